@@ -1,0 +1,51 @@
+# `make` lists the targets. Each makes what it needs of .venv on first use (scripts/setup.sh).
+.PHONY: help app test lint format e2e bench accept wheel clean
+.NOTPARALLEL:
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# HOST counts only when given to make: some shells export one, and binding to it would open the app to the network.
+HOST_FLAG = $(if $(filter command,$(firstword $(origin HOST))),--host '$(HOST)')
+
+help:
+	@echo "make app      the app in the browser (PORT=7860 HOST=127.0.0.1 CHECKPOINTS=folder of your own models)"
+	@echo "make test     all tests (ARGS= for pytest, e.g. ARGS='tests/models -x')"
+	@echo "make e2e      the browser tests alone"
+	@echo "make lint     ruff and mypy;  make format  rewrites the layout"
+	@echo "make bench    speed against other flow libraries"
+	@echo "make accept   measures what the project promises into docs/ACCEPTANCE.md (ONLY='A A.shapes' VFLOW_DATA=folder)"
+	@echo "make wheel    builds the wheel and uses it in a clean environment;  make clean  removes .venv and caches"
+
+setup-%:
+	@PYTHON='$(PYTHON)' sh scripts/setup.sh $*
+
+app: setup-app
+	@$(BIN)/vflow app $(HOST_FLAG) $(if $(PORT),--port '$(PORT)') $(if $(CHECKPOINTS),--checkpoints '$(CHECKPOINTS)')
+
+test: setup-test
+	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) $(ARGS)
+
+e2e: setup-test
+	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) tests/app $(ARGS)
+
+lint: setup-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: setup-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: setup-bench
+	$(BIN)/python scripts/benchmark.py $(ARGS)
+
+accept: setup-test setup-app
+	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(BIN)/python scripts/accept.py $(if $(ONLY),--only $(ONLY))
+
+wheel: setup-test
+	@sh scripts/check_wheel.sh
+
+clean:
+	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The browser app; the only place that imports gradio."""

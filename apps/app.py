@@ -1,0 +1,137 @@
+"""The browser app: builds the page and serves it on this machine alone."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import gradio as gr
+
+from vflow.errors import ConfigError
+from vflow.pipelines.compute import choose_device, exact_float32
+
+from .ui import endpoints, predict
+from .ui.common import Shared, Tab
+from .ui.jobs import Jobs
+from .ui.models import ModelStore
+from .ui.runs import RunStore
+from .ui.theme import CSS, head, theme
+
+TABS: tuple[Tab, ...] = (predict.TAB,)
+UPLOAD_LIMIT = "512mb"
+HOUR = 3600
+HEADER = """<header class="vf-header"><h1>
+<svg viewBox="0 0 32 32" fill="none" stroke="currentColor" stroke-width="2.6" stroke-linecap="round"
+ aria-hidden="true"><path d="M3 16h7"/><path d="M10 16c6 0 7-11 13-11h5"/>
+<path d="M10 16c6 0 7-4 13-4h5" opacity=".75"/><path d="M10 16c6 0 7 4 13 4h5" opacity=".55"/>
+<path d="M10 16c6 0 7 11 13 11h5" opacity=".35"/></svg>vflow</h1>
+<p>Many plausible futures of a few frames.</p></header>"""
+FOOTER = """<p class="vf-private">Everything runs on this machine.
+Uploads and results are deleted within the hour, and when the app ends.</p>"""
+
+
+def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr.Blocks:
+    """The page, ready to launch.
+
+    Args:
+        checkpoints: folders with models of one's own, offered beside those that ship.
+        device: where models run: auto, cpu, cuda or mps.
+
+    Raises:
+        CheckpointError: one of ``checkpoints`` holds no model.
+    """
+    cache = _cache()
+    runs = cache / "runs"
+    runs.mkdir(exist_ok=True)
+    exact_float32()
+    shared = Shared(ModelStore(checkpoints, choose_device(device)), RunStore(runs), Jobs(), cache)
+    with gr.Blocks(title="vflow", analytics_enabled=False, delete_cache=(600, HOUR), fill_width=True) as page:
+        gr.HTML(HEADER, apply_default_css=False)
+        with gr.Tabs():
+            for tab in TABS:
+                with gr.Tab(tab.title, id=tab.identifier):
+                    tab.build(shared)
+        endpoints.build(shared)
+        gr.HTML(FOOTER, apply_default_css=False)
+    shared.models.warm()
+    return page.queue(max_size=32, default_concurrency_limit=8)
+
+
+def launch(page: gr.Blocks, host: str, port: int, *, block: bool = True) -> str:
+    """Serve ``page``; returns its address (after the server has ended, when ``block``)."""
+    blocked = [str(Path(folder).resolve()) for folder in ("checkpoints", "runs")]
+    _, address, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=not block,
+        quiet=True,
+        theme=theme(),
+        css_paths=CSS,
+        head=head(),
+        footer_links=["api"],
+        share=False,
+        inbrowser=False,
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        run_history=False,
+        strict_cors=True,
+        max_file_size=UPLOAD_LIMIT,
+        state_session_capacity=64,
+        allowed_paths=[],
+        blocked_paths=blocked,
+    )
+    return address
+
+
+def main(
+    host: str = "127.0.0.1", port: int = 7860, checkpoints: Sequence[str | Path] = (), *, device: str = "auto"
+) -> None:
+    """Build the page and serve it until interrupted.
+
+    Raises:
+        ConfigError: the port is taken or the address is not this machine's.
+        CheckpointError: one of ``checkpoints`` holds no model.
+    """
+    _check_port(host, port)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    page = build(checkpoints, device=device)
+    print(f"vflow is at http://{host}:{port}  (Ctrl+C ends it)", file=sys.stderr, flush=True)
+    launch(page, host, port)
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} on {host} cannot be used ({error.strerror}); try --port {port + 1}"
+            ) from error
+
+
+def _cache() -> Path:
+    """Private folder for uploads and results, removed at exit; gradio's default is shared by all users."""
+    given = os.environ.get("GRADIO_TEMP_DIR")
+    if given:
+        folder = Path(given)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder.resolve()
+    folder = Path(tempfile.mkdtemp(prefix="vflow-app-")).resolve()
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+if __name__ == "__main__":
+    main()

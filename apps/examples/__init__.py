@@ -1,0 +1,1 @@
+"""Small inputs that ship with the app; see SOURCES.md."""

@@ -1,0 +1,1 @@
+"""Tabs of the app, one file each, in the order shown."""

@@ -1,0 +1,150 @@
+"""From files or a chosen future to frames: the one path that the page and the endpoints both take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vflow.checkpoint import available, checkpoint_hash
+from vflow.data import io
+from vflow.errors import InputError
+from vflow.pipelines.fitting import device_of
+from vflow.pipelines.predict import CHUNK, PredictSettings, Prepared, iterate, prepare
+from vflow.pipelines.record import Record
+from vflow.randomness import content_hash
+
+from .common import Shared
+from .runs import Run
+
+MAX_FUTURES = 32
+MAX_FRAMES = 60
+MAX_TEMPERATURE = 2.0
+MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asked for, checked. ``source``: paths in order, or frames uint8 (n, H, W, C)."""
+
+    checkpoint: str | None
+    source: Sequence[str] | np.ndarray
+    settings: PredictSettings
+
+
+@dataclass
+class Job:
+    """A wish under way: what the model was given, and the frames so far, uint8 (N, t, H, W, C)."""
+
+    wish: Wish
+    model: Any
+    prepared: Prepared
+    futures: np.ndarray
+    redrawn: int = 0
+
+    @property
+    def done(self) -> int:
+        """Frames predicted so far."""
+        return self.futures.shape[1]
+
+
+def settings_from(
+    num_samples: float, num_frames: float, temperature: float, levels: str, seed: float
+) -> PredictSettings:
+    """Check numbers as they come from a form or an endpoint.
+
+    Args:
+        levels: one temperature per level, fine to coarse, separated by commas; empty for one for all.
+
+    Raises:
+        InputError: a number is missing or out of range; the message names it and the range.
+    """
+    per_level = _levels(levels)
+    return PredictSettings(
+        num_frames=whole("frames", num_frames, 1, MAX_FRAMES),
+        num_samples=whole("futures", num_samples, 1, MAX_FUTURES),
+        temperature=per_level or within("temperature", temperature, 0, MAX_TEMPERATURE),
+        seed=whole("seed", seed, 0, MAX_SEED),
+    )
+
+
+def begin(shared: Shared, wish: Wish) -> Job:
+    """Load the model and fit the input to it.
+
+    Raises:
+        CheckpointError, InputError: with the message to show.
+    """
+    if not isinstance(wish.source, np.ndarray) and not wish.source:
+        raise InputError("no frames given; add images or a video, or choose an example")
+    model = shared.models.load(wish.checkpoint)
+    levels, temperature = model.config.glow.levels, wish.settings.temperature
+    if isinstance(temperature, tuple) and len(temperature) != levels:
+        raise InputError(
+            f"temperature per level: {len(temperature)} given, {wish.checkpoint} has {levels} levels"
+        )
+    source = wish.source if isinstance(wish.source, np.ndarray) else io.read_frames(wish.source)
+    prepared = prepare(model, source)
+    nothing = np.repeat(prepared.context[None, :0], wish.settings.num_samples, axis=0)
+    return Job(wish, model, prepared, nothing)
+
+
+def advance(job: Job, should_stop: Callable[[], bool]) -> Iterator[Any]:
+    """Predict frame by frame; ``job.futures`` grows before each step is yielded."""
+    for step in iterate(job.model, job.prepared.context, job.wish.settings, should_stop=should_stop):
+        job.futures, job.redrawn = step.frames, step.counts.redrawn
+        yield step
+
+
+def keep(shared: Shared, job: Job, fps: float) -> Run:
+    """Write the job's files: native frames, previews at ``fps``, and the settings that make them again."""
+    settings, context = job.wish.settings, job.prepared.context
+    name = str(job.wish.checkpoint)
+    folder = shared.models.folder(name)
+    record = Record(
+        checkpoint=name if available().get(name) == folder else str(folder),
+        checkpoint_hash=checkpoint_hash(folder),
+        num_frames=job.done,
+        num_samples=settings.num_samples,
+        temperature=settings.temperature,
+        seed=settings.seed,
+        context_sha=content_hash(context),
+        format="npz",
+        fps=fps,
+        device=device_of(job.model).type,
+    )
+    return shared.runs.save(name, context, job.futures, record.to_json(), fps)
+
+
+def work(settings: PredictSettings) -> int:
+    """Samples computed per frame, padding included: what a frame costs."""
+    return -(-settings.num_samples // CHUNK) * CHUNK
+
+
+def _levels(text: str | None) -> tuple[float, ...]:
+    parts = [part for part in re.split(r"[,;\s]+", text or "") if part]
+    return tuple(
+        within(f"temperature per level: '{part}'", _number(part), 0, MAX_TEMPERATURE) for part in parts
+    )
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def within(name: str, value: float | None, low: float, high: float) -> float:
+    if value is None or not low <= value <= high:
+        raise InputError(f"{name}: give a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def whole(name: str, value: float | None, low: int, high: int) -> int:
+    number = within(name, value, low, high)
+    if number != int(number):
+        raise InputError(f"{name}: give a whole number from {low} to {high}")
+    return int(number)

@@ -1,0 +1,179 @@
+"""Predict: frames in, many futures out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from . import engine, examples, flow, gallery, uploads
+from .common import QUEUE, Shared, Tab, model_line, preview_fps
+from .flow import Buttons, Downloads, Draw, Flow, Form, Updates, View
+
+# Buttons inside gr.HTML report which one was clicked; `select` then carries index and action to Python.
+PICK = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-index]');
+  if (button) trigger('select', {index: Number(button.dataset.index), action: button.dataset.action || ''});
+});"""
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
+QUEUED: dict[str, Any] = {
+    "api_visibility": "private",
+    "show_progress": "minimal",  # place in the queue and seconds; the frames themselves show in the status
+    "concurrency_id": QUEUE,
+    "concurrency_limit": 1,
+}
+NO_CHECKPOINT = (
+    '<div class="vf-banner" role="note"><p><strong>No trained model yet.</strong> '
+    "Train the smallest one, then start the app again:</p>"
+    "<code>vflow train --config shapes-small --output runs/shapes</code>"
+    "<p>Models of your own: <code>vflow app --checkpoints FOLDER</code></p></div>"
+)
+
+
+def build(shared: Shared) -> None:
+    """Lay out the tab and wire it."""
+    if shared.models.default() is None:
+        gr.HTML(NO_CHECKPOINT, apply_default_css=False)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
+            files = _uploads()
+            strip = _examples()
+            form, buttons = _settings(shared, files)
+        with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
+            view = _results(buttons)
+    _wire_runs(shared, form, view, strip)
+
+
+def _examples() -> gr.HTML:
+    return gr.HTML(examples.tiles(examples.examples()), js_on_load=PICK, apply_default_css=False)
+
+
+def _uploads() -> gr.File:
+    """The upload box, its thumbnails, and what keeps the two in step."""
+    files = gr.File(
+        label="Frames: images in order, one video, or npz",
+        file_count="multiple",
+        allow_reordering=True,
+        height=132,
+        elem_id="vf-files",
+    )
+    strip = gr.HTML("", js_on_load=PICK, apply_default_css=False, elem_id="vf-strip")
+    with gr.Row(visible=False, elem_classes="vf-order") as order:
+        more = gr.UploadButton("Add files", file_count="multiple", size="sm", min_width=90)
+        by_name = gr.Button("Sort by name", size="sm", min_width=90)
+        backwards = gr.Button("Reverse", size="sm", min_width=90)
+
+    def redraw(paths: list[str] | None) -> tuple[Any, ...]:
+        count = len(uploads.paths_of(paths))
+        return uploads.strip(paths), *(gr.update(visible=count > shown) for shown in (0, 1, 1))
+
+    def move(paths: list[str] | None, event: gr.EventData) -> list[str]:
+        return uploads.changed(paths, str(event.action), int(event.index))
+
+    files.upload(uploads.by_name, files, files, **QUICK)
+    files.change(redraw, files, [strip, order, by_name, backwards], **QUICK)
+    more.upload(
+        lambda old, new: uploads.by_name([*uploads.paths_of(old), *new]), [files, more], files, **QUICK
+    )
+    strip.select(move, files, files, **QUICK)
+    by_name.click(uploads.by_name, files, files, **QUICK)
+    backwards.click(lambda paths: uploads.paths_of(paths)[::-1], files, files, **QUICK)
+    return files
+
+
+def _settings(shared: Shared, files: gr.File) -> tuple[Form, Buttons]:
+    first = shared.models.default()
+    with gr.Group(elem_classes="vf-card"):
+        checkpoint = gr.Dropdown(
+            shared.models.names(),
+            value=first,
+            label="Checkpoint",
+            info=model_line(shared, first),
+            interactive=True,
+        )
+        with gr.Row():
+            num_samples = gr.Slider(1, engine.MAX_FUTURES, 8, step=1, label="Futures", min_width=130)
+            num_frames = gr.Slider(1, engine.MAX_FRAMES, 8, step=1, label="Frames", min_width=130)
+        temperature = gr.Slider(0, engine.MAX_TEMPERATURE, 1.0, step=0.05, label="Temperature")
+        with gr.Row():
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=engine.MAX_SEED, min_width=130)
+            randomise = gr.Checkbox(False, label="Randomise", info="A new seed each time.", min_width=130)
+    buttons = _buttons(first is not None)
+    levels, fps = _advanced(shared, first)
+
+    def chosen(name: str | None) -> tuple[Any, float]:
+        return gr.update(info=model_line(shared, name)), preview_fps(shared, name)
+
+    checkpoint.change(chosen, checkpoint, [checkpoint, fps], **QUICK)
+    draw = Draw(num_samples, num_frames, temperature, levels, seed, randomise)
+    return Form(files, checkpoint, draw, fps), buttons
+
+
+def _advanced(shared: Shared, first: str | None) -> tuple[gr.Textbox, gr.Slider]:
+    with gr.Accordion("Advanced", open=False):
+        levels = gr.Textbox(
+            "",
+            label="Temperature per level",
+            placeholder="0.8, 0.9, 1.0",
+            info="Fine to coarse; empty: one temperature for all.",
+        )
+        fps = gr.Slider(1, 30, preview_fps(shared, first), step=1, label="Preview frames per second")
+    return levels, fps
+
+
+def _buttons(ready: bool) -> Buttons:
+    with gr.Row(elem_classes="vf-actions"):
+        predict = gr.Button(
+            "Predict", variant="primary", scale=2, min_width=120, interactive=ready, elem_id="vf-predict"
+        )
+        stop = gr.Button("Stop", variant="stop", min_width=90, interactive=False, elem_id="vf-stop")
+        leave = gr.Button("Stop", variant="stop", min_width=90, visible=False, elem_id="vf-leave")
+    return Buttons(predict, stop, leave)
+
+
+def _results(buttons: Buttons) -> View:
+    status = gr.HTML(gallery.message("Ready."), apply_default_css=False, elem_id="vf-status", min_height=28)
+    results = gr.HTML(gallery.empty(), js_on_load=PICK, apply_default_css=False, elem_id="vf-results")
+    with gr.Row(visible=False, elem_classes="vf-downloads") as row:
+        native = gr.DownloadButton("Frames (npz)", size="sm", min_width=100)
+        archive = gr.DownloadButton("Previews (zip)", size="sm", min_width=100)
+        settings = gr.DownloadButton("Settings (json)", size="sm", min_width=100)
+    return View(status, results, Downloads(row, native, archive, settings), buttons, gr.State(None))
+
+
+def _wire_runs(shared: Shared, form: Form, view: View, strip: gr.HTML) -> None:
+    """Three ways into the same queue (Predict, an example, Continue) and two ways out of it."""
+    index = gr.State(0)  # of the future to go on from: an event's data reaches only its first handler
+
+    def run(values: Updates, request: gr.Request) -> Iterator[Updates]:
+        yield from Flow(shared, form, view, str(request.session_hash)).predict(values)
+
+    def go_on(values: Updates, request: gr.Request) -> Iterator[Updates]:
+        yield from Flow(shared, form, view, str(request.session_hash)).go_on(values, values[index])
+
+    def choose(event: gr.EventData) -> Updates:
+        return {index: int(event.index), **view.waiting()}
+
+    def load_example(event: gr.EventData) -> Updates:
+        return {**flow.example(shared, form, int(event.index)), **view.waiting()}
+
+    def stop(request: gr.Request) -> None:
+        shared.jobs.stop(str(request.session_hash))
+
+    inputs = form.components() | {view.run, index}
+    outputs = [*view.components(), *form.components(), index]
+    ways = [
+        (view.buttons.predict.click(view.waiting, None, outputs, **QUICK), run),
+        (strip.select(load_example, None, outputs, **QUICK), run),
+        (view.results.select(choose, None, outputs, **QUICK), go_on),
+    ]
+    jobs = [begun.then(work, inputs, outputs, show_progress_on=view.status, **QUEUED) for begun, work in ways]
+    for job in jobs:
+        job.then(view.buttons.idle, None, outputs, **QUICK)
+    view.buttons.stop.click(stop, None, None, **QUICK)
+    view.buttons.leave.click(view.left, None, outputs, cancels=jobs, **QUICK)
+
+
+TAB = Tab("Predict", "predict", build)

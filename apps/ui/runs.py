@@ -1,0 +1,128 @@
+"""Finished runs on disk: what the page plays, what it offers for download, what can be continued."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vflow.data import io
+from vflow.errors import InputError
+
+from .maps import diversity, heat, mean_frames
+
+KEEP_RUNS = 40
+KEEP_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished prediction. Small and copyable: arrays stay on disk."""
+
+    folder: Path
+    checkpoint: str
+    given: int
+    frames: int
+    fps: float
+    diversity_top: float
+
+    @property
+    def futures(self) -> list[Path]:
+        return sorted((self.folder / "previews").glob("future_*.mp4"))
+
+    @property
+    def mean(self) -> Path:
+        return self.folder / "mean.mp4"
+
+    @property
+    def spread(self) -> Path:
+        return self.folder / "diversity.mp4"
+
+    @property
+    def native(self) -> Path:
+        return self.folder / "futures.npz"
+
+    @property
+    def archive(self) -> Path:
+        return self.folder / "previews.zip"
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "settings.json"
+
+    def future(self, index: int) -> np.ndarray:
+        """Given and predicted frames of one future: uint8 (n + T, H, W, C).
+
+        Raises:
+            InputError: the run was removed, or there is no such future.
+        """
+        try:
+            with np.load(self.native) as saved:
+                context, futures = saved["context"], saved["frames"]
+        except FileNotFoundError as error:
+            raise InputError("these futures have been cleared from the server; run Predict again") from error
+        if not 0 <= index < len(futures):
+            raise InputError(f"future {index + 1}: there are {len(futures)} futures to continue from")
+        return np.concatenate([context, futures[index]])
+
+
+class RunStore:
+    """Writes runs below ``root`` under unguessable names; the oldest and those past an hour are removed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+
+    def save(
+        self, checkpoint: str, context: np.ndarray, futures: np.ndarray, settings: str, fps: float
+    ) -> Run:
+        """Write native, preview and settings files of one prediction.
+
+        Args:
+            checkpoint: name of the model that made it.
+            context: uint8 (n, H, W, C), as the model saw it.
+            futures: uint8 (N, T, H, W, C).
+            settings: text that ``vflow predict --settings`` makes the same pixels from.
+            fps: frames per second of the previews.
+        """
+        folder = self._root / secrets.token_hex(16)
+        (folder / "previews").mkdir(parents=True, mode=0o700)
+        spread = diversity(futures)
+        run = Run(folder, checkpoint, len(context), futures.shape[1], fps, max(8.0, float(spread.max())))
+        io.write_npz(run.native, frames=futures, context=context)
+        run.settings.write_text(settings, encoding="utf-8")
+        for index, future in enumerate(futures):
+            name = folder / "previews" / f"future_{index + 1:02d}.mp4"
+            io.write_video(name, np.concatenate([context, future]), fps)
+        io.write_video(run.mean, np.concatenate([context, mean_frames(futures)]), fps)
+        nothing = np.zeros((len(context), *spread.shape[1:]), np.float32)
+        io.write_video(run.spread, heat(np.concatenate([nothing, spread]), run.diversity_top), fps)
+        _archive(run, context)
+        self._clear_old()
+        return run
+
+    def _clear_old(self) -> None:
+        with self._lock:
+            runs = sorted((f for f in self._root.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime)
+            expired = [f for f in runs if f.stat().st_mtime < time.time() - KEEP_SECONDS]
+            for folder in {*runs[:-KEEP_RUNS], *expired}:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _archive(run: Run, context: np.ndarray) -> None:
+    """Zip of the preview videos, and the given frames as stills, which reproduce the run elsewhere."""
+    stills = run.folder / "given"
+    stills.mkdir()
+    for index, frame in enumerate(context):
+        io.write_png(stills / f"{index:03d}.png", frame)
+    with zipfile.ZipFile(run.archive, "w", zipfile.ZIP_STORED) as archive:
+        for path in [*run.futures, run.mean, run.spread]:
+            archive.write(path, path.name)
+        for path in sorted(stills.iterdir()):
+            archive.write(path, f"given/{path.name}")

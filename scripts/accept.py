@@ -1,0 +1,72 @@
+"""Measures what the project promises and writes docs/ACCEPTANCE.md."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+import time
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.acceptance import app, inputs, predictions, repository, weights  # noqa: F401  (they register measures)
+from scripts.acceptance.registry import Measure, NotHere, Result, select
+from scripts.acceptance.report import PAGE, commit, machine, store
+from vflow.errors import VflowError
+
+
+def main() -> int:
+    """0: every promise of what was asked for is kept; 1: not; 2: no such measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="sections or single measures")
+    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    arguments = parser.parse_args()
+    try:
+        chosen = select(arguments.only)
+    except KeyError as error:
+        print(error.args[0], file=sys.stderr)
+        return 2
+    if arguments.list:
+        print("\n".join(f"{m.key}: {m.protocol}" for m in chosen))
+        return 0
+    kept = [one(measure) for measure in chosen]
+    print(f"{sum(kept)} of {len(kept)} measures kept their promises; see {PAGE}")
+    return 0 if all(kept) else 1
+
+
+def one(measure: Measure) -> bool:
+    """Run one measure, store and print its rows; what it lacks here leaves the stored rows as they are."""
+    print(f"{measure.key} ...", flush=True)
+    start = time.perf_counter()
+    error = ""
+    try:
+        result = measure.run()
+    except NotHere as reason:
+        print(f"  not measured: {reason}")
+        return False
+    except (VflowError, AssertionError, OSError, RuntimeError, ValueError, LookupError) as reason:
+        traceback.print_exc()
+        result, error = Result({}), f"{type(reason).__name__}: {' '.join(str(reason).split())[:300]}"
+    entry = {
+        "values": dict(result.values),
+        "note": result.note,
+        "error": error,
+        "date": datetime.date.today().isoformat(),
+        "seconds": round(time.perf_counter() - start, 1),
+        "commit": commit(),
+        "machine": machine(),
+        "command": f"make accept ONLY={measure.key}",
+    }
+    store(measure.key, entry)
+    kept = not error
+    for key, figure in measure.figures.items():
+        value = result.values.get(key, float("nan"))
+        kept = kept and (figure.met(value) or not figure.threshold())
+        print(f"  {figure.what}: {value:.4g} {figure.unit} {figure.threshold()}")
+    return kept
+
+
+if __name__ == "__main__":
+    sys.exit(main())

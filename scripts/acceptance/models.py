@@ -1,0 +1,45 @@
+"""The shipped models and the held-out clips they are measured on."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+import vflow
+from scripts.acceptance.registry import NotHere
+from vflow.checkpoint import shipped
+from vflow.data.io import list_media, read_clip
+from vflow.data.shapes import DIRECTIONS, Shapes
+from vflow.models import VideoFlow
+
+GIVEN = 3  # frames that push futures start from
+
+
+@cache
+def shipped_model(name: str) -> VideoFlow:
+    """A checkpoint of this repository, on the device that ``VFLOW_DEVICE`` names (default: cpu)."""
+    if name not in shipped():
+        raise NotHere(f"checkpoints/{name} is not there yet")
+    model = vflow.load(name, device=os.environ.get("VFLOW_DEVICE", "cpu"), allow_hub=False)
+    assert isinstance(model, VideoFlow), f"{name} is no video model"
+    return model
+
+
+def shape_clips(count: int) -> list[np.ndarray]:
+    """``count`` clips of the test split, uint8 (5, 64, 64, 3): shapes evenly spaced, directions in turn."""
+    data = Shapes(split="test")
+    shapes = len(data) // len(DIRECTIONS)
+    chosen = np.linspace(0, shapes - 1, count).astype(int)
+    return [data.example(int(s) * len(DIRECTIONS) + i % len(DIRECTIONS)) for i, s in enumerate(chosen)]
+
+
+@cache
+def push_clips(split: str) -> np.ndarray:
+    """All clips of ``VFLOW_DATA``/push/``split``, uint8 (N, 20, 64, 64, 3)."""
+    folder = Path(os.environ.get("VFLOW_DATA", "")) / "push" / split
+    if not os.environ.get("VFLOW_DATA") or not folder.is_dir():
+        raise NotHere("needs the push clips: VFLOW_DATA=folder with push/train and push/test")
+    return np.stack([read_clip(path).frames for path in list_media(folder)])

@@ -1,0 +1,113 @@
+"""docs/acceptance.json (what was measured, one entry per measure) and docs/ACCEPTANCE.md (its tables)."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from scripts.acceptance.registry import MEASURES, Figure, Measure
+
+ROOT = Path(__file__).resolve().parents[2]
+STORE = ROOT / "docs" / "acceptance.json"
+PAGE = ROOT / "docs" / "ACCEPTANCE.md"
+TITLES = {
+    "A": "VideoFlow, from a folder of clips to futures in the browser",
+    "B": "Conditional flows",
+    "C": "Training that can be trusted",
+    "D": "Speed",
+    "E": "Generation at scale",
+}
+TABLE = ("| what | figure | threshold | | measure |", "|---|---|---|---|---|")
+HEADER = """# Acceptance
+
+Written by `make accept` (scripts/accept.py): each figure the project promises, its threshold, and what was
+measured. One measure alone: `make accept ONLY=A.shapes_bits`; its rows are replaced, the others stay.
+Measures that need data outside the repository read it from the folder `VFLOW_DATA`.
+"""
+
+
+def machine() -> str:
+    """Processor, cores, memory, system, Python and torch, in words."""
+    import torch
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    device = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB{device}, {platform.system()}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    )
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """Short hash of the source measured, ``+`` for uncommitted changes; empty outside a repository."""
+    run = [
+        subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+        for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", ".", ":!docs"])
+    ]
+    if run[0].returncode:
+        return ""
+    return run[0].stdout.strip() + ("+" if run[1].stdout.strip() else "")
+
+
+def read_store() -> dict[str, Any]:
+    return json.loads(STORE.read_text()) if STORE.is_file() else {}
+
+
+def store(key: str, entry: dict[str, Any]) -> None:
+    """Replace one measure's entry and rewrite both files."""
+    entries = read_store() | {key: entry}
+    temporary = STORE.with_suffix(".tmp")
+    temporary.write_text(json.dumps(dict(sorted(entries.items())), indent=2, ensure_ascii=False) + "\n")
+    temporary.replace(STORE)
+    PAGE.write_text(render(entries))
+
+
+def render(entries: dict[str, Any]) -> str:
+    """The page: a table per section, then how each measure was made."""
+    parts = [HEADER]
+    for section in sorted({m.section for m in MEASURES.values()}):
+        measures = [m for m in MEASURES.values() if m.section == section]
+        rows = [row for m in measures for row in _rows(m, entries.get(m.key))]
+        parts.append(f"## {section} · {TITLES.get(section, '')}\n")
+        parts.append("\n".join([*TABLE, *rows]) + "\n")
+        parts.append("\n".join(_how(m, entries.get(m.key)) for m in measures) + "\n")
+    return "\n".join(parts)
+
+
+def _rows(measure: Measure, entry: dict[str, Any] | None) -> list[str]:
+    return [_row(measure, key, figure, entry) for key, figure in measure.figures.items()]
+
+
+def _row(measure: Measure, key: str, figure: Figure, entry: dict[str, Any] | None) -> str:
+    value = (entry or {}).get("values", {}).get(key)
+    if value is None:
+        shown, verdict = "–", "not measured" if entry is None else "failed"
+    else:
+        shown = f"{value:.4g} {figure.unit}".strip()
+        verdict = ("pass" if figure.met(value) else "**fail**") if figure.threshold() else ""
+    return f"| {figure.what} | {shown} | {figure.threshold()} | {verdict} | {measure.name} |"
+
+
+def _how(measure: Measure, entry: dict[str, Any] | None) -> str:
+    lines = [f"- **{measure.name}**: {measure.protocol}"]
+    if entry is None:
+        return f"{lines[0]} Not measured yet: `make accept ONLY={measure.key}`."
+    if entry.get("error"):
+        lines.append(f"Stopped: {entry['error']}.")
+    if entry.get("note"):
+        lines.append(f"{entry['note'].rstrip('.')}.")
+    source = f" at {entry['commit']}" if entry["commit"] else ""
+    when = f"{entry['date']}{source}, {entry['seconds']:.0f} s"
+    lines.append(f"{when}, {entry['machine']}; `{entry['command']}`.")
+    return " ".join(lines)

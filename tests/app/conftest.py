@@ -1,0 +1,166 @@
+"""One server with untrained checkpoints, started as people start it; a fresh page for each test."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.app.support import ARTIFACTS, DESKTOP, FLAGS, App, browser_path
+from tests.data.media import moving_square, write_lossless, write_stills
+from vflow.checkpoint import save_checkpoint
+from vflow.config import GlowConfig, PriorConfig, VideoFlowConfig
+from vflow.models import build_model
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-c", "import sys; from vflow.cli import main; sys.exit(main())", "app"]
+GLOW = {"height": 32, "width": 32, "depth": (1, 1), "hidden": (8, 8)}
+
+
+def tiny(**changes: object) -> VideoFlowConfig:
+    """A model that computes in no time: 32×32, two levels."""
+    glow = GlowConfig(**{**GLOW, **changes.pop("glow", {})})  # type: ignore[dict-item,arg-type]
+    return VideoFlowConfig(glow=glow, prior=PriorConfig(hidden=4, dilations=(1,)), fps=10, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of untrained models: shapes, grey, hungry (needs two frames), and two that are damaged.
+
+    The first has the name that the app selects and its examples ask for.
+    """
+    folder = tmp_path_factory.mktemp("checkpoints")
+    configs = {
+        "shapes": tiny(),
+        "grey": tiny(glow={"channels": 1}),
+        "hungry": tiny(min_context=2, context=3),
+        "torn": tiny(),
+        "foreign": tiny(),
+    }
+    for name, config in configs.items():
+        torch.manual_seed(0)
+        save_checkpoint(folder / name, build_model(config), config=config, card=f"# {name}\nUntrained.\n")
+    (folder / "torn" / "model.safetensors").unlink()
+    shutil.copy(folder / "grey" / "model.safetensors", folder / "foreign" / "model.safetensors")
+    return folder
+
+
+@dataclass(frozen=True)
+class Server:
+    """The running app: its address, how long it took to answer, and what it printed."""
+
+    address: str
+    seconds: float
+    log: Path
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """``vflow app`` in a process of its own."""
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    address = f"http://127.0.0.1:{free_port()}"
+    command = [*COMMAND, "--port", address.rpartition(":")[2], "--checkpoints", str(checkpoints)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    environment.pop("GRADIO_TEMP_DIR", None)
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=output, stderr=output)
+        try:
+            yield Server(address, _wait(address, process, log), log)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> float:
+    began = time.monotonic()
+    while time.monotonic() - began < 120:
+        if process.poll() is not None:
+            raise RuntimeError(f"the app ended at once: {log.read_text()}")
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return time.monotonic() - began
+        except (URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"the app did not answer within 120 s: {log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium; without one the tests fail with the command that installs it."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser_path(), args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+Opener = Callable[..., App]
+
+
+@pytest.fixture
+def opened(server: Server, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Opener]:
+    """Opens pages; afterwards keeps a screenshot and checks that none complained or left this machine."""
+    apps: list[App] = []
+
+    def opener(size: tuple[int, int] = DESKTOP, scheme: str = "light", motion: str = "no-preference") -> App:
+        viewport = {"width": size[0], "height": size[1]}
+        context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion=motion)  # type: ignore[arg-type]
+        context.set_default_timeout(30_000)
+        app = App(context.new_page(), server.address)
+        apps.append(app)
+        app.open()
+        return app
+
+    yield opener
+    ARTIFACTS.mkdir(exist_ok=True)
+    name = re.sub(r"\W+", "-", request.node.name).strip("-")
+    for number, app in enumerate(apps):
+        app.page.screenshot(path=ARTIFACTS / f"{name}{f'-{number}' if number else ''}.png", full_page=True)
+        app.page.context.close()
+    assert [error for app in apps for error in app.errors] == []
+    assert [url for app in apps for url in app.foreign] == []
+
+
+@pytest.fixture
+def app(opened: Opener) -> App:
+    """A fresh page at desktop size."""
+    return opened()
+
+
+@pytest.fixture(scope="session")
+def square() -> np.ndarray:
+    """A clip, uint8 (6, 32, 32, 3): a red square on grey."""
+    return moving_square(6, 32, 32)
+
+
+@pytest.fixture(scope="session")
+def stills(tmp_path_factory: pytest.TempPathFactory, square: np.ndarray) -> list[Path]:
+    """The clip as PNG files."""
+    folder = write_stills(tmp_path_factory.mktemp("stills") / "frames", square)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory, square: np.ndarray) -> Path:
+    """The clip as a lossless mp4."""
+    return write_lossless(tmp_path_factory.mktemp("clip") / "clip.mp4", square)

@@ -1,0 +1,160 @@
+"""A page under test: what it asked for, what it complained about, and the pixels it shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Page
+
+INSTALL = "apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation"
+ARTIFACTS = Path(__file__).parent / "artifacts"
+DESKTOP, PHONE = (1280, 900), (390, 844)
+# One worker is enough for one page, and nothing may reach for Google's services.
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-extensions"),
+)
+DONE = 90_000  # milliseconds; seconds on an idle machine, the rest is for busy ones
+
+# The video's current picture at the size it was made for, as grey levels of one channel row by row.
+GRAB = """(video) => {
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  const context = canvas.getContext('2d');
+  context.drawImage(video, 0, 0);
+  return [...context.getImageData(0, 0, canvas.width, canvas.height).data];
+}"""
+SETTLED = """() => [...document.querySelectorAll('.vf-player video')].every(
+  (video) => video.readyState >= 2 && !video.seeking && video.paused)"""
+
+
+def browser_path() -> str:
+    """The system's Chromium or Chrome.
+
+    Raises:
+        RuntimeError: there is none; the message is the command that installs one.
+    """
+    names = (os.environ.get("VFLOW_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    for name in filter(None, names):
+        if found := shutil.which(name):
+            return found
+    raise RuntimeError(f"the browser tests need Chromium; install it: {INSTALL}")
+
+
+@dataclass
+class App:
+    """The open page and what was recorded since it opened."""
+
+    page: Page
+    address: str
+    errors: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def open(self) -> None:
+        """Go to the page and wait until it can be used."""
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url))
+        self.page.goto(self.address)
+        self.page.locator(".vf-example").first.wait_for()
+
+    def _note(self, url: str) -> None:
+        if not url.startswith((self.address, "data:", "blob:")):
+            self.foreign.append(url)
+
+    def upload(self, *paths: Path) -> None:
+        """Put files into the upload box as a person would; waits for their thumbnails."""
+        self.page.locator("#vf-files input[type=file]").set_input_files(list(paths))
+        for path in paths:
+            self.page.locator(".vf-thumb .vf-name", has_text=path.name).first.wait_for()
+
+    def number(self, label: str, value: float | str) -> None:
+        """Type a number beside a slider or into a field."""
+        field = self.page.get_by_label(f"number input for {label}")
+        field = field if field.count() else self.page.get_by_label(label, exact=True)
+        field.fill(str(value))
+        field.press("Tab")
+
+    def choose(self, checkpoint: str) -> None:
+        """Select a checkpoint by name."""
+        self.page.get_by_label("Checkpoint").click()
+        self.page.get_by_role("option", name=checkpoint, exact=True).click()
+
+    def settings(self, *, futures: int = 2, frames: int = 3, seed: int = 0) -> None:
+        """Small numbers, so that a run takes a moment."""
+        self.number("Futures", futures)
+        self.number("Frames", frames)
+        self.number("Seed", seed)
+
+    def predict(self) -> str:
+        """Press Predict and wait for the finished grid; returns the line of status."""
+        self.page.evaluate("document.querySelector('.vf-player')?.classList.add('old')")
+        self.page.locator("#vf-predict").click()
+        return self.finished()
+
+    def finished(self) -> str:
+        """Wait for a new finished grid; returns the line of status."""
+        self.page.locator(".vf-player:not(.old)").wait_for(timeout=DONE)
+        self.page.locator("#vf-predict:not([disabled])").wait_for()
+        return self.status()
+
+    def status(self) -> str:
+        """First line of the status."""
+        return self.page.locator("#vf-status .vf-status p").inner_text()
+
+    def seek(self, frame: int) -> None:
+        """Show one frame, counted from 1 with the given ones, in all videos."""
+        slider = self.page.locator(".vf-seek")
+        slider.evaluate("(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", frame)
+        self.page.wait_for_function(SETTLED)
+
+    def pictures(self, frame: int) -> np.ndarray:
+        """What all videos show at ``frame``, decoded by the browser: uint8 (videos, H, W, 3)."""
+        self.seek(frame)
+        return np.stack([self.grab(index) for index in range(self.videos())])
+
+    def videos(self) -> int:
+        """How many videos the grid holds: the futures, their mean, their diversity."""
+        return self.page.locator(".vf-player video").count()
+
+    def grab(self, index: int) -> np.ndarray:
+        """What a video shows now: uint8 (H, W, 3)."""
+        video = self.page.locator(".vf-player video").nth(index)
+        side = video.evaluate("(v) => [v.videoHeight, v.videoWidth]")
+        return np.array(video.evaluate(GRAB), np.uint8).reshape(*side, 4)[..., :3]
+
+    def names(self) -> list[str]:
+        """File names under the thumbnails, in order."""
+        return self.page.locator(".vf-thumb .vf-name").all_inner_texts()
+
+    def download(self, label: str, folder: Path) -> Path:
+        """Click a download button and keep the file."""
+        with self.page.expect_download() as waiting:
+            self.page.get_by_role("button", name=label).or_(self.page.get_by_role("link", name=label)).click()
+        path = folder / waiting.value.suggested_filename
+        waiting.value.save_as(path)
+        return path
+
+    def toast(self) -> str:
+        """Text of the newest error that pops up."""
+        return self.page.locator(".toast-body.error .toast-text").last.inner_text()
+
+
+def differ(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute difference in grey levels."""
+    return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())
+
+
+def serious(violations: Sequence[dict[str, Any]]) -> list[str]:
+    """axe findings that keep somebody from using the page, one line each."""
+    return [
+        f"{v['id']}: {v['help']}: {v['nodes'][0]['html'][:200]}"
+        for v in violations
+        if v["impact"] in ("serious", "critical")
+    ]

@@ -1,0 +1,139 @@
+"""Every bijection by name, with an input shape and a context: what the parametrised tests run over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from vflow.bijections import (
+    ActNorm,
+    ActNormLinear,
+    AdditiveCoupling,
+    AffineCoupling,
+    Bijection,
+    Chain,
+    ChannelPartition,
+    CheckerboardPartition,
+    Haar,
+    HistogramMap,
+    Inverse,
+    Invertible1x1,
+    Squeeze,
+)
+from vflow.models.pixels import Scaled
+from vflow.nn.layers import Conditioner
+
+BATCH, FEATURES = 2, 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bijection: how to build it, the shape it takes, and what its context looks like.
+
+    ``local``: output position (h, w) belongs to input position (h, w), and its density is its own.
+    """
+
+    build: Callable[[], Bijection]
+    shape: tuple[int, int, int]
+    inputs: Callable[[tuple[int, ...]], Tensor] = torch.randn
+    context: Callable[[], Tensor] | None = None
+    local: bool = True
+
+    def example(self, dtype: torch.dtype = torch.float64) -> tuple[Bijection, Tensor, Tensor | None]:
+        """A map away from its starting point, an input (B, C, H, W) and a context."""
+        bijection = perturb(self.build()).to(dtype)
+        context = None if self.context is None else self.context().to(dtype)
+        return bijection, self.inputs((BATCH, *self.shape)).to(dtype), context
+
+
+@torch.no_grad()
+def perturb(module: Bijection) -> Bijection:
+    """Move every parameter off its initial value: zero-initialised layers would make tests see the identity."""
+    for parameter in module.parameters():
+        parameter.add_(0.2 * torch.randn_like(parameter))
+    return module
+
+
+def grey_levels(shape: tuple[int, ...]) -> Tensor:
+    """Values in (0, 256), clear of the edges of their bins."""
+    return torch.randint(256, shape) + 0.05 + 0.9 * torch.rand(shape)
+
+
+def histogram(rows: int) -> HistogramMap:
+    bijection = HistogramMap(2, rows)
+    bijection.fit(torch.randint(1000, (2, rows, 256)) * (torch.rand(2, rows, 256) < 0.5), temper=0.5)
+    return bijection
+
+
+def coupling(kind: type[Bijection], checkerboard: bool, features: int) -> Bijection:
+    kept = 3 if checkerboard else 2
+    changed = 3 - (0 if checkerboard else kept)
+    outputs = changed * (2 if kind is AffineCoupling else 1)
+    partition = CheckerboardPartition() if checkerboard else ChannelPartition()
+    return kind(Conditioner(kept, outputs, 6, "gatu", features), partition)
+
+
+def coupling_case(kind: type[Bijection], checkerboard: bool, features: int) -> Case:
+    size = (4, 2) if checkerboard else (4, 4)
+    context = (lambda: torch.randn(BATCH, features, *size)) if features else None
+    return Case(lambda: coupling(kind, checkerboard, features), (3, 4, 4), context=context)
+
+
+def chain() -> Chain:
+    """Grids that change on the way, and a coupling at the end."""
+    return Chain([ActNorm(1), Squeeze(), ActNormLinear(4), Haar(4), Invertible1x1(16)])
+
+
+CASES: dict[str, Case] = {
+    "actnorm": Case(lambda: ActNorm(3), (3, 4, 2)),
+    "invertible-1x1": Case(lambda: Invertible1x1(4), (4, 2, 4)),
+    "actnorm-linear": Case(lambda: ActNormLinear(4), (4, 2, 4)),
+    "squeeze": Case(Squeeze, (2, 4, 6), local=False),
+    "haar": Case(lambda: Haar(2), (2, 4, 6), local=False),
+    "histogram-map": Case(lambda: histogram(1), (2, 4, 4), grey_levels),
+    "conditional-histogram-map": Case(
+        lambda: histogram(256), (2, 4, 4), grey_levels, lambda: torch.randint(256, (BATCH, 2, 4, 4))
+    ),
+    "scaled": Case(Scaled, (2, 4, 4), grey_levels),
+    "chain": Case(chain, (1, 4, 8), local=False),
+    "inverse-actnorm": Case(lambda: Inverse(ActNorm(3)), (3, 4, 2)),
+    "inverse-affine-channel-context": Case(
+        lambda: Inverse(coupling(AffineCoupling, False, FEATURES)), (3, 4, 4),
+        context=lambda: torch.randn(BATCH, FEATURES, 4, 4),
+    ),
+    "inverse-squeeze": Case(lambda: Inverse(Squeeze()), (8, 2, 3), local=False),
+    "inverse-chain": Case(lambda: Inverse(chain()), (16, 1, 2), local=False),
+    **{
+        f"{name}-{'checkerboard' if board else 'channel'}{'-context' if features else ''}":
+        coupling_case(kind, board, features)
+        for name, kind in (("affine", AffineCoupling), ("additive", AdditiveCoupling))
+        for board in (False, True)
+        for features in (0, FEATURES)
+    },
+}
+
+
+def fixture(keep: Callable[[str, Case], bool], doc: str) -> Any:
+    """A fixture that runs a test over the entries that ``keep`` picks."""
+    kept = {name: case for name, case in CASES.items() if keep(name, case)}
+
+    def entry(request: pytest.FixtureRequest) -> Case:
+        return request.param
+
+    entry.__doc__ = doc
+    return pytest.fixture(params=kept.values(), ids=kept.keys())(entry)
+
+
+case = fixture(lambda name, case: True, "One entry of the registry after the other.")
+local_case = fixture(lambda name, case: case.local, "Entries whose densities belong to single positions.")
+trained_case = fixture(lambda name, case: bool(list(case.build().parameters())), "Entries with parameters.")
+guided_case = fixture(lambda name, case: case.context is not None, "Entries that depend on their context.")
+free_case = fixture(
+    lambda name, case: case.context is None and "affine" not in name and "additive" not in name,
+    "Entries that have no use for a context.",
+)

@@ -1,0 +1,89 @@
+"""Small media files for tests, made on the spot."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+LOSSLESS = {".mp4": ("libx264rgb", "rgb24"), ".mkv": ("ffv1", "bgr0"), ".avi": ("ffv1", "bgr0")}
+
+
+def moving_square(count: int = 6, height: int = 32, width: int = 48) -> np.ndarray:
+    """A coloured square that moves right by 2 px a frame on grey: uint8 (T, H, W, 3)."""
+    frames = np.full((count, height, width, 3), 127, np.uint8)
+    for t in range(count):
+        left = (2 * t) % (width - 8)
+        frames[t, 8:16, left : left + 8] = 255, 0, 0
+    return frames
+
+
+def write_lossless(path: Path, frames: np.ndarray, fps: int = 10) -> Path:
+    """A video that decodes to exactly ``frames`` (RGB H.264 in mp4, FFV1 in mkv and avi)."""
+    codec, layout = LOSSLESS[path.suffix]
+    options = {"qp": "0"} if path.suffix == ".mp4" else {}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps, options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = layout
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_uneven(path: Path, codec: str, milliseconds: list[int]) -> Path:
+    """A video whose frame i, of grey level 25 i, is shown from ``milliseconds[i]`` on."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=30)
+        stream.height = stream.width = 64
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        for level, time in enumerate(milliseconds):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 25 * level, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_stills(folder: Path, frames: np.ndarray, pattern: str = "frame{}.png") -> Path:
+    """A folder of PNGs, numbered without leading zeros."""
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / pattern.format(number))
+    return folder
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG of any announced size, with hardly any data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+
+
+def damage(path: Path) -> Path:
+    """Overwrite the coded pictures of an mp4 and leave its structure as it is."""
+    data = bytearray(path.read_bytes())
+    start = data.find(b"mdat") + 4
+    length = struct.unpack(">I", data[start - 8 : start - 4])[0] - 8
+    data[start : start + length] = np.random.default_rng(0).bytes(length)
+    path.write_bytes(data)
+    return path
+
+
+def turned_mp4(path: Path, frames: np.ndarray) -> Path:
+    """A video whose display matrix turns it by 90° clockwise, as phones write it."""
+    data = bytearray(write_lossless(path, frames).read_bytes())
+    matrix = data.find(b"tkhd") + 4 + 40
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path

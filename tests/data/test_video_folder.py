@@ -1,0 +1,223 @@
+"""Folders of clips: what is found, how it is divided, and what happens to bad files."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.media import damage, moving_square, write_lossless, write_stills
+from vflow.data import _video, io
+from vflow.data._split import choose
+from vflow.data.video_folder import ClipCache, VideoFolder
+from vflow.errors import InputError
+
+
+def opened(path: Path, **changes: object) -> VideoFolder:
+    settings: dict = {"frames": 4, "height": 32, "width": 48, "channels": 3, "fps": None, "split": "test"}
+    return VideoFolder(path, **{**settings, **changes})
+
+
+def many(folder: Path, count: int, frames: int = 6) -> Path:
+    """``count`` clips that differ in one corner."""
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        clip = moving_square(frames)
+        clip[:, -1, -1] = number
+        write_lossless(folder / f"clip{number}.mp4", clip)
+    return folder
+
+
+def corner(example: np.ndarray) -> int:
+    return int(example[0, -1, -1, 0])
+
+
+def test_all_kinds_of_clips_are_found(tmp_path: Path) -> None:
+    frames = moving_square(6)
+    frames[1::2, 0, 0] = 3  # neighbours differ
+    for suffix in (".mp4", ".avi", ".mkv"):
+        write_lossless(tmp_path / f"clip{suffix}", frames)
+    io.write_video(tmp_path / "clip.webm", frames, 10, enlarge=False)
+    io.write_video(tmp_path / "clip.gif", frames, 10, enlarge=False)
+    write_stills(tmp_path / "class" / "stills", frames)
+    (tmp_path / "notes.txt").write_text("not a clip")
+    folder = opened(tmp_path)
+    names = ["class/stills", "clip.avi", "clip.gif", "clip.mkv", "clip.mp4", "clip.webm"]
+    assert folder.names == names
+    for index, name in enumerate(names):
+        example = folder.example(index, (0,))
+        assert example.shape == (4, 32, 48, 3) and example.dtype == np.uint8
+        if name != "clip.webm":
+            assert np.array_equal(example, frames[:4])
+
+
+def test_works_with_opencv_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = many(tmp_path / "clips", 3)
+    expected = [opened(folder).example(i, (0,)) for i in range(3)]
+    monkeypatch.setattr(_video, "av", None)
+    assert np.array_equal([opened(folder).example(i, (0,)) for i in range(3)], expected)
+
+
+def test_starts_are_a_function_of_key_and_index(tmp_path: Path) -> None:
+    frames = moving_square(20)
+    folder = many(tmp_path / "clips", 1, 20)
+    first, second = (opened(folder, split="train") for _ in range(2))
+    assert len(first) == 5  # as many examples as clips of 4 frames fit into 20
+    examples = {(e, i): first.example(i, (0, e)) for e in range(4) for i in range(5)}
+    for (epoch, index), example in reversed(examples.items()):
+        assert np.array_equal(second.example(index, (0, epoch)), example)
+    first_frames = [example[0, 8:16] for example in examples.values()]
+    starts = {int(np.flatnonzero((frames[:, 8:16] == f).all((1, 2, 3)))[0]) for f in first_frames}
+    assert len(starts) > 5 and min(starts) >= 0 and max(starts) <= 16
+
+
+def test_examples_may_be_changed_by_the_caller(tmp_path: Path) -> None:
+    folder = opened(many(tmp_path / "clips", 1))
+    example = folder.example(0, (0,))
+    expected = example.copy()
+    example[:] = 0
+    assert np.array_equal(folder.example(0, (0,)), expected)
+
+
+def test_size_rate_and_channels_are_fitted(tmp_path: Path) -> None:
+    write_lossless(tmp_path / "clip.mp4", moving_square(20, 64, 64), fps=30)
+    folder = opened(tmp_path, height=16, width=16, channels=1, fps=10, frames=7)
+    assert folder.example(0, (0,)).shape == (7, 16, 16, 1)
+    with pytest.raises(InputError) as error:
+        opened(tmp_path, fps=10, frames=8)
+    assert str(error.value) == (
+        f"{tmp_path}: every clip is shorter than 8 frames (longest: 7 at 10 fps); "
+        "set data.frames to 7 or fewer, or data.fps higher, or add longer clips"
+    )
+
+
+def test_split_by_hash_of_names(tmp_path: Path) -> None:
+    names = [f"{i:05d}.mp4" for i in range(4000)]
+    train, validation = choose(names, "train", "x"), choose(names, "validation", "x")
+    assert sorted(train + validation) == names
+    assert 0.04 < len(validation) / len(names) < 0.06
+    assert choose(names, "test", "x") == names
+    half = set(choose(names[:2000], "validation", "x"))
+    assert half == set(validation) & set(names[:2000])  # a name's side depends on itself alone
+    assert [len(choose(names[:2], s, "x")) for s in ("train", "validation")] == [1, 1]
+
+
+def test_splits_share_no_clip_and_the_folder_may_move(tmp_path: Path) -> None:
+    folder = many(tmp_path / "clips", 8)
+    train, validation = opened(folder, split="train"), opened(folder, split="validation")
+    assert not set(train.names) & set(validation.names)
+    assert len(train.names) + len(validation.names) == 8
+    moved = shutil.copytree(folder, tmp_path / "elsewhere")
+    assert opened(moved, split="validation").names == validation.names
+
+
+def test_a_single_clip_serves_both_sides_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = many(tmp_path / "clips", 1)
+    assert opened(folder, split="train").names == opened(folder, split="validation").names
+    assert caplog.messages[0] == f"{folder}: only one file, so validation uses it too"
+
+
+def test_bad_files_are_reported_once_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = many(tmp_path / "clips", 3)
+    (folder / "broken.mp4").write_bytes((folder / "clip0.mp4").read_bytes()[:500])
+    (folder / "text.avi").write_text("not a video")
+    write_lossless(folder / "short.mp4", moving_square(3))
+    with caplog.at_level(logging.WARNING):
+        data = opened(folder)
+        for index in range(len(data)):
+            data.example(index, (0,))
+    assert data.names == ["clip0.mp4", "clip1.mp4", "clip2.mp4"]
+    assert [corner(data.example(i, (0,))) for i in range(3)] == [0, 1, 2]
+    assert caplog.messages == [
+        f"skipped {folder}/broken.mp4: the file is truncated (ends early); copy or upload it again",
+        f"skipped {folder}/short.mp4: 3 frames, fewer than the 4 an example needs",
+        f"skipped {folder}/text.avi: not an image or video (its content does not match); give {io.ACCEPTED}",
+    ]
+    assert list(data.skipped) == ["broken.mp4", "short.mp4", "text.avi"]
+
+
+def test_damage_found_while_decoding(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = many(tmp_path / "clips", 3)
+    damage(folder / "clip1.mp4")
+    clips = opened(folder)
+    assert len(clips) == 3
+    for _ in range(2):
+        assert [corner(clips.example(i, (0,))) for i in range(3)] == [0, 2, 2]
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"skipped {folder}/clip1.mp4: damaged video (")
+
+
+def test_errors_that_say_what_to_do(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    expected = {
+        tmp_path / "nowhere": "no such file or folder; check the path",
+        empty: "no clips found; put videos there (mp4, avi, mkv, webm, gif) or folders of frames",
+    }
+    for path, message in expected.items():
+        with pytest.raises(InputError) as error:
+            opened(path)
+        assert str(error.value) == f"{path}: {message}"
+    with pytest.raises(InputError) as error:
+        opened(many(tmp_path / "short", 2, 3))
+    assert str(error.value) == (
+        f"{tmp_path}/short: every clip is shorter than 4 frames (longest: 3); "
+        "set data.frames to 3 or fewer, or add longer clips"
+    )
+    (empty / "a.mp4").write_text("no video")
+    with pytest.raises(InputError) as error:
+        opened(empty)
+    expected = f"{empty}: none of 1 clips can be used; the first: a.mp4: not an image"
+    assert str(error.value).startswith(expected)
+
+
+def test_a_folder_with_splits_of_its_own_is_not_mixed(tmp_path: Path) -> None:
+    many(tmp_path / "train", 2)
+    many(tmp_path / "test", 2)
+    with pytest.raises(InputError) as error:
+        opened(tmp_path, split="train")
+    expected = f"holds splits of its own (train, test); give one, such as {tmp_path}/train"
+    assert str(error.value) == f"{tmp_path}: {expected}"
+
+
+def test_index_out_of_range(tmp_path: Path) -> None:
+    with pytest.raises(IndexError):
+        opened(many(tmp_path / "clips", 2)).example(2, (0,))
+
+
+def test_decoded_clips_are_kept_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = many(tmp_path / "clips", 3)
+    decoded: list[str] = []
+    read = io.read_clip
+
+    def counted(path: Path, *args: object, **settings: object) -> io.Clip:
+        decoded.append(Path(path).name)
+        return read(path, *args, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(io, "read_clip", counted)
+    roomy, tight = opened(folder), opened(folder, cache_bytes=2 * 6 * 32 * 48 * 3)
+    for data, times in ((roomy, 3), (tight, 6)):
+        decoded.clear()
+        for _ in range(2):
+            for index in range(3):
+                assert corner(data.example(index, (0,))) == index
+        assert len(decoded) == times
+        assert data._cache.bytes <= data._cache.max_bytes
+
+
+def test_cache_drops_the_least_recently_used() -> None:
+    cache = ClipCache(200)
+    for name in "ab":
+        cache.put(name, np.zeros(100, np.uint8))
+    cache.get("a")
+    cache.put("c", np.zeros(100, np.uint8))
+    cache.put("d", np.zeros(201, np.uint8))
+    assert [cache.get(name) is not None for name in "abcd"] == [True, False, True, False]
+    assert cache.bytes == 200
+    assert pickle.loads(pickle.dumps(cache)).bytes == 0  # noqa: S301  # as sent to a data-loading process

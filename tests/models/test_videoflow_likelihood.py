@@ -1,0 +1,229 @@
+"""VideoFlow's likelihood: parallel = frame by frame, causality, windows, shares of pixels, precision, reload."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from vflow.bijections import ActNorm
+from vflow.config import VideoFlowConfig
+from vflow.models import VideoBatch, VideoFlow, build_model
+
+pytestmark = pytest.mark.usefixtures("inference")
+
+
+@pytest.fixture
+def inference() -> object:
+    with torch.inference_mode():
+        yield
+
+
+def alone(batch: VideoBatch, target: int, first: int) -> VideoBatch:
+    """The batch of one target: its own window of frames, nothing before and nothing after. One window length."""
+    t = first + target
+    window = int(batch.window[0, target])
+    return VideoBatch(
+        batch.frames[:, t - window : t + 1], batch.eps[:, target : target + 1], batch.window[:, target : target + 1]
+    )
+
+
+def same_windows(batch: VideoBatch) -> VideoBatch:
+    """Every example with the first one's windows, so that a target's windows make one tensor."""
+    return batch._replace(window=batch.window[:1].expand_as(batch.window).contiguous())
+
+
+def test_parallel_equals_frame_by_frame(model: VideoFlow, batch: VideoBatch) -> None:
+    """Each target scored in a batch of its own. The paper's form conditions on past latents, which a batch of its
+    own takes from noiseless context: there the past of the parallel pass is noiseless too."""
+    batch = same_windows(batch)
+    if model.config.history is None:
+        batch = batch._replace(eps=torch.zeros_like(batch.eps))
+    parallel = model.frame_log_likelihood(batch)
+    single = torch.cat(
+        [model.frame_log_likelihood(alone(batch, i, model.config.min_context)) for i in range(parallel.shape[1])], 1
+    )
+    torch.testing.assert_close(single, parallel, rtol=1e-5, atol=0)
+
+
+def test_parallel_equals_a_loop_over_frames(model: VideoFlow, batch: VideoBatch) -> None:
+    """The definition, frame by frame and example by example: log q, pixel map, codec, prior of the window."""
+    expected = torch.tensor([
+        [reference(model, batch, example, target) for target in range(batch.window.shape[1])]
+        for example in range(len(batch.frames))
+    ])
+    torch.testing.assert_close(model.frame_log_likelihood(batch), expected, rtol=1e-5, atol=0)
+
+
+def reference(model: VideoFlow, batch: VideoBatch, example: int, target: int) -> float:
+    """log p(x_t | its window) of one target of one example."""
+    form, first = model.config, model.config.min_context
+    t, window = first + target, int(batch.window[example, target])
+    past = range(t - window, t)
+
+    def frame(index: int) -> Tensor:
+        return batch.frames[example, index][None].float()
+
+    def encode(index: int, features: list[Tensor | None]) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...], Tensor]:
+        eps = batch.eps[example, index - first][None] if index >= first else torch.zeros_like(frame(0))
+        before = frame(index - 1) if form.history is not None else None
+        x, weight = model.noise(frame(index), eps, model.pixels.mode(before, frame(index)))
+        x, ladj = model.pixels(x, before)
+        latents, above, densities = model.glow.encode(x, features)
+        return latents, above, weight.sum() + ladj[0] + sum(d.sum() for d in densities)
+
+    absent = form.context - window
+    features: list[Tensor | None] = [None] * form.glow.levels
+    if form.history is not None:
+        pyramids = [model.frame_encoder(frame(s) / 127.5 - 1) for s in past]
+    else:
+        pyramids = [encode(s, features)[0] for s in past]
+    windows = tuple(
+        torch.stack([torch.zeros_like(level[0])] * absent + list(level), 1) for level in zip(*pyramids, strict=True)
+    )
+    if form.history is not None:
+        features = list(model.window_encoder(windows, torch.tensor([[0.0] * absent + [1.0] * window])))
+    latents, above, nats = encode(t, features)
+    for prior, seen, half, z in zip(model.priors, windows, above, latents, strict=True):
+        density = prior(seen, half)
+        normal = torch.distributions.Normal(density.mean, density.log_scale.exp())
+        nats = nats + normal.log_prob(z).sum()
+    return nats.item()
+
+
+def test_later_frames_move_nothing(model: VideoFlow, batch: VideoBatch) -> None:
+    before = model.frame_log_likelihood(batch)
+    first = model.config.min_context
+    for t in range(first, batch.frames.shape[1]):
+        frames, eps = batch.frames.clone(), batch.eps.clone()
+        frames[:, t + 1 :] = 255 - frames[:, t + 1 :]
+        eps[:, t - first + 1 :] *= -1
+        after = model.frame_log_likelihood(batch._replace(frames=frames, eps=eps))
+        torch.testing.assert_close(after[:, : t - first + 1], before[:, : t - first + 1], rtol=1e-6, atol=0)
+
+
+def test_frames_before_the_window_move_nothing(form: VideoFlowConfig, model: VideoFlow, batches: Callable) -> None:
+    batch = batches(form, full=True)
+    before = model.frame_log_likelihood(batch)
+    n, first = form.context, form.min_context
+    for t in range(n + 1, batch.frames.shape[1]):
+        frames = batch.frames.clone()
+        frames[:, : t - n] = 255 - frames[:, : t - n]
+        after = model.frame_log_likelihood(batch._replace(frames=frames))
+        torch.testing.assert_close(after[:, t - first :], before[:, t - first :], rtol=1e-6, atol=0)
+
+
+def test_each_frame_of_the_window_counts(form: VideoFlowConfig, model: VideoFlow, batches: Callable) -> None:
+    batch = batches(form, full=True)
+    before = model.frame_log_likelihood(batch)
+    t = batch.frames.shape[1] - 1
+    for past in range(t - form.context, t):
+        frames = batch.frames.clone()
+        frames[:, past] = 255 - frames[:, past]
+        after = model.frame_log_likelihood(batch._replace(frames=frames))
+        assert (after[:, -1] != before[:, -1]).all(), past
+
+
+def test_a_short_window_is_a_short_past(model: VideoFlow, batch: VideoBatch) -> None:
+    """Frames masked by the window may hold anything, and may as well be missing."""
+    batch = same_windows(batch)
+    first, shortest = model.config.min_context, model.config.min_context
+    target = batch.window.shape[1] - 1
+    t = first + target
+    batch = batch._replace(window=batch.window.clone())
+    batch.window[:, target] = shortest
+    whole = model.frame_log_likelihood(batch)[:, target]
+    frames = batch.frames.clone()
+    frames[:, : t - shortest] = 255 - frames[:, : t - shortest]
+    torch.testing.assert_close(
+        model.frame_log_likelihood(batch._replace(frames=frames))[:, target], whole, rtol=1e-6, atol=0
+    )
+    if model.config.history is None:
+        batch = batch._replace(eps=torch.zeros_like(batch.eps))
+        whole = model.frame_log_likelihood(batch)[:, target]
+    dropped = model.frame_log_likelihood(alone(batch, target, first))[:, 0]
+    torch.testing.assert_close(dropped, whole, rtol=1e-5, atol=0)
+
+
+def test_the_window_length_matters(form: VideoFlowConfig, models: Callable, batches: Callable) -> None:
+    if form.context == form.min_context:
+        form = form.model_copy(update={"context": 2})
+    model, batch = models(form), batches(form, full=True)
+    short = batch._replace(window=batch.window.clamp_max(form.min_context))
+    differs = model.frame_log_likelihood(short) != model.frame_log_likelihood(batch)
+    assert torch.equal(differs, batch.window > form.min_context)
+
+
+def test_forward_is_the_sum_over_targets(model: VideoFlow, batch: VideoBatch) -> None:
+    frames = model.frame_log_likelihood(batch)
+    assert frames.shape == batch.window.shape and frames.dtype == torch.float32
+    torch.testing.assert_close(model(batch), frames.sum(1))
+    bits = model.bits_per_dim(model(batch), frames.shape[1])
+    dims = batch.frames[0, 0].numel() * frames.shape[1]
+    torch.testing.assert_close(bits, -frames.sum(1) / (math.log(2) * dims))
+
+
+def test_density_map_shares_out_each_frames_likelihood(model: VideoFlow, batch: VideoBatch) -> None:
+    density = model.density_map(batch)
+    assert density.shape == (*batch.window.shape, *batch.frames.shape[-2:])
+    torch.testing.assert_close(density.sum((2, 3)), model.frame_log_likelihood(batch), rtol=1e-5, atol=1e-2)
+
+
+def test_examples_of_a_batch_do_not_mix(model: VideoFlow, batch: VideoBatch) -> None:
+    together = model.frame_log_likelihood(batch)
+    singles = [model.frame_log_likelihood(VideoBatch(*(t[i : i + 1] for t in batch))) for i in range(len(together))]
+    torch.testing.assert_close(torch.cat(singles), together, rtol=1e-5, atol=0)
+
+
+def test_likelihood_in_bfloat16_is_close(model: VideoFlow, batch: VideoBatch) -> None:
+    exact = model.frame_log_likelihood(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = model.frame_log_likelihood(batch)
+    assert rough.dtype == torch.float32
+    bits, rough_bits = model.bits_per_dim(exact, 1), model.bits_per_dim(rough, 1)
+    torch.testing.assert_close(rough_bits, bits, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["paper-scaled-uniform", "paper-counts-anchored"])
+def test_float32_keeps_five_digits(forms: dict[str, VideoFlowConfig], models: Callable, batches: Callable, name: str) -> None:
+    model, batch = models(forms[name]), batches(forms[name])
+    exact = model.frame_log_likelihood(batch)
+    double = model.double().frame_log_likelihood(batch._replace(eps=batch.eps.double()))
+    torch.testing.assert_close(exact.double(), double.double(), rtol=1e-5, atol=0)
+
+
+def test_initialize_sets_every_actnorm_once(form: VideoFlowConfig, batches: Callable) -> None:
+    model = build_model(form)
+    norms = [module for module in model.modules() if isinstance(module, ActNorm)]
+    assert len(norms) == sum(form.glow.depth) and not any(norm.initialized for norm in norms)
+    before = model.state_dict()["glow.levels.0.layers.0.actnorm.shift"].clone()
+    model.frame_log_likelihood(batches(form))
+    assert not any(norm.initialized for norm in norms)
+    model.initialize(batches(form, size=8))
+    assert all(norm.initialized for norm in norms)
+    assert not torch.equal(norms[0].shift, before)
+    after = {name: value.clone() for name, value in model.named_parameters()}
+    model.initialize(batches(form, size=8))
+    assert all(torch.equal(value, after[name]) for name, value in model.named_parameters())
+
+
+def test_initialized_latents_are_standard(form: VideoFlowConfig, batches: Callable) -> None:
+    """Right after the start the likelihood is that of a plain normal model: random pixels cost 8 bits or a bit more."""
+    model = build_model(form)
+    model.initialize(batches(form, size=16))
+    bits = model.bits_per_dim(model.frame_log_likelihood(batches(form, size=16)), 1)
+    assert torch.isfinite(bits).all() and bits.min() > 0 and bits.max() < 12
+
+
+def test_save_and_load(form: VideoFlowConfig, model: VideoFlow, batch: VideoBatch) -> None:
+    data = save({name: value.clone().contiguous() for name, value in model.state_dict().items()})
+    torch.manual_seed(123)
+    fresh = build_model(form).eval()
+    assert not torch.equal(fresh.frame_log_likelihood(batch), model.frame_log_likelihood(batch))
+    fresh.load_state_dict(load(data), strict=True)
+    torch.testing.assert_close(fresh.frame_log_likelihood(batch), model.frame_log_likelihood(batch), rtol=0, atol=0)
+    assert all(module.initialized for module in fresh.modules() if isinstance(module, ActNorm))

@@ -1,0 +1,227 @@
+"""VideoFlow's sampling: the inverse of scoring, deterministic in its noise, independent of the batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from vflow.bijections.dequantize import MARGIN, WIDTH
+from vflow.config import VideoFlowConfig
+from vflow.models import Rollout, Sampled, VideoBatch, VideoFlow
+
+Noise = Callable[[int], tuple[Tensor, ...]]
+
+
+def ones(model: VideoFlow, temperature: float = 1.0) -> tuple[float, ...]:
+    return (temperature,) * len(model.latent_shapes)
+
+
+def roll(model: VideoFlow, context: Tensor, eps: list[tuple[Tensor, ...]], temperature: float = 1.0) -> list[Sampled]:
+    """One frame per entry of ``eps``."""
+    rollout, frames = model.start(context), []
+    for noise in eps:
+        rollout, sampled = model.step(rollout, noise, ones(model, temperature))
+        frames.append(sampled)
+    return frames
+
+
+def test_encoding_a_sampled_frame_returns_its_noise(
+    form: VideoFlowConfig, models: Callable, batches: Callable, noise: Noise
+) -> None:
+    """Three frames in float32. The start is mild: where a bounded map saturates, its values say nothing of z."""
+    model, batch = models(form, 0.02), batches(form)
+    rollout = model.start(batch.frames[:, :3])
+    for _ in range(3):
+        eps = noise(len(batch.frames))
+        after, sampled = model.step(rollout, eps, ones(model, 0.2))
+        with torch.no_grad():
+            back = encode(model, rollout, sampled.raw)
+        for used, found in zip(eps, back, strict=True):
+            torch.testing.assert_close(found, 0.2 * used, rtol=0, atol=5e-3)
+        rollout = after
+
+
+def encode(model: VideoFlow, rollout: Rollout, raw: Tensor) -> list[Tensor]:
+    """The noise (times temperature) that leads from ``rollout`` to the continuous frame ``raw``."""
+    features: list[Tensor | None] = [None] * len(model.latent_shapes)
+    if model.window_encoder is not None:
+        features = list(model.window_encoder(rollout.history, rollout.present))
+    x = model.pixels(raw, rollout.frame.float())[0]
+    latents, above, _ = model.glow.encode(x, features)
+    return [
+        prior(window, half).whiten(z)
+        for prior, window, half, z in zip(model.priors, rollout.history, above, latents, strict=True)
+    ]
+
+
+def test_sampling_and_scoring_are_one_density(form: VideoFlowConfig, models: Callable, batches: Callable) -> None:
+    """Change of variables, end to end: the density of a drawn frame is φ(ε) / |det ∂frame/∂ε|, and that, with the
+    dequantisation noise which the draw amounts to, is what scoring the frame gives."""
+    small = form.glow.model_copy(update={"channels": 1, "height": 4, "width": 8})
+    form = form.model_copy(update={"glow": small})
+    model, context = models(form), batches(form, size=1).frames[:, :4]
+    sizes = [math.prod(shape) for shape in model.latent_shapes]
+    flat = 0.3 * torch.randn(sum(sizes))
+
+    def draw(flat: Tensor) -> tuple[Tensor, Sampled]:
+        parts = flat.split(sizes)
+        eps = tuple(part.view(1, *shape) for part, shape in zip(parts, model.latent_shapes, strict=True))
+        sampled = VideoFlow.step.__wrapped__(model, model.start(context), eps, ones(model))[1]
+        return sampled.raw.flatten(), sampled
+
+    jacobian = torch.autograd.functional.jacobian(lambda e: draw(e)[0], flat, vectorize=True)
+    sampled = draw(flat)[1]
+    assert 0 <= sampled.raw.min() and sampled.raw.max() < 256
+    log_p = torch.distributions.Normal(0.0, 1.0).log_prob(flat).sum() - torch.linalg.slogdet(jacobian)[1]
+    eps, weight = dequantisation(model, sampled, context[:, -1])
+    nats = model.frame_log_likelihood(continued(model, context, sampled.frame, eps))[0, -1]
+    torch.testing.assert_close(nats, log_p + weight, rtol=1e-4, atol=1e-2)
+
+
+def dequantisation(model: VideoFlow, sampled: Sampled, before: Tensor) -> tuple[Tensor, Tensor]:
+    """The noise that lifts ``sampled.frame`` to ``sampled.raw``, and its total log-weight."""
+    u = (sampled.raw - sampled.frame).clamp(MARGIN, 1 - MARGIN).double()
+    flat, narrow = torch.special.ndtri((u - MARGIN) / (1 - 2 * MARGIN)), (u - 0.5) / WIDTH
+    mode = model.pixels.mode(before.float(), sampled.raw)
+    use_narrow = {
+        "uniform": torch.zeros_like(u, dtype=torch.bool),
+        "gaussian": torch.ones_like(u, dtype=torch.bool),
+        "anchored": sampled.frame == (before if mode is None else mode),
+    }[model.config.noise]
+    eps = torch.where(use_narrow, narrow, flat).float()
+    return eps, model.noise(sampled.frame.float(), eps, mode)[1].sum()
+
+
+def continued(model: VideoFlow, context: Tensor, frame: Tensor, eps: Tensor) -> VideoBatch:
+    """``context`` and one frame more, as a batch whose last target is that frame; its past is free of noise."""
+    first = model.config.min_context
+    frames = torch.cat([context, frame[:, None]], 1)
+    targets = frames.shape[1] - first
+    noise = torch.cat([torch.zeros(1, targets - 1, *eps.shape[1:]), eps[:, None]], 1)
+    window = torch.arange(first, frames.shape[1]).clamp_max(model.config.context)[None]
+    return VideoBatch(frames, noise, window)
+
+
+def test_a_frame_is_its_continuous_values_rounded_down(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+    for sampled in roll(model, batch.frames[:, :3], [noise(3), noise(3)]):
+        assert sampled.frame.dtype == torch.uint8 and sampled.raw.dtype == torch.float32
+        assert sampled.frame.shape == sampled.raw.shape == batch.frames[:, 0].shape
+        assert torch.equal(sampled.frame.float(), sampled.raw.floor().clamp(0, 255))
+        outside = ((sampled.raw < -0.1) | (sampled.raw > 256.1)).flatten(1).sum(1)
+        assert torch.equal(sampled.out_of_range, outside) and not sampled.nonfinite.any()
+        if model.config.values != "scaled":
+            assert not outside.any()
+
+
+def test_the_same_noise_gives_the_same_frames(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+    eps = [noise(3) for _ in range(3)]
+    once, twice = (roll(model, batch.frames[:, :3], eps) for _ in range(2))
+    assert all(torch.equal(a.raw, b.raw) for a, b in zip(once, twice, strict=True))
+    other = roll(model, batch.frames[:, :3], [noise(3) for _ in range(3)])
+    assert not any(torch.equal(a.frame, b.frame) for a, b in zip(once, other, strict=True))
+
+
+def test_temperature_zero_ignores_the_noise(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+    one, other = (roll(model, batch.frames[:, :3], [noise(3) for _ in range(3)], 0.0) for _ in range(2))
+    assert all(torch.equal(a.raw, b.raw) for a, b in zip(one, other, strict=True))
+
+
+def test_temperature_scales_the_noise_of_each_level(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+    eps, temperature = noise(3), (0.25, 0.5)
+    scaled = tuple(e * t for e, t in zip(eps, temperature, strict=True))
+    rollout = model.start(batch.frames[:, :3])
+    one = model.step(rollout, eps, temperature)[1]
+    other = model.step(rollout, scaled, ones(model))[1]
+    torch.testing.assert_close(one.raw, other.raw, rtol=0, atol=1e-3)
+
+
+def test_a_batch_of_futures_equals_single_futures(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+    eps = [noise(3) for _ in range(2)]
+    together = roll(model, batch.frames[:, :3], eps)
+    for i in range(3):
+        alone = roll(model, batch.frames[i : i + 1, :3], [tuple(e[i : i + 1] for e in level) for level in eps])
+        for a, b in zip(alone, together, strict=True):
+            torch.testing.assert_close(a.raw, b.raw[i : i + 1], rtol=1e-4, atol=0.05)
+
+
+def test_only_the_last_frames_condition(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+    n, eps = model.config.context, [noise(3), noise(3)]
+    long, short = roll(model, batch.frames, eps), roll(model, batch.frames[:, -n:], eps)
+    assert all(torch.equal(a.raw, b.raw) for a, b in zip(long, short, strict=True))
+    changed = batch.frames.clone()
+    changed[:, -n] = 255 - changed[:, -n]
+    assert not torch.equal(roll(model, changed, eps)[0].raw, long[0].raw)
+
+
+def test_a_short_context_leaves_the_rest_of_the_window_empty(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+    n, shortest = model.config.context, model.config.min_context
+    rollout = model.start(batch.frames[:, :shortest])
+    assert rollout.present.tolist() == [[0.0] * (n - shortest) + [1.0] * shortest] * 3
+    assert all(level.shape[1] == n and not level[:, : n - shortest].any() for level in rollout.history)
+    rollout, sampled = model.step(rollout, noise(3), ones(model))
+    assert rollout.present.sum(1).tolist() == [min(shortest + 1, n)] * 3
+    assert torch.equal(rollout.frame, sampled.frame)
+
+
+def test_a_step_leaves_the_state_it_started_from(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+    """Continuing twice from one state gives two futures of it: nothing is kept on the module."""
+    rollout, eps = model.start(batch.frames[:, :3]), noise(3)
+    before = [level.clone() for level in rollout.history]
+    first = model.step(rollout, eps, ones(model))[1]
+    model.step(rollout, noise(3), ones(model))
+    assert all(torch.equal(a, b) for a, b in zip(before, rollout.history, strict=True))
+    assert torch.equal(model.step(rollout, eps, ones(model))[1].raw, first.raw)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["paper-scaled-uniform", "frames-counts-gaussian"])
+def test_nonfinite_values_are_counted_whatever_the_map(
+    forms: dict[str, VideoFlowConfig], models: Callable, batches: Callable, name: str, value: float
+) -> None:
+    model, batch = models(forms[name]), batches(forms[name])
+    eps = tuple(torch.randn(3, *shape) for shape in model.latent_shapes)
+    eps[0][1, 0, 0, 0] = value
+    sampled = model.step(model.start(batch.frames[:, :2]), eps, ones(model))[1]
+    assert sampled.nonfinite[1] > 0 and sampled.nonfinite[[0, 2]].tolist() == [0, 0]
+    assert not torch.isfinite(sampled.raw[1]).all()
+
+
+def test_sampling_in_bfloat16_is_close(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+    eps = [noise(3)]
+    exact = roll(model, batch.frames[:, :3], eps, 0.5)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = roll(model, batch.frames[:, :3], eps, 0.5)[0]
+    assert rough.raw.dtype == torch.float32
+    assert (rough.raw - exact.raw).abs().median() < 2
+
+
+def test_latent_shapes_hold_every_dimension(form: VideoFlowConfig, model: VideoFlow) -> None:
+    glow = form.glow
+    assert sum(math.prod(shape) for shape in model.latent_shapes) == glow.channels * glow.height * glow.width
+    assert [shape[1:] for shape in model.latent_shapes] == [
+        (glow.height // 2, glow.width // 2), (glow.height // 4, glow.width // 4)
+    ]
+
+
+def test_gradients_reach_all_parameters(model: VideoFlow, batch: VideoBatch) -> None:
+    model(batch).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_the_codec_round_trips_within_a_tenth_of_a_grey_level(model: VideoFlow, batch: VideoBatch) -> None:
+    rollout = model.start(batch.frames[:, :3])
+    features: list[Tensor | None] = [None] * len(model.latent_shapes)
+    with torch.no_grad():
+        if model.window_encoder is not None:
+            features = list(model.window_encoder(rollout.history, rollout.present))
+        y = batch.frames[:, 3].float() + 0.5
+        x = model.pixels(y, rollout.frame.float())[0]
+        latents = model.glow.encode(x, features)[0]
+        back = model.pixels.inverse(model.glow.decode(latents, features), rollout.frame.float())[0]
+    assert (back - y).abs().max() < 0.1

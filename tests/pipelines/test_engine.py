@@ -1,0 +1,195 @@
+"""The engine: whole files or none, one manifest, nothing redone that is already there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vflow.errors import CheckpointError, InputError
+from vflow.pipelines import engine
+from vflow.pipelines.engine import Options, Summary
+from vflow.pipelines.items import Item
+
+
+class Copy:
+    """Writes an item's bytes, times ``times``; refuses those that say "bad"."""
+
+    def __init__(self, times: int = 1, files: tuple[str, ...] = ("s000.txt", "deep/s001.txt")) -> None:
+        self.times, self.files, self.ran = times, files, list[str]()
+
+    def record(self) -> dict[str, Any]:
+        return {"times": self.times, "versions": {"x": "1"}}
+
+    def identity(self) -> dict[str, Any]:
+        return {"times": self.times}
+
+    def run(self, item: Item, folder: Path) -> dict[str, Any]:
+        self.ran.append(item.name)
+        text = item.paths[0].read_text()
+        for name in self.files:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text * self.times)
+        if text == "bad":
+            raise InputError(f"{item.name}: bad; give another")
+        if text == "killed":
+            raise KeyboardInterrupt
+        return {"length": len(text)}
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> list[Item]:
+    found = []
+    for name, text in (("a", "one"), ("b", "bad"), ("c", "three")):
+        path = tmp_path / "inputs" / f"{name}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        found.append(Item(name, (path,)))
+    return found
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _files(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def _counts(summary: Summary) -> tuple[int, int, int]:
+    return len(summary.done), len(summary.skipped), len(summary.failed)
+
+
+def test_outputs_manifest_and_record(items: list[Item], out: Path) -> None:
+    told: list[dict[str, Any]] = []
+    summary = engine.run(items, Copy(), Options(out), report=told.append)
+    assert _counts(summary) == (2, 0, 1)
+    assert _files(out) == {
+        "run.json", "manifest.jsonl", "a/s000.txt", "a/deep/s001.txt", "c/s000.txt", "c/deep/s001.txt",
+    }  # fmt: skip
+    lines = _lines(out / "manifest.jsonl")
+    assert lines == told
+    assert [(line["item"], line["status"], line["error"]) for line in lines] == [
+        ("a", "done", None),
+        ("b", "failed", "b: bad; give another"),
+        ("c", "done", None),
+    ]
+    assert lines[0]["length"] == 3
+    assert set(lines[0]["outputs"]) == {"a/s000.txt", "a/deep/s001.txt"}
+    assert json.loads((out / "run.json").read_text()) == {"times": 1, "versions": {"x": "1"}}
+
+
+def test_nothing_is_redone(items: list[Item], out: Path) -> None:
+    engine.run(items, Copy(), Options(out))
+    before = (out / "manifest.jsonl").read_text().splitlines()
+    again = Copy()
+    assert _counts(engine.run(items, again, Options(out))) == (2, 2, 1)
+    assert again.ran == ["b"]  # what failed is tried again
+    after = (out / "manifest.jsonl").read_text().splitlines()
+    assert (after[0], after[2]) == (before[0], before[2])
+
+
+@pytest.mark.parametrize("change", ["settings", "input", "damage", "missing", "overwrite"])
+def test_what_does_not_match_is_redone(items: list[Item], out: Path, change: str) -> None:
+    engine.run(items, Copy(), Options(out))
+    task, options = Copy(), Options(out)
+    if change == "settings":
+        task = Copy(times=2)
+    elif change == "input":
+        items[0].paths[0].write_text("new")
+    elif change == "damage":
+        (out / "a/s000.txt").write_text("on")
+    elif change == "missing":
+        (out / "a/s000.txt").unlink()
+    else:
+        options = Options(out, on_existing="overwrite")
+    engine.run(items, task, options)
+    assert "a" in task.ran
+    assert ("c" in task.ran) == (change in ("settings", "overwrite"))
+    assert (out / "a/s000.txt").read_text() == ("new" if change == "input" else "one" * task.times)
+
+
+def test_existing_outputs_can_be_an_error(items: list[Item], out: Path) -> None:
+    engine.run(items, Copy(), Options(out))
+    summary = engine.run(items[:1], Copy(), Options(out, on_existing="error"))
+    assert summary.failed[0]["error"].startswith("a: has outputs in ")
+    assert (out / "a/s000.txt").read_text() == "one"
+
+
+def test_stale_outputs_of_an_item_go_and_nothing_else(items: list[Item], out: Path) -> None:
+    engine.run(items, Copy(), Options(out))
+    (out / "a" / "mine.txt").write_text("mine")
+    engine.run(items, Copy(times=2, files=("s000.txt",)), Options(out))
+    assert {name for name in _files(out) if name.startswith("a/")} == {"a/s000.txt", "a/mine.txt"}
+    assert not (out / "a/deep").exists()
+
+
+def test_fail_at_the_first_error(items: list[Item], out: Path) -> None:
+    task = Copy()
+    with pytest.raises(InputError, match="b: bad"):
+        engine.run(items, task, Options(out, on_error="fail"))
+    assert task.ran == ["a", "b"]
+
+
+def test_errors_that_concern_all_items_end_the_run(items: list[Item], out: Path) -> None:
+    class Broken(Copy):
+        def run(self, item: Item, folder: Path) -> dict[str, Any]:
+            raise CheckpointError("x: gone")
+
+    with pytest.raises(CheckpointError):
+        engine.run(items, Broken(), Options(out))
+
+
+def test_interrupted_and_run_again(items: list[Item], out: Path) -> None:
+    items[1].paths[0].write_text("killed")
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(items, Copy(), Options(out))
+    assert _files(out) == {"run.json", "manifest.jsonl", "a/s000.txt", "a/deep/s001.txt"}
+    with open(out / "manifest.jsonl", "a") as file:
+        file.write('{"item": "b", "sta')  # half a line
+    left = out / ".partial-1-of-1"
+    left.mkdir()
+    (left / "s000.txt").write_text("half")
+    items[1].paths[0].write_text("two")
+    assert _counts(engine.run(items, Copy(), Options(out))) == (3, 1, 0)
+    assert [line["item"] for line in _lines(out / "manifest.jsonl")] == ["a", "b", "c"]
+    assert not left.exists()
+
+
+def test_shards_cover_all_items_and_know_each_other(items: list[Item], out: Path) -> None:
+    items[1].paths[0].write_text("two")
+    for index in (1, 2):
+        engine.run(items, Copy(), Options(out, shard=(index, 2)))
+    assert [line["item"] for line in _lines(out / "manifest-1-of-2.jsonl")] == ["a", "c"]
+    assert [line["item"] for line in _lines(out / "manifest-2-of-2.jsonl")] == ["b"]
+    assert _counts(engine.run(items, Copy(), Options(out))) == (3, 3, 0)
+
+
+def test_outputs_never_go_into_the_folder_of_the_input(items: list[Item], tmp_path: Path) -> None:
+    folder = tmp_path / "inputs"
+    clip = Item("inputs", (folder,))
+    summary = engine.run([clip], Copy(), Options(tmp_path))
+    assert "outputs would go into the folder of the input" in summary.failed[0]["error"]
+    assert _files(folder) == {"a.txt", "b.txt", "c.txt"}
+
+
+def test_output_that_cannot_be_written(items: list[Item], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(
+        InputError, match=r"file/out: cannot write \(Not a directory\); choose another --output"
+    ):
+        engine.run(items, Copy(), Options(tmp_path / "file" / "out"))
+
+
+def test_a_missing_input_fails_alone(items: list[Item], out: Path) -> None:
+    items[0].paths[0].unlink()
+    summary = engine.run(items, Copy(), Options(out))
+    assert summary.failed[0]["error"].endswith("a.txt: No such file or directory")
+    assert _counts(summary) == (1, 0, 2)

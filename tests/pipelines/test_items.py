@@ -1,0 +1,70 @@
+"""Grouping of inputs into items, and their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vflow.data import io
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.items import Item, clips, name_items
+
+
+def _still(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    io.write_png(path, np.zeros((8, 8, 3), np.uint8))
+    return path
+
+
+def _array(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    io.write_npz(path, frames=np.zeros((3, 8, 8, 3), np.uint8))
+    return path
+
+
+def test_stills_are_one_clip_in_the_given_order(tmp_path: Path) -> None:
+    paths = [_still(tmp_path / f"f{i}.png") for i in (2, 1, 10)]
+    assert clips(paths) == [Item("f2", tuple(paths))]
+
+
+def test_every_clip_is_an_item(tmp_path: Path) -> None:
+    first, second = _array(tmp_path / "a.npz"), _array(tmp_path / "b.npz")
+    _still(tmp_path / "frames" / "0.png")
+    found = clips([first, second, tmp_path / "frames"])
+    assert found == [Item("a", (first,)), Item("b", (second,)), Item("frames", (tmp_path / "frames",))]
+
+
+def test_a_folder_of_clips_stands_for_them(tmp_path: Path) -> None:
+    second, tenth = _array(tmp_path / "a2.npz"), _array(tmp_path / "a10.npz")
+    assert clips([tmp_path]) == [Item("a2", (second,)), Item("a10", (tenth,))]
+
+
+def test_mixtures_are_refused(tmp_path: Path) -> None:
+    array, still = _array(tmp_path / "a.npz"), _still(tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"a\.npz: given together with single pictures"):
+        clips([array, still])
+    with pytest.raises(InputError, match=r"holds clips \(a\.npz, …\) and single pictures; give one kind"):
+        clips([tmp_path])
+    with pytest.raises(ConfigError, match=r"^--input: give a video"):
+        clips([])
+
+
+def test_names_differ_where_stems_do_not() -> None:
+    paths = [Path(p) for p in ("x/photo.jpg", "x/photo.png", "x/other.png")]
+    assert name_items(paths) == ["photo.jpg", "photo.png", "other"]
+    paths = [Path(p) for p in ("x/a/f.mp4", "x/b/f.mp4", "x/b/g.mp4")]
+    assert name_items(paths) == ["a/f.mp4", "b/f.mp4", "g"]
+    assert name_items([]) == []
+    with pytest.raises(InputError, match="given twice"):
+        name_items([Path("a.mp4"), Path("a.mp4")])
+
+
+def test_hash_depends_on_bytes_and_order_only(tmp_path: Path) -> None:
+    first, second = _still(tmp_path / "a" / "0.png"), _array(tmp_path / "a" / "1.npz")
+    both = Item("x", (first, second)).sha256()
+    assert both != Item("x", (second, first)).sha256()
+    assert both == Item("y", (tmp_path / "a",)).sha256()
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert both == Item("x", (tmp_path / "b",)).sha256()

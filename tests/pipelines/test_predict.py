@@ -1,0 +1,208 @@
+"""Futures: what they depend on, what they do not, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import vflow
+from vflow.data import io
+from vflow.errors import ConfigError, InputError
+from vflow.models import Sampled, VideoFlow
+from vflow.pipelines import predict as module
+from vflow.pipelines.predict import PredictSettings, groups, iterate, predict, prepare
+
+from .conftest import make_model
+
+
+def test_shape_and_type(model: VideoFlow, clip: np.ndarray) -> None:
+    futures = vflow.predict(model, clip, num_frames=3, num_samples=2)
+    assert futures.shape == (2, 3, 16, 16, 3)
+    assert futures.dtype == np.uint8
+
+
+def test_more_samples_and_frames_leave_the_earlier_ones_unchanged(model: VideoFlow, clip: np.ndarray) -> None:
+    few = predict(model, clip, num_frames=2, num_samples=3, seed=5)
+    many = predict(model, clip, num_frames=4, num_samples=11, seed=5)
+    assert np.array_equal(many[:3, :2], few)
+    assert np.array_equal(predict(model, clip, num_frames=1, num_samples=1, seed=5), few[:1, :1])
+
+
+def test_groups_do_not_change_pixels(
+    one_model: VideoFlow, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predict(one_model, clip, num_frames=2, num_samples=20)
+    monkeypatch.setattr(module, "GROUP", 8)
+    told: list[tuple[int, int]] = []
+    parts = list(
+        groups(
+            one_model,
+            prepare(one_model, clip).context,
+            PredictSettings(2, 20),
+            progress=lambda done, total: told.append((done, total)),
+        )
+    )
+    assert [part.first for part in parts] == [0, 8, 16]
+    assert np.array_equal(np.concatenate([part.frames for part in parts]), whole)
+    assert told[0] == (8, 40)
+    assert told[-1] == (40, 40)
+    assert sorted(told) == told
+
+
+def test_seed_sample_and_content_name_the_noise(model: VideoFlow, clip: np.ndarray) -> None:
+    first = predict(model, clip, num_frames=2, num_samples=2, seed=0)
+    assert np.array_equal(first, predict(model, clip.copy(), num_frames=2, num_samples=2, seed=0))
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first, predict(model, clip, num_frames=2, num_samples=2, seed=1))
+    assert not np.array_equal(first, predict(model, 255 - clip, num_frames=2, num_samples=2, seed=0))
+
+
+def test_global_generators_play_no_part(model: VideoFlow, clip: np.ndarray) -> None:
+    before = predict(model, clip, num_frames=1, num_samples=1)
+    torch.manual_seed(123)
+    state = torch.random.get_rng_state()
+    assert np.array_equal(before, predict(model, clip, num_frames=1, num_samples=1))
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_only_the_last_frames_count(model: VideoFlow, clip: np.ndarray) -> None:
+    assert np.array_equal(
+        predict(model, clip, num_frames=1, num_samples=1),
+        predict(model, clip[-2:], num_frames=1, num_samples=1),
+    )
+
+
+def test_continuing_a_future_goes_on_from_its_frames(model: VideoFlow, clip: np.ndarray) -> None:
+    future = predict(model, clip, num_frames=3, num_samples=2)[1]
+    further = np.concatenate([clip, future])
+    assert np.array_equal(prepare(model, further).context, future[-2:])
+    assert predict(model, further, num_frames=2, num_samples=1).shape == (1, 2, 16, 16, 3)
+
+
+def test_numpy_torch_and_floats_agree(one_model: VideoFlow, clip: np.ndarray) -> None:
+    expected = predict(one_model, clip, num_frames=1, num_samples=1)
+    for frames in (torch.from_numpy(clip), clip / 255, torch.from_numpy(clip / np.float32(255))):
+        assert np.array_equal(expected, predict(one_model, frames, num_frames=1, num_samples=1))
+
+
+def test_temperature_is_one_number_or_one_per_level(model: VideoFlow, clip: np.ndarray) -> None:
+    still = predict(model, clip, num_frames=1, num_samples=2, temperature=0)
+    assert np.array_equal(still[0], still[1])
+    one = predict(model, clip, num_frames=1, num_samples=2, temperature=0.5)
+    assert np.array_equal(one, predict(model, clip, num_frames=1, num_samples=2, temperature=(0.5, 0.5)))
+    assert not np.array_equal(one, predict(model, clip, num_frames=1, num_samples=2, temperature=(0.5, 1.0)))
+    with pytest.raises(ConfigError, match="3 temperatures, but the model has 2 levels; give 1 or 2"):
+        predict(model, clip, temperature=(1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_frames": 0}, r"num_frames must lie in 1\.\.1000, got 0"),
+        ({"num_frames": 1001}, r"num_frames must lie in 1\.\.1000, got 1001"),
+        ({"num_samples": 0}, r"num_samples must lie in 1\.\.10000, got 0"),
+        ({"seed": -1}, "seed must lie in"),
+        ({"temperature": -0.1}, r"temperature must lie in 0\.\.2, got -0.1"),
+        ({"temperature": float("nan")}, r"temperature must lie in 0\.\.2, got nan"),
+        ({"temperature": (1.0, 3.0)}, r"temperature must lie in 0\.\.2, got 3"),
+    ],
+)
+def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        PredictSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (np.zeros((0, 16, 16, 3), np.uint8), "^frames: an array of shape 0×16×16×3 is not frames"),
+        (np.zeros((2, 3, 16, 16), np.uint8), "^frames: an array of shape 2×3×16×16 is not frames"),
+        (np.full((2, 16, 16, 3), np.nan), "^frames: .* are NaN or infinite"),
+        (np.full((2, 16, 16, 3), 1.5), "^frames: floats from 1.5 to 1.5; give 0..1, or uint8"),
+        (np.full((2, 16, 16, 3), 300), "^frames: whole numbers from 300 to 300; give 0..255"),
+        (np.zeros((2, 1, 1, 3), np.uint8), "^frames: 1×1 pixels; give frames of at least 8×8$"),
+        (np.zeros((2, 7, 90, 3), np.uint8), "^frames: 90×7 pixels; give frames of at least 8×8$"),
+    ],
+)
+def test_frames_that_cannot_be_used(one_model: VideoFlow, frames: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        predict(one_model, frames)
+
+
+def test_too_few_frames(clip: np.ndarray) -> None:
+    model = make_model(min_context=2)
+    with pytest.raises(InputError, match=r"1 frame.* per second, but the model needs at least 2; add frames"):
+        predict(model, clip[:1])
+
+
+def test_other_sizes_channels_and_rates_are_fitted(one_model: VideoFlow) -> None:
+    large = np.random.default_rng(0).integers(0, 256, (20, 40, 60, 3), dtype=np.uint8)
+    prepared = prepare(one_model, io.Clip(large, 10.0, "large.mp4", ("turned",)))
+    assert prepared.context.shape == (2, 16, 16, 3)
+    assert prepared.notes == (
+        "turned",
+        "fitted from 60×40 to the model's 16×16",
+        "resampled from 10 to 5 frames per second",
+        "kept the last 2 of 10 frames",
+    )
+    grey = make_model(glow={"channels": 1, "height": 16, "width": 16, "depth": [1], "hidden": [4]})
+    assert predict(grey, large, num_frames=1, num_samples=1).shape == (1, 1, 16, 16, 1)
+    assert predict(grey, large[..., :1], num_frames=1, num_samples=1).shape == (1, 1, 16, 16, 1)
+
+
+def test_far_outside(clip: np.ndarray) -> None:
+    bits = prepare(make_model(), clip).bits
+    assert bits is not None
+    assert not prepare(make_model(), clip).far_outside
+    assert not prepare(make_model(typical_bits=(bits - 0.1, bits + 0.1)), clip).far_outside
+    assert prepare(make_model(typical_bits=(bits - 0.5, bits - 0.4)), clip).far_outside
+    assert prepare(make_model(typical_bits=(bits + 0.4, bits + 0.5)), clip).far_outside
+    assert prepare(make_model(), clip[:1]).bits is None
+
+
+def test_stop_between_frames(one_model: VideoFlow, clip: np.ndarray) -> None:
+    context = prepare(one_model, clip).context
+    drawn = iterate(
+        one_model, context, PredictSettings(5, 2), should_stop=iter([False, False, True]).__next__
+    )
+    assert [step.frames.shape[1] for step in drawn] == [1, 2]
+
+
+class Flaky:
+    """A model that gives NaN for some rows of its first calls, and notes the noise it was given."""
+
+    def __init__(self, model: VideoFlow, bad: list[list[int]]) -> None:
+        self.model, self.bad, self.noise = model, bad, []
+        self.config, self.latent_shapes, self.start = model.config, model.latent_shapes, model.start
+        self.parameters = model.parameters
+
+    def step(self, rollout: Any, eps: Any, temperature: Any) -> tuple[Any, Sampled]:
+        self.noise.append(eps[0])
+        after, sampled = self.model.step(rollout, eps, temperature)
+        nonfinite = sampled.nonfinite.clone()
+        for row in self.bad.pop(0) if self.bad else []:
+            nonfinite[row] = 7
+        return after, sampled._replace(nonfinite=nonfinite)
+
+
+def test_nonfinite_samples_are_counted_and_redrawn_alone(one_model: VideoFlow, clip: np.ndarray) -> None:
+    context = prepare(one_model, clip).context
+    flaky = Flaky(one_model, [[1, 2, 7], [2]])  # row 7 is padding: nobody wants it
+    (step,) = iterate(flaky, context, PredictSettings(1, 3))  # type: ignore[arg-type]
+    assert (step.counts.nonfinite, step.counts.redrawn) == (14, 2)
+    assert step.counts.values == 3 * 16 * 16 * 3
+    plain = predict(one_model, clip, num_frames=1, num_samples=3)
+    assert np.array_equal(step.frames[0], plain[0])
+    assert not np.array_equal(step.frames[1], plain[1])
+    first, second, third = flaky.noise
+    assert [bool((first[i] == second[i]).all()) for i in (0, 1, 2, 7)] == [True, False, False, True]
+    assert [bool((second[i] == third[i]).all()) for i in (0, 1, 2)] == [True, True, False]
+
+
+def test_a_sample_that_stays_nonfinite_is_an_error(one_model: VideoFlow, clip: np.ndarray) -> None:
+    flaky = Flaky(one_model, [[0]] * 99)
+    with pytest.raises(InputError, match="frame 0 of sample 0 is not finite after 8 redraws; lower the temp"):
+        list(iterate(flaky, prepare(one_model, clip).context, PredictSettings(1, 1)))  # type: ignore[arg-type]

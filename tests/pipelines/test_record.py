@@ -1,0 +1,58 @@
+"""Settings files: what is written is read back, and what does not belong is one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.compute import versions
+from vflow.pipelines.predict import PredictSettings
+from vflow.pipelines.record import Record, read_record
+
+BASE = {"checkpoint": "shapes", "checkpoint_hash": "ab"}
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    record = Record(**BASE, temperature=(0.5, 1.0), num_frames=3, seed=7, context_sha="cd")
+    path = tmp_path / "settings.json"
+    path.write_text(record.to_json())
+    assert read_record(path) == record
+    assert record.settings() == PredictSettings(3, 8, (0.5, 1.0), 7)
+    assert record.threads == torch.get_num_threads()
+    assert record.versions == versions()
+    assert record.differences() == []
+
+
+def test_other_versions_are_remarked(tmp_path: Path) -> None:
+    record = Record(**BASE, versions=versions() | {"torch": "1.0", "python": "2"})
+    assert record.differences() == [f"made with torch 1.0, here {torch.__version__}: pixels may differ"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (BASE | {"extra": 1}, r"settings\.json: unknown key 'extra'$"),
+        ({"checkpoint": "shapes"}, r"settings\.json: checkpoint_hash: Field required"),
+        (BASE | {"num_frames": "many"}, r"settings\.json: num_frames: "),
+        (BASE | {"format": "avi"}, r"settings\.json: format: "),
+        ([], r"settings\.json: Input should be "),
+    ],
+)
+def test_what_does_not_belong(tmp_path: Path, data: Any, message: str) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match=message):
+        read_record(path)
+
+
+def test_no_such_file_or_not_json(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.json: No such file or directory; give the settings\.json"):
+        read_record(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(InputError, match=r"bad\.json: not valid JSON; give the settings\.json"):
+        read_record(tmp_path / "bad.json")

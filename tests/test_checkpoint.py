@@ -1,0 +1,329 @@
+"""Checkpoints: what is saved comes back; whatever is damaged, foreign, unsafe or absurd is one line."""
+
+from __future__ import annotations
+
+import json
+import resource
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import load_file, save_file
+
+from vflow import catalog
+from vflow.checkpoint import (
+    available,
+    checkpoint_folder,
+    checkpoint_hash,
+    load,
+    read_config,
+    save_checkpoint,
+    shipped,
+)
+from vflow.config import VideoFlowConfig
+from vflow.errors import CheckpointError
+from vflow.models import VideoFlow, build_model
+
+TINY = {
+    "glow": {"height": 16, "width": 16, "depth": [1, 1], "hidden": [4, 4]},
+    "prior": {"hidden": 4, "dilations": [1]},
+}
+CONFIG = VideoFlowConfig.model_validate(TINY)
+
+
+@pytest.fixture
+def model() -> VideoFlow:
+    return build_model(CONFIG)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, model: VideoFlow) -> Path:
+    path = tmp_path / "tiny"
+    save_checkpoint(path, model, config=CONFIG, card="# tiny\n", extra={"clips": 3})
+    return path
+
+
+@pytest.fixture(autouse=True)
+def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty place for shipped checkpoints, so that tests do not depend on what ships."""
+    root = tmp_path / "shipped"
+    root.mkdir()
+    monkeypatch.setattr(catalog, "_shipped_root", lambda: root)
+    return root
+
+
+def test_round_trip(folder: Path, model: VideoFlow) -> None:
+    loaded = load(folder)
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
+    assert loaded.config == CONFIG == read_config(folder)
+    assert not loaded.training
+    assert not any(p.requires_grad or p.dtype != torch.float32 for p in loaded.parameters())
+
+
+def test_load_leaves_the_global_generator_alone(folder: Path) -> None:
+    before = torch.random.get_rng_state()
+    load(folder)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_folder_holds_three_readable_files_and_no_leftovers(folder: Path) -> None:
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert {p.name for p in folder.parent.iterdir()} == {"tiny", "shipped"}
+    assert (folder / "model.safetensors").stat().st_mode == (folder / "config.json").stat().st_mode
+    data = json.loads((folder / "config.json").read_text())
+    assert data["schema"] == 1
+    assert data["statistics"] == {"clips": 3}
+
+
+def test_saving_again_replaces_the_weights_and_keeps_the_card(folder: Path, model: VideoFlow) -> None:
+    before = checkpoint_hash(folder)
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    save_checkpoint(folder, model, config=CONFIG)
+    assert checkpoint_hash(folder) != before
+    assert (folder / "README.md").read_text() == "# tiny\n"
+    assert torch.equal(next(load(folder).parameters()), next(model.parameters()))
+
+
+def test_names(tmp_path: Path, folder: Path, model: VideoFlow, nothing_ships: Path) -> None:
+    save_checkpoint(nothing_ships / "shapes", model, config=CONFIG)
+    save_checkpoint(tmp_path / "runs" / "mine" / "step_0000010" / "model", model, config=CONFIG)
+    (tmp_path / "runs" / "mine" / "last").symlink_to("step_0000010")
+    assert shipped() == ["shapes"]
+    assert checkpoint_folder("shapes") == nothing_ships / "shapes"
+    assert shipped([tmp_path / "runs"]) == ["mine", "shapes"]
+    assert available([folder])["tiny"] == folder
+    assert load("mine", folders=[tmp_path / "runs"]).config == CONFIG
+    assert load(tmp_path / "runs" / "mine").config == CONFIG
+    assert load(tmp_path / "runs" / "mine" / "step_0000010").config == CONFIG
+
+
+def test_own_folder_wins_over_what_ships(folder: Path, model: VideoFlow, nothing_ships: Path) -> None:
+    save_checkpoint(nothing_ships / "tiny", model, config=CONFIG)
+    assert available([folder.parent])["tiny"] == folder
+
+
+def _edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        data = json.loads((folder / "config.json").read_text())
+        change(data)
+        (folder / "config.json").write_text(json.dumps(data))
+
+    return damage
+
+
+def _weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        state = load_file(folder / "model.safetensors")
+        change(state)
+        save_file(state, folder / "model.safetensors")
+
+    return damage
+
+
+def _raw(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+    return damage
+
+
+def _pickle_instead(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def _first(state: dict[str, torch.Tensor]) -> str:
+    return next(key for key in sorted(state) if state[key].is_floating_point() and state[key].numel() > 1)
+
+
+def _nan(state: dict[str, torch.Tensor]) -> None:
+    state[_first(state)].view(-1)[0] = float("nan")
+
+
+def _reshape(state: dict[str, torch.Tensor]) -> None:
+    state[_first(state)] = torch.zeros(7, 7)
+
+
+def _half(state: dict[str, torch.Tensor]) -> None:
+    state[_first(state)] = state[_first(state)].half()
+
+
+WHOLE = "is a directory with config.json and model.safetensors"
+DAMAGES = {
+    "no config": (
+        lambda f: (f / "config.json").unlink(),
+        f"tiny: no config.json in it; a checkpoint {WHOLE}",
+    ),
+    "no weights": (
+        lambda f: (f / "model.safetensors").unlink(),
+        f"tiny: no model.safetensors in it; a checkpoint {WHOLE}",
+    ),
+    "pickle": (
+        _pickle_instead,
+        "tiny: holds pytorch_model.bin, but pickled weights are refused (they can run code); "
+        "convert to model.safetensors",
+    ),
+    "json garbage": (_raw("config.json", lambda b: b"\0{"), "config.json: not valid JSON ("),
+    "json list": (
+        _raw("config.json", lambda b: b"[1]"),
+        "config.json: not a JSON object; save the checkpoint again",
+    ),
+    "json nested": (_raw("config.json", lambda b: b"[" * 100_000), "config.json: not valid JSON ("),
+    "json huge": (
+        _raw("config.json", lambda b: b + b" " * (1 << 20)),
+        "config.json: larger than 1 MiB; this is no model config",
+    ),
+    "schema": (
+        _edit(lambda d: d.update(schema=2)),
+        "config.json: schema 2, this vflow reads 1; update vflow",
+    ),
+    "unknown key": (
+        _edit(lambda d: d.update(extra=1)),
+        "config.json: unknown key 'extra'; known: schema, model, statistics",
+    ),
+    "unknown model key": (_edit(lambda d: d["model"].update(deep=1)), "config.json: unknown key 'deep'"),
+    "unknown nested key": (
+        _edit(lambda d: d["model"]["glow"].update(x=1)),
+        "config.json: unknown key 'glow.x'",
+    ),
+    "kind": (
+        _edit(lambda d: d["model"].update(kind="gan")),
+        "config.json: model kind 'gan' is unknown; known: videoflow",
+    ),
+    "kind list": (_edit(lambda d: d["model"].update(kind=[])), "config.json: model kind '[]' is unknown"),
+    "model missing": (
+        _edit(lambda d: d.pop("model")),
+        "config.json: 'model' and 'statistics' must be objects; save the checkpoint again",
+    ),
+    "value": (_edit(lambda d: d["model"].update(context=99)), "config.json: context: "),
+    "absurd config": (
+        _edit(lambda d: d["model"]["prior"].update(hidden=2048, blocks=32)),
+        "parameters; vflow refuses more than 500,000,000",
+    ),
+    "missing tensor": (
+        _weights(lambda s: s.pop(_first(s))),
+        "model.safetensors: tensor '{first}' is missing; ",
+    ),
+    "unknown tensor": (
+        _weights(lambda s: s.update(extra=torch.zeros(2))),
+        "model.safetensors: tensor 'extra' is unknown; ",
+    ),
+    "shape": (
+        _weights(_reshape),
+        "model.safetensors: tensor '{first}' has shape (7, 7), config.json needs (",
+    ),
+    "type": (
+        _weights(_half),
+        "model.safetensors: tensor '{first}' has type float16, config.json needs float32; ",
+    ),
+    "other config": (_edit(lambda d: d["model"]["glow"].update(hidden=[4, 5])), "has shape "),
+    "nan": (
+        _weights(_nan),
+        "model.safetensors: tensor '{first}' has NaN or infinite values; use an earlier checkpoint",
+    ),
+    "truncated": (
+        _raw("model.safetensors", lambda b: b[:-10]),
+        "model.safetensors: not a whole safetensors file (",
+    ),
+    "cut header": (
+        _raw("model.safetensors", lambda b: b[:100]),
+        "model.safetensors: not a whole safetensors file (",
+    ),
+    "empty": (_raw("model.safetensors", lambda b: b""), "model.safetensors: not a whole safetensors file ("),
+    "garbage": (
+        _raw("model.safetensors", lambda b: b"\x80\x04garbage" * 99),
+        "not a whole safetensors file (",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged(folder: Path, name: str) -> None:
+    damage, message = DAMAGES[name]
+    first = _first(load_file(folder / "model.safetensors"))
+    damage(folder)
+    with pytest.raises(CheckpointError) as caught:
+        load(folder)
+    text = str(caught.value)
+    assert message.replace("{first}", first) in text
+    assert str(folder) in text
+    assert "\n" not in text
+    assert caught.value.exit_code == 3
+
+
+def test_absurd_tensor_is_refused_before_allocation(folder: Path) -> None:
+    header = {"w": {"dtype": "F32", "shape": [600_000, 1000], "data_offsets": [0, 2_400_000_000]}}
+    text = json.dumps(header).encode()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + 2_400_000_000)  # sparse: takes no room on disk
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match="600,000,000 parameters; vflow refuses more than 500,000,000"):
+        load(folder)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+def test_file_instead_of_directory(folder: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match=r"model\.safetensors: a checkpoint is a directory .*; give the dir"
+    ):
+        load(folder / "model.safetensors")
+    pickle = folder / "weights.pt"
+    pickle.write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"weights\.pt: pickled weights are refused"):
+        load(pickle)
+
+
+def test_unknown_name_lists_the_known(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"^nope: no such checkpoint; give a .* known name \(tiny\)$"):
+        checkpoint_folder("nope", folders=[folder.parent])
+
+
+def test_folders_without_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="none: no such directory"):
+        available([tmp_path / "none"])
+    (tmp_path / "void").mkdir()
+    with pytest.raises(CheckpointError, match="void: holds no checkpoint"):
+        available([tmp_path / "void"])
+
+
+def test_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def snapshot(repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((repository, revision, allow_patterns))
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    assert load("owner/name").config == CONFIG
+    assert load("owner/name@v1").config == CONFIG
+    files = ["config.json", "model.safetensors", "README.md"]
+    assert asked == [("owner/name", None, files), ("owner/name", "v1", files)]
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        load("owner/name", allow_hub=False)
+    assert len(asked) == 2
+
+
+def test_a_local_directory_is_never_taken_for_a_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", None)
+    with pytest.raises(CheckpointError, match="runs/none: no such checkpoint"):
+        load("runs/none")
+
+
+def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot(*args: Any, **kwargs: Any) -> str:
+        raise LocalEntryNotFoundError("cannot reach the hub\nmore detail")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    with pytest.raises(CheckpointError, match=r"^owner/name: neither .* hub \(cannot reach the hub\)$"):
+        load("owner/name")

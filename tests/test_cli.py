@@ -1,0 +1,475 @@
+"""The command line: exit codes, one-line errors, files as promised, and quick help."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vflow import cli
+from vflow.checkpoint import checkpoint_hash, load, save_checkpoint
+from vflow.commands import predict as predict_command
+from vflow.config import VideoFlowConfig
+from vflow.data import io
+from vflow.models import build_model
+from vflow.pipelines.predict import predict, prepare
+from vflow.pipelines.record import Record
+from vflow.pipelines.writers import FORMATS
+from vflow.randomness import content_hash
+
+SIZE: dict[str, Any] = {
+    "glow": {"height": 16, "width": 16, "depth": [1, 1], "hidden": [4, 4]},
+    "prior": {"hidden": 4, "dilations": [1]},
+    "history": {"hidden": [4, 4], "blocks": 1},
+    "fps": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with random weights that needs two frames."""
+    config = VideoFlowConfig.model_validate(SIZE | {"min_context": 2})
+    torch.manual_seed(0)
+    model = build_model(config)
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_checkpoint(folder, model, config=config)
+    return folder
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    io.write_npz(tmp_path / "clip.npz", frames=frames)
+    return tmp_path / "clip.npz"
+
+
+class Vflow:
+    """Calls the command line in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+        self.out, self.err = "", ""
+
+    def __call__(self, *arguments: object) -> int:
+        self.capsys.readouterr()
+        code = cli.main([str(argument) for argument in arguments])
+        self.out, self.err = self.capsys.readouterr()
+        return code
+
+
+@pytest.fixture
+def vflow(capsys: pytest.CaptureFixture[str]) -> Vflow:
+    return Vflow(capsys)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def _python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_help_is_quick_and_light() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = _python(
+        "import sys; from vflow.cli import main; main(['--help']); "
+        "print([m for m in ('torch', 'numpy', 'pydantic', 'tyro', 'av') if m in sys.modules])"
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(name in done.stdout for name in cli.COMMANDS)
+    # processor time, since wall-clock time would also measure what else the machine is doing
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
+
+
+def test_help_of_every_command_needs_no_torch() -> None:
+    done = _python(
+        "import sys; from vflow.cli import COMMANDS, main\n"
+        "for name in COMMANDS: main([name, '-h'])\n"
+        "assert 'torch' not in sys.modules"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for flag in ("--device", "--dtype", "--threads", "--seed", "--debug"):
+        assert done.stdout.count(f"{flag} ") >= len(cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("prdict", "error: unknown command 'prdict'; did you mean 'predict'?"),
+        ("zzz", "error: unknown command 'zzz'; commands: app, train, config, predict, score"),
+        ("predict --inptu x", "error: Unrecognized options: --inptu, x; see 'vflow predict --help'"),
+        (
+            "predict --seed x",
+            "error: Error parsing --seed: invalid literal for int() with base 10: 'x'; "
+            "see 'vflow predict --help'",
+        ),
+        (
+            "score --device gpu",
+            "error: invalid choice 'gpu' for argument '--device'. "
+            "Expected one of ('auto', 'cpu', 'cuda', 'mps'); see 'vflow score --help'",
+        ),
+        ("predict --input a.mp4", "error: --output: give a folder for the futures"),
+        (
+            "predict --output o --checkpoint c",
+            "error: --input: give a video, a folder of frames, an npz, or pictures in order",
+        ),
+        ("config", "error: name a preset: {presets}"),
+        ("config nope", "error: nope: no such preset or file; presets: {presets}"),
+        ("train --output o", "error: --config must be given; see 'vflow train --help'"),
+        ("train", "error: --config and --output must be given; see 'vflow train --help'"),
+        ("app --port 70000", "error: --port 70000: must lie in 0..65535"),
+    ],
+)
+def test_usage_errors(vflow: Vflow, arguments: str, message: str) -> None:
+    from vflow.config import preset_names
+
+    assert vflow(*arguments.split()) == 2
+    assert vflow.err == message.replace("{presets}", ", ".join(preset_names())) + "\n"
+    assert vflow.out == ""
+
+
+def test_no_command_shows_help(vflow: Vflow) -> None:
+    assert vflow() == 2
+    assert vflow.err.startswith("usage: vflow COMMAND")
+    assert vflow("--version") == 0
+    assert vflow.out.startswith("vflow ")
+
+
+def test_config_prints_a_preset_that_reads_back(vflow: Vflow, tmp_path: Path) -> None:
+    from vflow.config import load_preset
+
+    assert vflow("config", "shapes-small") == 0
+    (tmp_path / "mine.yaml").write_text(vflow.out)
+    assert load_preset(str(tmp_path / "mine.yaml")) == load_preset("shapes-small")
+
+
+@pytest.mark.parametrize("flags", [("--num-frames", 0), ("--temperature", "hot"), ("--temperature", "1,1,1")])
+def test_settings_out_of_range(
+    vflow: Vflow, tiny: Path, clip: Path, flags: tuple[Any, ...], tmp_path: Path
+) -> None:
+    assert vflow("predict", "--checkpoint", tiny, "--input", clip, "--output", tmp_path / "o", *flags) == 2
+    assert vflow.err.count("\n") == 1
+    assert vflow.err.startswith("error: ")
+
+
+def test_checkpoint_errors(vflow: Vflow, clip: Path, tmp_path: Path) -> None:
+    rest = ("--input", clip, "--output", tmp_path / "o")
+    assert vflow("predict", "--checkpoint", "nope", *rest) == 3
+    assert vflow.err.startswith("error: nope: no such checkpoint; give a directory or a known name (")
+    assert vflow("predict", *rest) == 2
+    assert vflow.err.startswith("error: --checkpoint: give a directory, a hub id, or a name that ships (")
+    (tmp_path / "weights.bin").write_bytes(b"x")
+    assert vflow("score", "--checkpoint", tmp_path / "weights.bin", "--input", clip) == 3
+    assert "pickled weights are refused" in vflow.err
+
+
+def test_npz_of_one_item(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code = vflow(
+        "predict", "--checkpoint", tiny, "--input", clip, "--output", out, "--format", "npz",
+        "--num-frames", 3, "--num-samples", 2, "--temperature", "0.5,1", "--seed", 4,
+    )  # fmt: skip
+    assert (code, vflow.out) == (0, f"{out / 'futures.npz'}\n")
+    arrays = _read(out / "futures.npz")
+    assert {k: (v.dtype, v.shape) for k, v in arrays.items()} == {
+        "frames": (np.uint8, (2, 3, 16, 16, 3)),
+        "context": (np.uint8, (2, 16, 16, 3)),
+    }
+    frames = _read(clip)["frames"]
+    assert np.array_equal(arrays["context"], frames[-2:])
+    expected = predict(load(tiny), frames, num_frames=3, num_samples=2, temperature=(0.5, 1), seed=4)
+    assert np.array_equal(arrays["frames"], expected)
+    assert sorted(p.name for p in out.iterdir()) == ["futures.npz", "manifest.jsonl", "run.json"]
+    entry = json.loads((out / "manifest.jsonl").read_text())
+    assert entry["context_sha"] == content_hash(frames[-2:])
+    assert (entry["status"], entry["temperature"], entry["nonfinite"]) == ("done", [0.5, 1.0], 0)
+    assert entry["bits_per_dim"] > 0
+
+
+def test_raising_samples_and_frames_leaves_earlier_outputs_unchanged(
+    vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path
+) -> None:
+    common = ("predict", "--checkpoint", tiny, "--input", clip, "--format", "npz")
+    vflow(*common, "--output", tmp_path / "a", "--num-frames", 2, "--num-samples", 2)
+    vflow(*common, "--output", tmp_path / "b", "--num-frames", 3, "--num-samples", 9)
+    few, many = (_read(tmp_path / name / "futures.npz")["frames"] for name in "ab")
+    assert np.array_equal(many[:2, :2], few)
+
+
+@pytest.mark.parametrize("format", ["mp4", "webm", "gif", "png"])
+def test_files_per_sample(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path, format: str) -> None:
+    out = tmp_path / "out"
+    arguments = ("--num-frames", 3, "--num-samples", 2, "--format", format)
+    assert vflow("predict", "--checkpoint", tiny, "--input", clip, "--output", out, *arguments) == 0
+    assert vflow.out == f"{out / 'clip'}\n"
+    names = [f"s{k:03d}" if format == "png" else f"s{k:03d}.{format}" for k in range(2)]
+    assert sorted(p.name for p in (out / "clip").iterdir()) == names
+    futures = predict(load(tiny), _read(clip)["frames"], num_frames=3, num_samples=2)
+    written = [io.read_clip(out / "clip" / name).frames for name in names]
+    if format == "png":
+        assert np.array_equal(np.stack(written), futures)
+    else:
+        assert {frames.shape for frames in written} == {(3, 256, 256, 3)}
+
+
+def test_a_written_future_is_a_valid_input(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
+    common = ("predict", "--checkpoint", tiny, "--num-frames", 2, "--num-samples", 1)
+    vflow(*common, "--input", clip, "--output", tmp_path / "a", "--format", "png")
+    future = tmp_path / "a" / "clip" / "s000"
+    assert vflow(*common, "--input", future, "--output", tmp_path / "b", "--format", "npz") == 0
+    assert np.array_equal(_read(tmp_path / "b" / "futures.npz")["context"], io.read_clip(future).frames)
+
+
+def test_several_items_some_bad(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.npz"
+    bad.write_bytes(b"PK\x03\x04 not really")
+    common = (
+        "predict",
+        "--checkpoint",
+        tiny,
+        "--output",
+        tmp_path / "o",
+        "--format",
+        "npz",
+        "--num-samples",
+        1,
+    )
+    code = vflow(*common, "--input", clip, "--input", bad)
+    assert code == 1
+    assert vflow.err.splitlines()[-1] == "2 items: 1 done (0 of them before), 1 failed"
+    assert (tmp_path / "o" / "clip" / "futures.npz").is_file()
+    assert vflow(*common, "--input", clip, bad, "--json") == 1
+    assert [json.loads(line)["status"] for line in vflow.out.splitlines()] == ["done", "failed"]
+    assert "1 done (1 of them before)" in vflow.err
+
+
+def test_settings_repeat_a_run(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
+    rest = ("--num-frames", 2, "--num-samples", 2, "--seed", 9, "--temperature", 0.7, "--format", "npz")
+    vflow("predict", "--checkpoint", tiny, "--input", clip, "--output", tmp_path / "a", *rest)
+    repeat = ("predict", "--settings", tmp_path / "a" / "run.json", "--input", clip)
+    assert vflow(*repeat, "--output", tmp_path / "b") == 0
+    assert (tmp_path / "a/futures.npz").read_bytes() == (tmp_path / "b/futures.npz").read_bytes()
+    assert vflow(*repeat, "--output", tmp_path / "c", "--seed", 1) == 0
+    assert (tmp_path / "a/futures.npz").read_bytes() != (tmp_path / "c/futures.npz").read_bytes()
+
+
+def test_settings_of_the_app(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
+    frames, model = _read(clip)["frames"], load(tiny)
+    sha = content_hash(prepare(model, frames).context)
+    record = Record(
+        checkpoint=str(tiny), checkpoint_hash=checkpoint_hash(tiny), num_frames=2, num_samples=3, seed=5,
+        context_sha=sha,
+    )  # fmt: skip
+    (tmp_path / "settings.json").write_text(record.to_json())
+    repeat = ("predict", "--settings", tmp_path / "settings.json", "--format", "npz")
+    assert vflow(*repeat, "--input", clip, "--output", tmp_path / "o") == 0
+    assert "not the input" not in vflow.err
+    expected = predict(model, frames, num_frames=2, num_samples=3, seed=5)
+    assert np.array_equal(_read(tmp_path / "o/futures.npz")["frames"], expected)
+    io.write_npz(tmp_path / "other.npz", frames=255 - frames)
+    assert vflow(*repeat, "--input", tmp_path / "other.npz", "--output", tmp_path / "p") == 0
+    assert "note: other: not the input that the settings were made with; futures will differ" in vflow.err
+
+
+def test_settings_of_another_model(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(Record(checkpoint=str(tiny), checkpoint_hash="00").to_json())
+    repeat = ("predict", "--settings", tmp_path / "s.json", "--input", clip, "--output", tmp_path / "o")
+    assert vflow(*repeat) == 3
+    assert "s.json: made with another version of" in vflow.err
+    assert vflow(*repeat, "--checkpoint", tiny, "--num-samples", 1, "--num-frames", 1) == 0
+    assert "note: " in vflow.err
+
+
+def test_score(vflow: Vflow, tiny: Path, clip: Path) -> None:
+    assert vflow("score", "--checkpoint", tiny, "--input", clip, "--json", "--seed", 2) == 0
+    data = json.loads(vflow.out)
+    assert list(data) == ["bits_per_dim", "per_frame", "draws", "seed"]
+    assert data["per_frame"][:2] == [None, None]
+    assert data["bits_per_dim"] == pytest.approx(np.mean(data["per_frame"][2:]))
+    assert (data["draws"], data["seed"]) == (1, 2)
+    assert vflow("score", "--checkpoint", tiny, "--input", clip, "--json", "--context", 3) == 0
+    assert json.loads(vflow.out)["bits_per_dim"] == json.loads(vflow.out)["per_frame"][3]
+    assert vflow("score", "--checkpoint", tiny, "--input", clip) == 0
+    assert vflow.out.startswith("clip: ")
+    assert vflow("score", "--checkpoint", tiny, "--input", clip, "--context", 4) == 2
+    assert vflow("score", "--checkpoint", tiny, "--input", "none.mp4") == 1
+    assert vflow.err.startswith("error: none.mp4: no such file or folder; ")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _huge_png(path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    data = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b"\0" * 99)) + _chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+
+
+def _truncated_mp4(path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    io.write_video(path, frames, 10)
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def _npz(shape: tuple[int, ...], value: float = 0, dtype: str = "uint8") -> Callable[[Path], None]:
+    return lambda path: io.write_npz(path, frames=np.full(shape, value, dtype))
+
+
+BAD_INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "no file": ("none.mp4", lambda path: None, "none.mp4: no such file or folder; check "),
+    "text as png": ("notes.png", lambda path: path.write_text("hello"), "notes.png: not an image or video"),
+    "truncated mp4": ("cut.mp4", _truncated_mp4, "cut.mp4: "),
+    "huge png": (
+        "huge.png",
+        _huge_png,
+        "huge.png: 400 megapixels; the limit is 64; reduce the picture and try again",
+    ),
+    "1x1": (
+        "dot.npz",
+        _npz((3, 1, 1, 3)),
+        "dot.npz: 1×1 pixels; give frames of at least 8×8",
+    ),
+    "10,000 frames": (
+        "long.npz",
+        _npz((10_000, 8, 8, 3)),
+        "long.npz: more than 3,000 frames, the limit; trim it",
+    ),
+    "too few frames": (
+        "one.png",
+        lambda path: io.write_png(path, np.zeros((16, 16, 3), np.uint8)),
+        "one.png: 1 frame(s) at 5 per second, but the model needs at least 2; add frames",
+    ),
+    "NaN": (
+        "nan.npz",
+        _npz((3, 16, 16, 3), np.nan, "float32"),
+        "nan.npz: 2,304 of 2,304 values are NaN or infinite",
+    ),
+    "empty file": ("empty.mp4", lambda path: path.write_bytes(b""), "empty.mp4: "),
+    "empty folder": (
+        "void",
+        lambda path: path.mkdir(),
+        "void: the folder holds no pictures; put frames in it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUTS)
+def test_bad_input(vflow: Vflow, tiny: Path, tmp_path: Path, name: str) -> None:
+    file, make, message = BAD_INPUTS[name]
+    make(tmp_path / file)
+    out = tmp_path / "out"
+    assert vflow("predict", "--checkpoint", tiny, "--input", tmp_path / file, "--output", out) == 1
+    (line,) = [line for line in vflow.err.splitlines() if not line.startswith("note: ")]
+    assert line.startswith(f"error: {message}")
+    assert vflow.out == ""
+    assert sorted(p.name for p in out.iterdir()) == ["manifest.jsonl", "run.json"]
+    assert json.loads((out / "manifest.jsonl").read_text())["status"] == "failed"
+
+
+def test_unusual_pictures_have_a_decided_outcome(vflow: Vflow, tiny: Path, tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 65536, (16, 16), dtype=np.uint16)
+    colour = Image.fromarray((np.stack([grey] * 3, -1) >> 8).astype(np.uint8))
+    Image.fromarray(grey).save(tmp_path / "0.png")
+    colour.convert("CMYK").save(tmp_path / "1.jpg")
+    colour.quantize(16).save(tmp_path / "2.png")
+    pictures = [tmp_path / name for name in ("0.png", "1.jpg", "2.png")]
+    out = tmp_path / "out"
+    assert (
+        vflow("predict", "--checkpoint", tiny, "--input", *pictures, "--output", out, "--num-samples", 1) == 0
+    )
+    assert "note: 0: " in vflow.err
+    moving = tmp_path / "moving.gif"
+    io.write_video(moving, np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8), 5)
+    assert vflow("predict", "--checkpoint", tiny, "--input", moving, "--output", out, "--num-samples", 1) == 0
+    assert "kept the last 2 of 6 frames" in vflow.err
+
+
+def test_debug_shows_the_traceback(vflow: Vflow) -> None:
+    assert vflow("config", "nope", "--debug") == 2
+    assert vflow.err.startswith("Traceback")
+    assert vflow.err.splitlines()[-1].startswith("error: nope: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "extra"),
+    [
+        (["app"], "gradio", "app"),
+        (["train", "--config", "shapes-small", "--output", "o"], "accelerate", "train"),
+    ],
+)
+def test_missing_extras_are_named(arguments: list[str], module: str, extra: str) -> None:
+    block = (
+        "import sys, importlib.abc\n"
+        "class Block(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] == {module!r}: raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+        f"from vflow.cli import main\nsys.exit(main({arguments!r}))"
+    )
+    done = _python(block)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"needs {module}, which is not installed; run: pip install -e '.[{extra}]'\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_interrupted(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "vflow",
+        "predict",
+        "--checkpoint",
+        tiny,
+        "--input",
+        clip,
+        "--output",
+        out,
+    ]
+    process = subprocess.Popen(
+        [*map(str, command), "--num-frames", "1000", "--num-samples", "64", "--format", "npz"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    until = time.monotonic() + 120
+    while not (out / "run.json").is_file() and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "")
+    assert errors.splitlines()[-1] == "error: interrupted"
+    assert [p.name for p in out.iterdir()] == ["run.json"]
+
+
+def test_repeated_flags_gather_their_values() -> None:
+    gather = cli._gather
+    assert gather(["--set", "a=1", "--x", "y", "--set=b=-1", "--set", "c=3", "d=4"]) == [
+        "--x", "y", "--set", "a=1", "b=-1", "c=3", "d=4",
+    ]  # fmt: skip
+    assert gather(["--input", "a", "-h"]) == ["-h", "--input", "a"]
+    assert gather(["name", "--seed", "-1"]) == ["name", "--seed", "-1"]
+
+
+def test_formats_agree() -> None:
+    assert predict_command.Format.__args__ == FORMATS  # type: ignore[attr-defined]

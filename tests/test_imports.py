@@ -1,0 +1,146 @@
+"""The layering of docs/DESIGN.md, light imports, a quick ``--help``, and the sizes the style promises."""
+
+from __future__ import annotations
+
+import ast
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted(p for top in ("vflow", "apps", "scripts") for p in (ROOT / top).rglob("*.py"))
+BASE = {"errors", "randomness", "config"}
+FLOWS = BASE | {"nn", "bijections", "priors", "models"}
+INFERENCE = FLOWS | {"", "catalog", "checkpoint", "data", "metrics", "pipelines"}
+# part of vflow -> the parts it may import (itself always)
+MAY_IMPORT = {
+    "errors": set(),
+    "randomness": set(),
+    "config": {"errors"},
+    "nn": BASE,
+    "bijections": BASE | {"nn"},
+    "priors": BASE | {"nn", "bijections"},
+    "models": FLOWS,
+    "data": BASE,
+    "metrics": BASE | {"data"},
+    "catalog": BASE,
+    "checkpoint": FLOWS | {"catalog"},
+    "pipelines": INFERENCE,
+    "training": INFERENCE,
+    "": INFERENCE,
+    "commands": INFERENCE | {"training"},
+    "cli": INFERENCE | {"commands", "training"},
+}
+CONTAINERS = {"av", "PIL", "imageio"}
+OPENCV_FILES = {"imread", "imreadmulti", "imwrite", "imdecode", "imencode", "VideoCapture", "VideoWriter"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names that a file imports anywhere; relative ones made absolute."""
+    package = path.relative_to(ROOT).with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level]) if node.level else []
+            module = ".".join([*base, *filter(None, [node.module])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def part(dotted: str) -> str:
+    """``vflow.data.io`` -> ``data``; ``vflow`` itself -> the empty name."""
+    return [*dotted.split("."), ""][1]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env, timeout=120)
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.is_relative_to(ROOT / "vflow")], ids=named)
+def test_imports_point_one_way(path: Path) -> None:
+    own = path.relative_to(ROOT / "vflow").with_suffix("").parts[0]
+    own = {"__init__": "", "__main__": "cli"}.get(own, own)
+    modules = {p.stem for p in (ROOT / "vflow").iterdir()}
+    used = {part(name) for name in imports(path) if name.split(".")[0] == "vflow"} & (modules | {""})
+    wrong = {name for name in used if name and name != own} - MAY_IMPORT[own]
+    assert not wrong, f"vflow.{own or '__init__'} may not import {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_each_outside_library_has_one_home(path: Path) -> None:
+    tops = {name.split(".")[0] for name in imports(path)}
+    if not path.is_relative_to(ROOT / "vflow" / "training"):
+        assert "accelerate" not in tops, "only vflow/training imports accelerate"
+    if not path.is_relative_to(ROOT / "apps"):
+        assert "gradio" not in tops, "only apps imports gradio"
+    if not any(path.is_relative_to(ROOT / home) for home in ("vflow/data", "scripts/acceptance")):
+        assert not tops & CONTAINERS, "only vflow/data reads and writes media"
+        attributes = {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
+        assert "cv2" not in tops or not attributes & OPENCV_FILES, "only vflow/data reads and writes media"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_modules_functions_and_signatures_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 300, "split the module"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = node.end_lineno - node.lineno + 1
+            assert length <= 40, f"{node.name}: {length} lines"
+            arguments = [a.arg for a in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]]
+            assert len([a for a in arguments if a not in ("self", "cls")]) <= 8, f"{node.name}: use a config"
+
+
+def test_every_part_of_vflow_has_a_place_in_the_layering() -> None:
+    parts = {p.stem for p in (ROOT / "vflow").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    assert parts - {"__init__", "__main__"} <= set(MAY_IMPORT)
+
+
+def test_vflow_imports_without_gradio_and_accelerate() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['gradio', 'accelerate', 'tensorboard', 'torchmetrics']))\n"
+        "import vflow\n"
+        "print(vflow.load, vflow.predict, vflow.score)\n"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys\n"
+        "sys.argv = ['vflow', '--help']\n"
+        "from vflow.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'torchvision', 'gradio', 'accelerate', 'cv2', 'av'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "predict" in done.stdout
+
+
+def test_help_is_quick() -> None:
+    """The best of five: what other processes on the machine take is not the command's."""
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert run("-c", "from vflow.cli import main; main()", "--help").returncode == 0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.4, f"median {statistics.median(seconds):.2f} s"

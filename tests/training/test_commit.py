@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from vflow.errors import CheckpointError
+from vflow.training.commit import commits, find_fault, newest_commit, write_commit
+
+FILES = ("model/config.json", "model/model.safetensors", "state/state.json", "COMMIT.json")
+
+
+def fill(folder: Path) -> None:
+    for name in FILES[:-1]:
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(f"{name}: some bytes of {folder.name}".encode())
+
+
+def names(run: Path) -> list[str]:
+    return sorted(path.name for path in run.iterdir())
+
+
+def test_a_commit_lists_every_file_and_last_points_to_it(tmp_path: Path) -> None:
+    folder = write_commit(tmp_path, 5, fill, keep=0)
+    listed = json.loads((folder / "COMMIT.json").read_text())
+    assert listed["step"] == 5 and sorted(listed["files"]) == sorted(FILES[:-1])
+    assert find_fault(folder) is None
+    assert (tmp_path / "last").resolve() == folder.resolve() == newest_commit(tmp_path).resolve()  # type: ignore[union-attr]
+    assert names(tmp_path) == ["last", "step_0000005"]
+
+
+def test_keep_prunes_the_oldest(tmp_path: Path) -> None:
+    for step in (2, 4, 6, 8):
+        write_commit(tmp_path, step, fill, keep=2)
+    assert [folder.name for folder in commits(tmp_path)] == ["step_0000006", "step_0000008"]
+    write_commit(tmp_path, 10, fill, keep=1)
+    assert names(tmp_path) == ["last", "step_0000010"]
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x80
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_commit_is_passed_over_by_name(
+    tmp_path: Path, name: str, damage: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = write_commit(tmp_path, 2, fill, keep=0)
+    newer = write_commit(tmp_path, 4, fill, keep=0)
+    damage(newer / name)  # type: ignore[operator]
+    assert newest_commit(tmp_path) == older
+    warning = capsys.readouterr().err
+    assert str(newer / name) in warning and "passing over" in warning
+
+
+def test_a_damaged_commit_is_replaced_when_its_step_comes_again(tmp_path: Path) -> None:
+    flip(write_commit(tmp_path, 4, fill, keep=0) / FILES[0])
+    assert find_fault(write_commit(tmp_path, 4, fill, keep=0)) is None
+    assert names(tmp_path) == ["last", "step_0000004"]
+
+
+def test_no_intact_commit_is_an_error_and_no_commit_is_none(tmp_path: Path) -> None:
+    assert newest_commit(tmp_path) is None
+    flip(write_commit(tmp_path, 4, fill, keep=0) / FILES[1])
+    with pytest.raises(CheckpointError, match="none of its 1 commits is intact"):
+        newest_commit(tmp_path)
+
+
+def test_a_failed_commit_leaves_the_earlier_one_alone(tmp_path: Path) -> None:
+    older = write_commit(tmp_path, 2, fill, keep=1)
+
+    def full_disk(folder: Path) -> None:
+        fill(folder)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_commit(tmp_path, 4, full_disk, keep=1)
+    assert names(tmp_path) == ["last", "step_0000002"] and newest_commit(tmp_path) == older
+
+
+def test_leftovers_of_a_kill_are_ignored_then_removed(tmp_path: Path) -> None:
+    (tmp_path / ".tmp_step_0000006" / "model").mkdir(parents=True)
+    (tmp_path / ".tmp_last").symlink_to("step_0000006")
+    assert newest_commit(tmp_path) is None
+    write_commit(tmp_path, 8, fill, keep=1)
+    assert names(tmp_path) == ["last", "step_0000008"]

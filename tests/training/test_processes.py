@@ -1,0 +1,112 @@
+"""Several processes under torchrun and accelerate launch (gloo, on the CPU)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.training.support import command, finish, lines, losses, run_here, spawn, torchrun, wait_for
+from vflow.training.commit import commits, find_fault
+
+LAUNCH = (sys.executable, "-m", "accelerate.commands.launch")
+FLAGS = ("--dtype", "float32", "--batch-size", "4", "--resume")
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def workers(launcher: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Training processes below a launcher."""
+    children = psutil.Process(launcher.pid).children(recursive=True)
+    return [child for child in children if any("train.py" in word for word in child.cmdline())]
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_train_like_one(tiny: str, runs: Path) -> None:
+    flags = (*FLAGS, "--max-steps", "6", "--set", "training.validate_every=3")
+    code, output = finish(torchrun(2, *command(tiny, runs / "two", *flags)))
+    assert code == 0, output
+    options = {"dtype": "float32", "batch_size": 4, "max_steps": 6, "set": ("training.validate_every=3",)}
+    assert run_here(tiny, runs / "one", **options) == 0
+    one, two = losses(runs / "one"), losses(runs / "two")
+    assert one.keys() == two.keys()
+    assert all(abs(two[step][0] - one[step][0]) <= 1e-4 * one[step][0] for step in one)
+    validation = [
+        [line["val_bits_per_dim"] for line in lines(runs / name) if "val_bits_per_dim" in line]
+        for name in ("one", "two")
+    ]
+    assert validation[1] == pytest.approx(validation[0], rel=1e-4) and len(validation[1]) == 2
+    assert find_fault(commits(runs / "two")[-1]) is None
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_accelerate_launch_runs_the_script(tiny: str, runs: Path) -> None:
+    process = spawn(
+        [*LAUNCH, "--cpu", "--num_processes", "1", *command(tiny, runs / "a", "--max-steps", "2")]
+    )
+    code, output = finish(process)
+    assert code == 0, output
+    assert lines(runs / "a")[-1]["status"] == "finished"
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_asked_and_one_got_is_refused(tiny: str, runs: Path) -> None:
+    process = spawn([*LAUNCH, "--cpu", "--num_processes", "2", *command(tiny, runs / "a")])
+    code, output = finish(process)
+    assert code != 0 and "error: accelerate launch was asked for several processes" in output
+    assert not (runs / "a").exists()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_workers_of_a_dead_launcher_commit_and_leave(tiny: str, runs: Path) -> None:
+    run = runs / "orphaned"
+    flags = (*FLAGS, "--max-steps", "100000", "--checkpoint-every", "100000")
+    launcher = torchrun(2, *command(tiny, run, *flags))
+    wait_for(lambda: len(lines(run)) >= 2)
+    children = workers(launcher)
+    assert len(children) == 2
+    launcher.kill()
+    wait_for(lambda: gone(children), timeout=20)
+    end = lines(run)[-1]
+    assert end["status"] == "interrupted" and end["reason"] == "launcher died"
+    assert commits(run)[-1].name == f"step_{end['step']:07d}" and find_fault(commits(run)[-1]) is None
+    finish(launcher)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_killed_worker_is_replaced_and_the_run_goes_on(tiny: str, runs: Path) -> None:
+    run = runs / "elastic"
+    words = command(tiny, run, *FLAGS[:-1], "--max-steps", "14")  # no --resume: restarts imply it
+    launcher = torchrun(2, "--max-restarts", "2", *words)
+    wait_for(lambda: len(commits(run)) >= 2)
+    children = workers(launcher)
+    os.kill(children[1].pid, signal.SIGKILL)
+    code, output = finish(launcher)
+    assert code == 0, output
+    assert "resuming from" in output and lines(run)[-1]["status"] == "finished"
+    assert list(losses(run)) == list(range(1, 15)) and gone(children)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_sigterm_to_the_launcher_commits(tiny: str, runs: Path) -> None:
+    run = runs / "stopped"
+    flags = (*FLAGS, "--max-steps", "100000", "--checkpoint-every", "100000")
+    launcher = torchrun(2, *command(tiny, run, *flags))
+    wait_for(lambda: len(lines(run)) >= 2)
+    children = workers(launcher)
+    launcher.terminate()
+    finish(launcher, timeout=40)
+    assert gone(children)
+    assert lines(run)[-1]["status"] == "interrupted" and len(commits(run)) == 1

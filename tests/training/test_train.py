@@ -1,0 +1,260 @@
+"""Whole runs of the tiny preset in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vflow
+from tests.training.support import lines, losses, run_here
+from vflow.checkpoint import read_config
+from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.training import guards, lock, resume, sampler
+from vflow.training.loop import DivergedError
+from vflow.training.step import Learner
+
+
+def tree(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_a_run_leaves_log_samples_and_a_model_that_loads(tiny: str, runs: Path) -> None:
+    settings = ("training.validate_every=3", "training.log_every=2")
+    assert run_here(tiny, runs / "a", set=settings, keep=2, tensorboard=True) == 0
+    run = runs / "a"
+    assert {"last", "log.jsonl", "preset.yaml", "tensorboard"} <= tree(run)
+    assert [p.name for p in sorted(run.glob("step_*"))] == ["step_0000004", "step_0000006"]
+    log = lines(run)
+    training = [line for line in log if "bits_per_dim" in line]
+    assert [line["step"] for line in training] == [2, 4, 6]
+    assert all(line.keys() >= {"lr", "frames_per_s", "seconds", "grad_norm"} for line in training)
+    validation = [line for line in log if "val_bits_per_dim" in line]
+    assert [line["step"] for line in validation] == [3, 6]
+    assert all(line["round_trip"] < 0.1 and line["sample_nonfinite"] == 0 for line in validation)
+    assert log[-1]["status"] == "finished"
+    model = vflow.load(run)
+    assert not model.training
+    low, high = read_config(run / "last" / "model").typical_bits or (0, 0)
+    assert 0 < low <= validation[-1]["val_bits_per_dim"] <= high
+
+
+def test_sample_grids_show_the_real_clip_first(tiny: str, runs: Path) -> None:
+    run_here(tiny, runs / "a", max_steps=1)
+    grid = np.asarray(Image.open(runs / "a" / "samples" / "step_0000001.png").convert("RGB"))
+    assert grid.shape == (10 * 66 - 2, 4 * 66 - 2, 3)
+    first = grid[:64, :64]
+    assert (grid[66 : 66 + 64, :64] == first).all(), "futures begin with the given frame"
+    assert (grid[:64, 66 : 66 + 64] != first).any(), "the real clip moves"
+    with Image.open(runs / "a" / "samples" / "step_0000001.gif") as animation:
+        assert getattr(animation, "n_frames", 1) == 4
+
+
+def test_validation_and_losses_fall_while_training(tiny: str, runs: Path) -> None:
+    run_here(tiny, runs / "a", max_steps=40, set=("training.validate_every=20", "training.warmup_steps=5"))
+    validation = [line["val_bits_per_dim"] for line in lines(runs / "a") if "val_bits_per_dim" in line]
+    assert validation[1] < 0.95 * validation[0]
+
+
+def test_resuming_in_pieces_equals_one_run(tiny: str, runs: Path) -> None:
+    run_here(tiny, runs / "whole", set=("training.log_every=2",))
+    halves = ("training.log_every=2", "training.checkpoint_every=3")
+    original = Learner.step
+
+    def interrupted(self: Learner, batches: Any, progress: Any, rate: float, stop: bool) -> Any:
+        return original(self, batches, progress, rate, stop or progress.step == 2)
+
+    with pytest.MonkeyPatch.context() as patch:  # stop after step 3, between two lines of the log
+        patch.setattr(Learner, "step", interrupted)
+        assert run_here(tiny, runs / "parts", set=halves) == 130
+    assert lines(runs / "parts")[-1]["status"] == "interrupted"
+    assert run_here(tiny, runs / "parts", set=halves, resume=True) == 0
+    assert losses(runs / "parts") == losses(runs / "whole")
+    finals = [vflow.load(runs / name).state_dict() for name in ("whole", "parts")]
+    assert all(torch.equal(finals[0][key], finals[1][key]) for key in finals[0])
+
+
+def test_resume_starts_afresh_without_a_commit_and_ends_at_once_when_done(tiny: str, runs: Path) -> None:
+    assert run_here(tiny, runs / "a", resume=True, max_steps=2) == 0
+    before = losses(runs / "a")
+    assert run_here(tiny, runs / "a", resume=True, max_steps=2) == 0
+    assert losses(runs / "a") == before and lines(runs / "a")[-1]["status"] == "finished"
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tiny: str, runs: Path) -> None:
+    run_here(tiny, runs / "a", max_steps=1)
+    with pytest.raises(ConfigError, match=r"holds a run already \(step_0000001\); add --resume"):
+        run_here(tiny, runs / "a")
+
+
+def test_resuming_another_model_is_refused_and_other_settings_are_named(
+    tiny: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(tiny, runs / "a", max_steps=1)
+    with pytest.raises(CheckpointError, match=r"another model.glow.hidden; restore that setting"):
+        run_here(tiny, runs / "a", resume=True, set=("model.glow.hidden=[8, 8]",))
+    run_here(tiny, runs / "a", resume=True, max_steps=2, set=("training.learning_rate=0.01",))
+    assert "other settings than before: training.learning_rate, training.max_steps" in capsys.readouterr().err
+
+
+def test_a_damaged_commit_is_passed_over_when_resuming(
+    tiny: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(tiny, runs / "whole")
+    run_here(tiny, runs / "a")
+    shard = next((runs / "a" / "step_0000006" / "state").glob("*.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert run_here(tiny, runs / "a", resume=True) == 0
+    messages = capsys.readouterr().err
+    assert f"{shard} has" in messages and "resuming from" in messages and "step_0000004" in messages
+    assert losses(runs / "a") == losses(runs / "whole")
+
+
+def test_a_copied_run_resumes(tiny: str, runs: Path) -> None:
+    run_here(tiny, runs / "whole")
+    run_here(tiny, runs / "a", max_steps=6, set=("training.checkpoint_every=4",))
+    for path in [*(runs / "a" / "step_0000006").rglob("*"), runs / "a" / "last"]:
+        if path.is_file() or path.is_symlink():
+            path.unlink()
+    (runs / "a" / "log.jsonl").rename(runs / "log.jsonl")
+    (runs / "a").rename(runs / "moved")
+    (runs / "log.jsonl").rename(runs / "moved" / "log.jsonl")
+    assert run_here(tiny, runs / "moved", resume=True, set=("training.checkpoint_every=4",)) == 0
+    assert losses(runs / "moved") == losses(runs / "whole")
+
+
+def test_accumulation_gives_the_same_training(tiny: str, runs: Path) -> None:
+    run_here(tiny, runs / "one", dtype="float32")
+    run_here(tiny, runs / "two", dtype="float32", set=("training.accumulate=2",))
+    pairs = zip(losses(runs / "one").values(), losses(runs / "two").values(), strict=True)
+    assert all(abs(a[0] - b[0]) <= 1e-4 * abs(a[0]) for a, b in pairs)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tiny: str, runs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not divisible by 1 processes × 3 .* --batch-size 3 or 6"):
+        run_here(tiny, runs / "a", set=("training.accumulate=3",))
+
+
+def test_fine_tuning_says_which_tensors_did_not_match(
+    tiny: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(tiny, runs / "a", max_steps=2)
+    capsys.readouterr()
+    run_here(tiny, runs / "b", max_steps=1, init_from=str(runs / "a"), set=("model.glow.hidden=[4, 8]",))
+    report = capsys.readouterr().err
+    assert "tensors taken" in report and "glow.levels.1" in report and "starts afresh" in report
+    assert "glow.levels.0" not in report
+    run_here(tiny, runs / "c", max_steps=1, init_from=str(runs / "a"))
+    end, start = lines(runs / "a")[1]["bits_per_dim"], lines(runs / "c")[0]["bits_per_dim"]
+    fresh = lines(runs / "a")[0]["bits_per_dim"]
+    assert abs(start - end) < abs(start - fresh) or start < fresh
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        run_here(tiny, runs / "d", init_from=str(runs / "nothing"))
+
+
+def test_dry_run_reports_and_writes_nothing(
+    tiny: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(tiny, runs / "a", dry_run=True) == 0
+    report = capsys.readouterr().out
+    assert all(word in report for word in ("parameters", "memory", "frames/s", "steps take about"))
+    assert not (runs / "a").exists()
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, when: Any) -> None:
+    """Make the loss NaN on calls (counted from 1) for which ``when`` holds."""
+    original, calls = Learner.loss, iter(range(1, 10_000))
+
+    def loss(self: Learner, batch: Any) -> torch.Tensor:
+        return original(self, batch) * (torch.nan if when(next(calls)) else 1.0)
+
+    monkeypatch.setattr(Learner, "loss", loss)
+
+
+def test_a_nan_is_skipped_counted_and_harmless(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(tiny, runs / "clean", max_steps=20)
+    poison(monkeypatch, lambda call: call == 10)
+    assert run_here(tiny, runs / "poisoned", max_steps=20) == 0
+    log = lines(runs / "poisoned")
+    assert next(line for line in log if "event" in line)["step"] == 10
+    assert [line["skipped"] for line in log if "bits_per_dim" in line][8:11] == [0, 1, 1]
+    assert "step 10 skipped: loss nan" in capsys.readouterr().err
+    ends = [
+        next(line["val_bits_per_dim"] for line in lines(runs / name) if "val_bits_per_dim" in line)
+        for name in ("clean", "poisoned")
+    ]
+    assert abs(ends[0] - ends[1]) < 0.05 * ends[0]
+
+
+def test_a_run_of_bad_steps_rolls_back_with_a_lower_rate(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, lambda call: 5 <= call < 5 + guards.PATIENCE)
+    assert run_here(tiny, runs / "a", max_steps=12) == 0
+    losses(runs / "a")
+    log = lines(runs / "a")
+    events = [line["event"] for line in log if "event" in line]
+    assert events == ["rolled back to step_0000004 after step 9; learning rate now × 0.5"]
+    assert [line["step"] for line in log if "bits_per_dim" in line] == list(range(1, 13))
+    state = json.loads((runs / "a" / "last" / "state" / "state.json").read_text())["progress"]
+    assert state["rollbacks"] == 1 and state["rate_scale"] == 0.5
+
+
+def test_hopeless_training_stops_with_advice(tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch, lambda call: call > 2)
+    with pytest.raises(DivergedError, match=r"after 3 roll-backs; try --set training.learning_rate="):
+        run_here(tiny, runs / "a", max_steps=100)
+    assert lines(runs / "a")[-1]["status"] == "failed"
+
+
+def test_a_full_disk_stops_the_run_and_keeps_the_last_commit(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = resume.write_state
+
+    def full(folder: Path, tensors: Any, progress: Any, preset: Any) -> None:
+        if progress.step == 4:
+            raise OSError(28, "No space left on device")
+        original(folder, tensors, progress, preset)
+
+    monkeypatch.setattr(resume, "write_state", full)
+    with pytest.raises(InputError, match=r"the disk is full; step_0000002 is untouched; make room"):
+        run_here(tiny, runs / "a")
+    assert lines(runs / "a")[-1]["status"] == "failed"
+    monkeypatch.undo()
+    assert run_here(tiny, runs / "a", resume=True) == 0
+
+
+def test_a_run_in_use_is_refused(tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock.RunLock.__init__, "__defaults__", (0.0,))
+    with lock.RunLock(runs / "a"), pytest.raises(ConfigError, match="another process is training here"):
+        run_here(tiny, runs / "a")
+
+
+def test_clips_too_short_for_the_model_are_refused(tiny: str, runs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data.frames = 2 leaves no frame to predict .* at least 4"):
+        run_here(tiny, runs / "a", set=("data.frames=2", "model.min_context=3", "model.context=3"))
+
+
+def test_an_error_in_the_data_ends_the_run_with_that_error(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = sampler.Sampler.batch
+
+    def batch(self: sampler.Sampler, start: int, size: int) -> Any:
+        if start >= 8 and size == 4:
+            raise InputError("clip.mp4: damaged")
+        return original(self, start, size)
+
+    monkeypatch.setattr(sampler.Sampler, "batch", batch)
+    with pytest.raises(InputError, match=r"clip.mp4: damaged"):
+        run_here(tiny, runs / "a")
+    end = lines(runs / "a")[-1]
+    assert (end["step"], end["status"], end["error"]) == (2, "failed", "clip.mp4: damaged")

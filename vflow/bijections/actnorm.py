@@ -1,0 +1,60 @@
+"""ActNorm: one learned scale and shift per channel, set from the first batch."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from vflow.bijections.base import Bijection, Context
+
+SPEED = 3.0  # the scale is exp(SPEED · log_scale): a higher learning rate for it (Kingma & Dhariwal 2018)
+
+
+@final
+class ActNorm(Bijection):
+    """z = (x + shift) · scale per channel (Kingma & Dhariwal 2018, section 3.1).
+
+    ``initialize`` gives each channel of that batch mean 0 and variance 1; a persistent buffer remembers it.
+    """
+
+    initialized: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(channels))
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("initialized", torch.tensor(False))
+
+    def parameters_of_map(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(shift, scale, log scale), each (C,): what both directions use."""
+        log_scale = SPEED * self.log_scale
+        return self.shift, log_scale.exp(), log_scale
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        shift, scale, log_scale = self.parameters_of_map()
+        return (x + shift[:, None, None]) * scale[:, None, None], constant_density(x, log_scale.sum())
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        shift, scale, log_scale = self.parameters_of_map()
+        return z / scale[:, None, None] - shift[:, None, None], constant_density(z, -log_scale.sum())
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor) -> None:
+        """Set scale and shift from the batch ``x`` (B, C, H, W), once."""
+        if self.initialized:
+            return
+        deviation, mean = torch.std_mean(x.double(), dim=(0, 2, 3), correction=0)
+        self.shift.copy_(-mean)
+        self.log_scale.copy_(-(deviation + 1e-6).log() / SPEED)
+        self.initialized.fill_(True)
+
+    def initialize(self, x: Tensor, context: Context = None) -> Tensor:
+        self.calibrate(x)
+        return self.transform(x)[0]
+
+
+def constant_density(x: Tensor, value: Tensor) -> Tensor:
+    """The same density ``value`` at each position: (B, H, W)."""
+    return value.expand(x.shape[0], x.shape[2], x.shape[3])

@@ -1,0 +1,116 @@
+"""The contract of every invertible map, and the two ways to combine maps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from vflow.nn.modules import Modules
+
+Context = Tensor | None
+
+
+class Bijection(nn.Module, ABC):
+    """An invertible map x ↔ z of images (B, C, H, W).
+
+    Subclasses implement ``transform`` and ``invert``, which return the log-density contribution of each
+    position, (B, H, W) on the finer of both grids, in nats. ``forward`` and ``inverse`` return its sum,
+    log |det J| of the map just applied, shape (B,), float32 or wider.
+    """
+
+    @abstractmethod
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        """Data to latent, with the log-det of each position (B, H, W)."""
+
+    @abstractmethod
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        """Latent to data, with the log-det of each position (B, H, W) of the inverse map."""
+
+    def forward(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        """Data to latent: z and ladj (B,)."""
+        z, density = self.transform(x, context)
+        return z, density.flatten(1).sum(1)
+
+    @final
+    def inverse(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        """Latent to data: x and ladj (B,)."""
+        x, density = self.invert(z, context)
+        return x, density.flatten(1).sum(1)
+
+    def initialize(self, x: Tensor, context: Context = None) -> Tensor:
+        """Set data-dependent parameters from a batch ``x`` and return z; most maps have none."""
+        return self.transform(x, context)[0]
+
+
+@final
+class Chain(Bijection):
+    """Composition: the maps in order for ``forward``, in reverse for ``inverse``. Log-dets add."""
+
+    def __init__(self, layers: Sequence[Bijection]) -> None:
+        super().__init__()
+        self.layers = Modules(layers)
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        densities = []
+        for layer in self.layers:
+            x, density = layer.transform(x, context)
+            densities.append(density)
+        return x, total(densities)
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        densities = []
+        for layer in reversed(self.layers):
+            z, density = layer.invert(z, context)
+            densities.append(density)
+        return z, total(densities)
+
+    def initialize(self, x: Tensor, context: Context = None) -> Tensor:
+        for layer in self.layers:
+            x = layer.initialize(x, context)
+        return x
+
+
+@final
+class Inverse(Bijection):
+    """The same map with its two directions exchanged."""
+
+    def __init__(self, bijection: Bijection) -> None:
+        super().__init__()
+        self.bijection = bijection
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return self.bijection.invert(x, context)
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return self.bijection.transform(z, context)
+
+
+def spread(density: Tensor, height: int, width: int) -> Tensor:
+    """Share each coarse position's density (B, h, w) equally among the finer positions it covers.
+
+    Returns (B, height, width) with the same sum.
+    """
+    rows, columns = height // density.shape[1], width // density.shape[2]
+    if rows == columns == 1:
+        return density
+    return density.repeat_interleave(rows, 1).repeat_interleave(columns, 2) / (rows * columns)
+
+
+def total(densities: Sequence[Tensor]) -> Tensor:
+    """Sum of per-position densities (B, h, w) of different grids, on the finest of them."""
+    height, width = max(d.shape[1] for d in densities), max(d.shape[2] for d in densities)
+    return torch.stack([spread(d, height, width) for d in densities]).sum(0)
+
+
+def no_density(x: Tensor) -> Tensor:
+    """Zeros (B, H, W): the log-det of a map that keeps volume."""
+    return torch.zeros(x.shape[0], x.shape[2], x.shape[3], dtype=wide(x.dtype), device=x.device)
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The type of densities: float64 for float64 data, else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32

@@ -1,0 +1,103 @@
+"""Invertible 1×1 convolutions in PLU form, alone and with ActNorm folded in."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vflow.bijections.actnorm import ActNorm, constant_density
+from vflow.bijections.base import Bijection, Context
+
+
+class PLU(nn.Module):
+    """A square matrix W = P L (U + diag(sign · exp(log_s))), with P fixed (Kingma & Dhariwal 2018, 3.2).
+
+    Starts as a random rotation. ``inverse`` is computed in float64 on the CPU.
+    """
+
+    permutation: Tensor
+    sign: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        rotation = torch.linalg.qr(torch.randn(size, size, dtype=torch.float64))[0]
+        permutation, lower, upper = torch.linalg.lu(rotation)
+        diagonal = upper.diagonal()
+        self.register_buffer("permutation", permutation.argmax(1))
+        self.register_buffer("sign", diagonal.sign().float())
+        self.lower = nn.Parameter(lower.tril(-1).float())
+        self.upper = nn.Parameter(upper.triu(1).float())
+        self.log_diagonal = nn.Parameter(diagonal.abs().log().float())
+
+    def matrix(self) -> Tensor:
+        """W, (C, C)."""
+        identity = torch.eye(len(self.sign), dtype=self.lower.dtype, device=self.lower.device)
+        lower = self.lower.tril(-1) + identity
+        upper = self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
+        with full_precision(lower):
+            return (lower @ upper)[self.permutation]
+
+    def inverse(self) -> Tensor:
+        """W⁻¹, (C, C), from a float64 solve."""
+        matrix = self.matrix()
+        return torch.linalg.inv(matrix.double().cpu()).to(matrix)
+
+
+@final
+class Invertible1x1(Bijection):
+    """z = W x at each position, W in PLU form."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.plu = PLU(channels)
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return pointwise(x, self.plu.matrix()), constant_density(x, self.plu.log_diagonal.sum())
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return pointwise(z, self.plu.inverse()), constant_density(z, -self.plu.log_diagonal.sum())
+
+
+@final
+class ActNormLinear(Bijection):
+    """ActNorm, then a PLU 1×1 convolution, folded into one pass: z = W · scale · (x + shift)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.actnorm = ActNorm(channels)
+        self.plu = PLU(channels)
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        shift, scale, log_scale = self.actnorm.parameters_of_map()
+        matrix = self.plu.matrix() * scale
+        bias = (matrix * shift).sum(1)
+        return pointwise(x, matrix, bias), constant_density(x, self._log_det(log_scale))
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        shift, scale, log_scale = self.actnorm.parameters_of_map()
+        matrix = self.plu.inverse() / scale[:, None]
+        return pointwise(z, matrix, -shift), constant_density(z, -self._log_det(log_scale))
+
+    def _log_det(self, log_scale: Tensor) -> Tensor:
+        return log_scale.sum() + self.plu.log_diagonal.sum()
+
+    def initialize(self, x: Tensor, context: Context = None) -> Tensor:
+        self.actnorm.calibrate(x)
+        return self.transform(x)[0]
+
+
+def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``matrix`` applied to the channels of x (B, C, H, W); one product over channels-last memory.
+
+    Stays in the type of ``x`` under autocast: the arithmetic of the flow is never rounded to bfloat16.
+    """
+    with full_precision(x):
+        return F.linear(x.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2)
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """No autocast inside: for the few products outside conditioner networks."""
+    return torch.autocast(x.device.type, enabled=False)

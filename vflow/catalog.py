@@ -1,0 +1,118 @@
+"""Where checkpoints are found: directories, training runs, what ships with vflow, the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from vflow.errors import CheckpointError
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+_PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+
+
+def shipped(folders: Iterable[str | Path] = ()) -> list[str]:
+    """Names of the checkpoints that ship with vflow, and of those in ``folders``."""
+    return sorted(available(folders))
+
+
+def available(folders: Iterable[str | Path] = ()) -> dict[str, Path]:
+    """Name → directory of every checkpoint that ships or lies in ``folders``.
+
+    Each of ``folders`` is a checkpoint itself or holds checkpoints (or training runs). Where two have the
+    same name, the later folder wins over the earlier, and all of them over what ships.
+
+    Raises:
+        CheckpointError: one of ``folders`` is not a directory, or holds no checkpoint.
+    """
+    found = _children(_shipped_root())
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder}: no such directory; --checkpoints takes directories of models")
+        own = _resolve(folder)
+        here = {folder.resolve().name: own} if own else _children(folder)
+        if not here:
+            raise CheckpointError(f"{folder}: holds no checkpoint (a directory with {CONFIG} and {WEIGHTS})")
+        found |= here
+    return found
+
+
+def checkpoint_folder(
+    name: str | Path, *, folders: Iterable[str | Path] = (), allow_hub: bool = False
+) -> Path:
+    """Directory of a checkpoint: ``name`` is a directory, a training run, a shipped name or a hub id.
+
+    Raises:
+        CheckpointError: there is no such checkpoint; the message lists the names that exist.
+    """
+    path, text = Path(name), str(name)
+    if path.is_dir() and (found := _resolve(path)):
+        return found
+    names = available(folders)
+    if text in names:
+        return names[text]
+    if path.is_file():
+        raise CheckpointError(_file_message(path))
+    if path.is_dir():
+        raise CheckpointError(f"{path}: {missing_message(path, CONFIG)}")
+    if allow_hub and _HUB_ID.fullmatch(text) and not Path(text.split("/")[0]).is_dir():
+        return _download(text)
+    known = ", ".join(sorted(names)) or "none ships with this copy"
+    raise CheckpointError(f"{text}: no such checkpoint; give a directory or a known name ({known})")
+
+
+def _shipped_root() -> Path:
+    package = Path(__file__).resolve().parent
+    inside = package / "_checkpoints"  # the wheel's place; a checkout has them beside the package
+    return inside if inside.is_dir() else package.parent / "checkpoints"
+
+
+def _resolve(path: Path) -> Path | None:
+    """The directory with the config: ``path``, its ``model/``, or the model of a run's last step."""
+    for folder in (path, path / "model", path / "last" / "model"):
+        if (folder / CONFIG).is_file():
+            return folder
+    return None
+
+
+def _children(root: Path) -> dict[str, Path]:
+    if not root.is_dir():
+        return {}
+    found = {child.name: _resolve(child) for child in root.iterdir() if not child.name.startswith(".")}
+    return {name: folder for name, folder in found.items() if folder}
+
+
+def _file_message(path: Path) -> str:
+    if path.suffix.lower() in _PICKLES:
+        return f"{path}: pickled weights are refused (they can run code); convert them to {WEIGHTS}"
+    return f"{path}: a checkpoint is a directory with {CONFIG} and {WEIGHTS}; give the directory"
+
+
+def missing_message(folder: Path, name: str) -> str:
+    """Why ``folder``, which lacks the file ``name``, is no checkpoint."""
+    pickles = (
+        sorted(p.name for p in folder.iterdir() if p.suffix.lower() in _PICKLES) if folder.is_dir() else []
+    )
+    if pickles and not (folder / WEIGHTS).is_file():
+        return (
+            f"holds {pickles[0]}, but pickled weights are refused (they can run code); convert to {WEIGHTS}"
+        )
+    return f"no {name} in it; a checkpoint is a directory with {CONFIG} and {WEIGHTS}"
+
+
+def _download(name: str) -> Path:
+    """Snapshot of a hub repository: config, safetensors and card only."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repository, _, revision = name.partition("@")
+    try:
+        folder = huggingface_hub.snapshot_download(
+            repository, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS, CARD]
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{name}: neither a directory nor a model on the hub ({reason})") from error
+    return Path(folder)

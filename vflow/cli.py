@@ -1,0 +1,146 @@
+"""The command line: find the command, parse its flags, call its ``run``, turn errors into one line.
+
+Exit codes: 0 ok, 1 some items failed, 2 usage, 3 checkpoint, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from vflow.errors import ConfigError, VflowError
+
+USAGE, INTERRUPTED = 2, 130
+
+
+class Command(NamedTuple):
+    """Where a command's flags (``module:class``) are, and what it does in a line."""
+
+    home: str
+    summary: str
+
+
+COMMANDS = {
+    "app": Command("vflow.commands.app:App", "serve the app to a browser"),
+    "train": Command("vflow.commands.train:Train", "train a model on generated data or a folder of clips"),
+    "config": Command("vflow.commands.config:PrintConfig", "print a preset as YAML"),
+    "predict": Command("vflow.commands.predict:Predict", "draw many futures of a clip"),
+    "score": Command("vflow.commands.score:ScoreClips", "bits per dimension of a clip's frames"),
+}
+SEVERAL = {"--input", "--checkpoints", "--set"}
+"""Flags that take several values, and may be repeated."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        return _dispatch(arguments)
+    except VflowError as error:
+        return _fail(str(error), error.exit_code, debug)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED, debug)
+    except BrokenPipeError:  # the reader of our output has gone; nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments:
+        print(_help(), file=sys.stderr)
+        return USAGE
+    name, *rest = arguments
+    if name in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if name == "--version":
+        print(f"vflow {import_module('vflow').__version__}")
+        return 0
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
+        raise ConfigError(f"unknown command '{name}'; {hint}")
+    command = _parse(name, rest)
+    return 0 if command is None else int(command.run())
+
+
+def _help() -> str:
+    lines = [f"  {name:<9} {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join([
+        "usage: vflow COMMAND [OPTIONS]", "",
+        "Many plausible futures of a short video, with normalizing flows.", "",
+        "commands:", *lines, "",
+        "All commands take --device --dtype --threads --seed --debug; 'vflow COMMAND --help' shows the rest.",
+    ])  # fmt: skip
+
+
+def _parse(name: str, rest: list[str]) -> Any:
+    """The command's flags as an object; None when it was asked for help.
+
+    Raises:
+        ConfigError: the flags cannot be parsed.
+    """
+    import tyro
+
+    module, _, kind = COMMANDS[name].home.partition(":")
+    flags = getattr(import_module(module), kind)
+    captured = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(captured):
+            return tyro.cli(
+                flags, prog=f"vflow {name}", args=_gather(rest), config=(tyro.conf.FlagCreatePairsOff,)
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            return None
+        raise ConfigError(f"{_first_sentence(captured.getvalue())}; see 'vflow {name} --help'") from stop
+
+
+def _gather(arguments: list[str]) -> list[str]:
+    """Join repeated flags that take several values: ``--set a=1 --set b=2`` → ``--set a=1 b=2``."""
+    values: dict[str, list[str]] = {}
+    others: list[str] = []
+    target = others
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if flag in SEVERAL:
+            target = values.setdefault(flag, [])
+            if equals:
+                target.append(value)
+                target = others
+        elif re.match(r"-\D", argument):
+            target = others
+            others.append(argument)
+        else:
+            target.append(argument)
+    return others + [part for flag, found in values.items() for part in (flag, *found)]
+
+
+def _first_sentence(box: str) -> str:
+    """The message in tyro's error (a title, the message, a rule, hints), as one line without its final stop."""
+    message: list[str] = []
+    for line in box.splitlines()[1:]:
+        if re.search(r"\w", line):
+            message.append(line.strip("│| "))
+        elif message:
+            break
+    text = " ".join(message) or " ".join(box.split())
+    if text.startswith("Missing from"):
+        return f"{' and '.join(re.findall(r'--[a-z-]+', text))} must be given"
+    return text.rstrip(".")

@@ -1,0 +1,47 @@
+"""``vflow app``: the browser app."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import tyro
+
+from vflow.commands.common import NONE_GIVEN, CommonFlags, require
+from vflow.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """Serve the app to a browser."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; the default is reachable from this machine only."""
+    port: int = 7860
+    """Port to listen on."""
+    checkpoints: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR…", help_behavior_hint="")] = ()
+    """Directories of your own models, offered beside the shipped ones."""
+    common: CommonFlags = NONE_GIVEN
+
+    def run(self) -> int:
+        """Serves until interrupted; returns 0."""
+        require("gradio", "the app", "app")
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"--port {self.port}: must lie in 0..65535")
+        from vflow.pipelines.compute import set_threads
+
+        set_threads(self.common.threads)
+        _module().main(
+            host=self.host, port=self.port, checkpoints=[str(folder) for folder in self.checkpoints]
+        )
+        return 0
+
+
+def _module() -> ModuleType:
+    """The app's entry: a private package in the wheel, ``apps`` beside the package in a checkout."""
+    name = "vflow._app.app" if find_spec("vflow._app") else "apps.app"
+    return import_module(name)

@@ -1,0 +1,94 @@
+"""Flags of all commands, and what commands do with them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from vflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+Whole = Annotated[int | None, tyro.conf.arg(metavar="N", constructor=int, help_behavior_hint="")]
+Number = Annotated[float | None, tyro.conf.arg(metavar="F", constructor=float, help_behavior_hint="")]
+Text = Annotated[str | None, tyro.conf.arg(metavar="NAME", constructor=str, help_behavior_hint="")]
+Inputs = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH…", help_behavior_hint="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Flags that every command takes. ``auto`` and None mean: not given."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto takes the fastest that is here."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of the conditioner networks; auto is float32."""
+    threads: Whole = None
+    """CPU threads; torch's choice when not given."""
+    seed: Whole = None
+    """Names the noise; 0 when not given."""
+    debug: bool = False
+    """Show tracebacks."""
+
+
+CommonFlags = Annotated[Common, tyro.conf.arg(name="")]
+NONE_GIVEN = Common()
+
+
+def require(module: str, what: str, extra: str) -> None:
+    """Refuse to go on without an optional package.
+
+    Raises:
+        ConfigError: ``module`` is not installed; names the extra that brings it.
+    """
+    try:
+        found = find_spec(module) is not None
+    except ImportError:
+        found = False
+    if not found:
+        raise ConfigError(f"{what} needs {module}, which is not installed; run: pip install -e '.[{extra}]'")
+
+
+def note(text: str) -> None:
+    """A remark for people, on stderr."""
+    print(f"note: {text}", file=sys.stderr)
+
+
+def open_model(checkpoint: str | None, device: str) -> tuple[Any, Path, torch.device]:
+    """Model, its directory and its device, for a directory, a shipped name or a hub id.
+
+    Raises:
+        ConfigError: no checkpoint named, or no such device. CheckpointError: it cannot be loaded.
+    """
+    from vflow import checkpoint as checkpoints
+    from vflow.pipelines.compute import choose_device, exact_float32
+
+    if checkpoint is None:
+        names = ", ".join(checkpoints.shipped())
+        raise ConfigError(
+            f"--checkpoint: give a directory, a hub id, or a name that ships ({names or 'none yet'})"
+        )
+    where = choose_device(device)
+    exact_float32()
+    folder = checkpoints.checkpoint_folder(checkpoint, allow_hub=True)
+    return checkpoints.load(folder, device=where), folder, where
+
+
+def parse_temperature(text: str) -> float | tuple[float, ...]:
+    """``"0.7"`` → 0.7; ``"0.7,0.8,1"`` → one per level, fine to coarse.
+
+    Raises:
+        ConfigError: not numbers.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--temperature {text}: give a number, or one per level, e.g. 0.7,0.8,1") from error
+    return values[0] if len(values) == 1 else values

@@ -1,0 +1,204 @@
+"""Frozen, validated configurations and their YAML codec. Unknown keys are errors."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vflow.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Base of all configurations: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+C = TypeVar("C", bound=Config)
+
+
+class GlowConfig(Config):
+    """Multi-scale Glow of one frame: per level squeeze, ``depth`` steps, split (Kingma & Dhariwal 2018)."""
+
+    channels: int = Field(3, ge=1, le=3)
+    height: int = Field(64, ge=1, le=1024)
+    width: int = Field(64, ge=1, le=1024)
+    depth: tuple[int, ...] = Field((8, 8, 8), description="flow steps per level, fine to coarse")
+    hidden: tuple[int, ...] = Field((128, 128, 128), description="conditioner width per level")
+    coupling: Literal["affine", "additive"] = "affine"
+    activation: Literal["relu", "gatu"] = "relu"
+
+    @property
+    def levels(self) -> int:
+        return len(self.depth)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not 1 <= self.levels <= 8 or len(self.hidden) != self.levels:
+            raise ValueError("depth and hidden need one entry per level (1 to 8 levels)")
+        if min(self.depth) < 1 or max(self.depth) > 64 or min(self.hidden) < 1 or max(self.hidden) > 2048:
+            raise ValueError("depth must lie in 1..64 and hidden in 1..2048")
+        step = 2**self.levels
+        if self.height % step or self.width % step:
+            fits = [max(step, round(s / step) * step) for s in (self.height, self.width)]
+            raise ValueError(
+                f"{self.height}×{self.width} is not divisible by 2^levels = {step}; "
+                f"use height {fits[0]} and width {fits[1]}, or fewer levels"
+            )
+        return self
+
+
+class PriorConfig(Config):
+    """Temporal prior: 3-D residual network over the window of past frames, per level."""
+
+    blocks: int = Field(1, ge=1, le=32)
+    hidden: int = Field(32, ge=1, le=2048)
+    dilations: tuple[int, ...] = (1, 2, 4)
+    skip: bool = Field(True, description="add z of the frame before to the mean (history 'latents' only)")
+
+
+class HistoryConfig(Config):
+    """Context pyramid: what couplings and priors see of the frames before, when history is 'frames'."""
+
+    hidden: tuple[int, ...] = Field((48, 64, 96), description="feature channels per level, fine to coarse")
+    blocks: int = Field(2, ge=1, le=16)
+
+
+class VideoFlowConfig(Config):
+    """VideoFlow: a per-frame Glow and an autoregressive prior over its latents (Kumar et al. 2020)."""
+
+    kind: Literal["videoflow"] = "videoflow"
+    glow: GlowConfig = GlowConfig()
+    prior: PriorConfig = PriorConfig()
+    history: HistoryConfig | None = Field(
+        None, description="None: the paper's model; else couplings and prior see the past frames themselves"
+    )
+    context: int = Field(2, ge=1, le=16, description="window: past frames the next one may depend on")
+    min_context: int = Field(1, ge=1, le=16)
+    noise: Literal["uniform", "gaussian", "anchored"] = "uniform"
+    values: Literal["scaled", "counts", "transitions"] = Field(
+        "scaled", description="elementwise map: x/256 - ½, CDF of value counts, or CDF given the pixel before"
+    )
+    temper: float = Field(0.25, gt=0, le=1, description="exponent on the counts of that map")
+    fps: float = Field(10.0, gt=0, le=1000, description="frames per second the model was trained at")
+    typical_bits: tuple[float, float] | None = Field(
+        None,
+        description="validation bits/dim, 1% and 99% quantile over frames; far outside is unlike the data",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_context > self.context:
+            raise ValueError(f"min_context {self.min_context} exceeds context {self.context}")
+        if self.values == "transitions" and self.history is None:
+            raise ValueError(
+                "values 'transitions' needs a history section: each frame is coded given the one before"
+            )
+        if self.noise == "anchored" and self.values == "scaled":
+            raise ValueError("noise 'anchored' needs values 'counts' or 'transitions'")
+        if self.history is not None and len(self.history.hidden) != self.glow.levels:
+            raise ValueError("history.hidden needs one entry per level")
+        return self
+
+
+class DataConfig(Config):
+    """Where training examples come from."""
+
+    name: Literal["shapes", "moving-digits", "video-folder", "bair"] = "shapes"
+    path: str | None = None
+    frames: int = Field(5, ge=2, le=64, description="frames per training example, context included")
+    fps: float | None = Field(None, gt=0, description="resample clips to this rate; None keeps their own")
+
+
+class TrainingConfig(Config):
+    """Optimisation. Every random choice is a function of (seed, epoch, example)."""
+
+    batch_size: int = Field(8, ge=1, description="examples per step over all processes and accumulation")
+    accumulate: int = Field(1, ge=1)
+    max_steps: int = Field(10_000, ge=1)
+    optimizer: Literal["adam", "adamax"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+    final_rate: float = Field(0.03, ge=0, le=1, description="cosine decay ends at this fraction")
+    warmup_steps: int = Field(100, ge=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    adam_eps: float = 1e-8
+    clip: float | None = Field(1.0, gt=0, description="gradient norm; None: no clipping")
+    ema: float = Field(0.998, ge=0, lt=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    actnorm_batch: int = Field(64, ge=1, description="examples for the data-dependent initialisation")
+    log_every: int = Field(20, ge=1)
+    validate_every: int = Field(500, ge=1)
+    validation_examples: int = Field(64, ge=1)
+    checkpoint_every: int = Field(500, ge=1)
+    seed: int = 0
+
+
+class Preset(Config):
+    """Everything one training run needs: model, data, optimisation, and the result to expect."""
+
+    note: str = ""
+    model: VideoFlowConfig = VideoFlowConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with vflow."""
+    folder = resources.files("vflow") / "presets"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_preset(name_or_file: str, overrides: dict[str, Any] | None = None) -> Preset:
+    """Read a preset by name or a YAML file; ``overrides`` maps dotted keys to values.
+
+    Raises:
+        ConfigError: unknown name or key, or values out of range; the message names key and fix.
+    """
+    if name_or_file in preset_names():
+        text = (resources.files("vflow") / "presets" / f"{name_or_file}.yaml").read_text()
+    elif Path(name_or_file).is_file():
+        text = Path(name_or_file).read_text()
+    else:
+        raise ConfigError(f"{name_or_file}: no such preset or file; presets: {', '.join(preset_names())}")
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name_or_file}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{name_or_file}: expected sections model, data and training")
+    for key, value in (overrides or {}).items():
+        _set(data, key, value)
+    return parse(Preset, data, name_or_file)
+
+
+def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for key in parents:
+        child = data.get(key)
+        data[key] = child if isinstance(child, dict) else {}
+        data = data[key]
+    data[last] = value
+
+
+def parse(kind: type[C], data: Any, source: str) -> C:
+    """Validate ``data`` as a ``kind``; errors become one ConfigError line naming ``source`` and each key."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {'; '.join(_explain(e) for e in error.errors())}") from error
+
+
+def _explain(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key '{key}' (see 'vflow config NAME' for the known ones)"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}" if key else error["msg"]
+
+
+def to_yaml(config: Config) -> str:
+    """YAML text that ``load_preset`` reads back to an equal configuration."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

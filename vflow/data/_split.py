@@ -1,0 +1,34 @@
+"""Which files are held out: a fixed 5% by hash of their names, wherever the folder lies."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+
+from vflow.data.base import Split
+
+HELD_OUT = 0.05
+_log = logging.getLogger(__name__)
+
+
+def fraction(name: str) -> float:
+    """A number in [0, 1) that depends on ``name`` alone (the first 8 bytes of its SHA-256)."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def choose(names: Sequence[str], split: Split, source: str) -> list[str]:
+    """The ``names`` of one split, in the given order; "test" is all of them.
+
+    In small sets at least one name goes to each side: the one with the lowest hash is held out. A single name
+    serves both, and a warning says so.
+    """
+    if split == "test":
+        return list(names)
+    if len(names) == 1:
+        _log.warning("%s: only one file, so validation uses it too", source)
+        return list(names)
+    ranked = sorted(names, key=fraction)
+    count = min(max(1, sum(fraction(name) < HELD_OUT for name in names)), len(names) - 1)
+    held = set(ranked[:count])
+    return [name for name in names if (name in held) == (split == "validation")]

@@ -1,0 +1,63 @@
+"""What a data set is, and how a configuration names one."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+
+from vflow.config import DataConfig, VideoFlowConfig
+from vflow.errors import ConfigError
+
+Split = Literal["train", "validation", "test"]
+
+
+class FrameDataset(Protocol):
+    """Clips addressed by index. Which part of a clip is cut out is a function of (key, index) alone."""
+
+    def __len__(self) -> int: ...
+
+    def example(self, index: int, key: tuple[int, ...]) -> np.ndarray:
+        """Clip ``index``, cut by the random numbers that ``key`` names: uint8 (T, H, W, C)."""
+        ...
+
+
+def open_dataset(config: DataConfig, model: VideoFlowConfig, split: Split) -> FrameDataset:
+    """The data set that ``config`` names, fitted to the size, channels and rate of ``model``."""
+    glow = model.glow
+    if config.name == "shapes":
+        from vflow.data.shapes import Shapes
+
+        _require(config.name, (glow.height, glow.width, glow.channels), (64, 64, 3))
+        return Shapes(frames=config.frames, split=split)
+    if config.name == "moving-digits":
+        from vflow.data.digits import MovingDigits
+
+        _require(config.name, (glow.height, glow.width), (64, 64))
+        return MovingDigits(frames=config.frames, channels=glow.channels, split=split, root=config.path)
+    if config.path is None:
+        raise ConfigError(f"data {config.name}: no path given; add --data FOLDER")
+    if config.name == "bair":
+        from vflow.data.bair import Bair
+
+        _require(config.name, (glow.height, glow.width, glow.channels), (64, 64, 3))
+        return Bair(config.path, frames=config.frames, split=split)
+    from vflow.data.video_folder import VideoFolder
+
+    return VideoFolder(
+        config.path,
+        frames=config.frames,
+        height=glow.height,
+        width=glow.width,
+        channels=glow.channels,
+        fps=config.fps,
+        split=split,
+    )
+
+
+def _require(name: str, size: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if size != expected:
+        shape = "×".join(map(str, expected))
+        raise ConfigError(
+            f"data {name}: frames are {shape}; set model.glow height, width and channels to that"
+        )

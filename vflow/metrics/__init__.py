@@ -1,0 +1,1 @@
+"""Measures of quality: likelihood, fidelity, plausibility and diversity."""

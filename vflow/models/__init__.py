@@ -1,0 +1,13 @@
+"""What is trained: models whose ``forward(batch)`` is the log-likelihood of each example in nats."""
+
+from __future__ import annotations
+
+from vflow.config import VideoFlowConfig
+from vflow.models.videoflow import Rollout, Sampled, VideoBatch, VideoFlow
+
+__all__ = ["Rollout", "Sampled", "VideoBatch", "VideoFlow", "build_model"]
+
+
+def build_model(config: VideoFlowConfig) -> VideoFlow:
+    """A freshly initialised model for ``config``."""
+    return VideoFlow(config)

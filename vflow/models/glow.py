@@ -1,0 +1,111 @@
+"""The per-frame codec: a multi-scale Glow (Kingma & Dhariwal 2018), conditional if given features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from vflow.bijections.base import Bijection, Chain
+from vflow.bijections.coupling import AdditiveCoupling, AffineCoupling
+from vflow.bijections.linear import ActNormLinear
+from vflow.bijections.reshape import ChannelPartition
+from vflow.config import GlowConfig
+from vflow.nn.layers import Conditioner
+from vflow.nn.modules import Modules
+from vflow.nn.reshape import squeeze, unsqueeze
+
+Features = Sequence[Tensor | None]
+
+
+class Encoded(NamedTuple):
+    """Latents, halves passed upward and density terms of frames; one entry per level, fine to coarse."""
+
+    latents: tuple[Tensor, ...]
+    aboves: tuple[Tensor | None, ...]
+    densities: list[Tensor]
+
+
+def flow_step(channels: int, hidden: int, config: GlowConfig, features: int) -> list[Bijection]:
+    """ActNorm and 1×1 convolution in one pass, then a coupling."""
+    kept = (channels + 1) // 2
+    parameters = 2 if config.coupling == "affine" else 1
+    net = Conditioner(kept, parameters * (channels - kept), hidden, config.activation, features)
+    coupling = AffineCoupling if config.coupling == "affine" else AdditiveCoupling
+    return [ActNormLinear(channels), coupling(net, ChannelPartition())]
+
+
+@final
+class Glow(nn.Module):
+    """L levels of squeeze → K flow steps → split; the last level does not split.
+
+    Latents run fine to coarse: level l has half of 4·C_(l−1) channels at H/2^l, the last one all of them.
+    ``features`` holds a context tensor per level for the couplings, or None.
+    """
+
+    def __init__(self, config: GlowConfig, features: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.config = config
+        features = features or [0] * config.levels
+        channels, shapes, levels = config.channels, [], []
+        for level, (depth, hidden) in enumerate(zip(config.depth, config.hidden, strict=True)):
+            channels *= 4
+            steps = [flow_step(channels, hidden, config, features[level]) for _ in range(depth)]
+            levels.append(Chain([layer for step in steps for layer in step]))
+            last = level == config.levels - 1
+            scale = 2 ** (level + 1)
+            shapes.append(
+                (channels if last else channels // 2, config.height // scale, config.width // scale)
+            )
+            channels = channels if last else channels - channels // 2
+        self.levels = Modules(levels)
+        self.latent_shapes: tuple[tuple[int, int, int], ...] = tuple(shapes)
+
+    def level_channels(self, level: int) -> int:
+        """Channels of the half passed upward at ``level``; 0 at the top."""
+        return 0 if level == self.config.levels - 1 else self.latent_shapes[level][0]
+
+    def encode_level(
+        self, level: int, h: Tensor, features: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """h → (z, the half passed upward or None at the top, density (B, H_l, W_l))."""
+        h, density = self.levels[level].transform(squeeze(h), features)
+        if level == self.config.levels - 1:
+            return h, None, density
+        z, above = h.chunk(2, 1)
+        return z, above, density
+
+    def decode_level(self, level: int, z: Tensor, above: Tensor | None, features: Tensor | None) -> Tensor:
+        """Inverse of ``encode_level``: z and the half from above → h, at twice the size."""
+        joined = z if above is None else torch.cat([z, above], 1)
+        return unsqueeze(self.levels[level].invert(joined, features)[0])
+
+    def encode(self, x: Tensor, features: Features) -> Encoded:
+        """Image to latents: x (B, C, H, W)."""
+        latents, aboves, densities = [], [], []
+        h: Tensor | None = x
+        for level in range(self.config.levels):
+            assert h is not None
+            z, h, density = self.encode_level(level, h, features[level])
+            latents.append(z)
+            aboves.append(h)
+            densities.append(density)
+        return Encoded(tuple(latents), tuple(aboves), densities)
+
+    def decode(self, latents: Sequence[Tensor], features: Features) -> Tensor:
+        """Inverse of ``encode``: latents, fine to coarse → x."""
+        h: Tensor | None = None
+        for level in reversed(range(self.config.levels)):
+            h = self.decode_level(level, latents[level], h, features[level])
+        assert h is not None
+        return h
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, features: Features) -> None:
+        """ActNorm's data-dependent start from the batch ``x``, level by level."""
+        for level, chain in enumerate(self.levels):
+            h = chain.initialize(squeeze(x), features[level])
+            if level < self.config.levels - 1:
+                x = h.chunk(2, 1)[1]

@@ -1,0 +1,53 @@
+"""From grey levels to the numbers a flow works on."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from vflow.bijections.actnorm import constant_density
+from vflow.bijections.base import Bijection, Context
+from vflow.bijections.histogram import LEVELS, HistogramMap
+from vflow.config import VideoFlowConfig
+
+
+@final
+class Scaled(Bijection):
+    """z = x / 256 − ½: bins of width 1/256 without gaps."""
+
+    def mode(self, context: Context, like: Tensor) -> Tensor | None:
+        """Nothing is known of a pixel before it is seen."""
+        return None
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return x / LEVELS - 0.5, constant_density(x, x.new_tensor(-math.log(LEVELS) * x.shape[1]))
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return (z + 0.5) * LEVELS, constant_density(z, z.new_tensor(math.log(LEVELS) * z.shape[1]))
+
+
+PixelMap = Scaled | HistogramMap
+
+
+def pixel_map(config: VideoFlowConfig) -> PixelMap:
+    """The elementwise map that ``config.values`` asks for; histogram maps still have to be fitted."""
+    if config.values == "scaled":
+        return Scaled()
+    return HistogramMap(config.glow.channels, rows=LEVELS if config.values == "transitions" else 1)
+
+
+def fit_pixels(pixels: PixelMap, frames: Tensor, temper: float) -> None:
+    """Fit a histogram map to uint8 frames (B, T, C, H, W); nothing to do for a fixed map."""
+    if isinstance(pixels, HistogramMap):
+        pixels.fit(count_values(frames, pixels.probability.shape[1] > 1), temper)
+
+
+def count_values(frames: Tensor, transitions: bool) -> Tensor:
+    """Value counts of uint8 frames (B, T, C, H, W): (C, 1, 256), or (C, 256, 256) given the frame before."""
+    rows = LEVELS if transitions else 1
+    index = frames[:, 1:].long() + (LEVELS * frames[:, :-1].long() if transitions else 0)
+    counts = [torch.bincount(values.flatten(), minlength=rows * LEVELS) for values in index.unbind(2)]
+    return torch.stack(counts).unflatten(1, (rows, LEVELS))

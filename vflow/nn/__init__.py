@@ -1,0 +1,1 @@
+"""Ordinary networks: conditioners and residual stacks. No log-dets here."""

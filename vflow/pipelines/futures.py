@@ -1,0 +1,75 @@
+"""The engine's task that draws futures of a clip and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vflow.data import io
+from vflow.pipelines.compute import precision
+from vflow.pipelines.items import Item
+from vflow.pipelines.predict import Counts, groups, prepare
+from vflow.pipelines.record import Record
+from vflow.pipelines.writers import open_writer
+from vflow.randomness import content_hash
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_UNRELATED = {"checkpoint", "versions"}
+
+
+@dataclass(frozen=True)
+class FuturesTask:
+    """``vflow predict`` and ``vflow generate video``.
+
+    Attributes:
+        model: from ``vflow.load``.
+        resolved: all settings, with ``format`` and ``fps`` filled in.
+        note: told remarks for people.
+        progress: told (frames drawn, frames in all) of the item at hand.
+    """
+
+    model: nn.Module
+    resolved: Record
+    note: Callable[[str], None] = lambda text: None
+    progress: Callable[[int, int], None] = lambda done, total: None
+
+    def record(self) -> dict[str, Any]:
+        return self.resolved.model_dump(mode="json", exclude_none=True, exclude={"context_sha"})
+
+    def identity(self) -> dict[str, Any]:
+        fields = {key: value for key, value in self.record().items() if key not in _UNRELATED}
+        return fields | {"torch": self.resolved.versions["torch"]}
+
+    def run(self, item: Item, folder: Path) -> dict[str, Any]:
+        clip = io.read_frames(item.paths)
+        resolved, settings = self.resolved, self.resolved.settings()
+        with precision(resolved.dtype, torch.device(resolved.device)):
+            prepared = prepare(self.model, clip)
+            self._remarks(item, prepared.notes, prepared.far_outside)
+            sha = content_hash(prepared.context)
+            if resolved.context_sha not in (None, sha):
+                self.note(f"{item.name}: not the input that the settings were made with; futures will differ")
+            writer = open_writer(
+                str(resolved.format), folder, num_samples=settings.num_samples,
+                num_frames=settings.num_frames, context=prepared.context, fps=float(resolved.fps or 10),
+            )  # fmt: skip
+            counts = Counts()
+            for group in groups(self.model, prepared.context, settings, progress=self.progress):
+                writer.add(group.first, group.frames)
+                counts = counts.plus(group.counts)
+            writer.close()
+        if counts.redrawn:
+            self.note(f"{item.name}: {counts.redrawn} frame(s) were not finite and were redrawn")
+        return {"context_sha": sha, "bits_per_dim": prepared.bits, **counts._asdict()}
+
+    def _remarks(self, item: Item, notes: tuple[str, ...], far_outside: bool) -> None:
+        for text in notes:
+            self.note(f"{item.name}: {text}")
+        if far_outside:
+            self.note(f"{item.name}: far from what the model was trained on; expect poor futures")

@@ -1,0 +1,77 @@
+"""Settings as a file: enough to draw the same pixels again. Written by the app and the engine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from vflow.config import Config, parse
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.compute import versions
+from vflow.pipelines.predict import PredictSettings
+
+Format = Literal["mp4", "webm", "gif", "png", "npz"]
+
+
+class Record(Config):
+    """What was drawn, with what; threads and versions are this process's unless given.
+
+    ``context_sha`` is the content hash of the prepared context, where the record is of one item.
+    """
+
+    checkpoint: str
+    checkpoint_hash: str
+    num_frames: int = 10
+    num_samples: int = 8
+    temperature: float | tuple[float, ...] = 1.0
+    seed: int = 0
+    context_sha: str | None = None
+    format: Format | None = None
+    fps: float | None = None
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    threads: int = Field(default_factory=torch.get_num_threads)
+    versions: dict[str, str] = Field(default_factory=versions)
+
+    def settings(self) -> PredictSettings:
+        """The part that decides what is drawn."""
+        return PredictSettings(self.num_frames, self.num_samples, self.temperature, self.seed)
+
+    def to_json(self) -> str:
+        """Text of a settings file."""
+        return json.dumps(self.model_dump(mode="json", exclude_none=True), indent=2) + "\n"
+
+    def differences(self) -> list[str]:
+        """Remarks where this process differs from the one recorded, so that bytes may differ."""
+        here = versions()
+        return [
+            f"made with {name} {value}, here {here[name]}: pixels may differ"
+            for name, value in self.versions.items()
+            if name in ("torch", "machine") and name in here and here[name] != value
+        ]
+
+
+def read_record(path: Path) -> Record:
+    """Read a settings file.
+
+    Raises:
+        InputError: no such file, or not JSON. ConfigError: unknown or missing key, or a value out of range.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror}; give the settings.json of a download or a run.json"
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not valid JSON; give the settings.json of a download or a run.json"
+        ) from error
+    try:
+        return parse(Record, data, str(path))
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(" (see 'vflow config NAME' for the known ones)", "")) from error

@@ -1,0 +1,119 @@
+"""Bits per dimension of a clip's frames, each given the frames before it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.fitting import Frames, as_clip, device_of, fit, to_tensor, video_config
+from vflow.randomness import content_hash, normal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SEGMENT = 16
+"""Targets scored in one pass: bounds memory whatever the length of the clip."""
+MAX_DRAWS = 1024
+
+
+class Score(float):
+    """Mean bits/dim as a number, with the terms it is the mean of.
+
+    Attributes:
+        per_frame: bits/dim of every frame; None where no trained conditional exists (too few frames before).
+        context: first frame inside the mean.
+        draws: K of the importance-weighted bound over the dequantisation noise; 1 is the plain bound.
+        seed: names the noise.
+    """
+
+    per_frame: tuple[float | None, ...]
+    context: int
+    draws: int
+    seed: int
+
+    def __new__(cls, per_frame: tuple[float | None, ...], context: int, draws: int, seed: int) -> Self:
+        inside = [bits for bits in per_frame[context:] if bits is not None]
+        self = super().__new__(cls, sum(inside) / len(inside))
+        self.per_frame, self.context, self.draws, self.seed = per_frame, context, draws, seed
+        return self
+
+    @property
+    def bits_per_dim(self) -> float:
+        return float(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``vflow score --json`` prints."""
+        return {
+            "bits_per_dim": float(self),
+            "per_frame": list(self.per_frame),
+            "draws": self.draws,
+            "seed": self.seed,
+        }
+
+
+def score(
+    model: nn.Module, frames: Frames, *, context: int | None = None, draws: int = 1, seed: int = 0
+) -> Score:
+    """Upper bound on the code length of ``frames`` in bits per dimension, averaged over frames.
+
+    Frame t is scored given the min(t, n) frames before it, n being the model's window. The bound is
+    −log₂ mean_k p(x + u_k) / q(u_k | x) per dimension, over ``draws`` draws of the dequantisation noise.
+
+    Args:
+        model: from ``vflow.load``.
+        frames: (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``data.io.Clip``.
+        context: first frame inside the mean; None starts at the first frame that can be scored.
+
+    Raises:
+        InputError: too few frames. ConfigError: ``context`` or ``draws`` out of range.
+    """
+    config = video_config(model)
+    clip = as_clip(frames)
+    fitted, _ = fit(config, clip)
+    first = config.min_context
+    if len(fitted) <= first:
+        raise InputError(
+            f"{clip.source}: {len(fitted)} frame(s); a score needs {first + 1} or more, {first} of them given"
+        )
+    if not 1 <= draws <= MAX_DRAWS:
+        raise ConfigError(f"draws must lie in 1..{MAX_DRAWS}, got {draws}")
+    if context is not None and not 0 <= context < len(fitted):
+        raise ConfigError(f"context must lie in 0..{len(fitted) - 1} for {len(fitted)} frames, got {context}")
+    return Score(_per_frame(model, fitted, draws, seed), first if context is None else context, draws, seed)
+
+
+@torch.no_grad()
+def _per_frame(model: nn.Module, frames: np.ndarray, draws: int, seed: int) -> tuple[float | None, ...]:
+    """Bits/dim of each of (T, H, W, C); None for the frames before ``min_context``."""
+    config = video_config(model)
+    key = content_hash(frames)
+    bits: list[float | None] = [None] * config.min_context
+    while len(bits) < len(frames):
+        stop = min(len(bits) + SEGMENT, len(frames))
+        nats = [_segment(model, frames, len(bits), stop, (seed, key, k)) for k in range(draws)]
+        nats_mean = torch.logsumexp(torch.stack(nats), 0) - math.log(draws)
+        bits += [float(b) for b in -nats_mean / (math.log(2) * frames[0].size)]
+    return tuple(bits)
+
+
+def _segment(
+    model: Any, frames: np.ndarray, start: int, stop: int, key: tuple[int, str, int]
+) -> torch.Tensor:
+    """Log-likelihoods in nats, float64 (stop − start,), of the frames start..stop−1 given those before."""
+    from vflow.models.videoflow import VideoBatch
+
+    config, device = video_config(model), device_of(model)
+    # Frames in the window carry their own noise too, so that where a segment starts changes nothing.
+    begin = max(0, start - config.context - config.min_context)
+    first = begin + config.min_context
+    clip = to_tensor(frames[begin:stop], device)[None]
+    seed, content, draw = key
+    shape = clip.shape[2:]
+    eps = torch.stack([normal(shape, "score", seed, content, draw, t) for t in range(first, stop)])
+    window = torch.tensor([min(t - begin, config.context) for t in range(first, stop)])
+    batch = VideoBatch(frames=clip, eps=eps[None].to(device), window=window[None].to(device))
+    return model.frame_log_likelihood(batch)[0, start - first :].double().cpu()

@@ -1,0 +1,36 @@
+"""Diagonal normal densities with a smoothly bounded scale."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LOG_SCALE_LIMIT = 6.0
+
+
+class Gaussian(NamedTuple):
+    """N(mean, exp(log_scale)²), elementwise, float32."""
+
+    mean: Tensor
+    log_scale: Tensor
+
+    @classmethod
+    def bounded(cls, mean: Tensor, raw: Tensor) -> Gaussian:
+        """Clamp log σ smoothly to ±6: slope 1 at 0."""
+        return cls(mean, LOG_SCALE_LIMIT * torch.tanh(raw / LOG_SCALE_LIMIT))
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """log N(z), summed over channels: (B, H, W), nats."""
+        eps = self.whiten(z)
+        return -(0.5 * eps.square() + self.log_scale).sum(1) - 0.5 * math.log(2 * math.pi) * z.shape[1]
+
+    def whiten(self, z: Tensor) -> Tensor:
+        """ε = (z − μ) / σ."""
+        return (z - self.mean) * (-self.log_scale).exp()
+
+    def sample(self, eps: Tensor, temperature: float = 1.0) -> Tensor:
+        """z = μ + temperature · σ · ε."""
+        return self.mean + temperature * self.log_scale.exp() * eps

@@ -1,0 +1,33 @@
+"""Noise is data: standard-normal arrays that are functions of a key, never of a generator's state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+Key = int | str | bytes
+
+
+def generator(*key: Key) -> np.random.Generator:
+    """Counter-based generator (Philox) named by ``key``; the same key gives the same numbers anywhere."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+def normal(shape: Sequence[int], *key: Key) -> torch.Tensor:
+    """Standard-normal float32 tensor of ``shape``, a function of ``key`` alone."""
+    import torch
+
+    return torch.from_numpy(generator(*key).standard_normal(tuple(shape), dtype=np.float32))
+
+
+def content_hash(array: np.ndarray) -> str:
+    """SHA-256 of an array's shape, type and bytes: names an item's noise, wherever its file lies."""
+    array = np.ascontiguousarray(array)
+    return hashlib.sha256(f"{array.shape}{array.dtype}".encode() + array.tobytes()).hexdigest()

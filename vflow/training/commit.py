@@ -1,0 +1,140 @@
+"""Commits: folders that either exist whole, with sizes and SHA-256 of every file, or do not count."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from vflow.errors import CheckpointError
+
+COMMIT = "COMMIT.json"
+STEP = re.compile(r"step_(\d{7,})")
+
+
+def write_commit(run: Path, step: int, fill: Callable[[Path], None], keep: int) -> Path:
+    """Let ``fill`` write a folder under a temporary name, seal it, and rename it to step_NNNNNNN.
+
+    A kill at any moment leaves the earlier commits untouched and at worst a ``.tmp`` folder, which the
+    next commit removes. Older commits than the ``keep`` newest are pruned afterwards (0 keeps all).
+
+    Raises:
+        OSError: from the file system, such as a full disk; nothing is left of the attempt.
+    """
+    for stale in run.glob(".tmp_step_*"):
+        shutil.rmtree(stale)
+    final, draft = run / f"step_{step:07d}", run / f".tmp_step_{step:07d}"
+    try:
+        draft.mkdir()
+        fill(draft)
+        _seal(draft, step)
+        if final.exists():  # a damaged one that was passed over, or the same step trained again
+            final.rename(run / f".tmp_step_{step:07d}_old")
+        draft.rename(final)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    _sync(run)
+    shutil.rmtree(run / f".tmp_step_{step:07d}_old", ignore_errors=True)
+    _point(run / "last", final.name)
+    _prune(run, final, keep)
+    return final
+
+
+def newest_commit(run: Path) -> Path | None:
+    """The newest intact commit, None when there has been none; damaged ones are passed over with a warning.
+
+    Raises:
+        CheckpointError: there are commits, but none is intact.
+    """
+    folders = commits(run)
+    for folder in reversed(folders):
+        fault = find_fault(folder)
+        if fault is None:
+            return folder
+        print(f"warning: {fault}; passing over this commit", file=sys.stderr)
+    if folders:
+        raise CheckpointError(f"{run}: none of its {len(folders)} commits is intact; choose another --output")
+    return None
+
+
+def commits(run: Path) -> list[Path]:
+    """Step folders of a run, oldest first, intact or not."""
+    found = [folder for folder in run.glob("step_*") if STEP.fullmatch(folder.name)]
+    return sorted(found, key=lambda folder: int(folder.name.removeprefix("step_")))
+
+
+def find_fault(folder: Path) -> str | None:
+    """The first thing wrong with a commit, naming the file; None when it is intact."""
+    path = folder / COMMIT
+    try:
+        listed = json.loads(path.read_text())["files"]
+        entries = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in listed.items()}
+    except FileNotFoundError:
+        return f"{path} is missing"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{path} is damaged"
+    for name, (size, digest) in entries.items():
+        fault = _file_fault(folder / name, size, digest)
+        if fault:
+            return fault
+    return None
+
+
+def _file_fault(path: Path, size: int, digest: str) -> str | None:
+    if not path.is_file():
+        return f"{path} is missing"
+    if path.stat().st_size != size:
+        return f"{path} has {path.stat().st_size} bytes instead of {size}"
+    return None if sha256(path) == digest else f"{path} does not match its SHA-256"
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _seal(folder: Path, step: int) -> None:
+    """Sync every file, then write and sync COMMIT.json."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in paths:
+        _sync(path)
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in paths
+    }
+    (folder / COMMIT).write_text(json.dumps({"schema": 1, "step": step, "files": files}, indent=1))
+    _sync(folder / COMMIT)
+    for inner in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
+        _sync(inner)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _point(link: Path, target: str) -> None:
+    """Make ``link`` a symbolic link to ``target``, without a moment in which it does not exist."""
+    fresh = link.with_name(f".tmp_{link.name}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(link)
+
+
+def _prune(run: Path, newest: Path, keep: int) -> None:
+    """Remove all but the ``keep`` newest commits up to ``newest``; renamed first, so none is half there."""
+    folders = commits(run)
+    upto = folders[: folders.index(newest) + 1]
+    for folder in upto[:-keep] if keep else []:
+        doomed = folder.rename(run / f".tmp_{folder.name}")
+        shutil.rmtree(doomed)

@@ -1,0 +1,65 @@
+"""What a run will need: parameters, memory and time, from three measured steps."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+import torch
+from accelerate import Accelerator
+
+from vflow.config import Preset
+from vflow.training.progress import Progress
+from vflow.training.sampler import share
+from vflow.training.setup import new_model, open_data, prepare, start_model
+
+MEASURED = 3
+GIB = 1 << 30
+
+
+def dry_run(preset: Preset, accelerator: Accelerator) -> int:
+    """Take one step to warm up and three measured ones, print the figures on stdout, write nothing."""
+    config, data = preset.training, open_data(preset)
+    world, rank = accelerator.num_processes, accelerator.process_index
+    model = new_model(preset)
+    start_model(model, preset, data.sampler, accelerator, None)
+    learner, _ = prepare(model, preset, accelerator)
+    progress, seconds = Progress(), []
+    for number in range(1 + MEASURED):
+        parts = share(number * config.batch_size, config.batch_size, rank, world, config.accumulate)
+        batches = [data.sampler.batch(first, size) for first, size in parts]
+        began = time.perf_counter()
+        learner.step(batches, progress, config.learning_rate, stop=False)
+        seconds.append(time.perf_counter() - began)
+    if accelerator.is_main_process:
+        step = sorted(seconds[1:])[MEASURED // 2]
+        parameters = sum(p.numel() for p in learner.plain.parameters())
+        for label, text in figures(preset, step, parameters, peak_memory(accelerator.device)).items():
+            print(f"{label:<12}{text}")
+        precision = "bfloat16 conditioners" if learner.autocast else "float32"
+        print(f"{'device':<12}{accelerator.device}, {world} process(es), {precision}")
+    return 0
+
+
+def figures(preset: Preset, step: float, parameters: int, memory: int) -> dict[str, str]:
+    """Lines of the report: ``step`` seconds, ``memory`` bytes per process."""
+    config = preset.training
+    frames = config.batch_size * preset.data.frames
+    hours, minutes = divmod(round(config.max_steps * step / 60), 60)
+    commit = 5 * 4 * parameters / GIB  # weights, two moments, average, and the average as a checkpoint
+    return {
+        "parameters": f"{parameters:,}",
+        "memory": f"{memory / GIB:.2f} GiB at most, per process",
+        "step": f"{step:.2f} s for {frames} frames ({frames / step:.0f} frames/s)",
+        "run": f"{config.max_steps:,} steps take about {hours} h {minutes:02d} min, without validation",
+        "commit": f"{commit:.2f} GiB on disk each",
+    }
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes this process has held: on the GPU if there is one, else resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

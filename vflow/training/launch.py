@@ -1,0 +1,101 @@
+"""Processes, devices and precision: what the launcher asked for, and whether we got it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+
+from vflow.errors import ConfigError
+
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+WORKING_LINES = (
+    "torchrun --nproc-per-node N scripts/train.py …, or "
+    "accelerate launch --multi_gpu --num_processes N scripts/train.py …"
+)
+
+
+def make_accelerator(device: Literal["auto", "cpu", "cuda", "mps"]) -> Accelerator:
+    """An Accelerator on ``device`` with as many processes as the launcher started.
+
+    Raises:
+        ConfigError: the device is missing, fewer processes joined than were asked for, or FSDP cannot work.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if (device == "cuda" and not cuda) or (device == "mps" and not mps):
+        raise ConfigError(f"--device {device}: not available on this machine; use --device auto or cpu")
+    launched = "LOCAL_RANK" in os.environ
+    cpu = device == "cpu" or (not cuda and (launched or not mps))
+    keywords = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
+    accelerator = Accelerator(
+        cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False, kwargs_handlers=[keywords]
+    )
+    check_world_size(accelerator.num_processes, os.environ)
+    if os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
+        if accelerator.distributed_type != DistributedType.FSDP:
+            raise ConfigError("FSDP was asked for, but it needs GPUs; use another accelerate config")
+        if not accelerator.is_fsdp2:  # version 1 flattens weights; commits are by parameter name
+            raise ConfigError("FSDP version 1 is not supported; set fsdp_version: 2 in the accelerate config")
+    return accelerator
+
+
+def check_world_size(joined: int, environment: Mapping[str, str]) -> None:
+    """Refuse to train with fewer processes than the launcher was asked for.
+
+    ``accelerate launch --cpu --num_processes 2`` starts one process and says nothing; it leaves
+    MASTER_ADDR set without a rank.
+
+    Raises:
+        ConfigError: naming the launcher lines that work.
+    """
+    asked = int(environment.get("WORLD_SIZE", "1"))
+    if asked != joined:
+        raise ConfigError(f"{asked} processes were asked for but {joined} joined; use {WORKING_LINES}")
+    accelerate = "ACCELERATE_MIXED_PRECISION" in environment
+    if accelerate and "MASTER_ADDR" in environment and "LOCAL_RANK" not in environment:
+        raise ConfigError(
+            "accelerate launch was asked for several processes but started one "
+            f"(it does so with --cpu); use {WORKING_LINES}"
+        )
+
+
+def lost_peer(error: RuntimeError) -> bool:
+    """Whether a collective call failed because another process has gone."""
+    return any(mark in str(error) for mark in ("closed by peer", "reset by peer", "Broken pipe", "NCCL"))
+
+
+def restarted() -> bool:
+    """Whether an elastic launcher has started this worker again after a failure."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def autocast_dtype(
+    precision: Literal["auto", "float32", "bfloat16"], device: torch.device
+) -> torch.dtype | None:
+    """bfloat16 or None (float32). 'auto' takes bfloat16 where the hardware computes in it.
+
+    ``accelerate launch --mixed_precision bf16`` decides for 'auto'.
+
+    Raises:
+        ConfigError: the launcher asks for another mixed precision, which flows do not survive.
+    """
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked not in ("no", "bf16"):
+        raise ConfigError(f"--mixed_precision {asked}: use bf16 or no; float16 overflows in log-determinants")
+    native = device.type == "cuda" or (device.type == "cpu" and bool(cpu_flags() & BFLOAT16_FLAGS))
+    wanted = precision == "bfloat16" or (precision == "auto" and (native or asked == "bf16"))
+    return torch.bfloat16 if wanted else None
+
+
+def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Instruction sets of this CPU; empty where the system does not list them."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return set()
+    return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}

@@ -1,0 +1,256 @@
+"""The training loop: steps, log, validation, samples, commits, roll-backs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+
+from vflow.config import Preset, to_yaml
+from vflow.errors import InputError, VflowError
+from vflow.models import VideoBatch
+from vflow.training import guards
+from vflow.training.diagnostics import largest_log_scale, round_trip
+from vflow.training.launch import lost_peer, make_accelerator
+from vflow.training.lock import RunLock
+from vflow.training.log import RunLog, rewind_log
+from vflow.training.options import TrainOptions, resolve
+from vflow.training.progress import Progress
+from vflow.training.resume import agreed_commit, choose_commit, disk_fault, load_commit, save_commit
+from vflow.training.sampler import Prefetcher, share
+from vflow.training.samples import draw_samples, write_samples
+from vflow.training.schedule import learning_rate
+from vflow.training.setup import check_batch, new_model, open_data, prepare, start_model
+from vflow.training.signals import Stop
+from vflow.training.step import StepResult
+from vflow.training.validate import validate
+
+FINISHED, INTERRUPTED = 0, 130
+Outcome = Literal["finished", "interrupted", "diverged"]
+
+
+class DivergedError(VflowError):
+    """Training kept producing non-finite numbers or exploding gradients."""
+
+
+class PeerError(VflowError):
+    """Another process of a run died, so this one cannot go on."""
+
+
+def train(options: TrainOptions) -> int:
+    """Train as ``options`` say; returns the exit code: 0, or 130 after SIGINT, SIGTERM or a lost launcher.
+
+    Raises:
+        VflowError: a setting, the data or a commit cannot be used, or training diverged; one line each.
+    """
+    preset = resolve(options)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    accelerator = make_accelerator(options.device)
+    check_batch(preset, accelerator.num_processes)
+    try:
+        if options.dry_run:
+            from vflow.training.dry_run import dry_run
+
+            return dry_run(preset, accelerator)
+        with Stop() as stop, RunLock(options.output if accelerator.is_main_process else None):
+            return Run(options, preset, accelerator, stop).execute()
+    finally:
+        accelerator.end_training()
+
+
+class Run:
+    """One process's part in a run that lives in ``options.output``."""
+
+    def __init__(self, options: TrainOptions, preset: Preset, accelerator: Accelerator, stop: Stop) -> None:
+        self.options, self.preset, self.accelerator, self.stop = options, preset, accelerator, stop
+        self.config, self.folder = preset.training, options.output
+        self.progress = Progress()
+        self.committed = -1
+        self.interval_seconds, self.interval_frames = 0.0, 0
+        commit = choose_commit(options, accelerator)
+        self.data = open_data(preset)
+        model = new_model(preset)
+        if not commit:
+            start_model(model, preset, self.data.sampler, accelerator, options.init_from)
+        self.learner, self.average = prepare(model, preset, accelerator)
+        changed: list[str] = []
+        if commit:
+            self.progress, changed = load_commit(commit, self.learner, preset)
+            self.committed = self.progress.step
+        self.started = time.perf_counter() - self.progress.seconds
+        self.log = self._open_log()
+        if commit:
+            self.log.say(f"resuming from {commit}")
+        if changed:
+            self.log.say(f"warning: resuming with other settings than before: {', '.join(changed)}")
+
+    def _open_log(self) -> RunLog:
+        path = None
+        if self.accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "preset.yaml").write_text(to_yaml(self.preset), encoding="utf-8")
+            path = self.folder / "log.jsonl"
+            rewind_log(path, self.progress.step if self.committed >= 0 else -1)
+        events = self.folder / "tensorboard" if self.options.tensorboard else None
+        return RunLog(path, self.config.max_steps, self.progress.step, events)
+
+    def execute(self) -> int:
+        """Train to the end, to a stop, or to an error; the last line of the log says which."""
+        outcome: Outcome | None = None
+        with self.log:
+            try:
+                outcome = self._train()
+                self._commit()
+            except OSError as error:
+                raise InputError(disk_fault(self.folder, error)) from error
+            except RuntimeError as error:
+                if lost_peer(error):
+                    raise PeerError(f"{self.folder}: another process of this run ended; resume it") from error
+                raise
+            finally:
+                self._note_end(outcome)
+        return FINISHED if outcome == "finished" else INTERRUPTED
+
+    def _note_end(self, outcome: Outcome | None) -> None:
+        line: dict[str, object] = {"step": self.progress.step, "status": outcome, "seconds": self._seconds()}
+        if self.stop.reason:
+            line["reason"] = self.stop.reason
+        error = sys.exception()
+        if error is None:
+            self.log.write(line)
+            return
+        with suppress(OSError):  # a full disk may not take even this line
+            self.log.write(line | {"status": "failed", "error": str(error)})
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self.started, 2)
+
+    def _train(self) -> Outcome:
+        while True:
+            with Prefetcher(self._load, self.progress.position, self.config.batch_size) as batches:
+                outcome = self._advance(batches)
+            if outcome != "diverged":
+                return outcome
+            self._roll_back()
+
+    def _load(self, start: int) -> list[VideoBatch]:
+        """This process's share of the global batch that begins at stream position ``start``."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        parts = share(start, self.config.batch_size, rank, world, self.config.accumulate)
+        return [self.data.sampler.batch(first, size) for first, size in parts]
+
+    def _advance(self, batches: Prefetcher) -> Outcome:
+        """Steps until the end, a stop, or too many skipped steps in a row."""
+        progress, config = self.progress, self.config
+        while progress.step < config.max_steps:
+            began = time.perf_counter()
+            progress.lr = learning_rate(config, progress.step) * progress.rate_scale
+            result = self.learner.step(next(batches), progress, progress.lr, self.stop.wished())
+            self._account(result, time.perf_counter() - began)
+            if progress.step % config.log_every == 0:
+                self._log_line()
+            last = progress.step == config.max_steps
+            if result.stop and not last:
+                return "interrupted"
+            if progress.skipped_in_a_row >= guards.PATIENCE:
+                return "diverged"
+            if last or progress.step % config.validate_every == 0:
+                self._validate()
+            if last or (progress.step % config.checkpoint_every == 0 and not progress.skipped_in_a_row):
+                self._commit()  # not in a run of skipped steps: one rolls back to before it
+        return "finished"
+
+    def _account(self, result: StepResult, seconds: float) -> None:
+        progress, frames = self.progress, self.config.batch_size * self.preset.data.frames
+        progress.step += 1
+        progress.position += self.config.batch_size
+        progress.epoch = progress.position // len(self.data.sampler.dataset)
+        progress.seconds = self._seconds()
+        self.interval_seconds += seconds
+        self.interval_frames += frames
+        self.log.tick(result.loss, frames / seconds, progress.skipped)
+        if result.accepted:
+            progress.loss_sum += result.loss
+            progress.norm_sum += result.norm
+            progress.summed += 1
+        else:
+            values = f"loss {result.loss:.4g}, gradient norm {result.norm:.4g}"
+            self.log.say(f"step {progress.step} skipped: {values}")
+            self.log.write({"step": progress.step, "event": f"skipped: {values}"})
+
+    def _log_line(self) -> None:
+        progress, count = self.progress, self.progress.summed
+        line = {
+            "step": progress.step,
+            "bits_per_dim": progress.loss_sum / count if count else None,
+            "lr": progress.lr,
+            "frames_per_s": round(self.interval_frames / self.interval_seconds, 2),
+            "grad_norm": progress.norm_sum / count if count else None,
+            "seconds": progress.seconds,
+            "epoch": progress.epoch,
+            "skipped": progress.skipped,
+        }
+        self.log.write(line)
+        progress.loss_sum, progress.norm_sum, progress.summed = 0.0, 0.0, 0
+        self.interval_seconds, self.interval_frames = 0.0, 0
+
+    def _validate(self) -> None:
+        """Score and sample with the averaged weights; given up half-way when a stop is wished."""
+        if not len(self.data.validation):
+            return
+        self.learner.ema.copy_to(self.average, self.learner.plain)
+        count = self.config.validation_examples
+        found = validate(self.average, self.data.validation, count, self.accelerator, self.stop.wished)
+        if found is None:
+            return
+        progress = self.progress
+        progress.val_bits_per_dim, progress.typical_bits = found.bits_per_dim, found.typical
+        line = {"step": progress.step, "val_bits_per_dim": found.bits_per_dim, "typical_bits": found.typical}
+        self.log.say(f"step {progress.step}: validation {found.bits_per_dim:.4f} bits/dim")
+        if self.accelerator.is_main_process:
+            self.log.write(line | self._diagnose() | self._sample())
+
+    def _diagnose(self) -> dict[str, float]:
+        trip = round_trip(self.average, self.data.validation, self.accelerator.device)
+        return {"round_trip": trip, "largest_log_scale": largest_log_scale(self.average)}
+
+    def _sample(self) -> dict[str, int]:
+        """Write a sample grid; returns counts of faulty values for the log."""
+        device = self.accelerator.device
+        samples = draw_samples(self.average, self.data.validation, device, self.stop.wished)
+        if samples is None:
+            return {}
+        write_samples(self.folder / "samples", self.progress.step, samples, self.preset.model.fps)
+        return {"sample_nonfinite": samples.nonfinite, "sample_out_of_range": samples.out_of_range}
+
+    def _commit(self) -> None:
+        progress = self.progress
+        if self.committed != progress.step:
+            save_commit(self.folder, self.learner, self.average, progress, self.preset, self.options.keep)
+            self.committed = progress.step
+
+    def _roll_back(self) -> None:
+        """Return to the last commit (or stay, if there is none) with a lower rate.
+
+        Raises:
+            DivergedError: it did not help before.
+        """
+        progress = self.progress
+        if progress.rollbacks >= guards.ROLLBACKS:
+            raise DivergedError(f"{self.folder}: {guards.advice(progress, progress.lr)}")
+        scale, rollbacks = progress.rate_scale * guards.BACKOFF, progress.rollbacks + 1
+        commit = agreed_commit(self.folder, self.accelerator)
+        if commit:
+            self.progress = load_commit(commit, self.learner, self.preset)[0]
+            self.log.rewind(self.progress.step)
+        self.progress.rate_scale, self.progress.rollbacks = scale, rollbacks
+        self.progress.skipped_in_a_row = 0
+        where = f"rolled back to {commit.name}" if commit else "no commit to roll back to"
+        text = f"{where} after step {progress.step}; learning rate now × {scale:g}"
+        self.log.say(text)
+        self.log.write({"step": self.progress.step, "event": text})

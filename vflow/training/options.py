@@ -1,0 +1,107 @@
+"""What ``vflow train`` and ``scripts/train.py`` accept, and the preset that it makes. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from vflow.config import Preset, load_preset
+from vflow.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Train a model from a preset; the run goes to ``--output`` and can be resumed at any time."""
+
+    config: str
+    """Preset name or YAML file ('vflow config NAME' prints a preset)."""
+    output: Path
+    """Folder of the run: commits, log.jsonl, sample grids."""
+    data: str | None = None
+    """Folder of your own clips or photos, or the root of the preset's data set."""
+    resume: bool = False
+    """Continue from the newest intact commit in the output folder; start afresh if there is none."""
+    init_from: str | None = None
+    """Checkpoint to start the weights from (directory, shipped name or hub id): fine-tuning."""
+    max_steps: int | None = None
+    """Steps to train for in all; also the length of the rate's decay."""
+    batch_size: int | None = None
+    """Examples per step, over all processes and accumulation."""
+    checkpoint_every: int | None = None
+    """Steps between commits."""
+    log_every: int | None = None
+    """Steps between lines of log.jsonl."""
+    keep: int = 3
+    """Newest commits to keep; 0 keeps all."""
+    dry_run: bool = False
+    """Print parameters, memory and time from three measured steps, and write nothing."""
+    set: tuple[str, ...] = ()
+    """Preset entries to change, as key.path=value."""
+    tensorboard: bool = False
+    """Also write TensorBoard events to OUTPUT/tensorboard."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    dtype: Literal["auto", "float32", "bfloat16"] | None = None
+    """Precision of the conditioner networks; the preset's when not given."""
+    threads: int | None = None
+    """CPU threads per process."""
+    seed: int | None = None
+    """Seed of weights, order, crops and noise; the preset's when not given."""
+    debug: bool = False
+    """Show tracebacks."""
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """``key.path=value`` strings as a mapping of dotted keys to YAML values.
+
+    Raises:
+        ConfigError: an entry has no '=', or its value is not YAML.
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {setting}: expected key.path=value, e.g. training.learning_rate=0.0005")
+        try:
+            parsed[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {setting}: the value is not valid YAML") from error
+    return parsed
+
+
+def resolve(options: TrainOptions) -> Preset:
+    """The preset that ``options`` ask for: file or name, then ``--set``, then the named flags.
+
+    Raises:
+        ConfigError: unknown preset or key, a value out of range, or flags that contradict each other.
+    """
+    if options.keep < 0:
+        raise ConfigError(f"--keep {options.keep}: give the number of commits to keep, or 0 for all")
+    overrides = parse_settings(options.set)
+    flags = {
+        "training.max_steps": options.max_steps,
+        "training.batch_size": options.batch_size,
+        "training.checkpoint_every": options.checkpoint_every,
+        "training.log_every": options.log_every,
+        "training.precision": options.dtype,
+        "training.seed": options.seed,
+    }
+    overrides |= {key: value for key, value in flags.items() if value is not None}
+    if options.data is not None:
+        overrides |= _own_data(options, overrides)
+    return load_preset(options.config, overrides)
+
+
+def _own_data(options: TrainOptions, overrides: dict[str, Any]) -> dict[str, Any]:
+    """A folder replaces generated data by the folder's clips; named data sets take it as their root."""
+    folder = Path(str(options.data))
+    if not folder.is_dir():
+        raise ConfigError(f"--data {folder}: no such folder; give a folder of clips, frame folders or photos")
+    entries: dict[str, Any] = {"data.path": str(folder)}
+    if load_preset(options.config, overrides).data.name == "shapes":
+        entries["data.name"] = "video-folder"
+    return entries

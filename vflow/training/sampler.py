@@ -1,0 +1,132 @@
+"""Training batches as a function of (seed, position): nothing to save, nothing to lose."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+import torch
+
+from vflow.data.base import FrameDataset
+from vflow.models.videoflow import VideoBatch
+from vflow.randomness import generator, normal
+
+FULL_WINDOW = 0.75  # share of targets that see the whole window, the case met in sampling
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """An endless stream of examples: epoch after epoch, each in an order that is f(seed, epoch).
+
+    Position p of the stream is example ``permutation(seed, p // N)[p % N]``; batches may straddle
+    epochs, and no example is dropped.
+
+    Args:
+        dataset: index-addressable clips.
+        seed: of order, crops, noise and windows.
+        min_context: first target frame, the shortest window.
+        context: longest window.
+    """
+
+    dataset: FrameDataset
+    seed: int
+    min_context: int
+    context: int
+
+    def locate(self, position: int) -> tuple[int, int]:
+        """(epoch, example index) at ``position``."""
+        epoch, offset = divmod(position, len(self.dataset))
+        return epoch, int(permutation(self.seed, epoch, len(self.dataset))[offset])
+
+    def batch(self, start: int, size: int) -> VideoBatch:
+        """Examples ``start … start + size - 1`` of the stream, on the CPU."""
+        return collate([self._example(position) for position in range(start, start + size)])
+
+    def frames(self, position: int) -> np.ndarray:
+        """The clip at ``position``: uint8 (T, C, H, W)."""
+        epoch, index = self.locate(position)
+        clip = self.dataset.example(index, (self.seed, epoch))
+        return np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
+
+    def _example(self, position: int) -> VideoBatch:
+        epoch, index = self.locate(position)
+        frames = self.frames(position)
+        targets = np.arange(self.min_context, len(frames))
+        window = draw_windows(targets, self.min_context, self.context, (self.seed, epoch, index))
+        return example(frames, window, self.min_context, ("train", self.seed, epoch, index))
+
+
+@lru_cache(maxsize=4)
+def permutation(seed: int, epoch: int, length: int) -> np.ndarray:
+    """Order of the examples in ``epoch``: int64 (length,)."""
+    return generator("order", seed, epoch).permutation(length)
+
+
+def draw_windows(targets: np.ndarray, shortest: int, context: int, key: tuple[int, ...]) -> np.ndarray:
+    """Past frames that each target may see: all of min(t, context), or uniform from ``shortest`` up to it."""
+    random = generator("window", *key)
+    longest = np.minimum(targets, context)
+    drawn = random.integers(shortest, longest, endpoint=True)
+    return np.where(random.random(len(targets)) < FULL_WINDOW, longest, drawn)
+
+
+def example(
+    frames: np.ndarray, window: np.ndarray, min_context: int, key: tuple[int | str, ...]
+) -> VideoBatch:
+    """One example, without a batch dimension: ``frames`` uint8 (T, C, H, W), noise named by ``key``."""
+    eps = normal((len(frames) - min_context, *frames.shape[1:]), *key)
+    return VideoBatch(torch.from_numpy(frames), eps, torch.from_numpy(window.astype(np.int64)))
+
+
+def collate(examples: list[VideoBatch]) -> VideoBatch:
+    """Stack examples into a batch."""
+    return VideoBatch(*(torch.stack(tensors) for tensors in zip(*examples, strict=True)))
+
+
+def share(start: int, batch_size: int, rank: int, world: int, accumulate: int) -> list[tuple[int, int]]:
+    """(start, size) of each micro-batch of process ``rank`` in the global batch that begins at ``start``."""
+    size = batch_size // (world * accumulate)
+    first = start + rank * accumulate * size
+    return [(first + i * size, size) for i in range(accumulate)]
+
+
+class Prefetcher:
+    """Loads the next steps' batches in a thread while the present one computes.
+
+    Args:
+        load: batches of the step that begins at a stream position.
+        start: position of the first step.
+        stride: positions per step.
+        depth: steps to keep ready.
+    """
+
+    def __init__(
+        self, load: Callable[[int], list[VideoBatch]], start: int, stride: int, depth: int = 3
+    ) -> None:
+        self._load = load
+        self._next = start
+        self._stride = stride
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
+        self._ready: deque[Future[list[VideoBatch]]] = deque()
+        for _ in range(depth):
+            self._submit()
+
+    def _submit(self) -> None:
+        self._ready.append(self._pool.submit(self._load, self._next))
+        self._next += self._stride
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __next__(self) -> list[VideoBatch]:
+        future = self._ready.popleft()
+        self._submit()
+        return future.result()

@@ -1,0 +1,127 @@
+"""What a commit holds and how it is read back: weights, optimiser, averages, progress. Never a pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from vflow.config import Preset
+from vflow.errors import CheckpointError
+from vflow.training.ema import Ema
+from vflow.training.progress import Progress
+from vflow.training.tensors import fill, full
+
+SCHEMA = 1
+SHARD_BYTES = 14 << 20
+STATE = "state.json"
+
+
+def gather(model: nn.Module, optimizer: Optimizer, ema: Ema) -> dict[str, Tensor]:
+    """All tensors of a run on the CPU, as ``model.NAME``, ``ema.NAME`` and ``optimizer.NAME.KEY``.
+
+    A collective call when the model is sharded.
+    """
+    tensors = {f"model.{name}": full(value) for name, value in model.state_dict().items()}
+    tensors |= {f"ema.{name}": value for name, value in ema.tensors().items()}
+    states = optimizer.state_dict()["state"]
+    for number, (name, _) in enumerate(model.named_parameters()):
+        for key, value in states.get(number, {}).items():
+            tensors[f"optimizer.{name}.{key}"] = full(value)
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer, ema: Ema) -> None:
+    """Inverse of ``gather``; every value keeps the memory layout of its parameter, on any device.
+
+    Raises:
+        CheckpointError: a tensor is missing or has another shape.
+    """
+    for name, value in model.state_dict().items():
+        fill(value, _find(tensors, f"model.{name}", value.shape))
+    ema.load({name: _find(tensors, f"ema.{name}", p.shape) for name, p in model.named_parameters()})
+    states: dict[int, dict[str, Tensor]] = {}
+    for number, (name, parameter) in enumerate(model.named_parameters()):
+        states[number] = _optimizer_entry(tensors, f"optimizer.{name}.", parameter)
+    saved = optimizer.state_dict()
+    states = {number: entry for number, entry in states.items() if entry}
+    optimizer.load_state_dict({"state": states, "param_groups": saved["param_groups"]})
+
+
+def _find(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:
+    if name not in tensors or tensors[name].shape != shape:
+        found = f"shape {tuple(tensors[name].shape)}" if name in tensors else "no such tensor"
+        raise CheckpointError(f"commit does not fit the model: {name} needs {tuple(shape)}, has {found}")
+    return tensors[name]
+
+
+def _optimizer_entry(tensors: dict[str, Tensor], prefix: str, parameter: Tensor) -> dict[str, Tensor]:
+    entry = {}
+    for name in [name for name in tensors if name.startswith(prefix)]:
+        value = tensors[name]
+        if value.shape == parameter.shape and value.dim() > 0:
+            moved = torch.empty_like(parameter)  # a fused step reads memory in the parameter's own order
+            fill(moved, value)
+            value = moved
+        entry[name.removeprefix(prefix)] = value
+    return entry
+
+
+def write_state(folder: Path, tensors: dict[str, Tensor], progress: Progress, preset: Preset) -> None:
+    """Write ``state.json`` and safetensors shards of at most 15 MiB (a larger tensor has its own)."""
+    folder.mkdir()
+    shards = list(_shards(tensors))
+    for number, shard in enumerate(shards, start=1):
+        save_file(shard, folder / f"state-{number:05d}-of-{len(shards):05d}.safetensors")
+    state = {"schema": SCHEMA, "progress": progress.to_json(), "preset": preset.model_dump(mode="json")}
+    (folder / STATE).write_text(json.dumps(state, indent=1, allow_nan=False))
+
+
+def _shards(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    shard: dict[str, Tensor] = {}
+    size = 0
+    for name, value in tensors.items():
+        if shard and size + value.nbytes > SHARD_BYTES:
+            yield shard
+            shard, size = {}, 0
+        shard[name] = value
+        size += value.nbytes
+    if shard:
+        yield shard
+
+
+def read_state(folder: Path) -> tuple[dict[str, Tensor], Progress, dict[str, Any]]:
+    """Tensors, progress and the preset (as data) of the state folder of an intact commit.
+
+    Raises:
+        CheckpointError: the folder is not one that ``write_state`` wrote.
+    """
+    path = folder / STATE
+    try:
+        state = json.loads(path.read_text())
+        progress, preset = state["progress"], state["preset"]
+        tensors: dict[str, Tensor] = {}
+        for shard in sorted(folder.glob("state-*.safetensors")):
+            tensors |= load_file(shard)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: unreadable training state ({error})") from error
+    return tensors, Progress.from_json(progress, str(path)), preset
+
+
+def changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted keys whose values differ between two presets given as data."""
+    keys: list[str] = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            keys += changed_keys(old, new, f"{prefix}{key}.")
+        elif old != new:
+            keys.append(f"{prefix}{key}")
+    return keys

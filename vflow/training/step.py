@@ -1,0 +1,98 @@
+"""One optimisation step over the micro-batches of one process."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from vflow.config import TrainingConfig
+from vflow.models.videoflow import VideoBatch, VideoFlow
+from vflow.training import guards
+from vflow.training.ema import Ema
+from vflow.training.progress import Progress
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Mean bits/dim over the global batch, gradient norm before clipping, what was decided."""
+
+    loss: float
+    norm: float
+    accepted: bool
+    stop: bool
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What a step changes: the prepared model, its optimiser and the average of its weights.
+
+    ``plain`` is the model without wrappers; ``autocast`` the precision of conditioners, None: float32.
+    """
+
+    accelerator: Accelerator
+    model: nn.Module
+    plain: VideoFlow
+    optimizer: Optimizer
+    ema: Ema
+    config: TrainingConfig
+    autocast: torch.dtype | None
+
+    def step(self, batches: list[VideoBatch], progress: Progress, rate: float, stop: bool) -> StepResult:
+        """Accumulate gradients over ``batches``, then update with learning rate ``rate``.
+
+        ``stop`` is this process's wish to end; the result's is true when any process wishes so.
+        """
+        loss = self._gradients(batches)
+        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip or torch.inf))
+        loss, stop = self._agree(loss, stop)
+        accepted = guards.accept(progress, loss, norm, self.config.clip)
+        if accepted:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+            self.ema.update(self.model, progress.accepted - 1)
+        self.optimizer.zero_grad(set_to_none=True)
+        return StepResult(loss, norm, accepted, stop)
+
+    def _gradients(self, batches: list[VideoBatch]) -> float:
+        """Backward of the mean bits/dim; returns that mean over this process's examples."""
+        device = self.accelerator.device
+        total = torch.zeros((), device=device)
+        for number, batch in enumerate(batches, start=1):
+            last = number == len(batches)
+            with nullcontext() if last else self.accelerator.no_sync(self.model):
+                loss = self.loss(VideoBatch(*(t.to(device, non_blocking=True) for t in batch))) / len(batches)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return float(total)
+
+    def loss(self, batch: VideoBatch) -> Tensor:
+        """Mean bits/dim of a batch."""
+        with torch.autocast(batch.frames.device.type, self.autocast, enabled=self.autocast is not None):
+            nats = self.model(batch)
+        return self.plain.bits_per_dim(nats, batch.window.shape[1]).mean()
+
+    def _agree(self, loss: float, stop: bool) -> tuple[float, bool]:
+        """Mean loss and any stop over processes; one small collective call a step."""
+        accelerator = self.accelerator
+        if accelerator.num_processes == 1:
+            return loss, stop
+        mine = torch.tensor([loss / accelerator.num_processes, float(stop)], dtype=torch.float64)
+        total = accelerator.reduce(mine.to(accelerator.device), "sum")
+        return float(total[0]), bool(total[1] > 0)
+
+
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
+    """Adam or Adamax as configured; the rate is set before each step."""
+    if config.optimizer == "adamax":
+        return torch.optim.Adamax(
+            model.parameters(), config.learning_rate, betas=config.betas, eps=config.adam_eps
+        )
+    return torch.optim.Adam(
+        model.parameters(), config.learning_rate, betas=config.betas, eps=config.adam_eps, fused=True
+    )
