@@ -204,7 +204,7 @@ DAMAGES = {
     "value": (_edit(lambda d: d["model"].update(context=99)), "config.json: context: "),
     "absurd config": (
         _edit(lambda d: d["model"]["prior"].update(hidden=2048, blocks=32)),
-        "parameters; vflow refuses more than 500,000,000",
+        "config.json: describes a model far larger than the ",
     ),
     "missing tensor": (
         _weights(lambda s: s.pop(_first(s))),

@@ -1,19 +1,27 @@
 """A checkpoint is a directory: ``config.json``, ``model.safetensors``, ``README.md``. Nothing is unpickled.
 
-``load`` compares the names, shapes and types in the safetensors header with those that the config asks for
-before it allocates anything, so a damaged, foreign or absurd file is one line and not a crash.
+``load`` looks at the safetensors header first: absurd weights are refused unread, a config that describes far
+more than the weights hold is refused while building, before the memory is taken, and names, shapes and types
+are compared before any tensor is read. So a damaged, foreign or absurd file is one line and not a crash.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from vflow.catalog import (
     CARD,
@@ -26,10 +34,7 @@ from vflow.catalog import (
 )
 from vflow.config import Config, VideoFlowConfig, parse
 from vflow.errors import CheckpointError, ConfigError
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+from vflow.models import build_model
 
 SCHEMA = 1
 MAX_PARAMETERS = 500_000_000
@@ -101,19 +106,22 @@ def load(
     Raises:
         CheckpointError: no such checkpoint, or its files are damaged, unsafe, absurd, or disagree.
     """
-    import torch
-
-    from vflow.models import build_model
-
     folder = checkpoint_folder(name, folders=folders, allow_hub=allow_hub)
-    config = read_config(folder)
     path = folder / WEIGHTS
-    found = _header(path)
-    _check_size(path, found)
-    with torch.device("meta"):
-        _compare(path, found, _layout(build_model(config).state_dict()))
-    with torch.random.fork_rng(devices=[]):  # initial values are drawn, then overwritten: leave no trace
-        model = build_model(config)
+    config, found = read_config(folder), _header(path)
+    if (total := _elements(found)) > MAX_PARAMETERS:
+        raise CheckpointError(f"{path}: {total:,} parameters; vflow refuses more than {MAX_PARAMETERS:,}")
+    try:
+        # Initial values are drawn and then overwritten: leave no trace in the global generator. Beside its
+        # tensors, a model makes helpers (rotations) while it is built; twice the values leaves room for them.
+        with torch.random.fork_rng(devices=[]), _Budget(2 * total + 1_000_000):
+            model = build_model(config)
+    except _BudgetExceededError as error:
+        raise CheckpointError(
+            f"{folder / CONFIG}: describes a model far larger than the {total:,} values in {WEIGHTS}; "
+            "they do not belong together"
+        ) from error
+    _compare(path, found, _layout_of(model.state_dict()))
     model.load_state_dict(_read_weights(path), strict=True)
     return model.to(device).eval().requires_grad_(False)
 
@@ -132,8 +140,6 @@ def save_checkpoint(
         card: text of the model card; None keeps the card that is already there.
         extra: data statistics, stored under ``statistics`` in ``config.json``.
     """
-    from safetensors.torch import save
-
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     data = {"schema": SCHEMA, "model": config.model_dump(mode="json")}
@@ -194,8 +200,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _header(path: Path) -> Layout:
     """Names, types and shapes in a safetensors file, without reading a tensor."""
-    from safetensors import SafetensorError, safe_open
-
     _open(path).close()
     try:
         with safe_open(path, framework="np") as file:
@@ -210,28 +214,8 @@ def _header(path: Path) -> Layout:
         ) from error
 
 
-def _elements(layout: Layout) -> int:
-    total = 0
-    for _, shape in layout.values():
-        count = 1
-        for size in shape:
-            count *= size
-        total += count
-    return total
-
-
-def _check_size(path: Path, layout: Layout) -> None:
-    if (total := _elements(layout)) > MAX_PARAMETERS:
-        raise CheckpointError(f"{path}: {total:,} parameters; vflow refuses more than {MAX_PARAMETERS:,}")
-
-
-def _layout(state: Mapping[str, torch.Tensor]) -> Layout:
-    return {key: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for key, t in state.items()}
-
-
 def _compare(path: Path, found: Layout, wanted: Layout) -> None:
     """Refuse weights whose names, types or shapes are not the config's: the first, and how many more."""
-    _check_size(path.parent / CONFIG, wanted)
     problems = [f"tensor '{key}' is missing" for key in wanted if key not in found]
     problems += [f"tensor '{key}' is unknown" for key in found if key not in wanted]
     for key in [key for key in wanted if key in found]:
@@ -244,8 +228,6 @@ def _compare(path: Path, found: Layout, wanted: Layout) -> None:
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
     state = load_file(path)
     for key, value in state.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
@@ -253,3 +235,44 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
                 f"{path}: tensor '{key}' has NaN or infinite values; use an earlier checkpoint"
             )
     return state
+
+
+def _layout_of(state: Mapping[str, torch.Tensor]) -> Layout:
+    return {key: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for key, t in state.items()}
+
+
+def _elements(layout: Layout) -> int:
+    return sum(math.prod(shape) for _, shape in layout.values())
+
+
+class _BudgetExceededError(Exception):
+    """More values were about to be allocated than the budget allows."""
+
+
+class _Budget(TorchFunctionMode):
+    """Context in which tensors are made only while they number ``limit`` values together.
+
+    Building on the meta device would tell sizes too, but there torch takes ``qr`` and the like apart in
+    Python and for that imports its compiler, which costs more than all the rest of loading a small model.
+
+    Raises:
+        _BudgetExceededError: before the tensor that exceeds the limit is allocated.
+    """
+
+    shaped = (torch.empty, torch.zeros, torch.ones, torch.randn, torch.rand)
+    valued = (torch.full, torch.eye, torch.arange)
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.left = limit
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in self.shaped or func in self.valued:
+            probe = torch.empty if func in self.shaped else func  # random ones would need the compiler, too
+            self.left -= probe(*args, **{**kwargs, "device": "meta"}).numel()
+            if self.left < 0:
+                raise _BudgetExceededError
+        return func(*args, **kwargs)

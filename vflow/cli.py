@@ -133,7 +133,7 @@ def _gather(arguments: list[str]) -> list[str]:
 
 
 def _first_sentence(box: str) -> str:
-    """The message in tyro's error (a title, the message, a rule, hints), as one line without its final stop."""
+    """The message in tyro's error (title, message, rule, hints), as one line without its final stop."""
     message: list[str] = []
     for line in box.splitlines()[1:]:
         if re.search(r"\w", line):

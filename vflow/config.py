@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,12 +13,13 @@ from vflow.errors import ConfigError
 
 
 class Config(BaseModel):
-    """Base of all configurations: immutable, unknown keys refused."""
+    """Base of all configurations: immutable, unknown keys and numbers that are not finite refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 C = TypeVar("C", bound=Config)
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class GlowConfig(Config):
@@ -77,6 +78,9 @@ class VideoFlowConfig(Config):
     history: HistoryConfig | None = Field(
         None, description="None: the paper's model; else couplings and prior see the past frames themselves"
     )
+    motion: int | None = Field(
+        None, ge=1, le=8, description="code a global displacement of up to so many pixels per frame"
+    )
     context: int = Field(2, ge=1, le=16, description="window: past frames the next one may depend on")
     min_context: int = Field(1, ge=1, le=16)
     noise: Literal["uniform", "gaussian", "anchored"] = "uniform"
@@ -98,6 +102,8 @@ class VideoFlowConfig(Config):
             raise ValueError(
                 "values 'transitions' needs a history section: each frame is coded given the one before"
             )
+        if self.motion is not None and self.history is None:
+            raise ValueError("motion needs a history section: the moved frame joins the past frames")
         if self.noise == "anchored" and self.values == "scaled":
             raise ValueError("noise 'anchored' needs values 'counts' or 'transitions'")
         if self.history is not None and len(self.history.hidden) != self.glow.levels:
@@ -124,8 +130,8 @@ class TrainingConfig(Config):
     learning_rate: float = Field(1e-3, gt=0)
     final_rate: float = Field(0.03, ge=0, le=1, description="cosine decay ends at this fraction")
     warmup_steps: int = Field(100, ge=0)
-    betas: tuple[float, float] = (0.9, 0.99)
-    adam_eps: float = 1e-8
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
+    adam_eps: float = Field(1e-8, gt=0)
     clip: float | None = Field(1.0, gt=0, description="gradient norm; None: no clipping")
     ema: float = Field(0.998, ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -159,14 +165,14 @@ def load_preset(name_or_file: str, overrides: dict[str, Any] | None = None) -> P
         ConfigError: unknown name or key, or values out of range; the message names key and fix.
     """
     if name_or_file in preset_names():
-        text = (resources.files("vflow") / "presets" / f"{name_or_file}.yaml").read_text()
+        source = resources.files("vflow") / "presets" / f"{name_or_file}.yaml"
     elif Path(name_or_file).is_file():
-        text = Path(name_or_file).read_text()
+        source = Path(name_or_file)
     else:
         raise ConfigError(f"{name_or_file}: no such preset or file; presets: {', '.join(preset_names())}")
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name_or_file}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{name_or_file}: expected sections model, data and training")

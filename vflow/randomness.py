@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
 
-Key = int | str | bytes
+Key = int | str | bytes | np.integer[Any]
 
 
 def generator(*key: Key) -> np.random.Generator:
     """Counter-based generator (Philox) named by ``key``; the same key gives the same numbers anywhere."""
-    digest = hashlib.sha256(repr(key).encode()).digest()
+    plain = tuple(int(k) if isinstance(k, np.integer) else k for k in key)  # repr tells the two apart
+    digest = hashlib.sha256(repr(plain).encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 

@@ -2,11 +2,13 @@
 (() => {
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
+  const known = new WeakSet();
+
   function setUp(section) {
-    if (section.dataset.ready) return;
-    section.dataset.ready = "1";
-    const videos = [...section.querySelectorAll("video")];
     const button = section.querySelector(".vf-play");
+    if (known.has(button)) return;
+    known.add(button);
+    const videos = [...section.querySelectorAll("video")];
     const slider = section.querySelector(".vf-seek");
     const now = section.querySelector(".vf-now");
     const given = Number(section.dataset.given);
@@ -14,6 +16,7 @@
     const fps = Number(section.dataset.fps);
     const leader = videos[0];
     let playing = false;
+    let touched = false; // once a person has chosen, nothing starts by itself
 
     function show(frame) {
       const text = frame <= given ? `given ${frame}/${given}` : `predicted ${frame - given}/${total - given}`;
@@ -68,39 +71,48 @@
       show(frame);
     }
 
-    button.addEventListener("click", () => (playing ? pause() : play()));
-    slider.addEventListener("input", () => seek(Number(slider.value)));
+    button.addEventListener("click", () => {
+      touched = true;
+      if (playing) pause();
+      else play();
+    });
+    slider.addEventListener("input", () => {
+      touched = true;
+      seek(Number(slider.value));
+    });
     const loaded = videos.map((video) =>
       video.readyState >= 2 ? null : new Promise((done) => ["loadeddata", "error"].forEach((e) => video.addEventListener(e, done, { once: true })))
     );
     mark(false);
     show(1);
     Promise.all(loaded).then(() => {
-      if (calm.matches) seek(total);
-      else play();
+      if (touched) return playing || seek(Number(slider.value));
+      return calm.matches ? seek(total) : play();
     });
   }
 
   // Lists are drawn anew after a click inside them; the keyboard's place goes to the same button's new place.
-  let wanted = [];
+  let wanted = null;
+  const order = () => [...document.querySelectorAll("#vf-strip .vf-name")].map((name) => name.textContent).join("/");
+  const player = () => document.querySelector(".vf-play");
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("#vf-strip button, .vf-continue");
     if (!button) return;
     const { action, index } = button.dataset;
     const to = Number(index) + ({ earlier: -1, later: 1 }[action] ?? 0);
-    const actions = [action, "earlier", "later", "remove"];
-    wanted = action
-      ? actions.map((name) => `#vf-strip button[data-action="${name}"][data-index="${to}"]:not(:disabled)`)
-      : [".vf-play"];
+    const places = [action, "earlier", "later", "remove"].map(
+      (name) => `#vf-strip button[data-action="${name}"][data-index="${to}"]:not(:disabled)`
+    );
+    wanted = action ? { places, drawn: order, before: order() } : { places: [".vf-play"], drawn: player, before: player() };
   });
 
   function refocus() {
-    if (!wanted.length || document.activeElement !== document.body) return;
-    const button = wanted.map((selector) => document.querySelector(selector)).find(Boolean);
-    if (!button) return;
-    wanted = [];
-    button.focus({ preventScroll: true });
+    const now = wanted?.drawn();
+    if (!now || now === wanted.before) return;
+    const button = wanted.places.map((place) => document.querySelector(place)).find(Boolean);
+    wanted = null;
+    button?.focus({ preventScroll: true });
   }
 
   function scan() {

@@ -92,7 +92,8 @@ class RunStore:
             fps: frames per second of the previews.
         """
         folder = self._root / secrets.token_hex(16)
-        (folder / "previews").mkdir(parents=True, mode=0o700)
+        folder.mkdir(mode=0o700)
+        (folder / "previews").mkdir()
         spread = diversity(futures)
         run = Run(folder, checkpoint, len(context), futures.shape[1], fps, max(8.0, float(spread.max())))
         io.write_npz(run.native, frames=futures, context=context)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import shutil
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from playwright.sync_api import Page
 
 INSTALL = "apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation"
@@ -22,13 +25,14 @@ FLAGS = (
 )
 DONE = 90_000  # milliseconds; seconds on an idle machine, the rest is for busy ones
 
-# The video's current picture at the size it was made for, as grey levels of one channel row by row.
+# The video's current picture at the model's size (previews repeat each pixel 8 × 8), as a PNG.
 GRAB = """(video) => {
   const canvas = document.createElement('canvas');
-  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  [canvas.width, canvas.height] = [video.videoWidth / 8, video.videoHeight / 8];
   const context = canvas.getContext('2d');
-  context.drawImage(video, 0, 0);
-  return [...context.getImageData(0, 0, canvas.width, canvas.height).data];
+  context.imageSmoothingEnabled = false;
+  context.drawImage(video, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL('image/png');
 }"""
 SETTLED = """() => [...document.querySelectorAll('.vf-player video')].every(
   (video) => video.readyState >= 2 && !video.seeking && video.paused)"""
@@ -124,10 +128,19 @@ class App:
         return self.page.locator(".vf-player video").count()
 
     def grab(self, index: int) -> np.ndarray:
-        """What a video shows now: uint8 (H, W, 3)."""
-        video = self.page.locator(".vf-player video").nth(index)
-        side = video.evaluate("(v) => [v.videoHeight, v.videoWidth]")
-        return np.array(video.evaluate(GRAB), np.uint8).reshape(*side, 4)[..., :3]
+        """What a video shows now: uint8 (H, W, 3), at the model's size."""
+        address = self.page.locator(".vf-player video").nth(index).evaluate(GRAB)
+        picture = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+        return np.asarray(picture.convert("RGB"))
+
+    def advances(self, index: int) -> bool:
+        """Whether a video comes to show another picture within some seconds, by itself."""
+        before = self.grab(index)
+        for _ in range(100):
+            if differ(before, self.grab(index)) > 1:
+                return True
+            self.page.wait_for_timeout(50)
+        return False
 
     def names(self) -> list[str]:
         """File names under the thumbnails, in order."""
@@ -143,7 +156,7 @@ class App:
 
     def toast(self) -> str:
         """Text of the newest error that pops up."""
-        return self.page.locator(".toast-body.error .toast-text").last.inner_text()
+        return self.page.locator(".toast-message-text").last.inner_text()
 
 
 def differ(a: np.ndarray, b: np.ndarray) -> float:

@@ -53,7 +53,7 @@ class Case:
 
 @torch.no_grad()
 def perturb(module: Bijection) -> Bijection:
-    """Move every parameter off its initial value: zero-initialised layers would make tests see the identity."""
+    """Move every parameter off its initial value: with zero-initialised layers a test sees the identity."""
     for parameter in module.parameters():
         parameter.add_(0.2 * torch.randn_like(parameter))
     return module
@@ -103,14 +103,16 @@ CASES: dict[str, Case] = {
     "chain": Case(chain, (1, 4, 8), local=False),
     "inverse-actnorm": Case(lambda: Inverse(ActNorm(3)), (3, 4, 2)),
     "inverse-affine-channel-context": Case(
-        lambda: Inverse(coupling(AffineCoupling, False, FEATURES)), (3, 4, 4),
+        lambda: Inverse(coupling(AffineCoupling, False, FEATURES)),
+        (3, 4, 4),
         context=lambda: torch.randn(BATCH, FEATURES, 4, 4),
     ),
     "inverse-squeeze": Case(lambda: Inverse(Squeeze()), (8, 2, 3), local=False),
     "inverse-chain": Case(lambda: Inverse(chain()), (16, 1, 2), local=False),
     **{
-        f"{name}-{'checkerboard' if board else 'channel'}{'-context' if features else ''}":
-        coupling_case(kind, board, features)
+        f"{name}-{'checkerboard' if board else 'channel'}{'-context' if features else ''}": coupling_case(
+            kind, board, features
+        )
         for name, kind in (("affine", AffineCoupling), ("additive", AdditiveCoupling))
         for board in (False, True)
         for features in (0, FEATURES)

@@ -13,7 +13,9 @@ from vflow.bijections import AnchoredNoise, GaussianNoise, Stochastic, UniformNo
 from vflow.bijections.dequantize import MARGIN, WIDTH, gaussian_noise, uniform_noise
 
 ALL: dict[str, Callable[[], Stochastic]] = {
-    "uniform": UniformNoise, "gaussian": GaussianNoise, "anchored": AnchoredNoise,
+    "uniform": UniformNoise,
+    "gaussian": GaussianNoise,
+    "anchored": AnchoredNoise,
 }
 EXTREME = torch.tensor([-torch.inf, -100.0, -8.0, -6.0, -5.9, 0.0, 5.9, 6.0, 8.0, 100.0, torch.inf])
 
@@ -41,7 +43,9 @@ def test_noise_stays_inside_the_bin(noise: Stochastic) -> None:
 
 def test_uint8_values_are_taken_as_they_are(noise: Stochastic) -> None:
     x, eps, mode = every_value(torch.randn(5))
-    for one, other in zip(noise(x.to(torch.uint8), eps, mode.to(torch.uint8)), noise(x, eps, mode), strict=True):
+    for one, other in zip(
+        noise(x.to(torch.uint8), eps, mode.to(torch.uint8)), noise(x, eps, mode), strict=True
+    ):
         assert torch.equal(one, other)
 
 

@@ -1,4 +1,4 @@
-"""What is particular to single maps: values known by hand, data-dependent starts, bounds, gradients of densities."""
+"""What is particular to single maps: values known by hand, data-dependent starts, bounds."""
 
 from __future__ import annotations
 
@@ -130,7 +130,9 @@ def test_haar_is_orthonormal_and_leads_with_block_means() -> None:
 
 @pytest.mark.parametrize("partition", [ChannelPartition(), CheckerboardPartition()])
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 4, 3, 6)])
-def test_partitions_part_and_join(partition: ChannelPartition | CheckerboardPartition, shape: tuple[int, ...]) -> None:
+def test_partitions_part_and_join(
+    partition: ChannelPartition | CheckerboardPartition, shape: tuple[int, ...]
+) -> None:
     x = torch.randn(shape)
     kept, changed = partition.split(x)
     assert kept.numel() + changed.numel() == x.numel()
@@ -192,7 +194,7 @@ class TestHistogramMap:
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     def test_samples_cannot_leave_the_range(self, dtype: torch.dtype) -> None:
         z = torch.tensor([-1e6, -50.0, -1.0, 0.0, 1.0, 50.0, 1e6], dtype=dtype).view(1, 1, 1, -1)
-        x, ladj = self.fitted().inverse(z)
+        x = self.fitted().inverse(z)[0]
         assert x.min() >= 0 and x.max() < LEVELS
         assert (x.flatten().diff() >= 0).all()
 
@@ -231,7 +233,9 @@ class TestHistogramMap:
         slope = bijection.invert(torch.zeros_like(z[..., :1]))[1].flatten().neg().exp()
         slope = p[mode] * math.sqrt(2 * math.pi) * (centre.square() / 2).exp() / slope
         expected = torch.distributions.Normal(-centre / slope, 1 / slope).log_prob(z.flatten())
-        torch.testing.assert_close(p[x.long().flatten()].log() + density.flatten(), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            p[x.long().flatten()].log() + density.flatten(), expected, rtol=1e-5, atol=1e-5
+        )
 
 
 def test_scaled_is_centred_with_bins_of_one_256th() -> None:
@@ -240,9 +244,9 @@ def test_scaled_is_centred_with_bins_of_one_256th() -> None:
     assert math.isclose(ladj.item(), -4 * math.log(256), rel_tol=1e-6)
 
 
-def test_counts_leave_out_the_first_frame() -> None:
-    frames = torch.tensor([7, 9, 9, 30], dtype=torch.uint8).view(1, 4, 1, 1, 1).expand(2, 4, 3, 1, 1)
-    marginal, conditional = count_values(frames, False), count_values(frames, True)
+def test_counts_with_and_without_the_reference() -> None:
+    frames = torch.tensor([7, 9, 9, 30], dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 1, 2)
+    marginal, conditional = count_values(frames[1:], None), count_values(frames[1:], frames[:-1])
     assert marginal.shape == (3, 1, 256) and conditional.shape == (3, 256, 256)
     assert marginal[1, 0].nonzero().flatten().tolist() == [9, 30] and marginal[1, 0, 9] == 4
     assert conditional[2].nonzero().tolist() == [[7, 9], [9, 9], [9, 30]]

@@ -16,24 +16,48 @@ Batches = Callable[..., VideoBatch]
 
 
 def config(
-    *, history: bool, values: str, noise: str, channels: int = 3, size: tuple[int, int] = (8, 12),
-    coupling: str = "affine", context: int = 3, min_context: int = 1, skip: bool = True,
+    *,
+    history: bool,
+    values: str,
+    noise: str,
+    channels: int = 3,
+    size: tuple[int, int] = (8, 12),
+    coupling: str = "affine",
+    context: int = 3,
+    min_context: int = 1,
+    skip: bool = True,
+    motion: int | None = None,
 ) -> VideoFlowConfig:
     return VideoFlowConfig(
         glow=GlowConfig(
-            channels=channels, height=size[0], width=size[1], depth=(2, 2), hidden=(8, 8),
-            coupling=coupling, activation="gatu",
+            channels=channels,
+            height=size[0],
+            width=size[1],
+            depth=(2, 2),
+            hidden=(8, 8),
+            coupling=coupling,
+            activation="gatu",
         ),
         prior=PriorConfig(blocks=2, hidden=6, dilations=(1, 2), skip=skip),
         history=HistoryConfig(hidden=(6, 8), blocks=1) if history else None,
-        context=context, min_context=min_context, noise=noise, values=values,
+        context=context,
+        min_context=min_context,
+        noise=noise,
+        values=values,
+        motion=motion,
     )
 
 
 FORMS: dict[str, VideoFlowConfig] = {
     "paper-scaled-uniform": config(history=False, values="scaled", noise="uniform"),
     "paper-additive-grey-one-frame": config(
-        history=False, values="scaled", noise="uniform", channels=1, size=(12, 8), coupling="additive", context=1,
+        history=False,
+        values="scaled",
+        noise="uniform",
+        channels=1,
+        size=(12, 8),
+        coupling="additive",
+        context=1,
         skip=False,
     ),
     "paper-counts-gaussian": config(history=False, values="counts", noise="gaussian", context=2),
@@ -45,6 +69,12 @@ FORMS: dict[str, VideoFlowConfig] = {
     "frames-transitions-anchored-colour": config(
         history=True, values="transitions", noise="anchored", size=(12, 8), context=2
     ),
+    "frames-motion-transitions-gaussian": config(
+        history=True, values="transitions", noise="gaussian", context=2, motion=2
+    ),
+    "frames-motion-counts-one-frame": config(
+        history=True, values="counts", noise="anchored", channels=1, size=(8, 8), context=1, motion=1
+    ),
     "frames-scaled-one-frame": config(
         history=True, values="scaled", noise="uniform", size=(8, 8), context=1, coupling="additive"
     ),
@@ -52,12 +82,17 @@ FORMS: dict[str, VideoFlowConfig] = {
 
 
 def make_batch(form: VideoFlowConfig, size: int = 3, frames: int = FRAMES, full: bool = False) -> VideoBatch:
-    """Clips whose pixels often stand still; windows drawn at random, or all of them ``full``."""
+    """Clips whose pixels often stand still or move together; windows drawn at random, or all ``full``."""
     glow, first = form.glow, form.min_context
     shape = (size, frames, glow.channels, glow.height, glow.width)
     clip = torch.randint(256, shape)
     for t in range(1, frames):
-        clip[:, t] = torch.where(torch.rand(clip[:, t].shape) < 0.6, clip[:, t - 1], clip[:, t])
+        before = clip[:, t - 1]
+        if form.motion:
+            before = torch.stack(
+                [image.roll(torch.randint(-1, 2, (2,)).tolist(), (1, 2)) for image in before]
+            )
+        clip[:, t] = torch.where(torch.rand(before.shape) < 0.6, before, clip[:, t])
     longest = torch.arange(first, frames).clamp_max(form.context).expand(size, -1)
     window = first + (torch.rand(longest.shape) * (longest - first + 1)).long()
     eps = torch.randn(size, frames - first, *shape[2:])
@@ -69,6 +104,7 @@ def make_model(form: VideoFlowConfig, strength: float = 0.05) -> VideoFlow:
     """Data-dependent parts set, then every parameter moved: zero-initialised layers say something too."""
     torch.manual_seed(7)
     model = build_model(form).eval()
+    model.fit([make_batch(form, size=8)])
     model.initialize(make_batch(form, size=8))
     for parameter in model.parameters():
         parameter.add_(strength * torch.randn_like(parameter))

@@ -1,9 +1,9 @@
-"""VideoFlow's likelihood: parallel = frame by frame, causality, windows, shares of pixels, precision, reload."""
+"""VideoFlow's likelihood: parallel = frame by frame, causality, windows, shares of pixels, precision."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from vflow.bijections import ActNorm
 from vflow.config import VideoFlowConfig
 from vflow.models import VideoBatch, VideoFlow, build_model
+from vflow.models.glow import Encoded
 
 pytestmark = pytest.mark.usefixtures("inference")
 
@@ -24,11 +25,13 @@ def inference() -> object:
 
 
 def alone(batch: VideoBatch, target: int, first: int) -> VideoBatch:
-    """The batch of one target: its own window of frames, nothing before and nothing after. One window length."""
+    """The batch of one target: its own window of frames, nothing before and nothing after."""
     t = first + target
     window = int(batch.window[0, target])
     return VideoBatch(
-        batch.frames[:, t - window : t + 1], batch.eps[:, target : target + 1], batch.window[:, target : target + 1]
+        batch.frames[:, t - window : t + 1],
+        batch.eps[:, target : target + 1],
+        batch.window[:, target : target + 1],
     )
 
 
@@ -38,24 +41,33 @@ def same_windows(batch: VideoBatch) -> VideoBatch:
 
 
 def test_parallel_equals_frame_by_frame(model: VideoFlow, batch: VideoBatch) -> None:
-    """Each target scored in a batch of its own. The paper's form conditions on past latents, which a batch of its
-    own takes from noiseless context: there the past of the parallel pass is noiseless too."""
+    """Each target scored in a batch of its own.
+
+    The paper's form conditions on past latents, which a batch of its own takes from noiseless context: there
+    the past of the parallel pass is noiseless too.
+    """
     batch = same_windows(batch)
     if model.config.history is None:
         batch = batch._replace(eps=torch.zeros_like(batch.eps))
     parallel = model.frame_log_likelihood(batch)
     single = torch.cat(
-        [model.frame_log_likelihood(alone(batch, i, model.config.min_context)) for i in range(parallel.shape[1])], 1
+        [
+            model.frame_log_likelihood(alone(batch, i, model.config.min_context))
+            for i in range(parallel.shape[1])
+        ],
+        1,
     )
     torch.testing.assert_close(single, parallel, rtol=1e-5, atol=0)
 
 
 def test_parallel_equals_a_loop_over_frames(model: VideoFlow, batch: VideoBatch) -> None:
     """The definition, frame by frame and example by example: log q, pixel map, codec, prior of the window."""
-    expected = torch.tensor([
-        [reference(model, batch, example, target) for target in range(batch.window.shape[1])]
-        for example in range(len(batch.frames))
-    ])
+    expected = torch.tensor(
+        [
+            [reference(model, batch, example, target) for target in range(batch.window.shape[1])]
+            for example in range(len(batch.frames))
+        ]
+    )
     torch.testing.assert_close(model.frame_log_likelihood(batch), expected, rtol=1e-5, atol=0)
 
 
@@ -63,36 +75,63 @@ def reference(model: VideoFlow, batch: VideoBatch, example: int, target: int) ->
     """log p(x_t | its window) of one target of one example."""
     form, first = model.config, model.config.min_context
     t, window = first + target, int(batch.window[example, target])
-    past = range(t - window, t)
+    past, absent = range(t - window, t), form.context - window
+    frames = batch.frames[example]
 
-    def frame(index: int) -> Tensor:
-        return batch.frames[example, index][None].float()
+    def encode(index: int, given: Tensor | None, features: Sequence[Tensor | None]) -> tuple[Encoded, Tensor]:
+        x = frames[index][None].float()
+        eps = batch.eps[example, index - first][None] if index >= first else torch.zeros_like(x)
+        y, weight = model.noise(x, eps, model.pixels.mode(given, x))
+        z, ladj = model.pixels(y, given)
+        code = model.glow.encode(z, features)
+        return code, weight.sum() + ladj[0] + sum(d.sum() for d in code.densities)
 
-    def encode(index: int, features: list[Tensor | None]) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...], Tensor]:
-        eps = batch.eps[example, index - first][None] if index >= first else torch.zeros_like(frame(0))
-        before = frame(index - 1) if form.history is not None else None
-        x, weight = model.noise(frame(index), eps, model.pixels.mode(before, frame(index)))
-        x, ladj = model.pixels(x, before)
-        latents, above, densities = model.glow.encode(x, features)
-        return latents, above, weight.sum() + ladj[0] + sum(d.sum() for d in densities)
-
-    absent = form.context - window
-    features: list[Tensor | None] = [None] * form.glow.levels
-    if form.history is not None:
-        pyramids = [model.frame_encoder(frame(s) / 127.5 - 1) for s in past]
+    features: Sequence[Tensor | None] = [None] * form.glow.levels
+    if model.frame_encoder is None or model.window_encoder is None:
+        windows = stack([encode(s, None, features)[0].latents for s in past], absent)
+        code, nats = encode(t, None, features)
     else:
-        pyramids = [encode(s, features)[0] for s in past]
-    windows = tuple(
-        torch.stack([torch.zeros_like(level[0])] * absent + list(level), 1) for level in zip(*pyramids, strict=True)
-    )
-    if form.history is not None:
-        features = list(model.window_encoder(windows, torch.tensor([[0.0] * absent + [1.0] * window])))
-    latents, above, nats = encode(t, features)
-    for prior, seen, half, z in zip(model.priors, windows, above, latents, strict=True):
+        pyramids = [model.frame_encoder(frames[s][None] / 127.5 - 1) for s in past]
+        present = [0.0] * absent + [1.0] * window
+        given, extra = frames[t - 1][None].float(), torch.zeros(())
+        if model.motion is not None:
+            summary = stack(pyramids, absent)[-1].mean((3, 4)).flatten(1)
+            before = (
+                displacement(model, frames[t - 1], frames[t - 2])[0] if window > 1 else model.motion.unknown
+            )
+            index, given = displacement(model, frames[t], frames[t - 1])
+            extra = model.motion.log_probability(torch.tensor([before]), summary)[0, index]
+            pyramids.append(model.frame_encoder(given / 127.5 - 1))
+            present.append(1.0)
+        windows = stack(pyramids, absent)
+        code, nats = encode(t, given, model.window_encoder(windows, torch.tensor([present])))
+        nats = nats + extra
+    for prior, seen, half, z in zip(model.priors, windows, code.aboves, code.latents, strict=True):
         density = prior(seen, half)
-        normal = torch.distributions.Normal(density.mean, density.log_scale.exp())
-        nats = nats + normal.log_prob(z).sum()
+        nats = nats + torch.distributions.Normal(density.mean, density.log_scale.exp()).log_prob(z).sum()
     return nats.item()
+
+
+def stack(pyramids: Sequence[Sequence[Tensor]], absent: int) -> tuple[Tensor, ...]:
+    """A window per level, oldest first, zeros for absent frames."""
+    levels = zip(*pyramids, strict=True)
+    return tuple(torch.stack([torch.zeros_like(level[0])] * absent + list(level), 1) for level in levels)
+
+
+def displacement(model: VideoFlow, target: Tensor, last: Tensor) -> tuple[int, Tensor]:
+    """The displacement that explains ``target`` best, by brute force: its index, and ``last`` so moved."""
+    assert model.motion is not None
+    height, width = last.shape[1:]
+    best: tuple[float, int, Tensor] | None = None
+    for index, (dy, dx) in enumerate(model.motion.displacements.tolist()):
+        rows = [min(max(y - dy, 0), height - 1) for y in range(height)]
+        columns = [min(max(x - dx, 0), width - 1) for x in range(width)]
+        moved = last[:, rows][:, :, columns].float()
+        cost = (moved - target.float()).abs().sum().item()
+        if best is None or cost < best[0]:
+            best = cost, index, moved[None]
+    assert best is not None
+    return best[1:]
 
 
 def test_later_frames_move_nothing(model: VideoFlow, batch: VideoBatch) -> None:
@@ -106,7 +145,9 @@ def test_later_frames_move_nothing(model: VideoFlow, batch: VideoBatch) -> None:
         torch.testing.assert_close(after[:, : t - first + 1], before[:, : t - first + 1], rtol=1e-6, atol=0)
 
 
-def test_frames_before_the_window_move_nothing(form: VideoFlowConfig, model: VideoFlow, batches: Callable) -> None:
+def test_frames_before_the_window_move_nothing(
+    form: VideoFlowConfig, model: VideoFlow, batches: Callable
+) -> None:
     batch = batches(form, full=True)
     before = model.frame_log_likelihood(batch)
     n, first = form.context, form.min_context
@@ -175,7 +216,9 @@ def test_density_map_shares_out_each_frames_likelihood(model: VideoFlow, batch: 
 
 def test_examples_of_a_batch_do_not_mix(model: VideoFlow, batch: VideoBatch) -> None:
     together = model.frame_log_likelihood(batch)
-    singles = [model.frame_log_likelihood(VideoBatch(*(t[i : i + 1] for t in batch))) for i in range(len(together))]
+    singles = [
+        model.frame_log_likelihood(VideoBatch(*(t[i : i + 1] for t in batch))) for i in range(len(together))
+    ]
     torch.testing.assert_close(torch.cat(singles), together, rtol=1e-5, atol=0)
 
 
@@ -189,7 +232,9 @@ def test_likelihood_in_bfloat16_is_close(model: VideoFlow, batch: VideoBatch) ->
 
 
 @pytest.mark.parametrize("name", ["paper-scaled-uniform", "paper-counts-anchored"])
-def test_float32_keeps_five_digits(forms: dict[str, VideoFlowConfig], models: Callable, batches: Callable, name: str) -> None:
+def test_float32_keeps_five_digits(
+    forms: dict[str, VideoFlowConfig], models: Callable, batches: Callable, name: str
+) -> None:
     model, batch = models(forms[name]), batches(forms[name])
     exact = model.frame_log_likelihood(batch)
     double = model.double().frame_log_likelihood(batch._replace(eps=batch.eps.double()))
@@ -212,7 +257,7 @@ def test_initialize_sets_every_actnorm_once(form: VideoFlowConfig, batches: Call
 
 
 def test_initialized_latents_are_standard(form: VideoFlowConfig, batches: Callable) -> None:
-    """Right after the start the likelihood is that of a plain normal model: random pixels cost 8 bits or a bit more."""
+    """Right after the start random pixels cost about the 8 bits that they are."""
     model = build_model(form)
     model.initialize(batches(form, size=16))
     bits = model.bits_per_dim(model.frame_log_likelihood(batches(form, size=16)), 1)
@@ -225,5 +270,7 @@ def test_save_and_load(form: VideoFlowConfig, model: VideoFlow, batch: VideoBatc
     fresh = build_model(form).eval()
     assert not torch.equal(fresh.frame_log_likelihood(batch), model.frame_log_likelihood(batch))
     fresh.load_state_dict(load(data), strict=True)
-    torch.testing.assert_close(fresh.frame_log_likelihood(batch), model.frame_log_likelihood(batch), rtol=0, atol=0)
+    torch.testing.assert_close(
+        fresh.frame_log_likelihood(batch), model.frame_log_likelihood(batch), rtol=0, atol=0
+    )
     assert all(module.initialized for module in fresh.modules() if isinstance(module, ActNorm))

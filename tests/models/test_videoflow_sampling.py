@@ -12,6 +12,7 @@ from torch import Tensor
 from vflow.bijections.dequantize import MARGIN, WIDTH
 from vflow.config import VideoFlowConfig
 from vflow.models import Rollout, Sampled, VideoBatch, VideoFlow
+from vflow.models.batches import Given
 
 Noise = Callable[[int], tuple[Tensor, ...]]
 
@@ -20,7 +21,9 @@ def ones(model: VideoFlow, temperature: float = 1.0) -> tuple[float, ...]:
     return (temperature,) * len(model.latent_shapes)
 
 
-def roll(model: VideoFlow, context: Tensor, eps: list[tuple[Tensor, ...]], temperature: float = 1.0) -> list[Sampled]:
+def roll(
+    model: VideoFlow, context: Tensor, eps: list[tuple[Tensor, ...]], temperature: float = 1.0
+) -> list[Sampled]:
     """One frame per entry of ``eps``."""
     rollout, frames = model.start(context), []
     for noise in eps:
@@ -32,81 +35,114 @@ def roll(model: VideoFlow, context: Tensor, eps: list[tuple[Tensor, ...]], tempe
 def test_encoding_a_sampled_frame_returns_its_noise(
     form: VideoFlowConfig, models: Callable, batches: Callable, noise: Noise
 ) -> None:
-    """Three frames in float32. The start is mild: where a bounded map saturates, its values say nothing of z."""
+    """Three mild frames in float32: where a bounded map saturates, its values say nothing of z."""
     model, batch = models(form, 0.02), batches(form)
     rollout = model.start(batch.frames[:, :3])
     for _ in range(3):
         eps = noise(len(batch.frames))
         after, sampled = model.step(rollout, eps, ones(model, 0.2))
-        with torch.no_grad():
-            back = encode(model, rollout, sampled.raw)
-        for used, found in zip(eps, back, strict=True):
+        latents, back = encode(model, rollout, sampled, eps, 0.2)
+        for used, found in zip(eps, back, strict=False):
             torch.testing.assert_close(found, 0.2 * used, rtol=0, atol=5e-3)
+        if form.history is None:
+            for kept, found in zip(after.history, latents, strict=True):
+                torch.testing.assert_close(kept[:, -1], found, rtol=0, atol=5e-3)
         rollout = after
 
 
-def encode(model: VideoFlow, rollout: Rollout, raw: Tensor) -> list[Tensor]:
-    """The noise (times temperature) that leads from ``rollout`` to the continuous frame ``raw``."""
-    features: list[Tensor | None] = [None] * len(model.latent_shapes)
-    if model.window_encoder is not None:
-        features = list(model.window_encoder(rollout.history, rollout.present))
-    x = model.pixels(raw, rollout.frame.float())[0]
-    latents, above, _ = model.glow.encode(x, features)
-    return [
-        prior(window, half).whiten(z)
-        for prior, window, half, z in zip(model.priors, rollout.history, above, latents, strict=True)
-    ]
+@torch.no_grad()
+def encode(
+    model: VideoFlow, rollout: Rollout, sampled: Sampled, eps: tuple[Tensor, ...], temperature: float
+) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    """Latents of a sampled frame, and the noise (times temperature) that led to them from ``rollout``."""
+    given = model._next_given(rollout, eps[-1], temperature)
+    x = model.pixels(sampled.raw, given.reference.float())[0]
+    latents, above, _ = model.glow.encode(x, given.features)
+    parts = zip(model.priors, given.windows, above, latents, strict=True)
+    return latents, [prior(window, half).whiten(z) for prior, window, half, z in parts]
 
 
-def test_sampling_and_scoring_are_one_density(form: VideoFlowConfig, models: Callable, batches: Callable) -> None:
-    """Change of variables, end to end: the density of a drawn frame is φ(ε) / |det ∂frame/∂ε|, and that, with the
-    dequantisation noise which the draw amounts to, is what scoring the frame gives."""
+def test_a_rollout_is_what_its_frames_say(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+    """Where couplings see frames, sampling five of them leads to the state that starting from them gives."""
+    rollout, frames = model.start(batch.frames[:, :2]), batch.frames[:, :2]
+    for _ in range(5):
+        rollout, sampled = model.step(rollout, noise(3), ones(model, 0.3))
+        frames = torch.cat([frames, sampled.frame[:, None]], 1)
+        fresh = model.start(frames)
+        assert torch.equal(fresh.frame, rollout.frame) and torch.equal(fresh.present, rollout.present)
+        if model.config.history is not None:
+            for one, other in zip(fresh.history, rollout.history, strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+        if model.motion is not None:
+            assert torch.equal(fresh.motion, rollout.motion)
+
+
+def test_sampling_and_scoring_are_one_density(
+    form: VideoFlowConfig, models: Callable, batches: Callable
+) -> None:
+    """Change of variables, end to end: the density of a drawn frame is φ(ε) / |det ∂frame/∂ε|.
+
+    With the dequantisation noise which the draw amounts to, and the probability of its displacement, that is
+    what scoring the frame gives.
+    """
     small = form.glow.model_copy(update={"channels": 1, "height": 4, "width": 8})
     form = form.model_copy(update={"glow": small})
-    model, context = models(form), batches(form, size=1).frames[:, :4]
-    sizes = [math.prod(shape) for shape in model.latent_shapes]
-    flat = 0.3 * torch.randn(sum(sizes))
+    model = models(form)
+    context = 64 + batches(form, size=1).frames[:, :4] // 2  # far from both ends of the range
+    sizes = [math.prod(shape) for shape in model.glow.latent_shapes]
+    flat = 0.1 * torch.randn(sum(sizes))
 
-    def draw(flat: Tensor) -> tuple[Tensor, Sampled]:
-        parts = flat.split(sizes)
-        eps = tuple(part.view(1, *shape) for part, shape in zip(parts, model.latent_shapes, strict=True))
-        sampled = VideoFlow.step.__wrapped__(model, model.start(context), eps, ones(model))[1]
-        return sampled.raw.flatten(), sampled
+    def draw(flat: Tensor, way: Tensor) -> Sampled:
+        parts = zip(flat.split(sizes), model.glow.latent_shapes, strict=True)
+        eps = (*(part.view(1, *shape) for part, shape in parts), *([way] if model.motion else []))
+        return VideoFlow.step.__wrapped__(model, model.start(context), eps, ones(model))[1]
 
-    jacobian = torch.autograd.functional.jacobian(lambda e: draw(e)[0], flat, vectorize=True)
-    sampled = draw(flat)[1]
-    assert 0 <= sampled.raw.min() and sampled.raw.max() < 256
+    def explained(way: Tensor) -> bool:
+        """Whether scoring finds the displacement that this noise draws, if displacements are drawn."""
+        batch = continued(model, context, draw(flat, way).frame)
+        return torch.equal(model._targets(batch)[1].reference[-1:], next_given(way).reference)
+
+    def next_given(way: Tensor) -> Given:
+        return model._next_given(model.start(context), way, 1.0)
+
+    way = next(way for way in torch.linspace(-2, 2, 17).view(-1, 1, 1, 1, 1) if explained(way))
+    jacobian = torch.autograd.functional.jacobian(lambda e: draw(e, way).raw.flatten(), flat, vectorize=True)
+    sampled, given = draw(flat, way), next_given(way)
+    assert sampled.raw.min() >= 0 and sampled.raw.max() < 256
     log_p = torch.distributions.Normal(0.0, 1.0).log_prob(flat).sum() - torch.linalg.slogdet(jacobian)[1]
-    eps, weight = dequantisation(model, sampled, context[:, -1])
-    nats = model.frame_log_likelihood(continued(model, context, sampled.frame, eps))[0, -1]
+    batch = continued(model, context, sampled.frame)
+    if model.motion is not None:
+        log_p = log_p + model._given_frames(batch)[1][0][-1].sum()
+    batch.eps[:, -1], weight = dequantisation(model, sampled, given.reference)
+    nats = model.frame_log_likelihood(batch)[0, -1]
     torch.testing.assert_close(nats, log_p + weight, rtol=1e-4, atol=1e-2)
 
 
-def dequantisation(model: VideoFlow, sampled: Sampled, before: Tensor) -> tuple[Tensor, Tensor]:
+def dequantisation(model: VideoFlow, sampled: Sampled, reference: Tensor) -> tuple[Tensor, Tensor]:
     """The noise that lifts ``sampled.frame`` to ``sampled.raw``, and its total log-weight."""
     u = (sampled.raw - sampled.frame).clamp(MARGIN, 1 - MARGIN).double()
     flat, narrow = torch.special.ndtri((u - MARGIN) / (1 - 2 * MARGIN)), (u - 0.5) / WIDTH
-    mode = model.pixels.mode(before.float(), sampled.raw)
+    mode = model.pixels.mode(reference.float(), sampled.raw)
     use_narrow = {
         "uniform": torch.zeros_like(u, dtype=torch.bool),
         "gaussian": torch.ones_like(u, dtype=torch.bool),
-        "anchored": sampled.frame == (before if mode is None else mode),
+        "anchored": sampled.frame == (reference if mode is None else mode),
     }[model.config.noise]
     eps = torch.where(use_narrow, narrow, flat).float()
     return eps, model.noise(sampled.frame.float(), eps, mode)[1].sum()
 
 
-def continued(model: VideoFlow, context: Tensor, frame: Tensor, eps: Tensor) -> VideoBatch:
-    """``context`` and one frame more, as a batch whose last target is that frame; its past is free of noise."""
+def continued(model: VideoFlow, context: Tensor, frame: Tensor) -> VideoBatch:
+    """``context`` and one frame more, as a batch without noise whose last target is that frame."""
     first = model.config.min_context
     frames = torch.cat([context, frame[:, None]], 1)
-    targets = frames.shape[1] - first
-    noise = torch.cat([torch.zeros(1, targets - 1, *eps.shape[1:]), eps[:, None]], 1)
     window = torch.arange(first, frames.shape[1]).clamp_max(model.config.context)[None]
-    return VideoBatch(frames, noise, window)
+    return VideoBatch(frames, torch.zeros(frames[:, first:].shape), window)
 
 
-def test_a_frame_is_its_continuous_values_rounded_down(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+def test_a_frame_is_its_continuous_values_rounded_down(
+    model: VideoFlow, batch: VideoBatch, noise: Noise
+) -> None:
     for sampled in roll(model, batch.frames[:, :3], [noise(3), noise(3)]):
         assert sampled.frame.dtype == torch.uint8 and sampled.raw.dtype == torch.float32
         assert sampled.frame.shape == sampled.raw.shape == batch.frames[:, 0].shape
@@ -130,8 +166,10 @@ def test_temperature_zero_ignores_the_noise(model: VideoFlow, batch: VideoBatch,
     assert all(torch.equal(a.raw, b.raw) for a, b in zip(one, other, strict=True))
 
 
-def test_temperature_scales_the_noise_of_each_level(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
-    eps, temperature = noise(3), (0.25, 0.5)
+def test_temperature_scales_the_noise_of_each_level(
+    model: VideoFlow, batch: VideoBatch, noise: Noise
+) -> None:
+    eps, temperature = noise(3), (0.25, 0.5, 1.0)[: len(model.latent_shapes)]
     scaled = tuple(e * t for e, t in zip(eps, temperature, strict=True))
     rollout = model.start(batch.frames[:, :3])
     one = model.step(rollout, eps, temperature)[1]
@@ -143,7 +181,9 @@ def test_a_batch_of_futures_equals_single_futures(model: VideoFlow, batch: Video
     eps = [noise(3) for _ in range(2)]
     together = roll(model, batch.frames[:, :3], eps)
     for i in range(3):
-        alone = roll(model, batch.frames[i : i + 1, :3], [tuple(e[i : i + 1] for e in level) for level in eps])
+        alone = roll(
+            model, batch.frames[i : i + 1, :3], [tuple(e[i : i + 1] for e in level) for level in eps]
+        )
         for a, b in zip(alone, together, strict=True):
             torch.testing.assert_close(a.raw, b.raw[i : i + 1], rtol=1e-4, atol=0.05)
 
@@ -157,7 +197,9 @@ def test_only_the_last_frames_condition(model: VideoFlow, batch: VideoBatch, noi
     assert not torch.equal(roll(model, changed, eps)[0].raw, long[0].raw)
 
 
-def test_a_short_context_leaves_the_rest_of_the_window_empty(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+def test_a_short_context_leaves_the_rest_of_the_window_empty(
+    model: VideoFlow, batch: VideoBatch, noise: Noise
+) -> None:
     n, shortest = model.config.context, model.config.min_context
     rollout = model.start(batch.frames[:, :shortest])
     assert rollout.present.tolist() == [[0.0] * (n - shortest) + [1.0] * shortest] * 3
@@ -200,11 +242,10 @@ def test_sampling_in_bfloat16_is_close(model: VideoFlow, batch: VideoBatch, nois
 
 
 def test_latent_shapes_hold_every_dimension(form: VideoFlowConfig, model: VideoFlow) -> None:
-    glow = form.glow
-    assert sum(math.prod(shape) for shape in model.latent_shapes) == glow.channels * glow.height * glow.width
-    assert [shape[1:] for shape in model.latent_shapes] == [
-        (glow.height // 2, glow.width // 2), (glow.height // 4, glow.width // 4)
-    ]
+    glow, shapes = form.glow, model.glow.latent_shapes
+    assert sum(math.prod(shape) for shape in shapes) == glow.channels * glow.height * glow.width
+    assert [shape[1:] for shape in shapes] == [(glow.height // k, glow.width // k) for k in (2, 4)]
+    assert model.latent_shapes == (*shapes, *([(1, 1, 1)] if form.motion else []))
 
 
 def test_gradients_reach_all_parameters(model: VideoFlow, batch: VideoBatch) -> None:
@@ -215,13 +256,7 @@ def test_gradients_reach_all_parameters(model: VideoFlow, batch: VideoBatch) -> 
 
 
 def test_the_codec_round_trips_within_a_tenth_of_a_grey_level(model: VideoFlow, batch: VideoBatch) -> None:
-    rollout = model.start(batch.frames[:, :3])
-    features: list[Tensor | None] = [None] * len(model.latent_shapes)
-    with torch.no_grad():
-        if model.window_encoder is not None:
-            features = list(model.window_encoder(rollout.history, rollout.present))
-        y = batch.frames[:, 3].float() + 0.5
-        x = model.pixels(y, rollout.frame.float())[0]
-        latents = model.glow.encode(x, features)[0]
-        back = model.pixels.inverse(model.glow.decode(latents, features), rollout.frame.float())[0]
-    assert (back - y).abs().max() < 0.1
+    x, back = model.reconstruct(batch)
+    assert x.shape == back.shape == (batch.window.numel(), *batch.frames.shape[2:])
+    assert torch.equal(x.floor(), batch.frames[:, model.config.min_context :].flatten(0, 1).float())
+    assert (back - x).abs().max() < 0.1

@@ -174,10 +174,16 @@ def test_shards_cover_all_items_and_know_each_other(items: list[Item], out: Path
 
 def test_outputs_never_go_into_the_folder_of_the_input(items: list[Item], tmp_path: Path) -> None:
     folder = tmp_path / "inputs"
-    clip = Item("inputs", (folder,))
-    summary = engine.run([clip], Copy(), Options(tmp_path))
-    assert "outputs would go into the folder of the input" in summary.failed[0]["error"]
+    summary = engine.run([Item("inputs", (folder,))], Copy(), Options(tmp_path))
+    assert "outputs would go into the input's own folder" in summary.failed[0]["error"]
     assert _files(folder) == {"a.txt", "b.txt", "c.txt"}
+
+
+def test_outputs_never_replace_the_input(items: list[Item], tmp_path: Path) -> None:
+    task = Copy(times=2, files=("a.txt",))
+    summary = engine.run(items[:1], task, Options(tmp_path / "inputs", flat=True))
+    assert "the output would replace the input; choose another --output" in summary.failed[0]["error"]
+    assert items[0].paths[0].read_text() == "one"
 
 
 def test_output_that_cannot_be_written(items: list[Item], tmp_path: Path) -> None:

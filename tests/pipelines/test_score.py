@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -26,6 +27,7 @@ def test_json(model: VideoFlow, clip: np.ndarray) -> None:
     assert len(data["per_frame"]) == 4
     assert data["bits_per_dim"] == pytest.approx(np.mean(data["per_frame"][1:])) == result
     assert (data["draws"], data["seed"]) == (1, 3)
+    assert copy.deepcopy(result).to_json() == data
 
 
 def test_agrees_with_the_model(model: VideoFlow, clip: np.ndarray) -> None:

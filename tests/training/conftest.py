@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.training.support import tiny_preset
-from vflow.training import setup
+from tests.training.support import end_all, tiny_preset
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers() -> Iterator[None]:
+    """Processes of a failed test do not outlive it."""
+    yield
+    end_all()
 
 
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Path of the tiny preset; pixel maps are fitted to few clips in this process."""
-    monkeypatch.setattr(setup, "COUNTED_CLIPS", 16)
+def tiny(tmp_path: Path) -> str:
+    """Path of the tiny preset."""
     return tiny_preset(tmp_path)

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from vflow.training.loop import train
 from vflow.training.options import TrainOptions
@@ -53,16 +56,30 @@ def command(config: str, output: Path, *flags: str) -> list[str]:
     return [str(ROOT / "scripts" / "train.py"), "--config", config, "--output", str(output), *flags]
 
 
+_started: list[psutil.Process] = []
+
+
 def spawn(words: Sequence[str], **environment: str) -> subprocess.Popen[str]:
     """Start a process that imports this source tree, its output captured together."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
+    process = subprocess.Popen(
         list(words),
         env={**os.environ, "PYTHONPATH": path, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    _started.append(psutil.Process(process.pid))
+    return process
+
+
+def end_all() -> None:
+    """Kill what tests started and left running, with their children."""
+    while _started:
+        process = _started.pop()
+        with suppress(psutil.NoSuchProcess):
+            for one in [*process.children(recursive=True), process]:
+                one.kill()
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 300) -> tuple[int, str]:

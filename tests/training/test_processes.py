@@ -70,13 +70,15 @@ def test_two_processes_asked_and_one_got_is_refused(tiny: str, runs: Path) -> No
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_workers_of_a_dead_launcher_commit_and_leave(tiny: str, runs: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_workers_of_a_dead_launcher_commit_and_leave(count: int, tiny: str, runs: Path) -> None:
     run = runs / "orphaned"
-    flags = (*FLAGS, "--max-steps", "100000", "--checkpoint-every", "100000")
-    launcher = torchrun(2, *command(tiny, run, *flags))
+    words = command(tiny, run, *FLAGS, "--max-steps", "100000", "--checkpoint-every", "100000")
+    simple = (*LAUNCH, "--cpu", "--num_processes", "1")
+    launcher = spawn([*simple, *words]) if count == 1 else torchrun(count, *words)
     wait_for(lambda: len(lines(run)) >= 2)
     children = workers(launcher)
-    assert len(children) == 2
+    assert len(children) == count
     launcher.kill()
     wait_for(lambda: gone(children), timeout=20)
     end = lines(run)[-1]

@@ -15,9 +15,15 @@ import vflow
 from tests.training.support import lines, losses, run_here
 from vflow.checkpoint import read_config
 from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.training import guards, lock, resume, sampler
+from vflow.training import guards, lock, resume, sampler, setup
 from vflow.training.loop import DivergedError
 from vflow.training.step import Learner
+
+
+@pytest.fixture(autouse=True)
+def few_counted_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pixel maps are fitted to a few clips only."""
+    monkeypatch.setattr(setup, "COUNTED_CLIPS", 16)
 
 
 def tree(folder: Path) -> set[str]:
@@ -42,6 +48,29 @@ def test_a_run_leaves_log_samples_and_a_model_that_loads(tiny: str, runs: Path) 
     assert not model.training
     low, high = read_config(run / "last" / "model").typical_bits or (0, 0)
     assert 0 < low <= validation[-1]["val_bits_per_dim"] <= high
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("model.history=null", "model.noise=uniform", "model.values=scaled", "model.glow.coupling=additive"),
+        ("model.values=transitions", "model.motion=2", "model.noise=anchored", "training.optimizer=adamax"),
+    ],
+)
+def test_other_models_train_and_every_parameter_has_a_gradient(
+    tiny: str, runs: Path, changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing: list[str] = []
+    original = Learner._agree
+
+    def watch(self: Learner, loss: float, stop: bool) -> Any:
+        missing.extend(name for name, p in self.plain.named_parameters() if p.grad is None)
+        return original(self, loss, stop)
+
+    monkeypatch.setattr(Learner, "_agree", watch)
+    assert run_here(tiny, runs / "a", max_steps=2, set=changes) == 0
+    assert not missing, "distributed training waits for gradients that never come"
+    assert lines(runs / "a")[-2]["round_trip"] < 0.1
 
 
 def test_sample_grids_show_the_real_clip_first(tiny: str, runs: Path) -> None:

@@ -32,12 +32,11 @@ class App:
         require("gradio", "the app", "app")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port {self.port}: must lie in 0..65535")
-        from vflow.pipelines.compute import set_threads
+        from vflow.pipelines.compute import choose_device, set_threads
 
         set_threads(self.common.threads)
-        _module().main(
-            host=self.host, port=self.port, checkpoints=[str(folder) for folder in self.checkpoints]
-        )
+        device = choose_device(self.common.device).type
+        _module().main(self.host, self.port, [str(folder) for folder in self.checkpoints], device=device)
         return 0
 
 

@@ -37,9 +37,7 @@ class MovingDigits:
         InputError: MNIST is not there or damaged; the message says how to fetch it.
     """
 
-    def __init__(
-        self, *, frames: int, channels: int, split: Split, root: str | Path | None = None
-    ) -> None:
+    def __init__(self, *, frames: int, channels: int, split: Split, root: str | Path | None = None) -> None:
         self.frames, self.channels, self.split = frames, channels, split
         images = load_mnist(root, train=split != "test")[0]
         if split != "test":

@@ -63,7 +63,7 @@ def judge(context: np.ndarray, future: np.ndarray) -> Verdict:
 def find(frame: np.ndarray) -> Blob | None:
     """The one connected shape of one colour in a frame uint8 (H, W, 3), by nearest palette colour; else None.
 
-    Specks under 4 pixels beside it count as a second shape when they are of shape size in sum (over 5%).
+    Specks beside it are forgiven up to 5% of its area in sum, and other colours within it up to 10%.
     """
     distance = np.abs(frame[..., None, :].astype(int) - PALETTE).sum(-1)
     nearest = distance.argmin(-1)

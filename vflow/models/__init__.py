@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vflow.config import VideoFlowConfig
-from vflow.models.videoflow import Rollout, Sampled, VideoBatch, VideoFlow
+from vflow.models.batches import Rollout, Sampled, VideoBatch
+from vflow.models.videoflow import VideoFlow
 
 __all__ = ["Rollout", "Sampled", "VideoBatch", "VideoFlow", "build_model"]
 

@@ -39,15 +39,9 @@ def pixel_map(config: VideoFlowConfig) -> PixelMap:
     return HistogramMap(config.glow.channels, rows=LEVELS if config.values == "transitions" else 1)
 
 
-def fit_pixels(pixels: PixelMap, frames: Tensor, temper: float) -> None:
-    """Fit a histogram map to uint8 frames (B, T, C, H, W); nothing to do for a fixed map."""
-    if isinstance(pixels, HistogramMap):
-        pixels.fit(count_values(frames, pixels.probability.shape[1] > 1), temper)
-
-
-def count_values(frames: Tensor, transitions: bool) -> Tensor:
-    """Value counts of uint8 frames (B, T, C, H, W): (C, 1, 256), or (C, 256, 256) given the frame before."""
-    rows = LEVELS if transitions else 1
-    index = frames[:, 1:].long() + (LEVELS * frames[:, :-1].long() if transitions else 0)
-    counts = [torch.bincount(values.flatten(), minlength=rows * LEVELS) for values in index.unbind(2)]
+def count_values(frames: Tensor, reference: Tensor | None) -> Tensor:
+    """Value counts of uint8 frames (B, C, H, W): (C, 1, 256), or (C, 256, 256) given ``reference`` pixels."""
+    rows = 1 if reference is None else LEVELS
+    index = frames.long() if reference is None else frames.long() + LEVELS * reference.long()
+    counts = [torch.bincount(values.flatten(), minlength=rows * LEVELS) for values in index.unbind(1)]
     return torch.stack(counts).unflatten(1, (rows, LEVELS))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from vflow.bijections.base import total
 from vflow.bijections.dequantize import AnchoredNoise, GaussianNoise, Stochastic, UniformNoise
-from vflow.bijections.histogram import LEVELS
+from vflow.bijections.histogram import LEVELS, HistogramMap
 from vflow.config import VideoFlowConfig
+from vflow.models.batches import Given, Pyramid, Rollout, Sampled, VideoBatch
 from vflow.models.glow import Encoded, Glow
-from vflow.models.pixels import PixelMap, fit_pixels, pixel_map
+from vflow.models.motion import Motion
+from vflow.models.pixels import PixelMap, count_values, pixel_map
 from vflow.nn.history import FrameEncoder, WindowEncoder
 from vflow.nn.modules import Modules
 from vflow.priors.temporal import TemporalPrior
@@ -24,37 +26,6 @@ NOISES: dict[str, type[Stochastic]] = {
     "gaussian": GaussianNoise,
     "anchored": AnchoredNoise,
 }
-Pyramid = tuple[Tensor, ...]
-
-
-class VideoBatch(NamedTuple):
-    """One training batch; ``first`` is the model's ``min_context``, targets are frames first … T−1.
-
-    frames: uint8 (B, T, C, H, W), context first.
-    eps: float32 (B, T − first, C, H, W), standard normal: dequantisation noise of the targets.
-    window: int64 (B, T − first), past frames each target may see, 1 … min(t, context).
-    """
-
-    frames: Tensor
-    eps: Tensor
-    window: Tensor
-
-
-class Rollout(NamedTuple):
-    """State of a sampling run: the newest frame and the history of the last n, newest last."""
-
-    frame: Tensor  # uint8 (B, C, H, W)
-    history: Pyramid  # per level (B, n, C_l, H_l, W_l), absent frames zero
-    present: Tensor  # (B, n) in {0, 1}
-
-
-class Sampled(NamedTuple):
-    """One sampled frame and what was found in it before rounding."""
-
-    frame: Tensor  # uint8 (B, C, H, W)
-    raw: Tensor  # float32 (B, C, H, W), grey levels, before rounding; a value v fills [v, v + 1)
-    nonfinite: Tensor  # int64 (B,), values that are NaN or infinite
-    out_of_range: Tensor  # int64 (B,), values more than 0.1 grey levels outside 0 … 256
 
 
 @final
@@ -62,7 +33,8 @@ class VideoFlow(nn.Module):
     """p(x_t | x_<t) of 8-bit frames: dequantisation → pixel map → Glow → temporal prior of each level.
 
     With ``config.history`` None this is the paper's model: the prior sees the window of past latents.
-    Otherwise couplings and prior see features of the past frames themselves, the last n and no others.
+    Otherwise couplings and prior see features of the past frames themselves, the last n and no others; with
+    ``config.motion`` a displacement of the frame before is drawn first and is the last of ``latent_shapes``.
     """
 
     def __init__(self, config: VideoFlowConfig) -> None:
@@ -72,21 +44,23 @@ class VideoFlow(nn.Module):
         self.noise = NOISES[config.noise]()
         self.pixels: PixelMap = pixel_map(config)
         self.glow = Glow(glow, history.hidden if history else None)
-        self.latent_shapes = self.glow.latent_shapes
+        self.motion = Motion(config.motion, n * history.hidden[-1]) if config.motion and history else None
+        self.latent_shapes = self.glow.latent_shapes + (((1, 1, 1),) if self.motion else ())
         self.frame_encoder = FrameEncoder(glow.channels, history) if history else None
-        self.window_encoder = WindowEncoder(n, history) if history else None
+        steps = n + 1 if self.motion else n
+        self.window_encoder = WindowEncoder(steps, history) if history else None
         self.priors = Modules(
             [
                 TemporalPrior(
                     channels=c,
                     above=self.glow.level_channels(level),
                     history=history.hidden[level] if history else c,
-                    frames=n,
+                    frames=steps,
                     size=min(h, w),
                     config=config.prior,
                     skip=config.prior.skip and history is None,
                 )
-                for level, (c, h, w) in enumerate(self.latent_shapes)
+                for level, (c, h, w) in enumerate(self.glow.latent_shapes)
             ]
         )
 
@@ -120,19 +94,40 @@ class VideoFlow(nn.Module):
 
     def _code_by_frames(self, batch: VideoBatch) -> tuple[Pyramid, Encoded]:
         """Windows of frame features and the targets' codes, which depend on them."""
+        given, bits = self._given_frames(batch)
+        first = batch.frames.shape[1] - batch.eps.shape[1]
+        x, terms = self._continuous(_fold(batch.frames[:, first:]), _fold(batch.eps), given.reference)
+        code = self.glow.encode(x, given.features)
+        return given.windows, code._replace(densities=[*bits, *terms, *code.densities])
+
+    def _given_frames(self, batch: VideoBatch) -> tuple[Given, list[Tensor]]:
+        """What each target is coded given; log p of its displacement (B · targets, 1, 1), if modelled."""
         first = batch.frames.shape[1] - batch.eps.shape[1]
         past = batch.frames[:, :-1]
         windows, present = self._windows(self._frame_features(past), first, batch.window)
-        x, terms = self._continuous(batch.frames[:, first:], batch.eps, past[:, first - 1 :])
-        code = self.glow.encode(x, self._features(windows, present))
-        return windows, code._replace(densities=[*terms, *code.densities])
+        last = _fold(past[:, first - 1 :])
+        if self.motion is None:
+            return self._given(windows, present, last), []
+        before, found = self.motion.trace(batch.frames, batch.window)
+        moved = found.flatten()
+        prior = self.motion.log_probability(before.flatten(), _summary(windows))
+        bits = prior.gather(1, moved[:, None])[..., None]
+        return self._given(windows, present, self.motion.move(last, moved)), [bits]
+
+    def _given(self, windows: Pyramid, present: Tensor, reference: Tensor) -> Given:
+        """Windows (B, n, …) and the frame they lead to, moved or not."""
+        if self.motion is not None:
+            moved = self._frame_features(reference[:, None])
+            windows = tuple(torch.cat(pair, 1) for pair in zip(windows, moved, strict=True))
+            present = torch.cat([present, torch.ones_like(present[:, :1])], 1)
+        return Given(windows, self._features(windows, present), reference)
 
     def _code_by_latents(self, batch: VideoBatch) -> tuple[Pyramid, Encoded]:
         """Windows of past latents and the targets' codes; given frames are coded at their bins' centres."""
         shape = batch.frames.shape[:2]
         first = shape[1] - batch.eps.shape[1]
         eps = torch.cat([torch.zeros_like(batch.eps[:, :1]).expand(-1, first, -1, -1, -1), batch.eps], 1)
-        x, terms = self._continuous(batch.frames, eps, None)
+        x, terms = self._continuous(_fold(batch.frames), _fold(eps), None)
         code = self.glow.encode(x, self._features(None, None))
         past = tuple(z.unflatten(0, shape)[:, :-1] for z in code.latents)
         windows, _ = self._windows(past, first, batch.window)
@@ -143,22 +138,43 @@ class VideoFlow(nn.Module):
             [d[rows] for d in (*terms, *code.densities)],
         )
 
-    def initialize(self, batch: VideoBatch) -> None:
-        """Data-dependent start from one batch: the pixel map's counts, then every ActNorm.
+    @torch.no_grad()
+    def fit(self, batches: Sequence[VideoBatch]) -> None:
+        """Set what is counted from data: the prior of displacements, then the pixel map, if there are any."""
+        if self.motion is not None:
+            self.motion.fit([self.motion.trace(batch.frames, batch.window) for batch in batches])
+        if isinstance(self.pixels, HistogramMap):
+            counts = torch.stack([self._values(batch) for batch in batches]).sum(0)
+            self.pixels.fit(counts, self.config.temper)
 
-        Call once, before the model is prepared for training.
-        """
-        with torch.no_grad():
-            fit_pixels(self.pixels, batch.frames, self.config.temper)
-            first = batch.frames.shape[1] - batch.eps.shape[1]
-            windows, present = None, None
-            if self.frame_encoder is not None:
-                past = self._frame_features(batch.frames[:, :-1])
-                windows, present = self._windows(past, first, batch.window)
-            features = self._features(windows, present)
-            before = batch.frames[:, first - 1 : -1]
-            x, _ = self._continuous(batch.frames[:, first:], batch.eps, before)
-            self.glow.initialize(x, features)
+    def _values(self, batch: VideoBatch) -> Tensor:
+        targets, given = self._targets(batch)
+        return count_values(targets, given.reference if self.config.values == "transitions" else None)
+
+    @torch.no_grad()
+    def initialize(self, batch: VideoBatch) -> None:
+        """Data-dependent start of every ActNorm from one batch, before the model is prepared for training."""
+        targets, given = self._targets(batch)
+        x, _ = self._continuous(targets, _fold(batch.eps), given.reference)
+        self.glow.initialize(x, given.features)
+
+    @torch.no_grad()
+    def reconstruct(self, batch: VideoBatch) -> tuple[Tensor, Tensor]:
+        """Dequantised targets (B · targets, C, H, W) in grey levels, and the same encoded and decoded."""
+        targets, given = self._targets(batch)
+        before = given.reference.float()
+        x = self.noise(targets.float(), _fold(batch.eps), self.pixels.mode(before, targets.float()))[0]
+        latents = self.glow.encode(self.pixels.transform(x, before)[0], given.features).latents
+        return x, self.pixels.invert(self.glow.decode(latents, given.features), before)[0]
+
+    def _targets(self, batch: VideoBatch) -> tuple[Tensor, Given]:
+        """The target frames, uint8 (B · targets, C, H, W), and what each is coded given."""
+        first = batch.frames.shape[1] - batch.eps.shape[1]
+        if self.frame_encoder is not None:
+            given = self._given_frames(batch)[0]
+        else:
+            given = Given((), self._features(None, None), _fold(batch.frames[:, first - 1 : -1]))
+        return _fold(batch.frames[:, first:]), given
 
     @torch.no_grad()
     def start(self, context: Tensor) -> Rollout:
@@ -168,30 +184,39 @@ class VideoFlow(nn.Module):
         if self.frame_encoder is not None:
             history = self._frame_features(context)
         else:
-            shape = (*context.shape[:2], *context.shape[2:])
-            x, _ = self._continuous(context, torch.zeros(shape, device=context.device), None)
-            latents = self.glow.encode(x, self._features(None, None))[0]
+            frames = _fold(context)
+            x, _ = self._continuous(frames, torch.zeros_like(frames, dtype=torch.float32), None)
+            latents = self.glow.encode(x, self._features(None, None)).latents
             history = tuple(z.unflatten(0, context.shape[:2]) for z in latents)
         absent = n - context.shape[1]
         history = tuple(_pad_left(h, absent) for h in history)
         present = _pad_left(torch.ones(context.shape[:2], device=context.device), absent)
-        return Rollout(context[:, -1], history, present)
+        return Rollout(context[:, -1], history, present, self._first_motion(context))
+
+    def _first_motion(self, context: Tensor) -> Tensor | None:
+        """The displacement between the last two given frames, unknown if there is but one."""
+        if self.motion is None:
+            return None
+        if context.shape[1] < 2:
+            return torch.full((len(context),), self.motion.unknown, device=context.device)
+        return self.motion.find(context[:, -1], context[:, -2])
 
     @torch.no_grad()
     def step(
         self, rollout: Rollout, eps: Sequence[Tensor], temperature: Sequence[float]
     ) -> tuple[Rollout, Sampled]:
         """Sample a frame: per level from the top, prior then inverse; ``eps`` per level (B, C, H, W)."""
-        features = self._features(rollout.history, rollout.present)
+        given = self._next_given(rollout, eps[-1], temperature[-1])
         latents: list[Tensor] = []
         h: Tensor | None = None
-        for level in reversed(range(len(eps))):
-            z = self.priors[level](rollout.history[level], h).sample(eps[level], temperature[level])
-            h = self.glow.decode_level(level, z, h, features[level])
+        for level in reversed(range(len(self.priors))):
+            z = self.priors[level](given.windows[level], h).sample(eps[level], temperature[level])
+            h = self.glow.decode_level(level, z, h, given.features[level])
             latents.insert(0, z)
         assert h is not None
-        raw = self.pixels.invert(h, rollout.frame.float())[0]
-        sampled = self._to_bytes(torch.where(torch.isfinite(h), raw, h))  # a bounded map would hide infinities
+        raw = self.pixels.invert(h, given.reference.float())[0]
+        raw = torch.where(torch.isfinite(h), raw, h)  # a bounded map would hide infinities
+        sampled = self._to_bytes(raw)
         if self.frame_encoder is not None:
             newest = self._frame_features(sampled.frame[:, None])
         else:
@@ -200,12 +225,23 @@ class VideoFlow(nn.Module):
             torch.cat([old[:, 1:], new], 1) for old, new in zip(rollout.history, newest, strict=True)
         )
         present = torch.cat([rollout.present[:, 1:], torch.ones_like(rollout.present[:, :1])], 1)
-        return Rollout(sampled.frame, history, present), sampled
+        # The displacement that scoring would find, which need not be the one drawn.
+        motion = self._first_motion(torch.stack([rollout.frame, sampled.frame], 1)[:, -self.config.context :])
+        return Rollout(sampled.frame, history, present, motion), sampled
 
-    def _continuous(self, frames: Tensor, eps: Tensor, before: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        """Dequantise and map frames (B, T, …): x (B · T, C, H, W), and the density terms."""
-        x, eps = _fold(frames).float(), _fold(eps)
-        context = None if before is None else _fold(before).float()
+    def _next_given(self, rollout: Rollout, eps: Tensor, temperature: float) -> Given:
+        """What the next frame is decoded given; its displacement is drawn here, if modelled."""
+        if self.frame_encoder is None:
+            return Given(rollout.history, self._features(None, None), rollout.frame)
+        if self.motion is None or rollout.motion is None:
+            return self._given(rollout.history, rollout.present, rollout.frame)
+        index = self.motion.sample(rollout.motion, _summary(rollout.history), eps, temperature)
+        return self._given(rollout.history, rollout.present, self.motion.move(rollout.frame, index))
+
+    def _continuous(self, x: Tensor, eps: Tensor, reference: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """Dequantise and map uint8 frames (B, C, H, W): continuous x, and the density terms (B, H, W)."""
+        x = x.float()
+        context = None if reference is None else reference.float()
         y, weight = self.noise(x, eps, self.pixels.mode(context, x))
         z, density = self.pixels.transform(y, context)
         return z, [weight.sum(1), density]
@@ -239,6 +275,11 @@ class VideoFlow(nn.Module):
         outside = (raw < -0.1) | (raw > LEVELS + 0.1)
         frame = torch.where(finite, raw, 0).floor().clamp(0, LEVELS - 1).to(torch.uint8)
         return Sampled(frame, raw, (~finite).flatten(1).sum(1), (outside & finite).flatten(1).sum(1))
+
+
+def _summary(windows: Pyramid) -> Tensor:
+    """The coarsest features of a window (B, n, F, H, W), averaged over space: (B, n · F)."""
+    return windows[-1].mean((3, 4)).flatten(1)
 
 
 def _fold(frames: Tensor) -> Tensor:

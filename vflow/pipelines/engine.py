@@ -140,14 +140,11 @@ def _reusable(entry: Entry, old: Entry, options: Options) -> bool:
 
 
 def _guard(item: Item, options: Options, old: Entry | None) -> None:
-    """Refuse to write over the item's own input, or over outputs where that is not wanted."""
+    """Refuse to write into the item's own input folder, or over outputs where that is not wanted."""
     home = options.home(item).resolve()
     for path in item.paths:
-        folder = path.resolve() if path.is_dir() else path.resolve().parent
-        if folder == home and not (path.is_file() and options.flat):
-            raise InputError(
-                f"{path}: outputs would go into the folder of the input; choose another --output"
-            )
+        if path.is_dir() and path.resolve() == home:
+            raise InputError(f"{path}: outputs would go into the input's own folder; choose another --output")
     if options.on_existing == "error" and old and old.get("outputs"):
         raise InputError(
             f"{item.name}: has outputs in {options.output}; choose another --output or overwrite"
@@ -167,6 +164,8 @@ def _produce(item: Item, task: Task, options: Options, old: Entry | None) -> Ent
         finals = {path: home / path.relative_to(temporary) for path in made}
         names = {path: final.relative_to(options.output).as_posix() for path, final in finals.items()}
         outputs = {names[path]: file_sha256(path) for path in made}
+        for path in {final.resolve() for final in finals.values()} & {path.resolve() for path in item.paths}:
+            raise InputError(f"{path}: the output would replace the input; choose another --output")
         for path, final in finals.items():
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, final)

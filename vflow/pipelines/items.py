@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vflow.data import io
 from vflow.errors import ConfigError, InputError
+from vflow.pipelines.manifest import file_sha256
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Item:
         digest = hashlib.sha256()
         for path in self.paths:
             for file in io.list_media(path) if path.is_dir() else [path]:
-                digest.update(hashlib.sha256(file.read_bytes()).digest())
+                digest.update(bytes.fromhex(file_sha256(file)))
         return digest.hexdigest()
 
 

@@ -41,6 +41,9 @@ class Score(float):
         self.per_frame, self.context, self.draws, self.seed = per_frame, context, draws, seed
         return self
 
+    def __getnewargs__(self) -> tuple[Any, ...]:  # what copies are made from
+        return self.per_frame, self.context, self.draws, self.seed
+
     @property
     def bits_per_dim(self) -> float:
         return float(self)

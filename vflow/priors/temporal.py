@@ -38,7 +38,7 @@ class TemporalPrior(nn.Module):
         self.net = TemporalNet(width, frames, size, config)
         self.out = nn.Conv2d(width, 2 * channels, 1)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]  # Conv2d has one by default
         self.skip = skip
 
     def forward(self, window: Tensor, above: Tensor | None) -> Gaussian:

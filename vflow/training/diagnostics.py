@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from vflow.data.base import FrameDataset
-from vflow.models import VideoFlow
+from vflow.models import VideoBatch, VideoFlow
 from vflow.randomness import normal
 
 CLIPS = 4
@@ -18,15 +18,10 @@ def round_trip(model: VideoFlow, dataset: FrameDataset, device: torch.device) ->
     """Largest error of data → latent → data over the last frames of some clips, float32, in grey levels."""
     clips = np.stack([dataset.example(i, (0, 0)) for i in range(min(CLIPS, len(dataset)))])
     frames = torch.from_numpy(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3))).to(device)
-    past, x = frames[:, :-1], frames[:, -1].float()
-    before = past[:, -1].float()
-    eps = normal(x.shape, "round trip").to(device)
-    y = model.noise(x, eps, model.pixels.mode(before, x))[0]
-    rollout = model.start(past)
-    features = model._features(rollout.history, rollout.present)
-    latents = model.glow.encode(model.pixels.transform(y, before)[0], features)[0]
-    back = model.pixels.invert(model.glow.decode(latents, features), before)[0]
-    return float((back - y).abs().max())
+    eps = normal((len(frames), 1, *frames.shape[2:]), "round trip").to(device)
+    window = torch.full((len(frames), 1), min(frames.shape[1] - 1, model.config.context), device=device)
+    before, after = model.reconstruct(VideoBatch(frames, eps, window))
+    return float((after - before).abs().max())
 
 
 @torch.no_grad()

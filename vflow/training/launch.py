@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+from torch.distributed import PrefixStore, TCPStore, init_process_group
 
 from vflow.errors import ConfigError
 
@@ -31,6 +32,8 @@ def make_accelerator(device: Literal["auto", "cpu", "cuda", "mps"]) -> Accelerat
         raise ConfigError(f"--device {device}: not available on this machine; use --device auto or cpu")
     launched = "LOCAL_RANK" in os.environ
     cpu = device == "cpu" or (not cuda and (launched or not mps))
+    if restarted():
+        _join_again(cpu)
     keywords = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     accelerator = Accelerator(
         cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False, kwargs_handlers=[keywords]
@@ -72,6 +75,24 @@ def lost_peer(error: RuntimeError) -> bool:
 def restarted() -> bool:
     """Whether an elastic launcher has started this worker again after a failure."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _join_again(cpu: bool) -> None:
+    """Form the process group under a name of this attempt's own.
+
+    torchrun keeps one store for all attempts, so restarted workers may read the addresses of dead ones
+    and wait for ever (pytorch issue 135712). Attempts are numbered per node: with several nodes, set
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for the launcher instead.
+    """
+    environment = os.environ
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or environment["GROUP_WORLD_SIZE"] != "1":
+        return
+    world, rank = int(environment["WORLD_SIZE"]), int(environment["RANK"])
+    address = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
+    store = TCPStore(*address, world_size=world, is_master=False)
+    prefix = f"attempt {environment['TORCHELASTIC_RESTART_COUNT']}"
+    backend = "gloo" if cpu else "nccl"
+    init_process_group(backend, store=PrefixStore(prefix, store), rank=rank, world_size=world)
 
 
 def autocast_dtype(

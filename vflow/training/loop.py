@@ -57,8 +57,8 @@ def train(options: TrainOptions) -> int:
             from vflow.training.dry_run import dry_run
 
             return dry_run(preset, accelerator)
-        with Stop() as stop, RunLock(options.output if accelerator.is_main_process else None):
-            return Run(options, preset, accelerator, stop).execute()
+        with RunLock(options.output if accelerator.is_main_process else None):
+            return Run(options, preset, accelerator).execute()
     finally:
         accelerator.end_training()
 
@@ -66,8 +66,8 @@ def train(options: TrainOptions) -> int:
 class Run:
     """One process's part in a run that lives in ``options.output``."""
 
-    def __init__(self, options: TrainOptions, preset: Preset, accelerator: Accelerator, stop: Stop) -> None:
-        self.options, self.preset, self.accelerator, self.stop = options, preset, accelerator, stop
+    def __init__(self, options: TrainOptions, preset: Preset, accelerator: Accelerator) -> None:
+        self.options, self.preset, self.accelerator, self.stop = options, preset, accelerator, Stop()
         self.config, self.folder = preset.training, options.output
         self.progress = Progress()
         self.committed = -1
@@ -102,7 +102,7 @@ class Run:
     def execute(self) -> int:
         """Train to the end, to a stop, or to an error; the last line of the log says which."""
         outcome: Outcome | None = None
-        with self.log:
+        with self.stop, self.log:
             try:
                 outcome = self._train()
                 self._commit()

@@ -88,6 +88,11 @@ def collate(examples: list[VideoBatch]) -> VideoBatch:
     return VideoBatch(*(torch.stack(tensors) for tensors in zip(*examples, strict=True)))
 
 
+def on_device(batch: VideoBatch, device: torch.device) -> VideoBatch:
+    """The batch on ``device``."""
+    return VideoBatch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+
+
 def share(start: int, batch_size: int, rank: int, world: int, accumulate: int) -> list[tuple[int, int]]:
     """(start, size) of each micro-batch of process ``rank`` in the global batch that begins at ``start``."""
     size = batch_size // (world * accumulate)

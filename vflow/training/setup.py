@@ -10,19 +10,20 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 
-from vflow.bijections.histogram import HistogramMap
 from vflow.checkpoint import load
 from vflow.config import Preset
 from vflow.data.base import FrameDataset, open_dataset
 from vflow.errors import ConfigError
-from vflow.models import VideoBatch, VideoFlow, build_model
-from vflow.models.pixels import count_values
+from vflow.models import VideoFlow, build_model
 from vflow.training.ema import Ema
 from vflow.training.launch import autocast_dtype
-from vflow.training.sampler import Sampler
+from vflow.training.sampler import Sampler, on_device
 from vflow.training.step import Learner, make_optimizer
 
-COUNTED_CLIPS = 512  # clips whose pixels fit a histogram map
+COUNTED_CLIPS = 512  # examples that the counted parts are fitted to
+COUNTED_FRAMES = 4096  # and no more frames than that
+COUNTED = 16  # examples at once
+FITTED = {"pixels.probability", "motion.after"}  # set by counting, where the model has them
 
 
 @dataclass(frozen=True)
@@ -81,20 +82,14 @@ def start_model(
     taken = take_tensors(model, init_from, accelerator.is_main_process) if init_from else set()
     model.to(accelerator.device)
     if accelerator.is_main_process:
-        start = sampler.batch(0, preset.training.actnorm_batch)
-        if preset.model.values != "scaled" and "pixels.probability" not in taken:
-            _fit_pixels(model, sampler)
-        model.initialize(VideoBatch(*(t.to(accelerator.device) for t in start)))
+        device = accelerator.device
+        if not FITTED & model.state_dict().keys() <= taken:
+            count = max(COUNTED, min(COUNTED_CLIPS, COUNTED_FRAMES // preset.data.frames))
+            starts = range(0, count, COUNTED)
+            model.fit([on_device(sampler.batch(start, COUNTED), device) for start in starts])
+        model.initialize(on_device(sampler.batch(0, preset.training.actnorm_batch), device))
     for value in model.state_dict().values():
         value.copy_(broadcast(value.clone()))
-
-
-def _fit_pixels(model: VideoFlow, sampler: Sampler) -> None:
-    assert isinstance(model.pixels, HistogramMap)
-    transitions = model.config.values == "transitions"
-    count = min(COUNTED_CLIPS, len(sampler.dataset))
-    counts = [count_values(torch.from_numpy(sampler.frames(p))[None], transitions) for p in range(count)]
-    model.pixels.fit(torch.stack(counts).sum(0), temper=model.config.temper)
 
 
 @torch.no_grad()

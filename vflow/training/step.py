@@ -15,6 +15,8 @@ from vflow.models.videoflow import VideoBatch, VideoFlow
 from vflow.training import guards
 from vflow.training.ema import Ema
 from vflow.training.progress import Progress
+from vflow.training.sampler import on_device
+from vflow.training.tensors import full
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class Learner:
         ``stop`` is this process's wish to end; the result's is true when any process wishes so.
         """
         loss = self._gradients(batches)
-        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip or torch.inf))
+        norm = full(
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip or torch.inf)
+        ).item()
         loss, stop = self._agree(loss, stop)
         accepted = guards.accept(progress, loss, norm, self.config.clip)
         if accepted:
@@ -66,7 +70,7 @@ class Learner:
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                loss = self.loss(VideoBatch(*(t.to(device, non_blocking=True) for t in batch))) / len(batches)
+                loss = self.loss(on_device(batch, device)) / len(batches)
                 self.accelerator.backward(loss)
             total += loss.detach()
         return float(total)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vflow.data.base import FrameDataset
 from vflow.models.videoflow import VideoFlow
-from vflow.training.sampler import collate, example
+from vflow.training.sampler import collate, example, on_device
 
 CHUNK = 8  # examples per forward pass
 
@@ -76,5 +76,5 @@ def _score(model: VideoFlow, dataset: FrameDataset, indices: list[int], device: 
         frames = np.ascontiguousarray(dataset.example(index, (0, 0)).transpose(0, 3, 1, 2))
         window = np.minimum(np.arange(first, len(frames)), context)
         examples.append(example(frames, window, first, ("validation", index)))
-    batch = type(examples[0])(*(t.to(device) for t in collate(examples)))
+    batch = on_device(collate(examples), device)
     return model.bits_per_dim(model.frame_log_likelihood(batch), 1).float().cpu()

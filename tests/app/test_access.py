@@ -1,0 +1,102 @@
+"""Everyone can use the page: keyboard, screen reader, dark mode, a phone, no motion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.app.conftest import Opener
+from tests.app.support import DESKTOP, PHONE, App, serious
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark")],
+    ids=["desktop-light", "desktop-dark", "phone-light", "phone-dark"],
+)
+def test_axe_and_width(opened: Opener, stills: list[Path], size: tuple[int, int], scheme: str) -> None:
+    app = opened(size, scheme)
+    check(app, "at first")
+    app.page.get_by_role("button", name="Advanced").click()
+    app.upload(*stills[:3])
+    app.settings(futures=3, frames=2)
+    app.predict()
+    check(app, "with results")
+
+
+def check(app: App, when: str) -> None:
+    """Nothing sticks out to the side, and axe finds nothing serious (contrast included)."""
+    app.page.locator(".vf-example img").last.wait_for()
+    app.page.wait_for_function("!document.querySelector('.loading')")
+    wide = app.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide == 0, when
+    assert serious(Axe().run(app.page).response["violations"]) == [], when
+
+
+def test_names_of_controls_and_pictures(app: App, stills: list[Path]) -> None:
+    app.upload(stills[0])
+    app.settings(futures=2, frames=2)
+    app.predict()
+    labels = app.page.eval_on_selector_all("video", "all => all.map((v) => v.getAttribute('aria-label'))")
+    assert labels[:3] == [
+        "Future 1: 2 predicted frames after 1 given",
+        "Future 2: 2 predicted frames after 1 given",
+        "Mean of 2 futures",
+    ]
+    assert labels[3].startswith("Where 2 futures differ, 0 to ")
+    assert app.page.locator("#vf-status").get_attribute("aria-live") == "polite"
+    assert app.page.get_by_role("img", name="1: frame0.png").count() == 1
+    slider = app.page.get_by_role("slider", name="Frame shown in all futures")
+    app.seek(3)
+    assert slider.get_attribute("aria-valuetext") == "predicted 2/2"
+
+
+def test_keyboard_alone(app: App) -> None:
+    press_tab_until(app, ".vf-example")
+    app.page.keyboard.press("Enter")
+    app.finished()
+    press_tab_until(app, ".vf-play")
+    app.page.locator(".vf-playing").wait_for()
+    app.page.keyboard.press("Space")
+    app.page.locator(".vf-player:not(.vf-playing)").wait_for()
+    press_tab_until(app, ".vf-seek")
+    app.page.keyboard.press("Home")
+    app.page.keyboard.press("ArrowRight")
+    assert app.page.locator(".vf-now").inner_text() == "predicted 1/4"
+    press_tab_until(app, ".vf-continue")
+    press_tab_until(app, ".vf-downloads button, .vf-downloads a")
+
+
+def press_tab_until(app: App, selector: str) -> None:
+    """Move the focus forward until it is on ``selector``, and see that it is visible there."""
+    for _ in range(60):
+        app.page.keyboard.press("Tab")
+        if app.page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            outline = app.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", f"no focus ring on {selector}"
+            return
+    raise AssertionError(f"60 × Tab never reached {selector}")
+
+
+def test_reduced_motion_starts_still(opened: Opener, stills: list[Path]) -> None:
+    app = opened(motion="reduce")
+    app.upload(stills[0])
+    app.settings(futures=2, frames=2)
+    app.predict()
+    app.page.wait_for_function("document.querySelector('.vf-now').textContent === 'predicted 2/2'")
+    assert all(app.page.eval_on_selector_all("video", "all => all.map((v) => v.paused)"))
+    app.page.get_by_role("button", name="Play all futures").click()
+    app.page.wait_for_function(
+        "document.querySelector('video').currentTime > 0.1 && !document.querySelector('video').paused"
+    )
+
+
+def test_phone_scrolls_to_the_results(opened: Opener) -> None:
+    app = opened(PHONE)
+    app.page.locator(".vf-example").first.click()
+    app.finished()
+    assert app.page.locator("#vf-status").evaluate("(e) => e.getBoundingClientRect().top") < PHONE[1] / 2

@@ -1,0 +1,83 @@
+"""Endpoints for programs, and what the server does not hand out."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+from urllib.error import HTTPError
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+
+import vflow
+from tests.app.conftest import Server
+from vflow.checkpoint import checkpoint_hash
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Client:
+    """A gradio client of the running app."""
+    return Client(server.address, verbose=False)
+
+
+def test_only_three_endpoints_are_public(client: Client, server: Server) -> None:
+    named = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(named) == {"/predict_future", "/score", "/model_info"}
+    with urllib.request.urlopen(f"{server.address}/config") as response:
+        config = json.load(response)
+    public = [d["api_name"] for d in config["dependencies"] if d["api_visibility"] != "private"]
+    assert sorted(public) == ["model_info", "predict_future", "score"]
+
+
+def test_predict_future_is_python_predict(
+    client: Client, clip: Path, checkpoints: Path, square: np.ndarray
+) -> None:
+    native, previews, settings = client.predict(
+        [handle_file(clip)], num_samples=3, num_frames=2, temperature=0.8, seed=5, api_name="/predict_future"
+    )
+    model = vflow.load(checkpoints / "shapes")
+    expected = vflow.predict(model, square, num_samples=3, num_frames=2, temperature=0.8, seed=5)
+    with np.load(native) as saved:
+        assert np.array_equal(saved["frames"], expected)
+        assert np.array_equal(saved["context"], square[-2:])
+    assert Path(previews).suffix == ".zip"
+    assert json.loads(Path(settings).read_text())["seed"] == 5
+
+
+def test_predict_future_with_defaults(client: Client, stills: list[Path]) -> None:
+    native, *_ = client.predict([handle_file(p) for p in stills[:2]], api_name="/predict_future")
+    with np.load(native) as saved:
+        assert saved["frames"].shape == (8, 10, 32, 32, 3)
+
+
+def test_cancelling_a_call_frees_the_queue(client: Client, stills: list[Path]) -> None:
+    job = client.submit([handle_file(stills[0])], num_samples=32, num_frames=60, api_name="/predict_future")
+    while not job.outputs():
+        assert not job.done()
+    job.cancel()
+    client.predict([handle_file(stills[0])], num_samples=1, num_frames=1, api_name="/predict_future")
+
+
+def test_score_is_python_score(client: Client, clip: Path, checkpoints: Path, square: np.ndarray) -> None:
+    result = client.predict([handle_file(clip)], checkpoint="shapes", seed=1, api_name="/score")
+    assert result == vflow.score(vflow.load(checkpoints / "shapes"), square, seed=1).to_json()
+
+
+def test_model_info(client: Client, checkpoints: Path) -> None:
+    info = client.predict("grey", api_name="/model_info")
+    assert info["checkpoint_hash"] == checkpoint_hash(checkpoints / "grey")
+    assert info["config"]["glow"]["channels"] == 1
+    assert info["card"] == "# grey\nUntrained.\n"
+    assert "shapes" in info["checkpoints"]
+
+
+@pytest.mark.parametrize(
+    "path", ["gradio_api/file={config}", "gradio_api/file=/etc/passwd", "gradio_api/runs", "monitoring"]
+)
+def test_files_and_pages_that_are_not_served(server: Server, checkpoints: Path, path: str) -> None:
+    url = f"{server.address}/{path.format(config=checkpoints / 'shapes' / 'config.json')}"
+    with pytest.raises(HTTPError) as error:
+        urllib.request.urlopen(url)
+    assert error.value.code in (403, 404)

@@ -1,0 +1,117 @@
+"""Parts of the app that need no browser."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apps.ui import gallery, jobs, maps, runs, uploads
+from apps.ui.examples import examples
+from apps.ui.theme import head, theme
+from vflow.data import io
+from vflow.errors import InputError
+
+
+def test_files_in_natural_order() -> None:
+    assert uploads.by_name(["/b/f10.png", "/a/f2.png", "/c/F1.png"]) == [
+        "/c/F1.png",
+        "/a/f2.png",
+        "/b/f10.png",
+    ]
+    assert uploads.by_name(None) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "index", "expected"),
+    [
+        ("earlier", 1, "bac"),
+        ("later", 1, "acb"),
+        ("remove", 1, "ac"),
+        ("earlier", 0, "abc"),
+        ("later", 9, "abc"),
+    ],
+)
+def test_moving_files(action: str, index: int, expected: str) -> None:
+    assert uploads.changed(list("abc"), action, index) == list(expected)
+
+
+def test_mean_and_diversity() -> None:
+    futures = np.zeros((2, 1, 2, 2, 3), np.uint8)
+    futures[1, 0, 0, 0] = 100
+    assert maps.mean_frames(futures)[0, 0, 0].tolist() == [50, 50, 50]
+    assert maps.diversity(futures)[0].tolist() == [[50, 0], [0, 0]]
+    ramp = maps.heat_ramp(256).sum(1)
+    assert (np.diff(ramp.astype(int)) >= -2).all(), "lighter is more"
+    assert maps.heat(np.array([0.0, 50.0]), 50).tolist() == [[6, 4, 28], [252, 246, 180]]
+
+
+def test_stop_reaches_only_its_own_session() -> None:
+    board = jobs.Jobs()
+    with board.running("a") as first, board.running("b") as second:
+        assert board.stop("a")
+        assert first.is_set() and not second.is_set()
+    assert not board.stop("a")
+
+
+def test_time_left_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 2.0, 100.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    board = jobs.Jobs()
+    clock = board.clock("shapes", 8)
+    assert clock.left(10) is None
+    clock.frame_done()
+    assert clock.left(10) == 20
+    assert board.clock("shapes", 16).left(10) == 40
+
+
+def make_run(root: Path) -> runs.Run:
+    rng = np.random.default_rng(0)
+    context, futures = (
+        rng.integers(0, 256, (1, 8, 8, 3), np.uint8),
+        rng.integers(0, 256, (2, 3, 8, 8, 3), np.uint8),
+    )
+    return runs.RunStore(root).save("shapes", context, futures, "{}", 5)
+
+
+def test_a_run_can_be_continued_until_it_is_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path)
+    assert run.future(1).shape == (4, 8, 8, 3)
+    with pytest.raises(InputError, match="future 3: there are 2 futures to continue from"):
+        run.future(2)
+    assert (run.folder.stat().st_mode & 0o077) == 0, "private"
+    hour_ago = time.time() - runs.KEEP_SECONDS - 1
+    os.utime(run.folder, (hour_ago, hour_ago))
+    newer = make_run(tmp_path)
+    assert newer.folder.is_dir() and not run.folder.exists()
+    with pytest.raises(
+        InputError, match="these futures have been cleared from the server; run Predict again"
+    ):
+        run.future(0)
+
+
+def test_html_is_escaped() -> None:
+    nasty = '<img src=x onerror="alert(1)">'
+    for text in (
+        gallery.message(nasty, notes=[nasty]),
+        gallery.progress(0, 1, nasty),
+        uploads.strip([f"/tmp/{nasty}"]),
+    ):
+        assert "<img src=x" not in text
+
+
+def test_examples_are_there_and_named_in_sources() -> None:
+    shown = examples()
+    sources = (shown[0].files[0].parent / "SOURCES.md").read_text()
+    for example in shown:
+        assert io.read_frames(example.files).frames.shape[1:] == (64, 64, 3)
+        assert example.files[0].name.split("-")[0] in sources
+    assert len([p for e in shown for p in e.files if p.name.startswith("push")]) <= 8
+
+
+def test_nothing_in_the_look_is_fetched() -> None:
+    assert theme()._stylesheets == []
+    assert "http" not in head()

@@ -1,0 +1,66 @@
+"""Fidelity of predicted video."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from vflow.metrics.video import Baselines, best_of, diversity, psnr
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+def test_psnr_of_known_errors() -> None:
+    target = np.full((3, 4, 5, 3), 100, np.uint8)
+    prediction = target.copy()
+    prediction[1] += 10
+    prediction[2, ..., 0] = 90  # below: unsigned arithmetic would wrap
+    values = psnr(prediction, target)
+    assert values.shape == (3,) and math.isinf(values[0])
+    assert values[1] == pytest.approx(20 * math.log10(255 / 10))
+    assert values[2] == pytest.approx(10 * math.log10(255**2 / (100 / 3)))
+
+
+def test_best_of_chooses_one_sample_for_the_whole_clip() -> None:
+    target = np.full((2, 4, 4, 1), 100, np.uint8)
+    samples = np.stack(
+        [target + np.array(d, np.uint8)[:, None, None, None] for d in ((1, 60), (5, 5), (60, 1))]
+    )
+    index, scores = best_of(samples, target)
+    assert index == 1
+    np.testing.assert_allclose(scores, 20 * math.log10(255 / 5))
+
+
+def test_diversity() -> None:
+    zero = np.zeros((2, 3, 4, 4, 1), np.uint8)
+    assert diversity(zero) == 0 == diversity(zero[:1])
+    assert diversity(np.stack([zero[0], zero[0] + 7])) == pytest.approx(7)
+    assert diversity(np.stack([zero[0], zero[0], zero[0] + 6])) == pytest.approx(4)
+
+
+def test_baselines_recover_a_linear_world() -> None:
+    """x_t = 40 + 0.5 · x_0 per pixel, except one pixel that never changes."""
+    clips = []
+    for seed in range(30):
+        first = 2 * (noise(4, 4, 1, seed=seed) // 4).astype(np.float64)
+        first[0, 0] = 80
+        clips.append(np.stack([first, first, 40 + 0.5 * first, 40 + 0.5 * first]).astype(np.uint8))
+    fitted = Baselines.fit(iter(clips), context=2)
+    context = clips[3][:2]
+    predictions = fitted.predict(context)
+    assert set(predictions) == {"copy last", "training mean", "per-pixel regression"}
+    assert all(p.shape == (2, 4, 4, 1) for p in predictions.values())
+    np.testing.assert_allclose(predictions["per-pixel regression"], clips[3][2:], atol=0.05)
+    np.testing.assert_array_equal(predictions["copy last"], np.stack([context[-1]] * 2))
+    np.testing.assert_allclose(
+        predictions["training mean"][0], np.mean([c[2:] for c in clips], (0, 1)), rtol=1e-5
+    )
+
+
+def test_baselines_need_clips() -> None:
+    with pytest.raises(ValueError, match="no clips to fit on"):
+        Baselines.fit([], context=1)

@@ -1,0 +1,170 @@
+"""The displacement latent: search, moving, the prior, and its place in the likelihood and in sampling."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from vflow.config import GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig
+from vflow.models import VideoBatch, VideoFlow, build_model
+from vflow.models.motion import Motion
+
+
+def picture(batch: int, side: int = 16) -> Tensor:
+    return torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
+
+
+def small_model() -> VideoFlow:
+    torch.manual_seed(0)
+    config = VideoFlowConfig(
+        glow=GlowConfig(height=16, width=16, depth=(1, 1), hidden=(8, 8)),
+        prior=PriorConfig(blocks=1, hidden=4, dilations=(1,)),
+        history=HistoryConfig(hidden=(4, 4), blocks=1),
+        motion=3,
+        context=2,
+        noise="gaussian",
+        values="transitions",
+    )
+    model = build_model(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def clips(model: VideoFlow, batch: int, frames: int, drift: tuple[int, int] = (2, -1)) -> VideoBatch:
+    """Clips of noise that drifts by (rows, columns) per frame, around the edges."""
+    first = picture(batch)
+    moved = [torch.roll(first, (t * drift[0], t * drift[1]), (2, 3)) for t in range(frames)]
+    window = torch.arange(1, frames).clamp_max(model.config.context).expand(batch, -1)
+    return VideoBatch(torch.stack(moved, 1), torch.randn(batch, frames - 1, 3, 16, 16), window)
+
+
+def test_search_finds_what_move_did() -> None:
+    motion = Motion(reach=3, features=1)
+    index = torch.arange(motion.unknown)
+    frame = picture(1).expand(len(index), -1, -1, -1)
+    assert torch.equal(motion.find(motion.move(frame, index), frame), index)
+
+
+def test_move_shifts_and_repeats_edges() -> None:
+    motion = Motion(reach=1, features=1)
+    frame = torch.arange(9.0).view(1, 1, 3, 3)
+    index = motion.displacements.tolist().index([1, 0])
+    moved = motion.move(frame, torch.tensor([index]))
+    assert moved[0, 0].tolist() == [[0, 1, 2], [0, 1, 2], [3, 4, 5]]
+
+
+def test_a_still_frame_does_not_move() -> None:
+    motion = Motion(reach=2, features=1)
+    flat = torch.full((1, 3, 8, 8), 7, dtype=torch.uint8)
+    assert motion.displacements[motion.find(flat, flat)].tolist() == [[0, 0]]
+
+
+def test_the_prior_is_a_distribution_that_fit_sets_to_frequencies() -> None:
+    motion = Motion(reach=1, features=2)
+    before, found = torch.tensor([[9, 3]] * 3 + [[9, 4]]), torch.tensor([[3, 3]] * 3 + [[4, 4]])
+    motion.fit([(before, found)])
+    p = motion.log_probability(torch.tensor([9, 3, 4]), torch.zeros(3, 2)).exp().detach()
+    torch.testing.assert_close(p.sum(1), torch.ones(3))
+    assert p[0, 3] == pytest.approx(0.75, abs=0.01) and p[0, 4] == pytest.approx(0.25, abs=0.01)
+    assert p[1, 3] > 0.98 and p[2, 4] > 0.98
+
+
+def test_draws_follow_the_prior_and_temperature_zero_takes_the_mode() -> None:
+    motion = Motion(reach=1, features=1)
+    motion.fit([(torch.full((4,), 9), torch.tensor([1, 1, 1, 5]))])
+    before, features = torch.full((4000,), 9), torch.zeros(4000, 1)
+    eps = torch.randn(4000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    drawn = motion.sample(before, features, eps, 1.0)
+    assert (drawn == 1).float().mean().item() == pytest.approx(0.75, abs=0.03)
+    assert motion.sample(before, features, eps, 0.0).unique().tolist() == [1]
+
+
+def test_extreme_noise_gives_a_valid_displacement() -> None:
+    motion = Motion(reach=1, features=1)
+    eps = torch.tensor([-40.0, 40.0]).view(2, 1, 1, 1)
+    drawn = motion.sample(torch.full((2,), 9), torch.zeros(2, 1), eps, 1.0)
+    assert drawn.min() >= 0 and drawn.max() < motion.unknown
+
+
+def test_trace_hides_what_a_short_window_does_not_show() -> None:
+    model = small_model()
+    batch = clips(model, 2, 4)
+    assert model.motion is not None
+    before, found = model.motion.trace(batch.frames, torch.tensor([[1, 2, 1], [1, 1, 2]]))
+    unknown = model.motion.unknown
+    drift = model.motion.displacements.tolist().index([2, -1])
+    assert before.tolist() == [[unknown, drift, unknown], [unknown, unknown, drift]]
+    assert (found == drift).all()
+
+
+def test_the_displacement_is_part_of_the_bound() -> None:
+    """Making the displacement that happened likelier by the prior adds just that to the log-likelihood."""
+    model = small_model()
+    batch = clips(model, 2, 3)
+    with torch.no_grad():
+        plain = model.frame_log_likelihood(batch)
+        motion = model.motion
+        assert motion is not None
+        motion.given.weight.zero_()
+        even = model.frame_log_likelihood(batch)
+        motion.fit([motion.trace(batch.frames, batch.window)])
+        motion.given.bias.zero_()
+        fitted = model.frame_log_likelihood(batch)
+        motion.after.zero_()
+        uniform = model.frame_log_likelihood(batch)
+    assert torch.isfinite(plain).all() and torch.isfinite(even).all()
+    torch.testing.assert_close(fitted - uniform, torch.full_like(fitted, math.log(49)), atol=0.05, rtol=0)
+
+
+def test_density_map_sums_to_the_frames_and_the_round_trip_holds() -> None:
+    model = small_model()
+    batch = clips(model, 2, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model.density_map(batch).sum((2, 3)), model.frame_log_likelihood(batch), rtol=1e-4, atol=0.1
+        )
+        before, after = model.reconstruct(batch)
+    assert (before - after).abs().max() < 1e-2
+
+
+def test_frames_do_not_see_beyond_their_window_or_ahead() -> None:
+    model = small_model()
+    batch = clips(model, 1, 5)
+    with torch.no_grad():
+        whole = model.frame_log_likelihood(batch)
+        old = batch.frames.clone()
+        old[:, 0] = picture(1)
+        after_old = model.frame_log_likelihood(batch._replace(frames=old))
+        new = batch.frames.clone()
+        new[:, 4] = picture(1)
+        before_new = model.frame_log_likelihood(batch._replace(frames=new))
+    torch.testing.assert_close(after_old[:, 2:], whole[:, 2:], rtol=1e-5, atol=1e-2)
+    assert (after_old[:, :2] - whole[:, :2]).abs().min() > 1
+    torch.testing.assert_close(before_new[:, :3], whole[:, :3], rtol=1e-5, atol=1e-2)
+
+
+def test_sampling_goes_on_in_the_direction_it_was_given() -> None:
+    model = small_model()
+    batch = clips(model, 4, 3)
+    motion = model.motion
+    assert motion is not None and model.latent_shapes[-1] == (1, 1, 1)
+    with torch.no_grad():
+        model.fit([clips(model, 16, 4)])
+        motion.given.weight.zero_()
+    rollout = model.start(batch.frames)
+    eps = [torch.randn(4, *shape) for shape in model.latent_shapes]
+    rollout, sampled = model.step(rollout, eps, (1.0,) * len(eps))
+    assert sampled.frame.shape == (4, 3, 16, 16) and rollout.motion is not None
+    assert motion.displacements[rollout.motion].tolist() == [[2, -1]] * 4
+
+
+def test_one_given_frame_has_no_direction_yet() -> None:
+    model = small_model()
+    rollout = model.start(picture(2)[:, None])
+    assert model.motion is not None and rollout.motion is not None
+    assert rollout.motion.tolist() == [model.motion.unknown] * 2

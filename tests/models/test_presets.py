@@ -1,0 +1,38 @@
+"""Every preset builds; the paper's settings have the paper's sizes."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import pytest
+import torch
+
+from vflow.config import load_preset, preset_names
+from vflow.models import VideoFlow, build_model
+
+MILLIONS = {"bair": 67.5, "bair-samples": 44.9, "shapes": 68.0}
+
+
+@cache
+def outline(name: str) -> VideoFlow:
+    """The preset's model without memory for its parameters."""
+    with torch.device("meta"):
+        return build_model(load_preset(name).model)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_latents_hold_every_dimension(name: str) -> None:
+    glow = load_preset(name).model.glow
+    sizes = [math.prod(shape) for shape in outline(name).glow.latent_shapes]
+    assert len(sizes) == glow.levels and sum(sizes) == glow.channels * glow.height * glow.width
+
+
+@pytest.mark.parametrize("name", MILLIONS)
+def test_the_papers_settings_have_the_papers_sizes(name: str) -> None:
+    count = sum(parameter.numel() for parameter in outline(name).parameters()) / 1e6
+    assert abs(count / MILLIONS[name] - 1) < 0.01
+
+
+def test_the_papers_latents() -> None:
+    assert outline("bair").latent_shapes == ((6, 32, 32), (12, 16, 16), (48, 8, 8))

@@ -1,0 +1,81 @@
+"""The temporal prior: where it starts, what it sees, and the paper's skip."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vflow.config import PriorConfig
+from vflow.priors.temporal import TemporalPrior
+
+CONFIG = PriorConfig(blocks=2, hidden=5, dilations=(1, 2))
+
+
+def prior(*, above: int = 4, frames: int = 3, skip: bool = True, strength: float = 0.1) -> TemporalPrior:
+    module = TemporalPrior(
+        channels=4, above=above, history=4, frames=frames, size=6, config=CONFIG, skip=skip
+    )
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(strength * torch.randn_like(parameter))
+    return module
+
+
+def window(frames: int = 3) -> Tensor:
+    return torch.randn(2, frames, 4, 6, 8)
+
+
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("above", [4, 0])
+def test_it_starts_standard_around_the_frame_before(skip: bool, above: int) -> None:
+    past = window()
+    density = prior(above=above, skip=skip, strength=0.0)(past, torch.randn(2, 4, 6, 8) if above else None)
+    expected = past[:, -1] if skip else torch.zeros_like(past[:, -1])
+    assert torch.equal(density.mean, expected) and not density.log_scale.any()
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+def test_every_step_of_the_window_counts(frames: int) -> None:
+    """Two blocks of two convolutions over two steps each reach back four frames and more."""
+    module, past, above = prior(frames=frames), window(frames), torch.randn(2, 4, 6, 8)
+    plain = module(past, above)
+    assert plain.mean.shape == plain.log_scale.shape == (2, 4, 6, 8)
+    for step in range(frames):
+        changed = past.clone()
+        changed[:, step] += 1
+        other = module(changed, above)
+        assert not torch.equal(other.mean, plain.mean) and not torch.equal(other.log_scale, plain.log_scale)
+
+
+def test_the_half_from_above_counts() -> None:
+    module, past, above = prior(), window(), torch.randn(2, 4, 6, 8)
+    assert not torch.equal(module(past, above).mean, module(past, above + 1).mean)
+
+
+def test_one_block_sees_two_steps_back_at_most() -> None:
+    """With one block of two kernels of two steps, the fourth frame from the end does not count."""
+    short = TemporalPrior(4, 0, 4, 4, 6, PriorConfig(blocks=1, hidden=5, dilations=(1,)), skip=False)
+    with torch.no_grad():
+        for parameter in short.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    past = window(4)
+    changed = past.clone()
+    changed[:, 0] += 1
+    assert torch.equal(short(past, None).mean, short(changed, None).mean)
+
+
+def test_gradients_reach_all_parameters() -> None:
+    module = prior()
+    module(window(), torch.randn(2, 4, 6, 8)).log_density(torch.randn(2, 4, 6, 8)).sum().backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_densities_stay_in_float32_under_autocast() -> None:
+    module, past, above = prior(), window(), torch.randn(2, 4, 6, 8)
+    exact = module(past, above)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = module(past, above)
+    assert rough.mean.dtype == rough.log_scale.dtype == torch.float32
+    torch.testing.assert_close(rough.mean, exact.mean, rtol=0.1, atol=0.05)

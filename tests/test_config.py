@@ -1,0 +1,187 @@
+"""Configurations: exact messages, overrides, and YAML that comes back as it went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from vflow.config import (
+    GlowConfig,
+    Preset,
+    VideoFlowConfig,
+    load_preset,
+    parse,
+    preset_names,
+    to_yaml,
+)
+from vflow.errors import ConfigError
+
+
+def message(name: str, overrides: dict[str, Any] | None = None) -> str:
+    """The one line that ``load_preset`` fails with."""
+    with pytest.raises(ConfigError) as caught:
+        load_preset(name, overrides)
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 2
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_round_trip_as_yaml(name: str, tmp_path: Path) -> None:
+    preset = load_preset(name)
+    file = tmp_path / "preset.yaml"
+    file.write_text(to_yaml(preset), encoding="utf-8")
+    assert load_preset(str(file)) == preset
+    assert Preset.model_validate_json(preset.model_dump_json()) == preset
+
+
+def test_the_presets_that_ship() -> None:
+    expected = {"bair", "bair-samples", "shapes", "shapes-small", "moving-digits-small", "push-small"}
+    assert expected <= set(preset_names())
+    assert all(load_preset(name).note for name in preset_names())
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "levels", "advice"),
+    [
+        (60, 64, 3, "60×64 is not divisible by 2^levels = 8; use height 64 and width 64, or fewer levels"),
+        (64, 90, 4, "64×90 is not divisible by 2^levels = 16; use height 64 and width 96, or fewer levels"),
+        (3, 5, 3, "3×5 is not divisible by 2^levels = 8; use height 8 and width 8, or fewer levels"),
+    ],
+)
+def test_a_size_that_does_not_divide(height: int, width: int, levels: int, advice: str) -> None:
+    changes = {
+        "model.glow.height": height,
+        "model.glow.width": width,
+        "model.glow.depth": [1] * levels,
+        "model.glow.hidden": [8] * levels,
+    }
+    assert message("shapes", changes) == f"shapes: model.glow: {advice}"
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 24), (1024, 16)])
+def test_any_size_that_divides(size: tuple[int, int]) -> None:
+    config = GlowConfig(height=size[0], width=size[1])
+    assert config.levels == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        (
+            "model.glow.depht",
+            3,
+            "unknown key 'model.glow.depht' (see 'vflow config NAME' for the known ones)",
+        ),
+        ("modle.context", 3, "unknown key 'modle' (see 'vflow config NAME' for the known ones)"),
+        ("speed", 3, "unknown key 'speed' (see 'vflow config NAME' for the known ones)"),
+        ("model.context", 0, "model.context: Input should be greater than or equal to 1"),
+        (
+            "model.context",
+            "two",
+            "model.context: Input should be a valid integer, unable to parse string as an integer",
+        ),
+        ("model.min_context", 5, "model: min_context 5 exceeds context 2"),
+        ("model.history.hidden", [8, 8], "model: history.hidden needs one entry per level"),
+        ("model.glow.hidden", [8], "model.glow: depth and hidden need one entry per level (1 to 8 levels)"),
+        ("model.glow.depth", [0, 1, 1, 1], "model.glow: depth must lie in 1..64 and hidden in 1..2048"),
+        ("model.glow.coupling", "cubic", "model.glow.coupling: Input should be 'affine' or 'additive'"),
+        ("model.glow.channels", 4, "model.glow.channels: Input should be less than or equal to 3"),
+        ("training.learning_rate", 0, "training.learning_rate: Input should be greater than 0"),
+        ("training.learning_rate", float("inf"), "training.learning_rate: Input should be a finite number"),
+        ("training.betas", [0.9, 1.0], "training.betas.1: Input should be less than 1"),
+        ("training.ema", 1.0, "training.ema: Input should be less than 1"),
+        ("data.frames", 1, "data.frames: Input should be greater than or equal to 2"),
+        ("training", 3, "training: Input should be a valid dictionary or instance of TrainingConfig"),
+    ],
+)
+def test_messages_name_the_key(key: str, value: Any, problem: str) -> None:
+    assert message("shapes-small", {key: value}) == f"shapes-small: {problem}"
+
+
+def test_values_that_contradict_each_other() -> None:
+    assert message("shapes", {"model.values": "transitions"}) == (
+        "shapes: model: values 'transitions' needs a history section: "
+        "each frame is coded given the one before"
+    )
+    assert message("shapes", {"model.noise": "anchored"}) == (
+        "shapes: model: noise 'anchored' needs values 'counts' or 'transitions'"
+    )
+
+
+def test_all_problems_in_one_line() -> None:
+    line = message("shapes", {"model.typo": 1, "training.max_steps": 0})
+    assert line == (
+        "shapes: unknown key 'model.typo' (see 'vflow config NAME' for the known ones); "
+        "training.max_steps: Input should be greater than or equal to 1"
+    )
+
+
+def test_an_unknown_preset_lists_the_known_ones(tmp_path: Path) -> None:
+    assert message("shape") == f"shape: no such preset or file; presets: {', '.join(preset_names())}"
+    assert message(str(tmp_path)).startswith(f"{tmp_path}: no such preset or file; presets: bair,")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"model: [unclosed", "not valid YAML: "),
+        (b"\xff\xfe\x00\x01", "not valid YAML: "),
+        (b"\x00", "not valid YAML: "),
+        (b"- a\n- b\n", "expected sections model, data and training"),
+        (b"", "expected sections model, data and training"),
+        (b"!!python/object/apply:os.getcwd []", "not valid YAML: could not determine a constructor"),
+    ],
+)
+def test_files_that_are_no_preset(content: bytes, problem: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content)
+    assert message(str(file)).startswith(f"{file}: {problem}")
+
+
+def test_a_file_names_itself_in_errors(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: {glow: {depth: [1], hidden: [8], wdith: 3}}")
+    assert message(str(file)).startswith(f"{file}: unknown key 'model.glow.wdith'")
+
+
+def test_overrides_reach_any_depth_and_leave_the_rest() -> None:
+    plain = load_preset("shapes-small")
+    changed = load_preset(
+        "shapes-small",
+        {
+            "training.learning_rate": 0.5,
+            "model.glow.coupling": "additive",
+            "model.typical_bits": [0.1, 0.4],
+        },
+    )
+    assert changed.training.learning_rate == 0.5 and changed.model.glow.coupling == "additive"
+    assert changed.model.typical_bits == (0.1, 0.4)
+    assert changed.model.glow.depth == plain.model.glow.depth and changed.data == plain.data
+    assert load_preset("shapes-small") == plain
+
+
+def test_overrides_make_and_remove_sections() -> None:
+    assert load_preset("shapes", {"model.history.hidden": [4, 4, 4]}).model.history is not None
+    assert load_preset("shapes-small", {"model.history": None}).model.history is None
+
+
+def test_a_file_may_say_little(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text("data: {frames: 4}\n")
+    assert load_preset(str(file)).data.frames == 4
+    assert load_preset(str(file)).model == VideoFlowConfig()
+
+
+def test_configurations_are_frozen() -> None:
+    config = VideoFlowConfig()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.context = 3  # type: ignore[misc]
+    assert hash(config) == hash(VideoFlowConfig())
+
+
+def test_parse_without_a_key() -> None:
+    with pytest.raises(ConfigError, match=r"^here: Input should be a valid dictionary"):
+        parse(Preset, 3, "here")
