@@ -19,6 +19,21 @@ from vflow.config import (
 )
 from vflow.errors import ConfigError
 
+SMALL = """
+model:
+  glow: {depth: [1, 1, 1, 1], hidden: [8, 8, 8, 8]}
+  history: {hidden: [4, 4, 4, 4]}
+  context: 2
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    """A file of the test's own: presets that ship may change."""
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL, encoding="utf-8")
+    return str(file)
+
 
 def message(name: str, overrides: dict[str, Any] | None = None) -> str:
     """The one line that ``load_preset`` fails with."""
@@ -97,8 +112,8 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
         ("training", 3, "training: Input should be a valid dictionary or instance of TrainingConfig"),
     ],
 )
-def test_messages_name_the_key(key: str, value: Any, problem: str) -> None:
-    assert message("shapes-small", {key: value}) == f"shapes-small: {problem}"
+def test_messages_name_the_key(small: str, key: str, value: Any, problem: str) -> None:
+    assert message(small, {key: value}) == f"{small}: {problem}"
 
 
 def test_values_that_contradict_each_other() -> None:
@@ -147,10 +162,10 @@ def test_a_file_names_itself_in_errors(tmp_path: Path) -> None:
     assert message(str(file)).startswith(f"{file}: unknown key 'model.glow.wdith'")
 
 
-def test_overrides_reach_any_depth_and_leave_the_rest() -> None:
-    plain = load_preset("shapes-small")
+def test_overrides_reach_any_depth_and_leave_the_rest(small: str) -> None:
+    plain = load_preset(small)
     changed = load_preset(
-        "shapes-small",
+        small,
         {
             "training.learning_rate": 0.5,
             "model.glow.coupling": "additive",
@@ -160,12 +175,12 @@ def test_overrides_reach_any_depth_and_leave_the_rest() -> None:
     assert changed.training.learning_rate == 0.5 and changed.model.glow.coupling == "additive"
     assert changed.model.typical_bits == (0.1, 0.4)
     assert changed.model.glow.depth == plain.model.glow.depth and changed.data == plain.data
-    assert load_preset("shapes-small") == plain
+    assert load_preset(small) == plain
 
 
-def test_overrides_make_and_remove_sections() -> None:
+def test_overrides_make_and_remove_sections(small: str) -> None:
     assert load_preset("shapes", {"model.history.hidden": [4, 4, 4]}).model.history is not None
-    assert load_preset("shapes-small", {"model.history": None}).model.history is None
+    assert load_preset(small, {"model.history": None}).model.history is None
 
 
 def test_a_file_may_say_little(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from .runs import Run
 
 MAX_FUTURES = 32
 MAX_FRAMES = 60
-MAX_TEMPERATURE = 2.0
+MAX_TEMPERATURE = 2
 MAX_SEED = 2**31 - 1
 
 
@@ -137,9 +137,9 @@ def _number(text: str) -> float | None:
         return None
 
 
-def within(name: str, value: float | None, low: float, high: float) -> float:
+def within(name: str, value: float | None, low: int, high: int) -> float:
     if value is None or not low <= value <= high:
-        raise InputError(f"{name}: give a number from {low:g} to {high:g}")
+        raise InputError(f"{name}: give a number from {low} to {high}")
     return float(value)
 
 

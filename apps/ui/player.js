@@ -115,18 +115,26 @@
     button?.focus({ preventScroll: true });
   }
 
+  // On a phone the results lie below the form: go there once a prediction shows something.
+  let going = false;
+
+  document.addEventListener("click", (event) => {
+    if (event.target.closest(".vf-example, .vf-continue, #vf-predict")) going = window.innerWidth <= 768;
+  });
+
+  function goToResults() {
+    if (!going || !document.querySelector(".vf-live")) return;
+    going = false;
+    document.querySelector("#vf-status").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth" });
+  }
+
   function scan() {
     document.querySelectorAll(".vf-player").forEach(setUp);
     const status = document.querySelector("#vf-status");
     if (status && !status.hasAttribute("aria-live")) status.setAttribute("aria-live", "polite");
     refocus();
+    goToResults();
   }
-
-  // On a phone the results lie below the form: go there when a prediction begins.
-  document.addEventListener("click", (event) => {
-    if (window.innerWidth > 768 || !event.target.closest(".vf-example, .vf-continue, #vf-predict")) return;
-    document.querySelector("#vf-status")?.scrollIntoView({ behavior: calm.matches ? "auto" : "smooth" });
-  });
 
   new MutationObserver(scan).observe(document.documentElement, { childList: true, subtree: true });
 })();

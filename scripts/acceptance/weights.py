@@ -8,13 +8,13 @@ import torch
 from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_model
 from scripts.acceptance.registry import Figure, Result, measure
 from vflow.checkpoint import checkpoint_folder
-from vflow.models import VideoFlow
+from vflow.models import VideoBatch, VideoFlow
 from vflow.pipelines.predict import Counts, PredictSettings, iterate, prepare
 from vflow.randomness import normal
 
 ROUND_TRIP_CLIPS = 32
 SAMPLED_CONTEXTS, SAMPLED_FUTURES = 16, 32
-MEBIBYTE = 2**20
+MEGABYTE = 1e6
 
 TRIP = {
     "data": Figure("round trip data → latent → data, largest error", "/256", at_most=0.1),
@@ -26,7 +26,7 @@ SAMPLES = {
     "nonfinite": Figure("non-finite values in them, before any redraw", "", at_most=0),
     "outside": Figure("values over 0.1 grey levels outside the range, before any clamp", "%", at_most=0.1),
 }
-SIZE = Figure("size of the checkpoint", "MiB", at_most=15)
+SIZE = Figure("size of the checkpoint", "MB", at_most=15)
 
 
 @measure("A", **TRIP)
@@ -71,7 +71,7 @@ def samples(name: str, contexts: list[np.ndarray], num_frames: int) -> Result:
             "frames": counts.values / contexts[0][0].size,
             "nonfinite": counts.nonfinite,
             "outside": 100 * counts.out_of_range / counts.values,
-            "size": weights.stat().st_size / MEBIBYTE,
+            "size": weights.stat().st_size / MEGABYTE,
         }
     )
 
@@ -81,56 +81,35 @@ def round_trip(model: VideoFlow, clips: np.ndarray) -> Result:
     """Largest errors over all target frames of ``clips``, uint8 (N, T, H, W, C)."""
     first = model.config.min_context
     frames = torch.from_numpy(clips.transpose(0, 1, 4, 2, 3).copy())
+    targets = frames.shape[1] - first
+    window = torch.arange(first, frames.shape[1]).clamp_max(model.config.context).expand(len(frames), -1)
     worst = {"data": 0.0, "latent": 0.0, "bytes": 0.0}
-    for t in range(first, frames.shape[1]):
-        found = RoundTrip(model, frames[:, :t], frames[:, t]).errors()
+    for number, clip in enumerate(frames.split(1)):
+        eps = normal((1, targets, *frames.shape[2:]), "round trip", number)
+        batch = VideoBatch(clip, eps, window[:1])
+        before, after = model.reconstruct(batch)
         worst = {
-            "data": max(worst["data"], found["data"]),
-            "latent": max(worst["latent"], found["latent"]),
-            "bytes": worst["bytes"] + found["bytes"],
+            "data": max(worst["data"], float((after - before).abs().max())),
+            "latent": max(worst["latent"], latent_error(model, batch)),
+            "bytes": worst["bytes"] + float((after.floor() != before.floor()).sum()),
         }
     return Result(worst, note=f"{len(clips)} clips, frames {first} to {frames.shape[1] - 1}")
 
 
-class RoundTrip:
-    """Both round trips of one frame (B, C, H, W) of each clip, given its past (B, t, C, H, W)."""
+def latent_error(model: VideoFlow, batch: VideoBatch) -> float:
+    """Largest |encode(decode(z)) − z| for z drawn from the prior at T = 1, in grey levels of the most frequent value.
 
-    def __init__(self, model: VideoFlow, past: torch.Tensor, frame: torch.Tensor) -> None:
-        device = next(model.parameters()).device
-        past, self.frame = past.to(device), frame.to(device)
-        self.model = model
-        self.rollout = model.start(past)
-        self.features = model._features(self.rollout.history, self.rollout.present)
-        self.before = past[:, -1].float() if model.frame_encoder is not None else None
-        # One grey level in the Glow's own units: the histogram map has slope 1 at the most frequent value.
-        self.level = 1 / 256 if model.config.values == "scaled" else 1.0
-
-    def errors(self) -> dict[str, float]:
-        """Largest errors in grey levels, and how many bytes the way there and back changes."""
-        x = self.frame.float()
-        eps = normal(x.shape, "round trip").to(x.device)
-        y = self.model.noise(x, eps, self.model.pixels.mode(self.before, x))[0]
-        h = self.model.pixels.transform(y, self.before)[0]
-        back = self.model.glow.decode(self.model.glow.encode(h, self.features)[0], self.features)
-        y_back = self.model.pixels.invert(back, self.before)[0]
-        return {
-            "data": float((y_back - y).abs().max()),
-            "latent": self.latent_error(),
-            "bytes": float((y_back.floor() != x).sum()),
-        }
-
-    def latent_error(self) -> float:
-        """Largest |encode(decode(z)) − z| for z drawn from the prior at T = 1."""
-        glow = self.model.glow
-        latents: list[torch.Tensor] = []
-        h: torch.Tensor | None = None
-        for level in reversed(range(len(self.model.latent_shapes))):
-            eps = normal((len(self.frame), *self.model.latent_shapes[level]), "round trip", level)
-            prior = self.model.priors[level](self.rollout.history[level], h)
-            z = prior.sample(eps.to(self.frame.device), 1.0)
-            h = glow.decode_level(level, z, h, self.features[level])
-            latents.insert(0, z)
-        assert h is not None
-        again = glow.encode(h, self.features)[0]
-        worst = max(float((a - z).abs().max()) for a, z in zip(again, latents, strict=True))
-        return worst / self.level
+    The histogram map has slope 1 at the most frequent value; the fixed map has 1/256.
+    """
+    targets, given = model.given(batch)
+    latents: list[torch.Tensor] = []
+    h: torch.Tensor | None = None
+    for level in reversed(range(len(model.glow.latent_shapes))):
+        eps = normal((len(targets), *model.glow.latent_shapes[level]), "round trip", level)
+        z = model.priors[level](given.windows[level], h).sample(eps, 1.0)
+        h = model.glow.decode_level(level, z, h, given.features[level])
+        latents.insert(0, z)
+    assert h is not None
+    again = model.glow.encode(h, given.features).latents
+    worst = max(float((a - z).abs().max()) for a, z in zip(again, latents, strict=True))
+    return worst * (256 if model.config.values == "scaled" else 1)

@@ -99,4 +99,5 @@ def test_phone_scrolls_to_the_results(opened: Opener) -> None:
     app = opened(PHONE)
     app.page.locator(".vf-example").first.click()
     app.finished()
-    assert app.page.locator("#vf-status").evaluate("(e) => e.getBoundingClientRect().top") < PHONE[1] / 2
+    top = "document.querySelector('#vf-status').getBoundingClientRect().top"
+    app.page.wait_for_function(f"{top} >= 0 && {top} < {PHONE[1] // 2}")

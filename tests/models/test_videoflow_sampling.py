@@ -232,6 +232,20 @@ def test_nonfinite_values_are_counted_whatever_the_map(
     assert not torch.isfinite(sampled.raw[1]).all()
 
 
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_a_bounded_map_does_not_hide_infinities(
+    forms: dict[str, VideoFlowConfig], models: Callable, batches: Callable, value: float
+) -> None:
+    """The map of value counts turns any number into a grey level: what overflowed before it still counts."""
+    form = forms["frames-counts-gaussian"]
+    model, batch = models(form), batches(form)
+    with torch.no_grad():
+        model.glow.levels[0].layers[0].actnorm.shift[0] = value
+    eps = tuple(torch.randn(3, *shape) for shape in model.latent_shapes)
+    sampled = model.step(model.start(batch.frames[:, :2]), eps, ones(model))[1]
+    assert sampled.nonfinite.tolist() == [form.glow.height * form.glow.width // 4] * 3
+
+
 def test_sampling_in_bfloat16_is_close(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
     eps = [noise(3)]
     exact = roll(model, batch.frames[:, :3], eps, 0.5)[0]

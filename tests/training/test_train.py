@@ -85,7 +85,7 @@ def test_sample_grids_show_the_real_clip_first(tiny: str, runs: Path) -> None:
 
 
 def test_validation_and_losses_fall_while_training(tiny: str, runs: Path) -> None:
-    run_here(tiny, runs / "a", max_steps=40, set=("training.validate_every=20", "training.warmup_steps=5"))
+    run_here(tiny, runs / "a", max_steps=24, set=("training.validate_every=12", "training.warmup_steps=5"))
     validation = [line["val_bits_per_dim"] for line in lines(runs / "a") if "val_bits_per_dim" in line]
     assert validation[1] < 0.95 * validation[0]
 
@@ -208,9 +208,9 @@ def poison(monkeypatch: pytest.MonkeyPatch, when: Any) -> None:
 def test_a_nan_is_skipped_counted_and_harmless(
     tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_here(tiny, runs / "clean", max_steps=20)
+    run_here(tiny, runs / "clean", max_steps=14)
     poison(monkeypatch, lambda call: call == 10)
-    assert run_here(tiny, runs / "poisoned", max_steps=20) == 0
+    assert run_here(tiny, runs / "poisoned", max_steps=14) == 0
     log = lines(runs / "poisoned")
     assert next(line for line in log if "event" in line)["step"] == 10
     assert [line["skipped"] for line in log if "bits_per_dim" in line][8:11] == [0, 1, 1]

@@ -148,26 +148,26 @@ class VideoFlow(nn.Module):
             self.pixels.fit(counts, self.config.temper)
 
     def _values(self, batch: VideoBatch) -> Tensor:
-        targets, given = self._targets(batch)
+        targets, given = self.given(batch)
         return count_values(targets, given.reference if self.config.values == "transitions" else None)
 
     @torch.no_grad()
     def initialize(self, batch: VideoBatch) -> None:
         """Data-dependent start of every ActNorm from one batch, before the model is prepared for training."""
-        targets, given = self._targets(batch)
+        targets, given = self.given(batch)
         x, _ = self._continuous(targets, _fold(batch.eps), given.reference)
         self.glow.initialize(x, given.features)
 
     @torch.no_grad()
     def reconstruct(self, batch: VideoBatch) -> tuple[Tensor, Tensor]:
         """Dequantised targets (B · targets, C, H, W) in grey levels, and the same encoded and decoded."""
-        targets, given = self._targets(batch)
+        targets, given = self.given(batch)
         before = given.reference.float()
         x = self.noise(targets.float(), _fold(batch.eps), self.pixels.mode(before, targets.float()))[0]
         latents = self.glow.encode(self.pixels.transform(x, before)[0], given.features).latents
         return x, self.pixels.invert(self.glow.decode(latents, given.features), before)[0]
 
-    def _targets(self, batch: VideoBatch) -> tuple[Tensor, Given]:
+    def given(self, batch: VideoBatch) -> tuple[Tensor, Given]:
         """The target frames, uint8 (B · targets, C, H, W), and what each is coded given."""
         first = batch.frames.shape[1] - batch.eps.shape[1]
         if self.frame_encoder is not None:
