@@ -97,9 +97,9 @@ def round_trip(model: VideoFlow, clips: np.ndarray) -> Result:
 
 
 def latent_error(model: VideoFlow, batch: VideoBatch) -> float:
-    """Largest |encode(decode(z)) − z| for z drawn from the prior at T = 1, in grey levels of the most frequent value.
+    """Largest |encode(decode(z)) − z| for z drawn from the prior at T = 1, in grey levels.
 
-    The histogram map has slope 1 at the most frequent value; the fixed map has 1/256.
+    By the slope of the pixel map: 1 at the most frequent value for a histogram map, 1/256 for the fixed one.
     """
     targets, given = model.given(batch)
     latents: list[torch.Tensor] = []

@@ -16,11 +16,13 @@ class VideoBatch(NamedTuple):
     frames: uint8 (B, T, C, H, W), context first.
     eps: float32 (B, T − first, C, H, W), standard normal: dequantisation noise of the targets.
     window: int64 (B, T − first), past frames each target may see, 1 … min(t, context).
+    past: uint8 (B, T − 1, C, H, W), what targets see of frames 0 … T − 2 if not the frames themselves.
     """
 
     frames: Tensor
     eps: Tensor
     window: Tensor
+    past: Tensor | None = None
 
 
 class Rollout(NamedTuple):

@@ -40,8 +40,25 @@ def pixel_map(config: VideoFlowConfig) -> PixelMap:
 
 
 def count_values(frames: Tensor, reference: Tensor | None) -> Tensor:
-    """Value counts of uint8 frames (B, C, H, W): (C, 1, 256), or (C, 256, 256) given ``reference`` pixels."""
+    """Value counts of uint8 frames (B, C, H, W): (C, 1, 256), or by ``reference`` pixel (C, 256, 256)."""
     rows = 1 if reference is None else LEVELS
     index = frames.long() if reference is None else frames.long() + LEVELS * reference.long()
     counts = [torch.bincount(values.flatten(), minlength=rows * LEVELS) for values in index.unbind(1)]
     return torch.stack(counts).unflatten(1, (rows, LEVELS))
+
+
+def smooth_transitions(counts: Tensor, strength: float = 100.0) -> Tensor:
+    """Transition counts (C, 256, 256) with a little of what is usual added to each row, seen or not.
+
+    Usual is to change by v − u as often as pixels do anywhere (0.9), or to take any value as often as pixels
+    have it (0.1). ``strength`` is the weight of that in counts.
+    """
+    counts = counts.double()
+    values = torch.arange(LEVELS)
+    change = (values[None] - values[:, None] + LEVELS - 1).flatten().to(counts.device)
+    by_change = torch.zeros(len(counts), 2 * LEVELS - 1, dtype=counts.dtype, device=counts.device)
+    by_change.index_add_(1, change, counts.flatten(1))
+    changes = by_change[:, change].unflatten(1, (LEVELS, LEVELS))
+    usual = 0.9 * changes / changes.sum(2, keepdim=True).clamp_min(1e-9)
+    anything = counts.sum(1, keepdim=True) / counts.sum((1, 2), keepdim=True).clamp_min(1e-9)
+    return counts + strength * (usual + 0.1 * anything)

@@ -16,7 +16,7 @@ from vflow.config import VideoFlowConfig
 from vflow.models.batches import Given, Pyramid, Rollout, Sampled, VideoBatch
 from vflow.models.glow import Encoded, Glow
 from vflow.models.motion import Motion
-from vflow.models.pixels import PixelMap, count_values, pixel_map
+from vflow.models.pixels import PixelMap, count_values, pixel_map, smooth_transitions
 from vflow.nn.history import FrameEncoder, WindowEncoder
 from vflow.nn.modules import Modules
 from vflow.priors.temporal import TemporalPrior
@@ -103,7 +103,7 @@ class VideoFlow(nn.Module):
     def _given_frames(self, batch: VideoBatch) -> tuple[Given, list[Tensor]]:
         """What each target is coded given; log p of its displacement (B · targets, 1, 1), if modelled."""
         first = batch.frames.shape[1] - batch.eps.shape[1]
-        past = batch.frames[:, :-1]
+        past = batch.frames[:, :-1] if batch.past is None else batch.past
         windows, present = self._windows(self._frame_features(past), first, batch.window)
         last = _fold(past[:, first - 1 :])
         if self.motion is None:
@@ -144,8 +144,9 @@ class VideoFlow(nn.Module):
         if self.motion is not None:
             self.motion.fit([self.motion.trace(batch.frames, batch.window) for batch in batches])
         if isinstance(self.pixels, HistogramMap):
-            counts = torch.stack([self._values(batch) for batch in batches]).sum(0)
-            self.pixels.fit(counts, self.config.temper)
+            counts = torch.stack([self._values(batch._replace(past=None)) for batch in batches]).sum(0)
+            conditional = self.config.values == "transitions"
+            self.pixels.fit(smooth_transitions(counts) if conditional else counts, self.config.temper)
 
     def _values(self, batch: VideoBatch) -> Tensor:
         targets, given = self.given(batch)

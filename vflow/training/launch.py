@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 from torch.distributed import PrefixStore, TCPStore, init_process_group
 
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, VflowError
 
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 WORKING_LINES = (
@@ -67,9 +68,23 @@ def check_world_size(joined: int, environment: Mapping[str, str]) -> None:
         )
 
 
-def lost_peer(error: RuntimeError) -> bool:
-    """Whether a collective call failed because another process has gone."""
-    return any(mark in str(error) for mark in ("closed by peer", "reset by peer", "Broken pipe", "NCCL"))
+class PeerError(VflowError):
+    """Another process of a run died, so this one cannot go on."""
+
+
+@contextmanager
+def naming_lost_peers(run: Path) -> Iterator[None]:
+    """Turn the failure of a collective call into one line.
+
+    Raises:
+        PeerError: another process has gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if any(mark in str(error) for mark in ("closed by peer", "reset by peer", "Broken pipe", "NCCL")):
+            raise PeerError(f"{run}: another process of this run ended; run again with --resume") from error
+        raise
 
 
 def restarted() -> bool:

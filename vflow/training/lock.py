@@ -28,8 +28,11 @@ class RunLock:
             return
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / ".lock").open("a")
-        end = time.monotonic() + patience
+        end, waiting = time.monotonic() + patience, False
         while not _try_lock(self._file):
+            if not waiting:
+                print(f"{folder}: waiting for another process to end its run here", file=sys.stderr)
+                waiting = True
             if time.monotonic() > end:
                 self._file.close()
                 raise ConfigError(f"{folder}: another process is training here; choose another --output")

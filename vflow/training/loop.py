@@ -15,7 +15,7 @@ from vflow.errors import InputError, VflowError
 from vflow.models import VideoBatch
 from vflow.training import guards
 from vflow.training.diagnostics import largest_log_scale, round_trip
-from vflow.training.launch import lost_peer, make_accelerator
+from vflow.training.launch import make_accelerator, naming_lost_peers
 from vflow.training.lock import RunLock
 from vflow.training.log import RunLog, rewind_log
 from vflow.training.options import TrainOptions, resolve
@@ -37,10 +37,6 @@ class DivergedError(VflowError):
     """Training kept producing non-finite numbers or exploding gradients."""
 
 
-class PeerError(VflowError):
-    """Another process of a run died, so this one cannot go on."""
-
-
 def train(options: TrainOptions) -> int:
     """Train as ``options`` say; returns the exit code: 0, or 130 after SIGINT, SIGTERM or a lost launcher.
 
@@ -51,13 +47,16 @@ def train(options: TrainOptions) -> int:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     accelerator = make_accelerator(options.device)
-    check_batch(preset, accelerator.num_processes)
     try:
+        check_batch(preset, accelerator.num_processes)
         if options.dry_run:
             from vflow.training.dry_run import dry_run
 
             return dry_run(preset, accelerator)
-        with RunLock(options.output if accelerator.is_main_process else None):
+        with (
+            naming_lost_peers(options.output),
+            RunLock(options.output if accelerator.is_main_process else None),
+        ):
             return Run(options, preset, accelerator).execute()
     finally:
         accelerator.end_training()
@@ -104,14 +103,11 @@ class Run:
         outcome: Outcome | None = None
         with self.stop, self.log:
             try:
-                outcome = self._train()
-                self._commit()
+                with naming_lost_peers(self.folder):
+                    outcome = self._train()
+                    self._commit()
             except OSError as error:
                 raise InputError(disk_fault(self.folder, error)) from error
-            except RuntimeError as error:
-                if lost_peer(error):
-                    raise PeerError(f"{self.folder}: another process of this run ended; resume it") from error
-                raise
             finally:
                 self._note_end(outcome)
         return FINISHED if outcome == "finished" else INTERRUPTED

@@ -101,9 +101,10 @@ def save_commit(
 
 
 def disk_fault(run: Path, error: OSError | SafetensorError) -> str:
-    """One line for a write that failed: why, what is left, what to do."""
+    """One line for a file operation that failed: why, what is left, what to do."""
     earlier = commits(run)
     kept = f"{earlier[-1].name} is untouched; " if earlier else ""
     full = any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
-    reason = "the disk is full" if full else f"cannot write ({error})"
-    return f"{run}: {reason}; {kept}make room (or lower --keep) and run again with --resume"
+    if full:
+        return f"{run}: the disk is full; {kept}make room (or lower --keep) and run again with --resume"
+    return f"{run}: {error}; {kept}mend that and run again with --resume"

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from vflow.data.base import FrameDataset
+from vflow.data.corrupt import corrupt
 from vflow.models.videoflow import VideoBatch
 from vflow.randomness import generator, normal
 
@@ -31,12 +32,14 @@ class Sampler:
         seed: of order, crops, noise and windows.
         min_context: first target frame, the shortest window.
         context: longest window.
+        corruption: share of examples whose past frames are damaged.
     """
 
     dataset: FrameDataset
     seed: int
     min_context: int
     context: int
+    corruption: float = 0.0
 
     def locate(self, position: int) -> tuple[int, int]:
         """(epoch, example index) at ``position``."""
@@ -58,7 +61,11 @@ class Sampler:
         frames = self.frames(position)
         targets = np.arange(self.min_context, len(frames))
         window = draw_windows(targets, self.min_context, self.context, (self.seed, epoch, index))
-        return example(frames, window, self.min_context, ("train", self.seed, epoch, index))
+        made = example(frames, window, self.min_context, ("train", self.seed, epoch, index))
+        random = generator("corrupt", self.seed, epoch, index)
+        if random.random() >= self.corruption:
+            return made
+        return made._replace(past=torch.from_numpy(corrupt(frames[:-1], random)))
 
 
 @lru_cache(maxsize=4)
@@ -85,12 +92,16 @@ def example(
 
 def collate(examples: list[VideoBatch]) -> VideoBatch:
     """Stack examples into a batch."""
-    return VideoBatch(*(torch.stack(tensors) for tensors in zip(*examples, strict=True)))
+    batch = VideoBatch(*(torch.stack(tensors) for tensors in zip(*(e[:3] for e in examples), strict=True)))
+    if all(e.past is None for e in examples):
+        return batch
+    return batch._replace(past=torch.stack([e.frames[:-1] if e.past is None else e.past for e in examples]))
 
 
 def on_device(batch: VideoBatch, device: torch.device) -> VideoBatch:
     """The batch on ``device``."""
-    return VideoBatch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+    moved = VideoBatch(*(tensor.to(device, non_blocking=True) for tensor in batch[:3]))
+    return moved if batch.past is None else moved._replace(past=batch.past.to(device, non_blocking=True))
 
 
 def share(start: int, batch_size: int, rank: int, world: int, accumulate: int) -> list[tuple[int, int]]:

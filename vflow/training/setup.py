@@ -47,7 +47,7 @@ def open_data(preset: Preset) -> Data:
             f"{model.min_context}; use at least {model.min_context + 1}"
         )
     dataset = open_dataset(preset.data, model, "train")
-    sampler = Sampler(dataset, preset.training.seed, model.min_context, model.context)
+    sampler = Sampler(dataset, preset.training.seed, model.min_context, model.context, preset.data.corruption)
     return Data(sampler, open_dataset(preset.data, model, "validation"))
 
 
