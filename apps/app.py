@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from .ui.theme import CSS, head, theme
 
 TABS: tuple[Tab, ...] = (predict.TAB,)
 UPLOAD_LIMIT = "512mb"
-HOUR = 3600
+KEEP_SECONDS = 3000  # with the sweep every ten minutes, uploads are gone within the hour
 HEADER = """<header class="vf-header"><h1>
 <svg viewBox="0 0 32 32" fill="none" stroke="currentColor" stroke-width="2.6" stroke-linecap="round"
  aria-hidden="true"><path d="M3 16h7"/><path d="M10 16c6 0 7-11 13-11h5"/>
@@ -51,7 +53,9 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
     runs.mkdir(exist_ok=True)
     exact_float32()
     shared = Shared(ModelStore(checkpoints, choose_device(device)), RunStore(runs), Jobs(), cache)
-    with gr.Blocks(title="vflow", analytics_enabled=False, delete_cache=(600, HOUR), fill_width=True) as page:
+    with gr.Blocks(
+        title="vflow", analytics_enabled=False, delete_cache=(600, KEEP_SECONDS), fill_width=True
+    ) as page:
         gr.HTML(HEADER, apply_default_css=False)
         with gr.Tabs():
             for tab in TABS:
@@ -60,16 +64,17 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
         endpoints.build(shared)
         gr.HTML(FOOTER, apply_default_css=False)
     shared.models.warm()
+    shared.runs.sweep()
     return page.queue(max_size=32, default_concurrency_limit=8)
 
 
-def launch(page: gr.Blocks, host: str, port: int, *, block: bool = True) -> str:
-    """Serve ``page``; returns its address (after the server has ended, when ``block``)."""
+def launch(page: gr.Blocks, host: str, port: int) -> str:
+    """Serve ``page`` from a thread of its own; returns its address."""
     blocked = [str(Path(folder).resolve()) for folder in ("checkpoints", "runs")]
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
-        prevent_thread_lock=not block,
+        prevent_thread_lock=True,
         quiet=True,
         theme=theme(),
         css_paths=CSS,
@@ -100,12 +105,24 @@ def main(
     Raises:
         ConfigError: the port is taken or the address is not this machine's.
         CheckpointError: one of ``checkpoints`` holds no model.
+        KeyboardInterrupt: Ctrl+C; the server is down and its files are gone by then.
     """
     _check_port(host, port)
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    _stay_here()
     page = build(checkpoints, device=device)
-    print(f"vflow is at http://{host}:{port}  (Ctrl+C ends it)", file=sys.stderr, flush=True)
-    launch(page, host, port)
+    print(f"vflow is at {launch(page, host, port)}  (Ctrl+C ends it)", file=sys.stderr, flush=True)
+    try:
+        threading.Event().wait()
+    finally:
+        page.close(verbose=False)
+
+
+def _stay_here() -> None:
+    """No telemetry, no proxy between the browser and this machine, and a clean end when told to terminate."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,::1"]))
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def _check_port(host: str, port: int) -> None:

@@ -143,13 +143,19 @@ class Flow:
         yield from self._steps({**values, self.form.checkpoint: run.checkpoint}, run.future(index))
 
     def _reported(self, files: Sequence[str], steps: Iterator[Updates]) -> Iterator[Updates]:
-        """``steps``; an expected failure stays readable in the status line and shows once as a toast."""
+        """``steps``; a failure stays readable in the status line, an expected one shows as a toast too."""
         try:
             yield from steps
         except VflowError as error:
             text = one_line(self.shared, error, files)
-            yield {self.view.status: gallery.message(text, "error"), **self.view.buttons.idle()}
+            yield self._failed(text)
             raise shown(text) from None
+        except Exception:
+            yield self._failed("Something went wrong on the server; its log says more.")
+            raise
+
+    def _failed(self, text: str) -> Updates:
+        return {self.view.status: gallery.message(text, "error"), **self.view.buttons.idle()}
 
     def _steps(self, values: Updates, source: Sequence[str] | np.ndarray) -> Iterator[Updates]:
         form, view = self.form, self.view

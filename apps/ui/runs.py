@@ -18,7 +18,8 @@ from vflow.errors import InputError
 from .maps import diversity, heat, mean_frames
 
 KEEP_RUNS = 40
-KEEP_SECONDS = 3600.0
+KEEP_SECONDS = 3000.0
+SWEEP_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Run:
 
 
 class RunStore:
-    """Writes runs below ``root`` under unguessable names; the oldest and those past an hour are removed."""
+    """Writes runs below ``root`` under unguessable names; old ones and those beyond a number are removed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -107,6 +108,15 @@ class RunStore:
         _archive(run, context)
         self._clear_old()
         return run
+
+    def sweep(self) -> None:
+        """Keep removing expired runs from a thread of its own, also when nobody makes new ones."""
+        threading.Thread(target=self._sweep_forever, daemon=True).start()
+
+    def _sweep_forever(self) -> None:
+        while self._root.is_dir():
+            self._clear_old()
+            time.sleep(SWEEP_SECONDS)
 
     def _clear_old(self) -> None:
         with self._lock:

@@ -39,7 +39,7 @@ def tiny(**changes: object) -> VideoFlowConfig:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of untrained models: shapes, grey, hungry (needs two frames), and two that are damaged.
+    """Folder of untrained models: shapes, grey, slow, hungry (needs two frames), and two that are damaged.
 
     The first has the name that the app selects and its examples ask for.
     """
@@ -47,6 +47,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     configs = {
         "shapes": tiny(),
         "grey": tiny(glow={"channels": 1}),
+        "slow": tiny(glow={"depth": (16, 16), "hidden": (64, 64)}),
         "hungry": tiny(min_context=2, context=3),
         "torn": tiny(),
         "foreign": tiny(),
@@ -77,19 +78,22 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """``vflow app`` in a process of its own."""
+    """``vflow app`` in a process of its own, which leaves no upload and no result behind when it ends."""
     log = tmp_path_factory.mktemp("server") / "log.txt"
     address = f"http://127.0.0.1:{free_port()}"
     command = [*COMMAND, "--port", address.rpartition(":")[2], "--checkpoints", str(checkpoints)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     environment.pop("GRADIO_TEMP_DIR", None)
+    environment["TMPDIR"] = str(log.parent)
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=output, stderr=output)
         try:
             yield Server(address, _wait(address, process, log), log)
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(60)
+    assert list(log.parent.glob("vflow-app-*")) == []
+    assert "Traceback" not in log.read_text()
 
 
 def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> float:

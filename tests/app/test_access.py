@@ -101,3 +101,11 @@ def test_phone_scrolls_to_the_results(opened: Opener) -> None:
     app.finished()
     top = "document.querySelector('#vf-status').getBoundingClientRect().top"
     app.page.wait_for_function(f"{top} >= 0 && {top} < {PHONE[1] // 2}")
+
+
+def test_help_for_programmers_stays_here(app: App) -> None:
+    app.page.get_by_role("button", name="Use via API").click()
+    app.page.get_by_text("/predict_future").first.wait_for()
+    # gradio's panel asks for its monitoring and MCP pages, which are off: two refusals, no other complaint.
+    assert {error.partition(" (")[0][-3:] for error in app.errors} <= {"403", "404"}
+    app.errors.clear()

@@ -53,7 +53,9 @@ def test_predict_future_with_defaults(client: Client, stills: list[Path]) -> Non
 
 
 def test_cancelling_a_call_frees_the_queue(client: Client, stills: list[Path]) -> None:
-    job = client.submit([handle_file(stills[0])], num_samples=32, num_frames=60, api_name="/predict_future")
+    job = client.submit(
+        [handle_file(stills[0])], checkpoint="slow", num_frames=60, api_name="/predict_future"
+    )
     while not job.outputs():
         assert not job.done()
     job.cancel()

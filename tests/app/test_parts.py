@@ -83,8 +83,8 @@ def test_a_run_can_be_continued_until_it_is_cleared(tmp_path: Path, monkeypatch:
     with pytest.raises(InputError, match="future 3: there are 2 futures to continue from"):
         run.future(2)
     assert (run.folder.stat().st_mode & 0o077) == 0, "private"
-    hour_ago = time.time() - runs.KEEP_SECONDS - 1
-    os.utime(run.folder, (hour_ago, hour_ago))
+    long_ago = time.time() - runs.KEEP_SECONDS - 1
+    os.utime(run.folder, (long_ago, long_ago))
     newer = make_run(tmp_path)
     assert newer.folder.is_dir() and not run.folder.exists()
     with pytest.raises(

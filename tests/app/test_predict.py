@@ -75,8 +75,9 @@ def test_example_predicts_in_one_click(app: App) -> None:
 
 
 def test_stop_keeps_the_frames_so_far(app: App, stills: list[Path], tmp_path: Path) -> None:
+    app.choose("slow")
     app.upload(stills[0])
-    app.settings(futures=32, frames=60)
+    app.settings(futures=4, frames=60)
     app.page.locator("#vf-predict").click()
     app.page.locator(".vf-live .vf-tile:not(.vf-waiting)").first.wait_for(timeout=DONE)
     app.page.locator("#vf-stop").click()
@@ -85,15 +86,16 @@ def test_stop_keeps_the_frames_so_far(app: App, stills: list[Path], tmp_path: Pa
     done = int(status.split()[3])
     assert 1 <= done < 60
     with np.load(app.download("Frames (npz)", tmp_path)) as saved:
-        assert saved["frames"].shape[:2] == (32, done)
+        assert saved["frames"].shape[:2] == (4, done)
     assert app.page.locator("#vf-stop").is_disabled()
 
 
 def test_queue_place_and_leaving_it(opened: Opener, stills: list[Path]) -> None:
     busy, waiting = opened(), opened()
     for app in (busy, waiting):
+        app.choose("slow")
         app.upload(stills[0])
-        app.settings(futures=16, frames=60)
+        app.settings(futures=1, frames=60)
     busy.page.locator("#vf-predict").click()
     busy.page.locator(".vf-live").wait_for(timeout=DONE)
     waiting.page.locator("#vf-predict").click()

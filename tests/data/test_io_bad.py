@@ -99,9 +99,7 @@ def test_video_among_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("decoder", ["av", "opencv"])
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
-def test_truncated_video(
-    tmp_path: Path, suffix: str, decoder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_truncated_video(tmp_path: Path, suffix: str, decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if decoder == "opencv":
         monkeypatch.setattr(_video, "av", None)
     path = write_lossless(tmp_path / f"clip{suffix}", moving_square(20))

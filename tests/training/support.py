@@ -24,8 +24,8 @@ model:
   glow: {depth: [1, 1], hidden: [4, 4]}
   prior: {blocks: 1, hidden: 4, dilations: [1]}
   history: {hidden: [4, 4], blocks: 1}
-  noise: gaussian
-  values: counts
+  noise: uniform
+  values: scaled
 data: {name: shapes, frames: 4}
 training:
   batch_size: 4

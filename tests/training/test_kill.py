@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,22 @@ import pytest
 from tests.training.support import command, finish, lines, losses, python, tiny_preset, wait_for
 from vflow.training.commit import commits, find_fault
 
-STEPS = 30
+STEPS = 16
 FLAGS = ("--max-steps", str(STEPS), "--checkpoint-every", "3", "--resume")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Processes that share a busy machine wait for each other less with one thread each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[int, tuple[float, float, float]]]:
+def reference(
+    one_thread: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[int, tuple[float, float, float]]]:
     """Preset file, and what a run that nobody disturbs logs."""
     folder = tmp_path_factory.mktemp("reference")
     preset = tiny_preset(folder)
@@ -34,7 +45,7 @@ def test_killed_at_any_moment_it_logs_the_same_losses(
     moments = (
         lambda: len(lines(run)) >= 1,  # before the first commit
         lambda: any(run.glob(".tmp_step_*")) and len(commits(run)) >= 2,  # during a commit
-        lambda: len(lines(run)) >= 12,
+        lambda: len(lines(run)) >= 11,
     )
     for moment in moments:
         process = python(*command(preset, run, *FLAGS))
@@ -55,7 +66,7 @@ def test_a_signal_finishes_the_step_commits_and_exits_130(
     preset, expected = reference
     run = runs / "stopped"
     process = python(*command(preset, run, *FLAGS, "--checkpoint-every", "1000"))
-    wait_for(lambda: len(lines(run)) >= 4)
+    wait_for(lambda: len(lines(run)) >= 4 or process.poll() is not None)
     process.send_signal(number)
     process.send_signal(number)  # launchers repeat themselves
     code, output = finish(process, timeout=20)

@@ -87,6 +87,27 @@ def naming_lost_peers(run: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def fixed_order(device: torch.device) -> Iterator[None]:
+    """On the CPU, add gradients up in a fixed order, so that a resumed run repeats bit for bit.
+
+    Costs little there; on GPUs it would, and their kernels are left as they are.
+    """
+    memory = torch.utils.deterministic.fill_uninitialized_memory
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = memory
+
+
 def restarted() -> bool:
     """Whether an elastic launcher has started this worker again after a failure."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0

@@ -15,7 +15,7 @@ from vflow.errors import InputError, VflowError
 from vflow.models import VideoBatch
 from vflow.training import guards
 from vflow.training.diagnostics import largest_log_scale, round_trip
-from vflow.training.launch import make_accelerator, naming_lost_peers
+from vflow.training.launch import fixed_order, make_accelerator, naming_lost_peers
 from vflow.training.lock import RunLock
 from vflow.training.log import RunLog, rewind_log
 from vflow.training.options import TrainOptions, resolve
@@ -54,6 +54,7 @@ def train(options: TrainOptions) -> int:
 
             return dry_run(preset, accelerator)
         with (
+            fixed_order(accelerator.device),
             naming_lost_peers(options.output),
             RunLock(options.output if accelerator.is_main_process else None),
         ):
