@@ -11,7 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.acceptance import app, inputs, predictions, repository, weights  # noqa: F401  (they register measures)
+# They register measures.
+from scripts.acceptance import app, inputs, predictions, reference, repository, weights  # noqa: F401
 from scripts.acceptance.registry import Measure, NotHere, Result, select
 from scripts.acceptance.report import PAGE, commit, machine, store
 from vflow.errors import VflowError
