@@ -47,11 +47,12 @@ def count_values(frames: Tensor, reference: Tensor | None) -> Tensor:
     return torch.stack(counts).unflatten(1, (rows, LEVELS))
 
 
-def smooth_transitions(counts: Tensor, strength: float = 100.0) -> Tensor:
-    """Transition counts (C, 256, 256) with a little of what is usual added to each row, seen or not.
+def smooth_transitions(counts: Tensor, share: float = 0.01, least: float = 100.0) -> Tensor:
+    """Transition counts (C, 256, 256) with a ``share`` of what is usual added to each row, seen or not.
 
-    Usual is to change by v − u as often as pixels do anywhere (0.9), or to take any value as often as pixels
-    have it (0.1). ``strength`` is the weight of that in counts.
+    Usual is to change by v − u as often as pixels do anywhere, or to take a value as often as pixels have it,
+    half each. So values that pixels take stay wide in the map; those they never take lie far outside,
+    where samples seldom go. ``least`` is the smallest amount added to a row, in counts.
     """
     counts = counts.double()
     values = torch.arange(LEVELS)
@@ -59,6 +60,7 @@ def smooth_transitions(counts: Tensor, strength: float = 100.0) -> Tensor:
     by_change = torch.zeros(len(counts), 2 * LEVELS - 1, dtype=counts.dtype, device=counts.device)
     by_change.index_add_(1, change, counts.flatten(1))
     changes = by_change[:, change].unflatten(1, (LEVELS, LEVELS))
-    usual = 0.9 * changes / changes.sum(2, keepdim=True).clamp_min(1e-9)
+    usual = changes / changes.sum(2, keepdim=True).clamp_min(1e-9)
     anything = counts.sum(1, keepdim=True) / counts.sum((1, 2), keepdim=True).clamp_min(1e-9)
-    return counts + strength * (usual + 0.1 * anything)
+    amount = (share * counts.sum(2, keepdim=True)).clamp_min(least)
+    return counts + amount * (0.5 * usual + 0.5 * anything)

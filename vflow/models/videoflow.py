@@ -145,8 +145,10 @@ class VideoFlow(nn.Module):
             self.motion.fit([self.motion.trace(batch.frames, batch.window) for batch in batches])
         if isinstance(self.pixels, HistogramMap):
             counts = torch.stack([self._values(batch._replace(past=None)) for batch in batches]).sum(0)
-            conditional = self.config.values == "transitions"
-            self.pixels.fit(smooth_transitions(counts) if conditional else counts, self.config.temper)
+            if self.config.values == "transitions":
+                self.pixels.fit(smooth_transitions(counts), self.config.temper, floor=1e-4)
+            else:
+                self.pixels.fit(counts, self.config.temper)
 
     def _values(self, batch: VideoBatch) -> Tensor:
         targets, given = self.given(batch)
