@@ -13,6 +13,7 @@ import pytest
 from tests.training.support import command, finish, lines, losses, python, tiny_preset, wait_for
 from vflow.training.commit import commits, find_fault
 
+Losses = dict[int, tuple[float, float, float]]
 STEPS = 16
 FLAGS = ("--max-steps", str(STEPS), "--checkpoint-every", "3", "--resume")
 
@@ -26,9 +27,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def reference(
-    one_thread: None, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, dict[int, tuple[float, float, float]]]:
+def reference(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Losses]:
     """Preset file, and what a run that nobody disturbs logs."""
     folder = tmp_path_factory.mktemp("reference")
     preset = tiny_preset(folder)
@@ -37,9 +36,7 @@ def reference(
     return preset, losses(folder / "run")
 
 
-def test_killed_at_any_moment_it_logs_the_same_losses(
-    reference: tuple[str, dict[int, tuple[float, float, float]]], runs: Path
-) -> None:
+def test_killed_at_any_moment_it_logs_the_same_losses(reference: tuple[str, Losses], runs: Path) -> None:
     preset, expected = reference
     run, chance = runs / "killed", random.Random(0)
     moments = (
@@ -61,7 +58,7 @@ def test_killed_at_any_moment_it_logs_the_same_losses(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_step_commits_and_exits_130(
-    number: signal.Signals, reference: tuple[str, dict[int, tuple[float, float, float]]], runs: Path
+    number: signal.Signals, reference: tuple[str, Losses], runs: Path
 ) -> None:
     preset, expected = reference
     run = runs / "stopped"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -93,19 +93,19 @@ def fixed_order(device: torch.device) -> Iterator[None]:
 
     Costs little there; on GPUs it would, and their kernels are left as they are.
     """
-    memory = torch.utils.deterministic.fill_uninitialized_memory
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    if device.type == "cpu":
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+    if device.type != "cpu":
+        yield
+        return
+    options: Any = torch.utils.deterministic
+    strict, memory = torch.are_deterministic_algorithms_enabled(), options.fill_uninitialized_memory
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    options.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = memory
+        torch.use_deterministic_algorithms(strict, warn_only=lenient)
+        options.fill_uninitialized_memory = memory
 
 
 def restarted() -> bool:
