@@ -89,6 +89,9 @@ class VideoFlowConfig(Config):
     )
     temper: float = Field(0.25, gt=0, le=1, description="exponent on the counts of that map")
     fps: float = Field(10.0, gt=0, le=1000, description="frames per second the model was trained at")
+    temperature: float = Field(
+        1.0, ge=0, le=2, description="the app's first choice for samples that look best"
+    )
     typical_bits: tuple[float, float] | None = Field(
         None,
         description="validation bits/dim, 1% and 99% quantile over frames; far outside is unlike the data",

@@ -61,6 +61,12 @@ def preview_fps(shared: Shared, name: str | None) -> float:
     return 5.0 if config is None else float(min(30, max(1, round(config.fps / 2))))
 
 
+def first_temperature(shared: Shared, name: str | None) -> float:
+    """The temperature a checkpoint suggests for samples."""
+    config = shared.models.config(name)
+    return 1.0 if config is None else config.temperature
+
+
 def one_line(shared: Shared, error: VflowError, files: Sequence[str] = ()) -> str:
     """Message of ``error`` on one line, with names in place of the server's own paths."""
     message = " ".join(str(error).split())

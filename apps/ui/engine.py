@@ -80,7 +80,7 @@ def begin(shared: Shared, wish: Wish) -> Job:
     if not isinstance(wish.source, np.ndarray) and not wish.source:
         raise InputError("no frames given; add images or a video, or choose an example")
     model = shared.models.load(wish.checkpoint)
-    levels, temperature = model.config.glow.levels, wish.settings.temperature
+    levels, temperature = len(model.latent_shapes), wish.settings.temperature
     if isinstance(temperature, tuple) and len(temperature) != levels:
         raise InputError(
             f"temperature per level: {len(temperature)} given, {wish.checkpoint} has {levels} levels"

@@ -13,7 +13,7 @@ import numpy as np
 from vflow.errors import VflowError
 
 from . import engine, examples, gallery
-from .common import Shared, one_line, shown
+from .common import Shared, first_temperature, one_line, shown
 from .maps import mean_frames
 from .runs import Run
 from .uploads import paths_of
@@ -118,6 +118,7 @@ def example(shared: Shared, form: Form, index: int) -> Updates:
         form.files: examples.copied(example, shared.cache),
         form.checkpoint: example.checkpoint if known else gr.skip(),
         form.draw.num_frames: example.num_frames,
+        form.draw.temperature: first_temperature(shared, example.checkpoint) if known else gr.skip(),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from . import engine, examples, flow, gallery, uploads
-from .common import QUEUE, Shared, Tab, model_line, preview_fps
+from .common import QUEUE, Shared, Tab, first_temperature, model_line, preview_fps
 from .flow import Buttons, Downloads, Draw, Flow, Form, Updates, View
 
 # Buttons inside gr.HTML report which one was clicked; `select` then carries index and action to Python.
@@ -96,17 +96,20 @@ def _settings(shared: Shared, files: gr.File) -> tuple[Form, Buttons]:
         with gr.Row():
             num_samples = gr.Slider(1, engine.MAX_FUTURES, 8, step=1, label="Futures", min_width=130)
             num_frames = gr.Slider(1, engine.MAX_FRAMES, 8, step=1, label="Frames", min_width=130)
-        temperature = gr.Slider(0, engine.MAX_TEMPERATURE, 1.0, step=0.05, label="Temperature")
+        temperature = gr.Slider(
+            0, engine.MAX_TEMPERATURE, first_temperature(shared, first), step=0.05, label="Temperature"
+        )
         with gr.Row():
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=engine.MAX_SEED, min_width=130)
             randomise = gr.Checkbox(False, label="Randomise", info="A new seed each time.", min_width=130)
     buttons = _buttons(first is not None)
     levels, fps = _advanced(shared, first)
 
-    def chosen(name: str | None) -> tuple[Any, float]:
-        return gr.update(info=model_line(shared, name)), preview_fps(shared, name)
+    def chosen(name: str | None) -> tuple[Any, float, float]:
+        line = gr.update(info=model_line(shared, name))
+        return line, preview_fps(shared, name), first_temperature(shared, name)
 
-    checkpoint.change(chosen, checkpoint, [checkpoint, fps], **QUICK)
+    checkpoint.change(chosen, checkpoint, [checkpoint, fps, temperature], **QUICK)
     draw = Draw(num_samples, num_frames, temperature, levels, seed, randomise)
     return Form(files, checkpoint, draw, fps), buttons
 

@@ -246,7 +246,7 @@ class Run:
             self.progress = load_commit(commit, self.learner, self.preset)[0]
             self.log.rewind(self.progress.step)
         self.progress.rate_scale, self.progress.rollbacks = scale, rollbacks
-        self.progress.skipped_in_a_row = 0
+        self.progress.skipped, self.progress.skipped_in_a_row = progress.skipped, 0
         where = f"rolled back to {commit.name}" if commit else "no commit to roll back to"
         text = f"{where} after step {progress.step}; learning rate now × {scale:g}"
         self.log.say(text)
