@@ -34,6 +34,12 @@ def examples() -> list[Example]:
     ]
 
 
+def offered(checkpoints: list[str]) -> list[Example]:
+    """Examples for the ``checkpoints`` on offer; all of them when those are only models of one's own."""
+    fitting = [example for example in examples() if example.checkpoint in checkpoints]
+    return fitting or examples()
+
+
 def tiles(shown: list[Example]) -> str:
     """A strip of buttons, each the last frame of an example."""
     items = []

@@ -112,7 +112,7 @@ class View:
 
 def example(shared: Shared, form: Form, index: int) -> Updates:
     """The form filled in from an example; a checkpoint that is not there leaves the chosen one."""
-    example = examples.examples()[index]
+    example = examples.offered(shared.models.names())[index]
     known = example.checkpoint in shared.models.names()
     return {
         form.files: examples.copied(example, shared.cache),

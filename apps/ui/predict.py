@@ -39,15 +39,16 @@ def build(shared: Shared) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             files = _uploads()
-            strip = _examples()
+            strip = _examples(shared)
             form, buttons = _settings(shared, files)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             view = _results(buttons)
     _wire_runs(shared, form, view, strip)
 
 
-def _examples() -> gr.HTML:
-    return gr.HTML(examples.tiles(examples.examples()), js_on_load=PICK, apply_default_css=False)
+def _examples(shared: Shared) -> gr.HTML:
+    shown = examples.offered(shared.models.names())
+    return gr.HTML(examples.tiles(shown), js_on_load=PICK, apply_default_css=False)
 
 
 def _uploads() -> gr.File:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from apps.ui import gallery, jobs, maps, runs, uploads
-from apps.ui.examples import examples
+from apps.ui.examples import examples, offered
 from apps.ui.theme import head, theme
 from vflow.data import io
 from vflow.errors import InputError
@@ -110,6 +110,11 @@ def test_examples_are_there_and_named_in_sources() -> None:
         assert io.read_frames(example.files).frames.shape[1:] == (64, 64, 3)
         assert example.files[0].name.split("-")[0] in sources
     assert len([p for e in shown for p in e.files if p.name.startswith("push")]) <= 8
+
+
+def test_examples_fit_the_checkpoints_on_offer() -> None:
+    assert {example.checkpoint for example in offered(["mine", "shapes"])} == {"shapes"}
+    assert offered(["mine"]) == examples()
 
 
 def test_nothing_in_the_look_is_fetched() -> None:
