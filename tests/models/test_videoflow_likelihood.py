@@ -216,10 +216,8 @@ def test_density_map_shares_out_each_frames_likelihood(model: VideoFlow, batch: 
 
 def test_examples_of_a_batch_do_not_mix(model: VideoFlow, batch: VideoBatch) -> None:
     together = model.frame_log_likelihood(batch)
-    singles = [
-        model.frame_log_likelihood(VideoBatch(*(t[i : i + 1] for t in batch[:3])))
-        for i in range(len(together))
-    ]
+    parts = [VideoBatch(*(t[i : i + 1] for t in batch[:3])) for i in range(len(together))]
+    singles = [model.frame_log_likelihood(part) for part in parts]
     torch.testing.assert_close(torch.cat(singles), together, rtol=1e-5, atol=0)
 
 
