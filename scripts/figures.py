@@ -36,8 +36,13 @@ def shape_rows(count: int) -> list[np.ndarray]:
 
 
 def clip_row(name: str, context: np.ndarray, num_frames: int) -> np.ndarray:
-    """The last given frame beside its futures in time, uint8 (HOLD + FRAMES + HOLD, H', W', 3)."""
-    futures = vflow.predict(vflow.load(name), context, num_frames=num_frames, num_samples=FUTURES, seed=0)
+    """The last given frame beside its futures in time, at the temperature the checkpoint suggests.
+
+    Returns uint8 (HOLD + FRAMES + HOLD, H', W', 3).
+    """
+    model = vflow.load(name)
+    settings = {"num_frames": num_frames, "num_samples": FUTURES, "temperature": model.config.temperature}
+    futures = vflow.predict(model, context, **settings, seed=0)
     past = np.repeat(context[-1:], HOLD, 0)
     played = np.stack([np.concatenate([past, future]) for future in futures])
     still = np.repeat(context[None, -1:], played.shape[1], 1)
