@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import vflow
+from vflow.checkpoint import checkpoint_folder, read_config
 from vflow.data.io import read_clip, write_video
 from vflow.data.shapes import DIRECTIONS, Shapes
 
@@ -40,9 +41,10 @@ def clip_row(name: str, context: np.ndarray, num_frames: int) -> np.ndarray:
 
     Returns uint8 (HOLD + FRAMES + HOLD, H', W', 3).
     """
-    model = vflow.load(name)
-    settings = {"num_frames": num_frames, "num_samples": FUTURES, "temperature": model.config.temperature}
-    futures = vflow.predict(model, context, **settings, seed=0)
+    temperature = read_config(checkpoint_folder(name)).temperature
+    futures = vflow.predict(
+        vflow.load(name), context, num_frames=num_frames, num_samples=FUTURES, temperature=temperature, seed=0
+    )
     past = np.repeat(context[-1:], HOLD, 0)
     played = np.stack([np.concatenate([past, future]) for future in futures])
     still = np.repeat(context[None, -1:], played.shape[1], 1)

@@ -15,6 +15,7 @@ from vflow.metrics.video import Baselines, best_of, psnr
 SCORED_SHAPES = 256
 CONTEXTS, FUTURES = 16, 64
 PSNR_FRAMES, PSNR_SAMPLES, PSNR_AT = 10, 20, 5
+PSNR_EVERY = 4  # test clips: 64 of 256 take a quarter of half an hour
 PSNR_LIMIT = 60.0  # a frame that is hit exactly counts as this many dB, so that means stay finite
 FIT_STARTS = range(0, 8, 2)  # where in a training clip the baselines are fitted
 
@@ -72,9 +73,9 @@ def push_bits() -> Result:
     linear=Figure("push: per-pixel linear regression on the last frame", "dB"),
 )
 def push_psnr() -> Result:
-    """All test clips, given 3 frames, 20 futures × 10 frames at T = 1, seed 0; the best is chosen per clip by
-    mean PSNR over frames 1–10. Baselines are fitted on all training clips."""
-    model, clips = shipped_model("push"), push_clips("test")
+    """Every fourth test clip, given 3 frames, 20 futures × 10 frames at T = 1, seed 0; the best is chosen per
+    clip by mean PSNR over frames 1–10. Baselines are fitted on all training clips."""
+    model, clips = shipped_model("push"), push_clips("test")[::PSNR_EVERY]
     truths = clips[:, GIVEN : GIVEN + PSNR_FRAMES]
     best = []
     for clip, truth in zip(clips, truths, strict=True):

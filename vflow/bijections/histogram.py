@@ -32,12 +32,19 @@ class HistogramMap(Bijection):
         self.register_buffer("probability", torch.full((channels, rows, LEVELS), 1 / LEVELS))
 
     @torch.no_grad()
-    def fit(self, counts: Tensor, temper: float = 0.25, floor: float = 0.01) -> None:
-        """Set F from ``counts`` (C, rows, 256): p ∝ counts^temper, with ``floor`` of uniform mixed in."""
+    def fit(self, counts: Tensor, temper: float = 0.25, floor: float = 0.01, tail: float = 0.0) -> None:
+        """Set F from ``counts`` (C, rows, 256): p ∝ counts^temper, with ``floor`` of uniform mixed in.
+
+        ``tail`` adds to each value that share of the mass beyond it, on its smaller side. A bin's width in z
+        is its mass over about the mass beyond: so none is too narrow for float32, however rare its value.
+        """
         weight = counts.double().pow(temper) * (counts > 0)
         mass = weight.sum(-1, keepdim=True)
         known = torch.where(mass > 0, weight / mass.clamp_min(1e-300), 1 / LEVELS)
-        self.probability.copy_((1 - floor) * known + floor / LEVELS)
+        p = (1 - floor) * known + floor / LEVELS
+        below = p.cumsum(-1) - p
+        p = p + tail * torch.minimum(below, 1 - below - p).clamp_min(0)
+        self.probability.copy_(p / p.sum(-1, keepdim=True))
 
     def mode(self, context: Context, like: Tensor) -> Tensor:
         """Most frequent value of each pixel's row, shaped like ``like`` (B, C, H, W)."""

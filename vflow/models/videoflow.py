@@ -146,7 +146,7 @@ class VideoFlow(nn.Module):
         if isinstance(self.pixels, HistogramMap):
             counts = torch.stack([self._values(batch._replace(past=None)) for batch in batches]).sum(0)
             if self.config.values == "transitions":
-                self.pixels.fit(smooth_transitions(counts), self.config.temper, floor=1e-4)
+                self.pixels.fit(smooth_transitions(counts), self.config.temper, floor=1e-4, tail=2e-3)
             else:
                 self.pixels.fit(counts, self.config.temper)
 
