@@ -34,8 +34,20 @@ GRAB = """(video) => {
   context.drawImage(video, 0, 0, canvas.width, canvas.height);
   return canvas.toDataURL('image/png');
 }"""
-SETTLED = """() => [...document.querySelectorAll('.vf-player video')].every(
-  (video) => video.readyState >= 2 && !video.seeking && video.paused)"""
+# Asks for the frame until every video rests on it: a player still loading forgets what it was told.
+SHOWS = """(frame) => {
+  const slider = document.querySelector('.vf-seek');
+  const videos = [...document.querySelectorAll('.vf-player video')];
+  const total = Number(slider.max);
+  const off = (video) => Math.abs((video.currentTime / video.duration) * total - (frame - 0.5));
+  const rests = (video) => video.readyState >= 2 && !video.seeking && video.paused;
+  if (videos.every((video) => rests(video) && off(video) < 0.3)) return true;
+  if (videos.every((video) => !video.seeking)) {
+    slider.value = frame;
+    slider.dispatchEvent(new Event('input'));
+  }
+  return false;
+}"""
 
 
 def browser_path() -> str:
@@ -114,9 +126,7 @@ class App:
 
     def seek(self, frame: int) -> None:
         """Show one frame, counted from 1 with the given ones, in all videos."""
-        slider = self.page.locator(".vf-seek")
-        slider.evaluate("(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", frame)
-        self.page.wait_for_function(SETTLED)
+        self.page.wait_for_function(SHOWS, arg=frame, polling=100)
 
     def pictures(self, frame: int) -> np.ndarray:
         """What all videos show at ``frame``, decoded by the browser: uint8 (videos, H, W, 3)."""
