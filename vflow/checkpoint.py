@@ -33,6 +33,7 @@ from vflow.catalog import (
     shipped,
 )
 from vflow.config import Config, VideoFlowConfig, parse
+from vflow.disk import sync
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import build_model
 
@@ -156,7 +157,7 @@ def save_checkpoint(
         elif (folder / CARD).is_file():
             shutil.copy2(folder / CARD, new / CARD)
         for file in new.iterdir():
-            _sync(file)
+            sync(file)
         _swap(new, folder, old)
 
 
@@ -171,11 +172,6 @@ def _swap(new: Path, folder: Path, old: Path) -> None:
     except OSError:
         os.rename(old, folder)
         raise
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _open(path: Path) -> Any:

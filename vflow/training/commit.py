@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from vflow.disk import sync
 from vflow.errors import CheckpointError
 
 COMMIT = "COMMIT.json"
@@ -39,7 +39,7 @@ def write_commit(run: Path, step: int, fill: Callable[[Path], None], keep: int) 
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    _sync(run)
+    sync(run)
     shutil.rmtree(run / f".tmp_step_{step:07d}_old", ignore_errors=True)
     _point(run / "last", final.name)
     _prune(run, final, keep)
@@ -104,23 +104,15 @@ def _seal(folder: Path, step: int) -> None:
     """Sync every file, then write and sync COMMIT.json."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in paths:
-        _sync(path)
+        sync(path)
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in paths
     }
     (folder / COMMIT).write_text(json.dumps({"schema": 1, "step": step, "files": files}, indent=1))
-    _sync(folder / COMMIT)
+    sync(folder / COMMIT)
     for inner in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
-        _sync(inner)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(inner)
 
 
 def _point(link: Path, target: str) -> None:
