@@ -481,6 +481,8 @@ def test_interrupted(tiny: Path, clip: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*map(str, command), "--num-frames", "1000", "--num-samples", "64", "--format", "npz"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # Tests started in the background inherit an ignored SIGINT, which Python then leaves ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     until = time.monotonic() + 120
     while not (out / "run.json").is_file() and time.monotonic() < until:
