@@ -17,20 +17,21 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(p for top in ("vflow", "apps", "scripts") for p in (ROOT / top).rglob("*.py"))
 BASE = {"errors", "randomness", "config"}
 FLOWS = BASE | {"nn", "bijections", "priors", "models"}
-INFERENCE = FLOWS | {"", "catalog", "checkpoint", "data", "metrics", "pipelines"}
+INFERENCE = FLOWS | {"", "catalog", "checkpoint", "data", "disk", "metrics", "pipelines"}
 # part of vflow -> the parts it may import (itself always)
 MAY_IMPORT = {
     "errors": set(),
+    "disk": set(),
     "randomness": set(),
     "config": {"errors"},
     "nn": BASE,
     "bijections": BASE | {"nn"},
     "priors": BASE | {"nn", "bijections"},
     "models": FLOWS,
-    "data": BASE,
+    "data": BASE | {"disk"},
     "metrics": BASE | {"data"},
     "catalog": BASE,
-    "checkpoint": FLOWS | {"catalog"},
+    "checkpoint": FLOWS | {"catalog", "disk"},
     "pipelines": INFERENCE,
     "training": INFERENCE,
     "": INFERENCE,
