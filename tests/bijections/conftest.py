@@ -23,9 +23,10 @@ from vflow.bijections import (
     HistogramMap,
     Inverse,
     Invertible1x1,
+    MixtureCoupling,
     Squeeze,
 )
-from vflow.models.pixels import Scaled
+from vflow.models.pixels import Positions, Scaled
 from vflow.nn.layers import Conditioner
 
 BATCH, FEATURES = 2, 2
@@ -70,15 +71,32 @@ def histogram(rows: int) -> HistogramMap:
     return bijection
 
 
-def coupling(kind: type[Bijection], checkerboard: bool, features: int) -> Bijection:
+def positions() -> Positions:
+    bijection = Positions(2, 4, 4)
+    bijection.fit(torch.randint(256, (20, 2, 4, 4)))
+    return bijection
+
+
+def mixture(net: Conditioner, partition: Any) -> MixtureCoupling:
+    return MixtureCoupling(net, partition, 2)
+
+
+COUPLINGS: dict[str, tuple[Callable[..., Bijection], int]] = {
+    "affine": (AffineCoupling, 2),
+    "additive": (AdditiveCoupling, 1),
+    "mixture": (mixture, MixtureCoupling.parameters_per_channel(2)),
+}
+
+
+def coupling(kind: str, checkerboard: bool, features: int) -> Bijection:
+    make, parameters = COUPLINGS[kind]
     kept = 3 if checkerboard else 2
     changed = 3 - (0 if checkerboard else kept)
-    outputs = changed * (2 if kind is AffineCoupling else 1)
     partition = CheckerboardPartition() if checkerboard else ChannelPartition()
-    return kind(Conditioner(kept, outputs, 6, "gatu", features), partition)
+    return make(Conditioner(kept, changed * parameters, 6, "gatu", features), partition)
 
 
-def coupling_case(kind: type[Bijection], checkerboard: bool, features: int) -> Case:
+def coupling_case(kind: str, checkerboard: bool, features: int) -> Case:
     size = (4, 2) if checkerboard else (4, 4)
     context = (lambda: torch.randn(BATCH, features, *size)) if features else None
     return Case(lambda: coupling(kind, checkerboard, features), (3, 4, 4), context=context)
@@ -100,10 +118,11 @@ CASES: dict[str, Case] = {
         lambda: histogram(256), (2, 4, 4), grey_levels, lambda: torch.randint(256, (BATCH, 2, 4, 4))
     ),
     "scaled": Case(Scaled, (2, 4, 4), grey_levels),
+    "positions": Case(positions, (2, 4, 4), grey_levels),
     "chain": Case(chain, (1, 4, 8), local=False),
     "inverse-actnorm": Case(lambda: Inverse(ActNorm(3)), (3, 4, 2)),
     "inverse-affine-channel-context": Case(
-        lambda: Inverse(coupling(AffineCoupling, False, FEATURES)),
+        lambda: Inverse(coupling("affine", False, FEATURES)),
         (3, 4, 4),
         context=lambda: torch.randn(BATCH, FEATURES, 4, 4),
     ),
@@ -111,9 +130,9 @@ CASES: dict[str, Case] = {
     "inverse-chain": Case(lambda: Inverse(chain()), (16, 1, 2), local=False),
     **{
         f"{name}-{'checkerboard' if board else 'channel'}{'-context' if features else ''}": coupling_case(
-            kind, board, features
+            name, board, features
         )
-        for name, kind in (("affine", AffineCoupling), ("additive", AdditiveCoupling))
+        for name in COUPLINGS
         for board in (False, True)
         for features in (0, FEATURES)
     },
@@ -136,6 +155,6 @@ local_case = fixture(lambda name, case: case.local, "Entries whose densities bel
 trained_case = fixture(lambda name, case: bool(list(case.build().parameters())), "Entries with parameters.")
 guided_case = fixture(lambda name, case: case.context is not None, "Entries that depend on their context.")
 free_case = fixture(
-    lambda name, case: case.context is None and "affine" not in name and "additive" not in name,
+    lambda name, case: case.context is None and not any(kind in name for kind in COUPLINGS),
     "Entries that have no use for a context.",
 )

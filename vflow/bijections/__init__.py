@@ -6,6 +6,7 @@ from vflow.bijections.coupling import AdditiveCoupling, AffineCoupling
 from vflow.bijections.dequantize import AnchoredNoise, GaussianNoise, Stochastic, UniformNoise
 from vflow.bijections.histogram import HistogramMap
 from vflow.bijections.linear import ActNormLinear, Invertible1x1
+from vflow.bijections.mixture import MixtureCoupling
 from vflow.bijections.reshape import ChannelPartition, CheckerboardPartition, Haar, Squeeze
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "HistogramMap",
     "Inverse",
     "Invertible1x1",
+    "MixtureCoupling",
     "Squeeze",
     "Stochastic",
     "UniformNoise",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vflow.bijections.base import Bijection, Chain
 from vflow.bijections.coupling import AdditiveCoupling, AffineCoupling
 from vflow.bijections.linear import ActNormLinear
+from vflow.bijections.mixture import MixtureCoupling
 from vflow.bijections.reshape import ChannelPartition
 from vflow.config import GlowConfig
 from vflow.nn.layers import Conditioner
@@ -30,11 +31,18 @@ class Encoded(NamedTuple):
 
 def flow_step(channels: int, hidden: int, config: GlowConfig, features: int) -> list[Bijection]:
     """ActNorm and 1×1 convolution in one pass, then a coupling."""
+    return [ActNormLinear(channels), coupling(channels, hidden, config, features)]
+
+
+def coupling(channels: int, hidden: int, config: GlowConfig, features: int) -> Bijection:
+    """The configured coupling between the two halves of ``channels``."""
     kept = (channels + 1) // 2
-    parameters = 2 if config.coupling == "affine" else 1
+    mixture = MixtureCoupling.parameters_per_channel(config.mixtures)
+    parameters = {"affine": 2, "additive": 1, "mixture": mixture}[config.coupling]
     net = Conditioner(kept, parameters * (channels - kept), hidden, config.activation, features)
-    coupling = AffineCoupling if config.coupling == "affine" else AdditiveCoupling
-    return [ActNormLinear(channels), coupling(net, ChannelPartition())]
+    if config.coupling == "mixture":
+        return MixtureCoupling(net, ChannelPartition(), config.mixtures)
+    return {"affine": AffineCoupling, "additive": AdditiveCoupling}[config.coupling](net, ChannelPartition())
 
 
 @final

@@ -10,23 +10,69 @@ from torch import Tensor
 
 from vflow.bijections.actnorm import constant_density
 from vflow.bijections.base import Bijection, Context
+from vflow.bijections.dequantize import AnchoredNoise, GaussianNoise, Stochastic, UniformNoise
 from vflow.bijections.histogram import LEVELS, HistogramMap
 from vflow.config import VideoFlowConfig
+
+NOISES: dict[str, type[Stochastic]] = {
+    "uniform": UniformNoise,
+    "gaussian": GaussianNoise,
+    "anchored": AnchoredNoise,
+}
 
 
 @final
 class Scaled(Bijection):
-    """z = x / 256 − ½: bins of width 1/256 without gaps."""
+    """z = (x − 128) / unit: bins of width 1/unit without gaps."""
+
+    def __init__(self, unit: float = float(LEVELS)) -> None:
+        super().__init__()
+        self.unit = unit
 
     def mode(self, context: Context, like: Tensor) -> Tensor | None:
         """Nothing is known of a pixel before it is seen."""
         return None
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return x / LEVELS - 0.5, constant_density(x, x.new_tensor(-math.log(LEVELS) * x.shape[1]))
+        density = constant_density(x, x.new_tensor(-math.log(self.unit) * x.shape[1]))
+        return (x - LEVELS / 2) / self.unit, density
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return (z + 0.5) * LEVELS, constant_density(z, z.new_tensor(math.log(LEVELS) * z.shape[1]))
+        density = constant_density(z, z.new_tensor(math.log(self.unit) * z.shape[1]))
+        return z * self.unit + LEVELS / 2, density
+
+
+@final
+class Positions(Bijection):
+    """A histogram map of its own at each position, for pictures that are all framed alike, as digits are."""
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.map = HistogramMap(channels, rows=height * width)
+
+    def _positions(self, like: Tensor) -> Tensor:
+        height, width = like.shape[2:]
+        return torch.arange(height * width, device=like.device).unflatten(0, (height, width)).expand_as(like)
+
+    def fit(self, frames: Tensor) -> None:
+        """Set the maps from uint8 training images (N, C, H, W); a hundredth is what occurs anywhere."""
+        rows = self._positions(frames)
+        index = frames.long() + LEVELS * rows
+        size = LEVELS * frames.shape[2] * frames.shape[3]
+        counts = torch.stack([torch.bincount(v.flatten(), minlength=size) for v in index.unbind(1)])
+        counts = counts.unflatten(1, (-1, LEVELS)).double()
+        usual = counts.sum(1, keepdim=True) / counts.sum((1, 2), keepdim=True)
+        self.map.fit(counts + 0.01 * len(frames) * usual, temper=1.0, floor=1e-4, tail=2e-3)
+
+    def mode(self, context: Context, like: Tensor) -> Tensor:
+        """Most frequent value at each position, shaped like ``like`` (B, C, H, W)."""
+        return self.map.mode(self._positions(like), like)
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return self.map.transform(x, self._positions(x))
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return self.map.invert(z, self._positions(z))
 
 
 PixelMap = Scaled | HistogramMap

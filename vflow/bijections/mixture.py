@@ -1,0 +1,109 @@
+"""Mixture-of-logistics CDF couplings: maps with several modes, which an affine one cannot have."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vflow.bijections.base import Bijection, Context, wide
+from vflow.bijections.coupling import soft_clamp
+from vflow.bijections.reshape import Partition
+
+RARE = 1e-3  # weight of a broad component that is always there: bounds the slope from below
+BROAD = 2.0  # its scale
+SPREAD = 0.5  # means start over ±SPREAD, or equal components would stay equal
+HALVINGS, NEWTON = 6, 8  # steps of the inverse
+
+
+class Mixture(NamedTuple):
+    """K logistic components per element: log weights, means, log scales (B, C, K, H, W), then log a and b."""
+
+    log_weight: Tensor
+    mean: Tensor
+    log_scale: Tensor
+    log_slope: Tensor
+    shift: Tensor
+
+    def logit(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """logit F(x) with F the mixture's CDF, and the log of its derivative; both shaped like x."""
+        u = (x.unsqueeze(2) - self.mean) * (-self.log_scale).exp()
+        below = F.logsigmoid(u)
+        above = below - u
+        log_cdf = torch.logsumexp(self.log_weight + below, 2)
+        log_tail = torch.logsumexp(self.log_weight + above, 2)
+        log_pdf = torch.logsumexp(self.log_weight + below + above - self.log_scale, 2)
+        return log_cdf - log_tail, log_pdf - log_cdf - log_tail
+
+
+@final
+class MixtureCoupling(Bijection):
+    """z₂ = a · logit(Σₖ πₖ σ((x₂ − μₖ)/sₖ)) + b with all of (π, μ, s, a, b) = net(x₁, context), z₁ = x₁.
+
+    Ho et al. 2019, *Flow++*. Close to the identity where ``net`` is zero. ``net`` gives C₂ · (3 · components + 2)
+    channels. The inverse brackets by halving, then takes Newton steps that stay inside the bracket.
+    """
+
+    def __init__(self, net: nn.Module, partition: Partition, components: int) -> None:
+        super().__init__()
+        self.net = net
+        self.partition = partition
+        self.components = components
+
+    @staticmethod
+    def parameters_per_channel(components: int) -> int:
+        """Outputs that ``net`` needs for each changed channel."""
+        return 3 * components + 2
+
+    def _mixture(self, kept: Tensor, context: Context) -> Mixture:
+        k = self.components
+        h = self.net(kept, context).to(wide(kept.dtype))
+        h = h.unflatten(1, (-1, self.parameters_per_channel(k)))
+        weight, mean, log_scale = h[:, :, : 3 * k].split(k, 2)
+        start = torch.linspace(-SPREAD, SPREAD, k, dtype=h.dtype, device=h.device)[:, None, None]
+        rare = torch.full_like(h[:, :, :1], math.log(RARE))
+        return Mixture(
+            torch.cat([weight.log_softmax(2) + math.log1p(-RARE), rare], 2),
+            torch.cat([mean + start, torch.zeros_like(rare)], 2),
+            torch.cat([soft_clamp(log_scale), torch.full_like(rare, math.log(BROAD))], 2),
+            soft_clamp(h[:, :, -2]),
+            h[:, :, -1],
+        )
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        kept, changed = self.partition.split(x)
+        mixture = self._mixture(kept, context)
+        logit, log_derivative = mixture.logit(changed)
+        z = self.partition.merge(kept, torch.addcmul(mixture.shift, logit, mixture.log_slope.exp()))
+        return z, self.partition.scatter((mixture.log_slope + log_derivative).sum(1))
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        kept, changed = self.partition.split(z)
+        mixture = self._mixture(kept, context)
+        logit = (changed - mixture.shift) * (-mixture.log_slope).exp()
+        with torch.no_grad():
+            guess = _solve(mixture, logit)
+        found, log_derivative = mixture.logit(guess)
+        x = guess - (found - logit) * (-log_derivative).exp()  # a last step, which carries the gradient
+        return self.partition.merge(kept, x), self.partition.scatter(
+            -(mixture.log_slope + log_derivative).sum(1)
+        )
+
+
+def _solve(mixture: Mixture, logit: Tensor) -> Tensor:
+    """x with mixture.logit(x) = ``logit``; each component's own solution brackets it."""
+    own = mixture.mean + mixture.log_scale.exp() * logit.unsqueeze(2)
+    low, high = own.amin(2), own.amax(2)
+    x = 0.5 * (low + high)
+    for step in range(HALVINGS + NEWTON):
+        value, log_derivative = mixture.logit(x)
+        beyond = value > logit
+        high, low = torch.where(beyond, x, high), torch.where(beyond, low, x)
+        x = 0.5 * (low + high)
+        if step >= HALVINGS:
+            newton = torch.where(beyond, high, low) - (value - logit) * (-log_derivative).exp()
+            x = torch.where((newton >= low) & (newton <= high), newton, x)
+    return x
