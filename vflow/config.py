@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from vflow.errors import ConfigError
 
@@ -30,7 +30,8 @@ class GlowConfig(Config):
     width: int = Field(64, ge=1, le=1024)
     depth: tuple[int, ...] = Field((8, 8, 8), description="flow steps per level, fine to coarse")
     hidden: tuple[int, ...] = Field((128, 128, 128), description="conditioner width per level")
-    coupling: Literal["affine", "additive"] = "affine"
+    coupling: Literal["affine", "additive", "mixture"] = "affine"
+    mixtures: int = Field(4, ge=1, le=32, description="components of a mixture coupling")
     activation: Literal["relu", "gatu"] = "relu"
 
     @property
@@ -114,16 +115,81 @@ class VideoFlowConfig(Config):
         return self
 
 
+class DigitsConfig(Config):
+    """Class-conditional flow of small grey pictures: a Glow whose couplings and priors see the label."""
+
+    kind: Literal["digits"] = "digits"
+    glow: GlowConfig = GlowConfig(channels=1, height=28, width=28, depth=(6, 10), hidden=(64, 96))
+    classes: int = Field(10, ge=2, le=1000)
+    condition: tuple[int, ...] = Field(
+        (16, 32), description="features of the label per level, fine to coarse"
+    )
+    noise: Literal["uniform", "gaussian", "anchored"] = "anchored"
+    values: Literal["scaled", "positions"] = Field(
+        "positions", description="elementwise map: x/256 - ½, or the CDF of value counts at each position"
+    )
+    temperature: float = Field(1.0, ge=0, le=2, description="the app's first choice")
+    typical_bits: tuple[float, float] | None = Field(None, description="validation bits/dim, 1% and 99%")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.condition) != self.glow.levels or min(self.condition) < 1:
+            raise ValueError("condition needs one positive entry per level")
+        if self.noise == "anchored" and self.values == "scaled":
+            raise ValueError("noise 'anchored' needs values 'positions'")
+        return self
+
+
+class ColorizerConfig(Config):
+    """Colours given lightness: a wavelet flow over the ab planes of Lab (Ardizzone et al. 2019; Yu 2020).
+
+    ``glow`` gives size, steps and widths per wavelet level; ``condition`` the features of L, whose first
+    entry is at L's half size, the planes' own, and the others at the levels below it.
+    """
+
+    kind: Literal["colorizer"] = "colorizer"
+    glow: GlowConfig = GlowConfig(
+        channels=2, height=32, width=32, depth=(4, 4, 4, 4, 4), hidden=(48, 64, 64, 64, 64)
+    )
+    condition: HistoryConfig = HistoryConfig(hidden=(32, 48, 64, 96, 96, 96), blocks=2)
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of L's features left out in training")
+    noise: Literal["uniform"] = "uniform"
+    temperature: float = Field(1.0, ge=0, le=2, description="the app's first choice")
+    typical_bits: tuple[float, float] | None = Field(None, description="validation bits/dim, 1% and 99%")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.glow.channels != 2:
+            raise ValueError("glow.channels must be 2: the planes a and b")
+        if len(self.condition.hidden) != self.glow.levels + 1:
+            raise ValueError("condition.hidden needs an entry for the planes' size and one per level")
+        return self
+
+
+def _kind_of(value: Any) -> str:
+    kind = value.get("kind", "videoflow") if isinstance(value, dict) else getattr(value, "kind", "videoflow")
+    return str(kind)
+
+
+ModelConfig = Annotated[
+    Annotated[VideoFlowConfig, Tag("videoflow")]
+    | Annotated[DigitsConfig, Tag("digits")]
+    | Annotated[ColorizerConfig, Tag("colorizer")],
+    Discriminator(_kind_of),
+]
+
+
 class DataConfig(Config):
     """Where training examples come from."""
 
-    name: Literal["shapes", "moving-digits", "video-folder", "bair"] = "shapes"
+    name: Literal["shapes", "moving-digits", "video-folder", "bair", "digits", "photos"] = "shapes"
     path: str | None = None
     frames: int = Field(5, ge=2, le=64, description="frames per training example, context included")
     fps: float | None = Field(None, gt=0, description="resample clips to this rate; None keeps their own")
     corruption: float = Field(
         0.0, ge=0, le=1, description="share of training examples whose past frames get stray pixels"
     )
+    shift: int = Field(0, ge=0, le=4, description="digits are moved by up to so many pixels in training")
 
 
 class TrainingConfig(Config):
@@ -138,6 +204,7 @@ class TrainingConfig(Config):
     warmup_steps: int = Field(100, ge=0)
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     adam_eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled, with optimizer 'adam' (AdamW)")
     clip: float | None = Field(1.0, gt=0, description="gradient norm; None: no clipping")
     ema: float = Field(0.998, ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -148,12 +215,18 @@ class TrainingConfig(Config):
     checkpoint_every: int = Field(500, ge=1)
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.weight_decay and self.optimizer != "adam":
+            raise ValueError("weight_decay needs optimizer 'adam'")
+        return self
+
 
 class Preset(Config):
     """Everything one training run needs: model, data, optimisation, and the result to expect."""
 
     note: str = ""
-    model: VideoFlowConfig = VideoFlowConfig()
+    model: ModelConfig = VideoFlowConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
 

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from vflow.config import VideoFlowConfig
-from vflow.models.batches import Rollout, Sampled, VideoBatch
+from typing import Any
+
+from vflow.config import ColorizerConfig, DigitsConfig, ModelConfig, VideoFlowConfig
+from vflow.models.batches import ImageBatch, Rollout, Sampled, VideoBatch
+from vflow.models.cinn import Digits
+from vflow.models.colorizer import Colorizer
+from vflow.models.conditional import ConditionalFlow
 from vflow.models.videoflow import VideoFlow
 
-__all__ = ["Rollout", "Sampled", "VideoBatch", "VideoFlow", "build_model"]
+__all__ = [
+    "Colorizer",
+    "ConditionalFlow",
+    "Digits",
+    "ImageBatch",
+    "Model",
+    "Rollout",
+    "Sampled",
+    "VideoBatch",
+    "VideoFlow",
+    "build_model",
+]
+
+Model = VideoFlow | Digits | Colorizer
+BUILDERS: dict[type[Any], type[Any]] = {
+    VideoFlowConfig: VideoFlow,
+    DigitsConfig: Digits,
+    ColorizerConfig: Colorizer,
+}
 
 
-def build_model(config: VideoFlowConfig) -> VideoFlow:
+def build_model(config: ModelConfig) -> Model:
     """A freshly initialised model for ``config``."""
-    return VideoFlow(config)
+    model: Model = BUILDERS[type(config)](config)
+    return model

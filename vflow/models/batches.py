@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor
+
+from vflow.bijections.histogram import LEVELS
 
 Pyramid = tuple[Tensor, ...]
 
@@ -23,6 +26,20 @@ class VideoBatch(NamedTuple):
     eps: Tensor
     window: Tensor
     past: Tensor | None = None
+
+
+class ImageBatch(NamedTuple):
+    """One training batch of a conditional image flow.
+
+    images: uint8 (B, C, H, W); the colouriser's are the ab planes, value = round(ab) + 128.
+    given: what they are conditioned on: labels, int64 (B,); or for the colouriser float32 (B, 4, 2H, 2W),
+        L in 0..100, then mask (0 or 1), a and b of the colour hints (0 where there is none).
+    eps: float32 (B, C, H, W), standard normal: dequantisation noise.
+    """
+
+    images: Tensor
+    given: Tensor
+    eps: Tensor
 
 
 class Rollout(NamedTuple):
@@ -43,9 +60,17 @@ class Given(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """One sampled frame and what was found in it before rounding."""
+    """Sampled images and what was found in them before rounding."""
 
     frame: Tensor  # uint8 (B, C, H, W)
     raw: Tensor  # float32 (B, C, H, W), grey levels, before rounding; a value v fills [v, v + 1)
     nonfinite: Tensor  # int64 (B,), values that are NaN or infinite
     out_of_range: Tensor  # int64 (B,), values more than 0.1 grey levels outside 0 … 256
+
+    @classmethod
+    def of(cls, raw: Tensor) -> Self:
+        """Round ``raw`` down to bytes, counting what does not fit."""
+        finite = torch.isfinite(raw)
+        outside = (raw < -0.1) | (raw > LEVELS + 0.1)
+        frame = torch.where(finite, raw, 0).floor().clamp(0, LEVELS - 1).to(torch.uint8)
+        return cls(frame, raw, (~finite).flatten(1).sum(1), (outside & finite).flatten(1).sum(1))

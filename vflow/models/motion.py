@@ -94,3 +94,12 @@ class Motion(nn.Module):
         cumulative = (logits / temperature).softmax(1).double().cumsum(1)
         level = torch.special.ndtr(eps.double()).view(-1, 1) * cumulative[:, -1:]
         return torch.searchsorted(cumulative, level, right=True)[:, 0].clamp_max(self.unknown - 1)
+
+    def encode(self, index: Tensor, before: Tensor, features: Tensor) -> Tensor:
+        """eps (B, 1, 1, 1) from which ``sample`` draws ``index`` (B,) at temperature 1: its interval's middle.
+
+        Displacements too rare for float32 to tell from their neighbours come back as one of these.
+        """
+        p = self.log_probability(before, features).softmax(1).double()
+        middle = (p.cumsum(1) - p / 2).gather(1, index[:, None]) / p.sum(1, keepdim=True)
+        return torch.special.ndtri(middle.clamp(1e-15, 1 - 1e-15)).float().view(-1, 1, 1, 1)

@@ -10,22 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from vflow.bijections.base import total
-from vflow.bijections.dequantize import AnchoredNoise, GaussianNoise, Stochastic, UniformNoise
 from vflow.bijections.histogram import LEVELS, HistogramMap
 from vflow.config import VideoFlowConfig
 from vflow.models.batches import Given, Pyramid, Rollout, Sampled, VideoBatch
 from vflow.models.glow import Encoded, Glow
 from vflow.models.motion import Motion
-from vflow.models.pixels import PixelMap, count_values, pixel_map, smooth_transitions
+from vflow.models.pixels import NOISES, PixelMap, count_values, pixel_map, smooth_transitions
 from vflow.nn.history import FrameEncoder, WindowEncoder
 from vflow.nn.modules import Modules
 from vflow.priors.temporal import TemporalPrior
-
-NOISES: dict[str, type[Stochastic]] = {
-    "uniform": UniformNoise,
-    "gaussian": GaussianNoise,
-    "anchored": AnchoredNoise,
-}
 
 
 @final
@@ -219,7 +212,7 @@ class VideoFlow(nn.Module):
         assert h is not None
         raw = self.pixels.invert(h, given.reference.float())[0]
         raw = torch.where(torch.isfinite(h), raw, h)  # a bounded map would hide infinities
-        sampled = self._to_bytes(raw)
+        sampled = Sampled.of(raw)
         if self.frame_encoder is not None:
             newest = self._frame_features(sampled.frame[:, None])
         else:
@@ -231,6 +224,20 @@ class VideoFlow(nn.Module):
         # The displacement that scoring would find, which need not be the one drawn.
         motion = self._first_motion(torch.stack([rollout.frame, sampled.frame], 1)[:, -self.config.context :])
         return Rollout(sampled.frame, history, present, motion), sampled
+
+    @torch.no_grad()
+    def encode_frame(self, rollout: Rollout, frame: Tensor) -> tuple[Tensor, ...]:
+        """ε = (z − μ) / σ per level of uint8 ``frame`` (B, C, H, W): ``step`` decodes it at temperature 1."""
+        way = torch.zeros(len(frame), 1, 1, 1, device=frame.device)
+        if self.motion is not None and rollout.motion is not None:
+            found = self.motion.find(frame, rollout.frame)
+            way = self.motion.encode(found, rollout.motion, _summary(rollout.history))
+        given = self._next_given(rollout, way, 1.0)  # with the displacement that this noise draws
+        x, _ = self._continuous(frame, torch.zeros_like(frame, dtype=torch.float32), given.reference)
+        code = self.glow.encode(x, given.features)
+        parts = zip(self.priors, given.windows, code.aboves, code.latents, strict=True)
+        eps = tuple(prior(window, above).whiten(z) for prior, window, above, z in parts)
+        return (*eps, way) if self.motion is not None else eps
 
     def _next_given(self, rollout: Rollout, eps: Tensor, temperature: float) -> Given:
         """What the next frame is decoded given; its displacement is drawn here, if modelled."""
@@ -271,13 +278,6 @@ class VideoFlow(nn.Module):
         present = (torch.arange(n, device=window.device) >= n - seen).float().flatten(0, 1)
         shape = present[:, :, None, None, None]
         return tuple(p[:, index].flatten(0, 1) * shape.to(p.dtype) for p in padded), present
-
-    @staticmethod
-    def _to_bytes(raw: Tensor) -> Sampled:
-        finite = torch.isfinite(raw)
-        outside = (raw < -0.1) | (raw > LEVELS + 0.1)
-        frame = torch.where(finite, raw, 0).floor().clamp(0, LEVELS - 1).to(torch.uint8)
-        return Sampled(frame, raw, (~finite).flatten(1).sum(1), (outside & finite).flatten(1).sum(1))
 
 
 def _summary(windows: Pyramid) -> Tensor:

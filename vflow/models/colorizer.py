@@ -1,0 +1,52 @@
+"""Colours of a photograph given its lightness (cINN: Ardizzone et al. 2019, arXiv 1907.02392)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vflow.config import ColorizerConfig
+from vflow.models.conditional import ConditionalFlow
+from vflow.models.pixels import NOISES, Scaled
+from vflow.models.wavelet import WaveletFlow
+from vflow.nn.history import FrameEncoder, WindowEncoder
+
+UNIT = 32.0  # ab units (CIE Lab) to one unit of the flow
+
+
+@final
+class Colorizer(ConditionalFlow):
+    """p(ab | L, hints), both small; a network of L trained with the flow gives features for every level.
+
+    ``given`` is (B, 4, 2H, 2W): L in 0..100 at twice the size of the ab planes, and colour hints: a mask and
+    the a and b that hold where it is 1. Trained with and without hints, one model does both.
+    """
+
+    def __init__(self, config: ColorizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        glow, widths = config.glow, config.condition.hidden
+        self.image_shape = (glow.channels, glow.height, glow.width)
+        self.noise = NOISES[config.noise]()
+        self.pixels = Scaled(UNIT)
+        self.encoder = FrameEncoder(4, config.condition)
+        self.joiner = WindowEncoder(1, config.condition)
+        seen = (*widths[1:], widths[-1])
+        self.flow = WaveletFlow(glow, seen)
+        self.latent_shapes = self.flow.latent_shapes
+        hidden = (*glow.hidden, glow.hidden[-1])
+        self.priors = self.level_priors(self.flow, hidden, glow.activation, seen)
+
+    def features(self, given: Tensor) -> Sequence[Tensor]:
+        """Features of L and hints for each wavelet level, and the coarsest once more for the mean colour."""
+        scaled = torch.cat([given[:, :1] / 50 - 1, given[:, 1:2], given[:, 2:] / UNIT], 1)
+        pyramid = self.encoder(scaled.contiguous(memory_format=torch.channels_last))
+        present = given.new_ones(len(given), 1)
+        features = self.joiner(tuple(f[:, None] for f in pyramid), present)[1:]
+        if self.config.dropout:
+            features = [F.dropout2d(f, self.config.dropout, self.training) for f in features]
+        return [*features, features[-1]]

@@ -1,0 +1,155 @@
+"""Flows over images given something else: dequantisation → pixel map → multi-scale flow → prior per level."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol, final
+
+import torch
+from torch import Tensor, nn
+
+from vflow.bijections.base import total, wide
+from vflow.bijections.dequantize import Stochastic
+from vflow.models.batches import ImageBatch, Sampled
+from vflow.models.glow import Encoded, Features
+from vflow.models.pixels import Positions, Scaled
+from vflow.nn.layers import Activation, Conditioner
+from vflow.nn.modules import Modules
+from vflow.priors.gaussian import Gaussian
+
+Shapes = tuple[tuple[int, int, int], ...]
+
+
+class MultiScale(Protocol):
+    """What Glow and WaveletFlow have in common; sequences run fine to coarse, one entry per level."""
+
+    latent_shapes: Shapes
+
+    def level_channels(self, level: int) -> int: ...
+    def encode(self, x: Tensor, features: Features) -> Encoded: ...
+    def decode_level(
+        self, level: int, z: Tensor, above: Tensor | None, features: Tensor | None
+    ) -> Tensor: ...
+    def initialize(self, x: Tensor, features: Features) -> None: ...
+
+
+@final
+class LevelPrior(nn.Module):
+    """p(z⁽ˡ⁾ | z⁽>ˡ⁾, condition) = N(μ, σ): a small network over the half passed upward and the features."""
+
+    def __init__(self, channels: int, above: int, hidden: int, activation: Activation, features: int) -> None:
+        super().__init__()
+        self.net = Conditioner(above, 2 * channels, hidden, activation, features)
+
+    def forward(self, above: Tensor | None, features: Tensor) -> Gaussian:
+        """Density of z; ``above`` (B, C, H, W) is None at the top."""
+        known = features[:, :0] if above is None else above
+        mean, log_scale = self.net(known, features).to(wide(known.dtype)).chunk(2, 1)
+        return Gaussian.bounded(mean, log_scale)
+
+
+class ConditionalFlow(nn.Module, ABC):
+    """p(x | y) of 8-bit images given y; subclasses say how y becomes ``features`` for each level."""
+
+    noise: Stochastic
+    pixels: Scaled | Positions
+    flow: MultiScale
+    priors: Modules[LevelPrior]
+    latent_shapes: Shapes
+    image_shape: tuple[int, int, int]
+
+    @abstractmethod
+    def features(self, given: Tensor) -> Sequence[Tensor]:
+        """What couplings and priors see of ``given`` at each level: (B, F_l, H_l, W_l)."""
+
+    def forward(self, batch: ImageBatch) -> Tensor:
+        """Log-likelihood of each image in nats (a lower bound: one draw of the noise), (B,)."""
+        return torch.stack([d.flatten(1).sum(1) for d in self.densities(batch)]).sum(0)
+
+    def density_map(self, batch: ImageBatch) -> Tensor:
+        """Log-likelihood in nats shared out over pixels, (B, H, W); sums to each image's."""
+        return total(self.densities(batch))
+
+    def bits_per_dim(self, nats: Tensor, count: int = 1) -> Tensor:
+        """−nats / (ln 2 · C · H · W · count)."""
+        return -nats / (math.log(2) * math.prod(self.image_shape) * count)
+
+    def densities(self, batch: ImageBatch) -> list[Tensor]:
+        """All terms of the log-likelihood, each (B, h, w) on its own grid."""
+        features = self.features(batch.given)
+        x, terms = self._continuous(batch.images, batch.eps)
+        code = self.flow.encode(x, features)
+        priors = [
+            prior(above, seen).log_density(z)
+            for prior, above, seen, z in zip(self.priors, code.aboves, features, code.latents, strict=True)
+        ]
+        return [*terms, *code.densities, *priors]
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, given: Tensor) -> tuple[Tensor, ...]:
+        """Standardised latents ε = (z − μ) / σ per level of uint8 images, taken at their bins' centres."""
+        features = self.features(given)
+        x = self.pixels.transform(images.float() + 0.5)[0]
+        code = self.flow.encode(x, features)
+        return tuple(
+            prior(above, seen).whiten(z)
+            for prior, above, seen, z in zip(self.priors, code.aboves, features, code.latents, strict=True)
+        )
+
+    @torch.no_grad()
+    def decode(self, eps: Sequence[Tensor], given: Tensor, temperature: Sequence[float]) -> Sampled:
+        """Images of standardised latents: per level from the top z = μ + T · σ · ε, then the inverse."""
+        features = self.features(given)
+        h: Tensor | None = None
+        for level in reversed(range(len(self.priors))):
+            z = self.priors[level](h, features[level]).sample(eps[level], temperature[level])
+            h = self.flow.decode_level(level, z, h, features[level])
+        assert h is not None
+        raw = self.pixels.invert(h)[0]
+        return Sampled.of(torch.where(torch.isfinite(h), raw, h))  # a bounded map would hide infinities
+
+    @torch.no_grad()
+    def fit(self, batches: Sequence[ImageBatch]) -> None:
+        """Set the pixel map from data, if it is a counted one."""
+        if isinstance(self.pixels, Positions):
+            self.pixels.fit(torch.cat([batch.images for batch in batches]))
+
+    @torch.no_grad()
+    def initialize(self, batch: ImageBatch) -> None:
+        """Data-dependent start of every ActNorm from one batch."""
+        x = self._continuous(batch.images, batch.eps)[0]
+        self.flow.initialize(x, self.features(batch.given))
+
+    @torch.no_grad()
+    def reconstruct(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """Dequantised images (B, C, H, W) in grey levels, and the same encoded and decoded."""
+        features = self.features(batch.given)
+        images = batch.images.float()
+        x = self.noise(images, batch.eps, self.pixels.mode(None, images))[0]
+        code = self.flow.encode(self.pixels.transform(x)[0], features)
+        h: Tensor | None = None
+        for level in reversed(range(len(self.priors))):
+            h = self.flow.decode_level(level, code.latents[level], h, features[level])
+        assert h is not None
+        return x, self.pixels.invert(h)[0]
+
+    def _continuous(self, images: Tensor, eps: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Dequantise and map uint8 images: continuous x, and the density terms (B, H, W)."""
+        x = images.float()
+        y, weight = self.noise(x, eps, self.pixels.mode(None, x))
+        z, density = self.pixels.transform(y)
+        return z.contiguous(memory_format=torch.channels_last), [weight.sum(1), density]
+
+    @staticmethod
+    def level_priors(
+        flow: MultiScale, hidden: Sequence[int], activation: Activation, features: Sequence[int]
+    ) -> Modules[LevelPrior]:
+        """A prior for each level of ``flow``."""
+        return Modules(
+            [
+                LevelPrior(shape[0], flow.level_channels(level), hidden[level], activation, features[level])
+                for level, shape in enumerate(flow.latent_shapes)
+            ]
+        )

@@ -1,0 +1,96 @@
+"""A flow over wavelet coefficients, each level given the means (Yu et al. 2020, *Wavelet Flow*)."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from vflow.bijections.actnorm import constant_density
+from vflow.bijections.base import Chain
+from vflow.bijections.reshape import Haar
+from vflow.config import GlowConfig
+from vflow.models.glow import Encoded, Features, flow_step
+from vflow.nn.modules import Modules
+
+
+@final
+class WaveletFlow(nn.Module):
+    """Haar pyramid; per level a chain of couplings over the details, given the means of the 2×2 blocks.
+
+    The last latent is the coarsest mean itself (the mean colour, when the pyramid ends at one pixel), with a
+    chain of its own. Unlike in a Glow the means that are passed upward stay what they are: exact means.
+    """
+
+    def __init__(self, config: GlowConfig, features: tuple[int, ...]) -> None:
+        super().__init__()
+        self.config = config
+        channels, top = config.channels, config.levels
+        self.haar = Haar(channels)
+        chains, shapes = [], []
+        for level in range(top + 1):  # the coarsest mean shares the last entry of the configuration
+            entry = min(level, top - 1)
+            width, seen = (channels, 0) if level == top else (3 * channels, channels)
+            steps = [
+                flow_step(width, config.hidden[entry], config, features[level] + seen)
+                for _ in range(config.depth[entry])
+            ]
+            chains.append(Chain([layer for step in steps for layer in step]))
+            scale = 2 ** (entry + 1)
+            shapes.append((width, config.height // scale, config.width // scale))
+        self.levels = Modules(chains)
+        self.latent_shapes: tuple[tuple[int, int, int], ...] = tuple(shapes)
+
+    def level_channels(self, level: int) -> int:
+        """Channels of the mean passed upward at ``level``; 0 at the top."""
+        return 0 if level == self.config.levels else self.config.channels
+
+    def encode(self, x: Tensor, features: Features) -> Encoded:
+        """Image to latents: x (B, C, H, W)."""
+        latents: list[Tensor] = []
+        aboves: list[Tensor | None] = []
+        densities: list[Tensor] = []
+        for level, chain in enumerate(self.levels):
+            mean, details = self._split(level, x)
+            z, density = chain.transform(details, _join(mean, features[level]))
+            latents.append(z)
+            aboves.append(mean)
+            densities += [density, self._mean_density(level, details)]
+            x = details if mean is None else mean
+        return Encoded(tuple(latents), tuple(aboves), densities)
+
+    def decode_level(self, level: int, z: Tensor, above: Tensor | None, features: Tensor | None) -> Tensor:
+        """Inverse of one level: z and the mean from above → the image that they make."""
+        details = self.levels[level].invert(z, _join(above, features))[0]
+        if above is None:
+            return details
+        return self.haar.invert(torch.cat([2 * above, details], 1))[0]
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, features: Features) -> None:
+        """ActNorm's data-dependent start from the batch ``x``, level by level."""
+        for level, chain in enumerate(self.levels):
+            mean, details = self._split(level, x)
+            chain.initialize(details, _join(mean, features[level]))
+            x = details if mean is None else mean
+
+    def _split(self, level: int, x: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Block means and details of x; at the top there is nothing but x itself."""
+        if level == self.config.levels:
+            return None, x
+        coefficients = self.haar.transform(x)[0]
+        channels = self.config.channels
+        return coefficients[:, :channels] / 2, coefficients[:, channels:]
+
+    def _mean_density(self, level: int, details: Tensor) -> Tensor:
+        """Log-det of taking means and not orthonormal coefficients: −C ln 2 per block."""
+        channels = 0 if level == self.config.levels else self.config.channels
+        return constant_density(details, details.new_tensor(-channels * math.log(2)))
+
+
+def _join(mean: Tensor | None, features: Tensor | None) -> Tensor | None:
+    if mean is None or features is None:
+        return features if mean is None else mean
+    return torch.cat([mean.to(features.dtype), features], 1)
