@@ -87,3 +87,18 @@ def turned_mp4(path: Path, frames: np.ndarray) -> Path:
     data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     return path
+
+
+def write_mnist(root: Path, train: int = 200, test: int = 20) -> Path:
+    """MNIST's four IDX files; digit i is a rectangle whose brightness names it."""
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count, first in (("train", train, 1), ("t10k", test, 230)):
+        images = np.zeros((count, 28, 28), np.uint8)
+        images[:, 4:24, 8:20] = (first + np.arange(count))[:, None, None]
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        header = struct.pack(">4i", 2051, count, 28, 28)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        header = struct.pack(">2i", 2049, count)
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
+    return root

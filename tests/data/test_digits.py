@@ -8,29 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vflow.data.digits import FREE, MovingDigits, load_mnist, trajectory
-from vflow.errors import InputError
+from tests.data.media import write_mnist
+from vflow.config import DataConfig, DigitsConfig, VideoFlowConfig
+from vflow.data.base import open_dataset, open_images
+from vflow.data.digits import FREE, MnistImages, MovingDigits, load_mnist, trajectory
+from vflow.errors import ConfigError, InputError
 from vflow.randomness import generator
-
-
-def write_idx(root: Path, train: int = 200, test: int = 20) -> Path:
-    """The four IDX files; digit i is a rectangle whose brightness names it."""
-    raw = root / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for part, count, first in (("train", train, 1), ("t10k", test, 230)):
-        images = np.zeros((count, 28, 28), np.uint8)
-        images[:, 4:24, 8:20] = (first + np.arange(count))[:, None, None]
-        labels = (np.arange(count) % 10).astype(np.uint8)
-        header = struct.pack(">4i", 2051, count, 28, 28)
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
-        header = struct.pack(">2i", 2049, count)
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
-    return root
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return write_idx(tmp_path)
+    return write_mnist(tmp_path)
 
 
 def test_examples_are_functions_of_split_key_and_index(root: Path) -> None:
@@ -103,7 +91,7 @@ def test_missing_mnist_says_how_to_fetch_it(tmp_path: Path, monkeypatch: pytest.
     fetch = 'To fetch it: python -c "from torchvision.datasets import MNIST; MNIST({!r}, download=True)"'
     with pytest.raises(InputError) as error:
         MovingDigits(frames=2, channels=1, split="train")
-    need = "moving digits need MNIST; give its folder with --data, or set VFLOW_DATA"
+    need = "digits need MNIST; give its folder with --data, or set VFLOW_DATA"
     assert str(error.value) == f"{need}. {fetch.format('data')}"
     with pytest.raises(InputError) as error:
         MovingDigits(frames=2, channels=1, split="train", root=tmp_path)
@@ -118,3 +106,47 @@ def test_damaged_idx_files(root: Path, damage: bytes) -> None:
     with pytest.raises(InputError) as error:
         load_mnist(root, train=True)
     assert str(error.value).startswith(f"{root}/MNIST/raw: damaged IDX files; delete them. To fetch it: ")
+
+
+def test_single_digits_keep_their_labels_and_splits(root: Path) -> None:
+    seen: dict[str, set[int]] = {}
+    for split in ("train", "validation", "test"):
+        data = MnistImages(split=split, root=root)  # type: ignore[arg-type]
+        moving = MovingDigits(frames=2, channels=1, split=split, root=root)  # type: ignore[arg-type]
+        assert np.array_equal(data.images, moving.digits)
+        first = 230 if split == "test" else 1
+        for index in range(len(data)):
+            image, label = data.example(index, (0, 0))
+            assert image.shape == (28, 28, 1) and image.dtype == np.uint8 and label.dtype == np.int64
+            assert label == (image.max() - first) % 10
+            seen.setdefault(split, set()).add(int(image.max()))
+    assert seen["train"] | seen["validation"] == set(range(1, 201))
+    assert not seen["train"] & seen["validation"]
+
+
+def test_training_digits_move_by_key_if_asked(root: Path) -> None:
+    plain, moved = MnistImages(split="train", root=root), MnistImages(split="train", root=root, shift=1)
+    corners = set()
+    for epoch in range(60):
+        image = moved.example(4, (0, epoch)).image
+        assert np.array_equal(image, moved.example(4, (0, epoch)).image)
+        corners.add(tuple(np.argwhere(image[..., 0])[0].tolist()))
+        assert np.count_nonzero(image) == 240
+    assert corners == {(y, x) for y in (3, 4, 5) for x in (7, 8, 9)}
+    assert np.array_equal(plain.example(4, (0, 1)).image, plain.example(4, (0, 2)).image)
+    held = MnistImages(split="validation", root=root, shift=1)
+    assert np.array_equal(held.example(0, (0, 0)).image[..., 0], held.images[0])
+
+
+def test_open_images_and_open_dataset_keep_kinds_apart(root: Path) -> None:
+    config = DataConfig(name="digits", path=str(root), shift=2)
+    data = open_images(config, DigitsConfig(), "train")
+    assert isinstance(data, MnistImages) and data.shift == 2
+    with pytest.raises(
+        ConfigError, match=r"data.name = digits does not suit a model of kind videoflow; set it"
+    ):
+        open_dataset(config, VideoFlowConfig(), "train")
+    with pytest.raises(
+        ConfigError, match=r"data.name = photos does not suit a model of kind digits; set it to"
+    ):
+        open_images(DataConfig(name="photos"), DigitsConfig(), "train")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from vflow.config import DataConfig, VideoFlowConfig
+from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoFlowConfig
 from vflow.errors import ConfigError
 
 Split = Literal["train", "validation", "test"]
+SUITABLE = {
+    "videoflow": ("shapes", "moving-digits", "video-folder", "bair"),
+    "digits": ("digits",),
+    "colorizer": ("photos",),
+}
+"""Kind of model → names of the data sets it can be trained on."""
 
 
 class FrameDataset(Protocol):
@@ -22,8 +28,45 @@ class FrameDataset(Protocol):
         ...
 
 
+class Picture(NamedTuple):
+    """An image and what it is given."""
+
+    image: np.ndarray
+    """uint8 (H, W, C)."""
+    given: np.ndarray
+    """digits: label, int64 (); photos: float32 (4, 2H, 2W), see ``vflow.data.photos``."""
+
+
+class ImageDataset(Protocol):
+    """Pictures addressed by index. How one is cut, moved or hinted is a function of (key, index) alone."""
+
+    def __len__(self) -> int: ...
+
+    def example(self, index: int, key: tuple[int, ...]) -> Picture:
+        """Picture ``index``, varied in training by the random numbers that ``key`` names."""
+        ...
+
+
+def open_images(config: DataConfig, model: DigitsConfig | ColorizerConfig, split: Split) -> ImageDataset:
+    """The data set that ``config`` names, fitted to the size of ``model``."""
+    _require_suitable(config, model.kind)
+    glow = model.glow
+    if config.name == "digits":
+        from vflow.data.digits import MnistImages
+
+        _require(config.name, (glow.height, glow.width, glow.channels), (28, 28, 1))
+        return MnistImages(split=split, root=config.path, shift=config.shift)
+    from vflow.data.photos import Photos
+
+    if config.path is None:
+        raise ConfigError("data photos: no path given; add --data FOLDER (or a zip)")
+    _require(config.name, (glow.width,), (glow.height,))
+    return Photos(config.path, size=glow.height, split=split)
+
+
 def open_dataset(config: DataConfig, model: VideoFlowConfig, split: Split) -> FrameDataset:
     """The data set that ``config`` names, fitted to the size, channels and rate of ``model``."""
+    _require_suitable(config, model.kind)
     glow = model.glow
     if config.name == "shapes":
         from vflow.data.shapes import Shapes
@@ -53,6 +96,14 @@ def open_dataset(config: DataConfig, model: VideoFlowConfig, split: Split) -> Fr
         fps=config.fps,
         split=split,
     )
+
+
+def _require_suitable(config: DataConfig, kind: str) -> None:
+    if config.name not in SUITABLE[kind]:
+        names = " or ".join(SUITABLE[kind])
+        raise ConfigError(
+            f"data.name = {config.name} does not suit a model of kind {kind}; set it to {names}"
+        )
 
 
 def _require(name: str, size: tuple[int, ...], expected: tuple[int, ...]) -> None:

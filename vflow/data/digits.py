@@ -1,4 +1,4 @@
-"""Moving digits: two MNIST digits bounce in 64×64, each wall gives a new velocity (Denton & Fergus 2018)."""
+"""MNIST: its digits with labels, and two of them bouncing in 64×64 (moving digits, Denton & Fergus 2018)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vflow.data._split import HELD_OUT, fraction
-from vflow.data.base import Split
+from vflow.data.base import Picture, Split
 from vflow.errors import InputError
 from vflow.randomness import generator
 
@@ -39,11 +39,7 @@ class MovingDigits:
 
     def __init__(self, *, frames: int, channels: int, split: Split, root: str | Path | None = None) -> None:
         self.frames, self.channels, self.split = frames, channels, split
-        images = load_mnist(root, train=split != "test")[0]
-        if split != "test":
-            held = np.array([fraction(f"mnist-train-{i}") < HELD_OUT for i in range(len(images))])
-            images = images[held == (split == "validation")]
-        self.digits = images
+        self.digits = _digits(split, root)[0]
 
     def __len__(self) -> int:
         return LENGTHS[self.split]
@@ -59,6 +55,45 @@ class MovingDigits:
                 part = frame[y : y + DIGIT, x : x + DIGIT]
                 np.maximum(part, digit, out=part)
         return np.repeat(canvas[..., None], self.channels, axis=-1)
+
+
+class MnistImages:
+    """MNIST's digits with their labels, divided as for ``MovingDigits``.
+
+    Args:
+        split: "train", "validation" or "test".
+        root: folder that holds MNIST/raw (the IDX files); None takes the environment variable VFLOW_DATA.
+        shift: training digits are moved by up to so many pixels along each axis.
+
+    Raises:
+        InputError: MNIST is not there or damaged; the message says how to fetch it.
+    """
+
+    def __init__(self, *, split: Split, root: str | Path | None = None, shift: int = 0) -> None:
+        self.shift = shift if split == "train" else 0
+        self.images, self.labels = _digits(split, root)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def example(self, index: int, key: tuple[int, ...]) -> Picture:
+        """Digit ``index``, moved as ``key`` says: uint8 (28, 28, 1) and its label, int64 ()."""
+        image = self.images[index]
+        if self.shift:
+            random = generator("digits", *key, index)
+            top, left = random.integers(2 * self.shift + 1, size=2)
+            image = np.pad(image, self.shift)[top : top + DIGIT, left : left + DIGIT]
+        return Picture(image[..., None], self.labels[index])
+
+
+def _digits(split: Split, root: str | Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of one split."""
+    images, labels = load_mnist(root, train=split != "test")
+    if split == "test":
+        return images, labels
+    held = np.array([fraction(f"mnist-train-{i}") < HELD_OUT for i in range(len(images))])
+    kept = held == (split == "validation")
+    return images[kept], labels[kept]
 
 
 def trajectory(frames: int, random: np.random.Generator) -> np.ndarray:
@@ -93,7 +128,7 @@ def load_mnist(root: str | Path | None, *, train: bool) -> tuple[np.ndarray, np.
 
     given = root if root is not None else os.environ.get("VFLOW_DATA")
     if not given:
-        need = "moving digits need MNIST; give its folder with --data, or set VFLOW_DATA"
+        need = "digits need MNIST; give its folder with --data, or set VFLOW_DATA"
         raise InputError(f"{need}. {_fetch('data')}")
     folder = Path(given)
     if (folder / "raw").is_dir() and folder.name == "MNIST":

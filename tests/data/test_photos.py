@@ -1,0 +1,211 @@
+"""Photos: cuts and hints by key, splits, near-grey and damaged files, folders and zips."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vflow.config import ColorizerConfig, DataConfig
+from vflow.data import photos
+from vflow.data.base import Picture, open_images
+from vflow.data.lab import lab_to_rgb, rgb_to_lab
+from vflow.data.photos import Photos, cut_square, draw_hints, mean_chroma
+from vflow.errors import ConfigError, InputError
+from vflow.randomness import generator
+
+SIZE = 8
+
+
+def paint(path: Path, number: int, shape: tuple[int, int] = (60, 90)) -> Path:
+    """A picture of two colour ramps; ``number`` names its colours."""
+    height, width = shape
+    y, x = np.mgrid[:height, :width]
+    red = np.full(shape, 40 + 8 * number % 200)
+    image = np.stack([red, 255 * y / height, 255 * x / width], -1).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "photos"
+    for number in range(12):
+        paint(root / ("a" if number % 2 else "b/c") / f"{number:02d}.png", number)
+    return root
+
+
+def train(path: Path) -> Photos:
+    return Photos(path, size=SIZE, split="train")
+
+
+def same(a: Picture, b: Picture) -> bool:
+    return np.array_equal(a.image, b.image) and np.array_equal(a.given, b.given)
+
+
+def test_examples_are_functions_of_key_and_index(folder: Path) -> None:
+    first, second = train(folder), train(folder)
+    second.example(7, (3,))
+    example = first.example(5, (0, 1))
+    assert example.image.shape == (SIZE, SIZE, 2) and example.image.dtype == np.uint8
+    assert example.given.shape == (4, 2 * SIZE, 2 * SIZE) and example.given.dtype == np.float32
+    assert same(second.example(5, (0, 1)), example)
+    for index, key in ((6, (0, 1)), (5, (0, 2)), (5, (1, 1))):
+        assert not same(first.example(index, key), example)
+
+
+def test_validation_shows_the_central_square_without_hints(folder: Path) -> None:
+    data = Photos(folder, size=SIZE, split="validation")
+    example = data.example(0, (0, 0))
+    assert same(example, data.example(0, (5, 5)))
+    assert example.given[0].max() > 20 and not example.given[1:].any()
+    square = np.asarray(Image.open(folder / data.names[0]))[:, 15:75]
+    lab = rgb_to_lab(torch.from_numpy(square / 255).permute(2, 0, 1)[None])[0]
+    assert abs(float(lab[0].mean()) - example.given[0].mean()) < 0.5
+    planes = example.image.astype(float) - 128
+    assert np.abs(lab[1:].mean((1, 2)).numpy() - planes.mean((0, 1))).max() < 1
+
+
+def test_planes_and_lightness_together_are_the_picture(folder: Path) -> None:
+    """Where colours change slowly, L and the colours at half the size give the photo back."""
+    example = Photos(folder, size=SIZE, split="validation").example(0, (0, 0))
+    ab = np.repeat(np.repeat(example.image.astype(np.float32) - 128, 2, 0), 2, 1).transpose(2, 0, 1)
+    rgb = lab_to_rgb(torch.from_numpy(np.concatenate([example.given[:1], ab]))[None])[0].clamp(0, 1)
+    name = Photos(folder, size=SIZE, split="validation").names[0]
+    true = Image.open(folder / name).crop((15, 0, 75, 60)).resize((2 * SIZE, 2 * SIZE), Image.Resampling.BOX)
+    assert np.abs(255 * rgb.permute(1, 2, 0).numpy() - np.asarray(true)).mean() < 8
+
+
+def test_hints_are_means_of_what_they_cover() -> None:
+    ab = np.random.default_rng(0).normal(0, 30, (2, 64, 64)).astype(np.float32)
+    drawn = [draw_hints(ab, generator("hints", number)) for number in range(400)]
+    covered = np.array([hints[0].sum() for hints in drawn])
+    assert 0.4 < (covered == 0).mean() < 0.6 and covered.max() <= 8 * 81 and covered[covered > 0].min() < 4
+    assert all(set(np.unique(hints[0])) <= {0, 1} for hints in drawn)
+    assert all(not hints[1:, hints[0] == 0].any() for hints in drawn)
+    smallest = next(hints for hints in drawn if hints[0].sum() == 1)
+    assert np.array_equal(smallest[1:, smallest[0] == 1], ab[:, smallest[0] == 1])
+    square = next(hints for hints in drawn if hints[0].sum() == 49 and len(np.unique(hints[1])) == 2)
+    assert np.allclose(square[1:, square[0] == 1], ab[:, square[0] == 1].mean(1, keepdims=True), atol=1e-4)
+
+
+def test_cuts_stay_inside_and_are_half_to_all_of_the_largest_square() -> None:
+    y, x = np.mgrid[:60, :90]
+    photo = np.stack([y, x, np.zeros_like(x)], -1).astype(np.uint8)
+    cuts = np.stack([cut_square(photo, 16, generator("cut", number)) for number in range(300)]).astype(int)
+    high, wide = (cuts[:, -1, -1, i] - cuts[:, 0, 0, i] for i in (0, 1))
+    area = high * wide * (16 / 15) ** 2  # from first to last pixel's centre is a sixteenth short
+    assert area.min() > 0.44 * 3600 and area.max() < 1.06 * 3600 and area.std() > 300
+    assert cuts[:, 0, 0, 1].min() < 5 and cuts[:, -1, -1, 1].max() > 83
+
+
+def test_near_grey_photos_are_left_out_of_training_only(tmp_path: Path) -> None:
+    for number in range(6):
+        paint(tmp_path / f"{number}.png", number)
+    for number in range(6, 40):
+        grey = np.random.default_rng(number).integers(0, 256, (20, 30, 1), np.uint8)
+        Image.fromarray(np.repeat(grey, 3, -1)).save(tmp_path / f"{number}.png")
+    data = train(tmp_path)
+    seen = [data.example(index, (0, 0)).image for index in range(len(data))]
+    assert all(np.hypot(*(image.transpose(2, 0, 1) - 128.0)).mean() > photos.NEAR_GREY for image in seen)
+    assert all("near-grey" in why for why in data.skipped.values()) and len(data.skipped) >= 30
+    held = Photos(tmp_path, size=SIZE, split="validation")
+    assert [held.example(index, (0, 0)) for index in range(len(held))] and not held.skipped
+    sepia = np.full((9, 9, 3), (120, 100, 70), np.uint8)
+    assert mean_chroma(sepia) > photos.NEAR_GREY > mean_chroma(np.full((9, 9, 3), (120, 118, 116), np.uint8))
+
+
+def test_a_damaged_file_is_reported_once_and_passed_over(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = train(folder)
+    bad = folder / data.names[2]
+    bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
+    with caplog.at_level(logging.WARNING):
+        examples = [data.example(2, (0, 0)), data.example(2, (0, 0)), data.example(3, (0, 0))]
+    assert same(examples[0], examples[1])
+    assert [record.message for record in caplog.records] == [
+        f"skipped {bad}: damaged or cut short PNG; save or upload it again"
+    ]
+    assert list(data.skipped) == [data.names[2]]
+
+
+def test_nothing_usable_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{tmp_path}: no pictures found; give a folder or zip with photos"):
+        train(tmp_path)
+    with pytest.raises(InputError, match=r"nowhere: no such file or folder"):
+        train(tmp_path / "nowhere")
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 no zip")
+    with pytest.raises(InputError, match=r"a.zip: not a folder or zip of photos"):
+        train(tmp_path / "a.zip")
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    (tmp_path / "b.jpg").write_bytes(b"text")
+    with pytest.raises(InputError, match=r"none of 1 photos can be used; the first: .*\.jpg: "):
+        train(tmp_path).example(0, (0, 0))
+
+
+def test_splits_divide_the_files_and_a_train_folder_is_taken(folder: Path) -> None:
+    names = {
+        split: set(Photos(folder, size=SIZE, split=split).names) for split in ("train", "validation", "test")
+    }  # type: ignore[arg-type]
+    assert names["train"] | names["validation"] == names["test"] and len(names["test"]) == 12
+    assert names["validation"] and not names["train"] & names["validation"]
+    (
+        paint(folder / "train" / "x.png", 1),
+        paint(folder / "train" / "y.png", 2),
+        paint(folder / "val" / "z.png", 3),
+    )
+    both = (
+        Photos(folder, size=SIZE, split="train").names + Photos(folder, size=SIZE, split="validation").names
+    )
+    assert sorted(both) == ["train/x.png", "train/y.png"]
+    assert Photos(folder, size=SIZE, split="test").names == ["val/z.png"]
+
+
+def test_a_zip_gives_what_its_folder_gives(folder: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "photos.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in folder.rglob("*"):
+            archive.write(path, path.relative_to(folder))
+        archive.writestr("__MACOSX/a/._01.png", b"")
+        archive.writestr("notes.txt", b"")
+    zipped, plain = train(packed), train(folder)
+    assert zipped.names == plain.names
+    assert all(same(zipped.example(i, (0, i)), plain.example(i, (0, i))) for i in range(len(plain)))
+
+
+def test_a_damaged_member_of_a_zip_is_passed_over(tmp_path: Path) -> None:
+    good = paint(tmp_path / "good.png", 3)
+    packed = tmp_path / "photos.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(good, "good.png")
+        archive.writestr("bad.png", good.read_bytes())
+    content = packed.read_bytes()
+    at = content.rindex(good.read_bytes()[:60]) + 70
+    packed.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+    data = Photos(packed, size=SIZE, split="test")
+    assert same(data.example(0, (0, 0)), data.example(1, (0, 0)))
+    assert data.skipped == {"bad.png": "bad.png: damaged in the zip; pack it again"}
+
+
+def test_small_pictures_are_enlarged(tmp_path: Path) -> None:
+    paint(tmp_path / "a.png", 1, (10, 10)), paint(tmp_path / "b.png", 2, (10, 10))
+    for split in ("train", "validation"):
+        data = Photos(tmp_path, size=SIZE, split=split)  # type: ignore[arg-type]
+        assert data.example(0, (0, 0)).given.shape == (4, 16, 16)
+
+
+def test_open_images_names_what_is_missing(tmp_path: Path) -> None:
+    paint(tmp_path / "a.png", 1), paint(tmp_path / "b.png", 2)
+    data = open_images(DataConfig(name="photos", path=str(tmp_path)), ColorizerConfig(), "train")
+    assert data.example(0, (0, 0)).image.shape == (32, 32, 2)
+    with pytest.raises(ConfigError, match="data photos: no path given; add --data FOLDER"):
+        open_images(DataConfig(name="photos"), ColorizerConfig(), "train")
+    with pytest.raises(ConfigError, match=r"data.name = shapes does not suit a model of kind colorizer"):
+        open_images(DataConfig(), ColorizerConfig(), "train")
