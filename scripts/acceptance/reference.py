@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from scripts.acceptance.registry import Figure, Result, measure
-from vflow.config import load_preset
+from vflow.config import VideoFlowConfig, load_preset
 from vflow.data.shapes import Shapes
-from vflow.models import VideoBatch, build_model
+from vflow.models import VideoBatch, VideoFlow
 from vflow.randomness import normal
 
 MILLIONS = {"bair": 67.5, "bair-samples": 44.9, "shapes": 68.0}
@@ -37,12 +37,14 @@ def reference_presets() -> Result:
 def step_and_sample(name: str) -> tuple[int, bool]:
     """Parameters of a preset's model; whether loss, weights after a step and sample are finite."""
     preset = load_preset(name)
+    config = preset.model
+    assert isinstance(config, VideoFlowConfig)
     torch.manual_seed(0)
-    model = build_model(preset.model)
-    first, length = preset.model.min_context, preset.data.frames
+    model = VideoFlow(config)
+    first, length = config.min_context, preset.data.frames
     clip = Shapes(frames=length).example(0, (0,))
     frames = torch.from_numpy(np.ascontiguousarray(clip.transpose(0, 3, 1, 2)))[None]
-    window = torch.arange(first, length).clamp_max(preset.model.context)[None]
+    window = torch.arange(first, length).clamp_max(config.context)[None]
     batch = VideoBatch(frames, normal((1, length - first, *frames.shape[2:]), "reference"), window)
     model.initialize(batch)
     optimizer = torch.optim.Adam(model.parameters(), preset.training.learning_rate)

@@ -63,6 +63,18 @@ def test_a_damaged_commit_is_passed_over_by_name(
     assert str(newer / name) in warning and "passing over" in warning
 
 
+def test_no_bit_of_the_list_itself_may_turn(tmp_path: Path) -> None:
+    path = write_commit(tmp_path, 4, fill, keep=0) / "COMMIT.json"
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        content = bytearray(whole)
+        content[position] ^= 1
+        path.write_bytes(content)
+        assert (find_fault(path.parent) or "").startswith(f"{path} "), content
+    path.write_text(json.dumps({key: value for key, value in json.loads(whole).items() if key != "sha256"}))
+    assert find_fault(path.parent) is None, "commits of earlier versions have no digest of the list"
+
+
 def test_a_damaged_commit_is_replaced_when_its_step_comes_again(tmp_path: Path) -> None:
     flip(write_commit(tmp_path, 4, fill, keep=0) / FILES[0])
     assert find_fault(write_commit(tmp_path, 4, fill, keep=0)) is None

@@ -15,7 +15,7 @@ import vflow
 from tests.training.support import lines, losses, run_here
 from vflow.checkpoint import read_config
 from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.training import guards, lock, resume, sampler, setup
+from vflow.training import guards, lock, resume, sampler, videos
 from vflow.training.loop import DivergedError
 from vflow.training.step import Learner
 
@@ -23,7 +23,7 @@ from vflow.training.step import Learner
 @pytest.fixture(autouse=True)
 def few_counted_clips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pixel maps are fitted to a few clips only."""
-    monkeypatch.setattr(setup, "COUNTED_CLIPS", 16)
+    monkeypatch.setattr(videos, "COUNTED_CLIPS", 16)
 
 
 def tree(folder: Path) -> set[str]:

@@ -35,11 +35,14 @@ class ImageBatch(NamedTuple):
     given: what they are conditioned on: labels, int64 (B,); or for the colouriser float32 (B, 4, 2H, 2W),
         L in 0..100, then mask (0 or 1), a and b of the colour hints (0 where there is none).
     eps: float32 (B, C, H, W), standard normal: dequantisation noise.
+    guesses: float32 (b, N, D) with D = C · H · W, standard normal: noise of N samples of each of the first b
+        images, all levels one after the other; None where training does not look at samples.
     """
 
     images: Tensor
     given: Tensor
     eps: Tensor
+    guesses: Tensor | None = None
 
 
 class Rollout(NamedTuple):

@@ -34,7 +34,7 @@ class Colorizer(ConditionalFlow):
         self.noise = NOISES[config.noise]()
         self.pixels = Scaled(UNIT)
         self.encoder = FrameEncoder(4, config.condition)
-        self.joiner = WindowEncoder(1, config.condition)
+        self.joiner = WindowEncoder(1, config.condition.model_copy(update={"hidden": widths[1:]}))
         seen = (*widths[1:], widths[-1])
         self.flow = WaveletFlow(glow, seen)
         self.latent_shapes = self.flow.latent_shapes
@@ -44,9 +44,9 @@ class Colorizer(ConditionalFlow):
     def features(self, given: Tensor) -> Sequence[Tensor]:
         """Features of L and hints for each wavelet level, and the coarsest once more for the mean colour."""
         scaled = torch.cat([given[:, :1] / 50 - 1, given[:, 1:2], given[:, 2:] / UNIT], 1)
-        pyramid = self.encoder(scaled.contiguous(memory_format=torch.channels_last))
+        pyramid = self.encoder(scaled.contiguous(memory_format=torch.channels_last))[1:]
         present = given.new_ones(len(given), 1)
-        features = self.joiner(tuple(f[:, None] for f in pyramid), present)[1:]
+        features: Sequence[Tensor] = self.joiner(tuple(f[:, None] for f in pyramid), present)
         if self.config.dropout:
             features = [F.dropout2d(f, self.config.dropout, self.training) for f in features]
         return [*features, features[-1]]

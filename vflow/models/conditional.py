@@ -100,15 +100,20 @@ class ConditionalFlow(nn.Module, ABC):
 
     @torch.no_grad()
     def decode(self, eps: Sequence[Tensor], given: Tensor, temperature: Sequence[float]) -> Sampled:
-        """Images of standardised latents: per level from the top z = μ + T · σ · ε, then the inverse."""
-        features = self.features(given)
+        """Images of standardised latents ``eps`` per level (B, C, h, w)."""
+        return Sampled.of(self.generate(eps, self.features(given), temperature))
+
+    def generate(
+        self, eps: Sequence[Tensor], features: Sequence[Tensor], temperature: Sequence[float]
+    ) -> Tensor:
+        """From the top z = μ + T · σ · ε, then the inverse: grey levels before rounding (B, C, H, W)."""
         h: Tensor | None = None
         for level in reversed(range(len(self.priors))):
             z = self.priors[level](h, features[level]).sample(eps[level], temperature[level])
             h = self.flow.decode_level(level, z, h, features[level])
         assert h is not None
         raw = self.pixels.invert(h)[0]
-        return Sampled.of(torch.where(torch.isfinite(h), raw, h))  # a bounded map would hide infinities
+        return torch.where(torch.isfinite(h), raw, h)  # a bounded map would hide infinities
 
     @torch.no_grad()
     def fit(self, batches: Sequence[ImageBatch]) -> None:

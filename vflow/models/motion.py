@@ -96,7 +96,7 @@ class Motion(nn.Module):
         return torch.searchsorted(cumulative, level, right=True)[:, 0].clamp_max(self.unknown - 1)
 
     def encode(self, index: Tensor, before: Tensor, features: Tensor) -> Tensor:
-        """eps (B, 1, 1, 1) from which ``sample`` draws ``index`` (B,) at temperature 1: its interval's middle.
+        """eps (B, 1, 1, 1) with which ``sample`` draws ``index`` (B,) at temperature 1: the middle of all.
 
         Displacements too rare for float32 to tell from their neighbours come back as one of these.
         """

@@ -16,6 +16,12 @@ from vflow.models.glow import Encoded, Features, flow_step
 from vflow.nn.modules import Modules
 
 
+def wavelet_shapes(config: GlowConfig) -> tuple[tuple[int, int, int], ...]:
+    """(C, h, w) of each level's details, fine to coarse, and of the coarsest mean."""
+    sides = [(config.height // 2**level, config.width // 2**level) for level in range(1, config.levels + 1)]
+    return (*((3 * config.channels, *side) for side in sides), (config.channels, *sides[-1]))
+
+
 @final
 class WaveletFlow(nn.Module):
     """Haar pyramid; per level a chain of couplings over the details, given the means of the 2×2 blocks.
@@ -29,19 +35,17 @@ class WaveletFlow(nn.Module):
         self.config = config
         channels, top = config.channels, config.levels
         self.haar = Haar(channels)
-        chains, shapes = [], []
-        for level in range(top + 1):  # the coarsest mean shares the last entry of the configuration
-            entry = min(level, top - 1)
-            width, seen = (channels, 0) if level == top else (3 * channels, channels)
+        self.latent_shapes = wavelet_shapes(config)
+        chains = []
+        for level, (width, _, _) in enumerate(self.latent_shapes):
+            entry = min(level, top - 1)  # the coarsest mean shares the last entry of the configuration
+            seen = 0 if level == top else channels
             steps = [
                 flow_step(width, config.hidden[entry], config, features[level] + seen)
                 for _ in range(config.depth[entry])
             ]
             chains.append(Chain([layer for step in steps for layer in step]))
-            scale = 2 ** (entry + 1)
-            shapes.append((width, config.height // scale, config.width // scale))
         self.levels = Modules(chains)
-        self.latent_shapes: tuple[tuple[int, int, int], ...] = tuple(shapes)
 
     def level_channels(self, level: int) -> int:
         """Channels of the mean passed upward at ``level``; 0 at the top."""

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vflow.disk import sync
 from vflow.errors import CheckpointError
@@ -73,12 +74,17 @@ def find_fault(folder: Path) -> str | None:
     """The first thing wrong with a commit, naming the file; None when it is intact."""
     path = folder / COMMIT
     try:
-        listed = json.loads(path.read_text())["files"]
+        content = json.loads(path.read_text())
+        listed = content["files"]
+        digest = content.pop("sha256", None)  # None: written before there was one
+        whole = content.keys() == {"schema", "step", "files"} and digest in (None, _digest(content))
         entries = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in listed.items()}
     except FileNotFoundError:
         return f"{path} is missing"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{path} is damaged"
+    if not whole:
+        return f"{path} does not match its own SHA-256"
     for name, (size, digest) in entries.items():
         fault = _file_fault(folder / name, size, digest)
         if fault:
@@ -100,6 +106,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _digest(content: dict[str, Any]) -> str:
+    """SHA-256 of what COMMIT.json says beside it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def _seal(folder: Path, step: int) -> None:
     """Sync every file, then write and sync COMMIT.json."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -109,7 +120,8 @@ def _seal(folder: Path, step: int) -> None:
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in paths
     }
-    (folder / COMMIT).write_text(json.dumps({"schema": 1, "step": step, "files": files}, indent=1))
+    content = {"schema": 1, "step": step, "files": files}
+    (folder / COMMIT).write_text(json.dumps(content | {"sha256": _digest(content)}, indent=1))
     sync(folder / COMMIT)
     for inner in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
         sync(inner)

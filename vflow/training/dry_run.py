@@ -9,10 +9,10 @@ import time
 import torch
 from accelerate import Accelerator
 
-from vflow.config import Preset
+from vflow.config import Preset, TrainingConfig
 from vflow.training.progress import Progress
 from vflow.training.sampler import share
-from vflow.training.setup import new_model, open_data, prepare, start_model
+from vflow.training.setup import new_model, open_material, prepare, start_model
 
 MEASURED = 3
 GIB = 1 << 30
@@ -20,32 +20,32 @@ GIB = 1 << 30
 
 def dry_run(preset: Preset, accelerator: Accelerator) -> int:
     """Take one step to warm up and three measured ones, print the figures on stdout, write nothing."""
-    config, data = preset.training, open_data(preset)
+    config, material = preset.training, open_material(preset)
     world, rank = accelerator.num_processes, accelerator.process_index
     model = new_model(preset)
-    start_model(model, preset, data.sampler, accelerator, None)
-    learner, _ = prepare(model, preset, accelerator)
+    start_model(model, preset, material, accelerator, None)
+    learner, _ = prepare(model, preset, material, accelerator)
     progress, seconds = Progress(), []
     for number in range(1 + MEASURED):
         parts = share(number * config.batch_size, config.batch_size, rank, world, config.accumulate)
-        batches = [data.sampler.batch(first, size) for first, size in parts]
+        batches = [material.batch(first, size) for first, size in parts]
         began = time.perf_counter()
         learner.step(batches, progress, config.learning_rate, stop=False)
         seconds.append(time.perf_counter() - began)
     if accelerator.is_main_process:
         step = sorted(seconds[1:])[MEASURED // 2]
         parameters = sum(p.numel() for p in learner.plain.parameters())
-        for label, text in figures(preset, step, parameters, peak_memory(accelerator.device)).items():
+        frames = config.batch_size * material.frames
+        memory = peak_memory(accelerator.device)
+        for label, text in figures(config, frames, step, parameters, memory).items():
             print(f"{label:<12}{text}")
         precision = "bfloat16 conditioners" if learner.autocast else "float32"
         print(f"{'device':<12}{accelerator.device}, {world} process(es), {precision}")
     return 0
 
 
-def figures(preset: Preset, step: float, parameters: int, memory: int) -> dict[str, str]:
-    """Lines of the report: ``step`` seconds, ``memory`` bytes per process."""
-    config = preset.training
-    frames = config.batch_size * preset.data.frames
+def figures(config: TrainingConfig, frames: int, step: float, parameters: int, memory: int) -> dict[str, str]:
+    """Lines of the report: ``step`` seconds for ``frames`` pictures, ``memory`` bytes per process."""
     hours, minutes = divmod(round(config.max_steps * step / 60), 60)
     commit = 5 * 4 * parameters / GIB  # weights, two moments, average, and the average as a checkpoint
     return {

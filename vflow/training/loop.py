@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 
 from vflow.config import Preset, to_yaml
 from vflow.errors import InputError, VflowError
-from vflow.models import VideoBatch
+from vflow.randomness import generator
 from vflow.training import guards
+from vflow.training.cards import run_card
 from vflow.training.diagnostics import largest_log_scale, round_trip
 from vflow.training.launch import fixed_order, make_accelerator, naming_lost_peers
 from vflow.training.lock import RunLock
@@ -22,9 +23,9 @@ from vflow.training.options import TrainOptions, resolve
 from vflow.training.progress import Progress
 from vflow.training.resume import agreed_commit, choose_commit, disk_fault, load_commit, save_commit
 from vflow.training.sampler import Prefetcher, share
-from vflow.training.samples import draw_samples, write_samples
+from vflow.training.samples import write_samples
 from vflow.training.schedule import learning_rate
-from vflow.training.setup import check_batch, new_model, open_data, prepare, start_model
+from vflow.training.setup import check_batch, new_model, open_material, prepare, start_model
 from vflow.training.signals import Stop
 from vflow.training.step import StepResult
 from vflow.training.validate import validate
@@ -73,11 +74,11 @@ class Run:
         self.committed = -1
         self.interval_seconds, self.interval_frames = 0.0, 0
         commit = choose_commit(options, accelerator)
-        self.data = open_data(preset)
+        self.material = open_material(preset)
         model = new_model(preset)
         if not commit:
-            start_model(model, preset, self.data.sampler, accelerator, options.init_from)
-        self.learner, self.average = prepare(model, preset, accelerator)
+            start_model(model, preset, self.material, accelerator, options.init_from)
+        self.learner, self.average = prepare(model, preset, self.material, accelerator)
         changed: list[str] = []
         if commit:
             self.progress, changed = load_commit(commit, self.learner, preset)
@@ -135,18 +136,19 @@ class Run:
                 return outcome
             self._roll_back()
 
-    def _load(self, start: int) -> list[VideoBatch]:
+    def _load(self, start: int) -> list[Any]:
         """This process's share of the global batch that begins at stream position ``start``."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         parts = share(start, self.config.batch_size, rank, world, self.config.accumulate)
-        return [self.data.sampler.batch(first, size) for first, size in parts]
+        return [self.material.batch(first, size) for first, size in parts]
 
-    def _advance(self, batches: Prefetcher) -> Outcome:
+    def _advance(self, batches: Prefetcher[Any]) -> Outcome:
         """Steps until the end, a stop, or too many skipped steps in a row."""
         progress, config = self.progress, self.config
         while progress.step < config.max_steps:
             began = time.perf_counter()
             progress.lr = learning_rate(config, progress.step) * progress.rate_scale
+            self._seed_dropout()
             result = self.learner.step(next(batches), progress, progress.lr, self.stop.wished())
             self._account(result, time.perf_counter() - began)
             if progress.step % config.log_every == 0:
@@ -162,11 +164,16 @@ class Run:
                 self._commit()  # not in a run of skipped steps: one rolls back to before it
         return "finished"
 
+    def _seed_dropout(self) -> None:
+        """What a model drops is a function of the step, so that resuming repeats it."""
+        key = self.config.seed, self.progress.step, self.accelerator.process_index
+        torch.manual_seed(int(generator("dropout", *key).integers(2**63)))
+
     def _account(self, result: StepResult, seconds: float) -> None:
-        progress, frames = self.progress, self.config.batch_size * self.preset.data.frames
+        progress, frames = self.progress, self.config.batch_size * self.material.frames
         progress.step += 1
         progress.position += self.config.batch_size
-        progress.epoch = progress.position // len(self.data.sampler.dataset)
+        progress.epoch = progress.position // self.material.length
         progress.seconds = self._seconds()
         self.interval_seconds += seconds
         self.interval_frames += frames
@@ -198,11 +205,11 @@ class Run:
 
     def _validate(self) -> None:
         """Score and sample with the averaged weights; given up half-way when a stop is wished."""
-        if not len(self.data.validation):
+        if not self.material.held_out:
             return
         self.learner.ema.copy_to(self.average, self.learner.plain)
         count = self.config.validation_examples
-        found = validate(self.average, self.data.validation, count, self.accelerator, self.stop.wished)
+        found = validate(self.average, self.material, count, self.accelerator, self.stop.wished)
         if found is None:
             return
         progress = self.progress
@@ -213,22 +220,24 @@ class Run:
             self.log.write(line | self._diagnose() | self._sample())
 
     def _diagnose(self) -> dict[str, float]:
-        trip = round_trip(self.average, self.data.validation, self.accelerator.device)
+        trip = round_trip(self.average, self.material, self.accelerator.device)
         return {"round_trip": trip, "largest_log_scale": largest_log_scale(self.average)}
 
     def _sample(self) -> dict[str, int]:
         """Write a sample grid; returns counts of faulty values for the log."""
-        device = self.accelerator.device
-        samples = draw_samples(self.average, self.data.validation, device, self.stop.wished)
+        samples = self.material.draw(self.average, self.accelerator.device, self.stop.wished)
         if samples is None:
             return {}
-        write_samples(self.folder / "samples", self.progress.step, samples, self.preset.model.fps)
+        write_samples(self.folder / "samples", self.progress.step, samples)
         return {"sample_nonfinite": samples.nonfinite, "sample_out_of_range": samples.out_of_range}
 
     def _commit(self) -> None:
         progress = self.progress
         if self.committed != progress.step:
-            save_commit(self.folder, self.learner, self.average, progress, self.preset, self.options.keep)
+            progress.seconds = self._seconds()
+            card = run_card(self.options, self.preset, progress, self.material.length, self.accelerator)
+            keep = self.options.keep
+            save_commit(self.folder, self.learner, self.average, progress, self.preset, keep, card)
             self.committed = progress.step
 
     def _roll_back(self) -> None:

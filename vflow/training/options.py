@@ -22,7 +22,7 @@ class TrainOptions:
     output: Path
     """Folder of the run: commits, log.jsonl, sample grids."""
     data: str | None = None
-    """Folder of your own clips or photos, or the root of the preset's data set."""
+    """Folder of your own clips or photos (photos also in a zip), or the root of the preset's data set."""
     resume: bool = False
     """Continue from the newest intact commit in the output folder; start afresh if there is none."""
     init_from: str | None = None
@@ -98,10 +98,11 @@ def resolve(options: TrainOptions) -> Preset:
 
 def _own_data(options: TrainOptions, overrides: dict[str, Any]) -> dict[str, Any]:
     """A folder replaces generated data by the folder's clips; named data sets take it as their root."""
-    folder = Path(str(options.data))
-    if not folder.is_dir():
-        raise ConfigError(f"--data {folder}: no such folder; give a folder of clips, frame folders or photos")
-    entries: dict[str, Any] = {"data.path": str(folder)}
-    if load_preset(options.config, overrides).data.name == "shapes":
+    path = Path(str(options.data))
+    name = load_preset(options.config, overrides).data.name
+    if not path.is_dir() and not (name == "photos" and path.is_file()):
+        raise ConfigError(f"--data {path}: no such folder; give a folder of clips, frame folders or photos")
+    entries: dict[str, Any] = {"data.path": str(path)}
+    if name == "shapes":
         entries["data.name"] = "video-folder"
     return entries

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -11,9 +12,9 @@ from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from vflow.checkpoint import save_checkpoint
-from vflow.config import Preset
+from vflow.config import Preset, parse
 from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.models import VideoFlow
+from vflow.models import Model
 from vflow.training.commit import commits, newest_commit, write_commit
 from vflow.training.launch import restarted
 from vflow.training.options import TrainOptions
@@ -61,6 +62,8 @@ def load_commit(commit: Path, learner: Learner, preset: Preset) -> tuple[Progres
         CheckpointError: the commit is of another model.
     """
     tensors, progress, before = read_state(commit / "state")
+    with suppress(ConfigError):  # settings that came later were at their defaults then
+        before = parse(Preset, before, str(commit)).model_dump(mode="json")
     changed = changed_keys(before, preset.model_dump(mode="json"))
     model_keys = [key for key in changed if key.startswith("model.")]
     if model_keys:
@@ -73,9 +76,9 @@ def load_commit(commit: Path, learner: Learner, preset: Preset) -> tuple[Progres
 
 
 def save_commit(
-    run: Path, learner: Learner, average: VideoFlow, progress: Progress, preset: Preset, keep: int
+    run: Path, learner: Learner, average: Model, progress: Progress, preset: Preset, keep: int, card: str
 ) -> None:
-    """Commit the run as it stands; the averaged weights become its ``model/``.
+    """Commit the run as it stands; the averaged weights become its ``model/``, with the text ``card``.
 
     Raises:
         InputError: the disk is full or not writable; on all processes, and the last commit is intact.
@@ -87,7 +90,7 @@ def save_commit(
     def fill(folder: Path) -> None:
         config = preset.model.model_copy(update={"typical_bits": progress.typical_bits})
         statistics = {"step": progress.step, "val_bits_per_dim": progress.val_bits_per_dim}
-        save_checkpoint(folder / "model", average, config=config, extra=statistics)
+        save_checkpoint(folder / "model", average, config=config, card=card, extra=statistics)
         write_state(folder / "state", tensors, progress, preset)
 
     fault = [""]

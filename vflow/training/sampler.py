@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from vflow.data.corrupt import corrupt
 from vflow.models.videoflow import VideoBatch
 from vflow.randomness import generator, normal
 
+T = TypeVar("T")
 FULL_WINDOW = 0.75  # share of targets that see the whole window, the case met in sampling
 
 
@@ -43,8 +44,7 @@ class Sampler:
 
     def locate(self, position: int) -> tuple[int, int]:
         """(epoch, example index) at ``position``."""
-        epoch, offset = divmod(position, len(self.dataset))
-        return epoch, int(permutation(self.seed, epoch, len(self.dataset))[offset])
+        return locate(self.seed, position, len(self.dataset))
 
     def batch(self, start: int, size: int) -> VideoBatch:
         """Examples ``start … start + size - 1`` of the stream, on the CPU."""
@@ -66,6 +66,12 @@ class Sampler:
         if random.random() >= self.corruption:
             return made
         return made._replace(past=torch.from_numpy(corrupt(frames[:-1], random)))
+
+
+def locate(seed: int, position: int, length: int) -> tuple[int, int]:
+    """(epoch, example index) at ``position`` of the stream over ``length`` examples."""
+    epoch, offset = divmod(position, length)
+    return epoch, int(permutation(seed, epoch, length)[offset])
 
 
 @lru_cache(maxsize=4)
@@ -98,12 +104,6 @@ def collate(examples: list[VideoBatch]) -> VideoBatch:
     return batch._replace(past=torch.stack([e.frames[:-1] if e.past is None else e.past for e in examples]))
 
 
-def on_device(batch: VideoBatch, device: torch.device) -> VideoBatch:
-    """The batch on ``device``."""
-    moved = VideoBatch(*(tensor.to(device, non_blocking=True) for tensor in batch[:3]))
-    return moved if batch.past is None else moved._replace(past=batch.past.to(device, non_blocking=True))
-
-
 def share(start: int, batch_size: int, rank: int, world: int, accumulate: int) -> list[tuple[int, int]]:
     """(start, size) of each micro-batch of process ``rank`` in the global batch that begins at ``start``."""
     size = batch_size // (world * accumulate)
@@ -111,7 +111,7 @@ def share(start: int, batch_size: int, rank: int, world: int, accumulate: int) -
     return [(first + i * size, size) for i in range(accumulate)]
 
 
-class Prefetcher:
+class Prefetcher(Generic[T]):
     """Loads the next steps' batches in a thread while the present one computes.
 
     Args:
@@ -121,14 +121,12 @@ class Prefetcher:
         depth: steps to keep ready.
     """
 
-    def __init__(
-        self, load: Callable[[int], list[VideoBatch]], start: int, stride: int, depth: int = 3
-    ) -> None:
+    def __init__(self, load: Callable[[int], list[T]], start: int, stride: int, depth: int = 3) -> None:
         self._load = load
         self._next = start
         self._stride = stride
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
-        self._ready: deque[Future[list[VideoBatch]]] = deque()
+        self._ready: deque[Future[list[T]]] = deque()
         for _ in range(depth):
             self._submit()
 
@@ -142,7 +140,7 @@ class Prefetcher:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def __next__(self) -> list[VideoBatch]:
+    def __next__(self) -> list[T]:
         future = self._ready.popleft()
         self._submit()
         return future.result()

@@ -4,51 +4,39 @@ from __future__ import annotations
 
 import copy
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 
 from vflow.checkpoint import load
-from vflow.config import Preset
-from vflow.data.base import FrameDataset, open_dataset
+from vflow.config import ColorizerConfig, DigitsConfig, Preset, VideoFlowConfig
 from vflow.errors import ConfigError
-from vflow.models import VideoFlow, build_model
+from vflow.models import Model, build_model
+from vflow.training.counting import count_parts
 from vflow.training.ema import Ema
+from vflow.training.images import open_colorizer, open_digits
 from vflow.training.launch import autocast_dtype
-from vflow.training.sampler import Sampler, on_device
+from vflow.training.material import Material, on_device
 from vflow.training.step import Learner, make_optimizer
+from vflow.training.videos import open_videos
 
-COUNTED_CLIPS = 512  # examples that the counted parts are fitted to
-COUNTED_FRAMES = 4096  # and no more frames than that
-COUNTED = 16  # examples at once
-FITTED = {"pixels.probability", "motion.after"}  # set by counting, where the model has them
-
-
-@dataclass(frozen=True)
-class Data:
-    """The training stream and the fixed validation clips (possibly none)."""
-
-    sampler: Sampler
-    validation: FrameDataset
+OPENERS: dict[type[Any], Callable[[Any, Preset], Material[Any, Any]]] = {
+    VideoFlowConfig: open_videos,
+    DigitsConfig: open_digits,
+    ColorizerConfig: open_colorizer,
+}
 
 
-def open_data(preset: Preset) -> Data:
-    """Both splits of the preset's data.
+def open_material(preset: Preset) -> Material[Any, Any]:
+    """The preset's data, as its model wants it.
 
     Raises:
-        ConfigError, InputError: clips too short for the model, or no data where the preset says.
+        ConfigError, InputError: no data where the preset says, or data that does not suit the model.
     """
-    model = preset.model
-    if preset.data.frames <= model.min_context:
-        raise ConfigError(
-            f"data.frames = {preset.data.frames} leaves no frame to predict after model.min_context = "
-            f"{model.min_context}; use at least {model.min_context + 1}"
-        )
-    dataset = open_dataset(preset.data, model, "train")
-    sampler = Sampler(dataset, preset.training.seed, model.min_context, model.context, preset.data.corruption)
-    return Data(sampler, open_dataset(preset.data, model, "validation"))
+    return OPENERS[type(preset.model)](preset.model, preset)
 
 
 def check_batch(preset: Preset, world: int) -> None:
@@ -66,34 +54,36 @@ def check_batch(preset: Preset, world: int) -> None:
         )
 
 
-def new_model(preset: Preset) -> VideoFlow:
+def new_model(preset: Preset) -> Model:
     """A model with seeded weights; its data-dependent parts are not set."""
     torch.manual_seed(preset.training.seed)
     return build_model(preset.model)
 
 
 def start_model(
-    model: VideoFlow, preset: Preset, sampler: Sampler, accelerator: Accelerator, init_from: str | None
+    model: Model,
+    preset: Preset,
+    material: Material[Any, Any],
+    accelerator: Accelerator,
+    init_from: str | None,
 ) -> None:
     """Set the data-dependent parts, after taking tensors of the checkpoint ``init_from`` if given.
 
-    The main process fits pixel map and ActNorm on the whole initial batch; the others receive the result.
+    The main process counts, and sets ActNorm on the whole initial batch; the others receive the result.
     """
     taken = take_tensors(model, init_from, accelerator.is_main_process) if init_from else set()
     model.to(accelerator.device)
     if accelerator.is_main_process:
-        device = accelerator.device
-        if not FITTED & model.state_dict().keys() <= taken:
-            count = max(COUNTED, min(COUNTED_CLIPS, COUNTED_FRAMES // preset.data.frames))
-            starts = range(0, count, COUNTED)
-            model.fit([on_device(sampler.batch(start, COUNTED), device) for start in starts])
-        model.initialize(on_device(sampler.batch(0, preset.training.actnorm_batch), device))
+        first = on_device(material.batch(0, preset.training.actnorm_batch), accelerator.device)
+        if remark := count_parts(model, material, first, taken):
+            print(f"--init-from {init_from}: {remark}", file=sys.stderr)
+        model.initialize(first)
     for value in model.state_dict().values():
         value.copy_(broadcast(value.clone()))
 
 
 @torch.no_grad()
-def take_tensors(model: VideoFlow, name: str, report: bool) -> set[str]:
+def take_tensors(model: Model, name: str, report: bool) -> set[str]:
     """Copy the tensors of checkpoint ``name`` whose names and shapes match; say which did not.
 
     Raises:
@@ -114,7 +104,9 @@ def take_tensors(model: VideoFlow, name: str, report: bool) -> set[str]:
     return matching
 
 
-def prepare(model: VideoFlow, preset: Preset, accelerator: Accelerator) -> tuple[Learner, VideoFlow]:
+def prepare(
+    model: Model, preset: Preset, material: Material[Any, Any], accelerator: Accelerator
+) -> tuple[Learner, Model]:
     """The prepared learner, and an unprepared copy of the model for the averaged weights."""
     average = copy.deepcopy(model).eval().requires_grad_(False)
     config = preset.training
@@ -123,4 +115,5 @@ def prepare(model: VideoFlow, preset: Preset, accelerator: Accelerator) -> tuple
     plain = accelerator.unwrap_model(prepared)
     dtype = autocast_dtype(config.precision, accelerator.device)
     ema = Ema(plain, config.ema)
-    return Learner(accelerator, prepared, plain, optimizer, ema, config, dtype), average
+    learner = Learner(accelerator, prepared, plain, optimizer, ema, config, dtype, material.targets)
+    return learner, average

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vflow.config import TrainingConfig
-from vflow.models.videoflow import VideoBatch, VideoFlow
+from vflow.models import Model
 from vflow.training import guards
+from vflow.training.best_of import best_of_penalty
+from vflow.training.contrast import contrast_penalty
 from vflow.training.ema import Ema
+from vflow.training.material import on_device
 from vflow.training.progress import Progress
-from vflow.training.sampler import on_device
 from vflow.training.tensors import full
 
 
@@ -33,18 +36,20 @@ class StepResult:
 class Learner:
     """What a step changes: the prepared model, its optimiser and the average of its weights.
 
-    ``plain`` is the model without wrappers; ``autocast`` the precision of conditioners, None: float32.
+    ``plain`` is the model without wrappers; ``autocast`` the precision of conditioners, None: float32;
+    ``targets`` the pictures per example that the likelihood is of.
     """
 
     accelerator: Accelerator
     model: nn.Module
-    plain: VideoFlow
+    plain: Model
     optimizer: Optimizer
     ema: Ema
     config: TrainingConfig
     autocast: torch.dtype | None
+    targets: int
 
-    def step(self, batches: list[VideoBatch], progress: Progress, rate: float, stop: bool) -> StepResult:
+    def step(self, batches: list[Any], progress: Progress, rate: float, stop: bool) -> StepResult:
         """Accumulate gradients over ``batches``, then update with learning rate ``rate``.
 
         ``stop`` is this process's wish to end; the result's is true when any process wishes so.
@@ -63,23 +68,35 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         return StepResult(loss, norm, accepted, stop)
 
-    def _gradients(self, batches: list[VideoBatch]) -> float:
+    def _gradients(self, batches: list[Any]) -> float:
         """Backward of the mean bits/dim; returns that mean over this process's examples."""
         device = self.accelerator.device
         total = torch.zeros((), device=device)
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                loss = self.loss(on_device(batch, device)) / len(batches)
-                self.accelerator.backward(loss)
+                batch = on_device(batch, device)
+                loss = self.loss(batch) / len(batches)
+                self.accelerator.backward(loss + self.further(batch) / len(batches))
             total += loss.detach()
         return float(total)
 
-    def loss(self, batch: VideoBatch) -> Tensor:
+    def loss(self, batch: Any) -> Tensor:
         """Mean bits/dim of a batch."""
-        with torch.autocast(batch.frames.device.type, self.autocast, enabled=self.autocast is not None):
+        device = self.accelerator.device.type
+        with torch.autocast(device, self.autocast, enabled=self.autocast is not None):
             nats = self.model(batch)
-        return self.plain.bits_per_dim(nats, batch.window.shape[1]).mean()
+        return self.plain.bits_per_dim(nats, self.targets).mean()
+
+    def further(self, batch: Any) -> Tensor | float:
+        """What is minimised beside the bits/dim; it is not logged as loss. Preset says which models can."""
+        config, plain = self.config, cast(Any, self.plain)
+        with torch.autocast(self.accelerator.device.type, self.autocast, enabled=self.autocast is not None):
+            if config.best_of and batch.guesses is not None:
+                return best_of_penalty(plain, batch, config.best_of)
+            if config.contrast:
+                return contrast_penalty(plain, batch, config.contrast)
+        return 0.0
 
     def _agree(self, loss: float, stop: bool) -> tuple[float, bool]:
         """Mean loss and any stop over processes; one small collective call a step."""
@@ -92,10 +109,19 @@ class Learner:
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
-    """Adam or Adamax as configured; the rate is set before each step."""
+    """Adam, AdamW (with weight decay) or Adamax as configured; the rate is set before each step."""
     if config.optimizer == "adamax":
         return torch.optim.Adamax(
             model.parameters(), config.learning_rate, betas=config.betas, eps=config.adam_eps
+        )
+    if config.weight_decay:
+        return torch.optim.AdamW(
+            model.parameters(),
+            config.learning_rate,
+            betas=config.betas,
+            eps=config.adam_eps,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
     return torch.optim.Adam(
         model.parameters(), config.learning_rate, betas=config.betas, eps=config.adam_eps, fused=True

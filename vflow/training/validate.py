@@ -4,61 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
-from vflow.data.base import FrameDataset
-from vflow.models.videoflow import VideoFlow
-from vflow.training.sampler import collate, example, on_device
-
-CHUNK = 8  # examples per forward pass
+from vflow.models import Model
+from vflow.training.material import Material, on_device
 
 
 @dataclass(frozen=True)
 class Validation:
-    """bits/dim of each target frame: float32 (examples, targets)."""
+    """bits/dim of each target picture: float32 (examples, targets)."""
 
     bits: np.ndarray
 
     @property
     def bits_per_dim(self) -> float:
-        """Mean over all target frames."""
+        """Mean over all target pictures."""
         return float(self.bits.mean(dtype=np.float64))
 
     @property
     def typical(self) -> tuple[float, float]:
-        """1% and 99% quantile over frames."""
+        """1% and 99% quantile over pictures."""
         low, high = np.quantile(self.bits, (0.01, 0.99))
         return float(low), float(high)
 
 
 @torch.no_grad()
 def validate(
-    model: VideoFlow,
-    dataset: FrameDataset,
+    model: Model,
+    material: Material[Any, Any],
     count: int,
     accelerator: Accelerator,
     cancelled: Callable[[], bool],
 ) -> Validation | None:
-    """Score the first ``count`` examples with the full window and fixed noise, in float32.
+    """Score the first ``count`` held-out examples with fixed noise, in float32.
 
     None when any process wishes to stop half-way; all processes then return None.
     """
-    count = min(count, len(dataset))
+    count = min(count, material.held_out)
     world, rank = accelerator.num_processes, accelerator.process_index
     per_process = -(-count // world)
     mine = list(range(rank, count, world))
     parts, complete = [], True
-    for start in range(0, len(mine), CHUNK):
+    for start in range(0, len(mine), material.chunk):
         if cancelled():
             complete = False
             break
-        parts.append(_score(model, dataset, mine[start : start + CHUNK], accelerator.device))
-    targets = len(dataset.example(0, (0, 0))) - model.config.min_context
-    bits = torch.full((per_process, targets), torch.inf)
+        batch = on_device(material.validation(mine[start : start + material.chunk]), accelerator.device)
+        parts.append(material.bits(model, batch).float().cpu())
+    bits = torch.full((per_process, material.targets), torch.inf)
     if parts:
         scored = torch.cat(parts)
         bits[: len(scored)] = scored
@@ -67,14 +64,3 @@ def validate(
     if not bool(flags.all()):
         return None
     return Validation(table.transpose(0, 1).flatten(0, 1)[:count].numpy())
-
-
-def _score(model: VideoFlow, dataset: FrameDataset, indices: list[int], device: torch.device) -> Tensor:
-    first, context = model.config.min_context, model.config.context
-    examples = []
-    for index in indices:
-        frames = np.ascontiguousarray(dataset.example(index, (0, 0)).transpose(0, 3, 1, 2))
-        window = np.minimum(np.arange(first, len(frames)), context)
-        examples.append(example(frames, window, first, ("validation", index)))
-    batch = on_device(collate(examples), device)
-    return model.bits_per_dim(model.frame_log_likelihood(batch), 1).float().cpu()

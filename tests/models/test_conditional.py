@@ -1,0 +1,185 @@
+"""Digits and Colorizer: exact codes, honest sums, conditions that matter."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from vflow.config import ColorizerConfig, DigitsConfig, GlowConfig, HistoryConfig
+from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, build_model
+from vflow.models.wavelet import WaveletFlow
+
+BATCH = 5
+
+
+def digits_config(**changes: object) -> DigitsConfig:
+    glow = GlowConfig(channels=1, height=8, width=12, depth=(2, 2), hidden=(8, 8), activation="gatu")
+    return DigitsConfig(glow=glow, condition=(3, 4), **changes)
+
+
+def colorizer_config(**changes: object) -> ColorizerConfig:
+    glow = GlowConfig(channels=2, height=8, width=8, depth=(2, 2, 2), hidden=(8, 8, 8))
+    return ColorizerConfig(glow=glow, condition=HistoryConfig(hidden=(4, 4, 6, 6), blocks=1), **changes)
+
+
+def some_given(model: ConditionalFlow) -> Tensor:
+    if isinstance(model, Digits):
+        return torch.randint(0, 10, (BATCH,))
+    _, height, width = model.image_shape
+    mask = (torch.rand(BATCH, 1, 2 * height, 2 * width) < 0.1).float()
+    hints = 20 * torch.randn(BATCH, 2, 2 * height, 2 * width) * mask
+    return torch.cat([100 * torch.rand_like(mask), mask, hints], 1)
+
+
+def trained(config: DigitsConfig | ColorizerConfig) -> tuple[ConditionalFlow, ImageBatch]:
+    """A model away from its starting point, and a batch of smooth pictures."""
+    torch.manual_seed(0)
+    model = build_model(config)
+    assert isinstance(model, ConditionalFlow)
+    coarse = 128 + 60 * torch.randn(BATCH, config.glow.channels, 2, 2)
+    size = (config.glow.height, config.glow.width)
+    smooth = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
+    images = smooth.round().clamp(0, 255).to(torch.uint8)
+    batch = ImageBatch(images, some_given(model), torch.randn(images.shape))
+    model.fit([batch])
+    model.initialize(batch)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.03 * torch.randn_like(parameter))
+    return model.eval(), batch
+
+
+FORMS = {
+    "digits": digits_config(),
+    "digits-uniform-scaled": digits_config(noise="uniform", values="scaled"),
+    "digits-gaussian": digits_config(noise="gaussian"),
+    "digits-mixture": digits_config(noise="uniform").model_copy(
+        update={"glow": digits_config().glow.model_copy(update={"coupling": "mixture", "mixtures": 3})}
+    ),
+    "colorizer": colorizer_config(),
+}
+
+
+@pytest.fixture(params=FORMS.values(), ids=FORMS.keys())
+def case(request: pytest.FixtureRequest) -> tuple[ConditionalFlow, ImageBatch]:
+    return trained(request.param)
+
+
+Case = tuple[ConditionalFlow, ImageBatch]
+
+
+def test_the_map_of_densities_sums_to_the_log_likelihood(case: Case) -> None:
+    model, batch = case
+    nats = model(batch)
+    density = model.density_map(batch)
+    assert nats.shape == (BATCH,) and density.shape == (BATCH, *model.image_shape[1:])
+    torch.testing.assert_close(density.sum((1, 2)), nats, rtol=1e-4, atol=1e-2)
+    bits = model.bits_per_dim(nats)
+    torch.testing.assert_close(bits, -nats / math.log(2) / math.prod(model.image_shape))
+
+
+def test_codes_come_back_as_the_same_bytes(case: Case) -> None:
+    model, batch = case
+    eps = model.encode(batch.images, batch.given)
+    assert [e.shape[1:] for e in eps] == list(model.latent_shapes)
+    assert sum(math.prod(shape) for shape in model.latent_shapes) == math.prod(model.image_shape)
+    again = model.decode(eps, batch.given, [1.0] * len(eps))
+    torch.testing.assert_close(again.frame, batch.images, rtol=0, atol=0)
+    assert not again.nonfinite.any() and not again.out_of_range.any()
+
+
+def test_reconstruction_is_close(case: Case) -> None:
+    before, after = case[0].reconstruct(case[1])
+    torch.testing.assert_close(after, before, rtol=0, atol=0.05)
+
+
+def test_standardised_codes_explain_the_likelihood() -> None:
+    """log p(x) = Σ log N(ε) + log |dε/dx|: the Jacobian of ``encode`` in float64 says the same number."""
+    model, batch = trained(digits_config(noise="uniform", values="scaled"))
+    model = model.double()
+    middle = ImageBatch(batch.images[:1], batch.given[:1], torch.zeros(1, *model.image_shape).double())
+    images = batch.images[:1].double()
+
+    def code(flat: Tensor) -> Tensor:
+        features = model.features(middle.given)
+        coded = model.flow.encode(model.pixels.transform(flat.view_as(images))[0], features)
+        zipped = zip(model.priors, coded.aboves, features, coded.latents, strict=True)
+        return torch.cat([p(above, seen).whiten(z).flatten() for p, above, seen, z in zipped])
+
+    flat = (images + 0.5).flatten()
+    matrix = torch.autograd.functional.jacobian(code, flat, vectorize=True)
+    eps = code(flat)
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(eps).sum() + torch.linalg.slogdet(matrix)[1]
+    torch.testing.assert_close(model(middle)[0].double(), expected, rtol=0, atol=0.05)
+
+
+def test_temperature_zero_is_one_picture_and_noise_makes_many(case: Case) -> None:
+    model, batch = case
+    eps = [torch.randn(2, *shape) for shape in model.latent_shapes]
+    given = batch.given[:1].expand(2, *batch.given.shape[1:])
+    still = model.decode(eps, given, [0.0] * len(eps)).raw
+    torch.testing.assert_close(still[0], still[1])
+    loose = model.decode(eps, given, [1.0] * len(eps)).raw
+    assert not torch.allclose(loose[0], loose[1])
+
+
+def test_the_condition_matters(case: Case) -> None:
+    model, batch = case
+    other = batch._replace(given=batch.given.roll(1, 0))
+    different = (
+        batch.given.flatten(1).ne(other.given.flatten(1)).any(1)
+        if batch.given.dim() > 1
+        else (batch.given != other.given)
+    )
+    assert (model(batch) != model(other))[different].all()
+
+
+def test_gradients_reach_all_parameters(case: Case) -> None:
+    model, batch = case
+    labels = torch.arange(BATCH)  # labels that do not occur have no gradient, and need none
+    given = labels if isinstance(model, Digits) else batch.given
+    model(batch._replace(given=given)).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_saved_weights_score_the_same(case: Case) -> None:
+    model, batch = case
+    fresh = build_model(model.config)  # type: ignore[arg-type]
+    fresh.load_state_dict(load(save({k: v.contiguous() for k, v in model.state_dict().items()})))
+    assert torch.equal(fresh.eval()(batch), model(batch))
+
+
+def test_hints_matter_and_dropout_only_in_training() -> None:
+    model, batch = trained(colorizer_config(dropout=0.5))
+    assert isinstance(model, Colorizer)
+    bare = batch.given.clone()
+    bare[:, 1:] = 0
+    assert not torch.allclose(model(batch), model(batch._replace(given=bare)))
+    assert torch.equal(model(batch), model(batch))
+    model.train()
+    assert not torch.equal(model(batch), model(batch))
+
+
+def test_the_top_of_the_wavelet_pyramid_is_the_mean_colour() -> None:
+    flow = WaveletFlow(colorizer_config().glow, (4, 4, 4, 4))
+    x = torch.randn(3, 2, 8, 8)
+    features = [torch.randn(3, 4, 4 // 2**level, 4 // 2**level) for level in range(3)]
+    aboves = flow.encode(x, [*features, features[-1]]).aboves
+    top = aboves[-2]
+    assert top is not None and aboves[-1] is None
+    torch.testing.assert_close(top[..., 0, 0], x.mean((2, 3)))
+
+
+def test_positions_count_each_pixel_on_its_own() -> None:
+    model = build_model(digits_config())
+    images = torch.zeros(40, 1, 8, 12, dtype=torch.uint8)
+    images[:, 0, 3, 4] = 200
+    model.fit([ImageBatch(images, torch.zeros(40, dtype=torch.long), torch.zeros(images.shape))])
+    assert isinstance(model, Digits)
+    mode = model.pixels.mode(None, images[:1].float())
+    assert mode is not None and mode[0, 0, 3, 4] == 200 and mode.sum() == 200

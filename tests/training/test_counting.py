@@ -1,0 +1,73 @@
+"""Counted parts of a model that starts from another: kept where they suit the data, else counted anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import vflow
+from tests.training.support import run_here
+from vflow.data.io import write_npz
+from vflow.data.shapes import Shapes
+from vflow.training import videos
+
+COUNTS = ("model.values=transitions", "model.noise=anchored", "model.motion=2")
+TENSORS = ("pixels.probability", "motion.after")
+
+
+@pytest.fixture(autouse=True)
+def few_counted_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(videos, "COUNTED_CLIPS", 16)
+
+
+@pytest.fixture
+def trained(tiny: str, runs: Path, tmp_path: Path) -> Path:
+    """A run on a folder of shapes."""
+    write_clips(tmp_path / "clips", lambda frames: frames)
+    run_here(tiny, runs / "a", max_steps=2, set=COUNTS, data=str(tmp_path / "clips"))
+    return runs / "a"
+
+
+def write_clips(folder: Path, recolour: Any) -> None:
+    folder.mkdir()
+    shapes = Shapes()
+    for number in range(8):
+        write_npz(folder / f"{number}.npz", frames=recolour(shapes.example(1000 * number)))
+
+
+def counted(run: Path) -> list[torch.Tensor]:
+    state = vflow.load(run).state_dict()
+    return [state[name] for name in TENSORS]
+
+
+def test_the_same_data_keep_the_counts(
+    tiny: str, trained: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"set": COUNTS, "data": str(tmp_path / "clips"), "init_from": str(trained)}
+    run_here(tiny, runs / "b", max_steps=1, seed=1, **options)
+    assert "values and movements stay as they were" in capsys.readouterr().err
+    assert torch.equal(counted(runs / "b")[0], counted(trained)[0])
+
+
+def test_other_colours_are_counted_anew(
+    tiny: str, trained: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clips(tmp_path / "others", lambda frames: np.where(frames == 255, 200, frames // 2 + 20))
+    options = {"set": COUNTS, "data": str(tmp_path / "others"), "init_from": str(trained)}
+    run_here(tiny, runs / "b", max_steps=1, **options)
+    assert "values and movements counted anew: " in capsys.readouterr().err
+    assert not torch.equal(counted(runs / "b")[0], counted(trained)[0])
+
+
+def test_a_missing_count_has_all_counted(tiny: str, trained: Path, runs: Path, tmp_path: Path) -> None:
+    """Weights of a model without motion: its pixel map does not go with the moved frames."""
+    still = ("model.values=transitions", "model.noise=anchored")
+    run_here(tiny, runs / "still", max_steps=1, set=still, data=str(tmp_path / "clips"))
+    options = {"set": COUNTS, "data": str(tmp_path / "clips"), "init_from": str(runs / "still")}
+    run_here(tiny, runs / "b", max_steps=1, **options)
+    before = vflow.load(runs / "still").state_dict()["pixels.probability"]
+    assert not torch.equal(counted(runs / "b")[0], before)

@@ -1,0 +1,180 @@
+"""Whole runs of image models: digits by class and colours by lightness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vflow
+from tests.data.media import write_mnist
+from tests.training.support import lines, losses, run_here
+from vflow.config import load_preset
+from vflow.errors import ConfigError
+from vflow.training.images import Images
+from vflow.training.setup import open_material
+from vflow.training.step import Learner, make_optimizer
+
+DIGITS = """
+model:
+  kind: digits
+  glow: {channels: 1, height: 28, width: 28, depth: [1, 1], hidden: [4, 4]}
+  condition: [2, 2]
+data: {name: digits, shift: 1}
+"""
+COLORIZER = """
+model:
+  kind: colorizer
+  glow: {channels: 2, height: 8, width: 8, depth: [1, 1], hidden: [4, 4]}
+  condition: {hidden: [4, 4, 4], blocks: 1}
+  dropout: 0.5
+data: {name: photos}
+"""
+TRAINING = """
+training:
+  batch_size: 4
+  max_steps: 4
+  warmup_steps: 2
+  actnorm_batch: 8
+  log_every: 1
+  validate_every: 2
+  validation_examples: 5
+  checkpoint_every: 2
+  weight_decay: 0.01
+"""
+
+
+def digits(folder: Path) -> dict[str, str]:
+    """Preset and data of a tiny run."""
+    (folder / "digits.yaml").write_text(DIGITS + TRAINING)
+    return {"config": str(folder / "digits.yaml"), "data": str(write_mnist(folder / "data"))}
+
+
+def colorizer(folder: Path) -> dict[str, str]:
+    """Preset and data of a tiny run."""
+    (folder / "colorizer.yaml").write_text(COLORIZER + TRAINING)
+    (folder / "photos").mkdir()
+    for number in range(10):
+        pixels = np.random.default_rng(number).integers(0, 256, (5, 6, 3), np.uint8)
+        Image.fromarray(pixels).resize((30, 25)).save(folder / "photos" / f"{number}.png")
+    return {"config": str(folder / "colorizer.yaml"), "data": str(folder / "photos")}
+
+
+Start = Callable[[Path], dict[str, str]]
+both = pytest.mark.parametrize("start", [digits, colorizer])
+
+
+def material(given: dict[str, str], **overrides: Any) -> Images:
+    opened = open_material(load_preset(given["config"], {"data.path": given["data"], **overrides}))
+    assert isinstance(opened, Images)
+    return opened
+
+
+@both
+def test_a_run_leaves_log_samples_and_a_model_that_loads(start: Start, runs: Path) -> None:
+    given = start(runs)
+    missing: list[str] = []
+    original = Learner._agree
+
+    def watch(self: Learner, loss: float, stop: bool) -> Any:
+        missing.extend(name for name, p in self.plain.named_parameters() if p.grad is None)
+        return original(self, loss, stop)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "_agree", watch)
+        assert run_here(output=runs / "a", **given) == 0
+    assert not missing, "distributed training waits for gradients that never come"
+    log = lines(runs / "a")
+    validation = [line for line in log if "val_bits_per_dim" in line]
+    assert [line["step"] for line in validation] == [2, 4] and log[-1]["status"] == "finished"
+    assert all(line["round_trip"] < 0.1 and line["sample_nonfinite"] == 0 for line in validation)
+    assert all(line["frames_per_s"] > 0 for line in log if "bits_per_dim" in line)
+    assert vflow.load(runs / "a").config.typical_bits is not None
+    names = [path.name for path in sorted((runs / "a" / "samples").iterdir())]
+    assert names == ["step_0000002.png", "step_0000004.png"]
+
+
+@both
+def test_resuming_in_pieces_equals_one_run(start: Start, runs: Path) -> None:
+    given = start(runs)
+    run_here(output=runs / "whole", **given)
+    run_here(output=runs / "parts", max_steps=2, set=("training.final_rate=1",), **given)
+    run_here(output=runs / "reference", set=("training.final_rate=1",), **given)
+    run_here(output=runs / "parts", resume=True, set=("training.final_rate=1",), **given)
+    assert losses(runs / "parts") == losses(runs / "reference")
+    finals = [vflow.load(runs / name).state_dict() for name in ("reference", "parts")]
+    assert all(torch.equal(finals[0][key], finals[1][key]) for key in finals[0])
+    other = vflow.load(runs / "whole").state_dict()
+    assert any(not torch.equal(finals[0][key], other[key]) for key in other)
+
+
+def test_digits_are_drawn_with_a_column_per_class(runs: Path) -> None:
+    given = digits(runs)
+    run_here(output=runs / "a", max_steps=1, **given)
+    grid = np.asarray(Image.open(runs / "a" / "samples" / "step_0000001.png").convert("RGB"))
+    assert grid.shape == (6 * 30 - 2, 10 * 30 - 2, 3)
+    assert (grid[:28, :28] != grid[30:58, :28]).any(), "rows have their own noise"
+
+
+def test_photos_are_drawn_beside_lightness_and_truth(runs: Path) -> None:
+    given = colorizer(runs)
+    run_here(output=runs / "a", max_steps=1, **given)
+    grid = np.asarray(Image.open(runs / "a" / "samples" / "step_0000001.png")).astype(int)
+    rows = material(given).held_out
+    assert grid.shape == (rows * 18 - 2, 8 * 18 - 2, 3)
+    grey, truth, first, second = (grid[:16, 18 * i : 18 * i + 16] for i in range(4))
+    assert np.ptp(grey, axis=-1).max() <= 1 and np.ptp(truth, axis=-1).max() > 20
+    assert (first != second).any()
+    picture = material(given).held.example(0, (0, 0)).given[0]
+    assert np.corrcoef(grey[..., 0].ravel(), picture.ravel())[0, 1] > 0.99
+
+
+@both
+def test_a_batch_is_a_function_of_seed_and_position(start: Start, runs: Path) -> None:
+    given = start(runs)
+    first, again, other = material(given), material(given), material(given, **{"training.seed": 1})
+    size = first.length + 3
+    batch = first.batch(2, size)
+    assert all(torch.equal(a, b) for a, b in zip(batch, again.batch(2, size), strict=True))
+    assert not torch.equal(batch.eps, other.batch(2, size).eps)
+    parts = [again.batch(2 + i, 1) for i in range(size)]
+    for whole, joined in zip(batch, map(torch.cat, zip(*parts, strict=True)), strict=True):
+        assert torch.equal(whole, joined)
+    assert batch.images.dtype == torch.uint8 and batch.eps.shape == batch.images.shape
+    assert torch.equal(first.validation([0]).eps, again.probe(1).eps)
+
+
+@both
+def test_dry_run_and_fine_tuning(start: Start, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = start(runs)
+    assert run_here(output=runs / "a", dry_run=True, **given) == 0
+    assert "4 frames" in capsys.readouterr().out and not (runs / "a").exists()
+    run_here(output=runs / "a", max_steps=1, **given)
+    run_here(output=runs / "b", max_steps=1, init_from=str(runs / "a"), **given)
+    assert "tensors taken" in capsys.readouterr().err
+
+
+def test_data_may_be_a_zip_for_photos_only(runs: Path) -> None:
+    packed = runs / "photos.zip"
+    packed.write_bytes(b"PK")
+    given = digits(runs)
+    with pytest.raises(ConfigError, match=r"photos.zip: no such folder; give a folder"):
+        run_here(given["config"], runs / "a", data=str(packed))
+    with pytest.raises(vflow.errors.InputError, match=r"photos.zip: not a folder or zip of photos"):
+        run_here(colorizer(runs)["config"], runs / "a", data=str(packed))
+
+
+def test_weight_decay_shrinks_weights_that_have_no_gradient() -> None:
+    weight = torch.nn.Linear(2, 2)
+    before = weight.weight.detach().clone()
+    config = load_preset("digits", {"training.weight_decay": 0.5, "training.learning_rate": 0.1}).training
+    optimizer = make_optimizer(weight, config)
+    for parameter in weight.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(weight.weight.detach(), 0.95 * before)

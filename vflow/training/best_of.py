@@ -1,0 +1,40 @@
+"""The best of a few samples, pulled to the truth (Fan et al. 2017, *A Point Set Generation Network*, 4.3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vflow.config import BestOfConfig
+from vflow.models import ConditionalFlow, ImageBatch
+
+SPREAD_WEIGHT = 2.0  # of a grey level too little spread beside one of error
+TINY = 1e-3  # keeps the slope of square roots finite
+
+
+def best_of_penalty(model: ConditionalFlow, batch: ImageBatch, config: BestOfConfig) -> Tensor:
+    """``weight`` · (root mean square error of the best sample + spread that is missing), in grey levels.
+
+    Mean over the guessed examples, scaled so that the sum over micro-batches is that of the whole batch.
+    Pulled to the mean, samples become flat; so within a picture they must vary ``spread`` times as much as
+    the pictures themselves.
+    """
+    assert batch.guesses is not None
+    examples, count, _ = batch.guesses.shape
+    features = [f.repeat_interleave(count, 0) for f in model.features(batch.given[:examples])]
+    sizes = [math.prod(shape) for shape in model.latent_shapes]
+    levels = batch.guesses.flatten(0, 1).split(sizes, 1)
+    eps = [level.unflatten(1, shape) for level, shape in zip(levels, model.latent_shapes, strict=True)]
+    made = model.generate(eps, features, [1.0] * len(eps)).unflatten(0, (examples, count))
+    truth = batch.images[:examples].float() + 0.5
+    errors = ((made - truth[:, None]) ** 2).mean((2, 3, 4)).add(TINY).sqrt()
+    missing = torch.relu(config.spread * spread(truth).mean() - spread(made).mean())
+    share = examples * config.every / len(batch.images)
+    return config.weight * share * (errors.amin(1).mean() + SPREAD_WEIGHT * missing)
+
+
+def spread(images: Tensor) -> Tensor:
+    """Standard deviation within pictures (…, C, H, W), root mean square over channels: (…)."""
+    return images.var((-2, -1)).mean(-1).add(TINY).sqrt()

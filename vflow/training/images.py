@@ -1,0 +1,183 @@
+"""Training the conditional image flows: pictures with what they are given, and grids of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from vflow.config import ColorizerConfig, DigitsConfig, Preset
+from vflow.data.base import ImageDataset, open_images
+from vflow.data.lab import lab_to_rgb
+from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, Sampled
+from vflow.models.wavelet import wavelet_shapes
+from vflow.pipelines.color.noise import ColorNoise
+from vflow.randomness import normal
+from vflow.training.sampler import locate
+from vflow.training.samples import Samples, grid
+
+COUNTED = 16_384  # pictures that the counted parts are fitted to
+STYLES = 6  # rows of a grid of digits
+PHOTOS, COLOURINGS = 6, 6  # rows and sampled columns of a grid of photos
+
+Draw = Callable[[Any, ImageDataset, torch.device], Samples]
+
+
+@dataclass(frozen=True)
+class Guessing:
+    """Names the samples of ``training.best_of``; their noise is that of the pipeline's variants."""
+
+    shapes: tuple[tuple[int, int, int], ...]
+    count: int
+    every: int
+
+    def noise(self, seed: int, epoch: int, index: int) -> Tensor:
+        """(N, D) for one example, all levels one after the other."""
+        noise = ColorNoise(self.shapes, seed, f"{epoch}-{index}")
+        levels = noise.chunk([(k,) for k in range(self.count)], [0] * self.count)
+        return torch.cat([level.flatten(1) for level in levels], 1)
+
+
+@dataclass(frozen=True)
+class Images:
+    """The training stream of pictures and the fixed validation pictures.
+
+    Args:
+        sampled: makes the grid of samples; what it shows depends on what the pictures are given.
+        guessing: noise of the samples that training looks at, for one in so many examples.
+    """
+
+    train: ImageDataset
+    held: ImageDataset
+    seed: int
+    sampled: Draw
+    guessing: Guessing | None = None
+    frames: int = 1
+    targets: int = 1
+    chunk: int = 64
+
+    @property
+    def length(self) -> int:
+        return len(self.train)
+
+    @property
+    def counted(self) -> int:
+        return min(COUNTED, len(self.train))
+
+    @property
+    def held_out(self) -> int:
+        return len(self.held)
+
+    def batch(self, start: int, size: int) -> ImageBatch:
+        places = [locate(self.seed, position, len(self.train)) for position in range(start, start + size)]
+        every = self.guessing.every if self.guessing else size
+        guessed = [place for position, place in enumerate(places, start) if position % every == 0]
+        others = [place for position, place in enumerate(places, start) if position % every]
+        order = [*guessed, *others] if self.guessing else places
+        batch = _stack(
+            [
+                _example(self.train, index, (self.seed, epoch), ("train", self.seed, epoch, index))
+                for epoch, index in order
+            ]
+        )
+        if self.guessing is None or not guessed:
+            return batch
+        return batch._replace(guesses=torch.stack([self.guessing.noise(self.seed, *at) for at in guessed]))
+
+    def validation(self, indices: Sequence[int]) -> ImageBatch:
+        return _stack([_example(self.held, i, (0, 0), ("validation", i)) for i in indices])
+
+    def probe(self, count: int) -> ImageBatch:
+        return self.validation(range(min(count, self.held_out)))
+
+    def bits(self, model: ConditionalFlow, batch: ImageBatch) -> Tensor:
+        return model.bits_per_dim(model(batch))[:, None]
+
+    def draw(
+        self, model: ConditionalFlow, device: torch.device, cancelled: Callable[[], bool]
+    ) -> Samples | None:
+        return None if cancelled() else self.sampled(model, self.held, device)
+
+
+def open_digits(config: DigitsConfig, preset: Preset) -> Images:
+    """Handwritten digits and their labels.
+
+    Raises:
+        ConfigError, InputError: another data set than the model's, or no data where the preset says.
+    """
+    return _open(config, preset, _draw_digits)
+
+
+def open_colorizer(config: ColorizerConfig, preset: Preset) -> Images:
+    """Colours of photos, and their lightness.
+
+    Raises:
+        ConfigError, InputError: another data set than the model's, or no data where the preset says.
+    """
+    best_of = preset.training.best_of
+    guessing = Guessing(wavelet_shapes(config.glow), best_of.guesses, best_of.every) if best_of else None
+    return replace(_open(config, preset, _draw_photos), guessing=guessing)
+
+
+def _open(config: DigitsConfig | ColorizerConfig, preset: Preset, sampled: Draw) -> Images:
+    train, held = (open_images(preset.data, config, split) for split in ("train", "validation"))
+    return Images(train, held, preset.training.seed, sampled)
+
+
+def _example(
+    dataset: ImageDataset, index: int, key: tuple[int, ...], noise: tuple[int | str, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Image (C, H, W), what it is given, and noise."""
+    picture = dataset.example(index, key)
+    image = torch.from_numpy(np.ascontiguousarray(picture.image.transpose(2, 0, 1)))
+    return image, torch.as_tensor(picture.given), normal(image.shape, *noise)
+
+
+def _stack(rows: list[tuple[Tensor, Tensor, Tensor]]) -> ImageBatch:
+    return ImageBatch(*(torch.stack(tensors) for tensors in zip(*rows, strict=True)))
+
+
+def _draw_digits(model: Digits, dataset: ImageDataset, device: torch.device) -> Samples:
+    """A column per class; pictures in a row share their noise, so they share a style."""
+    classes = model.config.classes
+    eps = _noise(model, STYLES, device, repeat=classes)
+    sampled = model.decode(eps, torch.arange(classes, device=device).repeat(STYLES), (1.0,) * len(eps))
+    pictures = sampled.frame.permute(0, 2, 3, 1).cpu().numpy()
+    return _samples(pictures.reshape(STYLES, classes, *pictures.shape[1:]), sampled)
+
+
+def _draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) -> Samples:
+    """A row per photo: its lightness, itself, and sampled colourings."""
+    examples = [dataset.example(i, (0, 0)) for i in range(min(PHOTOS, len(dataset)))]
+    given = torch.from_numpy(np.stack([e.given for e in examples])).to(device)
+    true = torch.from_numpy(np.stack([e.image for e in examples])).permute(0, 3, 1, 2).to(device)
+    eps = _noise(model, len(given) * COLOURINGS, device)
+    sampled = model.decode(eps, given.repeat_interleave(COLOURINGS, 0), (1.0,) * len(eps))
+    columns = [torch.full_like(true, 128), true, *sampled.frame.unflatten(0, (-1, COLOURINGS)).unbind(1)]
+    rows = torch.stack([_join(given[:, :1], planes) for planes in columns], 1)
+    return _samples(rows.permute(0, 1, 3, 4, 2).cpu().numpy(), sampled)
+
+
+def _join(lightness: Tensor, planes: Tensor) -> Tensor:
+    """RGB uint8 (B, 3, H, W) of L (B, 1, H, W) and of ab as bytes at half the size."""
+    ab = interpolate(planes.float() - 128, scale_factor=2, mode="bilinear", align_corners=False)
+    rgb = lab_to_rgb(torch.cat([lightness, ab], 1)).clamp(0, 1)
+    return (255 * rgb).round().to(torch.uint8)
+
+
+def _noise(model: ConditionalFlow, count: int, device: torch.device, repeat: int = 1) -> tuple[Tensor, ...]:
+    """Noise per level for ``count`` samples, each ``repeat`` times in a row."""
+    drawn = (
+        torch.stack([normal(shape, "grid", sample, level) for sample in range(count)])
+        for level, shape in enumerate(model.latent_shapes)
+    )
+    return tuple(eps.repeat_interleave(repeat, 0).to(device) for eps in drawn)
+
+
+def _samples(rows: np.ndarray, sampled: Sampled) -> Samples:
+    return Samples(grid(rows), int(sampled.nonfinite.sum()), int(sampled.out_of_range.sum()))

@@ -1,0 +1,142 @@
+"""Training VideoFlow: clips, bits/dim of each target frame, futures beside what really happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vflow.config import Preset, VideoFlowConfig
+from vflow.data.base import FrameDataset, open_dataset
+from vflow.errors import ConfigError
+from vflow.models import Rollout, Sampled, VideoBatch, VideoFlow
+from vflow.randomness import normal
+from vflow.training.sampler import Sampler, collate, example
+from vflow.training.samples import Samples, grid
+
+COUNTED_CLIPS = 512  # examples that the counted parts are fitted to
+COUNTED_FRAMES = 4096  # and no more frames than that
+CLIPS = 2  # validation clips in a grid
+FUTURES = 4  # sampled rows under each
+
+
+@dataclass(frozen=True)
+class Videos:
+    """The training stream of clips and the fixed validation clips (possibly none)."""
+
+    sampler: Sampler
+    held: FrameDataset
+    config: VideoFlowConfig
+    frames: int
+    chunk: int = 8
+
+    @property
+    def length(self) -> int:
+        return len(self.sampler.dataset)
+
+    @property
+    def targets(self) -> int:
+        return self.frames - self.config.min_context
+
+    @property
+    def counted(self) -> int:
+        return min(COUNTED_CLIPS, COUNTED_FRAMES // self.frames)
+
+    @property
+    def held_out(self) -> int:
+        return len(self.held)
+
+    def batch(self, start: int, size: int) -> VideoBatch:
+        return self.sampler.batch(start, size)
+
+    def validation(self, indices: Sequence[int]) -> VideoBatch:
+        """Clips with the full window."""
+        first = self.config.min_context
+        examples = []
+        for index in indices:
+            frames = np.ascontiguousarray(self.held.example(index, (0, 0)).transpose(0, 3, 1, 2))
+            window = np.minimum(np.arange(first, len(frames)), self.config.context)
+            examples.append(example(frames, window, first, ("validation", index)))
+        return collate(examples)
+
+    def probe(self, count: int) -> VideoBatch:
+        """Clips of which only the last frame is a target."""
+        clips = np.stack([self.held.example(i, (0, 0)) for i in range(min(count, self.held_out))])
+        frames = torch.from_numpy(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3)))
+        eps = normal((len(frames), 1, *frames.shape[2:]), "round trip")
+        window = torch.full((len(frames), 1), min(frames.shape[1] - 1, self.config.context))
+        return VideoBatch(frames, eps, window)
+
+    def bits(self, model: VideoFlow, batch: VideoBatch) -> Tensor:
+        return model.bits_per_dim(model.frame_log_likelihood(batch), 1)
+
+    def draw(self, model: VideoFlow, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
+        """Futures of the first validation clips, each given its first ``min_context`` frames."""
+        rows, nonfinite, out_of_range = [], 0, 0
+        for index in range(min(CLIPS, self.held_out)):
+            clip = self.held.example(index, (0, 0))
+            future = _futures(model, clip, index, device, cancelled)
+            if future is None:
+                return None
+            frames, bad, outside = future
+            rows.append(np.concatenate([clip[None], frames]))
+            nonfinite, out_of_range = nonfinite + bad, out_of_range + outside
+        every = np.concatenate(rows)
+        return Samples(grid(every), nonfinite, out_of_range, animation(every), self.config.fps)
+
+
+def open_videos(config: VideoFlowConfig, preset: Preset) -> Videos:
+    """Both splits of the preset's clips.
+
+    Raises:
+        ConfigError, InputError: clips too short for the model, or no data where the preset says.
+    """
+    data = preset.data
+    if data.frames <= config.min_context:
+        raise ConfigError(
+            f"data.frames = {data.frames} leaves no frame to predict after model.min_context = "
+            f"{config.min_context}; use at least {config.min_context + 1}"
+        )
+    dataset = open_dataset(data, config, "train")
+    sampler = Sampler(dataset, preset.training.seed, config.min_context, config.context, data.corruption)
+    return Videos(sampler, open_dataset(data, config, "validation"), config, data.frames)
+
+
+def _futures(
+    model: VideoFlow, clip: np.ndarray, index: int, device: torch.device, cancelled: Callable[[], bool]
+) -> tuple[np.ndarray, int, int] | None:
+    first = model.config.min_context
+    context = torch.from_numpy(np.ascontiguousarray(clip[:first].transpose(0, 3, 1, 2)))
+    context = context.expand(FUTURES, *context.shape).contiguous().to(device)
+    rollout, frames = model.start(context), [context]
+    nonfinite = out_of_range = 0
+    for time in range(first, len(clip)):
+        if cancelled():
+            return None
+        rollout, sampled = _step(model, rollout, index, time)
+        frames.append(sampled.frame[:, None])
+        nonfinite += int(sampled.nonfinite.sum())
+        out_of_range += int(sampled.out_of_range.sum())
+    return torch.cat(frames, 1).permute(0, 1, 3, 4, 2).cpu().numpy(), nonfinite, out_of_range
+
+
+def _step(model: VideoFlow, rollout: Rollout, index: int, time: int) -> tuple[Rollout, Sampled]:
+    eps = tuple(
+        _noise(shape, index, time, level).to(rollout.frame.device)
+        for level, shape in enumerate(model.latent_shapes)
+    )
+    return model.step(rollout, eps, (1.0,) * len(eps))
+
+
+def _noise(shape: tuple[int, int, int], index: int, time: int, level: int) -> Tensor:
+    return torch.stack([normal(shape, "grid", index, sample, time, level) for sample in range(FUTURES)])
+
+
+def animation(rows: np.ndarray) -> np.ndarray:
+    """Rows of frames, real first, side by side and playing, one line per clip: (T, height, width, C)."""
+    per_clip = 1 + FUTURES
+    times = rows.reshape(-1, per_clip, *rows.shape[1:]).swapaxes(1, 2)  # (clips, T, 1 + FUTURES, H, W, C)
+    return np.stack([grid(times[:, t]) for t in range(rows.shape[1])])
