@@ -9,6 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from vflow.config import (
+    ColorizerConfig,
+    DigitsConfig,
     GlowConfig,
     Preset,
     VideoFlowConfig,
@@ -54,6 +56,7 @@ def test_presets_round_trip_as_yaml(name: str, tmp_path: Path) -> None:
 
 def test_the_presets_that_ship() -> None:
     expected = {"bair", "bair-samples", "shapes", "shapes-small", "moving-digits-small", "push-small"}
+    expected |= {"digits", "colorizer"}
     assert expected <= set(preset_names())
     assert all(load_preset(name).note for name in preset_names())
 
@@ -102,12 +105,19 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
         ("model.history.hidden", [8, 8], "model: history.hidden needs one entry per level"),
         ("model.glow.hidden", [8], "model.glow: depth and hidden need one entry per level (1 to 8 levels)"),
         ("model.glow.depth", [0, 1, 1, 1], "model.glow: depth must lie in 1..64 and hidden in 1..2048"),
-        ("model.glow.coupling", "cubic", "model.glow.coupling: Input should be 'affine' or 'additive'"),
+        (
+            "model.glow.coupling",
+            "cubic",
+            "model.glow.coupling: Input should be 'affine', 'additive' or 'mixture'",
+        ),
         ("model.glow.channels", 4, "model.glow.channels: Input should be less than or equal to 3"),
         ("training.learning_rate", 0, "training.learning_rate: Input should be greater than 0"),
         ("training.learning_rate", float("inf"), "training.learning_rate: Input should be a finite number"),
         ("training.betas", [0.9, 1.0], "training.betas.1: Input should be less than 1"),
         ("training.ema", 1.0, "training.ema: Input should be less than 1"),
+        ("training.weight_decay", -1, "training.weight_decay: Input should be greater than or equal to 0"),
+        ("data.shift", -1, "data.shift: Input should be greater than or equal to 0"),
+        ("model.kind", "vae", "model.kind: 'vae' is unknown; use videoflow, digits, colorizer"),
         ("data.frames", 1, "data.frames: Input should be greater than or equal to 2"),
         ("training", 3, "training: Input should be a valid dictionary or instance of TrainingConfig"),
     ],
@@ -124,6 +134,21 @@ def test_values_that_contradict_each_other() -> None:
     assert message("shapes", {"model.noise": "anchored"}) == (
         "shapes: model: noise 'anchored' needs values 'counts' or 'transitions'"
     )
+    assert message("shapes", {"training.optimizer": "adamax", "training.weight_decay": 0.1}) == (
+        "shapes: training: weight_decay needs optimizer 'adam'"
+    )
+
+
+def test_the_kind_of_a_model_decides_its_keys(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: {kind: digits}\n")
+    assert load_preset(str(file)).model == DigitsConfig()
+    assert message(str(file), {"model.context": 3}).startswith(f"{file}: unknown key 'model.context'")
+    assert message(str(file), {"model.condition": [4]}) == (
+        f"{file}: model: condition needs one positive entry per level"
+    )
+    file.write_text("model: {kind: colorizer}\n")
+    assert load_preset(str(file)).model == ColorizerConfig()
 
 
 def test_all_problems_in_one_line() -> None:

@@ -1,25 +1,12 @@
-"""Frozen, validated configurations and their YAML codec. Unknown keys are errors."""
+"""Configurations of models, and the union of them by ``kind``."""
 
 from __future__ import annotations
 
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from vflow.errors import ConfigError
-
-
-class Config(BaseModel):
-    """Base of all configurations: immutable, unknown keys and numbers that are not finite refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-C = TypeVar("C", bound=Config)
-Decay = Annotated[float, Field(ge=0, lt=1)]
+from vflow.config.base import Config
 
 
 class GlowConfig(Config):
@@ -177,113 +164,3 @@ ModelConfig = Annotated[
     | Annotated[ColorizerConfig, Tag("colorizer")],
     Discriminator(_kind_of),
 ]
-
-
-class DataConfig(Config):
-    """Where training examples come from."""
-
-    name: Literal["shapes", "moving-digits", "video-folder", "bair", "digits", "photos"] = "shapes"
-    path: str | None = None
-    frames: int = Field(5, ge=2, le=64, description="frames per training example, context included")
-    fps: float | None = Field(None, gt=0, description="resample clips to this rate; None keeps their own")
-    corruption: float = Field(
-        0.0, ge=0, le=1, description="share of training examples whose past frames get stray pixels"
-    )
-    shift: int = Field(0, ge=0, le=4, description="digits are moved by up to so many pixels in training")
-
-
-class TrainingConfig(Config):
-    """Optimisation. Every random choice is a function of (seed, epoch, example)."""
-
-    batch_size: int = Field(8, ge=1, description="examples per step over all processes and accumulation")
-    accumulate: int = Field(1, ge=1)
-    max_steps: int = Field(10_000, ge=1)
-    optimizer: Literal["adam", "adamax"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0)
-    final_rate: float = Field(0.03, ge=0, le=1, description="cosine decay ends at this fraction")
-    warmup_steps: int = Field(100, ge=0)
-    betas: tuple[Decay, Decay] = (0.9, 0.99)
-    adam_eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled, with optimizer 'adam' (AdamW)")
-    clip: float | None = Field(1.0, gt=0, description="gradient norm; None: no clipping")
-    ema: float = Field(0.998, ge=0, lt=1)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    actnorm_batch: int = Field(64, ge=1, description="examples for the data-dependent initialisation")
-    log_every: int = Field(20, ge=1)
-    validate_every: int = Field(500, ge=1)
-    validation_examples: int = Field(64, ge=1)
-    checkpoint_every: int = Field(500, ge=1)
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.weight_decay and self.optimizer != "adam":
-            raise ValueError("weight_decay needs optimizer 'adam'")
-        return self
-
-
-class Preset(Config):
-    """Everything one training run needs: model, data, optimisation, and the result to expect."""
-
-    note: str = ""
-    model: ModelConfig = VideoFlowConfig()
-    data: DataConfig = DataConfig()
-    training: TrainingConfig = TrainingConfig()
-
-
-def preset_names() -> list[str]:
-    """Names of the presets that ship with vflow."""
-    folder = resources.files("vflow") / "presets"
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
-
-
-def load_preset(name_or_file: str, overrides: dict[str, Any] | None = None) -> Preset:
-    """Read a preset by name or a YAML file; ``overrides`` maps dotted keys to values.
-
-    Raises:
-        ConfigError: unknown name or key, or values out of range; the message names key and fix.
-    """
-    if name_or_file in preset_names():
-        source = resources.files("vflow") / "presets" / f"{name_or_file}.yaml"
-    elif Path(name_or_file).is_file():
-        source = Path(name_or_file)
-    else:
-        raise ConfigError(f"{name_or_file}: no such preset or file; presets: {', '.join(preset_names())}")
-    try:
-        data = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name_or_file}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{name_or_file}: expected sections model, data and training")
-    for key, value in (overrides or {}).items():
-        _set(data, key, value)
-    return parse(Preset, data, name_or_file)
-
-
-def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
-    for key in parents:
-        child = data.get(key)
-        data[key] = child if isinstance(child, dict) else {}
-        data = data[key]
-    data[last] = value
-
-
-def parse(kind: type[C], data: Any, source: str) -> C:
-    """Validate ``data`` as a ``kind``; errors become one ConfigError line naming ``source`` and each key."""
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {'; '.join(_explain(e) for e in error.errors())}") from error
-
-
-def _explain(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"unknown key '{key}' (see 'vflow config NAME' for the known ones)"
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}" if key else error["msg"]
-
-
-def to_yaml(config: Config) -> str:
-    """YAML text that ``load_preset`` reads back to an equal configuration."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

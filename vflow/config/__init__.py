@@ -1,0 +1,42 @@
+"""Frozen, validated configurations and their YAML codec. Unknown keys are errors."""
+
+from vflow.config.base import KINDS, Config, parse, to_yaml
+from vflow.config.models import (
+    ColorizerConfig,
+    DigitsConfig,
+    GlowConfig,
+    HistoryConfig,
+    ModelConfig,
+    PriorConfig,
+    VideoFlowConfig,
+)
+from vflow.config.presets import (
+    BestOfConfig,
+    ContrastConfig,
+    DataConfig,
+    Preset,
+    TrainingConfig,
+    load_preset,
+    preset_names,
+)
+
+__all__ = [
+    "KINDS",
+    "BestOfConfig",
+    "ColorizerConfig",
+    "Config",
+    "ContrastConfig",
+    "DataConfig",
+    "DigitsConfig",
+    "GlowConfig",
+    "HistoryConfig",
+    "ModelConfig",
+    "Preset",
+    "PriorConfig",
+    "TrainingConfig",
+    "VideoFlowConfig",
+    "load_preset",
+    "parse",
+    "preset_names",
+    "to_yaml",
+]

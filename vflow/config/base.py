@@ -1,0 +1,47 @@
+"""What every configuration is, how data become one, and its YAML."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vflow.errors import ConfigError
+
+KINDS = ("videoflow", "digits", "colorizer")
+
+
+class Config(BaseModel):
+    """Base of all configurations: immutable, unknown keys and numbers that are not finite refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+C = TypeVar("C", bound=Config)
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+def parse(kind: type[C], data: Any, source: str) -> C:
+    """Validate ``data`` as a ``kind``; errors become one ConfigError line naming ``source`` and each key."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {'; '.join(_explain(e) for e in error.errors())}") from error
+
+
+def _explain(error: Any) -> str:
+    parts = [str(part) for part in error["loc"]]
+    if parts[:1] == ["model"] and parts[1:2] and parts[1] in KINDS:
+        del parts[1]  # where pydantic says which kind of model it tried
+    key = ".".join(parts)
+    if error["type"] == "union_tag_invalid":
+        return f"{key}.kind: {error['ctx']['tag']!r} is unknown; use {', '.join(KINDS)}"
+    if error["type"] == "extra_forbidden":
+        return f"unknown key '{key}' (see 'vflow config NAME' for the known ones)"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}" if key else error["msg"]
+
+
+def to_yaml(config: Config) -> str:
+    """YAML text that ``load_preset`` reads back to an equal configuration."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
