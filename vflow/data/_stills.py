@@ -48,9 +48,7 @@ def decode(path: Path, kind: Kind, collector: Collector, limits: Limits) -> None
         InputError: damaged, of an undecided pixel type, or beyond ``limits``.
     """
     with _opened(path, kind, limits) as image:
-        count = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        if count > 1:
-            collector.note(f"first of {count} pages")
+        _note_pages(image, collector)
         shown = 0.0
         for frame in _frames(image):
             limits.check_pixels(path.name, *frame.size)
@@ -60,6 +58,35 @@ def decode(path: Path, kind: Kind, collector: Collector, limits: Limits) -> None
             if not collector.add(rgb, shown):
                 break
             shown += (milliseconds if milliseconds >= 20 else 100) / 1000
+
+
+def decode_straight(path: Path, kind: Kind, collector: Collector, limits: Limits) -> np.ndarray | None:
+    """Decode the first frame of a picture as it is stored, not laid on white.
+
+    Returns:
+        Its opacity, uint8 (H, W); None where it has none.
+
+    Raises:
+        InputError: as ``decode``.
+    """
+    with _opened(path, kind, limits) as image:
+        _note_pages(image, collector)
+        frame = next(_frames(image))
+        limits.check_pixels(path.name, *frame.size)
+        upright = _upright(path, frame, collector)
+        icc, alpha = frame.info.get("icc_profile"), None
+        if upright.has_transparency_data:
+            upright = upright.convert("RGBA")
+            alpha = np.array(upright.getchannel("A"))
+            upright = upright.convert("RGB")
+        collector.add(np.asarray(_srgb(upright, icc, collector)), None)
+        return alpha
+
+
+def _note_pages(image: Image.Image, collector: Collector) -> None:
+    count = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    if count > 1:
+        collector.note(f"first of {count} pages")
 
 
 def size(path: Path, kind: Kind, limits: Limits) -> tuple[int, int, int]:
@@ -101,6 +128,15 @@ def _frames(image: Image.Image) -> Iterator[Image.Image]:
 
 def _rgb(path: Path, image: Image.Image, collector: Collector) -> np.ndarray:
     """Upright sRGB pixels, uint8 (H, W, 3); every conversion that changes the look is noted."""
+    gif, icc = image.format == "GIF", image.info.get("icc_profile")
+    upright = _upright(path, image, collector)
+    if upright.has_transparency_data:
+        upright = _flatten(upright, None if gif else collector)
+    return np.asarray(_srgb(upright, icc, collector))
+
+
+def _upright(path: Path, image: Image.Image, collector: Collector) -> Image.Image:
+    """The picture turned as its EXIF tag says, 8 bits per channel, without a palette."""
     gif = image.format == "GIF"  # always a palette: not worth a remark
     if _bits(path, image) > 8:
         collector.note("16-bit samples scaled to 8 bits")
@@ -109,17 +145,14 @@ def _rgb(path: Path, image: Image.Image, collector: Collector) -> np.ndarray:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         grey = np.asarray(image).astype(np.uint32)
-        return np.repeat(((grey * 255 + 32767) // 65535).astype(np.uint8)[..., None], 3, axis=-1)
+        return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise InputError(f"{path.name}: 32-bit samples are not supported; save it with 8 bits per channel")
-    icc = image.info.get("icc_profile")
     if image.mode in ("P", "PA"):
         if not gif:
             collector.note("palette converted to RGB")
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    if image.has_transparency_data:
-        image = _flatten(image, None if gif else collector)
-    return np.asarray(_srgb(image, icc, collector))
+    return image
 
 
 def _bits(path: Path, image: Image.Image) -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vflow.data._clip import Limits
+from vflow.data._clip import Limits, resize
 from vflow.data._collect import MAX_RATE, Collector
 from vflow.data._kinds import Kind
 from vflow.errors import InputError
@@ -65,6 +65,30 @@ def decode(path: Path, kind: Kind, collector: Collector, limits: Limits) -> floa
     if not collector.frames:
         raise InputError(_damaged(path, "no frame could be decoded"))
     return header.fps
+
+
+def stream(path: Path, kind: Kind, limits: Limits) -> tuple[float | None, Iterator[np.ndarray]]:
+    """The header's frame rate, and frames uint8 (H, W, 3) as they are decoded, all of the first one's size.
+
+    Raises:
+        InputError: damaged, without frames, or beyond ``limits``; also while iterating.
+    """
+    header = probe(path, kind)
+    limits.check_pixels(path.name, header.width, header.height)
+    limits.check_frames(path.name, header.frames)
+    limits.check_seconds(path.name, header.seconds)
+    return header.fps, _streamed(path, kind, limits)
+
+
+def _streamed(path: Path, kind: Kind, limits: Limits) -> Iterator[np.ndarray]:
+    count, first = 0, (0, 0)
+    for frame, _ in _frames_opencv(path) if av is None else _frames_av(path, kind):
+        count += 1
+        limits.check_frames(path.name, count)
+        first = frame.shape[:2] if count == 1 else first
+        yield frame if frame.shape[:2] == first else resize(frame[None], *first, 3)[0]
+    if not count:
+        raise InputError(_damaged(path, "no frame could be decoded"))
 
 
 def _damaged(path: Path, why: str) -> str:

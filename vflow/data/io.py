@@ -9,23 +9,27 @@ the file and the remedy.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from vflow.data import _arrays, _stills, _video
 from vflow.data._arrays import as_frames
 from vflow.data._clip import DEFAULT_LIMITS, Clip, Limits, fit, resize, retime
 from vflow.data._collect import Collector
-from vflow.data._encode import atomic_write, image_bytes_png, write_npz, write_png, write_video
+from vflow.data._encode import atomic_write, image_bytes_png, write_npz, write_png
 from vflow.data._kinds import (
     ACCEPTED,
     ARRAY_SUFFIXES,
     STILL_SUFFIXES,
     VIDEO_SUFFIXES,
+    Kind,
     admit,
     require,
 )
+from vflow.data._preview import open_video, write_video
 from vflow.errors import InputError
 
 __all__ = [
@@ -35,6 +39,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
     "Clip",
+    "Film",
     "Limits",
     "Probe",
     "as_frames",
@@ -43,10 +48,13 @@ __all__ = [
     "image_bytes_png",
     "list_media",
     "natural_key",
+    "open_video",
     "probe",
     "read_clip",
+    "read_film",
     "read_frames",
     "read_image",
+    "read_photo",
     "resize",
     "retime",
     "write_npz",
@@ -94,13 +102,60 @@ def read_image(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Clip:
         InputError: not a picture, damaged, or beyond ``limits``.
     """
     path = Path(path)
+    kind = _still(path, limits)
+    collector = Collector(path.name, limits)
+    _stills.decode(path, kind, collector, limits)
+    return collector.clip(None)
+
+
+def _still(path: Path, limits: Limits) -> Kind:
     kind = admit(path, limits)
     if kind.family != "still":
         what = "a video" if kind.family == "video" else "an array file"
         raise InputError(f"{path.name}: {what}, but a picture is expected; give PNG, JPEG, WebP, TIFF or BMP")
+    return kind
+
+
+def read_photo(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> tuple[Clip, np.ndarray | None]:
+    """Read a picture as ``read_image`` does, its first frame only, with its opacity apart.
+
+    Returns:
+        A clip of one frame, whose colours are as stored and not laid on white; and opacity, uint8 (H, W), or
+        None where the picture has none.
+
+    Raises:
+        InputError: as ``read_image``.
+    """
+    path = Path(path)
+    kind = _still(path, limits)
     collector = Collector(path.name, limits)
-    _stills.decode(path, kind, collector, limits)
-    return collector.clip(None)
+    alpha = _stills.decode_straight(path, kind, collector, limits)
+    return collector.clip(None), alpha
+
+
+class Film(NamedTuple):
+    """A clip whose frames, uint8 (H, W, 3), come one by one; they can be gone through once."""
+
+    frames: Iterator[np.ndarray]
+    fps: float | None
+    notes: tuple[str, ...] = ()
+
+
+def read_film(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Film:
+    """Read a video or an animated picture at its own size, frame by frame, so that only one is in memory.
+
+    A variable frame rate becomes its mean. (An animated picture is decoded as a whole, within ``limits``.)
+
+    Raises:
+        InputError: neither, damaged, or beyond ``limits``; of a video also while going through its frames.
+    """
+    path = Path(path)
+    kind = admit(path, limits)
+    if kind.family == "video":
+        fps, frames = _video.stream(path, kind, limits)
+        return Film(frames, fps)
+    clip = read_image(path, limits)
+    return Film(iter(clip.frames), clip.fps, clip.notes)
 
 
 def read_clip(

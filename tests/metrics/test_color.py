@@ -1,0 +1,77 @@
+"""Figures of colourings: on cases whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.pipelines.colorizers import picture
+from vflow.data.lab import lab_to_rgb
+from vflow.metrics.color import Tints, diversity, flicker, judge, means, planes, reduced, rmse, spread
+
+
+def test_error_is_over_pixels_and_both_planes() -> None:
+    truth = np.zeros((2, 4, 4))
+    truth[0] = 3
+    truth[1, :2] = 4
+    assert rmse(np.zeros_like(truth), truth) == pytest.approx(np.sqrt((9 + 8) / 2))
+    assert rmse(np.stack([truth, truth + 1]), truth).tolist() == [0, 1]
+
+
+def test_spread_within_and_over() -> None:
+    ab = np.random.default_rng(0).normal(0, 3, (50, 2, 16, 16)) + np.arange(50)[:, None, None, None] * 10
+    assert spread(ab).mean() == pytest.approx(3, rel=0.02)
+    assert diversity(ab) == pytest.approx(np.sqrt(9 + 100 * np.arange(50).var(ddof=1)), rel=0.02)
+    assert diversity(ab[:1]) == 0
+
+
+def test_reduced_is_the_lab_of_the_whole_picture() -> None:
+    red = np.full((30, 90, 3), (180, 60, 60), np.uint8)
+    assert reduced(red).shape == (2, 64, 64)
+    assert np.allclose(reduced(red), planes(red[None, :1, :1])[0, 1:], atol=1e-4)
+
+
+def test_flicker_counts_where_lightness_stays() -> None:
+    import torch
+
+    lab = np.zeros((3, 3, 8, 8), np.float32)
+    lab[:, 0] = 50
+    lab[1, 1, :, :4] = 10  # a alone, in half of the picture, there and back
+    lab[1, 0, 4:] = 80  # what moves does not count
+    lab[1, 1, 4:] = 30
+    frames = (lab_to_rgb(torch.from_numpy(lab)).movedim(1, -1) * 255).round().byte().numpy()
+    assert flicker(frames) == pytest.approx(10 / 2 / 2, rel=0.05)
+    assert flicker(frames[:1].repeat(3, 0)) == 0
+    assert flicker(np.stack([frames[0], 255 - frames[0] // 2])) == 0
+
+
+def test_tints_find_clusters_and_are_repeatable() -> None:
+    random = np.random.default_rng(0)
+    centres = np.array([[30, 0], [0, 30], [-30, 0], [0, -30], [40, 40]])
+    photos = [c[:, None, None] + random.normal(0, 2, (2, 4, 4)) for c in centres.repeat(20, 0)]
+    tints = Tints.fit(photos, 5)
+    assert np.allclose(np.sort(tints.centres, 0), np.sort(centres, 0), atol=1)
+    assert np.array_equal(tints.centres, Tints.fit(photos, 5).centres)
+    assert np.allclose(tints.mean, centres.mean(0), atol=0.3)
+    guesses = tints.guesses(np.full((2, 4, 4), 40.0))
+    assert guesses["grey"] == pytest.approx(40)
+    assert guesses["tints"] < 1 < guesses["mean_tint"] < 40
+    assert Tints.fit([photos[0]] * 6, 5).centres.shape == (5, 2)
+    with pytest.raises(ValueError, match="3 photos for 8 tints"):
+        Tints.fit(photos[:3])
+
+
+def test_verdict() -> None:
+    photo = picture(seed=2)
+    grey = np.repeat(photo.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
+    tints = Tints.fit([reduced(picture(seed=s)) for s in range(3, 13)])
+    verdict = judge(np.stack([grey, photo]), photo, tints)
+    assert verdict.best == 0
+    assert verdict.grey == pytest.approx(np.sqrt((reduced(photo) ** 2).mean()))
+    assert verdict.spread == pytest.approx(verdict.true_spread / 2, abs=0.1)
+    assert verdict.lightness > 1  # the mean of bytes is not the lightness
+    alone = judge(photo[None], photo, tints)
+    assert (alone.lightness, alone.diversity) == (0, 0)
+    both = means([verdict, alone])
+    assert both.lightness == verdict.lightness
+    assert both.diversity == pytest.approx(verdict.diversity / 2)

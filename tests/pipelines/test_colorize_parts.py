@@ -1,0 +1,191 @@
+"""Parts of the colouriser's pipeline: enlarging, gamut, noise, hints, preparing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from vflow.data.lab import lab_to_rgb, rgb_to_lab
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.color.enlarge import Enlarger
+from vflow.pipelines.color.gamut import displayable_share, to_bytes
+from vflow.pipelines.color.hints import Hint, hold, paint, parse_hint, place
+from vflow.pipelines.color.noise import ANGLE, ColorNoise, tint
+from vflow.pipelines.color.photo import lab_planes, on_white, prepare_photo, squeeze
+from vflow.randomness import normal
+
+from .colorizers import CONFIG, picture
+
+SHAPES = ((6, 8, 8), (6, 2, 2), (6, 1, 1), (2, 1, 1))
+
+
+def _enlarged(enlarger: Enlarger, planes: torch.Tensor) -> torch.Tensor:
+    sharp = enlarger.sharpen(planes)
+    return torch.cat([enlarger.enlarge(sharp, enlarger.corners(rows)) for rows in enlarger.strips()], -2)
+
+
+def test_colours_end_where_lightness_does() -> None:
+    """A step of lightness that lies inside the cells: linear enlargement bleeds across it, this does not."""
+    lightness = torch.full((64, 96), 20.0)
+    lightness[:, 45:] = 80
+    colour = torch.where(lightness < 50, -30.0, 40.0)
+    cells = F.interpolate(colour[None, None], size=(8, 12), mode="area")[0]
+    ours = _enlarged(Enlarger(lightness, (8, 12)), cells)[0]
+    linear = F.interpolate(cells[None], size=(64, 96), mode="bilinear")[0, 0]
+    assert (ours - colour).abs().max() < 20  # of a step of 70
+    assert (linear - colour).abs().max() > 30
+    assert (ours - colour).square().mean() < 0.2 * (linear - colour).square().mean()
+
+
+def test_means_over_cells_are_kept_and_flat_planes_stay_flat() -> None:
+    photo = prepare_photo(CONFIG, picture(64, 96))
+    enlarger = photo.enlarger((16, 16))
+    planes = lab_planes(squeeze(photo.pixels, 16))[0, 1:]
+    back = F.interpolate(_enlarged(enlarger, planes)[None], size=(16, 16), mode="area")[0]
+    linear = F.interpolate(planes[None], size=(64, 96), mode="bilinear")
+    blurred = F.interpolate(linear, size=(16, 16), mode="area")[0]
+    assert (back - planes).square().mean() < 0.25 * (blurred - planes).square().mean()
+    flat = torch.full((2, 16, 16), 7.0)
+    assert torch.allclose(_enlarged(enlarger, flat), torch.tensor(7.0), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 40), (16, 16), (33, 17)])
+def test_small_pictures_get_smaller_planes(shape: tuple[int, int]) -> None:
+    enlarger = prepare_photo(CONFIG, picture(*shape)).enlarger((16, 16))
+    planes = enlarger.shrink(torch.rand(3, 2, 16, 16))
+    assert planes.shape[-2:] == (min(16, shape[0]), min(16, shape[1])) == enlarger.size
+    assert _enlarged(enlarger, planes).shape == (3, 2, *shape)
+    assert torch.isfinite(_enlarged(enlarger, planes)).all()
+
+
+def test_gamut_mapping_keeps_lightness_and_hue_and_what_can_be_shown() -> None:
+    random = torch.Generator().manual_seed(0)
+    lightness = 100 * torch.rand(40, 50, generator=random)
+    ab = 260 * torch.rand(2, 2, 40, 50, generator=random) - 130
+    pixels = to_bytes(lightness, ab)
+    found = rgb_to_lab(torch.from_numpy(pixels).movedim(-1, 1).double() / 255)
+    assert (found[:, 0] - lightness).abs().max() < 0.4
+    angle = torch.atan2(found[:, 2], found[:, 1]) - torch.atan2(ab[:, 1], ab[:, 0])
+    vivid = found[:, 1:].square().sum(1) > 20**2
+    assert torch.sin(angle).abs()[vivid].max() < 0.08  # rounding to bytes turns it a little
+    rgb = torch.rand(1, 3, 40, 50, generator=random)
+    lab = rgb_to_lab(rgb)
+    assert np.array_equal(to_bytes(lab[0, 0], lab[:, 1:])[0], (rgb[0] * 255).round().byte().movedim(0, -1))
+
+
+def test_the_share_shown_is_the_largest() -> None:
+    lightness, ab = torch.tensor([0.0, 30.0, 50.0, 97.0, 100.0]), torch.tensor([[90.0], [-70.0]]).expand(2, 5)
+    share = displayable_share(lightness, ab)
+    assert ((share >= 0) & (share < 1)).all()
+    more = lab_to_rgb(torch.cat([lightness[None], ab * (share + 0.01)])[None, :, None])[0, :, 0]
+    assert ((more < -0.5 / 255) | (more > 1 + 0.5 / 255)).any(0).all()
+    less = lab_to_rgb(torch.cat([lightness[None], ab * share])[None, :, None])[0, :, 0]
+    assert ((less > -0.51 / 255) & (less < 1 + 0.51 / 255)).all()
+    assert displayable_share(torch.tensor([50.0]), torch.tensor([[5.0], [5.0]])) == 1
+
+
+def test_noise_is_normal_of_the_key_but_for_levels_of_one_pixel() -> None:
+    eps = ColorNoise(SHAPES, 7, "photo").variant((3,))
+    for level in (0, 1):
+        assert torch.equal(eps[level], normal(SHAPES[level], 7, "photo", 3, 0, level))
+    assert torch.equal(torch.cat([eps[3], eps[2]]).flatten(), tint(8, 3, 7, "photo"))
+    assert [level.shape for level in eps] == [torch.Size(shape) for shape in SHAPES]
+    redrawn = ColorNoise(SHAPES, 7, "photo").variant((3,), 1)
+    assert not any(bool((a == b).any()) for a, b in zip(eps, redrawn, strict=True))
+
+
+def test_each_tint_is_normal_and_eight_of_a_photo_are_spread() -> None:
+    """Over photos a tint is standard normal; within one photo each half of the line gets four of eight."""
+    tints = torch.stack([torch.stack([tint(2, k, 0, f"photo {p}") for k in range(8)]) for p in range(150)])
+    assert tints.mean((0, 1)).abs().max() < 0.03
+    assert (tints[:, 0].std(0) - 1).abs().max() < 0.2
+    assert (tints[:, 5].mean(0)).abs().max() < 0.25
+    assert ((tints > 0).sum(1) == 4).all()
+    assert tints.isfinite().all()
+
+
+def test_near_noise_is_normal_too_and_correlates() -> None:
+    noise = ColorNoise(((6, 32, 32),), 0, "photo")
+    (start,), (near,), (other,) = noise.variant((1,)), noise.variant((1, 0)), noise.variant((1, 1))
+    assert abs(float(near.std()) - 1) < 0.03
+    assert abs(float((start * near).mean()) - np.cos(ANGLE)) < 0.03
+    assert abs(float((near * other).mean()) - np.cos(ANGLE) ** 2) < 0.03
+
+
+def test_hints_as_text() -> None:
+    assert parse_hint("0.25,0.5,#c03020") == Hint(0.25, 0.5, (192, 48, 32))
+    assert parse_hint(" 0 , 1e-1 , FFffFF ") == Hint(0.0, 0.1, (255, 255, 255))
+    for text in (
+        "",
+        "0.5,0.5",
+        "0.5,0.5,red",
+        "0.5,0.5,#12345",
+        "1.5,0.5,#ffffff",
+        "-0.1,0,#ffffff",
+        "e,0,#ffffff",
+    ):
+        with pytest.raises(ConfigError, match="hint"):
+            parse_hint(text)
+
+
+def test_painted_hints() -> None:
+    lightness = torch.full((32, 32), 50.0)
+    placed = place([Hint(0.5, 0.25, (150, 100, 100)), Hint(0.0, 1.0, (0, 0, 255))], lightness)
+    planes = paint(placed, 32)
+    assert planes.shape == (3, 32, 32)
+    assert set(planes[0].unique().tolist()) == {0, 1}
+    assert planes[0, 8, 16] == planes[0, 31, 0] == 1
+    assert planes[0].sum() == 8
+    assert not planes[1:, planes[0] == 0].any()
+    ab = rgb_to_lab(torch.tensor([150, 100, 100.0])[None, :, None, None] / 255)[0, 1:, 0, 0]
+    assert torch.allclose(planes[1:, 8, 16], ab, atol=1e-4)
+    blue = rgb_to_lab(torch.tensor([0, 0, 1.0])[None, :, None, None])[0, 1:, 0, 0]
+    assert 0.3 < float(planes[1:, 31, 0].norm() / blue.norm()) < 0.99  # no blue is that light and that vivid
+
+
+def test_of_two_hints_in_one_place_the_later_counts() -> None:
+    hints = [Hint(0.5, 0.5, (255, 0, 0)), Hint(0.51, 0.5, (0, 0, 255)), Hint(0.6, 0.5, (0, 255, 0))]
+    assert [hint.x for hint in place(hints, torch.full((32, 32), 50.0))] == [0.51, 0.6]
+
+
+def test_contradicting_hints_are_met_without_wild_colours() -> None:
+    photo = prepare_photo(CONFIG, picture(80, 120))
+    random = np.random.default_rng(0)
+    hints = [
+        Hint(*random.uniform(0, 1, 2).tolist(), tuple(random.integers(0, 256, 3).tolist())) for _ in range(60)
+    ]
+    placed = place(hints, lab_planes(photo.small)[0, 0])
+    assert len(placed) > 40
+    held = hold(torch.zeros(2, 2, 16, 16), placed, photo.enlarger((16, 16)))
+    assert held.abs().max() < 250
+    assert hold(held, (), photo.enlarger((16, 16))) is held
+
+
+def test_all_of_a_photo_is_squeezed() -> None:
+    wide = np.zeros((20, 200, 3), np.uint8)
+    wide[:, :100] = 250
+    small = squeeze(wide, 32)
+    assert small.shape == (32, 32, 3)
+    assert (small[:, :15] == 250).all()
+    assert (small[:, 17:] == 0).all()
+    checks = np.indices((128, 96)).sum(0)[..., None].repeat(3, -1) % 2 * np.uint8(255)
+    assert abs(int(squeeze(checks.astype(np.uint8), 32).mean()) - 127) <= 1  # area means, no aliasing
+
+
+def test_opacity() -> None:
+    pixels = picture(10, 12)
+    alpha = np.zeros((10, 12), np.uint8)
+    alpha[:5] = 255
+    photo = prepare_photo(CONFIG, pixels, alpha)
+    assert np.array_equal(photo.pixels, pixels)
+    assert photo.alpha is alpha
+    assert (on_white(pixels, alpha)[5:] == 255).all()
+    assert np.array_equal(on_white(pixels, alpha)[:5], pixels[:5])
+    assert photo.content != prepare_photo(CONFIG, pixels).content
+    opaque = prepare_photo(CONFIG, pixels, np.full_like(alpha, 255))
+    assert opaque.alpha is None
+    assert opaque.content == prepare_photo(CONFIG, pixels).content
+    with pytest.raises(InputError, match="alpha: uint8 of shape"):
+        prepare_photo(CONFIG, pixels, alpha[:5])

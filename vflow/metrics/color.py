@@ -1,0 +1,140 @@
+"""Colourings against the true colours: best of N, spread, diversity, flicker, and yardsticks without a model.
+
+All in CIE Lab. Errors are root mean squares over pixels and both planes a and b, of the whole photo reduced
+to 64×64, so that grey has the root mean square of a and b themselves; figures of a set are means over photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple, Self
+
+import cv2
+import numpy as np
+import torch
+
+from vflow.data.lab import rgb_to_lab
+from vflow.randomness import generator
+
+SIDE = 64
+ROUNDS, RESTARTS = 100, 10
+STILL = 1.0
+"""Change of L from frame to frame up to which a pixel counts as static."""
+
+
+def planes(images: np.ndarray) -> np.ndarray:
+    """Lab, float32 (N, 3, H, W), of uint8 (N, H, W, 3)."""
+    return rgb_to_lab(torch.tensor(images).movedim(-1, 1).float() / 255).numpy()
+
+
+def reduced(image: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """a and b, float32 (2, side, side), of a whole picture, uint8 (H, W, 3), squeezed to a square."""
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    return planes(small[None])[0, 1:]
+
+
+def rmse(ab: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Root mean square of ab − truth over the last three axes: (…, 2, H, W) → (…)."""
+    return np.sqrt(((ab - truth) ** 2).mean((-3, -2, -1)))
+
+
+def spread(ab: np.ndarray) -> np.ndarray:
+    """How much a and b vary within a picture (standard deviation): (…, 2, H, W) → (…)."""
+    return np.sqrt(ab.var((-2, -1)).mean(-1))
+
+
+def diversity(ab: np.ndarray) -> float:
+    """How much variants (N, 2, H, W) differ: standard deviation over them, root mean square over pixels."""
+    return float(np.sqrt(ab.var(0, ddof=1).mean())) if len(ab) > 1 else 0.0
+
+
+def flicker(frames: np.ndarray) -> float:
+    """Mean |Δa| and |Δb| from frame to frame of uint8 (T, H, W, 3), over pixels whose lightness stays."""
+    changes = np.stack([np.diff(planes(np.stack(pair)), axis=0)[0] for pair in pairwise(frames)])
+    still = np.abs(changes[:, 0]) <= STILL
+    return float(np.abs(changes[:, 1:]).mean(1)[still].mean()) if still.any() else 0.0
+
+
+class Tints(NamedTuple):
+    """What can be guessed of a photo's colour unseen: fitted on the mean a and b of training photos."""
+
+    mean: np.ndarray  # float64 (2,)
+    centres: np.ndarray  # float64 (K, 2), by k-means
+
+    @classmethod
+    def fit(cls, photos: Sequence[np.ndarray], count: int = 8, seed: int = 0) -> Self:
+        """Lloyd's iteration from k-means++ starts, the best of ten.
+
+        The squared error of one tint for a whole photo is that of the photo's mean plus a constant, so
+        k-means over the means gives the best ``count`` tints of which each photo may choose.
+
+        Args:
+            photos: ``reduced`` pictures (2, H, W), as many as ``count`` or more.
+        """
+        means = np.stack([photo.mean((1, 2), dtype=np.float64) for photo in photos])
+        if len(means) < count:
+            raise ValueError(f"{len(means)} photos for {count} tints")
+        fits = [_lloyd(means, count, generator("tints", seed, start)) for start in range(RESTARTS)]
+        return cls(means.mean(0), min(fits, key=lambda fit: fit[0])[1])
+
+    def guesses(self, truth: np.ndarray) -> dict[str, float]:
+        """Error of each yardstick on a photo (2, H, W): by name."""
+        flat = self.centres[:, :, None, None]
+        return {
+            "grey": float(rmse(np.zeros_like(truth), truth)),
+            "mean_tint": float(rmse(self.mean[:, None, None], truth)),
+            "tints": float(rmse(flat, truth).min()),
+        }
+
+
+def _lloyd(points: np.ndarray, count: int, random: np.random.Generator) -> tuple[float, np.ndarray]:
+    """Sum of squared distances, and centres (count, D)."""
+    centres = points[random.integers(len(points))][None]
+    while len(centres) < count:
+        nearest = ((points[:, None] - centres) ** 2).sum(-1).min(1)
+        share = nearest / nearest.sum() if nearest.any() else None
+        centres = np.concatenate([centres, points[random.choice(len(points), 1, p=share)]])
+    for _ in range(ROUNDS):
+        distance = ((points[:, None] - centres) ** 2).sum(-1)
+        own = distance.argmin(1)
+        moved = [points[own == k].mean(0) if (own == k).any() else centres[k] for k in range(count)]
+        if np.array_equal(moved, centres):
+            break
+        centres = np.stack(moved)
+    return float(((points[:, None] - centres) ** 2).sum(-1).min(1).sum()), centres
+
+
+class Verdict(NamedTuple):
+    """Figures of the colourings of one photo; those of a set are the means."""
+
+    best: float  # error of the best colouring
+    grey: float  # errors of the yardsticks
+    mean_tint: float
+    tints: float
+    spread: float  # within the colourings, mean over them
+    true_spread: float  # within the photo
+    diversity: float
+    lightness: float  # largest |ΔL| of any pixel, at the photo's own size
+
+
+def judge(images: np.ndarray, photo: np.ndarray, tints: Tints) -> Verdict:
+    """Compare colourings, uint8 (N, H, W, 3), with the photo in colour, uint8 (H, W, 3)."""
+    truth = reduced(photo)
+    ab = np.stack([reduced(image) for image in images])
+    own = planes(photo[None])[0, 0]
+    lightness = max(float(np.abs(planes(image[None])[0, 0] - own).max()) for image in images)
+    return Verdict(
+        best=float(rmse(ab, truth).min()),
+        **tints.guesses(truth),
+        spread=float(spread(ab).mean()),
+        true_spread=float(spread(truth)),
+        diversity=diversity(ab),
+        lightness=lightness,
+    )
+
+
+def means(verdicts: Sequence[Verdict]) -> Verdict:
+    """Figures of a set of photos: means, and the largest |ΔL|."""
+    mean = Verdict(*np.mean(verdicts, axis=0).tolist())
+    return mean._replace(lightness=max(verdict.lightness for verdict in verdicts))

@@ -1,0 +1,161 @@
+"""Colour hints: points with a colour. The model sees them, and its colours are then made to meet them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vflow.data.lab import rgb_to_lab
+from vflow.errors import ConfigError
+from vflow.pipelines.color.enlarge import Enlarger
+from vflow.pipelines.color.gamut import displayable_share
+
+MAX_HINTS = 100
+SIDE = 3 / 64  # of a painted hint, of the photo's
+APART = 1 / 32  # hints closer than this, of the photo's sides, are taken for the same
+REACH = 2.5 / 32  # how far a correction reaches, of the photo's sides
+LIKE = 12.0  # and up to which difference of lightness
+CLOSE = 0.7 / 32  # how far the rest of it reaches, whatever the lightness
+RIDGE = 1e-3
+
+
+class Hint(NamedTuple):
+    """A colour, (r, g, b) in 0..255, at a point: fractions 0..1 of width (``x``) and height (``y``)."""
+
+    x: float
+    y: float
+    colour: tuple[int, int, int]
+
+
+class Placed(NamedTuple):
+    """A hint on a photo: its point, a and b of its colour, and as much of them as its lightness allows."""
+
+    x: float
+    y: float
+    ab: tuple[float, float]
+    shown: tuple[float, float]
+
+
+def parse_hint(text: str) -> Hint:
+    """``"0.25,0.5,#c03020"`` → a hint.
+
+    Raises:
+        ConfigError: not of this form, or out of range.
+    """
+    number = r"\s*([0-9.eE+-]+)\s*"
+    found = re.fullmatch(rf"{number},{number},\s*#?([0-9a-fA-F]{{6}})\s*", text)
+    try:
+        if found:
+            x, y, colour = found.groups()
+            return check_hint(Hint(float(x), float(y), tuple(bytes.fromhex(colour))))  # type: ignore[arg-type]
+    except ValueError:
+        pass
+    raise ConfigError(f"hint {text!r}: give X,Y,#RRGGBB with X and Y from 0 to 1, e.g. 0.25,0.5,#c03020")
+
+
+def check_hint(hint: Hint) -> Hint:
+    """The hint itself, as plain numbers.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    x, y, colour = hint
+    if not all(math.isfinite(v) and 0 <= v <= 1 for v in (x, y)):
+        raise ConfigError(f"hint at {x:g},{y:g}: x and y are fractions of width and height, 0..1")
+    if len(colour) != 3 or not all(0 <= c <= 255 and c == int(c) for c in colour):
+        raise ConfigError(f"hint at {x:g},{y:g}: colour {tuple(colour)}; give red, green and blue, 0..255")
+    red, green, blue = (int(c) for c in colour)
+    return Hint(float(x), float(y), (red, green, blue))
+
+
+def place(hints: Sequence[Hint], lightness: Tensor) -> tuple[Placed, ...]:
+    """Hints with their colours as the model takes them; of two almost in one place the later one counts.
+
+    Args:
+        lightness: L as the model sees it, float32 (S, S).
+    """
+    placed: list[Placed] = []
+    for hint in hints:
+        size = len(lightness)
+        rgb = torch.tensor(hint.colour, dtype=torch.float32) / 255
+        ab = rgb_to_lab(rgb[None, :, None, None])[0, 1:, 0]  # (2, 1)
+        here = lightness[_square(hint.y, size), _square(hint.x, size)].mean()[None]
+        a, b = ab[:, 0].tolist()
+        share = float(displayable_share(here, ab))
+        placed = [old for old in placed if max(abs(old.x - hint.x), abs(old.y - hint.y)) >= APART]
+        placed.append(Placed(hint.x, hint.y, (a, b), (share * a, share * b)))
+    return tuple(placed)
+
+
+def paint(placed: Sequence[Placed], size: int) -> Tensor:
+    """What the model sees of hints: float32 (3, size, size), mask, then a and b where it is 1."""
+    planes = torch.zeros(3, size, size)
+    for hint in placed:
+        part = (slice(None), _square(hint.y, size), _square(hint.x, size))
+        planes[part] = torch.tensor([1.0, *hint.shown])[:, None, None]
+    return planes
+
+
+def hold(ab: Tensor, placed: Sequence[Placed], enlarger: Enlarger) -> Tensor:
+    """``ab`` (N, 2, h, w) changed such that, enlarged, it has the hints' colours at their pixels.
+
+    What is missing there is first given to all that is near and of like lightness, in shares that nowhere add
+    up to more than one; then what is still missing to the cells around, by a linear system, as enlarging is
+    linear.
+    """
+    if not placed:
+        return ab
+    pixels = [(_cell(hint.y, enlarger.height), _cell(hint.x, enlarger.width)) for hint in placed]
+    wanted = torch.tensor([hint.ab for hint in placed]).T  # (2, K)
+    wide = torch.stack([_bump(enlarger, ab.shape[-2:], *pixel, REACH, LIKE) for pixel in pixels])  # (K, h, w)
+    ab = ab + _spread(wanted - _at(enlarger, ab, pixels), wide / wide.sum(0).clamp_min(1))
+    narrow = torch.stack([_bump(enlarger, ab.shape[-2:], *pixel, CLOSE, None) for pixel in pixels])
+    heights = _at(enlarger, narrow, pixels) + RIDGE * torch.eye(len(placed))  # of each bump at each pixel
+    missing = wanted - _at(enlarger, ab, pixels)  # (N, 2, K)
+    return ab + _spread(torch.linalg.solve(heights.T, missing.flatten(0, 1).T).T.view(missing.shape), narrow)
+
+
+def _spread(weights: Tensor, bumps: Tensor) -> Tensor:
+    """Sum of bumps (K, h, w) with weights (N, 2, K): (N, 2, h, w)."""
+    return torch.einsum("nck,khw->nchw", weights, bumps)
+
+
+def _bump(
+    enlarger: Enlarger, size: Sequence[int], row: int, column: int, reach: float, like: float | None
+) -> Tensor:
+    """Shares, (h, w): Gaussian in place, and with ``like`` also in lightness around that of a pixel."""
+    height, width = size
+    down = ((torch.arange(height) + 0.5) / height - (row + 0.5) / enlarger.height) / reach
+    right = ((torch.arange(width) + 0.5) / width - (column + 0.5) / enlarger.width) / reach
+    near = torch.exp(-(down[:, None].square() + right.square()) / 2)
+    if like is None:
+        return near
+    cells = F.interpolate(enlarger.cells[None, None], size=(height, width), mode="nearest")[0, 0]
+    return near * torch.exp(-((cells - enlarger.lightness[row, column]) / like).square() / 2)
+
+
+def _at(enlarger: Enlarger, planes: Tensor, pixels: Sequence[tuple[int, int]]) -> Tensor:
+    """Values that planes (…, h, w) have, enlarged, at K pixels: (…, K)."""
+    sharp = enlarger.sharpen(enlarger.shrink(planes.flatten(0, -3)[:, None])[:, 0])
+    values = [
+        enlarger.enlarge(sharp, enlarger.corners(slice(row, row + 1)))[..., 0, column]
+        for row, column in pixels
+    ]
+    return torch.stack(values, -1).view(*planes.shape[:-2], len(pixels))
+
+
+def _cell(fraction: float, size: int) -> int:
+    return min(int(fraction * size), size - 1)
+
+
+def _square(fraction: float, size: int) -> slice:
+    """Pixels of a painted hint along an axis."""
+    side = max(1, round(SIDE * size))
+    first = min(max(_cell(fraction, size) - side // 2, 0), size - side)
+    return slice(first, first + side)

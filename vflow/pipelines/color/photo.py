@@ -1,0 +1,145 @@
+"""A photograph as the colouriser takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vflow.config import ColorizerConfig
+from vflow.data import io
+from vflow.data.lab import rgb_to_lab
+from vflow.errors import CheckpointError, InputError
+from vflow.pipelines.color.enlarge import STRIP, Enlarger
+from vflow.randomness import content_hash
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def color_config(model: nn.Module) -> ColorizerConfig:
+    """The model's configuration.
+
+    Raises:
+        CheckpointError: the model does not colour photographs.
+    """
+    config = getattr(model, "config", None)
+    if not isinstance(config, ColorizerConfig):
+        raise CheckpointError(
+            f"{type(model).__name__}: does not colour photos; choose a checkpoint of kind colorizer"
+        )
+    return config
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), sRGB, at its own size.
+        small: uint8 (S, S, 3): all of it, squeezed to the model's square, whatever its aspect.
+        alpha: opacity, uint8 (H, W); None where it is opaque throughout.
+    """
+
+    pixels: np.ndarray
+    small: np.ndarray
+    alpha: np.ndarray | None = None
+
+    @cached_property
+    def lightness(self) -> Tensor:
+        """L of Lab, float32 (H, W), 0..100."""
+        height, width = self.pixels.shape[:2]
+        step = max(1, STRIP // width)
+        tops = range(0, height, step)
+        return torch.cat([lab_planes(self.pixels[top : top + step])[0, 0] for top in tops])
+
+    @cached_property
+    def _enlargers(self) -> dict[tuple[int, int], Enlarger]:
+        return {}
+
+    def enlarger(self, size: Sequence[int]) -> Enlarger:
+        """What enlarges planes of ``size`` (h, w) to the photo's."""
+        key = size[0], size[1]
+        if key not in self._enlargers:
+            self._enlargers[key] = Enlarger(self.lightness, key)
+        return self._enlargers[key]
+
+    @cached_property
+    def content(self) -> str:
+        """Names the noise: a hash of what the model sees, so not of the file or its format."""
+        return content_hash(self.small)
+
+
+def lab_planes(pixels: np.ndarray) -> Tensor:
+    """Lab, float32 (1, 3, H, W), of uint8 (H, W, 3)."""
+    return rgb_to_lab(torch.tensor(pixels).movedim(-1, 0)[None].float() / 255)
+
+
+def prepare_photo(config: ColorizerConfig, image: Any, alpha: np.ndarray | None = None) -> Photo:
+    """Any picture as a ``Photo``.
+
+    Args:
+        image: (H, W, 3), (H, W, 1) or (H, W), numpy or torch; uint8, or floats in 0..1.
+        alpha: opacity, uint8 (H, W); the model sees the picture on white.
+
+    Raises:
+        InputError: not a picture, values that are not finite or out of range, or too many pixels.
+    """
+    pixels = as_picture(image)
+    if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != np.uint8):
+        raise InputError(f"alpha: {alpha.dtype} of shape {alpha.shape}; give uint8 of the picture's size")
+    if alpha is not None and (alpha == 255).all():
+        alpha = None
+    side = 2 * config.glow.height
+    return Photo(pixels, squeeze(on_white(pixels, alpha), side), alpha)
+
+
+def read_photo(config: ColorizerConfig, path: str | Path) -> tuple[Photo, tuple[str, ...]]:
+    """A picture file as a ``Photo``, opacity kept, and remarks on what was converted.
+
+    Raises:
+        InputError: not a picture, damaged, or beyond the limits of ``data.io``.
+    """
+    clip, alpha = io.read_photo(path)
+    return prepare_photo(config, clip.frames[0], alpha), clip.notes
+
+
+def as_picture(image: Any) -> np.ndarray:
+    """``image`` as uint8 (H, W, 3).
+
+    Raises:
+        InputError: not a picture, too many pixels, or values that are not finite or out of range.
+    """
+    array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)):
+        shape = "×".join(map(str, array.shape)) or "none"
+        raise InputError(f"picture: an array of shape {shape} is not one; give H×W×3, H×W×1 or H×W")
+    io.DEFAULT_LIMITS.check_pixels("picture", array.shape[1], array.shape[0])
+    frames = array[None] if array.ndim == 3 else array[None, ..., None]
+    return io.as_frames(frames, "picture")[0]
+
+
+def on_white(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """What a page shows of ``pixels``, uint8 (H, W, 3), under an opacity."""
+    if alpha is None:
+        return pixels
+    share = alpha[..., None].astype(np.uint16)
+    return ((pixels * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+
+
+def squeeze(pixels: np.ndarray, side: int) -> np.ndarray:
+    """uint8 (side, side, 3): area means where it shrinks, linear interpolation where it grows."""
+    height, width = pixels.shape[:2]
+    smaller = min(width, side), min(height, side)
+    if smaller != (width, height):
+        pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
+    if smaller != (side, side):
+        pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(pixels)
