@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 import vflow
 from scripts.acceptance.registry import NotHere
@@ -19,11 +20,16 @@ GIVEN = 3  # frames that push futures start from
 
 
 @cache
-def shipped_model(name: str) -> VideoFlow:
+def loaded(name: str) -> nn.Module:
     """A checkpoint of this repository, on the device that ``VFLOW_DEVICE`` names (default: cpu)."""
     if name not in shipped():
         raise NotHere(f"checkpoints/{name} is not there yet")
-    model = vflow.load(name, device=os.environ.get("VFLOW_DEVICE", "cpu"), allow_hub=False)
+    return vflow.load(name, device=os.environ.get("VFLOW_DEVICE", "cpu"), allow_hub=False)
+
+
+def shipped_model(name: str) -> VideoFlow:
+    """A video model of this repository."""
+    model = loaded(name)
     assert isinstance(model, VideoFlow), f"{name} is no video model"
     return model
 

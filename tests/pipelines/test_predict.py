@@ -12,7 +12,6 @@ import vflow
 from vflow.data import io
 from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled, VideoFlow
-from vflow.pipelines import predict as module
 from vflow.pipelines.predict import PredictSettings, groups, iterate, predict, prepare
 
 from .conftest import make_model
@@ -31,11 +30,8 @@ def test_more_samples_and_frames_leave_the_earlier_ones_unchanged(model: VideoFl
     assert np.array_equal(predict(model, clip, num_frames=1, num_samples=1, seed=5), few[:1, :1])
 
 
-def test_groups_do_not_change_pixels(
-    one_model: VideoFlow, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_groups_do_not_change_pixels(one_model: VideoFlow, clip: np.ndarray) -> None:
     whole = predict(one_model, clip, num_frames=2, num_samples=20)
-    monkeypatch.setattr(module, "GROUP", 8)
     told: list[tuple[int, int]] = []
     parts = list(
         groups(
@@ -43,6 +39,7 @@ def test_groups_do_not_change_pixels(
             prepare(one_model, clip).context,
             PredictSettings(2, 20),
             progress=lambda done, total: told.append((done, total)),
+            size=8,
         )
     )
     assert [part.first for part in parts] == [0, 8, 16]

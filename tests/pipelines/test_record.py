@@ -21,7 +21,7 @@ def test_round_trip(tmp_path: Path) -> None:
     record = Record(**BASE, temperature=(0.5, 1.0), num_frames=3, seed=7, context_sha="cd")
     path = tmp_path / "settings.json"
     path.write_text(record.to_json())
-    assert read_record(path) == record
+    assert read_record(path, Record) == record
     assert record.settings() == PredictSettings(3, 8, (0.5, 1.0), 7)
     assert record.threads == torch.get_num_threads()
     assert record.versions == versions()
@@ -47,12 +47,12 @@ def test_what_does_not_belong(tmp_path: Path, data: Any, message: str) -> None:
     path = tmp_path / "settings.json"
     path.write_text(json.dumps(data))
     with pytest.raises(ConfigError, match=message):
-        read_record(path)
+        read_record(path, Record)
 
 
 def test_no_such_file_or_not_json(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: No such file or directory; give the settings\.json"):
-        read_record(tmp_path / "none.json")
+        read_record(tmp_path / "none.json", Record)
     (tmp_path / "bad.json").write_bytes(b"\xff\xfe{")
     with pytest.raises(InputError, match=r"bad\.json: not valid JSON; give the settings\.json"):
-        read_record(tmp_path / "bad.json")
+        read_record(tmp_path / "bad.json", Record)

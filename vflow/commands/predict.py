@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,15 +15,15 @@ from vflow.commands.common import (
     Number,
     Text,
     Whole,
+    conclude,
     note,
-    open_model,
-    parse_temperature,
+    progress_bar,
+    reporter,
 )
-from vflow.errors import CheckpointError, ConfigError
+from vflow.commands.settings import given, resolve
+from vflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vflow.pipelines.engine import Options, Summary
-    from vflow.pipelines.items import Item
     from vflow.pipelines.record import Record
 
 
@@ -73,92 +69,19 @@ class Predict:
         resolved, model = self._resolve()
         flat = resolved.format == "npz" and len(found) == 1
         options = engine.Options(self.output, flat=flat, on_existing=self.on_existing)
-        with _progress() as progress:
+        with progress_bar("frame") as progress:
             task = FuturesTask(model, resolved, note, progress)
-            summary = engine.run(found, task, options, report=lambda entry: self._print(entry, options))
-        _conclude(summary, found)
-        return 1 if summary.failed else 0
+            summary = engine.run(found, task, options, report=reporter(self.output, self.json))
+        return conclude(summary, len(found))
 
     def _resolve(self) -> tuple[Record, Any]:
-        """All settings, from flags, then ``--settings``, then defaults; and the model."""
-        from vflow import checkpoint as checkpoints
-        from vflow.config import parse
-        from vflow.pipelines.compute import resolve_dtype, set_threads, versions
-        from vflow.pipelines.record import Record, read_record
+        """All settings, and the model."""
+        from vflow.pipelines.fitting import video_config
+        from vflow.pipelines.record import Record
 
-        old = read_record(self.settings) if self.settings else None
-        flags = self._given()
-        threads = set_threads(flags.get("threads", old.threads if old else None))
-        model, folder, device = open_model(
-            flags.get("checkpoint", old.checkpoint if old else None),
-            flags.get("device", old.device if old else "auto"),
+        flags = given(self, ("checkpoint", "num_frames", "num_samples", "format", "fps"))
+        resolved, model = resolve(
+            Record, flags, self.settings, lambda model: {"format": "mp4", "fps": video_config(model).fps}
         )
-        sha = checkpoints.checkpoint_hash(folder)
-        if old:
-            self._compare(old, sha)
-        fields: dict[str, Any] = {"format": "mp4", "fps": model.config.fps}
-        fields |= old.model_dump(exclude_none=True) if old else {}
-        fields |= flags
-        fields |= {
-            "checkpoint": fields.get("checkpoint", str(folder)),
-            "checkpoint_hash": sha,
-            "threads": threads,
-        }
-        fields |= {"device": device.type, "dtype": resolve_dtype(fields.get("dtype", "auto"))}
-        resolved = parse(Record, fields | {"versions": versions()}, "settings")
         resolved.settings().levels(len(model.latent_shapes))
         return resolved, model
-
-    def _given(self) -> dict[str, Any]:
-        """Flags given on the command line, by the names of ``Record``."""
-        own = ("checkpoint", "num_frames", "num_samples", "format", "fps")
-        given = {name: getattr(self, name) for name in own}
-        given |= {name: getattr(self.common, name) for name in ("seed", "device", "dtype", "threads")}
-        given = {name: value for name, value in given.items() if value not in (None, "auto")}
-        if self.temperature is not None:
-            given["temperature"] = parse_temperature(self.temperature)
-        return given
-
-    def _compare(self, old: Record, sha: str) -> None:
-        for remark in old.differences():
-            note(f"{self.settings}: {remark}")
-        if sha == old.checkpoint_hash:
-            return
-        if self.checkpoint is None:
-            raise CheckpointError(
-                f"{self.settings}: made with another version of '{old.checkpoint}' (sha256 "
-                f"{old.checkpoint_hash[:12]}…, here {sha[:12]}…); name a model with --checkpoint"
-            )
-        note(f"{self.settings}: made with another model than {self.checkpoint}; futures will differ")
-
-    def _print(self, entry: dict[str, Any], options: Options) -> None:
-        if entry["status"] == "failed":
-            print(f"error: {entry['error']}", file=sys.stderr)
-        if self.json:
-            print(json.dumps(entry, ensure_ascii=False), flush=True)
-        elif entry["status"] == "done":
-            only = list(entry["outputs"]) if len(entry["outputs"]) == 1 else [entry["item"]]
-            print(options.output / only[0], flush=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar of frames on stderr, if that is a terminal; one item after the other."""
-    from tqdm import tqdm
-
-    with tqdm(unit="frame", disable=None, leave=False) as bar:
-
-        def update(done: int, total: int) -> None:
-            if done < bar.n or bar.total != total:
-                bar.reset(total)
-            bar.update(done - bar.n)
-
-        yield update
-
-
-def _conclude(summary: Summary, found: list[Item]) -> None:
-    if len(found) > 1:
-        counts = (
-            f"{len(summary.done)} done ({len(summary.skipped)} of them before), {len(summary.failed)} failed"
-        )
-        print(f"{len(found)} items: {counts}", file=sys.stderr)

@@ -7,7 +7,7 @@ sample k is the same bytes whatever the number of samples, and frame t whatever 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,7 @@ import torch
 
 from vflow.config import VideoFlowConfig
 from vflow.errors import ConfigError, InputError
+from vflow.pipelines.drawing import CHUNK, Counts, draw_finite
 from vflow.pipelines.fitting import Frames, as_clip, device_of, fit, to_array, to_tensor, video_config
 from vflow.pipelines.score import score
 from vflow.randomness import content_hash, normal
@@ -23,11 +24,9 @@ from vflow.randomness import content_hash, normal
 if TYPE_CHECKING:
     from torch import nn
 
-CHUNK = 8
 GROUP = 64
 """Samples whose rollouts are in memory together: longer requests run group after group."""
 MAX_FRAMES, MAX_SAMPLES, MAX_TEMPERATURE = 1000, 10_000, 2.0
-MAX_REDRAWS = 8
 Temperature = float | tuple[float, ...]
 
 
@@ -88,18 +87,6 @@ class Prepared:
     notes: tuple[str, ...]
     bits: float | None
     far_outside: bool
-
-
-class Counts(NamedTuple):
-    """Values seen while drawing, before any redraw or clamp."""
-
-    values: int = 0
-    nonfinite: int = 0
-    out_of_range: int = 0
-    redrawn: int = 0
-
-    def plus(self, other: Counts) -> Counts:
-        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -188,11 +175,16 @@ def groups(
     settings: PredictSettings,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    size: int = GROUP,
 ) -> Iterator[Group]:
-    """All samples, at most 64 at a time: bounds memory. ``progress`` is told (frames drawn, of how many)."""
+    """All samples, ``size`` (in eights) at a time: bounds memory, and changes nothing else.
+
+    ``progress`` is told (frames drawn, of how many).
+    """
     total = settings.num_samples * settings.num_frames
-    for first in range(0, settings.num_samples, GROUP):
-        samples = range(first, min(first + GROUP, settings.num_samples))
+    size += -size % CHUNK
+    for first in range(0, settings.num_samples, size):
+        samples = range(first, min(first + size, settings.num_samples))
         for step in iterate(model, context, settings, samples=samples):
             progress(first * settings.num_frames + len(samples) * (step.index + 1), total)
         yield Group(first, step.frames, step.counts)
@@ -248,24 +240,14 @@ class _Draw:
     def step(self, rollout: Any, start: int, wanted: int, t: int) -> tuple[Any, np.ndarray, Counts]:
         """Advance; frames uint8 (wanted, H, W, C). Rows that are not finite are drawn anew."""
         temperature = self.settings.levels(len(self.model.latent_shapes))
-        attempts = [0] * CHUNK
-        counts = Counts()
-        while max(attempts) <= MAX_REDRAWS:
-            after, sampled = self.model.step(rollout, self._noise(start, t, attempts), temperature)
-            bad = [row for row in range(wanted) if int(sampled.nonfinite[row])]
-            if not any(attempts):
-                nonfinite, beyond = (int(c[:wanted].sum()) for c in (sampled.nonfinite, sampled.out_of_range))
-                counts = Counts(wanted * self.context[0].size, nonfinite, beyond, len(bad))
-            if not bad:
-                return after, to_array(sampled.frame[:wanted]), counts
-            for row in bad:
-                attempts[row] += 1
-        raise InputError(
-            f"frame {t} of sample {start + bad[0]} is not finite after {MAX_REDRAWS} redraws; "
-            "lower the temperature or change the seed"
+        after, sampled, counts = draw_finite(
+            lambda attempts: self.model.step(rollout, self._noise(start, t, attempts), temperature),
+            wanted,
+            lambda row: f"frame {t} of sample {start + row}",
         )
+        return after, to_array(sampled.frame[:wanted]), counts
 
-    def _noise(self, start: int, t: int, attempts: list[int]) -> tuple[torch.Tensor, ...]:
+    def _noise(self, start: int, t: int, attempts: Sequence[int]) -> tuple[torch.Tensor, ...]:
         """Per level (8, C, H, W); a row's first attempt has the plain key."""
         device = device_of(self.model)
         levels = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -17,29 +17,18 @@ from vflow.pipelines.predict import PredictSettings
 Format = Literal["mp4", "webm", "gif", "png", "npz"]
 
 
-class Record(Config):
-    """What was drawn, with what; threads and versions are this process's unless given.
-
-    ``context_sha`` is the content hash of the prepared context, where the record is of one item.
-    """
+class Drawn(Config):
+    """With what samples were drawn; threads and versions are this process's unless given."""
 
     checkpoint: str
     checkpoint_hash: str
-    num_frames: int = 10
     num_samples: int = 8
     temperature: float | tuple[float, ...] = 1.0
     seed: int = 0
-    context_sha: str | None = None
-    format: Format | None = None
-    fps: float | None = None
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: int = Field(default_factory=torch.get_num_threads)
     versions: dict[str, str] = Field(default_factory=versions)
-
-    def settings(self) -> PredictSettings:
-        """The part that decides what is drawn."""
-        return PredictSettings(self.num_frames, self.num_samples, self.temperature, self.seed)
 
     def to_json(self) -> str:
         """Text of a settings file."""
@@ -55,8 +44,27 @@ class Record(Config):
         ]
 
 
-def read_record(path: Path) -> Record:
-    """Read a settings file.
+class Record(Drawn):
+    """Futures: what was drawn, with what.
+
+    ``context_sha`` is the content hash of the prepared context, where the record is of one item.
+    """
+
+    num_frames: int = 10
+    context_sha: str | None = None
+    format: Format | None = None
+    fps: float | None = None
+
+    def settings(self) -> PredictSettings:
+        """The part that decides what is drawn."""
+        return PredictSettings(self.num_frames, self.num_samples, self.temperature, self.seed)
+
+
+R = TypeVar("R", bound=Drawn)
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Read a settings file that holds a ``kind``.
 
     Raises:
         InputError: no such file, or not JSON. ConfigError: unknown or missing key, or a value out of range.
@@ -72,6 +80,6 @@ def read_record(path: Path) -> Record:
             f"{path}: not valid JSON; give the settings.json of a download or a run.json"
         ) from error
     try:
-        return parse(Record, data, str(path))
+        return parse(kind, data, str(path))
     except ConfigError as error:
         raise ConfigError(str(error).replace(" (see 'vflow config NAME' for the known ones)", "")) from error

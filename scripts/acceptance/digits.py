@@ -1,0 +1,166 @@
+"""Digits by class: an independent classifier's view of samples, their spread, likelihood, Bayes' rule."""
+
+from __future__ import annotations
+
+import math
+import os
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scripts.acceptance.models import loaded
+from scripts.acceptance.registry import Figure, NotHere, Result, measure
+from scripts.acceptance.weights import SIZE, TRIP
+from vflow.checkpoint import checkpoint_folder
+from vflow.data.digits import load_mnist
+from vflow.errors import InputError
+from vflow.metrics.digits import CLASSES, DigitClassifier, agreement, spread_ratios, train_classifier
+from vflow.models import Digits, ImageBatch
+from vflow.pipelines.digits import ALL, chosen, draw, log_likelihoods, restyle
+from vflow.pipelines.drawing import Counts
+from vflow.pipelines.predict import PredictSettings
+from vflow.randomness import normal
+
+PER_CLASS, TEMPERATURES = 100, (1.0, 0.8)
+TRIPS, RESTYLED, SCORED = 512, 100, 1000
+Drawn = tuple[np.ndarray, np.ndarray, Counts]
+
+
+def model() -> Digits:
+    """The shipped checkpoint."""
+    found = loaded("digits")
+    assert isinstance(found, Digits), "digits draws no digits"
+    return found
+
+
+@cache
+def mnist(train: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (N, 28, 28) and labels of ``VFLOW_DATA``/MNIST."""
+    if not os.environ.get("VFLOW_DATA"):
+        raise NotHere("needs MNIST: VFLOW_DATA=folder with MNIST/raw")
+    try:
+        return load_mnist(None, train=train)
+    except InputError as error:
+        raise NotHere(str(error)) from error
+
+
+@cache
+def classifier() -> DigitClassifier:
+    """Trained on MNIST's 60,000 training digits; it knows nothing of the flow."""
+    return train_classifier(*mnist(train=True))
+
+
+def drawn(temperature: float) -> Drawn:
+    """100 samples of each class, seed 1: images, labels, counts before any redraw or clamp."""
+    settings = PredictSettings(1, PER_CLASS, temperature, seed=1)
+    images, counts = [], Counts()
+    for chunk in draw(model(), chosen(ALL, CLASSES), settings):
+        images.append(chunk.images)
+        counts = counts.plus(chunk.counts)
+    return np.concatenate(images), np.repeat(np.arange(CLASSES), PER_CLASS), counts
+
+
+@measure(
+    "B",
+    judge=Figure("accuracy of the judge of drawn digits on MNIST's real test digits", "%", at_least=99),
+    agrees=Figure("the judge agrees with the asked class, T = 1.0", "%", at_least=97),
+    agrees_cool=Figure("the judge agrees with the asked class, T = 0.8", "%", at_least=99),
+    narrowest=Figure(
+        "pairwise distance within a class over real digits', T = 1.0, least of ten", at_least=0.85
+    ),
+    widest=Figure("the same, greatest of ten", at_most=1.15),
+    nonfinite=Figure("non-finite values in the drawn digits, before any redraw", at_most=0),
+    outside=Figure("values over 0.1 grey levels outside the range, before any clamp", "%", at_most=0.1),
+    size=SIZE,
+)
+def digits_samples() -> Result:
+    """1,000 digits at T = 1.0 and at T = 0.8, 100 of each class, seed 1, float32. The judge is a small CNN
+    trained on MNIST's training digits alone. Distance: mean L2 over pairs; real ones of 200 test digits."""
+    real, real_labels = mnist(train=False)
+    images, labels, counts = drawn(TEMPERATURES[0])
+    cool_images, _, cool_counts = drawn(TEMPERATURES[1])
+    counts = counts.plus(cool_counts)
+    ratios = spread_ratios(images, labels, real, real_labels)
+    judge = classifier()
+    values = {
+        "judge": 100 * agreement(judge, real, real_labels),
+        "agrees": 100 * agreement(judge, images, labels),
+        "agrees_cool": 100 * agreement(judge, cool_images, labels),
+        "narrowest": float(ratios.min()),
+        "widest": float(ratios.max()),
+        "nonfinite": counts.nonfinite,
+        "outside": 100 * counts.out_of_range / counts.values,
+        "size": (checkpoint_folder("digits") / "model.safetensors").stat().st_size / 1e6,
+    }
+    return Result(values, note="distance ratios of classes 0 to 9: " + ", ".join(f"{r:.2f}" for r in ratios))
+
+
+@measure(
+    "B",
+    given_class=Figure("MNIST test bits/dim of p(x | y), y being the digit's own class", at_most=1.10),
+    without_class=Figure("MNIST test bits/dim of p(x), the mean of p(x | y) over the ten classes"),
+    bayes=Figure("Bayes' rule on p(x | y) names the class of test digits", "%", at_least=97),
+)
+def digits_likelihood() -> Result:
+    """All 10,000 MNIST test digits under each of the ten classes, float32, one draw of the dequantisation
+    noise (K = 1), the classes share it; each class as likely beforehand. Published figures are of p(x)."""
+    images, labels = mnist(train=False)
+    nats = np.concatenate([
+        log_likelihoods(model(), images[first : first + SCORED]) for first in range(0, len(images), SCORED)
+    ])  # fmt: skip
+    most = nats.max(1)
+    whole = most + np.log(np.exp(nats - most[:, None]).mean(1))
+    unit = math.log(2) * images[0].size
+    return Result(
+        {
+            "given_class": float(-nats[np.arange(len(nats)), labels].mean() / unit),
+            "without_class": float(-whole.mean() / unit),
+            "bayes": 100 * float((nats.argmax(1) == labels).mean()),
+        },
+        note=f"q(u | x): {model().config.noise} in the bin of one grey level",
+    )
+
+
+@measure(
+    "B",
+    **TRIP,
+    own=Figure("a digit decoded under its own class, largest difference from it", "/256", at_most=1),
+)
+@torch.no_grad()
+def digits_round_trip() -> Result:
+    """512 test digits, float32: encoded and decoded with their noise; latents drawn at T = 1 decoded and
+    encoded, by the pixel map's slope at the most frequent value; and 100 digits restyled as what they are."""
+    images, labels = mnist(train=False)
+    flow = model()
+    device = next(flow.parameters()).device
+    x, y = torch.from_numpy(images[:TRIPS])[:, None].to(device), torch.from_numpy(labels[:TRIPS]).to(device)
+    batch = ImageBatch(x, y, normal(x.shape, "round trip").to(device))
+    before, after = flow.reconstruct(batch)
+    pairs = zip(images[:RESTYLED], labels[:RESTYLED], strict=True)
+    own = max(int(np.abs(restyle(flow, i, int(k))[k].astype(int) - i).max()) for i, k in pairs)
+    return Result(
+        {
+            "data": float((after - before).abs().max()),
+            "latent": latent_error(flow, y),
+            "bytes": int((after.floor() != before.floor()).sum()),
+            "own": own,
+        }
+    )
+
+
+def latent_error(flow: Digits, labels: Tensor) -> float:
+    """Largest |encode(decode(z)) − z| for z drawn from the prior at T = 1, in grey levels."""
+    features = flow.features(labels)
+    latents: list[Tensor] = []
+    h: Tensor | None = None
+    for level in reversed(range(len(flow.latent_shapes))):
+        eps = normal((len(labels), *flow.latent_shapes[level]), "round trip", level).to(labels.device)
+        z = flow.priors[level](h, features[level]).sample(eps, 1.0)
+        h = flow.flow.decode_level(level, z, h, features[level])
+        latents.insert(0, z)
+    assert h is not None
+    again = flow.flow.encode(h, features).latents
+    worst = max(float((a - z).abs().max()) for a, z in zip(again, latents, strict=True))
+    return worst * (256 if flow.config.values == "scaled" else 1)

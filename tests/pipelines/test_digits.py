@@ -1,0 +1,191 @@
+"""Digits by class: what samples depend on, what they do not, restyling, Bayes' rule, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import vflow
+from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.models import Digits, Sampled
+from vflow.pipelines.digits import bits, classify, digits, draw, log_likelihoods, restyle
+from vflow.pipelines.predict import PredictSettings
+from vflow.randomness import normal
+
+from .conftest import make_model
+from .digit_models import make_digits, printed
+
+
+@pytest.fixture(scope="module")
+def model() -> Digits:
+    return make_digits()
+
+
+def test_all_classes_are_the_single_ones_in_order(model: Digits) -> None:
+    every = vflow.digits(model, "all", num_samples=2)
+    assert every.shape == (20, 28, 28)
+    assert every.dtype == np.uint8
+    assert np.array_equal(every, np.concatenate([digits(model, label, num_samples=2) for label in range(10)]))
+    assert np.array_equal(digits(model, np.int64(3), num_samples=2), every[6:8])
+
+
+def test_more_samples_leave_the_earlier_ones_unchanged(model: Digits) -> None:
+    many = digits(model, 4, num_samples=11)
+    assert np.array_equal(digits(model, 4, num_samples=3), many[:3])
+    assert np.array_equal(digits(model, 4, num_samples=9), many[:9])
+    assert len({image.tobytes() for image in many}) == 11
+
+
+def test_the_key_names_the_noise(model: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Sequence[Tensor], Tensor]] = []
+    decode = model.decode
+
+    def spy(eps: Sequence[Tensor], given: Tensor, temperature: Sequence[float]) -> Sampled:
+        seen.append((eps, given))
+        return decode(eps, given, temperature)
+
+    monkeypatch.setattr(model, "decode", spy)
+    digits(model, 7, num_samples=10, seed=5)
+    assert [given.tolist() for _, given in seen] == [[7] * 8] * 2
+    for level, shape in enumerate(model.latent_shapes):
+        for sample in (0, 9):
+            expected = normal(shape, 5, "digits", 7, sample, 0, level)
+            assert torch.equal(seen[sample // 8][0][level][sample % 8], expected)
+
+
+def test_global_generators_play_no_part(model: Digits) -> None:
+    before = digits(model, 1, num_samples=1)
+    torch.manual_seed(123)
+    state = torch.random.get_rng_state()
+    assert np.array_equal(before, digits(model, 1, num_samples=1))
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert not np.array_equal(before, digits(model, 1, num_samples=1, seed=1))
+
+
+def test_temperature(model: Digits) -> None:
+    still = digits(model, "all", num_samples=2, temperature=0)
+    assert np.array_equal(still[0], still[1])
+    assert not np.array_equal(still[0], still[2])
+    one = digits(model, 0, num_samples=1, temperature=0.5)
+    assert np.array_equal(one, digits(model, 0, num_samples=1, temperature=(0.5, 0.5)))
+    assert not np.array_equal(one, digits(model, 0, num_samples=1, temperature=(0.5, 1.0)))
+    with pytest.raises(ConfigError, match="3 temperatures, but the model has 2 levels"):
+        digits(model, 0, temperature=(1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda model: digits(model, 10), r"label must lie in 0\.\.9 or be all, got 10"),
+        (lambda model: digits(model, -1), "label must lie in"),
+        (lambda model: digits(model, 3.0), r"got 3\.0"),  # type: ignore[arg-type]
+        (lambda model: digits(model, "many"), "got many"),
+        (lambda model: digits(model, 0, num_samples=0), r"num_samples must lie in 1\.\.10000, got 0"),
+        (lambda model: digits(model, 0, temperature=3), "temperature must lie in"),
+        (lambda model: digits(model, 0, seed=-1), "seed must lie in"),
+        (lambda model: restyle(model, printed(1)[0][0], "all"), "give the one class of the picture"),
+        (lambda model: classify(model, printed(1)[0], draws=0), "draws must be at least 1, got 0"),
+    ],
+)
+def test_settings_out_of_range(model: Digits, call: Callable[[Digits], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        call(model)
+
+
+@pytest.mark.parametrize("call", [lambda m: digits(m, 0), lambda m: restyle(m, printed(1)[0][0], 0)])
+def test_other_models_are_refused(call: Callable[[Any], object]) -> None:
+    with pytest.raises(CheckpointError, match="VideoFlow: does not draw digits; choose a checkpoint of kind"):
+        call(make_model())
+
+
+@pytest.mark.parametrize("image", [np.zeros((20, 28), np.uint8), np.zeros((28, 28)), np.zeros((0, 28, 28))])
+def test_only_prepared_pictures_are_taken(model: Digits, image: np.ndarray) -> None:
+    for call in (lambda: restyle(model, image, 0), lambda: classify(model, image)):
+        with pytest.raises(InputError, match="the model takes uint8 pictures 28×28; prepare_digit makes one"):
+            call()
+
+
+def test_samples_that_are_not_finite_are_counted_and_redrawn(
+    model: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, whole = model.decode, digits(model, 2, num_samples=3)
+    calls: list[Tensor] = []
+
+    def flawed(eps: Sequence[Tensor], given: Tensor, temperature: Sequence[float]) -> Sampled:
+        calls.append(eps[0])
+        sampled = decode(eps, given, temperature)
+        if len(calls) == 1:
+            sampled.raw[1, 0, 5, 5] = float("nan")
+            return Sampled.of(sampled.raw)
+        return sampled
+
+    monkeypatch.setattr(model, "decode", flawed)
+    (chunk,) = draw(model, [2], PredictSettings(1, 3))
+    assert (chunk.counts.values, chunk.counts.nonfinite, chunk.counts.redrawn) == (3 * 784, 1, 1)
+    assert np.array_equal(chunk.images[[0, 2]], whole[[0, 2]])
+    assert not np.array_equal(chunk.images[1], whole[1])
+    assert torch.equal(calls[1][1], normal(model.latent_shapes[0], 0, "digits", 2, 1, 0, 0, "redraw", 1))
+
+
+def test_a_sample_that_stays_bad_is_an_error(model: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = Sampled.of(torch.full((8, 1, 28, 28), torch.nan))
+    monkeypatch.setattr(model, "decode", lambda *args: bad)
+    with pytest.raises(InputError, match="sample 0 of class 6 is not finite after 8 redraws; lower the temp"):
+        digits(model, 6)
+    with pytest.raises(InputError, match="too unlike a digit of its class"):
+        restyle(model, printed(1)[0][0], 0)
+
+
+def test_progress_counts_all_classes(model: Digits) -> None:
+    told: list[tuple[int, int]] = []
+    chunks = list(draw(model, [3, 5], PredictSettings(1, 9), progress=lambda *done: told.append(done)))
+    assert [(chunk.label, chunk.first, len(chunk.images)) for chunk in chunks] == [
+        (3, 0, 8), (3, 8, 1), (5, 0, 8), (5, 8, 1),
+    ]  # fmt: skip
+    assert told == [(8, 18), (9, 18), (17, 18), (18, 18)]
+
+
+@pytest.mark.parametrize("changes", [{}, {"noise": "uniform"}, {"noise": "uniform", "values": "scaled"}])
+def test_the_own_class_gives_the_picture_back(changes: dict[str, object]) -> None:
+    model = make_digits(**changes)
+    images, labels = printed(10, seed=1)
+    for image, label in zip(images, labels, strict=True):
+        ten = restyle(model, image, int(label))
+        assert ten.shape == (10, 28, 28)
+        assert np.array_equal(ten[label], image)
+        others = np.delete(ten, label, 0)
+        assert all(not np.array_equal(other, image) for other in others)
+    assert np.array_equal(restyle(model, torch.from_numpy(image), int(label)), ten)
+
+
+def test_restyling_keeps_the_code(model: Digits) -> None:
+    image = digits(model, 3, num_samples=1)
+    ten = restyle(model, image[0], 3)
+    eps = model.encode(torch.from_numpy(image)[None].expand(8, -1, -1, -1), torch.full((8,), 3))
+    expected = model.decode(eps, torch.arange(8), (1.0, 1.0)).frame[:, 0].numpy()
+    assert np.array_equal(ten[:8], expected)
+
+
+def test_bayes_rule(model: Digits) -> None:
+    images, labels = printed(12, seed=2)
+    shares = classify(model, images)
+    assert shares.shape == (12, 10)
+    nats = log_likelihoods(model, images)
+    assert np.allclose(shares, np.exp(nats - np.logaddexp.reduce(nats, 1, keepdims=True)))
+    assert len(set(nats[0])) == 10
+    assert np.allclose(bits(model, images, labels), -nats[np.arange(12), labels] / (np.log(2) * 784))
+    alone = classify(model, images[5])
+    assert alone.shape == (10,)
+    assert np.allclose(alone, shares[5], atol=1e-3)
+
+
+def test_more_draws_tighten_the_bound(model: Digits) -> None:
+    images, labels = printed(8, seed=3)
+    one, many = (bits(model, images, labels, draws=k) for k in (1, 6))
+    assert many.mean() < one.mean()
+    assert not np.array_equal(one, bits(model, images, labels, seed=1))

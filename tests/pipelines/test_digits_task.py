@@ -1,0 +1,90 @@
+"""Digits on the engine: files per class or one array, nothing redone that is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vflow.data import io
+from vflow.models import Digits
+from vflow.pipelines import engine
+from vflow.pipelines.digits import digits
+from vflow.pipelines.digits_task import DigitsRecord, DigitsTask
+from vflow.pipelines.engine import Options, Summary
+
+from .digit_models import make_digits
+
+
+@pytest.fixture(scope="module")
+def model() -> Digits:
+    return make_digits()
+
+
+def run(model: Digits, out: Path, **settings: object) -> Summary:
+    record = DigitsRecord.model_validate(
+        {"checkpoint": "tiny", "checkpoint_hash": "0", "num_samples": 2} | settings
+    )
+    task = DigitsTask(model, record)
+    return engine.run(task.items(), task, Options(out, flat=record.format == "npz"))
+
+
+def files(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_folder_per_class(model: Digits, tmp_path: Path) -> None:
+    summary = run(model, tmp_path)
+    assert [entry["item"] for entry in summary.done] == [str(label) for label in range(10)]
+    expected = {f"{label}/s{sample:03d}.png" for label in range(10) for sample in range(2)}
+    assert files(tmp_path) == expected | {"run.json", "manifest.jsonl"}
+    drawn = digits(model, 4, num_samples=2)
+    for sample in range(2):
+        assert np.array_equal(
+            io.read_image(tmp_path / f"4/s{sample:03d}.png").frames[0, ..., 0], drawn[sample]
+        )
+    entry = json.loads((tmp_path / "manifest.jsonl").read_text().splitlines()[4])
+    assert (entry["item"], entry["inputs"], entry["status"], entry["values"]) == ("4", [], "done", 2 * 784)
+    assert json.loads((tmp_path / "run.json").read_text())["label"] == "all"
+
+
+def test_a_class_that_is_there_is_kept(model: Digits, tmp_path: Path) -> None:
+    assert not run(model, tmp_path, label="3").skipped
+    assert [entry["item"] for entry in run(model, tmp_path).skipped] == ["3"]
+    assert len(run(model, tmp_path).skipped) == 10
+    assert not run(model, tmp_path, seed=1).skipped
+    (tmp_path / "6/s001.png").unlink()
+    assert len(run(model, tmp_path, seed=1).skipped) == 9
+    assert len(run(model, tmp_path, seed=1, num_samples=1, label="6").done) == 1
+    assert not (tmp_path / "6/s001.png").exists()
+
+
+def test_one_array(model: Digits, tmp_path: Path) -> None:
+    run(model, tmp_path, format="npz")
+    assert files(tmp_path) == {"digits.npz", "run.json", "manifest.jsonl"}
+    with np.load(tmp_path / "digits.npz") as saved:
+        assert sorted(saved.files) == ["images", "labels"]
+        assert np.array_equal(saved["images"], digits(model, "all", num_samples=2))
+        assert np.array_equal(saved["labels"], np.repeat(np.arange(10), 2))
+        assert np.issubdtype(saved["labels"].dtype, np.integer)
+    assert len(run(model, tmp_path, format="npz").skipped) == 1
+    assert not run(model, tmp_path, format="npz", label="2").skipped
+    with np.load(tmp_path / "digits.npz") as saved:
+        assert saved["labels"].tolist() == [2, 2]
+    assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 1
+
+
+def test_redraws_are_told(model: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vflow.pipelines import digits_task
+    from vflow.pipelines.digits import Chunk
+    from vflow.pipelines.drawing import Counts
+
+    chunk = Chunk(1, 0, np.zeros((2, 28, 28), np.uint8), Counts(1568, 3, 0, 1))
+    monkeypatch.setattr(digits_task, "draw", lambda *args, **kwargs: iter([chunk]))
+    notes: list[str] = []
+    task = DigitsTask(model, DigitsRecord(checkpoint="c", checkpoint_hash="0", label="1"), notes.append)
+    summary = engine.run(task.items(), task, Options(tmp_path))
+    assert notes == ["1: 1 digit(s) were not finite and were redrawn"]
+    assert summary.done[0]["nonfinite"] == 3

@@ -1,0 +1,73 @@
+"""From flags, a settings file and defaults to all settings of a run, and its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vflow.commands.common import note, open_model, parse_temperature
+from vflow.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from vflow.pipelines.record import Drawn
+
+R = TypeVar("R", bound="Drawn")
+
+
+def given(command: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Flags of the command line that were given: ``names``, the temperature, the common ones."""
+    flags = {name: getattr(command, name) for name in names}
+    flags |= {name: getattr(command.common, name) for name in ("seed", "device", "dtype", "threads")}
+    flags = {name: value for name, value in flags.items() if value not in (None, "auto")}
+    if command.temperature is not None:
+        flags["temperature"] = parse_temperature(command.temperature)
+    return flags
+
+
+def resolve(
+    kind: type[R], flags: dict[str, Any], file: Path | None, defaults: Callable[[Any], dict[str, Any]]
+) -> tuple[R, Any]:
+    """All settings, from ``flags``, then ``file``, then ``defaults`` of the model; and the model.
+
+    Raises:
+        ConfigError: a setting is out of range. CheckpointError: no such model, another kind, or another
+            version than the file's. InputError: the file cannot be read.
+    """
+    from vflow import checkpoint as checkpoints
+    from vflow.config import parse
+    from vflow.pipelines.compute import resolve_dtype, set_threads, versions
+    from vflow.pipelines.record import read_record
+
+    old = read_record(file, kind) if file else None
+    threads = set_threads(flags.get("threads", old.threads if old else None))
+    model, folder, device = open_model(
+        flags.get("checkpoint", old.checkpoint if old else None),
+        flags.get("device", old.device if old else "auto"),
+    )
+    sha = checkpoints.checkpoint_hash(folder)
+    if old:
+        _compare(file, old, sha, flags.get("checkpoint"))
+    fields = defaults(model)
+    fields |= old.model_dump(exclude_none=True) if old else {}
+    fields |= flags
+    fields |= {
+        "checkpoint": fields.get("checkpoint", str(folder)),
+        "checkpoint_hash": sha,
+        "threads": threads,
+    }
+    fields |= {"device": device.type, "dtype": resolve_dtype(fields.get("dtype", "auto"))}
+    return parse(kind, fields | {"versions": versions()}, "settings"), model
+
+
+def _compare(file: Path | None, old: Drawn, sha: str, checkpoint: str | None) -> None:
+    for remark in old.differences():
+        note(f"{file}: {remark}")
+    if sha == old.checkpoint_hash:
+        return
+    if checkpoint is None:
+        raise CheckpointError(
+            f"{file}: made with another version of '{old.checkpoint}' (sha256 "
+            f"{old.checkpoint_hash[:12]}…, here {sha[:12]}…); name a model with --checkpoint"
+        )
+    note(f"{file}: made with another model than {checkpoint}; what it draws will differ")
