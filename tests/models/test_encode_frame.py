@@ -1,0 +1,44 @@
+"""``VideoFlow.encode_frame``: the noise with which ``step`` decodes a given frame."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vflow.models import VideoBatch, VideoFlow
+from vflow.models.motion import Motion
+
+
+@pytest.mark.parametrize("given", [2, 4])
+def test_a_step_with_the_noise_of_a_frame_decodes_it(model: VideoFlow, batch: VideoBatch, given: int) -> None:
+    """Twice in a row, so that also the state after the step is that of the frame."""
+    rollout = model.start(batch.frames[:, :given])
+    for t in (given, given + 1):
+        frame = batch.frames[:, t]
+        eps = model.encode_frame(rollout, frame)
+        assert [tuple(e.shape) for e in eps] == [(len(frame), *shape) for shape in model.latent_shapes]
+        rollout, sampled = model.step(rollout, eps, (1.0,) * len(eps))
+        assert torch.equal(sampled.frame, frame)
+        assert (sampled.raw - frame - 0.5).abs().max() < 0.2
+        other = model.step(rollout, tuple(torch.randn_like(e) for e in eps), (1.0,) * len(eps))[1]
+        assert not torch.equal(other.frame, frame)
+
+
+def test_every_displacement_has_noise_that_draws_it() -> None:
+    motion = Motion(2, 4)
+    torch.nn.init.normal_(motion.after)
+    torch.nn.init.normal_(motion.given.weight)
+    index, features = torch.arange(motion.unknown), torch.randn(motion.unknown, 4)
+    before = torch.randint(motion.unknown + 1, index.shape)
+    eps = motion.encode(index, before, features)
+    assert torch.equal(motion.sample(before, features, eps, 1.0), index)
+
+
+def test_a_displacement_beyond_the_reach_of_float32_still_decodes() -> None:
+    motion = Motion(1, 2)
+    with torch.no_grad():
+        motion.after[0, 0] = 200.0
+    index, before = torch.arange(motion.unknown), torch.zeros(motion.unknown, dtype=torch.long)
+    eps = motion.encode(index, before, torch.zeros(motion.unknown, 2))
+    assert torch.isfinite(eps).all()
+    assert set(motion.sample(before, torch.zeros(motion.unknown, 2), eps, 1.0).tolist()) <= {0, 8}

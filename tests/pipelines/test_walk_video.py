@@ -1,0 +1,234 @@
+"""Walks of video models: ends are the inputs, the middle is the start, futures are those of predict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import vflow
+from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.models import VideoFlow
+from vflow.pipelines.directions import Directions, principal_directions
+from vflow.pipelines.walk import walk
+from vflow.pipelines.walks.space import KINDS, WalkSettings
+
+from .conftest import make_model
+
+HISTORY = {"hidden": [4, 4], "blocks": 1}
+
+
+@pytest.fixture(scope="module")
+def other() -> np.ndarray:
+    """Another clip (4, 16, 16, 3)."""
+    return np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+
+
+def some_directions(model: VideoFlow) -> Directions:
+    torch.manual_seed(3)
+    return principal_directions([0.4 * torch.randn(12, *shape) for shape in model.latent_shapes])
+
+
+def settings(kind: str, **changes: object) -> WalkSettings:
+    return WalkSettings(kind, **({"steps": 3, "num_frames": 2} | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("level", [0, -1, None])
+def test_a_direction_moves_the_last_frame_and_what_follows(
+    model: VideoFlow, clip: np.ndarray, level: int | None
+) -> None:
+    made = walk(model, [clip], settings("direction", level=level, steps=5), directions=some_directions(model))
+    assert made.frames.shape == (5, 5, 16, 16, 3) and made.frames.dtype == np.uint8
+    assert (made.kind, made.given, made.positions) == ("direction", 3, (-3.0, -1.5, 0.0, 1.5, 3.0))
+    assert np.array_equal(made.frames[2, :3], clip[-3:])
+    assert np.array_equal(made.frames[:, :2], np.stack([clip[-3:-1]] * 5))
+    assert len({frame.tobytes() for frame in made.frames[:, 2]}) == 5
+    assert len({future.tobytes() for future in made.frames[:, 3:]}) == 5
+    expected = vflow.predict(model, clip, num_frames=2, num_samples=1)[0]
+    assert np.abs(made.frames[2, 3:].astype(int) - expected).max() <= 1
+
+
+def test_directions_and_amounts_matter(one_model: VideoFlow, clip: np.ndarray) -> None:
+    found, seen = some_directions(one_model), set()
+    for changes in ({}, {"direction": 1}, {"level": 0}, {"extent": 1.0}, {"level": None}):
+        made = walk(one_model, [clip], settings("direction", steps=2, **changes), directions=found)
+        seen.add(made.frames[:, 2].tobytes())
+    assert len(seen) == 5
+
+
+def test_the_seed_names_the_noise_of_the_future_alone(one_model: VideoFlow, clip: np.ndarray) -> None:
+    found = some_directions(one_model)
+    one, other = (
+        walk(one_model, [clip], settings("direction", seed=seed), directions=found).frames for seed in (0, 1)
+    )
+    assert np.array_equal(one[:, :3], other[:, :3])
+    assert not np.array_equal(one[:, 3:], other[:, 3:])
+
+
+def test_where_nothing_is_before_the_last_frame_the_next_one_is_walked(
+    one_model: VideoFlow, clip: np.ndarray
+) -> None:
+    made = walk(one_model, [clip[-1:]], settings("direction"), directions=some_directions(one_model))
+    assert made.frames.shape == (3, 4, 16, 16, 3) and made.given == 2
+    assert np.array_equal(made.frames[:, 0], np.stack([clip[-1]] * 3))
+    expected = vflow.predict(one_model, clip[-1:], num_frames=3, num_samples=1)[0]
+    assert np.abs(made.frames[1, 1:].astype(int) - expected).max() <= 1
+
+
+def test_inputs_give_directions_of_their_own(
+    one_model: VideoFlow, clip: np.ndarray, other: np.ndarray
+) -> None:
+    made = walk(one_model, [clip, other, clip[::-1].copy()], settings("direction"))
+    assert np.array_equal(made.frames[1, :3], clip[-3:])
+    assert not np.array_equal(made.frames[0, 2], clip[-1])
+    with pytest.raises(ConfigError, match=r"no principal directions .* give 3 or more inputs"):
+        walk(one_model, [clip, other], settings("direction"))
+    with pytest.raises(ConfigError, match=r"^direction must lie in 0\.\.1 at this level, got 2$"):
+        walk(one_model, [clip, other, clip[::-1].copy()], settings("direction", direction=2))
+
+
+@pytest.mark.parametrize("values", ["scaled", "transitions"])
+def test_an_interpolation_ends_at_both_clips(values: str, clip: np.ndarray, other: np.ndarray) -> None:
+    model = make_model(history=HISTORY, values=values, min_context=1, context=2)
+    made = walk(model, [clip, other], settings("interpolate"))
+    assert made.positions == (0.0, 0.5, 1.0) and made.given == 3
+    assert np.array_equal(made.frames[0, :3], clip[-3:])
+    assert np.array_equal(made.frames[2, :3], other[-3:])
+    middle = made.frames[1]
+    assert np.abs(middle[0].astype(float) - (clip[-3].astype(float) + other[-3]) / 2).max() <= 0.5
+    assert not np.array_equal(middle[1], made.frames[0, 1])
+    assert not np.array_equal(middle[1], made.frames[2, 1])
+
+
+def test_interpolations_of_the_papers_model_and_of_motion(clip: np.ndarray, other: np.ndarray) -> None:
+    for changes in ({}, {"history": HISTORY, "motion": 2}):
+        made = walk(make_model(**changes), [clip, other], settings("interpolate", steps=2))
+        assert np.array_equal(made.frames[0, :3], clip[-3:])
+        assert np.array_equal(made.frames[1, :3], other[-3:])
+
+
+def test_clips_of_unlike_length_meet_at_the_shorter(one_model: VideoFlow, clip: np.ndarray) -> None:
+    made = walk(one_model, [clip, clip[:2]], settings("interpolate"))
+    assert np.array_equal(made.frames[0, :2], clip[-2:]) and np.array_equal(made.frames[2, :2], clip[:2])
+    with pytest.raises(InputError, match=r"^frames: an interpolation needs clips of 2 frames or more$"):
+        walk(one_model, [clip, clip[:1]], settings("interpolate"))
+
+
+@pytest.mark.parametrize("motion", [None, 2])
+def test_a_blend_goes_from_one_future_to_another(clip: np.ndarray, motion: int | None) -> None:
+    model = make_model(history=HISTORY, motion=motion)
+    made = walk(model, [clip], settings("blend", samples=(1, 4), temperature=0.7))
+    futures = vflow.predict(model, clip, num_frames=2, num_samples=5, temperature=0.7)
+    assert made.given == 3 and np.array_equal(made.frames[:, :3], np.stack([clip[-3:]] * 3))
+    for row, future in ((0, futures[1]), (2, futures[4])):
+        assert np.abs(made.frames[row, 3:].astype(int) - future).max() <= 1
+    assert not np.array_equal(made.frames[1, 3:], made.frames[0, 3:])
+
+
+@pytest.mark.parametrize("motion", [None, 2])
+def test_a_sweep_is_the_same_future_at_each_temperature(clip: np.ndarray, motion: int | None) -> None:
+    model = make_model(history=HISTORY, motion=motion)
+    made = walk(model, [clip], settings("temperature", steps=4))
+    assert made.positions == (0.0, 0.5, 1.0, 1.5)
+    for row, temperature in enumerate(made.positions):
+        future = vflow.predict(model, clip, num_frames=2, num_samples=1, temperature=temperature)[0]
+        assert np.abs(made.frames[row, 3:].astype(int) - future).max() <= 1
+    assert walk(model, [clip], settings("temperature", extent=1.0)).positions == (0.0, 0.5, 1.0)
+
+
+def test_a_semantic_direction_leads_from_one_group_to_the_other(
+    one_model: VideoFlow, clip: np.ndarray, other: np.ndarray
+) -> None:
+    groups = {"away": [clip], "towards": [other]}
+    made = walk(one_model, [clip], settings("semantic", steps=5), **groups)
+    assert np.array_equal(made.frames[2, :3], clip[-3:])
+    assert len({frame.tobytes() for frame in made.frames[:, 2]}) == 5
+    unnamed = walk(one_model, (), settings("semantic", steps=5), **groups)
+    assert np.array_equal(unnamed.frames, made.frames)  # starts from the first group
+    back = walk(one_model, [clip], settings("semantic", steps=5), away=[other], towards=[clip])
+    assert np.array_equal(back.frames[::-1, :3], made.frames[:, :3])
+    with pytest.raises(ConfigError, match="give both groups"):
+        walk(one_model, [clip], settings("semantic"), away=[clip])
+    with pytest.raises(ConfigError, match="give inputs that differ"):
+        walk(one_model, [clip], settings("semantic"), away=[clip], towards=[clip])
+
+
+def test_a_walk_is_a_function_of_its_arguments(one_model: VideoFlow, clip: np.ndarray) -> None:
+    found, state = some_directions(one_model), torch.random.get_rng_state()
+    one, two = (walk(one_model, [clip], settings("direction"), directions=found) for _ in range(2))
+    assert np.array_equal(one.frames, two.frames)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_progress_is_told_and_can_end_a_walk(one_model: VideoFlow, clip: np.ndarray) -> None:
+    told: list[tuple[int, int]] = []
+    walk(one_model, [clip], settings("blend"), progress=lambda *pair: told.append(pair))
+    assert told == [(1, 2), (2, 2)]
+    told.clear()
+    walk(one_model, [clip], settings("temperature"), progress=lambda *pair: told.append(pair))
+    assert told == [(i, 6) for i in range(1, 7)]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        walk(one_model, [clip], settings("blend"), progress=stop)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "changes", "message"),
+    [
+        ("transfer", 1, {}, r"^kind transfer is not for video models; choose blend, direction, interpolate"),
+        ("direction", 0, {}, r"starts from a clip: give one, got 0 input\(s\)$"),
+        ("interpolate", 1, {}, r"between two clips: give both, got 1 input\(s\)$"),
+        ("blend", 2, {}, r"two futures of one clip are blended, got 2 input\(s\)$"),
+        ("temperature", 0, {}, r"starts from one clip, got 0 input\(s\)$"),
+        ("direction", 1, {"level": 2}, r"^level must lie in -2\.\.1, got 2$"),
+        ("direction", 1, {"direction": 8}, r"^direction must lie in 0\.\.7 at this level, got 8$"),
+        ("blend", 1, {"label": 3}, r"^label is for digits, not for video models; leave it out$"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    one_model: VideoFlow, clip: np.ndarray, kind: str, count: int, changes: dict, message: str
+) -> None:
+    found = some_directions(one_model)
+    with pytest.raises(ConfigError, match=message):
+        walk(one_model, [clip] * count, settings(kind, **changes), directions=found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "stroll"}, f"kind 'stroll' is unknown; choose {', '.join(KINDS)}"),
+        ({"steps": 1}, "steps must lie in 2..64, got 1"),
+        ({"steps": 65}, "steps must lie in 2..64, got 65"),
+        ({"num_frames": 0}, "num_frames must lie in 1..64, got 0"),
+        ({"direction": -1}, "direction must lie in 0..63, got -1"),
+        ({"seed": -1}, "seed must lie in"),
+        ({"temperature": float("nan")}, "temperature must lie in 0..2, got nan"),
+        ({"extent": 0.0}, "extent must lie above 0 and up to 20, got 0"),
+        ({"extent": float("inf")}, "extent must lie above 0 and up to 20, got inf"),
+        ({"kind": "temperature", "extent": 2.5}, "extent must lie above 0 and up to 2, got 2.5"),
+        ({"samples": (0, -1)}, "samples must lie in 0..9999, got 0 and -1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        WalkSettings(**changes)
+    assert str(caught.value).startswith(message)
+
+
+def test_too_few_frames_and_other_models(clip: np.ndarray) -> None:
+    model = make_model(min_context=2)
+    with pytest.raises(InputError, match=r"^frames: 1 frame\(s\) .* at least 2; add frames$"):
+        walk(model, [clip[:1]], settings("blend"))
+    with pytest.raises(CheckpointError, match="Linear: no model to walk through"):
+        walk(torch.nn.Linear(1, 1), [clip], settings("blend"))
+
+
+def test_a_step_that_is_not_finite_is_named(clip: np.ndarray) -> None:
+    model = make_model(history=HISTORY)
+    found = some_directions(model)
+    found.levels["1"].vectors[0, 0] = torch.nan
+    with pytest.raises(InputError, match=r"^the step at [-+]\d\S* is not finite; choose a smaller extent"):
+        walk(model, [clip], settings("direction"), directions=found)

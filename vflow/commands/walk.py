@@ -1,0 +1,125 @@
+"""``vflow walk``: a strip of what a model makes of noise that moves step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from vflow.commands.common import NONE_GIVEN, CommonFlags, Inputs, Number, Text, Whole, open_model
+from vflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vflow.pipelines.walk import Walk
+    from vflow.pipelines.walks.space import WalkSettings
+
+Kind = Literal["direction", "semantic", "interpolate", "transfer", "temperature", "blend"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkLatents:
+    """Walk through a model's latents; writes grid.png and walk.mp4."""
+
+    checkpoint: Text = None
+    """A directory, a shipped name or a hub id."""
+    kind: Kind = "direction"
+    """direction: a principal one; semantic: from --away to --towards; interpolate: between two inputs;
+    transfer: a digit's style under every label, or a second photo's colours on the first; temperature: with
+    fixed noise; blend: two futures of a clip."""
+    input: Inputs = ()
+    """Clips, digits or photos: what the walk starts from, then where it leads. A random digit needs none."""
+    away: Inputs = ()
+    """First group of a semantic direction."""
+    towards: Inputs = ()
+    """Second group of a semantic direction."""
+    output: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Folder for grid.png and walk.mp4."""
+    steps: Whole = None
+    """Steps of the walk (9)."""
+    direction: Whole = None
+    """Which principal direction (0: the one with most variance)."""
+    level: Annotated[Text, tyro.conf.arg(metavar="N")] = None
+    """Whose noise moves: 0 the finest, -1 the coarsest (the default), or all."""
+    extent: Number = None
+    """How far to go each way in standard deviations (3), or the last temperature (1.5)."""
+    temperature: Number = None
+    """Scale of noise that is drawn (1)."""
+    label: Whole = None
+    """Class of the digit; the likeliest for a given one."""
+    num_frames: Whole = None
+    """Predicted frames of each clip (8)."""
+    samples: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="I J", help_behavior_hint="")] = None
+    """Which two futures are blended (0 1)."""
+    format: Literal["mp4", "npz"] = "mp4"
+    """npz: also walk.npz, with native pixels and the steps' positions."""
+    common: CommonFlags = NONE_GIVEN
+
+    def run(self) -> int:
+        """Returns 0."""
+        from vflow.pipelines.compute import set_threads
+        from vflow.pipelines.directions import load_directions
+        from vflow.pipelines.walk import walk
+
+        if self.output is None:
+            raise ConfigError("--output: give a folder for grid.png and walk.mp4")
+        if self.common.dtype == "bfloat16":
+            raise ConfigError("--dtype bfloat16: walks encode and decode, which takes float32; leave it out")
+        settings = self._settings()
+        set_threads(self.common.threads)
+        model, folder, _ = open_model(self.checkpoint, self.common.device)
+        groups = [_read(paths, model.config.kind) for paths in (self.input, self.away, self.towards)]
+        directions = load_directions(folder, model) if self.kind == "direction" else None
+        made = walk(model, groups[0], settings, directions=directions, away=groups[1], towards=groups[2])
+        for path in self._write(made, getattr(model.config, "fps", 10.0)):
+            print(path, flush=True)
+        return 0
+
+    def _settings(self) -> WalkSettings:
+        from vflow.pipelines.walks.space import WalkSettings
+
+        names = ("steps", "direction", "extent", "temperature", "label", "num_frames", "samples")
+        given: dict[str, Any] = {name: getattr(self, name) for name in names}
+        given = {name: value for name, value in given.items() if value is not None}
+        if self.common.seed is not None:
+            given["seed"] = self.common.seed
+        if self.level is not None:
+            given["level"] = _level(self.level)
+        return WalkSettings(self.kind, **given)
+
+    def _write(self, made: Walk, fps: float) -> list[Path]:
+        from vflow.data import io
+        from vflow.pipelines.walks import views
+
+        assert self.output is not None
+        paths = [self.output / name for name in ("grid.png", "walk.mp4")]
+        io.write_png(paths[0], views.grid(made.frames))
+        io.write_video(paths[1], *views.film(made.frames, fps))
+        if self.format == "npz":
+            paths.append(self.output / "walk.npz")
+            io.write_npz(paths[-1], frames=made.frames, positions=list(made.positions))
+        return paths
+
+
+def _level(text: str) -> int | None:
+    if text == "all":
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ConfigError(f"--level {text}: give a whole number, or all") from error
+
+
+def _read(paths: Sequence[Path], kind: str) -> list[Any]:
+    """What is in files and folders, as the model takes it: clips, or pictures."""
+    from vflow.data import io
+    from vflow.pipelines import items
+
+    if not paths:
+        return []
+    if kind == "videoflow":
+        return [io.read_frames(item.paths) for item in items.clips(paths)]
+    files = [file for path in paths for file in (io.list_media(path) if path.is_dir() else [path])]
+    return [io.read_image(file) for file in files]
