@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(p for top in ("vflow", "apps", "scripts") for p in (ROOT / top).rglob("*.py"))
 BASE = {"errors", "randomness", "config"}
 FLOWS = BASE | {"nn", "bijections", "priors", "models"}
-INFERENCE = FLOWS | {"", "catalog", "checkpoint", "data", "disk", "metrics", "pipelines"}
+INFERENCE = FLOWS | {"", "card", "catalog", "checkpoint", "data", "disk", "metrics", "pipelines"}
 # part of vflow -> the parts it may import (itself always)
 MAY_IMPORT = {
     "errors": set(),
@@ -31,11 +31,14 @@ MAY_IMPORT = {
     "data": BASE | {"disk"},
     "metrics": BASE | {"data"},
     "catalog": BASE,
-    "checkpoint": FLOWS | {"catalog", "disk"},
+    "card": {"config"},
+    "seal": {"errors"},
+    "checkpoint": FLOWS | {"catalog", "disk", "seal"},
+    "hub": INFERENCE,
     "pipelines": INFERENCE,
     "training": INFERENCE,
     "": INFERENCE,
-    "commands": INFERENCE | {"training"},
+    "commands": INFERENCE | {"hub", "training"},
     "cli": INFERENCE | {"commands", "training"},
 }
 CONTAINERS = {"av", "PIL", "imageio"}

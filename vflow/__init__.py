@@ -14,15 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vflow.checkpoint import load as load
+    from vflow.pipelines.color.hints import Hint as Hint
+    from vflow.pipelines.colorize import colorize as colorize
+    from vflow.pipelines.digits import digits as digits
+    from vflow.pipelines.directions import load_directions as load_directions
     from vflow.pipelines.predict import predict as predict
     from vflow.pipelines.score import score as score
+    from vflow.pipelines.walk import walk as walk
+    from vflow.pipelines.walks.space import WalkSettings as WalkSettings
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Hint": "vflow.pipelines.color.hints",
+    "colorize": "vflow.pipelines.colorize",
+    "digits": "vflow.pipelines.digits",
     "load": "vflow.checkpoint",
     "predict": "vflow.pipelines.predict",
     "score": "vflow.pipelines.score",
+    "walk": "vflow.pipelines.walk",
+    "WalkSettings": "vflow.pipelines.walks.space",
+    "load_directions": "vflow.pipelines.directions",
 }
 
 

@@ -33,9 +33,15 @@ COMMANDS = {
     "train": Command("vflow.commands.train:Train", "train a model on generated data or a folder of clips"),
     "config": Command("vflow.commands.config:PrintConfig", "print a preset as YAML"),
     "predict": Command("vflow.commands.predict:Predict", "draw many futures of a clip"),
+    "walk": Command("vflow.commands.walk:WalkLatents", "walk through a model's latents, step by step"),
+    "digits": Command("vflow.commands.digits:Digits", "draw handwritten digits by class"),
+    "colorize": Command("vflow.commands.colorize:Colorize", "draw many colourings of photographs"),
+    "generate": Command("vflow.commands.generate:Generate", "predict, colorize or digits, in batches"),
     "score": Command("vflow.commands.score:ScoreClips", "bits per dimension of a clip's frames"),
+    "evaluate": Command("vflow.commands.evaluate:Evaluate", "measure a checkpoint on held-out data"),
+    "push": Command("vflow.commands.push:Push", "publish a checkpoint on the Hugging Face hub"),
 }
-SEVERAL = {"--input", "--checkpoints", "--set"}
+SEVERAL = {"--input", "--hint", "--checkpoints", "--set", "--away", "--towards"}
 """Flags that take several values, and may be repeated."""
 
 

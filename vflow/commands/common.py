@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +17,8 @@ from vflow.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+    from vflow.pipelines.engine import Summary
 
 
 Whole = Annotated[int | None, tyro.conf.arg(metavar="N", constructor=int, help_behavior_hint="")]
@@ -92,3 +97,41 @@ def parse_temperature(text: str) -> float | tuple[float, ...]:
     except ValueError as error:
         raise ConfigError(f"--temperature {text}: give a number, or one per level, e.g. 0.7,0.8,1") from error
     return values[0] if len(values) == 1 else values
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of ``unit``s on stderr, if that is a terminal; told (done, of how many), item after item."""
+    from tqdm import tqdm
+
+    with tqdm(unit=unit, disable=None, leave=False) as bar:
+
+        def update(done: int, total: int) -> None:
+            if done < bar.n or bar.total != total:
+                bar.reset(total)
+            bar.update(done - bar.n)
+
+        yield update
+
+
+def reporter(output: Path, as_json: bool) -> Callable[[dict[str, Any]], None]:
+    """What prints an engine's entries: the path of an item's outputs, or its entry; errors on stderr."""
+
+    def report(entry: dict[str, Any]) -> None:
+        if entry["status"] == "failed":
+            print(f"error: {entry['error']}", file=sys.stderr)
+        if as_json:
+            print(json.dumps(entry, ensure_ascii=False), flush=True)
+        elif entry["status"] == "done":
+            only = list(entry["outputs"]) if len(entry["outputs"]) == 1 else [entry["item"]]
+            print(output / only[0], flush=True)
+
+    return report
+
+
+def conclude(summary: Summary, count: int) -> int:
+    """Say what became of ``count`` items, if there were several; the exit code: 1 when some failed."""
+    if count > 1:
+        done = f"{len(summary.done)} done ({len(summary.skipped)} of them before)"
+        print(f"{count} items: {done}, {len(summary.failed)} failed", file=sys.stderr)
+    return 1 if summary.failed else 0

@@ -1,4 +1,4 @@
-"""Fidelity of predicted video: PSNR, best of N, diversity, and predictors that need no model."""
+"""Fidelity of predicted video: PSNR, SSIM, best of N, diversity, and predictors that need no model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 import numpy as np
+import torch
 
 
 def psnr(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -13,6 +14,17 @@ def psnr(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     error = (prediction.astype(np.float64) - target.astype(np.float64)) ** 2
     with np.errstate(divide="ignore"):
         return 10 * np.log10(255**2 / error.mean((-3, -2, -1)))
+
+
+def ssim(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """SSIM of each frame, (…, H, W, C) → (…), as torchmetrics has it (Gaussian window of 11, range 255)."""
+    from torchmetrics.functional.image import structural_similarity_index_measure as measure
+
+    shape = np.broadcast_shapes(prediction.shape, target.shape)
+    pair = [np.broadcast_to(x, shape).reshape(-1, *shape[-3:]) for x in (prediction, target)]
+    first, second = (torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float32)) for x in pair)
+    values = torch.as_tensor(measure(first, second, data_range=255.0, reduction="none"))
+    return values.reshape(shape[:-3]).double().numpy()
 
 
 def best_of(samples: np.ndarray, target: np.ndarray) -> tuple[int, np.ndarray]:

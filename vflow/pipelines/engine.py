@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 from vflow.data import io
 from vflow.errors import InputError
 from vflow.pipelines.items import Item
-from vflow.pipelines.manifest import Entry, Manifest, file_sha256, intact
+from vflow.pipelines.manifest import Entry, Manifest, file_sha256, intact, read_entries
 
 
 class Task(Protocol):
@@ -105,6 +105,19 @@ def run(
     return summary
 
 
+def plan(items: Sequence[Item], task: Task, options: Options) -> list[tuple[Item, bool]]:
+    """What ``run`` would work on, and whether each item's outputs are there already. Writes nothing."""
+    known = read_entries(options.output)
+    index, count = options.shard
+    return [(item, _is_done(item, task, options, known.get(item.name))) for item in items[index - 1 :: count]]
+
+
+def _is_done(item: Item, task: Task, options: Options, old: Entry | None) -> bool:
+    if old is None or not all(path.exists() for path in item.paths):
+        return False
+    return _reusable({**task.identity(), "input_sha256": item.sha256()}, old, options)
+
+
 def _write_record(folder: Path, record: dict[str, Any]) -> None:
     with io.atomic_write(folder / "run.json") as temporary:
         Path(temporary).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -124,11 +137,11 @@ def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[
         entry |= _produce(item, task, options, old)
         entry |= {"status": "done", "error": None}
     except (InputError, OSError) as error:
-        if options.on_error == "fail":
-            raise
         entry |= {"status": "failed", "error": _explain(error), "outputs": {}}
     entry["duration_s"] = round(time.monotonic() - began, 3)
     manifest.add(entry)
+    if entry["error"] and options.on_error == "fail":
+        raise InputError(entry["error"])
     return entry, False
 
 

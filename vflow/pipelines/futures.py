@@ -12,7 +12,7 @@ import torch
 from vflow.data import io
 from vflow.pipelines.compute import precision
 from vflow.pipelines.items import Item
-from vflow.pipelines.predict import Counts, groups, prepare
+from vflow.pipelines.predict import GROUP, Counts, groups, prepare
 from vflow.pipelines.record import Record
 from vflow.pipelines.writers import open_writer
 from vflow.randomness import content_hash
@@ -32,12 +32,14 @@ class FuturesTask:
         resolved: all settings, with ``format`` and ``fps`` filled in.
         note: told remarks for people.
         progress: told (frames drawn, frames in all) of the item at hand.
+        batch_size: samples in memory together; the bytes do not depend on it.
     """
 
     model: nn.Module
     resolved: Record
     note: Callable[[str], None] = lambda text: None
     progress: Callable[[int, int], None] = lambda done, total: None
+    batch_size: int = GROUP
 
     def record(self) -> dict[str, Any]:
         return self.resolved.model_dump(mode="json", exclude_none=True, exclude={"context_sha"})
@@ -60,7 +62,10 @@ class FuturesTask:
                 num_frames=settings.num_frames, context=prepared.context, fps=float(resolved.fps or 10),
             )  # fmt: skip
             counts = Counts()
-            for group in groups(self.model, prepared.context, settings, progress=self.progress):
+            drawn = groups(
+                self.model, prepared.context, settings, progress=self.progress, size=self.batch_size
+            )
+            for group in drawn:
                 writer.add(group.first, group.frames)
                 counts = counts.plus(group.counts)
             writer.close()

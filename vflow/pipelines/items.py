@@ -16,7 +16,10 @@ from vflow.pipelines.manifest import file_sha256
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to work on: its output's name, and its files or folder in the given order."""
+    """One thing to work on: its output's name, and its files or folder in the given order.
+
+    What is drawn from nothing but its name, such as a class of digits, has no files.
+    """
 
     name: str
     paths: tuple[Path, ...]
@@ -52,6 +55,25 @@ def clips(paths: Sequence[Path]) -> list[Item]:
         return [Item(_stem(stills[0]), tuple(stills))]
     found = [clip for path in paths for clip in _inside(path)]
     return [Item(name, (path,)) for name, path in zip(name_items(found), found, strict=True)]
+
+
+def pictures(paths: Sequence[Path]) -> list[Item]:
+    """Items of ``vflow colorize``: every picture or film is one; a folder stands for those directly in it.
+
+    Raises:
+        ConfigError: no paths. InputError: a folder without any, or a path is given twice.
+    """
+    if not paths:
+        raise ConfigError("--input: give photos, videos, or folders of them")
+    found = [file for path in paths for file in (_pictures_in(path) if path.is_dir() else [path])]
+    return [Item(name, (path,)) for name, path in zip(name_items(found), found, strict=True)]
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    files = [file for file in io.list_media(folder) if file.suffix.lower() not in io.ARRAY_SUFFIXES]
+    if not files:
+        raise InputError(f"{folder}: holds no pictures or videos; put some directly in it")
+    return files
 
 
 def name_items(paths: Sequence[Path]) -> list[str]:

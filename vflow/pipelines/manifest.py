@@ -23,9 +23,7 @@ class Manifest:
         index, count = shard
         name = "manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl"
         self.folder, self.path = folder, folder / name
-        self.others: dict[str, Entry] = {}
-        for path in sorted(folder.glob("manifest*.jsonl")):
-            self.others |= _read(path)
+        self.others = read_entries(folder)
         self.entries = _read(self.path) if self.path.is_file() else {}
         self.compact()  # a killed run may have left half a line at the end
 
@@ -47,6 +45,14 @@ class Manifest:
             with io.atomic_write(self.path) as temporary:
                 text = "".join(map(_line, self.entries.values()))
                 Path(temporary).write_text(text, encoding="utf-8")
+
+
+def read_entries(folder: Path) -> dict[str, Entry]:
+    """Item → its last entry in any manifest of an output folder."""
+    entries: dict[str, Entry] = {}
+    for path in sorted(folder.glob("manifest*.jsonl")):
+        entries |= _read(path)
+    return entries
 
 
 def file_sha256(path: Path) -> str:

@@ -1,0 +1,10 @@
+"""Generate in batches: ``vflow generate`` as a file for ``accelerate launch`` and ``torchrun``."""
+
+from __future__ import annotations
+
+import sys
+
+from vflow.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["generate", *sys.argv[1:]]))

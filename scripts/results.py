@@ -1,0 +1,147 @@
+"""Writes docs/RESULTS.md from docs/results/*.json, which ``vflow evaluate … --json`` made."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER, PAGE = ROOT / "docs" / "results", ROOT / "docs" / "RESULTS.md"
+HEADER = """# Results
+
+Written by `python scripts/results.py` from docs/results/*.json, which the command below each table printed;
+`VFLOW_DATA` names the folder of data that are given by name. bits/dim is an upper bound of the code length.
+All figures are on held-out data that training never saw, and nothing was tuned on test data: where a
+temperature was chosen, it was on validation data.
+"""
+Data = Mapping[str, Any]
+# Figure → what it is called here, and its unit. In the order of the tables.
+ROWS = {
+    "bits_per_dim": ("bits/dim, K = 1", ""),
+    "bits_per_dim_k16": ("bits/dim, K = 16", ""),
+    "bits_per_dim_unconditional": ("bits/dim without the class, K = 1", ""),
+    "bits_per_dim_x264": ("the same frames in lossless x264 (veryslow)", "bits/dim"),
+    "bits_per_dim_ffv1": ("the same frames in FFV1", "bits/dim"),
+    "bits_per_value_of_lossy_sources": ("the lossy source files themselves", "bits/value"),
+    "bits_per_dim_ordered": ("some clips in order", "bits/dim"),
+    "bits_per_dim_shuffled": ("the same, frames shuffled", "bits/dim"),
+    "bits_per_dim_noise_frames": ("frames of uniform noise", "bits/dim"),
+    "psnr_best": ("PSNR, best sample", "dB"),
+    "psnr_mean": ("PSNR, mean over samples", "dB"),
+    "psnr_of_mean": ("PSNR of the mean of the samples", "dB"),
+    "psnr_copy_last": ("PSNR, last frame copied", "dB"),
+    "psnr_training_mean": ("PSNR, mean of the training frames", "dB"),
+    "psnr_regression": ("PSNR, per-pixel regression on the last frame", "dB"),
+    "ssim_best": ("SSIM, best sample", ""),
+    "ssim_mean": ("SSIM, mean over samples", ""),
+    "ssim_of_mean": ("SSIM of the mean of the samples", ""),
+    "ssim_copy_last": ("SSIM, last frame copied", ""),
+    "ssim_training_mean": ("SSIM, mean of the training frames", ""),
+    "ssim_regression": ("SSIM, per-pixel regression on the last frame", ""),
+    "diversity": ("mean distance between two samples (RMS)", "grey levels"),
+    "direction_entropy": ("entropy of the direction", "bits"),
+    "accepted": ("futures that an independent tracker accepts", "share"),
+    "bayes_accuracy": ("classification by Bayes' rule", "share"),
+    "agreement": ("samples that the classifier takes for the class asked for", "share"),
+    "classifier_accuracy": ("the classifier itself, on real digits", "share"),
+    "spread_pixels": ("spread within a class over that of real digits, in pixels", ""),
+    "spread_features": ("the same in the classifier's features", ""),
+    "frechet_on_classifier_features": ("Fréchet distance on the classifier's features", ""),
+    "frechet_on_given_features": ("Fréchet distance on given features", ""),
+    "rmse_best": ("RMSE of a and b, best sample of each photo", "ab units"),
+    "rmse_grey": ("RMSE, grey", "ab units"),
+    "rmse_mean_tint": ("RMSE, mean tint of the training photos", "ab units"),
+    "rmse_tints": ("RMSE, best of eight k-means tints", "ab units"),
+    "rmse_best_per_pixel": ("RMSE, best sample of each pixel", "ab units"),
+    "rmse_noise_per_pixel": ("RMSE, best of as much white noise at each pixel", "ab units"),
+    "spread_within_ratio": ("spread within a photo over that of the real one", ""),
+    "spread_over_variants": ("spread over variants", "ab units"),
+    "largest_lightness_change": ("largest change of L", ""),
+    "round_trip_data": ("round trip data → latent → data, largest error", "/256"),
+    "round_trip_latent": ("round trip latent → data → latent, largest error", "/256"),
+    "nonfinite": ("values not finite, before any redraw", ""),
+    "out_of_range_share": ("values out of range, before any clamp", "share"),
+    "seconds_per_frame": ("time per sampled frame", "s"),
+    "seconds_per_digit": ("time per digit", "s"),
+    "seconds_per_picture": ("time per colouring", "s"),
+}
+SERIES = ("best", "mean", "of_mean", "copy_last", "training_mean", "regression")
+SETTINGS = {
+    "clips": "{} clips", "context": "{} given frames", "scored_frames": "{} scored", "digits": "{} digits",
+    "photos": "{} photos", "num_samples": "{} samples each", "temperature": "T = {}",
+    "tuned_on": "tuned on {}", "noise": "{} noise", "seed": "seed {}", "dtype": "{}", "device": "on {}",
+}  # fmt: skip
+
+
+def main() -> int:
+    """0; with --check 1 if the page is not what the files make."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
+    arguments = parser.parse_args()
+    text = render(read(FOLDER))
+    if arguments.check:
+        return 0 if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text else 1
+    PAGE.write_text(text, encoding="utf-8")
+    print(PAGE)
+    return 0
+
+
+def read(folder: Path) -> dict[str, Data]:
+    """File name without suffix → what the command printed."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def render(results: Mapping[str, Data]) -> str:
+    """The page."""
+    return "\n".join([HEADER, *(section(name, data) for name, data in results.items())])
+
+
+def section(name: str, data: Data) -> str:
+    """Tables of one evaluation, and the command that made them."""
+    protocol = data["protocol"]
+    rows = [
+        f"| {label} | {f'{shown(data[key])} {unit}'.strip()} |"
+        for key, (label, unit) in ROWS.items()
+        if data.get(key) is not None
+    ]
+    parts = [
+        f"## {protocol['checkpoint']} on {protocol['data']} ({protocol['split']})", "",
+        "| figure | |", "|---|---|", *rows, "",
+    ]  # fmt: skip
+    for measure in ("psnr", "ssim"):
+        parts += series(measure, data)
+    settings = [text.format(protocol[key]) for key, text in SETTINGS.items() if key in protocol]
+    if "features" in protocol:
+        features = ", ".join(f"{key} {value}" for key, value in protocol["features"].items())
+        parts += [f"Given features: {features}.", ""]
+    made = f"torch {protocol['versions']['torch']}, checkpoint {protocol['checkpoint_hash'][:12]}"
+    parts += [f"{'; '.join(settings)}; {made}.", ""]
+    parts += ["```", f"{protocol['command']} --json > docs/results/{name}.json", "```", ""]
+    return "\n".join(parts)
+
+
+def series(measure: str, data: Data) -> list[str]:
+    """A measure per predicted frame, if there is one."""
+    found = {name: data.get(f"{measure}_{name}_per_frame") for name in SERIES}
+    rows = {name: values for name, values in found.items() if values}
+    if not rows:
+        return []
+    numbers = range(1, len(next(iter(rows.values()))) + 1)
+    lines = [f"| predicted frame | {' | '.join(map(str, numbers))} |", "|---|" + "---|" * len(numbers)]
+    for name, values in rows.items():
+        label = ROWS[f"{measure}_{name}"][0]
+        lines.append(f"| {label} | {' | '.join(map(shown, values))} |")
+    return [*lines, ""]
+
+
+def shown(value: Any) -> str:
+    """Four digits of a number."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

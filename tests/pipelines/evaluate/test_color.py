@@ -1,0 +1,96 @@
+"""Rows of a colouriser's evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import vflow
+from vflow.data import io
+from vflow.data.photos import Photos
+from vflow.metrics.color import Tints, judge, reduced, rmse
+from vflow.models import Colorizer
+from vflow.models.batches import ImageBatch
+from vflow.pipelines.evaluate.color import evaluate_color, tune_color
+from vflow.pipelines.evaluate.likelihood import picture_bits
+from vflow.pipelines.evaluate.settings import Evaluation, Settings
+from vflow.randomness import content_hash, normal
+
+from .support import make_colorizer, quiet, write_photos
+
+
+@pytest.fixture(scope="module")
+def model() -> Colorizer:
+    return make_colorizer()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="module")
+def evaluation(model: Colorizer, root: Path) -> Evaluation:
+    return evaluate_color(model, Settings(str(root), num_samples=3, draws=2), quiet)
+
+
+def _held(root: Path) -> list[np.ndarray]:
+    return [io.read_image(path).frames[0] for path in io.list_media(root / "val")]
+
+
+def test_errors_beside_yardsticks(model: Colorizer, root: Path, evaluation: Evaluation) -> None:
+    figures: dict[str, Any] = dict(evaluation.figures)
+    train = Photos(root / "train", size=8, split="train")
+    tints = Tints.fit([reduced(train.original(index)) for index in range(len(train))], 8)
+    verdicts = [judge(vflow.colorize(model, photo, num_samples=3), photo, tints) for photo in _held(root)]
+    for name in ("best", "grey", "mean_tint", "tints"):
+        expected = np.mean([getattr(verdict, name) for verdict in verdicts])
+        assert figures[f"rmse_{name}"] == pytest.approx(expected, rel=1e-6)
+    assert figures["rmse_best_per_pixel"] <= figures["rmse_best"]
+    assert 0 < figures["rmse_noise_per_pixel"] < figures["rmse_grey"]
+    assert figures["spread_over_variants"] > 0
+    assert figures["largest_lightness_change"] < 1
+    ratio = figures["spread_within"] / figures["spread_within_real"]
+    assert figures["spread_within_ratio"] == pytest.approx(ratio)
+    assert figures["sampled_values"] == 3 * 3 * 2 * 8 * 8
+
+
+def test_bits(model: Colorizer, root: Path, evaluation: Evaluation) -> None:
+    examples = [Photos(root / "val", size=8, split="test").example(i, (0, 0)) for i in range(3)]
+    images = torch.from_numpy(np.stack([e.image.transpose(2, 0, 1) for e in examples]).copy())
+    given = torch.from_numpy(np.stack([e.given for e in examples]))
+    eps = torch.stack([normal((2, 8, 8), "score", 0, content_hash(x), 0, 0) for x in images.numpy()])
+    with torch.no_grad():
+        expected = model.bits_per_dim(model(ImageBatch(images, given, eps))).mean()
+    assert evaluation.figures["bits_per_dim"] == pytest.approx(float(expected), rel=1e-6)
+    assert evaluation.figures["bits_per_dim_k2"] == pytest.approx(float(expected), rel=1e-3)
+    assert evaluation.figures["bits_per_dim_k2"] != evaluation.figures["bits_per_dim"]
+    assert picture_bits(model, images, given, 1, 1).mean() != pytest.approx(float(expected), rel=1e-9)
+
+
+def test_sheets(root: Path, evaluation: Evaluation) -> None:
+    assert set(evaluation.sheets) == {"best", "worst", "random"}
+    assert evaluation.sheets["best"].shape == (3 * 130 - 2, 2 * 130 - 2, 3)
+    assert evaluation.protocol["photos"] == 3
+
+
+def test_without_training_photos_some_yardsticks_are_missing(model: Colorizer, root: Path) -> None:
+    settings = Settings(str(root / "train"), limit=1, num_samples=2, draws=1)
+    figures = evaluate_color(model, settings, quiet).figures
+    assert figures["rmse_grey"] > 0
+    assert figures["rmse_tints"] is figures["rmse_mean_tint"] is None
+
+
+def test_temperature_by_the_best_of_validation_photos(model: Colorizer, root: Path) -> None:
+    found = tune_color(model, Settings(str(root), num_samples=2), quiet)
+    held = Photos(root / "train", size=8, split="validation")
+    assert len(held) == 2
+    best = []
+    for photo in map(held.original, range(2)):
+        images = vflow.colorize(model, photo, num_samples=2, temperature=0.4)
+        best.append(rmse(np.stack([reduced(image) for image in images]), reduced(photo)).min())
+    assert found[0.4] == pytest.approx(-np.mean(best))

@@ -1,0 +1,86 @@
+"""Which folders an evaluation takes for held-out and for training data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vflow.config import VideoFlowConfig
+from vflow.data import io
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.evaluate.data import locate, open_clips
+from vflow.pipelines.evaluate.settings import Settings
+
+from .support import moving_clip, write_clips
+
+CONFIG = VideoFlowConfig.model_validate({
+    "glow": {"height": 16, "width": 16, "depth": [1, 1], "hidden": [4, 4]}, "context": 2, "min_context": 2,
+})  # fmt: skip
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_clips(tmp_path / "clips")
+
+
+def test_splits_inside_or_beside_the_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = ("video-folder", str(root / "test"), str(root / "train"))
+    assert locate(Settings(str(root)), "videoflow") == expected
+    assert locate(Settings(str(root / "test")), "videoflow") == expected
+    assert locate(Settings(str(root / "train")), "videoflow").train is None
+    other = locate(Settings(str(root / "train"), train=str(root / "test")), "videoflow")
+    assert other == ("video-folder", str(root / "train"), str(root / "test"))
+    monkeypatch.setenv("VFLOW_DATA", str(root.parent))
+    assert locate(Settings("clips"), "videoflow") == expected
+    assert locate(Settings("shapes"), "videoflow") == ("shapes", None, None)
+
+
+def test_data_that_is_not_there_or_not_for_the_model(root: Path) -> None:
+    with pytest.raises(ConfigError, match="--data absent: no such folder; give one, or shapes"):
+        locate(Settings("absent"), "videoflow")
+    with pytest.raises(ConfigError, match="--data digits: not for a model of kind videoflow"):
+        locate(Settings("digits"), "videoflow")
+    (root / "test").rename(root / "other")
+    with pytest.raises(InputError, match="holds 'train' but no 'test'"):
+        locate(Settings(str(root)), "videoflow")
+
+
+def test_held_out_clips_are_never_training_clips(root: Path) -> None:
+    data = open_clips(Settings(str(root)), CONFIG, tuning=True)
+    assert (data.frames, data.context, data.num_frames) == (6, 2, 4)
+    held, train, validation = (data.chosen(99, which) for which in ("held", "train", "validation"))
+    assert (len(held), len(train) + len(validation)) == (3, 8)
+    assert np.array_equal(held, [moving_clip(number) for number in (8, 9, 10)])
+    seen = {clip.tobytes() for clip in (*train, *validation)}
+    assert len(seen) == 8
+    assert not seen & {clip.tobytes() for clip in held}
+    again = open_clips(Settings(str(root), split="validation"), CONFIG)
+    assert np.array_equal(again.chosen(99), validation)
+
+
+def test_lengths(root: Path) -> None:
+    io.write_npz(root / "test" / "short.npz", frames=moving_clip(20, frames=4))
+    assert open_clips(Settings(str(root)), CONFIG).frames == 4
+    longer = open_clips(Settings(str(root), num_frames=3, context=3), CONFIG)
+    assert (longer.frames, len(longer.held)) == (6, 3)  # what is too short is left out
+    with pytest.raises(ConfigError, match="--context 1: the model needs at least 2"):
+        open_clips(Settings(str(root), context=1), CONFIG)
+    with pytest.raises(InputError, match="every clip is shorter than 9 frames"):
+        open_clips(Settings(str(root), num_frames=7), CONFIG)
+
+
+def test_without_training_data_there_is_no_validation(root: Path) -> None:
+    data = open_clips(Settings(str(root / "train")), CONFIG, tuning=True)
+    assert data.train is None
+    with pytest.raises(ConfigError, match="temperature is never tuned on test"):
+        data.chosen(1, "validation")
+    with pytest.raises(ConfigError, match="--split validation needs training data"):
+        open_clips(Settings(str(root / "train"), split="validation"), CONFIG)
+
+
+@pytest.mark.parametrize("change", [{"limit": -1}, {"num_samples": 0}, {"draws": 0}, {"context": 0}])
+def test_settings_out_of_range(change: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(change))} must"):
+        Settings("shapes", **change)  # type: ignore[arg-type]

@@ -1,0 +1,206 @@
+"""Every row of a video model's evaluation, against what is known or computed another way."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+import vflow
+from vflow.data.lossless import bits_after
+from vflow.errors import ConfigError
+from vflow.metrics.frechet import FeatureNetwork
+from vflow.models import VideoFlow
+from vflow.pipelines.evaluate import futures as futures_module
+from vflow.pipelines.evaluate.futures import fidelity
+from vflow.pipelines.evaluate.likelihood import checks
+from vflow.pipelines.evaluate.settings import Evaluation, Settings
+from vflow.pipelines.evaluate.video import evaluate_video, tune_video
+
+from ..conftest import make_model
+from .support import moving_clip, quiet, write_clips
+
+CONTEXT, SAMPLES = 2, 3
+
+
+@pytest.fixture(scope="module")
+def model() -> VideoFlow:
+    return make_model(history={"hidden": [4, 4], "blocks": 1}, values="scaled")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clips(tmp_path_factory.mktemp("data") / "clips")
+
+
+@pytest.fixture(scope="module")
+def evaluation(model: VideoFlow, root: Path) -> Evaluation:
+    return evaluate_video(model, Settings(str(root), num_samples=SAMPLES, draws=2, seed=3), quiet)
+
+
+@pytest.fixture
+def figures(evaluation: Evaluation) -> dict[str, Any]:
+    return dict(evaluation.figures)
+
+
+def _held() -> list[np.ndarray]:
+    return [moving_clip(number) for number in (8, 9, 10)]
+
+
+def test_bits_are_those_of_score(model: VideoFlow, figures: dict[str, Any]) -> None:
+    for draws, key in ((1, "bits_per_dim"), (2, "bits_per_dim_k2")):
+        scores = [vflow.score(model, clip, context=CONTEXT, draws=draws, seed=3) for clip in _held()]
+        assert figures[key] == pytest.approx(np.mean(scores), abs=1e-9)
+    assert figures["bits_per_dim_k2"] < figures["bits_per_dim"]
+    assert np.mean(figures["bits_per_dim_per_frame"]) == pytest.approx(figures["bits_per_dim"])
+    assert figures["bits_per_dim_ordered"] == pytest.approx(figures["bits_per_dim"])
+
+
+def test_futures_are_those_of_predict(model: VideoFlow, figures: dict[str, Any]) -> None:
+    best, mean, of_mean, apart = [], [], [], []
+    for clip in _held():
+        drawn = vflow.predict(model, clip[:CONTEXT], num_frames=4, num_samples=SAMPLES, seed=3)
+        target = torch.from_numpy(clip[CONTEXT:]).double()
+
+        def scores(x: np.ndarray, target: torch.Tensor = target) -> torch.Tensor:
+            return peak_signal_noise_ratio(
+                torch.from_numpy(x).double(), target, data_range=255.0, reduction="none", dim=(1, 2, 3)
+            )
+
+        psnr = torch.stack([scores(future) for future in drawn])
+        best.append(psnr[psnr.mean(1).argmax()])
+        mean.append(psnr.mean(0))
+        of_mean.append(scores(drawn.mean(0)))
+        pairs = [(0, 1), (0, 2), (1, 2)]
+        x = drawn.astype(float)
+        apart.append(np.mean([np.sqrt(((x[i] - x[j]) ** 2).mean()) for i, j in pairs]))
+    for key, rows in (("psnr_best", best), ("psnr_mean", mean), ("psnr_of_mean", of_mean)):
+        expected = torch.stack(rows).mean(0)
+        assert np.allclose(figures[f"{key}_per_frame"], expected, atol=1e-4)
+        assert figures[key] == pytest.approx(float(expected.mean()), abs=1e-4)
+    assert figures["diversity"] == pytest.approx(np.mean(apart))
+
+
+def test_ssim_chooses_its_own_best_once_per_clip() -> None:
+    clip = moving_clip(0)[2:]
+    futures = np.stack([clip, clip.copy(), clip.copy()])
+    futures[1:] = np.clip(futures[1:].astype(int) + np.array([1, 40])[:, None, None, None, None], 0, 255)
+    futures[0, 1] = 0  # nearest but for one frame
+    scores = fidelity(futures, clip)
+    pair = [torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).float() for x in (futures[1], clip)]
+    expected = structural_similarity_index_measure(*pair, data_range=255.0, reduction="none")
+    assert np.allclose(scores["ssim_best"], expected, atol=1e-5)
+    assert scores["psnr_best"].max() < 60  # frame by frame, futures[0] would give 60 dB
+    assert fidelity(clip[None], clip)["psnr_best"].tolist() == [60.0] * 4
+
+
+def test_counts_times_and_round_trips(figures: dict[str, Any]) -> None:
+    assert figures["sampled_values"] == 3 * SAMPLES * 4 * 16 * 16 * 3
+    assert figures["nonfinite"] == figures["redrawn"] == 0
+    assert figures["out_of_range_share"] == figures["out_of_range"] / figures["sampled_values"]
+    assert figures["seconds_per_frame"] > 0
+    assert 0 < figures["round_trip_data"] < 0.1
+    assert 0 < figures["round_trip_latent"] < 0.1
+    assert "direction_entropy" not in figures  # of shapes only
+
+
+def test_baselines_and_codecs(figures: dict[str, Any]) -> None:
+    for name in ("copy_last", "training_mean", "regression"):
+        assert len(figures[f"psnr_{name}_per_frame"]) == len(figures[f"ssim_{name}_per_frame"]) == 4
+    errors = [(c[CONTEXT:].astype(float) - c[CONTEXT - 1]) ** 2 for c in _held()]
+    copied = np.mean([10 * np.log10(255**2 / e.mean((1, 2, 3))) for e in errors], axis=0)
+    assert np.allclose(figures["psnr_copy_last_per_frame"], copied)
+    expected = np.mean([bits_after(clip, CONTEXT, "x264") for clip in _held()])
+    assert figures["bits_per_dim_x264"] == pytest.approx(expected)
+    assert figures["bits_per_dim_ffv1"] > 0
+    assert figures["bits_per_value_of_lossy_sources"] is None
+
+
+def test_noise_and_disorder_are_seen(figures: dict[str, Any]) -> None:
+    assert figures["bits_per_dim_noise_frames"] > 8
+    assert figures["bits_per_dim_shuffled"] != figures["bits_per_dim_ordered"]
+    clip = moving_clip(0, frames=2)  # of two frames, the only other order
+    model = make_model(history={"hidden": [4, 4], "blocks": 1})
+    swapped = vflow.score(model, clip[::-1], context=1)
+    assert checks(model, [clip], 1, 0)["bits_per_dim_shuffled"] == pytest.approx(float(swapped))
+
+
+def test_sheets_show_what_came_above_a_future(evaluation: Evaluation) -> None:
+    assert set(evaluation.sheets) == {"best", "worst", "random"}
+    sheet = evaluation.sheets["best"]
+    rows, columns = 2 * 3, 1 + 4
+    assert sheet.shape == (rows * 98 - 2, columns * 98 - 2, 3)
+    assert np.array_equal(sheet[:96:6, :96:6], _held()[0][CONTEXT - 1])
+    assert np.array_equal(sheet[:96:6, 98:194:6], _held()[0][CONTEXT])
+    assert np.array_equal(sheet[98:194:6, :96:6], _held()[0][CONTEXT - 1])
+
+
+def test_protocol_and_json(evaluation: Evaluation, root: Path) -> None:
+    protocol = evaluation.protocol
+    assert (protocol["clips"], protocol["clips_available"], protocol["split"]) == (3, 3, "test")
+    assert (protocol["context"], protocol["scored_frames"], protocol["num_frames"]) == (2, 4, 4)
+    assert protocol["draws"] == [1, 2]
+    assert protocol["baseline_clips"] == 7  # of 8 training clips, one is for validation
+    data = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
+    assert data["protocol"]["data"] == str(root)
+    assert len(data["psnr_best_per_frame"]) == 4
+
+
+def test_shapes_also_have_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(futures_module, "BASELINE_CLIPS", 8)
+    size = {"height": 64, "width": 64, "depth": [1, 1], "hidden": [4, 4]}
+    model = make_model(history={"hidden": [4, 4], "blocks": 1}, glow=size)
+    settings = Settings("shapes", limit=1, num_samples=2, draws=1)
+    figures = evaluate_video(model, settings, quiet).figures
+    assert 0 <= figures["direction_entropy"] <= 1
+    assert figures["accepted"] == 0  # random weights
+    assert "bits_per_dim_k1" not in figures
+
+
+def test_without_training_data_the_last_frame_is_the_baseline(model: VideoFlow, root: Path) -> None:
+    settings = Settings(str(root / "train"), limit=1, num_samples=1, num_frames=1, draws=1)
+    evaluation = evaluate_video(model, settings, quiet)
+    assert "psnr_copy_last" in evaluation.figures
+    assert "psnr_training_mean" not in evaluation.figures
+    assert evaluation.protocol["baseline_clips"] == 0
+    assert evaluation.figures["diversity"] == 0
+
+
+def test_features(model: VideoFlow, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Network:
+        def __init__(self, path: Path) -> None: ...
+
+        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+            return pictures.mean((1, 2))
+
+        def protocol(self) -> dict[str, Any]:
+            return {"network": "net.onnx"}
+
+    settings = Settings(str(root), num_samples=2, num_frames=2, draws=1, features=tmp_path / "net.onnx")
+    monkeypatch.setattr("vflow.pipelines.evaluate.video.FeatureNetwork", Network)
+    evaluation = evaluate_video(model, settings, quiet)
+    assert evaluation.figures["frechet_on_given_features"] > 0
+    assert evaluation.protocol["features"] == {"network": "net.onnx", "real": 6, "drawn": 12}
+    monkeypatch.setattr("vflow.pipelines.evaluate.video.FeatureNetwork", FeatureNetwork)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ConfigError, match="onnxruntime"):
+        evaluate_video(model, settings, quiet)
+
+
+def test_temperature_is_tuned_on_validation_clips_alone(model: VideoFlow, root: Path, tmp_path: Path) -> None:
+    settings = Settings(str(root), num_samples=2, num_frames=1)
+    found = tune_video(model, settings, quiet)
+    assert list(found) == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert all(np.isfinite(score) for score in found.values())
+    other = write_clips(tmp_path / "other", test=1)
+    for path in (other / "test").iterdir():
+        path.write_bytes((root / "train" / "00.npz").read_bytes())
+    assert tune_video(model, Settings(str(other), num_samples=2, num_frames=1), quiet) == found
+    with pytest.raises(ConfigError, match="never tuned on test"):
+        tune_video(model, Settings(str(root / "train"), num_samples=2), quiet)

@@ -1,0 +1,112 @@
+"""What a batch works on: folders, globs and manifests, and the name each input gets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.items import Item
+from vflow.pipelines.sources import sources
+
+TREE = (
+    "photo.jpg", "photo.png", "photo10.png", "photo2.png", "clip.mp4", "array.npz", "notes.txt",
+    ".hidden.png", "deep/frames/0.png", "deep/frames/1.png", "deep/clip.mp4", ".git/0.png",
+    "out/photo/s000.png",
+)  # fmt: skip
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "inputs"
+    for name in TREE:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
+
+
+def _names(items: list[Item]) -> list[str]:
+    return [item.name for item in items]
+
+
+def test_a_folder_is_all_that_is_in_it(tree: Path) -> None:
+    found = sources([tree], "picture", tree / "out")
+    expected = ["clip.mp4", "photo2", "photo10", "photo.jpg", "photo.png", "deep/clip.mp4", "0", "1"]
+    assert _names(found) == expected
+    assert all(item.paths[0].is_file() for item in found)
+    assert "s000" in _names(sources([tree], "picture"))
+
+
+def test_inner_folders_of_pictures_are_clips(tree: Path) -> None:
+    found = sources([tree], "clip", tree / "out")
+    assert _names(found)[0] == "array"
+    assert _names(found)[-2:] == ["deep/clip.mp4", "frames"]
+    frames = next(item for item in found if item.name == "frames")
+    assert frames.paths == (tree / "deep" / "frames",)
+    assert len(found) == 8
+
+
+def test_globs(tree: Path) -> None:
+    assert _names(sources([tree / "photo*.png"], "clip")) == ["photo2", "photo10", "photo"]
+    assert _names(sources([tree / "**" / "clip.mp4"], "clip")) == ["clip.mp4", "deep/clip.mp4"]
+    assert sources([tree / "d*" / "f*"], "clip") == [Item("frames", (tree / "deep" / "frames",))]
+    with pytest.raises(InputError, match="matches nothing; check the pattern"):
+        sources([tree / "*.webm"], "clip")
+    odd = tree / "odd[1].png"
+    odd.write_text("x")
+    assert sources([odd], "picture") == [Item("odd[1]", (odd,))]
+
+
+def _manifest(folder: Path, *lines: object) -> Path:
+    path = folder / "list.jsonl"
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    return path
+
+
+def test_manifests_name_items_and_order_frames(tree: Path) -> None:
+    lines = [
+        {"input": ["photo2.png", "photo.png"], "name": "a/b"},
+        {"input": "deep/frames"},
+        {"input": str(tree / "photo.jpg")},
+        {"input": "gone.mp4"},
+    ]
+    found = sources([_manifest(tree, *lines, "")], "clip")
+    assert found == [
+        Item("a/b", (tree / "photo2.png", tree / "photo.png")),
+        Item("frames", (tree / "deep/frames",)),
+        Item("photo", (tree / "photo.jpg",)),
+        Item("gone", (tree / "gone.mp4",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", r"list\.jsonl, line 2: not valid JSON"),
+        ({"inptu": "a"}, r"line 2: input: Field required; unknown key 'inptu' \(known: input, name\)"),
+        ({"input": []}, "line 2: no input"),
+        ({"input": "a", "name": "../a"}, "line 2: name '../a' must be a relative path"),
+        ({"input": "a", "name": "/a"}, "line 2: name '/a' must be a relative path"),
+        ({"input": ["a.png", "b.png"]}, r"a\.png with others; give one picture or film a line"),
+    ],
+)
+def test_manifests_that_cannot_be_used(tree: Path, line: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sources([_manifest(tree, {"input": "photo.png"}, line)], "picture")
+
+
+def test_what_cannot_be_told_apart_or_found(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="given twice"):
+        sources([tree / "photo.png", tree / "photo.png"], "picture")
+    twice = _manifest(tree, {"input": "photo.png", "name": "x"}, {"input": "photo.jpg", "name": "X"})
+    with pytest.raises(InputError, match=r"photo\.jpg: two inputs are called 'X'; name them in a manifest"):
+        sources([twice], "picture")
+    with pytest.raises(ConfigError, match=r"^--input: give files"):
+        sources([], "picture")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        sources([tree / "absent.jsonl"], "picture")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: holds no media"):
+        sources([tmp_path / "empty"], "picture")

@@ -1,0 +1,37 @@
+"""docs/RESULTS.md is what its JSON files make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scripts.results import FOLDER, PAGE, ROWS, read, render
+
+PROTOCOL: dict[str, Any] = {
+    "command": "vflow evaluate --checkpoint push --data push", "checkpoint": "push", "data": "push",
+    "checkpoint_hash": "0123456789abcdef", "split": "test", "clips": 256, "num_samples": 20,
+    "temperature": 0.7, "versions": {"torch": "2.13.0"},
+}  # fmt: skip
+
+
+def test_the_page_is_up_to_date() -> None:
+    results = read(FOLDER)
+    if results:
+        assert PAGE.read_text(encoding="utf-8") == render(results)
+    for data in results.values():
+        assert "/" not in data["protocol"]["checkpoint"]  # a path of the machine it was made on
+
+
+def test_a_section() -> None:
+    data = {
+        "bits_per_dim": 0.66764, "psnr_best": 18.5, "psnr_best_per_frame": [20.0, 17.0],
+        "psnr_training_mean": None, "nonfinite": 0, "protocol": PROTOCOL,
+    }  # fmt: skip
+    page = render({"push": data})
+    assert "## push on push (test)" in page
+    assert "| bits/dim, K = 1 | 0.6676 |" in page
+    assert "| PSNR, best sample | 18.5 dB |" in page
+    assert "| predicted frame | 1 | 2 |\n|---|---|---|\n| PSNR, best sample | 20 | 17 |" in page
+    assert "| values not finite, before any redraw | 0 |" in page
+    assert ROWS["psnr_training_mean"][0] not in page
+    assert "256 clips; 20 samples each; T = 0.7; torch 2.13.0, checkpoint 0123456789ab." in page
+    assert f"{PROTOCOL['command']} --json > docs/results/push.json" in page

@@ -1,0 +1,208 @@
+"""``vflow evaluate``: how good a checkpoint is on held-out data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from vflow.commands.common import (
+    NONE_GIVEN,
+    CommonFlags,
+    Text,
+    Whole,
+    note,
+    open_model,
+    parse_temperature,
+    require,
+)
+from vflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+    from vflow.pipelines.evaluate.settings import Evaluation, Progress, Settings
+
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", constructor=Path, help_behavior_hint="")]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR", constructor=Path, help_behavior_hint="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure a checkpoint on held-out data, beside baselines."""
+
+    checkpoint: Text = None
+    """A directory, a shipped name or a hub id."""
+    data: Annotated[Text, tyro.conf.arg(metavar="NAME|FOLDER")] = None
+    """shapes, moving-digits, digits, or a folder of clips or photos (also one in VFLOW_DATA)."""
+    train: Annotated[Text, tyro.conf.arg(metavar="FOLDER")] = None
+    """Training data, for baselines and tuning; the 'train' inside or beside --data when not given."""
+    split: Literal["test", "validation"] = "test"
+    """What is scored; validation is part of the training data."""
+    limit: Whole = None
+    """Examples, evenly spread (64 clips, 1000 digits, 128 photos); 0 takes all."""
+    num_samples: Whole = None
+    """Futures per clip (20), colourings per photo (8), digits per class (100)."""
+    num_frames: Whole = None
+    """Predicted frames of each clip (10, or what the clips have)."""
+    context: Whole = None
+    """Given frames of each clip; the model's window when not given, one for shapes."""
+    temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
+    """Scale of the noise (1); one number, or one per level, fine to coarse."""
+    tune_temperature: bool = False
+    """Choose the temperature on validation data first."""
+    draws: int = 16
+    """K of the second, importance-weighted bound; 1 leaves it out."""
+    features: File = None
+    """ONNX network for a Fréchet distance on its features (needs onnxruntime)."""
+    classifier: File = None
+    """Digit classifier (safetensors); one is trained and written there if the file is missing."""
+    plots: Folder = None
+    """Write plots and contact sheets there."""
+    log: File = None
+    """log.jsonl of the training, for a plot of bits/dim against time."""
+    json: bool = False
+    """Print one JSON object: a figure per key, and the protocol."""
+    common: CommonFlags = NONE_GIVEN
+
+    def run(self) -> int:
+        """Returns 0."""
+        from vflow.pipelines.compute import precision, set_threads
+
+        require("torchmetrics", "evaluate", "eval")
+        if self.plots:
+            require("matplotlib", "--plots", "eval")
+        if self.log and not self.plots:
+            raise ConfigError("--log: add --plots DIR, where the plot of training goes")
+        settings = self._settings()
+        set_threads(self.common.threads)
+        model, folder, device = open_model(self.checkpoint, self.common.device)
+        with precision(self.common.dtype, device), _stages() as stage:
+            evaluation = self._evaluate(model, settings, stage)
+        protocol = {**_origin(self, folder, device), **evaluation.protocol}
+        evaluation = dataclasses.replace(evaluation, protocol=protocol)
+        self._plot(evaluation)
+        print(json.dumps(evaluation.to_json(), ensure_ascii=False) if self.json else table(evaluation))
+        return 0
+
+    def _settings(self) -> Settings:
+        from vflow.pipelines.evaluate.settings import Settings
+
+        if self.data is None:
+            raise ConfigError("--data: give shapes, moving-digits, digits, or a folder")
+        if self.tune_temperature and self.temperature is not None:
+            raise ConfigError("--tune-temperature chooses the temperature; leave --temperature out")
+        names = {field.name for field in dataclasses.fields(Settings)} - {"seed", "temperature"}
+        given = {name: getattr(self, name) for name in names}
+        temperature = 1.0 if self.temperature is None else parse_temperature(self.temperature)
+        return Settings(**given, seed=self.common.seed or 0, temperature=temperature)
+
+    def _evaluate(self, model: Any, settings: Settings, stage: Callable[[str], Progress]) -> Evaluation:
+        """All figures; with the temperature chosen first, where that is wished."""
+        from vflow.pipelines.evaluate import color, digits, video
+
+        evaluate, tune = {
+            "videoflow": (video.evaluate_video, video.tune_video),
+            "digits": (digits.evaluate_digits, digits.tune_digits),
+            "colorizer": (color.evaluate_color, color.tune_color),
+        }[model.config.kind]
+        if not self.tune_temperature:
+            return evaluate(model, settings, stage)
+        found = tune(model, settings, stage)
+        best = max(found, key=lambda temperature: found[temperature])
+        evaluation = evaluate(model, dataclasses.replace(settings, temperature=best), stage)
+        tuned = {"temperature_scores": {f"{t:g}": score for t, score in found.items()}}
+        return dataclasses.replace(
+            evaluation, protocol={**evaluation.protocol, "tuned_on": "validation", **tuned}
+        )
+
+    def _plot(self, evaluation: Evaluation) -> None:
+        if self.plots is None:
+            return
+        from vflow.pipelines.evaluate.plots import write_plots
+
+        for path in write_plots(self.plots, evaluation, self.log):
+            note(f"wrote {path}")
+
+
+def _origin(command: Evaluate, folder: Path, device: torch.device) -> dict[str, Any]:
+    """What was evaluated, where, and by which command line."""
+    import torch
+
+    from vflow.checkpoint import checkpoint_hash
+    from vflow.pipelines.compute import resolve_dtype, versions
+
+    return {
+        "command": f"vflow evaluate {shlex.join(flags(command))}",
+        "checkpoint": command.checkpoint,
+        "checkpoint_hash": checkpoint_hash(folder),
+        "seed": command.common.seed or 0,
+        "dtype": resolve_dtype(command.common.dtype),
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+
+
+def flags(command: Any) -> list[str]:
+    """The flags given that decide the figures: not those on where to compute and what else to write."""
+    words = []
+    for field in dataclasses.fields(command):
+        if field.name in ("plots", "log", "json"):
+            continue
+        value = getattr(command, field.name)
+        name = f"--{field.name.replace('_', '-')}"
+        if field.name == "common":
+            words += [] if value.seed is None else ["--seed", str(value.seed)]
+        elif value is True:
+            words.append(name)
+        elif value not in (field.default, None):
+            words += [name, str(value)]
+    return words
+
+
+def table(evaluation: Evaluation) -> str:
+    """Figures and protocol for people; series in a line each."""
+    data = evaluation.to_json()
+    protocol = data.pop("protocol")
+    width = max(map(len, data))
+    lines = [f"{key:<{width}}  {_shown(value)}" for key, value in data.items()]
+    return "\n".join([*lines, "", *(f"{key}: {_shown(value)}" for key, value in protocol.items())])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_shown, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def _stages() -> Iterator[Callable[[str], Progress]]:
+    """A bar on stderr, if that is a terminal, which tells what is being done."""
+    from tqdm import tqdm
+
+    with tqdm(file=sys.stderr, disable=None, leave=False) as bar:
+
+        def stage(name: str) -> Progress:
+            bar.reset(1)
+            bar.set_description(name)
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            return progress
+
+        yield stage

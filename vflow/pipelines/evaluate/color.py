@@ -1,0 +1,220 @@
+"""Evaluation of models that colour photographs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from vflow.data import io
+from vflow.data.photos import Photos
+from vflow.errors import InputError
+from vflow.metrics.color import Tints, Verdict, judge, means, reduced, rmse
+from vflow.metrics.frechet import FeatureNetwork, frechet
+from vflow.models.batches import ImageBatch
+from vflow.pipelines.color.photo import color_config, prepare_photo
+from vflow.pipelines.colorize import ColorSettings, Palette
+from vflow.pipelines.drawing import Counts
+from vflow.pipelines.evaluate.data import open_photos
+from vflow.pipelines.evaluate.likelihood import picture_bits
+from vflow.pipelines.evaluate.numerics import pictures_round_trip
+from vflow.pipelines.evaluate.settings import Evaluation, Settings, spread
+from vflow.pipelines.evaluate.video import Stage
+from vflow.pipelines.fitting import device_of
+from vflow.pipelines.walks import views
+from vflow.randomness import generator, normal
+
+USUAL_PHOTOS, NUM_SAMPLES, TINTS = 128, 8, 8
+TINT_PHOTOS = 1500
+"""Training photos that the tints are fitted to."""
+TEMPERATURES = (0.4, 0.6, 0.8, 0.9, 1.0, 1.1)
+TUNING_PHOTOS = 32
+CHECKED, SHOWN, SHOWN_SIDE = 32, 8, 128
+YARDSTICKS = ("mean_tint", "tints")
+"""Figures that need training photos."""
+
+
+class Coloured(NamedTuple):
+    """Colourings uint8 (N, H, W, 3) of a photo, faults before any redraw or clamp, seconds taken."""
+
+    images: np.ndarray
+    counts: Counts
+    seconds: float
+
+
+def colour(model: nn.Module, photo: np.ndarray, settings: ColorSettings) -> Coloured:
+    """What ``vflow colorize`` draws of a photo, uint8 (H, W, 3)."""
+    began, counts, parts = time.perf_counter(), Counts(), []
+    palette = Palette(model, prepare_photo(color_config(model), photo), settings)
+    for _, ab, new in palette.draw():
+        parts.append(palette.join(ab))
+        counts = counts.plus(new)
+    return Coloured(np.concatenate(parts), counts, time.perf_counter() - began)
+
+
+def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evaluation:
+    """All figures of a colouriser.
+
+    Raises:
+        ConfigError, InputError: no such photos.
+    """
+    config = color_config(model)
+    held, train, _, places = open_photos(settings, config)
+    chosen = spread(len(held), settings.count(len(held), USUAL_PHOTOS))
+    network = FeatureNetwork(settings.features) if settings.features else None
+    stage("bits/dim")
+    figures = _likelihood(model, held, chosen, settings)
+    stage("tints")
+    tints, level = _tints(train)
+    drawing = ColorSettings(settings.num_samples or NUM_SAMPLES, settings.temperature, seed=settings.seed)
+    tally, progress = _Tally(tints, level, network), stage("photos")
+    for done, photo in enumerate(readable(held, chosen), 1):
+        tally.add(photo, colour(model, photo, drawing))
+        progress(done, len(chosen))
+    figures |= tally.figures(with_yardsticks=train is not None)
+    protocol: dict[str, Any] = {
+        "data": settings.data, "split": settings.split, "photos": len(chosen), "photos_available": len(held),
+        "noise": config.noise, "draws": [1, settings.draws] if settings.draws > 1 else [1],
+        "num_samples": drawing.num_samples, "temperature": drawing.temperature,
+        "rmse": "of a and b of CIE Lab, whole photos reduced to 64×64; the best is chosen per photo",
+        "per_pixel": "the best is chosen anew at each pixel, of the samples and of as many of white noise",
+        "tints": f"{TINTS} by k-means on {len(train or ())} training photos, the best chosen per photo",
+        "source": places.name,
+    }  # fmt: skip
+    if network:
+        protocol["features"] = network.protocol() | {
+            "real": len(chosen), "drawn": len(chosen) * drawing.num_samples
+        }  # fmt: skip
+    return Evaluation(figures, protocol, tally.sheets())
+
+
+def tune_color(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
+    """Temperature → minus the error of the best colouring of validation photos.
+
+    Raises:
+        ConfigError: no training photos, of which validation is a part.
+    """
+    validation = open_photos(Settings(**{**vars(settings), "split": "validation"}), color_config(model))[0]
+    chosen = spread(len(validation), settings.count(TUNING_PHOTOS, TUNING_PHOTOS))
+    photos = list(readable(validation, chosen))
+    found, progress = {}, stage("temperature")
+    for done, temperature in enumerate(TEMPERATURES, 1):
+        drawing = ColorSettings(settings.num_samples or NUM_SAMPLES, temperature, seed=settings.seed)
+        errors = [_errors(colour(model, photo, drawing).images, photo).min() for photo in photos]
+        found[temperature] = -float(np.mean(errors))
+        progress(done, len(TEMPERATURES))
+    return found
+
+
+def readable(photos: Photos, chosen: Iterable[int]) -> Iterator[np.ndarray]:
+    """Photos at their own size, uint8 (H, W, 3), without those that cannot be read."""
+    for index in chosen:
+        with suppress(InputError):
+            yield photos.original(index)
+
+
+def _errors(images: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """RMSE of each colouring (N,)."""
+    return rmse(np.stack([reduced(image) for image in images]), reduced(photo))
+
+
+def _tints(train: Photos | None) -> tuple[Tints, float]:
+    """Yardsticks, and root mean square of a and b, of training photos; of grey alone where there are none."""
+    if train is None:
+        return Tints(np.zeros(2), np.zeros((1, 2))), 0.0
+    small = [reduced(photo) for photo in readable(train, spread(len(train), TINT_PHOTOS))]
+    level = float(np.sqrt(np.mean([np.square(ab).mean() for ab in small])))
+    return Tints.fit(small, min(TINTS, len(small))), level
+
+
+def _likelihood(model: Any, held: Photos, chosen: Sequence[int], settings: Settings) -> dict[str, Any]:
+    """Bits/dim of a and b at the model's size given L, and the round trip."""
+    examples = [held.example(index, (0, 0)) for index in chosen]
+    images = torch.from_numpy(np.stack([e.image.transpose(2, 0, 1) for e in examples]).copy())
+    given = torch.from_numpy(np.stack([e.given for e in examples]))
+    figures = {"bits_per_dim": picture_bits(model, images, given, 1, settings.seed).mean()}
+    if settings.draws > 1:
+        tight = picture_bits(model, images, given, settings.draws, settings.seed)
+        figures[f"bits_per_dim_k{settings.draws}"] = tight.mean()
+    device, some = device_of(model), images[:CHECKED]
+    eps = torch.stack([normal(some.shape[1:], "round trip", number) for number in range(len(some))])
+    batch = ImageBatch(some.to(device), given[:CHECKED].to(device), eps.to(device))
+    return figures | pictures_round_trip(model, batch)
+
+
+class _Tally:
+    """What is kept of each photo."""
+
+    def __init__(self, tints: Tints, level: float, network: FeatureNetwork | None) -> None:
+        self.tints, self.level, self.network = tints, level, network
+        self.verdicts: list[Verdict] = []
+        self.per_pixel: list[tuple[float, float]] = []
+        self.features: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        self.shown: dict[str, list[np.ndarray]] = {"best": [], "worst": [], "random": []}
+        self.counts, self.seconds, self.drawn = Counts(), 0.0, 0
+
+    def add(self, photo: np.ndarray, made: Coloured) -> None:
+        """Compare the colourings of one photo with it."""
+        self.verdicts.append(judge(made.images, photo, self.tints))
+        self.per_pixel.append(self._pixelwise(made.images, photo))
+        self.counts, self.seconds = self.counts.plus(made.counts), self.seconds + made.seconds
+        self.drawn += len(made.images)
+        if self.network:
+            self.features[0].append(self.network(photo[None]))
+            self.features[1].append(self.network(made.images))
+        if len(self.verdicts) <= SHOWN:
+            errors = _errors(made.images, photo)
+            for name, sample in (("best", errors.argmin()), ("worst", errors.argmax()), ("random", 0)):
+                pair = [_shown(picture) for picture in (photo, made.images[sample])]
+                self.shown[name].append(np.stack(pair))
+
+    def _pixelwise(self, images: np.ndarray, photo: np.ndarray) -> tuple[float, float]:
+        """Error when the best is chosen at each pixel: of the colourings, and of as many of white noise."""
+        truth = reduced(photo)
+        ab = np.stack([reduced(image) for image in images])
+        random = generator("white noise", len(self.verdicts))
+        noise = self.level * random.standard_normal(ab.shape)
+        best = [((x - truth) ** 2).mean(1).min(0).mean() for x in (ab, noise)]
+        return float(np.sqrt(best[0])), float(np.sqrt(best[1]))
+
+    def figures(self, *, with_yardsticks: bool) -> dict[str, Any]:
+        """Means over photos."""
+        mean = means(self.verdicts)._asdict()
+        errors = {f"rmse_{name}": mean.pop(name) for name in ("best", "grey", *YARDSTICKS)}
+        pixels, noise = np.mean(self.per_pixel, axis=0)
+        errors |= {"rmse_best_per_pixel": pixels, "rmse_noise_per_pixel": noise}
+        if not with_yardsticks:
+            errors |= dict.fromkeys(("rmse_mean_tint", "rmse_tints", "rmse_noise_per_pixel"))
+        figures = {
+            "spread_within": mean["spread"],
+            "spread_within_real": mean["true_spread"],
+            "spread_within_ratio": mean["spread"] / max(mean["true_spread"], 1e-9),
+            "spread_over_variants": mean["diversity"],
+            "largest_lightness_change": mean["lightness"],
+            "nonfinite": self.counts.nonfinite,
+            "out_of_range": self.counts.out_of_range,
+            "out_of_range_share": self.counts.out_of_range / max(1, self.counts.values),
+            "redrawn": self.counts.redrawn,
+            "sampled_values": self.counts.values,
+            "seconds_per_picture": self.seconds / max(1, self.drawn),
+        }
+        return errors | figures | self._frechet()
+
+    def _frechet(self) -> dict[str, float]:
+        if not self.network:
+            return {}
+        real, drawn = (np.concatenate(parts) for parts in self.features)
+        return {"frechet_on_given_features": frechet(drawn, real)}
+
+    def sheets(self) -> dict[str, np.ndarray]:
+        """The photo and one of its colourings, a row per photo."""
+        return {name: views.grid(np.stack(rows)) for name, rows in self.shown.items() if rows}
+
+
+def _shown(picture: np.ndarray) -> np.ndarray:
+    return io.resize(picture[None], SHOWN_SIDE, SHOWN_SIDE, 3)[0]

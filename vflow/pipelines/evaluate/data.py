@@ -1,0 +1,210 @@
+"""Which data an evaluation reads: held-out examples, and training data for baselines and tuning."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoFlowConfig
+from vflow.data import io
+from vflow.data.base import SUITABLE, FrameDataset, Split, open_dataset
+from vflow.data.photos import Photos
+from vflow.data.video_folder import VideoFolder
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.evaluate.settings import Settings, spread
+
+HELD_OUT = ("test", "val", "valid", "validation")
+GENERATED = ("shapes", "moving-digits", "digits")
+LONGEST = 32
+"""Frames of a clip that are scored at most."""
+NUM_FRAMES = 10
+"""Frames of a clip that are predicted, where it has so many."""
+USUAL_CLIPS = 64
+
+
+class Places(NamedTuple):
+    """Where the splits of a data set lie; a name for generated data, whose splits are its own."""
+
+    name: str
+    test: str | None
+    train: str | None
+
+
+def locate(settings: Settings, kind: str) -> Places:
+    """Find ``settings.data``: a name of generated data, a folder, or one in ``VFLOW_DATA``.
+
+    A folder with ``train`` beside ``test`` (or ``val``) inside holds both; of a folder ``test``, the training
+    data are the ``train`` next to it, if there is one.
+
+    Raises:
+        ConfigError: no such data, or data for another kind of model. InputError: training data alone.
+    """
+    data = settings.data
+    if data in GENERATED:
+        _require(data, kind)
+        return Places(data, None, None)
+    path = _existing(data)
+    name = {"digits": "digits", "colorizer": "photos", "videoflow": "video-folder"}[kind]
+    if kind == "videoflow" and next(path.rglob("*.tfrecord*"), None):
+        name = "bair"
+    train = _existing(settings.train) if settings.train else None
+    if path.is_file() or name == "digits":
+        return Places(name, str(path), str(train) if train else None)
+    test, beside = _parts(path)
+    train = train or beside
+    return Places(name, str(test), str(train) if train else None)
+
+
+def _require(data: str, kind: str) -> None:
+    if data not in SUITABLE[kind]:
+        names = " or ".join(SUITABLE[kind])
+        raise ConfigError(f"--data {data}: not for a model of kind {kind}; give {names}, or a folder")
+
+
+def _existing(data: str) -> Path:
+    root = os.environ.get("VFLOW_DATA")
+    places = [Path(data), *([Path(root) / data] if root else [])]
+    for path in places:
+        if path.exists():
+            return path
+    raise ConfigError(f"--data {data}: no such folder; give one, or {', '.join(GENERATED)}")
+
+
+def _parts(path: Path) -> tuple[Path, Path | None]:
+    """Held-out and training folders of ``path``."""
+    inner = next((path / name for name in HELD_OUT if (path / name).is_dir()), None)
+    if (path / "train").is_dir():
+        if inner is None:
+            raise InputError(f"{path}: holds 'train' but no 'test'; give the folder of held-out data")
+        return inner, path / "train"
+    if path.name in HELD_OUT and (path.parent / "train").is_dir():
+        return path, path.parent / "train"
+    return path, None
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clips of one data set.
+
+    Attributes:
+        held: what is scored.
+        train: what baselines are fitted to; None where there is no training data.
+        validation: what temperature is tuned on.
+        frames: of every clip. context: of them given.
+        num_frames: of them predicted.
+        places: where they come from.
+    """
+
+    held: FrameDataset
+    train: FrameDataset | None
+    validation: FrameDataset | None
+    frames: int
+    context: int
+    num_frames: int
+    places: Places
+
+    def chosen(self, count: int, which: Literal["held", "train", "validation"] = "held") -> list[np.ndarray]:
+        """``count`` clips, evenly spread: uint8 (frames, H, W, C) each."""
+        data = {"held": self.held, "train": self.train, "validation": self.validation}[which]
+        if data is None:
+            raise ConfigError("--train: name the folder of training data; temperature is never tuned on test")
+        return [data.example(index, (0, 0)) for index in spread(len(data), count)]
+
+
+def open_clips(settings: Settings, config: VideoFlowConfig, *, tuning: bool = False) -> Clips:
+    """Held-out and training clips that suit the model; with ``tuning`` also the validation clips.
+
+    Raises:
+        ConfigError, InputError: no such data, or clips too short.
+    """
+    places = locate(settings, config.kind)
+    context = settings.context or (config.min_context if places.name == "shapes" else config.context)
+    if context < config.min_context:
+        raise ConfigError(f"--context {context}: the model needs at least {config.min_context} given frames")
+    frames = _length(places, config, context, settings.num_frames)
+    validating = settings.split == "validation"
+    validation = _open(places, config, frames, "validation") if tuning or validating else None
+    held = validation if validating else _open(places, config, frames, "test")
+    if held is None:
+        raise ConfigError("--split validation needs training data; name its folder with --train")
+    num_frames = settings.num_frames or min(NUM_FRAMES, frames - context)
+    train = _open(places, config, frames, "train")
+    return Clips(held, train, validation, frames, context, num_frames, places)
+
+
+def _open(places: Places, config: VideoFlowConfig, frames: int, split: Split) -> FrameDataset | None:
+    path = places.test if split == "test" else places.train
+    if path is None and places.test is not None:
+        return None
+    data = DataConfig.model_validate({
+        "name": places.name, "path": path, "frames": frames, "fps": _rate(places, config)
+    })  # fmt: skip
+    return open_dataset(data, config, split)
+
+
+def _rate(places: Places, config: VideoFlowConfig) -> float | None:
+    return config.fps if places.name == "video-folder" else None
+
+
+def _length(places: Places, config: VideoFlowConfig, context: int, num_frames: int | None) -> int:
+    """Frames of every clip: as many as the shortest has, up to 32 or what is asked for."""
+    wanted = context + num_frames if num_frames else context + 1
+    if places.name == "shapes":
+        from vflow.data.shapes import MAX_FRAMES
+
+        longest = MAX_FRAMES
+    elif places.name == "moving-digits":
+        longest = max(wanted, context + NUM_FRAMES)
+    elif places.name == "bair":
+        from vflow.data.bair import FRAMES
+
+        longest = min(FRAMES, max(wanted, LONGEST))
+    else:
+        longest = max(wanted, min(LONGEST, _shortest(places, config, wanted)))
+    if wanted > longest:
+        asked = f"{context} given and {wanted - context} predicted frames"
+        raise ConfigError(f"--data {places.name}: clips have {longest} frames, too few for {asked}")
+    return longest
+
+
+def _shortest(places: Places, config: VideoFlowConfig, wanted: int) -> int:
+    """Frames of the shortest usable clip at the model's rate."""
+    assert places.test is not None
+    glow = config.glow
+    data = VideoFolder(
+        places.test, frames=wanted, height=glow.height, width=glow.width, channels=glow.channels,
+        fps=config.fps, split="test",
+    )  # fmt: skip
+    probes = [io.probe(Path(places.test) / name) for name in data.names]
+    return min(len(io.retime(frames, fps, config.fps)) for frames, fps in probes)
+
+
+def open_photos(
+    settings: Settings, config: ColorizerConfig
+) -> tuple[Photos, Photos | None, Photos | None, Places]:
+    """Held-out photos, those for training, those for validation, and where they are.
+
+    Raises:
+        ConfigError, InputError: no such data.
+    """
+    places = locate(settings, config.kind)
+    size = config.glow.height
+    train = validation = None
+    if places.train:
+        train = Photos(places.train, size=size, split="train")
+        validation = Photos(places.train, size=size, split="validation")
+    if settings.split == "validation":
+        if validation is None:
+            raise ConfigError("--split validation needs training data; name its folder with --train")
+        return validation, train, validation, places
+    return Photos(str(places.test), size=size, split="test"), train, validation, places
+
+
+def digits_root(settings: Settings, config: DigitsConfig) -> Path | None:
+    """Folder of MNIST; None leaves it to ``VFLOW_DATA``."""
+    places = locate(settings, config.kind)
+    return Path(places.test) if places.test else None

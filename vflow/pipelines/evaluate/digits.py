@@ -1,0 +1,237 @@
+"""Evaluation of models that draw digits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from vflow.data import io
+from vflow.data.digits import MnistImages
+from vflow.errors import InputError
+from vflow.metrics.digits import (
+    DigitClassifier,
+    agreement,
+    pairwise_distance,
+    recognise,
+    spread_ratios,
+    train_classifier,
+)
+from vflow.metrics.frechet import FeatureNetwork, frechet
+from vflow.models.batches import ImageBatch
+from vflow.pipelines.digits import bits, digits_config, draw, log_likelihoods
+from vflow.pipelines.drawing import Counts
+from vflow.pipelines.evaluate.data import digits_root
+from vflow.pipelines.evaluate.numerics import pictures_round_trip
+from vflow.pipelines.evaluate.settings import Evaluation, Settings, spread
+from vflow.pipelines.evaluate.video import Stage
+from vflow.pipelines.fitting import device_of
+from vflow.pipelines.predict import PredictSettings
+from vflow.pipelines.walks import views
+from vflow.randomness import normal
+
+USUAL_DIGITS, NUM_SAMPLES = 1000, 100
+EPOCHS = 1
+"""Of the classifier's training: about a minute, and 98% or more."""
+TEMPERATURES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1)
+CHECKED = 64
+SHOWN = 10
+
+
+class Samples(NamedTuple):
+    """Digits uint8 (N, 28, 28), what they should be, faults before any redraw or clamp, seconds taken."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    counts: Counts
+    seconds: float
+
+
+class Judge(NamedTuple):
+    """A classifier and the real digits that drawn ones are compared with."""
+
+    classifier: DigitClassifier
+    images: np.ndarray
+    labels: np.ndarray
+
+    def figures(self, samples: Samples) -> dict[str, Any]:
+        """Agreement with the class asked for, and spread within classes over that of real digits."""
+        pixels = spread_ratios(samples.images, samples.labels, self.images, self.labels)
+        features = self._feature_ratios(samples)
+        return {
+            "agreement": agreement(self.classifier, samples.images, samples.labels),
+            "spread_pixels": pixels.mean(),
+            "spread_pixels_per_class": pixels,
+            "spread_features": features.mean(),
+            "spread_features_per_class": features,
+            "frechet_on_classifier_features": self.distance(samples.images),
+        }
+
+    def distance(self, images: np.ndarray) -> float:
+        """Fréchet distance to the real digits on the classifier's features."""
+        return frechet(features_of(self.classifier, images), features_of(self.classifier, self.images))
+
+    def _feature_ratios(self, samples: Samples) -> np.ndarray:
+        drawn, real = (features_of(self.classifier, x)[:, None] for x in (samples.images, self.images))
+        classes = np.unique(samples.labels)
+        return np.array([
+            pairwise_distance(drawn[samples.labels == label]) / pairwise_distance(real[self.labels == label])
+            for label in classes
+        ])  # fmt: skip
+
+
+def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evaluation:
+    """All figures of a model of digits.
+
+    Raises:
+        InputError: MNIST is not there, or ``settings.classifier`` is not one.
+    """
+    root = digits_root(settings, digits_config(model))
+    held, train = (MnistImages(split=split, root=root) for split in (settings.split, "train"))
+    chosen = spread(len(held), settings.count(len(held), USUAL_DIGITS))
+    images, labels = held.images[chosen], held.labels[chosen]
+    stage("bits/dim")
+    figures = _likelihood(model, images, labels, settings)
+    stage("classifier")
+    judge = Judge(find_classifier(settings.classifier, train, settings.seed), held.images, held.labels)
+    drawing = PredictSettings(1, settings.num_samples or NUM_SAMPLES, settings.temperature, settings.seed)
+    samples = draw_samples(model, drawing, stage("digits"))
+    figures |= judge.figures(samples) | _faults(samples)
+    figures["classifier_accuracy"] = float((recognise(judge.classifier, images) == labels).mean())
+    figures |= _trip(model, images[:CHECKED], labels[:CHECKED])
+    protocol = _protocol(settings, drawing) | {
+        "digits": len(images), "digits_available": len(held), "noise": digits_config(model).noise
+    }  # fmt: skip
+    if settings.features:
+        network = FeatureNetwork(settings.features)
+        pair = [network(x[..., None]) for x in (samples.images, images)]
+        figures["frechet_on_given_features"] = frechet(*pair)
+        protocol["features"] = network.protocol() | {"real": len(pair[1]), "drawn": len(pair[0])}
+    return Evaluation(figures, protocol, {"random": _sheet(samples)})
+
+
+def _protocol(settings: Settings, drawing: PredictSettings) -> dict[str, Any]:
+    own = f"trained here, {EPOCHS} epoch of the training digits"
+    return {
+        "data": "mnist",
+        "split": settings.split,
+        "likelihood": "p(x | class); the unconditional one sums over ten equally likely classes",
+        "draws": [1, settings.draws] if settings.draws > 1 else [1],
+        "num_samples": drawing.num_samples,
+        "temperature": drawing.temperature,
+        "classifier": settings.classifier.name if settings.classifier else own,
+        "spread": "mean distance within a class over that of real digits",
+    }
+
+
+def tune_digits(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
+    """Temperature → minus the Fréchet distance on the classifier's features to validation digits."""
+    root = digits_root(settings, digits_config(model))
+    held, train = (MnistImages(split=split, root=root) for split in ("validation", "train"))
+    judge = Judge(find_classifier(settings.classifier, train, settings.seed), held.images, held.labels)
+    found, progress = {}, stage("temperature")
+    for done, temperature in enumerate(TEMPERATURES, 1):
+        drawing = PredictSettings(1, settings.num_samples or NUM_SAMPLES, temperature, settings.seed)
+        found[temperature] = -judge.distance(draw_samples(model, drawing).images)
+        progress(done, len(TEMPERATURES))
+    return found
+
+
+def draw_samples(
+    model: nn.Module, settings: PredictSettings, progress: Any = lambda done, of: None
+) -> Samples:
+    """``settings.num_samples`` digits of each class."""
+    import time
+
+    labels = range(digits_config(model).classes)
+    began = time.perf_counter()
+    chunks = list(draw(model, labels, settings, progress=progress))
+    seconds = time.perf_counter() - began
+    counts = Counts()
+    for chunk in chunks:
+        counts = counts.plus(chunk.counts)
+    images = np.concatenate([chunk.images for chunk in chunks])
+    return Samples(images, np.repeat(np.array(labels), settings.num_samples), counts, seconds)
+
+
+def find_classifier(path: Path | None, train: MnistImages, seed: int) -> DigitClassifier:
+    """The classifier in ``path``, or one trained here, which is then written there.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    if path is None or not path.is_file():
+        model = train_classifier(train.images, train.labels, seed, EPOCHS)
+        if path is not None:
+            with io.atomic_write(path) as temporary:
+                temporary.write_bytes(save({k: v.contiguous() for k, v in model.state_dict().items()}))
+        return model
+    model = DigitClassifier()
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise InputError(
+            f"{path}: not a digit classifier; name a new file, and one is trained and written there"
+        ) from error
+    return model.eval()
+
+
+@torch.no_grad()
+def features_of(classifier: DigitClassifier, images: np.ndarray) -> np.ndarray:
+    """Features float32 (N, D) of uint8 (N, 28, 28)."""
+    return torch.cat([classifier.features(part) for part in torch.from_numpy(images).split(1000)]).numpy()
+
+
+def _likelihood(
+    model: nn.Module, images: np.ndarray, labels: np.ndarray, settings: Settings
+) -> dict[str, Any]:
+    """Bits/dim given the class and without it, and how often the likeliest class is the true one."""
+    nats = log_likelihoods(model, images, seed=settings.seed)
+    scale = math.log(2) * images[0].size
+    own = nats[np.arange(len(labels)), labels]
+    together = np.logaddexp.reduce(nats, axis=1) - math.log(nats.shape[1])
+    figures = {
+        "bits_per_dim": -own.mean() / scale,
+        "bits_per_dim_unconditional": -together.mean() / scale,
+        "bayes_accuracy": float((nats.argmax(1) == labels).mean()),
+    }
+    if settings.draws > 1:
+        tight = bits(model, images, labels, draws=settings.draws, seed=settings.seed)
+        figures[f"bits_per_dim_k{settings.draws}"] = tight.mean()
+    return figures
+
+
+def _faults(samples: Samples) -> dict[str, Any]:
+    counts = samples.counts
+    return {
+        "nonfinite": counts.nonfinite,
+        "out_of_range": counts.out_of_range,
+        "out_of_range_share": counts.out_of_range / max(1, counts.values),
+        "redrawn": counts.redrawn,
+        "sampled_values": counts.values,
+        "seconds_per_digit": samples.seconds / len(samples.images),
+    }
+
+
+def _trip(model: Any, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    device = device_of(model)
+    pictures = torch.from_numpy(images)[:, None].to(device)
+    eps = torch.stack([normal(pictures.shape[1:], "round trip", n) for n in range(len(pictures))])
+    return pictures_round_trip(
+        model, ImageBatch(pictures, torch.from_numpy(labels).to(device), eps.to(device))
+    )
+
+
+def _sheet(samples: Samples) -> np.ndarray:
+    """Ten samples of each class, a row per class."""
+    shown: Sequence[np.ndarray] = [
+        samples.images[samples.labels == label][:SHOWN] for label in np.unique(samples.labels)
+    ]
+    return views.grid(np.stack(shown)[..., None])

@@ -1,0 +1,100 @@
+"""Bits per dimension of clips and of pictures, beside lossless codecs, and checks of the figure itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vflow.data.lossless import CODECS, bits_after, stored_bits
+from vflow.models.batches import ImageBatch
+from vflow.pipelines.evaluate.settings import Progress
+from vflow.pipelines.fitting import device_of
+from vflow.pipelines.score import score
+from vflow.randomness import content_hash, generator, normal
+
+CHECKED = 8
+"""Clips that are also scored shuffled, and clips of noise."""
+BATCH = 32
+SOURCES = 64
+"""Source files whose own size is looked at."""
+
+
+def clip_bits(
+    model: nn.Module, clips: Sequence[np.ndarray], context: int, draws: int, seed: int, progress: Progress
+) -> dict[str, Any]:
+    """Mean bits/dim of the frames after the first ``context``, with K = 1 and K = ``draws``.
+
+    The same as ``vflow score --context`` on each clip, averaged.
+    """
+    single, tight = [], []
+    for done, clip in enumerate(clips, 1):
+        single.append(score(model, clip, context=context, seed=seed))
+        if draws > 1:
+            tight.append(score(model, clip, context=context, draws=draws, seed=seed))
+        progress(done, len(clips))
+    frames = np.array([one.per_frame[context:] for one in single], float)
+    figures: dict[str, Any] = {"bits_per_dim": np.mean(single), "bits_per_dim_per_frame": frames.mean(0)}
+    if tight:
+        figures[f"bits_per_dim_k{draws}"] = np.mean(tight)
+    return figures
+
+
+def checks(model: nn.Module, clips: Sequence[np.ndarray], context: int, seed: int) -> dict[str, float]:
+    """Bits/dim of a few clips in order and shuffled, and of uniform noise, which takes 8 or more."""
+    some = clips[:CHECKED]
+    noise = [_noise(number, clip.shape) for number, clip in enumerate(some)]
+    mixed = [_shuffled(number, clip) for number, clip in enumerate(some)]
+    named = {"ordered": some, "shuffled": mixed, "noise_frames": noise}
+    return {
+        f"bits_per_dim_{name}": float(
+            np.mean([score(model, clip, context=context, seed=seed) for clip in of])
+        )
+        for name, of in named.items()
+    }
+
+
+def _noise(number: int, shape: tuple[int, ...]) -> np.ndarray:
+    return generator("noise frames", number).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _shuffled(number: int, clip: np.ndarray) -> np.ndarray:
+    """Frames in another order, never their own."""
+    order = generator("shuffled frames", number).permutation(len(clip))
+    if len(clip) > 1 and np.array_equal(order, np.arange(len(clip))):
+        order = np.roll(order, 1)
+    return clip[order]
+
+
+def codecs(clips: Sequence[np.ndarray], context: int, sources: Sequence[Path]) -> dict[str, float | None]:
+    """Bits per value of the same frames in lossless codecs, and of lossy source files at their own size."""
+    figures: dict[str, float | None] = {
+        f"bits_per_dim_{codec}": float(np.mean([bits_after(clip, context, codec) for clip in clips]))
+        for codec in CODECS
+    }
+    stored = [bits for path in sources[:SOURCES] if (bits := stored_bits(path)) is not None]
+    return figures | {"bits_per_value_of_lossy_sources": float(np.mean(stored)) if stored else None}
+
+
+@torch.no_grad()
+def picture_bits(model: Any, images: Tensor, given: Tensor, draws: int, seed: int) -> np.ndarray:
+    """Upper bound on −log₂ p(x | given) per dimension, float64 (B,), over ``draws`` draws of the noise.
+
+    Args:
+        images: uint8 (B, C, H, W). given: as ``ImageBatch`` has it.
+    """
+    device, found = device_of(model), []
+    for some, known in zip(images.split(BATCH), given.split(BATCH), strict=True):
+        names = [content_hash(image) for image in some.numpy()]
+        terms = []
+        for draw in range(draws):
+            eps = torch.stack([normal(some.shape[1:], "score", seed, name, draw, 0) for name in names])
+            batch = ImageBatch(some.to(device), known.to(device), eps.to(device))
+            terms.append(model(batch).double().cpu())
+        found.append(torch.logsumexp(torch.stack(terms), 0) - math.log(draws))
+    return -torch.cat(found).numpy() / (math.log(2) * images[0].numel())
