@@ -12,7 +12,20 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # They register measures.
-from scripts.acceptance import app, inputs, predictions, reference, repository, weights  # noqa: F401
+from scripts.acceptance import (  # noqa: F401
+    app,
+    colours,
+    damage,
+    digits,
+    generate,
+    inputs,
+    launchers,
+    predictions,
+    reference,
+    repository,
+    training,
+    weights,
+)
 from scripts.acceptance.registry import Measure, NotHere, Result, select
 from scripts.acceptance.report import PAGE, commit, machine, store
 from vflow.errors import VflowError

@@ -1,32 +1,105 @@
-"""Makes the figures of README and docs from the shipped checkpoints: python scripts/figures.py futures."""
+"""Makes the figures of README and docs from the shipped checkpoints: python scripts/figures.py futures.
+
+``directions`` shows what the first principal directions of digits, colours and push change; ``colours`` a
+grey photograph in several ways; ``digits`` drawn digits, a column per class.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 import vflow
 from vflow.checkpoint import checkpoint_folder, read_config
-from vflow.data.io import read_clip, write_video
+from vflow.data.io import read_clip, read_image, write_png, write_video
 from vflow.data.shapes import DIRECTIONS, Shapes
+from vflow.pipelines.walk import WalkSettings
+from vflow.pipelines.walks.views import tiles
 
 ROOT = Path(__file__).resolve().parents[1]
-FUTURES, FRAMES, ENLARGE, GAP, HOLD = 8, 10, 2, 2, 6
+FUTURES, FRAMES, ENLARGE, GAP, HOLD, TILE = 8, 10, 2, 2, 6, 112
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figure", choices=["futures"])
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "figures" / "futures.gif")
-    examples = sorted((ROOT / "apps" / "examples").glob("push*.mp4"))
-    parser.add_argument("--push", type=Path, nargs="*", default=examples[:2], help="clips to predict")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    figures = {"futures": futures, "directions": directions, "colours": colours, "digits": digits}
+    parser.add_argument("figure", choices=figures)
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "figures", help="folder")
     arguments = parser.parse_args()
-    rows = shape_rows(2) + [clip_row("push", read_clip(path).frames[:3], FRAMES) for path in arguments.push]
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    write_video(arguments.output, np.concatenate(rows, axis=1), fps=8, enlarge=False)
-    print(arguments.output)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    print(figures[arguments.figure](arguments.output))
+
+
+def examples(pattern: str, count: int) -> list[Path]:
+    """The first files of apps/examples that match."""
+    return sorted((ROOT / "apps" / "examples").glob(pattern))[:count]
+
+
+def futures(folder: Path) -> Path:
+    """Given frames and eight futures of each, playing."""
+    clips = [clip_row("push", read_clip(path).frames[:3], FRAMES) for path in examples("push*.mp4", 2)]
+    path = folder / "futures.gif"
+    write_video(path, np.concatenate(shape_rows(2) + clips, axis=1), fps=8, enlarge=False)
+    return path
+
+
+def digits(folder: Path) -> Path:
+    """Six digits of each class at temperature 1, a column per class."""
+    drawn = vflow.digits(vflow.load("digits"), "all", num_samples=6, temperature=1.0, seed=0)
+    rows = drawn.reshape(10, 6, *drawn.shape[1:]).swapaxes(0, 1).reshape(-1, *drawn.shape[1:])
+    return save(folder / "digits.png", tiles(three(rows).repeat(2, 1).repeat(2, 2), 10))
+
+
+def colours(folder: Path) -> Path:
+    """Photographs as the model sees them, grey, and five colourings of each at temperature 1."""
+    model, pictures = vflow.load("colorizer"), []
+    for path in examples("photo-*.png", 4):
+        photo = read_image(path).frames[0]
+        grey = np.repeat(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None], 3, -1)
+        made = vflow.colorize(model, grey, num_samples=5, temperature=1.0, seed=0)
+        pictures += [square(picture) for picture in (grey, *made)]
+    return save(folder / "colours.png", tiles(np.stack(pictures), 6))
+
+
+def directions(folder: Path) -> Path:
+    """Seven steps along the first directions: digits, colours, push; −3 to 3 standard deviations."""
+    photo = read_image(examples("photo-*.png", 4)[-1]).frames[0]
+    clip = read_clip(examples("push*.mp4", 1)[0]).frames[:3]
+    rows = []
+    for name, inputs, level in (("digits", [], -1), ("colorizer", [photo], -1), ("push", [clip], -1)):
+        model = vflow.load(name)
+        known = vflow.load_directions(name, model)
+        for number in range(3 if name != "colorizer" else 2):
+            settings = WalkSettings(direction=number, level=level, steps=7, num_frames=1, label=3)
+            walked = vflow.walk(model, inputs, settings, directions=known)
+            steps = walked.frames[:, walked.given - 1] if walked.frames.ndim == 5 else walked.frames
+            rows.append(np.stack([square(three(step[None])[0]) for step in steps]))
+    return save(folder / "directions.png", tiles(np.concatenate(rows), 7))
+
+
+def three(pictures: np.ndarray) -> np.ndarray:
+    """Grey (N, H, W) or (N, H, W, 1) or colour pictures as (N, H, W, 3)."""
+    pictures = pictures if pictures.ndim == 4 else pictures[..., None]
+    return pictures if pictures.shape[-1] == 3 else np.repeat(pictures, 3, -1)
+
+
+def square(picture: np.ndarray) -> np.ndarray:
+    """The middle of a picture (H, W, 3) at TILE × TILE; small ones by whole numbers as far as that goes."""
+    side = min(picture.shape[:2])
+    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+    cut = picture[top : top + side, left : left + side]
+    how = cv2.INTER_AREA if side > TILE else cv2.INTER_NEAREST
+    return cv2.resize(cut, (TILE, TILE), interpolation=how)
+
+
+def save(path: Path, picture: np.ndarray) -> Path:
+    write_png(path, picture)
+    return path
 
 
 def shape_rows(count: int) -> list[np.ndarray]:

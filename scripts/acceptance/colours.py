@@ -1,0 +1,106 @@
+"""Colours of photographs that training never saw, and the ends of walks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+import vflow
+from scripts.acceptance.digits import mnist
+from scripts.acceptance.digits import model as digits_model
+from scripts.acceptance.models import loaded
+from scripts.acceptance.registry import Figure, NotHere, Result, measure
+from scripts.acceptance.weights import SIZE
+from vflow.checkpoint import checkpoint_folder
+from vflow.data.io import list_media, read_image, resize
+from vflow.models import Colorizer
+from vflow.pipelines.evaluate.color import evaluate_color
+from vflow.pipelines.evaluate.settings import Settings
+from vflow.pipelines.walk import WalkSettings
+
+PAIRS, PHOTOS = 10, 20
+
+
+def model() -> Colorizer:
+    """The shipped checkpoint."""
+    found = loaded("colorizer")
+    assert isinstance(found, Colorizer), "colorizer colours nothing"
+    return found
+
+
+def photos(split: str) -> Path:
+    """``VFLOW_DATA``/photos/``split``."""
+    folder = Path(os.environ.get("VFLOW_DATA", "")) / "photos" / split
+    if not os.environ.get("VFLOW_DATA") or not folder.is_dir():
+        raise NotHere("needs the photos: VFLOW_DATA=folder with photos/train and photos/val")
+    return folder
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    """Held-out photos at their own size, uint8 (H, W, 3)."""
+    files = list_media(photos("val"))
+    return [read_image(files[int(i)]).frames[0] for i in np.linspace(0, len(files) - 1, count)]
+
+
+@measure(
+    "B",
+    under_grey=Figure("best of 8 per photo at T = 1, ab RMSE at 64², under grey", "%", at_least=20),
+    under_tints=Figure("the same, under the best of eight k-means tints", "%", at_least=5),
+    least_spread=Figure("spread of ab within colourings over that of the photos", at_least=0.5),
+    most_spread=Figure("the same", at_most=1.2),
+    diversity=Figure("spread over the variants of a photo", "ab units", at_least=4),
+    lightness=Figure("largest change of L of any pixel", "", at_most=1),
+    nonfinite=Figure("non-finite values, before any redraw", at_most=0),
+    size=SIZE,
+)
+def colour_photos() -> Result:
+    """All photos of photos/val at their own size, 8 colourings each at T = 1, seed 0, float32; tints are
+    fitted on photos/train. RMSE over pixels and both planes a and b of the whole photo reduced to 64×64."""
+    held, train = photos("val"), photos("train")
+    settings = Settings(data=str(held), train=str(train), draws=1, limit=0)
+    found = evaluate_color(model(), settings, lambda name: lambda done, total: None).figures
+    best = found["rmse_best"]
+    values = {
+        "under_grey": 100 * (1 - best / found["rmse_grey"]),
+        "under_tints": 100 * (1 - best / found["rmse_tints"]),
+        "least_spread": found["spread_within_ratio"],
+        "most_spread": found["spread_within_ratio"],
+        "diversity": found["spread_over_variants"],
+        "lightness": found["largest_lightness_change"],
+        "nonfinite": found["nonfinite"],
+        "size": (checkpoint_folder("colorizer") / "model.safetensors").stat().st_size / 1e6,
+    }
+    errors = ", ".join(f"{k.removeprefix('rmse_')} {found[k]:.2f}" for k in found if k.startswith("rmse_"))
+    return Result(values, note=f"RMSE: {errors}")
+
+
+@measure(
+    "B",
+    strength=Figure("strength 0: largest difference from the photo", "/255", at_most=0),
+    digits=Figure("ends of interpolations between digits: largest difference from them", "/255", at_most=1),
+    colours=Figure("ends of interpolations between photos: largest difference", "/255", at_most=1),
+)
+def walk_ends() -> Result:
+    """20 held-out photos at strength 0; 10 pairs of test digits and of photos, walked between in 3 steps."""
+    some = pictures(PHOTOS)
+    same = [vflow.colorize(model(), photo, num_samples=2, strength=0.0).astype(int) for photo in some]
+    still = max(int(np.abs(made - photo).max()) for made, photo in zip(same, some, strict=True))
+    images, _ = mnist(train=False)
+    ends = 0
+    for a, b in zip(images[:PAIRS], images[PAIRS : 2 * PAIRS], strict=True):
+        frames = vflow.walk(digits_model(), [a, b], WalkSettings(kind="interpolate", steps=3)).frames
+        frames = frames.reshape(3, 28, 28).astype(int)
+        ends = max(ends, int(np.abs(frames[0] - a).max()), int(np.abs(frames[-1] - b).max()))
+    return Result({"strength": still, "digits": ends, "colours": photo_ends(some)})
+
+
+def photo_ends(some: list[np.ndarray]) -> int:
+    """Largest difference of the ends of interpolations from both photos, the second in the first's size."""
+    worst = 0
+    for a, b in zip(some[:PAIRS], some[PAIRS:], strict=True):
+        frames = vflow.walk(model(), [a, b], WalkSettings(kind="interpolate", steps=3)).frames.astype(int)
+        second = resize(b[None], a.shape[0], a.shape[1], 3)[0]
+        worst = max(worst, int(np.abs(frames[0] - a).max()), int(np.abs(frames[-1] - second).max()))
+    return worst
