@@ -9,7 +9,7 @@ from vflow.config import BestOfConfig, ColorizerConfig, GlowConfig, HistoryConfi
 from vflow.models import Colorizer, ImageBatch
 from vflow.training.best_of import best_of_penalty, spread
 
-CONFIG = BestOfConfig(guesses=4, every=2, weight=0.5, spread=0.0)
+CONFIG = BestOfConfig(guesses=4, every=2, weight=0.5, spread=(0.0, 1e6))
 
 
 def small() -> Colorizer:
@@ -32,7 +32,9 @@ def test_it_is_the_error_of_the_best_guess() -> None:
     for k in range(4):
         one = data._replace(guesses=data.guesses[:, k : k + 1])
         errors.append([best_of_penalty(model, _only(one, row), CONFIG) for row in range(2)])
-    table = torch.tensor(errors) / (0.5 * 2)  # each is alone in its batch, so its share is 1 · every
+    table = torch.tensor([[float(e.detach()) for e in row] for row in errors]) / (
+        0.5 * 2
+    )  # each is alone in its batch, so its share is 1 · every
     expected = 0.5 * 1.0 * table.amin(0).mean()
     torch.testing.assert_close(best_of_penalty(model, data, CONFIG), expected, rtol=1e-4, atol=1e-4)
 
@@ -53,7 +55,7 @@ def test_micro_batches_add_up_to_the_batch() -> None:
 def test_descending_it_brings_samples_nearer_and_keeps_them_apart() -> None:
     model, data = small(), batch(4)
     model.initialize(data)
-    wish = BestOfConfig(guesses=4, every=2, weight=0.5, spread=0.8)
+    wish = BestOfConfig(guesses=4, every=2, weight=0.5, spread=(0.8, 2.0))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     before = float(best_of_penalty(model, data, wish).detach())
     for _ in range(30):
@@ -61,6 +63,15 @@ def test_descending_it_brings_samples_nearer_and_keeps_them_apart() -> None:
         best_of_penalty(model, data, wish).backward()
         optimizer.step()
     assert float(best_of_penalty(model, data, wish).detach()) < 0.7 * before
+
+
+def test_spread_has_a_floor_and_a_ceiling() -> None:
+    model, data = small(), batch(4)
+    free, low, high = (
+        float(best_of_penalty(model, data, CONFIG.model_copy(update={"spread": bounds})).detach())
+        for bounds in ((0.0, 1e6), (50.0, 1e6), (0.0, 1e-3))
+    )
+    assert low > free + 1 and high > free + 1
 
 
 def test_spread_is_that_within_pictures() -> None:

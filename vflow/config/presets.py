@@ -36,7 +36,9 @@ class BestOfConfig(Config):
     guesses: int = Field(8, ge=2, le=64, description="samples per example")
     every: int = Field(4, ge=1, description="one of so many examples is guessed at")
     weight: float = Field(0.5, gt=0, description="of the best sample's error (grey levels) beside bits/dim")
-    spread: float = Field(0.6, ge=0, le=2, description="samples vary within at least so much as photos do")
+    spread: tuple[float, float] = Field(
+        (0.6, 1.5), description="samples vary within at least, and each at most, so much as photos do"
+    )
 
 
 class ContrastConfig(Config):

@@ -10,16 +10,17 @@ from torch import Tensor
 from vflow.config import BestOfConfig
 from vflow.models import ConditionalFlow, ImageBatch
 
-SPREAD_WEIGHT = 2.0  # of a grey level too little spread beside one of error
+SPREAD_WEIGHT = 2.0  # of a grey level of spread too little or too much, beside one of error
 TINY = 1e-3  # keeps the slope of square roots finite
 
 
 def best_of_penalty(model: ConditionalFlow, batch: ImageBatch, config: BestOfConfig) -> Tensor:
-    """``weight`` · (root mean square error of the best sample + spread that is missing), in grey levels.
+    """``weight`` · (root mean square error of the best sample + spread missing or too much), in grey levels.
 
     Mean over the guessed examples, scaled so that the sum over micro-batches is that of the whole batch.
-    Pulled to the mean, samples become flat; so within a picture they must vary ``spread`` times as much as
-    the pictures themselves.
+    Pulled to the mean, samples become flat; so on average they must vary within at least as much as the first
+    of ``spread`` times the pictures themselves. No sample but the best has to be any good; so none may vary
+    more than the second times as much: scales that explode in one of a dozen samples are mended.
     """
     assert batch.guesses is not None
     examples, count, _ = batch.guesses.shape
@@ -30,7 +31,8 @@ def best_of_penalty(model: ConditionalFlow, batch: ImageBatch, config: BestOfCon
     made = model.generate(eps, features, [1.0] * len(eps)).unflatten(0, (examples, count))
     truth = batch.images[:examples].float() + 0.5
     errors = ((made - truth[:, None]) ** 2).mean((2, 3, 4)).add(TINY).sqrt()
-    missing = torch.relu(config.spread * spread(truth).mean() - spread(made).mean())
+    least, most = (bound * spread(truth).mean() for bound in config.spread)
+    missing = torch.relu(least - spread(made).mean()) + torch.relu(spread(made) - most).mean()
     share = examples * config.every / len(batch.images)
     return config.weight * share * (errors.amin(1).mean() + SPREAD_WEIGHT * missing)
 
