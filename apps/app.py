@@ -18,14 +18,14 @@ import gradio as gr
 from vflow.errors import ConfigError
 from vflow.pipelines.compute import choose_device, exact_float32
 
-from .ui import endpoints, predict
+from .ui import colourise, digits, endpoints, predict, walk
 from .ui.common import Shared, Tab
 from .ui.jobs import Jobs
 from .ui.models import ModelStore
 from .ui.runs import RunStore
 from .ui.theme import CSS, head, theme
 
-TABS: tuple[Tab, ...] = (predict.TAB,)
+TABS: tuple[Tab, ...] = (predict.TAB, digits.TAB, colourise.TAB, walk.TAB)
 UPLOAD_LIMIT = "512mb"
 KEEP_SECONDS = 3000  # with the sweep every ten minutes, uploads are gone within the hour
 HEADER = """<header class="vf-header"><h1>
@@ -33,7 +33,7 @@ HEADER = """<header class="vf-header"><h1>
  aria-hidden="true"><path d="M3 16h7"/><path d="M10 16c6 0 7-11 13-11h5"/>
 <path d="M10 16c6 0 7-4 13-4h5" opacity=".75"/><path d="M10 16c6 0 7 4 13 4h5" opacity=".55"/>
 <path d="M10 16c6 0 7 11 13 11h5" opacity=".35"/></svg>vflow</h1>
-<p>Many plausible futures of a few frames.</p></header>"""
+<p>Many plausible futures, digits and colours.</p></header>"""
 FOOTER = """<p class="vf-private">Everything runs on this machine.
 Uploads and results are deleted within the hour, and when the app ends.</p>"""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from vflow.config import VideoFlowConfig
 from vflow.errors import VflowError
 
 from .jobs import Jobs
@@ -42,9 +43,9 @@ class Tab:
     build: Callable[[Shared], None]
 
 
-def model_line(shared: Shared, name: str | None) -> str:
-    """One line on what a checkpoint expects; empty when it cannot be read."""
-    config = shared.models.config(name)
+def video_line(shared: Shared, name: str | None) -> str:
+    """One line on what a video model expects; empty when its configuration cannot be read."""
+    config = _video(shared, name)
     if config is None:
         return ""
     glow, frames = config.glow, "frame" if config.min_context == 1 else "frames"
@@ -57,7 +58,7 @@ def model_line(shared: Shared, name: str | None) -> str:
 
 def preview_fps(shared: Shared, name: str | None) -> float:
     """Frames per second at which previews play at first: the model's own, slowed down to be watchable."""
-    config = shared.models.config(name)
+    config = _video(shared, name)
     return 5.0 if config is None else float(min(30, max(1, round(config.fps / 2))))
 
 
@@ -65,6 +66,11 @@ def first_temperature(shared: Shared, name: str | None) -> float:
     """The temperature a checkpoint suggests for samples."""
     config = shared.models.config(name)
     return 1.0 if config is None else config.temperature
+
+
+def _video(shared: Shared, name: str | None) -> VideoFlowConfig | None:
+    config = shared.models.config(name)
+    return config if isinstance(config, VideoFlowConfig) else None
 
 
 def one_line(shared: Shared, error: VflowError, files: Sequence[str] = ()) -> str:
@@ -77,5 +83,12 @@ def one_line(shared: Shared, error: VflowError, files: Sequence[str] = ()) -> st
 
 
 def shown(message: str) -> gr.Error:
-    """The error a person sees; gradio renders its text as HTML, so everything in it is escaped."""
-    return gr.Error(html.escape(message), title="That did not work", duration=20, print_exception=False)
+    """The error a person sees; gradio renders its text as HTML, so what could be a tag is escaped."""
+    text = html.escape(message, quote=False)
+    return gr.Error(text, title="That did not work", duration=20, print_exception=False)
+
+
+def checkpoint_input(shared: Shared, kind: str | None = None) -> gr.Dropdown:
+    """The checkpoint as an endpoint takes it: any name; the default is one of ``kind``, if there is one."""
+    names, first = shared.models.names(kind), shared.models.default(kind)
+    return gr.Dropdown(names, value=first, label="checkpoint", allow_custom_value=True)

@@ -1,4 +1,4 @@
-"""The public endpoints: /predict_future, /score and /model_info. Everything else is private."""
+"""The public endpoints for video and about models; those of the other tabs are in modules of their own."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from vflow.data import io
 from vflow.errors import VflowError
 from vflow.pipelines.score import score
 
-from . import engine
-from .common import QUEUE, Shared, one_line, shown
+from . import colourise_endpoint, digits_endpoint, engine, walk_endpoint
+from .common import QUEUE, Shared, checkpoint_input, one_line, shown
 from .uploads import paths_of
 
 
 def build(shared: Shared) -> None:
     """Add the endpoints; their components exist for the types and defaults alone and are never visible."""
-    names, first = shared.models.names(), shared.models.default()
     with gr.Group(visible=False):
         files = gr.File(label="files", file_count="multiple")
-        checkpoint = gr.Dropdown(names, value=first, label="checkpoint", allow_custom_value=True)
+        checkpoint = checkpoint_input(shared, "videoflow")
+        any_checkpoint = checkpoint_input(shared)
         numbers = [
             gr.Number(8, label="num_samples"),
             gr.Number(10, label="num_frames"),
@@ -36,7 +36,10 @@ def build(shared: Shared) -> None:
         trigger = gr.Button()
     _predict_future(shared, trigger, [files, checkpoint, *numbers, levels, fps], outputs)
     _score(shared, trigger, [files, checkpoint, numbers[3]], report)
-    _model_info(shared, trigger, checkpoint, report)
+    _model_info(shared, trigger, any_checkpoint, report)
+    digits_endpoint.build(shared, trigger)
+    colourise_endpoint.build(shared, trigger)
+    walk_endpoint.build(shared, trigger)
 
 
 def _predict_future(shared: Shared, trigger: gr.Button, inputs: list[Any], outputs: list[Any]) -> None:
@@ -72,7 +75,7 @@ def _score(shared: Shared, trigger: gr.Button, inputs: list[Any], report: gr.JSO
         """Bits per dimension of each frame given those before it."""
         paths = paths_of(files)
         try:
-            model = shared.models.load(checkpoint)
+            model = shared.models.load(checkpoint, "videoflow")
             whole = engine.whole("seed", seed, 0, engine.MAX_SEED)
             return score(model, io.read_frames(paths), seed=whole).to_json()
         except VflowError as error:

@@ -12,7 +12,6 @@ import numpy as np
 from vflow.checkpoint import available, checkpoint_hash
 from vflow.data import io
 from vflow.errors import InputError
-from vflow.pipelines.fitting import device_of
 from vflow.pipelines.predict import CHUNK, PredictSettings, Prepared, iterate, prepare
 from vflow.pipelines.record import Record
 from vflow.randomness import content_hash
@@ -79,7 +78,7 @@ def begin(shared: Shared, wish: Wish) -> Job:
     """
     if not isinstance(wish.source, np.ndarray) and not wish.source:
         raise InputError("no frames given; add images or a video, or choose an example")
-    model = shared.models.load(wish.checkpoint)
+    model = shared.models.load(wish.checkpoint, "videoflow")
     levels, temperature = len(model.latent_shapes), wish.settings.temperature
     if isinstance(temperature, tuple) and len(temperature) != levels:
         raise InputError(
@@ -102,10 +101,8 @@ def keep(shared: Shared, job: Job, fps: float) -> Run:
     """Write the job's files: native frames, previews at ``fps``, and the settings that make them again."""
     settings, context = job.wish.settings, job.prepared.context
     name = str(job.wish.checkpoint)
-    folder = shared.models.folder(name)
     record = Record(
-        checkpoint=name if available().get(name) == folder else str(folder),
-        checkpoint_hash=checkpoint_hash(folder),
+        **identity(shared, name),
         num_frames=job.done,
         num_samples=settings.num_samples,
         temperature=settings.temperature,
@@ -113,9 +110,18 @@ def keep(shared: Shared, job: Job, fps: float) -> Run:
         context_sha=content_hash(context),
         format="npz",
         fps=fps,
-        device=device_of(job.model).type,
     )
     return shared.runs.save(name, context, job.futures, record.to_json(), fps)
+
+
+def identity(shared: Shared, name: str) -> dict[str, Any]:
+    """How a record names the model, so that the command line finds it again, and where it ran."""
+    folder = shared.models.folder(name)
+    return {
+        "checkpoint": name if available().get(name) == folder else str(folder),
+        "checkpoint_hash": checkpoint_hash(folder),
+        "device": shared.models.device.type,
+    }
 
 
 def work(settings: PredictSettings) -> int:

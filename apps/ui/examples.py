@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import numpy as np
+
 from vflow.data import io
 
 from .gallery import png_uri
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
+PHOTOS = {
+    "a cat": "photo-chelsea.png",
+    "coffee": "photo-coffee.png",
+    "an astronaut": "photo-astronaut.png",
+    "a photographer": "photo-camera.png",
+}
+DIGITS = {"a four": "digit-four.png", "a two": "digit-two.png", "a seven": "digit-seven.png"}
 
 
 @dataclass(frozen=True)
@@ -42,23 +51,36 @@ def offered(checkpoints: list[str]) -> list[Example]:
 
 def tiles(shown: list[Example]) -> str:
     """A strip of buttons, each the last frame of an example."""
-    items = []
-    for index, example in enumerate(shown):
-        frame = io.read_frames(example.files).frames[-1]
-        title = escape(example.title, quote=True)
-        items.append(
-            f'<li><button type="button" class="vf-example" data-index="{index}"'
-            f' aria-label="Predict from example: {title}" title="{title}">'
-            f'<img src="{png_uri(frame)}" alt=""></button></li>'
-        )
+    frames = [(example.title, io.read_frames(example.files).frames[-1]) for example in shown]
+    return _strip("Or predict from an example", "Predict from example", "vf-try", frames)
+
+
+def picture_tiles(pictures: dict[str, str], heading: str, verb: str, identifier: str) -> str:
+    """A strip of buttons, one for each of ``pictures`` (title → file), under ``heading``."""
+    frames = [(title, io.read_image(FOLDER / name).frames[0]) for title, name in pictures.items()]
+    return _strip(heading, verb, identifier, frames)
+
+
+def _strip(heading: str, verb: str, identifier: str, frames: list[tuple[str, np.ndarray]]) -> str:
+    items = "".join(
+        f'<li><button type="button" class="vf-example" data-action="example" data-index="{index}"'
+        f' aria-label="{verb}: {escape(title, quote=True)}" title="{escape(title, quote=True)}">'
+        f'<img src="{png_uri(frame)}" alt=""></button></li>'
+        for index, (title, frame) in enumerate(frames)
+    )
     return (
-        '<div class="vf-try"><h2 id="vf-try">Or predict from an example</h2>'
-        f'<ol class="vf-examples" aria-labelledby="vf-try">{"".join(items)}</ol></div>'
+        f'<div class="vf-try"><h2 id="{identifier}">{heading}</h2>'
+        f'<ol class="vf-examples" aria-labelledby="{identifier}">{items}</ol></div>'
     )
 
 
 def copied(example: Example, cache: Path) -> list[str]:
     """Paths of the example's files inside the app's cache: the only place uploads are taken from."""
-    folder = cache / "examples" / example.files[0].stem
+    return [copied_file(path, cache) for path in example.files]
+
+
+def copied_file(path: Path, cache: Path) -> str:
+    """Path of a copy of an example's file inside the app's cache."""
+    folder = cache / "examples" / path.stem
     folder.mkdir(parents=True, exist_ok=True)
-    return [str(shutil.copy(path, folder / path.name)) for path in example.files]
+    return str(shutil.copy(path, folder / path.name))

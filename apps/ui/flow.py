@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +9,12 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from vflow.errors import VflowError
-
 from . import engine, examples, gallery
-from .common import Shared, first_temperature, one_line, shown
+from .common import Shared, first_temperature
+from .controls import Board, Seed, Updates
 from .maps import mean_frames
 from .runs import Run
 from .uploads import paths_of
-
-Updates = dict[Any, Any]  # component → new value or gr.update, as gradio takes it
 
 
 @dataclass(frozen=True)
@@ -29,8 +25,7 @@ class Draw:
     num_frames: gr.Slider
     temperature: gr.Slider
     levels: gr.Textbox
-    seed: gr.Number
-    randomise: gr.Checkbox
+    seed: Seed
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,9 @@ class Form:
 
     def components(self) -> set[Any]:
         """All of them, as the ``inputs`` of an event whose handler takes a dictionary."""
-        return {self.files, self.checkpoint, self.fps, *vars(self.draw).values()}
+        draw = self.draw
+        numbers = {draw.num_samples, draw.num_frames, draw.temperature, draw.levels}
+        return {self.files, self.checkpoint, self.fps, *numbers, *vars(draw.seed).values()}
 
 
 @dataclass(frozen=True)
@@ -58,62 +55,23 @@ class Downloads:
 
 
 @dataclass(frozen=True)
-class Buttons:
-    """Predict and Stop; ``stop`` (a running job) and ``leave`` (a queued one) share one place."""
-
-    predict: gr.Button
-    stop: gr.Button
-    leave: gr.Button
-
-    def waiting(self) -> Updates:
-        """After a click, until this job's turn: leaving the queue is what Stop does."""
-        return {
-            self.predict: gr.update(interactive=False),
-            self.stop: gr.update(visible=False),
-            self.leave: gr.update(visible=True),
-        }
-
-    def working(self) -> Updates:
-        """This job's turn has come: Stop ends it after the frame it is at and keeps what there is."""
-        return {self.leave: gr.update(visible=False), self.stop: gr.update(visible=True, interactive=True)}
-
-    def idle(self) -> Updates:
-        """Nothing runs."""
-        return {
-            self.predict: gr.update(interactive=True),
-            self.stop: gr.update(visible=True, interactive=False),
-            self.leave: gr.update(visible=False),
-        }
-
-
-@dataclass(frozen=True)
 class View:
     """Outputs of the tab."""
 
-    status: gr.HTML
+    board: Board
     results: gr.HTML
     downloads: Downloads
-    buttons: Buttons
     run: gr.State
 
     def components(self) -> list[Any]:
         """All of them, as the ``outputs`` of an event."""
-        parts = (vars(self.downloads), vars(self.buttons))
-        return [self.status, self.results, self.run, *(c for part in parts for c in part.values())]
-
-    def waiting(self) -> Updates:
-        """The person has clicked; the job stands in the queue."""
-        return {self.status: gallery.message("Waiting for the model…"), **self.buttons.waiting()}
-
-    def left(self) -> Updates:
-        """The person left the queue."""
-        return {self.status: gallery.message("Stopped before it began."), **self.buttons.idle()}
+        return [*self.board.components(), self.results, self.run, *vars(self.downloads).values()]
 
 
 def example(shared: Shared, form: Form, index: int) -> Updates:
     """The form filled in from an example; a checkpoint that is not there leaves the chosen one."""
-    example = examples.offered(shared.models.names())[index]
-    known = example.checkpoint in shared.models.names()
+    example = examples.offered(shared.models.names("videoflow"))[index]
+    known = example.checkpoint in shared.models.names("videoflow")
     return {
         form.files: examples.copied(example, shared.cache),
         form.checkpoint: example.checkpoint if known else gr.skip(),
@@ -134,34 +92,21 @@ class Flow:
     def predict(self, values: Updates) -> Iterator[Updates]:
         """Predict from the uploaded files."""
         files = paths_of(values[self.form.files])
-        yield from self._reported(files, self._steps(values, files))
+        yield from self.view.board.reported(self.shared, files, self._steps(values, files))
 
     def go_on(self, values: Updates, index: int) -> Iterator[Updates]:
         """Predict from the last frames of future ``index`` of the run on the page."""
-        yield from self._reported((), self._continued(values, values[self.view.run], index))
+        yield from self.view.board.reported(
+            self.shared, (), self._continued(values, values[self.view.run], index)
+        )
 
     def _continued(self, values: Updates, run: Run, index: int) -> Iterator[Updates]:
         yield from self._steps({**values, self.form.checkpoint: run.checkpoint}, run.future(index))
 
-    def _reported(self, files: Sequence[str], steps: Iterator[Updates]) -> Iterator[Updates]:
-        """``steps``; a failure stays readable in the status line, an expected one shows as a toast too."""
-        try:
-            yield from steps
-        except VflowError as error:
-            text = one_line(self.shared, error, files)
-            yield self._failed(text)
-            raise shown(text) from None
-        except Exception:
-            yield self._failed("Something went wrong on the server; its log says more.")
-            raise
-
-    def _failed(self, text: str) -> Updates:
-        return {self.view.status: gallery.message(text, "error"), **self.view.buttons.idle()}
-
     def _steps(self, values: Updates, source: Sequence[str] | np.ndarray) -> Iterator[Updates]:
         form, view = self.form, self.view
         name, draw = values[form.checkpoint], form.draw
-        seed = secrets.randbelow(engine.MAX_SEED) if values[draw.randomise] else values[draw.seed]
+        seed = draw.seed.chosen(values)
         settings = engine.settings_from(
             values[draw.num_samples],
             values[draw.num_frames],
@@ -172,7 +117,7 @@ class Flow:
         total = settings.num_frames
         with self.shared.jobs.running(self.session) as flag:
             reading = gallery.progress(0, total, "Reading the frames…")
-            yield {view.status: reading, draw.seed: seed, **view.buttons.working()}
+            yield {view.board.status: reading, draw.seed.value: seed, **view.board.buttons.working()}
             job = engine.begin(self.shared, engine.Wish(name, source, settings))
             clock = self.shared.jobs.clock(str(name), engine.work(settings))
             yield _frame_done(view, job, clock.left(total))
@@ -181,11 +126,11 @@ class Flow:
                 yield _frame_done(view, job, clock.left(total - job.done))
         if job.done == 0:
             stopped = gallery.message("Stopped before the first frame.")
-            yield {view.status: stopped, view.results: gallery.empty(), **view.buttons.idle()}
+            yield {view.board.status: stopped, view.results: gallery.empty(), **view.board.buttons.idle()}
             return
         seconds = clock.elapsed()
         writing = gallery.progress(job.done, total, "Writing previews…")
-        yield {view.status: writing, view.buttons.stop: gr.update(interactive=False)}
+        yield {view.board.status: writing, view.board.buttons.stop: gr.update(interactive=False)}
         run = engine.keep(self.shared, job, values[form.fps])
         yield _finished(view, job, run, seconds)
 
@@ -195,7 +140,7 @@ def _frame_done(view: View, job: engine.Job, left: float | None) -> Updates:
     rest = "" if left is None else f" · about {_duration(left)} left"
     text = f"Frame {min(job.done + 1, total)} of {total}{rest}"
     return {
-        view.status: gallery.progress(job.done, total, text),
+        view.board.status: gallery.progress(job.done, total, text),
         view.results: gallery.live(job.prepared.context, job.futures, total),
     }
 
@@ -207,14 +152,14 @@ def _duration(seconds: float) -> str:
 def _finished(view: View, job: engine.Job, run: Run, seconds: float) -> Updates:
     last = [*job.futures[:, -1], mean_frames(job.futures)[-1]]
     return {
-        view.status: gallery.message(_summary(job, seconds), "done", _remarks(job)),
+        view.board.status: gallery.message(_summary(job, seconds), "done", _remarks(job)),
         view.results: gallery.player(run, last),
         view.downloads.row: gr.update(visible=True),
         view.downloads.native: str(run.native),
         view.downloads.archive: str(run.archive),
         view.downloads.settings: str(run.settings),
         view.run: run,
-        **view.buttons.idle(),
+        **view.board.buttons.idle(),
     }
 
 

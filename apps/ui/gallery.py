@@ -133,11 +133,11 @@ def _maps(run: Run, mean_poster: np.ndarray) -> str:
     )
 
 
-def progress(done: int, total: int, text: str) -> str:
-    """Progress bar with a line of text; ``text`` is escaped here."""
+def progress(done: int, total: int, text: str, label: str = "Frames predicted") -> str:
+    """Progress bar, named ``label``, with a line of text; ``text`` is escaped here."""
     share = 100 * done / max(1, total)
     return (
-        '<div class="vf-status"><div class="vf-progress" role="progressbar" aria-label="Frames predicted"'
+        f'<div class="vf-status"><div class="vf-progress" role="progressbar" aria-label="{label}"'
         f' aria-valuemin="0" aria-valuemax="{total}" aria-valuenow="{done}">'
         f'<i style="width: {share:.1f}%"></i></div><p>{escape(text)}</p></div>'
     )

@@ -115,23 +115,26 @@
     button?.focus({ preventScroll: true });
   }
 
-  // On a phone the results lie below the form: go there once a prediction shows something.
-  let going = false;
+  // On a phone the results lie below the form, and the strip of one hand lies below the digits everywhere: go there
+  // once they show something.
+  let going = null;
 
-  document.addEventListener("click", (event) => {
-    if (event.target.closest(".vf-example, .vf-continue, #vf-predict")) going = window.innerWidth <= 768;
+  document.addEventListener("click", ({ target }) => {
+    const way = target.closest(".vf-example, .vf-continue, .vf-link, .vf-actions button.primary");
+    if (target.closest(".vf-digit")) going = document.querySelector(".vf-hand");
+    else if (way && window.innerWidth <= 768) going = way.closest(".vf-hand, [role=tabpanel]");
   });
 
   function goToResults() {
-    if (!going || !document.querySelector(".vf-live")) return;
-    going = false;
-    document.querySelector("#vf-status").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth" });
+    if (!going?.querySelector(".vf-live, .vf-progress, .vf-tens img")) return;
+    const block = going.matches(".vf-hand") ? "center" : "start";
+    going.querySelector(".vf-status-line").scrollIntoView({ block, behavior: calm.matches ? "auto" : "smooth" });
+    going = null;
   }
 
   function scan() {
     document.querySelectorAll(".vf-player").forEach(setUp);
-    const status = document.querySelector("#vf-status");
-    if (status && !status.hasAttribute("aria-live")) status.setAttribute("aria-live", "polite");
+    document.querySelectorAll(".vf-status-line:not([aria-live])").forEach((line) => line.setAttribute("aria-live", "polite"));
     refocus();
     goToResults();
   }

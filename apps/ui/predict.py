@@ -8,34 +8,16 @@ from typing import Any
 import gradio as gr
 
 from . import engine, examples, flow, gallery, uploads
-from .common import QUEUE, Shared, Tab, first_temperature, model_line, preview_fps
-from .flow import Buttons, Downloads, Draw, Flow, Form, Updates, View
-
-# Buttons inside gr.HTML report which one was clicked; `select` then carries index and action to Python.
-PICK = """element.addEventListener('click', (event) => {
-  const button = event.target.closest('button[data-index]');
-  if (button) trigger('select', {index: Number(button.dataset.index), action: button.dataset.action || ''});
-});"""
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
-QUEUED: dict[str, Any] = {
-    "api_visibility": "private",
-    "show_progress": "minimal",  # place in the queue and seconds; the frames themselves show in the status
-    "concurrency_id": QUEUE,
-    "concurrency_limit": 1,
-}
-NO_CHECKPOINT = (
-    '<div class="vf-banner" role="note"><p><strong>No trained model yet.</strong> '
-    "Train the smallest one, then start the app again:</p>"
-    "<code>vflow train --config shapes-small --output runs/shapes</code>"
-    "<p>Models of your own: <code>vflow app --checkpoints FOLDER</code></p></div>"
-)
+from .common import Shared, Tab, first_temperature, preview_fps, video_line
+from .controls import PICK, QUICK, Board, Buttons, Seed, Updates, no_checkpoint, wire_runs
+from .flow import Downloads, Draw, Flow, Form, View
+from .models import RECIPES
 
 
 def build(shared: Shared) -> None:
     """Lay out the tab and wire it."""
-    if shared.models.default() is None:
-        gr.HTML(NO_CHECKPOINT, apply_default_css=False)
+    if shared.models.default("videoflow") is None:
+        gr.HTML(no_checkpoint(RECIPES["videoflow"]), apply_default_css=False)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             files = _uploads()
@@ -47,7 +29,7 @@ def build(shared: Shared) -> None:
 
 
 def _examples(shared: Shared) -> gr.HTML:
-    shown = examples.offered(shared.models.names())
+    shown = examples.offered(shared.models.names("videoflow"))
     return gr.HTML(examples.tiles(shown), js_on_load=PICK, apply_default_css=False)
 
 
@@ -59,6 +41,7 @@ def _uploads() -> gr.File:
         allow_reordering=True,
         height=132,
         elem_id="vf-files",
+        elem_classes="vf-files",
     )
     strip = gr.HTML("", js_on_load=PICK, apply_default_css=False, elem_id="vf-strip")
     with gr.Row(visible=False, elem_classes="vf-order") as order:
@@ -85,13 +68,13 @@ def _uploads() -> gr.File:
 
 
 def _settings(shared: Shared, files: gr.File) -> tuple[Form, Buttons]:
-    first = shared.models.default()
+    first = shared.models.default("videoflow")
     with gr.Group(elem_classes="vf-card"):
         checkpoint = gr.Dropdown(
-            shared.models.names(),
+            shared.models.names("videoflow"),
             value=first,
             label="Checkpoint",
-            info=model_line(shared, first),
+            info=video_line(shared, first),
             interactive=True,
         )
         with gr.Row():
@@ -100,18 +83,16 @@ def _settings(shared: Shared, files: gr.File) -> tuple[Form, Buttons]:
         temperature = gr.Slider(
             0, engine.MAX_TEMPERATURE, first_temperature(shared, first), step=0.05, label="Temperature"
         )
-        with gr.Row():
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=engine.MAX_SEED, min_width=130)
-            randomise = gr.Checkbox(False, label="Randomise", info="A new seed each time.", min_width=130)
-    buttons = _buttons(first is not None)
+        seed = Seed.row()
+    buttons = Buttons.row("Predict", "vf", ready=first is not None)
     levels, fps = _advanced(shared, first)
 
     def chosen(name: str | None) -> tuple[Any, float, float]:
-        line = gr.update(info=model_line(shared, name))
+        line = gr.update(info=video_line(shared, name))
         return line, preview_fps(shared, name), first_temperature(shared, name)
 
     checkpoint.change(chosen, checkpoint, [checkpoint, fps, temperature], **QUICK)
-    draw = Draw(num_samples, num_frames, temperature, levels, seed, randomise)
+    draw = Draw(num_samples, num_frames, temperature, levels, seed)
     return Form(files, checkpoint, draw, fps), buttons
 
 
@@ -127,28 +108,18 @@ def _advanced(shared: Shared, first: str | None) -> tuple[gr.Textbox, gr.Slider]
     return levels, fps
 
 
-def _buttons(ready: bool) -> Buttons:
-    with gr.Row(elem_classes="vf-actions"):
-        predict = gr.Button(
-            "Predict", variant="primary", scale=2, min_width=120, interactive=ready, elem_id="vf-predict"
-        )
-        stop = gr.Button("Stop", variant="stop", min_width=90, interactive=False, elem_id="vf-stop")
-        leave = gr.Button("Stop", variant="stop", min_width=90, visible=False, elem_id="vf-leave")
-    return Buttons(predict, stop, leave)
-
-
 def _results(buttons: Buttons) -> View:
-    status = gr.HTML(gallery.message("Ready."), apply_default_css=False, elem_id="vf-status", min_height=28)
+    board = Board.under(buttons, "vf-status")
     results = gr.HTML(gallery.empty(), js_on_load=PICK, apply_default_css=False, elem_id="vf-results")
     with gr.Row(visible=False, elem_classes="vf-downloads") as row:
         native = gr.DownloadButton("Frames (npz)", size="sm", min_width=100)
         archive = gr.DownloadButton("Previews (zip)", size="sm", min_width=100)
         settings = gr.DownloadButton("Settings (json)", size="sm", min_width=100)
-    return View(status, results, Downloads(row, native, archive, settings), buttons, gr.State(None))
+    return View(board, results, Downloads(row, native, archive, settings), gr.State(None))
 
 
 def _wire_runs(shared: Shared, form: Form, view: View, strip: gr.HTML) -> None:
-    """Three ways into the same queue (Predict, an example, Continue) and two ways out of it."""
+    """Three ways into the same queue: Predict, an example, Continue."""
     index = gr.State(0)  # of the future to go on from: an event's data reaches only its first handler
 
     def run(values: Updates, request: gr.Request) -> Iterator[Updates]:
@@ -158,26 +129,19 @@ def _wire_runs(shared: Shared, form: Form, view: View, strip: gr.HTML) -> None:
         yield from Flow(shared, form, view, str(request.session_hash)).go_on(values, values[index])
 
     def choose(event: gr.EventData) -> Updates:
-        return {index: int(event.index), **view.waiting()}
+        return {index: int(event.index), **view.board.waiting()}
 
     def load_example(event: gr.EventData) -> Updates:
-        return {**flow.example(shared, form, int(event.index)), **view.waiting()}
-
-    def stop(request: gr.Request) -> None:
-        shared.jobs.stop(str(request.session_hash))
+        return {**flow.example(shared, form, int(event.index)), **view.board.waiting()}
 
     inputs = form.components() | {view.run, index}
     outputs = [*view.components(), *form.components(), index]
     ways = [
-        (view.buttons.predict.click(view.waiting, None, outputs, **QUICK), run),
+        (view.board.buttons.run.click(view.board.waiting, None, outputs, **QUICK), run),
         (strip.select(load_example, None, outputs, **QUICK), run),
         (view.results.select(choose, None, outputs, **QUICK), go_on),
     ]
-    jobs = [begun.then(work, inputs, outputs, show_progress_on=view.status, **QUEUED) for begun, work in ways]
-    for job in jobs:
-        job.then(view.buttons.idle, None, outputs, **QUICK)
-    view.buttons.stop.click(stop, None, None, **QUICK)
-    view.buttons.leave.click(view.left, None, outputs, cancels=jobs, **QUICK)
+    wire_runs(shared, view.board, ways, inputs, outputs)
 
 
 TAB = Tab("Predict", "predict", build)

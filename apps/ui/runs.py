@@ -92,8 +92,7 @@ class RunStore:
             settings: text that ``vflow predict --settings`` makes the same pixels from.
             fps: frames per second of the previews.
         """
-        folder = self._root / secrets.token_hex(16)
-        folder.mkdir(mode=0o700)
+        folder = self.fresh()
         (folder / "previews").mkdir()
         spread = diversity(futures)
         run = Run(folder, checkpoint, len(context), futures.shape[1], fps, max(8.0, float(spread.max())))
@@ -106,8 +105,14 @@ class RunStore:
         nothing = np.zeros((len(context), *spread.shape[1:]), np.float32)
         io.write_video(run.spread, heat(np.concatenate([nothing, spread]), run.diversity_top), fps)
         _archive(run, context)
-        self._clear_old()
         return run
+
+    def fresh(self) -> Path:
+        """A new folder, private and under an unguessable name; makes room by removing old ones."""
+        self._clear_old()
+        folder = self._root / secrets.token_hex(16)
+        folder.mkdir(mode=0o700)
+        return folder
 
     def sweep(self) -> None:
         """Keep removing expired runs from a thread of its own, also when nobody makes new ones."""

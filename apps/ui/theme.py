@@ -7,8 +7,8 @@ from pathlib import Path
 import gradio as gr
 
 HERE = Path(__file__).resolve().parent
-CSS = HERE / "style.css"
-PLAYER = HERE / "player.js"
+CSS = sorted(HERE.glob("*.css"))
+SCRIPTS = sorted(HERE.glob("*.js"))
 
 # Plain names, never gr.themes.GoogleFont: that one asks fonts.googleapis.com.
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "Arial", "sans-serif")
@@ -78,5 +78,5 @@ def theme() -> gr.themes.Base:
 
 
 def head() -> str:
-    """Script for the page's head: the player, which drives every grid of videos that appears."""
-    return f"<script>{PLAYER.read_text(encoding='utf-8')}</script>"
+    """Scripts for the page's head: each drives one kind of result wherever it appears."""
+    return "".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS)

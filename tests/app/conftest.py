@@ -23,8 +23,17 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.app.support import ARTIFACTS, DESKTOP, FLAGS, App, browser_path
 from tests.data.media import moving_square, write_lossless, write_stills
 from vflow.checkpoint import save_checkpoint
-from vflow.config import GlowConfig, PriorConfig, VideoFlowConfig
+from vflow.config import (
+    ColorizerConfig,
+    DigitsConfig,
+    GlowConfig,
+    HistoryConfig,
+    ModelConfig,
+    PriorConfig,
+    VideoFlowConfig,
+)
 from vflow.models import build_model
+from vflow.pipelines.directions import principal_directions, save_directions
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from vflow.cli import main; sys.exit(main())", "app"]
@@ -37,25 +46,56 @@ def tiny(**changes: object) -> VideoFlowConfig:
     return VideoFlowConfig(glow=glow, prior=PriorConfig(hidden=4, dilations=(1,)), fps=10, **changes)  # type: ignore[arg-type]
 
 
+def tiny_digits(depth: int = 1, hidden: int = 8) -> DigitsConfig:
+    """A model of digits that computes in no time, or in some with more ``depth``."""
+    glow = GlowConfig(channels=1, height=28, width=28, depth=(depth,) * 2, hidden=(hidden,) * 2)
+    return DigitsConfig(glow=glow, condition=(4, 4), noise="uniform", values="scaled")
+
+
+def tiny_colorizer(depth: int = 1, hidden: int = 8) -> ColorizerConfig:
+    """A colouriser that computes in no time, or in some with more ``depth``."""
+    glow = GlowConfig(channels=2, height=32, width=32, depth=(depth,) * 5, hidden=(hidden,) * 5)
+    return ColorizerConfig(glow=glow, condition=HistoryConfig(hidden=(4,) * 6, blocks=1))
+
+
+def save_untrained(folder: Path, config: ModelConfig) -> None:
+    """A checkpoint with random weights; layers that begin at zero are moved away from it."""
+    torch.manual_seed(0)
+    model = build_model(config)
+    if config.kind != "videoflow":
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    save_checkpoint(folder, model, config=config, card=f"# {folder.name}\nUntrained.\n")
+
+
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of untrained models: shapes, grey, slow, hungry (needs two frames), and two that are damaged.
+    """Folder of untrained models of each kind: plain, slow, hungry (needs two frames), and damaged ones.
 
-    The first has the name that the app selects and its examples ask for.
+    The first of each kind has the name that the app selects and its examples ask for.
     """
     folder = tmp_path_factory.mktemp("checkpoints")
-    configs = {
+    configs: dict[str, ModelConfig] = {
         "shapes": tiny(),
         "grey": tiny(glow={"channels": 1}),
         "slow": tiny(glow={"depth": (16, 16), "hidden": (64, 64)}),
         "hungry": tiny(min_context=2, context=3),
         "torn": tiny(),
         "foreign": tiny(),
+        "digits": tiny_digits(),
+        "slow-digits": tiny_digits(depth=16, hidden=64),
+        "torn-digits": tiny_digits(),
+        "colorizer": tiny_colorizer(),
+        "slow-colorizer": tiny_colorizer(depth=12, hidden=64),
+        "torn-colorizer": tiny_colorizer(),
     }
     for name, config in configs.items():
-        torch.manual_seed(0)
-        save_checkpoint(folder / name, build_model(config), config=config, card=f"# {name}\nUntrained.\n")
-    (folder / "torn" / "model.safetensors").unlink()
+        save_untrained(folder / name, config)
+    noise = [torch.randn(12, *shape) for shape in build_model(configs["digits"]).latent_shapes]
+    save_directions(folder / "digits", principal_directions(noise))
+    for name in ("torn", "torn-digits", "torn-colorizer"):
+        (folder / name / "model.safetensors").unlink()
     shutil.copy(folder / "grey" / "model.safetensors", folder / "foreign" / "model.safetensors")
     return folder
 

@@ -34,6 +34,14 @@ GRAB = """(video) => {
   context.drawImage(video, 0, 0, canvas.width, canvas.height);
   return canvas.toDataURL('image/png');
 }"""
+# A picture's own pixels, as the browser has decoded them, as a PNG.
+PAINT = """async (image) => {
+  await image.decode();
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  canvas.getContext('2d').drawImage(image, 0, 0);
+  return canvas.toDataURL('image/png');
+}"""
 # Asks for the frame until every video rests on it: a player still loading forgets what it was told.
 SHOWS = """(frame) => {
   const slider = document.querySelector('.vf-seek');
@@ -92,14 +100,14 @@ class App:
 
     def number(self, label: str, value: float | str) -> None:
         """Type a number beside a slider or into a field."""
-        field = self.page.get_by_label(f"number input for {label}")
-        field = field if field.count() else self.page.get_by_label(label, exact=True)
+        field = self.page.get_by_label(f"number input for {label}").filter(visible=True)
+        field = field if field.count() else self.page.get_by_label(label, exact=True).filter(visible=True)
         field.fill(str(value))
         field.press("Tab")
 
     def choose(self, checkpoint: str) -> None:
-        """Select a checkpoint by name."""
-        self.page.get_by_label("Checkpoint").click()
+        """Select a checkpoint by name, on the tab that is open."""
+        self.page.locator("[aria-label=Checkpoint]:visible").click()
         self.page.get_by_role("option", name=checkpoint, exact=True).click()
 
     def settings(self, *, futures: int = 2, frames: int = 3, seed: int = 0) -> None:
@@ -139,9 +147,17 @@ class App:
 
     def grab(self, index: int) -> np.ndarray:
         """What a video shows now: uint8 (H, W, 3), at the model's size."""
-        address = self.page.locator(".vf-player video").nth(index).evaluate(GRAB)
-        picture = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
-        return np.asarray(picture.convert("RGB"))
+        return decoded(self.page.locator(".vf-player video").nth(index).evaluate(GRAB))
+
+    def tab(self, name: str) -> None:
+        """Go to another tab."""
+        self.page.get_by_role("tab", name=name).click()
+        self.page.locator(f"#vf-{name.lower()}-status").wait_for()
+
+    def images(self, selector: str) -> np.ndarray:
+        """Pixels of all pictures that ``selector`` finds, decoded by the browser: uint8 (N, H, W, 3)."""
+        found = self.page.locator(selector)
+        return np.stack([decoded(found.nth(i).evaluate(PAINT)) for i in range(found.count())])
 
     def advances(self, index: int) -> bool:
         """Whether a video comes to show another picture within some seconds, by itself."""
@@ -167,6 +183,12 @@ class App:
     def toast(self) -> str:
         """Text of the newest error that pops up."""
         return self.page.locator(".toast-message-text").last.inner_text()
+
+
+def decoded(address: str) -> np.ndarray:
+    """A ``data:`` address with a picture: uint8 (H, W, 3)."""
+    picture = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+    return np.asarray(picture.convert("RGB"))
 
 
 def differ(a: np.ndarray, b: np.ndarray) -> float:

@@ -71,12 +71,12 @@ def test_keyboard_alone(app: App) -> None:
     press_tab_until(app, ".vf-downloads button, .vf-downloads a")
 
 
-def press_tab_until(app: App, selector: str) -> None:
-    """Move the focus forward until it is on ``selector``, and see that it is visible there."""
+def press_tab_until(app: App, selector: str, ring: str = "document.activeElement") -> None:
+    """Move the focus forward until it is on ``selector``, and see that it is visible there, on ``ring``."""
     for _ in range(60):
         app.page.keyboard.press("Tab")
         if app.page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
-            outline = app.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            outline = app.page.evaluate(f"getComputedStyle({ring}).outlineStyle")
             assert outline != "none", f"no focus ring on {selector}"
             return
     raise AssertionError(f"60 × Tab never reached {selector}")

@@ -15,6 +15,8 @@ import vflow
 from tests.app.conftest import Server
 from vflow.checkpoint import checkpoint_hash
 
+PUBLIC = ("predict_future", "score", "model_info", "generate_digits", "colorize", "walk")
+
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Client:
@@ -22,13 +24,13 @@ def client(server: Server) -> Client:
     return Client(server.address, verbose=False)
 
 
-def test_only_three_endpoints_are_public(client: Client, server: Server) -> None:
+def test_which_endpoints_are_public(client: Client, server: Server) -> None:
     named = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(named) == {"/predict_future", "/score", "/model_info"}
+    assert set(named) == {f"/{name}" for name in PUBLIC}
     with urllib.request.urlopen(f"{server.address}/config") as response:
         config = json.load(response)
     public = [d["api_name"] for d in config["dependencies"] if d["api_visibility"] != "private"]
-    assert sorted(public) == ["model_info", "predict_future", "score"]
+    assert sorted(public) == sorted(PUBLIC)
 
 
 def test_predict_future_is_python_predict(

@@ -9,11 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apps.app import build
 from apps.ui import gallery, jobs, maps, runs, uploads
-from apps.ui.examples import examples, offered
+from apps.ui.colourise_desk import Desk
+from apps.ui.digits_flow import sheet
+from apps.ui.examples import DIGITS, FOLDER, PHOTOS, examples, offered
+from apps.ui.models import RECIPES, ModelStore
 from apps.ui.theme import head, theme
+from tests.app.conftest import save_untrained, tiny, tiny_colorizer, tiny_digits
+from vflow import checkpoint
+from vflow.config import ModelConfig, preset_names
 from vflow.data import io
-from vflow.errors import InputError
+from vflow.errors import CheckpointError, ConfigError, InputError
 
 
 def test_files_in_natural_order() -> None:
@@ -120,3 +127,66 @@ def test_examples_fit_the_checkpoints_on_offer() -> None:
 def test_nothing_in_the_look_is_fetched() -> None:
     assert theme()._stylesheets == []
     assert "http" not in head()
+
+
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> ModelStore:
+    """A store that offers untrained checkpoints of these names, and nothing that ships."""
+    configs: dict[str, ModelConfig] = {"mine": tiny(), "digits": tiny_digits(), "colorizer": tiny_colorizer()}
+    for name in names:
+        save_untrained(tmp_path / name, configs[name])
+    monkeypatch.setattr(checkpoint, "available", lambda folders=(): {name: tmp_path / name for name in names})
+    return ModelStore()
+
+
+def test_checkpoints_are_offered_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = store(tmp_path, monkeypatch, "mine", "digits", "colorizer")
+    assert models.names() == ["digits", "colorizer", "mine"]
+    assert [models.names(kind) for kind in RECIPES] == [["mine"], ["digits"], ["colorizer"]]
+    assert models.default("colorizer") == "colorizer"
+    with pytest.raises(CheckpointError, match=r"mine: a model of another kind; choose one of: digits$"):
+        models.load("mine", "digits")
+    (tmp_path / "digits" / "config.json").write_text("{")
+    assert models.names("videoflow") == ["digits", "mine"], "where it can be learnt why it cannot be read"
+
+
+def test_a_tab_without_a_model_says_how_to_train_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = store(tmp_path, monkeypatch, "mine")
+    assert models.default("digits") is None
+    with pytest.raises(CheckpointError, match=r"train one: vflow train --config digits$"):
+        models.load(None, "digits")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    page = str(build().config)
+    for preset in ("digits", "colorizer"):
+        assert f"vflow train --config {preset} --output runs/{preset}" in page
+        assert preset in preset_names()
+    assert "vflow train --config shapes-small" not in page
+
+
+def test_pictures_among_the_examples_are_named_in_sources() -> None:
+    sources = (FOLDER / "SOURCES.md").read_text()
+    for name in PHOTOS.values():
+        assert name in sources
+        frames = io.read_image(FOLDER / name).frames
+        assert (frames == frames[..., :1]).all(), "grey"
+    assert "digit-*.png" in sources and all((FOLDER / name).is_file() for name in DIGITS.values())
+
+
+def test_desk_keeps_what_is_known_of_a_photo() -> None:
+    desk = Desk()
+    desk.hold(["/a.png", "/b.png"])
+    desk.change("/b.png", lambda photo: photo.with_point(0.5, 0.25, "#C03020"))
+    desk.hold(["/b.png", "/c.png"])
+    assert [photo.path for photo in desk.photos] == ["/b.png", "/c.png"]
+    assert desk.photo is not None and desk.photo.path == "/c.png", "the new one is shown"
+    desk.show(0)
+    desk.hold(["/b.png"])
+    assert desk.photo.points[0].colour == (192, 48, 32)
+    with pytest.raises(ConfigError, match="hint"):
+        desk.photo.with_point(2, 0, "#000000")
+
+
+def test_digits_of_several_classes_make_one_sheet() -> None:
+    images = np.full((11, 28, 28), 7, np.uint8)
+    page = sheet(images, [3] * 9 + [4] * 2)
+    assert page.shape == ((3 * 30 + 2) * 4, (8 * 30 + 2) * 4)
+    assert page[8, 8] == 7 and page[0, 0] == 255 and (page[240:360, 8 * 4 + 60 * 4 :] == 255).all()

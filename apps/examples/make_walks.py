@@ -1,0 +1,30 @@
+"""Makes the `walk-*` examples: photographs in their own colours, and the frame after each `shapes` example.
+
+Run from the repository, with the extra `test`: python -m apps.examples.make_walks
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vflow.data import io
+from vflow.data.shapes import draw, move
+
+from .make_shapes import chosen
+
+FOLDER = Path(__file__).resolve().parent
+PHOTOS = ("chelsea", "coffee", "astronaut")
+SHORT_SIDE = 160
+DIRECTIONS = ((1, 0), (0, 1), (-1, -1))
+
+
+if __name__ == "__main__":
+    from skimage import data
+
+    for name in PHOTOS:
+        photo = getattr(data, name)()
+        scale = SHORT_SIDE / min(photo.shape[:2])
+        height, width = (round(side * scale) for side in photo.shape[:2])
+        io.write_png(FOLDER / f"walk-{name}.png", io.resize(photo[None], height, width, 3)[0])
+    for shape, direction in zip(chosen(), DIRECTIONS, strict=True):
+        io.write_png(FOLDER / f"walk-{shape.kind}.png", draw(move(shape, direction, 1)))

@@ -1,0 +1,70 @@
+"""The public endpoint /colorize."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from vflow.errors import VflowError
+from vflow.pipelines.color.hints import Hint, parse_hint
+
+from . import colourise_files, colourise_flow
+from .colourise_flow import KIND
+from .common import QUEUE, Shared, checkpoint_input, one_line, shown
+from .uploads import paths_of
+
+
+def build(shared: Shared, trigger: gr.Button) -> None:
+    """Add the endpoint; its components exist for the types and defaults alone and are never visible."""
+    with gr.Group(visible=False):
+        inputs = [
+            gr.File(label="files", file_count="multiple"),
+            checkpoint_input(shared, KIND),
+            gr.Number(8, label="num_samples"),
+            gr.Number(1.0, label="temperature"),
+            gr.Number(1.0, label="strength"),
+            gr.Number(0, label="seed"),
+            gr.Textbox("", label="hints"),
+        ]
+        outputs = [gr.File(label=name) for name in ("colourised.zip", "settings.json")]
+
+    def colorize(
+        files: list[str],
+        checkpoint: str,
+        num_samples: float,
+        temperature: float,
+        strength: float,
+        seed: float,
+        hints: str,
+    ) -> Iterator[Any]:
+        """Colour photos: a folder of variants for each (zip), and settings (json).
+
+        Hints are "x,y,#rrggbb", with x and y from 0 to 1, separated by semicolons; they hold for every photo.
+        """
+        paths = paths_of(files)
+        try:
+            colourise_flow.check_number(len(paths))
+            settings = colourise_flow.settings_from(
+                num_samples, temperature, seed, _hints(hints), strength=strength
+            )
+            made = []
+            for path in paths:
+                job = colourise_flow.begin(shared, colourise_flow.Wish(checkpoint, path, settings))
+                for _ in colourise_flow.advance(job, lambda: False):
+                    yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
+                made.append(colourise_flow.keep(shared, job))
+            archive = made[0].folder / "colourised.zip"
+            colourise_files.archive(archive, made, settings.strength)
+            record = colourise_flow.save_record(shared, made[0], settings.strength)
+        except VflowError as error:
+            raise shown(one_line(shared, error, paths)) from None
+        yield str(archive), str(record)
+
+    trigger.click(colorize, inputs, outputs, api_name="colorize", concurrency_id=QUEUE, concurrency_limit=1)
+
+
+def _hints(text: str | None) -> list[Hint]:
+    return [parse_hint(part) for part in re.split(r"[;\n]+", text or "") if part.strip()]

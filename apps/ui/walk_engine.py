@@ -1,0 +1,166 @@
+"""From what was asked to a finished walk and its files: where the app meets ``vflow.pipelines.walk``."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vflow.checkpoint import available, checkpoint_hash
+from vflow.data import io
+from vflow.pipelines.compute import versions
+from vflow.pipelines.directions import Directions, load_directions
+from vflow.pipelines.fitting import device_of
+from vflow.pipelines.walk import Walk, walk
+from vflow.pipelines.walks import views
+from vflow.pipelines.walks.space import WalkSettings
+
+from . import walk_files, walk_kinds
+from .common import Shared, preview_fps
+from .uploads import paths_of
+from .walk_asked import Asked, Inputs, read, settings_from
+
+PICTURE_FPS = 10.0
+
+
+@dataclass
+class Job:
+    """A walk under way. ``made`` is set when it is complete."""
+
+    asked: Asked
+    settings: WalkSettings
+    model: Any
+    inputs: Inputs
+    made: Walk | None = None
+
+    @property
+    def kind(self) -> str:
+        """Kind of model: videoflow, digits or colorizer."""
+        return str(self.model.config.kind)
+
+
+class _StoppedError(Exception):
+    """Ends a walk from inside."""
+
+
+def begin(shared: Shared, asked: Asked) -> Job:
+    """Load the model and read the inputs.
+
+    Raises:
+        CheckpointError, InputError, ConfigError: with the message to show.
+    """
+    settings = settings_from(asked)
+    model = shared.models.load(asked.checkpoint)
+    return Job(asked, settings, model, read(model, asked))
+
+
+def advance(shared: Shared, job: Job, should_stop: Callable[[], bool]) -> Iterator[tuple[int, int]]:
+    """Walk in a thread of its own, so that it can be watched; yields (done, of how many).
+
+    Ends early, and without a walk, when told to stop or when the client has left.
+
+    Raises:
+        CheckpointError, InputError, ConfigError: from the walk.
+    """
+    told: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
+    gone = threading.Event()
+
+    def progress(done: int, total: int) -> None:
+        if gone.is_set() or should_stop():
+            raise _StoppedError
+        told.put((done, total))
+
+    with ThreadPoolExecutor(1) as worker:
+        walking = worker.submit(_walk, shared, job, progress)
+        walking.add_done_callback(lambda _: told.put(None))
+        try:
+            while (step := told.get()) is not None:
+                yield step
+        finally:
+            gone.set()
+    job.made = walking.result()
+
+
+def _walk(shared: Shared, job: Job, progress: Callable[[int, int], None]) -> Walk | None:
+    directions = stored(shared, job.asked.checkpoint) if job.settings.kind == "direction" else None
+    try:
+        return walk(
+            job.model, job.inputs.starts, job.settings, directions=directions,
+            away=job.inputs.away, towards=job.inputs.towards, progress=progress,
+        )  # fmt: skip
+    except _StoppedError:
+        return None
+
+
+def stored(shared: Shared, name: str | None) -> Directions | None:
+    """Principal directions stored beside a checkpoint; None if there are none.
+
+    Raises:
+        CheckpointError: the checkpoint or the file is damaged.
+    """
+    return load_directions(shared.models.folder(name), shared.models.load(name))
+
+
+def keep(shared: Shared, job: Job) -> walk_files.WalkRun:
+    """Write the walk's files: what the page plays, grid.png, walk.mp4, walk.npz and settings.json."""
+    assert job.made is not None
+    made, name = job.made, str(job.asked.checkpoint)
+    fps = preview_fps(shared, name) if job.kind == "videoflow" else PICTURE_FPS
+    frames = made.frames if made.frames.ndim == 5 else made.frames[:, None]
+    captions = ["Input"] if len(job.inputs.shown) == 1 else ["From", "To"]
+    if job.settings.kind == "transfer" and job.kind == "colorizer":
+        captions = ["Photo", "Colours of"]
+    said = walk_kinds.said(job.kind, made.kind, made.positions)
+    beside = list(zip(captions, job.inputs.shown, strict=False))
+    run = walk_files.save(
+        shared.runs.fresh(), frames, said, beside,
+        start=walk_kinds.first_shown(made.kind, made.positions), fps=fps,
+    )  # fmt: skip
+    io.write_png(run.grid, views.grid(made.frames))
+    io.write_video(run.film, *views.film(made.frames, fps))
+    io.write_npz(run.native, frames=made.frames, positions=np.array(made.positions))
+    run.settings.write_text(_record(shared, job), encoding="utf-8")
+    return run
+
+
+def _record(shared: Shared, job: Job) -> str:
+    """Everything the walk depends on, and the command that makes it again."""
+    name = str(job.asked.checkpoint)
+    folder = shared.models.folder(name)
+    checkpoint = name if available().get(name) == folder else str(folder)
+    inputs = {
+        key: [Path(path).name for path in paths_of(getattr(job.asked, key))]
+        for key in ("files", "to", "away", "towards")
+    }
+    record = {
+        "checkpoint": checkpoint,
+        "checkpoint_hash": checkpoint_hash(folder),
+        **asdict(job.settings),
+        **{key: names for key, names in inputs.items() if names},
+        "command": _command(checkpoint, job.settings, inputs),
+        "device": device_of(job.model).type,
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+    return json.dumps(record, indent=2) + "\n"
+
+
+def _command(checkpoint: str, settings: WalkSettings, inputs: dict[str, list[str]]) -> str:
+    words = ["vflow", "walk", "--checkpoint", checkpoint]
+    for key, value in asdict(settings).items():
+        if value != asdict(WalkSettings())[key]:
+            values = value if isinstance(value, tuple) else ["all" if value is None else value]
+            words += [f"--{key.replace('_', '-')}", *map(str, values)]
+    for flag, keys in (("input", ("files", "to")), ("away", ("away",)), ("towards", ("towards",))):
+        names = [name for key in keys for name in inputs[key]]
+        words += [f"--{flag}", *names] if names else []
+    return shlex.join([*words, "--output", "walk"])
