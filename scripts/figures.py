@@ -71,11 +71,11 @@ def directions(folder: Path) -> Path:
     photo = read_image(examples("photo-*.png", 4)[-1]).frames[0]
     clip = read_clip(examples("push*.mp4", 1)[0]).frames[:3]
     rows = []
-    for name, inputs, level in (("digits", [], -1), ("colorizer", [photo], -1), ("push", [clip], -1)):
+    for name, inputs, label in (("digits", [], 8), ("colorizer", [photo], None), ("push", [clip], None)):
         model = vflow.load(name)
         known = vflow.load_directions(name, model)
         for number in range(3 if name != "colorizer" else 2):
-            settings = WalkSettings(direction=number, level=level, steps=7, num_frames=1, label=3)
+            settings = WalkSettings(direction=number, steps=7, num_frames=1, label=label)
             walked = vflow.walk(model, inputs, settings, directions=known)
             steps = walked.frames[:, walked.given - 1] if walked.frames.ndim == 5 else walked.frames
             rows.append(np.stack([square(three(step[None])[0]) for step in steps]))

@@ -9,6 +9,7 @@ from pathlib import Path
 from vflow.errors import CheckpointError
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+DIRECTIONS = "directions.safetensors"
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -92,10 +93,18 @@ def _file_message(path: Path) -> str:
 
 def missing_message(folder: Path, name: str) -> str:
     """Why ``folder``, which lacks the file ``name``, is no checkpoint."""
-    pickles = (
-        sorted(p.name for p in folder.iterdir() if p.suffix.lower() in _PICKLES) if folder.is_dir() else []
-    )
-    if pickles and not (folder / WEIGHTS).is_file():
+    pickles = pickled_files(folder)
+    return _lacks(name, [] if (folder / WEIGHTS).is_file() else pickles)
+
+
+def pickled_files(folder: Path) -> list[str]:
+    """Names of files in ``folder`` that unpickling would read, and might run code."""
+    inside = folder.iterdir() if folder.is_dir() else []
+    return sorted(path.name for path in inside if path.suffix.lower() in _PICKLES)
+
+
+def _lacks(name: str, pickles: list[str]) -> str:
+    if pickles:
         return (
             f"holds {pickles[0]}, but pickled weights are refused (they can run code); convert to {WEIGHTS}"
         )
@@ -103,15 +112,20 @@ def missing_message(folder: Path, name: str) -> str:
 
 
 def _download(name: str) -> Path:
-    """Snapshot of a hub repository: config, safetensors and card only."""
+    """Snapshot of a hub repository: config, safetensors and card only, whatever else it holds."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repository, _, revision = name.partition("@")
     try:
         folder = huggingface_hub.snapshot_download(
-            repository, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS, CARD]
+            repository, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS, CARD, DIRECTIONS]
         )
+        missing = [part for part in (CONFIG, WEIGHTS) if not (Path(folder) / part).is_file()]
+        if missing:
+            listed = huggingface_hub.HfApi().list_repo_files(repository, revision=revision or None)
+            pickles = sorted(file for file in listed if Path(file).suffix.lower() in _PICKLES)
+            raise CheckpointError(f"{name}: {_lacks(missing[0], [] if WEIGHTS in listed else pickles)}")
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{name}: neither a directory nor a model on the hub ({reason})") from error

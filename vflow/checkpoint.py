@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -32,18 +32,22 @@ from vflow.catalog import (
     missing_message,
     shipped,
 )
-from vflow.config import Config, VideoFlowConfig, parse
+from vflow.config import ColorizerConfig, Config, DigitsConfig, ModelConfig, VideoFlowConfig, parse
 from vflow.disk import sync
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import build_model
+from vflow.seal import check_seal, sealed
 
 SCHEMA = 1
 MAX_PARAMETERS = 500_000_000
 MAX_CONFIG_BYTES = 1 << 20
 __all__ = [
-    "available", "checkpoint_folder", "checkpoint_hash", "load", "read_config", "save_checkpoint", "shipped",
+    "available", "checkpoint_folder", "checkpoint_hash", "load", "read_config", "read_header", "read_tensors",
+    "save_checkpoint", "shipped",
 ]  # fmt: skip
-KINDS: dict[str, type[VideoFlowConfig]] = {"videoflow": VideoFlowConfig}
+KINDS: dict[str, type[Any]] = {
+    "videoflow": VideoFlowConfig, "digits": DigitsConfig, "colorizer": ColorizerConfig,
+}  # fmt: skip
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"} | {
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
@@ -52,7 +56,7 @@ Layout = dict[str, tuple[str, tuple[int, ...]]]
 """Tensor name → (torch type name, shape)."""
 
 
-def read_config(folder: str | Path) -> VideoFlowConfig:
+def read_config(folder: str | Path) -> ModelConfig:
     """Model configuration of the checkpoint in ``folder``.
 
     Raises:
@@ -74,7 +78,8 @@ def read_config(folder: str | Path) -> VideoFlowConfig:
     if kind not in KINDS:
         raise CheckpointError(f"{path}: model kind {kind!r} is unknown; known: {', '.join(KINDS)}")
     try:
-        return parse(KINDS[kind], model, str(path))
+        config: ModelConfig = parse(KINDS[kind], model, str(path))
+        return config
     except ConfigError as error:
         raise CheckpointError(
             str(error).replace(" (see 'vflow config NAME' for the known ones)", "")
@@ -109,7 +114,7 @@ def load(
     """
     folder = checkpoint_folder(name, folders=folders, allow_hub=allow_hub)
     path = folder / WEIGHTS
-    config, found = read_config(folder), _header(path)
+    config, found = read_config(folder), read_header(path)
     if (total := _elements(found)) > MAX_PARAMETERS:
         raise CheckpointError(f"{path}: {total:,} parameters; vflow refuses more than {MAX_PARAMETERS:,}")
     try:
@@ -123,7 +128,8 @@ def load(
             "they do not belong together"
         ) from error
     _compare(path, found, _layout_of(model.state_dict()))
-    model.load_state_dict(_read_weights(path), strict=True)
+    check_seal(path, _read_json(folder / CONFIG), CONFIG)
+    model.load_state_dict(read_tensors(path), strict=True)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -150,7 +156,7 @@ def save_checkpoint(
         new, old = Path(temporary) / "new", Path(temporary) / "old"
         new.mkdir()
         state = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
-        (new / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
+        (new / WEIGHTS).write_bytes(sealed(state, data))
         (new / CONFIG).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
         if card is not None:
             (new / CARD).write_text(card, encoding="utf-8")
@@ -194,8 +200,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _header(path: Path) -> Layout:
-    """Names, types and shapes in a safetensors file, without reading a tensor."""
+def read_header(path: Path) -> Layout:
+    """Names, types and shapes in a safetensors file, without reading a tensor; CheckpointError if damaged."""
     _open(path).close()
     try:
         with safe_open(path, framework="np") as file:
@@ -223,7 +229,8 @@ def _compare(path: Path, found: Layout, wanted: Layout) -> None:
         raise CheckpointError(f"{path}: {problems[0]}{more}; the weights belong to another {CONFIG}")
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file; CheckpointError if values are not finite."""
     state = load_file(path)
     for key, value in state.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):

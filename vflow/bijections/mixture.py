@@ -43,8 +43,8 @@ class Mixture(NamedTuple):
 class MixtureCoupling(Bijection):
     """z₂ = a · logit(Σₖ πₖ σ((x₂ − μₖ)/sₖ)) + b with all of (π, μ, s, a, b) = net(x₁, context), z₁ = x₁.
 
-    Ho et al. 2019, *Flow++*. Close to the identity where ``net`` is zero. ``net`` gives C₂ · (3 · components + 2)
-    channels. The inverse brackets by halving, then takes Newton steps that stay inside the bracket.
+    Ho et al. 2019, *Flow++*. Close to the identity where ``net`` is zero, which has C₂ · (3 · components + 2)
+    outputs. The inverse brackets by halving, then takes Newton steps that stay inside the bracket.
     """
 
     def __init__(self, net: nn.Module, partition: Partition, components: int) -> None:

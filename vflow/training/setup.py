@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
+from accelerate.utils import DistributedType, broadcast
 
 from vflow.checkpoint import load
 from vflow.config import ColorizerConfig, DigitsConfig, Preset, VideoFlowConfig
@@ -109,6 +109,9 @@ def prepare(
 ) -> tuple[Learner, Model]:
     """The prepared learner, and an unprepared copy of the model for the averaged weights."""
     average = copy.deepcopy(model).eval().requires_grad_(False)
+    if accelerator.distributed_type == DistributedType.FSDP:
+        for parameter in model.parameters():
+            parameter.data = parameter.data.contiguous()  # FSDP shards none that are in channels_last
     config = preset.training
     optimizer = make_optimizer(model, config)
     prepared, optimizer = accelerator.prepare(model.train(), optimizer)

@@ -1,0 +1,77 @@
+"""Model cards made from what is known of a model: its config, its statistics, and facts of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from vflow.config import ColorizerConfig, DigitsConfig, ModelConfig, VideoFlowConfig
+
+COLOURS = {1: "grey", 2: "ab", 3: "RGB"}
+
+
+class Kind(NamedTuple):
+    """What a card says of all models of a kind: hub tag, what it is, and a line of Python that uses it."""
+
+    tag: str
+    what: str
+    use: str
+
+
+KINDS: dict[type[Any], Kind] = {
+    VideoFlowConfig: Kind(
+        "video-prediction",
+        "A VideoFlow: draws futures of a short video and scores its frames",
+        "futures = vflow.predict(model, frames, num_frames=10, num_samples=8)",
+    ),
+    DigitsConfig: Kind(
+        "image-generation",
+        "A class-conditional flow of small pictures",
+        "pictures = vflow.digits(model, 7, num_samples=8)",
+    ),
+    ColorizerConfig: Kind(
+        "image-colorization",
+        "A wavelet flow: draws colours for the lightness of a photo",
+        "colourings = vflow.colorize(model, photo, num_samples=8)",
+    ),
+}
+
+
+def model_card(
+    title: str, config: ModelConfig, statistics: Mapping[str, Any], facts: Mapping[str, str]
+) -> str:
+    """Markdown with the header that hubs read. ``facts`` are rows: name → text, such as the command."""
+    kind = KINDS[type(config)]
+    rows = {"model": _describe(config)} | _measured(statistics) | dict(facts)
+    table = [f"| {name} | {' '.join(text.split())} |" for name, text in rows.items()]
+    return "\n".join([
+        "---", "library_name: vflow", "tags:", "- normalizing-flow", f"- {kind.tag}", "---", "",
+        f"# {title}", "", f"{kind.what}.", "",
+        "```python", "import vflow", "", 'model = vflow.load("…")  # this folder, or a hub id: "user/name"',
+        kind.use, "```", "",
+        "| | |", "|---|---|", *table, "",
+        "Written by vflow. Say here what the data show, where they come from, what the model cannot do.", "",
+    ])  # fmt: skip
+
+
+def _describe(config: ModelConfig) -> str:
+    glow = config.glow
+    steps = ", ".join(map(str, glow.depth))
+    parts = [
+        f"`{config.kind}`",
+        f"{glow.height}×{glow.width} {COLOURS[glow.channels]}",
+        f"{glow.levels} levels of {steps} steps",
+    ]
+    if isinstance(config, VideoFlowConfig):
+        past = f"given at least {config.min_context}, looks at the last {config.context}"
+        parts.append(f"{config.fps:g} frames per second, {past}")
+    return "; ".join(parts)
+
+
+def _measured(statistics: Mapping[str, Any]) -> dict[str, str]:
+    rows = {}
+    if "step" in statistics:
+        rows["steps"] = f"{statistics['step']:,}"
+    if statistics.get("val_bits_per_dim") is not None:
+        rows["validation"] = f"{statistics['val_bits_per_dim']:.4g} bits/dim (K = 1, averaged weights)"
+    return rows

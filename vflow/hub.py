@@ -1,0 +1,84 @@
+"""Publishing a checkpoint on the Hugging Face hub. Loading from there is ``vflow.load("user/name")``."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from vflow.card import model_card
+from vflow.catalog import CARD, CONFIG, DIRECTIONS, WEIGHTS, checkpoint_folder, pickled_files
+from vflow.checkpoint import load, read_config
+from vflow.errors import CheckpointError, ConfigError, InputError
+
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def push(name: str | Path, repository: str, *, private: bool = False) -> str:
+    """Upload config, weights, card and directions of a checkpoint, in one commit; returns its address.
+
+    Args:
+        name: a directory, a training run (its last commit), or a shipped name.
+        repository: ``user/name``; made when it is not there. Its other files are left alone.
+        private: only those with access see it. An existing public repository is refused then.
+
+    Raises:
+        CheckpointError: the checkpoint does not load, or holds pickled files.
+        ConfigError: ``repository`` is no ``user/name``. InputError: the hub refuses or cannot be reached.
+    """
+    if not REPOSITORY.fullmatch(repository):
+        raise ConfigError(f"--repo {repository}: give user/name, e.g. ada/shapes")
+    folder = checkpoint_folder(name)
+    files = checked_files(folder, repository)
+
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    unreachable: Any = HfHubHTTPError.__bases__[0]  # HTTPError of whichever httpx the package has
+    api = huggingface_hub.HfApi(library_name="vflow")
+    operations = [huggingface_hub.CommitOperationAdd(path, content) for path, content in files.items()]
+    try:
+        api.create_repo(repository, private=private or None, exist_ok=True)
+        if private and not api.model_info(repository).private:
+            raise InputError(
+                f"{repository}: is public already; make it private on the hub, or leave out --private"
+            )
+        commit = api.create_commit(repository, operations, commit_message="Upload with vflow")
+    except (unreachable, OSError, ValueError) as error:
+        raise InputError(f"{repository}: {_why(error)}") from error
+    return str(commit.commit_url)
+
+
+def checked_files(folder: Path, title: str) -> dict[str, str | bytes]:
+    """Name on the hub → local path, or content where the card had to be written.
+
+    Raises:
+        CheckpointError: the checkpoint does not load as it stands, or pickled files lie beside it.
+    """
+    if pickles := pickled_files(folder):
+        raise CheckpointError(f"{folder}: holds {pickles[0]}; pickled files are not published, move it away")
+    model = load(folder)
+    files: dict[str, str | bytes] = {name: str(folder / name) for name in (CONFIG, WEIGHTS)}
+    if (folder / DIRECTIONS).is_file():
+        from vflow.pipelines.directions import load_directions
+
+        load_directions(folder, model)
+        files[DIRECTIONS] = str(folder / DIRECTIONS)
+    if (folder / CARD).is_file():
+        files[CARD] = str(folder / CARD)
+    else:
+        statistics = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("statistics", {})
+        files[CARD] = model_card(title, read_config(folder), statistics, {}).encode()
+    return files
+
+
+def _why(error: Exception) -> str:
+    """One line: what the hub answered, and the remedy where it is known."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return (
+            f"the hub does not let you write there ({status}); log in with 'hf auth login', or set HF_TOKEN"
+        )
+    text = str(error).strip() or type(error).__name__
+    return f"not uploaded ({text.splitlines()[0]}); nothing was changed, try again"
