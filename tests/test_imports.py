@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(p for top in ("vflow", "apps", "scripts") for p in (ROOT / top).rglob("*.py"))
 BASE = {"errors", "randomness", "config"}
 FLOWS = BASE | {"nn", "bijections", "priors", "models"}
-INFERENCE = FLOWS | {"", "card", "catalog", "checkpoint", "data", "disk", "metrics", "pipelines"}
+INFERENCE = FLOWS | {"", "card", "catalog", "checkpoint", "data", "disk", "metrics", "pipelines", "seal"}
 # part of vflow -> the parts it may import (itself always)
 MAY_IMPORT = {
     "errors": set(),

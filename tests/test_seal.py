@@ -13,6 +13,7 @@ from vflow.checkpoint import load, save_checkpoint
 from vflow.config import VideoFlowConfig
 from vflow.errors import CheckpointError
 from vflow.models import build_model
+from vflow.seal import check_digest, with_digest
 
 CONFIG = VideoFlowConfig.model_validate(
     {
@@ -55,6 +56,25 @@ def test_another_layout_of_the_same_config_is_the_same(folder: Path) -> None:
     path = folder / "config.json"
     path.write_bytes(json.dumps(json.loads(path.read_text()), sort_keys=True).replace(",", ",\r\n").encode())
     load(folder)
+
+
+def test_the_same_model_gives_the_same_bytes(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    state = load_file(folder / "model.safetensors")
+    assert all(
+        with_digest(state, {"b": "ü", "a": "2"}) == with_digest(state, {"b": "ü", "a": "2"}) for _ in range(9)
+    )
+    save_checkpoint(folder, load(folder), config=CONFIG, extra={"step": 3})
+    assert (folder / "model.safetensors").read_bytes() == whole
+
+
+def test_other_files_of_tensors_can_be_sealed_too(tmp_path: Path) -> None:
+    path = tmp_path / "directions.safetensors"
+    path.write_bytes(with_digest({"a": torch.arange(5.0)}, {"about": "größe"}))
+    assert check_digest(path)["about"] == "größe" and load_file(path)["a"].tolist() == [0, 1, 2, 3, 4]
+    turn_a_bit(path, -1)
+    with pytest.raises(CheckpointError, match=r"directions\.safetensors: its tensors do not match"):
+        check_digest(path)
 
 
 def test_a_file_without_a_seal_is_taken(folder: Path) -> None:

@@ -107,7 +107,7 @@ def _wire_desk(form: Form, view: View) -> None:
     inputs, outputs = {form.files, form.desk, view.strength}, [form.files, *view.components()]
     form.files.change(uploaded, inputs, outputs, **QUICK)
     view.chooser.select(choose, inputs, outputs, **QUICK)
-    view.editor.select(point, inputs, outputs, **QUICK)
+    view.editor.select(point, inputs, outputs, trigger_mode="multiple", **QUICK)
     view.cards.select(card, inputs, outputs, **QUICK)
     for join in (joined, all_joined):  # at once: the large picture does not wait for the small ones
         view.strength.change(join, inputs, outputs, trigger_mode="always_last", **QUICK)
@@ -134,8 +134,7 @@ def _wire_runs(shared: Shared, form: Form, view: View, strip: gr.HTML) -> None:
         return view.board.waiting()
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
-        name = list(examples.PHOTOS.values())[int(event.index)]
-        path = examples.copied_file(examples.FOLDER / name, shared.cache)
+        path = examples.copied_file(examples.photo(int(event.index)), shared.cache)
         page.desk_of(form, values).hold([path])
         return {form.files: [path], **view.board.waiting()}
 
@@ -150,10 +149,10 @@ def _wire_runs(shared: Shared, form: Form, view: View, strip: gr.HTML) -> None:
     ways = [
         (view.board.buttons.run.click(clicked, inputs, outputs, **QUICK), run),
         (strip.select(load_example, inputs, outputs, **QUICK), run),
-        (view.editor.input(pointed, inputs, outputs, **QUICK), again),
         (view.cards.input(liked, None, outputs, **QUICK), like),
     ]
-    wire_runs(shared, view.board, ways, inputs, outputs)
+    edits = [(view.editor.input(pointed, inputs, outputs, trigger_mode="multiple", **QUICK), again)]
+    wire_runs(shared, view.board, ways, inputs, outputs, edits)
 
 
 TAB = Tab("Colourise", "colourise", build)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from vflow.errors import VflowError
 from vflow.pipelines.color.hints import Hint, parse_hint
+from vflow.pipelines.colorize import ColorSettings
 
 from . import colourise_files, colourise_flow
-from .colourise_flow import KIND
+from .colourise_files import Coloured
+from .colourise_flow import KIND, Wish
 from .common import QUEUE, Shared, checkpoint_input, one_line, shown
 from .uploads import paths_of
 
 
 def build(shared: Shared, trigger: gr.Button) -> None:
-    """Add the endpoint; its components exist for the types and defaults alone and are never visible."""
+    """Add the endpoint; its components exist for types and defaults alone and are never visible."""
     with gr.Group(visible=False):
         inputs = [
             gr.File(label="files", file_count="multiple"),
@@ -44,26 +47,35 @@ def build(shared: Shared, trigger: gr.Button) -> None:
 
         Hints are "x,y,#rrggbb", with x and y from 0 to 1, separated by semicolons; they hold for every photo.
         """
-        paths = paths_of(files)
+        paths, made = paths_of(files), list[Coloured]()
         try:
-            colourise_flow.check_number(len(paths))
             settings = colourise_flow.settings_from(
                 num_samples, temperature, seed, _hints(hints), strength=strength
             )
-            made = []
-            for path in paths:
-                job = colourise_flow.begin(shared, colourise_flow.Wish(checkpoint, path, settings))
-                for _ in colourise_flow.advance(job, lambda: False):
-                    yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
-                made.append(colourise_flow.keep(shared, job))
-            archive = made[0].folder / "colourised.zip"
-            colourise_files.archive(archive, made, settings.strength)
+            for _ in _steps(shared, checkpoint, paths, settings, made):
+                yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
             record = colourise_flow.save_record(shared, made[0], settings.strength)
         except VflowError as error:
             raise shown(one_line(shared, error, paths)) from None
-        yield str(archive), str(record)
+        yield str(_archive(made)), str(record)
 
     trigger.click(colorize, inputs, outputs, api_name="colorize", concurrency_id=QUEUE, concurrency_limit=1)
+
+
+def _steps(
+    shared: Shared, checkpoint: str, paths: list[str], settings: ColorSettings, made: list[Coloured]
+) -> Iterator[Any]:
+    """Colour photo by photo, which go into ``made``, and write the archive of them all."""
+    colourise_flow.check_number(len(paths))
+    for path in paths:
+        job = colourise_flow.begin(shared, Wish(checkpoint, path, settings))
+        yield from colourise_flow.advance(job, lambda: False)
+        made.append(colourise_flow.keep(shared, job))
+    yield from colourise_files.archive(_archive(made), made, settings.strength)
+
+
+def _archive(made: list[Coloured]) -> Path:
+    return made[0].folder / "colourised.zip"
 
 
 def _hints(text: str | None) -> list[Hint]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -98,15 +98,20 @@ def reduced(pixels: np.ndarray, longest: int) -> np.ndarray:
     return io.resize(pixels[None], *size, pixels.shape[2])[0]
 
 
-def archive(path: Path, made: Sequence[Coloured], strength: float) -> None:
-    """Zip of all variants at full size: a folder for each photo, as ``vflow colorize`` writes them."""
+def archive(path: Path, made: Sequence[Coloured], strength: float) -> Iterator[int]:
+    """Zip of all variants at full size: a folder for each photo, as ``vflow colorize`` writes them.
+
+    Yields the number of pictures written, after each; the file is whole when nothing more comes.
+    """
     names: set[str] = set()
+    done = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         for coloured in made:
             name = _free(Path(coloured.source).stem, names)
             for index in range(coloured.count):
                 picture = io.image_bytes_png(coloured.full(index, strength))
                 file.writestr(f"{name}/s{index:03d}.png", picture)
+                yield (done := done + 1)
 
 
 def _free(name: str, taken: set[str]) -> str:

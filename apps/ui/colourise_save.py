@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from vflow.data import io
@@ -16,35 +16,42 @@ from .colourise_page import Form, View
 from .common import Shared
 from .controls import QUEUED, Updates
 
-Make = Callable[[Desk, float], Path]
+Make = Callable[[Desk, float], Generator[Updates, None, Path]]
+"""Yields progress and returns the file."""
 
 
 def wire(shared: Shared, form: Form, view: View) -> None:
     """Each button makes its file, whose link the page then follows."""
+    status = view.board.status
 
-    def one(desk: Desk, strength: float) -> Path:
+    def one(desk: Desk, strength: float) -> Generator[Updates, None, Path]:
         photo, made = _on_show(desk)
+        yield {status: gallery.message("Writing the picture at full size…")}
         path = made.folder / f"{Path(made.source).stem}-variant-{photo.chosen + 1}.png"
         io.write_png(path, made.full(photo.chosen, strength))
         return path
 
-    def archive(desk: Desk, strength: float) -> Path:
+    def archive(desk: Desk, strength: float) -> Generator[Updates, None, Path]:
         _, made = _on_show(desk)
         path = made.folder / "colourised.zip"
-        colourise_files.archive(path, [photo.made for photo in desk.photos if photo.made], strength)
+        every = [photo.made for photo in desk.photos if photo.made]
+        total = sum(coloured.count for coloured in every)
+        yield {status: gallery.progress(0, total, "Writing pictures at full size…", "Pictures written")}
+        for done in colourise_files.archive(path, every, strength):
+            text = f"Picture {min(done + 1, total)} of {total} at full size"
+            yield {status: gallery.progress(done, total, text, "Pictures written")}
         return path
 
-    def settings(desk: Desk, strength: float) -> Path:
+    def settings(desk: Desk, strength: float) -> Generator[Updates, None, Path]:
         _, made = _on_show(desk)
+        yield {status: gallery.message("Writing the settings…")}
         return colourise_flow.save_record(shared, made, strength)
 
-    inputs = {form.desk, view.strength}
-    outputs = [view.board.status, view.downloads.link]
-    downloads = view.downloads
+    inputs, downloads = {form.desk, view.strength}, view.downloads
     for button, make in ((downloads.one, one), (downloads.archive, archive), (downloads.settings, settings)):
-        button.click(
-            _saved(shared, form, view, make), inputs, outputs, show_progress_on=view.board.status, **QUEUED
-        )
+        save = _saved(shared, form, view, make)
+        outputs = [*view.board.components(), downloads.link]
+        button.click(save, inputs, outputs, show_progress_on=status, **QUEUED)
 
 
 def _saved(shared: Shared, form: Form, view: View, make: Make) -> Callable[[Updates], Iterator[Updates]]:
@@ -52,8 +59,7 @@ def _saved(shared: Shared, form: Form, view: View, make: Make) -> Callable[[Upda
         yield from view.board.reported(shared, (), steps(values))
 
     def steps(values: Updates) -> Iterator[Updates]:
-        yield {view.board.status: gallery.message("Writing at full size…")}
-        path = make(page.desk_of(form, values), values[view.strength] / 100)
+        path = yield from make(page.desk_of(form, values), values[view.strength] / 100)
         yield {
             view.board.status: gallery.message(f"Saved {path.name}", "done"),
             view.downloads.link: colourise_view.fetched(gallery.file_url(path), path.name),

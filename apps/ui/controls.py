@@ -162,20 +162,27 @@ class Board:
         return {self.status: gallery.message(text, "error"), **self.buttons.idle()}
 
 
+Way = tuple[Any, Callable[..., Any]]
+"""An event that has marked a job as waiting, and the work, which yields updates."""
+
+
 def wire_runs(
-    shared: Shared, board: Board, ways: Sequence[tuple[Any, Callable[..., Any]]], inputs: Any, outputs: Any
+    shared: Shared, board: Board, ways: Sequence[Way], inputs: Any, outputs: Any, edits: Sequence[Way] = ()
 ) -> None:
     """Ways into the queue and the two ways out of it.
 
     Args:
-        ways: (event that has marked the job as waiting, work that yields updates of ``outputs``).
+        ways: while a job of one of them runs or waits, the same event does nothing.
+        edits: of these the last event counts, so that no change goes lost while a job runs.
     """
 
     def stop(request: gr.Request) -> None:
         shared.jobs.stop(str(request.session_hash))
 
+    modes = [*((*way, "once") for way in ways), *((*way, "always_last") for way in edits)]
     jobs = [
-        begun.then(work, inputs, outputs, show_progress_on=board.status, **QUEUED) for begun, work in ways
+        begun.then(work, inputs, outputs, show_progress_on=board.status, trigger_mode=mode, **QUEUED)
+        for begun, work, mode in modes
     ]
     for job in jobs:
         job.then(board.buttons.idle, None, outputs, **QUICK)

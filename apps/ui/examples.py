@@ -74,6 +74,11 @@ def _strip(heading: str, verb: str, identifier: str, frames: list[tuple[str, np.
     )
 
 
+def photo(index: int) -> Path:
+    """File of a photo in the strip that ``picture_tiles(PHOTOS, …)`` draws."""
+    return FOLDER / list(PHOTOS.values())[index]
+
+
 def copied(example: Example, cache: Path) -> list[str]:
     """Paths of the example's files inside the app's cache: the only place uploads are taken from."""
     return [copied_file(path, cache) for path in example.files]

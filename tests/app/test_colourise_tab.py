@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -285,6 +286,17 @@ def test_bad_input(tab: App, file: Path, tmp_path: Path) -> None:
     tab.page.locator("#vf-colourise").click()
     refused(tab, STATUS, f"torn-colorizer: {MISSING}")
     tab.choose("colorizer")
+    colourise(tab)
+
+
+@browser
+def test_colours_that_have_been_cleared(tab: App, server: Server, file: Path) -> None:
+    upload(tab, file)
+    colourise(tab)
+    for run in server.log.parent.glob("vflow-app-*/runs/*"):
+        shutil.rmtree(run)
+    tab.page.get_by_role("button", name="This variant (png)").click()
+    refused(tab, STATUS, "these colours have been cleared from the server; colourise again")
     colourise(tab)
 
 

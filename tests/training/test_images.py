@@ -140,10 +140,11 @@ def test_a_batch_is_a_function_of_seed_and_position(start: Start, runs: Path) ->
     first, again, other = material(given), material(given), material(given, **{"training.seed": 1})
     size = first.length + 3
     batch = first.batch(2, size)
-    assert all(torch.equal(a, b) for a, b in zip(batch, again.batch(2, size), strict=True))
+    assert batch.guesses is None, "these presets ask for none"
+    assert all(torch.equal(a, b) for a, b in zip(batch[:3], again.batch(2, size)[:3], strict=True))
     assert not torch.equal(batch.eps, other.batch(2, size).eps)
-    parts = [again.batch(2 + i, 1) for i in range(size)]
-    for whole, joined in zip(batch, map(torch.cat, zip(*parts, strict=True)), strict=True):
+    parts = [again.batch(2 + i, 1)[:3] for i in range(size)]
+    for whole, joined in zip(batch[:3], map(torch.cat, zip(*parts, strict=True)), strict=True):
         assert torch.equal(whole, joined)
     assert batch.images.dtype == torch.uint8 and batch.eps.shape == batch.images.shape
     assert torch.equal(first.validation([0]).eps, again.probe(1).eps)

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from vflow.catalog import CONFIG, DIRECTIONS
@@ -23,6 +21,7 @@ from vflow.checkpoint import checkpoint_folder, checkpoint_hash, read_header, re
 from vflow.data.io import atomic_write
 from vflow.errors import CheckpointError, ConfigError
 from vflow.pipelines.walks.geometry import flatten
+from vflow.seal import check_digest, with_digest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,9 +112,9 @@ def save_directions(folder: str | Path, directions: Directions) -> Path:
         tensors[f"{key}.variance"] = principal.variance.cpu().float().contiguous()
         tensors[f"{key}.total"] = torch.tensor([principal.total])
     path = Path(folder) / DIRECTIONS
-    metadata = {"format": "pt", "checkpoint": checkpoint_hash(folder), "about": directions.about}
+    metadata = {"checkpoint": checkpoint_hash(folder), "about": directions.about}
     with atomic_write(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata=metadata))
+        temporary.write_bytes(with_digest(tensors, metadata))
     return path
 
 
@@ -135,11 +134,9 @@ def load_directions(name: str | Path, model: nn.Module, **where: Any) -> Directi
     sizes = {str(i): math.prod(shape) for i, shape in enumerate(_shapes(model))}
     sizes[ALL] = sum(sizes.values())
     keys = _checked(path, sizes)
-    with safe_open(path, framework="np") as file:
-        metadata = file.metadata() or {}
+    tensors, metadata = read_tensors(path), check_digest(path)
     if metadata.get("checkpoint") != checkpoint_hash(folder):
         raise CheckpointError(f"{path}: made with other weights; {_again(folder)}")
-    tensors = read_tensors(path)
     found = {}
     for key in keys:
         vectors = tensors[f"{key}.vectors"].float()
