@@ -89,7 +89,7 @@ def test_settings_repeat_a_run(tiny: Path, tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (("--label", "12", "--output", "o"), 2, "label must lie in 0..9 or be all, got 12"),
-        (("--label", "1"), 2, "--output: give a folder for the digits"),
+        (("--label", "1"), 2, "--output: give a folder for what is drawn"),
         (("--output", "o", "--num-samples", "0"), 2, "num_samples must lie in 1..10000, got 0"),
         (("--output", "o", "--temperature", "hot"), 2, "--temperature hot: give a number"),
         (("--output", "o", "--temperature", "1,1,1"), 2, "3 temperatures, but the model has 2 levels"),
@@ -120,7 +120,7 @@ def test_kinds_of_models_are_told_apart(
     clip = tmp_path / "clip.npz"
     np.savez(clip, frames=np.zeros((3, 16, 16, 3), np.uint8))
     assert vflow("predict", "--checkpoint", tiny, "--input", clip, "--output", tmp_path / "o") == 3
-    assert "not a video model; choose a checkpoint of kind videoflow" in capsys.readouterr().err
+    assert "does not predict video; choose a checkpoint of kind videoflow" in capsys.readouterr().err
     assert vflow("digits") == 2
     assert "--output" in capsys.readouterr().err
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 Format = Literal["png", "mp4", "webm", "gif"]
 DEFAULT_RATE = 10.0
 """Frames per second of films that do not say theirs."""
-_UNRELATED = {"checkpoint", "versions"}
 
 
 class ColorRecord(Drawn):
@@ -66,11 +65,10 @@ class ColorTask:
     progress: Callable[[int, int], None] = lambda done, total: None
 
     def record(self) -> dict[str, Any]:
-        return self.resolved.model_dump(mode="json", exclude_none=True)
+        return self.resolved.fields()
 
     def identity(self) -> dict[str, Any]:
-        fields = {key: value for key, value in self.record().items() if key not in _UNRELATED}
-        return fields | {"torch": self.resolved.versions["torch"]}
+        return self.resolved.identity()
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         path = item.paths[0]

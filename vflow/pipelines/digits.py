@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from vflow.config import DigitsConfig
-from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.errors import ConfigError, InputError
 from vflow.models.batches import ImageBatch, Sampled
 from vflow.pipelines.digit_image import prepare_digit as prepare_digit
 from vflow.pipelines.drawing import CHUNK, Counts, draw_finite
 from vflow.pipelines.fitting import device_of, to_array
+from vflow.pipelines.kinds import config_of
 from vflow.pipelines.predict import PredictSettings, Temperature
 from vflow.randomness import content_hash, normal
 
@@ -48,12 +49,7 @@ def digits_config(model: nn.Module) -> DigitsConfig:
     Raises:
         CheckpointError: the model does not draw digits.
     """
-    config = getattr(model, "config", None)
-    if not isinstance(config, DigitsConfig):
-        raise CheckpointError(
-            f"{type(model).__name__}: does not draw digits; choose a checkpoint of kind digits"
-        )
-    return config
+    return config_of(model, DigitsConfig, "draw digits")
 
 
 def chosen(label: int | str, classes: int) -> tuple[int, ...]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ARRAY = "digits"
 """Name of the array file, and of the item that is all of it."""
-_UNRELATED = {"checkpoint", "versions", "label"}
 
 
 class DigitsRecord(Drawn):
@@ -59,13 +58,13 @@ class DigitsTask:
         return [Item(label, ()) for label in labels]
 
     def record(self) -> dict[str, Any]:
-        return self.resolved.model_dump(mode="json", exclude_none=True)
+        return self.resolved.fields()
 
     def identity(self) -> dict[str, Any]:
-        fields = {key: value for key, value in self.record().items() if key not in _UNRELATED}
-        # A class alone is named by its item; the array's content depends on which classes were asked for.
-        fields |= {"label": self.resolved.label} if self._in_one else {}
-        return fields | {"torch": self.resolved.versions["torch"]}
+        fields = self.resolved.identity()
+        if not self._in_one:
+            del fields["label"]  # its item names a class; an array depends on which classes were asked for
+        return fields
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         settings = self.resolved.settings()

@@ -9,7 +9,8 @@ import torch
 
 from vflow.config import VideoFlowConfig
 from vflow.data import io
-from vflow.errors import CheckpointError, InputError
+from vflow.errors import InputError
+from vflow.pipelines.kinds import config_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,12 +28,7 @@ def video_config(model: nn.Module) -> VideoFlowConfig:
     Raises:
         CheckpointError: the model does not predict video.
     """
-    config = getattr(model, "config", None)
-    if not isinstance(config, VideoFlowConfig):
-        raise CheckpointError(
-            f"{type(model).__name__}: not a video model; choose a checkpoint of kind videoflow"
-        )
-    return config
+    return config_of(model, VideoFlowConfig, "predict video")
 
 
 def as_clip(frames: Frames) -> io.Clip:

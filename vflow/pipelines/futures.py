@@ -20,8 +20,6 @@ from vflow.randomness import content_hash
 if TYPE_CHECKING:
     from torch import nn
 
-_UNRELATED = {"checkpoint", "versions"}
-
 
 @dataclass(frozen=True)
 class FuturesTask:
@@ -42,11 +40,15 @@ class FuturesTask:
     batch_size: int = GROUP
 
     def record(self) -> dict[str, Any]:
-        return self.resolved.model_dump(mode="json", exclude_none=True, exclude={"context_sha"})
+        return self._settings.fields()
 
     def identity(self) -> dict[str, Any]:
-        fields = {key: value for key, value in self.record().items() if key not in _UNRELATED}
-        return fields | {"torch": self.resolved.versions["torch"]}
+        return self._settings.identity()
+
+    @property
+    def _settings(self) -> Record:
+        """Those of all items: without the content of the one that a settings file was made with."""
+        return self.resolved.model_copy(update={"context_sha": None})
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         clip = io.read_frames(item.paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -30,9 +30,18 @@ class Drawn(Config):
     threads: int = Field(default_factory=torch.get_num_threads)
     versions: dict[str, str] = Field(default_factory=versions)
 
+    def fields(self) -> dict[str, Any]:
+        """All settings that are given, as JSON takes them."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def identity(self) -> dict[str, Any]:
+        """Those on which an item's bytes depend, whatever its checkpoint is called; for manifests."""
+        fields = {key: value for key, value in self.fields().items() if key not in ("checkpoint", "versions")}
+        return fields | {"torch": self.versions["torch"]}
+
     def to_json(self) -> str:
         """Text of a settings file."""
-        return json.dumps(self.model_dump(mode="json", exclude_none=True), indent=2) + "\n"
+        return json.dumps(self.fields(), indent=2) + "\n"
 
     def differences(self) -> list[str]:
         """Remarks where this process differs from the one recorded, so that bytes may differ."""

@@ -16,8 +16,9 @@ from torch import Tensor
 from vflow.config import ColorizerConfig
 from vflow.data import io
 from vflow.data.lab import rgb_to_lab
-from vflow.errors import CheckpointError, InputError
+from vflow.errors import InputError
 from vflow.pipelines.color.enlarge import STRIP, Enlarger
+from vflow.pipelines.kinds import config_of
 from vflow.randomness import content_hash
 
 if TYPE_CHECKING:
@@ -30,12 +31,7 @@ def color_config(model: nn.Module) -> ColorizerConfig:
     Raises:
         CheckpointError: the model does not colour photographs.
     """
-    config = getattr(model, "config", None)
-    if not isinstance(config, ColorizerConfig):
-        raise CheckpointError(
-            f"{type(model).__name__}: does not colour photos; choose a checkpoint of kind colorizer"
-        )
-    return config
+    return config_of(model, ColorizerConfig, "colour photos")
 
 
 @dataclass(frozen=True)
