@@ -139,7 +139,7 @@ def test_help_of_every_command_needs_no_torch() -> None:
             "error: invalid choice 'gpu' for argument '--device'. "
             "Expected one of ('auto', 'cpu', 'cuda', 'mps'); see 'vflow score --help'",
         ),
-        ("predict --input a.mp4", "error: --output: give a folder for the futures"),
+        ("predict --input a.mp4", "error: --output: give a folder for what is drawn"),
         (
             "predict --output o --checkpoint c",
             "error: --input: give a video, a folder of frames, an npz, or pictures in order",

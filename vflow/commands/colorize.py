@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vflow.commands.common import (
-    NONE_GIVEN,
-    CommonFlags,
-    Inputs,
-    Number,
-    Text,
-    Whole,
-    conclude,
-    note,
-    progress_bar,
-    reporter,
-)
+from vflow.commands.common import Inputs, Number, conclude, note, progress_bar
+from vflow.commands.draw import DrawFlags
 from vflow.commands.settings import given, resolve
-from vflow.errors import ConfigError
 
 if TYPE_CHECKING:
     from vflow.pipelines.color_task import ColorRecord
@@ -30,46 +18,28 @@ Format = Literal["png", "mp4", "webm", "gif"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Colorize:
+class Colorize(DrawFlags):
     """Draw many colourings of photographs, each with the lightness and size of its photo."""
 
-    checkpoint: Text = None
-    """A directory, a shipped name or a hub id."""
     input: Inputs = ()
     """Photos, videos, or folders of them."""
-    output: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """Folder for a folder per photo (DIR/NAME/s000.png, …), manifest.jsonl and run.json."""
-    num_samples: Whole = None
-    """Colourings per photo (8)."""
-    temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
-    """Scale of the noise (1); one number, or one per level, fine to coarse."""
     strength: Number = None
     """0..1 (1): 0 leaves the photo as it is, 1 gives the sampled colours alone."""
     hint: Annotated[tuple[str, ...], tyro.conf.arg(metavar="X,Y,#RRGGBB…", help_behavior_hint="")] = ()
     """Points whose colour is known, as fractions 0..1 of width and height: 0.25,0.5,#c03020."""
     format: Annotated[Format | None, tyro.conf.arg(constructor=Format, help_behavior_hint="")] = None
     """png for photos and films as folders; mp4, webm, gif: previews of films, without sound (png, mp4)."""
-    settings: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Settings to repeat (settings.json of the app, run.json of a run); flags given beside it win."""
-    on_existing: Literal["skip", "overwrite", "error"] = "skip"
-    """Outputs that are there: skip what matches input, settings and checksum; redo all; or refuse."""
-    json: bool = False
-    """Print the manifest's entries instead of paths."""
-    common: CommonFlags = NONE_GIVEN
 
     def run(self) -> int:
         """Returns 0, or 1 when some photos failed."""
-        from vflow.pipelines import engine, items
+        from vflow.pipelines import items
         from vflow.pipelines.color_task import ColorTask
 
-        if self.output is None:
-            raise ConfigError("--output: give a folder for the pictures")
+        self.folder()
         found = items.pictures(self.input)
         resolved, model = self._resolve()
-        options = engine.Options(self.output, on_existing=self.on_existing)
         with progress_bar("picture") as progress:
-            task = ColorTask(model, resolved, note, progress)
-            summary = engine.run(found, task, options, report=reporter(self.output, self.json))
+            summary = self.work(found, ColorTask(model, resolved, note, progress))
         return conclude(summary, len(found))
 
     def _resolve(self) -> tuple[ColorRecord, Any]:

@@ -14,6 +14,7 @@ import tyro
 from vflow.commands.colorize import Colorize
 from vflow.commands.common import Inputs, Text, Whole, conclude, note, progress_bar, reporter
 from vflow.commands.digits import Digits
+from vflow.commands.draw import DrawFlags
 from vflow.commands.predict import Predict
 from vflow.errors import ConfigError
 
@@ -112,7 +113,7 @@ Generate = (
 """What tyro parses: the word after ``generate`` chooses."""
 
 
-def _options(command: Predict | Colorize | Digits, batch: Batch) -> Options:
+def _options(command: DrawFlags, batch: Batch) -> Options:
     """The engine's options.
 
     Raises:
@@ -120,12 +121,11 @@ def _options(command: Predict | Colorize | Digits, batch: Batch) -> Options:
     """
     from vflow.pipelines.engine import Options
 
-    if command.output is None:
-        raise ConfigError("--output: give a folder for the results")
+    output = command.folder()
     if batch.batch_size is not None and not 1 <= batch.batch_size <= MAX_BATCH:
         raise ConfigError(f"--batch-size {batch.batch_size}: must lie in 1..{MAX_BATCH}")
     shard = parse_shard(batch.shard) if batch.shard else shard_of_process(os.environ)
-    return Options(command.output, on_existing=command.on_existing, on_error=batch.on_error, shard=shard)
+    return Options(output, on_existing=command.on_existing, on_error=batch.on_error, shard=shard)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
