@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -13,26 +13,11 @@ from torch import Tensor, nn
 from vflow.bijections.base import total, wide
 from vflow.bijections.dequantize import Stochastic
 from vflow.models.batches import ImageBatch, Sampled
-from vflow.models.glow import Encoded, Features
+from vflow.models.multiscale import MultiScale, Shapes, decode
 from vflow.models.pixels import Positions, Scaled
 from vflow.nn.layers import Activation, Conditioner
 from vflow.nn.modules import Modules
 from vflow.priors.gaussian import Gaussian
-
-Shapes = tuple[tuple[int, int, int], ...]
-
-
-class MultiScale(Protocol):
-    """What Glow and WaveletFlow have in common; sequences run fine to coarse, one entry per level."""
-
-    latent_shapes: Shapes
-
-    def level_channels(self, level: int) -> int: ...
-    def encode(self, x: Tensor, features: Features) -> Encoded: ...
-    def decode_level(
-        self, level: int, z: Tensor, above: Tensor | None, features: Tensor | None
-    ) -> Tensor: ...
-    def initialize(self, x: Tensor, features: Features) -> None: ...
 
 
 @final
@@ -134,11 +119,7 @@ class ConditionalFlow(nn.Module, ABC):
         images = batch.images.float()
         x = self.noise(images, batch.eps, self.pixels.mode(None, images))[0]
         code = self.flow.encode(self.pixels.transform(x)[0], features)
-        h: Tensor | None = None
-        for level in reversed(range(len(self.priors))):
-            h = self.flow.decode_level(level, code.latents[level], h, features[level])
-        assert h is not None
-        return x, self.pixels.invert(h)[0]
+        return x, self.pixels.invert(decode(self.flow, code.latents, features))[0]
 
     def _continuous(self, images: Tensor, eps: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Dequantise and map uint8 images: continuous x, and the density terms (B, H, W)."""

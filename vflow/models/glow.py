@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -14,19 +14,10 @@ from vflow.bijections.linear import ActNormLinear
 from vflow.bijections.mixture import MixtureCoupling
 from vflow.bijections.reshape import ChannelPartition
 from vflow.config import GlowConfig
+from vflow.models.multiscale import Encoded, Features, Shapes
 from vflow.nn.layers import Conditioner
 from vflow.nn.modules import Modules
 from vflow.nn.reshape import squeeze, unsqueeze
-
-Features = Sequence[Tensor | None]
-
-
-class Encoded(NamedTuple):
-    """Latents, halves passed upward and density terms of frames; one entry per level, fine to coarse."""
-
-    latents: tuple[Tensor, ...]
-    aboves: tuple[Tensor | None, ...]
-    densities: list[Tensor]
 
 
 def flow_step(channels: int, hidden: int, config: GlowConfig, features: int) -> list[Bijection]:
@@ -69,7 +60,7 @@ class Glow(nn.Module):
             )
             channels = channels if last else channels - channels // 2
         self.levels = Modules(levels)
-        self.latent_shapes: tuple[tuple[int, int, int], ...] = tuple(shapes)
+        self.latent_shapes: Shapes = tuple(shapes)
 
     def level_channels(self, level: int) -> int:
         """Channels of the half passed upward at ``level``; 0 at the top."""
@@ -101,14 +92,6 @@ class Glow(nn.Module):
             aboves.append(h)
             densities.append(density)
         return Encoded(tuple(latents), tuple(aboves), densities)
-
-    def decode(self, latents: Sequence[Tensor], features: Features) -> Tensor:
-        """Inverse of ``encode``: latents, fine to coarse → x."""
-        h: Tensor | None = None
-        for level in reversed(range(self.config.levels)):
-            h = self.decode_level(level, latents[level], h, features[level])
-        assert h is not None
-        return h
 
     @torch.no_grad()
     def initialize(self, x: Tensor, features: Features) -> None:

@@ -13,8 +13,9 @@ from vflow.bijections.base import total
 from vflow.bijections.histogram import LEVELS, HistogramMap
 from vflow.config import VideoFlowConfig
 from vflow.models.batches import Given, Pyramid, Rollout, Sampled, VideoBatch
-from vflow.models.glow import Encoded, Glow
+from vflow.models.glow import Glow
 from vflow.models.motion import Motion
+from vflow.models.multiscale import Encoded, decode
 from vflow.models.pixels import NOISES, PixelMap, count_values, pixel_map, smooth_transitions
 from vflow.nn.history import FrameEncoder, WindowEncoder
 from vflow.nn.modules import Modules
@@ -161,7 +162,7 @@ class VideoFlow(nn.Module):
         before = given.reference.float()
         x = self.noise(targets.float(), _fold(batch.eps), self.pixels.mode(before, targets.float()))[0]
         latents = self.glow.encode(self.pixels.transform(x, before)[0], given.features).latents
-        return x, self.pixels.invert(self.glow.decode(latents, given.features), before)[0]
+        return x, self.pixels.invert(decode(self.glow, latents, given.features), before)[0]
 
     def given(self, batch: VideoBatch) -> tuple[Tensor, Given]:
         """The target frames, uint8 (B · targets, C, H, W), and what each is coded given."""

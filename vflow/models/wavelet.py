@@ -12,11 +12,12 @@ from vflow.bijections.actnorm import constant_density
 from vflow.bijections.base import Chain
 from vflow.bijections.reshape import Haar
 from vflow.config import GlowConfig
-from vflow.models.glow import Encoded, Features, flow_step
+from vflow.models.glow import flow_step
+from vflow.models.multiscale import Encoded, Features, Shapes
 from vflow.nn.modules import Modules
 
 
-def wavelet_shapes(config: GlowConfig) -> tuple[tuple[int, int, int], ...]:
+def wavelet_shapes(config: GlowConfig) -> Shapes:
     """(C, h, w) of each level's details, fine to coarse, and of the coarsest mean."""
     sides = [(config.height // 2**level, config.width // 2**level) for level in range(1, config.levels + 1)]
     return (*((3 * config.channels, *side) for side in sides), (config.channels, *sides[-1]))

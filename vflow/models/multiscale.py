@@ -1,0 +1,41 @@
+"""What multi-scale flows have in common: Glow and the wavelet flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+Features = Sequence[Tensor | None]
+Shapes = tuple[tuple[int, int, int], ...]
+
+
+class Encoded(NamedTuple):
+    """Latents, halves passed upward and density terms of frames; one entry per level, fine to coarse."""
+
+    latents: tuple[Tensor, ...]
+    aboves: tuple[Tensor | None, ...]
+    densities: list[Tensor]
+
+
+class MultiScale(Protocol):
+    """Image ↔ latents; sequences run fine to coarse, one entry per level."""
+
+    latent_shapes: Shapes
+
+    def level_channels(self, level: int) -> int: ...
+    def encode(self, x: Tensor, features: Features) -> Encoded: ...
+    def decode_level(
+        self, level: int, z: Tensor, above: Tensor | None, features: Tensor | None
+    ) -> Tensor: ...
+    def initialize(self, x: Tensor, features: Features) -> None: ...
+
+
+def decode(flow: MultiScale, latents: Sequence[Tensor], features: Features) -> Tensor:
+    """Inverse of ``flow.encode``: latents → x, from the top down."""
+    h: Tensor | None = None
+    for level in reversed(range(len(latents))):
+        h = flow.decode_level(level, latents[level], h, features[level])
+    assert h is not None
+    return h
