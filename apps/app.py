@@ -18,14 +18,14 @@ import gradio as gr
 from vflow.errors import ConfigError
 from vflow.pipelines.compute import choose_device, exact_float32
 
-from .ui import colourise, digits, endpoints, predict, walk
+from .ui import colourise, digits, endpoints, predict, surprise, walk
 from .ui.common import Shared, Tab
 from .ui.jobs import Jobs
 from .ui.models import ModelStore
 from .ui.runs import RunStore
 from .ui.theme import CSS, head, theme
 
-TABS: tuple[Tab, ...] = (predict.TAB, digits.TAB, colourise.TAB, walk.TAB)
+TABS: tuple[Tab, ...] = (predict.TAB, digits.TAB, colourise.TAB, walk.TAB, surprise.TAB)
 UPLOAD_LIMIT = "512mb"
 KEEP_SECONDS = 3000  # with the sweep every ten minutes, uploads are gone within the hour
 HEADER = """<header class="vf-header"><h1>

@@ -1,7 +1,8 @@
 """Makes the figures of README and docs from the shipped checkpoints: python scripts/figures.py futures.
 
 ``directions`` shows what the first principal directions of digits, colours and push change; ``colours`` a
-grey photograph in several ways; ``digits`` drawn digits, a column per class.
+grey photograph in several ways; ``digits`` drawn digits, a column per class; ``surprise`` a clip with two
+frames exchanged.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import vflow
 from vflow.checkpoint import checkpoint_folder, read_config
 from vflow.data.io import read_clip, read_image, write_png, write_video
 from vflow.data.shapes import DIRECTIONS, Shapes
+from vflow.pipelines.surprise_files import sheet as surprise_sheet
 from vflow.pipelines.walk import WalkSettings
 from vflow.pipelines.walks.views import tiles
 
@@ -27,7 +29,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    figures = {"futures": futures, "directions": directions, "colours": colours, "digits": digits}
+    figures = {
+        "futures": futures,
+        "directions": directions,
+        "colours": colours,
+        "digits": digits,
+        "surprise": surprise,
+    }
     parser.add_argument("figure", choices=figures)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "figures", help="folder")
     arguments = parser.parse_args()
@@ -80,6 +88,15 @@ def directions(folder: Path) -> Path:
             steps = walked.frames[:, walked.given - 1] if walked.frames.ndim == 5 else walked.frames
             rows.append(np.stack([square(three(step[None])[0]) for step in steps]))
     return save(folder / "directions.png", tiles(np.concatenate(rows), 7))
+
+
+def surprise(folder: Path) -> Path:
+    """A push clip, two of whose frames were exchanged: where each frame surprises, and which are flagged."""
+    frames = read_clip(ROOT / "apps" / "examples" / "push-00064.mp4").frames.copy()
+    frames[[10, 15]] = frames[[15, 10]]
+    model = vflow.load("push")
+    found = vflow.surprise(model, frames, typical=vflow.load_typical("push", model))
+    return save(folder / "surprise.png", surprise_sheet(found))
 
 
 def three(pictures: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
@@ -17,6 +18,7 @@ from vflow.config import VideoFlowConfig
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.hub import push
 from vflow.models import build_model
+from vflow.pipelines.typical import Typical, load_typical, save_typical
 
 CONFIG = VideoFlowConfig.model_validate(
     {
@@ -59,6 +61,18 @@ def test_what_is_pushed_comes_back_and_nothing_else_travels(
     loaded, own = load("ada/tiny").state_dict(), load(folder).state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in own.items())
     assert sorted(hub.downloads) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_typical_figures_travel_with_the_weights_they_belong_to(hub: FakeHub, folder: Path) -> None:
+    figures = Typical(np.zeros((16, 16), np.float32), np.ones(3, np.float32), np.ones(1, np.float32), "few")
+    path = save_typical(folder, figures)
+    push(folder, "ada/tiny")
+    assert "typical.safetensors" in hub.repositories["ada/tiny"].files
+    found = load_typical("ada/tiny", load("ada/tiny"), allow_hub=True)
+    assert found is not None and found.about == "few"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        push(folder, "ada/tiny")
 
 
 def test_a_card_is_written_where_there_is_none(hub: FakeHub, folder: Path) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vflow.pipelines.directions import load_directions as load_directions
     from vflow.pipelines.predict import predict as predict
     from vflow.pipelines.score import score as score
+    from vflow.pipelines.surprise import surprise as surprise
+    from vflow.pipelines.typical import load_typical as load_typical
     from vflow.pipelines.walk import walk as walk
     from vflow.pipelines.walks.space import WalkSettings as WalkSettings
 
@@ -32,9 +34,11 @@ _HOMES = {
     "load": "vflow.checkpoint",
     "predict": "vflow.pipelines.predict",
     "score": "vflow.pipelines.score",
+    "surprise": "vflow.pipelines.surprise",
     "walk": "vflow.pipelines.walk",
     "WalkSettings": "vflow.pipelines.walks.space",
     "load_directions": "vflow.pipelines.directions",
+    "load_typical": "vflow.pipelines.typical",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from vflow.errors import CheckpointError
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-DIRECTIONS = "directions.safetensors"
+DIRECTIONS, TYPICAL = "directions.safetensors", "typical.safetensors"
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -119,7 +119,7 @@ def _download(name: str) -> Path:
     repository, _, revision = name.partition("@")
     try:
         folder = huggingface_hub.snapshot_download(
-            repository, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS, CARD, DIRECTIONS]
+            repository, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS, CARD, DIRECTIONS, TYPICAL]
         )
         missing = [part for part in (CONFIG, WEIGHTS) if not (Path(folder) / part).is_file()]
         if missing:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vflow.card import model_card
-from vflow.catalog import CARD, CONFIG, DIRECTIONS, WEIGHTS, checkpoint_folder, pickled_files
+from vflow.catalog import CARD, CONFIG, DIRECTIONS, TYPICAL, WEIGHTS, checkpoint_folder, pickled_files
 from vflow.checkpoint import load, read_config
 from vflow.errors import CheckpointError, ConfigError, InputError
 
@@ -16,7 +16,7 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def push(name: str | Path, repository: str, *, private: bool = False) -> str:
-    """Upload config, weights, card and directions of a checkpoint, in one commit; returns its address.
+    """Upload all files of a checkpoint in one commit; returns its address.
 
     Args:
         name: a directory, a training run (its last commit), or a shipped name.
@@ -65,6 +65,11 @@ def checked_files(folder: Path, title: str) -> dict[str, str | bytes]:
 
         load_directions(folder, model)
         files[DIRECTIONS] = str(folder / DIRECTIONS)
+    if (folder / TYPICAL).is_file():
+        from vflow.pipelines.typical import load_typical
+
+        load_typical(folder, model)
+        files[TYPICAL] = str(folder / TYPICAL)
     if (folder / CARD).is_file():
         files[CARD] = str(folder / CARD)
     else:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from vflow.data import io
+from vflow.pipelines.heat import heat_ramp
 
-from .maps import heat_ramp
 from .runs import Run
 
 

@@ -93,18 +93,19 @@
 
   // Lists are drawn anew after a click inside them; the keyboard's place goes to the same button's new place.
   let wanted = null;
-  const order = () => [...document.querySelectorAll("#vf-strip .vf-name")].map((name) => name.textContent).join("/");
+  const order = (strip) => [...document.querySelectorAll(`${strip} .vf-name`)].map((name) => name.textContent).join("/");
   const player = () => document.querySelector(".vf-play");
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("#vf-strip button, .vf-continue");
+    const button = event.target.closest(".vf-strip button, .vf-continue");
     if (!button) return;
     const { action, index } = button.dataset;
+    const strip = `#${button.closest(".vf-strip")?.id}`;
     const to = Number(index) + ({ earlier: -1, later: 1 }[action] ?? 0);
     const places = [action, "earlier", "later", "remove"].map(
-      (name) => `#vf-strip button[data-action="${name}"][data-index="${to}"]:not(:disabled)`
+      (name) => `${strip} button[data-action="${name}"][data-index="${to}"]:not(:disabled)`
     );
-    wanted = action ? { places, drawn: order, before: order() } : { places: [".vf-play"], drawn: player, before: player() };
+    wanted = action ? { places, drawn: () => order(strip), before: order(strip) } : { places: [".vf-play"], drawn: player, before: player() };
   });
 
   function refocus() {

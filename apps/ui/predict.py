@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from . import engine, examples, flow, gallery, uploads
+from . import engine, examples, flow, gallery, upload_box
 from .common import Shared, Tab, first_temperature, preview_fps, video_line
 from .controls import PICK, QUICK, Board, Buttons, Seed, Updates, no_checkpoint, wire_runs
 from .flow import Downloads, Draw, Flow, Form, View
@@ -20,7 +20,7 @@ def build(shared: Shared) -> None:
         gr.HTML(no_checkpoint(RECIPES["videoflow"]), apply_default_css=False)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
-            files = _uploads()
+            files = upload_box.build("vf")
             strip = _examples(shared)
             form, buttons = _settings(shared, files)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
@@ -31,40 +31,6 @@ def build(shared: Shared) -> None:
 def _examples(shared: Shared) -> gr.HTML:
     shown = examples.offered(shared.models.names("videoflow"))
     return gr.HTML(examples.tiles(shown), js_on_load=PICK, apply_default_css=False)
-
-
-def _uploads() -> gr.File:
-    """The upload box, its thumbnails, and what keeps the two in step."""
-    files = gr.File(
-        label="Frames: images in order, one video, or npz",
-        file_count="multiple",
-        allow_reordering=True,
-        height=132,
-        elem_id="vf-files",
-        elem_classes="vf-files",
-    )
-    strip = gr.HTML("", js_on_load=PICK, apply_default_css=False, elem_id="vf-strip")
-    with gr.Row(visible=False, elem_classes="vf-order") as order:
-        more = gr.UploadButton("Add files", file_count="multiple", size="sm", min_width=90)
-        by_name = gr.Button("Sort by name", size="sm", min_width=90)
-        backwards = gr.Button("Reverse", size="sm", min_width=90)
-
-    def redraw(paths: list[str] | None) -> tuple[Any, ...]:
-        count = len(uploads.paths_of(paths))
-        return uploads.strip(paths), *(gr.update(visible=count > shown) for shown in (0, 1, 1))
-
-    def move(paths: list[str] | None, event: gr.EventData) -> list[str]:
-        return uploads.changed(paths, str(event.action), int(event.index))
-
-    files.upload(uploads.by_name, files, files, **QUICK)
-    files.change(redraw, files, [strip, order, by_name, backwards], **QUICK)
-    more.upload(
-        lambda old, new: uploads.by_name([*uploads.paths_of(old), *new]), [files, more], files, **QUICK
-    )
-    strip.select(move, files, files, **QUICK)
-    by_name.click(uploads.by_name, files, files, **QUICK)
-    backwards.click(lambda paths: uploads.paths_of(paths)[::-1], files, files, **QUICK)
-    return files
 
 
 def _settings(shared: Shared, files: gr.File) -> tuple[Form, Buttons]:

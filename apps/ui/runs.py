@@ -14,8 +14,9 @@ import numpy as np
 
 from vflow.data import io
 from vflow.errors import InputError
+from vflow.pipelines.heat import heat
 
-from .maps import diversity, heat, mean_frames
+from .maps import diversity, mean_frames
 
 KEEP_RUNS = 40
 KEEP_SECONDS = 3000.0

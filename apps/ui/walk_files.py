@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vflow.data import io
-
-from .maps import heat
+from vflow.pipelines.heat import heat
 
 PREVIEW = 512  # pixels of the longer side of what the page shows; downloads keep the model's or photo's own
 TOP = 8.0  # grey levels: the map of changes never calls less than this bright

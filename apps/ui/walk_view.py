@@ -7,8 +7,9 @@ from html import escape
 
 import numpy as np
 
+from vflow.pipelines.heat import heat_ramp
+
 from .gallery import file_url, png_uri
-from .maps import heat_ramp
 from .walk_files import Film, WalkRun
 
 SHARP = 128  # pictures up to this many pixels a side are enlarged pixel by pixel, larger ones smoothly

@@ -20,6 +20,7 @@ TITLES = {
     "C": "Training that can be trusted",
     "D": "Speed",
     "E": "Generation at scale",
+    "F": "Results worth showing",
 }
 TABLE = ("| what | figure | threshold | | measure |", "|---|---|---|---|---|")
 HEADER = """# Acceptance

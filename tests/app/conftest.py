@@ -58,11 +58,11 @@ def tiny_colorizer(depth: int = 1, hidden: int = 8) -> ColorizerConfig:
     return ColorizerConfig(glow=glow, condition=HistoryConfig(hidden=(4,) * 6, blocks=1))
 
 
-def save_untrained(folder: Path, config: ModelConfig) -> None:
-    """A checkpoint with random weights; layers that begin at zero are moved away from it."""
+def save_untrained(folder: Path, config: ModelConfig, *, stirred: bool | None = None) -> None:
+    """A checkpoint with random weights; if ``stirred`` (usual for pictures), none are at zero any more."""
     torch.manual_seed(0)
     model = build_model(config)
-    if config.kind != "videoflow":
+    if config.kind != "videoflow" if stirred is None else stirred:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
@@ -81,6 +81,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "grey": tiny(glow={"channels": 1}),
         "slow": tiny(glow={"depth": (16, 16), "hidden": (64, 64)}),
         "hungry": tiny(min_context=2, context=3),
+        "lively": tiny(),
         "torn": tiny(),
         "foreign": tiny(),
         "digits": tiny_digits(),
@@ -91,7 +92,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "torn-colorizer": tiny_colorizer(),
     }
     for name, config in configs.items():
-        save_untrained(folder / name, config)
+        save_untrained(folder / name, config, stirred=True if name == "lively" else None)
     noise = [torch.randn(12, *shape) for shape in build_model(configs["digits"]).latent_shapes]
     save_directions(folder / "digits", principal_directions(noise))
     for name in ("torn", "torn-digits", "torn-colorizer"):

@@ -21,6 +21,7 @@ from vflow import checkpoint
 from vflow.config import ModelConfig, preset_names
 from vflow.data import io
 from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.pipelines.heat import heat, heat_ramp
 
 
 def test_files_in_natural_order() -> None:
@@ -51,9 +52,9 @@ def test_mean_and_diversity() -> None:
     futures[1, 0, 0, 0] = 100
     assert maps.mean_frames(futures)[0, 0, 0].tolist() == [50, 50, 50]
     assert maps.diversity(futures)[0].tolist() == [[50, 0], [0, 0]]
-    ramp = maps.heat_ramp(256).sum(1)
+    ramp = heat_ramp(256).sum(1)
     assert (np.diff(ramp.astype(int)) >= -2).all(), "lighter is more"
-    assert maps.heat(np.array([0.0, 50.0]), 50).tolist() == [[6, 4, 28], [252, 246, 180]]
+    assert heat(np.array([0.0, 50.0]), 50).tolist() == [[6, 4, 28], [252, 246, 180]]
 
 
 def test_stop_reaches_only_its_own_session() -> None:

@@ -68,7 +68,10 @@ def test_context_moves_the_start_of_the_mean(model: VideoFlow, clip: np.ndarray)
 def test_draws_are_importance_weighted(model: VideoFlow, clip: np.ndarray) -> None:
     with torch.no_grad():
         nats = torch.stack(
-            [module._segment(model, clip, 1, 4, (0, content_hash(clip), draw)) for draw in range(4)]
+            [
+                module.frame_nats(module.density(model, clip, range(1, 4), (0, content_hash(clip), draw)))
+                for draw in range(4)
+            ]
         )
     mean = torch.logsumexp(nats, 0) - math.log(4)
     expected = (-mean / (math.log(2) * 16 * 16 * 3)).tolist()

@@ -1,14 +1,17 @@
-"""``vflow score``: bits per dimension of clips."""
+"""``vflow score``: bits per dimension of clips, and maps of where they surprise."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, Inputs, Text, Whole, open_model
-from vflow.errors import InputError
+import tyro
+
+from vflow.commands.common import NONE_GIVEN, CommonFlags, Inputs, Number, Text, Whole, note, open_model
+from vflow.errors import ConfigError, InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +26,12 @@ class ScoreClips:
     """Start the mean at this frame; at the first that can be scored when not given."""
     draws: int = 1
     """K of the importance-weighted bound over the dequantisation noise."""
+    map: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Write each clip's map of bits per pixel here: CLIP.npz, CLIP.png and CLIP.mp4."""
+    quantile: Number = None
+    """Beyond which share of validation frames a frame is flagged (0.99), with --map."""
     json: bool = False
-    """Print one JSON object per clip: bits_per_dim, per_frame, draws, seed."""
+    """Print one JSON object per clip: bits_per_dim, per_frame, draws, seed; with --map what is flagged."""
     common: CommonFlags = NONE_GIVEN
 
     def run(self) -> int:
@@ -32,20 +39,45 @@ class ScoreClips:
         from vflow.pipelines import items
         from vflow.pipelines.compute import precision, set_threads
 
+        self._check()
         found = items.clips(self.input)
         set_threads(self.common.threads)
-        model, _, device = open_model(self.checkpoint, self.common.device)
+        model, folder, device = open_model(self.checkpoint, self.common.device)
+        typical = self._typical(folder, model)
         failed = 0
         with precision(self.common.dtype, device):
             for item in found:
                 try:
-                    result = self._score(model, item)
+                    if self.map is None:
+                        self._print(item.name, self._score(model, item), alone=len(found) == 1)
+                    else:
+                        self._print_map(item.name, self._map(model, item, typical), alone=len(found) == 1)
                 except InputError as error:
                     failed += 1
                     print(f"error: {error}", file=sys.stderr)
-                else:
-                    self._print(item.name, result, alone=len(found) == 1)
         return 1 if failed else 0
+
+    def _check(self) -> None:
+        if self.map is None:
+            if self.quantile is not None:
+                raise ConfigError("--quantile: goes with --map DIR")
+            return
+        for flag, given in (("--context", self.context is not None), ("--draws", self.draws != 1)):
+            if given:
+                raise ConfigError(f"{flag}: leave it out with --map, which takes all frames and one draw")
+
+    def _typical(self, folder: Path, model: Any) -> Any:
+        if self.map is None:
+            return None
+        from vflow.pipelines.surprise import check_quantile
+        from vflow.pipelines.typical import load_typical
+
+        if self.quantile is not None:
+            check_quantile(self.quantile)
+        typical = load_typical(folder, model)
+        if typical is None:
+            note(f"{folder}: no figures of validation clips (scripts/typical.py); nothing is flagged")
+        return typical
 
     def _score(self, model: Any, item: Any) -> Any:
         from vflow.data import io
@@ -54,8 +86,33 @@ class ScoreClips:
         clip = io.read_frames(item.paths)
         return score(model, clip, context=self.context, draws=self.draws, seed=self.common.seed or 0)
 
+    def _map(self, model: Any, item: Any, typical: Any) -> Any:
+        from vflow.data import io
+        from vflow.pipelines import surprise_files
+        from vflow.pipelines.surprise import QUANTILE, surprise
+
+        found = surprise(
+            model, io.read_frames(item.paths), typical=typical,
+            quantile=QUANTILE if self.quantile is None else self.quantile, seed=self.common.seed or 0,
+        )  # fmt: skip
+        assert self.map is not None
+        surprise_files.write(self.map, item.name, found, model.config.fps)
+        return found
+
     def _print(self, name: str, result: Any, *, alone: bool) -> None:
         if self.json:
             print(json.dumps(result.to_json() if alone else {"item": name, **result.to_json()}), flush=True)
         else:
             print(f"{name}: {result.bits_per_dim:.4f} bits/dim (K = {self.draws})", flush=True)
+
+    def _print_map(self, name: str, found: Any, *, alone: bool) -> None:
+        data = found.to_json()
+        if self.json:
+            print(json.dumps(data if alone else {"item": name, **data}), flush=True)
+        else:
+            said = ""
+            if found.flagged:
+                said += f"; surprising: {', '.join(map(str, found.flagged))}"
+            if found.exchanged:
+                said += f"; out of order: {found.exchanged.first} and {found.exchanged.second}"
+            print(f"{name}: {data['bits_per_dim']:.4f} bits/dim{said}", flush=True)

@@ -89,7 +89,6 @@ def score(
     return Score(_per_frame(model, fitted, draws, seed), first if context is None else context, draws, seed)
 
 
-@torch.no_grad()
 def _per_frame(model: nn.Module, frames: np.ndarray, draws: int, seed: int) -> tuple[float | None, ...]:
     """Bits/dim of each of (T, H, W, C); None for the frames before ``min_context``."""
     config = video_config(model)
@@ -97,26 +96,46 @@ def _per_frame(model: nn.Module, frames: np.ndarray, draws: int, seed: int) -> t
     bits: list[float | None] = [None] * config.min_context
     while len(bits) < len(frames):
         stop = min(len(bits) + SEGMENT, len(frames))
-        nats = [_segment(model, frames, len(bits), stop, (seed, key, k)) for k in range(draws)]
+        targets = range(len(bits), stop)
+        nats = [frame_nats(density(model, frames, targets, (seed, key, k))) for k in range(draws)]
         nats_mean = torch.logsumexp(torch.stack(nats), 0) - math.log(draws)
         bits += [float(b) for b in -nats_mean / (math.log(2) * frames[0].size)]
     return tuple(bits)
 
 
-def _segment(
-    model: Any, frames: np.ndarray, start: int, stop: int, key: tuple[int, str, int]
-) -> torch.Tensor:
-    """Log-likelihoods in nats, float64 (stop − start,), of the frames start..stop−1 given those before."""
+Key = tuple[int, str, int]
+"""What names the noise: seed, content hash of the clip, draw."""
+
+
+def frame_nats(density: torch.Tensor) -> torch.Tensor:
+    """Log-likelihood of each frame, float64 (t,), from that of its pixels (t, H, W)."""
+    return density.double().sum((1, 2))
+
+
+@torch.no_grad()
+def density(model: Any, frames: np.ndarray, targets: range, key: Key) -> torch.Tensor:
+    """Log-likelihoods in nats of ``targets``, frames that follow each other, given the frames before them.
+
+    Args:
+        frames: uint8 (T, H, W, C), in the model's size.
+
+    Returns:
+        Shared out over the pixels of each frame, float32 (len(targets), H, W) on the CPU.
+    """
     from vflow.models.videoflow import VideoBatch
 
     config, device = video_config(model), device_of(model)
     # Frames in the window carry their own noise too, so that where a segment starts changes nothing.
-    begin = max(0, start - config.context - config.min_context)
+    begin = max(0, targets.start - config.context - config.min_context)
     first = begin + config.min_context
-    clip = to_tensor(frames[begin:stop], device)[None]
-    seed, content, draw = key
-    shape = clip.shape[2:]
-    eps = torch.stack([normal(shape, "score", seed, content, draw, t) for t in range(first, stop)])
-    window = torch.tensor([min(t - begin, config.context) for t in range(first, stop)])
+    clip = to_tensor(frames[begin : targets.stop], device)[None]
+    eps = torch.stack([noise(frames.shape, key, t) for t in range(first, targets.stop)])
+    window = torch.tensor([min(t - begin, config.context) for t in range(first, targets.stop)])
     batch = VideoBatch(frames=clip, eps=eps[None].to(device), window=window[None].to(device))
-    return model.frame_log_likelihood(batch)[0, start - first :].double().cpu()
+    return model.density_map(batch)[0, targets.start - first :].cpu()
+
+
+def noise(shape: tuple[int, ...], key: Key, t: int) -> torch.Tensor:
+    """The dequantisation noise of frame ``t`` of a clip of ``shape`` (T, H, W, C): (C, H, W)."""
+    seed, content, draw = key
+    return normal((shape[3], *shape[1:3]), "score", seed, content, draw, t)

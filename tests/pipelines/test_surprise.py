@@ -1,0 +1,171 @@
+"""Surprise: maps that sum to the score, flags, frames out of order."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import vflow
+from vflow.errors import ConfigError, InputError
+from vflow.models import VideoBatch, VideoFlow
+from vflow.pipelines import order, score
+from vflow.pipelines import surprise as module
+from vflow.pipelines.order import Exchange, best_exchange, candidates
+from vflow.pipelines.surprise import Surprise, conclude, iterate, prepare
+from vflow.pipelines.typical import Typical
+from vflow.randomness import content_hash
+
+from .conftest import SIZE, make_model
+
+HISTORY = {"hidden": [4, 4], "blocks": 1}
+FORMS: dict[str, dict[str, Any]] = {
+    "latents": {"history": None},
+    "transitions": {"history": HISTORY, "values": "transitions", "noise": "anchored"},
+    "motion": {"history": HISTORY, "values": "transitions", "noise": "gaussian", "motion": 2},
+    "mixture": {"history": HISTORY, "glow": SIZE["glow"] | {"coupling": "mixture"}, "noise": "uniform"},
+    "three levels": {
+        "history": {"hidden": [4, 4, 4], "blocks": 1},
+        "glow": SIZE["glow"] | {"depth": [1, 1, 1], "hidden": [4, 4, 4]},
+    },
+}
+KEY = (0, "clip", 0)
+
+
+def typical_of(model: VideoFlow, low: float, high: float) -> Typical:
+    """Frames evenly from ``low`` to ``high`` bits/dim, 2 bits a pixel, exchanges that save up to 9 bits."""
+    size = model.config.glow.height, model.config.glow.width
+    frames = np.linspace(low, high, 101, dtype=np.float32)
+    return Typical(np.full(size, 2, np.float32), frames, np.arange(10, dtype=np.float32), "made up")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_maps_sum_to_the_bits_of_each_frame(form: str, clip: np.ndarray) -> None:
+    model = make_model(**FORMS[form])
+    found = vflow.surprise(model, clip, seed=2)
+    scored = vflow.score(model, clip, seed=2).per_frame
+    assert found.maps.dtype == np.float32 and found.maps.shape == clip.shape[:3]
+    assert np.isnan(found.maps[0]).all() and np.isfinite(found.maps[1:]).all()
+    expected = np.array(scored[1:], float) * clip[0].size
+    assert np.abs(found.maps[1:].sum((1, 2), dtype=np.float64) - expected).max() < 1e-3
+    assert np.abs(found.per_frame[1:] - np.array(scored[1:], float)).max() < 1e-6
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_map_has_every_term_of_the_likelihood(form: str, clip: np.ndarray) -> None:
+    model = make_model(**FORMS[form])
+    frames = torch.from_numpy(clip).permute(0, 3, 1, 2)[None]
+    batch = VideoBatch(frames, torch.randn(1, 3, 3, 16, 16), torch.tensor([[1, 2, 2]]))
+    with torch.no_grad():
+        density, terms = model.density_map(batch), model.densities(batch)
+        nats = model.frame_log_likelihood(batch)[0]
+    assert density.shape == (1, 3, 16, 16)
+    together = density.double().sum((2, 3))[0]
+    exact = torch.stack([term.double().flatten(1).sum(1) for term in terms]).sum(0)
+    torch.testing.assert_close(together, exact, rtol=1e-8, atol=7e-4)  # nats: a thousandth of a bit
+    torch.testing.assert_close(together.float(), nats, rtol=1e-5, atol=1e-3)
+
+
+def test_without_typical_figures_nothing_is_flagged(one_model: VideoFlow, clip: np.ndarray) -> None:
+    found = vflow.surprise(one_model, clip)
+    assert (found.threshold, found.flagged, found.exchanged) == (None, (), None)
+    assert np.array_equal(found.excess, found.maps, equal_nan=True)
+    data = found.to_json()
+    assert data["typical"] is None and data["flagged"] == [] and data["exchanged"] is False
+    scored = vflow.score(one_model, clip).to_json()
+    assert data["per_frame"] == pytest.approx(scored["per_frame"], abs=1e-6)
+    assert data["bits_per_dim"] == pytest.approx(scored["bits_per_dim"], abs=1e-6)
+
+
+def test_frames_beyond_the_quantile_are_flagged(one_model: VideoFlow, clip: np.ndarray) -> None:
+    bits = vflow.surprise(one_model, clip).per_frame
+    ranked = np.sort(bits[1:])
+    between = float(ranked[1:].mean())  # two frames below, one beyond
+    typical = typical_of(one_model, 0, between / 0.9)
+    found = vflow.surprise(one_model, clip, typical=typical, quantile=0.9)
+    assert found.threshold == pytest.approx(between)
+    assert found.flagged == (int(np.nanargmax(bits)),)
+    assert np.array_equal(found.excess[1:], found.maps[1:] - 2)
+    compared = found.to_json()["typical"]
+    assert compared["data"] == "made up" and compared["quantile"] == 0.9
+    everything = vflow.surprise(one_model, clip, typical=typical_of(one_model, -2, -1))
+    assert everything.flagged == (1, 2, 3)
+
+
+def test_an_exchange_counts_when_it_saves_more_than_usual(one_model: VideoFlow, clip: np.ndarray) -> None:
+    maps, typical = np.zeros((4, 16, 16), np.float32), typical_of(one_model, 0, 1)
+    for saved, told in ((8.0, False), (9.5, True), (-1.0, False)):
+        found = Surprise(clip, maps, Exchange(1, 2, saved), typical)
+        assert (found.exchanged is not None) == told == found.to_json()["exchanged"]
+
+
+@pytest.mark.parametrize("length", [2, 3, 7])
+def test_candidates_shorten_the_way_through_pixel_space_most(length: int) -> None:
+    frames = np.random.default_rng(length).integers(0, 256, (length, 2, 2, 3), dtype=np.uint8)
+
+    def way(order: list[int]) -> int:
+        steps = np.diff(frames[order].astype(int), axis=0)
+        return int(np.abs(steps).sum())
+
+    ways = {}
+    for i, j in itertools.combinations(range(length), 2):
+        order = list(range(length))
+        order[i], order[j] = j, i
+        ways[i, j] = way(order)
+    found = candidates(frames, 100)
+    assert sorted(found) == sorted(ways)
+    assert [ways[pair] for pair in found] == sorted(ways.values())
+    assert candidates(frames, 1) == found[:1]
+
+
+def test_an_exchange_saves_the_difference_of_two_scores(
+    one_model: VideoFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = np.random.default_rng(3).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+    for place in (score, order):  # frames keep their noise, so take the same for all
+        monkeypatch.setattr(place, "noise", lambda shape, key, t: torch.zeros(shape[3], *shape[1:3]))
+
+    def bits(clip: np.ndarray) -> np.ndarray:
+        density = score.density(one_model, clip, range(1, len(clip)), KEY)
+        return np.append(np.nan, -score.frame_nats(density).numpy() / math.log(2))
+
+    for i, j in ((2, 6), (4, 5), (0, 8)):
+        monkeypatch.setattr(order, "candidates", lambda frames, pair=(i, j): [pair])
+        other = frames.copy()
+        other[[i, j]] = frames[[j, i]]
+        found = best_exchange(one_model, frames, bits(frames), KEY)
+        assert found is not None and found[:2] == (i, j)
+        assert found.saved == pytest.approx(np.nansum(bits(frames)) - np.nansum(bits(other)), abs=0.02)
+
+
+def test_frames_so_far_when_stopped(one_model: VideoFlow) -> None:
+    frames = np.random.default_rng(3).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+    ready = prepare(one_model, frames)
+    steps = iterate(one_model, ready.frames, 0, segment=2)
+    part = conclude(one_model, ready, [next(steps), next(steps)], None, 0.99, 0)
+    whole = vflow.surprise(one_model, frames)
+    assert part.frames.shape == (5, 16, 16, 3)
+    assert np.allclose(part.maps[1:], whole.maps[1:5], atol=1e-4)
+    assert whole.first == part.first == 1
+    assert content_hash(ready.frames) == content_hash(frames)
+
+
+def test_what_is_refused(one_model: VideoFlow, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"^frames: 1 frame\(s\); a score needs 2 or more, 1 of them given$"):
+        vflow.surprise(one_model, clip[:1])
+    for quantile in (0.4, 1.0):
+        with pytest.raises(ConfigError, match=r"^quantile must lie in 0\.5\.\.1 \(below 1\), got "):
+            vflow.surprise(one_model, clip, quantile=quantile)
+    monkeypatch.setattr(module, "MAX_FRAMES", 3)
+    with pytest.raises(InputError, match=r"^frames: 4 frames; the limit is 3; trim it$"):
+        vflow.surprise(one_model, clip)
+
+
+def test_two_frames_are_the_shortest_clip(one_model: VideoFlow, clip: np.ndarray) -> None:
+    found = vflow.surprise(one_model, clip[:2])
+    assert found.exchange is not None and found.exchange[:2] == (0, 1)
+    assert np.isfinite(found.per_frame).tolist() == [False, True]

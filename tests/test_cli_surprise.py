@@ -1,0 +1,113 @@
+"""``vflow score --map``: files as promised, the same as in Python, one-line errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vflow as library
+from vflow import cli
+from vflow.checkpoint import load, save_checkpoint
+from vflow.data import io
+from vflow.pipelines.typical import save_typical
+
+from .pipelines.conftest import make_model
+from .pipelines.test_surprise import typical_of
+
+Vflow = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model that has figures of validation clips, and the same one without."""
+    folder = tmp_path_factory.mktemp("models")
+    model = make_model(history={"hidden": [4, 4], "blocks": 1})
+    for name in ("known", "plain"):
+        save_checkpoint(folder / name, model, config=model.config)
+    save_typical(folder / "known", typical_of(model, -2, -1))
+    return folder
+
+
+@pytest.fixture
+def vflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vflow:
+    """Calls ``vflow score`` in this process, on the CPU: exit code, stdout, stderr."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.main(["score", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Path]:
+    """Two clips (4, 16, 16, 3)."""
+    paths = [tmp_path / f"clip{i}.npz" for i in range(2)]
+    for i, path in enumerate(paths):
+        io.write_npz(path, frames=np.random.default_rng(i).integers(0, 256, (4, 16, 16, 3), np.uint8))
+    return paths
+
+
+def test_maps_are_python_surprise(vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    checkpoint = models / "known"
+    code, said, _ = vflow(
+        "--checkpoint", checkpoint, "--input", clips[0], "--map", out, "--json", "--seed", 3
+    )
+    assert code == 0
+    model = load(checkpoint)
+    with np.load(clips[0]) as saved:
+        frames = saved["frames"]
+    typical = library.load_typical(checkpoint, model)
+    expected = library.surprise(model, frames, typical=typical, seed=3)
+    assert json.loads(said) == expected.to_json()
+    assert json.loads(said)["flagged"] == [1, 2, 3]
+    assert sorted(path.name for path in out.iterdir()) == ["clip0.mp4", "clip0.npz", "clip0.png"]
+    with np.load(out / "clip0.npz") as saved:
+        assert np.array_equal(saved["maps"], expected.maps, equal_nan=True)
+
+
+def test_lines_for_people(vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(b"no array")
+    given = ["--checkpoint", models / "known", "--input", *clips, broken, "--map", tmp_path / "out"]
+    code, said, error = vflow(*given, "--quantile", 0.9)
+    lines = said.splitlines()
+    assert code == 1 and [line.partition(":")[0] for line in lines] == ["clip0", "clip1"]
+    assert all("bits/dim; surprising: 1, 2, 3" in line for line in lines)
+    assert error.startswith("error: broken.npz: ") and error.count("\n") == 1
+
+
+def test_a_checkpoint_without_figures_says_so(
+    vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path
+) -> None:
+    code, said, error = vflow(
+        "--checkpoint", models / "plain", "--input", clips[0], "--map", tmp_path / "out"
+    )
+    assert code == 0 and "surprising" not in said
+    assert "plain: no figures of validation clips (scripts/typical.py); nothing is flagged" in error
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--draws", "2"], "--draws: leave it out with --map, which takes all frames and one draw"),
+        (["--context", "2"], "--context: leave it out with --map, which takes all frames and one draw"),
+        (["--quantile", "0.2"], "quantile must lie in 0.5..1 (below 1), got 0.2"),
+    ],
+)
+def test_usage_errors(
+    vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path, flags: list[str], message: str
+) -> None:
+    given = ["--checkpoint", models / "known", "--input", clips[0], "--map", tmp_path / "out"]
+    assert vflow(*given, *flags)[::2] == (2, f"error: {message}\n")
+    code, _, error = vflow("--checkpoint", models / "known", "--input", clips[0], "--quantile", "0.9")
+    assert (code, error) == (2, "error: --quantile: goes with --map DIR\n")

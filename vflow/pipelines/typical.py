@@ -1,0 +1,134 @@
+"""What is typical of a model's validation clips: against this a clip is surprising or not.
+
+Computed once by scripts/typical.py and stored beside the weights as ``typical.safetensors``: sealed like
+them, bound to them by their hash; the checkpoint's own hash does not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vflow.catalog import CONFIG, TYPICAL
+from vflow.checkpoint import checkpoint_folder, checkpoint_hash, read_header, read_tensors
+from vflow.data.io import atomic_write
+from vflow.errors import CheckpointError
+from vflow.pipelines.fitting import video_config
+from vflow.seal import check_digest, with_digest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MOST = 1 << 16
+"""Values of a kind that a file may hold."""
+
+
+@dataclass(frozen=True)
+class Typical:
+    """Figures of validation clips.
+
+    Attributes:
+        mean_map: bits of each pixel, mean over frames, float32 (H, W).
+        frames: bits/dim of each frame, float32 (N,), rising.
+        exchanges: of each clip the bits that the best exchange of two frames saves, float32 (M,), rising.
+        about: what they come from.
+    """
+
+    mean_map: np.ndarray
+    frames: np.ndarray
+    exchanges: np.ndarray
+    about: str = ""
+
+    @property
+    def mean(self) -> float:
+        """Bits/dim of a frame."""
+        return float(self.frames.mean(dtype=np.float64))
+
+    def frame_quantile(self, q: float) -> float:
+        """Bits/dim that a share ``q`` of frames does not exceed."""
+        return float(np.quantile(self.frames, q))
+
+    def exchange_quantile(self, q: float) -> float:
+        """Bits that the best exchange does not save in a share ``q`` of clips."""
+        return float(np.quantile(self.exchanges, q))
+
+
+def gather(clips: Iterable[tuple[np.ndarray, np.ndarray, float | None]], about: str) -> Typical:
+    """Put together what was found on clips: maps (t, H, W) in bits, bits/dim (t,), bits saved by an exchange.
+
+    Maps may hold NaN for frames that cannot be scored.
+    """
+    total, count = 0.0, 0
+    frames: list[float] = []
+    saved: list[float] = []
+    for maps, per_dim, exchange in clips:
+        known = np.isfinite(per_dim)
+        total = total + maps[known].sum(0, dtype=np.float64)
+        count += int(known.sum())
+        frames += per_dim[known].tolist()
+        saved += [] if exchange is None else [exchange]
+    mean = np.asarray(total / count, np.float32)
+    return Typical(mean, _rising(frames), _rising(saved), about)
+
+
+def _rising(values: list[float]) -> np.ndarray:
+    return np.sort(np.asarray(values, np.float32))
+
+
+def save_typical(folder: str | Path, typical: Typical) -> Path:
+    """Write what is typical beside the checkpoint in ``folder``; returns the file."""
+    tensors = {
+        "mean_map": torch.from_numpy(typical.mean_map),
+        "frames": torch.from_numpy(typical.frames),
+        "exchanges": torch.from_numpy(typical.exchanges),
+    }
+    path = Path(folder) / TYPICAL
+    metadata = {"checkpoint": checkpoint_hash(folder), "about": typical.about}
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(with_digest(tensors, metadata))
+    return path
+
+
+def load_typical(name: str | Path, model: nn.Module, **where: Any) -> Typical | None:
+    """What is stored beside the checkpoint ``name`` of ``model``; None if there is nothing.
+
+    Args:
+        where: as for ``vflow.checkpoint.checkpoint_folder``.
+
+    Raises:
+        CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
+    """
+    folder = checkpoint_folder(name, **where)
+    path = folder / TYPICAL
+    if not path.is_file():
+        return None
+    glow = video_config(model).glow
+    _check(path, (glow.height, glow.width))
+    arrays = {key: value.numpy() for key, value in read_tensors(path).items()}
+    metadata = check_digest(path)
+    if metadata.get("checkpoint") != checkpoint_hash(folder):
+        raise CheckpointError(f"{path}: made with other weights; {_again(folder)}")
+    for key in ("frames", "exchanges"):
+        arrays[key].sort()
+    return Typical(**arrays, about=metadata.get("about", ""))
+
+
+def _check(path: Path, size: tuple[int, int]) -> None:
+    """Names, types and shapes are those of the model. CheckpointError: one is not."""
+    header = read_header(path)
+    if set(header) != {"mean_map", "frames", "exchanges"}:
+        raise CheckpointError(f"{path}: holds other tensors than it should; {_again(path.parent)}")
+    for key, (kind, shape) in header.items():
+        fits = shape == size if key == "mean_map" else len(shape) == 1 and 1 <= shape[0] <= MOST
+        if kind != "float32" or not fits:
+            what = f"tensor '{key}' is {kind} {shape}, which {CONFIG} does not allow"
+            raise CheckpointError(f"{path}: {what}; {_again(path.parent)}")
+
+
+def _again(folder: Path) -> str:
+    return f"delete it, or run: python scripts/typical.py --checkpoint {folder}"
