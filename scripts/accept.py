@@ -23,6 +23,8 @@ from scripts.acceptance import (  # noqa: F401
     predictions,
     reference,
     repository,
+    speed,
+    surprise,
     training,
     weights,
 )

@@ -138,6 +138,16 @@ def test_initialize_returns_what_forward_returns(case: Any) -> None:
     torch.testing.assert_close(z, bijection(x, context)[0])
 
 
+def test_fixed_is_the_same_map(case: Any) -> None:
+    bijection, x, context = case.example(torch.float32)
+    fixed = bijection.fixed()
+    z = bijection(x, context)[0]
+    for one, other in zip(fixed(x, context), bijection(x, context), strict=True):
+        assert torch.equal(one, other)
+    for one, other in zip(fixed.inverse(z, context), bijection.inverse(z, context), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_forward_and_inverse_have_no_state(case: Any) -> None:
     bijection, x, context = case.example()
     before = {name: value.clone() for name, value in bijection.state_dict().items()}

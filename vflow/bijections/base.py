@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,18 @@ from torch import Tensor, nn
 from vflow.nn.modules import Modules
 
 Context = Tensor | None
+
+
+class Rebuilt(NamedTuple):
+    """A map's input made from its output, and the map run on it with a graph.
+
+    ``parts`` of the input are leaves of that graph; ``join`` puts them, or their gradients, together.
+    """
+
+    parts: tuple[Tensor, ...]
+    join: Callable[..., Tensor]
+    z: Tensor
+    density: Tensor
 
 
 class Bijection(nn.Module, ABC):
@@ -45,6 +58,18 @@ class Bijection(nn.Module, ABC):
         """Set data-dependent parameters from a batch ``x`` and return z; most maps have none."""
         return self.transform(x, context)[0]
 
+    def rebuild(self, z: Tensor, context: Context = None) -> Rebuilt:
+        """Invert ``z`` without a graph and transform what comes out with one (see recompute.py)."""
+        fixed = self.fixed()
+        with torch.no_grad():
+            x = fixed.invert(z, context)[0]
+        x.requires_grad_()
+        return Rebuilt((x,), lambda part: part, *fixed.transform(x, context))
+
+    def fixed(self) -> Bijection:
+        """The same map with what depends on weights alone computed once, for many runs or both ways."""
+        return self
+
 
 @final
 class Chain(Bijection):
@@ -73,6 +98,9 @@ class Chain(Bijection):
             x = layer.initialize(x, context)
         return x
 
+    def fixed(self) -> Bijection:
+        return Chain([layer.fixed() for layer in self.layers])
+
 
 @final
 class Inverse(Bijection):
@@ -100,10 +128,15 @@ def spread(density: Tensor, height: int, width: int) -> Tensor:
     return density.repeat_interleave(rows, 1).repeat_interleave(columns, 2) / (rows * columns)
 
 
+def plus(first: Tensor, second: Tensor) -> Tensor:
+    """Sum of two per-position densities (B, h, w), on the finer of their grids."""
+    height, width = max(first.shape[1], second.shape[1]), max(first.shape[2], second.shape[2])
+    return spread(first, height, width) + spread(second, height, width)
+
+
 def total(densities: Sequence[Tensor]) -> Tensor:
     """Sum of per-position densities (B, h, w) of different grids, on the finest of them."""
-    height, width = max(d.shape[1] for d in densities), max(d.shape[2] for d in densities)
-    return torch.stack([spread(d, height, width) for d in densities]).sum(0)
+    return reduce(plus, densities)
 
 
 def no_density(x: Tensor) -> Tensor:

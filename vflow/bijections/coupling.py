@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar, final
 
 import torch
 from torch import Tensor, nn
 
-from vflow.bijections.base import Bijection, Context, wide
+from vflow.bijections.base import Bijection, Context, Rebuilt, no_density, wide
 from vflow.bijections.reshape import Partition
 
 LIMIT = 2.5  # |log scale| of one coupling stays below this, in both directions
+P = TypeVar("P", bound=tuple[Tensor, ...])
 
 
 def soft_clamp(h: Tensor, limit: float = LIMIT) -> Tensor:
@@ -19,11 +21,11 @@ def soft_clamp(h: Tensor, limit: float = LIMIT) -> Tensor:
     return (2 / math.pi * limit) * torch.atan(h / limit)
 
 
-@final
-class AffineCoupling(Bijection):
-    """z₂ = x₂ · exp(log s) + t with (log s, t) = net(x₁, context) and z₁ = x₁; log s is softly clamped.
+class Coupling(Bijection, ABC, Generic[P]):
+    """z₂ = move(x₂; net(x₁, context)) elementwise, z₁ = x₁.
 
-    Dinh et al. 2017. ``net`` maps the kept half (B, C₁, H, W) and the context to (B, 2·C₂, H, W).
+    ``net`` maps the kept half (B, C₁, H, W) and the context to the parameters of the changed half
+    (B, C₂, H, W). Subclasses say how many there are and what they do.
     """
 
     def __init__(self, net: nn.Module, partition: Partition) -> None:
@@ -31,40 +33,73 @@ class AffineCoupling(Bijection):
         self.net = net
         self.partition = partition
 
-    def _parameters_of_map(self, kept: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        log_scale, shift = self.net(kept, context).to(wide(kept.dtype)).chunk(2, 1)
-        return soft_clamp(log_scale), shift
+    @abstractmethod
+    def _read(self, h: Tensor) -> P:
+        """Outputs of ``net``, float32 or wider, to what both directions use."""
+
+    @abstractmethod
+    def _move(self, changed: Tensor, parameters: P) -> tuple[Tensor, Tensor]:
+        """x₂ → z₂ and its density (B, H, W)."""
+
+    @abstractmethod
+    def _move_back(self, changed: Tensor, parameters: P) -> tuple[Tensor, Tensor]:
+        """Inverse of ``_move``, with its density."""
+
+    def _parameters_of_map(self, kept: Tensor, context: Context) -> P:
+        return self._read(self.net(kept, context).to(wide(kept.dtype)))
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         kept, changed = self.partition.split(x)
-        log_scale, shift = self._parameters_of_map(kept, context)
-        z = self.partition.merge(kept, torch.addcmul(shift, changed, log_scale.exp()))
-        return z, self.partition.scatter(log_scale.sum(1))
+        moved, density = self._move(changed, self._parameters_of_map(kept, context))
+        return self.partition.merge(kept, moved), self.partition.scatter(density)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        kept, changed = self.partition.split(z)
-        log_scale, shift = self._parameters_of_map(kept, context)
-        x = self.partition.merge(kept, (changed - shift) * (-log_scale).exp())
-        return x, self.partition.scatter(-log_scale.sum(1))
+        kept, moved = self.partition.split(z)
+        changed, density = self._move_back(moved, self._parameters_of_map(kept, context))
+        return self.partition.merge(kept, changed), self.partition.scatter(density)
+
+    def rebuild(self, z: Tensor, context: Context = None) -> Rebuilt:
+        """As the base class says, but ``net`` runs once: the half it looks at is the same on both sides."""
+        kept, moved = self.partition.split(z)
+        kept = kept.detach().requires_grad_()
+        parameters = self._parameters_of_map(kept, context)
+        with torch.no_grad():
+            changed = self._move_back(moved, parameters)[0]
+        changed.requires_grad_()
+        moved, density = self._move(changed, parameters)
+        z, density = self.partition.merge(kept, moved), self.partition.scatter(density)
+        return Rebuilt((kept, changed), self.partition.merge, z, density)
 
 
 @final
-class AdditiveCoupling(Bijection):
+class AffineCoupling(Coupling[tuple[Tensor, Tensor]]):
+    """z₂ = x₂ · exp(log s) + t with (log s, t) = net(x₁, context) and z₁ = x₁; log s is softly clamped.
+
+    Dinh et al. 2017. ``net`` has 2·C₂ outputs.
+    """
+
+    def _read(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale, shift = h.chunk(2, 1)
+        return soft_clamp(log_scale), shift
+
+    def _move(self, changed: Tensor, parameters: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        log_scale, shift = parameters
+        return torch.addcmul(shift, changed, log_scale.exp()), log_scale.sum(1)
+
+    def _move_back(self, changed: Tensor, parameters: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        log_scale, shift = parameters
+        return (changed - shift) * (-log_scale).exp(), -log_scale.sum(1)
+
+
+@final
+class AdditiveCoupling(Coupling[tuple[Tensor]]):
     """z₂ = x₂ + net(x₁, context), z₁ = x₁; keeps volume (Dinh et al. 2015)."""
 
-    def __init__(self, net: nn.Module, partition: Partition) -> None:
-        super().__init__()
-        self.net = net
-        self.partition = partition
+    def _read(self, h: Tensor) -> tuple[Tensor]:
+        return (h,)
 
-    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return self._move(x, context, 1)
+    def _move(self, changed: Tensor, parameters: tuple[Tensor]) -> tuple[Tensor, Tensor]:
+        return changed + parameters[0], no_density(changed)
 
-    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return self._move(z, context, -1)
-
-    def _move(self, x: Tensor, context: Context, direction: int) -> tuple[Tensor, Tensor]:
-        kept, changed = self.partition.split(x)
-        shift = self.net(kept, context).to(wide(kept.dtype))
-        zero = torch.zeros(len(shift), *shift.shape[2:], dtype=shift.dtype, device=shift.device)
-        return self.partition.merge(kept, changed + direction * shift), self.partition.scatter(zero)
+    def _move_back(self, changed: Tensor, parameters: tuple[Tensor]) -> tuple[Tensor, Tensor]:
+        return changed - parameters[0], no_density(changed)

@@ -15,7 +15,7 @@ from vflow.bijections.base import Bijection, Context
 class PLU(nn.Module):
     """A square matrix W = P L (U + diag(sign · exp(log_s))), with P fixed (Kingma & Dhariwal 2018, 3.2).
 
-    Starts as a random rotation. ``inverse`` is computed in float64 on the CPU.
+    Starts as a random rotation.
     """
 
     permutation: Tensor
@@ -40,11 +40,6 @@ class PLU(nn.Module):
         with full_precision(lower):
             return (lower @ upper)[self.permutation]
 
-    def inverse(self) -> Tensor:
-        """W⁻¹, (C, C), from a float64 solve."""
-        matrix = self.matrix()
-        return torch.linalg.inv(matrix.double().cpu()).to(matrix)
-
 
 @final
 class Invertible1x1(Bijection):
@@ -58,7 +53,7 @@ class Invertible1x1(Bijection):
         return pointwise(x, self.plu.matrix()), constant_density(x, self.plu.log_diagonal.sum())
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return pointwise(z, self.plu.inverse()), constant_density(z, -self.plu.log_diagonal.sum())
+        return pointwise(z, inverted(self.plu.matrix())), constant_density(z, -self.plu.log_diagonal.sum())
 
 
 @final
@@ -77,9 +72,15 @@ class ActNormLinear(Bijection):
         return pointwise(x, matrix, bias), constant_density(x, self._log_det(log_scale))
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return self.fixed().invert(z)
+
+    def fixed(self) -> FixedLinear:
+        """The map with its inverse worked out; it does not follow later changes of the weights."""
         shift, scale, log_scale = self.actnorm.parameters_of_map()
-        matrix = self.plu.inverse() / scale[:, None]
-        return pointwise(z, matrix, -shift), constant_density(z, -self._log_det(log_scale))
+        rotation = self.plu.matrix()
+        matrix, inverse = rotation * scale, inverted(rotation) / scale[:, None]
+        bias = (matrix * shift).sum(1)
+        return FixedLinear((matrix, bias), (inverse, -shift), self._log_det(log_scale))
 
     def _log_det(self, log_scale: Tensor) -> Tensor:
         return log_scale.sum() + self.plu.log_diagonal.sum()
@@ -87,6 +88,26 @@ class ActNormLinear(Bijection):
     def initialize(self, x: Tensor, context: Context = None) -> Tensor:
         self.actnorm.calibrate(x)
         return self.transform(x)[0]
+
+
+@final
+class FixedLinear(Bijection):
+    """z = W x + b at each position, W⁻¹ given and not computed: what sampling makes of ``ActNormLinear``."""
+
+    def __init__(self, there: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor], log_det: Tensor) -> None:
+        super().__init__()
+        self.there, self.back, self.log_det = there, back, log_det
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return pointwise(x, *self.there), constant_density(x, self.log_det)
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return pointwise(z, *self.back), constant_density(z, -self.log_det)
+
+
+def inverted(matrix: Tensor) -> Tensor:
+    """W⁻¹ of a small matrix W (C, C), from a float64 solve on the CPU."""
+    return torch.linalg.inv(matrix.double().cpu()).to(matrix)
 
 
 def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:

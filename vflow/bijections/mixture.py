@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.bijections.base import Bijection, Context, wide
-from vflow.bijections.coupling import soft_clamp
+from vflow.bijections.coupling import Coupling, soft_clamp
 from vflow.bijections.reshape import Partition
 
 RARE = 1e-3  # weight of a broad component that is always there: bounds the slope from below
@@ -40,7 +39,7 @@ class Mixture(NamedTuple):
 
 
 @final
-class MixtureCoupling(Bijection):
+class MixtureCoupling(Coupling[Mixture]):
     """z₂ = a · logit(Σₖ πₖ σ((x₂ − μₖ)/sₖ)) + b with all of (π, μ, s, a, b) = net(x₁, context), z₁ = x₁.
 
     Ho et al. 2019, *Flow++*. Close to the identity where ``net`` is zero, which has C₂ · (3 · components + 2)
@@ -48,9 +47,7 @@ class MixtureCoupling(Bijection):
     """
 
     def __init__(self, net: nn.Module, partition: Partition, components: int) -> None:
-        super().__init__()
-        self.net = net
-        self.partition = partition
+        super().__init__(net, partition)
         self.components = components
 
     @staticmethod
@@ -58,9 +55,8 @@ class MixtureCoupling(Bijection):
         """Outputs that ``net`` needs for each changed channel."""
         return 3 * components + 2
 
-    def _mixture(self, kept: Tensor, context: Context) -> Mixture:
+    def _read(self, h: Tensor) -> Mixture:
         k = self.components
-        h = self.net(kept, context).to(wide(kept.dtype))
         h = h.unflatten(1, (-1, self.parameters_per_channel(k)))
         weight, mean, log_scale = h[:, :, : 3 * k].split(k, 2)
         start = torch.linspace(-SPREAD, SPREAD, k, dtype=h.dtype, device=h.device)[:, None, None]
@@ -73,24 +69,18 @@ class MixtureCoupling(Bijection):
             h[:, :, -1],
         )
 
-    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        kept, changed = self.partition.split(x)
-        mixture = self._mixture(kept, context)
-        logit, log_derivative = mixture.logit(changed)
-        z = self.partition.merge(kept, torch.addcmul(mixture.shift, logit, mixture.log_slope.exp()))
-        return z, self.partition.scatter((mixture.log_slope + log_derivative).sum(1))
+    def _move(self, changed: Tensor, parameters: Mixture) -> tuple[Tensor, Tensor]:
+        logit, log_derivative = parameters.logit(changed)
+        moved = torch.addcmul(parameters.shift, logit, parameters.log_slope.exp())
+        return moved, (parameters.log_slope + log_derivative).sum(1)
 
-    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        kept, changed = self.partition.split(z)
-        mixture = self._mixture(kept, context)
-        logit = (changed - mixture.shift) * (-mixture.log_slope).exp()
+    def _move_back(self, changed: Tensor, parameters: Mixture) -> tuple[Tensor, Tensor]:
+        logit = (changed - parameters.shift) * (-parameters.log_slope).exp()
         with torch.no_grad():
-            guess = _solve(mixture, logit)
-        found, log_derivative = mixture.logit(guess)
+            guess = _solve(parameters, logit)
+        found, log_derivative = parameters.logit(guess)
         x = guess - (found - logit) * (-log_derivative).exp()  # a last step, which carries the gradient
-        return self.partition.merge(kept, x), self.partition.scatter(
-            -(mixture.log_slope + log_derivative).sum(1)
-        )
+        return x, -(parameters.log_slope + log_derivative).sum(1)
 
 
 def _solve(mixture: Mixture, logit: Tensor) -> Tensor:

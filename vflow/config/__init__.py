@@ -4,6 +4,7 @@ from vflow.config.base import KINDS, Config, parse, to_yaml
 from vflow.config.models import (
     ColorizerConfig,
     DigitsConfig,
+    ForesightConfig,
     GlowConfig,
     HistoryConfig,
     ModelConfig,
@@ -28,6 +29,7 @@ __all__ = [
     "ContrastConfig",
     "DataConfig",
     "DigitsConfig",
+    "ForesightConfig",
     "GlowConfig",
     "HistoryConfig",
     "ModelConfig",

@@ -8,6 +8,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from vflow.config.base import Config
 
+Warmth = Annotated[float, Field(ge=0, le=2)]
+
 
 class GlowConfig(Config):
     """Multi-scale Glow of one frame: per level squeeze, ``depth`` steps, split (Kingma & Dhariwal 2018)."""
@@ -20,6 +22,9 @@ class GlowConfig(Config):
     coupling: Literal["affine", "additive", "mixture"] = "affine"
     mixtures: int = Field(4, ge=1, le=32, description="components of a mixture coupling")
     activation: Literal["relu", "gatu"] = "relu"
+    memory: Literal["plain", "recompute"] = Field(
+        "plain", description="keep activations for the gradient, or rebuild them from outputs by inversion"
+    )
 
     @property
     def levels(self) -> int:
@@ -57,6 +62,14 @@ class HistoryConfig(Config):
     blocks: int = Field(2, ge=1, le=16)
 
 
+class ForesightConfig(Config):
+    """A code of whole numbers per frame; the flow codes the frame against what is predicted from it."""
+
+    code: int = Field(16, ge=1, le=256, description="numbers per frame")
+    hidden: tuple[int, ...] = Field((16, 32, 48, 64), description="channels per level, fine to coarse")
+    weight: float = Field(0.1, gt=0, description="nats per grey level of the prediction's error, in training")
+
+
 class VideoFlowConfig(Config):
     """VideoFlow: a per-frame Glow and an autoregressive prior over its latents (Kumar et al. 2020)."""
 
@@ -69,6 +82,9 @@ class VideoFlowConfig(Config):
     motion: int | None = Field(
         None, ge=1, le=8, description="code a global displacement of up to so many pixels per frame"
     )
+    foresight: ForesightConfig | None = Field(
+        None, description="predict each frame from a small code of it, and code it against that prediction"
+    )
     context: int = Field(2, ge=1, le=16, description="window: past frames the next one may depend on")
     min_context: int = Field(1, ge=1, le=16)
     noise: Literal["uniform", "gaussian", "anchored"] = "uniform"
@@ -77,8 +93,8 @@ class VideoFlowConfig(Config):
     )
     temper: float = Field(0.25, gt=0, le=1, description="exponent on the counts of that map")
     fps: float = Field(10.0, gt=0, le=1000, description="frames per second the model was trained at")
-    temperature: float = Field(
-        1.0, ge=0, le=2, description="the app's first choice for samples that look best"
+    temperature: Warmth | tuple[Warmth, ...] = Field(
+        1.0, description="the app's first choice for samples that look best: one, or one per level of latents"
     )
     typical_bits: tuple[float, float] | None = Field(
         None,
@@ -95,11 +111,25 @@ class VideoFlowConfig(Config):
             )
         if self.motion is not None and self.history is None:
             raise ValueError("motion needs a history section: the moved frame joins the past frames")
+        if self.foresight is not None:
+            self._check_foresight(self.foresight)
         if self.noise == "anchored" and self.values == "scaled":
             raise ValueError("noise 'anchored' needs values 'counts' or 'transitions'")
         if self.history is not None and len(self.history.hidden) != self.glow.levels:
             raise ValueError("history.hidden needs one entry per level")
         return self
+
+    def _check_foresight(self, foresight: ForesightConfig) -> None:
+        if self.history is None or self.motion is not None:
+            raise ValueError("foresight needs a history section, and takes the place of motion")
+        levels = len(foresight.hidden)
+        if (
+            not 1 <= levels <= self.glow.levels
+            or not 1 <= min(foresight.hidden) <= max(foresight.hidden) <= 512
+        ):
+            raise ValueError(
+                "foresight.hidden needs 1 to 512 channels per level, and no more levels than glow"
+            )
 
 
 class DigitsConfig(Config):

@@ -12,12 +12,16 @@ from vflow.bijections.base import Bijection, Chain
 from vflow.bijections.coupling import AdditiveCoupling, AffineCoupling
 from vflow.bijections.linear import ActNormLinear
 from vflow.bijections.mixture import MixtureCoupling
+from vflow.bijections.recompute import transform_recomputed
 from vflow.bijections.reshape import ChannelPartition
 from vflow.config import GlowConfig
-from vflow.models.multiscale import Encoded, Features, Shapes
+from vflow.models.multiscale import Chains, Encoded, Features, Shapes
 from vflow.nn.layers import Conditioner
 from vflow.nn.modules import Modules
 from vflow.nn.reshape import squeeze, unsqueeze
+
+# How a level's chain is run when gradients are wanted, by ``config.memory``.
+TRANSFORMS = {"plain": Chain.transform, "recompute": transform_recomputed}
 
 
 def flow_step(channels: int, hidden: int, config: GlowConfig, features: int) -> list[Bijection]:
@@ -33,7 +37,9 @@ def coupling(channels: int, hidden: int, config: GlowConfig, features: int) -> B
     net = Conditioner(kept, parameters * (channels - kept), hidden, config.activation, features)
     if config.coupling == "mixture":
         return MixtureCoupling(net, ChannelPartition(), config.mixtures)
-    return {"affine": AffineCoupling, "additive": AdditiveCoupling}[config.coupling](net, ChannelPartition())
+    if config.coupling == "additive":
+        return AdditiveCoupling(net, ChannelPartition())
+    return AffineCoupling(net, ChannelPartition())
 
 
 @final
@@ -70,16 +76,27 @@ class Glow(nn.Module):
         self, level: int, h: Tensor, features: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """h → (z, the half passed upward or None at the top, density (B, H_l, W_l))."""
-        h, density = self.levels[level].transform(squeeze(h), features)
+        h, density = TRANSFORMS[self.config.memory](self.levels[level], squeeze(h), features)
         if level == self.config.levels - 1:
             return h, None, density
         z, above = h.chunk(2, 1)
         return z, above, density
 
-    def decode_level(self, level: int, z: Tensor, above: Tensor | None, features: Tensor | None) -> Tensor:
+    def fixed(self) -> Chains:
+        """The levels' chains with their matrices inverted once, for ``decode_level`` to use again."""
+        return [chain.fixed() for chain in self.levels]
+
+    def decode_level(
+        self,
+        level: int,
+        z: Tensor,
+        above: Tensor | None,
+        features: Tensor | None,
+        chains: Chains | None = None,
+    ) -> Tensor:
         """Inverse of ``encode_level``: z and the half from above → h, at twice the size."""
         joined = z if above is None else torch.cat([z, above], 1)
-        return unsqueeze(self.levels[level].invert(joined, features)[0])
+        return unsqueeze((chains or self.levels)[level].invert(joined, features)[0])
 
     def encode(self, x: Tensor, features: Features) -> Encoded:
         """Image to latents: x (B, C, H, W)."""

@@ -7,8 +7,11 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+from vflow.bijections.base import Bijection
+
 Features = Sequence[Tensor | None]
 Shapes = tuple[tuple[int, int, int], ...]
+Chains = Sequence[Bijection]  # one per level
 
 
 class Encoded(NamedTuple):

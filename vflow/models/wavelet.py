@@ -12,7 +12,7 @@ from vflow.bijections.actnorm import constant_density
 from vflow.bijections.base import Chain
 from vflow.bijections.reshape import Haar
 from vflow.config import GlowConfig
-from vflow.models.glow import flow_step
+from vflow.models.glow import TRANSFORMS, flow_step
 from vflow.models.multiscale import Encoded, Features, Shapes
 from vflow.nn.modules import Modules
 
@@ -59,7 +59,8 @@ class WaveletFlow(nn.Module):
         densities: list[Tensor] = []
         for level, chain in enumerate(self.levels):
             mean, details = self._split(level, x)
-            z, density = chain.transform(details, _join(mean, features[level]))
+            given = _join(mean, features[level])
+            z, density = TRANSFORMS[self.config.memory](chain, details, given)
             latents.append(z)
             aboves.append(mean)
             densities += [density, self._mean_density(level, details)]

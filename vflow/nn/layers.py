@@ -60,7 +60,7 @@ class Activate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv(x)
         if not self.gated:
-            return F.relu(h)
+            return F.relu(h, inplace=True)
         value, gate = h.chunk(2, 1)
         return torch.tanh(value) * torch.sigmoid(gate)
 
@@ -83,4 +83,4 @@ class Conditioner(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if context is not None:
             x = torch.cat([x.to(context.dtype), context], 1)
-        return self.leave(self.middle(F.relu(self.enter(x))))
+        return self.leave(self.middle(F.relu(self.enter(x), inplace=True)))

@@ -145,12 +145,17 @@ class Run:
     def _advance(self, batches: Prefetcher[Any]) -> Outcome:
         """Steps until the end, a stop, or too many skipped steps in a row."""
         progress, config = self.progress, self.config
+        compiling = config.compile
         while progress.step < config.max_steps:
             began = time.perf_counter()
             progress.lr = learning_rate(config, progress.step) * progress.rate_scale
             self._seed_dropout()
             result = self.learner.step(next(batches), progress, progress.lr, self.stop.wished())
-            self._account(result, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            if compiling:
+                self.log.say(f"first step, compilation included: {seconds:.1f} s")
+                compiling = False
+            self._account(result, seconds)
             if progress.step % config.log_every == 0:
                 self._log_line()
             last = progress.step == config.max_steps

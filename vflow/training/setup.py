@@ -116,6 +116,8 @@ def prepare(
     optimizer = make_optimizer(model, config)
     prepared, optimizer = accelerator.prepare(model.train(), optimizer)
     plain = accelerator.unwrap_model(prepared)
+    if config.compile:
+        prepared.compile()  # in place: names of weights stay
     dtype = autocast_dtype(config.precision, accelerator.device)
     ema = Ema(plain, config.ema)
     learner = Learner(accelerator, prepared, plain, optimizer, ema, config, dtype, material.targets)

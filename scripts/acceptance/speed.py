@@ -1,0 +1,218 @@
+"""Speed and memory beside normflows, sampling, start-up, and what low precision costs; section D.
+
+On a CPU one thread and processor time, so that the figures hold on a machine that does other work as well; on
+a GPU the wall clock. scripts/benchmark.py measures the same by the wall clock and with any number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import nn
+
+from scripts.acceptance.registry import Figure, NotHere, Result, measure
+from scripts.acceptance.training import quiet, validation, workplace
+from scripts.benchmarks.memory import memory as measure_memory
+from scripts.benchmarks.models import glow_config, images, started
+from scripts.benchmarks.sample import sample
+from scripts.benchmarks.startup import startup
+from scripts.benchmarks.timing import Clock, alternate
+from scripts.benchmarks.train import Setting, train, training_step
+from tests.training.support import lines
+from vflow.checkpoint import load
+from vflow.config import load_preset
+from vflow.models import build_model
+from vflow.pipelines.compute import choose_device
+from vflow.training.launch import autocast_dtype
+from vflow.training.sampler import Prefetcher
+from vflow.training.setup import open_material
+
+LACKING = "normflows is missing: pip install -e '.[bench]'"
+DATA = {"shapes": None, "moving-digits": "", "push": "push/train", "digits": "", "colorizer": "photos"}
+PRESETS = {name: name if name in ("digits", "colorizer") else f"{name}-small" for name in DATA}
+LOADED_STEPS, PRECISION_STEPS = 30, 200
+
+
+def setting() -> Setting:
+    """The Glow of the promised figures, on this machine."""
+    device = choose_device("auto")
+    torch.set_num_threads(1)
+    dtype = autocast_dtype("auto", device) or torch.float32
+    clock: Clock = "cpu" if device.type == "cpu" else "wall"
+    return Setting(
+        depth=8, hidden=128, batch=32, repeats=7, clock=clock, device=device, dtype=dtype, threads=1
+    )  # fmt: skip
+
+
+def data_of(name: str) -> str | None:
+    """Where a model's training data is: None where it is generated. NotHere: VFLOW_DATA is not given."""
+    if DATA[name] is None:
+        return None
+    if not os.environ.get("VFLOW_DATA"):
+        raise NotHere("needs the training data: VFLOW_DATA=folder with MNIST, push and photos")
+    return str(Path(os.environ["VFLOW_DATA"]) / str(DATA[name]))
+
+
+@measure(
+    "D",
+    default=Figure(
+        "frames/s over normflows', each in the type it takes by itself", "×", None, 2, "5 with AMX"
+    ),
+    float32=Figure("frames/s over normflows', both in float32", "×", at_least=2),
+    autocast=Figure("frames/s over normflows' under bfloat16 autocast", "×"),
+    apart=Figure("largest difference of log-likelihoods, same weights", "bits/dim", at_most=1e-3),
+)
+def training_speed() -> Result:
+    """Glow of 3 levels × 8 steps, width 128, 64×64×3, batch 32: forward, backward, fused Adam. normflows
+    has our weights. Sides take turns in one process, medians of 7 turns."""
+    try:
+        found: dict[str, Any] = train(setting(), "normflows", [], compiled=False)
+    except ImportError as error:
+        raise NotHere(LACKING) from error
+    frames, peer, mine = found["sides"], found["peer_frames_per_s"], found["frames_per_s"]
+    values = {
+        "default": mine / peer,
+        "float32": frames.get("vflow float32", mine) / peer,
+        "autocast": mine / frames["normflows autocast"],
+        "apart": found["likelihoods_apart"],
+    }
+    table = ", ".join(f"{name} {value:g}" for name, value in frames.items())
+    return Result(values, note=f"vflow computes in {found['dtype']}; frames/s: {table}")
+
+
+@measure(
+    "D",
+    plain=Figure("memory of forward + backward over normflows'", "×", at_most=0.5),
+    float32=Figure("the same, ours in float32 as well", "×", at_most=0.5),
+    recompute=Figure("the same with memory: recompute", "×", at_most=0.25),
+    growth=Figure("growth with memory: recompute, from depth 8 to depth 32", "×", at_most=1.25),
+)
+def memory() -> Result:
+    """The same model and batch. Peak during forward and backward less the level with model, gradients and
+    Adam's state built, each side in a process of its own: resident memory, on a GPU what torch allocated."""
+    try:
+        found: dict[str, Any] = measure_memory(setting(), "normflows")
+    except ImportError as error:
+        raise NotHere(LACKING) from error
+    mib = found["mib"]
+    values = {
+        "plain": found["plain_ratio"],
+        "float32": mib["plain float32"] / mib["normflows"],
+        "recompute": found["recompute_ratio"],
+        "growth": found["recompute_growth"],
+    }
+    return Result(values, note="MiB: " + ", ".join(f"{name} {value:g}" for name, value in mib.items()))
+
+
+@measure("D", time=Figure("time of a training step with memory: recompute over plain", "×", at_most=1.4))
+def recompute_time() -> Result:
+    """The Glow of training_speed with bfloat16 conditioners; two sides take turns, medians of 7."""
+    here = setting()
+    x = images(here.batch, glow_config()).to(here.device)
+    steps = {}
+    for kind in ("plain", "recompute"):
+        model = started(glow_config(memory=kind), x.cpu()).to(here.device)
+        steps[kind] = training_step(model, model, x, autocast=True)
+    seconds = alternate(steps, here.repeats, here.clock)
+    return Result({"time": seconds["recompute"] / seconds["plain"]})
+
+
+@measure("D", cosine=Figure("smallest cosine of a recomputed gradient to the plain one", "", at_least=0.999))
+def recompute_gradient() -> Result:
+    """bfloat16 conditioners, one anchor per level; shipped models, a training batch of 4."""
+    found = {}
+    for name in DATA:
+        plain: Any = load(name).requires_grad_(True)
+        glow = plain.config.glow.model_copy(update={"memory": "recompute"})
+        frugal: Any = build_model(plain.config.model_copy(update={"glow": glow}))
+        frugal.load_state_dict(plain.state_dict())
+        frugal.eval()
+        path = {} if data_of(name) is None else {"data.path": data_of(name)}
+        preset = load_preset(PRESETS[name], path).model_copy(update={"model": plain.config})
+        batch = open_material(preset).batch(0, 4)
+        found[name] = float(torch.cosine_similarity(gradient(plain, batch), gradient(frugal, batch), 0))
+    note = ", ".join(f"{name} {value:.9f}" for name, value in found.items())
+    return Result({"cosine": min(found.values())}, note=note)
+
+
+def gradient(model: nn.Module, batch: Any) -> torch.Tensor:
+    """Of the mean log-likelihood, all parameters in one vector."""
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(batch).mean()
+    loss.backward()
+    return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
+
+
+@measure(
+    "D",
+    flat=Figure("time of frame 20 over frame 2", "×", at_most=1.1),
+    forward=Figure("time of all frames over one forward pass over the same frames", "×", at_most=1.5),
+)
+def sampling() -> Result:
+    """The shipped shapes model (affine couplings), 8 futures × 20 frames, encoding the context counted in;
+    medians of 7 runs."""
+    found: dict[str, Any] = sample("shapes", setting())
+    note = (
+        f"frame 2 {found['frame_2_ms']:g} ms, frame 20 {found['frame_20_ms']:g} ms, all "
+        f"{found['sampling_ms']:g} ms, forward pass {found['forward_ms']:g} ms"
+    )
+    return Result({"flat": found["frame_ratio"], "forward": found["forward_ratio"]}, note=note)
+
+
+@measure("D", ratio=Figure("`vflow predict` less the sampling itself, over `import torch`", "×", at_most=2.5))
+def starting() -> Result:
+    """shapes, 8 futures × 10 frames of a shipped picture, process start to file written; the sampling itself
+    is timed in a process that has drawn before. Medians of 7 turns."""
+    found: dict[str, Any] = startup(setting())
+    return Result({"ratio": found["ratio"]}, note=f"seconds: {found['seconds']}")
+
+
+@measure(
+    "D",
+    **{name: Figure(f"share of a step spent waiting for data, {name}", "", at_most=0.05) for name in DATA},
+)
+def waiting() -> Result:
+    """Each CPU preset, 30 steps by the wall clock; the first 3, which find no batch ready, do not count."""
+    return Result({name: share_waited(name) for name in DATA})
+
+
+def share_waited(name: str) -> float:
+    """Seconds in the prefetcher's ``next`` over seconds of steps."""
+    waits, ends, original = [], [], Prefetcher.__next__
+
+    def timed(self: Prefetcher[Any]) -> list[Any]:
+        start = time.perf_counter()
+        batch = original(self)
+        ends.append(time.perf_counter())
+        waits.append(ends[-1] - start)
+        return batch
+
+    settings = (
+        "training.validation_examples=1",
+        "training.checkpoint_every=100000",
+        "training.actnorm_batch=16",
+    )
+    with workplace() as (_, folder), patch.object(Prefetcher, "__next__", timed):
+        data = {} if data_of(name) is None else {"data": data_of(name)}
+        quiet(PRESETS[name], folder / "run", max_steps=LOADED_STEPS, set=settings, threads=1, **data)
+    return sum(waits[4:]) / (ends[-1] - ends[3])
+
+
+@measure("D", difference=Figure("|Δ bits/dim|, bfloat16 against float32, equal steps", "", at_most=0.005))
+def precision() -> Result:
+    """shapes-small, 200 steps, same seed; validation bits/dim of the averaged weights over 64 clips."""
+    settings = ("training.validation_examples=64", "training.checkpoint_every=100000")
+    found, seconds = {}, {}
+    with workplace() as (_, folder):
+        for dtype in ("float32", "bfloat16"):
+            run = folder / dtype
+            quiet("shapes-small", run, max_steps=PRECISION_STEPS, dtype=dtype, set=settings)
+            found[dtype] = validation(run)
+            seconds[dtype] = lines(run)[-1]["seconds"]
+    note = ", ".join(f"{name} {found[name]:.5f} in {seconds[name]:.0f} s" for name in found)
+    return Result({"difference": abs(found["bfloat16"] - found["float32"])}, note=note)

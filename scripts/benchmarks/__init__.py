@@ -1,0 +1,1 @@
+"""Speed and memory of vflow beside other flow libraries: scripts/benchmark.py."""
