@@ -66,6 +66,20 @@ def test_round_trip(folder: Path, model: VideoFlow) -> None:
     assert not any(p.requires_grad or p.dtype != torch.float32 for p in loaded.parameters())
 
 
+def test_half_precision_halves_the_file_and_is_computed_with_in_full(tmp_path: Path) -> None:
+    counted = CONFIG.model_copy(update={"values": "counts"})
+    model = build_model(counted)
+    for name, half in (("whole", False), ("half", True)):
+        save_checkpoint(tmp_path / name, model, config=counted, half=half)
+    loaded, learned = load(tmp_path / "half"), dict(model.named_parameters())
+    for key, value in model.state_dict().items():
+        wanted = value.half().float() if key in learned else value
+        assert torch.equal(loaded.state_dict()[key], wanted), key
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.75 * sizes[1]
+
+
 def test_load_leaves_the_global_generator_alone(folder: Path) -> None:
     before = torch.random.get_rng_state()
     load(folder)
@@ -150,8 +164,8 @@ def _reshape(state: dict[str, torch.Tensor]) -> None:
     state[_first(state)] = torch.zeros(7, 7)
 
 
-def _half(state: dict[str, torch.Tensor]) -> None:
-    state[_first(state)] = state[_first(state)].half()
+def _double(state: dict[str, torch.Tensor]) -> None:
+    state[_first(state)] = state[_first(state)].double()
 
 
 WHOLE = "is a directory with config.json and model.safetensors"
@@ -219,8 +233,8 @@ DAMAGES = {
         "model.safetensors: tensor '{first}' has shape (7, 7), config.json needs (",
     ),
     "type": (
-        _weights(_half),
-        "model.safetensors: tensor '{first}' has type float16, config.json needs float32; ",
+        _weights(_double),
+        "model.safetensors: tensor '{first}' has type float64, config.json needs float32; ",
     ),
     "other config": (_edit(lambda d: d["model"]["glow"].update(hidden=[4, 5])), "has shape "),
     "nan": (

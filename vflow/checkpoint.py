@@ -51,6 +51,8 @@ KINDS: dict[str, type[Any]] = {
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"} | {
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
+HALVED = ("float16", "float32")
+"""Weights may be stored at half precision; they are computed with at single precision all the same."""
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 """Tensor name → (torch type name, shape)."""
@@ -140,12 +142,14 @@ def save_checkpoint(
     config: Config,
     card: str | None = None,
     extra: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
     """Write a checkpoint; the folder appears complete or not at all.
 
     Args:
         card: text of the model card; None keeps the card that is already there.
         extra: data statistics, stored under ``statistics`` in ``config.json``.
+        half: round learned weights to float16, which halves the file; counted tables stay as they are.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -156,6 +160,8 @@ def save_checkpoint(
         new, old = Path(temporary) / "new", Path(temporary) / "old"
         new.mkdir()
         state = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
+        for key in [name for name, _ in model.named_parameters()] if half else []:
+            state[key] = state[key].half()
         (new / WEIGHTS).write_bytes(sealed(state, data))
         (new / CONFIG).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
         if card is not None:
@@ -222,7 +228,7 @@ def _compare(path: Path, found: Layout, wanted: Layout) -> None:
     problems += [f"tensor '{key}' is unknown" for key in found if key not in wanted]
     for key in [key for key in wanted if key in found]:
         for word, has, needs in zip(("type", "shape"), found[key], wanted[key], strict=True):
-            if has != needs:
+            if has != needs and (has, needs) != HALVED:
                 problems.append(f"tensor '{key}' has {word} {has}, {CONFIG} needs {needs}")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -107,15 +106,19 @@ def levels(shapes: Sequence[Sequence[int]]) -> list[tuple[str, str]]:
     """(what a level is called, its number as text), coarse to fine, and all levels together.
 
     Args:
-        shapes: the model's ``latent_shapes``, (C, h, w) per level; a single number is a displacement.
+        shapes: the model's ``latent_shapes``, (C, h, w) per level; a single number is a displacement, several
+            without a place are a tint or what guides a frame.
     """
-    named = [
-        ("Motion of the frame" if math.prod(shape) == 1 else f"{shape[1]}×{shape[2]}", str(level))
-        for level, shape in enumerate(shapes)
-    ]
+    named = [(_level_name(*shape), str(level)) for level, shape in enumerate(shapes)]
     if len(shapes) > 1:
         named[0] = (f"{named[0][0]}, the finest", "0")
     return [*reversed(named), ("All levels together", ALL)]
+
+
+def _level_name(channels: int, height: int, width: int) -> str:
+    if height * width > 1:
+        return f"{height}×{width}"
+    return "Motion of the frame" if channels == 1 else "Whole picture"
 
 
 def said(model: str, name: str, positions: Sequence[float]) -> list[str]:

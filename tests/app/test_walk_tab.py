@@ -383,6 +383,7 @@ def test_words_of_positions() -> None:
     assert walk_kinds.first_shown("direction", [-1, 0, 1]) == 1
     names = walk_kinds.levels([(6, 16, 16), (24, 8, 8), (1, 1, 1)])
     assert names[0] == ("Motion of the frame", "2") and names[-1] == ("All levels together", "all")
+    assert walk_kinds.levels([(6, 32, 32), (16, 1, 1)])[0] == ("Whole picture", "1")
 
 
 def test_large_pictures_are_reduced_and_names_escaped(tmp_path: Path) -> None:

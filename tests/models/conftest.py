@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vflow.config import GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig
+from vflow.config import ForesightConfig, GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig
 from vflow.models import VideoBatch, VideoFlow, build_model
 
 FRAMES = 6
@@ -27,6 +27,7 @@ def config(
     min_context: int = 1,
     skip: bool = True,
     motion: int | None = None,
+    foresight: ForesightConfig | None = None,
 ) -> VideoFlowConfig:
     return VideoFlowConfig(
         glow=GlowConfig(
@@ -45,6 +46,7 @@ def config(
         noise=noise,
         values=values,
         motion=motion,
+        foresight=foresight,
     )
 
 
@@ -74,6 +76,21 @@ FORMS: dict[str, VideoFlowConfig] = {
     ),
     "frames-motion-counts-one-frame": config(
         history=True, values="counts", noise="anchored", channels=1, size=(8, 8), context=1, motion=1
+    ),
+    "frames-foresight-transitions-anchored": config(
+        history=True,
+        values="transitions",
+        noise="anchored",
+        size=(8, 8),
+        foresight=ForesightConfig(code=3, hidden=(4, 6)),
+    ),
+    "frames-foresight-one-frame": config(
+        history=True,
+        values="counts",
+        noise="gaussian",
+        context=1,
+        channels=1,
+        foresight=ForesightConfig(code=2, hidden=(4,)),
     ),
     "frames-scaled-one-frame": config(
         history=True, values="scaled", noise="uniform", size=(8, 8), context=1, coupling="additive"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vflow.config import GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig
 from vflow.models import VideoBatch, VideoFlow, build_model
+from vflow.models.guide import Past
 from vflow.models.motion import Motion
 
 
@@ -43,6 +44,14 @@ def clips(model: VideoFlow, batch: int, frames: int, drift: tuple[int, int] = (2
     return VideoBatch(torch.stack(moved, 1), torch.randn(batch, frames - 1, 3, 16, 16), window)
 
 
+def seen(frames: Tensor, window: int) -> Past:
+    """The last ``window`` of frames (B, n, C, H, W), as something that sees n frames would."""
+    present = (torch.arange(frames.shape[1]) >= frames.shape[1] - window).float().expand(len(frames), -1)
+    return Past(
+        frames * present[:, :, None, None, None].to(frames.dtype), present, torch.zeros(len(frames), 2)
+    )
+
+
 def test_search_finds_what_move_did() -> None:
     motion = Motion(reach=3, features=1)
     index = torch.arange(motion.unknown)
@@ -64,19 +73,28 @@ def test_a_still_frame_does_not_move() -> None:
     assert motion.displacements[motion.find(flat, flat)].tolist() == [[0, 0]]
 
 
+def follow(before: list[int], after: list[int]) -> tuple[Past, Tensor]:
+    """One clip of 8 × 8 noise that moves by displacement ``before``, then ``after``, and what followed."""
+    frames = [torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)]
+    for way in (before, after):
+        frames.append(torch.roll(frames[-1], way, (2, 3)))
+    return seen(torch.stack(frames[:2], 1), 2), frames[2]
+
+
 def test_the_prior_is_a_distribution_that_fit_sets_to_frequencies() -> None:
     motion = Motion(reach=1, features=2)
-    before, found = torch.tensor([[9, 3]] * 3 + [[9, 4]]), torch.tensor([[3, 3]] * 3 + [[4, 4]])
-    motion.fit([(before, found)])
-    p = motion.log_probability(torch.tensor([9, 3, 4]), torch.zeros(3, 2)).exp().detach()
-    torch.testing.assert_close(p.sum(1), torch.ones(3))
-    assert p[0, 3] == pytest.approx(0.75, abs=0.01) and p[0, 4] == pytest.approx(0.25, abs=0.01)
-    assert p[1, 3] > 0.98 and p[2, 4] > 0.98
+    right, down = (motion.displacements.tolist().index(way) for way in ([0, 1], [1, 0]))
+    motion.fit([follow([0, 1], [0, 1])] * 3 + [follow([0, 1], [1, 0]), follow([1, 0], [1, 0])])
+    p = motion.log_probability(torch.tensor([right, down]), torch.zeros(2, 2)).exp().detach()
+    torch.testing.assert_close(p.sum(1), torch.ones(2))
+    assert p[0, right] == pytest.approx(0.75, abs=0.01) and p[0, down] == pytest.approx(0.25, abs=0.01)
+    assert p[1, down] > 0.98
 
 
 def test_draws_follow_the_prior_and_temperature_zero_takes_the_mode() -> None:
     motion = Motion(reach=1, features=1)
-    motion.fit([(torch.full((4,), 9), torch.tensor([1, 1, 1, 5]))])
+    with torch.no_grad():
+        motion.after[9] = torch.tensor([0.0, 3, 0, 0, 0, 1, 0, 0, 0]).add(1e-3).log()
     before, features = torch.full((4000,), 9), torch.zeros(4000, 1)
     eps = torch.randn(4000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
     drawn = motion.sample(before, features, eps, 1.0)
@@ -91,15 +109,14 @@ def test_extreme_noise_gives_a_valid_displacement() -> None:
     assert drawn.min() >= 0 and drawn.max() < motion.unknown
 
 
-def test_trace_hides_what_a_short_window_does_not_show() -> None:
+def test_a_short_window_hides_the_displacement_before() -> None:
     model = small_model()
-    batch = clips(model, 2, 4)
-    assert model.motion is not None
-    before, found = model.motion.trace(batch.frames, torch.tensor([[1, 2, 1], [1, 1, 2]]))
-    unknown = model.motion.unknown
-    drift = model.motion.displacements.tolist().index([2, -1])
-    assert before.tolist() == [[unknown, drift, unknown], [unknown, unknown, drift]]
-    assert (found == drift).all()
+    frames, motion = clips(model, 2, 3).frames, model.motion
+    assert motion is not None
+    drift = motion.displacements.tolist().index([2, -1])
+    assert motion.before(seen(frames, 3)).tolist() == [drift] * 2
+    assert motion.before(seen(frames, 1)).tolist() == [motion.unknown] * 2
+    assert motion.before(seen(frames[:, :1], 1)).tolist() == [motion.unknown] * 2
 
 
 def test_the_displacement_is_part_of_the_bound() -> None:
@@ -112,7 +129,7 @@ def test_the_displacement_is_part_of_the_bound() -> None:
         assert motion is not None
         motion.given.weight.zero_()
         even = model.frame_log_likelihood(batch)
-        motion.fit([motion.trace(batch.frames, batch.window)])
+        motion.fit([(model._seen(batch)[1], batch.targets)])
         motion.given.bias.zero_()
         fitted = model.frame_log_likelihood(batch)
         motion.after.zero_()
@@ -159,12 +176,6 @@ def test_sampling_goes_on_in_the_direction_it_was_given() -> None:
     rollout = model.start(batch.frames)
     eps = [torch.randn(4, *shape) for shape in model.latent_shapes]
     rollout, sampled = model.step(rollout, eps, (1.0,) * len(eps))
-    assert sampled.frame.shape == (4, 3, 16, 16) and rollout.motion is not None
-    assert motion.displacements[rollout.motion].tolist() == [[2, -1]] * 4
-
-
-def test_one_given_frame_has_no_direction_yet() -> None:
-    model = small_model()
-    rollout = model.start(picture(2)[:, None])
-    assert model.motion is not None and rollout.motion is not None
-    assert rollout.motion.tolist() == [model.motion.unknown] * 2
+    assert sampled.frame.shape == (4, 3, 16, 16)
+    way = motion.before(seen(rollout.recent, 2))
+    assert motion.displacements[way].tolist() == [[2, -1]] * 4

@@ -13,6 +13,7 @@ from torch import Tensor
 from vflow.bijections import ActNorm
 from vflow.config import VideoFlowConfig
 from vflow.models import VideoBatch, VideoFlow, build_model
+from vflow.models.guide import Past
 from vflow.models.multiscale import Encoded
 
 pytestmark = pytest.mark.usefixtures("inference")
@@ -101,6 +102,12 @@ def reference(model: VideoFlow, batch: VideoBatch, example: int, target: int) ->
             )
             index, given = displacement(model, frames[t], frames[t - 1])
             extra = model.motion.log_probability(torch.tensor([before]), summary)[0, index]
+        if model.foresight is not None:
+            shown = torch.stack([torch.zeros_like(frames[0])] * absent + [frames[s] for s in past])
+            seen = Past(shown[None], torch.tensor([[0.0] * absent + [1.0] * window]), torch.zeros(1, 1))
+            extra, reference = (part[0] for part in model.foresight.code(seen, frames[t][None]))
+            given = reference[None].float()
+        if model.guide is not None:
             pyramids.append(model.frame_encoder(given / 127.5 - 1))
             present.append(1.0)
         windows = stack(pyramids, absent)

@@ -69,12 +69,10 @@ def test_a_rollout_is_what_its_frames_say(model: VideoFlow, batch: VideoBatch, n
         rollout, sampled = model.step(rollout, noise(3), ones(model, 0.3))
         frames = torch.cat([frames, sampled.frame[:, None]], 1)
         fresh = model.start(frames)
-        assert torch.equal(fresh.frame, rollout.frame) and torch.equal(fresh.present, rollout.present)
+        assert torch.equal(fresh.recent, rollout.recent) and torch.equal(fresh.present, rollout.present)
         if model.config.history is not None:
             for one, other in zip(fresh.history, rollout.history, strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-        if model.motion is not None:
-            assert torch.equal(fresh.motion, rollout.motion)
 
 
 def test_sampling_and_scoring_are_one_density(
@@ -94,7 +92,7 @@ def test_sampling_and_scoring_are_one_density(
 
     def draw(flat: Tensor, way: Tensor) -> Sampled:
         parts = zip(flat.split(sizes), model.glow.latent_shapes, strict=True)
-        eps = (*(part.view(1, *shape) for part, shape in parts), *([way] if model.motion else []))
+        eps = (*(part.view(1, *shape) for part, shape in parts), *([way] if model.guide else []))
         return VideoFlow.step.__wrapped__(model, model.start(context), eps, ones(model))[1]
 
     def explained(way: Tensor) -> bool:
@@ -111,7 +109,7 @@ def test_sampling_and_scoring_are_one_density(
     assert sampled.raw.min() >= 0 and sampled.raw.max() < 256
     log_p = torch.distributions.Normal(0.0, 1.0).log_prob(flat).sum() - torch.linalg.slogdet(jacobian)[1]
     batch = continued(model, context, sampled.frame)
-    if model.motion is not None:
+    if model.guide is not None:
         log_p = log_p + model._given_frames(batch)[1][0][-1].sum()
     batch.eps[:, -1], weight = dequantisation(model, sampled, given.reference)
     nats = model.frame_log_likelihood(batch)[0, -1]
@@ -259,11 +257,11 @@ def test_latent_shapes_hold_every_dimension(form: VideoFlowConfig, model: VideoF
     glow, shapes = form.glow, model.glow.latent_shapes
     assert sum(math.prod(shape) for shape in shapes) == glow.channels * glow.height * glow.width
     assert [shape[1:] for shape in shapes] == [(glow.height // k, glow.width // k) for k in (2, 4)]
-    assert model.latent_shapes == (*shapes, *([(1, 1, 1)] if form.motion else []))
+    assert model.latent_shapes == (*shapes, *([model.guide.noise_shape] if model.guide else []))
 
 
 def test_gradients_reach_all_parameters(model: VideoFlow, batch: VideoBatch) -> None:
-    model(batch).sum().backward()
+    model.train()(batch).sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().sum() > 0, name

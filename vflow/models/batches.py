@@ -8,9 +8,15 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from vflow.bijections.base import Bijection
 from vflow.bijections.histogram import LEVELS
 
 Pyramid = tuple[Tensor, ...]
+
+
+def fold(frames: Tensor) -> Tensor:
+    """(B, T, C, H, W) → (B · T, C, H, W), channels-last in memory."""
+    return frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 class VideoBatch(NamedTuple):
@@ -26,6 +32,16 @@ class VideoBatch(NamedTuple):
     eps: Tensor
     window: Tensor
     past: Tensor | None = None
+
+    @property
+    def first(self) -> int:
+        """Frames before the first target."""
+        return self.frames.shape[1] - self.eps.shape[1]
+
+    @property
+    def targets(self) -> Tensor:
+        """The frames whose likelihood is asked for, uint8 (B · targets, C, H, W)."""
+        return fold(self.frames[:, self.first :])
 
 
 class ImageBatch(NamedTuple):
@@ -46,20 +62,28 @@ class ImageBatch(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """State of a sampling run: the newest frame and the history of the last n, newest last."""
+    """State of a sampling run: the last n frames and their features or latents, newest last.
 
-    frame: Tensor  # uint8 (B, C, H, W)
-    history: Pyramid  # per level (B, n, C_l, H_l, W_l), absent frames zero
+    Absent frames are zero.
+    """
+
+    recent: Tensor  # uint8 (B, n, C, H, W)
+    history: Pyramid  # per level (B, n, C_l, H_l, W_l)
     present: Tensor  # (B, n) in {0, 1}
-    motion: Tensor | None  # int64 (B,), displacement that led to the newest frame; None: not modelled
+    chains: Sequence[Bijection]  # the Glow's, matrices inverted once per run
+
+    @property
+    def frame(self) -> Tensor:
+        """The newest frame, uint8 (B, C, H, W)."""
+        return self.recent[:, -1]
 
 
 class Given(NamedTuple):
     """What one frame is coded given: B frames, each with its own window of the past."""
 
-    windows: Pyramid  # per level (B, n, C_l, H_l, W_l); with motion n + 1, the moved frame last
+    windows: Pyramid  # per level (B, n, C_l, H_l, W_l); with a guide n + 1, the reference last
     features: Sequence[Tensor | None]  # per level (B, F_l, H_l, W_l), for the couplings
-    reference: Tensor  # uint8 (B, C, H, W), the frame before, moved if motion is modelled
+    reference: Tensor  # uint8 (B, C, H, W), the frame before, or what the guide leads to
 
 
 class Sampled(NamedTuple):

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vflow.models.guide import Guide, Past
+
 
 @final
-class Motion(nn.Module):
+class Motion(Guide):
     """p(d | past) over displacements d of up to ``reach`` pixels along each axis, as in video coding.
 
-    The encoder takes the d that moves the last frame closest to the new one, a deterministic q(d | x), so
-    log p(x) ≥ log p(d) + log p(x | d): a valid bound. The prior depends on the displacement before, so that a
-    movement can go on, and on features of the past.
+    The encoder takes the d that moves the last frame closest to the new one. The prior depends on the
+    displacement before, so that a movement can go on, and on features of the past.
 
     Args:
         reach: largest displacement in pixels.
@@ -25,6 +26,7 @@ class Motion(nn.Module):
     """
 
     displacements: Tensor
+    noise_shape = (1, 1, 1)
 
     def __init__(self, reach: int, features: int) -> None:
         super().__init__()
@@ -36,26 +38,31 @@ class Motion(nn.Module):
         self.given = nn.Linear(features, self.unknown)
         nn.init.zeros_(self.given.weight)
         nn.init.zeros_(self.given.bias)
-        nn.init.zeros_(self.given.bias)
+
+    def code(self, past: Past, target: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.find(target, past.last)
+        log_p = self.log_probability(self.before(past), past.summary).gather(1, found[:, None])[:, 0]
+        return log_p, self.move(past.last, found)
+
+    def draw(self, past: Past, eps: Tensor, temperature: float) -> Tensor:
+        return self.move(past.last, self.sample(self.before(past), past.summary, eps, temperature))
+
+    def whiten(self, past: Past, target: Tensor) -> Tensor:
+        return self.encode(self.find(target, past.last), self.before(past), past.summary)
 
     @torch.no_grad()
-    def fit(self, traces: Sequence[tuple[Tensor, Tensor]], floor: float = 1e-3) -> None:
-        """Start the prior at how often each displacement follows each other in ``traces``, plus ``floor``."""
-        cells = torch.cat([(before * self.unknown + found).flatten() for before, found in traces])
-        self.after.copy_(
-            (torch.bincount(cells, minlength=self.after.numel()) + floor).log().view_as(self.after)
-        )
+    def fit(self, seen: Sequence[tuple[Past, Tensor]], floor: float = 1e-3) -> None:
+        """Start the prior at how often each displacement follows each other, plus ``floor``."""
+        cells = [self.before(past) * self.unknown + self.find(target, past.last) for past, target in seen]
+        counts = torch.bincount(torch.cat(cells), minlength=self.after.numel())
+        self.after.copy_((counts + floor).log().view_as(self.after))
 
-    def trace(self, frames: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
-        """Displacements before and to each target of uint8 frames (B, T, C, H, W): two indices (B, targets).
-
-        The first is ``unknown`` where ``window`` (B, targets), the past frames in sight, holds but one.
-        """
-        first, pairs = frames.shape[1] - window.shape[1], frames[:, 1:].shape[:2]
-        found = self.find(frames[:, 1:].flatten(0, 1), frames[:, :-1].flatten(0, 1)).unflatten(0, pairs)
-        unknown = torch.full_like(found[:, :1], self.unknown)
-        before = torch.cat([unknown, found], 1)[:, first - 1 : -1]
-        return torch.where(window > 1, before, unknown), found[:, first - 1 :]
+    def before(self, past: Past) -> Tensor:
+        """Index (B,) of the displacement to the last frame; ``unknown`` where no frame before it is seen."""
+        unknown = torch.full_like(past.present[:, -1], self.unknown, dtype=torch.long)
+        if past.frames.shape[1] < 2:
+            return unknown
+        return torch.where(past.present[:, -2] > 0, self.find(past.last, past.frames[:, -2]), unknown)
 
     @torch.no_grad()
     def find(self, target: Tensor, last: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from vflow.bijections.base import total
 from vflow.bijections.histogram import LEVELS, HistogramMap
 from vflow.config import VideoFlowConfig
-from vflow.models.batches import Given, Pyramid, Rollout, Sampled, VideoBatch
+from vflow.models.batches import Given, Pyramid, Rollout, Sampled, VideoBatch, fold
+from vflow.models.foresight import Foresight
 from vflow.models.glow import Glow
+from vflow.models.guide import Guide, Past
 from vflow.models.motion import Motion
 from vflow.models.multiscale import Encoded, decode
 from vflow.models.pixels import NOISES, PixelMap, count_values, pixel_map, smooth_transitions
@@ -28,7 +30,8 @@ class VideoFlow(nn.Module):
 
     With ``config.history`` None this is the paper's model: the prior sees the window of past latents.
     Otherwise couplings and prior see features of the past frames themselves, the last n and no others; with
-    ``config.motion`` a displacement of the frame before is drawn first and is the last of ``latent_shapes``.
+    ``config.motion`` or ``config.foresight`` a guide is drawn first; its noise is the last
+    of ``latent_shapes``.
     """
 
     def __init__(self, config: VideoFlowConfig) -> None:
@@ -39,9 +42,11 @@ class VideoFlow(nn.Module):
         self.pixels: PixelMap = pixel_map(config)
         self.glow = Glow(glow, history.hidden if history else None)
         self.motion = Motion(config.motion, n * history.hidden[-1]) if config.motion and history else None
-        self.latent_shapes = self.glow.latent_shapes + (((1, 1, 1),) if self.motion else ())
+        size = (glow.channels, glow.height, glow.width)
+        self.foresight = Foresight(config.foresight, n, size) if config.foresight and history else None
+        self.latent_shapes = self.glow.latent_shapes + ((self.guide.noise_shape,) if self.guide else ())
         self.frame_encoder = FrameEncoder(glow.channels, history) if history else None
-        steps = n + 1 if self.motion else n
+        steps = n + 1 if self.guide else n
         self.window_encoder = WindowEncoder(steps, history) if history else None
         self.priors = Modules(
             [
@@ -57,6 +62,11 @@ class VideoFlow(nn.Module):
                 for level, (c, h, w) in enumerate(self.glow.latent_shapes)
             ]
         )
+
+    @property
+    def guide(self) -> Guide | None:
+        """What is drawn before a frame's latents, if anything."""
+        return self.motion or self.foresight
 
     def forward(self, batch: VideoBatch) -> Tensor:
         """Log-likelihood of each example's targets in nats (a lower bound: one draw of the noise), (B,)."""
@@ -89,43 +99,42 @@ class VideoFlow(nn.Module):
     def _code_by_frames(self, batch: VideoBatch) -> tuple[Pyramid, Encoded]:
         """Windows of frame features and the targets' codes, which depend on them."""
         given, bits = self._given_frames(batch)
-        first = batch.frames.shape[1] - batch.eps.shape[1]
-        x, terms = self._continuous(_fold(batch.frames[:, first:]), _fold(batch.eps), given.reference)
+        x, terms = self._continuous(batch.targets, fold(batch.eps), given.reference)
         code = self.glow.encode(x, given.features)
         return given.windows, code._replace(densities=[*bits, *terms, *code.densities])
 
     def _given_frames(self, batch: VideoBatch) -> tuple[Given, list[Tensor]]:
-        """What each target is coded given; log p of its displacement (B · targets, 1, 1), if modelled."""
-        first = batch.frames.shape[1] - batch.eps.shape[1]
+        """What each target is coded given; log p of what guides it (B · targets, 1, 1), if anything does."""
+        windows, past = self._seen(batch)
+        if self.guide is None:
+            return self._given(windows, past.present, past.last), []
+        log_p, reference = self.guide.code(past, batch.targets)
+        return self._given(windows, past.present, reference), [log_p[:, None, None]]
+
+    def _seen(self, batch: VideoBatch) -> tuple[Pyramid, Past]:
+        """What each target may depend on: features and frames of its window."""
         past = batch.frames[:, :-1] if batch.past is None else batch.past
-        windows, present = self._windows(self._frame_features(past), first, batch.window)
-        last = _fold(past[:, first - 1 :])
-        if self.motion is None:
-            return self._given(windows, present, last), []
-        before, found = self.motion.trace(batch.frames, batch.window)
-        moved = found.flatten()
-        prior = self.motion.log_probability(before.flatten(), _summary(windows))
-        bits = prior.gather(1, moved[:, None])[..., None]
-        return self._given(windows, present, self.motion.move(last, moved)), [bits]
+        windows, present = self._windows(self._frame_features(past), batch.first, batch.window)
+        (frames,), _ = self._windows((past,), batch.first, batch.window)
+        return windows, Past(frames, present, _summary(windows))
 
     def _given(self, windows: Pyramid, present: Tensor, reference: Tensor) -> Given:
-        """Windows (B, n, …) and the frame they lead to, moved or not."""
-        if self.motion is not None:
-            moved = self._frame_features(reference[:, None])
-            windows = tuple(torch.cat(pair, 1) for pair in zip(windows, moved, strict=True))
+        """Windows (B, n, …) and the frame they lead to."""
+        if self.guide is not None:
+            led = self._frame_features(reference[:, None])
+            windows = tuple(torch.cat(pair, 1) for pair in zip(windows, led, strict=True))
             present = torch.cat([present, torch.ones_like(present[:, :1])], 1)
         return Given(windows, self._features(windows, present), reference)
 
     def _code_by_latents(self, batch: VideoBatch) -> tuple[Pyramid, Encoded]:
         """Windows of past latents and the targets' codes; given frames are coded at their bins' centres."""
         shape = batch.frames.shape[:2]
-        first = shape[1] - batch.eps.shape[1]
-        eps = torch.cat([torch.zeros_like(batch.eps[:, :1]).expand(-1, first, -1, -1, -1), batch.eps], 1)
-        x, terms = self._continuous(_fold(batch.frames), _fold(eps), None)
+        still = torch.zeros_like(batch.eps[:, :1]).expand(-1, batch.first, -1, -1, -1)
+        x, terms = self._continuous(fold(batch.frames), fold(torch.cat([still, batch.eps], 1)), None)
         code = self.glow.encode(x, self._features(None, None))
         past = tuple(z.unflatten(0, shape)[:, :-1] for z in code.latents)
-        windows, _ = self._windows(past, first, batch.window)
-        rows = torch.arange(shape[0] * shape[1], device=x.device).unflatten(0, shape)[:, first:].flatten()
+        windows, _ = self._windows(past, batch.first, batch.window)
+        rows = torch.arange(shape.numel(), device=x.device).unflatten(0, shape)[:, batch.first :].flatten()
         return windows, Encoded(
             tuple(z[rows] for z in code.latents),
             tuple(None if a is None else a[rows] for a in code.aboves),
@@ -134,11 +143,12 @@ class VideoFlow(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Sequence[VideoBatch]) -> None:
-        """Set what is counted from data: the prior of displacements, then the pixel map, if there are any."""
-        if self.motion is not None:
-            self.motion.fit([self.motion.trace(batch.frames, batch.window) for batch in batches])
+        """Set what is counted from data: what the guide counts, then the pixel map, if there are any."""
+        clean = [batch._replace(past=None) for batch in batches]
+        if self.guide is not None:
+            self.guide.fit([(self._seen(batch)[1], batch.targets) for batch in clean])
         if isinstance(self.pixels, HistogramMap):
-            counts = torch.stack([self._values(batch._replace(past=None)) for batch in batches]).sum(0)
+            counts = torch.stack([self._values(batch) for batch in clean]).sum(0)
             if self.config.values == "transitions":
                 self.pixels.fit(smooth_transitions(counts), self.config.temper, floor=1e-4, tail=2e-3)
             else:
@@ -152,7 +162,7 @@ class VideoFlow(nn.Module):
     def initialize(self, batch: VideoBatch) -> None:
         """Data-dependent start of every ActNorm from one batch, before the model is prepared for training."""
         targets, given = self.given(batch)
-        x, _ = self._continuous(targets, _fold(batch.eps), given.reference)
+        x, _ = self._continuous(targets, fold(batch.eps), given.reference)
         self.glow.initialize(x, given.features)
 
     @torch.no_grad()
@@ -160,18 +170,16 @@ class VideoFlow(nn.Module):
         """Dequantised targets (B · targets, C, H, W) in grey levels, and the same encoded and decoded."""
         targets, given = self.given(batch)
         before = given.reference.float()
-        x = self.noise(targets.float(), _fold(batch.eps), self.pixels.mode(before, targets.float()))[0]
+        x = self.noise(targets.float(), fold(batch.eps), self.pixels.mode(before, targets.float()))[0]
         latents = self.glow.encode(self.pixels.transform(x, before)[0], given.features).latents
         return x, self.pixels.invert(decode(self.glow, latents, given.features), before)[0]
 
     def given(self, batch: VideoBatch) -> tuple[Tensor, Given]:
         """The target frames, uint8 (B · targets, C, H, W), and what each is coded given."""
-        first = batch.frames.shape[1] - batch.eps.shape[1]
         if self.frame_encoder is not None:
-            given = self._given_frames(batch)[0]
-        else:
-            given = Given((), self._features(None, None), _fold(batch.frames[:, first - 1 : -1]))
-        return _fold(batch.frames[:, first:]), given
+            return batch.targets, self._given_frames(batch)[0]
+        given = Given((), self._features(None, None), fold(batch.frames[:, batch.first - 1 : -1]))
+        return batch.targets, given
 
     @torch.no_grad()
     def start(self, context: Tensor) -> Rollout:
@@ -181,22 +189,14 @@ class VideoFlow(nn.Module):
         if self.frame_encoder is not None:
             history = self._frame_features(context)
         else:
-            frames = _fold(context)
+            frames = fold(context)
             x, _ = self._continuous(frames, torch.zeros_like(frames, dtype=torch.float32), None)
             latents = self.glow.encode(x, self._features(None, None)).latents
             history = tuple(z.unflatten(0, context.shape[:2]) for z in latents)
         absent = n - context.shape[1]
         history = tuple(_pad_left(h, absent) for h in history)
         present = _pad_left(torch.ones(context.shape[:2], device=context.device), absent)
-        return Rollout(context[:, -1], history, present, self._first_motion(context))
-
-    def _first_motion(self, context: Tensor) -> Tensor | None:
-        """The displacement between the last two given frames, unknown if there is but one."""
-        if self.motion is None:
-            return None
-        if context.shape[1] < 2:
-            return torch.full((len(context),), self.motion.unknown, device=context.device)
-        return self.motion.find(context[:, -1], context[:, -2])
+        return Rollout(_pad_left(context, absent), history, present, self.glow.fixed())
 
     @torch.no_grad()
     def step(
@@ -208,7 +208,7 @@ class VideoFlow(nn.Module):
         h: Tensor | None = None
         for level in reversed(range(len(self.priors))):
             z = self.priors[level](given.windows[level], h).sample(eps[level], temperature[level])
-            h = self.glow.decode_level(level, z, h, given.features[level])
+            h = self.glow.decode_level(level, z, h, given.features[level], rollout.chains)
             latents.insert(0, z)
         assert h is not None
         raw = self.pixels.invert(h, given.reference.float())[0]
@@ -222,32 +222,29 @@ class VideoFlow(nn.Module):
             torch.cat([old[:, 1:], new], 1) for old, new in zip(rollout.history, newest, strict=True)
         )
         present = torch.cat([rollout.present[:, 1:], torch.ones_like(rollout.present[:, :1])], 1)
-        # The displacement that scoring would find, which need not be the one drawn.
-        motion = self._first_motion(torch.stack([rollout.frame, sampled.frame], 1)[:, -self.config.context :])
-        return Rollout(sampled.frame, history, present, motion), sampled
+        recent = torch.cat([rollout.recent[:, 1:], sampled.frame[:, None]], 1)
+        return Rollout(recent, history, present, rollout.chains), sampled
 
     @torch.no_grad()
     def encode_frame(self, rollout: Rollout, frame: Tensor) -> tuple[Tensor, ...]:
         """ε = (z − μ) / σ per level of uint8 ``frame`` (B, C, H, W): ``step`` decodes it at temperature 1."""
-        way = torch.zeros(len(frame), 1, 1, 1, device=frame.device)
-        if self.motion is not None and rollout.motion is not None:
-            found = self.motion.find(frame, rollout.frame)
-            way = self.motion.encode(found, rollout.motion, _summary(rollout.history))
-        given = self._next_given(rollout, way, 1.0)  # with the displacement that this noise draws
+        way = None if self.guide is None else self.guide.whiten(_past(rollout), frame)
+        given = self._next_given(rollout, way, 1.0)  # with the reference that this noise leads to
         x, _ = self._continuous(frame, torch.zeros_like(frame, dtype=torch.float32), given.reference)
         code = self.glow.encode(x, given.features)
         parts = zip(self.priors, given.windows, code.aboves, code.latents, strict=True)
         eps = tuple(prior(window, above).whiten(z) for prior, window, above, z in parts)
-        return (*eps, way) if self.motion is not None else eps
+        return eps if way is None else (*eps, way)
 
-    def _next_given(self, rollout: Rollout, eps: Tensor, temperature: float) -> Given:
-        """What the next frame is decoded given; its displacement is drawn here, if modelled."""
+    def _next_given(self, rollout: Rollout, eps: Tensor | None, temperature: float) -> Given:
+        """What the next frame is decoded given; ``eps`` draws its guide, if there is one."""
         if self.frame_encoder is None:
             return Given(rollout.history, self._features(None, None), rollout.frame)
-        if self.motion is None or rollout.motion is None:
-            return self._given(rollout.history, rollout.present, rollout.frame)
-        index = self.motion.sample(rollout.motion, _summary(rollout.history), eps, temperature)
-        return self._given(rollout.history, rollout.present, self.motion.move(rollout.frame, index))
+        reference = rollout.frame
+        if self.guide is not None:
+            assert eps is not None
+            reference = self.guide.draw(_past(rollout), eps, temperature)
+        return self._given(rollout.history, rollout.present, reference)
 
     def _continuous(self, x: Tensor, eps: Tensor, reference: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Dequantise and map uint8 frames (B, C, H, W): continuous x, and the density terms (B, H, W)."""
@@ -260,7 +257,7 @@ class VideoFlow(nn.Module):
     def _frame_features(self, frames: Tensor) -> Pyramid:
         """Features of each frame (B, T, C, H, W): per level (B, T, F_l, H_l, W_l)."""
         assert self.frame_encoder is not None
-        scaled = _fold(frames).float() / ((LEVELS - 1) / 2) - 1
+        scaled = fold(frames).float() / ((LEVELS - 1) / 2) - 1
         return tuple(f.unflatten(0, frames.shape[:2]) for f in self.frame_encoder(scaled))
 
     def _features(self, windows: Pyramid | None, present: Tensor | None) -> Sequence[Tensor | None]:
@@ -281,14 +278,13 @@ class VideoFlow(nn.Module):
         return tuple(p[:, index].flatten(0, 1) * shape.to(p.dtype) for p in padded), present
 
 
+def _past(rollout: Rollout) -> Past:
+    return Past(rollout.recent, rollout.present, _summary(rollout.history))
+
+
 def _summary(windows: Pyramid) -> Tensor:
     """The coarsest features of a window (B, n, F, H, W), averaged over space: (B, n · F)."""
     return windows[-1].mean((3, 4)).flatten(1)
-
-
-def _fold(frames: Tensor) -> Tensor:
-    """(B, T, C, H, W) → (B · T, C, H, W), channels-last in memory."""
-    return frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 def _pad_left(x: Tensor, count: int) -> Tensor:

@@ -1,0 +1,153 @@
+"""A small code per frame and the frame predicted from it: a discrete latent for things that move and turn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vflow.bijections.histogram import LEVELS
+from vflow.config import ForesightConfig, HistoryConfig
+from vflow.models.guide import Guide, Past
+from vflow.nn.history import FrameEncoder, ResidualBlock, WindowEncoder
+from vflow.nn.layers import NormConv2d
+from vflow.nn.modules import Modules
+from vflow.nn.reshape import unsqueeze
+
+HALF = (LEVELS - 1) / 2
+KEEP = 5.0  # logit with which a pixel at first keeps its value
+STRAY = 64.0  # grey levels: larger errors count by their square
+SPAN = 3.0  # |log σ| of the code's prior stays below this
+
+
+@final
+class Foresight(Guide):
+    """k: whole numbers per frame. The flow codes each frame against what is predicted from k and the past.
+
+    p(k | past) is a Gaussian summed over bins of width 1; the encoder sees frame and past and rounds (Ballé
+    et al. 2018, *Variational image compression with a scale hyperprior*); its prior is learned as in SVG-LP
+    (Denton & Fergus 2018). Each pixel of the prediction mixes those of the last two frames, of a still
+    background that all clips share, and a new one, and is rounded: what stands still is met to the byte.
+
+    Bytes have no gradient. So in training ``code`` adds a term of value 0 to log p(k | past), whose gradient
+    is that of −``weight`` · Σ (|d| + d² / 64), d being the prediction's error in grey levels.
+    """
+
+    def __init__(self, config: ForesightConfig, frames: int, size: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.config = config
+        self.noise_shape = (config.code, 1, 1)
+        channels, height, width = size
+        pyramid = HistoryConfig(hidden=config.hidden, blocks=1)
+        self.frame_encoder = FrameEncoder(channels, pyramid)
+        self.window_encoder = WindowEncoder(frames, pyramid)
+        scale = 2 ** len(config.hidden)
+        self.top = (config.hidden[-1], height // scale, width // scale)
+        inner = math.prod(self.top)
+        self.prior = _head(inner, 128, 2 * config.code)
+        self.posterior = _head(2 * inner, 256, config.code)
+        self.enter = nn.Linear(config.code, inner)
+        widths = config.hidden[::-1]
+        self.join = Modules([NormConv2d(2 * w, w, 1) for w in widths])
+        self.blocks = Modules([ResidualBlock(w) for w in widths])
+        self.up = Modules([NormConv2d(a, b, 1) for a, b in pairwise(widths)])
+        self.leave = NormConv2d(widths[-1], 4 * (4 + channels), 3)
+        self.background = nn.Parameter(torch.zeros(1, channels, height, width))
+        with torch.no_grad():
+            self.leave.weight.mul_(0.1)
+
+    def code(self, past: Past, target: Tensor) -> tuple[Tensor, Tensor]:
+        features = self._features(past)
+        exact = self._exact(features, target)
+        k = exact + (exact.round() - exact).detach()
+        predicted = self._predict(k, features, past)
+        log_p = self._log_probability(k, *self._prior(features)).sum(1)
+        if self.training:
+            d = (predicted - _scaled(target)).abs() * HALF
+            gain = -self.config.weight * (d + d.square() / STRAY).flatten(1).sum(1)
+            log_p = log_p + (gain - gain.detach())
+        return log_p, _bytes(predicted)
+
+    def draw(self, past: Past, eps: Tensor, temperature: float) -> Tensor:
+        features = self._features(past)
+        mean, log_scale = self._prior(features)
+        k = (mean + temperature * log_scale.exp() * eps.flatten(1)).round()
+        return _bytes(self._predict(k, features, past))
+
+    def whiten(self, past: Past, target: Tensor) -> Tensor:
+        features = self._features(past)
+        mean, log_scale = self._prior(features)
+        eps = (self._exact(features, target).round() - mean) * (-log_scale).exp()
+        return eps.view(len(eps), *self.noise_shape)
+
+    @torch.no_grad()
+    def fit(self, seen: Sequence[tuple[Past, Tensor]]) -> None:
+        """Start the background at the mean of what followed, where it is not set yet."""
+        if not self.background.any():
+            frames = torch.cat([target for _, target in seen])
+            self.background.copy_(_scaled(frames).mean(0, keepdim=True))
+
+    def _features(self, past: Past) -> tuple[Tensor, ...]:
+        """Features of the window at each level, fine to coarse."""
+        flat = _scaled(past.frames.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+        present = past.present[:, :, None, None, None]
+        pyramid = (f.unflatten(0, past.present.shape) for f in self.frame_encoder(flat))
+        features: tuple[Tensor, ...] = self.window_encoder(
+            tuple(f * present.to(f.dtype) for f in pyramid), past.present
+        )
+        return features
+
+    def _prior(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Mean and log σ of the code given the past, each (B, code)."""
+        mean, log_scale = self.prior(features[-1]).float().chunk(2, 1)
+        return mean, SPAN * torch.tanh(log_scale / SPAN)
+
+    def _exact(self, features: Sequence[Tensor], target: Tensor) -> Tensor:
+        """The code before rounding, (B, code)."""
+        own = self.frame_encoder(_scaled(target).contiguous(memory_format=torch.channels_last))[-1]
+        exact: Tensor = self.posterior(torch.cat([features[-1], own], 1)).float()
+        return exact
+
+    @staticmethod
+    def _log_probability(k: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+        """log of the Gaussian's mass in k ± ½, in float64; exact in the tails."""
+        distance, scale = (k - mean).abs().double(), log_scale.exp().double()
+        near = torch.special.log_ndtr((0.5 - distance) / scale)
+        far = torch.special.log_ndtr((-0.5 - distance) / scale)
+        return (near + torch.log1p(-(far - near).exp())).float()
+
+    def _predict(self, k: Tensor, features: Sequence[Tensor], past: Past) -> Tensor:
+        """The frame that k leads to, (B, C, H, W) in [−1, 1] or somewhat beyond."""
+        h = self.enter(k).unflatten(1, self.top)
+        for level, feature in enumerate(reversed(features)):
+            if level:
+                h = F.interpolate(self.up[level - 1](h), scale_factor=2.0, mode="nearest")
+            h = self.blocks[level](self.join[level](torch.cat([h, feature.to(h.dtype)], 1)))
+        made = unsqueeze(self.leave(F.relu(h))).float()
+        last = _scaled(past.last)
+        before = _scaled(past.frames[:, -2]) if past.frames.shape[1] > 1 else last
+        seen = past.present[:, -2:-1, None, None] if past.frames.shape[1] > 1 else 1.0
+        before = last + seen * (before - last)
+        kept = made.new_tensor([KEEP, 0.0, 0.0, 0.0])[:, None, None]
+        share = (made[:, :4] + kept).softmax(1)[:, :, None]
+        sources = torch.stack([last, before, self.background.expand_as(last), made[:, 4:]], 1)
+        return (share * sources).sum(1)
+
+
+def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+def _scaled(frames: Tensor) -> Tensor:
+    """Bytes → [−1, 1]."""
+    return frames.float() / HALF - 1
+
+
+def _bytes(x: Tensor) -> Tensor:
+    """[−1, 1] → bytes."""
+    return ((x.detach() + 1) * HALF).round().clamp(0, LEVELS - 1).to(torch.uint8)
