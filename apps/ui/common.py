@@ -63,7 +63,18 @@ def preview_fps(shared: Shared, name: str | None) -> float:
 
 
 def first_temperature(shared: Shared, name: str | None) -> float:
-    """The temperature a checkpoint suggests for samples."""
+    """The temperature a checkpoint suggests for samples; the lowest, if it suggests one per level."""
+    suggested = _suggested(shared, name)
+    return min(suggested) if isinstance(suggested, tuple) else suggested
+
+
+def first_levels(shared: Shared, name: str | None) -> str:
+    """The temperatures per level a checkpoint suggests, as people type them; empty: one for all."""
+    suggested = _suggested(shared, name)
+    return ", ".join(f"{value:g}" for value in suggested) if isinstance(suggested, tuple) else ""
+
+
+def _suggested(shared: Shared, name: str | None) -> float | tuple[float, ...]:
     config = shared.models.config(name)
     return 1.0 if config is None else config.temperature
 

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 
 from . import engine, examples, gallery
-from .common import Shared, first_temperature
+from .common import Shared, first_levels, first_temperature
 from .controls import Board, Seed, Updates
 from .maps import mean_frames
 from .runs import Run
@@ -77,6 +77,7 @@ def example(shared: Shared, form: Form, index: int) -> Updates:
         form.checkpoint: example.checkpoint if known else gr.skip(),
         form.draw.num_frames: example.num_frames,
         form.draw.temperature: first_temperature(shared, example.checkpoint) if known else gr.skip(),
+        form.draw.levels: first_levels(shared, example.checkpoint) if known else gr.skip(),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from . import engine, examples, flow, gallery, upload_box
-from .common import Shared, Tab, first_temperature, preview_fps, video_line
+from .common import Shared, Tab, first_levels, first_temperature, preview_fps, video_line
 from .controls import PICK, QUICK, Board, Buttons, Seed, Updates, no_checkpoint, wire_runs
 from .flow import Downloads, Draw, Flow, Form, View
 from .models import RECIPES
@@ -53,11 +53,12 @@ def _settings(shared: Shared, files: gr.File) -> tuple[Form, Buttons]:
     buttons = Buttons.row("Predict", "vf", ready=first is not None)
     levels, fps = _advanced(shared, first)
 
-    def chosen(name: str | None) -> tuple[Any, float, float]:
+    def chosen(name: str | None) -> tuple[Any, float, float, str]:
         line = gr.update(info=video_line(shared, name))
-        return line, preview_fps(shared, name), first_temperature(shared, name)
+        return line, preview_fps(shared, name), first_temperature(shared, name), first_levels(shared, name)
 
-    checkpoint.change(chosen, checkpoint, [checkpoint, fps, temperature], **QUICK)
+    checkpoint.change(chosen, checkpoint, [checkpoint, fps, temperature, levels], **QUICK)
+    temperature.input(lambda: "", None, levels, **QUICK)  # the one that was touched last counts
     draw = Draw(num_samples, num_frames, temperature, levels, seed)
     return Form(files, checkpoint, draw, fps), buttons
 
@@ -65,10 +66,10 @@ def _settings(shared: Shared, files: gr.File) -> tuple[Form, Buttons]:
 def _advanced(shared: Shared, first: str | None) -> tuple[gr.Textbox, gr.Slider]:
     with gr.Accordion("Advanced", open=False):
         levels = gr.Textbox(
-            "",
+            first_levels(shared, first),
             label="Temperature per level",
             placeholder="0.8, 0.9, 1.0",
-            info="Fine to coarse; empty: one temperature for all.",
+            info="Fine to coarse, then what guides a frame. Counts instead of the slider, which empties it.",
         )
         fps = gr.Slider(1, 30, preview_fps(shared, first), step=1, label="Preview frames per second")
     return levels, fps

@@ -12,6 +12,7 @@ import pytest
 from apps.app import build
 from apps.ui import gallery, jobs, maps, runs, uploads
 from apps.ui.colourise_desk import Desk
+from apps.ui.common import Shared, first_levels, first_temperature
 from apps.ui.digits_flow import sheet
 from apps.ui.examples import DIGITS, FOLDER, PHOTOS, examples, offered
 from apps.ui.models import RECIPES, ModelStore
@@ -148,6 +149,17 @@ def test_checkpoints_are_offered_by_kind(tmp_path: Path, monkeypatch: pytest.Mon
         models.load("mine", "digits")
     (tmp_path / "digits" / "config.json").write_text("{")
     assert models.names("videoflow") == ["digits", "mine"], "where it can be learnt why it cannot be read"
+
+
+def test_a_checkpoint_suggests_one_temperature_or_several(tmp_path: Path) -> None:
+    class Models:
+        def config(self, name: str | None) -> ModelConfig | None:
+            several = tiny(temperature=(0.5, 0.5, 1.0))
+            return {"one": tiny(temperature=0.7), "several": several}.get(str(name))
+
+    shared = Shared(Models(), None, None, tmp_path)  # type: ignore[arg-type]
+    assert [first_temperature(shared, name) for name in ("one", "several", None)] == [0.7, 0.5, 1.0]
+    assert [first_levels(shared, name) for name in ("one", "several", None)] == ["", "0.5, 0.5, 1", ""]
 
 
 def test_a_tab_without_a_model_says_how_to_train_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
