@@ -77,6 +77,11 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {name: data for name, data in named.items() if not name.startswith(".partial")}
 
 
+def pictures(folder: Path) -> int:
+    """How many pictures are there under their final names."""
+    return sum(1 for _ in folder.glob("[!.]*/**/*.png"))
+
+
 def entries(folder: Path) -> list[dict[str, Any]]:
     """Whole lines of all manifests."""
     lines = [line for path in folder.glob("manifest*.jsonl") for line in path.read_text().split("\n")[:-1]]
@@ -169,7 +174,8 @@ def succeed(done: subprocess.CompletedProcess[str]) -> None:
     differing=Figure("files that differ from an undisturbed run, in the end", "", at_most=0),
 )
 def killed() -> Result:
-    """`vflow generate video`, 8 futures × 4 frames as png of 12 pictures, killed and started again."""
+    """`vflow generate video`, 8 futures × 4 frames as png of 12 pictures, killed at random after each run's
+    first output and started again."""
     kills = half = 0
     with inputs(SHARDED, 0) as (folder, out):
         began = time.perf_counter()
@@ -178,7 +184,10 @@ def killed() -> Result:
         words = [*VFLOW, *map(str, generate(folder, out / "killed", "--format", "png"))]
         for number in range(KILLS):
             process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, env=environment())
-            time.sleep(length * generator("kill", number).uniform(0.3, 0.9) / 2)
+            before = pictures(out / "killed")
+            while process.poll() is None and pictures(out / "killed") == before:
+                time.sleep(0.01)
+            time.sleep(length / SHARDED * generator("kill", number).uniform(0, 0.8))
             process.send_signal(signal.SIGKILL)
             kills += process.wait() == -signal.SIGKILL
             half += sum(whole.get(name) != data for name, data in outputs(out / "killed").items())

@@ -1,0 +1,110 @@
+"""Figures of the shipped checkpoints beside what they should reach in the end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import vflow
+from scripts.acceptance.colours import colour_photos
+from scripts.acceptance.digits import digits_likelihood, digits_samples, mnist
+from scripts.acceptance.models import GIVEN, shipped_model
+from scripts.acceptance.predictions import push_bits, push_psnr, shapes_bits, shapes_futures
+from scripts.acceptance.registry import Figure, Result, measure
+from scripts.acceptance.weights import SAMPLED_CONTEXTS, push_samples, samples, shapes_samples
+from vflow.data.digits import MovingDigits
+from vflow.metrics.video import best_of, ssim
+
+CLIPS, FUTURES, FRAMES = 64, 20, 10
+"""Clips of moving digits, futures of each, frames of each; the last one is compared."""
+
+
+@measure(
+    "F",
+    bits=Figure("shapes: bits/dim, 4 frames given 1", "", at_most=0.02, aim="0.005"),
+    accepted=Figure("shapes: futures that the tracker accepts, T = 1", "", at_least=0.95, aim="0.995"),
+    entropy=Figure("shapes: entropy of the direction", "bits", at_least=2.8, aim="2.96"),
+)
+def shapes() -> Result:
+    """As A.shapes_bits and A.shapes_futures."""
+    futures = shapes_futures().values
+    return Result({"bits": shapes_bits().values["bits"]} | {k: futures[k] for k in ("accepted", "entropy")})
+
+
+@measure(
+    "F",
+    bits=Figure("push: bits/dim given 3 frames (lossless x264: 0.605)", "", at_most=0.60, aim="0.40"),
+    gain=Figure("push: best-of-20 PSNR at the 5th frame over the best baseline", "dB", at_least=1, aim="3"),
+)
+def push() -> Result:
+    """As A.push_bits and A.push_psnr."""
+    return Result({"bits": push_bits().values["bits"], "gain": push_psnr().values["gain"]})
+
+
+@measure(
+    "F",
+    gain=Figure("moving-digits: best-of-20 SSIM at frame 10 over copying", "", at_least=0.10, aim="0.25"),
+    best=Figure("moving-digits: best-of-20 SSIM at frame 10", ""),
+    copied=Figure("moving-digits: SSIM of copying the last given frame", ""),
+)
+def moving_digits() -> Result:
+    """64 test clips, given 3 frames, 20 futures × 10 frames each at T = 1, seed 0; the best is chosen per
+    clip by mean PSNR over the 10 frames."""
+    model = shipped_model("moving-digits")
+    best, copied = [], []
+    for clip in digit_clips(CLIPS, GIVEN + FRAMES):
+        truth = clip[GIVEN:]
+        made = vflow.predict(
+            model, clip[:GIVEN], num_frames=FRAMES, num_samples=FUTURES, temperature=1.0, seed=0
+        )
+        chosen = made[best_of(made, truth)[0]]
+        best.append(float(ssim(chosen[-1:], truth[-1:])[0]))
+        copied.append(float(ssim(clip[GIVEN - 1 : GIVEN], truth[-1:])[0]))
+    mine, still = float(np.mean(best)), float(np.mean(copied))
+    return Result({"gain": mine - still, "best": mine, "copied": still}, note=f"{CLIPS} clips")
+
+
+def digit_clips(count: int, frames: int) -> list[np.ndarray]:
+    """Test clips of moving digits, uint8 (frames, 64, 64, 1)."""
+    mnist(train=False)  # says how to give the data, if they are missing
+    data = MovingDigits(frames=frames, channels=1, split="test", root=None)
+    return [data.example(int(i), (0, 0)) for i in np.linspace(0, len(data) - 1, count).astype(int)]
+
+
+@measure(
+    "F",
+    bits=Figure("digits: MNIST test bits/dim of p(x | y)", "", at_most=1.05, aim="0.97"),
+    behind=Figure(
+        "digits: agreement at T = 1, points below the judge's own on real digits", "", at_most=1.5, aim="0.3"
+    ),
+)
+def digits() -> Result:
+    """As B.digits_likelihood and B.digits_samples."""
+    drawn = digits_samples().values
+    bits = digits_likelihood().values["given_class"]
+    return Result({"bits": bits, "behind": drawn["judge"] - drawn["agrees"]})
+
+
+@measure(
+    "F", under=Figure("colorizer: best of 8 per photo under eight k-means tints", "%", at_least=10, aim="20")
+)
+def colorizer() -> Result:
+    """As B.colour_photos."""
+    return Result({"under": colour_photos().values["under_tints"]})
+
+
+@measure(
+    "F",
+    drawn=Figure("frames of video drawn at T = 1", "", at_least=5000),
+    nonfinite=Figure("non-finite values in them, before any redraw", "", at_most=0),
+)
+def all_samples() -> Result:
+    """A.shapes_samples, A.push_samples, and 32 futures × 10 frames of 16 test clips of moving digits at T =
+    1, seed 1: their frames are counted; beside them the 2,000 digits of B.digits_samples and the 864
+    colourings of B.colour_photos."""
+    contexts = [clip[:GIVEN] for clip in digit_clips(SAMPLED_CONTEXTS, GIVEN)]
+    videos = [found.values for found in (
+        shapes_samples(), push_samples(), samples("moving-digits", contexts, num_frames=FRAMES)
+    )]  # fmt: skip
+    pictures = [digits_samples().values, colour_photos().values]
+    drawn = sum(found["frames"] for found in videos)
+    return Result({"drawn": drawn, "nonfinite": sum(found["nonfinite"] for found in videos + pictures)})
