@@ -23,6 +23,7 @@ from scripts.acceptance import (  # noqa: F401
     predictions,
     reference,
     repository,
+    shown,
     speed,
     surprise,
     training,
