@@ -53,12 +53,13 @@ def _settings(shared: Shared, files: gr.File) -> tuple[Form, Buttons]:
     buttons = Buttons.row("Predict", "vf", ready=first is not None)
     levels, fps = _advanced(shared, first)
 
-    def chosen(name: str | None) -> tuple[Any, float, float, str]:
-        line = gr.update(info=video_line(shared, name))
-        return line, preview_fps(shared, name), first_temperature(shared, name), first_levels(shared, name)
+    def chosen(name: str | None, typed: str) -> tuple[Any, float, float, Any]:
+        line, suggested = gr.update(info=video_line(shared, name)), first_levels(shared, name)
+        per_level = gr.skip() if typed == suggested else suggested  # does not undo what is typed meanwhile
+        return line, preview_fps(shared, name), first_temperature(shared, name), per_level
 
-    checkpoint.change(chosen, checkpoint, [checkpoint, fps, temperature, levels], **QUICK)
-    temperature.input(lambda: "", None, levels, **QUICK)  # the one that was touched last counts
+    checkpoint.change(chosen, [checkpoint, levels], [checkpoint, fps, temperature, levels], **QUICK)
+    temperature.release(lambda: "", None, levels, **QUICK)  # the one that was touched last counts
     draw = Draw(num_samples, num_frames, temperature, levels, seed)
     return Form(files, checkpoint, draw, fps), buttons
 
