@@ -35,7 +35,7 @@ from vflow.training.setup import open_material
 LACKING = "normflows is missing: pip install -e '.[bench]'"
 DATA = {"shapes": None, "moving-digits": "", "push": "push/train", "digits": "", "colorizer": "photos"}
 PRESETS = {name: name if name in ("digits", "colorizer") else f"{name}-small" for name in DATA}
-LOADED_STEPS, PRECISION_STEPS = 30, 200
+LOADED_STEPS, PRECISION_STEPS = 20, 200
 
 
 def setting() -> Setting:
@@ -177,7 +177,7 @@ def starting() -> Result:
     **{name: Figure(f"share of a step spent waiting for data, {name}", "", at_most=0.05) for name in DATA},
 )
 def waiting() -> Result:
-    """Each CPU preset, 30 steps by the wall clock; the first 3, which find no batch ready, do not count."""
+    """Each CPU preset, 20 steps by the wall clock; the first 3, which find no batch ready, do not count."""
     return Result({name: share_waited(name) for name in DATA})
 
 
