@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from vflow.pipelines.walks.views import tiles
 
 ROOT = Path(__file__).resolve().parents[1]
 FUTURES, FRAMES, ENLARGE, GAP, HOLD, TILE = 8, 10, 2, 2, 6, 112
+CODE = 4  # level of the code that guides a frame of push
 
 
 def main() -> None:
@@ -75,15 +77,20 @@ def colours(folder: Path) -> Path:
 
 
 def directions(folder: Path) -> Path:
-    """Seven steps along the first directions: digits, colours, push; −3 to 3 standard deviations."""
+    """Seven steps along the first directions (digits, colours, the code of push), −3 to 3 deviations."""
     photo = read_image(examples("photo-*.png", 4)[-1]).frames[0]
     clip = read_clip(examples("push*.mp4", 1)[0]).frames[:3]
     rows = []
-    for name, inputs, label in (("digits", [], 8), ("colorizer", [photo], None), ("push", [clip], None)):
+    walks: tuple[tuple[str, list[Any], int | None, int | None], ...] = (
+        ("digits", [], 8, None),
+        ("colorizer", [photo], None, None),
+        ("push", [clip], None, CODE),
+    )
+    for name, inputs, label, level in walks:
         model = vflow.load(name)
         known = vflow.load_directions(name, model)
         for number in range(3 if name != "colorizer" else 2):
-            settings = WalkSettings(direction=number, steps=7, num_frames=1, label=label)
+            settings = WalkSettings(direction=number, level=level, steps=7, num_frames=1, label=label)
             walked = vflow.walk(model, inputs, settings, directions=known)
             steps = walked.frames[:, walked.given - 1] if walked.frames.ndim == 5 else walked.frames
             rows.append(np.stack([square(three(step[None])[0]) for step in steps]))
