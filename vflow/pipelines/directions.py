@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from vflow.catalog import CONFIG, DIRECTIONS
-from vflow.checkpoint import checkpoint_folder, checkpoint_hash, read_header, read_tensors
-from vflow.data.io import atomic_write
+from vflow.checkpoint import read_header, read_tensors
 from vflow.errors import CheckpointError, ConfigError
+from vflow.pipelines.beside import Beside
 from vflow.pipelines.walks.geometry import flatten
-from vflow.seal import check_digest, with_digest
 
 if TYPE_CHECKING:
     from torch import nn
 
+STORED = Beside(DIRECTIONS, "scripts/directions.py")
 COUNT = 8
 MAX_BYTES = 1_000_000
 """Of all directions in a file: where one level has too many numbers, it gets fewer directions, or none."""
@@ -111,11 +111,7 @@ def save_directions(folder: str | Path, directions: Directions) -> Path:
         tensors[f"{key}.vectors"] = principal.vectors.cpu().half().contiguous()
         tensors[f"{key}.variance"] = principal.variance.cpu().float().contiguous()
         tensors[f"{key}.total"] = torch.tensor([principal.total])
-    path = Path(folder) / DIRECTIONS
-    metadata = {"checkpoint": checkpoint_hash(folder), "about": directions.about}
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(with_digest(tensors, metadata))
-    return path
+    return STORED.save(folder, tensors, directions.about)
 
 
 def load_directions(name: str | Path, model: nn.Module, **where: Any) -> Directions | None:
@@ -127,22 +123,19 @@ def load_directions(name: str | Path, model: nn.Module, **where: Any) -> Directi
     Raises:
         CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
     """
-    folder = checkpoint_folder(name, **where)
-    path = folder / DIRECTIONS
-    if not path.is_file():
+    path = STORED.find(name, **where)
+    if path is None:
         return None
     sizes = {str(i): math.prod(shape) for i, shape in enumerate(_shapes(model))}
     sizes[ALL] = sum(sizes.values())
     keys = _checked(path, sizes)
-    tensors, metadata = read_tensors(path), check_digest(path)
-    if metadata.get("checkpoint") != checkpoint_hash(folder):
-        raise CheckpointError(f"{path}: made with other weights; {_again(folder)}")
+    tensors, about = read_tensors(path), STORED.about(path)
     found = {}
     for key in keys:
         vectors = tensors[f"{key}.vectors"].float()
         vectors = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
         found[key] = Principal(vectors, tensors[f"{key}.variance"], float(tensors[f"{key}.total"]))
-    return Directions(found, metadata.get("about", ""))
+    return Directions(found, about)
 
 
 def _shapes(model: Any) -> tuple[tuple[int, int, int], ...]:
@@ -169,9 +162,5 @@ def _checked(path: Path, sizes: Mapping[str, int]) -> list[str]:
                 problems.append(f"tensor '{key}.{part}' is {has}, {CONFIG} needs {form}")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise CheckpointError(f"{path}: {problems[0]}{more}; {_again(path.parent)}")
+        raise CheckpointError(f"{path}: {problems[0]}{more}; {STORED.again(path)}")
     return keys
-
-
-def _again(folder: Path) -> str:
-    return f"delete it, or run: python scripts/directions.py --checkpoint {folder}"

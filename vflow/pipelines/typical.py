@@ -15,15 +15,15 @@ import numpy as np
 import torch
 
 from vflow.catalog import CONFIG, TYPICAL
-from vflow.checkpoint import checkpoint_folder, checkpoint_hash, read_header, read_tensors
-from vflow.data.io import atomic_write
+from vflow.checkpoint import read_header, read_tensors
 from vflow.errors import CheckpointError
+from vflow.pipelines.beside import Beside
 from vflow.pipelines.fitting import video_config
-from vflow.seal import check_digest, with_digest
 
 if TYPE_CHECKING:
     from torch import nn
 
+STORED = Beside(TYPICAL, "scripts/typical.py")
 MOST = 1 << 16
 """Values of a kind that a file may hold."""
 
@@ -87,11 +87,7 @@ def save_typical(folder: str | Path, typical: Typical) -> Path:
         "frames": torch.from_numpy(typical.frames),
         "exchanges": torch.from_numpy(typical.exchanges),
     }
-    path = Path(folder) / TYPICAL
-    metadata = {"checkpoint": checkpoint_hash(folder), "about": typical.about}
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(with_digest(tensors, metadata))
-    return path
+    return STORED.save(folder, tensors, typical.about)
 
 
 def load_typical(name: str | Path, model: nn.Module, **where: Any) -> Typical | None:
@@ -103,32 +99,25 @@ def load_typical(name: str | Path, model: nn.Module, **where: Any) -> Typical | 
     Raises:
         CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
     """
-    folder = checkpoint_folder(name, **where)
-    path = folder / TYPICAL
-    if not path.is_file():
+    path = STORED.find(name, **where)
+    if path is None:
         return None
     glow = video_config(model).glow
     _check(path, (glow.height, glow.width))
     arrays = {key: value.numpy() for key, value in read_tensors(path).items()}
-    metadata = check_digest(path)
-    if metadata.get("checkpoint") != checkpoint_hash(folder):
-        raise CheckpointError(f"{path}: made with other weights; {_again(folder)}")
+    about = STORED.about(path)
     for key in ("frames", "exchanges"):
         arrays[key].sort()
-    return Typical(**arrays, about=metadata.get("about", ""))
+    return Typical(**arrays, about=about)
 
 
 def _check(path: Path, size: tuple[int, int]) -> None:
     """Names, types and shapes are those of the model. CheckpointError: one is not."""
     header = read_header(path)
     if set(header) != {"mean_map", "frames", "exchanges"}:
-        raise CheckpointError(f"{path}: holds other tensors than it should; {_again(path.parent)}")
+        raise CheckpointError(f"{path}: holds other tensors than it should; {STORED.again(path)}")
     for key, (kind, shape) in header.items():
         fits = shape == size if key == "mean_map" else len(shape) == 1 and 1 <= shape[0] <= MOST
         if kind != "float32" or not fits:
             what = f"tensor '{key}' is {kind} {shape}, which {CONFIG} does not allow"
-            raise CheckpointError(f"{path}: {what}; {_again(path.parent)}")
-
-
-def _again(folder: Path) -> str:
-    return f"delete it, or run: python scripts/typical.py --checkpoint {folder}"
+            raise CheckpointError(f"{path}: {what}; {STORED.again(path)}")
