@@ -162,6 +162,20 @@ class Board:
         return {self.status: gallery.message(text, "error"), **self.buttons.idle()}
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What a tab's events change: its board, the results, the row of downloads, and what a tab adds."""
+
+    board: Board
+    results: gr.HTML
+    row: gr.Row
+
+    def components(self) -> list[Any]:
+        """All of them, as ``outputs`` of an event."""
+        parts = [part for name, part in vars(self).items() if name != "board"]
+        return [*self.board.components(), *parts]
+
+
 Way = tuple[Any, Callable[..., Any]]
 """An event that has marked a job as waiting, and the work, which yields updates."""
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from . import digits_flow, digits_hand, digits_view, engine, gallery
 from .common import Shared, Tab, first_temperature
-from .controls import PICK, QUICK, Board, Buttons, Seed, Updates, no_checkpoint, wire_runs
+from .controls import PICK, QUICK, Board, Buttons, Outputs, Seed, Updates, no_checkpoint, wire_runs
 from .digits_flow import ALL, KIND, MAX_DIGITS, Run
 from .models import RECIPES
 
@@ -32,21 +32,13 @@ class Form:
 
 
 @dataclass(frozen=True)
-class View:
+class View(Outputs):
     """Outputs of the tab."""
 
-    board: Board
-    results: gr.HTML
-    row: gr.Row
     sheet: gr.DownloadButton
     native: gr.DownloadButton
     settings: gr.DownloadButton
     run: gr.State
-
-    def components(self) -> list[Any]:
-        """All of them, as ``outputs`` of an event."""
-        parts = [part for name, part in vars(self).items() if name != "board"]
-        return [*self.board.components(), *parts]
 
 
 def build(shared: Shared) -> None:

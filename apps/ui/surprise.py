@@ -10,7 +10,7 @@ import gradio as gr
 
 from . import gallery, surprise_examples, surprise_flow, surprise_view, upload_box
 from .common import Shared, Tab, preview_fps, video_line
-from .controls import PICK, QUICK, Board, Buttons, Updates, no_checkpoint, wire_runs
+from .controls import PICK, QUICK, Board, Buttons, Outputs, Updates, no_checkpoint, wire_runs
 from .engine import MAX_SEED
 from .models import RECIPES
 from .surprise_flow import KIND
@@ -32,21 +32,13 @@ class Form:
 
 
 @dataclass(frozen=True)
-class View:
+class View(Outputs):
     """Outputs of the tab."""
 
-    board: Board
-    results: gr.HTML
-    row: gr.Row
     native: gr.DownloadButton
     sheet: gr.DownloadButton
     film: gr.DownloadButton
     settings: gr.DownloadButton
-
-    def components(self) -> list[Any]:
-        """All of them, as ``outputs`` of an event."""
-        parts = [part for name, part in vars(self).items() if name != "board"]
-        return [*self.board.components(), *parts]
 
 
 def build(shared: Shared) -> None:

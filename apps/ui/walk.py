@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
 from . import gallery, walk_engine, walk_form, walk_offer, walk_view
 from .common import Shared, Tab
-from .controls import QUICK, Board, Buttons, Updates, no_checkpoint, wire_runs
+from .controls import QUICK, Board, Buttons, Outputs, Updates, no_checkpoint, wire_runs
 from .jobs import Clock
 from .models import RECIPES
 from .walk_engine import Job
@@ -21,21 +20,13 @@ TOLD = "Steps decoded"
 
 
 @dataclass(frozen=True)
-class View:
+class View(Outputs):
     """Outputs of the tab."""
 
-    board: Board
-    results: gr.HTML
-    row: gr.Row
     grid: gr.DownloadButton
     film: gr.DownloadButton
     native: gr.DownloadButton
     settings: gr.DownloadButton
-
-    def components(self) -> list[Any]:
-        """All of them, as ``outputs`` of an event."""
-        parts = [part for name, part in vars(self).items() if name != "board"]
-        return [*self.board.components(), *parts]
 
 
 def build(shared: Shared) -> None:
