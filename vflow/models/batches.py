@@ -19,6 +19,11 @@ def fold(frames: Tensor) -> Tensor:
     return frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
+def scaled(frames: Tensor) -> Tensor:
+    """Bytes → [−1, 1], float32: as networks see frames."""
+    return frames.float() / ((LEVELS - 1) / 2) - 1
+
+
 class VideoBatch(NamedTuple):
     """One training batch; ``first`` is the model's ``min_context``, targets are frames first … T−1.
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from vflow.bijections.histogram import LEVELS
 from vflow.config import ForesightConfig, HistoryConfig
+from vflow.models.batches import fold, scaled
 from vflow.models.guide import Guide, Past
 from vflow.nn.history import FrameEncoder, ResidualBlock, WindowEncoder
 from vflow.nn.layers import NormConv2d
@@ -68,7 +69,7 @@ class Foresight(Guide):
         predicted = self._predict(k, features, past)
         log_p = self._log_probability(k, *self._prior(features)).sum(1)
         if self.training:
-            d = (predicted - _scaled(target)).abs() * HALF
+            d = (predicted - scaled(target)).abs() * HALF
             gain = -self.config.weight * (d + d.square() / STRAY).flatten(1).sum(1)
             log_p = log_p + (gain - gain.detach())
         return log_p, _bytes(predicted)
@@ -90,13 +91,12 @@ class Foresight(Guide):
         """Start the background at the mean of what followed, where it is not set yet."""
         if not self.background.any():
             frames = torch.cat([target for _, target in seen])
-            self.background.copy_(_scaled(frames).mean(0, keepdim=True))
+            self.background.copy_(scaled(frames).mean(0, keepdim=True))
 
     def _features(self, past: Past) -> tuple[Tensor, ...]:
         """Features of the window at each level, fine to coarse."""
-        flat = _scaled(past.frames.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
         present = past.present[:, :, None, None, None]
-        pyramid = (f.unflatten(0, past.present.shape) for f in self.frame_encoder(flat))
+        pyramid = (f.unflatten(0, past.present.shape) for f in self.frame_encoder(scaled(fold(past.frames))))
         features: tuple[Tensor, ...] = self.window_encoder(
             tuple(f * present.to(f.dtype) for f in pyramid), past.present
         )
@@ -109,7 +109,7 @@ class Foresight(Guide):
 
     def _exact(self, features: Sequence[Tensor], target: Tensor) -> Tensor:
         """The code before rounding, (B, code)."""
-        own = self.frame_encoder(_scaled(target).contiguous(memory_format=torch.channels_last))[-1]
+        own = self.frame_encoder(scaled(target).contiguous(memory_format=torch.channels_last))[-1]
         exact: Tensor = self.posterior(torch.cat([features[-1], own], 1)).float()
         return exact
 
@@ -129,8 +129,8 @@ class Foresight(Guide):
                 h = F.interpolate(self.up[level - 1](h), scale_factor=2.0, mode="nearest")
             h = self.blocks[level](self.join[level](torch.cat([h, feature.to(h.dtype)], 1)))
         made = unsqueeze(self.leave(F.relu(h))).float()
-        last = _scaled(past.last)
-        before = _scaled(past.frames[:, -2]) if past.frames.shape[1] > 1 else last
+        last = scaled(past.last)
+        before = scaled(past.frames[:, -2]) if past.frames.shape[1] > 1 else last
         seen = past.present[:, -2:-1, None, None] if past.frames.shape[1] > 1 else 1.0
         before = last + seen * (before - last)
         kept = made.new_tensor([KEEP, 0.0, 0.0, 0.0])[:, None, None]
@@ -141,11 +141,6 @@ class Foresight(Guide):
 
 def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-
-
-def _scaled(frames: Tensor) -> Tensor:
-    """Bytes → [−1, 1]."""
-    return frames.float() / HALF - 1
 
 
 def _bytes(x: Tensor) -> Tensor:

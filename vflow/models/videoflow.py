@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from vflow.bijections.base import total
-from vflow.bijections.histogram import LEVELS, HistogramMap
+from vflow.bijections.histogram import HistogramMap
 from vflow.config import VideoFlowConfig
-from vflow.models.batches import Given, Pyramid, Rollout, Sampled, VideoBatch, fold
+from vflow.models.batches import Given, Pyramid, Rollout, Sampled, VideoBatch, fold, scaled
 from vflow.models.foresight import Foresight
 from vflow.models.glow import Glow
 from vflow.models.guide import Guide, Past
@@ -257,8 +257,7 @@ class VideoFlow(nn.Module):
     def _frame_features(self, frames: Tensor) -> Pyramid:
         """Features of each frame (B, T, C, H, W): per level (B, T, F_l, H_l, W_l)."""
         assert self.frame_encoder is not None
-        scaled = fold(frames).float() / ((LEVELS - 1) / 2) - 1
-        return tuple(f.unflatten(0, frames.shape[:2]) for f in self.frame_encoder(scaled))
+        return tuple(f.unflatten(0, frames.shape[:2]) for f in self.frame_encoder(scaled(fold(frames))))
 
     def _features(self, windows: Pyramid | None, present: Tensor | None) -> Sequence[Tensor | None]:
         """What couplings see at each level: features (B, F_l, H_l, W_l), or None without history."""
