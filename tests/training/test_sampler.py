@@ -51,6 +51,14 @@ def test_corruption_is_a_function_of_seed_and_position_and_spares_the_targets() 
     assert 1 <= sum(damaged) <= 9
 
 
+def test_noise_of_guesses_is_a_function_of_seed_and_position() -> None:
+    sampler = Sampler(Ramp(), 3, min_context=1, context=2, guesses=2)
+    whole, parts = sampler.batch(7, 4).guesses, [sampler.batch(7 + i, 1).guesses for i in range(4)]
+    assert whole is not None and whole.shape == (4, 2, 16)
+    assert torch.equal(whole, torch.cat([part for part in parts if part is not None]))
+    assert make().batch(0, 2).guesses is None
+
+
 def test_a_batch_may_straddle_epochs_and_noise_differs_between_them() -> None:
     batch = make().batch(8, 4)
     assert batch.frames[:, 0, 0, 0, 0].tolist() == [0, 0, 1, 1]

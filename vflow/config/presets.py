@@ -51,6 +51,18 @@ class ContrastConfig(Config):
     weight: float = Field(0.02, gt=0, description="of the cross-entropy (nats) beside bits/dim")
 
 
+class DispersionConfig(Config):
+    """Besides the likelihood: sampled frames scatter about their prediction as much as real ones do.
+
+    Likelihood looks from real frames to noise; what noise that no frame gave leads to, it does not see.
+    """
+
+    guesses: int = Field(2, ge=1, le=16, description="samples of each clip's last frame")
+    weight: float = Field(
+        0.02, gt=0, description="of scatter (grey levels) too much or too little beside bits/dim"
+    )
+
+
 class TrainingConfig(Config):
     """Optimisation. Every random choice is a function of (seed, epoch, example)."""
 
@@ -75,6 +87,7 @@ class TrainingConfig(Config):
     checkpoint_every: int = Field(500, ge=1)
     seed: int = 0
     best_of: BestOfConfig | None = Field(None, description="colorizer only: see BestOfConfig")
+    dispersion: DispersionConfig | None = Field(None, description="videoflow only: see DispersionConfig")
     contrast: ContrastConfig | None = Field(None, description="digits only: see ContrastConfig")
 
     @model_validator(mode="after")
@@ -96,6 +109,8 @@ class Preset(Config):
     def _check(self) -> Self:
         if self.training.best_of and self.model.kind != "colorizer":
             raise ValueError("training.best_of is for models of kind colorizer; remove it")
+        if self.training.dispersion and getattr(self.model, "history", None) is None:
+            raise ValueError("training.dispersion is for models of kind videoflow with a history; remove it")
         if self.training.contrast and self.model.kind != "digits":
             raise ValueError("training.contrast is for models of kind digits; remove it")
         return self

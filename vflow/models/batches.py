@@ -31,12 +31,15 @@ class VideoBatch(NamedTuple):
     eps: float32 (B, T − first, C, H, W), standard normal: dequantisation noise of the targets.
     window: int64 (B, T − first), past frames each target may see, 1 … min(t, context).
     past: uint8 (B, T − 1, C, H, W), what targets see of frames 0 … T − 2 if not the frames themselves.
+    guesses: float32 (B, N, D) with D = C · H · W, standard normal: noise of N samples of each clip's last
+        frame, all levels one after the other; None where training does not look at samples.
     """
 
     frames: Tensor
     eps: Tensor
     window: Tensor
     past: Tensor | None = None
+    guesses: Tensor | None = None
 
     @property
     def first(self) -> int:
@@ -89,6 +92,14 @@ class Given(NamedTuple):
     windows: Pyramid  # per level (B, n, C_l, H_l, W_l); with a guide n + 1, the reference last
     features: Sequence[Tensor | None]  # per level (B, F_l, H_l, W_l), for the couplings
     reference: Tensor  # uint8 (B, C, H, W), the frame before, or what the guide leads to
+
+    def repeated(self, count: int) -> Given:
+        """Each frame's ``count`` times in a row."""
+        return Given(
+            tuple(window.repeat_interleave(count, 0) for window in self.windows),
+            [None if f is None else f.repeat_interleave(count, 0) for f in self.features],
+            self.reference.repeat_interleave(count, 0),
+        )
 
 
 class Sampled(NamedTuple):

@@ -17,7 +17,7 @@ from vflow.models.foresight import Foresight
 from vflow.models.glow import Glow
 from vflow.models.guide import Guide, Past
 from vflow.models.motion import Motion
-from vflow.models.multiscale import Encoded, decode
+from vflow.models.multiscale import Chains, Encoded, decode
 from vflow.models.pixels import NOISES, PixelMap, count_values, pixel_map, smooth_transitions
 from vflow.nn.history import FrameEncoder, WindowEncoder
 from vflow.nn.modules import Modules
@@ -204,15 +204,7 @@ class VideoFlow(nn.Module):
     ) -> tuple[Rollout, Sampled]:
         """Sample a frame: per level from the top, prior then inverse; ``eps`` per level (B, C, H, W)."""
         given = self._next_given(rollout, eps[-1], temperature[-1])
-        latents: list[Tensor] = []
-        h: Tensor | None = None
-        for level in reversed(range(len(self.priors))):
-            z = self.priors[level](given.windows[level], h).sample(eps[level], temperature[level])
-            h = self.glow.decode_level(level, z, h, given.features[level], rollout.chains)
-            latents.insert(0, z)
-        assert h is not None
-        raw = self.pixels.invert(h, given.reference.float())[0]
-        raw = torch.where(torch.isfinite(h), raw, h)  # a bounded map would hide infinities
+        raw, latents = self.generate(given, eps, temperature, rollout.chains)
         sampled = Sampled.of(raw)
         if self.frame_encoder is not None:
             newest = self._frame_features(sampled.frame[:, None])
@@ -224,6 +216,20 @@ class VideoFlow(nn.Module):
         present = torch.cat([rollout.present[:, 1:], torch.ones_like(rollout.present[:, :1])], 1)
         recent = torch.cat([rollout.recent[:, 1:], sampled.frame[:, None]], 1)
         return Rollout(recent, history, present, rollout.chains), sampled
+
+    def generate(
+        self, given: Given, eps: Sequence[Tensor], temperature: Sequence[float], chains: Chains | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Frames before rounding (B, C, H, W), in grey levels, and their latents; ``eps`` as in ``step``."""
+        latents: list[Tensor] = []
+        h: Tensor | None = None
+        for level in reversed(range(len(self.priors))):
+            z = self.priors[level](given.windows[level], h).sample(eps[level], temperature[level])
+            h = self.glow.decode_level(level, z, h, given.features[level], chains)
+            latents.insert(0, z)
+        assert h is not None
+        raw = self.pixels.invert(h, given.reference.float())[0]
+        return torch.where(torch.isfinite(h), raw, h), latents  # a bounded map would hide infinities
 
     @torch.no_grad()
     def encode_frame(self, rollout: Rollout, frame: Tensor) -> tuple[Tensor, ...]:

@@ -34,6 +34,7 @@ class Sampler:
         min_context: first target frame, the shortest window.
         context: longest window.
         corruption: share of examples whose past frames are damaged.
+        guesses: samples of each clip's last frame that training looks at.
     """
 
     dataset: FrameDataset
@@ -41,6 +42,7 @@ class Sampler:
     min_context: int
     context: int
     corruption: float = 0.0
+    guesses: int = 0
 
     def locate(self, position: int) -> tuple[int, int]:
         """(epoch, example index) at ``position``."""
@@ -62,6 +64,9 @@ class Sampler:
         targets = np.arange(self.min_context, len(frames))
         window = draw_windows(targets, self.min_context, self.context, (self.seed, epoch, index))
         made = example(frames, window, self.min_context, ("train", self.seed, epoch, index))
+        if self.guesses:
+            shape = (self.guesses, frames[0].size)
+            made = made._replace(guesses=normal(shape, "guesses", self.seed, epoch, index))
         random = generator("corrupt", self.seed, epoch, index)
         if random.random() >= self.corruption:
             return made
@@ -99,6 +104,8 @@ def example(
 def collate(examples: list[VideoBatch]) -> VideoBatch:
     """Stack examples into a batch."""
     batch = VideoBatch(*(torch.stack(tensors) for tensors in zip(*(e[:3] for e in examples), strict=True)))
+    if examples[0].guesses is not None:
+        batch = batch._replace(guesses=torch.stack([e.guesses for e in examples if e.guesses is not None]))
     if all(e.past is None for e in examples):
         return batch
     return batch._replace(past=torch.stack([e.frames[:-1] if e.past is None else e.past for e in examples]))

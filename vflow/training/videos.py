@@ -101,7 +101,15 @@ def open_videos(config: VideoFlowConfig, preset: Preset) -> Videos:
             f"{config.min_context}; use at least {config.min_context + 1}"
         )
     dataset = open_dataset(data, config, "train")
-    sampler = Sampler(dataset, preset.training.seed, config.min_context, config.context, data.corruption)
+    dispersion = preset.training.dispersion
+    sampler = Sampler(
+        dataset,
+        preset.training.seed,
+        config.min_context,
+        config.context,
+        data.corruption,
+        guesses=dispersion.guesses if dispersion else 0,
+    )
     return Videos(sampler, open_dataset(data, config, "validation"), config, data.frames)
 
 

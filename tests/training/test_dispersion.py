@@ -1,0 +1,106 @@
+"""Samples that scatter about their prediction as real frames do, as a further aim of training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vflow.config import (
+    DispersionConfig,
+    ForesightConfig,
+    GlowConfig,
+    HistoryConfig,
+    Preset,
+    TrainingConfig,
+    VideoFlowConfig,
+)
+from vflow.models import VideoBatch, VideoFlow
+from vflow.training.dispersion import dispersion_penalty, scatter
+
+CONFIG = DispersionConfig(guesses=2, weight=0.5)
+FRAMES, SIDE = 4, 8
+
+
+def small() -> VideoFlow:
+    torch.manual_seed(0)
+    model = VideoFlow(
+        VideoFlowConfig(
+            glow=GlowConfig(channels=3, height=SIDE, width=SIDE, depth=(2, 2), hidden=(8, 8)),
+            history=HistoryConfig(hidden=(6, 8), blocks=1),
+            foresight=ForesightConfig(code=2, hidden=(6, 8)),
+            context=2,
+            min_context=2,
+            noise="anchored",
+            values="transitions",
+        )
+    )
+    model.fit([batch(16)])
+    model.initialize(batch(16))
+    return model
+
+
+def batch(size: int) -> VideoBatch:
+    """Clips whose pixels mostly stand still."""
+    torch.manual_seed(1)
+    clip = torch.full((size, FRAMES, 3, SIDE, SIDE), 100)
+    clip = clip + torch.randint(-40, 40, clip.shape) * (torch.rand(clip.shape) < 0.2)
+    return VideoBatch(
+        clip.to(torch.uint8),
+        torch.randn(size, 2, 3, SIDE, SIDE),
+        torch.full((size, 2), 2),
+        guesses=torch.randn(size, 2, 3 * SIDE * SIDE),
+    )
+
+
+def test_it_is_the_difference_of_two_scatters_per_clip() -> None:
+    """Against frames that ``step`` samples one by one from the true codes."""
+    model, data = small().eval(), batch(3)
+    assert data.guesses is not None
+    distances, real = [], []
+    for i in range(3):
+        rollout = model.start(data.frames[i : i + 1, :-1])
+        truth = data.frames[i : i + 1, -1]
+        way = model.encode_frame(rollout, truth)[-1]
+        _, given = model.given(
+            VideoBatch(data.frames[i : i + 1], data.eps[i : i + 1, -1:], data.window[i : i + 1, -1:])
+        )
+        real.append(truth.float() - given.reference.float())
+        for noise in data.guesses[i]:
+            sizes = [shape[0] * shape[1] * shape[2] for shape in model.glow.latent_shapes]
+            parts = zip(noise.split(sizes), model.glow.latent_shapes, strict=True)
+            eps = [part.unflatten(0, shape)[None] for part, shape in parts]
+            _, sampled = model.step(rollout, [*eps, way], [1.0] * (len(eps) + 1))
+            distances.append(sampled.raw - given.reference.float() - 0.5)
+    made = scatter(torch.cat(distances).unflatten(0, (3, 2)))
+    expected = 0.5 * (made - scatter(torch.cat(real)[:, None])).abs().mean()
+    torch.testing.assert_close(
+        dispersion_penalty(model, data, CONFIG).detach(), expected, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_micro_batches_add_up_to_the_batch() -> None:
+    model, data = small().eval(), batch(4)
+    halves = [VideoBatch(*(None if t is None else t[part] for t in data)) for part in (slice(2), slice(2, 4))]
+    mean = sum(dispersion_penalty(model, half, CONFIG) for half in halves) / 2
+    torch.testing.assert_close(dispersion_penalty(model, data, CONFIG), mean, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.3, 3.0])
+def test_descending_it_mends_scatter_too_much_and_too_little(factor: float) -> None:
+    model, data = small(), batch(4)
+    with torch.no_grad():
+        for prior in model.priors:
+            prior.out.bias[len(prior.out.bias) // 2 :] += torch.tensor(factor).log()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    before = float(dispersion_penalty(model, data, CONFIG).detach())
+    for _ in range(40):
+        optimizer.zero_grad()
+        dispersion_penalty(model, data, CONFIG).backward()
+        optimizer.step()
+    after = float(dispersion_penalty(model, data, CONFIG).detach())
+    assert before > 0.2 and after < 0.3 * before
+
+
+def test_only_videoflows_that_see_frames_take_it() -> None:
+    with pytest.raises(ValueError, match="dispersion is for models of kind videoflow with a history"):
+        Preset(model=VideoFlowConfig(history=None), training=TrainingConfig(dispersion=CONFIG))
