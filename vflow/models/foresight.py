@@ -23,7 +23,44 @@ from vflow.nn.reshape import unsqueeze
 HALF = (LEVELS - 1) / 2
 KEEP = 5.0  # logit with which a pixel at first keeps its value
 STRAY = 64.0  # grey levels: larger errors count by their square
+SHARP = 10.0  # factor of the logits of kernels, which nearly all lead to one place in the end
 SPAN = 3.0  # |log σ| of the code's prior stays below this
+
+
+@final
+class Steering(nn.Module):
+    """Kernels that move a frame as a whole (CDNA, Finn et al. 2016).
+
+    They start from where the last frame matches the one before: what moved so far goes on.
+
+    Args:
+        inputs: numbers known of each frame.
+        moves: kernels.
+        reach: they span −reach … reach along each axis.
+    """
+
+    def __init__(self, inputs: int, moves: int, reach: int) -> None:
+        super().__init__()
+        self.reach, side = reach, 2 * reach + 1
+        self.net = _head(inputs + side**2, 256, moves * side**2)
+        self.steepness = nn.Parameter(torch.ones(moves, 1))
+
+    def forward(self, known: Tensor, last: Tensor, before: Tensor) -> Tensor:
+        """Where each kernel takes its pixel from, summing to 1: (B, moves, side, side)."""
+        size = (last.square().sum((1, 2, 3)) * before.square().sum((1, 2, 3))).add(1e-6).sqrt()
+        side = 2 * self.reach + 1
+        match = torch.einsum("bchw,bcijhw->bij", last, shifts(before, self.reach)) / size[:, None, None]
+        flat = match.flatten(1)
+        logits = self.net(torch.cat([known, flat.to(known.dtype)], 1)).float().unflatten(1, (-1, side**2))
+        logits = SHARP * (logits + self.steepness * flat[:, None])
+        return logits.softmax(2).unflatten(2, (side, side))
+
+
+def shifts(x: Tensor, reach: int) -> Tensor:
+    """x (B, C, H, W) taken from (i − reach, j − reach) further on: a view (B, C, side, side, H, W)."""
+    height, width = x.shape[2:]
+    padded = F.pad(x, (reach, reach, reach, reach), mode="replicate")
+    return padded.unfold(2, height, 1).unfold(3, width, 1)
 
 
 @final
@@ -34,6 +71,7 @@ class Foresight(Guide):
     et al. 2018, *Variational image compression with a scale hyperprior*); its prior is learned as in SVG-LP
     (Denton & Fergus 2018). Each pixel of the prediction mixes those of the last two frames, of a still
     background that all clips share, and a new one, and is rounded: what stands still is met to the byte.
+    With ``moves``, copies of the last frame join them, each moved as a whole (CDNA, Finn et al. 2016).
 
     Bytes have no gradient. So in training ``code`` adds a term of value 0 to log p(k | past), whose gradient
     is that of −``weight`` · Σ (|d| + d² / 64), d being the prediction's error in grey levels.
@@ -57,7 +95,8 @@ class Foresight(Guide):
         self.join = Modules([NormConv2d(2 * w, w, 1) for w in widths])
         self.blocks = Modules([ResidualBlock(w) for w in widths])
         self.up = Modules([NormConv2d(a, b, 1) for a, b in pairwise(widths)])
-        self.leave = NormConv2d(widths[-1], 4 * (4 + channels), 3)
+        self.leave = NormConv2d(widths[-1], 4 * (4 + config.moves + channels), 3)
+        self.steering = Steering(inner + config.code, config.moves, config.reach) if config.moves else None
         self.background = nn.Parameter(torch.zeros(1, channels, height, width))
         with torch.no_grad():
             self.leave.weight.mul_(0.1)
@@ -133,10 +172,24 @@ class Foresight(Guide):
         before = scaled(past.frames[:, -2]) if past.frames.shape[1] > 1 else last
         seen = past.present[:, -2:-1, None, None] if past.frames.shape[1] > 1 else 1.0
         before = last + seen * (before - last)
-        kept = made.new_tensor([KEEP, 0.0, 0.0, 0.0])[:, None, None]
-        share = (made[:, :4] + kept).softmax(1)[:, :, None]
-        sources = torch.stack([last, before, self.background.expand_as(last), made[:, 4:]], 1)
-        return (share * sources).sum(1)
+        sources = [last, before, self.background.expand_as(last)]
+        if self.steering is not None:
+            sources += self._moved(k, features[-1], last, before)
+        channels = last.shape[1]
+        logits = made[:, :-channels]
+        kept = torch.zeros_like(logits[:1, :, :1, :1])
+        kept[:, 0] = KEEP
+        share = (logits + kept).softmax(1)[:, :, None]
+        return (share * torch.stack([*sources, made[:, -channels:]], 1)).sum(1)
+
+    def _moved(self, k: Tensor, top: Tensor, last: Tensor, before: Tensor) -> list[Tensor]:
+        """The last frame under each kernel; what differs from the background says how it moved."""
+        assert self.steering is not None
+        known = torch.cat([top.flatten(1), k.to(top.dtype)], 1)
+        with torch.autocast(last.device.type, enabled=False):
+            kernels = self.steering(known.float(), last - self.background, before - self.background)
+            moved = torch.einsum("bmij,bcijhw->bmchw", kernels, shifts(last, self.steering.reach))
+        return list(moved.unbind(1))
 
 
 def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
