@@ -88,16 +88,17 @@ class VideoFlow(nn.Module):
 
     def densities(self, batch: VideoBatch) -> list[Tensor]:
         """All terms of the targets' log-likelihood, each (B · targets, h, w) on its own grid."""
-        coded = self._code_by_latents(batch) if self.frame_encoder is None else self._code_by_frames(batch)
-        windows, (latents, aboves, densities) = coded
+        windows, (latents, aboves, densities) = self.code(batch)
         priors = [
             prior(window, above).log_density(z)
             for prior, window, above, z in zip(self.priors, windows, aboves, latents, strict=True)
         ]
         return [*densities, *priors]
 
-    def _code_by_frames(self, batch: VideoBatch) -> tuple[Pyramid, Encoded]:
-        """Windows of frame features and the targets' codes, which depend on them."""
+    def code(self, batch: VideoBatch) -> tuple[Pyramid, Encoded]:
+        """Windows that the priors see, per level (B · targets, n, …), and the targets' codes."""
+        if self.frame_encoder is None:
+            return self._code_by_latents(batch)
         given, bits = self._given_frames(batch)
         x, terms = self._continuous(batch.targets, fold(batch.eps), given.reference)
         code = self.glow.encode(x, given.features)

@@ -20,6 +20,7 @@ from vflow.models import VideoFlow
 from vflow.pipelines.evaluate import futures as futures_module
 from vflow.pipelines.evaluate.futures import fidelity
 from vflow.pipelines.evaluate.likelihood import checks
+from vflow.pipelines.evaluate.numerics import clips_round_trip
 from vflow.pipelines.evaluate.settings import Evaluation, Settings
 from vflow.pipelines.evaluate.video import evaluate_video, tune_video
 
@@ -204,3 +205,9 @@ def test_temperature_is_tuned_on_validation_clips_alone(model: VideoFlow, root: 
     assert tune_video(model, Settings(str(other), num_samples=2, num_frames=1), quiet) == found
     with pytest.raises(ConfigError, match="never tuned on test"):
         tune_video(model, Settings(str(root / "train"), num_samples=2), quiet)
+
+
+@pytest.mark.parametrize("form", [{}, {"values": "counts", "noise": "gaussian"}])
+def test_models_of_past_latents_have_round_trips_too(form: dict[str, str]) -> None:
+    trips = clips_round_trip(make_model(**form), _held())
+    assert 0 < trips["round_trip_latent"] < 0.1 and trips["round_trip_data"] < 0.1

@@ -28,10 +28,10 @@ def clips_round_trip(model: Any, clips: Sequence[np.ndarray]) -> dict[str, float
         eps = normal((1, len(clip) - first, *frames.shape[2:]), "round trip", number).to(device)
         window = torch.arange(first, len(clip), device=device).clamp_max(model.config.context)[None]
         batch = VideoBatch(frames, eps, window)
-        targets, given = model.given(batch)
+        (targets, given), (windows, _) = model.given(batch), model.code(batch)
         coder = _Coder(model.glow, given.features)
         latent = coder.trip(
-            lambda level, h, windows=given.windows: model.priors[level](windows[level], h), len(targets)
+            lambda level, h, windows=windows: model.priors[level](windows[level], h), len(targets)
         )
         worst = np.maximum(worst, [_data_error(*model.reconstruct(batch)), latent * _unit(model)])
     return _named(worst)
