@@ -15,8 +15,8 @@ from pathlib import Path
 
 import gradio as gr
 
+from vflow.devices import choose_device
 from vflow.errors import ConfigError
-from vflow.pipelines.compute import choose_device, exact_float32
 
 from .ui import colourise, digits, endpoints, predict, surprise, walk
 from .ui.common import Shared, Tab
@@ -43,7 +43,7 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
 
     Args:
         checkpoints: folders with models of one's own, offered beside those that ship.
-        device: where models run: auto, cpu, cuda or mps.
+        device: where models run: auto, cpu or cuda.
 
     Raises:
         CheckpointError: one of ``checkpoints`` holds no model.
@@ -51,7 +51,6 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
     cache = _cache()
     runs = cache / "runs"
     runs.mkdir(exist_ok=True)
-    exact_float32()
     shared = Shared(ModelStore(checkpoints, choose_device(device)), RunStore(runs), Jobs(), cache)
     with gr.Blocks(
         title="vflow", analytics_enabled=False, delete_cache=(600, KEEP_SECONDS), fill_width=True

@@ -25,7 +25,8 @@ from scripts.benchmarks.peers import PEERS
 from scripts.benchmarks.sample import sample
 from scripts.benchmarks.startup import startup
 from scripts.benchmarks.train import Setting, train
-from vflow.pipelines.compute import choose_device, set_threads
+from vflow.devices import choose_device
+from vflow.pipelines.compute import set_threads
 from vflow.training.launch import autocast_dtype
 
 Found = dict[str, object]

@@ -17,7 +17,6 @@ import vflow
 from vflow.checkpoint import checkpoint_folder
 from vflow.config import Preset, VideoFlowConfig, load_preset
 from vflow.data.base import open_dataset, open_images
-from vflow.pipelines.compute import exact_float32
 from vflow.pipelines.directions import Directions, principal_directions, save_directions
 
 BATCH = 16
@@ -32,11 +31,10 @@ def main() -> None:
     parser.add_argument("--data", help="where the data are, as for vflow train")
     parser.add_argument("--count", type=int, default=2000, help="examples")
     arguments = parser.parse_args()
-    exact_float32()
     overrides = {"data.path": arguments.data} if arguments.data else {}
     preset = load_preset(arguments.config, overrides)
     folder = checkpoint_folder(arguments.checkpoint)
-    model = vflow.load(folder, device="cuda" if torch.cuda.is_available() else "cpu")
+    model = vflow.load(folder, device="auto")
     about = f"{arguments.count} training examples of {preset.data.name}"
     found = principal_directions(gather(model, preset, arguments.count), about=about)
     path = save_directions(folder, found)

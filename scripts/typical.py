@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import vflow
 from vflow.checkpoint import checkpoint_folder
 from vflow.errors import VflowError
-from vflow.pipelines.compute import exact_float32
 from vflow.pipelines.evaluate.data import locate, open_clips
 from vflow.pipelines.evaluate.settings import Settings
 from vflow.pipelines.fitting import video_config
@@ -45,9 +43,8 @@ def main() -> int:
 
 def store(checkpoint: str, data: str, count: int) -> None:
     """Compute, save and say where."""
-    exact_float32()
     folder = checkpoint_folder(checkpoint)
-    model = vflow.load(folder, device="cuda" if torch.cuda.is_available() else "cpu")
+    model = vflow.load(folder, device="auto")
     settings = Settings(data=data, split="validation")
     places = locate(settings, "videoflow")
     if places.test is not None and places.train is None:  # a folder of clips that was trained on

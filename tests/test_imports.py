@@ -17,11 +17,23 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(p for top in ("vflow", "apps", "scripts") for p in (ROOT / top).rglob("*.py"))
 BASE = {"errors", "randomness", "config"}
 FLOWS = BASE | {"nn", "bijections", "priors", "models"}
-INFERENCE = FLOWS | {"", "card", "catalog", "checkpoint", "data", "disk", "metrics", "pipelines", "seal"}
+INFERENCE = FLOWS | {
+    "",
+    "card",
+    "catalog",
+    "checkpoint",
+    "data",
+    "devices",
+    "disk",
+    "metrics",
+    "pipelines",
+    "seal",
+}
 # part of vflow -> the parts it may import (itself always)
 MAY_IMPORT = {
     "errors": set(),
     "disk": set(),
+    "devices": {"errors"},
     "randomness": set(),
     "config": {"errors"},
     "nn": BASE,
@@ -33,7 +45,7 @@ MAY_IMPORT = {
     "catalog": BASE,
     "card": {"config"},
     "seal": {"errors"},
-    "checkpoint": FLOWS | {"catalog", "disk", "seal"},
+    "checkpoint": FLOWS | {"catalog", "devices", "disk", "seal"},
     "hub": INFERENCE,
     "pipelines": INFERENCE,
     "training": INFERENCE,

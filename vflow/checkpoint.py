@@ -33,6 +33,7 @@ from vflow.catalog import (
     shipped,
 )
 from vflow.config import ColorizerConfig, Config, DigitsConfig, ModelConfig, VideoFlowConfig, parse
+from vflow.devices import choose_device
 from vflow.disk import sync
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import build_model
@@ -109,13 +110,16 @@ def load(
 
     Args:
         name: a directory, the name of a shipped checkpoint (``"shapes"``), or a hub id (``"owner/name"``).
+        device: ``auto``, ``cpu`` or ``cuda``.
         folders: further directories in which ``name`` is looked up.
 
     Raises:
+        ConfigError: no such device.
         CheckpointError: no such checkpoint, or its files are damaged, unsafe, absurd, or disagree.
     """
     folder = checkpoint_folder(name, folders=folders, allow_hub=allow_hub)
     path = folder / WEIGHTS
+    place = choose_device(str(device))
     config, found = read_config(folder), read_header(path)
     if (total := _elements(found)) > MAX_PARAMETERS:
         raise CheckpointError(f"{path}: {total:,} parameters; vflow refuses more than {MAX_PARAMETERS:,}")
@@ -132,7 +136,7 @@ def load(
     _compare(path, found, _layout_of(model.state_dict()))
     check_seal(path, _read_json(folder / CONFIG), CONFIG)
     model.load_state_dict(read_tensors(path), strict=True)
-    return model.to(device).eval().requires_grad_(False)
+    return model.to(place).eval().requires_grad_(False)
 
 
 def save_checkpoint(

@@ -26,8 +26,8 @@ from scripts.benchmarks.train import Setting, train, training_step
 from tests.training.support import lines
 from vflow.checkpoint import load
 from vflow.config import load_preset
+from vflow.devices import choose_device
 from vflow.models import build_model
-from vflow.pipelines.compute import choose_device
 from vflow.training.launch import autocast_dtype
 from vflow.training.sampler import Prefetcher
 from vflow.training.setup import open_material

@@ -32,7 +32,8 @@ class App:
         require("gradio", "the app", "app")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port {self.port}: must lie in 0..65535")
-        from vflow.pipelines.compute import choose_device, set_threads
+        from vflow.devices import choose_device
+        from vflow.pipelines.compute import set_threads
 
         set_threads(self.common.threads)
         device = choose_device(self.common.device).type

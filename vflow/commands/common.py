@@ -31,7 +31,7 @@ Inputs = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH…", help_behav
 class Common:
     """Flags that every command takes. ``auto`` and None mean: not given."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes the fastest that is here."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Type of the conditioner networks; auto is float32."""
@@ -73,7 +73,7 @@ def open_model(checkpoint: str | None, device: str) -> tuple[Any, Path, torch.de
         ConfigError: no checkpoint named, or no such device. CheckpointError: it cannot be loaded.
     """
     from vflow import checkpoint as checkpoints
-    from vflow.pipelines.compute import choose_device, exact_float32
+    from vflow.devices import choose_device
 
     if checkpoint is None:
         names = ", ".join(checkpoints.shipped())
@@ -81,7 +81,6 @@ def open_model(checkpoint: str | None, device: str) -> tuple[Any, Path, torch.de
             f"--checkpoint: give a directory, a hub id, or a name that ships ({names or 'none yet'})"
         )
     where = choose_device(device)
-    exact_float32()
     folder = checkpoints.checkpoint_folder(checkpoint, allow_hub=True)
     return checkpoints.load(folder, device=where), folder, where
 

@@ -1,4 +1,4 @@
-"""Where and how precisely a model runs: device, type of the conditioners, threads."""
+"""How a model runs: type of the conditioners, threads, versions."""
 
 from __future__ import annotations
 
@@ -11,20 +11,6 @@ import torch
 
 import vflow
 from vflow.errors import ConfigError
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """Device for ``auto``, ``cpu``, ``cuda`` or ``mps``; ``auto`` takes the fastest that is here.
-
-    Raises:
-        ConfigError: the named device is not available.
-    """
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(device for device, available in here.items() if available))
-    if not here.get(name, False):
-        raise ConfigError(f"--device {name}: not available on this machine; use --device cpu or auto")
-    return torch.device(name)
 
 
 def resolve_dtype(name: str = "auto") -> str:
@@ -64,9 +50,3 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-
-
-def exact_float32() -> None:
-    """Have the GPU compute convolutions and products in float32 as such, not in TensorFloat-32."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 from torch.distributed import PrefixStore, TCPStore, init_process_group
 
+from vflow.devices import choose_device
 from vflow.errors import ConfigError, VflowError
 
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
@@ -22,20 +23,16 @@ WORKING_LINES = (
 )
 
 
-def make_accelerator(device: Literal["auto", "cpu", "cuda", "mps"]) -> Accelerator:
+def make_accelerator(device: Literal["auto", "cpu", "cuda"]) -> Accelerator:
     """An Accelerator on ``device`` with as many processes as the launcher started.
 
     Raises:
         ConfigError: the device is missing, fewer processes joined than were asked for, or FSDP cannot work.
     """
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if (device == "cuda" and not cuda) or (device == "mps" and not mps):
-        raise ConfigError(f"--device {device}: not available on this machine; use --device auto or cpu")
-    launched = "LOCAL_RANK" in os.environ
-    cpu = device == "cpu" or (not cuda and (launched or not mps))
+    cpu = choose_device(device).type == "cpu"
     if restarted():
         _join_again(cpu)
-    keywords = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
+    keywords = DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False)
     accelerator = Accelerator(
         cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False, kwargs_handlers=[keywords]
     )
@@ -144,7 +141,10 @@ def autocast_dtype(
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if asked not in ("no", "bf16"):
         raise ConfigError(f"--mixed_precision {asked}: use bf16 or no; float16 overflows in log-determinants")
-    native = device.type == "cuda" or (device.type == "cpu" and bool(cpu_flags() & BFLOAT16_FLAGS))
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = bool(cpu_flags() & BFLOAT16_FLAGS)
     wanted = precision == "bfloat16" or (precision == "auto" and (native or asked == "bf16"))
     return torch.bfloat16 if wanted else None
 
