@@ -104,7 +104,17 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
         ("model.min_context", 5, "model: min_context 5 exceeds context 2"),
         ("model.history.hidden", [8, 8], "model: history.hidden needs one entry per level"),
         ("model.glow.hidden", [8], "model.glow: depth and hidden need one entry per level (1 to 8 levels)"),
-        ("model.glow.depth", [0, 1, 1, 1], "model.glow: depth must lie in 1..64 and hidden in 1..2048"),
+        ("model.glow.depth", [65, 1, 1, 1], "model.glow: depth must lie in 1..64"),
+        (
+            "model.glow.depth",
+            [0, 1, 1, 1],
+            "model.glow.depth.0: Input should be greater than or equal to 1",
+        ),
+        (
+            "model.history.hidden",
+            [-4, 4, 4, 4],
+            "model.history.hidden.0: Input should be greater than or equal to 1",
+        ),
         (
             "model.glow.coupling",
             "cubic",
