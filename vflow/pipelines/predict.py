@@ -105,13 +105,7 @@ def prepare(model: nn.Module, frames: Frames, *, seed: int = 0) -> Prepared:
         InputError: the frames cannot be used, or are fewer than the model's ``min_context``.
     """
     config = video_config(model)
-    clip = as_clip(frames)
-    fitted, notes = fit(config, clip)
-    if len(fitted) < config.min_context:
-        raise InputError(
-            f"{clip.source}: {len(fitted)} frame(s) at {config.fps:g} per second, but the model needs "
-            f"at least {config.min_context}; add frames"
-        )
+    fitted, notes = _fitted(config, frames)
     context = np.ascontiguousarray(fitted[-config.context :])
     if len(context) < len(fitted):
         notes = (*notes, f"kept the last {len(context)} of {len(fitted)} frames")
@@ -119,6 +113,22 @@ def prepare(model: nn.Module, frames: Frames, *, seed: int = 0) -> Prepared:
     if len(fitted) > config.min_context:
         bits = score(model, fitted[-config.context - 1 :], seed=seed).per_frame[-1]
     return Prepared(context, notes, bits, _far_outside(config, bits))
+
+
+def _fitted(config: VideoFlowConfig, frames: Frames) -> tuple[np.ndarray, tuple[str, ...]]:
+    """All given frames as the model takes them, and what was done to them.
+
+    Raises:
+        InputError: the frames cannot be used, or are too few.
+    """
+    clip = as_clip(frames)
+    fitted, notes = fit(config, clip)
+    if len(fitted) < config.min_context:
+        raise InputError(
+            f"{clip.source}: {len(fitted)} frame(s) at {config.fps:g} per second, but the model needs "
+            f"at least {config.min_context}; add frames"
+        )
+    return fitted, notes
 
 
 def _far_outside(config: VideoFlowConfig, bits: float | None) -> bool:
@@ -154,7 +164,8 @@ def predict(
         InputError: the frames cannot be used. ConfigError: a setting is out of range.
     """
     settings = PredictSettings(num_frames, num_samples, temperature, seed)
-    context = prepare(model, frames, seed=seed).context
+    config = video_config(model)
+    context = np.ascontiguousarray(_fitted(config, frames)[0][-config.context :])
     futures = np.empty((num_samples, num_frames, *context.shape[1:]), np.uint8)
     for group in groups(model, context, settings):
         futures[group.first : group.first + len(group.frames)] = group.frames
