@@ -71,3 +71,10 @@ def test_a_missing_count_has_all_counted(tiny: str, trained: Path, runs: Path, t
     run_here(tiny, runs / "b", max_steps=1, **options)
     before = vflow.load(runs / "still").state_dict()["pixels.probability"]
     assert not torch.equal(counted(runs / "b")[0], before)
+
+
+def test_what_all_clips_share_is_counted_without_a_counted_pixel_map(tiny: str, runs: Path) -> None:
+    given = "model.foresight={code: 2, hidden: [4, 4]}"
+    run_here(tiny, runs / "b", max_steps=1, set=(given, "training.learning_rate=1e-9"))
+    background = vflow.load(runs / "b").state_dict()["foresight.background"]
+    assert background.abs().max() > 0.1

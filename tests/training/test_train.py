@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from PIL import Image
 
 import vflow
 from tests.training.support import lines, losses, run_here
 from vflow.checkpoint import read_config
+from vflow.config import DispersionConfig, TrainingConfig, load_preset
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.training import guards, lock, resume, sampler, videos
 from vflow.training.loop import DivergedError
+from vflow.training.setup import check_aims, new_model, take_tensors
 from vflow.training.step import Learner
+from vflow.training.validate import Validation
 
 
 @pytest.fixture(autouse=True)
@@ -186,6 +190,36 @@ def test_fine_tuning_says_which_tensors_did_not_match(
     assert abs(start - end) < abs(start - fresh) or start < fresh
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         run_here(tiny, runs / "d", init_from=str(runs / "nothing"))
+
+
+def test_actnorms_that_were_taken_by_half_are_set_from_data(tiny: str, runs: Path) -> None:
+    """Fine-tuned in grey, a colour model's ActNorms do not fit; that they were set does not hold for them."""
+    run_here(tiny, runs / "a", max_steps=1)
+    preset = load_preset(tiny, {"model.glow.channels": 1})
+    model = new_model(preset)
+    taken = take_tensors(model, str(runs / "a"), report=False)
+    assert "glow.levels.0.layers.0.actnorm.shift" not in taken
+    waiting = {key for key, value in model.state_dict().items() if key.endswith(".initialized") and not value}
+    assert waiting and not waiting & taken
+    assert all(f"{key.removesuffix('initialized')}shift" not in taken for key in waiting)
+
+
+def test_a_validation_that_is_no_number_is_noted_and_training_goes_on(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bits = np.full((2, 3), np.nan, np.float32)
+    monkeypatch.setattr("vflow.training.loop.validate", lambda *_: Validation(bits))
+    assert run_here(tiny, runs / "a", set=("training.validate_every=2",)) == 0
+    noted = [line for line in lines(runs / "a") if "val_bits_per_dim" in line]
+    assert len(noted) == 3 and all(line["val_bits_per_dim"] is None for line in noted)
+    assert vflow.load(runs / "a").config.typical_bits is None
+
+
+def test_sharded_weights_and_sampling_aims_exclude_each_other() -> None:
+    config = TrainingConfig(dispersion=DispersionConfig())
+    check_aims(config, DistributedType.MULTI_GPU)
+    with pytest.raises(ConfigError, match=r"training.dispersion does not work under FSDP; set it to null"):
+        check_aims(config, DistributedType.FSDP)
 
 
 def test_dry_run_reports_and_writes_nothing(

@@ -11,7 +11,12 @@ from vflow.models import Model
 from vflow.training.material import Material, on_device
 
 CHUNK = 16  # examples at once while counting
-COUNTED = {"pixels.probability", "pixels.map.probability", "motion.after"}  # tensors, where present
+COUNTED = {  # tensors, where present
+    "pixels.probability",
+    "pixels.map.probability",
+    "motion.after",
+    "foresight.background",
+}
 MARGIN = 0.98  # counts of these data have to need fewer bits than those taken, and not by chance
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -53,10 +54,11 @@ class RunLog:
         self._bar.update()
 
     def write(self, line: Line) -> None:
-        """Append ``line`` and flush it; numbers also go to TensorBoard."""
+        """Append ``line`` and flush it, NaN and infinities as null; numbers also go to TensorBoard."""
         if self._file is None:
             return
-        self._file.write(json.dumps(line) + "\n")
+        known = {key: None if _no_number(value) else value for key, value in line.items()}
+        self._file.write(json.dumps(known, allow_nan=False) + "\n")
         self._file.flush()
         if self._events:
             for key, value in line.items():
@@ -105,3 +107,7 @@ def rewind_log(path: Path, step: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def _no_number(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from contextlib import suppress
@@ -12,6 +13,7 @@ from accelerate import Accelerator
 
 from vflow.config import Preset, to_yaml
 from vflow.errors import InputError, VflowError
+from vflow.pipelines.compute import set_threads
 from vflow.randomness import generator
 from vflow.training import guards
 from vflow.training.cards import run_card
@@ -25,7 +27,7 @@ from vflow.training.resume import agreed_commit, choose_commit, disk_fault, load
 from vflow.training.sampler import Prefetcher, share
 from vflow.training.samples import write_samples
 from vflow.training.schedule import learning_rate
-from vflow.training.setup import check_batch, new_model, open_material, prepare, start_model
+from vflow.training.setup import check_aims, check_batch, new_model, open_material, prepare, start_model
 from vflow.training.signals import Stop
 from vflow.training.step import StepResult
 from vflow.training.validate import validate
@@ -45,11 +47,11 @@ def train(options: TrainOptions) -> int:
         VflowError: a setting, the data or a commit cannot be used, or training diverged; one line each.
     """
     preset = resolve(options)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    set_threads(options.threads)
     accelerator = make_accelerator(options.device)
     try:
         check_batch(preset, accelerator.num_processes)
+        check_aims(preset.training, accelerator.distributed_type)
         if options.dry_run:
             from vflow.training.dry_run import dry_run
 
@@ -218,8 +220,10 @@ class Run:
         if found is None:
             return
         progress = self.progress
-        progress.val_bits_per_dim, progress.typical_bits = found.bits_per_dim, found.typical
-        line = {"step": progress.step, "val_bits_per_dim": found.bits_per_dim, "typical_bits": found.typical}
+        line: dict[str, object] = {"step": progress.step, "val_bits_per_dim": found.bits_per_dim}
+        if math.isfinite(found.bits_per_dim):
+            progress.val_bits_per_dim, progress.typical_bits = found.bits_per_dim, found.typical
+            line["typical_bits"] = found.typical
         self.log.say(f"step {progress.step}: validation {found.bits_per_dim:.4f} bits/dim")
         if self.accelerator.is_main_process:
             self.log.write(line | self._diagnose() | self._sample())

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, broadcast
+from torch import Tensor
 
 from vflow.checkpoint import load
-from vflow.config import ColorizerConfig, DigitsConfig, Preset, VideoFlowConfig
+from vflow.config import ColorizerConfig, DigitsConfig, Preset, TrainingConfig, VideoFlowConfig
 from vflow.errors import ConfigError
 from vflow.models import Model, build_model
 from vflow.training.counting import count_parts
@@ -54,6 +55,17 @@ def check_batch(preset: Preset, world: int) -> None:
         )
 
 
+def check_aims(config: TrainingConfig, distributed: DistributedType) -> None:
+    """Refuse aims beside the likelihood that sharded weights do not allow.
+
+    Raises:
+        ConfigError: they sample, which is not the ``forward`` for which FSDP gathers weights.
+    """
+    aims = [name for name in ("best_of", "dispersion") if getattr(config, name) is not None]
+    if aims and distributed == DistributedType.FSDP:
+        raise ConfigError(f"training.{aims[0]} does not work under FSDP; set it to null, or use DDP")
+
+
 def new_model(preset: Preset) -> Model:
     """A model with seeded weights; its data-dependent parts are not set."""
     torch.manual_seed(preset.training.seed)
@@ -91,6 +103,7 @@ def take_tensors(model: Model, name: str, report: bool) -> set[str]:
     """
     given, own = load(name).state_dict(), model.state_dict()
     matching = {key for key, value in own.items() if key in given and given[key].shape == value.shape}
+    matching -= {f"{name}.initialized" for name in _halved(own, matching)}
     for key in matching:
         own[key].copy_(given[key])
     if report:
@@ -102,6 +115,13 @@ def take_tensors(model: Model, name: str, report: bool) -> set[str]:
         for key in sorted(given.keys() - own.keys()):
             print(f"  {key}: the model has no such tensor; not used", file=sys.stderr)
     return matching
+
+
+def _halved(own: dict[str, Tensor], matching: set[str]) -> set[str]:
+    """ActNorms of which not all tensors match: they still have to be set from data."""
+    suffix = ".initialized"
+    names = {key.removesuffix(suffix) for key in own if key.endswith(suffix)}
+    return {name for name in names if any(key.startswith(f"{name}.") and key not in matching for key in own)}
 
 
 def prepare(

@@ -29,13 +29,18 @@ def gather(model: nn.Module, optimizer: Optimizer, ema: Ema) -> dict[str, Tensor
 
     A collective call when the model is sharded.
     """
-    tensors = {f"model.{name}": full(value) for name, value in model.state_dict().items()}
-    tensors |= {f"ema.{name}": value for name, value in ema.tensors().items()}
+    tensors = {f"model.{name}": _home(value) for name, value in model.state_dict().items()}
+    tensors |= {f"ema.{name}": _home(value) for name, value in ema.tensors().items()}
     states = optimizer.state_dict()["state"]
     for number, (name, _) in enumerate(model.named_parameters()):
         for key, value in states.get(number, {}).items():
-            tensors[f"optimizer.{name}.{key}"] = full(value)
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+            tensors[f"optimizer.{name}.{key}"] = _home(value)
+    return tensors
+
+
+def _home(value: Tensor) -> Tensor:
+    """All of a tensor on the CPU; no more than one is whole on the device at a time."""
+    return full(value).detach().cpu().contiguous()
 
 
 def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer, ema: Ema) -> None:
