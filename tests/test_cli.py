@@ -252,6 +252,20 @@ def test_a_written_future_is_a_valid_input(vflow: Vflow, tiny: Path, clip: Path,
     assert np.array_equal(_read(tmp_path / "b" / "futures.npz")["context"], io.read_clip(future).frames)
 
 
+def test_an_empty_value_and_an_apple_gpu_are_refused(vflow: Vflow, tiny: Path, clip: Path) -> None:
+    assert vflow("predict", "--checkpoint", tiny, "--input", clip, "--output", "") == 2
+    assert vflow.err == "error: --output: empty; give a value, or leave it out\n"
+    assert vflow("score", "--checkpoint", tiny, "--input", clip, "--device", "mps") == 2
+    assert vflow.err == "error: --device mps: has no float64, which pixel maps need; use --device cpu\n"
+
+
+def test_what_other_settings_replace_is_said(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
+    run = ("predict", "--checkpoint", tiny, "--input", clip, "--output", tmp_path / "out", "--format", "npz")
+    assert vflow(*run, "--num-samples", 3, "--num-frames", 2) == 0 and "deleted" not in vflow.err
+    assert vflow(*run, "--num-samples", 3, "--num-frames", 2, "--format", "gif") == 0
+    assert "other settings; 1 earlier file(s) deleted" in vflow.err
+
+
 def test_several_items_some_bad(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.npz"
     bad.write_bytes(b"PK\x03\x04 not really")

@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone; nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # such as a full disk behind stdout
+        return _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
@@ -82,6 +84,9 @@ def _dispatch(arguments: list[str]) -> int:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
         raise ConfigError(f"unknown command '{name}'; {hint}")
+    if "" in rest:
+        before = rest[rest.index("") - 1] if rest[0] else "argument"
+        raise ConfigError(f"{before}: empty; give a value, or leave it out")
     command = _parse(name, rest)
     return 0 if command is None else int(command.run())
 

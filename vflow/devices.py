@@ -20,6 +20,8 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = "cuda" if here else "cpu"
     kind = name.partition(":")[0]
+    if kind == "mps":
+        raise ConfigError("--device mps: has no float64, which pixel maps need; use --device cpu")
     if kind not in ("cpu", "cuda") or (kind == "cuda" and not here):
         raise ConfigError(f"--device {name}: not available on this machine; use --device cpu or auto")
     torch.backends.cuda.matmul.allow_tf32 = False

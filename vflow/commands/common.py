@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ Inputs = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH…", help_behav
 class Common:
     """Flags that every command takes. ``auto`` and None mean: not given."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto takes the fastest that is here."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Type of the conditioner networks; auto is float32."""
@@ -93,8 +94,10 @@ def parse_temperature(text: str) -> float | tuple[float, ...]:
     """
     try:
         values = tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigError(f"--temperature {text}: give a number, or one per level, e.g. 0.7,0.8,1") from error
+    except ValueError:
+        values = (math.nan,)
+    if not all(0 <= value <= 2 for value in values):
+        raise ConfigError(f"--temperature {text}: give 0 to 2, or one number per level, e.g. 0.7,0.8,1")
     return values[0] if len(values) == 1 else values
 
 

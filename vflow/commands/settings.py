@@ -57,7 +57,12 @@ def resolve(
         "threads": threads,
     }
     fields |= {"device": device.type, "dtype": resolve_dtype(fields.get("dtype", "auto"))}
-    return parse(kind, fields | {"versions": versions()}, "settings"), model
+    resolved = parse(kind, fields | {"versions": versions()}, "settings")
+    suggested = model.config.temperature
+    if not old and "temperature" not in flags and suggested != resolved.temperature:
+        text = ",".join(f"{t:g}" for t in suggested) if isinstance(suggested, tuple) else f"{suggested:g}"
+        note(f"drawn at temperature 1; {folder.name} suggests --temperature {text}")
+    return resolved, model
 
 
 def _compare(file: Path | None, old: Drawn, sha: str, checkpoint: str | None) -> None:

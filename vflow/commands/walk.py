@@ -30,7 +30,7 @@ class WalkLatents:
     transfer: a digit's style under every label, or a second photo's colours on the first; temperature: with
     fixed noise; blend: two futures of a clip."""
     input: Inputs = ()
-    """Clips, digits or photos: what the walk starts from, then where it leads. A random digit needs none."""
+    """Clips, digits or photos: where the walk starts, then where it leads. A drawn digit: see --label."""
     away: Inputs = ()
     """First group of a semantic direction."""
     towards: Inputs = ()

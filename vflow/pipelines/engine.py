@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -182,20 +183,23 @@ def _produce(item: Item, task: Task, options: Options, old: Entry | None) -> Ent
         for path, final in finals.items():
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, final)
-        _remove_stale(options.output, old, outputs)
+        if stale := _remove_stale(options.output, old, outputs):
+            print(f"note: {item.name}: other settings; {stale} earlier file(s) deleted", file=sys.stderr)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return {**fields, "outputs": outputs}
 
 
-def _remove_stale(folder: Path, old: Entry | None, outputs: dict[str, str]) -> None:
+def _remove_stale(folder: Path, old: Entry | None, outputs: dict[str, str]) -> int:
     """Delete what an earlier run of this item wrote and this one did not, and folders left empty by that."""
-    stale = [folder / name for name in (old or {}).get("outputs", {}) if name not in outputs]
+    written = [folder / name for name in (old or {}).get("outputs", {}) if name not in outputs]
+    stale = [path for path in written if path.exists()]
     for path in stale:
         path.unlink(missing_ok=True)
     for parent in {path.parent for path in stale} - {folder}:
         if parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()
+    return len(stale)
 
 
 def _explain(error: InputError | OSError) -> str:

@@ -62,7 +62,7 @@ class Record(Drawn):
     num_frames: int = 10
     context_sha: str | None = None
     format: Format | None = None
-    fps: float | None = None
+    fps: float | None = Field(None, gt=0, le=1000)
 
     def settings(self) -> PredictSettings:
         """The part that decides what is drawn."""

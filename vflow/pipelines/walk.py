@@ -73,6 +73,8 @@ def walk(
         InputError: an input cannot be used. ConfigError: the kind does not suit the model or the inputs.
     """
     settings = settings or WalkSettings()
+    if hasattr(inputs, "ndim"):
+        inputs = [inputs]
     space = open_space(model, settings)
     path = _path(space, inputs, settings, directions, (away, towards))
     frames = space.show(path, progress)
@@ -124,8 +126,8 @@ def _principal(
     if directions is None:
         if len(inputs) < FEWEST:
             raise ConfigError(
-                "no principal directions are stored with this model; run scripts/directions.py, "
-                f"or give {FEWEST} or more inputs to find some in them"
+                "no principal directions are stored with this model, or none were given (directions); run "
+                f"scripts/directions.py, or give {FEWEST} or more inputs to find some in them"
             )
         noise = [start.eps, *(space.start([item]).eps for item in inputs[1:])]
         directions = principal_directions([torch.cat(level) for level in zip(*noise, strict=True)])
@@ -142,7 +144,7 @@ def _semantic(
 ) -> Path:
     """Both ways along the difference of two groups' means; position 3 has moved by all of it."""
     if not all(len(group) for group in groups):
-        raise ConfigError("a semantic direction leads from one group of inputs to another: give both groups")
+        raise ConfigError("a semantic direction leads from away to towards: give both groups of inputs")
     means = []
     for group in groups:
         noise = zip(*(space.start([item]).eps for item in group), strict=True)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 
+from vflow.checkpoint import load
 from vflow.config import Preset, to_yaml
 from vflow.errors import InputError, VflowError
 from vflow.pipelines.compute import set_threads
@@ -53,6 +54,8 @@ def train(options: TrainOptions) -> int:
         check_batch(preset, accelerator.num_processes)
         check_aims(preset.training, accelerator.distributed_type)
         if options.dry_run:
+            if options.init_from:
+                load(options.init_from)
             from vflow.training.dry_run import dry_run
 
             return dry_run(preset, accelerator)

@@ -38,7 +38,9 @@ def test_splits_inside_or_beside_the_folder(root: Path, monkeypatch: pytest.Monk
 
 
 def test_data_that_is_not_there_or_not_for_the_model(root: Path) -> None:
-    with pytest.raises(ConfigError, match="--data absent: no such folder; give one, or shapes"):
+    with pytest.raises(
+        ConfigError, match="--data absent: no such folder, here or in VFLOW_DATA; give one, or shapes"
+    ):
         locate(Settings("absent"), "videoflow")
     with pytest.raises(ConfigError, match="--data digits: not for a model of kind videoflow"):
         locate(Settings("digits"), "videoflow")

@@ -71,7 +71,8 @@ def _existing(data: str) -> Path:
     for path in places:
         if path.exists():
             return path
-    raise ConfigError(f"--data {data}: no such folder; give one, or {', '.join(GENERATED)}")
+    missing = f"--data {data}: no such folder, here or in VFLOW_DATA"
+    raise ConfigError(f"{missing}; give one, or {', '.join(GENERATED)}")
 
 
 def _parts(path: Path) -> tuple[Path, Path | None]:

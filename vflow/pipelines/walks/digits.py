@@ -77,7 +77,7 @@ class DigitSpace:
         """A sample of ``vflow.digits``."""
         label, shapes = self.settings.label, self.model.latent_shapes
         if label is None:
-            raise ConfigError("give a digit to start from, or the label of one to draw")
+            raise ConfigError("give a digit to start from, or the label of one to draw (label, --label)")
         key = self.settings.seed, "digits", label, sample, 0
         eps = (self.settings.temperature * normal(shape, *key, level) for level, shape in enumerate(shapes))
         return Point(tuple(level[None].to(device_of(self.model)) for level in eps), label)
