@@ -11,7 +11,7 @@ from torch import Tensor
 from vflow.config import ForesightConfig, GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig, parse
 from vflow.errors import ConfigError
 from vflow.models import VideoBatch, build_model
-from vflow.models.foresight import Foresight, Steering, shifts
+from vflow.models.foresight import Foresight, Steering, moved_by, shifts
 from vflow.models.guide import Past
 
 SIDE = 16
@@ -148,18 +148,29 @@ def test_what_does_not_go_together_is_refused(change: dict[str, object], words: 
 
 
 def test_kernels_start_from_how_the_last_frame_moved() -> None:
-    """A block that went two pixels down and one to the left goes on so under each kernel."""
+    """Two blocks, one going down and left, one up and right: each has a kernel that moves it on, exactly."""
     torch.manual_seed(0)
-    before = torch.zeros(2, 3, SIDE, SIDE)
-    before[:, :, 4:8, 7:11] = 1 + torch.rand(2, 3, 4, 4)
-    last, following = before.roll((2, -1), (2, 3)), before.roll((4, -2), (2, 3))
-    steering = Steering(inputs=5, moves=3, reach=4)
-    kernels = steering(torch.zeros(2, 5), last, before)
-    torch.testing.assert_close(kernels.sum((2, 3)), torch.ones(2, 3))
-    assert (kernels.flatten(2).argmax(2) == (4 - 2) * 9 + 4 + 1).all()
-    moved = torch.einsum("bmij,bcijhw->bmchw", kernels, shifts(last, 4))
-    copied = (last - following).square().mean()
-    assert (moved - following[:, None]).square().mean() < 0.25 * copied
+    steps, one, other = [], torch.rand(3, 3, 3), torch.rand(3, 3, 3)
+    for t in range(3):
+        frame = torch.zeros(2, 3, SIDE, SIDE)
+        frame[:, :, 1 + 2 * t : 4 + 2 * t, 11 - t : 14 - t] = one
+        frame[:, :, 12 - 2 * t : 15 - 2 * t, 2 + t : 5 + t] = other
+        steps.append(frame)
+    steering = Steering(inputs=5, moves=4, reach=4)
+    kernels = steering(torch.zeros(2, 5), steps[1], steps[0])
+    torch.testing.assert_close(kernels.sum((2, 3)), torch.ones(2, 4))
+    found = {tuple(divmod(int(place), 9)) for place in kernels[0].flatten(1).argmax(1)}
+    assert {(4 - 2, 4 + 1), (4 + 2, 4 - 1)} <= found
+    moved = moved_by(kernels, steps[1])
+    errors = (moved - steps[2][:, None]).abs().mean(2)
+    assert errors[:, :, :8, 8:].mean((2, 3)).amin() < 0.05 and errors[:, :, 8:, :8].mean((2, 3)).amin() < 0.05
+
+
+def test_moving_is_a_weighted_sum_of_shifts() -> None:
+    torch.manual_seed(0)
+    x, kernels = torch.randn(2, 3, 8, 10), torch.rand(2, 4, 5, 5)
+    slow = torch.einsum("bmij,bcijhw->bmchw", kernels, shifts(x, 2))
+    torch.testing.assert_close(moved_by(kernels, x), slow, rtol=1e-4, atol=1e-4)
 
 
 def test_what_moves_is_predicted_better_with_moves() -> None:

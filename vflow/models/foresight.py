@@ -18,11 +18,12 @@ from vflow.models.guide import Guide, Past
 from vflow.nn.history import FrameEncoder, ResidualBlock, WindowEncoder
 from vflow.nn.layers import NormConv2d
 from vflow.nn.modules import Modules
-from vflow.nn.reshape import unsqueeze
+from vflow.nn.reshape import squeeze, unsqueeze
 
 HALF = (LEVELS - 1) / 2
 KEEP = 5.0  # logit with which a pixel at first keeps its value
 STRAY = 64.0  # grey levels: larger errors count by their square
+APART = 0.3  # how much a kernel at first prefers its own directions, beside a match of at most 1
 SHARP = 10.0  # factor of the logits of kernels, which nearly all lead to one place in the end
 SPAN = 3.0  # |log σ| of the code's prior stays below this
 
@@ -31,7 +32,8 @@ SPAN = 3.0  # |log σ| of the code's prior stays below this
 class Steering(nn.Module):
     """Kernels that move a frame as a whole (CDNA, Finn et al. 2016).
 
-    They start from where the last frame matches the one before: what moved so far goes on.
+    They start from where the last frame matches the one before, as what moved so far goes on, and each from
+    its own share of the directions, as things part.
 
     Args:
         inputs: numbers known of each frame.
@@ -43,6 +45,7 @@ class Steering(nn.Module):
         super().__init__()
         self.reach, side = reach, 2 * reach + 1
         self.net = _head(inputs + side**2, 256, moves * side**2)
+        self.net[-1].bias = nn.Parameter(_directions(moves, reach).flatten())
         self.steepness = nn.Parameter(torch.ones(moves, 1))
 
     def forward(self, known: Tensor, last: Tensor, before: Tensor) -> Tensor:
@@ -56,11 +59,31 @@ class Steering(nn.Module):
         return logits.softmax(2).unflatten(2, (side, side))
 
 
+def _directions(moves: int, reach: int) -> Tensor:
+    """How much each kernel prefers each place at first, by the angle between them: (moves, side, side)."""
+    place = torch.arange(-reach, reach + 1.0)
+    towards = 2 * math.pi * (torch.arange(moves) + 0.5) / moves
+    angle = torch.atan2(place[:, None], place[None])
+    return APART * torch.cos(angle - towards[:, None, None]) * (place[:, None].abs() + place.abs() > 0)
+
+
 def shifts(x: Tensor, reach: int) -> Tensor:
     """x (B, C, H, W) taken from (i − reach, j − reach) further on: a view (B, C, side, side, H, W)."""
     height, width = x.shape[2:]
-    padded = F.pad(x, (reach, reach, reach, reach), mode="replicate")
-    return padded.unfold(2, height, 1).unfold(3, width, 1)
+    return _padded(x, reach).unfold(2, height, 1).unfold(3, width, 1)
+
+
+def moved_by(kernels: Tensor, x: Tensor) -> Tensor:
+    """x (B, C, H, W) under each of the kernels (B, M, side, side): (B, M, C, H, W), by Fourier transforms."""
+    height, width = x.shape[2:]
+    padded = _padded(x, kernels.shape[-1] // 2)
+    size = padded.shape[2:]
+    product = torch.fft.rfft2(padded)[:, None] * torch.fft.rfft2(kernels, size).conj()[:, :, None]
+    return torch.fft.irfft2(product, size)[..., :height, :width]
+
+
+def _padded(x: Tensor, reach: int) -> Tensor:
+    return F.pad(x, (reach, reach, reach, reach), mode="replicate")
 
 
 @final
@@ -95,7 +118,8 @@ class Foresight(Guide):
         self.join = Modules([NormConv2d(2 * w, w, 1) for w in widths])
         self.blocks = Modules([ResidualBlock(w) for w in widths])
         self.up = Modules([NormConv2d(a, b, 1) for a, b in pairwise(widths)])
-        self.leave = NormConv2d(widths[-1], 4 * (4 + config.moves + channels), 3)
+        cues = 4 * 2 * config.moves * channels
+        self.leave = NormConv2d(widths[-1] + cues, 4 * (4 + config.moves + channels), 3)
         self.steering = Steering(inner + config.code, config.moves, config.reach) if config.moves else None
         self.background = nn.Parameter(torch.zeros(1, channels, height, width))
         with torch.no_grad():
@@ -167,14 +191,16 @@ class Foresight(Guide):
             if level:
                 h = F.interpolate(self.up[level - 1](h), scale_factor=2.0, mode="nearest")
             h = self.blocks[level](self.join[level](torch.cat([h, feature.to(h.dtype)], 1)))
-        made = unsqueeze(self.leave(F.relu(h))).float()
         last = scaled(past.last)
         before = scaled(past.frames[:, -2]) if past.frames.shape[1] > 1 else last
         seen = past.present[:, -2:-1, None, None] if past.frames.shape[1] > 1 else 1.0
         before = last + seen * (before - last)
-        sources = [last, before, self.background.expand_as(last)]
+        sources, h = [last, before, self.background.expand_as(last)], F.relu(h)
         if self.steering is not None:
-            sources += self._moved(k, features[-1], last, before)
+            moved, strayed = self._moved(k, features[-1], last, before)
+            sources += moved
+            h = torch.cat([h, squeeze(torch.cat(moved + strayed, 1)).to(h.dtype)], 1)
+        made = unsqueeze(self.leave(h)).float()
         channels = last.shape[1]
         logits = made[:, :-channels]
         kept = torch.zeros_like(logits[:1, :, :1, :1])
@@ -182,14 +208,23 @@ class Foresight(Guide):
         share = (logits + kept).softmax(1)[:, :, None]
         return (share * torch.stack([*sources, made[:, -channels:]], 1)).sum(1)
 
-    def _moved(self, k: Tensor, top: Tensor, last: Tensor, before: Tensor) -> list[Tensor]:
-        """The last frame under each kernel; what differs from the background says how it moved."""
+    def _moved(
+        self, k: Tensor, top: Tensor, last: Tensor, before: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The last frame under each kernel, and how far the kernel was from leading to it, moved likewise.
+
+        What differs from the background says how the last frame moved.
+        """
         assert self.steering is not None
         known = torch.cat([top.flatten(1), k.to(top.dtype)], 1)
         with torch.autocast(last.device.type, enabled=False):
-            kernels = self.steering(known.float(), last - self.background, before - self.background)
-            moved = torch.einsum("bmij,bcijhw->bmchw", kernels, shifts(last, self.steering.reach))
-        return list(moved.unbind(1))
+            still = self.background.detach()
+            kernels = self.steering(known.float(), last - still, before - still)
+            moved = moved_by(kernels, last)
+            strayed = (last[:, None] - moved_by(kernels, before)).abs()
+            one = kernels.flatten(0, 1)[:, None]
+            strayed = moved_by(one, strayed.flatten(0, 1)).view_as(moved)
+        return list(moved.unbind(1)), list(strayed.unbind(1))
 
 
 def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
