@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -42,3 +43,9 @@ def decode(flow: MultiScale, latents: Sequence[Tensor], features: Features) -> T
         h = flow.decode_level(level, latents[level], h, features[level])
     assert h is not None
     return h
+
+
+def split_levels(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+    """Noise or latents of all levels one after the other, (B, D) → per level (B, C, h, w)."""
+    parts = flat.split([math.prod(shape) for shape in shapes], 1)
+    return tuple(part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))

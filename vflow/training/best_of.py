@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from vflow.config import BestOfConfig
 from vflow.models import ConditionalFlow, ImageBatch
+from vflow.models.multiscale import split_levels
 
 SPREAD_WEIGHT = 2.0  # of a grey level of spread too little or too much, beside one of error
 TINY = 1e-3  # keeps the slope of square roots finite
@@ -25,9 +24,7 @@ def best_of_penalty(model: ConditionalFlow, batch: ImageBatch, config: BestOfCon
     assert batch.guesses is not None
     examples, count, _ = batch.guesses.shape
     features = [f.repeat_interleave(count, 0) for f in model.features(batch.given[:examples])]
-    sizes = [math.prod(shape) for shape in model.latent_shapes]
-    levels = batch.guesses.flatten(0, 1).split(sizes, 1)
-    eps = [level.unflatten(1, shape) for level, shape in zip(levels, model.latent_shapes, strict=True)]
+    eps = split_levels(batch.guesses.flatten(0, 1), model.latent_shapes)
     made = model.generate(eps, features, [1.0] * len(eps)).unflatten(0, (examples, count))
     truth = batch.images[:examples].float() + 0.5
     errors = ((made - truth[:, None]) ** 2).mean((2, 3, 4)).add(TINY).sqrt()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from vflow.config import DispersionConfig
 from vflow.models import VideoBatch, VideoFlow
+from vflow.models.multiscale import split_levels
 
 TINY = 1e-3  # keeps the slope of square roots finite
 
@@ -20,10 +19,8 @@ def dispersion_penalty(model: VideoFlow, batch: VideoBatch, config: DispersionCo
     """
     assert batch.guesses is not None
     clips, count, _ = batch.guesses.shape
-    shapes = model.glow.latent_shapes
     truth, given = model.given(batch._replace(eps=batch.eps[:, -1:], window=batch.window[:, -1:]))
-    levels = batch.guesses.flatten(0, 1).split([math.prod(shape) for shape in shapes], 1)
-    eps = [level.unflatten(1, shape) for level, shape in zip(levels, shapes, strict=True)]
+    eps = split_levels(batch.guesses.flatten(0, 1), model.glow.latent_shapes)
     made, _ = model.generate(given.repeated(count), eps, [1.0] * len(eps))
     about = given.reference[:, None].float() + 0.5
     sampled = scatter(made.unflatten(0, (clips, count)) - about)

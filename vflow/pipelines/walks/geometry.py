@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vflow.models.multiscale import split_levels
+
 Levels = tuple[Tensor, ...]
 """Noise of one image, or of one step of a walk per row: per level (B, C, h, w), fine to coarse."""
 FEW = 32
@@ -27,9 +29,7 @@ def flatten(eps: Sequence[Tensor]) -> Tensor:
 
 def unflatten(flat: Tensor, like: Sequence[Tensor]) -> Levels:
     """Inverse of ``flatten`` for levels shaped like ``like``, whatever their batch."""
-    sizes = [level[0].numel() for level in like]
-    parts = zip(flat.split(sizes, 1), like, strict=True)
-    return tuple(part.reshape(len(part), *level.shape[1:]) for part, level in parts)
+    return split_levels(flat, [tuple(level.shape[1:]) for level in like])
 
 
 def move(eps: Tensor, direction: Tensor, amounts: Sequence[float]) -> Tensor:
