@@ -69,9 +69,12 @@ def fresh_clone() -> Iterator[Path]:
 
 
 def run_tests(clone: Path, arguments: str) -> tuple[int, int]:
-    """``make test`` in the clone: tests passed and failed."""
+    """``make test`` in the clone: tests passed and failed; the latter are named on stderr."""
     command = ["make", "test", f"ARGS={arguments}"]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True, env=clean_environment())
+    for line in done.stdout.splitlines():
+        if line.startswith("FAILED"):
+            print(line, file=sys.stderr)
     return tests_passed(done.stdout + done.stderr)
 
 

@@ -73,16 +73,27 @@ def launch(name: str, *words: str) -> list[str]:
 
 
 def test_two_machines_train_together(tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two launchers on this machine, a process each, by the file for several nodes."""
+    """Two launchers on this machine, a process each, by the file for several nodes.
+
+    A second port, for the workers, is picked by the launcher before it is bound; whoever takes it meanwhile
+    makes the launch fail. That may happen once.
+    """
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    if any(code for code, _ in _two_machines(tiny, runs / "first try")):
+        for code, output in _two_machines(tiny, runs / "a"):
+            assert code == 0, output
+    else:
+        (runs / "first try").rename(runs / "a")
+    assert lines(runs / "a")[-1]["status"] == "finished" and find_fault(commits(runs / "a")[-1]) is None
+
+
+def _two_machines(tiny: str, run: Path) -> list[tuple[int, str]]:
+    """Exit code and output of the launcher of each node."""
     environment = {"ACCELERATE_USE_CPU": "true", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     where = ("--main_process_ip", "127.0.0.1", "--main_process_port", free_port(), "--num_processes", "2")
-    words = command(tiny, runs / "a", "--max-steps", "3")
+    words = command(tiny, run, "--max-steps", "3")
     nodes = [
         spawn(launch("multi-node", *where, "--machine_rank", str(rank), *words), **environment)
         for rank in range(2)
     ]
-    for node in nodes:
-        code, output = finish(node)
-        assert code == 0, output
-    assert lines(runs / "a")[-1]["status"] == "finished" and find_fault(commits(runs / "a")[-1]) is None
+    return [finish(node) for node in nodes]
