@@ -255,6 +255,9 @@ def test_a_written_future_is_a_valid_input(vflow: Vflow, tiny: Path, clip: Path,
 def test_an_empty_value_and_an_apple_gpu_are_refused(vflow: Vflow, tiny: Path, clip: Path) -> None:
     assert vflow("predict", "--checkpoint", tiny, "--input", clip, "--output", "") == 2
     assert vflow.err == "error: --output: empty; give a value, or leave it out\n"
+    for flag, value in (("--temperature", "nan"), ("--fps", 0)):
+        run = ("predict", "--checkpoint", tiny, "--input", clip, "--output", clip.parent / "o", flag, value)
+        assert vflow(*run) == 2 and flag.strip("-") in vflow.err
     assert vflow("score", "--checkpoint", tiny, "--input", clip, "--device", "mps") == 2
     assert vflow.err == "error: --device mps: has no float64, which pixel maps need; use --device cpu\n"
 

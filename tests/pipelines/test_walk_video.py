@@ -56,6 +56,14 @@ def test_directions_and_amounts_matter(one_model: VideoFlow, clip: np.ndarray) -
     assert len(seen) == 5
 
 
+def test_one_array_need_not_be_in_a_list(one_model: VideoFlow, clip: np.ndarray) -> None:
+    found = some_directions(one_model)
+    alone, listed = (
+        walk(one_model, inputs, settings("direction"), directions=found) for inputs in (clip, [clip])
+    )
+    assert np.array_equal(alone.frames, listed.frames)
+
+
 def test_the_seed_names_the_noise_of_the_future_alone(one_model: VideoFlow, clip: np.ndarray) -> None:
     found = some_directions(one_model)
     one, other = (

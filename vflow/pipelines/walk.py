@@ -63,7 +63,8 @@ def walk(
     Args:
         model: from ``vflow.load``.
         inputs: what the walk starts from, and for interpolations and transfers also where it leads: clips
-            (T, H, W, C) for video models, digits (H, W) or photos (H, W, 3). Digits may be left out: random.
+            (T, H, W, C) for video models, digits (H, W) or photos (H, W, 3); one alone need not be in a list.
+            Digits may be left out when the settings name a label: one is drawn.
         directions: from ``vflow.load_directions``, for kind ``direction``; without them three or more inputs
             give their own, and the walk starts from the first.
         away, towards: for kind ``semantic``, two groups; at 3 the walk has moved by all of their difference.
@@ -73,7 +74,7 @@ def walk(
         InputError: an input cannot be used. ConfigError: the kind does not suit the model or the inputs.
     """
     settings = settings or WalkSettings()
-    if hasattr(inputs, "ndim"):
+    if hasattr(inputs, "ndim"):  # one array alone
         inputs = [inputs]
     space = open_space(model, settings)
     path = _path(space, inputs, settings, directions, (away, towards))
