@@ -10,8 +10,8 @@ from vflow.errors import ConfigError
 def choose_device(name: str = "auto") -> torch.device:
     """Device for ``cpu``, ``cuda`` or ``auto``, which takes a GPU if there is one.
 
-    From then on GPUs compute in float32 as such, not in TensorFloat-32. Apple's GPUs have no float64, which
-    counted pixel maps need.
+    Where that is a GPU, convolutions and products are from then on computed in float32 as such, not in
+    TensorFloat-32. Apple's GPUs have no float64, which counted pixel maps need.
 
     Raises:
         ConfigError: the device is not available.
@@ -24,6 +24,7 @@ def choose_device(name: str = "auto") -> torch.device:
         raise ConfigError("--device mps: has no float64, which pixel maps need; use --device cpu")
     if kind not in ("cpu", "cuda") or (kind == "cuda" and not here):
         raise ConfigError(f"--device {name}: not available on this machine; use --device cpu or auto")
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    if kind == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
