@@ -79,8 +79,9 @@ class ChannelPartition(Partition):
     """First channels (the larger half of an odd number) and last channels."""
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        kept = (x.shape[1] + 1) // 2
-        return x[:, :kept], x[:, kept:]
+        channels = x.shape[1]
+        kept, changed = x.split([(channels + 1) // 2, channels // 2], 1)  # gradients join in one pass
+        return kept, changed
 
     def merge(self, kept: Tensor, changed: Tensor) -> Tensor:
         return torch.cat([kept, changed], 1)
