@@ -11,7 +11,7 @@ from torch import Tensor
 from vflow.config import ForesightConfig, GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig, parse
 from vflow.errors import ConfigError
 from vflow.models import VideoBatch, build_model
-from vflow.models.foresight import Foresight, Steering, moved_by, shifts
+from vflow.models.foresight import Foresight
 from vflow.models.guide import Past
 
 SIDE = 16
@@ -43,27 +43,6 @@ def test_at_first_the_last_frame_is_nearly_copied() -> None:
     assert (reference.float() - clip[:, -2].float()).abs().mean() < 4
 
 
-def test_the_code_is_a_distribution_over_whole_numbers() -> None:
-    """Summed over all numbers, the prior of one is 1, also where its mean lies far from them."""
-    k = torch.arange(-400.0, 400.0)[:, None]
-    for mean, log_scale in ((0.3, -2.5), (-7.5, 0.0), (12.0, 2.9)):
-        log_p = Foresight._log_probability(k, torch.tensor([[mean]]), torch.tensor([[log_scale]]))
-        assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-5)
-        assert torch.isfinite(log_p).all()
-
-
-def test_draws_follow_the_prior() -> None:
-    """Frequencies of the whole numbers that noise is turned into are those that scoring counts with."""
-    model = foresight(code=1).eval()
-    seen = past(scene(1))
-    with torch.no_grad():
-        mean, log_scale = model._prior(model._features(seen))
-        k = (mean + log_scale.exp() * torch.randn(20_000, 1)).round()
-        values, counts = k.unique(return_counts=True)
-        p = Foresight._log_probability(values[:, None], mean, log_scale).exp()[:, 0]
-    assert (counts / len(k) - p).abs().max() < 0.02
-
-
 def test_temperature_zero_needs_no_noise_and_whitening_finds_the_code_again() -> None:
     model = foresight().eval()
     clip = scene(3)
@@ -92,7 +71,7 @@ def test_it_learns_where_the_block_went() -> None:
     model = foresight(code=4)
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
     torch.manual_seed(0)
-    for _ in range(60):
+    for _ in range(90):
         clip = scene(16)
         optimizer.zero_grad()
         (-model.code(past(clip), clip[:, -1])[0].mean() / 1000).backward()
@@ -124,7 +103,7 @@ def test_the_bound_counts_the_code() -> None:
         model.fit([batch])
         before = model.frame_log_likelihood(batch)
         code = model._given_frames(batch)[1][0].view(2, 2)
-        model.foresight.prior[-1].bias[:3] += 100  # a prior that expects quite another code
+        model.foresight.prior.known_out.bias[:3] += 100  # a prior that expects quite another code
         after = model.frame_log_likelihood(batch)
         changed = model._given_frames(batch)[1][0].view(2, 2)
     torch.testing.assert_close(before - after, code - changed, rtol=1e-4, atol=1e-2)
@@ -147,36 +126,10 @@ def test_what_does_not_go_together_is_refused(change: dict[str, object], words: 
         parse(VideoFlowConfig, fine | change, "model.yaml")
 
 
-def test_kernels_start_from_how_the_last_frame_moved() -> None:
-    """Two blocks, one going down and left, one up and right: each has a kernel that moves it on, exactly."""
-    torch.manual_seed(0)
-    steps, one, other = [], torch.rand(3, 3, 3), torch.rand(3, 3, 3)
-    for t in range(3):
-        frame = torch.zeros(2, 3, SIDE, SIDE)
-        frame[:, :, 1 + 2 * t : 4 + 2 * t, 11 - t : 14 - t] = one
-        frame[:, :, 12 - 2 * t : 15 - 2 * t, 2 + t : 5 + t] = other
-        steps.append(frame)
-    steering = Steering(inputs=5, moves=4, reach=4)
-    kernels = steering(torch.zeros(2, 5), steps[1], steps[0])
-    torch.testing.assert_close(kernels.sum((2, 3)), torch.ones(2, 4))
-    found = {tuple(divmod(int(place), 9)) for place in kernels[0].flatten(1).argmax(1)}
-    assert {(4 - 2, 4 + 1), (4 + 2, 4 - 1)} <= found
-    moved = moved_by(kernels, steps[1])
-    errors = (moved - steps[2][:, None]).abs().mean(2)
-    assert errors[:, :, :8, 8:].mean((2, 3)).amin() < 0.05 and errors[:, :, 8:, :8].mean((2, 3)).amin() < 0.05
-
-
-def test_moving_is_a_weighted_sum_of_shifts() -> None:
-    torch.manual_seed(0)
-    x, kernels = torch.randn(2, 3, 8, 10), torch.rand(2, 4, 5, 5)
-    slow = torch.einsum("bmij,bcijhw->bmchw", kernels, shifts(x, 2))
-    torch.testing.assert_close(moved_by(kernels, x), slow, rtol=1e-4, atol=1e-4)
-
-
 def test_what_moves_is_predicted_better_with_moves() -> None:
     """Mean error on new clips after equal, short trainings."""
-    errors = {moves: _error_after_training(moves) for moves in (0, 4)}
-    assert errors[4] < 0.75 * errors[0]
+    errors = {moves: _error_after_training(moves) for moves in (0, 1)}
+    assert errors[1] < 0.5 * errors[0]
 
 
 def _error_after_training(moves: int) -> float:

@@ -69,10 +69,8 @@ class ForesightConfig(Config):
     code: int = Field(16, ge=1, le=256, description="numbers per frame")
     hidden: tuple[Count, ...] = Field((16, 32, 48, 64), description="channels per level, fine to coarse")
     weight: float = Field(0.1, gt=0, description="nats per grey level of the prediction's error, in training")
-    moves: int = Field(
-        0, ge=0, le=8, description="copies of the last frame, each moved by a predicted kernel"
-    )
-    reach: int = Field(5, ge=1, le=8, description="pixels that a kernel moves by at most, along each axis")
+    moves: int = Field(0, ge=0, le=8, description="parts that move as wholes, told apart by how they came")
+    reach: int = Field(5, ge=1, le=8, description="pixels that a part moves by at most, along each axis")
 
 
 class VideoFlowConfig(Config):
