@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vflow.bijections.linear import full_precision
 from vflow.nn.modules import Modules
 
 HIDDEN = 384
@@ -70,12 +71,12 @@ class CodePrior(nn.Module):
 
     def _of_known(self, known: Tensor) -> tuple[Tensor, Tensor]:
         """What the features add to the first layer and to the last."""
-        with torch.autocast(known.device.type, enabled=False):
+        with full_precision(known):
             return self.known_in(known.float()), self.known_out(known.float())
 
     def _shape(self, k: Tensor, inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, scale and tail of each number given those before it, each (B, D), float32."""
-        with torch.autocast(k.device.type, enabled=False):
+        with full_precision(k):
             h = F.relu(inside + F.linear(k / SCALE, self.enter.weight * self.first))
             for layer in self.middle:
                 h = F.relu(h + F.linear(h, layer.weight * self.inner, layer.bias))
