@@ -60,6 +60,7 @@ def test_a_run_leaves_log_samples_and_a_model_that_loads(tiny: str, runs: Path) 
         ("model.history=null", "model.glow.coupling=additive"),
         ("model.values=counts", "model.noise=gaussian"),
         ("model.values=transitions", "model.motion=2", "model.noise=anchored", "training.optimizer=adamax"),
+        ("model.values=transitions", "model.noise=learned"),
     ],
 )
 def test_other_models_train_and_every_parameter_has_a_gradient(
@@ -76,6 +77,22 @@ def test_other_models_train_and_every_parameter_has_a_gradient(
     assert run_here(tiny, runs / "a", max_steps=2, set=changes) == 0
     assert not missing, "distributed training waits for gradients that never come"
     assert lines(runs / "a")[-2]["round_trip"] < 0.1
+
+
+def test_only_the_parts_named_are_trained(tiny: str, runs: Path) -> None:
+    run_here(tiny, runs / "a", max_steps=2)
+    settings = ("model.noise=learned", "training.only=[noise, priors.0]")
+    assert run_here(tiny, runs / "b", init_from=str(runs / "a"), max_steps=2, set=settings) == 0
+    assert run_here(tiny, runs / "b", resume=True, max_steps=3, set=settings) == 0
+    before, after = (vflow.load(runs / name).state_dict() for name in "ab")
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {name for name in before if name.startswith("priors.0.")}
+    assert after["noise.leave.weight"].any()
+
+
+def test_a_part_that_is_not_there_is_refused(tiny: str, runs: Path) -> None:
+    with pytest.raises(ConfigError, match="no part 'prior' with weights; it has frame_encoder, glow, priors"):
+        run_here(tiny, runs / "a", set=("training.only=[prior]",))
 
 
 def test_sample_grids_show_the_real_clip_first(tiny: str, runs: Path) -> None:

@@ -8,6 +8,7 @@ from vflow.config.models import (
     GlowConfig,
     HistoryConfig,
     ModelConfig,
+    Noise,
     PriorConfig,
     VideoFlowConfig,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "GlowConfig",
     "HistoryConfig",
     "ModelConfig",
+    "Noise",
     "Preset",
     "PriorConfig",
     "TrainingConfig",

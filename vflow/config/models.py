@@ -10,6 +10,7 @@ from vflow.config.base import Config
 
 Count = Annotated[int, Field(ge=1, le=2048)]
 Warmth = Annotated[float, Field(ge=0, le=2)]
+Noise = Literal["uniform", "gaussian", "anchored", "learned"]
 
 
 class GlowConfig(Config):
@@ -90,7 +91,7 @@ class VideoFlowConfig(Config):
     )
     context: int = Field(2, ge=1, le=16, description="window: past frames the next one may depend on")
     min_context: int = Field(1, ge=1, le=16)
-    noise: Literal["uniform", "gaussian", "anchored"] = "uniform"
+    noise: Noise = Field("uniform", description="q(u | x) in the bin; 'learned' is a small flow of its own")
     values: Literal["scaled", "counts", "transitions"] = Field(
         "scaled", description="elementwise map: x/256 - ½, CDF of value counts, or CDF given the pixel before"
     )
@@ -141,7 +142,7 @@ class DigitsConfig(Config):
     condition: tuple[Count, ...] = Field(
         (16, 32), description="features of the label per level, fine to coarse"
     )
-    noise: Literal["uniform", "gaussian", "anchored"] = "anchored"
+    noise: Noise = "anchored"
     values: Literal["scaled", "positions"] = Field(
         "positions", description="elementwise map: x/256 - ½, or the CDF of value counts at each position"
     )
@@ -170,7 +171,7 @@ class ColorizerConfig(Config):
     )
     condition: HistoryConfig = HistoryConfig(hidden=(32, 48, 64, 96, 96, 96), blocks=2)
     dropout: float = Field(0.0, ge=0, lt=1, description="share of L's features left out in training")
-    noise: Literal["uniform"] = "uniform"
+    noise: Literal["uniform", "learned"] = "uniform"
     temperature: float = Field(1.0, ge=0, le=2, description="the app's first choice")
     typical_bits: tuple[float, float] | None = Field(None, description="validation bits/dim, 1% and 99%")
 

@@ -86,6 +86,9 @@ class TrainingConfig(Config):
     validation_examples: int = Field(64, ge=1)
     checkpoint_every: int = Field(500, ge=1)
     seed: int = 0
+    only: tuple[str, ...] = Field(
+        (), description="parts that are trained, as 'noise' or 'foresight.prior'; none named: all"
+    )
     best_of: BestOfConfig | None = Field(None, description="colorizer only: see BestOfConfig")
     dispersion: DispersionConfig | None = Field(None, description="videoflow only: see DispersionConfig")
     contrast: ContrastConfig | None = Field(None, description="digits only: see ContrastConfig")

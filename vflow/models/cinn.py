@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from vflow.config import DigitsConfig
 from vflow.models.conditional import ConditionalFlow
 from vflow.models.glow import Glow
-from vflow.models.pixels import NOISES, Positions, Scaled
+from vflow.models.noise import make_noise
+from vflow.models.pixels import Positions, Scaled
 
 
 @final
@@ -27,7 +28,7 @@ class Digits(ConditionalFlow):
         self.config = config
         glow = config.glow
         self.image_shape = (glow.channels, glow.height, glow.width)
-        self.noise = NOISES[config.noise]()
+        self.noise = make_noise(config.noise, glow.channels)
         self.pixels = Positions(*self.image_shape) if config.values == "positions" else Scaled()
         self.flow = Glow(glow, config.condition)
         self.latent_shapes = self.flow.latent_shapes

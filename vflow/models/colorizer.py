@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from vflow.config import ColorizerConfig
 from vflow.models.conditional import ConditionalFlow
-from vflow.models.pixels import NOISES, Scaled
+from vflow.models.noise import make_noise
+from vflow.models.pixels import Scaled
 from vflow.models.wavelet import WaveletFlow
 from vflow.nn.history import FrameEncoder, WindowEncoder
 
@@ -31,7 +32,7 @@ class Colorizer(ConditionalFlow):
         self.config = config
         glow, widths = config.glow, config.condition.hidden
         self.image_shape = (glow.channels, glow.height, glow.width)
-        self.noise = NOISES[config.noise]()
+        self.noise = make_noise(config.noise, glow.channels)
         self.pixels = Scaled(UNIT)
         self.encoder = FrameEncoder(4, config.condition)
         self.joiner = WindowEncoder(1, config.condition.model_copy(update={"hidden": widths[1:]}))

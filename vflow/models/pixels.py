@@ -10,15 +10,8 @@ from torch import Tensor
 
 from vflow.bijections.actnorm import constant_density
 from vflow.bijections.base import Bijection, Context
-from vflow.bijections.dequantize import AnchoredNoise, GaussianNoise, Stochastic, UniformNoise
 from vflow.bijections.histogram import LEVELS, HistogramMap
 from vflow.config import VideoFlowConfig
-
-NOISES: dict[str, type[Stochastic]] = {
-    "uniform": UniformNoise,
-    "gaussian": GaussianNoise,
-    "anchored": AnchoredNoise,
-}
 
 
 @final

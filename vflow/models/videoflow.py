@@ -18,7 +18,8 @@ from vflow.models.glow import Glow
 from vflow.models.guide import Guide, Past
 from vflow.models.motion import Motion
 from vflow.models.multiscale import Chains, Encoded, decode
-from vflow.models.pixels import NOISES, PixelMap, count_values, pixel_map, smooth_transitions
+from vflow.models.noise import make_noise
+from vflow.models.pixels import PixelMap, count_values, pixel_map, smooth_transitions
 from vflow.nn.history import FrameEncoder, WindowEncoder
 from vflow.nn.modules import Modules
 from vflow.priors.temporal import TemporalPrior
@@ -38,7 +39,7 @@ class VideoFlow(nn.Module):
         super().__init__()
         self.config = config
         glow, history, n = config.glow, config.history, config.context
-        self.noise = NOISES[config.noise]()
+        self.noise = make_noise(config.noise, glow.channels)
         self.pixels: PixelMap = pixel_map(config)
         self.glow = Glow(glow, history.hidden if history else None)
         self.motion = Motion(config.motion, n * history.hidden[-1]) if config.motion and history else None

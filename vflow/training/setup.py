@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -124,6 +124,21 @@ def _halved(own: dict[str, Tensor], matching: set[str]) -> set[str]:
     return {name for name in names if any(key.startswith(f"{name}.") and key not in matching for key in own)}
 
 
+def keep_fixed(model: Model, only: Sequence[str]) -> None:
+    """Take no gradients for weights outside the parts ``only``; none named: train all.
+
+    Raises:
+        ConfigError: a part that the model does not have.
+    """
+    names = dict(model.named_parameters())
+    for part in only:
+        if not any(name.startswith(f"{part}.") for name in names):
+            parts = ", ".join(sorted({name.partition(".")[0] for name in names}))
+            raise ConfigError(f"training.only: the model has no part {part!r} with weights; it has {parts}")
+    for name, parameter in names.items():
+        parameter.requires_grad_(not only or any(name.startswith(f"{part}.") for part in only))
+
+
 def prepare(
     model: Model, preset: Preset, material: Material[Any, Any], accelerator: Accelerator
 ) -> tuple[Learner, Model]:
@@ -133,6 +148,7 @@ def prepare(
         for parameter in model.parameters():
             parameter.data = parameter.data.contiguous()  # FSDP shards none that are in channels_last
     config = preset.training
+    keep_fixed(model, config.only)
     optimizer = make_optimizer(model, config)
     prepared, optimizer = accelerator.prepare(model.train(), optimizer)
     plain = accelerator.unwrap_model(prepared)
