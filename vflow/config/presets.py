@@ -51,16 +51,14 @@ class ContrastConfig(Config):
     weight: float = Field(0.02, gt=0, description="of the cross-entropy (nats) beside bits/dim")
 
 
-class DispersionConfig(Config):
-    """Besides the likelihood: sampled frames scatter about their prediction as much as real ones do.
+class EnergyConfig(Config):
+    """Besides the likelihood: the energy score of sampled frames, which real samples minimise.
 
     Likelihood looks from real frames to noise; what noise that no frame gave leads to, it does not see.
     """
 
-    guesses: int = Field(2, ge=1, le=16, description="samples of each clip's last frame")
-    weight: float = Field(
-        0.02, gt=0, description="of scatter (grey levels) too much or too little beside bits/dim"
-    )
+    guesses: int = Field(2, ge=2, le=16, description="samples of each clip's last frame")
+    weight: float = Field(0.05, gt=0, description="of the score (grey levels) beside bits/dim")
 
 
 class TrainingConfig(Config):
@@ -90,7 +88,7 @@ class TrainingConfig(Config):
         (), description="parts that are trained, as 'noise' or 'foresight.prior'; none named: all"
     )
     best_of: BestOfConfig | None = Field(None, description="colorizer only: see BestOfConfig")
-    dispersion: DispersionConfig | None = Field(None, description="videoflow only: see DispersionConfig")
+    energy: EnergyConfig | None = Field(None, description="videoflow only: see EnergyConfig")
     contrast: ContrastConfig | None = Field(None, description="digits only: see ContrastConfig")
 
     @model_validator(mode="after")
@@ -112,8 +110,8 @@ class Preset(Config):
     def _check(self) -> Self:
         if self.training.best_of and self.model.kind != "colorizer":
             raise ValueError("training.best_of is for models of kind colorizer; remove it")
-        if self.training.dispersion and getattr(self.model, "history", None) is None:
-            raise ValueError("training.dispersion is for models of kind videoflow with a history; remove it")
+        if self.training.energy and getattr(self.model, "history", None) is None:
+            raise ValueError("training.energy is for models of kind videoflow with a history; remove it")
         if self.training.contrast and self.model.kind != "digits":
             raise ValueError("training.contrast is for models of kind digits; remove it")
         return self

@@ -61,7 +61,7 @@ def check_aims(config: TrainingConfig, distributed: DistributedType) -> None:
     Raises:
         ConfigError: they sample, which is not the ``forward`` for which FSDP gathers weights.
     """
-    aims = [name for name in ("best_of", "dispersion") if getattr(config, name) is not None]
+    aims = [name for name in ("best_of", "energy") if getattr(config, name) is not None]
     if aims and distributed == DistributedType.FSDP:
         raise ConfigError(f"training.{aims[0]} does not work under FSDP; set it to null, or use DDP")
 

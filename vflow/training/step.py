@@ -16,8 +16,8 @@ from vflow.models import Model
 from vflow.training import guards
 from vflow.training.best_of import best_of_penalty
 from vflow.training.contrast import contrast_penalty
-from vflow.training.dispersion import dispersion_penalty
 from vflow.training.ema import Ema
+from vflow.training.energy import energy_penalty
 from vflow.training.material import on_device
 from vflow.training.progress import Progress
 from vflow.training.tensors import full
@@ -95,8 +95,8 @@ class Learner:
         with torch.autocast(self.accelerator.device.type, self.autocast, enabled=self.autocast is not None):
             if config.best_of and batch.guesses is not None:
                 return best_of_penalty(plain, batch, config.best_of)
-            if config.dispersion and batch.guesses is not None:
-                return dispersion_penalty(plain, batch, config.dispersion)
+            if config.energy and batch.guesses is not None:
+                return energy_penalty(plain, batch, config.energy)
             if config.contrast:
                 return contrast_penalty(plain, batch, config.contrast)
         return 0.0

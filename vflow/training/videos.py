@@ -101,14 +101,14 @@ def open_videos(config: VideoFlowConfig, preset: Preset) -> Videos:
             f"{config.min_context}; use at least {config.min_context + 1}"
         )
     dataset = open_dataset(data, config, "train")
-    dispersion = preset.training.dispersion
+    energy = preset.training.energy
     sampler = Sampler(
         dataset,
         preset.training.seed,
         config.min_context,
         config.context,
         data.corruption,
-        guesses=dispersion.guesses if dispersion else 0,
+        guesses=energy.guesses if energy else 0,
     )
     return Videos(sampler, open_dataset(data, config, "validation"), config, data.frames)
 

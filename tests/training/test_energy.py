@@ -1,12 +1,15 @@
-"""Samples that scatter about their prediction as real frames do, as a further aim of training."""
+"""The energy score of sampled frames, as a further aim of training."""
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 import torch
+from torch import Tensor
 
 from vflow.config import (
-    DispersionConfig,
+    EnergyConfig,
     ForesightConfig,
     GlowConfig,
     HistoryConfig,
@@ -15,9 +18,9 @@ from vflow.config import (
     VideoFlowConfig,
 )
 from vflow.models import VideoBatch, VideoFlow
-from vflow.training.dispersion import dispersion_penalty, scatter
+from vflow.training.energy import energy_penalty
 
-CONFIG = DispersionConfig(guesses=2, weight=0.5)
+CONFIG = EnergyConfig(guesses=3, weight=0.5)
 FRAMES, SIDE = 4, 8
 
 
@@ -48,59 +51,60 @@ def batch(size: int) -> VideoBatch:
         clip.to(torch.uint8),
         torch.randn(size, 2, 3, SIDE, SIDE),
         torch.full((size, 2), 2),
-        guesses=torch.randn(size, 2, 3 * SIDE * SIDE),
+        guesses=torch.randn(size, 3, 3 * SIDE * SIDE),
     )
 
 
-def test_it_is_the_difference_of_two_scatters_per_clip() -> None:
-    """Against frames that ``step`` samples one by one from the true codes."""
+def test_it_is_the_score_of_frames_that_step_samples() -> None:
+    """Frames sampled one by one from the true codes; with three, each pair is as often apart as another."""
     model, data = small().eval(), batch(3)
     assert data.guesses is not None
-    distances, real = [], []
+    scores = []
     for i in range(3):
         rollout = model.start(data.frames[i : i + 1, :-1])
-        truth = data.frames[i : i + 1, -1]
-        way = model.encode_frame(rollout, truth)[-1]
-        _, given = model.given(
-            VideoBatch(data.frames[i : i + 1], data.eps[i : i + 1, -1:], data.window[i : i + 1, -1:])
-        )
-        real.append(truth.float() - given.reference.float())
+        truth = data.frames[i, -1]
+        way = model.encode_frame(rollout, truth[None])[-1]
+        made = []
         for noise in data.guesses[i]:
             sizes = [shape[0] * shape[1] * shape[2] for shape in model.glow.latent_shapes]
             parts = zip(noise.split(sizes), model.glow.latent_shapes, strict=True)
             eps = [part.unflatten(0, shape)[None] for part, shape in parts]
-            _, sampled = model.step(rollout, [*eps, way], [1.0] * (len(eps) + 1))
-            distances.append(sampled.raw - given.reference.float() - 0.5)
-    made = scatter(torch.cat(distances).unflatten(0, (3, 2)))
-    expected = 0.5 * (made - scatter(torch.cat(real)[:, None])).abs().mean()
-    torch.testing.assert_close(
-        dispersion_penalty(model, data, CONFIG).detach(), expected, rtol=1e-3, atol=1e-3
-    )
+            made.append(model.step(rollout, [*eps, way], [1.0] * (len(eps) + 1))[1].raw[0])
+        errors = [rms(one - truth.float() - 0.5) for one in made]
+        apart = [rms(one - other) for one, other in combinations(made, 2)]
+        scores.append(sum(errors) / 3 - 0.5 * sum(apart) / 3)
+    expected = 0.5 * torch.stack(scores).mean()
+    torch.testing.assert_close(energy_penalty(model, data, CONFIG).detach(), expected, rtol=1e-3, atol=1e-3)
+
+
+def rms(difference: Tensor) -> Tensor:
+    return difference.square().mean().sqrt()
 
 
 def test_micro_batches_add_up_to_the_batch() -> None:
     model, data = small().eval(), batch(4)
     halves = [VideoBatch(*(None if t is None else t[part] for t in data)) for part in (slice(2), slice(2, 4))]
-    mean = sum(dispersion_penalty(model, half, CONFIG) for half in halves) / 2
-    torch.testing.assert_close(dispersion_penalty(model, data, CONFIG), mean, rtol=1e-4, atol=1e-4)
+    mean = sum(energy_penalty(model, half, CONFIG) for half in halves) / 2
+    torch.testing.assert_close(energy_penalty(model, data, CONFIG), mean, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("factor", [0.3, 3.0])
 def test_descending_it_mends_scatter_too_much_and_too_little(factor: float) -> None:
     model, data = small(), batch(4)
+    start = float(energy_penalty(model, data, CONFIG).detach())
     with torch.no_grad():
         for prior in model.priors:
             prior.out.bias[len(prior.out.bias) // 2 :] += torch.tensor(factor).log()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    before = float(dispersion_penalty(model, data, CONFIG).detach())
+    before = float(energy_penalty(model, data, CONFIG).detach())
     for _ in range(40):
         optimizer.zero_grad()
-        dispersion_penalty(model, data, CONFIG).backward()
+        energy_penalty(model, data, CONFIG).backward()
         optimizer.step()
-    after = float(dispersion_penalty(model, data, CONFIG).detach())
-    assert before > 0.2 and after < 0.3 * before
+    after = float(energy_penalty(model, data, CONFIG).detach())
+    assert before > 1.15 * start and after < 0.5 * before
 
 
 def test_only_videoflows_that_see_frames_take_it() -> None:
-    with pytest.raises(ValueError, match="dispersion is for models of kind videoflow with a history"):
-        Preset(model=VideoFlowConfig(history=None), training=TrainingConfig(dispersion=CONFIG))
+    with pytest.raises(ValueError, match="energy is for models of kind videoflow with a history"):
+        Preset(model=VideoFlowConfig(history=None), training=TrainingConfig(energy=CONFIG))
