@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,13 @@ class NotHere(Exception):
 
 
 def measure(section: str, **figures: Figure) -> Callable[[Callable[[], Result]], Callable[[], Result]]:
-    """Register a function of the given section; its docstring is its protocol."""
+    """Register a function of the given section; its docstring is its protocol. It runs once, whoever asks."""
 
     def register(run: Callable[[], Result]) -> Callable[[], Result]:
-        protocol = " ".join((run.__doc__ or "").split())
-        entry = Measure(section, run.__name__, protocol, figures, run)
+        protocol, once = " ".join((run.__doc__ or "").split()), cache(run)
+        entry = Measure(section, run.__name__, protocol, figures, once)
         MEASURES[entry.key] = entry
-        return run
+        return once
 
     return register
 

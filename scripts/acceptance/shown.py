@@ -7,8 +7,15 @@ import numpy as np
 import vflow
 from scripts.acceptance.colours import colour_photos
 from scripts.acceptance.digits import digits_likelihood, digits_samples, mnist
-from scripts.acceptance.models import GIVEN, shipped_model
-from scripts.acceptance.predictions import push_bits, push_psnr, shapes_bits, shapes_futures
+from scripts.acceptance.models import GIVEN, push_clips, shipped_model
+from scripts.acceptance.predictions import (
+    PSNR_EVERY,
+    best_psnr,
+    push_bits,
+    push_psnr,
+    shapes_bits,
+    shapes_futures,
+)
 from scripts.acceptance.registry import Figure, Result, measure
 from scripts.acceptance.weights import SAMPLED_CONTEXTS, push_samples, samples, shapes_samples
 from vflow.data.digits import MovingDigits
@@ -33,11 +40,24 @@ def shapes() -> Result:
 @measure(
     "F",
     bits=Figure("push: bits/dim given 3 frames (lossless x264: 0.605)", "", at_most=0.60, aim="0.40"),
-    gain=Figure("push: best-of-20 PSNR at the 5th frame over the best baseline", "dB", at_least=1, aim="3"),
+    gain=Figure(
+        "push: best-of-20 PSNR at the 5th frame over the best baseline, at the suggested temperatures",
+        "dB",
+        at_least=1,
+        aim="3",
+    ),
+    at_one=Figure("push: the same at T = 1", "dB"),
 )
 def push() -> Result:
-    """As A.push_bits and A.push_psnr."""
-    return Result({"bits": push_bits().values["bits"], "gain": push_psnr().values["gain"]})
+    """As A.push_bits and A.push_psnr, and the latter at the temperatures that the checkpoint suggests, which
+    were chosen on validation clips."""
+    model, drawn = shipped_model("push"), push_psnr().values
+    reached = best_psnr(model, push_clips("test")[::PSNR_EVERY], model.config.temperature)
+    baseline = drawn["best_of_20"] - drawn["gain"]
+    return Result(
+        {"bits": push_bits().values["bits"], "gain": reached - baseline, "at_one": drawn["gain"]},
+        note=f"suggested: {model.config.temperature}",
+    )
 
 
 @measure(
