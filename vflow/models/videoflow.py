@@ -129,7 +129,7 @@ class VideoFlow(nn.Module):
         return Given(windows, self._features(windows, present), reference)
 
     def _code_by_latents(self, batch: VideoBatch) -> tuple[Pyramid, Encoded]:
-        """Windows of past latents and the targets' codes; given frames are coded at their bins' centres."""
+        """Windows of past latents and the targets' codes; given frames are coded at noise 0."""
         shape = batch.frames.shape[:2]
         still = torch.zeros_like(batch.eps[:, :1]).expand(-1, batch.first, -1, -1, -1)
         x, terms = self._continuous(fold(batch.frames), fold(torch.cat([still, batch.eps], 1)), None)
