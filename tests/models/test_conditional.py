@@ -61,6 +61,7 @@ FORMS = {
         update={"glow": digits_config().glow.model_copy(update={"coupling": "mixture", "mixtures": 3})}
     ),
     "colorizer": colorizer_config(),
+    "colorizer-outline": colorizer_config(outline=(5, 6)),
 }
 
 

@@ -170,6 +170,9 @@ class ColorizerConfig(Config):
         channels=2, height=32, width=32, depth=(4, 4, 4, 4, 4), hidden=(48, 64, 64, 64, 64)
     )
     condition: HistoryConfig = HistoryConfig(hidden=(32, 48, 64, 96, 96, 96), blocks=2)
+    outline: tuple[Count, ...] | None = Field(
+        None, description="colours are coded against what is expected of them: channels, fine to coarse"
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="share of L's features left out in training")
     noise: Literal["uniform", "learned"] = "uniform"
     temperature: float = Field(1.0, ge=0, le=2, description="the app's first choice")
@@ -181,6 +184,8 @@ class ColorizerConfig(Config):
             raise ValueError("glow.channels must be 2: the planes a and b")
         if len(self.condition.hidden) != self.glow.levels + 1:
             raise ValueError("condition.hidden needs an entry for the planes' size and one per level")
+        if self.outline is not None and not 1 <= len(self.outline) <= self.glow.levels:
+            raise ValueError("outline needs channels for 1 level or more, and no more levels than glow")
         return self
 
 

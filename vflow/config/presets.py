@@ -41,6 +41,13 @@ class BestOfConfig(Config):
     )
 
 
+class OutlineConfig(Config):
+    """Besides the likelihood: how far pictures are from what the model's ``outline`` expects of them."""
+
+    weight: float = Field(0.5, gt=0, description="of that (root mean square, grey levels) beside bits/dim")
+    near: float = Field(4.0, ge=0, description="ab units by which the mean colour that it is told is off")
+
+
 class ContrastConfig(Config):
     """Besides the likelihood: how well Bayes' rule tells classes apart (Ardizzone et al. 2020, IB-INN).
 
@@ -88,6 +95,7 @@ class TrainingConfig(Config):
         (), description="parts that are trained, as 'noise' or 'foresight.prior'; none named: all"
     )
     best_of: BestOfConfig | None = Field(None, description="colorizer only: see BestOfConfig")
+    outline: OutlineConfig | None = Field(None, description="colorizer with an outline: see OutlineConfig")
     energy: EnergyConfig | None = Field(None, description="videoflow only: see EnergyConfig")
     contrast: ContrastConfig | None = Field(None, description="digits only: see ContrastConfig")
 
@@ -110,6 +118,8 @@ class Preset(Config):
     def _check(self) -> Self:
         if self.training.best_of and self.model.kind != "colorizer":
             raise ValueError("training.best_of is for models of kind colorizer; remove it")
+        if self.training.outline and getattr(self.model, "outline", None) is None:
+            raise ValueError("training.outline is for models of kind colorizer with an outline; remove it")
         if self.training.energy and getattr(self.model, "history", None) is None:
             raise ValueError("training.energy is for models of kind videoflow with a history; remove it")
         if self.training.contrast and self.model.kind != "digits":

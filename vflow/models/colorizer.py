@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from vflow.config import ColorizerConfig
 from vflow.models.conditional import ConditionalFlow
 from vflow.models.noise import make_noise
+from vflow.models.outline import Outline
 from vflow.models.pixels import Scaled
 from vflow.models.wavelet import WaveletFlow
 from vflow.nn.history import FrameEncoder, WindowEncoder
@@ -41,6 +42,7 @@ class Colorizer(ConditionalFlow):
         self.latent_shapes = self.flow.latent_shapes
         hidden = (*glow.hidden, glow.hidden[-1])
         self.priors = self.level_priors(self.flow, hidden, glow.activation, seen)
+        self.outline = Outline(glow.channels, config.outline, seen) if config.outline else None
 
     def features(self, given: Tensor) -> Sequence[Tensor]:
         """Features of L and hints for each wavelet level, and the coarsest once more for the mean colour."""

@@ -14,6 +14,7 @@ from vflow.bijections.base import total, wide
 from vflow.bijections.dequantize import Stochastic
 from vflow.models.batches import ImageBatch, Sampled
 from vflow.models.multiscale import MultiScale, Shapes, decode
+from vflow.models.outline import Outline
 from vflow.models.pixels import Positions, Scaled
 from vflow.nn.layers import Activation, Conditioner
 from vflow.nn.modules import Modules
@@ -36,7 +37,10 @@ class LevelPrior(nn.Module):
 
 
 class ConditionalFlow(nn.Module, ABC):
-    """p(x | y) of 8-bit images given y; subclasses say how y becomes ``features`` for each level."""
+    """p(x | y) of 8-bit images given y; subclasses say how y becomes ``features`` for each level.
+
+    With an ``outline`` the flow codes what is left when that has subtracted what it expects.
+    """
 
     noise: Stochastic
     pixels: Scaled | Positions
@@ -44,6 +48,11 @@ class ConditionalFlow(nn.Module, ABC):
     priors: Modules[LevelPrior]
     latent_shapes: Shapes
     image_shape: tuple[int, int, int]
+    outline: Outline | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outline = None
 
     @abstractmethod
     def features(self, given: Tensor) -> Sequence[Tensor]:
@@ -64,8 +73,8 @@ class ConditionalFlow(nn.Module, ABC):
     def densities(self, batch: ImageBatch) -> list[Tensor]:
         """All terms of the log-likelihood, each (B, h, w) on its own grid."""
         features = self.features(batch.given)
-        x, terms = self._continuous(batch.images, batch.eps)
-        code = self.flow.encode(x, features)
+        x, terms = self.continuous(batch.images, batch.eps)
+        code = self.flow.encode(self._rest(x, features), features)
         priors = [
             prior(above, seen).log_density(z)
             for prior, above, seen, z in zip(self.priors, code.aboves, features, code.latents, strict=True)
@@ -77,7 +86,7 @@ class ConditionalFlow(nn.Module, ABC):
         """Standardised latents ε = (z − μ) / σ per level of uint8 images, taken at their bins' centres."""
         features = self.features(given)
         x = self.pixels.transform(images.float() + 0.5)[0]
-        code = self.flow.encode(x, features)
+        code = self.flow.encode(self._rest(x, features), features)
         return tuple(
             prior(above, seen).whiten(z)
             for prior, above, seen, z in zip(self.priors, code.aboves, features, code.latents, strict=True)
@@ -97,6 +106,7 @@ class ConditionalFlow(nn.Module, ABC):
             z = self.priors[level](h, features[level]).sample(eps[level], temperature[level])
             h = self.flow.decode_level(level, z, h, features[level])
         assert h is not None
+        h = self._whole(h, features)
         raw = self.pixels.invert(h)[0]
         return torch.where(torch.isfinite(h), raw, h)  # a bounded map would hide infinities
 
@@ -109,8 +119,9 @@ class ConditionalFlow(nn.Module, ABC):
     @torch.no_grad()
     def initialize(self, batch: ImageBatch) -> None:
         """Data-dependent start of every ActNorm from one batch."""
-        x = self._continuous(batch.images, batch.eps)[0]
-        self.flow.initialize(x, self.features(batch.given))
+        features = self.features(batch.given)
+        x = self.continuous(batch.images, batch.eps)[0]
+        self.flow.initialize(self._rest(x, features), features)
 
     @torch.no_grad()
     def reconstruct(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
@@ -118,15 +129,23 @@ class ConditionalFlow(nn.Module, ABC):
         features = self.features(batch.given)
         images = batch.images.float()
         x = self.noise(images, batch.eps, self.pixels.mode(None, images))[0]
-        code = self.flow.encode(self.pixels.transform(x)[0], features)
-        return x, self.pixels.invert(decode(self.flow, code.latents, features))[0]
+        code = self.flow.encode(self._rest(self.pixels.transform(x)[0], features), features)
+        again = self._whole(decode(self.flow, code.latents, features), features)
+        return x, self.pixels.invert(again)[0]
 
-    def _continuous(self, images: Tensor, eps: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def continuous(self, images: Tensor, eps: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Dequantise and map uint8 images: continuous x, and the density terms (B, H, W)."""
         x = images.float()
         y, weight = self.noise(x, eps, self.pixels.mode(None, x))
         z, density = self.pixels.transform(y)
         return z.contiguous(memory_format=torch.channels_last), [weight.sum(1), density]
+
+    def _rest(self, x: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """What the flow codes of x."""
+        return self.outline.subtract(x, features) if self.outline else x
+
+    def _whole(self, rest: Tensor, features: Sequence[Tensor]) -> Tensor:
+        return self.outline.add(rest, features) if self.outline else rest
 
     @staticmethod
     def level_priors(

@@ -19,6 +19,7 @@ from vflow.training.contrast import contrast_penalty
 from vflow.training.ema import Ema
 from vflow.training.energy import energy_penalty
 from vflow.training.material import on_device
+from vflow.training.outline import outline_penalty
 from vflow.training.progress import Progress
 from vflow.training.tensors import full
 
@@ -93,13 +94,16 @@ class Learner:
         """What is minimised beside the bits/dim; it is not logged as loss. Preset says which models can."""
         config, plain = self.config, cast(Any, self.plain)
         with torch.autocast(self.accelerator.device.type, self.autocast, enabled=self.autocast is not None):
+            total: Tensor | float = 0.0
             if config.best_of and batch.guesses is not None:
-                return best_of_penalty(plain, batch, config.best_of)
+                total += best_of_penalty(plain, batch, config.best_of)
+            if config.outline:
+                total += outline_penalty(plain, batch, config.outline)
             if config.energy and batch.guesses is not None:
-                return energy_penalty(plain, batch, config.energy)
+                total += energy_penalty(plain, batch, config.energy)
             if config.contrast:
-                return contrast_penalty(plain, batch, config.contrast)
-        return 0.0
+                total += contrast_penalty(plain, batch, config.contrast)
+        return total
 
     def _agree(self, loss: float, stop: bool) -> tuple[float, bool]:
         """Mean loss and any stop over processes; one small collective call a step."""

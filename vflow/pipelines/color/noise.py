@@ -1,10 +1,9 @@
 """The noise of colour variants, and their names: (3,) is sample 3, and (3, 0) the first step away from it.
 
-Noise is ``normal`` of (seed, content of the photo, sample, frame 0, level), but for the levels of one
-pixel: the photo's tint, where variants differ most. There samples are points of a scrambled Sobol
-sequence (Owen 1995; scrambled as ``torch.quasirandom`` does, Matoušek 1998) mapped through the normal
-quantile. Each point alone is as random as any draw, but a few of them never gather in one place: eight
-variants differ on purpose. Point k is the same however many are drawn.
+Noise is ``normal`` of (seed, content of the photo, sample, frame 0, level), but for the photo's tint, the
+coarsest level if that is one pixel: there variants differ most. Eight variants get the eight of many draws
+that stand for all of them best (representative points: Flury 1990, *Principal Points*): each is a draw, and
+together they differ on purpose. Variant k is the same however many are drawn.
 """
 
 from __future__ import annotations
@@ -12,18 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.quasirandom import SobolEngine
 
-from vflow.randomness import Key, generator, normal
+from vflow.randomness import Key, normal
 
 ANGLE = 0.35
 """Radians from a variant's noise to one near it: the two correlate by cos 0.35 = 0.94."""
 Variant = tuple[int, ...]
 Eps = tuple[Tensor, ...]
-_HALF_STEP = 2.0**-31  # of the Sobol points' grid: keeps the quantile finite
+GROUP, DRAWS = 8, 512  # so many variants stand for so many draws
+_ROUNDS = 12  # of k-means
 
 
 @dataclass(frozen=True)
@@ -56,21 +56,30 @@ class ColorNoise:
         return plain if attempt else self._spread(plain, variant[0])
 
     def _spread(self, plain: Eps, sample: int) -> Eps:
-        """``plain`` with Sobol points at the levels of one pixel, their first numbers at the coarsest."""
-        sizes = [shape[0] if shape[1:] == (1, 1) else 0 for shape in self.shapes]
-        point = tint(sum(sizes), sample, self.seed, self.content)
-        eps = list(plain)
-        for level in reversed(range(len(sizes))):
-            if sizes[level]:
-                eps[level], point = point[: sizes[level], None, None], point[sizes[level] :]
-        return tuple(eps)
+        """``plain`` with one of the representative draws where the tint is."""
+        channels, *side = self.shapes[-1]
+        if side != [1, 1]:
+            return plain
+        group, place = divmod(sample, GROUP)
+        return (*plain[:-1], representatives(channels, self.seed, self.content, group)[place, :, None, None])
 
 
-def tint(dimensions: int, sample: int, *key: Key) -> Tensor:
-    """Point ``sample`` of the sequence named by ``key``: float32 (dimensions,), standard normal."""
-    if dimensions == 0:
-        return torch.empty(0)
-    seed = int(generator("tint", *key).integers(2**62))
-    engine = SobolEngine(dimensions, scramble=True, seed=seed)
-    engine.fast_forward(sample)
-    return torch.special.ndtri(engine.draw(1, dtype=torch.float64)[0] + _HALF_STEP).float()
+@lru_cache(maxsize=64)
+def representatives(dimensions: int, *key: Key) -> Tensor:
+    """Of many draws named by ``key``, the nearest to the centres of their eight clusters (k-means).
+
+    Returns standard-normal draws, float32 (8, dimensions), in no particular order.
+    """
+    draws = normal((DRAWS, dimensions), "tints", *key)
+    points = draws.double()
+    centres = points[:GROUP]
+    for _ in range(_ROUNDS):
+        nearest = _distances(points, centres).argmin(1)
+        members = torch.nn.functional.one_hot(nearest, GROUP).double()
+        counts = members.sum(0)[:, None]
+        centres = torch.where(counts > 0, members.T @ points / counts.clamp_min(1), centres)
+    return draws[_distances(points, centres).argmin(0)]
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    return (a[:, None] - b).square().sum(2)

@@ -1,0 +1,94 @@
+"""What is expected of colours: exactly taken away and added again, and learnable."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vflow.config import ColorizerConfig, OutlineConfig, Preset, TrainingConfig
+from vflow.models import ImageBatch, build_model
+from vflow.models.outline import Outline
+from vflow.training.outline import outline_penalty
+
+FEATURES = (5, 6, 7, 3)
+
+
+def some_outline() -> tuple[Outline, list[Tensor], Tensor]:
+    """One away from its start, features of three pictures, and planes of 16×16."""
+    torch.manual_seed(0)
+    outline = Outline(2, (4, 8), FEATURES)
+    with torch.no_grad():
+        for parameter in outline.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    features = [torch.randn(3, f, side, side) for f, side in zip(FEATURES, (8, 4, 2, 1), strict=True)]
+    return outline, features, torch.randn(3, 2, 16, 16)
+
+
+def test_subtracting_is_undone_and_keeps_volumes() -> None:
+    outline, features, x = some_outline()
+    rest = outline.subtract(x, features)
+    assert (rest - x).abs().mean() > 0.05
+    torch.testing.assert_close(outline.add(rest, features), x, rtol=0, atol=1e-5)
+    one = [f[:1].double() for f in features]
+    outline = outline.double()
+    matrix = torch.autograd.functional.jacobian(
+        lambda flat: (flat.view(1, 2, 16, 16) - _shift(outline, flat, one)).flatten(), x[0].double().flatten()
+    )
+    torch.testing.assert_close(torch.linalg.slogdet(matrix)[1].item(), 0.0, rtol=0, atol=1e-8)
+
+
+def _shift(outline: Outline, flat: Tensor, features: list[Tensor]) -> Tensor:
+    mean = flat.view(1, 2, 16, 16).mean((2, 3), keepdim=True)
+    return outline.expected(features).double() + outline.structure(features, mean).double()
+
+
+def test_the_structure_has_no_mean_and_depends_on_the_mean_colour() -> None:
+    outline, features, x = some_outline()
+    mean = x.mean((2, 3), keepdim=True)
+    structure = outline.structure(features, mean)
+    torch.testing.assert_close(structure.mean((2, 3)), torch.zeros(3, 2), rtol=0, atol=1e-6)
+    assert not torch.allclose(structure, outline.structure(features, mean + 1))
+
+
+def test_it_learns_what_is_to_be_expected() -> None:
+    """Pictures whose structure follows their lightness and their mean colour: little is left of them."""
+    torch.manual_seed(0)
+    config = ColorizerConfig(
+        glow={"channels": 2, "height": 8, "width": 8, "depth": (1, 1, 1), "hidden": (4, 4, 4)},  # type: ignore[arg-type]
+        condition={"hidden": (8, 12, 12, 12), "blocks": 1},  # type: ignore[arg-type]
+        outline=(12, 12),
+    )
+    model = build_model(config)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    wish = OutlineConfig(weight=1.0, near=1.0)
+    errors = [_descend(model, optimizer, _pictures(16), wish) for _ in range(150)]
+    assert errors[-1] < 0.5 * errors[0]
+
+
+def _pictures(count: int) -> ImageBatch:
+    """a and b of 30 · (1 + vividness) · (L − 50) / 50 beside a mean that is 8 · vividness."""
+    lightness = torch.nn.functional.interpolate(
+        100 * torch.rand(count, 1, 2, 2), size=(16, 16), mode="bilinear"
+    )
+    vivid = torch.rand(count, 1, 1, 1) - 0.5
+    small = torch.nn.functional.avg_pool2d(lightness, 2) / 50 - 1
+    planes = 128 + 8 * vivid + 30 * (1 + vivid) * (small - small.mean((2, 3), keepdim=True))
+    images = planes.expand(-1, 2, -1, -1).round().clamp(0, 255).to(torch.uint8)
+    given = torch.cat([lightness, torch.zeros(count, 3, 16, 16)], 1)
+    return ImageBatch(images, given, torch.randn(images.shape))
+
+
+def _descend(model, optimizer, batch: ImageBatch, wish: OutlineConfig) -> float:  # type: ignore[no-untyped-def]
+    loss = outline_penalty(model, batch, wish)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
+
+
+def test_it_is_asked_only_of_models_that_have_one() -> None:
+    with pytest.raises(ValueError, match=r"training\.outline is for models of kind colorizer"):
+        Preset(model=ColorizerConfig(), training=TrainingConfig(outline=OutlineConfig()))
+    with pytest.raises(ValueError, match="outline needs channels"):
+        ColorizerConfig(outline=(4,) * 9)

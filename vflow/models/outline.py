@@ -1,0 +1,89 @@
+"""What is expected of a photo's colours: its mean colour given L, then the structure given that as well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vflow.nn.history import ResidualBlock
+from vflow.nn.layers import NormConv2d, ZeroConv2d
+from vflow.nn.modules import Modules
+
+MODULATOR = 64  # hidden units of what the mean colour says to one level
+
+
+@final
+class Modulate(nn.Module):
+    """x · (1 + a) + b, a and b from a vector per image (FiLM: Perez et al. 2018); starts as x."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.enter, self.leave = nn.Linear(inputs, MODULATOR), nn.Linear(MODULATOR, 2 * channels)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+        a, b = self.leave(F.relu(self.enter(vector)))[:, :, None, None].chunk(2, 1)
+        return x * (1 + a) + b
+
+
+@final
+class Outline(nn.Module):
+    """A shift of colour planes, exactly invertible: by a mean colour, and by a structure without mean.
+
+    The mean colour that is expected depends on the features alone; the structure on the image's own mean
+    colour as well, which the shift of structure leaves as it is. So x − shift is decoded by taking its mean
+    first. How vivid a photo is shows in its mean: given that, twice as much of the structure is known.
+
+    Args:
+        channels: of the planes.
+        hidden: channels per level, fine to coarse; the first is at half the planes' size.
+        features: channels of the features that say what is seen, per level; the last is one pixel.
+    """
+
+    def __init__(self, channels: int, hidden: Sequence[int], features: Sequence[int]) -> None:
+        super().__init__()
+        self.enter = Modules([NormConv2d(f, h, 3) for f, h in zip(features, hidden, strict=False)])
+        self.modulate = Modules([Modulate(channels, h) for h in hidden])
+        self.blocks = Modules([ResidualBlock(h) for h in hidden])
+        self.down = Modules([NormConv2d(b, a, 1) for a, b in pairwise(hidden)])
+        self.leave = ZeroConv2d(hidden[0], 4 * channels)
+        self.tint = ZeroConv2d(features[-1], channels)
+
+    def expected(self, features: Sequence[Tensor]) -> Tensor:
+        """Mean colour given the features, (B, C, 1, 1)."""
+        return self.tint(features[-1]).float()
+
+    def structure(self, features: Sequence[Tensor], mean: Tensor) -> Tensor:
+        """What is expected beside the ``mean`` (B, C, 1, 1): (B, C, H, W), whose own mean is zero."""
+        x: Tensor | None = None
+        vector = mean.flatten(1)
+        for level in reversed(range(len(self.enter))):
+            entered = self.enter[level](features[level])
+            if x is not None:
+                entered = entered + F.interpolate(self.down[level](x), scale_factor=2.0, mode="nearest")
+            x = self.blocks[level](self.modulate[level](entered, vector))
+        assert x is not None
+        plane = F.pixel_shuffle(self.leave(F.relu(x)), 2).float()
+        return plane - plane.mean((2, 3), keepdim=True)
+
+    def subtract(self, x: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """Planes x (B, C, H, W) less what is expected of them; log-determinant 0."""
+        mean = x.mean((2, 3), keepdim=True)
+        return x - (self.expected(features) + self.structure(features, mean))
+
+    def add(self, y: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """Inverse of ``subtract``."""
+        expected = self.expected(features)
+        mean = y.mean((2, 3), keepdim=True) + expected
+        return y + (expected + self.structure(features, mean))
+
+    def errors(self, x: Tensor, features: Sequence[Tensor], near: Tensor) -> tuple[Tensor, Tensor]:
+        """x less what is expected when the mean colour is told as ``near``: the mean's error (B, C, 1, 1),
+        and the structure's (B, C, H, W)."""
+        mean = x.mean((2, 3), keepdim=True)
+        return mean - self.expected(features), x - mean - self.structure(features, near)
