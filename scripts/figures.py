@@ -24,7 +24,7 @@ from vflow.pipelines.walks.views import tiles
 
 ROOT = Path(__file__).resolve().parents[1]
 FUTURES, FRAMES, ENLARGE, GAP, HOLD, TILE = 8, 10, 2, 2, 6, 112
-CODE = 4  # level of the code that guides a frame of push
+CODE, TINT = 4, 5  # levels of the code that guides a frame of push, and of the mean colour of a photo
 
 
 def main() -> None:
@@ -83,7 +83,7 @@ def directions(folder: Path) -> Path:
     rows = []
     walks: tuple[tuple[str, list[Any], int | None, int | None], ...] = (
         ("digits", [], 8, None),
-        ("colorizer", [photo], None, None),
+        ("colorizer", [photo], None, TINT),
         ("push", [clip], None, CODE),
     )
     for name, inputs, label, level in walks:
