@@ -40,7 +40,7 @@ def test_subtracting_is_undone_and_keeps_volumes() -> None:
 
 def _shift(outline: Outline, flat: Tensor, features: list[Tensor]) -> Tensor:
     mean = flat.view(1, 2, 16, 16).mean((2, 3), keepdim=True)
-    return outline.expected(features).double() + outline.structure(features, mean).double()
+    return outline.expected(features) + outline.structure(features, mean)
 
 
 def test_the_structure_has_no_mean_and_depends_on_the_mean_colour() -> None:

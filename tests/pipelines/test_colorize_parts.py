@@ -99,8 +99,8 @@ def test_noise_is_normal_of_the_key_but_for_the_tint() -> None:
 
 
 def test_eight_tints_are_draws_that_stand_for_the_normal_density() -> None:
-    """The mean square distance of what is drawn to the nearest of eight: 0.23 at best for each of two numbers
-    (Flury 1990; random eights: 0.36); and none of the eight is more likely to be in one place than others."""
+    """What is drawn lies nearer to the nearest of them than to that of eight other draws, and none of the
+    eight is more likely to be in one place than others."""
     random = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
     tints = torch.stack([representatives(2, 0, f"photo {p}", 0) for p in range(60)])
     assert tints.shape == (60, 8, 2) and all(len(t.unique(dim=0)) == 8 for t in tints)

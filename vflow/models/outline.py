@@ -9,6 +9,7 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vflow.bijections.base import wide
 from vflow.nn.history import ResidualBlock
 from vflow.nn.layers import NormConv2d, ZeroConv2d
 from vflow.nn.modules import Modules
@@ -56,7 +57,8 @@ class Outline(nn.Module):
 
     def expected(self, features: Sequence[Tensor]) -> Tensor:
         """Mean colour given the features, (B, C, 1, 1)."""
-        return self.tint(features[-1]).float()
+        tint: Tensor = self.tint(features[-1])
+        return tint.to(wide(tint.dtype))
 
     def structure(self, features: Sequence[Tensor], mean: Tensor) -> Tensor:
         """What is expected beside the ``mean`` (B, C, 1, 1): (B, C, H, W), whose own mean is zero."""
@@ -68,7 +70,8 @@ class Outline(nn.Module):
                 entered = entered + F.interpolate(self.down[level](x), scale_factor=2.0, mode="nearest")
             x = self.blocks[level](self.modulate[level](entered, vector))
         assert x is not None
-        plane = F.pixel_shuffle(self.leave(F.relu(x)), 2).float()
+        plane = F.pixel_shuffle(self.leave(F.relu(x)), 2)
+        plane = plane.to(wide(plane.dtype))
         return plane - plane.mean((2, 3), keepdim=True)
 
     def subtract(self, x: Tensor, features: Sequence[Tensor]) -> Tensor:
