@@ -6,8 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from vflow.config import ColorizerConfig, OutlineConfig, Preset, TrainingConfig
-from vflow.models import ImageBatch, build_model
+from vflow.config import (
+    ColorizerConfig,
+    GlowConfig,
+    HistoryConfig,
+    OutlineConfig,
+    Preset,
+    TrainingConfig,
+)
+from vflow.models import Colorizer, ImageBatch
 from vflow.models.outline import Outline
 from vflow.training.outline import outline_penalty
 
@@ -51,15 +58,32 @@ def test_the_structure_has_no_mean_and_depends_on_the_mean_colour() -> None:
     assert not torch.allclose(structure, outline.structure(features, mean + 1))
 
 
+def small() -> Colorizer:
+    torch.manual_seed(0)
+    glow = GlowConfig(channels=2, height=8, width=8, depth=(1, 1, 1), hidden=(4, 4, 4))
+    condition = HistoryConfig(hidden=(8, 12, 12, 12), blocks=1)
+    return Colorizer(ColorizerConfig(glow=glow, condition=condition, outline=(12, 12)))
+
+
+def test_the_penalty_is_the_error_of_each_picture_and_micro_batches_add_up() -> None:
+    """At its start an outline expects grey: what is left of each picture is its distance from that."""
+    model, batch = small(), _pictures(4)
+    wish = OutlineConfig(weight=0.25, near=4.0)
+    whole = outline_penalty(model, batch, wish)
+    error = (model.continuous(batch.images, batch.eps)[0] * 32).square().mean((1, 2, 3)).sqrt().mean()
+    torch.testing.assert_close(whole, 0.25 * error, rtol=1e-3, atol=1e-3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    whole = outline_penalty(model, batch, wish)
+    halves = [ImageBatch(*(t if t is None else t[part] for t in batch)) for part in (slice(2), slice(2, 4))]
+    torch.testing.assert_close(whole, sum(outline_penalty(model, half, wish) for half in halves) / 2)
+    assert whole != outline_penalty(model, batch, wish.model_copy(update={"near": 8.0}))
+
+
 def test_it_learns_what_is_to_be_expected() -> None:
     """Pictures whose structure follows their lightness and their mean colour: little is left of them."""
-    torch.manual_seed(0)
-    config = ColorizerConfig(
-        glow={"channels": 2, "height": 8, "width": 8, "depth": (1, 1, 1), "hidden": (4, 4, 4)},  # type: ignore[arg-type]
-        condition={"hidden": (8, 12, 12, 12), "blocks": 1},  # type: ignore[arg-type]
-        outline=(12, 12),
-    )
-    model = build_model(config)
+    model = small()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     wish = OutlineConfig(weight=1.0, near=1.0)
     errors = [_descend(model, optimizer, _pictures(16), wish) for _ in range(150)]
