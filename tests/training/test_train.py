@@ -15,7 +15,7 @@ from PIL import Image
 import vflow
 from tests.training.support import lines, losses, run_here
 from vflow.checkpoint import read_config
-from vflow.config import EnergyConfig, TrainingConfig, load_preset
+from vflow.config import BestOfConfig, EnergyConfig, OutlineConfig, TrainingConfig, load_preset
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.training import guards, lock, resume, sampler, videos
 from vflow.training.loop import DivergedError
@@ -232,10 +232,13 @@ def test_a_validation_that_is_no_number_is_noted_and_training_goes_on(
     assert vflow.load(runs / "a").config.typical_bits is None
 
 
-def test_sharded_weights_and_sampling_aims_exclude_each_other() -> None:
-    config = TrainingConfig(energy=EnergyConfig())
+@pytest.mark.parametrize(
+    ("name", "aim"), [("best_of", BestOfConfig()), ("outline", OutlineConfig()), ("energy", EnergyConfig())]
+)
+def test_sharded_weights_and_aims_beside_forward_exclude_each_other(name: str, aim: object) -> None:
+    config = TrainingConfig().model_copy(update={name: aim})
     check_aims(config, DistributedType.MULTI_GPU)
-    with pytest.raises(ConfigError, match=r"training.energy does not work under FSDP; set it to null"):
+    with pytest.raises(ConfigError, match=rf"training.{name} does not work under FSDP; set it to null"):
         check_aims(config, DistributedType.FSDP)
 
 

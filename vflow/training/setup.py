@@ -59,9 +59,9 @@ def check_aims(config: TrainingConfig, distributed: DistributedType) -> None:
     """Refuse aims beside the likelihood that sharded weights do not allow.
 
     Raises:
-        ConfigError: they sample, which is not the ``forward`` for which FSDP gathers weights.
+        ConfigError: they do other things than the ``forward`` for which FSDP gathers weights.
     """
-    aims = [name for name in ("best_of", "energy") if getattr(config, name) is not None]
+    aims = [name for name in ("best_of", "outline", "energy") if getattr(config, name) is not None]
     if aims and distributed == DistributedType.FSDP:
         raise ConfigError(f"training.{aims[0]} does not work under FSDP; set it to null, or use DDP")
 
