@@ -58,6 +58,10 @@ class ConditionalFlow(nn.Module, ABC):
     def features(self, given: Tensor) -> Sequence[Tensor]:
         """What couplings and priors see of ``given`` at each level: (B, F_l, H_l, W_l)."""
 
+    def seen(self, batch: ImageBatch) -> Sequence[Tensor]:
+        """``features`` of the batch, computed unless it has them."""
+        return self.features(batch.given) if batch.features is None else batch.features
+
     def forward(self, batch: ImageBatch) -> Tensor:
         """Log-likelihood of each image in nats (a lower bound: one draw of the noise), (B,)."""
         return torch.stack([d.flatten(1).sum(1) for d in self.densities(batch)]).sum(0)
@@ -72,7 +76,7 @@ class ConditionalFlow(nn.Module, ABC):
 
     def densities(self, batch: ImageBatch) -> list[Tensor]:
         """All terms of the log-likelihood, each (B, h, w) on its own grid."""
-        features = self.features(batch.given)
+        features = self.seen(batch)
         x, terms = self.continuous(batch.images, batch.eps)
         code = self.flow.encode(self._rest(x, features), features)
         priors = [

@@ -23,7 +23,7 @@ def best_of_penalty(model: ConditionalFlow, batch: ImageBatch, config: BestOfCon
     """
     assert batch.guesses is not None
     examples, count, _ = batch.guesses.shape
-    features = [f.repeat_interleave(count, 0) for f in model.features(batch.given[:examples])]
+    features = [f[:examples].repeat_interleave(count, 0) for f in model.seen(batch)]
     eps = split_levels(batch.guesses.flatten(0, 1), model.latent_shapes)
     made = model.generate(eps, features, [1.0] * len(eps)).unflatten(0, (examples, count))
     truth = batch.images[:examples].float() + 0.5

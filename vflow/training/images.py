@@ -139,7 +139,8 @@ def _example(
 
 
 def _stack(rows: list[tuple[Tensor, Tensor, Tensor]]) -> ImageBatch:
-    return ImageBatch(*(torch.stack(tensors) for tensors in zip(*rows, strict=True)))
+    images, given, eps = (torch.stack(tensors) for tensors in zip(*rows, strict=True))
+    return ImageBatch(images, given, eps)
 
 
 def _draw_digits(model: Digits, dataset: ImageDataset, device: torch.device) -> Samples:

@@ -75,5 +75,5 @@ class Material(Protocol[M, B]):
 
 def on_device(batch: B, device: torch.device) -> B:
     """The batch on ``device``."""
-    moved: Any = [None if t is None else t.to(device, non_blocking=True) for t in batch]
+    moved: list[Any] = [t.to(device, non_blocking=True) if isinstance(t, Tensor) else t for t in batch]
     return type(batch)(*moved)

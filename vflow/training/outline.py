@@ -25,6 +25,6 @@ def outline_penalty(model: ConditionalFlow, batch: ImageBatch, config: OutlineCo
     mean = x.mean((2, 3), keepdim=True)
     _, _, height, width = x.shape
     near = mean + config.near / UNIT * math.sqrt(height * width) * batch.eps.mean((2, 3), keepdim=True)
-    tint, structure = model.outline.errors(x, model.features(batch.given), near)
+    tint, structure = model.outline.errors(x, model.seen(batch), near)
     errors = (tint + structure).square().mean((1, 2, 3))  # the structure has no mean: squares add up
     return config.weight * UNIT * (errors + TINY).sqrt().mean()

@@ -77,23 +77,29 @@ class Learner:
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                batch = on_device(batch, device)
+                batch = self.shared(on_device(batch, device))
                 loss = self.loss(batch) / len(batches)
                 self.accelerator.backward(loss + self.further(batch) / len(batches))
             total += loss.detach()
         return float(total)
 
+    def shared(self, batch: Any) -> Any:
+        """The batch with what all aims look at, computed once for them."""
+        if not (self.config.best_of or self.config.outline):
+            return batch
+        with self._autocast():
+            return batch._replace(features=cast(Any, self.plain).features(batch.given))
+
     def loss(self, batch: Any) -> Tensor:
         """Mean bits/dim of a batch."""
-        device = self.accelerator.device.type
-        with torch.autocast(device, self.autocast, enabled=self.autocast is not None):
+        with self._autocast():
             nats = self.model(batch)
         return self.plain.bits_per_dim(nats, self.targets).mean()
 
     def further(self, batch: Any) -> Tensor | float:
         """What is minimised beside the bits/dim; it is not logged as loss. Preset says which models can."""
         config, plain = self.config, cast(Any, self.plain)
-        with torch.autocast(self.accelerator.device.type, self.autocast, enabled=self.autocast is not None):
+        with self._autocast():
             total: Tensor | float = 0.0
             if config.best_of and batch.guesses is not None:
                 total += best_of_penalty(plain, batch, config.best_of)
@@ -104,6 +110,9 @@ class Learner:
             if config.contrast:
                 total += contrast_penalty(plain, batch, config.contrast)
         return total
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.accelerator.device.type, self.autocast, enabled=self.autocast is not None)
 
     def _agree(self, loss: float, stop: bool) -> tuple[float, bool]:
         """Mean loss and any stop over processes; one small collective call a step."""

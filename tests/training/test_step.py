@@ -1,0 +1,65 @@
+"""One step: what the aims share is computed once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from vflow.config import (
+    BestOfConfig,
+    ColorizerConfig,
+    GlowConfig,
+    HistoryConfig,
+    OutlineConfig,
+    TrainingConfig,
+)
+from vflow.models import Colorizer, ImageBatch
+from vflow.training.best_of import best_of_penalty
+from vflow.training.ema import Ema
+from vflow.training.outline import outline_penalty
+from vflow.training.step import Learner, make_optimizer
+
+AIMS = TrainingConfig(
+    best_of=BestOfConfig(guesses=3, every=2, weight=0.5, spread=(0.5, 2.0)), outline=OutlineConfig(weight=0.3)
+)
+
+
+def small() -> Colorizer:
+    torch.manual_seed(0)
+    glow = GlowConfig(channels=2, height=8, width=8, depth=(1, 1, 1), hidden=(4, 4, 4))
+    condition = HistoryConfig(hidden=(4, 6, 6, 6), blocks=1)
+    model = Colorizer(ColorizerConfig(glow=glow, condition=condition, outline=(6, 6)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+def pictures() -> ImageBatch:
+    torch.manual_seed(1)
+    images = torch.randint(100, 150, (4, 2, 8, 8), dtype=torch.uint8)
+    given = torch.cat([100 * torch.rand(4, 1, 16, 16), torch.zeros(4, 3, 16, 16)], 1)
+    return ImageBatch(images, given, torch.randn(4, 2, 8, 8), torch.randn(2, 3, 128))
+
+
+def gradients(model: Colorizer) -> list[Tensor]:
+    return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+def test_features_are_computed_once_for_all_aims(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = small(), pictures()
+    assert AIMS.best_of and AIMS.outline
+    loss = model.bits_per_dim(model(batch)).mean()
+    further = best_of_penalty(model, batch, AIMS.best_of) + outline_penalty(model, batch, AIMS.outline)
+    (loss + further).backward()
+    apart, calls, features = gradients(model), [], model.features
+    model.zero_grad()
+    monkeypatch.setattr(model, "features", lambda given: calls.append(len(given)) or features(given))
+    learner = Learner(
+        Accelerator(cpu=True), model, model, make_optimizer(model, AIMS), Ema(model, 0.9), AIMS, None, 1
+    )
+    assert learner._gradients([batch]) == pytest.approx(loss.item(), rel=1e-5)
+    assert calls == [4]
+    torch.testing.assert_close(gradients(model), apart, rtol=1e-4, atol=1e-6)
