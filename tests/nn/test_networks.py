@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vflow.config import HistoryConfig, PriorConfig
+from vflow.nn import layers
 from vflow.nn.history import FrameEncoder, WindowEncoder
 from vflow.nn.layers import Activate, Conditioner, NormConv2d, ZeroConv2d
 from vflow.nn.temporal import CausalConv3d, TemporalNet
@@ -30,6 +31,23 @@ def test_conditioners_start_at_zero_and_learn(features: int, activation: str) ->
     net(x, context).square().sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("activation", ["relu", "gatu"])
+def test_a_batch_in_pieces_gives_the_same(activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Conditioner(2, 5, 7, activation, 3).double()  # type: ignore[arg-type]
+    perturb(net)
+    x, context = torch.randn(5, 2, 4, 6).double(), torch.randn(5, 3, 4, 6).double()
+
+    def made(cache: int) -> list[Tensor]:
+        monkeypatch.setattr(layers, "CACHE", cache)
+        assert (len(layers.pieces(x, 7)) > 1) == (cache < 1000)
+        net.zero_grad()
+        y = net(x, context)
+        y.square().sum().backward()
+        return [y.detach(), *(p.grad.clone() for p in net.parameters() if p.grad is not None)]
+
+    torch.testing.assert_close(made(600), made(10**9), rtol=1e-12, atol=1e-12)
 
 
 def test_gated_activation_is_bounded_and_relu_is_not_negative() -> None:

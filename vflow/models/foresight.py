@@ -20,6 +20,7 @@ from vflow.models.parts import Parts, find_parts, find_turns, move_on
 from vflow.nn.history import FrameEncoder, ResidualBlock, WindowEncoder
 from vflow.nn.layers import NormConv2d
 from vflow.nn.modules import Modules
+from vflow.nn.relu import relu
 from vflow.nn.reshape import squeeze, unsqueeze
 from vflow.priors.codes import SCALE, CodePrior
 
@@ -139,7 +140,7 @@ class Foresight(Guide):
                 h = F.interpolate(self.up[level - 1](h), scale_factor=2.0, mode="nearest")
             h = self.blocks[level](self.join[level](torch.cat([h, feature.to(h.dtype)], 1)))
         last, before = _last_two(past)
-        sources, h = [last, before, self.background.expand_as(last)], F.relu(h)
+        sources, h = [last, before, self.background.expand_as(last)], relu(h)
         logits = torch.zeros_like(last[:, :1]).repeat(1, 4 + self.config.moves, 1, 1)
         logits[:, 0 if parts is None else 2] = KEEP
         if parts is not None:

@@ -7,7 +7,6 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from vflow.bijections.base import Chain, spread, wide
 from vflow.bijections.coupling import AffineCoupling, soft_clamp
@@ -18,6 +17,7 @@ from vflow.bijections.reshape import ChannelPartition
 from vflow.config import Noise
 from vflow.nn.history import ResidualBlock
 from vflow.nn.layers import Conditioner, NormConv2d, ZeroConv2d
+from vflow.nn.relu import relu
 from vflow.nn.reshape import squeeze, unsqueeze
 
 HIDDEN, STEPS = 48, 4
@@ -73,5 +73,5 @@ class LearnedNoise(Stochastic):
         """What the noise depends on: values, how far from the most likely ones they lie, and if at all."""
         mode = mode.to(x.dtype)
         planes = torch.cat([x / (LEVELS / 2) - 1, ((x - mode) / NEAR).tanh(), (x == mode).to(x.dtype)], 1)
-        features: Tensor = self.block(F.relu(self.enter(squeeze(planes))))
+        features: Tensor = self.block(relu(self.enter(squeeze(planes))))
         return features

@@ -13,6 +13,7 @@ from vflow.bijections.base import wide
 from vflow.nn.history import ResidualBlock
 from vflow.nn.layers import NormConv2d, ZeroConv2d
 from vflow.nn.modules import Modules
+from vflow.nn.relu import relu
 
 MODULATOR = 64  # hidden units of what the mean colour says to one level
 
@@ -70,7 +71,7 @@ class Outline(nn.Module):
                 entered = entered + F.interpolate(self.down[level](x), scale_factor=2.0, mode="nearest")
             x = self.blocks[level](self.modulate[level](entered, vector))
         assert x is not None
-        plane = F.pixel_shuffle(self.leave(F.relu(x)), 2)
+        plane = F.pixel_shuffle(self.leave(relu(x)), 2)
         plane = plane.to(wide(plane.dtype))
         return plane - plane.mean((2, 3), keepdim=True)
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from vflow.config import HistoryConfig
 from vflow.nn.layers import NormConv2d
 from vflow.nn.modules import Modules
+from vflow.nn.relu import relu
 from vflow.nn.reshape import squeeze
 
 
@@ -28,7 +29,7 @@ class ResidualBlock(nn.Module):
             self.second.weight.mul_(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.relu(self.first(F.relu(x))))
+        return x + self.second(relu(self.first(relu(x)), inplace=True))
 
 
 @final
