@@ -478,7 +478,8 @@ def test_missing_extras_are_named(arguments: list[str], module: str, extra: str)
     )
     done = _python(block)
     assert done.returncode == 2
-    assert done.stderr.endswith(f"needs {module}, which is not installed; run: pip install -e '.[{extra}]'\n")
+    remedy = f"install vflow-torch's extra '{extra}' (in its checkout: pip install -e '.[{extra}]')"
+    assert done.stderr.endswith(f"needs {module}, which is not installed; {remedy}\n")
     assert done.stderr.count("\n") == 1
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from tests.data.media import damage, moving_square, write_lossless, write_stills
+from vflow.config import DataConfig, GlowConfig, VideoFlowConfig
 from vflow.data import _video, io
 from vflow.data._split import choose
+from vflow.data.base import open_dataset
 from vflow.data.video_folder import ClipCache, VideoFolder
 from vflow.errors import InputError
 
@@ -91,7 +93,7 @@ def test_size_rate_and_channels_are_fitted(tmp_path: Path) -> None:
         opened(tmp_path, fps=10, frames=8)
     assert str(error.value) == (
         f"{tmp_path}: every clip is shorter than 8 frames (longest: 7 at 10 fps); "
-        "set data.frames to 7 or fewer, or data.fps higher, or add longer clips"
+        "set data.frames to 7 or fewer, or model.fps higher, or add longer clips"
     )
 
 
@@ -221,3 +223,14 @@ def test_cache_drops_the_least_recently_used() -> None:
     assert [cache.get(name) is not None for name in "abcd"] == [True, False, True, False]
     assert cache.bytes == 200
     assert copy.copy(cache).bytes == 0  # copied as it is sent to a data-loading process: empty
+
+
+def test_training_sees_clips_at_the_rate_of_the_model(tmp_path: Path) -> None:
+    clip = moving_square(12)
+    clip[:, 0, 0, 0] = range(12)
+    for number in range(2):
+        write_lossless(tmp_path / f"{number}.mp4", clip, fps=30)
+    glow = GlowConfig(channels=3, height=32, width=48)
+    model = VideoFlowConfig(glow=glow, fps=10)
+    data = open_dataset(DataConfig(name="video-folder", path=str(tmp_path), frames=4), model, "test")
+    assert data.example(0, (0,))[:, 0, 0, 0].tolist() == [2, 5, 8, 11]

@@ -59,7 +59,8 @@ def require(module: str, what: str, extra: str) -> None:
     except ImportError:
         found = False
     if not found:
-        raise ConfigError(f"{what} needs {module}, which is not installed; run: pip install -e '.[{extra}]'")
+        remedy = f"install vflow-torch's extra '{extra}' (in its checkout: pip install -e '.[{extra}]')"
+        raise ConfigError(f"{what} needs {module}, which is not installed; {remedy}")
 
 
 def note(text: str) -> None:

@@ -96,7 +96,7 @@ class VideoFlowConfig(Config):
         "scaled", description="elementwise map: x/256 - ½, CDF of value counts, or CDF given the pixel before"
     )
     temper: float = Field(0.25, gt=0, le=1, description="exponent on the counts of that map")
-    fps: float = Field(10.0, gt=0, le=1000, description="frames per second the model was trained at")
+    fps: float = Field(10.0, gt=0, le=1000, description="frames per second; clips with a rate are resampled")
     temperature: Warmth | tuple[Warmth, ...] = Field(
         1.0, description="the app's first choice for samples that look best: one, or one per level of latents"
     )

@@ -20,7 +20,6 @@ class DataConfig(Config):
     name: Literal["shapes", "moving-digits", "video-folder", "bair", "digits", "photos"] = "shapes"
     path: str | None = None
     frames: int = Field(5, ge=2, le=64, description="frames per training example, context included")
-    fps: float | None = Field(None, gt=0, description="resample clips to this rate; None keeps their own")
     corruption: float = Field(
         0.0, ge=0, le=1, description="share of training examples whose past frames get stray pixels"
     )

@@ -93,7 +93,7 @@ def open_dataset(config: DataConfig, model: VideoFlowConfig, split: Split) -> Fr
         height=glow.height,
         width=glow.width,
         channels=glow.channels,
-        fps=config.fps,
+        fps=model.fps,
         split=split,
     )
 

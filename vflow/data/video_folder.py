@@ -138,7 +138,7 @@ class VideoFolder:
         if lengths:
             return lengths
         if longest:
-            rate, faster = (f" at {self.fps:g} fps", ", or data.fps higher") if self.fps else ("", "")
+            rate, faster = (f" at {self.fps:g} fps", ", or model.fps higher") if self.fps else ("", "")
             raise InputError(
                 f"{self.path}: every clip is shorter than {self.frames} frames (longest: {longest}{rate}); "
                 f"set data.frames to {longest} or fewer{faster}, or add longer clips"

@@ -141,14 +141,8 @@ def _open(places: Places, config: VideoFlowConfig, frames: int, split: Split) ->
     path = places.test if split == "test" else places.train
     if path is None and places.test is not None:
         return None
-    data = DataConfig.model_validate({
-        "name": places.name, "path": path, "frames": frames, "fps": _rate(places, config)
-    })  # fmt: skip
+    data = DataConfig.model_validate({"name": places.name, "path": path, "frames": frames})
     return open_dataset(data, config, split)
-
-
-def _rate(places: Places, config: VideoFlowConfig) -> float | None:
-    return config.fps if places.name == "video-folder" else None
 
 
 def _length(places: Places, config: VideoFlowConfig, context: int, num_frames: int | None) -> int:
