@@ -302,6 +302,22 @@ def test_settings_repeat_a_run(vflow: Vflow, tiny: Path, clip: Path, tmp_path: P
     assert (tmp_path / "a/futures.npz").read_bytes() != (tmp_path / "c/futures.npz").read_bytes()
 
 
+def test_settings_of_another_machine_repeat_as_far_as_they_can(
+    vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path
+) -> None:
+    rest = ("--num-frames", 1, "--num-samples", 1, "--format", "npz")
+    vflow("predict", "--checkpoint", tiny, "--input", clip, "--output", tmp_path / "a", *rest)
+    record = json.loads((tmp_path / "a" / "run.json").read_text())
+    (tmp_path / "s.json").write_text(json.dumps(record | {"threads": 4096, "device": "cuda"}))
+    threads = torch.get_num_threads()
+    try:
+        repeat = ("predict", "--settings", tmp_path / "s.json", "--input", clip, "--output", tmp_path / "b")
+        assert vflow(*repeat) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert "4096 threads, here" in vflow.err and "cuda" in vflow.err
+
+
 def test_a_device_that_is_not_here(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
     arguments = ("--input", clip, "--output", tmp_path / "o", "--device", "cuda")
     assert vflow("predict", "--checkpoint", tiny, *arguments) == 2

@@ -235,3 +235,9 @@ def test_configurations_are_frozen() -> None:
 def test_parse_without_a_key() -> None:
     with pytest.raises(ConfigError, match=r"^here: Input should be a valid dictionary"):
         parse(Preset, 3, "here")
+
+
+def test_the_rate_of_clips_is_the_models() -> None:
+    assert load_preset("shapes-small", {"data.fps": None}) == load_preset("shapes-small")
+    with pytest.raises(ConfigError, match=r"fps: is now model\.fps"):
+        load_preset("shapes-small", {"data.fps": 25})

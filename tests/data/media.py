@@ -23,11 +23,14 @@ def moving_square(count: int = 6, height: int = 32, width: int = 48) -> np.ndarr
     return frames
 
 
-def write_lossless(path: Path, frames: np.ndarray, fps: int = 10) -> Path:
-    """A video that decodes to exactly ``frames`` (RGB H.264 in mp4, FFV1 in mkv and avi)."""
+def write_lossless(path: Path, frames: np.ndarray, fps: int = 10, *, live: bool = False) -> Path:
+    """A video that decodes to exactly ``frames`` (RGB H.264 in mp4, FFV1 in mkv and avi).
+
+    ``live``: as recorders write Matroska, whose header says nothing of its length.
+    """
     codec, layout = LOSSLESS[path.suffix]
     options = {"qp": "0"} if path.suffix == ".mp4" else {}
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options={"live": "1"} if live else {}) as container:
         stream = container.add_stream(codec, rate=fps, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = layout

@@ -71,6 +71,12 @@ def test_retime_is_regular_over_long_clips() -> None:
     assert len(kept) == int(899 * 8 / 29.97) + 1
 
 
+def test_frames_are_repeated_when_they_are_small() -> None:
+    clip = Clip(moving_square(3), 5.0, "clip")
+    out = fit(clip, height=16, width=16, channels=3, fps=10)
+    assert np.array_equal(out, resize(clip.frames[retime(3, 5, 10)], 16, 16, 3)) and len(out) == 5
+
+
 def test_fit_does_all_at_once() -> None:
     clip = Clip(moving_square(13), 20.0, "clip")
     out = fit(clip, height=16, width=16, channels=1, fps=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.data.media import damage, moving_square, write_lossless, write_stills
 from vflow.config import DataConfig, GlowConfig, VideoFlowConfig
 from vflow.data import _video, io
 from vflow.data._split import choose
-from vflow.data.base import open_dataset
+from vflow.data.base import held_out, open_dataset
 from vflow.data.video_folder import ClipCache, VideoFolder
 from vflow.errors import InputError
 
@@ -234,3 +235,28 @@ def test_training_sees_clips_at_the_rate_of_the_model(tmp_path: Path) -> None:
     model = VideoFlowConfig(glow=glow, fps=10)
     data = open_dataset(DataConfig(name="video-folder", path=str(tmp_path), frames=4), model, "test")
     assert data.example(0, (0,))[:, 0, 0, 0].tolist() == [2, 5, 8, 11]
+
+
+@pytest.mark.parametrize("backend", ["av", "opencv"])
+def test_recordings_without_a_length_are_counted(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = moving_square(7)
+    write_lossless(tmp_path / "recorded.mkv", frames, live=True)
+    if backend == "opencv":
+        monkeypatch.setattr(_video, "av", None)
+    assert io.probe(tmp_path / "recorded.mkv").frames == 7
+    assert np.array_equal(opened(tmp_path, frames=7).example(0, (0,)), frames)
+    few = dataclasses.replace(io.DEFAULT_LIMITS, frames=4)
+    assert io.probe(tmp_path / "recorded.mkv", few).frames == 5, "no more is counted than refuses it"
+
+
+def test_a_held_out_clip_that_is_damaged_leaves_the_others(tmp_path: Path) -> None:
+    many(tmp_path, 4)
+    settings = DataConfig(name="video-folder", path=str(tmp_path), frames=4)
+    model = VideoFlowConfig(glow=GlowConfig(channels=3, height=32, width=48))
+    held = held_out(lambda: open_dataset(settings, model, "validation"))
+    assert isinstance(held, VideoFolder) and len(held.names) == 1
+    damage(tmp_path / held.names[0])
+    assert held_out(lambda: open_dataset(settings, model, "validation")) is None
+    assert len(open_dataset(settings, model, "train")) == 3

@@ -116,3 +116,17 @@ def test_it_is_asked_only_of_models_that_have_one() -> None:
         Preset(model=ColorizerConfig(), training=TrainingConfig(outline=OutlineConfig()))
     with pytest.raises(ValueError, match="outline needs channels"):
         ColorizerConfig(outline=(4,) * 9)
+
+
+def test_a_pyramid_that_ends_at_more_than_a_pixel_will_do() -> None:
+    torch.manual_seed(0)
+    glow = GlowConfig(channels=2, height=16, width=16, depth=(1, 1, 1), hidden=(4, 4, 4))
+    condition = HistoryConfig(hidden=(4, 6, 6, 6), blocks=1)
+    model = Colorizer(ColorizerConfig(glow=glow, condition=condition, outline=(6, 6))).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    images = torch.randint(100, 150, (2, 2, 16, 16), dtype=torch.uint8)
+    batch = ImageBatch(images, 50 * torch.rand(2, 4, 32, 32).double(), torch.randn(images.shape).double())
+    before, after = model.reconstruct(batch)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-9)

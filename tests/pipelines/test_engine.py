@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from vflow.errors import CheckpointError, InputError
+from vflow import locks
+from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.pipelines import engine
 from vflow.pipelines.engine import Options, Summary
 from vflow.pipelines.items import Item
@@ -199,3 +200,31 @@ def test_a_missing_input_fails_alone(items: list[Item], out: Path) -> None:
     summary = engine.run(items, Copy(), Options(out))
     assert summary.failed[0]["error"].endswith("a.txt: No such file or directory")
     assert _counts(summary) == (1, 0, 2)
+
+
+def test_two_runs_into_one_folder_take_turns(
+    items: list[Item], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks.FolderLock.__init__, "__defaults__", (".lock", 0.0))
+
+    class Meanwhile(Copy):
+        def run(self, item: Item, folder: Path) -> dict[str, Any]:
+            with pytest.raises(ConfigError, match="another process is writing here"):
+                engine.run(items[2:], Copy(), Options(out))
+            engine.run(items[2:], Copy(), Options(out, shard=(2, 2)))
+            return super().run(item, folder)
+
+    assert len(engine.run(items[:1], Meanwhile(), Options(out)).done) == 1
+    assert (out / "a" / "s000.txt").read_text() == "one"
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_one_input_does_not_replace_the_result_of_another(items: list[Item], out: Path) -> None:
+    alone = Options(out, flat=True)
+    engine.run(items[:1], Copy(), alone)
+    failed = engine.run(items[2:], Copy(), alone).failed
+    assert failed[0]["error"] == "c: would replace the result of a; choose another --output"
+    assert (out / "s000.txt").read_text() == "one"
+    assert engine.run(items[:1], Copy(), alone).skipped
+    assert engine.run(items[2:], Copy(), Options(out, flat=True, on_existing="overwrite")).done
+    assert (out / "s000.txt").read_text() == "three"

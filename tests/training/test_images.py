@@ -15,6 +15,7 @@ import vflow
 from tests.data.media import write_mnist
 from tests.training.support import lines, losses, run_here
 from vflow.config import load_preset
+from vflow.data.photos import Photos
 from vflow.errors import ConfigError
 from vflow.training.images import Images
 from vflow.training.setup import open_material
@@ -111,6 +112,16 @@ def test_resuming_in_pieces_equals_one_run(start: Start, runs: Path) -> None:
     assert all(torch.equal(finals[0][key], finals[1][key]) for key in finals[0])
     other = vflow.load(runs / "whole").state_dict()
     assert any(not torch.equal(finals[0][key], other[key]) for key in other)
+
+
+def test_a_held_out_picture_that_is_damaged_ends_no_run(runs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = colorizer(runs)
+    held = material(given).held
+    assert isinstance(held, Photos) and len(held) == 1
+    file = runs / "photos" / held.names[0]
+    file.write_bytes(file.read_bytes()[:60])
+    assert run_here(output=runs / "a", max_steps=2, **given) == 0
+    assert material(given).held_out == 0 and "goes on without validation" in caplog.text
 
 
 def test_digits_are_drawn_with_a_column_per_class(runs: Path) -> None:

@@ -13,10 +13,10 @@ from torch import nn
 
 from vflow.config import TrainingConfig
 from vflow.errors import CheckpointError, ConfigError
+from vflow.locks import FolderLock
 from vflow.training import guards
 from vflow.training.ema import Ema
 from vflow.training.launch import autocast_dtype, check_world_size, cpu_flags
-from vflow.training.lock import RunLock
 from vflow.training.log import RunLog, read_log, rewind_log
 from vflow.training.options import TrainOptions, parse_settings, resolve
 from vflow.training.progress import Progress
@@ -145,10 +145,14 @@ def test_log_appends_lines_and_events(tmp_path: Path) -> None:
 
 
 def test_two_runs_cannot_share_a_folder(tmp_path: Path) -> None:
-    with RunLock(tmp_path), pytest.raises(ConfigError, match="another process is training here"):
-        RunLock(tmp_path, patience=0)
-    with RunLock(tmp_path, patience=0), RunLock(None):
+    with FolderLock(tmp_path, "training"):
+        with pytest.raises(ConfigError, match="another process is training here"):
+            FolderLock(tmp_path, "training", patience=0)
+        with FolderLock(tmp_path, "writing", ".another", patience=0), FolderLock(None, "nothing"):
+            pass
+    with FolderLock(tmp_path, "training", patience=0):
         pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_progress_survives_json_exactly() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from PIL import Image
 
 import vflow
 from tests.training.support import lines, losses, run_here
+from vflow import locks
 from vflow.checkpoint import read_config
-from vflow.config import BestOfConfig, EnergyConfig, OutlineConfig, TrainingConfig, load_preset
+from vflow.config import BestOfConfig, EnergyConfig, OutlineConfig, Preset, TrainingConfig, load_preset
 from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.training import guards, lock, resume, sampler, videos
+from vflow.training import guards, resume, sampler, setup, videos
 from vflow.training.loop import DivergedError
 from vflow.training.setup import check_aims, new_model, take_tensors
 from vflow.training.step import Learner
@@ -207,6 +209,22 @@ def test_fine_tuning_says_which_tensors_did_not_match(
     assert abs(start - end) < abs(start - fresh) or start < fresh
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         run_here(tiny, runs / "d", init_from=str(runs / "nothing"))
+    with pytest.raises(CheckpointError, match="nothing in it fits this model"):
+        run_here(tiny, runs / "e", init_from="digits")
+
+
+def test_weights_to_train_and_their_average_lie_on_one_device() -> None:
+    """Also where a run is resumed, so that nothing moved the model before."""
+    model, device = torch.nn.Conv2d(1, 1, 1), torch.device("meta")
+    accelerator: Any = SimpleNamespace(
+        device=device,
+        distributed_type=DistributedType.NO,
+        prepare=lambda *parts: parts,
+        unwrap_model=lambda model: model,
+    )
+    material: Any = SimpleNamespace(targets=1)
+    learner, average = setup.prepare(model, Preset(), material, accelerator)  # type: ignore[arg-type]
+    assert {p.device for m in (learner.plain, average) for p in m.parameters()} == {device}
 
 
 def test_actnorms_that_were_taken_by_half_are_set_from_data(tiny: str, runs: Path) -> None:
@@ -318,8 +336,11 @@ def test_a_full_disk_stops_the_run_and_keeps_the_last_commit(
 
 
 def test_a_run_in_use_is_refused(tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock.RunLock.__init__, "__defaults__", (0.0,))
-    with lock.RunLock(runs / "a"), pytest.raises(ConfigError, match="another process is training here"):
+    monkeypatch.setattr(locks.FolderLock.__init__, "__defaults__", (".lock", 0.0))
+    with (
+        locks.FolderLock(runs / "a", "training"),
+        pytest.raises(ConfigError, match="another process is training here"),
+    ):
         run_here(tiny, runs / "a")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vflow.commands.common import note, open_model, parse_temperature
-from vflow.errors import CheckpointError
+from vflow.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from vflow.pipelines.record import Drawn
@@ -40,10 +40,10 @@ def resolve(
     from vflow.pipelines.record import read_record
 
     old = read_record(file, kind) if file else None
-    threads = set_threads(flags.get("threads", old.threads if old else None))
+    threads = set_threads(flags.get("threads", _as_far_as_possible(file, old.threads) if old else None))
     model, folder, device = open_model(
         flags.get("checkpoint", old.checkpoint if old else None),
-        flags.get("device", old.device if old else "auto"),
+        flags.get("device", _as_there_is(file, old.device) if old else "auto"),
     )
     sha = checkpoints.checkpoint_hash(folder)
     if old:
@@ -63,6 +63,27 @@ def resolve(
         text = ",".join(f"{t:g}" for t in suggested) if isinstance(suggested, tuple) else f"{suggested:g}"
         note(f"drawn at temperature 1; {folder.name} suggests --temperature {text}")
     return resolved, model
+
+
+def _as_far_as_possible(file: Path | None, threads: int) -> int:
+    """Threads that another machine had, no more than this one can be told to use."""
+    from vflow.pipelines.compute import most_threads
+
+    if threads > most_threads():
+        note(f"{file}: {threads} threads, here {most_threads()}; bytes may differ")
+    return min(threads, most_threads())
+
+
+def _as_there_is(file: Path | None, device: str) -> str:
+    """The device that another machine had, or what this one has."""
+    from vflow.devices import choose_device
+
+    try:
+        choose_device(device)
+    except ConfigError as error:
+        note(f"{file}: {error}; bytes may differ")
+        return "auto"
+    return device
 
 
 def _compare(file: Path | None, old: Drawn, sha: str, checkpoint: str | None) -> None:

@@ -25,6 +25,16 @@ class DataConfig(Config):
     )
     shift: int = Field(0, ge=0, le=4, description="digits are moved by up to so many pixels in training")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rate(cls, values: Any) -> Any:
+        """``fps`` was an entry here once, by default null."""
+        if isinstance(values, dict) and "fps" in values:
+            if values["fps"] is not None:
+                raise ValueError("fps: is now model.fps; set that")
+            values = {key: value for key, value in values.items() if key != "fps"}
+        return values
+
 
 class BestOfConfig(Config):
     """Besides the likelihood: of a few samples, the best is pulled to the truth (Fan et al. 2017).

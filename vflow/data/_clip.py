@@ -133,4 +133,6 @@ def fit(clip: Clip, *, height: int, width: int, channels: int, fps: float | None
         uint8 (T', height, width, channels); T' = T unless both frame rates are known and differ.
     """
     keep = retime(len(clip.frames), clip.fps, fps)
+    if len(keep) > len(clip.frames):  # repeated only when they are small
+        return resize(clip.frames, height, width, channels)[keep]
     return resize(clip.frames[keep], height, width, channels)

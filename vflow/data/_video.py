@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,16 @@ def probe(path: Path, kind: Kind) -> Header:
     if header.width < 1 or header.height < 1:
         raise InputError(_damaged(path, "it has no readable video track"))
     return header
+
+
+def count(path: Path, kind: Kind, most: int) -> int:
+    """Frames of a video whose header does not say, at most ``most`` + 1; found without decoding them.
+
+    Raises:
+        InputError: damaged.
+    """
+    frames = _packets_opencv(path) if av is None else _packets_av(path, kind)
+    return sum(1 for _ in islice(frames, most + 1))
 
 
 def decode(path: Path, kind: Kind, collector: Collector, limits: Limits) -> float | None:
@@ -116,6 +127,14 @@ def _probe_av(path: Path, kind: Kind) -> Header:
         raise InputError(_damaged(path, _reason(error))) from error
 
 
+def _packets_av(path: Path, kind: Kind) -> Iterator[object]:
+    try:
+        with av.open(_location(path), format=kind.demuxer) as container:
+            yield from (packet for packet in container.demux(container.streams.video[0]) if packet.size)
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(_damaged(path, _reason(error))) from error
+
+
 def _frames_av(path: Path, kind: Kind) -> Iterator[tuple[np.ndarray, float | None]]:
     """RGB frames, uint8 (H, W, 3), upright, with their times in seconds."""
     count = 0
@@ -155,6 +174,15 @@ def _probe_opencv(path: Path) -> Header:
         frames = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))  # negative where the index is missing
         width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         return Header(width, height, rate or None, frames, frames / rate if rate else 0.0)
+    finally:
+        capture.release()
+
+
+def _packets_opencv(path: Path) -> Iterator[object]:
+    capture = _capture(path)
+    try:
+        while capture.grab():
+            yield None
     finally:
         capture.release()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+import logging
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoFlowConfig
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, InputError
 
 Split = Literal["train", "validation", "test"]
 SUITABLE = {
@@ -16,6 +18,7 @@ SUITABLE = {
     "colorizer": ("photos",),
 }
 """Kind of model → names of the data sets it can be trained on."""
+_log = logging.getLogger(__name__)
 
 
 class FrameDataset(Protocol):
@@ -45,6 +48,20 @@ class ImageDataset(Protocol):
     def example(self, index: int, key: tuple[int, ...]) -> Picture:
         """Picture ``index``, varied in training by the random numbers that ``key`` names."""
         ...
+
+
+D = TypeVar("D", FrameDataset, ImageDataset)
+
+
+def held_out(opened: Callable[[], D]) -> D | None:
+    """Validation data; None, with a warning, where none of them can be used: in small sets it is one file."""
+    try:
+        data = opened()
+        data.example(0, (0, 0))
+    except InputError as error:
+        _log.warning("training goes on without validation: %s", error)
+        return None
+    return data
 
 
 def open_images(config: DataConfig, model: DigitsConfig | ColorizerConfig, split: Split) -> ImageDataset:

@@ -260,4 +260,5 @@ def probe(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Probe:
         return Probe(_stills.size(path, kind, limits)[2], None)
     header = _video.probe(path, kind)
     limits.check_pixels(path.name, header.width, header.height)
-    return Probe(header.frames or round(header.seconds * (header.fps or 0)), header.fps)
+    known = header.frames or round(header.seconds * (header.fps or 0))
+    return Probe(known or _video.count(path, kind, limits.frames), header.fps)

@@ -44,7 +44,7 @@ class Outline(nn.Module):
     Args:
         channels: of the planes.
         hidden: channels per level, fine to coarse; the first is at half the planes' size.
-        features: channels of the features that say what is seen, per level; the last is one pixel.
+        features: channels of the features that say what is seen, per level; the last says most of the mean.
     """
 
     def __init__(self, channels: int, hidden: Sequence[int], features: Sequence[int]) -> None:
@@ -59,7 +59,7 @@ class Outline(nn.Module):
     def expected(self, features: Sequence[Tensor]) -> Tensor:
         """Mean colour given the features, (B, C, 1, 1)."""
         tint: Tensor = self.tint(features[-1])
-        return tint.to(wide(tint.dtype))
+        return tint.to(wide(tint.dtype)).mean((2, 3), keepdim=True)
 
     def structure(self, features: Sequence[Tensor], mean: Tensor) -> Tensor:
         """What is expected beside the ``mean`` (B, C, 1, 1): (B, C, H, W), whose own mean is zero."""

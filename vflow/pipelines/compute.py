@@ -27,13 +27,18 @@ def precision(dtype: str, device: torch.device) -> AbstractContextManager[object
     return torch.autocast(device.type, torch.bfloat16)
 
 
+def most_threads() -> int:
+    """How many threads torch may be told to use: four times the processors."""
+    return 4 * (os.cpu_count() or 1)
+
+
 def set_threads(count: int | None) -> int:
     """Limit torch to ``count`` threads (None: leave it) and return how many it uses.
 
     Raises:
         ConfigError: ``count`` is below 1 or beyond four times the processors.
     """
-    most = 4 * (os.cpu_count() or 1)
+    most = most_threads()
     if count is not None:
         if not 1 <= count <= most:
             raise ConfigError(f"--threads {count}: must lie in 1..{most} on this machine")

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 from vflow.data import io
 from vflow.errors import InputError
+from vflow.locks import FolderLock
 from vflow.pipelines.items import Item
 from vflow.pipelines.manifest import Entry, Manifest, file_sha256, intact, read_entries
 
@@ -85,17 +86,23 @@ def run(
 
     Raises:
         InputError: the output folder cannot be written, or an item failed under ``on_error="fail"``.
+        ConfigError: another process writes there and does not end.
     """
-    summary = Summary()
+    index, count = options.shard
     try:
-        options.output.mkdir(parents=True, exist_ok=True)
-        manifest = Manifest(options.output, options.shard)
-        _write_record(options.output, task.record())
+        with FolderLock(options.output, "writing", f".lock-{index}-of-{count}"):
+            return _work(items, task, options, report)
     except OSError as error:
         raise InputError(
             f"{options.output}: cannot write ({error.strerror}); choose another --output"
         ) from error
+
+
+def _work(items: Sequence[Item], task: Task, options: Options, report: Callable[[Entry], None]) -> Summary:
+    summary = Summary()
     index, count = options.shard
+    manifest = Manifest(options.output, options.shard)
+    _write_record(options.output, task.record())
     for item in items[index - 1 :: count]:
         entry, skipped = _one(item, task, options, manifest)
         summary.done += [entry] if entry["status"] == "done" else []
@@ -135,7 +142,7 @@ def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[
         if old and _reusable(entry, old, options):
             return old, True
         _guard(item, options, old)
-        entry |= _produce(item, task, options, old)
+        entry |= _produce(item, task, options, manifest)
         entry |= {"status": "done", "error": None}
     except (InputError, OSError) as error:
         entry |= {"status": "failed", "error": _explain(error), "outputs": {}}
@@ -165,7 +172,7 @@ def _guard(item: Item, options: Options, old: Entry | None) -> None:
         )
 
 
-def _produce(item: Item, task: Task, options: Options, old: Entry | None) -> Entry:
+def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> Entry:
     """Run the task in a temporary folder beside the outputs, then give its files their final names."""
     index, count = options.shard
     temporary = options.output / f".partial-{index}-of-{count}"
@@ -180,10 +187,12 @@ def _produce(item: Item, task: Task, options: Options, old: Entry | None) -> Ent
         outputs = {names[path]: file_sha256(path) for path in made}
         for path in {final.resolve() for final in finals.values()} & {path.resolve() for path in item.paths}:
             raise InputError(f"{path}: the output would replace the input; choose another --output")
+        if options.on_existing != "overwrite" and (other := manifest.owner(outputs, item.name)):
+            raise InputError(f"{item.name}: would replace the result of {other}; choose another --output")
         for path, final in finals.items():
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, final)
-        if stale := _remove_stale(options.output, old, outputs):
+        if stale := _remove_stale(options.output, manifest.find(item.name), outputs):
             print(f"note: {item.name}: other settings; {stale} earlier file(s) deleted", file=sys.stderr)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

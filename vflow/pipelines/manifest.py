@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ class Manifest:
     def find(self, item: str) -> Entry | None:
         """Last entry of an item, from any shard."""
         return self.entries.get(item) or self.others.get(item)
+
+    def owner(self, names: Iterable[str], item: str) -> str | None:
+        """An item other than ``item`` among whose outputs one of ``names`` is."""
+        known = {**self.others, **self.entries}
+        wanted = set(names)
+        return next((k for k, e in known.items() if k != item and wanted & e.get("outputs", {}).keys()), None)
 
     def add(self, entry: Entry) -> None:
         """Append an entry and have it on disk."""

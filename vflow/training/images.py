@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vflow.config import ColorizerConfig, DigitsConfig, Preset
-from vflow.data.base import ImageDataset, open_images
+from vflow.data.base import ImageDataset, held_out, open_images
 from vflow.data.lab import lab_to_rgb
 from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, Sampled
 from vflow.models.wavelet import wavelet_shapes
@@ -45,7 +45,7 @@ class Guessing:
 
 @dataclass(frozen=True)
 class Images:
-    """The training stream of pictures and the fixed validation pictures.
+    """The training stream of pictures and the fixed validation pictures (None: there are none).
 
     Args:
         sampled: makes the grid of samples; what it shows depends on what the pictures are given.
@@ -53,7 +53,7 @@ class Images:
     """
 
     train: ImageDataset
-    held: ImageDataset
+    held: ImageDataset | None
     seed: int
     sampled: Draw
     guessing: Guessing | None = None
@@ -71,7 +71,7 @@ class Images:
 
     @property
     def held_out(self) -> int:
-        return len(self.held)
+        return len(self.held) if self.held else 0
 
     def batch(self, start: int, size: int) -> ImageBatch:
         places = [locate(self.seed, position, len(self.train)) for position in range(start, start + size)]
@@ -90,6 +90,7 @@ class Images:
         return batch._replace(guesses=torch.stack([self.guessing.noise(self.seed, *at) for at in guessed]))
 
     def validation(self, indices: Sequence[int]) -> ImageBatch:
+        assert self.held
         return _stack([_example(self.held, i, (0, 0), ("validation", i)) for i in indices])
 
     def probe(self, count: int) -> ImageBatch:
@@ -101,6 +102,7 @@ class Images:
     def draw(
         self, model: ConditionalFlow, device: torch.device, cancelled: Callable[[], bool]
     ) -> Samples | None:
+        assert self.held
         return None if cancelled() else self.sampled(model, self.held, device)
 
 
@@ -125,7 +127,8 @@ def open_colorizer(config: ColorizerConfig, preset: Preset) -> Images:
 
 
 def _open(config: DigitsConfig | ColorizerConfig, preset: Preset, sampled: Draw) -> Images:
-    train, held = (open_images(preset.data, config, split) for split in ("train", "validation"))
+    train = open_images(preset.data, config, "train")
+    held = held_out(lambda: open_images(preset.data, config, "validation"))
     return Images(train, held, preset.training.seed, sampled)
 
 

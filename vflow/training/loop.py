@@ -14,13 +14,13 @@ from accelerate import Accelerator
 from vflow.checkpoint import load
 from vflow.config import Preset, to_yaml
 from vflow.errors import InputError, VflowError
+from vflow.locks import FolderLock
 from vflow.pipelines.compute import set_threads
 from vflow.randomness import generator
 from vflow.training import guards
 from vflow.training.cards import run_card
 from vflow.training.diagnostics import largest_log_scale, round_trip
 from vflow.training.launch import fixed_order, make_accelerator, naming_lost_peers
-from vflow.training.lock import RunLock
 from vflow.training.log import RunLog, rewind_log
 from vflow.training.options import TrainOptions, resolve
 from vflow.training.progress import Progress
@@ -62,7 +62,7 @@ def train(options: TrainOptions) -> int:
         with (
             fixed_order(accelerator.device),
             naming_lost_peers(options.output),
-            RunLock(options.output if accelerator.is_main_process else None),
+            FolderLock(options.output if accelerator.is_main_process else None, "training"),
         ):
             return Run(options, preset, accelerator).execute()
     finally:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vflow.checkpoint import load
 from vflow.config import ColorizerConfig, DigitsConfig, Preset, TrainingConfig, VideoFlowConfig
-from vflow.errors import ConfigError
+from vflow.errors import CheckpointError, ConfigError
 from vflow.models import Model, build_model
 from vflow.training.counting import count_parts
 from vflow.training.ema import Ema
@@ -103,6 +103,8 @@ def take_tensors(model: Model, name: str, report: bool) -> set[str]:
     """
     given, own = load(name).state_dict(), model.state_dict()
     matching = {key for key, value in own.items() if key in given and given[key].shape == value.shape}
+    if not matching:
+        raise CheckpointError(f"--init-from {name}: nothing in it fits this model; name one of its kind")
     matching -= {f"{name}.initialized" for name in _halved(own, matching)}
     for key in matching:
         own[key].copy_(given[key])
@@ -143,6 +145,7 @@ def prepare(
     model: Model, preset: Preset, material: Material[Any, Any], accelerator: Accelerator
 ) -> tuple[Learner, Model]:
     """The prepared learner, and an unprepared copy of the model for the averaged weights."""
+    model.to(accelerator.device)  # before the copy, which stays where it is
     average = copy.deepcopy(model).eval().requires_grad_(False)
     if accelerator.distributed_type == DistributedType.FSDP:
         for parameter in model.parameters():

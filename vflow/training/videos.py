@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vflow.config import Preset, VideoFlowConfig
-from vflow.data.base import FrameDataset, open_dataset
+from vflow.data.base import FrameDataset, held_out, open_dataset
 from vflow.errors import ConfigError
 from vflow.models import Rollout, Sampled, VideoBatch, VideoFlow
 from vflow.randomness import normal
@@ -25,10 +25,10 @@ FUTURES = 4  # sampled rows under each
 
 @dataclass(frozen=True)
 class Videos:
-    """The training stream of clips and the fixed validation clips (possibly none)."""
+    """The training stream of clips and the fixed validation clips (None: there are none)."""
 
     sampler: Sampler
-    held: FrameDataset
+    held: FrameDataset | None
     config: VideoFlowConfig
     frames: int
     chunk: int = 8
@@ -47,13 +47,14 @@ class Videos:
 
     @property
     def held_out(self) -> int:
-        return len(self.held)
+        return len(self.held) if self.held else 0
 
     def batch(self, start: int, size: int) -> VideoBatch:
         return self.sampler.batch(start, size)
 
     def validation(self, indices: Sequence[int]) -> VideoBatch:
         """Clips with the full window."""
+        assert self.held
         first = self.config.min_context
         examples = []
         for index in indices:
@@ -64,6 +65,7 @@ class Videos:
 
     def probe(self, count: int) -> VideoBatch:
         """Clips of which only the last frame is a target."""
+        assert self.held
         clips = np.stack([self.held.example(i, (0, 0)) for i in range(min(count, self.held_out))])
         frames = torch.from_numpy(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3)))
         eps = normal((len(frames), 1, *frames.shape[2:]), "round trip")
@@ -75,6 +77,7 @@ class Videos:
 
     def draw(self, model: VideoFlow, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
         """Futures of the first validation clips, each given its first ``min_context`` frames."""
+        assert self.held
         rows, nonfinite, out_of_range = [], 0, 0
         for index in range(min(CLIPS, self.held_out)):
             clip = self.held.example(index, (0, 0))
@@ -110,7 +113,8 @@ def open_videos(config: VideoFlowConfig, preset: Preset) -> Videos:
         data.corruption,
         guesses=energy.guesses if energy else 0,
     )
-    return Videos(sampler, open_dataset(data, config, "validation"), config, data.frames)
+    held = held_out(lambda: open_dataset(data, config, "validation"))
+    return Videos(sampler, held, config, data.frames)
 
 
 def _futures(
