@@ -1,0 +1,45 @@
+"""Makes a trained checkpoint one that ships: its weights at half size, what it suggests to the app.
+
+python scripts/ship.py runs/push/last/model checkpoints/push --half --temperature 0.4,0.4,0.4,0.4,1
+
+Figures are to be measured on what it writes. Card and temperature stay those of the place it writes to, unless
+it is new or the temperature is given. Directions and typical bits belong to the weights before: they are removed
+(scripts/directions.py and scripts/typical.py make them).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from vflow.catalog import CARD, CONFIG, WEIGHTS
+from vflow.checkpoint import load, read_config, save_checkpoint
+from vflow.commands.common import parse_temperature
+from vflow.config import parse
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, help="a checkpoint's directory")
+    parser.add_argument("target", type=Path, help="where it goes; what is there is replaced")
+    parser.add_argument("--half", action="store_true", help="round learned weights to float16")
+    parser.add_argument("--temperature", help="the app's first choice: one, or one per level, fine to coarse")
+    arguments = parser.parse_args()
+    source, target = arguments.source, arguments.target
+    config = read_config(source)
+    if arguments.temperature:
+        temperature = parse_temperature(arguments.temperature)
+    else:
+        temperature = read_config(target if (target / CONFIG).is_file() else source).temperature
+    config = parse(type(config), {**config.model_dump(), "temperature": temperature}, str(target))
+    statistics = json.loads((source / CONFIG).read_text(encoding="utf-8")).get("statistics")
+    card = None if (target / CARD).is_file() else (source / CARD).read_text(encoding="utf-8")
+    save_checkpoint(target, load(source), config=config, card=card, extra=statistics, half=arguments.half)
+    print(f"{target} ({(target / WEIGHTS).stat().st_size / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    main()
