@@ -2,9 +2,9 @@
 
 python scripts/ship.py runs/push/last/model checkpoints/push --half --temperature 0.4,0.4,0.4,0.4,1
 
-Figures are to be measured on what it writes. Card and temperature stay those of the place it writes to, unless
-it is new or the temperature is given. Directions and typical bits belong to the weights before: they are removed
-(scripts/directions.py and scripts/typical.py make them).
+Figures are to be measured on what it writes. Card and temperature stay those of the place it writes to,
+unless it is new or the temperature is given. Directions and typical bits belong to the weights before:
+they are removed (scripts/directions.py and scripts/typical.py make them).
 """
 
 from __future__ import annotations
