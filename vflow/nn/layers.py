@@ -27,10 +27,13 @@ class Kernel(NamedTuple):
 
 
 def pieces(x: Tensor, channels: int) -> Sequence[Tensor]:
-    """The batch in parts so small that ``channels`` of x's size stay in a CPU's cache from layer to layer."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return (x,)
+    """The batch in parts so small that ``channels`` of x's size stay in a CPU's cache from layer to layer.
+
+    That pays in bfloat16; in float32 arithmetic takes longer than memory, and the batch stays whole.
+    """
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    if dtype.itemsize > 2 or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return (x,)
     whole = len(x) * channels * x.shape[2] * x.shape[3] * dtype.itemsize
     cache = CACHE * torch.get_num_threads()
     return x.chunk(-(-whole // cache)) if whole > 2 * cache else (x,)
