@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from vflow.config import HistoryConfig, PriorConfig
-from vflow.nn import layers
 from vflow.nn.history import FrameEncoder, WindowEncoder
 from vflow.nn.layers import Activate, Conditioner, NormConv2d, ZeroConv2d
 from vflow.nn.temporal import CausalConv3d, TemporalNet
@@ -31,27 +30,6 @@ def test_conditioners_start_at_zero_and_learn(features: int, activation: str) ->
     net(x, context).square().sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
-
-
-@pytest.mark.parametrize("activation", ["relu", "gatu"])
-def test_a_batch_in_pieces_gives_the_same(activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    net = Conditioner(2, 5, 7, activation, 3)  # type: ignore[arg-type]
-    perturb(net)
-    x, context = torch.randn(5, 2, 4, 6), torch.randn(5, 3, 4, 6)
-
-    def made(cache: int, count: int) -> list[Tensor]:
-        monkeypatch.setattr(layers, "CACHE", cache)
-        net.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
-            assert len(layers.pieces(x, 7)) == count
-            y = net(x, context)
-        y.float().square().sum().backward()
-        return [y.detach(), *(p.grad.clone() for p in net.parameters() if p.grad is not None)]
-
-    threads = torch.get_num_threads()
-    for part, whole in zip(made(336 // threads, 5), made(10**9, 1), strict=True):
-        assert (part - whole).norm() < 0.02 * whole.norm()
-    assert len(layers.pieces(x, 7)) == 1, "in float32 it stays whole"
 
 
 def test_gated_activation_is_bounded_and_relu_is_not_negative() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, final
+from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -12,31 +11,7 @@ from torch.nn import functional as F
 from vflow.nn.relu import relu
 
 Activation = Literal["relu", "gatu"]
-CACHE = 2**21  # bytes of activations that a core keeps at hand
 SPEED = 3.0  # learning-rate multiplier of log scales, as in Glow
-
-
-class Kernel(NamedTuple):
-    """Weight (O, I, k, k) and bias (O,) of a same-size convolution."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, padding=self.weight.shape[-1] // 2)
-
-
-def pieces(x: Tensor, channels: int) -> Sequence[Tensor]:
-    """The batch in parts so small that ``channels`` of x's size stay in a CPU's cache from layer to layer.
-
-    That pays in bfloat16; in float32 arithmetic takes longer than memory, and the batch stays whole.
-    """
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    if dtype.itemsize > 2 or x.device.type != "cpu" or torch.compiler.is_compiling():
-        return (x,)
-    whole = len(x) * channels * x.shape[2] * x.shape[3] * dtype.itemsize
-    cache = CACHE * torch.get_num_threads()
-    return x.chunk(-(-whole // cache)) if whole > 2 * cache else (x,)
 
 
 @final
@@ -54,12 +29,9 @@ class NormConv2d(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(outputs))
         self.shift = nn.Parameter(torch.zeros(outputs))
 
-    def kernel(self) -> Kernel:
-        """Weight and bias, scale included."""
-        return Kernel(self.weight * (SPEED * self.log_scale).exp()[:, None, None, None], self.shift)
-
     def forward(self, x: Tensor) -> Tensor:
-        return self.kernel()(x)
+        weight = self.weight * (SPEED * self.log_scale).exp()[:, None, None, None]
+        return F.conv2d(x, weight, self.shift, padding=self.weight.shape[-1] // 2)
 
 
 @final
@@ -73,13 +45,9 @@ class ZeroConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.log_scale = nn.Parameter(torch.zeros(outputs))
 
-    def kernel(self) -> Kernel:
-        """Weight and bias, scale included."""
-        scale = (SPEED * self.log_scale).exp()
-        return Kernel(self.weight * scale[:, None, None, None], self.bias * scale)
-
     def forward(self, x: Tensor) -> Tensor:
-        return self.kernel()(x)
+        scale = (SPEED * self.log_scale).exp()
+        return F.conv2d(x, self.weight * scale[:, None, None, None], self.bias * scale, padding=1)
 
 
 @final
@@ -91,9 +59,8 @@ class Activate(nn.Module):
         self.gated = activation == "gatu"
         self.conv = NormConv2d(channels, channels * (2 if self.gated else 1), 1)
 
-    def forward(self, x: Tensor, kernel: Kernel | None = None) -> Tensor:
-        """``kernel`` is that of ``conv``, where it is at hand."""
-        h = (kernel or self.conv.kernel())(x)
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv(x)
         if not self.gated:
             return relu(h, inplace=True)
         value, gate = h.chunk(2, 1)
@@ -118,9 +85,4 @@ class Conditioner(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if context is not None:
             x = torch.cat([x.to(context.dtype), context], 1)
-        enter, middle, leave = (part.kernel() for part in (self.enter, self.middle.conv, self.leave))
-        made = [
-            leave(self.middle(relu(enter(piece), inplace=True), middle))
-            for piece in pieces(x, len(middle.bias))
-        ]
-        return torch.cat(made) if len(made) > 1 else made[0]
+        return self.leave(self.middle(relu(self.enter(x), inplace=True)))
