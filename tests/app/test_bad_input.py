@@ -76,7 +76,7 @@ def refused(app: App, expected: str) -> None:
     app.page.locator(".vf-error p").get_by_text(expected, exact=True).wait_for()
     app.page.locator(".toast-message-text").get_by_text(expected, exact=True).wait_for()
     app.page.locator("#vf-predict:not([disabled])").wait_for()
-    app.page.locator(".toast-close").click()
+    app.page.evaluate("document.querySelector('.toast-close')?.click()")  # it may have gone by itself
     app.page.locator(".toast-message-text").wait_for(state="detached")
 
 
@@ -100,6 +100,7 @@ def test_models_and_numbers_in_the_browser(app: App, stills: list[Path]) -> None
     missing = "a checkpoint is a directory with config.json and model.safetensors"
     refused(app, f"torn: no model.safetensors in it; {missing}")
     app.choose("shapes")
+    app.page.get_by_text("looks at the last").wait_for()  # else the form may still be made to suit it
     app.page.get_by_role("button", name="Advanced").click()
     levels = app.page.get_by_label("Temperature per level")
     levels.fill("1, 1, 1")

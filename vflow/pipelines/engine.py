@@ -10,7 +10,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -89,28 +90,30 @@ def run(
         ConfigError: another process writes there and does not end.
     """
     index, count = options.shard
-    try:
-        with FolderLock(options.output, "writing", f".lock-{index}-of-{count}"):
-            return _work(items, task, options, report)
-    except OSError as error:
-        raise InputError(
-            f"{options.output}: cannot write ({error.strerror}); choose another --output"
-        ) from error
-
-
-def _work(items: Sequence[Item], task: Task, options: Options, report: Callable[[Entry], None]) -> Summary:
-    summary = Summary()
-    index, count = options.shard
-    manifest = Manifest(options.output, options.shard)
-    _write_record(options.output, task.record())
-    for item in items[index - 1 :: count]:
-        entry, skipped = _one(item, task, options, manifest)
-        summary.done += [entry] if entry["status"] == "done" else []
-        summary.failed += [entry] if entry["status"] == "failed" else []
-        summary.skipped += [entry] if skipped else []
-        report(entry)
-    manifest.compact()
+    with _naming(options.output):
+        lock = FolderLock(options.output, "writing", f".lock-{index}-of-{count}")
+    with lock:
+        with _naming(options.output):
+            manifest = Manifest(options.output, options.shard)
+            _write_record(options.output, task.record())
+        summary = Summary()
+        for item in items[index - 1 :: count]:
+            entry, skipped = _one(item, task, options, manifest)
+            summary.done += [entry] if entry["status"] == "done" else []
+            summary.failed += [entry] if entry["status"] == "failed" else []
+            summary.skipped += [entry] if skipped else []
+            report(entry)
+        manifest.compact()
     return summary
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """What keeps a folder from being written, as one line."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write ({error.strerror}); choose another --output") from error
 
 
 def plan(items: Sequence[Item], task: Task, options: Options) -> list[tuple[Item, bool]]:
