@@ -1,4 +1,4 @@
-"""Makes a trained checkpoint one that ships: its weights at half size, what it suggests to the app.
+"""Makes a trained checkpoint one that ships: at half the size if wished, with what it suggests to the app.
 
 python scripts/ship.py runs/push/last/model checkpoints/push --half --temperature 0.4,0.4,0.4,0.4,1
 

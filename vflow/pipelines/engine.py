@@ -190,7 +190,8 @@ def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> En
         outputs = {names[path]: file_sha256(path) for path in made}
         for path in {final.resolve() for final in finals.values()} & {path.resolve() for path in item.paths}:
             raise InputError(f"{path}: the output would replace the input; choose another --output")
-        if options.on_existing != "overwrite" and (other := manifest.owner(outputs, item.name)):
+        shared = options.flat and options.on_existing != "overwrite"  # else each item has its own folder
+        if shared and (other := manifest.owner(outputs, item.name)):
             raise InputError(f"{item.name}: would replace the result of {other}; choose another --output")
         for path, final in finals.items():
             final.parent.mkdir(parents=True, exist_ok=True)
