@@ -128,6 +128,16 @@ def test_temperature_zero_is_one_picture_and_noise_makes_many(case: Case) -> Non
     assert not torch.allclose(loose[0], loose[1])
 
 
+def test_one_given_is_given_to_all(case: Case) -> None:
+    model, batch = case
+    eps = [torch.randn(3, *shape) for shape in model.latent_shapes]
+    one = batch.given[:1]
+    alone, repeated = (
+        model.decode(eps, given, [1.0] * len(eps)).raw for given in (one, one.repeat_interleave(3, 0))
+    )
+    torch.testing.assert_close(alone, repeated)
+
+
 def test_the_condition_matters(case: Case) -> None:
     model, batch = case
     other = batch._replace(given=batch.given.roll(1, 0))

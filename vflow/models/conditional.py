@@ -56,7 +56,10 @@ class ConditionalFlow(nn.Module, ABC):
 
     @abstractmethod
     def features(self, given: Tensor) -> Sequence[Tensor]:
-        """What couplings and priors see of ``given`` at each level: (B, F_l, H_l, W_l)."""
+        """What couplings and priors see of ``given`` at each level: (B, F_l, H_l, W_l).
+
+        After those may come what the outline alone sees.
+        """
 
     def seen(self, batch: ImageBatch) -> Sequence[Tensor]:
         """``features`` of the batch, computed unless it has them."""
@@ -81,7 +84,7 @@ class ConditionalFlow(nn.Module, ABC):
         code = self.flow.encode(self._rest(x, features), features)
         priors = [
             prior(above, seen).log_density(z)
-            for prior, above, seen, z in zip(self.priors, code.aboves, features, code.latents, strict=True)
+            for prior, above, seen, z in zip(self.priors, code.aboves, features, code.latents, strict=False)
         ]
         return [*terms, *code.densities, *priors]
 
@@ -93,13 +96,17 @@ class ConditionalFlow(nn.Module, ABC):
         code = self.flow.encode(self._rest(x, features), features)
         return tuple(
             prior(above, seen).whiten(z)
-            for prior, above, seen, z in zip(self.priors, code.aboves, features, code.latents, strict=True)
+            for prior, above, seen, z in zip(self.priors, code.aboves, features, code.latents, strict=False)
         )
 
     @torch.no_grad()
     def decode(self, eps: Sequence[Tensor], given: Tensor, temperature: Sequence[float]) -> Sampled:
-        """Images of standardised latents ``eps`` per level (B, C, h, w)."""
-        return Sampled.of(self.generate(eps, self.features(given), temperature))
+        """Images of standardised latents ``eps`` per level (B, C, h, w), given B things, or one for all."""
+        features = [
+            f.expand(len(eps[0]), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+            for f in self.features(given)
+        ]
+        return Sampled.of(self.generate(eps, features, temperature))
 
     def generate(
         self, eps: Sequence[Tensor], features: Sequence[Tensor], temperature: Sequence[float]

@@ -176,7 +176,7 @@ class Palette:
         lightness = lab_planes(photo.small)[:, :1]
         self.hints: tuple[Placed, ...] = place(settings.hints, lightness[0, 0])
         given = torch.cat([lightness, paint(self.hints, len(photo.small))[None]], 1)
-        self.given = given.expand(CHUNK, -1, -1, -1).to(device_of(model))
+        self.given = given.to(device_of(model))
         self.cells = F.avg_pool2d(lightness, 2)[0, 0]
 
     def draw(self, near: Variant = (), should_stop: Callable[[], bool] = lambda: False) -> Iterator[Colours]:
