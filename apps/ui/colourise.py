@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 
 from . import colourise_page as page
-from . import colourise_save, colourise_view, engine, examples
+from . import colourise_save, colourise_view, examples
 from .colourise_desk import Desk
 from .colourise_flow import KIND, MAX_VARIANTS
 from .colourise_page import Downloads, Form, View
 from .colourise_run import Runner
-from .common import Shared, Tab, first_temperature
+from .common import Shared, Tab
 from .controls import PICK, QUICK, SAVE, TOLD, Board, Buttons, Seed, Updates, no_checkpoint, wire_runs
 from .models import RECIPES
+from .temperature import levels_box, suggested_temperature, temperature_slider
 from .uploads import by_name, paths_of
 
 
@@ -55,14 +57,18 @@ def _settings(shared: Shared, files: gr.File, desk: gr.State) -> tuple[Form, But
     first = shared.models.default(KIND)
     with gr.Group(elem_classes="vf-card"):
         num_samples = gr.Slider(1, MAX_VARIANTS, 8, step=1, label="Variants")
-        temperature = gr.Slider(
-            0, engine.MAX_TEMPERATURE, first_temperature(shared, first), step=0.05, label="Temperature"
-        )
+        one = temperature_slider(shared, first)
         seed = Seed.row()
         checkpoint = gr.Dropdown(shared.models.names(KIND), value=first, label="Checkpoint", interactive=True)
     buttons = Buttons.row("Colourise", "vf", ready=first is not None)
-    checkpoint.change(lambda name: first_temperature(shared, name), checkpoint, temperature, **QUICK)
-    return Form(files, desk, checkpoint, num_samples, temperature, seed), buttons
+    with gr.Accordion("Advanced", open=False):
+        levels = levels_box(shared, first, one, "the mean colour")
+
+    def chosen(name: str | None, typed: str) -> tuple[float, Any]:
+        return suggested_temperature(shared, name, typed)
+
+    checkpoint.change(chosen, [checkpoint, levels], [one, levels], **QUICK)
+    return Form(files, desk, checkpoint, num_samples, one, levels, seed), buttons
 
 
 def _results(buttons: Buttons, chooser: gr.HTML, editor: gr.HTML) -> View:

@@ -21,18 +21,8 @@ from .uploads import paths_of
 
 
 def build(shared: Shared, trigger: gr.Button) -> None:
-    """Add the endpoint; its components exist for types and defaults alone and are never visible."""
-    with gr.Group(visible=False):
-        inputs = [
-            gr.File(label="files", file_count="multiple"),
-            checkpoint_input(shared, KIND),
-            gr.Number(8, label="num_samples"),
-            gr.Number(1.0, label="temperature"),
-            gr.Number(1.0, label="strength"),
-            gr.Number(0, label="seed"),
-            gr.Textbox("", label="hints"),
-        ]
-        outputs = [gr.File(label=name) for name in ("colourised.zip", "settings.json")]
+    """Add the endpoint."""
+    inputs, outputs = _components(shared)
 
     def colorize(
         files: list[str],
@@ -42,6 +32,7 @@ def build(shared: Shared, trigger: gr.Button) -> None:
         strength: float,
         seed: float,
         hints: str,
+        level_temperatures: str,
     ) -> Iterator[Any]:
         """Colour photos: a folder of variants for each (zip), and settings (json).
 
@@ -50,7 +41,7 @@ def build(shared: Shared, trigger: gr.Button) -> None:
         paths, made = paths_of(files), list[Coloured]()
         try:
             settings = colourise_flow.settings_from(
-                num_samples, temperature, seed, _hints(hints), strength=strength
+                num_samples, temperature, level_temperatures, seed, _hints(hints), strength=strength
             )
             for _ in _steps(shared, checkpoint, paths, settings, made):
                 yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
@@ -60,6 +51,23 @@ def build(shared: Shared, trigger: gr.Button) -> None:
         yield str(_archive(made)), str(record)
 
     trigger.click(colorize, inputs, outputs, api_name="colorize", concurrency_id=QUEUE, concurrency_limit=1)
+
+
+def _components(shared: Shared) -> tuple[list[Any], list[Any]]:
+    """Inputs and outputs; they exist for types and defaults alone and are never visible."""
+    with gr.Group(visible=False):
+        inputs = [
+            gr.File(label="files", file_count="multiple"),
+            checkpoint_input(shared, KIND),
+            gr.Number(8, label="num_samples"),
+            gr.Number(1.0, label="temperature"),
+            gr.Number(1.0, label="strength"),
+            gr.Number(0, label="seed"),
+            gr.Textbox("", label="hints"),
+            gr.Textbox("", label="level_temperatures"),
+        ]
+        outputs = [gr.File(label=name) for name in ("colourised.zip", "settings.json")]
+    return inputs, outputs
 
 
 def _steps(

@@ -58,16 +58,21 @@ class Job:
 
 
 def settings_from(
-    num_samples: float, temperature: float, seed: float, hints: Sequence[Hint] = (), strength: float = 1.0
+    num_samples: float,
+    temperature: float,
+    levels: str,
+    seed: float,
+    hints: Sequence[Hint] = (),
+    strength: float = 1.0,
 ) -> ColorSettings:
-    """Check numbers as they come from a form or an endpoint.
+    """Check numbers as they come from a form or an endpoint; ``levels`` as for predictions.
 
     Raises:
         InputError: a number is missing or out of range; the message names it and the range.
     """
     return ColorSettings(
         num_samples=engine.whole("variants", num_samples, 1, MAX_VARIANTS),
-        temperature=engine.within("temperature", temperature, 0, engine.MAX_TEMPERATURE),
+        temperature=engine.temperatures(temperature, levels),
         strength=engine.within("strength", strength, 0, 1),
         hints=tuple(hints),
         seed=engine.whole("seed", seed, 0, engine.MAX_SEED),
@@ -93,6 +98,7 @@ def begin(shared: Shared, wish: Wish) -> Job:
         CheckpointError, InputError: with the message to show.
     """
     model = shared.models.load(wish.checkpoint, KIND)
+    engine.check_levels(wish.settings.temperature, model, wish.checkpoint)
     photo, notes = read_photo(color_config(model), wish.path)
     if (frames := io.probe(wish.path).frames) > 1:
         notes = (*notes, f"first of {frames} frames")

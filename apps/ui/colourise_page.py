@@ -24,6 +24,7 @@ class Form:
     checkpoint: gr.Dropdown
     num_samples: gr.Slider
     temperature: gr.Slider
+    levels: gr.Textbox
     seed: Seed
 
     def components(self) -> set[Any]:

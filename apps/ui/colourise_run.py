@@ -71,7 +71,11 @@ class Runner:
                 values[form.checkpoint],
                 photo.path,
                 colourise_flow.settings_from(
-                    values[form.num_samples], values[form.temperature], seed, photo.points
+                    values[form.num_samples],
+                    values[form.temperature],
+                    values[form.levels],
+                    seed,
+                    photo.points,
                 ),
             )
             for photo in photos

@@ -8,11 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from . import digits_flow, digits_hand, digits_view, engine, gallery
+from . import digits_flow, digits_hand, digits_view, gallery
 from .common import Shared, Tab, first_temperature
 from .controls import PICK, QUICK, Board, Buttons, Outputs, Seed, Updates, no_checkpoint, wire_runs
 from .digits_flow import ALL, KIND, MAX_DIGITS, Run
 from .models import RECIPES
+from .temperature import temperature_slider
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,7 @@ def _settings(shared: Shared) -> tuple[Form, Buttons]:
             elem_classes="vf-classes",
         )
         num_samples = gr.Slider(1, MAX_DIGITS, 8, step=1, label="Count per class")
-        temperature = gr.Slider(
-            0, engine.MAX_TEMPERATURE, first_temperature(shared, first), step=0.05, label="Temperature"
-        )
+        temperature = temperature_slider(shared, first)
         seed = Seed.row()
         checkpoint = gr.Dropdown(shared.models.names(KIND), value=first, label="Checkpoint", interactive=True)
     buttons = Buttons.row("Draw", "vf-digits", ready=first is not None)

@@ -12,7 +12,7 @@ import numpy as np
 from vflow.checkpoint import available, checkpoint_hash
 from vflow.data import io
 from vflow.errors import InputError
-from vflow.pipelines.predict import CHUNK, PredictSettings, Prepared, iterate, prepare
+from vflow.pipelines.predict import CHUNK, PredictSettings, Prepared, Temperature, iterate, prepare
 from vflow.pipelines.record import Record
 from vflow.randomness import content_hash
 
@@ -61,11 +61,10 @@ def settings_from(
     Raises:
         InputError: a number is missing or out of range; the message names it and the range.
     """
-    per_level = _levels(levels)
     return PredictSettings(
         num_frames=whole("frames", num_frames, 1, MAX_FRAMES),
         num_samples=whole("futures", num_samples, 1, MAX_FUTURES),
-        temperature=per_level or within("temperature", temperature, 0, MAX_TEMPERATURE),
+        temperature=temperatures(temperature, levels),
         seed=whole("seed", seed, 0, MAX_SEED),
     )
 
@@ -79,11 +78,7 @@ def begin(shared: Shared, wish: Wish) -> Job:
     if not isinstance(wish.source, np.ndarray) and not wish.source:
         raise InputError("no frames given; add images or a video, or choose an example")
     model = shared.models.load(wish.checkpoint, "videoflow")
-    levels, temperature = len(model.latent_shapes), wish.settings.temperature
-    if isinstance(temperature, tuple) and len(temperature) != levels:
-        raise InputError(
-            f"temperature per level: {len(temperature)} given, {wish.checkpoint} has {levels} levels"
-        )
+    check_levels(wish.settings.temperature, model, wish.checkpoint)
     source = wish.source if isinstance(wish.source, np.ndarray) else io.read_frames(wish.source)
     prepared = prepare(model, source)
     nothing = np.repeat(prepared.context[None, :0], wish.settings.num_samples, axis=0)
@@ -129,11 +124,28 @@ def work(settings: PredictSettings) -> int:
     return -(-settings.num_samples // CHUNK) * CHUNK
 
 
-def _levels(text: str | None) -> tuple[float, ...]:
-    parts = [part for part in re.split(r"[,;\s]+", text or "") if part]
-    return tuple(
+def temperatures(one: float, levels: str | None) -> Temperature:
+    """The temperatures ``levels``, or where there are none, the ``one`` for all.
+
+    Raises:
+        InputError: one of them is not a number, or out of range.
+    """
+    parts = [part for part in re.split(r"[,;\s]+", levels or "") if part]
+    per_level = tuple(
         within(f"temperature per level: '{part}'", _number(part), 0, MAX_TEMPERATURE) for part in parts
     )
+    return per_level or within("temperature", one, 0, MAX_TEMPERATURE)
+
+
+def check_levels(temperature: Temperature, model: Any, name: str | None) -> None:
+    """Refuse another number of temperatures than the model has levels.
+
+    Raises:
+        InputError: naming both.
+    """
+    levels = len(model.latent_shapes)
+    if isinstance(temperature, tuple) and len(temperature) != levels:
+        raise InputError(f"temperature per level: {len(temperature)} given, {name} has {levels} levels")
 
 
 def _number(text: str) -> float | None:

@@ -8,10 +8,11 @@ from typing import Any
 import gradio as gr
 
 from . import engine, examples, flow, gallery, upload_box
-from .common import Shared, Tab, first_levels, first_temperature, preview_fps, video_line
+from .common import Shared, Tab, preview_fps, video_line
 from .controls import PICK, QUICK, Board, Buttons, Seed, Updates, no_checkpoint, wire_runs
 from .flow import Downloads, Draw, Flow, Form, View
 from .models import RECIPES
+from .temperature import levels_box, suggested_temperature, temperature_slider
 
 
 def build(shared: Shared) -> None:
@@ -46,34 +47,20 @@ def _settings(shared: Shared, files: gr.File) -> tuple[Form, Buttons]:
         with gr.Row():
             num_samples = gr.Slider(1, engine.MAX_FUTURES, 8, step=1, label="Futures", min_width=130)
             num_frames = gr.Slider(1, engine.MAX_FRAMES, 8, step=1, label="Frames", min_width=130)
-        temperature = gr.Slider(
-            0, engine.MAX_TEMPERATURE, first_temperature(shared, first), step=0.05, label="Temperature"
-        )
+        one = temperature_slider(shared, first)
         seed = Seed.row()
     buttons = Buttons.row("Predict", "vf", ready=first is not None)
-    levels, fps = _advanced(shared, first)
+    with gr.Accordion("Advanced", open=False):
+        levels = levels_box(shared, first, one, "what guides a frame")
+        fps = gr.Slider(1, 30, preview_fps(shared, first), step=1, label="Preview frames per second")
 
     def chosen(name: str | None, typed: str) -> tuple[Any, float, float, Any]:
-        line, suggested = gr.update(info=video_line(shared, name)), first_levels(shared, name)
-        per_level = gr.skip() if typed == suggested else suggested  # does not undo what is typed meanwhile
-        return line, preview_fps(shared, name), first_temperature(shared, name), per_level
+        line = gr.update(info=video_line(shared, name))
+        return line, preview_fps(shared, name), *suggested_temperature(shared, name, typed)
 
-    checkpoint.change(chosen, [checkpoint, levels], [checkpoint, fps, temperature, levels], **QUICK)
-    temperature.release(lambda: "", None, levels, **QUICK)  # the one that was touched last counts
-    draw = Draw(num_samples, num_frames, temperature, levels, seed)
+    checkpoint.change(chosen, [checkpoint, levels], [checkpoint, fps, one, levels], **QUICK)
+    draw = Draw(num_samples, num_frames, one, levels, seed)
     return Form(files, checkpoint, draw, fps), buttons
-
-
-def _advanced(shared: Shared, first: str | None) -> tuple[gr.Textbox, gr.Slider]:
-    with gr.Accordion("Advanced", open=False):
-        levels = gr.Textbox(
-            first_levels(shared, first),
-            label="Temperature per level",
-            placeholder="0.8, 0.9, 1.0",
-            info="Fine to coarse, then what guides a frame. Counts instead of the slider, which empties it.",
-        )
-        fps = gr.Slider(1, 30, preview_fps(shared, first), step=1, label="Preview frames per second")
-    return levels, fps
 
 
 def _results(buttons: Buttons) -> View:

@@ -10,9 +10,10 @@ import gradio as gr
 
 from vflow.errors import VflowError
 
-from . import engine, walk_asked, walk_examples, walk_kinds, walk_view
+from . import walk_asked, walk_examples, walk_kinds, walk_view
 from .common import Shared, first_temperature, one_line
 from .controls import PICK, Seed, Updates
+from .temperature import temperature_slider
 from .walk_asked import Asked
 from .walk_offer import Offer, model_kind, offer
 
@@ -122,9 +123,7 @@ def build(shared: Shared) -> Form:
             )
         with gr.Row():
             futures = (_future("From future", 1), _future("To future", 2))
-        temperature = gr.Slider(
-            0, engine.MAX_TEMPERATURE, first_temperature(shared, first), step=0.05, label="Temperature"
-        )
+        temperature = temperature_slider(shared, first)
         seed = Seed.row()
     return Form(
         checkpoint, kind, source, boxes, tiles, label, note, level, bars, direction, extent, steps,

@@ -100,8 +100,9 @@ class App:
 
     def number(self, label: str, value: float | str) -> None:
         """Type a number beside a slider or into a field."""
-        field = self.page.get_by_label(f"number input for {label}").filter(visible=True)
-        field = field if field.count() else self.page.get_by_label(label, exact=True).filter(visible=True)
+        own = self.page.get_by_label(label, exact=True).and_(self.page.locator("input"))
+        beside = self.page.get_by_label(f"number input for {label}")
+        field = beside.or_(own).filter(visible=True)  # waits for either
         field.fill(str(value))
         field.press("Tab")
 

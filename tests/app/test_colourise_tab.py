@@ -352,9 +352,29 @@ def test_endpoint_is_python(
     for given, message in (
         ({"strength": 2}, "strength: give a number from 0 to 1"),
         ({"num_samples": 17}, "variants: give a number from 1 to 16"),
+        ({"level_temperatures": "1, 1"}, "temperature per level: 2 given, colorizer has "),
         ({"hints": "here, red"}, "hint 'here, red': give X,Y,#RRGGBB"),
         ({"checkpoint": "digits"}, "digits: a model of another kind; choose one of: colorizer, "),
     ):
         with pytest.raises(AppError) as error:
             client.predict([handle_file(file)], **given, api_name="/colorize")
         assert str(error.value.message).startswith(message)
+
+
+def test_endpoint_takes_a_temperature_per_level(
+    server: Server, file: Path, photo: np.ndarray, model: torch.nn.Module, tmp_path: Path
+) -> None:
+    shapes: tuple[tuple[int, ...], ...] = model.latent_shapes  # type: ignore[assignment]
+    levels = (*[0.5] * (len(shapes) - 1), 1.0)
+    archive, settings = Client(server.address, verbose=False).predict(
+        [handle_file(file)],
+        num_samples=1,
+        seed=3,
+        level_temperatures=", ".join(map(str, levels)),
+        api_name="/colorize",
+    )
+    with zipfile.ZipFile(archive) as pictures:
+        pictures.extractall(tmp_path)
+    expected = vflow.colorize(model, photo, num_samples=1, temperature=levels, seed=3)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "bay" / "s000.png")), expected[0])
+    assert json.loads(Path(settings).read_text())["temperature"] == list(levels)
