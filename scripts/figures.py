@@ -66,12 +66,13 @@ def digits(folder: Path) -> Path:
 
 
 def colours(folder: Path) -> Path:
-    """Photographs as the model sees them, grey, and five colourings of each at temperature 1."""
+    """Photographs as the model sees them, grey, and five colourings of each at the suggested temperature."""
     model, pictures = vflow.load("colorizer"), []
+    temperature = read_config(checkpoint_folder("colorizer")).temperature
     for path in examples("photo-*.png", 4):
         photo = read_image(path).frames[0]
         grey = np.repeat(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None], 3, -1)
-        made = vflow.colorize(model, grey, num_samples=5, temperature=1.0, seed=0)
+        made = vflow.colorize(model, grey, num_samples=5, temperature=temperature, seed=0)
         pictures += [square(picture) for picture in (grey, *made)]
     return save(folder / "colours.png", tiles(np.stack(pictures), 6))
 

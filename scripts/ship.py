@@ -1,6 +1,7 @@
 """Makes a trained checkpoint one that ships: at half the size if wished, with what it suggests to the app.
 
 python scripts/ship.py runs/push/last/model checkpoints/push --half --temperature 0.4,0.4,0.4,0.4,1
+python scripts/ship.py runs/colours/last/model checkpoints/colorizer --half --set mirror=true
 
 Figures are to be measured on what it writes. Card and temperature stay those of the place it writes to,
 unless it is new or the temperature is given. Directions and typical bits belong to the weights before:
@@ -17,6 +18,7 @@ from vflow.catalog import CARD, CONFIG, WEIGHTS
 from vflow.checkpoint import load, read_config, save_checkpoint
 from vflow.commands.common import parse_temperature
 from vflow.config import parse
+from vflow.training.options import parse_settings
 
 
 def main() -> None:
@@ -27,6 +29,7 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="where it goes; what is there is replaced")
     parser.add_argument("--half", action="store_true", help="round learned weights to float16")
     parser.add_argument("--temperature", help="the app's first choice: one, or one per level, fine to coarse")
+    parser.add_argument("--set", action="append", default=[], help="entry of its configuration, as key=value")
     arguments = parser.parse_args()
     source, target = arguments.source, arguments.target
     config = read_config(source)
@@ -34,7 +37,8 @@ def main() -> None:
         temperature = parse_temperature(arguments.temperature)
     else:
         temperature = read_config(target if (target / CONFIG).is_file() else source).temperature
-    config = parse(type(config), {**config.model_dump(), "temperature": temperature}, str(target))
+    changed = {"temperature": temperature, **parse_settings(arguments.set)}
+    config = parse(type(config), {**config.model_dump(), **changed}, str(target))
     statistics = json.loads((source / CONFIG).read_text(encoding="utf-8")).get("statistics")
     card = None if (target / CARD).is_file() else (source / CARD).read_text(encoding="utf-8")
     save_checkpoint(target, load(source), config=config, card=card, extra=statistics, half=arguments.half)

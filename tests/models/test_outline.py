@@ -118,6 +118,34 @@ def test_it_is_asked_only_of_models_that_have_one() -> None:
         ColorizerConfig(outline=(4,) * 9)
 
 
+def test_the_mirror_image_is_asked_as_well_and_planes_come_back() -> None:
+    """A photo and its mirror image are expected to be mirror images; and likelihood and inverse hold."""
+    model = small()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    batch, outline = _pictures(3), model.outline
+    assert outline is not None
+    mean = torch.randn(3, 2, 1, 1)
+    own, mirrored = (model.features(given) for given in (batch.given, batch.given.flip(-1)))
+    alone = [outline.structure(features, mean) for features in (own, mirrored)]
+    model.config = model.config.model_copy(update={"mirror": True})
+    own, mirrored = (model.features(given) for given in (batch.given, batch.given.flip(-1)))
+    both = [outline.structure(features, mean) for features in (own, mirrored)]
+    torch.testing.assert_close(both[0], (alone[0] + alone[1].flip(-1)) / 2)
+    torch.testing.assert_close(both[1].flip(-1), both[0])
+    torch.testing.assert_close(outline.expected(own), outline.expected(mirrored))
+    assert not torch.allclose(both[0], alone[0], atol=1e-3)
+    before, after = model.double().reconstruct(_double(batch))
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="mirror needs an outline"):
+        ColorizerConfig(mirror=True)
+
+
+def _double(batch: ImageBatch) -> ImageBatch:
+    return batch._replace(given=batch.given.double(), eps=batch.eps.double())
+
+
 def test_a_pyramid_that_ends_at_more_than_a_pixel_will_do() -> None:
     torch.manual_seed(0)
     glow = GlowConfig(channels=2, height=16, width=16, depth=(1, 1, 1), hidden=(4, 4, 4))

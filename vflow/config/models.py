@@ -173,9 +173,12 @@ class ColorizerConfig(Config):
     outline: tuple[Count, ...] | None = Field(
         None, description="colours are coded against what is expected of them: channels, fine to coarse"
     )
+    mirror: bool = Field(False, description="what is expected is asked of the mirror image as well: the mean")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of L's features left out in training")
     noise: Literal["uniform", "learned"] = "uniform"
-    temperature: float = Field(1.0, ge=0, le=2, description="the app's first choice")
+    temperature: Warmth | tuple[Warmth, ...] = Field(
+        1.0, description="the app's first choice: one, or one per level of latents"
+    )
     typical_bits: tuple[float, float] | None = Field(None, description="validation bits/dim, 1% and 99%")
 
     @model_validator(mode="after")
@@ -184,6 +187,8 @@ class ColorizerConfig(Config):
             raise ValueError("glow.channels must be 2: the planes a and b")
         if len(self.condition.hidden) != self.glow.levels + 1:
             raise ValueError("condition.hidden needs an entry for the planes' size and one per level")
+        if self.mirror and self.outline is None:
+            raise ValueError("mirror needs an outline: it is what is asked of the mirror image")
         if self.outline is not None and not 1 <= len(self.outline) <= self.glow.levels:
             raise ValueError("outline needs channels for 1 level or more, and no more levels than glow")
         return self

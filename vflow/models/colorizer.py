@@ -45,7 +45,16 @@ class Colorizer(ConditionalFlow):
         self.outline = Outline(glow.channels, config.outline, seen) if config.outline else None
 
     def features(self, given: Tensor) -> Sequence[Tensor]:
-        """Features of L and hints for each wavelet level, and the coarsest once more for the mean colour."""
+        """Features of L and hints for each wavelet level, and the coarsest once more for the mean colour.
+
+        With ``mirror`` those of the mirror image after them, for the outline.
+        """
+        if not self.config.mirror:
+            return self._features(given)
+        pairs = [f.chunk(2) for f in self._features(torch.cat([given, given.flip(-1)]))]
+        return [own for own, _ in pairs] + [mirrored for _, mirrored in pairs]
+
+    def _features(self, given: Tensor) -> list[Tensor]:
         scaled = torch.cat([given[:, :1] / 50 - 1, given[:, 1:2], given[:, 2:] / UNIT], 1)
         pyramid = self.encoder(scaled.contiguous(memory_format=torch.channels_last))[1:]
         present = given.new_ones(len(given), 1)

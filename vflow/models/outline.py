@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import final
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -45,10 +46,14 @@ class Outline(nn.Module):
         channels: of the planes.
         hidden: channels per level, fine to coarse; the first is at half the planes' size.
         features: channels of the features that say what is seen, per level; the last says most of the mean.
+
+    Features may be given of the picture alone, or of that and, after those, of its mirror image. Then both
+    are asked, and what is expected is the mean of their answers: errors that they do not share cancel.
     """
 
     def __init__(self, channels: int, hidden: Sequence[int], features: Sequence[int]) -> None:
         super().__init__()
+        self.levels = len(features)
         self.enter = Modules([NormConv2d(f, h, 3) for f, h in zip(features, hidden, strict=False)])
         self.modulate = Modules([Modulate(channels, h) for h in hidden])
         self.blocks = Modules([ResidualBlock(h) for h in hidden])
@@ -58,11 +63,21 @@ class Outline(nn.Module):
 
     def expected(self, features: Sequence[Tensor]) -> Tensor:
         """Mean colour given the features, (B, C, 1, 1)."""
-        tint: Tensor = self.tint(features[-1])
-        return tint.to(wide(tint.dtype)).mean((2, 3), keepdim=True)
+        return _agreed([self.tint(view[-1]) for view in self._views(features)]).mean((2, 3), keepdim=True)
 
     def structure(self, features: Sequence[Tensor], mean: Tensor) -> Tensor:
         """What is expected beside the ``mean`` (B, C, 1, 1): (B, C, H, W), whose own mean is zero."""
+        own, *mirrored = [self._answer(view, mean) for view in self._views(features)]
+        plane = _agreed([own, *(answer.flip(-1) for answer in mirrored)])
+        return plane - plane.mean((2, 3), keepdim=True)
+
+    def _views(self, features: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+        """The picture's features; and those of its mirror image, if they are given."""
+        views = [features[: self.levels], features[self.levels :]]
+        return views if views[1] else views[:1]
+
+    def _answer(self, features: Sequence[Tensor], mean: Tensor) -> Tensor:
+        """What one view says of the structure, (B, C, H, W)."""
         x: Tensor | None = None
         vector = mean.flatten(1)
         for level in reversed(range(len(self.enter))):
@@ -71,9 +86,7 @@ class Outline(nn.Module):
                 entered = entered + F.interpolate(self.down[level](x), scale_factor=2.0, mode="nearest")
             x = self.blocks[level](self.modulate[level](entered, vector))
         assert x is not None
-        plane = F.pixel_shuffle(self.leave(relu(x)), 2)
-        plane = plane.to(wide(plane.dtype))
-        return plane - plane.mean((2, 3), keepdim=True)
+        return F.pixel_shuffle(self.leave(relu(x)), 2)
 
     def subtract(self, x: Tensor, features: Sequence[Tensor]) -> Tensor:
         """Planes x (B, C, H, W) less what is expected of them; log-determinant 0."""
@@ -91,3 +104,8 @@ class Outline(nn.Module):
         and the structure's (B, C, H, W)."""
         mean = x.mean((2, 3), keepdim=True)
         return mean - self.expected(features), x - mean - self.structure(features, near)
+
+
+def _agreed(answers: Sequence[Tensor]) -> Tensor:
+    """Mean of the answers, in float32 or wider."""
+    return torch.stack([answer.to(wide(answer.dtype)) for answer in answers]).mean(0)
