@@ -18,6 +18,7 @@ from vflow.catalog import CARD, CONFIG, WEIGHTS
 from vflow.checkpoint import load, read_config, save_checkpoint
 from vflow.commands.common import parse_temperature
 from vflow.config import parse
+from vflow.models import build_model
 from vflow.training.options import parse_settings
 
 
@@ -41,7 +42,9 @@ def main() -> None:
     config = parse(type(config), {**config.model_dump(), **changed}, str(target))
     statistics = json.loads((source / CONFIG).read_text(encoding="utf-8")).get("statistics")
     card = None if (target / CARD).is_file() else (source / CARD).read_text(encoding="utf-8")
-    save_checkpoint(target, load(source), config=config, card=card, extra=statistics, half=arguments.half)
+    model = build_model(config)
+    model.load_state_dict(load(source).state_dict())  # a changed entry must leave every weight its place
+    save_checkpoint(target, model, config=config, card=card, extra=statistics, half=arguments.half)
     print(f"{target} ({(target / WEIGHTS).stat().st_size / 1e6:.1f} MB)")
 
 

@@ -98,6 +98,19 @@ def test_shipping_keeps_card_and_temperature_unless_told(
     assert card.endswith("mine")
 
 
+def test_shipping_changes_entries_that_leave_the_weights_their_places(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    monkeypatch.setattr(sys, "argv", ["ship.py", str(folder), str(target), "--set", "fps=5"])
+    ship.main()
+    assert read_config(target) == CONFIG.model_copy(update={"fps": 5.0})
+    monkeypatch.setattr(sys, "argv", ["ship.py", str(folder), str(target), "--set", "noise=learned"])
+    with pytest.raises(RuntimeError, match="Missing key"):
+        ship.main()
+    assert read_config(target).noise == CONFIG.noise, "what was there stays"
+
+
 def test_load_leaves_the_global_generator_alone(folder: Path) -> None:
     before = torch.random.get_rng_state()
     load(folder)

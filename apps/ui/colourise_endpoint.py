@@ -37,6 +37,7 @@ def build(shared: Shared, trigger: gr.Button) -> None:
         """Colour photos: a folder of variants for each (zip), and settings (json).
 
         Hints are "x,y,#rrggbb", with x and y from 0 to 1, separated by semicolons; they hold for every photo.
+        Temperatures per level, fine to coarse and separated by commas, count instead of the one for all.
         """
         paths, made = paths_of(files), list[Coloured]()
         try:

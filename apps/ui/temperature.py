@@ -26,10 +26,10 @@ def levels_box(shared: Shared, checkpoint: str | None, one: gr.Slider, last: str
     box = gr.Textbox(
         first_levels(shared, checkpoint),
         label="Temperature per level",
-        placeholder="0.8, 0.9, 1.0",
+        placeholder="one number per level, as 0.8, 0.9, …",
         info=f"Fine to coarse, then {last}. Counts instead of the slider, which empties it.",
     )
-    one.release(lambda: "", None, box, **QUICK)
+    one.input(lambda: "", None, box, trigger_mode="always_last", **QUICK)
     return box
 
 

@@ -75,7 +75,8 @@ class Form:
 
     def asked(self, model: str, values: Updates, seed: float) -> Asked:
         """What the form asks of a model of kind ``model``. People count directions and futures from 1."""
-        random = self.random(model, walk_kinds.kind(model, values[self.kind]), values)
+        kind = walk_kinds.kind(model, values[self.kind])
+        random = self.random(model, kind, values)
         return Asked(
             checkpoint=values[self.checkpoint],
             kind=values[self.kind],
@@ -87,7 +88,7 @@ class Form:
             direction=values[self.direction] - 1,
             level=values[self.level],
             extent=values[self.extent],
-            temperature=values[self.temperature],
+            temperature=values[self.temperature] if _drawn(kind, random) else 1.0,
             seed=seed,
             label=values[self.label],
             num_frames=values[self.num_frames],
@@ -174,7 +175,7 @@ def arranged(shared: Shared, form: Form, values: Updates, *, fresh: bool = False
     }
     if fresh:
         updates[form.temperature] = gr.update(
-            value=first_temperature(shared, values[form.checkpoint]), visible=_drawn(found, kind, random)
+            value=first_temperature(shared, values[form.checkpoint]), visible=_drawn(kind, random)
         )
     return updates
 
@@ -199,7 +200,7 @@ def _label(model: str, kind: walk_kinds.Kind, random: bool, chosen: str | None) 
     return gr.update(visible=model == "digits", choices=choices, value=value, label="The digit is a")
 
 
-def _drawn(found: Offer, kind: walk_kinds.Kind, random: bool) -> bool:
+def _drawn(kind: walk_kinds.Kind, random: bool) -> bool:
     """Whether noise is drawn whose scale can be chosen."""
     return "temperature" in kind.asks or (random and kind.name != "temperature")
 
@@ -224,7 +225,7 @@ def _numbers(form: Form, found: Offer, kind: walk_kinds.Kind, random: bool, valu
         form.steps: gr.update(visible="steps" in asks),
         form.num_frames: gr.update(visible="frames" in asks),
         **{future: gr.update(visible="futures" in asks) for future in form.futures},
-        form.temperature: gr.update(visible=_drawn(found, kind, random)),
+        form.temperature: gr.update(visible=_drawn(kind, random)),
         form.seed.value: gr.update(visible=seeded),
         form.seed.randomise: gr.update(visible=seeded),
         **_direction(form, found.shares.get(str(level), ()) if along else (), values[form.direction]),

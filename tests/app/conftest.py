@@ -52,6 +52,10 @@ def tiny_digits(depth: int = 1, hidden: int = 8) -> DigitsConfig:
     return DigitsConfig(glow=glow, condition=(4, 4), noise="uniform", values="scaled")
 
 
+CALM = (0.5, 0.5, 0.5, 0.5, 0.5, 1.0)
+"""What the checkpoint calm-colorizer suggests."""
+
+
 def tiny_colorizer(depth: int = 1, hidden: int = 8) -> ColorizerConfig:
     """A colouriser that computes in no time, or in some with more ``depth``."""
     glow = GlowConfig(channels=2, height=32, width=32, depth=(depth,) * 5, hidden=(hidden,) * 5)
@@ -90,6 +94,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "colorizer": tiny_colorizer(),
         "slow-colorizer": tiny_colorizer(depth=12, hidden=64),
         "torn-colorizer": tiny_colorizer(),
+        "calm-colorizer": tiny_colorizer().model_copy(update={"temperature": CALM}),
     }
     for name, config in configs.items():
         save_untrained(folder / name, config, stirred=True if name == "lively" else None)

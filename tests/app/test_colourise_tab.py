@@ -13,9 +13,10 @@ import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from playwright.sync_api import expect
 
 import vflow
-from tests.app.conftest import Opener, Server
+from tests.app.conftest import CALM, Opener, Server
 from tests.app.support import DESKTOP, DONE, PHONE, App
 from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, enormous, not_a_number, odd, text, truncated
@@ -150,6 +151,28 @@ def test_seeds_and_strength(tab: App, file: Path, photo: np.ndarray, model: torc
 
 
 @browser
+def test_suggested_temperatures_count_until_the_slider_is_moved(
+    tab: App, file: Path, photo: np.ndarray, checkpoints: Path
+) -> None:
+    tab.choose("calm-colorizer")
+    tab.page.get_by_role("button", name="Advanced").click()
+    levels = tab.page.get_by_label("Temperature per level").filter(visible=True)
+    expect(levels).to_have_value(", ".join(f"{value:g}" for value in CALM))
+    upload(tab, file)
+    colourise(tab, variants=2)
+    calm = vflow.load(checkpoints / "calm-colorizer")
+    expected = vflow.colorize(calm, photo, num_samples=2, temperature=CALM)
+    assert np.array_equal(cards(tab), expected)
+    tab.page.get_by_label("number input for Temperature").filter(visible=True).click()
+    tab.page.keyboard.press("Tab")
+    expect(levels).not_to_have_value("")
+    tab.number("Temperature", 0.9)
+    expect(levels).to_have_value("")
+    colourise(tab, variants=2)
+    assert np.array_equal(cards(tab), vflow.colorize(calm, photo, num_samples=2, temperature=0.9))
+
+
+@browser
 def test_colour_points(tab: App, file: Path, photo: np.ndarray, model: torch.nn.Module) -> None:
     upload(tab, file)
     tab.page.get_by_role("button", name="Sky blue").click()
@@ -224,7 +247,7 @@ def test_stop_and_queue(opened: Opener, file: Path, photo: np.ndarray) -> None:
         app.tab("Colourise")
         app.choose("slow-colorizer")
         app.number("Variants", 16)
-    upload(busy, *[copy(file, photo, number) for number in range(12)])
+    upload(busy, *[copy(file, photo, number) for number in range(30)])
     upload(waiting, file)
     busy.page.locator("#vf-colourise").click()
     busy.page.locator("#vf-cards img").first.wait_for(timeout=DONE)
@@ -235,7 +258,7 @@ def test_stop_and_queue(opened: Opener, file: Path, photo: np.ndarray) -> None:
     waiting.page.locator(STATUS, has_text="Stopped before it began.").wait_for()
     assert waiting.page.locator("#vf-colourise").is_enabled()
     busy.page.locator("#vf-stop:visible").click()
-    assert " of 192 variants" in settle(busy)
+    assert " of 480 variants" in settle(busy)
     chosen = busy.page.locator("#vf-chooser .vf-chosen .vf-name").inner_text()
     assert chosen == "bay3.png", "a click during the run is not undone by it"
 

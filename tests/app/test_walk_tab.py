@@ -47,7 +47,7 @@ READY = """(before) => {
 
 def offered(checkpoint: str) -> list[str]:
     """Kinds of walk that the page offers for a checkpoint; only digits has directions stored."""
-    model = checkpoint if checkpoint in ("digits", "colorizer") else "videoflow"
+    model = next((kind for kind in ("digits", "colorizer") if checkpoint.endswith(kind)), "videoflow")
     return [one.title for one in walk_kinds.kinds(model) if one.name != "direction" or model == "digits"]
 
 
@@ -67,10 +67,10 @@ class Walker:
             arg=offered(checkpoint),
         )
 
-    def kind(self, title: str) -> None:
-        """Select a kind of walk and wait for its controls."""
+    def kind(self, title: str, models: tuple[str, ...] = ("videoflow", "digits", "colorizer")) -> None:
+        """Select a kind of walk, told by the first of ``models`` that has it, and wait for its controls."""
         self.app.page.get_by_role("radio", name=title, exact=True).check()
-        kinds = [one for model in ("videoflow", "digits", "colorizer") for one in walk_kinds.kinds(model)]
+        kinds = [one for model in models for one in walk_kinds.kinds(model)]
         info = next(one.info for one in kinds if one.title == title)
         self.app.page.locator("#vf-walk-kind").get_by_text(info).wait_for()
 
@@ -162,6 +162,25 @@ def test_slider_over_the_clips_of_an_example(walker: Walker, tmp_path: Path) -> 
     walker.press("Home", "End", "Home", "End")
     assert walker.at() == "100%" and np.array_equal(walker.shows(), frames[-1, -1]), "ends where it was led"
     assert differ(frames[0, -1], frames[-1, -1]) > 5
+
+
+@pytest.mark.browser
+def test_a_grey_photo_starts_from_what_python_draws(
+    walker: Walker, checkpoints: Path, tmp_path: Path
+) -> None:
+    """What a checkpoint suggests for samples has no part in a walk, whose form shows no temperature."""
+    grey = np.repeat(np.random.default_rng(0).integers(0, 256, (40, 40, 1), np.uint8), 3, -1)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    walker.choose("calm-colorizer")
+    walker.kind("Temperature", ("colorizer",))
+    walker.upload("start", tmp_path / "grey.png")
+    walker.app.number("Steps", 3)
+    walker.walk()
+    with np.load(walker.app.download("Frames (npz)", tmp_path)) as saved:
+        frames = saved["frames"]
+    model = vflow.load(checkpoints / "calm-colorizer")
+    settings = vflow.WalkSettings(kind="temperature", steps=3)
+    assert np.array_equal(frames.squeeze(), vflow.walk(model, [grey], settings).frames.squeeze())
 
 
 @pytest.mark.browser

@@ -62,6 +62,7 @@ FORMS = {
     ),
     "colorizer": colorizer_config(),
     "colorizer-outline": colorizer_config(outline=(5, 6)),
+    "colorizer-mirror": colorizer_config(outline=(5, 6), mirror=True),
 }
 
 
@@ -128,14 +129,18 @@ def test_temperature_zero_is_one_picture_and_noise_makes_many(case: Case) -> Non
     assert not torch.allclose(loose[0], loose[1])
 
 
-def test_one_given_is_given_to_all(case: Case) -> None:
+def test_one_given_is_given_to_all_and_looked_at_once(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = case
+    looked: list[int] = []
+    features = model.features
+    monkeypatch.setattr(model, "features", lambda given: looked.append(len(given)) or features(given))
     eps = [torch.randn(3, *shape) for shape in model.latent_shapes]
     one = batch.given[:1]
     alone, repeated = (
         model.decode(eps, given, [1.0] * len(eps)).raw for given in (one, one.repeat_interleave(3, 0))
     )
     torch.testing.assert_close(alone, repeated)
+    assert looked == [1, 3]
 
 
 def test_the_condition_matters(case: Case) -> None:

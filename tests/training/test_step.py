@@ -26,11 +26,11 @@ AIMS = TrainingConfig(
 )
 
 
-def small() -> Colorizer:
+def small(*, mirror: bool = False) -> Colorizer:
     torch.manual_seed(0)
     glow = GlowConfig(channels=2, height=8, width=8, depth=(1, 1, 1), hidden=(4, 4, 4))
     condition = HistoryConfig(hidden=(4, 6, 6, 6), blocks=1)
-    model = Colorizer(ColorizerConfig(glow=glow, condition=condition, outline=(6, 6)))
+    model = Colorizer(ColorizerConfig(glow=glow, condition=condition, outline=(6, 6), mirror=mirror))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -48,8 +48,9 @@ def gradients(model: Colorizer) -> list[Tensor]:
     return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
-def test_features_are_computed_once_for_all_aims(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = small(), pictures()
+@pytest.mark.parametrize("mirror", [False, True])
+def test_features_are_computed_once_for_all_aims(mirror: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = small(mirror=mirror), pictures()
     assert AIMS.best_of and AIMS.outline
     loss = model.bits_per_dim(model(batch)).mean()
     further = best_of_penalty(model, batch, AIMS.best_of) + outline_penalty(model, batch, AIMS.outline)

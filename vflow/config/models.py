@@ -107,6 +107,8 @@ class VideoFlowConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.temperature == ():
+            raise ValueError("temperature needs one number, or one per level of latents")
         if self.min_context > self.context:
             raise ValueError(f"min_context {self.min_context} exceeds context {self.context}")
         if self.values == "transitions" and self.history is None:
@@ -187,6 +189,8 @@ class ColorizerConfig(Config):
             raise ValueError("glow.channels must be 2: the planes a and b")
         if len(self.condition.hidden) != self.glow.levels + 1:
             raise ValueError("condition.hidden needs an entry for the planes' size and one per level")
+        if isinstance(self.temperature, tuple) and len(self.temperature) != self.glow.levels + 1:
+            raise ValueError("temperature needs one number, or one per level and one for the mean colour")
         if self.mirror and self.outline is None:
             raise ValueError("mirror needs an outline: it is what is asked of the mirror image")
         if self.outline is not None and not 1 <= len(self.outline) <= self.glow.levels:

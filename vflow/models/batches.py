@@ -61,7 +61,7 @@ class ImageBatch(NamedTuple):
     eps: float32 (B, C, H, W), standard normal: dequantisation noise.
     guesses: float32 (b, N, D) with D = C · H · W, standard normal: noise of N samples of each of the first b
         images, all levels one after the other; None where training does not look at samples.
-    features: of ``given``, per level, where they were computed before; None: the model computes them.
+    features: what the model makes of ``given``, where it was computed before; None: the model computes it.
     """
 
     images: Tensor

@@ -84,7 +84,9 @@ class ConditionalFlow(nn.Module, ABC):
         code = self.flow.encode(self._rest(x, features), features)
         priors = [
             prior(above, seen).log_density(z)
-            for prior, above, seen, z in zip(self.priors, code.aboves, features, code.latents, strict=False)
+            for prior, above, seen, z in zip(
+                self.priors, code.aboves, features[: len(self.priors)], code.latents, strict=True
+            )
         ]
         return [*terms, *code.densities, *priors]
 
@@ -96,7 +98,9 @@ class ConditionalFlow(nn.Module, ABC):
         code = self.flow.encode(self._rest(x, features), features)
         return tuple(
             prior(above, seen).whiten(z)
-            for prior, above, seen, z in zip(self.priors, code.aboves, features, code.latents, strict=False)
+            for prior, above, seen, z in zip(
+                self.priors, code.aboves, features[: len(self.priors)], code.latents, strict=True
+            )
         )
 
     @torch.no_grad()

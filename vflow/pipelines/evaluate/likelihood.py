@@ -91,10 +91,10 @@ def picture_bits(model: Any, images: Tensor, given: Tensor, draws: int, seed: in
     device, found = device_of(model), []
     for some, known in zip(images.split(BATCH), given.split(BATCH), strict=True):
         names = [content_hash(image) for image in some.numpy()]
-        terms = []
+        seen, terms = model.features(known.to(device)), []
         for draw in range(draws):
             eps = torch.stack([normal(some.shape[1:], "score", seed, name, draw, 0) for name in names])
-            batch = ImageBatch(some.to(device), known.to(device), eps.to(device))
+            batch = ImageBatch(some.to(device), known.to(device), eps.to(device), features=seen)
             terms.append(model(batch).double().cpu())
         found.append(torch.logsumexp(torch.stack(terms), 0) - math.log(draws))
     return -torch.cat(found).numpy() / (math.log(2) * images[0].numel())

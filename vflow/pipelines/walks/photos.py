@@ -86,7 +86,8 @@ class PhotoSpace:
         )
 
     def show(self, path: Path, progress: Progress) -> np.ndarray:
-        given = torch.stack([scene.given for scene in path.scenes])
+        still = all(scene is path.scenes[0] for scene in path.scenes)  # then one is given for all steps
+        given = torch.stack([scene.given for scene in (path.scenes[:1] if still else path.scenes)])
         sampled = self.model.decode(path.eps, given, (1.0,) * len(path.eps))
         refuse_nonfinite(sampled.nonfinite, path.positions)
         moved = sampled.raw - 0.5 - 128 - torch.stack([scene.planes for scene in path.scenes])

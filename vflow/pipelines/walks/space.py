@@ -54,8 +54,8 @@ class WalkSettings:
                 raise ConfigError(f"{name} must lie in {low}..{high}, got {getattr(self, name)}")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must lie in 0..2^63 − 1, got {self.seed}")
-        if not 0 <= self.temperature <= 2:
-            raise ConfigError(f"temperature must lie in 0..2, got {self.temperature:g}")
+        if not isinstance(self.temperature, float | int) or not 0 <= self.temperature <= 2:
+            raise ConfigError(f"temperature must be one number in 0..2, got {self.temperature}")
         most = 2.0 if self.kind == "temperature" else MAX_EXTENT
         if self.extent is not None and not 0 < self.extent <= most:
             raise ConfigError(f"extent must lie above 0 and up to {most:g}, got {self.extent:g}")
