@@ -1,0 +1,123 @@
+"""Trains variants of a preset for equal time, and prints what each reaches on held-out data.
+
+python scripts/ablate.py shapes-small --minutes 20 --set model.motion=null --set model.values=counts
+python scripts/ablate.py push-small --data push --set training.energy=null --set model.glow.coupling=mixture
+
+One variant per call, on one thread, its result one line of JSON. The time is the processor's, validation not
+counted, and the learning rate decays over it, so that no variant is cut off half-way. Other work on the
+machine makes it last longer, but hardly changes what the time gives. Steps are what it gave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from vflow.checkpoint import save_checkpoint
+from vflow.config import Preset, TrainingConfig
+from vflow.errors import ConfigError
+from vflow.pipelines.compute import set_threads
+from vflow.training.guards import PATIENCE
+from vflow.training.launch import make_accelerator
+from vflow.training.loop import DivergedError
+from vflow.training.material import Material
+from vflow.training.options import TrainOptions, resolve
+from vflow.training.progress import Progress
+from vflow.training.sampler import Prefetcher, share
+from vflow.training.schedule import learning_rate
+from vflow.training.setup import check_batch, new_model, open_material, prepare, start_model
+from vflow.training.step import Learner
+from vflow.training.validate import validate
+
+SPAN = 1_000_000
+"""Steps that the schedule is told of: more than fit in any time."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="preset name or YAML file")
+    parser.add_argument("--minutes", type=float, default=20.0, help="processor time of training")
+    parser.add_argument("--data", help="as for vflow train")
+    parser.add_argument("--set", action="append", default=[], help="preset entry, as key.path=value")
+    parser.add_argument("--seed", type=int, help="seed of weights, order and noise")
+    parser.add_argument("--output", type=Path, help="where the averaged weights go, as a checkpoint")
+    arguments = parser.parse_args()
+    set_threads(1)
+    options = TrainOptions(
+        config=arguments.config,
+        output=Path(),
+        data=arguments.data,
+        set=tuple(arguments.set),
+        max_steps=SPAN,
+        seed=arguments.seed,
+    )
+    row = ablate(resolve(options), 60 * arguments.minutes, arguments.output)
+    print(json.dumps({"config": arguments.config, "set": arguments.set, **row}), flush=True)
+
+
+def ablate(preset: Preset, seconds: float, output: Path | None = None) -> dict[str, float | int]:
+    """Train for ``seconds`` of processor time: parameters, steps, seconds, held-out bits/dim (EMA).
+
+    Raises:
+        ConfigError: nothing is held out. DivergedError: so many steps in a row were skipped.
+    """
+    check_batch(preset, 1)
+    accelerator = make_accelerator("cpu")
+    material = open_material(preset)
+    if not material.held_out:
+        raise ConfigError("nothing is held out of this data; a variant cannot be judged by it")
+    model = new_model(preset)
+    start_model(model, preset, material, accelerator, None)
+    learner, average = prepare(model, preset, material, accelerator)
+    wall = time.perf_counter()
+    progress, spent = _train(learner, material, seconds)
+    wall = time.perf_counter() - wall
+    learner.ema.copy_to(average, learner.plain)
+    found = validate(average, material, preset.training.validation_examples, accelerator, lambda: False)
+    assert found is not None
+    if output is not None:
+        save_checkpoint(output, average, config=preset.model)
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "steps": progress.step,
+        "skipped": progress.skipped,
+        "seconds": round(spent, 1),
+        "wall_seconds": round(wall, 1),
+        "held_out_bits_per_dim": found.bits_per_dim,
+    }
+
+
+def _train(learner: Learner, material: Material[Any, Any], seconds: float) -> tuple[Progress, float]:
+    """Steps until the time is spent; how far it came, and the seconds."""
+    config, progress, began = learner.config, Progress(), time.process_time()
+
+    def load(start: int) -> list[Any]:
+        parts = share(start, config.batch_size, 0, 1, config.accumulate)
+        return [material.batch(first, size) for first, size in parts]
+
+    with Prefetcher(load, 0, config.batch_size) as batches:
+        while (spent := time.process_time() - began) < seconds:
+            rate = _rate(config, progress.step, spent / seconds)
+            result = learner.step(next(batches), progress, rate, False)
+            progress.step += 1
+            if progress.skipped_in_a_row >= PATIENCE:
+                raise DivergedError(f"step {progress.step}: {PATIENCE} steps in a row were skipped")
+            if progress.step % config.log_every == 0:
+                print(f"{spent:.0f} s, step {progress.step}: {result.loss:.4f} bits/dim", file=sys.stderr)
+    return progress, spent
+
+
+def _rate(config: TrainingConfig, step: int, spent: float) -> float:
+    """The preset's warm-up in steps, then its cosine over the share of the time that is ``spent``."""
+    warm = config.warmup_steps
+    return learning_rate(config, step if step < warm else warm + round(spent * (config.max_steps - warm)))
+
+
+if __name__ == "__main__":
+    main()
