@@ -69,11 +69,11 @@ def fresh_clone() -> Iterator[Path]:
 
 
 def run_tests(clone: Path, arguments: str) -> tuple[int, int]:
-    """``make test`` in the clone: tests passed and failed; the latter are named on stderr."""
+    """``make test`` in the clone: tests passed and failed; the latter are named on stderr, with why."""
     command = ["make", "test", f"ARGS={arguments}"]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True, env=clean_environment())
     for line in done.stdout.splitlines():
-        if line.startswith("FAILED"):
+        if line.startswith(("FAILED", "E   ")):
             print(line, file=sys.stderr)
     return tests_passed(done.stdout + done.stderr)
 
