@@ -43,7 +43,12 @@ def main() -> None:
     statistics = json.loads((source / CONFIG).read_text(encoding="utf-8")).get("statistics")
     card = None if (target / CARD).is_file() else (source / CARD).read_text(encoding="utf-8")
     model = build_model(config)
-    model.load_state_dict(load(source).state_dict())  # a changed entry must leave every weight its place
+    try:
+        model.load_state_dict(load(source).state_dict())
+    except RuntimeError as error:
+        parser.error(
+            f"--set {' '.join(arguments.set)}: the weights of {source} do not fit; change no sizes ({error})"
+        )
     save_checkpoint(target, model, config=config, card=card, extra=statistics, half=arguments.half)
     print(f"{target} ({(target / WEIGHTS).stat().st_size / 1e6:.1f} MB)")
 

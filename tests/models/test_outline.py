@@ -140,6 +140,8 @@ def test_the_mirror_image_is_asked_as_well_and_planes_come_back() -> None:
     torch.testing.assert_close(after, before, rtol=0, atol=1e-9)
     with pytest.raises(ValueError, match="mirror needs an outline"):
         ColorizerConfig(mirror=True)
+    with pytest.raises(ValueError, match="one per level and one for the mean colour"):
+        ColorizerConfig(temperature=(0.5, 1.0))
 
 
 def _double(batch: ImageBatch) -> ImageBatch:
