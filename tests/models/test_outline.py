@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vflow.config import (
+    BestOfConfig,
     ColorizerConfig,
     GlowConfig,
     HistoryConfig,
@@ -114,6 +115,9 @@ def _descend(model, optimizer, batch: ImageBatch, wish: OutlineConfig) -> float:
 def test_it_is_asked_only_of_models_that_have_one() -> None:
     with pytest.raises(ValueError, match=r"training\.outline is for models of kind colorizer"):
         Preset(model=ColorizerConfig(), training=TrainingConfig(outline=OutlineConfig()))
+    with pytest.raises(ValueError, match=r"training\.best_of to null"):
+        alone = TrainingConfig(outline=OutlineConfig(alone=True), best_of=BestOfConfig())
+        Preset(model=ColorizerConfig(outline=(4,)), training=alone)
     with pytest.raises(ValueError, match="outline needs channels"):
         ColorizerConfig(outline=(4,) * 9)
 

@@ -19,6 +19,7 @@ from vflow.models import Colorizer, ImageBatch
 from vflow.training.best_of import best_of_penalty
 from vflow.training.ema import Ema
 from vflow.training.outline import outline_penalty
+from vflow.training.progress import Progress
 from vflow.training.step import Learner, make_optimizer
 
 AIMS = TrainingConfig(
@@ -42,6 +43,25 @@ def pictures() -> ImageBatch:
     images = torch.randint(100, 150, (4, 2, 8, 8), dtype=torch.uint8)
     given = torch.cat([100 * torch.rand(4, 1, 16, 16), torch.zeros(4, 3, 16, 16)], 1)
     return ImageBatch(images, given, torch.randn(4, 2, 8, 8), torch.randn(2, 3, 128))
+
+
+def test_an_outline_alone_leaves_the_flow_as_it_is_and_is_what_is_logged() -> None:
+    model, batch = small(), pictures()
+    wish = OutlineConfig(alone=True)
+    config = TrainingConfig(outline=wish)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    learner = Learner(
+        Accelerator(cpu=True), model, model, make_optimizer(model, config), Ema(model, 0.9), config, None, 1
+    )
+    expected = outline_penalty(model, batch, wish).item()
+    result = learner.step([batch], Progress(), 1e-3, False)
+    assert result.accepted and result.loss == pytest.approx(expected, rel=1e-5)
+    after = model.state_dict()
+    changed = {
+        name.partition(".")[0] for name, value in before.items() if not torch.equal(value, after[name])
+    }
+    assert "outline" in changed and not changed & {"flow", "priors"}
+    assert outline_penalty(model, batch, wish) < expected
 
 
 def gradients(model: Colorizer) -> list[Tensor]:

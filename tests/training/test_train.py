@@ -260,6 +260,13 @@ def test_sharded_weights_and_aims_beside_forward_exclude_each_other(name: str, a
         check_aims(config, DistributedType.FSDP)
 
 
+def test_an_outline_alone_is_learned_in_one_process() -> None:
+    config = TrainingConfig(outline=OutlineConfig(alone=True))
+    check_aims(config, DistributedType.NO)
+    with pytest.raises(ConfigError, match=r"outline\.alone works in one process; start it with plain"):
+        check_aims(config, DistributedType.MULTI_CPU)
+
+
 def test_dry_run_reports_and_writes_nothing(
     tiny: str, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

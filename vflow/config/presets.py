@@ -55,6 +55,7 @@ class OutlineConfig(Config):
 
     weight: float = Field(0.5, gt=0, description="of that (root mean square, grey levels) beside bits/dim")
     near: float = Field(4.0, ge=0, description="ab units by which the mean colour that it is told is off")
+    alone: bool = Field(False, description="in place of bits/dim: what is seen is learned before the flow is")
 
 
 class ContrastConfig(Config):
@@ -129,6 +130,8 @@ class Preset(Config):
             raise ValueError("training.best_of is for models of kind colorizer; remove it")
         if self.training.outline and getattr(self.model, "outline", None) is None:
             raise ValueError("training.outline is for models of kind colorizer with an outline; remove it")
+        if self.training.outline and self.training.outline.alone and self.training.best_of:
+            raise ValueError("training.outline.alone leaves the flow out; set training.best_of to null")
         if self.training.energy and getattr(self.model, "history", None) is None:
             raise ValueError("training.energy is for models of kind videoflow with a history; remove it")
         if self.training.contrast and self.model.kind != "digits":

@@ -15,7 +15,7 @@ BACKOFF = 0.5  # of the learning rate at each roll-back
 
 
 def accept(progress: Progress, loss: float, norm: float, clip: float | None) -> bool:
-    """Whether a step with this loss (bits/dim) and gradient norm may change the weights.
+    """Whether a step with this loss and gradient norm may change the weights.
 
     Skipping such steps keeps one bad batch from ruining Adam's moments (STARFlow does the same).
     ``progress`` is updated: counts of skipped steps, the usual norm. All inputs are the same on all

@@ -47,9 +47,9 @@ class RunLog:
         if self._events:
             self._events.close()
 
-    def tick(self, bits: float, frames_per_s: float, skipped: int) -> None:
-        """One step done; show bits/dim, frames/s and, if any, skipped steps."""
-        text = f"{bits:.4f} bits/dim, {frames_per_s:.0f} frames/s"
+    def tick(self, loss: str, frames_per_s: float, skipped: int) -> None:
+        """One step done; show the loss in words, frames/s and, if any, skipped steps."""
+        text = f"{loss}, {frames_per_s:.0f} frames/s"
         self._bar.set_postfix_str(text + (f", {skipped} skipped" if skipped else ""), refresh=False)
         self._bar.update()
 

@@ -187,7 +187,8 @@ class Run:
         progress.seconds = self._seconds()
         self.interval_seconds += seconds
         self.interval_frames += frames
-        self.log.tick(result.loss, frames / seconds, progress.skipped)
+        loss = f"{result.loss:.4f} {self.learner.aim.replace('_per_', '/')}"
+        self.log.tick(loss, frames / seconds, progress.skipped)
         if result.accepted:
             progress.loss_sum += result.loss
             progress.norm_sum += result.norm
@@ -201,7 +202,7 @@ class Run:
         progress, count = self.progress, self.progress.summed
         line = {
             "step": progress.step,
-            "bits_per_dim": progress.loss_sum / count if count else None,
+            self.learner.aim: progress.loss_sum / count if count else None,
             "lr": progress.lr,
             "frames_per_s": round(self.interval_frames / self.interval_seconds, 2),
             "grad_norm": progress.norm_sum / count if count else None,

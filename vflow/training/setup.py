@@ -59,11 +59,14 @@ def check_aims(config: TrainingConfig, distributed: DistributedType) -> None:
     """Refuse aims beside the likelihood that sharded weights do not allow.
 
     Raises:
-        ConfigError: they do other things than the ``forward`` for which FSDP gathers weights.
+        ConfigError: they do other things than the ``forward`` for which FSDP gathers weights and DDP
+            gradients.
     """
     aims = [name for name in ("best_of", "outline", "energy") if getattr(config, name) is not None]
     if aims and distributed == DistributedType.FSDP:
         raise ConfigError(f"training.{aims[0]} does not work under FSDP; set it to null, or use DDP")
+    if config.outline and config.outline.alone and distributed != DistributedType.NO:
+        raise ConfigError("training.outline.alone works in one process; start it with plain vflow train")
 
 
 def new_model(preset: Preset) -> Model:

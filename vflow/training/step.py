@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from accelerate import Accelerator
@@ -26,7 +26,7 @@ from vflow.training.tensors import full
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean bits/dim over the global batch, gradient norm before clipping, what was decided."""
+    """Mean loss over the global batch (``Learner.aim``), gradient norm before clipping, what was decided."""
 
     loss: float
     norm: float
@@ -50,6 +50,12 @@ class Learner:
     config: TrainingConfig
     autocast: torch.dtype | None
     targets: int
+
+    @property
+    def aim(self) -> Literal["bits_per_dim", "outline"]:
+        """What the loss is of: the outline's error (grey levels) where the preset wishes it alone."""
+        outline = self.config.outline
+        return "outline" if outline and outline.alone else "bits_per_dim"
 
     def step(self, batches: list[Any], progress: Progress, rate: float, stop: bool) -> StepResult:
         """Accumulate gradients over ``batches``, then update with learning rate ``rate``.
@@ -91,8 +97,11 @@ class Learner:
             return batch._replace(features=cast(Any, self.plain).features(batch.given))
 
     def loss(self, batch: Any) -> Tensor:
-        """Mean bits/dim of a batch."""
+        """Mean bits/dim of a batch, or what else the ``aim`` is."""
         with self._autocast():
+            if self.aim == "outline":
+                assert self.config.outline
+                return outline_penalty(cast(Any, self.plain), batch, self.config.outline)
             nats = self.model(batch)
         return self.plain.bits_per_dim(nats, self.targets).mean()
 
@@ -103,7 +112,7 @@ class Learner:
             total: Tensor | float = 0.0
             if config.best_of and batch.guesses is not None:
                 total += best_of_penalty(plain, batch, config.best_of)
-            if config.outline:
+            if config.outline and self.aim != "outline":
                 total += outline_penalty(plain, batch, config.outline)
             if config.energy and batch.guesses is not None:
                 total += energy_penalty(plain, batch, config.energy)
