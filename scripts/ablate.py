@@ -19,15 +19,15 @@ from typing import Any
 
 from vflow.checkpoint import save_checkpoint
 from vflow.config import Preset, TrainingConfig
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, VflowError
 from vflow.pipelines.compute import set_threads
 from vflow.training.guards import PATIENCE
 from vflow.training.launch import make_accelerator
 from vflow.training.loop import DivergedError
-from vflow.training.material import Material
+from vflow.training.material import Material, micro_batches
 from vflow.training.options import TrainOptions, resolve
 from vflow.training.progress import Progress
-from vflow.training.sampler import Prefetcher, share
+from vflow.training.sampler import Prefetcher
 from vflow.training.schedule import learning_rate
 from vflow.training.setup import check_batch, new_model, open_material, prepare, start_model
 from vflow.training.step import Learner
@@ -37,7 +37,8 @@ SPAN = 1_000_000
 """Steps that the schedule is told of: more than fit in any time."""
 
 
-def main() -> None:
+def main() -> int:
+    """0, or the exit code of an error that people meet."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -57,8 +58,13 @@ def main() -> None:
         max_steps=SPAN,
         seed=arguments.seed,
     )
-    row = ablate(resolve(options), 60 * arguments.minutes, arguments.output)
+    try:
+        row = ablate(resolve(options), 60 * arguments.minutes, arguments.output)
+    except VflowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     print(json.dumps({"config": arguments.config, "set": arguments.set, **row}), flush=True)
+    return 0
 
 
 def ablate(preset: Preset, seconds: float, output: Path | None = None) -> dict[str, float | int]:
@@ -98,8 +104,7 @@ def _train(learner: Learner, material: Material[Any, Any], seconds: float) -> tu
     config, progress, began = learner.config, Progress(), time.process_time()
 
     def load(start: int) -> list[Any]:
-        parts = share(start, config.batch_size, 0, 1, config.accumulate)
-        return [material.batch(first, size) for first, size in parts]
+        return micro_batches(material, config, start, learner.accelerator)
 
     with Prefetcher(load, 0, config.batch_size) as batches:
         while (spent := time.process_time() - began) < seconds:
@@ -109,7 +114,9 @@ def _train(learner: Learner, material: Material[Any, Any], seconds: float) -> tu
             if progress.skipped_in_a_row >= PATIENCE:
                 raise DivergedError(f"step {progress.step}: {PATIENCE} steps in a row were skipped")
             if progress.step % config.log_every == 0:
-                print(f"{spent:.0f} s, step {progress.step}: {result.loss:.4f} bits/dim", file=sys.stderr)
+                print(
+                    f"{spent:.0f} s, step {progress.step}: {learner.aim} {result.loss:.4f}", file=sys.stderr
+                )
     return progress, spent
 
 
@@ -120,4 +127,4 @@ def _rate(config: TrainingConfig, step: int, spent: float) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import vflow
-from scripts.ablate import SPAN, _rate
+from scripts.ablate import SPAN, _rate, main
 from tests.training.support import ROOT, tiny_preset
 from vflow.config import TrainingConfig
+from vflow.errors import ConfigError
 
 
 def test_the_rate_warms_up_in_steps_and_falls_with_the_time() -> None:
@@ -39,3 +40,11 @@ def test_a_variant_has_its_time_and_tells_what_it_reached(tmp_path: Path) -> Non
     assert math.isfinite(row["held_out_bits_per_dim"])
     model = vflow.load(tmp_path / "made")
     assert model.config.noise == "learned" and row["parameters"] == sum(p.numel() for p in model.parameters())
+
+
+def test_bad_settings_are_refused_in_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ablate.py", "shapes-small", "--set", "model.noise=loud"])
+    assert main() == ConfigError.exit_code
+    assert capsys.readouterr().err.startswith("error: ")

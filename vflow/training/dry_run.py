@@ -10,8 +10,8 @@ import torch
 from accelerate import Accelerator
 
 from vflow.config import Preset, TrainingConfig
+from vflow.training.material import micro_batches
 from vflow.training.progress import Progress
-from vflow.training.sampler import share
 from vflow.training.setup import new_model, open_material, prepare, start_model
 
 MEASURED = 3
@@ -21,14 +21,12 @@ GIB = 1 << 30
 def dry_run(preset: Preset, accelerator: Accelerator) -> int:
     """Take one step to warm up and three measured ones, print the figures on stdout, write nothing."""
     config, material = preset.training, open_material(preset)
-    world, rank = accelerator.num_processes, accelerator.process_index
     model = new_model(preset)
     start_model(model, preset, material, accelerator, None)
     learner, _ = prepare(model, preset, material, accelerator)
     progress, seconds = Progress(), []
     for number in range(1 + MEASURED):
-        parts = share(number * config.batch_size, config.batch_size, rank, world, config.accumulate)
-        batches = [material.batch(first, size) for first, size in parts]
+        batches = micro_batches(material, config, number * config.batch_size, accelerator)
         began = time.perf_counter()
         learner.step(batches, progress, config.learning_rate, stop=False)
         seconds.append(time.perf_counter() - began)
@@ -40,7 +38,8 @@ def dry_run(preset: Preset, accelerator: Accelerator) -> int:
         for label, text in figures(config, frames, step, parameters, memory).items():
             print(f"{label:<12}{text}")
         precision = "bfloat16 conditioners" if learner.autocast else "float32"
-        print(f"{'device':<12}{accelerator.device}, {world} process(es), {precision}")
+        processes = accelerator.num_processes
+        print(f"{'device':<12}{accelerator.device}, {processes} process(es), {precision}")
     return 0
 
 

@@ -22,10 +22,11 @@ from vflow.training.cards import run_card
 from vflow.training.diagnostics import largest_log_scale, round_trip
 from vflow.training.launch import fixed_order, make_accelerator, naming_lost_peers
 from vflow.training.log import RunLog, rewind_log
+from vflow.training.material import micro_batches
 from vflow.training.options import TrainOptions, resolve
 from vflow.training.progress import Progress
 from vflow.training.resume import agreed_commit, choose_commit, disk_fault, load_commit, save_commit
-from vflow.training.sampler import Prefetcher, share
+from vflow.training.sampler import Prefetcher
 from vflow.training.samples import write_samples
 from vflow.training.schedule import learning_rate
 from vflow.training.setup import check_aims, check_batch, new_model, open_material, prepare, start_model
@@ -143,9 +144,7 @@ class Run:
 
     def _load(self, start: int) -> list[Any]:
         """This process's share of the global batch that begins at stream position ``start``."""
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        parts = share(start, self.config.batch_size, rank, world, self.config.accumulate)
-        return [self.material.batch(first, size) for first, size in parts]
+        return micro_batches(self.material, self.config, start, self.accelerator)
 
     def _advance(self, batches: Prefetcher[Any]) -> Outcome:
         """Steps until the end, a stop, or too many skipped steps in a row."""

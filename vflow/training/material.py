@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
+from vflow.config import TrainingConfig
 from vflow.models import ImageBatch, Model, VideoBatch
+from vflow.training.sampler import share
 from vflow.training.samples import Samples
 
 M = TypeVar("M", bound=Model, contravariant=True)
@@ -71,6 +74,15 @@ class Material(Protocol[M, B]):
     def draw(self, model: M, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
         """Samples at temperature 1 with the same noise each time; None when cancelled."""
         ...
+
+
+def micro_batches(
+    material: Material[Any, B], config: TrainingConfig, start: int, accelerator: Accelerator
+) -> list[B]:
+    """This process's share of the global batch that begins at stream position ``start``."""
+    world, rank = accelerator.num_processes, accelerator.process_index
+    parts = share(start, config.batch_size, rank, world, config.accumulate)
+    return [material.batch(first, size) for first, size in parts]
 
 
 def on_device(batch: B, device: torch.device) -> B:
