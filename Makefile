@@ -13,7 +13,7 @@ help:
 	@echo "make e2e      the browser tests alone"
 	@echo "make lint     ruff and mypy;  make format  rewrites the layout"
 	@echo "make bench    speed against other flow libraries"
-	@echo "make accept   measures what the project promises into docs/ACCEPTANCE.md (ONLY='A A.shapes' VFLOW_DATA=folder)"
+	@echo "make accept   measures what the project promises into docs/ACCEPTANCE.md (ONLY='D A.shapes_bits' VFLOW_DATA=folder)"
 	@echo "make wheel    builds the wheel and uses it in a clean environment;  make clean  removes .venv and caches"
 
 setup-%:
@@ -40,7 +40,7 @@ format: setup-dev
 bench: setup-bench
 	$(BIN)/python scripts/benchmark.py $(ARGS)
 
-accept: setup-test setup-app
+accept: setup-test setup-app setup-bench
 	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(BIN)/python scripts/accept.py $(if $(ONLY),--only $(ONLY))
 
 wheel: setup-test

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,17 @@ import torch
 
 import vflow
 from vflow.checkpoint import checkpoint_folder
-from vflow.config import Preset, VideoFlowConfig, load_preset
+from vflow.config import Preset, VideoFlowConfig
 from vflow.data.base import open_dataset, open_images
+from vflow.errors import VflowError
 from vflow.pipelines.directions import Directions, principal_directions, save_directions
+from vflow.training.options import TrainOptions, resolve
 
 BATCH = 16
 
 
-def main() -> None:
+def main() -> int:
+    """0, or the exit code of an error that people meet."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -31,12 +36,21 @@ def main() -> None:
     parser.add_argument("--data", help="where the data are, as for vflow train")
     parser.add_argument("--count", type=int, default=2000, help="examples")
     arguments = parser.parse_args()
-    overrides = {"data.path": arguments.data} if arguments.data else {}
-    preset = load_preset(arguments.config, overrides)
-    folder = checkpoint_folder(arguments.checkpoint)
+    try:
+        store(arguments.checkpoint, arguments.config, arguments.data, arguments.count)
+    except VflowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def store(checkpoint: str, config: str, data: str | None, count: int) -> None:
+    """Compute, save and say where."""
+    preset = resolve(TrainOptions(config=config, output=Path(), data=data))
+    folder = checkpoint_folder(checkpoint)
     model = vflow.load(folder, device="auto")
-    about = f"{arguments.count} training examples of {preset.data.name}"
-    found = principal_directions(gather(model, preset, arguments.count), about=about)
+    about = f"{count} training examples of {preset.data.name}"
+    found = principal_directions(gather(model, preset, count), about=about)
     path = save_directions(folder, found)
     print(f"{path} ({os.path.getsize(path) / 1024:.0f} KB)")
     print_shares(found)
@@ -93,4 +107,4 @@ def print_shares(found: Directions) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -38,7 +38,7 @@ def offer(shared: Shared, name: str | None) -> Offer:
         walks = walks[1:]
         note = note or (
             "No principal directions are stored with this model, so there is no walk along them. "
-            f"To make them: python scripts/directions.py --checkpoint {name}"
+            f"To make them: python scripts/directions.py --config PRESET --checkpoint {name}"
         )
     return Offer(model.config.kind, walks, walk_kinds.levels(model.latent_shapes), shares, note)
 

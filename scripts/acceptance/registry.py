@@ -73,7 +73,7 @@ def measure(section: str, **figures: Figure) -> Callable[[Callable[[], Result]],
 
 
 def select(wanted: list[str]) -> list[Measure]:
-    """Measures of the sections (``A``) or single measures (``A.shapes``) in ``wanted``; all when empty.
+    """Measures of the sections (``A``) or single measures (``A.shapes_bits``) in ``wanted``; all when empty.
 
     Raises:
         KeyError: a name in ``wanted`` selects nothing.

@@ -97,7 +97,8 @@ def _row(measure: Measure, key: str, figure: Figure, entry: dict[str, Any] | Non
     else:
         shown = f"{value:.4g} {figure.unit}".strip()
         verdict = ("pass" if figure.met(value) else "**fail**") if figure.threshold() else ""
-    return f"| {figure.what} | {shown} | {figure.threshold()} | {verdict} | {measure.name} |"
+    what = figure.what.replace("|", r"\|")
+    return f"| {what} | {shown} | {figure.threshold()} | {verdict} | {measure.name} |"
 
 
 def _how(measure: Measure, entry: dict[str, Any] | None) -> str:

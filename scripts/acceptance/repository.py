@@ -68,14 +68,16 @@ def fresh_clone() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_tests(clone: Path, arguments: str) -> tuple[int, int]:
-    """``make test`` in the clone: tests passed and failed; the latter are named on stderr, with why."""
+def run_tests(clone: Path, arguments: str) -> tuple[int, int, str]:
+    """``make test`` in the clone: tests passed and failed, and which failed; why is told on stderr."""
     command = ["make", "test", f"ARGS={arguments}"]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True, env=clean_environment())
-    for line in done.stdout.splitlines():
+    lines = done.stdout.splitlines()
+    for line in lines:
         if line.startswith(("FAILED", "E   ")):
             print(line, file=sys.stderr)
-    return tests_passed(done.stdout + done.stderr)
+    names = ", ".join(line.split()[1] for line in lines if line.startswith("FAILED "))
+    return *tests_passed(done.stdout + done.stderr), f"failed: {names}" if names else ""
 
 
 def clean_environment() -> dict[str, str]:
@@ -102,17 +104,17 @@ def clone_app_first() -> Result:
             first = page.seconds
         with serving(clone, clean_environment()) as page:
             again = page.seconds
-        passed, failed = run_tests(clone, "")
-    return Result({"page": first, "again": again, "passed": passed, "failed": failed})
+        passed, failed, note = run_tests(clone, "")
+    return Result({"page": first, "again": again, "passed": passed, "failed": failed}, note)
 
 
 @measure("A", **CLONE)
 def clone_test_first() -> Result:
     """The other way round: `make test` (imports and layering only), then `make app` twice."""
     with fresh_clone() as clone:
-        passed, failed = run_tests(clone, "tests/test_imports.py")
+        passed, failed, note = run_tests(clone, "tests/test_imports.py")
         with serving(clone, clean_environment()) as page:
             first = page.seconds
         with serving(clone, clean_environment()) as page:
             again = page.seconds
-    return Result({"page": first, "again": again, "passed": passed, "failed": failed})
+    return Result({"page": first, "again": again, "passed": passed, "failed": failed}, note)

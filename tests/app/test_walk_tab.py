@@ -234,7 +234,7 @@ def test_directions_play_and_what_is_saved(walker: Walker, tmp_path: Path) -> No
 @pytest.mark.browser
 def test_kinds_fit_the_model(walker: Walker) -> None:
     walker.choose("shapes")
-    note = "python scripts/directions.py --checkpoint shapes"
+    note = "python scripts/directions.py --config PRESET --checkpoint shapes"
     assert walker.app.page.locator("#vf-walk-note").get_by_text(note).is_visible()
     walker.choose("colorizer")
     walker.kind("Colours")

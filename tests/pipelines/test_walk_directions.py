@@ -10,6 +10,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from vflow.catalog import DIRECTIONS
 from vflow.checkpoint import checkpoint_hash, load, save_checkpoint
+from vflow.data.io import write_png
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import VideoFlow
 from vflow.pipelines import directions as module
@@ -187,9 +189,20 @@ def test_the_script_stores_directions_of_a_data_set(
     spec.loader.exec_module(script)
     flags = ["--checkpoint", str(tmp_path / "tiny"), "--config", "shapes-small", "--count", "18"]
     monkeypatch.setattr(sys, "argv", ["directions.py", *flags])
-    script.main()
+    assert script.main() == 0
     assert "18 of 18 examples" in capsys.readouterr().out
     found = load_directions(tmp_path / "tiny", model)
     assert found is not None and found.about == "18 training examples of shapes"
     assert (tmp_path / "tiny" / DIRECTIONS).stat().st_size < 1 << 20
     assert {key: len(p.vectors) for key, p in found.levels.items()} == {"0": 8, "1": 8, "all": 8}
+    monkeypatch.setattr(sys, "argv", ["directions.py", *flags, "--data", str(tmp_path / "clips")])
+    assert script.main() == ConfigError.exit_code
+    assert capsys.readouterr().err.startswith(f"error: --data {tmp_path / 'clips'}: no such folder; give")
+    for number in range(3):
+        clip = np.random.default_rng(number).integers(0, 256, (4, 64, 64, 3), np.uint8)
+        (tmp_path / "clips" / str(number)).mkdir(parents=True)
+        for t, frame in enumerate(clip):
+            write_png(tmp_path / "clips" / str(number) / f"{t}.png", frame)
+    assert script.main() == 0
+    found = load_directions(tmp_path / "tiny", model)
+    assert found is not None and found.about == "18 training examples of video-folder"

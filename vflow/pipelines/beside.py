@@ -17,7 +17,7 @@ from vflow.seal import check_digest, with_digest
 
 @dataclass(frozen=True)
 class Beside:
-    """A kind of such files: what they are called, and the script that makes them."""
+    """A kind of such files: what they are called, and the script, with its arguments, that makes them."""
 
     file: str
     script: str

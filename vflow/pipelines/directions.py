@@ -25,7 +25,7 @@ from vflow.pipelines.walks.geometry import flatten
 if TYPE_CHECKING:
     from torch import nn
 
-STORED = Beside(DIRECTIONS, "scripts/directions.py")
+STORED = Beside(DIRECTIONS, "scripts/directions.py --config PRESET")
 COUNT = 8
 MAX_BYTES = 1_000_000
 """Of all directions in a file: where one level has too many numbers, it gets fewer directions, or none."""

@@ -23,7 +23,7 @@ from vflow.pipelines.fitting import video_config
 if TYPE_CHECKING:
     from torch import nn
 
-STORED = Beside(TYPICAL, "scripts/typical.py")
+STORED = Beside(TYPICAL, "scripts/typical.py --data FOLDER")
 MOST = 1 << 16
 """Values of a kind that a file may hold."""
 
