@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,32 @@ def test_existing_outputs_can_be_an_error(items: list[Item], out: Path) -> None:
     summary = engine.run(items[:1], Copy(), Options(out, on_existing="error"))
     assert summary.failed[0]["error"].startswith("a: has outputs in ")
     assert (out / "a/s000.txt").read_text() == "one"
+
+
+def test_a_refusal_or_failure_leaves_what_is_known_of_earlier_outputs(items: list[Item], out: Path) -> None:
+    engine.run(items, Copy(), Options(out))
+    before = {line["item"]: line for line in _lines(out / "manifest.jsonl")}
+    for _ in range(2):  # the first refusal must not open the way for a second run
+        summary = engine.run(items[:1], Copy(times=2), Options(out, on_existing="error"))
+        assert summary.failed[0]["error"].startswith("a: has outputs in ")
+        assert {line["item"]: line for line in _lines(out / "manifest.jsonl")} == before
+    assert (out / "a/s000.txt").read_text() == "one"
+    items[0].paths[0].write_text("bad")
+    assert engine.run(items[:1], Copy(), Options(out)).failed
+    assert _lines(out / "manifest.jsonl")[0]["outputs"] == before["a"]["outputs"]
+    items[0].paths[0].write_text("new")
+    engine.run(items[:1], Copy(files=("s000.txt",)), Options(out))
+    assert _files(out / "a") == {"s000.txt"}, "what the first run wrote is known to be stale"
+
+
+def test_names_of_files_need_not_be_text(tmp_path: Path, out: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    path = tmp_path / f"{name}.txt"
+    path.write_text("one")
+    for done in (0, 1):
+        summary = engine.run([Item(name, (path,))], Copy(), Options(out))
+        assert _counts(summary) == (1, done, 0)
+    assert (out / name / "s000.txt").read_text() == "one"
 
 
 def test_stale_outputs_of_an_item_go_and_nothing_else(items: list[Item], out: Path) -> None:

@@ -54,6 +54,13 @@ def test_globs(tree: Path) -> None:
     assert sources([tree / "d*" / "f*"], "clip") == [Item("frames", (tree / "deep" / "frames",))]
     with pytest.raises(InputError, match="matches nothing; check the pattern"):
         sources([tree / "*.webm"], "clip")
+    made = tree / "out" / "photo" / "s000.png"
+    for pattern in ("*/*", "*/*/*.png", "**/*.png"):
+        assert made in (item.paths[0] for item in sources([tree / pattern], "picture"))
+        found = sources([tree / pattern], "picture", tree / "out")
+        assert made not in (item.paths[0] for item in found), "outputs are no inputs of the next run"
+    with pytest.raises(InputError, match="matches nothing; check the pattern"):
+        sources([tree / "out" / "*"], "picture", tree / "out")
     odd = tree / "odd[1].png"
     odd.write_text("x")
     assert sources([odd], "picture") == [Item("odd[1]", (odd,))]

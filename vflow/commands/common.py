@@ -124,7 +124,7 @@ def reporter(output: Path, as_json: bool) -> Callable[[dict[str, Any]], None]:
         if entry["status"] == "failed":
             print(f"error: {entry['error']}", file=sys.stderr)
         if as_json:
-            print(json.dumps(entry, ensure_ascii=False), flush=True)
+            print(json.dumps(entry), flush=True)
         elif entry["status"] == "done":
             only = list(entry["outputs"]) if len(entry["outputs"]) == 1 else [entry["item"]]
             print(output / only[0], flush=True)

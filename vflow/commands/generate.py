@@ -168,6 +168,6 @@ def _print_plan(plan: Sequence[tuple[Item, bool]], as_json: bool) -> None:
     for item, done in plan:
         status, inputs = "done" if done else "to do", [str(path) for path in item.paths]
         if as_json:
-            print(json.dumps({"item": item.name, "inputs": inputs, "status": status}, ensure_ascii=False))
+            print(json.dumps({"item": item.name, "inputs": inputs, "status": status}))
         else:
             print(f"{status}: {item.name}" + (f" ← {', '.join(inputs)}" if inputs else ""))

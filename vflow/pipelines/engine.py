@@ -23,6 +23,10 @@ from vflow.pipelines.items import Item
 from vflow.pipelines.manifest import Entry, Manifest, file_sha256, intact, read_entries
 
 
+class _RefusedError(InputError):
+    """Nothing was done to an item, so what the manifest says of it stays as it is."""
+
+
 class Task(Protocol):
     """What is done to one item. Colouring, digits and futures each implement it."""
 
@@ -135,22 +139,27 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[Entry, bool]:
-    """The item's entry, and whether its outputs were there already."""
-    began = time.monotonic()
+    """The item's entry, and whether its outputs were there already.
+
+    The entry of an item that failed has the outputs of an earlier run, if any: they still lie there.
+    """
+    began, old, refused = time.monotonic(), manifest.find(item.name), False
     entry: Entry = {"item": item.name, "inputs": [str(path) for path in item.paths], **task.identity()}
     try:
         missing = [path for path in item.paths if not path.exists()]
         entry["input_sha256"] = None if missing else item.sha256()
-        old = manifest.find(item.name)
         if old and _reusable(entry, old, options):
             return old, True
         _guard(item, options, old)
         entry |= _produce(item, task, options, manifest)
         entry |= {"status": "done", "error": None}
     except (InputError, OSError) as error:
-        entry |= {"status": "failed", "error": _explain(error), "outputs": {}}
+        refused = isinstance(error, _RefusedError)
+        kept = (old or {}).get("outputs", {})
+        entry |= {"status": "failed", "error": _explain(error), "outputs": kept}
     entry["duration_s"] = round(time.monotonic() - began, 3)
-    manifest.add(entry)
+    if not (refused and old):
+        manifest.add(entry)
     if entry["error"] and options.on_error == "fail":
         raise InputError(entry["error"])
     return entry, False
@@ -168,9 +177,10 @@ def _guard(item: Item, options: Options, old: Entry | None) -> None:
     home = options.home(item).resolve()
     for path in item.paths:
         if path.is_dir() and path.resolve() == home:
-            raise InputError(f"{path}: outputs would go into the input's own folder; choose another --output")
+            text = "outputs would go into the input's own folder; choose another --output"
+            raise _RefusedError(f"{path}: {text}")
     if options.on_existing == "error" and old and old.get("outputs"):
-        raise InputError(
+        raise _RefusedError(
             f"{item.name}: has outputs in {options.output}; choose another --output or overwrite"
         )
 

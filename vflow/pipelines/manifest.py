@@ -77,7 +77,7 @@ def intact(folder: Path, entry: Entry) -> bool:
 
 
 def _line(entry: Entry) -> str:
-    return json.dumps(entry, ensure_ascii=False) + "\n"
+    return json.dumps(entry) + "\n"  # ASCII: names of files need not be text
 
 
 def _read(path: Path) -> dict[str, Entry]:

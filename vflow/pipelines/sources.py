@@ -37,8 +37,8 @@ def sources(given: Sequence[Path], unit: Unit, output: Path | None = None) -> li
     """Items of ``vflow generate``, in the order given, and in natural order within a folder or glob.
 
     A folder stands for all media in it and in the folders in it; hidden ones, links and ``output`` are left
-    out. For clips, each folder of pictures further inside is one item. A file that does not exist stays an
-    item: it fails alone, with its reason in the manifest.
+    out, the last of globs as well. For clips, each folder of pictures further inside is one item. A file
+    that does not exist stays an item: it fails alone, with its reason in the manifest.
 
     Raises:
         ConfigError: nothing given, or a manifest that cannot be read. InputError: a folder or glob without
@@ -66,12 +66,15 @@ def _expand(path: Path, unit: Unit, skip: Path | None) -> list[_Found]:
     if path.exists() or not glob.has_magic(str(path)):
         return [_Found((path,))]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=io.natural_key)
-    if not matches:
+    found = [_Found((one,)) for match in matches for one in _match(match, unit, skip)]
+    if not found:
         raise InputError(f"{path}: matches nothing; check the pattern")
-    return [_Found((one,)) for match in matches for one in _match(match, unit, skip)]
+    return found
 
 
 def _match(path: Path, unit: Unit, skip: Path | None) -> list[Path]:
+    if skip in (path.resolve(), *path.resolve().parents):
+        return []
     if not path.is_dir():
         return [path]
     return [path] if unit == "clip" and _stills(path) else _inside(path, unit, skip)
