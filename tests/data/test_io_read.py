@@ -11,8 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from tests.data.media import moving_square, turned_mp4, write_lossless, write_stills, write_uneven
+from tests.data.media import (
+    moving_square,
+    turned_mp4,
+    write_jumping,
+    write_lossless,
+    write_stills,
+    write_uneven,
+)
 from vflow.data import _video, io
+from vflow.data._collect import Collector
 from vflow.errors import InputError
 
 
@@ -128,6 +136,25 @@ def test_variable_frame_rate_becomes_a_regular_clock(
     shown = np.rint(clip.frames[:, 30, 30, 0] / 25).astype(int)
     assert shown.tolist() == [0, 1, 2, 2, 2, 2, 2, 3, 4, 5]
     assert clip.notes == ("variable frame rate made constant",)
+
+
+def test_a_clock_that_starts_anew_is_ignored(tmp_path: Path, backend: str) -> None:
+    frames = moving_square(12)
+    clip = io.read_clip(write_jumping(tmp_path / "joined.mkv", frames))
+    assert np.array_equal(clip.frames, frames)
+    assert clip.fps == pytest.approx(10)
+    assert clip.notes == ("timestamps that jump back ignored",)
+
+
+@pytest.mark.parametrize("times", [[0, 1, 2, 0, 1], [9, 10, 11, 0, 1], [0, 1, 2, 3, 2.9]])
+@pytest.mark.parametrize("rate", [None, 10.0])
+def test_any_jump_back_leaves_the_frames_as_they_came(times: list[float], rate: float | None) -> None:
+    collector = Collector("clip", io.DEFAULT_LIMITS)
+    for frame, time in zip(moving_square(5), times, strict=True):
+        collector.add(frame, time)
+    clip = collector.clip(rate)
+    assert np.array_equal(clip.frames, moving_square(5))
+    assert clip.fps == rate
 
 
 def test_sixteen_bit_grey_is_scaled(tmp_path: Path) -> None:

@@ -62,6 +62,33 @@ def test_enlarged_by_a_whole_number_and_even(
         assert (stream.height, stream.width) == expected
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [((8, 1024), (32, 4096)), ((1, 300), (13, 3900)), ((1024, 8), (4096, 32)), ((2, 5000), (2, 5000))],
+)
+def test_thin_pictures_are_enlarged_less(
+    tmp_path: Path, suffix: str, side: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    path = tmp_path / f"clip{suffix}"
+    io.write_video(path, np.zeros((2, *side, 3), np.uint8), 10)
+    film = io.read_film(path)
+    even = 1 if suffix == ".gif" else 2
+    assert next(film.frames).shape[:2] == tuple(-(-s // even) * even for s in expected)
+
+
+def test_what_the_codec_refuses_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_text("old")
+    with pytest.raises(InputError) as error:
+        io.write_video(path, np.zeros((2, 2, 20_000, 3), np.uint8), 10)
+    assert str(error.value) == (
+        "clip.mp4: cannot be encoded (libx264 refuses frames of this size or rate: "
+        "Generic error in an external library); give smaller frames, or write a .gif"
+    )
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "old"
+
+
 def test_no_enlargement_when_asked(tmp_path: Path) -> None:
     io.write_video(tmp_path / "clip.gif", moving_square(), 10, enlarge=False)
     assert Image.open(tmp_path / "clip.gif").size == (48, 32)

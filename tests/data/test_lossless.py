@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from vflow.data import io
+from vflow.data import io, lossless
 from vflow.data.lossless import CODECS, bits_after, coded_bits, stored_bits
+from vflow.errors import InputError
 
 from .media import moving_square, write_lossless, write_stills
 
@@ -44,3 +46,23 @@ def test_only_lossy_videos_tell_their_size(tmp_path: Path) -> None:
         tmp_path / "array.npz",
     ):
         assert stored_bits(path) is None
+
+
+def test_long_recordings_are_counted_to_the_end(tmp_path: Path) -> None:
+    """What training reads, evaluation reads: more frames than the app takes."""
+    path, frames = tmp_path / "recorded.mkv", 3100
+    with av.open(str(path), "w", container_options={"live": "1"}) as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.height = stream.width = 16
+        picture = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
+        for _ in range(frames):
+            picture.pts = None
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    assert stored_bits(path) == pytest.approx(8 * path.stat().st_size / (frames * 16 * 16 * 3))
+
+
+def test_a_codec_that_pyav_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(lossless._CODECS, "x264", (("absent", "rgb24"), ("absent", "gray"), {}))
+    with pytest.raises(InputError, match="x264: this PyAV has no absent; pip install av"):
+        coded_bits(moving_square(2), "x264")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import zipfile
 from pathlib import Path
 
@@ -166,6 +167,17 @@ def test_splits_divide_the_files_and_a_train_folder_is_taken(folder: Path) -> No
     )
     assert sorted(both) == ["train/x.png", "train/y.png"]
     assert Photos(folder, size=SIZE, split="test").names == ["val/z.png"]
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    for number in range(3):
+        try:
+            paint(tmp_path / os.fsdecode(b"caf\xe9%d.png" % number), number)
+        except OSError:
+            pytest.skip("this file system takes UTF-8 names alone")
+    data = [Photos(tmp_path, size=SIZE, split=split) for split in ("train", "validation")]  # type: ignore[arg-type]
+    assert sum(len(part) for part in data) == 3
+    assert all(part.example(0, (0, 0)).image.shape == (SIZE, SIZE, 2) for part in data)
 
 
 def test_a_zip_gives_what_its_folder_gives(folder: Path, tmp_path: Path) -> None:

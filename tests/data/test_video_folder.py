@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from tests.data.media import damage, moving_square, write_lossless, write_stills
 from vflow.config import DataConfig, GlowConfig, VideoFlowConfig
 from vflow.data import _video, io
-from vflow.data._split import choose
+from vflow.data._split import choose, fraction
 from vflow.data.base import held_out, open_dataset
 from vflow.data.video_folder import ClipCache, VideoFolder
 from vflow.errors import InputError
@@ -107,6 +108,26 @@ def test_split_by_hash_of_names(tmp_path: Path) -> None:
     half = set(choose(names[:2000], "validation", "x"))
     assert half == set(validation) & set(names[:2000])  # a name's side depends on itself alone
     assert [len(choose(names[:2], s, "x")) for s in ("train", "validation")] == [1, 1]
+
+
+def test_fractions_never_change() -> None:
+    """Held-out files stay held out from one version to the next."""
+    assert fraction("00001.mp4") == 0.3154004507813975
+    assert fraction("ü/日本.png") == 0.652999936741311
+
+
+def test_names_that_are_not_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = many(tmp_path / "clips", 2)
+    try:
+        (folder / "clip0.mp4").rename(folder / os.fsdecode(b"caf\xe9.mp4"))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    train, validation = opened(folder, split="train"), opened(folder, split="validation")
+    assert {*train.names, *validation.names} == {"clip1.mp4", os.fsdecode(b"caf\xe9.mp4")}
+    assert sorted(corner(data.example(0, (0,))) for data in (train, validation)) == [0, 1]
+    monkeypatch.setattr(_video, "av", None)
+    expected = "OpenCV cannot open a file of this name; rename it, or pip install av"
+    assert opened(folder).skipped == {os.fsdecode(b"caf\xe9.mp4"): f"caf\udce9.mp4: {expected}"}
 
 
 def test_splits_share_no_clip_and_the_folder_may_move(tmp_path: Path) -> None:

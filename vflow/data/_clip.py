@@ -15,7 +15,7 @@ class Limits:
     """What one input may cost; held while decoding, from headers where they tell and by counting where not.
 
     ``pixels`` per picture or video frame, ``frames`` and ``seconds`` per clip, ``file_bytes`` on disk,
-    ``memory_bytes`` of decoded frames.
+    ``memory_bytes`` of decoded frames (of an array that is converted: of it and the frames together).
     """
 
     pixels: int = 64_000_000
@@ -34,10 +34,10 @@ class Limits:
         if count > self.frames:
             raise InputError(f"{source}: more than {self.frames:,} frames, the limit; trim it")
 
-    def check_seconds(self, source: str, seconds: float) -> None:
+    def check_seconds(self, source: str, seconds: float, remedy: str = "trim it") -> None:
         """Refuse clips longer than ``seconds``."""
         if seconds > self.seconds:
-            raise InputError(f"{source}: longer than {self.seconds:g} seconds, the limit; trim it")
+            raise InputError(f"{source}: longer than {self.seconds:g} seconds, the limit; {remedy}")
 
     def check_memory(self, source: str, decoded_bytes: int) -> None:
         """Refuse what decodes to more than ``memory_bytes``."""

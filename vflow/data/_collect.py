@@ -69,12 +69,15 @@ class Collector:
         return resize(frame[None], self.size[0], self.size[1], 3)[0]
 
     def clip(self, rate: float | None) -> Clip:
-        """All frames as a ``Clip``; ``rate`` is what the header says, and timestamps overrule it."""
+        """All frames as a ``Clip``; ``rate`` is what the header says, and timestamps in order overrule it."""
         frames = self.frames
         times = np.asarray(self.times)
         if len(times) == len(frames) > 1:
-            step = float(np.median(np.diff(times)))
-            if step > 0:
+            steps = np.diff(times)
+            step = float(np.median(steps))
+            if np.any(steps < 0):  # clips joined byte by byte, each with a clock of its own
+                self.note("timestamps that jump back ignored")
+            elif step > 0:
                 grid = self._grid(times, step)
                 if grid is None:
                     measured = (len(times) - 1) / (times[-1] - times[0])

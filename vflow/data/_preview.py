@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 PREVIEW_SIDE = 256
+LONGEST_SIDE = 4096  # what players and their hardware decode; libx264 opens 16,384 at most
 _BT601 = 6  # SMPTE 170M in H.273: what players assume of small pictures anyway, now also said
 _CODECS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     ".mp4": ("libx264", {"crf": "14", "preset": "medium"}, {"movflags": "+faststart"}),
@@ -36,10 +37,12 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float, *, enlarge: bo
     Args:
         frames: uint8 (T, H, W, C), C 1 or 3.
         fps: frames per second (a GIF counts in hundredths of a second).
-        enlarge: repeat pixels by a whole number until the shorter side has at least 256.
+        enlarge: repeat pixels by a whole number until the shorter side has at least 256 or the longer one
+            would exceed 4096.
 
     Raises:
-        InputError: another suffix, no frames, a file that cannot be written, or no PyAV.
+        InputError: another suffix, no frames, or frames that the codec refuses; a file that cannot be
+            written; no PyAV.
     """
     if frames.ndim != 4 or frames.shape[-1] not in (1, 3) or frames.size == 0 or frames.dtype != np.uint8:
         raise InputError(
@@ -63,12 +66,14 @@ def open_video(path: str | Path, fps: float, *, enlarge: bool = True) -> Iterato
         raise InputError(f"{path.name}: cannot write this kind of video; name it .mp4, .webm or .gif")
     if not 0 < fps <= 1000:
         raise InputError(f"{path.name}: {fps} frames per second is out of range; give up to 1000")
-    with atomic_write(path) as temporary, (_gif if suffix == ".gif" else _av)(temporary, fps) as add:
+    writer = _gif if suffix == ".gif" else _av
+    with atomic_write(path) as temporary, writer(temporary, path.name, fps) as add:
         yield lambda frame: add(_enlarged(frame) if enlarge else _colour(frame))
 
 
 def _enlarged(frame: np.ndarray) -> np.ndarray:
-    factor = -(-PREVIEW_SIDE // min(frame.shape[:2]))
+    height, width = frame.shape[:2]
+    factor = max(1, min(-(-PREVIEW_SIDE // min(height, width)), LONGEST_SIDE // max(height, width)))
     return np.repeat(np.repeat(_colour(frame), factor, axis=0), factor, axis=1)
 
 
@@ -82,47 +87,55 @@ def _even(frame: np.ndarray) -> np.ndarray:
     return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def _require(path: Path, made: Sequence[object]) -> None:
+def _require(name: str, made: Sequence[object]) -> None:
     if not made:
-        raise InputError(f"{path.suffix}: no frames to write; give a clip that has some")
+        raise InputError(f"{name}: no frames to write; give a clip that has some")
 
 
 @contextmanager
-def _gif(path: Path, fps: float) -> Iterator[Add]:
+def _gif(path: Path, name: str, fps: float) -> Iterator[Add]:
     # Browsers slow down anything shorter than 2 hundredths.
     duration = max(20, round(100 / fps) * 10)
     pictures: list[Image.Image] = []
 
     def add(frame: np.ndarray) -> None:
-        DEFAULT_LIMITS.check_memory(f"{path.suffix} of this length", (len(pictures) + 1) * frame[..., 0].size)
+        DEFAULT_LIMITS.check_memory(name, (len(pictures) + 1) * frame[..., 0].size)
         pictures.append(Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE))
 
     yield add
-    _require(path, pictures)
+    _require(name, pictures)
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=duration, loop=0)
 
 
 @contextmanager
-def _av(path: Path, fps: float) -> Iterator[Add]:
+def _av(path: Path, name: str, fps: float) -> Iterator[Add]:
     try:
         import av
         from av.video.reformatter import Colorspace
     except ImportError as error:
         raise InputError(f"{path.suffix} needs PyAV to be written; pip install av, or choose gif") from error
     streams: list[VideoStream] = []
-    with av.open(str(path.resolve()), "w", options=_CODECS[path.suffix.lower()][2]) as container:
+    codec, _, options = _CODECS[path.suffix.lower()]
+    try:
+        with av.open(str(path.resolve()), "w", options=options) as container:
 
-        def add(frame: np.ndarray) -> None:
-            frame = _even(frame)
-            if not streams:
-                streams.append(_stream(container, path, fps, frame.shape[:2]))
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601)
-            container.mux(streams[0].encode(picture))
+            def add(frame: np.ndarray) -> None:
+                frame = _even(frame)
+                if not streams:
+                    streams.append(_stream(container, path, fps, frame.shape[:2]))
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+                picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601)
+                container.mux(streams[0].encode(picture))
 
-        yield add
-        _require(path, streams)
-        container.mux(streams[0].encode(None))
+            yield add
+            _require(name, streams)
+            container.mux(streams[0].encode(None))
+    except OSError:  # PyAV's own among them: what the disk refuses
+        raise
+    except av.FFmpegError as error:
+        why = f"{codec} refuses frames of this size or rate: {error.strerror}"
+        remedy = "give smaller frames, or write a .gif"
+        raise InputError(f"{name}: cannot be encoded ({why}); {remedy}") from error
 
 
 def _stream(container: OutputContainer, path: Path, fps: float, size: tuple[int, ...]) -> VideoStream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 
 from vflow.data.base import Split
@@ -13,8 +14,11 @@ _log = logging.getLogger(__name__)
 
 
 def fraction(name: str) -> float:
-    """A number in [0, 1) that depends on ``name`` alone (the first 8 bytes of its SHA-256)."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+    """A number in [0, 1) that depends on ``name`` alone (the first 8 bytes of its SHA-256).
+
+    A name that is not UTF-8 counts by its bytes.
+    """
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") / 2**64
 
 
 def choose(names: Sequence[str], split: Split, source: str) -> list[str]:

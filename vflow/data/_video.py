@@ -162,7 +162,13 @@ def _reason(error: Exception) -> str:
 
 
 def _capture(path: Path) -> cv2.VideoCapture:
-    return cv2.VideoCapture(_location(path), cv2.CAP_FFMPEG)
+    location = _location(path)
+    try:
+        location.encode()
+    except UnicodeEncodeError as error:  # not UTF-8: OpenCV would crash, and Python with it
+        remedy = "rename it, or pip install av"
+        raise InputError(f"{path.name}: OpenCV cannot open a file of this name; {remedy}") from error
+    return cv2.VideoCapture(location, cv2.CAP_FFMPEG)
 
 
 def _probe_opencv(path: Path) -> Header:

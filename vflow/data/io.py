@@ -182,8 +182,7 @@ def read_clip(
         return _read_folder(path, limits, max_frames, size)
     kind = admit(path, limits)
     if kind.family == "array":
-        frames, fps = _arrays.read(path, kind, limits)
-        frames = frames[:max_frames]
+        frames, fps = _arrays.read(path, kind, limits, max_frames)
         return Clip(resize(frames, *size, 3) if size else frames, fps, path.name)
     collector = Collector(path.name, limits, size=size, shrink=True, max_frames=max_frames)
     decode = _stills.decode if kind.family == "still" else _video.decode

@@ -9,7 +9,8 @@ import numpy as np
 
 from vflow.data import _video
 from vflow.data._kinds import admit
-from vflow.data.io import DEFAULT_LIMITS, probe
+from vflow.data.io import probe
+from vflow.data.video_folder import TRAINING_LIMITS
 from vflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def coded_bits(frames: np.ndarray, codec: str) -> int:
     name, layout = colour if frames.shape[-1] == 3 else grey
     try:
         context = cast("VideoCodecContext", av.CodecContext.create(name, "w"))
-    except av.FFmpegError as error:
+    except (av.FFmpegError, ValueError) as error:  # a codec by an unknown name is PyAV's ValueError
         raise InputError(f"{codec}: this PyAV has no {name}; pip install av") from error
     context.height, context.width = frames.shape[1:3]
     context.pix_fmt, context.framerate, context.options = layout, 10, options  # type: ignore[assignment]
@@ -67,10 +68,10 @@ def stored_bits(path: Path) -> float | None:
     """
     if path.is_dir():
         return None
-    kind = admit(path, DEFAULT_LIMITS)
+    kind = admit(path, TRAINING_LIMITS)
     if kind.family != "video" or not _is_lossy(path):
         return None
-    header, frames = _video.probe(path, kind), probe(path).frames
+    header, frames = _video.probe(path, kind), probe(path, TRAINING_LIMITS).frames
     return 8 * path.stat().st_size / max(1, 3 * header.width * header.height * frames)
 
 

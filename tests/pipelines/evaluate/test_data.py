@@ -73,6 +73,12 @@ def test_lengths(root: Path) -> None:
         open_clips(Settings(str(root), num_frames=7), CONFIG)
 
 
+def test_clips_that_training_takes_are_taken(root: Path) -> None:
+    """The limits are training's: longer clips than the app accepts from strangers."""
+    io.write_npz(root / "test" / "long.npz", frames=np.zeros((3001, 16, 16, 3), np.uint8))
+    assert len(open_clips(Settings(str(root)), CONFIG).held) == 4
+
+
 def test_without_training_data_there_is_no_validation(root: Path) -> None:
     data = open_clips(Settings(str(root / "train")), CONFIG, tuning=True)
     assert data.train is None

@@ -13,7 +13,7 @@ from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoFlowCon
 from vflow.data import io
 from vflow.data.base import SUITABLE, FrameDataset, Split, open_dataset
 from vflow.data.photos import Photos
-from vflow.data.video_folder import VideoFolder
+from vflow.data.video_folder import TRAINING_LIMITS, VideoFolder
 from vflow.errors import ConfigError, InputError
 from vflow.pipelines.evaluate.settings import Settings, spread
 
@@ -174,7 +174,7 @@ def _shortest(places: Places, config: VideoFlowConfig, wanted: int) -> int:
         places.test, frames=wanted, height=glow.height, width=glow.width, channels=glow.channels,
         fps=config.fps, split="test",
     )  # fmt: skip
-    probes = [io.probe(Path(places.test) / name) for name in data.names]
+    probes = [io.probe(Path(places.test) / name, TRAINING_LIMITS) for name in data.names]
     return min(len(io.retime(frames, fps, config.fps)) for frames, fps in probes)
 
 
