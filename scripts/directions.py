@@ -49,8 +49,8 @@ def store(checkpoint: str, config: str, data: str | None, count: int) -> None:
     preset = resolve(TrainOptions(config=config, output=Path(), data=data))
     folder = checkpoint_folder(checkpoint)
     model = vflow.load(folder, device="auto")
-    about = f"{count} training examples of {preset.data.name}"
-    found = principal_directions(gather(model, preset, count), about=about)
+    noise = gather(model, preset, count)
+    found = principal_directions(noise, about=f"{len(noise[0])} training examples of {preset.data.name}")
     path = save_directions(folder, found)
     print(f"{path} ({os.path.getsize(path) / 1024:.0f} KB)")
     print_shares(found)

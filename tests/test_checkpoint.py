@@ -13,7 +13,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from scripts import ship
@@ -148,6 +148,8 @@ def test_names(tmp_path: Path, folder: Path, model: VideoFlow, nothing_ships: Pa
     assert load("mine", folders=[tmp_path / "runs"]).config == CONFIG
     assert load(tmp_path / "runs" / "mine").config == CONFIG
     assert load(tmp_path / "runs" / "mine" / "step_0000010").config == CONFIG
+    found = checkpoint_folder(tmp_path / "runs" / "mine")
+    assert found == tmp_path / "runs" / "mine" / "step_0000010" / "model", "the link moves on, a folder stays"
 
 
 def test_own_folder_wins_over_what_ships(folder: Path, model: VideoFlow, nothing_ships: Path) -> None:
@@ -366,9 +368,13 @@ def test_a_local_directory_is_never_taken_for_a_hub_id(
         load("runs/none")
 
 
-def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+UNREACHABLE: Any = HfHubHTTPError.__bases__[0]  # of whichever httpx the package has
+
+
+@pytest.mark.parametrize("kind", [LocalEntryNotFoundError, UNREACHABLE, OSError])
+def test_hub_out_of_reach(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def snapshot(*args: Any, **kwargs: Any) -> str:
-        raise LocalEntryNotFoundError("cannot reach the hub\nmore detail")
+        raise kind("cannot reach the hub\nmore detail")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     with pytest.raises(CheckpointError, match=r"^owner/name: neither .* hub \(cannot reach the hub\)$"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from vflow.errors import CheckpointError
 
@@ -71,8 +72,11 @@ def _shipped_root() -> Path:
 
 
 def _resolve(path: Path) -> Path | None:
-    """The directory with the config: ``path``, its ``model/``, or the model of a run's last step."""
-    for folder in (path, path / "model", path / "last" / "model"):
+    """The directory with the config: ``path``, its ``model/``, or the model of a run's last step.
+
+    Of the latter the step's own folder: ``last`` moves on while one reads.
+    """
+    for folder in (path, path / "model", (path / "last").resolve() / "model"):
         if (folder / CONFIG).is_file():
             return folder
     return None
@@ -116,6 +120,7 @@ def _download(name: str) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    unreachable: Any = HfHubHTTPError.__bases__[0]  # HTTPError of whichever httpx the package has
     repository, _, revision = name.partition("@")
     try:
         folder = huggingface_hub.snapshot_download(
@@ -126,7 +131,7 @@ def _download(name: str) -> Path:
             listed = huggingface_hub.HfApi().list_repo_files(repository, revision=revision or None)
             pickles = sorted(file for file in listed if Path(file).suffix.lower() in _PICKLES)
             raise CheckpointError(f"{name}: {_lacks(missing[0], [] if WEIGHTS in listed else pickles)}")
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+    except (unreachable, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{name}: neither a directory nor a model on the hub ({reason})") from error
     return Path(folder)

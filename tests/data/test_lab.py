@@ -33,6 +33,14 @@ def test_it_agrees_with_scikit_image(dtype: torch.dtype) -> None:
     assert np.abs(back - skimage.lab2rgb(lab)).max() < 1e-3
 
 
+def test_it_is_exact_whatever_networks_compute_in() -> None:
+    rgb = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        there = rgb_to_lab(rgb)
+        assert torch.equal(lab_to_rgb(there), lab_to_rgb(rgb_to_lab(rgb)))
+    assert torch.equal(there, rgb_to_lab(rgb))
+
+
 def test_there_and_back() -> None:
     rgb = planes(colours(), torch.float64)
     assert (lab_to_rgb(rgb_to_lab(rgb)) - rgb).abs().max() < 1e-9

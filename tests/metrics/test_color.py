@@ -7,7 +7,18 @@ import pytest
 
 from tests.pipelines.colorizers import picture
 from vflow.data.lab import lab_to_rgb
-from vflow.metrics.color import Tints, diversity, flicker, judge, means, planes, reduced, rmse, spread
+from vflow.metrics.color import (
+    STRIP,
+    Tints,
+    diversity,
+    flicker,
+    judge,
+    means,
+    planes,
+    reduced,
+    rmse,
+    spread,
+)
 
 
 def test_error_is_over_pixels_and_both_planes() -> None:
@@ -59,6 +70,15 @@ def test_tints_find_clusters_and_are_repeatable() -> None:
     assert Tints.fit([photos[0]] * 6, 5).centres.shape == (5, 2)
     with pytest.raises(ValueError, match="3 photos for 8 tints"):
         Tints.fit(photos[:3])
+
+
+def test_the_largest_change_of_lightness_is_found_in_any_strip_of_a_tall_photo() -> None:
+    photo = np.full((3 * STRIP + 5, 4, 3), 128, np.uint8)
+    other = photo.copy()
+    other[-1, 2] = 200
+    tints = Tints(np.zeros(2), np.zeros((1, 2)))
+    change = abs(planes(other[None])[0, 0, -1, 2] - planes(photo[None])[0, 0, -1, 2])
+    assert judge(np.stack([photo, other]), photo, tints).lightness == pytest.approx(change)
 
 
 def test_verdict() -> None:

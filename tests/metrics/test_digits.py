@@ -40,6 +40,13 @@ def test_the_classifier_learns(classifier: DigitClassifier) -> None:
     assert np.array_equal(recognise(classifier, images[:7]), recognise(classifier, images)[:7])
 
 
+def test_a_judge_computes_in_float32_whatever_networks_do(classifier: DigitClassifier) -> None:
+    images = torch.randint(0, 256, (4, 28, 28), dtype=torch.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, features = classifier(images), classifier.features(images)
+    assert torch.equal(logits, classifier(images)) and torch.equal(features, classifier.features(images))
+
+
 def test_training_is_a_function_of_its_arguments() -> None:
     images, labels = printed(256, 2)
     torch.manual_seed(5)

@@ -26,6 +26,15 @@ def model() -> Digits:
     return make_digits()
 
 
+def test_labels_are_numbers_whatever_their_type(model: Digits) -> None:
+    pictures = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 28, 28), np.uint8), 4, 0)
+    expected = bits(model, pictures, [1, 1, 1, 1])
+    assert np.array_equal(bits(model, pictures, np.ones(4, np.uint8)), expected)
+    for labels in ([1, 1, 1], [1, 1, 1, -1], [1, 1, 1, 10]):
+        with pytest.raises(InputError, match=r"labels: \d for 4 pictures; give one of 0..9 for each"):
+            bits(model, pictures, labels)
+
+
 def test_all_classes_are_the_single_ones_in_order(model: Digits) -> None:
     every = vflow.digits(model, "all", num_samples=2)
     assert every.shape == (20, 28, 28)

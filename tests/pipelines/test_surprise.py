@@ -123,23 +123,31 @@ def test_candidates_shorten_the_way_through_pixel_space_most(length: int) -> Non
 
 
 def test_an_exchange_saves_the_difference_of_two_scores(
-    one_model: VideoFlow, monkeypatch: pytest.MonkeyPatch
+    model: VideoFlow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = np.random.default_rng(3).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
     for place in (score, order):  # frames keep their noise, so take the same for all
         monkeypatch.setattr(place, "noise", lambda shape, key, t: torch.zeros(shape[3], *shape[1:3]))
 
     def bits(clip: np.ndarray) -> np.ndarray:
-        density = score.density(one_model, clip, range(1, len(clip)), KEY)
+        density = score.density(model, clip, range(1, len(clip)), KEY)
         return np.append(np.nan, -score.frame_nats(density).numpy() / math.log(2))
 
     for i, j in ((2, 6), (4, 5), (0, 8)):
         monkeypatch.setattr(order, "candidates", lambda frames, pair=(i, j): [pair])
         other = frames.copy()
         other[[i, j]] = frames[[j, i]]
-        found = best_exchange(one_model, frames, bits(frames), KEY)
+        found = best_exchange(model, frames, bits(frames), KEY)
         assert found is not None and found[:2] == (i, j)
         assert found.saved == pytest.approx(np.nansum(bits(frames)) - np.nansum(bits(other)), abs=0.02)
+
+
+def test_a_clip_in_its_own_order_costs_what_its_score_says(model: VideoFlow) -> None:
+    frames = np.random.default_rng(3).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
+    density = score.density(model, frames, range(1, 7), KEY)
+    own = order._bits(model, frames, np.arange(7), [1, 2, 3, 6], KEY)
+    expected = -score.frame_nats(density).numpy()[[0, 1, 2, 5]] / math.log(2)
+    np.testing.assert_allclose(own, expected, rtol=1e-5)
 
 
 def test_frames_so_far_when_stopped(one_model: VideoFlow) -> None:

@@ -85,10 +85,10 @@ class Evaluate:
         settings = self._settings()
         set_threads(self.common.threads)
         model, folder, device = open_model(self.checkpoint, self.common.device)
+        origin = _origin(self, folder, device)
         with precision(self.common.dtype, device), _stages() as stage:
             evaluation = self._evaluate(model, settings, stage)
-        protocol = {**_origin(self, folder, device), **evaluation.protocol}
-        evaluation = dataclasses.replace(evaluation, protocol=protocol)
+        evaluation = dataclasses.replace(evaluation, protocol={**origin, **evaluation.protocol})
         self._plot(evaluation)
         print(json.dumps(evaluation.to_json(), ensure_ascii=False) if self.json else table(evaluation))
         return 0

@@ -58,7 +58,8 @@ def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
 
 
 def _mix(x: Tensor, matrix: Tensor) -> Tensor:
-    return torch.einsum("dc,bchw->bdhw", matrix, x)
+    with torch.autocast(x.device.type, enabled=False):  # which is meant for networks
+        return torch.einsum("dc,bchw->bdhw", matrix, x)
 
 
 def _linear(rgb: Tensor) -> Tensor:

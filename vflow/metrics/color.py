@@ -19,6 +19,8 @@ from vflow.randomness import generator
 
 SIDE = 64
 ROUNDS, RESTARTS = 100, 10
+STRIP = 256
+"""Rows of a photo that are compared at a time: in Lab a pixel takes a hundred bytes."""
 STILL = 1.0
 """Change of L from frame to frame up to which a pixel counts as static."""
 
@@ -122,8 +124,8 @@ def judge(images: np.ndarray, photo: np.ndarray, tints: Tints) -> Verdict:
     """Compare colourings, uint8 (N, H, W, 3), with the photo in colour, uint8 (H, W, 3)."""
     truth = reduced(photo)
     ab = np.stack([reduced(image) for image in images])
-    own = planes(photo[None])[0, 0]
-    lightness = max(float(np.abs(planes(image[None])[0, 0] - own).max()) for image in images)
+    starts = range(0, len(photo), STRIP)
+    lightness = max(_largest_change(images[:, y : y + STRIP], photo[y : y + STRIP]) for y in starts)
     return Verdict(
         best=float(rmse(ab, truth).min()),
         **tints.guesses(truth),
@@ -132,6 +134,12 @@ def judge(images: np.ndarray, photo: np.ndarray, tints: Tints) -> Verdict:
         diversity=diversity(ab),
         lightness=lightness,
     )
+
+
+def _largest_change(images: np.ndarray, photo: np.ndarray) -> float:
+    """Largest |ΔL| between colourings (N, h, W, 3) and the photo, where they are."""
+    own = planes(photo[None])[0, 0]
+    return max(float(np.abs(planes(image[None])[0, 0] - own).max()) for image in images)
 
 
 def means(verdicts: Sequence[Verdict]) -> Verdict:

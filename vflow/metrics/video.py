@@ -23,7 +23,8 @@ def ssim(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     shape = np.broadcast_shapes(prediction.shape, target.shape)
     pair = [np.broadcast_to(x, shape).reshape(-1, *shape[-3:]) for x in (prediction, target)]
     first, second = (torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float32)) for x in pair)
-    values = torch.as_tensor(measure(first, second, data_range=255.0, reduction="none"))
+    with torch.autocast("cpu", enabled=False):
+        values = torch.as_tensor(measure(first, second, data_range=255.0, reduction="none"))
     return values.reshape(shape[:-3]).double().numpy()
 
 

@@ -34,12 +34,12 @@ class Beside:
         """That of the checkpoint ``name``, or None if it has none.
 
         Args:
-            where: as for ``vflow.checkpoint.checkpoint_folder``.
+            where: as for ``vflow.checkpoint.checkpoint_folder``; hub ids are found unless it says otherwise.
 
         Raises:
             CheckpointError: no such checkpoint.
         """
-        path = checkpoint_folder(name, **where) / self.file
+        path = checkpoint_folder(name, **{"allow_hub": True, **where}) / self.file
         return path if path.is_file() else None
 
     def about(self, path: Path) -> str:

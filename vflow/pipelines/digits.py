@@ -194,10 +194,14 @@ def bits(
         draws: K of the importance-weighted bound over the dequantisation noise.
 
     Raises:
-        InputError: not such pictures. CheckpointError: the model does not draw digits.
+        InputError: not such pictures, or not a class for each. CheckpointError: the model draws no digits.
     """
-    digits_config(model)
-    pictures, given = _pictures(model, images), torch.as_tensor(labels).reshape(-1)
+    classes = digits_config(model).classes
+    pictures, given = _pictures(model, images), torch.as_tensor(labels).long().reshape(-1)
+    if len(given) != len(pictures) or not bool(((given >= 0) & (given < classes)).all()):
+        raise InputError(
+            f"labels: {len(given)} for {len(pictures)} pictures; give one of 0..{classes - 1} for each"
+        )
     return -_nats(model, pictures, given, draws, seed) / (math.log(2) * pictures[0].numel())
 
 

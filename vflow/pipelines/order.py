@@ -76,15 +76,23 @@ def best_exchange(model: Any, frames: np.ndarray, bits: np.ndarray, key: Key) ->
 
 @torch.no_grad()
 def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int], key: Key) -> np.ndarray:
-    """Bits of the frames at the places ``targets`` when the clip is in ``order``, float64 (targets,)."""
+    """Bits of the frames at the places ``targets`` when the clip is in ``order``, float64 (targets,).
+
+    Without a history, windows are of latents, and the noise of their frames counts, too: those are coded as
+    well, behind one more that is not looked at (the first of a batch is given, without noise).
+    """
     from vflow.models.videoflow import VideoBatch
 
     config, device = video_config(model), device_of(model)
     n = config.context
-    places = np.array([[*(max(0, t - n + k) for k in range(n)), t] for t in targets])
+    reach, coded = (n, 1) if config.history else (n + 1, n + 1)
+    places = np.array([[*(max(0, t - reach + k) for k in range(reach)), t] for t in targets])
     rows = order[places]
     clips = to_tensor(frames[rows.flatten()], device).unflatten(0, rows.shape)
-    eps = torch.stack([noise(frames.shape, key, int(t)) for t in rows[:, -1]])[:, None].to(device)
-    window = torch.tensor([[min(t, n)] for t in targets], device=device)
-    density = model.density_map(VideoBatch(frames=clips, eps=eps, window=window))[:, 0].cpu()
+    still = torch.zeros_like(noise(frames.shape, key, 0))
+    pairs = zip(places[:, -coded:].flat, rows[:, -coded:].flat, strict=True)
+    eps = [noise(frames.shape, key, int(t)) if place >= config.min_context else still for place, t in pairs]
+    window = torch.tensor([[*range(1, coded), min(t, n)] for t in targets], device=device)
+    batch = VideoBatch(clips, torch.stack(eps).unflatten(0, (-1, coded)).to(device), window)
+    density = model.density_map(batch)[:, -1].cpu()
     return -frame_nats(density).numpy() / math.log(2)

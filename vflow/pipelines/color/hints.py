@@ -123,7 +123,8 @@ def hold(ab: Tensor, placed: Sequence[Placed], enlarger: Enlarger) -> Tensor:
 
 def _spread(weights: Tensor, bumps: Tensor) -> Tensor:
     """Sum of bumps (K, h, w) with weights (N, 2, K): (N, 2, h, w)."""
-    return torch.einsum("nck,khw->nchw", weights, bumps)
+    with torch.autocast(weights.device.type, enabled=False):  # which is meant for networks
+        return torch.einsum("nck,khw->nchw", weights, bumps)
 
 
 def _bump(

@@ -70,7 +70,7 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     stage("bits/dim")
     figures = _likelihood(model, held, chosen, settings)
     stage("tints")
-    tints, level = _tints(train)
+    tints, level, fitted = _tints(train)
     drawing = ColorSettings(settings.num_samples or NUM_SAMPLES, settings.temperature, seed=settings.seed)
     tally, progress = _Tally(tints, level, network), stage("photos")
     for done, photo in enumerate(readable(held, chosen), 1):
@@ -83,7 +83,7 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
         "num_samples": drawing.num_samples, "temperature": drawing.temperature,
         "rmse": "of a and b of CIE Lab, whole photos reduced to 64×64; the best is chosen per photo",
         "per_pixel": "the best is chosen anew at each pixel, of the samples and of as many of white noise",
-        "tints": f"{TINTS} by k-means on {len(train or ())} training photos, the best chosen per photo",
+        "tints": f"{TINTS} by k-means on {fitted} training photos, the best chosen per photo",
         "source": places.name,
     }  # fmt: skip
     if network:
@@ -123,13 +123,13 @@ def _errors(images: np.ndarray, photo: np.ndarray) -> np.ndarray:
     return rmse(np.stack([reduced(image) for image in images]), reduced(photo))
 
 
-def _tints(train: Photos | None) -> tuple[Tints, float]:
-    """Yardsticks, and root mean square of a and b, of training photos; of grey alone where there are none."""
+def _tints(train: Photos | None) -> tuple[Tints, float, int]:
+    """Yardsticks, root mean square of a and b, and of how many photos; of grey where there are none."""
     if train is None:
-        return Tints(np.zeros(2), np.zeros((1, 2))), 0.0
+        return Tints(np.zeros(2), np.zeros((1, 2))), 0.0, 0
     small = [reduced(photo) for photo in readable(train, spread(len(train), TINT_PHOTOS))]
     level = float(np.sqrt(np.mean([np.square(ab).mean() for ab in small])))
-    return Tints.fit(small, min(TINTS, len(small))), level
+    return Tints.fit(small, min(TINTS, len(small))), level, len(small)
 
 
 def _likelihood(model: Any, held: Photos, chosen: Sequence[int], settings: Settings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from vflow.data.video_folder import VideoFolder
 from vflow.metrics.frechet import FeatureNetwork
 from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips
 from vflow.pipelines.evaluate.futures import (
@@ -91,10 +92,9 @@ def _drawing(settings: Settings, data: Clips) -> PredictSettings:
 
 def _sources(data: Clips) -> Sequence[Path]:
     """Files of a folder's clips."""
-    if data.places.name != "video-folder" or data.places.test is None:
+    if not isinstance(data.held, VideoFolder):
         return ()
-    root, names = Path(data.places.test), getattr(data.held, "names", ())
-    return [path for name in names if (path := root / name).is_file()]
+    return [path for name in data.held.names if (path := data.held.path / name).is_file()]
 
 
 def _protocol(
