@@ -103,12 +103,10 @@ def _wire_desk(form: Form, view: View) -> None:
         return page.card(form, view, values, str(event.action), int(event.index))
 
     def joined(values: Updates) -> Updates:
-        photo = page.desk_of(form, values).photo
-        return {view.compare: page.compared(photo, values[view.strength])} if photo else {}
+        return page.at_once(form, view, values, page.large)
 
     def all_joined(values: Updates) -> Updates:
-        photo = page.desk_of(form, values).photo
-        return {view.cards: page.cards(photo, values[view.strength])} if photo else {}
+        return page.at_once(form, view, values, page.small)
 
     inputs, outputs = {form.files, form.desk, view.strength}, [form.files, *view.components()]
     form.files.change(uploaded, inputs, outputs, **QUICK)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import gradio as gr
 
 from vflow.errors import VflowError
 from vflow.pipelines.color.hints import Hint, parse_hint
-from vflow.pipelines.colorize import ColorSettings
 
 from . import colourise_files, colourise_flow
 from .colourise_files import Coloured
@@ -44,9 +43,11 @@ def build(shared: Shared, trigger: gr.Button) -> None:
             settings = colourise_flow.settings_from(
                 num_samples, temperature, level_temperatures, seed, _hints(hints), strength=strength
             )
-            for _ in _steps(shared, checkpoint, paths, settings, made):
-                yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
-            record = colourise_flow.save_record(shared, made[0], settings.strength)
+            wishes = [Wish(checkpoint, path, settings) for path in paths]
+            with shared.runs.job() as folder:
+                for _ in _steps(shared, folder, wishes, made):
+                    yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
+                record = colourise_flow.save_record(shared, made[0], settings.strength)
         except VflowError as error:
             raise shown(one_line(shared, error, paths)) from None
         yield str(_archive(made)), str(record)
@@ -71,16 +72,14 @@ def _components(shared: Shared) -> tuple[list[Any], list[Any]]:
     return inputs, outputs
 
 
-def _steps(
-    shared: Shared, checkpoint: str, paths: list[str], settings: ColorSettings, made: list[Coloured]
-) -> Iterator[Any]:
+def _steps(shared: Shared, folder: Path, wishes: Sequence[Wish], made: list[Coloured]) -> Iterator[Any]:
     """Colour photo by photo, which go into ``made``, and write the archive of them all."""
-    colourise_flow.check_number(len(paths))
-    for path in paths:
-        job = colourise_flow.begin(shared, Wish(checkpoint, path, settings))
+    colourise_flow.check_number(len(wishes))
+    for number, wish in enumerate(wishes, 1):
+        job = colourise_flow.begin(shared, wish)
         yield from colourise_flow.advance(job, lambda: False)
-        made.append(colourise_flow.keep(shared, job))
-    yield from colourise_files.archive(_archive(made), made, settings.strength)
+        made.append(colourise_flow.keep(job, folder / str(number)))
+    yield from colourise_files.archive(_archive(made), made, wishes[0].settings.strength)
 
 
 def _archive(made: list[Coloured]) -> Path:

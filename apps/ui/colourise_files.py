@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -67,10 +68,8 @@ class Coloured:
         return image if photo.alpha is None else np.concatenate([image, photo.alpha[..., None]], -1)
 
     def _planes(self, indices: Sequence[int]) -> torch.Tensor:
-        try:
+        with still_there():
             planes = np.load(self.folder / "ab.npy")
-        except FileNotFoundError as error:
-            raise InputError(GONE) from error
         if not all(0 <= index < len(planes) for index in indices):
             raise InputError(f"there are {len(planes)} variants to choose from")
         return torch.from_numpy(planes[list(indices)])
@@ -79,13 +78,32 @@ class Coloured:
         return _reduced(self.folder / f"{longest}.npy")
 
 
+@contextmanager
+def still_there() -> Iterator[None]:
+    """For reading and writing in a folder of results, which may be cleared at any time.
+
+    Raises:
+        InputError: it was.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(GONE) from error
+
+
 def keep(folder: Path, path: str, photo: Photo, planes: torch.Tensor) -> None:
-    """Write what a ``Coloured`` finds in its folder."""
-    (folder / "upload").mkdir()
-    shutil.copyfile(path, folder / "upload" / Path(path).name)
-    np.save(folder / "ab.npy", planes.numpy())
-    for longest in (PREVIEW, CARD):
-        np.save(folder / f"{longest}.npy", reduced(on_white(photo.pixels, photo.alpha), longest))
+    """Make ``folder``, and write what a ``Coloured`` finds there.
+
+    Raises:
+        InputError: the folder that it is to lie in was cleared.
+    """
+    with still_there():
+        folder.mkdir()
+        (folder / "upload").mkdir()
+        shutil.copyfile(path, folder / "upload" / Path(path).name)
+        np.save(folder / "ab.npy", planes.numpy())
+        for longest in (PREVIEW, CARD):
+            np.save(folder / f"{longest}.npy", reduced(on_white(photo.pixels, photo.alpha), longest))
 
 
 def reduced(pixels: np.ndarray, longest: int) -> np.ndarray:
@@ -102,10 +120,13 @@ def archive(path: Path, made: Sequence[Coloured], strength: float) -> Iterator[i
     """Zip of all variants at full size: a folder for each photo, as ``vflow colorize`` writes them.
 
     Yields the number of pictures written, after each; the file is whole when nothing more comes.
+
+    Raises:
+        InputError: one of their folders was cleared.
     """
     names: set[str] = set()
     done = 0
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+    with still_there(), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         for coloured in made:
             name = _free(Path(coloured.source).stem, names)
             for index in range(coloured.count):
@@ -124,10 +145,8 @@ def _free(name: str, taken: set[str]) -> str:
 @lru_cache(maxsize=16)
 def _reduced(path: Path) -> Photo:
     """A reduced copy: its lightness and enlarger are kept with it, so that the strength answers at once."""
-    try:
+    with still_there():
         pixels = np.load(path)
-    except FileNotFoundError as error:
-        raise InputError(GONE) from error
     return Photo(pixels, pixels)
 
 

@@ -113,9 +113,13 @@ def advance(job: Job, should_stop: Callable[[], bool]) -> Iterator[Any]:
         yield colours
 
 
-def keep(shared: Shared, job: Job) -> Coloured:
-    """Put the job's planes and photo on disk."""
-    wish, folder = job.wish, shared.runs.fresh()
+def keep(job: Job, folder: Path) -> Coloured:
+    """Put the job's planes and photo on disk, in ``folder``, which is made.
+
+    Raises:
+        InputError: the folder that it is to lie in was cleared.
+    """
+    wish = job.wish
     colourise_files.keep(folder, wish.path, job.palette.photo, torch.cat(job.planes))
     return Coloured(
         folder,
@@ -129,7 +133,11 @@ def keep(shared: Shared, job: Job) -> Coloured:
 
 
 def save_record(shared: Shared, made: Coloured, strength: float) -> Path:
-    """A settings file that makes the same pictures again."""
+    """A settings file that makes the same pictures again.
+
+    Raises:
+        InputError: the folder was cleared.
+    """
     path, settings = made.folder / "settings.json", made.settings
     record = ColorRecord(
         **engine.identity(shared, made.checkpoint),
@@ -140,5 +148,6 @@ def save_record(shared: Shared, made: Coloured, strength: float) -> Path:
         hints=tuple(f"{x:g},{y:g},#{bytes(colour).hex()}" for x, y, colour in settings.hints),
         near=made.near,
     )
-    path.write_text(record.to_json(), encoding="utf-8")
+    with colourise_files.still_there():
+        path.write_text(record.to_json(), encoding="utf-8")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,6 @@ from vflow.errors import VflowError
 from . import colourise_view, gallery
 from .colourise_desk import Desk, Photo
 from .controls import Board, Seed, Updates
-from .uploads import paths_of
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ class View:
         ]
 
 
+Show = Callable[[Form, View, Updates], Updates]
+
+
 def desk_of(form: Form, values: Updates) -> Desk:
     """The desk among an event's inputs."""
     desk: Desk = values[form.desk]
@@ -73,36 +76,60 @@ def desk_of(form: Form, values: Updates) -> Desk:
 
 
 def results(form: Form, view: View, values: Updates) -> Updates:
-    """The variants of the photo on show at the strength asked for, or what stands in their place."""
+    """The variants of the photo on show at the strength asked for, or what stands in their place.
+
+    Raises:
+        InputError: they have been cleared from the server.
+    """
     photo = desk_of(form, values).photo
     if photo is None or photo.made is None:
-        text = "Press Colourise." if photo else None
-        empty = colourise_view.empty(text) if text else colourise_view.empty()
-        hidden = gr.update(visible=False)
-        return {view.compare: empty, view.cards: "", view.tools: hidden, view.downloads.row: hidden}
+        return _nothing(view, photo)
     return {
-        view.compare: compared(photo, values[view.strength]),
-        view.cards: cards(photo, values[view.strength]),
-        view.tools: gr.update(visible=True),
-        view.downloads.row: gr.update(visible=True),
+        **large(form, view, values),
+        **small(form, view, values),
+        **tools(form, view, values),
     }
 
 
-def compared(photo: Photo, percent: float) -> str:
-    """HTML of the photo before and after; empty before the first run."""
-    made, index = photo.made, photo.chosen
-    if made is None:
-        return ""
-    return colourise_view.compare(made.before(), made.after(index, percent / 100), index, photo.name)
+def large(form: Form, view: View, values: Updates) -> Updates:
+    """The photo before and after, if it has been coloured; raises as ``results``."""
+    photo, strength = desk_of(form, values).photo, values[view.strength] / 100
+    if photo is None or photo.made is None:
+        return {}
+    before, after = photo.made.before(), photo.made.after(photo.chosen, strength)
+    return {view.compare: colourise_view.compare(before, after, photo.chosen, photo.name)}
 
 
-def cards(photo: Photo, percent: float) -> str:
-    """HTML of all variants; empty before the first run."""
-    made = photo.made
-    if made is None:
-        return ""
-    parent = made.near[-1] if made.near else None
-    return colourise_view.cards(list(made.cards(percent / 100)), photo.chosen, parent=parent)
+def small(form: Form, view: View, values: Updates) -> Updates:
+    """All variants, if there are any; raises as ``results``."""
+    photo, strength = desk_of(form, values).photo, values[view.strength] / 100
+    if photo is None or photo.made is None:
+        return {}
+    parent = photo.made.near[-1] if photo.made.near else None
+    pictures = list(photo.made.cards(strength))
+    return {view.cards: colourise_view.cards(pictures, photo.chosen, parent=parent)}
+
+
+def tools(form: Form, view: View, values: Updates) -> Updates:
+    """The strength and the downloads, visible if the photo on show has been coloured."""
+    photo = desk_of(form, values).photo
+    shown = gr.update(visible=photo is not None and photo.made is not None)
+    return {view.tools: shown, view.downloads.row: shown}
+
+
+def at_once(form: Form, view: View, values: Updates, show: Show = results) -> Updates:
+    """What ``show`` shows, in answer to a click; of variants that have been cleared, that they are."""
+    try:
+        return show(form, view, values)
+    except VflowError as error:
+        nothing = _nothing(view, desk_of(form, values).photo)
+        return {**nothing, view.board.status: gallery.message(str(error), "error")}
+
+
+def _nothing(view: View, photo: Photo | None) -> Updates:
+    empty = colourise_view.empty("Press Colourise.") if photo else colourise_view.empty()
+    hidden = gr.update(visible=False)
+    return {view.compare: empty, view.cards: "", view.tools: hidden, view.downloads.row: hidden}
 
 
 def everything(form: Form, view: View, values: Updates) -> Updates:
@@ -111,7 +138,7 @@ def everything(form: Form, view: View, values: Updates) -> Updates:
     return {
         view.chooser: desk.chooser(),
         view.editor: desk.editor(),
-        **results(form, view, values),
+        **at_once(form, view, values),
     }
 
 
@@ -135,7 +162,7 @@ def card(form: Form, view: View, values: Updates, action: str, index: int) -> Up
         desk.change(photo.path, lambda p: replace(p, made=made.parent, chosen=made.near[-1]))
     elif action == "pick":
         desk.change(photo.path, lambda p: replace(p, chosen=min(index, p.made.count - 1) if p.made else 0))
-    return results(form, view, values)
+    return at_once(form, view, values)
 
 
 def point(form: Form, view: View, values: Updates, event: gr.EventData) -> Updates:
@@ -155,9 +182,3 @@ def _with_change(photo: Photo, event: gr.EventData) -> Photo:
     if event.action == "remove":
         return photo.without_point(int(event.index))
     return photo.with_point(float(event.x), float(event.y), str(event.colour))
-
-
-def waiting(form: Form, view: View, values: Updates) -> Updates:
-    """The person has clicked; the job stands in the queue. Uploads are on the desk from here on."""
-    desk_of(form, values).hold(paths_of(values[form.files]))
-    return view.board.waiting()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from vflow.errors import InputError, VflowError
 
@@ -96,14 +97,14 @@ class Runner:
 
     def _steps(self, values: Updates, wishes: Sequence[Wish]) -> Iterator[Updates]:
         board, tally = self.view.board, Tally(wanted=sum(wish.settings.num_samples for wish in wishes))
-        with self.shared.jobs.running(self.session) as flag:
+        with self.shared.jobs.running(self.session) as flag, self.shared.runs.job() as folder:
             yield {**self._progress(tally, "Reading the photo…"), **board.buttons.working()}
             for number, wish in enumerate(wishes, 1):
                 if flag.is_set():
                     break
                 of = f"Photo {number} of {len(wishes)}: " if len(wishes) > 1 else ""
                 try:
-                    yield from self._one(values, wish, tally, of, flag.is_set)
+                    yield from self._one(values, wish, tally, of, flag.is_set, folder / str(number))
                 except VflowError as error:
                     if len(wishes) == 1:
                         raise
@@ -115,12 +116,19 @@ class Runner:
             return
         failed = [one_line(self.shared, error, [wish.path for wish in wishes]) for error in tally.failures]
         done = gallery.message(tally.summary(wishes), "done", [*failed, *tally.notes])
-        yield {board.status: done, **board.buttons.idle()}
+        # Said again: gradio's client may lose what is visible when another update follows at once.
+        yield {board.status: done, **board.buttons.idle(), **page.tools(self.form, self.view, values)}
 
     def _one(
-        self, values: Updates, wish: Wish, tally: Tally, of: str, should_stop: Callable[[], bool]
+        self,
+        values: Updates,
+        wish: Wish,
+        tally: Tally,
+        of: str,
+        should_stop: Callable[[], bool],
+        folder: Path,
     ) -> Iterator[Updates]:
-        """Variants of one photo; shown at once if it is the one on show."""
+        """Variants of one photo, put into ``folder``; shown at once if it is the one on show."""
         job = colourise_flow.begin(self.shared, wish)
         before = tally.variants
         for _ in colourise_flow.advance(job, should_stop):
@@ -128,7 +136,7 @@ class Runner:
             yield self._progress(tally, f"{of}variant {job.done} of {wish.settings.num_samples}")
         if not job.done:
             return
-        made = colourise_flow.keep(self.shared, job)
+        made = colourise_flow.keep(job, folder)
         tally.photos += 1
         tally.notes += job.remarks()
         desk = page.desk_of(self.form, values)

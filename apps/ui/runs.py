@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +83,7 @@ class RunStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.Lock()
+        self._running: set[Path] = set()
 
     def save(
         self, checkpoint: str, context: np.ndarray, futures: np.ndarray, settings: str, fps: float
@@ -115,6 +119,21 @@ class RunStore:
         folder.mkdir(mode=0o700)
         return folder
 
+    @contextmanager
+    def job(self) -> Iterator[Path]:
+        """A new folder for all results of one job: it counts as one run, and stays while the job runs."""
+        folder = self.fresh()
+        self._running.add(folder)
+        try:
+            yield folder
+        finally:
+            with self._lock, suppress(FileNotFoundError):
+                self._running.discard(folder)
+                if any(folder.iterdir()):
+                    os.utime(folder)  # its time begins when the job ends
+                else:
+                    folder.rmdir()
+
     def sweep(self) -> None:
         """Keep removing expired runs from a thread of its own, also when nobody makes new ones."""
         threading.Thread(target=self._sweep_forever, daemon=True).start()
@@ -126,7 +145,8 @@ class RunStore:
 
     def _clear_old(self) -> None:
         with self._lock:
-            runs = sorted((f for f in self._root.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime)
+            done = [f for f in self._root.iterdir() if f.is_dir() and f not in self._running]
+            runs = sorted(done, key=lambda f: f.stat().st_mtime)
             expired = [f for f in runs if f.stat().st_mtime < time.time() - KEEP_SECONDS]
             for folder in {*runs[:-KEEP_RUNS], *expired}:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -86,6 +86,7 @@ class Inputs:
         away, towards: two groups.
         shown: uint8 (T, H, W, C) of each of ``starts``.
         notes: remarks for people.
+        boxes: the files of each box that was read: files, to, away, towards.
     """
 
     starts: list[Any]
@@ -93,6 +94,7 @@ class Inputs:
     towards: list[Any]
     shown: list[np.ndarray]
     notes: tuple[str, ...]
+    boxes: dict[str, list[str]]
 
 
 def read(model: Any, asked: Asked) -> Inputs:
@@ -106,14 +108,20 @@ def read(model: Any, asked: Asked) -> Inputs:
         raise InputError(f"{asked.checkpoint}: no walk of kind {asked.kind!r}; choose {', '.join(names)}")
     kind = walk_kinds.kind(model.config.kind, asked.kind)
     _require(kind, model.config.kind, asked)
-    boxes = [asked.files, asked.to] if kind.second else [asked.files]
-    clips = [_clip(model, paths_of(box)) for box in boxes if paths_of(box)]
-    groups = [paths_of(group) if kind.groups else [] for group in (asked.away, asked.towards)]
+    boxes = _boxes(kind, asked)
+    clips = [_clip(model, boxes[name]) for name in ("files", "to") if boxes[name]]
+    groups = [boxes["away"], boxes["towards"]]
     away, towards = ([_given(model, _clip(model, [path])) for path in group] for group in groups)
     starts = [_given(model, clip) for clip in clips]
     shown = [_shown(model, clip) for clip in clips]
     notes = dict.fromkeys(note for clip in clips for note in _notes(model, clip))
-    return Inputs(starts, away, towards, shown, tuple(notes))
+    return Inputs(starts, away, towards, shown, tuple(notes), boxes)
+
+
+def _boxes(kind: walk_kinds.Kind, asked: Asked) -> dict[str, list[str]]:
+    """Files by box; none in boxes that this kind of walk does not show."""
+    shown = {"files": True, "to": bool(kind.second), "away": kind.groups, "towards": kind.groups}
+    return {name: paths_of(getattr(asked, name)) if there else [] for name, there in shown.items()}
 
 
 def _require(kind: walk_kinds.Kind, model: str, asked: Asked) -> None:

@@ -17,6 +17,8 @@ import torch
 
 from vflow.checkpoint import available, checkpoint_hash
 from vflow.data import io
+from vflow.errors import InputError
+from vflow.pipelines import items
 from vflow.pipelines.compute import versions
 from vflow.pipelines.directions import Directions, load_directions
 from vflow.pipelines.fitting import device_of
@@ -26,10 +28,13 @@ from vflow.pipelines.walks.space import WalkSettings
 
 from . import walk_files, walk_kinds
 from .common import Shared, preview_fps
-from .uploads import paths_of
 from .walk_asked import Asked, Inputs, read, settings_from
 
 PICTURE_FPS = 10.0
+NO_COMMAND = (
+    "vflow walk would take these files for other inputs; put the files of each into a folder of its own "
+    "and give it the folders"
+)
 
 
 @dataclass
@@ -133,20 +138,18 @@ def keep(shared: Shared, job: Job) -> walk_files.WalkRun:
 
 
 def _record(shared: Shared, job: Job) -> str:
-    """Everything the walk depends on, and the command that makes it again."""
+    """Everything the walk depends on, and the command that makes it again, if there is one."""
     name = str(job.asked.checkpoint)
     folder = shared.models.folder(name)
     checkpoint = name if available().get(name) == folder else str(folder)
-    inputs = {
-        key: [Path(path).name for path in paths_of(getattr(job.asked, key))]
-        for key in ("files", "to", "away", "towards")
-    }
+    names = {box: [Path(path).name for path in paths] for box, paths in job.inputs.boxes.items()}
+    alike = _read_alike(job.kind, job.inputs.boxes)
     record = {
         "checkpoint": checkpoint,
         "checkpoint_hash": checkpoint_hash(folder),
         **asdict(job.settings),
-        **{key: names for key, names in inputs.items() if names},
-        "command": _command(checkpoint, job.settings, inputs),
+        **{box: files for box, files in names.items() if files},
+        **({"command": _command(checkpoint, job.settings, names)} if alike else {"no_command": NO_COMMAND}),
         "device": device_of(job.model).type,
         "threads": torch.get_num_threads(),
         "versions": versions(),
@@ -154,13 +157,36 @@ def _record(shared: Shared, job: Job) -> str:
     return json.dumps(record, indent=2) + "\n"
 
 
-def _command(checkpoint: str, settings: WalkSettings, inputs: dict[str, list[str]]) -> str:
+def _read_alike(model: str, boxes: dict[str, list[str]]) -> bool:
+    """Whether ``vflow walk``, given the files of all boxes by name, would read the inputs that the app read.
+
+    It knows no boxes: of a video model's files it takes all stills for one clip, others for a clip each.
+    """
+    paths = {path for box in boxes.values() for path in box}
+    names = {Path(path).name for path in paths}
+    if len(names) < len(paths) or any(name.startswith("-") for name in names):
+        return False
+    starts = [boxes[box] for box in ("files", "to") if boxes[box]]
+    groups = ([[path] for path in boxes[box]] for box in ("away", "towards"))
+    return model != "videoflow" or all(_clips_alike(inputs) for inputs in (starts, *groups))
+
+
+def _clips_alike(inputs: list[list[str]]) -> bool:
+    """Whether the command line, given all their files by name, makes these clips of them."""
+    wanted = [tuple(Path(Path(path).name) for path in files) for files in inputs]
+    try:
+        return not wanted or [item.paths for item in items.clips(sum(wanted, ()))] == wanted
+    except InputError:
+        return False
+
+
+def _command(checkpoint: str, settings: WalkSettings, names: dict[str, list[str]]) -> str:
     words = ["vflow", "walk", "--checkpoint", checkpoint]
     for key, value in asdict(settings).items():
         if value != asdict(WalkSettings())[key]:
             values = value if isinstance(value, tuple) else ["all" if value is None else value]
             words += [f"--{key.replace('_', '-')}", *map(str, values)]
-    for flag, keys in (("input", ("files", "to")), ("away", ("away",)), ("towards", ("towards",))):
-        names = [name for key in keys for name in inputs[key]]
-        words += [f"--{flag}", *names] if names else []
+    for flag, boxes in (("input", ("files", "to")), ("away", ("away",)), ("towards", ("towards",))):
+        files = [name for box in boxes for name in names[box]]
+        words += [f"--{flag}", *files] if files else []
     return shlex.join([*words, "--output", "walk"])

@@ -16,6 +16,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 import vflow
+from apps.ui.colourise_files import GONE
 from apps.ui.temperature import PER_LEVEL
 from tests.app.conftest import CALM, Opener, Server
 from tests.app.support import DESKTOP, DONE, PHONE, App
@@ -324,7 +325,19 @@ def test_colours_that_have_been_cleared(tab: App, server: Server, file: Path) ->
     for run in server.log.parent.glob("vflow-app-*/runs/*"):
         shutil.rmtree(run)
     tab.page.get_by_role("button", name="This variant (png)").click()
-    refused(tab, STATUS, "these colours have been cleared from the server; colourise again")
+    refused(tab, STATUS, GONE)
+    tab.page.get_by_role("button", name="Show variant 2").click()
+    tab.page.locator(f"{STATUS} .vf-error p").get_by_text(GONE, exact=True).wait_for()
+    tab.page.locator("#vf-compare .vf-empty").wait_for()
+    assert tab.page.locator("#vf-cards img").count() == 0
+    assert tab.page.get_by_role("button", name="All variants (zip)").count() == 0
+    assert tab.page.locator(".toast-body").count() == 0
+    colourise(tab)
+    for run in server.log.parent.glob("vflow-app-*/runs/*"):
+        shutil.rmtree(run)
+    tab.page.get_by_label("number input for Colour strength in %").fill("40")  # then it is gone, too
+    tab.page.locator(f"{STATUS} .vf-error p").get_by_text(GONE, exact=True).wait_for()
+    tab.page.locator("#vf-compare .vf-empty").wait_for()
     colourise(tab)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +19,17 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import vflow
-from apps.ui import examples, walk_files, walk_kinds, walk_view
+from apps.ui import examples, walk_engine, walk_files, walk_kinds, walk_view
+from apps.ui.common import Shared
+from apps.ui.jobs import Jobs
+from apps.ui.models import ModelStore
+from apps.ui.runs import RunStore
+from apps.ui.walk_asked import Asked
 from tests.app.conftest import Opener, Server
 from tests.app.support import DESKTOP, DONE, PHONE, App, decoded, differ
 from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, text
+from tests.data.media import write_lossless
 from vflow.cli import main as vflow_command
 from vflow.data import io
 from vflow.pipelines.digits import prepare_digit
@@ -359,7 +368,8 @@ def test_endpoint_is_python_walk(server: Server, checkpoints: Path, stills: list
         for step, clip in ((0, clips[0]), (-1, clips[1])):
             assert np.abs(saved["frames"][step, :2].astype(int) - clip.frames).max() <= 1
     assert (Path(grid).suffix, Path(film).suffix) == (".png", ".mp4")
-    assert json.loads(Path(settings).read_text())["to"] == ["frame2.png", "frame3.png"]
+    record = json.loads(Path(settings).read_text())
+    assert record["to"] == ["frame2.png", "frame3.png"] and "command" not in record
 
 
 def test_groups_from_the_endpoint(server: Server, checkpoints: Path) -> None:
@@ -399,6 +409,93 @@ def test_bad_input_from_the_endpoint(server: Server) -> None:
         with pytest.raises(AppError) as error:
             client.predict(**arguments, api_name="/walk")
         assert html.unescape(str(error.value.message)).startswith(expected)
+
+
+@dataclass(frozen=True)
+class Here:
+    """Walks as the app does them, with video models of these checkpoints, in this folder."""
+
+    shared: Shared
+    folder: Path
+
+    def walk(self, kind: str, **boxes: list[Path]) -> tuple[dict[str, Any], np.ndarray]:
+        """The record of a walk of two steps with these files in its boxes, and its frames."""
+        paths = {name: [str(path) for path in box] for name, box in boxes.items()}
+        job = walk_engine.begin(self.shared, Asked("lively", kind, **paths, steps=2, num_frames=1))  # type: ignore[arg-type]
+        for _ in walk_engine.advance(self.shared, job, lambda: False):
+            pass
+        run = walk_engine.keep(self.shared, job)
+        with np.load(run.native) as saved:
+            return json.loads(run.settings.read_text()), saved["frames"]
+
+    def again(self, *words: str) -> np.ndarray:
+        """Frames of what ``vflow walk`` makes of these words, in this folder."""
+        threads, before = torch.get_num_threads(), Path.cwd()
+        os.chdir(self.folder)
+        try:
+            assert vflow_command([*words, "--format", "npz"]) == 0
+        finally:
+            os.chdir(before)
+            torch.set_num_threads(threads)
+        with np.load(self.folder / "walk" / "walk.npz") as saved:
+            return np.asarray(saved["frames"])
+
+
+@pytest.fixture
+def here(tmp_path: Path, checkpoints: Path, square: np.ndarray) -> Here:
+    """Stills a0 … a5, clips of them all and of them backwards, and nothing else."""
+    write_lossless(tmp_path / "on.mp4", square)
+    write_lossless(tmp_path / "back.mp4", square[::-1].copy())
+    for number, frame in enumerate(square):
+        io.write_png(tmp_path / f"a{number}.png", frame)
+    (tmp_path / "runs").mkdir()
+    return Here(Shared(ModelStore([checkpoints]), RunStore(tmp_path / "runs"), Jobs(), tmp_path), tmp_path)
+
+
+def test_the_command_of_a_record_makes_the_walk_again(here: Here) -> None:
+    stills, clips = sorted(here.folder.glob("a*.png")), [here.folder / "on.mp4", here.folder / "back.mp4"]
+    for kind, boxes in (
+        ("temperature", {"files": stills[:3]}),
+        ("blend", {"files": clips[:1]}),
+        ("interpolate", {"files": clips[:1], "to": clips[1:]}),
+        ("semantic", {"files": stills[:2], "away": clips[:1], "towards": clips[1:]}),
+        ("semantic", {"files": stills[:3], "away": stills[:1], "towards": stills[1:2]}),
+        ("temperature", {"files": stills[:2], "to": stills[2:4], "away": stills[4:], "towards": stills[4:]}),
+    ):
+        record, frames = here.walk(kind, **boxes)
+        assert np.array_equal(frames, here.again(*shlex.split(record["command"])[1:])), (kind, boxes)
+    assert {"files", "to", "away", "towards"} & set(record) == {"files"}, "of boxes that were read"
+
+
+def test_no_command_where_the_command_line_would_take_files_for_other_inputs(here: Here) -> None:
+    stills, clips = sorted(here.folder.glob("a*.png")), [here.folder / "on.mp4", here.folder / "back.mp4"]
+    namesake, hyphen = here.folder / "more" / "on.mp4", here.folder / "-on.mp4"
+    namesake.parent.mkdir()
+    shutil.copy(clips[1], namesake)
+    shutil.copy(clips[1], hyphen)
+    for kind, boxes in (
+        ("interpolate", {"files": stills[:2], "to": stills[2:4]}),
+        ("interpolate", {"files": stills[:2], "to": clips[1:]}),
+        ("interpolate", {"files": clips[:1], "to": [namesake]}),
+        ("interpolate", {"files": clips[:1], "to": [hyphen]}),
+        ("semantic", {"files": clips[:1], "away": stills[:2], "towards": clips[1:]}),
+        ("semantic", {"away": clips[:1], "towards": [namesake]}),
+    ):
+        record, _ = here.walk(kind, **boxes)
+        assert "command" not in record, (kind, boxes)
+        assert record["no_command"] == walk_engine.NO_COMMAND
+
+
+def test_what_is_said_in_place_of_a_command_makes_the_walk_again(here: Here) -> None:
+    stills = sorted(here.folder.glob("a*.png"))
+    _, frames = here.walk("interpolate", files=stills[:2], to=stills[2:4])
+    for name, paths in (("from", stills[:2]), ("to", stills[2:4])):
+        (here.folder / name).mkdir()
+        for path in paths:
+            path.rename(here.folder / name / path.name)
+    words = f"walk --checkpoint {here.shared.models.folder('lively')} --kind interpolate --steps 2"
+    words += " --num-frames 1 --input from to --output walk"
+    assert np.array_equal(frames, here.again(*words.split()))
 
 
 def test_words_of_positions() -> None:
