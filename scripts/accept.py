@@ -11,24 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-# They register measures.
-from scripts.acceptance import (  # noqa: F401
-    app,
-    colours,
-    damage,
-    digits,
-    generate,
-    inputs,
-    launchers,
-    predictions,
-    reference,
-    repository,
-    shown,
-    speed,
-    surprise,
-    training,
-    weights,
-)
+from scripts import results
+from scripts.acceptance import measures  # noqa: F401
 from scripts.acceptance.registry import Measure, NotHere, Result, select
 from scripts.acceptance.report import PAGE, commit, machine, store
 from vflow.errors import VflowError
@@ -49,6 +33,7 @@ def main() -> int:
         print("\n".join(f"{m.key}: {m.protocol}" for m in chosen))
         return 0
     kept = [one(measure) for measure in chosen]
+    results.write()
     print(f"{sum(kept)} of {len(kept)} measures kept their promises; see {PAGE}")
     return 0 if all(kept) else 1
 

@@ -1,4 +1,4 @@
-"""Writes docs/RESULTS.md from docs/results/*.json, which ``vflow evaluate … --json`` made."""
+"""Writes docs/RESULTS.md from docs/acceptance.json and docs/results/*.json (``vflow evaluate … --json``)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.acceptance import measures  # noqa: F401
+from scripts.acceptance.registry import MEASURES
+from scripts.acceptance.report import ROOT, read_store, row
+
 FOLDER, PAGE = ROOT / "docs" / "results", ROOT / "docs" / "RESULTS.md"
 HEADER = """# Results
 
-Written by `python scripts/results.py` from docs/results/*.json, which the command below each table printed;
-`VFLOW_DATA` names the folder of data that are given by name. bits/dim is an upper bound of the code length.
+Written by `python scripts/results.py` from docs/acceptance.json (what is promised of the shipped models) and
+docs/results/*.json, which the command below each table printed; `VFLOW_DATA` names the folder of data that
+are given by name. bits/dim is an upper bound of the code length.
 All figures are on held-out data that training never saw, and nothing was tuned on test data: where a
 temperature was chosen, it was on validation data.
 """
@@ -82,12 +88,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
     arguments = parser.parse_args()
-    text = render(read(FOLDER))
     if arguments.check:
+        text = render(read(FOLDER), read_store())
         return 0 if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text else 1
-    PAGE.write_text(text, encoding="utf-8")
+    write()
     print(PAGE)
     return 0
+
+
+def write() -> None:
+    """Make the page anew."""
+    PAGE.write_text(render(read(FOLDER), read_store()), encoding="utf-8")
 
 
 def read(folder: Path) -> dict[str, Data]:
@@ -95,9 +106,22 @@ def read(folder: Path) -> dict[str, Data]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
-def render(results: Mapping[str, Data]) -> str:
-    """The page."""
-    return "\n".join([HEADER, *(section(name, data) for name, data in results.items())])
+def render(results: Mapping[str, Data], entries: Mapping[str, Data]) -> str:
+    """The page: what is promised as ``docs/acceptance.json`` has it, then each evaluation."""
+    return "\n".join([HEADER, promised(entries), *(section(name, data) for name, data in results.items())])
+
+
+def promised(entries: Mapping[str, Data]) -> str:
+    """Figures of section F that have a threshold, each with its command."""
+    rows = [
+        f"{row(measure, key, figure, entries.get(measure.key))} `make accept ONLY={measure.key}` |"
+        for measure in MEASURES.values()
+        if measure.section == "F"
+        for key, figure in measure.figures.items()
+        if figure.threshold()
+    ]
+    heads = ["| figure | measured | threshold | | command |", "|---|---|---|---|---|"]
+    return "\n".join(["## What is promised of the shipped models\n", *heads, *rows, ""])
 
 
 def section(name: str, data: Data) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from scripts.results import FOLDER, PAGE, ROWS, read, render
+from scripts.acceptance.report import read_store
+from scripts.results import FOLDER, PAGE, ROWS, promised, read, render
 
 PROTOCOL: dict[str, Any] = {
     "command": "vflow evaluate --checkpoint push --data push", "checkpoint": "push", "data": "push",
@@ -15,8 +16,7 @@ PROTOCOL: dict[str, Any] = {
 
 def test_the_page_is_up_to_date() -> None:
     results = read(FOLDER)
-    if results:
-        assert PAGE.read_text(encoding="utf-8") == render(results)
+    assert PAGE.read_text(encoding="utf-8") == render(results, read_store())
     for data in results.values():
         assert "/" not in data["protocol"]["checkpoint"]  # a path of the machine it was made on
 
@@ -26,7 +26,7 @@ def test_a_section() -> None:
         "bits_per_dim": 0.66764, "psnr_best": 18.5, "psnr_best_per_frame": [20.0, 17.0],
         "psnr_training_mean": None, "nonfinite": 0, "protocol": PROTOCOL,
     }  # fmt: skip
-    page = render({"push": data})
+    page = render({"push": data}, {})
     assert "## push on push (test)" in page
     assert "| bits/dim, K = 1 | 0.6676 |" in page
     assert "| PSNR, best sample | 18.5 dB |" in page
@@ -35,3 +35,10 @@ def test_a_section() -> None:
     assert ROWS["psnr_training_mean"][0] not in page
     assert "256 clips; 20 samples each; T = 0.7; torch 2.13.0, checkpoint 0123456789ab." in page
     assert f"{PROTOCOL['command']} --json > docs/results/push.json" in page
+
+
+def test_promises_come_with_what_was_measured_and_the_command() -> None:
+    assert "| – | ≥ 10 (aim 20) | not measured | `make accept ONLY=F.colorizer` |" in promised({})
+    page = promised({"F.colorizer": {"values": {"under": 12.34, "spread": 0.5}}})
+    assert "| 12.34 % | ≥ 10 (aim 20) | pass | `make accept ONLY=F.colorizer` |" in page
+    assert "spread of ab" not in page, "nothing is promised of it"

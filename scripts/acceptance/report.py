@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,11 @@ def render(entries: dict[str, Any]) -> str:
 
 
 def _rows(measure: Measure, entry: dict[str, Any] | None) -> list[str]:
-    return [_row(measure, key, figure, entry) for key, figure in measure.figures.items()]
+    return [f"{row(measure, key, figure, entry)} {measure.name} |" for key, figure in measure.figures.items()]
 
 
-def _row(measure: Measure, key: str, figure: Figure, entry: dict[str, Any] | None) -> str:
+def row(measure: Measure, key: str, figure: Figure, entry: Mapping[str, Any] | None) -> str:
+    """The beginning of a table's row: what it is, what was measured, the threshold, the verdict."""
     value = (entry or {}).get("values", {}).get(key)
     if value is None:
         shown, verdict = "–", "not measured" if entry is None else "failed"
@@ -98,7 +100,7 @@ def _row(measure: Measure, key: str, figure: Figure, entry: dict[str, Any] | Non
         shown = f"{value:.4g} {figure.unit}".strip()
         verdict = ("pass" if figure.met(value) else "**fail**") if figure.threshold() else ""
     what = figure.what.replace("|", r"\|")
-    return f"| {what} | {shown} | {figure.threshold()} | {verdict} | {measure.name} |"
+    return f"| {what} | {shown} | {figure.threshold()} | {verdict} |"
 
 
 def _how(measure: Measure, entry: dict[str, Any] | None) -> str:
