@@ -205,4 +205,4 @@ def test_the_script_stores_directions_of_a_data_set(
             write_png(tmp_path / "clips" / str(number) / f"{t}.png", frame)
     assert script.main() == 0
     found = load_directions(tmp_path / "tiny", model)
-    assert found is not None and found.about == "18 training examples of video-folder"
+    assert found is not None and found.about == "4 training examples of video-folder", "not the 18 asked for"
