@@ -10,8 +10,6 @@ from . import engine
 from .common import Shared, first_levels, first_temperature
 from .controls import QUICK
 
-PER_LEVEL = "Per level, as under Advanced. Moving this sets one for all."
-
 
 def temperature_slider(shared: Shared, checkpoint: str | None) -> gr.Slider:
     """One temperature for all levels, at first the one that the checkpoint suggests."""
@@ -22,26 +20,17 @@ def temperature_slider(shared: Shared, checkpoint: str | None) -> gr.Slider:
 def levels_box(shared: Shared, checkpoint: str | None, one: gr.Slider, last: str) -> gr.Textbox:
     """Temperatures as people type them; the box or the slider ``one`` counts, whichever was touched last.
 
-    While the box counts, the slider says so: the box may be out of sight.
-
     Args:
         last: what the last level says.
     """
-    levels = first_levels(shared, checkpoint)
-    one.info = _slider_info(levels)
     box = gr.Textbox(
-        levels,
+        first_levels(shared, checkpoint),
         label="Temperature per level",
         placeholder="one number per level, as 0.8, 0.9, …",
         info=f"Fine to coarse, then {last}. Counts instead of the slider, which empties it.",
     )
     one.input(lambda: "", None, box, trigger_mode="always_last", **QUICK)
-    box.change(lambda text: gr.update(info=_slider_info(text)), box, one, **QUICK)
     return box
-
-
-def _slider_info(levels: str) -> str:
-    return PER_LEVEL if levels.strip() else ""
 
 
 def suggested_temperature(shared: Shared, checkpoint: str | None, typed: str) -> tuple[float, Any]:
