@@ -115,12 +115,18 @@ def _lacks(name: str, pickles: list[str]) -> str:
     return f"no {name} in it; a checkpoint is a directory with {CONFIG} and {WEIGHTS}"
 
 
+def unreachable() -> Any:
+    """What the hub's refusal or absence raises: HTTPError of whichever httpx its package has."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError.__bases__[0]
+
+
 def _download(name: str) -> Path:
     """Snapshot of a hub repository: config, safetensors and card only, whatever else it holds."""
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    unreachable: Any = HfHubHTTPError.__bases__[0]  # HTTPError of whichever httpx the package has
     repository, _, revision = name.partition("@")
     try:
         folder = huggingface_hub.snapshot_download(
@@ -131,7 +137,7 @@ def _download(name: str) -> Path:
             listed = huggingface_hub.HfApi().list_repo_files(repository, revision=revision or None)
             pickles = sorted(file for file in listed if Path(file).suffix.lower() in _PICKLES)
             raise CheckpointError(f"{name}: {_lacks(missing[0], [] if WEIGHTS in listed else pickles)}")
-    except (unreachable, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+    except (unreachable(), HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{name}: neither a directory nor a model on the hub ({reason})") from error
     return Path(folder)

@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from vflow.card import model_card
-from vflow.catalog import CARD, CONFIG, DIRECTIONS, TYPICAL, WEIGHTS, checkpoint_folder, pickled_files
+from vflow.catalog import (
+    CARD,
+    CONFIG,
+    DIRECTIONS,
+    TYPICAL,
+    WEIGHTS,
+    checkpoint_folder,
+    pickled_files,
+    unreachable,
+)
 from vflow.checkpoint import load, read_config
 from vflow.errors import CheckpointError, ConfigError, InputError
 
@@ -33,9 +41,7 @@ def push(name: str | Path, repository: str, *, private: bool = False) -> str:
     files = checked_files(folder, repository)
 
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError
 
-    unreachable: Any = HfHubHTTPError.__bases__[0]  # HTTPError of whichever httpx the package has
     api = huggingface_hub.HfApi(library_name="vflow")
     operations = [huggingface_hub.CommitOperationAdd(path, content) for path, content in files.items()]
     try:
@@ -45,7 +51,7 @@ def push(name: str | Path, repository: str, *, private: bool = False) -> str:
                 f"{repository}: is public already; make it private on the hub, or leave out --private"
             )
         commit = api.create_commit(repository, operations, commit_message="Upload with vflow")
-    except (unreachable, OSError, ValueError) as error:
+    except (unreachable(), OSError, ValueError) as error:
         raise InputError(f"{repository}: {_why(error)}") from error
     return str(commit.commit_url)
 
