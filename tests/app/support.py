@@ -34,9 +34,10 @@ GRAB = """(video) => {
   context.drawImage(video, 0, 0, canvas.width, canvas.height);
   return canvas.toDataURL('image/png');
 }"""
-# A picture's own pixels, as the browser has decoded them, as a PNG.
+# A picture's own pixels, as the browser has decoded them, as a PNG. One given another source meanwhile
+# fails to decode the first; asked again, it decodes the second.
 PAINT = """async (image) => {
-  await image.decode();
+  await image.decode().catch(() => image.decode());
   const canvas = document.createElement('canvas');
   [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
   canvas.getContext('2d').drawImage(image, 0, 0);
@@ -56,6 +57,13 @@ SHOWS = """(frame) => {
   }
   return false;
 }"""
+
+# When a tab or section is first shown, Gradio gives its fields the server's values once more, a frame later;
+# what was typed before that is gone. No person is that fast.
+SETTLED = """() => new Promise((done) => {
+  const frames = (left) => (left ? requestAnimationFrame(() => frames(left - 1)) : done());
+  frames(5);
+})"""
 
 
 def browser_path() -> str:
@@ -154,6 +162,13 @@ class App:
         """Go to another tab."""
         self.page.get_by_role("tab", name=name).click()
         self.page.locator(f"#vf-{name.lower()}-status").wait_for()
+        self.page.evaluate(SETTLED)
+
+    def advanced(self) -> None:
+        """Open the section of that name on the tab that is open."""
+        self.page.get_by_role("button", name="Advanced").click()
+        self.page.get_by_label("Temperature per level").filter(visible=True).wait_for()
+        self.page.evaluate(SETTLED)
 
     def images(self, selector: str) -> np.ndarray:
         """Pixels of all pictures that ``selector`` finds, decoded by the browser: uint8 (N, H, W, 3)."""

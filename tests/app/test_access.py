@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 def test_axe_and_width(opened: Opener, stills: list[Path], size: tuple[int, int], scheme: str) -> None:
     app = opened(size, scheme)
     check(app, "at first")
-    app.page.get_by_role("button", name="Advanced").click()
+    app.advanced()
     app.upload(*stills[:3])
     app.settings(futures=3, frames=2)
     app.predict()

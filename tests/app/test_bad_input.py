@@ -101,7 +101,7 @@ def test_models_and_numbers_in_the_browser(app: App, stills: list[Path]) -> None
     refused(app, f"torn: no model.safetensors in it; {missing}")
     app.choose("shapes")
     app.page.get_by_text("looks at the last").wait_for()  # else the form may still be made to suit it
-    app.page.get_by_role("button", name="Advanced").click()
+    app.advanced()
     levels = app.page.get_by_label("Temperature per level").filter(visible=True)
     levels.fill("1, 1, 1")
     refused(app, "temperature per level: 3 given, shapes has 2 levels")

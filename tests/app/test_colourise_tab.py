@@ -156,7 +156,7 @@ def test_suggested_temperatures_count_until_the_slider_is_moved(
     tab: App, file: Path, photo: np.ndarray, checkpoints: Path
 ) -> None:
     tab.choose("calm-colorizer")
-    tab.page.get_by_role("button", name="Advanced").click()
+    tab.advanced()
     levels = tab.page.get_by_label("Temperature per level").filter(visible=True)
     expect(levels).to_have_value(", ".join(f"{value:g}" for value in CALM))
     upload(tab, file)

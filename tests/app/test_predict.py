@@ -124,7 +124,7 @@ def test_continue_from_a_future(app: App, stills: list[Path], tmp_path: Path) ->
 def test_downloads_reproduce_with_the_command_line(app: App, clip: Path, tmp_path: Path) -> None:
     app.upload(clip)
     app.settings(futures=2, frames=2, seed=7)
-    app.page.get_by_role("button", name="Advanced").click()
+    app.advanced()
     app.page.get_by_label("Temperature per level").filter(visible=True).fill("0.5, 0.7")
     app.predict()
     native = app.download("Frames (npz)", tmp_path)
