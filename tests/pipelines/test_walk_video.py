@@ -10,7 +10,7 @@ import vflow
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import VideoFlow
 from vflow.pipelines.directions import Directions, principal_directions
-from vflow.pipelines.walk import walk
+from vflow.pipelines.walk import open_space, walk
 from vflow.pipelines.walks.space import KINDS, WalkSettings
 
 from .conftest import make_model
@@ -46,6 +46,28 @@ def test_a_direction_moves_the_last_frame_and_what_follows(
     assert len({future.tobytes() for future in made.frames[:, 3:]}) == 5
     expected = vflow.predict(model, clip, num_frames=2, num_samples=1)[0]
     assert np.abs(made.frames[2, 3:].astype(int) - expected).max() <= 1
+
+
+def test_along_what_guides_a_frame_pixels_come_to_the_temperature(clip: np.ndarray) -> None:
+    """Its noise is what the frame has beside its own guide; the start stays what it is."""
+    foresight = {"code": 4, "hidden": [4, 4]}
+    model = make_model(history=HISTORY, foresight=foresight)
+    found, space = some_directions(model), open_space(model, WalkSettings())
+    own = space.start([clip]).eps
+
+    def walked(kind: str = "direction", **changes: object) -> list[torch.Tensor]:
+        told: list[torch.Tensor] = []
+        model.step, step = (lambda r, eps, t: (told.extend(eps), step(r, eps, t))[1]), model.step
+        walk(model, [clip], settings(kind, num_frames=1, **changes), directions=found)
+        del model.step
+        return [level for level in told if len(level) > 1][: len(own)]  # encoding has one row
+
+    calm = walked(temperature=0.5, level=-1, steps=7, extent=1.5)  # −1.5, −1, −0.5, 0, …
+    for level in range(len(own) - 1):
+        share = torch.tensor([0.5, 0.5, 0.75, 1, 0.75, 0.5, 0.5]).view(-1, 1, 1, 1)
+        torch.testing.assert_close(calm[level], share * own[level])
+    for changes in ({"level": -1}, {"temperature": 0.5, "level": 0}, {"temperature": 2.0, "level": -1}):
+        torch.testing.assert_close(walked(**changes)[1], own[1].expand(3, -1, -1, -1), rtol=0, atol=0)
 
 
 def test_directions_and_amounts_matter(one_model: VideoFlow, clip: np.ndarray) -> None:

@@ -29,11 +29,15 @@ from vflow.randomness import content_hash, normal
 
 @dataclass(frozen=True)
 class Scene:
-    """What a clip starts from: frames uint8 (n, C, H, W), the noise of its future, and that noise's scale."""
+    """What a clip starts from: frames uint8 (n, C, H, W), the noise of its future, and that noise's scale.
+
+    ``known`` says that the walked frame is one that was given, with the noise it has.
+    """
 
     head: Tensor
     noise: tuple[Levels, ...]
     temperature: float
+    known: bool = False
 
 
 class VideoSpace:
@@ -43,6 +47,10 @@ class VideoSpace:
     it knew, the less would be open. Where nothing is before it, the first predicted frame takes its place.
     The future is predicted anew from the changed frame, with the noise that ``vflow.predict`` has for
     sample 0 of the unchanged clip.
+
+    Where the model guides a frame (``model.guide``), a walk of that level brings the noise of the frame's
+    pixels to the temperature, from one deviation on: it is what the frame has beside its own guide, and
+    would make specks beside another.
     """
 
     name = "video"
@@ -83,6 +91,7 @@ class VideoSpace:
         return replace(a, head=head)
 
     def show(self, path: Path, progress: Progress) -> np.ndarray:
+        path = self._calmed(path)
         rows = [
             list(group)
             for _, group in groupby(range(len(path.scenes)), lambda row: path.scenes[row].temperature)
@@ -96,6 +105,16 @@ class VideoSpace:
 
             clips.append(self._clips(path.part(group[0], group[-1] + 1), told))
         return torch.cat(clips).permute(0, 1, 3, 4, 2).cpu().numpy()
+
+    def _calmed(self, path: Path) -> Path:
+        """A guide's walk, with the noise of pixels that goes with it; another walk as it is."""
+        settings, last = self.settings, len(path.eps) - 1
+        guided = settings.kind in ("direction", "semantic") and self.model.guide is not None
+        if not guided or settings.level not in (-1, last) or not path.scenes[0].known:
+            return path
+        left = [1 - min(1.0, abs(at)) * (1 - min(1.0, settings.temperature)) for at in path.positions]
+        by = torch.tensor(left, device=path.eps[0].device).view(-1, 1, 1, 1)
+        return path._replace(eps=(*(level * by for level in path.eps[:last]), path.eps[last]))
 
     @torch.no_grad()
     def _clips(self, path: Path, progress: Callable[[int], None]) -> Tensor:
@@ -159,7 +178,7 @@ class VideoSpace:
             levels = self.model.encode_frame(rollout, frames[:, t])
             rollout, _ = self.model.step(rollout, levels, (1.0,) * len(levels))
             eps += levels
-        return Point(tuple(eps), replace(scene, head=scene.head[:given]))
+        return Point(tuple(eps), replace(scene, head=scene.head[:given], known=True))
 
     def _scene(self, clip: np.ndarray, *, frames: int | None = None, sample: int = 0) -> Scene:
         """``clip`` and the noise of one of its futures, named as ``vflow.predict`` names it."""
