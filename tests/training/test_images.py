@@ -124,6 +124,20 @@ def test_a_held_out_picture_that_is_damaged_ends_no_run(runs: Path, caplog: pyte
     assert material(given).held_out == 0 and "goes on without validation" in caplog.text
 
 
+def test_a_backbone_stays_as_it_is_unless_it_is_named(runs: Path) -> None:
+    given = colorizer(runs)
+    changed = []
+    for name, settings in (("a", ()), ("b", ()), ("c", ("training.only=[backbone.stages.4, priors]",))):
+        start = {} if name == "a" else {"init_from": str(runs / "a")}
+        settings = ("model.backbone=true", "model.dropout=0", *settings)
+        assert run_here(output=runs / name, max_steps=2, set=settings, **start, **given) == 0
+        before, after = (vflow.load(runs / run).state_dict() for run in ("a", name))
+        changed.append({key for key, value in before.items() if not torch.equal(value, after[key])})
+    assert changed[1] and not any(key.startswith("backbone.") for key in changed[1])
+    assert {key.partition(".")[0] for key in changed[1]} >= {"adapters", "encoder", "joiner"}
+    assert {".".join(key.split(".")[:3]) for key in changed[2] if key[0] == "b"} == {"backbone.stages.4"}
+
+
 def test_digits_are_drawn_with_a_column_per_class(runs: Path) -> None:
     given = digits(runs)
     run_here(output=runs / "a", max_steps=1, **given)

@@ -172,6 +172,9 @@ class ColorizerConfig(Config):
         channels=2, height=32, width=32, depth=(4, 4, 4, 4, 4), hidden=(48, 64, 64, 64, 64)
     )
     condition: HistoryConfig = HistoryConfig(hidden=(32, 48, 64, 96, 96, 96), blocks=2)
+    backbone: bool = Field(
+        False, description="a network of L that was made to tell things apart is asked as well"
+    )
     outline: tuple[Count, ...] | None = Field(
         None, description="colours are coded against what is expected of them: channels, fine to coarse"
     )
@@ -191,6 +194,8 @@ class ColorizerConfig(Config):
             raise ValueError("condition.hidden needs an entry for the planes' size and one per level")
         if isinstance(self.temperature, tuple) and len(self.temperature) != self.glow.levels + 1:
             raise ValueError("temperature needs one number, or one per level and one for the mean colour")
+        if self.backbone and (self.glow.height % 8 or self.glow.width % 8):
+            raise ValueError("backbone needs glow.height and glow.width to be multiples of 8")
         if self.mirror and self.outline is None:
             raise ValueError("mirror needs an outline: it is what is asked of the mirror image")
         if self.outline is not None and not 1 <= len(self.outline) <= self.glow.levels:

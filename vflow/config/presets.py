@@ -102,7 +102,7 @@ class TrainingConfig(Config):
     checkpoint_every: int = Field(500, ge=1)
     seed: int = 0
     only: tuple[str, ...] = Field(
-        (), description="parts that are trained, as 'noise' or 'foresight.prior'; none named: all"
+        (), description="parts that are trained, as 'noise' or 'foresight.prior'; none: all but a backbone"
     )
     best_of: BestOfConfig | None = Field(None, description="colorizer only: see BestOfConfig")
     outline: OutlineConfig | None = Field(None, description="colorizer with an outline: see OutlineConfig")

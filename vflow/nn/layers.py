@@ -36,18 +36,19 @@ class NormConv2d(nn.Module):
 
 @final
 class ZeroConv2d(nn.Module):
-    """Same-size 3×3 convolution that starts at zero, with a learned output scale exp(3 · log_scale)."""
+    """Same-size convolution that starts at zero, with a learned output scale exp(3 · log_scale)."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3) -> None:
         super().__init__()
-        weight = torch.zeros(outputs, inputs, 3, 3)
+        weight = torch.zeros(outputs, inputs, kernel, kernel)
         self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.log_scale = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         scale = (SPEED * self.log_scale).exp()
-        return F.conv2d(x, self.weight * scale[:, None, None, None], self.bias * scale, padding=1)
+        weight = self.weight * scale[:, None, None, None]
+        return F.conv2d(x, weight, self.bias * scale, padding=self.weight.shape[-1] // 2)
 
 
 @final

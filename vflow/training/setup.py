@@ -130,7 +130,7 @@ def _halved(own: dict[str, Tensor], matching: set[str]) -> set[str]:
 
 
 def keep_fixed(model: Model, only: Sequence[str]) -> None:
-    """Take no gradients for weights outside the parts ``only``; none named: train all.
+    """Take gradients for weights of the parts ``only`` alone; none named: for all that the model trains.
 
     Raises:
         ConfigError: a part that the model does not have.
@@ -140,8 +140,8 @@ def keep_fixed(model: Model, only: Sequence[str]) -> None:
         if not any(name.startswith(f"{part}.") for name in names):
             parts = ", ".join(sorted({name.partition(".")[0] for name in names}))
             raise ConfigError(f"training.only: the model has no part {part!r} with weights; it has {parts}")
-    for name, parameter in names.items():
-        parameter.requires_grad_(not only or any(name.startswith(f"{part}.") for part in only))
+    for name, parameter in names.items() if only else ():
+        parameter.requires_grad_(any(name.startswith(f"{part}.") for part in only))
 
 
 def prepare(
