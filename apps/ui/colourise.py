@@ -16,7 +16,7 @@ from .colourise_run import Runner
 from .common import Shared, Tab
 from .controls import PICK, QUICK, SAVE, TOLD, Board, Buttons, Seed, Updates, no_checkpoint, wire_runs
 from .models import RECIPES
-from .temperature import levels_box, suggested_temperature, temperature_slider
+from .temperature import BESIDE_LEVELS, levels_box, suggested_temperature, temperature_slider
 from .uploads import by_name, paths_of
 
 
@@ -57,7 +57,7 @@ def _settings(shared: Shared, files: gr.File, desk: gr.State) -> tuple[Form, But
     first = shared.models.default(KIND)
     with gr.Group(elem_classes="vf-card"):
         num_samples = gr.Slider(1, MAX_VARIANTS, 8, step=1, label="Variants")
-        one = temperature_slider(shared, first)
+        one = temperature_slider(shared, first, BESIDE_LEVELS)
         seed = Seed.row()
         checkpoint = gr.Dropdown(shared.models.names(KIND), value=first, label="Checkpoint", interactive=True)
     buttons = Buttons.row("Colourise", "vf", ready=first is not None)

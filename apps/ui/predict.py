@@ -12,7 +12,7 @@ from .common import Shared, Tab, preview_fps, video_line
 from .controls import PICK, QUICK, Board, Buttons, Seed, Updates, no_checkpoint, wire_runs
 from .flow import Downloads, Draw, Flow, Form, View
 from .models import RECIPES
-from .temperature import levels_box, suggested_temperature, temperature_slider
+from .temperature import BESIDE_LEVELS, levels_box, suggested_temperature, temperature_slider
 
 
 def build(shared: Shared) -> None:
@@ -47,7 +47,7 @@ def _settings(shared: Shared, files: gr.File) -> tuple[Form, Buttons]:
         with gr.Row():
             num_samples = gr.Slider(1, engine.MAX_FUTURES, 8, step=1, label="Futures", min_width=130)
             num_frames = gr.Slider(1, engine.MAX_FRAMES, 8, step=1, label="Frames", min_width=130)
-        one = temperature_slider(shared, first)
+        one = temperature_slider(shared, first, BESIDE_LEVELS)
         seed = Seed.row()
     buttons = Buttons.row("Predict", "vf", ready=first is not None)
     with gr.Accordion("Advanced", open=False):

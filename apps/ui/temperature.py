@@ -10,11 +10,13 @@ from . import engine
 from .common import Shared, first_levels, first_temperature
 from .controls import QUICK
 
+BESIDE_LEVELS = "For all levels. Until it is moved, those under Advanced count, if there are any."
 
-def temperature_slider(shared: Shared, checkpoint: str | None) -> gr.Slider:
-    """One temperature for all levels, at first the one that the checkpoint suggests."""
+
+def temperature_slider(shared: Shared, checkpoint: str | None, info: str | None = None) -> gr.Slider:
+    """One temperature for all levels, at first the lowest that the checkpoint suggests."""
     first = first_temperature(shared, checkpoint)
-    return gr.Slider(0, engine.MAX_TEMPERATURE, first, step=0.05, label="Temperature")
+    return gr.Slider(0, engine.MAX_TEMPERATURE, first, step=0.05, label="Temperature", info=info)
 
 
 def levels_box(shared: Shared, checkpoint: str | None, one: gr.Slider, last: str) -> gr.Textbox:
