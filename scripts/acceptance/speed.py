@@ -131,7 +131,7 @@ def recompute_gradient() -> Result:
         glow = plain.config.glow.model_copy(update={"memory": "recompute"})
         frugal: Any = build_model(plain.config.model_copy(update={"glow": glow}))
         frugal.load_state_dict(plain.state_dict())
-        frugal.eval()
+        frugal.eval().requires_grad_(True)
         path = {} if data_of(name) is None else {"data.path": data_of(name)}
         preset = load_preset(PRESETS[name], path).model_copy(update={"model": plain.config})
         batch = open_material(preset).batch(0, 4)
