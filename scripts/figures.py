@@ -91,7 +91,8 @@ def directions(folder: Path) -> Path:
         model = vflow.load(name)
         known = vflow.load_directions(name, model)
         for number in range(3 if name != "colorizer" else 2):
-            calm = 0.4 if name == "push" else 1.0  # what the app starts at
+            suggested = read_config(checkpoint_folder(name)).temperature
+            calm = float(np.min(suggested)) if name == "push" else 1.0  # as the app starts
             settings = WalkSettings(
                 direction=number, level=level, steps=7, temperature=calm, label=label, num_frames=1
             )
