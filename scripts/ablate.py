@@ -20,17 +20,14 @@ from typing import Any
 from vflow.checkpoint import save_checkpoint
 from vflow.config import Preset, TrainingConfig
 from vflow.errors import ConfigError, VflowError
-from vflow.pipelines.compute import set_threads
-from vflow.training.guards import PATIENCE
-from vflow.training.launch import make_accelerator
+from vflow.pipelines.common import set_threads
+from vflow.training.args import TrainOptions, resolve
+from vflow.training.data import Material, Prefetcher, micro_batches
+from vflow.training.distributed import make_accelerator
 from vflow.training.loop import DivergedError
-from vflow.training.material import Material, micro_batches
-from vflow.training.options import TrainOptions, resolve
-from vflow.training.progress import Progress
-from vflow.training.sampler import Prefetcher
-from vflow.training.schedule import learning_rate
 from vflow.training.setup import check_batch, new_model, open_material, prepare, start_model
-from vflow.training.step import Learner
+from vflow.training.state import Progress
+from vflow.training.step import PATIENCE, Learner, learning_rate
 from vflow.training.validate import validate
 
 SPAN = 1_000_000

@@ -26,8 +26,8 @@ from scripts.benchmarks.sample import sample
 from scripts.benchmarks.startup import startup
 from scripts.benchmarks.train import Setting, train
 from vflow.devices import choose_device
-from vflow.pipelines.compute import set_threads
-from vflow.training.launch import autocast_dtype
+from vflow.pipelines.common import set_threads
+from vflow.training.distributed import autocast_dtype
 
 Found = dict[str, object]
 

@@ -18,10 +18,10 @@ import torch
 import vflow
 from vflow.checkpoint import checkpoint_folder
 from vflow.config import Preset, VideoFlowConfig
-from vflow.data.base import open_dataset, open_images
+from vflow.data.datasets.base import open_dataset, open_images
 from vflow.errors import VflowError
-from vflow.pipelines.directions import Directions, principal_directions, save_directions
-from vflow.training.options import TrainOptions, resolve
+from vflow.pipelines.walk.directions import Directions, principal_directions, save_directions
+from vflow.training.args import TrainOptions, resolve
 
 BATCH = 16
 

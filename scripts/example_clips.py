@@ -12,8 +12,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vflow.data.io import write_npz
-from vflow.data.shapes import CENTRES, DIRECTIONS, KINDS, MAX_FRAMES, Shape, draw, move
+from vflow.data.datasets.shapes import CENTRES, DIRECTIONS, KINDS, MAX_FRAMES, Shape, draw, move
+from vflow.data.media import write_npz
 from vflow.randomness import generator
 
 COLOURS = ((240, 150, 30), (40, 160, 110), (150, 70, 200), (250, 190, 200), (60, 60, 60), (90, 140, 230))

@@ -16,11 +16,11 @@ import numpy as np
 
 import vflow
 from vflow.checkpoint import checkpoint_folder, read_config
-from vflow.data.io import read_clip, read_image, write_png, write_video
-from vflow.data.shapes import DIRECTIONS, Shapes
-from vflow.pipelines.surprise_files import sheet as surprise_sheet
-from vflow.pipelines.walk import WalkSettings
-from vflow.pipelines.walks.views import tiles
+from vflow.data.datasets.shapes import DIRECTIONS, Shapes
+from vflow.data.media import read_clip, read_image, write_png, write_video
+from vflow.pipelines.video.export import sheet as surprise_sheet
+from vflow.pipelines.walk.render import tiles
+from vflow.pipelines.walk.walk import WalkSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 FUTURES, FRAMES, ENLARGE, GAP, HOLD, TILE = 8, 10, 2, 2, 6, 112
@@ -107,7 +107,7 @@ def surprise(folder: Path) -> Path:
     frames = read_clip(ROOT / "apps" / "examples" / "push-00064.mp4").frames.copy()
     frames[[10, 15]] = frames[[15, 10]]
     model = vflow.load("push")
-    found = vflow.surprise(model, frames, typical=vflow.load_typical("push", model))
+    found = vflow.surprise(model, frames, typical=vflow.load_clip_statistics("push", model))
     return save(folder / "surprise.png", surprise_sheet(found))
 
 

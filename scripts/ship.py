@@ -19,7 +19,7 @@ from vflow.checkpoint import load, read_config, save_checkpoint
 from vflow.commands.common import parse_temperature
 from vflow.config import parse
 from vflow.models import build_model
-from vflow.training.options import parse_settings
+from vflow.training.args import parse_settings
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ import vflow
 from vflow.checkpoint import checkpoint_folder
 from vflow.errors import VflowError
 from vflow.pipelines.evaluate.data import locate, open_clips
-from vflow.pipelines.evaluate.settings import Settings
-from vflow.pipelines.fitting import video_config
-from vflow.pipelines.typical import gather, save_typical
+from vflow.pipelines.evaluate.report import Settings
+from vflow.pipelines.video.preprocess import video_config
+from vflow.pipelines.video.stats import gather, save_clip_statistics
 
 
 def main() -> int:
@@ -53,7 +53,7 @@ def store(checkpoint: str, data: str, count: int) -> None:
     clips = opened.chosen(count)
     about = f"{len(clips)} validation clips of {Path(data).name}, {opened.frames} frames each"
     found = gather(measured(model, clips), about)
-    path = save_typical(folder, found)
+    path = save_clip_statistics(folder, found)
     print(f"{path} ({os.path.getsize(path) / 1024:.0f} KB): {found.mean:.4f} bits/dim, ", end="")
     print(f"99% of frames below {found.frame_quantile(0.99):.4f}; {about}")
 

@@ -27,13 +27,13 @@ from vflow.commands import app as app_command
 from vflow.commands import predict as predict_command
 from vflow.commands import train as train_command
 from vflow.config import VideoFlowConfig
-from vflow.data import io
+from vflow.data import media
 from vflow.models import build_model
-from vflow.pipelines.predict import predict, prepare
-from vflow.pipelines.record import Record
-from vflow.pipelines.writers import FORMATS
+from vflow.pipelines.batch.records import Record
+from vflow.pipelines.batch.writers import FORMATS
+from vflow.pipelines.video.predict import predict, prepare
 from vflow.randomness import content_hash
-from vflow.training.options import resolve
+from vflow.training.args import resolve
 
 SIZE: dict[str, Any] = {
     "glow": {"height": 16, "width": 16, "depth": [1, 1], "hidden": [4, 4]},
@@ -60,7 +60,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     frames = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
-    io.write_npz(tmp_path / "clip.npz", frames=frames)
+    media.write_npz(tmp_path / "clip.npz", frames=frames)
     return tmp_path / "clip.npz"
 
 
@@ -237,7 +237,7 @@ def test_files_per_sample(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path, 
     names = [f"s{k:03d}" if format == "png" else f"s{k:03d}.{format}" for k in range(2)]
     assert sorted(p.name for p in (out / "clip").iterdir()) == names
     futures = predict(load(tiny), _read(clip)["frames"], num_frames=3, num_samples=2)
-    written = [io.read_clip(out / "clip" / name).frames for name in names]
+    written = [media.read_clip(out / "clip" / name).frames for name in names]
     if format == "png":
         assert np.array_equal(np.stack(written), futures)
     else:
@@ -249,7 +249,7 @@ def test_a_written_future_is_a_valid_input(vflow: Vflow, tiny: Path, clip: Path,
     vflow(*common, "--input", clip, "--output", tmp_path / "a", "--format", "png")
     future = tmp_path / "a" / "clip" / "s000"
     assert vflow(*common, "--input", future, "--output", tmp_path / "b", "--format", "npz") == 0
-    assert np.array_equal(_read(tmp_path / "b" / "futures.npz")["context"], io.read_clip(future).frames)
+    assert np.array_equal(_read(tmp_path / "b" / "futures.npz")["context"], media.read_clip(future).frames)
 
 
 def test_an_empty_value_and_an_apple_gpu_are_refused(vflow: Vflow, tiny: Path, clip: Path) -> None:
@@ -350,7 +350,7 @@ def test_settings_of_the_app(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Pat
     assert "not the input" not in vflow.err
     expected = predict(model, frames, num_frames=2, num_samples=3, seed=5)
     assert np.array_equal(_read(tmp_path / "o/futures.npz")["frames"], expected)
-    io.write_npz(tmp_path / "other.npz", frames=255 - frames)
+    media.write_npz(tmp_path / "other.npz", frames=255 - frames)
     assert vflow(*repeat, "--input", tmp_path / "other.npz", "--output", tmp_path / "p") == 0
     assert "note: other: not the input that the settings were made with; futures will differ" in vflow.err
 
@@ -392,12 +392,12 @@ def _huge_png(path: Path) -> None:
 
 def _truncated_mp4(path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
-    io.write_video(path, frames, 10)
+    media.write_video(path, frames, 10)
     path.write_bytes(path.read_bytes()[:-500])
 
 
 def _npz(shape: tuple[int, ...], value: float = 0, dtype: str = "uint8") -> Callable[[Path], None]:
-    return lambda path: io.write_npz(path, frames=np.full(shape, value, dtype))
+    return lambda path: media.write_npz(path, frames=np.full(shape, value, dtype))
 
 
 BAD_INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
@@ -421,7 +421,7 @@ BAD_INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     ),
     "too few frames": (
         "one.png",
-        lambda path: io.write_png(path, np.zeros((16, 16, 3), np.uint8)),
+        lambda path: media.write_png(path, np.zeros((16, 16, 3), np.uint8)),
         "one.png: 1 frame(s) at 5 per second, but the model needs at least 2; add frames",
     ),
     "NaN": (
@@ -465,7 +465,7 @@ def test_unusual_pictures_have_a_decided_outcome(vflow: Vflow, tiny: Path, tmp_p
     )
     assert "note: 0: " in vflow.err
     moving = tmp_path / "moving.gif"
-    io.write_video(moving, np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8), 5)
+    media.write_video(moving, np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8), 5)
     assert vflow("predict", "--checkpoint", tiny, "--input", moving, "--output", out, "--num-samples", 1) == 0
     assert "kept the last 2 of 6 frames" in vflow.err
 

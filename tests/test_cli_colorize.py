@@ -15,11 +15,11 @@ from tests.pipelines.colorizers import lightness_error, make_colorizer, picture
 from vflow import cli
 from vflow.checkpoint import load, save_checkpoint
 from vflow.config import VideoFlowConfig
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import ConfigError, InputError
 from vflow.models import build_model
-from vflow.pipelines.colorize import Hint, colorize
-from vflow.pipelines.items import Item, pictures
+from vflow.pipelines.batch.inputs import Item, pictures
+from vflow.pipelines.color.colorize import Hint, colorize
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_one_bad_file_does_not_stop_the_others(run: Run, tmp_path: Path) -> None
     good = _still(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(good.read_bytes()[:200])
     (tmp_path / "notes.jpg").write_text("notes")
-    io.write_npz(tmp_path / "a.npz", frames=np.zeros((2, 8, 8, 3), np.uint8))
+    media.write_npz(tmp_path / "a.npz", frames=np.zeros((2, 8, 8, 3), np.uint8))
     names = ("bad.png", "notes.jpg", "a.npz", "missing.png", "good.png")
     assert run("--input", *(tmp_path / name for name in names), "--num-samples", 1) == 1
     assert run.files() == ["good/s000.png"]
@@ -182,7 +182,7 @@ def test_films_become_previews_or_folders_of_frames(run: Run, tmp_path: Path) ->
     film = write_lossless(tmp_path / "v.mp4", moving_square(4, 32, 48), 8)
     assert run("--input", film, "--num-samples", 9) == 0
     assert run.files() == [f"v/s{sample:03d}.mp4" for sample in range(9)]
-    made = io.read_clip(run.output / "v" / "s008.mp4")
+    made = media.read_clip(run.output / "v" / "s008.mp4")
     assert (made.frames.shape, made.fps) == ((4, 256, 384, 3), 8)
     assert run("--input", film, "--num-samples", 1, "--format", "png") == 0
     assert run.files() == [f"v/s000/t00{t}.png" for t in range(4)]
@@ -233,7 +233,7 @@ def test_a_model_of_another_kind_is_refused(run: Run, tmp_path: Path) -> None:
 def test_every_picture_is_an_item(tmp_path: Path) -> None:
     first, second = _still(tmp_path / "a" / "p2.png"), _still(tmp_path / "a" / "p10.png")
     film = write_lossless(tmp_path / "a" / "q.mp4", moving_square(2))
-    io.write_npz(tmp_path / "a" / "x.npz", frames=np.zeros((2, 8, 8, 3), np.uint8))
+    media.write_npz(tmp_path / "a" / "x.npz", frames=np.zeros((2, 8, 8, 3), np.uint8))
     assert pictures([tmp_path / "a"]) == [Item("p2", (first,)), Item("p10", (second,)), Item("q", (film,))]
     other = _still(tmp_path / "b" / "p2.png")
     assert [item.name for item in pictures([first, other])] == ["a/p2.png", "b/p2.png"]

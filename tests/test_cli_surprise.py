@@ -13,8 +13,8 @@ import torch
 import vflow as library
 from vflow import cli
 from vflow.checkpoint import load, save_checkpoint
-from vflow.data import io
-from vflow.pipelines.typical import save_typical
+from vflow.data import media
+from vflow.pipelines.video.stats import save_clip_statistics
 
 from .pipelines.conftest import make_model
 from .pipelines.test_surprise import typical_of
@@ -29,7 +29,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = make_model(history={"hidden": [4, 4], "blocks": 1})
     for name in ("known", "plain"):
         save_checkpoint(folder / name, model, config=model.config)
-    save_typical(folder / "known", typical_of(model, -2, -1))
+    save_clip_statistics(folder / "known", typical_of(model, -2, -1))
     return folder
 
 
@@ -52,7 +52,7 @@ def clips(tmp_path: Path) -> list[Path]:
     """Two clips (4, 16, 16, 3)."""
     paths = [tmp_path / f"clip{i}.npz" for i in range(2)]
     for i, path in enumerate(paths):
-        io.write_npz(path, frames=np.random.default_rng(i).integers(0, 256, (4, 16, 16, 3), np.uint8))
+        media.write_npz(path, frames=np.random.default_rng(i).integers(0, 256, (4, 16, 16, 3), np.uint8))
     return paths
 
 
@@ -66,7 +66,7 @@ def test_maps_are_python_surprise(vflow: Vflow, models: Path, clips: list[Path],
     model = load(checkpoint)
     with np.load(clips[0]) as saved:
         frames = saved["frames"]
-    typical = library.load_typical(checkpoint, model)
+    typical = library.load_clip_statistics(checkpoint, model)
     expected = library.surprise(model, frames, typical=typical, seed=3)
     assert json.loads(said) == expected.to_json()
     assert json.loads(said)["flagged"] == [1, 2, 3]

@@ -11,11 +11,11 @@ import torch
 
 from vflow import cli
 from vflow.checkpoint import load, save_checkpoint
-from vflow.data import io
-from vflow.pipelines.directions import principal_directions, save_directions
-from vflow.pipelines.walk import walk
-from vflow.pipelines.walks import views
-from vflow.pipelines.walks.space import WalkSettings
+from vflow.data import media
+from vflow.pipelines.walk import render as views
+from vflow.pipelines.walk.directions import principal_directions, save_directions
+from vflow.pipelines.walk.space import WalkSettings
+from vflow.pipelines.walk.walk import walk
 
 from .pipelines.conftest import make_model
 from .pipelines.digit_models import make_digits, printed
@@ -62,7 +62,7 @@ def clips(tmp_path: Path) -> list[Path]:
     for seed in range(2):
         paths.append(tmp_path / f"clip{seed}.npz")
         frames = np.random.default_rng(seed).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
-        io.write_npz(paths[-1], frames=frames)
+        media.write_npz(paths[-1], frames=frames)
     return paths
 
 
@@ -70,7 +70,7 @@ def clips(tmp_path: Path) -> list[Path]:
 def digits(tmp_path: Path) -> Path:
     """A folder of three digits."""
     for index, image in enumerate(printed(3)[0]):
-        io.write_png(tmp_path / "digits" / f"d{index}.png", image)
+        media.write_png(tmp_path / "digits" / f"d{index}.png", image)
     return tmp_path / "digits"
 
 
@@ -89,13 +89,13 @@ def test_files_are_what_python_walks(models: Path, clips: list[Path], tmp_path: 
     model = load(models / "video")
     settings = WalkSettings(steps=3, level=None, extent=2.0, num_frames=2, seed=5, direction=1)
     made = walk(
-        model, [io.read_clip(clips[0])], settings, directions=load_directions(models / "video", model)
+        model, [media.read_clip(clips[0])], settings, directions=load_directions(models / "video", model)
     )
     with np.load(out / "walk.npz") as saved:
         assert np.array_equal(saved["frames"], made.frames)
         assert saved["positions"].tolist() == [-2.0, 0.0, 2.0]
-    assert np.array_equal(io.read_image(out / "grid.png").frames[0], views.grid(made.frames))
-    assert io.probe(out / "walk.mp4").frames == 5 and io.probe(out / "walk.mp4").fps == 5
+    assert np.array_equal(media.read_image(out / "grid.png").frames[0], views.grid(made.frames))
+    assert media.probe(out / "walk.mp4").frames == 5 and media.probe(out / "walk.mp4").fps == 5
 
 
 def test_interpolation_between_clips(models: Path, clips: list[Path], tmp_path: Path, vflow: Vflow) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from vflow import cli
 from vflow.checkpoint import save_checkpoint
 from vflow.commands.generate import parse_shard, shard_of_process
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import ConfigError
 
 from .pipelines.conftest import make_model
@@ -53,8 +53,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     for number in range(COUNT - BAD - 1):
         frames = random.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-        io.write_npz(folder / f"c{number}.npz", frames=frames)
-    io.write_png(folder / "c0.png", frames[0])
+        media.write_npz(folder / f"c{number}.npz", frames=frames)
+    media.write_png(folder / "c0.png", frames[0])
     (folder / "c8.npz").write_text("not an array")
     (folder / "c9.mp4").write_bytes(b"")
     return folder

@@ -18,7 +18,7 @@ from vflow.config import VideoFlowConfig
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.hub import push
 from vflow.models import build_model
-from vflow.pipelines.typical import Typical, load_typical, save_typical
+from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics, save_clip_statistics
 
 CONFIG = VideoFlowConfig.model_validate(
     {
@@ -64,11 +64,13 @@ def test_what_is_pushed_comes_back_and_nothing_else_travels(
 
 
 def test_typical_figures_travel_with_the_weights_they_belong_to(hub: FakeHub, folder: Path) -> None:
-    figures = Typical(np.zeros((16, 16), np.float32), np.ones(3, np.float32), np.ones(1, np.float32), "few")
-    path = save_typical(folder, figures)
+    figures = ClipStatistics(
+        np.zeros((16, 16), np.float32), np.ones(3, np.float32), np.ones(1, np.float32), "few"
+    )
+    path = save_clip_statistics(folder, figures)
     push(folder, "ada/tiny")
     assert "typical.safetensors" in hub.repositories["ada/tiny"].files
-    found = load_typical("ada/tiny", load("ada/tiny"), allow_hub=True)
+    found = load_clip_statistics("ada/tiny", load("ada/tiny"), allow_hub=True)
     assert found is not None and found.about == "few"
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):

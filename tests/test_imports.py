@@ -73,7 +73,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def part(dotted: str) -> str:
-    """``vflow.data.io`` -> ``data``; ``vflow`` itself -> the empty name."""
+    """``vflow.data.media`` -> ``data``; ``vflow`` itself -> the empty name."""
     return [*dotted.split("."), ""][1]
 
 

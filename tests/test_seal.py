@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vflow.checkpoint import load, save_checkpoint
+from vflow.checksum import check_digest, with_digest
 from vflow.config import VideoFlowConfig
 from vflow.errors import CheckpointError
 from vflow.models import build_model
-from vflow.seal import check_digest, with_digest
 
 CONFIG = VideoFlowConfig.model_validate(
     {

@@ -14,31 +14,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vflow.checkpoint import load as load
+    from vflow.pipelines.color.colorize import colorize as colorize
     from vflow.pipelines.color.hints import Hint as Hint
-    from vflow.pipelines.colorize import colorize as colorize
-    from vflow.pipelines.digits import digits as digits
-    from vflow.pipelines.directions import load_directions as load_directions
-    from vflow.pipelines.predict import predict as predict
-    from vflow.pipelines.score import score as score
-    from vflow.pipelines.surprise import surprise as surprise
-    from vflow.pipelines.typical import load_typical as load_typical
-    from vflow.pipelines.walk import walk as walk
-    from vflow.pipelines.walks.space import WalkSettings as WalkSettings
+    from vflow.pipelines.digits.digits import digits as digits
+    from vflow.pipelines.video.predict import predict as predict
+    from vflow.pipelines.video.score import score as score
+    from vflow.pipelines.video.stats import load_clip_statistics as load_clip_statistics
+    from vflow.pipelines.video.surprisal import surprise as surprise
+    from vflow.pipelines.walk.directions import load_directions as load_directions
+    from vflow.pipelines.walk.space import WalkSettings as WalkSettings
+    from vflow.pipelines.walk.walk import walk as walk
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Hint": "vflow.pipelines.color.hints",
-    "colorize": "vflow.pipelines.colorize",
-    "digits": "vflow.pipelines.digits",
+    "colorize": "vflow.pipelines.color.colorize",
+    "digits": "vflow.pipelines.digits.digits",
     "load": "vflow.checkpoint",
-    "predict": "vflow.pipelines.predict",
-    "score": "vflow.pipelines.score",
-    "surprise": "vflow.pipelines.surprise",
-    "walk": "vflow.pipelines.walk",
-    "WalkSettings": "vflow.pipelines.walks.space",
-    "load_directions": "vflow.pipelines.directions",
-    "load_typical": "vflow.pipelines.typical",
+    "predict": "vflow.pipelines.video.predict",
+    "score": "vflow.pipelines.video.score",
+    "surprise": "vflow.pipelines.video.surprisal",
+    "walk": "vflow.pipelines.walk.walk",
+    "WalkSettings": "vflow.pipelines.walk.space",
+    "load_directions": "vflow.pipelines.walk.directions",
+    "load_clip_statistics": "vflow.pipelines.video.stats",
 }
 
 

@@ -32,12 +32,12 @@ from vflow.catalog import (
     missing_message,
     shipped,
 )
+from vflow.checksum import check_seal, sealed
 from vflow.config import ColorizerConfig, Config, DigitsConfig, ModelConfig, VideoFlowConfig, parse
 from vflow.devices import choose_device
 from vflow.disk import sync
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import build_model
-from vflow.seal import check_seal, sealed
 
 SCHEMA = 1
 MAX_PARAMETERS = 500_000_000

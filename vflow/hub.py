@@ -67,14 +67,14 @@ def checked_files(folder: Path, title: str) -> dict[str, str | bytes]:
     model = load(folder)
     files: dict[str, str | bytes] = {name: str(folder / name) for name in (CONFIG, WEIGHTS)}
     if (folder / DIRECTIONS).is_file():
-        from vflow.pipelines.directions import load_directions
+        from vflow.pipelines.walk.directions import load_directions
 
         load_directions(folder, model)
         files[DIRECTIONS] = str(folder / DIRECTIONS)
     if (folder / TYPICAL).is_file():
-        from vflow.pipelines.typical import load_typical
+        from vflow.pipelines.video.stats import load_clip_statistics
 
-        load_typical(folder, model)
+        load_clip_statistics(folder, model)
         files[TYPICAL] = str(folder / TYPICAL)
     if (folder / CARD).is_file():
         files[CARD] = str(folder / CARD)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data import io
+from vflow.data import media
 
 FOLDER = Path(__file__).resolve().parent
 SIDE = 160
@@ -66,4 +66,4 @@ def drawn(strokes: list[Points], width: float, lean: float) -> np.ndarray:
 
 if __name__ == "__main__":
     for name, hand in HANDS.items():
-        io.write_png(FOLDER / f"digit-{name}.png", drawn(*hand))
+        media.write_png(FOLDER / f"digit-{name}.png", drawn(*hand))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data import io
+from vflow.data import media
 
 FOLDER = Path(__file__).resolve().parent
 NAMES = ("chelsea", "coffee", "astronaut", "camera")
@@ -21,11 +21,11 @@ def reduced(photo: np.ndarray) -> np.ndarray:
     frames = photo.reshape(1, *photo.shape[:2], -1)
     scale = SHORT_SIDE / min(photo.shape[:2])
     height, width = (round(side * scale) for side in photo.shape[:2])
-    return io.resize(frames, height, width, 1)[0]
+    return media.resize(frames, height, width, 1)[0]
 
 
 if __name__ == "__main__":
     from skimage import data
 
     for name in NAMES:
-        io.write_png(FOLDER / f"photo-{name}.png", reduced(getattr(data, name)()))
+        media.write_png(FOLDER / f"photo-{name}.png", reduced(getattr(data, name)()))

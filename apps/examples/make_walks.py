@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vflow.data import io
-from vflow.data.shapes import draw, move
+from vflow.data import media
+from vflow.data.datasets.shapes import draw, move
 
 from .make_shapes import chosen
 
@@ -25,6 +25,6 @@ if __name__ == "__main__":
         photo = getattr(data, name)()
         scale = SHORT_SIDE / min(photo.shape[:2])
         height, width = (round(side * scale) for side in photo.shape[:2])
-        io.write_png(FOLDER / f"walk-{name}.png", io.resize(photo[None], height, width, 3)[0])
+        media.write_png(FOLDER / f"walk-{name}.png", media.resize(photo[None], height, width, 3)[0])
     for shape, direction in zip(chosen(), DIRECTIONS, strict=True):
-        io.write_png(FOLDER / f"walk-{shape.kind}.png", draw(move(shape, direction, 1)))
+        media.write_png(FOLDER / f"walk-{shape.kind}.png", draw(move(shape, direction, 1)))

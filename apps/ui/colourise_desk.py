@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError, VflowError
 from vflow.pipelines.color.hints import Hint, parse_hint
 from vflow.pipelines.color.photo import on_white
@@ -110,7 +110,7 @@ class Desk:
 def _preview(path: str) -> np.ndarray | str:
     """The photo, reduced, or what is wrong with it; gradio names uploads by their content."""
     try:
-        clip, alpha = io.read_photo(path)
+        clip, alpha = media.read_photo(path)
         return reduced(on_white(clip.frames[0], alpha), PREVIEW)
     except VflowError as error:
         return str(error).replace(path, Path(path).name)
@@ -120,4 +120,4 @@ def _thumb(picture: np.ndarray | str) -> np.ndarray | str:
     if isinstance(picture, str):
         return picture
     side = min(THUMB, *picture.shape[:2])
-    return io.resize(picture[None], side, side, picture.shape[-1])[0]
+    return media.resize(picture[None], side, side, picture.shape[-1])[0]

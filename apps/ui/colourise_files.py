@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError
+from vflow.pipelines.color.colorize import ColorSettings, Photo, join
 from vflow.pipelines.color.noise import Variant
 from vflow.pipelines.color.photo import on_white
-from vflow.pipelines.colorize import ColorSettings, Photo, join
 
 PREVIEW, CARD = 768, 240  # pixels of the longer side
 GONE = "these colours have been cleared from the server; colourise again"
@@ -113,7 +113,7 @@ def reduced(pixels: np.ndarray, longest: int) -> np.ndarray:
     if scale >= 1:
         return pixels
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    return io.resize(pixels[None], *size, pixels.shape[2])[0]
+    return media.resize(pixels[None], *size, pixels.shape[2])[0]
 
 
 def archive(path: Path, made: Sequence[Coloured], strength: float) -> Iterator[int]:
@@ -130,7 +130,7 @@ def archive(path: Path, made: Sequence[Coloured], strength: float) -> Iterator[i
         for coloured in made:
             name = _free(Path(coloured.source).stem, names)
             for index in range(coloured.count):
-                picture = io.image_bytes_png(coloured.full(index, strength))
+                picture = media.image_bytes_png(coloured.full(index, strength))
                 file.writestr(f"{name}/s{index:03d}.png", picture)
                 yield (done := done + 1)
 
@@ -154,5 +154,5 @@ def _reduced(path: Path) -> Photo:
 def _upload(path: Path) -> Photo:
     if not path.is_file():
         raise InputError(GONE)
-    clip, alpha = io.read_photo(path)
+    clip, alpha = media.read_photo(path)
     return Photo(clip.frames[0], clip.frames[0], alpha)

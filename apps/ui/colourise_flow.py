@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError
+from vflow.pipelines.batch.tasks import ColorRecord
+from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.hints import Hint
 from vflow.pipelines.color.noise import Variant
 from vflow.pipelines.color.photo import color_config, read_photo
-from vflow.pipelines.color_task import ColorRecord
-from vflow.pipelines.colorize import ColorSettings, Palette
 
 from . import colourise_files, engine
 from .colourise_files import Coloured
@@ -42,7 +42,7 @@ class Job:
     """A wish under way: planes a and b so far, float32 (n, 2, h, w)."""
 
     wish: Wish
-    palette: Palette
+    palette: PhotoColorizer
     notes: tuple[str, ...]
     planes: list[torch.Tensor] = field(default_factory=list)
     redrawn: int = 0
@@ -100,9 +100,9 @@ def begin(shared: Shared, wish: Wish) -> Job:
     model = shared.models.load(wish.checkpoint, KIND)
     engine.check_levels(wish.settings.temperature, model, wish.checkpoint)
     photo, notes = read_photo(color_config(model), wish.path)
-    if (frames := io.probe(wish.path).frames) > 1:
+    if (frames := media.probe(wish.path).frames) > 1:
         notes = (*notes, f"first of {frames} frames")
-    return Job(wish, Palette(model, photo, wish.settings), notes)
+    return Job(wish, PhotoColorizer(model, photo, wish.settings), notes)
 
 
 def advance(job: Job, should_stop: Callable[[], bool]) -> Iterator[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError
 
 from . import colourise_files, colourise_flow, colourise_view, gallery
@@ -28,7 +28,7 @@ def wire(shared: Shared, form: Form, view: View) -> None:
         photo, made = _on_show(desk)
         yield {status: gallery.message("Writing the picture at full size…")}
         path = made.folder / f"{Path(made.source).stem}-variant-{photo.chosen + 1}.png"
-        io.write_png(path, made.full(photo.chosen, strength))
+        media.write_png(path, made.full(photo.chosen, strength))
         return path
 
     def archive(desk: Desk, strength: float) -> Generator[Updates, None, Path]:

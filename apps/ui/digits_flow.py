@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.digits import ALL, Chunk, draw
-from vflow.pipelines.digits_task import DigitsRecord
-from vflow.pipelines.predict import PredictSettings
+from vflow.pipelines.batch.tasks import DigitsRecord
+from vflow.pipelines.digits.digits import ALL, Chunk, draw
+from vflow.pipelines.video.predict import PredictSettings
 
 from . import engine
 from .common import Shared
@@ -141,8 +141,8 @@ def advance(shared: Shared, job: Job, should_stop: Callable[[], bool]) -> Iterat
 def keep(shared: Shared, job: Job) -> Run:
     """Write the job's files: arrays, a sheet of all digits, and the settings that make them again."""
     run = Run(shared.runs.fresh(), str(job.wish.checkpoint))
-    io.write_npz(run.native, images=job.images, labels=np.array(job.labels, np.int64))
-    io.write_png(run.sheet, sheet(job.images, job.labels))
+    media.write_npz(run.native, images=job.images, labels=np.array(job.labels, np.int64))
+    media.write_png(run.sheet, sheet(job.images, job.labels))
     settings, labels = job.wish.settings, job.wish.labels
     record = DigitsRecord(
         **engine.identity(shared, run.checkpoint),

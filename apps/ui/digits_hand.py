@@ -11,9 +11,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError, VflowError
-from vflow.pipelines.digits import classify, prepare_digit, restyle
+from vflow.pipelines.digits.digits import classify, prepare_digit, restyle
 
 from . import digits_view, examples, gallery
 from .common import Shared, one_line, shown
@@ -135,7 +135,7 @@ def _from_pad(ink: str) -> Digit:
 
 
 def _from_file(path: str) -> Digit:
-    clip = io.read_image(path)
+    clip = media.read_image(path)
     return Digit(prepare_digit(clip.frames[0], clip.source), clip.source)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import gradio as gr
 
 from vflow.checkpoint import checkpoint_hash
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import VflowError
-from vflow.pipelines.score import score
+from vflow.pipelines.video.score import score
 
 from . import colourise_endpoint, digits_endpoint, engine, walk_endpoint
 from .common import QUEUE, Shared, checkpoint_input, one_line, shown
@@ -77,7 +77,7 @@ def _score(shared: Shared, trigger: gr.Button, inputs: list[Any], report: gr.JSO
         try:
             model = shared.models.load(checkpoint, "videoflow")
             whole = engine.whole("seed", seed, 0, engine.MAX_SEED)
-            return score(model, io.read_frames(paths), seed=whole).to_json()
+            return score(model, media.read_frames(paths), seed=whole).to_json()
         except VflowError as error:
             raise shown(one_line(shared, error, paths)) from None
 

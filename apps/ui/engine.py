@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from vflow.checkpoint import available, checkpoint_hash
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.predict import CHUNK, PredictSettings, Prepared, Temperature, iterate, prepare
-from vflow.pipelines.record import Record
+from vflow.pipelines.batch.records import Record
+from vflow.pipelines.video.predict import CHUNK, PredictSettings, Prepared, Temperature, iterate, prepare
 from vflow.randomness import content_hash
 
 from .common import Shared
@@ -79,7 +79,7 @@ def begin(shared: Shared, wish: Wish) -> Job:
         raise InputError("no frames given; add images or a video, or choose an example")
     model = shared.models.load(wish.checkpoint, "videoflow")
     check_levels(wish.settings.temperature, model, wish.checkpoint)
-    source = wish.source if isinstance(wish.source, np.ndarray) else io.read_frames(wish.source)
+    source = wish.source if isinstance(wish.source, np.ndarray) else media.read_frames(wish.source)
     prepared = prepare(model, source)
     nothing = np.repeat(prepared.context[None, :0], wish.settings.num_samples, axis=0)
     return Job(wish, model, prepared, nothing)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data import io
+from vflow.data import media
 
 from .gallery import png_uri
 
@@ -51,13 +51,13 @@ def offered(checkpoints: list[str]) -> list[Example]:
 
 def tiles(shown: list[Example]) -> str:
     """A strip of buttons, each the last frame of an example."""
-    frames = [(example.title, io.read_frames(example.files).frames[-1]) for example in shown]
+    frames = [(example.title, media.read_frames(example.files).frames[-1]) for example in shown]
     return _strip("Or predict from an example", "Predict from example", "vf-try", frames)
 
 
 def picture_tiles(pictures: dict[str, str], heading: str, verb: str, identifier: str) -> str:
     """A strip of buttons, one for each of ``pictures`` (title → file), under ``heading``."""
-    frames = [(title, io.read_image(FOLDER / name).frames[0]) for title, name in pictures.items()]
+    frames = [(title, media.read_image(FOLDER / name).frames[0]) for title, name in pictures.items()]
     return _strip(heading, verb, identifier, frames)
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data import io
-from vflow.pipelines.heat import heat_ramp
+from vflow.data import media
+from vflow.pipelines.video.export import heat_ramp
 
 from .runs import Run
 
 
 def png_uri(frame: np.ndarray) -> str:
     """``data:`` address of a frame, uint8 (H, W, C): shown without any file being served."""
-    return "data:image/png;base64," + base64.b64encode(io.image_bytes_png(frame)).decode()
+    return "data:image/png;base64," + base64.b64encode(media.image_bytes_png(frame)).decode()
 
 
 def file_url(path: Path) -> str:

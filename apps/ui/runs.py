@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.heat import heat
+from vflow.pipelines.video.export import heat
 
 from .maps import diversity, mean_frames
 
@@ -101,14 +101,14 @@ class RunStore:
         (folder / "previews").mkdir()
         spread = diversity(futures)
         run = Run(folder, checkpoint, len(context), futures.shape[1], fps, max(8.0, float(spread.max())))
-        io.write_npz(run.native, frames=futures, context=context)
+        media.write_npz(run.native, frames=futures, context=context)
         run.settings.write_text(settings, encoding="utf-8")
         for index, future in enumerate(futures):
             name = folder / "previews" / f"future_{index + 1:02d}.mp4"
-            io.write_video(name, np.concatenate([context, future]), fps)
-        io.write_video(run.mean, np.concatenate([context, mean_frames(futures)]), fps)
+            media.write_video(name, np.concatenate([context, future]), fps)
+        media.write_video(run.mean, np.concatenate([context, mean_frames(futures)]), fps)
         nothing = np.zeros((len(context), *spread.shape[1:]), np.float32)
-        io.write_video(run.spread, heat(np.concatenate([nothing, spread]), run.diversity_top), fps)
+        media.write_video(run.spread, heat(np.concatenate([nothing, spread]), run.diversity_top), fps)
         _archive(run, context)
         return run
 
@@ -157,7 +157,7 @@ def _archive(run: Run, context: np.ndarray) -> None:
     stills = run.folder / "given"
     stills.mkdir()
     for index, frame in enumerate(context):
-        io.write_png(stills / f"{index:03d}.png", frame)
+        media.write_png(stills / f"{index:03d}.png", frame)
     with zipfile.ZipFile(run.archive, "w", zipfile.ZIP_STORED) as archive:
         for path in [*run.futures, run.mean, run.spread]:
             archive.write(path, path.name)

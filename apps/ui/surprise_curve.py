@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from vflow.pipelines.surprise import Surprise
+from vflow.pipelines.video.surprisal import Surprise
 
 WIDTH, HEIGHT = 720, 230
 LEFT, RIGHT, TOP, BOTTOM = 58, 10, 14, 40

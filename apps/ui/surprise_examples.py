@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vflow.data import io
-from vflow.data.shapes import draw, move
+from vflow.data import media
+from vflow.data.datasets.shapes import draw, move
 
 from ..examples.make_shapes import chosen
 from .common import Shared
@@ -29,7 +29,7 @@ class Example:
 
     def frames(self) -> np.ndarray:
         """uint8 (T, H, W, C)."""
-        frames = io.read_clip(FOLDER / self.file).frames if self.file else moving_square()
+        frames = media.read_clip(FOLDER / self.file).frames if self.file else moving_square()
         order = np.arange(len(frames))
         if self.exchanged:
             order[list(self.exchanged)] = self.exchanged[::-1]
@@ -82,5 +82,5 @@ def tiles(shown: list[Example]) -> str:
 def copied(example: Example, shared: Shared) -> list[str]:
     """Path of the clip inside the app's cache: the only place uploads are taken from."""
     path = shared.cache / "examples" / secrets.token_hex(8) / example.file_name()
-    io.write_npz(path, frames=example.frames(), fps=10.0)
+    media.write_npz(path, frames=example.frames(), fps=10.0)
     return [str(path)]

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines import surprise_files
-from vflow.pipelines.compute import versions
-from vflow.pipelines.surprise import Ready, Surprise, conclude, iterate, prepare
-from vflow.pipelines.typical import Typical, load_typical
+from vflow.pipelines.common import versions
+from vflow.pipelines.video import export as surprise_files
+from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics
+from vflow.pipelines.video.surprisal import Ready, Surprise, conclude, iterate, prepare
 
 from . import engine
 from .common import Shared, preview_fps
@@ -80,7 +80,7 @@ class Job:
     wish: Wish
     model: Any
     ready: Ready
-    typical: Typical | None
+    typical: ClipStatistics | None
     maps: list[np.ndarray] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
@@ -110,11 +110,11 @@ def begin(shared: Shared, wish: Wish) -> Job:
         CheckpointError, InputError: with the message to show.
     """
     model = shared.models.load(wish.checkpoint, KIND)
-    ready = prepare(model, io.read_frames(wish.paths))
+    ready = prepare(model, media.read_frames(wish.paths))
     if len(ready.frames) > SHOWN:
         note = f"looked at the first {SHOWN} of {len(ready.frames)} frames"
         ready = Ready(ready.frames[:SHOWN], (*ready.notes, note))
-    return Job(wish, model, ready, load_typical(shared.models.folder(wish.checkpoint), model))
+    return Job(wish, model, ready, load_clip_statistics(shared.models.folder(wish.checkpoint), model))
 
 
 def advance(job: Job, should_stop: Callable[[], bool]) -> Iterator[None]:

@@ -8,9 +8,8 @@ from html import escape
 
 import numpy as np
 
-from vflow.pipelines.heat import heat_ramp, veil
-from vflow.pipelines.surprise import Surprise
-from vflow.pipelines.surprise_files import top_of
+from vflow.pipelines.video.export import heat_ramp, overlay, top_of
+from vflow.pipelines.video.surprisal import Surprise
 
 from .gallery import png_uri
 from .surprise_curve import curve
@@ -40,7 +39,7 @@ def player(found: Surprise, key: str, fps: float) -> str:
     marked = marks(found)
     start = int(np.nanargmax(found.per_frame))
     top = top_of(found)
-    overlays = veil(found.excess, top)
+    overlays = overlay(found.excess, top)
     thumbs = "".join(_thumb(found, t, overlays[t], t in marked) for t in range(len(found.frames)))
     sharp = " vf-sharp" if max(found.frames.shape[1:3]) <= 128 else ""
     return (
@@ -116,7 +115,7 @@ def _pair(found: Surprise, start: int, overlay: np.ndarray, top: float) -> str:
         f'<img class="vf-frame" src="{frame}" alt="Frame {start + 1}"></div>'
         "<figcaption>Frame</figcaption></figure><figure>"
         f'<div class="vf-screen vf-under"><img class="vf-frame" src="{frame}" alt="">'
-        f'<img class="vf-veil" src="{png_uri(overlay)}" alt="Map of frame {start + 1}"></div>'
+        f'<img class="vf-overlay" src="{png_uri(overlay)}" alt="Map of frame {start + 1}"></div>'
         f"<figcaption>Bits per pixel{above}<span class='vf-legend'><span>0</span>"
         f'<i style="background: linear-gradient(90deg, {ramp})"></i><span>{top:g}</span></span>'
         '</figcaption></figure></div><label class="vf-strength"><span>Map over frame</span>'
@@ -133,7 +132,7 @@ def _thumb(found: Surprise, t: int, overlay: np.ndarray, marked: bool) -> str:
         f'<li><button type="button" class="vf-shot{" vf-marked" if marked else ""}"'
         f' data-at="{figure}" aria-label="Frame {t + 1}: {figure}{flag}"><span class="vf-screen vf-under">'
         f'<img class="vf-frame" src="{png_uri(found.frames[t])}" alt="">'
-        f'<img class="vf-veil" src="{png_uri(overlay)}" alt=""></span>'
+        f'<img class="vf-overlay" src="{png_uri(overlay)}" alt=""></span>'
         f'<span class="vf-number">{t + 1}{mark}</span></button></li>'
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import VflowError
 
 from .gallery import png_uri
@@ -26,7 +26,7 @@ def paths_of(files: Sequence[str] | str | None) -> list[str]:
 
 def by_name(files: Sequence[str] | None) -> list[str]:
     """Natural order: frame2 before frame10."""
-    return sorted(paths_of(files), key=lambda path: io.natural_key(Path(path).name))
+    return sorted(paths_of(files), key=lambda path: media.natural_key(Path(path).name))
 
 
 def changed(files: Sequence[str] | None, action: str, index: int) -> list[str]:
@@ -55,7 +55,7 @@ def strip(files: Sequence[str] | None) -> str:
 def _item(path: str, index: int, count: int) -> str:
     name = escape(Path(path).name, quote=True)
     try:
-        clip = io.read_clip(path, max_frames=1)
+        clip = media.read_clip(path, max_frames=1)
     except VflowError as error:
         picture = f'<p class="vf-bad" role="alert">{escape(str(error).replace(path, Path(path).name))}</p>'
     else:
@@ -83,4 +83,4 @@ def _small(frame: np.ndarray) -> np.ndarray:
     """Square thumbnail; small frames keep their pixels (the page enlarges them)."""
     if max(frame.shape[:2]) <= 2 * THUMB:
         return frame
-    return io.resize(frame[None], 2 * THUMB, 2 * THUMB, frame.shape[-1])[0]
+    return media.resize(frame[None], 2 * THUMB, 2 * THUMB, frame.shape[-1])[0]

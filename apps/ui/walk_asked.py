@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.digits import prepare_digit
-from vflow.pipelines.fitting import fit
-from vflow.pipelines.walks.space import WalkSettings
+from vflow.pipelines.digits.digits import prepare_digit
+from vflow.pipelines.video.preprocess import fit
+from vflow.pipelines.walk.space import WalkSettings
 
 from . import engine, walk_kinds
 from .uploads import paths_of
@@ -136,21 +136,21 @@ def _require(kind: walk_kinds.Kind, model: str, asked: Asked) -> None:
         raise InputError("no input given; add one, or choose an example")
 
 
-def _clip(model: Any, paths: list[str]) -> io.Clip:
+def _clip(model: Any, paths: list[str]) -> media.Clip:
     """One input: a clip, or the one picture that it must be."""
     if model.config.kind == "videoflow":
-        return io.read_frames(paths)
+        return media.read_frames(paths)
     if len(paths) > 1:
         raise InputError(f"{Path(paths[1]).name}: one picture is walked at a time; remove the others")
-    return io.read_image(paths[0])
+    return media.read_image(paths[0])
 
 
-def _given(model: Any, clip: io.Clip) -> Any:
+def _given(model: Any, clip: media.Clip) -> Any:
     """An input as ``walk`` takes it."""
     return prepare_digit(clip.frames[0], clip.source) if model.config.kind == "digits" else clip
 
 
-def _shown(model: Any, clip: io.Clip) -> np.ndarray:
+def _shown(model: Any, clip: media.Clip) -> np.ndarray:
     """An input as people see it: of a video, the frames that matter; of a digit, what was made of it."""
     if model.config.kind == "videoflow":
         return fit(model.config, clip)[0][-model.config.context - 1 :]
@@ -159,7 +159,7 @@ def _shown(model: Any, clip: io.Clip) -> np.ndarray:
     return clip.frames[:1]
 
 
-def _notes(model: Any, clip: io.Clip) -> tuple[str, ...]:
+def _notes(model: Any, clip: media.Clip) -> tuple[str, ...]:
     return fit(model.config, clip)[1] if model.config.kind == "videoflow" else clip.notes
 
 

@@ -1,4 +1,4 @@
-"""From what was asked to a finished walk and its files: where the app meets ``vflow.pipelines.walk``."""
+"""From what was asked to a finished walk and its files: where the app meets ``vflow.pipelines.walk.walk``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import numpy as np
 import torch
 
 from vflow.checkpoint import available, checkpoint_hash
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines import items
-from vflow.pipelines.compute import versions
-from vflow.pipelines.directions import Directions, load_directions
-from vflow.pipelines.fitting import device_of
-from vflow.pipelines.walk import Walk, walk
-from vflow.pipelines.walks import views
-from vflow.pipelines.walks.space import WalkSettings
+from vflow.pipelines.batch import inputs as items
+from vflow.pipelines.common import versions
+from vflow.pipelines.video.preprocess import device_of
+from vflow.pipelines.walk import render as views
+from vflow.pipelines.walk.directions import Directions, load_directions
+from vflow.pipelines.walk.space import WalkSettings
+from vflow.pipelines.walk.walk import Walk, walk
 
 from . import walk_files, walk_kinds
 from .common import Shared, preview_fps
@@ -130,9 +130,9 @@ def keep(shared: Shared, job: Job) -> walk_files.WalkRun:
         shared.runs.fresh(), frames, said, beside,
         start=walk_kinds.first_shown(made.kind, made.positions), fps=fps,
     )  # fmt: skip
-    io.write_png(run.grid, views.grid(made.frames))
-    io.write_video(run.film, *views.film(made.frames, fps))
-    io.write_npz(run.native, frames=made.frames, positions=np.array(made.positions))
+    media.write_png(run.grid, views.grid(made.frames))
+    media.write_video(run.film, *views.film(made.frames, fps))
+    media.write_npz(run.native, frames=made.frames, positions=np.array(made.positions))
     run.settings.write_text(_record(shared, job), encoding="utf-8")
     return run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vflow.config import VideoFlowConfig
-from vflow.data import io
+from vflow.data import media
 
 from . import examples, walk_view
 from .common import Shared
@@ -29,7 +29,7 @@ class Start:
 
     def picture(self) -> np.ndarray:
         """Its last frame, uint8 (H, W, C)."""
-        return io.read_frames(self.files).frames[-1]
+        return media.read_frames(self.files).frames[-1]
 
     def copied(self, shared: Shared) -> list[str]:
         """Its files inside the app's cache."""
@@ -66,4 +66,4 @@ def _starts(shared: Shared, checkpoint: str | None, *, two: bool) -> list[Start]
         Start(one.title, (*one.files, *(NEXT.get(one.title, ()) if two else ())), one.num_frames)
         for one in examples.offered([str(checkpoint)])
     ]
-    return [start for start in clips if len(io.read_frames(start.files).frames) >= least]
+    return [start for start in clips if len(media.read_frames(start.files).frames) >= least]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data import io
-from vflow.pipelines.heat import heat
+from vflow.data import media
+from vflow.pipelines.video.export import heat
 
 PREVIEW = 512  # pixels of the longer side of what the page shows; downloads keep the model's or photo's own
 TOP = 8.0  # grey levels: the map of changes never calls less than this bright
@@ -105,10 +105,10 @@ def small(strip: np.ndarray) -> np.ndarray:
     if scale >= 1:
         return strip
     to = max(1, round(height * scale)), max(1, round(width * scale))
-    return np.stack([io.resize(frames, *to, strip.shape[-1]) for frames in strip])
+    return np.stack([media.resize(frames, *to, strip.shape[-1]) for frames in strip])
 
 
 def _film(path: Path, frames: np.ndarray, caption: str) -> Film:
     """uint8 (T, H, W, C) side by side in a PNG."""
-    io.write_png(path, np.concatenate(list(frames), axis=1))
+    media.write_png(path, np.concatenate(list(frames), axis=1))
     return Film(path, len(frames), caption)

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from vflow.pipelines.heat import heat_ramp
+from vflow.pipelines.video.export import heat_ramp
 
 from .gallery import file_url, png_uri
 from .walk_files import Film, WalkRun

@@ -17,12 +17,12 @@ from scripts.acceptance.models import loaded
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
 from scripts.acceptance.weights import SIZE
 from vflow.checkpoint import checkpoint_folder
-from vflow.data.io import list_media, read_image, resize
+from vflow.data.media import list_media, read_image, resize
 from vflow.models import Colorizer
 from vflow.pipelines.evaluate.color import evaluate_color
-from vflow.pipelines.evaluate.settings import Settings
-from vflow.pipelines.predict import Temperature
-from vflow.pipelines.walk import WalkSettings
+from vflow.pipelines.evaluate.report import Settings
+from vflow.pipelines.video.predict import Temperature
+from vflow.pipelines.walk.walk import WalkSettings
 
 PAIRS, PHOTOS = 10, 20
 

@@ -13,8 +13,8 @@ from scripts.acceptance.registry import Figure, Result, measure
 from scripts.acceptance.training import quiet, workplace
 from tests.training.support import losses
 from vflow.checkpoint import checkpoint_folder, shipped
+from vflow.checksum import TENSORS, check_digest
 from vflow.errors import CheckpointError
-from vflow.seal import TENSORS, check_digest
 
 FLIPS = 16  # places in a checkpoint's file where a bit is turned
 STEPS = 6

@@ -14,13 +14,13 @@ from scripts.acceptance.models import loaded
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
 from scripts.acceptance.weights import SIZE, TRIP
 from vflow.checkpoint import checkpoint_folder
-from vflow.data.digits import load_mnist
+from vflow.data.datasets.digits import load_mnist
 from vflow.errors import InputError
 from vflow.metrics.digits import CLASSES, DigitClassifier, agreement, spread_ratios, train_classifier
 from vflow.models import Digits, ImageBatch
-from vflow.pipelines.digits import ALL, chosen, draw, log_likelihoods, restyle
-from vflow.pipelines.drawing import Counts
-from vflow.pipelines.predict import PredictSettings
+from vflow.pipelines.common import Counts
+from vflow.pipelines.digits.digits import ALL, chosen, draw, log_likelihoods, restyle
+from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import normal
 
 PER_CLASS, TEMPERATURES = 100, (1.0, 0.8)

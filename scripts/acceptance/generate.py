@@ -19,7 +19,7 @@ import numpy as np
 from scripts.acceptance.models import push_clips, shape_clips, shipped_model
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
 from scripts.acceptance.report import ROOT
-from vflow.data import io
+from vflow.data import media
 from vflow.randomness import generator
 
 INPUTS, CORRUPT = 200, 3
@@ -56,7 +56,7 @@ def inputs(count: int, corrupt: int) -> Iterator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "inputs"
         for number, clip in enumerate(shape_clips(count)):
-            io.write_png(folder / f"{number:03d}.png", clip[0])
+            media.write_png(folder / f"{number:03d}.png", clip[0])
         for number in range(corrupt):
             damaged = folder / f"{number * count // corrupt:03d}.png"
             whole = damaged.read_bytes()
@@ -207,7 +207,7 @@ EVALUATION = {
 @measure("E", **EVALUATION)
 def evaluate_shapes() -> Result:
     """`vflow evaluate --data shapes --limit 8`, and `vflow score --context 1` on the same clips as npz."""
-    from vflow.data.shapes import Shapes
+    from vflow.data.datasets.shapes import Shapes
 
     data = Shapes(split="test")
     count = EVALUATED["shapes"]
@@ -236,7 +236,7 @@ def agreement(
     found = json.loads(done.stdout)
     with tempfile.TemporaryDirectory() as folder:
         for number, clip in enumerate(clips):
-            io.write_npz(Path(folder) / f"{number:03d}.npz", frames=clip)
+            media.write_npz(Path(folder) / f"{number:03d}.npz", frames=clip)
         done = vflow("score", *common, "--context", context, "--input", folder)
     succeed(done)
     scores = [json.loads(line)["bits_per_dim"] for line in done.stdout.splitlines()]

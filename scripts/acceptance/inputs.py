@@ -23,7 +23,7 @@ from scripts.acceptance.registry import Figure, Result, measure
 from scripts.acceptance.report import ROOT
 from scripts.acceptance.server import serving
 from vflow.checkpoint import checkpoint_folder
-from vflow.data.io import read_frames, write_video
+from vflow.data.media import read_frames, write_video
 from vflow.errors import VflowError
 
 TOO_MANY = 10_000

@@ -12,8 +12,8 @@ from torch import nn
 import vflow
 from scripts.acceptance.registry import NotHere
 from vflow.checkpoint import shipped
-from vflow.data.io import list_media, read_clip
-from vflow.data.shapes import DIRECTIONS, Shapes
+from vflow.data.datasets.shapes import DIRECTIONS, Shapes
+from vflow.data.media import list_media, read_clip
 from vflow.models import VideoFlow
 
 GIVEN = 3  # frames that push futures start from

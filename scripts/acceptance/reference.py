@@ -9,7 +9,7 @@ import torch
 
 from scripts.acceptance.registry import Figure, Result, measure
 from vflow.config import VideoFlowConfig, load_preset
-from vflow.data.shapes import Shapes
+from vflow.data.datasets.shapes import Shapes
 from vflow.models import VideoBatch, VideoFlow
 from vflow.randomness import normal
 

@@ -19,7 +19,7 @@ from scripts.acceptance.predictions import (
 )
 from scripts.acceptance.registry import Figure, Result, measure
 from scripts.acceptance.weights import SAMPLED_CONTEXTS, push_samples, samples, shapes_samples
-from vflow.data.digits import MovingDigits
+from vflow.data.datasets.digits import MovingDigits
 from vflow.metrics.video import best_of, ssim
 
 CLIPS, FUTURES, FRAMES = 64, 20, 10

@@ -28,8 +28,8 @@ from vflow.checkpoint import load
 from vflow.config import load_preset
 from vflow.devices import choose_device
 from vflow.models import build_model
-from vflow.training.launch import autocast_dtype
-from vflow.training.sampler import Prefetcher
+from vflow.training.data import Prefetcher
+from vflow.training.distributed import autocast_dtype
 from vflow.training.setup import open_material
 
 LACKING = "normflows is missing: pip install -e '.[bench]'"

@@ -9,7 +9,7 @@ import vflow
 from scripts.acceptance.models import push_clips, shipped_model
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
 from vflow.metrics.ranking import auroc
-from vflow.pipelines.surprise import Surprise
+from vflow.pipelines.video.surprisal import Surprise
 from vflow.randomness import generator
 
 SUMMED = 16
@@ -40,7 +40,7 @@ def surprise() -> Result:
     number that decides is the bits that the best exchange of two frames saves; how many exchanges are tried
     was chosen on validation clips. Maps are summed in float64 and compared with vflow.score, 16 clips."""
     model, clips = shipped_model("push"), push_clips("test")
-    typical = vflow.load_typical("push", model)
+    typical = vflow.load_clip_statistics("push", model)
     if typical is None:
         raise NotHere("checkpoints/push has no typical.safetensors: python scripts/typical.py")
     plain, mixed, named = [], [], []

@@ -9,7 +9,7 @@ from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_mo
 from scripts.acceptance.registry import Figure, Result, measure
 from vflow.checkpoint import checkpoint_folder
 from vflow.models import VideoBatch, VideoFlow
-from vflow.pipelines.predict import Counts, PredictSettings, iterate, prepare
+from vflow.pipelines.video.predict import Counts, PredictSettings, iterate, prepare
 from vflow.randomness import normal
 
 ROUND_TRIP_CLIPS = 32

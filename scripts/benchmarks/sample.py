@@ -13,7 +13,7 @@ from torch import Tensor
 import vflow
 from scripts.benchmarks.timing import Clock, timed
 from scripts.benchmarks.train import Setting
-from vflow.data.shapes import Shapes
+from vflow.data.datasets.shapes import Shapes
 from vflow.models import VideoBatch
 
 FUTURES, FRAMES = 8, 20

@@ -50,7 +50,7 @@ def run(*words: str) -> None:
 def sampling(clip: Path, repeats: int, clock: Clock) -> float:
     """Median seconds of drawing the command's default futures."""
     import vflow
-    from vflow.data.io import read_image
+    from vflow.data.media import read_image
 
     model, frames = vflow.load("shapes"), read_image(clip)
     draw = lambda: vflow.predict(model, frames, num_frames=FRAMES, num_samples=SAMPLES)  # noqa: E731

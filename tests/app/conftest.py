@@ -33,7 +33,7 @@ from vflow.config import (
     VideoFlowConfig,
 )
 from vflow.models import build_model
-from vflow.pipelines.directions import principal_directions, save_directions
+from vflow.pipelines.walk.directions import principal_directions, save_directions
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from vflow.cli import main; sys.exit(main())", "app"]

@@ -16,7 +16,7 @@ from apps.app import main
 from tests.app.conftest import Server, free_port
 from tests.app.support import App
 from tests.data.media import png_header, write_lossless
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError
 
 KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"
@@ -146,7 +146,7 @@ def test_unusual_pictures_are_taken_and_remarked_on(app: App, tmp_path: Path) ->
         app.upload(path)
         app.predict()
         remarks = app.page.locator("#vf-status li").all_inner_texts()
-        for note in io.read_frames([path]).notes:
+        for note in media.read_frames([path]).notes:
             assert note[:1].upper() + note[1:] in remarks
         app.page.locator(".vf-thumb button[data-action=remove]").click()
         app.page.locator(".vf-thumb").wait_for(state="detached")

@@ -23,8 +23,8 @@ from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, enormous, not_a_number, odd, text, truncated
 from tests.app.test_digits_tab import refused
 from vflow.cli import main as vflow_command
-from vflow.data import io
-from vflow.pipelines.colorize import Hint, variants_near
+from vflow.data import media
+from vflow.pipelines.color.colorize import Hint, variants_near
 
 browser = pytest.mark.browser
 STATUS = "#vf-colourise-status"
@@ -220,9 +220,9 @@ def test_many_photos_of_any_size_one_of_them_bad(tab: App, tmp_path: Path) -> No
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (700, 1100), np.uint8)).save(tmp_path / "large.png")
     seen = np.dstack([rng.integers(0, 256, (30, 20, 3), np.uint8), np.full((30, 20), 90, np.uint8)])
-    Image.fromarray(seen).save(tmp_path / "veil.png")
+    Image.fromarray(seen).save(tmp_path / "overlay.png")
     Image.new("L", (1, 1), 90).save(tmp_path / "dot.png")
-    upload(tab, tmp_path / "large.png", tmp_path / "veil.png", tmp_path / "dot.png", text(tmp_path))
+    upload(tab, tmp_path / "large.png", tmp_path / "overlay.png", tmp_path / "dot.png", text(tmp_path))
     assert colourise(tab, variants=1).startswith("3 of 4 photos, 3 variants in ")
     remarks = tab.page.locator(f"{STATUS} li").all_inner_texts()
     assert f"notes.png: not an image or video (its content does not match); give {KINDS}" in remarks
@@ -230,15 +230,15 @@ def test_many_photos_of_any_size_one_of_them_bad(tab: App, tmp_path: Path) -> No
     tab.page.locator(".vf-after[alt='large.png, variant 1']").wait_for()
     assert tab.images(".vf-after").shape[1:3] == (489, 768), "reduced on the page"
     assert Image.open(tab.download("This variant (png)", tmp_path)).size == (1100, 700)
-    tab.page.get_by_role("button", name="Work on veil.png").click()
-    tab.page.locator(".vf-after[alt='veil.png, variant 1']").wait_for()
+    tab.page.get_by_role("button", name="Work on overlay.png").click()
+    tab.page.locator(".vf-after[alt='overlay.png, variant 1']").wait_for()
     saved = np.asarray(Image.open(tab.download("This variant (png)", tmp_path)))
     assert saved.shape == (30, 20, 4) and (saved[..., 3] == 90).all(), "opacity is kept"
     with zipfile.ZipFile(tab.download("All variants (zip)", tmp_path)) as archive:
-        assert sorted(archive.namelist()) == ["dot/s000.png", "large/s000.png", "veil/s000.png"]
+        assert sorted(archive.namelist()) == ["dot/s000.png", "large/s000.png", "overlay/s000.png"]
     tab.page.get_by_role("button", name="Remove notes.png").click()
     tab.page.locator("#vf-chooser .vf-bad").wait_for(state="detached")
-    assert tab.page.locator(".vf-after[alt='veil.png, variant 1']").count() == 1, "what is known stays"
+    assert tab.page.locator(".vf-after[alt='overlay.png, variant 1']").count() == 1, "what is known stays"
 
 
 @browser
@@ -343,7 +343,7 @@ def test_unusual_pictures_are_taken_and_remarked_on(tab: App, tmp_path: Path) ->
         upload(tab, path)
         colourise(tab, variants=1)
         remarks = tab.page.locator(f"{STATUS} li").all_inner_texts()
-        notes = [*io.read_photo(path)[0].notes, *(["first of 3 frames"] if name == "animated" else [])]
+        notes = [*media.read_photo(path)[0].notes, *(["first of 3 frames"] if name == "animated" else [])]
         assert remarks == [f"{path.name}: {note}" for note in notes] and notes
         clear(tab)
 

@@ -20,8 +20,8 @@ from tests.app.support import DESKTOP, DONE, PHONE, App
 from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, enormous, pixel, text
 from vflow.cli import main as vflow_command
-from vflow.data import io
-from vflow.pipelines.digits import classify, prepare_digit, restyle
+from vflow.data import media
+from vflow.pipelines.digits.digits import classify, prepare_digit, restyle
 
 browser = pytest.mark.browser
 STATUS, HAND = "#vf-digits-status", "#vf-hand-status"
@@ -66,7 +66,7 @@ def test_draws_what_python_draws_and_downloads_it(tab: App, checkpoints: Path, t
     native = tab.download("Digits (npz)", tmp_path)
     with np.load(native) as saved:
         assert np.array_equal(saved["images"], expected) and saved["labels"].tolist() == [7] * 9
-    sheet = io.read_image(tab.download("Sheet (png)", tmp_path)).frames[0]
+    sheet = media.read_image(tab.download("Sheet (png)", tmp_path)).frames[0]
     assert np.array_equal(sheet[8:120:4, 8:120:4, 0], expected[0])
     settings = tab.download("Settings (json)", tmp_path)
     assert json.loads(settings.read_text())["label"] == "7"
@@ -133,7 +133,7 @@ def test_a_picture_as_all_ten(tab: App, checkpoints: Path, tmp_path: Path) -> No
     path = tmp_path / "four.png"
     path.write_bytes((FOLDER / "digit-four.png").read_bytes())
     model = vflow.load(checkpoints / "digits")
-    digit = prepare_digit(io.read_image(path).frames[0])
+    digit = prepare_digit(media.read_image(path).frames[0])
     proposed = int(classify(model, digit).argmax())
     tab.page.locator(".vf-hand input[type=file]").set_input_files(path)
     shown = hand(tab, "four.png", proposed)

@@ -20,9 +20,9 @@ from apps.ui.theme import head, theme
 from tests.app.conftest import save_untrained, tiny, tiny_colorizer, tiny_digits
 from vflow import checkpoint
 from vflow.config import ModelConfig, preset_names
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.pipelines.heat import heat, heat_ramp
+from vflow.pipelines.video.export import heat, heat_ramp
 
 
 def test_files_in_natural_order() -> None:
@@ -116,7 +116,7 @@ def test_examples_are_there_and_named_in_sources() -> None:
     shown = examples()
     sources = (shown[0].files[0].parent / "SOURCES.md").read_text()
     for example in shown:
-        assert io.read_frames(example.files).frames.shape[1:] == (64, 64, 3)
+        assert media.read_frames(example.files).frames.shape[1:] == (64, 64, 3)
         assert example.files[0].name.split("-")[0] in sources
     assert len([p for e in shown for p in e.files if p.name.startswith("push")]) <= 8
 
@@ -179,7 +179,7 @@ def test_pictures_among_the_examples_are_named_in_sources() -> None:
     sources = (FOLDER / "SOURCES.md").read_text()
     for name in PHOTOS.values():
         assert name in sources
-        frames = io.read_image(FOLDER / name).frames
+        frames = media.read_image(FOLDER / name).frames
         assert (frames == frames[..., :1]).all(), "grey"
     assert "digit-*.png" in sources and all((FOLDER / name).is_file() for name in DIGITS.values())
 

@@ -16,11 +16,10 @@ from tests.app.conftest import Opener
 from tests.app.support import DESKTOP, DONE, PHONE, App
 from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, endless, text
-from vflow.data import io
-from vflow.pipelines.heat import veil
-from vflow.pipelines.surprise import Surprise, surprise
-from vflow.pipelines.surprise_files import top_of
-from vflow.pipelines.typical import Typical, save_typical
+from vflow.data import media
+from vflow.pipelines.video.export import overlay, top_of
+from vflow.pipelines.video.stats import ClipStatistics, save_clip_statistics
+from vflow.pipelines.video.surprisal import Surprise, surprise
 
 pytestmark = pytest.mark.browser
 STATUS = "#vf-surprise-status"
@@ -32,8 +31,8 @@ def expected(checkpoints: Path, square: np.ndarray) -> Surprise:
     model = vflow.load(checkpoints / "lively")
     ranked = np.sort(surprise(model, square).per_frame[1:])
     frames = np.linspace(0, float(ranked[2:4].mean()) / 0.99, 101, dtype=np.float32)
-    typical = Typical(np.full((32, 32), 1, np.float32), frames, np.float32([1e6]), "made up")
-    save_typical(checkpoints / "lively", typical)
+    typical = ClipStatistics(np.full((32, 32), 1, np.float32), frames, np.float32([1e6]), "made up")
+    save_clip_statistics(checkpoints / "lively", typical)
     return surprise(model, square, typical=typical)
 
 
@@ -74,10 +73,10 @@ def test_shows_what_python_finds(tab: App, clip: Path, expected: Surprise, tmp_p
     assert look(tab).startswith("5 frames scored in ")
     frames = tab.images(".vf-reel .vf-frame")
     assert np.array_equal(frames, expected.frames)
-    drawn = veil(expected.excess, top_of(expected))
-    assert tab.page.locator(".vf-reel .vf-veil").count() == 6
+    drawn = overlay(expected.excess, top_of(expected))
+    assert tab.page.locator(".vf-reel .vf-overlay").count() == 6
     assert (
-        np.abs(tab.images(".vf-reel .vf-veil")[-1].astype(int) - drawn[-1, ..., :3])[
+        np.abs(tab.images(".vf-reel .vf-overlay")[-1].astype(int) - drawn[-1, ..., :3])[
             drawn[-1, ..., 3] == 255
         ].max(initial=0)
         <= 1
@@ -104,8 +103,8 @@ def downloads(tab: App, expected: Surprise, folder: Path) -> None:
     with np.load(tab.download("Maps (npz)", folder)) as saved:
         assert np.array_equal(saved["maps"], expected.maps, equal_nan=True)
         assert saved["flagged"].tolist() == list(expected.flagged)
-    assert len(io.read_clip(tab.download("Film (mp4)", folder)).frames) == 6
-    assert io.read_image(tab.download("Sheet (png)", folder)).frames.shape[-1] == 3
+    assert len(media.read_clip(tab.download("Film (mp4)", folder)).frames) == 6
+    assert media.read_image(tab.download("Sheet (png)", folder)).frames.shape[-1] == 3
     settings = json.loads(tab.download("Settings (json)", folder).read_text())
     assert settings["per_frame"] == expected.to_json()["per_frame"]
     assert settings["command"].startswith("vflow score --checkpoint ") and "--map" in settings["command"]
@@ -126,7 +125,9 @@ def test_frames_in_turn(tab: App, clip: Path, expected: Surprise) -> None:
     expect(now).to_have_text("1/6 · given, not scored")
     strength = tab.page.get_by_label("Map over frame")
     strength.fill("0")
-    assert tab.page.locator(".vf-pair .vf-veil").evaluate("(image) => getComputedStyle(image).opacity") == "0"
+    assert (
+        tab.page.locator(".vf-pair .vf-overlay").evaluate("(image) => getComputedStyle(image).opacity") == "0"
+    )
     tab.page.get_by_role("button", name="Play the clip").click()
     tab.page.wait_for_function("document.querySelector('.vf-surprise .vf-now').textContent.startsWith('3/6')")
     tab.page.get_by_role("button", name="Pause the clip").click()
@@ -155,7 +156,9 @@ def test_a_checkpoint_without_figures(tab: App, clip: Path) -> None:
 
 def test_stop_keeps_the_frames_so_far(tab: App, tmp_path: Path) -> None:
     path = tmp_path / "long.npz"
-    io.write_npz(path, frames=np.random.default_rng(0).integers(0, 256, (80, 32, 32, 3), np.uint8), fps=10.0)
+    media.write_npz(
+        path, frames=np.random.default_rng(0).integers(0, 256, (80, 32, 32, 3), np.uint8), fps=10.0
+    )
     tab.choose("slow")
     upload(tab, path)
     tab.page.locator("#vf-surprise-look").click()

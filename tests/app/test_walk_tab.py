@@ -31,8 +31,8 @@ from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, text
 from tests.data.media import write_lossless
 from vflow.cli import main as vflow_command
-from vflow.data import io
-from vflow.pipelines.digits import prepare_digit
+from vflow.data import media
+from vflow.pipelines.digits.digits import prepare_digit
 
 # Presses a key and tells after how many milliseconds the stage shows another picture.
 ANSWER = """(() => {
@@ -203,7 +203,7 @@ def test_between_two_digits_the_ends_are_the_inputs(walker: Walker) -> None:
     walker.walk()
     for key, path in (("Home", paths[0]), ("End", paths[1])):
         walker.press(key)
-        wanted = prepare_digit(io.read_image(path).frames[0])
+        wanted = prepare_digit(media.read_image(path).frames[0])
         assert np.abs(walker.shows()[..., 0].astype(int) - wanted).max() <= 1
     captions = walker.app.page.locator(".vf-walk figcaption").all_inner_texts()
     assert captions[:2] == ["From", "To"]
@@ -228,7 +228,7 @@ def test_directions_play_and_what_is_saved(walker: Walker, tmp_path: Path) -> No
     assert (record["kind"], record["direction"], record["steps"], record["seed"]) == ("direction", 1, 3, 4)
     with Image.open(walker.app.download("Grid (png)", tmp_path)) as grid:
         assert grid.width > 2 * grid.height
-    assert io.read_clip(walker.app.download("Film (mp4)", tmp_path)).frames.shape[0] == 4
+    assert media.read_clip(walker.app.download("Film (mp4)", tmp_path)).frames.shape[0] == 4
     native = walker.app.download("Frames (npz)", tmp_path)
     command = [*shlex.split(record["command"])[1:-1], str(tmp_path / "again"), "--format", "npz"]
     threads = torch.get_num_threads()
@@ -360,7 +360,7 @@ def test_endpoint_is_python_walk(server: Server, checkpoints: Path, stills: list
     grid, film, native, settings = client.predict(
         a, b, checkpoint="shapes", kind="interpolate", steps=3, num_frames=2, api_name="/walk"
     )
-    clips = [io.read_frames(paths) for paths in (stills[:2], stills[2:4])]
+    clips = [media.read_frames(paths) for paths in (stills[:2], stills[2:4])]
     model = vflow.load(checkpoints / "shapes")
     made = vflow.walk(model, clips, vflow.WalkSettings("interpolate", steps=3, num_frames=2))
     with np.load(native) as saved:
@@ -384,7 +384,7 @@ def test_groups_from_the_endpoint(server: Server, checkpoints: Path) -> None:
         towards=[handle_file(digits[2])],
         api_name="/walk",
     )
-    start, *groups = ([prepare_digit(io.read_image(path).frames[0])] for path in digits)
+    start, *groups = ([prepare_digit(media.read_image(path).frames[0])] for path in digits)
     model = vflow.load(checkpoints / "digits")
     wanted = vflow.WalkSettings("semantic", steps=3)
     made = vflow.walk(model, start, wanted, away=groups[0], towards=groups[1])
@@ -447,7 +447,7 @@ def here(tmp_path: Path, checkpoints: Path, square: np.ndarray) -> Here:
     write_lossless(tmp_path / "on.mp4", square)
     write_lossless(tmp_path / "back.mp4", square[::-1].copy())
     for number, frame in enumerate(square):
-        io.write_png(tmp_path / f"a{number}.png", frame)
+        media.write_png(tmp_path / f"a{number}.png", frame)
     (tmp_path / "runs").mkdir()
     return Here(Shared(ModelStore([checkpoints]), RunStore(tmp_path / "runs"), Jobs(), tmp_path), tmp_path)
 
@@ -514,7 +514,7 @@ def test_large_pictures_are_reduced_and_names_escaped(tmp_path: Path) -> None:
     strip = np.zeros((2, 1, 300, 1200, 3), np.uint8)
     strip[1] = 200
     run = walk_files.save(tmp_path, strip, ["<i>a", "b"], [("<b>", strip[0])], start=0, fps=5)
-    assert io.read_image(run.steps[0].path).frames.shape[1:3] == (128, 512)
+    assert media.read_image(run.steps[0].path).frames.shape[1:3] == (128, 512)
     assert run.top == 100
     page = walk_view.player(run, (300, 1200))
     assert "<i>a" not in page and "<b>" not in page

@@ -26,7 +26,7 @@ from vflow.bijections import (
     MixtureCoupling,
     Squeeze,
 )
-from vflow.models.pixels import Positions, Scaled
+from vflow.models.pixel_map import Positions, Scaled
 from vflow.nn.layers import Conditioner
 
 BATCH, FEATURES = 2, 2

@@ -22,7 +22,7 @@ from vflow.bijections import (
 )
 from vflow.bijections.coupling import LIMIT, soft_clamp
 from vflow.bijections.histogram import LEVELS
-from vflow.models.pixels import Scaled, count_values
+from vflow.models.pixel_map import Scaled, count_values
 
 
 class Constant(nn.Module):

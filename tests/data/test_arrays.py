@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from tests.data.media import moving_square
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError
 
 
-def refused(path: Path, limits: io.Limits = io.DEFAULT_LIMITS) -> str:
+def refused(path: Path, limits: media.Limits = media.DEFAULT_LIMITS) -> str:
     """The one line with which reading and probing ``path`` fail."""
     messages = set()
-    for read in (io.read_clip, io.probe):
+    for read in (media.read_clip, media.probe):
         with pytest.raises(InputError) as error:
             read(path, limits)
         messages.add(str(error.value))
@@ -37,7 +37,7 @@ def test_a_rate_that_is_none_is_refused(tmp_path: Path, fps: object) -> None:
 @pytest.mark.parametrize("fps", [1000, 0.5, np.float32(0.5), np.array([12.0]), np.array([[12]])])
 def test_a_rate_is_any_kind_of_number(tmp_path: Path, fps: float) -> None:
     np.savez(tmp_path / "clip.npz", frames=moving_square(3), fps=fps)
-    assert io.read_clip(tmp_path / "clip.npz").fps == float(np.max(fps))
+    assert media.read_clip(tmp_path / "clip.npz").fps == float(np.max(fps))
 
 
 def test_a_rate_that_makes_a_clip_of_days(tmp_path: Path) -> None:
@@ -45,11 +45,11 @@ def test_a_rate_that_makes_a_clip_of_days(tmp_path: Path) -> None:
     np.savez_compressed(path, frames=np.zeros((500, 4, 4, 3), np.uint8), fps=0.001)
     remedy = "store an fps of 2 or more (of a time-lapse the one it is played at), or leave fps out"
     assert refused(path) == f"lapse.npz: longer than 300 seconds, the limit; trim it, or {remedy}"
-    assert io.read_clip(path, max_frames=1).frames.shape == (1, 4, 4, 3)
+    assert media.read_clip(path, max_frames=1).frames.shape == (1, 4, 4, 3)
     np.savez_compressed(path, frames=np.zeros((500, 4, 4, 3), np.uint8), fps=2)
-    assert len(io.read_clip(path).frames) == 500
+    assert len(media.read_clip(path).frames) == 500
     np.savez_compressed(path, frames=np.zeros((1, 4, 4, 3), np.uint8), fps=0.001)
-    assert io.read_clip(path).fps == 0.001, "one frame has no length"
+    assert media.read_clip(path).fps == 0.001, "one frame has no length"
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_memory_counts_what_is_stored_and_what_it_becomes(
     np.savez(tmp_path / "a.npz", frames=array)
     np.save(tmp_path / "a.npy", array)
     for path in (tmp_path / "a.npz", tmp_path / "a.npy"):
-        assert io.read_clip(path, io.Limits(memory_bytes=needed)).frames.shape == (4, 8, 8, 3)
+        assert media.read_clip(path, media.Limits(memory_bytes=needed)).frames.shape == (4, 8, 8, 3)
         expected = f"{path.name}: decodes to more than 0 MiB, the limit; trim or shrink it"
-        assert refused(path, io.Limits(memory_bytes=needed - 1)) == expected
+        assert refused(path, media.Limits(memory_bytes=needed - 1)) == expected
 
 
 @pytest.mark.parametrize("frames", [1, 8])
@@ -81,7 +81,7 @@ def test_memory_counts_what_is_stored_and_what_it_becomes(
 def test_conversion_takes_the_memory_of_its_result(frames: int, dtype: str, channels: int) -> None:
     array = np.zeros((frames, 512, 2048 // frames, channels), dtype)
     tracemalloc.start()
-    result = io.as_frames(array)
+    result = media.as_frames(array)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert result.nbytes == 3 * 2**20
@@ -93,8 +93,8 @@ def test_conversion_takes_the_memory_of_its_result(frames: int, dtype: str, chan
 def test_floats_are_rounded_to_the_nearest_level(dtype: str, layout: str) -> None:
     array = np.random.default_rng(0).random((5, 40, 50, 3)).astype(dtype, order=layout)  # type: ignore[call-overload]
     expected = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
-    assert np.array_equal(io.as_frames(array), expected)
-    grey = io.as_frames(array[..., :1])
+    assert np.array_equal(media.as_frames(array), expected)
+    grey = media.as_frames(array[..., :1])
     assert np.array_equal(grey, np.repeat(expected[..., :1], 3, -1))
     assert grey.flags.c_contiguous
 
@@ -104,12 +104,12 @@ def test_only_frames_that_are_wanted_are_converted(tmp_path: Path) -> None:
     array[5] = np.nan
     np.savez(tmp_path / "a.npz", frames=array, fps=10.0)
     np.save(tmp_path / "a.npy", array)
-    limits = io.Limits(frames=5, seconds=0.4)
+    limits = media.Limits(frames=5, seconds=0.4)
     for path in (tmp_path / "a.npz", tmp_path / "a.npy"):
-        assert np.array_equal(io.read_clip(path, limits, max_frames=5).frames, moving_square(5))
+        assert np.array_equal(media.read_clip(path, limits, max_frames=5).frames, moving_square(5))
         assert refused(path, limits) == f"{path.name}: more than 5 frames, the limit; trim it"
     np.save(tmp_path / "picture.npy", moving_square(1)[0])
-    clip = io.read_clip(tmp_path / "picture.npy", io.Limits(frames=1), max_frames=1)
+    clip = media.read_clip(tmp_path / "picture.npy", media.Limits(frames=1), max_frames=1)
     assert np.array_equal(clip.frames, moving_square(1)), "rows are no frames"
 
 
@@ -121,4 +121,4 @@ def test_an_entry_beside_the_frames_does_not_pass_unseen(tmp_path: Path) -> None
     np.save(large, np.zeros((9, 8, 8, 3), np.uint8))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("frames", large.getvalue())
-    assert np.array_equal(io.read_clip(path).frames, moving_square(2))
+    assert np.array_equal(media.read_clip(path).frames, moving_square(2))

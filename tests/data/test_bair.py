@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vflow.data._crc import crc32c, masked
-from vflow.data._tfrecord import bytes_features
-from vflow.data.bair import Bair
+from vflow.data.datasets._crc import crc32c, masked
+from vflow.data.datasets._tfrecord import bytes_features
+from vflow.data.datasets.bair import Bair
 from vflow.errors import InputError
 
 LAYOUT = "give the folder softmotion30_44k with train/ and test/ inside (bair_robot_pushing_dataset_v0.tar)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vflow.data.corrupt import DENSEST, corrupt
+from vflow.data.augment import DENSEST, corrupt
 
 
 def test_strays_fill_part_of_one_rectangle_and_leave_the_input_alone() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from tests.data.media import write_mnist
 from vflow.config import DataConfig, DigitsConfig, VideoFlowConfig
-from vflow.data.base import open_dataset, open_images
-from vflow.data.digits import FREE, MnistImages, MovingDigits, load_mnist, trajectory
+from vflow.data.datasets.base import open_dataset, open_images
+from vflow.data.datasets.digits import FREE, MnistImages, MovingDigits, load_mnist, trajectory
 from vflow.errors import ConfigError, InputError
 from vflow.randomness import generator
 

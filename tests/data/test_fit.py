@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.media import moving_square
-from vflow.data.io import Clip, fit, resize, retime
+from vflow.data.media import Clip, fit, resize, retime
 
 
 def test_right_size_is_untouched() -> None:

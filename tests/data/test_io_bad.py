@@ -11,16 +11,17 @@ import pytest
 from PIL import Image
 
 from tests.data.media import damage, moving_square, png_header, write_lossless, write_stills
-from vflow.data import _video, io
+from vflow.data import media
+from vflow.data.media import video as _video
 from vflow.errors import InputError
 
 KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"
 
 
-def refused(path: Path | list[Path], limits: io.Limits = io.DEFAULT_LIMITS) -> str:
+def refused(path: Path | list[Path], limits: media.Limits = media.DEFAULT_LIMITS) -> str:
     """The message with which reading ``path`` fails."""
     with pytest.raises(InputError) as error:
-        io.read_frames(path if isinstance(path, list) else [path], limits)
+        media.read_frames(path if isinstance(path, list) else [path], limits)
     assert error.value.exit_code == 1
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -71,10 +72,10 @@ def test_folder_of_videos(tmp_path: Path) -> None:
 def test_folder_where_a_file_is_expected(tmp_path: Path) -> None:
     folder = write_stills(tmp_path / "stills", moving_square(2))
     with pytest.raises(InputError) as error:
-        io.read_image(folder)
+        media.read_image(folder)
     assert str(error.value) == "stills: a folder where one file is expected; give the file itself"
     with pytest.raises(InputError) as error:
-        io.list_media(folder / "frame0.png")
+        media.list_media(folder / "frame0.png")
     assert str(error.value) == "frame0.png: a file where a folder is expected; give the folder that holds it"
 
 
@@ -85,7 +86,7 @@ def test_device_file() -> None:
 def test_video_where_a_picture_is_expected(tmp_path: Path) -> None:
     path = write_lossless(tmp_path / "clip.mp4", moving_square(2))
     with pytest.raises(InputError) as error:
-        io.read_image(path)
+        media.read_image(path)
     what = "a video, but a picture is expected; give PNG, JPEG, WebP, TIFF or BMP"
     assert str(error.value) == f"clip.mp4: {what}"
 
@@ -112,7 +113,7 @@ def test_truncated_video(tmp_path: Path, suffix: str, decoder: str, monkeypatch:
 
 def test_truncated_faststart_video(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
-    io.write_video(path, moving_square(20), 10)
+    media.write_video(path, moving_square(20), 10)
     path.write_bytes(path.read_bytes()[:-100])
     assert refused(path) == "clip.mp4: the file is truncated (ends early); copy or upload it again"
 
@@ -210,7 +211,7 @@ def test_ten_thousand_pictures(tmp_path: Path) -> None:
 
 
 def test_frames_are_counted_where_the_header_does_not_tell(tmp_path: Path) -> None:
-    limits = io.Limits(frames=5)
+    limits = media.Limits(frames=5)
     pictures = [Image.fromarray(f) for f in moving_square(6)]
     pictures[0].save(tmp_path / "six.gif", save_all=True, append_images=pictures[1:], duration=100)
     expected = "more than 5 frames, the limit; trim it"
@@ -221,10 +222,10 @@ def test_frames_are_counted_where_the_header_does_not_tell(tmp_path: Path) -> No
 def test_too_long(tmp_path: Path) -> None:
     path = write_lossless(tmp_path / "slow.mkv", moving_square(6), fps=1)
     expected = "slow.mkv: longer than 4 seconds, the limit; trim it"
-    assert refused(path, io.Limits(seconds=4)) == expected
+    assert refused(path, media.Limits(seconds=4)) == expected
     pictures = [Image.fromarray(f) for f in moving_square(6)]
     pictures[0].save(tmp_path / "slow.gif", save_all=True, append_images=pictures[1:], duration=1000)
-    assert refused(tmp_path / "slow.gif", io.Limits(seconds=4)) == expected.replace("mkv", "gif")
+    assert refused(tmp_path / "slow.gif", media.Limits(seconds=4)) == expected.replace("mkv", "gif")
 
 
 def test_a_frame_held_for_hours_does_not_fill_the_memory(tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ def test_a_frame_held_for_hours_does_not_fill_the_memory(tmp_path: Path) -> None
 def test_too_much_memory(tmp_path: Path) -> None:
     path = write_lossless(tmp_path / "wide.mkv", moving_square(20, 256, 256))
     expected = "wide.mkv: decodes to more than 1 MiB, the limit; trim or shrink it"
-    assert refused(path, io.Limits(memory_bytes=2**20)) == expected
+    assert refused(path, media.Limits(memory_bytes=2**20)) == expected
 
 
 def test_file_too_large(tmp_path: Path) -> None:
@@ -324,7 +325,7 @@ def test_random_damage_never_escapes_as_another_error(tmp_path: Path, suffix: st
         broken[places] = random.integers(0, 256, size=len(places), dtype=np.uint8)
         path.write_bytes(broken.tobytes())
         try:
-            clip = io.read_clip(path, io.Limits(pixels=10**6, frames=100, memory_bytes=2**24))
+            clip = media.read_clip(path, media.Limits(pixels=10**6, frames=100, memory_bytes=2**24))
         except InputError as error:
             assert "\n" not in str(error)
         else:

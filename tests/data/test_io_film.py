@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.data.media import damage, moving_square, turned_mp4, write_lossless
-from vflow.data import _video, io
+from vflow.data import media
+from vflow.data.media import video as _video
 from vflow.errors import InputError
 
 
@@ -29,12 +30,12 @@ def _transparent() -> np.ndarray:
 def test_opacity_comes_apart_and_colours_stay(tmp_path: Path) -> None:
     pixels = _transparent()
     Image.fromarray(pixels).save(tmp_path / "p.png")
-    clip, alpha = io.read_photo(tmp_path / "p.png")
+    clip, alpha = media.read_photo(tmp_path / "p.png")
     assert np.array_equal(clip.frames[0], pixels[..., :3])
     assert alpha is not None
     assert np.array_equal(alpha, pixels[..., 3])
     assert clip.notes == ()
-    assert not np.array_equal(io.read_image(tmp_path / "p.png").frames[0], pixels[..., :3])
+    assert not np.array_equal(media.read_image(tmp_path / "p.png").frames[0], pixels[..., :3])
 
 
 def test_opacity_turns_with_the_picture_and_is_written_back(tmp_path: Path) -> None:
@@ -42,10 +43,10 @@ def test_opacity_turns_with_the_picture_and_is_written_back(tmp_path: Path) -> N
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
     Image.fromarray(pixels).save(tmp_path / "p.png", exif=exif)
-    clip, alpha = io.read_photo(tmp_path / "p.png")
+    clip, alpha = media.read_photo(tmp_path / "p.png")
     assert alpha is not None
     assert np.array_equal(alpha, np.rot90(pixels[..., 3], -1))
-    io.write_png(tmp_path / "q.png", np.concatenate([clip.frames[0], alpha[..., None]], -1))
+    media.write_png(tmp_path / "q.png", np.concatenate([clip.frames[0], alpha[..., None]], -1))
     with Image.open(tmp_path / "q.png") as image:
         assert image.mode == "RGBA"
         assert np.array_equal(np.asarray(image), np.rot90(pixels, -1))
@@ -60,8 +61,8 @@ def test_opaque_pictures_are_those_of_read_image(tmp_path: Path, mode: str) -> N
         else Image.fromarray(grey).convert(mode)
     )
     image.save(tmp_path / "p.png")
-    clip, alpha = io.read_photo(tmp_path / "p.png")
-    plain = io.read_image(tmp_path / "p.png")
+    clip, alpha = media.read_photo(tmp_path / "p.png")
+    plain = media.read_image(tmp_path / "p.png")
     assert alpha is None
     assert np.array_equal(clip.frames, plain.frames)
     assert clip.notes == plain.notes
@@ -72,24 +73,24 @@ def test_transparent_palette_colour(tmp_path: Path) -> None:
     picture.putpalette([10, 20, 30, 200, 100, 50])
     picture.putpixel((1, 0), 1)
     picture.save(tmp_path / "p.png", transparency=1)
-    clip, alpha = io.read_photo(tmp_path / "p.png")
+    clip, alpha = media.read_photo(tmp_path / "p.png")
     assert alpha is not None
     assert (alpha[0, 0], alpha[0, 1]) == (255, 0)
     assert clip.frames[0, 0, 1].tolist() == [200, 100, 50]
 
 
 def test_what_is_no_picture(tmp_path: Path) -> None:
-    io.write_video(tmp_path / "v.mp4", moving_square(2), 5)
+    media.write_video(tmp_path / "v.mp4", moving_square(2), 5)
     (tmp_path / "notes.png").write_text("notes")
     for name, message in (("v.mp4", "a video, but a picture is expected"), ("notes.png", "not an image")):
         with pytest.raises(InputError, match=message):
-            io.read_photo(tmp_path / name)
+            media.read_photo(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_films_come_frame_by_frame_at_their_size(tmp_path: Path, backend: str, suffix: str) -> None:
     frames = moving_square(5, 600, 640)
-    film = io.read_film(write_lossless(tmp_path / f"v{suffix}", frames, 12))
+    film = media.read_film(write_lossless(tmp_path / f"v{suffix}", frames, 12))
     assert film.fps == pytest.approx(12)
     assert iter(film.frames) is film.frames
     assert np.array_equal(np.stack(list(film.frames)), frames)
@@ -97,13 +98,13 @@ def test_films_come_frame_by_frame_at_their_size(tmp_path: Path, backend: str, s
 
 def test_turned_films_come_upright(tmp_path: Path, backend: str) -> None:
     frames = moving_square(2)
-    film = io.read_film(turned_mp4(tmp_path / "v.mp4", frames))
+    film = media.read_film(turned_mp4(tmp_path / "v.mp4", frames))
     assert next(film.frames).shape == (48, 32, 3)
 
 
 def test_animated_pictures_are_films(tmp_path: Path) -> None:
-    io.write_video(tmp_path / "v.gif", moving_square(4), 5, enlarge=False)
-    film = io.read_film(tmp_path / "v.gif")
+    media.write_video(tmp_path / "v.gif", moving_square(4), 5, enlarge=False)
+    film = media.read_film(tmp_path / "v.gif")
     assert film.fps == pytest.approx(5)
     assert len(list(film.frames)) == 4
 
@@ -111,30 +112,30 @@ def test_animated_pictures_are_films(tmp_path: Path) -> None:
 def test_limits_and_damage_of_films(tmp_path: Path) -> None:
     path = write_lossless(tmp_path / "v.mp4", moving_square(6))
     with pytest.raises(InputError, match="more than 3 frames"):
-        list(io.read_film(path, io.Limits(frames=3)).frames)
+        list(media.read_film(path, media.Limits(frames=3)).frames)
     with pytest.raises(InputError, match=r"longer than 0\.1 seconds"):
-        io.read_film(path, io.Limits(seconds=0.1))
+        media.read_film(path, media.Limits(seconds=0.1))
     with pytest.raises(InputError, match=r"v\.mp4: damaged video"):
-        list(io.read_film(damage(path)).frames)
+        list(media.read_film(damage(path)).frames)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
 def test_frames_written_one_by_one_are_those_written_at_once(tmp_path: Path, suffix: str) -> None:
     frames = moving_square(5)
-    io.write_video(tmp_path / f"whole{suffix}", frames, 10)
-    with io.open_video(tmp_path / f"parts{suffix}", 10) as add:
+    media.write_video(tmp_path / f"whole{suffix}", frames, 10)
+    with media.open_video(tmp_path / f"parts{suffix}", 10) as add:
         for frame in frames:
             add(frame)
-    whole, parts = (io.read_clip(tmp_path / f"{name}{suffix}").frames for name in ("whole", "parts"))
+    whole, parts = (media.read_clip(tmp_path / f"{name}{suffix}").frames for name in ("whole", "parts"))
     assert np.array_equal(whole, parts)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"parts{suffix}", f"whole{suffix}"]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
 def test_unfinished_previews_leave_nothing(tmp_path: Path, suffix: str) -> None:
-    with pytest.raises(RuntimeError), io.open_video(tmp_path / f"v{suffix}", 10) as add:
+    with pytest.raises(RuntimeError), media.open_video(tmp_path / f"v{suffix}", 10) as add:
         add(moving_square(1)[0])
         raise RuntimeError
-    with pytest.raises(InputError, match="no frames"), io.open_video(tmp_path / f"v{suffix}", 10):
+    with pytest.raises(InputError, match="no frames"), media.open_video(tmp_path / f"v{suffix}", 10):
         pass
     assert not list(tmp_path.iterdir())

@@ -19,8 +19,9 @@ from tests.data.media import (
     write_stills,
     write_uneven,
 )
-from vflow.data import _video, io
-from vflow.data._collect import Collector
+from vflow.data import media
+from vflow.data.media import video as _video
+from vflow.data.media.collect import Collector
 from vflow.errors import InputError
 
 
@@ -35,7 +36,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_lossless_video_is_exact(tmp_path: Path, backend: str, suffix: str) -> None:
     frames = moving_square(12)
-    clip = io.read_clip(write_lossless(tmp_path / f"clip{suffix}", frames))
+    clip = media.read_clip(write_lossless(tmp_path / f"clip{suffix}", frames))
     assert np.array_equal(clip.frames, frames)
     assert clip.fps == pytest.approx(10, rel=1e-6)
     assert clip.source == f"clip{suffix}"
@@ -45,24 +46,24 @@ def test_lossless_video_is_exact(tmp_path: Path, backend: str, suffix: str) -> N
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 def test_own_previews_can_be_read(tmp_path: Path, backend: str, suffix: str) -> None:
     frames = moving_square(7)
-    io.write_video(tmp_path / f"clip{suffix}", frames, 12.5)
-    clip = io.read_clip(tmp_path / f"clip{suffix}")
+    media.write_video(tmp_path / f"clip{suffix}", frames, 12.5)
+    clip = media.read_clip(tmp_path / f"clip{suffix}")
     assert clip.frames.shape == (7, 256, 384, 3)
     assert clip.fps == pytest.approx(12.5, rel=1e-3)
 
 
 def test_turned_video_comes_upright(tmp_path: Path, backend: str) -> None:
     frames = moving_square(3)
-    clip = io.read_clip(turned_mp4(tmp_path / "phone.mp4", frames))
+    clip = media.read_clip(turned_mp4(tmp_path / "phone.mp4", frames))
     assert np.array_equal(clip.frames, np.rot90(frames, -1, axes=(1, 2)))
 
 
 def test_max_frames_stops_early_and_lifts_the_limit_on_the_rest(tmp_path: Path) -> None:
     frames = moving_square(12)
     path = write_lossless(tmp_path / "clip.mp4", frames)
-    assert np.array_equal(io.read_clip(path, io.Limits(frames=5), max_frames=3).frames, frames[:3])
+    assert np.array_equal(media.read_clip(path, media.Limits(frames=5), max_frames=3).frames, frames[:3])
     folder = write_stills(tmp_path / "stills", frames)
-    assert np.array_equal(io.read_clip(folder, io.Limits(frames=5), max_frames=3).frames, frames[:3])
+    assert np.array_equal(media.read_clip(folder, media.Limits(frames=5), max_frames=3).frames, frames[:3])
 
 
 def test_folder_of_stills_in_natural_order(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_folder_of_stills_in_natural_order(tmp_path: Path) -> None:
     folder = write_stills(tmp_path / "stills", frames)
     (folder / "notes.txt").write_text("not a frame")
     (folder / ".hidden.png").write_bytes(b"")
-    clip = io.read_clip(folder)
+    clip = media.read_clip(folder)
     assert np.array_equal(clip.frames, frames)
     assert clip.fps is None
     assert clip.source == "stills"
@@ -80,14 +81,14 @@ def test_pictures_keep_the_given_order(tmp_path: Path) -> None:
     frames = moving_square(4)
     folder = write_stills(tmp_path / "stills", frames)
     paths = [folder / f"frame{i}.png" for i in (2, 0, 3)]
-    assert np.array_equal(io.read_frames(paths).frames, frames[[2, 0, 3]])
-    assert np.array_equal(io.read_frames([folder]).frames, frames)
+    assert np.array_equal(media.read_frames(paths).frames, frames[[2, 0, 3]])
+    assert np.array_equal(media.read_frames([folder]).frames, frames)
 
 
 def test_pictures_of_other_sizes_are_fitted_to_the_first(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30), (10, 20, 30)).save(tmp_path / "a.png")
     Image.new("RGB", (90, 60), (40, 50, 60)).save(tmp_path / "b.png")
-    clip = io.read_frames([tmp_path / "a.png", tmp_path / "b.png"])
+    clip = media.read_frames([tmp_path / "a.png", tmp_path / "b.png"])
     assert clip.frames.shape == (2, 30, 40, 3)
     assert clip.notes == ("frames of other sizes fitted to the first",)
     assert clip.frames[1].reshape(-1, 3).tolist() == [[40, 50, 60]] * 1200
@@ -95,11 +96,11 @@ def test_pictures_of_other_sizes_are_fitted_to_the_first(tmp_path: Path) -> None
 
 def test_large_clips_are_reduced_but_pictures_are_not(tmp_path: Path) -> None:
     Image.new("RGB", (2000, 1000), (9, 8, 7)).save(tmp_path / "photo.png")
-    assert io.read_image(tmp_path / "photo.png").frames.shape == (1, 1000, 2000, 3)
-    clip = io.read_clip(tmp_path / "photo.png")
+    assert media.read_image(tmp_path / "photo.png").frames.shape == (1, 1000, 2000, 3)
+    clip = media.read_clip(tmp_path / "photo.png")
     assert clip.frames.shape == (1, 512, 1024, 3)
     assert clip.notes == ("reduced from 2000×1000 to 1024×512",)
-    assert io.read_clip(tmp_path / "photo.png", size=(16, 16)).frames.shape == (1, 16, 16, 3)
+    assert media.read_clip(tmp_path / "photo.png", size=(16, 16)).frames.shape == (1, 16, 16, 3)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
@@ -108,7 +109,7 @@ def test_animated_pictures_give_all_frames(tmp_path: Path, suffix: str) -> None:
     pictures = [Image.fromarray(f) for f in frames]
     path = tmp_path / f"moving{suffix}"
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, loop=0, lossless=True)
-    for clip in (io.read_image(path), io.read_clip(path)):
+    for clip in (media.read_image(path), media.read_clip(path)):
         assert np.array_equal(clip.frames, frames)
         assert clip.fps == pytest.approx(10)
         assert clip.notes == ()
@@ -119,7 +120,7 @@ def test_uneven_durations_become_a_regular_clock(tmp_path: Path) -> None:
     pictures = [Image.fromarray(f) for f in frames]
     path = tmp_path / "uneven.gif"
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[100, 300, 100, 900])
-    clip = io.read_clip(path)
+    clip = media.read_clip(path)
     assert clip.fps == pytest.approx(10)
     assert np.array_equal(clip.frames, frames[[0, 1, 1, 1, 2, 3]])
     assert clip.notes == ("variable frame rate made constant",)
@@ -131,7 +132,7 @@ def test_variable_frame_rate_becomes_a_regular_clock(
 ) -> None:
     path = tmp_path / f"phone{suffix}"
     write_uneven(path, codec, [0, 40, 80, 280, 320, 360])
-    clip = io.read_clip(path)
+    clip = media.read_clip(path)
     assert clip.fps == pytest.approx(25)
     shown = np.rint(clip.frames[:, 30, 30, 0] / 25).astype(int)
     assert shown.tolist() == [0, 1, 2, 2, 2, 2, 2, 3, 4, 5]
@@ -140,7 +141,7 @@ def test_variable_frame_rate_becomes_a_regular_clock(
 
 def test_a_clock_that_starts_anew_is_ignored(tmp_path: Path, backend: str) -> None:
     frames = moving_square(12)
-    clip = io.read_clip(write_jumping(tmp_path / "joined.mkv", frames))
+    clip = media.read_clip(write_jumping(tmp_path / "joined.mkv", frames))
     assert np.array_equal(clip.frames, frames)
     assert clip.fps == pytest.approx(10)
     assert clip.notes == ("timestamps that jump back ignored",)
@@ -149,7 +150,7 @@ def test_a_clock_that_starts_anew_is_ignored(tmp_path: Path, backend: str) -> No
 @pytest.mark.parametrize("times", [[0, 1, 2, 0, 1], [9, 10, 11, 0, 1], [0, 1, 2, 3, 2.9]])
 @pytest.mark.parametrize("rate", [None, 10.0])
 def test_any_jump_back_leaves_the_frames_as_they_came(times: list[float], rate: float | None) -> None:
-    collector = Collector("clip", io.DEFAULT_LIMITS)
+    collector = Collector("clip", media.DEFAULT_LIMITS)
     for frame, time in zip(moving_square(5), times, strict=True):
         collector.add(frame, time)
     clip = collector.clip(rate)
@@ -160,7 +161,7 @@ def test_any_jump_back_leaves_the_frames_as_they_came(times: list[float], rate: 
 def test_sixteen_bit_grey_is_scaled(tmp_path: Path) -> None:
     values = np.array([[0, 128, 257, 32896, 65535]], np.uint16)
     Image.fromarray(values).save(tmp_path / "deep.png")
-    clip = io.read_image(tmp_path / "deep.png")
+    clip = media.read_image(tmp_path / "deep.png")
     assert clip.frames[0, 0, :, 0].tolist() == [0, 0, 1, 128, 255]
     assert clip.notes == ("16-bit samples scaled to 8 bits",)
 
@@ -169,7 +170,7 @@ def test_sixteen_bit_colour_is_noted(tmp_path: Path) -> None:
     import cv2
 
     cv2.imwrite(str(tmp_path / "deep.png"), np.full((4, 4, 3), (257 * 30, 257 * 20, 257 * 10), np.uint16))
-    clip = io.read_image(tmp_path / "deep.png")
+    clip = media.read_image(tmp_path / "deep.png")
     assert clip.frames[0, 0, 0].tolist() == [10, 20, 30]
     assert clip.notes == ("16-bit samples scaled to 8 bits",)
 
@@ -177,21 +178,21 @@ def test_sixteen_bit_colour_is_noted(tmp_path: Path) -> None:
 def test_float_tiff_is_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(InputError) as error:
-        io.read_image(tmp_path / "float.tif")
+        media.read_image(tmp_path / "float.tif")
     assert str(error.value) == "float.tif: 32-bit samples are not supported; save it with 8 bits per channel"
 
 
 def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "print.jpg", quality=100)
-    clip = io.read_image(tmp_path / "print.jpg")
+    clip = media.read_image(tmp_path / "print.jpg")
     assert np.abs(clip.frames[0, 4, 4].astype(int) - [255, 0, 0]).max() <= 4
     assert clip.notes == ("CMYK converted to RGB",)
 
 
 def test_palette_becomes_rgb(tmp_path: Path) -> None:
-    picture = Image.new("RGB", (8, 8), (12, 200, 34)).convert("P", palette=Image.Palette.ADAPTIVE)
+    picture = Image.new("RGB", (8, 8), (12, 200, 34)).convert("P", palette=Image.PhotoColorizer.ADAPTIVE)
     picture.save(tmp_path / "p.png")
-    clip = io.read_image(tmp_path / "p.png")
+    clip = media.read_image(tmp_path / "p.png")
     assert clip.frames[0, 4, 4].tolist() == [12, 200, 34]
     assert clip.notes == ("palette converted to RGB",)
 
@@ -202,7 +203,7 @@ def test_transparency_is_laid_on_white(tmp_path: Path, mode: str) -> None:
     picture = Image.new(mode, (2, 1))
     picture.putdata(colours)
     picture.save(tmp_path / "clear.png")
-    clip = io.read_image(tmp_path / "clear.png")
+    clip = media.read_image(tmp_path / "clear.png")
     assert clip.frames[0, 0, 1].tolist() == [255, 255, 255]
     assert clip.frames[0, 0, 0, 0] == colours[0][0]
     assert clip.notes == ("transparency laid on white",)
@@ -210,7 +211,7 @@ def test_transparency_is_laid_on_white(tmp_path: Path, mode: str) -> None:
 
 def test_an_opaque_alpha_channel_is_no_remark(tmp_path: Path) -> None:
     Image.new("RGBA", (4, 4), (1, 2, 3, 255)).save(tmp_path / "opaque.png")
-    clip = io.read_image(tmp_path / "opaque.png")
+    clip = media.read_image(tmp_path / "opaque.png")
     assert clip.frames[0, 0, 0].tolist() == [1, 2, 3]
     assert clip.notes == ()
 
@@ -220,7 +221,7 @@ def test_transparent_palette_colour(tmp_path: Path) -> None:
     picture.putpalette([255, 0, 0, 0, 255, 0])
     picture.putdata([0, 1])
     picture.save(tmp_path / "p.png", transparency=1)
-    clip = io.read_image(tmp_path / "p.png")
+    clip = media.read_image(tmp_path / "p.png")
     assert clip.frames[0, 0].tolist() == [[255, 0, 0], [255, 255, 255]]
     assert clip.notes == ("palette converted to RGB", "transparency laid on white")
 
@@ -232,7 +233,7 @@ def test_exif_rotation_is_applied(tmp_path: Path, suffix: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held sideways: turn clockwise
     picture.save(tmp_path / f"turned{suffix}", exif=exif, quality=95)
-    clip = io.read_image(tmp_path / f"turned{suffix}")
+    clip = media.read_image(tmp_path / f"turned{suffix}")
     assert clip.frames.shape == (1, 32, 16, 3)
     assert clip.frames[0, 4].mean() > 250 and clip.frames[0, 28].mean() < 5
     assert clip.notes == ("rotated as its EXIF tag says",)
@@ -244,11 +245,11 @@ def test_colour_profile_is_converted_to_srgb(tmp_path: Path) -> None:
     swapped = swapped.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
     for name, profile in (("swapped", swapped), ("srgb", srgb), ("broken", b"nonsense")):
         Image.new("RGB", (4, 4), (80, 90, 100)).save(tmp_path / f"{name}.png", icc_profile=profile)
-    converted = io.read_image(tmp_path / "swapped.png")
+    converted = media.read_image(tmp_path / "swapped.png")
     assert converted.notes == ("colours converted from its profile to sRGB",)
     assert np.abs(converted.frames[0, 0, 0].astype(int) - [90, 80, 100]).max() <= 1
     for name, notes in (("srgb", ()), ("broken", ("unusable colour profile ignored",))):
-        clip = io.read_image(tmp_path / f"{name}.png")
+        clip = media.read_image(tmp_path / f"{name}.png")
         assert clip.frames[0, 0, 0].tolist() == [80, 90, 100]
         assert clip.notes == notes
 
@@ -256,7 +257,7 @@ def test_colour_profile_is_converted_to_srgb(tmp_path: Path) -> None:
 def test_pages_are_not_frames(tmp_path: Path) -> None:
     pages = [Image.new("RGB", (4, 4), (c, 0, 0)) for c in (10, 20, 30)]
     pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
-    clip = io.read_image(tmp_path / "scan.tif")
+    clip = media.read_image(tmp_path / "scan.tif")
     assert clip.frames.shape == (1, 4, 4, 3)
     assert clip.notes == ("first of 3 pages",)
 
@@ -266,14 +267,14 @@ def test_content_decides_not_the_name(tmp_path: Path) -> None:
     buffer = stdio.BytesIO()
     Image.fromarray(frames[0]).save(buffer, "PNG")
     (tmp_path / "really_a_png.jpg").write_bytes(buffer.getvalue())
-    assert np.array_equal(io.read_image(tmp_path / "really_a_png.jpg").frames, frames[:1])
+    assert np.array_equal(media.read_image(tmp_path / "really_a_png.jpg").frames, frames[:1])
     video = write_lossless(tmp_path / "clip.mp4", frames).rename(tmp_path / "clip.png")
-    assert np.array_equal(io.read_clip(video).frames, frames)
+    assert np.array_equal(media.read_clip(video).frames, frames)
 
 
 def test_one_pixel_is_read(tmp_path: Path) -> None:
     Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "dot.png")
-    assert io.read_image(tmp_path / "dot.png").frames.tolist() == [[[[1, 2, 3]]]]
+    assert media.read_image(tmp_path / "dot.png").frames.tolist() == [[[[1, 2, 3]]]]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64", "bool"])
@@ -285,33 +286,33 @@ def test_arrays_of_all_types(tmp_path: Path, dtype: str) -> None:
     array = (frames / scale).astype(dtype)
     np.savez(tmp_path / "clip.npz", frames=array, context=array[:1], fps=5.0)
     np.save(tmp_path / "clip.npy", array)
-    clip = io.read_clip(tmp_path / "clip.npz")
+    clip = media.read_clip(tmp_path / "clip.npz")
     assert np.array_equal(clip.frames, frames)
     assert clip.fps == 5
-    assert np.array_equal(io.read_clip(tmp_path / "clip.npy").frames, frames)
+    assert np.array_equal(media.read_clip(tmp_path / "clip.npy").frames, frames)
 
 
 def test_grey_arrays_and_single_pictures() -> None:
     grey = moving_square(4)[..., 0]
-    assert np.array_equal(io.as_frames(grey), np.repeat(grey[..., None], 3, -1))
-    assert io.as_frames(moving_square(1)[0]).shape == (1, 32, 48, 3)
+    assert np.array_equal(media.as_frames(grey), np.repeat(grey[..., None], 3, -1))
+    assert media.as_frames(moving_square(1)[0]).shape == (1, 32, 48, 3)
 
 
 def test_natural_key() -> None:
     names = ["f10.png", "f9.png", "F1.png", "f01b.png", "a.png", "10.png", "9.png"]
     ordered = ["9.png", "10.png", "a.png", "F1.png", "f01b.png", "f9.png", "f10.png"]
-    assert sorted(names, key=io.natural_key) == ordered
+    assert sorted(names, key=media.natural_key) == ordered
 
 
 def test_probe_agrees_with_reading(tmp_path: Path, backend: str) -> None:
     frames = moving_square(12)
     for suffix in (".mp4", ".mkv", ".avi"):
-        assert io.probe(write_lossless(tmp_path / f"clip{suffix}", frames)) == (12, 10.0)
-    assert io.probe(write_stills(tmp_path / "stills", frames)) == (12, None)
-    io.write_npz(tmp_path / "clip.npz", frames=frames, fps=8.0)
-    assert io.probe(tmp_path / "clip.npz") == (12, 8.0)
-    io.write_video(tmp_path / "clip.gif", frames, 10)
-    assert io.probe(tmp_path / "clip.gif").frames == 12
+        assert media.probe(write_lossless(tmp_path / f"clip{suffix}", frames)) == (12, 10.0)
+    assert media.probe(write_stills(tmp_path / "stills", frames)) == (12, None)
+    media.write_npz(tmp_path / "clip.npz", frames=frames, fps=8.0)
+    assert media.probe(tmp_path / "clip.npz") == (12, 8.0)
+    media.write_video(tmp_path / "clip.gif", frames, 10)
+    assert media.probe(tmp_path / "clip.gif").frames == 12
 
 
 def test_torch_is_not_imported() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vflow.data.lab import lab_to_rgb, rgb_to_lab
+from vflow.data.color import lab_to_rgb, rgb_to_lab
 
 
 def colours() -> np.ndarray:

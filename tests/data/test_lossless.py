@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from vflow.data import io, lossless
+from vflow.data import lossless, media
 from vflow.data.lossless import CODECS, bits_after, coded_bits, stored_bits
 from vflow.errors import InputError
 
@@ -35,10 +35,10 @@ def test_given_frames_are_left_out() -> None:
 
 def test_only_lossy_videos_tell_their_size(tmp_path: Path) -> None:
     frames = moving_square(6, 32, 48)
-    io.write_video(tmp_path / "lossy.mp4", frames, 10, enlarge=False)
+    media.write_video(tmp_path / "lossy.mp4", frames, 10, enlarge=False)
     expected = 8 * (tmp_path / "lossy.mp4").stat().st_size / frames.size
     assert stored_bits(tmp_path / "lossy.mp4") == pytest.approx(expected)
-    io.write_npz(tmp_path / "array.npz", frames=frames)
+    media.write_npz(tmp_path / "array.npz", frames=frames)
     for path in (
         write_lossless(tmp_path / "a.mp4", frames),
         write_lossless(tmp_path / "a.mkv", frames),

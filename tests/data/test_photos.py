@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from vflow.config import ColorizerConfig, DataConfig
-from vflow.data import photos
-from vflow.data.base import Picture, open_images
-from vflow.data.lab import lab_to_rgb, rgb_to_lab
-from vflow.data.photos import Photos, cut_square, draw_hints, mean_chroma
+from vflow.data.color import lab_to_rgb, rgb_to_lab
+from vflow.data.datasets import photos
+from vflow.data.datasets.base import Picture, open_images
+from vflow.data.datasets.photos import Photos, cut_square, draw_hints, mean_chroma
 from vflow.errors import ConfigError, InputError
 from vflow.randomness import generator
 

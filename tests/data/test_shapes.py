@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vflow.config import DataConfig, GlowConfig, VideoFlowConfig
-from vflow.data.base import Split, open_dataset
-from vflow.data.shapes import COLOURS, DIRECTIONS, Shape, Shapes, all_shapes, draw
+from vflow.data.datasets.base import Split, open_dataset
+from vflow.data.datasets.shapes import COLOURS, DIRECTIONS, Shape, Shapes, all_shapes, draw
 from vflow.errors import ConfigError
 
 RED = (255, 0, 0)

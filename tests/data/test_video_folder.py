@@ -14,10 +14,10 @@ import pytest
 
 from tests.data.media import damage, moving_square, write_lossless, write_stills
 from vflow.config import DataConfig, GlowConfig, VideoFlowConfig
-from vflow.data import _video, io
-from vflow.data._split import choose, fraction
-from vflow.data.base import held_out, open_dataset
-from vflow.data.video_folder import ClipCache, VideoFolder
+from vflow.data import media
+from vflow.data.datasets.base import held_out, open_dataset
+from vflow.data.datasets.folder import ClipCache, VideoFolder, choose, fraction
+from vflow.data.media import video as _video
 from vflow.errors import InputError
 
 
@@ -45,8 +45,8 @@ def test_all_kinds_of_clips_are_found(tmp_path: Path) -> None:
     frames[1::2, 0, 0] = 3  # neighbours differ
     for suffix in (".mp4", ".avi", ".mkv"):
         write_lossless(tmp_path / f"clip{suffix}", frames)
-    io.write_video(tmp_path / "clip.webm", frames, 10, enlarge=False)
-    io.write_video(tmp_path / "clip.gif", frames, 10, enlarge=False)
+    media.write_video(tmp_path / "clip.webm", frames, 10, enlarge=False)
+    media.write_video(tmp_path / "clip.gif", frames, 10, enlarge=False)
     write_stills(tmp_path / "class" / "stills", frames)
     (tmp_path / "notes.txt").write_text("not a clip")
     folder = opened(tmp_path)
@@ -161,7 +161,8 @@ def test_bad_files_are_reported_once_and_skipped(tmp_path: Path, caplog: pytest.
     assert caplog.messages == [
         f"skipped {folder}/broken.mp4: the file is truncated (ends early); copy or upload it again",
         f"skipped {folder}/short.mp4: 3 frames, fewer than the 4 an example needs",
-        f"skipped {folder}/text.avi: not an image or video (its content does not match); give {io.ACCEPTED}",
+        f"skipped {folder}/text.avi: not an image or video (its content does not match); "
+        f"give {media.ACCEPTED}",
     ]
     assert list(data.skipped) == ["broken.mp4", "short.mp4", "text.avi"]
 
@@ -218,13 +219,13 @@ def test_index_out_of_range(tmp_path: Path) -> None:
 def test_decoded_clips_are_kept_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = many(tmp_path / "clips", 3)
     decoded: list[str] = []
-    read = io.read_clip
+    read = media.read_clip
 
-    def counted(path: Path, *args: object, **settings: object) -> io.Clip:
+    def counted(path: Path, *args: object, **settings: object) -> media.Clip:
         decoded.append(Path(path).name)
         return read(path, *args, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(io, "read_clip", counted)
+    monkeypatch.setattr(media, "read_clip", counted)
     roomy, tight = opened(folder), opened(folder, cache_bytes=2 * 6 * 32 * 48 * 3)
     for data, times in ((roomy, 3), (tight, 6)):
         decoded.clear()
@@ -266,10 +267,10 @@ def test_recordings_without_a_length_are_counted(
     write_lossless(tmp_path / "recorded.mkv", frames, live=True)
     if backend == "opencv":
         monkeypatch.setattr(_video, "av", None)
-    assert io.probe(tmp_path / "recorded.mkv").frames == 7
+    assert media.probe(tmp_path / "recorded.mkv").frames == 7
     assert np.array_equal(opened(tmp_path, frames=7).example(0, (0,)), frames)
-    few = dataclasses.replace(io.DEFAULT_LIMITS, frames=4)
-    assert io.probe(tmp_path / "recorded.mkv", few).frames == 5, "no more is counted than refuses it"
+    few = dataclasses.replace(media.DEFAULT_LIMITS, frames=4)
+    assert media.probe(tmp_path / "recorded.mkv", few).frames == 5, "no more is counted than refuses it"
 
 
 def test_a_held_out_clip_that_is_damaged_leaves_the_others(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.pipelines.colorizers import picture
-from vflow.data.lab import lab_to_rgb
+from vflow.data.color import lab_to_rgb
 from vflow.metrics.color import (
     STRIP,
     Tints,

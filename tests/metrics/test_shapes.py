@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from vflow.data.shapes import BACKGROUND, COLOURS, DIRECTIONS, Shape, Shapes, all_shapes, draw, move
+from vflow.data.datasets.shapes import BACKGROUND, COLOURS, DIRECTIONS, Shape, Shapes, all_shapes, draw, move
 from vflow.metrics.shapes import Verdict, entropy, find, heading, judge
 
 RED = (255, 0, 0)

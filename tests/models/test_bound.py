@@ -15,7 +15,7 @@ from torch import Tensor
 from vflow.bijections import HistogramMap
 from vflow.config import GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig
 from vflow.models import VideoBatch, VideoFlow, build_model
-from vflow.models.pixels import count_values
+from vflow.models.pixel_map import count_values
 
 PIXELS, SIDE, STATES = 16, 4, 2**16
 

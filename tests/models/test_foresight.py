@@ -11,7 +11,7 @@ from torch import Tensor
 from vflow.config import ForesightConfig, GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig, parse
 from vflow.errors import ConfigError
 from vflow.models import VideoBatch, build_model
-from vflow.models.foresight import Foresight
+from vflow.models.frame_predictor import Foresight
 from vflow.models.guide import Past
 
 SIDE = 16

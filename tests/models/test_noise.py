@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vflow.bijections import AnchoredNoise, GaussianNoise, UniformNoise
 from vflow.bijections.dequantize import MARGIN, WIDTH
-from vflow.models.noise import LearnedNoise, make_noise
+from vflow.models.dequantizer import LearnedNoise, make_noise
 
 
 def learned(channels: int = 1, roughness: float = 0.1) -> LearnedNoise:

@@ -17,7 +17,7 @@ from vflow.config import (
 )
 from vflow.models import Colorizer, ImageBatch
 from vflow.models.outline import Outline
-from vflow.training.outline import outline_penalty
+from vflow.training.losses import outline_penalty
 
 FEATURES = (5, 6, 7, 3)
 

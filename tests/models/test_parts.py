@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vflow.models.parts import best_step, find_parts, find_turns, move_on, moved, together
+from vflow.models.frame_predictor import best_step, find_parts, find_turns, move_on, moved, together
 
 SIDE, REACH = 20, 4
 

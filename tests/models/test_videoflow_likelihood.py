@@ -13,8 +13,8 @@ from torch import Tensor
 from vflow.bijections import ActNorm
 from vflow.config import VideoFlowConfig
 from vflow.models import VideoBatch, VideoFlow, build_model
+from vflow.models.glow import Encoded
 from vflow.models.guide import Past
-from vflow.models.multiscale import Encoded
 
 pytestmark = pytest.mark.usefixtures("inference")
 

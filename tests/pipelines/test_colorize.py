@@ -13,11 +13,11 @@ import vflow
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.metrics.color import planes
 from vflow.models import Colorizer, Sampled
+from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer, colorize, variants_near
 from vflow.pipelines.color.hints import Hint
 from vflow.pipelines.color.photo import prepare_photo
-from vflow.pipelines.colorize import ColorSettings, Palette, colorize, variants_near
-from vflow.pipelines.predict import predict
-from vflow.pipelines.score import score
+from vflow.pipelines.video.predict import predict
+from vflow.pipelines.video.score import score
 
 from .colorizers import CONFIG, lightness_error, make_colorizer, picture
 from .conftest import make_model
@@ -225,11 +225,11 @@ def test_nonfinite_variants_are_counted_and_redrawn_alone(model: Colorizer, phot
     flaky = Flaky(model, [[1, 2, 7], [2]])  # row 7 is padding: nobody wants it
     hints = (Hint(0.5, 0.5, (200, 40, 40)),)
     settings = ColorSettings(3, hints=hints)
-    palette = Palette(flaky, prepare_photo(CONFIG, photo), settings)
+    palette = PhotoColorizer(flaky, prepare_photo(CONFIG, photo), settings)
     (colours,) = palette.draw()
     assert (colours.counts.nonfinite, colours.counts.redrawn) == (14, 2)
     assert colours.counts.values == 3 * 2 * 16 * 16
-    plain = Palette(model, palette.photo, settings).chunk(0).ab
+    plain = PhotoColorizer(model, palette.photo, settings).chunk(0).ab
     assert torch.isfinite(colours.ab).all()
     assert torch.equal(colours.ab[0], plain[0])
     assert not torch.equal(colours.ab[1], plain[1])
@@ -245,6 +245,6 @@ def test_a_variant_that_stays_nonfinite_is_an_error(model: Colorizer, photo: np.
 
 
 def test_stop_between_chunks(model: Colorizer, photo: np.ndarray) -> None:
-    palette = Palette(model, prepare_photo(CONFIG, photo), ColorSettings(24))
+    palette = PhotoColorizer(model, prepare_photo(CONFIG, photo), ColorSettings(24))
     drawn = list(palette.draw(should_stop=iter([False, False, True]).__next__))
     assert [colours.first for colours in drawn] == [0, 8]

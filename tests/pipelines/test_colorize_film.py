@@ -11,9 +11,9 @@ import torch
 from vflow.metrics.color import flicker
 from vflow.models import Colorizer
 from vflow.pipelines.color import film as module
+from vflow.pipelines.color.colorize import ColorSettings, colorize, variants_near
 from vflow.pipelines.color.film import colorize_film, steady
 from vflow.pipelines.color.hints import Hint
-from vflow.pipelines.colorize import ColorSettings, colorize, variants_near
 
 from .colorizers import lightness_error, make_colorizer, picture
 

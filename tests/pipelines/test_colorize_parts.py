@@ -7,13 +7,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vflow.data.lab import lab_to_rgb, rgb_to_lab
+from vflow.data.color import lab_to_rgb, rgb_to_lab
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.color.enlarge import Enlarger
-from vflow.pipelines.color.gamut import displayable_share, to_bytes
 from vflow.pipelines.color.hints import Hint, hold, paint, parse_hint, place
 from vflow.pipelines.color.noise import ANGLE, ColorNoise, representatives
-from vflow.pipelines.color.photo import lab_planes, on_white, prepare_photo, squeeze
+from vflow.pipelines.color.photo import (
+    displayable_share,
+    lab_planes,
+    on_white,
+    prepare_photo,
+    squeeze,
+    to_bytes,
+)
+from vflow.pipelines.color.upsample import Enlarger
 from vflow.randomness import normal
 
 from .colorizers import CONFIG, picture

@@ -13,8 +13,8 @@ from torch import Tensor
 import vflow
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import Digits, Sampled
-from vflow.pipelines.digits import bits, classify, digits, draw, log_likelihoods, restyle
-from vflow.pipelines.predict import PredictSettings
+from vflow.pipelines.digits.digits import bits, classify, digits, draw, log_likelihoods, restyle
+from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import normal
 
 from .conftest import make_model

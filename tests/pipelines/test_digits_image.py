@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vflow.errors import InputError
-from vflow.pipelines.digit_image import prepare_digit
+from vflow.pipelines.digits.preprocess import prepare_digit
 
 
 def pen(text: str = "5", side: int = 200, thick: int = 14, ink: int = 255, paper: int = 0) -> np.ndarray:

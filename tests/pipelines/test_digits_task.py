@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vflow.data import io
+from vflow.data import media
 from vflow.models import Digits
-from vflow.pipelines import engine
-from vflow.pipelines.digits import digits
-from vflow.pipelines.digits_task import DigitsRecord, DigitsTask
-from vflow.pipelines.engine import Options, Summary
+from vflow.pipelines.batch import engine
+from vflow.pipelines.batch.engine import Options, Summary
+from vflow.pipelines.batch.tasks import DigitsRecord, DigitsTask
+from vflow.pipelines.digits.digits import digits
 
 from .digit_models import make_digits
 
@@ -43,7 +43,7 @@ def test_a_folder_per_class(model: Digits, tmp_path: Path) -> None:
     drawn = digits(model, 4, num_samples=2)
     for sample in range(2):
         assert np.array_equal(
-            io.read_image(tmp_path / f"4/s{sample:03d}.png").frames[0, ..., 0], drawn[sample]
+            media.read_image(tmp_path / f"4/s{sample:03d}.png").frames[0, ..., 0], drawn[sample]
         )
     entry = json.loads((tmp_path / "manifest.jsonl").read_text().splitlines()[4])
     assert (entry["item"], entry["inputs"], entry["status"], entry["values"]) == ("4", [], "done", 2 * 784)
@@ -77,9 +77,9 @@ def test_one_array(model: Digits, tmp_path: Path) -> None:
 
 
 def test_redraws_are_told(model: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vflow.pipelines import digits_task
-    from vflow.pipelines.digits import Chunk
-    from vflow.pipelines.drawing import Counts
+    from vflow.pipelines.batch import tasks as digits_task
+    from vflow.pipelines.common import Counts
+    from vflow.pipelines.digits.digits import Chunk
 
     chunk = Chunk(1, 0, np.zeros((2, 28, 28), np.uint8), Counts(1568, 3, 0, 1))
     monkeypatch.setattr(digits_task, "draw", lambda *args, **kwargs: iter([chunk]))

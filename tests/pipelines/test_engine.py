@@ -11,9 +11,9 @@ import pytest
 
 from vflow import locks
 from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.pipelines import engine
-from vflow.pipelines.engine import Options, Summary
-from vflow.pipelines.items import Item
+from vflow.pipelines.batch import engine
+from vflow.pipelines.batch.engine import Options, Summary
+from vflow.pipelines.batch.inputs import Item
 
 
 class Copy:

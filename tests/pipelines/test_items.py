@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.items import Item, clips, name_items
+from vflow.pipelines.batch.inputs import Item, clips, name_items
 
 
 def _still(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    io.write_png(path, np.zeros((8, 8, 3), np.uint8))
+    media.write_png(path, np.zeros((8, 8, 3), np.uint8))
     return path
 
 
 def _array(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    io.write_npz(path, frames=np.zeros((3, 8, 8, 3), np.uint8))
+    media.write_npz(path, frames=np.zeros((3, 8, 8, 3), np.uint8))
     return path
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import vflow
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled, VideoFlow
-from vflow.pipelines.predict import PredictSettings, groups, iterate, predict, prepare
+from vflow.pipelines.video.predict import PredictSettings, groups, iterate, predict, prepare
 
 from .conftest import make_model
 
@@ -137,7 +137,7 @@ def test_too_few_frames(clip: np.ndarray) -> None:
 
 def test_other_sizes_channels_and_rates_are_fitted(one_model: VideoFlow) -> None:
     large = np.random.default_rng(0).integers(0, 256, (20, 40, 60, 3), dtype=np.uint8)
-    prepared = prepare(one_model, io.Clip(large, 10.0, "large.mp4", ("turned",)))
+    prepared = prepare(one_model, media.Clip(large, 10.0, "large.mp4", ("turned",)))
     assert prepared.context.shape == (2, 16, 16, 3)
     assert prepared.notes == (
         "turned",

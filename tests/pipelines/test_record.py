@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.compute import versions
-from vflow.pipelines.predict import PredictSettings
-from vflow.pipelines.record import Record, read_record
+from vflow.pipelines.batch.records import Record, read_record
+from vflow.pipelines.common import versions
+from vflow.pipelines.video.predict import PredictSettings
 
 BASE = {"checkpoint": "shapes", "checkpoint_hash": "ab"}
 

@@ -12,8 +12,8 @@ import torch
 import vflow
 from vflow.errors import ConfigError, InputError
 from vflow.models import VideoBatch, VideoFlow
-from vflow.pipelines import score as module
-from vflow.pipelines.score import score
+from vflow.pipelines.video import score as module
+from vflow.pipelines.video.score import score
 from vflow.randomness import content_hash, normal
 
 from .conftest import make_model

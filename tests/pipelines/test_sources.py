@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.items import Item
-from vflow.pipelines.sources import sources
+from vflow.pipelines.batch.inputs import Item, sources
 
 TREE = (
     "photo.jpg", "photo.png", "photo10.png", "photo2.png", "clip.mp4", "array.npz", "notes.txt",

@@ -13,11 +13,19 @@ import torch
 import vflow
 from vflow.errors import ConfigError, InputError
 from vflow.models import VideoBatch, VideoFlow
-from vflow.pipelines import order, score
-from vflow.pipelines import surprise as module
-from vflow.pipelines.order import Exchange, best_exchange, candidates
-from vflow.pipelines.surprise import Surprise, conclude, iterate, prepare
-from vflow.pipelines.typical import Typical
+from vflow.pipelines.video import score
+from vflow.pipelines.video import surprisal as module
+from vflow.pipelines.video import surprisal as order
+from vflow.pipelines.video.stats import ClipStatistics
+from vflow.pipelines.video.surprisal import (
+    Exchange,
+    Surprise,
+    best_exchange,
+    candidates,
+    conclude,
+    iterate,
+    prepare,
+)
 from vflow.randomness import content_hash
 
 from .conftest import SIZE, make_model
@@ -36,11 +44,11 @@ FORMS: dict[str, dict[str, Any]] = {
 KEY = (0, "clip", 0)
 
 
-def typical_of(model: VideoFlow, low: float, high: float) -> Typical:
+def typical_of(model: VideoFlow, low: float, high: float) -> ClipStatistics:
     """Frames evenly from ``low`` to ``high`` bits/dim, 2 bits a pixel, exchanges that save up to 9 bits."""
     size = model.config.glow.height, model.config.glow.width
     frames = np.linspace(low, high, 101, dtype=np.float32)
-    return Typical(np.full(size, 2, np.float32), frames, np.arange(10, dtype=np.float32), "made up")
+    return ClipStatistics(np.full(size, 2, np.float32), frames, np.arange(10, dtype=np.float32), "made up")
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import vflow
-from vflow.data import io
+from vflow.data import media
 from vflow.models import VideoFlow
-from vflow.pipelines import surprise_files
-from vflow.pipelines.heat import heat, laid_on, veil
-from vflow.pipelines.surprise import Surprise
+from vflow.pipelines.video import export as surprise_files
+from vflow.pipelines.video.export import heat, laid_on, overlay
+from vflow.pipelines.video.surprisal import Surprise
 
 from .conftest import make_model
 from .test_surprise import typical_of
@@ -25,7 +25,7 @@ def found(one_model: VideoFlow, clip: np.ndarray) -> Surprise:
 
 def test_a_veil_is_clear_where_nothing_surprises() -> None:
     values = np.array([np.nan, -3.0, 0.0, 1.0, 4.0, 9.0])
-    colours = veil(values, 4.0)
+    colours = overlay(values, 4.0)
     assert colours[:3, 3].tolist() == [0, 0, 0] and colours[3, 3] > 0 and colours[4, 3] == 255
     assert np.array_equal(colours[3:, :3], heat(values[3:], 4.0))
     frames = np.full((1, 1, 6, 3), 100, np.uint8)
@@ -43,7 +43,7 @@ def test_files(tmp_path: Path, found: Surprise) -> None:
         assert np.array_equal(saved["frames"], found.frames)
         assert saved["flagged"].tolist() == [1, 2, 3]
         assert (saved["mean_map"] == 2).all()
-    film = io.read_clip(paths[2])
+    film = media.read_clip(paths[2])
     assert len(film.frames) == 4 and film.fps == 5
     shown = surprise_files.film(found)
     assert np.array_equal(shown[:, :, :16], found.frames)

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 import vflow
 from vflow.catalog import TYPICAL
 from vflow.checkpoint import checkpoint_hash, load, save_checkpoint, shipped
-from vflow.data.io import write_npz
+from vflow.data.media import write_npz
 from vflow.errors import CheckpointError
 from vflow.models import VideoFlow
-from vflow.pipelines.typical import Typical, gather, load_typical, save_typical
+from vflow.pipelines.video.stats import ClipStatistics, gather, load_clip_statistics, save_clip_statistics
 
 from .conftest import make_model
 
@@ -31,9 +31,9 @@ def folder(tmp_path: Path, one_model: VideoFlow) -> Path:
 
 
 @pytest.fixture
-def typical() -> Typical:
+def typical() -> ClipStatistics:
     maps = np.random.default_rng(0).random((16, 16), np.float32)
-    return Typical(maps, np.linspace(1, 2, 11, dtype=np.float32), np.float32([-1, 0, 3]), "3 clips")
+    return ClipStatistics(maps, np.linspace(1, 2, 11, dtype=np.float32), np.float32([-1, 0, 3]), "3 clips")
 
 
 def test_gathered_over_frames_and_clips() -> None:
@@ -48,25 +48,25 @@ def test_gathered_over_frames_and_clips() -> None:
     assert found.frame_quantile(0.5) == 13.5 and found.exchange_quantile(1.0) == 5
 
 
-def test_round_trip(folder: Path, typical: Typical, one_model: VideoFlow) -> None:
+def test_round_trip(folder: Path, typical: ClipStatistics, one_model: VideoFlow) -> None:
     before = checkpoint_hash(folder)
-    assert load_typical(folder, one_model) is None
-    path = save_typical(folder, typical)
+    assert load_clip_statistics(folder, one_model) is None
+    path = save_clip_statistics(folder, typical)
     assert path == folder / TYPICAL and checkpoint_hash(folder) == before
-    back = vflow.load_typical(folder, load(folder))
+    back = vflow.load_clip_statistics(folder, load(folder))
     assert back is not None and back.about == "3 clips"
     for name in ("mean_map", "frames", "exchanges"):
         assert np.array_equal(getattr(back, name), getattr(typical, name))
 
 
-def test_other_weights_are_refused(folder: Path, typical: Typical, one_model: VideoFlow) -> None:
-    old = save_typical(folder, typical).read_bytes()
+def test_other_weights_are_refused(folder: Path, typical: ClipStatistics, one_model: VideoFlow) -> None:
+    old = save_clip_statistics(folder, typical).read_bytes()
     changed = load(folder)
     next(changed.parameters()).add_(1)
     save_checkpoint(folder, changed, config=one_model.config)
     (folder / TYPICAL).write_bytes(old)
     with pytest.raises(CheckpointError, match=r"made with other weights; delete it, or run: python scripts/"):
-        load_typical(folder, changed)
+        load_clip_statistics(folder, changed)
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_other_weights_are_refused(folder: Path, typical: Typical, one_model: Vi
     ],
 )
 def test_files_that_do_not_belong_are_refused(
-    folder: Path, typical: Typical, one_model: VideoFlow, change: Callable, message: str
+    folder: Path, typical: ClipStatistics, one_model: VideoFlow, change: Callable, message: str
 ) -> None:
-    path = save_typical(folder, typical)
+    path = save_clip_statistics(folder, typical)
     tensors = load_file(path)
     change(tensors)
     with safe_open(path, "np") as file:
         metadata = file.metadata()
     save_file(tensors, path, metadata)
     with pytest.raises(CheckpointError, match=message) as caught:
-        load_typical(folder, one_model)
+        load_clip_statistics(folder, one_model)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
@@ -113,7 +113,7 @@ def test_the_script_stores_figures_of_validation_clips(
     flags = ("--checkpoint", str(tmp_path / "tiny"), "--count", "3", "--data")
     assert script(monkeypatch, *flags, "shapes") == 0
     assert "3 validation clips of shapes, 5 frames each" in capsys.readouterr().out
-    found = load_typical(tmp_path / "tiny", model)
+    found = load_clip_statistics(tmp_path / "tiny", model)
     assert found is not None and len(found.frames) == 3 * 4 and len(found.exchanges) == 3
     assert found.mean_map.sum() / (64 * 64 * 3) == pytest.approx(found.mean, rel=1e-4)
     assert script(monkeypatch, *flags, "nowhere") == 2
@@ -132,5 +132,5 @@ def test_the_script_takes_a_folder_that_was_trained_on(
 
 def test_shipped_video_models_have_figures() -> None:
     for name in {"push", "shapes", "moving-digits"} & set(shipped()):
-        found = load_typical(name, load(name, allow_hub=False))
+        found = load_clip_statistics(name, load(name, allow_hub=False))
         assert found is not None and "validation clips" in found.about

@@ -18,11 +18,11 @@ from safetensors.torch import load_file, save_file
 
 from vflow.catalog import DIRECTIONS
 from vflow.checkpoint import checkpoint_hash, load, save_checkpoint
-from vflow.data.io import write_png
+from vflow.data.media import write_png
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import VideoFlow
-from vflow.pipelines import directions as module
-from vflow.pipelines.directions import (
+from vflow.pipelines.walk import directions as module
+from vflow.pipelines.walk.directions import (
     Directions,
     load_directions,
     principal_directions,

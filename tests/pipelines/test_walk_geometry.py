@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from vflow.pipelines.walks.geometry import between, flatten, move, scaled, unflatten
+from vflow.pipelines.walk.space import between, flatten, move, scaled, unflatten
 
 MANY = 400
 

@@ -8,15 +8,15 @@ import torch
 
 import vflow
 from vflow.config import ColorizerConfig, GlowConfig, HistoryConfig
-from vflow.data import io
-from vflow.data.lab import rgb_to_lab
+from vflow.data import media
+from vflow.data.color import rgb_to_lab
 from vflow.errors import ConfigError, InputError
 from vflow.models import Colorizer, Digits, ImageBatch
-from vflow.pipelines.digits import classify, restyle
-from vflow.pipelines.directions import Directions, principal_directions
-from vflow.pipelines.walk import walk
-from vflow.pipelines.walks import photos
-from vflow.pipelines.walks.space import WalkSettings
+from vflow.pipelines.digits.digits import classify, restyle
+from vflow.pipelines.walk import photos
+from vflow.pipelines.walk.directions import Directions, principal_directions
+from vflow.pipelines.walk.space import WalkSettings
+from vflow.pipelines.walk.walk import walk
 
 from .digit_models import make_digits, printed
 
@@ -51,7 +51,7 @@ def picture(seed: int, height: int = 40, width: int = 56) -> np.ndarray:
     """Smooth colours with fine noise, uint8 (height, width, 3)."""
     random = np.random.default_rng(seed)
     coarse = random.integers(30, 220, (1, 3, 4, 3), dtype=np.uint8)
-    smooth = io.resize(coarse, height, width, 3)[0].astype(int)
+    smooth = media.resize(coarse, height, width, 3)[0].astype(int)
     return np.clip(smooth + random.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
 
 
@@ -139,10 +139,10 @@ def test_digits_through_temperatures(digit_model: Digits) -> None:
 def test_other_pictures_of_digits_are_prepared(digit_model: Digits) -> None:
     large = 255 - np.repeat(np.repeat(printed(3)[0][2], 4, 0), 4, 1)[..., None].repeat(3, -1)
     made = walk(digit_model, [large], settings("temperature"))
-    again = walk(digit_model, [io.Clip(large[None], None, "a.png")], settings("temperature"))
+    again = walk(digit_model, [media.Clip(large[None], None, "a.png")], settings("temperature"))
     assert made.frames.shape == (3, 28, 28, 1) and np.array_equal(made.frames, again.frames)
     with pytest.raises(InputError, match=r"^a\.png: no ink in it"):
-        walk(digit_model, [io.Clip(np.full_like(large, 255)[None], None, "a.png")], settings("transfer"))
+        walk(digit_model, [media.Clip(np.full_like(large, 255)[None], None, "a.png")], settings("transfer"))
 
 
 def test_semantic_directions_of_digits(digit_model: Digits) -> None:
@@ -168,7 +168,7 @@ def test_photos_interpolate_from_one_to_the_other(
 ) -> None:
     made = walk(colour_model, [photo, other], settings("interpolate"))
     assert gap(made.frames[0], photo) <= 1
-    assert gap(made.frames[2], io.resize(other[None], *photo.shape)[0]) <= 1
+    assert gap(made.frames[2], media.resize(other[None], *photo.shape)[0]) <= 1
     half = (lightness(made.frames[0]) + lightness(made.frames[2])) / 2
     assert np.abs(lightness(made.frames[1]) - half).max() < 1
 

@@ -9,9 +9,9 @@ import torch
 import vflow
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import VideoFlow
-from vflow.pipelines.directions import Directions, principal_directions
-from vflow.pipelines.walk import open_space, walk
-from vflow.pipelines.walks.space import KINDS, WalkSettings
+from vflow.pipelines.walk.directions import Directions, principal_directions
+from vflow.pipelines.walk.space import KINDS, WalkSettings
+from vflow.pipelines.walk.walk import open_space, walk
 
 from .conftest import make_model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vflow.pipelines.walks.views import GAP, LARGEST, film, grid, tiles
+from vflow.pipelines.walk.render import GAP, LARGEST, film, grid, tiles
 
 
 def coloured(*shape: int) -> np.ndarray:

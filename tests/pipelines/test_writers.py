@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vflow.errors import ConfigError
-from vflow.pipelines import writers
-from vflow.pipelines.writers import open_writer
+from vflow.pipelines.batch import writers
+from vflow.pipelines.batch.writers import open_writer
 
 
 def test_large_results_are_gathered_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

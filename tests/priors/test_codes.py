@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vflow.priors.codes import CodePrior, log_mass
+from vflow.priors.made import CodePrior, log_mass
 
 
 def example(size: int = 3, known: int = 4) -> tuple[CodePrior, torch.Tensor]:

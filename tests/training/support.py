@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
+from vflow.training.args import TrainOptions
 from vflow.training.loop import train
-from vflow.training.options import TrainOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = """

@@ -7,7 +7,7 @@ import torch
 
 from vflow.config import BestOfConfig, ColorizerConfig, GlowConfig, HistoryConfig, Preset, TrainingConfig
 from vflow.models import Colorizer, ImageBatch
-from vflow.training.best_of import best_of_penalty, spread
+from vflow.training.losses import best_of_penalty, spread
 
 CONFIG = BestOfConfig(guesses=4, every=2, weight=0.5, spread=(0.0, 1e6))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from tests.training.support import run_here
-from vflow.training.cards import command_line
-from vflow.training.options import TrainOptions
+from vflow.training.args import TrainOptions
+from vflow.training.logging import command_line
 
 
 def test_the_command_leaves_out_what_does_not_matter_and_folders_of_this_machine(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from vflow.config import ContrastConfig, DigitsConfig, GlowConfig, Preset, TrainingConfig
 from vflow.models import Digits, ImageBatch
-from vflow.training.contrast import contrast_penalty
+from vflow.training.losses import contrast_penalty
 
 
 def small() -> tuple[Digits, ImageBatch]:

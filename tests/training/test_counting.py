@@ -11,8 +11,8 @@ import torch
 
 import vflow
 from tests.training.support import run_here
-from vflow.data.io import write_npz
-from vflow.data.shapes import Shapes
+from vflow.data.datasets.shapes import Shapes
+from vflow.data.media import write_npz
 from vflow.training import videos
 
 COUNTS = ("model.values=transitions", "model.noise=anchored", "model.motion=2")

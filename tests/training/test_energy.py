@@ -18,7 +18,7 @@ from vflow.config import (
     VideoFlowConfig,
 )
 from vflow.models import VideoBatch, VideoFlow
-from vflow.training.energy import energy_penalty
+from vflow.training.losses import energy_penalty
 
 CONFIG = EnergyConfig(guesses=3, weight=0.5)
 FRAMES, SIDE = 4, 8

@@ -15,7 +15,7 @@ import vflow
 from tests.data.media import write_mnist
 from tests.training.support import lines, losses, run_here
 from vflow.config import load_preset
-from vflow.data.photos import Photos
+from vflow.data.datasets.photos import Photos
 from vflow.errors import ConfigError
 from vflow.training.images import Images
 from vflow.training.setup import open_material

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vflow.models import VideoBatch
-from vflow.training.sampler import Prefetcher, Sampler, draw_windows, permutation, share
+from vflow.training.data import Prefetcher, Sampler, draw_windows, permutation, share
 
 
 class Ramp:

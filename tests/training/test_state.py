@@ -12,11 +12,10 @@ from torch.distributed.tensor import Shard, distribute_tensor
 from vflow.config import Preset, TrainingConfig
 from vflow.errors import CheckpointError
 from vflow.training import state
+from vflow.training.distributed import fill, full
 from vflow.training.ema import Ema
-from vflow.training.progress import Progress
-from vflow.training.state import changed_keys, gather, read_state, restore, write_state
+from vflow.training.state import Progress, changed_keys, gather, read_state, restore, write_state
 from vflow.training.step import make_optimizer
-from vflow.training.tensors import fill, full
 
 
 def learner(config: TrainingConfig, seed: int) -> tuple[nn.Module, torch.optim.Optimizer, Ema]:

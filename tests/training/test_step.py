@@ -16,10 +16,9 @@ from vflow.config import (
     TrainingConfig,
 )
 from vflow.models import Colorizer, ImageBatch
-from vflow.training.best_of import best_of_penalty
 from vflow.training.ema import Ema
-from vflow.training.outline import outline_penalty
-from vflow.training.progress import Progress
+from vflow.training.losses import best_of_penalty, outline_penalty
+from vflow.training.state import Progress
 from vflow.training.step import Learner, make_optimizer
 
 AIMS = TrainingConfig(

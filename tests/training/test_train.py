@@ -19,7 +19,10 @@ from vflow import locks
 from vflow.checkpoint import read_config
 from vflow.config import BestOfConfig, EnergyConfig, OutlineConfig, Preset, TrainingConfig, load_preset
 from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.training import guards, resume, sampler, setup, videos
+from vflow.training import commit as resume
+from vflow.training import data as sampler
+from vflow.training import setup, videos
+from vflow.training import step as guards
 from vflow.training.loop import DivergedError
 from vflow.training.setup import check_aims, new_model, take_tensors
 from vflow.training.step import Learner

@@ -33,7 +33,7 @@ class App:
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port {self.port}: must lie in 0..65535")
         from vflow.devices import choose_device
-        from vflow.pipelines.compute import set_threads
+        from vflow.pipelines.common import set_threads
 
         set_threads(self.common.threads)
         device = choose_device(self.common.device).type

@@ -12,7 +12,7 @@ from vflow.commands.draw import DrawFlags
 from vflow.commands.settings import given, resolve
 
 if TYPE_CHECKING:
-    from vflow.pipelines.color_task import ColorRecord
+    from vflow.pipelines.batch.tasks import ColorRecord
 
 Format = Literal["png", "mp4", "webm", "gif"]
 
@@ -32,8 +32,8 @@ class Colorize(DrawFlags):
 
     def run(self) -> int:
         """Returns 0, or 1 when some photos failed."""
-        from vflow.pipelines import items
-        from vflow.pipelines.color_task import ColorTask
+        from vflow.pipelines.batch import inputs as items
+        from vflow.pipelines.batch.tasks import ColorTask
 
         self.folder()
         found = items.pictures(self.input)
@@ -44,8 +44,8 @@ class Colorize(DrawFlags):
 
     def _resolve(self) -> tuple[ColorRecord, Any]:
         """All settings, and the model."""
+        from vflow.pipelines.batch.tasks import ColorRecord
         from vflow.pipelines.color.photo import color_config
-        from vflow.pipelines.color_task import ColorRecord
 
         def defaults(model: Any) -> dict[str, Any]:
             color_config(model)  # another kind of model is refused before its settings are looked at

@@ -19,7 +19,7 @@ from vflow.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from vflow.pipelines.engine import Summary
+    from vflow.pipelines.batch.engine import Summary
 
 
 Whole = Annotated[int | None, tyro.conf.arg(metavar="N", constructor=int, help_behavior_hint="")]

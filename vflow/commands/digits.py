@@ -12,7 +12,7 @@ from vflow.commands.draw import DrawFlags
 from vflow.commands.settings import given, resolve
 
 if TYPE_CHECKING:
-    from vflow.pipelines.digits_task import DigitsRecord
+    from vflow.pipelines.batch.tasks import DigitsRecord
 
 Format = Literal["png", "npz"]
 
@@ -28,7 +28,7 @@ class Digits(DrawFlags):
 
     def run(self) -> int:
         """Returns 0, or 1 when some classes failed."""
-        from vflow.pipelines.digits_task import DigitsTask
+        from vflow.pipelines.batch.tasks import DigitsTask
 
         self.folder()
         resolved, model = self._resolve()
@@ -40,8 +40,8 @@ class Digits(DrawFlags):
 
     def _resolve(self) -> tuple[DigitsRecord, Any]:
         """All settings, and the model."""
-        from vflow.pipelines.digits import chosen, digits_config
-        from vflow.pipelines.digits_task import DigitsRecord
+        from vflow.pipelines.batch.tasks import DigitsRecord
+        from vflow.pipelines.digits.digits import chosen, digits_config
 
         def defaults(model: Any) -> dict[str, Any]:
             digits_config(model)  # another kind of model is refused before its settings are looked at

@@ -13,8 +13,8 @@ from vflow.commands.common import NONE_GIVEN, CommonFlags, Text, Whole, reporter
 from vflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vflow.pipelines.engine import Summary, Task
-    from vflow.pipelines.items import Item
+    from vflow.pipelines.batch.engine import Summary, Task
+    from vflow.pipelines.batch.inputs import Item
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class DrawFlags:
 
     def work(self, items: Sequence[Item], task: Task, *, flat: bool = False) -> Summary:
         """Run ``task`` over ``items``."""
-        from vflow.pipelines import engine
+        from vflow.pipelines.batch import engine
 
         options = engine.Options(self.folder(), flat=flat, on_existing=self.on_existing)
         return engine.run(items, task, options, report=reporter(self.folder(), self.json))

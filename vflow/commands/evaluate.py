@@ -29,7 +29,7 @@ from vflow.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from vflow.pipelines.evaluate.settings import Evaluation, Progress, Settings
+    from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings
 
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", constructor=Path, help_behavior_hint="")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR", constructor=Path, help_behavior_hint="")]
@@ -75,7 +75,7 @@ class Evaluate:
 
     def run(self) -> int:
         """Returns 0."""
-        from vflow.pipelines.compute import precision, set_threads
+        from vflow.pipelines.common import precision, set_threads
 
         require("torchmetrics", "evaluate", "eval")
         if self.plots:
@@ -94,7 +94,7 @@ class Evaluate:
         return 0
 
     def _settings(self) -> Settings:
-        from vflow.pipelines.evaluate.settings import Settings
+        from vflow.pipelines.evaluate.report import Settings
 
         if self.data is None:
             raise ConfigError("--data: give shapes, moving-digits, digits, or a folder")
@@ -127,7 +127,7 @@ class Evaluate:
     def _plot(self, evaluation: Evaluation) -> None:
         if self.plots is None:
             return
-        from vflow.pipelines.evaluate.plots import write_plots
+        from vflow.pipelines.evaluate.report import write_plots
 
         for path in write_plots(self.plots, evaluation, self.log):
             note(f"wrote {path}")
@@ -138,7 +138,7 @@ def _origin(command: Evaluate, folder: Path, device: torch.device) -> dict[str, 
     import torch
 
     from vflow.checkpoint import checkpoint_hash
-    from vflow.pipelines.compute import resolve_dtype, versions
+    from vflow.pipelines.common import resolve_dtype, versions
 
     return {
         "command": f"vflow evaluate {shlex.join(flags(command))}",

@@ -19,8 +19,8 @@ from vflow.commands.predict import Predict
 from vflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vflow.pipelines.engine import Options, Task
-    from vflow.pipelines.items import Item
+    from vflow.pipelines.batch.engine import Options, Task
+    from vflow.pipelines.batch.inputs import Item
 
 MAX_BATCH = 10_000
 
@@ -53,9 +53,9 @@ class GenerateVideo(Predict):
 
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
-        from vflow.pipelines.futures import FuturesTask
-        from vflow.pipelines.predict import GROUP
-        from vflow.pipelines.sources import sources
+        from vflow.pipelines.batch.inputs import sources
+        from vflow.pipelines.batch.tasks import FuturesTask
+        from vflow.pipelines.video.predict import GROUP
 
         options = _options(self, self.batch)
         found = sources(self.input, "clip", self.output)
@@ -76,8 +76,8 @@ class GenerateColorize(Colorize):
 
     def run(self) -> int:
         """Returns 0, or 1 when some photos failed."""
-        from vflow.pipelines.color_task import ColorTask
-        from vflow.pipelines.sources import sources
+        from vflow.pipelines.batch.inputs import sources
+        from vflow.pipelines.batch.tasks import ColorTask
 
         options = _options(self, self.batch)
         found = sources(self.input, "picture", self.output)
@@ -95,7 +95,7 @@ class GenerateDigits(Digits):
 
     def run(self) -> int:
         """Returns 0, or 1 when some classes failed."""
-        from vflow.pipelines.digits_task import DigitsTask
+        from vflow.pipelines.batch.tasks import DigitsTask
 
         options = _options(self, self.batch)
         resolved, model = self._resolve()
@@ -119,7 +119,7 @@ def _options(command: DrawFlags, batch: Batch) -> Options:
     Raises:
         ConfigError: no output, or a flag out of range.
     """
-    from vflow.pipelines.engine import Options
+    from vflow.pipelines.batch.engine import Options
 
     output = command.folder()
     if batch.batch_size is not None and not 1 <= batch.batch_size <= MAX_BATCH:
@@ -150,7 +150,7 @@ def shard_of_process(environment: Mapping[str, str]) -> tuple[int, int]:
 
 def _work(items: Sequence[Item], task: Task, options: Options, batch: Batch, as_json: bool) -> int:
     """Run the engine, or say what it would do; the exit code."""
-    from vflow.pipelines import engine
+    from vflow.pipelines.batch import engine
 
     if batch.dry_run:
         _print_plan(engine.plan(items, task, options), as_json)

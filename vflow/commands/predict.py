@@ -12,7 +12,7 @@ from vflow.commands.draw import DrawFlags
 from vflow.commands.settings import given, resolve
 
 if TYPE_CHECKING:
-    from vflow.pipelines.record import Record
+    from vflow.pipelines.batch.records import Record
 
 
 Format = Literal["mp4", "webm", "gif", "png", "npz"]
@@ -33,8 +33,8 @@ class Predict(DrawFlags):
 
     def run(self) -> int:
         """Returns 0, or 1 when some clips failed."""
-        from vflow.pipelines import items
-        from vflow.pipelines.futures import FuturesTask
+        from vflow.pipelines.batch import inputs as items
+        from vflow.pipelines.batch.tasks import FuturesTask
 
         self.folder()
         found = items.clips(self.input)
@@ -46,8 +46,8 @@ class Predict(DrawFlags):
 
     def _resolve(self) -> tuple[Record, Any]:
         """All settings, and the model."""
-        from vflow.pipelines.fitting import video_config
-        from vflow.pipelines.record import Record
+        from vflow.pipelines.batch.records import Record
+        from vflow.pipelines.video.preprocess import video_config
 
         flags = given(self, ("checkpoint", "num_frames", "num_samples", "format", "fps"))
         resolved, model = resolve(

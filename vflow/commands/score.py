@@ -36,8 +36,8 @@ class ScoreClips:
 
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
-        from vflow.pipelines import items
-        from vflow.pipelines.compute import precision, set_threads
+        from vflow.pipelines.batch import inputs as items
+        from vflow.pipelines.common import precision, set_threads
 
         self._check()
         found = items.clips(self.input)
@@ -69,30 +69,30 @@ class ScoreClips:
     def _typical(self, folder: Path, model: Any) -> Any:
         if self.map is None:
             return None
-        from vflow.pipelines.surprise import check_quantile
-        from vflow.pipelines.typical import load_typical
+        from vflow.pipelines.video.stats import load_clip_statistics
+        from vflow.pipelines.video.surprisal import check_quantile
 
         if self.quantile is not None:
             check_quantile(self.quantile)
-        typical = load_typical(folder, model)
+        typical = load_clip_statistics(folder, model)
         if typical is None:
             note(f"{folder}: no figures of validation clips (scripts/typical.py); nothing is flagged")
         return typical
 
     def _score(self, model: Any, item: Any) -> Any:
-        from vflow.data import io
-        from vflow.pipelines.score import score
+        from vflow.data import media
+        from vflow.pipelines.video.score import score
 
-        clip = io.read_frames(item.paths)
+        clip = media.read_frames(item.paths)
         return score(model, clip, context=self.context, draws=self.draws, seed=self.common.seed or 0)
 
     def _map(self, model: Any, item: Any, typical: Any) -> Any:
-        from vflow.data import io
-        from vflow.pipelines import surprise_files
-        from vflow.pipelines.surprise import QUANTILE, surprise
+        from vflow.data import media
+        from vflow.pipelines.video import export as surprise_files
+        from vflow.pipelines.video.surprisal import QUANTILE, surprise
 
         found = surprise(
-            model, io.read_frames(item.paths), typical=typical,
+            model, media.read_frames(item.paths), typical=typical,
             quantile=QUANTILE if self.quantile is None else self.quantile, seed=self.common.seed or 0,
         )  # fmt: skip
         assert self.map is not None

@@ -10,7 +10,7 @@ from vflow.commands.common import note, open_model, parse_temperature
 from vflow.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from vflow.pipelines.record import Drawn
+    from vflow.pipelines.batch.records import Drawn
 
 R = TypeVar("R", bound="Drawn")
 
@@ -36,8 +36,8 @@ def resolve(
     """
     from vflow import checkpoint as checkpoints
     from vflow.config import parse
-    from vflow.pipelines.compute import resolve_dtype, set_threads, versions
-    from vflow.pipelines.record import read_record
+    from vflow.pipelines.batch.records import read_record
+    from vflow.pipelines.common import resolve_dtype, set_threads, versions
 
     old = read_record(file, kind) if file else None
     threads = set_threads(flags.get("threads", _as_far_as_possible(file, old.threads) if old else None))
@@ -67,7 +67,7 @@ def resolve(
 
 def _as_far_as_possible(file: Path | None, threads: int) -> int:
     """Threads that another machine had, no more than this one can be told to use."""
-    from vflow.pipelines.compute import most_threads
+    from vflow.pipelines.common import most_threads
 
     if threads > most_threads():
         note(f"{file}: {threads} threads, here {most_threads()}; bytes may differ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vflow.commands.common import require
-from vflow.training.options import TrainOptions
+from vflow.training.args import TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)

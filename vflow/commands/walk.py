@@ -13,8 +13,8 @@ from vflow.commands.common import NONE_GIVEN, CommonFlags, Inputs, Number, Text,
 from vflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vflow.pipelines.walk import Walk
-    from vflow.pipelines.walks.space import WalkSettings
+    from vflow.pipelines.walk.space import WalkSettings
+    from vflow.pipelines.walk.walk import Walk
 
 Kind = Literal["direction", "semantic", "interpolate", "transfer", "temperature", "blend"]
 
@@ -59,9 +59,9 @@ class WalkLatents:
 
     def run(self) -> int:
         """Returns 0."""
-        from vflow.pipelines.compute import set_threads
-        from vflow.pipelines.directions import load_directions
-        from vflow.pipelines.walk import walk
+        from vflow.pipelines.common import set_threads
+        from vflow.pipelines.walk.directions import load_directions
+        from vflow.pipelines.walk.walk import walk
 
         if self.output is None:
             raise ConfigError("--output: give a folder for grid.png and walk.mp4")
@@ -78,7 +78,7 @@ class WalkLatents:
         return 0
 
     def _settings(self) -> WalkSettings:
-        from vflow.pipelines.walks.space import WalkSettings
+        from vflow.pipelines.walk.space import WalkSettings
 
         names = ("steps", "direction", "extent", "temperature", "label", "num_frames", "samples")
         given: dict[str, Any] = {name: getattr(self, name) for name in names}
@@ -90,16 +90,16 @@ class WalkLatents:
         return WalkSettings(self.kind, **given)
 
     def _write(self, made: Walk, fps: float) -> list[Path]:
-        from vflow.data import io
-        from vflow.pipelines.walks import views
+        from vflow.data import media
+        from vflow.pipelines.walk import render as views
 
         assert self.output is not None
         paths = [self.output / name for name in ("grid.png", "walk.mp4")]
-        io.write_png(paths[0], views.grid(made.frames))
-        io.write_video(paths[1], *views.film(made.frames, fps))
+        media.write_png(paths[0], views.grid(made.frames))
+        media.write_video(paths[1], *views.film(made.frames, fps))
         if self.format == "npz":
             paths.append(self.output / "walk.npz")
-            io.write_npz(paths[-1], frames=made.frames, positions=list(made.positions))
+            media.write_npz(paths[-1], frames=made.frames, positions=list(made.positions))
         return paths
 
 
@@ -114,12 +114,12 @@ def _level(text: str) -> int | None:
 
 def _read(paths: Sequence[Path], kind: str) -> list[Any]:
     """What is in files and folders, as the model takes it: clips, or pictures."""
-    from vflow.data import io
-    from vflow.pipelines import items
+    from vflow.data import media
+    from vflow.pipelines.batch import inputs as items
 
     if not paths:
         return []
     if kind == "videoflow":
-        return [io.read_frames(item.paths) for item in items.clips(paths)]
-    files = [file for path in paths for file in (io.list_media(path) if path.is_dir() else [path])]
-    return [io.read_image(file) for file in files]
+        return [media.read_frames(item.paths) for item in items.clips(paths)]
+    files = [file for path in paths for file in (media.list_media(path) if path.is_dir() else [path])]
+    return [media.read_image(file) for file in files]

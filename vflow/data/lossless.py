@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from vflow.data import _video
-from vflow.data._kinds import admit
-from vflow.data.io import probe
-from vflow.data.video_folder import TRAINING_LIMITS
+from vflow.data.datasets.folder import TRAINING_LIMITS
+from vflow.data.media import probe
+from vflow.data.media import video as _video
+from vflow.data.media.sniff import admit
 from vflow.errors import InputError
 
 if TYPE_CHECKING:

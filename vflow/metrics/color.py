@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import torch
 
-from vflow.data.lab import rgb_to_lab
+from vflow.data.color import rgb_to_lab
 from vflow.randomness import generator
 
 SIDE = 64

@@ -6,9 +6,9 @@ from typing import Any
 
 from vflow.config import ColorizerConfig, DigitsConfig, ModelConfig, VideoFlowConfig
 from vflow.models.batches import ImageBatch, Rollout, Sampled, VideoBatch
-from vflow.models.cinn import Digits
 from vflow.models.colorizer import Colorizer
 from vflow.models.conditional import ConditionalFlow
+from vflow.models.digits import Digits
 from vflow.models.videoflow import VideoFlow
 
 __all__ = [

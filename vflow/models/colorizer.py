@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from vflow.config import ColorizerConfig
 from vflow.models.conditional import ConditionalFlow
-from vflow.models.noise import make_noise
+from vflow.models.dequantizer import make_noise
 from vflow.models.outline import Outline
-from vflow.models.pixels import Scaled
+from vflow.models.pixel_map import Scaled
 from vflow.models.wavelet import WaveletFlow
 from vflow.nn.backbone import WIDTHS, Backbone
 from vflow.nn.history import FrameEncoder, WindowEncoder

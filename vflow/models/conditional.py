@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from vflow.bijections.base import total, wide
 from vflow.bijections.dequantize import Stochastic
 from vflow.models.batches import ImageBatch, Sampled
-from vflow.models.multiscale import MultiScale, Shapes, decode
+from vflow.models.glow import MultiScale, Shapes, decode
 from vflow.models.outline import Outline
-from vflow.models.pixels import Positions, Scaled
+from vflow.models.pixel_map import Positions, Scaled
 from vflow.nn.layers import Activation, Conditioner
 from vflow.nn.modules import Modules
 from vflow.priors.gaussian import Gaussian

@@ -1,9 +1,10 @@
-"""The per-frame codec: a multi-scale Glow (Kingma & Dhariwal 2018), conditional if given features."""
+"""What multi-scale flows have in common: Glow and the wavelet flow."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import final
+from typing import NamedTuple, Protocol, final
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,50 @@ from vflow.bijections.mixture import MixtureCoupling
 from vflow.bijections.recompute import transform_recomputed
 from vflow.bijections.reshape import ChannelPartition
 from vflow.config import GlowConfig
-from vflow.models.multiscale import Chains, Encoded, Features, Shapes
 from vflow.nn.layers import Conditioner
 from vflow.nn.modules import Modules
 from vflow.nn.reshape import squeeze, unsqueeze
+
+Features = Sequence[Tensor | None]
+Shapes = tuple[tuple[int, int, int], ...]
+Chains = Sequence[Bijection]  # one per level
+
+
+class Encoded(NamedTuple):
+    """Latents, halves passed upward and density terms of frames; one entry per level, fine to coarse."""
+
+    latents: tuple[Tensor, ...]
+    aboves: tuple[Tensor | None, ...]
+    densities: list[Tensor]
+
+
+class MultiScale(Protocol):
+    """Image ↔ latents; sequences run fine to coarse, one entry per level."""
+
+    latent_shapes: Shapes
+
+    def level_channels(self, level: int) -> int: ...
+    def encode(self, x: Tensor, features: Features) -> Encoded: ...
+    def decode_level(
+        self, level: int, z: Tensor, above: Tensor | None, features: Tensor | None
+    ) -> Tensor: ...
+    def initialize(self, x: Tensor, features: Features) -> None: ...
+
+
+def decode(flow: MultiScale, latents: Sequence[Tensor], features: Features) -> Tensor:
+    """Inverse of ``flow.encode``: latents → x, from the top down."""
+    h: Tensor | None = None
+    for level in reversed(range(len(latents))):
+        h = flow.decode_level(level, latents[level], h, features[level])
+    assert h is not None
+    return h
+
+
+def split_levels(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+    """Noise or latents of all levels one after the other, (B, D) → per level (B, C, h, w)."""
+    parts = flat.split([math.prod(shape) for shape in shapes], 1)
+    return tuple(part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))
+
 
 # How a level's chain is run when gradients are wanted, by ``config.memory``.
 TRANSFORMS = {"plain": Chain.transform, "recompute": transform_recomputed}

@@ -13,13 +13,12 @@ from vflow.bijections.base import total
 from vflow.bijections.histogram import HistogramMap
 from vflow.config import VideoFlowConfig
 from vflow.models.batches import Given, Pyramid, Rollout, Sampled, VideoBatch, fold, scaled
-from vflow.models.foresight import Foresight
-from vflow.models.glow import Glow
+from vflow.models.dequantizer import make_noise
+from vflow.models.frame_predictor import Foresight
+from vflow.models.glow import Chains, Encoded, Glow, decode
 from vflow.models.guide import Guide, Past
 from vflow.models.motion import Motion
-from vflow.models.multiscale import Chains, Encoded, decode
-from vflow.models.noise import make_noise
-from vflow.models.pixels import PixelMap, count_values, pixel_map, smooth_transitions
+from vflow.models.pixel_map import PixelMap, count_values, pixel_map, smooth_transitions
 from vflow.nn.history import FrameEncoder, WindowEncoder
 from vflow.nn.modules import Modules
 from vflow.priors.temporal import TemporalPrior

@@ -12,8 +12,7 @@ from vflow.bijections.actnorm import constant_density
 from vflow.bijections.base import Chain
 from vflow.bijections.reshape import Haar
 from vflow.config import GlowConfig
-from vflow.models.glow import TRANSFORMS, flow_step
-from vflow.models.multiscale import Encoded, Features, Shapes
+from vflow.models.glow import TRANSFORMS, Encoded, Features, Shapes, flow_step
 from vflow.nn.modules import Modules
 
 

@@ -10,9 +10,9 @@ import torch
 from accelerate import Accelerator
 
 from vflow.config import Preset, TrainingConfig
-from vflow.training.material import micro_batches
-from vflow.training.progress import Progress
+from vflow.training.data import micro_batches
 from vflow.training.setup import new_model, open_material, prepare, start_model
+from vflow.training.state import Progress
 
 MEASURED = 3
 GIB = 1 << 30

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from vflow.training.tensors import fill, full
+from vflow.training.distributed import fill, full
 
 
 class Ema:

@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vflow.config import ColorizerConfig, DigitsConfig, Preset
-from vflow.data.base import ImageDataset, held_out, open_images
-from vflow.data.lab import lab_to_rgb
+from vflow.data.color import lab_to_rgb
+from vflow.data.datasets.base import ImageDataset, held_out, open_images
 from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, Sampled
 from vflow.models.wavelet import wavelet_shapes
 from vflow.pipelines.color.noise import ColorNoise
 from vflow.randomness import normal
-from vflow.training.sampler import locate
-from vflow.training.samples import Samples, grid
+from vflow.training.data import locate
+from vflow.training.logging import Samples, grid
 
 COUNTED = 16_384  # pictures that the counted parts are fitted to
 STYLES = 6  # rows of a grid of digits

@@ -1,12 +1,16 @@
-"""The training loop: steps, log, validation, samples, commits, roll-backs."""
+"""Asking a run to end: SIGINT, SIGTERM, and a launcher that died."""
 
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
+import threading
 import time
 from contextlib import suppress
-from typing import Any, Literal
+from types import FrameType
+from typing import Any, Literal, Self
 
 import torch
 from accelerate import Accelerator
@@ -15,24 +19,55 @@ from vflow.checkpoint import load
 from vflow.config import Preset, to_yaml
 from vflow.errors import InputError, VflowError
 from vflow.locks import FolderLock
-from vflow.pipelines.compute import set_threads
+from vflow.pipelines.common import set_threads
 from vflow.randomness import generator
-from vflow.training import guards
-from vflow.training.cards import run_card
-from vflow.training.diagnostics import largest_log_scale, round_trip
-from vflow.training.launch import fixed_order, make_accelerator, naming_lost_peers
-from vflow.training.log import RunLog, rewind_log
-from vflow.training.material import micro_batches
-from vflow.training.options import TrainOptions, resolve
-from vflow.training.progress import Progress
-from vflow.training.resume import agreed_commit, choose_commit, disk_fault, load_commit, save_commit
-from vflow.training.sampler import Prefetcher
-from vflow.training.samples import write_samples
-from vflow.training.schedule import learning_rate
+from vflow.training import step as guards
+from vflow.training.args import TrainOptions, resolve
+from vflow.training.commit import agreed_commit, choose_commit, disk_fault, load_commit, save_commit
+from vflow.training.data import Prefetcher, micro_batches
+from vflow.training.distributed import fixed_order, make_accelerator, naming_lost_peers
+from vflow.training.logging import RunLog, rewind_log, run_card, write_samples
 from vflow.training.setup import check_aims, check_batch, new_model, open_material, prepare, start_model
-from vflow.training.signals import Stop
-from vflow.training.step import StepResult
-from vflow.training.validate import validate
+from vflow.training.state import Progress
+from vflow.training.step import StepResult, learning_rate
+from vflow.training.validate import largest_log_scale, round_trip, validate
+
+LAUNCHER_MARKS = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
+
+
+class Stop:
+    """A wish to stop, set by a signal or by the death of the launcher; the loop polls it.
+
+    Launchers may send a signal twice (the terminal to the group, then the launcher to its workers), so
+    further signals change nothing: the step is finished and committed. Handlers are put back on exit.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._launcher = os.getppid() if any(mark in os.environ for mark in LAUNCHER_MARKS) else None
+        self._previous: dict[int, signal.Handlers] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)  # type: ignore[assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.reason is None:
+            self.reason = signal.Signals(number).name
+            print(f"\n{self.reason}: finishing this step and saving", file=sys.stderr)
+
+    def wished(self) -> bool:
+        """Whether this process should stop after the present step."""
+        if self.reason is None and self._launcher is not None and os.getppid() != self._launcher:
+            self.reason = "launcher died"
+        return self.reason is not None
+
 
 FINISHED, INTERRUPTED = 0, 130
 Outcome = Literal["finished", "interrupted", "diverged"]

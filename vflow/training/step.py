@@ -1,7 +1,8 @@
-"""One optimisation step over the micro-batches of one process."""
+"""When not to take a step: non-finite numbers and gradients far beyond the usual."""
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -13,15 +14,65 @@ from torch.optim import Optimizer
 
 from vflow.config import TrainingConfig
 from vflow.models import Model
-from vflow.training import guards
-from vflow.training.best_of import best_of_penalty
-from vflow.training.contrast import contrast_penalty
+from vflow.training.data import on_device
+from vflow.training.distributed import full
 from vflow.training.ema import Ema
-from vflow.training.energy import energy_penalty
-from vflow.training.material import on_device
-from vflow.training.outline import outline_penalty
-from vflow.training.progress import Progress
-from vflow.training.tensors import full
+from vflow.training.losses import best_of_penalty, contrast_penalty, energy_penalty, outline_penalty
+from vflow.training.state import Progress
+
+SPIKE = 50.0  # times the usual gradient norm, or the clip if that is larger
+WARM = 20  # accepted steps before a norm can be called unusual
+MEMORY = 0.95  # of the running mean of log norms
+PATIENCE = 5  # skipped steps in a row before a roll-back
+ROLLBACKS = 3  # roll-backs before giving up
+BACKOFF = 0.5  # of the learning rate at each roll-back
+
+
+def accept(progress: Progress, loss: float, norm: float, clip: float | None) -> bool:
+    """Whether a step with this loss and gradient norm may change the weights.
+
+    Skipping such steps keeps one bad batch from ruining Adam's moments (STARFlow does the same).
+    ``progress`` is updated: counts of skipped steps, the usual norm. All inputs are the same on all
+    processes, so all decide alike.
+    """
+    if not math.isfinite(loss) or not math.isfinite(norm) or _spike(progress, norm, clip):
+        progress.skipped += 1
+        progress.skipped_in_a_row += 1
+        return False
+    progress.skipped_in_a_row = 0
+    progress.accepted += 1
+    log_norm = math.log(max(norm, 1e-12))
+    weight = max(1 - MEMORY, 1 / progress.accepted)
+    progress.log_norm += weight * (log_norm - progress.log_norm)
+    return True
+
+
+def _spike(progress: Progress, norm: float, clip: float | None) -> bool:
+    usual = max(math.exp(progress.log_norm), clip or 0.0)
+    return progress.accepted >= WARM and norm > SPIKE * usual
+
+
+def advice(progress: Progress, rate: float) -> str:
+    """What to do when roll-backs did not help."""
+    return (
+        f"{progress.skipped_in_a_row} steps in a row were skipped at step {progress.step}, "
+        f"after {progress.rollbacks} roll-backs; try --set training.learning_rate={rate * BACKOFF:.1g}, "
+        "a longer training.warmup_steps, or --dtype float32, and check the data"
+    )
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Rate of the update from ``step`` to ``step + 1``: linear warm-up, then a cosine.
+
+    The cosine runs from ``learning_rate`` at the end of the warm-up to ``final_rate`` times that at
+    ``max_steps``.
+    """
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    span = max(1, config.max_steps - config.warmup_steps)
+    progress = min(1.0, (step - config.warmup_steps) / span)
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    return config.learning_rate * (config.final_rate + (1 - config.final_rate) * cosine)
 
 
 @dataclass(frozen=True)
@@ -67,7 +118,7 @@ class Learner:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip or torch.inf)
         ).item()
         loss, stop = self._agree(loss, stop)
-        accepted = guards.accept(progress, loss, norm, self.config.clip)
+        accepted = accept(progress, loss, norm, self.config.clip)
         if accepted:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate

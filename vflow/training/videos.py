@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from vflow.config import Preset, VideoFlowConfig
-from vflow.data.base import FrameDataset, held_out, open_dataset
+from vflow.data.datasets.base import FrameDataset, held_out, open_dataset
 from vflow.errors import ConfigError
 from vflow.models import Rollout, Sampled, VideoBatch, VideoFlow
 from vflow.randomness import normal
-from vflow.training.sampler import Sampler, collate, example
-from vflow.training.samples import Samples, grid
+from vflow.training.data import Sampler, collate, example
+from vflow.training.logging import Samples, grid
 
 COUNTED_CLIPS = 512  # examples that the counted parts are fitted to
 COUNTED_FRAMES = 4096  # and no more frames than that

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from vflow.config import ColorizerConfig, GlowConfig, HistoryConfig
-from vflow.data import io
+from vflow.data import media
 from vflow.models import Colorizer
-from vflow.pipelines.evaluate.settings import Progress
+from vflow.pipelines.evaluate.report import Progress
 
 FRAMES = 6
 
@@ -31,7 +31,7 @@ def write_clips(root: Path, train: int = 8, test: int = 3) -> Path:
     for split, numbers in (("train", range(train)), ("test", range(train, train + test))):
         (root / split).mkdir(parents=True)
         for number in numbers:
-            io.write_npz(root / split / f"{number:02d}.npz", frames=moving_clip(number))
+            media.write_npz(root / split / f"{number:02d}.npz", frames=moving_clip(number))
     return root
 
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 import vflow
-from vflow.data import io
-from vflow.data.photos import Photos
+from vflow.data import media
+from vflow.data.datasets.photos import Photos
 from vflow.metrics.color import Tints, judge, reduced, rmse
 from vflow.models import Colorizer
 from vflow.models.batches import ImageBatch
 from vflow.pipelines.evaluate.color import evaluate_color, tune_color
 from vflow.pipelines.evaluate.likelihood import picture_bits
-from vflow.pipelines.evaluate.settings import Evaluation, Settings
+from vflow.pipelines.evaluate.report import Evaluation, Settings
 from vflow.randomness import content_hash, normal
 
 from .support import make_colorizer, quiet, write_photos
@@ -39,7 +39,7 @@ def evaluation(model: Colorizer, root: Path) -> Evaluation:
 
 
 def _held(root: Path) -> list[np.ndarray]:
-    return [io.read_image(path).frames[0] for path in io.list_media(root / "val")]
+    return [media.read_image(path).frames[0] for path in media.list_media(root / "val")]
 
 
 def test_errors_beside_yardsticks(model: Colorizer, root: Path, evaluation: Evaluation) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from vflow.config import VideoFlowConfig
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import ConfigError, InputError
 from vflow.pipelines.evaluate.data import locate, open_clips
-from vflow.pipelines.evaluate.settings import Settings
+from vflow.pipelines.evaluate.report import Settings
 
 from .support import moving_clip, write_clips
 
@@ -63,7 +63,7 @@ def test_held_out_clips_are_never_training_clips(root: Path) -> None:
 
 
 def test_lengths(root: Path) -> None:
-    io.write_npz(root / "test" / "short.npz", frames=moving_clip(20, frames=4))
+    media.write_npz(root / "test" / "short.npz", frames=moving_clip(20, frames=4))
     assert open_clips(Settings(str(root)), CONFIG).frames == 4
     longer = open_clips(Settings(str(root), num_frames=3, context=3), CONFIG)
     assert (longer.frames, len(longer.held)) == (6, 3)  # what is too short is left out
@@ -75,7 +75,7 @@ def test_lengths(root: Path) -> None:
 
 def test_clips_that_training_takes_are_taken(root: Path) -> None:
     """The limits are training's: longer clips than the app accepts from strangers."""
-    io.write_npz(root / "test" / "long.npz", frames=np.zeros((3001, 16, 16, 3), np.uint8))
+    media.write_npz(root / "test" / "long.npz", frames=np.zeros((3001, 16, 16, 3), np.uint8))
     assert len(open_clips(Settings(str(root)), CONFIG).held) == 4
 
 

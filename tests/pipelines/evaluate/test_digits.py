@@ -11,9 +11,9 @@ import pytest
 import vflow
 from vflow.errors import InputError
 from vflow.models import Digits
-from vflow.pipelines.digits import bits, classify
+from vflow.pipelines.digits.digits import bits, classify
 from vflow.pipelines.evaluate.digits import evaluate_digits, find_classifier, tune_digits
-from vflow.pipelines.evaluate.settings import Evaluation, Settings
+from vflow.pipelines.evaluate.report import Evaluation, Settings
 
 from ...data.media import write_mnist
 from ..digit_models import make_digits
@@ -36,7 +36,7 @@ def evaluation(model: Digits, root: Path) -> Evaluation:
 
 
 def _held(root: Path) -> tuple[np.ndarray, np.ndarray]:
-    from vflow.data.digits import MnistImages
+    from vflow.data.datasets.digits import MnistImages
 
     data = MnistImages(split="test", root=root)
     chosen = np.linspace(0, 39, 12).astype(int)
@@ -71,7 +71,7 @@ def test_rows_of_samples(model: Digits, evaluation: Evaluation) -> None:
 
 
 def test_a_classifier_is_kept_and_used_again(root: Path, tmp_path: Path) -> None:
-    from vflow.data.digits import MnistImages
+    from vflow.data.datasets.digits import MnistImages
 
     train, path = MnistImages(split="train", root=root), tmp_path / "judge.safetensors"
     first = find_classifier(path, train, seed=0)

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vflow.data import io
+from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.evaluate.plots import fidelity, read_curves, training, write_plots
-from vflow.pipelines.evaluate.settings import Evaluation, plain
+from vflow.pipelines.evaluate.report import Evaluation, fidelity, plain, read_curves, training, write_plots
 
 LOG = """{"step": 1, "bits_per_dim": 4.0, "seconds": 60}
 {"step": 2, "bits_per_dim": 2.0, "seconds": 120}
@@ -51,7 +50,7 @@ def test_files(tmp_path: Path) -> None:
     evaluation = Evaluation(series, {}, {"best": sheet})
     written = write_plots(tmp_path / "plots", evaluation, _log(tmp_path))
     assert sorted(path.name for path in written) == ["best.png", "psnr.png", "ssim.png", "training.png"]
-    assert np.array_equal(io.read_image(tmp_path / "plots" / "best.png").frames[0], sheet)
+    assert np.array_equal(media.read_image(tmp_path / "plots" / "best.png").frames[0], sheet)
     assert [path.name for path in write_plots(tmp_path, Evaluation({}, {}), None)] == []
 
 

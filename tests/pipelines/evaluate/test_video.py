@@ -17,12 +17,10 @@ from vflow.data.lossless import bits_after
 from vflow.errors import ConfigError
 from vflow.metrics.frechet import FeatureNetwork
 from vflow.models import VideoFlow
-from vflow.pipelines.evaluate import futures as futures_module
-from vflow.pipelines.evaluate.futures import fidelity
-from vflow.pipelines.evaluate.likelihood import checks
-from vflow.pipelines.evaluate.numerics import clips_round_trip
-from vflow.pipelines.evaluate.settings import Evaluation, Settings
-from vflow.pipelines.evaluate.video import evaluate_video, tune_video
+from vflow.pipelines.evaluate import video as futures_module
+from vflow.pipelines.evaluate.likelihood import checks, clips_round_trip
+from vflow.pipelines.evaluate.report import Evaluation, Settings
+from vflow.pipelines.evaluate.video import evaluate_video, fidelity, tune_video
 
 from ..conftest import make_model
 from .support import moving_clip, quiet, write_clips

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.noise import ColorNoise, Variant
 from vflow.pipelines.color.photo import color_config, prepare_photo
-from vflow.pipelines.colorize import ColorSettings, Palette
-from vflow.pipelines.drawing import Counts
+from vflow.pipelines.common import Counts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,7 +59,7 @@ def colorize_film(
     for frame in frames:
         if should_stop():
             return
-        palette = Palette(model, prepare_photo(config, frame), settings, noise)
+        palette = PhotoColorizer(model, prepare_photo(config, frame), settings, noise)
         noise = palette.noise
         _, ab, counts = palette.chunk(first, near)
         ab = ab if before is None else steady(ab, palette.cells, *before)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vflow.data.lab import rgb_to_lab
+from vflow.data.color import rgb_to_lab
 from vflow.errors import ConfigError
-from vflow.pipelines.color.enlarge import Enlarger
-from vflow.pipelines.color.gamut import displayable_share
+from vflow.pipelines.color.photo import displayable_share
+from vflow.pipelines.color.upsample import Enlarger
 
 MAX_HINTS = 100
 SIDE = 3 / 64  # of a painted hint, of the photo's

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from vflow.config import ColorizerConfig
-from vflow.data import io
-from vflow.data.lab import rgb_to_lab
+from vflow.data import media
+from vflow.data.color import lab_to_light, lab_to_rgb, rgb_to_lab
 from vflow.errors import InputError
-from vflow.pipelines.color.enlarge import STRIP, Enlarger
-from vflow.pipelines.kinds import config_of
+from vflow.pipelines.color.upsample import STRIP, Enlarger
+from vflow.pipelines.common import config_of
 from vflow.randomness import content_hash
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def read_photo(config: ColorizerConfig, path: str | Path) -> tuple[Photo, tuple[
     Raises:
         InputError: not a picture, damaged, or beyond the limits of ``data.io``.
     """
-    clip, alpha = io.read_photo(path)
+    clip, alpha = media.read_photo(path)
     return prepare_photo(config, clip.frames[0], alpha), clip.notes
 
 
@@ -117,9 +117,9 @@ def as_picture(image: Any) -> np.ndarray:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)):
         shape = "×".join(map(str, array.shape)) or "none"
         raise InputError(f"picture: an array of shape {shape} is not one; give H×W×3, H×W×1 or H×W")
-    io.DEFAULT_LIMITS.check_pixels("picture", array.shape[1], array.shape[0])
+    media.DEFAULT_LIMITS.check_pixels("picture", array.shape[1], array.shape[0])
     frames = array[None] if array.ndim == 3 else array[None, ..., None]
-    return io.as_frames(frames, "picture")[0]
+    return media.as_frames(frames, "picture")[0]
 
 
 def on_white(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
@@ -139,3 +139,53 @@ def squeeze(pixels: np.ndarray, side: int) -> np.ndarray:
     if smaller != (side, side):
         pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(pixels)
+
+
+HALVINGS = 8
+# Amounts of light that round to bytes 0 and 255 (sRGB: IEC 61966-2-1).
+_DARKEST, _BRIGHTEST = -0.5 / 255 / 12.92, ((1 + 0.5 / 255 + 0.055) / 1.055) ** 2.4
+
+
+def to_bytes(lightness: Tensor, ab: Tensor) -> np.ndarray:
+    """Join planes to pixels whose lightness is the given one but for rounding (less than 0.5).
+
+    Args:
+        lightness: L, float32 (H, W), 0..100.
+        ab: float32 (N, 2, H, W).
+
+    Returns:
+        uint8 (N, H, W, 3), sRGB.
+    """
+    lab = torch.cat([lightness.expand(len(ab), 1, *lightness.shape), ab], 1)
+    outside = _outside(lab)
+    if outside.any():
+        lost = lab.movedim(1, 0)[:, outside]  # (3, K)
+        lab.movedim(1, 0)[1:, outside] = lost[1:] * displayable_share(lost[0], lost[1:])
+    rgb = lab_to_rgb(lab)
+    return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).contiguous().numpy()
+
+
+def displayable_share(lightness: Tensor, ab: Tensor) -> Tensor:
+    """The largest share of the chroma, 0..1, with which a screen shows each colour at its lightness.
+
+    By bisection: at no chroma every lightness is shown.
+
+    Args:
+        lightness: L, float32 (K,).
+        ab: float32 (2, K).
+    """
+
+    def outside(share: Tensor) -> Tensor:
+        return _outside(torch.cat([lightness[None], share * ab])[None, :, None])[0, 0]
+
+    low, step = torch.zeros_like(lightness), 1.0
+    for _ in range(HALVINGS):
+        step /= 2
+        low = torch.where(outside(low + step), low, low + step)
+    return torch.where(outside(torch.ones_like(low)), low, 1.0)
+
+
+def _outside(lab: Tensor) -> Tensor:
+    """Which colours (B, 3, H, W) no screen shows: (B, H, W)."""
+    light = lab_to_light(lab)
+    return ((light < _DARKEST) | (light > _BRIGHTEST)).any(1)

@@ -11,22 +11,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from vflow.data import io
-from vflow.data.photos import Photos
+from vflow.data import media
+from vflow.data.datasets.photos import Photos
 from vflow.errors import InputError
 from vflow.metrics.color import Tints, Verdict, judge, means, reduced, rmse
 from vflow.metrics.frechet import FeatureNetwork, frechet
 from vflow.models.batches import ImageBatch
+from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
-from vflow.pipelines.colorize import ColorSettings, Palette
-from vflow.pipelines.drawing import Counts
+from vflow.pipelines.common import Counts
 from vflow.pipelines.evaluate.data import open_photos
-from vflow.pipelines.evaluate.likelihood import picture_bits
-from vflow.pipelines.evaluate.numerics import pictures_round_trip
-from vflow.pipelines.evaluate.settings import Evaluation, Settings, spread
+from vflow.pipelines.evaluate.likelihood import picture_bits, pictures_round_trip
+from vflow.pipelines.evaluate.report import Evaluation, Settings, spread
 from vflow.pipelines.evaluate.video import Stage
-from vflow.pipelines.fitting import device_of
-from vflow.pipelines.walks import views
+from vflow.pipelines.video.preprocess import device_of
+from vflow.pipelines.walk import render as views
 from vflow.randomness import generator, normal
 
 USUAL_PHOTOS, NUM_SAMPLES, TINTS = 128, 8, 8
@@ -50,7 +49,7 @@ class Coloured(NamedTuple):
 def colour(model: nn.Module, photo: np.ndarray, settings: ColorSettings) -> Coloured:
     """What ``vflow colorize`` draws of a photo, uint8 (H, W, 3)."""
     began, counts, parts = time.perf_counter(), Counts(), []
-    palette = Palette(model, prepare_photo(color_config(model), photo), settings)
+    palette = PhotoColorizer(model, prepare_photo(color_config(model), photo), settings)
     for _, ab, new in palette.draw():
         parts.append(palette.join(ab))
         counts = counts.plus(new)
@@ -217,4 +216,4 @@ class _Tally:
 
 
 def _shown(picture: np.ndarray) -> np.ndarray:
-    return io.resize(picture[None], SHOWN_SIDE, SHOWN_SIDE, 3)[0]
+    return media.resize(picture[None], SHOWN_SIDE, SHOWN_SIDE, 3)[0]

@@ -10,12 +10,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoFlowConfig
-from vflow.data import io
-from vflow.data.base import SUITABLE, FrameDataset, Split, open_dataset
-from vflow.data.photos import Photos
-from vflow.data.video_folder import TRAINING_LIMITS, VideoFolder
+from vflow.data import media
+from vflow.data.datasets.base import SUITABLE, FrameDataset, Split, open_dataset
+from vflow.data.datasets.folder import TRAINING_LIMITS, VideoFolder
+from vflow.data.datasets.photos import Photos
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.evaluate.settings import Settings, spread
+from vflow.pipelines.evaluate.report import Settings, spread
 
 HELD_OUT = ("test", "val", "valid", "validation")
 GENERATED = ("shapes", "moving-digits", "digits")
@@ -149,13 +149,13 @@ def _length(places: Places, config: VideoFlowConfig, context: int, num_frames: i
     """Frames of every clip: as many as the shortest has, up to 32 or what is asked for."""
     wanted = context + num_frames if num_frames else context + 1
     if places.name == "shapes":
-        from vflow.data.shapes import MAX_FRAMES
+        from vflow.data.datasets.shapes import MAX_FRAMES
 
         longest = MAX_FRAMES
     elif places.name == "moving-digits":
         longest = max(wanted, context + NUM_FRAMES)
     elif places.name == "bair":
-        from vflow.data.bair import FRAMES
+        from vflow.data.datasets.bair import FRAMES
 
         longest = min(FRAMES, max(wanted, LONGEST))
     else:
@@ -174,8 +174,8 @@ def _shortest(places: Places, config: VideoFlowConfig, wanted: int) -> int:
         places.test, frames=wanted, height=glow.height, width=glow.width, channels=glow.channels,
         fps=config.fps, split="test",
     )  # fmt: skip
-    probes = [io.probe(Path(places.test) / name, TRAINING_LIMITS) for name in data.names]
-    return min(len(io.retime(frames, fps, config.fps)) for frames, fps in probes)
+    probes = [media.probe(Path(places.test) / name, TRAINING_LIMITS) for name in data.names]
+    return min(len(media.retime(frames, fps, config.fps)) for frames, fps in probes)
 
 
 def open_photos(

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from vflow.data import io
-from vflow.data.digits import MnistImages
+from vflow.data import media
+from vflow.data.datasets.digits import MnistImages
 from vflow.errors import InputError
 from vflow.metrics.digits import (
     DigitClassifier,
@@ -26,15 +26,15 @@ from vflow.metrics.digits import (
 )
 from vflow.metrics.frechet import FeatureNetwork, frechet
 from vflow.models.batches import ImageBatch
-from vflow.pipelines.digits import bits, digits_config, draw, log_likelihoods
-from vflow.pipelines.drawing import Counts
+from vflow.pipelines.common import Counts
+from vflow.pipelines.digits.digits import bits, digits_config, draw, log_likelihoods
 from vflow.pipelines.evaluate.data import digits_root
-from vflow.pipelines.evaluate.numerics import pictures_round_trip
-from vflow.pipelines.evaluate.settings import Evaluation, Settings, spread
+from vflow.pipelines.evaluate.likelihood import pictures_round_trip
+from vflow.pipelines.evaluate.report import Evaluation, Settings, spread
 from vflow.pipelines.evaluate.video import Stage
-from vflow.pipelines.fitting import device_of
-from vflow.pipelines.predict import PredictSettings
-from vflow.pipelines.walks import views
+from vflow.pipelines.video.predict import PredictSettings
+from vflow.pipelines.video.preprocess import device_of
+from vflow.pipelines.walk import render as views
 from vflow.randomness import normal
 
 USUAL_DIGITS, NUM_SAMPLES = 1000, 100
@@ -170,7 +170,7 @@ def find_classifier(path: Path | None, train: MnistImages, seed: int) -> DigitCl
     if path is None or not path.is_file():
         model = train_classifier(train.images, train.labels, seed, EPOCHS)
         if path is not None:
-            with io.atomic_write(path) as temporary:
+            with media.atomic_write(path) as temporary:
                 temporary.write_bytes(save({k: v.contiguous() for k, v in model.state_dict().items()}))
         return model
     model = DigitClassifier()

@@ -1,0 +1,148 @@
+"""MNIST: its digits with labels, and two of them bouncing in 64×64 (moving digits, Denton & Fergus 2018)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from vflow.data.datasets.base import Picture, Split
+from vflow.data.datasets.folder import HELD_OUT, fraction
+from vflow.errors import InputError
+from vflow.randomness import generator
+
+SIDE = 64
+DIGIT = 28
+FREE = SIDE - DIGIT  # positions run over 0..FREE
+SLOWEST, FASTEST = 2, 5  # px per frame along each axis
+_FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+LENGTHS = {"train": 50_000, "validation": 2_500, "test": 1_000}
+
+
+class MovingDigits:
+    """Clips of two bouncing digits, generated on the fly; the brighter pixel shows where they overlap.
+
+    Each digit moves by a whole 2 to 5 px per frame along each axis. A step that would cross a wall ends at
+    it; there both parts of the velocity are drawn anew, and the digit leaves inward. MNIST's training digits
+    are divided 95 : 5 by hash of their index into train and validation; its test digits serve "test".
+
+    Args:
+        frames: per example.
+        channels: 1, or 3 equal ones.
+        split: "train", "validation" or "test".
+        root: folder that holds MNIST/raw (the IDX files); None takes the environment variable VFLOW_DATA.
+
+    Raises:
+        InputError: MNIST is not there or damaged; the message says how to fetch it.
+    """
+
+    def __init__(self, *, frames: int, channels: int, split: Split, root: str | Path | None = None) -> None:
+        self.frames, self.channels, self.split = frames, channels, split
+        self.digits = _digits(split, root)[0]
+
+    def __len__(self) -> int:
+        return LENGTHS[self.split]
+
+    def example(self, index: int, key: tuple[int, ...]) -> np.ndarray:
+        """Example ``index`` of (split, key): uint8 (frames, 64, 64, channels)."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"example {index} of {len(self)}")
+        random = generator("moving-digits", self.split, *key, index)
+        canvas = np.zeros((self.frames, SIDE, SIDE), np.uint8)
+        for digit in self.digits[random.integers(len(self.digits), size=2)]:
+            for frame, (y, x) in zip(canvas, trajectory(self.frames, random), strict=True):
+                part = frame[y : y + DIGIT, x : x + DIGIT]
+                np.maximum(part, digit, out=part)
+        return np.repeat(canvas[..., None], self.channels, axis=-1)
+
+
+class MnistImages:
+    """MNIST's digits with their labels, divided as for ``MovingDigits``.
+
+    Args:
+        split: "train", "validation" or "test".
+        root: folder that holds MNIST/raw (the IDX files); None takes the environment variable VFLOW_DATA.
+        shift: training digits are moved by up to so many pixels along each axis.
+
+    Raises:
+        InputError: MNIST is not there or damaged; the message says how to fetch it.
+    """
+
+    def __init__(self, *, split: Split, root: str | Path | None = None, shift: int = 0) -> None:
+        self.shift = shift if split == "train" else 0
+        self.images, self.labels = _digits(split, root)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def example(self, index: int, key: tuple[int, ...]) -> Picture:
+        """Digit ``index``, moved as ``key`` says: uint8 (28, 28, 1) and its label, int64 ()."""
+        image = self.images[index]
+        if self.shift:
+            random = generator("digits", *key, index)
+            top, left = random.integers(2 * self.shift + 1, size=2)
+            image = np.pad(image, self.shift)[top : top + DIGIT, left : left + DIGIT]
+        return Picture(image[..., None], self.labels[index])
+
+
+def _digits(split: Split, root: str | Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of one split."""
+    images, labels = load_mnist(root, train=split != "test")
+    if split == "test":
+        return images, labels
+    held = np.array([fraction(f"mnist-train-{i}") < HELD_OUT for i in range(len(images))])
+    kept = held == (split == "validation")
+    return images[kept], labels[kept]
+
+
+def trajectory(frames: int, random: np.random.Generator) -> np.ndarray:
+    """Top-left corners (y, x) of one digit, int64 (frames, 2), within 0..36."""
+    position = random.integers(FREE + 1, size=2)
+    velocity = _velocity(position, random)
+    corners = [position]
+    for _ in range(frames - 1):
+        position = np.clip(position + velocity, 0, FREE)
+        if np.any((position == 0) | (position == FREE)):
+            velocity = _velocity(position, random)
+        corners.append(position)
+    return np.stack(corners)
+
+
+def _velocity(position: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A random velocity (y, x) that leads away from any wall that ``position`` touches."""
+    speed, sign = random.integers(SLOWEST, FASTEST + 1, size=2), random.choice((-1, 1), size=2)
+    return speed * np.where(position == 0, 1, np.where(position == FREE, -1, sign))
+
+
+def load_mnist(root: str | Path | None, *, train: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Images, uint8 (N, 28, 28), and labels, int64 (N,), of MNIST's training or test set.
+
+    Args:
+        root: folder that holds MNIST/raw, or MNIST itself; None takes the environment variable VFLOW_DATA.
+
+    Raises:
+        InputError: the IDX files are absent or damaged.
+    """
+    from torchvision.datasets import MNIST
+
+    given = root if root is not None else os.environ.get("VFLOW_DATA")
+    if not given:
+        need = "digits need MNIST; give its folder with --data, or set VFLOW_DATA"
+        raise InputError(f"{need}. {_fetch('data')}")
+    folder = Path(given)
+    if (folder / "raw").is_dir() and folder.name == "MNIST":
+        folder = folder.resolve().parent
+    raw = folder / "MNIST" / "raw"
+    if not all((raw / name).is_file() for name in _FILES):
+        raise InputError(f"{folder}: no MNIST/raw with the four IDX files. {_fetch(str(folder))}")
+    try:
+        data = MNIST(str(folder), train=train, download=False)
+    except (OSError, ValueError, RuntimeError, AssertionError, TypeError, IndexError, KeyError) as error:
+        raise InputError(f"{raw}: damaged IDX files; delete them. {_fetch(str(folder))}") from error
+    return data.data.numpy(), data.targets.numpy()
+
+
+def _fetch(folder: str) -> str:
+    call = f"from torchvision.datasets import MNIST; MNIST({folder!r}, download=True)"
+    return f'To fetch it: python -c "{call}"'

@@ -1,0 +1,238 @@
+"""Clips from any folder of videos or of frame folders."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vflow.data import media
+from vflow.data.datasets.base import Split
+from vflow.errors import InputError
+from vflow.randomness import generator
+
+# Training data is the user's own: looser than what the app takes from strangers.
+TRAINING_LIMITS = media.Limits(
+    frames=200_000, seconds=6 * 3600, file_bytes=64 * 2**30, memory_bytes=2 * 2**30
+)
+CACHE_BYTES = 1_500_000_000
+_CLIP_SUFFIXES = (*media.VIDEO_SUFFIXES, ".gif", *media.ARRAY_SUFFIXES)
+_FRAME_SUFFIXES = tuple(suffix for suffix in media.IMAGE_SUFFIXES if suffix != ".gif")
+_SPLIT_FOLDERS = ("train", "test", "val", "valid", "validation")
+_log = logging.getLogger(__name__)
+
+
+class ClipCache:
+    """Decoded clips, the least recently used dropped beyond ``max_bytes``. Safe between threads.
+
+    Decoding each time would starve a trainer on two cores. A copy sent to another process starts empty.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes, self.bytes = max_bytes, 0
+        self._clips: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[ClipCache], tuple[int]]:
+        return ClipCache, (self.max_bytes,)
+
+    def get(self, name: str) -> np.ndarray | None:
+        """The clip under ``name``, now the most recent, or None."""
+        with self._lock:
+            if name in self._clips:
+                self._clips.move_to_end(name)
+            return self._clips.get(name)
+
+    def put(self, name: str, clip: np.ndarray) -> None:
+        """Keep ``clip``, unless it alone exceeds the bound."""
+        with self._lock:
+            if name in self._clips or clip.nbytes > self.max_bytes:
+                return
+            self._clips[name] = clip
+            self.bytes += clip.nbytes
+            while self.bytes > self.max_bytes:
+                self.bytes -= self._clips.popitem(last=False)[1].nbytes
+
+
+class VideoFolder:
+    """Clips cut from the videos (mp4, avi, mkv, webm, mov, gif), arrays or frame folders under a folder.
+
+    A folder that holds pictures is one clip; others are searched. Each clip is resampled to ``fps``, cropped
+    to the aspect of ``height`` × ``width`` and scaled. Training and validation cut at a random start (a
+    function of key and index), with as many examples as clips of ``frames`` fit in; "test" takes each file
+    once, from its start.
+
+    A file that cannot be read, or is too short, is reported once (logging) and skipped; see ``skipped``. One
+    that shows it only while decoding is replaced by the next clip.
+
+    Args:
+        path: the folder.
+        frames: per example.
+        channels: 1 (grey) or 3.
+        fps: rate that clips with a clock are resampled to; None keeps their own.
+        split: "train" and "validation" divide the files 95 : 5 by hash of their names; "test" is all.
+        cache_bytes: bound of the memory that decoded clips may take in this process.
+
+    Raises:
+        InputError: no clip found, none readable, or all too short; the message says what to change.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        frames: int,
+        height: int,
+        width: int,
+        channels: int,
+        fps: float | None,
+        split: Split,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.path, self.frames, self.fps, self.split = Path(path), frames, fps, split
+        self.size = height, width, channels
+        self.skipped: dict[str, str] = {}
+        self._cache = ClipCache(cache_bytes)
+        lengths = self._probe(choose(_find(self.path), split, str(path)))
+        self.names = list(lengths)
+        repeats = 1 if split == "test" else max(1, sum(lengths.values()) // (len(lengths) * frames))
+        self._length = len(self.names) * repeats
+
+    def __len__(self) -> int:
+        return self._length
+
+    def example(self, index: int, key: tuple[int, ...]) -> np.ndarray:
+        """Example ``index`` cut as ``key`` says: uint8 (frames, height, width, channels).
+
+        Raises:
+            InputError: no clip of the folder can be decoded.
+        """
+        if not 0 <= index < self._length:
+            raise IndexError(f"example {index} of {self._length}")
+        for offset in range(len(self.names)):
+            clip = self._clip(self.names[(index + offset) % len(self.names)])
+            if clip is not None:
+                last = len(clip) - self.frames
+                start = 0 if self.split == "test" else int(generator("clip", *key, index).integers(last + 1))
+                return clip[start : start + self.frames].copy()
+        raise InputError(self._nothing_left())
+
+    def _probe(self, names: list[str]) -> dict[str, int]:
+        """Frames per usable clip, from headers; the others are reported."""
+        lengths: dict[str, int] = {}
+        longest = 0
+        for name in names:
+            try:
+                count, fps = media.probe(self.path / name, TRAINING_LIMITS)
+            except InputError as error:
+                self._skip(name, str(error))
+                continue
+            count = len(media.retime(count, fps, self.fps))
+            longest = max(longest, count)
+            if count < self.frames:
+                self._skip(name, self._too_short(name, count))
+            else:
+                lengths[name] = count
+        if lengths:
+            return lengths
+        if longest:
+            rate, faster = (f" at {self.fps:g} fps", ", or model.fps higher") if self.fps else ("", "")
+            raise InputError(
+                f"{self.path}: every clip is shorter than {self.frames} frames (longest: {longest}{rate}); "
+                f"set data.frames to {longest} or fewer{faster}, or add longer clips"
+            )
+        raise InputError(self._nothing_left())
+
+    def _clip(self, name: str) -> np.ndarray | None:
+        """The whole clip, fitted: uint8 (T, height, width, channels); None if it cannot be used."""
+        if name in self.skipped:
+            return None
+        clip = self._cache.get(name)
+        if clip is not None:
+            return clip
+        height, width, channels = self.size
+        try:
+            read = media.read_clip(self.path / name, TRAINING_LIMITS, size=(height, width))
+        except InputError as error:
+            self._skip(name, str(error))
+            return None
+        clip = media.fit(read, height=height, width=width, channels=channels, fps=self.fps)
+        if len(clip) < self.frames:
+            self._skip(name, self._too_short(name, len(clip)))
+            return None
+        self._cache.put(name, clip)
+        return clip
+
+    def _skip(self, name: str, why: str) -> None:
+        if name not in self.skipped:
+            self.skipped[name] = why
+            _log.warning("skipped %s: %s", self.path / name, why.removeprefix(f"{Path(name).name}: "))
+
+    def _too_short(self, name: str, count: int) -> str:
+        return f"{Path(name).name}: {count} frames, fewer than the {self.frames} an example needs"
+
+    def _nothing_left(self) -> str:
+        first = next(iter(self.skipped.values()))
+        return f"{self.path}: none of {len(self.skipped)} clips can be used; the first: {first}"
+
+
+def _find(root: Path) -> list[str]:
+    """Clips under ``root`` as relative POSIX paths, in natural order.
+
+    Raises:
+        InputError: missing, a file, without clips, or holding splits of its own.
+    """
+    own = [n for n in _SPLIT_FOLDERS if (root / n).is_dir()]
+    if len(own) > 1:
+        parts = ", ".join(own)
+        raise InputError(f"{root}: holds splits of its own ({parts}); give one, such as {root / own[0]}")
+    found: list[str] = []
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        files = media.list_media(folder)
+        found += [f.relative_to(root).as_posix() for f in files if f.suffix.lower() in _CLIP_SUFFIXES]
+        if folder != root and any(f.suffix.lower() in _FRAME_SUFFIXES for f in files):
+            found.append(folder.relative_to(root).as_posix())
+        inside = (f for f in folder.iterdir() if not f.name.startswith("."))
+        pending += [f for f in inside if f.is_dir() and not f.is_symlink()]
+    if not found:
+        raise InputError(
+            f"{root}: no clips found; put videos there (mp4, avi, mkv, webm, gif) or folders of frames"
+        )
+    return sorted(found, key=media.natural_key)
+
+
+HELD_OUT = 0.05
+_split_log = logging.getLogger(__name__)
+
+
+def fraction(name: str) -> float:
+    """A number in [0, 1) that depends on ``name`` alone (the first 8 bytes of its SHA-256).
+
+    A name that is not UTF-8 counts by its bytes.
+    """
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") / 2**64
+
+
+def choose(names: Sequence[str], split: Split, source: str) -> list[str]:
+    """The ``names`` of one split, in the given order; "test" is all of them.
+
+    In small sets at least one name goes to each side: the one with the lowest hash is held out. A single name
+    serves both, and a warning says so.
+    """
+    if split == "test":
+        return list(names)
+    if len(names) == 1:
+        _split_log.warning("%s: only one file, so validation uses it too", source)
+        return list(names)
+    ranked = sorted(names, key=fraction)
+    count = min(max(1, sum(fraction(name) < HELD_OUT for name in names)), len(names) - 1)
+    held = set(ranked[:count])
+    return [name for name in names if (name in held) == (split == "validation")]

@@ -1,0 +1,255 @@
+"""Photos for the colouriser: lightness, colours at half the size, and hints of the colours."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import weakref
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+
+from vflow.data import media
+from vflow.data.color import rgb_to_lab
+from vflow.data.datasets.base import Picture, Split
+from vflow.data.datasets.folder import ClipCache, choose, fraction
+from vflow.errors import InputError
+from vflow.randomness import generator
+
+NEAR_GREY = 4.0  # mean chroma √(a² + b²) below which a photo teaches no colour
+CACHE_BYTES = 1_500_000_000
+ENLARGED = 3  # photos are kept with a shorter side of so many times ``size``
+SMALLEST = 0.5  # crops take this share to all of the largest square
+STRETCH = 1.1  # most that a crop is wider than high, or the reverse
+UNHINTED = 0.5  # share of training examples without hints
+MOST_HINTS, FEWER = 8, 0.3  # the number of hints is geometric with this chance to stop
+LARGEST_HINT = 9 / 64  # side of the largest hint, of the picture's
+_TEST_FOLDERS = ("test", "val", "valid", "validation")
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
+_log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Pictures by name."""
+
+    def names(self) -> list[str]:
+        """Relative POSIX paths, in natural order."""
+        ...
+
+    def read(self, name: str) -> np.ndarray:
+        """One picture, uint8 (H, W, 3); InputError if it cannot be used."""
+        ...
+
+
+class Photos:
+    """Photos under a folder or in a zip, as what the colouriser learns from.
+
+    In training each is cut at random (half to all of the largest square, turned left to right half the
+    time) and comes with hints of its colours half the time; else its central square is taken, without
+    hints. Training leaves out photos that are near-grey: scanned black-and-white prints and fog teach a
+    colouriser to give up. Pictures are decoded when first used, and kept small in memory.
+
+    ``example`` gives the colours a and b of Lab, rounded, plus 128 (uint8, size × size), and at twice that
+    size what they are given: L (0 … 100), where hints are (0 or 1), and a and b of the hints (0 elsewhere).
+
+    A picture that cannot be read is reported once (logging); it and near-grey ones are replaced by the next.
+    ``skipped`` names both.
+
+    Args:
+        path: folder, searched with all folders in it, or zip. If it holds a folder "train", training and
+            validation divide that one, and "test" reads "test" (or "val") beside it.
+        size: of the colour planes; L has twice as many rows and columns.
+        split: "train" and "validation" divide the files 95 : 5 by hash of their names; "test" is all.
+        cache_bytes: bound of the memory that decoded photos may take in this process.
+
+    Raises:
+        InputError: no picture found, or none that can be used; the message says what to change.
+    """
+
+    def __init__(self, path: str | Path, *, size: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
+        self.path, self.size, self.training = Path(path), size, split == "train"
+        self.skipped: dict[str, str] = {}
+        self._cache = ClipCache(cache_bytes)
+        self._source: Source = _Folder(self.path) if self.path.is_dir() else _Zip(self.path)
+        self.names = choose(_of_split(self._source.names(), split), split, str(path))
+        if split == "validation":
+            self.names.sort(key=fraction)  # so that the first ones are of all folders
+        if not self.names:
+            kinds = "JPEG, PNG, WebP, TIFF or BMP"
+            raise InputError(f"{path}: no pictures found; give a folder or zip with photos ({kinds})")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def example(self, index: int, key: tuple[int, ...]) -> Picture:
+        """Photo ``index`` cut and hinted as ``key`` says: uint8 (size, size, 2), float32 (4, 2·size, 2·size).
+
+        Raises:
+            InputError: no photo can be used.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"example {index} of {len(self)}")
+        for offset in range(len(self.names)):
+            photo = self._photo(self.names[(index + offset) % len(self.names)])
+            if photo is not None:
+                return self._varied(photo, generator("photo", *key, index))
+        first = next(iter(self.skipped.values()))
+        raise InputError(f"{self.path}: none of {len(self.skipped)} photos can be used; the first: {first}")
+
+    def original(self, index: int) -> np.ndarray:
+        """Photo ``index`` as it lies there, uint8 (H, W, 3).
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return self._source.read(self.names[index])
+
+    def _varied(self, photo: np.ndarray, random: np.random.Generator) -> Picture:
+        side = 2 * self.size
+        if not self.training:
+            lab = _lab(media.resize(photo[None], side, side, 3)[0])
+            return _picture(lab, np.zeros((3, side, side), np.float32))
+        cut = cut_square(photo, side, random)
+        lab = _lab(cut[:, ::-1] if random.random() < 0.5 else cut)
+        return _picture(lab, draw_hints(lab[1:], random))
+
+    def _photo(self, name: str) -> np.ndarray | None:
+        """The whole photo at a moderate size, uint8 (H, W, 3); None if it cannot be used."""
+        if name in self.skipped:
+            return None
+        photo = self._cache.get(name)
+        if photo is not None:
+            return photo
+        try:
+            photo = _moderate(self._source.read(name), ENLARGED * self.size)
+        except InputError as error:
+            self.skipped[name] = str(error)
+            _log.warning("skipped %s: %s", self.path / name, str(error).removeprefix(f"{Path(name).name}: "))
+            return None
+        if self.training and (chroma := mean_chroma(photo)) < NEAR_GREY:
+            self.skipped[name] = f"{Path(name).name}: near-grey (mean chroma {chroma:.1f})"
+            return None
+        self._cache.put(name, photo)
+        return photo
+
+
+def cut_square(photo: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
+    """A random part of ``photo`` of about equal sides, scaled: uint8 (side, side, 3)."""
+    height, width = photo.shape[:2]
+    base = min(height, width) * np.sqrt(random.uniform(SMALLEST, 1))
+    stretch = STRETCH ** (random.uniform(-1, 1) / 2)
+    high, wide = min(height, round(base / stretch)), min(width, round(base * stretch))
+    top, left = random.integers(height - high + 1), random.integers(width - wide + 1)
+    part = np.ascontiguousarray(photo[top : top + high, left : left + wide])
+    method = cv2.INTER_AREA if high * wide > side * side else cv2.INTER_LINEAR
+    return cv2.resize(part, (side, side), interpolation=method)
+
+
+def draw_hints(ab: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Hints of the colours ``ab`` (2, H, W): float32 (3, H, W), mask (0 or 1), then a and b where it is 1.
+
+    None half the time, else 1 to 8 small squares anywhere, each with the mean colour under it.
+    """
+    side = ab.shape[1]
+    hints = np.zeros((3, side, side), np.float32)
+    if random.random() < UNHINTED:
+        return hints
+    for _ in range(min(MOST_HINTS, int(random.geometric(FEWER)))):
+        width = int(random.integers(1, max(1, round(LARGEST_HINT * side)) + 1))
+        top, left = random.integers(side - width + 1, size=2)
+        box = np.s_[:, top : top + width, left : left + width]
+        hints[0][box[1:]] = 1
+        hints[1:][box] = ab[box].mean((1, 2), keepdims=True)
+    return hints
+
+
+def mean_chroma(photo: np.ndarray) -> float:
+    """Mean of √(a² + b²) over uint8 (H, W, 3)."""
+    return float(np.hypot(*_lab(photo)[1:]).mean())
+
+
+def _lab(rgb: np.ndarray) -> np.ndarray:
+    """Lab, float32 (3, H, W), of uint8 (H, W, 3)."""
+    planes = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).float() / 255
+    return rgb_to_lab(planes[None])[0].numpy()
+
+
+def _picture(lab: np.ndarray, hints: np.ndarray) -> Picture:
+    """Area means of a and b at half the size, and what they are given."""
+    half = lab[1:].reshape(2, lab.shape[1] // 2, 2, lab.shape[2] // 2, 2).mean((2, 4))
+    planes = np.clip(np.rint(half) + 128, 0, 255).astype(np.uint8)
+    return Picture(planes.transpose(1, 2, 0), np.concatenate([lab[:1], hints]))
+
+
+def _moderate(picture: np.ndarray, side: int) -> np.ndarray:
+    """``picture`` with a shorter side of at most ``side``."""
+    height, width = picture.shape[:2]
+    scale = side / min(height, width)
+    if scale >= 1:
+        return picture
+    return cv2.resize(
+        picture,
+        (max(side, round(width * scale)), max(side, round(height * scale))),
+        interpolation=cv2.INTER_AREA,
+    )
+
+
+def _of_split(names: list[str], split: Split) -> list[str]:
+    """Names from which ``split`` is chosen, where the source has splits of its own."""
+    own = {name.partition("/")[0] for name in names if "/" in name}
+    if "train" not in own:
+        return names
+    folder = "train" if split != "test" else next((n for n in _TEST_FOLDERS if n in own), "train")
+    return [name for name in names if name.startswith(f"{folder}/")]
+
+
+def _is_picture(name: str) -> bool:
+    parts = name.split("/")
+    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+    return not hidden and parts[-1].lower().endswith(media.IMAGE_SUFFIXES)
+
+
+class _Folder:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        found = (path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
+        return sorted(filter(_is_picture, found), key=media.natural_key)
+
+    def read(self, name: str) -> np.ndarray:
+        return media.read_image(self.root / name).frames[0]
+
+
+class _Zip:
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; check the path")
+        try:
+            self.archive = zipfile.ZipFile(path)
+        except _UNREADABLE as error:
+            raise InputError(f"{path}: not a folder or zip of photos; give one of these") from error
+        self._folder = Path(tempfile.mkdtemp(prefix="vflow-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    def names(self) -> list[str]:
+        return sorted(filter(_is_picture, self.archive.namelist()), key=media.natural_key)
+
+    def read(self, name: str) -> np.ndarray:
+        """Through a file of the same name, so that ``io`` admits it and names it as any other."""
+        path = self._folder / Path(name).name
+        try:
+            with self.archive.open(name) as member:
+                path.write_bytes(member.read(media.DEFAULT_LIMITS.file_bytes + 1))
+        except _UNREADABLE as error:
+            raise InputError(f"{path.name}: damaged in the zip; pack it again") from error
+        try:
+            return media.read_image(path).frames[0]
+        finally:
+            path.unlink()

@@ -1,0 +1,231 @@
+"""The one engine under predict, colorize, digits and generate: items in; files, manifest and run record out.
+
+A file gets its final name when it is complete, never before; an item is done when its manifest line says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from vflow.data import media
+from vflow.errors import InputError
+from vflow.locks import FolderLock
+from vflow.pipelines.batch.inputs import Item
+from vflow.pipelines.batch.records import Entry, Manifest, file_sha256, intact, read_entries
+
+
+class _RefusedError(InputError):
+    """Nothing was done to an item, so what the manifest says of it stays as it is."""
+
+
+class Task(Protocol):
+    """What is done to one item. Colouring, digits and futures each implement it."""
+
+    def record(self) -> dict[str, Any]:
+        """Resolved settings, checkpoint hash and versions: ``run.json``."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """The settings on which an item's bytes depend; existing outputs with others are not reused."""
+        ...
+
+    def run(self, item: Item, folder: Path) -> dict[str, Any]:
+        """Write the item's files into the empty ``folder``; returns fields for the manifest.
+
+        Raises:
+            InputError: this item cannot be used.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the engine treats outputs and errors.
+
+    Attributes:
+        output: folder of everything that is written.
+        flat: an item's files lie in ``output`` itself, not in ``output/<item>/``.
+        on_existing: ``skip`` keeps outputs whose input, settings and bytes match, and redoes all others;
+            ``overwrite`` redoes all; ``error`` refuses an item that has outputs.
+        on_error: ``continue`` with the next item, or ``fail`` at the first.
+        shard: (i, n): every n-th item from the i-th, i in 1..n.
+    """
+
+    output: Path
+    flat: bool = False
+    on_existing: Literal["skip", "overwrite", "error"] = "skip"
+    on_error: Literal["continue", "fail"] = "continue"
+    shard: tuple[int, int] = (1, 1)
+
+    def home(self, item: Item) -> Path:
+        """Folder of an item's outputs."""
+        return self.output if self.flat else self.output / item.name
+
+
+@dataclass
+class Summary:
+    """What became of the items, in order; ``skipped`` are also among ``done``."""
+
+    done: list[Entry] = field(default_factory=list)
+    skipped: list[Entry] = field(default_factory=list)
+    failed: list[Entry] = field(default_factory=list)
+
+
+def run(
+    items: Sequence[Item],
+    task: Task,
+    options: Options,
+    *,
+    report: Callable[[Entry], None] = lambda entry: None,
+) -> Summary:
+    """Work through ``items``; ``report`` is told each finished entry.
+
+    Raises:
+        InputError: the output folder cannot be written, or an item failed under ``on_error="fail"``.
+        ConfigError: another process writes there and does not end.
+    """
+    index, count = options.shard
+    with _naming(options.output):
+        lock = FolderLock(options.output, "writing", f".lock-{index}-of-{count}")
+    with lock:
+        with _naming(options.output):
+            manifest = Manifest(options.output, options.shard)
+            _write_record(options.output, task.record())
+        summary = Summary()
+        for item in items[index - 1 :: count]:
+            entry, skipped = _one(item, task, options, manifest)
+            summary.done += [entry] if entry["status"] == "done" else []
+            summary.failed += [entry] if entry["status"] == "failed" else []
+            summary.skipped += [entry] if skipped else []
+            report(entry)
+        manifest.compact()
+    return summary
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """What keeps a folder from being written, as one line."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write ({error.strerror}); choose another --output") from error
+
+
+def plan(items: Sequence[Item], task: Task, options: Options) -> list[tuple[Item, bool]]:
+    """What ``run`` would work on, and whether each item's outputs are there already. Writes nothing."""
+    known = read_entries(options.output)
+    index, count = options.shard
+    return [(item, _is_done(item, task, options, known.get(item.name))) for item in items[index - 1 :: count]]
+
+
+def _is_done(item: Item, task: Task, options: Options, old: Entry | None) -> bool:
+    if old is None or not all(path.exists() for path in item.paths):
+        return False
+    return _reusable({**task.identity(), "input_sha256": item.sha256()}, old, options)
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    with media.atomic_write(folder / "run.json") as temporary:
+        Path(temporary).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[Entry, bool]:
+    """The item's entry, and whether its outputs were there already.
+
+    The entry of an item that failed has the outputs of an earlier run, if any: they still lie there.
+    """
+    began, old, refused = time.monotonic(), manifest.find(item.name), False
+    entry: Entry = {"item": item.name, "inputs": [str(path) for path in item.paths], **task.identity()}
+    try:
+        missing = [path for path in item.paths if not path.exists()]
+        entry["input_sha256"] = None if missing else item.sha256()
+        if old and _reusable(entry, old, options):
+            return old, True
+        _guard(item, options, old)
+        entry |= _produce(item, task, options, manifest)
+        entry |= {"status": "done", "error": None}
+    except (InputError, OSError) as error:
+        refused = isinstance(error, _RefusedError)
+        kept = (old or {}).get("outputs", {})
+        entry |= {"status": "failed", "error": _explain(error), "outputs": kept}
+    entry["duration_s"] = round(time.monotonic() - began, 3)
+    if not (refused and old):
+        manifest.add(entry)
+    if entry["error"] and options.on_error == "fail":
+        raise InputError(entry["error"])
+    return entry, False
+
+
+def _reusable(entry: Entry, old: Entry, options: Options) -> bool:
+    same = all(old.get(key) == value for key, value in entry.items() if key not in ("item", "inputs"))
+    if not (same and old.get("status") == "done" and options.on_existing == "skip"):
+        return False
+    return intact(options.output, old)
+
+
+def _guard(item: Item, options: Options, old: Entry | None) -> None:
+    """Refuse to write into the item's own input folder, or over outputs where that is not wanted."""
+    home = options.home(item).resolve()
+    for path in item.paths:
+        if path.is_dir() and path.resolve() == home:
+            text = "outputs would go into the input's own folder; choose another --output"
+            raise _RefusedError(f"{path}: {text}")
+    if options.on_existing == "error" and old and old.get("outputs"):
+        raise _RefusedError(
+            f"{item.name}: has outputs in {options.output}; choose another --output or overwrite"
+        )
+
+
+def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> Entry:
+    """Run the task in a temporary folder beside the outputs, then give its files their final names."""
+    index, count = options.shard
+    temporary = options.output / f".partial-{index}-of-{count}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        fields = task.run(item, temporary)
+        made = sorted(path for path in temporary.rglob("*") if path.is_file())
+        home = options.home(item)
+        finals = {path: home / path.relative_to(temporary) for path in made}
+        names = {path: final.relative_to(options.output).as_posix() for path, final in finals.items()}
+        outputs = {names[path]: file_sha256(path) for path in made}
+        for path in {final.resolve() for final in finals.values()} & {path.resolve() for path in item.paths}:
+            raise InputError(f"{path}: the output would replace the input; choose another --output")
+        shared = options.flat and options.on_existing != "overwrite"  # else each item has its own folder
+        if shared and (other := manifest.owner(outputs, item.name)):
+            raise InputError(f"{item.name}: would replace the result of {other}; choose another --output")
+        for path, final in finals.items():
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, final)
+        if stale := _remove_stale(options.output, manifest.find(item.name), outputs):
+            print(f"note: {item.name}: other settings; {stale} earlier file(s) deleted", file=sys.stderr)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return {**fields, "outputs": outputs}
+
+
+def _remove_stale(folder: Path, old: Entry | None, outputs: dict[str, str]) -> int:
+    """Delete what an earlier run of this item wrote and this one did not, and folders left empty by that."""
+    written = [folder / name for name in (old or {}).get("outputs", {}) if name not in outputs]
+    stale = [path for path in written if path.exists()]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    for parent in {path.parent for path in stale} - {folder}:
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
+    return len(stale)
+
+
+def _explain(error: InputError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or 'output'}: {error.strerror or error}"
+    return str(error)

@@ -1,0 +1,257 @@
+"""What the engine works on: inputs grouped into items, and the name each item's output gets."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from vflow.config import Config, parse
+from vflow.data import media
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.batch.records import file_sha256
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to work on: its output's name, and its files or folder in the given order.
+
+    What is drawn from nothing but its name, such as a class of digits, has no files.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+
+    def sha256(self) -> str:
+        """Hash over the bytes of all files, in order; their names and places do not count."""
+        digest = hashlib.sha256()
+        for path in self.paths:
+            for file in media.list_media(path) if path.is_dir() else [path]:
+                digest.update(bytes.fromhex(file_sha256(file)))
+        return digest.hexdigest()
+
+
+def clips(paths: Sequence[Path]) -> list[Item]:
+    """Items of ``vflow predict``: a video, an array, a folder of stills, or all single stills together.
+
+    A folder that holds videos or arrays, and no stills, stands for all of them.
+
+    Raises:
+        ConfigError: no paths. InputError: stills and clips are mixed, or a path is given twice.
+    """
+    if not paths:
+        raise ConfigError("--input: give a video, a folder of frames, an npz, or pictures in order")
+    if len(paths) == 1 and not paths[0].is_dir():
+        return [Item(_stem(paths[0]), (paths[0],))]
+    stills = [path for path in paths if _is_still(path)]
+    if stills and len(stills) < len(paths):
+        other = next(path for path in paths if path not in stills)
+        raise InputError(
+            f"{other}: given together with single pictures; give clips, or the pictures of one clip"
+        )
+    if stills:
+        return [Item(_stem(stills[0]), tuple(stills))]
+    found = [clip for path in paths for clip in _inside(path)]
+    return [Item(name, (path,)) for name, path in zip(name_items(found), found, strict=True)]
+
+
+def pictures(paths: Sequence[Path]) -> list[Item]:
+    """Items of ``vflow colorize``: every picture or film is one; a folder stands for those directly in it.
+
+    Raises:
+        ConfigError: no paths. InputError: a folder without any, or a path is given twice.
+    """
+    if not paths:
+        raise ConfigError("--input: give photos, videos, or folders of them")
+    found = [file for path in paths for file in (_pictures_in(path) if path.is_dir() else [path])]
+    return [Item(name, (path,)) for name, path in zip(name_items(found), found, strict=True)]
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    files = [file for file in media.list_media(folder) if file.suffix.lower() not in media.ARRAY_SUFFIXES]
+    if not files:
+        raise InputError(f"{folder}: holds no pictures or videos; put some directly in it")
+    return files
+
+
+def name_items(paths: Sequence[Path]) -> list[str]:
+    """A distinct name per path: stem; full name where stems meet; path from the common folder otherwise.
+
+    Raises:
+        InputError: a path is given twice.
+    """
+    top = os.path.commonpath([path.resolve().parent for path in paths]) if paths else ""
+    names = [_stem(path) for path in paths]
+    fuller: tuple[Callable[[Path], str], ...] = (
+        lambda path: path.resolve().name,
+        lambda path: path.resolve().relative_to(top).as_posix(),
+    )
+    for fuller_name in fuller:
+        counts = Counter(name.casefold() for name in names)
+        names = [
+            fuller_name(path) if counts[name.casefold()] > 1 else name
+            for name, path in zip(names, paths, strict=True)
+        ]
+    counts = Counter(name.casefold() for name in names)
+    for name, path in zip(names, paths, strict=True):
+        if counts[name.casefold()] > 1:
+            raise InputError(f"{path}: given twice, or another input has the same name; give each input once")
+    return names
+
+
+def _stem(path: Path) -> str:
+    full = path.resolve()
+    return (full.name if full.is_dir() else full.stem) or "item"
+
+
+def _is_still(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return not path.is_dir() and suffix in media.IMAGE_SUFFIXES and suffix != ".gif"
+
+
+def _inside(path: Path) -> list[Path]:
+    """A folder of videos or arrays → those; anything else → itself."""
+    if not path.is_dir():
+        return [path]
+    files = media.list_media(path)
+    films = [file for file in files if not _is_still(file)]
+    if films and len(films) < len(files):
+        raise InputError(f"{path}: holds clips ({films[0].name}, …) and single pictures; give one kind")
+    return films or [path]
+
+
+Unit = Literal["clip", "picture"]
+"""What an item is: a folder of pictures inside a given folder is one clip, or so many pictures."""
+_STILLS = tuple(suffix for suffix in media.IMAGE_SUFFIXES if suffix != ".gif")
+
+
+class Line(Config):
+    """A line of a manifest: ``{"input": "clip.mp4"}``, or the pictures of one clip in their order.
+
+    Paths are relative to the manifest; ``name`` is what the outputs are called.
+    """
+
+    input: str | tuple[str, ...]
+    name: str | None = None
+
+
+class _Found(NamedTuple):
+    paths: tuple[Path, ...]
+    name: str | None = None
+
+
+def sources(given: Sequence[Path], unit: Unit, output: Path | None = None) -> list[Item]:
+    """Items of ``vflow generate``, in the order given, and in natural order within a folder or glob.
+
+    A folder stands for all media in it and in the folders in it; hidden ones, links and ``output`` are left
+    out, the last of globs as well. For clips, each folder of pictures further inside is one item. A file
+    that does not exist stays an item: it fails alone, with its reason in the manifest.
+
+    Raises:
+        ConfigError: nothing given, or a manifest that cannot be read. InputError: a folder or glob without
+            media, or an input given twice.
+    """
+    if not given:
+        raise ConfigError("--input: give files, folders, a glob in quotes, or a JSONL manifest")
+    skip = output.resolve() if output else None
+    found = [one for path in given for one in _expand(path, unit, skip)]
+    unnamed = [one.paths[0] for one in found if one.name is None]
+    names = iter(name_items(unnamed))
+    items = [Item(next(names) if one.name is None else one.name, one.paths) for one in found]
+    _require_distinct(items)
+    return items
+
+
+def _expand(path: Path, unit: Unit, skip: Path | None) -> list[_Found]:
+    if path.suffix.lower() == ".jsonl":
+        return _read_manifest(path, unit)
+    if path.is_dir():
+        inside = _line_inside(path, unit, skip)
+        if not inside:
+            raise InputError(f"{path}: holds no media; give a folder of videos or pictures")
+        return [_Found((one,)) for one in inside]
+    if path.exists() or not glob.has_magic(str(path)):
+        return [_Found((path,))]
+    matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=media.natural_key)
+    found = [_Found((one,)) for match in matches for one in _match(match, unit, skip)]
+    if not found:
+        raise InputError(f"{path}: matches nothing; check the pattern")
+    return found
+
+
+def _match(path: Path, unit: Unit, skip: Path | None) -> list[Path]:
+    if skip in (path.resolve(), *path.resolve().parents):
+        return []
+    if not path.is_dir():
+        return [path]
+    return [path] if unit == "clip" and _stills(path) else _line_inside(path, unit, skip)
+
+
+def _line_inside(folder: Path, unit: Unit, skip: Path | None) -> list[Path]:
+    """Files in ``folder``, then what is in its folders."""
+    others = () if unit == "clip" else media.ARRAY_SUFFIXES
+    found = [path for path in media.list_media(folder) if path.suffix.lower() not in others]
+    folders = (one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
+    for one in sorted(folders, key=lambda one: media.natural_key(one.name)):
+        if one.name.startswith(".") or one.resolve() == skip:
+            continue
+        inside = _line_inside(one, unit, skip)
+        if unit == "clip" and (stills := _stills(one)):
+            inside = [one, *(path for path in inside if path not in stills)]
+        found += inside
+    return found
+
+
+def _stills(folder: Path) -> set[Path]:
+    return {path for path in media.list_media(folder) if path.suffix.lower() in _STILLS}
+
+
+def _read_manifest(path: Path, unit: Unit) -> list[_Found]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); give a JSONL manifest") from error
+    numbered = ((f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip())
+    found = [_read_line(source, path.parent, line) for source, line in numbered]
+    if unit == "picture" and (several := next((one for one in found if len(one.paths) > 1), None)):
+        raise ConfigError(f"{path}: {several.paths[0].name} with others; give one picture or film a line")
+    if not found:
+        raise ConfigError(f'{path}: no lines; each is an object such as {{"input": "clip.mp4"}}')
+    return found
+
+
+def _read_line(source: str, folder: Path, text: str) -> _Found:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{source}: not valid JSON; write one object a line") from error
+    try:
+        line = parse(Line, data, source)
+    except ConfigError as error:
+        known = str(error).replace("see 'vflow config NAME' for the known ones", "known: input, name")
+        raise ConfigError(known) from error
+    inputs = (line.input,) if isinstance(line.input, str) else line.input
+    if not inputs:
+        raise ConfigError(f"{source}: no input; name a file, a folder, or the pictures of one clip")
+    if line.name is not None and not _is_name(line.name):
+        raise ConfigError(f"{source}: name {line.name!r} must be a relative path, no part with a leading dot")
+    return _Found(tuple(folder / one for one in inputs), line.name)
+
+
+def _is_name(name: str) -> bool:
+    path = Path(name)
+    return bool(path.parts) and not path.is_absolute() and not any(p.startswith(".") for p in path.parts)
+
+
+def _require_distinct(items: Sequence[Item]) -> None:
+    seen: set[str] = set()
+    for item in items:
+        if item.name.casefold() in seen:
+            raise InputError(f"{item.paths[0]}: two inputs are called {item.name!r}; name them in a manifest")
+        seen.add(item.name.casefold())

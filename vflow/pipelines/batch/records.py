@@ -1,0 +1,178 @@
+"""Settings as a file: enough to draw the same pixels again. Written by the app and the engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from pydantic import Field
+
+from vflow.config import Config, parse
+from vflow.data import media
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.common import versions
+from vflow.pipelines.video.predict import PredictSettings
+
+Format = Literal["mp4", "webm", "gif", "png", "npz"]
+
+
+class Drawn(Config):
+    """With what samples were drawn; threads and versions are this process's unless given."""
+
+    checkpoint: str
+    checkpoint_hash: str
+    num_samples: int = 8
+    temperature: float | tuple[float, ...] = 1.0
+    seed: int = 0
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    threads: int = Field(default_factory=torch.get_num_threads)
+    versions: dict[str, str] = Field(default_factory=versions)
+
+    def fields(self) -> dict[str, Any]:
+        """All settings that are given, as JSON takes them."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def identity(self) -> dict[str, Any]:
+        """Those on which an item's bytes depend, whatever its checkpoint is called; for manifests."""
+        fields = {key: value for key, value in self.fields().items() if key not in ("checkpoint", "versions")}
+        return fields | {"torch": self.versions["torch"]}
+
+    def to_json(self) -> str:
+        """Text of a settings file."""
+        return json.dumps(self.fields(), indent=2) + "\n"
+
+    def differences(self) -> list[str]:
+        """Remarks where this process differs from the one recorded, so that bytes may differ."""
+        here = versions()
+        return [
+            f"made with {name} {value}, here {here[name]}: pixels may differ"
+            for name, value in self.versions.items()
+            if name in ("torch", "machine") and name in here and here[name] != value
+        ]
+
+
+class Record(Drawn):
+    """Futures: what was drawn, with what.
+
+    ``context_sha`` is the content hash of the prepared context, where the record is of one item.
+    """
+
+    num_frames: int = 10
+    context_sha: str | None = None
+    format: Format | None = None
+    fps: float | None = Field(None, gt=0, le=1000)
+
+    def settings(self) -> PredictSettings:
+        """The part that decides what is drawn."""
+        return PredictSettings(self.num_frames, self.num_samples, self.temperature, self.seed)
+
+
+R = TypeVar("R", bound=Drawn)
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Read a settings file that holds a ``kind``.
+
+    Raises:
+        InputError: no such file, or not JSON. ConfigError: unknown or missing key, or a value out of range.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror}; give the settings.json of a download or a run.json"
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not valid JSON; give the settings.json of a download or a run.json"
+        ) from error
+    try:
+        return parse(kind, data, str(path))
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(" (see 'vflow config NAME' for the known ones)", "")) from error
+
+
+Entry = dict[str, Any]
+
+
+class Manifest:
+    """``manifest.jsonl`` of an output folder (``manifest-i-of-n.jsonl`` for shard i of n).
+
+    Entries of all shards' files are known to ``find``; only the own file is written.
+    """
+
+    def __init__(self, folder: Path, shard: tuple[int, int] = (1, 1)) -> None:
+        index, count = shard
+        name = "manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl"
+        self.folder, self.path = folder, folder / name
+        self.others = read_entries(folder)
+        self.entries = _read(self.path) if self.path.is_file() else {}
+        self.compact()  # a killed run may have left half a line at the end
+
+    def find(self, item: str) -> Entry | None:
+        """Last entry of an item, from any shard."""
+        return self.entries.get(item) or self.others.get(item)
+
+    def owner(self, names: Iterable[str], item: str) -> str | None:
+        """An item other than ``item`` among whose outputs one of ``names`` is."""
+        known = {**self.others, **self.entries}
+        wanted = set(names)
+        return next((k for k, e in known.items() if k != item and wanted & e.get("outputs", {}).keys()), None)
+
+    def add(self, entry: Entry) -> None:
+        """Append an entry and have it on disk."""
+        self.entries[entry["item"]] = entry
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(_line(entry))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def compact(self) -> None:
+        """Keep one line per item, its last."""
+        if self.entries:
+            with media.atomic_write(self.path) as temporary:
+                text = "".join(map(_line, self.entries.values()))
+                Path(temporary).write_text(text, encoding="utf-8")
+
+
+def read_entries(folder: Path) -> dict[str, Entry]:
+    """Item → its last entry in any manifest of an output folder."""
+    entries: dict[str, Entry] = {}
+    for path in sorted(folder.glob("manifest*.jsonl")):
+        entries |= _read(path)
+    return entries
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def intact(folder: Path, entry: Entry) -> bool:
+    """All outputs of an entry are there, with the bytes that were written."""
+    return all(
+        (folder / name).is_file() and file_sha256(folder / name) == sha
+        for name, sha in entry["outputs"].items()
+    )
+
+
+def _line(entry: Entry) -> str:
+    return json.dumps(entry) + "\n"  # ASCII: names of files need not be text
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+            entries[entry["item"]] = entry
+        except (ValueError, KeyError, TypeError):
+            continue  # half a line of a killed run: its item is simply not done
+    return entries

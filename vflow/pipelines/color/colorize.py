@@ -1,0 +1,239 @@
+"""Many plausible colourings of a photograph, which keep its lightness and its size.
+
+The model sees all of the photo squeezed to a small square, whatever its aspect, and draws the planes a
+and b of Lab at half that size. They are enlarged along the edges of the photo's own lightness and joined
+with it. Noise is named by (seed, content of the photo, sample, level), and computation runs in chunks of
+one size: sample k is the same whatever the number of samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vflow.errors import ConfigError
+from vflow.models.batches import Sampled
+from vflow.pipelines.color.hints import MAX_HINTS, Hint, Placed, check_hint, hold, paint, place
+from vflow.pipelines.color.noise import ColorNoise, Variant
+from vflow.pipelines.color.photo import Photo, color_config, lab_planes, prepare_photo, to_bytes
+from vflow.pipelines.common import CHUNK, Counts, draw_finite
+from vflow.pipelines.video.predict import MAX_SAMPLES, PredictSettings, Temperature
+from vflow.pipelines.video.preprocess import device_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = [
+    "ColorSettings",
+    "Colours",
+    "Hint",
+    "Photo",
+    "PhotoColorizer",
+    "colorize",
+    "join",
+    "prepare_photo",
+    "variants_near",
+]
+
+Hints = Sequence[Hint]
+
+
+@dataclass(frozen=True)
+class ColorSettings:
+    """What to draw.
+
+    Attributes:
+        num_samples: variants, 1..10000.
+        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse.
+        strength: 0..1, from the photo's own colours to the sampled ones.
+        hints: points whose colour is known.
+        seed: names the noise, ≥ 0.
+    """
+
+    num_samples: int = 8
+    temperature: Temperature = 1.0
+    strength: float = 1.0
+    hints: tuple[Hint, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.levels(1 if isinstance(self.temperature, float | int) else len(self.temperature))
+        if not 0 <= self.strength <= 1:
+            raise ConfigError(f"strength must lie in 0..1, got {self.strength:g}")
+        if len(self.hints) > MAX_HINTS:
+            raise ConfigError(f"{len(self.hints)} hints; give at most {MAX_HINTS}")
+        for hint in self.hints:
+            check_hint(hint)
+
+    def levels(self, count: int) -> tuple[float, ...]:
+        """One temperature per level.
+
+        Raises:
+            ConfigError: a setting is out of range, or there are several temperatures, but not ``count``.
+        """
+        return PredictSettings(1, self.num_samples, self.temperature, self.seed).levels(count)
+
+
+class Colours(NamedTuple):
+    """Variants ``first``, ``first + 1``, …: planes a and b, float32 (n, 2, h, w), and what was counted."""
+
+    first: int
+    ab: Tensor
+    counts: Counts
+
+
+def colorize(
+    model: nn.Module,
+    image: Any,
+    *,
+    num_samples: int = 8,
+    temperature: Temperature = 1.0,
+    strength: float = 1.0,
+    hints: Hints = (),
+    seed: int = 0,
+) -> np.ndarray:
+    """Draw colourings of a photograph.
+
+    Args:
+        model: from ``vflow.load``, of kind colorizer.
+        image: (H, W), (H, W, 1) or (H, W, 3), numpy or torch, uint8 or floats in 0..1.
+        num_samples: how many, 1..10000.
+        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse.
+        strength: 1 gives the sampled colours, 0 exactly ``image``, and between them a and b are mixed.
+        hints: ``Hint(x, y, (r, g, b))``, points as fractions 0..1 of width and height, and the colour there.
+        seed: names the noise.
+
+    Returns:
+        uint8 (N, H, W, 3), sRGB, whose lightness L is that of ``image`` but for rounding.
+
+    Raises:
+        InputError: the picture cannot be used. ConfigError: a setting is out of range. CheckpointError: the
+            model is of another kind.
+    """
+    settings = ColorSettings(num_samples, temperature, strength, tuple(hints), seed)
+    return _all(model, image, settings, ())
+
+
+def variants_near(
+    model: nn.Module,
+    image: Any,
+    variant: int | Variant,
+    *,
+    num_samples: int = 8,
+    temperature: Temperature = 1.0,
+    strength: float = 1.0,
+    hints: Hints = (),
+    seed: int = 0,
+) -> np.ndarray:
+    """More like one variant: steps ε′ = cos α · ε + sin α · ε_new, α = 0.35, each with its own ε_new.
+
+    Arguments, results and errors are those of ``colorize``, but for:
+
+    Args:
+        variant: k for sample k of ``colorize`` with the same settings, (k, j) for number j of those near k,
+            and so on.
+    """
+    near = (variant,) if isinstance(variant, int) else tuple(variant)
+    if not near or not all(0 <= k < MAX_SAMPLES for k in near):
+        raise ConfigError(f"variant {variant}: give the index of a sample, or of each step, from 0")
+    settings = ColorSettings(num_samples, temperature, strength, tuple(hints), seed)
+    return _all(model, image, settings, near)
+
+
+def _all(model: nn.Module, image: Any, settings: ColorSettings, near: Variant) -> np.ndarray:
+    palette = PhotoColorizer(model, prepare_photo(color_config(model), image), settings)
+    images = np.empty((settings.num_samples, *palette.photo.pixels.shape), np.uint8)
+    for first, ab, _ in palette.draw(near):
+        images[first : first + len(ab)] = palette.join(ab)
+    return images
+
+
+class PhotoColorizer:
+    """Colours for one photo. Drawing and joining are apart, so that strength can change without new draws.
+
+    Args:
+        model: a colouriser.
+        photo: from ``prepare_photo``.
+        noise: if not the photo's own: frames of a film share that of the first.
+
+    Attributes:
+        cells: L of the photo at the size of the planes, float32 (h, w).
+    """
+
+    def __init__(
+        self, model: Any, photo: Photo, settings: ColorSettings, noise: ColorNoise | None = None
+    ) -> None:
+        self.model, self.photo, self.settings = model, photo, settings
+        self.temperature = settings.levels(len(model.latent_shapes))
+        self.noise = noise or ColorNoise(model.latent_shapes, settings.seed, photo.content)
+        lightness = lab_planes(photo.small)[:, :1]
+        self.hints: tuple[Placed, ...] = place(settings.hints, lightness[0, 0])
+        given = torch.cat([lightness, paint(self.hints, len(photo.small))[None]], 1)
+        self.given = given.to(device_of(model))
+        self.cells = F.avg_pool2d(lightness, 2)[0, 0]
+
+    def draw(self, near: Variant = (), should_stop: Callable[[], bool] = lambda: False) -> Iterator[Colours]:
+        """All variants, 8 at a time; ends early, between chunks, when ``should_stop()`` is true.
+
+        Args:
+            near: draw steps away from this variant.
+
+        Raises:
+            InputError: a sample stays non-finite after 8 redraws.
+        """
+        for first in range(0, self.settings.num_samples, CHUNK):
+            if should_stop():
+                return
+            yield self.chunk(first, near)
+
+    @torch.no_grad()
+    def chunk(self, first: int, near: Variant = ()) -> Colours:
+        """Variants ``first``, a multiple of 8, and up to seven more."""
+        device, wanted = self.given.device, min(CHUNK, self.settings.num_samples - first)
+        variants = [(*near, first + row) for row in range(CHUNK)]
+
+        def attempt(attempts: Sequence[int]) -> tuple[None, Sampled]:
+            eps = [level.to(device) for level in self.noise.chunk(variants, attempts)]
+            return None, self.model.decode(eps, self.given, self.temperature)
+
+        _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row}")
+        ab = sampled.raw.float().cpu() - 0.5 - 128  # a value v of the flow fills [v, v + 1)
+        return Colours(first, hold(ab, self.hints, self.photo.enlarger(ab.shape[-2:]))[:wanted], counts)
+
+    def join(self, ab: Tensor, strength: float | None = None) -> np.ndarray:
+        """Pictures of sampled planes (n, 2, h, w): uint8 (n, H, W, 3).
+
+        Args:
+            strength: if not that of the settings.
+        """
+        return join(self.photo, ab, self.settings.strength if strength is None else strength)
+
+
+def join(photo: Photo, ab: Tensor, strength: float = 1.0) -> np.ndarray:
+    """A photo's lightness with colours: (1 − strength) × its own + strength × ``ab``, enlarged to its size.
+
+    Args:
+        ab: float32 (n, 2, h, w).
+
+    Returns:
+        uint8 (n, H, W, 3); the photo's own pixels where ``strength`` is 0.
+    """
+    images = np.empty((len(ab), *photo.pixels.shape), np.uint8)
+    images[:] = photo.pixels
+    if strength == 0:
+        return images
+    enlarger = photo.enlarger(ab.shape[-2:])
+    sharp = [enlarger.sharpen(planes) for planes in enlarger.shrink(ab)]
+    for rows in enlarger.strips():
+        corners = enlarger.corners(rows)
+        own = lab_planes(photo.pixels[rows])[:, 1:] if strength < 1 else torch.zeros(())
+        for image, planes in zip(images, sharp, strict=True):  # one by one: bytes depend on no other variant
+            mixed = torch.lerp(own, enlarger.enlarge(planes, corners)[None], strength)
+            image[rows] = to_bytes(photo.lightness[rows], mixed)[0]
+    return images

@@ -1,0 +1,181 @@
+"""Which kind of model a pipeline takes."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+import vflow
+from vflow.checkpoint import checkpoint_folder, checkpoint_hash
+from vflow.checksum import check_digest, with_digest
+from vflow.config import Config
+from vflow.data.media import atomic_write
+from vflow.errors import CheckpointError, ConfigError, InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+C = TypeVar("C", bound=Config)
+
+
+def config_of(model: nn.Module, kind: type[C], does: str) -> C:
+    """The model's configuration, a ``kind``.
+
+    Raises:
+        CheckpointError: another kind of model, of which it says that it does not do what it ``does``.
+    """
+    config = getattr(model, "config", None)
+    if not isinstance(config, kind):
+        wanted = cast(str, kind.model_fields["kind"].default)
+        raise CheckpointError(
+            f"{type(model).__name__}: does not {does}; choose a checkpoint of kind {wanted}"
+        )
+    return config
+
+
+def resolve_dtype(name: str = "auto") -> str:
+    """``float32`` for ``auto``: encode-then-decode with bfloat16 conditioners comes back grey levels off."""
+    if name not in ("auto", "float32", "bfloat16"):
+        raise ConfigError(f"--dtype {name}: choose auto, float32 or bfloat16")
+    return "float32" if name == "auto" else name
+
+
+def precision(dtype: str, device: torch.device) -> AbstractContextManager[object]:
+    """Context in which conditioner networks run in ``dtype``; flow arithmetic stays in float32."""
+    if resolve_dtype(dtype) == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def most_threads() -> int:
+    """How many threads torch may be told to use: four times the processors."""
+    return 4 * (os.cpu_count() or 1)
+
+
+def set_threads(count: int | None) -> int:
+    """Limit torch to ``count`` threads (None: leave it) and return how many it uses.
+
+    Raises:
+        ConfigError: ``count`` is below 1 or beyond four times the processors.
+    """
+    most = most_threads()
+    if count is not None:
+        if not 1 <= count <= most:
+            raise ConfigError(f"--threads {count}: must lie in 1..{most} on this machine")
+        torch.set_num_threads(count)
+    return torch.get_num_threads()
+
+
+def versions() -> dict[str, str]:
+    """Versions on which the bytes of an output depend."""
+    return {
+        "vflow": vflow.__version__,
+        "torch": torch.__version__,
+        "numpy": metadata.version("numpy"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+if TYPE_CHECKING:
+    from vflow.models import Sampled
+
+CHUNK = 8
+"""Rows of every computation: padded to it, sample k is the same bytes whatever the number of samples."""
+MAX_REDRAWS = 8
+
+State = TypeVar("State")
+
+
+class Counts(NamedTuple):
+    """Values seen while drawing, before any redraw or clamp."""
+
+    values: int = 0
+    nonfinite: int = 0
+    out_of_range: int = 0
+    redrawn: int = 0
+
+    def plus(self, other: Counts) -> Counts:
+        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+def draw_finite(
+    draw: Callable[[Sequence[int]], tuple[State, Sampled]], wanted: int, name: Callable[[int], str]
+) -> tuple[State, Sampled, Counts]:
+    """Draw a chunk; its first ``wanted`` rows are finite.
+
+    Args:
+        draw: given how often each of the 8 rows was drawn before, which names its noise, returns what comes
+            with the samples (None, a rollout) and the samples.
+        name: of a row, for the error.
+
+    Raises:
+        InputError: a row stays non-finite after 8 redraws.
+    """
+    attempts = [0] * CHUNK
+    counts = Counts()
+    while max(attempts) <= MAX_REDRAWS:
+        state, sampled = draw(attempts)
+        bad = [row for row in range(wanted) if int(sampled.nonfinite[row])]
+        if not any(attempts):
+            nonfinite, beyond = (int(c[:wanted].sum()) for c in (sampled.nonfinite, sampled.out_of_range))
+            counts = Counts(wanted * sampled.raw[0].numel(), nonfinite, beyond, len(bad))
+        if not bad:
+            return state, sampled, counts
+        for row in bad:
+            attempts[row] += 1
+    raise InputError(
+        f"{name(bad[0])} is not finite after {MAX_REDRAWS} redraws; lower the temperature or change the seed"
+    )
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A kind of such files: what they are called, and the script, with its arguments, that makes them."""
+
+    file: str
+    script: str
+
+    def save(self, folder: str | Path, tensors: Mapping[str, Tensor], about: str) -> Path:
+        """Write it into the checkpoint in ``folder``, sealed and bound to its weights; returns its path."""
+        path = Path(folder) / self.file
+        metadata = {"checkpoint": checkpoint_hash(folder), "about": about}
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(with_digest(tensors, metadata))
+        return path
+
+    def find(self, name: str | Path, **where: Any) -> Path | None:
+        """That of the checkpoint ``name``, or None if it has none.
+
+        Args:
+            where: as for ``vflow.checkpoint.checkpoint_folder``; hub ids are found unless it says otherwise.
+
+        Raises:
+            CheckpointError: no such checkpoint.
+        """
+        path = checkpoint_folder(name, **{"allow_hub": True, **where}) / self.file
+        return path if path.is_file() else None
+
+    def about(self, path: Path) -> str:
+        """What it says of its making.
+
+        Raises:
+            CheckpointError: the file is damaged, or was made with other weights than lie beside it.
+        """
+        metadata = check_digest(path)
+        if metadata.get("checkpoint") != checkpoint_hash(path.parent):
+            raise CheckpointError(f"{path}: made with other weights; {self.again(path)}")
+        return metadata.get("about", "")
+
+    def again(self, path: Path) -> str:
+        """The remedy for a file that does not fit."""
+        return f"delete it, or run: python {self.script} --checkpoint {path.parent}"

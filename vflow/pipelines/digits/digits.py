@@ -1,0 +1,247 @@
+"""Digits by class: drawn, restyled, told apart. Noise is named by (seed, class, sample, level).
+
+A class is drawn in chunks of one fixed size whose padding rows are its next samples, later thrown away, so
+sample k of a class is the same bytes whatever the number of samples and whichever classes are drawn with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vflow.config import DigitsConfig
+from vflow.errors import ConfigError, InputError
+from vflow.models.batches import ImageBatch, Sampled
+from vflow.pipelines.common import CHUNK, Counts, config_of, draw_finite
+from vflow.pipelines.digits.preprocess import prepare_digit as prepare_digit
+from vflow.pipelines.video.predict import PredictSettings, Temperature
+from vflow.pipelines.video.preprocess import device_of, to_array
+from vflow.randomness import content_hash, normal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ALL = "all"
+BATCH = 64
+"""Pictures scored in one pass."""
+Images = Any
+"""Pictures, uint8 (…, H, W), numpy or torch."""
+
+
+class Chunk(NamedTuple):
+    """Samples ``first`` … of a class, uint8 (n, H, W), and what was counted."""
+
+    label: int
+    first: int
+    images: np.ndarray
+    counts: Counts
+
+
+def digits_config(model: nn.Module) -> DigitsConfig:
+    """The model's configuration.
+
+    Raises:
+        CheckpointError: the model does not draw digits.
+    """
+    return config_of(model, DigitsConfig, "draw digits")
+
+
+def chosen(label: int | str, classes: int) -> tuple[int, ...]:
+    """Classes that ``label`` stands for: itself, or every one for ``all``.
+
+    Raises:
+        ConfigError: no such class.
+    """
+    if str(label) == ALL:
+        return tuple(range(classes))
+    if str(label) not in map(str, range(classes)):
+        raise ConfigError(f"label must lie in 0..{classes - 1} or be {ALL}, got {label}")
+    return (int(label),)
+
+
+def digits(
+    model: nn.Module,
+    label: int | str,
+    *,
+    num_samples: int = 8,
+    temperature: Temperature = 1.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Draw handwritten digits.
+
+    Args:
+        model: from ``vflow.load("digits")``.
+        label: class 0..9, or ``"all"``: every class in order, ``num_samples`` of each.
+        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse.
+
+    Returns:
+        uint8 (N, 28, 28); (10 N, 28, 28) for all classes.
+
+    Raises:
+        ConfigError: a setting is out of range. InputError: a sample stays non-finite after 8 redraws.
+    """
+    settings = PredictSettings(1, num_samples, temperature, seed)
+    labels = chosen(label, digits_config(model).classes)
+    return np.concatenate([chunk.images for chunk in draw(model, labels, settings)])
+
+
+def draw(
+    model: nn.Module,
+    labels: Sequence[int],
+    settings: PredictSettings,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Chunk]:
+    """All samples of each of ``labels`` in turn, chunk by chunk; ``progress`` is told (drawn, of how many).
+
+    Raises:
+        InputError: a sample stays non-finite after 8 redraws.
+    """
+    digits_config(model)
+    for index, label in enumerate(labels):
+        for first in range(0, settings.num_samples, CHUNK):
+            wanted = min(CHUNK, settings.num_samples - first)
+            images, counts = _chunk(model, label, first, wanted, settings)
+            progress(index * settings.num_samples + first + wanted, len(labels) * settings.num_samples)
+            yield Chunk(label, first, images, counts)
+
+
+@torch.no_grad()
+def _chunk(
+    model: Any, label: int, first: int, wanted: int, settings: PredictSettings
+) -> tuple[np.ndarray, Counts]:
+    device = device_of(model)
+    given = torch.full((CHUNK,), label, device=device)
+    temperature = settings.levels(len(model.latent_shapes))
+
+    def eps(level: int, shape: Sequence[int], attempts: Sequence[int]) -> Tensor:
+        key = (settings.seed, "digits", label)
+        rows = [
+            normal(shape, *key, first + row, 0, level, *(("redraw", attempt) if attempt else ()))
+            for row, attempt in enumerate(attempts)
+        ]
+        return torch.stack(rows).to(device)
+
+    def attempt(attempts: Sequence[int]) -> tuple[None, Sampled]:
+        noise = [eps(level, shape, attempts) for level, shape in enumerate(model.latent_shapes)]
+        return None, model.decode(noise, given, temperature)
+
+    _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row} of class {label}")
+    return to_array(sampled.frame[:wanted])[..., 0], counts
+
+
+@torch.no_grad()
+def restyle(model: Any, image: Images, label: int) -> np.ndarray:
+    """One hand, every class: the latent code of ``image`` under its class, decoded under each.
+
+    Args:
+        image: uint8 (28, 28), as ``prepare_digit`` makes it.
+        label: its class; under that one, the picture itself comes back.
+
+    Returns:
+        uint8 (10, 28, 28).
+
+    Raises:
+        ConfigError: no such class. InputError: not such a picture, or one too unlike digits to be decoded.
+    """
+    config, device = digits_config(model), device_of(model)
+    own = chosen(label, config.classes)
+    if len(own) > 1:
+        raise ConfigError(f"label: give the one class of the picture, 0..{config.classes - 1}")
+    picture = _pictures(model, image)[:1].expand(CHUNK, -1, -1, -1).to(device)
+    eps = model.encode(picture, torch.full((CHUNK,), own[0], device=device))
+    padded = torch.arange(config.classes + -config.classes % CHUNK, device=device)
+    decoded = [
+        model.decode(eps, given.clamp_max(config.classes - 1), (1.0,) * len(eps))
+        for given in padded.split(CHUNK)
+    ]
+    if any(int(sampled.nonfinite.sum()) for sampled in decoded):
+        raise InputError("the picture is too unlike a digit of its class; choose another class or picture")
+    return to_array(torch.cat([sampled.frame for sampled in decoded]))[: config.classes, ..., 0]
+
+
+def classify(model: nn.Module, images: Images, *, draws: int = 1, seed: int = 0) -> np.ndarray:
+    """Probability of each class by Bayes' rule, p(y | x) ∝ p(x | y), all classes being as likely before.
+
+    Args:
+        images: uint8 (…, 28, 28).
+        draws: K of the bound on p(x | y); the noise is the same for every class.
+
+    Returns:
+        float64 (…, 10).
+
+    Raises:
+        InputError: not such pictures. CheckpointError: the model does not draw digits.
+    """
+    nats = log_likelihoods(model, images, draws=draws, seed=seed)
+    shares = np.exp(nats - nats.max(-1, keepdims=True))
+    return shares / shares.sum(-1, keepdims=True)
+
+
+def bits(
+    model: nn.Module, images: Images, labels: Sequence[int] | np.ndarray, *, draws: int = 1, seed: int = 0
+) -> np.ndarray:
+    """Upper bound on −log₂ p(x | y) per dimension of each picture, float64 (B,).
+
+    Args:
+        images: uint8 (B, 28, 28), of the classes ``labels`` (B,).
+        draws: K of the importance-weighted bound over the dequantisation noise.
+
+    Raises:
+        InputError: not such pictures, or not a class for each. CheckpointError: the model draws no digits.
+    """
+    classes = digits_config(model).classes
+    pictures, given = _pictures(model, images), torch.as_tensor(labels).long().reshape(-1)
+    if len(given) != len(pictures) or not bool(((given >= 0) & (given < classes)).all()):
+        raise InputError(
+            f"labels: {len(given)} for {len(pictures)} pictures; give one of 0..{classes - 1} for each"
+        )
+    return -_nats(model, pictures, given, draws, seed) / (math.log(2) * pictures[0].numel())
+
+
+def log_likelihoods(model: nn.Module, images: Images, *, draws: int = 1, seed: int = 0) -> np.ndarray:
+    """Lower bound on log p(x | y) in nats for every class y: float64 (…, 10) of uint8 (…, 28, 28)."""
+    classes = digits_config(model).classes
+    pictures = _pictures(model, images)
+    columns = [
+        _nats(model, pictures, torch.full((len(pictures),), label), draws, seed) for label in range(classes)
+    ]
+    return np.stack(columns, -1).reshape(*images.shape[:-2], classes)
+
+
+@torch.no_grad()
+def _nats(model: Any, pictures: Tensor, labels: Tensor, draws: int, seed: int) -> np.ndarray:
+    """log mean_k p(x + u_k | y) / q(u_k | x), float64 (B,); the picture names the noise, not the class."""
+    if draws < 1:
+        raise ConfigError(f"draws must be at least 1, got {draws}")
+    device, found = device_of(model), []
+    for some, given in zip(pictures.split(BATCH), labels.split(BATCH), strict=True):
+        names = [content_hash(picture) for picture in some.numpy()]
+        terms = []
+        for draw in range(draws):
+            eps = torch.stack([normal(some.shape[1:], "score", seed, name, draw, 0) for name in names])
+            terms.append(model(ImageBatch(some.to(device), given.to(device), eps.to(device))).double().cpu())
+        found.append(torch.logsumexp(torch.stack(terms), 0) - math.log(draws))
+    return torch.cat(found).numpy()
+
+
+def _pictures(model: Any, images: Images) -> Tensor:
+    """uint8 (B, 1, H, W) in memory of the CPU.
+
+    Raises:
+        InputError: another size or type.
+    """
+    glow = digits_config(model).glow
+    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
+    if array.dtype != np.uint8 or array.shape[-2:] != (glow.height, glow.width) or array.size == 0:
+        shape = "×".join(map(str, array.shape)) or "()"
+        raise InputError(
+            f"digits of {array.dtype} {shape}: the model takes uint8 pictures {glow.height}×{glow.width}; "
+            "prepare_digit makes one of any picture"
+        )
+    return torch.from_numpy(np.ascontiguousarray(array)).reshape(-1, 1, glow.height, glow.width)

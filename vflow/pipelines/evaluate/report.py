@@ -1,0 +1,211 @@
+"""What to evaluate, and what an evaluation returns."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vflow.data import media
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.video.predict import Temperature
+
+Progress = Callable[[int, int], None]
+"""Told how many examples are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to evaluate on, and how much of it. None takes what suits the kind of model.
+
+    Attributes:
+        data: ``shapes``, ``moving-digits``, ``digits``, or a folder (also one in ``VFLOW_DATA``).
+        train: folder of training data, for baselines and tuning; None finds it beside ``data``.
+        split: what is scored; ``validation`` is part of the training data.
+        limit: examples, evenly spread; 0 takes all.
+        num_samples: per clip, photo or class.
+        num_frames: predicted frames of each clip.
+        context: given frames of each clip.
+        temperature: scale of the noise.
+        seed: names the noise.
+        draws: K of the second, tighter bound; 1 leaves it out.
+        features: ONNX network for a Fréchet distance.
+        classifier: file of a digit classifier; written if it is not there.
+    """
+
+    data: str
+    train: str | None = None
+    split: Literal["test", "validation"] = "test"
+    limit: int | None = None
+    num_samples: int | None = None
+    num_frames: int | None = None
+    context: int | None = None
+    temperature: Temperature = 1.0
+    seed: int = 0
+    draws: int = 16
+    features: Path | None = None
+    classifier: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("limit", 0), ("num_samples", 1), ("num_frames", 1), ("context", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} must be at least {least}, got {value}")
+        if not 1 <= self.draws <= 1024:
+            raise ConfigError(f"draws must lie in 1..1024, got {self.draws}")
+
+    def count(self, available: int, usual: int) -> int:
+        """How many of the ``available`` examples to take."""
+        return min(available, usual if self.limit is None else self.limit or available)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures by key, the protocol they were measured by, and pictures to look at (uint8 (H, W, C))."""
+
+    figures: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    sheets: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """One object: a figure per key, and ``protocol``; what is not finite becomes null."""
+        return {**plain(dict(self.figures)), "protocol": plain(dict(self.protocol))}
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON has it: lists, numbers of Python, None for NaN and infinities."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def spread(available: int, count: int) -> list[int]:
+    """``count`` indices evenly over ``available`` examples."""
+    return np.linspace(0, available - 1, min(count, available)).astype(int).tolist()
+
+
+def averaged(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Mean of each key over examples."""
+    return {key: np.mean([row[key] for row in rows], axis=0) for key in rows[0]}
+
+
+def per_frame(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, Any]:
+    """Each series (T,) as its mean, and itself under ``NAME_per_frame``."""
+    figures: dict[str, Any] = {}
+    for name, series in values:
+        figures |= {name: float(series.mean()), f"{name}_per_frame": series}
+    return figures
+
+
+SERIES = {
+    "best": "best sample", "mean": "mean over samples", "of_mean": "mean of the samples",
+    "copy_last": "last frame copied", "training_mean": "training mean", "regression": "per-pixel regression",
+}  # fmt: skip
+LABELS = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
+_BASELINES = ("copy_last", "training_mean", "regression")
+
+
+def write_plots(folder: Path, evaluation: Evaluation, log: Path | None) -> list[Path]:
+    """Write every picture that ``evaluation`` and a training log allow; returns their paths.
+
+    Raises:
+        InputError: the folder cannot be written, or the log cannot be read.
+    """
+    pictures = {f"{name}.png": sheet for name, sheet in evaluation.sheets.items()}
+    for measure in LABELS:
+        if f"{measure}_best_per_frame" in evaluation.figures:
+            pictures[f"{measure}.png"] = fidelity(evaluation.figures, measure)
+    if log is not None:
+        pictures["training.png"] = training(read_curves(log))
+    for name, picture in pictures.items():
+        media.write_png(folder / name, picture)
+    return [folder / name for name in pictures]
+
+
+def fidelity(figures: Mapping[str, Any], measure: str) -> np.ndarray:
+    """A measure against predicted frame, with baselines: uint8 (H, W, 3)."""
+    figure, axes = _figure()
+    for name, label in SERIES.items():
+        values = figures.get(f"{measure}_{name}_per_frame")
+        if values is not None:
+            style = "--" if name in _BASELINES else "-"
+            axes.plot(range(1, len(values) + 1), values, style, marker=".", label=label)
+    axes.locator_params(axis="x", integer=True)
+    axes.set_xlabel("predicted frame")
+    axes.set_ylabel(LABELS[measure])
+    return _rendered(figure, axes)
+
+
+Curves = dict[str, list[tuple[float, float]]]
+"""Name → (minutes, bits/dim)."""
+
+
+def read_curves(path: Path) -> Curves:
+    """Bits/dim of training and validation from a ``log.jsonl``, or the folder of a run.
+
+    Raises:
+        InputError: no such file, or no figures in it.
+    """
+    path = path / "log.jsonl" if path.is_dir() else path
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give the log.jsonl of a training run") from error
+    minutes = 0.0
+    curves: Curves = {"training": [], "validation": []}
+    for text in lines:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue  # half a line of a killed run
+        minutes = line.get("seconds", 60 * minutes) / 60
+        for name, key in (("training", "bits_per_dim"), ("validation", "val_bits_per_dim")):
+            if line.get(key) is not None:
+                curves[name].append((minutes, line[key]))
+    if not any(curves.values()):
+        raise InputError(f"{path}: no bits/dim in it; give the log.jsonl of a training run")
+    return curves
+
+
+def training(curves: Curves) -> np.ndarray:
+    """Bits/dim against training time: uint8 (H, W, 3)."""
+    figure, axes = _figure()
+    for name, points in curves.items():
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else None, label=name)
+    values = [bits for points in curves.values() for _, bits in points]
+    if min(values) > 0 and max(values) > 10 * min(values):
+        axes.set_yscale("log")
+    axes.set_xlabel("minutes of training")
+    axes.set_ylabel("bits/dim")
+    return _rendered(figure, axes)
+
+
+def _figure() -> tuple[Any, Any]:
+    """A figure and its axes, without any window system or global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.0), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _rendered(figure: Any, axes: Any) -> np.ndarray:
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()

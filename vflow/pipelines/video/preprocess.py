@@ -1,0 +1,79 @@
+"""From any frames to the frames a model was trained on: type, layout, size, rate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vflow.config import VideoFlowConfig
+from vflow.data import media
+from vflow.errors import InputError
+from vflow.pipelines.common import config_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MIN_SIDE = 8
+"""Smaller frames than this hold nothing that could be enlarged to a model's size."""
+
+Frames = Any
+"""A ``data.io.Clip``, or frames (T, H, W, C), numpy or torch: whole numbers in 0..255 or floats in 0..1."""
+
+
+def video_config(model: nn.Module) -> VideoFlowConfig:
+    """The model's configuration.
+
+    Raises:
+        CheckpointError: the model does not predict video.
+    """
+    return config_of(model, VideoFlowConfig, "predict video")
+
+
+def as_clip(frames: Frames) -> media.Clip:
+    """``frames`` as a clip of uint8 (T, H, W, 3).
+
+    Raises:
+        InputError: not frames, channels not last, or values that are not finite or out of range.
+    """
+    if isinstance(frames, media.Clip):
+        return frames
+    array = frames.detach().cpu().numpy() if isinstance(frames, torch.Tensor) else np.asarray(frames)
+    return media.Clip(frames=media.as_frames(array), fps=None, source="frames")
+
+
+def fit(config: VideoFlowConfig, clip: media.Clip) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Frames uint8 (T', H, W, C) in the model's size, channels and rate, and remarks on what was done.
+
+    Raises:
+        InputError: the clip has no frames or they are smaller than 8 pixels a side.
+    """
+    height, width = clip.frames.shape[1:3]
+    if min(height, width) < MIN_SIDE:
+        raise InputError(
+            f"{clip.source}: {width}×{height} pixels; give frames of at least {MIN_SIDE}×{MIN_SIDE}"
+        )
+    glow = config.glow
+    frames = media.fit(clip, height=glow.height, width=glow.width, channels=glow.channels, fps=config.fps)
+    notes = list(clip.notes)
+    if (height, width) != (glow.height, glow.width):
+        notes.append(f"fitted from {width}×{height} to the model's {glow.width}×{glow.height}")
+    if len(frames) != len(clip.frames):
+        notes.append(f"resampled from {clip.fps:g} to {config.fps:g} frames per second")
+    return frames, tuple(notes)
+
+
+def to_tensor(frames: np.ndarray, device: torch.device) -> torch.Tensor:
+    """uint8 (T, H, W, C) array → uint8 (T, C, H, W) tensor on ``device``."""
+    return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).to(device)
+
+
+def to_array(frames: torch.Tensor) -> np.ndarray:
+    """uint8 (B, C, H, W) tensor → uint8 (B, H, W, C) array."""
+    return frames.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Device of the model's parameters."""
+    return next(model.parameters()).device

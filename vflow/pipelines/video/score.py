@@ -1,0 +1,141 @@
+"""Bits per dimension of a clip's frames, each given the frames before it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.video.preprocess import Frames, as_clip, device_of, fit, to_tensor, video_config
+from vflow.randomness import content_hash, normal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SEGMENT = 16
+"""Targets scored in one pass: bounds memory whatever the length of the clip."""
+MAX_DRAWS = 1024
+
+
+class Score(float):
+    """Mean bits/dim as a number, with the terms it is the mean of.
+
+    Attributes:
+        per_frame: bits/dim of every frame; None where no trained conditional exists (too few frames before).
+        context: first frame inside the mean.
+        draws: K of the importance-weighted bound over the dequantisation noise; 1 is the plain bound.
+        seed: names the noise.
+    """
+
+    per_frame: tuple[float | None, ...]
+    context: int
+    draws: int
+    seed: int
+
+    def __new__(cls, per_frame: tuple[float | None, ...], context: int, draws: int, seed: int) -> Self:
+        inside = [bits for bits in per_frame[context:] if bits is not None]
+        self = super().__new__(cls, sum(inside) / len(inside))
+        self.per_frame, self.context, self.draws, self.seed = per_frame, context, draws, seed
+        return self
+
+    def __getnewargs__(self) -> tuple[Any, ...]:  # what copies are made from
+        return self.per_frame, self.context, self.draws, self.seed
+
+    @property
+    def bits_per_dim(self) -> float:
+        return float(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``vflow score --json`` prints."""
+        return {
+            "bits_per_dim": float(self),
+            "per_frame": list(self.per_frame),
+            "draws": self.draws,
+            "seed": self.seed,
+        }
+
+
+def score(
+    model: nn.Module, frames: Frames, *, context: int | None = None, draws: int = 1, seed: int = 0
+) -> Score:
+    """Upper bound on the code length of ``frames`` in bits per dimension, averaged over frames.
+
+    Frame t is scored given the min(t, n) frames before it, n being the model's window. The bound is
+    −log₂ mean_k p(x + u_k) / q(u_k | x) per dimension, over ``draws`` draws of the dequantisation noise.
+
+    Args:
+        model: from ``vflow.load``.
+        frames: (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``data.io.Clip``.
+        context: first frame inside the mean; None starts at the first frame that can be scored.
+
+    Raises:
+        InputError: too few frames. ConfigError: ``context`` or ``draws`` out of range.
+    """
+    config = video_config(model)
+    clip = as_clip(frames)
+    fitted, _ = fit(config, clip)
+    first = config.min_context
+    if len(fitted) <= first:
+        raise InputError(
+            f"{clip.source}: {len(fitted)} frame(s); a score needs {first + 1} or more, {first} of them given"
+        )
+    if not 1 <= draws <= MAX_DRAWS:
+        raise ConfigError(f"draws must lie in 1..{MAX_DRAWS}, got {draws}")
+    if context is not None and not 0 <= context < len(fitted):
+        raise ConfigError(f"context must lie in 0..{len(fitted) - 1} for {len(fitted)} frames, got {context}")
+    return Score(_per_frame(model, fitted, draws, seed), first if context is None else context, draws, seed)
+
+
+def _per_frame(model: nn.Module, frames: np.ndarray, draws: int, seed: int) -> tuple[float | None, ...]:
+    """Bits/dim of each of (T, H, W, C); None for the frames before ``min_context``."""
+    config = video_config(model)
+    key = content_hash(frames)
+    bits: list[float | None] = [None] * config.min_context
+    while len(bits) < len(frames):
+        stop = min(len(bits) + SEGMENT, len(frames))
+        targets = range(len(bits), stop)
+        nats = [frame_nats(density(model, frames, targets, (seed, key, k))) for k in range(draws)]
+        nats_mean = torch.logsumexp(torch.stack(nats), 0) - math.log(draws)
+        bits += [float(b) for b in -nats_mean / (math.log(2) * frames[0].size)]
+    return tuple(bits)
+
+
+Key = tuple[int, str, int]
+"""What names the noise: seed, content hash of the clip, draw."""
+
+
+def frame_nats(density: torch.Tensor) -> torch.Tensor:
+    """Log-likelihood of each frame, float64 (t,), from that of its pixels (t, H, W)."""
+    return density.double().sum((1, 2))
+
+
+@torch.no_grad()
+def density(model: Any, frames: np.ndarray, targets: range, key: Key) -> torch.Tensor:
+    """Log-likelihoods in nats of ``targets``, frames that follow each other, given the frames before them.
+
+    Args:
+        frames: uint8 (T, H, W, C), in the model's size.
+
+    Returns:
+        Shared out over the pixels of each frame, float32 (len(targets), H, W) on the CPU.
+    """
+    from vflow.models.videoflow import VideoBatch
+
+    config, device = video_config(model), device_of(model)
+    # Frames in the window carry their own noise too, so that where a segment starts changes nothing.
+    begin = max(0, targets.start - config.context - config.min_context)
+    first = begin + config.min_context
+    clip = to_tensor(frames[begin : targets.stop], device)[None]
+    eps = torch.stack([noise(frames.shape, key, t) for t in range(first, targets.stop)])
+    window = torch.tensor([min(t - begin, config.context) for t in range(first, targets.stop)])
+    batch = VideoBatch(frames=clip, eps=eps[None].to(device), window=window[None].to(device))
+    return model.density_map(batch)[0, targets.start - first :].cpu()
+
+
+def noise(shape: tuple[int, ...], key: Key, t: int) -> torch.Tensor:
+    """The dequantisation noise of frame ``t`` of a clip of ``shape`` (T, H, W, C): (C, H, W)."""
+    seed, content, draw = key
+    return normal((shape[3], *shape[1:3]), "score", seed, content, draw, t)

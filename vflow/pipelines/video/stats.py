@@ -1,0 +1,123 @@
+"""What is typical of a model's validation clips: against this a clip is surprising or not.
+
+Computed once by scripts/typical.py and stored beside the weights as ``typical.safetensors``: sealed like
+them, bound to them by their hash; the checkpoint's own hash does not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vflow.catalog import CONFIG, TYPICAL
+from vflow.checkpoint import read_header, read_tensors
+from vflow.errors import CheckpointError
+from vflow.pipelines.common import Beside
+from vflow.pipelines.video.preprocess import video_config
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STORED = Beside(TYPICAL, "scripts/typical.py --data FOLDER")
+MOST = 1 << 16
+"""Values of a kind that a file may hold."""
+
+
+@dataclass(frozen=True)
+class ClipStatistics:
+    """Figures of validation clips.
+
+    Attributes:
+        mean_map: bits of each pixel, mean over frames, float32 (H, W).
+        frames: bits/dim of each frame, float32 (N,), rising.
+        exchanges: of each clip the bits that the best exchange of two frames saves, float32 (M,), rising.
+        about: what they come from.
+    """
+
+    mean_map: np.ndarray
+    frames: np.ndarray
+    exchanges: np.ndarray
+    about: str = ""
+
+    @property
+    def mean(self) -> float:
+        """Bits/dim of a frame."""
+        return float(self.frames.mean(dtype=np.float64))
+
+    def frame_quantile(self, q: float) -> float:
+        """Bits/dim that a share ``q`` of frames does not exceed."""
+        return float(np.quantile(self.frames, q))
+
+    def exchange_quantile(self, q: float) -> float:
+        """Bits that the best exchange does not save in a share ``q`` of clips."""
+        return float(np.quantile(self.exchanges, q))
+
+
+def gather(clips: Iterable[tuple[np.ndarray, np.ndarray, float | None]], about: str) -> ClipStatistics:
+    """Put together what was found on clips: maps (t, H, W) in bits, bits/dim (t,), bits saved by an exchange.
+
+    Maps may hold NaN for frames that cannot be scored.
+    """
+    total, count = 0.0, 0
+    frames: list[float] = []
+    saved: list[float] = []
+    for maps, per_dim, exchange in clips:
+        known = np.isfinite(per_dim)
+        total = total + maps[known].sum(0, dtype=np.float64)
+        count += int(known.sum())
+        frames += per_dim[known].tolist()
+        saved += [] if exchange is None else [exchange]
+    mean = np.asarray(total / count, np.float32)
+    return ClipStatistics(mean, _rising(frames), _rising(saved), about)
+
+
+def _rising(values: list[float]) -> np.ndarray:
+    return np.sort(np.asarray(values, np.float32))
+
+
+def save_clip_statistics(folder: str | Path, typical: ClipStatistics) -> Path:
+    """Write what is typical beside the checkpoint in ``folder``; returns the file."""
+    tensors = {
+        "mean_map": torch.from_numpy(typical.mean_map),
+        "frames": torch.from_numpy(typical.frames),
+        "exchanges": torch.from_numpy(typical.exchanges),
+    }
+    return STORED.save(folder, tensors, typical.about)
+
+
+def load_clip_statistics(name: str | Path, model: nn.Module, **where: Any) -> ClipStatistics | None:
+    """What is stored beside the checkpoint ``name`` of ``model``; None if there is nothing.
+
+    Args:
+        where: as for ``vflow.checkpoint.checkpoint_folder``.
+
+    Raises:
+        CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
+    """
+    path = STORED.find(name, **where)
+    if path is None:
+        return None
+    glow = video_config(model).glow
+    _check(path, (glow.height, glow.width))
+    arrays = {key: value.numpy() for key, value in read_tensors(path).items()}
+    about = STORED.about(path)
+    for key in ("frames", "exchanges"):
+        arrays[key].sort()
+    return ClipStatistics(**arrays, about=about)
+
+
+def _check(path: Path, size: tuple[int, int]) -> None:
+    """Names, types and shapes are those of the model. CheckpointError: one is not."""
+    header = read_header(path)
+    if set(header) != {"mean_map", "frames", "exchanges"}:
+        raise CheckpointError(f"{path}: holds other tensors than it should; {STORED.again(path)}")
+    for key, (kind, shape) in header.items():
+        fits = shape == size if key == "mean_map" else len(shape) == 1 and 1 <= shape[0] <= MOST
+        if kind != "float32" or not fits:
+            what = f"tensor '{key}' is {kind} {shape}, which {CONFIG} does not allow"
+            raise CheckpointError(f"{path}: {what}; {STORED.again(path)}")

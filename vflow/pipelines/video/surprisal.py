@@ -1,0 +1,279 @@
+"""Where and when a clip surprises a model: bits of every pixel of every frame, given the frames before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.video.preprocess import Frames, as_clip, device_of, fit, to_tensor, video_config
+from vflow.pipelines.video.score import SEGMENT, Key, density, frame_nats, noise
+from vflow.pipelines.video.stats import ClipStatistics
+from vflow.randomness import content_hash
+
+if TYPE_CHECKING:
+    from torch import nn
+
+QUANTILE = 0.99
+MAX_FRAMES = 500
+"""Longer clips have too many exchanges of two frames to look through."""
+
+
+class Ready(NamedTuple):
+    """A clip as the model takes it, uint8 (T, H, W, C), and remarks on what was done to it."""
+
+    frames: np.ndarray
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """What a clip costs a model, and what of it is out of the ordinary.
+
+    Attributes:
+        frames: uint8 (T, H, W, C), as the model saw them.
+        maps: bits of each pixel, float32 (T, H, W), one draw of the dequantisation noise; over a frame they
+            sum to its bits. NaN in the frames before ``min_context``, which have no trained conditional.
+        exchange: the two frames whose exchange saves most bits; None where the clip is too short for one.
+        typical: of validation clips; without it nothing is flagged.
+        quantile: frames beyond this share of validation frames are flagged.
+        seed: names the noise.
+        notes: remarks for people.
+    """
+
+    frames: np.ndarray
+    maps: np.ndarray
+    exchange: Exchange | None
+    typical: ClipStatistics | None = None
+    quantile: float = QUANTILE
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def bits(self) -> np.ndarray:
+        """Bits of each frame, float64 (T,), NaN where it cannot be scored."""
+        return self.maps.sum((1, 2), dtype=np.float64)
+
+    @property
+    def per_frame(self) -> np.ndarray:
+        """Bits/dim of each frame, float64 (T,), NaN where it cannot be scored."""
+        return self.bits / self.frames[0].size
+
+    @property
+    def first(self) -> int:
+        """The first frame that is scored."""
+        return int(np.isfinite(self.per_frame).argmax())
+
+    @property
+    def excess(self) -> np.ndarray:
+        """The maps less the validation mean, where there is one: float32 (T, H, W)."""
+        return self.maps if self.typical is None else self.maps - self.typical.mean_map
+
+    @property
+    def threshold(self) -> float | None:
+        """Bits/dim beyond which a frame is flagged; None without ``typical``."""
+        return None if self.typical is None else self.typical.frame_quantile(self.quantile)
+
+    @property
+    def flagged(self) -> tuple[int, ...]:
+        """Frames beyond the validation quantile."""
+        if (threshold := self.threshold) is None:
+            return ()
+        return tuple(int(t) for t in np.flatnonzero(self.per_frame > threshold))
+
+    @property
+    def exchanged(self) -> Exchange | None:
+        """The exchange that would save more bits than in nearly all validation clips, if there is one."""
+        if self.typical is None or self.exchange is None:
+            return None
+        usual = self.typical.exchange_quantile(self.quantile)
+        return self.exchange if self.exchange.saved > max(0.0, usual) else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Figures per frame, what they are compared with, and what is flagged."""
+        known = self.per_frame[self.first :]
+        compared = None
+        if self.typical is not None:
+            compared = {
+                "data": self.typical.about,
+                "mean": self.typical.mean,
+                "quantile": self.quantile,
+                "threshold": self.threshold,
+                "exchange_threshold": self.typical.exchange_quantile(self.quantile),
+            }
+        return {
+            "bits_per_dim": float(known.mean()),
+            "per_frame": [float(b) if math.isfinite(b) else None for b in self.per_frame],
+            "draws": 1,
+            "seed": self.seed,
+            "typical": compared,
+            "flagged": list(self.flagged),
+            "exchange": None if self.exchange is None else self.exchange._asdict(),
+            "exchanged": self.exchanged is not None,
+        }
+
+
+def surprise(
+    model: nn.Module,
+    frames: Frames,
+    *,
+    typical: ClipStatistics | None = None,
+    quantile: float = QUANTILE,
+    seed: int = 0,
+) -> Surprise:
+    """Bits of every pixel of ``frames`` given the frames before, and what is surprising about them.
+
+    The figures per frame are those of ``vflow.score`` with one draw of the noise.
+
+    Args:
+        model: from ``vflow.load``.
+        frames: (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``data.io.Clip``.
+        typical: from ``vflow.load_clip_statistics``; without it nothing is flagged.
+
+    Raises:
+        InputError: too few or too many frames. ConfigError: ``quantile`` out of range.
+    """
+    check_quantile(quantile)
+    ready = prepare(model, frames)
+    return conclude(model, ready, list(iterate(model, ready.frames, seed)), typical, quantile, seed)
+
+
+def check_quantile(quantile: float) -> None:
+    """Raises ConfigError: out of range."""
+    if not 0.5 <= quantile < 1:
+        raise ConfigError(f"quantile must lie in 0.5..1 (below 1), got {quantile:g}")
+
+
+def prepare(model: nn.Module, frames: Frames) -> Ready:
+    """The clip in the model's size, channels and rate.
+
+    Raises:
+        InputError: too few or too many frames.
+    """
+    clip = as_clip(frames)
+    fitted, notes = fit(video_config(model), clip)
+    first = video_config(model).min_context
+    if len(fitted) <= first:
+        raise InputError(
+            f"{clip.source}: {len(fitted)} frame(s); a score needs {first + 1} or more, {first} of them given"
+        )
+    if len(fitted) > MAX_FRAMES:
+        raise InputError(f"{clip.source}: {len(fitted)} frames; the limit is {MAX_FRAMES}; trim it")
+    return Ready(fitted, notes)
+
+
+def iterate(model: nn.Module, frames: np.ndarray, seed: int, segment: int = SEGMENT) -> Iterator[np.ndarray]:
+    """Maps of the frames that can be scored, in order, ``segment`` frames at a time: float32 (t, H, W) bits.
+
+    Args:
+        frames: from ``prepare``.
+    """
+    key = seed, content_hash(frames), 0
+    for start in range(video_config(model).min_context, len(frames), segment):
+        targets = range(start, min(start + segment, len(frames)))
+        yield (-density(model, frames, targets, key).double() / math.log(2)).float().numpy()
+
+
+def conclude(
+    model: nn.Module,
+    ready: Ready,
+    maps: Sequence[np.ndarray],
+    typical: ClipStatistics | None,
+    quantile: float,
+    seed: int,
+) -> Surprise:
+    """Put segments together, of all frames or only the first ones, and look for the best exchange."""
+    first = video_config(model).min_context
+    known = np.concatenate(maps)
+    frames = ready.frames[: first + len(known)]
+    whole = np.concatenate([np.full((first, *known.shape[1:]), np.nan, np.float32), known])
+    bits = whole.sum((1, 2), dtype=np.float64)
+    exchange = best_exchange(model, frames, bits, (seed, content_hash(ready.frames), 0))
+    return Surprise(frames, whole, exchange, typical, quantile, seed, ready.notes)
+
+
+CANDIDATES = 2
+"""Exchanges whose likelihood is looked at."""
+
+
+class Exchange(NamedTuple):
+    """Frames ``first`` < ``second``, and the bits that exchanging them saves (negative: costs)."""
+
+    first: int
+    second: int
+    saved: float
+
+
+def candidates(frames: np.ndarray, count: int = CANDIDATES) -> list[tuple[int, int]]:
+    """The ``count`` exchanges that shorten the clip's way most: summed |x_t − x_{t−1}| over frames.
+
+    Args:
+        frames: uint8 (T, H, W, C).
+    """
+    length = len(frames)
+    x = frames.reshape(length, -1).astype(np.int16)
+    d = np.zeros((length + 2, length + 2))  # the way begins and ends at frames at no distance from any
+    d[1:-1, 1:-1] = [np.abs(x - one).sum(1, dtype=np.int64) for one in x]
+    at = np.arange(1, length + 1)
+    kept = d[at - 1, at] + d[at, at + 1]
+    # Put frame j into the place of frame i: it then lies between frames i − 1 and i + 1.
+    placed = d[at - 1][:, at] + d[at + 1][:, at]
+    saved = kept[:, None] + kept - placed - placed.T
+    saved -= 2 * np.where(np.abs(at[:, None] - at) == 1, d[1:-1, 1:-1], 0)  # neighbours stay neighbours
+    first, second = np.triu_indices(length, 1)
+    best = np.argsort(-saved[first, second], kind="stable")[:count]
+    return [(int(first[k]), int(second[k])) for k in best]
+
+
+def best_exchange(model: Any, frames: np.ndarray, bits: np.ndarray, key: Key) -> Exchange | None:
+    """The exchange of two frames that saves most bits, or costs fewest.
+
+    Args:
+        frames: uint8 (T, H, W, C), in the model's size.
+        bits: of each frame, (T,); NaN for those that cannot be scored.
+        key: names the noise; frames keep theirs wherever they stand.
+
+    Returns:
+        None where there is nothing to compare.
+    """
+    config = video_config(model)
+    found = []
+    for first, second in candidates(frames):
+        order = np.arange(len(frames))
+        order[[first, second]] = second, first
+        reach = config.context + 1
+        seen = {*range(first, first + reach), *range(second, second + reach)}
+        touched = sorted(t for t in seen if config.min_context <= t < len(frames))
+        if touched:
+            after = _bits(model, frames, order, touched, key)
+            found.append(Exchange(first, second, float(bits[touched].sum() - after.sum())))
+    return max(found, key=lambda exchange: exchange.saved, default=None)
+
+
+@torch.no_grad()
+def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int], key: Key) -> np.ndarray:
+    """Bits of the frames at the places ``targets`` when the clip is in ``order``, float64 (targets,).
+
+    Without a history, windows are of latents, and the noise of their frames counts, too: those are coded as
+    well, behind one more that is not looked at (the first of a batch is given, without noise).
+    """
+    from vflow.models.videoflow import VideoBatch
+
+    config, device = video_config(model), device_of(model)
+    n = config.context
+    reach, coded = (n, 1) if config.history else (n + 1, n + 1)
+    places = np.array([[*(max(0, t - reach + k) for k in range(reach)), t] for t in targets])
+    rows = order[places]
+    clips = to_tensor(frames[rows.flatten()], device).unflatten(0, rows.shape)
+    still = torch.zeros_like(noise(frames.shape, key, 0))
+    pairs = zip(places[:, -coded:].flat, rows[:, -coded:].flat, strict=True)
+    eps = [noise(frames.shape, key, int(t)) if place >= config.min_context else still for place, t in pairs]
+    window = torch.tensor([[*range(1, coded), min(t, n)] for t in targets], device=device)
+    batch = VideoBatch(clips, torch.stack(eps).unflatten(0, (-1, coded)).to(device), window)
+    density = model.density_map(batch)[:, -1].cpu()
+    return -frame_nats(density).numpy() / math.log(2)

@@ -1,0 +1,276 @@
+"""Moving about in standardised noise ε without leaving where its density has its mass.
+
+A standard-normal vector of D numbers has a length close to √D. Straight lines through such vectors leave that
+shell: the middle between two lies far inside, and what is added to one leads far outside. So longer vectors
+turn instead of growing, and the path between two follows the great circle (Shoemake 1985; White 2016,
+arXiv 1609.04468). Vectors of few numbers have no such shell, and move straight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vflow.errors import ConfigError, InputError
+from vflow.models.glow import split_levels
+
+Levels = tuple[Tensor, ...]
+"""Noise of one image, or of one step of a walk per row: per level (B, C, h, w), fine to coarse."""
+FEW = 32
+"""Below so many numbers the length of a normal vector says little: it varies by more than an eighth."""
+
+
+def flatten(eps: Sequence[Tensor]) -> Tensor:
+    """All levels side by side, (B, D)."""
+    return torch.cat([level.flatten(1) for level in eps], 1)
+
+
+def unflatten(flat: Tensor, like: Sequence[Tensor]) -> Levels:
+    """Inverse of ``flatten`` for levels shaped like ``like``, whatever their batch."""
+    return split_levels(flat, [tuple(level.shape[1:]) for level in like])
+
+
+def move(eps: Tensor, direction: Tensor, amounts: Sequence[float]) -> Tensor:
+    """ε after each of ``amounts`` along ``direction``: (steps, D), float32.
+
+    With a = ⟨ε, d⟩ + amount, ε becomes a·d + c·(ε − ⟨ε, d⟩ d), where c gives it its length. Noise as long as
+    a typical vector, √D, or longer keeps its length: it turns, at most until it is ±d. Shorter noise, as
+    of pixels at their bins' centres, moves straight (c = 1) up to the length √D. Amount 0 returns ε.
+
+    Args:
+        eps: (1, D). direction: (D,), of length 1. amounts: in standard deviations of the prior, so 1 each.
+    """
+    start, d = _precise(eps), _precise(direction)
+    by = torch.tensor(amounts, dtype=torch.float64)[:, None]
+    along = start @ d
+    across = start - along[:, None] * d
+    to = along[:, None] + by
+    if start.shape[1] < FEW:
+        return (to * d + across).float().to(eps.device)
+    typical, length = math.sqrt(start.shape[1]), float(start.norm())
+    to = to.clamp(-max(typical, length), max(typical, length))
+    rest = across.square().sum().clamp_min(1e-12)
+    longest = (to.square() + rest).sqrt().clamp_max(typical) if length < typical else to.new_tensor(length)
+    share = ((longest.square() - to.square()) / rest).clamp_min(0).sqrt()
+    return (to * d + share * across).float().to(eps.device)
+
+
+def scaled(eps: Sequence[Tensor], amounts: Sequence[float]) -> Levels:
+    """``eps`` (1, C, h, w) times each of ``amounts``: (steps, C, h, w)."""
+    by = torch.tensor(amounts, dtype=torch.float32)[:, None, None, None]
+    return tuple(level * by.to(level.device) for level in eps)
+
+
+def between(a: Sequence[Tensor], b: Sequence[Tensor], positions: Sequence[float]) -> Levels:
+    """Noise at ``positions`` 0..1 of the way from ``a`` to ``b``, along the great circle of each level.
+
+    Lengths go evenly from one to the other. Levels of few numbers take the angle of all levels together, so
+    independent draws stay normal: cos θ · a + sin θ · b. The ends return ``a`` and ``b`` themselves.
+
+    Args:
+        a, b: per level (1, C, h, w).
+
+    Returns:
+        Per level (steps, C, h, w).
+    """
+    whole = _angle(flatten(a), flatten(b))
+    t = torch.tensor(positions, dtype=torch.float64)
+    return tuple(_arc(one, other, t, whole) for one, other in zip(a, b, strict=True))
+
+
+def _arc(a: Tensor, b: Tensor, t: Tensor, whole: float) -> Tensor:
+    one, other = _precise(a), _precise(b)
+    if a.numel() < FEW:
+        left, right = _weights(whole, t)
+    else:
+        left, right = _weights(_angle(one, other), t)
+        lengths = float(one.norm()), float(other.norm())
+        now = (1 - t) * lengths[0] + t * lengths[1]
+        left, right = left * now / max(lengths[0], 1e-12), right * now / max(lengths[1], 1e-12)
+    shape = (-1, *[1] * (a.ndim - 1))
+    return (left.view(shape) * one + right.view(shape) * other).float().to(a.device)
+
+
+def _weights(angle: float, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares of two vectors, ``angle`` apart, whose sum goes along the arc; a line if that is 0 or π."""
+    if math.sin(angle) < 1e-6:
+        return 1 - t, t
+    return torch.sin((1 - t) * angle) / math.sin(angle), torch.sin(t * angle) / math.sin(angle)
+
+
+def _angle(a: Tensor, b: Tensor) -> float:
+    """Angle between two vectors, in radians; π / 2 if one of them has no length."""
+    one, other = _precise(a).flatten(), _precise(b).flatten()
+    lengths = float(one.norm() * other.norm())
+    return math.acos(min(1.0, max(-1.0, float(one @ other) / lengths))) if lengths else math.pi / 2
+
+
+def _precise(x: Tensor) -> Tensor:
+    """Float64, on the CPU: not every device has it."""
+    return x.cpu().double()
+
+
+MAX_STEPS, MAX_EXTENT = 64, 20.0
+KINDS = ("direction", "semantic", "interpolate", "transfer", "temperature", "blend")
+
+
+@dataclass(frozen=True)
+class WalkSettings:
+    """What to walk.
+
+    Attributes:
+        kind: ``direction`` (a principal one), ``semantic`` (from one group of inputs to another),
+            ``interpolate`` (between two inputs), ``transfer`` (of a style or of colours), ``temperature``,
+            or ``blend`` (of two futures).
+        steps: 2..64. An odd number has the start in its middle.
+        direction: which principal direction, 0 the one with most variance.
+        level: whose noise moves, 0 the finest, −1 the coarsest; None: all together.
+        extent: how far directions go each way, in standard deviations (3), or the last temperature (1.5).
+        temperature: scale of noise that is drawn: of the start where there is no input, of futures; and in
+            walks of what guides a frame, of its pixels' noise (up to 1).
+        seed: names the noise.
+        label: class of a digit; None: the likeliest for the given digit.
+        num_frames: predicted frames of each clip.
+        samples: which two futures are blended.
+    """
+
+    kind: str = "direction"
+    steps: int = 9
+    direction: int = 0
+    level: int | None = -1
+    extent: float | None = None
+    temperature: float = 1.0
+    seed: int = 0
+    label: int | None = None
+    num_frames: int = 8
+    samples: tuple[int, int] = (0, 1)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"kind {self.kind!r} is unknown; choose {', '.join(KINDS)}")
+        for name, low, high in (("steps", 2, MAX_STEPS), ("num_frames", 1, 64), ("direction", 0, 63)):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"{name} must lie in {low}..{high}, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must lie in 0..2^63 − 1, got {self.seed}")
+        if not isinstance(self.temperature, float | int) or not 0 <= self.temperature <= 2:
+            raise ConfigError(f"temperature must be one number in 0..2, got {self.temperature}")
+        most = 2.0 if self.kind == "temperature" else MAX_EXTENT
+        if self.extent is not None and not 0 < self.extent <= most:
+            raise ConfigError(f"extent must lie above 0 and up to {most:g}, got {self.extent:g}")
+        if min(self.samples) < 0 or max(self.samples) >= 10_000:
+            raise ConfigError(f"samples must lie in 0..9999, got {self.samples[0]} and {self.samples[1]}")
+
+    def both_ways(self) -> tuple[float, ...]:
+        """Positions −extent … extent."""
+        extent = 3.0 if self.extent is None else self.extent
+        return tuple(np.linspace(-extent, extent, self.steps).round(6).tolist())
+
+    def one_way(self, default: float = 1.0) -> tuple[float, ...]:
+        """Positions 0 … extent."""
+        return tuple(np.linspace(0, self.extent or default, self.steps).round(6).tolist())
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a walk starts or ends: noise per level, each (1, C, h, w), and what it is decoded given."""
+
+    eps: Levels
+    scene: Any
+
+
+class Path(NamedTuple):
+    """The steps of a walk: per step its position, what it is decoded given, and a row of ``eps``."""
+
+    positions: tuple[float, ...]
+    scenes: Sequence[Any]
+    eps: Levels
+
+    def part(self, first: int, stop: int) -> Path:
+        """Steps ``first`` … ``stop − 1``."""
+        rows = slice(first, stop)
+        return Path(self.positions[rows], self.scenes[rows], tuple(level[rows] for level in self.eps))
+
+
+Kinds = Mapping[str, Callable[[Sequence[Any]], Path]]
+"""Kind of walk → its path, from the given inputs."""
+
+
+Progress = Callable[[int, int], None]
+"""Told (done, of how many) as steps are decoded; what it raises ends the walk."""
+
+
+class Space(Protocol):
+    """One kind of model, as walks see it."""
+
+    name: str
+    """Of what it makes, for errors."""
+
+    def own(self) -> Kinds:
+        """Kinds of walk that are this model's own."""
+        ...
+
+    def start(self, inputs: Sequence[Any]) -> Point:
+        """The first input, or what is drawn by the seed where there is none.
+
+        Raises:
+            InputError: it cannot be used. ConfigError: the model needs one.
+        """
+        ...
+
+    def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
+        """Both ends of an interpolation, alike in form.
+
+        Raises:
+            InputError, ConfigError: as for ``start``, or these are not two.
+        """
+        ...
+
+    def blend(self, a: Any, b: Any, t: float) -> Any:
+        """What the step at ``t`` in 0..1 from scene ``a`` to scene ``b`` is decoded given."""
+        ...
+
+    def show(self, path: Path, progress: Progress) -> np.ndarray:
+        """Decode all steps in one batch: uint8 (steps, H, W, C), of videos (steps, T, H, W, C).
+
+        Raises:
+            InputError: a step is not finite.
+        """
+        ...
+
+
+def exactly(inputs: Sequence[Any], count: int, what: str) -> None:
+    """Refuse another number of inputs.
+
+    Raises:
+        ConfigError: says what is needed.
+    """
+    if len(inputs) != count:
+        raise ConfigError(f"{what}, got {len(inputs)} input(s)")
+
+
+def refuse_label(settings: WalkSettings, name: str) -> None:
+    """Refuse a label where models have no classes.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if settings.label is not None:
+        raise ConfigError(f"label is for digits, not for {name} models; leave it out")
+
+
+def refuse_nonfinite(nonfinite: Tensor, positions: Sequence[float]) -> None:
+    """Check decoded steps: ``nonfinite`` (steps,) counts values that are not finite.
+
+    Raises:
+        InputError: a step has some; noise that was encoded or moved cannot be drawn anew.
+    """
+    bad = [position for position, count in zip(positions, nonfinite.tolist(), strict=True) if count]
+    if bad:
+        raise InputError(f"the step at {bad[0]:+g} is not finite; choose a smaller extent or another input")

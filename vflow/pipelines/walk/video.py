@@ -1,0 +1,194 @@
+"""Walks of VideoFlow: through the noise of the newest frame that is given, and through the future's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vflow.errors import InputError
+from vflow.pipelines.video.preprocess import as_clip, device_of, fit, to_tensor, video_config
+from vflow.pipelines.walk.space import (
+    Kinds,
+    Levels,
+    Path,
+    Point,
+    Progress,
+    WalkSettings,
+    between,
+    exactly,
+    refuse_label,
+    refuse_nonfinite,
+)
+from vflow.randomness import content_hash, normal
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a clip starts from: frames uint8 (n, C, H, W), the noise of its future, and that noise's scale.
+
+    ``known`` says that the walked frame is one that was given, with the noise it has.
+    """
+
+    head: Tensor
+    noise: tuple[Levels, ...]
+    temperature: float
+    known: bool = False
+
+
+class VideoSpace:
+    """ε of a frame given those before it; a step is shown as a clip: frames given, walked and predicted.
+
+    A walk of the context moves the ε of its last frame, given no more frames than the model needs: the more
+    it knew, the less would be open. Where nothing is before it, the first predicted frame takes its place.
+    The future is predicted anew from the changed frame, with the noise that ``vflow.predict`` has for
+    sample 0 of the unchanged clip.
+
+    Where the model guides a frame (``model.guide``), a walk of that level brings the noise of the frame's
+    pixels to the temperature, from one deviation on: it is what the frame has beside its own guide, and
+    would make specks beside another.
+    """
+
+    name = "video"
+
+    def __init__(self, model: Any, settings: WalkSettings) -> None:
+        self.model = model
+        self.config = video_config(model)
+        self.settings = settings
+        refuse_label(settings, self.name)
+
+    def own(self) -> Kinds:
+        return {"temperature": self._temperatures, "blend": self._futures}
+
+    def start(self, inputs: Sequence[Any]) -> Point:
+        if not inputs:
+            exactly(inputs, 1, "a walk of videos starts from a clip: give one")
+        clip = self._clip(inputs[0])
+        if len(clip) > self.config.min_context:
+            return self._encode(clip, len(clip) - 1)
+        scene = self._scene(clip, frames=self.settings.num_frames + 1)
+        drawn = tuple(level * scene.temperature for level in scene.noise[0])
+        return Point(drawn, replace(scene, noise=scene.noise[1:]))
+
+    def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
+        exactly(inputs, 2, "an interpolation goes between two clips: give both")
+        clips = [self._clip(item) for item in inputs]
+        length, least = min(map(len, clips)), self.config.min_context
+        if length <= least:
+            raise InputError(
+                f"{as_clip(inputs[0]).source}: an interpolation needs clips of {least + 1} frames or more"
+            )
+        a, b = (self._encode(clip[-length:], least) for clip in clips)
+        return a, b
+
+    def blend(self, a: Scene, b: Scene, t: float) -> Scene:
+        """Given frames fade into each other; the noise of the future stays."""
+        head = torch.lerp(a.head.float(), b.head.float(), t).round().to(torch.uint8)
+        return replace(a, head=head)
+
+    def show(self, path: Path, progress: Progress) -> np.ndarray:
+        path = self._calmed(path)
+        rows = [
+            list(group)
+            for _, group in groupby(range(len(path.scenes)), lambda row: path.scenes[row].temperature)
+        ]
+        frames = len(path.eps) // len(self.model.latent_shapes) + len(path.scenes[0].noise)
+        clips = []
+        for done, group in enumerate(rows):
+
+            def told(t: int, before: int = done * frames) -> None:
+                progress(before + t, len(rows) * frames)
+
+            clips.append(self._clips(path.part(group[0], group[-1] + 1), told))
+        return torch.cat(clips).permute(0, 1, 3, 4, 2).cpu().numpy()
+
+    def _calmed(self, path: Path) -> Path:
+        """A guide's walk, with the noise of pixels that goes with it; another walk as it is."""
+        settings, last = self.settings, len(path.eps) - 1
+        guided = settings.kind in ("direction", "semantic") and self.model.guide is not None
+        if not guided or settings.level not in (-1, last) or not path.scenes[0].known:
+            return path
+        left = [1 - min(1.0, abs(at)) * (1 - min(1.0, settings.temperature)) for at in path.positions]
+        by = torch.tensor(left, device=path.eps[0].device).view(-1, 1, 1, 1)
+        return path._replace(eps=(*(level * by for level in path.eps[:last]), path.eps[last]))
+
+    @torch.no_grad()
+    def _clips(self, path: Path, progress: Callable[[int], None]) -> Tensor:
+        """All frames of steps that share a temperature, uint8 (steps, T, C, H, W)."""
+        count = len(self.model.latent_shapes)
+        clip = torch.stack([scene.head for scene in path.scenes])
+        frames: list[tuple[Levels, float]] = [
+            (path.eps[first : first + count], 1.0) for first in range(0, len(path.eps), count)
+        ]
+        walked = len(frames)
+        for levels in zip(*(scene.noise for scene in path.scenes), strict=True):
+            noise = tuple(torch.cat(rows) for rows in zip(*levels, strict=True))
+            frames.append((noise, path.scenes[0].temperature))
+        for t, (eps, temperature) in enumerate(frames):
+            if t == 0:
+                rollout = self.model.start(clip[:, -self.config.min_context :])
+            if t == walked:  # as predict starts from these frames
+                rollout = self.model.start(clip[:, -self.config.context :])
+            rollout, sampled = self.model.step(rollout, eps, (temperature,) * count)
+            refuse_nonfinite(sampled.nonfinite, path.positions)
+            clip = torch.cat([clip, sampled.frame[:, None]], 1)
+            progress(t + 1)
+        return clip
+
+    def _temperatures(self, inputs: Sequence[Any]) -> Path:
+        """The same future at rising temperatures."""
+        exactly(inputs, 1, "a temperature sweep of videos starts from one clip")
+        scene, positions = self._scene(self._clip(inputs[0])), self.settings.one_way(1.5)
+        return Path(positions, [replace(scene, temperature=t) for t in positions], ())
+
+    def _futures(self, inputs: Sequence[Any]) -> Path:
+        """From one future of a clip to another, along the arc of their noise."""
+        exactly(inputs, 1, "two futures of one clip are blended")
+        clip, positions = self._clip(inputs[0]), self.settings.one_way()
+        a, b = (self._scene(clip, sample=sample) for sample in self.settings.samples)
+        arcs = [between(one, other, positions) for one, other in zip(a.noise, b.noise, strict=True)]
+        rows = [
+            tuple(tuple(level[row : row + 1] for level in levels) for levels in arcs)
+            for row in range(len(positions))
+        ]
+        return Path(positions, [replace(a, noise=noise) for noise in rows], ())
+
+    def _clip(self, item: Any) -> np.ndarray:
+        """The last frames that can matter, uint8 (T, H, W, C): a full window and the frame after it."""
+        clip = as_clip(item)
+        frames, least = fit(self.config, clip)[0], self.config.min_context
+        if len(frames) < least:
+            raise InputError(
+                f"{clip.source}: {len(frames)} frame(s) at {self.config.fps:g} per second, but the model "
+                f"needs at least {least}; add frames"
+            )
+        return frames[-self.config.context - 1 :]
+
+    @torch.no_grad()
+    def _encode(self, clip: np.ndarray, given: int) -> Point:
+        """Noise of the frames after the first ``given``, as ``_clips`` decodes them."""
+        scene = self._scene(clip)
+        frames, eps = scene.head[None], []
+        rollout = self.model.start(frames[:, given - self.config.min_context : given])
+        for t in range(given, len(clip)):
+            levels = self.model.encode_frame(rollout, frames[:, t])
+            rollout, _ = self.model.step(rollout, levels, (1.0,) * len(levels))
+            eps += levels
+        return Point(tuple(eps), replace(scene, head=scene.head[:given], known=True))
+
+    def _scene(self, clip: np.ndarray, *, frames: int | None = None, sample: int = 0) -> Scene:
+        """``clip`` and the noise of one of its futures, named as ``vflow.predict`` names it."""
+        device, content = device_of(self.model), content_hash(clip[-self.config.context :])
+        noise = tuple(
+            tuple(
+                normal(shape, self.settings.seed, content, sample, t, level)[None].to(device)
+                for level, shape in enumerate(self.model.latent_shapes)
+            )
+            for t in range(frames or self.settings.num_frames)
+        )
+        return Scene(to_tensor(clip, device), noise, self.settings.temperature)

@@ -1,0 +1,193 @@
+"""Latent walks: what a model makes of noise ε that moves step by step and stays as likely as any."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vflow.errors import CheckpointError, ConfigError
+from vflow.pipelines.walk.digits import DigitSpace
+from vflow.pipelines.walk.directions import Directions, principal_directions
+from vflow.pipelines.walk.photos import PhotoSpace
+from vflow.pipelines.walk.space import (
+    Path,
+    Point,
+    Progress,
+    Space,
+    WalkSettings,
+    between,
+    flatten,
+    move,
+    unflatten,
+)
+from vflow.pipelines.walk.video import VideoSpace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SPACES: dict[str, Any] = {"videoflow": VideoSpace, "digits": DigitSpace, "colorizer": PhotoSpace}
+FEWEST = 3
+"""So many inputs make principal directions of their own."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A finished walk.
+
+    Attributes:
+        frames: uint8 (steps, H, W, C), or clips (steps, T, H, W, C).
+        positions: of the steps: standard deviations along a direction, shares of the way from one input
+            to the other, temperatures, or labels.
+        kind: as in the settings.
+        given: frames at the start of each clip that are not predictions; 0 for pictures.
+    """
+
+    frames: np.ndarray
+    positions: tuple[float, ...]
+    kind: str
+    given: int = 0
+
+
+def walk(
+    model: nn.Module,
+    inputs: Sequence[Any] = (),
+    settings: WalkSettings | None = None,
+    *,
+    directions: Directions | None = None,
+    away: Sequence[Any] = (),
+    towards: Sequence[Any] = (),
+    progress: Progress = lambda done, total: None,
+) -> Walk:
+    """Walk through a model's noise.
+
+    All walks act on ε = (z − μ) / σ, which the model takes for standard normal, and keep its length (see
+    ``vflow.pipelines.walk.space``). Decoding the noise of an input gives the input back.
+
+    Args:
+        model: from ``vflow.load``.
+        inputs: what the walk starts from, and for interpolations and transfers also where it leads: clips
+            (T, H, W, C) for video models, digits (H, W) or photos (H, W, 3); one alone need not be in a list.
+            Digits may be left out when the settings name a label: one is drawn.
+        directions: from ``vflow.load_directions``, for kind ``direction``; without them three or more inputs
+            give their own, and the walk starts from the first.
+        away, towards: for kind ``semantic``, two groups; at 3 the walk has moved by all of their difference.
+        progress: told (done, of how many) as steps are decoded; what it raises ends the walk.
+
+    Raises:
+        InputError: an input cannot be used. ConfigError: the kind does not suit the model or the inputs.
+    """
+    settings = settings or WalkSettings()
+    if hasattr(inputs, "ndim"):  # one array alone
+        inputs = [inputs]
+    space = open_space(model, settings)
+    path = _path(space, inputs, settings, directions, (away, towards))
+    frames = space.show(path, progress)
+    given = frames.shape[1] - settings.num_frames if frames.ndim == 5 else 0
+    return Walk(frames, path.positions, settings.kind, given)
+
+
+def open_space(model: nn.Module, settings: WalkSettings) -> Space:
+    """The model as walks see it.
+
+    Raises:
+        CheckpointError: there are no walks for such models. ConfigError: settings that do not suit it.
+    """
+    config: Any = getattr(model, "config", None)
+    kind = getattr(config, "kind", type(model).__name__)
+    if kind not in SPACES:
+        raise CheckpointError(f"{kind}: no model to walk through; choose one of kind {', '.join(SPACES)}")
+    space: Space = SPACES[kind](model, settings)
+    return space
+
+
+def _path(
+    space: Space,
+    inputs: Sequence[Any],
+    settings: WalkSettings,
+    directions: Directions | None,
+    groups: tuple[Sequence[Any], Sequence[Any]],
+) -> Path:
+    own = space.own()
+    if settings.kind in own:
+        return own[settings.kind](inputs)
+    if settings.kind == "direction":
+        return _principal(space, inputs, settings, directions)
+    if settings.kind == "semantic":
+        return _semantic(space, inputs, settings, groups)
+    if settings.kind == "interpolate":
+        positions, (a, b) = settings.one_way(), space.pair(inputs)
+        scenes = [space.blend(a.scene, b.scene, t) for t in positions]
+        return Path(positions, scenes, between(a.eps, b.eps, positions))
+    choices = ", ".join(sorted({*own, "direction", "semantic", "interpolate"}))
+    raise ConfigError(f"kind {settings.kind} is not for {space.name} models; choose {choices}")
+
+
+def _principal(
+    space: Space, inputs: Sequence[Any], settings: WalkSettings, directions: Directions | None
+) -> Path:
+    """Both ways along a direction of the data, in its standard deviations."""
+    start = space.start(inputs)
+    if directions is None:
+        if len(inputs) < FEWEST:
+            raise ConfigError(
+                "no principal directions are stored with this model, or none were given (directions); run "
+                f"scripts/directions.py, or give {FEWEST} or more inputs to find some in them"
+            )
+        noise = [start.eps, *(space.start([item]).eps for item in inputs[1:])]
+        directions = principal_directions([torch.cat(level) for level in zip(*noise, strict=True)])
+    found = directions.at(settings.level, len(start.eps))
+    if settings.direction >= len(found.vectors):
+        most = len(found.vectors) - 1
+        raise ConfigError(f"direction must lie in 0..{most} at this level, got {settings.direction}")
+    unit = math.sqrt(float(found.variance[settings.direction]))
+    return _along(start, found.vectors[settings.direction], unit, settings)
+
+
+def _semantic(
+    space: Space, inputs: Sequence[Any], settings: WalkSettings, groups: tuple[Sequence[Any], Sequence[Any]]
+) -> Path:
+    """Both ways along the difference of two groups' means; position 3 has moved by all of it."""
+    if not all(len(group) for group in groups):
+        raise ConfigError("a semantic direction leads from away to towards: give both groups of inputs")
+    means = []
+    for group in groups:
+        noise = zip(*(space.start([item]).eps for item in group), strict=True)
+        means.append(_part([torch.cat(level).mean(0, keepdim=True) for level in noise], settings.level))
+    difference = (means[1] - means[0])[0]
+    length = float(difference.norm())
+    if length < 1e-6:
+        raise ConfigError("both groups have the same noise; give inputs that differ")
+    start = space.start(inputs if len(inputs) else groups[0][:1])
+    return _along(start, difference / length, length / 3, settings)
+
+
+def _along(start: Point, direction: Tensor, unit: float, settings: WalkSettings) -> Path:
+    """A step per position; ``direction`` is of the settings' level, ``unit`` its standard deviation."""
+    positions, eps = settings.both_ways(), start.eps
+    here = _part(eps, settings.level)
+    moved = move(here, direction.to(here.device), [unit * t for t in positions])
+    scenes = [start.scene] * len(positions)
+    if settings.level is None:
+        return Path(positions, scenes, unflatten(moved, eps))
+    levels = [level.expand(len(positions), -1, -1, -1) for level in eps]
+    levels[settings.level] = moved.reshape(len(positions), *eps[settings.level].shape[1:])
+    return Path(positions, scenes, tuple(levels))
+
+
+def _part(eps: Sequence[Tensor], level: int | None) -> Tensor:
+    """The noise of one level, or of all, (B, D).
+
+    Raises:
+        ConfigError: there is no such level.
+    """
+    if level is None:
+        return flatten(eps)
+    if not -len(eps) <= level < len(eps):
+        raise ConfigError(f"level must lie in {-len(eps)}..{len(eps) - 1}, got {level}")
+    return eps[level].flatten(1)

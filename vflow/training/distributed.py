@@ -1,0 +1,177 @@
+"""Processes, devices and precision: what the launcher asked for, and whether we got it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+from torch import Tensor
+from torch.distributed import PrefixStore, TCPStore, init_process_group
+
+from vflow.devices import choose_device
+from vflow.errors import ConfigError, VflowError
+
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+WORKING_LINES = (
+    "torchrun --nproc-per-node N scripts/train.py …, or "
+    "accelerate launch --multi_gpu --num_processes N scripts/train.py …"
+)
+
+
+def make_accelerator(device: Literal["auto", "cpu", "cuda", "mps"]) -> Accelerator:
+    """An Accelerator on ``device`` with as many processes as the launcher started.
+
+    Raises:
+        ConfigError: the device is missing, fewer processes joined than were asked for, or FSDP cannot work.
+    """
+    cpu = choose_device(device).type == "cpu"
+    if restarted():
+        _join_again(cpu)
+    keywords = DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False)
+    accelerator = Accelerator(
+        cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False, kwargs_handlers=[keywords]
+    )
+    check_world_size(accelerator.num_processes, os.environ)
+    if os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
+        if accelerator.distributed_type != DistributedType.FSDP:
+            raise ConfigError("FSDP was asked for, but it needs GPUs; use another accelerate config")
+        if not accelerator.is_fsdp2:  # version 1 flattens weights; commits are by parameter name
+            raise ConfigError("FSDP version 1 is not supported; set fsdp_version: 2 in the accelerate config")
+    return accelerator
+
+
+def check_world_size(joined: int, environment: Mapping[str, str]) -> None:
+    """Refuse to train with fewer processes than the launcher was asked for.
+
+    ``accelerate launch --cpu --num_processes 2`` starts one process and says nothing; it leaves
+    MASTER_ADDR set without a rank.
+
+    Raises:
+        ConfigError: naming the launcher lines that work.
+    """
+    asked = int(environment.get("WORLD_SIZE", "1"))
+    if asked != joined:
+        raise ConfigError(f"{asked} processes were asked for but {joined} joined; use {WORKING_LINES}")
+    accelerate = "ACCELERATE_MIXED_PRECISION" in environment
+    if accelerate and "MASTER_ADDR" in environment and "LOCAL_RANK" not in environment:
+        raise ConfigError(
+            "accelerate launch was asked for several processes but started one "
+            f"(it does so with --cpu); use {WORKING_LINES}"
+        )
+
+
+class PeerError(VflowError):
+    """Another process of a run died, so this one cannot go on."""
+
+
+@contextmanager
+def naming_lost_peers(run: Path) -> Iterator[None]:
+    """Turn the failure of a collective call into one line.
+
+    Raises:
+        PeerError: another process has gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if any(mark in str(error) for mark in ("closed by peer", "reset by peer", "Broken pipe", "NCCL")):
+            raise PeerError(f"{run}: another process of this run ended; run again with --resume") from error
+        raise
+
+
+@contextmanager
+def fixed_order(device: torch.device) -> Iterator[None]:
+    """On the CPU, add gradients up in a fixed order, so that a resumed run repeats bit for bit.
+
+    Costs little there; on GPUs it would, and their kernels are left as they are.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    options: Any = torch.utils.deterministic
+    strict, memory = torch.are_deterministic_algorithms_enabled(), options.fill_uninitialized_memory
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    options.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=lenient)
+        options.fill_uninitialized_memory = memory
+
+
+def restarted() -> bool:
+    """Whether an elastic launcher has started this worker again after a failure."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _join_again(cpu: bool) -> None:
+    """Form the process group under a name of this attempt's own.
+
+    torchrun keeps one store for all attempts, so restarted workers may read the addresses of dead ones
+    and wait for ever (pytorch issue 135712). Attempts are numbered per node: with several nodes, set
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for the launcher instead.
+    """
+    environment = os.environ
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or environment["GROUP_WORLD_SIZE"] != "1":
+        return
+    world, rank = int(environment["WORLD_SIZE"]), int(environment["RANK"])
+    address = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
+    store = TCPStore(*address, world_size=world, is_master=False)
+    prefix = f"attempt {environment['TORCHELASTIC_RESTART_COUNT']}"
+    backend = "gloo" if cpu else "nccl"
+    init_process_group(backend, store=PrefixStore(prefix, store), rank=rank, world_size=world)
+
+
+def autocast_dtype(
+    precision: Literal["auto", "float32", "bfloat16"], device: torch.device
+) -> torch.dtype | None:
+    """bfloat16 or None (float32). 'auto' takes bfloat16 where the hardware computes in it.
+
+    ``accelerate launch --mixed_precision bf16`` decides for 'auto'.
+
+    Raises:
+        ConfigError: the launcher asks for another mixed precision, which flows do not survive.
+    """
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked not in ("no", "bf16"):
+        raise ConfigError(f"--mixed_precision {asked}: use bf16 or no; float16 overflows in log-determinants")
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = bool(cpu_flags() & BFLOAT16_FLAGS)
+    wanted = precision == "bfloat16" or (precision == "auto" and (native or asked == "bf16"))
+    return torch.bfloat16 if wanted else None
+
+
+def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Instruction sets of this CPU; empty where the system does not list them."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return set()
+    return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
+
+
+def full(value: Tensor) -> Tensor:
+    """The whole tensor; a collective call when ``value`` is sharded."""
+    from torch.distributed.tensor import DTensor
+
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+@torch.no_grad()
+def fill(target: Tensor, value: Tensor) -> None:
+    """Copy a whole ``value`` into ``target``, each process its own shard."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    value = value.to(target.device, target.dtype)
+    if isinstance(target, DTensor):
+        value = distribute_tensor(value, target.device_mesh, target.placements)
+    target.copy_(value)

@@ -1,0 +1,200 @@
+"""What people see of a run: log.jsonl, a progress bar, TensorBoard if wished."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import sys
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from accelerate import Accelerator
+from tqdm import tqdm
+
+from vflow.card import model_card
+from vflow.config import Preset
+from vflow.pipelines.common import versions
+from vflow.training.args import TrainOptions
+from vflow.training.state import Progress
+
+Line = dict[str, Any]
+
+
+class RunLog:
+    """Writes log.jsonl, one JSON object a line, and shows a progress bar on stderr.
+
+    Args:
+        path: of log.jsonl; None on processes that do not report.
+        total, initial: steps of the run, and steps done before.
+        tensorboard: folder for events, None for none.
+    """
+
+    def __init__(self, path: Path | None, total: int, initial: int, tensorboard: Path | None) -> None:
+        self._path = path or Path()
+        self._file = path.open("a", encoding="utf-8") if path else None
+        interactive = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total,
+            initial=initial,
+            unit="step",
+            disable=path is None,
+            mininterval=0.2 if interactive else 30.0,
+            dynamic_ncols=interactive,
+        )
+        self._events = _event_writer(tensorboard) if path and tensorboard else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+        if self._file:
+            self._file.close()
+        if self._events:
+            self._events.close()
+
+    def tick(self, loss: str, frames_per_s: float, skipped: int) -> None:
+        """One step done; show the loss in words, frames/s and, if any, skipped steps."""
+        text = f"{loss}, {frames_per_s:.0f} frames/s"
+        self._bar.set_postfix_str(text + (f", {skipped} skipped" if skipped else ""), refresh=False)
+        self._bar.update()
+
+    def write(self, line: Line) -> None:
+        """Append ``line`` and flush it, NaN and infinities as null; numbers also go to TensorBoard."""
+        if self._file is None:
+            return
+        known = {key: None if _no_number(value) else value for key, value in line.items()}
+        self._file.write(json.dumps(known, allow_nan=False) + "\n")
+        self._file.flush()
+        if self._events:
+            for key, value in line.items():
+                if isinstance(value, int | float) and key != "step":
+                    self._events.add_scalar(key, value, line.get("step"))
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged after ``step``, before the steps from there are taken again."""
+        if self._file is None:
+            return
+        self._file.close()
+        rewind_log(self._path, step)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._bar.reset(self._bar.total)
+        self._bar.update(step)
+
+    def say(self, text: str) -> None:
+        """A remark on stderr that does not tear the bar."""
+        if self._file is not None:
+            tqdm.write(text, file=sys.stderr)
+
+
+def _event_writer(folder: Path) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder))
+
+
+def read_log(path: Path) -> list[Line]:
+    """Lines of a log; a last line that a kill cut short is left out."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
+def rewind_log(path: Path, step: int) -> None:
+    """Drop what was logged after ``step``, so that a resumed run logs each step once; atomic."""
+    kept = [line for line in read_log(path) if line["step"] <= step and "status" not in line]
+    draft = path.with_name(f".tmp_{path.name}")
+    with draft.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in kept)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _no_number(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+GAP = 2  # grey pixels between pictures
+GREY = 127
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A picture of samples, uint8 (H, W, C), and perhaps the same playing; faults before rounding.
+
+    animation: uint8 (T, H, W, C), shown at ``fps``; None for stills.
+    """
+
+    picture: np.ndarray
+    nonfinite: int
+    out_of_range: int
+    animation: np.ndarray | None = None
+    fps: float = 1.0
+
+
+def grid(rows: np.ndarray) -> np.ndarray:
+    """Rows of pictures (R, T, H, W, C) as one: (R·H + gaps, T·W + gaps, C)."""
+    padded = np.pad(rows, ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=GREY)
+    r, t, h, w, c = padded.shape
+    return padded.transpose(0, 2, 1, 3, 4).reshape(r * h, t * w, c)[:-GAP, :-GAP]
+
+
+def write_samples(folder: Path, step: int, samples: Samples) -> None:
+    """Write step_NNNNNNN.png and, if it moves, .gif to ``folder``."""
+    from vflow.data.media import write_png, write_video
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_png(folder / f"step_{step:07d}.png", _three(samples.picture))
+    if samples.animation is not None:
+        write_video(folder / f"step_{step:07d}.gif", _three(samples.animation), samples.fps)
+
+
+def _three(frames: np.ndarray) -> np.ndarray:
+    return frames if frames.shape[-1] == 3 else np.repeat(frames, 3, -1)
+
+
+UNTOLD = {"resume", "keep", "dry_run", "tensorboard", "debug"}  # flags that do not change the weights
+PATHS = {"config", "output", "data", "init_from"}  # their last part only: cards are published
+
+
+def command_line(options: TrainOptions) -> str:
+    """The ``vflow train`` command that ``options`` stand for, without folders of this machine."""
+    words = ["vflow", "train"]
+    for field in fields(TrainOptions):
+        value = getattr(options, field.name)
+        if field.name in UNTOLD or (field.default is not MISSING and value == field.default):
+            continue
+        texts = [str(v) for v in value] if isinstance(value, tuple) else [str(value)]
+        if field.name in PATHS and Path(texts[0]).exists():
+            texts = [Path(texts[0]).resolve().name]
+        words += [f"--{field.name.replace('_', '-')}", *texts]
+    return shlex.join(words)
+
+
+def run_card(
+    options: TrainOptions, preset: Preset, progress: Progress, examples: int, accelerator: Accelerator
+) -> str:
+    """Markdown for the commit at ``progress``; ``examples`` are those of the training split."""
+    data = preset.data
+    source = f", `{Path(data.path).name}`" if data.path else ""
+    hours, minutes = divmod(round(progress.seconds / 60), 60)
+    processes = f"{accelerator.num_processes} process(es) on {accelerator.device.type}"
+    of = versions()
+    facts = {
+        "data": f"`{data.name}`{source}: {examples:,} training examples",
+        "command": f"`{command_line(options)}`",
+        "training": f"{hours} h {minutes:02d} min, {processes}, batches of {preset.training.batch_size}",
+        "versions": ", ".join(f"{name} {of[name]}" for name in ("vflow", "torch", "python")),
+    }
+    statistics = {"step": progress.step, "val_bits_per_dim": progress.val_bits_per_dim}
+    title = options.output.resolve().name
+    return model_card(title, preset.model, statistics, facts)
