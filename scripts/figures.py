@@ -107,7 +107,7 @@ def surprise(folder: Path) -> Path:
     frames = read_clip(ROOT / "apps" / "examples" / "push-00064.mp4").frames.copy()
     frames[[10, 15]] = frames[[15, 10]]
     model = vflow.load("push")
-    found = vflow.surprise(model, frames, typical=vflow.load_clip_statistics("push", model))
+    found = vflow.surprisal(model, frames, statistics=vflow.load_clip_statistics("push", model))
     return save(folder / "surprise.png", surprise_sheet(found))
 
 

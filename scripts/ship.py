@@ -5,7 +5,7 @@ python scripts/ship.py runs/colours/last/model checkpoints/colorizer --half --se
 
 Figures are to be measured on what it writes. Card and temperature stay those of the place it writes to,
 unless it is new or the temperature is given. Directions and typical bits belong to the weights before:
-they are removed (scripts/directions.py and scripts/typical.py make them).
+they are removed (scripts/directions.py and scripts/clip_statistics.py make them).
 """
 
 from __future__ import annotations

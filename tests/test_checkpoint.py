@@ -351,7 +351,13 @@ def test_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     assert load("owner/name").config == CONFIG
     assert load("owner/name@v1").config == CONFIG
-    files = ["config.json", "model.safetensors", "README.md", "directions.safetensors", "typical.safetensors"]
+    files = [
+        "config.json",
+        "model.safetensors",
+        "README.md",
+        "directions.safetensors",
+        "statistics.safetensors",
+    ]
     assert asked == [("owner/name", None, files), ("owner/name", "v1", files)]
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         load("owner/name", allow_hub=False)

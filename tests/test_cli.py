@@ -29,7 +29,7 @@ from vflow.commands import train as train_command
 from vflow.config import VideoFlowConfig
 from vflow.data import media
 from vflow.models import build_model
-from vflow.pipelines.batch.records import Record
+from vflow.pipelines.batch.records import PredictRecord
 from vflow.pipelines.batch.writers import FORMATS
 from vflow.pipelines.video.predict import predict, prepare
 from vflow.randomness import content_hash
@@ -340,7 +340,7 @@ def test_bfloat16_and_threads(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Pa
 def test_settings_of_the_app(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
     frames, model = _read(clip)["frames"], load(tiny)
     sha = content_hash(prepare(model, frames).context)
-    record = Record(
+    record = PredictRecord(
         checkpoint=str(tiny), checkpoint_hash=checkpoint_hash(tiny), num_frames=2, num_samples=3, seed=5,
         context_sha=sha,
     )  # fmt: skip
@@ -356,7 +356,7 @@ def test_settings_of_the_app(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Pat
 
 
 def test_settings_of_another_model(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
-    (tmp_path / "s.json").write_text(Record(checkpoint=str(tiny), checkpoint_hash="00").to_json())
+    (tmp_path / "s.json").write_text(PredictRecord(checkpoint=str(tiny), checkpoint_hash="00").to_json())
     repeat = ("predict", "--settings", tmp_path / "s.json", "--input", clip, "--output", tmp_path / "o")
     assert vflow(*repeat) == 3
     assert "s.json: made with another version of" in vflow.err

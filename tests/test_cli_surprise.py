@@ -1,4 +1,4 @@
-"""``vflow score --map``: files as promised, the same as in Python, one-line errors."""
+"""``vflow score --maps-dir``: files as promised, the same as in Python, one-line errors."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def test_maps_are_python_surprise(vflow: Vflow, models: Path, clips: list[Path],
     out = tmp_path / "out"
     checkpoint = models / "known"
     code, said, _ = vflow(
-        "--checkpoint", checkpoint, "--input", clips[0], "--map", out, "--json", "--seed", 3
+        "--checkpoint", checkpoint, "--input", clips[0], "--maps-dir", out, "--json", "--seed", 3
     )
     assert code == 0
     model = load(checkpoint)
     with np.load(clips[0]) as saved:
         frames = saved["frames"]
-    typical = library.load_clip_statistics(checkpoint, model)
-    expected = library.surprise(model, frames, typical=typical, seed=3)
+    statistics = library.load_clip_statistics(checkpoint, model)
+    expected = library.surprisal(model, frames, statistics=statistics, seed=3)
     assert json.loads(said) == expected.to_json()
     assert json.loads(said)["flagged"] == [1, 2, 3]
     assert sorted(path.name for path in out.iterdir()) == ["clip0.mp4", "clip0.npz", "clip0.png"]
@@ -78,7 +78,7 @@ def test_maps_are_python_surprise(vflow: Vflow, models: Path, clips: list[Path],
 def test_lines_for_people(vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.npz"
     broken.write_bytes(b"no array")
-    given = ["--checkpoint", models / "known", "--input", *clips, broken, "--map", tmp_path / "out"]
+    given = ["--checkpoint", models / "known", "--input", *clips, broken, "--maps-dir", tmp_path / "out"]
     code, said, error = vflow(*given, "--quantile", 0.9)
     lines = said.splitlines()
     assert code == 1 and [line.partition(":")[0] for line in lines] == ["clip0", "clip1"]
@@ -90,24 +90,27 @@ def test_a_checkpoint_without_figures_says_so(
     vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path
 ) -> None:
     code, said, error = vflow(
-        "--checkpoint", models / "plain", "--input", clips[0], "--map", tmp_path / "out"
+        "--checkpoint", models / "plain", "--input", clips[0], "--maps-dir", tmp_path / "out"
     )
     assert code == 0 and "surprising" not in said
-    assert "plain: no figures of validation clips (scripts/typical.py); nothing is flagged" in error
+    assert "plain: no figures of validation clips (scripts/clip_statistics.py); nothing is flagged" in error
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--draws", "2"], "--draws: leave it out with --map, which takes all frames and one draw"),
-        (["--context", "2"], "--context: leave it out with --map, which takes all frames and one draw"),
+        (
+            ["--num-importance-samples", "2"],
+            "--num-importance-samples: leave it out with --maps-dir, which takes all frames and one draw",
+        ),
+        (["--context", "2"], "--context: leave it out with --maps-dir, which takes all frames and one draw"),
         (["--quantile", "0.2"], "quantile must lie in 0.5..1 (below 1), got 0.2"),
     ],
 )
 def test_usage_errors(
     vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path, flags: list[str], message: str
 ) -> None:
-    given = ["--checkpoint", models / "known", "--input", clips[0], "--map", tmp_path / "out"]
+    given = ["--checkpoint", models / "known", "--input", clips[0], "--maps-dir", tmp_path / "out"]
     assert vflow(*given, *flags)[::2] == (2, f"error: {message}\n")
     code, _, error = vflow("--checkpoint", models / "known", "--input", clips[0], "--quantile", "0.9")
-    assert (code, error) == (2, "error: --quantile: goes with --map DIR\n")
+    assert (code, error) == (2, "error: --quantile: goes with --maps-dir DIR\n")

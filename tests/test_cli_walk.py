@@ -109,7 +109,7 @@ def test_interpolation_between_clips(models: Path, clips: list[Path], tmp_path: 
 def test_groups_and_futures(models: Path, clips: list[Path], tmp_path: Path, vflow: Vflow) -> None:
     call = ("--checkpoint", models / "video", "--steps", 2, "--num-frames", 1, "--output", tmp_path / "out")
     semantic = (*call, "--kind", "semantic", "--level", "-2")
-    assert vflow(*semantic, "--away", clips[0], "--towards", clips[1])[0] == 0
+    assert vflow(*semantic, "--negatives", clips[0], "--positives", clips[1])[0] == 0
     assert vflow(*call, "--kind", "blend", "--samples", 2, 3, "--input", clips[0])[0] == 0
     assert vflow(*call, "--kind", "temperature", "--extent", 1, "--input", clips[0])[0] == 0
 

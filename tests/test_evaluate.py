@@ -47,7 +47,18 @@ def vflow(*arguments: object) -> int:
 
 def test_an_object_of_figures(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = place / "data" / "video"
-    words = ("--checkpoint", place / "video", "--data", data, "--num-samples", 2, "--draws", 2, "--limit", 2)
+    words = (
+        "--checkpoint",
+        place / "video",
+        "--data",
+        data,
+        "--num-samples",
+        2,
+        "--num-importance-samples",
+        2,
+        "--limit",
+        2,
+    )
     assert vflow(*words, "--json", "--seed", 4, "--plots", tmp_path / "plots") == 0
     printed = capsys.readouterr()
     assert printed.err.count("note: wrote ") == 5
@@ -64,7 +75,7 @@ def test_an_object_of_figures(place: Path, tmp_path: Path, capsys: pytest.Captur
         2,
     )
     assert protocol["command"] == f"vflow evaluate {' '.join(map(str, words[:4]))} " + (
-        "--limit 2 --num-samples 2 --draws 2 --seed 4"
+        "--limit 2 --num-samples 2 --num-importance-samples 2 --seed 4"
     )
     assert protocol["versions"]["torch"] == torch.__version__
     assert (
@@ -85,7 +96,7 @@ def test_an_object_of_figures(place: Path, tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(("kind", "tuned"), [("video", True), ("digits", False), ("photos", False)])
 def test_a_table_for_people(place: Path, capsys: pytest.CaptureFixture[str], kind: str, tuned: bool) -> None:
     words = ["--checkpoint", place / kind, "--data", place / "data" / kind, "--num-samples", 2]
-    words += ["--draws", 1, "--limit", 3, *(["--tune-temperature"] if tuned else [])]
+    words += ["--num-importance-samples", 1, "--limit", 3, *(["--tune-temperature"] if tuned else [])]
     assert vflow(*words) == 0
     lines = capsys.readouterr().out.splitlines()
     table: dict[str, str] = dict(line.split(None, 1) for line in lines[: lines.index("")])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vflow.pipelines.video.predict import predict as predict
     from vflow.pipelines.video.score import score as score
     from vflow.pipelines.video.stats import load_clip_statistics as load_clip_statistics
-    from vflow.pipelines.video.surprisal import surprise as surprise
+    from vflow.pipelines.video.surprisal import surprisal as surprisal
     from vflow.pipelines.walk.directions import load_directions as load_directions
     from vflow.pipelines.walk.space import WalkSettings as WalkSettings
     from vflow.pipelines.walk.walk import walk as walk
@@ -34,7 +34,7 @@ _HOMES = {
     "load": "vflow.checkpoint",
     "predict": "vflow.pipelines.video.predict",
     "score": "vflow.pipelines.video.score",
-    "surprise": "vflow.pipelines.video.surprisal",
+    "surprisal": "vflow.pipelines.video.surprisal",
     "walk": "vflow.pipelines.walk.walk",
     "WalkSettings": "vflow.pipelines.walk.space",
     "load_directions": "vflow.pipelines.walk.directions",

@@ -10,7 +10,7 @@ from typing import Any
 from vflow.errors import CheckpointError
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-DIRECTIONS, TYPICAL = "directions.safetensors", "typical.safetensors"
+DIRECTIONS, STATISTICS = "directions.safetensors", "statistics.safetensors"
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -130,7 +130,9 @@ def _download(name: str) -> Path:
     repository, _, revision = name.partition("@")
     try:
         folder = huggingface_hub.snapshot_download(
-            repository, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS, CARD, DIRECTIONS, TYPICAL]
+            repository,
+            revision=revision or None,
+            allow_patterns=[CONFIG, WEIGHTS, CARD, DIRECTIONS, STATISTICS],
         )
         missing = [part for part in (CONFIG, WEIGHTS) if not (Path(folder) / part).is_file()]
         if missing:

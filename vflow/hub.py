@@ -11,7 +11,7 @@ from vflow.catalog import (
     CARD,
     CONFIG,
     DIRECTIONS,
-    TYPICAL,
+    STATISTICS,
     WEIGHTS,
     checkpoint_folder,
     pickled_files,
@@ -71,11 +71,11 @@ def checked_files(folder: Path, title: str) -> dict[str, str | bytes]:
 
         load_directions(folder, model)
         files[DIRECTIONS] = str(folder / DIRECTIONS)
-    if (folder / TYPICAL).is_file():
+    if (folder / STATISTICS).is_file():
         from vflow.pipelines.video.stats import load_clip_statistics
 
         load_clip_statistics(folder, model)
-        files[TYPICAL] = str(folder / TYPICAL)
+        files[STATISTICS] = str(folder / STATISTICS)
     if (folder / CARD).is_file():
         files[CARD] = str(folder / CARD)
     else:

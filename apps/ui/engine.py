@@ -12,7 +12,7 @@ import numpy as np
 from vflow.checkpoint import available, checkpoint_hash
 from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.batch.records import Record
+from vflow.pipelines.batch.records import PredictRecord
 from vflow.pipelines.video.predict import CHUNK, PredictSettings, Prepared, Temperature, iterate, prepare
 from vflow.randomness import content_hash
 
@@ -96,7 +96,7 @@ def keep(shared: Shared, job: Job, fps: float) -> Run:
     """Write the job's files: native frames, previews at ``fps``, and the settings that make them again."""
     settings, context = job.wish.settings, job.prepared.context
     name = str(job.wish.checkpoint)
-    record = Record(
+    record = PredictRecord(
         **identity(shared, name),
         num_frames=job.done,
         num_samples=settings.num_samples,

@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from vflow.pipelines.video.surprisal import Surprise
+from vflow.pipelines.video.surprisal import Surprisal
 
 WIDTH, HEIGHT = 720, 230
 LEFT, RIGHT, TOP, BOTTOM = 58, 10, 14, 40
 LABELLED = 12  # frames that get a number below the axis, about
 
 
-def curve(found: Surprise, marked: Sequence[int]) -> str:
+def curve(found: Surprisal, marked: Sequence[int]) -> str:
     """Bits/dim of each frame, counted from 1; frames in ``marked`` stand out by form and number.
 
     The page's script moves a line along with the frame that is shown.
@@ -29,17 +29,17 @@ def curve(found: Surprise, marked: Sequence[int]) -> str:
     return (
         f'<svg class="vf-curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="vf-curve-title'
         f' vf-curve-desc"><title id="vf-curve-title">Bits per dimension of each frame</title>'
-        f'<desc id="vf-curve-desc">{escape(described(found, marked))}</desc>{_typical(found, scale)}'
+        f'<desc id="vf-curve-desc">{escape(described(found, marked))}</desc>{_statistics(found, scale)}'
         f'{_axes(found, scale)}{cursor}<polyline class="vf-line" points="{path}"/>{dots}</svg>'
     )
 
 
-def described(found: Surprise, marked: Sequence[int]) -> str:
+def described(found: Surprisal, marked: Sequence[int]) -> str:
     """The curve in words."""
     known = found.per_frame[found.first :]
     text = f"From {known.min():.3f} to {known.max():.3f} bits per dimension over {len(known)} frames."
-    if found.typical is not None:
-        text += f" Validation frames: mean {found.typical.mean:.3f}, limit {found.threshold:.3f}."
+    if found.statistics is not None:
+        text += f" Validation frames: mean {found.statistics.mean:.3f}, limit {found.threshold:.3f}."
     if marked:
         text += f" Marked: {', '.join(str(t + 1) for t in marked)}."
     return text
@@ -48,11 +48,11 @@ def described(found: Surprise, marked: Sequence[int]) -> str:
 class _Scale:
     """From frames and bits/dim to places in the picture."""
 
-    def __init__(self, found: Surprise) -> None:
+    def __init__(self, found: Surprisal) -> None:
         known = found.per_frame[found.first :]
         ends = [0.0, float(known.min()), float(known.max())]
-        if found.typical is not None:
-            ends += [found.typical.mean, float(found.threshold or 0)]
+        if found.statistics is not None:
+            ends += [found.statistics.mean, float(found.threshold or 0)]
         span = max(ends) - min(ends) or 1.0
         self.step = _nice(span / 4)
         self.low = math.floor(min(ends) / self.step) * self.step
@@ -84,13 +84,13 @@ def _dot(scale: _Scale, t: int, bits: float, marked: bool) -> str:
     return f'<path class="vf-flag" d="M{x:.1f} {y - 8:.1f}l8 8l-8 8l-8-8z"/>'
 
 
-def _typical(found: Surprise, scale: _Scale) -> str:
+def _statistics(found: Surprisal, scale: _Scale) -> str:
     """A band from a low to a high quantile of validation frames, and their mean as a broken line."""
-    if found.typical is None or found.threshold is None:
+    if found.statistics is None or found.threshold is None:
         return ""
     top = scale.y(found.threshold)
-    bottom = scale.y(found.typical.frame_quantile(1 - found.quantile))
-    mean = scale.y(found.typical.mean)
+    bottom = scale.y(found.statistics.frame_quantile(1 - found.quantile))
+    mean = scale.y(found.statistics.mean)
     return (
         f'<rect class="vf-band" x="{LEFT}" y="{top:.1f}" width="{WIDTH - LEFT - RIGHT}"'
         f' height="{max(1.0, bottom - top):.1f}"/>'
@@ -99,7 +99,7 @@ def _typical(found: Surprise, scale: _Scale) -> str:
     )
 
 
-def _axes(found: Surprise, scale: _Scale) -> str:
+def _axes(found: Surprisal, scale: _Scale) -> str:
     digits = max(0, -math.floor(math.log10(scale.step)))
     rows = "".join(
         f'<text class="vf-tick" x="{LEFT - 8}" y="{scale.y(tick) + 4:.1f}" text-anchor="end">'

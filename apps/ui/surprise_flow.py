@@ -18,7 +18,7 @@ from vflow.errors import InputError
 from vflow.pipelines.common import versions
 from vflow.pipelines.video import export as surprise_files
 from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics
-from vflow.pipelines.video.surprisal import Ready, Surprise, conclude, iterate, prepare
+from vflow.pipelines.video.surprisal import FittedClip, Surprisal, finalize, iterate, prepare
 
 from . import engine
 from .common import Shared, preview_fps
@@ -79,8 +79,8 @@ class Job:
 
     wish: Wish
     model: Any
-    ready: Ready
-    typical: ClipStatistics | None
+    ready: FittedClip
+    statistics: ClipStatistics | None
     maps: list[np.ndarray] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
@@ -113,7 +113,7 @@ def begin(shared: Shared, wish: Wish) -> Job:
     ready = prepare(model, media.read_frames(wish.paths))
     if len(ready.frames) > SHOWN:
         note = f"looked at the first {SHOWN} of {len(ready.frames)} frames"
-        ready = Ready(ready.frames[:SHOWN], (*ready.notes, note))
+        ready = FittedClip(ready.frames[:SHOWN], (*ready.notes, note))
     return Job(wish, model, ready, load_clip_statistics(shared.models.folder(wish.checkpoint), model))
 
 
@@ -126,9 +126,9 @@ def advance(job: Job, should_stop: Callable[[], bool]) -> Iterator[None]:
             return
 
 
-def finish(shared: Shared, job: Job) -> tuple[Surprise, Run]:
+def finish(shared: Shared, job: Job) -> tuple[Surprisal, Run]:
     """Look for frames out of order, and write arrays, a sheet, a film and the settings."""
-    found = conclude(job.model, job.ready, job.maps, job.typical, job.wish.quantile, job.wish.seed)
+    found = finalize(job.model, job.ready, job.maps, job.statistics, job.wish.quantile, job.wish.seed)
     run = Run(shared.runs.fresh())
     name = str(job.wish.checkpoint)
     surprise_files.write(run.folder, "surprise", found, preview_fps(shared, name))
@@ -136,11 +136,20 @@ def finish(shared: Shared, job: Job) -> tuple[Surprise, Run]:
     return found, run
 
 
-def _record(shared: Shared, job: Job, found: Surprise) -> str:
+def _record(shared: Shared, job: Job, found: Surprisal) -> str:
     """Figures, everything they depend on, and the command that makes them again."""
     identity = engine.identity(shared, str(job.wish.checkpoint))
     names = [Path(path).name for path in job.wish.paths]
-    words = ["vflow", "score", "--checkpoint", identity["checkpoint"], "--input", *names, "--map", "maps"]
+    words = [
+        "vflow",
+        "score",
+        "--checkpoint",
+        identity["checkpoint"],
+        "--input",
+        *names,
+        "--maps-dir",
+        "maps",
+    ]
     words += ["--quantile", f"{job.wish.quantile:g}", "--seed", str(job.wish.seed)]
     record = {
         **identity,

@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 
 from vflow.pipelines.video.export import heat_ramp, overlay, top_of
-from vflow.pipelines.video.surprisal import Surprise
+from vflow.pipelines.video.surprisal import Surprisal
 
 from .gallery import png_uri
 from .surprise_curve import curve
@@ -31,7 +31,7 @@ def empty() -> str:
     )
 
 
-def player(found: Surprise, key: str, fps: float) -> str:
+def player(found: Surprisal, key: str, fps: float) -> str:
     """The finished clip; ``key`` tells this result from the one before.
 
     The frame shown at first is the most surprising one.
@@ -52,19 +52,19 @@ def player(found: Surprise, key: str, fps: float) -> str:
     )
 
 
-def marks(found: Surprise) -> tuple[int, ...]:
+def marks(found: Surprisal) -> tuple[int, ...]:
     """Frames that stand out: beyond the quantile, or out of order."""
-    return tuple(sorted({*found.flagged, *(found.exchanged or ())[:2]}))
+    return tuple(sorted({*found.flagged, *(found.out_of_order or ())[:2]}))
 
 
-def _verdict(found: Surprise) -> str:
+def _verdict(found: Surprisal) -> str:
     """What stands out, in words."""
-    if found.typical is None:
+    if found.statistics is None:
         missing = "No figures of validation clips are stored with this checkpoint, so nothing is flagged."
         return f'<div class="vf-verdict"><p>{missing}</p></div>'
     said = []
-    if found.exchanged:
-        a, b, saved = found.exchanged
+    if found.out_of_order:
+        a, b, saved = found.out_of_order
         said.append(
             f"<strong>Frames {a + 1} and {b + 1} look exchanged:</strong> the other way round the clip costs "
             f"{saved:,.0f} bits less."
@@ -85,12 +85,12 @@ def _listed(numbers: Sequence[int]) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _key(found: Surprise, marked: Sequence[int]) -> str:
+def _key(found: Surprisal, marked: Sequence[int]) -> str:
     """What the lines and marks of the curve are."""
     parts = ['<span><i class="vf-k-line"></i>bits/dim of a frame</span>']
     if marked:
         parts.append('<span><i class="vf-k-flag"></i>flagged</span>')
-    if found.typical is not None:
+    if found.statistics is not None:
         low, high = (f"{100 * q:.3g}" for q in (1 - found.quantile, found.quantile))
         parts.append('<span><i class="vf-k-mean"></i>validation mean</span>')
         parts.append(f'<span><i class="vf-k-band"></i>validation, {low} to {high}%</span>')
@@ -105,11 +105,11 @@ def _bar(count: int, start: int) -> str:
     )
 
 
-def _pair(found: Surprise, start: int, overlay: np.ndarray, top: float) -> str:
+def _pair(found: Surprisal, start: int, overlay: np.ndarray, top: float) -> str:
     """The frame, and the frame in grey under its map."""
     frame = png_uri(found.frames[start])
     ramp = ", ".join(f"rgb({r} {g} {b})" for r, g, b in heat_ramp(8))
-    above = "" if found.typical is None else " above the validation mean"
+    above = "" if found.statistics is None else " above the validation mean"
     return (
         '<div class="vf-pair"><figure><div class="vf-screen">'
         f'<img class="vf-frame" src="{frame}" alt="Frame {start + 1}"></div>'
@@ -123,7 +123,7 @@ def _pair(found: Surprise, start: int, overlay: np.ndarray, top: float) -> str:
     )
 
 
-def _thumb(found: Surprise, t: int, overlay: np.ndarray, marked: bool) -> str:
+def _thumb(found: Surprisal, t: int, overlay: np.ndarray, marked: bool) -> str:
     bits = found.per_frame[t]
     figure = f"{bits:.3f} bits/dim" if math.isfinite(bits) else "given, not scored"
     flag = ", flagged" if marked else ""
@@ -137,7 +137,7 @@ def _thumb(found: Surprise, t: int, overlay: np.ndarray, marked: bool) -> str:
     )
 
 
-def _table(found: Surprise, marked: Sequence[int]) -> str:
+def _table(found: Surprisal, marked: Sequence[int]) -> str:
     """The curve's figures, for those who do not see it."""
     rows = "".join(
         f'<tr><th scope="row">{t + 1}</th><td>{f"{bits:.4f}" if math.isfinite(bits) else "given"}</td>'
@@ -152,10 +152,10 @@ def _table(found: Surprise, marked: Sequence[int]) -> str:
     )
 
 
-def _reason(found: Surprise, t: int) -> str:
+def _reason(found: Surprisal, t: int) -> str:
     reasons = []
     if t in found.flagged:
         reasons.append("more bits than usual")
-    if found.exchanged and t in found.exchanged[:2]:
+    if found.out_of_order and t in found.out_of_order[:2]:
         reasons.append("out of order")
     return ", ".join(reasons)

@@ -100,7 +100,7 @@ def _walk(shared: Shared, job: Job, progress: Callable[[int, int], None]) -> Wal
     try:
         return walk(
             job.model, job.inputs.starts, job.settings, directions=directions,
-            away=job.inputs.away, towards=job.inputs.towards, progress=progress,
+            negatives=job.inputs.away, positives=job.inputs.towards, progress=progress,
         )  # fmt: skip
     except _StoppedError:
         return None
@@ -186,7 +186,7 @@ def _command(checkpoint: str, settings: WalkSettings, names: dict[str, list[str]
         if value != asdict(WalkSettings())[key]:
             values = value if isinstance(value, tuple) else ["all" if value is None else value]
             words += [f"--{key.replace('_', '-')}", *map(str, values)]
-    for flag, boxes in (("input", ("files", "to")), ("away", ("away",)), ("towards", ("towards",))):
+    for flag, boxes in (("input", ("files", "to")), ("negatives", ("away",)), ("positives", ("towards",))):
         files = [name for box in boxes for name in names[box]]
         words += [f"--{flag}", *files] if files else []
     return shlex.join([*words, "--output", "walk"])

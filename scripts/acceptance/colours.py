@@ -82,7 +82,9 @@ def colour_photos() -> Result:
 def photos_coloured(temperature: Temperature) -> Mapping[str, Any]:
     """What ``vflow evaluate`` measures on all photos of photos/val, 8 colourings each, seed 0."""
     held, train = photos("val"), photos("train")
-    settings = Settings(data=str(held), train=str(train), draws=1, limit=0, temperature=temperature)
+    settings = Settings(
+        data=str(held), train=str(train), num_importance_samples=1, limit=0, temperature=temperature
+    )
     return evaluate_color(model(), settings, lambda name: lambda done, total: None).figures
 
 

@@ -19,7 +19,7 @@ from vflow.errors import InputError
 from vflow.metrics.digits import CLASSES, DigitClassifier, agreement, spread_ratios, train_classifier
 from vflow.models import Digits, ImageBatch
 from vflow.pipelines.common import Counts
-from vflow.pipelines.digits.digits import ALL, chosen, draw, log_likelihoods, restyle
+from vflow.pipelines.digits.digits import ALL, draw, label_classes, log_likelihoods, restyle
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import normal
 
@@ -56,7 +56,7 @@ def drawn(temperature: float) -> Drawn:
     """100 samples of each class, seed 1: images, labels, counts before any redraw or clamp."""
     settings = PredictSettings(1, PER_CLASS, temperature, seed=1)
     images, counts = [], Counts()
-    for chunk in draw(model(), chosen(ALL, CLASSES), settings):
+    for chunk in draw(model(), label_classes(ALL, CLASSES), settings):
         images.append(chunk.images)
         counts = counts.plus(chunk.counts)
     return np.concatenate(images), np.repeat(np.arange(CLASSES), PER_CLASS), counts

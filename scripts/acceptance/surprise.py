@@ -9,7 +9,7 @@ import vflow
 from scripts.acceptance.models import push_clips, shipped_model
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
 from vflow.metrics.ranking import auroc
-from vflow.pipelines.video.surprisal import Surprise
+from vflow.pipelines.video.surprisal import Surprisal
 from vflow.randomness import generator
 
 SUMMED = 16
@@ -40,42 +40,42 @@ def surprise() -> Result:
     number that decides is the bits that the best exchange of two frames saves; how many exchanges are tried
     was chosen on validation clips. Maps are summed in float64 and compared with vflow.score, 16 clips."""
     model, clips = shipped_model("push"), push_clips("test")
-    typical = vflow.load_clip_statistics("push", model)
-    if typical is None:
-        raise NotHere("checkpoints/push has no typical.safetensors: python scripts/typical.py")
+    statistics = vflow.load_clip_statistics("push", model)
+    if statistics is None:
+        raise NotHere("checkpoints/push has no statistics.safetensors: python scripts/clip_statistics.py")
     plain, mixed, named = [], [], []
     for number, clip in enumerate(clips):
         other, pair = exchanged(number, clip)
-        plain.append(vflow.surprise(model, clip, typical=typical))
-        mixed.append(vflow.surprise(model, other, typical=typical))
-        named.append(mixed[-1].exchange is not None and mixed[-1].exchange[:2] == pair)
+        plain.append(vflow.surprisal(model, clip, statistics=statistics))
+        mixed.append(vflow.surprisal(model, other, statistics=statistics))
+        named.append(mixed[-1].frame_swap is not None and mixed[-1].frame_swap[:2] == pair)
     known = np.array([found.per_frame[found.first :] for found in plain])
     values = {
         "auroc": auroc([saved(found) for found in plain], [saved(found) for found in mixed]),
         "auroc_jump": auroc([jump(found) for found in plain], [jump(found) for found in mixed]),
         "auroc_mean": auroc([mean(found) for found in plain], [mean(found) for found in mixed]),
         "named": 100 * float(np.mean(named)),
-        "found": 100 * float(np.mean([found.exchanged is not None for found in mixed])),
-        "false": 100 * float(np.mean([found.exchanged is not None for found in plain])),
-        "flagged": 100 * float((known > typical.frame_quantile(0.99)).mean()),
+        "found": 100 * float(np.mean([found.out_of_order is not None for found in mixed])),
+        "false": 100 * float(np.mean([found.out_of_order is not None for found in plain])),
+        "flagged": 100 * float((known > statistics.frame_quantile(0.99)).mean()),
         "error": max(difference(model, found) for found in plain[:SUMMED]),
     }
-    return Result(values, note=f"{len(clips)} clips; compared with {typical.about}")
+    return Result(values, note=f"{len(clips)} clips; compared with {statistics.about}")
 
 
-def saved(found: Surprise) -> float:
-    return -np.inf if found.exchange is None else found.exchange.saved
+def saved(found: Surprisal) -> float:
+    return -np.inf if found.frame_swap is None else found.frame_swap.saved
 
 
-def jump(found: Surprise) -> float:
+def jump(found: Surprisal) -> float:
     return float(np.diff(found.per_frame[found.first :]).max())
 
 
-def mean(found: Surprise) -> float:
+def mean(found: Surprisal) -> float:
     return float(found.per_frame[found.first :].mean())
 
 
-def difference(model: nn.Module, found: Surprise) -> float:
+def difference(model: nn.Module, found: Surprisal) -> float:
     """Largest difference, in bits, between the sum of a frame's map and its score."""
     scores = vflow.score(model, found.frames).per_frame
     summed = found.maps.sum((1, 2), dtype=np.float64)

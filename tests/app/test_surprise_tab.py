@@ -19,21 +19,21 @@ from tests.app.test_bad_input import KINDS, endless, text
 from vflow.data import media
 from vflow.pipelines.video.export import overlay, top_of
 from vflow.pipelines.video.stats import ClipStatistics, save_clip_statistics
-from vflow.pipelines.video.surprisal import Surprise, surprise
+from vflow.pipelines.video.surprisal import Surprisal, surprisal
 
 pytestmark = pytest.mark.browser
 STATUS = "#vf-surprise-status"
 
 
 @pytest.fixture(scope="module")
-def expected(checkpoints: Path, square: np.ndarray) -> Surprise:
+def expected(checkpoints: Path, square: np.ndarray) -> Surprisal:
     """What Python says of the square; two of its five scored frames lie beyond what is made typical here."""
     model = vflow.load(checkpoints / "lively")
-    ranked = np.sort(surprise(model, square).per_frame[1:])
+    ranked = np.sort(surprisal(model, square).per_frame[1:])
     frames = np.linspace(0, float(ranked[2:4].mean()) / 0.99, 101, dtype=np.float32)
-    typical = ClipStatistics(np.full((32, 32), 1, np.float32), frames, np.float32([1e6]), "made up")
-    save_clip_statistics(checkpoints / "lively", typical)
-    return surprise(model, square, typical=typical)
+    statistics = ClipStatistics(np.full((32, 32), 1, np.float32), frames, np.float32([1e6]), "made up")
+    save_clip_statistics(checkpoints / "lively", statistics)
+    return surprisal(model, square, statistics=statistics)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def looked(app: App) -> str:
     return app.page.locator(f"{STATUS} p").inner_text()
 
 
-def test_shows_what_python_finds(tab: App, clip: Path, expected: Surprise, tmp_path: Path) -> None:
+def test_shows_what_python_finds(tab: App, clip: Path, expected: Surprisal, tmp_path: Path) -> None:
     tab.choose("lively")
     upload(tab, clip)
     assert look(tab).startswith("5 frames scored in ")
@@ -98,7 +98,7 @@ def test_shows_what_python_finds(tab: App, clip: Path, expected: Surprise, tmp_p
     downloads(tab, expected, tmp_path)
 
 
-def downloads(tab: App, expected: Surprise, folder: Path) -> None:
+def downloads(tab: App, expected: Surprisal, folder: Path) -> None:
     """Arrays, a sheet, a film and settings hold the same figures."""
     with np.load(tab.download("Maps (npz)", folder)) as saved:
         assert np.array_equal(saved["maps"], expected.maps, equal_nan=True)
@@ -107,10 +107,10 @@ def downloads(tab: App, expected: Surprise, folder: Path) -> None:
     assert media.read_image(tab.download("Sheet (png)", folder)).frames.shape[-1] == 3
     settings = json.loads(tab.download("Settings (json)", folder).read_text())
     assert settings["per_frame"] == expected.to_json()["per_frame"]
-    assert settings["command"].startswith("vflow score --checkpoint ") and "--map" in settings["command"]
+    assert settings["command"].startswith("vflow score --checkpoint ") and "--maps-dir" in settings["command"]
 
 
-def test_frames_in_turn(tab: App, clip: Path, expected: Surprise) -> None:
+def test_frames_in_turn(tab: App, clip: Path, expected: Surprisal) -> None:
     tab.choose("lively")
     upload(tab, clip)
     look(tab)
@@ -204,7 +204,7 @@ def refused(app: App, message: str) -> None:
     ids=["desktop-dark", "phone-light"],
 )
 def test_axe_and_width(
-    opened: Opener, clip: Path, expected: Surprise, size: tuple[int, int], scheme: str
+    opened: Opener, clip: Path, expected: Surprisal, size: tuple[int, int], scheme: str
 ) -> None:
     app = opened(size, scheme)
     app.tab("Surprise")
@@ -216,7 +216,7 @@ def test_axe_and_width(
     check(app, "with results")
 
 
-def test_keyboard_alone(tab: App, clip: Path, expected: Surprise) -> None:
+def test_keyboard_alone(tab: App, clip: Path, expected: Surprisal) -> None:
     tab.choose("lively")
     upload(tab, clip)
     press_tab_until(tab, "#vf-surprise-look")

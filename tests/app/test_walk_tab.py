@@ -387,12 +387,12 @@ def test_groups_from_the_endpoint(server: Server, checkpoints: Path) -> None:
     start, *groups = ([prepare_digit(media.read_image(path).frames[0])] for path in digits)
     model = vflow.load(checkpoints / "digits")
     wanted = vflow.WalkSettings("semantic", steps=3)
-    made = vflow.walk(model, start, wanted, away=groups[0], towards=groups[1])
+    made = vflow.walk(model, start, wanted, negatives=groups[0], positives=groups[1])
     with np.load(native) as saved:
         assert np.array_equal(saved["frames"], made.frames)
     assert shlex.split(json.loads(Path(settings).read_text())["command"])[-6:-2] == [
-        *("--away", digits[1].name),
-        *("--towards", digits[2].name),
+        *("--negatives", digits[1].name),
+        *("--positives", digits[2].name),
     ]
 
 

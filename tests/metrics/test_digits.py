@@ -12,7 +12,7 @@ from vflow.metrics.digits import (
     DigitClassifier,
     agreement,
     pairwise_distance,
-    recognise,
+    predict_labels,
     spread_ratios,
     train_classifier,
 )
@@ -37,7 +37,7 @@ def test_the_classifier_learns(classifier: DigitClassifier) -> None:
     images, labels = printed(200, 1)
     assert agreement(classifier, images, labels) > 0.95
     assert agreement(classifier, images, (labels + 1) % 10) < 0.03
-    assert np.array_equal(recognise(classifier, images[:7]), recognise(classifier, images)[:7])
+    assert np.array_equal(predict_labels(classifier, images[:7]), predict_labels(classifier, images)[:7])
 
 
 def test_a_judge_computes_in_float32_whatever_networks_do(classifier: DigitClassifier) -> None:

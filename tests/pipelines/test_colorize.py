@@ -65,7 +65,7 @@ def test_strips_do_not_change_pixels(
     model: Colorizer, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = colorize(model, photo, num_samples=2, strength=0.7)
-    for module in ("enlarge", "photo"):
+    for module in ("upsample", "photo"):
         monkeypatch.setattr(f"vflow.pipelines.color.{module}.STRIP", 5 * photo.shape[1])
     parts = colorize(model, photo, num_samples=2, strength=0.7)
     assert np.abs(whole.astype(int) - parts).max() <= 1
@@ -147,9 +147,9 @@ def test_hints_hold_and_the_rest_follows(model: Colorizer) -> None:
     photo = picture(60, 90, seed=3)
     hints = [Hint(0.2, 0.3, (150, 90, 80)), Hint(0.7, 0.8, (90, 110, 150)), Hint(0.5, 0.5, (120, 120, 120))]
     images = colorize(model, photo, num_samples=4, hints=hints)
-    for x, y, colour in hints:
+    for x, y, color in hints:
         found = planes(images[:, int(60 * y), int(90 * x)][:, None, None])[:, 1:, 0, 0]
-        wanted = planes(np.array(colour, np.uint8)[None, None, None])[0, 1:, 0, 0]
+        wanted = planes(np.array(color, np.uint8)[None, None, None])[0, 1:, 0, 0]
         assert np.abs(found - wanted).max() < 2
     free = colorize(model, photo, num_samples=4)
     apart = np.abs(planes(images) - planes(free))[:, 1:].mean((0, 1))
@@ -226,13 +226,13 @@ def test_nonfinite_variants_are_counted_and_redrawn_alone(model: Colorizer, phot
     hints = (Hint(0.5, 0.5, (200, 40, 40)),)
     settings = ColorSettings(3, hints=hints)
     palette = PhotoColorizer(flaky, prepare_photo(CONFIG, photo), settings)
-    (colours,) = palette.draw()
-    assert (colours.counts.nonfinite, colours.counts.redrawn) == (14, 2)
-    assert colours.counts.values == 3 * 2 * 16 * 16
+    (colors,) = palette.draw()
+    assert (colors.counts.nonfinite, colors.counts.redrawn) == (14, 2)
+    assert colors.counts.values == 3 * 2 * 16 * 16
     plain = PhotoColorizer(model, palette.photo, settings).chunk(0).ab
-    assert torch.isfinite(colours.ab).all()
-    assert torch.equal(colours.ab[0], plain[0])
-    assert not torch.equal(colours.ab[1], plain[1])
+    assert torch.isfinite(colors.ab).all()
+    assert torch.equal(colors.ab[0], plain[0])
+    assert not torch.equal(colors.ab[1], plain[1])
     first, second, third = flaky.noise
     assert [bool((first[i] == second[i]).all()) for i in (0, 1, 2, 7)] == [True, False, False, True]
     assert [bool((second[i] == third[i]).all()) for i in (0, 1, 2)] == [True, True, False]
@@ -247,4 +247,4 @@ def test_a_variant_that_stays_nonfinite_is_an_error(model: Colorizer, photo: np.
 def test_stop_between_chunks(model: Colorizer, photo: np.ndarray) -> None:
     palette = PhotoColorizer(model, prepare_photo(CONFIG, photo), ColorSettings(24))
     drawn = list(palette.draw(should_stop=iter([False, False, True]).__next__))
-    assert [colours.first for colours in drawn] == [0, 8]
+    assert [colors.first for colors in drawn] == [0, 8]

@@ -33,7 +33,7 @@ def film() -> np.ndarray:
     return np.clip(frames + random.normal(0, 1.5, frames.shape), 0, 255).astype(np.uint8)
 
 
-def coloured(model: Colorizer, film: np.ndarray, settings: ColorSettings, **options: object) -> np.ndarray:
+def colorized(model: Colorizer, film: np.ndarray, settings: ColorSettings, **options: object) -> np.ndarray:
     """uint8 (N, T, H, W, 3)."""
     frames = [frame.images for frame in colorize_film(model, film, settings, **options)]  # type: ignore[arg-type]
     return np.stack(frames, 1)
@@ -42,7 +42,7 @@ def coloured(model: Colorizer, film: np.ndarray, settings: ColorSettings, **opti
 def test_frames_keep_size_and_lightness_and_the_first_is_the_photo(
     model: Colorizer, film: np.ndarray
 ) -> None:
-    made = coloured(model, film, ColorSettings(2))
+    made = colorized(model, film, ColorSettings(2))
     assert made.shape == (2, *film.shape)
     assert np.array_equal(made[:, 0], colorize(model, film[0], num_samples=2))
     assert max(lightness_error(made[:, t], film[t]) for t in range(6)) < 0.5
@@ -52,15 +52,15 @@ def test_one_noise_and_smoothing_keep_flicker_low(
     model: Colorizer, film: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apart = np.stack([colorize(model, frame, num_samples=1)[0] for frame in film])
-    smooth = flicker(coloured(model, film, ColorSettings(1))[0])
+    smooth = flicker(colorized(model, film, ColorSettings(1))[0])
     monkeypatch.setattr(module, "HELD", 0.0)
-    plain = flicker(coloured(model, film, ColorSettings(1))[0])
+    plain = flicker(colorized(model, film, ColorSettings(1))[0])
     assert plain < 0.2 * flicker(apart)
     assert smooth < 0.6 * plain
 
 
 def test_still_films_do_not_flicker(model: Colorizer, film: np.ndarray) -> None:
-    made = coloured(model, film[:1].repeat(3, 0), ColorSettings(1))[0]
+    made = colorized(model, film[:1].repeat(3, 0), ColorSettings(1))[0]
     assert np.array_equal(made[0], made[2])
 
 
@@ -74,16 +74,16 @@ def test_colours_are_held_where_lightness_is() -> None:
 
 
 def test_later_chunks_and_steps_are_those_of_photos(model: Colorizer, film: np.ndarray) -> None:
-    many = coloured(model, film[:2], ColorSettings(10), first=8)
+    many = colorized(model, film[:2], ColorSettings(10), first=8)
     assert many.shape[0] == 2
     assert np.array_equal(many[:, 0], colorize(model, film[0], num_samples=10)[8:])
-    near = coloured(model, film[:1], ColorSettings(2), near=(3,))
+    near = colorized(model, film[:1], ColorSettings(2), near=(3,))
     assert np.array_equal(near[:, 0], variants_near(model, film[0], 3, num_samples=2))
 
 
 def test_hints_hold_in_every_frame(model: Colorizer, film: np.ndarray) -> None:
     hint = (Hint(0.9, 0.9, (170, 90, 90)),)
-    made, free = (coloured(model, film, ColorSettings(1, hints=h))[0, :, 43, 64] for h in (hint, ()))
+    made, free = (colorized(model, film, ColorSettings(1, hints=h))[0, :, 43, 64] for h in (hint, ()))
     assert (made[:, 0].astype(int) - made[:, 2] > 30).all()
     assert np.abs(made.astype(int) - free).max() > 10
 

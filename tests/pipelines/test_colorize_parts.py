@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from vflow.data.color import lab_to_rgb, rgb_to_lab
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.color.hints import Hint, hold, paint, parse_hint, place
+from vflow.pipelines.color.hints import Hint, enforce_hints, parse_hint, place, rasterize
 from vflow.pipelines.color.noise import ANGLE, ColorNoise, representatives
 from vflow.pipelines.color.photo import (
     displayable_share,
@@ -36,13 +36,13 @@ def test_colours_end_where_lightness_does() -> None:
     """A step of lightness that lies inside the cells: linear enlargement bleeds across it, this does not."""
     lightness = torch.full((64, 96), 20.0)
     lightness[:, 45:] = 80
-    colour = torch.where(lightness < 50, -30.0, 40.0)
-    cells = F.interpolate(colour[None, None], size=(8, 12), mode="area")[0]
+    color = torch.where(lightness < 50, -30.0, 40.0)
+    cells = F.interpolate(color[None, None], size=(8, 12), mode="area")[0]
     ours = _enlarged(Enlarger(lightness, (8, 12)), cells)[0]
     linear = F.interpolate(cells[None], size=(64, 96), mode="bilinear")[0, 0]
-    assert (ours - colour).abs().max() < 20  # of a step of 70
-    assert (linear - colour).abs().max() > 30
-    assert (ours - colour).square().mean() < 0.2 * (linear - colour).square().mean()
+    assert (ours - color).abs().max() < 20  # of a step of 70
+    assert (linear - color).abs().max() > 30
+    assert (ours - color).square().mean() < 0.2 * (linear - color).square().mean()
 
 
 def test_means_over_cells_are_kept_and_flat_planes_stay_flat() -> None:
@@ -149,7 +149,7 @@ def test_hints_as_text() -> None:
 def test_painted_hints() -> None:
     lightness = torch.full((32, 32), 50.0)
     placed = place([Hint(0.5, 0.25, (150, 100, 100)), Hint(0.0, 1.0, (0, 0, 255))], lightness)
-    planes = paint(placed, 32)
+    planes = rasterize(placed, 32)
     assert planes.shape == (3, 32, 32)
     assert set(planes[0].unique().tolist()) == {0, 1}
     assert planes[0, 8, 16] == planes[0, 31, 0] == 1
@@ -174,9 +174,9 @@ def test_contradicting_hints_are_met_without_wild_colours() -> None:
     ]
     placed = place(hints, lab_planes(photo.small)[0, 0])
     assert len(placed) > 40
-    held = hold(torch.zeros(2, 2, 16, 16), placed, photo.enlarger((16, 16)))
+    held = enforce_hints(torch.zeros(2, 2, 16, 16), placed, photo.enlarger((16, 16)))
     assert held.abs().max() < 250
-    assert hold(held, (), photo.enlarger((16, 16))) is held
+    assert enforce_hints(held, (), photo.enlarger((16, 16))) is held
 
 
 def test_all_of_a_photo_is_squeezed() -> None:

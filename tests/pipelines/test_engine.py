@@ -25,7 +25,7 @@ class Copy:
     def record(self) -> dict[str, Any]:
         return {"times": self.times, "versions": {"x": "1"}}
 
-    def identity(self) -> dict[str, Any]:
+    def cache_key(self) -> dict[str, Any]:
         return {"times": self.times}
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:

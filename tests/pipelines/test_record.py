@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.batch.records import Record, read_record
+from vflow.pipelines.batch.records import PredictRecord, read_record
 from vflow.pipelines.common import versions
 from vflow.pipelines.video.predict import PredictSettings
 
@@ -18,10 +18,10 @@ BASE = {"checkpoint": "shapes", "checkpoint_hash": "ab"}
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    record = Record(**BASE, temperature=(0.5, 1.0), num_frames=3, seed=7, context_sha="cd")
+    record = PredictRecord(**BASE, temperature=(0.5, 1.0), num_frames=3, seed=7, context_sha="cd")
     path = tmp_path / "settings.json"
     path.write_text(record.to_json())
-    assert read_record(path, Record) == record
+    assert read_record(path, PredictRecord) == record
     assert record.settings() == PredictSettings(3, 8, (0.5, 1.0), 7)
     assert record.threads == torch.get_num_threads()
     assert record.versions == versions()
@@ -29,7 +29,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_other_versions_are_remarked(tmp_path: Path) -> None:
-    record = Record(**BASE, versions=versions() | {"torch": "1.0", "python": "2"})
+    record = PredictRecord(**BASE, versions=versions() | {"torch": "1.0", "python": "2"})
     assert record.differences() == [f"made with torch 1.0, here {torch.__version__}: pixels may differ"]
 
 
@@ -47,12 +47,12 @@ def test_what_does_not_belong(tmp_path: Path, data: Any, message: str) -> None:
     path = tmp_path / "settings.json"
     path.write_text(json.dumps(data))
     with pytest.raises(ConfigError, match=message):
-        read_record(path, Record)
+        read_record(path, PredictRecord)
 
 
 def test_no_such_file_or_not_json(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: No such file or directory; give the settings\.json"):
-        read_record(tmp_path / "none.json", Record)
+        read_record(tmp_path / "none.json", PredictRecord)
     (tmp_path / "bad.json").write_bytes(b"\xff\xfe{")
     with pytest.raises(InputError, match=r"bad\.json: not valid JSON; give the settings\.json"):
-        read_record(tmp_path / "bad.json", Record)
+        read_record(tmp_path / "bad.json", PredictRecord)

@@ -18,11 +18,11 @@ from vflow.pipelines.video import surprisal as module
 from vflow.pipelines.video import surprisal as order
 from vflow.pipelines.video.stats import ClipStatistics
 from vflow.pipelines.video.surprisal import (
-    Exchange,
-    Surprise,
-    best_exchange,
+    FrameSwap,
+    Surprisal,
+    best_frame_swap,
     candidates,
-    conclude,
+    finalize,
     iterate,
     prepare,
 )
@@ -54,7 +54,7 @@ def typical_of(model: VideoFlow, low: float, high: float) -> ClipStatistics:
 @pytest.mark.parametrize("form", FORMS)
 def test_maps_sum_to_the_bits_of_each_frame(form: str, clip: np.ndarray) -> None:
     model = make_model(**FORMS[form])
-    found = vflow.surprise(model, clip, seed=2)
+    found = vflow.surprisal(model, clip, seed=2)
     scored = vflow.score(model, clip, seed=2).per_frame
     assert found.maps.dtype == np.float32 and found.maps.shape == clip.shape[:3]
     assert np.isnan(found.maps[0]).all() and np.isfinite(found.maps[1:]).all()
@@ -79,36 +79,36 @@ def test_a_map_has_every_term_of_the_likelihood(form: str, clip: np.ndarray) -> 
 
 
 def test_without_typical_figures_nothing_is_flagged(one_model: VideoFlow, clip: np.ndarray) -> None:
-    found = vflow.surprise(one_model, clip)
-    assert (found.threshold, found.flagged, found.exchanged) == (None, (), None)
+    found = vflow.surprisal(one_model, clip)
+    assert (found.threshold, found.flagged, found.out_of_order) == (None, (), None)
     assert np.array_equal(found.excess, found.maps, equal_nan=True)
     data = found.to_json()
-    assert data["typical"] is None and data["flagged"] == [] and data["exchanged"] is False
+    assert data["validation"] is None and data["flagged"] == [] and data["out_of_order"] is False
     scored = vflow.score(one_model, clip).to_json()
     assert data["per_frame"] == pytest.approx(scored["per_frame"], abs=1e-6)
     assert data["bits_per_dim"] == pytest.approx(scored["bits_per_dim"], abs=1e-6)
 
 
 def test_frames_beyond_the_quantile_are_flagged(one_model: VideoFlow, clip: np.ndarray) -> None:
-    bits = vflow.surprise(one_model, clip).per_frame
+    bits = vflow.surprisal(one_model, clip).per_frame
     ranked = np.sort(bits[1:])
     between = float(ranked[1:].mean())  # two frames below, one beyond
-    typical = typical_of(one_model, 0, between / 0.9)
-    found = vflow.surprise(one_model, clip, typical=typical, quantile=0.9)
+    statistics = typical_of(one_model, 0, between / 0.9)
+    found = vflow.surprisal(one_model, clip, statistics=statistics, quantile=0.9)
     assert found.threshold == pytest.approx(between)
     assert found.flagged == (int(np.nanargmax(bits)),)
     assert np.array_equal(found.excess[1:], found.maps[1:] - 2)
-    compared = found.to_json()["typical"]
+    compared = found.to_json()["validation"]
     assert compared["data"] == "made up" and compared["quantile"] == 0.9
-    everything = vflow.surprise(one_model, clip, typical=typical_of(one_model, -2, -1))
+    everything = vflow.surprisal(one_model, clip, statistics=typical_of(one_model, -2, -1))
     assert everything.flagged == (1, 2, 3)
 
 
 def test_an_exchange_counts_when_it_saves_more_than_usual(one_model: VideoFlow, clip: np.ndarray) -> None:
-    maps, typical = np.zeros((4, 16, 16), np.float32), typical_of(one_model, 0, 1)
+    maps, statistics = np.zeros((4, 16, 16), np.float32), typical_of(one_model, 0, 1)
     for saved, told in ((8.0, False), (9.5, True), (-1.0, False)):
-        found = Surprise(clip, maps, Exchange(1, 2, saved), typical)
-        assert (found.exchanged is not None) == told == found.to_json()["exchanged"]
+        found = Surprisal(clip, maps, FrameSwap(1, 2, saved), statistics)
+        assert (found.out_of_order is not None) == told == found.to_json()["out_of_order"]
 
 
 @pytest.mark.parametrize("length", [2, 3, 7])
@@ -145,7 +145,7 @@ def test_an_exchange_saves_the_difference_of_two_scores(
         monkeypatch.setattr(order, "candidates", lambda frames, pair=(i, j): [pair])
         other = frames.copy()
         other[[i, j]] = frames[[j, i]]
-        found = best_exchange(model, frames, bits(frames), KEY)
+        found = best_frame_swap(model, frames, bits(frames), KEY)
         assert found is not None and found[:2] == (i, j)
         assert found.saved == pytest.approx(np.nansum(bits(frames)) - np.nansum(bits(other)), abs=0.02)
 
@@ -162,8 +162,8 @@ def test_frames_so_far_when_stopped(one_model: VideoFlow) -> None:
     frames = np.random.default_rng(3).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
     ready = prepare(one_model, frames)
     steps = iterate(one_model, ready.frames, 0, segment=2)
-    part = conclude(one_model, ready, [next(steps), next(steps)], None, 0.99, 0)
-    whole = vflow.surprise(one_model, frames)
+    part = finalize(one_model, ready, [next(steps), next(steps)], None, 0.99, 0)
+    whole = vflow.surprisal(one_model, frames)
     assert part.frames.shape == (5, 16, 16, 3)
     assert np.allclose(part.maps[1:], whole.maps[1:5], atol=1e-4)
     assert whole.first == part.first == 1
@@ -172,16 +172,16 @@ def test_frames_so_far_when_stopped(one_model: VideoFlow) -> None:
 
 def test_what_is_refused(one_model: VideoFlow, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"^frames: 1 frame\(s\); a score needs 2 or more, 1 of them given$"):
-        vflow.surprise(one_model, clip[:1])
+        vflow.surprisal(one_model, clip[:1])
     for quantile in (0.4, 1.0):
         with pytest.raises(ConfigError, match=r"^quantile must lie in 0\.5\.\.1 \(below 1\), got "):
-            vflow.surprise(one_model, clip, quantile=quantile)
+            vflow.surprisal(one_model, clip, quantile=quantile)
     monkeypatch.setattr(module, "MAX_FRAMES", 3)
     with pytest.raises(InputError, match=r"^frames: 4 frames; the limit is 3; trim it$"):
-        vflow.surprise(one_model, clip)
+        vflow.surprisal(one_model, clip)
 
 
 def test_two_frames_are_the_shortest_clip(one_model: VideoFlow, clip: np.ndarray) -> None:
-    found = vflow.surprise(one_model, clip[:2])
-    assert found.exchange is not None and found.exchange[:2] == (0, 1)
+    found = vflow.surprisal(one_model, clip[:2])
+    assert found.frame_swap is not None and found.frame_swap[:2] == (0, 1)
     assert np.isfinite(found.per_frame).tolist() == [False, True]

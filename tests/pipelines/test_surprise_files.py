@@ -11,30 +11,30 @@ import vflow
 from vflow.data import media
 from vflow.models import VideoFlow
 from vflow.pipelines.video import export as surprise_files
-from vflow.pipelines.video.export import heat, laid_on, overlay
-from vflow.pipelines.video.surprisal import Surprise
+from vflow.pipelines.video.export import heat, overlay, overlay_on
+from vflow.pipelines.video.surprisal import Surprisal
 
 from .conftest import make_model
 from .test_surprise import typical_of
 
 
 @pytest.fixture(scope="module")
-def found(one_model: VideoFlow, clip: np.ndarray) -> Surprise:
-    return vflow.surprise(one_model, clip, typical=typical_of(one_model, -2, -1))
+def found(one_model: VideoFlow, clip: np.ndarray) -> Surprisal:
+    return vflow.surprisal(one_model, clip, statistics=typical_of(one_model, -2, -1))
 
 
 def test_a_veil_is_clear_where_nothing_surprises() -> None:
     values = np.array([np.nan, -3.0, 0.0, 1.0, 4.0, 9.0])
-    colours = overlay(values, 4.0)
-    assert colours[:3, 3].tolist() == [0, 0, 0] and colours[3, 3] > 0 and colours[4, 3] == 255
-    assert np.array_equal(colours[3:, :3], heat(values[3:], 4.0))
+    colors = overlay(values, 4.0)
+    assert colors[:3, 3].tolist() == [0, 0, 0] and colors[3, 3] > 0 and colors[4, 3] == 255
+    assert np.array_equal(colors[3:, :3], heat(values[3:], 4.0))
     frames = np.full((1, 1, 6, 3), 100, np.uint8)
-    under = laid_on(frames, values[None, None], 4.0)
+    under = overlay_on(frames, values[None, None], 4.0)
     assert under[0, 0, 0].tolist() == [60, 60, 60]
     assert np.array_equal(under[0, 0, 4:], heat(values[4:], 4.0))
 
 
-def test_files(tmp_path: Path, found: Surprise) -> None:
+def test_files(tmp_path: Path, found: Surprisal) -> None:
     paths = surprise_files.write(tmp_path, "inner/clip", found, 5)
     assert [path.name for path in paths] == ["clip.npz", "clip.png", "clip.mp4"]
     with np.load(paths[0]) as saved:
@@ -48,10 +48,10 @@ def test_files(tmp_path: Path, found: Surprise) -> None:
     shown = surprise_files.film(found)
     assert np.array_equal(shown[:, :, :16], found.frames)
     top = surprise_files.top_of(found)
-    assert np.array_equal(shown[:, :, -16:], laid_on(found.frames, found.excess, top))
+    assert np.array_equal(shown[:, :, -16:], overlay_on(found.frames, found.excess, top))
 
 
-def test_a_sheet_marks_flagged_frames(found: Surprise) -> None:
+def test_a_sheet_marks_flagged_frames(found: Surprisal) -> None:
     sheet = surprise_files.sheet(found)
     red = (sheet == surprise_files.FLAG).all(-1)
     tile = surprise_files.TILE + surprise_files.GAP
@@ -62,6 +62,6 @@ def test_a_sheet_marks_flagged_frames(found: Surprise) -> None:
 
 def test_grey_models_and_clips_without_figures() -> None:
     model = make_model(glow={"channels": 1, "height": 16, "width": 16, "depth": [1, 1], "hidden": [4, 4]})
-    found = vflow.surprise(model, np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1), np.uint8))
+    found = vflow.surprisal(model, np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1), np.uint8))
     assert surprise_files.film(found).shape == (3, 16, 16 + surprise_files.GAP + 16, 3)
     assert not (surprise_files.sheet(found) == surprise_files.FLAG).all(-1).any()

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import vflow
-from vflow.catalog import TYPICAL
+from vflow.catalog import STATISTICS
 from vflow.checkpoint import checkpoint_hash, load, save_checkpoint, shipped
 from vflow.data.media import write_npz
 from vflow.errors import CheckpointError
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, one_model: VideoFlow) -> Path:
 
 
 @pytest.fixture
-def typical() -> ClipStatistics:
+def statistics() -> ClipStatistics:
     maps = np.random.default_rng(0).random((16, 16), np.float32)
     return ClipStatistics(maps, np.linspace(1, 2, 11, dtype=np.float32), np.float32([-1, 0, 3]), "3 clips")
 
@@ -43,28 +43,28 @@ def test_gathered_over_frames_and_clips() -> None:
     found = gather([(maps[1], per_dim[1], 5.0), (maps[0], per_dim[0], -2.0)], "two clips")
     assert np.array_equal(found.mean_map, maps[:, 1:].mean((0, 1)))
     assert found.frames.tolist() == [5.5, 9.5, 17.5, 21.5]
-    assert found.exchanges.tolist() == [-2, 5]
+    assert found.frame_swaps.tolist() == [-2, 5]
     assert found.mean == 13.5 and found.about == "two clips"
-    assert found.frame_quantile(0.5) == 13.5 and found.exchange_quantile(1.0) == 5
+    assert found.frame_quantile(0.5) == 13.5 and found.frame_swap_quantile(1.0) == 5
 
 
-def test_round_trip(folder: Path, typical: ClipStatistics, one_model: VideoFlow) -> None:
+def test_round_trip(folder: Path, statistics: ClipStatistics, one_model: VideoFlow) -> None:
     before = checkpoint_hash(folder)
     assert load_clip_statistics(folder, one_model) is None
-    path = save_clip_statistics(folder, typical)
-    assert path == folder / TYPICAL and checkpoint_hash(folder) == before
+    path = save_clip_statistics(folder, statistics)
+    assert path == folder / STATISTICS and checkpoint_hash(folder) == before
     back = vflow.load_clip_statistics(folder, load(folder))
     assert back is not None and back.about == "3 clips"
-    for name in ("mean_map", "frames", "exchanges"):
-        assert np.array_equal(getattr(back, name), getattr(typical, name))
+    for name in ("mean_map", "frames", "frame_swaps"):
+        assert np.array_equal(getattr(back, name), getattr(statistics, name))
 
 
-def test_other_weights_are_refused(folder: Path, typical: ClipStatistics, one_model: VideoFlow) -> None:
-    old = save_clip_statistics(folder, typical).read_bytes()
+def test_other_weights_are_refused(folder: Path, statistics: ClipStatistics, one_model: VideoFlow) -> None:
+    old = save_clip_statistics(folder, statistics).read_bytes()
     changed = load(folder)
     next(changed.parameters()).add_(1)
     save_checkpoint(folder, changed, config=one_model.config)
-    (folder / TYPICAL).write_bytes(old)
+    (folder / STATISTICS).write_bytes(old)
     with pytest.raises(CheckpointError, match=r"made with other weights; delete it, or run: python scripts/"):
         load_clip_statistics(folder, changed)
 
@@ -76,15 +76,15 @@ def test_other_weights_are_refused(folder: Path, typical: ClipStatistics, one_mo
         (lambda t: t.update(more=torch.zeros(1)), "holds other tensors than it should"),
         (lambda t: t.update(mean_map=torch.zeros(16, 8)), r"'mean_map' is float32 \(16, 8\)"),
         (lambda t: t.update(frames=torch.zeros(0)), r"'frames' is float32 \(0,\)"),
-        (lambda t: t.update(exchanges=t["exchanges"].double()), "'exchanges' is float64"),
+        (lambda t: t.update(frame_swaps=t["frame_swaps"].double()), "'frame_swaps' is float64"),
         (lambda t: t["frames"].fill_(torch.nan), "NaN"),
         (lambda t: t["frames"].add_(1), "do not match their SHA-256"),
     ],
 )
 def test_files_that_do_not_belong_are_refused(
-    folder: Path, typical: ClipStatistics, one_model: VideoFlow, change: Callable, message: str
+    folder: Path, statistics: ClipStatistics, one_model: VideoFlow, change: Callable, message: str
 ) -> None:
-    path = save_clip_statistics(folder, typical)
+    path = save_clip_statistics(folder, statistics)
     tensors = load_file(path)
     change(tensors)
     with safe_open(path, "np") as file:
@@ -96,12 +96,12 @@ def test_files_that_do_not_belong_are_refused(
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *flags: str) -> int:
-    path = Path(__file__).resolve().parents[2] / "scripts" / "typical.py"
-    spec = spec_from_file_location("typical_script", path)
+    path = Path(__file__).resolve().parents[2] / "scripts" / "clip_statistics.py"
+    spec = spec_from_file_location("clip_statistics_script", path)
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, "argv", ["typical.py", *flags])
+    monkeypatch.setattr(sys, "argv", ["clip_statistics.py", *flags])
     return int(module.main())
 
 
@@ -114,7 +114,7 @@ def test_the_script_stores_figures_of_validation_clips(
     assert script(monkeypatch, *flags, "shapes") == 0
     assert "3 validation clips of shapes, 5 frames each" in capsys.readouterr().out
     found = load_clip_statistics(tmp_path / "tiny", model)
-    assert found is not None and len(found.frames) == 3 * 4 and len(found.exchanges) == 3
+    assert found is not None and len(found.frames) == 3 * 4 and len(found.frame_swaps) == 3
     assert found.mean_map.sum() / (64 * 64 * 3) == pytest.approx(found.mean, rel=1e-4)
     assert script(monkeypatch, *flags, "nowhere") == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: --data nowhere: ")

@@ -147,7 +147,7 @@ def test_other_pictures_of_digits_are_prepared(digit_model: Digits) -> None:
 
 def test_semantic_directions_of_digits(digit_model: Digits) -> None:
     images = printed(12)[0]
-    made = walk(digit_model, [images[4]], settings("semantic"), away=images[:2], towards=images[2:4])
+    made = walk(digit_model, [images[4]], settings("semantic"), negatives=images[:2], positives=images[2:4])
     assert np.array_equal(made.frames[1, ..., 0], images[4])
     assert not np.array_equal(made.frames[0], made.frames[2])
 

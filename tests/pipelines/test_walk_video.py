@@ -11,7 +11,7 @@ from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import VideoFlow
 from vflow.pipelines.walk.directions import Directions, principal_directions
 from vflow.pipelines.walk.space import KINDS, WalkSettings
-from vflow.pipelines.walk.walk import open_space, walk
+from vflow.pipelines.walk.walk import open_adapter, walk
 
 from .conftest import make_model
 
@@ -52,7 +52,7 @@ def test_along_what_guides_a_frame_pixels_come_to_the_temperature(clip: np.ndarr
     """Its noise is what the frame has beside its own guide; the start stays what it is."""
     foresight = {"code": 4, "hidden": [4, 4]}
     model = make_model(history=HISTORY, foresight=foresight)
-    found, space = some_directions(model), open_space(model, WalkSettings())
+    found, space = some_directions(model), open_adapter(model, WalkSettings())
     own = space.start([clip]).eps
 
     def walked(kind: str = "direction", **changes: object) -> list[torch.Tensor]:
@@ -169,18 +169,18 @@ def test_a_sweep_is_the_same_future_at_each_temperature(clip: np.ndarray, motion
 def test_a_semantic_direction_leads_from_one_group_to_the_other(
     one_model: VideoFlow, clip: np.ndarray, other: np.ndarray
 ) -> None:
-    groups = {"away": [clip], "towards": [other]}
+    groups = {"negatives": [clip], "positives": [other]}
     made = walk(one_model, [clip], settings("semantic", steps=5), **groups)
     assert np.array_equal(made.frames[2, :3], clip[-3:])
     assert len({frame.tobytes() for frame in made.frames[:, 2]}) == 5
     unnamed = walk(one_model, (), settings("semantic", steps=5), **groups)
     assert np.array_equal(unnamed.frames, made.frames)  # starts from the first group
-    back = walk(one_model, [clip], settings("semantic", steps=5), away=[other], towards=[clip])
+    back = walk(one_model, [clip], settings("semantic", steps=5), negatives=[other], positives=[clip])
     assert np.array_equal(back.frames[::-1, :3], made.frames[:, :3])
     with pytest.raises(ConfigError, match="give both groups"):
-        walk(one_model, [clip], settings("semantic"), away=[clip])
+        walk(one_model, [clip], settings("semantic"), negatives=[clip])
     with pytest.raises(ConfigError, match="give inputs that differ"):
-        walk(one_model, [clip], settings("semantic"), away=[clip], towards=[clip])
+        walk(one_model, [clip], settings("semantic"), negatives=[clip], positives=[clip])
 
 
 def test_a_walk_is_a_function_of_its_arguments(one_model: VideoFlow, clip: np.ndarray) -> None:

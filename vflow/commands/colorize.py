@@ -33,13 +33,13 @@ class Colorize(DrawFlags):
     def run(self) -> int:
         """Returns 0, or 1 when some photos failed."""
         from vflow.pipelines.batch import inputs as items
-        from vflow.pipelines.batch.tasks import ColorTask
+        from vflow.pipelines.batch.tasks import ColorizeTask
 
         self.folder()
         found = items.pictures(self.input)
         resolved, model = self._resolve()
         with progress_bar("picture") as progress:
-            summary = self.work(found, ColorTask(model, resolved, note, progress))
+            summary = self.work(found, ColorizeTask(model, resolved, note, progress))
         return conclude(summary, len(found))
 
     def _resolve(self) -> tuple[ColorRecord, Any]:

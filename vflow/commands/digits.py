@@ -41,7 +41,7 @@ class Digits(DrawFlags):
     def _resolve(self) -> tuple[DigitsRecord, Any]:
         """All settings, and the model."""
         from vflow.pipelines.batch.tasks import DigitsRecord
-        from vflow.pipelines.digits.digits import chosen, digits_config
+        from vflow.pipelines.digits.digits import digits_config, label_classes
 
         def defaults(model: Any) -> dict[str, Any]:
             digits_config(model)  # another kind of model is refused before its settings are looked at
@@ -49,6 +49,6 @@ class Digits(DrawFlags):
 
         flags = given(self, ("checkpoint", "label", "num_samples", "format"))
         resolved, model = resolve(DigitsRecord, flags, self.settings, defaults)
-        chosen(resolved.label, digits_config(model).classes)
+        label_classes(resolved.label, digits_config(model).classes)
         resolved.settings().levels(len(model.latent_shapes))
         return resolved, model

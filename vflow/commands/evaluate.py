@@ -59,7 +59,7 @@ class Evaluate:
     """Scale of the noise (1); one number, or one per level, fine to coarse."""
     tune_temperature: bool = False
     """Choose the temperature on validation data first."""
-    draws: int = 16
+    num_importance_samples: int = 16
     """K of the second, importance-weighted bound; 1 leaves it out."""
     features: File = None
     """ONNX network for a Fréchet distance on its features (needs onnxruntime)."""

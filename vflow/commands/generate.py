@@ -54,7 +54,7 @@ class GenerateVideo(Predict):
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
         from vflow.pipelines.batch.inputs import sources
-        from vflow.pipelines.batch.tasks import FuturesTask
+        from vflow.pipelines.batch.tasks import PredictTask
         from vflow.pipelines.video.predict import GROUP
 
         options = _options(self, self.batch)
@@ -62,7 +62,7 @@ class GenerateVideo(Predict):
         resolved, model = self._resolve()
         with progress_bar("frame") as progress:
             size = self.batch.batch_size or GROUP
-            task = FuturesTask(model, resolved, note, progress, size)
+            task = PredictTask(model, resolved, note, progress, size)
             return _work(found, task, options, self.batch, self.json)
 
 
@@ -77,13 +77,13 @@ class GenerateColorize(Colorize):
     def run(self) -> int:
         """Returns 0, or 1 when some photos failed."""
         from vflow.pipelines.batch.inputs import sources
-        from vflow.pipelines.batch.tasks import ColorTask
+        from vflow.pipelines.batch.tasks import ColorizeTask
 
         options = _options(self, self.batch)
         found = sources(self.input, "picture", self.output)
         resolved, model = self._resolve()
         with progress_bar("picture") as progress:
-            task = ColorTask(model, resolved, note, progress)
+            task = ColorizeTask(model, resolved, note, progress)
             return _work(found, task, options, self.batch, self.json)
 
 

@@ -12,7 +12,7 @@ from vflow.commands.draw import DrawFlags
 from vflow.commands.settings import given, resolve
 
 if TYPE_CHECKING:
-    from vflow.pipelines.batch.records import Record
+    from vflow.pipelines.batch.records import PredictRecord
 
 
 Format = Literal["mp4", "webm", "gif", "png", "npz"]
@@ -34,24 +34,27 @@ class Predict(DrawFlags):
     def run(self) -> int:
         """Returns 0, or 1 when some clips failed."""
         from vflow.pipelines.batch import inputs as items
-        from vflow.pipelines.batch.tasks import FuturesTask
+        from vflow.pipelines.batch.tasks import PredictTask
 
         self.folder()
         found = items.clips(self.input)
         resolved, model = self._resolve()
         with progress_bar("frame") as progress:
-            task = FuturesTask(model, resolved, note, progress)
+            task = PredictTask(model, resolved, note, progress)
             summary = self.work(found, task, flat=resolved.format == "npz" and len(found) == 1)
         return conclude(summary, len(found))
 
-    def _resolve(self) -> tuple[Record, Any]:
+    def _resolve(self) -> tuple[PredictRecord, Any]:
         """All settings, and the model."""
-        from vflow.pipelines.batch.records import Record
+        from vflow.pipelines.batch.records import PredictRecord
         from vflow.pipelines.video.preprocess import video_config
 
         flags = given(self, ("checkpoint", "num_frames", "num_samples", "format", "fps"))
         resolved, model = resolve(
-            Record, flags, self.settings, lambda model: {"format": "mp4", "fps": video_config(model).fps}
+            PredictRecord,
+            flags,
+            self.settings,
+            lambda model: {"format": "mp4", "fps": video_config(model).fps},
         )
         resolved.settings().levels(len(model.latent_shapes))
         return resolved, model

@@ -24,14 +24,14 @@ class ScoreClips:
     """A video, a folder of frames, an npz, or pictures in the order of time."""
     context: Whole = None
     """Start the mean at this frame; at the first that can be scored when not given."""
-    draws: int = 1
+    num_importance_samples: int = 1
     """K of the importance-weighted bound over the dequantisation noise."""
-    map: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    maps_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Write each clip's map of bits per pixel here: CLIP.npz, CLIP.png and CLIP.mp4."""
     quantile: Number = None
-    """Beyond which share of validation frames a frame is flagged (0.99), with --map."""
+    """Beyond which share of validation frames a frame is flagged (0.99), with --maps-dir."""
     json: bool = False
-    """Print one JSON object per clip: bits_per_dim, per_frame, draws, seed; with --map what is flagged."""
+    """Print one JSON object per clip: bits_per_dim, per_frame, draws, seed; with --maps-dir also flags."""
     common: CommonFlags = NONE_GIVEN
 
     def run(self) -> int:
@@ -43,67 +43,76 @@ class ScoreClips:
         found = items.clips(self.input)
         set_threads(self.common.threads)
         model, folder, device = open_model(self.checkpoint, self.common.device)
-        typical = self._typical(folder, model)
+        statistics = self._statistics(folder, model)
         failed = 0
         with precision(self.common.dtype, device):
             for item in found:
                 try:
-                    if self.map is None:
+                    if self.maps_dir is None:
                         self._print(item.name, self._score(model, item), alone=len(found) == 1)
                     else:
-                        self._print_map(item.name, self._map(model, item, typical), alone=len(found) == 1)
+                        self._print_map(item.name, self._map(model, item, statistics), alone=len(found) == 1)
                 except InputError as error:
                     failed += 1
                     print(f"error: {error}", file=sys.stderr)
         return 1 if failed else 0
 
     def _check(self) -> None:
-        if self.map is None:
+        if self.maps_dir is None:
             if self.quantile is not None:
-                raise ConfigError("--quantile: goes with --map DIR")
+                raise ConfigError("--quantile: goes with --maps-dir DIR")
             return
-        for flag, given in (("--context", self.context is not None), ("--draws", self.draws != 1)):
+        for flag, given in (
+            ("--context", self.context is not None),
+            ("--num-importance-samples", self.num_importance_samples != 1),
+        ):
             if given:
-                raise ConfigError(f"{flag}: leave it out with --map, which takes all frames and one draw")
+                raise ConfigError(
+                    f"{flag}: leave it out with --maps-dir, which takes all frames and one draw"
+                )
 
-    def _typical(self, folder: Path, model: Any) -> Any:
-        if self.map is None:
+    def _statistics(self, folder: Path, model: Any) -> Any:
+        if self.maps_dir is None:
             return None
         from vflow.pipelines.video.stats import load_clip_statistics
         from vflow.pipelines.video.surprisal import check_quantile
 
         if self.quantile is not None:
             check_quantile(self.quantile)
-        typical = load_clip_statistics(folder, model)
-        if typical is None:
-            note(f"{folder}: no figures of validation clips (scripts/typical.py); nothing is flagged")
-        return typical
+        statistics = load_clip_statistics(folder, model)
+        if statistics is None:
+            note(f"{folder}: no figures of validation clips (scripts/clip_statistics.py); nothing is flagged")
+        return statistics
 
     def _score(self, model: Any, item: Any) -> Any:
         from vflow.data import media
         from vflow.pipelines.video.score import score
 
         clip = media.read_frames(item.paths)
-        return score(model, clip, context=self.context, draws=self.draws, seed=self.common.seed or 0)
+        return score(
+            model, clip, context=self.context, draws=self.num_importance_samples, seed=self.common.seed or 0
+        )
 
-    def _map(self, model: Any, item: Any, typical: Any) -> Any:
+    def _map(self, model: Any, item: Any, statistics: Any) -> Any:
         from vflow.data import media
         from vflow.pipelines.video import export as surprise_files
-        from vflow.pipelines.video.surprisal import QUANTILE, surprise
+        from vflow.pipelines.video.surprisal import QUANTILE, surprisal
 
-        found = surprise(
-            model, media.read_frames(item.paths), typical=typical,
+        found = surprisal(
+            model, media.read_frames(item.paths), statistics=statistics,
             quantile=QUANTILE if self.quantile is None else self.quantile, seed=self.common.seed or 0,
         )  # fmt: skip
-        assert self.map is not None
-        surprise_files.write(self.map, item.name, found, model.config.fps)
+        assert self.maps_dir is not None
+        surprise_files.write(self.maps_dir, item.name, found, model.config.fps)
         return found
 
     def _print(self, name: str, result: Any, *, alone: bool) -> None:
         if self.json:
             print(json.dumps(result.to_json() if alone else {"item": name, **result.to_json()}), flush=True)
         else:
-            print(f"{name}: {result.bits_per_dim:.4f} bits/dim (K = {self.draws})", flush=True)
+            print(
+                f"{name}: {result.bits_per_dim:.4f} bits/dim (K = {self.num_importance_samples})", flush=True
+            )
 
     def _print_map(self, name: str, found: Any, *, alone: bool) -> None:
         data = found.to_json()
@@ -113,6 +122,6 @@ class ScoreClips:
             said = ""
             if found.flagged:
                 said += f"; surprising: {', '.join(map(str, found.flagged))}"
-            if found.exchanged:
-                said += f"; out of order: {found.exchanged.first} and {found.exchanged.second}"
+            if found.out_of_order:
+                said += f"; out of order: {found.out_of_order.first} and {found.out_of_order.second}"
             print(f"{name}: {data['bits_per_dim']:.4f} bits/dim{said}", flush=True)

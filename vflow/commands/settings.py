@@ -10,9 +10,9 @@ from vflow.commands.common import note, open_model, parse_temperature
 from vflow.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from vflow.pipelines.batch.records import Drawn
+    from vflow.pipelines.batch.records import SamplingRecord
 
-R = TypeVar("R", bound="Drawn")
+R = TypeVar("R", bound="SamplingRecord")
 
 
 def given(command: Any, names: Iterable[str]) -> dict[str, Any]:
@@ -67,11 +67,11 @@ def resolve(
 
 def _as_far_as_possible(file: Path | None, threads: int) -> int:
     """Threads that another machine had, no more than this one can be told to use."""
-    from vflow.pipelines.common import most_threads
+    from vflow.pipelines.common import max_threads
 
-    if threads > most_threads():
-        note(f"{file}: {threads} threads, here {most_threads()}; bytes may differ")
-    return min(threads, most_threads())
+    if threads > max_threads():
+        note(f"{file}: {threads} threads, here {max_threads()}; bytes may differ")
+    return min(threads, max_threads())
 
 
 def _as_there_is(file: Path | None, device: str) -> str:
@@ -86,7 +86,7 @@ def _as_there_is(file: Path | None, device: str) -> str:
     return device
 
 
-def _compare(file: Path | None, old: Drawn, sha: str, checkpoint: str | None) -> None:
+def _compare(file: Path | None, old: SamplingRecord, sha: str, checkpoint: str | None) -> None:
     for remark in old.differences():
         note(f"{file}: {remark}")
     if sha == old.checkpoint_hash:

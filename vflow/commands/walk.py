@@ -26,14 +26,14 @@ class WalkLatents:
     checkpoint: Text = None
     """A directory, a shipped name or a hub id."""
     kind: Kind = "direction"
-    """direction: a principal one; semantic: from --away to --towards; interpolate: between two inputs;
+    """direction: a principal one; semantic: from --negatives to --positives; interpolate: between two inputs;
     transfer: a digit's style under every label, or a second photo's colours on the first; temperature: with
     fixed noise; blend: two futures of a clip."""
     input: Inputs = ()
     """Clips, digits or photos: where the walk starts, then where it leads. A drawn digit: see --label."""
-    away: Inputs = ()
+    negatives: Inputs = ()
     """First group of a semantic direction."""
-    towards: Inputs = ()
+    positives: Inputs = ()
     """Second group of a semantic direction."""
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for grid.png and walk.mp4."""
@@ -70,9 +70,11 @@ class WalkLatents:
         settings = self._settings()
         set_threads(self.common.threads)
         model, folder, _ = open_model(self.checkpoint, self.common.device)
-        groups = [_read(paths, model.config.kind) for paths in (self.input, self.away, self.towards)]
+        groups = [_read(paths, model.config.kind) for paths in (self.input, self.negatives, self.positives)]
         directions = load_directions(folder, model) if self.kind == "direction" else None
-        made = walk(model, groups[0], settings, directions=directions, away=groups[1], towards=groups[2])
+        made = walk(
+            model, groups[0], settings, directions=directions, negatives=groups[1], positives=groups[2]
+        )
         for path in self._write(made, getattr(model.config, "fps", 10.0)):
             print(path, flush=True)
         return 0

@@ -65,7 +65,7 @@ def train_classifier(
 
 
 @torch.no_grad()
-def recognise(classifier: nn.Module, images: np.ndarray) -> np.ndarray:
+def predict_labels(classifier: nn.Module, images: np.ndarray) -> np.ndarray:
     """Most likely class of each of uint8 (N, 28, 28): int64 (N,)."""
     parts = torch.from_numpy(images).split(1000)
     return torch.cat([classifier(part).argmax(1) for part in parts]).numpy()
@@ -73,7 +73,7 @@ def recognise(classifier: nn.Module, images: np.ndarray) -> np.ndarray:
 
 def agreement(classifier: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
     """Share of ``images`` that the classifier takes for what they should be, 0..1."""
-    return float((recognise(classifier, images) == labels).mean())
+    return float((predict_labels(classifier, images) == labels).mean())
 
 
 def pairwise_distance(images: np.ndarray) -> float:

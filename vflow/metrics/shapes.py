@@ -28,7 +28,7 @@ class Blob(NamedTuple):
     """The pixels of the one shape in a frame."""
 
     mask: np.ndarray  # bool (H, W)
-    colour: int  # index into PALETTE
+    color: int  # index into PALETTE
     x: float  # centre of mass, pixels
     y: float
 
@@ -47,7 +47,7 @@ def judge(context: np.ndarray, future: np.ndarray) -> Verdict:
         blob = find(frame)
         if blob is None:
             return Verdict(False, "not one shape", direction)
-        if blob.colour != first.colour:
+        if blob.color != first.color:
             return Verdict(False, "colour", direction)
         if abs(blob.mask.sum() / first.mask.sum() - 1) > MAX_GROWTH:
             return Verdict(False, "area", direction)
@@ -75,11 +75,11 @@ def find(frame: np.ndarray) -> Blob | None:
     mask = labels == largest
     if foreground.sum() > 1.05 * mask.sum():
         return None
-    colours = Counter(nearest[mask].tolist())
-    colour, pixels = colours.most_common(1)[0]
+    colors = Counter(nearest[mask].tolist())
+    color, pixels = colors.most_common(1)[0]
     if pixels < 0.9 * mask.sum():
         return None
-    return Blob(mask, colour, float(centres[largest][0]), float(centres[largest][1]))
+    return Blob(mask, color, float(centres[largest][0]), float(centres[largest][1]))
 
 
 def heading(dx: float, dy: float) -> tuple[int, int] | None:

@@ -56,7 +56,7 @@ def precision(dtype: str, device: torch.device) -> AbstractContextManager[object
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def most_threads() -> int:
+def max_threads() -> int:
     """How many threads torch may be told to use: four times the processors."""
     return 4 * (os.cpu_count() or 1)
 
@@ -67,7 +67,7 @@ def set_threads(count: int | None) -> int:
     Raises:
         ConfigError: ``count`` is below 1 or beyond four times the processors.
     """
-    most = most_threads()
+    most = max_threads()
     if count is not None:
         if not 1 <= count <= most:
             raise ConfigError(f"--threads {count}: must lie in 1..{most} on this machine")
@@ -139,7 +139,7 @@ def draw_finite(
 
 
 @dataclass(frozen=True)
-class Beside:
+class Sidecar:
     """A kind of such files: what they are called, and the script, with its arguments, that makes them."""
 
     file: str

@@ -35,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluation(model: Colorizer, root: Path) -> Evaluation:
-    return evaluate_color(model, Settings(str(root), num_samples=3, draws=2), quiet)
+    return evaluate_color(model, Settings(str(root), num_samples=3, num_importance_samples=2), quiet)
 
 
 def _held(root: Path) -> list[np.ndarray]:
@@ -79,7 +79,7 @@ def test_sheets(root: Path, evaluation: Evaluation) -> None:
 
 
 def test_without_training_photos_some_yardsticks_are_missing(model: Colorizer, root: Path) -> None:
-    settings = Settings(str(root / "train"), limit=1, num_samples=2, draws=1)
+    settings = Settings(str(root / "train"), limit=1, num_samples=2, num_importance_samples=1)
     figures = evaluate_color(model, settings, quiet).figures
     assert figures["rmse_grey"] > 0
     assert figures["rmse_tints"] is figures["rmse_mean_tint"] is None

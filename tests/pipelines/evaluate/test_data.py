@@ -88,7 +88,9 @@ def test_without_training_data_there_is_no_validation(root: Path) -> None:
         open_clips(Settings(str(root / "train"), split="validation"), CONFIG)
 
 
-@pytest.mark.parametrize("change", [{"limit": -1}, {"num_samples": 0}, {"draws": 0}, {"context": 0}])
+@pytest.mark.parametrize(
+    "change", [{"limit": -1}, {"num_samples": 0}, {"num_importance_samples": 0}, {"context": 0}]
+)
 def test_settings_out_of_range(change: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(change))} must"):
         Settings("shapes", **change)  # type: ignore[arg-type]

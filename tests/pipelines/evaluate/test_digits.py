@@ -32,7 +32,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluation(model: Digits, root: Path) -> Evaluation:
-    return evaluate_digits(model, Settings(str(root), limit=12, num_samples=3, draws=2), quiet)
+    return evaluate_digits(
+        model, Settings(str(root), limit=12, num_samples=3, num_importance_samples=2), quiet
+    )
 
 
 def _held(root: Path) -> tuple[np.ndarray, np.ndarray]:

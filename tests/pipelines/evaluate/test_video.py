@@ -40,7 +40,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluation(model: VideoFlow, root: Path) -> Evaluation:
-    return evaluate_video(model, Settings(str(root), num_samples=SAMPLES, draws=2, seed=3), quiet)
+    return evaluate_video(
+        model, Settings(str(root), num_samples=SAMPLES, num_importance_samples=2, seed=3), quiet
+    )
 
 
 @pytest.fixture
@@ -155,7 +157,7 @@ def test_shapes_also_have_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(futures_module, "BASELINE_CLIPS", 8)
     size = {"height": 64, "width": 64, "depth": [1, 1], "hidden": [4, 4]}
     model = make_model(history={"hidden": [4, 4], "blocks": 1}, glow=size)
-    settings = Settings("shapes", limit=1, num_samples=2, draws=1)
+    settings = Settings("shapes", limit=1, num_samples=2, num_importance_samples=1)
     figures = evaluate_video(model, settings, quiet).figures
     assert 0 <= figures["direction_entropy"] <= 1
     assert figures["accepted"] == 0  # random weights
@@ -163,7 +165,7 @@ def test_shapes_also_have_directions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_training_data_the_last_frame_is_the_baseline(model: VideoFlow, root: Path) -> None:
-    settings = Settings(str(root / "train"), limit=1, num_samples=1, num_frames=1, draws=1)
+    settings = Settings(str(root / "train"), limit=1, num_samples=1, num_frames=1, num_importance_samples=1)
     evaluation = evaluate_video(model, settings, quiet)
     assert "psnr_copy_last" in evaluation.figures
     assert "psnr_training_mean" not in evaluation.figures
@@ -181,7 +183,9 @@ def test_features(model: VideoFlow, root: Path, tmp_path: Path, monkeypatch: pyt
         def protocol(self) -> dict[str, Any]:
             return {"network": "net.onnx"}
 
-    settings = Settings(str(root), num_samples=2, num_frames=2, draws=1, features=tmp_path / "net.onnx")
+    settings = Settings(
+        str(root), num_samples=2, num_frames=2, num_importance_samples=1, features=tmp_path / "net.onnx"
+    )
     monkeypatch.setattr("vflow.pipelines.evaluate.video.FeatureNetwork", Network)
     evaluation = evaluate_video(model, settings, quiet)
     assert evaluation.figures["frechet_on_given_features"] > 0

@@ -34,7 +34,7 @@ class Task(Protocol):
         """Resolved settings, checkpoint hash and versions: ``run.json``."""
         ...
 
-    def identity(self) -> dict[str, Any]:
+    def cache_key(self) -> dict[str, Any]:
         """The settings on which an item's bytes depend; existing outputs with others are not reused."""
         ...
 
@@ -130,7 +130,7 @@ def plan(items: Sequence[Item], task: Task, options: Options) -> list[tuple[Item
 def _is_done(item: Item, task: Task, options: Options, old: Entry | None) -> bool:
     if old is None or not all(path.exists() for path in item.paths):
         return False
-    return _reusable({**task.identity(), "input_sha256": item.sha256()}, old, options)
+    return _reusable({**task.cache_key(), "input_sha256": item.sha256()}, old, options)
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -144,7 +144,7 @@ def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[
     The entry of an item that failed has the outputs of an earlier run, if any: they still lie there.
     """
     began, old, refused = time.monotonic(), manifest.find(item.name), False
-    entry: Entry = {"item": item.name, "inputs": [str(path) for path in item.paths], **task.identity()}
+    entry: Entry = {"item": item.name, "inputs": [str(path) for path in item.paths], **task.cache_key()}
     try:
         missing = [path for path in item.paths if not path.exists()]
         entry["input_sha256"] = None if missing else item.sha256()

@@ -21,7 +21,7 @@ from vflow.pipelines.video.predict import PredictSettings
 Format = Literal["mp4", "webm", "gif", "png", "npz"]
 
 
-class Drawn(Config):
+class SamplingRecord(Config):
     """With what samples were drawn; threads and versions are this process's unless given."""
 
     checkpoint: str
@@ -38,7 +38,7 @@ class Drawn(Config):
         """All settings that are given, as JSON takes them."""
         return self.model_dump(mode="json", exclude_none=True)
 
-    def identity(self) -> dict[str, Any]:
+    def cache_key(self) -> dict[str, Any]:
         """Those on which an item's bytes depend, whatever its checkpoint is called; for manifests."""
         fields = {key: value for key, value in self.fields().items() if key not in ("checkpoint", "versions")}
         return fields | {"torch": self.versions["torch"]}
@@ -57,7 +57,7 @@ class Drawn(Config):
         ]
 
 
-class Record(Drawn):
+class PredictRecord(SamplingRecord):
     """Futures: what was drawn, with what.
 
     ``context_sha`` is the content hash of the prepared context, where the record is of one item.
@@ -73,7 +73,7 @@ class Record(Drawn):
         return PredictSettings(self.num_frames, self.num_samples, self.temperature, self.seed)
 
 
-R = TypeVar("R", bound=Drawn)
+R = TypeVar("R", bound=SamplingRecord)
 
 
 def read_record(path: Path, kind: type[R]) -> R:

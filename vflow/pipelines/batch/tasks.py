@@ -14,14 +14,14 @@ import torch
 from vflow.data import media
 from vflow.errors import InputError
 from vflow.pipelines.batch.inputs import Item
-from vflow.pipelines.batch.records import Drawn, Record
+from vflow.pipelines.batch.records import PredictRecord, SamplingRecord
 from vflow.pipelines.batch.writers import open_writer
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.film import colorize_film
 from vflow.pipelines.color.hints import parse_hint
 from vflow.pipelines.color.photo import color_config, read_photo
 from vflow.pipelines.common import CHUNK, Counts, precision
-from vflow.pipelines.digits.digits import ALL, chosen, digits_config, draw
+from vflow.pipelines.digits.digits import ALL, digits_config, draw, label_classes
 from vflow.pipelines.video.predict import GROUP, PredictSettings, groups, prepare
 from vflow.randomness import content_hash
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FuturesTask:
+class PredictTask:
     """``vflow predict`` and ``vflow generate video``.
 
     Attributes:
@@ -42,7 +42,7 @@ class FuturesTask:
     """
 
     model: nn.Module
-    resolved: Record
+    resolved: PredictRecord
     note: Callable[[str], None] = lambda text: None
     progress: Callable[[int, int], None] = lambda done, total: None
     batch_size: int = GROUP
@@ -50,11 +50,11 @@ class FuturesTask:
     def record(self) -> dict[str, Any]:
         return self._settings.fields()
 
-    def identity(self) -> dict[str, Any]:
-        return self._settings.identity()
+    def cache_key(self) -> dict[str, Any]:
+        return self._settings.cache_key()
 
     @property
-    def _settings(self) -> Record:
+    def _settings(self) -> PredictRecord:
         """Those of all items: without the content of the one that a settings file was made with."""
         return self.resolved.model_copy(update={"context_sha": None})
 
@@ -98,7 +98,7 @@ DEFAULT_RATE = 10.0
 """Frames per second of films that do not say theirs."""
 
 
-class ColorRecord(Drawn):
+class ColorRecord(SamplingRecord):
     """Colourings: what was drawn, with what. ``num_samples`` counts per picture; hints as ``X,Y,#RRGGBB``.
 
     Without ``format`` photos become png and films mp4. ``near`` names the variant that these are steps away
@@ -117,7 +117,7 @@ class ColorRecord(Drawn):
 
 
 @dataclass(frozen=True)
-class ColorTask:
+class ColorizeTask:
     """``vflow colorize``: a folder per photo with a png per variant; per film with a preview per variant.
 
     Attributes:
@@ -135,8 +135,8 @@ class ColorTask:
     def record(self) -> dict[str, Any]:
         return self.resolved.fields()
 
-    def identity(self) -> dict[str, Any]:
-        return self.resolved.identity()
+    def cache_key(self) -> dict[str, Any]:
+        return self.resolved.cache_key()
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         path = item.paths[0]
@@ -212,7 +212,7 @@ ARRAY = "digits"
 """Name of the array file, and of the item that is all of it."""
 
 
-class DigitsRecord(Drawn):
+class DigitsRecord(SamplingRecord):
     """Digits: what was drawn, with what. ``num_samples`` counts per class."""
 
     label: str = ALL
@@ -247,15 +247,17 @@ class DigitsTask:
     def record(self) -> dict[str, Any]:
         return self.resolved.fields()
 
-    def identity(self) -> dict[str, Any]:
-        fields = self.resolved.identity()
+    def cache_key(self) -> dict[str, Any]:
+        fields = self.resolved.cache_key()
         if not self._in_one:
             del fields["label"]  # its item names a class; an array depends on which classes were asked for
         return fields
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         settings = self.resolved.settings()
-        labels = self._labels() if self._in_one else chosen(item.name, digits_config(self.model).classes)
+        labels = (
+            self._labels() if self._in_one else label_classes(item.name, digits_config(self.model).classes)
+        )
         images: list[np.ndarray] = []
         counts = Counts()
         with precision(self.resolved.dtype, torch.device(self.resolved.device)):
@@ -278,4 +280,4 @@ class DigitsTask:
         return self.resolved.format == "npz"
 
     def _labels(self) -> tuple[int, ...]:
-        return chosen(self.resolved.label, digits_config(self.model).classes)
+        return label_classes(self.resolved.label, digits_config(self.model).classes)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from vflow.errors import ConfigError
 from vflow.models.batches import Sampled
-from vflow.pipelines.color.hints import MAX_HINTS, Hint, Placed, check_hint, hold, paint, place
+from vflow.pipelines.color.hints import MAX_HINTS, Hint, Placed, check_hint, enforce_hints, place, rasterize
 from vflow.pipelines.color.noise import ColorNoise, Variant
 from vflow.pipelines.color.photo import Photo, color_config, lab_planes, prepare_photo, to_bytes
 from vflow.pipelines.common import CHUNK, Counts, draw_finite
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
+    "ColorSamples",
     "ColorSettings",
-    "Colours",
     "Hint",
     "Photo",
     "PhotoColorizer",
@@ -80,7 +80,7 @@ class ColorSettings:
         return PredictSettings(1, self.num_samples, self.temperature, self.seed).levels(count)
 
 
-class Colours(NamedTuple):
+class ColorSamples(NamedTuple):
     """Variants ``first``, ``first + 1``, …: planes a and b, float32 (n, 2, h, w), and what was counted."""
 
     first: int
@@ -174,11 +174,13 @@ class PhotoColorizer:
         self.noise = noise or ColorNoise(model.latent_shapes, settings.seed, photo.content)
         lightness = lab_planes(photo.small)[:, :1]
         self.hints: tuple[Placed, ...] = place(settings.hints, lightness[0, 0])
-        given = torch.cat([lightness, paint(self.hints, len(photo.small))[None]], 1)
+        given = torch.cat([lightness, rasterize(self.hints, len(photo.small))[None]], 1)
         self.given = given.to(device_of(model))
         self.cells = F.avg_pool2d(lightness, 2)[0, 0]
 
-    def draw(self, near: Variant = (), should_stop: Callable[[], bool] = lambda: False) -> Iterator[Colours]:
+    def draw(
+        self, near: Variant = (), should_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[ColorSamples]:
         """All variants, 8 at a time; ends early, between chunks, when ``should_stop()`` is true.
 
         Args:
@@ -193,7 +195,7 @@ class PhotoColorizer:
             yield self.chunk(first, near)
 
     @torch.no_grad()
-    def chunk(self, first: int, near: Variant = ()) -> Colours:
+    def chunk(self, first: int, near: Variant = ()) -> ColorSamples:
         """Variants ``first``, a multiple of 8, and up to seven more."""
         device, wanted = self.given.device, min(CHUNK, self.settings.num_samples - first)
         variants = [(*near, first + row) for row in range(CHUNK)]
@@ -204,7 +206,9 @@ class PhotoColorizer:
 
         _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row}")
         ab = sampled.raw.float().cpu() - 0.5 - 128  # a value v of the flow fills [v, v + 1)
-        return Colours(first, hold(ab, self.hints, self.photo.enlarger(ab.shape[-2:]))[:wanted], counts)
+        return ColorSamples(
+            first, enforce_hints(ab, self.hints, self.photo.enlarger(ab.shape[-2:]))[:wanted], counts
+        )
 
     def join(self, ab: Tensor, strength: float | None = None) -> np.ndarray:
         """Pictures of sampled planes (n, 2, h, w): uint8 (n, H, W, 3).

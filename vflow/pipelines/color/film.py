@@ -23,7 +23,7 @@ STILL = 3.0
 """Change of lightness, 0..100, at which that share is down to 0.6 of it."""
 
 
-class ColouredFrame(NamedTuple):
+class ColorizedFrame(NamedTuple):
     """A frame of each variant, uint8 (n, H, W, 3), what was counted while drawing, what named the noise."""
 
     images: np.ndarray
@@ -39,7 +39,7 @@ def colorize_film(
     first: int = 0,
     near: Variant = (),
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[ColouredFrame]:
+) -> Iterator[ColorizedFrame]:
     """Colour frames as they come; one of each size is in memory.
 
     Noise is named by the first frame, so that every frame is drawn with the same; hints hold at their points
@@ -64,7 +64,7 @@ def colorize_film(
         _, ab, counts = palette.chunk(first, near)
         ab = ab if before is None else steady(ab, palette.cells, *before)
         before = ab, palette.cells
-        yield ColouredFrame(palette.join(ab), counts, noise.content)
+        yield ColorizedFrame(palette.join(ab), counts, noise.content)
 
 
 def steady(ab: Tensor, lightness: Tensor, old_ab: Tensor, old_lightness: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class Hint(NamedTuple):
 
     x: float
     y: float
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
 
 
 class Placed(NamedTuple):
@@ -52,8 +52,8 @@ def parse_hint(text: str) -> Hint:
     found = re.fullmatch(rf"{number},{number},\s*#?([0-9a-fA-F]{{6}})\s*", text)
     try:
         if found:
-            x, y, colour = found.groups()
-            return check_hint(Hint(float(x), float(y), tuple(bytes.fromhex(colour))))  # type: ignore[arg-type]
+            x, y, color = found.groups()
+            return check_hint(Hint(float(x), float(y), tuple(bytes.fromhex(color))))  # type: ignore[arg-type]
     except ValueError:
         pass
     raise ConfigError(f"hint {text!r}: give X,Y,#RRGGBB with X and Y from 0 to 1, e.g. 0.25,0.5,#c03020")
@@ -65,12 +65,12 @@ def check_hint(hint: Hint) -> Hint:
     Raises:
         ConfigError: a value is out of range.
     """
-    x, y, colour = hint
+    x, y, color = hint
     if not all(math.isfinite(v) and 0 <= v <= 1 for v in (x, y)):
         raise ConfigError(f"hint at {x:g},{y:g}: x and y are fractions of width and height, 0..1")
-    if len(colour) != 3 or not all(0 <= c <= 255 and c == int(c) for c in colour):
-        raise ConfigError(f"hint at {x:g},{y:g}: colour {tuple(colour)}; give red, green and blue, 0..255")
-    red, green, blue = (int(c) for c in colour)
+    if len(color) != 3 or not all(0 <= c <= 255 and c == int(c) for c in color):
+        raise ConfigError(f"hint at {x:g},{y:g}: colour {tuple(color)}; give red, green and blue, 0..255")
+    red, green, blue = (int(c) for c in color)
     return Hint(float(x), float(y), (red, green, blue))
 
 
@@ -83,7 +83,7 @@ def place(hints: Sequence[Hint], lightness: Tensor) -> tuple[Placed, ...]:
     placed: list[Placed] = []
     for hint in hints:
         size = len(lightness)
-        rgb = torch.tensor(hint.colour, dtype=torch.float32) / 255
+        rgb = torch.tensor(hint.color, dtype=torch.float32) / 255
         ab = rgb_to_lab(rgb[None, :, None, None])[0, 1:, 0]  # (2, 1)
         here = lightness[_square(hint.y, size), _square(hint.x, size)].mean()[None]
         a, b = ab[:, 0].tolist()
@@ -93,7 +93,7 @@ def place(hints: Sequence[Hint], lightness: Tensor) -> tuple[Placed, ...]:
     return tuple(placed)
 
 
-def paint(placed: Sequence[Placed], size: int) -> Tensor:
+def rasterize(placed: Sequence[Placed], size: int) -> Tensor:
     """What the model sees of hints: float32 (3, size, size), mask, then a and b where it is 1."""
     planes = torch.zeros(3, size, size)
     for hint in placed:
@@ -102,7 +102,7 @@ def paint(placed: Sequence[Placed], size: int) -> Tensor:
     return planes
 
 
-def hold(ab: Tensor, placed: Sequence[Placed], enlarger: Enlarger) -> Tensor:
+def enforce_hints(ab: Tensor, placed: Sequence[Placed], enlarger: Enlarger) -> Tensor:
     """``ab`` (N, 2, h, w) changed such that, enlarged, it has the hints' colours at their pixels.
 
     What is missing there is first given to all that is near and of like lightness, in shares that nowhere add

@@ -51,7 +51,7 @@ def digits_config(model: nn.Module) -> DigitsConfig:
     return config_of(model, DigitsConfig, "draw digits")
 
 
-def chosen(label: int | str, classes: int) -> tuple[int, ...]:
+def label_classes(label: int | str, classes: int) -> tuple[int, ...]:
     """Classes that ``label`` stands for: itself, or every one for ``all``.
 
     Raises:
@@ -86,7 +86,7 @@ def digits(
         ConfigError: a setting is out of range. InputError: a sample stays non-finite after 8 redraws.
     """
     settings = PredictSettings(1, num_samples, temperature, seed)
-    labels = chosen(label, digits_config(model).classes)
+    labels = label_classes(label, digits_config(model).classes)
     return np.concatenate([chunk.images for chunk in draw(model, labels, settings)])
 
 
@@ -150,7 +150,7 @@ def restyle(model: Any, image: Images, label: int) -> np.ndarray:
         ConfigError: no such class. InputError: not such a picture, or one too unlike digits to be decoded.
     """
     config, device = digits_config(model), device_of(model)
-    own = chosen(label, config.classes)
+    own = label_classes(label, config.classes)
     if len(own) > 1:
         raise ConfigError(f"label: give the one class of the picture, 0..{config.classes - 1}")
     picture = _pictures(model, image)[:1].expand(CHUNK, -1, -1, -1).to(device)

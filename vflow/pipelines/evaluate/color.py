@@ -38,7 +38,7 @@ YARDSTICKS = ("mean_tint", "tints")
 """Figures that need training photos."""
 
 
-class Coloured(NamedTuple):
+class Colorings(NamedTuple):
     """Colourings uint8 (N, H, W, 3) of a photo, faults before any redraw or clamp, seconds taken."""
 
     images: np.ndarray
@@ -46,14 +46,14 @@ class Coloured(NamedTuple):
     seconds: float
 
 
-def colour(model: nn.Module, photo: np.ndarray, settings: ColorSettings) -> Coloured:
+def color(model: nn.Module, photo: np.ndarray, settings: ColorSettings) -> Colorings:
     """What ``vflow colorize`` draws of a photo, uint8 (H, W, 3)."""
     began, counts, parts = time.perf_counter(), Counts(), []
     palette = PhotoColorizer(model, prepare_photo(color_config(model), photo), settings)
     for _, ab, new in palette.draw():
         parts.append(palette.join(ab))
         counts = counts.plus(new)
-    return Coloured(np.concatenate(parts), counts, time.perf_counter() - began)
+    return Colorings(np.concatenate(parts), counts, time.perf_counter() - began)
 
 
 def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evaluation:
@@ -73,12 +73,12 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     drawing = ColorSettings(settings.num_samples or NUM_SAMPLES, settings.temperature, seed=settings.seed)
     tally, progress = _Tally(tints, level, network), stage("photos")
     for done, photo in enumerate(readable(held, chosen), 1):
-        tally.add(photo, colour(model, photo, drawing))
+        tally.add(photo, color(model, photo, drawing))
         progress(done, len(chosen))
     figures |= tally.figures(with_yardsticks=train is not None)
     protocol: dict[str, Any] = {
         "data": settings.data, "split": settings.split, "photos": len(chosen), "photos_available": len(held),
-        "noise": config.noise, "draws": [1, settings.draws] if settings.draws > 1 else [1],
+        "noise": config.noise, "draws": sorted({1, settings.num_importance_samples}),
         "num_samples": drawing.num_samples, "temperature": drawing.temperature,
         "rmse": "of a and b of CIE Lab, whole photos reduced to 64×64; the best is chosen per photo",
         "per_pixel": "the best is chosen anew at each pixel, of the samples and of as many of white noise",
@@ -104,7 +104,7 @@ def tune_color(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     found, progress = {}, stage("temperature")
     for done, temperature in enumerate(TEMPERATURES, 1):
         drawing = ColorSettings(settings.num_samples or NUM_SAMPLES, temperature, seed=settings.seed)
-        errors = [_errors(colour(model, photo, drawing).images, photo).min() for photo in photos]
+        errors = [_errors(color(model, photo, drawing).images, photo).min() for photo in photos]
         found[temperature] = -float(np.mean(errors))
         progress(done, len(TEMPERATURES))
     return found
@@ -137,9 +137,9 @@ def _likelihood(model: Any, held: Photos, chosen: Sequence[int], settings: Setti
     images = torch.from_numpy(np.stack([e.image.transpose(2, 0, 1) for e in examples]).copy())
     given = torch.from_numpy(np.stack([e.given for e in examples]))
     figures = {"bits_per_dim": picture_bits(model, images, given, 1, settings.seed).mean()}
-    if settings.draws > 1:
-        tight = picture_bits(model, images, given, settings.draws, settings.seed)
-        figures[f"bits_per_dim_k{settings.draws}"] = tight.mean()
+    if settings.num_importance_samples > 1:
+        tight = picture_bits(model, images, given, settings.num_importance_samples, settings.seed)
+        figures[f"bits_per_dim_k{settings.num_importance_samples}"] = tight.mean()
     device, some = device_of(model), images[:CHECKED]
     eps = torch.stack([normal(some.shape[1:], "round trip", number) for number in range(len(some))])
     batch = ImageBatch(some.to(device), given[:CHECKED].to(device), eps.to(device))
@@ -157,7 +157,7 @@ class _Tally:
         self.shown: dict[str, list[np.ndarray]] = {"best": [], "worst": [], "random": []}
         self.counts, self.seconds, self.drawn = Counts(), 0.0, 0
 
-    def add(self, photo: np.ndarray, made: Coloured) -> None:
+    def add(self, photo: np.ndarray, made: Colorings) -> None:
         """Compare the colourings of one photo with it."""
         self.verdicts.append(judge(made.images, photo, self.tints))
         self.per_pixel.append(self._pixelwise(made.images, photo))

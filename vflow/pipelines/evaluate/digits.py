@@ -20,7 +20,7 @@ from vflow.metrics.digits import (
     DigitClassifier,
     agreement,
     pairwise_distance,
-    recognise,
+    predict_labels,
     spread_ratios,
     train_classifier,
 )
@@ -104,7 +104,7 @@ def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evalu
     drawing = PredictSettings(1, settings.num_samples or NUM_SAMPLES, settings.temperature, settings.seed)
     samples = draw_samples(model, drawing, stage("digits"))
     figures |= judge.figures(samples) | _faults(samples)
-    figures["classifier_accuracy"] = float((recognise(judge.classifier, images) == labels).mean())
+    figures["classifier_accuracy"] = float((predict_labels(judge.classifier, images) == labels).mean())
     figures |= _trip(model, images[:CHECKED], labels[:CHECKED])
     protocol = _protocol(settings, drawing) | {
         "digits": len(images), "digits_available": len(held), "noise": digits_config(model).noise
@@ -123,7 +123,7 @@ def _protocol(settings: Settings, drawing: PredictSettings) -> dict[str, Any]:
         "data": "mnist",
         "split": settings.split,
         "likelihood": "p(x | class); the unconditional one sums over ten equally likely classes",
-        "draws": [1, settings.draws] if settings.draws > 1 else [1],
+        "draws": sorted({1, settings.num_importance_samples}),
         "num_samples": drawing.num_samples,
         "temperature": drawing.temperature,
         "classifier": settings.classifier.name if settings.classifier else own,
@@ -202,9 +202,9 @@ def _likelihood(
         "bits_per_dim_unconditional": -together.mean() / scale,
         "bayes_accuracy": float((nats.argmax(1) == labels).mean()),
     }
-    if settings.draws > 1:
-        tight = bits(model, images, labels, draws=settings.draws, seed=settings.seed)
-        figures[f"bits_per_dim_k{settings.draws}"] = tight.mean()
+    if settings.num_importance_samples > 1:
+        tight = bits(model, images, labels, draws=settings.num_importance_samples, seed=settings.seed)
+        figures[f"bits_per_dim_k{settings.num_importance_samples}"] = tight.mean()
     return figures
 
 

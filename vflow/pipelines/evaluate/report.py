@@ -33,7 +33,7 @@ class Settings:
         context: given frames of each clip.
         temperature: scale of the noise.
         seed: names the noise.
-        draws: K of the second, tighter bound; 1 leaves it out.
+        num_importance_samples: K of the second, tighter bound; 1 leaves it out.
         features: ONNX network for a Fréchet distance.
         classifier: file of a digit classifier; written if it is not there.
     """
@@ -47,7 +47,7 @@ class Settings:
     context: int | None = None
     temperature: Temperature = 1.0
     seed: int = 0
-    draws: int = 16
+    num_importance_samples: int = 16
     features: Path | None = None
     classifier: Path | None = None
 
@@ -56,8 +56,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
-        if not 1 <= self.draws <= 1024:
-            raise ConfigError(f"draws must lie in 1..1024, got {self.draws}")
+        if not 1 <= self.num_importance_samples <= 1024:
+            raise ConfigError(
+                f"num_importance_samples must lie in 1..1024, got {self.num_importance_samples}"
+            )
 
     def count(self, available: int, usual: int) -> int:
         """How many of the ``available`` examples to take."""

@@ -32,7 +32,7 @@ BASELINE_CLIPS = 1000
 SHEETS = ("best", "worst", "random")
 
 
-class Drawn(NamedTuple):
+class SampledFutures(NamedTuple):
     """Futures uint8 (N, T, H, W, C) of a clip, faults before any redraw or clamp, and seconds taken."""
 
     frames: np.ndarray
@@ -40,14 +40,14 @@ class Drawn(NamedTuple):
     seconds: float
 
 
-def draw(model: nn.Module, context: np.ndarray, settings: PredictSettings) -> Drawn:
+def draw(model: nn.Module, context: np.ndarray, settings: PredictSettings) -> SampledFutures:
     """What ``vflow predict`` draws of the given frames, which have the model's size."""
     window = np.ascontiguousarray(context[-video_config(model).context :])
     began, counts, parts = time.perf_counter(), Counts(), []
     for group in groups(model, window, settings):
         parts.append(group.frames)
         counts = counts.plus(group.counts)
-    return Drawn(np.concatenate(parts), counts, time.perf_counter() - began)
+    return SampledFutures(np.concatenate(parts), counts, time.perf_counter() - began)
 
 
 def limited_psnr(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -106,7 +106,7 @@ class _Tally:
         self.shown: dict[str, list[np.ndarray]] = {name: [] for name in SHEETS}
         self.counts, self.seconds, self.frames = Counts(), 0.0, 0
 
-    def add(self, clip: np.ndarray, drawn: Drawn) -> None:
+    def add(self, clip: np.ndarray, drawn: SampledFutures) -> None:
         """Measure the futures of one clip."""
         first = self.data.context
         context, target = clip[:first], clip[first : first + self.data.num_frames]
@@ -206,7 +206,9 @@ def evaluate_video(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     network = FeatureNetwork(settings.features) if settings.features else None
     drawing = _drawing(settings, data)
     drawing.levels(len(model.latent_shapes))  # type: ignore[arg-type]
-    figures = clip_bits(model, clips, data.context, settings.draws, settings.seed, stage("bits/dim"))
+    figures = clip_bits(
+        model, clips, data.context, settings.num_importance_samples, settings.seed, stage("bits/dim")
+    )
     futures = evaluate_futures(model, data, clips, drawing, network, stage("futures"))
     figures |= futures.figures
     stage("baselines and codecs")
@@ -271,7 +273,7 @@ def _protocol(
         "num_frames": drawing.num_frames,
         "num_samples": drawing.num_samples,
         "temperature": drawing.temperature,
-        "draws": [1, settings.draws] if settings.draws > 1 else [1],
+        "draws": sorted({1, settings.num_importance_samples}),
         "best": "chosen once per clip, by the mean over its frames, for PSNR and for SSIM",
         "psnr_limit": PSNR_LIMIT,
         "baseline_clips": min(BASELINE_CLIPS, len(data.train)) if data.train is not None else 0,

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from vflow.data import media
-from vflow.pipelines.video.surprisal import Surprise
+from vflow.pipelines.video.surprisal import Surprisal
 
 TILE, GAP, LINE, COLUMNS, LONGEST = 128, 8, 20, 10, 60
 INK, FLAG = (40, 37, 35), (180, 35, 24)
@@ -17,62 +17,62 @@ LEAST_TOP = 1.0
 """Bits per pixel: the ramp never ends below this, so that an unsurprising clip looks like one."""
 
 
-def top_of(surprise: Surprise) -> float:
+def top_of(surprisal: Surprisal) -> float:
     """Bits per pixel at the bright end of the ramp: only one pixel in a thousand lies beyond."""
-    top = float(np.quantile(surprise.excess[surprise.first :], 0.999))
+    top = float(np.quantile(surprisal.excess[surprisal.first :], 0.999))
     return max(LEAST_TOP, math.ceil(top) if top > 5 else math.ceil(2 * top) / 2)
 
 
-def write(folder: Path, name: str, surprise: Surprise, fps: float) -> list[Path]:
+def write(folder: Path, name: str, surprisal: Surprisal, fps: float) -> list[Path]:
     """Write ``NAME.npz``, ``NAME.png`` and ``NAME.mp4`` into ``folder``; returns their paths."""
     paths = [folder / f"{name}.{suffix}" for suffix in ("npz", "png", "mp4")]
-    write_arrays(paths[0], surprise)
-    media.write_png(paths[1], sheet(surprise))
-    media.write_video(paths[2], film(surprise), fps)
+    write_arrays(paths[0], surprisal)
+    media.write_png(paths[1], sheet(surprisal))
+    media.write_video(paths[2], film(surprisal), fps)
     return paths
 
 
-def write_arrays(path: Path, surprise: Surprise) -> None:
+def write_arrays(path: Path, surprisal: Surprisal) -> None:
     """``maps`` float32 (T, H, W) and ``bits`` float64 (T,), NaN in frames that cannot be scored; ``frames``
-    uint8 (T, H, W, C); ``flagged`` and ``exchanged``, numbers of frames; ``mean_map`` if it is known."""
+    uint8 (T, H, W, C); ``flagged`` and ``out_of_order``, numbers of frames; ``mean_map`` if it is known."""
     arrays = {
-        "maps": surprise.maps,
-        "bits": surprise.bits,
-        "frames": surprise.frames,
-        "flagged": np.array(surprise.flagged, np.int64),
-        "exchanged": np.array(surprise.exchanged[:2] if surprise.exchanged else (), np.int64),
+        "maps": surprisal.maps,
+        "bits": surprisal.bits,
+        "frames": surprisal.frames,
+        "flagged": np.array(surprisal.flagged, np.int64),
+        "out_of_order": np.array(surprisal.out_of_order[:2] if surprisal.out_of_order else (), np.int64),
     }
-    if surprise.typical is not None:
-        arrays["mean_map"] = surprise.typical.mean_map
+    if surprisal.statistics is not None:
+        arrays["mean_map"] = surprisal.statistics.mean_map
     media.write_npz(path, **arrays)
 
 
-def film(surprise: Surprise) -> np.ndarray:
+def film(surprisal: Surprisal) -> np.ndarray:
     """Frames, and beside them the same in grey under the map: uint8 (T, H, 2 W + GAP, 3)."""
-    colour = np.repeat(surprise.frames, 3 // surprise.frames.shape[-1], -1)
-    under = laid_on(surprise.frames, surprise.excess, top_of(surprise))
-    return np.concatenate([colour, np.full_like(colour[:, :, :GAP], 255), under], 2)
+    color = np.repeat(surprisal.frames, 3 // surprisal.frames.shape[-1], -1)
+    under = overlay_on(surprisal.frames, surprisal.excess, top_of(surprisal))
+    return np.concatenate([color, np.full_like(color[:, :, :GAP], 255), under], 2)
 
 
-def sheet(surprise: Surprise) -> np.ndarray:
+def sheet(surprisal: Surprisal) -> np.ndarray:
     """Each frame above its map, with its bits/dim, marked if flagged; a legend below: uint8 (H, W, 3)."""
-    pairs = [_pair(surprise, t) for t in range(min(len(surprise.frames), LONGEST))]
+    pairs = [_pair(surprisal, t) for t in range(min(len(surprisal.frames), LONGEST))]
     columns = min(COLUMNS, len(pairs))
     pairs += [np.full_like(pairs[0], 255)] * (-len(pairs) % columns)
     rows = [np.concatenate(pairs[i : i + columns], 1) for i in range(0, len(pairs), columns)]
     page = np.concatenate(rows)
-    legend = _legend(surprise, max(page.shape[1], 5 * TILE))
+    legend = _legend(surprisal, max(page.shape[1], 5 * TILE))
     page = np.pad(page, ((0, 0), (0, legend.shape[1] - page.shape[1]), (0, 0)), constant_values=255)
     return np.concatenate([page, legend])
 
 
-def _pair(surprise: Surprise, t: int) -> np.ndarray:
-    colour = np.repeat(surprise.frames[t], 3 // surprise.frames.shape[-1], -1)
-    under = laid_on(surprise.frames[t : t + 1], surprise.excess[t : t + 1], top_of(surprise))[0]
-    height = max(1, round(TILE * colour.shape[0] / colour.shape[1]))
-    tiles = [cv2.resize(x, (TILE, height), interpolation=cv2.INTER_NEAREST) for x in (colour, under)]
-    bits = surprise.per_frame[t]
-    marked = t in surprise.flagged or t in (surprise.exchanged or ())[:2]
+def _pair(surprisal: Surprisal, t: int) -> np.ndarray:
+    color = np.repeat(surprisal.frames[t], 3 // surprisal.frames.shape[-1], -1)
+    under = overlay_on(surprisal.frames[t : t + 1], surprisal.excess[t : t + 1], top_of(surprisal))[0]
+    height = max(1, round(TILE * color.shape[0] / color.shape[1]))
+    tiles = [cv2.resize(x, (TILE, height), interpolation=cv2.INTER_NEAREST) for x in (color, under)]
+    bits = surprisal.per_frame[t]
+    marked = t in surprisal.flagged or t in (surprisal.out_of_order or ())[:2]
     if marked:
         for tile in tiles:
             cv2.rectangle(tile, (0, 0), (TILE - 1, height - 1), FLAG, 3)
@@ -85,25 +85,25 @@ def _pair(surprise: Surprise, t: int) -> np.ndarray:
     )
 
 
-def _legend(surprise: Surprise, width: int) -> np.ndarray:
+def _legend(surprisal: Surprisal, width: int) -> np.ndarray:
     """The ramp, its ends in words, and what the marks mean."""
     band = np.full((2 * LINE + GAP, width, 3), 255, np.uint8)
     left = GAP // 2
     band[4 : LINE - 4, left : left + TILE] = heat_ramp(TILE)
-    above = "" if surprise.typical is None else " above the validation mean"
-    _write(band[:, TILE + GAP :], f"0 to {top_of(surprise):g} bits per pixel{above}", INK)
-    if surprise.typical is None:
+    above = "" if surprisal.statistics is None else " above the validation mean"
+    _write(band[:, TILE + GAP :], f"0 to {top_of(surprisal):g} bits per pixel{above}", INK)
+    if surprisal.statistics is None:
         said = "below a frame: bits/dim; no validation figures"
     else:
-        beyond = f"beyond {100 * surprise.quantile:g}% of validation frames ({surprise.threshold:.3f})"
+        beyond = f"beyond {100 * surprisal.quantile:g}% of validation frames ({surprisal.threshold:.3f})"
         said = f"below a frame: bits/dim; * {beyond}, or out of order"
     _write(band[LINE:, GAP // 2 :], said, INK)
     return band
 
 
-def _write(band: np.ndarray, text: str, colour: tuple[int, int, int]) -> None:
+def _write(band: np.ndarray, text: str, color: tuple[int, int, int]) -> None:
     view = np.ascontiguousarray(band)
-    cv2.putText(view, text, (0, LINE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
+    cv2.putText(view, text, (0, LINE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)
     band[:] = view
 
 
@@ -131,12 +131,12 @@ def overlay(values: np.ndarray, top: float) -> np.ndarray:
     return np.concatenate([heat_ramp(256)[steps], opacity.astype(np.uint8)[..., None]], -1)
 
 
-def laid_on(frames: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
+def overlay_on(frames: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
     """Grey frames under the overlay of ``values``: uint8 (T, H, W, C) and float (T, H, W) → (T, H, W, 3)."""
     grey = np.repeat(frames.mean(-1, keepdims=True), 3, -1) * 0.6
-    colours = overlay(values, top).astype(float)
-    opacity = colours[..., 3:] / 255
-    return np.round(grey * (1 - opacity) + colours[..., :3] * opacity).astype(np.uint8)
+    colors = overlay(values, top).astype(float)
+    opacity = colors[..., 3:] / 255
+    return np.round(grey * (1 - opacity) + colors[..., :3] * opacity).astype(np.uint8)
 
 
 def heat_ramp(steps: int) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""What is typical of a model's validation clips: against this a clip is surprising or not.
+"""Statistics of surprisal over a model's validation clips, against which a clip is surprising or not.
 
-Computed once by scripts/typical.py and stored beside the weights as ``typical.safetensors``: sealed like
-them, bound to them by their hash; the checkpoint's own hash does not depend on it.
+``scripts/clip_statistics.py`` computes them once and stores them beside the weights as
+``statistics.safetensors``, with a digest and bound to the weights by their hash; the checkpoint's own hash
+does not depend on the file.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vflow.catalog import CONFIG, TYPICAL
+from vflow.catalog import CONFIG, STATISTICS
 from vflow.checkpoint import read_header, read_tensors
 from vflow.errors import CheckpointError
-from vflow.pipelines.common import Beside
+from vflow.pipelines.common import Sidecar
 from vflow.pipelines.video.preprocess import video_config
 
 if TYPE_CHECKING:
     from torch import nn
 
-STORED = Beside(TYPICAL, "scripts/typical.py --data FOLDER")
+SIDECAR = Sidecar(STATISTICS, "scripts/clip_statistics.py --data FOLDER")
 MOST = 1 << 16
 """Values of a kind that a file may hold."""
 
@@ -35,13 +36,13 @@ class ClipStatistics:
     Attributes:
         mean_map: bits of each pixel, mean over frames, float32 (H, W).
         frames: bits/dim of each frame, float32 (N,), rising.
-        exchanges: of each clip the bits that the best exchange of two frames saves, float32 (M,), rising.
+        frame_swaps: of each clip the bits that the best exchange of two frames saves, float32 (M,), rising.
         about: what they come from.
     """
 
     mean_map: np.ndarray
     frames: np.ndarray
-    exchanges: np.ndarray
+    frame_swaps: np.ndarray
     about: str = ""
 
     @property
@@ -53,9 +54,9 @@ class ClipStatistics:
         """Bits/dim that a share ``q`` of frames does not exceed."""
         return float(np.quantile(self.frames, q))
 
-    def exchange_quantile(self, q: float) -> float:
+    def frame_swap_quantile(self, q: float) -> float:
         """Bits that the best exchange does not save in a share ``q`` of clips."""
-        return float(np.quantile(self.exchanges, q))
+        return float(np.quantile(self.frame_swaps, q))
 
 
 def gather(clips: Iterable[tuple[np.ndarray, np.ndarray, float | None]], about: str) -> ClipStatistics:
@@ -66,12 +67,12 @@ def gather(clips: Iterable[tuple[np.ndarray, np.ndarray, float | None]], about: 
     total, count = 0.0, 0
     frames: list[float] = []
     saved: list[float] = []
-    for maps, per_dim, exchange in clips:
+    for maps, per_dim, frame_swap in clips:
         known = np.isfinite(per_dim)
         total = total + maps[known].sum(0, dtype=np.float64)
         count += int(known.sum())
         frames += per_dim[known].tolist()
-        saved += [] if exchange is None else [exchange]
+        saved += [] if frame_swap is None else [frame_swap]
     mean = np.asarray(total / count, np.float32)
     return ClipStatistics(mean, _rising(frames), _rising(saved), about)
 
@@ -80,14 +81,14 @@ def _rising(values: list[float]) -> np.ndarray:
     return np.sort(np.asarray(values, np.float32))
 
 
-def save_clip_statistics(folder: str | Path, typical: ClipStatistics) -> Path:
+def save_clip_statistics(folder: str | Path, statistics: ClipStatistics) -> Path:
     """Write what is typical beside the checkpoint in ``folder``; returns the file."""
     tensors = {
-        "mean_map": torch.from_numpy(typical.mean_map),
-        "frames": torch.from_numpy(typical.frames),
-        "exchanges": torch.from_numpy(typical.exchanges),
+        "mean_map": torch.from_numpy(statistics.mean_map),
+        "frames": torch.from_numpy(statistics.frames),
+        "frame_swaps": torch.from_numpy(statistics.frame_swaps),
     }
-    return STORED.save(folder, tensors, typical.about)
+    return SIDECAR.save(folder, tensors, statistics.about)
 
 
 def load_clip_statistics(name: str | Path, model: nn.Module, **where: Any) -> ClipStatistics | None:
@@ -99,14 +100,14 @@ def load_clip_statistics(name: str | Path, model: nn.Module, **where: Any) -> Cl
     Raises:
         CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
     """
-    path = STORED.find(name, **where)
+    path = SIDECAR.find(name, **where)
     if path is None:
         return None
     glow = video_config(model).glow
     _check(path, (glow.height, glow.width))
     arrays = {key: value.numpy() for key, value in read_tensors(path).items()}
-    about = STORED.about(path)
-    for key in ("frames", "exchanges"):
+    about = SIDECAR.about(path)
+    for key in ("frames", "frame_swaps"):
         arrays[key].sort()
     return ClipStatistics(**arrays, about=about)
 
@@ -114,10 +115,10 @@ def load_clip_statistics(name: str | Path, model: nn.Module, **where: Any) -> Cl
 def _check(path: Path, size: tuple[int, int]) -> None:
     """Names, types and shapes are those of the model. CheckpointError: one is not."""
     header = read_header(path)
-    if set(header) != {"mean_map", "frames", "exchanges"}:
-        raise CheckpointError(f"{path}: holds other tensors than it should; {STORED.again(path)}")
+    if set(header) != {"mean_map", "frames", "frame_swaps"}:
+        raise CheckpointError(f"{path}: holds other tensors than it should; {SIDECAR.again(path)}")
     for key, (kind, shape) in header.items():
         fits = shape == size if key == "mean_map" else len(shape) == 1 and 1 <= shape[0] <= MOST
         if kind != "float32" or not fits:
             what = f"tensor '{key}' is {kind} {shape}, which {CONFIG} does not allow"
-            raise CheckpointError(f"{path}: {what}; {STORED.again(path)}")
+            raise CheckpointError(f"{path}: {what}; {SIDECAR.again(path)}")

@@ -24,7 +24,7 @@ MAX_FRAMES = 500
 """Longer clips have too many exchanges of two frames to look through."""
 
 
-class Ready(NamedTuple):
+class FittedClip(NamedTuple):
     """A clip as the model takes it, uint8 (T, H, W, C), and remarks on what was done to it."""
 
     frames: np.ndarray
@@ -32,7 +32,7 @@ class Ready(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Surprise:
+class Surprisal:
     """What a clip costs a model, and what of it is out of the ordinary.
 
     Attributes:
@@ -48,8 +48,8 @@ class Surprise:
 
     frames: np.ndarray
     maps: np.ndarray
-    exchange: Exchange | None
-    typical: ClipStatistics | None = None
+    frame_swap: FrameSwap | None
+    statistics: ClipStatistics | None = None
     quantile: float = QUANTILE
     seed: int = 0
     notes: tuple[str, ...] = ()
@@ -72,12 +72,12 @@ class Surprise:
     @property
     def excess(self) -> np.ndarray:
         """The maps less the validation mean, where there is one: float32 (T, H, W)."""
-        return self.maps if self.typical is None else self.maps - self.typical.mean_map
+        return self.maps if self.statistics is None else self.maps - self.statistics.mean_map
 
     @property
     def threshold(self) -> float | None:
-        """Bits/dim beyond which a frame is flagged; None without ``typical``."""
-        return None if self.typical is None else self.typical.frame_quantile(self.quantile)
+        """Bits/dim beyond which a frame is flagged; None without ``statistics``."""
+        return None if self.statistics is None else self.statistics.frame_quantile(self.quantile)
 
     @property
     def flagged(self) -> tuple[int, ...]:
@@ -87,45 +87,45 @@ class Surprise:
         return tuple(int(t) for t in np.flatnonzero(self.per_frame > threshold))
 
     @property
-    def exchanged(self) -> Exchange | None:
+    def out_of_order(self) -> FrameSwap | None:
         """The exchange that would save more bits than in nearly all validation clips, if there is one."""
-        if self.typical is None or self.exchange is None:
+        if self.statistics is None or self.frame_swap is None:
             return None
-        usual = self.typical.exchange_quantile(self.quantile)
-        return self.exchange if self.exchange.saved > max(0.0, usual) else None
+        usual = self.statistics.frame_swap_quantile(self.quantile)
+        return self.frame_swap if self.frame_swap.saved > max(0.0, usual) else None
 
     def to_json(self) -> dict[str, Any]:
         """Figures per frame, what they are compared with, and what is flagged."""
         known = self.per_frame[self.first :]
         compared = None
-        if self.typical is not None:
+        if self.statistics is not None:
             compared = {
-                "data": self.typical.about,
-                "mean": self.typical.mean,
+                "data": self.statistics.about,
+                "mean": self.statistics.mean,
                 "quantile": self.quantile,
                 "threshold": self.threshold,
-                "exchange_threshold": self.typical.exchange_quantile(self.quantile),
+                "frame_swap_threshold": self.statistics.frame_swap_quantile(self.quantile),
             }
         return {
             "bits_per_dim": float(known.mean()),
             "per_frame": [float(b) if math.isfinite(b) else None for b in self.per_frame],
             "draws": 1,
             "seed": self.seed,
-            "typical": compared,
+            "validation": compared,
             "flagged": list(self.flagged),
-            "exchange": None if self.exchange is None else self.exchange._asdict(),
-            "exchanged": self.exchanged is not None,
+            "frame_swap": None if self.frame_swap is None else self.frame_swap._asdict(),
+            "out_of_order": self.out_of_order is not None,
         }
 
 
-def surprise(
+def surprisal(
     model: nn.Module,
     frames: Frames,
     *,
-    typical: ClipStatistics | None = None,
+    statistics: ClipStatistics | None = None,
     quantile: float = QUANTILE,
     seed: int = 0,
-) -> Surprise:
+) -> Surprisal:
     """Bits of every pixel of ``frames`` given the frames before, and what is surprising about them.
 
     The figures per frame are those of ``vflow.score`` with one draw of the noise.
@@ -140,7 +140,7 @@ def surprise(
     """
     check_quantile(quantile)
     ready = prepare(model, frames)
-    return conclude(model, ready, list(iterate(model, ready.frames, seed)), typical, quantile, seed)
+    return finalize(model, ready, list(iterate(model, ready.frames, seed)), statistics, quantile, seed)
 
 
 def check_quantile(quantile: float) -> None:
@@ -149,7 +149,7 @@ def check_quantile(quantile: float) -> None:
         raise ConfigError(f"quantile must lie in 0.5..1 (below 1), got {quantile:g}")
 
 
-def prepare(model: nn.Module, frames: Frames) -> Ready:
+def prepare(model: nn.Module, frames: Frames) -> FittedClip:
     """The clip in the model's size, channels and rate.
 
     Raises:
@@ -164,7 +164,7 @@ def prepare(model: nn.Module, frames: Frames) -> Ready:
         )
     if len(fitted) > MAX_FRAMES:
         raise InputError(f"{clip.source}: {len(fitted)} frames; the limit is {MAX_FRAMES}; trim it")
-    return Ready(fitted, notes)
+    return FittedClip(fitted, notes)
 
 
 def iterate(model: nn.Module, frames: np.ndarray, seed: int, segment: int = SEGMENT) -> Iterator[np.ndarray]:
@@ -179,29 +179,29 @@ def iterate(model: nn.Module, frames: np.ndarray, seed: int, segment: int = SEGM
         yield (-density(model, frames, targets, key).double() / math.log(2)).float().numpy()
 
 
-def conclude(
+def finalize(
     model: nn.Module,
-    ready: Ready,
+    ready: FittedClip,
     maps: Sequence[np.ndarray],
-    typical: ClipStatistics | None,
+    statistics: ClipStatistics | None,
     quantile: float,
     seed: int,
-) -> Surprise:
+) -> Surprisal:
     """Put segments together, of all frames or only the first ones, and look for the best exchange."""
     first = video_config(model).min_context
     known = np.concatenate(maps)
     frames = ready.frames[: first + len(known)]
     whole = np.concatenate([np.full((first, *known.shape[1:]), np.nan, np.float32), known])
     bits = whole.sum((1, 2), dtype=np.float64)
-    exchange = best_exchange(model, frames, bits, (seed, content_hash(ready.frames), 0))
-    return Surprise(frames, whole, exchange, typical, quantile, seed, ready.notes)
+    frame_swap = best_frame_swap(model, frames, bits, (seed, content_hash(ready.frames), 0))
+    return Surprisal(frames, whole, frame_swap, statistics, quantile, seed, ready.notes)
 
 
 CANDIDATES = 2
 """Exchanges whose likelihood is looked at."""
 
 
-class Exchange(NamedTuple):
+class FrameSwap(NamedTuple):
     """Frames ``first`` < ``second``, and the bits that exchanging them saves (negative: costs)."""
 
     first: int
@@ -230,7 +230,7 @@ def candidates(frames: np.ndarray, count: int = CANDIDATES) -> list[tuple[int, i
     return [(int(first[k]), int(second[k])) for k in best]
 
 
-def best_exchange(model: Any, frames: np.ndarray, bits: np.ndarray, key: Key) -> Exchange | None:
+def best_frame_swap(model: Any, frames: np.ndarray, bits: np.ndarray, key: Key) -> FrameSwap | None:
     """The exchange of two frames that saves most bits, or costs fewest.
 
     Args:
@@ -251,8 +251,8 @@ def best_exchange(model: Any, frames: np.ndarray, bits: np.ndarray, key: Key) ->
         touched = sorted(t for t in seen if config.min_context <= t < len(frames))
         if touched:
             after = _bits(model, frames, order, touched, key)
-            found.append(Exchange(first, second, float(bits[touched].sum() - after.sum())))
-    return max(found, key=lambda exchange: exchange.saved, default=None)
+            found.append(FrameSwap(first, second, float(bits[touched].sum() - after.sum())))
+    return max(found, key=lambda frame_swap: frame_swap.saved, default=None)
 
 
 @torch.no_grad()

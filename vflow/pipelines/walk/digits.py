@@ -26,7 +26,7 @@ from vflow.pipelines.walk.space import (
 from vflow.randomness import normal
 
 
-class DigitSpace:
+class DigitAdapter:
     """ε of a digit given its label, the scene: its style. Without an input a style is drawn."""
 
     name = "digit"
@@ -38,7 +38,7 @@ class DigitSpace:
         if settings.label is not None and not 0 <= settings.label < self.classes:
             raise ConfigError(f"label must lie in 0..{self.classes - 1}, got {settings.label}")
 
-    def own(self) -> Kinds:
+    def extra_kinds(self) -> Kinds:
         return {"transfer": self._labels, "temperature": self._temperatures}
 
     def start(self, inputs: Sequence[Any]) -> Point:
@@ -50,15 +50,15 @@ class DigitSpace:
         exactly(inputs, 2, "an interpolation goes between two digits: give both, or none for random ones")
         return self._encode(inputs[0]), self._encode(inputs[1])
 
-    def blend(self, a: int, b: int, t: float) -> int:
+    def mix_conditions(self, a: int, b: int, t: float) -> int:
         """There is no label between two: it changes in the middle."""
         return a if t < 0.5 else b
 
-    def show(self, path: Path, progress: Progress) -> np.ndarray:
-        labels = torch.tensor(list(path.scenes), device=device_of(self.model))
+    def decode(self, path: Path, progress: Progress) -> np.ndarray:
+        labels = torch.tensor(list(path.conditions), device=device_of(self.model))
         sampled = self.model.decode(path.eps, labels, (1.0,) * len(path.eps))
         refuse_nonfinite(sampled.nonfinite, path.positions)
-        progress(len(path.scenes), len(path.scenes))
+        progress(len(path.conditions), len(path.conditions))
         return to_array(sampled.frame)
 
     def _labels(self, inputs: Sequence[Any]) -> Path:
@@ -70,7 +70,7 @@ class DigitSpace:
     def _temperatures(self, inputs: Sequence[Any]) -> Path:
         """The start's noise, from none of it to more than there was."""
         point, positions = self.start(inputs), self.settings.one_way(1.5)
-        return Path(positions, [point.scene] * len(positions), scaled(point.eps, positions))
+        return Path(positions, [point.condition] * len(positions), scaled(point.eps, positions))
 
     def _encode(self, item: Any) -> Point:
         digit = as_digit(item)

@@ -19,13 +19,13 @@ from torch import Tensor
 from vflow.catalog import CONFIG, DIRECTIONS
 from vflow.checkpoint import read_header, read_tensors
 from vflow.errors import CheckpointError, ConfigError
-from vflow.pipelines.common import Beside
+from vflow.pipelines.common import Sidecar
 from vflow.pipelines.walk.space import flatten
 
 if TYPE_CHECKING:
     from torch import nn
 
-STORED = Beside(DIRECTIONS, "scripts/directions.py --config PRESET")
+SIDECAR = Sidecar(DIRECTIONS, "scripts/directions.py --config PRESET")
 COUNT = 8
 MAX_BYTES = 1_000_000
 """Of all directions in a file: where one level has too many numbers, it gets fewer directions, or none."""
@@ -111,7 +111,7 @@ def save_directions(folder: str | Path, directions: Directions) -> Path:
         tensors[f"{key}.vectors"] = principal.vectors.cpu().half().contiguous()
         tensors[f"{key}.variance"] = principal.variance.cpu().float().contiguous()
         tensors[f"{key}.total"] = torch.tensor([principal.total])
-    return STORED.save(folder, tensors, directions.about)
+    return SIDECAR.save(folder, tensors, directions.about)
 
 
 def load_directions(name: str | Path, model: nn.Module, **where: Any) -> Directions | None:
@@ -123,13 +123,13 @@ def load_directions(name: str | Path, model: nn.Module, **where: Any) -> Directi
     Raises:
         CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
     """
-    path = STORED.find(name, **where)
+    path = SIDECAR.find(name, **where)
     if path is None:
         return None
     sizes = {str(i): math.prod(shape) for i, shape in enumerate(_shapes(model))}
     sizes[ALL] = sum(sizes.values())
     keys = _checked(path, sizes)
-    tensors, about = read_tensors(path), STORED.about(path)
+    tensors, about = read_tensors(path), SIDECAR.about(path)
     found = {}
     for key in keys:
         vectors = tensors[f"{key}.vectors"].float()
@@ -145,8 +145,8 @@ def _shapes(model: Any) -> tuple[tuple[int, int, int], ...]:
 def _checked(path: Path, sizes: Mapping[str, int]) -> list[str]:
     """Levels in the file, in the model's order, once names, types and shapes are those of the model."""
     header = read_header(path)
-    known = {f"{key}.{part}" for key in sizes for part in ("vectors", "variance", "total")}
-    problems = [f"tensor '{name}' is unknown" for name in header if name not in known]
+    observed = {f"{key}.{part}" for key in sizes for part in ("vectors", "variance", "total")}
+    problems = [f"tensor '{name}' is unknown" for name in header if name not in observed]
     keys = [key for key in sizes if any(name.startswith(f"{key}.") for name in header)]
     for key in keys:
         shape = header.get(f"{key}.vectors", ("", ()))[1]
@@ -162,5 +162,5 @@ def _checked(path: Path, sizes: Mapping[str, int]) -> list[str]:
                 problems.append(f"tensor '{key}.{part}' is {has}, {CONFIG} needs {form}")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise CheckpointError(f"{path}: {problems[0]}{more}; {STORED.again(path)}")
+        raise CheckpointError(f"{path}: {problems[0]}{more}; {SIDECAR.again(path)}")
     return keys

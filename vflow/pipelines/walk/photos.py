@@ -51,7 +51,7 @@ class Scene:
     content: str
 
 
-class PhotoSpace:
+class PhotoAdapter:
     """ε of a photo's colours given its lightness, the scene. Grey photos start from drawn colours."""
 
     name = "photo"
@@ -62,22 +62,22 @@ class PhotoSpace:
         self.settings = settings
         refuse_label(settings, self.name)
 
-    def own(self) -> Kinds:
+    def extra_kinds(self) -> Kinds:
         return {"transfer": self._colours, "temperature": self._temperatures}
 
     def start(self, inputs: Sequence[Any]) -> Point:
         if not len(inputs):
             exactly(inputs, 1, "a walk of colours starts from a photo: give one")
-        scene = self._scene(_photo(inputs[0]))
-        if float(scene.lab[1:].square().sum(0).sqrt().mean()) > GREY:
-            return self._encode(scene)
-        return Point(self._draw(scene), _grey(scene))
+        condition = self._condition(_photo(inputs[0]))
+        if float(condition.lab[1:].square().sum(0).sqrt().mean()) > GREY:
+            return self._encode(condition)
+        return Point(self._draw(condition), _grey(condition))
 
     def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
         exactly(inputs, 2, "an interpolation goes between two photos: give both")
         return self._both(inputs)
 
-    def blend(self, a: Scene, b: Scene, t: float) -> Scene:
+    def mix_conditions(self, a: Scene, b: Scene, t: float) -> Scene:
         """Photos fade into each other; only the way of the colours is the model's."""
         return replace(
             a,
@@ -86,38 +86,42 @@ class PhotoSpace:
             planes=torch.lerp(a.planes, b.planes, t),
         )
 
-    def show(self, path: Path, progress: Progress) -> np.ndarray:
-        still = all(scene is path.scenes[0] for scene in path.scenes)  # then one is given for all steps
-        given = torch.stack([scene.given for scene in (path.scenes[:1] if still else path.scenes)])
+    def decode(self, path: Path, progress: Progress) -> np.ndarray:
+        still = all(
+            condition is path.conditions[0] for condition in path.conditions
+        )  # then one is given for all steps
+        given = torch.stack(
+            [condition.given for condition in (path.conditions[:1] if still else path.conditions)]
+        )
         sampled = self.model.decode(path.eps, given, (1.0,) * len(path.eps))
         refuse_nonfinite(sampled.nonfinite, path.positions)
-        moved = sampled.raw - 0.5 - 128 - torch.stack([scene.planes for scene in path.scenes])
-        shown, scene = [], None
-        for now, change in zip(path.scenes, moved.cpu(), strict=True):
-            if now is not scene:
-                scene, enlarger = now, Enlarger(now.lab[0], (change.shape[1], change.shape[2]))
-            shown.append(_join(scene.lab, enlarger, change))
-            progress(len(shown), len(path.scenes))
-        return np.stack(shown)
+        moved = sampled.raw - 0.5 - 128 - torch.stack([condition.planes for condition in path.conditions])
+        images, condition = [], None
+        for now, change in zip(path.conditions, moved.cpu(), strict=True):
+            if now is not condition:
+                condition, enlarger = now, Enlarger(now.lab[0], (change.shape[1], change.shape[2]))
+            images.append(_join(condition.lab, enlarger, change))
+            progress(len(images), len(path.conditions))
+        return np.stack(images)
 
     def _colours(self, inputs: Sequence[Any]) -> Path:
         """From a photo's own colours to those of another, given its own lightness."""
         exactly(inputs, 2, "colours are carried between two photos: give the one to colour first")
-        photo, other = (self._encode(self._scene(_photo(item))) for item in inputs)
+        photo, other = (self._encode(self._condition(_photo(item))) for item in inputs)
         positions = self.settings.one_way()
-        return Path(positions, [photo.scene] * len(positions), between(photo.eps, other.eps, positions))
+        return Path(positions, [photo.condition] * len(positions), between(photo.eps, other.eps, positions))
 
     def _temperatures(self, inputs: Sequence[Any]) -> Path:
         """The start's noise, from none of it to more than there was."""
         point, positions = self.start(inputs), self.settings.one_way(1.5)
-        return Path(positions, [point.scene] * len(positions), scaled(point.eps, positions))
+        return Path(positions, [point.condition] * len(positions), scaled(point.eps, positions))
 
     def _both(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
         first = _photo(inputs[0])
         second = media.resize(_photo(inputs[1])[None], first.shape[0], first.shape[1], 3)[0]
-        return self._encode(self._scene(first)), self._encode(self._scene(second))
+        return self._encode(self._condition(first)), self._encode(self._condition(second))
 
-    def _scene(self, pixels: np.ndarray) -> Scene:
+    def _condition(self, pixels: np.ndarray) -> Scene:
         """A photo, uint8 (H, W, 3), and what the model makes of it."""
         photo = prepare_photo(self.config, pixels)
         small = lab_planes(photo.small).to(device_of(self.model))
@@ -125,19 +129,19 @@ class PhotoSpace:
         planes = avg_pool2d(small[:, 1:], 2).round().clamp(-128, 127)
         return Scene(lab_planes(photo.pixels)[0], given[0], planes[0], photo.content)
 
-    def _encode(self, scene: Scene) -> Point:
-        images = (scene.planes + 128).to(torch.uint8)
-        return Point(self.model.encode(images[None], scene.given[None]), scene)
+    def _encode(self, condition: Scene) -> Point:
+        images = (condition.planes + 128).to(torch.uint8)
+        return Point(self.model.encode(images[None], condition.given[None]), condition)
 
-    def _draw(self, scene: Scene) -> Levels:
+    def _draw(self, condition: Scene) -> Levels:
         """Colours of sample 0 of ``vflow.colorize``."""
-        noise = ColorNoise(self.model.latent_shapes, self.settings.seed, scene.content).variant((0,))
-        return tuple(self.settings.temperature * level[None].to(scene.given.device) for level in noise)
+        noise = ColorNoise(self.model.latent_shapes, self.settings.seed, condition.content).variant((0,))
+        return tuple(self.settings.temperature * level[None].to(condition.given.device) for level in noise)
 
 
-def _grey(scene: Scene) -> Scene:
-    lab = torch.cat([scene.lab[:1], torch.zeros_like(scene.lab[1:])])
-    return replace(scene, lab=lab, planes=torch.zeros_like(scene.planes))
+def _grey(condition: Scene) -> Scene:
+    lab = torch.cat([condition.lab[:1], torch.zeros_like(condition.lab[1:])])
+    return replace(condition, lab=lab, planes=torch.zeros_like(condition.planes))
 
 
 def _photo(item: Any) -> np.ndarray:

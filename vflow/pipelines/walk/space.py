@@ -127,7 +127,7 @@ class WalkSettings:
     Attributes:
         kind: ``direction`` (a principal one), ``semantic`` (from one group of inputs to another),
             ``interpolate`` (between two inputs), ``transfer`` (of a style or of colours), ``temperature``,
-            or ``blend`` (of two futures).
+            or ``mix_conditions`` (of two futures).
         steps: 2..64. An odd number has the start in its middle.
         direction: which principal direction, 0 the one with most variance.
         level: whose noise moves, 0 the finest, −1 the coarsest; None: all together.
@@ -182,20 +182,20 @@ class Point:
     """Where a walk starts or ends: noise per level, each (1, C, h, w), and what it is decoded given."""
 
     eps: Levels
-    scene: Any
+    condition: Any
 
 
 class Path(NamedTuple):
     """The steps of a walk: per step its position, what it is decoded given, and a row of ``eps``."""
 
     positions: tuple[float, ...]
-    scenes: Sequence[Any]
+    conditions: Sequence[Any]
     eps: Levels
 
     def part(self, first: int, stop: int) -> Path:
         """Steps ``first`` … ``stop − 1``."""
         rows = slice(first, stop)
-        return Path(self.positions[rows], self.scenes[rows], tuple(level[rows] for level in self.eps))
+        return Path(self.positions[rows], self.conditions[rows], tuple(level[rows] for level in self.eps))
 
 
 Kinds = Mapping[str, Callable[[Sequence[Any]], Path]]
@@ -206,13 +206,13 @@ Progress = Callable[[int, int], None]
 """Told (done, of how many) as steps are decoded; what it raises ends the walk."""
 
 
-class Space(Protocol):
+class WalkAdapter(Protocol):
     """One kind of model, as walks see it."""
 
     name: str
     """Of what it makes, for errors."""
 
-    def own(self) -> Kinds:
+    def extra_kinds(self) -> Kinds:
         """Kinds of walk that are this model's own."""
         ...
 
@@ -232,11 +232,11 @@ class Space(Protocol):
         """
         ...
 
-    def blend(self, a: Any, b: Any, t: float) -> Any:
+    def mix_conditions(self, a: Any, b: Any, t: float) -> Any:
         """What the step at ``t`` in 0..1 from scene ``a`` to scene ``b`` is decoded given."""
         ...
 
-    def show(self, path: Path, progress: Progress) -> np.ndarray:
+    def decode(self, path: Path, progress: Progress) -> np.ndarray:
         """Decode all steps in one batch: uint8 (steps, H, W, C), of videos (steps, T, H, W, C).
 
         Raises:

@@ -32,16 +32,16 @@ from vflow.randomness import content_hash, normal
 class Scene:
     """What a clip starts from: frames uint8 (n, C, H, W), the noise of its future, and that noise's scale.
 
-    ``known`` says that the walked frame is one that was given, with the noise it has.
+    ``observed`` says that the walked frame is one that was given, with the noise it has.
     """
 
-    head: Tensor
+    frames: Tensor
     noise: tuple[Levels, ...]
     temperature: float
-    known: bool = False
+    observed: bool = False
 
 
-class VideoSpace:
+class VideoAdapter:
     """ε of a frame given those before it; a step is shown as a clip: frames given, walked and predicted.
 
     A walk of the context moves the ε of its last frame, given no more frames than the model needs: the more
@@ -62,7 +62,7 @@ class VideoSpace:
         self.settings = settings
         refuse_label(settings, self.name)
 
-    def own(self) -> Kinds:
+    def extra_kinds(self) -> Kinds:
         return {"temperature": self._temperatures, "blend": self._futures}
 
     def start(self, inputs: Sequence[Any]) -> Point:
@@ -71,9 +71,9 @@ class VideoSpace:
         clip = self._clip(inputs[0])
         if len(clip) > self.config.min_context:
             return self._encode(clip, len(clip) - 1)
-        scene = self._scene(clip, frames=self.settings.num_frames + 1)
-        drawn = tuple(level * scene.temperature for level in scene.noise[0])
-        return Point(drawn, replace(scene, noise=scene.noise[1:]))
+        condition = self._condition(clip, frames=self.settings.num_frames + 1)
+        drawn = tuple(level * condition.temperature for level in condition.noise[0])
+        return Point(drawn, replace(condition, noise=condition.noise[1:]))
 
     def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
         exactly(inputs, 2, "an interpolation goes between two clips: give both")
@@ -86,32 +86,32 @@ class VideoSpace:
         a, b = (self._encode(clip[-length:], least) for clip in clips)
         return a, b
 
-    def blend(self, a: Scene, b: Scene, t: float) -> Scene:
+    def mix_conditions(self, a: Scene, b: Scene, t: float) -> Scene:
         """Given frames fade into each other; the noise of the future stays."""
-        head = torch.lerp(a.head.float(), b.head.float(), t).round().to(torch.uint8)
-        return replace(a, head=head)
+        frames = torch.lerp(a.frames.float(), b.frames.float(), t).round().to(torch.uint8)
+        return replace(a, frames=frames)
 
-    def show(self, path: Path, progress: Progress) -> np.ndarray:
+    def decode(self, path: Path, progress: Progress) -> np.ndarray:
         path = self._calmed(path)
         rows = [
             list(group)
-            for _, group in groupby(range(len(path.scenes)), lambda row: path.scenes[row].temperature)
+            for _, group in groupby(range(len(path.conditions)), lambda row: path.conditions[row].temperature)
         ]
-        frames = len(path.eps) // len(self.model.latent_shapes) + len(path.scenes[0].noise)
+        frames = len(path.eps) // len(self.model.latent_shapes) + len(path.conditions[0].noise)
         clips = []
         for done, group in enumerate(rows):
 
-            def told(t: int, before: int = done * frames) -> None:
+            def report(t: int, before: int = done * frames) -> None:
                 progress(before + t, len(rows) * frames)
 
-            clips.append(self._clips(path.part(group[0], group[-1] + 1), told))
+            clips.append(self._clips(path.part(group[0], group[-1] + 1), report))
         return torch.cat(clips).permute(0, 1, 3, 4, 2).cpu().numpy()
 
     def _calmed(self, path: Path) -> Path:
         """A guide's walk, with the noise of pixels that goes with it; another walk as it is."""
         settings, last = self.settings, len(path.eps) - 1
         guided = settings.kind in ("direction", "semantic") and self.model.guide is not None
-        if not guided or settings.level not in (-1, last) or not path.scenes[0].known:
+        if not guided or settings.level not in (-1, last) or not path.conditions[0].observed:
             return path
         left = [1 - min(1.0, abs(at)) * (1 - min(1.0, settings.temperature)) for at in path.positions]
         by = torch.tensor(left, device=path.eps[0].device).view(-1, 1, 1, 1)
@@ -121,14 +121,14 @@ class VideoSpace:
     def _clips(self, path: Path, progress: Callable[[int], None]) -> Tensor:
         """All frames of steps that share a temperature, uint8 (steps, T, C, H, W)."""
         count = len(self.model.latent_shapes)
-        clip = torch.stack([scene.head for scene in path.scenes])
+        clip = torch.stack([condition.frames for condition in path.conditions])
         frames: list[tuple[Levels, float]] = [
             (path.eps[first : first + count], 1.0) for first in range(0, len(path.eps), count)
         ]
         walked = len(frames)
-        for levels in zip(*(scene.noise for scene in path.scenes), strict=True):
+        for levels in zip(*(condition.noise for condition in path.conditions), strict=True):
             noise = tuple(torch.cat(rows) for rows in zip(*levels, strict=True))
-            frames.append((noise, path.scenes[0].temperature))
+            frames.append((noise, path.conditions[0].temperature))
         for t, (eps, temperature) in enumerate(frames):
             if t == 0:
                 rollout = self.model.start(clip[:, -self.config.min_context :])
@@ -143,14 +143,14 @@ class VideoSpace:
     def _temperatures(self, inputs: Sequence[Any]) -> Path:
         """The same future at rising temperatures."""
         exactly(inputs, 1, "a temperature sweep of videos starts from one clip")
-        scene, positions = self._scene(self._clip(inputs[0])), self.settings.one_way(1.5)
-        return Path(positions, [replace(scene, temperature=t) for t in positions], ())
+        condition, positions = self._condition(self._clip(inputs[0])), self.settings.one_way(1.5)
+        return Path(positions, [replace(condition, temperature=t) for t in positions], ())
 
     def _futures(self, inputs: Sequence[Any]) -> Path:
         """From one future of a clip to another, along the arc of their noise."""
         exactly(inputs, 1, "two futures of one clip are blended")
         clip, positions = self._clip(inputs[0]), self.settings.one_way()
-        a, b = (self._scene(clip, sample=sample) for sample in self.settings.samples)
+        a, b = (self._condition(clip, sample=sample) for sample in self.settings.samples)
         arcs = [between(one, other, positions) for one, other in zip(a.noise, b.noise, strict=True)]
         rows = [
             tuple(tuple(level[row : row + 1] for level in levels) for levels in arcs)
@@ -172,16 +172,16 @@ class VideoSpace:
     @torch.no_grad()
     def _encode(self, clip: np.ndarray, given: int) -> Point:
         """Noise of the frames after the first ``given``, as ``_clips`` decodes them."""
-        scene = self._scene(clip)
-        frames, eps = scene.head[None], []
+        condition = self._condition(clip)
+        frames, eps = condition.frames[None], []
         rollout = self.model.start(frames[:, given - self.config.min_context : given])
         for t in range(given, len(clip)):
             levels = self.model.encode_frame(rollout, frames[:, t])
             rollout, _ = self.model.step(rollout, levels, (1.0,) * len(levels))
             eps += levels
-        return Point(tuple(eps), replace(scene, head=scene.head[:given], known=True))
+        return Point(tuple(eps), replace(condition, frames=condition.frames[:given], observed=True))
 
-    def _scene(self, clip: np.ndarray, *, frames: int | None = None, sample: int = 0) -> Scene:
+    def _condition(self, clip: np.ndarray, *, frames: int | None = None, sample: int = 0) -> Scene:
         """``clip`` and the noise of one of its futures, named as ``vflow.predict`` names it."""
         device, content = device_of(self.model), content_hash(clip[-self.config.context :])
         noise = tuple(

@@ -12,26 +12,26 @@ import torch
 from torch import Tensor
 
 from vflow.errors import CheckpointError, ConfigError
-from vflow.pipelines.walk.digits import DigitSpace
+from vflow.pipelines.walk.digits import DigitAdapter
 from vflow.pipelines.walk.directions import Directions, principal_directions
-from vflow.pipelines.walk.photos import PhotoSpace
+from vflow.pipelines.walk.photos import PhotoAdapter
 from vflow.pipelines.walk.space import (
     Path,
     Point,
     Progress,
-    Space,
+    WalkAdapter,
     WalkSettings,
     between,
     flatten,
     move,
     unflatten,
 )
-from vflow.pipelines.walk.video import VideoSpace
+from vflow.pipelines.walk.video import VideoAdapter
 
 if TYPE_CHECKING:
     from torch import nn
 
-SPACES: dict[str, Any] = {"videoflow": VideoSpace, "digits": DigitSpace, "colorizer": PhotoSpace}
+ADAPTERS: dict[str, Any] = {"videoflow": VideoAdapter, "digits": DigitAdapter, "colorizer": PhotoAdapter}
 FEWEST = 3
 """So many inputs make principal directions of their own."""
 
@@ -60,8 +60,8 @@ def walk(
     settings: WalkSettings | None = None,
     *,
     directions: Directions | None = None,
-    away: Sequence[Any] = (),
-    towards: Sequence[Any] = (),
+    negatives: Sequence[Any] = (),
+    positives: Sequence[Any] = (),
     progress: Progress = lambda done, total: None,
 ) -> Walk:
     """Walk through a model's noise.
@@ -76,7 +76,7 @@ def walk(
             Digits may be left out when the settings name a label: one is drawn.
         directions: from ``vflow.load_directions``, for kind ``direction``; without them three or more inputs
             give their own, and the walk starts from the first.
-        away, towards: for kind ``semantic``, two groups; at 3 the walk has moved by all of their difference.
+        negatives, positives: for kind ``semantic``: at 3 the walk has moved by all of their difference.
         progress: told (done, of how many) as steps are decoded; what it raises ends the walk.
 
     Raises:
@@ -85,14 +85,14 @@ def walk(
     settings = settings or WalkSettings()
     if hasattr(inputs, "ndim"):  # one array alone
         inputs = [inputs]
-    space = open_space(model, settings)
-    path = _path(space, inputs, settings, directions, (away, towards))
-    frames = space.show(path, progress)
+    space = open_adapter(model, settings)
+    path = _path(space, inputs, settings, directions, (negatives, positives))
+    frames = space.decode(path, progress)
     given = frames.shape[1] - settings.num_frames if frames.ndim == 5 else 0
     return Walk(frames, path.positions, settings.kind, given)
 
 
-def open_space(model: nn.Module, settings: WalkSettings) -> Space:
+def open_adapter(model: nn.Module, settings: WalkSettings) -> WalkAdapter:
     """The model as walks see it.
 
     Raises:
@@ -100,36 +100,36 @@ def open_space(model: nn.Module, settings: WalkSettings) -> Space:
     """
     config: Any = getattr(model, "config", None)
     kind = getattr(config, "kind", type(model).__name__)
-    if kind not in SPACES:
-        raise CheckpointError(f"{kind}: no model to walk through; choose one of kind {', '.join(SPACES)}")
-    space: Space = SPACES[kind](model, settings)
+    if kind not in ADAPTERS:
+        raise CheckpointError(f"{kind}: no model to walk through; choose one of kind {', '.join(ADAPTERS)}")
+    space: WalkAdapter = ADAPTERS[kind](model, settings)
     return space
 
 
 def _path(
-    space: Space,
+    space: WalkAdapter,
     inputs: Sequence[Any],
     settings: WalkSettings,
     directions: Directions | None,
     groups: tuple[Sequence[Any], Sequence[Any]],
 ) -> Path:
-    own = space.own()
-    if settings.kind in own:
-        return own[settings.kind](inputs)
+    extra_kinds = space.extra_kinds()
+    if settings.kind in extra_kinds:
+        return extra_kinds[settings.kind](inputs)
     if settings.kind == "direction":
         return _principal(space, inputs, settings, directions)
     if settings.kind == "semantic":
         return _semantic(space, inputs, settings, groups)
     if settings.kind == "interpolate":
         positions, (a, b) = settings.one_way(), space.pair(inputs)
-        scenes = [space.blend(a.scene, b.scene, t) for t in positions]
-        return Path(positions, scenes, between(a.eps, b.eps, positions))
-    choices = ", ".join(sorted({*own, "direction", "semantic", "interpolate"}))
+        conditions = [space.mix_conditions(a.condition, b.condition, t) for t in positions]
+        return Path(positions, conditions, between(a.eps, b.eps, positions))
+    choices = ", ".join(sorted({*extra_kinds, "direction", "semantic", "interpolate"}))
     raise ConfigError(f"kind {settings.kind} is not for {space.name} models; choose {choices}")
 
 
 def _principal(
-    space: Space, inputs: Sequence[Any], settings: WalkSettings, directions: Directions | None
+    space: WalkAdapter, inputs: Sequence[Any], settings: WalkSettings, directions: Directions | None
 ) -> Path:
     """Both ways along a direction of the data, in its standard deviations."""
     start = space.start(inputs)
@@ -150,11 +150,16 @@ def _principal(
 
 
 def _semantic(
-    space: Space, inputs: Sequence[Any], settings: WalkSettings, groups: tuple[Sequence[Any], Sequence[Any]]
+    space: WalkAdapter,
+    inputs: Sequence[Any],
+    settings: WalkSettings,
+    groups: tuple[Sequence[Any], Sequence[Any]],
 ) -> Path:
     """Both ways along the difference of two groups' means; position 3 has moved by all of it."""
     if not all(len(group) for group in groups):
-        raise ConfigError("a semantic direction leads from away to towards: give both groups of inputs")
+        raise ConfigError(
+            "a semantic direction leads from negatives to positives: give both groups of inputs"
+        )
     means = []
     for group in groups:
         noise = zip(*(space.start([item]).eps for item in group), strict=True)
@@ -172,12 +177,12 @@ def _along(start: Point, direction: Tensor, unit: float, settings: WalkSettings)
     positions, eps = settings.both_ways(), start.eps
     here = _part(eps, settings.level)
     moved = move(here, direction.to(here.device), [unit * t for t in positions])
-    scenes = [start.scene] * len(positions)
+    conditions = [start.condition] * len(positions)
     if settings.level is None:
-        return Path(positions, scenes, unflatten(moved, eps))
+        return Path(positions, conditions, unflatten(moved, eps))
     levels = [level.expand(len(positions), -1, -1, -1) for level in eps]
     levels[settings.level] = moved.reshape(len(positions), *eps[settings.level].shape[1:])
-    return Path(positions, scenes, tuple(levels))
+    return Path(positions, conditions, tuple(levels))
 
 
 def _part(eps: Sequence[Tensor], level: int | None) -> Tensor:

@@ -1,6 +1,6 @@
 """Finds what is typical of a video model's validation clips and stores it beside its weights.
 
-python scripts/typical.py --checkpoint push --data push   (VFLOW_DATA/push, or any folder)
+python scripts/clip_statistics.py --checkpoint push --data push   (VFLOW_DATA/push, or any folder)
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def store(checkpoint: str, data: str, count: int) -> None:
 def measured(model: Any, clips: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray, float | None]]:
     """Maps, bits/dim and the best exchange of each clip."""
     for done, clip in enumerate(clips, 1):
-        found = vflow.surprise(model, clip)
-        yield found.maps, found.per_frame, found.exchange and found.exchange.saved
+        found = vflow.surprisal(model, clip)
+        yield found.maps, found.per_frame, found.frame_swap and found.frame_swap.saved
         print(f"\r{done} of {len(clips)} clips", end="", flush=True, file=sys.stderr)
     print(file=sys.stderr)
 
