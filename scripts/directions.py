@@ -18,7 +18,7 @@ import torch
 import vflow
 from vflow.checkpoint import checkpoint_folder
 from vflow.config import Preset, VideoFlowConfig
-from vflow.data.datasets.base import open_dataset, open_images
+from vflow.data.datasets.registry import open_image_dataset, open_video_dataset
 from vflow.errors import VflowError
 from vflow.pipelines.walk.directions import Directions, principal_directions, save_directions
 from vflow.training.args import TrainOptions, resolve
@@ -70,7 +70,7 @@ def gather(model: Any, preset: Preset, count: int) -> list[torch.Tensor]:
 def videos(model: Any, preset: Preset, count: int) -> Iterator[tuple[torch.Tensor, ...]]:
     """Noise of a frame given no more than the model needs, as walks encode it."""
     data_config = preset.data.model_copy(update={"frames": model.config.min_context + 1})
-    data = open_dataset(data_config, model.config, "train")
+    data = open_video_dataset(data_config, model.config, "train")
     for rows in spread(len(data), count):
         clips = np.stack([data.example(i, (0,)) for i in rows])
         frames = torch.from_numpy(clips.transpose(0, 1, 4, 2, 3).copy()).to(device(model))
@@ -79,11 +79,11 @@ def videos(model: Any, preset: Preset, count: int) -> Iterator[tuple[torch.Tenso
 
 def images(model: Any, preset: Preset, count: int) -> Iterator[tuple[torch.Tensor, ...]]:
     """Noise of pictures; photos are given without hints."""
-    data = open_images(preset.data, model.config, "train")
+    data = open_image_dataset(preset.data, model.config, "train")
     for rows in spread(len(data), count):
         examples = [data.example(i, (0, 0)) for i in rows]
         planes = torch.from_numpy(np.stack([e.image for e in examples]).transpose(0, 3, 1, 2).copy())
-        given = torch.from_numpy(np.stack([e.given for e in examples]))
+        given = torch.from_numpy(np.stack([e.condition for e in examples]))
         if given.ndim == 4:
             given[:, 1:] = 0
         yield model.encode(planes.to(device(model)), given.to(device(model)))

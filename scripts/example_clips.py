@@ -16,7 +16,7 @@ from vflow.data.datasets.shapes import CENTRES, DIRECTIONS, KINDS, MAX_FRAMES, S
 from vflow.data.media import write_npz
 from vflow.randomness import generator
 
-COLOURS = ((240, 150, 30), (40, 160, 110), (150, 70, 200), (250, 190, 200), (60, 60, 60), (90, 140, 230))
+COLORS = ((240, 150, 30), (40, 160, 110), (150, 70, 200), (250, 190, 200), (60, 60, 60), (90, 140, 230))
 RADII = (3, 4, 5, 6)
 T = TypeVar("T")
 
@@ -28,9 +28,9 @@ def pick(random: np.random.Generator, options: Sequence[T]) -> T:
 def clip(seed: int, number: int) -> np.ndarray:
     """Clip ``number``: uint8 (5, 64, 64, 3); a shape leaves in one of eight directions and grows."""
     random = generator("example clips", seed, number)
-    kind, radius, colour = pick(random, KINDS), pick(random, RADII), pick(random, COLOURS)
+    kind, radius, color = pick(random, KINDS), pick(random, RADII), pick(random, COLORS)
     direction = pick(random, DIRECTIONS)
-    shape = Shape(kind, radius, colour, pick(random, CENTRES), pick(random, CENTRES))
+    shape = Shape(kind, radius, color, pick(random, CENTRES), pick(random, CENTRES))
     return np.stack([draw(move(shape, direction, t)._replace(radius=radius + t)) for t in range(MAX_FRAMES)])
 
 

@@ -19,13 +19,12 @@ from safetensors.torch import load_file, save_file
 from scripts import ship
 from vflow import catalog
 from vflow.checkpoint import (
-    available,
     checkpoint_folder,
     checkpoint_hash,
+    find_checkpoints,
     load,
     read_config,
     save_checkpoint,
-    shipped,
 )
 from vflow.config import VideoFlowConfig
 from vflow.errors import CheckpointError
@@ -141,10 +140,10 @@ def test_names(tmp_path: Path, folder: Path, model: VideoFlow, nothing_ships: Pa
     save_checkpoint(nothing_ships / "shapes", model, config=CONFIG)
     save_checkpoint(tmp_path / "runs" / "mine" / "step_0000010" / "model", model, config=CONFIG)
     (tmp_path / "runs" / "mine" / "last").symlink_to("step_0000010")
-    assert shipped() == ["shapes"]
+    assert list(find_checkpoints()) == ["shapes"]
     assert checkpoint_folder("shapes") == nothing_ships / "shapes"
-    assert shipped([tmp_path / "runs"]) == ["mine", "shapes"]
-    assert available([folder])["tiny"] == folder
+    assert list(find_checkpoints([tmp_path / "runs"])) == ["mine", "shapes"]
+    assert find_checkpoints([folder])["tiny"] == folder
     assert load("mine", folders=[tmp_path / "runs"]).config == CONFIG
     assert load(tmp_path / "runs" / "mine").config == CONFIG
     assert load(tmp_path / "runs" / "mine" / "step_0000010").config == CONFIG
@@ -154,7 +153,7 @@ def test_names(tmp_path: Path, folder: Path, model: VideoFlow, nothing_ships: Pa
 
 def test_own_folder_wins_over_what_ships(folder: Path, model: VideoFlow, nothing_ships: Path) -> None:
     save_checkpoint(nothing_ships / "tiny", model, config=CONFIG)
-    assert available([folder.parent])["tiny"] == folder
+    assert find_checkpoints([folder.parent])["tiny"] == folder
 
 
 def _edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
@@ -335,10 +334,10 @@ def test_unknown_name_lists_the_known(folder: Path) -> None:
 
 def test_folders_without_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="none: no such directory"):
-        available([tmp_path / "none"])
+        find_checkpoints([tmp_path / "none"])
     (tmp_path / "void").mkdir()
     with pytest.raises(CheckpointError, match="void: holds no checkpoint"):
-        available([tmp_path / "void"])
+        find_checkpoints([tmp_path / "void"])
 
 
 def test_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +373,7 @@ def test_a_local_directory_is_never_taken_for_a_hub_id(
         load("runs/none")
 
 
-@pytest.mark.parametrize("kind", [LocalEntryNotFoundError, catalog.unreachable(), OSError])
+@pytest.mark.parametrize("kind", [LocalEntryNotFoundError, catalog.hub_error_type(), OSError])
 def test_hub_out_of_reach(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def snapshot(*args: Any, **kwargs: Any) -> str:
         raise kind("cannot reach the hub\nmore detail")

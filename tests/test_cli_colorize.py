@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.data.media import moving_square, write_lossless
+from tests.data.sample_media import moving_square, write_lossless
 from tests.pipelines.colorizers import lightness_error, make_colorizer, picture
 from vflow import cli
 from vflow.checkpoint import load, save_checkpoint

@@ -28,7 +28,7 @@ INFERENCE = FLOWS | {
     "locks",
     "metrics",
     "pipelines",
-    "seal",
+    "checksum",
 }
 # part of vflow -> the parts it may import (itself always)
 MAY_IMPORT = {
@@ -46,8 +46,8 @@ MAY_IMPORT = {
     "metrics": BASE | {"data"},
     "catalog": BASE,
     "card": {"config"},
-    "seal": {"errors"},
-    "checkpoint": FLOWS | {"catalog", "devices", "disk", "seal"},
+    "checksum": {"errors"},
+    "checkpoint": FLOWS | {"catalog", "devices", "disk", "checksum"},
     "hub": INFERENCE,
     "pipelines": INFERENCE,
     "training": INFERENCE,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from vflow.config import ColorizerConfig, DigitsConfig, ModelConfig, VideoFlowConfig
 
-COLOURS = {1: "grey", 2: "ab", 3: "RGB"}
+COLORS = {1: "grey", 2: "ab", 3: "RGB"}
 
 
 class Kind(NamedTuple):
@@ -59,7 +59,7 @@ def _describe(config: ModelConfig) -> str:
     steps = ", ".join(map(str, glow.depth))
     parts = [
         f"`{config.kind}`",
-        f"{glow.height}×{glow.width} {COLOURS[glow.channels]}",
+        f"{glow.height}×{glow.width} {COLORS[glow.channels]}",
         f"{glow.levels} levels of {steps} steps",
     ]
     if isinstance(config, VideoFlowConfig):

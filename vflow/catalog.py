@@ -1,4 +1,4 @@
-"""Where checkpoints are found: directories, training runs, what ships with vflow, the Hugging Face hub."""
+"""Catalog of checkpoints: directories, training runs, those that ship with vflow, the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -15,13 +15,8 @@ _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
-def shipped(folders: Iterable[str | Path] = ()) -> list[str]:
-    """Names of the checkpoints that ship with vflow, and of those in ``folders``."""
-    return sorted(available(folders))
-
-
-def available(folders: Iterable[str | Path] = ()) -> dict[str, Path]:
-    """Name → directory of every checkpoint that ships or lies in ``folders``.
+def find_checkpoints(folders: Iterable[str | Path] = ()) -> dict[str, Path]:
+    """Name → directory of every checkpoint that ships or lies in ``folders``, by name.
 
     Each of ``folders`` is a checkpoint itself or holds checkpoints (or training runs). Where two have the
     same name, the later folder wins over the earlier, and all of them over what ships.
@@ -38,7 +33,7 @@ def available(folders: Iterable[str | Path] = ()) -> dict[str, Path]:
         if not here:
             raise CheckpointError(f"{folder}: holds no checkpoint (a directory with {CONFIG} and {WEIGHTS})")
         found |= here
-    return found
+    return dict(sorted(found.items()))
 
 
 def checkpoint_folder(
@@ -50,18 +45,18 @@ def checkpoint_folder(
         CheckpointError: there is no such checkpoint; the message lists the names that exist.
     """
     path, text = Path(name), str(name)
-    if path.is_dir() and (found := _resolve(path)):
-        return found
-    names = available(folders)
-    if text in names:
-        return names[text]
+    if path.is_dir() and (own := _resolve(path)):
+        return own
+    found = find_checkpoints(folders)
+    if text in found:
+        return found[text]
     if path.is_file():
         raise CheckpointError(_file_message(path))
     if path.is_dir():
         raise CheckpointError(f"{path}: {missing_message(path, CONFIG)}")
     if allow_hub and _HUB_ID.fullmatch(text) and not Path(text.split("/")[0]).is_dir():
         return _download(text)
-    known = ", ".join(sorted(names)) or "none ships with this copy"
+    known = ", ".join(found) or "none ships with this copy"
     raise CheckpointError(f"{text}: no such checkpoint; give a directory or a known name ({known})")
 
 
@@ -115,8 +110,8 @@ def _lacks(name: str, pickles: list[str]) -> str:
     return f"no {name} in it; a checkpoint is a directory with {CONFIG} and {WEIGHTS}"
 
 
-def unreachable() -> Any:
-    """What the hub's refusal or absence raises: HTTPError of whichever httpx its package has."""
+def hub_error_type() -> Any:
+    """HTTPError of whichever httpx the hub's package has: the hub refuses or cannot be reached."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return HfHubHTTPError.__bases__[0]
@@ -139,7 +134,7 @@ def _download(name: str) -> Path:
             listed = huggingface_hub.HfApi().list_repo_files(repository, revision=revision or None)
             pickles = sorted(file for file in listed if Path(file).suffix.lower() in _PICKLES)
             raise CheckpointError(f"{name}: {_lacks(missing[0], [] if WEIGHTS in listed else pickles)}")
-    except (unreachable(), HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+    except (hub_error_type(), HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{name}: neither a directory nor a model on the hub ({reason})") from error
     return Path(folder)

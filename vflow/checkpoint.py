@@ -27,12 +27,11 @@ from vflow.catalog import (
     CARD,
     CONFIG,
     WEIGHTS,
-    available,
     checkpoint_folder,
+    find_checkpoints,
     missing_message,
-    shipped,
 )
-from vflow.checksum import check_seal, sealed
+from vflow.checksum import serialize_checkpoint, verify_checkpoint
 from vflow.config import ColorizerConfig, Config, DigitsConfig, ModelConfig, VideoFlowConfig, parse
 from vflow.devices import choose_device
 from vflow.disk import sync
@@ -43,8 +42,14 @@ SCHEMA = 1
 MAX_PARAMETERS = 500_000_000
 MAX_CONFIG_BYTES = 1 << 20
 __all__ = [
-    "available", "checkpoint_folder", "checkpoint_hash", "load", "read_config", "read_header", "read_tensors",
-    "save_checkpoint", "shipped",
+    "checkpoint_folder",
+    "checkpoint_hash",
+    "find_checkpoints",
+    "load",
+    "read_config",
+    "read_header",
+    "read_tensors",
+    "save_checkpoint",
 ]  # fmt: skip
 KINDS: dict[str, type[Any]] = {
     "videoflow": VideoFlowConfig, "digits": DigitsConfig, "colorizer": ColorizerConfig,
@@ -134,7 +139,7 @@ def load(
             "they do not belong together"
         ) from error
     _compare(path, found, _layout_of(model.state_dict()))
-    check_seal(path, _read_json(folder / CONFIG), CONFIG)
+    verify_checkpoint(path, _read_json(folder / CONFIG), CONFIG)
     model.load_state_dict(read_tensors(path), strict=True)
     return model.to(place).eval().requires_grad_(False)
 
@@ -166,7 +171,7 @@ def save_checkpoint(
         state = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
         for key in [name for name, _ in model.named_parameters()] if half else []:
             state[key] = state[key].half()
-        (new / WEIGHTS).write_bytes(sealed(state, data))
+        (new / WEIGHTS).write_bytes(serialize_checkpoint(state, data))
         (new / CONFIG).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
         if card is not None:
             (new / CARD).write_text(card, encoding="utf-8")

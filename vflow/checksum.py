@@ -1,7 +1,7 @@
-"""A checkpoint's seal: SHA-256 of the tensors and of the config, kept in the header of the weights file.
+"""Checksums of a checkpoint: SHA-256 of its tensors and config, in the header of the weights file.
 
-Names, shapes and types tell when files do not belong together; only a digest tells that a bit has turned.
-Files without a seal, such as those converted by other tools, are taken as they are.
+Names, shapes and types show that files do not belong together; only a checksum shows that a bit has flipped.
+Files without one, such as those that other tools convert, are accepted.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _PREFIX = 8  # bytes that give the header's length
 _ALIGNMENT = 8  # bytes, of the tensors
 
 
-def sealed(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> bytes:
-    """A safetensors file of ``state`` that also holds the digests of its tensors and of ``config``."""
-    return with_digest(state, {CONFIGURATION: _digest(config)})
+def serialize_checkpoint(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> bytes:
+    """A safetensors file of ``state`` with the checksums of its tensors and of ``config`` in the header."""
+    return serialize_tensors(state, {CONFIGURATION: _digest(config)})
 
 
-def with_digest(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file of ``state`` with ``metadata`` and the digest of its tensors in the header.
+def serialize_tensors(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file of ``state`` with ``metadata`` and the checksum of its tensors in the header.
 
-    The header is put together here: the library writes metadata in an order that changes from call to call,
-    and the same state should give the same bytes.
+    The same state gives the same bytes: the header is written here, since the library's order of metadata
+    changes from call to call.
     """
     plain = save(dict(state))
     start = _data_start(plain)
@@ -43,13 +43,13 @@ def with_digest(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byt
     return b"".join([len(header).to_bytes(_PREFIX, "little"), header, tensors])
 
 
-def check_seal(weights: Path, config: Mapping[str, Any], config_name: str) -> None:
-    """Compare a whole safetensors file, and the content of the config beside it, with their digests.
+def verify_checkpoint(weights: Path, config: Mapping[str, Any], config_name: str) -> None:
+    """Compare a whole safetensors file, and the content of the config beside it, with their checksums.
 
     Raises:
         CheckpointError: either differs from what was saved.
     """
-    metadata = check_digest(weights)
+    metadata = verify_tensors(weights)
     if metadata.get(CONFIGURATION, _digest(config)) != _digest(config):
         raise CheckpointError(
             f"{weights.parent / config_name}: has changed since {weights.name} was saved with it; copy or "
@@ -57,8 +57,8 @@ def check_seal(weights: Path, config: Mapping[str, Any], config_name: str) -> No
         )
 
 
-def check_digest(path: Path) -> dict[str, str]:
-    """Compare the tensors of a whole safetensors file with their digest, if it has one; returns its metadata.
+def verify_tensors(path: Path) -> dict[str, str]:
+    """Compare the tensors of a whole safetensors file with their checksum, if any; returns its metadata.
 
     Raises:
         CheckpointError: they differ from what was saved.
@@ -75,7 +75,7 @@ def check_digest(path: Path) -> dict[str, str]:
 
 
 def _digest(config: Mapping[str, Any]) -> str:
-    """Of the content, whatever its layout and line ends."""
+    """SHA-256 of the content, whatever its layout and line ends."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 

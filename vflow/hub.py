@@ -14,8 +14,8 @@ from vflow.catalog import (
     STATISTICS,
     WEIGHTS,
     checkpoint_folder,
+    hub_error_type,
     pickled_files,
-    unreachable,
 )
 from vflow.checkpoint import load, read_config
 from vflow.errors import CheckpointError, ConfigError, InputError
@@ -51,7 +51,7 @@ def push(name: str | Path, repository: str, *, private: bool = False) -> str:
                 f"{repository}: is public already; make it private on the hub, or leave out --private"
             )
         commit = api.create_commit(repository, operations, commit_message="Upload with vflow")
-    except (unreachable(), OSError, ValueError) as error:
+    except (hub_error_type(), OSError, ValueError) as error:
         raise InputError(f"{repository}: {_why(error)}") from error
     return str(commit.commit_url)
 

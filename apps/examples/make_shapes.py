@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vflow.data import media
-from vflow.data.datasets.shapes import COLOURS, KINDS, Shape, all_shapes, draw
+from vflow.data.datasets.shapes import COLORS, KINDS, Shape, all_shapes, draw
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -17,8 +17,8 @@ def chosen() -> list[Shape]:
     """One held-out shape per form, each of another colour, large enough to be told apart."""
     shapes = all_shapes()["test"]
     return [
-        next(s for s in shapes if s.kind == kind and s.radius >= 7 and s.colour == colour)
-        for kind, colour in zip(KINDS, (COLOURS[3], COLOURS[0], COLOURS[5]), strict=True)
+        next(s for s in shapes if s.kind == kind and s.radius >= 7 and s.color == color)
+        for kind, color in zip(KINDS, (COLORS[3], COLORS[0], COLORS[5]), strict=True)
     ]
 
 

@@ -130,7 +130,7 @@ def archive(path: Path, made: Sequence[Coloured], strength: float) -> Iterator[i
         for coloured in made:
             name = _free(Path(coloured.source).stem, names)
             for index in range(coloured.count):
-                picture = media.image_bytes_png(coloured.full(index, strength))
+                picture = media.encode_png(coloured.full(index, strength))
                 file.writestr(f"{name}/s{index:03d}.png", picture)
                 yield (done := done + 1)
 

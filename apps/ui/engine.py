@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vflow.checkpoint import available, checkpoint_hash
+from vflow.checkpoint import checkpoint_hash, find_checkpoints
 from vflow.data import media
 from vflow.errors import InputError
 from vflow.pipelines.batch.records import PredictRecord
@@ -113,7 +113,7 @@ def identity(shared: Shared, name: str) -> dict[str, Any]:
     """How a record names the model, so that the command line finds it again, and where it ran."""
     folder = shared.models.folder(name)
     return {
-        "checkpoint": name if available().get(name) == folder else str(folder),
+        "checkpoint": name if find_checkpoints().get(name) == folder else str(folder),
         "checkpoint_hash": checkpoint_hash(folder),
         "device": shared.models.device.type,
     }

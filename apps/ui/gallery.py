@@ -17,7 +17,7 @@ from .runs import Run
 
 def png_uri(frame: np.ndarray) -> str:
     """``data:`` address of a frame, uint8 (H, W, C): shown without any file being served."""
-    return "data:image/png;base64," + base64.b64encode(media.image_bytes_png(frame)).decode()
+    return "data:image/png;base64," + base64.b64encode(media.encode_png(frame)).decode()
 
 
 def file_url(path: Path) -> str:

@@ -31,7 +31,7 @@ class ModelStore:
         self.device = device or torch.device("cpu")
         self._lock = threading.Lock()
         self._loaded: OrderedDict[str, Any] = OrderedDict()
-        self._folders = checkpoint.available([Path(folder).expanduser() for folder in folders])
+        self._folders = checkpoint.find_checkpoints([Path(folder).expanduser() for folder in folders])
 
     def names(self, kind: str | None = None) -> list[str]:
         """Names to offer: all, or those of one kind (videoflow, digits, colorizer).

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vflow.checkpoint import available, checkpoint_hash
+from vflow.checkpoint import checkpoint_hash, find_checkpoints
 from vflow.data import media
 from vflow.errors import InputError
 from vflow.pipelines.batch import inputs as items
@@ -141,7 +141,7 @@ def _record(shared: Shared, job: Job) -> str:
     """Everything the walk depends on, and the command that makes it again, if there is one."""
     name = str(job.asked.checkpoint)
     folder = shared.models.folder(name)
-    checkpoint = name if available().get(name) == folder else str(folder)
+    checkpoint = name if find_checkpoints().get(name) == folder else str(folder)
     names = {box: [Path(path).name for path in paths] for box, paths in job.inputs.boxes.items()}
     alike = _read_alike(job.kind, job.inputs.boxes)
     record = {

@@ -12,8 +12,8 @@ import vflow
 from scripts.acceptance.registry import Figure, Result, measure
 from scripts.acceptance.training import quiet, workplace
 from tests.training.support import losses
-from vflow.checkpoint import checkpoint_folder, shipped
-from vflow.checksum import TENSORS, check_digest
+from vflow.checkpoint import checkpoint_folder, find_checkpoints
+from vflow.checksum import TENSORS, verify_tensors
 from vflow.errors import CheckpointError
 
 FLIPS = 16  # places in a checkpoint's file where a bit is turned
@@ -109,7 +109,9 @@ def damaged_checkpoints() -> Result:
                 named = copy if damage is Path.unlink else copy / name
                 accepted += not refused(lambda: vflow.load(copy), named)
                 shutil.rmtree(copy)
-    files = [path for name in shipped() for path in sorted(checkpoint_folder(name).glob("*.safetensors"))]
-    unsealed = [f"{path.parent.name}/{path.name}" for path in files if TENSORS not in check_digest(path)]
+    files = [
+        path for name in find_checkpoints() for path in sorted(checkpoint_folder(name).glob("*.safetensors"))
+    ]
+    unsealed = [f"{path.parent.name}/{path.name}" for path in files if TENSORS not in verify_tensors(path)]
     values = {"tried": tried, "accepted": accepted, "unsealed": len(unsealed)}
     return Result(values, note=f"without a seal: {', '.join(unsealed) or 'none'}")

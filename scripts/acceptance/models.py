@@ -11,7 +11,7 @@ from torch import nn
 
 import vflow
 from scripts.acceptance.registry import NotHere
-from vflow.checkpoint import shipped
+from vflow.checkpoint import find_checkpoints
 from vflow.data.datasets.shapes import DIRECTIONS, Shapes
 from vflow.data.media import list_media, read_clip
 from vflow.models import VideoFlow
@@ -22,7 +22,7 @@ GIVEN = 3  # frames that push futures start from
 @cache
 def loaded(name: str) -> nn.Module:
     """A checkpoint of this repository, on the device that ``VFLOW_DEVICE`` names (default: cpu)."""
-    if name not in shipped():
+    if name not in find_checkpoints():
         raise NotHere(f"checkpoints/{name} is not there yet")
     return vflow.load(name, device=os.environ.get("VFLOW_DEVICE", "cpu"), allow_hub=False)
 

@@ -21,7 +21,7 @@ import torch
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.app.support import ARTIFACTS, DESKTOP, FLAGS, App, browser_path
-from tests.data.media import moving_square, write_lossless, write_stills
+from tests.data.sample_media import moving_square, write_lossless, write_stills
 from vflow.checkpoint import save_checkpoint
 from vflow.config import (
     ColorizerConfig,

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from apps.app import main
 from tests.app.conftest import Server, free_port
 from tests.app.support import App
-from tests.data.media import png_header, write_lossless
+from tests.data.sample_media import png_header, write_lossless
 from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError
 

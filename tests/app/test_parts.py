@@ -136,7 +136,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> Model
     configs: dict[str, ModelConfig] = {"mine": tiny(), "digits": tiny_digits(), "colorizer": tiny_colorizer()}
     for name in names:
         save_untrained(tmp_path / name, configs[name])
-    monkeypatch.setattr(checkpoint, "available", lambda folders=(): {name: tmp_path / name for name in names})
+    monkeypatch.setattr(
+        checkpoint, "find_checkpoints", lambda folders=(): {name: tmp_path / name for name in names}
+    )
     return ModelStore()
 
 

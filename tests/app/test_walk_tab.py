@@ -29,7 +29,7 @@ from tests.app.conftest import Opener, Server
 from tests.app.support import DESKTOP, DONE, PHONE, App, decoded, differ
 from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, text
-from tests.data.media import write_lossless
+from tests.data.sample_media import write_lossless
 from vflow.cli import main as vflow_command
 from vflow.data import media
 from vflow.pipelines.digits.digits import prepare_digit

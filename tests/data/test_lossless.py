@@ -8,11 +8,10 @@ import av
 import numpy as np
 import pytest
 
+from tests.data.sample_media import moving_square, write_lossless, write_stills
 from vflow.data import lossless, media
 from vflow.data.lossless import CODECS, bits_after, coded_bits, stored_bits
 from vflow.errors import InputError
-
-from .media import moving_square, write_lossless, write_stills
 
 
 @pytest.mark.parametrize("codec", CODECS)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from vflow.data.datasets.shapes import BACKGROUND, COLOURS, DIRECTIONS, Shape, Shapes, all_shapes, draw, move
+from vflow.data.datasets.shapes import BACKGROUND, COLORS, DIRECTIONS, Shape, Shapes, all_shapes, draw, move
 from vflow.metrics.shapes import Verdict, entropy, find, heading, judge
 
 RED = (255, 0, 0)
@@ -35,7 +35,7 @@ def test_real_futures_are_accepted(direction: int, given: int) -> None:
 @pytest.mark.parametrize("kind", ["circle", "square", "triangle"])
 @pytest.mark.parametrize("radius", [5, 9])
 def test_extreme_shapes_are_accepted_to_the_edge(kind: str, radius: int) -> None:
-    for color, direction in itertools.product(COLOURS, DIRECTIONS):
+    for color, direction in itertools.product(COLORS, DIRECTIONS):
         shape = Shape(
             kind, radius, (color[0], color[1], color[2]), 32 + 6 * direction[0], 32 + 6 * direction[1]
         )
@@ -134,7 +134,7 @@ def test_a_context_without_one_shape() -> None:
 def test_find_measures_the_centre() -> None:
     blob = find(draw(START))
     assert blob is not None
-    assert (blob.x, blob.y) == (32, 30) and blob.mask.sum() == 15 * 15 and COLOURS[blob.color - 1] == RED
+    assert (blob.x, blob.y) == (32, 30) and blob.mask.sum() == 15 * 15 and COLORS[blob.color - 1] == RED
 
 
 def test_headings() -> None:

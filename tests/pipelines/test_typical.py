@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import vflow
 from vflow.catalog import STATISTICS
-from vflow.checkpoint import checkpoint_hash, load, save_checkpoint, shipped
+from vflow.checkpoint import checkpoint_hash, find_checkpoints, load, save_checkpoint
 from vflow.data.media import write_npz
 from vflow.errors import CheckpointError
 from vflow.models import VideoFlow
@@ -131,6 +131,6 @@ def test_the_script_takes_a_folder_that_was_trained_on(
 
 
 def test_shipped_video_models_have_figures() -> None:
-    for name in {"push", "shapes", "moving-digits"} & set(shipped()):
+    for name in {"push", "shapes", "moving-digits"} & set(find_checkpoints()):
         found = load_clip_statistics(name, load(name, allow_hub=False))
         assert found is not None and "validation clips" in found.about

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import vflow
-from tests.data.media import write_mnist
+from tests.data.sample_media import write_mnist
 from tests.training.support import lines, losses, run_here
 from vflow.config import load_preset
 from vflow.data.datasets.photos import Photos
@@ -155,7 +155,7 @@ def test_photos_are_drawn_beside_lightness_and_truth(runs: Path) -> None:
     grey, truth, first, second = (grid[:16, 18 * i : 18 * i + 16] for i in range(4))
     assert np.ptp(grey, axis=-1).max() <= 1 and np.ptp(truth, axis=-1).max() > 20
     assert (first != second).any()
-    picture = material(given).held.example(0, (0, 0)).given[0]
+    picture = material(given).held.example(0, (0, 0)).condition[0]
     assert np.corrcoef(grey[..., 0].ravel(), picture.ravel())[0, 1] > 0.99
 
 

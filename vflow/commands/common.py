@@ -78,7 +78,7 @@ def open_model(checkpoint: str | None, device: str) -> tuple[Any, Path, torch.de
     from vflow.devices import choose_device
 
     if checkpoint is None:
-        names = ", ".join(checkpoints.shipped())
+        names = ", ".join(checkpoints.find_checkpoints())
         raise ConfigError(
             f"--checkpoint: give a directory, a hub id, or a name that ships ({names or 'none yet'})"
         )

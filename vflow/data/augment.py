@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-SMALLEST, DENSEST = 8, 0.4  # side of the damaged rectangle in pixels; largest share of its pixels
+MIN_BOX_SIDE, MAX_DENSITY = 8, 0.4  # side of the damaged rectangle in pixels; largest share of its pixels
 
 
 def corrupt(frames: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -15,9 +15,11 @@ def corrupt(frames: np.ndarray, random: np.random.Generator) -> np.ndarray:
     the colour of another pixel. After noise on the conditioning frames in diffusion models of video.
     """
     time, channels, height, width = frames.shape
-    box_height, box_width = (int(random.integers(min(SMALLEST, side), side + 1)) for side in (height, width))
+    box_height, box_width = (
+        int(random.integers(min(MIN_BOX_SIDE, side), side + 1)) for side in (height, width)
+    )
     top, left = random.integers(height - box_height + 1), random.integers(width - box_width + 1)
-    density = random.uniform(0, DENSEST)
+    density = random.uniform(0, MAX_DENSITY)
     stays = random.random() < 0.5
     shape = (1 if stays else time, 1, box_height, box_width)
     hit = random.random(shape) < density

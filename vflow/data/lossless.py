@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from vflow.data.datasets.folder import TRAINING_LIMITS
 from vflow.data.media import probe
 from vflow.data.media import video as _video
+from vflow.data.media.limits import TRAINING_LIMITS
 from vflow.data.media.sniff import admit
 from vflow.errors import InputError
 
@@ -36,8 +36,8 @@ def coded_bits(frames: np.ndarray, codec: str) -> int:
     """
     import av
 
-    colour, grey, options = _CODECS[codec]
-    name, layout = colour if frames.shape[-1] == 3 else grey
+    color, grey, options = _CODECS[codec]
+    name, layout = color if frames.shape[-1] == 3 else grey
     try:
         context = cast("VideoCodecContext", av.CodecContext.create(name, "w"))
     except (av.FFmpegError, ValueError) as error:  # a codec by an unknown name is PyAV's ValueError
@@ -54,10 +54,10 @@ def coded_bits(frames: np.ndarray, codec: str) -> int:
     return 8 * (size + sum(packet.size for packet in context.encode(None)))
 
 
-def bits_after(frames: np.ndarray, given: int, codec: str) -> float:
-    """Bits per value of the frames after the first ``given``: all of them less those of the first alone."""
-    spent = coded_bits(frames, codec) - coded_bits(frames[:given], codec)
-    return spent / frames[given:].size
+def bits_after(frames: np.ndarray, context: int, codec: str) -> float:
+    """Bits per value of the frames after the first ``context``: all of them less those of the first alone."""
+    spent = coded_bits(frames, codec) - coded_bits(frames[:context], codec)
+    return spent / frames[context:].size
 
 
 def stored_bits(path: Path) -> float | None:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vflow.data.datasets.shapes import BACKGROUND, COLOURS, DIRECTIONS, STEP
+from vflow.data.datasets.shapes import BACKGROUND, COLORS, DIRECTIONS, STEP
 
-PALETTE = np.array([(BACKGROUND,) * 3, *COLOURS])
+PALETTE = np.array([(BACKGROUND,) * 3, *COLORS])
 MIN_OVERLAP, MAX_GROWTH, TOLERANCE = 0.85, 0.15, 1
 
 

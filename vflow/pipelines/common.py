@@ -16,7 +16,7 @@ from torch import Tensor
 
 import vflow
 from vflow.checkpoint import checkpoint_folder, checkpoint_hash
-from vflow.checksum import check_digest, with_digest
+from vflow.checksum import serialize_tensors, verify_tensors
 from vflow.config import Config
 from vflow.data.media import atomic_write
 from vflow.errors import CheckpointError, ConfigError, InputError
@@ -150,7 +150,7 @@ class Sidecar:
         path = Path(folder) / self.file
         metadata = {"checkpoint": checkpoint_hash(folder), "about": about}
         with atomic_write(path) as temporary:
-            temporary.write_bytes(with_digest(tensors, metadata))
+            temporary.write_bytes(serialize_tensors(tensors, metadata))
         return path
 
     def find(self, name: str | Path, **where: Any) -> Path | None:
@@ -171,7 +171,7 @@ class Sidecar:
         Raises:
             CheckpointError: the file is damaged, or was made with other weights than lie beside it.
         """
-        metadata = check_digest(path)
+        metadata = verify_tensors(path)
         if metadata.get("checkpoint") != checkpoint_hash(path.parent):
             raise CheckpointError(f"{path}: made with other weights; {self.again(path)}")
         return metadata.get("about", "")

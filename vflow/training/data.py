@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vflow.config import TrainingConfig
 from vflow.data.augment import corrupt
-from vflow.data.datasets.base import FrameDataset
+from vflow.data.datasets.types import VideoDataset
 from vflow.models import ImageBatch, Model, VideoBatch
 from vflow.randomness import generator, normal
 from vflow.training.logging import Samples
@@ -41,7 +41,7 @@ class Sampler:
         guesses: samples of each clip's last frame that training looks at.
     """
 
-    dataset: FrameDataset
+    dataset: VideoDataset
     seed: int
     min_context: int
     context: int

@@ -13,7 +13,8 @@ from torch.nn.functional import interpolate
 
 from vflow.config import ColorizerConfig, DigitsConfig, Preset
 from vflow.data.color import lab_to_rgb
-from vflow.data.datasets.base import ImageDataset, held_out, open_images
+from vflow.data.datasets.registry import open_image_dataset, open_validation
+from vflow.data.datasets.types import ImageDataset
 from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, Sampled
 from vflow.models.wavelet import wavelet_shapes
 from vflow.pipelines.color.noise import ColorNoise
@@ -127,8 +128,8 @@ def open_colorizer(config: ColorizerConfig, preset: Preset) -> Images:
 
 
 def _open(config: DigitsConfig | ColorizerConfig, preset: Preset, sampled: Draw) -> Images:
-    train = open_images(preset.data, config, "train")
-    held = held_out(lambda: open_images(preset.data, config, "validation"))
+    train = open_image_dataset(preset.data, config, "train")
+    held = open_validation(lambda: open_image_dataset(preset.data, config, "validation"))
     return Images(train, held, preset.training.seed, sampled)
 
 
@@ -138,7 +139,7 @@ def _example(
     """Image (C, H, W), what it is given, and noise."""
     picture = dataset.example(index, key)
     image = torch.from_numpy(np.ascontiguousarray(picture.image.transpose(2, 0, 1)))
-    return image, torch.as_tensor(picture.given), normal(image.shape, *noise)
+    return image, torch.as_tensor(picture.condition), normal(image.shape, *noise)
 
 
 def _stack(rows: list[tuple[Tensor, Tensor, Tensor]]) -> ImageBatch:
@@ -158,7 +159,7 @@ def _draw_digits(model: Digits, dataset: ImageDataset, device: torch.device) -> 
 def _draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) -> Samples:
     """A row per photo: its lightness, itself, and sampled colourings."""
     examples = [dataset.example(i, (0, 0)) for i in range(min(PHOTOS, len(dataset)))]
-    given = torch.from_numpy(np.stack([e.given for e in examples])).to(device)
+    given = torch.from_numpy(np.stack([e.condition for e in examples])).to(device)
     true = torch.from_numpy(np.stack([e.image for e in examples])).permute(0, 3, 1, 2).to(device)
     eps = _noise(model, len(given) * COLOURINGS, device)
     sampled = model.decode(eps, given.repeat_interleave(COLOURINGS, 0), (1.0,) * len(eps))

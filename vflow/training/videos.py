@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from vflow.config import Preset, VideoFlowConfig
-from vflow.data.datasets.base import FrameDataset, held_out, open_dataset
+from vflow.data.datasets.registry import open_validation, open_video_dataset
+from vflow.data.datasets.types import VideoDataset
 from vflow.errors import ConfigError
 from vflow.models import Rollout, Sampled, VideoBatch, VideoFlow
 from vflow.randomness import normal
@@ -28,7 +29,7 @@ class Videos:
     """The training stream of clips and the fixed validation clips (None: there are none)."""
 
     sampler: Sampler
-    held: FrameDataset | None
+    held: VideoDataset | None
     config: VideoFlowConfig
     frames: int
     chunk: int = 8
@@ -103,7 +104,7 @@ def open_videos(config: VideoFlowConfig, preset: Preset) -> Videos:
             f"data.frames = {data.frames} leaves no frame to predict after model.min_context = "
             f"{config.min_context}; use at least {config.min_context + 1}"
         )
-    dataset = open_dataset(data, config, "train")
+    dataset = open_video_dataset(data, config, "train")
     energy = preset.training.energy
     sampler = Sampler(
         dataset,
@@ -113,7 +114,7 @@ def open_videos(config: VideoFlowConfig, preset: Preset) -> Videos:
         data.corruption,
         guesses=energy.guesses if energy else 0,
     )
-    held = held_out(lambda: open_dataset(data, config, "validation"))
+    held = open_validation(lambda: open_video_dataset(data, config, "validation"))
     return Videos(sampler, held, config, data.frames)
 
 

@@ -1,1 +1,1 @@
-"""TODO-docstring vflow/data/datasets."""
+"""Data sets that models are trained and measured on."""

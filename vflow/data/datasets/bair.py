@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vflow.data.datasets._tfrecord import bytes_features, index_records, read_record
-from vflow.data.datasets.base import Split
-from vflow.data.datasets.folder import choose
+from vflow.data.datasets.splits import Split, choose_split
 from vflow.errors import InputError
 from vflow.randomness import generator
 
@@ -40,7 +39,7 @@ class Bair:
         files = {file.name: file for file in _files(Path(path), split)}
         self._records = [
             (files[name], number, offset)
-            for name in choose(list(files), split, str(path))
+            for name in choose_split(list(files), split, str(path))
             for number, offset in enumerate(index_records(files[name]))
         ]
         if not self._records:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data.datasets.base import Picture, Split
-from vflow.data.datasets.folder import HELD_OUT, fraction
+from vflow.data.datasets.splits import HELD_OUT, Split, hash_fraction
+from vflow.data.datasets.types import ImageExample
 from vflow.errors import InputError
 from vflow.randomness import generator
 
 SIDE = 64
 DIGIT = 28
-FREE = SIDE - DIGIT  # positions run over 0..FREE
-SLOWEST, FASTEST = 2, 5  # px per frame along each axis
+MAX_POSITION = SIDE - DIGIT  # positions run over 0..MAX_POSITION
+MIN_SPEED, MAX_SPEED = 2, 5  # px per frame along each axis
 _FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 LENGTHS = {"train": 50_000, "validation": 2_500, "test": 1_000}
 
@@ -76,14 +76,14 @@ class MnistImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def example(self, index: int, key: tuple[int, ...]) -> Picture:
+    def example(self, index: int, key: tuple[int, ...]) -> ImageExample:
         """Digit ``index``, moved as ``key`` says: uint8 (28, 28, 1) and its label, int64 ()."""
         image = self.images[index]
         if self.shift:
             random = generator("digits", *key, index)
             top, left = random.integers(2 * self.shift + 1, size=2)
             image = np.pad(image, self.shift)[top : top + DIGIT, left : left + DIGIT]
-        return Picture(image[..., None], self.labels[index])
+        return ImageExample(image[..., None], self.labels[index])
 
 
 def _digits(split: Split, root: str | Path | None) -> tuple[np.ndarray, np.ndarray]:
@@ -91,19 +91,19 @@ def _digits(split: Split, root: str | Path | None) -> tuple[np.ndarray, np.ndarr
     images, labels = load_mnist(root, train=split != "test")
     if split == "test":
         return images, labels
-    held = np.array([fraction(f"mnist-train-{i}") < HELD_OUT for i in range(len(images))])
+    held = np.array([hash_fraction(f"mnist-train-{i}") < HELD_OUT for i in range(len(images))])
     kept = held == (split == "validation")
     return images[kept], labels[kept]
 
 
 def trajectory(frames: int, random: np.random.Generator) -> np.ndarray:
     """Top-left corners (y, x) of one digit, int64 (frames, 2), within 0..36."""
-    position = random.integers(FREE + 1, size=2)
+    position = random.integers(MAX_POSITION + 1, size=2)
     velocity = _velocity(position, random)
     corners = [position]
     for _ in range(frames - 1):
-        position = np.clip(position + velocity, 0, FREE)
-        if np.any((position == 0) | (position == FREE)):
+        position = np.clip(position + velocity, 0, MAX_POSITION)
+        if np.any((position == 0) | (position == MAX_POSITION)):
             velocity = _velocity(position, random)
         corners.append(position)
     return np.stack(corners)
@@ -111,8 +111,8 @@ def trajectory(frames: int, random: np.random.Generator) -> np.ndarray:
 
 def _velocity(position: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """A random velocity (y, x) that leads away from any wall that ``position`` touches."""
-    speed, sign = random.integers(SLOWEST, FASTEST + 1, size=2), random.choice((-1, 1), size=2)
-    return speed * np.where(position == 0, 1, np.where(position == FREE, -1, sign))
+    speed, sign = random.integers(MIN_SPEED, MAX_SPEED + 1, size=2), random.choice((-1, 1), size=2)
+    return speed * np.where(position == 0, 1, np.where(position == MAX_POSITION, -1, sign))
 
 
 def load_mnist(root: str | Path | None, *, train: bool) -> tuple[np.ndarray, np.ndarray]:

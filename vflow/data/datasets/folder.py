@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vflow.data import media
-from vflow.data.datasets.base import Split
+from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
+from vflow.data.datasets.splits import Split, choose_split
 from vflow.errors import InputError
 from vflow.randomness import generator
 
-# Training data is the user's own: looser than what the app takes from strangers.
-TRAINING_LIMITS = media.Limits(
-    frames=200_000, seconds=6 * 3600, file_bytes=64 * 2**30, memory_bytes=2 * 2**30
-)
-CACHE_BYTES = 1_500_000_000
 _CLIP_SUFFIXES = (*media.VIDEO_SUFFIXES, ".gif", *media.ARRAY_SUFFIXES)
 _FRAME_SUFFIXES = tuple(suffix for suffix in media.IMAGE_SUFFIXES if suffix != ".gif")
 _SPLIT_FOLDERS = ("train", "test", "val", "valid", "validation")
 _log = logging.getLogger(__name__)
-
-
-class ClipCache:
-    """Decoded clips, the least recently used dropped beyond ``max_bytes``. Safe between threads.
-
-    Decoding each time would starve a trainer on two cores. A copy sent to another process starts empty.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes, self.bytes = max_bytes, 0
-        self._clips: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __reduce__(self) -> tuple[type[ClipCache], tuple[int]]:
-        return ClipCache, (self.max_bytes,)
-
-    def get(self, name: str) -> np.ndarray | None:
-        """The clip under ``name``, now the most recent, or None."""
-        with self._lock:
-            if name in self._clips:
-                self._clips.move_to_end(name)
-            return self._clips.get(name)
-
-    def put(self, name: str, clip: np.ndarray) -> None:
-        """Keep ``clip``, unless it alone exceeds the bound."""
-        with self._lock:
-            if name in self._clips or clip.nbytes > self.max_bytes:
-                return
-            self._clips[name] = clip
-            self.bytes += clip.nbytes
-            while self.bytes > self.max_bytes:
-                self.bytes -= self._clips.popitem(last=False)[1].nbytes
 
 
 class VideoFolder:
@@ -99,7 +58,7 @@ class VideoFolder:
         self.size = height, width, channels
         self.skipped: dict[str, str] = {}
         self._cache = ClipCache(cache_bytes)
-        lengths = self._probe(choose(_find(self.path), split, str(path)))
+        lengths = self._probe(choose_split(_find(self.path), split, str(path)))
         self.names = list(lengths)
         repeats = 1 if split == "test" else max(1, sum(lengths.values()) // (len(lengths) * frames))
         self._length = len(self.names) * repeats
@@ -129,7 +88,7 @@ class VideoFolder:
         longest = 0
         for name in names:
             try:
-                count, fps = media.probe(self.path / name, TRAINING_LIMITS)
+                count, fps = media.probe(self.path / name, media.TRAINING_LIMITS)
             except InputError as error:
                 self._skip(name, str(error))
                 continue
@@ -158,7 +117,7 @@ class VideoFolder:
             return clip
         height, width, channels = self.size
         try:
-            read = media.read_clip(self.path / name, TRAINING_LIMITS, size=(height, width))
+            read = media.read_clip(self.path / name, media.TRAINING_LIMITS, size=(height, width))
         except InputError as error:
             self._skip(name, str(error))
             return None
@@ -207,32 +166,3 @@ def _find(root: Path) -> list[str]:
             f"{root}: no clips found; put videos there (mp4, avi, mkv, webm, gif) or folders of frames"
         )
     return sorted(found, key=media.natural_key)
-
-
-HELD_OUT = 0.05
-_split_log = logging.getLogger(__name__)
-
-
-def fraction(name: str) -> float:
-    """A number in [0, 1) that depends on ``name`` alone (the first 8 bytes of its SHA-256).
-
-    A name that is not UTF-8 counts by its bytes.
-    """
-    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") / 2**64
-
-
-def choose(names: Sequence[str], split: Split, source: str) -> list[str]:
-    """The ``names`` of one split, in the given order; "test" is all of them.
-
-    In small sets at least one name goes to each side: the one with the lowest hash is held out. A single name
-    serves both, and a warning says so.
-    """
-    if split == "test":
-        return list(names)
-    if len(names) == 1:
-        _split_log.warning("%s: only one file, so validation uses it too", source)
-        return list(names)
-    ranked = sorted(names, key=fraction)
-    count = min(max(1, sum(fraction(name) < HELD_OUT for name in names)), len(names) - 1)
-    held = set(ranked[:count])
-    return [name for name in names if (name in held) == (split == "validation")]

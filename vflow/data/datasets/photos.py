@@ -17,19 +17,20 @@ import torch
 
 from vflow.data import media
 from vflow.data.color import rgb_to_lab
-from vflow.data.datasets.base import Picture, Split
-from vflow.data.datasets.folder import ClipCache, choose, fraction
+from vflow.data.datasets.cache import ClipCache
+from vflow.data.datasets.splits import Split, choose_split, hash_fraction
+from vflow.data.datasets.types import ImageExample
 from vflow.errors import InputError
 from vflow.randomness import generator
 
-NEAR_GREY = 4.0  # mean chroma √(a² + b²) below which a photo teaches no colour
+MIN_MEAN_CHROMA = 4.0  # mean chroma √(a² + b²) below which a photo teaches no colour
 CACHE_BYTES = 1_500_000_000
-ENLARGED = 3  # photos are kept with a shorter side of so many times ``size``
-SMALLEST = 0.5  # crops take this share to all of the largest square
-STRETCH = 1.1  # most that a crop is wider than high, or the reverse
-UNHINTED = 0.5  # share of training examples without hints
-MOST_HINTS, FEWER = 8, 0.3  # the number of hints is geometric with this chance to stop
-LARGEST_HINT = 9 / 64  # side of the largest hint, of the picture's
+KEPT_SCALE = 3  # photos are kept with a shorter side of so many times ``size``
+MIN_CROP_AREA = 0.5  # crops take this share to all of the largest square
+MAX_ASPECT = 1.1  # most that a crop is wider than high, or the reverse
+UNHINTED_SHARE = 0.5  # share of training examples without hints
+MAX_HINTS, HINT_STOP_PROBABILITY = 8, 0.3  # the number of hints is geometric with this chance to stop
+MAX_HINT_SIDE = 9 / 64  # side of the largest hint, of the picture's
 _TEST_FOLDERS = ("test", "val", "valid", "validation")
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
 _log = logging.getLogger(__name__)
@@ -77,9 +78,9 @@ class Photos:
         self.skipped: dict[str, str] = {}
         self._cache = ClipCache(cache_bytes)
         self._source: Source = _Folder(self.path) if self.path.is_dir() else _Zip(self.path)
-        self.names = choose(_of_split(self._source.names(), split), split, str(path))
+        self.names = choose_split(_split_names(self._source.names(), split), split, str(path))
         if split == "validation":
-            self.names.sort(key=fraction)  # so that the first ones are of all folders
+            self.names.sort(key=hash_fraction)  # so that the first ones are of all folders
         if not self.names:
             kinds = "JPEG, PNG, WebP, TIFF or BMP"
             raise InputError(f"{path}: no pictures found; give a folder or zip with photos ({kinds})")
@@ -87,7 +88,7 @@ class Photos:
     def __len__(self) -> int:
         return len(self.names)
 
-    def example(self, index: int, key: tuple[int, ...]) -> Picture:
+    def example(self, index: int, key: tuple[int, ...]) -> ImageExample:
         """Photo ``index`` cut and hinted as ``key`` says: uint8 (size, size, 2), float32 (4, 2·size, 2·size).
 
         Raises:
@@ -98,7 +99,7 @@ class Photos:
         for offset in range(len(self.names)):
             photo = self._photo(self.names[(index + offset) % len(self.names)])
             if photo is not None:
-                return self._varied(photo, generator("photo", *key, index))
+                return self._augment(photo, generator("photo", *key, index))
         first = next(iter(self.skipped.values()))
         raise InputError(f"{self.path}: none of {len(self.skipped)} photos can be used; the first: {first}")
 
@@ -110,14 +111,14 @@ class Photos:
         """
         return self._source.read(self.names[index])
 
-    def _varied(self, photo: np.ndarray, random: np.random.Generator) -> Picture:
+    def _augment(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:
         side = 2 * self.size
         if not self.training:
             lab = _lab(media.resize(photo[None], side, side, 3)[0])
             return _picture(lab, np.zeros((3, side, side), np.float32))
-        cut = cut_square(photo, side, random)
+        cut = random_square(photo, side, random)
         lab = _lab(cut[:, ::-1] if random.random() < 0.5 else cut)
-        return _picture(lab, draw_hints(lab[1:], random))
+        return _picture(lab, sample_hints(lab[1:], random))
 
     def _photo(self, name: str) -> np.ndarray | None:
         """The whole photo at a moderate size, uint8 (H, W, 3); None if it cannot be used."""
@@ -127,23 +128,23 @@ class Photos:
         if photo is not None:
             return photo
         try:
-            photo = _moderate(self._source.read(name), ENLARGED * self.size)
+            photo = _downscale(self._source.read(name), KEPT_SCALE * self.size)
         except InputError as error:
             self.skipped[name] = str(error)
             _log.warning("skipped %s: %s", self.path / name, str(error).removeprefix(f"{Path(name).name}: "))
             return None
-        if self.training and (chroma := mean_chroma(photo)) < NEAR_GREY:
+        if self.training and (chroma := mean_chroma(photo)) < MIN_MEAN_CHROMA:
             self.skipped[name] = f"{Path(name).name}: near-grey (mean chroma {chroma:.1f})"
             return None
         self._cache.put(name, photo)
         return photo
 
 
-def cut_square(photo: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
+def random_square(photo: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
     """A random part of ``photo`` of about equal sides, scaled: uint8 (side, side, 3)."""
     height, width = photo.shape[:2]
-    base = min(height, width) * np.sqrt(random.uniform(SMALLEST, 1))
-    stretch = STRETCH ** (random.uniform(-1, 1) / 2)
+    base = min(height, width) * np.sqrt(random.uniform(MIN_CROP_AREA, 1))
+    stretch = MAX_ASPECT ** (random.uniform(-1, 1) / 2)
     high, wide = min(height, round(base / stretch)), min(width, round(base * stretch))
     top, left = random.integers(height - high + 1), random.integers(width - wide + 1)
     part = np.ascontiguousarray(photo[top : top + high, left : left + wide])
@@ -151,17 +152,17 @@ def cut_square(photo: np.ndarray, side: int, random: np.random.Generator) -> np.
     return cv2.resize(part, (side, side), interpolation=method)
 
 
-def draw_hints(ab: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def sample_hints(ab: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Hints of the colours ``ab`` (2, H, W): float32 (3, H, W), mask (0 or 1), then a and b where it is 1.
 
     None half the time, else 1 to 8 small squares anywhere, each with the mean colour under it.
     """
     side = ab.shape[1]
     hints = np.zeros((3, side, side), np.float32)
-    if random.random() < UNHINTED:
+    if random.random() < UNHINTED_SHARE:
         return hints
-    for _ in range(min(MOST_HINTS, int(random.geometric(FEWER)))):
-        width = int(random.integers(1, max(1, round(LARGEST_HINT * side)) + 1))
+    for _ in range(min(MAX_HINTS, int(random.geometric(HINT_STOP_PROBABILITY)))):
+        width = int(random.integers(1, max(1, round(MAX_HINT_SIDE * side)) + 1))
         top, left = random.integers(side - width + 1, size=2)
         box = np.s_[:, top : top + width, left : left + width]
         hints[0][box[1:]] = 1
@@ -180,14 +181,14 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
     return rgb_to_lab(planes[None])[0].numpy()
 
 
-def _picture(lab: np.ndarray, hints: np.ndarray) -> Picture:
+def _picture(lab: np.ndarray, hints: np.ndarray) -> ImageExample:
     """Area means of a and b at half the size, and what they are given."""
     half = lab[1:].reshape(2, lab.shape[1] // 2, 2, lab.shape[2] // 2, 2).mean((2, 4))
     planes = np.clip(np.rint(half) + 128, 0, 255).astype(np.uint8)
-    return Picture(planes.transpose(1, 2, 0), np.concatenate([lab[:1], hints]))
+    return ImageExample(planes.transpose(1, 2, 0), np.concatenate([lab[:1], hints]))
 
 
-def _moderate(picture: np.ndarray, side: int) -> np.ndarray:
+def _downscale(picture: np.ndarray, side: int) -> np.ndarray:
     """``picture`` with a shorter side of at most ``side``."""
     height, width = picture.shape[:2]
     scale = side / min(height, width)
@@ -200,7 +201,7 @@ def _moderate(picture: np.ndarray, side: int) -> np.ndarray:
     )
 
 
-def _of_split(names: list[str], split: Split) -> list[str]:
+def _split_names(names: list[str], split: Split) -> list[str]:
     """Names from which ``split`` is chosen, where the source has splits of its own."""
     own = {name.partition("/")[0] for name in names if "/" in name}
     if "train" not in own:

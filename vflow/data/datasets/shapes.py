@@ -9,14 +9,14 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from vflow.data.datasets.base import Split
+from vflow.data.datasets.splits import Split
 from vflow.errors import ConfigError
 from vflow.randomness import generator
 
 SIZE, BACKGROUND, STEP, MAX_FRAMES = 64, 127, 4, 5
 KINDS = ("circle", "square", "triangle")
 RADII = range(5, 10)
-COLOURS = tuple((r, g, b) for r, g, b in product((0, 255), repeat=3) if 0 < r + g + b < 3 * 255)
+COLORS = tuple((r, g, b) for r, g, b in product((0, 255), repeat=3) if 0 < r + g + b < 3 * 255)
 CENTRES = range(SIZE // 2 - 6, SIZE // 2 + 7)
 DIRECTIONS = tuple((dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy)
 
@@ -26,7 +26,7 @@ class Shape(NamedTuple):
 
     kind: str
     radius: int
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     cx: int
     cy: int
 
@@ -35,7 +35,7 @@ class Shape(NamedTuple):
 class Shapes:
     """Clips of a shape and all its directions, generated on the fly: 64×64 RGB, 4 px per frame and axis.
 
-    Index i names shape i // 8 and direction i % 8. A tenth of all shapes (kind, radius, colour, centre) is
+    Index i names shape i // 8 and direction i % 8. A tenth of all shapes (kind, radius, color, centre) is
     held out by hash; validation and test are the two halves of it. After Babaeizadeh et al. 2018.
     """
 
@@ -60,11 +60,11 @@ class Shapes:
 def all_shapes() -> dict[str, list[Shape]]:
     """Every shape by split."""
     splits: dict[str, list[Shape]] = {"train": [], "validation": [], "test": []}
-    for kind, radius, colour, cx, cy in product(KINDS, RADII, COLOURS, CENTRES, CENTRES):
-        digest = hashlib.sha256(repr((kind, radius, colour, cx, cy)).encode()).digest()
+    for kind, radius, color, cx, cy in product(KINDS, RADII, COLORS, CENTRES, CENTRES):
+        digest = hashlib.sha256(repr((kind, radius, color, cx, cy)).encode()).digest()
         bucket = int.from_bytes(digest[:4], "big") % 20
         split = {0: "validation", 1: "test"}.get(bucket, "train")
-        splits[split].append(Shape(kind, radius, colour, cx, cy))
+        splits[split].append(Shape(kind, radius, color, cx, cy))
     return splits
 
 
@@ -83,4 +83,4 @@ def draw(shape: Shape) -> np.ndarray:
         "square": (abs(u) <= r) & (abs(v) <= r),
         "triangle": (abs(v) <= r) & (2 * abs(u) <= v + r),
     }[shape.kind]
-    return np.where(inside[..., None], np.array(shape.colour), BACKGROUND).astype(np.uint8)
+    return np.where(inside[..., None], np.array(shape.color), BACKGROUND).astype(np.uint8)

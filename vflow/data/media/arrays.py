@@ -12,7 +12,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.lib import format as npy
 
-from vflow.data.media.collect import MAX_RATE
+from vflow.data.media.clip import MAX_RATE
 from vflow.data.media.limits import Limits
 from vflow.data.media.sniff import Kind
 from vflow.errors import InputError

@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal, NamedTuple
 from vflow.data.media.limits import Limits
 from vflow.errors import InputError
 
-STILL_SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+IMAGE_SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 ARRAY_SUFFIXES = (".npz", ".npy")
 ACCEPTED = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from vflow.data.media.collect import Collector
+from vflow.data.media.clip import Collector
 from vflow.data.media.limits import Limits, too_many_pixels
 from vflow.data.media.sniff import Kind
 from vflow.errors import InputError

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vflow.data.media.collect import MAX_RATE, Collector
-from vflow.data.media.limits import Limits, resize
+from vflow.data.media.clip import MAX_RATE, Collector, resize
+from vflow.data.media.limits import Limits
 from vflow.data.media.sniff import Kind
 from vflow.errors import InputError
 

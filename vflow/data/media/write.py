@@ -48,10 +48,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 def write_png(path: str | Path, frame: np.ndarray) -> None:
     """Write one picture, uint8 (H, W, C) with C 1, 3 or 4 (opacity last), or (H, W), at its own pixels."""
     with atomic_write(path) as temporary:
-        temporary.write_bytes(image_bytes_png(frame))
+        temporary.write_bytes(encode_png(frame))
 
 
-def image_bytes_png(frame: np.ndarray) -> bytes:
+def encode_png(frame: np.ndarray) -> bytes:
     """PNG bytes of one picture, uint8 (H, W, C) with C 1, 3 or 4 (opacity last), or (H, W)."""
     buffer = io.BytesIO()
     Image.fromarray(frame[..., 0] if frame.ndim == 3 and frame.shape[-1] == 1 else frame).save(buffer, "PNG")
@@ -100,13 +100,13 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float, *, enlarge: bo
         raise InputError(
             f"{Path(path).name}: expected uint8 frames T×H×W×C, not {frames.dtype} {frames.shape}"
         )
-    with open_video(path, fps, enlarge=enlarge) as add:
+    with video_writer(path, fps, enlarge=enlarge) as add:
         for frame in frames:
             add(frame)
 
 
 @contextmanager
-def open_video(path: str | Path, fps: float, *, enlarge: bool = True) -> Iterator[Add]:
+def video_writer(path: str | Path, fps: float, *, enlarge: bool = True) -> Iterator[Add]:
     """Write a preview frame by frame, so that only one is in memory (of a GIF all are, a byte a pixel).
 
     Yields a function that takes the next frame, uint8 (H, W, C), all of one size. Arguments and errors are
@@ -120,26 +120,26 @@ def open_video(path: str | Path, fps: float, *, enlarge: bool = True) -> Iterato
         raise InputError(f"{path.name}: {fps} frames per second is out of range; give up to 1000")
     writer = _gif if suffix == ".gif" else _av
     with atomic_write(path) as temporary, writer(temporary, path.name, fps) as add:
-        yield lambda frame: add(_enlarged(frame) if enlarge else _colour(frame))
+        yield lambda frame: add(_enlarge(frame) if enlarge else _to_rgb(frame))
 
 
-def _enlarged(frame: np.ndarray) -> np.ndarray:
+def _enlarge(frame: np.ndarray) -> np.ndarray:
     height, width = frame.shape[:2]
     factor = max(1, min(-(-PREVIEW_SIDE // min(height, width)), LONGEST_SIDE // max(height, width)))
-    return np.repeat(np.repeat(_colour(frame), factor, axis=0), factor, axis=1)
+    return np.repeat(np.repeat(_to_rgb(frame), factor, axis=0), factor, axis=1)
 
 
-def _colour(frame: np.ndarray) -> np.ndarray:
+def _to_rgb(frame: np.ndarray) -> np.ndarray:
     return np.repeat(frame, 3, axis=-1) if frame.shape[-1] == 1 else frame
 
 
-def _even(frame: np.ndarray) -> np.ndarray:
+def _pad_even(frame: np.ndarray) -> np.ndarray:
     """Repeat the last row or column where a side is odd: yuv420p halves both."""
     height, width = frame.shape[:2]
     return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def _require(name: str, made: Sequence[object]) -> None:
+def _require_frames(name: str, made: Sequence[object]) -> None:
     if not made:
         raise InputError(f"{name}: no frames to write; give a clip that has some")
 
@@ -155,7 +155,7 @@ def _gif(path: Path, name: str, fps: float) -> Iterator[Add]:
         pictures.append(Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE))
 
     yield add
-    _require(name, pictures)
+    _require_frames(name, pictures)
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=duration, loop=0)
 
 
@@ -172,7 +172,7 @@ def _av(path: Path, name: str, fps: float) -> Iterator[Add]:
         with av.open(str(path.resolve()), "w", options=options) as container:
 
             def add(frame: np.ndarray) -> None:
-                frame = _even(frame)
+                frame = _pad_even(frame)
                 if not streams:
                     streams.append(_stream(container, path, fps, frame.shape[:2]))
                 picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
@@ -180,7 +180,7 @@ def _av(path: Path, name: str, fps: float) -> Iterator[Add]:
                 container.mux(streams[0].encode(picture))
 
             yield add
-            _require(name, streams)
+            _require_frames(name, streams)
             container.mux(streams[0].encode(None))
     except OSError:  # PyAV's own among them: what the disk refuses
         raise

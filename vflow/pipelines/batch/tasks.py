@@ -169,7 +169,7 @@ class ColorizeTask:
         frames = media.probe(item.paths[0]).frames
         # Every eight variants go through the film anew: memory stays bounded.
         for first in range(0, settings.num_samples, CHUNK):
-            film = media.read_film(item.paths[0])
+            film = media.stream_frames(item.paths[0])
             if not first:
                 self._remarks(item, film.notes)
             samples = range(first, min(first + CHUNK, settings.num_samples))
@@ -191,7 +191,7 @@ class ColorizeTask:
         name = f"s{sample:03d}"
         if self.resolved.format != "png":
             path = folder / f"{name}.{self.resolved.format or 'mp4'}"
-            return stack.enter_context(media.open_video(path, fps or DEFAULT_RATE))
+            return stack.enter_context(media.video_writer(path, fps or DEFAULT_RATE))
         count = iter(range(media.DEFAULT_LIMITS.frames))
         return lambda image: media.write_png(folder / name / f"t{next(count):03d}.png", image)
 

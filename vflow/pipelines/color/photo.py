@@ -101,7 +101,7 @@ def read_photo(config: ColorizerConfig, path: str | Path) -> tuple[Photo, tuple[
     """A picture file as a ``Photo``, opacity kept, and remarks on what was converted.
 
     Raises:
-        InputError: not a picture, damaged, or beyond the limits of ``data.io``.
+        InputError: not a picture, damaged, or beyond the limits of ``data.media``.
     """
     clip, alpha = media.read_photo(path)
     return prepare_photo(config, clip.frames[0], alpha), clip.notes

@@ -135,7 +135,7 @@ def _likelihood(model: Any, held: Photos, chosen: Sequence[int], settings: Setti
     """Bits/dim of a and b at the model's size given L, and the round trip."""
     examples = [held.example(index, (0, 0)) for index in chosen]
     images = torch.from_numpy(np.stack([e.image.transpose(2, 0, 1) for e in examples]).copy())
-    given = torch.from_numpy(np.stack([e.given for e in examples]))
+    given = torch.from_numpy(np.stack([e.condition for e in examples]))
     figures = {"bits_per_dim": picture_bits(model, images, given, 1, settings.seed).mean()}
     if settings.num_importance_samples > 1:
         tight = picture_bits(model, images, given, settings.num_importance_samples, settings.seed)

@@ -11,9 +11,12 @@ import numpy as np
 
 from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoFlowConfig
 from vflow.data import media
-from vflow.data.datasets.base import SUITABLE, FrameDataset, Split, open_dataset
-from vflow.data.datasets.folder import TRAINING_LIMITS, VideoFolder
+from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.photos import Photos
+from vflow.data.datasets.registry import SUITABLE_DATASETS, open_video_dataset
+from vflow.data.datasets.splits import Split
+from vflow.data.datasets.types import VideoDataset
+from vflow.data.media.limits import TRAINING_LIMITS
 from vflow.errors import ConfigError, InputError
 from vflow.pipelines.evaluate.report import Settings, spread
 
@@ -60,8 +63,8 @@ def locate(settings: Settings, kind: str) -> Places:
 
 
 def _require(data: str, kind: str) -> None:
-    if data not in SUITABLE[kind]:
-        names = " or ".join(SUITABLE[kind])
+    if data not in SUITABLE_DATASETS[kind]:
+        names = " or ".join(SUITABLE_DATASETS[kind])
         raise ConfigError(f"--data {data}: not for a model of kind {kind}; give {names}, or a folder")
 
 
@@ -100,9 +103,9 @@ class Clips:
         places: where they come from.
     """
 
-    held: FrameDataset
-    train: FrameDataset | None
-    validation: FrameDataset | None
+    held: VideoDataset
+    train: VideoDataset | None
+    validation: VideoDataset | None
     frames: int
     context: int
     num_frames: int
@@ -137,12 +140,12 @@ def open_clips(settings: Settings, config: VideoFlowConfig, *, tuning: bool = Fa
     return Clips(held, train, validation, frames, context, num_frames, places)
 
 
-def _open(places: Places, config: VideoFlowConfig, frames: int, split: Split) -> FrameDataset | None:
+def _open(places: Places, config: VideoFlowConfig, frames: int, split: Split) -> VideoDataset | None:
     path = places.test if split == "test" else places.train
     if path is None and places.test is not None:
         return None
     data = DataConfig.model_validate({"name": places.name, "path": path, "frames": frames})
-    return open_dataset(data, config, split)
+    return open_video_dataset(data, config, split)
 
 
 def _length(places: Places, config: VideoFlowConfig, context: int, num_frames: int | None) -> int:

@@ -162,7 +162,7 @@ def predict(
 
     Args:
         model: from ``vflow.load``.
-        frames: the past, (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``data.io.Clip``.
+        frames: the past, (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``media.Clip``.
             They are fitted to the model's size; the last ``model.config.context`` count.
 
     Returns:

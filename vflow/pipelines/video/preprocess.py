@@ -19,7 +19,7 @@ MIN_SIDE = 8
 """Smaller frames than this hold nothing that could be enlarged to a model's size."""
 
 Frames = Any
-"""A ``data.io.Clip``, or frames (T, H, W, C), numpy or torch: whole numbers in 0..255 or floats in 0..1."""
+"""A ``media.Clip``, or frames (T, H, W, C), numpy or torch: whole numbers in 0..255 or floats in 0..1."""
 
 
 def video_config(model: nn.Module) -> VideoFlowConfig:

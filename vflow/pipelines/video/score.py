@@ -68,7 +68,7 @@ def score(
 
     Args:
         model: from ``vflow.load``.
-        frames: (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``data.io.Clip``.
+        frames: (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``media.Clip``.
         context: first frame inside the mean; None starts at the first frame that can be scored.
 
     Raises:

@@ -132,7 +132,7 @@ def surprisal(
 
     Args:
         model: from ``vflow.load``.
-        frames: (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``data.io.Clip``.
+        frames: (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``media.Clip``.
         typical: from ``vflow.load_clip_statistics``; without it nothing is flagged.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.media import moving_square
+from tests.data.sample_media import moving_square
 from vflow.data import media
 from vflow.errors import InputError
 
@@ -72,7 +72,7 @@ def test_thin_pictures_are_enlarged_less(
 ) -> None:
     path = tmp_path / f"clip{suffix}"
     media.write_video(path, np.zeros((2, *side, 3), np.uint8), 10)
-    film = media.read_film(path)
+    film = media.stream_frames(path)
     even = 1 if suffix == ".gif" else 2
     assert next(film.frames).shape[:2] == tuple(-(-s // even) * even for s in expected)
 
@@ -132,7 +132,7 @@ def test_png_round_trip(tmp_path: Path) -> None:
     frame = moving_square(1)[0]
     media.write_png(tmp_path / "new" / "frame.png", frame)
     assert np.array_equal(media.read_image(tmp_path / "new" / "frame.png").frames[0], frame)
-    assert Image.open(stdio.BytesIO(media.image_bytes_png(frame[..., :1]))).mode == "L"
+    assert Image.open(stdio.BytesIO(media.encode_png(frame[..., :1]))).mode == "L"
 
 
 def test_npz_round_trip_and_equal_bytes(tmp_path: Path) -> None:

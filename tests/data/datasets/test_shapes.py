@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vflow.config import DataConfig, GlowConfig, VideoFlowConfig
-from vflow.data.datasets.base import Split, open_dataset
-from vflow.data.datasets.shapes import COLOURS, DIRECTIONS, Shape, Shapes, all_shapes, draw
+from vflow.data.datasets.registry import open_video_dataset
+from vflow.data.datasets.shapes import COLORS, DIRECTIONS, Shape, Shapes, all_shapes, draw
+from vflow.data.datasets.splits import Split
 from vflow.errors import ConfigError
 
 RED = (255, 0, 0)
@@ -49,8 +50,8 @@ def test_the_triangle_points_up() -> None:
 
 
 def test_colours_are_six_saturated_ones() -> None:
-    assert len(set(COLOURS)) == 6 and not {(0, 0, 0), (255, 255, 255)} & set(COLOURS)
-    assert {value for colour in COLOURS for value in colour} == {0, 255}
+    assert len(set(COLORS)) == 6 and not {(0, 0, 0), (255, 255, 255)} & set(COLORS)
+    assert {value for colour in COLORS for value in colour} == {0, 255}
 
 
 def test_directions_are_eight() -> None:
@@ -62,11 +63,11 @@ def test_splits_part_every_shape_a_tenth_held_out() -> None:
     assert set(splits) == set(get_args(Split))
     everything = set(itertools.chain(*splits.values()))
     assert len(everything) == sum(map(len, splits.values())) == TOTAL
-    held_out = len(splits["validation"]) + len(splits["test"])
-    assert abs(held_out / TOTAL - 0.10) < 0.005
+    open_validation = len(splits["validation"]) + len(splits["test"])
+    assert abs(open_validation / TOTAL - 0.10) < 0.005
     for shape in everything:
         assert shape.kind in ("circle", "square", "triangle") and 5 <= shape.radius <= 9
-        assert abs(shape.cx - 32) <= 6 and abs(shape.cy - 32) <= 6 and shape.colour in COLOURS
+        assert abs(shape.cx - 32) <= 6 and abs(shape.cy - 32) <= 6 and shape.color in COLORS
 
 
 def test_the_split_is_pinned() -> None:
@@ -120,11 +121,11 @@ def test_clips_are_at_most_five_frames(frames: int) -> None:
 
 
 def test_open_dataset_checks_the_size_of_the_model() -> None:
-    data = open_dataset(DataConfig(frames=3), VideoFlowConfig(), "validation")
+    data = open_video_dataset(DataConfig(frames=3), VideoFlowConfig(), "validation")
     assert isinstance(data, Shapes) and data.example(0, ()).shape == (3, 64, 64, 3)
     grey = VideoFlowConfig(glow=GlowConfig(channels=1))
     with pytest.raises(ConfigError) as caught:
-        open_dataset(DataConfig(), grey, "train")
+        open_video_dataset(DataConfig(), grey, "train")
     assert str(caught.value) == (
         "data shapes: frames are 64×64×3; set model.glow height, width and channels to that"
     )
@@ -133,5 +134,5 @@ def test_open_dataset_checks_the_size_of_the_model() -> None:
 @pytest.mark.parametrize("name", ["video-folder", "bair"])
 def test_data_that_needs_a_path(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        open_dataset(DataConfig(name=name), VideoFlowConfig(), "train")
+        open_video_dataset(DataConfig(name=name), VideoFlowConfig(), "train")
     assert str(caught.value) == f"data {name}: no path given; add --data FOLDER"

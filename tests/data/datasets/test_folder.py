@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.media import damage, moving_square, write_lossless, write_stills
+from tests.data.sample_media import damage, moving_square, write_lossless, write_stills
 from vflow.config import DataConfig, GlowConfig, VideoFlowConfig
 from vflow.data import media
-from vflow.data.datasets.base import held_out, open_dataset
-from vflow.data.datasets.folder import ClipCache, VideoFolder, choose, fraction
+from vflow.data.datasets.cache import ClipCache
+from vflow.data.datasets.folder import VideoFolder
+from vflow.data.datasets.registry import open_validation, open_video_dataset
+from vflow.data.datasets.splits import choose_split, hash_fraction
 from vflow.data.media import video as _video
 from vflow.errors import InputError
 
@@ -101,19 +103,19 @@ def test_size_rate_and_channels_are_fitted(tmp_path: Path) -> None:
 
 def test_split_by_hash_of_names(tmp_path: Path) -> None:
     names = [f"{i:05d}.mp4" for i in range(4000)]
-    train, validation = choose(names, "train", "x"), choose(names, "validation", "x")
+    train, validation = choose_split(names, "train", "x"), choose_split(names, "validation", "x")
     assert sorted(train + validation) == names
     assert 0.04 < len(validation) / len(names) < 0.06
-    assert choose(names, "test", "x") == names
-    half = set(choose(names[:2000], "validation", "x"))
+    assert choose_split(names, "test", "x") == names
+    half = set(choose_split(names[:2000], "validation", "x"))
     assert half == set(validation) & set(names[:2000])  # a name's side depends on itself alone
-    assert [len(choose(names[:2], s, "x")) for s in ("train", "validation")] == [1, 1]
+    assert [len(choose_split(names[:2], s, "x")) for s in ("train", "validation")] == [1, 1]
 
 
 def test_fractions_never_change() -> None:
     """Held-out files stay held out from one version to the next."""
-    assert fraction("00001.mp4") == 0.3154004507813975
-    assert fraction("ü/日本.png") == 0.652999936741311
+    assert hash_fraction("00001.mp4") == 0.3154004507813975
+    assert hash_fraction("ü/日本.png") == 0.652999936741311
 
 
 def test_names_that_are_not_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +257,7 @@ def test_training_sees_clips_at_the_rate_of_the_model(tmp_path: Path) -> None:
         write_lossless(tmp_path / f"{number}.mp4", clip, fps=30)
     glow = GlowConfig(channels=3, height=32, width=48)
     model = VideoFlowConfig(glow=glow, fps=10)
-    data = open_dataset(DataConfig(name="video-folder", path=str(tmp_path), frames=4), model, "test")
+    data = open_video_dataset(DataConfig(name="video-folder", path=str(tmp_path), frames=4), model, "test")
     assert data.example(0, (0,))[:, 0, 0, 0].tolist() == [2, 5, 8, 11]
 
 
@@ -277,8 +279,8 @@ def test_a_held_out_clip_that_is_damaged_leaves_the_others(tmp_path: Path) -> No
     many(tmp_path, 4)
     settings = DataConfig(name="video-folder", path=str(tmp_path), frames=4)
     model = VideoFlowConfig(glow=GlowConfig(channels=3, height=32, width=48))
-    held = held_out(lambda: open_dataset(settings, model, "validation"))
+    held = open_validation(lambda: open_video_dataset(settings, model, "validation"))
     assert isinstance(held, VideoFolder) and len(held.names) == 1
     damage(tmp_path / held.names[0])
-    assert held_out(lambda: open_dataset(settings, model, "validation")) is None
-    assert len(open_dataset(settings, model, "train")) == 3
+    assert open_validation(lambda: open_video_dataset(settings, model, "validation")) is None
+    assert len(open_video_dataset(settings, model, "train")) == 3

@@ -15,8 +15,9 @@ from PIL import Image
 from vflow.config import ColorizerConfig, DataConfig
 from vflow.data.color import lab_to_rgb, rgb_to_lab
 from vflow.data.datasets import photos
-from vflow.data.datasets.base import Picture, open_images
-from vflow.data.datasets.photos import Photos, cut_square, draw_hints, mean_chroma
+from vflow.data.datasets.photos import Photos, mean_chroma, random_square, sample_hints
+from vflow.data.datasets.registry import open_image_dataset
+from vflow.data.datasets.types import ImageExample
 from vflow.errors import ConfigError, InputError
 from vflow.randomness import generator
 
@@ -46,8 +47,8 @@ def train(path: Path) -> Photos:
     return Photos(path, size=SIZE, split="train")
 
 
-def same(a: Picture, b: Picture) -> bool:
-    return np.array_equal(a.image, b.image) and np.array_equal(a.given, b.given)
+def same(a: ImageExample, b: ImageExample) -> bool:
+    return np.array_equal(a.image, b.image) and np.array_equal(a.condition, b.condition)
 
 
 def test_examples_are_functions_of_key_and_index(folder: Path) -> None:
@@ -55,7 +56,7 @@ def test_examples_are_functions_of_key_and_index(folder: Path) -> None:
     second.example(7, (3,))
     example = first.example(5, (0, 1))
     assert example.image.shape == (SIZE, SIZE, 2) and example.image.dtype == np.uint8
-    assert example.given.shape == (4, 2 * SIZE, 2 * SIZE) and example.given.dtype == np.float32
+    assert example.condition.shape == (4, 2 * SIZE, 2 * SIZE) and example.condition.dtype == np.float32
     assert same(second.example(5, (0, 1)), example)
     for index, key in ((6, (0, 1)), (5, (0, 2)), (5, (1, 1))):
         assert not same(first.example(index, key), example)
@@ -65,10 +66,10 @@ def test_validation_shows_the_central_square_without_hints(folder: Path) -> None
     data = Photos(folder, size=SIZE, split="validation")
     example = data.example(0, (0, 0))
     assert same(example, data.example(0, (5, 5)))
-    assert example.given[0].max() > 20 and not example.given[1:].any()
+    assert example.condition[0].max() > 20 and not example.condition[1:].any()
     square = np.asarray(Image.open(folder / data.names[0]))[:, 15:75]
     lab = rgb_to_lab(torch.from_numpy(square / 255).permute(2, 0, 1)[None])[0]
-    assert abs(float(lab[0].mean()) - example.given[0].mean()) < 0.5
+    assert abs(float(lab[0].mean()) - example.condition[0].mean()) < 0.5
     planes = example.image.astype(float) - 128
     assert np.abs(lab[1:].mean((1, 2)).numpy() - planes.mean((0, 1))).max() < 1
 
@@ -77,7 +78,7 @@ def test_planes_and_lightness_together_are_the_picture(folder: Path) -> None:
     """Where colours change slowly, L and the colours at half the size give the photo back."""
     example = Photos(folder, size=SIZE, split="validation").example(0, (0, 0))
     ab = np.repeat(np.repeat(example.image.astype(np.float32) - 128, 2, 0), 2, 1).transpose(2, 0, 1)
-    rgb = lab_to_rgb(torch.from_numpy(np.concatenate([example.given[:1], ab]))[None])[0].clamp(0, 1)
+    rgb = lab_to_rgb(torch.from_numpy(np.concatenate([example.condition[:1], ab]))[None])[0].clamp(0, 1)
     name = Photos(folder, size=SIZE, split="validation").names[0]
     true = Image.open(folder / name).crop((15, 0, 75, 60)).resize((2 * SIZE, 2 * SIZE), Image.Resampling.BOX)
     assert np.abs(255 * rgb.permute(1, 2, 0).numpy() - np.asarray(true)).mean() < 8
@@ -85,7 +86,7 @@ def test_planes_and_lightness_together_are_the_picture(folder: Path) -> None:
 
 def test_hints_are_means_of_what_they_cover() -> None:
     ab = np.random.default_rng(0).normal(0, 30, (2, 64, 64)).astype(np.float32)
-    drawn = [draw_hints(ab, generator("hints", number)) for number in range(400)]
+    drawn = [sample_hints(ab, generator("hints", number)) for number in range(400)]
     covered = np.array([hints[0].sum() for hints in drawn])
     assert 0.4 < (covered == 0).mean() < 0.6 and covered.max() <= 8 * 81 and covered[covered > 0].min() < 4
     assert all(set(np.unique(hints[0])) <= {0, 1} for hints in drawn)
@@ -99,7 +100,7 @@ def test_hints_are_means_of_what_they_cover() -> None:
 def test_cuts_stay_inside_and_are_half_to_all_of_the_largest_square() -> None:
     y, x = np.mgrid[:60, :90]
     photo = np.stack([y, x, np.zeros_like(x)], -1).astype(np.uint8)
-    cuts = np.stack([cut_square(photo, 16, generator("cut", number)) for number in range(300)]).astype(int)
+    cuts = np.stack([random_square(photo, 16, generator("cut", number)) for number in range(300)]).astype(int)
     high, wide = (cuts[:, -1, -1, i] - cuts[:, 0, 0, i] for i in (0, 1))
     area = high * wide * (16 / 15) ** 2  # from first to last pixel's centre is a sixteenth short
     assert area.min() > 0.44 * 3600 and area.max() < 1.06 * 3600 and area.std() > 300
@@ -114,12 +115,18 @@ def test_near_grey_photos_are_left_out_of_training_only(tmp_path: Path) -> None:
         Image.fromarray(np.repeat(grey, 3, -1)).save(tmp_path / f"{number}.png")
     data = train(tmp_path)
     seen = [data.example(index, (0, 0)).image for index in range(len(data))]
-    assert all(np.hypot(*(image.transpose(2, 0, 1) - 128.0)).mean() > photos.NEAR_GREY for image in seen)
+    assert all(
+        np.hypot(*(image.transpose(2, 0, 1) - 128.0)).mean() > photos.MIN_MEAN_CHROMA for image in seen
+    )
     assert all("near-grey" in why for why in data.skipped.values()) and len(data.skipped) >= 30
     held = Photos(tmp_path, size=SIZE, split="validation")
     assert [held.example(index, (0, 0)) for index in range(len(held))] and not held.skipped
     sepia = np.full((9, 9, 3), (120, 100, 70), np.uint8)
-    assert mean_chroma(sepia) > photos.NEAR_GREY > mean_chroma(np.full((9, 9, 3), (120, 118, 116), np.uint8))
+    assert (
+        mean_chroma(sepia)
+        > photos.MIN_MEAN_CHROMA
+        > mean_chroma(np.full((9, 9, 3), (120, 118, 116), np.uint8))
+    )
 
 
 def test_a_damaged_file_is_reported_once_and_passed_over(
@@ -210,14 +217,14 @@ def test_small_pictures_are_enlarged(tmp_path: Path) -> None:
     paint(tmp_path / "a.png", 1, (10, 10)), paint(tmp_path / "b.png", 2, (10, 10))
     for split in ("train", "validation"):
         data = Photos(tmp_path, size=SIZE, split=split)  # type: ignore[arg-type]
-        assert data.example(0, (0, 0)).given.shape == (4, 16, 16)
+        assert data.example(0, (0, 0)).condition.shape == (4, 16, 16)
 
 
 def test_open_images_names_what_is_missing(tmp_path: Path) -> None:
     paint(tmp_path / "a.png", 1), paint(tmp_path / "b.png", 2)
-    data = open_images(DataConfig(name="photos", path=str(tmp_path)), ColorizerConfig(), "train")
+    data = open_image_dataset(DataConfig(name="photos", path=str(tmp_path)), ColorizerConfig(), "train")
     assert data.example(0, (0, 0)).image.shape == (32, 32, 2)
     with pytest.raises(ConfigError, match="data photos: no path given; add --data FOLDER"):
-        open_images(DataConfig(name="photos"), ColorizerConfig(), "train")
+        open_image_dataset(DataConfig(name="photos"), ColorizerConfig(), "train")
     with pytest.raises(ConfigError, match=r"data.name = shapes does not suit a model of kind colorizer"):
-        open_images(DataConfig(), ColorizerConfig(), "train")
+        open_image_dataset(DataConfig(), ColorizerConfig(), "train")

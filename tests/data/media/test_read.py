@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from tests.data.media import (
+from tests.data.sample_media import (
     moving_square,
     turned_mp4,
     write_jumping,
@@ -21,7 +21,7 @@ from tests.data.media import (
 )
 from vflow.data import media
 from vflow.data.media import video as _video
-from vflow.data.media.collect import Collector
+from vflow.data.media.clip import Collector
 from vflow.errors import InputError
 
 
@@ -190,7 +190,7 @@ def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
 
 
 def test_palette_becomes_rgb(tmp_path: Path) -> None:
-    picture = Image.new("RGB", (8, 8), (12, 200, 34)).convert("P", palette=Image.PhotoColorizer.ADAPTIVE)
+    picture = Image.new("RGB", (8, 8), (12, 200, 34)).convert("P", palette=Image.Palette.ADAPTIVE)
     picture.save(tmp_path / "p.png")
     clip = media.read_image(tmp_path / "p.png")
     assert clip.frames[0, 4, 4].tolist() == [12, 200, 34]
@@ -316,5 +316,5 @@ def test_probe_agrees_with_reading(tmp_path: Path, backend: str) -> None:
 
 
 def test_torch_is_not_imported() -> None:
-    code = "import sys; from vflow.data import io, video_folder, bair; sys.exit('torch' in sys.modules)"
+    code = "import sys, vflow.data.datasets.bair, vflow.data.datasets.folder; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

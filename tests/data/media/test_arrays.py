@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.media import moving_square
+from tests.data.sample_media import moving_square
 from vflow.data import media
 from vflow.errors import InputError
 

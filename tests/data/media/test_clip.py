@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.data.media import moving_square
+from tests.data.sample_media import moving_square
 from vflow.data.media import Clip, fit, resize, retime
 
 

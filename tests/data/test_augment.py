@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vflow.data.augment import DENSEST, corrupt
+from vflow.data.augment import MAX_DENSITY, corrupt
 
 
 def test_strays_fill_part_of_one_rectangle_and_leave_the_input_alone() -> None:
@@ -13,7 +13,7 @@ def test_strays_fill_part_of_one_rectangle_and_leave_the_input_alone() -> None:
         damaged = corrupt(frames, np.random.default_rng(seed))
         assert damaged.shape == frames.shape and damaged.dtype == np.uint8
         changed = (damaged != frames).any((0, 1))
-        assert changed.mean() <= 1 and (damaged != frames).any(1).mean() < DENSEST + 0.05
+        assert changed.mean() <= 1 and (damaged != frames).any(1).mean() < MAX_DENSITY + 0.05
     assert (frames == 90).all()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.media import damage, moving_square, turned_mp4, write_lossless
+from tests.data.sample_media import damage, moving_square, turned_mp4, write_lossless
 from vflow.data import media
 from vflow.data.media import video as _video
 from vflow.errors import InputError
@@ -90,7 +90,7 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_films_come_frame_by_frame_at_their_size(tmp_path: Path, backend: str, suffix: str) -> None:
     frames = moving_square(5, 600, 640)
-    film = media.read_film(write_lossless(tmp_path / f"v{suffix}", frames, 12))
+    film = media.stream_frames(write_lossless(tmp_path / f"v{suffix}", frames, 12))
     assert film.fps == pytest.approx(12)
     assert iter(film.frames) is film.frames
     assert np.array_equal(np.stack(list(film.frames)), frames)
@@ -98,13 +98,13 @@ def test_films_come_frame_by_frame_at_their_size(tmp_path: Path, backend: str, s
 
 def test_turned_films_come_upright(tmp_path: Path, backend: str) -> None:
     frames = moving_square(2)
-    film = media.read_film(turned_mp4(tmp_path / "v.mp4", frames))
+    film = media.stream_frames(turned_mp4(tmp_path / "v.mp4", frames))
     assert next(film.frames).shape == (48, 32, 3)
 
 
 def test_animated_pictures_are_films(tmp_path: Path) -> None:
     media.write_video(tmp_path / "v.gif", moving_square(4), 5, enlarge=False)
-    film = media.read_film(tmp_path / "v.gif")
+    film = media.stream_frames(tmp_path / "v.gif")
     assert film.fps == pytest.approx(5)
     assert len(list(film.frames)) == 4
 
@@ -112,18 +112,18 @@ def test_animated_pictures_are_films(tmp_path: Path) -> None:
 def test_limits_and_damage_of_films(tmp_path: Path) -> None:
     path = write_lossless(tmp_path / "v.mp4", moving_square(6))
     with pytest.raises(InputError, match="more than 3 frames"):
-        list(media.read_film(path, media.Limits(frames=3)).frames)
+        list(media.stream_frames(path, media.Limits(frames=3)).frames)
     with pytest.raises(InputError, match=r"longer than 0\.1 seconds"):
-        media.read_film(path, media.Limits(seconds=0.1))
+        media.stream_frames(path, media.Limits(seconds=0.1))
     with pytest.raises(InputError, match=r"v\.mp4: damaged video"):
-        list(media.read_film(damage(path)).frames)
+        list(media.stream_frames(damage(path)).frames)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
 def test_frames_written_one_by_one_are_those_written_at_once(tmp_path: Path, suffix: str) -> None:
     frames = moving_square(5)
     media.write_video(tmp_path / f"whole{suffix}", frames, 10)
-    with media.open_video(tmp_path / f"parts{suffix}", 10) as add:
+    with media.video_writer(tmp_path / f"parts{suffix}", 10) as add:
         for frame in frames:
             add(frame)
     whole, parts = (media.read_clip(tmp_path / f"{name}{suffix}").frames for name in ("whole", "parts"))
@@ -133,9 +133,9 @@ def test_frames_written_one_by_one_are_those_written_at_once(tmp_path: Path, suf
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
 def test_unfinished_previews_leave_nothing(tmp_path: Path, suffix: str) -> None:
-    with pytest.raises(RuntimeError), media.open_video(tmp_path / f"v{suffix}", 10) as add:
+    with pytest.raises(RuntimeError), media.video_writer(tmp_path / f"v{suffix}", 10) as add:
         add(moving_square(1)[0])
         raise RuntimeError
-    with pytest.raises(InputError, match="no frames"), media.open_video(tmp_path / f"v{suffix}", 10):
+    with pytest.raises(InputError, match="no frames"), media.video_writer(tmp_path / f"v{suffix}", 10):
         pass
     assert not list(tmp_path.iterdir())

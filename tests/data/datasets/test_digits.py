@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.media import write_mnist
+from tests.data.sample_media import write_mnist
 from vflow.config import DataConfig, DigitsConfig, VideoFlowConfig
-from vflow.data.datasets.base import open_dataset, open_images
-from vflow.data.datasets.digits import FREE, MnistImages, MovingDigits, load_mnist, trajectory
+from vflow.data.datasets.digits import MAX_POSITION, MnistImages, MovingDigits, load_mnist, trajectory
+from vflow.data.datasets.registry import open_image_dataset, open_video_dataset
 from vflow.errors import ConfigError, InputError
 from vflow.randomness import generator
 
@@ -41,16 +41,16 @@ def test_digits_bounce_with_whole_speeds_from_two_to_five() -> None:
     speeds: set[int] = set()
     for seed in range(40):
         path = trajectory(200, generator("bounce", seed))
-        assert path.min() >= 0 and path.max() <= FREE
+        assert path.min() >= 0 and path.max() <= MAX_POSITION
         steps = np.diff(path, axis=0)
-        inner = np.all((path[1:] > 0) & (path[1:] < FREE), axis=1)  # steps that no wall has cut
+        inner = np.all((path[1:] > 0) & (path[1:] < MAX_POSITION), axis=1)  # steps that no wall has cut
         speeds |= set(np.abs(steps[inner]).ravel().tolist())
         for before, after, where in zip(steps[:-1], steps[1:], path[1:-1], strict=True):
-            hit = (where == 0) | (where == FREE)
-            assert np.all(after[where == 0] > 0) and np.all(after[where == FREE] < 0)
+            hit = (where == 0) | (where == MAX_POSITION)
+            assert np.all(after[where == 0] > 0) and np.all(after[where == MAX_POSITION] < 0)
             cut = np.any(np.abs(after) < 2)
             if not hit.any() and not cut:
-                free = (where + after > 0) & (where + after < FREE) & (np.abs(before) >= 2)
+                free = (where + after > 0) & (where + after < MAX_POSITION) & (np.abs(before) >= 2)
                 assert np.array_equal(before[free], after[free])
     assert speeds == {2, 3, 4, 5}
 
@@ -140,13 +140,13 @@ def test_training_digits_move_by_key_if_asked(root: Path) -> None:
 
 def test_open_images_and_open_dataset_keep_kinds_apart(root: Path) -> None:
     config = DataConfig(name="digits", path=str(root), shift=2)
-    data = open_images(config, DigitsConfig(), "train")
+    data = open_image_dataset(config, DigitsConfig(), "train")
     assert isinstance(data, MnistImages) and data.shift == 2
     with pytest.raises(
         ConfigError, match=r"data.name = digits does not suit a model of kind videoflow; set it"
     ):
-        open_dataset(config, VideoFlowConfig(), "train")
+        open_video_dataset(config, VideoFlowConfig(), "train")
     with pytest.raises(
         ConfigError, match=r"data.name = photos does not suit a model of kind digits; set it to"
     ):
-        open_images(DataConfig(name="photos"), DigitsConfig(), "train")
+        open_image_dataset(DataConfig(name="photos"), DigitsConfig(), "train")

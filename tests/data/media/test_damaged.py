@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.media import damage, moving_square, png_header, write_lossless, write_stills
+from tests.data.sample_media import damage, moving_square, png_header, write_lossless, write_stills
 from vflow.data import media
 from vflow.data.media import video as _video
 from vflow.errors import InputError

@@ -1,0 +1,109 @@
+"""Registry of data sets: from a configuration to the data it names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoFlowConfig
+from vflow.data.datasets.bair import Bair
+from vflow.data.datasets.digits import MnistImages, MovingDigits
+from vflow.data.datasets.folder import VideoFolder
+from vflow.data.datasets.photos import Photos
+from vflow.data.datasets.shapes import Shapes
+from vflow.data.datasets.splits import Split
+from vflow.data.datasets.types import ImageDataset, VideoDataset
+from vflow.errors import ConfigError, InputError
+
+SUITABLE_DATASETS = {
+    "videoflow": ("shapes", "moving-digits", "video-folder", "bair"),
+    "digits": ("digits",),
+    "colorizer": ("photos",),
+}
+"""Kind of model → names of the data sets it can be trained on."""
+D = TypeVar("D", VideoDataset, ImageDataset)
+_log = logging.getLogger(__name__)
+
+
+def open_video_dataset(config: DataConfig, model: VideoFlowConfig, split: Split) -> VideoDataset:
+    """Clips of the data set that ``config`` names, fitted to the size, channels and rate of ``model``.
+
+    Raises:
+        ConfigError: the data set does not suit the model, or needs a path.
+        InputError: its files are absent or cannot be used.
+    """
+    _require_suitable(config, model.kind)
+    glow = model.glow
+    size = glow.height, glow.width, glow.channels
+    if config.name == "shapes":
+        _require_size(config.name, size, (64, 64, 3))
+        return Shapes(frames=config.frames, split=split)
+    if config.name == "moving-digits":
+        _require_size(config.name, size[:2], (64, 64))
+        return MovingDigits(frames=config.frames, channels=glow.channels, split=split, root=config.path)
+    path = _require_path(config, "FOLDER")
+    if config.name == "bair":
+        _require_size(config.name, size, (64, 64, 3))
+        return Bair(path, frames=config.frames, split=split)
+    return VideoFolder(
+        path,
+        frames=config.frames,
+        height=glow.height,
+        width=glow.width,
+        channels=glow.channels,
+        fps=model.fps,
+        split=split,
+    )
+
+
+def open_image_dataset(
+    config: DataConfig, model: DigitsConfig | ColorizerConfig, split: Split
+) -> ImageDataset:
+    """Pictures of the data set that ``config`` names, fitted to the size of ``model``.
+
+    Raises:
+        ConfigError: the data set does not suit the model, or needs a path.
+        InputError: its files are absent or cannot be used.
+    """
+    _require_suitable(config, model.kind)
+    glow = model.glow
+    if config.name == "digits":
+        _require_size(config.name, (glow.height, glow.width, glow.channels), (28, 28, 1))
+        return MnistImages(split=split, root=config.path, shift=config.shift)
+    path = _require_path(config, "FOLDER (or a zip)")
+    _require_size(config.name, (glow.width,), (glow.height,))
+    return Photos(path, size=glow.height, split=split)
+
+
+def open_validation(open_split: Callable[[], D]) -> D | None:
+    """Validation data; None, with a warning, where none of them can be used: in small sets it is one file."""
+    try:
+        data = open_split()
+        data.example(0, (0, 0))
+    except InputError as error:
+        _log.warning("training goes on without validation: %s", error)
+        return None
+    return data
+
+
+def _require_suitable(config: DataConfig, kind: str) -> None:
+    if config.name not in SUITABLE_DATASETS[kind]:
+        names = " or ".join(SUITABLE_DATASETS[kind])
+        raise ConfigError(
+            f"data.name = {config.name} does not suit a model of kind {kind}; set it to {names}"
+        )
+
+
+def _require_path(config: DataConfig, argument: str) -> str:
+    if config.path is None:
+        raise ConfigError(f"data {config.name}: no path given; add --data {argument}")
+    return config.path
+
+
+def _require_size(name: str, size: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if size != expected:
+        shape = "×".join(map(str, expected))
+        raise ConfigError(
+            f"data {name}: frames are {shape}; set model.glow height, width and channels to that"
+        )

@@ -1,0 +1,38 @@
+"""Splits of a data set by hash of its examples' names."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+Split = Literal["train", "validation", "test"]
+HELD_OUT = 0.05
+_log = logging.getLogger(__name__)
+
+
+def hash_fraction(name: str) -> float:
+    """A number in [0, 1) that depends on ``name`` alone (the first 8 bytes of its SHA-256).
+
+    A name that is not UTF-8 counts by its bytes.
+    """
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") / 2**64
+
+
+def choose_split(names: Sequence[str], split: Split, source: str) -> list[str]:
+    """The ``names`` of one split, in the given order; "test" is all of them.
+
+    In small sets at least one name goes to each side: the one with the lowest hash is held out. A single name
+    serves both, and a warning says so.
+    """
+    if split == "test":
+        return list(names)
+    if len(names) == 1:
+        _log.warning("%s: only one file, so validation uses it too", source)
+        return list(names)
+    ranked = sorted(names, key=hash_fraction)
+    count = min(max(1, sum(hash_fraction(name) < HELD_OUT for name in names)), len(names) - 1)
+    held = set(ranked[:count])
+    return [name for name in names if (name in held) == (split == "validation")]

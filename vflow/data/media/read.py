@@ -1,0 +1,223 @@
+"""The only reader and writer of media: files, folders and arrays in, uint8 frames out, and back.
+
+Everything that a stranger may hand over passes ``read_image``, ``read_clip`` or ``read_frames``. They look at
+a file's bytes, not its name; check sizes in headers before pixels; count frames and bytes while decoding; and
+either return a ``Clip``, with notes on what was converted, or raise an ``InputError`` of one line that names
+the file and the remedy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vflow.data.media import arrays as _arrays
+from vflow.data.media import stills as _stills
+from vflow.data.media import video as _video
+from vflow.data.media.clip import Clip, Collector, resize
+from vflow.data.media.limits import DEFAULT_LIMITS, Limits
+from vflow.data.media.sniff import ARRAY_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, Kind, admit, require
+from vflow.errors import InputError
+
+PathLike = str | Path
+NaturalKey = tuple[tuple[int, int, str], ...]
+
+
+def natural_key(name: PathLike) -> NaturalKey:
+    """Sort key under which frame2 comes before frame10, whatever the case of letters.
+
+    >>> sorted(["f10.png", "F2.png", "f1.png"], key=natural_key)
+    ['f1.png', 'F2.png', 'f10.png']
+    """
+    parts = [part for part in re.split(r"([0-9]+)", str(name).casefold()) if part]
+    ranks = [(1, int(part), "") if part.isdecimal() else (2, 0, part) for part in parts]
+    return (*ranks, (0, 0, str(name)))  # the name itself decides between f1 and f01
+
+
+def list_media(folder: PathLike) -> list[Path]:
+    """Media files directly in ``folder`` (by suffix, hidden ones left out), in natural order."""
+    folder = Path(folder)
+    require(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder.name}: a file where a folder is expected; give the folder that holds it")
+    suffixes = IMAGE_SUFFIXES + VIDEO_SUFFIXES + ARRAY_SUFFIXES
+    try:
+        files = [f for f in folder.iterdir() if f.suffix.lower() in suffixes and f.is_file()]
+    except OSError as error:
+        why = f"cannot be read ({error.strerror}); check its permissions"
+        raise InputError(f"{folder.name}: {why}") from error
+    return sorted((f for f in files if not f.name.startswith(".")), key=lambda f: natural_key(f.name))
+
+
+def read_image(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Clip:
+    """Read a picture at its own size, upright, as 8-bit sRGB.
+
+    An animated GIF, WebP, PNG or AVIF gives all its frames, with their rate; else T is 1 and ``fps`` None.
+
+    Raises:
+        InputError: not a picture, damaged, or beyond ``limits``.
+    """
+    path = Path(path)
+    kind = _still(path, limits)
+    collector = Collector(path.name, limits)
+    _stills.decode(path, kind, collector, limits)
+    return collector.clip(None)
+
+
+def _still(path: Path, limits: Limits) -> Kind:
+    kind = admit(path, limits)
+    if kind.family != "still":
+        what = "a video" if kind.family == "video" else "an array file"
+        raise InputError(f"{path.name}: {what}, but a picture is expected; give PNG, JPEG, WebP, TIFF or BMP")
+    return kind
+
+
+def read_photo(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> tuple[Clip, np.ndarray | None]:
+    """Read a picture as ``read_image`` does, its first frame only, with its opacity apart.
+
+    Returns:
+        A clip of one frame, whose colours are as stored and not laid on white; and opacity, uint8 (H, W), or
+        None where the picture has none.
+
+    Raises:
+        InputError: as ``read_image``.
+    """
+    path = Path(path)
+    kind = _still(path, limits)
+    collector = Collector(path.name, limits)
+    alpha = _stills.decode_straight(path, kind, collector, limits)
+    return collector.clip(None), alpha
+
+
+class FrameStream(NamedTuple):
+    """A clip whose frames, uint8 (H, W, 3), come one by one; they can be gone through once."""
+
+    frames: Iterator[np.ndarray]
+    fps: float | None
+    notes: tuple[str, ...] = ()
+
+
+def stream_frames(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> FrameStream:
+    """Read a video or an animated picture at its own size, frame by frame, so that only one is in memory.
+
+    A variable frame rate becomes its mean. (An animated picture is decoded as a whole, within ``limits``.)
+
+    Raises:
+        InputError: neither, damaged, or beyond ``limits``; of a video also while going through its frames.
+    """
+    path = Path(path)
+    kind = admit(path, limits)
+    if kind.family == "video":
+        fps, frames = _video.stream(path, kind, limits)
+        return FrameStream(frames, fps)
+    clip = read_image(path, limits)
+    return FrameStream(iter(clip.frames), clip.fps, clip.notes)
+
+
+def read_clip(
+    path: PathLike,
+    limits: Limits = DEFAULT_LIMITS,
+    max_frames: int | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+) -> Clip:
+    """Read a clip: a video, an animated or still picture, an npz or npy, or a folder of stills.
+
+    Args:
+        path: stills of a folder are taken in natural order of their names.
+        max_frames: stop after the first so many; limits on frames and duration do not reach beyond them.
+        size: (height, width) to fit each frame to as it comes; without it, frames whose shorter side exceeds
+            512 px are reduced to that, and a note says so. Arrays keep their size.
+
+    Raises:
+        InputError: not readable, damaged, empty, or beyond ``limits``.
+    """
+    path = Path(path)
+    require(path)
+    if path.is_dir():
+        return _read_folder(path, limits, max_frames, size)
+    kind = admit(path, limits)
+    if kind.family == "array":
+        frames, fps = _arrays.read(path, kind, limits, max_frames)
+        return Clip(resize(frames, *size, 3) if size else frames, fps, path.name)
+    collector = Collector(path.name, limits, size=size, shrink=True, max_frames=max_frames)
+    decode = _stills.decode if kind.family == "still" else _video.decode
+    return collector.clip(decode(path, kind, collector, limits))
+
+
+def read_frames(
+    paths: Sequence[PathLike], limits: Limits = DEFAULT_LIMITS, *, size: tuple[int, int] | None = None
+) -> Clip:
+    """Read what a prediction starts from: one clip (see ``read_clip``), or several pictures in that order.
+
+    Raises:
+        InputError: nothing given, a video among pictures, or as ``read_clip``.
+    """
+    if not paths:
+        raise InputError("no input: give a video, a folder of frames, an npz file, or pictures")
+    if len(paths) == 1:
+        return read_clip(paths[0], limits, size=size)
+    pictures = [Path(path) for path in paths]
+    return _read_stills(pictures, f"{len(pictures)} pictures", limits, None, size)
+
+
+def _read_folder(folder: Path, limits: Limits, max_frames: int | None, size: tuple[int, int] | None) -> Clip:
+    media = list_media(folder)
+    stills = [f for f in media if f.suffix.lower() in IMAGE_SUFFIXES]
+    if stills:
+        return _read_stills(stills, folder.name, limits, max_frames, size)
+    if media:
+        raise InputError(f"{folder.name}: a folder of videos; give one of them, for example {media[0].name}")
+    raise InputError(f"{folder.name}: the folder holds no pictures; put frames in it (PNG, JPEG, …)")
+
+
+def _read_stills(
+    paths: list[Path], source: str, limits: Limits, max_frames: int | None, size: tuple[int, int] | None
+) -> Clip:
+    if max_frames is None:
+        limits.check_frames(source, len(paths))
+    collector = Collector(source, limits, size=size, shrink=True, max_frames=max_frames)
+    for path in paths:
+        kind = admit(path, limits)
+        if kind.family != "still":
+            raise InputError(f"{path.name}: not a picture; give one video or array alone, or pictures only")
+        one = Collector(path.name, limits, size=size, shrink=True, max_frames=1)
+        _stills.decode(path, kind, one, limits)
+        for note in one.notes:
+            collector.note(note)
+        if not collector.add(one.frames[0], None):
+            break
+    return collector.clip(None)
+
+
+class Probe(NamedTuple):
+    """What headers tell of a clip; ``frames`` is an estimate for containers that do not count."""
+
+    frames: int
+    fps: float | None
+
+
+def probe(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Probe:
+    """Length and rate of a clip without decoding it.
+
+    Raises:
+        InputError: as ``read_clip``, where the header already shows it.
+    """
+    path = Path(path)
+    require(path)
+    if path.is_dir():
+        return Probe(sum(f.suffix.lower() in IMAGE_SUFFIXES for f in list_media(path)), None)
+    kind = admit(path, limits)
+    if kind.family == "array":
+        frames, fps = _arrays.read(path, kind, limits)
+        return Probe(len(frames), fps)
+    if kind.family == "still":
+        return Probe(_stills.size(path, kind, limits)[2], None)
+    header = _video.probe(path, kind)
+    limits.check_pixels(path.name, header.width, header.height)
+    known = header.frames or round(header.seconds * (header.fps or 0))
+    return Probe(known or _video.count(path, kind, limits.frames), header.fps)
