@@ -75,7 +75,7 @@ def _squeeze_order(channels: int) -> Tensor:
 def _copy_linear(ours: Any, norm: Any, linear: Any, order: Tensor) -> None:
     """ActNorm and 1×1, inputs put in ``order``; factorised anew, since P L U of permuted columns differ."""
     assert isinstance(ours, ActNormLinear)
-    shift, _, log_scale = ours.actnorm.parameters_of_map()
+    shift, _, log_scale = ours.actnorm.affine_parameters()
     norm.t.copy_(-shift[order, None, None])
     norm.s.copy_(-log_scale[order, None, None])
     norm.data_dep_init_done = torch.tensor(1.0)

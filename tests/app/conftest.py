@@ -26,8 +26,8 @@ from vflow.checkpoint import save_checkpoint
 from vflow.config import (
     ColorizerConfig,
     DigitsConfig,
+    EncoderConfig,
     GlowConfig,
-    HistoryConfig,
     ModelConfig,
     PriorConfig,
     VideoFlowConfig,
@@ -59,7 +59,7 @@ CALM = (0.5, 0.5, 0.5, 0.5, 0.5, 1.0)
 def tiny_colorizer(depth: int = 1, hidden: int = 8) -> ColorizerConfig:
     """A colouriser that computes in no time, or in some with more ``depth``."""
     glow = GlowConfig(channels=2, height=32, width=32, depth=(depth,) * 5, hidden=(hidden,) * 5)
-    return ColorizerConfig(glow=glow, condition=HistoryConfig(hidden=(4,) * 6, blocks=1))
+    return ColorizerConfig(glow=glow, condition=EncoderConfig(hidden=(4,) * 6, blocks=1))
 
 
 def save_untrained(folder: Path, config: ModelConfig, *, stirred: bool | None = None) -> None:

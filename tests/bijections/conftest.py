@@ -26,7 +26,7 @@ from vflow.bijections import (
     MixtureCoupling,
     Squeeze,
 )
-from vflow.models.pixel_map import Positions, Scaled
+from vflow.models.pixel_map import PerPixelHistogram, Scaled
 from vflow.nn.layers import Conditioner
 
 BATCH, FEATURES = 2, 2
@@ -71,8 +71,8 @@ def histogram(rows: int) -> HistogramMap:
     return bijection
 
 
-def positions() -> Positions:
-    bijection = Positions(2, 4, 4)
+def positions() -> PerPixelHistogram:
+    bijection = PerPixelHistogram(2, 4, 4)
     bijection.fit(torch.randint(256, (20, 2, 4, 4)))
     return bijection
 

@@ -9,19 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from vflow.bijections import AnchoredNoise, GaussianNoise, Stochastic, UniformNoise
+from vflow.bijections import AnchoredDequantizer, Dequantizer, GaussianDequantizer, UniformDequantizer
 from vflow.bijections.dequantize import MARGIN, WIDTH, gaussian_noise, uniform_noise
 
-ALL: dict[str, Callable[[], Stochastic]] = {
-    "uniform": UniformNoise,
-    "gaussian": GaussianNoise,
-    "anchored": AnchoredNoise,
+ALL: dict[str, Callable[[], Dequantizer]] = {
+    "uniform": UniformDequantizer,
+    "gaussian": GaussianDequantizer,
+    "anchored": AnchoredDequantizer,
 }
 EXTREME = torch.tensor([-torch.inf, -100.0, -8.0, -6.0, -5.9, 0.0, 5.9, 6.0, 8.0, 100.0, torch.inf])
 
 
 @pytest.fixture(params=ALL.values(), ids=ALL.keys())
-def noise(request: pytest.FixtureRequest) -> Stochastic:
+def noise(request: pytest.FixtureRequest) -> Dequantizer:
     return request.param()
 
 
@@ -31,7 +31,7 @@ def every_value(eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return x, eps[None].expand_as(x), torch.where(x % 2 == 0, x, 77.0)
 
 
-def test_noise_stays_inside_the_bin(noise: Stochastic) -> None:
+def test_noise_stays_inside_the_bin(noise: Dequantizer) -> None:
     for eps in (torch.randn(2000), EXTREME):
         x, eps, mode = every_value(eps)
         y, weight = noise(x, eps, mode)
@@ -41,7 +41,7 @@ def test_noise_stays_inside_the_bin(noise: Stochastic) -> None:
         assert y.dtype == weight.dtype == torch.float32
 
 
-def test_uint8_values_are_taken_as_they_are(noise: Stochastic) -> None:
+def test_uint8_values_are_taken_as_they_are(noise: Dequantizer) -> None:
     x, eps, mode = every_value(torch.randn(5))
     for one, other in zip(
         noise(x.to(torch.uint8), eps, mode.to(torch.uint8)), noise(x, eps, mode), strict=True
@@ -76,7 +76,7 @@ def test_moments() -> None:
         assert abs(u.mean() - 0.5) < 3e-3 and abs(u.std() / deviation - 1) < 0.01
 
 
-def test_weights_integrate_functions_over_the_bin(noise: Stochastic) -> None:
+def test_weights_integrate_functions_over_the_bin(noise: Dequantizer) -> None:
     """E_q[f(x + u) / q(u)] = ∫ f: exact enough by quadrature over ε."""
     eps = torch.linspace(-5.99, 5.99, 20_001, dtype=torch.float64)
     density = torch.distributions.Normal(0.0, 1.0).log_prob(eps).exp()
@@ -90,12 +90,12 @@ def test_weights_integrate_functions_over_the_bin(noise: Stochastic) -> None:
 
 def test_anchored_noise_is_narrow_where_a_pixel_stands_still() -> None:
     x, eps = torch.tensor([4.0, 4.0, 9.0]), torch.randn(3)
-    y, weight = AnchoredNoise()(x, eps, torch.tensor([4.0, 5.0, 9.0]))
-    narrow, flat = GaussianNoise()(x, eps), UniformNoise()(x, eps)
+    y, weight = AnchoredDequantizer()(x, eps, torch.tensor([4.0, 5.0, 9.0]))
+    narrow, flat = GaussianDequantizer()(x, eps), UniformDequantizer()(x, eps)
     for got, still, moved in zip((y, weight), narrow, flat, strict=True):
         assert torch.equal(got, torch.stack([still[0], moved[1], still[2]]))
 
 
 def test_anchored_noise_asks_for_its_anchor() -> None:
     with pytest.raises(ValueError, match="needs each pixel's most likely value"):
-        AnchoredNoise()(torch.zeros(2), torch.zeros(2))
+        AnchoredDequantizer()(torch.zeros(2), torch.zeros(2))

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from vflow.bijections import spread, total
+from vflow.bijections import sum_densities, upsample_density
 
 
 def jacobian(function: Any, x: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ def test_initialize_returns_what_forward_returns(case: Any) -> None:
 
 def test_fixed_is_the_same_map(case: Any) -> None:
     bijection, x, context = case.example(torch.float32)
-    fixed = bijection.fixed()
+    fixed = bijection.with_cached_inverse()
     z = bijection(x, context)[0]
     for one, other in zip(fixed(x, context), bijection(x, context), strict=True):
         assert torch.equal(one, other)
@@ -158,12 +158,12 @@ def test_forward_and_inverse_have_no_state(case: Any) -> None:
 @pytest.mark.parametrize("grids", [[(4, 8)], [(4, 8), (2, 4)], [(1, 2), (4, 8), (2, 4)], [(2, 2), (2, 4)]])
 def test_total_keeps_the_sum_on_the_finest_grid(grids: list[tuple[int, int]]) -> None:
     densities = [torch.randn(3, *grid, dtype=torch.float64) for grid in grids]
-    result = total(densities)
+    result = sum_densities(densities)
     assert result.shape == (3, max(h for h, _ in grids), max(w for _, w in grids))
     torch.testing.assert_close(result.sum((1, 2)), torch.stack([d.sum((1, 2)) for d in densities]).sum(0))
 
 
 def test_spread_shares_each_position_equally() -> None:
     coarse = torch.tensor([[[4.0, 8.0]]])
-    assert spread(coarse, 2, 4).tolist() == [[[1, 1, 2, 2], [1, 1, 2, 2]]]
-    assert spread(coarse, 1, 2) is coarse
+    assert upsample_density(coarse, 2, 4).tolist() == [[[1, 1, 2, 2], [1, 1, 2, 2]]]
+    assert upsample_density(coarse, 1, 2) is coarse

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vflow.config import ForesightConfig, GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig
+from vflow.config import EncoderConfig, FramePredictorConfig, GlowConfig, PriorConfig, VideoFlowConfig
 from vflow.models import VideoBatch, VideoFlow, build_model
 
 FRAMES = 6
@@ -27,7 +27,7 @@ def config(
     min_context: int = 1,
     skip: bool = True,
     motion: int | None = None,
-    foresight: ForesightConfig | None = None,
+    foresight: FramePredictorConfig | None = None,
 ) -> VideoFlowConfig:
     return VideoFlowConfig(
         glow=GlowConfig(
@@ -40,7 +40,7 @@ def config(
             activation="gatu",
         ),
         prior=PriorConfig(blocks=2, hidden=6, dilations=(1, 2), skip=skip),
-        history=HistoryConfig(hidden=(6, 8), blocks=1) if history else None,
+        history=EncoderConfig(hidden=(6, 8), blocks=1) if history else None,
         context=context,
         min_context=min_context,
         noise=noise,
@@ -82,7 +82,7 @@ FORMS: dict[str, VideoFlowConfig] = {
         values="transitions",
         noise="anchored",
         size=(8, 8),
-        foresight=ForesightConfig(code=3, hidden=(4, 6)),
+        foresight=FramePredictorConfig(code=3, hidden=(4, 6)),
     ),
     "frames-foresight-one-frame": config(
         history=True,
@@ -90,7 +90,7 @@ FORMS: dict[str, VideoFlowConfig] = {
         noise="gaussian",
         context=1,
         channels=1,
-        foresight=ForesightConfig(code=2, hidden=(4,)),
+        foresight=FramePredictorConfig(code=2, hidden=(4,)),
     ),
     "frames-scaled-one-frame": config(
         history=True, values="scaled", noise="uniform", size=(8, 8), context=1, coupling="additive"

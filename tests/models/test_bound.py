@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vflow.bijections import HistogramMap
-from vflow.config import GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig
+from vflow.config import EncoderConfig, GlowConfig, PriorConfig, VideoFlowConfig
 from vflow.models import VideoBatch, VideoFlow, build_model
 from vflow.models.pixel_map import count_values
 
@@ -34,7 +34,7 @@ def small_world(
         VideoFlowConfig(
             glow=GlowConfig(channels=1, height=SIDE, width=SIDE, depth=(1, 1), hidden=(8, 8)),
             prior=PriorConfig(blocks=1, hidden=4, dilations=(1,), skip=False),
-            history=HistoryConfig(hidden=(4, 4), blocks=1) if history else None,
+            history=EncoderConfig(hidden=(4, 4), blocks=1) if history else None,
             context=1,
             noise=noise,
             values=values,

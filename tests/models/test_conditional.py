@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from vflow.config import ColorizerConfig, DigitsConfig, GlowConfig, HistoryConfig
+from vflow.config import ColorizerConfig, DigitsConfig, EncoderConfig, GlowConfig
 from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, build_model
 from vflow.models.wavelet import WaveletFlow
 
@@ -23,7 +23,7 @@ def digits_config(**changes: object) -> DigitsConfig:
 
 def colorizer_config(**changes: object) -> ColorizerConfig:
     glow = GlowConfig(channels=2, height=8, width=8, depth=(2, 2, 2), hidden=(8, 8, 8))
-    return ColorizerConfig(glow=glow, condition=HistoryConfig(hidden=(4, 4, 6, 6), blocks=1), **changes)
+    return ColorizerConfig(glow=glow, condition=EncoderConfig(hidden=(4, 4, 6, 6), blocks=1), **changes)
 
 
 def some_given(model: ConditionalFlow) -> Tensor:
@@ -86,10 +86,10 @@ def test_the_map_of_densities_sums_to_the_log_likelihood(case: Case) -> None:
 
 def test_codes_come_back_as_the_same_bytes(case: Case) -> None:
     model, batch = case
-    eps = model.encode(batch.images, batch.given)
+    eps = model.encode(batch.images, batch.condition)
     assert [e.shape[1:] for e in eps] == list(model.latent_shapes)
     assert sum(math.prod(shape) for shape in model.latent_shapes) == math.prod(model.image_shape)
-    again = model.decode(eps, batch.given, [1.0] * len(eps))
+    again = model.decode(eps, batch.condition, [1.0] * len(eps))
     torch.testing.assert_close(again.frame, batch.images, rtol=0, atol=0)
     assert not again.nonfinite.any() and not again.out_of_range.any()
 
@@ -103,13 +103,13 @@ def test_standardised_codes_explain_the_likelihood() -> None:
     """log p(x) = Σ log N(ε) + log |dε/dx|: the Jacobian of ``encode`` in float64 says the same number."""
     model, batch = trained(digits_config(noise="uniform", values="scaled"))
     model = model.double()
-    middle = ImageBatch(batch.images[:1], batch.given[:1], torch.zeros(1, *model.image_shape).double())
+    middle = ImageBatch(batch.images[:1], batch.condition[:1], torch.zeros(1, *model.image_shape).double())
     images = batch.images[:1].double()
 
     def code(flat: Tensor) -> Tensor:
-        features = model.features(middle.given)
+        features = model.features(middle.condition)
         coded = model.flow.encode(model.pixels.transform(flat.view_as(images))[0], features)
-        zipped = zip(model.priors, coded.aboves, features, coded.latents, strict=True)
+        zipped = zip(model.priors, coded.passed_up, features, coded.latents, strict=True)
         return torch.cat([p(above, seen).whiten(z).flatten() for p, above, seen, z in zipped])
 
     flat = (images + 0.5).flatten()
@@ -122,7 +122,7 @@ def test_standardised_codes_explain_the_likelihood() -> None:
 def test_temperature_zero_is_one_picture_and_noise_makes_many(case: Case) -> None:
     model, batch = case
     eps = [torch.randn(2, *shape) for shape in model.latent_shapes]
-    given = batch.given[:1].expand(2, *batch.given.shape[1:])
+    given = batch.condition[:1].expand(2, *batch.condition.shape[1:])
     still = model.decode(eps, given, [0.0] * len(eps)).raw
     torch.testing.assert_close(still[0], still[1])
     loose = model.decode(eps, given, [1.0] * len(eps)).raw
@@ -135,7 +135,7 @@ def test_one_given_is_given_to_all_and_looked_at_once(case: Case, monkeypatch: p
     features = model.features
     monkeypatch.setattr(model, "features", lambda given: looked.append(len(given)) or features(given))
     eps = [torch.randn(3, *shape) for shape in model.latent_shapes]
-    one = batch.given[:1]
+    one = batch.condition[:1]
     alone, repeated = (
         model.decode(eps, given, [1.0] * len(eps)).raw for given in (one, one.repeat_interleave(3, 0))
     )
@@ -145,11 +145,11 @@ def test_one_given_is_given_to_all_and_looked_at_once(case: Case, monkeypatch: p
 
 def test_the_condition_matters(case: Case) -> None:
     model, batch = case
-    other = batch._replace(given=batch.given.roll(1, 0))
+    other = batch._replace(condition=batch.condition.roll(1, 0))
     different = (
-        batch.given.flatten(1).ne(other.given.flatten(1)).any(1)
-        if batch.given.dim() > 1
-        else (batch.given != other.given)
+        batch.condition.flatten(1).ne(other.given.flatten(1)).any(1)
+        if batch.condition.dim() > 1
+        else (batch.condition != other.given)
     )
     assert (model(batch) != model(other))[different].all()
 
@@ -157,8 +157,8 @@ def test_the_condition_matters(case: Case) -> None:
 def test_gradients_reach_all_parameters(case: Case) -> None:
     model, batch = case
     labels = torch.arange(BATCH)  # labels that do not occur have no gradient, and need none
-    given = labels if isinstance(model, Digits) else batch.given
-    model(batch._replace(given=given)).sum().backward()
+    given = labels if isinstance(model, Digits) else batch.condition
+    model(batch._replace(condition=given)).sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
@@ -173,9 +173,9 @@ def test_saved_weights_score_the_same(case: Case) -> None:
 def test_hints_matter_and_dropout_only_in_training() -> None:
     model, batch = trained(colorizer_config(dropout=0.5))
     assert isinstance(model, Colorizer)
-    bare = batch.given.clone()
+    bare = batch.condition.clone()
     bare[:, 1:] = 0
-    assert not torch.allclose(model(batch), model(batch._replace(given=bare)))
+    assert not torch.allclose(model(batch), model(batch._replace(condition=bare)))
     assert torch.equal(model(batch), model(batch))
     model.train()
     assert not torch.equal(model(batch), model(batch))
@@ -185,9 +185,9 @@ def test_the_top_of_the_wavelet_pyramid_is_the_mean_colour() -> None:
     flow = WaveletFlow(colorizer_config().glow, (4, 4, 4, 4))
     x = torch.randn(3, 2, 8, 8)
     features = [torch.randn(3, 4, 4 // 2**level, 4 // 2**level) for level in range(3)]
-    aboves = flow.encode(x, [*features, features[-1]]).aboves
-    top = aboves[-2]
-    assert top is not None and aboves[-1] is None
+    passed_up = flow.encode(x, [*features, features[-1]]).passed_up
+    top = passed_up[-2]
+    assert top is not None and passed_up[-1] is None
     torch.testing.assert_close(top[..., 0, 0], x.mean((2, 3)))
 
 

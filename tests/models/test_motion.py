@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vflow.config import GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig
+from vflow.config import EncoderConfig, GlowConfig, PriorConfig, VideoFlowConfig
 from vflow.models import VideoBatch, VideoFlow, build_model
-from vflow.models.guide import Past
 from vflow.models.motion import Motion
+from vflow.models.reference import Past
 
 
 def picture(batch: int, side: int = 16) -> Tensor:
@@ -23,7 +23,7 @@ def small_model() -> VideoFlow:
     config = VideoFlowConfig(
         glow=GlowConfig(height=16, width=16, depth=(1, 1), hidden=(8, 8)),
         prior=PriorConfig(blocks=1, hidden=4, dilations=(1,)),
-        history=HistoryConfig(hidden=(4, 4), blocks=1),
+        history=EncoderConfig(hidden=(4, 4), blocks=1),
         motion=3,
         context=2,
         noise="gaussian",
@@ -46,10 +46,8 @@ def clips(model: VideoFlow, batch: int, frames: int, drift: tuple[int, int] = (2
 
 def seen(frames: Tensor, window: int) -> Past:
     """The last ``window`` of frames (B, n, C, H, W), as something that sees n frames would."""
-    present = (torch.arange(frames.shape[1]) >= frames.shape[1] - window).float().expand(len(frames), -1)
-    return Past(
-        frames * present[:, :, None, None, None].to(frames.dtype), present, torch.zeros(len(frames), 2)
-    )
+    mask = (torch.arange(frames.shape[1]) >= frames.shape[1] - window).float().expand(len(frames), -1)
+    return Past(frames * mask[:, :, None, None, None].to(frames.dtype), mask, torch.zeros(len(frames), 2))
 
 
 def test_search_finds_what_move_did() -> None:
@@ -85,7 +83,7 @@ def test_the_prior_is_a_distribution_that_fit_sets_to_frequencies() -> None:
     motion = Motion(reach=1, features=2)
     right, down = (motion.displacements.tolist().index(way) for way in ([0, 1], [1, 0]))
     motion.fit([follow([0, 1], [0, 1])] * 3 + [follow([0, 1], [1, 0]), follow([1, 0], [1, 0])])
-    p = motion.log_probability(torch.tensor([right, down]), torch.zeros(2, 2)).exp().detach()
+    p = motion.log_prob(torch.tensor([right, down]), torch.zeros(2, 2)).exp().detach()
     torch.testing.assert_close(p.sum(1), torch.ones(2))
     assert p[0, right] == pytest.approx(0.75, abs=0.01) and p[0, down] == pytest.approx(0.25, abs=0.01)
     assert p[1, down] > 0.98
@@ -177,5 +175,5 @@ def test_sampling_goes_on_in_the_direction_it_was_given() -> None:
     eps = [torch.randn(4, *shape) for shape in model.latent_shapes]
     rollout, sampled = model.step(rollout, eps, (1.0,) * len(eps))
     assert sampled.frame.shape == (4, 3, 16, 16)
-    way = motion.before(seen(rollout.recent, 2))
+    way = motion.before(seen(rollout.frames, 2))
     assert motion.displacements[way].tolist() == [[2, -1]] * 4

@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vflow.models.frame_predictor import best_step, find_parts, find_turns, move_on, moved, together
+from vflow.models.frame_predictor import (
+    best_step,
+    find_parts,
+    find_velocity_changes,
+    move_on,
+    moved,
+    together,
+)
 
 SIDE, REACH = 20, 4
 
@@ -41,7 +48,7 @@ def test_they_go_on_as_they_came_but_for_their_turns() -> None:
     for turns in (((0, 0), (0, 0)), ((-1, 3), (2, 0))):
         before, last, following = scene(*turns)
         parts = find_parts(last, before, 2, REACH)
-        found = find_turns(parts, following, REACH)
+        found = find_velocity_changes(parts, following, REACH)
         torch.testing.assert_close(together(move_on(parts, found, REACH).layers.unbind(1)), following)
         assert found.any() == any(any(turn) for turn in turns)
 

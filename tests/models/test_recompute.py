@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vflow.bijections import linear
-from vflow.config import ColorizerConfig, GlowConfig, HistoryConfig, VideoFlowConfig
+from vflow.config import ColorizerConfig, EncoderConfig, GlowConfig, VideoFlowConfig
 from vflow.models import ImageBatch, Model, build_model
 
 
@@ -58,7 +58,7 @@ def test_features_of_past_frames(
 def test_wavelet_flow() -> None:
     torch.manual_seed(2)
     glow = GlowConfig(channels=2, height=8, width=8, depth=(2, 1), hidden=(6, 6))
-    model = build_model(ColorizerConfig(glow=glow, condition=HistoryConfig(hidden=(4, 4, 4), blocks=1)))
+    model = build_model(ColorizerConfig(glow=glow, condition=EncoderConfig(hidden=(4, 4, 4), blocks=1)))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

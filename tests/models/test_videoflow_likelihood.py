@@ -14,7 +14,7 @@ from vflow.bijections import ActNorm
 from vflow.config import VideoFlowConfig
 from vflow.models import VideoBatch, VideoFlow, build_model
 from vflow.models.glow import Encoded
-from vflow.models.guide import Past
+from vflow.models.reference import Past
 
 pytestmark = pytest.mark.usefixtures("inference")
 
@@ -93,7 +93,7 @@ def reference(model: VideoFlow, batch: VideoBatch, example: int, target: int) ->
         code, nats = encode(t, None, features)
     else:
         pyramids = [model.frame_encoder(frames[s][None] / 127.5 - 1) for s in past]
-        present = [0.0] * absent + [1.0] * window
+        mask = [0.0] * absent + [1.0] * window
         given, extra = frames[t - 1][None].float(), torch.zeros(())
         if model.motion is not None:
             summary = stack(pyramids, absent)[-1].mean((3, 4)).flatten(1)
@@ -101,7 +101,7 @@ def reference(model: VideoFlow, batch: VideoBatch, example: int, target: int) ->
                 displacement(model, frames[t - 1], frames[t - 2])[0] if window > 1 else model.motion.unknown
             )
             index, given = displacement(model, frames[t], frames[t - 1])
-            extra = model.motion.log_probability(torch.tensor([before]), summary)[0, index]
+            extra = model.motion.log_prob(torch.tensor([before]), summary)[0, index]
         if model.foresight is not None:
             shown = torch.stack([torch.zeros_like(frames[0])] * absent + [frames[s] for s in past])
             seen = Past(shown[None], torch.tensor([[0.0] * absent + [1.0] * window]), torch.zeros(1, 1))
@@ -109,11 +109,11 @@ def reference(model: VideoFlow, batch: VideoBatch, example: int, target: int) ->
             given = reference[None].float()
         if model.guide is not None:
             pyramids.append(model.frame_encoder(given / 127.5 - 1))
-            present.append(1.0)
+            mask.append(1.0)
         windows = stack(pyramids, absent)
-        code, nats = encode(t, given, model.window_encoder(windows, torch.tensor([present])))
+        code, nats = encode(t, given, model.window_encoder(windows, torch.tensor([mask])))
         nats = nats + extra
-    for prior, seen, half, z in zip(model.priors, windows, code.aboves, code.latents, strict=True):
+    for prior, seen, half, z in zip(model.priors, windows, code.passed_up, code.latents, strict=True):
         density = prior(seen, half)
         nats = nats + torch.distributions.Normal(density.mean, density.log_scale.exp()).log_prob(z).sum()
     return nats.item()

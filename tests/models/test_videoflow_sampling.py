@@ -12,7 +12,7 @@ from torch import Tensor
 from vflow.bijections.dequantize import MARGIN, WIDTH
 from vflow.config import VideoFlowConfig
 from vflow.models import Rollout, Sampled, VideoBatch, VideoFlow
-from vflow.models.batches import Given
+from vflow.models.batches import Condition
 
 Noise = Callable[[int], tuple[Tensor, ...]]
 
@@ -69,7 +69,7 @@ def test_a_rollout_is_what_its_frames_say(model: VideoFlow, batch: VideoBatch, n
         rollout, sampled = model.step(rollout, noise(3), ones(model, 0.3))
         frames = torch.cat([frames, sampled.frame[:, None]], 1)
         fresh = model.start(frames)
-        assert torch.equal(fresh.recent, rollout.recent) and torch.equal(fresh.present, rollout.present)
+        assert torch.equal(fresh.frames, rollout.frames) and torch.equal(fresh.mask, rollout.mask)
         if model.config.history is not None:
             for one, other in zip(fresh.history, rollout.history, strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
@@ -106,7 +106,7 @@ def test_sampling_and_scoring_are_one_density(
             way = model.encode_frame(model.start(context), draw(flat, way).frame)[-1]
         return way
 
-    def next_given(way: Tensor) -> Given:
+    def next_given(way: Tensor) -> Condition:
         return model._next_given(model.start(context), way, 1.0)
 
     shape = model.guide.noise_shape if model.guide else (1, 1, 1)
@@ -208,10 +208,10 @@ def test_a_short_context_leaves_the_rest_of_the_window_empty(
 ) -> None:
     n, shortest = model.config.context, model.config.min_context
     rollout = model.start(batch.frames[:, :shortest])
-    assert rollout.present.tolist() == [[0.0] * (n - shortest) + [1.0] * shortest] * 3
+    assert rollout.mask.tolist() == [[0.0] * (n - shortest) + [1.0] * shortest] * 3
     assert all(level.shape[1] == n and not level[:, : n - shortest].any() for level in rollout.history)
     rollout, sampled = model.step(rollout, noise(3), ones(model))
-    assert rollout.present.sum(1).tolist() == [min(shortest + 1, n)] * 3
+    assert rollout.mask.sum(1).tolist() == [min(shortest + 1, n)] * 3
     assert torch.equal(rollout.frame, sampled.frame)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vflow.config import ColorizerConfig, GlowConfig, HistoryConfig
+from vflow.config import ColorizerConfig, EncoderConfig, GlowConfig
 from vflow.models import Colorizer
 from vflow.nn.backbone import WIDTHS, Backbone, SameConv2d
 
@@ -34,7 +34,7 @@ def test_padding_is_that_of_tensorflow(kernel: int, stride: int) -> None:
 def colorizer(*, backbone: bool) -> Colorizer:
     torch.manual_seed(0)
     glow = GlowConfig(channels=2, height=8, width=8, depth=(1, 1, 1), hidden=(4, 4, 4))
-    condition = HistoryConfig(hidden=(4, 4, 6, 6), blocks=1)
+    condition = EncoderConfig(hidden=(4, 4, 6, 6), blocks=1)
     return Colorizer(ColorizerConfig(glow=glow, condition=condition, outline=(4, 4), backbone=backbone))
 
 
@@ -55,4 +55,4 @@ def test_a_colouriser_that_is_given_one_is_at_first_what_it_was() -> None:
 def test_sizes_that_it_cannot_halve_are_refused() -> None:
     glow = GlowConfig(channels=2, height=12, width=8, depth=(1, 1), hidden=(4, 4))
     with pytest.raises(ValueError, match=r"backbone needs glow\.height and glow\.width to be multiples of 8"):
-        ColorizerConfig(glow=glow, condition=HistoryConfig(hidden=(4, 4, 6)), backbone=True)
+        ColorizerConfig(glow=glow, condition=EncoderConfig(hidden=(4, 4, 6)), backbone=True)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vflow.config import HistoryConfig, PriorConfig
-from vflow.nn.history import FrameEncoder, WindowEncoder
+from vflow.config import EncoderConfig, PriorConfig
+from vflow.nn.encoder import FrameEncoder, WindowEncoder
 from vflow.nn.layers import Activate, Conditioner, NormConv2d, ZeroConv2d
 from vflow.nn.temporal import CausalConv3d, TemporalNet
 
-HISTORY = HistoryConfig(hidden=(4, 6), blocks=1)
+HISTORY = EncoderConfig(hidden=(4, 6), blocks=1)
 
 
 @torch.no_grad()
@@ -95,12 +95,12 @@ def test_frame_encoder_halves_the_size_per_level() -> None:
 
 
 def test_window_encoder_passes_coarse_features_down() -> None:
-    encoder, windows, present = WindowEncoder(3, HISTORY), pyramid(3), torch.ones(2, 3)
-    fine, coarse = encoder(windows, present)
+    encoder, windows, mask = WindowEncoder(3, HISTORY), pyramid(3), torch.ones(2, 3)
+    fine, coarse = encoder(windows, mask)
     assert fine.shape == (2, 4, 8, 12) and coarse.shape == (2, 6, 4, 6)
-    other_fine, other_coarse = encoder((windows[0], windows[1] + 1), present)
+    other_fine, other_coarse = encoder((windows[0], windows[1] + 1), mask)
     assert not torch.equal(other_fine, fine) and not torch.equal(other_coarse, coarse)
-    other_fine, other_coarse = encoder((windows[0] + 1, windows[1]), present)
+    other_fine, other_coarse = encoder((windows[0] + 1, windows[1]), mask)
     assert not torch.equal(other_fine, fine) and torch.equal(other_coarse, coarse)
 
 

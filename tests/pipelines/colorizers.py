@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import torch
 
-from vflow.config import ColorizerConfig, GlowConfig, HistoryConfig
+from vflow.config import ColorizerConfig, EncoderConfig, GlowConfig
 from vflow.models import Colorizer, ImageBatch
 
 SIDE = 16
 CONFIG = ColorizerConfig(
     glow=GlowConfig(channels=2, height=SIDE, width=SIDE, depth=(1, 1, 1, 1), hidden=(4, 4, 4, 4)),
-    condition=HistoryConfig(hidden=(4, 4, 4, 4, 4), blocks=1),
+    condition=EncoderConfig(hidden=(4, 4, 4, 4, 4), blocks=1),
 )
 
 

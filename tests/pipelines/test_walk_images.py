@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import vflow
-from vflow.config import ColorizerConfig, GlowConfig, HistoryConfig
+from vflow.config import ColorizerConfig, EncoderConfig, GlowConfig
 from vflow.data import media
 from vflow.data.color import rgb_to_lab
 from vflow.errors import ConfigError, InputError
@@ -32,7 +32,7 @@ def digit_model() -> Digits:
 def colour_model() -> Colorizer:
     """Planes of 16×16, its zero-initialised layers perturbed."""
     glow = GlowConfig(channels=2, height=SIDE, width=SIDE, depth=(1, 1, 1, 1), hidden=(4, 4, 4, 4))
-    condition = HistoryConfig(hidden=(4, 4, 4, 4, 4), blocks=1)
+    condition = EncoderConfig(hidden=(4, 4, 4, 4, 4), blocks=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Colorizer(ColorizerConfig(glow=glow, condition=condition))

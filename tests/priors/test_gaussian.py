@@ -17,7 +17,7 @@ def example(dtype: torch.dtype = torch.float32) -> Gaussian:
 def test_log_density_is_the_normal_one_summed_over_channels() -> None:
     density, z = example(torch.float64), torch.randn(2, 3, 4, 5, dtype=torch.float64)
     expected = torch.distributions.Normal(density.mean, density.log_scale.exp()).log_prob(z).sum(1)
-    torch.testing.assert_close(density.log_density(z), expected)
+    torch.testing.assert_close(density.log_prob(z), expected)
 
 
 def test_sample_and_whiten_are_inverse() -> None:

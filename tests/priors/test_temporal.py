@@ -67,7 +67,7 @@ def test_one_block_sees_two_steps_back_at_most() -> None:
 
 def test_gradients_reach_all_parameters() -> None:
     module = prior()
-    module(window(), torch.randn(2, 4, 6, 8)).log_density(torch.randn(2, 4, 6, 8)).sum().backward()
+    module(window(), torch.randn(2, 4, 6, 8)).log_prob(torch.randn(2, 4, 6, 8)).sum().backward()
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vflow.config import BestOfConfig, ColorizerConfig, GlowConfig, HistoryConfig, Preset, TrainingConfig
+from vflow.config import BestOfConfig, ColorizerConfig, EncoderConfig, GlowConfig, Preset, TrainingConfig
 from vflow.models import Colorizer, ImageBatch
 from vflow.training.losses import best_of_penalty, spread
 
@@ -15,7 +15,7 @@ CONFIG = BestOfConfig(guesses=4, every=2, weight=0.5, spread=(0.0, 1e6))
 def small() -> Colorizer:
     torch.manual_seed(0)
     glow = GlowConfig(channels=2, height=8, width=8, depth=(2, 2, 2), hidden=(8, 8, 8))
-    return Colorizer(ColorizerConfig(glow=glow, condition=HistoryConfig(hidden=(4, 4, 6, 6), blocks=1)))
+    return Colorizer(ColorizerConfig(glow=glow, condition=EncoderConfig(hidden=(4, 4, 6, 6), blocks=1)))
 
 
 def batch(size: int) -> ImageBatch:
@@ -27,10 +27,10 @@ def batch(size: int) -> ImageBatch:
 
 def test_it_is_the_error_of_the_best_guess() -> None:
     model, data = small(), batch(4)
-    assert data.guesses is not None
+    assert data.sample_eps is not None
     errors = []
     for k in range(4):
-        one = data._replace(guesses=data.guesses[:, k : k + 1])
+        one = data._replace(sample_eps=data.sample_eps[:, k : k + 1])
         errors.append([best_of_penalty(model, _only(one, row), CONFIG) for row in range(2)])
     table = torch.tensor([[float(e.detach()) for e in row] for row in errors]) / (
         0.5 * 2
@@ -45,9 +45,9 @@ def _only(data: ImageBatch, row: int) -> ImageBatch:
 
 def test_micro_batches_add_up_to_the_batch() -> None:
     model, data = small(), batch(4)
-    assert data.guesses is not None
-    first = ImageBatch(data.images[[0, 2]], data.given[[0, 2]], data.eps[[0, 2]], data.guesses[:1])
-    second = ImageBatch(data.images[[1, 3]], data.given[[1, 3]], data.eps[[1, 3]], data.guesses[1:])
+    assert data.sample_eps is not None
+    first = ImageBatch(data.images[[0, 2]], data.condition[[0, 2]], data.eps[[0, 2]], data.sample_eps[:1])
+    second = ImageBatch(data.images[[1, 3]], data.condition[[1, 3]], data.eps[[1, 3]], data.sample_eps[1:])
     halves = (best_of_penalty(model, first, CONFIG) + best_of_penalty(model, second, CONFIG)) / 2
     torch.testing.assert_close(best_of_penalty(model, data, CONFIG), halves, rtol=1e-4, atol=1e-4)
 

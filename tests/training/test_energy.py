@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from vflow.config import (
+    EncoderConfig,
     EnergyConfig,
-    ForesightConfig,
+    FramePredictorConfig,
     GlowConfig,
-    HistoryConfig,
     Preset,
     TrainingConfig,
     VideoFlowConfig,
@@ -29,8 +29,8 @@ def small() -> VideoFlow:
     model = VideoFlow(
         VideoFlowConfig(
             glow=GlowConfig(channels=3, height=SIDE, width=SIDE, depth=(2, 2), hidden=(8, 8)),
-            history=HistoryConfig(hidden=(6, 8), blocks=1),
-            foresight=ForesightConfig(code=2, hidden=(6, 8)),
+            history=EncoderConfig(hidden=(6, 8), blocks=1),
+            foresight=FramePredictorConfig(code=2, hidden=(6, 8)),
             context=2,
             min_context=2,
             noise="anchored",
@@ -58,14 +58,14 @@ def batch(size: int) -> VideoBatch:
 def test_it_is_the_score_of_frames_that_step_samples() -> None:
     """Frames sampled one by one from the true codes; with three, each pair is as often apart as another."""
     model, data = small().eval(), batch(3)
-    assert data.guesses is not None
+    assert data.sample_eps is not None
     scores = []
     for i in range(3):
         rollout = model.start(data.frames[i : i + 1, :-1])
         truth = data.frames[i, -1]
         way = model.encode_frame(rollout, truth[None])[-1]
         made = []
-        for noise in data.guesses[i]:
+        for noise in data.sample_eps[i]:
             sizes = [shape[0] * shape[1] * shape[2] for shape in model.glow.latent_shapes]
             parts = zip(noise.split(sizes), model.glow.latent_shapes, strict=True)
             eps = [part.unflatten(0, shape)[None] for part, shape in parts]

@@ -165,7 +165,7 @@ def test_a_batch_is_a_function_of_seed_and_position(start: Start, runs: Path) ->
     first, again, other = material(given), material(given), material(given, **{"training.seed": 1})
     size = first.length + 3
     batch = first.batch(2, size)
-    assert batch.guesses is None, "these presets ask for none"
+    assert batch.sample_eps is None, "these presets ask for none"
     assert all(torch.equal(a, b) for a, b in zip(batch[:3], again.batch(2, size)[:3], strict=True))
     assert not torch.equal(batch.eps, other.batch(2, size).eps)
     parts = [again.batch(2 + i, 1)[:3] for i in range(size)]

@@ -34,7 +34,10 @@ def test_every_epoch_visits_each_example_once_in_its_own_order() -> None:
 
 def test_a_batch_is_a_function_of_seed_and_position() -> None:
     first, again, other = make().batch(7, 6), make().batch(7, 6), make(seed=4).batch(7, 6)
-    assert all(torch.equal(a, b) for a, b in zip(first[:3], again[:3], strict=True)) and first.past is None
+    assert (
+        all(torch.equal(a, b) for a, b in zip(first[:3], again[:3], strict=True))
+        and first.corrupted_past is None
+    )
     assert not torch.equal(first.eps, other.eps)
     parts = [make().batch(7 + i, 1) for i in range(6)]
     assert torch.equal(first.eps, torch.cat([part.eps for part in parts]))
@@ -42,21 +45,28 @@ def test_a_batch_is_a_function_of_seed_and_position() -> None:
 
 def test_corruption_is_a_function_of_seed_and_position_and_spares_the_targets() -> None:
     first, again, other = make(3, 0.5).batch(0, 10), make(3, 0.5).batch(0, 10), make(4, 0.5).batch(0, 10)
-    assert first.past is not None and again.past is not None and other.past is not None
-    assert torch.equal(first.past, again.past) and not torch.equal(first.past, other.past)
+    assert (
+        first.corrupted_past is not None
+        and again.corrupted_past is not None
+        and other.corrupted_past is not None
+    )
+    assert torch.equal(first.corrupted_past, again.corrupted_past) and not torch.equal(
+        first.corrupted_past, other.corrupted_past
+    )
     assert torch.equal(first.frames, make(3).batch(0, 10).frames)
     damaged = [
-        not torch.equal(past, frames[:-1]) for past, frames in zip(first.past, first.frames, strict=True)
+        not torch.equal(past, frames[:-1])
+        for past, frames in zip(first.corrupted_past, first.frames, strict=True)
     ]
     assert 1 <= sum(damaged) <= 9
 
 
 def test_noise_of_guesses_is_a_function_of_seed_and_position() -> None:
     sampler = Sampler(Ramp(), 3, min_context=1, context=2, guesses=2)
-    whole, parts = sampler.batch(7, 4).guesses, [sampler.batch(7 + i, 1).guesses for i in range(4)]
+    whole, parts = sampler.batch(7, 4).sample_eps, [sampler.batch(7 + i, 1).sample_eps for i in range(4)]
     assert whole is not None and whole.shape == (4, 2, 16)
     assert torch.equal(whole, torch.cat([part for part in parts if part is not None]))
-    assert make().batch(0, 2).guesses is None
+    assert make().batch(0, 2).sample_eps is None
 
 
 def test_a_batch_may_straddle_epochs_and_noise_differs_between_them() -> None:

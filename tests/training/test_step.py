@@ -10,8 +10,8 @@ from torch import Tensor
 from vflow.config import (
     BestOfConfig,
     ColorizerConfig,
+    EncoderConfig,
     GlowConfig,
-    HistoryConfig,
     OutlineConfig,
     TrainingConfig,
 )
@@ -29,7 +29,7 @@ AIMS = TrainingConfig(
 def small(*, mirror: bool = False) -> Colorizer:
     torch.manual_seed(0)
     glow = GlowConfig(channels=2, height=8, width=8, depth=(1, 1, 1), hidden=(4, 4, 4))
-    condition = HistoryConfig(hidden=(4, 6, 6, 6), blocks=1)
+    condition = EncoderConfig(hidden=(4, 6, 6, 6), blocks=1)
     model = Colorizer(ColorizerConfig(glow=glow, condition=condition, outline=(6, 6), mirror=mirror))
     with torch.no_grad():
         for parameter in model.parameters():

@@ -1,9 +1,14 @@
 """Invertible maps and their log-determinants."""
 
 from vflow.bijections.actnorm import ActNorm
-from vflow.bijections.base import Bijection, Chain, Inverse, spread, total
+from vflow.bijections.base import Bijection, Chain, Inverse, sum_densities, upsample_density
 from vflow.bijections.coupling import AdditiveCoupling, AffineCoupling
-from vflow.bijections.dequantize import AnchoredNoise, GaussianNoise, Stochastic, UniformNoise
+from vflow.bijections.dequantize import (
+    AnchoredDequantizer,
+    Dequantizer,
+    GaussianDequantizer,
+    UniformDequantizer,
+)
 from vflow.bijections.histogram import HistogramMap
 from vflow.bijections.linear import ActNormLinear, Invertible1x1
 from vflow.bijections.mixture import MixtureCoupling
@@ -14,20 +19,20 @@ __all__ = [
     "ActNormLinear",
     "AdditiveCoupling",
     "AffineCoupling",
-    "AnchoredNoise",
+    "AnchoredDequantizer",
     "Bijection",
     "Chain",
     "ChannelPartition",
     "CheckerboardPartition",
-    "GaussianNoise",
+    "Dequantizer",
+    "GaussianDequantizer",
     "Haar",
     "HistogramMap",
     "Inverse",
     "Invertible1x1",
     "MixtureCoupling",
     "Squeeze",
-    "Stochastic",
-    "UniformNoise",
-    "spread",
-    "total",
+    "UniformDequantizer",
+    "sum_densities",
+    "upsample_density",
 ]

@@ -27,17 +27,17 @@ class ActNorm(Bijection):
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.register_buffer("initialized", torch.tensor(False))
 
-    def parameters_of_map(self) -> tuple[Tensor, Tensor, Tensor]:
+    def affine_parameters(self) -> tuple[Tensor, Tensor, Tensor]:
         """(shift, scale, log scale), each (C,): what both directions use."""
         log_scale = SPEED * self.log_scale
         return self.shift, log_scale.exp(), log_scale
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        shift, scale, log_scale = self.parameters_of_map()
+        shift, scale, log_scale = self.affine_parameters()
         return (x + shift[:, None, None]) * scale[:, None, None], constant_density(x, log_scale.sum())
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        shift, scale, log_scale = self.parameters_of_map()
+        shift, scale, log_scale = self.affine_parameters()
         return z / scale[:, None, None] - shift[:, None, None], constant_density(z, -log_scale.sum())
 
     @torch.no_grad()

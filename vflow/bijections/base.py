@@ -10,12 +10,12 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 
 Context = Tensor | None
 
 
-class Rebuilt(NamedTuple):
+class Recomputed(NamedTuple):
     """A map's input made from its output, and the map run on it with a graph.
 
     ``parts`` of the input are leaves of that graph; ``join`` puts them, or their gradients, together.
@@ -58,15 +58,15 @@ class Bijection(nn.Module, ABC):
         """Set data-dependent parameters from a batch ``x`` and return z; most maps have none."""
         return self.transform(x, context)[0]
 
-    def rebuild(self, z: Tensor, context: Context = None) -> Rebuilt:
+    def recompute_from_output(self, z: Tensor, context: Context = None) -> Recomputed:
         """Invert ``z`` without a graph and transform what comes out with one (see recompute.py)."""
-        fixed = self.fixed()
+        fixed = self.with_cached_inverse()
         with torch.no_grad():
             x = fixed.invert(z, context)[0]
         x.requires_grad_()
-        return Rebuilt((x,), lambda part: part, *fixed.transform(x, context))
+        return Recomputed((x,), lambda part: part, *fixed.transform(x, context))
 
-    def fixed(self) -> Bijection:
+    def with_cached_inverse(self) -> Bijection:
         """The same map with what depends on weights alone computed once, for many runs or both ways."""
         return self
 
@@ -77,29 +77,29 @@ class Chain(Bijection):
 
     def __init__(self, layers: Sequence[Bijection]) -> None:
         super().__init__()
-        self.layers = Modules(layers)
+        self.layers = ModuleList(layers)
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         densities = []
         for layer in self.layers:
             x, density = layer.transform(x, context)
             densities.append(density)
-        return x, total(densities)
+        return x, sum_densities(densities)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         densities = []
         for layer in reversed(self.layers):
             z, density = layer.invert(z, context)
             densities.append(density)
-        return z, total(densities)
+        return z, sum_densities(densities)
 
     def initialize(self, x: Tensor, context: Context = None) -> Tensor:
         for layer in self.layers:
             x = layer.initialize(x, context)
         return x
 
-    def fixed(self) -> Bijection:
-        return Chain([layer.fixed() for layer in self.layers])
+    def with_cached_inverse(self) -> Bijection:
+        return Chain([layer.with_cached_inverse() for layer in self.layers])
 
 
 @final
@@ -117,7 +117,7 @@ class Inverse(Bijection):
         return self.bijection.transform(z, context)
 
 
-def spread(density: Tensor, height: int, width: int) -> Tensor:
+def upsample_density(density: Tensor, height: int, width: int) -> Tensor:
     """Share each coarse position's density (B, h, w) equally among the finer positions it covers.
 
     Returns (B, height, width) with the same sum.
@@ -128,22 +128,22 @@ def spread(density: Tensor, height: int, width: int) -> Tensor:
     return density.repeat_interleave(rows, 1).repeat_interleave(columns, 2) / (rows * columns)
 
 
-def plus(first: Tensor, second: Tensor) -> Tensor:
+def add_densities(first: Tensor, second: Tensor) -> Tensor:
     """Sum of two per-position densities (B, h, w), on the finer of their grids."""
     height, width = max(first.shape[1], second.shape[1]), max(first.shape[2], second.shape[2])
-    return spread(first, height, width) + spread(second, height, width)
+    return upsample_density(first, height, width) + upsample_density(second, height, width)
 
 
-def total(densities: Sequence[Tensor]) -> Tensor:
+def sum_densities(densities: Sequence[Tensor]) -> Tensor:
     """Sum of per-position densities (B, h, w) of different grids, on the finest of them."""
-    return reduce(plus, densities)
+    return reduce(add_densities, densities)
 
 
-def no_density(x: Tensor) -> Tensor:
+def zero_density(x: Tensor) -> Tensor:
     """Zeros (B, H, W): the log-det of a map that keeps volume."""
-    return torch.zeros(x.shape[0], x.shape[2], x.shape[3], dtype=wide(x.dtype), device=x.device)
+    return torch.zeros(x.shape[0], x.shape[2], x.shape[3], dtype=accumulation_dtype(x.dtype), device=x.device)
 
 
-def wide(dtype: torch.dtype) -> torch.dtype:
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     """The type of densities: float64 for float64 data, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32

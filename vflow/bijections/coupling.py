@@ -9,7 +9,7 @@ from typing import Generic, TypeVar, final
 import torch
 from torch import Tensor, nn
 
-from vflow.bijections.base import Bijection, Context, Rebuilt, no_density, wide
+from vflow.bijections.base import Bijection, Context, Recomputed, accumulation_dtype, zero_density
 from vflow.bijections.reshape import Partition
 
 LIMIT = 2.5  # |log scale| of one coupling stays below this, in both directions
@@ -34,41 +34,41 @@ class Coupling(Bijection, ABC, Generic[P]):
         self.partition = partition
 
     @abstractmethod
-    def _read(self, h: Tensor) -> P:
+    def element_parameters(self, h: Tensor) -> P:
         """Outputs of ``net``, float32 or wider, to what both directions use."""
 
     @abstractmethod
-    def _move(self, changed: Tensor, parameters: P) -> tuple[Tensor, Tensor]:
+    def element_transform(self, changed: Tensor, parameters: P) -> tuple[Tensor, Tensor]:
         """x₂ → z₂ and its density (B, H, W)."""
 
     @abstractmethod
-    def _move_back(self, changed: Tensor, parameters: P) -> tuple[Tensor, Tensor]:
-        """Inverse of ``_move``, with its density."""
+    def element_inverse(self, changed: Tensor, parameters: P) -> tuple[Tensor, Tensor]:
+        """Inverse of ``element_transform``, with its density."""
 
-    def _parameters_of_map(self, kept: Tensor, context: Context) -> P:
-        return self._read(self.net(kept, context).to(wide(kept.dtype)))
+    def _parameters_from(self, kept: Tensor, context: Context) -> P:
+        return self.element_parameters(self.net(kept, context).to(accumulation_dtype(kept.dtype)))
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         kept, changed = self.partition.split(x)
-        moved, density = self._move(changed, self._parameters_of_map(kept, context))
+        moved, density = self.element_transform(changed, self._parameters_from(kept, context))
         return self.partition.merge(kept, moved), self.partition.scatter(density)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         kept, moved = self.partition.split(z)
-        changed, density = self._move_back(moved, self._parameters_of_map(kept, context))
+        changed, density = self.element_inverse(moved, self._parameters_from(kept, context))
         return self.partition.merge(kept, changed), self.partition.scatter(density)
 
-    def rebuild(self, z: Tensor, context: Context = None) -> Rebuilt:
+    def recompute_from_output(self, z: Tensor, context: Context = None) -> Recomputed:
         """As the base class says, but ``net`` runs once: the half it looks at is the same on both sides."""
         kept, moved = self.partition.split(z)
         kept = kept.detach().requires_grad_()
-        parameters = self._parameters_of_map(kept, context)
+        parameters = self._parameters_from(kept, context)
         with torch.no_grad():
-            changed = self._move_back(moved, parameters)[0]
+            changed = self.element_inverse(moved, parameters)[0]
         changed.requires_grad_()
-        moved, density = self._move(changed, parameters)
+        moved, density = self.element_transform(changed, parameters)
         z, density = self.partition.merge(kept, moved), self.partition.scatter(density)
-        return Rebuilt((kept, changed), self.partition.merge, z, density)
+        return Recomputed((kept, changed), self.partition.merge, z, density)
 
 
 @final
@@ -78,15 +78,15 @@ class AffineCoupling(Coupling[tuple[Tensor, Tensor]]):
     Dinh et al. 2017. ``net`` has 2·C₂ outputs.
     """
 
-    def _read(self, h: Tensor) -> tuple[Tensor, Tensor]:
+    def element_parameters(self, h: Tensor) -> tuple[Tensor, Tensor]:
         log_scale, shift = h.chunk(2, 1)
         return soft_clamp(log_scale), shift
 
-    def _move(self, changed: Tensor, parameters: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def element_transform(self, changed: Tensor, parameters: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         log_scale, shift = parameters
         return torch.addcmul(shift, changed, log_scale.exp()), log_scale.sum(1)
 
-    def _move_back(self, changed: Tensor, parameters: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def element_inverse(self, changed: Tensor, parameters: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         log_scale, shift = parameters
         return (changed - shift) * (-log_scale).exp(), -log_scale.sum(1)
 
@@ -95,11 +95,11 @@ class AffineCoupling(Coupling[tuple[Tensor, Tensor]]):
 class AdditiveCoupling(Coupling[tuple[Tensor]]):
     """z₂ = x₂ + net(x₁, context), z₁ = x₁; keeps volume (Dinh et al. 2015)."""
 
-    def _read(self, h: Tensor) -> tuple[Tensor]:
+    def element_parameters(self, h: Tensor) -> tuple[Tensor]:
         return (h,)
 
-    def _move(self, changed: Tensor, parameters: tuple[Tensor]) -> tuple[Tensor, Tensor]:
-        return changed + parameters[0], no_density(changed)
+    def element_transform(self, changed: Tensor, parameters: tuple[Tensor]) -> tuple[Tensor, Tensor]:
+        return changed + parameters[0], zero_density(changed)
 
-    def _move_back(self, changed: Tensor, parameters: tuple[Tensor]) -> tuple[Tensor, Tensor]:
-        return changed - parameters[0], no_density(changed)
+    def element_inverse(self, changed: Tensor, parameters: tuple[Tensor]) -> tuple[Tensor, Tensor]:
+        return changed - parameters[0], zero_density(changed)

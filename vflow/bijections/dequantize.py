@@ -1,6 +1,6 @@
 """Dequantisation: from 8-bit values to continuous ones. Not a bijection: a random map with a known density.
 
-x̃ = x + u with u ~ q(u | x) in the bin of x, and log p(x) ≥ E_q[log p(x̃) − log q(u | x)]. Each ``Stochastic``
+x̃ = x + u with u ~ q(u | x) in the bin of x, and log p(x) ≥ E_q[log p(x̃) − log q(u | x)]. Each ``Dequantizer``
 takes standard-normal noise and returns x̃ and the log-weight −log q. Bins have width 1 (grey levels).
 """
 
@@ -17,7 +17,7 @@ MARGIN = 2.0**-15  # noise keeps this far from the bin's edges, so that float32 
 WIDTH = 1 / 12  # standard deviation of the Gaussian inside a bin: its edges lie 6σ from its centre
 
 
-class Stochastic(nn.Module, ABC):
+class Dequantizer(nn.Module, ABC):
     """Noise inside the bin: (x uint8, eps) → (x̃ float32, log-weight per element)."""
 
     @abstractmethod
@@ -40,7 +40,7 @@ def gaussian_noise(eps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @final
-class UniformNoise(Stochastic):
+class UniformDequantizer(Dequantizer):
     """q uniform over the bin: right where neighbouring values are all in use, as in photographs."""
 
     def forward(self, x: Tensor, eps: Tensor, mode: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -49,7 +49,7 @@ class UniformNoise(Stochastic):
 
 
 @final
-class GaussianNoise(Stochastic):
+class GaussianDequantizer(Dequantizer):
     """q Gaussian inside the bin: a Gaussian model can fit a known pixel exactly; for drawn pictures."""
 
     def forward(self, x: Tensor, eps: Tensor, mode: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -58,12 +58,12 @@ class GaussianNoise(Stochastic):
 
 
 @final
-class AnchoredNoise(Stochastic):
+class AnchoredDequantizer(Dequantizer):
     """Gaussian where a pixel has its most likely value (it stands still), uniform where it has another."""
 
     def forward(self, x: Tensor, eps: Tensor, mode: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if mode is None:
-            raise ValueError("AnchoredNoise needs each pixel's most likely value")
+            raise ValueError("AnchoredDequantizer needs each pixel's most likely value")
         still = x == mode
         (narrow, narrow_weight), (flat, flat_weight) = gaussian_noise(eps), uniform_noise(eps)
         return x + torch.where(still, narrow, flat), torch.where(still, narrow_weight, flat_weight)

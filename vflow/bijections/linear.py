@@ -66,21 +66,21 @@ class ActNormLinear(Bijection):
         self.plu = PLU(channels)
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        shift, scale, log_scale = self.actnorm.parameters_of_map()
+        shift, scale, log_scale = self.actnorm.affine_parameters()
         matrix = self.plu.matrix() * scale
         bias = (matrix * shift).sum(1)
         return pointwise(x, matrix, bias), constant_density(x, self._log_det(log_scale))
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return self.fixed().invert(z)
+        return self.with_cached_inverse().invert(z)
 
-    def fixed(self) -> FixedLinear:
+    def with_cached_inverse(self) -> CachedLinear:
         """The map with its inverse worked out; it does not follow later changes of the weights."""
-        shift, scale, log_scale = self.actnorm.parameters_of_map()
+        shift, scale, log_scale = self.actnorm.affine_parameters()
         rotation = self.plu.matrix()
         matrix, inverse = rotation * scale, inverted(rotation) / scale[:, None]
         bias = (matrix * shift).sum(1)
-        return FixedLinear((matrix, bias), (inverse, -shift), self._log_det(log_scale))
+        return CachedLinear((matrix, bias), (inverse, -shift), self._log_det(log_scale))
 
     def _log_det(self, log_scale: Tensor) -> Tensor:
         return log_scale.sum() + self.plu.log_diagonal.sum()
@@ -91,7 +91,7 @@ class ActNormLinear(Bijection):
 
 
 @final
-class FixedLinear(Bijection):
+class CachedLinear(Bijection):
     """z = W x + b at each position, W⁻¹ given and not computed: what sampling makes of ``ActNormLinear``."""
 
     def __init__(self, there: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor], log_det: Tensor) -> None:

@@ -55,7 +55,7 @@ class MixtureCoupling(Coupling[Mixture]):
         """Outputs that ``net`` needs for each changed channel."""
         return 3 * components + 2
 
-    def _read(self, h: Tensor) -> Mixture:
+    def element_parameters(self, h: Tensor) -> Mixture:
         k = self.components
         h = h.unflatten(1, (-1, self.parameters_per_channel(k)))
         weight, mean, log_scale = h[:, :, : 3 * k].split(k, 2)
@@ -69,12 +69,12 @@ class MixtureCoupling(Coupling[Mixture]):
             h[:, :, -1],
         )
 
-    def _move(self, changed: Tensor, parameters: Mixture) -> tuple[Tensor, Tensor]:
+    def element_transform(self, changed: Tensor, parameters: Mixture) -> tuple[Tensor, Tensor]:
         logit, log_derivative = parameters.logit(changed)
         moved = torch.addcmul(parameters.shift, logit, parameters.log_slope.exp())
         return moved, (parameters.log_slope + log_derivative).sum(1)
 
-    def _move_back(self, changed: Tensor, parameters: Mixture) -> tuple[Tensor, Tensor]:
+    def element_inverse(self, changed: Tensor, parameters: Mixture) -> tuple[Tensor, Tensor]:
         logit = (changed - parameters.shift) * (-parameters.log_slope).exp()
         with torch.no_grad():
             guess = _solve(parameters, logit)

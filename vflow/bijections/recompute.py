@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vflow.bijections.base import Bijection, Chain, Context, total
+from vflow.bijections.base import Bijection, Chain, Context, sum_densities
 
 
 @dataclass
@@ -39,7 +39,7 @@ def transform_recomputed(chain: Chain, x: Tensor, context: Context = None) -> tu
         parameters = [p for p in layer.parameters() if p.requires_grad]
         x, density = _Layer.apply(tape, index, layer, x, context, *parameters)
         densities.append(density)
-    return x, total(densities)
+    return x, sum_densities(densities)
 
 
 class _Layer(torch.autograd.Function):
@@ -66,7 +66,7 @@ class _Layer(torch.autograd.Function):
         seen = [context] if ctx.needs_input_grad[4] else []
         own = [p for p in ctx.layer.parameters() if p.requires_grad]
         with torch.enable_grad(), torch.autocast(*ctx.autocast):
-            rebuilt = ctx.layer.rebuild(ctx.tape.rewind(ctx.index), context)
+            rebuilt = ctx.layer.recompute_from_output(ctx.tape.rewind(ctx.index), context)
         outputs = [(rebuilt.z, grad_z), (rebuilt.density, grad_density)]
         outputs = [(out, grad) for out, grad in outputs if out.requires_grad]
         grads = torch.autograd.grad(

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from vflow.bijections.base import Bijection, Context, no_density
+from vflow.bijections.base import Bijection, Context, zero_density
 from vflow.bijections.linear import pointwise
 from vflow.nn.reshape import squeeze, unsqueeze
 
@@ -27,11 +27,11 @@ class Squeeze(Bijection):
     """
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return squeeze(x), no_density(x)
+        return squeeze(x), zero_density(x)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         x = unsqueeze(z)
-        return x, no_density(x)
+        return x, zero_density(x)
 
 
 @final
@@ -51,11 +51,11 @@ class Haar(Bijection):
         self.register_buffer("matrix", torch.kron(signs / 2, torch.eye(channels)), persistent=False)
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return pointwise(squeeze(x), self.matrix), no_density(x)
+        return pointwise(squeeze(x), self.matrix), zero_density(x)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         x = unsqueeze(pointwise(z, self.matrix.T))
-        return x, no_density(x)
+        return x, zero_density(x)
 
 
 class Partition(nn.Module, ABC):

@@ -57,14 +57,14 @@ class PriorConfig(Config):
     skip: bool = Field(True, description="add z of the frame before to the mean (history 'latents' only)")
 
 
-class HistoryConfig(Config):
+class EncoderConfig(Config):
     """Context pyramid: what couplings and priors see of the frames before, when history is 'frames'."""
 
     hidden: tuple[Count, ...] = Field((48, 64, 96), description="feature channels per level, fine to coarse")
     blocks: int = Field(2, ge=1, le=16)
 
 
-class ForesightConfig(Config):
+class FramePredictorConfig(Config):
     """A code of whole numbers per frame; the flow codes the frame against what is predicted from it."""
 
     code: int = Field(16, ge=1, le=256, description="numbers per frame")
@@ -80,13 +80,13 @@ class VideoFlowConfig(Config):
     kind: Literal["videoflow"] = "videoflow"
     glow: GlowConfig = GlowConfig()
     prior: PriorConfig = PriorConfig()
-    history: HistoryConfig | None = Field(
+    history: EncoderConfig | None = Field(
         None, description="None: the paper's model; else couplings and prior see the past frames themselves"
     )
     motion: int | None = Field(
         None, ge=1, le=8, description="code a global displacement of up to so many pixels per frame"
     )
-    foresight: ForesightConfig | None = Field(
+    foresight: FramePredictorConfig | None = Field(
         None, description="predict each frame from a small code of it, and code it against that prediction"
     )
     context: int = Field(2, ge=1, le=16, description="window: past frames the next one may depend on")
@@ -125,7 +125,7 @@ class VideoFlowConfig(Config):
             raise ValueError("history.hidden needs one entry per level")
         return self
 
-    def _check_foresight(self, foresight: ForesightConfig) -> None:
+    def _check_foresight(self, foresight: FramePredictorConfig) -> None:
         if self.history is None or self.motion is not None:
             raise ValueError("foresight needs a history section, and takes the place of motion")
         levels = len(foresight.hidden)
@@ -171,7 +171,7 @@ class ColorizerConfig(Config):
     glow: GlowConfig = GlowConfig(
         channels=2, height=32, width=32, depth=(4, 4, 4, 4, 4), hidden=(48, 64, 64, 64, 64)
     )
-    condition: HistoryConfig = HistoryConfig(hidden=(32, 48, 64, 96, 96, 96), blocks=2)
+    condition: EncoderConfig = EncoderConfig(hidden=(32, 48, 64, 96, 96, 96), blocks=2)
     backbone: bool = Field(
         False, description="a network of L that was made to tell things apart is asked as well"
     )

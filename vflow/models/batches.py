@@ -30,16 +30,16 @@ class VideoBatch(NamedTuple):
     frames: uint8 (B, T, C, H, W), context first.
     eps: float32 (B, T − first, C, H, W), standard normal: dequantisation noise of the targets.
     window: int64 (B, T − first), past frames each target may see, 1 … min(t, context).
-    past: uint8 (B, T − 1, C, H, W), what targets see of frames 0 … T − 2 if not the frames themselves.
-    guesses: float32 (B, N, D) with D = C · H · W, standard normal: noise of N samples of each clip's last
+    corrupted_past: uint8 (B, T − 1, C, H, W), what targets see of frames 0 … T − 2; None: those frames.
+    sample_eps: float32 (B, N, D) with D = C · H · W, standard normal: noise of N samples of each clip's last
         frame, all levels one after the other; None where training does not look at samples.
     """
 
     frames: Tensor
     eps: Tensor
     window: Tensor
-    past: Tensor | None = None
-    guesses: Tensor | None = None
+    corrupted_past: Tensor | None = None
+    sample_eps: Tensor | None = None
 
     @property
     def first(self) -> int:
@@ -56,18 +56,18 @@ class ImageBatch(NamedTuple):
     """One training batch of a conditional image flow.
 
     images: uint8 (B, C, H, W); the colouriser's are the ab planes, value = round(ab) + 128.
-    given: what they are conditioned on: labels, int64 (B,); or for the colouriser float32 (B, 4, 2H, 2W),
+    condition: labels, int64 (B,); for the colouriser float32 (B, 4, 2H, 2W),
         L in 0..100, then mask (0 or 1), a and b of the colour hints (0 where there is none).
     eps: float32 (B, C, H, W), standard normal: dequantisation noise.
-    guesses: float32 (b, N, D) with D = C · H · W, standard normal: noise of N samples of each of the first b
-        images, all levels one after the other; None where training does not look at samples.
-    features: what the model makes of ``given``, where it was computed before; None: the model computes it.
+    sample_eps: float32 (b, N, D) with D = C · H · W, standard normal: noise of N samples of each of the
+        first b images, all levels one after the other; None where training does not look at samples.
+    features: the model's features of ``condition``, if computed before; None: the model computes them.
     """
 
     images: Tensor
-    given: Tensor
+    condition: Tensor
     eps: Tensor
-    guesses: Tensor | None = None
+    sample_eps: Tensor | None = None
     features: Sequence[Tensor] | None = None
 
 
@@ -77,27 +77,27 @@ class Rollout(NamedTuple):
     Absent frames are zero.
     """
 
-    recent: Tensor  # uint8 (B, n, C, H, W)
+    frames: Tensor  # uint8 (B, n, C, H, W)
     history: Pyramid  # per level (B, n, C_l, H_l, W_l)
-    present: Tensor  # (B, n) in {0, 1}
+    mask: Tensor  # (B, n) in {0, 1}
     chains: Sequence[Bijection]  # the Glow's, matrices inverted once per run
 
     @property
     def frame(self) -> Tensor:
         """The newest frame, uint8 (B, C, H, W)."""
-        return self.recent[:, -1]
+        return self.frames[:, -1]
 
 
-class Given(NamedTuple):
+class Condition(NamedTuple):
     """What one frame is coded given: B frames, each with its own window of the past."""
 
     windows: Pyramid  # per level (B, n, C_l, H_l, W_l); with a guide n + 1, the reference last
     features: Sequence[Tensor | None]  # per level (B, F_l, H_l, W_l), for the couplings
     reference: Tensor  # uint8 (B, C, H, W), the frame before, or what the guide leads to
 
-    def repeated(self, count: int) -> Given:
+    def repeated(self, count: int) -> Condition:
         """Each frame's ``count`` times in a row."""
-        return Given(
+        return Condition(
             tuple(window.repeat_interleave(count, 0) for window in self.windows),
             [None if f is None else f.repeat_interleave(count, 0) for f in self.features],
             self.reference.repeat_interleave(count, 0),

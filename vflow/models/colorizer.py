@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vflow.config import ColorizerConfig
+from vflow.models.color_mean import ColorMean
 from vflow.models.conditional import ConditionalFlow
-from vflow.models.dequantizer import make_noise
-from vflow.models.outline import Outline
+from vflow.models.dequantizer import build_dequantizer
 from vflow.models.pixel_map import Scaled
 from vflow.models.wavelet import WaveletFlow
 from vflow.nn.backbone import WIDTHS, Backbone
-from vflow.nn.history import FrameEncoder, WindowEncoder
+from vflow.nn.encoder import FrameEncoder, WindowEncoder
 from vflow.nn.layers import ZeroConv2d
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 
 UNIT = 32.0  # ab units (CIE Lab) to one unit of the flow
 
@@ -37,20 +37,20 @@ class Colorizer(ConditionalFlow):
         self.config = config
         glow, widths = config.glow, config.condition.hidden
         self.image_shape = (glow.channels, glow.height, glow.width)
-        self.noise = make_noise(config.noise, glow.channels)
+        self.noise = build_dequantizer(config.noise, glow.channels)
         self.pixels = Scaled(UNIT)
         self.encoder = FrameEncoder(4, config.condition)
         self.backbone = Backbone() if config.backbone else None
         if config.backbone:
             known = (*WIDTHS, *WIDTHS[-1:] * len(widths))  # the last ones are means of the coarsest
-            self.adapters = Modules([ZeroConv2d(a, b, 1) for a, b in zip(known, widths[1:], strict=False)])
+            self.adapters = ModuleList([ZeroConv2d(a, b, 1) for a, b in zip(known, widths[1:], strict=False)])
         self.joiner = WindowEncoder(1, config.condition.model_copy(update={"hidden": widths[1:]}))
         seen = (*widths[1:], widths[-1])
         self.flow = WaveletFlow(glow, seen)
         self.latent_shapes = self.flow.latent_shapes
         hidden = (*glow.hidden, glow.hidden[-1])
         self.priors = self.level_priors(self.flow, hidden, glow.activation, seen)
-        self.outline = Outline(glow.channels, config.outline, seen) if config.outline else None
+        self.outline = ColorMean(glow.channels, config.outline, seen) if config.outline else None
 
     def features(self, given: Tensor) -> Sequence[Tensor]:
         """Features of L and hints for each wavelet level, and the coarsest once more for the mean colour.
@@ -68,8 +68,8 @@ class Colorizer(ConditionalFlow):
         if self.backbone is not None:
             known = zip(self.adapters, self._known(given), strict=True)
             pyramid = [f + adapter(k) for f, (adapter, k) in zip(pyramid, known, strict=True)]
-        present = given.new_ones(len(given), 1)
-        features: Sequence[Tensor] = self.joiner(tuple(f[:, None] for f in pyramid), present)
+        mask = given.new_ones(len(given), 1)
+        features: Sequence[Tensor] = self.joiner(tuple(f[:, None] for f in pyramid), mask)
         if self.config.dropout:
             features = [F.dropout2d(f, self.config.dropout, self.training) for f in features]
         return [*features, features[-1]]

@@ -10,14 +10,14 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from vflow.bijections.base import total, wide
-from vflow.bijections.dequantize import Stochastic
+from vflow.bijections.base import accumulation_dtype, sum_densities
+from vflow.bijections.dequantize import Dequantizer
 from vflow.models.batches import ImageBatch, Sampled
+from vflow.models.color_mean import ColorMean
 from vflow.models.glow import MultiScale, Shapes, decode
-from vflow.models.outline import Outline
-from vflow.models.pixel_map import Positions, Scaled
+from vflow.models.pixel_map import PerPixelHistogram, Scaled
 from vflow.nn.layers import Activation, Conditioner
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 from vflow.priors.gaussian import Gaussian
 
 
@@ -32,7 +32,7 @@ class LevelPrior(nn.Module):
     def forward(self, above: Tensor | None, features: Tensor) -> Gaussian:
         """Density of z; ``above`` (B, C, H, W) is None at the top."""
         known = features[:, :0] if above is None else above
-        mean, log_scale = self.net(known, features).to(wide(known.dtype)).chunk(2, 1)
+        mean, log_scale = self.net(known, features).to(accumulation_dtype(known.dtype)).chunk(2, 1)
         return Gaussian.bounded(mean, log_scale)
 
 
@@ -42,13 +42,13 @@ class ConditionalFlow(nn.Module, ABC):
     With an ``outline`` the flow codes what is left when that has subtracted what it expects.
     """
 
-    noise: Stochastic
-    pixels: Scaled | Positions
+    noise: Dequantizer
+    pixels: Scaled | PerPixelHistogram
     flow: MultiScale
-    priors: Modules[LevelPrior]
+    priors: ModuleList[LevelPrior]
     latent_shapes: Shapes
     image_shape: tuple[int, int, int]
-    outline: Outline | None
+    outline: ColorMean | None
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,29 +63,29 @@ class ConditionalFlow(nn.Module, ABC):
 
     def seen(self, batch: ImageBatch) -> Sequence[Tensor]:
         """``features`` of the batch, computed unless it has them."""
-        return self.features(batch.given) if batch.features is None else batch.features
+        return self.features(batch.condition) if batch.features is None else batch.features
 
     def forward(self, batch: ImageBatch) -> Tensor:
         """Log-likelihood of each image in nats (a lower bound: one draw of the noise), (B,)."""
-        return torch.stack([d.flatten(1).sum(1) for d in self.densities(batch)]).sum(0)
+        return torch.stack([d.flatten(1).sum(1) for d in self.log_prob_terms(batch)]).sum(0)
 
     def density_map(self, batch: ImageBatch) -> Tensor:
         """Log-likelihood in nats shared out over pixels, (B, H, W); sums to each image's."""
-        return total(self.densities(batch))
+        return sum_densities(self.log_prob_terms(batch))
 
     def bits_per_dim(self, nats: Tensor, count: int = 1) -> Tensor:
         """−nats / (ln 2 · C · H · W · count)."""
         return -nats / (math.log(2) * math.prod(self.image_shape) * count)
 
-    def densities(self, batch: ImageBatch) -> list[Tensor]:
+    def log_prob_terms(self, batch: ImageBatch) -> list[Tensor]:
         """All terms of the log-likelihood, each (B, h, w) on its own grid."""
         features = self.seen(batch)
         x, terms = self.continuous(batch.images, batch.eps)
         code = self.flow.encode(self._rest(x, features), features)
         priors = [
-            prior(above, seen).log_density(z)
+            prior(above, seen).log_prob(z)
             for prior, above, seen, z in zip(
-                self.priors, code.aboves, features[: len(self.priors)], code.latents, strict=True
+                self.priors, code.passed_up, features[: len(self.priors)], code.latents, strict=True
             )
         ]
         return [*terms, *code.densities, *priors]
@@ -99,7 +99,7 @@ class ConditionalFlow(nn.Module, ABC):
         return tuple(
             prior(above, seen).whiten(z)
             for prior, above, seen, z in zip(
-                self.priors, code.aboves, features[: len(self.priors)], code.latents, strict=True
+                self.priors, code.passed_up, features[: len(self.priors)], code.latents, strict=True
             )
         )
 
@@ -128,20 +128,20 @@ class ConditionalFlow(nn.Module, ABC):
     @torch.no_grad()
     def fit(self, batches: Sequence[ImageBatch]) -> None:
         """Set the pixel map from data, if it is a counted one."""
-        if isinstance(self.pixels, Positions):
+        if isinstance(self.pixels, PerPixelHistogram):
             self.pixels.fit(torch.cat([batch.images for batch in batches]))
 
     @torch.no_grad()
     def initialize(self, batch: ImageBatch) -> None:
         """Data-dependent start of every ActNorm from one batch."""
-        features = self.features(batch.given)
+        features = self.features(batch.condition)
         x = self.continuous(batch.images, batch.eps)[0]
         self.flow.initialize(self._rest(x, features), features)
 
     @torch.no_grad()
     def reconstruct(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Dequantised images (B, C, H, W) in grey levels, and the same encoded and decoded."""
-        features = self.features(batch.given)
+        features = self.features(batch.condition)
         images = batch.images.float()
         x = self.noise(images, batch.eps, self.pixels.mode(None, images))[0]
         code = self.flow.encode(self._rest(self.pixels.transform(x)[0], features), features)
@@ -165,9 +165,9 @@ class ConditionalFlow(nn.Module, ABC):
     @staticmethod
     def level_priors(
         flow: MultiScale, hidden: Sequence[int], activation: Activation, features: Sequence[int]
-    ) -> Modules[LevelPrior]:
+    ) -> ModuleList[LevelPrior]:
         """A prior for each level of ``flow``."""
-        return Modules(
+        return ModuleList(
             [
                 LevelPrior(shape[0], flow.level_channels(level), hidden[level], activation, features[level])
                 for level, shape in enumerate(flow.latent_shapes)

@@ -8,14 +8,20 @@ from typing import final
 import torch
 from torch import Tensor
 
-from vflow.bijections.base import Chain, spread, wide
+from vflow.bijections.base import Chain, accumulation_dtype, upsample_density
 from vflow.bijections.coupling import AffineCoupling, soft_clamp
-from vflow.bijections.dequantize import MARGIN, AnchoredNoise, GaussianNoise, Stochastic, UniformNoise
+from vflow.bijections.dequantize import (
+    MARGIN,
+    AnchoredDequantizer,
+    Dequantizer,
+    GaussianDequantizer,
+    UniformDequantizer,
+)
 from vflow.bijections.histogram import LEVELS
 from vflow.bijections.linear import Invertible1x1
 from vflow.bijections.reshape import ChannelPartition
 from vflow.config import Noise
-from vflow.nn.history import ResidualBlock
+from vflow.nn.encoder import ResidualBlock
 from vflow.nn.layers import Conditioner, NormConv2d, ZeroConv2d
 from vflow.nn.relu import relu
 from vflow.nn.reshape import squeeze, unsqueeze
@@ -25,20 +31,20 @@ FARTHEST = 8.0  # standard deviations: keeps infinite noise out of the networks
 NEAR = 16.0  # grey levels from the most likely value that the network tells apart well
 
 
-def make_noise(kind: Noise, channels: int) -> Stochastic:
+def build_dequantizer(kind: Noise, channels: int) -> Dequantizer:
     """Noise inside the bins of pictures with so many ``channels``."""
     if kind == "learned":
-        return LearnedNoise(channels)
-    fixed: dict[Noise, type[Stochastic]] = {
-        "uniform": UniformNoise,
-        "gaussian": GaussianNoise,
-        "anchored": AnchoredNoise,
+        return VariationalDequantizer(channels)
+    fixed: dict[Noise, type[Dequantizer]] = {
+        "uniform": UniformDequantizer,
+        "gaussian": GaussianDequantizer,
+        "anchored": AnchoredDequantizer,
     }
     return fixed[kind]()
 
 
 @final
-class LearnedNoise(Stochastic):
+class VariationalDequantizer(Dequantizer):
     """u = Φ(y), y a small conditional flow of ε that sees the picture (Ho et al. 2019, *Flow++*, 3.1).
 
     Couplings tie the noise of neighbours together; then y ← m + s · y at each pixel. s = 1 is uniform noise,
@@ -59,13 +65,13 @@ class LearnedNoise(Stochastic):
 
     def forward(self, x: Tensor, eps: Tensor, mode: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As the base class says, for pictures (B, C, H, W) of even height and width."""
-        x, eps = x.to(wide(eps.dtype)), eps.clamp(-FARTHEST, FARTHEST)
+        x, eps = x.to(accumulation_dtype(eps.dtype)), eps.clamp(-FARTHEST, FARTHEST)
         seen = self._features(x, torch.full_like(x, LEVELS / 2) if mode is None else mode)
         y, density = self.flow.transform(squeeze(eps), seen)
-        mean, log_scale = self.leave(seen).to(wide(eps.dtype)).chunk(2, 1)
+        mean, log_scale = self.leave(seen).to(accumulation_dtype(eps.dtype)).chunk(2, 1)
         log_scale = unsqueeze(soft_clamp(log_scale))
         y = unsqueeze(mean) + log_scale.exp() * unsqueeze(y)
-        volume = spread(density, *x.shape[2:])[:, None] / x.shape[1] + log_scale
+        volume = upsample_density(density, *x.shape[2:])[:, None] / x.shape[1] + log_scale
         weight = volume + 0.5 * (eps.square() - y.square()) + math.log1p(-2 * MARGIN)
         return x + MARGIN + (1 - 2 * MARGIN) * torch.special.ndtr(y), weight
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from vflow.config import DigitsConfig
 from vflow.models.conditional import ConditionalFlow
-from vflow.models.dequantizer import make_noise
+from vflow.models.dequantizer import build_dequantizer
 from vflow.models.glow import Glow
-from vflow.models.pixel_map import Positions, Scaled
+from vflow.models.pixel_map import PerPixelHistogram, Scaled
 
 
 @final
@@ -28,8 +28,8 @@ class Digits(ConditionalFlow):
         self.config = config
         glow = config.glow
         self.image_shape = (glow.channels, glow.height, glow.width)
-        self.noise = make_noise(config.noise, glow.channels)
-        self.pixels = Positions(*self.image_shape) if config.values == "positions" else Scaled()
+        self.noise = build_dequantizer(config.noise, glow.channels)
+        self.pixels = PerPixelHistogram(*self.image_shape) if config.values == "positions" else Scaled()
         self.flow = Glow(glow, config.condition)
         self.latent_shapes = self.flow.latent_shapes
         self.priors = self.level_priors(self.flow, glow.hidden, glow.activation, config.condition)

@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 from vflow.bijections.histogram import LEVELS
 from vflow.bijections.linear import full_precision
-from vflow.config import ForesightConfig, HistoryConfig
+from vflow.config import EncoderConfig, FramePredictorConfig
 from vflow.models.batches import fold, scaled
-from vflow.models.guide import Guide, Past
-from vflow.nn.history import FrameEncoder, ResidualBlock, WindowEncoder
+from vflow.models.reference import Past, Reference
+from vflow.nn.encoder import FrameEncoder, ResidualBlock, WindowEncoder
 from vflow.nn.layers import NormConv2d
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 from vflow.nn.relu import relu
 from vflow.nn.reshape import squeeze, unsqueeze
-from vflow.priors.made import SCALE, CodePrior
+from vflow.priors.made import SCALE, MADEPrior
 
 ROUNDS = 2  # times that each part is looked for, given the others
 
@@ -55,7 +55,7 @@ def find_parts(frame: Tensor, before: Tensor, moves: int, reach: int) -> Parts:
 
 
 @torch.no_grad()
-def find_turns(parts: Parts, frame: Tensor, reach: int) -> Tensor:
+def find_velocity_changes(parts: Parts, frame: Tensor, reach: int) -> Tensor:
     """How each part's step changes on the way to the next frame (B, C, H, W): int64 (B, M, 2)."""
     steps = [best_step(frame, layer, reach) for layer in parts.layers.unbind(1)]
     return torch.stack(steps, 1) - parts.steps
@@ -103,7 +103,7 @@ STRAY = 64.0  # grey levels: larger errors count by their square
 
 
 @final
-class Foresight(Guide):
+class FramePredictor(Reference):
     """k: whole numbers per frame. The flow codes each frame against what is predicted from k and the past.
 
     The encoder sees frame and past and rounds (Ballé et al. 2018, *Variational image compression with a scale
@@ -116,25 +116,25 @@ class Foresight(Guide):
     is that of −``weight`` · Σ (|d| + d² / 64), d being the prediction's error in grey levels.
     """
 
-    def __init__(self, config: ForesightConfig, frames: int, size: tuple[int, int, int]) -> None:
+    def __init__(self, config: FramePredictorConfig, frames: int, size: tuple[int, int, int]) -> None:
         super().__init__()
         self.config = config
         self.size = config.code + 2 * config.moves
         self.noise_shape = (self.size, 1, 1)
         channels, height, width = size
-        pyramid = HistoryConfig(hidden=config.hidden, blocks=1)
+        pyramid = EncoderConfig(hidden=config.hidden, blocks=1)
         self.frame_encoder = FrameEncoder(channels, pyramid)
         self.window_encoder = WindowEncoder(frames, pyramid)
         scale = 2 ** len(config.hidden)
         self.top = (config.hidden[-1], height // scale, width // scale)
         inner = math.prod(self.top)
-        self.prior = CodePrior(inner + 2 * config.moves, self.size)
+        self.prior = MADEPrior(inner + 2 * config.moves, self.size)
         self.posterior = _head(2 * inner, 256, config.code, scale=SCALE)  # not all rounded to 0 at first
         self.enter = nn.Linear(self.size, inner)
         widths = config.hidden[::-1]
-        self.join = Modules([NormConv2d(2 * w, w, 1) for w in widths])
-        self.blocks = Modules([ResidualBlock(w) for w in widths])
-        self.up = Modules([NormConv2d(a, b, 1) for a, b in pairwise(widths)])
+        self.join = ModuleList([NormConv2d(2 * w, w, 1) for w in widths])
+        self.blocks = ModuleList([ResidualBlock(w) for w in widths])
+        self.up = ModuleList([NormConv2d(a, b, 1) for a, b in pairwise(widths)])
         cues = 4 * 2 * config.moves * channels  # moved parts and how far they strayed, squeezed
         self.leave = NormConv2d(widths[-1] + cues, 4 * (4 + config.moves + channels), 3)
         self.background = nn.Parameter(torch.zeros(1, channels, height, width))
@@ -147,7 +147,7 @@ class Foresight(Guide):
         exact = self._exact(features, parts, target)
         k = exact + (exact.round() - exact).detach()
         predicted = self._predict(k, features, parts, past)
-        log_p = self.prior.log_probability(k, self._known(features, parts))
+        log_p = self.prior.log_prob(k, self._known(features, parts))
         if self.training:
             d = (predicted - scaled(target)).abs() * HALF
             gain = -self.config.weight * (d + d.square() / STRAY).flatten(1).sum(1)
@@ -174,10 +174,10 @@ class Foresight(Guide):
 
     def _features(self, past: Past) -> tuple[Tensor, ...]:
         """Features of the window at each level, fine to coarse."""
-        present = past.present[:, :, None, None, None]
-        pyramid = (f.unflatten(0, past.present.shape) for f in self.frame_encoder(scaled(fold(past.frames))))
+        mask = past.mask[:, :, None, None, None]
+        pyramid = (f.unflatten(0, past.mask.shape) for f in self.frame_encoder(scaled(fold(past.frames))))
         features: tuple[Tensor, ...] = self.window_encoder(
-            tuple(f * present.to(f.dtype) for f in pyramid), past.present
+            tuple(f * mask.to(f.dtype) for f in pyramid), past.mask
         )
         return features
 
@@ -202,7 +202,7 @@ class Foresight(Guide):
         if parts is None:
             return exact
         with full_precision(target):
-            turns = find_turns(parts, scaled(target) - self.background.detach(), self.config.reach)
+            turns = find_velocity_changes(parts, scaled(target) - self.background.detach(), self.config.reach)
         return torch.cat([turns.flatten(1).to(exact.dtype), exact], 1)
 
     def _predict(self, k: Tensor, features: Sequence[Tensor], parts: Parts | None, past: Past) -> Tensor:
@@ -234,7 +234,7 @@ def _last_two(past: Past) -> tuple[Tensor, Tensor]:
     last = scaled(past.last)
     if past.frames.shape[1] == 1:
         return last, last
-    return last, last + past.present[:, -2:-1, None, None] * (scaled(past.frames[:, -2]) - last)
+    return last, last + past.mask[:, -2:-1, None, None] * (scaled(past.frames[:, -2]) - last)
 
 
 def _bytes(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from vflow.bijections.recompute import transform_recomputed
 from vflow.bijections.reshape import ChannelPartition
 from vflow.config import GlowConfig
 from vflow.nn.layers import Conditioner
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 from vflow.nn.reshape import squeeze, unsqueeze
 
 Features = Sequence[Tensor | None]
@@ -29,7 +29,7 @@ class Encoded(NamedTuple):
     """Latents, halves passed upward and density terms of frames; one entry per level, fine to coarse."""
 
     latents: tuple[Tensor, ...]
-    aboves: tuple[Tensor | None, ...]
+    passed_up: tuple[Tensor | None, ...]
     densities: list[Tensor]
 
 
@@ -106,7 +106,7 @@ class Glow(nn.Module):
                 (channels if last else channels // 2, config.height // scale, config.width // scale)
             )
             channels = channels if last else channels - channels // 2
-        self.levels = Modules(levels)
+        self.levels = ModuleList(levels)
         self.latent_shapes: Shapes = tuple(shapes)
 
     def level_channels(self, level: int) -> int:
@@ -123,9 +123,9 @@ class Glow(nn.Module):
         z, above = h.chunk(2, 1)
         return z, above, density
 
-    def fixed(self) -> Chains:
+    def with_cached_inverse(self) -> Chains:
         """The levels' chains with their matrices inverted once, for ``decode_level`` to use again."""
-        return [chain.fixed() for chain in self.levels]
+        return [chain.with_cached_inverse() for chain in self.levels]
 
     def decode_level(
         self,
@@ -141,15 +141,15 @@ class Glow(nn.Module):
 
     def encode(self, x: Tensor, features: Features) -> Encoded:
         """Image to latents: x (B, C, H, W)."""
-        latents, aboves, densities = [], [], []
+        latents, passed_up, densities = [], [], []
         h: Tensor | None = x
         for level in range(self.config.levels):
             assert h is not None
             z, h, density = self.encode_level(level, h, features[level])
             latents.append(z)
-            aboves.append(h)
+            passed_up.append(h)
             densities.append(density)
-        return Encoded(tuple(latents), tuple(aboves), densities)
+        return Encoded(tuple(latents), tuple(passed_up), densities)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, features: Features) -> None:

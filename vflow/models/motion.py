@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.models.guide import Guide, Past
+from vflow.models.reference import Past, Reference
 
 
 @final
-class Motion(Guide):
+class Motion(Reference):
     """p(d | past) over displacements d of up to ``reach`` pixels along each axis, as in video coding.
 
     The encoder takes the d that moves the last frame closest to the new one. The prior depends on the
@@ -41,7 +41,7 @@ class Motion(Guide):
 
     def code(self, past: Past, target: Tensor) -> tuple[Tensor, Tensor]:
         found = self.find(target, past.last)
-        log_p = self.log_probability(self.before(past), past.summary).gather(1, found[:, None])[:, 0]
+        log_p = self.log_prob(self.before(past), past.summary).gather(1, found[:, None])[:, 0]
         return log_p, self.move(past.last, found)
 
     def draw(self, past: Past, eps: Tensor, temperature: float) -> Tensor:
@@ -52,17 +52,17 @@ class Motion(Guide):
 
     @torch.no_grad()
     def fit(self, seen: Sequence[tuple[Past, Tensor]], floor: float = 1e-3) -> None:
-        """Start the prior at how often each displacement follows each other, plus ``floor``."""
+        """Start the prior at how often each displacement follows each other, add_densities ``floor``."""
         cells = [self.before(past) * self.unknown + self.find(target, past.last) for past, target in seen]
         counts = torch.bincount(torch.cat(cells), minlength=self.after.numel())
         self.after.copy_((counts + floor).log().view_as(self.after))
 
     def before(self, past: Past) -> Tensor:
         """Index (B,) of the displacement to the last frame; ``unknown`` where no frame before it is seen."""
-        unknown = torch.full_like(past.present[:, -1], self.unknown, dtype=torch.long)
+        unknown = torch.full_like(past.mask[:, -1], self.unknown, dtype=torch.long)
         if past.frames.shape[1] < 2:
             return unknown
-        return torch.where(past.present[:, -2] > 0, self.find(past.last, past.frames[:, -2]), unknown)
+        return torch.where(past.mask[:, -2] > 0, self.find(past.last, past.frames[:, -2]), unknown)
 
     @torch.no_grad()
     def find(self, target: Tensor, last: Tensor) -> Tensor:
@@ -89,13 +89,13 @@ class Motion(Guide):
         batch = torch.arange(len(frame), device=frame.device)[:, None, None]
         return frame.movedim(1, 3)[batch, rows[:, :, None], columns[:, None]].movedim(3, 1)
 
-    def log_probability(self, before: Tensor, features: Tensor) -> Tensor:
+    def log_prob(self, before: Tensor, features: Tensor) -> Tensor:
         """log p(d | past), (B, displacements): ``before`` (B,) index or ``unknown``; ``features`` (B, F)."""
         return (self.after[before] + self.given(features).float()).log_softmax(1)
 
     def sample(self, before: Tensor, features: Tensor, eps: Tensor, temperature: float) -> Tensor:
         """Index (B,) drawn by inverting the CDF at Φ(eps), eps (B, 1, 1, 1); temperature 0 takes the mode."""
-        logits = self.log_probability(before, features)
+        logits = self.log_prob(before, features)
         if temperature == 0:
             return logits.argmax(1)
         cumulative = (logits / temperature).softmax(1).double().cumsum(1)
@@ -107,6 +107,6 @@ class Motion(Guide):
 
         Displacements too rare for float32 to tell from their neighbours come back as one of these.
         """
-        p = self.log_probability(before, features).softmax(1).double()
+        p = self.log_prob(before, features).softmax(1).double()
         middle = (p.cumsum(1) - p / 2).gather(1, index[:, None]) / p.sum(1, keepdim=True)
         return torch.special.ndtri(middle.clamp(1e-15, 1 - 1e-15)).float().view(-1, 1, 1, 1)

@@ -36,7 +36,7 @@ class Scaled(Bijection):
 
 
 @final
-class Positions(Bijection):
+class PerPixelHistogram(Bijection):
     """A histogram map of its own at each position, for pictures that are all framed alike, as digits are."""
 
     def __init__(self, channels: int, height: int, width: int) -> None:

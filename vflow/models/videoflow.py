@@ -9,18 +9,18 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from vflow.bijections.base import total
+from vflow.bijections.base import sum_densities
 from vflow.bijections.histogram import HistogramMap
 from vflow.config import VideoFlowConfig
-from vflow.models.batches import Given, Pyramid, Rollout, Sampled, VideoBatch, fold, scaled
-from vflow.models.dequantizer import make_noise
-from vflow.models.frame_predictor import Foresight
+from vflow.models.batches import Condition, Pyramid, Rollout, Sampled, VideoBatch, fold, scaled
+from vflow.models.dequantizer import build_dequantizer
+from vflow.models.frame_predictor import FramePredictor
 from vflow.models.glow import Chains, Encoded, Glow, decode
-from vflow.models.guide import Guide, Past
 from vflow.models.motion import Motion
 from vflow.models.pixel_map import PixelMap, count_values, pixel_map, smooth_transitions
-from vflow.nn.history import FrameEncoder, WindowEncoder
-from vflow.nn.modules import Modules
+from vflow.models.reference import Past, Reference
+from vflow.nn.encoder import FrameEncoder, WindowEncoder
+from vflow.nn.modules import ModuleList
 from vflow.priors.temporal import TemporalPrior
 
 
@@ -38,17 +38,17 @@ class VideoFlow(nn.Module):
         super().__init__()
         self.config = config
         glow, history, n = config.glow, config.history, config.context
-        self.noise = make_noise(config.noise, glow.channels)
+        self.noise = build_dequantizer(config.noise, glow.channels)
         self.pixels: PixelMap = pixel_map(config)
         self.glow = Glow(glow, history.hidden if history else None)
         self.motion = Motion(config.motion, n * history.hidden[-1]) if config.motion and history else None
         size = (glow.channels, glow.height, glow.width)
-        self.foresight = Foresight(config.foresight, n, size) if config.foresight and history else None
+        self.foresight = FramePredictor(config.foresight, n, size) if config.foresight and history else None
         self.latent_shapes = self.glow.latent_shapes + ((self.guide.noise_shape,) if self.guide else ())
         self.frame_encoder = FrameEncoder(glow.channels, history) if history else None
         steps = n + 1 if self.guide else n
         self.window_encoder = WindowEncoder(steps, history) if history else None
-        self.priors = Modules(
+        self.priors = ModuleList(
             [
                 TemporalPrior(
                     channels=c,
@@ -64,7 +64,7 @@ class VideoFlow(nn.Module):
         )
 
     @property
-    def guide(self) -> Guide | None:
+    def guide(self) -> Reference | None:
         """What is drawn before a frame's latents, if anything."""
         return self.motion or self.foresight
 
@@ -74,24 +74,24 @@ class VideoFlow(nn.Module):
 
     def frame_log_likelihood(self, batch: VideoBatch) -> Tensor:
         """Log-likelihood of each target frame in nats, (B, T − first)."""
-        nats = torch.stack([d.flatten(1).sum(1) for d in self.densities(batch)]).sum(0)
+        nats = torch.stack([d.flatten(1).sum(1) for d in self.log_prob_terms(batch)]).sum(0)
         return nats.unflatten(0, batch.window.shape)
 
     def density_map(self, batch: VideoBatch) -> Tensor:
         """Log-likelihood in nats shared out over pixels, (B, T − first, H, W); sums to each frame's."""
-        return total(self.densities(batch)).unflatten(0, batch.window.shape)
+        return sum_densities(self.log_prob_terms(batch)).unflatten(0, batch.window.shape)
 
     def bits_per_dim(self, nats: Tensor, num_frames: int) -> Tensor:
         """−nats / (ln 2 · C · H · W · num_frames)."""
         glow = self.config.glow
         return -nats / (math.log(2) * glow.channels * glow.height * glow.width * num_frames)
 
-    def densities(self, batch: VideoBatch) -> list[Tensor]:
+    def log_prob_terms(self, batch: VideoBatch) -> list[Tensor]:
         """All terms of the targets' log-likelihood, each (B · targets, h, w) on its own grid."""
-        windows, (latents, aboves, densities) = self.code(batch)
+        windows, (latents, passed_up, densities) = self.code(batch)
         priors = [
-            prior(window, above).log_density(z)
-            for prior, window, above, z in zip(self.priors, windows, aboves, latents, strict=True)
+            prior(window, above).log_prob(z)
+            for prior, window, above, z in zip(self.priors, windows, passed_up, latents, strict=True)
         ]
         return [*densities, *priors]
 
@@ -104,28 +104,28 @@ class VideoFlow(nn.Module):
         code = self.glow.encode(x, given.features)
         return given.windows, code._replace(densities=[*bits, *terms, *code.densities])
 
-    def _given_frames(self, batch: VideoBatch) -> tuple[Given, list[Tensor]]:
+    def _given_frames(self, batch: VideoBatch) -> tuple[Condition, list[Tensor]]:
         """What each target is coded given; log p of what guides it (B · targets, 1, 1), if anything does."""
         windows, past = self._seen(batch)
         if self.guide is None:
-            return self._given(windows, past.present, past.last), []
+            return self._given(windows, past.mask, past.last), []
         log_p, reference = self.guide.code(past, batch.targets)
-        return self._given(windows, past.present, reference), [log_p[:, None, None]]
+        return self._given(windows, past.mask, reference), [log_p[:, None, None]]
 
     def _seen(self, batch: VideoBatch) -> tuple[Pyramid, Past]:
         """What each target may depend on: features and frames of its window."""
-        past = batch.frames[:, :-1] if batch.past is None else batch.past
-        windows, present = self._windows(self._frame_features(past), batch.first, batch.window)
+        past = batch.frames[:, :-1] if batch.corrupted_past is None else batch.corrupted_past
+        windows, mask = self._windows(self._frame_features(past), batch.first, batch.window)
         (frames,), _ = self._windows((past,), batch.first, batch.window)
-        return windows, Past(frames, present, _summary(windows))
+        return windows, Past(frames, mask, _summary(windows))
 
-    def _given(self, windows: Pyramid, present: Tensor, reference: Tensor) -> Given:
+    def _given(self, windows: Pyramid, mask: Tensor, reference: Tensor) -> Condition:
         """Windows (B, n, …) and the frame they lead to."""
         if self.guide is not None:
             led = self._frame_features(reference[:, None])
             windows = tuple(torch.cat(pair, 1) for pair in zip(windows, led, strict=True))
-            present = torch.cat([present, torch.ones_like(present[:, :1])], 1)
-        return Given(windows, self._features(windows, present), reference)
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+        return Condition(windows, self._features(windows, mask), reference)
 
     def _code_by_latents(self, batch: VideoBatch) -> tuple[Pyramid, Encoded]:
         """Windows of past latents and the targets' codes; given frames are coded at noise 0."""
@@ -138,14 +138,14 @@ class VideoFlow(nn.Module):
         rows = torch.arange(shape.numel(), device=x.device).unflatten(0, shape)[:, batch.first :].flatten()
         return windows, Encoded(
             tuple(z[rows] for z in code.latents),
-            tuple(None if a is None else a[rows] for a in code.aboves),
+            tuple(None if a is None else a[rows] for a in code.passed_up),
             [d[rows] for d in (*terms, *code.densities)],
         )
 
     @torch.no_grad()
     def fit(self, batches: Sequence[VideoBatch]) -> None:
         """Set what is counted from data: what the guide counts, then the pixel map, if there are any."""
-        clean = [batch._replace(past=None) for batch in batches]
+        clean = [batch._replace(corrupted_past=None) for batch in batches]
         if self.guide is not None:
             self.guide.fit([(self._seen(batch)[1], batch.targets) for batch in clean])
         if isinstance(self.pixels, HistogramMap):
@@ -175,11 +175,11 @@ class VideoFlow(nn.Module):
         latents = self.glow.encode(self.pixels.transform(x, before)[0], given.features).latents
         return x, self.pixels.invert(decode(self.glow, latents, given.features), before)[0]
 
-    def given(self, batch: VideoBatch) -> tuple[Tensor, Given]:
+    def given(self, batch: VideoBatch) -> tuple[Tensor, Condition]:
         """The target frames, uint8 (B · targets, C, H, W), and what each is coded given."""
         if self.frame_encoder is not None:
             return batch.targets, self._given_frames(batch)[0]
-        given = Given((), self._features(None, None), fold(batch.frames[:, batch.first - 1 : -1]))
+        given = Condition((), self._features(None, None), fold(batch.frames[:, batch.first - 1 : -1]))
         return batch.targets, given
 
     @torch.no_grad()
@@ -196,8 +196,8 @@ class VideoFlow(nn.Module):
             history = tuple(z.unflatten(0, context.shape[:2]) for z in latents)
         absent = n - context.shape[1]
         history = tuple(_pad_left(h, absent) for h in history)
-        present = _pad_left(torch.ones(context.shape[:2], device=context.device), absent)
-        return Rollout(_pad_left(context, absent), history, present, self.glow.fixed())
+        mask = _pad_left(torch.ones(context.shape[:2], device=context.device), absent)
+        return Rollout(_pad_left(context, absent), history, mask, self.glow.with_cached_inverse())
 
     @torch.no_grad()
     def step(
@@ -214,12 +214,16 @@ class VideoFlow(nn.Module):
         history = tuple(
             torch.cat([old[:, 1:], new], 1) for old, new in zip(rollout.history, newest, strict=True)
         )
-        present = torch.cat([rollout.present[:, 1:], torch.ones_like(rollout.present[:, :1])], 1)
-        recent = torch.cat([rollout.recent[:, 1:], sampled.frame[:, None]], 1)
-        return Rollout(recent, history, present, rollout.chains), sampled
+        mask = torch.cat([rollout.mask[:, 1:], torch.ones_like(rollout.mask[:, :1])], 1)
+        recent = torch.cat([rollout.frames[:, 1:], sampled.frame[:, None]], 1)
+        return Rollout(recent, history, mask, rollout.chains), sampled
 
     def generate(
-        self, given: Given, eps: Sequence[Tensor], temperature: Sequence[float], chains: Chains | None = None
+        self,
+        given: Condition,
+        eps: Sequence[Tensor],
+        temperature: Sequence[float],
+        chains: Chains | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Frames before rounding (B, C, H, W), in grey levels, and their latents; ``eps`` as in ``step``."""
         latents: list[Tensor] = []
@@ -239,19 +243,19 @@ class VideoFlow(nn.Module):
         given = self._next_given(rollout, way, 1.0)  # with the reference that this noise leads to
         x, _ = self._continuous(frame, torch.zeros_like(frame, dtype=torch.float32), given.reference)
         code = self.glow.encode(x, given.features)
-        parts = zip(self.priors, given.windows, code.aboves, code.latents, strict=True)
+        parts = zip(self.priors, given.windows, code.passed_up, code.latents, strict=True)
         eps = tuple(prior(window, above).whiten(z) for prior, window, above, z in parts)
         return eps if way is None else (*eps, way)
 
-    def _next_given(self, rollout: Rollout, eps: Tensor | None, temperature: float) -> Given:
+    def _next_given(self, rollout: Rollout, eps: Tensor | None, temperature: float) -> Condition:
         """What the next frame is decoded given; ``eps`` draws its guide, if there is one."""
         if self.frame_encoder is None:
-            return Given(rollout.history, self._features(None, None), rollout.frame)
+            return Condition(rollout.history, self._features(None, None), rollout.frame)
         reference = rollout.frame
         if self.guide is not None:
             assert eps is not None
             reference = self.guide.draw(_past(rollout), eps, temperature)
-        return self._given(rollout.history, rollout.present, reference)
+        return self._given(rollout.history, rollout.mask, reference)
 
     def _continuous(self, x: Tensor, eps: Tensor, reference: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Dequantise and map uint8 frames (B, C, H, W): continuous x, and the density terms (B, H, W)."""
@@ -266,12 +270,12 @@ class VideoFlow(nn.Module):
         assert self.frame_encoder is not None
         return tuple(f.unflatten(0, frames.shape[:2]) for f in self.frame_encoder(scaled(fold(frames))))
 
-    def _features(self, windows: Pyramid | None, present: Tensor | None) -> Sequence[Tensor | None]:
+    def _features(self, windows: Pyramid | None, mask: Tensor | None) -> Sequence[Tensor | None]:
         """What couplings see at each level: features (B, F_l, H_l, W_l), or None without history."""
         if self.window_encoder is None:
             return [None] * len(self.latent_shapes)
-        assert windows is not None and present is not None
-        return self.window_encoder(windows, present)
+        assert windows is not None and mask is not None
+        return self.window_encoder(windows, mask)
 
     def _windows(self, history: Pyramid, first: int, window: Tensor) -> tuple[Pyramid, Tensor]:
         """The n frames before each target: per level (B · targets, n, …), and presence (B · targets, n)."""
@@ -279,13 +283,13 @@ class VideoFlow(nn.Module):
         padded = [_pad_left(h, n) for h in history]
         index = (torch.arange(targets)[:, None] + first + torch.arange(n)[None]).to(window.device)
         seen = window.clamp_max(n)[..., None]
-        present = (torch.arange(n, device=window.device) >= n - seen).float().flatten(0, 1)
-        shape = present[:, :, None, None, None]
-        return tuple(p[:, index].flatten(0, 1) * shape.to(p.dtype) for p in padded), present
+        mask = (torch.arange(n, device=window.device) >= n - seen).float().flatten(0, 1)
+        shape = mask[:, :, None, None, None]
+        return tuple(p[:, index].flatten(0, 1) * shape.to(p.dtype) for p in padded), mask
 
 
 def _past(rollout: Rollout) -> Past:
-    return Past(rollout.recent, rollout.present, _summary(rollout.history))
+    return Past(rollout.frames, rollout.mask, _summary(rollout.history))
 
 
 def _summary(windows: Pyramid) -> Tensor:

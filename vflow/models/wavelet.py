@@ -13,7 +13,7 @@ from vflow.bijections.base import Chain
 from vflow.bijections.reshape import Haar
 from vflow.config import GlowConfig
 from vflow.models.glow import TRANSFORMS, Encoded, Features, Shapes, flow_step
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 
 
 def wavelet_shapes(config: GlowConfig) -> Shapes:
@@ -45,7 +45,7 @@ class WaveletFlow(nn.Module):
                 for _ in range(config.depth[entry])
             ]
             chains.append(Chain([layer for step in steps for layer in step]))
-        self.levels = Modules(chains)
+        self.levels = ModuleList(chains)
 
     def level_channels(self, level: int) -> int:
         """Channels of the mean passed upward at ``level``; 0 at the top."""
@@ -54,17 +54,17 @@ class WaveletFlow(nn.Module):
     def encode(self, x: Tensor, features: Features) -> Encoded:
         """Image to latents: x (B, C, H, W)."""
         latents: list[Tensor] = []
-        aboves: list[Tensor | None] = []
+        passed_up: list[Tensor | None] = []
         densities: list[Tensor] = []
         for level, chain in enumerate(self.levels):
             mean, details = self._split(level, x)
             given = _join(mean, features[level])
             z, density = TRANSFORMS[self.config.memory](chain, details, given)
             latents.append(z)
-            aboves.append(mean)
+            passed_up.append(mean)
             densities += [density, self._mean_density(level, details)]
             x = details if mean is None else mean
-        return Encoded(tuple(latents), tuple(aboves), densities)
+        return Encoded(tuple(latents), tuple(passed_up), densities)
 
     def decode_level(self, level: int, z: Tensor, above: Tensor | None, features: Tensor | None) -> Tensor:
         """Inverse of one level: z and the mean from above → the image that they make."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 
 STEM = 32
 
@@ -31,8 +31,8 @@ STAGES = (
     Stage(3, 112, 5, 1, 6),
     Stage(3, 192, 5, 2, 6),  # of four
 )
-SHOWN = (2, 4, 5)  # stages whose features are given: the last of each size
-WIDTHS = tuple(STAGES[stage].width for stage in SHOWN)
+OUT_INDICES = (2, 4, 5)  # stages whose features are given: the last of each size
+WIDTHS = tuple(STAGES[stage].width for stage in OUT_INDICES)
 
 
 @final
@@ -94,7 +94,7 @@ class Backbone(nn.Module):
                 blocks.append(InvertedResidual(inputs, stage.width, stage.kernel, stride, stage.grow))
                 inputs = stage.width
             stages.append(nn.Sequential(*blocks))
-        self.stages = Modules(stages)
+        self.stages = ModuleList(stages)
         self.requires_grad_(False)
 
     def forward(self, lightness: Tensor) -> tuple[Tensor, ...]:
@@ -104,4 +104,4 @@ class Backbone(nn.Module):
         for stage in self.stages:
             x = stage(x)
             features.append(x)
-        return tuple(features[stage] for stage in SHOWN)
+        return tuple(features[stage] for stage in OUT_INDICES)

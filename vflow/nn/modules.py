@@ -1,9 +1,9 @@
-"""A list of modules that type checkers understand."""
+"""``nn.ModuleList`` with typed items."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Generic, TypeVar, cast, final
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Generic, TypeVar, final
 
 from torch import nn
 
@@ -11,22 +11,11 @@ M = TypeVar("M", bound=nn.Module)
 
 
 @final
-class Modules(nn.Module, Generic[M]):
-    """``nn.ModuleList`` whose items keep their type."""
+class ModuleList(nn.ModuleList, Generic[M]):
+    """``nn.ModuleList`` whose items keep their type for type checkers."""
 
-    def __init__(self, modules: Sequence[M]) -> None:
-        super().__init__()
-        for index, module in enumerate(modules):
-            self.add_module(str(index), module)
+    if TYPE_CHECKING:
 
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[M]:
-        return cast(Iterator[M], iter(self._modules.values()))
-
-    def __reversed__(self) -> Iterator[M]:
-        return cast(Iterator[M], reversed(list(self._modules.values())))
-
-    def __getitem__(self, index: int) -> M:
-        return cast(M, self._modules[str(index)])
+        def __init__(self, modules: Iterable[M]) -> None: ...
+        def __getitem__(self, index: int) -> M: ...  # type: ignore[override]
+        def __iter__(self) -> Iterator[M]: ...

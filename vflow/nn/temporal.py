@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from vflow.config import PriorConfig
 from vflow.nn.layers import SPEED
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 
 
 @final
@@ -61,9 +61,9 @@ class TemporalNet(nn.Module):
     def __init__(self, channels: int, frames: int, size: int, config: PriorConfig) -> None:
         super().__init__()
         fitting = [d for d in config.dilations if 2 * d + 1 <= size] or [1]
-        self.blocks = Modules(
+        self.blocks = ModuleList(
             [
-                Modules([DilatedStack(channels, config.hidden, frames, d) for d in fitting])
+                ModuleList([DilatedStack(channels, config.hidden, frames, d) for d in fitting])
                 for _ in range(config.blocks)
             ]
         )

@@ -22,7 +22,7 @@ class Gaussian(NamedTuple):
         """Clamp log σ smoothly to ±6: slope 1 at 0."""
         return cls(mean, LOG_SCALE_LIMIT * torch.tanh(raw / LOG_SCALE_LIMIT))
 
-    def log_density(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Tensor) -> Tensor:
         """log N(z), summed over channels: (B, H, W), nats."""
         eps = self.whiten(z)
         return -(0.5 * eps.square() + self.log_scale).sum(1) - 0.5 * math.log(2 * math.pi) * z.shape[1]

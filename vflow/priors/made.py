@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vflow.bijections.linear import full_precision
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 
 HIDDEN = 384
 SCALE = 8.0  # of the numbers that networks see and say, and of σ at the start
@@ -18,7 +18,7 @@ LIGHTEST, HEAVIEST = 0.02, 1.5  # bounds of a
 
 
 @final
-class CodePrior(nn.Module):
+class MADEPrior(nn.Module):
     """p(k | known) = Π p(k_i | k_<i, known) for whole numbers k (B, D), all factors from one masked network.
 
     Standard-normal noise draws k number by number: k_i = round(μ_i + σ_i · sinh(a_i · ε_i) / a_i). That is a
@@ -40,7 +40,7 @@ class CodePrior(nn.Module):
         self.size = size
         self.known_in, self.known_out = nn.Linear(known, HIDDEN), nn.Linear(known, 3 * size)
         self.enter = nn.Linear(size, HIDDEN, bias=False)
-        self.middle = Modules([nn.Linear(HIDDEN, HIDDEN) for _ in range(2)])
+        self.middle = ModuleList([nn.Linear(HIDDEN, HIDDEN) for _ in range(2)])
         self.leave = nn.Linear(HIDDEN, 3 * size)
         with torch.no_grad():
             self.leave.weight.mul_(0.1)
@@ -51,7 +51,7 @@ class CodePrior(nn.Module):
         self.register_buffer("inner", degree <= degree[:, None], persistent=False)
         self.register_buffer("last", (degree < number[:, None]).repeat(3, 1), persistent=False)
 
-    def log_probability(self, k: Tensor, known: Tensor) -> Tensor:
+    def log_prob(self, k: Tensor, known: Tensor) -> Tensor:
         """log p(k | known) in nats, (B,), of ``k`` (B, D) and features (B, F)."""
         return log_mass(k, *self._shape(k, *self._of_known(known))).sum(1)
 

@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from vflow.bijections.base import wide
+from vflow.bijections.base import accumulation_dtype
 from vflow.config import PriorConfig
 from vflow.nn.layers import ZeroConv2d
 from vflow.nn.temporal import TemporalNet
@@ -47,7 +47,7 @@ class TemporalPrior(nn.Module):
         if self.level is not None and above is not None:
             mean = self.level(above).chunk(2, 1)[0][:, :, None]
             stack = torch.cat([stack, mean.to(stack.dtype).expand(-1, -1, stack.shape[2], -1, -1)], 1)
-        mean, log_scale = self.out(self.net(stack)).to(wide(window.dtype)).chunk(2, 1)
+        mean, log_scale = self.out(self.net(stack)).to(accumulation_dtype(window.dtype)).chunk(2, 1)
         if self.skip:
             mean = mean + window[:, -1]
         return Gaussian.bounded(mean, log_scale)

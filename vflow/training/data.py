@@ -70,11 +70,11 @@ class Sampler:
         made = example(frames, window, self.min_context, ("train", self.seed, epoch, index))
         if self.guesses:
             shape = (self.guesses, frames[0].size)
-            made = made._replace(guesses=normal(shape, "guesses", self.seed, epoch, index))
+            made = made._replace(sample_eps=normal(shape, "guesses", self.seed, epoch, index))
         random = generator("corrupt", self.seed, epoch, index)
         if random.random() >= self.corruption:
             return made
-        return made._replace(past=torch.from_numpy(corrupt(frames[:-1], random)))
+        return made._replace(corrupted_past=torch.from_numpy(corrupt(frames[:-1], random)))
 
 
 def locate(seed: int, position: int, length: int) -> tuple[int, int]:
@@ -108,11 +108,17 @@ def example(
 def collate(examples: list[VideoBatch]) -> VideoBatch:
     """Stack examples into a batch."""
     batch = VideoBatch(*(torch.stack(tensors) for tensors in zip(*(e[:3] for e in examples), strict=True)))
-    if examples[0].guesses is not None:
-        batch = batch._replace(guesses=torch.stack([e.guesses for e in examples if e.guesses is not None]))
-    if all(e.past is None for e in examples):
+    if examples[0].sample_eps is not None:
+        batch = batch._replace(
+            sample_eps=torch.stack([e.sample_eps for e in examples if e.sample_eps is not None])
+        )
+    if all(e.corrupted_past is None for e in examples):
         return batch
-    return batch._replace(past=torch.stack([e.frames[:-1] if e.past is None else e.past for e in examples]))
+    return batch._replace(
+        corrupted_past=torch.stack(
+            [e.frames[:-1] if e.corrupted_past is None else e.corrupted_past for e in examples]
+        )
+    )
 
 
 def share(start: int, batch_size: int, rank: int, world: int, accumulate: int) -> list[tuple[int, int]]:

@@ -88,7 +88,7 @@ class Images:
         )
         if self.guessing is None or not guessed:
             return batch
-        return batch._replace(guesses=torch.stack([self.guessing.noise(self.seed, *at) for at in guessed]))
+        return batch._replace(sample_eps=torch.stack([self.guessing.noise(self.seed, *at) for at in guessed]))
 
     def validation(self, indices: Sequence[int]) -> ImageBatch:
         assert self.held

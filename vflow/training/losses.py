@@ -25,10 +25,10 @@ def best_of_penalty(model: ConditionalFlow, batch: ImageBatch, config: BestOfCon
     of ``spread`` times the pictures themselves. No sample but the best has to be any good; so none may vary
     more than the second times as much: scales that explode in one of a dozen samples are mended.
     """
-    assert batch.guesses is not None
-    examples, count, _ = batch.guesses.shape
+    assert batch.sample_eps is not None
+    examples, count, _ = batch.sample_eps.shape
     features = [f[:examples].repeat_interleave(count, 0) for f in model.seen(batch)]
-    eps = split_levels(batch.guesses.flatten(0, 1), model.latent_shapes)
+    eps = split_levels(batch.sample_eps.flatten(0, 1), model.latent_shapes)
     made = model.generate(eps, features, [1.0] * len(eps)).unflatten(0, (examples, count))
     truth = batch.images[:examples].float() + 0.5
     errors = ((made - truth[:, None]) ** 2).mean((2, 3, 4)).add(TINY).sqrt()
@@ -69,10 +69,10 @@ def energy_penalty(model: VideoFlow, batch: VideoBatch, config: EnergyConfig) ->
     frame, given what it is coded given: the frame before, or what the guide says when told the true frame.
     Mean over clips, so that of equal micro-batches it is that of the whole batch.
     """
-    assert batch.guesses is not None
-    clips, count, _ = batch.guesses.shape
+    assert batch.sample_eps is not None
+    clips, count, _ = batch.sample_eps.shape
     truth, given = model.given(batch._replace(eps=batch.eps[:, -1:], window=batch.window[:, -1:]))
-    eps = split_levels(batch.guesses.flatten(0, 1), model.glow.latent_shapes)
+    eps = split_levels(batch.sample_eps.flatten(0, 1), model.glow.latent_shapes)
     made, _ = model.generate(given.repeated(count), eps, [1.0] * len(eps))
     made = made.unflatten(0, (clips, count))
     error = size(made - truth[:, None].float() - 0.5)

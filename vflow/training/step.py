@@ -145,7 +145,7 @@ class Learner:
         if not (self.config.best_of or self.config.outline):
             return batch
         with self._autocast():
-            return batch._replace(features=cast(Any, self.plain).features(batch.given))
+            return batch._replace(features=cast(Any, self.plain).features(batch.condition))
 
     def loss(self, batch: Any) -> Tensor:
         """Mean bits/dim of a batch, or what else the ``aim`` is."""
@@ -161,11 +161,11 @@ class Learner:
         config, plain = self.config, cast(Any, self.plain)
         with self._autocast():
             total: Tensor | float = 0.0
-            if config.best_of and batch.guesses is not None:
+            if config.best_of and batch.sample_eps is not None:
                 total += best_of_penalty(plain, batch, config.best_of)
             if config.outline and self.aim != "outline":
                 total += outline_penalty(plain, batch, config.outline)
-            if config.energy and batch.guesses is not None:
+            if config.energy and batch.sample_eps is not None:
                 total += energy_penalty(plain, batch, config.energy)
             if config.contrast:
                 total += contrast_penalty(plain, batch, config.contrast)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vflow.config import ColorizerConfig, GlowConfig, HistoryConfig
+from vflow.config import ColorizerConfig, EncoderConfig, GlowConfig
 from vflow.data import media
 from vflow.models import Colorizer
 from vflow.pipelines.evaluate.report import Progress
@@ -51,7 +51,7 @@ def write_photos(root: Path, train: int = 24, test: int = 3) -> Path:
 def make_colorizer() -> Colorizer:
     """A model of 8×8 planes whose zero-initialised layers are perturbed."""
     glow = GlowConfig(channels=2, height=8, width=8, depth=(1, 1, 1), hidden=(4, 4, 4))
-    condition = HistoryConfig(hidden=(4, 4, 4, 4), blocks=1)
+    condition = EncoderConfig(hidden=(4, 4, 4, 4), blocks=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Colorizer(ColorizerConfig(glow=glow, condition=condition))

@@ -127,7 +127,7 @@ def clips_round_trip(model: Any, clips: Sequence[np.ndarray]) -> dict[str, float
 @torch.no_grad()
 def pictures_round_trip(model: Any, batch: ImageBatch) -> dict[str, float]:
     """Largest errors over a few pictures."""
-    features = model.features(batch.given)
+    features = model.features(batch.condition)
     coder = _Coder(model.flow, features)
     latent = coder.trip(lambda level, h: model.priors[level](h, features[level]), len(batch.images))
     return _named(np.array([_data_error(*model.reconstruct(batch)), latent * _unit(model)]))

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.bijections.base import wide
-from vflow.nn.history import ResidualBlock
+from vflow.bijections.base import accumulation_dtype
+from vflow.nn.encoder import ResidualBlock
 from vflow.nn.layers import NormConv2d, ZeroConv2d
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 from vflow.nn.relu import relu
 
 MODULATOR = 64  # hidden units of what the mean colour says to one level
 
 
 @final
-class Modulate(nn.Module):
+class FiLM(nn.Module):
     """x · (1 + a) + b, a and b from a vector per image (FiLM: Perez et al. 2018); starts as x."""
 
     def __init__(self, inputs: int, channels: int) -> None:
@@ -35,7 +35,7 @@ class Modulate(nn.Module):
 
 
 @final
-class Outline(nn.Module):
+class ColorMean(nn.Module):
     """A shift of colour planes, exactly invertible: by a mean colour, and by a structure without mean.
 
     The mean colour that is expected depends on the features alone; the structure on the image's own mean
@@ -54,10 +54,10 @@ class Outline(nn.Module):
     def __init__(self, channels: int, hidden: Sequence[int], features: Sequence[int]) -> None:
         super().__init__()
         self.levels = len(features)
-        self.enter = Modules([NormConv2d(f, h, 3) for f, h in zip(features, hidden, strict=False)])
-        self.modulate = Modules([Modulate(channels, h) for h in hidden])
-        self.blocks = Modules([ResidualBlock(h) for h in hidden])
-        self.down = Modules([NormConv2d(b, a, 1) for a, b in pairwise(hidden)])
+        self.enter = ModuleList([NormConv2d(f, h, 3) for f, h in zip(features, hidden, strict=False)])
+        self.modulate = ModuleList([FiLM(channels, h) for h in hidden])
+        self.blocks = ModuleList([ResidualBlock(h) for h in hidden])
+        self.down = ModuleList([NormConv2d(b, a, 1) for a, b in pairwise(hidden)])
         self.leave = ZeroConv2d(hidden[0], 4 * channels)
         self.tint = ZeroConv2d(features[-1], channels)
 
@@ -108,4 +108,4 @@ class Outline(nn.Module):
 
 def _agreed(answers: Sequence[Tensor]) -> Tensor:
     """Mean of the answers, in float32 or wider."""
-    return torch.stack([answer.to(wide(answer.dtype)) for answer in answers]).mean(0)
+    return torch.stack([answer.to(accumulation_dtype(answer.dtype)) for answer in answers]).mean(0)

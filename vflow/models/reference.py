@@ -13,7 +13,7 @@ class Past(NamedTuple):
     """What one frame may depend on: B frames, each with its own window of the past."""
 
     frames: Tensor  # uint8 (B, n, C, H, W), newest last; absent frames are zero
-    present: Tensor  # (B, n) in {0, 1}
+    mask: Tensor  # (B, n) in {0, 1}
     summary: Tensor  # (B, F), features of the window for small heads
 
     @property
@@ -22,7 +22,7 @@ class Past(NamedTuple):
         return self.frames[:, -1]
 
 
-class Guide(nn.Module, ABC):
+class Reference(nn.Module, ABC):
     """A discrete latent k per frame, drawn first; it leads to the frame that the new one is coded against.
 
     The encoder is deterministic, so log p(x) ≥ log p(k | past) + log p(x | k, past): a valid bound. The noise

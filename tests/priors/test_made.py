@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vflow.priors.made import CodePrior, log_mass
+from vflow.priors.made import MADEPrior, log_mass
 
 
-def example(size: int = 3, known: int = 4) -> tuple[CodePrior, torch.Tensor]:
+def example(size: int = 3, known: int = 4) -> tuple[MADEPrior, torch.Tensor]:
     """A prior with its weights moved away from their start, and features of five cases."""
     torch.manual_seed(0)
-    prior = CodePrior(known, size)
+    prior = MADEPrior(known, size)
     with torch.no_grad():
         prior.leave.weight.mul_(10)
     return prior, torch.randn(5, known)
@@ -45,7 +45,7 @@ def test_frequencies_of_draws_are_the_probabilities() -> None:
         prior.known_out.bias[2:4] -= 3  # narrower, so that few pairs have most of the mass
         k = prior.draw(known[:1].expand(40_000, -1), torch.randn(40_000, 2))
         pairs, counts = k.unique(dim=0, return_counts=True)
-        p = prior.log_probability(pairs, known[:1].expand(len(pairs), -1)).exp()
+        p = prior.log_prob(pairs, known[:1].expand(len(pairs), -1)).exp()
     assert len(pairs) > 20
     assert (counts / len(k) - p).abs().max() < 0.01 and p.sum() > 0.97
 
@@ -61,11 +61,11 @@ def test_whitening_finds_the_noise_that_draws_the_same_numbers() -> None:
 def test_it_learns_what_numbers_have_to_do_with_each_other() -> None:
     """Two equal numbers cost little more than one: apart from each other they would cost twice as much."""
     torch.manual_seed(0)
-    prior = CodePrior(1, 2)
+    prior = MADEPrior(1, 2)
     optimizer = torch.optim.Adam(prior.parameters(), 3e-3)
     for _ in range(200):
         k = (8 * torch.randn(128, 1)).round().expand(-1, 2)
-        loss = -prior.log_probability(k, torch.zeros(128, 1)).mean()
+        loss = -prior.log_prob(k, torch.zeros(128, 1)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -75,6 +75,6 @@ def test_it_learns_what_numbers_have_to_do_with_each_other() -> None:
 
 def test_gradients_reach_everything_it_learns() -> None:
     prior, known = example()
-    prior.log_probability(8 * torch.randn(5, 3), known).sum().backward()
+    prior.log_prob(8 * torch.randn(5, 3), known).sum().backward()
     for name, parameter in prior.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), name

@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from vflow.config import ForesightConfig, GlowConfig, HistoryConfig, PriorConfig, VideoFlowConfig, parse
+from vflow.config import EncoderConfig, FramePredictorConfig, GlowConfig, PriorConfig, VideoFlowConfig, parse
 from vflow.errors import ConfigError
 from vflow.models import VideoBatch, build_model
-from vflow.models.frame_predictor import Foresight
-from vflow.models.guide import Past
+from vflow.models.frame_predictor import FramePredictor
+from vflow.models.reference import Past
 
 SIDE = 16
 
 
-def foresight(code: int = 3, frames: int = 2) -> Foresight:
+def foresight(code: int = 3, frames: int = 2) -> FramePredictor:
     torch.manual_seed(3)
-    return Foresight(ForesightConfig(code=code, hidden=(8, 12)), frames, (3, SIDE, SIDE))
+    return FramePredictor(FramePredictorConfig(code=code, hidden=(8, 12)), frames, (3, SIDE, SIDE))
 
 
 def scene(batch: int, frames: int = 3) -> Tensor:
@@ -90,8 +90,8 @@ def test_the_bound_counts_the_code() -> None:
     config = VideoFlowConfig(
         glow=GlowConfig(height=SIDE, width=SIDE, depth=(1, 1), hidden=(8, 8)),
         prior=PriorConfig(blocks=1, hidden=4, dilations=(1,)),
-        history=HistoryConfig(hidden=(4, 4), blocks=1),
-        foresight=ForesightConfig(code=3, hidden=(4, 6)),
+        history=EncoderConfig(hidden=(4, 4), blocks=1),
+        foresight=FramePredictorConfig(code=3, hidden=(4, 6)),
         values="transitions",
         noise="anchored",
     )
@@ -134,8 +134,8 @@ def test_what_moves_is_predicted_better_with_moves() -> None:
 
 def _error_after_training(moves: int) -> float:
     torch.manual_seed(0)
-    model = Foresight(
-        ForesightConfig(code=2, hidden=(8, 12), moves=moves, reach=3), 2, (3, SIDE, SIDE)
+    model = FramePredictor(
+        FramePredictorConfig(code=2, hidden=(8, 12), moves=moves, reach=3), 2, (3, SIDE, SIDE)
     ).train()
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
     for step in range(100):

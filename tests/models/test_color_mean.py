@@ -9,23 +9,23 @@ from torch import Tensor
 from vflow.config import (
     BestOfConfig,
     ColorizerConfig,
+    EncoderConfig,
     GlowConfig,
-    HistoryConfig,
     OutlineConfig,
     Preset,
     TrainingConfig,
 )
 from vflow.models import Colorizer, ImageBatch
-from vflow.models.outline import Outline
+from vflow.models.color_mean import ColorMean
 from vflow.training.losses import outline_penalty
 
 FEATURES = (5, 6, 7, 3)
 
 
-def some_outline() -> tuple[Outline, list[Tensor], Tensor]:
+def some_outline() -> tuple[ColorMean, list[Tensor], Tensor]:
     """One away from its start, features of three pictures, and planes of 16×16."""
     torch.manual_seed(0)
-    outline = Outline(2, (4, 8), FEATURES)
+    outline = ColorMean(2, (4, 8), FEATURES)
     with torch.no_grad():
         for parameter in outline.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -46,7 +46,7 @@ def test_subtracting_is_undone_and_keeps_volumes() -> None:
     torch.testing.assert_close(torch.linalg.slogdet(matrix)[1].item(), 0.0, rtol=0, atol=1e-8)
 
 
-def _shift(outline: Outline, flat: Tensor, features: list[Tensor]) -> Tensor:
+def _shift(outline: ColorMean, flat: Tensor, features: list[Tensor]) -> Tensor:
     mean = flat.view(1, 2, 16, 16).mean((2, 3), keepdim=True)
     return outline.expected(features) + outline.structure(features, mean)
 
@@ -62,7 +62,7 @@ def test_the_structure_has_no_mean_and_depends_on_the_mean_colour() -> None:
 def small() -> Colorizer:
     torch.manual_seed(0)
     glow = GlowConfig(channels=2, height=8, width=8, depth=(1, 1, 1), hidden=(4, 4, 4))
-    condition = HistoryConfig(hidden=(8, 12, 12, 12), blocks=1)
+    condition = EncoderConfig(hidden=(8, 12, 12, 12), blocks=1)
     return Colorizer(ColorizerConfig(glow=glow, condition=condition, outline=(12, 12)))
 
 
@@ -131,10 +131,10 @@ def test_the_mirror_image_is_asked_as_well_and_planes_come_back() -> None:
     batch, outline = _pictures(3), model.outline
     assert outline is not None
     mean = torch.randn(3, 2, 1, 1)
-    own, mirrored = (model.features(given) for given in (batch.given, batch.given.flip(-1)))
+    own, mirrored = (model.features(given) for given in (batch.condition, batch.condition.flip(-1)))
     alone = [outline.structure(features, mean) for features in (own, mirrored)]
     model.config = model.config.model_copy(update={"mirror": True})
-    own, mirrored = (model.features(given) for given in (batch.given, batch.given.flip(-1)))
+    own, mirrored = (model.features(given) for given in (batch.condition, batch.condition.flip(-1)))
     both = [outline.structure(features, mean) for features in (own, mirrored)]
     torch.testing.assert_close(both[0], (alone[0] + alone[1].flip(-1)) / 2)
     torch.testing.assert_close(both[1].flip(-1), both[0])
@@ -149,13 +149,13 @@ def test_the_mirror_image_is_asked_as_well_and_planes_come_back() -> None:
 
 
 def _double(batch: ImageBatch) -> ImageBatch:
-    return batch._replace(given=batch.given.double(), eps=batch.eps.double())
+    return batch._replace(condition=batch.condition.double(), eps=batch.eps.double())
 
 
 def test_a_pyramid_that_ends_at_more_than_a_pixel_will_do() -> None:
     torch.manual_seed(0)
     glow = GlowConfig(channels=2, height=16, width=16, depth=(1, 1, 1), hidden=(4, 4, 4))
-    condition = HistoryConfig(hidden=(4, 6, 6, 6), blocks=1)
+    condition = EncoderConfig(hidden=(4, 6, 6, 6), blocks=1)
     model = Colorizer(ColorizerConfig(glow=glow, condition=condition, outline=(6, 6))).double()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -10,9 +10,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.config import HistoryConfig
+from vflow.config import EncoderConfig
 from vflow.nn.layers import NormConv2d
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 from vflow.nn.relu import relu
 from vflow.nn.reshape import squeeze
 
@@ -36,11 +36,11 @@ class ResidualBlock(nn.Module):
 class FrameEncoder(nn.Module):
     """Features of one frame at every level: (B, C, H, W) in [−1, 1] → per level (B, F_l, H/2^l, W/2^l)."""
 
-    def __init__(self, channels: int, config: HistoryConfig) -> None:
+    def __init__(self, channels: int, config: EncoderConfig) -> None:
         super().__init__()
         widths = (channels, *config.hidden)
-        self.enter = Modules([NormConv2d(4 * a, b, 3) for a, b in pairwise(widths)])
-        self.blocks = Modules([ResidualBlock(width) for width in config.hidden])
+        self.enter = ModuleList([NormConv2d(4 * a, b, 3) for a, b in pairwise(widths)])
+        self.blocks = ModuleList([ResidualBlock(width) for width in config.hidden])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         features = []
@@ -54,24 +54,24 @@ class FrameEncoder(nn.Module):
 class WindowEncoder(nn.Module):
     """What the next frame's couplings see: the window's features, joined over time and from coarse to fine.
 
-    ``windows``: per level (B, n, F_l, H_l, W_l), absent frames zero; ``present`` (B, n) in {0, 1}.
+    ``windows``: per level (B, n, F_l, H_l, W_l), absent frames zero; ``mask`` (B, n) in {0, 1}.
     Returns per level (B, F_l, H_l, W_l). Coarse levels see the whole frame, and pass that down.
     """
 
-    def __init__(self, frames: int, config: HistoryConfig) -> None:
+    def __init__(self, frames: int, config: EncoderConfig) -> None:
         super().__init__()
         widths = config.hidden
-        self.join = Modules([NormConv2d(frames * (w + 1), w, 3) for w in widths])
-        self.blocks = Modules(
+        self.join = ModuleList([NormConv2d(frames * (w + 1), w, 3) for w in widths])
+        self.blocks = ModuleList(
             [nn.Sequential(*(ResidualBlock(w) for _ in range(config.blocks))) for w in widths]
         )
-        self.down = Modules([NormConv2d(b, a, 1) for a, b in pairwise(widths)])
+        self.down = ModuleList([NormConv2d(b, a, 1) for a, b in pairwise(widths)])
 
-    def forward(self, windows: tuple[Tensor, ...], present: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, windows: tuple[Tensor, ...], mask: Tensor) -> tuple[Tensor, ...]:
         features: list[Tensor] = []
         for level in reversed(range(len(windows))):
             window = windows[level]
-            marks = present.to(window.dtype)[:, :, None, None, None].expand(-1, -1, 1, *window.shape[3:])
+            marks = mask.to(window.dtype)[:, :, None, None, None].expand(-1, -1, 1, *window.shape[3:])
             x = self.join[level](rearrange(torch.cat([window, marks], 2), "b n c h w -> b (n c) h w"))
             if features:
                 x = x + F.interpolate(self.down[level](features[-1]), scale_factor=2.0, mode="nearest")

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from vflow.bijections import AnchoredNoise, GaussianNoise, UniformNoise
+from vflow.bijections import AnchoredDequantizer, GaussianDequantizer, UniformDequantizer
 from vflow.bijections.dequantize import MARGIN, WIDTH
-from vflow.models.dequantizer import LearnedNoise, make_noise
+from vflow.models.dequantizer import VariationalDequantizer, build_dequantizer
 
 
-def learned(channels: int = 1, roughness: float = 0.1) -> LearnedNoise:
+def learned(channels: int = 1, roughness: float = 0.1) -> VariationalDequantizer:
     """With every weight moved from where it starts."""
     torch.manual_seed(0)
-    noise = LearnedNoise(channels)
+    noise = VariationalDequantizer(channels)
     with torch.no_grad():
         for parameter in noise.parameters():
             parameter.add_(roughness * torch.randn_like(parameter))
@@ -30,8 +30,8 @@ def pictures(channels: int = 1, side: int = 4, count: int = 3) -> tuple[Tensor, 
 
 
 def test_names() -> None:
-    kinds = [type(make_noise(kind, 3)) for kind in ("uniform", "gaussian", "anchored", "learned")]
-    assert kinds == [UniformNoise, GaussianNoise, AnchoredNoise, LearnedNoise]
+    kinds = [type(build_dequantizer(kind, 3)) for kind in ("uniform", "gaussian", "anchored", "learned")]
+    assert kinds == [UniformDequantizer, GaussianDequantizer, AnchoredDequantizer, VariationalDequantizer]
 
 
 @pytest.mark.parametrize("with_mode", [True, False])
@@ -61,7 +61,7 @@ def test_weight_is_minus_the_log_of_the_density() -> None:
 
 def test_it_starts_as_uniform_noise() -> None:
     torch.manual_seed(0)
-    noise = LearnedNoise(1)
+    noise = VariationalDequantizer(1)
     x, eps, mode = pictures(side=16, count=64)
     y, weight = noise(x, eps, mode)
     u = (y - x).detach().flatten().sort().values
@@ -72,7 +72,7 @@ def test_it_starts_as_uniform_noise() -> None:
 def test_it_learns_to_be_narrow_here_and_uniform_there() -> None:
     """Maximising E[log p − log q] under a density that is Gaussian in the bins of some pixels only."""
     torch.manual_seed(0)
-    noise = LearnedNoise(1)
+    noise = VariationalDequantizer(1)
     optimizer = torch.optim.Adam(noise.parameters(), 1e-2)
     still = torch.distributions.Normal(0.5, WIDTH)
     gains = []
