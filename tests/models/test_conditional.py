@@ -147,9 +147,9 @@ def test_the_condition_matters(case: Case) -> None:
     model, batch = case
     other = batch._replace(condition=batch.condition.roll(1, 0))
     different = (
-        batch.condition.flatten(1).ne(other.given.flatten(1)).any(1)
+        batch.condition.flatten(1).ne(other.condition.flatten(1)).any(1)
         if batch.condition.dim() > 1
-        else (batch.condition != other.given)
+        else (batch.condition != other.condition)
     )
     assert (model(batch) != model(other))[different].all()
 

@@ -51,7 +51,7 @@ def batch(size: int) -> VideoBatch:
         clip.to(torch.uint8),
         torch.randn(size, 2, 3, SIDE, SIDE),
         torch.full((size, 2), 2),
-        guesses=torch.randn(size, 3, 3 * SIDE * SIDE),
+        sample_eps=torch.randn(size, 3, 3 * SIDE * SIDE),
     )
 
 
