@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import queue
 import shlex
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,7 @@ from vflow.pipelines.video.preprocess import device_of
 from vflow.pipelines.walk import render as views
 from vflow.pipelines.walk.directions import Directions, load_directions
 from vflow.pipelines.walk.space import WalkSettings
-from vflow.pipelines.walk.walk import Walk, walk
+from vflow.pipelines.walk.walk import Walk, iterate
 
 from . import walk_files, walk_kinds
 from .common import Shared, preview_fps
@@ -53,10 +50,6 @@ class Job:
         return str(self.model.config.kind)
 
 
-class _StoppedError(Exception):
-    """Ends a walk from inside."""
-
-
 def begin(shared: Shared, asked: Asked) -> Job:
     """Load the model and read the inputs.
 
@@ -69,41 +62,22 @@ def begin(shared: Shared, asked: Asked) -> Job:
 
 
 def advance(shared: Shared, job: Job, should_stop: Callable[[], bool]) -> Iterator[tuple[int, int]]:
-    """Walk in a thread of its own, so that it can be watched; yields (done, of how many).
-
-    Ends early, and without a walk, when told to stop or when the client has left.
+    """Walk; yields (done, of how many). Ends early, and without a walk, when told to stop.
 
     Raises:
         CheckpointError, InputError, ConfigError: from the walk.
     """
-    told: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
-    gone = threading.Event()
-
-    def progress(done: int, total: int) -> None:
-        if gone.is_set() or should_stop():
-            raise _StoppedError
-        told.put((done, total))
-
-    with ThreadPoolExecutor(1) as worker:
-        walking = worker.submit(_walk, shared, job, progress)
-        walking.add_done_callback(lambda _: told.put(None))
-        try:
-            while (step := told.get()) is not None:
-                yield step
-        finally:
-            gone.set()
-    job.made = walking.result()
-
-
-def _walk(shared: Shared, job: Job, progress: Callable[[int, int], None]) -> Walk | None:
     directions = stored(shared, job.asked.checkpoint) if job.settings.kind == "direction" else None
-    try:
-        return walk(
-            job.model, job.inputs.starts, job.settings, directions=directions,
-            negatives=job.inputs.away, positives=job.inputs.towards, progress=progress,
-        )  # fmt: skip
-    except _StoppedError:
-        return None
+    walking = iterate(
+        job.model, job.inputs.starts, job.settings, directions=directions,
+        negatives=job.inputs.away, positives=job.inputs.towards,
+    )  # fmt: skip
+    while not should_stop():
+        try:
+            yield next(walking)
+        except StopIteration as finished:
+            job.made = finished.value
+            return
 
 
 def stored(shared: Shared, name: str | None) -> Directions | None:

@@ -13,7 +13,7 @@ from vflow.data.color import rgb_to_lab
 from vflow.errors import ConfigError, InputError
 from vflow.models import Colorizer, Digits, ImageBatch
 from vflow.pipelines.digits.digits import classify, restyle
-from vflow.pipelines.walk import photos
+from vflow.pipelines.walk import images as walk_images
 from vflow.pipelines.walk.directions import Directions, principal_directions
 from vflow.pipelines.walk.space import WalkSettings
 from vflow.pipelines.walk.walk import walk
@@ -208,7 +208,7 @@ def test_tiny_photos(colour_model: Colorizer, size: tuple[int, int]) -> None:
 
 
 def test_large_photos_are_reduced(colour_model: Colorizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photos, "LONGEST", 50)
+    monkeypatch.setattr(walk_images, "LONGEST", 50)
     made = walk(colour_model, [picture(2, 60, 100)], settings("temperature"))
     assert made.frames.shape == (3, 30, 50, 3)
 

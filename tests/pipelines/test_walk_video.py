@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,8 @@ import vflow
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import VideoFlow
 from vflow.pipelines.walk.directions import Directions, principal_directions
-from vflow.pipelines.walk.space import KINDS, WalkSettings
-from vflow.pipelines.walk.walk import open_adapter, walk
+from vflow.pipelines.walk.space import KINDS, Progress, WalkSettings
+from vflow.pipelines.walk.walk import Walk, iterate, open_adapter, walk
 
 from .conftest import make_model
 
@@ -166,6 +168,15 @@ def test_a_sweep_is_the_same_future_at_each_temperature(clip: np.ndarray, motion
     assert walk(model, [clip], settings("temperature", extent=1.0)).positions == (0.0, 0.5, 1.0)
 
 
+def test_an_extent_beyond_the_second_clip_keeps_its_frames(
+    one_model: VideoFlow, clip: np.ndarray, other: np.ndarray
+) -> None:
+    made = walk(one_model, [clip, other], settings("interpolate", extent=1.5, steps=4))
+    given = made.frames[:, : one_model.config.min_context]
+    assert made.positions == (0.0, 0.5, 1.0, 1.5)
+    assert np.array_equal(given[3], given[2]) and not np.array_equal(given[2], given[1])
+
+
 def test_a_semantic_direction_leads_from_one_group_to_the_other(
     one_model: VideoFlow, clip: np.ndarray, other: np.ndarray
 ) -> None:
@@ -190,19 +201,14 @@ def test_a_walk_is_a_function_of_its_arguments(one_model: VideoFlow, clip: np.nd
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_progress_is_told_and_can_end_a_walk(one_model: VideoFlow, clip: np.ndarray) -> None:
-    told: list[tuple[int, int]] = []
-    walk(one_model, [clip], settings("blend"), progress=lambda *pair: told.append(pair))
-    assert told == [(1, 2), (2, 2)]
-    told.clear()
-    walk(one_model, [clip], settings("temperature"), progress=lambda *pair: told.append(pair))
-    assert told == [(i, 6) for i in range(1, 7)]
+def test_iterate_reports_every_part_and_returns_the_walk(one_model: VideoFlow, clip: np.ndarray) -> None:
+    def progress(kind: str) -> Generator[Progress, None, None]:
+        made.append((yield from iterate(one_model, [clip], settings(kind))))
 
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        walk(one_model, [clip], settings("blend"), progress=stop)
+    made: list[Walk] = []
+    assert list(progress("blend")) == [(1, 2), (2, 2)]
+    assert list(progress("temperature")) == [(i, 6) for i in range(1, 7)]
+    assert np.array_equal(made[0].frames, walk(one_model, [clip], settings("blend")).frames)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Moving about in standardised noise ε without leaving where its density has its mass.
+"""Movement through standardised noise ε that stays where its density has its mass.
 
 A standard-normal vector of D numbers has a length close to √D. Straight lines through such vectors leave that
 shell: the middle between two lies far inside, and what is added to one leads far outside. So longer vectors
@@ -9,7 +9,7 @@ arXiv 1609.04468). Vectors of few numbers have no such shell, and move straight.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -127,7 +127,7 @@ class WalkSettings:
     Attributes:
         kind: ``direction`` (a principal one), ``semantic`` (from one group of inputs to another),
             ``interpolate`` (between two inputs), ``transfer`` (of a style or of colours), ``temperature``,
-            or ``mix_conditions`` (of two futures).
+            or ``blend`` (of two futures).
         steps: 2..64. An odd number has the start in its middle.
         direction: which principal direction, 0 the one with most variance.
         level: whose noise moves, 0 the finest, −1 the coarsest; None: all together.
@@ -179,14 +179,14 @@ class WalkSettings:
 
 @dataclass(frozen=True)
 class Point:
-    """Where a walk starts or ends: noise per level, each (1, C, h, w), and what it is decoded given."""
+    """Start or end of a walk: noise per level, each (1, C, h, w), and the condition to decode it under."""
 
     eps: Levels
     condition: Any
 
 
 class Path(NamedTuple):
-    """The steps of a walk: per step its position, what it is decoded given, and a row of ``eps``."""
+    """Steps of a walk: for each its position, its condition and a row of ``eps``."""
 
     positions: tuple[float, ...]
     conditions: Sequence[Any]
@@ -202,25 +202,32 @@ Kinds = Mapping[str, Callable[[Sequence[Any]], Path]]
 """Kind of walk → its path, from the given inputs."""
 
 
-Progress = Callable[[int, int], None]
-"""Told (done, of how many) as steps are decoded; what it raises ends the walk."""
+class Progress(NamedTuple):
+    """Parts of a walk that are decoded, of how many."""
+
+    done: int
+    total: int
+
+
+Decoding = Generator[Progress, None, np.ndarray]
+"""Decoding of a walk, part by part; returns uint8 (steps, H, W, C), of videos (steps, T, H, W, C)."""
 
 
 class WalkAdapter(Protocol):
-    """One kind of model, as walks see it."""
+    """One kind of model, as walks use it."""
 
     name: str
-    """Of what it makes, for errors."""
+    """Name of what the model makes, for errors."""
 
     def extra_kinds(self) -> Kinds:
-        """Kinds of walk that are this model's own."""
+        """Kinds of walk that only this kind of model has."""
         ...
 
     def start(self, inputs: Sequence[Any]) -> Point:
-        """The first input, or what is drawn by the seed where there is none.
+        """The first input, or what the seed draws where there is none.
 
         Raises:
-            InputError: it cannot be used. ConfigError: the model needs one.
+            InputError: the input cannot be used. ConfigError: the model needs one.
         """
         ...
 
@@ -228,16 +235,16 @@ class WalkAdapter(Protocol):
         """Both ends of an interpolation, alike in form.
 
         Raises:
-            InputError, ConfigError: as for ``start``, or these are not two.
+            InputError, ConfigError: as for ``start``, or there are not two inputs.
         """
         ...
 
     def mix_conditions(self, a: Any, b: Any, t: float) -> Any:
-        """What the step at ``t`` in 0..1 from scene ``a`` to scene ``b`` is decoded given."""
+        """Condition of the step at ``t`` in 0..1 between the conditions ``a`` and ``b``."""
         ...
 
-    def decode(self, path: Path, progress: Progress) -> np.ndarray:
-        """Decode all steps in one batch: uint8 (steps, H, W, C), of videos (steps, T, H, W, C).
+    def decode(self, path: Path) -> Decoding:
+        """Decoding of all steps.
 
         Raises:
             InputError: a step is not finite.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from vflow.errors import InputError
 from vflow.pipelines.video.preprocess import as_clip, device_of, fit, to_tensor, video_config
 from vflow.pipelines.walk.space import (
+    Decoding,
     Kinds,
     Levels,
     Path,
@@ -29,10 +30,10 @@ from vflow.randomness import content_hash, normal
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What a clip starts from: frames uint8 (n, C, H, W), the noise of its future, and that noise's scale.
+class VideoCondition:
+    """Start of a clip: its frames, uint8 (n, C, H, W), the noise of its future, and that noise's scale.
 
-    ``observed`` says that the walked frame is one that was given, with the noise it has.
+    ``observed``: the walked frame is one of the input's, with the noise that encodes it.
     """
 
     frames: Tensor
@@ -86,29 +87,22 @@ class VideoAdapter:
         a, b = (self._encode(clip[-length:], least) for clip in clips)
         return a, b
 
-    def mix_conditions(self, a: Scene, b: Scene, t: float) -> Scene:
+    def mix_conditions(self, a: VideoCondition, b: VideoCondition, t: float) -> VideoCondition:
         """Given frames fade into each other; the noise of the future stays."""
         frames = torch.lerp(a.frames.float(), b.frames.float(), t).round().to(torch.uint8)
         return replace(a, frames=frames)
 
-    def decode(self, path: Path, progress: Progress) -> np.ndarray:
-        path = self._calmed(path)
-        rows = [
-            list(group)
-            for _, group in groupby(range(len(path.conditions)), lambda row: path.conditions[row].temperature)
-        ]
-        frames = len(path.eps) // len(self.model.latent_shapes) + len(path.conditions[0].noise)
+    def decode(self, path: Path) -> Decoding:
+        path = self._with_temperature(path)
+        temperatures = [condition.temperature for condition in path.conditions]
+        groups = [list(rows) for _, rows in groupby(range(len(temperatures)), temperatures.__getitem__)]
         clips = []
-        for done, group in enumerate(rows):
-
-            def report(t: int, before: int = done * frames) -> None:
-                progress(before + t, len(rows) * frames)
-
-            clips.append(self._clips(path.part(group[0], group[-1] + 1), report))
+        for group, rows in enumerate(groups):
+            clips.append((yield from self._clips(path.part(rows[0], rows[-1] + 1), group, len(groups))))
         return torch.cat(clips).permute(0, 1, 3, 4, 2).cpu().numpy()
 
-    def _calmed(self, path: Path) -> Path:
-        """A guide's walk, with the noise of pixels that goes with it; another walk as it is."""
+    def _with_temperature(self, path: Path) -> Path:
+        """The same path, but for walks of a guide: there the noise of pixels goes towards the temperature."""
         settings, last = self.settings, len(path.eps) - 1
         guided = settings.kind in ("direction", "semantic") and self.model.guide is not None
         if not guided or settings.level not in (-1, last) or not path.conditions[0].observed:
@@ -117,9 +111,8 @@ class VideoAdapter:
         by = torch.tensor(left, device=path.eps[0].device).view(-1, 1, 1, 1)
         return path._replace(eps=(*(level * by for level in path.eps[:last]), path.eps[last]))
 
-    @torch.no_grad()
-    def _clips(self, path: Path, progress: Callable[[int], None]) -> Tensor:
-        """All frames of steps that share a temperature, uint8 (steps, T, C, H, W)."""
+    def _clips(self, path: Path, group: int, groups: int) -> Generator[Progress, None, Tensor]:
+        """Clips of steps that share a temperature, one of ``groups``: uint8 (steps, T, C, H, W)."""
         count = len(self.model.latent_shapes)
         clip = torch.stack([condition.frames for condition in path.conditions])
         frames: list[tuple[Levels, float]] = [
@@ -137,7 +130,7 @@ class VideoAdapter:
             rollout, sampled = self.model.step(rollout, eps, (temperature,) * count)
             refuse_nonfinite(sampled.nonfinite, path.positions)
             clip = torch.cat([clip, sampled.frame[:, None]], 1)
-            progress(t + 1)
+            yield Progress(group * len(frames) + t + 1, groups * len(frames))
         return clip
 
     def _temperatures(self, inputs: Sequence[Any]) -> Path:
@@ -181,7 +174,7 @@ class VideoAdapter:
             eps += levels
         return Point(tuple(eps), replace(condition, frames=condition.frames[:given], observed=True))
 
-    def _condition(self, clip: np.ndarray, *, frames: int | None = None, sample: int = 0) -> Scene:
+    def _condition(self, clip: np.ndarray, *, frames: int | None = None, sample: int = 0) -> VideoCondition:
         """``clip`` and the noise of one of its futures, named as ``vflow.predict`` names it."""
         device, content = device_of(self.model), content_hash(clip[-self.config.context :])
         noise = tuple(
@@ -191,4 +184,4 @@ class VideoAdapter:
             )
             for t in range(frames or self.settings.num_frames)
         )
-        return Scene(to_tensor(clip, device), noise, self.settings.temperature)
+        return VideoCondition(to_tensor(clip, device), noise, self.settings.temperature)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from vflow.errors import CheckpointError, ConfigError
-from vflow.pipelines.walk.digits import DigitAdapter
 from vflow.pipelines.walk.directions import Directions, principal_directions
-from vflow.pipelines.walk.photos import PhotoAdapter
+from vflow.pipelines.walk.images import DigitAdapter, PhotoAdapter
 from vflow.pipelines.walk.space import (
     Path,
     Point,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ADAPTERS: dict[str, Any] = {"videoflow": VideoAdapter, "digits": DigitAdapter, "colorizer": PhotoAdapter}
+Inputs = Sequence[Any] | np.ndarray | Tensor
 FEWEST = 3
 """So many inputs make principal directions of their own."""
 
@@ -56,13 +56,12 @@ class Walk:
 
 def walk(
     model: nn.Module,
-    inputs: Sequence[Any] = (),
+    inputs: Inputs = (),
     settings: WalkSettings | None = None,
     *,
     directions: Directions | None = None,
     negatives: Sequence[Any] = (),
     positives: Sequence[Any] = (),
-    progress: Progress = lambda done, total: None,
 ) -> Walk:
     """Walk through a model's noise.
 
@@ -77,23 +76,47 @@ def walk(
         directions: from ``vflow.load_directions``, for kind ``direction``; without them three or more inputs
             give their own, and the walk starts from the first.
         negatives, positives: for kind ``semantic``: at 3 the walk has moved by all of their difference.
-        progress: told (done, of how many) as steps are decoded; what it raises ends the walk.
 
     Raises:
         InputError: an input cannot be used. ConfigError: the kind does not suit the model or the inputs.
     """
+    steps = iterate(model, inputs, settings, directions=directions, negatives=negatives, positives=positives)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            made: Walk = finished.value
+            return made
+
+
+def iterate(
+    model: nn.Module,
+    inputs: Inputs = (),
+    settings: WalkSettings | None = None,
+    *,
+    directions: Directions | None = None,
+    negatives: Sequence[Any] = (),
+    positives: Sequence[Any] = (),
+) -> Generator[Progress, None, Walk]:
+    """The same walk, part by part; arguments and errors are those of ``walk``.
+
+    Yields:
+        Progress, after each part.
+
+    Returns:
+        The walk: ``made = yield from iterate(...)``.
+    """
     settings = settings or WalkSettings()
-    if hasattr(inputs, "ndim"):  # one array alone
-        inputs = [inputs]
-    space = open_adapter(model, settings)
-    path = _path(space, inputs, settings, directions, (negatives, positives))
-    frames = space.decode(path, progress)
+    several = [inputs] if isinstance(inputs, np.ndarray | Tensor) else inputs
+    adapter = open_adapter(model, settings)
+    path = _path(adapter, several, settings, directions, (negatives, positives))
+    frames = yield from adapter.decode(path)
     given = frames.shape[1] - settings.num_frames if frames.ndim == 5 else 0
     return Walk(frames, path.positions, settings.kind, given)
 
 
 def open_adapter(model: nn.Module, settings: WalkSettings) -> WalkAdapter:
-    """The model as walks see it.
+    """The model as walks use it.
 
     Raises:
         CheckpointError: there are no walks for such models. ConfigError: settings that do not suit it.
@@ -102,44 +125,44 @@ def open_adapter(model: nn.Module, settings: WalkSettings) -> WalkAdapter:
     kind = getattr(config, "kind", type(model).__name__)
     if kind not in ADAPTERS:
         raise CheckpointError(f"{kind}: no model to walk through; choose one of kind {', '.join(ADAPTERS)}")
-    space: WalkAdapter = ADAPTERS[kind](model, settings)
-    return space
+    adapter: WalkAdapter = ADAPTERS[kind](model, settings)
+    return adapter
 
 
 def _path(
-    space: WalkAdapter,
+    adapter: WalkAdapter,
     inputs: Sequence[Any],
     settings: WalkSettings,
     directions: Directions | None,
     groups: tuple[Sequence[Any], Sequence[Any]],
 ) -> Path:
-    extra_kinds = space.extra_kinds()
+    extra_kinds = adapter.extra_kinds()
     if settings.kind in extra_kinds:
         return extra_kinds[settings.kind](inputs)
     if settings.kind == "direction":
-        return _principal(space, inputs, settings, directions)
+        return _principal(adapter, inputs, settings, directions)
     if settings.kind == "semantic":
-        return _semantic(space, inputs, settings, groups)
+        return _semantic(adapter, inputs, settings, groups)
     if settings.kind == "interpolate":
-        positions, (a, b) = settings.one_way(), space.pair(inputs)
-        conditions = [space.mix_conditions(a.condition, b.condition, t) for t in positions]
+        positions, (a, b) = settings.one_way(), adapter.pair(inputs)
+        conditions = [adapter.mix_conditions(a.condition, b.condition, min(t, 1.0)) for t in positions]
         return Path(positions, conditions, between(a.eps, b.eps, positions))
     choices = ", ".join(sorted({*extra_kinds, "direction", "semantic", "interpolate"}))
-    raise ConfigError(f"kind {settings.kind} is not for {space.name} models; choose {choices}")
+    raise ConfigError(f"kind {settings.kind} is not for {adapter.name} models; choose {choices}")
 
 
 def _principal(
-    space: WalkAdapter, inputs: Sequence[Any], settings: WalkSettings, directions: Directions | None
+    adapter: WalkAdapter, inputs: Sequence[Any], settings: WalkSettings, directions: Directions | None
 ) -> Path:
     """Both ways along a direction of the data, in its standard deviations."""
-    start = space.start(inputs)
+    start = adapter.start(inputs)
     if directions is None:
         if len(inputs) < FEWEST:
             raise ConfigError(
                 "no principal directions are stored with this model, or none were given (directions); run "
                 f"scripts/directions.py, or give {FEWEST} or more inputs to find some in them"
             )
-        noise = [start.eps, *(space.start([item]).eps for item in inputs[1:])]
+        noise = [start.eps, *(adapter.start([item]).eps for item in inputs[1:])]
         directions = principal_directions([torch.cat(level) for level in zip(*noise, strict=True)])
     found = directions.at(settings.level, len(start.eps))
     if settings.direction >= len(found.vectors):
@@ -150,7 +173,7 @@ def _principal(
 
 
 def _semantic(
-    space: WalkAdapter,
+    adapter: WalkAdapter,
     inputs: Sequence[Any],
     settings: WalkSettings,
     groups: tuple[Sequence[Any], Sequence[Any]],
@@ -162,13 +185,13 @@ def _semantic(
         )
     means = []
     for group in groups:
-        noise = zip(*(space.start([item]).eps for item in group), strict=True)
+        noise = zip(*(adapter.start([item]).eps for item in group), strict=True)
         means.append(_part([torch.cat(level).mean(0, keepdim=True) for level in noise], settings.level))
     difference = (means[1] - means[0])[0]
     length = float(difference.norm())
     if length < 1e-6:
         raise ConfigError("both groups have the same noise; give inputs that differ")
-    start = space.start(inputs if len(inputs) else groups[0][:1])
+    start = adapter.start(inputs if len(inputs) else groups[0][:1])
     return _along(start, difference / length, length / 3, settings)
 
 

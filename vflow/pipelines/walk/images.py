@@ -1,0 +1,247 @@
+"""Walks of pictures: styles of a digit, and colours that a photograph may have given its lightness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from vflow.data import media
+from vflow.errors import ConfigError
+from vflow.pipelines.color.noise import ColorNoise
+from vflow.pipelines.color.photo import as_picture, color_config, lab_planes, prepare_photo, to_bytes
+from vflow.pipelines.color.upsample import Enlarger
+from vflow.pipelines.digits.digits import classify, digits_config
+from vflow.pipelines.digits.preprocess import SIDE, prepare_digit
+from vflow.pipelines.video.preprocess import device_of, to_array
+from vflow.pipelines.walk.space import (
+    Decoding,
+    Kinds,
+    Levels,
+    Path,
+    Point,
+    Progress,
+    WalkSettings,
+    between,
+    exactly,
+    refuse_label,
+    refuse_nonfinite,
+    scaled,
+)
+from vflow.randomness import normal
+
+LONGEST = 1024
+"""Longer side of a photo in pixels; larger ones are reduced to it, since a walk holds dozens of pictures."""
+GREY = 1.0
+"""Mean chroma up to which a photo has no colours to start from."""
+
+
+class DigitAdapter:
+    """ε of a digit given its label, which is the condition: its style. Without an input a style is drawn."""
+
+    name = "digit"
+
+    def __init__(self, model: Any, settings: WalkSettings) -> None:
+        self.model = model
+        self.classes = digits_config(model).classes
+        self.settings = settings
+        if settings.label is not None and not 0 <= settings.label < self.classes:
+            raise ConfigError(f"label must lie in 0..{self.classes - 1}, got {settings.label}")
+
+    def extra_kinds(self) -> Kinds:
+        return {"transfer": self._labels, "temperature": self._temperatures}
+
+    def start(self, inputs: Sequence[Any]) -> Point:
+        return self._encode(inputs[0]) if len(inputs) else self._draw(0)
+
+    def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
+        if not len(inputs):
+            return self._draw(0), self._draw(1)
+        exactly(inputs, 2, "an interpolation goes between two digits: give both, or none for random ones")
+        return self._encode(inputs[0]), self._encode(inputs[1])
+
+    def mix_conditions(self, a: int, b: int, t: float) -> int:
+        """One of both labels: it changes in the middle."""
+        return a if t < 0.5 else b
+
+    def decode(self, path: Path) -> Decoding:
+        labels = torch.tensor(list(path.conditions), device=device_of(self.model))
+        sampled = self.model.decode(path.eps, labels, (1.0,) * len(path.eps))
+        refuse_nonfinite(sampled.nonfinite, path.positions)
+        yield Progress(len(path.conditions), len(path.conditions))
+        return to_array(sampled.frame)
+
+    def _labels(self, inputs: Sequence[Any]) -> Path:
+        """A style under every label."""
+        point, classes = self.start(inputs), range(self.classes)
+        eps = tuple(level.expand(len(classes), -1, -1, -1) for level in point.eps)
+        return Path(tuple(map(float, classes)), classes, eps)
+
+    def _temperatures(self, inputs: Sequence[Any]) -> Path:
+        """The start's noise, from none of it to more than there was."""
+        point, positions = self.start(inputs), self.settings.one_way(1.5)
+        return Path(positions, [point.condition] * len(positions), scaled(point.eps, positions))
+
+    def _encode(self, item: Any) -> Point:
+        digit = as_digit(item)
+        label = self.settings.label
+        if label is None:
+            label = int(classify(self.model, digit).argmax())
+        device = device_of(self.model)
+        image = torch.from_numpy(digit)[None, None].to(device)
+        return Point(self.model.encode(image, torch.tensor([label], device=device)), label)
+
+    def _draw(self, sample: int) -> Point:
+        """A sample of ``vflow.digits``."""
+        label, shapes = self.settings.label, self.model.latent_shapes
+        if label is None:
+            raise ConfigError("give a digit to start from, or the label of one to draw (label, --label)")
+        key = self.settings.seed, "digits", label, sample, 0
+        eps = (self.settings.temperature * normal(shape, *key, level) for level, shape in enumerate(shapes))
+        return Point(tuple(level[None].to(device_of(self.model)) for level in eps), label)
+
+
+def as_digit(item: Any) -> np.ndarray:
+    """``item`` as the model takes it, uint8 (28, 28); what is so already is taken as prepared.
+
+    Raises:
+        InputError: not a picture, or nothing drawn in it.
+    """
+    if isinstance(item, media.Clip):
+        return prepare_digit(item.frames[0], item.source)
+    array = item.detach().cpu().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
+    return array if array.dtype == np.uint8 and array.shape == (SIDE, SIDE) else prepare_digit(array)
+
+
+@dataclass(frozen=True)
+class PhotoCondition:
+    """A photo, and what the model sees of it.
+
+    Attributes:
+        lab: the photo in Lab, float32 (3, H, W).
+        input: condition of the model, float32 (4, h, w).
+        planes: the photo's own a and b at the model's size, float32 (2, h / 2, w / 2). Decoded planes change
+            the photo by their difference from these, so that a walk shows the photo itself where it has not
+            moved, with the fine colours that the model does not hold.
+        content: hash that names the noise.
+    """
+
+    lab: Tensor
+    input: Tensor
+    planes: Tensor
+    content: str
+
+
+class PhotoAdapter:
+    """ε of a photo's colours given its lightness. Grey photos start from colours that are drawn."""
+
+    name = "photo"
+
+    def __init__(self, model: Any, settings: WalkSettings) -> None:
+        self.model = model
+        self.config = color_config(model)
+        self.settings = settings
+        refuse_label(settings, self.name)
+
+    def extra_kinds(self) -> Kinds:
+        return {"transfer": self._colors, "temperature": self._temperatures}
+
+    def start(self, inputs: Sequence[Any]) -> Point:
+        if not len(inputs):
+            exactly(inputs, 1, "a walk of colours starts from a photo: give one")
+        condition = self._condition(_photo(inputs[0]))
+        if float(condition.lab[1:].square().sum(0).sqrt().mean()) > GREY:
+            return self._encode(condition)
+        return Point(self._draw(condition), _grey(condition))
+
+    def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
+        exactly(inputs, 2, "an interpolation goes between two photos: give both")
+        first = _photo(inputs[0])
+        second = media.resize(_photo(inputs[1])[None], first.shape[0], first.shape[1], 3)[0]
+        return self._encode(self._condition(first)), self._encode(self._condition(second))
+
+    def mix_conditions(self, a: PhotoCondition, b: PhotoCondition, t: float) -> PhotoCondition:
+        """Photos fade into each other; only the way of the colours is the model's."""
+        return replace(
+            a,
+            lab=torch.lerp(a.lab, b.lab, t),
+            input=torch.lerp(a.input, b.input, t),
+            planes=torch.lerp(a.planes, b.planes, t),
+        )
+
+    def decode(self, path: Path) -> Decoding:
+        still = all(condition is path.conditions[0] for condition in path.conditions)
+        inputs = [condition.input for condition in (path.conditions[:1] if still else path.conditions)]
+        sampled = self.model.decode(path.eps, torch.stack(inputs), (1.0,) * len(path.eps))
+        refuse_nonfinite(sampled.nonfinite, path.positions)
+        moved = sampled.raw - 0.5 - 128 - torch.stack([condition.planes for condition in path.conditions])
+        images, photo = [], None
+        for condition, change in zip(path.conditions, moved.cpu(), strict=True):
+            if condition is not photo:
+                photo, enlarger = condition, Enlarger(condition.lab[0], (change.shape[1], change.shape[2]))
+            images.append(_join(photo.lab, enlarger, change))
+            yield Progress(len(images), len(path.conditions))
+        return np.stack(images)
+
+    def _colors(self, inputs: Sequence[Any]) -> Path:
+        """From a photo's own colours to those of another, given its own lightness."""
+        exactly(inputs, 2, "colours are carried between two photos: give the one to colour first")
+        photo, other = (self._encode(self._condition(_photo(item))) for item in inputs)
+        positions = self.settings.one_way()
+        return Path(positions, [photo.condition] * len(positions), between(photo.eps, other.eps, positions))
+
+    def _temperatures(self, inputs: Sequence[Any]) -> Path:
+        """The start's noise, from none of it to more than there was."""
+        point, positions = self.start(inputs), self.settings.one_way(1.5)
+        return Path(positions, [point.condition] * len(positions), scaled(point.eps, positions))
+
+    def _condition(self, pixels: np.ndarray) -> PhotoCondition:
+        """A photo, uint8 (H, W, 3), and what the model makes of it."""
+        photo = prepare_photo(self.config, pixels)
+        small = lab_planes(photo.small).to(device_of(self.model))
+        seen = torch.cat([small[:, :1], torch.zeros_like(small)], 1)
+        planes = avg_pool2d(small[:, 1:], 2).round().clamp(-128, 127)
+        return PhotoCondition(lab_planes(photo.pixels)[0], seen[0], planes[0], photo.content)
+
+    def _encode(self, condition: PhotoCondition) -> Point:
+        images = (condition.planes + 128).to(torch.uint8)
+        return Point(self.model.encode(images[None], condition.input[None]), condition)
+
+    def _draw(self, condition: PhotoCondition) -> Levels:
+        """Colours of sample 0 of ``vflow.colorize``."""
+        noise = ColorNoise(self.model.latent_shapes, self.settings.seed, condition.content).variant((0,))
+        return tuple(self.settings.temperature * level[None].to(condition.input.device) for level in noise)
+
+
+def _grey(condition: PhotoCondition) -> PhotoCondition:
+    lab = torch.cat([condition.lab[:1], torch.zeros_like(condition.lab[1:])])
+    return replace(condition, lab=lab, planes=torch.zeros_like(condition.planes))
+
+
+def _photo(item: Any) -> np.ndarray:
+    """A picture, uint8 (H, W, 3), reduced if it is very large.
+
+    Raises:
+        InputError: not a picture.
+    """
+    picture = item.frames[0] if isinstance(item, media.Clip) else as_picture(item)
+    height, width = picture.shape[:2]
+    scale = LONGEST / max(height, width)
+    if scale >= 1:
+        return picture
+    return media.resize(picture[None], max(1, round(height * scale)), max(1, round(width * scale)), 3)[0]
+
+
+def _join(lab: Tensor, enlarger: Enlarger, change: Tensor) -> np.ndarray:
+    """uint8 (H, W, 3) of a photo's Lab (3, H, W) and a change of its small planes (2, h, w)."""
+    sharp = enlarger.sharpen(enlarger.shrink(change[None])[0])
+    strips = []
+    for rows in enlarger.strips():
+        ab = lab[1:, rows] + enlarger.enlarge(sharp, enlarger.corners(rows))
+        strips.append(to_bytes(lab[0, rows], ab[None])[0])
+    return np.concatenate(strips)
