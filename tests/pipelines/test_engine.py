@@ -159,6 +159,29 @@ def test_stale_outputs_of_an_item_go_and_nothing_else(items: list[Item], out: Pa
     assert not (out / "a/deep").exists()
 
 
+@pytest.mark.parametrize("place", ["..", "absolute", "link"])
+def test_a_manifest_names_nothing_outside_its_folder(items: list[Item], out: Path, place: str) -> None:
+    victim = out.parent / "elsewhere" / "victim.txt"
+    victim.parent.mkdir()
+    victim.write_text("x")
+    out.mkdir()
+    (out / "link").symlink_to(victim.parent)
+    name = {"..": "../elsewhere/victim.txt", "absolute": str(victim), "link": "link/victim.txt"}[place]
+    line = {"item": "a", "status": "done", "outputs": {name: "x"}}
+    (out / "manifest.jsonl").write_text(json.dumps(line) + "\n" + '{"item": "b", "outputs": 3}\n')
+    assert _counts(engine.run(items[:1], Copy(), Options(out))) == (1, 0, 0)
+    assert victim.read_text() == "x"
+
+
+def test_an_item_is_written_inside_the_output_folder_only(items: list[Item], out: Path) -> None:
+    for name in ("..", "a/../..", "."):
+        summary = engine.run([Item(name, items[0].paths)], Copy(), Options(out / "deep"))
+        assert summary.failed[0]["error"] == (
+            f"{name}: outputs would lie outside {out / 'deep'}; choose another name"
+        )
+    assert _files(out) == {"deep/run.json", "deep/manifest.jsonl"}
+
+
 def test_fail_at_the_first_error(items: list[Item], out: Path) -> None:
     task = Copy()
     with pytest.raises(InputError, match="b: bad"):

@@ -57,6 +57,7 @@ def test_names_differ_where_stems_do_not() -> None:
     paths = [Path(p) for p in ("x/a/f.mp4", "x/b/f.mp4", "x/b/g.mp4")]
     assert name_items(paths) == ["a/f.mp4", "b/f.mp4", "g"]
     assert name_items([]) == []
+    assert name_items([Path("...png"), Path(".hidden.png")]) == ["item", "hidden"]
     with pytest.raises(InputError, match="given twice"):
         name_items([Path("a.mp4"), Path("a.mp4")])
 

@@ -316,5 +316,7 @@ def test_probe_agrees_with_reading(tmp_path: Path, backend: str) -> None:
 
 
 def test_torch_is_not_imported() -> None:
-    code = "import sys, vflow.data.datasets.bair, vflow.data.datasets.folder; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, vflow.data.datasets.bair, vflow.data.datasets.folder; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,7 +20,7 @@ from vflow.data import media
 from vflow.errors import InputError
 from vflow.locks import FolderLock
 from vflow.pipelines.batch.inputs import Item
-from vflow.pipelines.batch.records import Entry, Manifest, file_sha256, intact, read_entries
+from vflow.pipelines.batch.records import Entry, Manifest, file_sha256, is_inside, outputs_match, read_entries
 
 
 class _RefusedError(InputError):
@@ -169,11 +169,13 @@ def _reusable(entry: Entry, old: Entry, options: Options) -> bool:
     same = all(old.get(key) == value for key, value in entry.items() if key not in ("item", "inputs"))
     if not (same and old.get("status") == "done" and options.on_existing == "skip"):
         return False
-    return intact(options.output, old)
+    return outputs_match(options.output, old)
 
 
 def _guard(item: Item, options: Options, old: Entry | None) -> None:
-    """Refuse to write into the item's own input folder, or over outputs where that is not wanted."""
+    """Refuse to write outside the output folder, into the item's input folder, or over unwanted outputs."""
+    if not options.flat and not is_inside(options.output, item.name):
+        raise _RefusedError(f"{item.name}: outputs would lie outside {options.output}; choose another name")
     home = options.home(item).resolve()
     for path in item.paths:
         if path.is_dir() and path.resolve() == home:

@@ -106,8 +106,9 @@ def name_items(paths: Sequence[Path]) -> list[str]:
 
 
 def _stem(path: Path) -> str:
+    """Name without suffix or leading dots: the stem of ``...png`` is ``..``, which would lead elsewhere."""
     full = path.resolve()
-    return (full.name if full.is_dir() else full.stem) or "item"
+    return (full.name if full.is_dir() else full.stem).lstrip(".") or "item"
 
 
 def _is_still(path: Path) -> bool:

@@ -155,7 +155,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def intact(folder: Path, entry: Entry) -> bool:
+def is_inside(folder: Path, name: str) -> bool:
+    """``name`` stays inside ``folder``, whatever it spells and wherever links lead."""
+    return folder.resolve() in (folder / name).resolve().parents
+
+
+def outputs_match(folder: Path, entry: Entry) -> bool:
     """All outputs of an entry are there, with the bytes that were written."""
     return all(
         (folder / name).is_file() and file_sha256(folder / name) == sha
@@ -168,11 +173,15 @@ def _line(entry: Entry) -> str:
 
 
 def _read(path: Path) -> dict[str, Entry]:
+    """Entries of a manifest, but for those whose item is simply not done: half a line of a killed run, or
+    outputs outside the manifest's folder, which no run writes."""
     entries: dict[str, Entry] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
-            entries[entry["item"]] = entry
+            item, entry["outputs"] = entry["item"], dict(entry.get("outputs", {}))
+            if all(is_inside(path.parent, name) for name in entry["outputs"]):
+                entries[item] = entry
         except (ValueError, KeyError, TypeError):
-            continue  # half a line of a killed run: its item is simply not done
+            continue
     return entries
