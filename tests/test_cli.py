@@ -68,7 +68,6 @@ def clip(tmp_path: Path) -> Path:
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """``--device auto`` means the CPU, so that results compare with those of models loaded here."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 class Vflow:
@@ -137,7 +136,7 @@ def test_help_of_every_command_needs_no_torch() -> None:
         (
             "score --device gpu",
             "error: invalid choice 'gpu' for argument '--device'. "
-            "Expected one of ('auto', 'cpu', 'cuda', 'mps'); see 'vflow score --help'",
+            "Expected one of ('auto', 'cpu', 'cuda'); see 'vflow score --help'",
         ),
         ("predict --input a.mp4", "error: --output: give a folder for what is drawn"),
         (
@@ -259,7 +258,7 @@ def test_an_empty_value_and_an_apple_gpu_are_refused(vflow: Vflow, tiny: Path, c
         run = ("predict", "--checkpoint", tiny, "--input", clip, "--output", clip.parent / "o", flag, value)
         assert vflow(*run) == 2 and flag.strip("-") in vflow.err
     assert vflow("score", "--checkpoint", tiny, "--input", clip, "--device", "mps") == 2
-    assert vflow.err == "error: --device mps: has no float64, which pixel maps need; use --device cpu\n"
+    assert vflow.err.startswith("error: invalid choice 'mps' for argument '--device'. Expected one of ('auto'")
 
 
 def test_what_other_settings_replace_is_said(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:

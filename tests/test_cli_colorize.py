@@ -35,7 +35,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """``--device auto`` means the CPU, so that results compare with those of models loaded here."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 class Run:

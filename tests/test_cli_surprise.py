@@ -37,7 +37,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vflow:
     """Calls ``vflow score`` in this process, on the CPU: exit code, stdout, stderr."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()

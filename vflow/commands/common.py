@@ -32,7 +32,7 @@ Inputs = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH…", help_behav
 class Common:
     """Flags that every command takes. ``auto`` and None mean: not given."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes the fastest that is here."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Type of the conditioner networks; auto is float32."""

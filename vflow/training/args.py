@@ -43,7 +43,7 @@ class TrainOptions:
     """Preset entries to change, as key.path=value."""
     tensorboard: bool = False
     """Also write TensorBoard events to OUTPUT/tensorboard."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
     dtype: Literal["auto", "float32", "bfloat16"] | None = None
     """Precision of the conditioner networks; the preset's when not given."""

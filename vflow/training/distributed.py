@@ -24,7 +24,7 @@ WORKING_LINES = (
 )
 
 
-def make_accelerator(device: Literal["auto", "cpu", "cuda", "mps"]) -> Accelerator:
+def make_accelerator(device: Literal["auto", "cpu", "cuda"]) -> Accelerator:
     """An Accelerator on ``device`` with as many processes as the launcher started.
 
     Raises:
