@@ -258,7 +258,9 @@ def test_an_empty_value_and_an_apple_gpu_are_refused(vflow: Vflow, tiny: Path, c
         run = ("predict", "--checkpoint", tiny, "--input", clip, "--output", clip.parent / "o", flag, value)
         assert vflow(*run) == 2 and flag.strip("-") in vflow.err
     assert vflow("score", "--checkpoint", tiny, "--input", clip, "--device", "mps") == 2
-    assert vflow.err.startswith("error: invalid choice 'mps' for argument '--device'. Expected one of ('auto'")
+    assert vflow.err.startswith(
+        "error: invalid choice 'mps' for argument '--device'. Expected one of ('auto'"
+    )
 
 
 def test_what_other_settings_replace_is_said(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:

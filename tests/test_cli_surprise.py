@@ -74,6 +74,21 @@ def test_maps_are_python_surprise(vflow: Vflow, models: Path, clips: list[Path],
         assert np.array_equal(saved["maps"], expected.maps, equal_nan=True)
 
 
+def test_the_first_frames_alone_score_as_a_shorter_clip(
+    vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path
+) -> None:
+    """What the app shows of a long clip is repeated by a command on the whole file."""
+    with np.load(clips[0]) as saved:
+        shorter = saved["frames"][:3]
+    checkpoint = models / "known"
+    common = ("--checkpoint", checkpoint, "--input", clips[0], "--num-frames", 3, "--json")
+    assert json.loads(vflow(*common)[1]) == library.score(load(checkpoint), shorter).to_json()
+    maps = json.loads(vflow(*common, "--maps-dir", tmp_path / "out")[1])
+    assert maps["per_frame"] == library.surprisal(load(checkpoint), shorter).to_json()["per_frame"]
+    code, _, error = vflow(*common[:-2], 1)
+    assert (code, error) == (2, "error: num_frames must be at least 2, got 1\n")
+
+
 def test_lines_for_people(vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.npz"
     broken.write_bytes(b"no array")

@@ -69,7 +69,7 @@ def test_a_map_has_every_term_of_the_likelihood(form: str, clip: np.ndarray) -> 
     frames = torch.from_numpy(clip).permute(0, 3, 1, 2)[None]
     batch = VideoBatch(frames, torch.randn(1, 3, 3, 16, 16), torch.tensor([[1, 2, 2]]))
     with torch.no_grad():
-        density, terms = model.density_map(batch), model.densities(batch)
+        density, terms = model.density_map(batch), model.log_prob_terms(batch)
         nats = model.frame_log_likelihood(batch)[0]
     assert density.shape == (1, 3, 16, 16)
     together = density.double().sum((2, 3))[0]
@@ -177,7 +177,7 @@ def test_what_is_refused(one_model: VideoFlow, clip: np.ndarray, monkeypatch: py
         with pytest.raises(ConfigError, match=r"^quantile must lie in 0\.5\.\.1 \(below 1\), got "):
             vflow.surprisal(one_model, clip, quantile=quantile)
     monkeypatch.setattr(module, "MAX_FRAMES", 3)
-    with pytest.raises(InputError, match=r"^frames: 4 frames; the limit is 3; trim it$"):
+    with pytest.raises(InputError, match=r"^frames: 4 frames; the limit is 3; give --num-frames$"):
         vflow.surprisal(one_model, clip)
 
 

@@ -6,12 +6,16 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from vflow.commands.common import NONE_GIVEN, CommonFlags, Inputs, Number, Text, Whole, note, open_model
 from vflow.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from vflow.pipelines.batch.inputs import Item
+    from vflow.pipelines.video.stats import ClipStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,8 @@ class ScoreClips:
     """A video, a folder of frames, an npz, or pictures in the order of time."""
     context: Whole = None
     """Start the mean at this frame; at the first that can be scored when not given."""
+    num_frames: Whole = None
+    """Score only so many frames from the first one; all when not given."""
     num_importance_samples: int = 1
     """K of the importance-weighted bound over the dequantisation noise."""
     maps_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
@@ -36,25 +42,30 @@ class ScoreClips:
 
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
-        from vflow.pipelines.batch import inputs as items
+        from vflow.pipelines.batch import inputs
         from vflow.pipelines.common import precision, set_threads
 
         self._check()
-        found = items.clips(self.input)
+        found = inputs.clips(self.input)
         set_threads(self.common.threads)
         model, folder, device = open_model(self.checkpoint, self.common.device)
-        statistics = self._statistics(folder, model)
+        statistics = None if self.maps_dir is None else self._statistics(folder, model)
         failed = 0
         with precision(self.common.dtype, device):
             for item in found:
                 try:
                     if self.maps_dir is None:
-                        self._print(item.name, self._score(model, item), alone=len(found) == 1)
+                        line, data = self._score(model, item)
                     else:
-                        self._print_map(item.name, self._map(model, item, statistics), alone=len(found) == 1)
+                        line, data = self._map(model, item, self.maps_dir, statistics)
                 except InputError as error:
                     failed += 1
                     print(f"error: {error}", file=sys.stderr)
+                    continue
+                if self.json:
+                    print(json.dumps(data if len(found) == 1 else {"item": item.name, **data}), flush=True)
+                else:
+                    print(f"{item.name}: {line}", flush=True)
         return 1 if failed else 0
 
     def _check(self) -> None:
@@ -62,18 +73,17 @@ class ScoreClips:
             if self.quantile is not None:
                 raise ConfigError("--quantile: goes with --maps-dir DIR")
             return
+        single = self.num_importance_samples == 1
         for flag, given in (
             ("--context", self.context is not None),
-            ("--num-importance-samples", self.num_importance_samples != 1),
+            ("--num-importance-samples", not single),
         ):
             if given:
                 raise ConfigError(
                     f"{flag}: leave it out with --maps-dir, which takes all frames and one draw"
                 )
 
-    def _statistics(self, folder: Path, model: Any) -> Any:
-        if self.maps_dir is None:
-            return None
+    def _statistics(self, folder: Path, model: Any) -> ClipStatistics | None:
         from vflow.pipelines.video.stats import load_clip_statistics
         from vflow.pipelines.video.surprisal import check_quantile
 
@@ -84,44 +94,35 @@ class ScoreClips:
             note(f"{folder}: no figures of validation clips (scripts/clip_statistics.py); nothing is flagged")
         return statistics
 
-    def _score(self, model: Any, item: Any) -> Any:
+    def _score(self, model: Any, item: Item) -> tuple[str, dict[str, Any]]:
+        """The score of a clip, as a line for people and as data."""
         from vflow.data import media
         from vflow.pipelines.video.score import score
 
-        clip = media.read_frames(item.paths)
-        return score(
-            model, clip, context=self.context, draws=self.num_importance_samples, seed=self.common.seed or 0
-        )
+        found = score(
+            model, media.read_frames(item.paths), context=self.context, num_frames=self.num_frames,
+            draws=self.num_importance_samples, seed=self.common.seed or 0,
+        )  # fmt: skip
+        return f"{float(found):.4f} bits/dim (K = {found.draws})", found.to_json()
 
-    def _map(self, model: Any, item: Any, statistics: Any) -> Any:
+    def _map(
+        self, model: Any, item: Item, folder: Path, statistics: ClipStatistics | None
+    ) -> tuple[str, dict[str, Any]]:
+        """The same of each pixel; writes the clip's files into ``folder``."""
         from vflow.data import media
-        from vflow.pipelines.video import export as surprise_files
+        from vflow.pipelines.video import export
         from vflow.pipelines.video.surprisal import QUANTILE, surprisal
 
         found = surprisal(
             model, media.read_frames(item.paths), statistics=statistics,
-            quantile=QUANTILE if self.quantile is None else self.quantile, seed=self.common.seed or 0,
+            quantile=QUANTILE if self.quantile is None else self.quantile,
+            num_frames=self.num_frames, seed=self.common.seed or 0,
         )  # fmt: skip
-        assert self.maps_dir is not None
-        surprise_files.write(self.maps_dir, item.name, found, model.config.fps)
-        return found
-
-    def _print(self, name: str, result: Any, *, alone: bool) -> None:
-        if self.json:
-            print(json.dumps(result.to_json() if alone else {"item": name, **result.to_json()}), flush=True)
-        else:
-            print(
-                f"{name}: {result.bits_per_dim:.4f} bits/dim (K = {self.num_importance_samples})", flush=True
-            )
-
-    def _print_map(self, name: str, found: Any, *, alone: bool) -> None:
+        export.write(folder, item.name, found, model.config.fps)
         data = found.to_json()
-        if self.json:
-            print(json.dumps(data if alone else {"item": name, **data}), flush=True)
-        else:
-            said = ""
-            if found.flagged:
-                said += f"; surprising: {', '.join(map(str, found.flagged))}"
-            if found.out_of_order:
-                said += f"; out of order: {found.out_of_order.first} and {found.out_of_order.second}"
-            print(f"{name}: {data['bits_per_dim']:.4f} bits/dim{said}", flush=True)
+        line = f"{data['bits_per_dim']:.4f} bits/dim"
+        if found.flagged:
+            line += f"; surprising: {', '.join(map(str, found.flagged))}"
+        if found.out_of_order:
+            line += f"; out of order: {found.out_of_order.first} and {found.out_of_order.second}"
+        return line, data

@@ -59,7 +59,13 @@ class Score(float):
 
 
 def score(
-    model: nn.Module, frames: Frames, *, context: int | None = None, draws: int = 1, seed: int = 0
+    model: nn.Module,
+    frames: Frames,
+    *,
+    context: int | None = None,
+    num_frames: int | None = None,
+    draws: int = 1,
+    seed: int = 0,
 ) -> Score:
     """Upper bound on the code length of ``frames`` in bits per dimension, averaged over frames.
 
@@ -70,23 +76,42 @@ def score(
         model: from ``vflow.load``.
         frames: (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``media.Clip``.
         context: first frame inside the mean; None starts at the first frame that can be scored.
+        num_frames: score only so many frames from the first one; None scores all.
 
     Raises:
-        InputError: too few frames. ConfigError: ``context`` or ``draws`` out of range.
+        InputError: too few frames. ConfigError: ``context``, ``num_frames`` or ``draws`` out of range.
     """
-    config = video_config(model)
-    clip = as_clip(frames)
-    fitted, _ = fit(config, clip)
-    first = config.min_context
-    if len(fitted) <= first:
-        raise InputError(
-            f"{clip.source}: {len(fitted)} frame(s); a score needs {first + 1} or more, {first} of them given"
-        )
+    fitted, _ = fit_scored(model, frames, num_frames)
+    first = video_config(model).min_context
     if not 1 <= draws <= MAX_DRAWS:
         raise ConfigError(f"draws must lie in 1..{MAX_DRAWS}, got {draws}")
     if context is not None and not 0 <= context < len(fitted):
         raise ConfigError(f"context must lie in 0..{len(fitted) - 1} for {len(fitted)} frames, got {context}")
     return Score(_per_frame(model, fitted, draws, seed), first if context is None else context, draws, seed)
+
+
+def fit_scored(
+    model: nn.Module, frames: Frames, num_frames: int | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Frames to score, uint8 (T, H, W, C) in the model's size, channels and rate, and remarks.
+
+    The noise is named by what is left here: of a clip cut to its first frames, the shorter clip.
+
+    Raises:
+        InputError: too few frames. ConfigError: ``num_frames`` out of range.
+    """
+    config, clip = video_config(model), as_clip(frames)
+    fitted, notes = fit(config, clip)
+    first = config.min_context
+    if len(fitted) <= first:
+        raise InputError(
+            f"{clip.source}: {len(fitted)} frame(s); a score needs {first + 1} or more, {first} of them given"
+        )
+    if num_frames is None or num_frames >= len(fitted):
+        return fitted, notes
+    if num_frames <= first:
+        raise ConfigError(f"num_frames must be at least {first + 1}, got {num_frames}")
+    return fitted[:num_frames], (*notes, f"looked at the first {num_frames} of {len(fitted)} frames")
 
 
 def _per_frame(model: nn.Module, frames: np.ndarray, draws: int, seed: int) -> tuple[float | None, ...]:

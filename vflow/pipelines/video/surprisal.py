@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.video.preprocess import Frames, as_clip, device_of, fit, to_tensor, video_config
-from vflow.pipelines.video.score import SEGMENT, Key, density, frame_nats, noise
+from vflow.pipelines.video.preprocess import Frames, as_clip, device_of, to_tensor, video_config
+from vflow.pipelines.video.score import SEGMENT, Key, density, fit_scored, frame_nats, noise
 from vflow.pipelines.video.stats import ClipStatistics
 from vflow.randomness import content_hash
 
@@ -124,6 +124,7 @@ def surprisal(
     *,
     statistics: ClipStatistics | None = None,
     quantile: float = QUANTILE,
+    num_frames: int | None = None,
     seed: int = 0,
 ) -> Surprisal:
     """Bits of every pixel of ``frames`` given the frames before, and what is surprising about them.
@@ -136,10 +137,10 @@ def surprisal(
         typical: from ``vflow.load_clip_statistics``; without it nothing is flagged.
 
     Raises:
-        InputError: too few or too many frames. ConfigError: ``quantile`` out of range.
+        InputError: too few or too many frames. ConfigError: ``quantile`` or ``num_frames`` out of range.
     """
     check_quantile(quantile)
-    ready = prepare(model, frames)
+    ready = prepare(model, frames, num_frames)
     return finalize(model, ready, list(iterate(model, ready.frames, seed)), statistics, quantile, seed)
 
 
@@ -149,21 +150,16 @@ def check_quantile(quantile: float) -> None:
         raise ConfigError(f"quantile must lie in 0.5..1 (below 1), got {quantile:g}")
 
 
-def prepare(model: nn.Module, frames: Frames) -> FittedClip:
-    """The clip in the model's size, channels and rate.
+def prepare(model: nn.Module, frames: Frames, num_frames: int | None = None) -> FittedClip:
+    """The clip, or its first ``num_frames`` frames, in the model's size, channels and rate.
 
     Raises:
-        InputError: too few or too many frames.
+        InputError: too few or too many frames. ConfigError: ``num_frames`` out of range.
     """
-    clip = as_clip(frames)
-    fitted, notes = fit(video_config(model), clip)
-    first = video_config(model).min_context
-    if len(fitted) <= first:
-        raise InputError(
-            f"{clip.source}: {len(fitted)} frame(s); a score needs {first + 1} or more, {first} of them given"
-        )
+    fitted, notes = fit_scored(model, frames, num_frames)
     if len(fitted) > MAX_FRAMES:
-        raise InputError(f"{clip.source}: {len(fitted)} frames; the limit is {MAX_FRAMES}; trim it")
+        source = as_clip(frames).source
+        raise InputError(f"{source}: {len(fitted)} frames; the limit is {MAX_FRAMES}; give --num-frames")
     return FittedClip(fitted, notes)
 
 
