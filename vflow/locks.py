@@ -1,13 +1,13 @@
-"""One writer per folder: a second one waits for the first to end, or says who is there."""
+"""Locks on folders: one writer at a time."""
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
+
+from filelock import FileLock, Timeout
 
 from vflow.errors import ConfigError
 
@@ -15,63 +15,41 @@ PATIENCE = 30.0  # seconds; a run whose launcher died may still be committing
 
 
 class FolderLock:
-    """Holds ``folder/name`` while its process writes there; the system releases it however that ends.
+    """Exclusive lock on a folder, held by ``folder/name`` until its process releases it or ends.
 
     Args:
-        folder: what is written to; None on processes that do not write.
-        doing: what its holder does there, for the message.
+        folder: None on processes that do not write: nothing is locked.
+        activity: of the holder, for the message ("training").
+        patience: seconds to wait for another holder.
 
     Raises:
-        ConfigError: another process still holds it after ``PATIENCE`` seconds.
+        ConfigError: another process still holds it after ``patience``.
     """
 
     def __init__(
-        self, folder: Path | None, doing: str, name: str = ".lock", patience: float = PATIENCE
+        self, folder: Path | None, activity: str, name: str = ".lock", patience: float = PATIENCE
     ) -> None:
-        self._file: IO[str] | None = None
+        self._lock: FileLock | None = None
         if folder is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        end, waiting = time.monotonic() + patience, False
-        while (file := _claim(folder / name)) is None:
-            if not waiting:
-                print(f"{folder}: waiting for another process to end its run here", file=sys.stderr)
-                waiting = True
-            if time.monotonic() > end:
-                raise ConfigError(f"{folder}: another process is {doing} here; choose another --output")
-            time.sleep(0.2)
-        self._file, self._path = file, folder / name
+        lock = FileLock(folder / name, thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            print(f"{folder}: waiting for another process to end its run here", file=sys.stderr)
+            try:
+                lock.acquire(timeout=patience, poll_interval=0.2)
+            except Timeout as error:
+                message = f"{folder}: another process is {activity} here; choose another --output"
+                raise ConfigError(message) from error
+        self._lock = lock
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file:
+        if self._lock:
             with suppress(OSError):  # some systems delete no open file
-                self._path.unlink()
-            self._file.close()
-
-
-def _claim(path: Path) -> IO[str] | None:
-    """The file, locked; None while another process holds it, or has just deleted it."""
-    file = path.open("a")
-    with suppress(FileNotFoundError):
-        if _try_lock(file) and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-            return file
-    file.close()
-    return None
-
-
-def _try_lock(file: IO[str]) -> bool:
-    """Whether the lock is ours now; true where the system or the file system has no such locks."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
+                Path(self._lock.lock_file).unlink()
+            self._lock.release()
