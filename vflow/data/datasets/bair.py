@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data.datasets._tfrecord import bytes_features, index_records, read_record
 from vflow.data.datasets.splits import Split, choose_split
+from vflow.data.datasets.tfrecord import bytes_features, index_records, read_record
 from vflow.errors import InputError
 from vflow.randomness import generator
 
