@@ -22,12 +22,12 @@ from vflow.config import Preset, TrainingConfig
 from vflow.errors import ConfigError, VflowError
 from vflow.pipelines.common import set_threads
 from vflow.training.args import TrainOptions, resolve
-from vflow.training.data import Material, Prefetcher, micro_batches
+from vflow.training.data import DataModule, Prefetcher, micro_batches
 from vflow.training.distributed import make_accelerator
 from vflow.training.loop import DivergedError
-from vflow.training.setup import check_batch, new_model, open_material, prepare, start_model
+from vflow.training.setup import check_batch, new_model, open_data, prepare, start_model
 from vflow.training.state import Progress
-from vflow.training.step import PATIENCE, Learner, learning_rate
+from vflow.training.step import PATIENCE, TrainState, learning_rate
 from vflow.training.validate import validate
 
 SPAN = 1_000_000
@@ -72,17 +72,17 @@ def ablate(preset: Preset, seconds: float, output: Path | None = None) -> dict[s
     """
     check_batch(preset, 1)
     accelerator = make_accelerator("cpu")
-    material = open_material(preset)
-    if not material.held_out:
+    data = open_data(preset)
+    if not data.held_out:
         raise ConfigError("nothing is held out of this data; a variant cannot be judged by it")
     model = new_model(preset)
-    start_model(model, preset, material, accelerator, None)
-    learner, average = prepare(model, preset, material, accelerator)
+    start_model(model, preset, data, accelerator, None)
+    state, average = prepare(model, preset, data, accelerator)
     wall = time.perf_counter()
-    progress, spent = _train(learner, material, seconds)
+    progress, spent = _train(state, data, seconds)
     wall = time.perf_counter() - wall
-    learner.ema.copy_to(average, learner.plain)
-    found = validate(average, material, preset.training.validation_examples, accelerator, lambda: False)
+    state.ema.copy_to(average, state.plain)
+    found = validate(average, data, preset.training.validation_examples, accelerator, lambda: False)
     assert found is not None
     if output is not None:
         save_checkpoint(output, average, config=preset.model)
@@ -96,23 +96,24 @@ def ablate(preset: Preset, seconds: float, output: Path | None = None) -> dict[s
     }
 
 
-def _train(learner: Learner, material: Material[Any, Any], seconds: float) -> tuple[Progress, float]:
+def _train(state: TrainState, data: DataModule[Any, Any], seconds: float) -> tuple[Progress, float]:
     """Steps until the time is spent; how far it came, and the seconds."""
-    config, progress, began = learner.config, Progress(), time.process_time()
+    config, progress, began = state.config, Progress(), time.process_time()
 
     def load(start: int) -> list[Any]:
-        return micro_batches(material, config, start, learner.accelerator)
+        return micro_batches(data, config, start, state.accelerator)
 
     with Prefetcher(load, 0, config.batch_size) as batches:
         while (spent := time.process_time() - began) < seconds:
             rate = _rate(config, progress.step, spent / seconds)
-            result = learner.step(next(batches), progress, rate, False)
+            result = state.step(next(batches), progress, rate, False)
             progress.step += 1
             if progress.skipped_in_a_row >= PATIENCE:
                 raise DivergedError(f"step {progress.step}: {PATIENCE} steps in a row were skipped")
             if progress.step % config.log_every == 0:
                 print(
-                    f"{spent:.0f} s, step {progress.step}: {learner.aim} {result.loss:.4f}", file=sys.stderr
+                    f"{spent:.0f} s, step {progress.step}: {state.objective} {result.loss:.4f}",
+                    file=sys.stderr,
                 )
     return progress, spent
 

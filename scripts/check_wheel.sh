@@ -27,7 +27,7 @@ assert not extras, f"core alone must not bring {extras}"
 package = Path(vflow.__file__).parent
 assert (package / "_app" / "app.py").is_file(), "the wheel lacks the app"
 assert preset_names() and all(load_preset(name) for name in preset_names()), "the wheel lacks presets"
-assert "fsdp_version" in launcher_config("fsdp"), "the wheel lacks the files for accelerate launch"
+assert "MULTI_GPU" in launcher_config("ddp"), "the wheel lacks the files for accelerate launch"
 shipped = sorted(folder.parent.name for folder in (package / "_checkpoints").glob("*/config.json"))
 for name in shipped:
     vflow.load(name, allow_hub=False)

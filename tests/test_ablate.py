@@ -18,7 +18,7 @@ from vflow.errors import ConfigError
 
 
 def test_the_rate_warms_up_in_steps_and_falls_with_the_time() -> None:
-    config = TrainingConfig(learning_rate=1e-3, final_rate=0.1, warmup_steps=4, max_steps=SPAN)
+    config = TrainingConfig(learning_rate=1e-3, min_lr_ratio=0.1, warmup_steps=4, max_steps=SPAN)
     assert [_rate(config, step, 0.0) for step in range(4)] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3])
     assert _rate(config, 3, 0.9) == pytest.approx(1e-3), "few steps in all the time are still warmed up"
     assert [_rate(config, 10, share) for share in (0.0, 0.5, 1.0)] == pytest.approx([1e-3, 5.5e-4, 1e-4])

@@ -237,7 +237,8 @@ def test_parse_without_a_key() -> None:
         parse(Preset, 3, "here")
 
 
-def test_the_rate_of_clips_is_the_models() -> None:
-    assert load_preset("shapes-small", {"data.fps": None}) == load_preset("shapes-small")
-    with pytest.raises(ConfigError, match=r"fps: is now model\.fps"):
-        load_preset("shapes-small", {"data.fps": 25})
+def test_entries_of_lists_are_set_by_number() -> None:
+    preset = load_preset("colorizer", {"training.losses.1.weight": 2.5})
+    assert [loss.weight for loss in preset.training.losses] == [2.0, 2.5]
+    with pytest.raises(ConfigError, match="7: name one of the list's 2 entries"):
+        load_preset("colorizer", {"training.losses.7.weight": 1})

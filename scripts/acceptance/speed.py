@@ -30,7 +30,7 @@ from vflow.devices import choose_device
 from vflow.models import build_model
 from vflow.training.data import Prefetcher
 from vflow.training.distributed import autocast_dtype
-from vflow.training.setup import open_material
+from vflow.training.setup import open_data
 
 LACKING = "normflows is missing: pip install -e '.[bench]'"
 DATA = {"shapes": None, "moving-digits": "", "push": "push/train", "digits": "", "colorizer": "photos"}
@@ -134,7 +134,7 @@ def recompute_gradient() -> Result:
         frugal.eval().requires_grad_(True)
         path = {} if data_of(name) is None else {"data.path": data_of(name)}
         preset = load_preset(PRESETS[name], path).model_copy(update={"model": plain.config})
-        batch = open_material(preset).batch(0, 4)
+        batch = open_data(preset).batch(0, 4)
         found[name] = float(torch.cosine_similarity(gradient(plain, batch), gradient(frugal, batch), 0))
     note = ", ".join(f"{name} {value:.9f}" for name, value in found.items())
     return Result({"cosine": min(found.values())}, note=note)

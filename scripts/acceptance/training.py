@@ -30,7 +30,7 @@ from tests.training.support import (
     torchrun,
     wait_for,
 )
-from vflow.training.step import Learner
+from vflow.training.step import TrainState
 
 STEPS, KILLS = 60, 20
 KINDS = ("step", "commit", "step", "commit", "start")  # when to kill, in turn
@@ -177,7 +177,7 @@ def nan_at_step_10() -> Result:
         for seed in range(3):
             quiet(preset, folder / f"clean-{seed}", max_steps=POISONED_STEPS, seed=seed, set=settings)
             clean.append(validation(folder / f"clean-{seed}"))
-        with patch.object(Learner, "loss", poisoned(Learner.loss, POISON)):
+        with patch.object(TrainState, "loss", poisoned(TrainState.loss, POISON)):
             quiet(preset, folder / "poisoned", max_steps=POISONED_STEPS, seed=0, set=settings)
         log = lines(folder / "poisoned")
         events = [line["step"] for line in log if "skipped" in str(line.get("event"))]
@@ -196,7 +196,7 @@ def poisoned(loss: Callable[..., torch.Tensor], call: int) -> Callable[..., torc
     """``loss`` whose result number ``call``, counted from 1, is NaN."""
     count = iter(range(1, 1_000_000))
 
-    def wrapped(self: Learner, batch: Any) -> torch.Tensor:
+    def wrapped(self: TrainState, batch: Any) -> torch.Tensor:
         return loss(self, batch) * (torch.nan if next(count) == call else 1.0)
 
     return wrapped

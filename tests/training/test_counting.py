@@ -20,8 +20,8 @@ TENSORS = ("pixels.probability", "motion.after")
 
 
 @pytest.fixture(autouse=True)
-def few_counted_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(videos, "COUNTED_CLIPS", 16)
+def few_clips_for_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(videos, "STATISTICS_CLIPS", 16)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_the_same_data_keep_the_counts(
 ) -> None:
     options = {"set": COUNTS, "data": str(tmp_path / "clips"), "init_from": str(trained)}
     run_here(tiny, runs / "b", max_steps=1, seed=1, **options)
-    assert "values and movements stay as they were" in capsys.readouterr().err
+    assert "statistics kept" in capsys.readouterr().err
     assert torch.equal(counted(runs / "b")[0], counted(trained)[0])
 
 
@@ -59,7 +59,7 @@ def test_other_colours_are_counted_anew(
     write_clips(tmp_path / "others", lambda frames: np.where(frames == 255, 200, frames // 2 + 20))
     options = {"set": COUNTS, "data": str(tmp_path / "others"), "init_from": str(trained)}
     run_here(tiny, runs / "b", max_steps=1, **options)
-    assert "values and movements counted anew: " in capsys.readouterr().err
+    assert "statistics fitted anew: " in capsys.readouterr().err
     assert not torch.equal(counted(runs / "b")[0], counted(trained)[0])
 
 

@@ -18,8 +18,8 @@ from vflow.config import load_preset
 from vflow.data.datasets.photos import Photos
 from vflow.errors import ConfigError
 from vflow.training.images import Images
-from vflow.training.setup import open_material
-from vflow.training.step import Learner, make_optimizer
+from vflow.training.setup import open_data
+from vflow.training.step import TrainState, make_optimizer
 
 DIGITS = """
 model:
@@ -71,7 +71,7 @@ both = pytest.mark.parametrize("start", [digits, colorizer])
 
 
 def material(given: dict[str, str], **overrides: Any) -> Images:
-    opened = open_material(load_preset(given["config"], {"data.path": given["data"], **overrides}))
+    opened = open_data(load_preset(given["config"], {"data.path": given["data"], **overrides}))
     assert isinstance(opened, Images)
     return opened
 
@@ -80,14 +80,14 @@ def material(given: dict[str, str], **overrides: Any) -> Images:
 def test_a_run_leaves_log_samples_and_a_model_that_loads(start: Start, runs: Path) -> None:
     given = start(runs)
     missing: list[str] = []
-    original = Learner._agree
+    original = TrainState._agree
 
-    def watch(self: Learner, loss: float, stop: bool) -> Any:
+    def watch(self: TrainState, loss: float, stop: bool) -> Any:
         missing.extend(name for name, p in self.plain.named_parameters() if p.grad is None)
         return original(self, loss, stop)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Learner, "_agree", watch)
+        patch.setattr(TrainState, "_agree", watch)
         assert run_here(output=runs / "a", **given) == 0
     assert not missing, "distributed training waits for gradients that never come"
     log = lines(runs / "a")
@@ -104,9 +104,9 @@ def test_a_run_leaves_log_samples_and_a_model_that_loads(start: Start, runs: Pat
 def test_resuming_in_pieces_equals_one_run(start: Start, runs: Path) -> None:
     given = start(runs)
     run_here(output=runs / "whole", **given)
-    run_here(output=runs / "parts", max_steps=2, set=("training.final_rate=1",), **given)
-    run_here(output=runs / "reference", set=("training.final_rate=1",), **given)
-    run_here(output=runs / "parts", resume=True, set=("training.final_rate=1",), **given)
+    run_here(output=runs / "parts", max_steps=2, set=("training.min_lr_ratio=1",), **given)
+    run_here(output=runs / "reference", set=("training.min_lr_ratio=1",), **given)
+    run_here(output=runs / "parts", resume=True, set=("training.min_lr_ratio=1",), **given)
     assert losses(runs / "parts") == losses(runs / "reference")
     finals = [vflow.load(runs / name).state_dict() for name in ("reference", "parts")]
     assert all(torch.equal(finals[0][key], finals[1][key]) for key in finals[0])
@@ -127,7 +127,7 @@ def test_a_held_out_picture_that_is_damaged_ends_no_run(runs: Path, caplog: pyte
 def test_a_backbone_stays_as_it_is_unless_it_is_named(runs: Path) -> None:
     given = colorizer(runs)
     changed = []
-    for name, settings in (("a", ()), ("b", ()), ("c", ("training.only=[backbone.stages.4, priors]",))):
+    for name, settings in (("a", ()), ("b", ()), ("c", ("training.trainable=[backbone.stages.4, priors]",))):
         start = {} if name == "a" else {"init_from": str(runs / "a")}
         settings = ("model.backbone=true", "model.dropout=0", *settings)
         assert run_here(output=runs / name, max_steps=2, set=settings, **start, **given) == 0

@@ -23,8 +23,8 @@ FILES = sorted((ROOT / "vflow" / "presets" / "accelerate").glob("*.yaml"))
 NAMES = {path.stem for path in FILES}
 
 
-def test_the_four_kinds_are_there_and_are_no_presets() -> None:
-    assert {"ddp", "bf16", "multi-node", "fsdp"} == NAMES
+def test_launcher_configs_are_there_and_are_no_presets() -> None:
+    assert {"ddp", "bf16", "multi-node"} == NAMES
     assert not NAMES & set(preset_names())
     assert all(load_preset(name) for name in preset_names())
 
@@ -39,10 +39,6 @@ def test_accelerate_takes_it(path: Path) -> None:
     environment = prepare_multi_gpu_env(arguments)
     assert environment["ACCELERATE_MIXED_PRECISION"] == ("bf16" if path.stem == "bf16" else "no")
     assert int(arguments.nproc_per_node) == 8
-    sharded = path.stem == "fsdp"
-    assert (environment.get("ACCELERATE_USE_FSDP") == "true") == sharded
-    if sharded:
-        assert environment["FSDP_VERSION"] == "2" and environment["FSDP_AUTO_WRAP_POLICY"] == "NO_WRAP"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -52,8 +48,8 @@ def test_its_head_says_what_it_is_for_and_what_was_not_run(path: Path) -> None:
 
 
 def test_the_command_line_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "accelerate/fsdp"]) == 0
-    assert "fsdp_version: 2" in capsys.readouterr().out
+    assert main(["config", "accelerate/ddp"]) == 0
+    assert "distributed_type: MULTI_GPU" in capsys.readouterr().out
     with pytest.raises(ConfigError, match=r"^accelerate/tpu: .* there are accelerate/bf16, accelerate/ddp, "):
         launcher_config("tpu")
 

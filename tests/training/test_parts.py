@@ -24,7 +24,7 @@ from vflow.training.step import learning_rate
 
 
 def test_rate_warms_up_then_falls_to_the_final_fraction() -> None:
-    config = TrainingConfig(learning_rate=2.0, warmup_steps=4, max_steps=104, final_rate=0.1)
+    config = TrainingConfig(learning_rate=2.0, warmup_steps=4, max_steps=104, min_lr_ratio=0.1)
     rates = [learning_rate(config, step) for step in range(105)]
     assert rates[:4] == [0.5, 1.0, 1.5, 2.0]
     assert rates[4] == 2.0 and math.isclose(rates[54], 1.1) and math.isclose(rates[104], 0.2)
@@ -81,10 +81,20 @@ def test_settings_are_yaml_values_under_dotted_keys() -> None:
 
 def test_flags_override_the_preset(tmp_path: Path, tiny: str) -> None:
     options = TrainOptions(
-        config=tiny, output=tmp_path, max_steps=7, seed=5, dtype="float32", set=("training.clip=2.5",)
+        config=tiny,
+        output=tmp_path,
+        max_steps=7,
+        seed=5,
+        dtype="float32",
+        set=("training.grad_clip_norm=2.5",),
     )
     training = resolve(options).training
-    assert (training.max_steps, training.seed, training.precision, training.clip) == (7, 5, "float32", 2.5)
+    assert (training.max_steps, training.seed, training.precision, training.grad_clip_norm) == (
+        7,
+        5,
+        "float32",
+        2.5,
+    )
     with pytest.raises(ConfigError, match=r"unknown key 'training.speed'"):
         resolve(TrainOptions(config=tiny, output=tmp_path, set=("training.speed=1",)))
     with pytest.raises(ConfigError, match="--keep -1"):
@@ -101,7 +111,7 @@ def test_a_folder_replaces_generated_data(tmp_path: Path, tiny: str) -> None:
 def test_fewer_processes_than_asked_for_is_an_error() -> None:
     check_world_size(1, {})
     check_world_size(2, {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"})
-    with pytest.raises(ConfigError, match="2 processes were asked for but 1 joined; use torchrun"):
+    with pytest.raises(ConfigError, match="2 processes were requested but 1 joined; use torchrun"):
         check_world_size(1, {"WORLD_SIZE": "2"})
     with pytest.raises(ConfigError, match="accelerate launch --multi_gpu"):
         check_world_size(1, {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1"})

@@ -65,7 +65,7 @@ def test_accelerate_launch_runs_the_script(tiny: str, runs: Path) -> None:
 def test_two_processes_asked_and_one_got_is_refused(tiny: str, runs: Path) -> None:
     process = spawn([*LAUNCH, "--cpu", "--num_processes", "2", *command(tiny, runs / "a")])
     code, output = finish(process)
-    assert code != 0 and "error: accelerate launch was asked for several processes" in output
+    assert code != 0 and "error: accelerate launch was to start several processes" in output
     assert not (runs / "a").exists()
 
 

@@ -61,8 +61,8 @@ def test_corruption_is_a_function_of_seed_and_position_and_spares_the_targets() 
     assert 1 <= sum(damaged) <= 9
 
 
-def test_noise_of_guesses_is_a_function_of_seed_and_position() -> None:
-    sampler = Sampler(Ramp(), 3, min_context=1, context=2, guesses=2)
+def test_noise_of_samples_is_a_function_of_seed_and_position() -> None:
+    sampler = Sampler(Ramp(), 3, min_context=1, context=2, num_samples=2)
     whole, parts = sampler.batch(7, 4).sample_eps, [sampler.batch(7 + i, 1).sample_eps for i in range(4)]
     assert whole is not None and whole.shape == (4, 2, 16)
     assert torch.equal(whole, torch.cat([part for part in parts if part is not None]))

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import Shard, distribute_tensor
+from torch import nn
 
 from vflow.config import Preset, TrainingConfig
 from vflow.errors import CheckpointError
 from vflow.training import state
-from vflow.training.distributed import fill, full
 from vflow.training.ema import Ema
 from vflow.training.state import Progress, changed_keys, gather, read_state, restore, write_state
 from vflow.training.step import make_optimizer
@@ -85,18 +81,3 @@ def test_changed_keys_are_dotted() -> None:
     before = {"model": {"a": 1, "b": [1]}, "note": "x"}
     after = {"model": {"a": 2, "b": [1], "c": 0}, "note": "x"}
     assert changed_keys(before, after) == ["model.a", "model.c"]
-
-
-@pytest.fixture
-def one_process(tmp_path: Path) -> Iterator[None]:
-    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
-    yield
-    distributed.destroy_process_group()
-
-
-def test_sharded_tensors_are_gathered_and_filled(one_process: None) -> None:
-    mesh = init_device_mesh("cpu", (1,))
-    value = torch.arange(6.0).reshape(3, 2)
-    sharded = distribute_tensor(torch.zeros(3, 2), mesh, [Shard(0)])
-    fill(sharded, value)
-    assert torch.equal(full(sharded), value) and torch.equal(full(value), value)

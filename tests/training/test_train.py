@@ -17,22 +17,23 @@ import vflow
 from tests.training.support import lines, losses, run_here
 from vflow import locks
 from vflow.checkpoint import read_config
-from vflow.config import BestOfConfig, EnergyConfig, OutlineConfig, Preset, TrainingConfig, load_preset
+from vflow.config import ColorMeanLossConfig, Preset, TrainingConfig, load_preset
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.training import commit as resume
 from vflow.training import data as sampler
 from vflow.training import setup, videos
 from vflow.training import step as guards
+from vflow.training.commit import find_fault
 from vflow.training.loop import DivergedError
-from vflow.training.setup import check_aims, new_model, take_tensors
-from vflow.training.step import Learner
+from vflow.training.setup import check_losses, load_matching, new_model
+from vflow.training.step import TrainState
 from vflow.training.validate import Validation
 
 
 @pytest.fixture(autouse=True)
-def few_counted_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_clips_for_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pixel maps are fitted to a few clips only."""
-    monkeypatch.setattr(videos, "COUNTED_CLIPS", 16)
+    monkeypatch.setattr(videos, "STATISTICS_CLIPS", 16)
 
 
 def tree(folder: Path) -> set[str]:
@@ -72,13 +73,13 @@ def test_other_models_train_and_every_parameter_has_a_gradient(
     tiny: str, runs: Path, changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing: list[str] = []
-    original = Learner._agree
+    original = TrainState._agree
 
-    def watch(self: Learner, loss: float, stop: bool) -> Any:
+    def watch(self: TrainState, loss: float, stop: bool) -> Any:
         missing.extend(name for name, p in self.plain.named_parameters() if p.grad is None)
         return original(self, loss, stop)
 
-    monkeypatch.setattr(Learner, "_agree", watch)
+    monkeypatch.setattr(TrainState, "_agree", watch)
     assert run_here(tiny, runs / "a", max_steps=2, set=changes) == 0
     assert not missing, "distributed training waits for gradients that never come"
     assert lines(runs / "a")[-2]["round_trip"] < 0.1
@@ -86,7 +87,7 @@ def test_other_models_train_and_every_parameter_has_a_gradient(
 
 def test_only_the_parts_named_are_trained(tiny: str, runs: Path) -> None:
     run_here(tiny, runs / "a", max_steps=2)
-    settings = ("model.noise=learned", "training.only=[noise, priors.0]")
+    settings = ("model.noise=learned", "training.trainable=[noise, priors.0]")
     assert run_here(tiny, runs / "b", init_from=str(runs / "a"), max_steps=2, set=settings) == 0
     assert run_here(tiny, runs / "b", resume=True, max_steps=3, set=settings) == 0
     before, after = (vflow.load(runs / name).state_dict() for name in "ab")
@@ -97,7 +98,7 @@ def test_only_the_parts_named_are_trained(tiny: str, runs: Path) -> None:
 
 def test_a_part_that_is_not_there_is_refused(tiny: str, runs: Path) -> None:
     with pytest.raises(ConfigError, match="no part 'prior' with weights; it has frame_encoder, glow, priors"):
-        run_here(tiny, runs / "a", set=("training.only=[prior]",))
+        run_here(tiny, runs / "a", set=("training.trainable=[prior]",))
 
 
 def test_sample_grids_show_the_real_clip_first(tiny: str, runs: Path) -> None:
@@ -121,13 +122,13 @@ def test_validation_and_losses_fall_while_training(tiny: str, runs: Path) -> Non
 def test_resuming_in_pieces_equals_one_run(tiny: str, runs: Path) -> None:
     run_here(tiny, runs / "whole", set=("training.log_every=2",))
     halves = ("training.log_every=2", "training.checkpoint_every=3")
-    original = Learner.step
+    original = TrainState.step
 
-    def interrupted(self: Learner, batches: Any, progress: Any, rate: float, stop: bool) -> Any:
+    def interrupted(self: TrainState, batches: Any, progress: Any, rate: float, stop: bool) -> Any:
         return original(self, batches, progress, rate, stop or progress.step == 2)
 
     with pytest.MonkeyPatch.context() as patch:  # stop after step 3, between two lines of the log
-        patch.setattr(Learner, "step", interrupted)
+        patch.setattr(TrainState, "step", interrupted)
         assert run_here(tiny, runs / "parts", set=halves) == 130
     assert lines(runs / "parts")[-1]["status"] == "interrupted"
     assert run_here(tiny, runs / "parts", set=halves, resume=True) == 0
@@ -225,9 +226,9 @@ def test_weights_to_train_and_their_average_lie_on_one_device() -> None:
         prepare=lambda *parts: parts,
         unwrap_model=lambda model: model,
     )
-    material: Any = SimpleNamespace(targets=1)
-    learner, average = setup.prepare(model, Preset(), material, accelerator)  # type: ignore[arg-type]
-    assert {p.device for m in (learner.plain, average) for p in m.parameters()} == {device}
+    data: Any = SimpleNamespace(targets=1)
+    state, average = setup.prepare(model, Preset(), data, accelerator)  # type: ignore[arg-type]
+    assert {p.device for m in (state.plain, average) for p in m.parameters()} == {device}
 
 
 def test_actnorms_that_were_taken_by_half_are_set_from_data(tiny: str, runs: Path) -> None:
@@ -235,7 +236,7 @@ def test_actnorms_that_were_taken_by_half_are_set_from_data(tiny: str, runs: Pat
     run_here(tiny, runs / "a", max_steps=1)
     preset = load_preset(tiny, {"model.glow.channels": 1})
     model = new_model(preset)
-    taken = take_tensors(model, str(runs / "a"), report=False)
+    taken = load_matching(model, str(runs / "a"), report=False)
     assert "glow.levels.0.layers.0.actnorm.shift" not in taken
     waiting = {key for key, value in model.state_dict().items() if key.endswith(".initialized") and not value}
     assert waiting and not waiting & taken
@@ -253,21 +254,11 @@ def test_a_validation_that_is_no_number_is_noted_and_training_goes_on(
     assert vflow.load(runs / "a").config.typical_bits is None
 
 
-@pytest.mark.parametrize(
-    ("name", "aim"), [("best_of", BestOfConfig()), ("outline", OutlineConfig()), ("energy", EnergyConfig())]
-)
-def test_sharded_weights_and_aims_beside_forward_exclude_each_other(name: str, aim: object) -> None:
-    config = TrainingConfig().model_copy(update={name: aim})
-    check_aims(config, DistributedType.MULTI_GPU)
-    with pytest.raises(ConfigError, match=rf"training.{name} does not work under FSDP; set it to null"):
-        check_aims(config, DistributedType.FSDP)
-
-
-def test_an_outline_alone_is_learned_in_one_process() -> None:
-    config = TrainingConfig(outline=OutlineConfig(alone=True))
-    check_aims(config, DistributedType.NO)
-    with pytest.raises(ConfigError, match=r"outline\.alone works in one process; start it with plain"):
-        check_aims(config, DistributedType.MULTI_CPU)
+def test_the_color_mean_is_pretrained_in_one_process() -> None:
+    config = TrainingConfig(losses=(ColorMeanLossConfig(pretrain_only=True),))
+    check_losses(config, DistributedType.NO)
+    with pytest.raises(ConfigError, match=r"pretrain_only runs in one process: start it with plain"):
+        check_losses(config, DistributedType.MULTI_CPU)
 
 
 def test_dry_run_reports_and_writes_nothing(
@@ -281,12 +272,12 @@ def test_dry_run_reports_and_writes_nothing(
 
 def poison(monkeypatch: pytest.MonkeyPatch, when: Any) -> None:
     """Make the loss NaN on calls (counted from 1) for which ``when`` holds."""
-    original, calls = Learner.loss, iter(range(1, 10_000))
+    original, calls = TrainState.loss, iter(range(1, 10_000))
 
-    def loss(self: Learner, batch: Any) -> torch.Tensor:
+    def loss(self: TrainState, batch: Any) -> torch.Tensor:
         return original(self, batch) * (torch.nan if when(next(calls)) else 1.0)
 
-    monkeypatch.setattr(Learner, "loss", loss)
+    monkeypatch.setattr(TrainState, "loss", loss)
 
 
 def test_a_nan_is_skipped_counted_and_harmless(
@@ -318,6 +309,55 @@ def test_a_run_of_bad_steps_rolls_back_with_a_lower_rate(
     assert [line["step"] for line in log if "bits_per_dim" in line] == list(range(1, 13))
     state = json.loads((runs / "a" / "last" / "state" / "state.json").read_text())["progress"]
     assert state["rollbacks"] == 1 and state["rate_scale"] == 0.5
+
+
+def test_a_rollback_outlasts_a_kill_before_the_next_commit(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, lambda call: 5 <= call < 5 + guards.PATIENCE)
+    original = TrainState.step
+
+    def killed(self: TrainState, batches: Any, progress: Any, rate: float, stop: bool) -> Any:
+        if progress.rollbacks:
+            raise KeyboardInterrupt
+        return original(self, batches, progress, rate, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainState, "step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_here(tiny, runs / "a", max_steps=12)
+    rates: list[float] = []
+
+    def watched(self: TrainState, batches: Any, progress: Any, rate: float, stop: bool) -> Any:
+        rates.append(progress.rate_scale)
+        return original(self, batches, progress, rate, stop)
+
+    monkeypatch.setattr(TrainState, "step", watched)
+    assert run_here(tiny, runs / "a", max_steps=12, resume=True) == 0
+    assert rates == [0.5] * 8, "resumed at step 4, where the roll-back went"
+    state = json.loads((runs / "a" / "last" / "state" / "state.json").read_text())["progress"]
+    assert state["rollbacks"] == 1
+
+
+def test_commits_go_on_after_a_rollback_past_a_damaged_one(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step of the damaged commit is committed anew when training comes by again."""
+    poison(monkeypatch, lambda call: 9 <= call < 9 + guards.PATIENCE)
+    original = TrainState.step
+
+    def step(self: TrainState, batches: Any, progress: Any, rate: float, stop: bool) -> Any:
+        newest = runs / "a" / "step_0000008"
+        if newest.exists() and not progress.rollbacks:
+            (newest / "COMMIT.json").write_text("{}")
+        return original(self, batches, progress, rate, stop)
+
+    monkeypatch.setattr(TrainState, "step", step)
+    assert run_here(tiny, runs / "a", max_steps=8 + 2, keep=0) == 0
+    assert [line["event"] for line in lines(runs / "a") if "event" in line] == [
+        "rolled back to step_0000006 after step 13; learning rate now × 0.5"
+    ]
+    assert find_fault(runs / "a" / "step_0000008") is None
 
 
 def test_hopeless_training_stops_with_advice(tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

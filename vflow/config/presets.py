@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
@@ -25,57 +25,53 @@ class DataConfig(Config):
     )
     shift: int = Field(0, ge=0, le=4, description="digits are moved by up to so many pixels in training")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _rate(cls, values: Any) -> Any:
-        """``fps`` was an entry here once, by default null."""
-        if isinstance(values, dict) and "fps" in values:
-            if values["fps"] is not None:
-                raise ValueError("fps: is now model.fps; set that")
-            values = {key: value for key, value in values.items() if key != "fps"}
-        return values
-
 
 class BestOfConfig(Config):
-    """Besides the likelihood: of a few samples, the best is pulled to the truth (Fan et al. 2017).
+    """Best-of-N loss: the nearest of N samples of an example is pulled to the truth (Fan et al. 2017, 4.3).
 
-    Likelihood hardly sees the coarse levels, a few hundredths of all latents, where people see most.
+    Likelihood hardly weighs the coarse levels, a few hundredths of all latents, where people look most.
     """
 
-    guesses: int = Field(8, ge=2, le=64, description="samples per example")
-    every: int = Field(4, ge=1, description="one of so many examples is guessed at")
+    kind: Literal["best_of"] = "best_of"
+    num_samples: int = Field(8, ge=2, le=64, description="samples per example")
+    subsample: int = Field(4, ge=1, description="one in so many examples takes part")
     weight: float = Field(0.5, gt=0, description="of the best sample's error (grey levels) beside bits/dim")
-    spread: tuple[float, float] = Field(
-        (0.6, 1.5), description="samples vary within at least, and each at most, so much as photos do"
+    std_bounds: tuple[float, float] = Field(
+        (0.6, 1.5), description="spread of samples: at least, and each at most, so much of the photos' own"
     )
 
 
-class OutlineConfig(Config):
-    """Besides the likelihood: how far pictures are from what the model's ``outline`` expects of them."""
+class ColorMeanLossConfig(Config):
+    """Error of the colour mean (``model.color_mean``): root mean square in grey levels."""
 
-    weight: float = Field(0.5, gt=0, description="of that (root mean square, grey levels) beside bits/dim")
-    near: float = Field(4.0, ge=0, description="ab units by which the mean colour that it is told is off")
-    alone: bool = Field(False, description="in place of bits/dim: what is seen is learned before the flow is")
+    kind: Literal["color_mean"] = "color_mean"
+    weight: float = Field(0.5, gt=0, description="of the error beside bits/dim")
+    mean_noise: float = Field(4.0, ge=0, description="ab units of noise on the mean colour it is given")
+    pretrain_only: bool = Field(False, description="train on this error alone, without the likelihood")
 
 
-class ContrastConfig(Config):
-    """Besides the likelihood: how well Bayes' rule tells classes apart (Ardizzone et al. 2020, IB-INN).
+class ClassificationConfig(Config):
+    """Cross-entropy of the Bayes classifier p(y | x) ∝ p(x | y) (Ardizzone et al. 2020, IB-INN).
 
-    Likelihood alone hardly sees which class a digit is of: 3.3 bits of the hundreds that it takes.
+    Likelihood alone hardly weighs which class a digit is of: 3.3 bits of the hundreds it costs.
     """
 
-    every: int = Field(16, ge=1, description="one of so many examples is scored under all classes")
+    kind: Literal["classification"] = "classification"
+    subsample: int = Field(16, ge=1, description="one in so many examples is scored under all classes")
     weight: float = Field(0.02, gt=0, description="of the cross-entropy (nats) beside bits/dim")
 
 
-class EnergyConfig(Config):
-    """Besides the likelihood: the energy score of sampled frames, which real samples minimise.
+class EnergyScoreConfig(Config):
+    """Energy score of sampled frames (Gneiting & Raftery 2007, 4.3): least where they are like real ones."""
 
-    Likelihood looks from real frames to noise; what noise that no frame gave leads to, it does not see.
-    """
-
-    guesses: int = Field(2, ge=2, le=16, description="samples of each clip's last frame")
+    kind: Literal["energy_score"] = "energy_score"
+    num_samples: int = Field(2, ge=2, le=16, description="samples of each clip's last frame")
     weight: float = Field(0.05, gt=0, description="of the score (grey levels) beside bits/dim")
+
+
+LossConfig = Annotated[
+    BestOfConfig | ColorMeanLossConfig | ClassificationConfig | EnergyScoreConfig, Field(discriminator="kind")
+]
 
 
 class TrainingConfig(Config):
@@ -86,12 +82,12 @@ class TrainingConfig(Config):
     max_steps: int = Field(10_000, ge=1)
     optimizer: Literal["adam", "adamax"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
-    final_rate: float = Field(0.03, ge=0, le=1, description="cosine decay ends at this fraction")
+    min_lr_ratio: float = Field(0.03, ge=0, le=1, description="the cosine ends at this share of the rate")
     warmup_steps: int = Field(100, ge=0)
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     adam_eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled, with optimizer 'adam' (AdamW)")
-    clip: float | None = Field(1.0, gt=0, description="gradient norm; None: no clipping")
+    grad_clip_norm: float | None = Field(1.0, gt=0, description="None: no clipping")
     ema: float = Field(0.998, ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = Field(False, description="torch.compile; see docs/PERFORMANCE.md for where it pays")
@@ -101,18 +97,20 @@ class TrainingConfig(Config):
     validation_examples: int = Field(64, ge=1)
     checkpoint_every: int = Field(500, ge=1)
     seed: int = 0
-    only: tuple[str, ...] = Field(
-        (), description="parts that are trained, as 'noise' or 'foresight.prior'; none: all but a backbone"
+    trainable: tuple[str, ...] = Field(
+        (), description="parts to train, such as 'dequantizer'; none: all but a backbone"
     )
-    best_of: BestOfConfig | None = Field(None, description="colorizer only: see BestOfConfig")
-    outline: OutlineConfig | None = Field(None, description="colorizer with an outline: see OutlineConfig")
-    energy: EnergyConfig | None = Field(None, description="videoflow only: see EnergyConfig")
-    contrast: ContrastConfig | None = Field(None, description="digits only: see ContrastConfig")
+    losses: tuple[LossConfig, ...] = Field((), description="auxiliary losses, added to bits/dim")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.weight_decay and self.optimizer != "adam":
             raise ValueError("weight_decay needs optimizer 'adam'")
+        kinds = [loss.kind for loss in self.losses]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("losses: each kind may stand once")
+        if len(kinds) > 1 and any(loss.kind == "color_mean" and loss.pretrain_only for loss in self.losses):
+            raise ValueError("losses: color_mean with pretrain_only must stand alone")
         return self
 
 
@@ -126,17 +124,30 @@ class Preset(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.training.best_of and self.model.kind != "colorizer":
-            raise ValueError("training.best_of is for models of kind colorizer; remove it")
-        if self.training.outline and getattr(self.model, "outline", None) is None:
-            raise ValueError("training.outline is for models of kind colorizer with an outline; remove it")
-        if self.training.outline and self.training.outline.alone and self.training.best_of:
-            raise ValueError("training.outline.alone leaves the flow out; set training.best_of to null")
-        if self.training.energy and getattr(self.model, "history", None) is None:
-            raise ValueError("training.energy is for models of kind videoflow with a history; remove it")
-        if self.training.contrast and self.model.kind != "digits":
-            raise ValueError("training.contrast is for models of kind digits; remove it")
+        for loss in self.training.losses:
+            if not _suits(loss, self.model):
+                raise ValueError(f"training.losses: {loss.kind} is for {LOSS_MODELS[loss.kind]}; remove it")
         return self
+
+
+LOSS_MODELS = {
+    "best_of": "a colorizer",
+    "color_mean": "a colorizer with color_mean",
+    "classification": "digits",
+    "energy_score": "a video model whose couplings see past frames",
+}
+
+
+def _suits(loss: LossConfig, model: ModelConfig) -> bool:
+    match loss.kind:
+        case "best_of":
+            return model.kind == "colorizer"
+        case "color_mean":
+            return getattr(model, "outline", None) is not None
+        case "classification":
+            return model.kind == "digits"
+        case "energy_score":
+            return getattr(model, "history", None) is not None
 
 
 def preset_names() -> list[str]:
@@ -169,9 +180,20 @@ def load_preset(name_or_file: str, overrides: dict[str, Any] | None = None) -> P
 
 
 def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set ``data[a][b]…`` for the dotted key ``a.b…``; an entry of a list is named by its number."""
     *parents, last = dotted.split(".")
+    node: Any = data
     for key in parents:
-        child = data.get(key)
-        data[key] = child if isinstance(child, dict) else {}
-        data = data[key]
-    data[last] = value
+        place = _place(node, key)
+        if isinstance(node, dict) and not isinstance(node.get(key), dict | list):
+            node[key] = {}
+        node = node[place]
+    node[_place(node, last)] = value
+
+
+def _place(node: Any, key: str) -> Any:
+    if not isinstance(node, list):
+        return key
+    if not key.isdigit() or int(key) >= len(node):
+        raise ConfigError(f"{key}: name one of the list's {len(node)} entries by its number, from 0")
+    return int(key)

@@ -32,7 +32,7 @@ class VideoBatch(NamedTuple):
     window: int64 (B, T − first), past frames each target may see, 1 … min(t, context).
     corrupted_past: uint8 (B, T − 1, C, H, W), what targets see of frames 0 … T − 2; None: those frames.
     sample_eps: float32 (B, N, D) with D = C · H · W, standard normal: noise of N samples of each clip's last
-        frame, all levels one after the other; None where training does not look at samples.
+        frame, all levels one after the other; None where no loss needs samples.
     """
 
     frames: Tensor
@@ -60,8 +60,9 @@ class ImageBatch(NamedTuple):
         L in 0..100, then mask (0 or 1), a and b of the colour hints (0 where there is none).
     eps: float32 (B, C, H, W), standard normal: dequantisation noise.
     sample_eps: float32 (b, N, D) with D = C · H · W, standard normal: noise of N samples of each of the
-        first b images, all levels one after the other; None where training does not look at samples.
-    features: the model's features of ``condition``, if computed before; None: the model computes them.
+        first b images, all levels one after the other; None where no loss needs samples.
+    features: features of ``condition`` computed before; None: the model computes it.
+    selected: number of leading images that losses on a part of the batch use.
     """
 
     images: Tensor
@@ -69,6 +70,7 @@ class ImageBatch(NamedTuple):
     eps: Tensor
     sample_eps: Tensor | None = None
     features: Sequence[Tensor] | None = None
+    selected: int = 0
 
 
 class Rollout(NamedTuple):

@@ -26,7 +26,7 @@ from vflow.models import Model
 from vflow.training.args import TrainOptions
 from vflow.training.distributed import restarted
 from vflow.training.state import Progress, changed_keys, gather, read_state, restore, write_state
-from vflow.training.step import Learner
+from vflow.training.step import TrainState
 
 COMMIT = "COMMIT.json"
 STEP = re.compile(r"step_(\d{7,})")
@@ -190,8 +190,8 @@ def agreed_commit(run: Path, accelerator: Accelerator) -> Path | None:
     return commit
 
 
-def load_commit(commit: Path, learner: Learner, preset: Preset) -> tuple[Progress, list[str]]:
-    """Put a commit's tensors into ``learner``; returns progress and the settings that have changed since.
+def load_commit(commit: Path, state: TrainState, preset: Preset) -> tuple[Progress, list[str]]:
+    """Put a commit's tensors into ``state``; returns progress and the settings that have changed since.
 
     Raises:
         CheckpointError: the commit is of another model.
@@ -206,21 +206,21 @@ def load_commit(commit: Path, learner: Learner, preset: Preset) -> tuple[Progres
             f"{commit}: trained with another {', '.join(model_keys)}; restore that setting, or start a new "
             f"--output with --init-from {commit / 'model'}"
         )
-    restore(tensors, learner.plain, learner.optimizer, learner.ema)
+    restore(tensors, state.plain, state.optimizer, state.ema)
     return progress, [key for key in changed if key != "note"]
 
 
 def save_commit(
-    run: Path, learner: Learner, average: Model, progress: Progress, preset: Preset, keep: int, card: str
+    run: Path, state: TrainState, average: Model, progress: Progress, preset: Preset, keep: int, card: str
 ) -> None:
     """Commit the run as it stands; the averaged weights become its ``model/``, with the text ``card``.
 
     Raises:
         InputError: the disk is full or not writable; on all processes, and the last commit is intact.
     """
-    accelerator = learner.accelerator
-    tensors = gather(learner.plain, learner.optimizer, learner.ema)
-    learner.ema.copy_to(average, learner.plain)
+    accelerator = state.accelerator
+    tensors = gather(state.plain, state.optimizer, state.ema)
+    state.ema.copy_to(average, state.plain)
 
     def fill(folder: Path) -> None:
         config = preset.model.model_copy(update={"typical_bits": progress.typical_bits})

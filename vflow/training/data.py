@@ -1,4 +1,4 @@
-"""Training batches as a function of (seed, position): nothing to save, nothing to lose."""
+"""Stateless training stream: every batch is a function of (seed, position)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sampler:
         min_context: first target frame, the shortest window.
         context: longest window.
         corruption: share of examples whose past frames are damaged.
-        guesses: samples of each clip's last frame that training looks at.
+        num_samples: samples of each clip's last frame for a loss on samples; 0: none.
     """
 
     dataset: VideoDataset
@@ -46,7 +46,7 @@ class Sampler:
     min_context: int
     context: int
     corruption: float = 0.0
-    guesses: int = 0
+    num_samples: int = 0
 
     def locate(self, position: int) -> tuple[int, int]:
         """(epoch, example index) at ``position``."""
@@ -68,8 +68,8 @@ class Sampler:
         targets = np.arange(self.min_context, len(frames))
         window = draw_windows(targets, self.min_context, self.context, (self.seed, epoch, index))
         made = example(frames, window, self.min_context, ("train", self.seed, epoch, index))
-        if self.guesses:
-            shape = (self.guesses, frames[0].size)
+        if self.num_samples:
+            shape = (self.num_samples, frames[0].size)
             made = made._replace(sample_eps=normal(shape, "guesses", self.seed, epoch, index))
         random = generator("corrupt", self.seed, epoch, index)
         if random.random() >= self.corruption:
@@ -109,9 +109,8 @@ def collate(examples: list[VideoBatch]) -> VideoBatch:
     """Stack examples into a batch."""
     batch = VideoBatch(*(torch.stack(tensors) for tensors in zip(*(e[:3] for e in examples), strict=True)))
     if examples[0].sample_eps is not None:
-        batch = batch._replace(
-            sample_eps=torch.stack([e.sample_eps for e in examples if e.sample_eps is not None])
-        )
+        eps = torch.stack([e.sample_eps for e in examples if e.sample_eps is not None])
+        batch = batch._replace(sample_eps=eps)
     if all(e.corrupted_past is None for e in examples):
         return batch
     return batch._replace(
@@ -167,11 +166,11 @@ M = TypeVar("M", bound=Model, contravariant=True)
 B = TypeVar("B", VideoBatch, ImageBatch)
 
 
-class Material(Protocol[M, B]):
-    """The training stream, the held-out examples and the pictures of progress, for models ``M``.
+class DataModule(Protocol[M, B]):
+    """Training stream, validation examples and sample grids for models ``M``; batches lie on the CPU.
 
-    Batches lie on the CPU. Everything is a function of the preset and the arguments, so there is nothing to
-    save. ``OPENERS`` in setup.py chooses one by the model's configuration.
+    All is a function of the preset and the arguments, so there is no state to save. ``DATA_MODULES`` in
+    setup.py maps a model's configuration to its data module.
     """
 
     @property
@@ -186,12 +185,12 @@ class Material(Protocol[M, B]):
 
     @property
     def targets(self) -> int:
-        """Pictures per example whose likelihood is the objective."""
+        """Pictures per example whose likelihood counts."""
         ...
 
     @property
-    def counted(self) -> int:
-        """Training examples that parts set by counting are fitted to."""
+    def statistics_examples(self) -> int:
+        """Training examples that fitted statistics (pixel maps, transition tables) are counted on."""
         ...
 
     @property
@@ -226,12 +225,12 @@ class Material(Protocol[M, B]):
 
 
 def micro_batches(
-    material: Material[Any, B], config: TrainingConfig, start: int, accelerator: Accelerator
+    data: DataModule[Any, B], config: TrainingConfig, start: int, accelerator: Accelerator
 ) -> list[B]:
     """This process's share of the global batch that begins at stream position ``start``."""
     world, rank = accelerator.num_processes, accelerator.process_index
     parts = share(start, config.batch_size, rank, world, config.accumulate)
-    return [material.batch(first, size) for first, size in parts]
+    return [data.batch(first, size) for first, size in parts]
 
 
 def on_device(batch: B, device: torch.device) -> B:

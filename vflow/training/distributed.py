@@ -1,4 +1,4 @@
-"""Processes, devices and precision: what the launcher asked for, and whether we got it."""
+"""Processes, devices and precision of a run, checked against what the launcher requested."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType
-from torch import Tensor
+from accelerate.utils import DistributedDataParallelKwargs
 from torch.distributed import PrefixStore, TCPStore, init_process_group
 
 from vflow.devices import choose_device
@@ -28,7 +27,7 @@ def make_accelerator(device: Literal["auto", "cpu", "cuda"]) -> Accelerator:
     """An Accelerator on ``device`` with as many processes as the launcher started.
 
     Raises:
-        ConfigError: the device is missing, fewer processes joined than were asked for, or FSDP cannot work.
+        ConfigError: the device is missing, too few processes joined, or the launcher asks for FSDP.
     """
     cpu = choose_device(device).type == "cpu"
     if restarted():
@@ -39,15 +38,12 @@ def make_accelerator(device: Literal["auto", "cpu", "cuda"]) -> Accelerator:
     )
     check_world_size(accelerator.num_processes, os.environ)
     if os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
-        if accelerator.distributed_type != DistributedType.FSDP:
-            raise ConfigError("FSDP was asked for, but it needs GPUs; use another accelerate config")
-        if not accelerator.is_fsdp2:  # version 1 flattens weights; commits are by parameter name
-            raise ConfigError("FSDP version 1 is not supported; set fsdp_version: 2 in the accelerate config")
+        raise ConfigError("FSDP is not supported: models of a few million parameters need none; use DDP")
     return accelerator
 
 
 def check_world_size(joined: int, environment: Mapping[str, str]) -> None:
-    """Refuse to train with fewer processes than the launcher was asked for.
+    """Error unless as many processes joined as the launcher requested.
 
     ``accelerate launch --cpu --num_processes 2`` starts one process and says nothing; it leaves
     MASTER_ADDR set without a rank.
@@ -55,13 +51,13 @@ def check_world_size(joined: int, environment: Mapping[str, str]) -> None:
     Raises:
         ConfigError: naming the launcher lines that work.
     """
-    asked = int(environment.get("WORLD_SIZE", "1"))
-    if asked != joined:
-        raise ConfigError(f"{asked} processes were asked for but {joined} joined; use {WORKING_LINES}")
+    requested = int(environment.get("WORLD_SIZE", "1"))
+    if requested != joined:
+        raise ConfigError(f"{requested} processes were requested but {joined} joined; use {WORKING_LINES}")
     accelerate = "ACCELERATE_MIXED_PRECISION" in environment
     if accelerate and "MASTER_ADDR" in environment and "LOCAL_RANK" not in environment:
         raise ConfigError(
-            "accelerate launch was asked for several processes but started one "
+            "accelerate launch was to start several processes but started one "
             f"(it does so with --cpu); use {WORKING_LINES}"
         )
 
@@ -72,7 +68,7 @@ class PeerError(VflowError):
 
 @contextmanager
 def naming_lost_peers(run: Path) -> Iterator[None]:
-    """Turn the failure of a collective call into one line.
+    """Context in which a failed collective call becomes one line.
 
     Raises:
         PeerError: another process has gone.
@@ -87,7 +83,7 @@ def naming_lost_peers(run: Path) -> Iterator[None]:
 
 @contextmanager
 def fixed_order(device: torch.device) -> Iterator[None]:
-    """On the CPU, add gradients up in a fixed order, so that a resumed run repeats bit for bit.
+    """Context in which CPUs add gradients in a fixed order, so that a resumed run repeats bit for bit.
 
     Costs little there; on GPUs it would, and their kernels are left as they are.
     """
@@ -107,12 +103,12 @@ def fixed_order(device: torch.device) -> Iterator[None]:
 
 
 def restarted() -> bool:
-    """Whether an elastic launcher has started this worker again after a failure."""
+    """True in a worker that an elastic launcher started again after a failure."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def _join_again(cpu: bool) -> None:
-    """Form the process group under a name of this attempt's own.
+    """Process group under a name of this attempt's own.
 
     torchrun keeps one store for all attempts, so restarted workers may read the addresses of dead ones
     and wait for ever (pytorch issue 135712). Attempts are numbered per node: with several nodes, set
@@ -139,14 +135,16 @@ def autocast_dtype(
     Raises:
         ConfigError: the launcher asks for another mixed precision, which flows do not survive.
     """
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if asked not in ("no", "bf16"):
-        raise ConfigError(f"--mixed_precision {asked}: use bf16 or no; float16 overflows in log-determinants")
+    requested = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if requested not in ("no", "bf16"):
+        raise ConfigError(
+            f"--mixed_precision {requested}: use bf16 or no; float16 overflows in log-determinants"
+        )
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         native = bool(cpu_flags() & BFLOAT16_FLAGS)
-    wanted = precision == "bfloat16" or (precision == "auto" and (native or asked == "bf16"))
+    wanted = precision == "bfloat16" or (precision == "auto" and (native or requested == "bf16"))
     return torch.bfloat16 if wanted else None
 
 
@@ -157,21 +155,3 @@ def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
     except OSError:
         return set()
     return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
-
-
-def full(value: Tensor) -> Tensor:
-    """The whole tensor; a collective call when ``value`` is sharded."""
-    from torch.distributed.tensor import DTensor
-
-    return value.full_tensor() if isinstance(value, DTensor) else value
-
-
-@torch.no_grad()
-def fill(target: Tensor, value: Tensor) -> None:
-    """Copy a whole ``value`` into ``target``, each process its own shard."""
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
-    value = value.to(target.device, target.dtype)
-    if isinstance(target, DTensor):
-        value = distribute_tensor(value, target.device_mesh, target.placements)
-    target.copy_(value)

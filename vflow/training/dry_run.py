@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from vflow.config import Preset, TrainingConfig
 from vflow.training.data import micro_batches
-from vflow.training.setup import new_model, open_material, prepare, start_model
+from vflow.training.setup import new_model, open_data, prepare, start_model
 from vflow.training.state import Progress
 
 MEASURED = 3
@@ -20,24 +20,24 @@ GIB = 1 << 30
 
 def dry_run(preset: Preset, accelerator: Accelerator) -> int:
     """Take one step to warm up and three measured ones, print the figures on stdout, write nothing."""
-    config, material = preset.training, open_material(preset)
+    config, data = preset.training, open_data(preset)
     model = new_model(preset)
-    start_model(model, preset, material, accelerator, None)
-    learner, _ = prepare(model, preset, material, accelerator)
+    start_model(model, preset, data, accelerator, None)
+    state, _ = prepare(model, preset, data, accelerator)
     progress, seconds = Progress(), []
     for number in range(1 + MEASURED):
-        batches = micro_batches(material, config, number * config.batch_size, accelerator)
+        batches = micro_batches(data, config, number * config.batch_size, accelerator)
         began = time.perf_counter()
-        learner.step(batches, progress, config.learning_rate, stop=False)
+        state.step(batches, progress, config.learning_rate, stop=False)
         seconds.append(time.perf_counter() - began)
     if accelerator.is_main_process:
         step = sorted(seconds[1:])[MEASURED // 2]
-        parameters = sum(p.numel() for p in learner.plain.parameters())
-        frames = config.batch_size * material.frames
+        parameters = sum(p.numel() for p in state.plain.parameters())
+        frames = config.batch_size * data.frames
         memory = peak_memory(accelerator.device)
         for label, text in figures(config, frames, step, parameters, memory).items():
             print(f"{label:<12}{text}")
-        precision = "bfloat16 conditioners" if learner.autocast else "float32"
+        precision = "bfloat16 conditioners" if state.autocast else "float32"
         processes = accelerator.num_processes
         print(f"{'device':<12}{accelerator.device}, {processes} process(es), {precision}")
     return 0

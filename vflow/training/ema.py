@@ -1,4 +1,4 @@
-"""Exponential moving average of weights: what is validated, sampled from and shipped."""
+"""Exponential moving average of weights: the weights that are validated, sampled from and shipped."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from vflow.training.distributed import fill, full
-
 
 class Ema:
-    """Averages of a model's parameters, float32, sharded like the parameters themselves.
+    """Averages of a model's parameters, float32.
 
     Args:
         model: the prepared model; its present weights start the average.
@@ -31,13 +29,14 @@ class Ema:
         get_ema_multi_avg_fn(decay)(self._shadow, weights, step)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Averages by parameter name, gathered (a collective call when parameters are sharded)."""
-        return {name: full(value) for name, value in zip(self._names, self._shadow, strict=True)}
+        """Averages by parameter name."""
+        return dict(zip(self._names, self._shadow, strict=True))
 
+    @torch.no_grad()
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take averages written by ``tensors``."""
         for name, value in zip(self._names, self._shadow, strict=True):
-            fill(value, tensors[name])
+            value.copy_(tensors[name])
 
     @torch.no_grad()
     def copy_to(self, target: nn.Module, model: nn.Module) -> None:
@@ -47,4 +46,4 @@ class Ema:
             parameter.copy_(averages[name])
         buffers = dict(model.named_buffers())
         for name, buffer in target.named_buffers():
-            buffer.copy_(full(buffers[name]))
+            buffer.copy_(buffers[name])

@@ -1,4 +1,4 @@
-"""Training the conditional image flows: pictures with what they are given, and grids of samples."""
+"""Data module of the conditional image flows: pictures with their conditions, and grids of samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from vflow.config import ColorizerConfig, DigitsConfig, Preset
+from vflow.config import BestOfConfig, ClassificationConfig, ColorizerConfig, DigitsConfig, Preset
 from vflow.data.color import lab_to_rgb
 from vflow.data.datasets.registry import open_image_dataset, open_validation
 from vflow.data.datasets.types import ImageDataset
@@ -22,7 +22,7 @@ from vflow.randomness import normal
 from vflow.training.data import locate
 from vflow.training.logging import Samples, grid
 
-COUNTED = 16_384  # pictures that the counted parts are fitted to
+STATISTICS_EXAMPLES = 16_384  # pictures that pixel maps are fitted to
 STYLES = 6  # rows of a grid of digits
 PHOTOS, COLOURINGS = 6, 6  # rows and sampled columns of a grid of photos
 
@@ -30,34 +30,35 @@ Draw = Callable[[Any, ImageDataset, torch.device], Samples]
 
 
 @dataclass(frozen=True)
-class Guessing:
-    """Names the samples of ``training.best_of``; their noise is that of the pipeline's variants."""
+class SampleNoise:
+    """Noise of the samples that the best-of-N loss draws, the same as that of the pipeline's variants."""
 
     shapes: tuple[tuple[int, int, int], ...]
-    count: int
-    every: int
+    num_samples: int
 
     def noise(self, seed: int, epoch: int, index: int) -> Tensor:
         """(N, D) for one example, all levels one after the other."""
         noise = ColorNoise(self.shapes, seed, f"{epoch}-{index}")
-        levels = noise.chunk([(k,) for k in range(self.count)], [0] * self.count)
+        levels = noise.chunk([(k,) for k in range(self.num_samples)], [0] * self.num_samples)
         return torch.cat([level.flatten(1) for level in levels], 1)
 
 
 @dataclass(frozen=True)
 class Images:
-    """The training stream of pictures and the fixed validation pictures (None: there are none).
+    """Training stream of pictures, and the fixed validation pictures (None: there are none).
 
     Args:
-        sampled: makes the grid of samples; what it shows depends on what the pictures are given.
-        guessing: noise of the samples that training looks at, for one in so many examples.
+        sampled: maker of the sample grid, which depends on the kind of condition.
+        subsample: one in so many stream positions leads the batch as its ``selected`` examples; 0: none.
+        sample_noise: noise of samples for the selected examples; None: no loss needs samples.
     """
 
     train: ImageDataset
     held: ImageDataset | None
     seed: int
     sampled: Draw
-    guessing: Guessing | None = None
+    subsample: int = 0
+    sample_noise: SampleNoise | None = None
     frames: int = 1
     targets: int = 1
     chunk: int = 64
@@ -67,8 +68,8 @@ class Images:
         return len(self.train)
 
     @property
-    def counted(self) -> int:
-        return min(COUNTED, len(self.train))
+    def statistics_examples(self) -> int:
+        return min(STATISTICS_EXAMPLES, len(self.train))
 
     @property
     def held_out(self) -> int:
@@ -76,19 +77,24 @@ class Images:
 
     def batch(self, start: int, size: int) -> ImageBatch:
         places = [locate(self.seed, position, len(self.train)) for position in range(start, start + size)]
-        every = self.guessing.every if self.guessing else size
-        guessed = [place for position, place in enumerate(places, start) if position % every == 0]
-        others = [place for position, place in enumerate(places, start) if position % every]
-        order = [*guessed, *others] if self.guessing else places
+        selected: list[tuple[int, int]] = []
+        if self.subsample:  # by position in the stream: however many processes or micro-batches share it
+            selected = [
+                place for position, place in enumerate(places, start) if position % self.subsample == 0
+            ]
+            places = selected + [
+                place for position, place in enumerate(places, start) if position % self.subsample
+            ]
         batch = _stack(
             [
                 _example(self.train, index, (self.seed, epoch), ("train", self.seed, epoch, index))
-                for epoch, index in order
+                for epoch, index in places
             ]
-        )
-        if self.guessing is None or not guessed:
+        )._replace(selected=len(selected))
+        if self.sample_noise is None or not selected:
             return batch
-        return batch._replace(sample_eps=torch.stack([self.guessing.noise(self.seed, *at) for at in guessed]))
+        noise = torch.stack([self.sample_noise.noise(self.seed, *place) for place in selected])
+        return batch._replace(sample_eps=noise)
 
     def validation(self, indices: Sequence[int]) -> ImageBatch:
         assert self.held
@@ -113,7 +119,11 @@ def open_digits(config: DigitsConfig, preset: Preset) -> Images:
     Raises:
         ConfigError, InputError: another data set than the model's, or no data where the preset says.
     """
-    return _open(config, preset, _draw_digits)
+    images = _open(config, preset, _draw_digits)
+    for loss in preset.training.losses:
+        if isinstance(loss, ClassificationConfig):
+            images = replace(images, subsample=loss.subsample)
+    return images
 
 
 def open_colorizer(config: ColorizerConfig, preset: Preset) -> Images:
@@ -122,9 +132,12 @@ def open_colorizer(config: ColorizerConfig, preset: Preset) -> Images:
     Raises:
         ConfigError, InputError: another data set than the model's, or no data where the preset says.
     """
-    best_of = preset.training.best_of
-    guessing = Guessing(wavelet_shapes(config.glow), best_of.guesses, best_of.every) if best_of else None
-    return replace(_open(config, preset, _draw_photos), guessing=guessing)
+    images = _open(config, preset, _draw_photos)
+    for loss in preset.training.losses:
+        if isinstance(loss, BestOfConfig):
+            noise = SampleNoise(wavelet_shapes(config.glow), loss.num_samples)
+            images = replace(images, subsample=loss.subsample, sample_noise=noise)
+    return images
 
 
 def _open(config: DigitsConfig | ColorizerConfig, preset: Preset, sampled: Draw) -> Images:

@@ -1,4 +1,4 @@
-"""Asking a run to end: SIGINT, SIGTERM, and a launcher that died."""
+"""Training loop: steps, log, validation, samples, commits, roll-backs, and stops by signal."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ from vflow.errors import InputError, VflowError
 from vflow.locks import FolderLock
 from vflow.pipelines.common import set_threads
 from vflow.randomness import generator
-from vflow.training import step as guards
 from vflow.training.args import TrainOptions, resolve
 from vflow.training.commit import agreed_commit, choose_commit, disk_fault, load_commit, save_commit
 from vflow.training.data import Prefetcher, micro_batches
 from vflow.training.distributed import fixed_order, make_accelerator, naming_lost_peers
 from vflow.training.logging import RunLog, rewind_log, run_card, write_samples
-from vflow.training.setup import check_aims, check_batch, new_model, open_material, prepare, start_model
+from vflow.training.setup import check_batch, check_losses, new_model, open_data, prepare, start_model
 from vflow.training.state import Progress
-from vflow.training.step import StepResult, learning_rate
+from vflow.training.step import BACKOFF, PATIENCE, ROLLBACKS, StepResult, advice, learning_rate
 from vflow.training.validate import largest_log_scale, round_trip, validate
 
 LAUNCHER_MARKS = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
 
 
 class Stop:
-    """A wish to stop, set by a signal or by the death of the launcher; the loop polls it.
+    """Request to stop, set by a signal or by the death of the launcher; the loop polls it.
 
     Launchers may send a signal twice (the terminal to the group, then the launcher to its workers), so
     further signals change nothing: the step is finished and committed. Handlers are put back on exit.
@@ -62,8 +61,8 @@ class Stop:
             self.reason = signal.Signals(number).name
             print(f"\n{self.reason}: finishing this step and saving", file=sys.stderr)
 
-    def wished(self) -> bool:
-        """Whether this process should stop after the present step."""
+    def requested(self) -> bool:
+        """True once this process should stop after the present step."""
         if self.reason is None and self._launcher is not None and os.getppid() != self._launcher:
             self.reason = "launcher died"
         return self.reason is not None
@@ -88,7 +87,7 @@ def train(options: TrainOptions) -> int:
     accelerator = make_accelerator(options.device)
     try:
         check_batch(preset, accelerator.num_processes)
-        check_aims(preset.training, accelerator.distributed_type)
+        check_losses(preset.training, accelerator.distributed_type)
         if options.dry_run:
             if options.init_from:
                 load(options.init_from)
@@ -115,14 +114,14 @@ class Run:
         self.committed = -1
         self.interval_seconds, self.interval_frames = 0.0, 0
         commit = choose_commit(options, accelerator)
-        self.material = open_material(preset)
+        self.data = open_data(preset)
         model = new_model(preset)
         if not commit:
-            start_model(model, preset, self.material, accelerator, options.init_from)
-        self.learner, self.average = prepare(model, preset, self.material, accelerator)
+            start_model(model, preset, self.data, accelerator, options.init_from)
+        self.state, self.average = prepare(model, preset, self.data, accelerator)
         changed: list[str] = []
         if commit:
-            self.progress, changed = load_commit(commit, self.learner, preset)
+            self.progress, changed = load_commit(commit, self.state, preset)
             self.committed = self.progress.step
         self.started = time.perf_counter() - self.progress.seconds
         self.log = self._open_log()
@@ -179,7 +178,7 @@ class Run:
 
     def _load(self, start: int) -> list[Any]:
         """This process's share of the global batch that begins at stream position ``start``."""
-        return micro_batches(self.material, self.config, start, self.accelerator)
+        return micro_batches(self.data, self.config, start, self.accelerator)
 
     def _advance(self, batches: Prefetcher[Any]) -> Outcome:
         """Steps until the end, a stop, or too many skipped steps in a row."""
@@ -189,7 +188,7 @@ class Run:
             began = time.perf_counter()
             progress.lr = learning_rate(config, progress.step) * progress.rate_scale
             self._seed_dropout()
-            result = self.learner.step(next(batches), progress, progress.lr, self.stop.wished())
+            result = self.state.step(next(batches), progress, progress.lr, self.stop.requested())
             seconds = time.perf_counter() - began
             if compiling:
                 self.log.say(f"first step, compilation included: {seconds:.1f} s")
@@ -200,7 +199,7 @@ class Run:
             last = progress.step == config.max_steps
             if result.stop and not last:
                 return "interrupted"
-            if progress.skipped_in_a_row >= guards.PATIENCE:
+            if progress.skipped_in_a_row >= PATIENCE:
                 return "diverged"
             if last or progress.step % config.validate_every == 0:
                 self._validate()
@@ -214,14 +213,14 @@ class Run:
         torch.manual_seed(int(generator("dropout", *key).integers(2**63)))
 
     def _account(self, result: StepResult, seconds: float) -> None:
-        progress, frames = self.progress, self.config.batch_size * self.material.frames
+        progress, frames = self.progress, self.config.batch_size * self.data.frames
         progress.step += 1
         progress.position += self.config.batch_size
-        progress.epoch = progress.position // self.material.length
+        progress.epoch = progress.position // self.data.length
         progress.seconds = self._seconds()
         self.interval_seconds += seconds
         self.interval_frames += frames
-        loss = f"{result.loss:.4f} {self.learner.aim.replace('_per_', '/')}"
+        loss = f"{result.loss:.4f} {self.state.objective.replace('_per_', '/')}"
         self.log.tick(loss, frames / seconds, progress.skipped)
         if result.accepted:
             progress.loss_sum += result.loss
@@ -236,7 +235,7 @@ class Run:
         progress, count = self.progress, self.progress.summed
         line = {
             "step": progress.step,
-            self.learner.aim: progress.loss_sum / count if count else None,
+            self.state.objective: progress.loss_sum / count if count else None,
             "lr": progress.lr,
             "frames_per_s": round(self.interval_frames / self.interval_seconds, 2),
             "grad_norm": progress.norm_sum / count if count else None,
@@ -250,11 +249,11 @@ class Run:
 
     def _validate(self) -> None:
         """Score and sample with the averaged weights; given up half-way when a stop is wished."""
-        if not self.material.held_out:
+        if not self.data.held_out:
             return
-        self.learner.ema.copy_to(self.average, self.learner.plain)
+        self.state.ema.copy_to(self.average, self.state.plain)
         count = self.config.validation_examples
-        found = validate(self.average, self.material, count, self.accelerator, self.stop.wished)
+        found = validate(self.average, self.data, count, self.accelerator, self.stop.requested)
         if found is None:
             return
         progress = self.progress
@@ -267,12 +266,12 @@ class Run:
             self.log.write(line | self._diagnose() | self._sample())
 
     def _diagnose(self) -> dict[str, float]:
-        trip = round_trip(self.average, self.material, self.accelerator.device)
+        trip = round_trip(self.average, self.data, self.accelerator.device)
         return {"round_trip": trip, "largest_log_scale": largest_log_scale(self.average)}
 
     def _sample(self) -> dict[str, int]:
         """Write a sample grid; returns counts of faulty values for the log."""
-        samples = self.material.draw(self.average, self.accelerator.device, self.stop.wished)
+        samples = self.data.draw(self.average, self.accelerator.device, self.stop.requested)
         if samples is None:
             return {}
         write_samples(self.folder / "samples", self.progress.step, samples)
@@ -282,9 +281,9 @@ class Run:
         progress = self.progress
         if self.committed != progress.step:
             progress.seconds = self._seconds()
-            card = run_card(self.options, self.preset, progress, self.material.length, self.accelerator)
+            card = run_card(self.options, self.preset, progress, self.data.length, self.accelerator)
             keep = self.options.keep
-            save_commit(self.folder, self.learner, self.average, progress, self.preset, keep, card)
+            save_commit(self.folder, self.state, self.average, progress, self.preset, keep, card)
             self.committed = progress.step
 
     def _roll_back(self) -> None:
@@ -294,12 +293,12 @@ class Run:
             DivergedError: it did not help before.
         """
         progress = self.progress
-        if progress.rollbacks >= guards.ROLLBACKS:
-            raise DivergedError(f"{self.folder}: {guards.advice(progress, progress.lr)}")
-        scale, rollbacks = progress.rate_scale * guards.BACKOFF, progress.rollbacks + 1
+        if progress.rollbacks >= ROLLBACKS:
+            raise DivergedError(f"{self.folder}: {advice(progress, progress.lr)}")
+        scale, rollbacks = progress.rate_scale * BACKOFF, progress.rollbacks + 1
         commit = agreed_commit(self.folder, self.accelerator)
         if commit:
-            self.progress = load_commit(commit, self.learner, self.preset)[0]
+            self.progress = load_commit(commit, self.state, self.preset)[0]
             self.log.rewind(self.progress.step)
         self.progress.rate_scale, self.progress.rollbacks = scale, rollbacks
         self.progress.skipped, self.progress.skipped_in_a_row = progress.skipped, 0
@@ -307,3 +306,5 @@ class Run:
         text = f"{where} after step {progress.step}; learning rate now × {scale:g}"
         self.log.say(text)
         self.log.write({"step": self.progress.step, "event": text})
+        self.committed = -1
+        self._commit()  # rate and count of roll-backs outlast a kill, and damaged newer commits give way

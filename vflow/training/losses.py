@@ -1,104 +1,163 @@
-"""The best of a few samples, pulled to the truth (Fan et al. 2017, *A Point Set Generation Network*, 4.3)."""
+"""Auxiliary losses: what training may minimise beside bits/dim, one class each."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from vflow.config import BestOfConfig, ContrastConfig, EnergyConfig, OutlineConfig
+from vflow.config import (
+    BestOfConfig,
+    ClassificationConfig,
+    ColorMeanLossConfig,
+    EnergyScoreConfig,
+    TrainingConfig,
+)
 from vflow.models import ConditionalFlow, Digits, ImageBatch, VideoBatch, VideoFlow
 from vflow.models.colorizer import UNIT
 from vflow.models.glow import split_levels
 
-SPREAD_WEIGHT = 2.0  # of a grey level of spread too little or too much, beside one of error
-TINY = 1e-3  # keeps the slope of square roots finite
+STD_WEIGHT = 2.0  # of a grey level of spread too little or too much, beside one of error
+TINY_SQUARE = 1e-3  # grey levels²: keeps the slope of square roots finite
 
 
-def best_of_penalty(model: ConditionalFlow, batch: ImageBatch, config: BestOfConfig) -> Tensor:
-    """``weight`` · (root mean square error of the best sample + spread missing or too much), in grey levels.
+class Loss(Protocol):
+    """Scalar loss of a model on a batch; the mean over equal micro-batches is that of the whole batch."""
 
-    Mean over the guessed examples, scaled so that the sum over micro-batches is that of the whole batch.
-    Pulled to the mean, samples become flat; so on average they must vary within at least as much as the first
-    of ``spread`` times the pictures themselves. No sample but the best has to be any good; so none may vary
-    more than the second times as much: scales that explode in one of a dozen samples are mended.
+    def __call__(self, model: Any, batch: Any) -> Tensor: ...
+
+
+@final
+@dataclass(frozen=True)
+class BestOfLoss:
+    """``weight`` · (RMS error of the best sample + spread missing or too much), in grey levels.
+
+    Fan et al. 2017, *A Point Set Generation Network*, 4.3. Pulled to the mean, samples become flat; so on
+    average they must vary within at least ``std_bounds[0]`` times as much as the pictures do. Only the best
+    sample has to be near; so none may vary more than ``std_bounds[1]`` times as much, which mends exploding
+    scales.
     """
-    assert batch.sample_eps is not None
-    examples, count, _ = batch.sample_eps.shape
-    features = [f[:examples].repeat_interleave(count, 0) for f in model.seen(batch)]
-    eps = split_levels(batch.sample_eps.flatten(0, 1), model.latent_shapes)
-    made = model.generate(eps, features, [1.0] * len(eps)).unflatten(0, (examples, count))
-    truth = batch.images[:examples].float() + 0.5
-    errors = ((made - truth[:, None]) ** 2).mean((2, 3, 4)).add(TINY).sqrt()
-    least, most = (bound * spread(truth).mean() for bound in config.spread)
-    missing = torch.relu(least - spread(made).mean()) + torch.relu(spread(made) - most).mean()
-    share = examples * config.every / len(batch.images)
-    return config.weight * share * (errors.amin(1).mean() + SPREAD_WEIGHT * missing)
+
+    config: BestOfConfig
+
+    def __call__(self, model: ConditionalFlow, batch: ImageBatch) -> Tensor:
+        """Mean over the batch's first examples, those with ``sample_eps``."""
+        if batch.sample_eps is None:  # none of this micro-batch's examples take part
+            return batch.eps.new_zeros(())
+        examples, count, _ = batch.sample_eps.shape
+        features = [f[:examples].repeat_interleave(count, 0) for f in model.seen(batch)]
+        eps = split_levels(batch.sample_eps.flatten(0, 1), model.latent_shapes)
+        samples = model.generate(eps, features, [1.0] * len(eps)).unflatten(0, (examples, count))
+        truth = batch.images[:examples].float() + 0.5
+        errors = ((samples - truth[:, None]) ** 2).mean((2, 3, 4)).add(TINY_SQUARE).sqrt()
+        least, most = (bound * std_within(truth).mean() for bound in self.config.std_bounds)
+        std = std_within(samples)
+        outside = torch.relu(least - std.mean()) + torch.relu(std - most).mean()
+        share = examples * self.config.subsample / len(batch.images)
+        return self.config.weight * share * (errors.amin(1).mean() + STD_WEIGHT * outside)
 
 
-def spread(images: Tensor) -> Tensor:
+def std_within(images: Tensor) -> Tensor:
     """Standard deviation within pictures (…, C, H, W), root mean square over channels: (…)."""
-    return images.var((-2, -1)).mean(-1).add(TINY).sqrt()
+    return images.var((-2, -1)).mean(-1).add(TINY_SQUARE).sqrt()
 
 
-def contrast_penalty(model: Digits, batch: ImageBatch, config: ContrastConfig) -> Tensor:
-    """``weight`` · cross-entropy of p(y | x) ∝ p(x | y) in nats, over one in ``every`` images.
+@final
+@dataclass(frozen=True)
+class ClassificationLoss:
+    """``weight`` · cross-entropy of p(y | x) ∝ p(x | y) in nats (IB-INN: Ardizzone et al. 2020)."""
 
-    Scaled so that the mean over equal micro-batches is that of the whole batch.
-    """
-    classes = model.config.classes
-    images, labels, eps = (t[:: config.every] for t in batch[:3])
-    under_all = ImageBatch(
-        images.repeat_interleave(classes, 0),
-        torch.arange(classes, device=labels.device).repeat(len(images)),
-        eps.repeat_interleave(classes, 0),
-    )
-    nats = model(under_all).unflatten(0, (len(images), classes))
-    return config.weight * cross_entropy(nats, labels)
+    config: ClassificationConfig
+
+    def __call__(self, model: Digits, batch: ImageBatch) -> Tensor:
+        """Mean over the batch's first ``selected`` examples."""
+        if not batch.selected:
+            return batch.eps.new_zeros(())
+        classes = model.config.classes
+        images, labels, eps = (t[: batch.selected] for t in (batch.images, batch.condition, batch.eps))
+        under_all = ImageBatch(
+            images.repeat_interleave(classes, 0),
+            torch.arange(classes, device=labels.device).repeat(len(images)),
+            eps.repeat_interleave(classes, 0),
+        )
+        nats = model(under_all).unflatten(0, (len(images), classes))
+        share = len(images) * self.config.subsample / len(batch.images)
+        return self.config.weight * share * cross_entropy(nats, labels)
 
 
-TINY_DISTANCE = 1e-3  # keeps the slope of square roots finite
-
-
-def energy_penalty(model: VideoFlow, batch: VideoBatch, config: EnergyConfig) -> Tensor:
+@final
+@dataclass(frozen=True)
+class EnergyScoreLoss:
     """``weight`` · E(‖x − y‖ − ½ ‖x − x′‖) in grey levels: samples x, x′ at temperature 1, the real frame y.
 
-    The energy score (Gneiting & Raftery 2007, *Strictly Proper Scoring Rules*, 4.3) of each clip's last
-    frame, given what it is coded given: the frame before, or what the guide says when told the true frame.
-    Mean over clips, so that of equal micro-batches it is that of the whole batch.
+    Energy score (Gneiting & Raftery 2007, *Strictly Proper Scoring Rules*, 4.3) of each clip's last frame,
+    given the condition of its likelihood.
     """
-    assert batch.sample_eps is not None
-    clips, count, _ = batch.sample_eps.shape
-    truth, given = model.given(batch._replace(eps=batch.eps[:, -1:], window=batch.window[:, -1:]))
-    eps = split_levels(batch.sample_eps.flatten(0, 1), model.glow.latent_shapes)
-    made, _ = model.generate(given.repeated(count), eps, [1.0] * len(eps))
-    made = made.unflatten(0, (clips, count))
-    error = size(made - truth[:, None].float() - 0.5)
-    return config.weight * (error - 0.5 * size(made - made.roll(1, 1))).mean()
+
+    config: EnergyScoreConfig
+
+    def __call__(self, model: VideoFlow, batch: VideoBatch) -> Tensor:
+        """Mean over clips."""
+        assert batch.sample_eps is not None
+        clips, count, _ = batch.sample_eps.shape
+        truth, given = model.given(batch._replace(eps=batch.eps[:, -1:], window=batch.window[:, -1:]))
+        eps = split_levels(batch.sample_eps.flatten(0, 1), model.glow.latent_shapes)
+        samples, _ = model.generate(given.repeated(count), eps, [1.0] * len(eps))
+        samples = samples.unflatten(0, (clips, count))
+        error = rms(samples - truth[:, None].float() - 0.5)
+        return self.config.weight * (error - 0.5 * rms(samples - samples.roll(1, 1))).mean()
 
 
-def size(difference: Tensor) -> Tensor:
+def rms(difference: Tensor) -> Tensor:
     """Root mean square of each frame: (B, N, C, H, W) → (B, N)."""
-    return difference.square().flatten(2).mean(2).add(TINY_DISTANCE).sqrt()
+    return difference.square().flatten(2).mean(2).add(TINY_SQUARE).sqrt()
 
 
-TINY_ERROR = 1e-6  # keeps the slope of the square root finite
+@final
+@dataclass(frozen=True)
+class ColorMeanLoss:
+    """``weight`` · RMS of each picture less its predicted mean, in grey levels.
 
-
-def outline_penalty(model: ConditionalFlow, batch: ImageBatch, config: OutlineConfig) -> Tensor:
-    """``weight`` · root mean square of each picture less what ``model.outline`` expects, in grey levels.
-
-    It is told mean colours that are off by ``near`` ab units (normal), since what a sample is told is drawn
-    too: the best of eight draws is off by about that much. Their noise is that of the batch's own.
-    Mean over pictures, so that of equal micro-batches it is that of the whole batch.
+    The predictor of structure is conditioned on the mean colour, which is a sample when colours are drawn.
+    So in training it is given mean colours with ``mean_noise`` ab units of noise, made from the batch's own.
     """
-    assert model.outline is not None
-    x = model.continuous(batch.images, batch.eps)[0]
-    mean = x.mean((2, 3), keepdim=True)
-    _, _, height, width = x.shape
-    near = mean + config.near / UNIT * math.sqrt(height * width) * batch.eps.mean((2, 3), keepdim=True)
-    tint, structure = model.outline.errors(x, model.seen(batch), near)
-    errors = (tint + structure).square().mean((1, 2, 3))  # the structure has no mean: squares add up
-    return config.weight * UNIT * (errors + TINY_ERROR).sqrt().mean()
+
+    config: ColorMeanLossConfig
+
+    def __call__(self, model: ConditionalFlow, batch: ImageBatch) -> Tensor:
+        """Mean over pictures."""
+        assert model.outline is not None
+        x = model.continuous(batch.images, batch.eps)[0]
+        mean = x.mean((2, 3), keepdim=True)
+        _, _, height, width = x.shape
+        noise = (
+            self.config.mean_noise / UNIT * math.sqrt(height * width) * batch.eps.mean((2, 3), keepdim=True)
+        )
+        color, structure = model.outline.errors(x, model.seen(batch), mean + noise)
+        errors = (color + structure).square().mean((1, 2, 3))  # the structure has no mean: squares add up
+        return self.config.weight * UNIT * (errors + 1e-6).sqrt().mean()
+
+
+LOSSES: dict[type[Any], type[Any]] = {
+    BestOfConfig: BestOfLoss,
+    ClassificationConfig: ClassificationLoss,
+    EnergyScoreConfig: EnergyScoreLoss,
+    ColorMeanLossConfig: ColorMeanLoss,
+}
+
+
+def auxiliary_losses(config: TrainingConfig) -> list[Loss]:
+    """Losses that ``config`` adds to bits/dim, in its order."""
+    return [LOSSES[type(loss)](loss) for loss in config.losses]
+
+
+def pretraining_loss(config: TrainingConfig) -> ColorMeanLoss | None:
+    """Loss that takes the place of the likelihood, where a configuration says so."""
+    for loss in config.losses:
+        if isinstance(loss, ColorMeanLossConfig) and loss.pretrain_only:
+            return ColorMeanLoss(loss)
+    return None

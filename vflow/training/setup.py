@@ -1,4 +1,4 @@
-"""Parts of a model that are counted from data and not learned: pixel maps, the table of displacements."""
+"""Set-up of a run: data module, model, fitted statistics, initial weights, prepared train state."""
 
 from __future__ import annotations
 
@@ -17,72 +17,73 @@ from vflow.checkpoint import load
 from vflow.config import ColorizerConfig, DigitsConfig, Preset, TrainingConfig, VideoFlowConfig
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import Model, build_model
-from vflow.training.data import Material, on_device
+from vflow.training.data import DataModule, on_device
 from vflow.training.distributed import autocast_dtype
 from vflow.training.ema import Ema
 from vflow.training.images import open_colorizer, open_digits
-from vflow.training.step import Learner, make_optimizer
+from vflow.training.losses import pretraining_loss
+from vflow.training.step import TrainState, make_optimizer
 from vflow.training.videos import open_videos
 
-CHUNK = 16  # examples at once while counting
-COUNTED = {  # tensors, where present
+CHUNK = 16  # examples at once while fitting
+STATISTICS = {  # fitted tensors, where present
     "pixels.probability",
     "pixels.map.probability",
     "motion.after",
     "foresight.background",
 }
-MARGIN = 0.98  # counts of these data have to need fewer bits than those taken, and not by chance
+MARGIN = 0.98  # statistics of these data replace those taken only if bits fall below this share
 
 
-def count_parts(model: Model, material: Material[Any, Any], first: Any, taken: set[str]) -> str:
-    """Count on the training data, on the device of the batch ``first``.
+def fit_statistics(model: Model, data: DataModule[Any, Any], first: Any, taken: set[str]) -> str:
+    """Pixel maps and tables fitted to the training data, on the device of the batch ``first``.
 
-    When all counted tensors are in ``taken``, from a checkpoint, whose weights go with them, they stay unless
-    ``first`` then needs more bits than with counts of these data. Returns which it was, for people.
+    Statistics ``taken`` from a checkpoint stay, since its weights go with them, unless ``first`` costs fewer
+    bits with statistics of these data. Returns a remark for people, empty where there was no choice.
     """
     state = model.state_dict()
-    names = COUNTED & state.keys()
+    names = STATISTICS & state.keys()
     if not names:
         return ""
     old = {name: state[name].clone() for name in names} if names <= taken else {}
-    before = _bits(model, material, first) if old else math.inf
-    starts, device = range(0, max(CHUNK, material.counted), CHUNK), first[0].device
-    model.fit([on_device(material.batch(start, CHUNK), device) for start in starts])
+    before = _bits(model, data, first) if old else math.inf
+    starts, device = range(0, max(CHUNK, data.statistics_examples), CHUNK), first[0].device
+    model.fit([on_device(data.batch(start, CHUNK), device) for start in starts])
     if not old:
         return ""
-    after = _bits(model, material, first)
+    after = _bits(model, data, first)
     if after < MARGIN * before:
-        return f"values and movements counted anew: {before:.4g} → {after:.4g} bits/dim at the start"
+        return f"statistics fitted anew: {before:.4g} → {after:.4g} bits/dim at the start"
     for name, value in old.items():
         state[name].copy_(value)
-    return f"values and movements stay as they were: {before:.4g} bits/dim at the start (anew: {after:.4g})"
+    return f"statistics kept: {before:.4g} bits/dim at the start (fitted anew: {after:.4g})"
 
 
 @torch.no_grad()
-def _bits(model: Model, material: Material[Any, Any], batch: Any) -> float:
+def _bits(model: Model, data: DataModule[Any, Any], batch: Any) -> float:
     """Mean bits/dim; infinite where it is no number."""
-    bits = float(model.bits_per_dim(model(batch), material.targets).mean())
+    bits = float(model.bits_per_dim(model(batch), data.targets).mean())
     return bits if math.isfinite(bits) else math.inf
 
 
-OPENERS: dict[type[Any], Callable[[Any, Preset], Material[Any, Any]]] = {
+DATA_MODULES: dict[type[Any], Callable[[Any, Preset], DataModule[Any, Any]]] = {
     VideoFlowConfig: open_videos,
     DigitsConfig: open_digits,
     ColorizerConfig: open_colorizer,
 }
 
 
-def open_material(preset: Preset) -> Material[Any, Any]:
+def open_data(preset: Preset) -> DataModule[Any, Any]:
     """The preset's data, as its model wants it.
 
     Raises:
         ConfigError, InputError: no data where the preset says, or data that does not suit the model.
     """
-    return OPENERS[type(preset.model)](preset.model, preset)
+    return DATA_MODULES[type(preset.model)](preset.model, preset)
 
 
 def check_batch(preset: Preset, world: int) -> None:
-    """Refuse a batch that processes and accumulation cannot share equally.
+    """Error for a batch that processes and accumulation cannot share equally.
 
     Raises:
         ConfigError: naming the nearest sizes that fit.
@@ -96,18 +97,16 @@ def check_batch(preset: Preset, world: int) -> None:
         )
 
 
-def check_aims(config: TrainingConfig, distributed: DistributedType) -> None:
-    """Refuse aims beside the likelihood that sharded weights do not allow.
+def check_losses(config: TrainingConfig, distributed: DistributedType) -> None:
+    """Error for losses that do not work with several processes.
 
     Raises:
-        ConfigError: they do other things than the ``forward`` for which FSDP gathers weights and DDP
-            gradients.
+        ConfigError: pretraining skips the ``forward`` through which DDP shares gradients.
     """
-    aims = [name for name in ("best_of", "outline", "energy") if getattr(config, name) is not None]
-    if aims and distributed == DistributedType.FSDP:
-        raise ConfigError(f"training.{aims[0]} does not work under FSDP; set it to null, or use DDP")
-    if config.outline and config.outline.alone and distributed != DistributedType.NO:
-        raise ConfigError("training.outline.alone works in one process; start it with plain vflow train")
+    if pretraining_loss(config) and distributed != DistributedType.NO:
+        raise ConfigError(
+            "color_mean with pretrain_only runs in one process: start it with plain vflow train"
+        )
 
 
 def new_model(preset: Preset) -> Model:
@@ -119,19 +118,19 @@ def new_model(preset: Preset) -> Model:
 def start_model(
     model: Model,
     preset: Preset,
-    material: Material[Any, Any],
+    data: DataModule[Any, Any],
     accelerator: Accelerator,
     init_from: str | None,
 ) -> None:
-    """Set the data-dependent parts, after taking tensors of the checkpoint ``init_from`` if given.
+    """Set the data-dependent parts, after taking tensors of the checkpoint ``init_from`` if source.
 
     The main process counts, and sets ActNorm on the whole initial batch; the others receive the result.
     """
-    taken = take_tensors(model, init_from, accelerator.is_main_process) if init_from else set()
+    taken = load_matching(model, init_from, accelerator.is_main_process) if init_from else set()
     model.to(accelerator.device)
     if accelerator.is_main_process:
-        first = on_device(material.batch(0, preset.training.actnorm_batch), accelerator.device)
-        if remark := count_parts(model, material, first, taken):
+        first = on_device(data.batch(0, preset.training.actnorm_batch), accelerator.device)
+        if remark := fit_statistics(model, data, first, taken):
             print(f"--init-from {init_from}: {remark}", file=sys.stderr)
         model.initialize(first)
     for value in model.state_dict().values():
@@ -139,26 +138,28 @@ def start_model(
 
 
 @torch.no_grad()
-def take_tensors(model: Model, name: str, report: bool) -> set[str]:
+def load_matching(model: Model, name: str, report: bool) -> set[str]:
     """Copy the tensors of checkpoint ``name`` whose names and shapes match; say which did not.
 
     Raises:
         CheckpointError: no such checkpoint, or nothing in it matches.
     """
-    given, own = load(name).state_dict(), model.state_dict()
-    matching = {key for key, value in own.items() if key in given and given[key].shape == value.shape}
+    source, own = load(name).state_dict(), model.state_dict()
+    matching = {key for key, value in own.items() if key in source and source[key].shape == value.shape}
     if not matching:
         raise CheckpointError(f"--init-from {name}: nothing in it fits this model; name one of its kind")
     matching -= {f"{name}.initialized" for name in _halved(own, matching)}
     for key in matching:
-        own[key].copy_(given[key])
+        own[key].copy_(source[key])
     if report:
         print(f"--init-from {name}: {len(matching)} of {len(own)} tensors taken", file=sys.stderr)
         for key in sorted(own.keys() - matching):
             shape = tuple(own[key].shape)
-            reason = f"has shape {tuple(given[key].shape)}, model {shape}" if key in given else "is not in it"
+            reason = (
+                f"has shape {tuple(source[key].shape)}, model {shape}" if key in source else "is not in it"
+            )
             print(f"  {key}: {reason}; starts afresh", file=sys.stderr)
-        for key in sorted(given.keys() - own.keys()):
+        for key in sorted(source.keys() - own.keys()):
             print(f"  {key}: the model has no such tensor; not used", file=sys.stderr)
     return matching
 
@@ -170,32 +171,31 @@ def _halved(own: dict[str, Tensor], matching: set[str]) -> set[str]:
     return {name for name in names if any(key.startswith(f"{name}.") and key not in matching for key in own)}
 
 
-def keep_fixed(model: Model, only: Sequence[str]) -> None:
-    """Take gradients for weights of the parts ``only`` alone; none named: for all that the model trains.
+def freeze(model: Model, trainable: Sequence[str]) -> None:
+    """Gradients for the parts named in ``trainable`` alone; none named: for all that the model trains.
 
     Raises:
         ConfigError: a part that the model does not have.
     """
     names = dict(model.named_parameters())
-    for part in only:
+    for part in trainable:
         if not any(name.startswith(f"{part}.") for name in names):
             parts = ", ".join(sorted({name.partition(".")[0] for name in names}))
-            raise ConfigError(f"training.only: the model has no part {part!r} with weights; it has {parts}")
-    for name, parameter in names.items() if only else ():
-        parameter.requires_grad_(any(name.startswith(f"{part}.") for part in only))
+            raise ConfigError(
+                f"training.trainable: the model has no part {part!r} with weights; it has {parts}"
+            )
+    for name, parameter in names.items() if trainable else ():
+        parameter.requires_grad_(any(name.startswith(f"{part}.") for part in trainable))
 
 
 def prepare(
-    model: Model, preset: Preset, material: Material[Any, Any], accelerator: Accelerator
-) -> tuple[Learner, Model]:
-    """The prepared learner, and an unprepared copy of the model for the averaged weights."""
+    model: Model, preset: Preset, data: DataModule[Any, Any], accelerator: Accelerator
+) -> tuple[TrainState, Model]:
+    """Prepared train state, and an unprepared copy of the model for the averaged weights."""
     model.to(accelerator.device)  # before the copy, which stays where it is
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    if accelerator.distributed_type == DistributedType.FSDP:
-        for parameter in model.parameters():
-            parameter.data = parameter.data.contiguous()  # FSDP shards none that are in channels_last
     config = preset.training
-    keep_fixed(model, config.only)
+    freeze(model, config.trainable)
     optimizer = make_optimizer(model, config)
     prepared, optimizer = accelerator.prepare(model.train(), optimizer)
     plain = accelerator.unwrap_model(prepared)
@@ -203,5 +203,5 @@ def prepare(
         prepared.compile()  # in place: names of weights stay
     dtype = autocast_dtype(config.precision, accelerator.device)
     ema = Ema(plain, config.ema)
-    learner = Learner(accelerator, prepared, plain, optimizer, ema, config, dtype, material.targets)
-    return learner, average
+    state = TrainState(accelerator, prepared, plain, optimizer, ema, config, dtype, data.targets)
+    return state, average

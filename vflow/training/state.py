@@ -1,4 +1,4 @@
-"""Gathering and scattering tensors that may be sharded over processes (FSDP2's DTensor)."""
+"""Training state on disk: weights, optimiser, averages and progress, as safetensors and JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from torch.optim import Optimizer
 
 from vflow.config import Preset
 from vflow.errors import CheckpointError
-from vflow.training.distributed import fill, full
 from vflow.training.ema import Ema
 
 
@@ -71,24 +70,21 @@ STATE = "state.json"
 
 
 def gather(model: nn.Module, optimizer: Optimizer, ema: Ema) -> dict[str, Tensor]:
-    """All tensors of a run on the CPU, as ``model.NAME``, ``ema.NAME`` and ``optimizer.NAME.KEY``.
-
-    A collective call when the model is sharded.
-    """
-    tensors = {f"model.{name}": _home(value) for name, value in model.state_dict().items()}
-    tensors |= {f"ema.{name}": _home(value) for name, value in ema.tensors().items()}
+    """All tensors of a run on the CPU, as ``model.NAME``, ``ema.NAME`` and ``optimizer.NAME.KEY``."""
+    tensors = {f"model.{name}": _on_cpu(value) for name, value in model.state_dict().items()}
+    tensors |= {f"ema.{name}": _on_cpu(value) for name, value in ema.tensors().items()}
     states = optimizer.state_dict()["state"]
     for number, (name, _) in enumerate(model.named_parameters()):
         for key, value in states.get(number, {}).items():
-            tensors[f"optimizer.{name}.{key}"] = _home(value)
+            tensors[f"optimizer.{name}.{key}"] = _on_cpu(value)
     return tensors
 
 
-def _home(value: Tensor) -> Tensor:
-    """All of a tensor on the CPU; no more than one is whole on the device at a time."""
-    return full(value).detach().cpu().contiguous()
+def _on_cpu(value: Tensor) -> Tensor:
+    return value.detach().cpu().contiguous()
 
 
+@torch.no_grad()
 def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer, ema: Ema) -> None:
     """Inverse of ``gather``; every value keeps the memory layout of its parameter, on any device.
 
@@ -96,7 +92,7 @@ def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer, 
         CheckpointError: a tensor is missing or has another shape.
     """
     for name, value in model.state_dict().items():
-        fill(value, _find(tensors, f"model.{name}", value.shape))
+        value.copy_(_find(tensors, f"model.{name}", value.shape))
     ema.load({name: _find(tensors, f"ema.{name}", p.shape) for name, p in model.named_parameters()})
     states: dict[int, dict[str, Tensor]] = {}
     for number, (name, parameter) in enumerate(model.named_parameters()):
@@ -119,8 +115,7 @@ def _optimizer_entry(tensors: dict[str, Tensor], prefix: str, parameter: Tensor)
         value = tensors[name]
         if value.shape == parameter.shape and value.dim() > 0:
             moved = torch.empty_like(parameter)  # a fused step reads memory in the parameter's own order
-            fill(moved, value)
-            value = moved
+            value = moved.copy_(value)
         entry[name.removeprefix(prefix)] = value
     return entry
 

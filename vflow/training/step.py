@@ -1,11 +1,11 @@
-"""When not to take a step: non-finite numbers and gradients far beyond the usual."""
+"""One optimisation step: gradients over micro-batches, the spike guard, the update and its average."""
 
 from __future__ import annotations
 
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -15,12 +15,11 @@ from torch.optim import Optimizer
 from vflow.config import TrainingConfig
 from vflow.models import Model
 from vflow.training.data import on_device
-from vflow.training.distributed import full
 from vflow.training.ema import Ema
-from vflow.training.losses import best_of_penalty, contrast_penalty, energy_penalty, outline_penalty
+from vflow.training.losses import Loss, auxiliary_losses, pretraining_loss
 from vflow.training.state import Progress
 
-SPIKE = 50.0  # times the usual gradient norm, or the clip if that is larger
+SPIKE = 50.0  # times the usual gradient norm, or grad_clip_norm if that is larger
 WARM = 20  # accepted steps before a norm can be called unusual
 MEMORY = 0.95  # of the running mean of log norms
 PATIENCE = 5  # skipped steps in a row before a roll-back
@@ -29,9 +28,9 @@ BACKOFF = 0.5  # of the learning rate at each roll-back
 
 
 def accept(progress: Progress, loss: float, norm: float, clip: float | None) -> bool:
-    """Whether a step with this loss and gradient norm may change the weights.
+    """Spike guard: False for a loss or gradient norm that is not finite, or a norm far beyond the usual one.
 
-    Skipping such steps keeps one bad batch from ruining Adam's moments (STARFlow does the same).
+    A skipped step keeps one bad batch from ruining Adam's moments (STARFlow does the same).
     ``progress`` is updated: counts of skipped steps, the usual norm. All inputs are the same on all
     processes, so all decide alike.
     """
@@ -53,7 +52,7 @@ def _spike(progress: Progress, norm: float, clip: float | None) -> bool:
 
 
 def advice(progress: Progress, rate: float) -> str:
-    """What to do when roll-backs did not help."""
+    """Advice for a run that diverges after all roll-backs: one line."""
     return (
         f"{progress.skipped_in_a_row} steps in a row were skipped at step {progress.step}, "
         f"after {progress.rollbacks} roll-backs; try --set training.learning_rate={rate * BACKOFF:.1g}, "
@@ -64,7 +63,7 @@ def advice(progress: Progress, rate: float) -> str:
 def learning_rate(config: TrainingConfig, step: int) -> float:
     """Rate of the update from ``step`` to ``step + 1``: linear warm-up, then a cosine.
 
-    The cosine runs from ``learning_rate`` at the end of the warm-up to ``final_rate`` times that at
+    The cosine runs from ``learning_rate`` at the end of the warm-up to ``min_lr_ratio`` times that at
     ``max_steps``.
     """
     if step < config.warmup_steps:
@@ -72,12 +71,12 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     span = max(1, config.max_steps - config.warmup_steps)
     progress = min(1.0, (step - config.warmup_steps) / span)
     cosine = 0.5 * (1 + math.cos(math.pi * progress))
-    return config.learning_rate * (config.final_rate + (1 - config.final_rate) * cosine)
+    return config.learning_rate * (config.min_lr_ratio + (1 - config.min_lr_ratio) * cosine)
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean loss over the global batch (``Learner.aim``), gradient norm before clipping, what was decided."""
+    """Mean ``TrainState.objective`` of the global batch, gradient norm before clipping, and the decisions."""
 
     loss: float
     norm: float
@@ -86,8 +85,8 @@ class StepResult:
 
 
 @dataclass(frozen=True)
-class Learner:
-    """What a step changes: the prepared model, its optimiser and the average of its weights.
+class TrainState:
+    """The prepared model, its optimiser and the average of its weights.
 
     ``plain`` is the model without wrappers; ``autocast`` the precision of conditioners, None: float32;
     ``targets`` the pictures per example that the likelihood is of.
@@ -103,22 +102,20 @@ class Learner:
     targets: int
 
     @property
-    def aim(self) -> Literal["bits_per_dim", "outline"]:
-        """What the loss is of: the outline's error (grey levels) where the preset wishes it alone."""
-        outline = self.config.outline
-        return "outline" if outline and outline.alone else "bits_per_dim"
+    def objective(self) -> str:
+        """Name of the logged loss: bits_per_dim, or color_mean while that is pretrained."""
+        return "color_mean" if pretraining_loss(self.config) else "bits_per_dim"
 
     def step(self, batches: list[Any], progress: Progress, rate: float, stop: bool) -> StepResult:
-        """Accumulate gradients over ``batches``, then update with learning rate ``rate``.
+        """Gradients accumulated over ``batches`` and one update with learning rate ``rate``.
 
-        ``stop`` is this process's wish to end; the result's is true when any process wishes so.
+        ``stop`` asks to end after this step; the result's ``stop`` is True when any process asks.
         """
         loss = self._gradients(batches)
-        norm = full(
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip or torch.inf)
-        ).item()
+        limit = self.config.grad_clip_norm
+        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit or torch.inf))
         loss, stop = self._agree(loss, stop)
-        accepted = accept(progress, loss, norm, self.config.clip)
+        accepted = accept(progress, loss, norm, limit)
         if accepted:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
@@ -128,48 +125,35 @@ class Learner:
         return StepResult(loss, norm, accepted, stop)
 
     def _gradients(self, batches: list[Any]) -> float:
-        """Backward of the mean bits/dim; returns that mean over this process's examples."""
+        """Backward of the mean loss over micro-batches; returns the mean objective of this process."""
         device = self.accelerator.device
+        losses: list[Loss] = [] if pretraining_loss(self.config) else auxiliary_losses(self.config)
         total = torch.zeros((), device=device)
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                batch = self.shared(on_device(batch, device))
-                loss = self.loss(batch) / len(batches)
-                self.accelerator.backward(loss + self.further(batch) / len(batches))
-            total += loss.detach()
+                batch = self.with_features(on_device(batch, device))
+                objective = self.loss(batch)
+                with self._autocast():
+                    auxiliary = [loss(cast(Any, self.plain), batch) for loss in losses]
+                self.accelerator.backward(sum(auxiliary, objective) / len(batches))
+            total += objective.detach() / len(batches)
         return float(total)
 
-    def shared(self, batch: Any) -> Any:
-        """The batch with what all aims look at, computed once for them."""
-        if not (self.config.best_of or self.config.outline):
+    def with_features(self, batch: Any) -> Any:
+        """The batch with the condition's features, computed once where several losses use them."""
+        if not any(loss.kind in ("best_of", "color_mean") for loss in self.config.losses):
             return batch
         with self._autocast():
             return batch._replace(features=cast(Any, self.plain).features(batch.condition))
 
     def loss(self, batch: Any) -> Tensor:
-        """Mean bits/dim of a batch, or what else the ``aim`` is."""
+        """Objective of a batch: mean bits/dim, or the pretraining loss."""
         with self._autocast():
-            if self.aim == "outline":
-                assert self.config.outline
-                return outline_penalty(cast(Any, self.plain), batch, self.config.outline)
+            if pretraining := pretraining_loss(self.config):
+                return pretraining(cast(Any, self.plain), batch)
             nats = self.model(batch)
         return self.plain.bits_per_dim(nats, self.targets).mean()
-
-    def further(self, batch: Any) -> Tensor | float:
-        """What is minimised beside the bits/dim; it is not logged as loss. Preset says which models can."""
-        config, plain = self.config, cast(Any, self.plain)
-        with self._autocast():
-            total: Tensor | float = 0.0
-            if config.best_of and batch.sample_eps is not None:
-                total += best_of_penalty(plain, batch, config.best_of)
-            if config.outline and self.aim != "outline":
-                total += outline_penalty(plain, batch, config.outline)
-            if config.energy and batch.sample_eps is not None:
-                total += energy_penalty(plain, batch, config.energy)
-            if config.contrast:
-                total += contrast_penalty(plain, batch, config.contrast)
-        return total
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.accelerator.device.type, self.autocast, enabled=self.autocast is not None)
@@ -185,20 +169,10 @@ class Learner:
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
-    """Adam, AdamW (with weight decay) or Adamax as configured; the rate is set before each step."""
+    """Adam, AdamW (with weight decay) or Adamax, as configured; each step sets the learning rate."""
+    common: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "eps": config.adam_eps}
     if config.optimizer == "adamax":
-        return torch.optim.Adamax(
-            model.parameters(), config.learning_rate, betas=config.betas, eps=config.adam_eps
-        )
+        return torch.optim.Adamax(model.parameters(), **common)
     if config.weight_decay:
-        return torch.optim.AdamW(
-            model.parameters(),
-            config.learning_rate,
-            betas=config.betas,
-            eps=config.adam_eps,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-    return torch.optim.Adam(
-        model.parameters(), config.learning_rate, betas=config.betas, eps=config.adam_eps, fused=True
-    )
+        return torch.optim.AdamW(model.parameters(), **common, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.Adam(model.parameters(), **common, fused=True)

@@ -1,4 +1,4 @@
-"""Numbers that warn before samples break: the round trip and the extremes of the scales."""
+"""Validation: bits/dim of held-out examples over processes, and diagnostics of the weights."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 from accelerate import Accelerator
 
 from vflow.models import Model
-from vflow.training.data import Material, on_device
+from vflow.training.data import DataModule, on_device
 
 EXAMPLES = 4
 SCALES = ("log_scale", "log_diagonal")  # endings of the parameters that are logarithms of scales
 
 
 @torch.no_grad()
-def round_trip(model: Model, material: Material[Any, Any], device: torch.device) -> float:
+def round_trip(model: Model, data: DataModule[Any, Any], device: torch.device) -> float:
     """Largest error of data → latent → data over a few pictures held out, float32, in grey levels."""
-    before, after = model.reconstruct(on_device(material.probe(EXAMPLES), device))
+    before, after = model.reconstruct(on_device(data.probe(EXAMPLES), device))
     return float((after - before).abs().max())
 
 
@@ -52,7 +52,7 @@ class Validation:
 @torch.no_grad()
 def validate(
     model: Model,
-    material: Material[Any, Any],
+    data: DataModule[Any, Any],
     count: int,
     accelerator: Accelerator,
     cancelled: Callable[[], bool],
@@ -61,18 +61,18 @@ def validate(
 
     None when any process wishes to stop half-way; all processes then return None.
     """
-    count = min(count, material.held_out)
+    count = min(count, data.held_out)
     world, rank = accelerator.num_processes, accelerator.process_index
     per_process = -(-count // world)
     mine = list(range(rank, count, world))
     parts, complete = [], True
-    for start in range(0, len(mine), material.chunk):
+    for start in range(0, len(mine), data.chunk):
         if cancelled():
             complete = False
             break
-        batch = on_device(material.validation(mine[start : start + material.chunk]), accelerator.device)
-        parts.append(material.bits(model, batch).float().cpu())
-    bits = torch.full((per_process, material.targets), torch.inf)
+        batch = on_device(data.validation(mine[start : start + data.chunk]), accelerator.device)
+        parts.append(data.bits(model, batch).float().cpu())
+    bits = torch.full((per_process, data.targets), torch.inf)
     if parts:
         scored = torch.cat(parts)
         bits[: len(scored)] = scored

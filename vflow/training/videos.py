@@ -1,4 +1,4 @@
-"""Training VideoFlow: clips, bits/dim of each target frame, futures beside what really happened."""
+"""Data module of the video models: clips, bits/dim of each target frame, sampled futures beside the truth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vflow.config import Preset, VideoFlowConfig
+from vflow.config import EnergyScoreConfig, Preset, VideoFlowConfig
 from vflow.data.datasets.registry import open_validation, open_video_dataset
 from vflow.data.datasets.types import VideoDataset
 from vflow.errors import ConfigError
@@ -18,15 +18,14 @@ from vflow.randomness import normal
 from vflow.training.data import Sampler, collate, example
 from vflow.training.logging import Samples, grid
 
-COUNTED_CLIPS = 512  # examples that the counted parts are fitted to
-COUNTED_FRAMES = 4096  # and no more frames than that
+STATISTICS_CLIPS, STATISTICS_FRAMES = 512, 4096  # at most, that pixel maps and tables are fitted to
 CLIPS = 2  # validation clips in a grid
 FUTURES = 4  # sampled rows under each
 
 
 @dataclass(frozen=True)
 class Videos:
-    """The training stream of clips and the fixed validation clips (None: there are none)."""
+    """Training stream of clips, and the fixed validation clips (None: there are none)."""
 
     sampler: Sampler
     held: VideoDataset | None
@@ -43,8 +42,8 @@ class Videos:
         return self.frames - self.config.min_context
 
     @property
-    def counted(self) -> int:
-        return min(COUNTED_CLIPS, COUNTED_FRAMES // self.frames)
+    def statistics_examples(self) -> int:
+        return min(STATISTICS_CLIPS, STATISTICS_FRAMES // self.frames)
 
     @property
     def held_out(self) -> int:
@@ -105,14 +104,14 @@ def open_videos(config: VideoFlowConfig, preset: Preset) -> Videos:
             f"{config.min_context}; use at least {config.min_context + 1}"
         )
     dataset = open_video_dataset(data, config, "train")
-    energy = preset.training.energy
+    samples = [loss.num_samples for loss in preset.training.losses if isinstance(loss, EnergyScoreConfig)]
     sampler = Sampler(
         dataset,
         preset.training.seed,
         config.min_context,
         config.context,
         data.corruption,
-        guesses=energy.guesses if energy else 0,
+        num_samples=samples[0] if samples else 0,
     )
     held = open_validation(lambda: open_video_dataset(data, config, "validation"))
     return Videos(sampler, held, config, data.frames)

@@ -1,4 +1,4 @@
-"""The energy score of sampled frames, as a further aim of training."""
+"""Energy-score loss of sampled frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vflow.config import (
     EncoderConfig,
-    EnergyConfig,
+    EnergyScoreConfig,
     FramePredictorConfig,
     GlowConfig,
     Preset,
@@ -18,9 +18,9 @@ from vflow.config import (
     VideoFlowConfig,
 )
 from vflow.models import VideoBatch, VideoFlow
-from vflow.training.losses import energy_penalty
+from vflow.training.losses import EnergyScoreLoss
 
-CONFIG = EnergyConfig(guesses=3, weight=0.5)
+CONFIG = EnergyScoreConfig(num_samples=3, weight=0.5)
 FRAMES, SIDE = 4, 8
 
 
@@ -74,7 +74,7 @@ def test_it_is_the_score_of_frames_that_step_samples() -> None:
         apart = [rms(one - other) for one, other in combinations(made, 2)]
         scores.append(sum(errors) / 3 - 0.5 * sum(apart) / 3)
     expected = 0.5 * torch.stack(scores).mean()
-    torch.testing.assert_close(energy_penalty(model, data, CONFIG).detach(), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(EnergyScoreLoss(CONFIG)(model, data).detach(), expected, rtol=1e-3, atol=1e-3)
 
 
 def rms(difference: Tensor) -> Tensor:
@@ -84,27 +84,27 @@ def rms(difference: Tensor) -> Tensor:
 def test_micro_batches_add_up_to_the_batch() -> None:
     model, data = small().eval(), batch(4)
     halves = [VideoBatch(*(None if t is None else t[part] for t in data)) for part in (slice(2), slice(2, 4))]
-    mean = sum(energy_penalty(model, half, CONFIG) for half in halves) / 2
-    torch.testing.assert_close(energy_penalty(model, data, CONFIG), mean, rtol=1e-4, atol=1e-4)
+    mean = sum(EnergyScoreLoss(CONFIG)(model, half) for half in halves) / 2
+    torch.testing.assert_close(EnergyScoreLoss(CONFIG)(model, data), mean, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("factor", [0.3, 3.0])
 def test_descending_it_mends_scatter_too_much_and_too_little(factor: float) -> None:
     model, data = small(), batch(4)
-    start = float(energy_penalty(model, data, CONFIG).detach())
+    start = float(EnergyScoreLoss(CONFIG)(model, data).detach())
     with torch.no_grad():
         for prior in model.priors:
             prior.out.bias[len(prior.out.bias) // 2 :] += torch.tensor(factor).log()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    before = float(energy_penalty(model, data, CONFIG).detach())
+    before = float(EnergyScoreLoss(CONFIG)(model, data).detach())
     for _ in range(40):
         optimizer.zero_grad()
-        energy_penalty(model, data, CONFIG).backward()
+        EnergyScoreLoss(CONFIG)(model, data).backward()
         optimizer.step()
-    after = float(energy_penalty(model, data, CONFIG).detach())
+    after = float(EnergyScoreLoss(CONFIG)(model, data).detach())
     assert before > 1.15 * start and after < 0.5 * before
 
 
 def test_only_videoflows_that_see_frames_take_it() -> None:
-    with pytest.raises(ValueError, match="energy is for models of kind videoflow with a history"):
-        Preset(model=VideoFlowConfig(history=None), training=TrainingConfig(energy=CONFIG))
+    with pytest.raises(ValueError, match="energy_score is for a video model whose couplings see past frames"):
+        Preset(model=VideoFlowConfig(history=None), training=TrainingConfig(losses=(CONFIG,)))
