@@ -29,7 +29,7 @@ def small() -> tuple[Digits, ImageBatch]:
 
 def test_it_is_the_cross_entropy_of_bayes_rule() -> None:
     model, batch = small()
-    nats = torch.stack([model(batch._replace(given=torch.full((8,), k))) for k in range(2)], 1)
+    nats = torch.stack([model(batch._replace(condition=torch.full((8,), k))) for k in range(2)], 1)
     posterior = nats.log_softmax(1).gather(1, batch.condition[:, None])
     found = ClassificationLoss(ClassificationConfig(subsample=1, weight=0.5))(model, batch)
     torch.testing.assert_close(found, -0.5 * posterior.mean(), rtol=1e-4, atol=1e-5)

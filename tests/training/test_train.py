@@ -353,7 +353,7 @@ def test_commits_go_on_after_a_rollback_past_a_damaged_one(
         return original(self, batches, progress, rate, stop)
 
     monkeypatch.setattr(TrainState, "step", step)
-    assert run_here(tiny, runs / "a", max_steps=8 + 2, keep=0) == 0
+    assert run_here(tiny, runs / "a", max_steps=14, keep=0) == 0
     assert [line["event"] for line in lines(runs / "a") if "event" in line] == [
         "rolled back to step_0000006 after step 13; learning rate now × 0.5"
     ]
