@@ -19,7 +19,8 @@ from vflow.data import media
 from vflow.errors import ConfigError, InputError
 from vflow.models import build_model
 from vflow.pipelines.batch.inputs import Item, pictures
-from vflow.pipelines.color.colorize import Hint, colorize
+from vflow.pipelines.color.colorize import colorize
+from vflow.pipelines.color.hints import Hint
 
 
 @pytest.fixture(scope="module")

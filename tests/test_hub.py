@@ -70,7 +70,7 @@ def test_typical_figures_travel_with_the_weights_they_belong_to(hub: FakeHub, fo
     path = save_clip_statistics(folder, figures)
     push(folder, "ada/tiny")
     assert "statistics.safetensors" in hub.repositories["ada/tiny"].files
-    found = load_clip_statistics("ada/tiny", load("ada/tiny"), allow_hub=True)
+    found = load_clip_statistics("ada/tiny", load("ada/tiny"))
     assert found is not None and found.about == "few"
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):

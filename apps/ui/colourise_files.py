@@ -15,9 +15,9 @@ import torch
 
 from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.color.colorize import ColorSettings, Photo, join
+from vflow.pipelines.color.colorize import ColorSettings, join
 from vflow.pipelines.color.noise import Variant
-from vflow.pipelines.color.photo import on_white
+from vflow.pipelines.color.photo import Photo, on_white
 
 PREVIEW, CARD = 768, 240  # pixels of the longer side
 GONE = "these colours have been cleared from the server; colourise again"

@@ -13,7 +13,8 @@ import numpy as np
 
 from vflow.data import media
 from vflow.errors import InputError, VflowError
-from vflow.pipelines.digits.digits import classify, prepare_digit, restyle
+from vflow.pipelines.digits.digits import classify, restyle
+from vflow.pipelines.digits.preprocess import prepare_digit
 
 from . import digits_view, examples, gallery
 from .common import Shared, one_line, shown

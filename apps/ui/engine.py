@@ -13,7 +13,8 @@ from vflow.checkpoint import checkpoint_hash, find_checkpoints
 from vflow.data import media
 from vflow.errors import InputError
 from vflow.pipelines.batch.records import PredictRecord
-from vflow.pipelines.video.predict import CHUNK, PredictSettings, Prepared, Temperature, iterate, prepare
+from vflow.pipelines.common import CHUNK, Temperature
+from vflow.pipelines.video.predict import PredictSettings, Prepared, iterate, prepare
 from vflow.randomness import content_hash
 
 from .common import Shared

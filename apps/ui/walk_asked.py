@@ -11,7 +11,7 @@ import numpy as np
 
 from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.digits.digits import prepare_digit
+from vflow.pipelines.digits.preprocess import prepare_digit
 from vflow.pipelines.video.preprocess import fit
 from vflow.pipelines.walk.space import WalkSettings
 

@@ -16,8 +16,7 @@ from vflow.checkpoint import checkpoint_hash, find_checkpoints
 from vflow.data import media
 from vflow.errors import InputError
 from vflow.pipelines.batch import inputs as items
-from vflow.pipelines.common import versions
-from vflow.pipelines.video.preprocess import device_of
+from vflow.pipelines.common import device_of, versions
 from vflow.pipelines.walk import render as views
 from vflow.pipelines.walk.directions import Directions, load_directions
 from vflow.pipelines.walk.space import WalkSettings

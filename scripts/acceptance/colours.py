@@ -19,9 +19,9 @@ from scripts.acceptance.weights import SIZE
 from vflow.checkpoint import checkpoint_folder
 from vflow.data.media import list_media, read_image, resize
 from vflow.models import Colorizer
+from vflow.pipelines.common import Temperature
 from vflow.pipelines.evaluate.color import evaluate_color
 from vflow.pipelines.evaluate.report import Settings
-from vflow.pipelines.video.predict import Temperature
 from vflow.pipelines.walk.walk import WalkSettings
 
 PAIRS, PHOTOS = 10, 20

@@ -18,9 +18,8 @@ from vflow.data.datasets.digits import load_mnist
 from vflow.errors import InputError
 from vflow.metrics.digits import CLASSES, DigitClassifier, agreement, spread_ratios, train_classifier
 from vflow.models import Digits, ImageBatch
-from vflow.pipelines.common import Counts
+from vflow.pipelines.common import Counts, SamplingSettings
 from vflow.pipelines.digits.digits import ALL, draw, label_classes, log_likelihoods, restyle
-from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import normal
 
 PER_CLASS, TEMPERATURES = 100, (1.0, 0.8)
@@ -54,7 +53,7 @@ def classifier() -> DigitClassifier:
 
 def drawn(temperature: float) -> Drawn:
     """100 samples of each class, seed 1: images, labels, counts before any redraw or clamp."""
-    settings = PredictSettings(1, PER_CLASS, temperature, seed=1)
+    settings = SamplingSettings(num_samples=PER_CLASS, temperature=temperature, seed=1)
     images, counts = [], Counts()
     for chunk in draw(model(), label_classes(ALL, CLASSES), settings):
         images.append(chunk.images)

@@ -9,7 +9,8 @@ from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_mo
 from scripts.acceptance.registry import Figure, Result, measure
 from vflow.checkpoint import checkpoint_folder
 from vflow.models import VideoBatch, VideoFlow
-from vflow.pipelines.video.predict import Counts, PredictSettings, iterate, prepare
+from vflow.pipelines.common import Counts
+from vflow.pipelines.video.predict import PredictSettings, iterate, prepare
 from vflow.randomness import normal
 
 ROUND_TRIP_CLIPS = 32
@@ -59,7 +60,7 @@ def push_samples() -> Result:
 def samples(name: str, contexts: list[np.ndarray], num_frames: int) -> Result:
     """Count values while drawing futures of every context."""
     model = shipped_model(name)
-    settings = PredictSettings(num_frames, SAMPLED_FUTURES, 1.0, seed=1)
+    settings = PredictSettings(num_frames=num_frames, num_samples=SAMPLED_FUTURES, seed=1)
     counts = Counts()
     for context in contexts:
         for step in iterate(model, prepare(model, context).context, settings):

@@ -24,7 +24,8 @@ from tests.app.test_bad_input import KINDS, enormous, not_a_number, odd, text, t
 from tests.app.test_digits_tab import refused
 from vflow.cli import main as vflow_command
 from vflow.data import media
-from vflow.pipelines.color.colorize import Hint, variants_near
+from vflow.pipelines.color.colorize import variants_near
+from vflow.pipelines.color.hints import Hint
 
 browser = pytest.mark.browser
 STATUS = "#vf-colourise-status"

@@ -21,7 +21,8 @@ from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, enormous, pixel, text
 from vflow.cli import main as vflow_command
 from vflow.data import media
-from vflow.pipelines.digits.digits import classify, prepare_digit, restyle
+from vflow.pipelines.digits.digits import classify, restyle
+from vflow.pipelines.digits.preprocess import prepare_digit
 
 browser = pytest.mark.browser
 STATUS, HAND = "#vf-digits-status", "#vf-hand-status"

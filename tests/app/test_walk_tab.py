@@ -32,7 +32,7 @@ from tests.app.test_bad_input import KINDS, text
 from tests.data.sample_media import write_lossless
 from vflow.cli import main as vflow_command
 from vflow.data import media
-from vflow.pipelines.digits.digits import prepare_digit
+from vflow.pipelines.digits.preprocess import prepare_digit
 
 # Presses a key and tells after how many milliseconds the stage shows another picture.
 ANSWER = """(() => {

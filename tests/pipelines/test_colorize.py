@@ -224,7 +224,7 @@ class Flaky:
 def test_nonfinite_variants_are_counted_and_redrawn_alone(model: Colorizer, photo: np.ndarray) -> None:
     flaky = Flaky(model, [[1, 2, 7], [2]])  # row 7 is padding: nobody wants it
     hints = (Hint(0.5, 0.5, (200, 40, 40)),)
-    settings = ColorSettings(3, hints=hints)
+    settings = ColorSettings(num_samples=3, hints=hints)
     palette = PhotoColorizer(flaky, prepare_photo(CONFIG, photo), settings)
     (colors,) = palette.draw()
     assert (colors.counts.nonfinite, colors.counts.redrawn) == (14, 2)
@@ -245,6 +245,6 @@ def test_a_variant_that_stays_nonfinite_is_an_error(model: Colorizer, photo: np.
 
 
 def test_stop_between_chunks(model: Colorizer, photo: np.ndarray) -> None:
-    palette = PhotoColorizer(model, prepare_photo(CONFIG, photo), ColorSettings(24))
+    palette = PhotoColorizer(model, prepare_photo(CONFIG, photo), ColorSettings(num_samples=24))
     drawn = list(palette.draw(should_stop=iter([False, False, True]).__next__))
     assert [colors.first for colors in drawn] == [0, 8]

@@ -10,9 +10,14 @@ import torch
 
 from vflow.metrics.color import flicker
 from vflow.models import Colorizer
-from vflow.pipelines.color import film as module
-from vflow.pipelines.color.colorize import ColorSettings, colorize, variants_near
-from vflow.pipelines.color.film import colorize_film, steady
+from vflow.pipelines.color import colorize as module
+from vflow.pipelines.color.colorize import (
+    ColorSettings,
+    colorize,
+    colorize_film,
+    smooth_in_time,
+    variants_near,
+)
 from vflow.pipelines.color.hints import Hint
 
 from .colorizers import lightness_error, make_colorizer, picture
@@ -42,7 +47,7 @@ def colorized(model: Colorizer, film: np.ndarray, settings: ColorSettings, **opt
 def test_frames_keep_size_and_lightness_and_the_first_is_the_photo(
     model: Colorizer, film: np.ndarray
 ) -> None:
-    made = colorized(model, film, ColorSettings(2))
+    made = colorized(model, film, ColorSettings(num_samples=2))
     assert made.shape == (2, *film.shape)
     assert np.array_equal(made[:, 0], colorize(model, film[0], num_samples=2))
     assert max(lightness_error(made[:, t], film[t]) for t in range(6)) < 0.5
@@ -52,15 +57,15 @@ def test_one_noise_and_smoothing_keep_flicker_low(
     model: Colorizer, film: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apart = np.stack([colorize(model, frame, num_samples=1)[0] for frame in film])
-    smooth = flicker(colorized(model, film, ColorSettings(1))[0])
-    monkeypatch.setattr(module, "HELD", 0.0)
-    plain = flicker(colorized(model, film, ColorSettings(1))[0])
+    smooth = flicker(colorized(model, film, ColorSettings(num_samples=1))[0])
+    monkeypatch.setattr(module, "KEPT_SHARE", 0.0)
+    plain = flicker(colorized(model, film, ColorSettings(num_samples=1))[0])
     assert plain < 0.2 * flicker(apart)
     assert smooth < 0.6 * plain
 
 
 def test_still_films_do_not_flicker(model: Colorizer, film: np.ndarray) -> None:
-    made = colorized(model, film[:1].repeat(3, 0), ColorSettings(1))[0]
+    made = colorized(model, film[:1].repeat(3, 0), ColorSettings(num_samples=1))[0]
     assert np.array_equal(made[0], made[2])
 
 
@@ -68,22 +73,24 @@ def test_colours_are_held_where_lightness_is() -> None:
     old, new = torch.zeros(1, 2, 2, 2), torch.full((1, 2, 2, 2), 10.0)
     lightness = torch.tensor([[50.0, 50], [50, 50]])
     moved = torch.tensor([[50.0, 53], [90, 50]])
-    held = steady(new, moved, old, lightness)[0, 0]
-    assert held[0, 0] == pytest.approx(10 * (1 - module.HELD))
+    held = smooth_in_time(new, moved, old, lightness)[0, 0]
+    assert held[0, 0] == pytest.approx(10 * (1 - module.KEPT_SHARE))
     assert held[0, 0] < held[0, 1] < held[1, 0] == pytest.approx(10)
 
 
 def test_later_chunks_and_steps_are_those_of_photos(model: Colorizer, film: np.ndarray) -> None:
-    many = colorized(model, film[:2], ColorSettings(10), first=8)
+    many = colorized(model, film[:2], ColorSettings(num_samples=10), first=8)
     assert many.shape[0] == 2
     assert np.array_equal(many[:, 0], colorize(model, film[0], num_samples=10)[8:])
-    near = colorized(model, film[:1], ColorSettings(2), near=(3,))
+    near = colorized(model, film[:1], ColorSettings(num_samples=2), near=(3,))
     assert np.array_equal(near[:, 0], variants_near(model, film[0], 3, num_samples=2))
 
 
 def test_hints_hold_in_every_frame(model: Colorizer, film: np.ndarray) -> None:
     hint = (Hint(0.9, 0.9, (170, 90, 90)),)
-    made, free = (colorized(model, film, ColorSettings(1, hints=h))[0, :, 43, 64] for h in (hint, ()))
+    made, free = (
+        colorized(model, film, ColorSettings(num_samples=1, hints=h))[0, :, 43, 64] for h in (hint, ())
+    )
     assert (made[:, 0].astype(int) - made[:, 2] > 30).all()
     assert np.abs(made.astype(int) - free).max() > 10
 
@@ -96,10 +103,12 @@ def test_frames_are_taken_as_they_are_wanted(model: Colorizer, film: np.ndarray)
             taken.append(t)
             yield frame
 
-    made = colorize_film(model, source(), ColorSettings(1))
+    made = colorize_film(model, source(), ColorSettings(num_samples=1))
     first = next(made)
     assert (taken, first.images.shape, first.counts.values) == ([0], (1, 48, 72, 3), 2 * 16 * 16)
     next(made)
     assert taken == [0, 1]
-    stopped = colorize_film(model, film, ColorSettings(1), should_stop=iter([False, True]).__next__)
+    stopped = colorize_film(
+        model, film, ColorSettings(num_samples=1), should_stop=iter([False, True]).__next__
+    )
     assert len(list(stopped)) == 1

@@ -13,8 +13,8 @@ from torch import Tensor
 import vflow
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import Digits, Sampled
+from vflow.pipelines.common import SamplingSettings
 from vflow.pipelines.digits.digits import bits, classify, digits, draw, log_likelihoods, restyle
-from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import normal
 
 from .conftest import make_model
@@ -134,7 +134,7 @@ def test_samples_that_are_not_finite_are_counted_and_redrawn(
         return sampled
 
     monkeypatch.setattr(model, "decode", flawed)
-    (chunk,) = draw(model, [2], PredictSettings(1, 3))
+    (chunk,) = draw(model, [2], SamplingSettings(num_samples=3))
     assert (chunk.counts.values, chunk.counts.nonfinite, chunk.counts.redrawn) == (3 * 784, 1, 1)
     assert np.array_equal(chunk.images[[0, 2]], whole[[0, 2]])
     assert not np.array_equal(chunk.images[1], whole[1])
@@ -152,7 +152,9 @@ def test_a_sample_that_stays_bad_is_an_error(model: Digits, monkeypatch: pytest.
 
 def test_progress_counts_all_classes(model: Digits) -> None:
     told: list[tuple[int, int]] = []
-    chunks = list(draw(model, [3, 5], PredictSettings(1, 9), progress=lambda *done: told.append(done)))
+    chunks = list(
+        draw(model, [3, 5], SamplingSettings(num_samples=9), progress=lambda *done: told.append(done))
+    )
     assert [(chunk.label, chunk.first, len(chunk.images)) for chunk in chunks] == [
         (3, 0, 8), (3, 8, 1), (5, 0, 8), (5, 8, 1),
     ]  # fmt: skip

@@ -37,7 +37,7 @@ def test_groups_do_not_change_pixels(one_model: VideoFlow, clip: np.ndarray) -> 
         groups(
             one_model,
             prepare(one_model, clip).context,
-            PredictSettings(2, 20),
+            PredictSettings(num_frames=2, num_samples=20),
             progress=lambda done, total: told.append((done, total)),
             size=8,
         )
@@ -163,7 +163,10 @@ def test_far_outside(clip: np.ndarray) -> None:
 def test_stop_between_frames(one_model: VideoFlow, clip: np.ndarray) -> None:
     context = prepare(one_model, clip).context
     drawn = iterate(
-        one_model, context, PredictSettings(5, 2), should_stop=iter([False, False, True]).__next__
+        one_model,
+        context,
+        PredictSettings(num_frames=5, num_samples=2),
+        should_stop=iter([False, False, True]).__next__,
     )
     assert [step.frames.shape[1] for step in drawn] == [1, 2]
 
@@ -188,7 +191,7 @@ class Flaky:
 def test_nonfinite_samples_are_counted_and_redrawn_alone(one_model: VideoFlow, clip: np.ndarray) -> None:
     context = prepare(one_model, clip).context
     flaky = Flaky(one_model, [[1, 2, 7], [2]])  # row 7 is padding: nobody wants it
-    (step,) = iterate(flaky, context, PredictSettings(1, 3))  # type: ignore[arg-type]
+    (step,) = iterate(flaky, context, PredictSettings(num_frames=1, num_samples=3))  # type: ignore[arg-type]
     assert (step.counts.nonfinite, step.counts.redrawn) == (14, 2)
     assert step.counts.values == 3 * 16 * 16 * 3
     plain = predict(one_model, clip, num_frames=1, num_samples=3)
@@ -202,4 +205,4 @@ def test_nonfinite_samples_are_counted_and_redrawn_alone(one_model: VideoFlow, c
 def test_a_sample_that_stays_nonfinite_is_an_error(one_model: VideoFlow, clip: np.ndarray) -> None:
     flaky = Flaky(one_model, [[0]] * 99)
     with pytest.raises(InputError, match="frame 0 of sample 0 is not finite after 8 redraws; lower the temp"):
-        list(iterate(flaky, prepare(one_model, clip).context, PredictSettings(1, 1)))  # type: ignore[arg-type]
+        list(iterate(flaky, prepare(one_model, clip).context, PredictSettings(num_frames=1, num_samples=1)))  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text(record.to_json())
     assert read_record(path, PredictRecord) == record
-    assert record.settings() == PredictSettings(3, 8, (0.5, 1.0), 7)
+    assert record.settings() == PredictSettings(num_frames=3, num_samples=8, temperature=(0.5, 1.0), seed=7)
     assert record.threads == torch.get_num_threads()
     assert record.versions == versions()
     assert record.differences() == []

@@ -1,7 +1,8 @@
-"""Which kind of model a pipeline takes."""
+"""Parts that pipelines share: settings, precision and threads, chunks of samples, files beside weights."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +10,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,14 +26,26 @@ from vflow.errors import CheckpointError, ConfigError, InputError
 if TYPE_CHECKING:
     from torch import nn
 
+    from vflow.models import Sampled
+
 C = TypeVar("C", bound=Config)
+State = TypeVar("State")
+Temperature = float | tuple[float, ...]
+
+CHUNK = 8
+"""Rows of every computation: padded to it, sample k is the same bytes whatever the number of samples."""
+MAX_REDRAWS = 8
+MAX_SAMPLES, MAX_TEMPERATURE, MAX_SEED = 10_000, 2.0, 2**63 - 1
 
 
 def config_of(model: nn.Module, kind: type[C], does: str) -> C:
-    """The model's configuration, a ``kind``.
+    """Configuration of ``model``, a ``kind``.
+
+    Args:
+        does: what such models do, for the error.
 
     Raises:
-        CheckpointError: another kind of model, of which it says that it does not do what it ``does``.
+        CheckpointError: the model is of another kind.
     """
     config = getattr(model, "config", None)
     if not isinstance(config, kind):
@@ -57,7 +71,7 @@ def precision(dtype: str, device: torch.device) -> AbstractContextManager[object
 
 
 def max_threads() -> int:
-    """How many threads torch may be told to use: four times the processors."""
+    """Largest number of threads that torch may use: four times the processors."""
     return 4 * (os.cpu_count() or 1)
 
 
@@ -86,14 +100,62 @@ def versions() -> dict[str, str]:
     }
 
 
-if TYPE_CHECKING:
-    from vflow.models import Sampled
+def device_of(model: nn.Module) -> torch.device:
+    """Device of the model's parameters."""
+    return next(model.parameters()).device
 
-CHUNK = 8
-"""Rows of every computation: padded to it, sample k is the same bytes whatever the number of samples."""
-MAX_REDRAWS = 8
 
-State = TypeVar("State")
+def to_array(frames: Tensor) -> np.ndarray:
+    """uint8 (B, C, H, W) tensor → uint8 (B, H, W, C) array."""
+    return frames.permute(0, 2, 3, 1).cpu().numpy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingSettings:
+    """Samples to draw.
+
+    Attributes:
+        num_samples: 1..10000.
+        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse.
+        seed: names the noise, ≥ 0.
+    """
+
+    num_samples: int = 8
+    temperature: Temperature = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_range("num_samples", self.num_samples, 1, MAX_SAMPLES)
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ConfigError(f"seed must lie in 0..2^63 − 1, got {self.seed}")
+        many = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
+        for value in many:
+            if not (math.isfinite(value) and 0 <= value <= MAX_TEMPERATURE):
+                raise ConfigError(f"temperature must lie in 0..{MAX_TEMPERATURE:g}, got {value:g}")
+
+    def levels(self, count: int) -> tuple[float, ...]:
+        """One temperature per level.
+
+        Raises:
+            ConfigError: there are several temperatures, but not ``count``.
+        """
+        if not isinstance(self.temperature, tuple):
+            return (float(self.temperature),) * count
+        if len(self.temperature) != count:
+            raise ConfigError(
+                f"{len(self.temperature)} temperatures, but the model has {count} levels; give 1 or {count}"
+            )
+        return tuple(map(float, self.temperature))
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a setting beyond its range, both ends of which it may take.
+
+    Raises:
+        ConfigError: says the range.
+    """
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must lie in {low:g}..{high:g}, got {value:g}")
 
 
 class Counts(NamedTuple):
@@ -140,42 +202,44 @@ def draw_finite(
 
 @dataclass(frozen=True)
 class Sidecar:
-    """A kind of such files: what they are called, and the script, with its arguments, that makes them."""
+    """A kind of file that lies beside a checkpoint's weights and is bound to them by their hash.
+
+    Attributes:
+        file: its name.
+        script: the script that makes it, with its arguments but for the checkpoint.
+    """
 
     file: str
     script: str
 
     def save(self, folder: str | Path, tensors: Mapping[str, Tensor], about: str) -> Path:
-        """Write it into the checkpoint in ``folder``, sealed and bound to its weights; returns its path."""
+        """Write the file, with its digest, into the checkpoint in ``folder``; returns its path."""
         path = Path(folder) / self.file
         metadata = {"checkpoint": checkpoint_hash(folder), "about": about}
         with atomic_write(path) as temporary:
             temporary.write_bytes(serialize_tensors(tensors, metadata))
         return path
 
-    def find(self, name: str | Path, **where: Any) -> Path | None:
-        """That of the checkpoint ``name``, or None if it has none.
-
-        Args:
-            where: as for ``vflow.checkpoint.checkpoint_folder``; hub ids are found unless it says otherwise.
+    def find(self, name: str | Path) -> Path | None:
+        """Path of the file beside the checkpoint ``name``, or None if there is none.
 
         Raises:
             CheckpointError: no such checkpoint.
         """
-        path = checkpoint_folder(name, **{"allow_hub": True, **where}) / self.file
+        path = checkpoint_folder(name, allow_hub=True) / self.file
         return path if path.is_file() else None
 
     def about(self, path: Path) -> str:
-        """What it says of its making.
+        """The file's own words on what it was computed from.
 
         Raises:
             CheckpointError: the file is damaged, or was made with other weights than lie beside it.
         """
         metadata = verify_tensors(path)
         if metadata.get("checkpoint") != checkpoint_hash(path.parent):
-            raise CheckpointError(f"{path}: made with other weights; {self.again(path)}")
+            raise CheckpointError(f"{path}: made with other weights; {self.remedy(path)}")
         return metadata.get("about", "")
 
-    def again(self, path: Path) -> str:
-        """The remedy for a file that does not fit."""
+    def remedy(self, path: Path) -> str:
+        """Remedy for a file that does not fit, as errors end."""
         return f"delete it, or run: python {self.script} --checkpoint {path.parent}"

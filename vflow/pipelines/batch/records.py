@@ -70,7 +70,12 @@ class PredictRecord(SamplingRecord):
 
     def settings(self) -> PredictSettings:
         """The part that decides what is drawn."""
-        return PredictSettings(self.num_frames, self.num_samples, self.temperature, self.seed)
+        return PredictSettings(
+            num_frames=self.num_frames,
+            num_samples=self.num_samples,
+            temperature=self.temperature,
+            seed=self.seed,
+        )
 
 
 R = TypeVar("R", bound=SamplingRecord)

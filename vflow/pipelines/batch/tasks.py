@@ -16,13 +16,12 @@ from vflow.errors import InputError
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import PredictRecord, SamplingRecord
 from vflow.pipelines.batch.writers import open_writer
-from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
-from vflow.pipelines.color.film import colorize_film
+from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer, colorize_film
 from vflow.pipelines.color.hints import parse_hint
 from vflow.pipelines.color.photo import color_config, read_photo
-from vflow.pipelines.common import CHUNK, Counts, precision
+from vflow.pipelines.common import CHUNK, Counts, SamplingSettings, precision
 from vflow.pipelines.digits.digits import ALL, digits_config, draw, label_classes
-from vflow.pipelines.video.predict import GROUP, PredictSettings, groups, prepare
+from vflow.pipelines.video.predict import GROUP, groups, prepare
 from vflow.randomness import content_hash
 
 if TYPE_CHECKING:
@@ -113,7 +112,13 @@ class ColorRecord(SamplingRecord):
     def settings(self) -> ColorSettings:
         """The part that decides what is drawn."""
         hints = tuple(parse_hint(text) for text in self.hints)
-        return ColorSettings(self.num_samples, self.temperature, self.strength, hints, self.seed)
+        return ColorSettings(
+            num_samples=self.num_samples,
+            temperature=self.temperature,
+            seed=self.seed,
+            strength=self.strength,
+            hints=hints,
+        )
 
 
 @dataclass(frozen=True)
@@ -218,9 +223,9 @@ class DigitsRecord(SamplingRecord):
     label: str = ALL
     format: Literal["png", "npz"] = "png"
 
-    def settings(self) -> PredictSettings:
+    def settings(self) -> SamplingSettings:
         """The part that decides what is drawn of a class."""
-        return PredictSettings(1, self.num_samples, self.temperature, self.seed)
+        return SamplingSettings(num_samples=self.num_samples, temperature=self.temperature, seed=self.seed)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ one size: sample k is the same whatever the number of samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,62 +22,46 @@ from vflow.models.batches import Sampled
 from vflow.pipelines.color.hints import MAX_HINTS, Hint, Placed, check_hint, enforce_hints, place, rasterize
 from vflow.pipelines.color.noise import ColorNoise, Variant
 from vflow.pipelines.color.photo import Photo, color_config, lab_planes, prepare_photo, to_bytes
-from vflow.pipelines.common import CHUNK, Counts, draw_finite
-from vflow.pipelines.video.predict import MAX_SAMPLES, PredictSettings, Temperature
-from vflow.pipelines.video.preprocess import device_of
+from vflow.pipelines.common import (
+    CHUNK,
+    MAX_SAMPLES,
+    Counts,
+    SamplingSettings,
+    Temperature,
+    check_range,
+    device_of,
+    draw_finite,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = [
-    "ColorSamples",
-    "ColorSettings",
-    "Hint",
-    "Photo",
-    "PhotoColorizer",
-    "colorize",
-    "join",
-    "prepare_photo",
-    "variants_near",
-]
-
 Hints = Sequence[Hint]
+KEPT_SHARE = 0.8
+"""Share of the previous frame's colour where lightness has not changed; frames of a film."""
+LIGHTNESS_SCALE = 3.0
+"""Change of lightness, 0..100, at which 0.6 of that share is kept."""
 
 
-@dataclass(frozen=True)
-class ColorSettings:
-    """What to draw.
+@dataclass(frozen=True, kw_only=True)
+class ColorSettings(SamplingSettings):
+    """Colourings to draw.
 
     Attributes:
-        num_samples: variants, 1..10000.
-        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse.
         strength: 0..1, from the photo's own colours to the sampled ones.
         hints: points whose colour is known.
-        seed: names the noise, ≥ 0.
     """
 
-    num_samples: int = 8
-    temperature: Temperature = 1.0
     strength: float = 1.0
     hints: tuple[Hint, ...] = ()
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        self.levels(1 if isinstance(self.temperature, float | int) else len(self.temperature))
-        if not 0 <= self.strength <= 1:
-            raise ConfigError(f"strength must lie in 0..1, got {self.strength:g}")
+        super().__post_init__()
+        check_range("strength", self.strength, 0, 1)
         if len(self.hints) > MAX_HINTS:
             raise ConfigError(f"{len(self.hints)} hints; give at most {MAX_HINTS}")
         for hint in self.hints:
             check_hint(hint)
-
-    def levels(self, count: int) -> tuple[float, ...]:
-        """One temperature per level.
-
-        Raises:
-            ConfigError: a setting is out of range, or there are several temperatures, but not ``count``.
-        """
-        return PredictSettings(1, self.num_samples, self.temperature, self.seed).levels(count)
 
 
 class ColorSamples(NamedTuple):
@@ -116,7 +100,9 @@ def colorize(
         InputError: the picture cannot be used. ConfigError: a setting is out of range. CheckpointError: the
             model is of another kind.
     """
-    settings = ColorSettings(num_samples, temperature, strength, tuple(hints), seed)
+    settings = ColorSettings(
+        num_samples=num_samples, temperature=temperature, seed=seed, strength=strength, hints=tuple(hints)
+    )
     return _all(model, image, settings, ())
 
 
@@ -142,7 +128,9 @@ def variants_near(
     near = (variant,) if isinstance(variant, int) else tuple(variant)
     if not near or not all(0 <= k < MAX_SAMPLES for k in near):
         raise ConfigError(f"variant {variant}: give the index of a sample, or of each step, from 0")
-    settings = ColorSettings(num_samples, temperature, strength, tuple(hints), seed)
+    settings = ColorSettings(
+        num_samples=num_samples, temperature=temperature, seed=seed, strength=strength, hints=tuple(hints)
+    )
     return _all(model, image, settings, near)
 
 
@@ -241,3 +229,53 @@ def join(photo: Photo, ab: Tensor, strength: float = 1.0) -> np.ndarray:
             mixed = torch.lerp(own, enlarger.enlarge(planes, corners)[None], strength)
             image[rows] = to_bytes(photo.lightness[rows], mixed)[0]
     return images
+
+
+class ColorizedFrame(NamedTuple):
+    """A frame of each variant, uint8 (n, H, W, 3), what was counted while drawing, what named the noise."""
+
+    images: np.ndarray
+    counts: Counts
+    content: str
+
+
+def colorize_film(
+    model: nn.Module,
+    frames: Iterable[np.ndarray],
+    settings: ColorSettings,
+    *,
+    first: int = 0,
+    near: Variant = (),
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[ColorizedFrame]:
+    """Colour frames as they come; one of each size is in memory.
+
+    Noise is named by the first frame, so that every frame is drawn with the same; hints hold at their points
+    of every frame. Over time a and b are smoothed where lightness stays.
+
+    Args:
+        frames: uint8 (H, W, 3), all of one size.
+        first: variants ``first``, a multiple of 8, and up to seven more of ``settings.num_samples``.
+        near: draw steps away from this variant.
+
+    Raises:
+        InputError: a sample stays non-finite after 8 redraws.
+    """
+    config = color_config(model)
+    noise: ColorNoise | None = None
+    before: tuple[Tensor, Tensor] | None = None
+    for frame in frames:
+        if should_stop():
+            return
+        palette = PhotoColorizer(model, prepare_photo(config, frame), settings, noise)
+        noise = palette.noise
+        _, ab, counts = palette.chunk(first, near)
+        ab = ab if before is None else smooth_in_time(ab, palette.cells, *before)
+        before = ab, palette.cells
+        yield ColorizedFrame(palette.join(ab), counts, noise.content)
+
+
+def smooth_in_time(ab: Tensor, lightness: Tensor, old_ab: Tensor, old_lightness: Tensor) -> Tensor:
+    """Colours (n, 2, h, w) drawn towards those of the frame before, in cells where L (h, w) is the same."""
+    changed = (lightness - old_lightness) / LIGHTNESS_SCALE
+    return torch.lerp(ab, old_ab, KEPT_SHARE * torch.exp(-changed.square() / 2))

@@ -17,10 +17,9 @@ from torch import Tensor
 from vflow.config import DigitsConfig
 from vflow.errors import ConfigError, InputError
 from vflow.models.batches import ImageBatch, Sampled
-from vflow.pipelines.common import CHUNK, Counts, config_of, draw_finite
+from vflow.pipelines.common import CHUNK, Counts, Temperature, config_of, device_of, draw_finite, to_array
 from vflow.pipelines.digits.preprocess import prepare_digit as prepare_digit
-from vflow.pipelines.video.predict import PredictSettings, Temperature
-from vflow.pipelines.video.preprocess import device_of, to_array
+from vflow.pipelines.video.predict import SamplingSettings
 from vflow.randomness import content_hash, normal
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def digits(
     Raises:
         ConfigError: a setting is out of range. InputError: a sample stays non-finite after 8 redraws.
     """
-    settings = PredictSettings(1, num_samples, temperature, seed)
+    settings = SamplingSettings(num_samples=num_samples, temperature=temperature, seed=seed)
     labels = label_classes(label, digits_config(model).classes)
     return np.concatenate([chunk.images for chunk in draw(model, labels, settings)])
 
@@ -93,7 +92,7 @@ def digits(
 def draw(
     model: nn.Module,
     labels: Sequence[int],
-    settings: PredictSettings,
+    settings: SamplingSettings,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Chunk]:
@@ -113,7 +112,7 @@ def draw(
 
 @torch.no_grad()
 def _chunk(
-    model: Any, label: int, first: int, wanted: int, settings: PredictSettings
+    model: Any, label: int, first: int, wanted: int, settings: SamplingSettings
 ) -> tuple[np.ndarray, Counts]:
     device = device_of(model)
     given = torch.full((CHUNK,), label, device=device)

@@ -19,12 +19,11 @@ from vflow.metrics.frechet import FeatureNetwork, frechet
 from vflow.models.batches import ImageBatch
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
-from vflow.pipelines.common import Counts
+from vflow.pipelines.common import Counts, device_of
 from vflow.pipelines.evaluate.data import open_photos
 from vflow.pipelines.evaluate.likelihood import picture_bits, pictures_round_trip
 from vflow.pipelines.evaluate.report import Evaluation, Settings, spread
 from vflow.pipelines.evaluate.video import Stage
-from vflow.pipelines.video.preprocess import device_of
 from vflow.pipelines.walk import render as views
 from vflow.randomness import generator, normal
 
@@ -70,7 +69,9 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     figures = _likelihood(model, held, chosen, settings)
     stage("tints")
     tints, level, fitted = _tints(train)
-    drawing = ColorSettings(settings.num_samples or NUM_SAMPLES, settings.temperature, seed=settings.seed)
+    drawing = ColorSettings(
+        num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
+    )
     tally, progress = _Tally(tints, level, network), stage("photos")
     for done, photo in enumerate(readable(held, chosen), 1):
         tally.add(photo, color(model, photo, drawing))
@@ -103,7 +104,9 @@ def tune_color(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     photos = list(readable(validation, chosen))
     found, progress = {}, stage("temperature")
     for done, temperature in enumerate(TEMPERATURES, 1):
-        drawing = ColorSettings(settings.num_samples or NUM_SAMPLES, temperature, seed=settings.seed)
+        drawing = ColorSettings(
+            num_samples=settings.num_samples or NUM_SAMPLES, temperature=temperature, seed=settings.seed
+        )
         errors = [_errors(color(model, photo, drawing).images, photo).min() for photo in photos]
         found[temperature] = -float(np.mean(errors))
         progress(done, len(TEMPERATURES))

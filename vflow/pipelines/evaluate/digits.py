@@ -26,14 +26,13 @@ from vflow.metrics.digits import (
 )
 from vflow.metrics.frechet import FeatureNetwork, frechet
 from vflow.models.batches import ImageBatch
-from vflow.pipelines.common import Counts
+from vflow.pipelines.common import Counts, device_of
 from vflow.pipelines.digits.digits import bits, digits_config, draw, log_likelihoods
 from vflow.pipelines.evaluate.data import digits_root
 from vflow.pipelines.evaluate.likelihood import pictures_round_trip
 from vflow.pipelines.evaluate.report import Evaluation, Settings, spread
 from vflow.pipelines.evaluate.video import Stage
-from vflow.pipelines.video.predict import PredictSettings
-from vflow.pipelines.video.preprocess import device_of
+from vflow.pipelines.video.predict import SamplingSettings
 from vflow.pipelines.walk import render as views
 from vflow.randomness import normal
 
@@ -101,7 +100,9 @@ def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evalu
     figures = _likelihood(model, images, labels, settings)
     stage("classifier")
     judge = Judge(find_classifier(settings.classifier, train, settings.seed), held.images, held.labels)
-    drawing = PredictSettings(1, settings.num_samples or NUM_SAMPLES, settings.temperature, settings.seed)
+    drawing = SamplingSettings(
+        num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
+    )
     samples = draw_samples(model, drawing, stage("digits"))
     figures |= judge.figures(samples) | _faults(samples)
     figures["classifier_accuracy"] = float((predict_labels(judge.classifier, images) == labels).mean())
@@ -117,7 +118,7 @@ def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evalu
     return Evaluation(figures, protocol, {"random": _sheet(samples)})
 
 
-def _protocol(settings: Settings, drawing: PredictSettings) -> dict[str, Any]:
+def _protocol(settings: Settings, drawing: SamplingSettings) -> dict[str, Any]:
     own = f"trained here, {EPOCHS} epoch of the training digits"
     return {
         "data": "mnist",
@@ -138,14 +139,16 @@ def tune_digits(model: nn.Module, settings: Settings, stage: Stage) -> dict[floa
     judge = Judge(find_classifier(settings.classifier, train, settings.seed), held.images, held.labels)
     found, progress = {}, stage("temperature")
     for done, temperature in enumerate(TEMPERATURES, 1):
-        drawing = PredictSettings(1, settings.num_samples or NUM_SAMPLES, temperature, settings.seed)
+        drawing = SamplingSettings(
+            num_samples=settings.num_samples or NUM_SAMPLES, temperature=temperature, seed=settings.seed
+        )
         found[temperature] = -judge.distance(draw_samples(model, drawing).images)
         progress(done, len(TEMPERATURES))
     return found
 
 
 def draw_samples(
-    model: nn.Module, settings: PredictSettings, progress: Any = lambda done, of: None
+    model: nn.Module, settings: SamplingSettings, progress: Any = lambda done, of: None
 ) -> Samples:
     """``settings.num_samples`` digits of each class."""
     import time

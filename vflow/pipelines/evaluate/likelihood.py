@@ -15,8 +15,9 @@ from vflow.data.lossless import CODECS, bits_after, stored_bits
 from vflow.models import VideoBatch
 from vflow.models.batches import ImageBatch
 from vflow.models.pixel_map import Scaled
+from vflow.pipelines.common import device_of
 from vflow.pipelines.evaluate.report import Progress
-from vflow.pipelines.video.preprocess import device_of, to_tensor
+from vflow.pipelines.video.preprocess import to_tensor
 from vflow.pipelines.video.score import score
 from vflow.randomness import content_hash, generator, normal
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from vflow.data import media
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.video.predict import Temperature
+from vflow.pipelines.common import Temperature
 
 Progress = Callable[[int, int], None]
 """Told how many examples are done, and of how many."""

@@ -236,7 +236,10 @@ def tune_video(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     found, progress = {}, stage("temperature")
     for done, temperature in enumerate(TEMPERATURES, 1):
         drawing = PredictSettings(
-            data.num_frames, settings.num_samples or NUM_SAMPLES, temperature, settings.seed
+            num_frames=data.num_frames,
+            num_samples=settings.num_samples or NUM_SAMPLES,
+            temperature=temperature,
+            seed=settings.seed,
         )
         scores = []
         for clip in clips:
@@ -250,7 +253,12 @@ def tune_video(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
 
 def _drawing(settings: Settings, data: Clips) -> PredictSettings:
     samples = settings.num_samples or NUM_SAMPLES
-    return PredictSettings(data.num_frames, samples, settings.temperature, settings.seed)
+    return PredictSettings(
+        num_frames=data.num_frames,
+        num_samples=samples,
+        temperature=settings.temperature,
+        seed=settings.seed,
+    )
 
 
 def _sources(data: Clips) -> Sequence[Path]:

@@ -6,7 +6,6 @@ sample k is the same bytes whatever the number of samples, and frame t whatever 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,17 +14,18 @@ import numpy as np
 import torch
 
 from vflow.config import VideoFlowConfig
-from vflow.errors import ConfigError, InputError
-from vflow.pipelines.common import CHUNK, Counts, draw_finite
-from vflow.pipelines.video.preprocess import (
-    Frames,
-    as_clip,
+from vflow.errors import InputError
+from vflow.pipelines.common import (
+    CHUNK,
+    Counts,
+    SamplingSettings,
+    Temperature,
+    check_range,
     device_of,
-    fit,
+    draw_finite,
     to_array,
-    to_tensor,
-    video_config,
 )
+from vflow.pipelines.video.preprocess import Frames, as_clip, fit, to_tensor, video_config
 from vflow.pipelines.video.score import score
 from vflow.randomness import content_hash, normal
 
@@ -34,50 +34,18 @@ if TYPE_CHECKING:
 
 GROUP = 64
 """Samples whose rollouts are in memory together: longer requests run group after group."""
-MAX_FRAMES, MAX_SAMPLES, MAX_TEMPERATURE = 1000, 10_000, 2.0
-Temperature = float | tuple[float, ...]
+MAX_FRAMES = 1000
 
 
-@dataclass(frozen=True)
-class PredictSettings:
-    """What to draw.
-
-    Attributes:
-        num_frames: frames per future, 1..1000.
-        num_samples: futures, 1..10000.
-        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse.
-        seed: names the noise, ≥ 0.
-    """
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings(SamplingSettings):
+    """Futures to draw: ``num_samples`` of ``num_frames`` frames, 1..1000, each."""
 
     num_frames: int = 10
-    num_samples: int = 8
-    temperature: Temperature = 1.0
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, most in (("num_frames", MAX_FRAMES), ("num_samples", MAX_SAMPLES)):
-            if not 1 <= getattr(self, name) <= most:
-                raise ConfigError(f"{name} must lie in 1..{most}, got {getattr(self, name)}")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed must lie in 0..2^63 − 1, got {self.seed}")
-        many = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
-        for value in many:
-            if not (math.isfinite(value) and 0 <= value <= MAX_TEMPERATURE):
-                raise ConfigError(f"temperature must lie in 0..{MAX_TEMPERATURE:g}, got {value:g}")
-
-    def levels(self, count: int) -> tuple[float, ...]:
-        """One temperature per level.
-
-        Raises:
-            ConfigError: there are several temperatures, but not ``count``.
-        """
-        if not isinstance(self.temperature, tuple):
-            return (float(self.temperature),) * count
-        if len(self.temperature) != count:
-            raise ConfigError(
-                f"{len(self.temperature)} temperatures, but the model has {count} levels; give 1 or {count}"
-            )
-        return tuple(map(float, self.temperature))
+        check_range("num_frames", self.num_frames, 1, MAX_FRAMES)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -171,7 +139,9 @@ def predict(
     Raises:
         InputError: the frames cannot be used. ConfigError: a setting is out of range.
     """
-    settings = PredictSettings(num_frames, num_samples, temperature, seed)
+    settings = PredictSettings(
+        num_frames=num_frames, num_samples=num_samples, temperature=temperature, seed=seed
+    )
     config = video_config(model)
     context = np.ascontiguousarray(_fitted(config, frames)[0][-config.context :])
     futures = np.empty((num_samples, num_frames, *context.shape[1:]), np.uint8)

@@ -67,13 +67,3 @@ def fit(config: VideoFlowConfig, clip: media.Clip) -> tuple[np.ndarray, tuple[st
 def to_tensor(frames: np.ndarray, device: torch.device) -> torch.Tensor:
     """uint8 (T, H, W, C) array → uint8 (T, C, H, W) tensor on ``device``."""
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).to(device)
-
-
-def to_array(frames: torch.Tensor) -> np.ndarray:
-    """uint8 (B, C, H, W) tensor → uint8 (B, H, W, C) array."""
-    return frames.permute(0, 2, 3, 1).cpu().numpy()
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Device of the model's parameters."""
-    return next(model.parameters()).device

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.video.preprocess import Frames, as_clip, device_of, fit, to_tensor, video_config
+from vflow.pipelines.common import device_of
+from vflow.pipelines.video.preprocess import Frames, as_clip, fit, to_tensor, video_config
 from vflow.randomness import content_hash, normal
 
 if TYPE_CHECKING:

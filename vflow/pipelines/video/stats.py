@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -91,16 +91,13 @@ def save_clip_statistics(folder: str | Path, statistics: ClipStatistics) -> Path
     return SIDECAR.save(folder, tensors, statistics.about)
 
 
-def load_clip_statistics(name: str | Path, model: nn.Module, **where: Any) -> ClipStatistics | None:
+def load_clip_statistics(name: str | Path, model: nn.Module) -> ClipStatistics | None:
     """What is stored beside the checkpoint ``name`` of ``model``; None if there is nothing.
-
-    Args:
-        where: as for ``vflow.checkpoint.checkpoint_folder``.
 
     Raises:
         CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
     """
-    path = SIDECAR.find(name, **where)
+    path = SIDECAR.find(name)
     if path is None:
         return None
     glow = video_config(model).glow
@@ -116,9 +113,9 @@ def _check(path: Path, size: tuple[int, int]) -> None:
     """Names, types and shapes are those of the model. CheckpointError: one is not."""
     header = read_header(path)
     if set(header) != {"mean_map", "frames", "frame_swaps"}:
-        raise CheckpointError(f"{path}: holds other tensors than it should; {SIDECAR.again(path)}")
+        raise CheckpointError(f"{path}: holds other tensors than it should; {SIDECAR.remedy(path)}")
     for key, (kind, shape) in header.items():
         fits = shape == size if key == "mean_map" else len(shape) == 1 and 1 <= shape[0] <= MOST
         if kind != "float32" or not fits:
             what = f"tensor '{key}' is {kind} {shape}, which {CONFIG} does not allow"
-            raise CheckpointError(f"{path}: {what}; {SIDECAR.again(path)}")
+            raise CheckpointError(f"{path}: {what}; {SIDECAR.remedy(path)}")

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.video.preprocess import Frames, as_clip, device_of, to_tensor, video_config
+from vflow.pipelines.common import device_of
+from vflow.pipelines.video.preprocess import Frames, as_clip, to_tensor, video_config
 from vflow.pipelines.video.score import SEGMENT, Key, density, fit_scored, frame_nats, noise
 from vflow.pipelines.video.stats import ClipStatistics
 from vflow.randomness import content_hash

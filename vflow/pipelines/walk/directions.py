@@ -114,16 +114,13 @@ def save_directions(folder: str | Path, directions: Directions) -> Path:
     return SIDECAR.save(folder, tensors, directions.about)
 
 
-def load_directions(name: str | Path, model: nn.Module, **where: Any) -> Directions | None:
+def load_directions(name: str | Path, model: nn.Module) -> Directions | None:
     """Directions stored beside the checkpoint ``name`` of ``model``; None if there are none.
-
-    Args:
-        where: as for ``vflow.checkpoint.checkpoint_folder``.
 
     Raises:
         CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
     """
-    path = SIDECAR.find(name, **where)
+    path = SIDECAR.find(name)
     if path is None:
         return None
     sizes = {str(i): math.prod(shape) for i, shape in enumerate(_shapes(model))}
@@ -162,5 +159,5 @@ def _checked(path: Path, sizes: Mapping[str, int]) -> list[str]:
                 problems.append(f"tensor '{key}.{part}' is {has}, {CONFIG} needs {form}")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise CheckpointError(f"{path}: {problems[0]}{more}; {SIDECAR.again(path)}")
+        raise CheckpointError(f"{path}: {problems[0]}{more}; {SIDECAR.remedy(path)}")
     return keys

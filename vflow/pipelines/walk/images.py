@@ -16,9 +16,9 @@ from vflow.errors import ConfigError
 from vflow.pipelines.color.noise import ColorNoise
 from vflow.pipelines.color.photo import as_picture, color_config, lab_planes, prepare_photo, to_bytes
 from vflow.pipelines.color.upsample import Enlarger
+from vflow.pipelines.common import device_of, to_array
 from vflow.pipelines.digits.digits import classify, digits_config
 from vflow.pipelines.digits.preprocess import SIDE, prepare_digit
-from vflow.pipelines.video.preprocess import device_of, to_array
 from vflow.pipelines.walk.space import (
     Decoding,
     Kinds,

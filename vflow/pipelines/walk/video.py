@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from vflow.errors import InputError
-from vflow.pipelines.video.preprocess import as_clip, device_of, fit, to_tensor, video_config
+from vflow.pipelines.common import device_of
+from vflow.pipelines.video.preprocess import as_clip, fit, to_tensor, video_config
 from vflow.pipelines.walk.space import (
     Decoding,
     Kinds,
