@@ -5,6 +5,7 @@ python scripts/benchmark.py memory                          peak of forward + ba
 python scripts/benchmark.py sample                          cost per frame of futures, and over a forward pass
 python scripts/benchmark.py startup                         `vflow predict` beside `import torch`
 python scripts/benchmark.py floor                           what the machine's convolutions and memory allow
+python scripts/benchmark.py busy                            commands beside two spinning processes a core
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from scripts.benchmarks.busy import busy
 from scripts.benchmarks.floor import floor
 from scripts.benchmarks.memory import memory
 from scripts.benchmarks.peers import PEERS
@@ -41,6 +43,7 @@ def main() -> None:
         "sample": lambda: sample("shapes", setting),
         "startup": lambda: startup(setting),
         "floor": lambda: floor(setting),
+        "busy": busy,
     }
     found = runs[arguments.what]()
     if arguments.json:
@@ -54,7 +57,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", nargs="?", choices=["train", "memory", "sample", "startup", "floor"], default="train"
+        "what", nargs="?", choices=["train", "memory", "sample", "startup", "floor", "busy"], default="train"
     )
     parser.add_argument("--peer", choices=list(PEERS), default="normflows", help="what ratios are against")
     parser.add_argument("--also", nargs="*", choices=list(PEERS), default=[], help="further sides of train")

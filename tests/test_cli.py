@@ -564,3 +564,18 @@ def test_repeated_flags_gather_their_values() -> None:
 
 def test_formats_agree() -> None:
     assert predict_command.Format.__args__ == FORMATS  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_openmp_threads_wait_passively_from_before_torch_is_loaded(own: str | None, expected: str) -> None:
+    code = (
+        "import os, sys, vflow.cli; assert 'torch' not in sys.modules; vflow.cli.main(['--version']);"
+        "print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    if own:
+        environment["OMP_WAIT_POLICY"] = own
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == expected
