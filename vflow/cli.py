@@ -47,7 +47,7 @@ SEVERAL = {"--input", "--hint", "--checkpoints", "--set", "--negatives", "--posi
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    # Read when torch loads OpenMP. Threads that spin at barriers cost up to 30 times the time on a busy machine.
+    # Read when torch loads OpenMP: threads that spin at barriers make a busy machine up to 30 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments

@@ -1,20 +1,27 @@
-"""``vflow train``: train a model from a preset."""
+"""``vflow train``: one run from a preset, or all stages of a recipe."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from vflow.commands.common import require
+from vflow.errors import ConfigError
 from vflow.training.args import TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train(TrainOptions):
-    """Train a model from a preset; the run goes to --output and can be resumed at any time."""
+    """Train a model from a preset or a recipe; the run goes to --output and can be resumed at any time."""
 
     def run(self) -> int:
-        """Returns the loop's exit code."""
+        """Exit code of the loop."""
+        if (self.config is None) == (self.recipe is None):
+            raise ConfigError("name what to train: --config PRESET, or --recipe NAME")
         require("accelerate", "training", "train")
+        if self.recipe is not None:
+            from vflow.training.recipe import train_recipe
+
+            return train_recipe(self)
         from vflow.training.loop import train
 
         return train(self)

@@ -24,6 +24,7 @@ from vflow.config.presets import (
     load_preset,
     preset_names,
 )
+from vflow.config.recipes import Export, Recipe, Stage, load_recipe, recipe_names
 
 __all__ = [
     "KINDS",
@@ -36,6 +37,7 @@ __all__ = [
     "DigitsConfig",
     "EncoderConfig",
     "EnergyScoreConfig",
+    "Export",
     "FramePredictorConfig",
     "GlowConfig",
     "LossConfig",
@@ -43,10 +45,14 @@ __all__ = [
     "Noise",
     "Preset",
     "PriorConfig",
+    "Recipe",
+    "Stage",
     "TrainingConfig",
     "VideoFlowConfig",
     "load_preset",
+    "load_recipe",
     "parse",
     "preset_names",
+    "recipe_names",
     "to_yaml",
 ]

@@ -152,31 +152,45 @@ def _suits(loss: LossConfig, model: ModelConfig) -> bool:
 
 def preset_names() -> list[str]:
     """Names of the presets that ship with vflow."""
-    folder = resources.files("vflow") / "presets"
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return sorted(named_files("presets"))
 
 
 def load_preset(name_or_file: str, overrides: dict[str, Any] | None = None) -> Preset:
-    """Read a preset by name or a YAML file; ``overrides`` maps dotted keys to values.
+    """Preset by name, or from a YAML file; ``overrides`` maps dotted keys to values.
 
     Raises:
         ConfigError: unknown name or key, or values out of range; the message names key and fix.
     """
-    if name_or_file in preset_names():
-        source = resources.files("vflow") / "presets" / f"{name_or_file}.yaml"
-    elif Path(name_or_file).is_file():
-        source = Path(name_or_file)
-    else:
-        raise ConfigError(f"{name_or_file}: no such preset or file; presets: {', '.join(preset_names())}")
+    data = read_yaml(name_or_file, "presets", "sections model, data and training")
+    for key, value in (overrides or {}).items():
+        _set(data, key, value)
+    return parse(Preset, data, name_or_file)
+
+
+def named_files(kind: Literal["presets", "recipes"]) -> dict[str, resources.abc.Traversable]:
+    """YAML files of ``kind`` that ship with vflow, by name."""
+    folder = resources.files("vflow") / kind
+    return {f.name.removesuffix(".yaml"): f for f in folder.iterdir() if f.name.endswith(".yaml")}
+
+
+def read_yaml(name_or_file: str, kind: Literal["presets", "recipes"], content: str) -> dict[str, Any]:
+    """Mapping in a YAML file, shipped or the user's own.
+
+    Raises:
+        ConfigError: no such name or file, or not a YAML mapping of ``content``.
+    """
+    named = named_files(kind)
+    source = named.get(name_or_file) or Path(name_or_file)
+    if not source.is_file():
+        known = ", ".join(sorted(named))
+        raise ConfigError(f"{name_or_file}: no such {kind.removesuffix('s')} or file; {kind}: {known}")
     try:
         data = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name_or_file}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
-        raise ConfigError(f"{name_or_file}: expected sections model, data and training")
-    for key, value in (overrides or {}).items():
-        _set(data, key, value)
-    return parse(Preset, data, name_or_file)
+        raise ConfigError(f"{name_or_file}: expected {content}")
+    return data
 
 
 def _set(data: dict[str, Any], dotted: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""What ``vflow train`` and ``scripts/train.py`` accept, and the preset that it makes. Imports no torch."""
+"""Options of ``vflow train`` and ``scripts/train.py``, and the preset they make. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from vflow.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Train a model from a preset; the run goes to ``--output`` and can be resumed at any time."""
+    """Train a model from a preset or a recipe; the run goes to --output and can be resumed at any time."""
 
-    config: str
-    """Preset name or YAML file ('vflow config NAME' prints a preset)."""
     output: Path
-    """Folder of the run: commits, log.jsonl, sample grids."""
+    """Folder of the run: commits, log.jsonl, sample grids; with --recipe a run for each stage, and model/."""
+    config: str | None = None
+    """Preset name or YAML file ('vflow config NAME' prints a preset)."""
+    recipe: str | None = None
+    """Recipe name or YAML file: all stages of a shipped checkpoint, one after the other."""
     data: str | None = None
     """Folder of your own clips or photos (photos also in a zip), or the root of the preset's data set."""
     resume: bool = False
@@ -74,11 +76,13 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def resolve(options: TrainOptions) -> Preset:
-    """The preset that ``options`` ask for: file or name, then ``--set``, then the named flags.
+    """Preset of ``options``: file or name, then ``--set``, then the named flags.
 
     Raises:
         ConfigError: unknown preset or key, a value out of range, or flags that contradict each other.
     """
+    if options.config is None:
+        raise ConfigError("name what to train: --config PRESET, or --recipe NAME")
     if options.keep < 0:
         raise ConfigError(f"--keep {options.keep}: give the number of commits to keep, or 0 for all")
     overrides = parse_settings(options.set)
@@ -92,14 +96,14 @@ def resolve(options: TrainOptions) -> Preset:
     }
     overrides |= {key: value for key, value in flags.items() if value is not None}
     if options.data is not None:
-        overrides |= _own_data(options, overrides)
+        overrides |= _own_data(options, options.config, overrides)
     return load_preset(options.config, overrides)
 
 
-def _own_data(options: TrainOptions, overrides: dict[str, Any]) -> dict[str, Any]:
+def _own_data(options: TrainOptions, config: str, overrides: dict[str, Any]) -> dict[str, Any]:
     """A folder replaces generated data by the folder's clips; named data sets take it as their root."""
     path = Path(str(options.data))
-    name = load_preset(options.config, overrides).data.name
+    name = load_preset(config, overrides).data.name
     if not path.is_dir() and not (name == "photos" and path.is_file()):
         raise ConfigError(f"--data {path}: no such folder; give a folder of clips, frame folders or photos")
     entries: dict[str, Any] = {"data.path": str(path)}

@@ -1,0 +1,143 @@
+"""Recipes: all stages of a checkpoint by one command, resumable as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import vflow
+from tests.training.support import lines
+from vflow.cli import main
+from vflow.config import load_preset, load_recipe, recipe_names
+from vflow.errors import ConfigError
+from vflow.training.args import TrainOptions
+from vflow.training.recipe import train_recipe
+from vflow.training.step import TrainState
+
+STEPS = {"first": 4, "second": 6}
+
+
+@pytest.fixture
+def recipe(tiny: str, tmp_path: Path) -> str:
+    """Two stages of a tiny model; the second trains one part at a rate of its own."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"""
+stages:
+  - {{name: first, config: {tiny}, set: {{training.max_steps: {STEPS["first"]}}}}}
+  - name: second
+    config: {tiny}
+    set: {{training.max_steps: {STEPS["second"]}, training.trainable: [priors]}}
+export: {{half: true, set: {{temperature: 0.5}}}}
+""")
+    return str(path)
+
+
+def train_here(recipe: str, output: Path, **changes: Any) -> int:
+    return train_recipe(TrainOptions(recipe=recipe, output=output, **changes))
+
+
+def test_stages_follow_each_other_and_the_export_is_a_checkpoint(recipe: str, tmp_path: Path) -> None:
+    assert train_here(recipe, tmp_path / "out") == 0
+    first, second = (
+        vflow.load(tmp_path / "out" / name / "last" / "model") for name in ("1-first", "2-second")
+    )
+    model = vflow.load(tmp_path / "out" / "model")
+    assert model.config.temperature == 0.5
+    ended = second.state_dict()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, ended[name], rtol=1e-3, atol=1e-5)  # rounded to float16
+    frozen = [name for name, value in first.state_dict().items() if torch.equal(value, ended[name])]
+    assert any(name.startswith("glow.") for name in frozen), "the second stage starts from the first"
+    assert not any(name.startswith("priors.") and name.endswith("weight") for name in frozen)
+
+
+def test_an_interrupted_recipe_goes_on_and_ends_as_if_it_had_not_been(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train_here(recipe, tmp_path / "whole") == 0
+    original, calls = TrainState.step, iter(range(1, 100))
+
+    def killed(self: TrainState, *args: Any) -> Any:
+        if next(calls) == STEPS["first"] + 4:  # in the second stage, after its first commit
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainState, "step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_here(recipe, tmp_path / "parts")
+    assert not (tmp_path / "parts" / "model").exists()
+    steps: list[int] = []
+
+    def counted(self: TrainState, *args: Any) -> Any:
+        steps.append(args[1].step)
+        return original(self, *args)
+
+    monkeypatch.setattr(TrainState, "step", counted)
+    assert train_here(recipe, tmp_path / "parts", resume=True) == 0
+    assert steps == [2, 3, 4, 5], "the first stage is not trained again"
+    models = [vflow.load(tmp_path / name / "model").state_dict() for name in ("whole", "parts")]
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    assert lines(tmp_path / "parts" / "2-second")[-1]["status"] == "finished"
+
+
+def test_folders_of_recipes_are_not_overwritten(recipe: str, tiny: str, tmp_path: Path) -> None:
+    train_here(recipe, tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"out: holds a recipe's run; add --resume"):
+        train_here(recipe, tmp_path / "out")
+    other = tmp_path / "other.yaml"
+    other.write_text(f"stages: [{{name: only, config: {tiny}}}]")
+    with pytest.raises(
+        ConfigError, match=r"recipe.yaml: not the recipe .*other.yaml; choose another"
+    ):
+        train_here(str(other), tmp_path / "out", resume=True)
+
+
+def test_dry_runs_report_each_stage_and_write_nothing(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_here(recipe, tmp_path / "out", dry_run=True) == 0
+    report = capsys.readouterr().out
+    assert "stage 1: first" in report and "stage 2: second" in report and "6 steps take about" in report
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "name what to train: --config PRESET, or --recipe NAME"),
+        (("--config", "shapes", "--recipe", "shapes"), "name what to train"),
+        (("--recipe", "RECIPE", "--max-steps", "3"), "--max-steps does not go with --recipe"),
+        (("--recipe", "nothing"), "nothing: no such recipe or file; recipes:"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused_in_a_line(
+    flags: tuple[str, ...], message: str, recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [recipe if flag == "RECIPE" else flag for flag in flags]
+    assert main(["train", "--output", str(tmp_path / "out"), *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_faults_of_recipes_name_the_key(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    for text, message in (
+        ("stages: []", "stages"),
+        ("stages: [{name: ../a, config: shapes}]", "stages.0.name"),
+        ("stages: [{name: a, config: shapes}, {name: a, config: shapes}]", "names must differ"),
+        ("stages: [{name: a, config: shapes, speed: 2}]", "unknown key 'stages.0.speed'"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            load_recipe(str(path))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_have_presets_that_load(name: str) -> None:
+    recipe = load_recipe(name)
+    assert all(isinstance(preset, type(load_preset("shapes"))) for preset in recipe.presets("somewhere"))
+    assert (Path(__file__).parents[2] / "checkpoints" / name).is_dir(), "a recipe makes what ships"

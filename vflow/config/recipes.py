@@ -1,0 +1,75 @@
+"""Recipes: the stages that make a checkpoint from nothing, as a YAML file each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from vflow.config.base import Config, parse
+from vflow.config.presets import Preset, load_preset, named_files, read_yaml
+
+StageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+
+
+class Stage(Config):
+    """One training run of a recipe. It starts from the weights of the stage before, if there is one."""
+
+    name: StageName = Field(description="folder of its run: NUMBER-NAME")
+    config: str = Field(description="preset")
+    set: dict[str, Any] = Field({}, description="entries of the preset to change, by dotted key")
+    data: str | None = Field(None, description="folder below --data; none: --data itself")
+
+
+class Export(Config):
+    """Last step of a recipe: the last stage's averaged weights as a checkpoint that can ship."""
+
+    half: bool = Field(False, description="round learned weights to float16")
+    set: dict[str, Any] = Field({}, description="entries of the model's configuration to change")
+    directions: int = Field(0, ge=0, description="training examples for principal directions; 0: none")
+    statistics: int = Field(0, ge=0, description="validation clips for statistics of surprisal; 0: none")
+
+
+class Recipe(Config):
+    """Stages in order, then the export."""
+
+    note: str = ""
+    stages: tuple[Stage, ...] = Field(min_length=1, max_length=20)
+    export: Export = Export()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError("stages: names must differ")
+        return self
+
+    def presets(self, data: str | None) -> list[Preset]:
+        """Preset of each stage, its ``data.path`` below the folder ``data``.
+
+        Raises:
+            ConfigError: a stage's preset or setting is wrong; the message names it.
+        """
+        return [load_preset(stage.config, dict(stage.set) | stage_data(stage, data)) for stage in self.stages]
+
+
+def stage_data(stage: Stage, data: str | None) -> dict[str, Any]:
+    """Override of ``data.path`` for ``stage``; none without ``data``."""
+    if data is None:
+        return {}
+    return {"data.path": str(Path(data) / stage.data) if stage.data else data}
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with vflow."""
+    return sorted(named_files("recipes"))
+
+
+def load_recipe(name_or_file: str) -> Recipe:
+    """Recipe by name, or from a YAML file.
+
+    Raises:
+        ConfigError: unknown name or key, or values out of range; the message names key and fix.
+    """
+    return parse(Recipe, read_yaml(name_or_file, "recipes", "stages and export"), name_or_file)

@@ -1,0 +1,133 @@
+"""Recipes at work: each stage is a training run in a folder of its own, then the export."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vflow.checkpoint import load, read_config, save_checkpoint
+from vflow.config import Export, Preset, Recipe, load_recipe, parse, to_yaml
+from vflow.errors import ConfigError, InputError
+from vflow.models import build_model
+from vflow.training.args import TrainOptions
+from vflow.training.commit import newest_commit
+from vflow.training.distributed import make_accelerator
+from vflow.training.logging import read_log
+from vflow.training.loop import train
+
+FIXED = (
+    "config",
+    "init_from",
+    "max_steps",
+    "batch_size",
+    "set",
+    "seed",
+    "dtype",
+)  # a recipe says these itself
+
+
+def train_recipe(options: TrainOptions) -> int:
+    """All stages of ``options.recipe``, each skipped if it is finished, then the export to ``output/model``.
+
+    Returns the exit code of the loop: 0, or 130 when a stage is interrupted.
+
+    Raises:
+        VflowError: a setting, the data or a commit cannot be used, or training diverged; one line each.
+    """
+    assert options.recipe is not None
+    for name in FIXED:
+        if getattr(options, name) not in (None, ()):
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} does not go with --recipe, which sets it; copy the recipe and edit it")
+    recipe = load_recipe(options.recipe)
+    presets = recipe.presets(options.data)
+    if options.dry_run:
+        return _dry_run(options, recipe, presets)
+    _claim(options, recipe)
+    before: Path | None = None
+    for number, (stage, preset) in enumerate(zip(recipe.stages, presets, strict=True), start=1):
+        folder = options.output / f"{number}-{stage.name}"
+        if _finished(folder, preset):
+            print(f"stage {number} of {len(presets)}, {stage.name}: finished before", file=sys.stderr)
+        else:
+            print(f"stage {number} of {len(presets)}: {stage.name}", file=sys.stderr)
+            if code := train(_stage_options(options, folder, preset, before)):
+                return code
+        before = folder / "last" / "model"
+    assert before is not None
+    if make_accelerator(options.device).is_main_process:
+        export(before, options.output / "model", recipe.export)
+    return 0
+
+
+def _claim(options: TrainOptions, recipe: Recipe) -> None:
+    """Write the recipe to the output folder, or check that the folder holds a run of the same one."""
+    path, text = options.output / "recipe.yaml", to_yaml(recipe)
+    if path.is_file():
+        if not options.resume:
+            raise ConfigError(f"{options.output}: holds a recipe's run; add --resume to continue it")
+        if path.read_text(encoding="utf-8") != text:
+            raise ConfigError(f"{path}: not the recipe {options.recipe}; choose another --output")
+        return
+    options.output.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(".tmp_recipe.yaml")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def _finished(folder: Path, preset: Preset) -> bool:
+    """True if the stage's run came to its end, and its last commit is whole."""
+    log = read_log(folder / "log.jsonl")
+    if not log or log[-1].get("status") != "finished":
+        return False
+    commit = newest_commit(folder)
+    return commit is not None and commit.name == f"step_{preset.training.max_steps:07d}"
+
+
+def _stage_options(options: TrainOptions, folder: Path, preset: Preset, before: Path | None) -> TrainOptions:
+    """Options of one stage; its preset lies in the stage's folder, paths included."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "stage.yaml"
+    path.write_text(to_yaml(preset), encoding="utf-8")
+    init_from = None if before is None else str(before)
+    return replace(
+        options, recipe=None, config=str(path), output=folder, data=None, init_from=init_from, resume=True
+    )
+
+
+def _dry_run(options: TrainOptions, recipe: Recipe, presets: list[Preset]) -> int:
+    """Report of each stage, from three measured steps; nothing is written."""
+    from vflow.training.dry_run import dry_run
+
+    accelerator = make_accelerator(options.device)
+    for number, (stage, preset) in enumerate(zip(recipe.stages, presets, strict=True), start=1):
+        if accelerator.is_main_process:
+            print(f"stage {number}: {stage.name}")
+        dry_run(preset, accelerator)
+    return 0
+
+
+def export(source: Path, target: Path, settings: Export) -> None:
+    """Checkpoint ``source`` as it ships, at ``target``.
+
+    Raises:
+        ConfigError: ``settings.set`` changes what the weights depend on.
+        InputError: ``target`` cannot be written.
+    """
+    config = read_config(source)
+    config = parse(type(config), config.model_dump() | settings.set, f"{source}: export.set")
+    statistics = json.loads((source / "config.json").read_text(encoding="utf-8")).get("statistics")
+    card = (source / "README.md").read_text(encoding="utf-8")
+    model: Any = build_model(config)
+    try:
+        model.load_state_dict(load(source).state_dict())
+    except RuntimeError as error:
+        raise ConfigError(f"export.set: the weights of {source} do not fit; change no sizes") from error
+    try:
+        save_checkpoint(target, model, config=config, card=card, extra=statistics, half=settings.half)
+    except OSError as error:
+        raise InputError(f"{target}: {error.strerror or error}") from error
+    print(f"{target} ({(target / 'model.safetensors').stat().st_size / 1e6:.1f} MB)", file=sys.stderr)
