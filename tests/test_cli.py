@@ -254,7 +254,7 @@ def test_a_written_future_is_a_valid_input(vflow: Vflow, tiny: Path, clip: Path,
 def test_an_empty_value_and_an_apple_gpu_are_refused(vflow: Vflow, tiny: Path, clip: Path) -> None:
     assert vflow("predict", "--checkpoint", tiny, "--input", clip, "--output", "") == 2
     assert vflow.err == "error: --output: empty; give a value, or leave it out\n"
-    for flag, value in (("--temperature", "nan"), ("--fps", 0)):
+    for flag, value in (("--temperature", "nan"), ("--fps", 0), ("--fps", 0.001)):
         run = ("predict", "--checkpoint", tiny, "--input", clip, "--output", clip.parent / "o", flag, value)
         assert vflow(*run) == 2 and flag.strip("-") in vflow.err
     assert vflow("score", "--checkpoint", tiny, "--input", clip, "--device", "mps") == 2
@@ -546,10 +546,10 @@ def test_train_gets_its_options(vflow: Vflow, monkeypatch: pytest.MonkeyPatch) -
     loop = SimpleNamespace(train=lambda options: calls.append(options) or 130)
     monkeypatch.setattr(train_command, "require", lambda *args: None)
     monkeypatch.setitem(sys.modules, "vflow.training.loop", loop)
-    flags = ("--set", "training.clip=null", "--set", "data.frames=4", "model.fps=5", "--max-steps", 3)
+    flags = ("--set", "training.grad_clip_norm=null", "--set", "data.frames=4", "model.fps=5", "--max-steps", 3)
     assert vflow("train", "--config", "shapes-small", "--output", "o", *flags) == 130
     preset = resolve(calls[0])
-    assert (preset.training.clip, preset.data.frames, preset.model.fps) == (None, 4, 5.0)
+    assert (preset.training.grad_clip_norm, preset.data.frames, preset.model.fps) == (None, 4, 5.0)
     assert preset.training.max_steps == 3
 
 

@@ -14,7 +14,7 @@ from vflow.checkpoint import load, save_checkpoint
 from vflow.commands import digits as command
 from vflow.config import VideoFlowConfig
 from vflow.models import build_model
-from vflow.pipelines.batch.tasks import DigitsRecord
+from vflow.pipelines.batch.records import DigitsRecord
 from vflow.pipelines.digits.digits import digits
 
 from .pipelines.digit_models import make_digits

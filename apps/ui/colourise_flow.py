@@ -11,7 +11,7 @@ import torch
 
 from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.batch.tasks import ColorRecord
+from vflow.pipelines.batch.records import ColorRecord
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.hints import Hint
 from vflow.pipelines.color.noise import Variant

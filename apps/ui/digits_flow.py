@@ -11,7 +11,7 @@ import numpy as np
 
 from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.batch.tasks import DigitsRecord
+from vflow.pipelines.batch.records import DigitsRecord
 from vflow.pipelines.digits.digits import ALL, Chunk, draw
 from vflow.pipelines.video.predict import PredictSettings
 

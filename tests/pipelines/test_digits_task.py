@@ -12,7 +12,8 @@ from vflow.data import media
 from vflow.models import Digits
 from vflow.pipelines.batch import engine
 from vflow.pipelines.batch.engine import Options, Summary
-from vflow.pipelines.batch.tasks import DigitsRecord, DigitsTask
+from vflow.pipelines.batch.records import DigitsRecord
+from vflow.pipelines.batch.tasks import DigitsTask
 from vflow.pipelines.digits.digits import digits
 
 from .digit_models import make_digits

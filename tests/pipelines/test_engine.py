@@ -22,7 +22,7 @@ class Copy:
     def __init__(self, times: int = 1, files: tuple[str, ...] = ("s000.txt", "deep/s001.txt")) -> None:
         self.times, self.files, self.ran = times, files, list[str]()
 
-    def record(self) -> dict[str, Any]:
+    def run_record(self) -> dict[str, Any]:
         return {"times": self.times, "versions": {"x": "1"}}
 
     def cache_key(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from vflow.commands.draw import DrawFlags
 from vflow.commands.settings import given, resolve
 
 if TYPE_CHECKING:
-    from vflow.pipelines.batch.tasks import ColorRecord
+    from vflow.pipelines.batch.records import ColorRecord
 
 Format = Literal["png", "mp4", "webm", "gif"]
 
@@ -44,7 +44,7 @@ class Colorize(DrawFlags):
 
     def _resolve(self) -> tuple[ColorRecord, Any]:
         """All settings, and the model."""
-        from vflow.pipelines.batch.tasks import ColorRecord
+        from vflow.pipelines.batch.records import ColorRecord
         from vflow.pipelines.color.photo import color_config
 
         def defaults(model: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from vflow.commands.draw import DrawFlags
 from vflow.commands.settings import given, resolve
 
 if TYPE_CHECKING:
-    from vflow.pipelines.batch.tasks import DigitsRecord
+    from vflow.pipelines.batch.records import DigitsRecord
 
 Format = Literal["png", "npz"]
 
@@ -40,7 +40,7 @@ class Digits(DrawFlags):
 
     def _resolve(self) -> tuple[DigitsRecord, Any]:
         """All settings, and the model."""
-        from vflow.pipelines.batch.tasks import DigitsRecord
+        from vflow.pipelines.batch.records import DigitsRecord
         from vflow.pipelines.digits.digits import digits_config, label_classes
 
         def defaults(model: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class _RefusedError(InputError):
 class Task(Protocol):
     """What is done to one item. Colouring, digits and futures each implement it."""
 
-    def record(self) -> dict[str, Any]:
+    def run_record(self) -> dict[str, Any]:
         """Resolved settings, checkpoint hash and versions: ``run.json``."""
         ...
 
@@ -99,7 +99,7 @@ def run(
     with lock:
         with _naming(options.output):
             manifest = Manifest(options.output, options.shard)
-            _write_record(options.output, task.record())
+            _write_record(options.output, task.run_record())
         summary = Summary()
         for item in items[index - 1 :: count]:
             entry, skipped = _one(item, task, options, manifest)

@@ -1,4 +1,4 @@
-"""Settings as a file: enough to draw the same pixels again. Written by the app and the engine."""
+"""Records of a run: settings, enough to draw the same pixels again, and the manifest of outputs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from pydantic import Field
 from vflow.config import Config, parse
 from vflow.data import media
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.common import versions
+from vflow.pipelines.color.colorize import ColorSettings
+from vflow.pipelines.color.hints import parse_hint
+from vflow.pipelines.common import SamplingSettings, versions
+from vflow.pipelines.digits.digits import ALL
 from vflow.pipelines.video.predict import PredictSettings
 
-Format = Literal["mp4", "webm", "gif", "png", "npz"]
+MIN_FPS, MAX_FPS = 0.01, 1000.0
+"""Frames per second that every format of previews can hold."""
 
 
 class SamplingRecord(Config):
-    """With what samples were drawn; threads and versions are this process's unless given."""
+    """Settings of drawn samples; threads and versions are this process's unless given."""
 
     checkpoint: str
     checkpoint_hash: str
@@ -39,9 +43,14 @@ class SamplingRecord(Config):
         return self.model_dump(mode="json", exclude_none=True)
 
     def cache_key(self) -> dict[str, Any]:
-        """Those on which an item's bytes depend, whatever its checkpoint is called; for manifests."""
+        """Settings on which an item's bytes depend, whatever its checkpoint is called; for manifests."""
         fields = {key: value for key, value in self.fields().items() if key not in ("checkpoint", "versions")}
         return fields | {"torch": self.versions["torch"]}
+
+    @property
+    def _noise(self) -> dict[str, Any]:
+        """Settings of the noise, as ``SamplingSettings`` takes them."""
+        return {"num_samples": self.num_samples, "temperature": self.temperature, "seed": self.seed}
 
     def to_json(self) -> str:
         """Text of a settings file."""
@@ -58,24 +67,48 @@ class SamplingRecord(Config):
 
 
 class PredictRecord(SamplingRecord):
-    """Futures: what was drawn, with what.
+    """Settings of futures.
 
     ``context_sha`` is the content hash of the prepared context, where the record is of one item.
     """
 
     num_frames: int = 10
     context_sha: str | None = None
-    format: Format | None = None
-    fps: float | None = Field(None, gt=0, le=1000)
+    format: Literal["mp4", "webm", "gif", "png", "npz"] | None = None
+    fps: float | None = Field(None, ge=MIN_FPS, le=MAX_FPS)
 
     def settings(self) -> PredictSettings:
-        """The part that decides what is drawn."""
-        return PredictSettings(
-            num_frames=self.num_frames,
-            num_samples=self.num_samples,
-            temperature=self.temperature,
-            seed=self.seed,
-        )
+        """Settings that decide what is drawn."""
+        return PredictSettings(num_frames=self.num_frames, **self._noise)
+
+
+class ColorRecord(SamplingRecord):
+    """Settings of colourings. ``num_samples`` counts per picture; hints are ``X,Y,#RRGGBB``.
+
+    Without ``format`` photos become png and films mp4. ``near`` names the variant that these are steps away
+    from, as for ``variants_near``.
+    """
+
+    strength: float = 1.0
+    hints: tuple[str, ...] = ()
+    near: tuple[int, ...] = ()
+    format: Literal["png", "mp4", "webm", "gif"] | None = None
+
+    def settings(self) -> ColorSettings:
+        """Settings that decide what is drawn."""
+        hints = tuple(parse_hint(text) for text in self.hints)
+        return ColorSettings(strength=self.strength, hints=hints, **self._noise)
+
+
+class DigitsRecord(SamplingRecord):
+    """Settings of digits. ``num_samples`` counts per class."""
+
+    label: str = ALL
+    format: Literal["png", "npz"] = "png"
+
+    def settings(self) -> SamplingSettings:
+        """Settings that decide what is drawn of a class."""
+        return SamplingSettings(**self._noise)
 
 
 R = TypeVar("R", bound=SamplingRecord)

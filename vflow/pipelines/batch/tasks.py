@@ -1,12 +1,12 @@
-"""The engine's task that draws futures of a clip and writes them."""
+"""Tasks of the engine: futures of a clip, colourings of a photo or film, digits of a class, as files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -14,61 +14,92 @@ import torch
 from vflow.data import media
 from vflow.errors import InputError
 from vflow.pipelines.batch.inputs import Item
-from vflow.pipelines.batch.records import PredictRecord, SamplingRecord
+from vflow.pipelines.batch.records import ColorRecord, DigitsRecord, PredictRecord, SamplingRecord
 from vflow.pipelines.batch.writers import open_writer
-from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer, colorize_film
-from vflow.pipelines.color.hints import parse_hint
+from vflow.pipelines.color.colorize import PhotoColorizer, colorize_film
 from vflow.pipelines.color.photo import color_config, read_photo
-from vflow.pipelines.common import CHUNK, Counts, SamplingSettings, precision
-from vflow.pipelines.digits.digits import ALL, digits_config, draw, label_classes
+from vflow.pipelines.common import CHUNK, Counts, precision
+from vflow.pipelines.digits.digits import digits_config, draw, label_classes
 from vflow.pipelines.video.predict import GROUP, groups, prepare
 from vflow.randomness import content_hash
 
 if TYPE_CHECKING:
     from torch import nn
 
+DEFAULT_FPS = 10.0
+"""Frames per second of films that do not say theirs."""
+DIGITS_ARRAY = "digits"
+"""Name of the array file, and of the item that is all of it."""
+R = TypeVar("R", bound=SamplingRecord)
+
 
 @dataclass(frozen=True)
-class PredictTask:
-    """``vflow predict`` and ``vflow generate video``.
+class SamplingTask(Generic[R]):
+    """Samples of an item, drawn and written.
 
     Attributes:
         model: from ``vflow.load``.
-        resolved: all settings, with ``format`` and ``fps`` filled in.
+        record: all settings.
         note: told remarks for people.
-        progress: told (frames drawn, frames in all) of the item at hand.
-        batch_size: samples in memory together; the bytes do not depend on it.
+        progress: told (samples or frames drawn, of how many) of the item at hand.
     """
 
     model: nn.Module
-    resolved: PredictRecord
+    record: R
     note: Callable[[str], None] = lambda text: None
     progress: Callable[[int, int], None] = lambda done, total: None
-    batch_size: int = GROUP
 
-    def record(self) -> dict[str, Any]:
-        return self._settings.fields()
+    def run_record(self) -> dict[str, Any]:
+        return self.record.fields()
 
     def cache_key(self) -> dict[str, Any]:
-        return self._settings.cache_key()
+        return self.record.cache_key()
+
+    def remark(self, item: Item, texts: Iterable[str]) -> None:
+        """Pass remarks on, each with the item's name."""
+        for text in texts:
+            self.note(f"{item.name}: {text}")
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context in which networks compute in the type that the record names."""
+        return precision(self.record.dtype, torch.device(self.record.device))
+
+
+@dataclass(frozen=True)
+class PredictTask(SamplingTask[PredictRecord]):
+    """``vflow predict`` and ``vflow generate video``: futures in the record's format.
+
+    Attributes:
+        batch_size: samples in memory together; the bytes do not depend on it.
+    """
+
+    batch_size: int = GROUP
+
+    def run_record(self) -> dict[str, Any]:
+        return self._of_all_items.fields()
+
+    def cache_key(self) -> dict[str, Any]:
+        return self._of_all_items.cache_key()
 
     @property
-    def _settings(self) -> PredictRecord:
-        """Those of all items: without the content of the one that a settings file was made with."""
-        return self.resolved.model_copy(update={"context_sha": None})
+    def _of_all_items(self) -> PredictRecord:
+        """The record without the content of the one item that a settings file was made with."""
+        return self.record.model_copy(update={"context_sha": None})
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
+        record, settings = self.record, self.record.settings()
         clip = media.read_frames(item.paths)
-        resolved, settings = self.resolved, self.resolved.settings()
-        with precision(resolved.dtype, torch.device(resolved.device)):
+        with self.autocast():
             prepared = prepare(self.model, clip)
-            self._remarks(item, prepared.notes, prepared.far_outside)
+            self.remark(item, prepared.notes)
+            if prepared.far_outside:
+                self.remark(item, ["far from what the model was trained on; expect poor futures"])
             sha = content_hash(prepared.context)
-            if resolved.context_sha not in (None, sha):
-                self.note(f"{item.name}: not the input that the settings were made with; futures will differ")
+            if record.context_sha not in (None, sha):
+                self.remark(item, ["not the input that the settings were made with; futures will differ"])
             writer = open_writer(
-                str(resolved.format), folder, num_samples=settings.num_samples,
-                num_frames=settings.num_frames, context=prepared.context, fps=float(resolved.fps or 10),
+                str(record.format), folder, num_samples=settings.num_samples,
+                num_frames=settings.num_frames, context=prepared.context, fps=record.fps or DEFAULT_FPS,
             )  # fmt: skip
             counts = Counts()
             drawn = groups(
@@ -79,90 +110,33 @@ class PredictTask:
                 counts = counts.plus(group.counts)
             writer.close()
         if counts.redrawn:
-            self.note(f"{item.name}: {counts.redrawn} frame(s) were not finite and were redrawn")
+            self.remark(item, [f"{counts.redrawn} frame(s) were not finite and were redrawn"])
         return {"context_sha": sha, "bits_per_dim": prepared.bits, **counts._asdict()}
-
-    def _remarks(self, item: Item, notes: tuple[str, ...], far_outside: bool) -> None:
-        for text in notes:
-            self.note(f"{item.name}: {text}")
-        if far_outside:
-            self.note(f"{item.name}: far from what the model was trained on; expect poor futures")
-
-
-if TYPE_CHECKING:
-    from torch import nn
-
-Format = Literal["png", "mp4", "webm", "gif"]
-DEFAULT_RATE = 10.0
-"""Frames per second of films that do not say theirs."""
-
-
-class ColorRecord(SamplingRecord):
-    """Colourings: what was drawn, with what. ``num_samples`` counts per picture; hints as ``X,Y,#RRGGBB``.
-
-    Without ``format`` photos become png and films mp4. ``near`` names the variant that these are steps away
-    from, as for ``variants_near``.
-    """
-
-    strength: float = 1.0
-    hints: tuple[str, ...] = ()
-    near: tuple[int, ...] = ()
-    format: Format | None = None
-
-    def settings(self) -> ColorSettings:
-        """The part that decides what is drawn."""
-        hints = tuple(parse_hint(text) for text in self.hints)
-        return ColorSettings(
-            num_samples=self.num_samples,
-            temperature=self.temperature,
-            seed=self.seed,
-            strength=self.strength,
-            hints=hints,
-        )
 
 
 @dataclass(frozen=True)
-class ColorizeTask:
-    """``vflow colorize``: a folder per photo with a png per variant; per film with a preview per variant.
-
-    Attributes:
-        model: from ``vflow.load``.
-        resolved: all settings.
-        note: told remarks for people.
-        progress: told (pictures made, pictures in all) of the item at hand.
-    """
-
-    model: nn.Module
-    resolved: ColorRecord
-    note: Callable[[str], None] = lambda text: None
-    progress: Callable[[int, int], None] = lambda done, total: None
-
-    def record(self) -> dict[str, Any]:
-        return self.resolved.fields()
-
-    def cache_key(self) -> dict[str, Any]:
-        return self.resolved.cache_key()
+class ColorizeTask(SamplingTask[ColorRecord]):
+    """``vflow colorize``: a folder per photo with a png per variant; per film with a preview per variant."""
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
-        path = item.paths[0]
-        work = self._photo if _is_photo(path) else self._film
-        with precision(self.resolved.dtype, torch.device(self.resolved.device)):
-            content, counts = work(item, folder)
+        colorize = self._photo if _is_photo(item.paths[0]) else self._film
+        with self.autocast():
+            content, counts = colorize(item, folder)
         if counts.redrawn:
-            self.note(f"{item.name}: {counts.redrawn} picture(s) were not finite and were redrawn")
+            self.remark(item, [f"{counts.redrawn} picture(s) were not finite and were redrawn"])
         return {"content_sha": content, **counts._asdict()}
 
     def _photo(self, item: Item, folder: Path) -> tuple[str, Counts]:
-        if self.resolved.format not in (None, "png"):
+        if self.record.format not in (None, "png"):
             raise InputError(f"{item.paths[0].name}: a single picture; leave --format out or give png")
         photo, notes = read_photo(color_config(self.model), item.paths[0])
-        self._remarks(item, notes)
-        settings, counts = self.resolved.settings(), Counts()
-        palette = PhotoColorizer(self.model, photo, settings)
-        for first, ab, new in palette.draw(self.resolved.near):
+        self.remark(item, notes)
+        settings, counts = self.record.settings(), Counts()
+        colorizer = PhotoColorizer(self.model, photo, settings)
+        for first, ab, new in colorizer.draw(self.record.near):
             counts = counts.plus(new)
             for sample, planes in enumerate(ab.split(1), first):
-                image = palette.join(planes)[0]
+                image = colorizer.join(planes)[0]
                 if photo.alpha is not None:
                     image = np.concatenate([image, photo.alpha[..., None]], -1)
                 media.write_png(folder / f"s{sample:03d}.png", image)
@@ -170,17 +144,17 @@ class ColorizeTask:
         return photo.content, counts
 
     def _film(self, item: Item, folder: Path) -> tuple[str, Counts]:
-        settings, counts, content = self.resolved.settings(), Counts(), ""
+        settings, counts, content = self.record.settings(), Counts(), ""
         frames = media.probe(item.paths[0]).frames
         # Every eight variants go through the film anew: memory stays bounded.
         for first in range(0, settings.num_samples, CHUNK):
             film = media.stream_frames(item.paths[0])
             if not first:
-                self._remarks(item, film.notes)
+                self.remark(item, film.notes)
             samples = range(first, min(first + CHUNK, settings.num_samples))
             with ExitStack() as stack:
                 writers = [self._writer(stack, folder, sample, film.fps) for sample in samples]
-                made = colorize_film(self.model, film.frames, settings, first=first, near=self.resolved.near)
+                made = colorize_film(self.model, film.frames, settings, first=first, near=self.record.near)
                 for t, frame in enumerate(made):
                     counts, content = counts.plus(frame.counts), content or frame.content
                     for write, image in zip(writers, frame.images, strict=True):
@@ -192,97 +166,60 @@ class ColorizeTask:
     def _writer(
         self, stack: ExitStack, folder: Path, sample: int, fps: float | None
     ) -> Callable[[np.ndarray], None]:
-        """What takes the frames of a variant: a preview, or a folder of pictures."""
+        """Writer of a variant's frames: into a preview, or into a folder of pictures."""
         name = f"s{sample:03d}"
-        if self.resolved.format != "png":
-            path = folder / f"{name}.{self.resolved.format or 'mp4'}"
-            return stack.enter_context(media.video_writer(path, fps or DEFAULT_RATE))
+        if self.record.format != "png":
+            path = folder / f"{name}.{self.record.format or 'mp4'}"
+            return stack.enter_context(media.video_writer(path, fps or DEFAULT_FPS))
         count = iter(range(media.DEFAULT_LIMITS.frames))
         return lambda image: media.write_png(folder / name / f"t{next(count):03d}.png", image)
 
-    def _remarks(self, item: Item, notes: tuple[str, ...]) -> None:
-        for text in notes:
-            self.note(f"{item.name}: {text}")
-
 
 def _is_photo(path: Path) -> bool:
-    """Whether a file holds one picture. Arrays are refused where they are read."""
+    """A file holds one picture. Arrays are refused where they are read."""
     return path.suffix.lower() in media.ARRAY_SUFFIXES or media.probe(path) == media.Probe(1, None)
 
 
-if TYPE_CHECKING:
-    from torch import nn
-
-ARRAY = "digits"
-"""Name of the array file, and of the item that is all of it."""
-
-
-class DigitsRecord(SamplingRecord):
-    """Digits: what was drawn, with what. ``num_samples`` counts per class."""
-
-    label: str = ALL
-    format: Literal["png", "npz"] = "png"
-
-    def settings(self) -> SamplingSettings:
-        """The part that decides what is drawn of a class."""
-        return SamplingSettings(num_samples=self.num_samples, temperature=self.temperature, seed=self.seed)
-
-
 @dataclass(frozen=True)
-class DigitsTask:
-    """``vflow digits``: an item per class with a png per sample, or one item with an npz of all.
-
-    Attributes:
-        model: from ``vflow.load``.
-        resolved: all settings.
-        note: told remarks for people.
-        progress: told (digits drawn, digits in all) of the item at hand.
-    """
-
-    model: nn.Module
-    resolved: DigitsRecord
-    note: Callable[[str], None] = lambda text: None
-    progress: Callable[[int, int], None] = lambda done, total: None
+class DigitsTask(SamplingTask[DigitsRecord]):
+    """``vflow digits``: an item per class with a png per sample, or one item with an npz of all."""
 
     def items(self) -> list[Item]:
-        """What to draw. No input files: classes are all that is given."""
-        labels = [ARRAY] if self._in_one else [str(label) for label in self._labels()]
-        return [Item(label, ()) for label in labels]
-
-    def record(self) -> dict[str, Any]:
-        return self.resolved.fields()
+        """Classes to draw, or the one array of all; they have no input files."""
+        names = [DIGITS_ARRAY] if self._as_array else [str(label) for label in self._labels()]
+        return [Item(name, ()) for name in names]
 
     def cache_key(self) -> dict[str, Any]:
-        fields = self.resolved.cache_key()
-        if not self._in_one:
-            del fields["label"]  # its item names a class; an array depends on which classes were asked for
+        fields = super().cache_key()
+        if not self._as_array:
+            del fields["label"]  # the item names its class; an array depends on which classes were asked for
         return fields
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
-        settings = self.resolved.settings()
+        settings = self.record.settings()
         labels = (
-            self._labels() if self._in_one else label_classes(item.name, digits_config(self.model).classes)
+            self._labels() if self._as_array else label_classes(item.name, digits_config(self.model).classes)
         )
         images: list[np.ndarray] = []
         counts = Counts()
-        with precision(self.resolved.dtype, torch.device(self.resolved.device)):
+        with self.autocast():
             for chunk in draw(self.model, labels, settings, progress=self.progress):
                 counts = counts.plus(chunk.counts)
-                if self._in_one:
+                if self._as_array:
                     images.append(chunk.images)
-                else:
-                    for sample, image in enumerate(chunk.images, chunk.first):
-                        media.write_png(folder / f"s{sample:03d}.png", image)
-        if self._in_one:
+                    continue
+                for sample, image in enumerate(chunk.images, chunk.first):
+                    media.write_png(folder / f"s{sample:03d}.png", image)
+        if self._as_array:
             drawn = np.repeat(np.array(labels), settings.num_samples)
-            media.write_npz(folder / f"{ARRAY}.npz", images=np.concatenate(images), labels=drawn)
+            media.write_npz(folder / f"{DIGITS_ARRAY}.npz", images=np.concatenate(images), labels=drawn)
         if counts.redrawn:
-            self.note(f"{item.name}: {counts.redrawn} digit(s) were not finite and were redrawn")
+            self.remark(item, [f"{counts.redrawn} digit(s) were not finite and were redrawn"])
         return counts._asdict()
 
     @property
-    def _in_one(self) -> bool:
-        return self.resolved.format == "npz"
+    def _as_array(self) -> bool:
+        return self.record.format == "npz"
 
     def _labels(self) -> tuple[int, ...]:
-        return label_classes(self.resolved.label, digits_config(self.model).classes)
+        return label_classes(self.record.label, digits_config(self.model).classes)
