@@ -1,4 +1,4 @@
-"""Finds what is typical of a video model's validation clips and stores it beside its weights.
+"""Statistics of surprisal over a video model's validation clips, stored beside its weights.
 
 python scripts/clip_statistics.py --checkpoint push --data push   (VFLOW_DATA/push, or any folder)
 """
@@ -8,12 +8,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 import vflow
 from vflow.checkpoint import checkpoint_folder
@@ -21,7 +17,8 @@ from vflow.errors import VflowError
 from vflow.pipelines.evaluate.data import locate, open_clips
 from vflow.pipelines.evaluate.report import Settings
 from vflow.pipelines.video.preprocess import video_config
-from vflow.pipelines.video.stats import gather, save_clip_statistics
+from vflow.pipelines.video.stats import save_clip_statistics
+from vflow.pipelines.video.surprisal import measure_clips
 
 
 def main() -> int:
@@ -52,19 +49,14 @@ def store(checkpoint: str, data: str, count: int) -> None:
     opened = open_clips(settings, video_config(model))
     clips = opened.chosen(count)
     about = f"{len(clips)} validation clips of {Path(data).name}, {opened.frames} frames each"
-    found = gather(measured(model, clips), about)
+    found = measure_clips(model, clips, about, report)
     path = save_clip_statistics(folder, found)
     print(f"{path} ({os.path.getsize(path) / 1024:.0f} KB): {found.mean:.4f} bits/dim, ", end="")
     print(f"99% of frames below {found.frame_quantile(0.99):.4f}; {about}")
 
 
-def measured(model: Any, clips: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray, float | None]]:
-    """Maps, bits/dim and the best exchange of each clip."""
-    for done, clip in enumerate(clips, 1):
-        found = vflow.surprisal(model, clip)
-        yield found.maps, found.per_frame, found.frame_swap and found.frame_swap.saved
-        print(f"\r{done} of {len(clips)} clips", end="", flush=True, file=sys.stderr)
-    print(file=sys.stderr)
+def report(done: int, total: int) -> None:
+    print(f"\r{done} of {total} clips", end="\n" if done == total else "", flush=True, file=sys.stderr)
 
 
 if __name__ == "__main__":

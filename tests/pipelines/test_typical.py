@@ -19,7 +19,7 @@ from vflow.checkpoint import checkpoint_hash, find_checkpoints, load, save_check
 from vflow.data.media import write_npz
 from vflow.errors import CheckpointError
 from vflow.models import VideoFlow
-from vflow.pipelines.video.stats import ClipStatistics, gather, load_clip_statistics, save_clip_statistics
+from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics, save_clip_statistics
 
 from .conftest import make_model
 
@@ -40,7 +40,7 @@ def test_gathered_over_frames_and_clips() -> None:
     maps = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 2, 2)
     maps[:, 0] = np.nan
     per_dim = maps.mean((2, 3), dtype=np.float64)
-    found = gather([(maps[1], per_dim[1], 5.0), (maps[0], per_dim[0], -2.0)], "two clips")
+    found = ClipStatistics.collect([(maps[1], per_dim[1], 5.0), (maps[0], per_dim[0], -2.0)], "two clips")
     assert np.array_equal(found.mean_map, maps[:, 1:].mean((0, 1)))
     assert found.frames.tolist() == [5.5, 9.5, 17.5, 21.5]
     assert found.frame_swaps.tolist() == [-2, 5]

@@ -90,9 +90,7 @@ def test_folders_of_recipes_are_not_overwritten(recipe: str, tiny: str, tmp_path
         train_here(recipe, tmp_path / "out")
     other = tmp_path / "other.yaml"
     other.write_text(f"stages: [{{name: only, config: {tiny}}}]")
-    with pytest.raises(
-        ConfigError, match=r"recipe.yaml: not the recipe .*other.yaml; choose another"
-    ):
+    with pytest.raises(ConfigError, match=r"recipe.yaml: not the recipe .*other.yaml; choose another"):
         train_here(str(other), tmp_path / "out", resume=True)
 
 

@@ -110,6 +110,11 @@ def to_array(frames: Tensor) -> np.ndarray:
     return frames.permute(0, 2, 3, 1).cpu().numpy()
 
 
+def evenly_spaced(available: int, count: int) -> list[int]:
+    """``count`` indices evenly spaced over ``available`` examples, or all of them."""
+    return np.linspace(0, available - 1, min(count, available)).astype(int).tolist()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SamplingSettings:
     """Samples to draw.

@@ -19,10 +19,10 @@ from vflow.metrics.frechet import FeatureNetwork, frechet
 from vflow.models.batches import ImageBatch
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
-from vflow.pipelines.common import Counts, device_of
+from vflow.pipelines.common import Counts, device_of, evenly_spaced
 from vflow.pipelines.evaluate.data import open_photos
 from vflow.pipelines.evaluate.likelihood import picture_bits, pictures_round_trip
-from vflow.pipelines.evaluate.report import Evaluation, Settings, spread
+from vflow.pipelines.evaluate.report import Evaluation, Settings
 from vflow.pipelines.evaluate.video import Stage
 from vflow.pipelines.walk import render as views
 from vflow.randomness import generator, normal
@@ -63,7 +63,7 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     """
     config = color_config(model)
     held, train, _, places = open_photos(settings, config)
-    chosen = spread(len(held), settings.count(len(held), USUAL_PHOTOS))
+    chosen = evenly_spaced(len(held), settings.count(len(held), USUAL_PHOTOS))
     network = FeatureNetwork(settings.features) if settings.features else None
     stage("bits/dim")
     figures = _likelihood(model, held, chosen, settings)
@@ -100,7 +100,7 @@ def tune_color(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
         ConfigError: no training photos, of which validation is a part.
     """
     validation = open_photos(Settings(**{**vars(settings), "split": "validation"}), color_config(model))[0]
-    chosen = spread(len(validation), settings.count(TUNING_PHOTOS, TUNING_PHOTOS))
+    chosen = evenly_spaced(len(validation), settings.count(TUNING_PHOTOS, TUNING_PHOTOS))
     photos = list(readable(validation, chosen))
     found, progress = {}, stage("temperature")
     for done, temperature in enumerate(TEMPERATURES, 1):
@@ -129,7 +129,7 @@ def _tints(train: Photos | None) -> tuple[Tints, float, int]:
     """Yardsticks, root mean square of a and b, and of how many photos; of grey where there are none."""
     if train is None:
         return Tints(np.zeros(2), np.zeros((1, 2))), 0.0, 0
-    small = [reduced(photo) for photo in readable(train, spread(len(train), TINT_PHOTOS))]
+    small = [reduced(photo) for photo in readable(train, evenly_spaced(len(train), TINT_PHOTOS))]
     level = float(np.sqrt(np.mean([np.square(ab).mean() for ab in small])))
     return Tints.fit(small, min(TINTS, len(small))), level, len(small)
 

@@ -18,7 +18,8 @@ from vflow.data.datasets.splits import Split
 from vflow.data.datasets.types import VideoDataset
 from vflow.data.media.limits import TRAINING_LIMITS
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.evaluate.report import Settings, spread
+from vflow.pipelines.common import evenly_spaced
+from vflow.pipelines.evaluate.report import Settings
 
 HELD_OUT = ("test", "val", "valid", "validation")
 GENERATED = ("shapes", "moving-digits", "digits")
@@ -116,7 +117,7 @@ class Clips:
         data = {"held": self.held, "train": self.train, "validation": self.validation}[which]
         if data is None:
             raise ConfigError("--train: name the folder of training data; temperature is never tuned on test")
-        return [data.example(index, (0, 0)) for index in spread(len(data), count)]
+        return [data.example(index, (0, 0)) for index in evenly_spaced(len(data), count)]
 
 
 def open_clips(settings: Settings, config: VideoFlowConfig, *, tuning: bool = False) -> Clips:

@@ -26,11 +26,11 @@ from vflow.metrics.digits import (
 )
 from vflow.metrics.frechet import FeatureNetwork, frechet
 from vflow.models.batches import ImageBatch
-from vflow.pipelines.common import Counts, device_of
+from vflow.pipelines.common import Counts, device_of, evenly_spaced
 from vflow.pipelines.digits.digits import bits, digits_config, draw, log_likelihoods
 from vflow.pipelines.evaluate.data import digits_root
 from vflow.pipelines.evaluate.likelihood import pictures_round_trip
-from vflow.pipelines.evaluate.report import Evaluation, Settings, spread
+from vflow.pipelines.evaluate.report import Evaluation, Settings
 from vflow.pipelines.evaluate.video import Stage
 from vflow.pipelines.video.predict import SamplingSettings
 from vflow.pipelines.walk import render as views
@@ -94,7 +94,7 @@ def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evalu
     """
     root = digits_root(settings, digits_config(model))
     held, train = (MnistImages(split=split, root=root) for split in (settings.split, "train"))
-    chosen = spread(len(held), settings.count(len(held), USUAL_DIGITS))
+    chosen = evenly_spaced(len(held), settings.count(len(held), USUAL_DIGITS))
     images, labels = held.images[chosen], held.labels[chosen]
     stage("bits/dim")
     figures = _likelihood(model, images, labels, settings)

@@ -94,11 +94,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def spread(available: int, count: int) -> list[int]:
-    """``count`` indices evenly over ``available`` examples."""
-    return np.linspace(0, available - 1, min(count, available)).astype(int).tolist()
-
-
 def averaged(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Mean of each key over examples."""
     return {key: np.mean([row[key] for row in rows], axis=0) for key in rows[0]}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -31,12 +31,12 @@ MOST = 1 << 16
 
 @dataclass(frozen=True)
 class ClipStatistics:
-    """Figures of validation clips.
+    """Statistics of validation clips.
 
     Attributes:
         mean_map: bits of each pixel, mean over frames, float32 (H, W).
         frames: bits/dim of each frame, float32 (N,), rising.
-        frame_swaps: of each clip the bits that the best exchange of two frames saves, float32 (M,), rising.
+        frame_swaps: bits that the best swap of two frames saves, of each clip, float32 (M,), rising.
         about: what they come from.
     """
 
@@ -44,6 +44,23 @@ class ClipStatistics:
     frames: np.ndarray
     frame_swaps: np.ndarray
     about: str = ""
+
+    @classmethod
+    def collect(cls, clips: Iterable[tuple[np.ndarray, np.ndarray, float | None]], about: str) -> Self:
+        """Statistics of clips: maps (t, H, W) in bits, bits/dim (t,), bits that a frame swap saves.
+
+        Frames that cannot be scored are NaN in the first two; a clip too short for a swap has None.
+        """
+        total, count = 0.0, 0
+        frames: list[float] = []
+        saved: list[float] = []
+        for maps, per_dim, frame_swap in clips:
+            scored = np.isfinite(per_dim)
+            total = total + maps[scored].sum(0, dtype=np.float64)
+            count += int(scored.sum())
+            frames += per_dim[scored].tolist()
+            saved += [] if frame_swap is None else [frame_swap]
+        return cls(np.asarray(total / count, np.float32), _rising(frames), _rising(saved), about)
 
     @property
     def mean(self) -> float:
@@ -55,26 +72,8 @@ class ClipStatistics:
         return float(np.quantile(self.frames, q))
 
     def frame_swap_quantile(self, q: float) -> float:
-        """Bits that the best exchange does not save in a share ``q`` of clips."""
+        """Bits that the best frame swap does not exceed in a share ``q`` of clips."""
         return float(np.quantile(self.frame_swaps, q))
-
-
-def gather(clips: Iterable[tuple[np.ndarray, np.ndarray, float | None]], about: str) -> ClipStatistics:
-    """Put together what was found on clips: maps (t, H, W) in bits, bits/dim (t,), bits saved by an exchange.
-
-    Maps may hold NaN for frames that cannot be scored.
-    """
-    total, count = 0.0, 0
-    frames: list[float] = []
-    saved: list[float] = []
-    for maps, per_dim, frame_swap in clips:
-        known = np.isfinite(per_dim)
-        total = total + maps[known].sum(0, dtype=np.float64)
-        count += int(known.sum())
-        frames += per_dim[known].tolist()
-        saved += [] if frame_swap is None else [frame_swap]
-    mean = np.asarray(total / count, np.float32)
-    return ClipStatistics(mean, _rising(frames), _rising(saved), about)
 
 
 def _rising(values: list[float]) -> np.ndarray:
@@ -82,7 +81,7 @@ def _rising(values: list[float]) -> np.ndarray:
 
 
 def save_clip_statistics(folder: str | Path, statistics: ClipStatistics) -> Path:
-    """Write what is typical beside the checkpoint in ``folder``; returns the file."""
+    """Write statistics beside the checkpoint in ``folder``; returns the file."""
     tensors = {
         "mean_map": torch.from_numpy(statistics.mean_map),
         "frames": torch.from_numpy(statistics.frames),
@@ -92,7 +91,7 @@ def save_clip_statistics(folder: str | Path, statistics: ClipStatistics) -> Path
 
 
 def load_clip_statistics(name: str | Path, model: nn.Module) -> ClipStatistics | None:
-    """What is stored beside the checkpoint ``name`` of ``model``; None if there is nothing.
+    """Statistics stored beside the checkpoint ``name`` of ``model``; None if there are none.
 
     Raises:
         CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -143,6 +143,29 @@ def surprisal(
     check_quantile(quantile)
     ready = prepare(model, frames, num_frames)
     return finalize(model, ready, list(iterate(model, ready.frames, seed)), statistics, quantile, seed)
+
+
+def measure_clips(
+    model: nn.Module,
+    clips: Sequence[np.ndarray],
+    about: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ClipStatistics:
+    """Statistics of the surprisal of ``clips``, with which the frames of another clip are compared.
+
+    Args:
+        clips: uint8 (T, H, W, C) each.
+        about: what they are, for people.
+        progress: told (done, of how many).
+    """
+
+    def measure() -> Iterator[tuple[np.ndarray, np.ndarray, float | None]]:
+        for done, clip in enumerate(clips, 1):
+            found = surprisal(model, clip)
+            yield found.maps, found.per_frame, found.frame_swap and found.frame_swap.saved
+            progress(done, len(clips))
+
+    return ClipStatistics.collect(measure(), about)
 
 
 def check_quantile(quantile: float) -> None:

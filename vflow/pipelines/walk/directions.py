@@ -8,18 +8,21 @@ and bound to them by their hash; the checkpoint's own hash does not depend on it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vflow.catalog import CONFIG, DIRECTIONS
 from vflow.checkpoint import read_header, read_tensors
+from vflow.config import DataConfig, VideoFlowConfig
+from vflow.data.datasets.registry import open_image_dataset, open_video_dataset
 from vflow.errors import CheckpointError, ConfigError
-from vflow.pipelines.common import Sidecar
+from vflow.pipelines.common import Sidecar, device_of, evenly_spaced
 from vflow.pipelines.walk.space import flatten
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 SIDECAR = Sidecar(DIRECTIONS, "scripts/directions.py --config PRESET")
 COUNT = 8
+BATCH = 16
 MAX_BYTES = 1_000_000
 """Of all directions in a file: where one level has too many numbers, it gets fewer directions, or none."""
 LEAST = 0.1
@@ -73,6 +77,57 @@ class Directions:
         if key not in self.levels:
             raise ConfigError(f"no directions for level {key}; there are some for {', '.join(self.levels)}")
         return self.levels[key]
+
+
+def encode_examples(
+    model: Any,
+    data: DataConfig,
+    count: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Tensor]:
+    """Noise of ``count`` training examples, evenly spaced over the data set: per level (N, C, h, w).
+
+    Of clips the noise of a frame given no more than the model needs, as walks encode it; of photos given no
+    hints. Pixels are taken at the centres of their bins, so that no other noise is mixed in.
+
+    Args:
+        progress: told (done, of how many).
+    """
+    encode = _encode_clips if isinstance(model.config, VideoFlowConfig) else _encode_images
+    noise = [[level.cpu() for level in eps] for eps in encode(model, data, count, progress)]
+    return [torch.cat(levels) for levels in zip(*noise, strict=True)]
+
+
+def _encode_clips(
+    model: Any, data: DataConfig, count: int, progress: Callable[[int, int], None]
+) -> Iterator[Sequence[Tensor]]:
+    examples = open_video_dataset(
+        data.model_copy(update={"frames": model.config.min_context + 1}), model.config, "train"
+    )
+    for rows in _batches(len(examples), count, progress):
+        clips = np.stack([examples.example(i, (0,)) for i in rows])
+        frames = torch.from_numpy(clips.transpose(0, 1, 4, 2, 3).copy()).to(device_of(model))
+        yield model.encode_frame(model.start(frames[:, :-1]), frames[:, -1])
+
+
+def _encode_images(
+    model: Any, data: DataConfig, count: int, progress: Callable[[int, int], None]
+) -> Iterator[Sequence[Tensor]]:
+    examples, device = open_image_dataset(data, model.config, "train"), device_of(model)
+    for rows in _batches(len(examples), count, progress):
+        some = [examples.example(i, (0, 0)) for i in rows]
+        images = torch.from_numpy(np.stack([e.image for e in some]).transpose(0, 3, 1, 2).copy())
+        condition = torch.from_numpy(np.stack([e.condition for e in some]))
+        if condition.ndim == 4:
+            condition[:, 1:] = 0
+        yield model.encode(images.to(device), condition.to(device))
+
+
+def _batches(available: int, count: int, progress: Callable[[int, int], None]) -> Iterator[list[int]]:
+    rows = evenly_spaced(available, count)
+    for first in range(0, len(rows), BATCH):
+        yield rows[first : first + BATCH]
+        progress(min(first + BATCH, len(rows)), len(rows))
 
 
 def principal_directions(levels: Sequence[Tensor], *, count: int = COUNT, about: str = "") -> Directions:
