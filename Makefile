@@ -1,5 +1,5 @@
 # `make` lists the targets. Each makes what it needs of .venv on first use (scripts/setup.sh).
-.PHONY: help app test lint format e2e bench accept wheel clean
+.PHONY: help app test test-long lint format e2e bench accept wheel clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -10,6 +10,7 @@ HOST_FLAG = $(if $(filter command,$(firstword $(origin HOST))),--host '$(HOST)')
 help:
 	@echo "make app      the app in the browser (PORT=7860 HOST=127.0.0.1 CHECKPOINTS=folder of your own models)"
 	@echo "make test     all tests (ARGS= for pytest, e.g. ARGS='tests/models -x')"
+	@echo "make test-long  campaigns of minutes that make test leaves out: runs killed at random, fuzzed input"
 	@echo "make e2e      the browser tests alone"
 	@echo "make lint     ruff and mypy;  make format  rewrites the layout"
 	@echo "make bench    speed against other flow libraries"
@@ -24,6 +25,9 @@ app: setup-app
 
 test: setup-test
 	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) $(ARGS)
+
+test-long: setup-test
+	@$(PYTEST) -m long $(ARGS)
 
 e2e: setup-test
 	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) tests/app $(ARGS)

@@ -12,14 +12,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts import results
-from scripts.acceptance import measures  # noqa: F401
 from scripts.acceptance.registry import Measure, NotHere, Result, select
-from scripts.acceptance.report import PAGE, commit, machine, store
+from scripts.acceptance.report import PAGE, DirtyTreeError, clean_commit, machine, store
 from vflow.errors import VflowError
 
 
 def main() -> int:
-    """0: every promise of what was asked for is kept; 1: not; 2: no such measure."""
+    """Exit code: 0 if every selected promise is kept, 1 if not, 2 for an unknown measure or a dirty tree."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="sections or single measures")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
@@ -32,13 +31,18 @@ def main() -> int:
     if arguments.list:
         print("\n".join(f"{m.key}: {m.protocol}" for m in chosen))
         return 0
-    kept = [one(measure) for measure in chosen]
+    try:
+        commit = clean_commit()
+    except DirtyTreeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    kept = [one(measure, commit) for measure in chosen]
     results.write()
     print(f"{sum(kept)} of {len(kept)} measures kept their promises; see {PAGE}")
     return 0 if all(kept) else 1
 
 
-def one(measure: Measure) -> bool:
+def one(measure: Measure, commit: str) -> bool:
     """Run one measure, store and print its rows; what it lacks here leaves the stored rows as they are."""
     print(f"{measure.key} ...", flush=True)
     start = time.perf_counter()
@@ -57,7 +61,7 @@ def one(measure: Measure) -> bool:
         "error": error,
         "date": datetime.date.today().isoformat(),
         "seconds": round(time.perf_counter() - start, 1),
-        "commit": commit(),
+        "commit": commit,
         "machine": machine(),
         "command": f"make accept ONLY={measure.key}",
     }

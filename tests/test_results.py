@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
-from scripts.acceptance.report import read_store
+import pytest
+
+from scripts.acceptance.report import DirtyTreeError, clean_commit, read_store
 from scripts.results import FOLDER, PAGE, ROWS, promised, read, render
 
 PROTOCOL: dict[str, Any] = {
@@ -42,3 +47,16 @@ def test_promises_come_with_what_was_measured_and_the_command() -> None:
     page = promised({"F.colorizer": {"values": {"under": 12.34, "spread": 0.5}}})
     assert "| 12.34 % | ≥ 10 (aim 20) | pass | `make accept ONLY=F.colorizer` |" in page
     assert "spread of ab" not in page, "nothing is promised of it"
+
+
+def test_figures_are_recorded_from_a_clean_tree_only(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    assert re.fullmatch(r"[0-9a-f]{7,}", clean_commit(tmp_path))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "ACCEPTANCE.md").write_text("written by make accept itself")
+    assert clean_commit(tmp_path)
+    (tmp_path / "flow.py").write_text("changed")
+    with pytest.raises(DirtyTreeError, match=r"clean tree; commit or remove first: flow\.py"):
+        clean_commit(tmp_path)

@@ -18,9 +18,7 @@ PAGE = ROOT / "docs" / "ACCEPTANCE.md"
 TITLES = {
     "A": "VideoFlow, from a folder of clips to futures in the browser",
     "B": "Conditional flows",
-    "C": "Training that can be trusted",
     "D": "Speed",
-    "E": "Generation at scale",
     "F": "Results worth showing",
 }
 TABLE = ("| what | figure | threshold | | measure |", "|---|---|---|---|---|")
@@ -51,15 +49,30 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def commit() -> str:
-    """Short hash of the source measured, ``+`` for uncommitted changes; empty outside a repository."""
-    run = [
-        subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
-        for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", ".", ":!docs"])
-    ]
-    if run[0].returncode:
-        return ""
-    return run[0].stdout.strip() + ("+" if run[1].stdout.strip() else "")
+WRITTEN = ("docs/acceptance.json", "docs/ACCEPTANCE.md", "docs/RESULTS.md")  # by `make accept` itself
+
+
+def clean_commit(root: Path = ROOT) -> str:
+    """Short hash of the source that is measured.
+
+    Raises:
+        DirtyTreeError: files differ from the commit, so that the figures would be of no known source.
+    """
+    hash_, changes = (
+        subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+        for words in (
+            ["rev-parse", "--short", "HEAD"],
+            ["status", "--porcelain", "--", ".", *(f":!{path}" for path in WRITTEN)],
+        )
+    )
+    if changes:
+        names = ", ".join(line.split(maxsplit=1)[1] for line in changes.splitlines()[:3])
+        raise DirtyTreeError(f"figures are recorded from a clean tree; commit or remove first: {names}")
+    return hash_
+
+
+class DirtyTreeError(Exception):
+    """Uncommitted changes in the source to be measured."""
 
 
 def read_store() -> dict[str, Any]:

@@ -6,7 +6,10 @@ a GPU the wall clock. scripts/benchmark.py measures the same by the wall clock a
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -16,20 +19,23 @@ import torch
 from torch import nn
 
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
-from scripts.acceptance.training import quiet, validation, workplace
+from scripts.benchmarks.busy import busy
 from scripts.benchmarks.memory import memory as measure_memory
 from scripts.benchmarks.models import glow_config, images, started
 from scripts.benchmarks.sample import sample
 from scripts.benchmarks.startup import startup
 from scripts.benchmarks.timing import Clock, alternate
-from scripts.benchmarks.train import Setting, train, training_step
-from tests.training.support import lines
+from scripts.benchmarks.train import Setting, training_step
+from scripts.benchmarks.train import train as train_beside_peers
 from vflow.checkpoint import load
 from vflow.config import load_preset
 from vflow.devices import choose_device
 from vflow.models import build_model
+from vflow.training.args import TrainOptions
 from vflow.training.data import Prefetcher
 from vflow.training.distributed import autocast_dtype
+from vflow.training.logging import read_log
+from vflow.training.loop import train
 from vflow.training.setup import open_data
 
 LACKING = "normflows is missing: pip install -e '.[bench]'"
@@ -71,7 +77,7 @@ def training_speed() -> Result:
     """Glow of 3 levels × 8 steps, width 128, 64×64×3, batch 32: forward, backward, fused Adam. normflows
     has our weights. Sides take turns in one process, medians of 7 turns."""
     try:
-        found: dict[str, Any] = train(setting(), "normflows", [], compiled=False)
+        found: dict[str, Any] = train_beside_peers(setting(), "normflows", [], compiled=False)
     except ImportError as error:
         raise NotHere(LACKING) from error
     frames, peer, mine = found["sides"], found["peer_frames_per_s"], found["frames_per_s"]
@@ -197,9 +203,9 @@ def share_waited(name: str) -> float:
         "training.checkpoint_every=100000",
         "training.actnorm_batch=16",
     )
-    with workplace() as (_, folder), patch.object(Prefetcher, "__next__", timed):
+    with tempfile.TemporaryDirectory() as folder, patch.object(Prefetcher, "__next__", timed):
         data = {} if data_of(name) is None else {"data": data_of(name)}
-        quiet(PRESETS[name], folder / "run", max_steps=LOADED_STEPS, set=settings, threads=1, **data)
+        quiet(PRESETS[name], Path(folder) / "run", max_steps=LOADED_STEPS, set=settings, threads=1, **data)
     return sum(waits[4:]) / (ends[-1] - ends[3])
 
 
@@ -208,11 +214,39 @@ def precision() -> Result:
     """shapes-small, 200 steps, same seed; validation bits/dim of the averaged weights over 64 clips."""
     settings = ("training.validation_examples=64", "training.checkpoint_every=100000")
     found, seconds = {}, {}
-    with workplace() as (_, folder):
+    with tempfile.TemporaryDirectory() as folder:
         for dtype in ("float32", "bfloat16"):
-            run = folder / dtype
+            run = Path(folder) / dtype
             quiet("shapes-small", run, max_steps=PRECISION_STEPS, dtype=dtype, set=settings)
             found[dtype] = validation(run)
-            seconds[dtype] = lines(run)[-1]["seconds"]
+            seconds[dtype] = read_log(run / "log.jsonl")[-1]["seconds"]
     note = ", ".join(f"{name} {found[name]:.5f} in {seconds[name]:.0f} s" for name in found)
     return Result({"difference": abs(found["bfloat16"] - found["float32"])}, note=note)
+
+
+def quiet(preset: str, run: Path, **options: Any) -> None:
+    """Training run in this process, without its output. RuntimeError: the exit code is not 0."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        code = train(TrainOptions(config=preset, output=run, **options))
+    if code:
+        raise RuntimeError(f"{run}: ended with {code}")
+
+
+def validation(run: Path) -> float:
+    """Last validation figure of a run, bits/dim."""
+    lines = read_log(run / "log.jsonl")
+    return float([line["val_bits_per_dim"] for line in lines if "val_bits_per_dim" in line][-1])
+
+
+@measure(
+    "D",
+    digits=Figure(
+        "`vflow digits`, worst of 3 beside 2 spinning processes a core, over alone", "×", at_most=4.5
+    ),
+    predict=Figure("`vflow predict` on push, the same", "×", at_most=4.5),
+)
+def on_a_busy_machine() -> Result:
+    """`python scripts/benchmark.py busy`. A fair share of the cores alone makes 3."""
+    found: dict[str, Any] = busy()
+    note = f"seconds: digits {found['digits']}, predict {found['predict']}"
+    return Result({name: found[name]["ratio"] for name in ("digits", "predict")}, note=note)
