@@ -546,15 +546,7 @@ def test_train_gets_its_options(vflow: Vflow, monkeypatch: pytest.MonkeyPatch) -
     loop = SimpleNamespace(train=lambda options: calls.append(options) or 130)
     monkeypatch.setattr(train_command, "require", lambda *args: None)
     monkeypatch.setitem(sys.modules, "vflow.training.loop", loop)
-    flags = (
-        "--set",
-        "training.grad_clip_norm=null",
-        "--set",
-        "data.frames=4",
-        "model.fps=5",
-        "--max-steps",
-        3,
-    )
+    flags = ("--set", "training.ema=0.5", "--set", "data.frames=4", "model.fps=5", "--max-steps", 3)
     assert vflow("train", "--config", "shapes-small", "--output", "o", *flags) == 130
     preset = resolve(calls[0])
     assert (preset.training.ema, preset.data.frames, preset.model.fps) == (0.5, 4, 5.0)
