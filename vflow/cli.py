@@ -1,4 +1,4 @@
-"""The command line: find the command, parse its flags, call its ``run``, turn errors into one line.
+"""Command line: find the command, parse its flags, call its ``run``, turn errors into one line.
 
 Exit codes: 0 ok, 1 some items failed, 2 usage, 3 checkpoint, 130 interrupted.
 """
@@ -22,7 +22,7 @@ USAGE, INTERRUPTED = 2, 130
 
 
 class Command(NamedTuple):
-    """Where a command's flags (``module:class``) are, and what it does in a line."""
+    """Place of a command's flags (``module:class``), and its summary in a line."""
 
     home: str
     summary: str

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vflow.commands.common import Inputs, Number, conclude, note, progress_bar
+from vflow.commands.common import Inputs, Number, note, progress_bar, report_summary
 from vflow.commands.draw import DrawFlags
-from vflow.commands.settings import given, resolve
+from vflow.commands.settings import given_flags, resolve
 
 if TYPE_CHECKING:
     from vflow.pipelines.batch.records import ColorRecord
@@ -40,7 +40,7 @@ class Colorize(DrawFlags):
         resolved, model = self._resolve()
         with progress_bar("picture") as progress:
             summary = self.work(found, ColorizeTask(model, resolved, note, progress))
-        return conclude(summary, len(found))
+        return report_summary(summary, len(found))
 
     def _resolve(self) -> tuple[ColorRecord, Any]:
         """All settings, and the model."""
@@ -51,7 +51,7 @@ class Colorize(DrawFlags):
             color_config(model)  # another kind of model is refused before its settings are looked at
             return {}
 
-        flags = given(self, ("checkpoint", "num_samples", "strength", "format"))
+        flags = given_flags(self, ("checkpoint", "num_samples", "strength", "format"))
         flags |= {"hints": self.hint} if self.hint else {}
         resolved, model = resolve(ColorRecord, flags, self.settings, defaults)
         resolved.settings().levels(len(model.latent_shapes))

@@ -1,4 +1,4 @@
-"""Flags of all commands, and what commands do with them."""
+"""Flags of all commands, and their use."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Common:
     """Flags that every command takes. ``auto`` and None mean: not given."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes the fastest that is here."""
+    """Device that computes; auto takes the fastest that is here."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Type of the conditioner networks; auto is float32."""
     threads: Whole = None
@@ -104,7 +104,7 @@ def parse_temperature(text: str) -> float | tuple[float, ...]:
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar of ``unit``s on stderr, if that is a terminal; told (done, of how many), item after item."""
+    """A bar of ``unit``s on stderr, if that is a terminal; takes (done, of how many), item after item."""
     from tqdm import tqdm
 
     with tqdm(unit=unit, disable=None, leave=False) as bar:
@@ -118,7 +118,7 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def reporter(output: Path, as_json: bool) -> Callable[[dict[str, Any]], None]:
-    """What prints an engine's entries: the path of an item's outputs, or its entry; errors on stderr."""
+    """Printer of an engine's entries: the path of an item's outputs, or its entry; errors on stderr."""
 
     def report(entry: dict[str, Any]) -> None:
         if entry["status"] == "failed":
@@ -132,8 +132,8 @@ def reporter(output: Path, as_json: bool) -> Callable[[dict[str, Any]], None]:
     return report
 
 
-def conclude(summary: Summary, count: int) -> int:
-    """Say what became of ``count`` items, if there were several; the exit code: 1 when some failed."""
+def report_summary(summary: Summary, count: int) -> int:
+    """Print a summary of ``count`` items, if there were several; returns the exit code: 1 when some failed."""
     if count > 1:
         done = f"{len(summary.done)} done ({len(summary.skipped)} of them before)"
         print(f"{count} items: {done}, {len(summary.failed)} failed", file=sys.stderr)

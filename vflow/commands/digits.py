@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vflow.commands.common import Text, conclude, note, progress_bar
+from vflow.commands.common import Text, note, progress_bar, report_summary
 from vflow.commands.draw import DrawFlags
-from vflow.commands.settings import given, resolve
+from vflow.commands.settings import given_flags, resolve
 
 if TYPE_CHECKING:
     from vflow.pipelines.batch.records import DigitsRecord
@@ -36,7 +36,7 @@ class Digits(DrawFlags):
             task = DigitsTask(model, resolved, note, progress)
             items = task.items()
             summary = self.work(items, task, flat=resolved.format == "npz")
-        return conclude(summary, len(items))
+        return report_summary(summary, len(items))
 
     def _resolve(self) -> tuple[DigitsRecord, Any]:
         """All settings, and the model."""
@@ -47,7 +47,7 @@ class Digits(DrawFlags):
             digits_config(model)  # another kind of model is refused before its settings are looked at
             return {}
 
-        flags = given(self, ("checkpoint", "label", "num_samples", "format"))
+        flags = given_flags(self, ("checkpoint", "label", "num_samples", "format"))
         resolved, model = resolve(DigitsRecord, flags, self.settings, defaults)
         label_classes(resolved.label, digits_config(model).classes)
         resolved.settings().levels(len(model.latent_shapes))

@@ -1,4 +1,4 @@
-"""What commands that draw samples have in common: their flags, and the run over items."""
+"""Shared parts of commands that draw samples: their flags, and the run over items."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DrawFlags:
     temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
     """Scale of the noise (1); one number, or one per level, fine to coarse: 0.7,0.8,1."""
     settings: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Settings to repeat (settings.json of the app, run.json of a run); flags given beside it win."""
+    """Settings to repeat (settings.json of the app, run.json of a run); flags on the command line win."""
     on_existing: Literal["skip", "overwrite", "error"] = "skip"
     """Outputs that are there: skip what matches input, settings and checksum; redo all; or refuse."""
     json: bool = False
@@ -38,7 +38,7 @@ class DrawFlags:
     common: CommonFlags = NONE_GIVEN
 
     def folder(self) -> Path:
-        """Where outputs go.
+        """Folder of the outputs.
 
         Raises:
             ConfigError: not given.

@@ -1,4 +1,4 @@
-"""``vflow evaluate``: how good a checkpoint is on held-out data."""
+"""``vflow evaluate``: figures of a checkpoint on held-out data."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Evaluate:
     train: Annotated[Text, tyro.conf.arg(metavar="FOLDER")] = None
     """Training data, for baselines and tuning; the 'train' inside or beside --data when not given."""
     split: Literal["test", "validation"] = "test"
-    """What is scored; validation is part of the training data."""
+    """Data to score; validation is part of the training data."""
     limit: Whole = None
     """Examples, evenly spread (64 clips, 1000 digits, 128 photos); 0 takes all."""
     num_samples: Whole = None
@@ -106,7 +106,7 @@ class Evaluate:
         return Settings(**given, seed=self.common.seed or 0, temperature=temperature)
 
     def _evaluate(self, model: Any, settings: Settings, stage: Callable[[str], Progress]) -> Evaluation:
-        """All figures; with the temperature chosen first, where that is wished."""
+        """All figures; with --tune-temperature, at the temperature that is best on validation data."""
         from vflow.pipelines.evaluate import color, digits, video
 
         evaluate, tune = {
@@ -134,7 +134,7 @@ class Evaluate:
 
 
 def _origin(command: Evaluate, folder: Path, device: torch.device) -> dict[str, Any]:
-    """What was evaluated, where, and by which command line."""
+    """Origin of the figures: checkpoint, machine and command line."""
     import torch
 
     from vflow.checkpoint import checkpoint_hash
@@ -153,7 +153,7 @@ def _origin(command: Evaluate, folder: Path, device: torch.device) -> dict[str, 
 
 
 def flags(command: Any) -> list[str]:
-    """The flags given that decide the figures: not those on where to compute and what else to write."""
+    """Flags that decide the figures: not those on the device or on other outputs."""
     words = []
     for field in dataclasses.fields(command):
         if field.name in ("plots", "log", "json"):
@@ -190,7 +190,7 @@ def _shown(value: Any) -> str:
 
 @contextmanager
 def _stages() -> Iterator[Callable[[str], Progress]]:
-    """A bar on stderr, if that is a terminal, which tells what is being done."""
+    """A bar on stderr, if that is a terminal, with the name of the stage."""
     from tqdm import tqdm
 
     with tqdm(file=sys.stderr, disable=None, leave=False) as bar:

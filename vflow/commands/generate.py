@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from vflow.commands.colorize import Colorize
-from vflow.commands.common import Inputs, Text, Whole, conclude, note, progress_bar, reporter
+from vflow.commands.common import Inputs, Text, Whole, note, progress_bar, report_summary, reporter
 from vflow.commands.digits import Digits
 from vflow.commands.draw import DrawFlags
 from vflow.commands.predict import Predict
@@ -110,7 +110,7 @@ Generate = (
     | Annotated[GenerateColorize, tyro.conf.subcommand("colorize", prefix_name=False)]
     | Annotated[GenerateDigits, tyro.conf.subcommand("digits", prefix_name=False)]
 )
-"""What tyro parses: the word after ``generate`` chooses."""
+"""Flags that tyro parses: the word after ``generate`` chooses."""
 
 
 def _options(command: DrawFlags, batch: Batch) -> Options:
@@ -142,21 +142,21 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def shard_of_process(environment: Mapping[str, str]) -> tuple[int, int]:
-    """What this process is of those that a launcher started; (1, 1) without one."""
+    """Shard of this process among those that a launcher started; (1, 1) without one."""
     if not all(name in environment for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")):
         return 1, 1
     return int(environment["RANK"]) + 1, int(environment["WORLD_SIZE"])
 
 
 def _work(items: Sequence[Item], task: Task, options: Options, batch: Batch, as_json: bool) -> int:
-    """Run the engine, or say what it would do; the exit code."""
+    """Run the engine, or with --dry-run print its plan; returns the exit code."""
     from vflow.pipelines.batch import engine
 
     if batch.dry_run:
         _print_plan(engine.plan(items, task, options), as_json)
         return 0
     summary = engine.run(items, task, options, report=reporter(options.output, as_json))
-    code = conclude(summary, len(summary.done) + len(summary.failed))
+    code = report_summary(summary, len(summary.done) + len(summary.failed))
     if code and shard_of_process(os.environ)[1] > 1:
         # A launcher ends all processes when one returns an error; the others' items are not to blame.
         note("exit code 0, so that the launcher lets other processes finish; the manifests have what failed")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vflow.commands.common import Inputs, Number, Whole, conclude, note, progress_bar
+from vflow.commands.common import Inputs, Number, Whole, note, progress_bar, report_summary
 from vflow.commands.draw import DrawFlags
-from vflow.commands.settings import given, resolve
+from vflow.commands.settings import given_flags, resolve
 
 if TYPE_CHECKING:
     from vflow.pipelines.batch.records import PredictRecord
@@ -42,14 +42,14 @@ class Predict(DrawFlags):
         with progress_bar("frame") as progress:
             task = PredictTask(model, resolved, note, progress)
             summary = self.work(found, task, flat=resolved.format == "npz" and len(found) == 1)
-        return conclude(summary, len(found))
+        return report_summary(summary, len(found))
 
     def _resolve(self) -> tuple[PredictRecord, Any]:
         """All settings, and the model."""
         from vflow.pipelines.batch.records import PredictRecord
         from vflow.pipelines.video.preprocess import video_config
 
-        flags = given(self, ("checkpoint", "num_frames", "num_samples", "format", "fps"))
+        flags = given_flags(self, ("checkpoint", "num_frames", "num_samples", "format", "fps"))
         resolved, model = resolve(
             PredictRecord,
             flags,

@@ -15,7 +15,7 @@ class Push:
     checkpoint: Text = None
     """A directory, a training run (its last commit), or a shipped name."""
     repo: Text = None
-    """Where to: user/name on the hub; made when it is not there."""
+    """user/name on the hub; made when it is not there."""
     private: bool = False
     """Only those with access see it."""
     common: CommonFlags = NONE_GIVEN

@@ -1,4 +1,4 @@
-"""From flags, a settings file and defaults to all settings of a run, and its model."""
+"""Settings of a run and its model, from flags, a settings file and defaults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound="SamplingRecord")
 
 
-def given(command: Any, names: Iterable[str]) -> dict[str, Any]:
+def given_flags(command: Any, names: Iterable[str]) -> dict[str, Any]:
     """Flags of the command line that were given: ``names``, the temperature, the common ones."""
     flags = {name: getattr(command, name) for name in names}
     flags |= {name: getattr(command.common, name) for name in ("seed", "device", "dtype", "threads")}
@@ -40,14 +40,14 @@ def resolve(
     from vflow.pipelines.common import resolve_dtype, set_threads, versions
 
     old = read_record(file, kind) if file else None
-    threads = set_threads(flags.get("threads", _as_far_as_possible(file, old.threads) if old else None))
+    threads = set_threads(flags.get("threads", _possible_threads(file, old.threads) if old else None))
     model, folder, device = open_model(
         flags.get("checkpoint", old.checkpoint if old else None),
-        flags.get("device", _as_there_is(file, old.device) if old else "auto"),
+        flags.get("device", _available_device(file, old.device) if old else "auto"),
     )
     sha = checkpoints.checkpoint_hash(folder)
     if old:
-        _compare(file, old, sha, flags.get("checkpoint"))
+        _note_differences(file, old, sha, flags.get("checkpoint"))
     fields = defaults(model)
     fields |= old.model_dump(exclude_none=True) if old else {}
     fields |= flags
@@ -65,8 +65,8 @@ def resolve(
     return resolved, model
 
 
-def _as_far_as_possible(file: Path | None, threads: int) -> int:
-    """Threads that another machine had, no more than this one can be told to use."""
+def _possible_threads(file: Path | None, threads: int) -> int:
+    """Threads that another machine used, no more than this one can."""
     from vflow.pipelines.common import max_threads
 
     if threads > max_threads():
@@ -74,8 +74,8 @@ def _as_far_as_possible(file: Path | None, threads: int) -> int:
     return min(threads, max_threads())
 
 
-def _as_there_is(file: Path | None, device: str) -> str:
-    """The device that another machine had, or what this one has."""
+def _available_device(file: Path | None, device: str) -> str:
+    """Device that another machine used, or this one's own."""
     from vflow.devices import choose_device
 
     try:
@@ -86,7 +86,7 @@ def _as_there_is(file: Path | None, device: str) -> str:
     return device
 
 
-def _compare(file: Path | None, old: SamplingRecord, sha: str, checkpoint: str | None) -> None:
+def _note_differences(file: Path | None, old: SamplingRecord, sha: str, checkpoint: str | None) -> None:
     for remark in old.differences():
         note(f"{file}: {remark}")
     if sha == old.checkpoint_hash:

@@ -1,4 +1,4 @@
-"""``vflow walk``: a strip of what a model makes of noise that moves step by step."""
+"""``vflow walk``: pictures or clips along a path through a model's noise."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class WalkLatents:
     steps: Whole = None
     """Steps of the walk (9)."""
     direction: Whole = None
-    """Which principal direction (0: the one with most variance)."""
+    """Principal direction to walk along (0: the one with most variance)."""
     level: Annotated[Text, tyro.conf.arg(metavar="N")] = None
-    """Whose noise moves: 0 the finest, -1 the coarsest (the default), or all."""
+    """Level whose noise moves: 0 the finest, -1 the coarsest (the default), or all."""
     extent: Number = None
-    """How far to go each way in standard deviations (3), or the last temperature (1.5)."""
+    """Distance each way in standard deviations (3), or the last temperature (1.5)."""
     temperature: Number = None
     """Scale of noise that is drawn (1)."""
     label: Whole = None
@@ -52,7 +52,7 @@ class WalkLatents:
     num_frames: Whole = None
     """Predicted frames of each clip (8)."""
     samples: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="I J", help_behavior_hint="")] = None
-    """Which two futures are blended (0 1)."""
+    """The two futures to blend (0 1)."""
     format: Literal["mp4", "npz"] = "mp4"
     """npz: also walk.npz, with native pixels and the steps' positions."""
     common: CommonFlags = NONE_GIVEN
@@ -115,7 +115,7 @@ def _level(text: str) -> int | None:
 
 
 def _read(paths: Sequence[Path], kind: str) -> list[Any]:
-    """What is in files and folders, as the model takes it: clips, or pictures."""
+    """Content of files and folders: clips for video models, else pictures."""
     from vflow.data import media
     from vflow.pipelines.batch import inputs as items
 

@@ -42,12 +42,12 @@ def rmse(ab: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def spread(ab: np.ndarray) -> np.ndarray:
-    """How much a and b vary within a picture (standard deviation): (…, 2, H, W) → (…)."""
+    """Standard deviation of a and b within a picture: (…, 2, H, W) → (…)."""
     return np.sqrt(ab.var((-2, -1)).mean(-1))
 
 
 def diversity(ab: np.ndarray) -> float:
-    """How much variants (N, 2, H, W) differ: standard deviation over them, root mean square over pixels."""
+    """Difference of variants (N, 2, H, W): standard deviation over them, root mean square over pixels."""
     return float(np.sqrt(ab.var(0, ddof=1).mean())) if len(ab) > 1 else 0.0
 
 
@@ -59,7 +59,7 @@ def flicker(frames: np.ndarray) -> float:
 
 
 class Tints(NamedTuple):
-    """What can be guessed of a photo's colour unseen: fitted on the mean a and b of training photos."""
+    """Guesses of a photo's colour that need no model, fitted on the mean a and b of training photos."""
 
     mean: np.ndarray  # float64 (2,)
     centres: np.ndarray  # float64 (K, 2), by k-means

@@ -1,4 +1,4 @@
-"""Judges of drawn digits that know no flow: a small classifier, and how far apart digits of a class lie."""
+"""Measures of drawn digits that use no flow: a small classifier, and distances within a class."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DigitClassifier(nn.Module):
             return self.leave(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """What the last layer sees of uint8 (B, 28, 28): (B, 576)."""
+        """Input of the last layer, (B, 576), for uint8 (B, 28, 28)."""
         x = images[:, None].float() / 255 - 0.13  # MNIST's mean
         with torch.autocast(images.device.type, enabled=False):
             for layer in (self.first, self.second, self.third):
@@ -72,7 +72,7 @@ def predict_labels(classifier: nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 def agreement(classifier: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
-    """Share of ``images`` that the classifier takes for what they should be, 0..1."""
+    """Share of ``images`` that the classifier takes for their labels, 0..1."""
     return float((predict_labels(classifier, images) == labels).mean())
 
 

@@ -92,7 +92,7 @@ class FeatureNetwork:
         return np.concatenate(found)
 
     def protocol(self) -> dict[str, Any]:
-        """What a reader needs to repeat the figure."""
+        """Protocol of the figure: network, input, features."""
         return {
             "network": self.path.name,
             "network_sha256": hashlib.sha256(self.path.read_bytes()).hexdigest(),

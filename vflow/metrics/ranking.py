@@ -1,4 +1,4 @@
-"""How well a number tells two groups apart."""
+"""Separation of two groups by a number."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ MIN_OVERLAP, MAX_GROWTH, TOLERANCE = 0.85, 0.15, 1
 
 
 class Verdict(NamedTuple):
-    """Whether a future is plausible; the first reason why not, and the direction it took if it took one."""
+    """Verdict on a future: plausible or the first reason why not, and the direction it took, if any."""
 
     accepted: bool
     reason: str

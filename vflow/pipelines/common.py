@@ -164,7 +164,7 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
 
 
 class Counts(NamedTuple):
-    """Values seen while drawing, before any redraw or clamp."""
+    """Counts of sampled values, before any redraw or clamp."""
 
     values: int = 0
     nonfinite: int = 0
@@ -178,7 +178,7 @@ class Counts(NamedTuple):
 def draw_finite(
     draw: Callable[[Sequence[int]], tuple[State, Sampled]], wanted: int, name: Callable[[int], str]
 ) -> tuple[State, Sampled, Counts]:
-    """Draw a chunk; its first ``wanted`` rows are finite.
+    """Draw a chunk whose first ``wanted`` rows are finite.
 
     Args:
         draw: given how often each of the 8 rows was drawn before, which names its noise, returns what comes

@@ -1,1 +1,1 @@
-"""TODO-docstring vflow/pipelines/batch."""
+"""Batches of inputs: the engine, its items, tasks, records and writers."""

@@ -1,4 +1,4 @@
-"""The one engine under predict, colorize, digits and generate: items in; files, manifest and run record out.
+"""Engine of predict, colorize, digits and generate: items in; files, manifest and run record out.
 
 A file gets its final name when it is complete, never before; an item is done when its manifest line says so.
 """
@@ -24,11 +24,11 @@ from vflow.pipelines.batch.records import Entry, Manifest, file_sha256, is_insid
 
 
 class _RefusedError(InputError):
-    """Nothing was done to an item, so what the manifest says of it stays as it is."""
+    """Refusal before anything was done to an item: its entry in the manifest stays as it is."""
 
 
 class Task(Protocol):
-    """What is done to one item. Colouring, digits and futures each implement it."""
+    """Work on one item: futures, colourings, digits."""
 
     def run_record(self) -> dict[str, Any]:
         """Resolved settings, checkpoint hash and versions: ``run.json``."""
@@ -49,7 +49,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """How the engine treats outputs and errors.
+    """Treatment of outputs and errors.
 
     Attributes:
         output: folder of everything that is written.
@@ -73,7 +73,7 @@ class Options:
 
 @dataclass
 class Summary:
-    """What became of the items, in order; ``skipped`` are also among ``done``."""
+    """Outcome of a run, items in order; ``skipped`` are also among ``done``."""
 
     done: list[Entry] = field(default_factory=list)
     skipped: list[Entry] = field(default_factory=list)
@@ -113,7 +113,7 @@ def run(
 
 @contextmanager
 def _naming(folder: Path) -> Iterator[None]:
-    """What keeps a folder from being written, as one line."""
+    """Context that turns a folder's refusal to be written into a one-line error."""
     try:
         yield
     except OSError as error:
@@ -121,7 +121,7 @@ def _naming(folder: Path) -> Iterator[None]:
 
 
 def plan(items: Sequence[Item], task: Task, options: Options) -> list[tuple[Item, bool]]:
-    """What ``run`` would work on, and whether each item's outputs are there already. Writes nothing."""
+    """Items that ``run`` would work on, each with True if its outputs are there already. Writes nothing."""
     known = read_entries(options.output)
     index, count = options.shard
     return [(item, _is_done(item, task, options, known.get(item.name))) for item in items[index - 1 :: count]]
@@ -139,7 +139,7 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[Entry, bool]:
-    """The item's entry, and whether its outputs were there already.
+    """The item's entry, and True if its outputs were there already.
 
     The entry of an item that failed has the outputs of an earlier run, if any: they still lie there.
     """
@@ -216,7 +216,7 @@ def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> En
 
 
 def _remove_stale(folder: Path, old: Entry | None, outputs: dict[str, str]) -> int:
-    """Delete what an earlier run of this item wrote and this one did not, and folders left empty by that."""
+    """Delete files that an earlier run of this item wrote and this one did not, and folders this empties."""
     written = [folder / name for name in (old or {}).get("outputs", {}) if name not in outputs]
     stale = [path for path in written if path.exists()]
     for path in stale:

@@ -1,4 +1,4 @@
-"""What the engine works on: inputs grouped into items, and the name each item's output gets."""
+"""Items of the engine: inputs grouped, and the name of each group's outputs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from vflow.pipelines.batch.records import file_sha256
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to work on: its output's name, and its files or folder in the given order.
+    """One unit of work: the name of its outputs, and its files or folder in the given order.
 
-    What is drawn from nothing but its name, such as a class of digits, has no files.
+    An item that is drawn from its name alone, such as a class of digits, has no files.
     """
 
     name: str
@@ -57,7 +57,7 @@ def clips(paths: Sequence[Path]) -> list[Item]:
         )
     if stills:
         return [Item(_stem(stills[0]), tuple(stills))]
-    found = [clip for path in paths for clip in _inside(path)]
+    found = [clip for path in paths for clip in _clips_inside(path)]
     return [Item(name, (path,)) for name, path in zip(name_items(found), found, strict=True)]
 
 
@@ -116,8 +116,8 @@ def _is_still(path: Path) -> bool:
     return not path.is_dir() and suffix in media.IMAGE_SUFFIXES and suffix != ".gif"
 
 
-def _inside(path: Path) -> list[Path]:
-    """A folder of videos or arrays → those; anything else → itself."""
+def _clips_inside(path: Path) -> list[Path]:
+    """The videos or arrays in a folder of such; any other path itself."""
     if not path.is_dir():
         return [path]
     files = media.list_media(path)
@@ -128,8 +128,8 @@ def _inside(path: Path) -> list[Path]:
 
 
 Unit = Literal["clip", "picture"]
-"""What an item is: a folder of pictures inside a given folder is one clip, or so many pictures."""
-_STILLS = tuple(suffix for suffix in media.IMAGE_SUFFIXES if suffix != ".gif")
+"""Kind of an item: a folder of pictures inside a given folder is one clip, or so many pictures."""
+STILL_SUFFIXES = tuple(suffix for suffix in media.IMAGE_SUFFIXES if suffix != ".gif")
 
 
 class Line(Config):
@@ -142,7 +142,7 @@ class Line(Config):
     name: str | None = None
 
 
-class _Found(NamedTuple):
+class _Source(NamedTuple):
     paths: tuple[Path, ...]
     name: str | None = None
 
@@ -169,18 +169,18 @@ def sources(given: Sequence[Path], unit: Unit, output: Path | None = None) -> li
     return items
 
 
-def _expand(path: Path, unit: Unit, skip: Path | None) -> list[_Found]:
+def _expand(path: Path, unit: Unit, skip: Path | None) -> list[_Source]:
     if path.suffix.lower() == ".jsonl":
         return _read_manifest(path, unit)
     if path.is_dir():
-        inside = _line_inside(path, unit, skip)
+        inside = _media_inside(path, unit, skip)
         if not inside:
             raise InputError(f"{path}: holds no media; give a folder of videos or pictures")
-        return [_Found((one,)) for one in inside]
+        return [_Source((one,)) for one in inside]
     if path.exists() or not glob.has_magic(str(path)):
-        return [_Found((path,))]
+        return [_Source((path,))]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=media.natural_key)
-    found = [_Found((one,)) for match in matches for one in _match(match, unit, skip)]
+    found = [_Source((one,)) for match in matches for one in _match(match, unit, skip)]
     if not found:
         raise InputError(f"{path}: matches nothing; check the pattern")
     return found
@@ -191,18 +191,18 @@ def _match(path: Path, unit: Unit, skip: Path | None) -> list[Path]:
         return []
     if not path.is_dir():
         return [path]
-    return [path] if unit == "clip" and _stills(path) else _line_inside(path, unit, skip)
+    return [path] if unit == "clip" and _stills(path) else _media_inside(path, unit, skip)
 
 
-def _line_inside(folder: Path, unit: Unit, skip: Path | None) -> list[Path]:
-    """Files in ``folder``, then what is in its folders."""
+def _media_inside(folder: Path, unit: Unit, skip: Path | None) -> list[Path]:
+    """Media in ``folder``, then in its folders."""
     others = () if unit == "clip" else media.ARRAY_SUFFIXES
     found = [path for path in media.list_media(folder) if path.suffix.lower() not in others]
     folders = (one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
     for one in sorted(folders, key=lambda one: media.natural_key(one.name)):
         if one.name.startswith(".") or one.resolve() == skip:
             continue
-        inside = _line_inside(one, unit, skip)
+        inside = _media_inside(one, unit, skip)
         if unit == "clip" and (stills := _stills(one)):
             inside = [one, *(path for path in inside if path not in stills)]
         found += inside
@@ -210,10 +210,10 @@ def _line_inside(folder: Path, unit: Unit, skip: Path | None) -> list[Path]:
 
 
 def _stills(folder: Path) -> set[Path]:
-    return {path for path in media.list_media(folder) if path.suffix.lower() in _STILLS}
+    return {path for path in media.list_media(folder) if path.suffix.lower() in STILL_SUFFIXES}
 
 
-def _read_manifest(path: Path, unit: Unit) -> list[_Found]:
+def _read_manifest(path: Path, unit: Unit) -> list[_Source]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -227,7 +227,7 @@ def _read_manifest(path: Path, unit: Unit) -> list[_Found]:
     return found
 
 
-def _read_line(source: str, folder: Path, text: str) -> _Found:
+def _read_line(source: str, folder: Path, text: str) -> _Source:
     try:
         data = json.loads(text)
     except ValueError as error:
@@ -242,7 +242,7 @@ def _read_line(source: str, folder: Path, text: str) -> _Found:
         raise ConfigError(f"{source}: no input; name a file, a folder, or the pictures of one clip")
     if line.name is not None and not _is_name(line.name):
         raise ConfigError(f"{source}: name {line.name!r} must be a relative path, no part with a leading dot")
-    return _Found(tuple(folder / one for one in inputs), line.name)
+    return _Source(tuple(folder / one for one in inputs), line.name)
 
 
 def _is_name(name: str) -> bool:

@@ -194,12 +194,12 @@ def file_sha256(path: Path) -> str:
 
 
 def is_inside(folder: Path, name: str) -> bool:
-    """``name`` stays inside ``folder``, whatever it spells and wherever links lead."""
+    """True if ``name`` stays inside ``folder``, whatever it spells and wherever links lead."""
     return folder.resolve() in (folder / name).resolve().parents
 
 
 def outputs_match(folder: Path, entry: Entry) -> bool:
-    """All outputs of an entry are there, with the bytes that were written."""
+    """True if all outputs of an entry are there, with the bytes that were written."""
     return all(
         (folder / name).is_file() and file_sha256(folder / name) == sha
         for name, sha in entry["outputs"].items()

@@ -35,13 +35,13 @@ R = TypeVar("R", bound=SamplingRecord)
 
 @dataclass(frozen=True)
 class SamplingTask(Generic[R]):
-    """Samples of an item, drawn and written.
+    """Task that draws and writes samples of an item.
 
     Attributes:
         model: from ``vflow.load``.
         record: all settings.
-        note: told remarks for people.
-        progress: told (samples or frames drawn, of how many) of the item at hand.
+        note: takes remarks for people.
+        progress: takes (samples or frames drawn, of how many) of the item at hand.
     """
 
     model: nn.Module
@@ -176,7 +176,7 @@ class ColorizeTask(SamplingTask[ColorRecord]):
 
 
 def _is_photo(path: Path) -> bool:
-    """A file holds one picture. Arrays are refused where they are read."""
+    """True if a file holds one picture. Arrays are refused where they are read."""
     return path.suffix.lower() in media.ARRAY_SUFFIXES or media.probe(path) == media.Probe(1, None)
 
 

@@ -1,4 +1,4 @@
-"""How futures become files: one name per sample, previews enlarged, npz and png in native pixels."""
+"""Writers of futures: one file name per sample, previews enlarged, npz and png in native pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _IN_MEMORY = 1 << 30
 
 
 class Writer(Protocol):
-    """Takes futures in order of sample, group by group."""
+    """Sink of futures, which come in order of sample, group by group."""
 
     def add(self, first: int, futures: np.ndarray) -> None:
         """Write samples ``first``, ``first + 1``, …: uint8 (n, T, H, W, C)."""

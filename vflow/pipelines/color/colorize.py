@@ -1,4 +1,4 @@
-"""Many plausible colourings of a photograph, which keep its lightness and its size.
+"""Plausible colourings of photographs and films, which keep their lightness and size.
 
 The model sees all of the photo squeezed to a small square, whatever its aspect, and draws the planes a
 and b of Lab at half that size. They are enlarged along the edges of the photo's own lightness and joined
@@ -65,7 +65,7 @@ class ColorSettings(SamplingSettings):
 
 
 class ColorSamples(NamedTuple):
-    """Variants ``first``, ``first + 1``, …: planes a and b, float32 (n, 2, h, w), and what was counted."""
+    """Variants ``first``, ``first + 1``, …: planes a and b, float32 (n, 2, h, w), and counts of faults."""
 
     first: int
     ab: Tensor
@@ -117,7 +117,7 @@ def variants_near(
     hints: Hints = (),
     seed: int = 0,
 ) -> np.ndarray:
-    """More like one variant: steps ε′ = cos α · ε + sin α · ε_new, α = 0.35, each with its own ε_new.
+    """Draw variants near one: steps ε′ = cos α · ε + sin α · ε_new, α = 0.35, each with its own ε_new.
 
     Arguments, results and errors are those of ``colorize``, but for:
 
@@ -143,7 +143,7 @@ def _all(model: nn.Module, image: Any, settings: ColorSettings, near: Variant) -
 
 
 class PhotoColorizer:
-    """Colours for one photo. Drawing and joining are apart, so that strength can change without new draws.
+    """Colours of one photo. Drawing and joining are apart, so that strength can change without new draws.
 
     Args:
         model: a colouriser.
@@ -232,7 +232,7 @@ def join(photo: Photo, ab: Tensor, strength: float = 1.0) -> np.ndarray:
 
 
 class ColorizedFrame(NamedTuple):
-    """A frame of each variant, uint8 (n, H, W, 3), what was counted while drawing, what named the noise."""
+    """A frame of each variant, uint8 (n, H, W, 3), counts of faults, and the name of the noise."""
 
     images: np.ndarray
     counts: Counts
@@ -248,7 +248,7 @@ def colorize_film(
     near: Variant = (),
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[ColorizedFrame]:
-    """Colour frames as they come; one of each size is in memory.
+    """Colour frames of a film as they come; one frame of each size is in memory.
 
     Noise is named by the first frame, so that every frame is drawn with the same; hints hold at their points
     of every frame. Over time a and b are smoothed where lightness stays.
@@ -276,6 +276,6 @@ def colorize_film(
 
 
 def smooth_in_time(ab: Tensor, lightness: Tensor, old_ab: Tensor, old_lightness: Tensor) -> Tensor:
-    """Colours (n, 2, h, w) drawn towards those of the frame before, in cells where L (h, w) is the same."""
+    """Colours (n, 2, h, w) moved towards those of the frame before, in cells where L (h, w) is the same."""
     changed = (lightness - old_lightness) / LIGHTNESS_SCALE
     return torch.lerp(ab, old_ab, KEPT_SHARE * torch.exp(-changed.square() / 2))

@@ -1,4 +1,4 @@
-"""Colour hints: points with a colour. The model sees them, and its colours are then made to meet them."""
+"""Colour hints: points whose colour is known. The model sees them, and its colours are then made to agree."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def parse_hint(text: str) -> Hint:
 
 
 def check_hint(hint: Hint) -> Hint:
-    """The hint itself, as plain numbers.
+    """The hint as plain numbers, in range.
 
     Raises:
         ConfigError: a value is out of range.
@@ -94,7 +94,7 @@ def place(hints: Sequence[Hint], lightness: Tensor) -> tuple[Placed, ...]:
 
 
 def rasterize(placed: Sequence[Placed], size: int) -> Tensor:
-    """What the model sees of hints: float32 (3, size, size), mask, then a and b where it is 1."""
+    """Hints as the model's input: float32 (3, size, size), a mask, then a and b where it is 1."""
     planes = torch.zeros(3, size, size)
     for hint in placed:
         part = (slice(None), _square(hint.y, size), _square(hint.x, size))
@@ -103,7 +103,7 @@ def rasterize(placed: Sequence[Placed], size: int) -> Tensor:
 
 
 def enforce_hints(ab: Tensor, placed: Sequence[Placed], enlarger: Enlarger) -> Tensor:
-    """``ab`` (N, 2, h, w) changed such that, enlarged, it has the hints' colours at their pixels.
+    """``ab`` (N, 2, h, w) changed so that, enlarged, it has the hints' colours at their pixels.
 
     What is missing there is first given to all that is near and of like lightness, in shares that nowhere add
     up to more than one; then what is still missing to the cells around, by a linear system, as enlarging is

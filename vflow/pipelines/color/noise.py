@@ -1,4 +1,4 @@
-"""The noise of colour variants, and their names: (3,) is sample 3, and (3, 0) the first step away from it.
+"""Noise of colour variants, and their names: (3,) is sample 3, and (3, 0) the first step away from it.
 
 Noise is ``normal`` of (seed, content of the photo, sample, frame 0, level), but for the photo's tint, the
 coarsest level if that is one pixel: there variants differ most. Eight variants get the eight of many draws
@@ -66,7 +66,7 @@ class ColorNoise:
 
 @lru_cache(maxsize=64)
 def representatives(dimensions: int, *key: Key) -> Tensor:
-    """Of many draws named by ``key``, the nearest to the centres of their eight clusters (k-means).
+    """Draws, of many named by ``key``, that are nearest to the centres of their eight clusters (k-means).
 
     Returns standard-normal draws, float32 (8, dimensions), in no particular order.
     """

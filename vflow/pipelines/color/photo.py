@@ -1,4 +1,4 @@
-"""A photograph as the colouriser takes it."""
+"""Photographs in the colouriser's form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def color_config(model: nn.Module) -> ColorizerConfig:
-    """The model's configuration.
+    """Configuration of ``model``.
 
     Raises:
         CheckpointError: the model does not colour photographs.
@@ -61,7 +61,7 @@ class Photo:
         return {}
 
     def enlarger(self, size: Sequence[int]) -> Enlarger:
-        """What enlarges planes of ``size`` (h, w) to the photo's."""
+        """Enlarger of planes of ``size`` (h, w) to the photo's."""
         key = size[0], size[1]
         if key not in self._enlargers:
             self._enlargers[key] = Enlarger(self.lightness, key)
@@ -69,7 +69,7 @@ class Photo:
 
     @cached_property
     def content(self) -> str:
-        """Names the noise: a hash of what the model sees, so not of the file or its format."""
+        """Name of the noise: a hash of the pixels that the model sees, so not of the file or its format."""
         return content_hash(self.small)
 
 
@@ -123,7 +123,7 @@ def as_picture(image: Any) -> np.ndarray:
 
 
 def on_white(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """What a page shows of ``pixels``, uint8 (H, W, 3), under an opacity."""
+    """``pixels``, uint8 (H, W, 3), with their opacity on a white page."""
     if alpha is None:
         return pixels
     share = alpha[..., None].astype(np.uint16)
@@ -147,7 +147,7 @@ _DARKEST, _BRIGHTEST = -0.5 / 255 / 12.92, ((1 + 0.5 / 255 + 0.055) / 1.055) ** 
 
 
 def to_bytes(lightness: Tensor, ab: Tensor) -> np.ndarray:
-    """Join planes to pixels whose lightness is the given one but for rounding (less than 0.5).
+    """Pixels with the given lightness, but for rounding (less than 0.5), and colours.
 
     Args:
         lightness: L, float32 (H, W), 0..100.
@@ -186,6 +186,6 @@ def displayable_share(lightness: Tensor, ab: Tensor) -> Tensor:
 
 
 def _outside(lab: Tensor) -> Tensor:
-    """Which colours (B, 3, H, W) no screen shows: (B, H, W)."""
+    """Mask (B, H, W) of the colours (B, 3, H, W) that no screen shows."""
     light = lab_to_light(lab)
     return ((light < _DARKEST) | (light > _BRIGHTEST)).any(1)

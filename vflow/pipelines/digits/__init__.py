@@ -1,1 +1,1 @@
-"""TODO-docstring vflow/pipelines/digits."""
+"""Drawing, restyling and classification of digits."""

@@ -1,4 +1,4 @@
-"""Digits by class: drawn, restyled, told apart. Noise is named by (seed, class, sample, level).
+"""Digits by class: drawing, restyling, classification. Noise is named by (seed, class, sample, level).
 
 A class is drawn in chunks of one fixed size whose padding rows are its next samples, later thrown away, so
 sample k of a class is the same bytes whatever the number of samples and whichever classes are drawn with it.
@@ -33,7 +33,7 @@ Images = Any
 
 
 class Chunk(NamedTuple):
-    """Samples ``first`` … of a class, uint8 (n, H, W), and what was counted."""
+    """Samples ``first`` … of a class, uint8 (n, H, W), and counts of faults."""
 
     label: int
     first: int
@@ -42,7 +42,7 @@ class Chunk(NamedTuple):
 
 
 def digits_config(model: nn.Module) -> DigitsConfig:
-    """The model's configuration.
+    """Configuration of ``model``.
 
     Raises:
         CheckpointError: the model does not draw digits.
@@ -96,7 +96,7 @@ def draw(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Chunk]:
-    """All samples of each of ``labels`` in turn, chunk by chunk; ``progress`` is told (drawn, of how many).
+    """All samples of each of ``labels`` in turn, chunk by chunk; ``progress`` takes (drawn, of how many).
 
     Raises:
         InputError: a sample stays non-finite after 8 redraws.
@@ -136,7 +136,7 @@ def _chunk(
 
 @torch.no_grad()
 def restyle(model: Any, image: Images, label: int) -> np.ndarray:
-    """One hand, every class: the latent code of ``image`` under its class, decoded under each.
+    """Style transfer to every class: the noise of ``image`` under its class, decoded under each.
 
     Args:
         image: uint8 (28, 28), as ``prepare_digit`` makes it.

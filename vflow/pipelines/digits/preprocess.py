@@ -1,4 +1,4 @@
-"""From any picture of one digit to 28×28 as MNIST was made: light on black, 20 pixels long, centred."""
+"""Any picture of one digit as MNIST's are: 28×28, light on black, 20 pixels long, centred."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _lift(grey: np.ndarray) -> np.ndarray:
 
 
 def _despeck(ink: np.ndarray) -> np.ndarray:
-    """Without the parts that hold less than a fiftieth of it; all 0 if no part holds more or can be seen."""
+    """Ink without the parts that hold less than a fiftieth of it; all 0 if nothing visible is left."""
     _, parts = cv2.connectedComponents((ink > 0).astype(np.uint8), connectivity=8)
     mass = np.bincount(parts.ravel(), ink.ravel())
     kept = ink * (mass >= SPECK * mass.sum())[parts]
@@ -115,7 +115,7 @@ def _scale(ink: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _centre(ink: np.ndarray) -> np.ndarray:
-    """Moved by whole pixels to a centre of mass near (14, 14), or so far as all of it fits, on 28×28."""
+    """Ink on 28×28, its centre of mass near (14, 14), or as near as all of it fits."""
     ink = np.pad(ink, SIDE)
     moves = []
     for axis, seen in enumerate(_extent(ink)):

@@ -1,1 +1,1 @@
-"""How good a checkpoint is on held-out data: one module per kind of model, and what they share."""
+"""Evaluation of checkpoints on held-out data: a module per kind of model, and their shared parts."""

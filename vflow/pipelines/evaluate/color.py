@@ -46,7 +46,7 @@ class Colorings(NamedTuple):
 
 
 def color(model: nn.Module, photo: np.ndarray, settings: ColorSettings) -> Colorings:
-    """What ``vflow colorize`` draws of a photo, uint8 (H, W, 3)."""
+    """Colourings that ``vflow colorize`` draws of a photo, uint8 (H, W, 3)."""
     began, counts, parts = time.perf_counter(), Counts(), []
     palette = PhotoColorizer(model, prepare_photo(color_config(model), photo), settings)
     for _, ab, new in palette.draw():
@@ -72,8 +72,8 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     drawing = ColorSettings(
         num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
     )
-    tally, progress = _Tally(tints, level, network), stage("photos")
-    for done, photo in enumerate(readable(held, chosen), 1):
+    tally, progress = _Figures(tints, level, network), stage("photos")
+    for done, photo in enumerate(readable_photos(held, chosen), 1):
         tally.add(photo, color(model, photo, drawing))
         progress(done, len(chosen))
     figures |= tally.figures(with_yardsticks=train is not None)
@@ -101,7 +101,7 @@ def tune_color(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     """
     validation = open_photos(Settings(**{**vars(settings), "split": "validation"}), color_config(model))[0]
     chosen = evenly_spaced(len(validation), settings.count(TUNING_PHOTOS, TUNING_PHOTOS))
-    photos = list(readable(validation, chosen))
+    photos = list(readable_photos(validation, chosen))
     found, progress = {}, stage("temperature")
     for done, temperature in enumerate(TEMPERATURES, 1):
         drawing = ColorSettings(
@@ -113,7 +113,7 @@ def tune_color(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     return found
 
 
-def readable(photos: Photos, chosen: Iterable[int]) -> Iterator[np.ndarray]:
+def readable_photos(photos: Photos, chosen: Iterable[int]) -> Iterator[np.ndarray]:
     """Photos at their own size, uint8 (H, W, 3), without those that cannot be read."""
     for index in chosen:
         with suppress(InputError):
@@ -129,7 +129,7 @@ def _tints(train: Photos | None) -> tuple[Tints, float, int]:
     """Yardsticks, root mean square of a and b, and of how many photos; of grey where there are none."""
     if train is None:
         return Tints(np.zeros(2), np.zeros((1, 2))), 0.0, 0
-    small = [reduced(photo) for photo in readable(train, evenly_spaced(len(train), TINT_PHOTOS))]
+    small = [reduced(photo) for photo in readable_photos(train, evenly_spaced(len(train), TINT_PHOTOS))]
     level = float(np.sqrt(np.mean([np.square(ab).mean() for ab in small])))
     return Tints.fit(small, min(TINTS, len(small))), level, len(small)
 
@@ -149,8 +149,8 @@ def _likelihood(model: Any, held: Photos, chosen: Sequence[int], settings: Setti
     return figures | pictures_round_trip(model, batch)
 
 
-class _Tally:
-    """What is kept of each photo."""
+class _Figures:
+    """Running figures of all photos."""
 
     def __init__(self, tints: Tints, level: float, network: FeatureNetwork | None) -> None:
         self.tints, self.level, self.network = tints, level, network

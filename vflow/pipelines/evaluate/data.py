@@ -1,4 +1,4 @@
-"""Which data an evaluation reads: held-out examples, and training data for baselines and tuning."""
+"""Data of an evaluation: held-out examples, and training data for baselines and tuning."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ USUAL_CLIPS = 64
 
 
 class Places(NamedTuple):
-    """Where the splits of a data set lie; a name for generated data, whose splits are its own."""
+    """Places of a data set's splits; generated data have a name, and splits of their own."""
 
     name: str
     test: str | None

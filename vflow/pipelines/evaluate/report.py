@@ -1,4 +1,4 @@
-"""What to evaluate, and what an evaluation returns."""
+"""Settings of an evaluation, its figures and its plots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """What to evaluate on, and how much of it. None takes what suits the kind of model.
+    """Settings of an evaluation; None takes what suits the kind of model.
 
     Attributes:
         data: ``shapes``, ``moving-digits``, ``digits``, or a folder (also one in ``VFLOW_DATA``).
@@ -62,7 +62,7 @@ class Settings:
             )
 
     def count(self, available: int, usual: int) -> int:
-        """How many of the ``available`` examples to take."""
+        """Number of the ``available`` examples to take."""
         return min(available, usual if self.limit is None else self.limit or available)
 
 
@@ -94,7 +94,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def averaged(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def mean_rows(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Mean of each key over examples."""
     return {key: np.mean([row[key] for row in rows], axis=0) for key in rows[0]}
 

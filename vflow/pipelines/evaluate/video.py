@@ -18,7 +18,7 @@ from vflow.metrics.video import Baselines, best_of, diversity, psnr, ssim
 from vflow.pipelines.common import Counts
 from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips
 from vflow.pipelines.evaluate.likelihood import checks, clip_bits, clips_round_trip, codecs
-from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, averaged, per_frame
+from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, mean_rows, per_frame
 from vflow.pipelines.video.predict import PredictSettings, groups
 from vflow.pipelines.video.preprocess import video_config
 from vflow.pipelines.walk import render as views
@@ -41,7 +41,7 @@ class SampledFutures(NamedTuple):
 
 
 def draw(model: nn.Module, context: np.ndarray, settings: PredictSettings) -> SampledFutures:
-    """What ``vflow predict`` draws of the given frames, which have the model's size."""
+    """Futures that ``vflow predict`` draws of the given frames, which have the model's size."""
     window = np.ascontiguousarray(context[-video_config(model).context :])
     began, counts, parts = time.perf_counter(), Counts(), []
     for group in groups(model, window, settings):
@@ -87,15 +87,15 @@ def evaluate_futures(
     progress: Progress,
 ) -> Futures:
     """Draw futures of every clip and compare them with what came."""
-    tally = _Tally(data, network)
+    tally = _Figures(data, network)
     for done, clip in enumerate(clips, 1):
         tally.add(clip, draw(model, clip[: data.context], settings))
         progress(done, len(clips))
     return Futures(tally.figures(), tally.sheets())
 
 
-class _Tally:
-    """What is kept of each clip, so that futures need not stay in memory."""
+class _Figures:
+    """Running figures of all clips, so that futures need not stay in memory."""
 
     def __init__(self, data: Clips, network: FeatureNetwork | None) -> None:
         self.data, self.network = data, network
@@ -133,7 +133,7 @@ class _Tally:
     def figures(self) -> dict[str, Any]:
         """Means over clips."""
         values = max(1, self.counts.values)
-        figures = per_frame(averaged(self.rows).items()) | {
+        figures = per_frame(mean_rows(self.rows).items()) | {
             "diversity": np.mean(self.spread),
             "nonfinite": self.counts.nonfinite,
             "out_of_range": self.counts.out_of_range,
@@ -180,7 +180,7 @@ def baselines(data: Clips, clips: Sequence[np.ndarray]) -> dict[str, Any]:
             row[f"psnr_{_key(name)}"] = limited_psnr(shown, target)
             row[f"ssim_{_key(name)}"] = ssim(shown, target)
         rows.append(row)
-    return per_frame(averaged(rows).items())
+    return per_frame(mean_rows(rows).items())
 
 
 def _key(name: str) -> str:
@@ -191,7 +191,7 @@ NUM_SAMPLES = 20
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 TUNING_CLIPS = 16
 Stage = Callable[[str], Progress]
-"""Names what is being done; returns what is told of its progress."""
+"""Start of a named stage; returns the function that takes its progress."""
 
 
 def evaluate_video(model: nn.Module, settings: Settings, stage: Stage) -> Evaluation:

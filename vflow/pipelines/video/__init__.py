@@ -1,1 +1,1 @@
-"""TODO-docstring vflow/pipelines/video."""
+"""Futures of clips, and their likelihood."""

@@ -1,4 +1,4 @@
-"""A surprise as files: arrays, a sheet of all frames with their maps, and a film of both."""
+"""Surprisal as files: arrays, a sheet of all frames with their maps, and a film of both."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_arrays(path: Path, surprisal: Surprisal) -> None:
 
 
 def film(surprisal: Surprisal) -> np.ndarray:
-    """Frames, and beside them the same in grey under the map: uint8 (T, H, 2 W + GAP, 3)."""
+    """Frames, and on their right the same in grey under the map: uint8 (T, H, 2 W + GAP, 3)."""
     color = np.repeat(surprisal.frames, 3 // surprisal.frames.shape[-1], -1)
     under = overlay_on(surprisal.frames, surprisal.excess, top_of(surprisal))
     return np.concatenate([color, np.full_like(color[:, :, :GAP], 255), under], 2)
@@ -86,7 +86,7 @@ def _pair(surprisal: Surprisal, t: int) -> np.ndarray:
 
 
 def _legend(surprisal: Surprisal, width: int) -> np.ndarray:
-    """The ramp, its ends in words, and what the marks mean."""
+    """The ramp, its ends in words, and the meaning of the marks."""
     band = np.full((2 * LINE + GAP, width, 3), 255, np.uint8)
     left = GAP // 2
     band[4 : LINE - 4, left : left + TILE] = heat_ramp(TILE)
@@ -115,11 +115,11 @@ _ANCHORS = np.array(
     ]
 )
 CLEAR = 0.3
-"""Part of the ramp, from its dark end, over which a overlay fades in."""
+"""Part of the ramp, from its dark end, over which the overlay fades in."""
 
 
 def heat(values: np.ndarray, top: float) -> np.ndarray:
-    """Colours of ``values`` from 0 to ``top``: float (…) → uint8 (…, 3)."""
+    """Colors of ``values`` from 0 to ``top``: float (…) → uint8 (…, 3)."""
     ramp = heat_ramp(256)
     return ramp[_steps(values, top)]
 
@@ -132,7 +132,7 @@ def overlay(values: np.ndarray, top: float) -> np.ndarray:
 
 
 def overlay_on(frames: np.ndarray, values: np.ndarray, top: float) -> np.ndarray:
-    """Grey frames under the overlay of ``values``: uint8 (T, H, W, C) and float (T, H, W) → (T, H, W, 3)."""
+    """Grey frames with the overlay of ``values``: uint8 (T, H, W, C) and float (T, H, W) → (T, H, W, 3)."""
     grey = np.repeat(frames.mean(-1, keepdims=True), 3, -1) * 0.6
     colors = overlay(values, top).astype(float)
     opacity = colors[..., 3:] / 255

@@ -1,4 +1,4 @@
-"""From any frames to the frames a model was trained on: type, layout, size, rate."""
+"""Any frames in the form a model was trained on: type, layout, size, rate."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MAX_DRAWS = 1024
 
 
 class Score(float):
-    """Mean bits/dim as a number, with the terms it is the mean of.
+    """Mean bits/dim, a number, with the terms of the mean.
 
     Attributes:
         per_frame: bits/dim of every frame; None where no trained conditional exists (too few frames before).
@@ -50,7 +50,7 @@ class Score(float):
         return float(self)
 
     def to_json(self) -> dict[str, Any]:
-        """What ``vflow score --json`` prints."""
+        """The object that ``vflow score --json`` prints."""
         return {
             "bits_per_dim": float(self),
             "per_frame": list(self.per_frame),
@@ -130,7 +130,7 @@ def _per_frame(model: nn.Module, frames: np.ndarray, draws: int, seed: int) -> t
 
 
 Key = tuple[int, str, int]
-"""What names the noise: seed, content hash of the clip, draw."""
+"""Name of the noise: seed, content hash of the clip, draw."""
 
 
 def frame_nats(density: torch.Tensor) -> torch.Tensor:

@@ -109,7 +109,11 @@ def load_clip_statistics(name: str | Path, model: nn.Module) -> ClipStatistics |
 
 
 def _check(path: Path, size: tuple[int, int]) -> None:
-    """Names, types and shapes are those of the model. CheckpointError: one is not."""
+    """Check that names, types and shapes are those of the model.
+
+    Raises:
+        CheckpointError: one is not.
+    """
     header = read_header(path)
     if set(header) != {"mean_map", "frames", "frame_swaps"}:
         raise CheckpointError(f"{path}: holds other tensors than it should; {SIDECAR.remedy(path)}")

@@ -1,4 +1,4 @@
-"""Where and when a clip surprises a model: bits of every pixel of every frame, given the frames before it."""
+"""Surprisal of a clip: bits of every pixel of every frame, given the frames before it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 QUANTILE = 0.99
 MAX_FRAMES = 500
-"""Longer clips have too many exchanges of two frames to look through."""
+"""Longest clip: in longer ones there are too many pairs of frames to look through."""
 
 
 class FittedClip(NamedTuple):
-    """A clip as the model takes it, uint8 (T, H, W, C), and remarks on what was done to it."""
+    """A clip in the model's form, uint8 (T, H, W, C), and remarks on what was done to it."""
 
     frames: np.ndarray
     notes: tuple[str, ...]
@@ -34,7 +34,7 @@ class FittedClip(NamedTuple):
 
 @dataclass(frozen=True)
 class Surprisal:
-    """What a clip costs a model, and what of it is out of the ordinary.
+    """Surprisal of a clip's frames and pixels, and which of them are out of the ordinary.
 
     Attributes:
         frames: uint8 (T, H, W, C), as the model saw them.
@@ -89,7 +89,7 @@ class Surprisal:
 
     @property
     def out_of_order(self) -> FrameSwap | None:
-        """The exchange that would save more bits than in nearly all validation clips, if there is one."""
+        """The frame swap, where it saves more bits than in nearly all validation clips."""
         if self.statistics is None or self.frame_swap is None:
             return None
         usual = self.statistics.frame_swap_quantile(self.quantile)
@@ -169,7 +169,11 @@ def measure_clips(
 
 
 def check_quantile(quantile: float) -> None:
-    """Raises ConfigError: out of range."""
+    """Refuse a quantile out of range.
+
+    Raises:
+        ConfigError: says the range.
+    """
     if not 0.5 <= quantile < 1:
         raise ConfigError(f"quantile must lie in 0.5..1 (below 1), got {quantile:g}")
 
@@ -207,7 +211,7 @@ def finalize(
     quantile: float,
     seed: int,
 ) -> Surprisal:
-    """Put segments together, of all frames or only the first ones, and look for the best exchange."""
+    """Surprisal from the maps of segments, of all frames or only the first ones, and the best frame swap."""
     first = video_config(model).min_context
     known = np.concatenate(maps)
     frames = ready.frames[: first + len(known)]
@@ -218,11 +222,11 @@ def finalize(
 
 
 CANDIDATES = 2
-"""Exchanges whose likelihood is looked at."""
+"""Frame swaps whose likelihood is computed."""
 
 
 class FrameSwap(NamedTuple):
-    """Frames ``first`` < ``second``, and the bits that exchanging them saves (negative: costs)."""
+    """Frames ``first`` < ``second``, and the bits saved when they trade places (negative: added)."""
 
     first: int
     second: int
@@ -230,7 +234,7 @@ class FrameSwap(NamedTuple):
 
 
 def candidates(frames: np.ndarray, count: int = CANDIDATES) -> list[tuple[int, int]]:
-    """The ``count`` exchanges that shorten the clip's way most: summed |x_t − x_{t−1}| over frames.
+    """The ``count`` swaps that most shorten the clip's path through pixel space, Σ |x_t − x_{t−1}|.
 
     Args:
         frames: uint8 (T, H, W, C).
@@ -251,7 +255,7 @@ def candidates(frames: np.ndarray, count: int = CANDIDATES) -> list[tuple[int, i
 
 
 def best_frame_swap(model: Any, frames: np.ndarray, bits: np.ndarray, key: Key) -> FrameSwap | None:
-    """The exchange of two frames that saves most bits, or costs fewest.
+    """The swap of two frames that saves most bits, or adds fewest.
 
     Args:
         frames: uint8 (T, H, W, C), in the model's size.
@@ -277,7 +281,7 @@ def best_frame_swap(model: Any, frames: np.ndarray, bits: np.ndarray, key: Key) 
 
 @torch.no_grad()
 def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int], key: Key) -> np.ndarray:
-    """Bits of the frames at the places ``targets`` when the clip is in ``order``, float64 (targets,).
+    """Bits of the frames at the positions ``targets`` of the clip in ``order``, float64 (targets,).
 
     Without a history, windows are of latents, and the noise of their frames counts, too: those are coded as
     well, behind one more that is not looked at (the first of a batch is given, without noise).

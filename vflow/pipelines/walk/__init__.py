@@ -1,1 +1,1 @@
-"""TODO-docstring vflow/pipelines/walk."""
+"""Latent walks."""

@@ -77,13 +77,13 @@ class DigitAdapter:
         return to_array(sampled.frame)
 
     def _labels(self, inputs: Sequence[Any]) -> Path:
-        """A style under every label."""
+        """Path that keeps a style and takes every label."""
         point, classes = self.start(inputs), range(self.classes)
         eps = tuple(level.expand(len(classes), -1, -1, -1) for level in point.eps)
         return Path(tuple(map(float, classes)), classes, eps)
 
     def _temperatures(self, inputs: Sequence[Any]) -> Path:
-        """The start's noise, from none of it to more than there was."""
+        """Path along which the start's noise is scaled, from 0 to the last temperature."""
         point, positions = self.start(inputs), self.settings.one_way(1.5)
         return Path(positions, [point.condition] * len(positions), scaled(point.eps, positions))
 
@@ -107,7 +107,7 @@ class DigitAdapter:
 
 
 def as_digit(item: Any) -> np.ndarray:
-    """``item`` as the model takes it, uint8 (28, 28); what is so already is taken as prepared.
+    """``item`` as the model takes it, uint8 (28, 28); an array of that form counts as prepared.
 
     Raises:
         InputError: not a picture, or nothing drawn in it.
@@ -166,7 +166,7 @@ class PhotoAdapter:
         return self._encode(self._condition(first)), self._encode(self._condition(second))
 
     def mix_conditions(self, a: PhotoCondition, b: PhotoCondition, t: float) -> PhotoCondition:
-        """Photos fade into each other; only the way of the colours is the model's."""
+        """A fade between the photos; the model is asked for the colours alone."""
         return replace(
             a,
             lab=torch.lerp(a.lab, b.lab, t),
@@ -189,14 +189,14 @@ class PhotoAdapter:
         return np.stack(images)
 
     def _colors(self, inputs: Sequence[Any]) -> Path:
-        """From a photo's own colours to those of another, given its own lightness."""
+        """Path from a photo's own colours to those of another, under its own lightness."""
         exactly(inputs, 2, "colours are carried between two photos: give the one to colour first")
         photo, other = (self._encode(self._condition(_photo(item))) for item in inputs)
         positions = self.settings.one_way()
         return Path(positions, [photo.condition] * len(positions), between(photo.eps, other.eps, positions))
 
     def _temperatures(self, inputs: Sequence[Any]) -> Path:
-        """The start's noise, from none of it to more than there was."""
+        """Path along which the start's noise is scaled, from 0 to the last temperature."""
         point, positions = self.start(inputs), self.settings.one_way(1.5)
         return Path(positions, [point.condition] * len(positions), scaled(point.eps, positions))
 
@@ -213,7 +213,7 @@ class PhotoAdapter:
         return Point(self.model.encode(images[None], condition.input[None]), condition)
 
     def _draw(self, condition: PhotoCondition) -> Levels:
-        """Colours of sample 0 of ``vflow.colorize``."""
+        """Noise of sample 0 of ``vflow.colorize``."""
         noise = ColorNoise(self.model.latent_shapes, self.settings.seed, condition.content).variant((0,))
         return tuple(self.settings.temperature * level[None].to(condition.input.device) for level in noise)
 

@@ -122,7 +122,7 @@ KINDS = ("direction", "semantic", "interpolate", "transfer", "temperature", "ble
 
 @dataclass(frozen=True)
 class WalkSettings:
-    """What to walk.
+    """Settings of a walk.
 
     Attributes:
         kind: ``direction`` (a principal one), ``semantic`` (from one group of inputs to another),
@@ -132,8 +132,8 @@ class WalkSettings:
         direction: which principal direction, 0 the one with most variance.
         level: whose noise moves, 0 the finest, −1 the coarsest; None: all together.
         extent: how far directions go each way, in standard deviations (3), or the last temperature (1.5).
-        temperature: scale of noise that is drawn: of the start where there is no input, of futures; and in
-            walks of what guides a frame, of its pixels' noise (up to 1).
+        temperature: scale of noise that is drawn, for a start without an input and for futures; in walks of
+            the latent that leads to a frame's reference, scale of its pixels' noise too (up to 1).
         seed: names the noise.
         label: class of a digit; None: the likeliest for the given digit.
         num_frames: predicted frames of each clip.

@@ -51,9 +51,9 @@ class VideoAdapter:
     The future is predicted anew from the changed frame, with the noise that ``vflow.predict`` has for
     sample 0 of the unchanged clip.
 
-    Where the model guides a frame (``model.guide``), a walk of that level brings the noise of the frame's
-    pixels to the temperature, from one deviation on: it is what the frame has beside its own guide, and
-    would make specks beside another.
+    Where a frame has a latent of its own that leads to its reference (``model.guide``), a walk of that level
+    scales the noise of the frame's pixels by the temperature, in full from one standard deviation on: that
+    noise belongs to the frame's own reference and would make specks on another.
     """
 
     name = "video"
@@ -89,7 +89,7 @@ class VideoAdapter:
         return a, b
 
     def mix_conditions(self, a: VideoCondition, b: VideoCondition, t: float) -> VideoCondition:
-        """Given frames fade into each other; the noise of the future stays."""
+        """A fade between the given frames; the noise of the future stays."""
         frames = torch.lerp(a.frames.float(), b.frames.float(), t).round().to(torch.uint8)
         return replace(a, frames=frames)
 
@@ -103,7 +103,7 @@ class VideoAdapter:
         return torch.cat(clips).permute(0, 1, 3, 4, 2).cpu().numpy()
 
     def _with_temperature(self, path: Path) -> Path:
-        """The same path, but for walks of a guide: there the noise of pixels goes towards the temperature."""
+        """The same path, its pixel noise scaled by the temperature in walks of the reference latent."""
         settings, last = self.settings, len(path.eps) - 1
         guided = settings.kind in ("direction", "semantic") and self.model.guide is not None
         if not guided or settings.level not in (-1, last) or not path.conditions[0].observed:
@@ -141,7 +141,7 @@ class VideoAdapter:
         return Path(positions, [replace(condition, temperature=t) for t in positions], ())
 
     def _futures(self, inputs: Sequence[Any]) -> Path:
-        """From one future of a clip to another, along the arc of their noise."""
+        """Path from one future of a clip to another, along the arc of their noise."""
         exactly(inputs, 1, "two futures of one clip are blended")
         clip, positions = self._clip(inputs[0]), self.settings.one_way()
         a, b = (self._condition(clip, sample=sample) for sample in self.settings.samples)

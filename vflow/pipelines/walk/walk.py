@@ -1,4 +1,4 @@
-"""Latent walks: what a model makes of noise ε that moves step by step and stays as likely as any."""
+"""Latent walks: noise ε that moves step by step and stays as likely as any, and its decoding."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ADAPTERS: dict[str, Any] = {"videoflow": VideoAdapter, "digits": DigitAdapter, "colorizer": PhotoAdapter}
 Inputs = Sequence[Any] | np.ndarray | Tensor
 FEWEST = 3
-"""So many inputs make principal directions of their own."""
+"""Inputs from which on they give principal directions of their own."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def iterate(
 
 
 def open_adapter(model: nn.Module, settings: WalkSettings) -> WalkAdapter:
-    """The model as walks use it.
+    """Adapter of ``model`` to walks.
 
     Raises:
         CheckpointError: there are no walks for such models. ConfigError: settings that do not suit it.
@@ -154,7 +154,7 @@ def _path(
 def _principal(
     adapter: WalkAdapter, inputs: Sequence[Any], settings: WalkSettings, directions: Directions | None
 ) -> Path:
-    """Both ways along a direction of the data, in its standard deviations."""
+    """Path both ways along a direction of the data, in its standard deviations."""
     start = adapter.start(inputs)
     if directions is None:
         if len(inputs) < FEWEST:
@@ -178,7 +178,7 @@ def _semantic(
     settings: WalkSettings,
     groups: tuple[Sequence[Any], Sequence[Any]],
 ) -> Path:
-    """Both ways along the difference of two groups' means; position 3 has moved by all of it."""
+    """Path both ways along the difference of two groups' means; position 3 has moved by all of it."""
     if not all(len(group) for group in groups):
         raise ConfigError(
             "a semantic direction leads from negatives to positives: give both groups of inputs"
@@ -196,7 +196,7 @@ def _semantic(
 
 
 def _along(start: Point, direction: Tensor, unit: float, settings: WalkSettings) -> Path:
-    """A step per position; ``direction`` is of the settings' level, ``unit`` its standard deviation."""
+    """Path along ``direction``, which is of the settings' level; ``unit`` is its standard deviation."""
     positions, eps = settings.both_ways(), start.eps
     here = _part(eps, settings.level)
     moved = move(here, direction.to(here.device), [unit * t for t in positions])
