@@ -71,7 +71,6 @@ ROWS = {
     "round_trip_data": ("round trip data → latent → data, largest error", "/256"),
     "round_trip_latent": ("round trip latent → data → latent, largest error", "/256"),
     "nonfinite": ("values not finite, before any redraw", ""),
-    "out_of_range_share": ("values out of range, before any clamp", "share"),
     "seconds_per_frame": ("time per sampled frame", "s"),
     "seconds_per_digit": ("time per digit", "s"),
     "seconds_per_picture": ("time per colouring", "s"),

@@ -71,7 +71,6 @@ def drawn(temperature: float) -> Drawn:
     ),
     widest=Figure("the same, greatest of ten", at_most=1.15),
     nonfinite=Figure("non-finite values in the drawn digits, before any redraw", at_most=0),
-    outside=Figure("values over 0.1 grey levels outside the range, before any clamp", "%", at_most=0.1),
     size=SIZE,
 )
 def digits_samples() -> Result:
@@ -90,7 +89,6 @@ def digits_samples() -> Result:
         "narrowest": float(ratios.min()),
         "widest": float(ratios.max()),
         "nonfinite": counts.nonfinite,
-        "outside": 100 * counts.out_of_range / counts.values,
         "size": (checkpoint_folder("digits") / "model.safetensors").stat().st_size / 1e6,
     }
     return Result(values, note="distance ratios of classes 0 to 9: " + ", ".join(f"{r:.2f}" for r in ratios))

@@ -25,7 +25,6 @@ TRIP = {
 SAMPLES = {
     "frames": Figure("sampled frames at T = 1", "", at_least=2000),
     "nonfinite": Figure("non-finite values in them, before any redraw", "", at_most=0),
-    "outside": Figure("values over 0.1 grey levels outside the range, before any clamp", "%", at_most=0.1),
 }
 SIZE = Figure("size of the checkpoint", "MB", at_most=15)
 
@@ -71,7 +70,6 @@ def samples(name: str, contexts: list[np.ndarray], num_frames: int) -> Result:
         {
             "frames": counts.values / contexts[0][0].size,
             "nonfinite": counts.nonfinite,
-            "outside": 100 * counts.out_of_range / counts.values,
             "size": weights.stat().st_size / MEGABYTE,
         }
     )

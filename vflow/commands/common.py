@@ -133,7 +133,7 @@ def reporter(output: Path, as_json: bool) -> Callable[[dict[str, Any]], None]:
 
 
 def report_summary(summary: Summary, count: int) -> int:
-    """Print a summary of ``count`` items, if there were several; returns the exit code: 1 when some failed."""
+    """Print a summary of ``count`` items, if there were several; returns the exit code, 1 if some failed."""
     if count > 1:
         done = f"{len(summary.done)} done ({len(summary.skipped)} of them before)"
         print(f"{count} items: {done}, {len(summary.failed)} failed", file=sys.stderr)

@@ -40,8 +40,8 @@ class Surprisal:
         frames: uint8 (T, H, W, C), as the model saw them.
         maps: bits of each pixel, float32 (T, H, W), one draw of the dequantisation noise; over a frame they
             sum to its bits. NaN in the frames before ``min_context``, which have no trained conditional.
-        exchange: the two frames whose exchange saves most bits; None where the clip is too short for one.
-        typical: of validation clips; without it nothing is flagged.
+        frame_swap: the swap of two frames that saves most bits; None where the clip is too short for one.
+        statistics: of validation clips; without them nothing is flagged.
         quantile: frames beyond this share of validation frames are flagged.
         seed: names the noise.
         notes: remarks for people.
@@ -135,7 +135,7 @@ def surprisal(
     Args:
         model: from ``vflow.load``.
         frames: (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``media.Clip``.
-        typical: from ``vflow.load_clip_statistics``; without it nothing is flagged.
+        statistics: from ``vflow.load_clip_statistics``; without them nothing is flagged.
 
     Raises:
         InputError: too few or too many frames. ConfigError: ``quantile`` or ``num_frames`` out of range.
