@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+_LONGEST = 2_000
+
 
 class VflowError(Exception):
     """Base of every expected failure; ``exit_code`` is what the command line returns."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class InputError(VflowError):
@@ -23,3 +28,14 @@ class CheckpointError(VflowError):
     """A checkpoint is missing, damaged, or does not belong to this model."""
 
     exit_code = 3
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, of at most 2,000 characters.
+
+    Names of files may hold line breaks and codes that command a terminal; these come escaped, as in Python.
+    """
+    if len(text) > _LONGEST:
+        half = _LONGEST // 2 - 2
+        text = f"{text[:half]} … {text[-half:]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from vflow.data.media import probe
-from vflow.data.media import video as _video
+from vflow.data.media import probe, video
 from vflow.data.media.limits import TRAINING_LIMITS
 from vflow.data.media.sniff import admit
 from vflow.errors import InputError
@@ -71,7 +70,7 @@ def stored_bits(path: Path) -> float | None:
     kind = admit(path, TRAINING_LIMITS)
     if kind.family != "video" or not _is_lossy(path):
         return None
-    header, frames = _video.probe(path, kind), probe(path, TRAINING_LIMITS).frames
+    header, frames = video.probe(path, kind, TRAINING_LIMITS), probe(path, TRAINING_LIMITS).frames
     return 8 * path.stat().st_size / max(1, 3 * header.width * header.height * frames)
 
 

@@ -19,7 +19,6 @@ from vflow.data.datasets.cache import ClipCache
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.registry import open_validation, open_video_dataset
 from vflow.data.datasets.splits import choose_split, hash_fraction
-from vflow.data.media import video as _video
 from vflow.errors import InputError
 
 
@@ -59,13 +58,6 @@ def test_all_kinds_of_clips_are_found(tmp_path: Path) -> None:
         assert example.shape == (4, 32, 48, 3) and example.dtype == np.uint8
         if name != "clip.webm":
             assert np.array_equal(example, frames[:4])
-
-
-def test_works_with_opencv_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = many(tmp_path / "clips", 3)
-    expected = [opened(folder).example(i, (0,)) for i in range(3)]
-    monkeypatch.setattr(_video, "av", None)
-    assert np.array_equal([opened(folder).example(i, (0,)) for i in range(3)], expected)
 
 
 def test_starts_are_a_function_of_key_and_index(tmp_path: Path) -> None:
@@ -118,7 +110,7 @@ def test_fractions_never_change() -> None:
     assert hash_fraction("ü/日本.png") == 0.652999936741311
 
 
-def test_names_that_are_not_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     folder = many(tmp_path / "clips", 2)
     try:
         (folder / "clip0.mp4").rename(folder / os.fsdecode(b"caf\xe9.mp4"))
@@ -127,9 +119,6 @@ def test_names_that_are_not_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     train, validation = opened(folder, split="train"), opened(folder, split="validation")
     assert {*train.names, *validation.names} == {"clip1.mp4", os.fsdecode(b"caf\xe9.mp4")}
     assert sorted(corner(data.example(0, (0,))) for data in (train, validation)) == [0, 1]
-    monkeypatch.setattr(_video, "av", None)
-    expected = "OpenCV cannot open a file of this name; rename it, or pip install av"
-    assert opened(folder).skipped == {os.fsdecode(b"caf\xe9.mp4"): f"caf\udce9.mp4: {expected}"}
 
 
 def test_splits_share_no_clip_and_the_folder_may_move(tmp_path: Path) -> None:
@@ -261,18 +250,14 @@ def test_training_sees_clips_at_the_rate_of_the_model(tmp_path: Path) -> None:
     assert data.example(0, (0,))[:, 0, 0, 0].tolist() == [2, 5, 8, 11]
 
 
-@pytest.mark.parametrize("backend", ["av", "opencv"])
-def test_recordings_without_a_length_are_counted(
-    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recordings_without_a_length_are_counted(tmp_path: Path) -> None:
     frames = moving_square(7)
     write_lossless(tmp_path / "recorded.mkv", frames, live=True)
-    if backend == "opencv":
-        monkeypatch.setattr(_video, "av", None)
     assert media.probe(tmp_path / "recorded.mkv").frames == 7
     assert np.array_equal(opened(tmp_path, frames=7).example(0, (0,)), frames)
     few = dataclasses.replace(media.DEFAULT_LIMITS, frames=4)
-    assert media.probe(tmp_path / "recorded.mkv", few).frames == 5, "no more is counted than refuses it"
+    with pytest.raises(InputError, match=r"recorded.mkv: more than 4 frames, the limit; trim it$"):
+        media.probe(tmp_path / "recorded.mkv", few)
 
 
 def test_a_held_out_clip_that_is_damaged_leaves_the_others(tmp_path: Path) -> None:

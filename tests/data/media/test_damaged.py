@@ -12,7 +12,6 @@ from PIL import Image
 
 from tests.data.sample_media import damage, moving_square, png_header, write_lossless, write_stills
 from vflow.data import media
-from vflow.data.media import video as _video
 from vflow.errors import InputError
 
 KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"
@@ -98,11 +97,8 @@ def test_video_among_pictures(tmp_path: Path) -> None:
     assert refused([folder / "frame0.png", video]) == expected
 
 
-@pytest.mark.parametrize("decoder", ["av", "opencv"])
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
-def test_truncated_video(tmp_path: Path, suffix: str, decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if decoder == "opencv":
-        monkeypatch.setattr(_video, "av", None)
+def test_truncated_video(tmp_path: Path, suffix: str) -> None:
     path = write_lossless(tmp_path / f"clip{suffix}", moving_square(20))
     data = path.read_bytes()
     for share in (0.3, 0.6, 0.95):
@@ -125,10 +121,7 @@ def test_unfinished_recording(tmp_path: Path) -> None:
     assert refused(tmp_path / "clip.mp4") == expected
 
 
-@pytest.mark.parametrize("decoder", ["av", "opencv"])
-def test_video_with_damaged_data(tmp_path: Path, decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if decoder == "opencv":
-        monkeypatch.setattr(_video, "av", None)
+def test_video_with_damaged_data(tmp_path: Path) -> None:
     message = refused(damage(write_lossless(tmp_path / "clip.mp4", moving_square(20))))
     assert message.startswith("clip.mp4: damaged video (")
     assert message.endswith("); export or upload it again")

@@ -10,15 +10,7 @@ from PIL import Image
 
 from tests.data.sample_media import damage, moving_square, turned_mp4, write_lossless
 from vflow.data import media
-from vflow.data.media import video as _video
 from vflow.errors import InputError
-
-
-@pytest.fixture(params=["av", "opencv"])
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "opencv":
-        monkeypatch.setattr(_video, "av", None)
-    return str(request.param)
 
 
 def _transparent() -> np.ndarray:
@@ -88,7 +80,7 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
-def test_films_come_frame_by_frame_at_their_size(tmp_path: Path, backend: str, suffix: str) -> None:
+def test_films_come_frame_by_frame_at_their_size(tmp_path: Path, suffix: str) -> None:
     frames = moving_square(5, 600, 640)
     film = media.stream_frames(write_lossless(tmp_path / f"v{suffix}", frames, 12))
     assert film.fps == pytest.approx(12)
@@ -96,7 +88,7 @@ def test_films_come_frame_by_frame_at_their_size(tmp_path: Path, backend: str, s
     assert np.array_equal(np.stack(list(film.frames)), frames)
 
 
-def test_turned_films_come_upright(tmp_path: Path, backend: str) -> None:
+def test_turned_films_come_upright(tmp_path: Path) -> None:
     frames = moving_square(2)
     film = media.stream_frames(turned_mp4(tmp_path / "v.mp4", frames))
     assert next(film.frames).shape == (48, 32, 3)

@@ -10,7 +10,7 @@ import numpy as np
 from vflow.data import media
 from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
 from vflow.data.datasets.splits import Split, choose_split
-from vflow.errors import InputError
+from vflow.errors import InputError, printable
 from vflow.randomness import generator
 
 _CLIP_SUFFIXES = (*media.VIDEO_SUFFIXES, ".gif", *media.ARRAY_SUFFIXES)
@@ -131,7 +131,8 @@ class VideoFolder:
     def _skip(self, name: str, why: str) -> None:
         if name not in self.skipped:
             self.skipped[name] = why
-            _log.warning("skipped %s: %s", self.path / name, why.removeprefix(f"{Path(name).name}: "))
+            why = why.removeprefix(printable(f"{Path(name).name}: "))
+            _log.warning("skipped %s: %s", printable(str(self.path / name)), why)
 
     def _too_short(self, name: str, count: int) -> str:
         return f"{Path(name).name}: {count} frames, fewer than the {self.frames} an example needs"

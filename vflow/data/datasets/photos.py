@@ -20,7 +20,7 @@ from vflow.data.color import rgb_to_lab
 from vflow.data.datasets.cache import ClipCache
 from vflow.data.datasets.splits import Split, choose_split, hash_fraction
 from vflow.data.datasets.types import ImageExample
-from vflow.errors import InputError
+from vflow.errors import InputError, printable
 from vflow.randomness import generator
 
 MIN_MEAN_CHROMA = 4.0  # mean chroma √(a² + b²) below which a photo teaches no colour
@@ -131,7 +131,8 @@ class Photos:
             photo = _downscale(self._source.read(name), KEPT_SCALE * self.size)
         except InputError as error:
             self.skipped[name] = str(error)
-            _log.warning("skipped %s: %s", self.path / name, str(error).removeprefix(f"{Path(name).name}: "))
+            why = str(error).removeprefix(printable(f"{Path(name).name}: "))
+            _log.warning("skipped %s: %s", printable(str(self.path / name)), why)
             return None
         if self.training and (chroma := mean_chroma(photo)) < MIN_MEAN_CHROMA:
             self.skipped[name] = f"{Path(name).name}: near-grey (mean chroma {chroma:.1f})"

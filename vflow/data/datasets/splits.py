@@ -8,6 +8,8 @@ import os
 from collections.abc import Sequence
 from typing import Literal
 
+from vflow.errors import printable
+
 Split = Literal["train", "validation", "test"]
 HELD_OUT = 0.05
 _log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ def choose_split(names: Sequence[str], split: Split, source: str) -> list[str]:
     if split == "test":
         return list(names)
     if len(names) == 1:
-        _log.warning("%s: only one file, so validation uses it too", source)
+        _log.warning("%s: only one file, so validation uses it too", printable(source))
         return list(names)
     ranked = sorted(names, key=hash_fraction)
     count = min(max(1, sum(hash_fraction(name) < HELD_OUT for name in names)), len(names) - 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import math
+import os
 import zlib
 from pathlib import Path
 from tokenize import TokenError
@@ -27,10 +29,14 @@ _DAMAGED = (
     EOFError,
     SyntaxError,
     RuntimeError,
+    MemoryError,
     BadZipFile,
     TokenError,
     zlib.error,
+    lzma.LZMAError,
 )
+_END_LENGTH = 65_557  # bytes in which a zip's end record lies, with the longest comment
+_MEMBER_LENGTH = 46  # bytes that a member takes in a zip's directory, at least
 
 
 def read(
@@ -46,70 +52,84 @@ def read(
             ``limits``.
     """
     try:
-        if kind.name == "NPY":
-            with path.open("rb") as file:
-                _check_frames(path.name, file, limits, max_frames)
-            return _first(np.load(path, allow_pickle=False), path.name, max_frames), None
-        with ZipFile(path) as archive:
-            members = archive.namelist()
-            key = f"{_key(path.name, members)}.npy"  # whole names: NumPy takes an entry "frames" for it, too
-            with archive.open(key) as entry:
-                count = _check_frames(path.name, entry, limits, max_frames)
-            if "fps.npy" in members:
+        with path.open("rb") as file:
+            if kind.name == "NPY":
+                return _read_frames(path.name, file, limits, max_frames), None
+            _check_directory(path.name, file, limits)
+            with ZipFile(file) as archive:
+                members = archive.namelist()
+                with archive.open(_member(path.name, members)) as entry:
+                    frames = _read_frames(path.name, entry, limits, max_frames)
+                if "fps.npy" not in members:
+                    return frames, None
                 with archive.open("fps.npy") as entry:
-                    _check_rate(path.name, entry)
-        with np.load(path, allow_pickle=False) as arrays:
-            fps = _rate(path.name, arrays["fps.npy"], count, limits) if "fps.npy" in members else None
-            return _first(arrays[key], path.name, max_frames), fps
+                    return frames, _read_rate(path.name, entry, len(frames), limits)
     except _DAMAGED as error:
         raise InputError(f"{path.name}: not a readable {kind.name}; write it with numpy.savez") from error
 
 
-def _key(name: str, members: list[str]) -> str:
+def _check_directory(name: str, file: IO[bytes], limits: Limits) -> None:
+    """Refuse an archive of too many members before ``zipfile`` reads its whole directory."""
+    start = max(0, file.seek(0, os.SEEK_END) - _END_LENGTH)
+    file.seek(start)
+    tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0:
+        raise BadZipFile
+    size = int.from_bytes(tail[end + 12 : end + 16], "little")
+    if tail[end - 76 : end - 72] == b"PK\x06\x06":  # the directory's size in 64 bits
+        size = int.from_bytes(tail[end - 36 : end - 28], "little")
+    limits.check_parts(name, size // _MEMBER_LENGTH)
+
+
+def _member(name: str, members: list[str]) -> str:
+    """Member of an archive that holds the frames."""
     keys = [m.removesuffix(".npy") for m in members if m.endswith(".npy")]
     arrays = [k for k in keys if k != "fps"]
     if "frames" in keys:
-        return "frames"
+        return "frames.npy"
     if len(arrays) == 1:
-        return arrays[0]
+        return f"{arrays[0]}.npy"
     if not arrays:
         raise InputError(f"{name}: holds no array; write it with numpy.savez(file, frames=frames)")
     raise InputError(f"{name}: holds {', '.join(arrays[:8])} but no array 'frames'; name one so")
 
 
 def _header(name: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether columns come first (Fortran's order), and type that an array announces."""
+    """Shape, Fortran's order (columns first) or not, and type in an array's header."""
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     read_header = readers.get(npy.read_magic(file))
     if read_header is None:
         raise InputError(f"{name}: an unknown version of NumPy's format; write it with numpy.savez")
     shape, fortran, dtype = read_header(file)
+    if any(type(length) is not int for length in shape):  # True passes for a 1
+        raise InputError(f"{name}: a damaged shape in its header; write it with numpy.savez")
     if dtype.hasobject:
         raise InputError(f"{name}: holds Python objects; save a plain number array")
     return shape, fortran, dtype
 
 
-def _check_frames(name: str, file: IO[bytes], limits: Limits, max_frames: int | None) -> int:
-    """Hold the limits against what an array of frames announces; how many of them are wanted."""
+def _read_frames(name: str, file: IO[bytes], limits: Limits, max_frames: int | None) -> np.ndarray:
+    """The first ``max_frames`` of an array, uint8 (T, H, W, 3); its header is checked before its values."""
     shape, fortran, dtype = _header(name, file)
     count, height, width, channels = _layout(shape, name)
     wanted = count if max_frames is None else min(count, max_frames)
     limits.check_frames(name, wanted)
     stored = count * height * width * channels * dtype.itemsize
-    as_it_is = dtype == np.uint8 and channels == 3 and not fortran
-    limits.check_memory(name, stored if as_it_is else stored + 3 * wanted * height * width)
-    return wanted
+    unconverted = dtype == np.uint8 and channels == 3 and not fortran
+    limits.check_memory(name, stored if unconverted else stored + 3 * wanted * height * width)
+    limits.check_size(name, width, height)
+    file.seek(0)
+    return _first(npy.read_array(file, allow_pickle=False), name, max_frames)
 
 
-def _check_rate(name: str, file: IO[bytes]) -> None:
+def _read_rate(name: str, file: IO[bytes], count: int, limits: Limits) -> float:
+    """Rate of ``count`` frames; one that stretches them beyond the limit is refused."""
     shape, _, dtype = _header(name, file)
     if math.prod(shape) != 1 or dtype.kind not in "iuf":
         raise InputError(f"{name}: {_RATE}")
-
-
-def _rate(name: str, fps: np.ndarray, count: int, limits: Limits) -> float:
-    """The rate of ``count`` frames; a clip that it stretches beyond the limit is refused."""
-    rate = float(fps.item())
+    file.seek(0)
+    rate = float(npy.read_array(file, allow_pickle=False).item())
     if not 0 < rate <= MAX_RATE:
         raise InputError(f"{name}: {_RATE}")
     least = math.ceil((count - 1) / limits.seconds)
@@ -139,7 +159,7 @@ def _first(array: np.ndarray, source: str, max_frames: int | None) -> np.ndarray
     if array.dtype == np.uint8 and array.shape[-1] == 3:
         return np.ascontiguousarray(array)
     frames = np.empty((*array.shape[:3], 3), np.uint8)
-    if np.issubdtype(array.dtype, np.floating):
+    if array.dtype.kind == "f":
         _scale(array, frames)
     else:
         np.copyto(frames, array, casting="unsafe")
@@ -162,10 +182,10 @@ def _layout(shape: tuple[int, ...], source: str) -> tuple[int, int, int, int]:
 def _check_values(array: np.ndarray, source: str) -> None:
     if array.dtype in (np.uint8, np.bool_):
         return
-    if not np.issubdtype(array.dtype, np.floating) and not np.issubdtype(array.dtype, np.integer):
+    if array.dtype.kind not in "iuf":
         raise InputError(f"{source}: values of type {array.dtype}; give uint8 in 0..255 or floats in 0..1")
     low, high = array.min(), array.max()
-    if np.issubdtype(array.dtype, np.integer):
+    if array.dtype.kind in "iu":
         if low < 0 or high > 255:
             raise InputError(f"{source}: whole numbers from {low} to {high}; give 0..255")
     elif not (np.isfinite(low) and np.isfinite(high)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vflow.data.media.limits import Limits
+from vflow.data.media.limits import Budget
 
 # Models work far below this; it keeps a minute of camera video within memory.
 SHORT_SIDE = 512
@@ -96,11 +96,11 @@ def fit(clip: Clip, *, height: int, width: int, channels: int, fps: float | None
 
 
 class Collector:
-    """Takes decoded frames one by one and makes a ``Clip`` of them.
+    """Decoded frames, taken one by one and made into a ``Clip``.
 
     Args:
         source: name for messages.
-        limits: held at every ``add``.
+        budget: that decoding is charged to; its limits are checked at every ``add``.
         size: (height, width) that each frame is fitted to; else frames keep their size.
         shrink: reduce frames whose shorter side exceeds 512 px (when ``size`` is None).
         max_frames: take no more than these.
@@ -109,13 +109,13 @@ class Collector:
     def __init__(
         self,
         source: str,
-        limits: Limits,
+        budget: Budget,
         *,
         size: tuple[int, int] | None = None,
         shrink: bool = False,
         max_frames: int | None = None,
     ) -> None:
-        self.source, self.limits, self.size = source, limits, size
+        self.source, self.budget, self.limits, self.size = source, budget, budget.limits, size
         self.shrink, self.max_frames = shrink, max_frames
         self.frames: list[np.ndarray] = []
         self.times: list[float] = []

@@ -15,11 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vflow.data.media import arrays as _arrays
-from vflow.data.media import stills as _stills
-from vflow.data.media import video as _video
+from vflow.data.media import arrays, stills, video
 from vflow.data.media.clip import Clip, Collector, resize
-from vflow.data.media.limits import DEFAULT_LIMITS, Limits
+from vflow.data.media.limits import DEFAULT_LIMITS, Budget, Limits
 from vflow.data.media.sniff import ARRAY_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, Kind, admit, require
 from vflow.errors import InputError
 
@@ -62,13 +60,13 @@ def read_image(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Clip:
         InputError: not a picture, damaged, or beyond ``limits``.
     """
     path = Path(path)
-    kind = _still(path, limits)
-    collector = Collector(path.name, limits)
-    _stills.decode(path, kind, collector, limits)
+    kind = _admit_still(path, limits)
+    collector = Collector(path.name, Budget(limits))
+    stills.decode(path, kind, collector)
     return collector.clip(None)
 
 
-def _still(path: Path, limits: Limits) -> Kind:
+def _admit_still(path: Path, limits: Limits) -> Kind:
     kind = admit(path, limits)
     if kind.family != "still":
         what = "a video" if kind.family == "video" else "an array file"
@@ -87,9 +85,9 @@ def read_photo(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> tuple[Clip, n
         InputError: as ``read_image``.
     """
     path = Path(path)
-    kind = _still(path, limits)
-    collector = Collector(path.name, limits)
-    alpha = _stills.decode_straight(path, kind, collector, limits)
+    kind = _admit_still(path, limits)
+    collector = Collector(path.name, Budget(limits))
+    alpha = stills.decode_straight(path, kind, collector)
     return collector.clip(None), alpha
 
 
@@ -112,7 +110,7 @@ def stream_frames(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> FrameStrea
     path = Path(path)
     kind = admit(path, limits)
     if kind.family == "video":
-        fps, frames = _video.stream(path, kind, limits)
+        fps, frames = video.stream(path, kind, limits)
         return FrameStream(frames, fps)
     clip = read_image(path, limits)
     return FrameStream(iter(clip.frames), clip.fps, clip.notes)
@@ -142,11 +140,13 @@ def read_clip(
         return _read_folder(path, limits, max_frames, size)
     kind = admit(path, limits)
     if kind.family == "array":
-        frames, fps = _arrays.read(path, kind, limits, max_frames)
+        frames, fps = arrays.read(path, kind, limits, max_frames)
         return Clip(resize(frames, *size, 3) if size else frames, fps, path.name)
-    collector = Collector(path.name, limits, size=size, shrink=True, max_frames=max_frames)
-    decode = _stills.decode if kind.family == "still" else _video.decode
-    return collector.clip(decode(path, kind, collector, limits))
+    collector = Collector(path.name, Budget(limits), size=size, shrink=True, max_frames=max_frames)
+    if kind.family == "still":
+        stills.decode(path, kind, collector)
+        return collector.clip(None)
+    return collector.clip(video.decode(path, kind, collector))
 
 
 def read_frames(
@@ -180,13 +180,14 @@ def _read_stills(
 ) -> Clip:
     if max_frames is None:
         limits.check_frames(source, len(paths))
-    collector = Collector(source, limits, size=size, shrink=True, max_frames=max_frames)
+    budget = Budget(limits)
+    collector = Collector(source, budget, size=size, shrink=True, max_frames=max_frames)
     for path in paths:
         kind = admit(path, limits)
         if kind.family != "still":
             raise InputError(f"{path.name}: not a picture; give one video or array alone, or pictures only")
-        one = Collector(path.name, limits, size=size, shrink=True, max_frames=1)
-        _stills.decode(path, kind, one, limits)
+        one = Collector(path.name, budget, size=size, shrink=True, max_frames=1)
+        stills.decode(path, kind, one)
         for note in one.notes:
             collector.note(note)
         if not collector.add(one.frames[0], None):
@@ -195,7 +196,7 @@ def _read_stills(
 
 
 class Probe(NamedTuple):
-    """What headers tell of a clip; ``frames`` is an estimate for containers that do not count."""
+    """Length and rate by a clip's headers; ``frames`` is an estimate for containers that do not count."""
 
     frames: int
     fps: float | None
@@ -213,11 +214,11 @@ def probe(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Probe:
         return Probe(sum(f.suffix.lower() in IMAGE_SUFFIXES for f in list_media(path)), None)
     kind = admit(path, limits)
     if kind.family == "array":
-        frames, fps = _arrays.read(path, kind, limits)
+        frames, fps = arrays.read(path, kind, limits)
         return Probe(len(frames), fps)
     if kind.family == "still":
-        return Probe(_stills.size(path, kind, limits)[2], None)
-    header = _video.probe(path, kind)
-    limits.check_pixels(path.name, header.width, header.height)
+        return Probe(stills.count(path, kind, limits), None)
+    header = video.probe(path, kind, limits)
     known = header.frames or round(header.seconds * (header.fps or 0))
-    return Probe(known or _video.count(path, kind, limits.frames), header.fps)
+    limits.check_frames(path.name, known)
+    return Probe(known or video.count(path, kind, limits), header.fps)

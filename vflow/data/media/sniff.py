@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes, and whether all of it is there."""
+"""File formats by their first bytes, and admission of files before any library opens them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
-from vflow.data.media.limits import Limits
+from vflow.data.media.limits import Budget, Limits
 from vflow.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
@@ -76,7 +76,7 @@ def admit(path: Path, limits: Limits) -> Kind:
         with path.open("rb") as file:
             kind = sniff(file.read(32))
             if kind is not None and kind.family == "video":
-                _check_complete(path.name, file, kind, size)
+                _check_complete(path.name, file, kind, size, limits)
     except OSError as error:
         raise InputError(f"{path.name}: cannot be read ({error.strerror}); check its permissions") from error
     if size == 0:
@@ -103,13 +103,13 @@ def require(path: Path) -> None:
         raise InputError(f"{path}: no such file or folder; check the path")
 
 
-def _check_complete(name: str, file: BinaryIO, kind: Kind, size: int) -> None:
+def _check_complete(name: str, file: BinaryIO, kind: Kind, size: int, limits: Limits) -> None:
     """Refuse a video whose container announces more bytes than the file has.
 
     Decoders return the frames before the cut and no error, so a half upload would pass for a short clip.
     """
     if kind.demuxer == "mov":
-        end, indexed = _iso_end(file, size)
+        end, indexed = _iso_end(name, file, size, limits)
         if end <= size and not indexed:
             raise InputError(f"{name}: has no index (the recording was not finished); export it again")
     else:
@@ -118,10 +118,11 @@ def _check_complete(name: str, file: BinaryIO, kind: Kind, size: int) -> None:
         raise InputError(f"{name}: the file is truncated (ends early); copy or upload it again")
 
 
-def _iso_end(file: BinaryIO, size: int) -> tuple[int, bool]:
-    """Where the last top-level box ends, and whether there is an index (moov)."""
-    position, boxes = 0, set()
+def _iso_end(name: str, file: BinaryIO, size: int, limits: Limits) -> tuple[int, bool]:
+    """End of the last top-level box, and whether there is an index (moov)."""
+    position, boxes, budget = 0, set(), Budget(limits)
     while position + 8 <= size:
+        budget.add_part(name)
         file.seek(position)
         head = file.read(16)
         length, box = struct.unpack(">I", head[:4])[0], head[4:8]
@@ -135,14 +136,14 @@ def _iso_end(file: BinaryIO, size: int) -> tuple[int, bool]:
 
 
 def _riff_end(file: BinaryIO) -> int:
-    """Where the first RIFF chunk ends (0 when its writer left the size open)."""
+    """End of the first RIFF chunk (0 when its writer left the size open)."""
     file.seek(4)
     length = struct.unpack("<I", file.read(4))[0]
     return 8 + length if length else 0
 
 
 def _matroska_end(file: BinaryIO) -> int:
-    """Where the Segment ends (0 when its size is open, as in live recordings)."""
+    """End of the Segment (0 when its size is open, as in live recordings)."""
     file.seek(4)
     header = _vint(file)
     file.seek(header or 0, os.SEEK_CUR)

@@ -1,27 +1,30 @@
-"""Decoding of pictures, still or animated, with Pillow: header and size first, then upright 8-bit sRGB."""
+"""Decoding of pictures, still or animated, with Pillow to upright 8-bit sRGB."""
 
 from __future__ import annotations
 
 import io
+import mmap
 import re
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from vflow.data.media.clip import Collector
-from vflow.data.media.limits import Limits, too_many_pixels
+from vflow.data.media.limits import Budget, Limits
 from vflow.data.media.sniff import Kind
 from vflow.errors import InputError
 
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS = 258
+_GIF_IMAGE, _GIF_EXTENSION, _GIF_COMMENT = 0x2C, 0x21, b"\x21\xfe"
+_GIF_COMMENT_BYTES = 2**20
 _WHITE = (255, 255, 255, 255)
 # What Pillow's decoders raise on damaged bytes.
 _DAMAGED = (
@@ -41,17 +44,20 @@ _DAMAGED = (
 )
 
 
-def decode(path: Path, kind: Kind, collector: Collector, limits: Limits) -> None:
+def decode(path: Path, kind: Kind, collector: Collector) -> None:
     """Decode all frames of a picture into ``collector``, remarks included.
 
     Raises:
-        InputError: damaged, of an undecided pixel type, or beyond ``limits``.
+        InputError: damaged, of an undecided pixel type, or beyond the collector's limits.
     """
-    with _opened(path, kind, limits) as image:
+    with _opened(path, kind, collector.limits) as image:
         _note_pages(image, collector)
+        if collector.max_frames is None:
+            frames = _count(image)
+            collector.limits.check_frames(path.name, frames)
+            collector.limits.check_decoded_pixels(path.name, frames * image.width * image.height)
         shown = 0.0
-        for frame in _frames(image):
-            limits.check_pixels(path.name, *frame.size)
+        for frame in _frames(path, image, collector.budget):
             rgb = _rgb(path, frame, collector)
             # Browsers play frames without a sensible duration for 100 ms.
             milliseconds = frame.info.get("duration") or 0
@@ -60,7 +66,7 @@ def decode(path: Path, kind: Kind, collector: Collector, limits: Limits) -> None
             shown += (milliseconds if milliseconds >= 20 else 100) / 1000
 
 
-def decode_straight(path: Path, kind: Kind, collector: Collector, limits: Limits) -> np.ndarray | None:
+def decode_straight(path: Path, kind: Kind, collector: Collector) -> np.ndarray | None:
     """Decode the first frame of a picture as it is stored, not laid on white.
 
     Returns:
@@ -69,10 +75,9 @@ def decode_straight(path: Path, kind: Kind, collector: Collector, limits: Limits
     Raises:
         InputError: as ``decode``.
     """
-    with _opened(path, kind, limits) as image:
+    with _opened(path, kind, collector.limits) as image:
         _note_pages(image, collector)
-        frame = next(_frames(image))
-        limits.check_pixels(path.name, *frame.size)
+        frame = next(_frames(path, image, collector.budget))
         upright = _upright(path, frame, collector)
         icc, alpha = frame.info.get("icc_profile"), None
         if upright.has_transparency_data:
@@ -84,46 +89,80 @@ def decode_straight(path: Path, kind: Kind, collector: Collector, limits: Limits
 
 
 def _note_pages(image: Image.Image, collector: Collector) -> None:
-    count = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-    if count > 1:
-        collector.note(f"first of {count} pages")
+    """Remark on a second page; to count them all could take minutes."""
+    if image.format == "TIFF":
+        with suppress(EOFError):
+            image.seek(1)
+            collector.note("first of several pages")
+        image.seek(0)
 
 
-def size(path: Path, kind: Kind, limits: Limits) -> tuple[int, int, int]:
-    """Width, height and number of frames, from the headers."""
+def count(path: Path, kind: Kind, limits: Limits) -> int:
+    """Frames of a picture, from its headers.
+
+    Raises:
+        InputError: damaged, or beyond ``limits``.
+    """
     with _opened(path, kind, limits) as image:
-        frames = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
-        return *image.size, frames
+        frames = _count(image)
+        limits.check_frames(path.name, frames)
+        return frames
+
+
+def _count(image: Image.Image) -> int:
+    """Frames of a picture; 1 for formats that hold pages instead of time."""
+    return getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
 
 
 @contextmanager
 def _opened(path: Path, kind: Kind, limits: Limits) -> Iterator[Image.Image]:
+    if kind.name == "GIF":
+        _check_gif(path, limits)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # they name files of the installation
             with Image.open(path, formats=(kind.name,)) as image:
-                limits.check_pixels(path.name, *image.size)
+                limits.check_size(path.name, *image.size)
                 yield image
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        pixels = int((re.findall(r"\d+", str(error)) or [limits.pixels])[0])
-        raise InputError(too_many_pixels(path.name, pixels, limits)) from error
-    except _DAMAGED as error:
+    except (Image.DecompressionBombError, *_DAMAGED) as error:
+        if bomb := re.match(r"Image size \((\d+) pixels\)", str(error)):
+            limits.check_size(path.name, int(bomb[1]), 1)
         raise InputError(f"{path.name}: damaged or cut short {kind.name}; save or upload it again") from error
 
 
-def _frames(image: Image.Image) -> Iterator[Image.Image]:
+def _check_gif(path: Path, limits: Limits) -> None:
+    """Refuse a GIF of too many blocks, or of long comments: Pillow's time grows as their square."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        size, comments, pictures, blocks = len(data), 0, 0, 0
+        position = 13 + _color_table(data[10]) if size > 10 else size
+        while position + 10 < size and data[position] in (_GIF_IMAGE, _GIF_EXTENSION):
+            comment = data[position : position + 2] == _GIF_COMMENT
+            picture = data[position] == _GIF_IMAGE
+            pictures += picture
+            position += 11 + _color_table(data[position + 9]) if picture else 2
+            while position < size and (length := data[position]):
+                position += 1 + length
+                comments += length if comment else 0
+                blocks += 1
+            position += 1
+            limits.check_parts(path.name, pictures + blocks // 64)  # a block has up to 255 bytes
+            if comments > _GIF_COMMENT_BYTES:
+                raise InputError(f"{path.name}: comments of over 1 MiB; export it again without them")
+
+
+def _color_table(flags: int) -> int:
+    """Bytes of the colour table that a GIF's ``flags`` announce."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _frames(path: Path, image: Image.Image, budget: Budget) -> Iterator[Image.Image]:
     """Each frame, loaded; the first alone for formats that hold pages instead of time."""
-    index = 0
-    while True:
-        try:
+    for index in range(_count(image)):
+        budget.add_frame(path.name, *image.size)
+        with budget.timed(path.name):
             image.seek(index)
-        except EOFError:
-            return
-        image.load()
+            image.load()
         yield image
-        index += 1
-        if image.format not in _ANIMATED:
-            return
 
 
 def _rgb(path: Path, image: Image.Image, collector: Collector) -> np.ndarray:

@@ -117,7 +117,7 @@ def as_picture(image: Any) -> np.ndarray:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)):
         shape = "×".join(map(str, array.shape)) or "none"
         raise InputError(f"picture: an array of shape {shape} is not one; give H×W×3, H×W×1 or H×W")
-    media.DEFAULT_LIMITS.check_pixels("picture", array.shape[1], array.shape[0])
+    media.DEFAULT_LIMITS.check_size("picture", array.shape[1], array.shape[0])
     frames = array[None] if array.ndim == 3 else array[None, ..., None]
     return media.as_frames(frames, "picture")[0]
 
