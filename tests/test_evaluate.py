@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from tests.data.sample_media import write_mnist
 from vflow import cli
 from vflow.checkpoint import checkpoint_hash, save_checkpoint
 from vflow.commands import evaluate as command
 from vflow.commands.evaluate import Evaluate, flags
 
-from .data.media import write_mnist
 from .pipelines.conftest import make_model
 from .pipelines.digit_models import make_digits
 from .pipelines.evaluate.support import make_colorizer, write_clips, write_photos

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import vflow
+from tests.data.sample_media import write_mnist
 from vflow.errors import InputError
 from vflow.models import Digits
 from vflow.pipelines.digits.digits import bits, classify
 from vflow.pipelines.evaluate.digits import evaluate_digits, find_classifier, tune_digits
 from vflow.pipelines.evaluate.report import Evaluation, Settings
 
-from ...data.media import write_mnist
 from ..digit_models import make_digits
 from .support import quiet
 
