@@ -1,19 +1,18 @@
-"""What frames cost in lossless video codecs, and what lossy source files spent on them."""
+"""Sizes of frames in lossless video codecs, and in the lossy files they come from."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 
 from vflow.data.media import probe, video
 from vflow.data.media.limits import TRAINING_LIMITS
 from vflow.data.media.sniff import admit
 from vflow.errors import InputError
-
-if TYPE_CHECKING:
-    from av.video.codeccontext import VideoCodecContext
 
 # Codec and pixel format for colour and for grey, and options. H.264 in RGB: in YUV it would not be lossless.
 _CODECS: dict[str, tuple[tuple[str, str], tuple[str, str], dict[str, str]]] = {
@@ -33,12 +32,10 @@ def coded_bits(frames: np.ndarray, codec: str) -> int:
     Raises:
         InputError: PyAV lacks the codec.
     """
-    import av
-
     color, grey, options = _CODECS[codec]
     name, layout = color if frames.shape[-1] == 3 else grey
     try:
-        context = cast("VideoCodecContext", av.CodecContext.create(name, "w"))
+        context = cast(VideoCodecContext, av.CodecContext.create(name, "w"))
     except (av.FFmpegError, ValueError) as error:  # a codec by an unknown name is PyAV's ValueError
         raise InputError(f"{codec}: this PyAV has no {name}; pip install av") from error
     context.height, context.width = frames.shape[1:3]
@@ -75,8 +72,6 @@ def stored_bits(path: Path) -> float | None:
 
 
 def _is_lossy(path: Path) -> bool:
-    import av
-
     with av.open(str(path.resolve())) as container:
         context = container.streams.video[0].codec_context
         maybe_lossless = context.name == "h264" and context.pix_fmt in _H264_LOSSLESS

@@ -1,4 +1,4 @@
-"""Writing of media, each file whole or not at all."""
+"""Encoding of media files, each written whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import av
 import numpy as np
+from av.container import OutputContainer
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
 from PIL import Image
 
 from vflow.data.media.limits import DEFAULT_LIMITS
@@ -67,10 +71,6 @@ def write_npz(path: str | Path, /, **arrays: Any) -> None:
         np.savez_compressed(temporary, **arrays)
 
 
-if TYPE_CHECKING:
-    from av.container import OutputContainer
-    from av.video.stream import VideoStream
-
 PREVIEW_SIDE = 256
 LONGEST_SIDE = 4096  # what players and their hardware decode; libx264 opens 16,384 at most
 _BT601 = 6  # SMPTE 170M in H.273: what players assume of small pictures anyway, now also said
@@ -93,8 +93,7 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float, *, enlarge: bo
             would exceed 4096.
 
     Raises:
-        InputError: another suffix, no frames, or frames that the codec refuses; a file that cannot be
-            written; no PyAV.
+        InputError: another suffix, no frames, frames that the codec refuses, or an unwritable file.
     """
     if frames.ndim != 4 or frames.shape[-1] not in (1, 3) or frames.size == 0 or frames.dtype != np.uint8:
         raise InputError(
@@ -118,7 +117,7 @@ def video_writer(path: str | Path, fps: float, *, enlarge: bool = True) -> Itera
         raise InputError(f"{path.name}: cannot write this kind of video; name it .mp4, .webm or .gif")
     if not 0 < fps <= 1000:
         raise InputError(f"{path.name}: {fps} frames per second is out of range; give up to 1000")
-    writer = _gif if suffix == ".gif" else _av
+    writer = _write_gif if suffix == ".gif" else _write_av
     with atomic_write(path) as temporary, writer(temporary, path.name, fps) as add:
         yield lambda frame: add(_enlarge(frame) if enlarge else _to_rgb(frame))
 
@@ -145,7 +144,7 @@ def _require_frames(name: str, made: Sequence[object]) -> None:
 
 
 @contextmanager
-def _gif(path: Path, name: str, fps: float) -> Iterator[Add]:
+def _write_gif(path: Path, name: str, fps: float) -> Iterator[Add]:
     # Browsers slow down anything shorter than 2 hundredths.
     duration = max(20, round(100 / fps) * 10)
     pictures: list[Image.Image] = []
@@ -160,12 +159,7 @@ def _gif(path: Path, name: str, fps: float) -> Iterator[Add]:
 
 
 @contextmanager
-def _av(path: Path, name: str, fps: float) -> Iterator[Add]:
-    try:
-        import av
-        from av.video.reformatter import Colorspace
-    except ImportError as error:
-        raise InputError(f"{path.suffix} needs PyAV to be written; pip install av, or choose gif") from error
+def _write_av(path: Path, name: str, fps: float) -> Iterator[Add]:
     streams: list[VideoStream] = []
     codec, _, options = _CODECS[path.suffix.lower()]
     try:
@@ -191,11 +185,9 @@ def _av(path: Path, name: str, fps: float) -> Iterator[Add]:
 
 
 def _stream(container: OutputContainer, path: Path, fps: float, size: tuple[int, ...]) -> VideoStream:
-    from av.video.reformatter import ColorRange
-
     codec, options, _ = _CODECS[path.suffix.lower()]
     rate = Fraction(fps).limit_denominator(1000)
-    stream = cast("VideoStream", container.add_stream(codec, rate=rate, options=options))
+    stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options))
     stream.height, stream.width = size
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
