@@ -1,8 +1,8 @@
-"""A checkpoint is a directory: ``config.json``, ``model.safetensors``, ``README.md``. Nothing is unpickled.
+"""Checkpoints: directories of ``config.json``, ``model.safetensors`` and ``README.md``; nothing is pickled.
 
-``load`` looks at the safetensors header first: absurd weights are refused unread, a config that describes far
-more than the weights hold is refused while building, before the memory is taken, and names, shapes and types
-are compared before any tensor is read. So a damaged, foreign or absurd file is one line and not a crash.
+``load`` trusts neither file. Weights of too many values are refused by their header; a config that describes
+far more than these is refused before memory is allocated; names, shapes and types must agree before a tensor
+is read. So a damaged, foreign or hostile file costs one line of error.
 """
 
 from __future__ import annotations
@@ -50,15 +50,26 @@ __all__ = [
     "read_header",
     "read_tensors",
     "save_checkpoint",
-]  # fmt: skip
+]
 KINDS: dict[str, type[Any]] = {
-    "videoflow": VideoFlowConfig, "digits": DigitsConfig, "colorizer": ColorizerConfig,
-}  # fmt: skip
-_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"} | {
-    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
-}  # fmt: skip
-HALVED = ("float16", "float32")
-"""Weights may be stored at half precision; they are computed with at single precision all the same."""
+    "videoflow": VideoFlowConfig,
+    "digits": DigitsConfig,
+    "colorizer": ColorizerConfig,
+}
+_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+HALF_STORED = ("float16", "float32")
+"""Types on disk and in memory of weights that are stored at half precision."""
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 """Tensor name → (torch type name, shape)."""
@@ -71,7 +82,10 @@ def read_config(folder: str | Path) -> ModelConfig:
         CheckpointError: ``config.json`` is missing, damaged, of another schema, or has an unknown key.
     """
     path = Path(folder) / CONFIG
-    data = _read_json(path)
+    return _parse_config(path, _read_json(path))
+
+
+def _parse_config(path: Path, data: dict[str, Any]) -> ModelConfig:
     unknown = sorted(set(data) - {"schema", "model", "statistics"})
     if data.get("schema") != SCHEMA:
         raise CheckpointError(
@@ -95,7 +109,7 @@ def read_config(folder: str | Path) -> ModelConfig:
 
 
 def checkpoint_hash(folder: str | Path) -> str:
-    """SHA-256 over config and weights: names the model in settings files and manifests."""
+    """SHA-256 over config and weights, by which settings files and manifests name a model."""
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
         with _open(Path(folder) / name) as file:
@@ -123,25 +137,32 @@ def load(
         CheckpointError: no such checkpoint, or its files are damaged, unsafe, absurd, or disagree.
     """
     folder = checkpoint_folder(name, folders=folders, allow_hub=allow_hub)
-    path = folder / WEIGHTS
-    place = choose_device(str(device))
-    config, found = read_config(folder), read_header(path)
-    if (total := _elements(found)) > MAX_PARAMETERS:
-        raise CheckpointError(f"{path}: {total:,} parameters; vflow refuses more than {MAX_PARAMETERS:,}")
+    target = choose_device(str(device))
+    data, layout = _read_json(folder / CONFIG), read_header(folder / WEIGHTS)
+    model = _build(_parse_config(folder / CONFIG, data), layout, folder)
+    state = model.state_dict()
+    _compare(folder / WEIGHTS, layout, {k: (str(t.dtype)[6:], tuple(t.shape)) for k, t in state.items()})
+    verify_checkpoint(folder / WEIGHTS, data, CONFIG)
+    model.load_state_dict(read_tensors(folder / WEIGHTS), strict=True)
+    return model.to(target).eval().requires_grad_(False)
+
+
+def _build(config: ModelConfig, layout: Layout, folder: Path) -> nn.Module:
+    """Model of ``config``, allowed hardly more memory than the tensors of ``layout`` take."""
+    total = sum(math.prod(shape) for _, shape in layout.values())
+    if total > MAX_PARAMETERS:
+        limit = f"vflow refuses more than {MAX_PARAMETERS:,}"
+        raise CheckpointError(f"{folder / WEIGHTS}: {total:,} parameters; {limit}")
     try:
-        # Initial values are drawn and then overwritten: leave no trace in the global generator. Beside its
-        # tensors, a model makes helpers (rotations) while it is built; twice the values leaves room for them.
-        with torch.random.fork_rng(devices=[]), _Budget(2 * total + 1_000_000):
-            model = build_model(config)
-    except _BudgetExceededError as error:
+        # The global generator is left as it was: initial values are drawn, and then overwritten. A model also
+        # makes temporary tensors (rotations) while it is built, for which twice the values leave room.
+        with torch.random.fork_rng(devices=[]), _AllocationLimit(2 * total + 1_000_000):
+            return build_model(config)
+    except _AllocationLimitError as error:
         raise CheckpointError(
             f"{folder / CONFIG}: describes a model far larger than the {total:,} values in {WEIGHTS}; "
             "they do not belong together"
         ) from error
-    _compare(path, found, _layout_of(model.state_dict()))
-    verify_checkpoint(path, _read_json(folder / CONFIG), CONFIG)
-    model.load_state_dict(read_tensors(path), strict=True)
-    return model.to(place).eval().requires_grad_(False)
 
 
 def save_checkpoint(
@@ -236,9 +257,11 @@ def _compare(path: Path, found: Layout, wanted: Layout) -> None:
     problems = [f"tensor '{key}' is missing" for key in wanted if key not in found]
     problems += [f"tensor '{key}' is unknown" for key in found if key not in wanted]
     for key in [key for key in wanted if key in found]:
-        for word, has, needs in zip(("type", "shape"), found[key], wanted[key], strict=True):
-            if has != needs and (has, needs) != HALVED:
-                problems.append(f"tensor '{key}' has {word} {has}, {CONFIG} needs {needs}")
+        (dtype, shape), (wanted_dtype, wanted_shape) = found[key], wanted[key]
+        if dtype != wanted_dtype and (dtype, wanted_dtype) != HALF_STORED:
+            problems.append(f"tensor '{key}' has type {dtype}, {CONFIG} needs {wanted_dtype}")
+        if shape != wanted_shape:
+            problems.append(f"tensor '{key}' has shape {shape}, {CONFIG} needs {wanted_shape}")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise CheckpointError(f"{path}: {problems[0]}{more}; the weights belong to another {CONFIG}")
@@ -255,26 +278,18 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def _layout_of(state: Mapping[str, torch.Tensor]) -> Layout:
-    return {key: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for key, t in state.items()}
+class _AllocationLimitError(Exception):
+    """More values were about to be allocated than the limit allows."""
 
 
-def _elements(layout: Layout) -> int:
-    return sum(math.prod(shape) for _, shape in layout.values())
+class _AllocationLimit(TorchFunctionMode):
+    """Context that allocates tensors only while they have ``limit`` values together.
 
-
-class _BudgetExceededError(Exception):
-    """More values were about to be allocated than the budget allows."""
-
-
-class _Budget(TorchFunctionMode):
-    """Context in which tensors are made only while they number ``limit`` values together.
-
-    Building on the meta device would tell sizes too, but there torch takes ``qr`` and the like apart in
-    Python and for that imports its compiler, which costs more than all the rest of loading a small model.
+    A model built on the meta device would tell its size as well, but that imports torch's compiler, which
+    takes longer than loading a small model.
 
     Raises:
-        _BudgetExceededError: before the tensor that exceeds the limit is allocated.
+        _AllocationLimitError: before the tensor that exceeds the limit is allocated.
     """
 
     shaped = (torch.empty, torch.zeros, torch.ones, torch.randn, torch.rand)
@@ -289,8 +304,8 @@ class _Budget(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in self.shaped or func in self.valued:
-            probe = torch.empty if func in self.shaped else func  # random ones would need the compiler, too
-            self.left -= probe(*args, **{**kwargs, "device": "meta"}).numel()
+            sized = torch.empty if func in self.shaped else func  # random ones would need the compiler, too
+            self.left -= sized(*args, **{**kwargs, "device": "meta"}).numel()
             if self.left < 0:
-                raise _BudgetExceededError
+                raise _AllocationLimitError
         return func(*args, **kwargs)
