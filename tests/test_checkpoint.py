@@ -68,7 +68,7 @@ def test_round_trip(folder: Path, model: VideoFlow) -> None:
 
 
 def test_half_precision_halves_the_file_and_is_computed_with_in_full(tmp_path: Path) -> None:
-    counted = CONFIG.model_copy(update={"values": "counts"})
+    counted = CONFIG.model_copy(update={"pixel_map": "marginal"})
     model = build_model(counted)
     for name, half in (("whole", False), ("half", True)):
         save_checkpoint(tmp_path / name, model, config=counted, half=half)

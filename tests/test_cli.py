@@ -26,7 +26,7 @@ from vflow.checkpoint import checkpoint_hash, load, save_checkpoint
 from vflow.commands import app as app_command
 from vflow.commands import predict as predict_command
 from vflow.commands import train as train_command
-from vflow.config import VideoFlowConfig
+from vflow.config import FrameConditionedConfig
 from vflow.data import media
 from vflow.models import build_model
 from vflow.pipelines.batch.records import PredictRecord
@@ -38,7 +38,7 @@ from vflow.training.args import resolve
 SIZE: dict[str, Any] = {
     "glow": {"height": 16, "width": 16, "depth": [1, 1], "hidden": [4, 4]},
     "prior": {"hidden": 4, "dilations": [1]},
-    "history": {"hidden": [4, 4], "blocks": 1},
+    "encoder": {"hidden": [4, 4], "blocks": 1},
     "fps": 5,
 }
 
@@ -46,7 +46,7 @@ SIZE: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights that needs two frames."""
-    config = VideoFlowConfig.model_validate(SIZE | {"min_context": 2})
+    config = FrameConditionedConfig.model_validate(SIZE | {"min_context": 2})
     torch.manual_seed(0)
     model = build_model(config)
     for parameter in model.parameters():

@@ -16,7 +16,7 @@ from vflow.checkpoint import load, save_checkpoint
 from vflow.data import media
 from vflow.pipelines.video.stats import save_clip_statistics
 
-from .pipelines.conftest import make_model
+from .pipelines.conftest import FRAMES, make_model
 from .pipelines.test_surprise import typical_of
 
 Vflow = Callable[..., tuple[int, str, str]]
@@ -26,7 +26,7 @@ Vflow = Callable[..., tuple[int, str, str]]
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model that has figures of validation clips, and the same one without."""
     folder = tmp_path_factory.mktemp("models")
-    model = make_model(history={"hidden": [4, 4], "blocks": 1})
+    model = make_model(**FRAMES)
     for name in ("known", "plain"):
         save_checkpoint(folder / name, model, config=model.config)
     save_clip_statistics(folder / "known", typical_of(model, -2, -1))

@@ -17,7 +17,7 @@ from vflow.pipelines.walk.directions import principal_directions, save_direction
 from vflow.pipelines.walk.space import WalkSettings
 from vflow.pipelines.walk.walk import walk
 
-from .pipelines.conftest import make_model
+from .pipelines.conftest import FRAMES, make_model
 from .pipelines.digit_models import make_digits, printed
 
 Vflow = Callable[..., tuple[int, str, str]]
@@ -27,7 +27,7 @@ Vflow = Callable[..., tuple[int, str, str]]
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a video model, which has directions, and one of digits, which has none."""
     folder = tmp_path_factory.mktemp("models")
-    video, digits = make_model(history={"hidden": [4, 4], "blocks": 1}), make_digits()
+    video, digits = make_model(**FRAMES), make_digits()
     save_checkpoint(folder / "video", video, config=video.config)
     save_checkpoint(folder / "digits", digits, config=digits.config)
     torch.manual_seed(0)

@@ -24,7 +24,8 @@ from vflow.errors import ConfigError
 SMALL = """
 model:
   glow: {depth: [1, 1, 1, 1], hidden: [8, 8, 8, 8]}
-  history: {hidden: [4, 4, 4, 4]}
+  kind: frame_conditioned_videoflow
+  encoder: {hidden: [4, 4, 4, 4]}
   context: 2
 """
 
@@ -102,7 +103,7 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
             "model.context: Input should be a valid integer, unable to parse string as an integer",
         ),
         ("model.min_context", 5, "model: min_context 5 exceeds context 2"),
-        ("model.history.hidden", [8, 8], "model: history.hidden needs one entry per level"),
+        ("model.encoder.hidden", [8, 8], "model: encoder.hidden needs one entry per level"),
         ("model.glow.hidden", [8], "model.glow: depth and hidden need one entry per level (1 to 8 levels)"),
         ("model.glow.depth", [65, 1, 1, 1], "model.glow: depth must lie in 1..64"),
         (
@@ -111,9 +112,9 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
             "model.glow.depth.0: Input should be greater than or equal to 1",
         ),
         (
-            "model.history.hidden",
+            "model.encoder.hidden",
             [-4, 4, 4, 4],
-            "model.history.hidden.0: Input should be greater than or equal to 1",
+            "model.encoder.hidden.0: Input should be greater than or equal to 1",
         ),
         (
             "model.glow.coupling",
@@ -127,7 +128,14 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
         ("training.ema", 1.0, "training.ema: Input should be less than 1"),
         ("training.weight_decay", -1, "training.weight_decay: Input should be greater than or equal to 0"),
         ("data.shift", -1, "data.shift: Input should be greater than or equal to 0"),
-        ("model.kind", "vae", "model.kind: 'vae' is unknown; use videoflow, digits, colorizer"),
+        (
+            "model.kind",
+            "vae",
+            (
+                "model.kind: 'vae' is unknown; use videoflow, frame_conditioned_videoflow, "
+                "reference_videoflow, digits, colorizer"
+            ),
+        ),
         ("data.frames", 1, "data.frames: Input should be greater than or equal to 2"),
         ("training", 3, "training: Input should be a valid dictionary or instance of TrainingConfig"),
     ],
@@ -137,12 +145,8 @@ def test_messages_name_the_key(small: str, key: str, value: Any, problem: str) -
 
 
 def test_values_that_contradict_each_other() -> None:
-    assert message("shapes", {"model.values": "transitions"}) == (
-        "shapes: model: values 'transitions' needs a history section: "
-        "each frame is coded given the one before"
-    )
-    assert message("shapes", {"model.noise": "anchored"}) == (
-        "shapes: model: noise 'anchored' needs values 'counts' or 'transitions'"
+    assert message("shapes", {"model.pixel_map": "conditional"}) == (
+        "shapes: model.pixel_map: Input should be 'scaled' or 'marginal'"
     )
     assert message("shapes", {"training.optimizer": "adamax", "training.weight_decay": 0.1}) == (
         "shapes: training: weight_decay needs optimizer 'adam'"
@@ -204,18 +208,19 @@ def test_overrides_reach_any_depth_and_leave_the_rest(small: str) -> None:
         {
             "training.learning_rate": 0.5,
             "model.glow.coupling": "additive",
-            "model.typical_bits": [0.1, 0.4],
+            "model.validation_bits": [0.1, 0.4],
         },
     )
     assert changed.training.learning_rate == 0.5 and changed.model.glow.coupling == "additive"
-    assert changed.model.typical_bits == (0.1, 0.4)
+    assert changed.model.validation_bits == (0.1, 0.4)
     assert changed.model.glow.depth == plain.model.glow.depth and changed.data == plain.data
     assert load_preset(small) == plain
 
 
 def test_overrides_make_and_remove_sections(small: str) -> None:
-    assert load_preset("shapes", {"model.history.hidden": [4, 4, 4]}).model.history is not None
-    assert load_preset(small, {"model.history": None}).model.history is None
+    changed = load_preset("shapes-small", {"model.reference": {"kind": "motion", "max_displacement": 3}})
+    assert changed.model.reference.max_displacement == 3
+    assert load_preset("digits", {"training.losses": []}).training.losses == ()
 
 
 def test_a_file_may_say_little(tmp_path: Path) -> None:

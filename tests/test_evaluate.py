@@ -15,7 +15,7 @@ from vflow.checkpoint import checkpoint_hash, save_checkpoint
 from vflow.commands import evaluate as command
 from vflow.commands.evaluate import Evaluate, flags
 
-from .pipelines.conftest import make_model
+from .pipelines.conftest import FRAMES, make_model
 from .pipelines.digit_models import make_digits
 from .pipelines.evaluate.support import make_colorizer, write_clips, write_photos
 
@@ -34,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_clips(root / "data" / "video")
     write_mnist(root / "data" / "digits")
     write_photos(root / "data" / "photos")
-    models = (make_model(history={"hidden": [4, 4], "blocks": 1}), make_digits(), make_colorizer())
+    models = (make_model(**FRAMES), make_digits(), make_colorizer())
     for name, model in zip(KINDS, models, strict=True):
         save_checkpoint(root / name, model, config=model.config)
     return root

@@ -22,7 +22,7 @@ from vflow.commands.generate import parse_shard, shard_of_process
 from vflow.data import media
 from vflow.errors import ConfigError
 
-from .pipelines.conftest import make_model
+from .pipelines.conftest import FRAMES, make_model
 from .pipelines.digit_models import make_digits
 from .pipelines.evaluate.support import make_colorizer, write_photos
 
@@ -39,7 +39,7 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = make_model(history={"hidden": [4, 4], "blocks": 1})
+    model = make_model(**FRAMES)
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_checkpoint(folder, model, config=model.config)
     return folder

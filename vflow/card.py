@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vflow.config import ColorizerConfig, DigitsConfig, ModelConfig, VideoFlowConfig
+from vflow.config import ModelConfig, VideoConfig
 
 COLORS = {1: "grey", 2: "ab", 3: "RGB"}
 
 
-class Kind(NamedTuple):
-    """What a card says of all models of a kind: hub tag, what it is, and a line of Python that uses it."""
+class Family(NamedTuple):
+    """Text of a family's cards: hub tag, description, and a line of Python that uses the model."""
 
     tag: str
     what: str
     use: str
 
 
-KINDS: dict[type[Any], Kind] = {
-    VideoFlowConfig: Kind(
+FAMILIES: dict[str, Family] = {
+    "videoflow": Family(
         "video-prediction",
         "A VideoFlow: draws futures of a short video and scores its frames",
         "futures = vflow.predict(model, frames, num_frames=10, num_samples=8)",
     ),
-    DigitsConfig: Kind(
+    "digits": Family(
         "image-generation",
         "A class-conditional flow of small pictures",
         "pictures = vflow.digits(model, 7, num_samples=8)",
     ),
-    ColorizerConfig: Kind(
+    "colorizer": Family(
         "image-colorization",
         "A wavelet flow: draws colours for the lightness of a photo",
         "colourings = vflow.colorize(model, photo, num_samples=8)",
@@ -41,14 +41,14 @@ def model_card(
     title: str, config: ModelConfig, statistics: Mapping[str, Any], facts: Mapping[str, str]
 ) -> str:
     """Markdown with the header that hubs read. ``facts`` are rows: name → text, such as the command."""
-    kind = KINDS[type(config)]
+    family = FAMILIES[config.family]
     rows = {"model": _describe(config)} | _measured(statistics) | dict(facts)
     table = [f"| {name} | {' '.join(text.split())} |" for name, text in rows.items()]
     return "\n".join([
-        "---", "library_name: vflow", "tags:", "- normalizing-flow", f"- {kind.tag}", "---", "",
-        f"# {title}", "", f"{kind.what}.", "",
+        "---", "library_name: vflow", "tags:", "- normalizing-flow", f"- {family.tag}", "---", "",
+        f"# {title}", "", f"{family.what}.", "",
         "```python", "import vflow", "", 'model = vflow.load("…")  # this folder, or a hub id: "user/name"',
-        kind.use, "```", "",
+        family.use, "```", "",
         "| | |", "|---|---|", *table, "",
         "Written by vflow. Say here what the data show, where they come from, what the model cannot do.", "",
     ])  # fmt: skip
@@ -62,7 +62,7 @@ def _describe(config: ModelConfig) -> str:
         f"{glow.height}×{glow.width} {COLORS[glow.channels]}",
         f"{glow.levels} levels of {steps} steps",
     ]
-    if isinstance(config, VideoFlowConfig):
+    if isinstance(config, VideoConfig):
         past = f"given at least {config.min_context}, looks at the last {config.context}"
         parts.append(f"{config.fps:g} frames per second, {past}")
     return "; ".join(parts)

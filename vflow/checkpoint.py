@@ -32,7 +32,7 @@ from vflow.catalog import (
     missing_message,
 )
 from vflow.checksum import serialize_checkpoint, verify_checkpoint
-from vflow.config import ColorizerConfig, Config, DigitsConfig, ModelConfig, VideoFlowConfig, parse
+from vflow.config import MODEL_CONFIGS, Config, ModelConfig, parse
 from vflow.devices import choose_device
 from vflow.disk import sync
 from vflow.errors import CheckpointError, ConfigError
@@ -51,11 +51,6 @@ __all__ = [
     "read_tensors",
     "save_checkpoint",
 ]
-KINDS: dict[str, type[Any]] = {
-    "videoflow": VideoFlowConfig,
-    "digits": DigitsConfig,
-    "colorizer": ColorizerConfig,
-}
 _DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -97,10 +92,10 @@ def _parse_config(path: Path, data: dict[str, Any]) -> ModelConfig:
     if not isinstance(model, dict) or not isinstance(data.get("statistics", {}), dict):
         raise CheckpointError(f"{path}: 'model' and 'statistics' must be objects; save the checkpoint again")
     kind = str(model.get("kind"))
-    if kind not in KINDS:
-        raise CheckpointError(f"{path}: model kind {kind!r} is unknown; known: {', '.join(KINDS)}")
+    if kind not in MODEL_CONFIGS:
+        raise CheckpointError(f"{path}: model kind {kind!r} is unknown; known: {', '.join(MODEL_CONFIGS)}")
     try:
-        config: ModelConfig = parse(KINDS[kind], model, str(path))
+        config: Any = parse(MODEL_CONFIGS[kind], model, str(path))
         return config
     except ConfigError as error:
         raise CheckpointError(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from vflow.config import VideoFlowConfig
+from vflow.config import VideoConfig
 from vflow.errors import VflowError
 
 from .jobs import Jobs
@@ -79,9 +79,9 @@ def _suggested(shared: Shared, name: str | None) -> float | tuple[float, ...]:
     return 1.0 if config is None else config.temperature
 
 
-def _video(shared: Shared, name: str | None) -> VideoFlowConfig | None:
+def _video(shared: Shared, name: str | None) -> VideoConfig | None:
     config = shared.models.config(name)
-    return config if isinstance(config, VideoFlowConfig) else None
+    return config if isinstance(config, VideoConfig) else None
 
 
 def one_line(shared: Shared, error: VflowError, files: Sequence[str] = ()) -> str:

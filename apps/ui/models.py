@@ -95,7 +95,7 @@ class ModelStore:
 
     def _kind(self, name: str) -> str:
         config = self.config(name)
-        return "videoflow" if config is None else config.kind
+        return "videoflow" if config is None else config.family
 
     def warm(self) -> None:
         """Load the first tab's model in the background, so that the first prediction does not wait for it."""

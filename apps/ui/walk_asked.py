@@ -103,11 +103,11 @@ def read(model: Any, asked: Asked) -> Inputs:
     Raises:
         InputError: one is missing, or cannot be used.
     """
-    names = [one.name for one in walk_kinds.kinds(model.config.kind)]
+    names = [one.name for one in walk_kinds.kinds(model.config.family)]
     if asked.kind not in names:
         raise InputError(f"{asked.checkpoint}: no walk of kind {asked.kind!r}; choose {', '.join(names)}")
-    kind = walk_kinds.kind(model.config.kind, asked.kind)
-    _require(kind, model.config.kind, asked)
+    kind = walk_kinds.kind(model.config.family, asked.kind)
+    _require(kind, model.config.family, asked)
     boxes = _boxes(kind, asked)
     clips = [_clip(model, boxes[name]) for name in ("files", "to") if boxes[name]]
     groups = [boxes["away"], boxes["towards"]]
@@ -138,7 +138,7 @@ def _require(kind: walk_kinds.Kind, model: str, asked: Asked) -> None:
 
 def _clip(model: Any, paths: list[str]) -> media.Clip:
     """One input: a clip, or the one picture that it must be."""
-    if model.config.kind == "videoflow":
+    if model.config.family == "videoflow":
         return media.read_frames(paths)
     if len(paths) > 1:
         raise InputError(f"{Path(paths[1]).name}: one picture is walked at a time; remove the others")
@@ -147,20 +147,20 @@ def _clip(model: Any, paths: list[str]) -> media.Clip:
 
 def _given(model: Any, clip: media.Clip) -> Any:
     """An input as ``walk`` takes it."""
-    return prepare_digit(clip.frames[0], clip.source) if model.config.kind == "digits" else clip
+    return prepare_digit(clip.frames[0], clip.source) if model.config.family == "digits" else clip
 
 
 def _shown(model: Any, clip: media.Clip) -> np.ndarray:
     """An input as people see it: of a video, the frames that matter; of a digit, what was made of it."""
-    if model.config.kind == "videoflow":
+    if model.config.family == "videoflow":
         return fit(model.config, clip)[0][-model.config.context - 1 :]
-    if model.config.kind == "digits":
+    if model.config.family == "digits":
         return prepare_digit(clip.frames[0], clip.source)[None, ..., None]
     return clip.frames[:1]
 
 
 def _notes(model: Any, clip: media.Clip) -> tuple[str, ...]:
-    return fit(model.config, clip)[1] if model.config.kind == "videoflow" else clip.notes
+    return fit(model.config, clip)[1] if model.config.family == "videoflow" else clip.notes
 
 
 def _level(text: str) -> int | None:

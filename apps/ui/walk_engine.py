@@ -46,7 +46,7 @@ class Job:
     @property
     def kind(self) -> str:
         """Kind of model: videoflow, digits or colorizer."""
-        return str(self.model.config.kind)
+        return str(self.model.config.family)
 
 
 def begin(shared: Shared, asked: Asked) -> Job:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.config import VideoFlowConfig
+from vflow.config import VideoConfig
 from vflow.data import media
 
 from . import examples, walk_view
@@ -57,8 +57,8 @@ def offered(shared: Shared, checkpoint: str | None, kind: Kind) -> list[tuple[St
 
 def _starts(shared: Shared, checkpoint: str | None, *, two: bool) -> list[Start]:
     config = shared.models.config(checkpoint)
-    if not isinstance(config, VideoFlowConfig):
-        pictures = examples.DIGITS if config is not None and config.kind == "digits" else PHOTOS
+    if not isinstance(config, VideoConfig):
+        pictures = examples.DIGITS if config is not None and config.family == "digits" else PHOTOS
         return [Start(title, (FOLDER / name,)) for title, name in pictures.items()]
     # A frame that nothing precedes has no noise to walk: between two, clips must be longer than the least.
     least = config.min_context + 1 if two else config.min_context

@@ -28,7 +28,7 @@ def offer(shared: Shared, name: str | None) -> Offer:
         CheckpointError: it cannot be loaded.
     """
     model = shared.models.load(name)
-    walks, note = walk_kinds.kinds(model.config.kind), ""
+    walks, note = walk_kinds.kinds(model.config.family), ""
     try:
         directions = walk_engine.stored(shared, name)
     except VflowError as error:
@@ -40,10 +40,10 @@ def offer(shared: Shared, name: str | None) -> Offer:
             "No principal directions are stored with this model, so there is no walk along them. "
             f"To make them: python scripts/directions.py --config PRESET --checkpoint {name}"
         )
-    return Offer(model.config.kind, walks, walk_kinds.levels(model.latent_shapes), shares, note)
+    return Offer(model.config.family, walks, walk_kinds.levels(model.latent_shapes), shares, note)
 
 
 def model_kind(shared: Shared, name: str | None) -> str:
     """Kind of a checkpoint's model: videoflow, digits or colorizer; videoflow where it cannot be read."""
     config = shared.models.config(name)
-    return "videoflow" if config is None else str(config.kind)
+    return "videoflow" if config is None else str(config.family)

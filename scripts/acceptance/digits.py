@@ -8,7 +8,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from scripts.acceptance.models import loaded
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
@@ -20,6 +19,7 @@ from vflow.metrics.digits import CLASSES, DigitClassifier, agreement, spread_rat
 from vflow.models import Digits, ImageBatch
 from vflow.pipelines.common import Counts, SamplingSettings
 from vflow.pipelines.digits.digits import ALL, draw, label_classes, log_likelihoods, restyle
+from vflow.pipelines.evaluate.likelihood import latent_error
 from vflow.randomness import normal
 
 PER_CLASS, TEMPERATURES = 100, (1.0, 0.8)
@@ -140,24 +140,8 @@ def digits_round_trip() -> Result:
     return Result(
         {
             "data": float((after - before).abs().max()),
-            "latent": latent_error(flow, y),
+            "latent": latent_error(flow, flow.condition(flow.features(y)), len(y)),
             "bytes": int((after.floor() != before.floor()).sum()),
             "own": own,
         }
     )
-
-
-def latent_error(flow: Digits, labels: Tensor) -> float:
-    """Largest |encode(decode(z)) − z| for z drawn from the prior at T = 1, in grey levels."""
-    features = flow.features(labels)
-    latents: list[Tensor] = []
-    h: Tensor | None = None
-    for level in reversed(range(len(flow.latent_shapes))):
-        eps = normal((len(labels), *flow.latent_shapes[level]), "round trip", level).to(labels.device)
-        z = flow.priors[level](h, features[level]).sample(eps, 1.0)
-        h = flow.flow.decode_level(level, z, h, features[level])
-        latents.insert(0, z)
-    assert h is not None
-    again = flow.flow.encode(h, features).latents
-    worst = max(float((a - z).abs().max()) for a, z in zip(again, latents, strict=True))
-    return worst * (256 if flow.config.values == "scaled" else 1)

@@ -14,7 +14,7 @@ from scripts.acceptance.registry import NotHere
 from vflow.checkpoint import find_checkpoints
 from vflow.data.datasets.shapes import DIRECTIONS, Shapes
 from vflow.data.media import list_media, read_clip
-from vflow.models import VideoFlow
+from vflow.models import VideoModel
 
 GIVEN = 3  # frames that push futures start from
 
@@ -27,10 +27,10 @@ def loaded(name: str) -> nn.Module:
     return vflow.load(name, device=os.environ.get("VFLOW_DEVICE", "cpu"), allow_hub=False)
 
 
-def shipped_model(name: str) -> VideoFlow:
+def shipped_model(name: str) -> VideoModel:
     """A video model of this repository."""
     model = loaded(name)
-    assert isinstance(model, VideoFlow), f"{name} is no video model"
+    assert isinstance(model, VideoModel), f"{name} is no video model"
     return model
 
 

@@ -11,7 +11,7 @@ from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_mo
 from scripts.acceptance.registry import Figure, Result, measure
 from vflow.metrics.shapes import entropy, judge
 from vflow.metrics.video import Baselines, best_of, psnr
-from vflow.models import VideoFlow
+from vflow.models import VideoModel
 
 SCORED_SHAPES = 256
 CONTEXTS, FUTURES = 16, 64
@@ -85,7 +85,7 @@ def push_psnr() -> Result:
     return Result(values, note=f"{len(clips)} clips")
 
 
-def best_psnr(model: VideoFlow, clips: np.ndarray, temperature: float | tuple[float, ...]) -> float:
+def best_psnr(model: VideoModel, clips: np.ndarray, temperature: float | tuple[float, ...]) -> float:
     """Mean PSNR at the 5th frame of the best of 20 futures of each clip."""
     best = []
     for clip in clips:

@@ -8,8 +8,9 @@ import torch
 from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_model
 from scripts.acceptance.registry import Figure, Result, measure
 from vflow.checkpoint import checkpoint_folder
-from vflow.models import VideoBatch, VideoFlow
+from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.common import Counts
+from vflow.pipelines.evaluate.likelihood import latent_error
 from vflow.pipelines.video.predict import PredictSettings, iterate, prepare
 from vflow.randomness import normal
 
@@ -76,7 +77,7 @@ def samples(name: str, contexts: list[np.ndarray], num_frames: int) -> Result:
 
 
 @torch.no_grad()
-def round_trip(model: VideoFlow, clips: np.ndarray) -> Result:
+def round_trip(model: VideoModel, clips: np.ndarray) -> Result:
     """Largest errors over all target frames of ``clips``, uint8 (N, T, H, W, C)."""
     first = model.config.min_context
     frames = torch.from_numpy(clips.transpose(0, 1, 4, 2, 3).copy())
@@ -89,26 +90,7 @@ def round_trip(model: VideoFlow, clips: np.ndarray) -> Result:
         before, after = model.reconstruct(batch)
         worst = {
             "data": max(worst["data"], float((after - before).abs().max())),
-            "latent": max(worst["latent"], latent_error(model, batch)),
+            "latent": max(worst["latent"], latent_error(model, model.condition_targets(batch), targets)),
             "bytes": worst["bytes"] + float((after.floor() != before.floor()).sum()),
         }
     return Result(worst, note=f"{len(clips)} clips, frames {first} to {frames.shape[1] - 1}")
-
-
-def latent_error(model: VideoFlow, batch: VideoBatch) -> float:
-    """Largest |encode(decode(z)) − z| for z drawn from the prior at T = 1, in grey levels.
-
-    By the slope of the pixel map: 1 at the most frequent value for a histogram map, 1/256 for the fixed one.
-    """
-    targets, given = model.given(batch)
-    latents: list[torch.Tensor] = []
-    h: torch.Tensor | None = None
-    for level in reversed(range(len(model.glow.latent_shapes))):
-        eps = normal((len(targets), *model.glow.latent_shapes[level]), "round trip", level)
-        z = model.priors[level](given.windows[level], h).sample(eps, 1.0)
-        h = model.glow.decode_level(level, z, h, given.features[level])
-        latents.insert(0, z)
-    assert h is not None
-    again = model.glow.encode(h, given.features).latents
-    worst = max(float((a - z).abs().max()) for a, z in zip(again, latents, strict=True))
-    return worst * (256 if model.config.values == "scaled" else 1)

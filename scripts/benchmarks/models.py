@@ -53,7 +53,7 @@ def started(config: GlowConfig, x: Tensor) -> UnconditionalGlow:
     torch.manual_seed(0)
     model = UnconditionalGlow(config)
     for name, parameter in model.named_parameters():
-        if "net.leave.weight" in name:
+        if "net.conv_out.weight" in name:
             parameter.normal_(0, 0.1 / math.sqrt(parameter[0].numel()))
     model.glow.initialize(x, [None] * config.levels)
     return model

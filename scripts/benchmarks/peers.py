@@ -92,11 +92,11 @@ def _copy_coupling(ours: Any, net: Any) -> None:
     """Conditioner with its scales folded in; its outputs (log s | t) interleaved as (t, log s)."""
     assert isinstance(ours, AffineCoupling)
     source: Any = ours.net
-    for ours_conv, conv in ((source.enter, net[0]), (source.middle.conv, net[2])):
+    for ours_conv, conv in ((source.conv_in, net[0]), (source.conv_mid.conv, net[2])):
         conv.weight.copy_(ours_conv.weight * (SPEED * ours_conv.log_scale).exp()[:, None, None, None])
         conv.bias.copy_(ours_conv.shift)
-    scale = (SPEED * source.leave.log_scale).exp()
-    weight, bias = source.leave.weight * scale[:, None, None, None], source.leave.bias * scale
+    scale = (SPEED * source.conv_out.log_scale).exp()
+    weight, bias = source.conv_out.weight * scale[:, None, None, None], source.conv_out.bias * scale
     half = len(weight) // 2
     for target, value in ((net[4].weight, weight), (net[4].bias, bias)):
         target[1::2] = ATAN_SLOPE * value[:half]

@@ -49,7 +49,7 @@ def tiny(**changes: object) -> VideoFlowConfig:
 def tiny_digits(depth: int = 1, hidden: int = 8) -> DigitsConfig:
     """A model of digits that computes in no time, or in some with more ``depth``."""
     glow = GlowConfig(channels=1, height=28, width=28, depth=(depth,) * 2, hidden=(hidden,) * 2)
-    return DigitsConfig(glow=glow, condition=(4, 4), noise="uniform", values="scaled")
+    return DigitsConfig(glow=glow, condition=(4, 4), noise="uniform", pixel_map="scaled")
 
 
 CALM = (0.5, 0.5, 0.5, 0.5, 0.5, 1.0)
@@ -66,7 +66,7 @@ def save_untrained(folder: Path, config: ModelConfig, *, stirred: bool | None = 
     """A checkpoint with random weights; if ``stirred`` (usual for pictures), none are at zero any more."""
     torch.manual_seed(0)
     model = build_model(config)
-    if config.kind != "videoflow" if stirred is None else stirred:
+    if config.family != "videoflow" if stirred is None else stirred:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))

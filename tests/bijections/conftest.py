@@ -26,7 +26,7 @@ from vflow.bijections import (
     MixtureCoupling,
     Squeeze,
 )
-from vflow.models.pixel_map import PerPixelHistogram, Scaled
+from vflow.bijections.pixel_map import PerPixelHistogram, Scaled
 from vflow.nn.layers import Conditioner
 
 BATCH, FEATURES = 2, 2
@@ -67,13 +67,13 @@ def grey_levels(shape: tuple[int, ...]) -> Tensor:
 
 def histogram(rows: int) -> HistogramMap:
     bijection = HistogramMap(2, rows)
-    bijection.fit(torch.randint(1000, (2, rows, 256)) * (torch.rand(2, rows, 256) < 0.5), temper=0.5)
+    bijection.set_counts(torch.randint(1000, (2, rows, 256)) * (torch.rand(2, rows, 256) < 0.5), exponent=0.5)
     return bijection
 
 
 def positions() -> PerPixelHistogram:
     bijection = PerPixelHistogram(2, 4, 4)
-    bijection.fit(torch.randint(256, (20, 2, 4, 4)))
+    bijection.fit([(torch.randint(256, (20, 2, 4, 4)), None)])
     return bijection
 
 

@@ -21,8 +21,7 @@ from vflow.bijections import (
     Squeeze,
 )
 from vflow.bijections.coupling import LIMIT, soft_clamp
-from vflow.bijections.histogram import LEVELS
-from vflow.models.pixel_map import Scaled, count_values
+from vflow.bijections.pixel_map import LEVELS, Scaled, count_values
 
 
 class Constant(nn.Module):
@@ -166,11 +165,11 @@ class TestHistogramMap:
     """The elementwise map of value counts."""
 
     @staticmethod
-    def fitted(temper: float = 0.25) -> HistogramMap:
+    def fitted(exponent: float = 0.25) -> HistogramMap:
         counts = torch.zeros(1, 1, LEVELS)
         counts[..., 127], counts[..., 0], counts[..., 255] = 10_000, 100, 300
         bijection = HistogramMap(1)
-        bijection.fit(counts, temper)
+        bijection.set_counts(counts, exponent)
         return bijection
 
     def test_probabilities_are_tempered_counts_with_a_floor(self) -> None:
@@ -207,7 +206,7 @@ class TestHistogramMap:
     def test_rows_are_selected_by_the_context(self) -> None:
         counts = torch.eye(LEVELS)[None] * 50
         bijection = HistogramMap(1, LEVELS)
-        bijection.fit(counts)
+        bijection.set_counts(counts)
         values = torch.randint(LEVELS, (2, 1, 4, 4)).float()
         assert torch.equal(bijection.mode(values, values), values)
         z = bijection(values + 0.5, values)[0]
@@ -215,7 +214,7 @@ class TestHistogramMap:
 
     def test_a_row_without_counts_is_uniform(self) -> None:
         bijection = HistogramMap(1, LEVELS)
-        bijection.fit(torch.eye(LEVELS)[None] * (torch.arange(LEVELS) < 5))
+        bijection.set_counts(torch.eye(LEVELS)[None] * (torch.arange(LEVELS) < 5))
         torch.testing.assert_close(bijection.probability[0, 9], torch.full((LEVELS,), 1 / LEVELS))
 
     def test_a_conditional_map_asks_for_its_context(self) -> None:

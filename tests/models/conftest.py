@@ -1,4 +1,4 @@
-"""Tiny VideoFlows of every form, away from their starting point, and batches for them."""
+"""Tiny video models of every form, away from their starting point, and batches for them."""
 
 from __future__ import annotations
 
@@ -8,104 +8,114 @@ import pytest
 import torch
 from torch import Tensor
 
-from vflow.config import EncoderConfig, FramePredictorConfig, GlowConfig, PriorConfig, VideoFlowConfig
-from vflow.models import VideoBatch, VideoFlow, build_model
+from vflow.config import (
+    EncoderConfig,
+    FrameConditionedConfig,
+    FramePredictorConfig,
+    GlowConfig,
+    LatentPriorConfig,
+    MotionConfig,
+    PriorConfig,
+    ReferenceVideoFlowConfig,
+    VideoConfig,
+    VideoFlowConfig,
+)
+from vflow.models import VideoBatch, VideoModel, build_model
 
 FRAMES = 6
 Batches = Callable[..., VideoBatch]
 
 
-def config(
-    *,
-    history: bool,
-    values: str,
-    noise: str,
-    channels: int = 3,
-    size: tuple[int, int] = (8, 12),
-    coupling: str = "affine",
-    context: int = 3,
-    min_context: int = 1,
-    skip: bool = True,
-    motion: int | None = None,
-    foresight: FramePredictorConfig | None = None,
-) -> VideoFlowConfig:
-    return VideoFlowConfig(
-        glow=GlowConfig(
-            channels=channels,
-            height=size[0],
-            width=size[1],
-            depth=(2, 2),
-            hidden=(8, 8),
-            coupling=coupling,
-            activation="gatu",
-        ),
-        prior=PriorConfig(blocks=2, hidden=6, dilations=(1, 2), skip=skip),
-        history=EncoderConfig(hidden=(6, 8), blocks=1) if history else None,
-        context=context,
-        min_context=min_context,
-        noise=noise,
-        values=values,
-        motion=motion,
-        foresight=foresight,
+def glow(channels: int = 3, size: tuple[int, int] = (8, 12), coupling: str = "affine") -> GlowConfig:
+    return GlowConfig(
+        channels=channels,
+        height=size[0],
+        width=size[1],
+        depth=(2, 2),
+        hidden=(8, 8),
+        coupling=coupling,
+        activation="gatu",
     )
 
 
-FORMS: dict[str, VideoFlowConfig] = {
-    "paper-scaled-uniform": config(history=False, values="scaled", noise="uniform"),
-    "paper-additive-grey-one-frame": config(
-        history=False,
-        values="scaled",
+LATENT_PRIOR = LatentPriorConfig(blocks=2, hidden=6, dilations=(1, 2))
+FRAMES_SEEN = {
+    "prior": PriorConfig(blocks=2, hidden=6, dilations=(1, 2)),
+    "encoder": EncoderConfig(hidden=(6, 8), blocks=1),
+}
+FORMS: dict[str, VideoConfig] = {
+    "paper-scaled-uniform": VideoFlowConfig(
+        glow=glow(), prior=LATENT_PRIOR, context=3, pixel_map="scaled", noise="uniform"
+    ),
+    "paper-additive-grey-one-frame": VideoFlowConfig(
+        glow=glow(1, (12, 8), "additive"),
+        prior=LATENT_PRIOR.model_copy(update={"skip": False}),
+        context=1,
         noise="uniform",
-        channels=1,
-        size=(12, 8),
-        coupling="additive",
-        context=1,
-        skip=False,
     ),
-    "paper-counts-gaussian": config(history=False, values="counts", noise="gaussian", context=2),
-    "paper-counts-anchored": config(history=False, values="counts", noise="anchored", channels=1),
-    "frames-counts-gaussian": config(history=True, values="counts", noise="gaussian"),
-    "frames-transitions-anchored": config(
-        history=True, values="transitions", noise="anchored", channels=1, size=(8, 8), min_context=2
+    "paper-marginal-gaussian": VideoFlowConfig(
+        glow=glow(), prior=LATENT_PRIOR, context=2, pixel_map="marginal", noise="gaussian"
     ),
-    "frames-transitions-anchored-colour": config(
-        history=True, values="transitions", noise="anchored", size=(12, 8), context=2
+    "frames-marginal-gaussian": FrameConditionedConfig(
+        glow=glow(), context=3, pixel_map="marginal", noise="gaussian", **FRAMES_SEEN
     ),
-    "frames-motion-transitions-gaussian": config(
-        history=True, values="transitions", noise="gaussian", context=2, motion=2
+    "frames-conditional-uniform": FrameConditionedConfig(
+        glow=glow(1, (8, 8)),
+        context=3,
+        min_context=2,
+        pixel_map="conditional",
+        noise="uniform",
+        **FRAMES_SEEN,
     ),
-    "frames-motion-counts-one-frame": config(
-        history=True, values="counts", noise="anchored", channels=1, size=(8, 8), context=1, motion=1
+    "frames-conditional-gaussian-colour": FrameConditionedConfig(
+        glow=glow(3, (12, 8)), context=2, pixel_map="conditional", noise="gaussian", **FRAMES_SEEN
     ),
-    "frames-foresight-transitions-anchored": config(
-        history=True,
-        values="transitions",
-        noise="anchored",
-        size=(8, 8),
-        foresight=FramePredictorConfig(code=3, hidden=(4, 6)),
+    "frames-scaled-one-frame": FrameConditionedConfig(
+        glow=glow(3, (8, 8), "additive"), context=1, pixel_map="scaled", noise="uniform", **FRAMES_SEEN
     ),
-    "frames-foresight-one-frame": config(
-        history=True,
-        values="counts",
+    "motion-conditional-gaussian": ReferenceVideoFlowConfig(
+        glow=glow(),
+        reference=MotionConfig(max_displacement=2),
+        context=2,
+        pixel_map="conditional",
         noise="gaussian",
-        context=1,
-        channels=1,
-        foresight=FramePredictorConfig(code=2, hidden=(4,)),
+        **FRAMES_SEEN,
     ),
-    "frames-scaled-one-frame": config(
-        history=True, values="scaled", noise="uniform", size=(8, 8), context=1, coupling="additive"
+    "motion-marginal-one-frame": ReferenceVideoFlowConfig(
+        glow=glow(1, (8, 8)),
+        reference=MotionConfig(max_displacement=1),
+        context=1,
+        pixel_map="marginal",
+        noise="uniform",
+        **FRAMES_SEEN,
+    ),
+    "predictor-conditional-gaussian": ReferenceVideoFlowConfig(
+        glow=glow(3, (8, 8)),
+        reference=FramePredictorConfig(code_dim=3, hidden=(4, 6)),
+        context=3,
+        pixel_map="conditional",
+        noise="gaussian",
+        **FRAMES_SEEN,
+    ),
+    "predictor-one-frame": ReferenceVideoFlowConfig(
+        glow=glow(1),
+        reference=FramePredictorConfig(code_dim=2, hidden=(4,)),
+        context=1,
+        pixel_map="marginal",
+        noise="gaussian",
+        **FRAMES_SEEN,
     ),
 }
 
 
-def make_batch(form: VideoFlowConfig, size: int = 3, frames: int = FRAMES, full: bool = False) -> VideoBatch:
+def make_batch(form: VideoConfig, size: int = 3, frames: int = FRAMES, full: bool = False) -> VideoBatch:
     """Clips whose pixels often stand still or move together; windows drawn at random, or all ``full``."""
-    glow, first = form.glow, form.min_context
-    shape = (size, frames, glow.channels, glow.height, glow.width)
+    image, first = form.glow, form.min_context
+    shape = (size, frames, image.channels, image.height, image.width)
     clip = torch.randint(256, shape)
     for t in range(1, frames):
         before = clip[:, t - 1]
-        if form.motion:
+        if form.kind == "reference_videoflow" and form.reference.kind == "motion":
             before = torch.stack(
                 [image.roll(torch.randint(-1, 2, (2,)).tolist(), (1, 2)) for image in before]
             )
@@ -117,7 +127,7 @@ def make_batch(form: VideoFlowConfig, size: int = 3, frames: int = FRAMES, full:
 
 
 @torch.no_grad()
-def make_model(form: VideoFlowConfig, strength: float = 0.05) -> VideoFlow:
+def make_model(form: VideoConfig, strength: float = 0.05) -> VideoModel:
     """Data-dependent parts set, then every parameter moved: zero-initialised layers say something too."""
     torch.manual_seed(7)
     model = build_model(form).eval()
@@ -129,25 +139,25 @@ def make_model(form: VideoFlowConfig, strength: float = 0.05) -> VideoFlow:
 
 
 @pytest.fixture(params=FORMS.values(), ids=FORMS.keys())
-def form(request: pytest.FixtureRequest) -> VideoFlowConfig:
-    """One kind of VideoFlow after the other."""
+def form(request: pytest.FixtureRequest) -> VideoConfig:
+    """One kind of video model after the other."""
     return request.param
 
 
 @pytest.fixture
-def model(form: VideoFlowConfig) -> VideoFlow:
+def model(form: VideoConfig) -> VideoModel:
     return make_model(form)
 
 
 @pytest.fixture
-def batch(form: VideoFlowConfig) -> VideoBatch:
+def batch(form: VideoConfig) -> VideoBatch:
     """Three clips of six frames, windows drawn at random."""
     torch.manual_seed(11)
     return make_batch(form)
 
 
 @pytest.fixture
-def noise(model: VideoFlow) -> Callable[[int], tuple[Tensor, ...]]:
+def noise(model: VideoModel) -> Callable[[int], tuple[Tensor, ...]]:
     """Sampling noise for a number of futures, one tensor per level."""
     return lambda size: tuple(torch.randn(size, *shape) for shape in model.latent_shapes)
 
@@ -158,10 +168,10 @@ def batches() -> Batches:
 
 
 @pytest.fixture
-def models() -> Callable[..., VideoFlow]:
+def models() -> Callable[..., VideoModel]:
     return make_model
 
 
 @pytest.fixture
-def forms() -> dict[str, VideoFlowConfig]:
+def forms() -> dict[str, VideoConfig]:
     return FORMS

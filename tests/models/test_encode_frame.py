@@ -1,16 +1,18 @@
-"""``VideoFlow.encode_frame``: the noise with which ``step`` decodes a given frame."""
+"""``VideoModel.encode_frame``: the noise with which ``step`` decodes a given frame."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from vflow.models import VideoBatch, VideoFlow
-from vflow.models.motion import Motion
+from vflow.models import VideoBatch, VideoModel
+from vflow.models.reference import Motion
 
 
 @pytest.mark.parametrize("given", [2, 4])
-def test_a_step_with_the_noise_of_a_frame_decodes_it(model: VideoFlow, batch: VideoBatch, given: int) -> None:
+def test_a_step_with_the_noise_of_a_frame_decodes_it(
+    model: VideoModel, batch: VideoBatch, given: int
+) -> None:
     """Twice in a row, so that also the state after the step is that of the frame."""
     rollout = model.start(batch.frames[:, :given])
     for t in (given, given + 1):
@@ -26,19 +28,19 @@ def test_a_step_with_the_noise_of_a_frame_decodes_it(model: VideoFlow, batch: Vi
 
 def test_every_displacement_has_noise_that_draws_it() -> None:
     motion = Motion(2, 4)
-    torch.nn.init.normal_(motion.after)
-    torch.nn.init.normal_(motion.given.weight)
-    index, features = torch.arange(motion.unknown), torch.randn(motion.unknown, 4)
-    before = torch.randint(motion.unknown + 1, index.shape)
-    eps = motion.encode(index, before, features)
-    assert torch.equal(motion.sample(before, features, eps, 1.0), index)
+    torch.nn.init.normal_(motion.transition_logits)
+    torch.nn.init.normal_(motion.feature_head.weight)
+    index, features = torch.arange(motion.no_history), torch.randn(motion.no_history, 4)
+    before = torch.randint(motion.no_history + 1, index.shape)
+    eps = motion.whiten_index(index, before, features)
+    assert torch.equal(motion.sample_index(before, features, eps, 1.0), index)
 
 
 def test_a_displacement_beyond_the_reach_of_float32_still_decodes() -> None:
     motion = Motion(1, 2)
     with torch.no_grad():
-        motion.after[0, 0] = 200.0
-    index, before = torch.arange(motion.unknown), torch.zeros(motion.unknown, dtype=torch.long)
-    eps = motion.encode(index, before, torch.zeros(motion.unknown, 2))
+        motion.transition_logits[0, 0] = 200.0
+    index, before = torch.arange(motion.no_history), torch.zeros(motion.no_history, dtype=torch.long)
+    eps = motion.whiten_index(index, before, torch.zeros(motion.no_history, 2))
     assert torch.isfinite(eps).all()
-    assert set(motion.sample(before, torch.zeros(motion.unknown, 2), eps, 1.0).tolist()) <= {0, 8}
+    assert set(motion.sample_index(before, torch.zeros(motion.no_history, 2), eps, 1.0).tolist()) <= {0, 8}

@@ -8,26 +8,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from vflow.config import EncoderConfig, GlowConfig, PriorConfig, VideoFlowConfig
-from vflow.models import VideoBatch, VideoFlow, build_model
-from vflow.models.motion import Motion
-from vflow.models.reference import Past
+from vflow.config import EncoderConfig, GlowConfig, MotionConfig, PriorConfig, ReferenceVideoFlowConfig
+from vflow.models import ReferenceVideoFlow, VideoBatch, build_model
+from vflow.models.reference import Motion, Past
 
 
 def picture(batch: int, side: int = 16) -> Tensor:
     return torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
 
 
-def small_model() -> VideoFlow:
+def small_model() -> ReferenceVideoFlow:
     torch.manual_seed(0)
-    config = VideoFlowConfig(
+    config = ReferenceVideoFlowConfig(
         glow=GlowConfig(height=16, width=16, depth=(1, 1), hidden=(8, 8)),
         prior=PriorConfig(blocks=1, hidden=4, dilations=(1,)),
-        history=EncoderConfig(hidden=(4, 4), blocks=1),
-        motion=3,
+        encoder=EncoderConfig(hidden=(4, 4), blocks=1),
+        reference=MotionConfig(max_displacement=3),
         context=2,
         noise="gaussian",
-        values="transitions",
+        pixel_map="conditional",
     )
     model = build_model(config)
     with torch.no_grad():
@@ -36,7 +35,7 @@ def small_model() -> VideoFlow:
     return model.eval()
 
 
-def clips(model: VideoFlow, batch: int, frames: int, drift: tuple[int, int] = (2, -1)) -> VideoBatch:
+def clips(model: ReferenceVideoFlow, batch: int, frames: int, drift: tuple[int, int] = (2, -1)) -> VideoBatch:
     """Clips of noise that drifts by (rows, columns) per frame, around the edges."""
     first = picture(batch)
     moved = [torch.roll(first, (t * drift[0], t * drift[1]), (2, 3)) for t in range(frames)]
@@ -51,24 +50,24 @@ def seen(frames: Tensor, window: int) -> Past:
 
 
 def test_search_finds_what_move_did() -> None:
-    motion = Motion(reach=3, features=1)
-    index = torch.arange(motion.unknown)
+    motion = Motion(max_displacement=3, features=1)
+    index = torch.arange(motion.no_history)
     frame = picture(1).expand(len(index), -1, -1, -1)
-    assert torch.equal(motion.find(motion.move(frame, index), frame), index)
+    assert torch.equal(motion.search(motion.displace(frame, index), frame), index)
 
 
 def test_move_shifts_and_repeats_edges() -> None:
-    motion = Motion(reach=1, features=1)
+    motion = Motion(max_displacement=1, features=1)
     frame = torch.arange(9.0).view(1, 1, 3, 3)
     index = motion.displacements.tolist().index([1, 0])
-    moved = motion.move(frame, torch.tensor([index]))
+    moved = motion.displace(frame, torch.tensor([index]))
     assert moved[0, 0].tolist() == [[0, 1, 2], [0, 1, 2], [3, 4, 5]]
 
 
 def test_a_still_frame_does_not_move() -> None:
-    motion = Motion(reach=2, features=1)
+    motion = Motion(max_displacement=2, features=1)
     flat = torch.full((1, 3, 8, 8), 7, dtype=torch.uint8)
-    assert motion.displacements[motion.find(flat, flat)].tolist() == [[0, 0]]
+    assert motion.displacements[motion.search(flat, flat)].tolist() == [[0, 0]]
 
 
 def follow(before: list[int], after: list[int]) -> tuple[Past, Tensor]:
@@ -80,7 +79,7 @@ def follow(before: list[int], after: list[int]) -> tuple[Past, Tensor]:
 
 
 def test_the_prior_is_a_distribution_that_fit_sets_to_frequencies() -> None:
-    motion = Motion(reach=1, features=2)
+    motion = Motion(max_displacement=1, features=2)
     right, down = (motion.displacements.tolist().index(way) for way in ([0, 1], [1, 0]))
     motion.fit([follow([0, 1], [0, 1])] * 3 + [follow([0, 1], [1, 0]), follow([1, 0], [1, 0])])
     p = motion.log_prob(torch.tensor([right, down]), torch.zeros(2, 2)).exp().detach()
@@ -90,31 +89,31 @@ def test_the_prior_is_a_distribution_that_fit_sets_to_frequencies() -> None:
 
 
 def test_draws_follow_the_prior_and_temperature_zero_takes_the_mode() -> None:
-    motion = Motion(reach=1, features=1)
+    motion = Motion(max_displacement=1, features=1)
     with torch.no_grad():
-        motion.after[9] = torch.tensor([0.0, 3, 0, 0, 0, 1, 0, 0, 0]).add(1e-3).log()
+        motion.transition_logits[9] = torch.tensor([0.0, 3, 0, 0, 0, 1, 0, 0, 0]).add(1e-3).log()
     before, features = torch.full((4000,), 9), torch.zeros(4000, 1)
     eps = torch.randn(4000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
-    drawn = motion.sample(before, features, eps, 1.0)
+    drawn = motion.sample_index(before, features, eps, 1.0)
     assert (drawn == 1).float().mean().item() == pytest.approx(0.75, abs=0.03)
-    assert motion.sample(before, features, eps, 0.0).unique().tolist() == [1]
+    assert motion.sample_index(before, features, eps, 0.0).unique().tolist() == [1]
 
 
 def test_extreme_noise_gives_a_valid_displacement() -> None:
-    motion = Motion(reach=1, features=1)
+    motion = Motion(max_displacement=1, features=1)
     eps = torch.tensor([-40.0, 40.0]).view(2, 1, 1, 1)
-    drawn = motion.sample(torch.full((2,), 9), torch.zeros(2, 1), eps, 1.0)
-    assert drawn.min() >= 0 and drawn.max() < motion.unknown
+    drawn = motion.sample_index(torch.full((2,), 9), torch.zeros(2, 1), eps, 1.0)
+    assert drawn.min() >= 0 and drawn.max() < motion.no_history
 
 
 def test_a_short_window_hides_the_displacement_before() -> None:
     model = small_model()
-    frames, motion = clips(model, 2, 3).frames, model.motion
-    assert motion is not None
+    frames, motion = clips(model, 2, 3).frames, model.reference
+    assert isinstance(motion, Motion)
     drift = motion.displacements.tolist().index([2, -1])
-    assert motion.before(seen(frames, 3)).tolist() == [drift] * 2
-    assert motion.before(seen(frames, 1)).tolist() == [motion.unknown] * 2
-    assert motion.before(seen(frames[:, :1], 1)).tolist() == [motion.unknown] * 2
+    assert motion.last_displacement(seen(frames, 3)).tolist() == [drift] * 2
+    assert motion.last_displacement(seen(frames, 1)).tolist() == [motion.no_history] * 2
+    assert motion.last_displacement(seen(frames[:, :1], 1)).tolist() == [motion.no_history] * 2
 
 
 def test_the_displacement_is_part_of_the_bound() -> None:
@@ -122,16 +121,16 @@ def test_the_displacement_is_part_of_the_bound() -> None:
     model = small_model()
     batch = clips(model, 2, 3)
     with torch.no_grad():
-        plain = model.frame_log_likelihood(batch)
-        motion = model.motion
-        assert motion is not None
-        motion.given.weight.zero_()
-        even = model.frame_log_likelihood(batch)
-        motion.fit([(model._seen(batch)[1], batch.targets)])
-        motion.given.bias.zero_()
-        fitted = model.frame_log_likelihood(batch)
-        motion.after.zero_()
-        uniform = model.frame_log_likelihood(batch)
+        plain = model.log_likelihood(batch)
+        motion = model.reference
+        assert isinstance(motion, Motion)
+        motion.feature_head.weight.zero_()
+        even = model.log_likelihood(batch)
+        motion.fit([(model._past(batch)[1], batch.targets)])
+        motion.feature_head.bias.zero_()
+        fitted = model.log_likelihood(batch)
+        motion.transition_logits.zero_()
+        uniform = model.log_likelihood(batch)
     assert torch.isfinite(plain).all() and torch.isfinite(even).all()
     torch.testing.assert_close(fitted - uniform, torch.full_like(fitted, math.log(49)), atol=0.05, rtol=0)
 
@@ -141,7 +140,7 @@ def test_density_map_sums_to_the_frames_and_the_round_trip_holds() -> None:
     batch = clips(model, 2, 4)
     with torch.no_grad():
         torch.testing.assert_close(
-            model.density_map(batch).sum((2, 3)), model.frame_log_likelihood(batch), rtol=1e-4, atol=0.1
+            model.density_map(batch).sum((2, 3)), model.log_likelihood(batch), rtol=1e-4, atol=0.1
         )
         before, after = model.reconstruct(batch)
     assert (before - after).abs().max() < 1e-2
@@ -151,13 +150,13 @@ def test_frames_do_not_see_beyond_their_window_or_ahead() -> None:
     model = small_model()
     batch = clips(model, 1, 5)
     with torch.no_grad():
-        whole = model.frame_log_likelihood(batch)
+        whole = model.log_likelihood(batch)
         old = batch.frames.clone()
         old[:, 0] = picture(1)
-        after_old = model.frame_log_likelihood(batch._replace(frames=old))
+        after_old = model.log_likelihood(batch._replace(frames=old))
         new = batch.frames.clone()
         new[:, 4] = picture(1)
-        before_new = model.frame_log_likelihood(batch._replace(frames=new))
+        before_new = model.log_likelihood(batch._replace(frames=new))
     torch.testing.assert_close(after_old[:, 2:], whole[:, 2:], rtol=1e-5, atol=1e-2)
     assert (after_old[:, :2] - whole[:, :2]).abs().min() > 1
     torch.testing.assert_close(before_new[:, :3], whole[:, :3], rtol=1e-5, atol=1e-2)
@@ -166,14 +165,14 @@ def test_frames_do_not_see_beyond_their_window_or_ahead() -> None:
 def test_sampling_goes_on_in_the_direction_it_was_given() -> None:
     model = small_model()
     batch = clips(model, 4, 3)
-    motion = model.motion
-    assert motion is not None and model.latent_shapes[-1] == (1, 1, 1)
+    motion = model.reference
+    assert isinstance(motion, Motion) and model.latent_shapes[-1] == (1, 1, 1)
     with torch.no_grad():
         model.fit([clips(model, 16, 4)])
-        motion.given.weight.zero_()
+        motion.feature_head.weight.zero_()
     rollout = model.start(batch.frames)
     eps = [torch.randn(4, *shape) for shape in model.latent_shapes]
     rollout, sampled = model.step(rollout, eps, (1.0,) * len(eps))
     assert sampled.frame.shape == (4, 3, 16, 16)
-    way = motion.before(seen(rollout.frames, 2))
+    way = motion.last_displacement(seen(rollout.frames, 2))
     assert motion.displacements[way].tolist() == [[2, -1]] * 4

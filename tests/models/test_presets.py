@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from vflow.config import load_preset, preset_names
-from vflow.models import Model, VideoFlow, build_model
+from vflow.models import Model, build_model
 
 MILLIONS = {"bair": 67.5, "bair-samples": 44.9, "shapes": 68.0}
 
 
 @cache
-def outline(name: str) -> Model:
+def skeleton(name: str) -> Model:
     """The preset's model without memory for its parameters."""
     with torch.device("meta"):
         return build_model(load_preset(name).model)
@@ -24,17 +24,16 @@ def outline(name: str) -> Model:
 @pytest.mark.parametrize("name", preset_names())
 def test_latents_hold_every_dimension(name: str) -> None:
     glow = load_preset(name).model.glow
-    model = outline(name)
-    codec = model.glow if isinstance(model, VideoFlow) else model.flow
-    sizes = [math.prod(shape) for shape in codec.latent_shapes]
+    model = skeleton(name)
+    sizes = [math.prod(shape) for shape in model.flow.latent_shapes]
     assert len(sizes) >= glow.levels and sum(sizes) == glow.channels * glow.height * glow.width
 
 
 @pytest.mark.parametrize("name", MILLIONS)
 def test_the_papers_settings_have_the_papers_sizes(name: str) -> None:
-    count = sum(parameter.numel() for parameter in outline(name).parameters()) / 1e6
+    count = sum(parameter.numel() for parameter in skeleton(name).parameters()) / 1e6
     assert abs(count / MILLIONS[name] - 1) < 0.01
 
 
 def test_the_papers_latents() -> None:
-    assert outline("bair").latent_shapes == ((6, 32, 32), (12, 16, 16), (48, 8, 8))
+    assert skeleton("bair").latent_shapes == ((6, 32, 32), (12, 16, 16), (48, 8, 8))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vflow.bijections import linear
-from vflow.config import ColorizerConfig, EncoderConfig, GlowConfig, VideoFlowConfig
+from vflow.config import ColorizerConfig, EncoderConfig, GlowConfig, VideoConfig
 from vflow.models import ImageBatch, Model, build_model
 
 
@@ -37,18 +37,16 @@ def compare(plain: Model, batch: Any, tolerance: float) -> None:
         assert apart < tolerance, f"{name}: {apart:.2g}"
 
 
-def test_paper_model_in_float64(
-    forms: dict[str, VideoFlowConfig], models: Callable, batches: Callable
-) -> None:
+def test_paper_model_in_float64(forms: dict[str, VideoConfig], models: Callable, batches: Callable) -> None:
     """The temporal prior sees latents, which are kept; its gradient enters the chains from outside."""
     form = forms["paper-scaled-uniform"]
     model, batch = models(form).double(), batches(form)
     compare(model, batch._replace(eps=batch.eps.double()), 1e-7)
 
 
-@pytest.mark.parametrize("name", ["frames-transitions-anchored-colour", "frames-scaled-one-frame"])
+@pytest.mark.parametrize("name", ["frames-conditional-gaussian-colour", "frames-scaled-one-frame"])
 def test_features_of_past_frames(
-    name: str, forms: dict[str, VideoFlowConfig], models: Callable, batches: Callable
+    name: str, forms: dict[str, VideoConfig], models: Callable, batches: Callable
 ) -> None:
     """Couplings see features, whose encoders get their gradients through the chains; float32 throughout."""
     torch.manual_seed(2)

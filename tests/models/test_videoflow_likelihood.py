@@ -11,10 +11,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from vflow.bijections import ActNorm
-from vflow.config import VideoFlowConfig
-from vflow.models import VideoBatch, VideoFlow, build_model
+from vflow.config import VideoConfig
+from vflow.models import ReferenceVideoFlow, VideoBatch, VideoModel, build_model
 from vflow.models.glow import Encoded
-from vflow.models.reference import Past
+from vflow.models.reference import Motion, Past
 
 pytestmark = pytest.mark.usefixtures("inference")
 
@@ -41,27 +41,24 @@ def same_windows(batch: VideoBatch) -> VideoBatch:
     return batch._replace(window=batch.window[:1].expand_as(batch.window).contiguous())
 
 
-def test_parallel_equals_frame_by_frame(model: VideoFlow, batch: VideoBatch) -> None:
+def test_parallel_equals_frame_by_frame(model: VideoModel, batch: VideoBatch) -> None:
     """Each target scored in a batch of its own.
 
     The paper's form conditions on past latents, which a batch of its own takes from noiseless context: there
     the past of the parallel pass is noiseless too.
     """
     batch = same_windows(batch)
-    if model.config.history is None:
+    if model.dequantizes_past:
         batch = batch._replace(eps=torch.zeros_like(batch.eps))
-    parallel = model.frame_log_likelihood(batch)
+    parallel = model.log_likelihood(batch)
     single = torch.cat(
-        [
-            model.frame_log_likelihood(alone(batch, i, model.config.min_context))
-            for i in range(parallel.shape[1])
-        ],
+        [model.log_likelihood(alone(batch, i, model.config.min_context)) for i in range(parallel.shape[1])],
         1,
     )
     torch.testing.assert_close(single, parallel, rtol=1e-5, atol=0)
 
 
-def test_parallel_equals_a_loop_over_frames(model: VideoFlow, batch: VideoBatch) -> None:
+def test_parallel_equals_a_loop_over_frames(model: VideoModel, batch: VideoBatch) -> None:
     """The definition, frame by frame and example by example: log q, pixel map, codec, prior of the window."""
     expected = torch.tensor(
         [
@@ -69,10 +66,10 @@ def test_parallel_equals_a_loop_over_frames(model: VideoFlow, batch: VideoBatch)
             for example in range(len(batch.frames))
         ]
     )
-    torch.testing.assert_close(model.frame_log_likelihood(batch), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(model.log_likelihood(batch), expected, rtol=1e-5, atol=0)
 
 
-def reference(model: VideoFlow, batch: VideoBatch, example: int, target: int) -> float:
+def reference(model: VideoModel, batch: VideoBatch, example: int, target: int) -> float:
     """log p(x_t | its window) of one target of one example."""
     form, first = model.config, model.config.min_context
     t, window = first + target, int(batch.window[example, target])
@@ -82,32 +79,21 @@ def reference(model: VideoFlow, batch: VideoBatch, example: int, target: int) ->
     def encode(index: int, given: Tensor | None, features: Sequence[Tensor | None]) -> tuple[Encoded, Tensor]:
         x = frames[index][None].float()
         eps = batch.eps[example, index - first][None] if index >= first else torch.zeros_like(x)
-        y, weight = model.noise(x, eps, model.pixels.mode(given, x))
-        z, ladj = model.pixels(y, given)
-        code = model.glow.encode(z, features)
-        return code, weight.sum() + ladj[0] + sum(d.sum() for d in code.densities)
+        y, weight = model.dequantizer(x, eps, model.pixel_map.mode(given, x))
+        z, ladj = model.pixel_map(y, given)
+        code = model.flow.encode(z, features)
+        return code, weight.sum() + ladj[0] + sum(d.sum() for d in code.log_prob_terms)
 
-    features: Sequence[Tensor | None] = [None] * form.glow.levels
-    if model.frame_encoder is None or model.window_encoder is None:
+    if model.dequantizes_past:
+        features: Sequence[Tensor | None] = [None] * form.glow.levels
         windows = stack([encode(s, None, features)[0].latents for s in past], absent)
         code, nats = encode(t, None, features)
     else:
         pyramids = [model.frame_encoder(frames[s][None] / 127.5 - 1) for s in past]
         mask = [0.0] * absent + [1.0] * window
         given, extra = frames[t - 1][None].float(), torch.zeros(())
-        if model.motion is not None:
-            summary = stack(pyramids, absent)[-1].mean((3, 4)).flatten(1)
-            before = (
-                displacement(model, frames[t - 1], frames[t - 2])[0] if window > 1 else model.motion.unknown
-            )
-            index, given = displacement(model, frames[t], frames[t - 1])
-            extra = model.motion.log_prob(torch.tensor([before]), summary)[0, index]
-        if model.foresight is not None:
-            shown = torch.stack([torch.zeros_like(frames[0])] * absent + [frames[s] for s in past])
-            seen = Past(shown[None], torch.tensor([[0.0] * absent + [1.0] * window]), torch.zeros(1, 1))
-            extra, reference = (part[0] for part in model.foresight.code(seen, frames[t][None]))
-            given = reference[None].float()
-        if model.guide is not None:
+        if model.has_reference:
+            given, extra = coded_reference(model, frames, t, window, stack(pyramids, absent))
             pyramids.append(model.frame_encoder(given / 127.5 - 1))
             mask.append(1.0)
         windows = stack(pyramids, absent)
@@ -119,18 +105,35 @@ def reference(model: VideoFlow, batch: VideoBatch, example: int, target: int) ->
     return nats.item()
 
 
+def coded_reference(
+    model: ReferenceVideoFlow, frames: Tensor, t: int, window: int, features: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The frame that frame t is coded against, float (1, C, H, W), and the log-probability of its latent."""
+    reference, absent = model.reference, model.config.context - window
+    if isinstance(reference, Motion):
+        summary = features[-1].mean((3, 4)).flatten(1)
+        before = (
+            displacement(reference, frames[t - 1], frames[t - 2])[0] if window > 1 else reference.no_history
+        )
+        index, warped = displacement(reference, frames[t], frames[t - 1])
+        return warped, reference.log_prob(torch.tensor([before]), summary)[0, index]
+    padded = torch.stack([torch.zeros_like(frames[0])] * absent + [frames[s] for s in range(t - window, t)])
+    past = Past(padded[None], torch.tensor([[0.0] * absent + [1.0] * window]), torch.zeros(1, 1))
+    log_prob, predicted = reference.encode(past, frames[t][None])
+    return predicted.float(), log_prob[0]
+
+
 def stack(pyramids: Sequence[Sequence[Tensor]], absent: int) -> tuple[Tensor, ...]:
     """A window per level, oldest first, zeros for absent frames."""
     levels = zip(*pyramids, strict=True)
     return tuple(torch.stack([torch.zeros_like(level[0])] * absent + list(level), 1) for level in levels)
 
 
-def displacement(model: VideoFlow, target: Tensor, last: Tensor) -> tuple[int, Tensor]:
+def displacement(motion: Motion, target: Tensor, last: Tensor) -> tuple[int, Tensor]:
     """The displacement that explains ``target`` best, by brute force: its index, and ``last`` so moved."""
-    assert model.motion is not None
     height, width = last.shape[1:]
     best: tuple[float, int, Tensor] | None = None
-    for index, (dy, dx) in enumerate(model.motion.displacements.tolist()):
+    for index, (dy, dx) in enumerate(motion.displacements.tolist()):
         rows = [min(max(y - dy, 0), height - 1) for y in range(height)]
         columns = [min(max(x - dx, 0), width - 1) for x in range(width)]
         moved = last[:, rows][:, :, columns].float()
@@ -141,42 +144,42 @@ def displacement(model: VideoFlow, target: Tensor, last: Tensor) -> tuple[int, T
     return best[1:]
 
 
-def test_later_frames_move_nothing(model: VideoFlow, batch: VideoBatch) -> None:
-    before = model.frame_log_likelihood(batch)
+def test_later_frames_move_nothing(model: VideoModel, batch: VideoBatch) -> None:
+    before = model.log_likelihood(batch)
     first = model.config.min_context
     for t in range(first, batch.frames.shape[1]):
         frames, eps = batch.frames.clone(), batch.eps.clone()
         frames[:, t + 1 :] = 255 - frames[:, t + 1 :]
         eps[:, t - first + 1 :] *= -1
-        after = model.frame_log_likelihood(batch._replace(frames=frames, eps=eps))
+        after = model.log_likelihood(batch._replace(frames=frames, eps=eps))
         torch.testing.assert_close(after[:, : t - first + 1], before[:, : t - first + 1], rtol=1e-6, atol=0)
 
 
 def test_frames_before_the_window_move_nothing(
-    form: VideoFlowConfig, model: VideoFlow, batches: Callable
+    form: VideoConfig, model: VideoModel, batches: Callable
 ) -> None:
     batch = batches(form, full=True)
-    before = model.frame_log_likelihood(batch)
+    before = model.log_likelihood(batch)
     n, first = form.context, form.min_context
     for t in range(n + 1, batch.frames.shape[1]):
         frames = batch.frames.clone()
         frames[:, : t - n] = 255 - frames[:, : t - n]
-        after = model.frame_log_likelihood(batch._replace(frames=frames))
+        after = model.log_likelihood(batch._replace(frames=frames))
         torch.testing.assert_close(after[:, t - first :], before[:, t - first :], rtol=1e-6, atol=0)
 
 
-def test_each_frame_of_the_window_counts(form: VideoFlowConfig, model: VideoFlow, batches: Callable) -> None:
+def test_each_frame_of_the_window_counts(form: VideoConfig, model: VideoModel, batches: Callable) -> None:
     batch = batches(form, full=True)
-    before = model.frame_log_likelihood(batch)
+    before = model.log_likelihood(batch)
     t = batch.frames.shape[1] - 1
     for past in range(t - form.context, t):
         frames = batch.frames.clone()
         frames[:, past] = 255 - frames[:, past]
-        after = model.frame_log_likelihood(batch._replace(frames=frames))
+        after = model.log_likelihood(batch._replace(frames=frames))
         assert (after[:, -1] != before[:, -1]).all(), past
 
 
-def test_a_short_window_is_a_short_past(model: VideoFlow, batch: VideoBatch) -> None:
+def test_a_short_window_is_a_short_past(model: VideoModel, batch: VideoBatch) -> None:
     """Frames masked by the window may hold anything, and may as well be missing."""
     batch = same_windows(batch)
     first, shortest = model.config.min_context, model.config.min_context
@@ -184,30 +187,30 @@ def test_a_short_window_is_a_short_past(model: VideoFlow, batch: VideoBatch) -> 
     t = first + target
     batch = batch._replace(window=batch.window.clone())
     batch.window[:, target] = shortest
-    whole = model.frame_log_likelihood(batch)[:, target]
+    whole = model.log_likelihood(batch)[:, target]
     frames = batch.frames.clone()
     frames[:, : t - shortest] = 255 - frames[:, : t - shortest]
     torch.testing.assert_close(
-        model.frame_log_likelihood(batch._replace(frames=frames))[:, target], whole, rtol=1e-6, atol=0
+        model.log_likelihood(batch._replace(frames=frames))[:, target], whole, rtol=1e-6, atol=0
     )
-    if model.config.history is None:
+    if model.dequantizes_past:
         batch = batch._replace(eps=torch.zeros_like(batch.eps))
-        whole = model.frame_log_likelihood(batch)[:, target]
-    dropped = model.frame_log_likelihood(alone(batch, target, first))[:, 0]
+        whole = model.log_likelihood(batch)[:, target]
+    dropped = model.log_likelihood(alone(batch, target, first))[:, 0]
     torch.testing.assert_close(dropped, whole, rtol=1e-5, atol=0)
 
 
-def test_the_window_length_matters(form: VideoFlowConfig, models: Callable, batches: Callable) -> None:
+def test_the_window_length_matters(form: VideoConfig, models: Callable, batches: Callable) -> None:
     if form.context == form.min_context:
         form = form.model_copy(update={"context": 2})
     model, batch = models(form), batches(form, full=True)
     short = batch._replace(window=batch.window.clamp_max(form.min_context))
-    differs = model.frame_log_likelihood(short) != model.frame_log_likelihood(batch)
+    differs = model.log_likelihood(short) != model.log_likelihood(batch)
     assert torch.equal(differs, batch.window > form.min_context)
 
 
-def test_forward_is_the_sum_over_targets(model: VideoFlow, batch: VideoBatch) -> None:
-    frames = model.frame_log_likelihood(batch)
+def test_forward_is_the_sum_over_targets(model: VideoModel, batch: VideoBatch) -> None:
+    frames = model.log_likelihood(batch)
     assert frames.shape == batch.window.shape and frames.dtype == torch.float32
     torch.testing.assert_close(model(batch), frames.sum(1))
     bits = model.bits_per_dim(model(batch), frames.shape[1])
@@ -215,44 +218,44 @@ def test_forward_is_the_sum_over_targets(model: VideoFlow, batch: VideoBatch) ->
     torch.testing.assert_close(bits, -frames.sum(1) / (math.log(2) * dims))
 
 
-def test_density_map_shares_out_each_frames_likelihood(model: VideoFlow, batch: VideoBatch) -> None:
+def test_density_map_shares_out_each_frames_likelihood(model: VideoModel, batch: VideoBatch) -> None:
     density = model.density_map(batch)
     assert density.shape == (*batch.window.shape, *batch.frames.shape[-2:])
-    torch.testing.assert_close(density.sum((2, 3)), model.frame_log_likelihood(batch), rtol=1e-5, atol=1e-2)
+    torch.testing.assert_close(density.sum((2, 3)), model.log_likelihood(batch), rtol=1e-5, atol=1e-2)
 
 
-def test_examples_of_a_batch_do_not_mix(model: VideoFlow, batch: VideoBatch) -> None:
-    together = model.frame_log_likelihood(batch)
+def test_examples_of_a_batch_do_not_mix(model: VideoModel, batch: VideoBatch) -> None:
+    together = model.log_likelihood(batch)
     parts = [VideoBatch(*(t[i : i + 1] for t in batch[:3])) for i in range(len(together))]
-    singles = [model.frame_log_likelihood(part) for part in parts]
+    singles = [model.log_likelihood(part) for part in parts]
     torch.testing.assert_close(torch.cat(singles), together, rtol=1e-5, atol=0)
 
 
-def test_likelihood_in_bfloat16_is_close(model: VideoFlow, batch: VideoBatch) -> None:
-    exact = model.frame_log_likelihood(batch)
+def test_likelihood_in_bfloat16_is_close(model: VideoModel, batch: VideoBatch) -> None:
+    exact = model.log_likelihood(batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough = model.frame_log_likelihood(batch)
+        rough = model.log_likelihood(batch)
     assert rough.dtype == torch.float32
     bits, rough_bits = model.bits_per_dim(exact, 1), model.bits_per_dim(rough, 1)
     torch.testing.assert_close(rough_bits, bits, rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize("name", ["paper-scaled-uniform", "paper-counts-anchored"])
+@pytest.mark.parametrize("name", ["paper-scaled-uniform", "paper-marginal-gaussian"])
 def test_float32_keeps_five_digits(
-    forms: dict[str, VideoFlowConfig], models: Callable, batches: Callable, name: str
+    forms: dict[str, VideoConfig], models: Callable, batches: Callable, name: str
 ) -> None:
     model, batch = models(forms[name]), batches(forms[name])
-    exact = model.frame_log_likelihood(batch)
-    double = model.double().frame_log_likelihood(batch._replace(eps=batch.eps.double()))
+    exact = model.log_likelihood(batch)
+    double = model.double().log_likelihood(batch._replace(eps=batch.eps.double()))
     torch.testing.assert_close(exact.double(), double.double(), rtol=1e-5, atol=0)
 
 
-def test_initialize_sets_every_actnorm_once(form: VideoFlowConfig, batches: Callable) -> None:
+def test_initialize_sets_every_actnorm_once(form: VideoConfig, batches: Callable) -> None:
     model = build_model(form)
     norms = [module for module in model.modules() if isinstance(module, ActNorm)]
     assert len(norms) == sum(form.glow.depth) and not any(norm.initialized for norm in norms)
-    before = model.state_dict()["glow.levels.0.layers.0.actnorm.shift"].clone()
-    model.frame_log_likelihood(batches(form))
+    before = model.state_dict()["flow.levels.0.layers.0.actnorm.shift"].clone()
+    model.log_likelihood(batches(form))
     assert not any(norm.initialized for norm in norms)
     model.initialize(batches(form, size=8))
     assert all(norm.initialized for norm in norms)
@@ -262,21 +265,19 @@ def test_initialize_sets_every_actnorm_once(form: VideoFlowConfig, batches: Call
     assert all(torch.equal(value, after[name]) for name, value in model.named_parameters())
 
 
-def test_initialized_latents_are_standard(form: VideoFlowConfig, batches: Callable) -> None:
+def test_initialized_latents_are_standard(form: VideoConfig, batches: Callable) -> None:
     """Right after the start random pixels cost about the 8 bits that they are."""
     model = build_model(form)
     model.initialize(batches(form, size=16))
-    bits = model.bits_per_dim(model.frame_log_likelihood(batches(form, size=16)), 1)
+    bits = model.bits_per_dim(model.log_likelihood(batches(form, size=16)), 1)
     assert torch.isfinite(bits).all() and bits.min() > 0 and bits.max() < 12
 
 
-def test_save_and_load(form: VideoFlowConfig, model: VideoFlow, batch: VideoBatch) -> None:
+def test_save_and_load(form: VideoConfig, model: VideoModel, batch: VideoBatch) -> None:
     data = save({name: value.clone().contiguous() for name, value in model.state_dict().items()})
     torch.manual_seed(123)
     fresh = build_model(form).eval()
-    assert not torch.equal(fresh.frame_log_likelihood(batch), model.frame_log_likelihood(batch))
+    assert not torch.equal(fresh.log_likelihood(batch), model.log_likelihood(batch))
     fresh.load_state_dict(load(data), strict=True)
-    torch.testing.assert_close(
-        fresh.frame_log_likelihood(batch), model.frame_log_likelihood(batch), rtol=0, atol=0
-    )
+    torch.testing.assert_close(fresh.log_likelihood(batch), model.log_likelihood(batch), rtol=0, atol=0)
     assert all(module.initialized for module in fresh.modules() if isinstance(module, ActNorm))

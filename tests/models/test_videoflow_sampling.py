@@ -9,20 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from vflow.bijections.dequantize import MARGIN, WIDTH
-from vflow.config import VideoFlowConfig
-from vflow.models import Rollout, Sampled, VideoBatch, VideoFlow
-from vflow.models.batches import Condition
+from vflow.config import VideoConfig
+from vflow.models import Condition, Rollout, Sampled, VideoBatch, VideoModel
+from vflow.models.dequantizer import MARGIN, WIDTH
 
 Noise = Callable[[int], tuple[Tensor, ...]]
 
 
-def ones(model: VideoFlow, temperature: float = 1.0) -> tuple[float, ...]:
+def ones(model: VideoModel, temperature: float = 1.0) -> tuple[float, ...]:
     return (temperature,) * len(model.latent_shapes)
 
 
 def roll(
-    model: VideoFlow, context: Tensor, eps: list[tuple[Tensor, ...]], temperature: float = 1.0
+    model: VideoModel, context: Tensor, eps: list[tuple[Tensor, ...]], temperature: float = 1.0
 ) -> list[Sampled]:
     """One frame per entry of ``eps``."""
     rollout, frames = model.start(context), []
@@ -33,7 +32,7 @@ def roll(
 
 
 def test_encoding_a_sampled_frame_returns_its_noise(
-    form: VideoFlowConfig, models: Callable, batches: Callable, noise: Noise
+    form: VideoConfig, models: Callable, batches: Callable, noise: Noise
 ) -> None:
     """Three mild frames in float32: where a bounded map saturates, its values say nothing of z."""
     model, batch = models(form, 0.02), batches(form)
@@ -44,7 +43,7 @@ def test_encoding_a_sampled_frame_returns_its_noise(
         latents, back = encode(model, rollout, sampled, eps, 0.05)
         for used, found in zip(eps, back, strict=False):
             torch.testing.assert_close(found, 0.05 * used, rtol=0, atol=5e-3)
-        if form.history is None:
+        if model.dequantizes_past:
             for kept, found in zip(after.history, latents, strict=True):
                 torch.testing.assert_close(kept[:, -1], found, rtol=0, atol=5e-3)
         rollout = after
@@ -52,17 +51,15 @@ def test_encoding_a_sampled_frame_returns_its_noise(
 
 @torch.no_grad()
 def encode(
-    model: VideoFlow, rollout: Rollout, sampled: Sampled, eps: tuple[Tensor, ...], temperature: float
+    model: VideoModel, rollout: Rollout, sampled: Sampled, eps: tuple[Tensor, ...], temperature: float
 ) -> tuple[tuple[Tensor, ...], list[Tensor]]:
     """Latents of a sampled frame, and the noise (times temperature) that led to them from ``rollout``."""
-    given = model._next_given(rollout, eps[-1], temperature)
-    x = model.pixels(sampled.raw, given.reference.float())[0]
-    latents, above, _ = model.glow.encode(x, given.features)
-    parts = zip(model.priors, given.windows, above, latents, strict=True)
-    return latents, [prior(window, half).whiten(z) for prior, window, half, z in parts]
+    condition = model.condition_next(rollout, eps, ones(model, temperature))
+    code = model.flow.encode(model.to_flow(sampled.raw, condition)[0], condition.features)
+    return code.latents, list(model.whiten(code, condition))
 
 
-def test_a_rollout_is_what_its_frames_say(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+def test_a_rollout_is_what_its_frames_say(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     """Where couplings see frames, sampling five of them leads to the state that starting from them gives."""
     rollout, frames = model.start(batch.frames[:, :2]), batch.frames[:, :2]
     for _ in range(5):
@@ -70,14 +67,12 @@ def test_a_rollout_is_what_its_frames_say(model: VideoFlow, batch: VideoBatch, n
         frames = torch.cat([frames, sampled.frame[:, None]], 1)
         fresh = model.start(frames)
         assert torch.equal(fresh.frames, rollout.frames) and torch.equal(fresh.mask, rollout.mask)
-        if model.config.history is not None:
+        if not model.dequantizes_past:
             for one, other in zip(fresh.history, rollout.history, strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_sampling_and_scoring_are_one_density(
-    form: VideoFlowConfig, models: Callable, batches: Callable
-) -> None:
+def test_sampling_and_scoring_are_one_density(form: VideoConfig, models: Callable, batches: Callable) -> None:
     """Change of variables, end to end: the density of a drawn frame is φ(ε) / |det ∂frame/∂ε|.
 
     With the dequantisation noise which the draw amounts to, and the probability of its displacement, that is
@@ -87,58 +82,59 @@ def test_sampling_and_scoring_are_one_density(
     form = form.model_copy(update={"glow": small})
     model = models(form)
     context = 64 + batches(form, size=1).frames[:, :4] // 2  # far from both ends of the range
-    sizes = [math.prod(shape) for shape in model.glow.latent_shapes]
+    sizes = [math.prod(shape) for shape in model.flow.latent_shapes]
     flat = 0.1 * torch.randn(sum(sizes))
 
-    def draw(flat: Tensor, way: Tensor) -> Sampled:
-        parts = zip(flat.split(sizes), model.glow.latent_shapes, strict=True)
-        eps = (*(part.view(1, *shape) for part, shape in parts), *([way] if model.guide else []))
-        return VideoFlow.step.__wrapped__(model, model.start(context), eps, ones(model))[1]
+    def draw(flat: Tensor, way: tuple[Tensor, ...]) -> Sampled:
+        parts = zip(flat.split(sizes), model.flow.latent_shapes, strict=True)
+        eps = (*(part.view(1, *shape) for part, shape in parts), *way)
+        return VideoModel.step.__wrapped__(model, model.start(context), eps, ones(model))[1]
 
-    def explained(way: Tensor) -> bool:
-        """Whether scoring finds the displacement that this noise draws, if displacements are drawn."""
-        batch = continued(model, context, draw(flat, way).frame)
-        return torch.equal(model.given(batch)[1].reference[-1:], next_given(way).reference)
+    def scored(way: tuple[Tensor, ...]) -> Condition:
+        return model.condition_targets(continued(model, context, draw(flat, way).frame))
 
-    def settled(way: Tensor) -> Tensor:
-        """Noise whose code is that of the frame it leads to, mostly: what scoring finds, again and again."""
-        for _ in range(8 if model.foresight else 0):
-            way = model.encode_frame(model.start(context), draw(flat, way).frame)[-1]
+    def drawn(way: tuple[Tensor, ...]) -> Condition:
+        return model.condition_next(model.start(context), way, (1.0,) * len(way))
+
+    def settled(way: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Noise whose reference is that of the frame it leads to: what scoring finds, again and again."""
+        for _ in range(8):
+            way = model.encode_reference(model.start(context), draw(flat, way).frame)
         return way
 
-    def next_given(way: Tensor) -> Condition:
-        return model._next_given(model.start(context), way, 1.0)
+    def explained(way: tuple[Tensor, ...]) -> bool:
+        """Whether scoring finds the reference that this noise draws."""
+        found, used = scored(way).reference, drawn(way).reference
+        return used is None or torch.equal(found[-1:], used)
 
-    shape = model.guide.noise_shape if model.guide else (1, 1, 1)
-    ways = torch.linspace(-2, 2, 17).view(-1, 1, 1, 1, 1).expand(-1, 1, *shape)
-    way = next(way for way in map(settled, ways) if explained(way))
+    ways: list[tuple[Tensor, ...]] = [()]
+    if model.has_reference:
+        starts = [
+            (torch.full((1, *model.latent_shapes[-1]), at),) for at in torch.linspace(-2, 2, 17).tolist()
+        ]
+        ways = [*starts, *map(settled, starts)]
+    way = next(way for way in ways if explained(way))
     jacobian = torch.autograd.functional.jacobian(lambda e: draw(e, way).raw.flatten(), flat, vectorize=True)
-    sampled, given = draw(flat, way), next_given(way)
+    sampled = draw(flat, way)
     assert sampled.raw.min() >= 0 and sampled.raw.max() < 256
     log_p = torch.distributions.Normal(0.0, 1.0).log_prob(flat).sum() - torch.linalg.slogdet(jacobian)[1]
+    log_p = log_p + sum(term[-1].sum() for term in scored(way).log_prob_terms)
     batch = continued(model, context, sampled.frame)
-    if model.guide is not None:
-        log_p = log_p + model._given_frames(batch)[1][0][-1].sum()
-    batch.eps[:, -1], weight = dequantisation(model, sampled, given.reference)
-    nats = model.frame_log_likelihood(batch)[0, -1]
+    batch.eps[:, -1], weight = dequantisation(model, sampled, drawn(way).reference)
+    nats = model.log_likelihood(batch)[0, -1]
     torch.testing.assert_close(nats, log_p + weight, rtol=1e-4, atol=1e-2)
 
 
-def dequantisation(model: VideoFlow, sampled: Sampled, reference: Tensor) -> tuple[Tensor, Tensor]:
+def dequantisation(model: VideoModel, sampled: Sampled, reference: Tensor | None) -> tuple[Tensor, Tensor]:
     """The noise that lifts ``sampled.frame`` to ``sampled.raw``, and its total log-weight."""
     u = (sampled.raw - sampled.frame).clamp(MARGIN, 1 - MARGIN).double()
     flat, narrow = torch.special.ndtri((u - MARGIN) / (1 - 2 * MARGIN)), (u - 0.5) / WIDTH
-    mode = model.pixels.mode(reference.float(), sampled.raw)
-    use_narrow = {
-        "uniform": torch.zeros_like(u, dtype=torch.bool),
-        "gaussian": torch.ones_like(u, dtype=torch.bool),
-        "anchored": sampled.frame == (reference if mode is None else mode),
-    }[model.config.noise]
-    eps = torch.where(use_narrow, narrow, flat).float()
-    return eps, model.noise(sampled.frame.float(), eps, mode)[1].sum()
+    mode = model.pixel_map.mode(None if reference is None else reference.float(), sampled.raw)
+    eps = (flat if model.config.noise == "uniform" else narrow).float()
+    return eps, model.dequantizer(sampled.frame.float(), eps, mode)[1].sum()
 
 
-def continued(model: VideoFlow, context: Tensor, frame: Tensor) -> VideoBatch:
+def continued(model: VideoModel, context: Tensor, frame: Tensor) -> VideoBatch:
     """``context`` and one frame more, as a batch without noise whose last target is that frame."""
     first = model.config.min_context
     frames = torch.cat([context, frame[:, None]], 1)
@@ -147,7 +143,7 @@ def continued(model: VideoFlow, context: Tensor, frame: Tensor) -> VideoBatch:
 
 
 def test_a_frame_is_its_continuous_values_rounded_down(
-    model: VideoFlow, batch: VideoBatch, noise: Noise
+    model: VideoModel, batch: VideoBatch, noise: Noise
 ) -> None:
     for sampled in roll(model, batch.frames[:, :3], [noise(3), noise(3)]):
         assert sampled.frame.dtype == torch.uint8 and sampled.raw.dtype == torch.float32
@@ -155,11 +151,11 @@ def test_a_frame_is_its_continuous_values_rounded_down(
         assert torch.equal(sampled.frame.float(), sampled.raw.floor().clamp(0, 255))
         outside = ((sampled.raw < -0.1) | (sampled.raw > 256.1)).flatten(1).sum(1)
         assert torch.equal(sampled.out_of_range, outside) and not sampled.nonfinite.any()
-        if model.config.values != "scaled":
+        if model.config.pixel_map != "scaled":
             assert not outside.any()
 
 
-def test_the_same_noise_gives_the_same_frames(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+def test_the_same_noise_gives_the_same_frames(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     eps = [noise(3) for _ in range(3)]
     once, twice = (roll(model, batch.frames[:, :3], eps) for _ in range(2))
     assert all(torch.equal(a.raw, b.raw) for a, b in zip(once, twice, strict=True))
@@ -167,13 +163,13 @@ def test_the_same_noise_gives_the_same_frames(model: VideoFlow, batch: VideoBatc
     assert not any(torch.equal(a.frame, b.frame) for a, b in zip(once, other, strict=True))
 
 
-def test_temperature_zero_ignores_the_noise(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+def test_temperature_zero_ignores_the_noise(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     one, other = (roll(model, batch.frames[:, :3], [noise(3) for _ in range(3)], 0.0) for _ in range(2))
     assert all(torch.equal(a.raw, b.raw) for a, b in zip(one, other, strict=True))
 
 
 def test_temperature_scales_the_noise_of_each_level(
-    model: VideoFlow, batch: VideoBatch, noise: Noise
+    model: VideoModel, batch: VideoBatch, noise: Noise
 ) -> None:
     eps, temperature = noise(3), (0.25, 0.5, 1.0)[: len(model.latent_shapes)]
     scaled = tuple(e * t for e, t in zip(eps, temperature, strict=True))
@@ -183,7 +179,7 @@ def test_temperature_scales_the_noise_of_each_level(
     torch.testing.assert_close(one.raw, other.raw, rtol=0, atol=1e-3)
 
 
-def test_a_batch_of_futures_equals_single_futures(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+def test_a_batch_of_futures_equals_single_futures(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     eps = [noise(3) for _ in range(2)]
     together = roll(model, batch.frames[:, :3], eps)
     for i in range(3):
@@ -194,7 +190,7 @@ def test_a_batch_of_futures_equals_single_futures(model: VideoFlow, batch: Video
             torch.testing.assert_close(a.raw, b.raw[i : i + 1], rtol=1e-4, atol=0.05)
 
 
-def test_only_the_last_frames_condition(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+def test_only_the_last_frames_condition(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     n, eps = model.config.context, [noise(3), noise(3)]
     long, short = roll(model, batch.frames, eps), roll(model, batch.frames[:, -n:], eps)
     assert all(torch.equal(a.raw, b.raw) for a, b in zip(long, short, strict=True))
@@ -204,7 +200,7 @@ def test_only_the_last_frames_condition(model: VideoFlow, batch: VideoBatch, noi
 
 
 def test_a_short_context_leaves_the_rest_of_the_window_empty(
-    model: VideoFlow, batch: VideoBatch, noise: Noise
+    model: VideoModel, batch: VideoBatch, noise: Noise
 ) -> None:
     n, shortest = model.config.context, model.config.min_context
     rollout = model.start(batch.frames[:, :shortest])
@@ -215,7 +211,7 @@ def test_a_short_context_leaves_the_rest_of_the_window_empty(
     assert torch.equal(rollout.frame, sampled.frame)
 
 
-def test_a_step_leaves_the_state_it_started_from(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+def test_a_step_leaves_the_state_it_started_from(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     """Continuing twice from one state gives two futures of it: nothing is kept on the module."""
     rollout, eps = model.start(batch.frames[:, :3]), noise(3)
     before = [level.clone() for level in rollout.history]
@@ -226,9 +222,9 @@ def test_a_step_leaves_the_state_it_started_from(model: VideoFlow, batch: VideoB
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("name", ["paper-scaled-uniform", "frames-counts-gaussian"])
+@pytest.mark.parametrize("name", ["paper-scaled-uniform", "frames-marginal-gaussian"])
 def test_nonfinite_values_are_counted_whatever_the_map(
-    forms: dict[str, VideoFlowConfig], models: Callable, batches: Callable, name: str, value: float
+    forms: dict[str, VideoConfig], models: Callable, batches: Callable, name: str, value: float
 ) -> None:
     model, batch = models(forms[name]), batches(forms[name])
     eps = tuple(torch.randn(3, *shape) for shape in model.latent_shapes)
@@ -240,19 +236,19 @@ def test_nonfinite_values_are_counted_whatever_the_map(
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf])
 def test_a_bounded_map_does_not_hide_infinities(
-    forms: dict[str, VideoFlowConfig], models: Callable, batches: Callable, value: float
+    forms: dict[str, VideoConfig], models: Callable, batches: Callable, value: float
 ) -> None:
     """The map of value counts turns any number into a grey level: what overflowed before it still counts."""
-    form = forms["frames-counts-gaussian"]
+    form = forms["frames-marginal-gaussian"]
     model, batch = models(form), batches(form)
     with torch.no_grad():
-        model.glow.levels[0].layers[0].actnorm.shift[0] = value
+        model.flow.levels[0].layers[0].actnorm.shift[0] = value
     eps = tuple(torch.randn(3, *shape) for shape in model.latent_shapes)
     sampled = model.step(model.start(batch.frames[:, :2]), eps, ones(model))[1]
     assert sampled.nonfinite.tolist() == [form.glow.height * form.glow.width // 4] * 3
 
 
-def test_sampling_in_bfloat16_is_close(model: VideoFlow, batch: VideoBatch, noise: Noise) -> None:
+def test_sampling_in_bfloat16_is_close(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     eps = [noise(3)]
     exact = roll(model, batch.frames[:, :3], eps, 0.5)[0]
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -261,21 +257,25 @@ def test_sampling_in_bfloat16_is_close(model: VideoFlow, batch: VideoBatch, nois
     assert (rough.raw - exact.raw).abs().median() < 2
 
 
-def test_latent_shapes_hold_every_dimension(form: VideoFlowConfig, model: VideoFlow) -> None:
-    glow, shapes = form.glow, model.glow.latent_shapes
+def test_latent_shapes_hold_every_dimension(form: VideoConfig, model: VideoModel) -> None:
+    glow, shapes = form.glow, model.flow.latent_shapes
     assert sum(math.prod(shape) for shape in shapes) == glow.channels * glow.height * glow.width
     assert [shape[1:] for shape in shapes] == [(glow.height // k, glow.width // k) for k in (2, 4)]
-    assert model.latent_shapes == (*shapes, *([model.guide.noise_shape] if model.guide else []))
+    assert model.latent_shapes[: len(shapes)] == shapes
+    assert len(model.latent_shapes) == len(shapes) + model.has_reference
+    assert model.latent_shapes_at(16, 24) == tuple(
+        (c, 16 // k, 24 // k) for (c, *_), k in zip(shapes, (2, 4), strict=True)
+    )
 
 
-def test_gradients_reach_all_parameters(model: VideoFlow, batch: VideoBatch) -> None:
+def test_gradients_reach_all_parameters(model: VideoModel, batch: VideoBatch) -> None:
     model.train()(batch).sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_the_codec_round_trips_within_a_tenth_of_a_grey_level(model: VideoFlow, batch: VideoBatch) -> None:
+def test_the_codec_round_trips_within_a_tenth_of_a_grey_level(model: VideoModel, batch: VideoBatch) -> None:
     x, back = model.reconstruct(batch)
     assert x.shape == back.shape == (batch.window.numel(), *batch.frames.shape[2:])
     assert torch.equal(x.floor(), batch.frames[:, model.config.min_context :].flatten(0, 1).float())

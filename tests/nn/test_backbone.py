@@ -35,7 +35,7 @@ def colorizer(*, backbone: bool) -> Colorizer:
     torch.manual_seed(0)
     glow = GlowConfig(channels=2, height=8, width=8, depth=(1, 1, 1), hidden=(4, 4, 4))
     condition = EncoderConfig(hidden=(4, 4, 6, 6), blocks=1)
-    return Colorizer(ColorizerConfig(glow=glow, condition=condition, outline=(4, 4), backbone=backbone))
+    return Colorizer(ColorizerConfig(glow=glow, condition=condition, color_mean=(4, 4), backbone=backbone))
 
 
 def test_a_colouriser_that_is_given_one_is_at_first_what_it_was() -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from vflow.checkpoint import save_checkpoint
-from vflow.config import VideoFlowConfig
-from vflow.models import VideoFlow, build_model
+from vflow.config import MODEL_CONFIGS
+from vflow.models import VideoModel, build_model
 
 SIZE: dict[str, Any] = {
     "glow": {"height": 16, "width": 16, "depth": [1, 1], "hidden": [4, 4]},
@@ -19,13 +19,24 @@ SIZE: dict[str, Any] = {
     "context": 2,
     "fps": 5,
 }
+FRAMES: dict[str, Any] = {
+    "kind": "frame_conditioned_videoflow",
+    "encoder": {"hidden": [4, 4], "blocks": 1},
+}
+"""Couplings and prior that see past frames."""
+MOTION: dict[str, Any] = FRAMES | {
+    "kind": "reference_videoflow",
+    "reference": {"kind": "motion", "max_displacement": 2},
+}
+"""The same against a displaced frame."""
 
 
-def make_model(**changes: Any) -> VideoFlow:
+def make_model(**changes: Any) -> VideoModel:
     """A model whose zero-initialised layers are perturbed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = build_model(VideoFlowConfig.model_validate(SIZE | changes))
+        config = MODEL_CONFIGS[changes.get("kind", "videoflow")].model_validate(SIZE | changes)
+        model = build_model(config)  # type: ignore[arg-type]
         for parameter in model.parameters():
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.1)
@@ -33,20 +44,19 @@ def make_model(**changes: Any) -> VideoFlow:
 
 
 @pytest.fixture(scope="session", params=["latents", "frames"])
-def model(request: pytest.FixtureRequest) -> VideoFlow:
-    """The paper's model, and the one with a history of frames."""
-    history = {"hidden": [4, 4], "blocks": 1} if request.param == "frames" else None
-    return make_model(history=history)
+def model(request: pytest.FixtureRequest) -> VideoModel:
+    """The paper's model, and one that sees past frames."""
+    return make_model(**(FRAMES if request.param == "frames" else {}))
 
 
 @pytest.fixture(scope="session")
-def one_model() -> VideoFlow:
+def one_model() -> VideoModel:
     """For tests in which the kind of model does not matter."""
-    return make_model(history={"hidden": [4, 4], "blocks": 1})
+    return make_model(**FRAMES)
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory, one_model: VideoFlow) -> Path:
+def tiny(tmp_path_factory: pytest.TempPathFactory, one_model: VideoModel) -> Path:
     """A checkpoint of ``one_model``."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_checkpoint(folder, one_model, config=one_model.config)

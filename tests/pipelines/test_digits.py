@@ -161,7 +161,7 @@ def test_progress_counts_all_classes(model: Digits) -> None:
     assert told == [(8, 18), (9, 18), (17, 18), (18, 18)]
 
 
-@pytest.mark.parametrize("changes", [{}, {"noise": "uniform"}, {"noise": "uniform", "values": "scaled"}])
+@pytest.mark.parametrize("changes", [{}, {"noise": "uniform"}, {"noise": "uniform", "pixel_map": "scaled"}])
 def test_the_own_class_gives_the_picture_back(changes: dict[str, object]) -> None:
     model = make_digits(**changes)
     images, labels = printed(10, seed=1)

@@ -11,26 +11,28 @@ import torch
 import vflow
 from vflow.data import media
 from vflow.errors import ConfigError, InputError
-from vflow.models import Sampled, VideoFlow
+from vflow.models import Sampled, VideoModel
 from vflow.pipelines.video.predict import PredictSettings, groups, iterate, predict, prepare
 
 from .conftest import make_model
 
 
-def test_shape_and_type(model: VideoFlow, clip: np.ndarray) -> None:
+def test_shape_and_type(model: VideoModel, clip: np.ndarray) -> None:
     futures = vflow.predict(model, clip, num_frames=3, num_samples=2)
     assert futures.shape == (2, 3, 16, 16, 3)
     assert futures.dtype == np.uint8
 
 
-def test_more_samples_and_frames_leave_the_earlier_ones_unchanged(model: VideoFlow, clip: np.ndarray) -> None:
+def test_more_samples_and_frames_leave_the_earlier_ones_unchanged(
+    model: VideoModel, clip: np.ndarray
+) -> None:
     few = predict(model, clip, num_frames=2, num_samples=3, seed=5)
     many = predict(model, clip, num_frames=4, num_samples=11, seed=5)
     assert np.array_equal(many[:3, :2], few)
     assert np.array_equal(predict(model, clip, num_frames=1, num_samples=1, seed=5), few[:1, :1])
 
 
-def test_groups_do_not_change_pixels(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_groups_do_not_change_pixels(one_model: VideoModel, clip: np.ndarray) -> None:
     whole = predict(one_model, clip, num_frames=2, num_samples=20)
     told: list[tuple[int, int]] = []
     parts = list(
@@ -49,7 +51,7 @@ def test_groups_do_not_change_pixels(one_model: VideoFlow, clip: np.ndarray) -> 
     assert sorted(told) == told
 
 
-def test_seed_sample_and_content_name_the_noise(model: VideoFlow, clip: np.ndarray) -> None:
+def test_seed_sample_and_content_name_the_noise(model: VideoModel, clip: np.ndarray) -> None:
     first = predict(model, clip, num_frames=2, num_samples=2, seed=0)
     assert np.array_equal(first, predict(model, clip.copy(), num_frames=2, num_samples=2, seed=0))
     assert not np.array_equal(first[0], first[1])
@@ -57,7 +59,7 @@ def test_seed_sample_and_content_name_the_noise(model: VideoFlow, clip: np.ndarr
     assert not np.array_equal(first, predict(model, 255 - clip, num_frames=2, num_samples=2, seed=0))
 
 
-def test_global_generators_play_no_part(model: VideoFlow, clip: np.ndarray) -> None:
+def test_global_generators_play_no_part(model: VideoModel, clip: np.ndarray) -> None:
     before = predict(model, clip, num_frames=1, num_samples=1)
     torch.manual_seed(123)
     state = torch.random.get_rng_state()
@@ -65,27 +67,27 @@ def test_global_generators_play_no_part(model: VideoFlow, clip: np.ndarray) -> N
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_only_the_last_frames_count(model: VideoFlow, clip: np.ndarray) -> None:
+def test_only_the_last_frames_count(model: VideoModel, clip: np.ndarray) -> None:
     assert np.array_equal(
         predict(model, clip, num_frames=1, num_samples=1),
         predict(model, clip[-2:], num_frames=1, num_samples=1),
     )
 
 
-def test_continuing_a_future_goes_on_from_its_frames(model: VideoFlow, clip: np.ndarray) -> None:
+def test_continuing_a_future_goes_on_from_its_frames(model: VideoModel, clip: np.ndarray) -> None:
     future = predict(model, clip, num_frames=3, num_samples=2)[1]
     further = np.concatenate([clip, future])
     assert np.array_equal(prepare(model, further).context, future[-2:])
     assert predict(model, further, num_frames=2, num_samples=1).shape == (1, 2, 16, 16, 3)
 
 
-def test_numpy_torch_and_floats_agree(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_numpy_torch_and_floats_agree(one_model: VideoModel, clip: np.ndarray) -> None:
     expected = predict(one_model, clip, num_frames=1, num_samples=1)
     for frames in (torch.from_numpy(clip), clip / 255, torch.from_numpy(clip / np.float32(255))):
         assert np.array_equal(expected, predict(one_model, frames, num_frames=1, num_samples=1))
 
 
-def test_temperature_is_one_number_or_one_per_level(model: VideoFlow, clip: np.ndarray) -> None:
+def test_temperature_is_one_number_or_one_per_level(model: VideoModel, clip: np.ndarray) -> None:
     still = predict(model, clip, num_frames=1, num_samples=2, temperature=0)
     assert np.array_equal(still[0], still[1])
     one = predict(model, clip, num_frames=1, num_samples=2, temperature=0.5)
@@ -124,7 +126,7 @@ def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
         (np.zeros((2, 7, 90, 3), np.uint8), "^frames: 90×7 pixels; give frames of at least 8×8$"),
     ],
 )
-def test_frames_that_cannot_be_used(one_model: VideoFlow, frames: np.ndarray, message: str) -> None:
+def test_frames_that_cannot_be_used(one_model: VideoModel, frames: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         predict(one_model, frames)
 
@@ -135,7 +137,7 @@ def test_too_few_frames(clip: np.ndarray) -> None:
         predict(model, clip[:1])
 
 
-def test_other_sizes_channels_and_rates_are_fitted(one_model: VideoFlow) -> None:
+def test_other_sizes_channels_and_rates_are_fitted(one_model: VideoModel) -> None:
     large = np.random.default_rng(0).integers(0, 256, (20, 40, 60, 3), dtype=np.uint8)
     prepared = prepare(one_model, media.Clip(large, 10.0, "large.mp4", ("turned",)))
     assert prepared.context.shape == (2, 16, 16, 3)
@@ -154,13 +156,13 @@ def test_far_outside(clip: np.ndarray) -> None:
     bits = prepare(make_model(), clip).bits
     assert bits is not None
     assert not prepare(make_model(), clip).far_outside
-    assert not prepare(make_model(typical_bits=(bits - 0.1, bits + 0.1)), clip).far_outside
-    assert prepare(make_model(typical_bits=(bits - 0.5, bits - 0.4)), clip).far_outside
-    assert prepare(make_model(typical_bits=(bits + 0.4, bits + 0.5)), clip).far_outside
+    assert not prepare(make_model(validation_bits=(bits - 0.1, bits + 0.1)), clip).far_outside
+    assert prepare(make_model(validation_bits=(bits - 0.5, bits - 0.4)), clip).far_outside
+    assert prepare(make_model(validation_bits=(bits + 0.4, bits + 0.5)), clip).far_outside
     assert prepare(make_model(), clip[:1]).bits is None
 
 
-def test_stop_between_frames(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_stop_between_frames(one_model: VideoModel, clip: np.ndarray) -> None:
     context = prepare(one_model, clip).context
     drawn = iterate(
         one_model,
@@ -174,7 +176,7 @@ def test_stop_between_frames(one_model: VideoFlow, clip: np.ndarray) -> None:
 class Flaky:
     """A model that gives NaN for some rows of its first calls, and notes the noise it was given."""
 
-    def __init__(self, model: VideoFlow, bad: list[list[int]]) -> None:
+    def __init__(self, model: VideoModel, bad: list[list[int]]) -> None:
         self.model, self.bad, self.noise = model, bad, []
         self.config, self.latent_shapes, self.start = model.config, model.latent_shapes, model.start
         self.parameters = model.parameters
@@ -188,7 +190,7 @@ class Flaky:
         return after, sampled._replace(nonfinite=nonfinite)
 
 
-def test_nonfinite_samples_are_counted_and_redrawn_alone(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_nonfinite_samples_are_counted_and_redrawn_alone(one_model: VideoModel, clip: np.ndarray) -> None:
     context = prepare(one_model, clip).context
     flaky = Flaky(one_model, [[1, 2, 7], [2]])  # row 7 is padding: nobody wants it
     (step,) = iterate(flaky, context, PredictSettings(num_frames=1, num_samples=3))  # type: ignore[arg-type]
@@ -202,7 +204,7 @@ def test_nonfinite_samples_are_counted_and_redrawn_alone(one_model: VideoFlow, c
     assert [bool((second[i] == third[i]).all()) for i in (0, 1, 2)] == [True, True, False]
 
 
-def test_a_sample_that_stays_nonfinite_is_an_error(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_a_sample_that_stays_nonfinite_is_an_error(one_model: VideoModel, clip: np.ndarray) -> None:
     flaky = Flaky(one_model, [[0]] * 99)
     with pytest.raises(InputError, match="frame 0 of sample 0 is not finite after 8 redraws; lower the temp"):
         list(iterate(flaky, prepare(one_model, clip).context, PredictSettings(num_frames=1, num_samples=1)))  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import torch
 
 import vflow
 from vflow.errors import ConfigError, InputError
-from vflow.models import VideoBatch, VideoFlow
+from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.video import score as module
 from vflow.pipelines.video.score import score
 from vflow.randomness import content_hash, normal
@@ -19,7 +19,7 @@ from vflow.randomness import content_hash, normal
 from .conftest import make_model
 
 
-def test_json(model: VideoFlow, clip: np.ndarray) -> None:
+def test_json(model: VideoModel, clip: np.ndarray) -> None:
     result = vflow.score(model, clip, seed=3)
     data = result.to_json()
     assert list(data) == ["bits_per_dim", "per_frame", "draws", "seed"]
@@ -30,7 +30,7 @@ def test_json(model: VideoFlow, clip: np.ndarray) -> None:
     assert copy.deepcopy(result).to_json() == data
 
 
-def test_agrees_with_the_model(model: VideoFlow, clip: np.ndarray) -> None:
+def test_agrees_with_the_model(model: VideoModel, clip: np.ndarray) -> None:
     frames = torch.from_numpy(clip).permute(0, 3, 1, 2)[None]
     eps = torch.stack([normal((3, 16, 16), "score", 0, content_hash(clip), 0, t) for t in (1, 2, 3)])
     batch = VideoBatch(frames, eps[None], torch.tensor([[1, 2, 2]]))
@@ -39,13 +39,13 @@ def test_agrees_with_the_model(model: VideoFlow, clip: np.ndarray) -> None:
     assert score(model, clip) == pytest.approx(expected, abs=1e-5)
 
 
-def test_segments_do_not_matter(model: VideoFlow, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_do_not_matter(model: VideoModel, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = score(model, clip).per_frame
     monkeypatch.setattr(module, "SEGMENT", 1)
     assert score(model, clip).per_frame[1:] == pytest.approx(whole[1:], abs=1e-5)
 
 
-def test_a_frame_is_scored_given_the_window_before_it(model: VideoFlow, clip: np.ndarray) -> None:
+def test_a_frame_is_scored_given_the_window_before_it(model: VideoModel, clip: np.ndarray) -> None:
     other = clip.copy()
     other[0] = 255 - other[0]
     one, two = score(model, clip).per_frame, score(model, other).per_frame
@@ -55,7 +55,7 @@ def test_a_frame_is_scored_given_the_window_before_it(model: VideoFlow, clip: np
     assert ends[0] == ends[1]
 
 
-def test_context_moves_the_start_of_the_mean(model: VideoFlow, clip: np.ndarray) -> None:
+def test_context_moves_the_start_of_the_mean(model: VideoModel, clip: np.ndarray) -> None:
     plain = score(model, clip)
     later = score(model, clip, context=3)
     assert later.per_frame == plain.per_frame
@@ -65,7 +65,7 @@ def test_context_moves_the_start_of_the_mean(model: VideoFlow, clip: np.ndarray)
         score(model, clip, context=4)
 
 
-def test_draws_are_importance_weighted(model: VideoFlow, clip: np.ndarray) -> None:
+def test_draws_are_importance_weighted(model: VideoModel, clip: np.ndarray) -> None:
     with torch.no_grad():
         nats = torch.stack(
             [
@@ -86,7 +86,7 @@ def test_draws_are_importance_weighted(model: VideoFlow, clip: np.ndarray) -> No
         score(model, clip, draws=0)
 
 
-def test_too_few_frames(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_too_few_frames(one_model: VideoModel, clip: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"^frames: 1 frame\(s\); a score needs 2 or more, 1 of them given$"):
         score(one_model, clip[:1])
     with pytest.raises(InputError, match="a score needs 3 or more"):

@@ -12,7 +12,7 @@ import torch
 
 import vflow
 from vflow.errors import ConfigError, InputError
-from vflow.models import VideoBatch, VideoFlow
+from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.video import score
 from vflow.pipelines.video import surprisal as module
 from vflow.pipelines.video import surprisal as order
@@ -28,23 +28,23 @@ from vflow.pipelines.video.surprisal import (
 )
 from vflow.randomness import content_hash
 
-from .conftest import SIZE, make_model
+from .conftest import FRAMES, MOTION, SIZE, make_model
 
-HISTORY = {"hidden": [4, 4], "blocks": 1}
 FORMS: dict[str, dict[str, Any]] = {
-    "latents": {"history": None},
-    "transitions": {"history": HISTORY, "values": "transitions", "noise": "anchored"},
-    "motion": {"history": HISTORY, "values": "transitions", "noise": "gaussian", "motion": 2},
-    "mixture": {"history": HISTORY, "glow": SIZE["glow"] | {"coupling": "mixture"}, "noise": "uniform"},
-    "three levels": {
-        "history": {"hidden": [4, 4, 4], "blocks": 1},
+    "latents": {},
+    "conditional": FRAMES | {"pixel_map": "conditional", "noise": "uniform"},
+    "motion": MOTION | {"pixel_map": "conditional", "noise": "gaussian"},
+    "mixture": FRAMES | {"glow": SIZE["glow"] | {"coupling": "mixture"}, "noise": "uniform"},
+    "three levels": FRAMES
+    | {
+        "encoder": {"hidden": [4, 4, 4], "blocks": 1},
         "glow": SIZE["glow"] | {"depth": [1, 1, 1], "hidden": [4, 4, 4]},
     },
 }
 KEY = (0, "clip", 0)
 
 
-def typical_of(model: VideoFlow, low: float, high: float) -> ClipStatistics:
+def typical_of(model: VideoModel, low: float, high: float) -> ClipStatistics:
     """Frames evenly from ``low`` to ``high`` bits/dim, 2 bits a pixel, exchanges that save up to 9 bits."""
     size = model.config.glow.height, model.config.glow.width
     frames = np.linspace(low, high, 101, dtype=np.float32)
@@ -70,7 +70,7 @@ def test_a_map_has_every_term_of_the_likelihood(form: str, clip: np.ndarray) -> 
     batch = VideoBatch(frames, torch.randn(1, 3, 3, 16, 16), torch.tensor([[1, 2, 2]]))
     with torch.no_grad():
         density, terms = model.density_map(batch), model.log_prob_terms(batch)
-        nats = model.frame_log_likelihood(batch)[0]
+        nats = model.log_likelihood(batch)[0]
     assert density.shape == (1, 3, 16, 16)
     together = density.double().sum((2, 3))[0]
     exact = torch.stack([term.double().flatten(1).sum(1) for term in terms]).sum(0)
@@ -78,7 +78,7 @@ def test_a_map_has_every_term_of_the_likelihood(form: str, clip: np.ndarray) -> 
     torch.testing.assert_close(together.float(), nats, rtol=1e-5, atol=1e-3)
 
 
-def test_without_typical_figures_nothing_is_flagged(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_without_typical_figures_nothing_is_flagged(one_model: VideoModel, clip: np.ndarray) -> None:
     found = vflow.surprisal(one_model, clip)
     assert (found.threshold, found.flagged, found.out_of_order) == (None, (), None)
     assert np.array_equal(found.excess, found.maps, equal_nan=True)
@@ -89,7 +89,7 @@ def test_without_typical_figures_nothing_is_flagged(one_model: VideoFlow, clip: 
     assert data["bits_per_dim"] == pytest.approx(scored["bits_per_dim"], abs=1e-6)
 
 
-def test_frames_beyond_the_quantile_are_flagged(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_frames_beyond_the_quantile_are_flagged(one_model: VideoModel, clip: np.ndarray) -> None:
     bits = vflow.surprisal(one_model, clip).per_frame
     ranked = np.sort(bits[1:])
     between = float(ranked[1:].mean())  # two frames below, one beyond
@@ -104,7 +104,7 @@ def test_frames_beyond_the_quantile_are_flagged(one_model: VideoFlow, clip: np.n
     assert everything.flagged == (1, 2, 3)
 
 
-def test_an_exchange_counts_when_it_saves_more_than_usual(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_an_exchange_counts_when_it_saves_more_than_usual(one_model: VideoModel, clip: np.ndarray) -> None:
     maps, statistics = np.zeros((4, 16, 16), np.float32), typical_of(one_model, 0, 1)
     for saved, told in ((8.0, False), (9.5, True), (-1.0, False)):
         found = Surprisal(clip, maps, FrameSwap(1, 2, saved), statistics)
@@ -131,7 +131,7 @@ def test_candidates_shorten_the_way_through_pixel_space_most(length: int) -> Non
 
 
 def test_an_exchange_saves_the_difference_of_two_scores(
-    model: VideoFlow, monkeypatch: pytest.MonkeyPatch
+    model: VideoModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = np.random.default_rng(3).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
     for place in (score, order):  # frames keep their noise, so take the same for all
@@ -150,7 +150,7 @@ def test_an_exchange_saves_the_difference_of_two_scores(
         assert found.saved == pytest.approx(np.nansum(bits(frames)) - np.nansum(bits(other)), abs=0.02)
 
 
-def test_a_clip_in_its_own_order_costs_what_its_score_says(model: VideoFlow) -> None:
+def test_a_clip_in_its_own_order_costs_what_its_score_says(model: VideoModel) -> None:
     frames = np.random.default_rng(3).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
     density = score.density(model, frames, range(1, 7), KEY)
     own = order._bits(model, frames, np.arange(7), [1, 2, 3, 6], KEY)
@@ -158,7 +158,7 @@ def test_a_clip_in_its_own_order_costs_what_its_score_says(model: VideoFlow) -> 
     np.testing.assert_allclose(own, expected, rtol=1e-5)
 
 
-def test_frames_so_far_when_stopped(one_model: VideoFlow) -> None:
+def test_frames_so_far_when_stopped(one_model: VideoModel) -> None:
     frames = np.random.default_rng(3).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
     ready = prepare(one_model, frames)
     steps = iterate(one_model, ready.frames, 0, segment=2)
@@ -170,7 +170,7 @@ def test_frames_so_far_when_stopped(one_model: VideoFlow) -> None:
     assert content_hash(ready.frames) == content_hash(frames)
 
 
-def test_what_is_refused(one_model: VideoFlow, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_refused(one_model: VideoModel, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"^frames: 1 frame\(s\); a score needs 2 or more, 1 of them given$"):
         vflow.surprisal(one_model, clip[:1])
     for quantile in (0.4, 1.0):
@@ -181,7 +181,7 @@ def test_what_is_refused(one_model: VideoFlow, clip: np.ndarray, monkeypatch: py
         vflow.surprisal(one_model, clip)
 
 
-def test_two_frames_are_the_shortest_clip(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_two_frames_are_the_shortest_clip(one_model: VideoModel, clip: np.ndarray) -> None:
     found = vflow.surprisal(one_model, clip[:2])
     assert found.frame_swap is not None and found.frame_swap[:2] == (0, 1)
     assert np.isfinite(found.per_frame).tolist() == [False, True]

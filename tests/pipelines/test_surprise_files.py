@@ -9,7 +9,7 @@ import pytest
 
 import vflow
 from vflow.data import media
-from vflow.models import VideoFlow
+from vflow.models import VideoModel
 from vflow.pipelines.video import export as surprise_files
 from vflow.pipelines.video.export import heat, overlay, overlay_on
 from vflow.pipelines.video.surprisal import Surprisal
@@ -19,7 +19,7 @@ from .test_surprise import typical_of
 
 
 @pytest.fixture(scope="module")
-def found(one_model: VideoFlow, clip: np.ndarray) -> Surprisal:
+def found(one_model: VideoModel, clip: np.ndarray) -> Surprisal:
     return vflow.surprisal(one_model, clip, statistics=typical_of(one_model, -2, -1))
 
 

@@ -18,14 +18,14 @@ from vflow.catalog import STATISTICS
 from vflow.checkpoint import checkpoint_hash, find_checkpoints, load, save_checkpoint
 from vflow.data.media import write_npz
 from vflow.errors import CheckpointError
-from vflow.models import VideoFlow
+from vflow.models import VideoModel
 from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics, save_clip_statistics
 
 from .conftest import make_model
 
 
 @pytest.fixture
-def folder(tmp_path: Path, one_model: VideoFlow) -> Path:
+def folder(tmp_path: Path, one_model: VideoModel) -> Path:
     save_checkpoint(tmp_path / "tiny", one_model, config=one_model.config)
     return tmp_path / "tiny"
 
@@ -48,7 +48,7 @@ def test_gathered_over_frames_and_clips() -> None:
     assert found.frame_quantile(0.5) == 13.5 and found.frame_swap_quantile(1.0) == 5
 
 
-def test_round_trip(folder: Path, statistics: ClipStatistics, one_model: VideoFlow) -> None:
+def test_round_trip(folder: Path, statistics: ClipStatistics, one_model: VideoModel) -> None:
     before = checkpoint_hash(folder)
     assert load_clip_statistics(folder, one_model) is None
     path = save_clip_statistics(folder, statistics)
@@ -59,7 +59,7 @@ def test_round_trip(folder: Path, statistics: ClipStatistics, one_model: VideoFl
         assert np.array_equal(getattr(back, name), getattr(statistics, name))
 
 
-def test_other_weights_are_refused(folder: Path, statistics: ClipStatistics, one_model: VideoFlow) -> None:
+def test_other_weights_are_refused(folder: Path, statistics: ClipStatistics, one_model: VideoModel) -> None:
     old = save_clip_statistics(folder, statistics).read_bytes()
     changed = load(folder)
     next(changed.parameters()).add_(1)
@@ -82,7 +82,7 @@ def test_other_weights_are_refused(folder: Path, statistics: ClipStatistics, one
     ],
 )
 def test_files_that_do_not_belong_are_refused(
-    folder: Path, statistics: ClipStatistics, one_model: VideoFlow, change: Callable, message: str
+    folder: Path, statistics: ClipStatistics, one_model: VideoModel, change: Callable, message: str
 ) -> None:
     path = save_clip_statistics(folder, statistics)
     tensors = load_file(path)

@@ -20,7 +20,7 @@ from vflow.catalog import DIRECTIONS
 from vflow.checkpoint import checkpoint_hash, load, save_checkpoint
 from vflow.data.media import write_png
 from vflow.errors import CheckpointError, ConfigError
-from vflow.models import VideoFlow
+from vflow.models import VideoModel
 from vflow.pipelines.walk import directions as module
 from vflow.pipelines.walk.directions import (
     Directions,
@@ -35,7 +35,7 @@ SHAPES = ((6, 8, 8), (24, 4, 4))
 
 
 @pytest.fixture
-def folder(tmp_path: Path, one_model: VideoFlow) -> Path:
+def folder(tmp_path: Path, one_model: VideoModel) -> Path:
     assert one_model.latent_shapes == SHAPES
     save_checkpoint(tmp_path / "tiny", one_model, config=one_model.config)
     return tmp_path / "tiny"
@@ -104,7 +104,7 @@ def test_levels_count_from_either_end(found: Directions) -> None:
         found.at(2, 2)
 
 
-def test_round_trip(folder: Path, found: Directions, one_model: VideoFlow) -> None:
+def test_round_trip(folder: Path, found: Directions, one_model: VideoModel) -> None:
     before = checkpoint_hash(folder)
     assert load_directions(folder, one_model) is None
     path = save_directions(folder, found)
@@ -157,7 +157,7 @@ def edited(path: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None
     ],
 )
 def test_files_that_do_not_belong_are_refused(
-    folder: Path, found: Directions, one_model: VideoFlow, change: Any, message: str
+    folder: Path, found: Directions, one_model: VideoModel, change: Any, message: str
 ) -> None:
     path = save_directions(folder, found)
     edited(path, change)
@@ -170,7 +170,7 @@ def test_files_that_do_not_belong_are_refused(
     "raw",
     [b"", b"junk", struct.pack("<Q", 1 << 60), struct.pack("<Q", 2) + b"{}", json.dumps({}).encode()],
 )
-def test_damaged_files_are_refused(folder: Path, one_model: VideoFlow, raw: bytes) -> None:
+def test_damaged_files_are_refused(folder: Path, one_model: VideoModel, raw: bytes) -> None:
     (folder / DIRECTIONS).write_bytes(raw)
     with pytest.raises(CheckpointError, match=rf"^{folder / DIRECTIONS}: "):
         load_directions(folder, one_model)

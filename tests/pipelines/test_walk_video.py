@@ -10,14 +10,12 @@ import torch
 
 import vflow
 from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.models import VideoFlow
+from vflow.models import VideoModel
 from vflow.pipelines.walk.directions import Directions, principal_directions
 from vflow.pipelines.walk.space import KINDS, Progress, WalkSettings
 from vflow.pipelines.walk.walk import Walk, iterate, open_adapter, walk
 
-from .conftest import make_model
-
-HISTORY = {"hidden": [4, 4], "blocks": 1}
+from .conftest import FRAMES, MOTION, make_model
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +24,7 @@ def other() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
 
 
-def some_directions(model: VideoFlow) -> Directions:
+def some_directions(model: VideoModel) -> Directions:
     torch.manual_seed(3)
     return principal_directions([0.4 * torch.randn(12, *shape) for shape in model.latent_shapes])
 
@@ -37,7 +35,7 @@ def settings(kind: str, **changes: object) -> WalkSettings:
 
 @pytest.mark.parametrize("level", [0, -1, None])
 def test_a_direction_moves_the_last_frame_and_what_follows(
-    model: VideoFlow, clip: np.ndarray, level: int | None
+    model: VideoModel, clip: np.ndarray, level: int | None
 ) -> None:
     made = walk(model, [clip], settings("direction", level=level, steps=5), directions=some_directions(model))
     assert made.frames.shape == (5, 5, 16, 16, 3) and made.frames.dtype == np.uint8
@@ -50,10 +48,10 @@ def test_a_direction_moves_the_last_frame_and_what_follows(
     assert np.abs(made.frames[2, 3:].astype(int) - expected).max() <= 1
 
 
-def test_along_what_guides_a_frame_pixels_come_to_the_temperature(clip: np.ndarray) -> None:
-    """Its noise is what the frame has beside its own guide; the start stays what it is."""
-    foresight = {"code": 4, "hidden": [4, 4]}
-    model = make_model(history=HISTORY, foresight=foresight)
+def test_along_the_noise_of_a_reference_pixels_come_to_the_temperature(clip: np.ndarray) -> None:
+    """Its noise is what the frame has beside its own reference; the start stays what it is."""
+    predictor = {"kind": "frame_predictor", "code_dim": 4, "hidden": [4, 4]}
+    model = make_model(**MOTION | {"reference": predictor})
     found, space = some_directions(model), open_adapter(model, WalkSettings())
     own = space.start([clip]).eps
 
@@ -72,7 +70,7 @@ def test_along_what_guides_a_frame_pixels_come_to_the_temperature(clip: np.ndarr
         torch.testing.assert_close(walked(**changes)[1], own[1].expand(3, -1, -1, -1), rtol=0, atol=0)
 
 
-def test_directions_and_amounts_matter(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_directions_and_amounts_matter(one_model: VideoModel, clip: np.ndarray) -> None:
     found, seen = some_directions(one_model), set()
     for changes in ({}, {"direction": 1}, {"level": 0}, {"extent": 1.0}, {"level": None}):
         made = walk(one_model, [clip], settings("direction", steps=2, **changes), directions=found)
@@ -80,7 +78,7 @@ def test_directions_and_amounts_matter(one_model: VideoFlow, clip: np.ndarray) -
     assert len(seen) == 5
 
 
-def test_one_array_need_not_be_in_a_list(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_one_array_need_not_be_in_a_list(one_model: VideoModel, clip: np.ndarray) -> None:
     found = some_directions(one_model)
     alone, listed = (
         walk(one_model, inputs, settings("direction"), directions=found) for inputs in (clip, [clip])
@@ -88,7 +86,7 @@ def test_one_array_need_not_be_in_a_list(one_model: VideoFlow, clip: np.ndarray)
     assert np.array_equal(alone.frames, listed.frames)
 
 
-def test_the_seed_names_the_noise_of_the_future_alone(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_the_seed_names_the_noise_of_the_future_alone(one_model: VideoModel, clip: np.ndarray) -> None:
     found = some_directions(one_model)
     one, other = (
         walk(one_model, [clip], settings("direction", seed=seed), directions=found).frames for seed in (0, 1)
@@ -98,7 +96,7 @@ def test_the_seed_names_the_noise_of_the_future_alone(one_model: VideoFlow, clip
 
 
 def test_where_nothing_is_before_the_last_frame_the_next_one_is_walked(
-    one_model: VideoFlow, clip: np.ndarray
+    one_model: VideoModel, clip: np.ndarray
 ) -> None:
     made = walk(one_model, [clip[-1:]], settings("direction"), directions=some_directions(one_model))
     assert made.frames.shape == (3, 4, 16, 16, 3) and made.given == 2
@@ -108,7 +106,7 @@ def test_where_nothing_is_before_the_last_frame_the_next_one_is_walked(
 
 
 def test_inputs_give_directions_of_their_own(
-    one_model: VideoFlow, clip: np.ndarray, other: np.ndarray
+    one_model: VideoModel, clip: np.ndarray, other: np.ndarray
 ) -> None:
     made = walk(one_model, [clip, other, clip[::-1].copy()], settings("direction"))
     assert np.array_equal(made.frames[1, :3], clip[-3:])
@@ -119,9 +117,9 @@ def test_inputs_give_directions_of_their_own(
         walk(one_model, [clip, other, clip[::-1].copy()], settings("direction", direction=2))
 
 
-@pytest.mark.parametrize("values", ["scaled", "transitions"])
-def test_an_interpolation_ends_at_both_clips(values: str, clip: np.ndarray, other: np.ndarray) -> None:
-    model = make_model(history=HISTORY, values=values, min_context=1, context=2)
+@pytest.mark.parametrize("pixel_map", ["scaled", "conditional"])
+def test_an_interpolation_ends_at_both_clips(pixel_map: str, clip: np.ndarray, other: np.ndarray) -> None:
+    model = make_model(**FRAMES, pixel_map=pixel_map, min_context=1, context=2)
     made = walk(model, [clip, other], settings("interpolate"))
     assert made.positions == (0.0, 0.5, 1.0) and made.given == 3
     assert np.array_equal(made.frames[0, :3], clip[-3:])
@@ -133,22 +131,22 @@ def test_an_interpolation_ends_at_both_clips(values: str, clip: np.ndarray, othe
 
 
 def test_interpolations_of_the_papers_model_and_of_motion(clip: np.ndarray, other: np.ndarray) -> None:
-    for changes in ({}, {"history": HISTORY, "motion": 2}):
+    for changes in ({}, MOTION):
         made = walk(make_model(**changes), [clip, other], settings("interpolate", steps=2))
         assert np.array_equal(made.frames[0, :3], clip[-3:])
         assert np.array_equal(made.frames[1, :3], other[-3:])
 
 
-def test_clips_of_unlike_length_meet_at_the_shorter(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_clips_of_unlike_length_meet_at_the_shorter(one_model: VideoModel, clip: np.ndarray) -> None:
     made = walk(one_model, [clip, clip[:2]], settings("interpolate"))
     assert np.array_equal(made.frames[0, :2], clip[-2:]) and np.array_equal(made.frames[2, :2], clip[:2])
     with pytest.raises(InputError, match=r"^frames: an interpolation needs clips of 2 frames or more$"):
         walk(one_model, [clip, clip[:1]], settings("interpolate"))
 
 
-@pytest.mark.parametrize("motion", [None, 2])
-def test_a_blend_goes_from_one_future_to_another(clip: np.ndarray, motion: int | None) -> None:
-    model = make_model(history=HISTORY, motion=motion)
+@pytest.mark.parametrize("form", [FRAMES, MOTION], ids=["frames", "motion"])
+def test_a_blend_goes_from_one_future_to_another(clip: np.ndarray, form: dict[str, Any]) -> None:
+    model = make_model(**form)
     made = walk(model, [clip], settings("blend", samples=(1, 4), temperature=0.7))
     futures = vflow.predict(model, clip, num_frames=2, num_samples=5, temperature=0.7)
     assert made.given == 3 and np.array_equal(made.frames[:, :3], np.stack([clip[-3:]] * 3))
@@ -157,9 +155,9 @@ def test_a_blend_goes_from_one_future_to_another(clip: np.ndarray, motion: int |
     assert not np.array_equal(made.frames[1, 3:], made.frames[0, 3:])
 
 
-@pytest.mark.parametrize("motion", [None, 2])
-def test_a_sweep_is_the_same_future_at_each_temperature(clip: np.ndarray, motion: int | None) -> None:
-    model = make_model(history=HISTORY, motion=motion)
+@pytest.mark.parametrize("form", [FRAMES, MOTION], ids=["frames", "motion"])
+def test_a_sweep_is_the_same_future_at_each_temperature(clip: np.ndarray, form: dict[str, Any]) -> None:
+    model = make_model(**form)
     made = walk(model, [clip], settings("temperature", steps=4))
     assert made.positions == (0.0, 0.5, 1.0, 1.5)
     for row, temperature in enumerate(made.positions):
@@ -169,7 +167,7 @@ def test_a_sweep_is_the_same_future_at_each_temperature(clip: np.ndarray, motion
 
 
 def test_an_extent_beyond_the_second_clip_keeps_its_frames(
-    one_model: VideoFlow, clip: np.ndarray, other: np.ndarray
+    one_model: VideoModel, clip: np.ndarray, other: np.ndarray
 ) -> None:
     made = walk(one_model, [clip, other], settings("interpolate", extent=1.5, steps=4))
     given = made.frames[:, : one_model.config.min_context]
@@ -178,7 +176,7 @@ def test_an_extent_beyond_the_second_clip_keeps_its_frames(
 
 
 def test_a_semantic_direction_leads_from_one_group_to_the_other(
-    one_model: VideoFlow, clip: np.ndarray, other: np.ndarray
+    one_model: VideoModel, clip: np.ndarray, other: np.ndarray
 ) -> None:
     groups = {"negatives": [clip], "positives": [other]}
     made = walk(one_model, [clip], settings("semantic", steps=5), **groups)
@@ -194,14 +192,14 @@ def test_a_semantic_direction_leads_from_one_group_to_the_other(
         walk(one_model, [clip], settings("semantic"), negatives=[clip], positives=[clip])
 
 
-def test_a_walk_is_a_function_of_its_arguments(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_a_walk_is_a_function_of_its_arguments(one_model: VideoModel, clip: np.ndarray) -> None:
     found, state = some_directions(one_model), torch.random.get_rng_state()
     one, two = (walk(one_model, [clip], settings("direction"), directions=found) for _ in range(2))
     assert np.array_equal(one.frames, two.frames)
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_iterate_reports_every_part_and_returns_the_walk(one_model: VideoFlow, clip: np.ndarray) -> None:
+def test_iterate_reports_every_part_and_returns_the_walk(one_model: VideoModel, clip: np.ndarray) -> None:
     def progress(kind: str) -> Generator[Progress, None, None]:
         made.append((yield from iterate(one_model, [clip], settings(kind))))
 
@@ -225,7 +223,7 @@ def test_iterate_reports_every_part_and_returns_the_walk(one_model: VideoFlow, c
     ],
 )
 def test_what_does_not_fit_is_refused(
-    one_model: VideoFlow, clip: np.ndarray, kind: str, count: int, changes: dict, message: str
+    one_model: VideoModel, clip: np.ndarray, kind: str, count: int, changes: dict, message: str
 ) -> None:
     found = some_directions(one_model)
     with pytest.raises(ConfigError, match=message):
@@ -264,7 +262,7 @@ def test_too_few_frames_and_other_models(clip: np.ndarray) -> None:
 
 
 def test_a_step_that_is_not_finite_is_named(clip: np.ndarray) -> None:
-    model = make_model(history=HISTORY)
+    model = make_model(**FRAMES)
     found = some_directions(model)
     found.levels["1"].vectors[0, 0] = torch.nan
     with pytest.raises(InputError, match=r"^the step at [-+]\d\S* is not finite; choose a smaller extent"):

@@ -13,7 +13,7 @@ def example(size: int = 3, known: int = 4) -> tuple[MADEPrior, torch.Tensor]:
     torch.manual_seed(0)
     prior = MADEPrior(known, size)
     with torch.no_grad():
-        prior.leave.weight.mul_(10)
+        prior.linear_out.weight.mul_(10)
     return prior, torch.randn(5, known)
 
 
@@ -32,7 +32,7 @@ def test_no_number_sees_itself_or_a_later_one(size: int) -> None:
     for i in range(size):
         changed = k.clone()
         changed[:, i:] += 100
-        before, after = (prior._shape(values, *prior._of_known(known)) for values in (k, changed))
+        before, after = (prior._shape(values, *prior._from_condition(known)) for values in (k, changed))
         for a, b in zip(before, after, strict=True):
             assert torch.equal(a[:, : i + 1], b[:, : i + 1])
             assert i + 1 == size or not torch.equal(a[:, i + 1 :], b[:, i + 1 :])
@@ -42,8 +42,8 @@ def test_frequencies_of_draws_are_the_probabilities() -> None:
     """Pairs of numbers too: the second is drawn given the first."""
     prior, known = example(2)
     with torch.no_grad():
-        prior.known_out.bias[2:4] -= 3  # narrower, so that few pairs have most of the mass
-        k = prior.draw(known[:1].expand(40_000, -1), torch.randn(40_000, 2))
+        prior.condition_out.bias[2:4] -= 3  # narrower, so that few pairs have most of the mass
+        k = prior.sample(known[:1].expand(40_000, -1), torch.randn(40_000, 2))
         pairs, counts = k.unique(dim=0, return_counts=True)
         p = prior.log_prob(pairs, known[:1].expand(len(pairs), -1)).exp()
     assert len(pairs) > 20
@@ -53,9 +53,9 @@ def test_frequencies_of_draws_are_the_probabilities() -> None:
 def test_whitening_finds_the_noise_that_draws_the_same_numbers() -> None:
     prior, known = example()
     with torch.no_grad():
-        k = prior.draw(known, torch.randn(5, 3))
+        k = prior.sample(known, torch.randn(5, 3))
         assert torch.equal(k, k.round()) and k.any()
-        assert torch.equal(prior.draw(known, prior.whiten(k, known)), k)
+        assert torch.equal(prior.sample(known, prior.whiten(k, known)), k)
 
 
 def test_it_learns_what_numbers_have_to_do_with_each_other() -> None:

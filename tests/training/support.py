@@ -21,11 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = """
 note: two levels, a few channels
 model:
+  kind: frame_conditioned_videoflow
   glow: {depth: [1, 1], hidden: [4, 4]}
   prior: {blocks: 1, hidden: 4, dilations: [1]}
-  history: {hidden: [4, 4], blocks: 1}
+  encoder: {hidden: [4, 4], blocks: 1}
   noise: uniform
-  values: scaled
+  pixel_map: scaled
 data: {name: shapes, frames: 4}
 training:
   batch_size: 4

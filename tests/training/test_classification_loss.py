@@ -14,7 +14,7 @@ def small() -> tuple[Digits, ImageBatch]:
     """A model of two classes, bright above and bright below, and pictures of both."""
     torch.manual_seed(0)
     glow = GlowConfig(channels=1, height=8, width=8, depth=(2, 2), hidden=(8, 8))
-    model = Digits(DigitsConfig(glow=glow, classes=2, condition=(3, 3), noise="uniform", values="scaled"))
+    model = Digits(DigitsConfig(glow=glow, classes=2, condition=(3, 3), noise="uniform", pixel_map="scaled"))
     labels = torch.arange(8) % 2
     images = torch.randint(0, 60, (8, 1, 8, 8), dtype=torch.uint8)
     for image, label in zip(images, labels, strict=True):

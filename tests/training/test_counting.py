@@ -15,8 +15,13 @@ from vflow.data.datasets.shapes import Shapes
 from vflow.data.media import write_npz
 from vflow.training import videos
 
-COUNTS = ("model.values=transitions", "model.noise=anchored", "model.motion=2")
-TENSORS = ("pixels.probability", "motion.after")
+CONDITIONAL = ("model.pixel_map=conditional", "model.noise=gaussian")
+COUNTS = (
+    *CONDITIONAL,
+    "model.kind=reference_videoflow",
+    "model.reference={kind: motion, max_displacement: 2}",
+)
+TENSORS = ("pixel_map.probability", "reference.transition_logits")
 
 
 @pytest.fixture(autouse=True)
@@ -65,17 +70,19 @@ def test_other_colours_are_counted_anew(
 
 def test_a_missing_count_has_all_counted(tiny: str, trained: Path, runs: Path, tmp_path: Path) -> None:
     """Weights of a model without motion: its pixel map does not go with the moved frames."""
-    still = ("model.values=transitions", "model.noise=anchored")
-    run_here(tiny, runs / "still", max_steps=1, set=still, data=str(tmp_path / "clips"))
+    run_here(tiny, runs / "still", max_steps=1, set=CONDITIONAL, data=str(tmp_path / "clips"))
     options = {"set": COUNTS, "data": str(tmp_path / "clips"), "init_from": str(runs / "still")}
     run_here(tiny, runs / "b", max_steps=1, **options)
-    before = vflow.load(runs / "still").state_dict()["pixels.probability"]
+    before = vflow.load(runs / "still").state_dict()["pixel_map.probability"]
     assert not torch.equal(counted(runs / "b")[0], before)
 
 
 def test_what_all_clips_share_is_counted_without_a_counted_pixel_map(tiny: str, runs: Path) -> None:
-    given = "model.foresight={code: 2, hidden: [4, 4]}"
-    run_here(tiny, runs / "b", max_steps=1, set=(given, "training.learning_rate=1e-9"))
-    background = vflow.load(runs / "b").state_dict()["foresight.background"]
+    predictor = (
+        "model.kind=reference_videoflow",
+        "model.reference={kind: frame_predictor, code_dim: 2, hidden: [4, 4]}",
+    )
+    run_here(tiny, runs / "b", max_steps=1, set=(*predictor, "training.learning_rate=1e-9"))
+    background = vflow.load(runs / "b").state_dict()["reference.background"]
     still = torch.full_like(background, 127 / 127.5 - 1)  # the grey on which shapes move
     torch.testing.assert_close(background, still, rtol=0, atol=1e-4)

@@ -9,32 +9,33 @@ import torch
 from torch import Tensor
 
 from vflow.config import (
+    DigitsConfig,
     EncoderConfig,
     EnergyScoreConfig,
     FramePredictorConfig,
     GlowConfig,
     Preset,
+    ReferenceVideoFlowConfig,
     TrainingConfig,
-    VideoFlowConfig,
 )
-from vflow.models import VideoBatch, VideoFlow
+from vflow.models import ReferenceVideoFlow, VideoBatch
 from vflow.training.losses import EnergyScoreLoss
 
 CONFIG = EnergyScoreConfig(num_samples=3, weight=0.5)
 FRAMES, SIDE = 4, 8
 
 
-def small() -> VideoFlow:
+def small() -> ReferenceVideoFlow:
     torch.manual_seed(0)
-    model = VideoFlow(
-        VideoFlowConfig(
+    model = ReferenceVideoFlow(
+        ReferenceVideoFlowConfig(
             glow=GlowConfig(channels=3, height=SIDE, width=SIDE, depth=(2, 2), hidden=(8, 8)),
-            history=EncoderConfig(hidden=(6, 8), blocks=1),
-            foresight=FramePredictorConfig(code=2, hidden=(6, 8)),
+            encoder=EncoderConfig(hidden=(6, 8), blocks=1),
+            reference=FramePredictorConfig(code_dim=2, hidden=(6, 8)),
             context=2,
             min_context=2,
-            noise="anchored",
-            values="transitions",
+            noise="gaussian",
+            pixel_map="conditional",
         )
     )
     model.fit([batch(16)])
@@ -66,8 +67,8 @@ def test_it_is_the_score_of_frames_that_step_samples() -> None:
         way = model.encode_frame(rollout, truth[None])[-1]
         made = []
         for noise in data.sample_eps[i]:
-            sizes = [shape[0] * shape[1] * shape[2] for shape in model.glow.latent_shapes]
-            parts = zip(noise.split(sizes), model.glow.latent_shapes, strict=True)
+            sizes = [shape[0] * shape[1] * shape[2] for shape in model.flow.latent_shapes]
+            parts = zip(noise.split(sizes), model.flow.latent_shapes, strict=True)
             eps = [part.unflatten(0, shape)[None] for part, shape in parts]
             made.append(model.step(rollout, [*eps, way], [1.0] * (len(eps) + 1))[1].raw[0])
         errors = [rms(one - truth.float() - 0.5) for one in made]
@@ -94,7 +95,7 @@ def test_descending_it_mends_scatter_too_much_and_too_little(factor: float) -> N
     start = float(EnergyScoreLoss(CONFIG)(model, data).detach())
     with torch.no_grad():
         for prior in model.priors:
-            prior.out.bias[len(prior.out.bias) // 2 :] += torch.tensor(factor).log()
+            prior.conv_out.bias[len(prior.conv_out.bias) // 2 :] += torch.tensor(factor).log()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     before = float(EnergyScoreLoss(CONFIG)(model, data).detach())
     for _ in range(40):
@@ -105,6 +106,6 @@ def test_descending_it_mends_scatter_too_much_and_too_little(factor: float) -> N
     assert before > 1.15 * start and after < 0.5 * before
 
 
-def test_only_videoflows_that_see_frames_take_it() -> None:
-    with pytest.raises(ValueError, match="energy_score is for a video model whose couplings see past frames"):
-        Preset(model=VideoFlowConfig(history=None), training=TrainingConfig(losses=(CONFIG,)))
+def test_only_video_models_take_it() -> None:
+    with pytest.raises(ValueError, match="energy_score is for a video model"):
+        Preset(model=DigitsConfig(), training=TrainingConfig(losses=(CONFIG,)))

@@ -95,7 +95,7 @@ def test_a_run_leaves_log_samples_and_a_model_that_loads(start: Start, runs: Pat
     assert [line["step"] for line in validation] == [2, 4] and log[-1]["status"] == "finished"
     assert all(line["round_trip"] < 0.1 and line["sample_nonfinite"] == 0 for line in validation)
     assert all(line["frames_per_s"] > 0 for line in log if "bits_per_dim" in line)
-    assert vflow.load(runs / "a").config.typical_bits is not None
+    assert vflow.load(runs / "a").config.validation_bits is not None
     names = [path.name for path in sorted((runs / "a" / "samples").iterdir())]
     assert names == ["step_0000002.png", "step_0000004.png"]
 

@@ -166,7 +166,7 @@ def test_two_runs_cannot_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_progress_survives_json_exactly() -> None:
-    progress = Progress(step=3, lr=1e-3 / 3, loss_sum=0.1 + 0.2, typical_bits=(0.1, 0.9))
+    progress = Progress(step=3, lr=1e-3 / 3, loss_sum=0.1 + 0.2, validation_bits=(0.1, 0.9))
     assert Progress.from_json(json.loads(json.dumps(progress.to_json())), "state.json") == progress
     with pytest.raises(CheckpointError, match=r"state.json: .*speed"):
         Progress.from_json({**progress.to_json(), "speed": 1}, "state.json")

@@ -26,11 +26,11 @@ COLOR_MEAN = ColorMeanLossConfig(weight=0.3)
 CONFIG = TrainingConfig(losses=(BEST_OF, COLOR_MEAN))
 
 
-def small(*, mirror: bool = False) -> Colorizer:
+def small(*, flip_tta: bool = False) -> Colorizer:
     torch.manual_seed(0)
     glow = GlowConfig(channels=2, height=8, width=8, depth=(1, 1, 1), hidden=(4, 4, 4))
     condition = EncoderConfig(hidden=(4, 6, 6, 6), blocks=1)
-    model = Colorizer(ColorizerConfig(glow=glow, condition=condition, outline=(6, 6), mirror=mirror))
+    model = Colorizer(ColorizerConfig(glow=glow, condition=condition, color_mean=(6, 6), flip_tta=flip_tta))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -59,7 +59,7 @@ def test_pretraining_the_color_mean_leaves_the_flow_as_it_is_and_logs_its_loss()
     changed = {
         name.partition(".")[0] for name, value in before.items() if not torch.equal(value, after[name])
     }
-    assert "outline" in changed and not changed & {"flow", "priors"}
+    assert "color_mean" in changed and not changed & {"flow", "priors"}
     assert ColorMeanLoss(loss)(model, batch) < expected
 
 
@@ -67,9 +67,9 @@ def gradients(model: Colorizer) -> list[Tensor]:
     return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-def test_features_are_computed_once_for_all_losses(mirror: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = small(mirror=mirror), pictures()
+@pytest.mark.parametrize("flip_tta", [False, True])
+def test_features_are_computed_once_for_all_losses(flip_tta: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = small(flip_tta=flip_tta), pictures()
     loss = model.bits_per_dim(model(batch)).mean()
     auxiliary = BestOfLoss(BEST_OF)(model, batch) + ColorMeanLoss(COLOR_MEAN)(model, batch)
     (loss + auxiliary).backward()

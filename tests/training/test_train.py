@@ -56,17 +56,22 @@ def test_a_run_leaves_log_samples_and_a_model_that_loads(tiny: str, runs: Path) 
     assert log[-1]["status"] == "finished"
     model = vflow.load(run)
     assert not model.training
-    low, high = read_config(run / "last" / "model").typical_bits or (0, 0)
+    low, high = read_config(run / "last" / "model").validation_bits or (0, 0)
     assert 0 < low <= validation[-1]["val_bits_per_dim"] <= high
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        ("model.history=null", "model.glow.coupling=additive"),
-        ("model.values=counts", "model.noise=gaussian"),
-        ("model.values=transitions", "model.motion=2", "model.noise=anchored", "training.optimizer=adamax"),
-        ("model.values=transitions", "model.noise=learned"),
+        ("model={glow: {depth: [1, 1], hidden: [4, 4], coupling: additive}, prior: {hidden: 4}}",),
+        ("model.pixel_map=marginal", "model.noise=gaussian"),
+        (
+            "model.kind=reference_videoflow",
+            "model.reference={kind: motion, max_displacement: 2}",
+            "model.pixel_map=conditional",
+            "training.optimizer=adamax",
+        ),
+        ("model.pixel_map=conditional", "model.noise=learned"),
     ],
 )
 def test_other_models_train_and_every_parameter_has_a_gradient(
@@ -87,17 +92,17 @@ def test_other_models_train_and_every_parameter_has_a_gradient(
 
 def test_only_the_parts_named_are_trained(tiny: str, runs: Path) -> None:
     run_here(tiny, runs / "a", max_steps=2)
-    settings = ("model.noise=learned", "training.trainable=[noise, priors.0]")
+    settings = ("model.noise=learned", "training.trainable=[dequantizer, priors.0]")
     assert run_here(tiny, runs / "b", init_from=str(runs / "a"), max_steps=2, set=settings) == 0
     assert run_here(tiny, runs / "b", resume=True, max_steps=3, set=settings) == 0
     before, after = (vflow.load(runs / name).state_dict() for name in "ab")
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {name for name in before if name.startswith("priors.0.")}
-    assert after["noise.leave.weight"].any()
+    assert after["dequantizer.conv_out.weight"].any()
 
 
 def test_a_part_that_is_not_there_is_refused(tiny: str, runs: Path) -> None:
-    with pytest.raises(ConfigError, match="no part 'prior' with weights; it has frame_encoder, glow, priors"):
+    with pytest.raises(ConfigError, match="no part 'prior' with weights; it has flow, frame_encoder, priors"):
         run_here(tiny, runs / "a", set=("training.trainable=[prior]",))
 
 
@@ -251,7 +256,7 @@ def test_a_validation_that_is_no_number_is_noted_and_training_goes_on(
     assert run_here(tiny, runs / "a", set=("training.validate_every=2",)) == 0
     noted = [line for line in lines(runs / "a") if "val_bits_per_dim" in line]
     assert len(noted) == 3 and all(line["val_bits_per_dim"] is None for line in noted)
-    assert vflow.load(runs / "a").config.typical_bits is None
+    assert vflow.load(runs / "a").config.validation_bits is None
 
 
 def test_the_color_mean_is_pretrained_in_one_process() -> None:

@@ -1,17 +1,11 @@
-"""Invertible maps and their log-determinants."""
+"""Invertible maps and their log-dets."""
 
 from vflow.bijections.actnorm import ActNorm
 from vflow.bijections.base import Bijection, Chain, Inverse, sum_densities, upsample_density
 from vflow.bijections.coupling import AdditiveCoupling, AffineCoupling
-from vflow.bijections.dequantize import (
-    AnchoredDequantizer,
-    Dequantizer,
-    GaussianDequantizer,
-    UniformDequantizer,
-)
-from vflow.bijections.histogram import HistogramMap
 from vflow.bijections.linear import ActNormLinear, Invertible1x1
 from vflow.bijections.mixture import MixtureCoupling
+from vflow.bijections.pixel_map import HistogramMap, PerPixelHistogram, PixelMap, Scaled
 from vflow.bijections.reshape import ChannelPartition, CheckerboardPartition, Haar, Squeeze
 
 __all__ = [
@@ -19,20 +13,19 @@ __all__ = [
     "ActNormLinear",
     "AdditiveCoupling",
     "AffineCoupling",
-    "AnchoredDequantizer",
     "Bijection",
     "Chain",
     "ChannelPartition",
     "CheckerboardPartition",
-    "Dequantizer",
-    "GaussianDequantizer",
     "Haar",
     "HistogramMap",
     "Inverse",
     "Invertible1x1",
     "MixtureCoupling",
+    "PerPixelHistogram",
+    "PixelMap",
+    "Scaled",
     "Squeeze",
-    "UniformDequantizer",
     "sum_densities",
     "upsample_density",
 ]

@@ -1,4 +1,4 @@
-"""Coupling layers: one half of the image is changed by a map whose parameters depend on the other half."""
+"""Coupling layers: one half of the image is transformed by parameters that depend on the other half."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def soft_clamp(h: Tensor, limit: float = LIMIT) -> Tensor:
 
 
 class Coupling(Bijection, ABC, Generic[P]):
-    """z₂ = move(x₂; net(x₁, context)) elementwise, z₁ = x₁.
+    """z₂ = f(x₂; net(x₁, context)) elementwise, z₁ = x₁.
 
     ``net`` maps the kept half (B, C₁, H, W) and the context to the parameters of the changed half
-    (B, C₂, H, W). Subclasses say how many there are and what they do.
+    (B, C₂, H, W). A subclass defines f by ``element_parameters``, ``element_transform`` and its inverse.
     """
 
     def __init__(self, net: nn.Module, partition: Partition) -> None:
@@ -35,15 +35,15 @@ class Coupling(Bijection, ABC, Generic[P]):
 
     @abstractmethod
     def element_parameters(self, h: Tensor) -> P:
-        """Outputs of ``net``, float32 or wider, to what both directions use."""
+        """Parameters of f, for both directions, from the outputs of ``net``, float32 or wider."""
 
     @abstractmethod
     def element_transform(self, changed: Tensor, parameters: P) -> tuple[Tensor, Tensor]:
-        """x₂ → z₂ and its density (B, H, W)."""
+        """z₂ = f(x₂), and its log-det (B, H, W)."""
 
     @abstractmethod
     def element_inverse(self, changed: Tensor, parameters: P) -> tuple[Tensor, Tensor]:
-        """Inverse of ``element_transform``, with its density."""
+        """Inverse of f, and its log-det (B, H, W)."""
 
     def _parameters_from(self, kept: Tensor, context: Context) -> P:
         return self.element_parameters(self.net(kept, context).to(accumulation_dtype(kept.dtype)))
@@ -59,7 +59,7 @@ class Coupling(Bijection, ABC, Generic[P]):
         return self.partition.merge(kept, changed), self.partition.scatter(density)
 
     def recompute_from_output(self, z: Tensor, context: Context = None) -> Recomputed:
-        """As the base class says, but ``net`` runs once: the half it looks at is the same on both sides."""
+        """See the base class; ``net`` runs once, since its input is the same on both sides."""
         kept, moved = self.partition.split(z)
         kept = kept.detach().requires_grad_()
         parameters = self._parameters_from(kept, context)

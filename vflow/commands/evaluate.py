@@ -113,7 +113,7 @@ class Evaluate:
             "videoflow": (video.evaluate_video, video.tune_video),
             "digits": (digits.evaluate_digits, digits.tune_digits),
             "colorizer": (color.evaluate_color, color.tune_color),
-        }[model.config.kind]
+        }[model.config.family]
         if not self.tune_temperature:
             return evaluate(model, settings, stage)
         found = tune(model, settings, stage)

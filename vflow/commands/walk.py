@@ -70,7 +70,7 @@ class WalkLatents:
         settings = self._settings()
         set_threads(self.common.threads)
         model, folder, _ = open_model(self.checkpoint, self.common.device)
-        groups = [_read(paths, model.config.kind) for paths in (self.input, self.negatives, self.positives)]
+        groups = [_read(paths, model.config.family) for paths in (self.input, self.negatives, self.positives)]
         directions = load_directions(folder, model) if self.kind == "direction" else None
         made = walk(
             model, groups[0], settings, directions=directions, negatives=groups[1], positives=groups[2]

@@ -1,15 +1,21 @@
 """Frozen, validated configurations and their YAML codec. Unknown keys are errors."""
 
-from vflow.config.base import KINDS, Config, parse, to_yaml
+from vflow.config.base import Config, parse, to_yaml
 from vflow.config.models import (
+    MODEL_CONFIGS,
     ColorizerConfig,
     DigitsConfig,
     EncoderConfig,
+    FrameConditionedConfig,
     FramePredictorConfig,
     GlowConfig,
+    LatentPriorConfig,
     ModelConfig,
+    MotionConfig,
     Noise,
     PriorConfig,
+    ReferenceVideoFlowConfig,
+    VideoConfig,
     VideoFlowConfig,
 )
 from vflow.config.presets import (
@@ -27,7 +33,7 @@ from vflow.config.presets import (
 from vflow.config.recipes import Export, Recipe, Stage, load_recipe, recipe_names
 
 __all__ = [
-    "KINDS",
+    "MODEL_CONFIGS",
     "BestOfConfig",
     "ClassificationConfig",
     "ColorMeanLossConfig",
@@ -38,16 +44,21 @@ __all__ = [
     "EncoderConfig",
     "EnergyScoreConfig",
     "Export",
+    "FrameConditionedConfig",
     "FramePredictorConfig",
     "GlowConfig",
+    "LatentPriorConfig",
     "LossConfig",
     "ModelConfig",
+    "MotionConfig",
     "Noise",
     "Preset",
     "PriorConfig",
     "Recipe",
+    "ReferenceVideoFlowConfig",
     "Stage",
     "TrainingConfig",
+    "VideoConfig",
     "VideoFlowConfig",
     "load_preset",
     "load_recipe",

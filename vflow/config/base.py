@@ -1,4 +1,4 @@
-"""What every configuration is, how data become one, and its YAML."""
+"""Base of all configurations: validation, one-line errors, YAML."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vflow.errors import ConfigError
 
-KINDS = ("videoflow", "digits", "colorizer")
-
 
 class Config(BaseModel):
     """Base of all configurations: immutable, unknown keys and numbers that are not finite refused."""
@@ -19,6 +17,11 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
+TAGS = (
+    "videoflow", "frame_conditioned_videoflow", "reference_videoflow", "digits", "colorizer",
+    "motion", "frame_predictor",
+)  # fmt: skip
+"""Kinds of models and of references, which pydantic adds to the path of an entry."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -31,12 +34,10 @@ def parse(kind: type[C], data: Any, source: str) -> C:
 
 
 def _explain(error: Any) -> str:
-    parts = [str(part) for part in error["loc"]]
-    if parts[:1] == ["model"] and parts[1:2] and parts[1] in KINDS:
-        del parts[1]  # where pydantic says which kind of model it tried
-    key = ".".join(parts)
+    key = ".".join(str(part) for part in error["loc"] if part not in TAGS)
     if error["type"] == "union_tag_invalid":
-        return f"{key}.kind: {error['ctx']['tag']!r} is unknown; use {', '.join(KINDS)}"
+        known = error["ctx"]["expected_tags"].replace("'", "")
+        return f"{key}.kind: {error['ctx']['tag']!r} is unknown; use {known}"
     if error["type"] == "extra_forbidden":
         return f"unknown key '{key}' (see 'vflow config NAME' for the known ones)"
     return f"{key}: {error['msg'].removeprefix('Value error, ')}" if key else error["msg"]

@@ -1,8 +1,8 @@
-"""Configurations of models, and the union of them by ``kind``."""
+"""Configurations of models, and their union by ``kind``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -10,11 +10,16 @@ from vflow.config.base import Config
 
 Count = Annotated[int, Field(ge=1, le=2048)]
 Warmth = Annotated[float, Field(ge=0, le=2)]
-Noise = Literal["uniform", "gaussian", "anchored", "learned"]
+Noise = Literal["uniform", "gaussian", "learned"]
+Family = Literal["videoflow", "digits", "colorizer"]
+"""Models that do the same for people: those of a family differ in their likelihood alone."""
 
 
 class GlowConfig(Config):
-    """Multi-scale Glow of one frame: per level squeeze, ``depth`` steps, split (Kingma & Dhariwal 2018)."""
+    """Multi-scale Glow of one image: per level squeeze, ``depth`` steps, split (Kingma & Dhariwal 2018).
+
+    ``height`` and ``width`` are the size of training images.
+    """
 
     channels: int = Field(3, ge=1, le=3)
     height: int = Field(64, ge=1, le=1024)
@@ -25,7 +30,7 @@ class GlowConfig(Config):
     mixtures: int = Field(4, ge=1, le=32, description="components of a mixture coupling")
     activation: Literal["relu", "gatu"] = "relu"
     memory: Literal["plain", "recompute"] = Field(
-        "plain", description="keep activations for the gradient, or rebuild them from outputs by inversion"
+        "plain", description="activations: kept for the gradient, or recomputed from outputs by inversion"
     )
 
     @property
@@ -49,60 +54,83 @@ class GlowConfig(Config):
 
 
 class PriorConfig(Config):
-    """Temporal prior: 3-D residual network over the window of past frames, per level."""
+    """Temporal prior: a 3-D residual network over the window of past frames, per level."""
 
     blocks: int = Field(1, ge=1, le=32)
     hidden: int = Field(32, ge=1, le=2048)
     dilations: tuple[Count, ...] = (1, 2, 4)
-    skip: bool = Field(True, description="add z of the frame before to the mean (history 'latents' only)")
+
+
+class LatentPriorConfig(PriorConfig):
+    """Temporal prior over past latents, as in the paper."""
+
+    skip: bool = Field(True, description="add the latent of the frame before to the mean")
 
 
 class EncoderConfig(Config):
-    """Context pyramid: what couplings and priors see of the frames before, when history is 'frames'."""
+    """Pyramid of features of an image, for couplings and priors."""
 
-    hidden: tuple[Count, ...] = Field((48, 64, 96), description="feature channels per level, fine to coarse")
-    blocks: int = Field(2, ge=1, le=16)
+    hidden: tuple[Count, ...] = Field((48, 64, 96), description="channels per level, fine to coarse")
+    blocks: int = Field(2, ge=1, le=16, description="residual blocks per level")
+
+
+class MotionConfig(Config):
+    """Reference frame: the last one, displaced as a whole."""
+
+    kind: Literal["motion"] = "motion"
+    max_displacement: int = Field(5, ge=1, le=8, description="pixels per frame along each axis")
 
 
 class FramePredictorConfig(Config):
-    """A code of whole numbers per frame; the flow codes the frame against what is predicted from it."""
+    """Reference frame: predicted from the past and a code of a few whole numbers."""
 
-    code: int = Field(16, ge=1, le=256, description="numbers per frame")
+    kind: Literal["frame_predictor"] = "frame_predictor"
+    code_dim: int = Field(16, ge=1, le=256, description="whole numbers per frame")
     hidden: tuple[Count, ...] = Field((16, 32, 48, 64), description="channels per level, fine to coarse")
     weight: float = Field(0.1, gt=0, description="nats per grey level of the prediction's error, in training")
-    moves: int = Field(0, ge=0, le=8, description="parts that move as wholes, told apart by how they came")
-    reach: int = Field(5, ge=1, le=8, description="pixels that a part moves by at most, along each axis")
+    num_parts: int = Field(0, ge=0, le=8, description="parts of the last frame, each displaced as a whole")
+    max_displacement: int = Field(5, ge=1, le=8, description="pixels per frame of a part, along each axis")
 
 
-class VideoFlowConfig(Config):
-    """VideoFlow: a per-frame Glow and an autoregressive prior over its latents (Kumar et al. 2020)."""
+def _kind(default: str) -> Discriminator:
+    """Discriminator by ``kind``, which may be left out."""
 
-    kind: Literal["videoflow"] = "videoflow"
+    def kind(value: Any) -> str:
+        return str(value.get("kind", default) if isinstance(value, dict) else getattr(value, "kind", default))
+
+    return Discriminator(kind)
+
+
+ReferenceConfig = Annotated[
+    Annotated[MotionConfig, Tag("motion")] | Annotated[FramePredictorConfig, Tag("frame_predictor")],
+    _kind("motion"),
+]
+
+
+class VideoConfig(Config):
+    """Entries that all video models have; see its subclasses."""
+
+    family: ClassVar[Family] = "videoflow"
+    kind: str
     glow: GlowConfig = GlowConfig()
     prior: PriorConfig = PriorConfig()
-    history: EncoderConfig | None = Field(
-        None, description="None: the paper's model; else couplings and prior see the past frames themselves"
+    context: int = Field(2, ge=1, le=16, description="window: past frames that the next one may depend on")
+    min_context: int = Field(1, ge=1, le=16, description="frames needed before the first that is predicted")
+    noise: Noise = Field(
+        "uniform", description="dequantisation q(u | x): uniform or Gaussian in the bin, or a learned flow"
     )
-    motion: int | None = Field(
-        None, ge=1, le=8, description="code a global displacement of up to so many pixels per frame"
+    pixel_map: Literal["scaled", "marginal", "conditional"] = Field(
+        "scaled",
+        description="elementwise map: x/256 − ½, CDF of training values, or CDF given the reference pixel",
     )
-    foresight: FramePredictorConfig | None = Field(
-        None, description="predict each frame from a small code of it, and code it against that prediction"
-    )
-    context: int = Field(2, ge=1, le=16, description="window: past frames the next one may depend on")
-    min_context: int = Field(1, ge=1, le=16)
-    noise: Noise = Field("uniform", description="q(u | x) in the bin; 'learned' is a small flow of its own")
-    values: Literal["scaled", "counts", "transitions"] = Field(
-        "scaled", description="elementwise map: x/256 - ½, CDF of value counts, or CDF given the pixel before"
-    )
-    temper: float = Field(0.25, gt=0, le=1, description="exponent on the counts of that map")
+    count_exponent: float = Field(0.25, gt=0, le=1, description="of the counts that the CDF is made from")
     fps: float = Field(10.0, gt=0, le=1000, description="frames per second; clips with a rate are resampled")
     temperature: Warmth | tuple[Warmth, ...] = Field(
-        1.0, description="the app's first choice for samples that look best: one, or one per level of latents"
+        1.0, description="suggested temperature of samples: one, or one per level of latents"
     )
-    typical_bits: tuple[float, float] | None = Field(
+    validation_bits: tuple[float, float] | None = Field(
         None,
-        description="validation bits/dim, 1% and 99% quantile over frames; far outside is unlike the data",
+        description="1% and 99% quantile of validation bits/dim over frames; far outside is unlike the data",
     )
 
     @model_validator(mode="after")
@@ -111,52 +139,78 @@ class VideoFlowConfig(Config):
             raise ValueError("temperature needs one number, or one per level of latents")
         if self.min_context > self.context:
             raise ValueError(f"min_context {self.min_context} exceeds context {self.context}")
-        if self.values == "transitions" and self.history is None:
-            raise ValueError(
-                "values 'transitions' needs a history section: each frame is coded given the one before"
-            )
-        if self.motion is not None and self.history is None:
-            raise ValueError("motion needs a history section: the moved frame joins the past frames")
-        if self.foresight is not None:
-            self._check_foresight(self.foresight)
-        if self.noise == "anchored" and self.values == "scaled":
-            raise ValueError("noise 'anchored' needs values 'counts' or 'transitions'")
-        if self.history is not None and len(self.history.hidden) != self.glow.levels:
-            raise ValueError("history.hidden needs one entry per level")
         return self
 
-    def _check_foresight(self, foresight: FramePredictorConfig) -> None:
-        if self.history is None or self.motion is not None:
-            raise ValueError("foresight needs a history section, and takes the place of motion")
-        levels = len(foresight.hidden)
-        if not 1 <= levels <= self.glow.levels or max(foresight.hidden) > 512:
+
+class VideoFlowConfig(VideoConfig):
+    """VideoFlow: a Glow per frame and an autoregressive prior over its latents (Kumar et al. 2020)."""
+
+    kind: Literal["videoflow"] = "videoflow"
+    prior: LatentPriorConfig = LatentPriorConfig()
+    pixel_map: Literal["scaled", "marginal"] = Field(
+        "scaled", description="elementwise map: x/256 − ½, or the CDF of training values"
+    )
+
+
+class FrameConditionedConfig(VideoConfig):
+    """A VideoFlow whose couplings and prior see past frames instead of past latents."""
+
+    kind: Literal["frame_conditioned_videoflow"] = "frame_conditioned_videoflow"
+    encoder: EncoderConfig = Field(
+        EncoderConfig(), description="features of past frames, one entry per level"
+    )
+
+    @model_validator(mode="after")
+    def _check_encoder(self) -> Self:
+        if len(self.encoder.hidden) != self.glow.levels:
+            raise ValueError("encoder.hidden needs one entry per level")
+        return self
+
+
+class ReferenceVideoFlowConfig(VideoConfig):
+    """A frame-conditioned VideoFlow that codes each frame against a reference frame."""
+
+    kind: Literal["reference_videoflow"] = "reference_videoflow"
+    encoder: EncoderConfig = Field(
+        EncoderConfig(), description="features of past frames, one entry per level"
+    )
+    reference: ReferenceConfig = MotionConfig()
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        if len(self.encoder.hidden) != self.glow.levels:
+            raise ValueError("encoder.hidden needs one entry per level")
+        hidden = self.reference.hidden if self.reference.kind == "frame_predictor" else (1,)
+        if not 1 <= len(hidden) <= self.glow.levels or max(hidden) > 512:
             raise ValueError(
-                "foresight.hidden needs 1 to 512 channels per level, and no more levels than glow"
+                "reference.hidden needs 1 to 512 channels per level, and no more levels than glow"
             )
+        return self
 
 
 class DigitsConfig(Config):
-    """Class-conditional flow of small grey pictures: a Glow whose couplings and priors see the label."""
+    """Class-conditional flow of small grey images: a Glow whose couplings and priors see the label."""
 
+    family: ClassVar[Family] = "digits"
     kind: Literal["digits"] = "digits"
     glow: GlowConfig = GlowConfig(channels=1, height=28, width=28, depth=(6, 10), hidden=(64, 96))
     classes: int = Field(10, ge=2, le=1000)
     condition: tuple[Count, ...] = Field(
         (16, 32), description="features of the label per level, fine to coarse"
     )
-    noise: Noise = "anchored"
-    values: Literal["scaled", "positions"] = Field(
-        "positions", description="elementwise map: x/256 - ½, or the CDF of value counts at each position"
+    noise: Noise = "learned"
+    pixel_map: Literal["scaled", "per_pixel"] = Field(
+        "per_pixel", description="elementwise map: x/256 − ½, or the CDF of training values at each position"
     )
-    temperature: float = Field(1.0, ge=0, le=2, description="the app's first choice")
-    typical_bits: tuple[float, float] | None = Field(None, description="validation bits/dim, 1% and 99%")
+    temperature: float = Field(1.0, ge=0, le=2, description="suggested temperature of samples")
+    validation_bits: tuple[float, float] | None = Field(
+        None, description="1% and 99% quantile of validation bits/dim"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(self.condition) != self.glow.levels or min(self.condition) < 1:
             raise ValueError("condition needs one positive entry per level")
-        if self.noise == "anchored" and self.values == "scaled":
-            raise ValueError("noise 'anchored' needs values 'positions'")
         return self
 
 
@@ -167,24 +221,29 @@ class ColorizerConfig(Config):
     entry is at L's half size, the planes' own, and the others at the levels below it.
     """
 
+    family: ClassVar[Family] = "colorizer"
     kind: Literal["colorizer"] = "colorizer"
     glow: GlowConfig = GlowConfig(
         channels=2, height=32, width=32, depth=(4, 4, 4, 4, 4), hidden=(48, 64, 64, 64, 64)
     )
     condition: EncoderConfig = EncoderConfig(hidden=(32, 48, 64, 96, 96, 96), blocks=2)
-    backbone: bool = Field(
-        False, description="a network of L that was made to tell things apart is asked as well"
+    backbone: bool = Field(False, description="features of a pretrained EfficientNet-Lite0 join those of L")
+    color_mean: tuple[Count, ...] | None = Field(
+        None,
+        description="a predicted mean is subtracted from the colours: channels per level, fine to coarse",
     )
-    outline: tuple[Count, ...] | None = Field(
-        None, description="colours are coded against what is expected of them: channels, fine to coarse"
+    flip_tta: bool = Field(
+        False,
+        description="color_mean is averaged over the photo and its mirror image (test-time augmentation)",
     )
-    mirror: bool = Field(False, description="what is expected is asked of the mirror image as well: the mean")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of L's features left out in training")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of L's feature maps dropped in training")
     noise: Literal["uniform", "learned"] = "uniform"
     temperature: Warmth | tuple[Warmth, ...] = Field(
-        1.0, description="the app's first choice: one, or one per level of latents"
+        1.0, description="suggested temperature of samples: one, or one per level of latents"
     )
-    typical_bits: tuple[float, float] | None = Field(None, description="validation bits/dim, 1% and 99%")
+    validation_bits: tuple[float, float] | None = Field(
+        None, description="1% and 99% quantile of validation bits/dim"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -196,21 +255,26 @@ class ColorizerConfig(Config):
             raise ValueError("temperature needs one number, or one per level and one for the mean colour")
         if self.backbone and (self.glow.height % 8 or self.glow.width % 8):
             raise ValueError("backbone needs glow.height and glow.width to be multiples of 8")
-        if self.mirror and self.outline is None:
-            raise ValueError("mirror needs an outline: it is what is asked of the mirror image")
-        if self.outline is not None and not 1 <= len(self.outline) <= self.glow.levels:
-            raise ValueError("outline needs channels for 1 level or more, and no more levels than glow")
+        if self.flip_tta and self.color_mean is None:
+            raise ValueError("flip_tta needs color_mean: it is what is averaged")
+        if self.color_mean is not None and not 1 <= len(self.color_mean) <= self.glow.levels:
+            raise ValueError("color_mean needs channels for 1 level or more, and no more levels than glow")
         return self
-
-
-def _kind_of(value: Any) -> str:
-    kind = value.get("kind", "videoflow") if isinstance(value, dict) else getattr(value, "kind", "videoflow")
-    return str(kind)
 
 
 ModelConfig = Annotated[
     Annotated[VideoFlowConfig, Tag("videoflow")]
+    | Annotated[FrameConditionedConfig, Tag("frame_conditioned_videoflow")]
+    | Annotated[ReferenceVideoFlowConfig, Tag("reference_videoflow")]
     | Annotated[DigitsConfig, Tag("digits")]
     | Annotated[ColorizerConfig, Tag("colorizer")],
-    Discriminator(_kind_of),
+    _kind("videoflow"),
 ]
+MODEL_CONFIGS: dict[str, type[Config]] = {
+    "videoflow": VideoFlowConfig,
+    "frame_conditioned_videoflow": FrameConditionedConfig,
+    "reference_videoflow": ReferenceVideoFlowConfig,
+    "digits": DigitsConfig,
+    "colorizer": ColorizerConfig,
+}
+"""Configurations by ``kind``."""

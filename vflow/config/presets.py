@@ -134,20 +134,20 @@ LOSS_MODELS = {
     "best_of": "a colorizer",
     "color_mean": "a colorizer with color_mean",
     "classification": "digits",
-    "energy_score": "a video model whose couplings see past frames",
+    "energy_score": "a video model",
 }
 
 
 def _suits(loss: LossConfig, model: ModelConfig) -> bool:
     match loss.kind:
         case "best_of":
-            return model.kind == "colorizer"
+            return model.family == "colorizer"
         case "color_mean":
-            return getattr(model, "outline", None) is not None
+            return model.kind == "colorizer" and model.color_mean is not None
         case "classification":
-            return model.kind == "digits"
+            return model.family == "digits"
         case "energy_score":
-            return getattr(model, "history", None) is not None
+            return model.family == "videoflow"
 
 
 def preset_names() -> list[str]:

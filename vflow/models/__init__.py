@@ -1,32 +1,49 @@
-"""What is trained: models whose ``forward(batch)`` is the log-likelihood of each example in nats."""
+"""Models: ``forward(batch)`` is the log-likelihood of each example in nats."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from vflow.config import ColorizerConfig, DigitsConfig, ModelConfig, VideoFlowConfig
-from vflow.models.batches import ImageBatch, Rollout, Sampled, VideoBatch
+from vflow.config import (
+    ColorizerConfig,
+    DigitsConfig,
+    FrameConditionedConfig,
+    ModelConfig,
+    ReferenceVideoFlowConfig,
+    VideoFlowConfig,
+)
+from vflow.models.base import Condition, LikelihoodModel, Sampled
 from vflow.models.colorizer import Colorizer
-from vflow.models.conditional import ConditionalFlow
 from vflow.models.digits import Digits
+from vflow.models.frame_conditioned import FrameConditionedVideoFlow
+from vflow.models.image import ConditionalFlow, ImageBatch
+from vflow.models.reference_videoflow import ReferenceVideoFlow
+from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
 
 __all__ = [
     "Colorizer",
+    "Condition",
     "ConditionalFlow",
     "Digits",
+    "FrameConditionedVideoFlow",
     "ImageBatch",
+    "LikelihoodModel",
     "Model",
+    "ReferenceVideoFlow",
     "Rollout",
     "Sampled",
     "VideoBatch",
     "VideoFlow",
+    "VideoModel",
     "build_model",
 ]
 
-Model = VideoFlow | Digits | Colorizer
-BUILDERS: dict[type[Any], type[Any]] = {
+Model = VideoModel | ConditionalFlow
+MODELS: dict[type[Any], type[Any]] = {
     VideoFlowConfig: VideoFlow,
+    FrameConditionedConfig: FrameConditionedVideoFlow,
+    ReferenceVideoFlowConfig: ReferenceVideoFlow,
     DigitsConfig: Digits,
     ColorizerConfig: Colorizer,
 }
@@ -34,5 +51,5 @@ BUILDERS: dict[type[Any], type[Any]] = {
 
 def build_model(config: ModelConfig) -> Model:
     """A freshly initialised model for ``config``."""
-    model: Model = BUILDERS[type(config)](config)
+    model: Model = MODELS[type(config)](config)
     return model

@@ -1,24 +1,18 @@
-"""Dequantisation noise by name, and the one whose density is learned."""
+"""Dequantisation: from 8-bit values to continuous ones, by fixed noise or by a learned flow."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vflow.bijections.base import Chain, accumulation_dtype, upsample_density
 from vflow.bijections.coupling import AffineCoupling, soft_clamp
-from vflow.bijections.dequantize import (
-    MARGIN,
-    AnchoredDequantizer,
-    Dequantizer,
-    GaussianDequantizer,
-    UniformDequantizer,
-)
-from vflow.bijections.histogram import LEVELS
 from vflow.bijections.linear import Invertible1x1
+from vflow.bijections.pixel_map import LEVELS
 from vflow.bijections.reshape import ChannelPartition
 from vflow.config import Noise
 from vflow.nn.encoder import ResidualBlock
@@ -29,46 +23,79 @@ from vflow.nn.reshape import squeeze, unsqueeze
 HIDDEN, STEPS = 48, 4
 FARTHEST = 8.0  # standard deviations: keeps infinite noise out of the networks
 NEAR = 16.0  # grey levels from the most likely value that the network tells apart well
+MARGIN = 2.0**-15  # noise keeps this far from the bin's edges, so that float32 never rounds into the next bin
+WIDTH = 1 / 12  # standard deviation of the Gaussian inside a bin: its edges lie 6σ from its centre
 
 
-def build_dequantizer(kind: Noise, channels: int) -> Dequantizer:
-    """Noise inside the bins of pictures with so many ``channels``."""
-    if kind == "learned":
-        return VariationalDequantizer(channels)
-    fixed: dict[Noise, type[Dequantizer]] = {
-        "uniform": UniformDequantizer,
-        "gaussian": GaussianDequantizer,
-        "anchored": AnchoredDequantizer,
-    }
-    return fixed[kind]()
+class Dequantizer(nn.Module, ABC):
+    """x̃ = x + u with u ~ q(u | x) in the bin of x: a random map with a known density, and no bijection.
+
+    log p(x) ≥ E_q[log p(x̃) − log q(u | x)]. Bins have width 1 (grey levels).
+    """
+
+    @abstractmethod
+    def forward(self, x: Tensor, eps: Tensor, mode: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x̃ in [x, x + 1) and −log q, both shaped like ``x``, float32.
+
+        ``eps`` is standard normal; ``mode`` is each pixel's most likely value before it is seen, if known.
+        """
+
+
+def uniform_noise(eps: Tensor) -> tuple[Tensor, Tensor]:
+    """u uniform over the bin, and −log q."""
+    return MARGIN + (1 - 2 * MARGIN) * torch.special.ndtr(eps), torch.full_like(eps, math.log1p(-2 * MARGIN))
+
+
+def gaussian_noise(eps: Tensor) -> tuple[Tensor, Tensor]:
+    """u normal around the bin's centre with σ = 1/12, cut at the edges, and −log q."""
+    inside = eps.clamp(-(0.5 - MARGIN) / WIDTH, (0.5 - MARGIN) / WIDTH)
+    return 0.5 + WIDTH * inside, 0.5 * inside.square() + math.log(WIDTH * math.sqrt(2 * math.pi))
+
+
+@final
+class UniformDequantizer(Dequantizer):
+    """q uniform over the bin: right where neighbouring values are all in use, as in photographs."""
+
+    def forward(self, x: Tensor, eps: Tensor, mode: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        noise, weight = uniform_noise(eps)
+        return x + noise, weight
+
+
+@final
+class GaussianDequantizer(Dequantizer):
+    """q Gaussian inside the bin: a Gaussian model can fit a known pixel exactly; for drawn pictures."""
+
+    def forward(self, x: Tensor, eps: Tensor, mode: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        noise, weight = gaussian_noise(eps)
+        return x + noise, weight
 
 
 @final
 class VariationalDequantizer(Dequantizer):
     """u = Φ(y), y a small conditional flow of ε that sees the picture (Ho et al. 2019, *Flow++*, 3.1).
 
-    Couplings tie the noise of neighbours together; then y ← m + s · y at each pixel. s = 1 is uniform noise,
-    with which it starts, and a small s noise that is narrow and Gaussian: q contains both.
+    Couplings correlate the noise of neighbours; then y ← m + s · y at each pixel. s = 1 is uniform noise, its
+    start; a small s is narrow Gaussian noise.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         inner = 4 * channels
-        self.enter = NormConv2d(3 * inner, HIDDEN, 3)
+        self.conv_in = NormConv2d(3 * inner, HIDDEN, 3)
         self.block = ResidualBlock(HIDDEN)
         steps = []
         for _ in range(STEPS):
             net = Conditioner(inner // 2, inner, HIDDEN, "relu", HIDDEN)
             steps += [Invertible1x1(inner), AffineCoupling(net, ChannelPartition())]
         self.flow = Chain(steps)
-        self.leave = ZeroConv2d(HIDDEN, 2 * inner)
+        self.conv_out = ZeroConv2d(HIDDEN, 2 * inner)
 
     def forward(self, x: Tensor, eps: Tensor, mode: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As the base class says, for pictures (B, C, H, W) of even height and width."""
+        """See the base class; images (B, C, H, W) have even height and width."""
         x, eps = x.to(accumulation_dtype(eps.dtype)), eps.clamp(-FARTHEST, FARTHEST)
         seen = self._features(x, torch.full_like(x, LEVELS / 2) if mode is None else mode)
         y, density = self.flow.transform(squeeze(eps), seen)
-        mean, log_scale = self.leave(seen).to(accumulation_dtype(eps.dtype)).chunk(2, 1)
+        mean, log_scale = self.conv_out(seen).to(accumulation_dtype(eps.dtype)).chunk(2, 1)
         log_scale = unsqueeze(soft_clamp(log_scale))
         y = unsqueeze(mean) + log_scale.exp() * unsqueeze(y)
         volume = upsample_density(density, *x.shape[2:])[:, None] / x.shape[1] + log_scale
@@ -76,8 +103,15 @@ class VariationalDequantizer(Dequantizer):
         return x + MARGIN + (1 - 2 * MARGIN) * torch.special.ndtr(y), weight
 
     def _features(self, x: Tensor, mode: Tensor) -> Tensor:
-        """What the noise depends on: values, how far from the most likely ones they lie, and if at all."""
+        """Features of values, of their distance from the most likely ones, and of whether there is any."""
         mode = mode.to(x.dtype)
         planes = torch.cat([x / (LEVELS / 2) - 1, ((x - mode) / NEAR).tanh(), (x == mode).to(x.dtype)], 1)
-        features: Tensor = self.block(relu(self.enter(squeeze(planes))))
+        features: Tensor = self.block(relu(self.conv_in(squeeze(planes))))
         return features
+
+
+def build_dequantizer(noise: Noise, channels: int) -> Dequantizer:
+    """Dequantizer by name, for images with so many ``channels``."""
+    if noise == "learned":
+        return VariationalDequantizer(channels)
+    return UniformDequantizer() if noise == "uniform" else GaussianDequantizer()

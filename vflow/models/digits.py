@@ -8,16 +8,16 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from vflow.bijections.pixel_map import PerPixelHistogram, Scaled
 from vflow.config import DigitsConfig
-from vflow.models.conditional import ConditionalFlow
 from vflow.models.dequantizer import build_dequantizer
 from vflow.models.glow import Glow
-from vflow.models.pixel_map import PerPixelHistogram, Scaled
+from vflow.models.image import ConditionalFlow, level_priors
 
 
 @final
 class Digits(ConditionalFlow):
-    """p(x | y) of grey pictures x given a class y.
+    """p(x | y) of grey images x given a class y.
 
     A class is a learned map of features at each level, one value per position: it tells convolutions what to
     draw and where they are.
@@ -28,16 +28,17 @@ class Digits(ConditionalFlow):
         self.config = config
         glow = config.glow
         self.image_shape = (glow.channels, glow.height, glow.width)
-        self.noise = build_dequantizer(config.noise, glow.channels)
-        self.pixels = PerPixelHistogram(*self.image_shape) if config.values == "positions" else Scaled()
+        self.dequantizer = build_dequantizer(config.noise, glow.channels)
+        per_pixel = config.pixel_map == "per_pixel"
+        self.pixel_map = PerPixelHistogram(*self.image_shape) if per_pixel else Scaled()
         self.flow = Glow(glow, config.condition)
         self.latent_shapes = self.flow.latent_shapes
-        self.priors = self.level_priors(self.flow, glow.hidden, glow.activation, config.condition)
-        self.maps = nn.ParameterList(
+        self.priors = level_priors(self.flow, glow.hidden, glow.activation, config.condition)
+        self.class_maps = nn.ParameterList(
             torch.randn(config.classes, features, *shape[1:])
             for features, shape in zip(config.condition, self.latent_shapes, strict=True)
         )
 
-    def features(self, given: Tensor) -> Sequence[Tensor]:
-        """Maps of the labels ``given``, int64 (B,)."""
-        return [maps[given].contiguous(memory_format=torch.channels_last) for maps in self.maps]
+    def features(self, y: Tensor) -> Sequence[Tensor]:
+        """Maps of the labels ``y``, int64 (B,)."""
+        return [maps[y].contiguous(memory_format=torch.channels_last) for maps in self.class_maps]

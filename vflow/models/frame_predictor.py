@@ -1,4 +1,4 @@
-"""Parts of a frame that move as wholes: told apart by how they came, and moved on."""
+"""Frame predictor: the reference frame is predicted from the past and a code of a few whole numbers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.bijections.histogram import LEVELS
 from vflow.bijections.linear import full_precision
+from vflow.bijections.pixel_map import LEVELS
 from vflow.config import EncoderConfig, FramePredictorConfig
-from vflow.models.batches import fold, scaled
 from vflow.models.reference import Past, Reference
+from vflow.models.video import fold, scale_bytes
 from vflow.nn.encoder import FrameEncoder, ResidualBlock, WindowEncoder
 from vflow.nn.layers import NormConv2d
 from vflow.nn.modules import ModuleList
@@ -23,66 +23,69 @@ from vflow.nn.relu import relu
 from vflow.nn.reshape import squeeze, unsqueeze
 from vflow.priors.made import SCALE, MADEPrior
 
-ROUNDS = 2  # times that each part is looked for, given the others
+ROUNDS = 2  # times that each part is searched for, given the others
+HALF = (LEVELS - 1) / 2
+KEEP = 5.0  # initial logit of the last frame's pixel, or of the background where there are parts
+QUADRATIC = 64.0  # grey levels beyond which the quadratic term of the prediction's error is the larger
 
 
 class Parts(NamedTuple):
-    """M parts of each frame."""
+    """M parts of each frame, each displaced as a whole since the frame before."""
 
     layers: Tensor  # (B, M, C, H, W), each part alone, 0 elsewhere
-    strayed: Tensor  # (B, M, C, H, W), |frame − what the frame before, moved by the part's step, looks like|
-    steps: Tensor  # int64 (B, M, 2), rows and columns from a pixel to where it came from
+    residuals: Tensor  # (B, M, C, H, W), |frame − the frame before, warped by the part's velocity|
+    velocities: Tensor  # int64 (B, M, 2), rows and columns from a pixel to where it came from
 
 
 @torch.no_grad()
-def find_parts(frame: Tensor, before: Tensor, moves: int, reach: int) -> Parts:
-    """Search for ``moves`` parts of a frame, and for the steps of up to ``reach`` pixels by which they came.
+def find_parts(frame: Tensor, before: Tensor, num_parts: int, max_displacement: int) -> Parts:
+    """Search for ``num_parts`` parts of a frame and their velocities, at most ``max_displacement`` pixels.
 
-    One after the other, as in matching pursuit (Mallat & Zhang 1993): the step that leads ``before`` to what
-    the other parts leave of the frame, then what of the frame it explains. Frames (B, C, H, W), less what
-    stands still.
+    One after the other, as in matching pursuit (Mallat & Zhang 1993): the displacement that warps ``before``
+    to what the other parts leave of the frame, then what of the frame it explains. Frames (B, C, H, W), less
+    their background.
     """
     nothing = torch.zeros_like(frame)
-    layers, strayed = [nothing] * moves, [nothing] * moves
-    steps = [frame.new_zeros(len(frame), 2, dtype=torch.int64)] * moves
-    for part in [*range(moves)] * ROUNDS:
+    layers, residuals = [nothing] * num_parts, [nothing] * num_parts
+    velocities = [frame.new_zeros(len(frame), 2, dtype=torch.int64)] * num_parts
+    for part in [*range(num_parts)] * ROUNDS:
         layers[part] = nothing
-        steps[part] = best_step(frame - together(layers), before, reach)
-        led = moved(before, steps[part])
-        strayed[part] = (frame - led).abs()
-        layers[part] = led.clamp(frame.clamp_max(0), frame.clamp_min(0))
-    return Parts(torch.stack(layers, 1), torch.stack(strayed, 1), torch.stack(steps, 1))
+        velocities[part] = best_displacement(frame - composite(layers), before, max_displacement)
+        warped = warp(before, velocities[part])
+        residuals[part] = (frame - warped).abs()
+        layers[part] = warped.clamp(frame.clamp_max(0), frame.clamp_min(0))
+    return Parts(torch.stack(layers, 1), torch.stack(residuals, 1), torch.stack(velocities, 1))
 
 
 @torch.no_grad()
-def find_velocity_changes(parts: Parts, frame: Tensor, reach: int) -> Tensor:
-    """How each part's step changes on the way to the next frame (B, C, H, W): int64 (B, M, 2)."""
-    steps = [best_step(frame, layer, reach) for layer in parts.layers.unbind(1)]
-    return torch.stack(steps, 1) - parts.steps
+def find_velocity_changes(parts: Parts, frame: Tensor, max_displacement: int) -> Tensor:
+    """Change of each part's velocity on the way to the next frame (B, C, H, W): int64 (B, M, 2)."""
+    found = [best_displacement(frame, layer, max_displacement) for layer in parts.layers.unbind(1)]
+    return torch.stack(found, 1) - parts.velocities
 
 
-def move_on(parts: Parts, turns: Tensor, reach: int) -> Parts:
-    """The parts after their next step: as they came, but for ``turns`` (B, M, 2), and within ``reach``."""
-    steps = (parts.steps + turns).clamp(-reach, reach)
-    moves = range(steps.shape[1])
-    layers, strayed = (
-        torch.stack([moved(x[:, part], steps[:, part]) for part in moves], 1)
-        for x in (parts.layers, parts.strayed)
+def advance(parts: Parts, changes: Tensor, max_displacement: int) -> Parts:
+    """The parts one frame later, their velocities changed by ``changes`` (B, M, 2)."""
+    velocities = (parts.velocities + changes).clamp(-max_displacement, max_displacement)
+    layers, residuals = (
+        torch.stack([warp(x[:, part], velocities[:, part]) for part in range(velocities.shape[1])], 1)
+        for x in (parts.layers, parts.residuals)
     )
-    return Parts(layers, strayed, steps)
+    return Parts(layers, residuals, velocities)
 
 
-def moved(x: Tensor, step: Tensor) -> Tensor:
-    """x (B, C, H, W) with each pixel taken from ``step`` (B, 2) rows and columns further on; edges go on."""
+def warp(x: Tensor, displacement: Tensor) -> Tensor:
+    """x (B, C, H, W), each pixel taken ``displacement`` (B, 2) rows and columns away; edges are repeated."""
     height, width = x.shape[2:]
-    rows = (torch.arange(height, device=x.device) + step[:, :1]).clamp(0, height - 1)
-    columns = (torch.arange(width, device=x.device) + step[:, 1:]).clamp(0, width - 1)
+    rows = (torch.arange(height, device=x.device) + displacement[:, :1]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=x.device) + displacement[:, 1:]).clamp(0, width - 1)
     taken = x.gather(2, rows[:, None, :, None].expand_as(x))
     return taken.gather(3, columns[:, None, None, :].expand_as(x))
 
 
-def best_step(frame: Tensor, before: Tensor, reach: int) -> Tensor:
-    """The step for which ``before``, moved, has the largest product with ``frame``: int64 (B, 2)."""
+def best_displacement(frame: Tensor, before: Tensor, max_displacement: int) -> Tensor:
+    """Displacement for which ``before``, warped, has the largest product with ``frame``: int64 (B, 2)."""
+    reach = max_displacement
     padded = F.pad(before, (reach, reach, reach, reach), mode="replicate")
     size = [-(-side // 16) * 16 for side in padded.shape[2:]]  # Fourier transforms: no large prime factor
     spectrum = torch.fft.rfft2(frame, size).conj() * torch.fft.rfft2(padded, size)
@@ -91,35 +94,30 @@ def best_step(frame: Tensor, before: Tensor, reach: int) -> Tensor:
     return torch.stack([place // side, place % side], 1) - reach
 
 
-def together(layers: Sequence[Tensor]) -> Tensor:
+def composite(layers: Sequence[Tensor]) -> Tensor:
     """At each pixel the layer that differs most from 0."""
     stacked = torch.stack(list(layers))
     return stacked.gather(0, stacked.abs().argmax(0, keepdim=True))[0]
 
 
-HALF = (LEVELS - 1) / 2
-KEEP = 5.0  # logit with which a pixel at first keeps its value, or shows the background where parts move
-STRAY = 64.0  # grey levels: larger errors count by their square
-
-
 @final
 class FramePredictor(Reference):
-    """k: whole numbers per frame. The flow codes each frame against what is predicted from k and the past.
+    """k = whole numbers per frame; the reference is predicted from them and the past.
 
     The encoder sees frame and past and rounds (Ballé et al. 2018, *Variational image compression with a scale
     hyperprior*); the prior is learned as in SVG-LP (Denton & Fergus 2018), number by number. Each pixel of
-    the prediction mixes those of the last two frames, of a still background that all clips share, and a new
-    one, and is rounded: what stands still is met to the byte. With ``moves``, parts of the last frame that
-    move as wholes join them (``find_parts``); how they turn are the first numbers of the code.
+    the prediction mixes those of the last two frames, of a learned background, and a new one, and is rounded.
+    With ``num_parts``, displaced parts of the last frame join them (``find_parts``); their velocity changes
+    are the first numbers of the code.
 
-    Bytes have no gradient. So in training ``code`` adds a term of value 0 to log p(k | past), whose gradient
-    is that of −``weight`` · Σ (|d| + d² / 64), d being the prediction's error in grey levels.
+    Bytes have no gradient. So in training ``encode`` adds a term of value 0 to log p(k | past), whose
+    gradient is that of −``weight`` · Σ (|d| + d² / 64), d being the prediction's error in grey levels.
     """
 
     def __init__(self, config: FramePredictorConfig, frames: int, size: tuple[int, int, int]) -> None:
         super().__init__()
         self.config = config
-        self.size = config.code + 2 * config.moves
+        self.size = config.code_dim + 2 * config.num_parts
         self.noise_shape = (self.size, 1, 1)
         channels, height, width = size
         pyramid = EncoderConfig(hidden=config.hidden, blocks=1)
@@ -128,102 +126,106 @@ class FramePredictor(Reference):
         scale = 2 ** len(config.hidden)
         self.top = (config.hidden[-1], height // scale, width // scale)
         inner = math.prod(self.top)
-        self.prior = MADEPrior(inner + 2 * config.moves, self.size)
-        self.posterior = _head(2 * inner, 256, config.code, scale=SCALE)  # not all rounded to 0 at first
-        self.enter = nn.Linear(self.size, inner)
+        self.prior = MADEPrior(inner + 2 * config.num_parts, self.size)
+        self.posterior = _head(2 * inner, 256, config.code_dim, scale=SCALE)  # not all rounded to 0 at first
+        self.code_in = nn.Linear(self.size, inner)
         widths = config.hidden[::-1]
-        self.join = ModuleList([NormConv2d(2 * w, w, 1) for w in widths])
+        self.merge = ModuleList([NormConv2d(2 * w, w, 1) for w in widths])
         self.blocks = ModuleList([ResidualBlock(w) for w in widths])
         self.up = ModuleList([NormConv2d(a, b, 1) for a, b in pairwise(widths)])
-        cues = 4 * 2 * config.moves * channels  # moved parts and how far they strayed, squeezed
-        self.leave = NormConv2d(widths[-1] + cues, 4 * (4 + config.moves + channels), 3)
+        cues = 4 * 2 * config.num_parts * channels  # layers and residuals of parts, squeezed
+        self.conv_out = NormConv2d(widths[-1] + cues, 4 * (4 + config.num_parts + channels), 3)
         self.background = nn.Parameter(torch.zeros(1, channels, height, width))
         with torch.no_grad():
-            self.leave.weight.mul_(0.1)
-            self.enter.weight.div_(SCALE)
+            self.conv_out.weight.mul_(0.1)
+            self.code_in.weight.div_(SCALE)
 
-    def code(self, past: Past, target: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, past: Past, target: Tensor) -> tuple[Tensor, Tensor]:
         features, parts = self._features(past), self._parts(past)
-        exact = self._exact(features, parts, target)
+        exact = self._unrounded(features, parts, target)
         k = exact + (exact.round() - exact).detach()
         predicted = self._predict(k, features, parts, past)
-        log_p = self.prior.log_prob(k, self._known(features, parts))
+        log_p = self.prior.log_prob(k, self._prior_input(features, parts))
         if self.training:
-            d = (predicted - scaled(target)).abs() * HALF
-            gain = -self.config.weight * (d + d.square() / STRAY).flatten(1).sum(1)
+            d = (predicted - scale_bytes(target)).abs() * HALF
+            gain = -self.config.weight * (d + d.square() / QUADRATIC).flatten(1).sum(1)
             log_p = log_p + (gain - gain.detach())
         return log_p, _bytes(predicted)
 
-    def draw(self, past: Past, eps: Tensor, temperature: float) -> Tensor:
+    def sample(self, past: Past, eps: Tensor, temperature: float) -> Tensor:
         features, parts = self._features(past), self._parts(past)
-        k = self.prior.draw(self._known(features, parts), temperature * eps.flatten(1))
+        k = self.prior.sample(self._prior_input(features, parts), temperature * eps.flatten(1))
         return _bytes(self._predict(k, features, parts, past))
 
     def whiten(self, past: Past, target: Tensor) -> Tensor:
         features, parts = self._features(past), self._parts(past)
-        exact = self._exact(features, parts, target)
-        eps = self.prior.whiten(exact.round(), self._known(features, parts))
+        exact = self._unrounded(features, parts, target)
+        eps = self.prior.whiten(exact.round(), self._prior_input(features, parts))
         return eps.view(len(eps), *self.noise_shape)
 
     @torch.no_grad()
-    def fit(self, seen: Sequence[tuple[Past, Tensor]]) -> None:
-        """Start the background at the median of what followed, where it is not set yet."""
+    def fit(self, pairs: Sequence[tuple[Past, Tensor]]) -> None:
+        """Start the background at the median frame, unless it is set already."""
         if not self.background.any():
-            frames = torch.cat([target for _, target in seen])
-            self.background.copy_(scaled(frames.median(0, keepdim=True).values))
+            frames = torch.cat([target for _, target in pairs])
+            self.background.copy_(scale_bytes(frames.median(0, keepdim=True).values))
 
     def _features(self, past: Past) -> tuple[Tensor, ...]:
         """Features of the window at each level, fine to coarse."""
         mask = past.mask[:, :, None, None, None]
-        pyramid = (f.unflatten(0, past.mask.shape) for f in self.frame_encoder(scaled(fold(past.frames))))
+        pyramid = (
+            f.unflatten(0, past.mask.shape) for f in self.frame_encoder(scale_bytes(fold(past.frames)))
+        )
         features: tuple[Tensor, ...] = self.window_encoder(
             tuple(f * mask.to(f.dtype) for f in pyramid), past.mask
         )
         return features
 
     def _parts(self, past: Past) -> Parts | None:
-        """What moved as a whole in the last frame, beside what stands still."""
-        if not self.config.moves:
+        """Parts of the last frame that moved, if any are modelled."""
+        if not self.config.num_parts:
             return None
         still = self.background.detach()
         last, before = (frame - still for frame in _last_two(past))
         with full_precision(still):
-            return find_parts(last, before, self.config.moves, self.config.reach)
+            return find_parts(last, before, self.config.num_parts, self.config.max_displacement)
 
-    def _known(self, features: Sequence[Tensor], parts: Parts | None) -> Tensor:
-        """What the code's prior depends on, (B, F)."""
+    def _prior_input(self, features: Sequence[Tensor], parts: Parts | None) -> Tensor:
+        """Input of the code's prior, (B, F)."""
         top = features[-1].flatten(1)
-        return top if parts is None else torch.cat([top, parts.steps.flatten(1).to(top.dtype)], 1)
+        return top if parts is None else torch.cat([top, parts.velocities.flatten(1).to(top.dtype)], 1)
 
-    def _exact(self, features: Sequence[Tensor], parts: Parts | None, target: Tensor) -> Tensor:
-        """The code before rounding, (B, code + 2 · moves): how parts turn, then what a network says."""
-        own = self.frame_encoder(scaled(target).contiguous(memory_format=torch.channels_last))[-1]
+    def _unrounded(self, features: Sequence[Tensor], parts: Parts | None, target: Tensor) -> Tensor:
+        """Code before rounding, (B, 2 · num_parts + code_dim): velocity changes, then the network's numbers."""
+        own = self.frame_encoder(scale_bytes(target).contiguous(memory_format=torch.channels_last))[-1]
         exact: Tensor = self.posterior(torch.cat([features[-1], own], 1)).float()
         if parts is None:
             return exact
         with full_precision(target):
-            turns = find_velocity_changes(parts, scaled(target) - self.background.detach(), self.config.reach)
-        return torch.cat([turns.flatten(1).to(exact.dtype), exact], 1)
+            changes = find_velocity_changes(
+                parts, scale_bytes(target) - self.background.detach(), self.config.max_displacement
+            )
+        return torch.cat([changes.flatten(1).to(exact.dtype), exact], 1)
 
     def _predict(self, k: Tensor, features: Sequence[Tensor], parts: Parts | None, past: Past) -> Tensor:
-        """The frame that k leads to, (B, C, H, W) in [−1, 1] or somewhat beyond."""
-        h = self.enter(k).unflatten(1, self.top)
+        """Predicted frame, (B, C, H, W) in [−1, 1] or somewhat beyond."""
+        h = self.code_in(k).unflatten(1, self.top)
         for level, feature in enumerate(reversed(features)):
             if level:
                 h = F.interpolate(self.up[level - 1](h), scale_factor=2.0, mode="nearest")
-            h = self.blocks[level](self.join[level](torch.cat([h, feature.to(h.dtype)], 1)))
+            h = self.blocks[level](self.merge[level](torch.cat([h, feature.to(h.dtype)], 1)))
         last, before = _last_two(past)
         sources, h = [last, before, self.background.expand_as(last)], relu(h)
-        logits = torch.zeros_like(last[:, :1]).repeat(1, 4 + self.config.moves, 1, 1)
+        logits = torch.zeros_like(last[:, :1]).repeat(1, 4 + self.config.num_parts, 1, 1)
         logits[:, 0 if parts is None else 2] = KEEP
         if parts is not None:
-            turns = k[:, : 2 * self.config.moves].detach().round().long().unflatten(1, (-1, 2))
-            parts = move_on(parts, turns, self.config.reach)
+            changes = k[:, : 2 * self.config.num_parts].detach().round().long().unflatten(1, (-1, 2))
+            parts = advance(parts, changes, self.config.max_displacement)
             sources += list((parts.layers + self.background[:, None]).unbind(1))
             logits[:, 3:-1] = 2 * KEEP * parts.layers.abs().amax(2)
-            cues = torch.cat([parts.layers, parts.strayed], 1).flatten(1, 2)
+            cues = torch.cat([parts.layers, parts.residuals], 1).flatten(1, 2)
             h = torch.cat([h, squeeze(cues).to(h.dtype)], 1)
-        made = unsqueeze(self.leave(h)).float()
+        made = unsqueeze(self.conv_out(h)).float()
         channels = last.shape[1]
         share = (logits + made[:, :-channels]).softmax(1)[:, :, None]
         return (share * torch.stack([*sources, made[:, -channels:]], 1)).sum(1)
@@ -231,10 +233,10 @@ class FramePredictor(Reference):
 
 def _last_two(past: Past) -> tuple[Tensor, Tensor]:
     """The last frame and the one before it, (B, C, H, W) in [−1, 1]; twice the same where there is one."""
-    last = scaled(past.last)
+    last = scale_bytes(past.last)
     if past.frames.shape[1] == 1:
         return last, last
-    return last, last + past.mask[:, -2:-1, None, None] * (scaled(past.frames[:, -2]) - last)
+    return last, last + past.mask[:, -2:-1, None, None] * (scale_bytes(past.frames[:, -2]) - last)
 
 
 def _bytes(x: Tensor) -> Tensor:
@@ -243,8 +245,8 @@ def _bytes(x: Tensor) -> Tensor:
 
 
 def _head(inputs: int, hidden: int, outputs: int, scale: float) -> nn.Sequential:
-    """A network of one hidden layer; the weights for the outputs start ``scale`` times as large as usual."""
-    leave = nn.Linear(hidden, outputs)
+    """A network of one hidden layer; weights of the outputs start ``scale`` times as large as usual."""
+    linear_out = nn.Linear(hidden, outputs)
     with torch.no_grad():
-        leave.weight.mul_(scale)
-    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(), leave)
+        linear_out.weight.mul_(scale)
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(), linear_out)

@@ -1,4 +1,4 @@
-"""What multi-scale flows have in common: Glow and the wavelet flow."""
+"""Glow, and the contract of multi-scale flows (Kingma & Dhariwal 2018)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Chains = Sequence[Bijection]  # one per level
 
 
 class Encoded(NamedTuple):
-    """Latents, halves passed upward and density terms of frames; one entry per level, fine to coarse."""
+    """Latents, halves passed upward (None at the top) and log-dets of images; per level, fine to coarse."""
 
     latents: tuple[Tensor, ...]
     passed_up: tuple[Tensor | None, ...]
-    densities: list[Tensor]
+    log_prob_terms: list[Tensor]  # each (B, h, w) on its own grid
 
 
 class MultiScale(Protocol):
@@ -38,12 +38,32 @@ class MultiScale(Protocol):
 
     latent_shapes: Shapes
 
-    def level_channels(self, level: int) -> int: ...
-    def encode(self, x: Tensor, features: Features) -> Encoded: ...
+    def level_channels(self, level: int) -> int:
+        """Channels passed upward at ``level``; 0 at the top."""
+        ...
+
+    def encode(self, x: Tensor, features: Features) -> Encoded:
+        """Latents of images x (B, C, H, W); ``features`` per level for the couplings, or None."""
+        ...
+
     def decode_level(
-        self, level: int, z: Tensor, above: Tensor | None, features: Tensor | None
-    ) -> Tensor: ...
-    def initialize(self, x: Tensor, features: Features) -> None: ...
+        self,
+        level: int,
+        z: Tensor,
+        above: Tensor | None,
+        features: Tensor | None,
+        chains: Chains | None = None,
+    ) -> Tensor:
+        """Inverse of one level: its latent and what it passed upward → the image that it split."""
+        ...
+
+    def with_cached_inverse(self) -> Chains:
+        """The levels' chains with their matrices inverted once, for ``decode_level``."""
+        ...
+
+    def initialize(self, x: Tensor, features: Features) -> None:
+        """Data-dependent start of ActNorm from the batch ``x``, level by level."""
+        ...
 
 
 def decode(flow: MultiScale, latents: Sequence[Tensor], features: Features) -> Tensor:
@@ -61,7 +81,7 @@ def split_levels(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tenso
     return tuple(part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))
 
 
-# How a level's chain is run when gradients are wanted, by ``config.memory``.
+# Forward pass of a level's chain by ``config.memory``.
 TRANSFORMS = {"plain": Chain.transform, "recompute": transform_recomputed}
 
 
@@ -83,49 +103,60 @@ def coupling(channels: int, hidden: int, config: GlowConfig, features: int) -> B
     return AffineCoupling(net, ChannelPartition())
 
 
+def latent_shapes(config: GlowConfig, height: int, width: int) -> Shapes:
+    """(C, h, w) of each level's latent, fine to coarse, of images of ``height`` × ``width``.
+
+    Raises:
+        ValueError: a side is not divisible by 2^levels.
+    """
+    step = 2**config.levels
+    if height % step or width % step:
+        raise ValueError(f"{height}×{width} is not divisible by 2^levels = {step}")
+    channels, shapes = config.channels, []
+    for level in range(1, config.levels + 1):
+        channels *= 2 if level < config.levels else 4  # 4 by the squeeze; half of them are passed upward
+        shapes.append((channels, height // 2**level, width // 2**level))
+    return tuple(shapes)
+
+
 @final
 class Glow(nn.Module):
     """L levels of squeeze → K flow steps → split; the last level does not split.
 
-    Latents run fine to coarse: level l has half of 4·C_(l−1) channels at H/2^l, the last one all of them.
-    ``features`` holds a context tensor per level for the couplings, or None.
+    Level l has half of 4·C_(l−1) channels at H/2^l, the last one all of them. Images may have any size that
+    is divisible by 2^L; ``latent_shapes`` are those at the configured size.
+
+    Args:
+        features: channels of the features that each level's couplings see; None: they see none.
     """
 
     def __init__(self, config: GlowConfig, features: Sequence[int] | None = None) -> None:
         super().__init__()
         self.config = config
+        self.latent_shapes = latent_shapes(config, config.height, config.width)
         features = features or [0] * config.levels
-        channels, shapes, levels = config.channels, [], []
+        chains = []
         for level, (depth, hidden) in enumerate(zip(config.depth, config.hidden, strict=True)):
-            channels *= 4
+            channels = self.latent_shapes[level][0] + self.level_channels(level)
             steps = [flow_step(channels, hidden, config, features[level]) for _ in range(depth)]
-            levels.append(Chain([layer for step in steps for layer in step]))
-            last = level == config.levels - 1
-            scale = 2 ** (level + 1)
-            shapes.append(
-                (channels if last else channels // 2, config.height // scale, config.width // scale)
-            )
-            channels = channels if last else channels - channels // 2
-        self.levels = ModuleList(levels)
-        self.latent_shapes: Shapes = tuple(shapes)
+            chains.append(Chain([layer for step in steps for layer in step]))
+        self.levels = ModuleList(chains)
 
     def level_channels(self, level: int) -> int:
-        """Channels of the half passed upward at ``level``; 0 at the top."""
         return 0 if level == self.config.levels - 1 else self.latent_shapes[level][0]
 
-    def encode_level(
-        self, level: int, h: Tensor, features: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """h → (z, the half passed upward or None at the top, density (B, H_l, W_l))."""
-        h, density = TRANSFORMS[self.config.memory](self.levels[level], squeeze(h), features)
-        if level == self.config.levels - 1:
-            return h, None, density
-        z, above = h.chunk(2, 1)
-        return z, above, density
-
-    def with_cached_inverse(self) -> Chains:
-        """The levels' chains with their matrices inverted once, for ``decode_level`` to use again."""
-        return [chain.with_cached_inverse() for chain in self.levels]
+    def encode(self, x: Tensor, features: Features) -> Encoded:
+        latents: list[Tensor] = []
+        passed_up: list[Tensor | None] = []
+        log_dets: list[Tensor] = []
+        for level, chain in enumerate(self.levels):
+            h, log_det = TRANSFORMS[self.config.memory](chain, squeeze(x), features[level])
+            z, above = (h, None) if level == self.config.levels - 1 else h.chunk(2, 1)
+            x = h if above is None else above
+            latents.append(z)
+            passed_up.append(above)
+            log_dets.append(log_det)
+        return Encoded(tuple(latents), tuple(passed_up), log_dets)
 
     def decode_level(
         self,
@@ -135,25 +166,14 @@ class Glow(nn.Module):
         features: Tensor | None,
         chains: Chains | None = None,
     ) -> Tensor:
-        """Inverse of ``encode_level``: z and the half from above → h, at twice the size."""
         joined = z if above is None else torch.cat([z, above], 1)
         return unsqueeze((chains or self.levels)[level].invert(joined, features)[0])
 
-    def encode(self, x: Tensor, features: Features) -> Encoded:
-        """Image to latents: x (B, C, H, W)."""
-        latents, passed_up, densities = [], [], []
-        h: Tensor | None = x
-        for level in range(self.config.levels):
-            assert h is not None
-            z, h, density = self.encode_level(level, h, features[level])
-            latents.append(z)
-            passed_up.append(h)
-            densities.append(density)
-        return Encoded(tuple(latents), tuple(passed_up), densities)
+    def with_cached_inverse(self) -> Chains:
+        return [chain.with_cached_inverse() for chain in self.levels]
 
     @torch.no_grad()
     def initialize(self, x: Tensor, features: Features) -> None:
-        """ActNorm's data-dependent start from the batch ``x``, level by level."""
         for level, chain in enumerate(self.levels):
             h = chain.initialize(squeeze(x), features[level])
             if level < self.config.levels - 1:

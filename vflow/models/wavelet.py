@@ -1,4 +1,4 @@
-"""A flow over wavelet coefficients, each level given the means (Yu et al. 2020, *Wavelet Flow*)."""
+"""Wavelet flow: details of each level given the means below (Yu et al. 2020, *Wavelet Flow*)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vflow.bijections.actnorm import constant_density
 from vflow.bijections.base import Chain
 from vflow.bijections.reshape import Haar
 from vflow.config import GlowConfig
-from vflow.models.glow import TRANSFORMS, Encoded, Features, Shapes, flow_step
+from vflow.models.glow import TRANSFORMS, Chains, Encoded, Features, Shapes, flow_step
 from vflow.nn.modules import ModuleList
 
 
@@ -24,10 +24,10 @@ def wavelet_shapes(config: GlowConfig) -> Shapes:
 
 @final
 class WaveletFlow(nn.Module):
-    """Haar pyramid; per level a chain of couplings over the details, given the means of the 2×2 blocks.
+    """Haar pyramid; per level a chain of flow steps over the details, given the means of the 2×2 blocks.
 
-    The last latent is the coarsest mean itself (the mean colour, when the pyramid ends at one pixel), with a
-    chain of its own. Unlike in a Glow the means that are passed upward stay what they are: exact means.
+    The last latent is the coarsest mean (the mean colour, where the pyramid ends at one pixel), with a chain
+    of its own. Unlike in a Glow, what is passed upward are exact means.
     """
 
     def __init__(self, config: GlowConfig, features: tuple[int, ...]) -> None:
@@ -39,43 +39,49 @@ class WaveletFlow(nn.Module):
         chains = []
         for level, (width, _, _) in enumerate(self.latent_shapes):
             entry = min(level, top - 1)  # the coarsest mean shares the last entry of the configuration
-            seen = 0 if level == top else channels
+            mean = 0 if level == top else channels
             steps = [
-                flow_step(width, config.hidden[entry], config, features[level] + seen)
+                flow_step(width, config.hidden[entry], config, features[level] + mean)
                 for _ in range(config.depth[entry])
             ]
             chains.append(Chain([layer for step in steps for layer in step]))
         self.levels = ModuleList(chains)
 
     def level_channels(self, level: int) -> int:
-        """Channels of the mean passed upward at ``level``; 0 at the top."""
         return 0 if level == self.config.levels else self.config.channels
 
     def encode(self, x: Tensor, features: Features) -> Encoded:
-        """Image to latents: x (B, C, H, W)."""
         latents: list[Tensor] = []
         passed_up: list[Tensor | None] = []
-        densities: list[Tensor] = []
+        log_dets: list[Tensor] = []
         for level, chain in enumerate(self.levels):
             mean, details = self._split(level, x)
-            given = _join(mean, features[level])
-            z, density = TRANSFORMS[self.config.memory](chain, details, given)
+            context = _join(mean, features[level])
+            z, log_det = TRANSFORMS[self.config.memory](chain, details, context)
             latents.append(z)
             passed_up.append(mean)
-            densities += [density, self._mean_density(level, details)]
+            log_dets += [log_det, self._mean_log_det(level, details)]
             x = details if mean is None else mean
-        return Encoded(tuple(latents), tuple(passed_up), densities)
+        return Encoded(tuple(latents), tuple(passed_up), log_dets)
 
-    def decode_level(self, level: int, z: Tensor, above: Tensor | None, features: Tensor | None) -> Tensor:
-        """Inverse of one level: z and the mean from above → the image that they make."""
-        details = self.levels[level].invert(z, _join(above, features))[0]
+    def decode_level(
+        self,
+        level: int,
+        z: Tensor,
+        above: Tensor | None,
+        features: Tensor | None,
+        chains: Chains | None = None,
+    ) -> Tensor:
+        details = (chains or self.levels)[level].invert(z, _join(above, features))[0]
         if above is None:
             return details
         return self.haar.invert(torch.cat([2 * above, details], 1))[0]
 
+    def with_cached_inverse(self) -> Chains:
+        return [chain.with_cached_inverse() for chain in self.levels]
+
     @torch.no_grad()
     def initialize(self, x: Tensor, features: Features) -> None:
-        """ActNorm's data-dependent start from the batch ``x``, level by level."""
         for level, chain in enumerate(self.levels):
             mean, details = self._split(level, x)
             chain.initialize(details, _join(mean, features[level]))
@@ -89,8 +95,8 @@ class WaveletFlow(nn.Module):
         channels = self.config.channels
         return coefficients[:, :channels] / 2, coefficients[:, channels:]
 
-    def _mean_density(self, level: int, details: Tensor) -> Tensor:
-        """Log-det of taking means and not orthonormal coefficients: −C ln 2 per block."""
+    def _mean_log_det(self, level: int, details: Tensor) -> Tensor:
+        """Log-det of means instead of orthonormal coefficients: −C ln 2 per block, (B, h, w)."""
         channels = 0 if level == self.config.levels else self.config.channels
         return constant_density(details, details.new_tensor(-channels * math.log(2)))
 

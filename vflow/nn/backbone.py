@@ -1,4 +1,4 @@
-"""What is seen in a grey picture, by a network that was made to tell things apart."""
+"""EfficientNet-Lite0 feature extractor for grey images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ STEM = 32
 
 
 class Stage(NamedTuple):
-    """``blocks`` of ``width`` channels, inside ``grow`` times as many; the first has the ``stride``."""
+    """``blocks`` of ``width`` channels, expanded ``expansion`` times inside; the first has the ``stride``."""
 
     blocks: int
     width: int
     kernel: int
     stride: int
-    grow: int
+    expansion: int
 
 
 STAGES = (
@@ -31,7 +31,7 @@ STAGES = (
     Stage(3, 112, 5, 1, 6),
     Stage(3, 192, 5, 2, 6),  # of four
 )
-OUT_INDICES = (2, 4, 5)  # stages whose features are given: the last of each size
+OUT_INDICES = (2, 4, 5)  # stages whose features are returned: the last of each size
 WIDTHS = tuple(STAGES[stage].width for stage in OUT_INDICES)
 
 
@@ -60,18 +60,18 @@ class SameConv2d(nn.Module):
 class InvertedResidual(nn.Module):
     """1×1 → depthwise → 1×1, ReLU6 between, added to the input where sizes agree (Sandler et al. 2018)."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, grow: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
-        inside = inputs * grow
-        self.expand = SameConv2d(inputs, inside, 1) if grow > 1 else nn.Identity()
+        inside = inputs * expansion
+        self.expand = SameConv2d(inputs, inside, 1) if expansion > 1 else nn.Identity()
         self.depthwise = SameConv2d(inside, inside, kernel, stride, groups=inside)
         self.project = SameConv2d(inside, outputs, 1)
-        self.added = stride == 1 and inputs == outputs
+        self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
         h = x if isinstance(self.expand, nn.Identity) else F.relu6(self.expand(x), inplace=True)
         h = self.project(F.relu6(self.depthwise(h), inplace=True))
-        return x + h if self.added else h
+        return x + h if self.residual else h
 
 
 @final
@@ -80,7 +80,7 @@ class Backbone(nn.Module):
 
     Batch norms are folded into the convolutions: batches may be small. Lightness 0 … 100 as (B, 1, H, W), H
     and W multiples of 16, is enlarged by two, and gives features of ``WIDTHS`` channels at ¼, ⅛ and 1/16 of
-    H × W. It stays as it is in training, unless ``training.only`` names it.
+    H × W. It stays as it is in training, unless ``training.trainable`` names it.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Backbone(nn.Module):
             blocks = []
             for block in range(stage.blocks):
                 stride = stage.stride if block == 0 else 1
-                blocks.append(InvertedResidual(inputs, stage.width, stage.kernel, stride, stage.grow))
+                blocks.append(InvertedResidual(inputs, stage.width, stage.kernel, stride, stage.expansion))
                 inputs = stage.width
             stages.append(nn.Sequential(*blocks))
         self.stages = ModuleList(stages)

@@ -1,4 +1,4 @@
-"""Features of past frames for couplings and priors: a pyramid per frame, and one per window of frames."""
+"""Encoders of past frames for couplings and priors: a pyramid per frame, and one per window of frames."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = NormConv2d(channels, channels, 3)
-        self.second = NormConv2d(channels, channels, 3)
+        self.conv1 = NormConv2d(channels, channels, 3)
+        self.conv2 = NormConv2d(channels, channels, 3)
         with torch.no_grad():
-            self.second.weight.mul_(0.2)
+            self.conv2.weight.mul_(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(relu(self.first(relu(x)), inplace=True))
+        return x + self.conv2(relu(self.conv1(relu(x)), inplace=True))
 
 
 @final
@@ -39,23 +39,24 @@ class FrameEncoder(nn.Module):
     def __init__(self, channels: int, config: EncoderConfig) -> None:
         super().__init__()
         widths = (channels, *config.hidden)
-        self.enter = ModuleList([NormConv2d(4 * a, b, 3) for a, b in pairwise(widths)])
+        self.conv_in = ModuleList([NormConv2d(4 * a, b, 3) for a, b in pairwise(widths)])
         self.blocks = ModuleList([ResidualBlock(width) for width in config.hidden])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         features = []
-        for enter, block in zip(self.enter, self.blocks, strict=True):
-            x = block(enter(squeeze(x)))
+        for conv, block in zip(self.conv_in, self.blocks, strict=True):
+            x = block(conv(squeeze(x)))
             features.append(x)
         return tuple(features)
 
 
 @final
 class WindowEncoder(nn.Module):
-    """What the next frame's couplings see: the window's features, joined over time and from coarse to fine.
+    """Features of a window of frames, joined over time and from coarse to fine.
 
     ``windows``: per level (B, n, F_l, H_l, W_l), absent frames zero; ``mask`` (B, n) in {0, 1}.
-    Returns per level (B, F_l, H_l, W_l). Coarse levels see the whole frame, and pass that down.
+    Returns per level (B, F_l, H_l, W_l), the input of couplings. Coarse levels see the whole frame, and pass
+    that down.
     """
 
     def __init__(self, frames: int, config: EncoderConfig) -> None:
@@ -65,7 +66,7 @@ class WindowEncoder(nn.Module):
         self.blocks = ModuleList(
             [nn.Sequential(*(ResidualBlock(w) for _ in range(config.blocks))) for w in widths]
         )
-        self.down = ModuleList([NormConv2d(b, a, 1) for a, b in pairwise(widths)])
+        self.top_down = ModuleList([NormConv2d(b, a, 1) for a, b in pairwise(widths)])
 
     def forward(self, windows: tuple[Tensor, ...], mask: Tensor) -> tuple[Tensor, ...]:
         features: list[Tensor] = []
@@ -74,6 +75,6 @@ class WindowEncoder(nn.Module):
             marks = mask.to(window.dtype)[:, :, None, None, None].expand(-1, -1, 1, *window.shape[3:])
             x = self.join[level](rearrange(torch.cat([window, marks], 2), "b n c h w -> b (n c) h w"))
             if features:
-                x = x + F.interpolate(self.down[level](features[-1]), scale_factor=2.0, mode="nearest")
+                x = x + F.interpolate(self.top_down[level](features[-1]), scale_factor=2.0, mode="nearest")
             features.append(self.blocks[level](x))
         return tuple(reversed(features))

@@ -72,18 +72,18 @@ class Activate(nn.Module):
 class Conditioner(nn.Module):
     """Coupling network of Glow: 3×3 → ReLU → 1×1 (ReLU or gated) → zero-initialised 3×3.
 
-    The context's features (B, F, H, W), if any, join the input channels.
+    Features (B, F, H, W) of the context, if any, join the input channels.
     """
 
     def __init__(
         self, inputs: int, outputs: int, hidden: int, activation: Activation, features: int = 0
     ) -> None:
         super().__init__()
-        self.enter = NormConv2d(inputs + features, hidden, 3)
-        self.middle = Activate(hidden, activation)
-        self.leave = ZeroConv2d(hidden, outputs)
+        self.conv_in = NormConv2d(inputs + features, hidden, 3)
+        self.conv_mid = Activate(hidden, activation)
+        self.conv_out = ZeroConv2d(hidden, outputs)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if context is not None:
             x = torch.cat([x.to(context.dtype), context], 1)
-        return self.leave(self.middle(relu(self.enter(x), inplace=True)))
+        return self.conv_out(self.conv_mid(relu(self.conv_in(x), inplace=True)))

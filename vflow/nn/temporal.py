@@ -22,16 +22,16 @@ class CausalConv3d(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, frames: int, dilation: int, zero: bool = False) -> None:
         super().__init__()
-        self.time = min(2, frames) - 1
-        self.conv = nn.Conv3d(inputs + 1, outputs, (self.time + 1, 3, 3), dilation=(1, dilation, dilation))
+        self.padding = min(2, frames) - 1
+        self.conv = nn.Conv3d(inputs + 1, outputs, (self.padding + 1, 3, 3), dilation=(1, dilation, dilation))
         self.dilation = dilation
         nn.init.normal_(self.conv.weight, 0, 0.0 if zero else 0.05)
         nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]  # Conv3d has one by default
 
     def forward(self, x: Tensor) -> Tensor:
         d = self.dilation
-        inside = F.pad(x, (d, d, d, d, self.time, 0))
-        edge = F.pad(torch.zeros_like(x[:, :1]), (d, d, d, d, self.time, 0), value=1.0)
+        inside = F.pad(x, (d, d, d, d, self.padding, 0))
+        edge = F.pad(torch.zeros_like(x[:, :1]), (d, d, d, d, self.padding, 0), value=1.0)
         return self.conv(torch.cat([inside, edge], 1))
 
 
@@ -41,17 +41,17 @@ class DilatedStack(nn.Module):
 
     def __init__(self, channels: int, hidden: int, frames: int, dilation: int) -> None:
         super().__init__()
-        self.enter = CausalConv3d(channels, hidden, frames, dilation)
+        self.conv_in = CausalConv3d(channels, hidden, frames, dilation)
         self.log_scale = nn.Parameter(torch.zeros(hidden, frames, 1, 1))
         self.shift = nn.Parameter(torch.zeros(hidden, frames, 1, 1))
         self.gate = nn.Conv3d(hidden, 2 * hidden, 1)
         nn.init.normal_(self.gate.weight, 0, 0.05)
-        self.leave = CausalConv3d(hidden, channels, frames, dilation, zero=True)
+        self.conv_out = CausalConv3d(hidden, channels, frames, dilation, zero=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.relu((self.enter(x) + self.shift) * (SPEED * self.log_scale).exp())
+        h = F.relu((self.conv_in(x) + self.shift) * (SPEED * self.log_scale).exp())
         value, gate = self.gate(h).chunk(2, 1)
-        return self.leave(torch.tanh(value) * torch.sigmoid(gate))
+        return self.conv_out(torch.tanh(value) * torch.sigmoid(gate))
 
 
 @final
@@ -60,10 +60,10 @@ class TemporalNet(nn.Module):
 
     def __init__(self, channels: int, frames: int, size: int, config: PriorConfig) -> None:
         super().__init__()
-        fitting = [d for d in config.dilations if 2 * d + 1 <= size] or [1]
+        dilations = [d for d in config.dilations if 2 * d + 1 <= size] or [1]
         self.blocks = ModuleList(
             [
-                ModuleList([DilatedStack(channels, config.hidden, frames, d) for d in fitting])
+                ModuleList([DilatedStack(channels, config.hidden, frames, d) for d in dilations])
                 for _ in range(config.blocks)
             ]
         )

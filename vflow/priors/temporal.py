@@ -33,21 +33,21 @@ class TemporalPrior(nn.Module):
         self, channels: int, above: int, history: int, frames: int, size: int, config: PriorConfig, skip: bool
     ) -> None:
         super().__init__()
-        self.level = ZeroConv2d(above, 2 * channels) if above else None
+        self.conv_above = ZeroConv2d(above, 2 * channels) if above else None
         width = history + (channels if above else 0)
         self.net = TemporalNet(width, frames, size, config)
-        self.out = nn.Conv2d(width, 2 * channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]  # Conv2d has one by default
+        self.conv_out = nn.Conv2d(width, 2 * channels, 1)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]  # Conv2d has one by default
         self.skip = skip
 
     def forward(self, window: Tensor, above: Tensor | None) -> Gaussian:
         """Density of the next z: ``window`` (B, n, C_h, H, W), absent frames zero; see the class."""
         stack = window.transpose(1, 2)
-        if self.level is not None and above is not None:
-            mean = self.level(above).chunk(2, 1)[0][:, :, None]
+        if self.conv_above is not None and above is not None:
+            mean = self.conv_above(above).chunk(2, 1)[0][:, :, None]
             stack = torch.cat([stack, mean.to(stack.dtype).expand(-1, -1, stack.shape[2], -1, -1)], 1)
-        mean, log_scale = self.out(self.net(stack)).to(accumulation_dtype(window.dtype)).chunk(2, 1)
+        mean, log_scale = self.conv_out(self.net(stack)).to(accumulation_dtype(window.dtype)).chunk(2, 1)
         if self.skip:
             mean = mean + window[:, -1]
         return Gaussian.bounded(mean, log_scale)

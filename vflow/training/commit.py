@@ -223,7 +223,7 @@ def save_commit(
     state.ema.copy_to(average, state.plain)
 
     def fill(folder: Path) -> None:
-        config = preset.model.model_copy(update={"typical_bits": progress.typical_bits})
+        config = preset.model.model_copy(update={"validation_bits": progress.validation_bits})
         statistics = {"step": progress.step, "val_bits_per_dim": progress.val_bits_per_dim}
         save_checkpoint(folder / "model", average, config=config, card=card, extra=statistics)
         write_state(folder / "state", tensors, progress, preset)

@@ -104,7 +104,7 @@ class Images:
         return self.validation(range(min(count, self.held_out)))
 
     def bits(self, model: ConditionalFlow, batch: ImageBatch) -> Tensor:
-        return model.bits_per_dim(model(batch))[:, None]
+        return model.bits_per_dim(model.log_likelihood(batch))
 
     def draw(
         self, model: ConditionalFlow, device: torch.device, cancelled: Callable[[], bool]

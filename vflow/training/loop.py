@@ -259,8 +259,8 @@ class Run:
         progress = self.progress
         line: dict[str, object] = {"step": progress.step, "val_bits_per_dim": found.bits_per_dim}
         if math.isfinite(found.bits_per_dim):
-            progress.val_bits_per_dim, progress.typical_bits = found.bits_per_dim, found.typical
-            line["typical_bits"] = found.typical
+            progress.val_bits_per_dim, progress.validation_bits = found.bits_per_dim, found.typical
+            line["validation_bits"] = found.typical
         self.log.say(f"step {progress.step}: validation {found.bits_per_dim:.4f} bits/dim")
         if self.accelerator.is_main_process:
             self.log.write(line | self._diagnose() | self._sample())

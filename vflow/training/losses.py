@@ -17,7 +17,7 @@ from vflow.config import (
     EnergyScoreConfig,
     TrainingConfig,
 )
-from vflow.models import ConditionalFlow, Digits, ImageBatch, VideoBatch, VideoFlow
+from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, VideoBatch, VideoModel
 from vflow.models.colorizer import UNIT
 from vflow.models.glow import split_levels
 
@@ -49,9 +49,10 @@ class BestOfLoss:
         if batch.sample_eps is None:  # none of this micro-batch's examples take part
             return batch.eps.new_zeros(())
         examples, count, _ = batch.sample_eps.shape
-        features = [f[:examples].repeat_interleave(count, 0) for f in model.seen(batch)]
+        condition = model.condition([f[:examples] for f in model.features_of(batch)]).repeat(count)
         eps = split_levels(batch.sample_eps.flatten(0, 1), model.latent_shapes)
-        samples = model.generate(eps, features, [1.0] * len(eps)).unflatten(0, (examples, count))
+        samples, _ = model.generate(condition, eps, [1.0] * len(eps))
+        samples = samples.unflatten(0, (examples, count))
         truth = batch.images[:examples].float() + 0.5
         errors = ((samples - truth[:, None]) ** 2).mean((2, 3, 4)).add(TINY_SQUARE).sqrt()
         least, most = (bound * std_within(truth).mean() for bound in self.config.std_bounds)
@@ -100,15 +101,16 @@ class EnergyScoreLoss:
 
     config: EnergyScoreConfig
 
-    def __call__(self, model: VideoFlow, batch: VideoBatch) -> Tensor:
+    def __call__(self, model: VideoModel, batch: VideoBatch) -> Tensor:
         """Mean over clips."""
         assert batch.sample_eps is not None
         clips, count, _ = batch.sample_eps.shape
-        truth, given = model.given(batch._replace(eps=batch.eps[:, -1:], window=batch.window[:, -1:]))
-        eps = split_levels(batch.sample_eps.flatten(0, 1), model.glow.latent_shapes)
-        samples, _ = model.generate(given.repeated(count), eps, [1.0] * len(eps))
+        last = batch._replace(eps=batch.eps[:, -1:], window=batch.window[:, -1:])
+        condition = model.condition_targets(last).repeat(count)
+        eps = split_levels(batch.sample_eps.flatten(0, 1), model.flow.latent_shapes)
+        samples, _ = model.generate(condition, eps, [1.0] * len(eps))
         samples = samples.unflatten(0, (clips, count))
-        error = rms(samples - truth[:, None].float() - 0.5)
+        error = rms(samples - last.targets[:, None].float() - 0.5)
         return self.config.weight * (error - 0.5 * rms(samples - samples.roll(1, 1))).mean()
 
 
@@ -128,16 +130,14 @@ class ColorMeanLoss:
 
     config: ColorMeanLossConfig
 
-    def __call__(self, model: ConditionalFlow, batch: ImageBatch) -> Tensor:
+    def __call__(self, model: Colorizer, batch: ImageBatch) -> Tensor:
         """Mean over pictures."""
-        assert model.outline is not None
-        x = model.continuous(batch.images, batch.eps)[0]
-        mean = x.mean((2, 3), keepdim=True)
-        _, _, height, width = x.shape
+        _, _, height, width = batch.eps.shape
         noise = (
             self.config.mean_noise / UNIT * math.sqrt(height * width) * batch.eps.mean((2, 3), keepdim=True)
         )
-        color, structure = model.outline.errors(x, model.seen(batch), mean + noise)
+        features = model.features_of(batch)
+        color, structure = model.color_mean_errors(batch.images, batch.eps, features, noise)
         errors = (color + structure).square().mean((1, 2, 3))  # the structure has no mean: squares add up
         return self.config.weight * UNIT * (errors + 1e-6).sqrt().mean()
 

@@ -14,7 +14,7 @@ from accelerate.utils import DistributedType, broadcast
 from torch import Tensor
 
 from vflow.checkpoint import load
-from vflow.config import ColorizerConfig, DigitsConfig, Preset, TrainingConfig, VideoFlowConfig
+from vflow.config import Preset, TrainingConfig
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import Model, build_model
 from vflow.training.data import DataModule, on_device
@@ -27,10 +27,10 @@ from vflow.training.videos import open_videos
 
 CHUNK = 16  # examples at once while fitting
 STATISTICS = {  # fitted tensors, where present
-    "pixels.probability",
-    "pixels.map.probability",
-    "motion.after",
-    "foresight.background",
+    "pixel_map.probability",
+    "pixel_map.map.probability",
+    "reference.transition_logits",
+    "reference.background",
 }
 MARGIN = 0.98  # statistics of these data replace those taken only if bits fall below this share
 
@@ -66,10 +66,10 @@ def _bits(model: Model, data: DataModule[Any, Any], batch: Any) -> float:
     return bits if math.isfinite(bits) else math.inf
 
 
-DATA_MODULES: dict[type[Any], Callable[[Any, Preset], DataModule[Any, Any]]] = {
-    VideoFlowConfig: open_videos,
-    DigitsConfig: open_digits,
-    ColorizerConfig: open_colorizer,
+DATA_MODULES: dict[str, Callable[[Any, Preset], DataModule[Any, Any]]] = {
+    "videoflow": open_videos,
+    "digits": open_digits,
+    "colorizer": open_colorizer,
 }
 
 
@@ -79,7 +79,7 @@ def open_data(preset: Preset) -> DataModule[Any, Any]:
     Raises:
         ConfigError, InputError: no data where the preset says, or data that does not suit the model.
     """
-    return DATA_MODULES[type(preset.model)](preset.model, preset)
+    return DATA_MODULES[preset.model.family](preset.model, preset)
 
 
 def check_batch(preset: Preset, world: int) -> None:

@@ -43,7 +43,7 @@ class Progress:
     norm_sum: float = 0.0
     summed: int = 0
     val_bits_per_dim: float | None = None
-    typical_bits: tuple[float, float] | None = None
+    validation_bits: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers; floats survive JSON exactly."""
@@ -60,8 +60,8 @@ class Progress:
         if set(data) != names:
             wrong = ", ".join(sorted(set(data) ^ names))
             raise CheckpointError(f"{source}: fields do not match this version of vflow: {wrong}")
-        bits = data["typical_bits"]
-        return cls(**{**data, "typical_bits": tuple(bits) if bits else None})
+        bits = data["validation_bits"]
+        return cls(**{**data, "validation_bits": tuple(bits) if bits else None})
 
 
 SCHEMA = 1

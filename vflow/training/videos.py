@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vflow.config import EnergyScoreConfig, Preset, VideoFlowConfig
+from vflow.config import EnergyScoreConfig, Preset, VideoConfig
 from vflow.data.datasets.registry import open_validation, open_video_dataset
 from vflow.data.datasets.types import VideoDataset
 from vflow.errors import ConfigError
-from vflow.models import Rollout, Sampled, VideoBatch, VideoFlow
+from vflow.models import Rollout, Sampled, VideoBatch, VideoModel
 from vflow.randomness import normal
 from vflow.training.data import Sampler, collate, example
 from vflow.training.logging import Samples, grid
@@ -29,7 +29,7 @@ class Videos:
 
     sampler: Sampler
     held: VideoDataset | None
-    config: VideoFlowConfig
+    config: VideoConfig
     frames: int
     chunk: int = 8
 
@@ -72,10 +72,10 @@ class Videos:
         window = torch.full((len(frames), 1), min(frames.shape[1] - 1, self.config.context))
         return VideoBatch(frames, eps, window)
 
-    def bits(self, model: VideoFlow, batch: VideoBatch) -> Tensor:
-        return model.bits_per_dim(model.frame_log_likelihood(batch), 1)
+    def bits(self, model: VideoModel, batch: VideoBatch) -> Tensor:
+        return model.bits_per_dim(model.log_likelihood(batch))
 
-    def draw(self, model: VideoFlow, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
+    def draw(self, model: VideoModel, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
         """Futures of the first validation clips, each given its first ``min_context`` frames."""
         assert self.held
         rows, nonfinite, out_of_range = [], 0, 0
@@ -91,7 +91,7 @@ class Videos:
         return Samples(grid(every), nonfinite, out_of_range, animation(every), self.config.fps)
 
 
-def open_videos(config: VideoFlowConfig, preset: Preset) -> Videos:
+def open_videos(config: VideoConfig, preset: Preset) -> Videos:
     """Both splits of the preset's clips.
 
     Raises:
@@ -118,7 +118,7 @@ def open_videos(config: VideoFlowConfig, preset: Preset) -> Videos:
 
 
 def _futures(
-    model: VideoFlow, clip: np.ndarray, index: int, device: torch.device, cancelled: Callable[[], bool]
+    model: VideoModel, clip: np.ndarray, index: int, device: torch.device, cancelled: Callable[[], bool]
 ) -> tuple[np.ndarray, int, int] | None:
     first = model.config.min_context
     context = torch.from_numpy(np.ascontiguousarray(clip[:first].transpose(0, 3, 1, 2)))
@@ -135,7 +135,7 @@ def _futures(
     return torch.cat(frames, 1).permute(0, 1, 3, 4, 2).cpu().numpy(), nonfinite, out_of_range
 
 
-def _step(model: VideoFlow, rollout: Rollout, index: int, time: int) -> tuple[Rollout, Sampled]:
+def _step(model: VideoModel, rollout: Rollout, index: int, time: int) -> tuple[Rollout, Sampled]:
     eps = tuple(
         _noise(shape, index, time, level).to(rollout.frame.device)
         for level, shape in enumerate(model.latent_shapes)

@@ -13,8 +13,7 @@ import vflow
 from vflow.data import media
 from vflow.data.datasets.photos import Photos
 from vflow.metrics.color import Tints, judge, reduced, rmse
-from vflow.models import Colorizer
-from vflow.models.batches import ImageBatch
+from vflow.models import Colorizer, ImageBatch
 from vflow.pipelines.evaluate.color import evaluate_color, tune_color
 from vflow.pipelines.evaluate.likelihood import picture_bits
 from vflow.pipelines.evaluate.report import Evaluation, Settings

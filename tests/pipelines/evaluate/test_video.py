@@ -16,21 +16,21 @@ import vflow
 from vflow.data.lossless import bits_after
 from vflow.errors import ConfigError
 from vflow.metrics.frechet import FeatureNetwork
-from vflow.models import VideoFlow
+from vflow.models import VideoModel
 from vflow.pipelines.evaluate import video as futures_module
 from vflow.pipelines.evaluate.likelihood import checks, clips_round_trip
 from vflow.pipelines.evaluate.report import Evaluation, Settings
 from vflow.pipelines.evaluate.video import evaluate_video, fidelity, tune_video
 
-from ..conftest import make_model
+from ..conftest import FRAMES, make_model
 from .support import moving_clip, quiet, write_clips
 
 CONTEXT, SAMPLES = 2, 3
 
 
 @pytest.fixture(scope="module")
-def model() -> VideoFlow:
-    return make_model(history={"hidden": [4, 4], "blocks": 1}, values="scaled")
+def model() -> VideoModel:
+    return make_model(**FRAMES)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evaluation(model: VideoFlow, root: Path) -> Evaluation:
+def evaluation(model: VideoModel, root: Path) -> Evaluation:
     return evaluate_video(
         model, Settings(str(root), num_samples=SAMPLES, num_importance_samples=2, seed=3), quiet
     )
@@ -54,7 +54,7 @@ def _held() -> list[np.ndarray]:
     return [moving_clip(number) for number in (8, 9, 10)]
 
 
-def test_bits_are_those_of_score(model: VideoFlow, figures: dict[str, Any]) -> None:
+def test_bits_are_those_of_score(model: VideoModel, figures: dict[str, Any]) -> None:
     for draws, key in ((1, "bits_per_dim"), (2, "bits_per_dim_k2")):
         scores = [vflow.score(model, clip, context=CONTEXT, draws=draws, seed=3) for clip in _held()]
         assert figures[key] == pytest.approx(np.mean(scores), abs=1e-9)
@@ -63,7 +63,7 @@ def test_bits_are_those_of_score(model: VideoFlow, figures: dict[str, Any]) -> N
     assert figures["bits_per_dim_ordered"] == pytest.approx(figures["bits_per_dim"])
 
 
-def test_futures_are_those_of_predict(model: VideoFlow, figures: dict[str, Any]) -> None:
+def test_futures_are_those_of_predict(model: VideoModel, figures: dict[str, Any]) -> None:
     best, mean, of_mean, apart = [], [], [], []
     for clip in _held():
         drawn = vflow.predict(model, clip[:CONTEXT], num_frames=4, num_samples=SAMPLES, seed=3)
@@ -127,7 +127,7 @@ def test_noise_and_disorder_are_seen(figures: dict[str, Any]) -> None:
     assert figures["bits_per_dim_noise_frames"] > 8
     assert figures["bits_per_dim_shuffled"] != figures["bits_per_dim_ordered"]
     clip = moving_clip(0, frames=2)  # of two frames, the only other order
-    model = make_model(history={"hidden": [4, 4], "blocks": 1})
+    model = make_model(**FRAMES)
     swapped = vflow.score(model, clip[::-1], context=1)
     assert checks(model, [clip], 1, 0)["bits_per_dim_shuffled"] == pytest.approx(float(swapped))
 
@@ -156,7 +156,7 @@ def test_protocol_and_json(evaluation: Evaluation, root: Path) -> None:
 def test_shapes_also_have_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(futures_module, "BASELINE_CLIPS", 8)
     size = {"height": 64, "width": 64, "depth": [1, 1], "hidden": [4, 4]}
-    model = make_model(history={"hidden": [4, 4], "blocks": 1}, glow=size)
+    model = make_model(**FRAMES, glow=size)
     settings = Settings("shapes", limit=1, num_samples=2, num_importance_samples=1)
     figures = evaluate_video(model, settings, quiet).figures
     assert 0 <= figures["direction_entropy"] <= 1
@@ -164,7 +164,7 @@ def test_shapes_also_have_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "bits_per_dim_k1" not in figures
 
 
-def test_without_training_data_the_last_frame_is_the_baseline(model: VideoFlow, root: Path) -> None:
+def test_without_training_data_the_last_frame_is_the_baseline(model: VideoModel, root: Path) -> None:
     settings = Settings(str(root / "train"), limit=1, num_samples=1, num_frames=1, num_importance_samples=1)
     evaluation = evaluate_video(model, settings, quiet)
     assert "psnr_copy_last" in evaluation.figures
@@ -173,7 +173,7 @@ def test_without_training_data_the_last_frame_is_the_baseline(model: VideoFlow, 
     assert evaluation.figures["diversity"] == 0
 
 
-def test_features(model: VideoFlow, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features(model: VideoModel, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Network:
         def __init__(self, path: Path) -> None: ...
 
@@ -196,7 +196,9 @@ def test_features(model: VideoFlow, root: Path, tmp_path: Path, monkeypatch: pyt
         evaluate_video(model, settings, quiet)
 
 
-def test_temperature_is_tuned_on_validation_clips_alone(model: VideoFlow, root: Path, tmp_path: Path) -> None:
+def test_temperature_is_tuned_on_validation_clips_alone(
+    model: VideoModel, root: Path, tmp_path: Path
+) -> None:
     settings = Settings(str(root), num_samples=2, num_frames=1)
     found = tune_video(model, settings, quiet)
     assert list(found) == [0.2, 0.4, 0.6, 0.8, 1.0]
@@ -209,7 +211,7 @@ def test_temperature_is_tuned_on_validation_clips_alone(model: VideoFlow, root: 
         tune_video(model, Settings(str(root / "train"), num_samples=2), quiet)
 
 
-@pytest.mark.parametrize("form", [{}, {"values": "counts", "noise": "gaussian"}])
+@pytest.mark.parametrize("form", [{}, {"pixel_map": "marginal", "noise": "gaussian"}])
 def test_models_of_past_latents_have_round_trips_too(form: dict[str, str]) -> None:
     trips = clips_round_trip(make_model(**form), _held())
     assert 0 < trips["round_trip_latent"] < 0.1 and trips["round_trip_data"] < 0.1

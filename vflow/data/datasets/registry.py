@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoFlowConfig
+from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoConfig
 from vflow.data.datasets.bair import Bair
 from vflow.data.datasets.digits import MnistImages, MovingDigits
 from vflow.data.datasets.folder import VideoFolder
@@ -26,14 +26,14 @@ D = TypeVar("D", VideoDataset, ImageDataset)
 _log = logging.getLogger(__name__)
 
 
-def open_video_dataset(config: DataConfig, model: VideoFlowConfig, split: Split) -> VideoDataset:
+def open_video_dataset(config: DataConfig, model: VideoConfig, split: Split) -> VideoDataset:
     """Clips of the data set that ``config`` names, fitted to the size, channels and rate of ``model``.
 
     Raises:
         ConfigError: the data set does not suit the model, or needs a path.
         InputError: its files are absent or cannot be used.
     """
-    _require_suitable(config, model.kind)
+    _require_suitable(config, model.family)
     glow = model.glow
     size = glow.height, glow.width, glow.channels
     if config.name == "shapes":
@@ -66,7 +66,7 @@ def open_image_dataset(
         ConfigError: the data set does not suit the model, or needs a path.
         InputError: its files are absent or cannot be used.
     """
-    _require_suitable(config, model.kind)
+    _require_suitable(config, model.family)
     glow = model.glow
     if config.name == "digits":
         _require_size(config.name, (glow.height, glow.width, glow.channels), (28, 28, 1))

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vflow.errors import ConfigError
-from vflow.models.batches import Sampled
+from vflow.models import Sampled
 from vflow.pipelines.color.hints import MAX_HINTS, Hint, Placed, check_hint, enforce_hints, place, rasterize
 from vflow.pipelines.color.noise import ColorNoise, Variant
 from vflow.pipelines.color.photo import Photo, color_config, lab_planes, prepare_photo, to_bytes

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vflow.config import DigitsConfig
 from vflow.errors import ConfigError, InputError
-from vflow.models.batches import ImageBatch, Sampled
+from vflow.models import ImageBatch, Sampled
 from vflow.pipelines.common import CHUNK, Counts, Temperature, config_of, device_of, draw_finite, to_array
 from vflow.pipelines.digits.preprocess import prepare_digit as prepare_digit
 from vflow.pipelines.video.predict import SamplingSettings

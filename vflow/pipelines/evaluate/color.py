@@ -16,7 +16,7 @@ from vflow.data.datasets.photos import Photos
 from vflow.errors import InputError
 from vflow.metrics.color import Tints, Verdict, judge, means, reduced, rmse
 from vflow.metrics.frechet import FeatureNetwork, frechet
-from vflow.models.batches import ImageBatch
+from vflow.models import ImageBatch
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
 from vflow.pipelines.common import Counts, device_of, evenly_spaced

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoFlowConfig
+from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoConfig
 from vflow.data import media
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.photos import Photos
@@ -120,13 +120,13 @@ class Clips:
         return [data.example(index, (0, 0)) for index in evenly_spaced(len(data), count)]
 
 
-def open_clips(settings: Settings, config: VideoFlowConfig, *, tuning: bool = False) -> Clips:
+def open_clips(settings: Settings, config: VideoConfig, *, tuning: bool = False) -> Clips:
     """Held-out and training clips that suit the model; with ``tuning`` also the validation clips.
 
     Raises:
         ConfigError, InputError: no such data, or clips too short.
     """
-    places = locate(settings, config.kind)
+    places = locate(settings, config.family)
     context = settings.context or (config.min_context if places.name == "shapes" else config.context)
     if context < config.min_context:
         raise ConfigError(f"--context {context}: the model needs at least {config.min_context} given frames")
@@ -141,7 +141,7 @@ def open_clips(settings: Settings, config: VideoFlowConfig, *, tuning: bool = Fa
     return Clips(held, train, validation, frames, context, num_frames, places)
 
 
-def _open(places: Places, config: VideoFlowConfig, frames: int, split: Split) -> VideoDataset | None:
+def _open(places: Places, config: VideoConfig, frames: int, split: Split) -> VideoDataset | None:
     path = places.test if split == "test" else places.train
     if path is None and places.test is not None:
         return None
@@ -149,7 +149,7 @@ def _open(places: Places, config: VideoFlowConfig, frames: int, split: Split) ->
     return open_video_dataset(data, config, split)
 
 
-def _length(places: Places, config: VideoFlowConfig, context: int, num_frames: int | None) -> int:
+def _length(places: Places, config: VideoConfig, context: int, num_frames: int | None) -> int:
     """Frames of every clip: as many as the shortest has, up to 32 or what is asked for."""
     wanted = context + num_frames if num_frames else context + 1
     if places.name == "shapes":
@@ -170,7 +170,7 @@ def _length(places: Places, config: VideoFlowConfig, context: int, num_frames: i
     return longest
 
 
-def _shortest(places: Places, config: VideoFlowConfig, wanted: int) -> int:
+def _shortest(places: Places, config: VideoConfig, wanted: int) -> int:
     """Frames of the shortest usable clip at the model's rate."""
     assert places.test is not None
     glow = config.glow
@@ -190,7 +190,7 @@ def open_photos(
     Raises:
         ConfigError, InputError: no such data.
     """
-    places = locate(settings, config.kind)
+    places = locate(settings, config.family)
     size = config.glow.height
     train = validation = None
     if places.train:
@@ -205,5 +205,5 @@ def open_photos(
 
 def digits_root(settings: Settings, config: DigitsConfig) -> Path | None:
     """Folder of MNIST; None leaves it to ``VFLOW_DATA``."""
-    places = locate(settings, config.kind)
+    places = locate(settings, config.family)
     return Path(places.test) if places.test else None

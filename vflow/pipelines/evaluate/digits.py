@@ -25,7 +25,7 @@ from vflow.metrics.digits import (
     train_classifier,
 )
 from vflow.metrics.frechet import FeatureNetwork, frechet
-from vflow.models.batches import ImageBatch
+from vflow.models import ImageBatch
 from vflow.pipelines.common import Counts, device_of, evenly_spaced
 from vflow.pipelines.digits.digits import bits, digits_config, draw, log_likelihoods
 from vflow.pipelines.evaluate.data import digits_root

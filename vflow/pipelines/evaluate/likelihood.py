@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vflow.data.lossless import CODECS, bits_after, stored_bits
-from vflow.models import VideoBatch
-from vflow.models.batches import ImageBatch
-from vflow.models.pixel_map import Scaled
+from vflow.models import Condition, ImageBatch, VideoBatch
 from vflow.pipelines.common import device_of
 from vflow.pipelines.evaluate.report import Progress
 from vflow.pipelines.video.preprocess import to_tensor
@@ -116,52 +114,45 @@ def clips_round_trip(model: Any, clips: Sequence[np.ndarray]) -> dict[str, float
         eps = normal((1, len(clip) - first, *frames.shape[2:]), "round trip", number).to(device)
         window = torch.arange(first, len(clip), device=device).clamp_max(model.config.context)[None]
         batch = VideoBatch(frames, eps, window)
-        (targets, given), (windows, _) = model.given(batch), model.code(batch)
-        coder = _Coder(model.glow, given.features)
-        latent = coder.trip(
-            lambda level, h, windows=windows: model.priors[level](windows[level], h), len(targets)
-        )
-        worst = np.maximum(worst, [_data_error(*model.reconstruct(batch)), latent * _unit(model)])
+        worst = np.maximum(worst, _round_trip(model, batch))
     return _named(worst)
 
 
 @torch.no_grad()
 def pictures_round_trip(model: Any, batch: ImageBatch) -> dict[str, float]:
     """Largest errors over a few pictures."""
-    features = model.features(batch.condition)
-    coder = _Coder(model.flow, features)
-    latent = coder.trip(lambda level, h: model.priors[level](h, features[level]), len(batch.images))
-    return _named(np.array([_data_error(*model.reconstruct(batch)), latent * _unit(model)]))
+    return _named(_round_trip(model, batch))
 
 
-class _Coder:
-    """Decodes latents drawn from the prior, and encodes the result again."""
+def _round_trip(model: Any, batch: Any) -> np.ndarray:
+    """Largest errors, in grey levels, of data → latents → data, and of latents drawn at T = 1 → data → latents."""
+    condition = model.condition_targets(batch)
+    return np.array(
+        [_data_error(*model.reconstruct(batch)), latent_error(model, condition, len(batch.targets))]
+    )
 
-    def __init__(self, flow: Any, features: Sequence[Tensor | None]) -> None:
-        self.flow, self.features = flow, features
 
-    def trip(self, prior: Any, count: int) -> float:
-        """Largest |encode(decode(z)) − z| over ``count`` examples drawn at T = 1."""
-        latents: list[Tensor] = []
-        h: Tensor | None = None
-        for level in reversed(range(len(self.flow.latent_shapes))):
-            density = prior(level, h)
-            eps = normal((count, *self.flow.latent_shapes[level]), "round trip", level)
-            z = density.sample(eps.to(density.mean.device), 1.0)
-            h = self.flow.decode_level(level, z, h, self.features[level])
-            latents.insert(0, z)
-        assert h is not None
-        again = self.flow.encode(h, self.features).latents
-        return max(float((a - z).abs().max()) for a, z in zip(again, latents, strict=True))
+def latent_error(model: Any, condition: Condition, count: int) -> float:
+    """Largest |encode(decode(z)) − z| of the flow over ``count`` latents drawn at T = 1, in grey levels.
+
+    Grey levels by the pixel map's largest slope.
+    """
+    latents: list[Tensor] = []
+    h: Tensor | None = None
+    for level, shape in reversed(list(enumerate(model.flow.latent_shapes))):
+        density = model.priors[level](condition.prior_inputs[level], h)
+        eps = normal((count, *shape), "round trip", level)
+        z = density.sample(eps.to(density.mean.device), 1.0)
+        h = model.flow.decode_level(level, z, h, condition.features[level])
+        latents.insert(0, z)
+    assert h is not None
+    again = model.flow.encode(h, condition.features).latents
+    worst = max(float((a - z).abs().max()) for a, z in zip(again, latents, strict=True))
+    return worst * model.pixel_map.grey_levels
 
 
 def _data_error(before: Tensor, after: Tensor) -> float:
     return float((after - before).abs().max())
-
-
-def _unit(model: Any) -> float:
-    """Grey levels to one unit of the latent: of a counted map, its slope at the most frequent value."""
-    return model.pixels.unit if isinstance(model.pixels, Scaled) else 1.0
 
 
 def _named(worst: np.ndarray) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from vflow.config import VideoFlowConfig
+from vflow.config import VideoConfig
 from vflow.errors import InputError
 from vflow.pipelines.common import (
     CHUNK,
@@ -91,7 +91,7 @@ def prepare(model: nn.Module, frames: Frames, *, seed: int = 0) -> Prepared:
     return Prepared(context, notes, bits, _far_outside(config, bits))
 
 
-def _fitted(config: VideoFlowConfig, frames: Frames) -> tuple[np.ndarray, tuple[str, ...]]:
+def _fitted(config: VideoConfig, frames: Frames) -> tuple[np.ndarray, tuple[str, ...]]:
     """All given frames as the model takes them, and what was done to them.
 
     Raises:
@@ -107,11 +107,11 @@ def _fitted(config: VideoFlowConfig, frames: Frames) -> tuple[np.ndarray, tuple[
     return fitted, notes
 
 
-def _far_outside(config: VideoFlowConfig, bits: float | None) -> bool:
+def _far_outside(config: VideoConfig, bits: float | None) -> bool:
     """Beyond the usual range of bits/dim (1% to 99%) by more than its width."""
-    if bits is None or config.typical_bits is None:
+    if bits is None or config.validation_bits is None:
         return False
-    low, high = config.typical_bits
+    low, high = config.validation_bits
     return not low - (high - low) <= bits <= high + (high - low)
 
 

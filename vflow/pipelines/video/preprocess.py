@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vflow.config import VideoFlowConfig
+from vflow.config import VideoConfig
 from vflow.data import media
 from vflow.errors import InputError
 from vflow.pipelines.common import config_of
@@ -22,13 +22,13 @@ Frames = Any
 """A ``media.Clip``, or frames (T, H, W, C), numpy or torch: whole numbers in 0..255 or floats in 0..1."""
 
 
-def video_config(model: nn.Module) -> VideoFlowConfig:
+def video_config(model: nn.Module) -> VideoConfig:
     """The model's configuration.
 
     Raises:
         CheckpointError: the model does not predict video.
     """
-    return config_of(model, VideoFlowConfig, "predict video")
+    return config_of(model, VideoConfig, "predict video")
 
 
 def as_clip(frames: Frames) -> media.Clip:
@@ -43,7 +43,7 @@ def as_clip(frames: Frames) -> media.Clip:
     return media.Clip(frames=media.as_frames(array), fps=None, source="frames")
 
 
-def fit(config: VideoFlowConfig, clip: media.Clip) -> tuple[np.ndarray, tuple[str, ...]]:
+def fit(config: VideoConfig, clip: media.Clip) -> tuple[np.ndarray, tuple[str, ...]]:
     """Frames uint8 (T', H, W, C) in the model's size, channels and rate, and remarks on what was done.
 
     Raises:

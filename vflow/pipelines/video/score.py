@@ -148,7 +148,7 @@ def density(model: Any, frames: np.ndarray, targets: range, key: Key) -> torch.T
     Returns:
         Shared out over the pixels of each frame, float32 (len(targets), H, W) on the CPU.
     """
-    from vflow.models.videoflow import VideoBatch
+    from vflow.models import VideoBatch
 
     config, device = video_config(model), device_of(model)
     # Frames in the window carry their own noise too, so that where a segment starts changes nothing.

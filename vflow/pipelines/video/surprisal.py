@@ -286,11 +286,11 @@ def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int],
     Without a history, windows are of latents, and the noise of their frames counts, too: those are coded as
     well, behind one more that is not looked at (the first of a batch is given, without noise).
     """
-    from vflow.models.videoflow import VideoBatch
+    from vflow.models import VideoBatch
 
     config, device = video_config(model), device_of(model)
     n = config.context
-    reach, coded = (n, 1) if config.history else (n + 1, n + 1)
+    reach, coded = (n + 1, n + 1) if model.dequantizes_past else (n, 1)
     places = np.array([[*(max(0, t - reach + k) for k in range(reach)), t] for t in targets])
     rows = order[places]
     clips = to_tensor(frames[rows.flatten()], device).unflatten(0, rows.shape)

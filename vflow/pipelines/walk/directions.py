@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vflow.catalog import CONFIG, DIRECTIONS
 from vflow.checkpoint import read_header, read_tensors
-from vflow.config import DataConfig, VideoFlowConfig
+from vflow.config import DataConfig, VideoConfig
 from vflow.data.datasets.registry import open_image_dataset, open_video_dataset
 from vflow.errors import CheckpointError, ConfigError
 from vflow.pipelines.common import Sidecar, device_of, evenly_spaced
@@ -93,7 +93,7 @@ def encode_examples(
     Args:
         progress: told (done, of how many).
     """
-    encode = _encode_clips if isinstance(model.config, VideoFlowConfig) else _encode_images
+    encode = _encode_clips if isinstance(model.config, VideoConfig) else _encode_images
     noise = [[level.cpu() for level in eps] for eps in encode(model, data, count, progress)]
     return [torch.cat(levels) for levels in zip(*noise, strict=True)]
 

@@ -51,7 +51,7 @@ class VideoAdapter:
     The future is predicted anew from the changed frame, with the noise that ``vflow.predict`` has for
     sample 0 of the unchanged clip.
 
-    Where a frame has a latent of its own that leads to its reference (``model.guide``), a walk of that level
+    Where a frame has a latent of its own that leads to its reference (``model.has_reference``), a walk of that level
     scales the noise of the frame's pixels by the temperature, in full from one standard deviation on: that
     noise belongs to the frame's own reference and would make specks on another.
     """
@@ -105,7 +105,7 @@ class VideoAdapter:
     def _with_temperature(self, path: Path) -> Path:
         """The same path, its pixel noise scaled by the temperature in walks of the reference latent."""
         settings, last = self.settings, len(path.eps) - 1
-        guided = settings.kind in ("direction", "semantic") and self.model.guide is not None
+        guided = settings.kind in ("direction", "semantic") and self.model.has_reference
         if not guided or settings.level not in (-1, last) or not path.conditions[0].observed:
             return path
         left = [1 - min(1.0, abs(at)) * (1 - min(1.0, settings.temperature)) for at in path.positions]

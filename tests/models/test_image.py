@@ -55,14 +55,14 @@ def trained(config: DigitsConfig | ColorizerConfig) -> tuple[ConditionalFlow, Im
 
 FORMS = {
     "digits": digits_config(),
-    "digits-uniform-scaled": digits_config(noise="uniform", values="scaled"),
+    "digits-uniform-scaled": digits_config(noise="uniform", pixel_map="scaled"),
     "digits-gaussian": digits_config(noise="gaussian"),
     "digits-mixture": digits_config(noise="uniform").model_copy(
         update={"glow": digits_config().glow.model_copy(update={"coupling": "mixture", "mixtures": 3})}
     ),
     "colorizer": colorizer_config(),
-    "colorizer-outline": colorizer_config(outline=(5, 6)),
-    "colorizer-mirror": colorizer_config(outline=(5, 6), mirror=True),
+    "colorizer-color-mean": colorizer_config(color_mean=(5, 6)),
+    "colorizer-flip-tta": colorizer_config(color_mean=(5, 6), flip_tta=True),
 }
 
 
@@ -78,8 +78,8 @@ def test_the_map_of_densities_sums_to_the_log_likelihood(case: Case) -> None:
     model, batch = case
     nats = model(batch)
     density = model.density_map(batch)
-    assert nats.shape == (BATCH,) and density.shape == (BATCH, *model.image_shape[1:])
-    torch.testing.assert_close(density.sum((1, 2)), nats, rtol=1e-4, atol=1e-2)
+    assert nats.shape == (BATCH,) and density.shape == (BATCH, 1, *model.image_shape[1:])
+    torch.testing.assert_close(density.sum((1, 2, 3)), nats, rtol=1e-4, atol=1e-2)
     bits = model.bits_per_dim(nats)
     torch.testing.assert_close(bits, -nats / math.log(2) / math.prod(model.image_shape))
 
@@ -101,16 +101,16 @@ def test_reconstruction_is_close(case: Case) -> None:
 
 def test_standardised_codes_explain_the_likelihood() -> None:
     """log p(x) = Σ log N(ε) + log |dε/dx|: the Jacobian of ``encode`` in float64 says the same number."""
-    model, batch = trained(digits_config(noise="uniform", values="scaled"))
+    model, batch = trained(digits_config(noise="uniform", pixel_map="scaled"))
     model = model.double()
     middle = ImageBatch(batch.images[:1], batch.condition[:1], torch.zeros(1, *model.image_shape).double())
     images = batch.images[:1].double()
 
     def code(flat: Tensor) -> Tensor:
-        features = model.features(middle.condition)
-        coded = model.flow.encode(model.pixels.transform(flat.view_as(images))[0], features)
-        zipped = zip(model.priors, coded.passed_up, features, coded.latents, strict=True)
-        return torch.cat([p(above, seen).whiten(z).flatten() for p, above, seen, z in zipped])
+        condition = model.condition_targets(middle)
+        x, _ = model.to_flow(flat.view_as(images), condition)
+        eps = model.whiten(model.flow.encode(x, condition.features), condition)
+        return torch.cat([level.flatten() for level in eps])
 
     flat = (images + 0.5).flatten()
     matrix = torch.autograd.functional.jacobian(code, flat, vectorize=True)
@@ -197,5 +197,5 @@ def test_positions_count_each_pixel_on_its_own() -> None:
     images[:, 0, 3, 4] = 200
     model.fit([ImageBatch(images, torch.zeros(40, dtype=torch.long), torch.zeros(images.shape))])
     assert isinstance(model, Digits)
-    mode = model.pixels.mode(None, images[:1].float())
+    mode = model.pixel_map.mode(None, images[:1].float())
     assert mode is not None and mode[0, 0, 3, 4] == 200 and mode.sum() == 200

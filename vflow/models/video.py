@@ -1,0 +1,205 @@
+"""Video models: likelihood models of each frame given the frames before it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vflow.bijections.base import Bijection
+from vflow.bijections.pixel_map import LEVELS, HistogramMap, PixelMap, Scaled
+from vflow.config import VideoConfig
+from vflow.models.base import Condition, LikelihoodModel, Sampled
+from vflow.models.dequantizer import build_dequantizer
+from vflow.models.glow import Glow, Shapes, latent_shapes
+
+Pyramid = tuple[Tensor, ...]
+
+
+class VideoBatch(NamedTuple):
+    """One training batch; ``first`` is the model's ``min_context``, targets are frames first … T−1.
+
+    frames: uint8 (B, T, C, H, W), context first.
+    eps: float32 (B, T − first, C, H, W), standard normal: dequantisation noise of the targets.
+    window: int64 (B, T − first), past frames each target may see, 1 … min(t, context).
+    corrupted_past: uint8 (B, T − 1, C, H, W), what targets see of frames 0 … T − 2; None: those frames.
+    sample_eps: float32 (B, N, D) with D = C · H · W, standard normal: noise of N samples of each clip's last
+        frame, all levels one after the other; None where no loss needs samples.
+    """
+
+    frames: Tensor
+    eps: Tensor
+    window: Tensor
+    corrupted_past: Tensor | None = None
+    sample_eps: Tensor | None = None
+
+    @property
+    def first(self) -> int:
+        """Frames before the first target."""
+        return self.frames.shape[1] - self.eps.shape[1]
+
+    @property
+    def targets(self) -> Tensor:
+        """Frames whose likelihood is asked for, uint8 (B · targets, C, H, W)."""
+        return fold(self.frames[:, self.first :])
+
+    @property
+    def target_eps(self) -> Tensor:
+        return fold(self.eps)
+
+
+class Rollout(NamedTuple):
+    """State of a sampling run: the last n frames and their features or latents, newest last.
+
+    Absent frames are zero.
+    """
+
+    frames: Tensor  # uint8 (B, n, C, H, W)
+    history: Pyramid  # per level (B, n, C_l, H_l, W_l)
+    mask: Tensor  # (B, n) in {0, 1}, 0 where a frame is absent
+    chains: Sequence[Bijection]  # the Glow's, matrices inverted once per run
+
+    @property
+    def frame(self) -> Tensor:
+        """The newest frame, uint8 (B, C, H, W)."""
+        return self.frames[:, -1]
+
+
+class VideoModel(LikelihoodModel[VideoBatch], ABC):
+    """p(x_t | x_<t) of 8-bit frames: each goes through the same Glow, given a window of the past.
+
+    A subclass says what it keeps of past frames (``remember``: latents or features) and how that conditions
+    the next one.
+    """
+
+    dequantizes_past: ClassVar[bool]
+    """Whether dequantisation noise of the frames in the window counts, too."""
+    has_reference: ClassVar[bool] = False
+    """Whether the last of ``latent_shapes`` is noise of a reference frame, and not the Glow's."""
+    config: VideoConfig
+    flow: Glow
+
+    def __init__(self, config: VideoConfig, features: Sequence[int] | None) -> None:
+        super().__init__()
+        glow = config.glow
+        self.image_shape = (glow.channels, glow.height, glow.width)
+        self.dequantizer = build_dequantizer(config.noise, glow.channels)
+        self.pixel_map = _pixel_map(config)
+        self.flow = Glow(glow, features)
+        self.latent_shapes = self.flow.latent_shapes
+
+    @abstractmethod
+    def references(self, batch: VideoBatch) -> Tensor | None:
+        """Frames that the batch's targets are coded against, uint8 (B · targets, C, H, W), if any."""
+
+    @abstractmethod
+    def remember(self, frames: Tensor) -> Pyramid:
+        """Latents or features of each frame of uint8 (B, T, C, H, W): per level (B, T, C_l, H_l, W_l)."""
+
+    @abstractmethod
+    def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
+        """The same of sampled frames, T = 1, from the frames or from their ``latents``."""
+
+    @abstractmethod
+    def condition_next(
+        self, rollout: Rollout, eps: Sequence[Tensor], temperature: Sequence[float]
+    ) -> Condition:
+        """Condition of the frame after ``rollout``; arguments are those of ``step``."""
+
+    def encode_reference(self, rollout: Rollout, frame: Tensor) -> tuple[Tensor, ...]:
+        """Noise of the reference that ``frame`` (B, C, H, W) is coded against: none, or one tensor."""
+        return ()
+
+    def latent_shapes_at(self, height: int, width: int) -> Shapes:
+        """``latent_shapes`` for frames of another size.
+
+        Raises:
+            ValueError: a side is not divisible by 2^levels.
+        """
+        return latent_shapes(self.config.glow, height, width)
+
+    @torch.no_grad()
+    def fit(self, batches: Sequence[VideoBatch]) -> None:
+        """Set the pixel map's table from training clips, if it has one."""
+        clean = [batch._replace(corrupted_past=None) for batch in batches]
+        self.pixel_map.fit([(batch.targets, self.references(batch)) for batch in clean])
+
+    @torch.no_grad()
+    def start(self, context: Tensor) -> Rollout:
+        """Encode given frames once: uint8 (B, n, C, H, W), at least ``min_context``; the last n are kept."""
+        n = self.config.context
+        context = context[:, -n:]
+        absent = n - context.shape[1]
+        history = tuple(pad_left(h, absent) for h in self.remember(context))
+        mask = pad_left(torch.ones(context.shape[:2], device=context.device), absent)
+        return Rollout(pad_left(context, absent), history, mask, self.flow.with_cached_inverse())
+
+    @torch.no_grad()
+    def step(
+        self, rollout: Rollout, eps: Sequence[Tensor], temperature: Sequence[float]
+    ) -> tuple[Rollout, Sampled]:
+        """Sample the next frame; ``eps`` (B, C, h, w) and ``temperature`` per entry of ``latent_shapes``."""
+        condition = self.condition_next(rollout, eps, temperature)
+        raw, latents = self.generate(condition, eps, temperature, rollout.chains)
+        sampled = Sampled.of(raw)
+        newest = self.remember_sample(sampled, latents)
+        history = tuple(
+            torch.cat([old[:, 1:], new], 1) for old, new in zip(rollout.history, newest, strict=True)
+        )
+        mask = torch.cat([rollout.mask[:, 1:], torch.ones_like(rollout.mask[:, :1])], 1)
+        frames = torch.cat([rollout.frames[:, 1:], sampled.frame[:, None]], 1)
+        return Rollout(frames, history, mask, rollout.chains), sampled
+
+    @torch.no_grad()
+    def encode_frame(self, rollout: Rollout, frame: Tensor, eps: Tensor | None = None) -> tuple[Tensor, ...]:
+        """ε = (z − μ) / σ per level of uint8 ``frame`` (B, C, H, W): ``step`` decodes it at temperature 1.
+
+        Args:
+            eps: dequantisation noise (B, C, H, W), standard normal; None: zero. With noise, ε is typical of
+                the prior; without, the frame lies at its bins' centres, and ε is shorter.
+        """
+        reference = self.encode_reference(rollout, frame)
+        condition = self.condition_next(rollout, reference, (1.0,) * len(reference))
+        noise = torch.zeros_like(frame, dtype=torch.float32) if eps is None else eps
+        return *self.whiten(self.encode_images(frame, noise, condition), condition), *reference
+
+
+def _pixel_map(config: VideoConfig) -> PixelMap:
+    """Elementwise map by name; histogram maps still have to be fitted."""
+    if config.pixel_map == "scaled":
+        return Scaled()
+    rows = LEVELS if config.pixel_map == "conditional" else 1
+    return HistogramMap(config.glow.channels, rows, config.count_exponent)
+
+
+def fold(frames: Tensor) -> Tensor:
+    """(B, T, C, H, W) → (B · T, C, H, W), channels-last in memory."""
+    return frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def scale_bytes(frames: Tensor) -> Tensor:
+    """Bytes → [−1, 1], float32: input of networks."""
+    return frames.float() / ((LEVELS - 1) / 2) - 1
+
+
+def pad_left(x: Tensor, count: int) -> Tensor:
+    """``count`` zero frames in front of x (B, T, …)."""
+    zero = x.new_zeros(x.shape[0], count, *x.shape[2:])
+    return torch.cat([zero, x], 1) if count else x
+
+
+def windows(history: Pyramid, batch: VideoBatch, n: int) -> tuple[Pyramid, Tensor]:
+    """The n frames before each target: per level (B · targets, n, …), and their mask (B · targets, n).
+
+    ``history`` is per level (B, T − 1 or more, …). Frames outside a target's window are zero.
+    """
+    targets, device = batch.window.shape[1], batch.window.device
+    padded = [pad_left(h, n) for h in history]
+    index = (torch.arange(targets)[:, None] + batch.first + torch.arange(n)[None]).to(device)
+    lengths = batch.window.clamp_max(n)[..., None]
+    mask = (torch.arange(n, device=device) >= n - lengths).float().flatten(0, 1)
+    shape = mask[:, :, None, None, None]
+    return tuple(p[:, index].flatten(0, 1) * shape.to(p.dtype) for p in padded), mask
