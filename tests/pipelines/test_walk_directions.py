@@ -121,7 +121,7 @@ def test_round_trip(folder: Path, found: Directions, one_model: VideoModel) -> N
 
 
 def test_new_weights_leave_old_directions_behind(
-    folder: Path, found: Directions, one_model: VideoFlow
+    folder: Path, found: Directions, one_model: VideoModel
 ) -> None:
     path = save_directions(folder, found)
     old = path.read_bytes()

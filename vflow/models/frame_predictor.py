@@ -196,7 +196,7 @@ class FramePredictor(Reference):
         return top if parts is None else torch.cat([top, parts.velocities.flatten(1).to(top.dtype)], 1)
 
     def _unrounded(self, features: Sequence[Tensor], parts: Parts | None, target: Tensor) -> Tensor:
-        """Code before rounding, (B, 2 · num_parts + code_dim): velocity changes, then the network's numbers."""
+        """Code before rounding, (B, size): velocity changes of parts, then the network's numbers."""
         own = self.frame_encoder(scale_bytes(target).contiguous(memory_format=torch.channels_last))[-1]
         exact: Tensor = self.posterior(torch.cat([features[-1], own], 1)).float()
         if parts is None:

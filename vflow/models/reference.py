@@ -133,7 +133,7 @@ class Motion(Reference):
         return frame.movedim(1, 3)[batch, rows[:, :, None], columns[:, None]].movedim(3, 1)
 
     def log_prob(self, before: Tensor, features: Tensor) -> Tensor:
-        """log p(d | past), (B, displacements): ``before`` (B,) index or ``no_history``; ``features`` (B, F)."""
+        """log p(d | past), (B, displacements), by the index ``before`` (B,) and ``features`` (B, F)."""
         return (self.transition_logits[before] + self.feature_head(features).float()).log_softmax(1)
 
     def sample_index(self, before: Tensor, features: Tensor, eps: Tensor, temperature: float) -> Tensor:
@@ -146,7 +146,7 @@ class Motion(Reference):
         return torch.searchsorted(cumulative, level, right=True)[:, 0].clamp_max(self.no_history - 1)
 
     def whiten_index(self, index: Tensor, before: Tensor, features: Tensor) -> Tensor:
-        """eps (B, 1, 1, 1) with which ``sample_index`` draws ``index`` (B,) at temperature 1: the middle of their range.
+        """Noise (B, 1, 1, 1) with which ``sample_index`` draws ``index`` (B,) at temperature 1: mid-range.
 
         Displacements too rare for float32 to tell from their neighbours come back as one of those.
         """
