@@ -19,7 +19,7 @@ MIN_TAIL, MAX_TAIL = 0.02, 1.5  # bounds of a
 
 @final
 class MADEPrior(nn.Module):
-    """p(k | condition) = Π p(k_i | k_<i, condition) for whole numbers k (B, D), all factors from one masked network.
+    """p(k | condition) = Π p(k_i | k_<i, condition) for whole numbers k (B, D), by one masked network.
 
     Standard-normal noise draws k number by number: k_i = round(μ_i + σ_i · sinh(a_i · ε_i) / a_i), a Gaussian
     for small a_i and heavy-tailed for large ones (Jones & Pewsey 2009), summed over bins of width 1 (Ballé et

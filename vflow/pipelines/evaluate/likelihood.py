@@ -125,7 +125,7 @@ def pictures_round_trip(model: Any, batch: ImageBatch) -> dict[str, float]:
 
 
 def _round_trip(model: Any, batch: Any) -> np.ndarray:
-    """Largest errors, in grey levels, of data → latents → data, and of latents drawn at T = 1 → data → latents."""
+    """Largest errors in grey levels: data → latents → data, and latents drawn at T = 1 → data → latents."""
     condition = model.condition_targets(batch)
     return np.array(
         [_data_error(*model.reconstruct(batch)), latent_error(model, condition, len(batch.targets))]

@@ -51,9 +51,9 @@ class VideoAdapter:
     The future is predicted anew from the changed frame, with the noise that ``vflow.predict`` has for
     sample 0 of the unchanged clip.
 
-    Where a frame has a latent of its own that leads to its reference (``model.has_reference``), a walk of that level
-    scales the noise of the frame's pixels by the temperature, in full from one standard deviation on: that
-    noise belongs to the frame's own reference and would make specks on another.
+    Where a frame has a latent of its own that leads to its reference (``model.has_reference``), a walk of
+    that level scales the noise of the frame's pixels by the temperature, in full from one standard deviation
+    on: that noise belongs to the frame's own reference and would make specks on another.
     """
 
     name = "video"
