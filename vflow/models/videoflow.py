@@ -18,7 +18,7 @@ from vflow.priors.temporal import TemporalPrior
 
 @final
 class VideoFlow(VideoModel):
-    """p(z_t | z_<t) = Π_l p(z_t⁽ˡ⁾ | z_<t⁽ˡ⁾, z_t⁽>ˡ⁾), z_t the latents of frame x_t by one unconditional Glow.
+    """p(z_t | z_<t) = Π_l p(z_t⁽ˡ⁾ | z_<t⁽ˡ⁾, z_t⁽>ˡ⁾), z_t the latents of frame t by one unconditional Glow.
 
     The prior of each level is a 3-D residual network over the window of past latents at that level.
     """
