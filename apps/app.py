@@ -18,22 +18,27 @@ import gradio as gr
 from vflow.devices import choose_device
 from vflow.errors import ConfigError
 
-from .ui import colourise, digits, endpoints, predict, surprise, walk
-from .ui.common import Shared, Tab
-from .ui.jobs import Jobs
-from .ui.models import ModelStore
-from .ui.runs import RunStore
-from .ui.theme import CSS, head, theme
+from .ui import api
+from .ui.colorize.tab import TAB as COLORIZE
+from .ui.digits.tab import TAB as DIGITS
+from .ui.predict.tab import TAB as PREDICT
+from .ui.shared.context import AppContext, Tab
+from .ui.shared.jobs import Jobs
+from .ui.shared.models import ModelStore
+from .ui.shared.storage import MAX_AGE, RunStore
+from .ui.shared.theme import CSS, head, theme
+from .ui.surprise.tab import TAB as SURPRISE
+from .ui.walk.tab import TAB as WALK
 
-TABS: tuple[Tab, ...] = (predict.TAB, digits.TAB, colourise.TAB, walk.TAB, surprise.TAB)
+TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, WALK, SURPRISE)
 UPLOAD_LIMIT = "512mb"
-KEEP_SECONDS = 3000  # with the sweep every ten minutes, uploads are gone within the hour
+SWEEP_INTERVAL = 600  # seconds between removals of old uploads
 HEADER = """<header class="vf-header"><h1>
 <svg viewBox="0 0 32 32" fill="none" stroke="currentColor" stroke-width="2.6" stroke-linecap="round"
  aria-hidden="true"><path d="M3 16h7"/><path d="M10 16c6 0 7-11 13-11h5"/>
 <path d="M10 16c6 0 7-4 13-4h5" opacity=".75"/><path d="M10 16c6 0 7 4 13 4h5" opacity=".55"/>
 <path d="M10 16c6 0 7 11 13 11h5" opacity=".35"/></svg>vflow</h1>
-<p>Many plausible futures, digits and colours.</p></header>"""
+<p>Many possible futures of a video, colours for old photos, digits in any hand.</p></header>"""
 FOOTER = """<p class="vf-private">Everything runs on this machine.
 Uploads and results are deleted within the hour, and when the app ends.</p>"""
 
@@ -48,22 +53,22 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
     Raises:
         CheckpointError: one of ``checkpoints`` holds no model.
     """
-    cache = _cache()
+    cache = _private_folder()
     runs = cache / "runs"
     runs.mkdir(exist_ok=True)
-    shared = Shared(ModelStore(checkpoints, choose_device(device)), RunStore(runs), Jobs(), cache)
+    app = AppContext(ModelStore(checkpoints, choose_device(device)), RunStore(runs), Jobs(), cache)
     with gr.Blocks(
-        title="vflow", analytics_enabled=False, delete_cache=(600, KEEP_SECONDS), fill_width=True
+        title="vflow", analytics_enabled=False, delete_cache=(SWEEP_INTERVAL, int(MAX_AGE)), fill_width=True
     ) as page:
         gr.HTML(HEADER, apply_default_css=False)
         with gr.Tabs():
             for tab in TABS:
                 with gr.Tab(tab.title, id=tab.identifier):
-                    tab.build(shared)
-        endpoints.build(shared)
+                    tab.build(app)
+        api.build(app)
         gr.HTML(FOOTER, apply_default_css=False)
-    shared.models.warm()
-    shared.runs.sweep()
+    app.models.preload()
+    app.runs.start_sweeper()
     return page.queue(max_size=32, default_concurrency_limit=8)
 
 
@@ -107,7 +112,7 @@ def main(
         KeyboardInterrupt: Ctrl+C; the server is down and its files are gone by then.
     """
     _check_port(host, port)
-    _stay_here()
+    _prepare_process()
     page = build(checkpoints, device=device)
     print(f"vflow is at {launch(page, host, port)}  (Ctrl+C ends it)", file=sys.stderr, flush=True)
     try:
@@ -116,8 +121,8 @@ def main(
         page.close(verbose=False)
 
 
-def _stay_here() -> None:
-    """No telemetry, no proxy between the browser and this machine, and a clean end when told to terminate."""
+def _prepare_process() -> None:
+    """Turn off telemetry and proxies between the browser and this machine, and end cleanly on SIGTERM."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,::1"]))
@@ -136,11 +141,11 @@ def _check_port(host: str, port: int) -> None:
             ) from error
 
 
-def _cache() -> Path:
+def _private_folder() -> Path:
     """Private folder for uploads and results, removed at exit; gradio's default is shared by all users."""
-    given = os.environ.get("GRADIO_TEMP_DIR")
-    if given:
-        folder = Path(given)
+    configured = os.environ.get("GRADIO_TEMP_DIR")
+    if configured:
+        folder = Path(configured)
         folder.mkdir(parents=True, exist_ok=True)
         return folder.resolve()
     folder = Path(tempfile.mkdtemp(prefix="vflow-app-")).resolve()

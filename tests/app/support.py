@@ -102,7 +102,7 @@ class App:
 
     def upload(self, *paths: Path) -> None:
         """Put files into the upload box as a person would; waits for their thumbnails."""
-        self.page.locator("#vf-files input[type=file]").set_input_files(list(paths))
+        self.page.locator("#vf-predict-files input[type=file]").set_input_files(list(paths))
         for path in paths:
             self.page.locator(".vf-thumb .vf-name", has_text=path.name).first.wait_for()
 
@@ -128,18 +128,18 @@ class App:
     def predict(self) -> str:
         """Press Predict and wait for the finished grid; returns the line of status."""
         self.page.evaluate("document.querySelector('.vf-player')?.classList.add('old')")
-        self.page.locator("#vf-predict").click()
+        self.page.locator("#vf-predict-run").click()
         return self.finished()
 
     def finished(self) -> str:
         """Wait for a new finished grid; returns the line of status."""
         self.page.locator(".vf-player:not(.old)").wait_for(timeout=DONE)
-        self.page.locator("#vf-predict:not([disabled])").wait_for()
+        self.page.locator("#vf-predict-run:not([disabled])").wait_for()
         return self.status()
 
     def status(self) -> str:
         """First line of the status."""
-        return self.page.locator("#vf-status .vf-status p").inner_text()
+        return self.page.locator("#vf-predict-status .vf-status p").inner_text()
 
     def seek(self, frame: int) -> None:
         """Show one frame, counted from 1 with the given ones, in all videos."""
@@ -161,7 +161,7 @@ class App:
     def tab(self, name: str) -> None:
         """Go to another tab."""
         self.page.get_by_role("tab", name=name).click()
-        self.page.locator(f"#vf-{name.lower()}-status").wait_for()
+        self.page.locator(".vf-status-line:visible").first.wait_for()
         self.page.evaluate(SETTLED)
 
     def advanced(self) -> None:

@@ -48,7 +48,7 @@ def test_names_of_controls_and_pictures(app: App, stills: list[Path]) -> None:
         "Mean of 2 futures",
     ]
     assert labels[3].startswith("Where 2 futures differ, 0 to ")
-    assert app.page.locator("#vf-status").get_attribute("aria-live") == "polite"
+    assert app.page.locator("#vf-predict-status").get_attribute("aria-live") == "polite"
     assert app.page.get_by_role("img", name="1: frame0.png").count() == 1
     slider = app.page.get_by_role("slider", name="Frame shown in all futures")
     app.seek(3)
@@ -99,7 +99,7 @@ def test_phone_scrolls_to_the_results(opened: Opener) -> None:
     app = opened(PHONE)
     app.page.locator(".vf-example").first.click()
     app.finished()
-    top = "document.querySelector('#vf-status').getBoundingClientRect().top"
+    top = "document.querySelector('#vf-predict-status').getBoundingClientRect().top"
     app.page.wait_for_function(f"{top} >= 0 && {top} < {PHONE[1] // 2}")
 
 

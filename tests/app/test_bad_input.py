@@ -72,10 +72,10 @@ CASES: list[tuple[Callable[[Path], Path], str]] = [
 
 def refused(app: App, expected: str) -> None:
     """Predict fails with exactly this, in the status line and once as a toast; the form stays usable."""
-    app.page.locator("#vf-predict").click()
+    app.page.locator("#vf-predict-run").click()
     app.page.locator(".vf-error p").get_by_text(expected, exact=True).wait_for()
     app.page.locator(".toast-message-text").get_by_text(expected, exact=True).wait_for()
-    app.page.locator("#vf-predict:not([disabled])").wait_for()
+    app.page.locator("#vf-predict-run:not([disabled])").wait_for()
     app.page.evaluate("document.querySelector('.toast-close')?.click()")  # it may have gone by itself
     app.page.locator(".toast-message-text").wait_for(state="detached")
 
@@ -100,7 +100,7 @@ def test_models_and_numbers_in_the_browser(app: App, stills: list[Path]) -> None
     missing = "a checkpoint is a directory with config.json and model.safetensors"
     refused(app, f"torn: no model.safetensors in it; {missing}")
     app.choose("shapes")
-    app.page.get_by_text("looks at the last").wait_for()  # else the form may still be made to suit it
+    app.page.get_by_text("and uses the last").wait_for()  # else the form may still be made to suit it
     app.advanced()
     levels = app.page.get_by_label("Temperature per level").filter(visible=True)
     levels.fill("1, 1, 1")
@@ -116,9 +116,9 @@ def test_models_and_numbers_in_the_browser(app: App, stills: list[Path]) -> None
 def test_names_are_shown_as_text(app: App, tmp_path: Path) -> None:
     path = tmp_path / "a<img src=x onerror=alert(1)>b.png"
     path.write_text("no picture")
-    app.page.locator("#vf-files input[type=file]").set_input_files(path)
+    app.page.locator("#vf-predict-files input[type=file]").set_input_files(path)
     app.page.locator(".vf-thumb .vf-bad").wait_for()
-    app.page.locator("#vf-predict").click()
+    app.page.locator("#vf-predict-run").click()
     app.page.locator(".toast-message-text").wait_for()
     assert app.page.locator("img[src=x]").count() == 0
 
@@ -145,7 +145,7 @@ def test_unusual_pictures_are_taken_and_remarked_on(app: App, tmp_path: Path) ->
         path = odd(name, tmp_path)
         app.upload(path)
         app.predict()
-        remarks = app.page.locator("#vf-status li").all_inner_texts()
+        remarks = app.page.locator("#vf-predict-status li").all_inner_texts()
         for note in media.read_frames([path]).notes:
             assert note[:1].upper() + note[1:] in remarks
         app.page.locator(".vf-thumb button[data-action=remove]").click()

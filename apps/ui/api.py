@@ -1,0 +1,297 @@
+"""Public endpoints for programs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from vflow.data import media
+from vflow.errors import VflowError
+from vflow.pipelines.color.hints import Hint, parse_hint
+from vflow.pipelines.digits.digits import ALL
+from vflow.pipelines.video.score import score
+
+from .colorize import job as colorize_jobs
+from .digits import job as digits_jobs
+from .predict import job as predict_jobs
+from .shared.checks import seed_number
+from .shared.context import AppContext, to_gradio_error
+from .shared.events import COMPUTING
+from .shared.forms import paths_of
+from .walk import job as walk_jobs
+from .walk.kinds import LIKELIEST
+
+
+def build(app: AppContext) -> None:
+    """Add the endpoints; their components exist for types and defaults alone and are never visible."""
+    with gr.Group(visible=False):
+        trigger = gr.Button()
+        _predict_future(app, trigger)
+        _score(app, trigger)
+        _model_info(app, trigger)
+        _generate_digits(app, trigger)
+        _colorize(app, trigger)
+        _walk(app, trigger)
+
+
+def _expose(
+    trigger: gr.Button,
+    name: str,
+    function: Callable[..., Any],
+    inputs: dict[str, Any],
+    outputs: Sequence[Any],
+) -> None:
+    """Make ``function`` a public endpoint; ``inputs`` by parameter."""
+    trigger.click(
+        function,
+        None,
+        list(outputs),
+        inputs_kwargs=inputs,
+        api_name=name,
+        api_visibility="public",
+        **COMPUTING,
+    )
+
+
+def _files(*names: str) -> list[gr.File]:
+    return [gr.File(label=name) for name in names]
+
+
+def _uploads(name: str = "files") -> gr.File:
+    return gr.File(None, label=name, file_count="multiple")
+
+
+def _checkpoint(app: AppContext, kind: str | None = None) -> gr.Dropdown:
+    """Any name; the default is one of ``kind``, if there is one."""
+    names, first = app.models.names(kind), app.models.default(kind)
+    return gr.Dropdown(names, value=first, label="checkpoint", allow_custom_value=True)
+
+
+def _predict_future(app: AppContext, trigger: gr.Button) -> None:
+    def predict_future(
+        files: list[str],
+        checkpoint: str,
+        num_samples: float,
+        num_frames: float,
+        temperature: float,
+        seed: float,
+        level_temperatures: str,
+        preview_fps: float,
+    ) -> Iterator[Any]:
+        """Futures of the given frames: native arrays (npz), previews (zip) and settings (json).
+
+        Temperatures per level, from fine to coarse and separated by commas, override the one for all levels.
+        """
+        paths = paths_of(files)
+        try:
+            request = predict_jobs.Request.checked(
+                checkpoint,
+                paths,
+                num_samples=num_samples,
+                num_frames=num_frames,
+                temperature=temperature,
+                level_temperatures=level_temperatures,
+                seed=seed,
+                preview_fps=preview_fps,
+            )
+            job = predict_jobs.Job.begin(app, request)
+            for _ in job.advance(_never):
+                yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
+            result = job.save(app)
+        except VflowError as error:
+            raise to_gradio_error(app.error_message(error, paths)) from None
+        yield str(result.native), str(result.archive), str(result.settings)
+
+    inputs = {
+        "files": _uploads(),
+        "checkpoint": _checkpoint(app, predict_jobs.FAMILY),
+        "num_samples": gr.Number(8, label="num_samples"),
+        "num_frames": gr.Number(10, label="num_frames"),
+        "temperature": gr.Number(1.0, label="temperature"),
+        "seed": gr.Number(0, label="seed"),
+        "level_temperatures": gr.Textbox("", label="level_temperatures"),
+        "preview_fps": gr.Number(5, label="preview_fps"),
+    }
+    outputs = _files("futures.npz", "previews.zip", "settings.json")
+    _expose(trigger, "predict_future", predict_future, inputs, outputs)
+
+
+def _score(app: AppContext, trigger: gr.Button) -> None:
+    def score_clip(files: list[str], checkpoint: str, seed: float) -> dict[str, Any]:
+        """Bits per dimension of each frame given those before it."""
+        paths = paths_of(files)
+        try:
+            model = app.models.load(checkpoint, predict_jobs.FAMILY)
+            return score(model, media.read_frames(paths), seed=seed_number(seed)).to_json()
+        except VflowError as error:
+            raise to_gradio_error(app.error_message(error, paths)) from None
+
+    inputs = {
+        "files": _uploads(),
+        "checkpoint": _checkpoint(app, predict_jobs.FAMILY),
+        "seed": gr.Number(0, label="seed"),
+    }
+    _expose(trigger, "score", score_clip, inputs, [gr.JSON(label="report")])
+
+
+def _model_info(app: AppContext, trigger: gr.Button) -> None:
+    def model_info(checkpoint: str) -> dict[str, Any]:
+        """Configuration, hash and model card of a checkpoint, and the names of all checkpoints."""
+        try:
+            folder = app.models.folder(checkpoint)
+            model = app.models.load(checkpoint)
+            card = folder / "README.md"
+            return {
+                "checkpoint": checkpoint,
+                "checkpoint_hash": app.models.record(checkpoint)["checkpoint_hash"],
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "config": model.config.model_dump(mode="json"),
+                "card": card.read_text(encoding="utf-8") if card.is_file() else None,
+                "checkpoints": app.models.names(),
+            }
+        except VflowError as error:
+            raise to_gradio_error(app.error_message(error)) from None
+
+    _expose(trigger, "model_info", model_info, {"checkpoint": _checkpoint(app)}, [gr.JSON(label="report")])
+
+
+def _generate_digits(app: AppContext, trigger: gr.Button) -> None:
+    def generate_digits(
+        label: str, checkpoint: str, num_samples: float, temperature: float, seed: float
+    ) -> Iterator[Any]:
+        """Digits of a class, or of "all": arrays (npz), a sheet (png) and settings (json)."""
+        try:
+            request = digits_jobs.Request.checked(checkpoint, label, num_samples, temperature, seed)
+            job = digits_jobs.Job(request)
+            for _ in job.advance(app, _never):
+                yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
+            result = job.save(app)
+        except VflowError as error:
+            raise to_gradio_error(app.error_message(error)) from None
+        yield str(result.native), str(result.sheet), str(result.settings)
+
+    inputs = {
+        "label": gr.Textbox(ALL, label="label"),
+        "checkpoint": _checkpoint(app, digits_jobs.FAMILY),
+        "num_samples": gr.Number(8, label="num_samples"),
+        "temperature": gr.Number(1.0, label="temperature"),
+        "seed": gr.Number(0, label="seed"),
+    }
+    outputs = _files("digits.npz", "digits.png", "settings.json")
+    _expose(trigger, "generate_digits", generate_digits, inputs, outputs)
+
+
+def _colorize(app: AppContext, trigger: gr.Button) -> None:
+    def colorize(
+        files: list[str],
+        checkpoint: str,
+        num_samples: float,
+        temperature: float,
+        strength: float,
+        seed: float,
+        hints: str,
+        level_temperatures: str,
+    ) -> Iterator[Any]:
+        """Coloured photos: a folder of variants for each (zip), and settings (json).
+
+        Hints are "x,y,#rrggbb", with x and y from 0 to 1, separated by semicolons; they hold for every photo.
+        Temperatures per level, from fine to coarse and separated by commas, override the one for all levels.
+        """
+        paths, photos = paths_of(files), list[colorize_jobs.ColorizedPhoto]()
+        try:
+            settings = colorize_jobs.check_settings(
+                num_samples, temperature, level_temperatures, seed, _hints(hints), strength=strength
+            )
+            requests = [colorize_jobs.Request(checkpoint, path, settings) for path in paths]
+            with app.runs.job_folder() as folder:
+                for _ in _colorize_photos(app, folder, requests, photos):
+                    yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
+                record = photos[0].save_settings(app, settings.strength)
+        except VflowError as error:
+            raise to_gradio_error(app.error_message(error, paths)) from None
+        yield str(_archive(photos)), str(record)
+
+    inputs = {
+        "files": _uploads(),
+        "checkpoint": _checkpoint(app, colorize_jobs.FAMILY),
+        "num_samples": gr.Number(8, label="num_samples"),
+        "temperature": gr.Number(1.0, label="temperature"),
+        "strength": gr.Number(1.0, label="strength"),
+        "seed": gr.Number(0, label="seed"),
+        "hints": gr.Textbox("", label="hints"),
+        "level_temperatures": gr.Textbox("", label="level_temperatures"),
+    }
+    _expose(trigger, "colorize", colorize, inputs, _files("colourised.zip", "settings.json"))
+
+
+def _colorize_photos(
+    app: AppContext,
+    folder: Path,
+    requests: Sequence[colorize_jobs.Request],
+    photos: list[colorize_jobs.ColorizedPhoto],
+) -> Iterator[Any]:
+    """Colour photo by photo, which go into ``photos``, and write the archive of them all."""
+    colorize_jobs.check_photos(len(requests))
+    for number, request in enumerate(requests, 1):
+        job = colorize_jobs.Job.begin(app, request)
+        yield from job.advance(_never)
+        photos.append(job.save(folder / str(number)))
+    yield from colorize_jobs.archive(_archive(photos), photos, requests[0].settings.strength)
+
+
+def _archive(photos: Sequence[colorize_jobs.ColorizedPhoto]) -> Path:
+    return photos[0].folder / "colourised.zip"
+
+
+def _hints(text: str | None) -> list[Hint]:
+    return [parse_hint(part) for part in re.split(r"[;\n]+", text or "") if part.strip()]
+
+
+def _walk(app: AppContext, trigger: gr.Button) -> None:
+    names = ("grid.png", "walk.mp4", "walk.npz", "settings.json")
+
+    def walk(
+        files: Any = None, to: Any = None, negatives: Any = None, positives: Any = None, **settings: Any
+    ) -> Iterator[Any]:
+        """A walk through latents: all steps (png), a film (mp4), native arrays (npz) and settings (json).
+
+        Settings are those of ``vflow walk``. Extent 0 is the default of the kind of walk; ``to`` is the end
+        of an interpolation or a transfer.
+        """
+        request = walk_jobs.Request(files=files, to=to, negatives=negatives, positives=positives, **settings)
+        try:
+            job = walk_jobs.Job.begin(app, request)
+            for _ in job.advance(app, _never):
+                yield (gr.skip(),) * len(names)  # a client's cancel() takes effect here
+            result = job.save(app)
+        except VflowError as error:
+            raise to_gradio_error(app.error_message(error, request.paths())) from None
+        yield str(result.grid), str(result.film), str(result.native), str(result.settings)
+
+    inputs = {
+        "files": _uploads(),
+        "to": _uploads("to"),
+        "checkpoint": _checkpoint(app),
+        "kind": gr.Textbox("direction", label="kind"),
+        "steps": gr.Number(9, label="steps"),
+        "direction": gr.Number(0, label="direction"),
+        "level": gr.Textbox("-1", label="level"),
+        "extent": gr.Number(0, label="extent"),
+        "temperature": gr.Number(1, label="temperature"),
+        "seed": gr.Number(0, label="seed"),
+        "label": gr.Textbox(LIKELIEST, label="label"),
+        "num_frames": gr.Number(8, label="num_frames"),
+        "first_sample": gr.Number(0, label="first_sample"),
+        "second_sample": gr.Number(1, label="second_sample"),
+        "negatives": _uploads("negatives"),
+        "positives": _uploads("positives"),
+    }
+    _expose(trigger, "walk", walk, inputs, _files(*names))
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,48 @@
+// Colourise: the before/after slider, and colour points by click or by number. gradio patches what it draws anew into
+// the elements that are there, so everything listens at the document.
+(() => {
+  let fallback = false; // a point was removed with the keyboard: where does the focus go if no point is left?
+
+  const send = (box, detail) => {
+    const event = box.dataset.colorized === "true" ? "input" : "select"; // input: colour it anew
+    box.dispatchEvent(new CustomEvent("vf-payload", { bubbles: true, detail: { ...detail, event } }));
+  };
+
+  function add(box, x, y) {
+    send(box, { action: "add", x, y, color: box.querySelector("input[type=color]").value });
+  }
+
+  document.addEventListener("input", ({ target }) => {
+    if (!target.matches(".vf-wipe")) return;
+    document.documentElement.style.setProperty("--vf-at", `${target.value}%`);
+    target.setAttribute("aria-valuetext", `${target.value}% before`);
+  });
+
+  document.addEventListener("click", (event) => {
+    const box = event.target.closest(".vf-hints");
+    if (!box) return;
+    const photo = event.target.closest(".vf-target");
+    const swatch = event.target.closest(".vf-swatch");
+    const removed = event.target.closest(".vf-remove-point");
+    if (photo) {
+      const frame = photo.getBoundingClientRect();
+      add(box, (event.clientX - frame.left) / frame.width, (event.clientY - frame.top) / frame.height);
+    }
+    if (swatch) box.querySelector("input[type=color]").value = swatch.dataset.color;
+    if (event.target.closest(".vf-add-point")) {
+      const [x, y] = [".vf-x", ".vf-y"].map((name) => Math.min(100, Math.max(0, Number(box.querySelector(name).value))));
+      add(box, x / 100, y / 100);
+    }
+    if (removed) {
+      fallback = true;
+      send(box, { action: "remove", index: Number(removed.dataset.index) });
+    }
+  });
+
+  new MutationObserver(() => {
+    if (!fallback || document.activeElement !== document.body) return;
+    fallback = false;
+    const buttons = [...document.querySelectorAll(".vf-remove-point, .vf-add-point")];
+    buttons.at(-1)?.focus({ preventScroll: true });
+  }).observe(document.documentElement, { childList: true, subtree: true });
+})();

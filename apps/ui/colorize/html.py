@@ -1,0 +1,154 @@
+"""HTML of the Colourise tab: photo with hints, before/after, cards of variants, list of photos."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from vflow.pipelines.color.hints import Hint
+
+from ..shared.html import ghost_items, placeholder, png_uri
+
+SWATCHES = {
+    "Skin": "#d9a38a",
+    "Brown": "#7b4f2e",
+    "Red": "#b3202a",
+    "Orange": "#d9772b",
+    "Yellow": "#d8b93c",
+    "Grass green": "#5f8f3c",
+    "Sky blue": "#7fb2e5",
+    "Navy": "#2a3f7a",
+    "Violet": "#7a4b9a",
+    "Grey": "#8c8c8c",
+}
+
+
+def empty(text: str = "Choose an example, or add photos and press Colourise.") -> str:
+    """Placeholder of the results before the first run."""
+    ghosts = f'<div class="vf-ghost vf-wide"></div><ol class="vf-grid vf-cards">{ghost_items(4)}</ol>'
+    return placeholder(ghosts, "Your photo appears here, in colour.", text)
+
+
+def compare(before: np.ndarray, after: np.ndarray, variant: int, name: str) -> str:
+    """The photo before and after under one slider, uint8 (H, W, 3) both; ``variant`` counts from 0."""
+    height, width = after.shape[:2]
+    alt = escape(name, quote=True)
+    return (
+        f'<figure class="vf-compare" style="--ratio: {width / height:.4f}"><div class="vf-stack">'
+        f'<img class="vf-after" src="{png_uri(after)}" alt="{alt}, variant {variant + 1}">'
+        f'<img class="vf-before" src="{png_uri(before)}" alt="{alt}, before">'
+        '<i class="vf-divider" aria-hidden="true"></i>'
+        '<input type="range" class="vf-wipe" min="0" max="100" value="50"'
+        ' aria-label="Before and after: share of the photo that shows the grey original"></div>'
+        f"<figcaption><span>Before</span><span>Variant {variant + 1}</span></figcaption></figure>"
+    )
+
+
+def cards(pictures: Sequence[np.ndarray], chosen: int, *, parent: int | None) -> str:
+    """A card for each variant, uint8 (h, w, 3): its picture chooses it, a button asks for more like it.
+
+    Args:
+        parent: these are near the variant of that index (counted from 0), to which a button goes back.
+    """
+    items = "".join(_card(picture, index, index == chosen) for index, picture in enumerate(pictures))
+    back = ""
+    if parent is not None:
+        back = (
+            f'<p class="vf-near"><span>Near variant {parent + 1}</span><button type="button"'
+            ' class="vf-link" data-action="back" data-index="0">Back to all variants</button></p>'
+        )
+    return (
+        f'<section class="vf-results" aria-label="Variants">{back}'
+        f'<ol class="vf-grid vf-cards">{items}</ol></section>'
+    )
+
+
+def _card(picture: np.ndarray, index: int, chosen: bool) -> str:
+    number = index + 1
+    return (
+        f'<li class="vf-tile{" vf-chosen" if chosen else ""}">'
+        f'<button type="button" class="vf-pick" data-action="pick" data-index="{index}"'
+        f' aria-label="Show variant {number}" aria-pressed="{str(chosen).lower()}">'
+        f'<img src="{png_uri(picture)}" alt="Variant {number}"></button>'
+        f'<div class="vf-caption"><span>Variant {number}</span>'
+        f'<button type="button" class="vf-link" data-event="input" data-action="like" data-index="{index}"'
+        f' aria-label="More like variant {number}">More like this</button></div></li>'
+    )
+
+
+def photo_list(photos: Sequence[tuple[str, np.ndarray | str]], shown: int) -> str:
+    """Uploaded photos: (name, picture uint8 (h, w, 3) or what is wrong with it); each can be removed."""
+    items = "".join(_photo(name, photo, index, index == shown) for index, (name, photo) in enumerate(photos))
+    return f'<ol class="vf-thumbs vf-photos" aria-label="Photos">{items}</ol>' if items else ""
+
+
+def _photo(name: str, photo: np.ndarray | str, index: int, chosen: bool) -> str:
+    name = escape(name, quote=True)
+    if isinstance(photo, str):
+        picture = f'<p class="vf-bad" role="alert">{escape(photo)}</p>'
+    else:
+        picture = (
+            f'<button type="button" class="vf-pick" data-action="choose" data-index="{index}"'
+            f' aria-label="Work on {name}" aria-pressed="{str(chosen).lower()}">'
+            f'<img src="{png_uri(photo)}" alt=""></button>'
+        )
+    return (
+        f'<li class="vf-thumb{" vf-chosen" if chosen else ""}">{picture}'
+        f'<span class="vf-name" title="{name}">{name}</span><span class="vf-moves"><button type="button"'
+        f' data-action="remove" data-index="{index}" aria-label="Remove {name}">×</button></span></li>'
+    )
+
+
+def editor(photo: np.ndarray, hints: Sequence[Hint], *, colorized: bool) -> str:
+    """The photo with its hints; colorize.js reports clicks on it.
+
+    Args:
+        colorized: there are variants already: a change asks for new ones at once.
+    """
+    marks = "".join(
+        f'<b class="vf-mark" style="left: {100 * x:.2f}%; top: {100 * y:.2f}%; background: {_hex(color)}">'
+        f"{number}</b>"
+        for number, (x, y, color) in enumerate(hints, 1)
+    )
+    swatches = "".join(
+        f'<button type="button" class="vf-swatch" style="background: {color}" data-color="{color}"'
+        f' aria-label="{name}" title="{name}"></button>'
+        for name, color in SWATCHES.items()
+    )
+    height, width = photo.shape[:2]
+    return (
+        f'<div class="vf-hints" data-colorized="{str(colorized).lower()}"><p class="vf-hints-lead">'
+        "Know a colour? Pick it, then click where it belongs.</p>"
+        f'<div class="vf-target" style="--ratio: {width / height:.4f}">'
+        f'<img src="{png_uri(photo)}" alt="The photo to colour" draggable="false">'
+        f'<span aria-hidden="true">{marks}</span></div>'
+        f'<div class="vf-colors"><label class="vf-color">Colour<input type="color" value="#b3202a"></label>'
+        f'<div class="vf-swatches" role="group" aria-label="Common colours">{swatches}</div></div>'
+        '<div class="vf-by-number"><label>Across <span>%</span><input type="number" class="vf-x" min="0"'
+        ' max="100" value="50"></label><label>Down <span>%</span><input type="number" class="vf-y" min="0"'
+        ' max="100" value="50"></label><button type="button" class="vf-small vf-add-point">Add point</button>'
+        f"</div>{_points(hints)}</div>"
+    )
+
+
+def _points(hints: Sequence[Hint]) -> str:
+    items = "".join(
+        f'<li><i style="background: {_hex(color)}"></i><span>{number}: {100 * x:.0f}% across, {100 * y:.0f}%'
+        f' down</span><button type="button" class="vf-remove-point" data-index="{number - 1}"'
+        f' aria-label="Remove colour point {number}">×</button></li>'
+        for number, (x, y, color) in enumerate(hints, 1)
+    )
+    return f'<ol class="vf-points" aria-label="Colour points">{items}</ol>' if items else ""
+
+
+def _hex(color: tuple[int, int, int]) -> str:
+    return f"#{bytes(color).hex()}"
+
+
+def download_link(url: str, name: str) -> str:
+    """A link that is followed at once, so that a file made on demand is saved like any download."""
+    once = secrets.token_hex(4)  # the same file asked for again is another link
+    return f'<a id="vf-saved-{once}" href="{url}" download="{escape(name, quote=True)}">{escape(name)}</a>'

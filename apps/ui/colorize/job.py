@@ -1,0 +1,273 @@
+"""From photos to coloured ones and their files: the path of the tab and of the endpoint.
+
+Sampled planes a and b lie on disk; pictures of any strength and size are joined from them on demand.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vflow.data import media
+from vflow.errors import InputError
+from vflow.pipelines.batch.records import ColorRecord
+from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer, join
+from vflow.pipelines.color.hints import Hint
+from vflow.pipelines.color.noise import Variant
+from vflow.pipelines.color.photo import Photo, color_config, on_white, read_photo
+
+from ..shared import checks
+from ..shared.context import AppContext, counted
+from ..shared.html import reduced
+
+FAMILY = "colorizer"
+MAX_VARIANTS = 16
+MAX_PHOTOS = 50
+PREVIEW, CARD = 768, 240  # pixels of the longer side
+GONE = "these colours have been cleared from the server; colourise again"
+
+
+def check_settings(
+    num_samples: float,
+    temperature: float,
+    level_temperatures: str,
+    seed: float,
+    hints: Sequence[Hint] = (),
+    strength: float = 1.0,
+) -> ColorSettings:
+    """Check values as they come from a form or an endpoint.
+
+    Raises:
+        InputError: a value is missing or out of range; the message names it and the range.
+    """
+    return ColorSettings(
+        num_samples=checks.whole_number("variants", num_samples, 1, MAX_VARIANTS),
+        temperature=checks.temperature(temperature, level_temperatures),
+        strength=checks.number_within("strength", strength, 0, 1),
+        hints=tuple(hints),
+        seed=checks.seed_number(seed),
+    )
+
+
+def check_photos(count: int) -> None:
+    """Refuse no photo at all, and too many.
+
+    Raises:
+        InputError: with the message to show.
+    """
+    if count == 0:
+        raise InputError("no photo given; add pictures, or choose an example")
+    if count > MAX_PHOTOS:
+        raise InputError(f"{count} photos; give at most {MAX_PHOTOS} at once")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request for variants of one photo; ``near`` a variant of ``parent``, if there is one."""
+
+    checkpoint: str | None
+    path: str
+    settings: ColorSettings
+    parent: ColorizedPhoto | None = None
+    near: Variant = ()
+
+
+@dataclass
+class Job:
+    """A request under way: planes a and b so far, float32 (n, 2, h, w)."""
+
+    request: Request
+    colorizer: PhotoColorizer
+    notes: tuple[str, ...]
+    planes: list[torch.Tensor] = field(default_factory=list)
+    redrawn: int = 0
+
+    @classmethod
+    def begin(cls, app: AppContext, request: Request) -> Job:
+        """Load the model and read the photo.
+
+        Raises:
+            CheckpointError, InputError: with the message to show.
+        """
+        model = app.models.load(request.checkpoint, FAMILY)
+        checks.check_levels(request.settings.temperature, model, request.checkpoint)
+        photo, notes = read_photo(color_config(model), request.path)
+        if (frames := media.probe(request.path).frames) > 1:
+            notes = (*notes, f"first of {frames} frames")
+        return cls(request, PhotoColorizer(model, photo, request.settings), notes)
+
+    @property
+    def done(self) -> int:
+        """Variants drawn so far."""
+        return sum(map(len, self.planes))
+
+    def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
+        """Draw eight variants at a time; ``planes`` grows before each step is yielded."""
+        for samples in self.colorizer.draw(self.request.near, should_stop):
+            self.planes.append(samples.ab)
+            self.redrawn += samples.counts.redrawn
+            yield
+
+    def save(self, folder: Path) -> ColorizedPhoto:
+        """Put planes, upload and reduced copies of the photo on disk, in ``folder``, which is made.
+
+        Raises:
+            InputError: the folder that it is to lie in was cleared.
+        """
+        request, photo = self.request, self.colorizer.photo
+        name = Path(request.path).name
+        with still_there():
+            folder.mkdir()
+            (folder / "upload").mkdir()
+            shutil.copyfile(request.path, folder / "upload" / name)
+            np.save(folder / "ab.npy", torch.cat(self.planes).numpy())
+            for longest in (PREVIEW, CARD):
+                small = reduced(on_white(photo.pixels, photo.alpha)[None], longest)[0]
+                np.save(folder / f"{longest}.npy", small)
+        return ColorizedPhoto(
+            folder, name, str(request.checkpoint), request.settings, self.done, request.near, request.parent
+        )
+
+    def remarks(self) -> list[str]:
+        """Further remarks for people."""
+        notes = list(self.notes)
+        if self.redrawn:
+            notes.append(
+                f"{counted(self.redrawn, 'variant')} drawn again because of values that were not finite"
+            )
+        return [f"{Path(self.request.path).name}: {note}" for note in notes]
+
+
+@dataclass(frozen=True)
+class ColorizedPhoto:
+    """Variants of one photo. Small and copyable: pixels and planes stay on disk.
+
+    Attributes:
+        folder: holds ``ab.npy``, float32 (N, 2, h, w), reduced copies of the photo, and the upload itself.
+        source: the upload's name.
+        checkpoint: name of the model.
+        settings: of the draw; the strength is chosen later.
+        count: variants drawn, fewer than in ``settings`` after Stop.
+        near: the variant these are near to, as ``variants_near`` names it; empty for samples.
+        parent: those from which "more like this" came here.
+    """
+
+    folder: Path
+    source: str
+    checkpoint: str
+    settings: ColorSettings
+    count: int
+    near: Variant = ()
+    parent: ColorizedPhoto | None = None
+
+    def before(self) -> np.ndarray:
+        """The photo, reduced: uint8 (h, w, 3)."""
+        return self._photo(PREVIEW).pixels
+
+    def after(self, index: int, strength: float) -> np.ndarray:
+        """One variant, as large as ``before``: uint8 (h, w, 3)."""
+        return join(self._photo(PREVIEW), self._planes([index]), strength)[0]
+
+    def cards(self, strength: float) -> np.ndarray:
+        """All variants, small: uint8 (N, h, w, 3)."""
+        return join(self._photo(CARD), self._planes(range(self.count)), strength)
+
+    def full_size(self, index: int, strength: float) -> np.ndarray:
+        """One variant at the photo's own size: uint8 (H, W, 3), or 4 channels with its opacity."""
+        photo = _upload(self.folder / "upload" / self.source)
+        image = join(photo, self._planes([index]), strength)[0]
+        return image if photo.alpha is None else np.concatenate([image, photo.alpha[..., None]], -1)
+
+    def save_settings(self, app: AppContext, strength: float) -> Path:
+        """Write a settings file that makes the same pictures again.
+
+        Raises:
+            InputError: the folder was cleared.
+        """
+        path, settings = self.folder / "settings.json", self.settings
+        record = ColorRecord(
+            **app.models.record(self.checkpoint),
+            num_samples=self.count,
+            temperature=settings.temperature,
+            seed=settings.seed,
+            strength=strength,
+            hints=tuple(f"{x:g},{y:g},#{bytes(color).hex()}" for x, y, color in settings.hints),
+            near=self.near,
+        )
+        with still_there():
+            path.write_text(record.to_json(), encoding="utf-8")
+        return path
+
+    def _planes(self, indices: Sequence[int]) -> torch.Tensor:
+        with still_there():
+            planes = np.load(self.folder / "ab.npy")
+        if not all(0 <= index < len(planes) for index in indices):
+            raise InputError(f"there are {len(planes)} variants to choose from")
+        return torch.from_numpy(planes[list(indices)])
+
+    def _photo(self, longest: int) -> Photo:
+        return _reduced_copy(self.folder / f"{longest}.npy")
+
+
+@contextmanager
+def still_there() -> Iterator[None]:
+    """For reading and writing in a folder of results, which may be cleared at any time.
+
+    Raises:
+        InputError: it was.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(GONE) from error
+
+
+def archive(path: Path, photos: Sequence[ColorizedPhoto], strength: float) -> Iterator[int]:
+    """Zip of all variants at full size: a folder for each photo, as ``vflow colorize`` writes them.
+
+    Yields the number of pictures written, after each; the file is whole when nothing more comes.
+
+    Raises:
+        InputError: one of their folders was cleared.
+    """
+    names: set[str] = set()
+    done = 0
+    with still_there(), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+        for photo in photos:
+            name = _free_name(photo.source, names)
+            for index in range(photo.count):
+                picture = media.encode_png(photo.full_size(index, strength))
+                file.writestr(f"{name}/s{index:03d}.png", picture)
+                yield (done := done + 1)
+
+
+def _free_name(source: str, taken: set[str]) -> str:
+    """Name of a photo's folder: the stem of its file, with a number where that is taken already."""
+    stem = Path(source).stem.lstrip(".") or "item"  # the stem of "...png" is "..", which leads elsewhere
+    name = next(n for i in range(1, MAX_PHOTOS + 1) if (n := stem if i == 1 else f"{stem}-{i}") not in taken)
+    taken.add(name)
+    return name
+
+
+@lru_cache(maxsize=16)
+def _reduced_copy(path: Path) -> Photo:
+    """A reduced copy: its lightness and enlarger are kept with it, so that the strength answers at once."""
+    with still_there():
+        pixels = np.load(path)
+    return Photo(pixels, pixels)
+
+
+@lru_cache(maxsize=1)
+def _upload(path: Path) -> Photo:
+    if not path.is_file():
+        raise InputError(GONE)
+    clip, alpha = media.read_photo(path)
+    return Photo(clip.frames[0], clip.frames[0], alpha)

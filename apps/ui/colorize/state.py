@@ -1,0 +1,119 @@
+"""State of the Colourise tab in one browser session: photos, their hints and results, and which is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from vflow.data import media
+from vflow.errors import InputError, VflowError
+from vflow.pipelines.color.hints import Hint, parse_hint
+from vflow.pipelines.color.photo import on_white
+
+from ..shared.forms import thumbnail
+from ..shared.html import reduced
+from . import html
+from .job import PREVIEW, ColorizedPhoto
+
+MAX_HINTS = 32
+
+
+@dataclass(frozen=True)
+class PhotoState:
+    """An upload, its hints, its variants if there are any, and which of these is compared."""
+
+    path: str
+    hints: tuple[Hint, ...] = ()
+    result: ColorizedPhoto | None = None
+    variant: int = 0
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
+
+    def with_hint(self, x: float, y: float, color: str) -> PhotoState:
+        """One more hint; ``color`` is ``#rrggbb``.
+
+        Raises:
+            ConfigError: outside the photo, or no colour. InputError: too many.
+        """
+        if len(self.hints) >= MAX_HINTS:
+            raise InputError(f"at most {MAX_HINTS} colour points; remove one first")
+        return replace(self, hints=(*self.hints, parse_hint(f"{x:.4f},{y:.4f},{color}")))
+
+    def without_hint(self, index: int) -> PhotoState:
+        """The hints but for one."""
+        return replace(self, hints=tuple(hint for i, hint in enumerate(self.hints) if i != index))
+
+    def with_result(self, result: ColorizedPhoto, variant: int) -> PhotoState:
+        """New variants, of which ``variant`` is compared, or the last if there are fewer."""
+        return replace(self, result=result, variant=min(variant, result.count - 1))
+
+
+@dataclass
+class SessionState:
+    """Photos in order of upload; ``index`` is the one shown.
+
+    Lives in ``gr.State`` and is changed in place, so that a click while a long run goes on is not undone by
+    what the run knew when it began. Runs name photos by path.
+    """
+
+    photos: list[PhotoState] = field(default_factory=list)
+    index: int = 0
+
+    @property
+    def photo(self) -> PhotoState | None:
+        """The one shown."""
+        return self.photos[self.index] if self.photos else None
+
+    def set_paths(self, paths: Sequence[str]) -> None:
+        """The uploads have become ``paths``; what is known of a photo stays, the first new one is shown."""
+        known = {photo.path: photo for photo in self.photos}
+        shown = self.photo.path if self.photo else None
+        self.photos = [known.get(path) or PhotoState(path) for path in dict.fromkeys(paths)]
+        new = [index for index, photo in enumerate(self.photos) if photo.path not in known]
+        same = [index for index, photo in enumerate(self.photos) if photo.path == shown]
+        self.index = [*new, *same, 0][0]
+
+    def select(self, index: int) -> None:
+        """Show another photo."""
+        if 0 <= index < len(self.photos):
+            self.index = index
+
+    def update(self, path: str, change: Callable[[PhotoState], PhotoState]) -> None:
+        """Change the photo of ``path``, if it is still here."""
+        self.photos = [change(photo) if photo.path == path else photo for photo in self.photos]
+
+    def find(self, path: str) -> PhotoState | None:
+        """The photo of ``path``, if it is still here."""
+        return next((photo for photo in self.photos if photo.path == path), None)
+
+    def photo_list(self) -> str:
+        """HTML of the thumbnails; none for a single photo, which the editor shows."""
+        previews = [(photo.name, _preview(photo.path)) for photo in self.photos]
+        if len(previews) == 1 and not isinstance(previews[0][1], str):
+            return ""
+        return html.photo_list(
+            [(name, p if isinstance(p, str) else thumbnail(p)) for name, p in previews], self.index
+        )
+
+    def editor(self) -> str:
+        """HTML of the photo shown with its hints; empty where it cannot be read."""
+        picture = _preview(self.photo.path) if self.photo else ""
+        if self.photo is None or isinstance(picture, str):
+            return ""
+        return html.editor(picture, self.photo.hints, colorized=self.photo.result is not None)
+
+
+@lru_cache(maxsize=32)
+def _preview(path: str) -> np.ndarray | str:
+    """The photo, reduced, or what is wrong with it; gradio names uploads by their content."""
+    try:
+        clip, alpha = media.read_photo(path)
+        return reduced(on_white(clip.frames[0], alpha)[None], PREVIEW)[0]
+    except VflowError as error:
+        return str(error).replace(path, Path(path).name)

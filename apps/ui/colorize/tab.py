@@ -1,0 +1,233 @@
+"""Colourise: grey photos in, many plausible colourings out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from vflow.data import media
+from vflow.errors import InputError
+
+from ..shared import examples
+from ..shared.context import AppContext, Tab
+from ..shared.events import (
+    FOLLOW_LINK,
+    ON_CLICK,
+    ON_PAYLOAD,
+    QUEUED,
+    QUICK,
+    Buttons,
+    StatusBar,
+    Steps,
+    Trigger,
+    Updates,
+    html_block,
+    wire_jobs,
+)
+from ..shared.forms import (
+    SLIDER_WITH_LEVELS,
+    Seed,
+    by_name,
+    levels_box,
+    no_model_banner,
+    paths_of,
+    suggested_temperature,
+    temperature_slider,
+)
+from ..shared.html import file_url, message, progress
+from . import html
+from .job import FAMILY, MAX_VARIANTS, ColorizedPhoto, archive
+from .page import DownloadsOnDemand, Form, Page, View
+from .state import PhotoState, SessionState
+
+
+def build(app: AppContext) -> None:
+    """Lay out the tab and wire it."""
+    no_model_banner(app, FAMILY)
+    state = gr.State(SessionState())
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
+            files, photos = _uploads()
+            tiles = examples.picture_strip(
+                examples.PHOTOS, "Or colourise an example", "Colourise example", "vf-try-photo"
+            )
+            strip = html_block(tiles, js_on_load=ON_CLICK)
+            form, buttons = _settings(app, files, state)
+            editor = html_block("", "vf-editor", js_on_load=ON_PAYLOAD)
+        with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
+            bar = StatusBar.below(buttons, "colorize")
+            compare = html_block(html.empty(), "vf-compare")
+            with gr.Group(visible=False, elem_classes="vf-card") as tools:
+                strength = gr.Slider(0, 100, 100, step=1, label="Colour strength in %")
+            cards = html_block("", "vf-cards", js_on_load=ON_CLICK)
+            view = View(bar, photos, editor, compare, tools, cards, _downloads())
+    page = Page(app, form, view, strength)
+    _wire_clicks(page)
+    _wire_jobs(page, strip)
+    _wire_downloads(page)
+
+
+def _uploads() -> tuple[gr.File, gr.HTML]:
+    """The upload box and the thumbnails."""
+    files = gr.File(
+        label="Photos", file_count="multiple", height=132, elem_id="vf-photos", elem_classes="vf-files"
+    )
+    photos = html_block("", "vf-photo-list", js_on_load=ON_CLICK)
+    add = gr.UploadButton("Add photos", file_count="multiple", size="sm", min_width=90, visible=False)
+    files.change(lambda paths: gr.update(visible=bool(paths)), files, add, **QUICK)
+    add.upload(lambda old, new: by_name([*paths_of(old), *new]), [files, add], files, **QUICK)
+    return files, photos
+
+
+def _settings(app: AppContext, files: gr.File, state: gr.State) -> tuple[Form, Buttons]:
+    first = app.models.default(FAMILY)
+    with gr.Group(elem_classes="vf-card"):
+        num_samples = gr.Slider(1, MAX_VARIANTS, 8, step=1, label="Variants")
+        temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS)
+        seed = Seed.row()
+        checkpoint = gr.Dropdown(app.models.names(FAMILY), value=first, label="Checkpoint", interactive=True)
+    buttons = Buttons.row("Colourise", "colorize", ready=first is not None)
+    with gr.Accordion("Advanced", open=False):
+        levels = levels_box(app, first, temperature, "the mean colour")
+
+    def on_checkpoint(name: str | None, typed: str) -> tuple[float, Any]:
+        return suggested_temperature(app, name, typed)
+
+    checkpoint.change(on_checkpoint, [checkpoint, levels], [temperature, levels], **QUICK)
+    return Form(files, state, checkpoint, num_samples, temperature, levels, seed), buttons
+
+
+def _downloads() -> DownloadsOnDemand:
+    with gr.Row(visible=False, elem_classes="vf-downloads") as row:
+        variant = gr.Button("This variant (png)", size="sm", min_width=100)
+        all_variants = gr.Button("All variants (zip)", size="sm", min_width=100)
+        settings = gr.Button("Settings (json)", size="sm", min_width=100)
+    link = html_block("", "vf-saved", js_on_load=FOLLOW_LINK)
+    return DownloadsOnDemand(row, variant, all_variants, settings, link)
+
+
+def _wire_clicks(page: Page) -> None:
+    """Events that are answered at once: uploads, choice of photo and variant, strength, hints."""
+    form, view = page.form, page.view
+
+    def uploaded(values: Updates) -> Updates:
+        page.state(values).set_paths(by_name(values[form.files]))
+        return page.everything(values)
+
+    def choose_photo(values: Updates, event: gr.EventData) -> Updates:
+        return page.choose_photo(values, str(event.action), int(event.index))
+
+    def choose_variant(values: Updates, event: gr.EventData) -> Updates:
+        return page.choose_variant(values, str(event.action), int(event.index))
+
+    def change_hints(values: Updates, event: gr.EventData) -> Updates:
+        return page.change_hints(values, event)
+
+    def large(values: Updates) -> Updates:
+        return page.answer(values, page.large)
+
+    def small(values: Updates) -> Updates:
+        return page.answer(values, page.small)
+
+    inputs, outputs = {form.files, form.state, page.strength}, [form.files, *view.components()]
+    form.files.change(uploaded, inputs, outputs, **QUICK)
+    view.photos.select(choose_photo, inputs, outputs, **QUICK)
+    view.editor.select(change_hints, inputs, outputs, trigger_mode="multiple", **QUICK)
+    view.cards.select(choose_variant, inputs, outputs, **QUICK)
+    for pictures in (large, small):  # at once: the large picture does not wait for the small ones
+        page.strength.change(pictures, inputs, outputs, trigger_mode="always_last", **QUICK)
+
+
+def _wire_jobs(page: Page, strip: gr.HTML) -> None:
+    """Four triggers of a job: Colourise, an example, More like this, changed hints."""
+    form, view = page.form, page.view
+
+    def take_uploads(values: Updates, event: gr.EventData) -> Updates:
+        page.state(values).set_paths(by_name(values[form.files]))
+        return {}
+
+    def load_example(values: Updates, event: gr.EventData) -> Updates:
+        photo = examples.picture_file(examples.PHOTOS, int(event.index))
+        path = examples.copy_to_cache(photo, page.app.cache)
+        page.state(values).set_paths([path])
+        return {form.files: [path]}
+
+    triggers = [
+        Trigger(view.bar.buttons.run.click, page.colorize_all, take_uploads),
+        Trigger(strip.select, page.colorize_all, load_example),
+        Trigger(view.cards.input, page.more_like),
+        # A group of its own: a new hint does not end a run over many photos.
+        Trigger(view.editor.input, page.colorize_again, page.change_hints, group="hints"),
+    ]
+    changed = [part for part in form.components() if part is not form.state]
+    inputs = [*form.components(), page.strength]
+    wire_jobs(page.app, "colorize", view.bar, triggers, inputs, [*view.components(), *changed])
+
+
+# -- downloads: pictures at the photo's own size take seconds and are made on demand --
+
+Make = Callable[[SessionState, float], Generator[Updates, None, Path]]
+"""Yields progress and returns the file."""
+
+
+def _wire_downloads(page: Page) -> None:
+    """Wire each button to make its file, whose link the page then follows."""
+    form, bar, downloads = page.form, page.view.bar, page.view.downloads
+
+    def variant(state: SessionState, strength: float) -> Generator[Updates, None, Path]:
+        photo, result = _shown(state)
+        yield {bar.status: message("Writing the picture at full size…")}
+        path = result.folder / f"{Path(result.source).stem}-variant-{photo.variant + 1}.png"
+        media.write_png(path, result.full_size(photo.variant, strength))
+        return path
+
+    def all_variants(state: SessionState, strength: float) -> Generator[Updates, None, Path]:
+        _, result = _shown(state)
+        path = result.folder / "colourised.zip"
+        results = [photo.result for photo in state.photos if photo.result]
+        total = sum(each.count for each in results)
+        text = "Writing pictures at full size…"
+        yield {bar.status: progress(0, total, text, "Pictures written")}
+        for done in archive(path, results, strength):
+            text = f"Picture {min(done + 1, total)} of {total} at full size"
+            yield {bar.status: progress(done, total, text, "Pictures written")}
+        return path
+
+    def settings(state: SessionState, strength: float) -> Generator[Updates, None, Path]:
+        _, result = _shown(state)
+        yield {bar.status: message("Writing the settings…")}
+        return result.save_settings(page.app, strength)
+
+    def saver(make: Make) -> Callable[[Updates], Steps]:
+        def steps(values: Updates) -> Steps:
+            path = yield from make(page.state(values), values[page.strength] / 100)
+            yield {
+                bar.status: message(f"Saved {path.name}", "done"),
+                downloads.link: html.download_link(file_url(path), path.name),
+            }
+
+        def save(values: Updates) -> Steps:
+            yield from bar.with_errors(page.app, (), steps(values))
+
+        return save
+
+    inputs, outputs = {form.state, page.strength}, [*bar.components(), downloads.link]
+    for button, make in (
+        (downloads.variant, variant),
+        (downloads.archive, all_variants),
+        (downloads.settings, settings),
+    ):
+        button.click(saver(make), inputs, outputs, show_progress_on=bar.status, **QUEUED)
+
+
+def _shown(state: SessionState) -> tuple[PhotoState, ColorizedPhoto]:
+    photo = state.photo
+    if photo is None or photo.result is None:
+        raise InputError("no coloured photo on show; press Colourise")
+    return photo, photo.result
+
+
+TAB = Tab("Colourise", "colorize", build)

@@ -1,0 +1,191 @@
+"""Restyling: a digit is drawn, uploaded or picked, and its style shown under all ten classes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import gradio as gr
+import numpy as np
+
+from vflow.data import media
+from vflow.errors import InputError, VflowError
+from vflow.pipelines.digits.digits import classify, restyle
+from vflow.pipelines.digits.preprocess import prepare_digit
+
+from ..shared import examples
+from ..shared.context import AppContext, to_gradio_error
+from ..shared.events import (
+    ON_CLICK,
+    ON_PAYLOAD,
+    ComponentGroup,
+    NewestWins,
+    ShouldStop,
+    Steps,
+    Trigger,
+    Updates,
+    Work,
+    html_block,
+    status_line,
+)
+from ..shared.html import message
+from . import html
+from .job import FAMILY, Result
+
+LEAD = (
+    "<h2>One handwriting, ten digits</h2>"
+    '<p class="vf-lead">The model keeps the style of a digit apart from its class: '
+    "it reads yours, then writes all ten in the same hand.</p>"
+)
+
+
+@dataclass(frozen=True)
+class Digit:
+    """A prepared picture, uint8 (28, 28), its source in words, and its class if known."""
+
+    image: np.ndarray
+    source: str
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Sources(ComponentGroup):
+    """Sources of a digit: the pad, an upload, an example, the grid (whose digits ``result`` holds)."""
+
+    pad: gr.HTML
+    upload: gr.UploadButton
+    examples: gr.HTML
+    grid: gr.HTML
+    result: gr.State
+
+
+@dataclass(frozen=True)
+class Panel(ComponentGroup):
+    """Outputs of the panel; ``digit`` is the one shown."""
+
+    label: gr.Dropdown
+    status: gr.HTML
+    prepared: gr.HTML
+    all_ten: gr.HTML
+    digit: gr.State
+
+
+def build(app: AppContext, checkpoint: gr.Dropdown, grid: gr.HTML, result: gr.State) -> None:
+    """Lay out the panel below the grid of digits, which can be picked, and wire it."""
+    with gr.Column(elem_classes="vf-restyle"):
+        html_block(LEAD)
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=3, min_width=250):
+                pad = html_block(html.pad(), "vf-pad", js_on_load=ON_PAYLOAD)
+                upload = gr.UploadButton("Upload a picture", size="sm", min_width=120)
+                heading = "Or take an example"
+                strip = examples.picture_strip(
+                    examples.DIGITS, heading, "Show as all ten digits", "vf-try-digit"
+                )
+                tiles = html_block(strip, js_on_load=ON_CLICK)
+            with gr.Column(scale=2, min_width=170):
+                prepared = html_block("", "vf-prepared")
+                label = gr.Dropdown(
+                    [(str(digit), digit) for digit in range(10)],
+                    value=None,
+                    label="Read as",
+                    info="The likeliest class; change it if it is wrong.",
+                    interactive=True,
+                    visible=False,
+                )
+            with gr.Column(scale=6, min_width=300):
+                status = status_line("", "vf-restyle-status")
+                all_ten = html_block(html.empty_panel(), "vf-tens")
+    panel = Panel(label, status, prepared, all_ten, gr.State(None))
+    _wire(app, checkpoint, panel, Sources(pad, upload, tiles, grid, result))
+
+
+def _wire(app: AppContext, checkpoint: gr.Dropdown, panel: Panel, sources: Sources) -> None:
+    def reading(values: Updates, event: gr.EventData) -> Updates:
+        return {panel.status: message("Reading the digit…")}
+
+    def showing(take: Callable[[Updates, gr.EventData], Digit]) -> Work:
+        """Show the digit that ``take`` finds."""
+
+        def work(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
+            steps = _new_digit(app, panel, values[checkpoint], lambda: take(values, event))
+            yield from _with_errors(app, panel, [str(values[sources.upload])], steps)
+
+        return work
+
+    def relabel(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
+        digit, label = values[panel.digit], values[panel.label]
+        if digit is not None and label is not None:
+            steps = _restyled(app, panel, values[checkpoint], digit, int(label))
+            yield from _with_errors(app, panel, (), steps)
+
+    def example_file(event: gr.EventData) -> str:
+        return str(examples.picture_file(examples.DIGITS, int(event.index)))
+
+    drawing = showing(lambda values, event: _from_ink(str(event.ink)))
+    uploaded = showing(lambda values, event: _from_file(str(values[sources.upload])))
+    example = showing(lambda values, event: _from_file(example_file(event)))
+    picked = showing(lambda values, event: _from_grid(values[sources.result], int(event.index)))
+    newest = NewestWins(app, "restyle", panel.status)
+    inputs = [checkpoint, sources.result, sources.upload, *panel.components()]
+    for trigger in (
+        Trigger(sources.pad.select, drawing, reading),
+        Trigger(sources.upload.upload, uploaded, reading),
+        Trigger(sources.examples.select, example, reading),
+        Trigger(sources.grid.select, picked, reading),
+        Trigger(panel.label.input, relabel),
+    ):
+        newest.add(trigger, inputs, panel.components())
+
+
+def _from_ink(ink: str) -> Digit:
+    """The drawing: one byte of ink per pixel, in base64."""
+    side = html.PAD_SIDE
+    try:
+        pixels = np.frombuffer(base64.b64decode(ink, validate=True), np.uint8).reshape(side, side)
+    except (binascii.Error, ValueError) as error:
+        raise InputError("the drawing did not arrive whole; draw again") from error
+    return Digit(prepare_digit(pixels, "drawing"), "Your drawing")
+
+
+def _from_file(path: str) -> Digit:
+    clip = media.read_image(path)
+    return Digit(prepare_digit(clip.frames[0], clip.source), clip.source)
+
+
+def _from_grid(result: Result | None, index: int) -> Digit:
+    if result is None:
+        raise InputError("no digits drawn yet; press Draw")
+    image, label = result.digit(index)
+    return Digit(image, f"Digit {label} from above", label)
+
+
+def _new_digit(app: AppContext, panel: Panel, name: str | None, take: Callable[[], Digit]) -> Steps:
+    digit = take()
+    probabilities = classify(app.models.load(name, FAMILY), digit.image)
+    likeliest = [(int(label), float(probabilities[label])) for label in np.argsort(-probabilities)[:3]]
+    label = likeliest[0][0] if digit.label is None else digit.label
+    yield {
+        panel.digit: digit,
+        panel.prepared: html.prepared(digit.image, digit.source, likeliest),
+        panel.label: gr.update(visible=True, value=label),
+    }
+    yield from _restyled(app, panel, name, digit, label)
+
+
+def _restyled(app: AppContext, panel: Panel, name: str | None, digit: Digit, label: int) -> Steps:
+    images = restyle(app.models.load(name, FAMILY), digit.image, label)
+    text = f"{digit.source}, read as {label}"
+    yield {panel.all_ten: html.all_ten(images, label), panel.status: message(text, "done")}
+
+
+def _with_errors(app: AppContext, panel: Panel, files: Sequence[str], steps: Steps) -> Steps:
+    """``steps``; an expected failure stays readable in the panel's status and shows as a toast."""
+    try:
+        yield from steps
+    except VflowError as error:
+        text = app.error_message(error, files)
+        yield {panel.status: message(text, "error")}
+        raise to_gradio_error(text) from None

@@ -1,0 +1,76 @@
+"""Checks of numbers that arrive from a form or an endpoint."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from vflow.errors import InputError
+from vflow.pipelines.common import Temperature
+
+MAX_TEMPERATURE = 2
+MAX_SEED = 2**31 - 1
+
+
+def number_within(name: str, value: float | None, low: float, high: float) -> float:
+    """The number, if it lies in ``low``..``high``.
+
+    Raises:
+        InputError: it is missing or out of range; the message names it and the range.
+    """
+    if value is None or not low <= value <= high:
+        raise InputError(f"{name}: give a number from {low} to {high}")
+    return float(value)
+
+
+def whole_number(name: str, value: float | None, low: int, high: int) -> int:
+    """The whole number, if it lies in ``low``..``high``.
+
+    Raises:
+        InputError: it is missing, out of range or not whole.
+    """
+    number = number_within(name, value, low, high)
+    if number != int(number):
+        raise InputError(f"{name}: give a whole number from {low} to {high}")
+    return int(number)
+
+
+def seed_number(value: float | None) -> int:
+    """The seed; raises as ``whole_number``."""
+    return whole_number("seed", value, 0, MAX_SEED)
+
+
+def single_temperature(value: float | None) -> float:
+    """The temperature of all levels; raises as ``number_within``."""
+    return number_within("temperature", value, 0, MAX_TEMPERATURE)
+
+
+def temperature(single: float | None, levels: str | None) -> Temperature:
+    """The temperatures listed in ``levels``, fine to coarse; where there are none, ``single`` for all levels.
+
+    Raises:
+        InputError: one of them is not a number, or out of range.
+    """
+    parts = [part for part in re.split(r"[,;\s]+", levels or "") if part]
+    listed = tuple(
+        number_within(f"temperature per level: '{part}'", _number(part), 0, MAX_TEMPERATURE) for part in parts
+    )
+    return listed or single_temperature(single)
+
+
+def check_levels(temperature: Temperature, model: Any, name: str | None) -> None:
+    """Refuse another number of temperatures than the model has levels.
+
+    Raises:
+        InputError: naming both.
+    """
+    levels = len(model.latent_shapes)
+    if isinstance(temperature, tuple) and len(temperature) != levels:
+        raise InputError(f"temperature per level: {len(temperature)} given, {name} has {levels} levels")
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

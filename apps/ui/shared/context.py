@@ -1,0 +1,84 @@
+"""Context that all tabs share, and the way errors reach people."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from vflow.config import VideoConfig
+from vflow.errors import VflowError
+
+from .jobs import Jobs
+from .models import ModelStore
+from .storage import RunStore
+
+
+@dataclass(frozen=True)
+class AppContext:
+    """Models, results on disk, running jobs, and the app's folder for files.
+
+    Lives in closures, never in ``gr.State``, which is copied.
+    """
+
+    models: ModelStore
+    runs: RunStore
+    jobs: Jobs
+    cache: Path
+
+    def video_config(self, name: str | None) -> VideoConfig | None:
+        """Configuration of a video model; None for other kinds and where it cannot be read."""
+        config = self.models.config(name)
+        return config if isinstance(config, VideoConfig) else None
+
+    def video_summary(self, name: str | None) -> str:
+        """One line on the input that a video model expects; empty if it is none."""
+        config = self.video_config(name)
+        if config is None:
+            return ""
+        glow, color = config.glow, "colour" if config.glow.channels == 3 else "grey"
+        return (
+            f"{glow.width}×{glow.height} pixels, {color}, {config.fps:g} frames per second. "
+            f"Needs at least {counted(config.min_context, 'frame')} and uses the last {config.context}."
+        )
+
+    def preview_fps(self, name: str | None) -> float:
+        """Initial frame rate of previews: half the model's own, which the eye can follow."""
+        config = self.video_config(name)
+        return 5.0 if config is None else float(min(30, max(1, round(config.fps / 2))))
+
+    def error_message(self, error: VflowError, files: Sequence[str] = ()) -> str:
+        """Message of ``error`` on one line, with names in place of the server's own paths."""
+        message = " ".join(str(error).split())
+        paths = [*files, *map(str, self.models.folders())]
+        for path in sorted(paths, key=len, reverse=True):
+            message = message.replace(path, Path(path).name)
+        return message
+
+
+@dataclass(frozen=True)
+class Tab:
+    """One tab: ``build(app)`` lays out components and wires events inside the open ``gr.Blocks``."""
+
+    title: str
+    identifier: str
+    build: Callable[[AppContext], None]
+
+
+def to_gradio_error(message: str) -> gr.Error:
+    """The error as a toast, whose text gradio renders as HTML: what could be a tag is escaped."""
+    text = html.escape(message, quote=False)
+    return gr.Error(text, title="That did not work", duration=20, print_exception=False)
+
+
+def counted(number: int, noun: str) -> str:
+    """The number with its noun: "1 frame", "2 frames"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def sentences(notes: Sequence[str]) -> list[str]:
+    """Notes, each beginning with a capital letter."""
+    return [note[:1].upper() + note[1:] for note in notes]

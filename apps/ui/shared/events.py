@@ -1,0 +1,305 @@
+"""Events that start jobs, the status of a job, and the downloads of its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from vflow.errors import VflowError
+
+from . import html
+from .context import AppContext, to_gradio_error
+
+Updates = dict[Any, Any]  # component → new value or gr.update, as gradio takes it
+Steps = Generator[Updates, None, None]
+
+# Buttons inside gr.HTML report which one was clicked; `select`, or the event that the button names, then
+# carries index and action to Python.
+ON_CLICK = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-index]');
+  if (!button) return;
+  const {index, action, event: name} = button.dataset;
+  trigger(name || 'select', {index: Number(index), action: action || ''});
+});"""
+# Scripts of the page send a component other payloads; the event is named in the same way.
+ON_PAYLOAD = (
+    "element.addEventListener('vf-payload', ({detail}) => trigger(detail.event || 'select', detail));"
+)
+FOLLOW_LINK = "watch('value', () => element.querySelector('a')?.click());"  # as soon as it is there
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
+COMPUTING: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+"""Of every event that computes: one job at a time, in order of arrival."""
+QUEUED: dict[str, Any] = {
+    **COMPUTING,
+    "api_visibility": "private",
+    "show_progress": "minimal",  # place in the queue and seconds; the work itself shows in the status
+}
+
+
+class ComponentGroup:
+    """A dataclass of components, of tuples of components and of other groups."""
+
+    def components(self) -> list[Any]:
+        """All of them, as inputs or outputs of an event."""
+        return [component for part in vars(self).values() for component in _flat(part)]
+
+
+def _flat(part: Any) -> list[Any]:
+    if isinstance(part, ComponentGroup):
+        return part.components()
+    return list(part) if isinstance(part, tuple) else [part]
+
+
+def html_block(value: str, identifier: str | None = None, **options: Any) -> gr.HTML:
+    """HTML without gradio's own styles."""
+    return gr.HTML(value, apply_default_css=False, elem_id=identifier, **options)
+
+
+ShouldStop = Callable[[], bool]
+Work = Callable[[Updates, gr.EventData, ShouldStop], Steps]
+Prepare = Callable[[Updates, gr.EventData], Updates]
+
+
+def no_changes(values: Updates, event: gr.EventData) -> Updates:
+    """No change to the form before a job."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """An event that starts a job.
+
+    Attributes:
+        event: the listener, such as ``button.click``.
+        work: the job: values of the form, the event's data and ``should_stop`` → updates; ends early when
+            told to stop.
+        prepare: changes to the form at once, before the job's turn; ``work`` finds them in its values.
+        group: a new job supersedes the one of its group that waits or runs.
+    """
+
+    event: Callable[..., Any]
+    work: Work
+    prepare: Prepare = no_changes
+    group: str = ""
+
+
+class NewestWins:
+    """Jobs of which only the newest counts: an event ends the job that waits or runs, and starts another.
+
+    A request stays on the server with the values and the data of its event; gradio's own ``always_last``
+    would answer the last of several events with the data of the first.
+    """
+
+    def __init__(self, app: AppContext, name: str, status: gr.HTML) -> None:
+        self._app, self._name, self._status = app, name, status
+        self._groups: set[str] = set()
+
+    def add(self, trigger: Trigger, inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
+        """Wire a trigger; returns the event of its work."""
+
+        def prepare(values: Updates, event: gr.EventData, request: gr.Request) -> Updates:
+            changes = trigger.prepare(values, event)
+            known = {**values, **{part: value for part, value in changes.items() if not _is_update(value)}}
+            work = partial(trigger.work, known, event)
+            self._app.jobs.request(self._key(request, trigger.group), work)
+            return changes
+
+        def work(request: gr.Request) -> Steps:
+            yield {self._status: gr.skip()}  # gradio empties the outputs of a generator without any update
+            with self._app.jobs.running(self._key(request, trigger.group)) as job:
+                if job is None:
+                    return
+                with closing(job.work(job.should_stop)) as steps:
+                    for updates in steps:
+                        if job.superseded:
+                            return
+                        if updates:
+                            yield updates
+
+        self._groups.add(trigger.group)
+        begun = trigger.event(prepare, set(inputs), list(outputs), trigger_mode="multiple", **QUICK)
+        return begun.then(
+            work, None, list(outputs), show_progress_on=self._status, trigger_mode="multiple", **QUEUED
+        )
+
+    def stop(self, request: gr.Request) -> None:
+        """End the running jobs after the step they are at."""
+        for group in self._groups:
+            self._app.jobs.stop(self._key(request, group))
+
+    def withdraw(self, request: gr.Request) -> None:
+        """Forget the jobs that wait."""
+        for group in self._groups:
+            self._app.jobs.withdraw(self._key(request, group))
+
+    def _key(self, request: gr.Request, group: str) -> str:
+        return f"{request.session_hash}/{self._name}/{group}"
+
+
+def _is_update(value: Any) -> bool:
+    """Whether it is gradio's change of a component's other properties, or no change."""
+    return isinstance(value, dict) and "__type__" in value
+
+
+@dataclass(frozen=True)
+class Buttons(ComponentGroup):
+    """Run and Stop; ``stop`` (a running job) and ``cancel`` (a queued one) share one place."""
+
+    run: gr.Button
+    stop: gr.Button
+    cancel: gr.Button
+
+    @classmethod
+    def row(cls, label: str, tab: str, *, ready: bool) -> Buttons:
+        """All three in a row; without a model (``ready``) Run is off."""
+        with gr.Row(elem_classes="vf-actions"):
+            run = gr.Button(
+                label, variant="primary", scale=2, min_width=120, interactive=ready, elem_id=f"vf-{tab}-run"
+            )
+            stop = gr.Button(
+                "Stop", variant="stop", min_width=90, interactive=False, elem_id=f"vf-{tab}-stop"
+            )
+            cancel = gr.Button(
+                "Stop", variant="stop", min_width=90, visible=False, elem_id=f"vf-{tab}-cancel"
+            )
+        return cls(run, stop, cancel)
+
+    def waiting(self) -> Updates:
+        """After a click, until this job's turn: Stop leaves the queue."""
+        return {
+            self.run: gr.update(interactive=False),
+            self.stop: gr.update(visible=False),
+            self.cancel: gr.update(visible=True),
+        }
+
+    def working(self) -> Updates:
+        """During a job: Stop ends it after the step it is at and keeps what there is."""
+        return {self.cancel: gr.update(visible=False), self.stop: gr.update(visible=True, interactive=True)}
+
+    def finishing(self) -> Updates:
+        """The end of a job, which cannot be stopped any more."""
+        return {self.stop: gr.update(interactive=False)}
+
+    def idle(self) -> Updates:
+        """No job."""
+        return {
+            self.run: gr.update(interactive=True),
+            self.stop: gr.update(visible=True, interactive=False),
+            self.cancel: gr.update(visible=False),
+        }
+
+
+def status_line(value: str, identifier: str) -> gr.HTML:
+    """A line that says how far a job is."""
+    return html_block(value, identifier, elem_classes="vf-status-line", min_height=28)
+
+
+@dataclass(frozen=True)
+class StatusBar(ComponentGroup):
+    """Status line and buttons of a tab."""
+
+    status: gr.HTML
+    buttons: Buttons
+
+    @classmethod
+    def below(cls, buttons: Buttons, tab: str) -> StatusBar:
+        """A status line of its own for ``buttons``."""
+        return cls(status_line(html.message("Ready."), f"vf-{tab}-status"), buttons)
+
+    def waiting(self) -> Updates:
+        """The job stands in the queue."""
+        return {self.status: html.message("Waiting for the model…"), **self.buttons.waiting()}
+
+    def on_cancel(self) -> Updates:
+        """The person left the queue."""
+        return {self.status: html.message("Stopped before it began."), **self.buttons.idle()}
+
+    def stopped(self, text: str) -> Updates:
+        """The person stopped the job before it had a result."""
+        return {self.status: html.message(text), **self.buttons.idle()}
+
+    def done(self, text: str, notes: Sequence[str] = ()) -> Updates:
+        """The job has a result."""
+        return {self.status: html.message(text, "done", notes), **self.buttons.idle()}
+
+    def with_errors(self, app: AppContext, files: Sequence[str], steps: Steps) -> Steps:
+        """``steps``; a failure stays readable in the status line, an expected one shows as a toast too."""
+        try:
+            yield from steps
+        except VflowError as error:
+            text = app.error_message(error, files)
+            yield self._failed(text)
+            raise to_gradio_error(text) from None
+        except Exception:
+            yield self._failed("Something went wrong on the server; its log says more.")
+            raise
+
+    def _failed(self, text: str) -> Updates:
+        return {self.status: html.message(text, "error"), **self.buttons.idle()}
+
+
+def wire_jobs(
+    app: AppContext,
+    tab: str,
+    bar: StatusBar,
+    triggers: Sequence[Trigger],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+) -> None:
+    """Wire the triggers of a tab's jobs, Stop, and leaving the queue."""
+    newest = NewestWins(app, tab, bar.status)
+    jobs = []
+    for trigger in triggers:
+
+        def prepare(values: Updates, event: gr.EventData, trigger: Trigger = trigger) -> Updates:
+            return {**bar.waiting(), **trigger.prepare(values, event)}
+
+        jobs.append(newest.add(Trigger(trigger.event, trigger.work, prepare, trigger.group), inputs, outputs))
+    for job in jobs:
+        job.failure(bar.buttons.idle, None, outputs, **QUICK)  # such as a full queue
+
+    def on_cancel(request: gr.Request) -> Updates:
+        newest.withdraw(request)
+        return bar.on_cancel()
+
+    bar.buttons.stop.click(newest.stop, None, None, **QUICK)
+    bar.buttons.cancel.click(on_cancel, None, outputs, cancels=jobs, **QUICK)
+
+
+@dataclass(frozen=True)
+class Downloads(ComponentGroup):
+    """A row of buttons for a result's files, hidden until there is one."""
+
+    row: gr.Row
+    buttons: tuple[gr.DownloadButton, ...]
+
+    @classmethod
+    def below(cls, *labels: str) -> Downloads:
+        """A button for each label."""
+        with gr.Row(visible=False, elem_classes="vf-downloads") as row:
+            buttons = tuple(gr.DownloadButton(label, size="sm", min_width=100) for label in labels)
+        return cls(row, buttons)
+
+    def show(self, *files: Path) -> Updates:
+        """Offer these files, one for each button."""
+        return {
+            self.row: gr.update(visible=True),
+            **{button: str(path) for button, path in zip(self.buttons, files, strict=True)},
+        }
+
+
+@dataclass(frozen=True)
+class View(ComponentGroup):
+    """Outputs of a tab."""
+
+    bar: StatusBar
+    results: gr.HTML
+    downloads: Downloads

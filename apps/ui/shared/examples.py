@@ -1,0 +1,73 @@
+"""Examples that come with the app."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vflow.data import media
+
+from .html import ExampleTile, example_strip
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples"
+PHOTOS = {
+    "a cat": "photo-chelsea.png",
+    "coffee": "photo-coffee.png",
+    "an astronaut": "photo-astronaut.png",
+    "a photographer": "photo-camera.png",
+}
+DIGITS = {"a four": "digit-four.png", "a two": "digit-two.png", "a seven": "digit-seven.png"}
+
+
+@dataclass(frozen=True)
+class ClipExample:
+    """Frames to predict from, and the settings that suit them."""
+
+    title: str
+    checkpoint: str
+    files: tuple[Path, ...]
+    num_frames: int
+
+    def last_frame(self) -> np.ndarray:
+        """uint8 (H, W, C)."""
+        return media.read_frames(self.files).frames[-1]
+
+
+def all_clips() -> list[ClipExample]:
+    """All clips, in the order of examples.json."""
+    entries = json.loads((FOLDER / "examples.json").read_text())
+    return [
+        ClipExample(e["title"], e["checkpoint"], tuple(FOLDER / name for name in e["files"]), e["num_frames"])
+        for e in entries
+    ]
+
+
+def clips_for(checkpoints: list[str]) -> list[ClipExample]:
+    """Clips for the ``checkpoints`` on offer; all of them when those are only models of one's own."""
+    matching = [example for example in all_clips() if example.checkpoint in checkpoints]
+    return matching or all_clips()
+
+
+def picture_strip(pictures: Mapping[str, str], heading: str, verb: str, identifier: str) -> str:
+    """A row of buttons, one for each of ``pictures`` (title → file), under ``heading``."""
+    tiles = [
+        ExampleTile(title, [media.read_image(FOLDER / name).frames[0]]) for title, name in pictures.items()
+    ]
+    return example_strip(heading, verb, identifier, tiles)
+
+
+def picture_file(pictures: Mapping[str, str], index: int) -> Path:
+    """File of one of ``pictures``, by its place in the row."""
+    return FOLDER / list(pictures.values())[index]
+
+
+def copy_to_cache(path: Path, cache: Path) -> str:
+    """Path of a copy inside the app's cache: the only place from which uploads are taken."""
+    folder = cache / "examples" / path.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(shutil.copy(path, folder / path.name))

@@ -1,0 +1,197 @@
+"""Fields of the tabs' forms: seed, temperature, uploads."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from vflow.data import media
+from vflow.errors import VflowError
+
+from . import html
+from .checks import MAX_SEED, MAX_TEMPERATURE
+from .context import AppContext
+from .events import ON_CLICK, QUICK, ComponentGroup, Updates, html_block
+from .models import SMALLEST_PRESETS
+
+
+def no_model_banner(app: AppContext, family: str | None = None) -> None:
+    """Say how to train a model of this family (of any), if there is none."""
+    if app.models.default(family) is None:
+        html_block(html.no_model_banner(SMALLEST_PRESETS[family or "videoflow"]))
+
+
+@dataclass(frozen=True)
+class Seed(ComponentGroup):
+    """The seed, and whether each run draws a new one."""
+
+    value: gr.Number
+    randomize: gr.Checkbox
+
+    @classmethod
+    def row(cls) -> Seed:
+        """Both, side by side."""
+        with gr.Row():
+            value = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=130)
+            randomize = gr.Checkbox(False, label="Randomise", info="A new seed each time.", min_width=130)
+        return cls(value, randomize)
+
+    def draw(self, values: Updates) -> float:
+        """The seed to use, given the form's ``values``."""
+        return secrets.randbelow(MAX_SEED) if values[self.randomize] else values[self.value]
+
+
+SLIDER_WITH_LEVELS = "For all levels. Moving it clears the values per level under Advanced."
+
+
+def slider_temperature(app: AppContext, name: str | None) -> float:
+    """The temperature that a checkpoint suggests; the lowest, if it suggests one per level."""
+    suggested = app.models.suggested_temperature(name)
+    return min(suggested) if isinstance(suggested, tuple) else suggested
+
+
+def level_temperatures(app: AppContext, name: str | None) -> str:
+    """The temperatures per level that a checkpoint suggests, as people type them; empty: one for all."""
+    suggested = app.models.suggested_temperature(name)
+    return ", ".join(f"{value:g}" for value in suggested) if isinstance(suggested, tuple) else ""
+
+
+def temperature_slider(app: AppContext, checkpoint: str | None, info: str | None = None) -> gr.Slider:
+    """One temperature for all levels, at first as ``slider_temperature``."""
+    first = slider_temperature(app, checkpoint)
+    return gr.Slider(0, MAX_TEMPERATURE, first, step=0.05, label="Temperature", info=info)
+
+
+def levels_box(app: AppContext, checkpoint: str | None, slider: gr.Slider, last: str) -> gr.Textbox:
+    """Temperatures per level as text; whichever of box and ``slider`` was touched last counts.
+
+    Args:
+        last: name of the last level.
+    """
+    box = gr.Textbox(
+        level_temperatures(app, checkpoint),
+        label="Temperature per level",
+        placeholder="one number per level, such as 0.8, 0.9, …",
+        info=f"From fine to coarse, then {last}. Overrides the slider until you move it.",
+    )
+    slider.input(lambda: "", None, box, trigger_mode="always_last", **QUICK)
+    return box
+
+
+def suggested_temperature(app: AppContext, checkpoint: str | None, typed: str) -> tuple[float, Any]:
+    """Values of slider and box for a checkpoint that is chosen anew; ``typed`` is what the box holds."""
+    levels = level_temperatures(app, checkpoint)
+    per_level = gr.skip() if typed == levels else levels  # does not undo what is typed meanwhile
+    return slider_temperature(app, checkpoint), per_level
+
+
+THUMBNAIL = 144  # pixels a side; the page shows half as many
+MAX_THUMBNAILS = 24  # the files behind them are all used
+
+
+def paths_of(files: Sequence[str] | str | None) -> list[str]:
+    """Uploaded files as plain paths, in the order shown."""
+    if files is None:
+        return []
+    return [str(f) for f in ([files] if isinstance(files, str) else files)]
+
+
+def by_name(files: Sequence[str] | None) -> list[str]:
+    """Natural order: frame2 before frame10."""
+    return sorted(paths_of(files), key=lambda path: media.natural_key(Path(path).name))
+
+
+def reordered(files: Sequence[str] | None, action: str, index: int) -> list[str]:
+    """The files after a button of the list: ``action`` is earlier, later or remove."""
+    paths = paths_of(files)
+    to = {"earlier": index - 1, "later": index + 1}.get(action)
+    if not 0 <= index < len(paths):
+        return paths
+    path = paths.pop(index)
+    if to is not None:
+        paths.insert(max(0, to), path)
+    return paths
+
+
+def file_list(files: Sequence[str] | None) -> str:
+    """HTML of the files in order, each with buttons to move or remove it."""
+    paths = paths_of(files)
+    if not paths:
+        return ""
+    items = [_file_item(path, index, len(paths)) for index, path in enumerate(paths[:MAX_THUMBNAILS])]
+    more = len(paths) - MAX_THUMBNAILS
+    rest = f'<li class="vf-more">and {more} more</li>' if more > 0 else ""
+    return f'<ol class="vf-thumbs" aria-label="Files in order">{"".join(items)}{rest}</ol>'
+
+
+def _file_item(path: str, index: int, count: int) -> str:
+    name = escape(Path(path).name, quote=True)
+    try:
+        clip = media.read_clip(path, max_frames=1)
+    except VflowError as error:
+        picture = f'<p class="vf-bad" role="alert">{escape(str(error).replace(path, Path(path).name))}</p>'
+    else:
+        picture = f'<img src="{html.png_uri(thumbnail(clip.frames[0]))}" alt="{index + 1}: {name}">'
+    buttons = (
+        _file_button("earlier", "←", f"Move {name} earlier", index, disabled=index == 0)
+        + _file_button("later", "→", f"Move {name} later", index, disabled=index == count - 1)
+        + _file_button("remove", "×", f"Remove {name}", index, disabled=False)
+    )
+    return (
+        f'<li class="vf-thumb">{picture}<span class="vf-name" title="{name}">{name}</span>'
+        f'<span class="vf-moves">{buttons}</span></li>'
+    )
+
+
+def _file_button(action: str, sign: str, label: str, index: int, *, disabled: bool) -> str:
+    off = " disabled" if disabled else ""
+    return (
+        f'<button type="button" data-action="{action}" data-index="{index}"'
+        f' aria-label="{label}"{off}>{sign}</button>'
+    )
+
+
+def thumbnail(frame: np.ndarray) -> np.ndarray:
+    """Square thumbnail, uint8 (h, w, C); small frames keep their pixels (the page enlarges them)."""
+    if max(frame.shape[:2]) <= THUMBNAIL:
+        return frame
+    return media.resize(frame[None], THUMBNAIL, THUMBNAIL, frame.shape[-1])[0]
+
+
+def clip_upload(tab: str) -> gr.File:
+    """Upload box for one clip, with thumbnails whose order can be changed."""
+    files = gr.File(
+        label="Frames: images in order, one video, or npz",
+        file_count="multiple",
+        allow_reordering=True,
+        height=132,
+        elem_id=f"vf-{tab}-files",
+        elem_classes="vf-files",
+    )
+    thumbnails = html_block("", f"vf-{tab}-list", js_on_load=ON_CLICK, elem_classes="vf-strip")
+    with gr.Row(visible=False, elem_classes="vf-order") as order:
+        add = gr.UploadButton("Add files", file_count="multiple", size="sm", min_width=90)
+        sort = gr.Button("Sort by name", size="sm", min_width=90)
+        reverse = gr.Button("Reverse", size="sm", min_width=90)
+
+    def redraw(paths: list[str] | None) -> tuple[Any, ...]:
+        count = len(paths_of(paths))
+        return file_list(paths), *(gr.update(visible=count > least) for least in (0, 1, 1))
+
+    def move(paths: list[str] | None, event: gr.EventData) -> list[str]:
+        return reordered(paths, str(event.action), int(event.index))
+
+    files.upload(by_name, files, files, **QUICK)
+    files.change(redraw, files, [thumbnails, order, sort, reverse], **QUICK)
+    add.upload(lambda old, new: by_name([*paths_of(old), *new]), [files, add], files, **QUICK)
+    thumbnails.select(move, files, files, **QUICK)
+    sort.click(by_name, files, files, **QUICK)
+    reverse.click(lambda paths: paths_of(paths)[::-1], files, files, **QUICK)
+    return files

@@ -1,0 +1,142 @@
+"""HTML that several tabs use: pictures, status lines, placeholders, strips of examples."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vflow.data import media
+from vflow.pipelines.video.export import heat_ramp
+
+SHARP = 128  # pictures up to this many pixels a side are enlarged pixel by pixel, larger ones smoothly
+
+
+def png_uri(frame: np.ndarray) -> str:
+    """``data:`` address of a frame, uint8 (H, W, C): shown without any file being served."""
+    return "data:image/png;base64," + base64.b64encode(media.encode_png(frame)).decode()
+
+
+def reduced(frames: np.ndarray, longest: int) -> np.ndarray:
+    """Frames uint8 (T, H, W, C), made smaller where their longer side is over ``longest``."""
+    height, width, channels = frames.shape[1:]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return frames
+    return media.resize(frames, max(1, round(height * scale)), max(1, round(width * scale)), channels)
+
+
+def file_url(path: Path) -> str:
+    """Address of a file in the app's own cache, relative to the page so that it works behind a proxy."""
+    return f"gradio_api/file={escape(str(path), quote=True)}"
+
+
+def progress(done: int, total: int, text: str, label: str) -> str:
+    """Progress bar, named ``label``, with a line of text; ``text`` is escaped here."""
+    share = 100 * done / max(1, total)
+    return (
+        f'<div class="vf-status"><div class="vf-progress" role="progressbar" aria-label="{label}"'
+        f' aria-valuemin="0" aria-valuemax="{total}" aria-valuenow="{done}">'
+        f'<i style="width: {share:.1f}%"></i></div><p>{escape(text)}</p></div>'
+    )
+
+
+def message(text: str, kind: str = "info", notes: Sequence[str] = ()) -> str:
+    """A line of status and remarks below, all escaped here; ``kind`` is info, done or error."""
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    remarks = f"<ul>{items}</ul>" if items else ""
+    return f'<div class="vf-status vf-{kind}"><p>{escape(text)}</p>{remarks}</div>'
+
+
+def placeholder(ghosts: str, title: str, text: str, css: str = "") -> str:
+    """Outlines (HTML) in the place of a result, with a title and a line on how to get one."""
+    return (
+        f'<section class="vf-results vf-empty{css and f" {css}"}"><div aria-hidden="true">{ghosts}</div>'
+        f'<p class="vf-hint"><strong>{escape(title)}</strong><span>{escape(text)}</span></p></section>'
+    )
+
+
+def ghost_items(count: int) -> str:
+    """Outlines of list items."""
+    return '<li class="vf-ghost"></li>' * count
+
+
+def note(text: str) -> str:
+    """A quiet remark inside a form, escaped here."""
+    return f'<p class="vf-note">{escape(text)}</p>' if text else ""
+
+
+def no_model_banner(preset: str) -> str:
+    """Banner of a tab that has no model: the command that trains one with ``preset``."""
+    return (
+        '<div class="vf-banner" role="note"><p><strong>No trained model yet.</strong> '
+        "Train the smallest one, then start the app again:</p>"
+        f"<code>vflow train --config {preset} --output runs/{preset.removesuffix('-small')}</code>"
+        "<p>To use models of your own: <code>vflow app --checkpoints FOLDER</code></p></div>"
+    )
+
+
+class ExampleTile(NamedTuple):
+    """An example on the page: its title, pictures uint8 (H, W, C) side by side, and a mark (HTML)."""
+
+    title: str
+    pictures: Sequence[np.ndarray]
+    mark: str = ""
+
+
+def example_strip(heading: str, verb: str, identifier: str, tiles: Sequence[ExampleTile]) -> str:
+    """A row of buttons under ``heading``, each an example; empty without any."""
+    if not tiles:
+        return ""
+    items = []
+    for index, tile in enumerate(tiles):
+        title = escape(tile.title, quote=True)
+        pictures = "".join(f'<img src="{png_uri(picture)}" alt="">' for picture in tile.pictures)
+        items.append(
+            f'<li><button type="button" class="vf-example" data-action="example" data-index="{index}"'
+            f' aria-label="{verb}: {title}" title="{title}">{pictures}{tile.mark}</button></li>'
+        )
+    return (
+        f'<div class="vf-try"><h2 id="{identifier}">{escape(heading)}</h2>'
+        f'<ol class="vf-examples" aria-labelledby="{identifier}">{"".join(items)}</ol></div>'
+    )
+
+
+def play_bar(
+    count: int, start: int, *, play: str, slider: str, extra: str = "", disabled: bool = False
+) -> str:
+    """Play button, slider over ``count`` frames or steps (at ``start``, from 1) and its value.
+
+    Args:
+        play, slider: names of the controls. extra: further controls (HTML).
+        disabled: the page's script enables the controls once it can serve them.
+    """
+    off = " disabled" if disabled else ""
+    return (
+        f'<div class="vf-bar">{play_button(play, disabled=disabled)}'
+        f'<input type="range" class="vf-seek" min="1" max="{count}" step="1" value="{start}"{off}'
+        f' aria-label="{slider}"><output class="vf-now"></output>{extra}</div>'
+    )
+
+
+def play_button(label: str, text: str = "Play", css: str = "", *, disabled: bool = False) -> str:
+    """A button with the signs for play and pause, of which the page's script shows one."""
+    off = " disabled" if disabled else ""
+    return (
+        f'<button type="button" class="vf-play{css and f" {css}"}" aria-label="{label}"{off}>'
+        '<svg viewBox="0 0 16 16" aria-hidden="true"><path class="vf-i-pause" d="M4 2h3v12H4zM9 2h3v12H9z"/>'
+        f'<path class="vf-i-play" d="M4 2l10 6-10 6z"/></svg><span>{text}</span></button>'
+    )
+
+
+def heat_legend(top: str) -> str:
+    """The ramp of the heat maps, from 0 to ``top``."""
+    ramp = ", ".join(f"rgb({r} {g} {b})" for r, g, b in heat_ramp(8))
+    return (
+        '<span class="vf-legend"><span>0</span>'
+        f'<i style="background: linear-gradient(90deg, {ramp})"></i><span>{top}</span></span>'
+    )

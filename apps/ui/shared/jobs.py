@@ -1,0 +1,100 @@
+"""Jobs of browser sessions: which request counts, who may stop it, and the time it will take."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+Work = Callable[[Callable[[], bool]], Generator[Any, None, None]]
+"""A job, given ``should_stop``: ends early when told to stop."""
+
+
+@dataclass
+class RunningJob:
+    """A job, and the reasons for it to end: its person pressed Stop, or asked for something newer."""
+
+    work: Work
+    stopped: bool = False
+    superseded: bool = False
+
+    def should_stop(self) -> bool:
+        """Whether the job ends after the step it is at."""
+        return self.stopped or self.superseded
+
+
+class Jobs:
+    """Newest request and running job of each key (a tab of a session); seconds per frame of each model."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Work] = {}
+        self._running: dict[str, RunningJob] = {}
+        self._seconds: dict[str, float] = {}
+
+    def request(self, key: str, work: Work) -> None:
+        """A new request, which supersedes the one that waits or runs."""
+        with self._lock:
+            self._waiting[key] = work
+            if job := self._running.get(key):
+                job.superseded = True
+
+    def withdraw(self, key: str) -> None:
+        """Forget the request that waits."""
+        with self._lock:
+            self._waiting.pop(key, None)
+
+    @contextmanager
+    def running(self, key: str) -> Iterator[RunningJob | None]:
+        """The job of the newest request; None if that has run already."""
+        with self._lock:
+            work = self._waiting.pop(key, None)
+            job = None if work is None else RunningJob(work)
+            if job:
+                self._running[key] = job
+        try:
+            yield job
+        finally:
+            with self._lock:
+                if job and self._running.get(key) is job:
+                    del self._running[key]
+
+    def stop(self, key: str) -> bool:
+        """Ask the job to end after the step it is at; False when none runs."""
+        with self._lock:
+            job = self._running.get(key)
+            if job:
+                job.stopped = True
+            return job is not None
+
+    def clock(self, name: str, work: int) -> Clock:
+        """Estimator for a job of checkpoint ``name`` whose frame costs ``work`` units (padded samples)."""
+        return Clock(self._seconds, name, max(1, work))
+
+
+class Clock:
+    """Seconds left, from this job's own frames or, before the first, from earlier jobs."""
+
+    def __init__(self, seconds: dict[str, float], name: str, work: int) -> None:
+        self._seconds, self._name, self._work = seconds, name, work
+        self._began = self._last = time.monotonic()
+
+    def frame_done(self) -> None:
+        """Learn from the frame that has just been finished."""
+        now = time.monotonic()
+        measured = (now - self._last) / self._work
+        known = self._seconds.get(self._name, measured)
+        self._seconds[self._name] = 0.5 * (known + measured)
+        self._last = now
+
+    def elapsed(self) -> float:
+        """Seconds since the job began."""
+        return time.monotonic() - self._began
+
+    def remaining(self, frames: int) -> float | None:
+        """Seconds that ``frames`` more frames will take; None when nothing was ever measured."""
+        seconds = self._seconds.get(self._name)
+        return None if seconds is None else seconds * self._work * frames

@@ -1,0 +1,125 @@
+"""Checkpoints on offer, and the models in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vflow import checkpoint
+from vflow.config import ModelConfig
+from vflow.errors import CheckpointError, VflowError
+
+MAX_LOADED = 4  # models in memory at once
+FIRST = ("shapes", "digits", "colorizer")  # those that ship and are quick to try come first
+SMALLEST_PRESETS = {"videoflow": "shapes-small", "digits": "digits", "colorizer": "colorizer"}
+"""Family of models → the preset that trains the smallest one."""
+
+
+class ModelStore:
+    """Shipped checkpoints and those in ``folders``, by name; models are loaded on first use.
+
+    Raises:
+        CheckpointError: one of ``folders`` holds no checkpoint.
+    """
+
+    def __init__(self, folders: Sequence[str | Path] = (), device: torch.device | None = None) -> None:
+        self.device = device or torch.device("cpu")
+        self._lock = threading.Lock()
+        self._loaded: OrderedDict[str, Any] = OrderedDict()
+        self._folders = checkpoint.find_checkpoints([Path(folder).expanduser() for folder in folders])
+
+    def names(self, family: str | None = None) -> list[str]:
+        """Names to offer: all, or those of one family (videoflow, digits, colorizer).
+
+        One whose configuration cannot be read counts as a videoflow, so that a person can learn why.
+        """
+        fitting = [name for name in self._folders if family in (None, self.family(name))]
+        rank = {name: place for place, name in enumerate(FIRST)}
+        return sorted(fitting, key=lambda name: (rank.get(name, len(rank)), name))
+
+    def folders(self) -> list[Path]:
+        """Folders of the checkpoints on offer."""
+        return list(self._folders.values())
+
+    def default(self, family: str | None = None) -> str | None:
+        """The checkpoint selected at first: one that can be read, if any; None when there are none."""
+        names = self.names(family)
+        return next((name for name in names if self.config(name)), names[0] if names else None)
+
+    def folder(self, name: str | None, family: str | None = None) -> Path:
+        """Folder of a checkpoint.
+
+        Raises:
+            CheckpointError: not on offer (a hub id is never taken from a web form), or of another family.
+        """
+        names = self.names(family)
+        if not names:
+            preset = SMALLEST_PRESETS[family or "videoflow"]
+            raise CheckpointError(f"there is no checkpoint yet; train one: vflow train --config {preset}")
+        if name is None:
+            raise CheckpointError(f"no checkpoint chosen; choose one of: {', '.join(names)}")
+        if name not in names:
+            what = "a model of another kind" if name in self._folders else "no such checkpoint here"
+            raise CheckpointError(f"{name}: {what}; choose one of: {', '.join(names)}")
+        return self._folders[name]
+
+    def config(self, name: str | None) -> ModelConfig | None:
+        """Its configuration, or None when it cannot be read (``load`` then says why)."""
+        if name is None or name not in self._folders:
+            return None
+        try:
+            return checkpoint.read_config(self._folders[name])
+        except VflowError:
+            return None
+
+    def load(self, name: str | None, family: str | None = None) -> Any:
+        """The model, in evaluation mode; the same object until others push it out.
+
+        Raises:
+            CheckpointError: missing, damaged, of another family, or not on offer.
+        """
+        folder = self.folder(name, family)
+        key = str(folder)
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = checkpoint.load(folder, device=self.device, allow_hub=False)
+            self._loaded.move_to_end(key)
+            while len(self._loaded) > MAX_LOADED:
+                self._loaded.popitem(last=False)
+            return self._loaded[key]
+
+    def family(self, name: str | None) -> str:
+        """Family of the checkpoint's model; videoflow where its configuration cannot be read."""
+        config = self.config(name)
+        return "videoflow" if config is None else str(config.family)
+
+    def suggested_temperature(self, name: str | None) -> float | tuple[float, ...]:
+        """The temperature that the checkpoint suggests for samples: one, or one per level."""
+        config = self.config(name)
+        return 1.0 if config is None else config.temperature
+
+    def record(self, name: str) -> dict[str, Any]:
+        """The model as settings.json names it, so that the command line finds it again, and its device."""
+        folder = self.folder(name)
+        return {
+            "checkpoint": name if checkpoint.find_checkpoints().get(name) == folder else str(folder),
+            "checkpoint_hash": checkpoint.checkpoint_hash(folder),
+            "device": self.device.type,
+        }
+
+    def preload(self) -> None:
+        """Load the first tab's model in the background, so that the first prediction does not wait for it."""
+        name = self.default("videoflow")
+        if self.config(name):
+            threading.Thread(target=self._preload, args=(name,), daemon=True).start()
+
+    def _preload(self, name: str) -> None:
+        try:
+            self.load(name)
+        except VflowError:
+            return  # the same error is shown to whoever asks for this checkpoint

@@ -1,0 +1,54 @@
+// The whole page: where the focus and the view go when gradio draws something anew.
+(() => {
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+
+  // Lists are drawn anew after a click inside them; the keyboard's place goes to the same button's new place.
+  let wanted = null;
+  const order = (strip) => [...document.querySelectorAll(`${strip} .vf-name`)].map((name) => name.textContent).join("/");
+  const player = () => document.querySelector(".vf-play");
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest(".vf-strip button, .vf-continue");
+    if (!button) return;
+    const { action, index } = button.dataset;
+    const strip = `#${button.closest(".vf-strip")?.id}`;
+    const to = Number(index) + ({ earlier: -1, later: 1 }[action] ?? 0);
+    const places = [action, "earlier", "later", "remove"].map(
+      (name) => `${strip} button[data-action="${name}"][data-index="${to}"]:not(:disabled)`
+    );
+    wanted = action ? { places, drawn: () => order(strip), before: order(strip) } : { places: [".vf-play"], drawn: player, before: player() };
+  });
+
+  function refocus() {
+    const now = wanted?.drawn();
+    if (!now || now === wanted.before) return;
+    const button = wanted.places.map((place) => document.querySelector(place)).find(Boolean);
+    wanted = null;
+    button?.focus({ preventScroll: true });
+  }
+
+  // On a phone the results lie below the form, and one style as all ten digits lies below the grid everywhere: go
+  // there once they show something.
+  let going = null;
+
+  document.addEventListener("click", ({ target }) => {
+    const way = target.closest(".vf-example, .vf-continue, .vf-link, .vf-actions button.primary");
+    if (target.closest(".vf-digit")) going = document.querySelector(".vf-restyle");
+    else if (way && window.innerWidth <= 768) going = way.closest(".vf-restyle, [role=tabpanel]");
+  });
+
+  function goToResults() {
+    if (!going?.querySelector(".vf-live, .vf-progress, .vf-tens img")) return;
+    const block = going.matches(".vf-restyle") ? "center" : "start";
+    going.querySelector(".vf-status-line").scrollIntoView({ block, behavior: calm.matches ? "auto" : "smooth" });
+    going = null;
+  }
+
+  function scan() {
+    document.querySelectorAll(".vf-status-line:not([aria-live])").forEach((line) => line.setAttribute("aria-live", "polite"));
+    refocus();
+    goToResults();
+  }
+
+  new MutationObserver(scan).observe(document.documentElement, { childList: true, subtree: true });
+})();

@@ -1,0 +1,150 @@
+"""From files to the surprisal of a clip and its files: the path of the tab."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vflow.data import media
+from vflow.errors import InputError
+from vflow.pipelines.common import versions
+from vflow.pipelines.video import export
+from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics
+from vflow.pipelines.video.surprisal import FittedClip, Surprisal, finalize, iterate, prepare
+
+from ..shared import checks
+from ..shared.context import AppContext, counted
+
+FAMILY = "videoflow"
+MAX_FRAMES = 60
+SEGMENT = 4  # frames between two checks for Stop
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request."""
+
+    checkpoint: str | None
+    paths: tuple[str, ...]
+    quantile: float
+    seed: int
+
+    @classmethod
+    def checked(cls, checkpoint: str | None, paths: Sequence[str], percentile: float, seed: float) -> Request:
+        """Check values as they come from the form.
+
+        Raises:
+            InputError: a value is missing or out of range; the message names it and the range.
+        """
+        if not paths:
+            raise InputError("no frames given; add images or a video, or choose an example")
+        quantile = checks.number_within("percentile", percentile, 50, 100) / 100
+        return cls(checkpoint, tuple(paths), min(quantile, 0.9999), checks.seed_number(seed))
+
+
+@dataclass
+class Job:
+    """A clip under way: maps of its first frames so far, each float32 (t, H, W)."""
+
+    request: Request
+    model: Any
+    clip: FittedClip
+    statistics: ClipStatistics | None
+    maps: list[np.ndarray] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def begin(cls, app: AppContext, request: Request) -> Job:
+        """Load the model and the statistics of its validation clips, and fit the clip to it.
+
+        Raises:
+            CheckpointError, InputError: with the message to show.
+        """
+        model = app.models.load(request.checkpoint, FAMILY)
+        clip = prepare(model, media.read_frames(request.paths), MAX_FRAMES)
+        return cls(request, model, clip, load_clip_statistics(app.models.folder(request.checkpoint), model))
+
+    @property
+    def total(self) -> int:
+        return len(self.clip.frames) - self.model.config.min_context
+
+    @property
+    def done(self) -> int:
+        return sum(map(len, self.maps))
+
+    def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
+        """Score some frames at a time; ``maps`` grows before each step is yielded."""
+        for maps in iterate(self.model, self.clip.frames, self.request.seed, SEGMENT):
+            self.maps.append(maps)
+            yield
+            if should_stop():
+                return
+
+    def save(self, app: AppContext) -> Result:
+        """Look for frames out of order, and write arrays, a sheet, a film and the settings."""
+        request = self.request
+        surprisal = finalize(
+            self.model, self.clip, self.maps, self.statistics, request.quantile, request.seed
+        )
+        result = Result(app.runs.new_folder(), surprisal, app.preview_fps(str(request.checkpoint)))
+        export.write(result.folder, "surprise", surprisal, result.fps)
+        result.settings.write_text(self._record(app, surprisal), encoding="utf-8")
+        return result
+
+    def _record(self, app: AppContext, surprisal: Surprisal) -> str:
+        """Figures, everything they depend on, and the command that makes them again."""
+        model = app.models.record(str(self.request.checkpoint))
+        names = [Path(path).name for path in self.request.paths]
+        words = ["vflow", "score", "--checkpoint", model["checkpoint"], "--input", *names]
+        words += ["--num-frames", str(MAX_FRAMES), "--maps-dir", "maps"]
+        words += ["--quantile", f"{self.request.quantile:g}"]
+        words += ["--seed", str(self.request.seed)]
+        record = {
+            **model,
+            "files": names,
+            **surprisal.to_json(),
+            "command": shlex.join(words),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+        }
+        return json.dumps(record, indent=2) + "\n"
+
+    def summary(self) -> str:
+        """One line on the frames scored."""
+        frames = counted(self.done, "frame")
+        if self.done < self.total:
+            frames = f"Stopped after {self.done} of {counted(self.total, 'frame')}:"
+        return f"{frames} scored in {time.monotonic() - self.began:.1f} s, seed {self.request.seed}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Surprisal of one clip and its files; ``fps`` of the film."""
+
+    folder: Path
+    surprisal: Surprisal
+    fps: float
+
+    @property
+    def native(self) -> Path:
+        return self.folder / "surprise.npz"
+
+    @property
+    def sheet(self) -> Path:
+        return self.folder / "surprise.png"
+
+    @property
+    def film(self) -> Path:
+        return self.folder / "surprise.mp4"
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "settings.json"

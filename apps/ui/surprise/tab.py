@@ -1,0 +1,120 @@
+"""Surprise: a clip in, and out come the frames and pixels that the model did not expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from ..shared.checks import MAX_SEED
+from ..shared.context import AppContext, Tab, sentences
+from ..shared.events import (
+    ON_CLICK,
+    QUICK,
+    Buttons,
+    ComponentGroup,
+    Downloads,
+    ShouldStop,
+    StatusBar,
+    Steps,
+    Trigger,
+    Updates,
+    View,
+    html_block,
+    wire_jobs,
+)
+from ..shared.forms import clip_upload, no_model_banner, paths_of
+from ..shared.html import progress
+from . import examples, html
+from .job import FAMILY, Job, Request
+
+PROGRESS = "Frames scored"
+
+
+@dataclass(frozen=True)
+class Form(ComponentGroup):
+    """Inputs of the tab."""
+
+    files: gr.File
+    checkpoint: gr.Dropdown
+    percentile: gr.Slider
+    seed: gr.Number
+
+
+def build(app: AppContext) -> None:
+    """Lay out the tab and wire it."""
+    no_model_banner(app, FAMILY)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
+            files = clip_upload("surprise")
+            strip = html_block(examples.strip(app.models.names(FAMILY)), js_on_load=ON_CLICK)
+            form, buttons = _settings(app, files)
+        with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
+            bar = StatusBar.below(buttons, "surprise")
+            results = html_block(html.empty(), "vf-surprise-results")
+            downloads = Downloads.below("Maps (npz)", "Sheet (png)", "Film (mp4)", "Settings (json)")
+            view = View(bar, results, downloads)
+    _wire_jobs(app, form, view, strip)
+
+
+def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
+    names = app.models.names(FAMILY)
+    first = "push" if "push" in names else app.models.default(FAMILY)
+    with gr.Group(elem_classes="vf-card"):
+        checkpoint = gr.Dropdown(
+            names, value=first, label="Checkpoint", info=app.video_summary(first), interactive=True
+        )
+        percentile = gr.Slider(
+            50,
+            99.9,
+            99,
+            step=0.1,
+            label="Percentile",
+            info="Flags frames that are more surprising than this percentage of ordinary frames.",
+        )
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=130)
+    buttons = Buttons.row("Find surprises", "surprise", ready=first is not None)
+    checkpoint.change(lambda name: gr.update(info=app.video_summary(name)), checkpoint, checkpoint, **QUICK)
+    return Form(files, checkpoint, percentile, seed), buttons
+
+
+def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
+    """Two triggers of a job: Find surprises, and an example."""
+
+    def find(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
+        files = paths_of(values[form.files])
+        yield from view.bar.with_errors(app, files, _steps(app, form, view, values, should_stop))
+
+    def load_example(values: Updates, event: gr.EventData) -> Updates:
+        names = app.models.names(FAMILY)
+        example = examples.examples_for(names)[int(event.index)]
+        checkpoint = example.checkpoint if example.checkpoint in names else gr.skip()
+        return {form.files: example.save(app), form.checkpoint: checkpoint}
+
+    triggers = [Trigger(view.bar.buttons.run.click, find), Trigger(strip.select, find, load_example)]
+    inputs = form.components()
+    wire_jobs(app, "surprise", view.bar, triggers, inputs, [*view.components(), *inputs])
+
+
+def _steps(app: AppContext, form: Form, view: View, values: Updates, should_stop: ShouldStop) -> Steps:
+    """One clip on the page: yields updates after every few frames."""
+    status, buttons = view.bar.status, view.bar.buttons
+    request = Request.checked(
+        values[form.checkpoint], paths_of(values[form.files]), values[form.percentile], values[form.seed]
+    )
+    yield {status: progress(0, 1, "Reading the frames…", PROGRESS), **buttons.working()}
+    job = Job.begin(app, request)
+    for _ in job.advance(should_stop):
+        text = f"Frame {min(job.done + 1, job.total)} of {job.total}"
+        yield {status: progress(job.done, job.total, text, PROGRESS)}
+    ordering = progress(job.done, job.total, "Checking the order of the frames…", PROGRESS)
+    yield {status: ordering, **buttons.finishing()}
+    result = job.save(app)
+    yield {
+        view.results: html.player(result),
+        **view.downloads.show(result.native, result.sheet, result.film, result.settings),
+        **view.bar.done(job.summary(), sentences(job.clip.notes)),
+    }
+
+
+TAB = Tab("Surprise", "surprise", build)

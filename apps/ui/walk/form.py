@@ -1,0 +1,260 @@
+"""The form of the Walk tab: its controls, and which of them a model and a kind of walk ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from vflow.errors import VflowError
+
+from ..shared.context import AppContext
+from ..shared.events import ON_CLICK, ComponentGroup, Updates, html_block
+from ..shared.forms import Seed, slider_temperature, temperature_slider
+from ..shared.html import note
+from . import examples, html
+from .job import MAX_EXTENT, MAX_FRAMES, MAX_SAMPLES, MAX_STEPS, Request
+from .kinds import LIKELIEST, Capabilities, Kind, capabilities, find_kind
+
+UPLOAD, RANDOM = "Upload or example", "Random"
+ORDER = ("digits", "videoflow", "colorizer")  # of families: digits can walk without an input
+
+
+@dataclass(frozen=True)
+class Uploads(ComponentGroup):
+    """Upload boxes: the start of the walk, its end, two groups."""
+
+    start: gr.File
+    end: gr.File
+    negatives: gr.File
+    positives: gr.File
+
+    @classmethod
+    def column(cls) -> Uploads:
+        """All four, one below the other."""
+        labels = {
+            "start": "Start",
+            "end": "To",
+            "negatives": "From: examples without the property",
+            "positives": "To: examples with the property",
+        }
+        return cls(
+            *(
+                gr.File(label=label, file_count="multiple", height=132, elem_id=f"vf-walk-{name}")
+                for name, label in labels.items()
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Form(ComponentGroup):
+    """Inputs of the tab."""
+
+    checkpoint: gr.Dropdown
+    kind: gr.Radio
+    source: gr.Radio
+    uploads: Uploads
+    tiles: gr.HTML
+    label: gr.Dropdown
+    note: gr.HTML
+    level: gr.Dropdown
+    bars: gr.HTML
+    direction: gr.Slider
+    extent: gr.Slider
+    steps: gr.Slider
+    num_frames: gr.Slider
+    futures: tuple[gr.Number, gr.Number]
+    temperature: gr.Slider
+    seed: Seed
+
+    def is_random(self, family: str, kind: Kind, values: Updates) -> bool:
+        """Whether the walk starts from a random sample: digits can."""
+        return family == "digits" and not kind.groups and values[self.source] == RANDOM
+
+    def request(self, family: str, values: Updates) -> Request:
+        """The form as a request to a model of this family; people count directions and futures from 1."""
+        kind = find_kind(family, values[self.kind])
+        random = self.is_random(family, kind, values)
+        return Request(
+            checkpoint=values[self.checkpoint],
+            kind=values[self.kind],
+            files=None if random else values[self.uploads.start],
+            to=None if random else values[self.uploads.end],
+            negatives=values[self.uploads.negatives],
+            positives=values[self.uploads.positives],
+            steps=values[self.steps],
+            direction=values[self.direction] - 1,
+            level=values[self.level],
+            extent=values[self.extent],
+            temperature=values[self.temperature] if _has_temperature(kind, random) else 1.0,
+            seed=self.seed.draw(values),
+            label=values[self.label],
+            num_frames=values[self.num_frames],
+            first_sample=_from_zero(values[self.futures[0]]),
+            second_sample=_from_zero(values[self.futures[1]]),
+        )
+
+
+def _from_zero(number: float | None) -> Any:
+    return None if number is None else number - 1
+
+
+def build(app: AppContext) -> Form:
+    """Lay out the form; ``form_updates`` then shows the controls in use."""
+    first = next(filter(None, map(app.models.default, ORDER)), None)
+    with gr.Group(elem_classes="vf-card"):
+        checkpoint = gr.Dropdown(app.models.names(), value=first, label="Checkpoint", interactive=True)
+        kind = gr.Radio([], label="Walk", info=" ", elem_id="vf-walk-kind")
+        remark = html_block("", "vf-walk-note", visible=False)
+        source = gr.Radio([RANDOM, UPLOAD], value=RANDOM, label="Start from", visible=False)
+    uploads = Uploads.column()
+    tiles = html_block("", "vf-walk-try", visible=False, js_on_load=ON_CLICK)
+    with gr.Group(elem_classes="vf-card"):
+        label = gr.Dropdown([], label="Digit", interactive=True, visible=False)
+        level = gr.Dropdown([], label="Level", interactive=True, visible=False)
+        bars = html_block("", "vf-walk-bars", visible=False, js_on_load=ON_CLICK)
+        direction = gr.Slider(1, 8, 1, step=1, label="Direction", info=" ", visible=False)
+        extent = gr.Slider(0.5, MAX_EXTENT, 3, step=0.25, label="Extent", info=" ", visible=False)
+        with gr.Row():
+            steps = gr.Slider(2, MAX_STEPS, 9, step=1, label="Steps", min_width=130)
+            num_frames = gr.Slider(1, MAX_FRAMES, 8, step=1, label="Frames", min_width=130, visible=False)
+        with gr.Row():
+            futures = (_future("From future", 1), _future("To future", 2))
+        temperature = temperature_slider(app, first)
+        seed = Seed.row()
+    return Form(
+        checkpoint, kind, source, uploads, tiles, label, remark, level, bars, direction, extent, steps,
+        num_frames, futures, temperature, seed,
+    )  # fmt: skip
+
+
+def _future(label: str, value: int) -> gr.Number:
+    return gr.Number(
+        value, label=label, precision=0, minimum=1, maximum=MAX_SAMPLES, min_width=130, visible=False
+    )
+
+
+def form_updates(app: AppContext, form: Form, values: Updates, *, new_model: bool = False) -> Updates:
+    """Show the controls that the checkpoint, the kind of walk and the start ask for.
+
+    Args:
+        new_model: the checkpoint was chosen just now: suggest its temperature.
+    """
+    try:
+        able = capabilities(app, values[form.checkpoint])
+    except VflowError as error:
+        return {
+            form.note: gr.update(value=note(app.error_message(error)), visible=True),
+            form.kind: gr.update(choices=[], value=None),
+        }
+    names = [kind.name for kind in able.kinds]
+    name = values[form.kind] if values[form.kind] in names else names[0]
+    kind = find_kind(able.family, name)
+    random = form.is_random(able.family, kind, values)
+    chosen = {} if values[form.kind] == name else {"value": name}
+    choices = [(kind.title, kind.name) for kind in able.kinds]
+    tiles = "" if random else examples.strip(app, values[form.checkpoint], kind)
+    updates = {
+        form.kind: gr.update(choices=choices, info=kind.info, interactive=True, **chosen),
+        form.source: gr.update(visible=able.family == "digits" and not kind.groups),
+        form.label: _label(able.family, kind, random, values[form.label]),
+        form.note: gr.update(value=note(able.note), visible=bool(able.note)),
+        form.tiles: gr.update(value=tiles, visible=bool(tiles)),
+        form.uploads.start: gr.update(visible=not random, label=kind.start),
+        form.uploads.end: gr.update(visible=bool(kind.end) and not random, label=kind.end or "To"),
+        form.uploads.negatives: gr.update(visible=kind.groups),
+        form.uploads.positives: gr.update(visible=kind.groups),
+        **_numbers(form, able, kind, random, values),
+    }
+    if new_model:
+        updates[form.temperature] = gr.update(
+            value=slider_temperature(app, values[form.checkpoint]), visible=_has_temperature(kind, random)
+        )
+    return updates
+
+
+def _label(family: str, kind: Kind, random: bool, chosen: str | None) -> Any:
+    digits = [str(digit) for digit in range(10)]
+    if random:
+        value = chosen if chosen in digits else "3"
+        # Under all ten labels, that of the drawn style is one of them.
+        return gr.update(visible=kind.name != "transfer", choices=digits, value=value, label="Digit")
+    choices = [("The likeliest", LIKELIEST), *((digit, digit) for digit in digits)]
+    return gr.update(visible=family == "digits", choices=choices, value=LIKELIEST, label="The digit is a")
+
+
+def _has_temperature(kind: Kind, random: bool) -> bool:
+    """Whether noise is drawn whose scale can be chosen."""
+    return "temperature" in kind.controls or (random and kind.name != "temperature")
+
+
+def _numbers(form: Form, able: Capabilities, kind: Kind, random: bool, values: Updates) -> Updates:
+    controls = kind.controls
+    directions = "direction" in controls
+    levels = [(text, key) for text, key in able.levels if not directions or key in able.explained]
+    keys = [key for _, key in levels]
+    level = values[form.level] if values[form.level] in keys else next(iter(keys), None)
+    if kind.name == "temperature":
+        extent = {"maximum": 2, "value": 1.5, "label": "Up to temperature", "info": ""}
+    else:
+        info = (
+            "In standard deviations, each way."
+            if directions
+            else "Each way; at 3 the walk has moved from one group to the other."
+        )
+        extent = {"maximum": MAX_EXTENT, "value": 3, "label": "Extent", "info": info}
+    seeded = able.family == "videoflow" or random
+    return {
+        form.level: gr.update(visible="level" in controls, choices=levels, value=level),
+        form.extent: gr.update(visible="extent" in controls, **extent),
+        form.steps: gr.update(visible="steps" in controls),
+        form.num_frames: gr.update(visible="frames" in controls),
+        **{future: gr.update(visible="futures" in controls) for future in form.futures},
+        form.temperature: gr.update(visible=_has_temperature(kind, random)),
+        form.seed.value: gr.update(visible=seeded),
+        form.seed.randomize: gr.update(visible=seeded),
+        **_direction(form, able.explained.get(str(level), ()) if directions else (), values[form.direction]),
+    }
+
+
+def _direction(form: Form, explained: Sequence[float], chosen: float) -> Updates:
+    """The bars and the slider, for directions that explain these shares of the variance."""
+    if not explained:
+        return {form.bars: gr.update(visible=False), form.direction: gr.update(visible=False)}
+    number = min(max(1, int(chosen or 1)), len(explained))
+    several = len(explained) > 1
+    info = (
+        f"Direction {number} explains {html.percent(explained[number - 1])} of the variance at this level, "
+        f"all {len(explained)} together {html.percent(sum(explained))}."
+    )
+    bars = (
+        html.directions(explained, number)
+        if several
+        else note("This level has one direction, which explains all of its variance.")
+    )
+    return {
+        form.bars: gr.update(value=bars, visible=True),
+        form.direction: gr.update(visible=several, maximum=max(2, len(explained)), value=number, info=info),
+    }
+
+
+def direction_updates(app: AppContext, form: Form, values: Updates, chosen: float) -> Updates:
+    """The bars and the slider after another direction was chosen."""
+    try:
+        explained = capabilities(app, values[form.checkpoint]).explained.get(str(values[form.level]), ())
+    except VflowError:
+        return {}
+    return _direction(form, explained, chosen)
+
+
+def example_updates(app: AppContext, form: Form, values: Updates, index: int) -> Updates:
+    """The form with an example in its upload boxes."""
+    kind = find_kind(app.models.family(values[form.checkpoint]), values[form.kind])
+    start, *ends = examples.suitable(app, values[form.checkpoint], kind)[index]
+    return {
+        form.uploads.start: start.copies(app),
+        form.uploads.end: ends[0].copies(app) if ends else None,
+        form.num_frames: start.num_frames or gr.skip(),
+    }

@@ -1,0 +1,88 @@
+"""HTML of a walk: one stage, a slider over its steps, all steps below; and bars of principal directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from ..shared.html import SHARP, file_url, ghost_items, heat_legend, placeholder, play_bar, play_button
+from .job import Filmstrip, Result
+
+
+def empty() -> str:
+    """Placeholder of the results before the first walk."""
+    ghost = '<div class="vf-ghost"></div>'
+    ghosts = (
+        f'<div class="vf-panes"><div class="vf-stage">{ghost}</div><div class="vf-maps">{ghost}{ghost}</div>'
+        f'</div><ol class="vf-steps">{ghost_items(11)}</ol>'
+    )
+    text = "Press Walk, or choose an example."
+    return placeholder(ghosts, "Your walk appears here.", text, "vf-walk-ghost")
+
+
+def player(result: Result, size: tuple[int, int]) -> str:
+    """The finished walk, of pictures of ``size`` (height, width)."""
+    count, frames, start = len(result.steps), result.steps[0].frames, result.start
+    sharp = " vf-sharp" if max(size) <= SHARP else ""
+    steps = "".join(_step(film, index, count) for index, film in enumerate(result.steps))
+    clips = play_button("Play all clips", "Clips", "vf-loop", disabled=True) if frames > 1 else ""
+    play = "Play the walk, there and back"
+    bar = play_bar(count, start + 1, play=play, slider="Step of the walk", extra=clips, disabled=True)
+    return (
+        f'<section class="vf-results vf-walk{sharp}" aria-label="Walk" data-key="{result.folder.name}"'
+        f' data-start="{start}" data-frames="{frames}" data-fps="{result.fps:g}"'
+        f' style="--aspect: {size[1] / size[0]:.4f}"><div class="vf-panes"><div>'
+        f'<div class="vf-stage"><canvas role="img" aria-label="Step {start + 1} of {count}"></canvas></div>'
+        f"{bar}</div>{_beside(result)}</div>"
+        f'<ol class="vf-steps" aria-label="All steps">{steps}</ol></section>'
+    )
+
+
+def _step(film: Filmstrip, index: int, count: int) -> str:
+    name = escape(film.caption, quote=True)
+    return (
+        f'<li><button type="button" class="vf-step" tabindex="-1" data-at="{name}" disabled'
+        f' aria-label="Step {index + 1} of {count}: {name}">{_canvas(film)}<span>{name}</span></button></li>'
+    )
+
+
+def _canvas(film: Filmstrip, label: str = "") -> str:
+    role = f'role="img" aria-label="{escape(label, quote=True)}"' if label else 'aria-hidden="true"'
+    return f'<canvas {role} data-src="{file_url(film.path)}" data-frames="{film.frames}"></canvas>'
+
+
+def _beside(result: Result) -> str:
+    """Inputs and the map of changes."""
+    pictures = "".join(
+        f"<figure>{_canvas(film, film.caption)}<figcaption>{escape(film.caption)}</figcaption></figure>"
+        for film in result.inputs
+    )
+    label = f"Where the walk changes the picture, 0 to {result.top:.0f} grey levels"
+    return (
+        f'<aside class="vf-maps" aria-label="Input and changes">{pictures}'
+        f"<figure>{_canvas(result.changes, label)}<figcaption>{escape(result.changes.caption)}"
+        f"{heat_legend(f'{result.top:.0f}')}</figcaption></figure></aside>"
+    )
+
+
+def directions(shares: Sequence[float], chosen: int) -> str:
+    """Bars of explained variance, one button per direction; direction ``chosen`` (from 1) is marked.
+
+    Args:
+        shares: part of the variance of ε that each direction explains, 0..1, falling.
+    """
+    top = max([*shares, 1e-9])
+    bars = []
+    for index, share in enumerate(shares):
+        current = ' aria-current="true"' if index + 1 == chosen else ""
+        bars.append(
+            f'<li><button type="button" data-index="{index + 1}"{current}'
+            f' aria-label="Direction {index + 1}: {percent(share)} of the variance">'
+            f'<i style="height: {max(4.0, 100 * share / top):.0f}%"></i></button></li>'
+        )
+    return f'<ol class="vf-directions" aria-label="Directions by explained variance">{"".join(bars)}</ol>'
+
+
+def percent(share: float) -> str:
+    """0.0123 → 1.2%."""
+    return f"{100 * share:.1f}%"

@@ -1,0 +1,194 @@
+"""Kinds of walk: the controls each needs and its words, by family of models, and what a checkpoint can do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vflow.errors import VflowError
+from vflow.pipelines.walk.directions import Directions, load_directions
+
+from ..shared.context import AppContext
+
+LIKELIEST = "likeliest"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of walk.
+
+    Attributes:
+        name: as ``vflow.walk`` calls it. title: on its button. info: one sentence below the buttons.
+        start: label of the first upload box. end: of the second; empty: there is none.
+        groups: there are two boxes for groups of examples.
+        controls: further controls it needs: direction, level, extent, temperature, steps, frames, futures.
+    """
+
+    name: str
+    title: str
+    info: str
+    start: str = ""
+    end: str = ""
+    groups: bool = False
+    controls: frozenset[str] = frozenset({"steps"})
+
+
+CLIP = "a clip: images in order, one video, or npz"
+START = {
+    "videoflow": f"Start: {CLIP}",
+    "digits": "Start: a picture of a digit",
+    "colorizer": "Start: a photo",
+}
+FRAMES = frozenset({"temperature", "frames"})
+TWO_FUTURES = Kind(
+    "blend",
+    "Two futures",
+    "From one future of a clip to another. Numbers are those that Predict shows with this seed.",
+    START["videoflow"],
+    controls=frozenset({"steps", "futures"}) | FRAMES,
+)
+ALL_TEN = Kind(
+    "transfer", "All ten", "The style of one digit as all ten.", START["digits"], controls=frozenset()
+)
+COLORS = Kind(
+    "transfer", "Colours", "From a photo’s own colours to those of another photo.",
+    "Photo to colour", "Photo with the colours",
+)  # fmt: skip
+
+
+def kinds(family: str) -> tuple[Kind, ...]:
+    """Walks that models of a family can do, in the order offered; direction is the first."""
+    video, start = family == "videoflow", START[family]
+    clip = FRAMES if video else frozenset()
+    direction = Kind(
+        "direction",
+        "Direction",
+        "Both ways along a principal direction of the training data’s noise.",
+        start,
+        controls=frozenset({"steps", "direction", "level", "extent"}) | clip,
+    )
+    interpolate = Kind(
+        "interpolate",
+        "Between two",
+        "From one input to another. The ends are the inputs themselves.",
+        f"From: {CLIP}" if video else start.replace("Start", "From"),
+        f"To: {CLIP}" if video else start.replace("Start", "To"),
+        controls=frozenset({"steps"}) | clip,
+    )
+    temperature = Kind(
+        "temperature",
+        "Temperature",
+        "The same noise at rising temperature: the most typical result first, then more and more variation.",
+        start,
+        controls=frozenset({"steps", "extent"} | (clip - {"temperature"})),
+    )
+    groups = Kind(
+        "semantic",
+        "Groups",
+        "From one group of examples towards another, such as from thin digits to bold ones.",
+        start.replace("Start", "Start (optional)"),
+        groups=True,
+        controls=frozenset({"steps", "level", "extent"}) | clip,
+    )
+    if family == "colorizer":
+        return direction, interpolate, COLORS, temperature, groups
+    return direction, TWO_FUTURES if video else ALL_TEN, interpolate, temperature, groups
+
+
+def find_kind(family: str, name: str | None) -> Kind:
+    """The kind called ``name``, or the family's second if it has none of that name."""
+    offered = kinds(family)
+    return next((kind for kind in offered if kind.name == name), offered[1])
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Abilities of a checkpoint.
+
+    Attributes:
+        family: of its model.
+        kinds: walks it can do.
+        levels: (name of a level, its number as text), coarse to fine, then all together.
+        explained: shares of variance of the stored directions, by level.
+        note: remark for people.
+    """
+
+    family: str
+    kinds: tuple[Kind, ...]
+    levels: list[tuple[str, str]]
+    explained: dict[str, tuple[float, ...]]
+    note: str
+
+
+def capabilities(app: AppContext, name: str | None) -> Capabilities:
+    """Abilities of the checkpoint ``name``.
+
+    Raises:
+        CheckpointError: it cannot be loaded.
+    """
+    model = app.models.load(name)
+    family, note = str(model.config.family), ""
+    try:
+        directions = stored_directions(app, name)
+    except VflowError as error:
+        directions, note = None, app.error_message(error)
+    explained = {level: found.explained for level, found in directions.levels.items()} if directions else {}
+    offered = kinds(family) if explained else kinds(family)[1:]
+    if not explained and not note:
+        note = (
+            "No principal directions are stored with this model, so there is no walk along them. "
+            f"To make them: python scripts/directions.py --config PRESET --checkpoint {name}"
+        )
+    return Capabilities(family, offered, level_names(model.latent_shapes), explained, note)
+
+
+def stored_directions(app: AppContext, name: str | None) -> Directions | None:
+    """Principal directions stored beside a checkpoint; None if there are none.
+
+    Raises:
+        CheckpointError: the checkpoint or the file is damaged.
+    """
+    return load_directions(app.models.folder(name), app.models.load(name))
+
+
+def level_names(shapes: Sequence[Sequence[int]]) -> list[tuple[str, str]]:
+    """(name of a level, its number as text), coarse to fine, and all levels together.
+
+    Args:
+        shapes: the model's ``latent_shapes``, (C, h, w) per level; a single number is a displacement, several
+            without a place are a mean colour or the code of a frame predictor.
+    """
+    named = [(_level_name(*shape), str(level)) for level, shape in enumerate(shapes)]
+    if len(shapes) > 1:
+        named[0] = (f"{named[0][0]}, the finest", "0")
+    return [*reversed(named), ("All levels together", ALL)]
+
+
+def _level_name(channels: int, height: int, width: int) -> str:
+    if height * width > 1:
+        return f"{height}×{width}"
+    return "Motion of the frame" if channels == 1 else "Whole picture"
+
+
+def step_names(family: str, kind: str, positions: Sequence[float]) -> list[str]:
+    """Positions along a walk in the words of its kind."""
+    if kind == "direction":
+        return [f"{_signed(p)} σ" if p else "start" for p in positions]
+    if kind == "semantic":
+        return [f"{_signed(100 * p / 3, 0)}%" if p else "start" for p in positions]
+    if kind == "temperature":
+        return [f"T {p:.2f}" for p in positions]
+    if kind == "transfer" and family == "digits":
+        return [f"as {p:.0f}" for p in positions]
+    return [f"{100 * p:.0f}%" for p in positions]
+
+
+def initial_step(kind: str, positions: Sequence[float]) -> int:
+    """The step shown first: the start of the walk, or the temperature nearest to 1."""
+    wanted = {"direction": 0.0, "semantic": 0.0, "temperature": 1.0}.get(kind, positions[0])
+    return min(range(len(positions)), key=lambda index: abs(positions[index] - wanted))
+
+
+def _signed(value: float, digits: int = 1) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")

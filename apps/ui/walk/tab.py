@@ -1,0 +1,125 @@
+"""Walk: an input and a direction in, a strip of pictures or clips out, with a slider over its steps."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from ..shared.context import AppContext, Tab, sentences
+from ..shared.events import (
+    QUICK,
+    Buttons,
+    Downloads,
+    ShouldStop,
+    StatusBar,
+    Steps,
+    Trigger,
+    Updates,
+    View,
+    html_block,
+    wire_jobs,
+)
+from ..shared.forms import no_model_banner
+from ..shared.html import progress
+from ..shared.jobs import Clock
+from . import form as forms
+from . import html
+from .form import Form
+from .job import Job, Request
+
+PROGRESS = "Steps decoded"
+
+
+def build(app: AppContext) -> None:
+    """Lay out the tab and wire it."""
+    no_model_banner(app)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
+            form = forms.build(app)
+            buttons = Buttons.row("Walk", "walk", ready=app.models.default() is not None)
+        with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
+            bar = StatusBar.below(buttons, "walk")
+            results = html_block(html.empty(), "vf-walk-results")
+            downloads = Downloads.below("Grid (png)", "Film (mp4)", "Frames (npz)", "Settings (json)")
+            view = View(bar, results, downloads)
+    _wire_form(app, form)
+    _wire_jobs(app, form, view)
+
+
+def _wire_form(app: AppContext, form: Form) -> None:
+    """Events that are answered at once: which controls there are, and the bars of the directions."""
+
+    def arrange(values: Updates) -> Updates:
+        return forms.form_updates(app, form, values)
+
+    def change_model(values: Updates) -> Updates:
+        return forms.form_updates(app, form, values, new_model=True)
+
+    def pick(values: Updates, event: gr.EventData) -> Updates:
+        return forms.direction_updates(app, form, values, int(event.index))
+
+    def slide(values: Updates) -> Updates:
+        return forms.direction_updates(app, form, values, values[form.direction])
+
+    inputs, outputs = set(form.components()), form.components()
+    # Loading a model takes a moment; a kind of walk chosen meanwhile would be the old model's.
+    begun = form.checkpoint.input(lambda: gr.update(interactive=False), None, form.kind, **QUICK)
+    begun.then(change_model, inputs, outputs, **QUICK)
+    form.kind.input(arrange, inputs, outputs, **QUICK)
+    form.source.input(arrange, inputs, outputs, **QUICK)
+    form.level.input(slide, inputs, [form.bars, form.direction], **QUICK)
+    form.bars.select(pick, inputs, [form.bars, form.direction], **QUICK)
+    form.direction.input(slide, inputs, [form.bars, form.direction], trigger_mode="always_last", **QUICK)
+    page = gr.context.Context.root_block
+    if page is not None and app.models.default() is not None:
+        page.load(change_model, inputs, outputs, **QUICK)
+
+
+def _wire_jobs(app: AppContext, form: Form, view: View) -> None:
+    """Two triggers of a job: Walk and an example."""
+
+    def walk(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
+        request = form.request(app.models.family(values[form.checkpoint]), values)
+        steps = _steps(app, form, view, request, should_stop)
+        yield from view.bar.with_errors(app, request.paths(), steps)
+
+    def load_example(values: Updates, event: gr.EventData) -> Updates:
+        return forms.example_updates(app, form, values, int(event.index))
+
+    triggers = [
+        Trigger(view.bar.buttons.run.click, walk),
+        Trigger(form.tiles.select, walk, load_example),
+    ]
+    inputs = form.components()
+    wire_jobs(app, "walk", view.bar, triggers, inputs, [*view.components(), *inputs])
+
+
+def _steps(app: AppContext, form: Form, view: View, request: Request, should_stop: ShouldStop) -> Steps:
+    """One walk on the page: yields updates after every step or frame that was decoded."""
+    status, buttons = view.bar.status, view.bar.buttons
+    reading = progress(0, 1, "Reading the input…", PROGRESS)
+    yield {status: reading, form.seed.value: request.seed, **buttons.working()}
+    job = Job.begin(app, request)
+    clock = app.jobs.clock(f"{request.checkpoint} {request.kind}", job.settings.steps)
+    for done, total in job.advance(app, should_stop):
+        clock.frame_done()
+        yield {status: progress(done, total, _remaining(done, total, clock), PROGRESS)}
+    if job.walk is None:
+        yield view.bar.stopped("Stopped before the walk was complete.")
+        return
+    seconds = clock.elapsed()
+    yield {status: progress(1, 1, "Writing files…", PROGRESS), **buttons.finishing()}
+    result = job.save(app)
+    text = f"{len(job.walk.positions)} steps in {seconds:.1f} s"
+    yield {
+        view.results: html.player(result, job.walk.frames.shape[-3:-1]),
+        **view.downloads.show(result.grid, result.film, result.native, result.settings),
+        **view.bar.done(text, sentences(job.inputs.notes)),
+    }
+
+
+def _remaining(done: int, total: int, clock: Clock) -> str:
+    seconds = clock.remaining(total - done) or 0.0
+    return f"{done} of {total} decoded" + (f" · about {round(seconds)} s left" if seconds >= 1 else "")
+
+
+TAB = Tab("Walk", "walk", build)

@@ -1,0 +1,219 @@
+"""Coloured photos on the server's disk, without a browser: how long they stay, and what is said when gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from apps.ui import api
+from apps.ui.colorize import job as jobs
+from apps.ui.colorize.job import GONE, ColorizedPhoto, archive
+from apps.ui.colorize.page import DownloadsOnDemand, Form, Page, View
+from apps.ui.colorize.state import SessionState
+from apps.ui.shared import storage
+from apps.ui.shared.context import AppContext
+from apps.ui.shared.events import Buttons, StatusBar, Updates
+from apps.ui.shared.forms import Seed
+from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.models import ModelStore
+from apps.ui.shared.storage import RunStore
+from tests.app.conftest import save_untrained, tiny_colorizer
+from vflow.errors import InputError
+
+
+def named(kind: Any, *names: str, **parts: Any) -> Any:
+    """A form or a view whose components are their own names: handlers only look them up."""
+    return kind(**{name: name for name in names}, **parts)
+
+
+def page_of(app: AppContext) -> Page:
+    """The tab's page of an app."""
+    bar = named(StatusBar, "status", buttons=named(Buttons, "run", "stop", "cancel"))
+    downloads = named(DownloadsOnDemand, "row", "variant", "archive", "settings", "link")
+    form = named(
+        Form, "files", "state", "checkpoint", "num_samples", "temperature", "levels",
+        seed=named(Seed, "value", "randomize"),
+    )  # fmt: skip
+    view = named(View, "photos", "editor", "compare", "tools", "cards", bar=bar, downloads=downloads)
+    return Page(app, form, view, "strength")  # type: ignore[arg-type]
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> AppContext:
+    """What tabs share, with one untrained colouriser."""
+    save_untrained(tmp_path / "models" / "mine", tiny_colorizer())
+    (tmp_path / "runs").mkdir()
+    return AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path / "runs"), Jobs(), tmp_path)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[str]:
+    """Five photos, which differ."""
+    paths = [tmp_path / f"bay{number}.png" for number in range(5)]
+    for number, path in enumerate(paths):
+        Image.fromarray(np.full((12, 16), 90 + number, np.uint8)).save(path)
+    return [str(path) for path in paths]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a job could have more photos than runs are kept."""
+    monkeypatch.setattr(storage, "MAX_RUNS", 3)
+
+
+def another(context: AppContext) -> Path:
+    """A result of another session."""
+    folder = context.runs.new_folder()
+    (folder / "digits.npz").touch()
+    return folder
+
+
+def values_of(state: SessionState) -> Updates:
+    """What the form says."""
+    numbers = {"num_samples": 2, "temperature": 1.0, "levels": "", "value": 0, "randomize": False}
+    return {"state": state, "checkpoint": "mine", "strength": 100, **numbers}
+
+
+def colorized(context: AppContext, paths: list[str]) -> tuple[SessionState, Updates]:
+    """A state whose photos were coloured in one job of the page, and what the page then knows."""
+    state = SessionState()
+    state.set_paths(paths)
+    values = values_of(state)
+    for _ in page_of(context).colorize_all(values, gr.EventData(None, None), never):
+        pass
+    return state, values
+
+
+def test_the_last_update_of_a_run_says_what_is_visible(context: AppContext, photos: list[str]) -> None:
+    """Of two updates that follow close on each other, gradio's client empties the first before it is read."""
+    state = SessionState()
+    state.set_paths(photos[:1])
+    *_, last = page_of(context).colorize_all(values_of(state), gr.EventData(None, None), never)
+    updates: Any = last
+    assert updates["tools"]["visible"] and updates["row"]["visible"]
+
+
+def colorize(context: AppContext) -> Callable[..., Iterator[Any]]:
+    """The endpoint's function."""
+    with gr.Blocks() as blocks:
+        api.build(context)
+    function: Any = next(f.fn for f in blocks.fns.values() if f.api_name == "colorize")
+    return lambda paths: function(paths, "mine", 2, 1.0, 1.0, 0, "", "")
+
+
+def lose(context: AppContext) -> None:
+    """All results are cleared."""
+    for folder in (context.cache / "runs").iterdir():
+        shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_job_of_many_photos_keeps_them_all_and_others_results(
+    context: AppContext, photos: list[str]
+) -> None:
+    other = another(context)
+    state, _ = colorized(context, photos)
+    results = [photo.result for photo in state.photos if photo.result]
+    assert len(results) == 5 and all(each.after(1, 1.0).shape == (12, 16, 3) for each in results)
+    assert other.is_dir()
+    zipped = context.cache / "all.zip"
+    assert list(archive(zipped, results, 1.0)) == list(range(1, 11))
+    assert len(zipfile.ZipFile(zipped).namelist()) == 10
+
+
+@pytest.mark.usefixtures("few")
+def test_a_call_with_many_photos_keeps_them_all_and_others_results(
+    context: AppContext, photos: list[str]
+) -> None:
+    other = another(context)
+    *_, (zipped, settings) = colorize(context)(photos)
+    assert [Path(path).name for path in (zipped, settings)] == ["colourised.zip", "settings.json"]
+    assert Path(settings).is_file() and other.is_dir()
+    assert zipfile.ZipFile(zipped).namelist() == [f"bay{n}/s00{k}.png" for n in range(5) for k in (0, 1)]
+
+
+def test_nothing_is_removed_from_a_running_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "MAX_RUNS", 1)
+    store, long_ago = RunStore(tmp_path), time.time() - storage.MAX_AGE - 1
+    with store.job_folder() as folder:
+        (folder / "result").touch()
+        os.utime(folder, (long_ago, long_ago))
+        store.new_folder()
+        store.new_folder()
+        assert folder.is_dir()
+    store.new_folder()
+    assert folder.is_dir(), "counts from its end"
+    store.new_folder()
+    store.new_folder()
+    assert not folder.exists()
+    with store.job_folder() as nothing:
+        pass
+    assert not nothing.exists(), "a job without a result takes no one's place"
+
+
+def test_a_call_whose_folder_is_lost_says_so(context: AppContext, photos: list[str]) -> None:
+    for steps in (1, 3):  # lost before it is written to again, and while the archive is written
+        call = colorize(context)(photos[:2])
+        for _ in range(steps):
+            next(call)
+        lose(context)
+        with pytest.raises(gr.Error, match=GONE):
+            list(call)
+
+
+def test_downloads_of_lost_colours_say_so(context: AppContext, photos: list[str]) -> None:
+    state, _ = colorized(context, photos[:1])
+    photo = state.find(photos[0])
+    assert photo is not None and isinstance(photo.result, ColorizedPhoto)
+    result = photo.result
+    lose(context)
+    with pytest.raises(InputError, match=GONE):
+        list(archive(result.folder / "colourised.zip", [result], 1.0))
+    with pytest.raises(InputError, match=GONE):
+        result.save_settings(context, 1.0)
+
+
+def test_clicks_on_lost_colours_say_so_and_empty_the_results(context: AppContext, photos: list[str]) -> None:
+    state, values = colorized(context, photos[:2])
+    jobs._reduced_copy.cache_clear()
+    lose(context)
+    page = page_of(context)
+    clicks: dict[str, Callable[[], Updates]] = {
+        "thumbnail": lambda: page.choose_photo(values, "choose", 1),
+        "card": lambda: page.choose_variant(values, "pick", 1),
+        "strength, the large picture": lambda: page.answer(values, page.large),
+        "strength, the small pictures": lambda: page.answer(values, page.small),
+        "upload": lambda: page.everything(values),
+    }
+    for name, click in clicks.items():
+        updates: Any = click()
+        assert GONE in updates["status"] and "vf-error" in updates["status"], name
+        assert "vf-empty" in updates["compare"] and updates["cards"] == "", name
+        assert not updates["tools"]["visible"] and not updates["row"]["visible"], name
+    assert state.index == 1
+    assert "bay1.png" in page.choose_photo(values, "choose", 0)["photos"], "the rest still answers"
+
+
+def test_back_to_lost_colours_says_so(context: AppContext, photos: list[str]) -> None:
+    state, values = colorized(context, photos[:1])
+    lose(context)
+    page = page_of(context)
+    for _ in page.more_like(values, gr.EventData(None, {"index": 1}), never):
+        pass
+    jobs._reduced_copy.cache_clear()
+    assert state.photo and state.photo.result and state.photo.result.near == (1,)
+    assert GONE in page.choose_variant(values, "back", 0)["status"]

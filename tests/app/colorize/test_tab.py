@@ -1,0 +1,417 @@
+"""The Colourise tab in a real browser: grey photos up, colours on the screen, pictures down."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from playwright.sync_api import expect
+
+import vflow
+from apps.ui.colorize.job import GONE
+from tests.app.conftest import CALM, Opener, Server
+from tests.app.digits.test_tab import refused
+from tests.app.support import DESKTOP, DONE, PHONE, App
+from tests.app.test_access import check, press_tab_until
+from tests.app.test_bad_input import KINDS, enormous, not_a_number, odd, text, truncated
+from vflow.cli import main as vflow_command
+from vflow.data import media
+from vflow.pipelines.color.colorize import variants_near
+from vflow.pipelines.color.hints import Hint
+
+browser = pytest.mark.browser
+STATUS = "#vf-colorize-status"
+MISSING = "no model.safetensors in it; a checkpoint is a directory with config.json and model.safetensors"
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A grey photo, uint8 (40, 60, 3), smaller than a card, so that the page shows its own pixels."""
+    y, x = np.mgrid[:40, :60]
+    grey = 120 + 60 * np.sin(x / 7) * np.cos(y / 9) + 40 * (np.hypot(x - 40, y - 15) < 9)
+    return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=-1)
+
+
+@pytest.fixture(scope="session")
+def file(tmp_path_factory: pytest.TempPathFactory, photo: np.ndarray) -> Path:
+    """The photo as a PNG."""
+    path = tmp_path_factory.mktemp("photos") / "bay.png"
+    Image.fromarray(photo).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(checkpoints: Path) -> torch.nn.Module:
+    """The model that the tab selects, here."""
+    return vflow.load(checkpoints / "colorizer")
+
+
+@pytest.fixture
+def tab(opened: Opener) -> App:
+    """The page with the tab open."""
+    app = opened()
+    app.tab("Colourise")
+    return app
+
+
+def upload(app: App, *paths: Path) -> None:
+    """Put photos into the box; waits until one is shown, or what is wrong with it."""
+    app.page.locator("#vf-photos input[type=file]").set_input_files(list(paths))
+    app.page.locator("#vf-editor img, #vf-photo-list .vf-bad").first.wait_for()
+
+
+def clear(app: App) -> None:
+    """Take all photos away."""
+    app.page.locator("#vf-photos button[aria-label=Clear]").click()
+    app.page.locator("#vf-editor img, #vf-photo-list .vf-thumb").first.wait_for(state="detached")
+
+
+def settle(app: App) -> str:
+    """Wait for the end of a run; returns the line of status."""
+    app.page.locator(f"{STATUS} .vf-done").wait_for(timeout=DONE)
+    app.page.locator("#vf-colorize-run:not([disabled])").wait_for()
+    return app.page.locator(f"{STATUS} p").inner_text()
+
+
+def colourise(app: App, *, variants: int = 3, seed: int = 0) -> str:
+    """Press Colourise and wait; returns the line of status."""
+    app.number("Variants", variants)
+    app.number("Seed", seed)
+    app.page.evaluate("document.querySelector('#vf-colorize-status .vf-done')?.classList.remove('vf-done')")
+    app.page.locator("#vf-colorize-run").click()
+    return settle(app)
+
+
+def cards(app: App) -> np.ndarray:
+    """All variants on the page: uint8 (N, H, W, 3)."""
+    return app.images("#vf-cards img")
+
+
+def until(app: App, selector: str, expected: np.ndarray) -> None:
+    """Wait until the pictures that ``selector`` finds are ``expected``."""
+    for _ in range(200):
+        shown = app.images(selector)
+        if shown.shape == expected.shape and np.array_equal(shown, expected):
+            return
+        app.page.wait_for_timeout(100)
+    raise AssertionError(f"{selector} never became what was expected")
+
+
+@browser
+def test_shows_what_python_draws_and_downloads_it(
+    tab: App, file: Path, photo: np.ndarray, model: torch.nn.Module, tmp_path: Path
+) -> None:
+    upload(tab, file)
+    assert colourise(tab, variants=3, seed=4).startswith("3 variants in ")
+    expected = vflow.colorize(model, photo, num_samples=3, seed=4)
+    assert np.array_equal(cards(tab), expected)
+    assert np.array_equal(tab.images(".vf-before")[0], photo)
+    tab.page.get_by_role("button", name="Show variant 2").click()
+    until(tab, ".vf-after", expected[1:2])
+    picture = tab.download("This variant (png)", tmp_path)
+    assert picture.name == "bay-variant-2.png"
+    assert np.array_equal(np.asarray(Image.open(picture)), expected[1])
+    with zipfile.ZipFile(tab.download("All variants (zip)", tmp_path)) as archive:
+        assert archive.namelist() == [f"bay/s{index:03d}.png" for index in range(3)]
+        archive.extractall(tmp_path)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "bay" / "s002.png")), expected[2])
+    settings = tab.download("Settings (json)", tmp_path)
+    assert json.loads(settings.read_text())["seed"] == 4
+    threads = torch.get_num_threads()
+    try:
+        arguments = ["colorize", "--settings", settings, "--input", file, "--output", tmp_path / "again"]
+        assert vflow_command([str(argument) for argument in arguments]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    again = [np.asarray(Image.open(tmp_path / "again" / "bay" / f"s{k:03d}.png")) for k in range(3)]
+    assert np.array_equal(again, expected)
+
+
+@browser
+def test_seeds_and_strength(tab: App, file: Path, photo: np.ndarray, model: torch.nn.Module) -> None:
+    upload(tab, file)
+    colourise(tab, seed=1)
+    first = cards(tab)
+    colourise(tab, seed=2)
+    assert not np.array_equal(first, cards(tab))
+    status = colourise(tab, seed=1)
+    assert np.array_equal(first, cards(tab))
+    tab.number("Colour strength in %", 0)
+    until(tab, ".vf-after", photo[None])
+    until(tab, "#vf-cards img", np.stack([photo] * 3))
+    tab.number("Colour strength in %", 40)
+    until(tab, "#vf-cards img", vflow.colorize(model, photo, num_samples=3, seed=1, strength=0.4))
+    assert tab.page.locator(f"{STATUS} p").inner_text() == status, "joined anew, not drawn anew"
+
+
+@browser
+def test_suggested_temperatures_count_until_the_slider_is_moved(
+    tab: App, file: Path, photo: np.ndarray, checkpoints: Path
+) -> None:
+    tab.choose("calm-colorizer")
+    tab.advanced()
+    levels = tab.page.get_by_label("Temperature per level").filter(visible=True)
+    expect(levels).to_have_value(", ".join(f"{value:g}" for value in CALM))
+    upload(tab, file)
+    colourise(tab, variants=2)
+    calm = vflow.load(checkpoints / "calm-colorizer")
+    expected = vflow.colorize(calm, photo, num_samples=2, temperature=CALM)
+    assert np.array_equal(cards(tab), expected)
+    tab.page.get_by_label("number input for Temperature").filter(visible=True).click()
+    tab.page.keyboard.press("Tab")
+    expect(levels).not_to_have_value("")
+    tab.number("Temperature", 0.9)
+    expect(levels).to_have_value("")
+    colourise(tab, variants=2)
+    assert np.array_equal(cards(tab), vflow.colorize(calm, photo, num_samples=2, temperature=0.9))
+
+
+@browser
+def test_colour_points(tab: App, file: Path, photo: np.ndarray, model: torch.nn.Module) -> None:
+    upload(tab, file)
+    tab.page.get_by_role("button", name="Sky blue").click()
+    box = tab.page.locator(".vf-target").bounding_box()
+    assert box is not None
+    tab.page.locator(".vf-target").click(position={"x": box["width"] * 0.25, "y": box["height"] * 0.5})
+    tab.page.locator(".vf-points li", has_text="1: 25% across, 50% down").wait_for()
+    assert tab.page.locator(".vf-compare").count() == 0, "before the first run a point only waits"
+    colourise(tab, variants=2)
+    plain = vflow.colorize(model, photo, num_samples=2)
+    assert not np.array_equal(cards(tab), plain)
+    tab.page.get_by_label("Across").fill("75")
+    tab.page.get_by_label("Down").fill("20")
+    tab.page.get_by_role("button", name="Add point").press("Enter")
+    tab.page.locator(".vf-points li", has_text="2: 75% across, 20% down").wait_for()
+    tab.page.get_by_role("button", name="Remove colour point 1").press("Enter")
+    tab.page.locator(".vf-points li", has_text="1: 75% across").wait_for()
+    hints = [Hint(0.75, 0.2, (127, 178, 229))]
+    until(tab, "#vf-cards img", vflow.colorize(model, photo, num_samples=2, hints=hints))
+    tab.page.get_by_role("button", name="Remove colour point 1").press("Enter")
+    until(tab, "#vf-cards img", plain)
+    assert tab.page.evaluate("document.activeElement.textContent") == "Add point"
+
+
+@browser
+def test_more_like_this_and_back(tab: App, file: Path, photo: np.ndarray, model: torch.nn.Module) -> None:
+    upload(tab, file)
+    colourise(tab)
+    first = cards(tab)
+    tab.page.get_by_role("button", name="More like variant 3").click()
+    tab.page.get_by_text("Near variant 3").wait_for(timeout=DONE)
+    near = variants_near(model, photo, 2, num_samples=3)
+    until(tab, "#vf-cards img", near)
+    nearer = np.abs(near[0].astype(int) - first[2]).mean(), np.abs(first[0].astype(int) - first[2]).mean()
+    assert nearer[0] < nearer[1]
+    settle(tab)
+    tab.page.get_by_role("button", name="Back to all variants").click()
+    until(tab, "#vf-cards img", first)
+    assert tab.page.locator("#vf-cards .vf-chosen [aria-label='Show variant 3']").count() == 1
+
+
+@browser
+def test_many_photos_of_any_size_one_of_them_bad(tab: App, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (700, 1100), np.uint8)).save(tmp_path / "large.png")
+    seen = np.dstack([rng.integers(0, 256, (30, 20, 3), np.uint8), np.full((30, 20), 90, np.uint8)])
+    Image.fromarray(seen).save(tmp_path / "overlay.png")
+    Image.new("L", (1, 1), 90).save(tmp_path / "dot.png")
+    upload(tab, tmp_path / "large.png", tmp_path / "overlay.png", tmp_path / "dot.png", text(tmp_path))
+    assert colourise(tab, variants=1).startswith("3 of 4 photos, 3 variants in ")
+    remarks = tab.page.locator(f"{STATUS} li").all_inner_texts()
+    assert f"notes.png: not an image or video (its content does not match); give {KINDS}" in remarks
+    tab.page.get_by_role("button", name="Work on large.png").click()
+    tab.page.locator(".vf-after[alt='large.png, variant 1']").wait_for()
+    assert tab.images(".vf-after").shape[1:3] == (489, 768), "reduced on the page"
+    assert Image.open(tab.download("This variant (png)", tmp_path)).size == (1100, 700)
+    tab.page.get_by_role("button", name="Work on overlay.png").click()
+    tab.page.locator(".vf-after[alt='overlay.png, variant 1']").wait_for()
+    saved = np.asarray(Image.open(tab.download("This variant (png)", tmp_path)))
+    assert saved.shape == (30, 20, 4) and (saved[..., 3] == 90).all(), "opacity is kept"
+    with zipfile.ZipFile(tab.download("All variants (zip)", tmp_path)) as archive:
+        assert sorted(archive.namelist()) == ["dot/s000.png", "large/s000.png", "overlay/s000.png"]
+    tab.page.get_by_role("button", name="Remove notes.png").click()
+    tab.page.locator("#vf-photo-list .vf-bad").wait_for(state="detached")
+    assert tab.page.locator(".vf-after[alt='overlay.png, variant 1']").count() == 1, "what is known stays"
+
+
+@browser
+def test_stop_and_queue(opened: Opener, file: Path, photo: np.ndarray) -> None:
+    busy, waiting = opened(), opened()
+    for app in (busy, waiting):
+        app.tab("Colourise")
+        app.choose("slow-colorizer")
+        app.number("Variants", 16)
+    upload(busy, *[copy(file, photo, number) for number in range(30)])
+    upload(waiting, file)
+    busy.page.locator("#vf-colorize-run").click()
+    busy.page.locator("#vf-cards img").first.wait_for(timeout=DONE)
+    busy.page.get_by_role("button", name="Work on bay3.png").click()
+    waiting.page.locator("#vf-colorize-run").click()
+    waiting.page.locator(STATUS, has_text="queue: 1/1").wait_for()
+    waiting.page.locator("#vf-colorize-cancel").click()
+    waiting.page.locator(STATUS, has_text="Stopped before it began.").wait_for()
+    assert waiting.page.locator("#vf-colorize-run").is_enabled()
+    busy.page.locator("#vf-colorize-stop").click()
+    assert " of 480 variants" in settle(busy)
+    chosen = busy.page.locator("#vf-photo-list .vf-chosen .vf-name").inner_text()
+    assert chosen == "bay3.png", "a click during the run is not undone by it"
+
+
+def copy(file: Path, photo: np.ndarray, number: int) -> Path:
+    """Another photo: the same but for one pixel."""
+    path = file.with_name(f"bay{number}.png")
+    other = photo.copy()
+    other[0, 0] = number
+    Image.fromarray(other).save(path)
+    return path
+
+
+@browser
+def test_an_example_in_one_click_and_its_slider(tab: App) -> None:
+    tab.page.get_by_role("button", name="Colourise example: a cat").click()
+    assert settle(tab).startswith("8 variants in ")
+    assert tab.page.locator("#vf-cards img").count() == 8
+    press_tab_until(tab, ".vf-wipe", "document.querySelector('.vf-stack')")
+    tab.page.keyboard.press("Home")
+    assert tab.page.locator(".vf-wipe").get_attribute("aria-valuetext") == "0% before"
+    clip = tab.page.locator(".vf-before").evaluate("image => getComputedStyle(image).clipPath")
+    assert clip == "inset(0px 100% 0px 0px)", "all of it is after"
+    press_tab_until(tab, ".vf-pick")
+    press_tab_until(tab, ".vf-link")
+    press_tab_until(tab, ".vf-downloads button")
+
+
+@browser
+def test_bad_input(tab: App, file: Path, tmp_path: Path) -> None:
+    tab.page.locator("#vf-colorize-run").click()
+    refused(tab, STATUS, "no photo given; add pictures, or choose an example")
+    for path, expected in (
+        (text(tmp_path), f"notes.png: not an image or video (its content does not match); give {KINDS}"),
+        (truncated(tmp_path), "clip.mp4: the file is truncated (ends early); copy or upload it again"),
+        (enormous(tmp_path), "big.png: 400 megapixels; the limit is 64; reduce the picture and try again"),
+        (
+            not_a_number(tmp_path),
+            "nan.npz: an array file, but a picture is expected; give PNG, JPEG, WebP, TIFF or BMP",
+        ),
+    ):
+        upload(tab, path)
+        tab.page.locator("#vf-colorize-run").click()
+        refused(tab, STATUS, expected)
+        clear(tab)
+    upload(tab, file)
+    tab.choose("torn-colorizer")
+    tab.page.locator("#vf-colorize-run").click()
+    refused(tab, STATUS, f"torn-colorizer: {MISSING}")
+    tab.choose("colorizer")
+    colourise(tab)
+
+
+@browser
+def test_colours_that_have_been_cleared(tab: App, server: Server, file: Path) -> None:
+    upload(tab, file)
+    colourise(tab)
+    for run in server.log.parent.glob("vflow-app-*/runs/*"):
+        shutil.rmtree(run)
+    tab.page.get_by_role("button", name="This variant (png)").click()
+    refused(tab, STATUS, GONE)
+    tab.page.get_by_role("button", name="Show variant 2").click()
+    tab.page.locator(f"{STATUS} .vf-error p").get_by_text(GONE, exact=True).wait_for()
+    tab.page.locator("#vf-compare .vf-empty").wait_for()
+    assert tab.page.locator("#vf-cards img").count() == 0
+    assert tab.page.get_by_role("button", name="All variants (zip)").count() == 0
+    assert tab.page.locator(".toast-body").count() == 0
+    colourise(tab)
+    for run in server.log.parent.glob("vflow-app-*/runs/*"):
+        shutil.rmtree(run)
+    tab.page.get_by_label("number input for Colour strength in %").fill("40")  # then it is gone, too
+    tab.page.locator(f"{STATUS} .vf-error p").get_by_text(GONE, exact=True).wait_for()
+    tab.page.locator("#vf-compare .vf-empty").wait_for()
+    colourise(tab)
+
+
+@browser
+def test_unusual_pictures_are_taken_and_remarked_on(tab: App, tmp_path: Path) -> None:
+    for name in ("deep", "cmyk", "palette", "animated"):
+        path = odd(name, tmp_path)
+        upload(tab, path)
+        colourise(tab, variants=1)
+        remarks = tab.page.locator(f"{STATUS} li").all_inner_texts()
+        notes = [*media.read_photo(path)[0].notes, *(["first of 3 frames"] if name == "animated" else [])]
+        assert remarks == [f"{path.name}: {note}" for note in notes] and notes
+        clear(tab)
+
+
+@browser
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark")],
+    ids=["desktop-light", "desktop-dark", "phone-light", "phone-dark"],
+)
+def test_axe_and_width(opened: Opener, file: Path, size: tuple[int, int], scheme: str) -> None:
+    app = opened(size, scheme)
+    app.tab("Colourise")
+    check(app, "at first")
+    app.page.get_by_role("button", name="Colourise example: coffee").click()
+    settle(app)
+    app.page.get_by_role("button", name="Add point").click()
+    app.page.get_by_role("button", name="Remove colour point 1").wait_for()
+    settle(app)
+    check(app, "with results")
+
+
+def test_endpoint_is_python(
+    server: Server, file: Path, photo: np.ndarray, model: torch.nn.Module, tmp_path: Path
+) -> None:
+    client = Client(server.address, verbose=False)
+    archive, settings = client.predict(
+        [handle_file(file)],
+        num_samples=2,
+        temperature=0.8,
+        strength=0.5,
+        seed=3,
+        hints="0.5,0.5,#c03020; 0.1,0.9,#2040a0",
+        api_name="/colorize",
+    )
+    hints = [Hint(0.5, 0.5, (192, 48, 32)), Hint(0.1, 0.9, (32, 64, 160))]
+    expected = vflow.colorize(model, photo, num_samples=2, temperature=0.8, strength=0.5, seed=3, hints=hints)
+    with zipfile.ZipFile(archive) as file_of_pictures:
+        file_of_pictures.extractall(tmp_path)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "bay" / "s001.png")), expected[1])
+    assert json.loads(Path(settings).read_text())["hints"] == ["0.5,0.5,#c03020", "0.1,0.9,#2040a0"]
+    for given, message in (
+        ({"strength": 2}, "strength: give a number from 0 to 1"),
+        ({"num_samples": 17}, "variants: give a number from 1 to 16"),
+        ({"level_temperatures": "1, 1"}, "temperature per level: 2 given, colorizer has "),
+        ({"hints": "here, red"}, "hint 'here, red': give X,Y,#RRGGBB"),
+        ({"checkpoint": "digits"}, "digits: a model of another kind; choose one of: colorizer, "),
+    ):
+        with pytest.raises(AppError) as error:
+            client.predict([handle_file(file)], **given, api_name="/colorize")
+        assert str(error.value.message).startswith(message)
+
+
+def test_endpoint_takes_a_temperature_per_level(
+    server: Server, file: Path, photo: np.ndarray, model: torch.nn.Module, tmp_path: Path
+) -> None:
+    shapes: tuple[tuple[int, ...], ...] = model.latent_shapes  # type: ignore[assignment]
+    levels = (*[0.5] * (len(shapes) - 1), 1.0)
+    archive, settings = Client(server.address, verbose=False).predict(
+        [handle_file(file)],
+        num_samples=1,
+        seed=3,
+        level_temperatures=", ".join(map(str, levels)),
+        api_name="/colorize",
+    )
+    with zipfile.ZipFile(archive) as pictures:
+        pictures.extractall(tmp_path)
+    expected = vflow.colorize(model, photo, num_samples=1, temperature=levels, seed=3)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "bay" / "s000.png")), expected[0])
+    assert json.loads(Path(settings).read_text())["temperature"] == list(levels)

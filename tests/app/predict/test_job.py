@@ -1,0 +1,64 @@
+"""Predictions on disk, without a browser."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from apps.ui import api
+from apps.ui.predict import job
+from apps.ui.shared import storage
+from apps.ui.shared.context import AppContext
+from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.models import ModelStore
+from apps.ui.shared.storage import RunStore
+from tests.app.conftest import save_untrained, tiny
+from vflow.errors import InputError
+
+
+def test_mean_and_diversity() -> None:
+    futures = np.zeros((2, 1, 2, 2, 3), np.uint8)
+    futures[1, 0, 0, 0] = 100
+    assert job.mean_frames(futures)[0, 0, 0].tolist() == [50, 50, 50]
+    assert job.diversity(futures)[0].tolist() == [[50, 0], [0, 0]]
+
+
+def predicted(runs: RunStore) -> job.Result:
+    rng = np.random.default_rng(0)
+    context = rng.integers(0, 256, (1, 8, 8, 3), np.uint8)
+    futures = rng.integers(0, 256, (2, 3, 8, 8, 3), np.uint8)
+    return job.write(runs.new_folder(), "shapes", context, futures, 5)
+
+
+def test_a_future_can_be_continued_until_it_is_cleared(tmp_path: Path) -> None:
+    runs = RunStore(tmp_path)
+    result = predicted(runs)
+    assert result.future(1).shape == (4, 8, 8, 3)
+    with pytest.raises(InputError, match="future 3: there are 2 futures to continue from"):
+        result.future(2)
+    assert (result.folder.stat().st_mode & 0o077) == 0, "private"
+    long_ago = time.time() - storage.MAX_AGE - 1
+    os.utime(result.folder, (long_ago, long_ago))
+    newer = predicted(runs)
+    assert newer.folder.is_dir() and not result.folder.exists()
+    with pytest.raises(
+        InputError, match="these futures have been cleared from the server; run Predict again"
+    ):
+        result.future(0)
+
+
+def test_a_wrong_frame_rate_is_refused_before_any_frame_is_computed(tmp_path: Path) -> None:
+    save_untrained(tmp_path / "models" / "mine", tiny())
+    app = AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path), Jobs(), tmp_path)
+    with gr.Blocks() as blocks:
+        api.build(app)
+    predict_future = next(f.fn for f in blocks.fns.values() if f.api_name == "predict_future")
+    frames = tmp_path / "frames.npz"
+    np.savez(frames, frames=np.zeros((2, 32, 32, 3), np.uint8))
+    with pytest.raises(gr.Error, match="preview_fps: give a number from 1 to 60"):
+        next(predict_future([str(frames)], "mine", 1, 1, 1.0, 0, "", 99))

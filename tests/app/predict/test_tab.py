@@ -1,0 +1,206 @@
+"""The Predict tab in a real browser: bytes up, pixels on the screen, files down."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vflow
+from apps.ui.shared.examples import FOLDER
+from tests.app.conftest import Opener
+from tests.app.support import DONE, App, differ
+from vflow.cli import main as vflow_command
+from vflow.data import media
+from vflow.pipelines.video.predict import prepare
+
+pytestmark = pytest.mark.browser
+
+
+def test_upload_predict_and_play(app: App, stills: list[Path]) -> None:
+    app.upload(*stills[:2])
+    app.settings(futures=3, frames=4)
+    assert app.predict().startswith("3 futures × 4 frames in ")
+    assert app.videos() == 3 + 2
+    app.page.locator(".vf-playing").wait_for()
+    assert all(app.advances(index) for index in range(app.videos()))
+    app.page.get_by_role("button", name="Pause all futures").click()
+    assert all(app.page.eval_on_selector_all(".vf-player video", "all => all.map((v) => v.paused)"))
+
+
+def test_shows_what_the_npz_holds(app: App, stills: list[Path], square: np.ndarray, tmp_path: Path) -> None:
+    app.upload(*stills[:2])
+    app.settings(futures=2, frames=2)
+    app.predict()
+    with np.load(app.download("Frames (npz)", tmp_path)) as saved:
+        context, futures = saved["context"], saved["frames"]
+    assert np.array_equal(context, square[:2])
+    assert futures.shape == (2, 2, 32, 32, 3) and futures.dtype == np.uint8
+    assert differ(app.pictures(1)[0], context[0]) < 2
+    shown = app.pictures(4)
+    for index, future in enumerate(futures):
+        # Chroma is halved in previews; brightness is kept.
+        assert differ(shown[index].mean(-1), future[-1].mean(-1)) < 12
+
+
+def test_same_seed_repeats_and_another_differs(app: App, clip: Path) -> None:
+    app.upload(clip)
+    app.settings(seed=1)
+    app.predict()
+    first = app.pictures(5)
+    app.number("Seed", 2)
+    app.predict()
+    second = app.pictures(5)
+    app.number("Seed", 1)
+    app.predict()
+    assert differ(first[0], first[1]) > 5
+    assert differ(first[:2], second[:2]) > 5
+    assert np.array_equal(first, app.pictures(5))
+
+
+def test_randomise_draws_a_seed_and_shows_it(app: App, clip: Path) -> None:
+    app.upload(clip)
+    app.settings(futures=1, frames=1)
+    app.page.get_by_label("Randomise").check()
+    app.predict()
+    seed = app.page.get_by_label("Seed", exact=True).input_value()
+    assert seed != "0" and app.status().endswith(f"seed {seed}")
+
+
+def test_example_predicts_in_one_click(app: App) -> None:
+    app.page.get_by_role("button", name="Predict from example: Circle").click()
+    assert app.finished().startswith("8 futures × 4 frames in ")
+    assert app.names() == ["shapes-circle.png"]
+    assert app.videos() == 8 + 2
+
+
+def test_a_second_example_ends_the_first_and_runs(app: App, checkpoints: Path, tmp_path: Path) -> None:
+    app.number("Futures", 32)
+    app.page.get_by_role("button", name="Predict from example: Circle").click()
+    app.page.locator(".vf-live").wait_for(timeout=DONE)
+    app.page.get_by_role("button", name="Predict from example: Square").click()
+    app.page.get_by_role("button", name="Predict from example: Triangle").click()
+    app.finished()
+    assert app.names() == ["shapes-triangle.png"]
+    triangle = prepare(
+        vflow.load(checkpoints / "shapes"), media.read_frames([FOLDER / "shapes-triangle.png"])
+    )
+    with np.load(app.download("Frames (npz)", tmp_path)) as saved:
+        assert np.array_equal(saved["context"], triangle.context)
+    app.page.wait_for_timeout(1500)
+    assert app.page.locator("#vf-predict-run").is_enabled() and app.videos() == 32 + 2
+
+
+def test_stop_keeps_the_frames_so_far(app: App, stills: list[Path], tmp_path: Path) -> None:
+    app.choose("slow")
+    app.upload(stills[0])
+    app.settings(futures=4, frames=60)
+    app.page.locator("#vf-predict-run").click()
+    app.page.locator(".vf-live .vf-tile:not(.vf-waiting)").first.wait_for(timeout=DONE)
+    app.page.locator("#vf-predict-stop").click()
+    status = app.finished()
+    assert status.startswith("Stopped after frame ")
+    done = int(status.split()[3])
+    assert 1 <= done < 60
+    with np.load(app.download("Frames (npz)", tmp_path)) as saved:
+        assert saved["frames"].shape[:2] == (4, done)
+    assert app.page.locator("#vf-predict-stop").is_disabled()
+
+
+def test_queue_place_and_leaving_it(opened: Opener, stills: list[Path]) -> None:
+    busy, waiting = opened(), opened()
+    for app in (busy, waiting):
+        app.choose("slow")
+        app.upload(stills[0])
+        app.settings(futures=1, frames=60)
+    busy.page.locator("#vf-predict-run").click()
+    busy.page.locator(".vf-live").wait_for(timeout=DONE)
+    waiting.page.locator("#vf-predict-run").click()
+    waiting.page.locator("#vf-predict-status", has_text="queue: 1/1").wait_for()
+    waiting.page.locator("#vf-predict-cancel").click()
+    waiting.page.locator("#vf-predict-status", has_text="Stopped before it began.").wait_for()
+    assert waiting.page.locator("#vf-predict-run").is_enabled()
+    busy.page.locator("#vf-predict-stop").click()
+    busy.finished()
+
+
+def test_continue_from_a_future(app: App, stills: list[Path], tmp_path: Path) -> None:
+    app.upload(*stills[:2])
+    app.settings(futures=2, frames=3)
+    app.predict()
+    with np.load(app.download("Frames (npz)", tmp_path)) as saved:
+        chosen = saved["frames"][1]
+    app.page.evaluate("document.querySelector('.vf-player').classList.add('old')")
+    app.page.get_by_role("button", name="Continue from future 2").click()
+    app.finished()
+    assert app.page.evaluate("document.activeElement.className") == "vf-play"
+    with np.load(app.download("Frames (npz)", tmp_path)) as saved:
+        assert np.array_equal(saved["context"], chosen[-2:])
+
+
+def test_downloads_reproduce_with_the_command_line(app: App, clip: Path, tmp_path: Path) -> None:
+    app.upload(clip)
+    app.settings(futures=2, frames=2, seed=7)
+    app.advanced()
+    app.page.get_by_label("Temperature per level").filter(visible=True).fill("0.5, 0.7")
+    app.predict()
+    native = app.download("Frames (npz)", tmp_path)
+    settings = app.download("Settings (json)", tmp_path)
+    with zipfile.ZipFile(app.download("Previews (zip)", tmp_path)) as previews:
+        expected = [
+            "diversity.mp4",
+            "future_01.mp4",
+            "future_02.mp4",
+            "given/000.png",
+            "given/001.png",
+            "mean.mp4",
+        ]
+        assert sorted(previews.namelist()) == expected
+        previews.extractall(tmp_path)
+    record = json.loads(settings.read_text())
+    assert (record["seed"], record["num_frames"], record["temperature"]) == (7, 2, [0.5, 0.7])
+    threads = torch.get_num_threads()
+    try:
+        for number, source in enumerate((clip, tmp_path / "given")):
+            output = tmp_path / f"again{number}"
+            arguments = ["predict", "--settings", settings, "--input", source, "--output", output]
+            assert vflow_command([str(argument) for argument in arguments]) == 0
+            with np.load(native) as ours, np.load(output / "futures.npz") as theirs:
+                assert np.array_equal(ours["frames"], theirs["frames"])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_grey_model(app: App, clip: Path) -> None:
+    app.choose("grey")
+    app.page.get_by_text("32×32 pixels, grey, 10 frames per second.").wait_for()
+    app.upload(clip)
+    app.settings(futures=1, frames=1)
+    app.predict()
+    assert app.page.get_by_text("Mean and diversity need two or more futures.").is_visible()
+    assert app.page.get_by_text("Kept the last 2 of 6 frames").is_visible()
+
+
+def test_order_of_uploads(app: App, stills: list[Path]) -> None:
+    app.upload(stills[2], stills[0], stills[1])
+    assert app.names() == ["frame0.png", "frame1.png", "frame2.png"]
+
+    def press(button: str, *names: int) -> None:
+        app.page.get_by_role("button", name=button).click()
+        read = "[...document.querySelectorAll('.vf-thumb .vf-name')].map((e) => e.innerText).join()"
+        expected = ",".join(f"frame{n}.png" for n in names)
+        app.page.wait_for_function(f"(expected) => {read} === expected", arg=expected)
+
+    press("Reverse", 2, 1, 0)
+    press("Move frame0.png earlier", 2, 0, 1)
+    assert app.page.evaluate("document.activeElement.getAttribute('aria-label')") == "Move frame0.png earlier"
+    press("Sort by name", 0, 1, 2)
+    press("Remove frame1.png", 0, 2)
+    app.page.locator("#vf-predict-files tr.file").nth(0).drag_to(
+        app.page.locator("#vf-predict-files tr.file").nth(1)
+    )
+    app.page.wait_for_function("document.querySelector('.vf-thumb .vf-name').innerText === 'frame2.png'")

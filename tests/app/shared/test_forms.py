@@ -1,0 +1,57 @@
+"""Order of uploads, temperatures that a checkpoint suggests, and HTML that names cannot break."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from apps.ui.shared import forms, html
+from apps.ui.shared.context import AppContext
+from apps.ui.shared.models import ModelStore
+from apps.ui.shared.theme import head, theme
+from tests.app.conftest import save_untrained, tiny
+
+
+def test_files_come_in_natural_order() -> None:
+    assert forms.by_name(["/b/f10.png", "/a/f2.png", "/c/F1.png"]) == ["/c/F1.png", "/a/f2.png", "/b/f10.png"]
+    assert forms.by_name(None) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "index", "expected"),
+    [
+        ("earlier", 1, "bac"),
+        ("later", 1, "acb"),
+        ("remove", 1, "ac"),
+        ("earlier", 0, "abc"),
+        ("later", 9, "abc"),
+    ],
+)
+def test_files_can_be_moved_and_removed(action: str, index: int, expected: str) -> None:
+    assert forms.reordered(list("abc"), action, index) == list(expected)
+
+
+def test_a_checkpoint_suggests_one_temperature_or_several(tmp_path: Path) -> None:
+    save_untrained(tmp_path / "one", tiny(temperature=0.7))
+    save_untrained(tmp_path / "several", tiny(temperature=(0.5, 0.5, 1.0)))
+    app = AppContext(ModelStore([tmp_path]), None, None, tmp_path)  # type: ignore[arg-type]
+    names = ("one", "several", None)
+    assert [forms.slider_temperature(app, name) for name in names] == [0.7, 0.5, 1.0]
+    assert [forms.level_temperatures(app, name) for name in names] == ["", "0.5, 0.5, 1", ""]
+
+
+def test_html_is_escaped() -> None:
+    nasty = '<img src=x onerror="alert(1)">'
+    for text in (
+        html.message(nasty, notes=[nasty]),
+        html.progress(0, 1, nasty, "Frames"),
+        html.example_strip(nasty, "Try", "id", [html.ExampleTile(nasty, [])]),
+        forms.file_list([f"/tmp/{nasty}"]),
+    ):
+        assert "<img src=x" not in text
+
+
+def test_nothing_in_the_look_is_fetched() -> None:
+    assert theme()._stylesheets == []
+    assert "http" not in head()

@@ -1,0 +1,60 @@
+"""Requests that supersede each other, Stop, and the time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+
+import pytest
+
+from apps.ui.shared.jobs import Jobs
+
+
+def work(should_stop: Callable[[], bool]) -> Generator[str, None, None]:
+    yield "worked"
+
+
+def test_stop_reaches_only_its_own_session() -> None:
+    jobs = Jobs()
+    for key in "ab":
+        jobs.request(key, work)
+    with jobs.running("a") as first, jobs.running("b") as second:
+        assert first is not None and second is not None
+        assert jobs.stop("a")
+        assert first.should_stop() and not second.should_stop()
+    assert not jobs.stop("a")
+
+
+def test_a_new_request_ends_the_job_that_runs() -> None:
+    jobs = Jobs()
+    jobs.request("a", work)
+    with jobs.running("a") as job:
+        jobs.request("b", work)
+        assert job is not None and not job.should_stop()
+        jobs.request("a", work)
+        assert job.superseded and job.should_stop() and not job.stopped
+
+
+def test_only_the_newest_request_runs_and_only_once() -> None:
+    jobs = Jobs()
+    for text in ("old", "new"):
+        jobs.request("a", lambda should_stop, text=text: (text for _ in range(1)))
+    with jobs.running("a") as job:
+        assert job is not None and list(job.work(job.should_stop)) == ["new"]
+    with jobs.running("a") as job:
+        assert job is None
+    jobs.request("a", work)
+    jobs.withdraw("a")
+    with jobs.running("a") as job:
+        assert job is None
+
+
+def test_the_time_left_is_learned_from_earlier_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 2.0, 100.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    jobs = Jobs()
+    clock = jobs.clock("shapes", 8)
+    assert clock.remaining(10) is None
+    clock.frame_done()
+    assert clock.remaining(10) == 20
+    assert jobs.clock("shapes", 16).remaining(10) == 40

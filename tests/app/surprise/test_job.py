@@ -1,0 +1,48 @@
+"""The command in a record makes the figures of the page again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from apps.ui.shared.context import AppContext
+from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.models import ModelStore
+from apps.ui.shared.storage import RunStore
+from apps.ui.surprise.job import MAX_FRAMES, Job, Request
+from tests.app.conftest import save_untrained, tiny
+from vflow.cli import main as vflow_command
+from vflow.data import media
+
+
+@pytest.mark.parametrize("count", [MAX_FRAMES + 5, 6])
+def test_the_command_scores_the_frames_that_the_page_scored(
+    tmp_path: Path, count: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_untrained(tmp_path / "models" / "mine", tiny(), stirred=True)
+    (tmp_path / "runs").mkdir()
+    app = AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path / "runs"), Jobs(), tmp_path)
+    clip = tmp_path / "clip.npz"
+    media.write_npz(
+        clip, frames=np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8), fps=10.0
+    )
+    job = Job.begin(app, Request.checked("mine", [str(clip)], 99, 3))
+    for _ in job.advance(lambda: False):
+        pass
+    record = json.loads(job.save(app).settings.read_text())
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    try:
+        assert vflow_command([*shlex.split(record["command"])[1:], "--json"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    again = json.loads(capsys.readouterr().out)
+    assert len(again["per_frame"]) == min(count, MAX_FRAMES)
+    np.testing.assert_allclose(again["per_frame"][1:], record["per_frame"][1:], rtol=1e-6)
+    assert again["frame_swap"] == pytest.approx(record["frame_swap"], rel=1e-4)
+    assert (tmp_path / "maps" / "clip.npz").is_file()

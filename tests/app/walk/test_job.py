@@ -1,0 +1,139 @@
+"""Walks and their records without a browser: the command in a record makes the walk again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from apps.ui.shared.context import AppContext
+from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.models import ModelStore
+from apps.ui.shared.storage import RunStore
+from apps.ui.walk import html, kinds
+from apps.ui.walk.job import NO_COMMAND, Job, Request, save_pictures
+from tests.data.sample_media import write_lossless
+from vflow.cli import main as vflow_command
+from vflow.data import media
+
+
+@dataclass(frozen=True)
+class Here:
+    """Walks as the app does them, with video models of these checkpoints, in this folder."""
+
+    context: AppContext
+    folder: Path
+
+    def walk(self, kind: str, **boxes: list[Path]) -> tuple[dict[str, Any], np.ndarray]:
+        """The record of a walk of two steps with these files in its boxes, and its frames."""
+        paths = {name: [str(path) for path in box] for name, box in boxes.items()}
+        job = Job.begin(self.context, Request("lively", kind, **paths, steps=2, num_frames=1))  # type: ignore[arg-type]
+        for _ in job.advance(self.context, lambda: False):
+            pass
+        result = job.save(self.context)
+        with np.load(result.native) as saved:
+            return json.loads(result.settings.read_text()), saved["frames"]
+
+    def again(self, *words: str) -> np.ndarray:
+        """Frames of what ``vflow walk`` makes of these words, in this folder."""
+        threads, before = torch.get_num_threads(), Path.cwd()
+        os.chdir(self.folder)
+        try:
+            assert vflow_command([*words, "--format", "npz"]) == 0
+        finally:
+            os.chdir(before)
+            torch.set_num_threads(threads)
+        with np.load(self.folder / "walk" / "walk.npz") as saved:
+            return np.asarray(saved["frames"])
+
+
+@pytest.fixture
+def here(tmp_path: Path, checkpoints: Path, square: np.ndarray) -> Here:
+    """Stills a0 … a5, clips of them all and of them backwards, and nothing else."""
+    write_lossless(tmp_path / "on.mp4", square)
+    write_lossless(tmp_path / "back.mp4", square[::-1].copy())
+    for number, frame in enumerate(square):
+        media.write_png(tmp_path / f"a{number}.png", frame)
+    (tmp_path / "runs").mkdir()
+    return Here(
+        AppContext(ModelStore([checkpoints]), RunStore(tmp_path / "runs"), Jobs(), tmp_path), tmp_path
+    )
+
+
+def test_the_command_of_a_record_makes_the_walk_again(here: Here) -> None:
+    stills, clips = sorted(here.folder.glob("a*.png")), [here.folder / "on.mp4", here.folder / "back.mp4"]
+    for kind, boxes in (
+        ("temperature", {"files": stills[:3]}),
+        ("blend", {"files": clips[:1]}),
+        ("interpolate", {"files": clips[:1], "to": clips[1:]}),
+        ("semantic", {"files": stills[:2], "negatives": clips[:1], "positives": clips[1:]}),
+        ("semantic", {"files": stills[:3], "negatives": stills[:1], "positives": stills[1:2]}),
+        (
+            "temperature",
+            {"files": stills[:2], "to": stills[2:4], "negatives": stills[4:], "positives": stills[4:]},
+        ),
+    ):
+        record, frames = here.walk(kind, **boxes)
+        assert np.array_equal(frames, here.again(*shlex.split(record["command"])[1:])), (kind, boxes)
+    assert {"files", "to", "negatives", "positives"} & set(record) == {"files"}, "of boxes that were read"
+
+
+def test_no_command_where_the_command_line_would_take_files_for_other_inputs(here: Here) -> None:
+    stills, clips = sorted(here.folder.glob("a*.png")), [here.folder / "on.mp4", here.folder / "back.mp4"]
+    namesake, hyphen = here.folder / "more" / "on.mp4", here.folder / "-on.mp4"
+    namesake.parent.mkdir()
+    shutil.copy(clips[1], namesake)
+    shutil.copy(clips[1], hyphen)
+    for kind, boxes in (
+        ("interpolate", {"files": stills[:2], "to": stills[2:4]}),
+        ("interpolate", {"files": stills[:2], "to": clips[1:]}),
+        ("interpolate", {"files": clips[:1], "to": [namesake]}),
+        ("interpolate", {"files": clips[:1], "to": [hyphen]}),
+        ("semantic", {"files": clips[:1], "negatives": stills[:2], "positives": clips[1:]}),
+        ("semantic", {"negatives": clips[:1], "positives": [namesake]}),
+    ):
+        record, _ = here.walk(kind, **boxes)
+        assert "command" not in record, (kind, boxes)
+        assert record["no_command"] == NO_COMMAND
+
+
+def test_what_is_said_in_place_of_a_command_makes_the_walk_again(here: Here) -> None:
+    stills = sorted(here.folder.glob("a*.png"))
+    _, frames = here.walk("interpolate", files=stills[:2], to=stills[2:4])
+    for name, paths in (("from", stills[:2]), ("to", stills[2:4])):
+        (here.folder / name).mkdir()
+        for path in paths:
+            path.rename(here.folder / name / path.name)
+    words = f"walk --checkpoint {here.context.models.folder('lively')} --kind interpolate --steps 2"
+    words += " --num-frames 1 --input from to --output walk"
+    assert np.array_equal(frames, here.again(*words.split()))
+
+
+def test_words_of_positions() -> None:
+    assert kinds.step_names("digits", "direction", [-1.5, 0, 1.5]) == ["−1.5 σ", "start", "+1.5 σ"]
+    assert kinds.step_names("digits", "transfer", [0, 9]) == ["as 0", "as 9"]
+    assert kinds.step_names("colorizer", "transfer", [0, 1]) == ["0%", "100%"]
+    assert kinds.step_names("videoflow", "semantic", [-3, 0, 1.5]) == ["−100%", "start", "+50%"]
+    assert kinds.initial_step("temperature", [0, 0.5, 1.0, 1.5]) == 2
+    assert kinds.initial_step("direction", [-1, 0, 1]) == 1
+    names = kinds.level_names([(6, 16, 16), (24, 8, 8), (1, 1, 1)])
+    assert names[0] == ("Motion of the frame", "2") and names[-1] == ("All levels together", "all")
+    assert kinds.level_names([(6, 32, 32), (16, 1, 1)])[0] == ("Whole picture", "1")
+
+
+def test_large_pictures_are_reduced_and_names_escaped(tmp_path: Path) -> None:
+    strip = np.zeros((2, 1, 300, 1200, 3), np.uint8)
+    strip[1] = 200
+    run = save_pictures(tmp_path, strip, ["<i>a", "b"], [("<b>", strip[0])], start=0, fps=5)
+    assert media.read_image(run.steps[0].path).frames.shape[1:3] == (128, 512)
+    assert run.top == 100
+    page = html.player(run, (300, 1200))
+    assert "<i>a" not in page and "<b>" not in page

@@ -1,0 +1,403 @@
+"""The Walk tab in a real browser: an input up, a strip of steps down, a slider that answers at once."""
+
+from __future__ import annotations
+
+import html
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+import vflow
+from apps.ui.shared import examples
+from apps.ui.walk import kinds
+from tests.app.conftest import Opener, Server
+from tests.app.support import DESKTOP, DONE, PHONE, App, decoded, differ
+from tests.app.test_access import check, press_tab_until
+from tests.app.test_bad_input import KINDS, text
+from vflow.cli import main as vflow_command
+from vflow.data import media
+from vflow.pipelines.digits.preprocess import prepare_digit
+
+# Presses a key and tells after how many milliseconds the stage shows another picture.
+ANSWER = """(() => {
+  window.answered = [];
+  const canvas = document.querySelector('.vf-stage canvas');
+  document.querySelector('.vf-walk .vf-seek').addEventListener('keydown', (event) => {
+    const before = canvas.toDataURL();
+    const look = () => canvas.toDataURL() === before
+      ? requestAnimationFrame(look) : window.answered.push(performance.now() - event.timeStamp);
+    requestAnimationFrame(look);
+  });
+})()"""
+
+
+TITLES = "[...document.querySelectorAll('#vf-walk-kind label')].map((label) => label.innerText.trim())"
+READY = """(before) => {
+  const section = document.querySelector('.vf-walk.vf-ready');
+  return section && section.dataset.key !== before;
+}"""
+
+
+def offered(checkpoint: str) -> list[str]:
+    """Kinds of walk that the page offers for a checkpoint; only digits has directions stored."""
+    model = next((kind for kind in ("digits", "colorizer") if checkpoint.endswith(kind)), "videoflow")
+    return [one.title for one in kinds.kinds(model) if one.name != "direction" or model == "digits"]
+
+
+@dataclass
+class Walker:
+    """The open tab."""
+
+    app: App
+    before: str = ""
+
+    def choose(self, checkpoint: str) -> None:
+        """Select a checkpoint and wait until the form suits it."""
+        self.app.choose(checkpoint)
+        self.app.page.wait_for_function(
+            f"(titles) => String({TITLES}) === String(titles)"
+            " && !document.querySelector('#vf-walk-kind input:disabled')",
+            arg=offered(checkpoint),
+        )
+
+    def kind(self, title: str, models: tuple[str, ...] = ("videoflow", "digits", "colorizer")) -> None:
+        """Select a kind of walk, told by the first of ``models`` that has it, and wait for its controls."""
+        self.app.page.get_by_role("radio", name=title, exact=True).check()
+        offered_kinds = [one for model in models for one in kinds.kinds(model)]
+        info = next(one.info for one in offered_kinds if one.title == title)
+        self.app.page.locator("#vf-walk-kind").get_by_text(info).wait_for()
+
+    def upload(self, box: str, *paths: Path) -> None:
+        """Put files into a box: start, end, negatives or positives."""
+        self.app.page.locator(f"#vf-walk-{box} input[type=file]").set_input_files(list(paths))
+        self.app.page.locator(f"#vf-walk-{box} tr.file").nth(len(paths) - 1).wait_for()
+
+    def example(self, index: int = 0) -> str:
+        """Click an example and wait for its walk."""
+        self.begin("#vf-walk-try .vf-example", index)
+        return self.finished()
+
+    def walk(self) -> str:
+        """Press Walk and wait for the finished strip; returns the line of status."""
+        self.begin("#vf-walk-run")
+        return self.finished()
+
+    def begin(self, selector: str, index: int = 0) -> None:
+        """Click what begins a walk."""
+        self.before = self.app.page.evaluate("document.querySelector('.vf-walk')?.dataset.key ?? ''")
+        self.app.page.locator(selector).nth(index).click()
+
+    def finished(self) -> str:
+        """Wait for a new finished strip; returns the line of status."""
+        self.app.page.wait_for_function(READY, arg=self.before, timeout=DONE)
+        self.app.page.locator("#vf-walk-run:not([disabled])").wait_for()
+        return self.status()
+
+    def status(self) -> str:
+        """First line of the status."""
+        return self.app.page.locator("#vf-walk-status .vf-status p").inner_text()
+
+    def rest(self) -> None:
+        """Stop the clips: every one then shows its last frame."""
+        self.app.page.get_by_role("button", name="Pause all clips").click()
+
+    def shows(self) -> np.ndarray:
+        """What the stage shows, decoded by the browser: uint8 (H, W, 3)."""
+        return decoded(self.app.page.locator(".vf-stage canvas").evaluate("canvas => canvas.toDataURL()"))
+
+    def press(self, *keys: str) -> None:
+        """Keys on the slider."""
+        for key in keys:
+            self.app.page.locator(".vf-walk .vf-seek").press(key)
+
+    def answered(self, key: str) -> None:
+        """A key on the slider; waits until the stage shows something else and the time it took is noted."""
+        count = self.app.page.evaluate("window.answered.length")
+        self.press(key)
+        self.app.page.wait_for_function("count => window.answered.length > count", arg=count)
+
+    def at(self) -> str:
+        """What is said of the step on the stage."""
+        return self.app.page.locator(".vf-walk .vf-now").inner_text()
+
+
+@pytest.fixture
+def walker(app: App) -> Walker:
+    """The tab on a fresh page at desktop size."""
+    return opened_tab(app)
+
+
+def opened_tab(app: App) -> Walker:
+    app.tab("Walk")
+    app.page.locator("#vf-walk-kind input").first.wait_for()
+    return Walker(app)
+
+
+@pytest.mark.browser
+def test_slider_over_the_clips_of_an_example(walker: Walker, tmp_path: Path) -> None:
+    walker.choose("shapes")
+    walker.kind("Two futures")
+    walker.app.number("Steps", 5)
+    assert walker.example().startswith("5 steps in ")
+    walker.rest()
+    with np.load(walker.app.download("Frames (npz)", tmp_path)) as saved:
+        frames, positions = saved["frames"], saved["positions"]
+    assert frames.shape == (5, 1 + 4, 32, 32, 3) and positions.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    walker.app.page.evaluate(ANSWER)
+    for index in range(5):
+        assert np.array_equal(walker.shows(), frames[index, -1]), "the stage shows the native pixels"
+        assert walker.at() == f"{25 * index}%"
+        if index < 4:
+            walker.answered("ArrowRight")
+    for key in ("Home", "End"):
+        walker.answered(key)
+    assert np.median(walker.app.page.evaluate("window.answered")) <= 150
+    walker.press("Home", "End", "Home", "End")
+    assert walker.at() == "100%" and np.array_equal(walker.shows(), frames[-1, -1]), "ends where it was led"
+    assert differ(frames[0, -1], frames[-1, -1]) > 5
+
+
+@pytest.mark.browser
+def test_a_grey_photo_starts_from_what_python_draws(
+    walker: Walker, checkpoints: Path, tmp_path: Path
+) -> None:
+    """What a checkpoint suggests for samples has no part in a walk, whose form shows no temperature."""
+    grey = np.repeat(np.random.default_rng(0).integers(0, 256, (40, 40, 1), np.uint8), 3, -1)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    walker.choose("calm-colorizer")
+    walker.kind("Temperature", ("colorizer",))
+    walker.upload("start", tmp_path / "grey.png")
+    walker.app.number("Steps", 3)
+    walker.walk()
+    with np.load(walker.app.download("Frames (npz)", tmp_path)) as saved:
+        frames = saved["frames"]
+    model = vflow.load(checkpoints / "calm-colorizer")
+    settings = vflow.WalkSettings(kind="temperature", steps=3)
+    assert np.array_equal(frames.squeeze(), vflow.walk(model, [grey], settings).frames.squeeze())
+
+
+@pytest.mark.browser
+def test_between_two_digits_the_ends_are_the_inputs(walker: Walker) -> None:
+    walker.choose("digits")
+    walker.kind("Between two")
+    walker.app.page.get_by_role("radio", name="Upload or example").check()
+    paths = [examples.FOLDER / name for name in list(examples.DIGITS.values())[:2]]
+    walker.upload("start", paths[0])
+    walker.upload("end", paths[1])
+    walker.walk()
+    for key, path in (("Home", paths[0]), ("End", paths[1])):
+        walker.press(key)
+        wanted = prepare_digit(media.read_image(path).frames[0])
+        assert np.abs(walker.shows()[..., 0].astype(int) - wanted).max() <= 1
+    captions = walker.app.page.locator(".vf-walk figcaption").all_inner_texts()
+    assert captions[:2] == ["From", "To"]
+
+
+@pytest.mark.browser
+def test_directions_play_and_what_is_saved(walker: Walker, tmp_path: Path) -> None:
+    walker.choose("digits")
+    walker.kind("Direction")
+    walker.app.page.get_by_role("button", name="Direction 2: ").click()
+    walker.app.page.get_by_text("Direction 2 holds ").wait_for()
+    walker.app.number("Steps", 3)
+    walker.app.number("Seed", 4)
+    assert walker.walk().startswith("3 steps in ")
+    assert walker.at() == "start"
+    walker.app.page.get_by_role("button", name="Play the walk, there and back").click()
+    seen = "document.querySelector('.vf-walk .vf-now').textContent === '{}'"
+    for place in ("+3.0 σ", "start", "−3.0 σ", "start", "+3.0 σ"):
+        walker.app.page.wait_for_function(seen.format(place))
+    walker.app.page.get_by_role("button", name="Pause the walk, there and back").click()
+    record = json.loads(walker.app.download("Settings (json)", tmp_path).read_text())
+    assert (record["kind"], record["direction"], record["steps"], record["seed"]) == ("direction", 1, 3, 4)
+    with Image.open(walker.app.download("Grid (png)", tmp_path)) as grid:
+        assert grid.width > 2 * grid.height
+    assert media.read_clip(walker.app.download("Film (mp4)", tmp_path)).frames.shape[0] == 4
+    native = walker.app.download("Frames (npz)", tmp_path)
+    command = [*shlex.split(record["command"])[1:-1], str(tmp_path / "again"), "--format", "npz"]
+    threads = torch.get_num_threads()
+    try:
+        assert vflow_command(command) == 0
+    finally:
+        torch.set_num_threads(threads)
+    with np.load(native) as ours, np.load(tmp_path / "again" / "walk.npz") as theirs:
+        assert np.array_equal(ours["frames"], theirs["frames"])
+
+
+@pytest.mark.browser
+def test_kinds_fit_the_model(walker: Walker) -> None:
+    walker.choose("shapes")
+    note = "python scripts/directions.py --config PRESET --checkpoint shapes"
+    assert walker.app.page.locator("#vf-walk-note").get_by_text(note).is_visible()
+    walker.choose("colorizer")
+    walker.kind("Colours")
+    walker.app.number("Steps", 2)
+    assert walker.example().startswith("2 steps in ")
+    assert walker.shows().shape == (160, 241, 3)
+    walker.choose("digits")
+    assert not walker.app.page.locator("#vf-walk-note").is_visible()
+
+
+@pytest.mark.browser
+def test_stop(walker: Walker, stills: list[Path]) -> None:
+    walker.choose("slow")
+    walker.upload("start", stills[0])
+    walker.app.number("Frames", 30)
+    walker.app.page.locator("#vf-walk-run").click()
+    walker.app.page.locator("#vf-walk-status", has_text=" of 30 decoded").wait_for(timeout=DONE)
+    walker.app.page.locator("#vf-walk-stop").click()
+    walker.app.page.locator("#vf-walk-status", has_text="Stopped before the walk was complete.").wait_for()
+    walker.app.page.locator("#vf-walk-run:not([disabled])").wait_for()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark")],
+    ids=["desktop-light", "desktop-dark", "phone-light", "phone-dark"],
+)
+def test_axe_and_width(opened: Opener, size: tuple[int, int], scheme: str) -> None:
+    walker = opened_tab(opened(size, scheme))
+    walker.choose("digits")
+    walker.kind("Direction")
+    walker.app.page.get_by_role("radio", name="Upload or example").check()
+    walker.app.page.locator("#vf-walk-try .vf-example").first.wait_for()
+    check(walker.app, "at first")
+    walker.example()
+    check(walker.app, "with results")
+
+
+@pytest.mark.browser
+def test_keyboard_alone_and_names(walker: Walker) -> None:
+    walker.choose("shapes")
+    walker.app.number("Steps", 3)
+    walker.app.page.locator("#vf-walk-try .vf-example").first.wait_for()
+    walker.app.page.get_by_label("Checkpoint").filter(visible=True).focus()
+    press_tab_until(walker.app, "#vf-walk-try .vf-example")
+    walker.app.page.keyboard.press("Enter")
+    walker.finished()
+    press_tab_until(walker.app, ".vf-walk .vf-play")
+    press_tab_until(walker.app, ".vf-walk .vf-seek")
+    walker.app.page.keyboard.press("ArrowRight")
+    slider = walker.app.page.get_by_role("slider", name="Step of the walk")
+    assert slider.get_attribute("aria-valuetext") == "Step 2 of 3: 50%"
+    assert walker.app.page.get_by_role("img", name="Step 2 of 3: 50%").is_visible()
+    press_tab_until(walker.app, ".vf-loop")
+    walker.app.page.keyboard.press("Space")
+    assert walker.app.page.get_by_role("button", name="Play all clips").is_visible()
+    assert walker.app.page.get_by_role("button", name="Step 3 of 3: 100%").count() == 1
+    assert walker.app.page.locator("#vf-walk-status").get_attribute("aria-live") == "polite"
+
+
+@pytest.mark.browser
+def test_reduced_motion_and_another_run_in_the_same_place(opened: Opener) -> None:
+    walker = opened_tab(opened(motion="reduce"))
+    walker.choose("shapes")
+    walker.app.number("Steps", 3)
+    walker.example()
+    assert walker.app.page.get_by_role("button", name="Play all clips").is_visible()
+    first = walker.shows()
+    walker.app.page.wait_for_timeout(600)
+    assert np.array_equal(first, walker.shows())
+    walker.app.number("Seed", 1)
+    walker.walk()
+    assert differ(first, walker.shows()) > 5
+    walker.press("ArrowRight", "ArrowRight", "ArrowLeft")
+    assert walker.at() == "50%", "one player drives the slider, not also the one before"
+
+
+@pytest.mark.browser
+def test_bad_input_in_the_browser(walker: Walker, stills: list[Path], tmp_path: Path) -> None:
+    walker.choose("shapes")
+    refused(walker, "no input given; add one, or choose an example")
+    walker.kind("Between two")
+    walker.upload("start", stills[0])
+    refused(walker, "two inputs are needed: where the walk starts and where it leads")
+    walker.upload("end", stills[1])
+    refused(walker, "frame0.png: an interpolation needs clips of 2 frames or more")
+    walker.kind("Groups")
+    refused(walker, "two groups are needed: add examples to both")
+    walker.kind("Temperature")
+    walker.app.page.locator("#vf-walk-start").get_by_role("button", name="Clear").click()
+    walker.upload("start", text(tmp_path))
+    refused(walker, f"notes.png: not an image or video (its content does not match); give {KINDS}")
+    walker.choose("colorizer")
+    walker.app.page.locator("#vf-walk-start").get_by_role("button", name="Clear").click()
+    walker.upload("start", *stills[:2])
+    refused(walker, "frame1.png: one picture is walked at a time; remove the others")
+
+
+def refused(walker: Walker, expected: str) -> None:
+    """Walk fails with exactly this, in the status line and once as a toast; the form stays usable."""
+    page = walker.app.page
+    page.locator("#vf-walk-run").click()
+    page.locator("#vf-walk-status .vf-error p").get_by_text(expected, exact=True).wait_for()
+    page.locator(".toast-message-text").get_by_text(expected, exact=True).wait_for()
+    page.locator("#vf-walk-run:not([disabled])").wait_for()
+    page.locator(".toast-close").click()
+    page.locator(".toast-message-text").wait_for(state="detached")
+
+
+def test_endpoint_is_python_walk(server: Server, checkpoints: Path, stills: list[Path]) -> None:
+    client = Client(server.address, verbose=False)
+    a, b = ([handle_file(path) for path in paths] for paths in (stills[:2], stills[2:4]))
+    grid, film, native, settings = client.predict(
+        a, b, checkpoint="shapes", kind="interpolate", steps=3, num_frames=2, api_name="/walk"
+    )
+    clips = [media.read_frames(paths) for paths in (stills[:2], stills[2:4])]
+    model = vflow.load(checkpoints / "shapes")
+    made = vflow.walk(model, clips, vflow.WalkSettings("interpolate", steps=3, num_frames=2))
+    with np.load(native) as saved:
+        assert np.array_equal(saved["frames"], made.frames)
+        for step, clip in ((0, clips[0]), (-1, clips[1])):
+            assert np.abs(saved["frames"][step, :2].astype(int) - clip.frames).max() <= 1
+    assert (Path(grid).suffix, Path(film).suffix) == (".png", ".mp4")
+    record = json.loads(Path(settings).read_text())
+    assert record["to"] == ["frame2.png", "frame3.png"] and "command" not in record
+
+
+def test_groups_from_the_endpoint(server: Server, checkpoints: Path) -> None:
+    digits = [examples.FOLDER / name for name in examples.DIGITS.values()]
+    client = Client(server.address, verbose=False)
+    *_, native, settings = client.predict(
+        [handle_file(digits[0])],
+        checkpoint="digits",
+        kind="semantic",
+        steps=3,
+        negatives=[handle_file(digits[1])],
+        positives=[handle_file(digits[2])],
+        api_name="/walk",
+    )
+    start, *groups = ([prepare_digit(media.read_image(path).frames[0])] for path in digits)
+    model = vflow.load(checkpoints / "digits")
+    wanted = vflow.WalkSettings("semantic", steps=3)
+    made = vflow.walk(model, start, wanted, negatives=groups[0], positives=groups[1])
+    with np.load(native) as saved:
+        assert np.array_equal(saved["frames"], made.frames)
+    assert shlex.split(json.loads(Path(settings).read_text())["command"])[-6:-2] == [
+        *("--negatives", digits[1].name),
+        *("--positives", digits[2].name),
+    ]
+
+
+def test_bad_input_from_the_endpoint(server: Server) -> None:
+    client = Client(server.address, verbose=False)
+    for arguments, expected in (
+        ({"kind": "sideways"}, "kind 'sideways' is unknown; choose direction, "),
+        ({"kind": "blend", "checkpoint": "digits"}, "digits: no walk of kind 'blend'; choose direction, "),
+        ({"steps": 1}, "steps: give a number from 2 to 33"),
+        ({"level": "low"}, "level: 'low': give a whole number, or all"),
+        ({"label": "ten"}, "label: 'ten': give a digit, or likeliest"),
+        ({"checkpoint": "owner/model"}, "owner/model: no such checkpoint here; choose one of: "),
+    ):
+        with pytest.raises(AppError) as error:
+            client.predict(**arguments, api_name="/walk")
+        assert html.unescape(str(error.value.message)).startswith(expected)
