@@ -28,8 +28,8 @@ from vflow.config import (
     DigitsConfig,
     EncoderConfig,
     GlowConfig,
+    LatentPriorConfig,
     ModelConfig,
-    PriorConfig,
     VideoFlowConfig,
 )
 from vflow.models import build_model
@@ -43,7 +43,7 @@ GLOW = {"height": 32, "width": 32, "depth": (1, 1), "hidden": (8, 8)}
 def tiny(**changes: object) -> VideoFlowConfig:
     """A model that computes in no time: 32×32, two levels."""
     glow = GlowConfig(**{**GLOW, **changes.pop("glow", {})})  # type: ignore[dict-item,arg-type]
-    return VideoFlowConfig(glow=glow, prior=PriorConfig(hidden=4, dilations=(1,)), fps=10, **changes)  # type: ignore[arg-type]
+    return VideoFlowConfig(glow=glow, prior=LatentPriorConfig(hidden=4, dilations=(1,)), fps=10, **changes)  # type: ignore[arg-type]
 
 
 def tiny_digits(depth: int = 1, hidden: int = 8) -> DigitsConfig:
