@@ -381,3 +381,9 @@ def test_hub_out_of_reach(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     with pytest.raises(CheckpointError, match=r"^owner/name: neither .* hub \(cannot reach the hub\)$"):
         load("owner/name")
+
+
+def test_a_run_whose_last_step_points_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "last").symlink_to(tmp_path / "last")
+    with pytest.raises(CheckpointError, match=r"no config.json in it"):
+        load(tmp_path)

@@ -1,4 +1,4 @@
-"""Model cards made from what is known of a model: its config, its statistics, and facts of the run."""
+"""Model cards from a model's config, its statistics, and facts of the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Family(NamedTuple):
     """Text of a family's cards: hub tag, description, and a line of Python that uses the model."""
 
     tag: str
-    what: str
+    description: str
     use: str
 
 
@@ -46,7 +46,7 @@ def model_card(
     table = [f"| {name} | {' '.join(text.split())} |" for name, text in rows.items()]
     return "\n".join([
         "---", "library_name: vflow", "tags:", "- normalizing-flow", f"- {family.tag}", "---", "",
-        f"# {title}", "", f"{family.what}.", "",
+        f"# {title}", "", f"{family.description}.", "",
         "```python", "import vflow", "", 'model = vflow.load("…")  # this folder, or a hub id: "user/name"',
         family.use, "```", "",
         "| | |", "|---|---|", *table, "",

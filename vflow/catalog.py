@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -67,11 +68,12 @@ def _shipped_root() -> Path:
 
 
 def _resolve(path: Path) -> Path | None:
-    """The directory with the config: ``path``, its ``model/``, or the model of a run's last step.
+    """Directory of the config: ``path``, its ``model/``, or the model of a run's last step.
 
-    Of the latter the step's own folder: ``last`` moves on while one reads.
+    Of the latter the step's own folder, since ``last`` moves on.
     """
-    for folder in (path, path / "model", (path / "last").resolve() / "model"):
+    last = Path(os.path.realpath(path / "last"))  # Path.resolve raises where links go round in circles
+    for folder in (path, path / "model", last / "model"):
         if (folder / CONFIG).is_file():
             return folder
     return None
@@ -91,13 +93,13 @@ def _file_message(path: Path) -> str:
 
 
 def missing_message(folder: Path, name: str) -> str:
-    """Why ``folder``, which lacks the file ``name``, is no checkpoint."""
+    """Message that ``folder`` lacks the file ``name``, without which it is no checkpoint."""
     pickles = pickled_files(folder)
     return _lacks(name, [] if (folder / WEIGHTS).is_file() else pickles)
 
 
 def pickled_files(folder: Path) -> list[str]:
-    """Names of files in ``folder`` that unpickling would read, and might run code."""
+    """Names of pickled files in ``folder``, which might run code when they are read."""
     inside = folder.iterdir() if folder.is_dir() else []
     return sorted(path.name for path in inside if path.suffix.lower() in _PICKLES)
 

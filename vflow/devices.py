@@ -1,4 +1,4 @@
-"""Where models run."""
+"""Devices that models run on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from vflow.errors import ConfigError
 def choose_device(name: str = "auto") -> torch.device:
     """Device for ``cpu``, ``cuda`` or ``auto``, which takes a GPU if there is one.
 
-    Where that is a GPU, convolutions and products are from then on computed in float32 as such, not in
-    TensorFloat-32. Apple's GPUs have no float64, which counted pixel maps need.
+    On a GPU, convolutions and matrix products are from then on computed in float32 and not in TensorFloat-32.
+    Apple's GPUs have no float64, which counted pixel maps need.
 
     Raises:
         ConfigError: the device is not available.

@@ -228,3 +228,9 @@ def test_open_images_names_what_is_missing(tmp_path: Path) -> None:
         open_image_dataset(DataConfig(name="photos"), ColorizerConfig(), "train")
     with pytest.raises(ConfigError, match=r"data.name = shapes does not suit a model of kind colorizer"):
         open_image_dataset(DataConfig(), ColorizerConfig(), "train")
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "photos.zip")
+    with pytest.raises(InputError, match=r"photos.zip: not a folder or zip of photos; give one of these$"):
+        Photos(tmp_path / "photos.zip", size=SIZE, split="train")

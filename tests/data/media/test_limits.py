@@ -171,6 +171,16 @@ def test_processor_time_of_decoding_is_limited(tmp_path: Path) -> None:
             pass
 
 
+def test_a_rate_that_stretches_a_clip_over_days(tmp_path: Path) -> None:
+    path = write_lossless(tmp_path / "slow.avi", moving_square(9))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"strh") + 8 + 20  # dwScale and dwRate: frames per 10,000 seconds
+    data[at : at + 8] = struct.pack("<II", 10_000, 1)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"^slow.avi: longer than 21600 seconds, the limit; trim it$"):
+        media.probe(path, media.TRAINING_LIMITS)
+
+
 CLAIMS = [
     (".avi", b"strh", 40, struct.pack("<I", 2**31)),  # length of the stream
     (".mp4", b"stts", 12, struct.pack(">I", 2**31 - 1)),  # samples of one duration

@@ -17,14 +17,13 @@ import torch
 
 from vflow.data import media
 from vflow.data.color import rgb_to_lab
-from vflow.data.datasets.cache import ClipCache
+from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
 from vflow.data.datasets.splits import Split, choose_split, hash_fraction
 from vflow.data.datasets.types import ImageExample
 from vflow.errors import InputError, printable
 from vflow.randomness import generator
 
 MIN_MEAN_CHROMA = 4.0  # mean chroma √(a² + b²) below which a photo teaches no colour
-CACHE_BYTES = 1_500_000_000
 KEPT_SCALE = 3  # photos are kept with a shorter side of so many times ``size``
 MIN_CROP_AREA = 0.5  # crops take this share to all of the largest square
 MAX_ASPECT = 1.1  # most that a crop is wider than high, or the reverse
@@ -49,15 +48,15 @@ class Source(Protocol):
 
 
 class Photos:
-    """Photos under a folder or in a zip, as what the colouriser learns from.
+    """Photos under a folder or in a zip, as training examples of the colouriser.
 
     In training each is cut at random (half to all of the largest square, turned left to right half the
     time) and comes with hints of its colours half the time; else its central square is taken, without
-    hints. Training leaves out photos that are near-grey: scanned black-and-white prints and fog teach a
-    colouriser to give up. Pictures are decoded when first used, and kept small in memory.
+    hints. Training leaves out photos that are near-grey: scanned black-and-white prints and fog would teach
+    the colouriser to leave photos grey. Pictures are decoded when first used, and kept small in memory.
 
     ``example`` gives the colours a and b of Lab, rounded, plus 128 (uint8, size × size), and at twice that
-    size what they are given: L (0 … 100), where hints are (0 or 1), and a and b of the hints (0 elsewhere).
+    size their condition: L (0 … 100), the mask of hints (0 or 1), and a and b of the hints (0 elsewhere).
 
     A picture that cannot be read is reported once (logging); it and near-grey ones are replaced by the next.
     ``skipped`` names both.
@@ -234,6 +233,8 @@ class _Zip:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path")
         try:
+            if not path.is_file():  # opening a pipe would wait for ever
+                raise zipfile.BadZipFile
             self.archive = zipfile.ZipFile(path)
         except _UNREADABLE as error:
             raise InputError(f"{path}: not a folder or zip of photos; give one of these") from error
@@ -244,7 +245,7 @@ class _Zip:
         return sorted(filter(_is_picture, self.archive.namelist()), key=media.natural_key)
 
     def read(self, name: str) -> np.ndarray:
-        """Through a file of the same name, so that ``io`` admits it and names it as any other."""
+        """A picture, read through a file of its name, so that it is admitted and named like any other."""
         path = self._folder / Path(name).name
         try:
             with self.archive.open(name) as member:

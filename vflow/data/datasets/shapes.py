@@ -22,7 +22,7 @@ DIRECTIONS = tuple((dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or d
 
 
 class Shape(NamedTuple):
-    """What one clip shows, before it moves."""
+    """Shape of one clip, before it moves."""
 
     kind: str
     radius: int

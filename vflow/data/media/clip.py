@@ -22,7 +22,7 @@ class Clip:
         frames: uint8 (T, H, W, 3), sRGB.
         fps: frames per second, or None where the source has no clock (stills, arrays).
         source: name of the file or folder, for messages.
-        notes: what was done on the way, for people ("rotated as its EXIF tag says", …).
+        notes: remarks on conversions, for people ("rotated as its EXIF tag says", …).
     """
 
     frames: np.ndarray
@@ -84,7 +84,7 @@ def retime(count: int, fps: float | None, target: float | None) -> np.ndarray:
 
 
 def fit(clip: Clip, *, height: int, width: int, channels: int, fps: float | None) -> np.ndarray:
-    """Fit a clip to what a model was trained on, in time (``retime``) and size (``resize``).
+    """Fit a clip to the rate (``retime``) and size (``resize``) that a model was trained on.
 
     Returns:
         uint8 (T', height, width, channels); T' = T unless both frame rates are known and differ.
@@ -153,7 +153,7 @@ class Collector:
         return resize(frame[None], self.size[0], self.size[1], 3)[0]
 
     def clip(self, rate: float | None) -> Clip:
-        """All frames as a ``Clip``; ``rate`` is what the header says, and timestamps in order overrule it."""
+        """All frames as a ``Clip``; ``rate`` is the header's, which timestamps in order overrule."""
         frames = self.frames
         times = np.asarray(self.times)
         if len(times) == len(frames) > 1:
@@ -174,7 +174,7 @@ class Collector:
         return Clip(np.stack(frames), rate, self.source, tuple(self.notes))
 
     def _grid(self, times: np.ndarray, step: float) -> np.ndarray | None:
-        """Which frame shows at each tick of a regular clock; None when the timestamps are regular already."""
+        """Index of the frame at each tick of a regular clock; None when the timestamps are regular."""
         # 5 ms: GIF counts in hundredths of a second, Matroska in milliseconds, so regular clocks jitter.
         if np.all(np.abs(np.diff(times) - step) <= 0.25 * step + 0.005):
             return None

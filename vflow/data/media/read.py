@@ -1,9 +1,8 @@
-"""The only reader and writer of media: files, folders and arrays in, uint8 frames out, and back.
+"""Reading of media: files and folders in, uint8 frames out.
 
-Everything that a stranger may hand over passes ``read_image``, ``read_clip`` or ``read_frames``. They look at
-a file's bytes, not its name; check sizes in headers before pixels; count frames and bytes while decoding; and
-either return a ``Clip``, with notes on what was converted, or raise an ``InputError`` of one line that names
-the file and the remedy.
+Everything that a stranger may hand over passes through here. Readers look at a file's bytes, not its name;
+check headers before pixels; spend one budget while decoding; and either return a ``Clip``, with notes on
+conversions, or raise an ``InputError`` of one line that names the file and the remedy.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 from vflow.data.media import arrays, stills, video
 from vflow.data.media.clip import Clip, Collector, resize
 from vflow.data.media.limits import DEFAULT_LIMITS, Budget, Limits
-from vflow.data.media.sniff import ARRAY_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, Kind, admit, require
+from vflow.data.media.sniff import ARRAY_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, Kind, admit, require_exists
 from vflow.errors import InputError
 
 PathLike = str | Path
@@ -39,7 +38,7 @@ def natural_key(name: PathLike) -> NaturalKey:
 def list_media(folder: PathLike) -> list[Path]:
     """Media files directly in ``folder`` (by suffix, hidden ones left out), in natural order."""
     folder = Path(folder)
-    require(folder)
+    require_exists(folder)
     if not folder.is_dir():
         raise InputError(f"{folder.name}: a file where a folder is expected; give the folder that holds it")
     suffixes = IMAGE_SUFFIXES + VIDEO_SUFFIXES + ARRAY_SUFFIXES
@@ -69,8 +68,9 @@ def read_image(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Clip:
 def _admit_still(path: Path, limits: Limits) -> Kind:
     kind = admit(path, limits)
     if kind.family != "still":
-        what = "a video" if kind.family == "video" else "an array file"
-        raise InputError(f"{path.name}: {what}, but a picture is expected; give PNG, JPEG, WebP, TIFF or BMP")
+        found = "a video" if kind.family == "video" else "an array file"
+        kinds = "PNG, JPEG, WebP, TIFF or BMP"
+        raise InputError(f"{path.name}: {found}, but a picture is expected; give {kinds}")
     return kind
 
 
@@ -135,7 +135,7 @@ def read_clip(
         InputError: not readable, damaged, empty, or beyond ``limits``.
     """
     path = Path(path)
-    require(path)
+    require_exists(path)
     if path.is_dir():
         return _read_folder(path, limits, max_frames, size)
     kind = admit(path, limits)
@@ -209,7 +209,7 @@ def probe(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Probe:
         InputError: as ``read_clip``, where the header already shows it.
     """
     path = Path(path)
-    require(path)
+    require_exists(path)
     if path.is_dir():
         return Probe(sum(f.suffix.lower() in IMAGE_SUFFIXES for f in list_media(path)), None)
     kind = admit(path, limits)
@@ -221,4 +221,5 @@ def probe(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Probe:
     header = video.probe(path, kind, limits)
     known = header.frames or round(header.seconds * (header.fps or 0))
     limits.check_frames(path.name, known)
+    limits.check_seconds(path.name, known / header.fps if header.fps else header.seconds)
     return Probe(known or video.count(path, kind, limits), header.fps)

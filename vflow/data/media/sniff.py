@@ -66,7 +66,7 @@ def admit(path: Path, limits: Limits) -> Kind:
     Raises:
         InputError: missing, a folder, unreadable, empty, too large, of another kind, or cut short.
     """
-    require(path)
+    require_exists(path)
     if path.is_dir():
         raise InputError(f"{path.name}: a folder where one file is expected; give the file itself")
     if not path.is_file():
@@ -93,7 +93,7 @@ def admit(path: Path, limits: Limits) -> Kind:
     return kind
 
 
-def require(path: Path) -> None:
+def require_exists(path: Path) -> None:
     """Refuse a path that does not exist, naming all of it."""
     try:
         exists = path.exists()
