@@ -113,9 +113,22 @@ def test_comments_of_a_gif_are_limited(tmp_path: Path) -> None:
     block = b"\xff" + b"x" * 255
     data = path.read_bytes()
     path.write_bytes(data[:-1] + b"\x21\xfe" + block * 40_000 + b"\0;")
-    assert refused(path) == "talks.gif: comments of over 1 MiB; export it again without them"
+    assert refused(path) == "talks.gif: comments of over 64 KiB; export it again without them"
+    path.write_bytes(data[:-1] + b"\x21\xfe\x01x\0" * 70_000 + b";")
+    assert refused(path) == "talks.gif: comments of over 64 KiB; export it again without them"
     path.write_bytes(data[:-1] + b"\x21\xfe" + block * 40 + b"\0;")
     assert media.read_clip(path).frames.shape == (1, 8, 8, 3)
+
+
+def test_blocks_of_a_gif_are_limited(tmp_path: Path) -> None:
+    path = tmp_path / "blocks.gif"
+    Image.new("P", (8, 8)).save(path)
+    data = path.read_bytes()
+    few = media.Limits(parts=100)
+    assert media.read_clip(path, few).frames.shape == (1, 8, 8, 3)
+    for blocks in (b"\x21\xff" + b"\x01x" * 4_000 + b"\0", b"\x21\xff\0" * 4_000):
+        path.write_bytes(data[:-1] + blocks + b";")
+        assert refused(path, few) == "blocks.gif: made of more than 100 parts, the limit; export it again"
 
 
 def test_pages_of_a_tiff_are_not_counted(tmp_path: Path) -> None:

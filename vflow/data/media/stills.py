@@ -24,7 +24,8 @@ _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS = 258
 _GIF_IMAGE, _GIF_EXTENSION, _GIF_COMMENT = 0x2C, 0x21, b"\x21\xfe"
-_GIF_COMMENT_BYTES = 2**20
+_GIF_COMMENT_BYTES = 2**16
+_GIF_BLOCKS = 32  # of at most 255 bytes, that count as one part
 _WHITE = (255, 255, 255, 255)
 # What Pillow's decoders raise on damaged bytes.
 _DAMAGED = (
@@ -134,20 +135,22 @@ def _check_gif(path: Path, limits: Limits) -> None:
     """Refuse a GIF of too many blocks, or of long comments: Pillow's time grows as their square."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         size, comments, pictures, blocks = len(data), 0, 0, 0
+        most = _GIF_BLOCKS * (limits.parts + 1)
         position = 13 + _color_table(data[10]) if size > 10 else size
         while position + 10 < size and data[position] in (_GIF_IMAGE, _GIF_EXTENSION):
             comment = data[position : position + 2] == _GIF_COMMENT
             picture = data[position] == _GIF_IMAGE
             pictures += picture
             position += 11 + _color_table(data[position + 9]) if picture else 2
-            while position < size and (length := data[position]):
+            blocks += 1
+            while position < size and blocks < most and (length := data[position]):
                 position += 1 + length
                 comments += length if comment else 0
                 blocks += 1
             position += 1
-            limits.check_parts(path.name, pictures + blocks // 64)  # a block has up to 255 bytes
+            limits.check_parts(path.name, pictures + blocks // _GIF_BLOCKS)
             if comments > _GIF_COMMENT_BYTES:
-                raise InputError(f"{path.name}: comments of over 1 MiB; export it again without them")
+                raise InputError(f"{path.name}: comments of over 64 KiB; export it again without them")
 
 
 def _color_table(flags: int) -> int:
