@@ -26,6 +26,16 @@ def test_a_step_with_the_noise_of_a_frame_decodes_it(
         assert not torch.equal(other.frame, frame)
 
 
+def test_noise_makes_the_code_typical_of_the_prior(model: VideoModel, batch: VideoBatch) -> None:
+    """Dequantised with noise, a frame has a longer code than at its bins' centres, and decodes alike."""
+    rollout, frame = model.start(batch.frames[:, :3]), batch.frames[:, 3]
+    centred = model.encode_frame(rollout, frame)
+    noisy = model.encode_frame(rollout, frame, torch.randn(frame.shape))
+    _, sampled = model.step(rollout, noisy, (1.0,) * len(noisy))
+    assert torch.equal(sampled.frame, frame)
+    assert not torch.allclose(noisy[0], centred[0], atol=1e-3)
+
+
 def test_every_displacement_has_noise_that_draws_it() -> None:
     motion = Motion(2, 4)
     torch.nn.init.normal_(motion.transition_logits)

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from vflow.bijections import linear
 from vflow.config import ColorizerConfig, DigitsConfig, EncoderConfig, GlowConfig
 from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, build_model
 from vflow.models.wavelet import WaveletFlow
@@ -99,11 +100,21 @@ def test_reconstruction_is_close(case: Case) -> None:
     torch.testing.assert_close(after, before, rtol=0, atol=0.05)
 
 
-def test_standardised_codes_explain_the_likelihood() -> None:
-    """log p(x) = Σ log N(ε) + log |dε/dx|: the Jacobian of ``encode`` in float64 says the same number."""
-    model, batch = trained(digits_config(noise="uniform", pixel_map="scaled"))
+@pytest.mark.parametrize(
+    "config",
+    [
+        digits_config(noise="uniform", pixel_map="scaled"),
+        colorizer_config(),
+        colorizer_config(color_mean=(5, 6), flip_tta=True),
+    ],
+    ids=["digits", "colorizer", "colorizer-color-mean"],
+)
+def test_standardised_codes_explain_the_likelihood(config: DigitsConfig | ColorizerConfig) -> None:
+    """log p(x) = Σ log N(ε) + log |dε/dx|: the Jacobian of the code in float64 says the same number."""
+    model, batch = trained(config)
     model = model.double()
-    middle = ImageBatch(batch.images[:1], batch.condition[:1], torch.zeros(1, *model.image_shape).double())
+    condition = batch.condition[:1] if isinstance(model, Digits) else batch.condition[:1].double()
+    middle = ImageBatch(batch.images[:1], condition, torch.zeros(1, *model.image_shape).double())
     images = batch.images[:1].double()
 
     def code(flat: Tensor) -> Tensor:
@@ -199,3 +210,30 @@ def test_positions_count_each_pixel_on_its_own() -> None:
     assert isinstance(model, Digits)
     mode = model.pixel_map.mode(None, images[:1].float())
     assert mode is not None and mode[0, 0, 3, 4] == 200 and mode.sum() == 200
+
+
+@pytest.mark.parametrize("config", [digits_config(), colorizer_config()], ids=["digits", "colorizer"])
+def test_cached_inverses_serve_many_calls(
+    config: DigitsConfig | ColorizerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch = trained(config)
+    calls, inverted = [], linear.inverted
+    monkeypatch.setattr(linear, "inverted", lambda matrix: calls.append(matrix) or inverted(matrix))
+    chains = model.flow.with_cached_inverse()
+    assert len(calls) == sum(isinstance(module, linear.ActNormLinear) for module in model.modules()) > 0
+    eps = [torch.randn(BATCH, *shape) for shape in model.latent_shapes]
+    ones, once = [1.0] * len(eps), len(calls)
+    cached = [model.decode(eps, batch.condition, ones, chains).raw for _ in range(2)]
+    assert len(calls) == once
+    assert torch.equal(cached[0], cached[1])
+    assert torch.equal(cached[0], model.decode(eps, batch.condition, ones).raw)
+
+
+def test_codes_of_noisy_pixels_are_longer_than_those_of_their_centres(case: Case) -> None:
+    """With dequantisation noise ε has the prior's length; both decode to the same bytes."""
+    model, batch = case
+    centred = model.encode(batch.images, batch.condition)
+    noisy = model.encode(batch.images, batch.condition, batch.eps)
+    again = model.decode(noisy, batch.condition, [1.0] * len(noisy))
+    torch.testing.assert_close(again.frame, batch.images, rtol=0, atol=0)
+    assert not torch.allclose(noisy[0], centred[0])

@@ -280,3 +280,22 @@ def test_the_codec_round_trips_within_a_tenth_of_a_grey_level(model: VideoModel,
     assert x.shape == back.shape == (batch.window.numel(), *batch.frames.shape[2:])
     assert torch.equal(x.floor(), batch.frames[:, model.config.min_context :].flatten(0, 1).float())
     assert (back - x).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("name", ["paper-scaled-uniform", "frames-conditional-gaussian-colour"])
+def test_convolutional_models_take_other_sizes(
+    forms: dict[str, VideoConfig], models: Callable, batches: Callable, name: str
+) -> None:
+    """Frames of twice the configured height are scored, sampled and reconstructed alike."""
+    glow = forms[name].glow
+    tall = forms[name].model_copy(update={"glow": glow.model_copy(update={"height": 2 * glow.height})})
+    model, batch = models(forms[name]), batches(tall)
+    shapes = model.latent_shapes_at(2 * glow.height, glow.width)
+    assert torch.isfinite(model(batch)).all()
+    eps = tuple(torch.randn(3, *shape) for shape in shapes)
+    _, sampled = model.step(model.start(batch.frames[:, :3]), eps, ones(model))
+    assert sampled.frame.shape == batch.frames[:, 0].shape
+    before, after = model.reconstruct(batch)
+    assert (after - before).abs().max() < 0.1
+    with pytest.raises(ValueError, match=r"10×12 is not divisible by 2\^levels = 4"):
+        model.latent_shapes_at(10, 12)

@@ -169,6 +169,7 @@ class Glow(nn.Module):
         joined = z if above is None else torch.cat([z, above], 1)
         return unsqueeze((chains or self.levels)[level].invert(joined, features)[0])
 
+    @torch.no_grad()
     def with_cached_inverse(self) -> Chains:
         return [chain.with_cached_inverse() for chain in self.levels]
 

@@ -77,6 +77,7 @@ class WaveletFlow(nn.Module):
             return details
         return self.haar.invert(torch.cat([2 * above, details], 1))[0]
 
+    @torch.no_grad()
     def with_cached_inverse(self) -> Chains:
         return [chain.with_cached_inverse() for chain in self.levels]
 

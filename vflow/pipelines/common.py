@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from vflow.checksum import serialize_tensors, verify_tensors
 from vflow.config import Config
 from vflow.data.media import atomic_write
 from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.randomness import content_hash, normal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -248,3 +249,39 @@ class Sidecar:
     def remedy(self, path: Path) -> str:
         """Remedy for a file that does not fit, as errors end."""
         return f"delete it, or run: python {self.script} --checkpoint {path.parent}"
+
+
+LIKELIHOOD_BATCH = 32
+
+
+def log_mean_exp(terms: Sequence[Tensor]) -> Tensor:
+    """log mean_k exp(term_k): importance-weighted bound from the bounds of K draws (Burda et al. 2016)."""
+    return torch.logsumexp(torch.stack(list(terms)), 0) - math.log(len(terms))
+
+
+@torch.no_grad()
+def image_nats(model: Any, images: Tensor, condition: Tensor, draws: int, seed: int) -> np.ndarray:
+    """Lower bound on log p(x | condition) in nats, averaged over draws: float64 (B,).
+
+    The image names the noise, not the condition.
+
+    Args:
+        images: uint8 (B, C, H, W). condition: as ``ImageBatch`` has it. draws: K.
+
+    Raises:
+        ConfigError: ``draws`` is less than 1.
+    """
+    if draws < 1:
+        raise ConfigError(f"draws must be at least 1, got {draws}")
+    from vflow.models import ImageBatch
+
+    device, found = device_of(model), []
+    for x, y in zip(images.split(LIKELIHOOD_BATCH), condition.split(LIKELIHOOD_BATCH), strict=True):
+        names = [content_hash(image) for image in x.numpy()]
+        features, terms = model.features(y.to(device)), []
+        for draw in range(draws):
+            eps = torch.stack([normal(x.shape[1:], "score", seed, name, draw, 0) for name in names])
+            batch = ImageBatch(x.to(device), y.to(device), eps.to(device), features=features)
+            terms.append(model(batch).double().cpu())
+        found.append(log_mean_exp(terms))
+    return torch.cat(found).numpy()

@@ -164,6 +164,7 @@ class PhotoColorizer:
         self.hints: tuple[Placed, ...] = place(settings.hints, lightness[0, 0])
         given = torch.cat([lightness, rasterize(self.hints, len(photo.small))[None]], 1)
         self.given = given.to(device_of(model))
+        self.chains = model.flow.with_cached_inverse()
         self.cells = F.avg_pool2d(lightness, 2)[0, 0]
 
     def draw(
@@ -190,7 +191,7 @@ class PhotoColorizer:
 
         def attempt(attempts: Sequence[int]) -> tuple[None, Sampled]:
             eps = [level.to(device) for level in self.noise.chunk(variants, attempts)]
-            return None, self.model.decode(eps, self.given, self.temperature)
+            return None, self.model.decode(eps, self.given, self.temperature, self.chains)
 
         _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row}")
         ab = sampled.raw.float().cpu() - 0.5 - 128  # a value v of the flow fills [v, v + 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,17 +16,26 @@ from torch import Tensor
 
 from vflow.config import DigitsConfig
 from vflow.errors import ConfigError, InputError
-from vflow.models import ImageBatch, Sampled
-from vflow.pipelines.common import CHUNK, Counts, Temperature, config_of, device_of, draw_finite, to_array
+from vflow.models import Sampled
+from vflow.models.glow import Chains
+from vflow.pipelines.common import (
+    CHUNK,
+    Counts,
+    Temperature,
+    config_of,
+    device_of,
+    draw_finite,
+    image_nats,
+    to_array,
+)
 from vflow.pipelines.digits.preprocess import prepare_digit as prepare_digit
 from vflow.pipelines.video.predict import SamplingSettings
-from vflow.randomness import content_hash, normal
+from vflow.randomness import normal
 
 if TYPE_CHECKING:
     from torch import nn
 
 ALL = "all"
-BATCH = 64
 """Pictures scored in one pass."""
 Images = Any
 """Pictures, uint8 (…, H, W), numpy or torch."""
@@ -102,17 +111,18 @@ def draw(
         InputError: a sample stays non-finite after 8 redraws.
     """
     digits_config(model)
+    chains = cast(Any, model).flow.with_cached_inverse()
     for index, label in enumerate(labels):
         for first in range(0, settings.num_samples, CHUNK):
             wanted = min(CHUNK, settings.num_samples - first)
-            images, counts = _chunk(model, label, first, wanted, settings)
+            images, counts = _chunk(model, chains, label, first, wanted, settings)
             progress(index * settings.num_samples + first + wanted, len(labels) * settings.num_samples)
             yield Chunk(label, first, images, counts)
 
 
 @torch.no_grad()
 def _chunk(
-    model: Any, label: int, first: int, wanted: int, settings: SamplingSettings
+    model: Any, chains: Chains, label: int, first: int, wanted: int, settings: SamplingSettings
 ) -> tuple[np.ndarray, Counts]:
     device = device_of(model)
     given = torch.full((CHUNK,), label, device=device)
@@ -128,7 +138,7 @@ def _chunk(
 
     def attempt(attempts: Sequence[int]) -> tuple[None, Sampled]:
         noise = [eps(level, shape, attempts) for level, shape in enumerate(model.latent_shapes)]
-        return None, model.decode(noise, given, temperature)
+        return None, model.decode(noise, given, temperature, chains)
 
     _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row} of class {label}")
     return to_array(sampled.frame[:wanted])[..., 0], counts
@@ -155,8 +165,9 @@ def restyle(model: Any, image: Images, label: int) -> np.ndarray:
     picture = _pictures(model, image)[:1].expand(CHUNK, -1, -1, -1).to(device)
     eps = model.encode(picture, torch.full((CHUNK,), own[0], device=device))
     padded = torch.arange(config.classes + -config.classes % CHUNK, device=device)
+    chains = model.flow.with_cached_inverse()
     decoded = [
-        model.decode(eps, given.clamp_max(config.classes - 1), (1.0,) * len(eps))
+        model.decode(eps, given.clamp_max(config.classes - 1), (1.0,) * len(eps), chains)
         for given in padded.split(CHUNK)
     ]
     if any(int(sampled.nonfinite.sum()) for sampled in decoded):
@@ -200,7 +211,7 @@ def bits(
         raise InputError(
             f"labels: {len(given)} for {len(pictures)} pictures; give one of 0..{classes - 1} for each"
         )
-    return -_nats(model, pictures, given, draws, seed) / (math.log(2) * pictures[0].numel())
+    return -image_nats(model, pictures, given, draws, seed) / (math.log(2) * pictures[0].numel())
 
 
 def log_likelihoods(model: nn.Module, images: Images, *, draws: int = 1, seed: int = 0) -> np.ndarray:
@@ -208,25 +219,10 @@ def log_likelihoods(model: nn.Module, images: Images, *, draws: int = 1, seed: i
     classes = digits_config(model).classes
     pictures = _pictures(model, images)
     columns = [
-        _nats(model, pictures, torch.full((len(pictures),), label), draws, seed) for label in range(classes)
+        image_nats(model, pictures, torch.full((len(pictures),), label), draws, seed)
+        for label in range(classes)
     ]
     return np.stack(columns, -1).reshape(*images.shape[:-2], classes)
-
-
-@torch.no_grad()
-def _nats(model: Any, pictures: Tensor, labels: Tensor, draws: int, seed: int) -> np.ndarray:
-    """log mean_k p(x + u_k | y) / q(u_k | x), float64 (B,); the picture names the noise, not the class."""
-    if draws < 1:
-        raise ConfigError(f"draws must be at least 1, got {draws}")
-    device, found = device_of(model), []
-    for some, given in zip(pictures.split(BATCH), labels.split(BATCH), strict=True):
-        names = [content_hash(picture) for picture in some.numpy()]
-        terms = []
-        for draw in range(draws):
-            eps = torch.stack([normal(some.shape[1:], "score", seed, name, draw, 0) for name in names])
-            terms.append(model(ImageBatch(some.to(device), given.to(device), eps.to(device))).double().cpu())
-        found.append(torch.logsumexp(torch.stack(terms), 0) - math.log(draws))
-    return torch.cat(found).numpy()
 
 
 def _pictures(model: Any, images: Images) -> Tensor:

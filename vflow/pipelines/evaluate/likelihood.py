@@ -13,15 +13,14 @@ from torch import Tensor, nn
 
 from vflow.data.lossless import CODECS, bits_after, stored_bits
 from vflow.models import Condition, ImageBatch, VideoBatch
-from vflow.pipelines.common import device_of
+from vflow.pipelines.common import device_of, image_nats
 from vflow.pipelines.evaluate.report import Progress
 from vflow.pipelines.video.preprocess import to_tensor
 from vflow.pipelines.video.score import score
-from vflow.randomness import content_hash, generator, normal
+from vflow.randomness import generator, normal
 
 CHECKED = 8
 """Clips that are also scored shuffled, and clips of noise."""
-BATCH = 32
 SOURCES = 64
 """Source files whose own size is looked at."""
 
@@ -82,23 +81,9 @@ def codecs(clips: Sequence[np.ndarray], context: int, sources: Sequence[Path]) -
     return figures | {"bits_per_value_of_lossy_sources": float(np.mean(stored)) if stored else None}
 
 
-@torch.no_grad()
-def picture_bits(model: Any, images: Tensor, given: Tensor, draws: int, seed: int) -> np.ndarray:
-    """Upper bound on −log₂ p(x | given) per dimension, float64 (B,), over ``draws`` draws of the noise.
-
-    Args:
-        images: uint8 (B, C, H, W). given: as ``ImageBatch`` has it.
-    """
-    device, found = device_of(model), []
-    for some, known in zip(images.split(BATCH), given.split(BATCH), strict=True):
-        names = [content_hash(image) for image in some.numpy()]
-        seen, terms = model.features(known.to(device)), []
-        for draw in range(draws):
-            eps = torch.stack([normal(some.shape[1:], "score", seed, name, draw, 0) for name in names])
-            batch = ImageBatch(some.to(device), known.to(device), eps.to(device), features=seen)
-            terms.append(model(batch).double().cpu())
-        found.append(torch.logsumexp(torch.stack(terms), 0) - math.log(draws))
-    return -torch.cat(found).numpy() / (math.log(2) * images[0].numel())
+def picture_bits(model: Any, images: Tensor, condition: Tensor, draws: int, seed: int) -> np.ndarray:
+    """Upper bound on −log₂ p(x | condition) per dimension, float64 (B,); arguments as of ``image_nats``."""
+    return -image_nats(model, images, condition, draws, seed) / (math.log(2) * images[0].numel())
 
 
 ROUND_TRIP_EXAMPLES = 8

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.common import device_of
+from vflow.pipelines.common import device_of, log_mean_exp
 from vflow.pipelines.video.preprocess import Frames, as_clip, fit, to_tensor, video_config
 from vflow.randomness import content_hash, normal
 
@@ -124,8 +124,7 @@ def _per_frame(model: nn.Module, frames: np.ndarray, draws: int, seed: int) -> t
         stop = min(len(bits) + SEGMENT, len(frames))
         targets = range(len(bits), stop)
         nats = [frame_nats(density(model, frames, targets, (seed, key, k))) for k in range(draws)]
-        nats_mean = torch.logsumexp(torch.stack(nats), 0) - math.log(draws)
-        bits += [float(b) for b in -nats_mean / (math.log(2) * frames[0].size)]
+        bits += [float(b) for b in -log_mean_exp(nats) / (math.log(2) * frames[0].size)]
     return tuple(bits)
 
 

@@ -1,0 +1,57 @@
+"""The bound of K draws is one of probabilities: over all states of a small world they sum to at most one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vflow.config import DigitsConfig, GlowConfig
+from vflow.models import Digits, ImageBatch
+from vflow.pipelines.common import image_nats
+from vflow.pipelines.digits.digits import bits
+from vflow.pipelines.evaluate.likelihood import picture_bits
+
+HEIGHT, WIDTH, STATES = 2, 4, 2**8
+
+
+def states() -> torch.Tensor:
+    """All images of 2 × 4 pixels of 0 or 255, uint8 (256, 1, 2, 4)."""
+    pixels = torch.arange(STATES)[:, None] >> torch.arange(HEIGHT * WIDTH) & 1
+    return (255 * pixels).to(torch.uint8).view(-1, 1, HEIGHT, WIDTH)
+
+
+@pytest.fixture(scope="module")
+def model() -> Digits:
+    """A perturbed model whose pixel map leaves next to nothing of the mass to other images."""
+    torch.manual_seed(0)
+    glow = GlowConfig(channels=1, height=HEIGHT, width=WIDTH, depth=(2,), hidden=(8,))
+    model = Digits(DigitsConfig(glow=glow, classes=2, condition=(2,), noise="uniform"))
+    images = states()
+    batch = ImageBatch(images, torch.arange(STATES) % 2, torch.randn(images.shape))
+    counts = torch.zeros(1, HEIGHT * WIDTH, 256)
+    counts[..., [0, 255]] = 1
+    model.pixel_map.map.set_counts(counts, exponent=1.0, floor=1e-9)
+    model.initialize(batch)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval()
+
+
+@pytest.mark.parametrize(("draws", "least"), [(1, 0.5), (16, 0.8)])
+def test_bounds_of_all_images_sum_to_at_most_one(model: Digits, draws: int, least: float) -> None:
+    images, labels = states(), torch.zeros(STATES, dtype=torch.long)
+    nats = image_nats(model, images, labels, draws, 0)
+    assert least < np.exp(nats).sum() < 1.01
+    per_dim = -nats / (math.log(2) * HEIGHT * WIDTH)
+    np.testing.assert_allclose(picture_bits(model, images, labels, draws, 0), per_dim)
+    np.testing.assert_allclose(bits(model, images[:, 0].numpy(), labels.numpy(), draws=draws), per_dim)
+
+
+def test_more_draws_tighten_it(model: Digits) -> None:
+    labels = torch.ones(STATES, dtype=torch.long)
+    one, many = (image_nats(model, states(), labels, draws, 0).mean() for draws in (1, 16))
+    assert one < many
