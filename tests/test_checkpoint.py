@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from scripts import ship
 from vflow import catalog
 from vflow.checkpoint import (
     checkpoint_folder,
@@ -79,36 +77,6 @@ def test_half_precision_halves_the_file_and_is_computed_with_in_full(tmp_path: P
     assert all(p.dtype == torch.float32 for p in loaded.parameters())
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "whole")]
     assert sizes[0] < 0.75 * sizes[1]
-
-
-def test_shipping_keeps_card_and_temperature_unless_told(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "target"
-    for more, expected in ((["--temperature", "0.5"], 0.5), (["--half"], 0.5), (["--temperature", "1"], 1.0)):
-        monkeypatch.setattr(sys, "argv", ["ship.py", str(folder), str(target), *more])
-        ship.main()
-        assert read_config(target).temperature == expected
-        assert read_config(target).model_copy(update={"temperature": 1.0}) == CONFIG
-        card = (target / "README.md").read_text()
-        assert card.removesuffix("mine") == (folder / "README.md").read_text()
-        (target / "README.md").write_text(card.removesuffix("mine") + "mine")
-        load(target)
-    assert card.endswith("mine")
-
-
-def test_shipping_changes_entries_that_leave_the_weights_their_places(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    target = tmp_path / "target"
-    monkeypatch.setattr(sys, "argv", ["ship.py", str(folder), str(target), "--set", "fps=5"])
-    ship.main()
-    assert read_config(target) == CONFIG.model_copy(update={"fps": 5.0})
-    monkeypatch.setattr(sys, "argv", ["ship.py", str(folder), str(target), "--set", "noise=learned"])
-    with pytest.raises(SystemExit):
-        ship.main()
-    assert "--set noise=learned: the weights of " in capsys.readouterr().err
-    assert read_config(target).noise == CONFIG.noise, "what was there stays"
 
 
 def test_load_leaves_the_global_generator_alone(folder: Path) -> None:

@@ -80,7 +80,7 @@ def colour_photos() -> Result:
 
 @cache
 def photos_coloured(temperature: Temperature) -> Mapping[str, Any]:
-    """What ``vflow evaluate`` measures on all photos of photos/val, 8 colourings each, seed 0."""
+    """Figures of ``vflow evaluate`` on all photos of photos/val, 8 colourings each, seed 0."""
     held, train = photos("val"), photos("train")
     settings = Settings(
         data=str(held), train=str(train), num_importance_samples=1, limit=0, temperature=temperature

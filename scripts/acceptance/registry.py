@@ -18,7 +18,7 @@ class Figure:
     aim: str = ""
 
     def met(self, value: float) -> bool:
-        """Whether ``value`` keeps the promise; NaN never does."""
+        """True if ``value`` keeps the promise; NaN never does."""
         low = self.at_least is None or value >= self.at_least
         high = self.at_most is None or value <= self.at_most
         return value == value and low and high

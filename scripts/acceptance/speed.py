@@ -56,7 +56,7 @@ def setting() -> Setting:
 
 
 def data_of(name: str) -> str | None:
-    """Where a model's training data is: None where it is generated. NotHere: VFLOW_DATA is not given."""
+    """Folder of a model's training data; None where it is generated. NotHere: VFLOW_DATA is not given."""
     if DATA[name] is None:
         return None
     if not os.environ.get("VFLOW_DATA"):

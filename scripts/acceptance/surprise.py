@@ -1,4 +1,4 @@
-"""Whether a clip's surprise tells that two of its frames were exchanged."""
+"""Detection of two swapped frames by a clip's surprise."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def normflows(model: UnconditionalGlow) -> Peer:
 
 
 def _squeeze_order(channels: int) -> Tensor:
-    """Where our squeezed channel (row, column, C) lies among normflows' (C, row, column)."""
+    """Index of our squeezed channel (row, column, C) among normflows' (C, row, column)."""
     return torch.arange(channels).view(4, channels // 4).T.flatten()
 
 

@@ -17,7 +17,7 @@ TOLERANCE = 1e-3  # bits/dim by which the same weights may differ between librar
 
 
 class Setting(NamedTuple):
-    """What to run, and where."""
+    """Sizes, device and clock of a benchmark."""
 
     depth: int
     hidden: int

@@ -10,11 +10,13 @@ import torch
 
 import vflow
 from tests.training.support import lines
+from vflow.checkpoint import read_config, save_checkpoint
 from vflow.cli import main
-from vflow.config import load_preset, load_recipe, recipe_names
+from vflow.config import Export, load_preset, load_recipe, recipe_names
 from vflow.errors import ConfigError
+from vflow.models import build_model
 from vflow.training.args import TrainOptions
-from vflow.training.recipe import train_recipe
+from vflow.training.recipe import export, train_recipe
 from vflow.training.step import TrainState
 
 STEPS = {"first": 4, "second": 6}
@@ -50,7 +52,7 @@ def test_stages_follow_each_other_and_the_export_is_a_checkpoint(recipe: str, tm
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, ended[name], rtol=1e-3, atol=1e-5)  # rounded to float16
     frozen = [name for name, value in first.state_dict().items() if torch.equal(value, ended[name])]
-    assert any(name.startswith("glow.") for name in frozen), "the second stage starts from the first"
+    assert any(name.startswith("flow.") for name in frozen), "the second stage starts from the first"
     assert not any(name.startswith("priors.") and name.endswith("weight") for name in frozen)
 
 
@@ -139,3 +141,13 @@ def test_shipped_recipes_have_presets_that_load(name: str) -> None:
     recipe = load_recipe(name)
     assert all(isinstance(preset, type(load_preset("shapes"))) for preset in recipe.presets("somewhere"))
     assert (Path(__file__).parents[2] / "checkpoints" / name).is_dir(), "a recipe makes what ships"
+
+
+def test_exports_change_entries_that_leave_the_weights_their_places(tiny: str, tmp_path: Path) -> None:
+    preset, source, target = load_preset(tiny), tmp_path / "source", tmp_path / "target"
+    save_checkpoint(source, build_model(preset.model), config=preset.model, card="# mine")
+    export(source, target, Export(set={"fps": 5}))
+    assert read_config(target) == preset.model.model_copy(update={"fps": 5.0})
+    with pytest.raises(ConfigError, match=r"export\.set: the weights of .*source do not fit"):
+        export(source, target, Export(set={"noise": "learned"}))
+    assert read_config(target).noise == preset.model.noise, "what was there stays"

@@ -15,7 +15,7 @@ from vflow.errors import ConfigError
 
 
 class DataConfig(Config):
-    """Where training examples come from."""
+    """Data set of the training examples."""
 
     name: Literal["shapes", "moving-digits", "video-folder", "bair", "digits", "photos"] = "shapes"
     path: str | None = None

@@ -1,4 +1,4 @@
-"""What a run will need: parameters, memory and time, from three measured steps."""
+"""Report of a run's parameters, memory and time, from three measured steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people see of a run: log.jsonl, a progress bar, TensorBoard if wished."""
+"""Log of a run: log.jsonl, a progress bar, sample grids, model card, TensorBoard on request."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ class Run:
         return "finished"
 
     def _seed_dropout(self) -> None:
-        """What a model drops is a function of the step, so that resuming repeats it."""
+        """Dropout is a function of the step, so that resuming repeats it."""
         key = self.config.seed, self.progress.step, self.accelerator.process_index
         torch.manual_seed(int(generator("dropout", *key).integers(2**63)))
 
@@ -248,7 +248,7 @@ class Run:
         self.interval_seconds, self.interval_frames = 0.0, 0
 
     def _validate(self) -> None:
-        """Score and sample with the averaged weights; given up half-way when a stop is wished."""
+        """Score and sample with the averaged weights; given up half-way when a stop is requested."""
         if not self.data.held_out:
             return
         self.state.ema.copy_to(self.average, self.state.plain)

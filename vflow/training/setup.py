@@ -122,7 +122,7 @@ def start_model(
     accelerator: Accelerator,
     init_from: str | None,
 ) -> None:
-    """Set the data-dependent parts, after taking tensors of the checkpoint ``init_from`` if source.
+    """Set the data-dependent parts, after taking tensors of the checkpoint ``init_from`` if given.
 
     The main process counts, and sets ActNorm on the whole initial batch; the others receive the result.
     """
