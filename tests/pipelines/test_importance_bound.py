@@ -1,4 +1,4 @@
-"""The bound of K draws is one of probabilities: over all states of a small world they sum to at most one."""
+"""Bound of K draws: exp of it is an unbiased estimate of a probability, so over all states it sums to one."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def model() -> Digits:
     return model.eval()
 
 
-@pytest.mark.parametrize(("draws", "least"), [(1, 0.5), (16, 0.8)])
-def test_bounds_of_all_images_sum_to_at_most_one(model: Digits, draws: int, least: float) -> None:
+@pytest.mark.parametrize("draws", [1, 16])
+def test_probabilities_of_all_images_sum_to_one(model: Digits, draws: int) -> None:
     images, labels = states(), torch.zeros(STATES, dtype=torch.long)
     nats = image_nats(model, images, labels, draws, 0)
-    assert least < np.exp(nats).sum() < 1.01
+    assert 0.75 < np.exp(nats).sum() < 1.25
     per_dim = -nats / (math.log(2) * HEIGHT * WIDTH)
     np.testing.assert_allclose(picture_bits(model, images, labels, draws, 0), per_dim)
     np.testing.assert_allclose(bits(model, images[:, 0].numpy(), labels.numpy(), draws=draws), per_dim)
