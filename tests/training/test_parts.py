@@ -13,7 +13,6 @@ from torch import nn
 
 from vflow.config import TrainingConfig
 from vflow.errors import CheckpointError, ConfigError
-from vflow.locks import FolderLock
 from vflow.training import step as guards
 from vflow.training.args import TrainOptions, parse_settings, resolve
 from vflow.training.distributed import autocast_dtype, check_world_size, cpu_flags
@@ -152,17 +151,6 @@ def test_log_appends_lines_and_events(tmp_path: Path) -> None:
     with RunLog(None, 2, 0, tmp_path / "none") as silent:
         silent.write({"step": 1})
     assert not (tmp_path / "none").exists()
-
-
-def test_two_runs_cannot_share_a_folder(tmp_path: Path) -> None:
-    with FolderLock(tmp_path, "training"):
-        with pytest.raises(ConfigError, match="another process is training here"):
-            FolderLock(tmp_path, "training", patience=0)
-        with FolderLock(tmp_path, "writing", ".another", patience=0), FolderLock(None, "nothing"):
-            pass
-    with FolderLock(tmp_path, "training", patience=0):
-        pass
-    assert not list(tmp_path.iterdir())
 
 
 def test_progress_survives_json_exactly() -> None:

@@ -1,0 +1,34 @@
+"""Messages on one line, whatever names they carry."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import pytest
+
+from vflow.errors import CheckpointError, InputError, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("übung – 日本.png", "übung – 日本.png"),
+        ("a\nerror: b", "a\\nerror: b"),
+        ("\x1b[2Ja\u202eb", "\\x1b[2Ja\\u202eb"),
+        (os.fsdecode(b"caf\xe9"), "caf\\udce9"),
+    ],
+)
+def test_controls_are_escaped(text: str, expected: str) -> None:
+    assert printable(text) == str(InputError(text)) == expected
+    assert printable(expected) == expected
+
+
+def test_long_names_are_cut_in_the_middle() -> None:
+    message = str(CheckpointError("x" * 480_000 + ": no such checkpoint; give a directory"))
+    assert len(message) <= 2_000 and message.startswith("xxx") and message.endswith("give a directory")
+
+
+def test_errors_pass_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(InputError("a\nb: damaged")))  # noqa: S301
+    assert str(error) == "a\\nb: damaged" and error.exit_code == 1

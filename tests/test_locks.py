@@ -1,0 +1,42 @@
+"""One writer a folder, within a process and between processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vflow.errors import ConfigError
+from vflow.locks import FolderLock
+
+COUNT = """
+import sys
+from pathlib import Path
+from vflow.locks import FolderLock
+folder = Path(sys.argv[1])
+for _ in range(20):
+    with FolderLock(folder, "counting"):
+        number = int((folder / "count").read_text())
+        (folder / "count").write_text(str(number + 1))
+"""
+
+
+def test_two_runs_cannot_share_a_folder(tmp_path: Path) -> None:
+    with FolderLock(tmp_path, "training"):
+        with pytest.raises(ConfigError, match="another process is training here"):
+            FolderLock(tmp_path, "training", patience=0)
+        with FolderLock(tmp_path, "writing", ".another", patience=0), FolderLock(None, "nothing"):
+            pass
+    with FolderLock(tmp_path, "training", patience=0):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_processes_take_turns(tmp_path: Path) -> None:
+    (tmp_path / "count").write_text("0")
+    command = [sys.executable, "-c", COUNT, str(tmp_path)]
+    counters = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(3)]
+    assert [counter.wait(60) for counter in counters] == [0, 0, 0]
+    assert (tmp_path / "count").read_text() == "60"
