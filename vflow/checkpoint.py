@@ -34,7 +34,7 @@ from vflow.catalog import (
 from vflow.checksum import serialize_checkpoint, verify_checkpoint
 from vflow.config import MODEL_CONFIGS, Config, ModelConfig, parse
 from vflow.devices import choose_device
-from vflow.disk import sync
+from vflow.disk import parse_json, sync
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import build_model
 
@@ -223,8 +223,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     if len(raw) > MAX_CONFIG_BYTES:
         raise CheckpointError(f"{path}: larger than {MAX_CONFIG_BYTES >> 20} MiB; this is no model config")
     try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(raw)
+    except ValueError as error:
         raise CheckpointError(f"{path}: not valid JSON ({error}); save the checkpoint again") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: not a JSON object; save the checkpoint again")

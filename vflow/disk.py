@@ -1,9 +1,12 @@
-"""Writes that survive a power cut."""
+"""Files on disk: writes that survive a power cut, and reads of what strangers wrote."""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def sync(path: Path) -> None:
@@ -19,3 +22,26 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_regular(path: Path) -> bytes:
+    """Bytes of a file that is no pipe or device, from which reading might never end.
+
+    Raises:
+        OSError: it is one, or cannot be read.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    return path.read_bytes()
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Content of a JSON text.
+
+    Raises:
+        ValueError: not JSON, or nested deeper than Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,11 @@ def test_what_cannot_be_told_apart_or_found(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: holds no media"):
         sources([tmp_path / "empty"], "picture")
+
+
+def test_a_manifest_that_is_a_pipe_or_nested_too_deeply(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "deep.jsonl").write_text('{"input": ' + "[" * 100_000)
+    for name, message in (("pipe", "Not a regular file"), ("deep", "not valid JSON")):
+        with pytest.raises(ConfigError, match=message):
+            sources([tmp_path / f"{name}.jsonl"], "clip")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from vflow.config import Config, parse
 from vflow.data import media
+from vflow.disk import parse_json, read_regular
 from vflow.errors import ConfigError, InputError
 from vflow.pipelines.batch.records import file_sha256
 
@@ -215,7 +215,7 @@ def _stills(folder: Path) -> set[Path]:
 
 def _read_manifest(path: Path, unit: Unit) -> list[_Source]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); give a JSONL manifest") from error
     numbered = ((f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip())
@@ -229,7 +229,7 @@ def _read_manifest(path: Path, unit: Unit) -> list[_Source]:
 
 def _read_line(source: str, folder: Path, text: str) -> _Source:
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except ValueError as error:
         raise ConfigError(f"{source}: not valid JSON; write one object a line") from error
     try:

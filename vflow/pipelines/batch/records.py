@@ -14,6 +14,7 @@ from pydantic import Field
 
 from vflow.config import Config, parse
 from vflow.data import media
+from vflow.disk import parse_json, read_regular
 from vflow.errors import ConfigError, InputError
 from vflow.pipelines.color.colorize import ColorSettings
 from vflow.pipelines.color.hints import parse_hint
@@ -121,7 +122,7 @@ def read_record(path: Path, kind: type[R]) -> R:
         InputError: no such file, or not JSON. ConfigError: unknown or missing key, or a value out of range.
     """
     try:
-        data = json.loads(path.read_bytes())
+        data = parse_json(read_regular(path))
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}; give the settings.json of a download or a run.json"
@@ -216,7 +217,7 @@ def _read(path: Path) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             item, entry["outputs"] = entry["item"], dict(entry.get("outputs", {}))
             if all(is_inside(path.parent, name) for name in entry["outputs"]):
                 entries[item] = entry
