@@ -10,10 +10,15 @@ import pytest
 import torch
 
 import vflow
+from vflow.checkpoint import load
+from vflow.config import DataConfig
+from vflow.data.datasets.registry import open_video_dataset
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import VideoModel
+from vflow.pipelines.common import to_array
+from vflow.pipelines.video.preprocess import to_tensor
 from vflow.pipelines.walk.directions import Directions, principal_directions
-from vflow.pipelines.walk.space import KINDS, Progress, WalkSettings
+from vflow.pipelines.walk.space import KINDS, Progress, WalkSettings, flatten, typical_code
 from vflow.pipelines.walk.walk import Walk, iterate, open_adapter, walk
 
 from .conftest import FRAMES, MOTION, make_model
@@ -87,13 +92,15 @@ def test_one_array_need_not_be_in_a_list(one_model: VideoModel, clip: np.ndarray
     assert np.array_equal(alone.frames, listed.frames)
 
 
-def test_the_seed_names_the_noise_of_the_future_alone(one_model: VideoModel, clip: np.ndarray) -> None:
+def test_the_seed_names_the_noise_of_the_frame_and_of_its_future(
+    one_model: VideoModel, clip: np.ndarray
+) -> None:
     found = some_directions(one_model)
     one, other = (
         walk(one_model, [clip], settings("direction", seed=seed), directions=found).frames for seed in (0, 1)
     )
-    assert np.array_equal(one[:, :3], other[:, :3])
-    assert not np.array_equal(one[:, 3:], other[:, 3:])
+    assert np.array_equal(one[1, :3], other[1, :3])
+    assert not np.array_equal(one[0, :3], other[0, :3]) and not np.array_equal(one[1, 3:], other[1, 3:])
 
 
 def test_where_nothing_is_before_the_last_frame_the_next_one_is_walked(
@@ -165,6 +172,32 @@ def test_a_sweep_is_the_same_future_at_each_temperature(clip: np.ndarray, form: 
         future = vflow.predict(model, clip, num_frames=2, num_samples=1, temperature=temperature)[0]
         assert np.abs(made.frames[row, 3:].astype(int) - future).max() <= 1
     assert walk(model, [clip], settings("temperature", extent=1.0)).positions == (0.0, 0.5, 1.0)
+
+
+def test_a_walk_starts_where_samples_lie() -> None:
+    """ε of a frame is as long as that of a sample, whatever the seed that dequantises, and decodes to it."""
+    model = load("shapes")
+    clips = open_video_dataset(DataConfig(name="shapes", frames=3), model.config, "test")
+    frames = clips.example(0, (0, 0))
+    noise = [open_adapter(model, WalkSettings(seed=seed)).start([frames]).eps for seed in (0, 1)]
+    for levels in noise:
+        assert float(flatten(levels[:-1]).square().mean()) == pytest.approx(1, abs=0.1)
+    assert not torch.equal(noise[0][0], noise[1][0])
+    past = to_tensor(frames[-1 - model.config.min_context : -1], torch.device("cpu"))[None]
+    for levels in noise:
+        sampled = model.step(model.start(past), levels, (1.0,) * len(levels))[1]
+        assert np.array_equal(to_array(sampled.frame)[0], frames[-1])
+
+
+def test_noise_near_the_edge_of_a_bin_is_given_up() -> None:
+    image, eps = torch.full((1, 1, 2, 2), 7, dtype=torch.uint8), torch.tensor([[[[9.0, 0.1], [-9.0, 1.0]]]])
+
+    def encode(noise: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+        assert noise is not None
+        return (7 + torch.special.ndtr(noise),)
+
+    (raw,) = typical_code(encode, lambda levels: levels[0], image, eps)
+    assert torch.equal(raw[0, 0], 7 + torch.special.ndtr(torch.tensor([[0.0, 0.1], [0.0, 1.0]])))
 
 
 def test_an_extent_beyond_the_second_clip_keeps_its_frames(

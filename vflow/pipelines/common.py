@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 import vflow
 from vflow.checkpoint import checkpoint_folder, checkpoint_hash
 from vflow.checksum import serialize_tensors, verify_tensors
-from vflow.config import Config
+from vflow.config import ColorizerConfig, DigitsConfig, VideoConfig
 from vflow.data.media import atomic_write
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.randomness import content_hash, normal
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from vflow.models import Sampled
 
-C = TypeVar("C", bound=Config)
+C = TypeVar("C", VideoConfig, DigitsConfig, ColorizerConfig)
 State = TypeVar("State")
 Temperature = float | tuple[float, ...]
 
@@ -50,9 +50,8 @@ def config_of(model: nn.Module, kind: type[C], does: str) -> C:
     """
     config = getattr(model, "config", None)
     if not isinstance(config, kind):
-        wanted = cast(str, kind.model_fields["kind"].default)
         raise CheckpointError(
-            f"{type(model).__name__}: does not {does}; choose a checkpoint of kind {wanted}"
+            f"{type(model).__name__}: does not {does}; choose a checkpoint of kind {kind.family}"
         )
     return config
 

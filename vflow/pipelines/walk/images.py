@@ -32,8 +32,9 @@ from vflow.pipelines.walk.space import (
     refuse_label,
     refuse_nonfinite,
     scaled,
+    typical_code,
 )
-from vflow.randomness import normal
+from vflow.randomness import content_hash, normal
 
 LONGEST = 1024
 """Longer side of a photo in pixels; larger ones are reduced to it, since a walk holds dozens of pictures."""
@@ -93,8 +94,16 @@ class DigitAdapter:
         if label is None:
             label = int(classify(self.model, digit).argmax())
         device = device_of(self.model)
-        image = torch.from_numpy(digit)[None, None].to(device)
-        return Point(self.model.encode(image, torch.tensor([label], device=device)), label)
+        image, labels = torch.from_numpy(digit)[None, None].to(device), torch.tensor([label], device=device)
+        noise = normal(image.shape, "dequantise", self.settings.seed, content_hash(digit)).to(device)
+        ones = (1.0,) * len(self.model.latent_shapes)
+        levels = typical_code(
+            lambda eps: self.model.encode(image, labels, eps),
+            lambda levels: self.model.decode(levels, labels, ones).raw,
+            image,
+            noise,
+        )
+        return Point(levels, label)
 
     def _draw(self, sample: int) -> Point:
         """A sample of ``vflow.digits``."""
@@ -125,9 +134,9 @@ class PhotoCondition:
     Attributes:
         lab: the photo in Lab, float32 (3, H, W).
         input: condition of the model, float32 (4, h, w).
-        planes: the photo's own a and b at the model's size, float32 (2, h / 2, w / 2). Decoded planes change
-            the photo by their difference from these, so that a walk shows the photo itself where it has not
-            moved, with the fine colours that the model does not hold.
+        planes: the photo's own a and b at the model's size, float32 (2, h / 2, w / 2), as its noise decodes
+            to them. Decoded planes change the photo by their difference from these, so that a walk shows the
+            photo itself where it has not moved, with the fine colours that the model does not hold.
         content: hash that names the noise.
     """
 
@@ -209,8 +218,11 @@ class PhotoAdapter:
         return PhotoCondition(lab_planes(photo.pixels)[0], seen[0], planes[0], photo.content)
 
     def _encode(self, condition: PhotoCondition) -> Point:
-        images = (condition.planes + 128).to(torch.uint8)
-        return Point(self.model.encode(images[None], condition.input[None]), condition)
+        images, inputs = (condition.planes + 128).to(torch.uint8)[None], condition.input[None]
+        noise = normal(images.shape, "dequantise", self.settings.seed, condition.content).to(images.device)
+        levels = self.model.encode(images, inputs, noise)
+        raw = self.model.decode(levels, inputs, (1.0,) * len(levels)).raw[0]
+        return Point(levels, replace(condition, planes=raw - 0.5 - 128))
 
     def _draw(self, condition: PhotoCondition) -> Levels:
         """Noise of sample 0 of ``vflow.colorize``."""

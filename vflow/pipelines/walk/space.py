@@ -41,7 +41,7 @@ def move(eps: Tensor, direction: Tensor, amounts: Sequence[float]) -> Tensor:
 
     With a = ⟨ε, d⟩ + amount, ε becomes a·d + c·(ε − ⟨ε, d⟩ d), where c gives it its length. Noise as long as
     a typical vector, √D, or longer keeps its length: it turns, at most until it is ±d. Shorter noise, as
-    of pixels at their bins' centres, moves straight (c = 1) up to the length √D. Amount 0 returns ε.
+    at temperatures below 1, moves straight (c = 1) up to the length √D. Amount 0 returns ε.
 
     Args:
         eps: (1, D). direction: (D,), of length 1. amounts: in standard deviations of the prior, so 1 each.
@@ -116,6 +116,9 @@ def _precise(x: Tensor) -> Tensor:
     return x.cpu().double()
 
 
+EDGE = 0.01
+"""Grey levels between a dequantised pixel and the edge of its bin, at least."""
+DEQUANTIZE_ROUNDS = 4
 MAX_STEPS, MAX_EXTENT = 64, 20.0
 KINDS = ("direction", "semantic", "interpolate", "transfer", "temperature", "blend")
 
@@ -250,6 +253,29 @@ class WalkAdapter(Protocol):
             InputError: a step is not finite.
         """
         ...
+
+
+def typical_code(
+    encode: Callable[[Tensor | None], Levels], decode: Callable[[Levels], Tensor], image: Tensor, eps: Tensor
+) -> Levels:
+    """Noise per level that decodes to ``image`` and is as long as that of a sample.
+
+    At the centres of bins ε is far shorter than that of samples. So dequantisation noise is drawn, but for
+    pixels that it would bring near the edge of a bin, where rounding might take them beyond it.
+
+    Args:
+        encode: dequantisation noise → noise per level; None means the centres of bins.
+        decode: noise per level → grey levels before rounding.
+        image: uint8 (1, C, H, W).
+        eps: dequantisation noise, standard normal, shaped like ``image``.
+    """
+    for _ in range(DEQUANTIZE_ROUNDS):
+        levels = encode(eps)
+        inside = (decode(levels) - image - 0.5).abs() < 0.5 - EDGE
+        if bool(inside.all()):
+            return levels
+        eps = torch.where(inside, eps, 0.0)
+    return encode(None)
 
 
 def exactly(inputs: Sequence[Any], count: int, what: str) -> None:

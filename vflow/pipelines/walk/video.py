@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -26,6 +27,7 @@ from vflow.pipelines.walk.space import (
     exactly,
     refuse_label,
     refuse_nonfinite,
+    typical_code,
 )
 from vflow.randomness import content_hash, normal
 
@@ -51,9 +53,9 @@ class VideoAdapter:
     The future is predicted anew from the changed frame, with the noise that ``vflow.predict`` has for
     sample 0 of the unchanged clip.
 
-    Where a frame has a latent of its own that leads to its reference (``model.has_reference``), a walk of
-    that level scales the noise of the frame's pixels by the temperature, in full from one standard deviation
-    on: that noise belongs to the frame's own reference and would make specks on another.
+    Where a latent of its own leads to a frame's reference (``model.has_reference``), a walk of that level
+    scales the noise of the frame's pixels by the temperature, in full from one standard deviation on: that
+    noise belongs to the frame's own reference and would make specks on another.
     """
 
     name = "video"
@@ -166,14 +168,21 @@ class VideoAdapter:
     @torch.no_grad()
     def _encode(self, clip: np.ndarray, given: int) -> Point:
         """Noise of the frames after the first ``given``, as ``_clips`` decodes them."""
-        condition = self._condition(clip)
-        frames, eps = condition.frames[None], []
+        condition, content = self._condition(clip), content_hash(clip)
+        frames, eps = condition.frames[None], list[Tensor]()
         rollout = self.model.start(frames[:, given - self.config.min_context : given])
         for t in range(given, len(clip)):
-            levels = self.model.encode_frame(rollout, frames[:, t])
+            frame = frames[:, t]
+            encode = partial(self.model.encode_frame, rollout, frame)
+            noise = normal(frame.shape, "dequantise", self.settings.seed, content, t).to(frame.device)
+            levels = typical_code(encode, partial(self._decode_frame, rollout), frame, noise)
             rollout, _ = self.model.step(rollout, levels, (1.0,) * len(levels))
             eps += levels
         return Point(tuple(eps), replace(condition, frames=condition.frames[:given], observed=True))
+
+    def _decode_frame(self, rollout: Any, eps: Levels) -> Tensor:
+        raw: Tensor = self.model.step(rollout, eps, (1.0,) * len(eps))[1].raw
+        return raw
 
     def _condition(self, clip: np.ndarray, *, frames: int | None = None, sample: int = 0) -> VideoCondition:
         """``clip`` and the noise of one of its futures, named as ``vflow.predict`` names it."""

@@ -122,10 +122,10 @@ def open_adapter(model: nn.Module, settings: WalkSettings) -> WalkAdapter:
         CheckpointError: there are no walks for such models. ConfigError: settings that do not suit it.
     """
     config: Any = getattr(model, "config", None)
-    kind = getattr(config, "family", type(model).__name__)
-    if kind not in ADAPTERS:
-        raise CheckpointError(f"{kind}: no model to walk through; choose one of kind {', '.join(ADAPTERS)}")
-    adapter: WalkAdapter = ADAPTERS[kind](model, settings)
+    family = getattr(config, "family", type(model).__name__)
+    if family not in ADAPTERS:
+        raise CheckpointError(f"{family}: no model to walk through; choose one of kind {', '.join(ADAPTERS)}")
+    adapter: WalkAdapter = ADAPTERS[family](model, settings)
     return adapter
 
 
