@@ -13,7 +13,13 @@ import vflow
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.metrics.color import planes
 from vflow.models import Colorizer, Sampled
-from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer, colorize, variants_near
+from vflow.pipelines.color.colorize import (
+    ColorSettings,
+    PhotoColorizer,
+    colorize,
+    colorize_film,
+    variants_near,
+)
 from vflow.pipelines.color.hints import Hint
 from vflow.pipelines.color.photo import prepare_photo
 from vflow.pipelines.video.predict import predict
@@ -210,15 +216,33 @@ class Flaky:
     def __init__(self, model: Colorizer, bad: list[list[int]]) -> None:
         self.model, self.bad, self.noise = model, bad, []
         self.config, self.latent_shapes, self.parameters = model.config, model.latent_shapes, model.parameters
+        self.flow = model.flow
 
     def decode(
-        self, eps: Sequence[torch.Tensor], given: torch.Tensor, temperature: Sequence[float]
+        self, eps: Sequence[torch.Tensor], given: torch.Tensor, temperature: Sequence[float], chains: Any
     ) -> Sampled:
         self.noise.append(torch.cat([level.flatten(1) for level in eps], 1))
-        raw = self.model.decode(eps, given, temperature).raw.clone()
+        raw = self.model.decode(eps, given, temperature, chains).raw.clone()
         for row in self.bad.pop(0) if self.bad else []:
             raw[row, 0, 0, :7] = torch.nan
         return Sampled.of(raw)
+
+
+def test_matrices_are_inverted_once_for_all_variants_and_frames(
+    model: Colorizer, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inverted: list[torch.Tensor] = []
+    invert = torch.linalg.inv
+    monkeypatch.setattr(torch.linalg, "inv", lambda matrix: inverted.append(matrix) or invert(matrix))
+
+    def count() -> int:
+        return sum(matrix.shape != (3, 3) for matrix in inverted)  # that of colour spaces is no layer's
+
+    colorize(model, photo, num_samples=1)
+    once = count()
+    colorize(model, photo, num_samples=9)
+    list(colorize_film(model, [photo] * 3, ColorSettings(num_samples=1)))
+    assert once > 0 and count() == 3 * once
 
 
 def test_nonfinite_variants_are_counted_and_redrawn_alone(model: Colorizer, photo: np.ndarray) -> None:

@@ -54,9 +54,9 @@ def test_the_key_names_the_noise(model: Digits, monkeypatch: pytest.MonkeyPatch)
     seen: list[tuple[Sequence[Tensor], Tensor]] = []
     decode = model.decode
 
-    def spy(eps: Sequence[Tensor], given: Tensor, temperature: Sequence[float]) -> Sampled:
+    def spy(eps: Sequence[Tensor], given: Tensor, temperature: Sequence[float], chains: Any) -> Sampled:
         seen.append((eps, given))
-        return decode(eps, given, temperature)
+        return decode(eps, given, temperature, chains)
 
     monkeypatch.setattr(model, "decode", spy)
     digits(model, 7, num_samples=10, seed=5)
@@ -125,9 +125,9 @@ def test_samples_that_are_not_finite_are_counted_and_redrawn(
     decode, whole = model.decode, digits(model, 2, num_samples=3)
     calls: list[Tensor] = []
 
-    def flawed(eps: Sequence[Tensor], given: Tensor, temperature: Sequence[float]) -> Sampled:
+    def flawed(eps: Sequence[Tensor], given: Tensor, temperature: Sequence[float], chains: Any) -> Sampled:
         calls.append(eps[0])
-        sampled = decode(eps, given, temperature)
+        sampled = decode(eps, given, temperature, chains)
         if len(calls) == 1:
             sampled.raw[1, 0, 5, 5] = float("nan")
             return Sampled.of(sampled.raw)
@@ -139,6 +139,16 @@ def test_samples_that_are_not_finite_are_counted_and_redrawn(
     assert np.array_equal(chunk.images[[0, 2]], whole[[0, 2]])
     assert not np.array_equal(chunk.images[1], whole[1])
     assert torch.equal(calls[1][1], normal(model.latent_shapes[0], 0, "digits", 2, 1, 0, 0, "redraw", 1))
+
+
+def test_matrices_are_inverted_once_for_all_chunks(model: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    inverted: list[Tensor] = []
+    invert = torch.linalg.inv
+    monkeypatch.setattr(torch.linalg, "inv", lambda matrix: inverted.append(matrix) or invert(matrix))
+    digits(model, 2, num_samples=1)
+    once = len(inverted)
+    digits(model, "all", num_samples=9)
+    assert once > 0 and len(inverted) == 2 * once
 
 
 def test_a_sample_that_stays_bad_is_an_error(model: Digits, monkeypatch: pytest.MonkeyPatch) -> None:

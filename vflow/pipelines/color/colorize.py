@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from vflow.errors import ConfigError
 from vflow.models import Sampled
+from vflow.models.glow import Chains
 from vflow.pipelines.color.hints import MAX_HINTS, Hint, Placed, check_hint, enforce_hints, place, rasterize
 from vflow.pipelines.color.noise import ColorNoise, Variant
 from vflow.pipelines.color.photo import Photo, color_config, lab_planes, prepare_photo, to_bytes
@@ -135,10 +136,10 @@ def variants_near(
 
 
 def _all(model: nn.Module, image: Any, settings: ColorSettings, near: Variant) -> np.ndarray:
-    palette = PhotoColorizer(model, prepare_photo(color_config(model), image), settings)
-    images = np.empty((settings.num_samples, *palette.photo.pixels.shape), np.uint8)
-    for first, ab, _ in palette.draw(near):
-        images[first : first + len(ab)] = palette.join(ab)
+    colorizer = PhotoColorizer(model, prepare_photo(color_config(model), image), settings)
+    images = np.empty((settings.num_samples, *colorizer.photo.pixels.shape), np.uint8)
+    for first, ab, _ in colorizer.draw(near):
+        images[first : first + len(ab)] = colorizer.join(ab)
     return images
 
 
@@ -148,23 +149,24 @@ class PhotoColorizer:
     Args:
         model: a colouriser.
         photo: from ``prepare_photo``.
-        noise: if not the photo's own: frames of a film share that of the first.
+        first: of a film, the colorizer of its first frame: all frames share its noise.
 
     Attributes:
         cells: L of the photo at the size of the planes, float32 (h, w).
     """
 
     def __init__(
-        self, model: Any, photo: Photo, settings: ColorSettings, noise: ColorNoise | None = None
+        self, model: Any, photo: Photo, settings: ColorSettings, first: PhotoColorizer | None = None
     ) -> None:
         self.model, self.photo, self.settings = model, photo, settings
         self.temperature = settings.levels(len(model.latent_shapes))
-        self.noise = noise or ColorNoise(model.latent_shapes, settings.seed, photo.content)
+        own_noise = ColorNoise(model.latent_shapes, settings.seed, photo.content)
+        self.noise: ColorNoise = first.noise if first else own_noise
+        self.chains: Chains = first.chains if first else model.flow.with_cached_inverse()
         lightness = lab_planes(photo.small)[:, :1]
         self.hints: tuple[Placed, ...] = place(settings.hints, lightness[0, 0])
-        given = torch.cat([lightness, rasterize(self.hints, len(photo.small))[None]], 1)
-        self.given = given.to(device_of(model))
-        self.chains = model.flow.with_cached_inverse()
+        condition = torch.cat([lightness, rasterize(self.hints, len(photo.small))[None]], 1)
+        self.condition = condition.to(device_of(model))
         self.cells = F.avg_pool2d(lightness, 2)[0, 0]
 
     def draw(
@@ -186,12 +188,12 @@ class PhotoColorizer:
     @torch.no_grad()
     def chunk(self, first: int, near: Variant = ()) -> ColorSamples:
         """Variants ``first``, a multiple of 8, and up to seven more."""
-        device, wanted = self.given.device, min(CHUNK, self.settings.num_samples - first)
+        device, wanted = self.condition.device, min(CHUNK, self.settings.num_samples - first)
         variants = [(*near, first + row) for row in range(CHUNK)]
 
         def attempt(attempts: Sequence[int]) -> tuple[None, Sampled]:
             eps = [level.to(device) for level in self.noise.chunk(variants, attempts)]
-            return None, self.model.decode(eps, self.given, self.temperature, self.chains)
+            return None, self.model.decode(eps, self.condition, self.temperature, self.chains)
 
         _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row}")
         ab = sampled.raw.float().cpu() - 0.5 - 128  # a value v of the flow fills [v, v + 1)
@@ -263,17 +265,17 @@ def colorize_film(
         InputError: a sample stays non-finite after 8 redraws.
     """
     config = color_config(model)
-    noise: ColorNoise | None = None
+    first_frame: PhotoColorizer | None = None
     before: tuple[Tensor, Tensor] | None = None
     for frame in frames:
         if should_stop():
             return
-        palette = PhotoColorizer(model, prepare_photo(config, frame), settings, noise)
-        noise = palette.noise
-        _, ab, counts = palette.chunk(first, near)
-        ab = ab if before is None else smooth_in_time(ab, palette.cells, *before)
-        before = ab, palette.cells
-        yield ColorizedFrame(palette.join(ab), counts, noise.content)
+        colorizer = PhotoColorizer(model, prepare_photo(config, frame), settings, first_frame)
+        first_frame = first_frame or colorizer
+        _, ab, counts = colorizer.chunk(first, near)
+        ab = ab if before is None else smooth_in_time(ab, colorizer.cells, *before)
+        before = ab, colorizer.cells
+        yield ColorizedFrame(colorizer.join(ab), counts, colorizer.noise.content)
 
 
 def smooth_in_time(ab: Tensor, lightness: Tensor, old_ab: Tensor, old_lightness: Tensor) -> Tensor:
