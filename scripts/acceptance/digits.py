@@ -19,7 +19,7 @@ from vflow.metrics.digits import CLASSES, DigitClassifier, agreement, spread_rat
 from vflow.models import Digits, ImageBatch
 from vflow.pipelines.common import Counts, SamplingSettings
 from vflow.pipelines.digits.digits import ALL, draw, label_classes, log_likelihoods, restyle
-from vflow.pipelines.evaluate.likelihood import latent_error
+from vflow.pipelines.evaluate.round_trip import latent_error
 from vflow.randomness import normal
 
 PER_CLASS, TEMPERATURES = 100, (1.0, 0.8)

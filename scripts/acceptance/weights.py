@@ -10,7 +10,7 @@ from scripts.acceptance.registry import Figure, Result, measure
 from vflow.checkpoint import checkpoint_folder
 from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.common import Counts
-from vflow.pipelines.evaluate.likelihood import latent_error
+from vflow.pipelines.evaluate.round_trip import latent_error
 from vflow.pipelines.video.predict import PredictSettings, iterate, prepare
 from vflow.randomness import normal
 

@@ -22,12 +22,11 @@ from vflow.checksum import serialize_tensors, verify_tensors
 from vflow.config import ColorizerConfig, DigitsConfig, VideoConfig
 from vflow.data.media import atomic_write
 from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.models import ImageBatch, Sampled
 from vflow.randomness import content_hash, normal
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from vflow.models import Sampled
 
 C = TypeVar("C", VideoConfig, DigitsConfig, ColorizerConfig)
 State = TypeVar("State")
@@ -36,6 +35,8 @@ Temperature = float | tuple[float, ...]
 CHUNK = 8
 """Rows of every computation: padded to it, sample k is the same bytes whatever the number of samples."""
 MAX_REDRAWS = 8
+BATCH = 32
+"""Images whose likelihood is computed in one pass."""
 MAX_SAMPLES, MAX_TEMPERATURE, MAX_SEED = 10_000, 2.0, 2**63 - 1
 
 
@@ -205,6 +206,37 @@ def draw_finite(
     )
 
 
+def log_mean_exp(terms: Sequence[Tensor]) -> Tensor:
+    """log mean_k exp(term_k): importance-weighted bound from the bounds of K draws (Burda et al. 2016)."""
+    return torch.logsumexp(torch.stack(list(terms)), 0) - math.log(len(terms))
+
+
+@torch.no_grad()
+def image_nats(model: Any, images: Tensor, condition: Tensor, draws: int, seed: int) -> np.ndarray:
+    """Lower bound on log p(x | y), y the condition: log mean_k p(x + u_k | y) / q(u_k | x), nats, float64 (B,).
+
+    The image names the noise, not the condition.
+
+    Args:
+        images: uint8 (B, C, H, W). condition: as ``ImageBatch`` has it. draws: K.
+
+    Raises:
+        ConfigError: ``draws`` is less than 1.
+    """
+    if draws < 1:
+        raise ConfigError(f"draws must be at least 1, got {draws}")
+    device, found = device_of(model), []
+    for x, y in zip(images.split(BATCH), condition.split(BATCH), strict=True):
+        names = [content_hash(image) for image in x.numpy()]
+        features, terms = model.features(y.to(device)), []
+        for draw in range(draws):
+            eps = torch.stack([normal(x.shape[1:], "score", seed, name, draw, 0) for name in names])
+            batch = ImageBatch(x.to(device), y.to(device), eps.to(device), features=features)
+            terms.append(model(batch).double().cpu())
+        found.append(log_mean_exp(terms))
+    return torch.cat(found).numpy()
+
+
 @dataclass(frozen=True)
 class Sidecar:
     """A kind of file that lies beside a checkpoint's weights and is bound to them by their hash.
@@ -248,39 +280,3 @@ class Sidecar:
     def remedy(self, path: Path) -> str:
         """Remedy for a file that does not fit, as errors end."""
         return f"delete it, or run: python {self.script} --checkpoint {path.parent}"
-
-
-LIKELIHOOD_BATCH = 32
-
-
-def log_mean_exp(terms: Sequence[Tensor]) -> Tensor:
-    """log mean_k exp(term_k): importance-weighted bound from the bounds of K draws (Burda et al. 2016)."""
-    return torch.logsumexp(torch.stack(list(terms)), 0) - math.log(len(terms))
-
-
-@torch.no_grad()
-def image_nats(model: Any, images: Tensor, condition: Tensor, draws: int, seed: int) -> np.ndarray:
-    """Lower bound on log p(x | condition) in nats, averaged over draws: float64 (B,).
-
-    The image names the noise, not the condition.
-
-    Args:
-        images: uint8 (B, C, H, W). condition: as ``ImageBatch`` has it. draws: K.
-
-    Raises:
-        ConfigError: ``draws`` is less than 1.
-    """
-    if draws < 1:
-        raise ConfigError(f"draws must be at least 1, got {draws}")
-    from vflow.models import ImageBatch
-
-    device, found = device_of(model), []
-    for x, y in zip(images.split(LIKELIHOOD_BATCH), condition.split(LIKELIHOOD_BATCH), strict=True):
-        names = [content_hash(image) for image in x.numpy()]
-        features, terms = model.features(y.to(device)), []
-        for draw in range(draws):
-            eps = torch.stack([normal(x.shape[1:], "score", seed, name, draw, 0) for name in names])
-            batch = ImageBatch(x.to(device), y.to(device), eps.to(device), features=features)
-            terms.append(model(batch).double().cpu())
-        found.append(log_mean_exp(terms))
-    return torch.cat(found).numpy()

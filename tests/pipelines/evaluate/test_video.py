@@ -18,9 +18,9 @@ from vflow.errors import ConfigError
 from vflow.metrics.frechet import FeatureNetwork
 from vflow.models import VideoModel
 from vflow.pipelines.evaluate import video as futures_module
-from vflow.pipelines.evaluate.likelihood import checks, clips_round_trip
 from vflow.pipelines.evaluate.report import Evaluation, Settings
-from vflow.pipelines.evaluate.video import evaluate_video, fidelity, tune_video
+from vflow.pipelines.evaluate.round_trip import round_trip
+from vflow.pipelines.evaluate.video import checks, clip_batches, evaluate_video, fidelity, tune_video
 
 from ..conftest import FRAMES, make_model
 from .support import moving_clip, quiet, write_clips
@@ -213,5 +213,6 @@ def test_temperature_is_tuned_on_validation_clips_alone(
 
 @pytest.mark.parametrize("form", [{}, {"pixel_map": "marginal", "noise": "gaussian"}])
 def test_models_of_past_latents_have_round_trips_too(form: dict[str, str]) -> None:
-    trips = clips_round_trip(make_model(**form), _held())
+    model = make_model(**form)
+    trips = round_trip(model, clip_batches(model, _held()))
     assert 0 < trips["round_trip_latent"] < 0.1 and trips["round_trip_data"] < 0.1

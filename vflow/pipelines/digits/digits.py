@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 ALL = "all"
-"""Pictures scored in one pass."""
 Images = Any
 """Pictures, uint8 (…, H, W), numpy or torch."""
 

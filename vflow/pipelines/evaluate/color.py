@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,10 +20,10 @@ from vflow.metrics.frechet import FeatureNetwork, frechet
 from vflow.models import ImageBatch
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
-from vflow.pipelines.common import Counts, device_of, evenly_spaced
+from vflow.pipelines.common import Counts, device_of, evenly_spaced, image_nats
 from vflow.pipelines.evaluate.data import open_photos
-from vflow.pipelines.evaluate.likelihood import picture_bits, pictures_round_trip
-from vflow.pipelines.evaluate.report import Evaluation, Settings
+from vflow.pipelines.evaluate.report import Evaluation, Settings, fault_figures
+from vflow.pipelines.evaluate.round_trip import round_trip
 from vflow.pipelines.evaluate.video import Stage
 from vflow.pipelines.walk import render as views
 from vflow.randomness import generator, normal
@@ -72,11 +73,11 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     drawing = ColorSettings(
         num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
     )
-    tally, progress = _Figures(tints, level, network), stage("photos")
+    running, progress = _Figures(tints, level, network), stage("photos")
     for done, photo in enumerate(readable_photos(held, chosen), 1):
-        tally.add(photo, color(model, photo, drawing))
+        running.add(photo, color(model, photo, drawing))
         progress(done, len(chosen))
-    figures |= tally.figures(with_yardsticks=train is not None)
+    figures |= running.figures(with_yardsticks=train is not None) | fault_figures(model, running.counts)
     protocol: dict[str, Any] = {
         "data": settings.data, "split": settings.split, "photos": len(chosen), "photos_available": len(held),
         "noise": config.noise, "draws": sorted({1, settings.num_importance_samples}),
@@ -90,7 +91,7 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
         protocol["features"] = network.protocol() | {
             "real": len(chosen), "drawn": len(chosen) * drawing.num_samples
         }  # fmt: skip
-    return Evaluation(figures, protocol, tally.sheets())
+    return Evaluation(figures, protocol, running.sheets())
 
 
 def tune_color(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
@@ -139,14 +140,15 @@ def _likelihood(model: Any, held: Photos, chosen: Sequence[int], settings: Setti
     examples = [held.example(index, (0, 0)) for index in chosen]
     images = torch.from_numpy(np.stack([e.image.transpose(2, 0, 1) for e in examples]).copy())
     given = torch.from_numpy(np.stack([e.condition for e in examples]))
-    figures = {"bits_per_dim": picture_bits(model, images, given, 1, settings.seed).mean()}
-    if settings.num_importance_samples > 1:
-        tight = picture_bits(model, images, given, settings.num_importance_samples, settings.seed)
-        figures[f"bits_per_dim_k{settings.num_importance_samples}"] = tight.mean()
+    scale = math.log(2) * images[0].numel()
+    figures = {}
+    for draws in sorted({1, settings.num_importance_samples}):
+        nats = image_nats(model, images, given, draws, settings.seed)
+        figures["bits_per_dim" if draws == 1 else f"bits_per_dim_k{draws}"] = -nats.mean() / scale
     device, some = device_of(model), images[:CHECKED]
     eps = torch.stack([normal(some.shape[1:], "round trip", number) for number in range(len(some))])
     batch = ImageBatch(some.to(device), given[:CHECKED].to(device), eps.to(device))
-    return figures | pictures_round_trip(model, batch)
+    return figures | round_trip(model, [batch])
 
 
 class _Figures:
@@ -198,11 +200,6 @@ class _Figures:
             "spread_within_ratio": mean["spread"] / max(mean["true_spread"], 1e-9),
             "spread_over_variants": mean["diversity"],
             "largest_lightness_change": mean["lightness"],
-            "nonfinite": self.counts.nonfinite,
-            "out_of_range": self.counts.out_of_range,
-            "out_of_range_share": self.counts.out_of_range / max(1, self.counts.values),
-            "redrawn": self.counts.redrawn,
-            "sampled_values": self.counts.values,
             "seconds_per_picture": self.seconds / max(1, self.drawn),
         }
         return errors | figures | self._frechet()

@@ -29,8 +29,8 @@ from vflow.models import ImageBatch
 from vflow.pipelines.common import Counts, device_of, evenly_spaced
 from vflow.pipelines.digits.digits import bits, digits_config, draw, log_likelihoods
 from vflow.pipelines.evaluate.data import digits_root
-from vflow.pipelines.evaluate.likelihood import pictures_round_trip
-from vflow.pipelines.evaluate.report import Evaluation, Settings
+from vflow.pipelines.evaluate.report import Evaluation, Settings, fault_figures
+from vflow.pipelines.evaluate.round_trip import round_trip
 from vflow.pipelines.evaluate.video import Stage
 from vflow.pipelines.video.predict import SamplingSettings
 from vflow.pipelines.walk import render as views
@@ -104,9 +104,10 @@ def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evalu
         num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
     )
     samples = draw_samples(model, drawing, stage("digits"))
-    figures |= judge.figures(samples) | _faults(samples)
+    figures |= judge.figures(samples) | fault_figures(model, samples.counts)
+    figures["seconds_per_digit"] = samples.seconds / len(samples.images)
     figures["classifier_accuracy"] = float((predict_labels(judge.classifier, images) == labels).mean())
-    figures |= _trip(model, images[:CHECKED], labels[:CHECKED])
+    figures |= round_trip(model, [_batch(model, images[:CHECKED], labels[:CHECKED])])
     protocol = _protocol(settings, drawing) | {
         "digits": len(images), "digits_available": len(held), "noise": digits_config(model).noise
     }  # fmt: skip
@@ -211,25 +212,11 @@ def _likelihood(
     return figures
 
 
-def _faults(samples: Samples) -> dict[str, Any]:
-    counts = samples.counts
-    return {
-        "nonfinite": counts.nonfinite,
-        "out_of_range": counts.out_of_range,
-        "out_of_range_share": counts.out_of_range / max(1, counts.values),
-        "redrawn": counts.redrawn,
-        "sampled_values": counts.values,
-        "seconds_per_digit": samples.seconds / len(samples.images),
-    }
-
-
-def _trip(model: Any, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def _batch(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> ImageBatch:
     device = device_of(model)
     pictures = torch.from_numpy(images)[:, None].to(device)
     eps = torch.stack([normal(pictures.shape[1:], "round trip", n) for n in range(len(pictures))])
-    return pictures_round_trip(
-        model, ImageBatch(pictures, torch.from_numpy(labels).to(device), eps.to(device))
-    )
+    return ImageBatch(pictures, torch.from_numpy(labels).to(device), eps.to(device))
 
 
 def _sheet(samples: Samples) -> np.ndarray:

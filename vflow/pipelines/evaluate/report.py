@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vflow.bijections.pixel_map import Scaled
 from vflow.data import media
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.common import Temperature
+from vflow.pipelines.common import Counts, Temperature
 
 Progress = Callable[[int, int], None]
 """Told how many examples are done, and of how many."""
@@ -104,6 +105,22 @@ def per_frame(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for name, series in values:
         figures |= {name: float(series.mean()), f"{name}_per_frame": series}
+    return figures
+
+
+def fault_figures(model: Any, counts: Counts) -> dict[str, Any]:
+    """Faults in drawn values, before any redraw or clamp.
+
+    A counted pixel map ends inside the range, so values out of range are counted of other maps alone.
+    """
+    figures: dict[str, Any] = {
+        "nonfinite": counts.nonfinite,
+        "redrawn": counts.redrawn,
+        "sampled_values": counts.values,
+    }
+    if isinstance(model.pixel_map, Scaled):
+        share = counts.out_of_range / max(1, counts.values)
+        figures |= {"out_of_range": counts.out_of_range, "out_of_range_share": share}
     return figures
 
 

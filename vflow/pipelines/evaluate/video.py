@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import nn
 
 from vflow.data.datasets.folder import VideoFolder
+from vflow.data.lossless import CODECS, bits_after, stored_bits
 from vflow.metrics import shapes
 from vflow.metrics.frechet import FeatureNetwork, frechet
 from vflow.metrics.video import Baselines, best_of, diversity, psnr, ssim
-from vflow.pipelines.common import Counts
+from vflow.models import VideoBatch
+from vflow.pipelines.common import Counts, device_of
 from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips
-from vflow.pipelines.evaluate.likelihood import checks, clip_bits, clips_round_trip, codecs
-from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, mean_rows, per_frame
+from vflow.pipelines.evaluate.report import (
+    Evaluation,
+    Progress,
+    Settings,
+    fault_figures,
+    mean_rows,
+    per_frame,
+)
+from vflow.pipelines.evaluate.round_trip import round_trip
 from vflow.pipelines.video.predict import PredictSettings, groups
-from vflow.pipelines.video.preprocess import video_config
+from vflow.pipelines.video.preprocess import to_tensor, video_config
+from vflow.pipelines.video.score import score
 from vflow.pipelines.walk import render as views
+from vflow.randomness import generator, normal
 
 PSNR_LIMIT = 60.0
 """dB that a frame counts as which is hit exactly, so that means stay finite."""
+CHECKED = 8
+"""Clips that are also scored shuffled, and clips of noise."""
+ROUND_TRIP_CLIPS = 8
+SOURCES = 64
+"""Source files whose own size is looked at."""
 SHOWN = 8
 """Clips on a contact sheet."""
 BASELINE_CLIPS = 1000
@@ -87,11 +104,11 @@ def evaluate_futures(
     progress: Progress,
 ) -> Futures:
     """Draw futures of every clip and compare them with what came."""
-    tally = _Figures(data, network)
+    running = _Figures(data, network)
     for done, clip in enumerate(clips, 1):
-        tally.add(clip, draw(model, clip[: data.context], settings))
+        running.add(clip, draw(model, clip[: data.context], settings))
         progress(done, len(clips))
-    return Futures(tally.figures(), tally.sheets())
+    return Futures(running.figures() | fault_figures(model, running.counts), running.sheets())
 
 
 class _Figures:
@@ -132,14 +149,8 @@ class _Figures:
 
     def figures(self) -> dict[str, Any]:
         """Means over clips."""
-        values = max(1, self.counts.values)
         figures = per_frame(mean_rows(self.rows).items()) | {
             "diversity": np.mean(self.spread),
-            "nonfinite": self.counts.nonfinite,
-            "out_of_range": self.counts.out_of_range,
-            "out_of_range_share": self.counts.out_of_range / values,
-            "redrawn": self.counts.redrawn,
-            "sampled_values": self.counts.values,
             "seconds_per_frame": self.seconds / max(1, self.frames),
         }
         return figures | self._directions() | self._frechet()
@@ -216,7 +227,7 @@ def evaluate_video(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     figures |= codecs(clips, data.context, _sources(data))
     stage("checks")
     figures |= checks(model, clips, data.context, settings.seed)
-    figures |= clips_round_trip(model, clips)
+    figures |= round_trip(model, clip_batches(model, clips[:ROUND_TRIP_CLIPS]))
     protocol = _protocol(settings, data, clips, drawing) | {"noise": config.noise}
     if network:
         protocol["features"] = network.protocol() | {
@@ -249,6 +260,71 @@ def tune_video(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
         found[temperature] = float(np.mean(scores))
         progress(done, len(TEMPERATURES))
     return found
+
+
+def clip_batches(model: nn.Module, clips: Sequence[np.ndarray]) -> Iterator[VideoBatch]:
+    """A batch per clip: each frame given its past, with noise of its own."""
+    config, device = video_config(model), device_of(model)
+    first = config.min_context
+    for number, clip in enumerate(clips):
+        frames = to_tensor(clip, device)[None]
+        eps = normal((1, len(clip) - first, *frames.shape[2:]), "round trip", number).to(device)
+        window = torch.arange(first, len(clip), device=device).clamp_max(config.context)[None]
+        yield VideoBatch(frames, eps, window)
+
+
+def clip_bits(
+    model: nn.Module, clips: Sequence[np.ndarray], context: int, draws: int, seed: int, progress: Progress
+) -> dict[str, Any]:
+    """Mean bits/dim of the frames after the first ``context``, with K = 1 and K = ``draws``.
+
+    The same as ``vflow score --context`` on each clip, averaged.
+    """
+    single, tight = [], []
+    for done, clip in enumerate(clips, 1):
+        single.append(score(model, clip, context=context, seed=seed))
+        if draws > 1:
+            tight.append(score(model, clip, context=context, draws=draws, seed=seed))
+        progress(done, len(clips))
+    frames = np.array([one.per_frame[context:] for one in single], float)
+    figures: dict[str, Any] = {"bits_per_dim": np.mean(single), "bits_per_dim_per_frame": frames.mean(0)}
+    if tight:
+        figures[f"bits_per_dim_k{draws}"] = np.mean(tight)
+    return figures
+
+
+def checks(model: nn.Module, clips: Sequence[np.ndarray], context: int, seed: int) -> dict[str, float]:
+    """Bits/dim of a few clips in order and shuffled, and of uniform noise, which takes 8 or more."""
+    some = clips[:CHECKED]
+    noise = [_noise(number, clip.shape) for number, clip in enumerate(some)]
+    mixed = [_shuffled(number, clip) for number, clip in enumerate(some)]
+    named = {"ordered": some, "shuffled": mixed, "noise_frames": noise}
+    return {
+        f"bits_per_dim_{name}": float(np.mean([score(model, x, context=context, seed=seed) for x in some]))
+        for name, some in named.items()
+    }
+
+
+def _noise(number: int, shape: tuple[int, ...]) -> np.ndarray:
+    return generator("noise frames", number).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _shuffled(number: int, clip: np.ndarray) -> np.ndarray:
+    """Frames in another order, never their own."""
+    order = generator("shuffled frames", number).permutation(len(clip))
+    if len(clip) > 1 and np.array_equal(order, np.arange(len(clip))):
+        order = np.roll(order, 1)
+    return clip[order]
+
+
+def codecs(clips: Sequence[np.ndarray], context: int, sources: Sequence[Path]) -> dict[str, float | None]:
+    """Bits per value of the same frames in lossless codecs, and of lossy source files at their own size."""
+    figures: dict[str, float | None] = {
+        f"bits_per_dim_{codec}": float(np.mean([bits_after(clip, context, codec) for clip in clips]))
+        for codec in CODECS
+    }
+    stored = [bits for path in sources[:SOURCES] if (bits := stored_bits(path)) is not None]
+    return figures | {"bits_per_value_of_lossy_sources": float(np.mean(stored)) if stored else None}
 
 
 def _drawing(settings: Settings, data: Clips) -> PredictSettings:
