@@ -62,7 +62,7 @@ def test_errors_beside_yardsticks(model: Colorizer, root: Path, evaluation: Eval
 def test_bits(model: Colorizer, root: Path, evaluation: Evaluation) -> None:
     examples = [Photos(root / "val", size=8, split="test").example(i, (0, 0)) for i in range(3)]
     images = torch.from_numpy(np.stack([e.image.transpose(2, 0, 1) for e in examples]).copy())
-    given = torch.from_numpy(np.stack([e.given for e in examples]))
+    given = torch.from_numpy(np.stack([e.condition for e in examples]))
     eps = torch.stack([normal((2, 8, 8), "score", 0, content_hash(x), 0, 0) for x in images.numpy()])
     with torch.no_grad():
         expected = model.bits_per_dim(model(ImageBatch(images, given, eps))).mean()
