@@ -213,7 +213,7 @@ def log_mean_exp(terms: Sequence[Tensor]) -> Tensor:
 
 @torch.no_grad()
 def image_nats(model: Any, images: Tensor, condition: Tensor, draws: int, seed: int) -> np.ndarray:
-    """Lower bound on log p(x | y), y the condition: log mean_k p(x + u_k | y) / q(u_k | x), nats, float64 (B,).
+    """Lower bound on log p(x | y), y the condition, in nats: log mean_k p(x + u_k | y) / q(u_k | x), (B,).
 
     The image names the noise, not the condition.
 
