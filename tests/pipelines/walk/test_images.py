@@ -18,7 +18,7 @@ from vflow.pipelines.walk.directions import Directions, principal_directions
 from vflow.pipelines.walk.space import WalkSettings
 from vflow.pipelines.walk.walk import walk
 
-from .digit_models import make_digits, printed
+from ..digit_models import make_digits, printed
 
 SIDE = 16
 

@@ -25,8 +25,8 @@ from vflow.pipelines.color.photo import prepare_photo
 from vflow.pipelines.video.predict import predict
 from vflow.pipelines.video.score import score
 
-from .colorizers import CONFIG, lightness_error, make_colorizer, picture
-from .conftest import make_model
+from ..colorizers import CONFIG, lightness_error, make_colorizer, picture
+from ..conftest import make_model
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from vflow.pipelines.walk.directions import principal_directions, save_direction
 from vflow.pipelines.walk.space import WalkSettings
 from vflow.pipelines.walk.walk import walk
 
-from .pipelines.conftest import FRAMES, make_model
-from .pipelines.digit_models import make_digits, printed
+from ..pipelines.conftest import FRAMES, make_model
+from ..pipelines.digit_models import make_digits, printed
 
 Vflow = Callable[..., tuple[int, str, str]]
 

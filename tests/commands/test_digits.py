@@ -17,7 +17,7 @@ from vflow.models import build_model
 from vflow.pipelines.batch.records import DigitsRecord
 from vflow.pipelines.digits.digits import digits
 
-from .pipelines.digit_models import make_digits
+from ..pipelines.digit_models import make_digits
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from vflow.pipelines.color.colorize import (
 )
 from vflow.pipelines.color.hints import Hint
 
-from .colorizers import lightness_error, make_colorizer, picture
+from ..colorizers import lightness_error, make_colorizer, picture
 
 
 @pytest.fixture(scope="module")

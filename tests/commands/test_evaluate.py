@@ -15,9 +15,9 @@ from vflow.checkpoint import checkpoint_hash, save_checkpoint
 from vflow.commands import evaluate as command
 from vflow.commands.evaluate import Evaluate, flags
 
-from .pipelines.conftest import FRAMES, make_model
-from .pipelines.digit_models import make_digits
-from .pipelines.evaluate.support import make_colorizer, write_clips, write_photos
+from ..pipelines.conftest import FRAMES, make_model
+from ..pipelines.digit_models import make_digits
+from ..pipelines.evaluate.support import make_colorizer, write_clips, write_photos
 
 KINDS = ("video", "digits", "photos")
 

@@ -16,7 +16,7 @@ from vflow.pipelines.batch.records import DigitsRecord
 from vflow.pipelines.batch.tasks import DigitsTask
 from vflow.pipelines.digits.digits import digits
 
-from .digit_models import make_digits
+from ..digit_models import make_digits
 
 
 @pytest.fixture(scope="module")

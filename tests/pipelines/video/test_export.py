@@ -14,8 +14,8 @@ from vflow.pipelines.video import export as surprise_files
 from vflow.pipelines.video.export import heat, overlay, overlay_on
 from vflow.pipelines.video.surprisal import Surprisal
 
-from .conftest import make_model
-from .test_surprise import typical_of
+from ..conftest import make_model
+from .test_surprisal import typical_of
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from vflow.errors import CheckpointError
 from vflow.models import VideoModel
 from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics, save_clip_statistics
 
-from .conftest import make_model
+from ..conftest import make_model
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_files_that_do_not_belong_are_refused(
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *flags: str) -> int:
-    path = Path(__file__).resolve().parents[2] / "scripts" / "clip_statistics.py"
+    path = Path(__file__).resolve().parents[3] / "scripts" / "clip_statistics.py"
     spec = spec_from_file_location("clip_statistics_script", path)
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)

@@ -21,7 +21,7 @@ from vflow.pipelines.walk.directions import Directions, principal_directions
 from vflow.pipelines.walk.space import KINDS, Progress, WalkSettings, flatten, typical_code
 from vflow.pipelines.walk.walk import Walk, iterate, open_adapter, walk
 
-from .conftest import FRAMES, MOTION, make_model
+from ..conftest import FRAMES, MOTION, make_model
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from vflow.pipelines.walk.directions import (
     save_directions,
 )
 
-from .conftest import make_model
+from ..conftest import make_model
 
 SHAPES = ((6, 8, 8), (24, 4, 4))
 
@@ -182,7 +182,7 @@ def test_the_script_stores_directions_of_a_data_set(
     glow = {"height": 64, "width": 64, "depth": [1, 1], "hidden": [4, 4]}
     model = make_model(glow=glow)
     save_checkpoint(tmp_path / "tiny", model, config=model.config)
-    path = Path(__file__).resolve().parents[2] / "scripts" / "directions.py"
+    path = Path(__file__).resolve().parents[3] / "scripts" / "directions.py"
     spec = spec_from_file_location("directions_script", path)
     assert spec is not None and spec.loader is not None
     script = module_from_spec(spec)

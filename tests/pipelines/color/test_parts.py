@@ -22,7 +22,7 @@ from vflow.pipelines.color.photo import (
 from vflow.pipelines.color.upsample import Enlarger
 from vflow.randomness import normal
 
-from .colorizers import CONFIG, picture
+from ..colorizers import CONFIG, picture
 
 SHAPES = ((6, 8, 8), (6, 2, 2), (6, 1, 1), (2, 1, 1))
 

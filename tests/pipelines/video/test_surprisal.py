@@ -28,7 +28,7 @@ from vflow.pipelines.video.surprisal import (
 )
 from vflow.randomness import content_hash
 
-from .conftest import FRAMES, MOTION, SIZE, make_model
+from ..conftest import FRAMES, MOTION, SIZE, make_model
 
 FORMS: dict[str, dict[str, Any]] = {
     "latents": {},

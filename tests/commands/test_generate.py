@@ -22,11 +22,11 @@ from vflow.commands.generate import parse_shard, shard_of_process
 from vflow.data import media
 from vflow.errors import ConfigError
 
-from .pipelines.conftest import FRAMES, make_model
-from .pipelines.digit_models import make_digits
-from .pipelines.evaluate.support import make_colorizer, write_photos
+from ..pipelines.conftest import FRAMES, make_model
+from ..pipelines.digit_models import make_digits
+from ..pipelines.evaluate.support import make_colorizer, write_photos
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COUNT, BAD = 7, 2
 
 

@@ -16,7 +16,7 @@ from vflow.pipelines.video import score as module
 from vflow.pipelines.video.score import score
 from vflow.randomness import content_hash, normal
 
-from .conftest import make_model
+from ..conftest import make_model
 
 
 def test_json(model: VideoModel, clip: np.ndarray) -> None:

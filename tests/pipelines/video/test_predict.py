@@ -14,7 +14,7 @@ from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled, VideoModel
 from vflow.pipelines.video.predict import PredictSettings, groups, iterate, predict, prepare
 
-from .conftest import make_model
+from ..conftest import make_model
 
 
 def test_shape_and_type(model: VideoModel, clip: np.ndarray) -> None:

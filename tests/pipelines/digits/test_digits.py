@@ -17,8 +17,8 @@ from vflow.pipelines.common import SamplingSettings
 from vflow.pipelines.digits.digits import bits, classify, digits, draw, log_likelihoods, restyle
 from vflow.randomness import normal
 
-from .conftest import make_model
-from .digit_models import make_digits, printed
+from ..conftest import make_model
+from ..digit_models import make_digits, printed
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from vflow.checkpoint import load, save_checkpoint
 from vflow.data import media
 from vflow.pipelines.video.stats import save_clip_statistics
 
-from .pipelines.conftest import FRAMES, make_model
-from .pipelines.test_surprise import typical_of
+from ..pipelines.conftest import FRAMES, make_model
+from ..pipelines.video.test_surprisal import typical_of
 
 Vflow = Callable[..., tuple[int, str, str]]
 
