@@ -76,9 +76,9 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
     """
 
     dequantizes_past: ClassVar[bool]
-    """Whether dequantisation noise of the frames in the window counts, too."""
+    """True where the window holds latents, so that noise of past frames counts, too."""
     has_reference: ClassVar[bool] = False
-    """Whether the last of ``latent_shapes`` is noise of a reference frame, and not the Glow's."""
+    """True where the last of ``latent_shapes`` is noise of a reference frame, and not the Glow's."""
     config: VideoConfig
     flow: Glow
 
