@@ -25,6 +25,7 @@ from ..shared.events import (
     Trigger,
     Updates,
     html_block,
+    unless_empty,
     wire_jobs,
 )
 from ..shared.forms import (
@@ -121,16 +122,16 @@ def _wire_clicks(page: Page) -> None:
         return page.choose_photo(values, str(event.action), int(event.index))
 
     def choose_variant(values: Updates, event: gr.EventData) -> Updates:
-        return page.choose_variant(values, str(event.action), int(event.index))
+        return unless_empty(page.choose_variant(values, str(event.action), int(event.index)), view.cards)
 
     def change_hints(values: Updates, event: gr.EventData) -> Updates:
-        return page.change_hints(values, event)
+        return unless_empty(page.change_hints(values, event), view.editor)
 
     def large(values: Updates) -> Updates:
-        return page.answer(values, page.large)
+        return unless_empty(page.answer(values, page.large), view.compare)
 
     def small(values: Updates) -> Updates:
-        return page.answer(values, page.small)
+        return unless_empty(page.answer(values, page.small), view.cards)
 
     inputs, outputs = {form.files, form.state, page.strength}, [form.files, *view.components()]
     form.files.change(uploaded, inputs, outputs, **QUICK)

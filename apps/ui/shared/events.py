@@ -110,10 +110,10 @@ class NewestWins:
             known = {**values, **{part: value for part, value in changes.items() if not _is_update(value)}}
             work = partial(trigger.work, known, event)
             self._app.jobs.request(self._key(request, trigger.group), work)
-            return changes
+            return unless_empty(changes, self._status)
 
         def work(request: gr.Request) -> Steps:
-            yield {self._status: gr.skip()}  # gradio empties the outputs of a generator without any update
+            yield unless_empty({}, self._status)  # a generator that never yields empties its outputs
             with self._app.jobs.running(self._key(request, trigger.group)) as job:
                 if job is None:
                     return
@@ -142,6 +142,11 @@ class NewestWins:
 
     def _key(self, request: gr.Request, group: str) -> str:
         return f"{request.session_hash}/{self._name}/{group}"
+
+
+def unless_empty(updates: Updates, component: Any) -> Updates:
+    """The updates; where there are none, one that changes nothing, for gradio takes no empty dictionary."""
+    return updates or {component: gr.skip()}
 
 
 def _is_update(value: Any) -> bool:

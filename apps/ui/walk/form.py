@@ -245,7 +245,7 @@ def direction_updates(app: AppContext, form: Form, values: Updates, chosen: floa
     try:
         explained = capabilities(app, values[form.checkpoint]).explained.get(str(values[form.level]), ())
     except VflowError:
-        return {}
+        return {form.bars: gr.skip()}
     return _direction(form, explained, chosen)
 
 

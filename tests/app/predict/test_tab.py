@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import expect
 
 import vflow
 from apps.ui.shared.examples import FOLDER
@@ -84,8 +85,11 @@ def test_a_second_example_ends_the_first_and_runs(app: App, checkpoints: Path, t
     app.page.locator(".vf-live").wait_for(timeout=DONE)
     app.page.get_by_role("button", name="Predict from example: Square").click()
     app.page.get_by_role("button", name="Predict from example: Triangle").click()
-    app.finished()
-    assert app.names() == ["shapes-triangle.png"]
+    names = app.page.locator(".vf-thumb .vf-name")
+    expect(names).to_have_text("shapes-triangle.png")
+    app.page.locator("#vf-predict-status .vf-done").wait_for(timeout=DONE)
+    app.page.locator("#vf-predict-run:not([disabled])").wait_for()
+    expect(names).to_have_text("shapes-triangle.png")
     triangle = prepare(
         vflow.load(checkpoints / "shapes"), media.read_frames([FOLDER / "shapes-triangle.png"])
     )

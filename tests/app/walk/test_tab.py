@@ -206,7 +206,7 @@ def test_directions_play_and_what_is_saved(walker: Walker, tmp_path: Path) -> No
     walker.choose("digits")
     walker.kind("Direction")
     walker.app.page.get_by_role("button", name="Direction 2: ").click()
-    walker.app.page.get_by_text("Direction 2 holds ").wait_for()
+    walker.app.page.get_by_text("Direction 2 explains ").wait_for()
     walker.app.number("Steps", 3)
     walker.app.number("Seed", 4)
     assert walker.walk().startswith("3 steps in ")
