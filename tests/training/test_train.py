@@ -210,8 +210,8 @@ def test_fine_tuning_says_which_tensors_did_not_match(
     capsys.readouterr()
     run_here(tiny, runs / "b", max_steps=1, init_from=str(runs / "a"), set=("model.glow.hidden=[4, 8]",))
     report = capsys.readouterr().err
-    assert "tensors taken" in report and "glow.levels.1" in report and "starts afresh" in report
-    assert "glow.levels.0" not in report
+    assert "tensors taken" in report and "flow.levels.1" in report and "starts afresh" in report
+    assert "flow.levels.0" not in report
     run_here(tiny, runs / "c", max_steps=1, init_from=str(runs / "a"))
     end, start = lines(runs / "a")[1]["bits_per_dim"], lines(runs / "c")[0]["bits_per_dim"]
     fresh = lines(runs / "a")[0]["bits_per_dim"]
@@ -242,7 +242,7 @@ def test_actnorms_that_were_taken_by_half_are_set_from_data(tiny: str, runs: Pat
     preset = load_preset(tiny, {"model.glow.channels": 1})
     model = new_model(preset)
     taken = load_matching(model, str(runs / "a"), report=False)
-    assert "glow.levels.0.layers.0.actnorm.shift" not in taken
+    assert "flow.levels.0.layers.0.actnorm.shift" not in taken
     waiting = {key for key, value in model.state_dict().items() if key.endswith(".initialized") and not value}
     assert waiting and not waiting & taken
     assert all(f"{key.removesuffix('initialized')}shift" not in taken for key in waiting)
