@@ -146,9 +146,9 @@ def load_matching(model: Model, name: str, report: bool) -> set[str]:
     """
     source, own = load(name).state_dict(), model.state_dict()
     matching = {key for key, value in own.items() if key in source and source[key].shape == value.shape}
+    matching -= {f"{norm}.initialized" for norm in _halved(own, matching)}
     if not matching:
         raise CheckpointError(f"--init-from {name}: nothing in it fits this model; name one of its kind")
-    matching -= {f"{name}.initialized" for name in _halved(own, matching)}
     for key in matching:
         own[key].copy_(source[key])
     if report:
