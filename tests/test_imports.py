@@ -117,6 +117,15 @@ def test_signatures_stay_short(path: Path) -> None:
             assert len([a for a in arguments if a not in ("self", "cls")]) <= 8, f"{node.name}: use a config"
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_docstrings_name_their_subject(path: Path) -> None:
+    clauses = ("What", "How", "Where", "Which", "Whether", "When", "That", "Who", "Why")
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = (ast.get_docstring(node) or "-").split()[0]
+            assert first not in clauses, f"{getattr(node, 'name', path.name)}: name the thing, not '{first} …'"
+
+
 def test_every_part_of_vflow_has_a_place_in_the_layering() -> None:
     parts = {p.stem for p in (ROOT / "vflow").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
     assert parts - {"__init__", "__main__"} <= set(MAY_IMPORT)

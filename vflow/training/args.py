@@ -46,7 +46,7 @@ class TrainOptions:
     tensorboard: bool = False
     """Also write TensorBoard events to OUTPUT/tensorboard."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
+    """Device to compute on."""
     dtype: Literal["auto", "float32", "bfloat16"] | None = None
     """Precision of the conditioner networks; the preset's when not given."""
     threads: int | None = None

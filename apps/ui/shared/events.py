@@ -150,7 +150,7 @@ def unless_empty(updates: Updates, component: Any) -> Updates:
 
 
 def _is_update(value: Any) -> bool:
-    """Whether it is gradio's change of a component's other properties, or no change."""
+    """True for gradio's change of a component's other properties, or no change."""
     return isinstance(value, dict) and "__type__" in value
 
 

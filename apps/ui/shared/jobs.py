@@ -22,7 +22,7 @@ class RunningJob:
     superseded: bool = False
 
     def should_stop(self) -> bool:
-        """Whether the job ends after the step it is at."""
+        """True once the job is to end after the step it is at."""
         return self.stopped or self.superseded
 
 

@@ -70,7 +70,7 @@ class Form(ComponentGroup):
     seed: Seed
 
     def is_random(self, family: str, kind: Kind, values: Updates) -> bool:
-        """Whether the walk starts from a random sample: digits can."""
+        """True if the walk starts from a random sample: digits can."""
         return family == "digits" and not kind.groups and values[self.source] == RANDOM
 
     def request(self, family: str, values: Updates) -> Request:
@@ -186,7 +186,7 @@ def _label(family: str, kind: Kind, random: bool, chosen: str | None) -> Any:
 
 
 def _has_temperature(kind: Kind, random: bool) -> bool:
-    """Whether noise is drawn whose scale can be chosen."""
+    """True if noise is drawn whose scale can be chosen."""
     return "temperature" in kind.controls or (random and kind.name != "temperature")
 
 

@@ -288,7 +288,7 @@ class Job:
 
 
 def _command_reads_alike(family: str, files: dict[str, list[str]]) -> bool:
-    """Whether ``vflow walk``, given all files by name, would read the inputs that the app read.
+    """True if ``vflow walk``, given all files by name, would read the inputs that the app read.
 
     It knows no upload boxes: of a video model's files, all stills are one clip, others a clip each.
     """
@@ -302,7 +302,7 @@ def _command_reads_alike(family: str, files: dict[str, list[str]]) -> bool:
 
 
 def _clips_alike(inputs: list[list[str]]) -> bool:
-    """Whether the command line, given all their files by name, makes these clips of them."""
+    """True if the command line, given all their files by name, makes these clips of them."""
     wanted = [tuple(Path(Path(path).name) for path in files) for files in inputs]
     try:
         return not wanted or [item.paths for item in clips(sum(wanted, ()))] == wanted
