@@ -58,7 +58,6 @@ ROWS = {
     "spread_pixels": ("spread within a class over that of real digits, in pixels", ""),
     "spread_features": ("the same in the classifier's features", ""),
     "frechet_on_classifier_features": ("Fréchet distance on the classifier's features", ""),
-    "frechet_on_given_features": ("Fréchet distance on given features", ""),
     "rmse_best": ("RMSE of a and b, best sample of each photo", "ab units"),
     "rmse_grey": ("RMSE, grey", "ab units"),
     "rmse_mean_tint": ("RMSE, mean tint of the training photos", "ab units"),
@@ -139,9 +138,6 @@ def section(name: str, data: Data) -> str:
     for measure in ("psnr", "ssim"):
         parts += series(measure, data)
     settings = [text.format(protocol[key]) for key, text in SETTINGS.items() if key in protocol]
-    if "features" in protocol:
-        features = ", ".join(f"{key} {value}" for key, value in protocol["features"].items())
-        parts += [f"Given features: {features}.", ""]
     made = f"torch {protocol['versions']['torch']}, checkpoint {protocol['checkpoint_hash'][:12]}"
     parts += [f"{'; '.join(settings)}; {made}.", ""]
     parts += ["```", f"{protocol['command']} --json > docs/results/{name}.json", "```", ""]

@@ -61,8 +61,6 @@ class Evaluate:
     """Choose the temperature on validation data first."""
     num_importance_samples: int = 16
     """K of the second, importance-weighted bound; 1 leaves it out."""
-    features: File = None
-    """ONNX network for a Fréchet distance on its features (needs onnxruntime)."""
     classifier: File = None
     """Digit classifier (safetensors); one is trained and written there if the file is missing."""
     plots: Folder = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 import vflow
 from vflow.data.lossless import bits_after
 from vflow.errors import ConfigError
-from vflow.metrics.frechet import FeatureNetwork
 from vflow.models import VideoModel
 from vflow.pipelines.evaluate import video as futures_module
 from vflow.pipelines.evaluate.report import Evaluation, Settings
@@ -171,29 +169,6 @@ def test_without_training_data_the_last_frame_is_the_baseline(model: VideoModel,
     assert "psnr_training_mean" not in evaluation.figures
     assert evaluation.protocol["baseline_clips"] == 0
     assert evaluation.figures["diversity"] == 0
-
-
-def test_features(model: VideoModel, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Network:
-        def __init__(self, path: Path) -> None: ...
-
-        def __call__(self, pictures: np.ndarray) -> np.ndarray:
-            return pictures.mean((1, 2))
-
-        def protocol(self) -> dict[str, Any]:
-            return {"network": "net.onnx"}
-
-    settings = Settings(
-        str(root), num_samples=2, num_frames=2, num_importance_samples=1, features=tmp_path / "net.onnx"
-    )
-    monkeypatch.setattr("vflow.pipelines.evaluate.video.FeatureNetwork", Network)
-    evaluation = evaluate_video(model, settings, quiet)
-    assert evaluation.figures["frechet_on_given_features"] > 0
-    assert evaluation.protocol["features"] == {"network": "net.onnx", "real": 6, "drawn": 12}
-    monkeypatch.setattr("vflow.pipelines.evaluate.video.FeatureNetwork", FeatureNetwork)
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ConfigError, match="onnxruntime"):
-        evaluate_video(model, settings, quiet)
 
 
 def test_temperature_is_tuned_on_validation_clips_alone(

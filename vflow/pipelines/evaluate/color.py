@@ -16,7 +16,6 @@ from vflow.data import media
 from vflow.data.datasets.photos import Photos
 from vflow.errors import InputError
 from vflow.metrics.color import Tints, Verdict, judge, means, reduced, rmse
-from vflow.metrics.frechet import FeatureNetwork, frechet
 from vflow.models import ImageBatch
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
@@ -65,7 +64,6 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     config = color_config(model)
     held, train, _, places = open_photos(settings, config)
     chosen = evenly_spaced(len(held), settings.count(len(held), USUAL_PHOTOS))
-    network = FeatureNetwork(settings.features) if settings.features else None
     stage("bits/dim")
     figures = _likelihood(model, held, chosen, settings)
     stage("tints")
@@ -73,7 +71,7 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     drawing = ColorSettings(
         num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
     )
-    running, progress = _Figures(tints, level, network), stage("photos")
+    running, progress = _Figures(tints, level), stage("photos")
     for done, photo in enumerate(readable_photos(held, chosen), 1):
         running.add(photo, color(model, photo, drawing))
         progress(done, len(chosen))
@@ -87,10 +85,6 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
         "tints": f"{TINTS} by k-means on {fitted} training photos, the best chosen per photo",
         "source": places.name,
     }  # fmt: skip
-    if network:
-        protocol["features"] = network.protocol() | {
-            "real": len(chosen), "drawn": len(chosen) * drawing.num_samples
-        }  # fmt: skip
     return Evaluation(figures, protocol, running.sheets())
 
 
@@ -154,11 +148,10 @@ def _likelihood(model: Any, held: Photos, chosen: Sequence[int], settings: Setti
 class _Figures:
     """Running figures of all photos."""
 
-    def __init__(self, tints: Tints, level: float, network: FeatureNetwork | None) -> None:
-        self.tints, self.level, self.network = tints, level, network
+    def __init__(self, tints: Tints, level: float) -> None:
+        self.tints, self.level = tints, level
         self.verdicts: list[Verdict] = []
         self.per_pixel: list[tuple[float, float]] = []
-        self.features: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
         self.shown: dict[str, list[np.ndarray]] = {"best": [], "worst": [], "random": []}
         self.counts, self.seconds, self.drawn = Counts(), 0.0, 0
 
@@ -168,9 +161,6 @@ class _Figures:
         self.per_pixel.append(self._pixelwise(made.images, photo))
         self.counts, self.seconds = self.counts.plus(made.counts), self.seconds + made.seconds
         self.drawn += len(made.images)
-        if self.network:
-            self.features[0].append(self.network(photo[None]))
-            self.features[1].append(self.network(made.images))
         if len(self.verdicts) <= SHOWN:
             errors = _errors(made.images, photo)
             for name, sample in (("best", errors.argmin()), ("worst", errors.argmax()), ("random", 0)):
@@ -202,13 +192,7 @@ class _Figures:
             "largest_lightness_change": mean["lightness"],
             "seconds_per_picture": self.seconds / max(1, self.drawn),
         }
-        return errors | figures | self._frechet()
-
-    def _frechet(self) -> dict[str, float]:
-        if not self.network:
-            return {}
-        real, drawn = (np.concatenate(parts) for parts in self.features)
-        return {"frechet_on_given_features": frechet(drawn, real)}
+        return errors | figures
 
     def sheets(self) -> dict[str, np.ndarray]:
         """The photo and one of its colourings, a row per photo."""

@@ -24,7 +24,7 @@ from vflow.metrics.digits import (
     spread_ratios,
     train_classifier,
 )
-from vflow.metrics.frechet import FeatureNetwork, frechet
+from vflow.metrics.frechet import frechet
 from vflow.models import ImageBatch
 from vflow.pipelines.common import Counts, device_of, evenly_spaced
 from vflow.pipelines.digits.digits import bits, digits_config, draw, log_likelihoods
@@ -111,11 +111,6 @@ def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evalu
     protocol = _protocol(settings, drawing) | {
         "digits": len(images), "digits_available": len(held), "noise": digits_config(model).noise
     }  # fmt: skip
-    if settings.features:
-        network = FeatureNetwork(settings.features)
-        pair = [network(x[..., None]) for x in (samples.images, images)]
-        figures["frechet_on_given_features"] = frechet(*pair)
-        protocol["features"] = network.protocol() | {"real": len(pair[1]), "drawn": len(pair[0])}
     return Evaluation(figures, protocol, {"random": _sheet(samples)})
 
 

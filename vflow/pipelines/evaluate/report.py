@@ -35,7 +35,6 @@ class Settings:
         temperature: scale of the noise.
         seed: names the noise.
         num_importance_samples: K of the second, tighter bound; 1 leaves it out.
-        features: ONNX network for a Fréchet distance.
         classifier: file of a digit classifier; written if it is not there.
     """
 
@@ -49,7 +48,6 @@ class Settings:
     temperature: Temperature = 1.0
     seed: int = 0
     num_importance_samples: int = 16
-    features: Path | None = None
     classifier: Path | None = None
 
     def __post_init__(self) -> None:

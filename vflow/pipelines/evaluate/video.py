@@ -15,7 +15,6 @@ from torch import nn
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.lossless import CODECS, bits_after, stored_bits
 from vflow.metrics import shapes
-from vflow.metrics.frechet import FeatureNetwork, frechet
 from vflow.metrics.video import Baselines, best_of, diversity, psnr, ssim
 from vflow.models import VideoBatch
 from vflow.pipelines.common import Counts, device_of
@@ -100,11 +99,10 @@ def evaluate_futures(
     data: Clips,
     clips: Sequence[np.ndarray],
     settings: PredictSettings,
-    network: FeatureNetwork | None,
     progress: Progress,
 ) -> Futures:
     """Draw futures of every clip and compare them with what came."""
-    running = _Figures(data, network)
+    running = _Figures(data)
     for done, clip in enumerate(clips, 1):
         running.add(clip, draw(model, clip[: data.context], settings))
         progress(done, len(clips))
@@ -114,12 +112,11 @@ def evaluate_futures(
 class _Figures:
     """Running figures of all clips, so that futures need not stay in memory."""
 
-    def __init__(self, data: Clips, network: FeatureNetwork | None) -> None:
-        self.data, self.network = data, network
+    def __init__(self, data: Clips) -> None:
+        self.data = data
         self.rows: list[dict[str, np.ndarray]] = []
         self.spread: list[float] = []
         self.verdicts: list[list[shapes.Verdict]] = []
-        self.features: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
         self.shown: dict[str, list[np.ndarray]] = {name: [] for name in SHEETS}
         self.counts, self.seconds, self.frames = Counts(), 0.0, 0
 
@@ -133,9 +130,6 @@ class _Figures:
         self.frames += drawn.frames.shape[0] * drawn.frames.shape[1]
         if self.data.places.name == "shapes":
             self.verdicts.append([shapes.judge(context, future) for future in drawn.frames])
-        if self.network:
-            self.features[0].append(self.network(target))
-            self.features[1].append(self.network(drawn.frames.reshape(-1, *target.shape[1:])))
         if len(self.rows) <= SHOWN:
             self._show(context, target, drawn.frames)
 
@@ -153,7 +147,7 @@ class _Figures:
             "diversity": np.mean(self.spread),
             "seconds_per_frame": self.seconds / max(1, self.frames),
         }
-        return figures | self._directions() | self._frechet()
+        return figures | self._directions()
 
     def _directions(self) -> dict[str, float]:
         if not self.verdicts:
@@ -161,12 +155,6 @@ class _Figures:
         entropies = [shapes.entropy(verdict.direction for verdict in some) for some in self.verdicts]
         every = [verdict.accepted for some in self.verdicts for verdict in some]
         return {"direction_entropy": float(np.mean(entropies)), "accepted": float(np.mean(every))}
-
-    def _frechet(self) -> dict[str, float]:
-        if not self.network:
-            return {}
-        real, drawn = (np.concatenate(parts) for parts in self.features)
-        return {"frechet_on_given_features": frechet(drawn, real)}
 
     def sheets(self) -> dict[str, np.ndarray]:
         return {name: views.grid(np.stack(rows)) for name, rows in self.shown.items() if rows}
@@ -214,13 +202,12 @@ def evaluate_video(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     config = video_config(model)
     data = open_clips(settings, config)
     clips = data.chosen(settings.count(len(data.held), USUAL_CLIPS))
-    network = FeatureNetwork(settings.features) if settings.features else None
     drawing = _drawing(settings, data)
     drawing.levels(len(model.latent_shapes))  # type: ignore[arg-type]
     figures = clip_bits(
         model, clips, data.context, settings.num_importance_samples, settings.seed, stage("bits/dim")
     )
-    futures = evaluate_futures(model, data, clips, drawing, network, stage("futures"))
+    futures = evaluate_futures(model, data, clips, drawing, stage("futures"))
     figures |= futures.figures
     stage("baselines and codecs")
     figures |= baselines(data, clips)
@@ -229,10 +216,6 @@ def evaluate_video(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     figures |= checks(model, clips, data.context, settings.seed)
     figures |= round_trip(model, clip_batches(model, clips[:ROUND_TRIP_CLIPS]))
     protocol = _protocol(settings, data, clips, drawing) | {"noise": config.noise}
-    if network:
-        protocol["features"] = network.protocol() | {
-            "real": len(clips) * data.num_frames, "drawn": len(clips) * data.num_frames * drawing.num_samples
-        }  # fmt: skip
     return Evaluation(figures, protocol, futures.sheets)
 
 
