@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +21,15 @@ from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
 from vflow.pipelines.common import Counts, device_of, evenly_spaced, image_nats
 from vflow.pipelines.evaluate.data import open_photos
-from vflow.pipelines.evaluate.report import Evaluation, Settings, fault_figures
+from vflow.pipelines.evaluate.report import (
+    Evaluation,
+    Samples,
+    Settings,
+    Stage,
+    fault_figures,
+    scan_temperatures,
+)
 from vflow.pipelines.evaluate.round_trip import round_trip
-from vflow.pipelines.evaluate.video import Stage
 from vflow.pipelines.walk import render as views
 from vflow.randomness import generator, normal
 
@@ -37,22 +43,10 @@ YARDSTICKS = ("mean_tint", "tints")
 """Figures that need training photos."""
 
 
-class Colorings(NamedTuple):
-    """Colourings uint8 (N, H, W, 3) of a photo, faults before any redraw or clamp, seconds taken."""
-
-    images: np.ndarray
-    counts: Counts
-    seconds: float
-
-
-def color(model: nn.Module, photo: np.ndarray, settings: ColorSettings) -> Colorings:
-    """Colourings that ``vflow colorize`` draws of a photo, uint8 (H, W, 3)."""
-    began, counts, parts = time.perf_counter(), Counts(), []
-    palette = PhotoColorizer(model, prepare_photo(color_config(model), photo), settings)
-    for _, ab, new in palette.draw():
-        parts.append(palette.join(ab))
-        counts = counts.plus(new)
-    return Colorings(np.concatenate(parts), counts, time.perf_counter() - began)
+def draw(model: nn.Module, photo: np.ndarray, settings: ColorSettings) -> Samples:
+    """Colourings (N, H, W, 3) that ``vflow colorize`` draws of a photo, uint8 (H, W, 3)."""
+    colorizer = PhotoColorizer(model, prepare_photo(color_config(model), photo), settings)
+    return Samples.draw((colorizer.join(ab), counts) for _, ab, counts in colorizer.draw())
 
 
 def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evaluation:
@@ -68,12 +62,10 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     figures = _likelihood(model, held, chosen, settings)
     stage("tints")
     tints, level, fitted = _tints(train)
-    drawing = ColorSettings(
-        num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
-    )
+    drawing = _drawing(settings)
     running, progress = _Figures(tints, level), stage("photos")
     for done, photo in enumerate(readable_photos(held, chosen), 1):
-        running.add(photo, color(model, photo, drawing))
+        running.add(photo, draw(model, photo, drawing))
         progress(done, len(chosen))
     figures |= running.figures(with_yardsticks=train is not None) | fault_figures(model, running.counts)
     protocol: dict[str, Any] = {
@@ -94,18 +86,21 @@ def tune_color(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     Raises:
         ConfigError: no training photos, of which validation is a part.
     """
-    validation = open_photos(Settings(**{**vars(settings), "split": "validation"}), color_config(model))[0]
+    validation = open_photos(replace(settings, split="validation"), color_config(model))[0]
     chosen = evenly_spaced(len(validation), settings.count(TUNING_PHOTOS, TUNING_PHOTOS))
     photos = list(readable_photos(validation, chosen))
-    found, progress = {}, stage("temperature")
-    for done, temperature in enumerate(TEMPERATURES, 1):
-        drawing = ColorSettings(
-            num_samples=settings.num_samples or NUM_SAMPLES, temperature=temperature, seed=settings.seed
-        )
-        errors = [_errors(color(model, photo, drawing).images, photo).min() for photo in photos]
-        found[temperature] = -float(np.mean(errors))
-        progress(done, len(TEMPERATURES))
-    return found
+
+    def score(temperature: float) -> float:
+        drawing = replace(_drawing(settings), temperature=temperature)
+        return -float(np.mean([_errors(draw(model, photo, drawing).images, photo).min() for photo in photos]))
+
+    return scan_temperatures(TEMPERATURES, score, stage)
+
+
+def _drawing(settings: Settings) -> ColorSettings:
+    return ColorSettings(
+        num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
+    )
 
 
 def readable_photos(photos: Photos, chosen: Iterable[int]) -> Iterator[np.ndarray]:
@@ -155,7 +150,7 @@ class _Figures:
         self.shown: dict[str, list[np.ndarray]] = {"best": [], "worst": [], "random": []}
         self.counts, self.seconds, self.drawn = Counts(), 0.0, 0
 
-    def add(self, photo: np.ndarray, made: Colorings) -> None:
+    def add(self, photo: np.ndarray, made: Samples) -> None:
         """Compare the colourings of one photo with it."""
         self.verdicts.append(judge(made.images, photo, self.tints))
         self.per_pixel.append(self._pixelwise(made.images, photo))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from einops import rearrange
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -19,20 +20,25 @@ from vflow.errors import InputError
 from vflow.metrics.digits import (
     DigitClassifier,
     agreement,
-    pairwise_distance,
     predict_labels,
     spread_ratios,
     train_classifier,
 )
 from vflow.metrics.frechet import frechet
 from vflow.models import ImageBatch
-from vflow.pipelines.common import Counts, device_of, evenly_spaced
+from vflow.pipelines.common import SamplingSettings, device_of, evenly_spaced
 from vflow.pipelines.digits.digits import bits, digits_config, draw, log_likelihoods
 from vflow.pipelines.evaluate.data import digits_root
-from vflow.pipelines.evaluate.report import Evaluation, Settings, fault_figures
+from vflow.pipelines.evaluate.report import (
+    Evaluation,
+    Progress,
+    Samples,
+    Settings,
+    Stage,
+    fault_figures,
+    scan_temperatures,
+)
 from vflow.pipelines.evaluate.round_trip import round_trip
-from vflow.pipelines.evaluate.video import Stage
-from vflow.pipelines.video.predict import SamplingSettings
 from vflow.pipelines.walk import render as views
 from vflow.randomness import normal
 
@@ -44,15 +50,6 @@ CHECKED = 64
 SHOWN = 10
 
 
-class Samples(NamedTuple):
-    """Digits uint8 (N, 28, 28), what they should be, faults before any redraw or clamp, seconds taken."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    counts: Counts
-    seconds: float
-
-
 class Judge(NamedTuple):
     """A classifier and the real digits that drawn ones are compared with."""
 
@@ -60,30 +57,23 @@ class Judge(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
 
-    def figures(self, samples: Samples) -> dict[str, Any]:
+    def figures(self, images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         """Agreement with the class asked for, and spread within classes over that of real digits."""
-        pixels = spread_ratios(samples.images, samples.labels, self.images, self.labels)
-        features = self._feature_ratios(samples)
+        pixels = spread_ratios(images, labels, self.images, self.labels)
+        drawn, real = (features_of(self.classifier, x)[:, None] for x in (images, self.images))
+        features = spread_ratios(drawn, labels, real, self.labels)
         return {
-            "agreement": agreement(self.classifier, samples.images, samples.labels),
+            "agreement": agreement(self.classifier, images, labels),
             "spread_pixels": pixels.mean(),
             "spread_pixels_per_class": pixels,
             "spread_features": features.mean(),
             "spread_features_per_class": features,
-            "frechet_on_classifier_features": self.distance(samples.images),
+            "frechet_on_classifier_features": self.distance(images),
         }
 
     def distance(self, images: np.ndarray) -> float:
         """Fréchet distance to the real digits on the classifier's features."""
         return frechet(features_of(self.classifier, images), features_of(self.classifier, self.images))
-
-    def _feature_ratios(self, samples: Samples) -> np.ndarray:
-        drawn, real = (features_of(self.classifier, x)[:, None] for x in (samples.images, self.images))
-        classes = np.unique(samples.labels)
-        return np.array([
-            pairwise_distance(drawn[samples.labels == label]) / pairwise_distance(real[self.labels == label])
-            for label in classes
-        ])  # fmt: skip
 
 
 def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evaluation:
@@ -100,18 +90,17 @@ def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evalu
     figures = _likelihood(model, images, labels, settings)
     stage("classifier")
     judge = Judge(find_classifier(settings.classifier, train, settings.seed), held.images, held.labels)
-    drawing = SamplingSettings(
-        num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
-    )
-    samples = draw_samples(model, drawing, stage("digits"))
-    figures |= judge.figures(samples) | fault_figures(model, samples.counts)
+    drawing = _drawing(settings)
+    samples = draw_classes(model, drawing, stage("digits"))
+    asked = np.repeat(np.arange(digits_config(model).classes), drawing.num_samples)
+    figures |= judge.figures(samples.images, asked) | fault_figures(model, samples.counts)
     figures["seconds_per_digit"] = samples.seconds / len(samples.images)
     figures["classifier_accuracy"] = float((predict_labels(judge.classifier, images) == labels).mean())
     figures |= round_trip(model, [_batch(model, images[:CHECKED], labels[:CHECKED])])
     protocol = _protocol(settings, drawing) | {
         "digits": len(images), "digits_available": len(held), "noise": digits_config(model).noise
     }  # fmt: skip
-    return Evaluation(figures, protocol, {"random": _sheet(samples)})
+    return Evaluation(figures, protocol, {"random": _sheet(samples.images, drawing.num_samples)})
 
 
 def _protocol(settings: Settings, drawing: SamplingSettings) -> dict[str, Any]:
@@ -133,31 +122,28 @@ def tune_digits(model: nn.Module, settings: Settings, stage: Stage) -> dict[floa
     root = digits_root(settings, digits_config(model))
     held, train = (MnistImages(split=split, root=root) for split in ("validation", "train"))
     judge = Judge(find_classifier(settings.classifier, train, settings.seed), held.images, held.labels)
-    found, progress = {}, stage("temperature")
-    for done, temperature in enumerate(TEMPERATURES, 1):
-        drawing = SamplingSettings(
-            num_samples=settings.num_samples or NUM_SAMPLES, temperature=temperature, seed=settings.seed
+
+    def score(temperature: float) -> float:
+        return -judge.distance(
+            draw_classes(model, replace(_drawing(settings), temperature=temperature)).images
         )
-        found[temperature] = -judge.distance(draw_samples(model, drawing).images)
-        progress(done, len(TEMPERATURES))
-    return found
+
+    return scan_temperatures(TEMPERATURES, score, stage)
 
 
-def draw_samples(
-    model: nn.Module, settings: SamplingSettings, progress: Any = lambda done, of: None
+def _drawing(settings: Settings) -> SamplingSettings:
+    return SamplingSettings(
+        num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
+    )
+
+
+def draw_classes(
+    model: nn.Module, settings: SamplingSettings, progress: Progress = lambda done, total: None
 ) -> Samples:
-    """``settings.num_samples`` digits of each class."""
-    import time
-
+    """``settings.num_samples`` digits of each class in turn, (N, 28, 28)."""
     labels = range(digits_config(model).classes)
-    began = time.perf_counter()
-    chunks = list(draw(model, labels, settings, progress=progress))
-    seconds = time.perf_counter() - began
-    counts = Counts()
-    for chunk in chunks:
-        counts = counts.plus(chunk.counts)
-    images = np.concatenate([chunk.images for chunk in chunks])
-    return Samples(images, np.repeat(np.array(labels), settings.num_samples), counts, seconds)
+    chunks = draw(model, labels, settings, progress=progress)
+    return Samples.draw((chunk.images, chunk.counts) for chunk in chunks)
 
 
 def find_classifier(path: Path | None, train: MnistImages, seed: int) -> DigitClassifier:
@@ -214,9 +200,6 @@ def _batch(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> ImageBat
     return ImageBatch(pictures, torch.from_numpy(labels).to(device), eps.to(device))
 
 
-def _sheet(samples: Samples) -> np.ndarray:
+def _sheet(images: np.ndarray, per_class: int) -> np.ndarray:
     """Ten samples of each class, a row per class."""
-    shown: Sequence[np.ndarray] = [
-        samples.images[samples.labels == label][:SHOWN] for label in np.unique(samples.labels)
-    ]
-    return views.grid(np.stack(shown)[..., None])
+    return views.grid(rearrange(images, "(k n) h w -> k n h w 1", n=per_class)[:, :SHOWN])

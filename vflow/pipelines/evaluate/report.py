@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from vflow.pipelines.common import Counts, Temperature
 
 Progress = Callable[[int, int], None]
 """Told how many examples are done, and of how many."""
+Stage = Callable[[str], Progress]
+"""Start of a named stage; returns the function that takes its progress."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,34 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """One object: a figure per key, and ``protocol``; what is not finite becomes null."""
         return {**plain(dict(self.figures)), "protocol": plain(dict(self.protocol))}
+
+
+class Samples(NamedTuple):
+    """Samples uint8 (N, …) of an example, faults before any redraw or clamp, and seconds taken."""
+
+    images: np.ndarray
+    counts: Counts
+    seconds: float
+
+    @classmethod
+    def draw(cls, parts: Iterable[tuple[np.ndarray, Counts]]) -> Self:
+        """All of ``parts``, drawn as they are gone through."""
+        began, images, counts = time.perf_counter(), [], Counts()
+        for some, new in parts:
+            images.append(some)
+            counts = counts.plus(new)
+        return cls(np.concatenate(images), counts, time.perf_counter() - began)
+
+
+def scan_temperatures(
+    temperatures: Sequence[float], score: Callable[[float], float], stage: Stage
+) -> dict[float, float]:
+    """Temperature → its score on validation data; the highest is the best."""
+    found, progress = {}, stage("temperature")
+    for done, temperature in enumerate(temperatures, 1):
+        found[temperature] = score(temperature)
+        progress(done, len(temperatures))
+    return found
 
 
 def plain(value: Any) -> Any:

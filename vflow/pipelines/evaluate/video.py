@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +21,13 @@ from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips
 from vflow.pipelines.evaluate.report import (
     Evaluation,
     Progress,
+    Samples,
     Settings,
+    Stage,
     fault_figures,
     mean_rows,
     per_frame,
+    scan_temperatures,
 )
 from vflow.pipelines.evaluate.round_trip import round_trip
 from vflow.pipelines.video.predict import PredictSettings, groups
@@ -48,22 +50,10 @@ BASELINE_CLIPS = 1000
 SHEETS = ("best", "worst", "random")
 
 
-class SampledFutures(NamedTuple):
-    """Futures uint8 (N, T, H, W, C) of a clip, faults before any redraw or clamp, and seconds taken."""
-
-    frames: np.ndarray
-    counts: Counts
-    seconds: float
-
-
-def draw(model: nn.Module, context: np.ndarray, settings: PredictSettings) -> SampledFutures:
-    """Futures that ``vflow predict`` draws of the given frames, which have the model's size."""
+def draw(model: nn.Module, context: np.ndarray, settings: PredictSettings) -> Samples:
+    """Futures (N, T, H, W, C) that ``vflow predict`` draws of given frames, which have the model's size."""
     window = np.ascontiguousarray(context[-video_config(model).context :])
-    began, counts, parts = time.perf_counter(), Counts(), []
-    for group in groups(model, window, settings):
-        parts.append(group.frames)
-        counts = counts.plus(group.counts)
-    return SampledFutures(np.concatenate(parts), counts, time.perf_counter() - began)
+    return Samples.draw((group.frames, group.counts) for group in groups(model, window, settings))
 
 
 def limited_psnr(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -86,29 +76,6 @@ def fidelity(futures: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
     return figures
 
 
-@dataclass(frozen=True)
-class Futures:
-    """Figures of futures of all clips, and contact sheets of some."""
-
-    figures: dict[str, Any]
-    sheets: dict[str, np.ndarray]
-
-
-def evaluate_futures(
-    model: nn.Module,
-    data: Clips,
-    clips: Sequence[np.ndarray],
-    settings: PredictSettings,
-    progress: Progress,
-) -> Futures:
-    """Draw futures of every clip and compare them with what came."""
-    running = _Figures(data)
-    for done, clip in enumerate(clips, 1):
-        running.add(clip, draw(model, clip[: data.context], settings))
-        progress(done, len(clips))
-    return Futures(running.figures() | fault_figures(model, running.counts), running.sheets())
-
-
 class _Figures:
     """Running figures of all clips, so that futures need not stay in memory."""
 
@@ -120,18 +87,18 @@ class _Figures:
         self.shown: dict[str, list[np.ndarray]] = {name: [] for name in SHEETS}
         self.counts, self.seconds, self.frames = Counts(), 0.0, 0
 
-    def add(self, clip: np.ndarray, drawn: SampledFutures) -> None:
+    def add(self, clip: np.ndarray, drawn: Samples) -> None:
         """Measure the futures of one clip."""
         first = self.data.context
         context, target = clip[:first], clip[first : first + self.data.num_frames]
-        self.rows.append(fidelity(drawn.frames, target))
-        self.spread.append(diversity(drawn.frames))
+        self.rows.append(fidelity(drawn.images, target))
+        self.spread.append(diversity(drawn.images))
         self.counts, self.seconds = self.counts.plus(drawn.counts), self.seconds + drawn.seconds
-        self.frames += drawn.frames.shape[0] * drawn.frames.shape[1]
+        self.frames += drawn.images.shape[0] * drawn.images.shape[1]
         if self.data.places.name == "shapes":
-            self.verdicts.append([shapes.judge(context, future) for future in drawn.frames])
+            self.verdicts.append([shapes.judge(context, future) for future in drawn.images])
         if len(self.rows) <= SHOWN:
-            self._show(context, target, drawn.frames)
+            self._show(context, target, drawn.images)
 
     def _show(self, context: np.ndarray, target: np.ndarray, futures: np.ndarray) -> None:
         """Two rows for each sheet: what came, and one future, both after the last given frame."""
@@ -189,8 +156,6 @@ def _key(name: str) -> str:
 NUM_SAMPLES = 20
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 TUNING_CLIPS = 16
-Stage = Callable[[str], Progress]
-"""Start of a named stage; returns the function that takes its progress."""
 
 
 def evaluate_video(model: nn.Module, settings: Settings, stage: Stage) -> Evaluation:
@@ -207,8 +172,11 @@ def evaluate_video(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     figures = clip_bits(
         model, clips, data.context, settings.num_importance_samples, settings.seed, stage("bits/dim")
     )
-    futures = evaluate_futures(model, data, clips, drawing, stage("futures"))
-    figures |= futures.figures
+    running, progress = _Figures(data), stage("futures")
+    for done, clip in enumerate(clips, 1):
+        running.add(clip, draw(model, clip[: data.context], drawing))
+        progress(done, len(clips))
+    figures |= running.figures() | fault_figures(model, running.counts)
     stage("baselines and codecs")
     figures |= baselines(data, clips)
     figures |= codecs(clips, data.context, _sources(data))
@@ -216,7 +184,7 @@ def evaluate_video(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     figures |= checks(model, clips, data.context, settings.seed)
     figures |= round_trip(model, clip_batches(model, clips[:ROUND_TRIP_CLIPS]))
     protocol = _protocol(settings, data, clips, drawing) | {"noise": config.noise}
-    return Evaluation(figures, protocol, futures.sheets)
+    return Evaluation(figures, protocol, running.sheets())
 
 
 def tune_video(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
@@ -227,22 +195,16 @@ def tune_video(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     """
     data = open_clips(settings, video_config(model), tuning=True)
     clips = data.chosen(settings.count(TUNING_CLIPS, TUNING_CLIPS), "validation")
-    found, progress = {}, stage("temperature")
-    for done, temperature in enumerate(TEMPERATURES, 1):
-        drawing = PredictSettings(
-            num_frames=data.num_frames,
-            num_samples=settings.num_samples or NUM_SAMPLES,
-            temperature=temperature,
-            seed=settings.seed,
-        )
-        scores = []
+
+    def best_psnr(temperature: float) -> float:
+        drawing, scores = replace(_drawing(settings, data), temperature=temperature), []
         for clip in clips:
             target = clip[data.context : data.context + data.num_frames]
-            drawn = draw(model, clip[: data.context], drawing)
-            scores.append(limited_psnr(drawn.frames, target[None]).mean(1).max())
-        found[temperature] = float(np.mean(scores))
-        progress(done, len(TEMPERATURES))
-    return found
+            futures = draw(model, clip[: data.context], drawing).images
+            scores.append(limited_psnr(futures, target[None]).mean(1).max())
+        return float(np.mean(scores))
+
+    return scan_temperatures(TEMPERATURES, best_psnr, stage)
 
 
 def clip_batches(model: nn.Module, clips: Sequence[np.ndarray]) -> Iterator[VideoBatch]:
@@ -311,10 +273,9 @@ def codecs(clips: Sequence[np.ndarray], context: int, sources: Sequence[Path]) -
 
 
 def _drawing(settings: Settings, data: Clips) -> PredictSettings:
-    samples = settings.num_samples or NUM_SAMPLES
     return PredictSettings(
         num_frames=data.num_frames,
-        num_samples=samples,
+        num_samples=settings.num_samples or NUM_SAMPLES,
         temperature=settings.temperature,
         seed=settings.seed,
     )
