@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,8 +15,6 @@ from vflow.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
-
-    from vflow.pipelines.batch.engine import Summary
 
 
 Whole = Annotated[int | None, tyro.conf.arg(metavar="N", constructor=int, help_behavior_hint="")]
@@ -100,41 +95,3 @@ def parse_temperature(text: str) -> float | tuple[float, ...]:
     if not all(0 <= value <= 2 for value in values):
         raise ConfigError(f"--temperature {text}: give 0 to 2, or one number per level, e.g. 0.7,0.8,1")
     return values[0] if len(values) == 1 else values
-
-
-@contextmanager
-def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar of ``unit``s on stderr, if that is a terminal; takes (done, of how many), item after item."""
-    from tqdm import tqdm
-
-    with tqdm(unit=unit, disable=None, leave=False) as bar:
-
-        def update(done: int, total: int) -> None:
-            if done < bar.n or bar.total != total:
-                bar.reset(total)
-            bar.update(done - bar.n)
-
-        yield update
-
-
-def reporter(output: Path, as_json: bool) -> Callable[[dict[str, Any]], None]:
-    """Printer of an engine's entries: the path of an item's outputs, or its entry; errors on stderr."""
-
-    def report(entry: dict[str, Any]) -> None:
-        if entry["status"] == "failed":
-            print(f"error: {entry['error']}", file=sys.stderr)
-        if as_json:
-            print(json.dumps(entry), flush=True)
-        elif entry["status"] == "done":
-            only = list(entry["outputs"]) if len(entry["outputs"]) == 1 else [entry["item"]]
-            print(output / only[0], flush=True)
-
-    return report
-
-
-def report_summary(summary: Summary, count: int) -> int:
-    """Print a summary of ``count`` items, if there were several; returns the exit code, 1 if some failed."""
-    if count > 1:
-        done = f"{len(summary.done)} done ({len(summary.skipped)} of them before)"
-        print(f"{count} items: {done}, {len(summary.failed)} failed", file=sys.stderr)
-    return 1 if summary.failed else 0

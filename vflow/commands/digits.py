@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from vflow.commands.common import Text, note, progress_bar, report_summary
+from vflow.commands.common import Text, note
 from vflow.commands.draw import DrawFlags
-from vflow.commands.settings import given_flags, resolve
+from vflow.commands.settings import resolve
 
 if TYPE_CHECKING:
-    from vflow.pipelines.batch.records import DigitsRecord
+    from vflow.pipelines.batch.inputs import Item
+    from vflow.pipelines.batch.tasks import DigitsTask
 
 Format = Literal["png", "npz"]
 
@@ -26,29 +27,13 @@ class Digits(DrawFlags):
     format: Annotated[Format | None, tyro.conf.arg(constructor=Format, help_behavior_hint="")] = None
     """png (the default): DIR/CLASS/s000.png, 28×28; npz: DIR/digits.npz with images and labels."""
 
-    def run(self) -> int:
-        """Returns 0, or 1 when some classes failed."""
-        from vflow.pipelines.batch.tasks import DigitsTask
+    unit: ClassVar[str] = "digit"
 
-        self.folder()
-        resolved, model = self._resolve()
-        with progress_bar("digit") as progress:
-            task = DigitsTask(model, resolved, note, progress)
-            items = task.items()
-            summary = self.work(items, task, flat=resolved.format == "npz")
-        return report_summary(summary, len(items))
-
-    def _resolve(self) -> tuple[DigitsRecord, Any]:
-        """All settings, and the model."""
+    def open(self) -> tuple[list[Item], DigitsTask]:
         from vflow.pipelines.batch.records import DigitsRecord
-        from vflow.pipelines.digits.digits import digits_config, label_classes
+        from vflow.pipelines.batch.tasks import DigitsTask
+        from vflow.pipelines.digits.digits import digits_config
 
-        def defaults(model: Any) -> dict[str, Any]:
-            digits_config(model)  # another kind of model is refused before its settings are looked at
-            return {}
-
-        flags = given_flags(self, ("checkpoint", "label", "num_samples", "format"))
-        resolved, model = resolve(DigitsRecord, flags, self.settings, defaults)
-        label_classes(resolved.label, digits_config(model).classes)
-        resolved.settings().levels(len(model.latent_shapes))
-        return resolved, model
+        record, model = resolve(self, DigitsRecord, digits_config)
+        task = DigitsTask(model, record, note)
+        return task.items(), task

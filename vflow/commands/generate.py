@@ -7,12 +7,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
 from vflow.commands.colorize import Colorize
-from vflow.commands.common import Inputs, Text, Whole, note, progress_bar, report_summary, reporter
+from vflow.commands.common import Inputs, Text, Whole, note
 from vflow.commands.digits import Digits
 from vflow.commands.draw import DrawFlags
 from vflow.commands.predict import Predict
@@ -21,12 +21,13 @@ from vflow.errors import ConfigError
 if TYPE_CHECKING:
     from vflow.pipelines.batch.engine import Options, Task
     from vflow.pipelines.batch.inputs import Item
+    from vflow.pipelines.batch.tasks import PredictTask
 
 MAX_BATCH = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class Batch(DrawFlags):
     """Flags of every ``vflow generate``."""
 
     shard: Annotated[Text, tyro.conf.arg(metavar="I/N")] = None
@@ -38,71 +39,62 @@ class Batch:
     dry_run: bool = False
     """Print the items and whether each is done; write nothing."""
 
+    def options(self) -> Options:
+        options = super().options()
+        if self.batch_size is not None and not 1 <= self.batch_size <= MAX_BATCH:
+            raise ConfigError(f"--batch-size {self.batch_size}: must lie in 1..{MAX_BATCH}")
+        shard = parse_shard(self.shard) if self.shard else shard_of_process(os.environ)
+        return replace(options, on_error=self.on_error, shard=shard)
 
-BatchFlags = Annotated[Batch, tyro.conf.arg(name="")]
-ALL = Batch()
+    def work(self, items: Sequence[Item], task: Task, options: Options) -> int:
+        """Run the engine, or with --dry-run print its plan; returns the exit code."""
+        from vflow.pipelines.batch import engine
+
+        if self.dry_run:
+            _print_plan(engine.plan(items, task, options), self.json)
+            return 0
+        code = super().work(items, task, options)
+        if not code or shard_of_process(os.environ)[1] == 1:
+            return code
+        # A launcher ends all processes when one returns an error; the others' items are not to blame.
+        note("exit code 0, so that the launcher lets other processes finish; the manifests have what failed")
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateVideo(Predict):
+class GenerateVideo(Batch, Predict):
     """Draw futures of every clip of folders, globs and manifests."""
 
     input: Inputs = ()
     """Clips, folders of them, globs in quotes, or JSONL manifests: {"input": …, "name": …}."""
-    batch: BatchFlags = ALL
+    folder_per_item: ClassVar[bool] = True
 
-    def run(self) -> int:
-        """Returns 0, or 1 when some items failed."""
+    def find(self) -> list[Item]:
         from vflow.pipelines.batch.inputs import sources
-        from vflow.pipelines.batch.tasks import PredictTask
-        from vflow.pipelines.video.predict import GROUP
 
-        options = _options(self, self.batch)
-        found = sources(self.input, "clip", self.output)
-        resolved, model = self._resolve()
-        with progress_bar("frame") as progress:
-            size = self.batch.batch_size or GROUP
-            task = PredictTask(model, resolved, note, progress, size)
-            return _work(found, task, options, self.batch, self.json)
+        return sources(self.input, "clip", self.output)
+
+    def open(self) -> tuple[list[Item], PredictTask]:
+        items, task = super().open()
+        return items, replace(task, batch_size=self.batch_size or task.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateColorize(Colorize):
+class GenerateColorize(Batch, Colorize):
     """Draw colourings of every photo of folders, globs and manifests."""
 
     input: Inputs = ()
     """Photos, videos, folders of them, globs in quotes, or JSONL manifests: {"input": …, "name": …}."""
-    batch: BatchFlags = ALL
 
-    def run(self) -> int:
-        """Returns 0, or 1 when some photos failed."""
+    def find(self) -> list[Item]:
         from vflow.pipelines.batch.inputs import sources
-        from vflow.pipelines.batch.tasks import ColorizeTask
 
-        options = _options(self, self.batch)
-        found = sources(self.input, "picture", self.output)
-        resolved, model = self._resolve()
-        with progress_bar("picture") as progress:
-            task = ColorizeTask(model, resolved, note, progress)
-            return _work(found, task, options, self.batch, self.json)
+        return sources(self.input, "picture", self.output)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateDigits(Digits):
+class GenerateDigits(Batch, Digits):
     """Draw digits of every class asked for; a class is an item (all of them together, as npz)."""
-
-    batch: BatchFlags = ALL
-
-    def run(self) -> int:
-        """Returns 0, or 1 when some classes failed."""
-        from vflow.pipelines.batch.tasks import DigitsTask
-
-        options = _options(self, self.batch)
-        resolved, model = self._resolve()
-        options = replace(options, flat=resolved.format == "npz")
-        with progress_bar("digit") as progress:
-            task = DigitsTask(model, resolved, note, progress)
-            return _work(task.items(), task, options, self.batch, self.json)
 
 
 Generate = (
@@ -111,21 +103,6 @@ Generate = (
     | Annotated[GenerateDigits, tyro.conf.subcommand("digits", prefix_name=False)]
 )
 """Flags that tyro parses: the word after ``generate`` chooses."""
-
-
-def _options(command: DrawFlags, batch: Batch) -> Options:
-    """The engine's options.
-
-    Raises:
-        ConfigError: no output, or a flag out of range.
-    """
-    from vflow.pipelines.batch.engine import Options
-
-    output = command.folder()
-    if batch.batch_size is not None and not 1 <= batch.batch_size <= MAX_BATCH:
-        raise ConfigError(f"--batch-size {batch.batch_size}: must lie in 1..{MAX_BATCH}")
-    shard = parse_shard(batch.shard) if batch.shard else shard_of_process(os.environ)
-    return Options(output, on_existing=command.on_existing, on_error=batch.on_error, shard=shard)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -146,22 +123,6 @@ def shard_of_process(environment: Mapping[str, str]) -> tuple[int, int]:
     if not all(name in environment for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")):
         return 1, 1
     return int(environment["RANK"]) + 1, int(environment["WORLD_SIZE"])
-
-
-def _work(items: Sequence[Item], task: Task, options: Options, batch: Batch, as_json: bool) -> int:
-    """Run the engine, or with --dry-run print its plan; returns the exit code."""
-    from vflow.pipelines.batch import engine
-
-    if batch.dry_run:
-        _print_plan(engine.plan(items, task, options), as_json)
-        return 0
-    summary = engine.run(items, task, options, report=reporter(options.output, as_json))
-    code = report_summary(summary, len(summary.done) + len(summary.failed))
-    if code and shard_of_process(os.environ)[1] > 1:
-        # A launcher ends all processes when one returns an error; the others' items are not to blame.
-        note("exit code 0, so that the launcher lets other processes finish; the manifests have what failed")
-        return 0
-    return code
 
 
 def _print_plan(plan: Sequence[tuple[Item, bool]], as_json: bool) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from vflow.commands.common import Inputs, Number, Whole, note, progress_bar, report_summary
+from vflow.commands.common import Inputs, Number, Whole, note
 from vflow.commands.draw import DrawFlags
-from vflow.commands.settings import given_flags, resolve
+from vflow.commands.settings import resolve
 
 if TYPE_CHECKING:
-    from vflow.pipelines.batch.records import PredictRecord
-
+    from vflow.pipelines.batch.inputs import Item
+    from vflow.pipelines.batch.tasks import PredictTask
 
 Format = Literal["mp4", "webm", "gif", "png", "npz"]
 
@@ -31,30 +31,21 @@ class Predict(DrawFlags):
     fps: Number = None
     """Frames per second of previews; the model's when not given."""
 
-    def run(self) -> int:
-        """Returns 0, or 1 when some clips failed."""
-        from vflow.pipelines.batch import inputs as items
-        from vflow.pipelines.batch.tasks import PredictTask
+    unit: ClassVar[str] = "frame"
 
-        self.folder()
-        found = items.clips(self.input)
-        resolved, model = self._resolve()
-        with progress_bar("frame") as progress:
-            task = PredictTask(model, resolved, note, progress)
-            summary = self.work(found, task, flat=resolved.format == "npz" and len(found) == 1)
-        return report_summary(summary, len(found))
+    def find(self) -> list[Item]:
+        """Clips to predict."""
+        from vflow.pipelines.batch.inputs import clips
 
-    def _resolve(self) -> tuple[PredictRecord, Any]:
-        """All settings, and the model."""
+        return clips(self.input)
+
+    def open(self) -> tuple[list[Item], PredictTask]:
         from vflow.pipelines.batch.records import PredictRecord
+        from vflow.pipelines.batch.tasks import PredictTask
         from vflow.pipelines.video.preprocess import video_config
 
-        flags = given_flags(self, ("checkpoint", "num_frames", "num_samples", "format", "fps"))
-        resolved, model = resolve(
-            PredictRecord,
-            flags,
-            self.settings,
-            lambda model: {"format": "mp4", "fps": video_config(model).fps},
+        items = self.find()
+        record, model = resolve(
+            self, PredictRecord, video_config, lambda config: {"format": "mp4", "fps": config.fps}
         )
-        resolved.settings().levels(len(model.latent_shapes))
-        return resolved, model
+        return items, PredictTask(model, record, note)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,25 +10,34 @@ from vflow.commands.common import note, open_model, parse_temperature
 from vflow.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    from vflow.commands.draw import DrawFlags
+    from vflow.config import Config
     from vflow.pipelines.batch.records import SamplingRecord
 
+C = TypeVar("C", bound="Config")
 R = TypeVar("R", bound="SamplingRecord")
 
 
-def given_flags(command: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Flags of the command line that were given: ``names``, the temperature, the common ones."""
-    flags = {name: getattr(command, name) for name in names}
-    flags |= {name: getattr(command.common, name) for name in ("seed", "device", "dtype", "threads")}
-    flags = {name: value for name, value in flags.items() if value not in (None, "auto")}
+def given_flags(command: DrawFlags, kind: type[SamplingRecord]) -> dict[str, Any]:
+    """Flags of the command line that were given and that a ``kind`` has an entry for."""
+    flags = vars(command) | vars(command.common)
+    flags = {name: flags[name] for name in kind.model_fields.keys() & flags.keys()}
+    flags = {name: value for name, value in flags.items() if value not in (None, "auto", ())}
     if command.temperature is not None:
         flags["temperature"] = parse_temperature(command.temperature)
     return flags
 
 
 def resolve(
-    kind: type[R], flags: dict[str, Any], file: Path | None, defaults: Callable[[Any], dict[str, Any]]
+    command: DrawFlags,
+    kind: type[R],
+    config_of: Callable[[Any], C],
+    defaults: Callable[[C], dict[str, Any]] = lambda config: {},
 ) -> tuple[R, Any]:
-    """All settings, from ``flags``, then ``file``, then ``defaults`` of the model; and the model.
+    """All settings, from flags, then the settings file, then ``defaults`` of the model; and the model.
+
+    Args:
+        config_of: configuration of a model of the wanted kind; refuses others.
 
     Raises:
         ConfigError: a setting is out of range. CheckpointError: no such model, another kind, or another
@@ -39,6 +48,7 @@ def resolve(
     from vflow.pipelines.batch.records import read_record
     from vflow.pipelines.common import resolve_dtype, set_threads, versions
 
+    flags, file = given_flags(command, kind), command.settings
     old = read_record(file, kind) if file else None
     threads = set_threads(flags.get("threads", _possible_threads(file, old.threads) if old else None))
     model, folder, device = open_model(
@@ -48,7 +58,7 @@ def resolve(
     sha = checkpoints.checkpoint_hash(folder)
     if old:
         _note_differences(file, old, sha, flags.get("checkpoint"))
-    fields = defaults(model)
+    fields = defaults(config_of(model))
     fields |= old.model_dump(exclude_none=True) if old else {}
     fields |= flags
     fields |= {
@@ -58,6 +68,7 @@ def resolve(
     }
     fields |= {"device": device.type, "dtype": resolve_dtype(fields.get("dtype", "auto"))}
     resolved = parse(kind, fields | {"versions": versions()}, "settings")
+    resolved.settings().levels(len(model.latent_shapes))
     suggested = model.config.temperature
     if not old and "temperature" not in flags and suggested != resolved.temperature:
         text = ",".join(f"{t:g}" for t in suggested) if isinstance(suggested, tuple) else f"{suggested:g}"

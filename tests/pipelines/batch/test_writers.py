@@ -9,16 +9,17 @@ import pytest
 
 from vflow.errors import ConfigError
 from vflow.pipelines.batch import writers
-from vflow.pipelines.batch.writers import open_writer
+from vflow.pipelines.batch.writers import future_writer
+from vflow.pipelines.video.predict import PredictSettings
 
 
 def test_large_results_are_gathered_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     futures = np.random.default_rng(0).integers(0, 256, (5, 2, 8, 8, 1), dtype=np.uint8)
     monkeypatch.setattr(writers, "_IN_MEMORY", 0)
-    writer = open_writer("npz", tmp_path, num_samples=5, num_frames=2, context=futures[0], fps=5)
-    writer.add(0, futures[:3])
-    writer.add(3, futures[3:])
-    writer.close()
+    settings = PredictSettings(num_samples=5, num_frames=2)
+    with future_writer("npz", tmp_path, settings, futures[0], fps=5) as write:
+        write(0, futures[:3])
+        write(3, futures[3:])
     assert [p.name for p in tmp_path.iterdir()] == ["futures.npz"]
     with np.load(tmp_path / "futures.npz") as arrays:
         assert np.array_equal(arrays["frames"], futures)
@@ -26,5 +27,6 @@ def test_large_results_are_gathered_on_disk(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--format avi: choose mp4, webm, gif, png, npz"):
-        open_writer("avi", tmp_path, num_samples=1, num_frames=1, context=np.zeros((1, 8, 8, 3)), fps=5)
+    writer = future_writer("avi", tmp_path, PredictSettings(), np.zeros((1, 8, 8, 3)), fps=5)
+    with pytest.raises(ConfigError, match="--format avi: choose mp4, webm, gif, png, npz"), writer:
+        pass

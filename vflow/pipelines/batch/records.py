@@ -48,6 +48,10 @@ class SamplingRecord(Config):
         fields = {key: value for key, value in self.fields().items() if key not in ("checkpoint", "versions")}
         return fields | {"torch": self.versions["torch"]}
 
+    def settings(self) -> SamplingSettings:
+        """Settings that decide what is drawn."""
+        return SamplingSettings(**self._noise)
+
     @property
     def _noise(self) -> dict[str, Any]:
         """Settings of the noise, as ``SamplingSettings`` takes them."""
@@ -79,7 +83,6 @@ class PredictRecord(SamplingRecord):
     fps: float | None = Field(None, ge=MIN_FPS, le=MAX_FPS)
 
     def settings(self) -> PredictSettings:
-        """Settings that decide what is drawn."""
         return PredictSettings(num_frames=self.num_frames, **self._noise)
 
 
@@ -96,7 +99,6 @@ class ColorRecord(SamplingRecord):
     format: Literal["png", "mp4", "webm", "gif"] | None = None
 
     def settings(self) -> ColorSettings:
-        """Settings that decide what is drawn."""
         hints = tuple(parse_hint(text) for text in self.hints)
         return ColorSettings(strength=self.strength, hints=hints, **self._noise)
 
@@ -106,10 +108,6 @@ class DigitsRecord(SamplingRecord):
 
     label: str = ALL
     format: Literal["png", "npz"] = "png"
-
-    def settings(self) -> SamplingSettings:
-        """Settings that decide what is drawn of a class."""
-        return SamplingSettings(**self._noise)
 
 
 R = TypeVar("R", bound=SamplingRecord)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from vflow.data import media
 from vflow.errors import InputError
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import ColorRecord, DigitsRecord, PredictRecord, SamplingRecord
-from vflow.pipelines.batch.writers import open_writer
+from vflow.pipelines.batch.writers import future_writer
 from vflow.pipelines.color.colorize import PhotoColorizer, colorize_film
 from vflow.pipelines.color.photo import color_config, read_photo
 from vflow.pipelines.common import CHUNK, Counts, precision
@@ -34,7 +35,7 @@ R = TypeVar("R", bound=SamplingRecord)
 
 
 @dataclass(frozen=True)
-class SamplingTask(Generic[R]):
+class SamplingTask(ABC, Generic[R]):
     """Task that draws and writes samples of an item.
 
     Attributes:
@@ -54,6 +55,10 @@ class SamplingTask(Generic[R]):
 
     def cache_key(self) -> dict[str, Any]:
         return self.record.cache_key()
+
+    @abstractmethod
+    def run(self, item: Item, folder: Path) -> dict[str, Any]:
+        """As for ``engine.Task``."""
 
     def remark(self, item: Item, texts: Iterable[str]) -> None:
         """Pass remarks on, each with the item's name."""
@@ -97,18 +102,14 @@ class PredictTask(SamplingTask[PredictRecord]):
             sha = content_hash(prepared.context)
             if record.context_sha not in (None, sha):
                 self.remark(item, ["not the input that the settings were made with; futures will differ"])
-            writer = open_writer(
-                str(record.format), folder, num_samples=settings.num_samples,
-                num_frames=settings.num_frames, context=prepared.context, fps=record.fps or DEFAULT_FPS,
-            )  # fmt: skip
-            counts = Counts()
             drawn = groups(
                 self.model, prepared.context, settings, progress=self.progress, size=self.batch_size
             )
-            for group in drawn:
-                writer.add(group.first, group.frames)
-                counts = counts.plus(group.counts)
-            writer.close()
+            counts, fps = Counts(), record.fps or DEFAULT_FPS
+            with future_writer(str(record.format), folder, settings, prepared.context, fps) as write:
+                for group in drawn:
+                    write(group.first, group.frames)
+                    counts = counts.plus(group.counts)
         if counts.redrawn:
             self.remark(item, [f"{counts.redrawn} frame(s) were not finite and were redrawn"])
         return {"context_sha": sha, "bits_per_dim": prepared.bits, **counts._asdict()}
@@ -185,9 +186,13 @@ class DigitsTask(SamplingTask[DigitsRecord]):
     """``vflow digits``: an item per class with a png per sample, or one item with an npz of all."""
 
     def items(self) -> list[Item]:
-        """Classes to draw, or the one array of all; they have no input files."""
-        names = [DIGITS_ARRAY] if self._as_array else [str(label) for label in self._labels()]
-        return [Item(name, ()) for name in names]
+        """Classes to draw, or the one array of all; they have no input files.
+
+        Raises:
+            ConfigError: no such class.
+        """
+        names = [str(label) for label in self._labels()]
+        return [Item(name, ()) for name in ([DIGITS_ARRAY] if self._as_array else names)]
 
     def cache_key(self) -> dict[str, Any]:
         fields = super().cache_key()
