@@ -98,9 +98,7 @@ def _parse_config(path: Path, data: dict[str, Any]) -> ModelConfig:
         config: Any = parse(MODEL_CONFIGS[kind], model, str(path))
         return config
     except ConfigError as error:
-        raise CheckpointError(
-            str(error).replace(" (see 'vflow config NAME' for the known ones)", "")
-        ) from error
+        raise CheckpointError(str(error)) from error
 
 
 def checkpoint_hash(folder: str | Path) -> str:

@@ -25,21 +25,24 @@ TAGS = (
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-def parse(kind: type[C], data: Any, source: str) -> C:
-    """Validate ``data`` as a ``kind``; errors become one ConfigError line naming ``source`` and each key."""
+def parse(kind: type[C], data: Any, source: str, known: str = "") -> C:
+    """Validate ``data`` as a ``kind``; errors become one ConfigError line naming ``source`` and each key.
+
+    ``known`` tells, after an unknown key, where to find the known ones.
+    """
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {'; '.join(_explain(e) for e in error.errors())}") from error
+        raise ConfigError(f"{source}: {'; '.join(_explain(e, known) for e in error.errors())}") from error
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, known: str) -> str:
     key = ".".join(str(part) for part in error["loc"] if part not in TAGS)
     if error["type"] == "union_tag_invalid":
-        known = error["ctx"]["expected_tags"].replace("'", "")
-        return f"{key}.kind: {error['ctx']['tag']!r} is unknown; use {known}"
+        kinds = error["ctx"]["expected_tags"].replace("'", "")
+        return f"{key}.kind: {error['ctx']['tag']!r} is unknown; use {kinds}"
     if error["type"] == "extra_forbidden":
-        return f"unknown key '{key}' (see 'vflow config NAME' for the known ones)"
+        return f"unknown key '{key}'" + (f" ({known})" if known else "")
     return f"{key}: {error['msg'].removeprefix('Value error, ')}" if key else error["msg"]
 
 

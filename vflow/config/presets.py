@@ -150,6 +150,9 @@ def _suits(loss: LossConfig, model: ModelConfig) -> bool:
             return model.family == "videoflow"
 
 
+KNOWN_KEYS = "see 'vflow config NAME' for the known ones"
+
+
 def preset_names() -> list[str]:
     """Names of the presets that ship with vflow."""
     return sorted(named_files("presets"))
@@ -164,7 +167,7 @@ def load_preset(name_or_file: str, overrides: dict[str, Any] | None = None) -> P
     data = read_yaml(name_or_file, "presets", "sections model, data and training")
     for key, value in (overrides or {}).items():
         _set(data, key, value)
-    return parse(Preset, data, name_or_file)
+    return parse(Preset, data, name_or_file, KNOWN_KEYS)
 
 
 def named_files(kind: Literal["presets", "recipes"]) -> dict[str, resources.abc.Traversable]:

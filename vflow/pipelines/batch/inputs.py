@@ -232,11 +232,7 @@ def _read_line(source: str, folder: Path, text: str) -> _Source:
         data = parse_json(text)
     except ValueError as error:
         raise ConfigError(f"{source}: not valid JSON; write one object a line") from error
-    try:
-        line = parse(Line, data, source)
-    except ConfigError as error:
-        known = str(error).replace("see 'vflow config NAME' for the known ones", "known: input, name")
-        raise ConfigError(known) from error
+    line = parse(Line, data, source, "known: input, name")
     inputs = (line.input,) if isinstance(line.input, str) else line.input
     if not inputs:
         raise ConfigError(f"{source}: no input; name a file, a folder, or the pictures of one clip")

@@ -15,7 +15,7 @@ from pydantic import Field
 from vflow.config import Config, parse
 from vflow.data import media
 from vflow.disk import parse_json, read_regular
-from vflow.errors import ConfigError, InputError
+from vflow.errors import InputError
 from vflow.pipelines.color.colorize import ColorSettings
 from vflow.pipelines.color.hints import parse_hint
 from vflow.pipelines.common import SamplingSettings, versions
@@ -121,18 +121,10 @@ def read_record(path: Path, kind: type[R]) -> R:
     """
     try:
         data = parse_json(read_regular(path))
-    except OSError as error:
-        raise InputError(
-            f"{path}: {error.strerror}; give the settings.json of a download or a run.json"
-        ) from error
-    except ValueError as error:
-        raise InputError(
-            f"{path}: not valid JSON; give the settings.json of a download or a run.json"
-        ) from error
-    try:
-        return parse(kind, data, str(path))
-    except ConfigError as error:
-        raise ConfigError(str(error).replace(" (see 'vflow config NAME' for the known ones)", "")) from error
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not valid JSON"
+        raise InputError(f"{path}: {why}; give the settings.json of a download or a run.json") from error
+    return parse(kind, data, str(path))
 
 
 Entry = dict[str, Any]
