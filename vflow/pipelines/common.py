@@ -23,7 +23,7 @@ from vflow.config import ColorizerConfig, DigitsConfig, VideoConfig
 from vflow.data.media import atomic_write
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import ImageBatch, Sampled
-from vflow.randomness import content_hash, normal
+from vflow.randomness import Key, content_hash, normal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -204,6 +204,28 @@ def draw_finite(
     raise InputError(
         f"{name(bad[0])} is not finite after {MAX_REDRAWS} redraws; lower the temperature or change the seed"
     )
+
+
+def sample_noise(
+    model: Any,
+    key: tuple[Key, ...],
+    samples: Sequence[int],
+    t: int = 0,
+    attempts: Sequence[int] | None = None,
+) -> tuple[Tensor, ...]:
+    """Standard-normal noise of frame ``t`` of samples, per level (B, C, h, w), on the model's device.
+
+    Named by (``key``, sample, t, level), and for a sample drawn before by its number in ``attempts``, too.
+    """
+    names = list(zip(samples, attempts or [0] * len(samples), strict=True))
+    device = device_of(model)
+    return tuple(
+        torch.stack([
+            normal(shape, *key, sample, t, level, *(("redraw", attempt) if attempt else ()))
+            for sample, attempt in names
+        ]).to(device)
+        for level, shape in enumerate(model.latent_shapes)
+    )  # fmt: skip
 
 
 def log_mean_exp(terms: Sequence[Tensor]) -> Tensor:

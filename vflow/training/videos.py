@@ -13,7 +13,8 @@ from vflow.config import EnergyScoreConfig, Preset, VideoConfig
 from vflow.data.datasets.registry import open_validation, open_video_dataset
 from vflow.data.datasets.types import VideoDataset
 from vflow.errors import ConfigError
-from vflow.models import Rollout, Sampled, VideoBatch, VideoModel
+from vflow.models import VideoBatch, VideoModel
+from vflow.pipelines.common import sample_noise
 from vflow.randomness import normal
 from vflow.training.data import Sampler, collate, example
 from vflow.training.logging import Samples, grid
@@ -128,23 +129,12 @@ def _futures(
     for time in range(first, len(clip)):
         if cancelled():
             return None
-        rollout, sampled = _step(model, rollout, index, time)
+        eps = sample_noise(model, ("grid", index), range(FUTURES), time)
+        rollout, sampled = model.step(rollout, eps, (1.0,) * len(eps))
         frames.append(sampled.frame[:, None])
         nonfinite += int(sampled.nonfinite.sum())
         out_of_range += int(sampled.out_of_range.sum())
     return torch.cat(frames, 1).permute(0, 1, 3, 4, 2).cpu().numpy(), nonfinite, out_of_range
-
-
-def _step(model: VideoModel, rollout: Rollout, index: int, time: int) -> tuple[Rollout, Sampled]:
-    eps = tuple(
-        _noise(shape, index, time, level).to(rollout.frame.device)
-        for level, shape in enumerate(model.latent_shapes)
-    )
-    return model.step(rollout, eps, (1.0,) * len(eps))
-
-
-def _noise(shape: tuple[int, int, int], index: int, time: int, level: int) -> Tensor:
-    return torch.stack([normal(shape, "grid", index, sample, time, level) for sample in range(FUTURES)])
 
 
 def animation(rows: np.ndarray) -> np.ndarray:

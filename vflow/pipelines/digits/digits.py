@@ -21,16 +21,16 @@ from vflow.models.glow import Chains
 from vflow.pipelines.common import (
     CHUNK,
     Counts,
+    SamplingSettings,
     Temperature,
     config_of,
     device_of,
     draw_finite,
     image_nats,
+    sample_noise,
     to_array,
 )
 from vflow.pipelines.digits.preprocess import prepare_digit as prepare_digit
-from vflow.pipelines.video.predict import SamplingSettings
-from vflow.randomness import normal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -123,20 +123,12 @@ def draw(
 def _chunk(
     model: Any, chains: Chains, label: int, first: int, wanted: int, settings: SamplingSettings
 ) -> tuple[np.ndarray, Counts]:
-    device = device_of(model)
-    given = torch.full((CHUNK,), label, device=device)
+    given = torch.full((CHUNK,), label, device=device_of(model))
     temperature = settings.levels(len(model.latent_shapes))
-
-    def eps(level: int, shape: Sequence[int], attempts: Sequence[int]) -> Tensor:
-        key = (settings.seed, "digits", label)
-        rows = [
-            normal(shape, *key, first + row, 0, level, *(("redraw", attempt) if attempt else ()))
-            for row, attempt in enumerate(attempts)
-        ]
-        return torch.stack(rows).to(device)
+    key, samples = (settings.seed, "digits", label), range(first, first + CHUNK)
 
     def attempt(attempts: Sequence[int]) -> tuple[None, Sampled]:
-        noise = [eps(level, shape, attempts) for level, shape in enumerate(model.latent_shapes)]
+        noise = sample_noise(model, key, samples, attempts=attempts)
         return None, model.decode(noise, given, temperature, chains)
 
     _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row} of class {label}")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 
 from vflow.config import VideoConfig
 from vflow.errors import InputError
+from vflow.models import Sampled
 from vflow.pipelines.common import (
     CHUNK,
     Counts,
@@ -23,11 +23,12 @@ from vflow.pipelines.common import (
     check_range,
     device_of,
     draw_finite,
+    sample_noise,
     to_array,
 )
 from vflow.pipelines.video.preprocess import Frames, as_clip, fit, to_tensor, video_config
 from vflow.pipelines.video.score import score
-from vflow.randomness import content_hash, normal
+from vflow.randomness import Key, content_hash
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,7 +82,7 @@ def prepare(model: nn.Module, frames: Frames, *, seed: int = 0) -> Prepared:
         InputError: the frames cannot be used, or are fewer than the model's ``min_context``.
     """
     config = video_config(model)
-    fitted, notes = _fitted(config, frames)
+    fitted, notes = fit_context(config, frames)
     context = np.ascontiguousarray(fitted[-config.context :])
     if len(context) < len(fitted):
         notes = (*notes, f"kept the last {len(context)} of {len(fitted)} frames")
@@ -91,7 +92,7 @@ def prepare(model: nn.Module, frames: Frames, *, seed: int = 0) -> Prepared:
     return Prepared(context, notes, bits, _far_outside(config, bits))
 
 
-def _fitted(config: VideoConfig, frames: Frames) -> tuple[np.ndarray, tuple[str, ...]]:
+def fit_context(config: VideoConfig, frames: Frames) -> tuple[np.ndarray, tuple[str, ...]]:
     """All given frames as the model takes them, and what was done to them.
 
     Raises:
@@ -143,7 +144,7 @@ def predict(
         num_frames=num_frames, num_samples=num_samples, temperature=temperature, seed=seed
     )
     config = video_config(model)
-    context = np.ascontiguousarray(_fitted(config, frames)[0][-config.context :])
+    context = np.ascontiguousarray(fit_context(config, frames)[0][-config.context :])
     futures = np.empty((num_samples, num_frames, *context.shape[1:]), np.uint8)
     for group in groups(model, context, settings):
         futures[group.first : group.first + len(group.frames)] = group.frames
@@ -180,7 +181,7 @@ def groups(
 
 
 def iterate(
-    model: nn.Module,
+    model: Any,
     context: np.ndarray,
     settings: PredictSettings,
     *,
@@ -197,9 +198,10 @@ def iterate(
         InputError: a sample stays non-finite after 8 redraws.
     """
     samples = range(settings.num_samples) if samples is None else samples
-    draw = _Draw(model, context, content_hash(context), settings)
+    key, temperature = (settings.seed, content_hash(context)), settings.levels(len(model.latent_shapes))
+    clip = to_tensor(context, device_of(model))
     starts = range(samples.start, samples.stop, CHUNK)
-    rollouts = [draw.start()] * len(starts)
+    rollouts = [model.start(clip.expand(CHUNK, *clip.shape))] * len(starts)
     frames = np.empty((len(samples), settings.num_frames, *context.shape[1:]), np.uint8)
     counts = Counts()
     for t in range(settings.num_frames):
@@ -207,43 +209,26 @@ def iterate(
             if should_stop is not None and should_stop():
                 return
             wanted = min(CHUNK, samples.stop - start)
-            rollouts[i], chunk, new = draw.step(rollouts[i], start, wanted, t)
-            frames[start - samples.start :][:wanted, t] = chunk
+            rollouts[i], sampled, new = _step(model, rollouts[i], key, start, wanted, t, temperature)
+            frames[start - samples.start :][:wanted, t] = to_array(sampled.frame[:wanted])
             counts = counts.plus(new)
         yield FrameStep(t, frames[:, : t + 1], counts)
 
 
-@dataclass(frozen=True)
-class _Draw:
-    """One frame of one chunk of samples."""
+def _step(
+    model: Any,
+    rollout: Any,
+    key: tuple[Key, ...],
+    first: int,
+    wanted: int,
+    t: int,
+    temperature: Sequence[float],
+) -> tuple[Any, Sampled, Counts]:
+    """Frame ``t`` of the 8 samples from ``first`` on; of those ``wanted`` none is left that is not finite."""
 
-    model: Any
-    context: np.ndarray
-    content: str
-    settings: PredictSettings
+    def attempt(attempts: Sequence[int]) -> tuple[Any, Sampled]:
+        eps = sample_noise(model, key, range(first, first + CHUNK), t, attempts)
+        stepped: tuple[Any, Sampled] = model.step(rollout, eps, temperature)
+        return stepped
 
-    def start(self) -> Any:
-        clip = to_tensor(self.context, device_of(self.model))
-        return self.model.start(clip.expand(CHUNK, *clip.shape))
-
-    def step(self, rollout: Any, start: int, wanted: int, t: int) -> tuple[Any, np.ndarray, Counts]:
-        """Advance; frames uint8 (wanted, H, W, C). Rows that are not finite are drawn anew."""
-        temperature = self.settings.levels(len(self.model.latent_shapes))
-        after, sampled, counts = draw_finite(
-            lambda attempts: self.model.step(rollout, self._noise(start, t, attempts), temperature),
-            wanted,
-            lambda row: f"frame {t} of sample {start + row}",
-        )
-        return after, to_array(sampled.frame[:wanted]), counts
-
-    def _noise(self, start: int, t: int, attempts: Sequence[int]) -> tuple[torch.Tensor, ...]:
-        """Per level (8, C, H, W); a row's first attempt has the plain key."""
-        device = device_of(self.model)
-        levels = []
-        for level, shape in enumerate(self.model.latent_shapes):
-            rows = []
-            for row, attempt in enumerate(attempts):
-                key = (self.settings.seed, self.content, start + row, t, level)
-                rows.append(normal(shape, *key, *(("redraw", attempt) if attempt else ())))
-            levels.append(torch.stack(rows).to(device))
-        return tuple(levels)
+    return draw_finite(attempt, wanted, lambda row: f"frame {t} of sample {first + row}")

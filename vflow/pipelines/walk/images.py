@@ -16,7 +16,7 @@ from vflow.errors import ConfigError
 from vflow.pipelines.color.noise import ColorNoise
 from vflow.pipelines.color.photo import as_picture, color_config, lab_planes, prepare_photo, to_bytes
 from vflow.pipelines.color.upsample import Enlarger
-from vflow.pipelines.common import device_of, to_array
+from vflow.pipelines.common import device_of, sample_noise, to_array
 from vflow.pipelines.digits.digits import classify, digits_config
 from vflow.pipelines.digits.preprocess import SIDE, prepare_digit
 from vflow.pipelines.walk.space import (
@@ -107,12 +107,11 @@ class DigitAdapter:
 
     def _draw(self, sample: int) -> Point:
         """A sample of ``vflow.digits``."""
-        label, shapes = self.settings.label, self.model.latent_shapes
+        label = self.settings.label
         if label is None:
             raise ConfigError("give a digit to start from, or the label of one to draw (label, --label)")
-        key = self.settings.seed, "digits", label, sample, 0
-        eps = (self.settings.temperature * normal(shape, *key, level) for level, shape in enumerate(shapes))
-        return Point(tuple(level[None].to(device_of(self.model)) for level in eps), label)
+        eps = sample_noise(self.model, (self.settings.seed, "digits", label), [sample])
+        return Point(tuple(self.settings.temperature * level for level in eps), label)
 
 
 def as_digit(item: Any) -> np.ndarray:

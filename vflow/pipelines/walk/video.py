@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from vflow.errors import InputError
-from vflow.pipelines.common import device_of
-from vflow.pipelines.video.preprocess import as_clip, fit, to_tensor, video_config
+from vflow.pipelines.common import device_of, sample_noise
+from vflow.pipelines.video.predict import fit_context
+from vflow.pipelines.video.preprocess import as_clip, to_tensor, video_config
 from vflow.pipelines.walk.space import (
     Decoding,
     Kinds,
@@ -156,14 +157,7 @@ class VideoAdapter:
 
     def _clip(self, item: Any) -> np.ndarray:
         """The last frames that can matter, uint8 (T, H, W, C): a full window and the frame after it."""
-        clip = as_clip(item)
-        frames, least = fit(self.config, clip)[0], self.config.min_context
-        if len(frames) < least:
-            raise InputError(
-                f"{clip.source}: {len(frames)} frame(s) at {self.config.fps:g} per second, but the model "
-                f"needs at least {least}; add frames"
-            )
-        return frames[-self.config.context - 1 :]
+        return fit_context(self.config, item)[0][-self.config.context - 1 :]
 
     @torch.no_grad()
     def _encode(self, clip: np.ndarray, given: int) -> Point:
@@ -186,12 +180,7 @@ class VideoAdapter:
 
     def _condition(self, clip: np.ndarray, *, frames: int | None = None, sample: int = 0) -> VideoCondition:
         """``clip`` and the noise of one of its futures, named as ``vflow.predict`` names it."""
-        device, content = device_of(self.model), content_hash(clip[-self.config.context :])
-        noise = tuple(
-            tuple(
-                normal(shape, self.settings.seed, content, sample, t, level)[None].to(device)
-                for level, shape in enumerate(self.model.latent_shapes)
-            )
-            for t in range(frames or self.settings.num_frames)
-        )
-        return VideoCondition(to_tensor(clip, device), noise, self.settings.temperature)
+        key = self.settings.seed, content_hash(clip[-self.config.context :])
+        times = range(frames or self.settings.num_frames)
+        noise = tuple(sample_noise(self.model, key, [sample], t) for t in times)
+        return VideoCondition(to_tensor(clip, device_of(self.model)), noise, self.settings.temperature)
