@@ -156,7 +156,7 @@ class ColorizedPhoto:
         checkpoint: name of the model.
         settings: of the draw; the strength is chosen later.
         count: variants drawn, fewer than in ``settings`` after Stop.
-        near: the variant these are near to, as ``variants_near`` names it; empty for samples.
+        near: the variant these are near to, as ``colorize`` names it; empty for samples.
         parent: those from which "more like this" came here.
     """
 

@@ -24,7 +24,6 @@ from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, enormous, not_a_number, odd, text, truncated
 from vflow.cli import main as vflow_command
 from vflow.data import media
-from vflow.pipelines.color.colorize import variants_near
 from vflow.pipelines.color.hints import Hint
 
 browser = pytest.mark.browser
@@ -206,7 +205,7 @@ def test_more_like_this_and_back(tab: App, file: Path, photo: np.ndarray, model:
     first = cards(tab)
     tab.page.get_by_role("button", name="More like variant 3").click()
     tab.page.get_by_text("Near variant 3").wait_for(timeout=DONE)
-    near = variants_near(model, photo, 2, num_samples=3)
+    near = vflow.colorize(model, photo, near=(2,), num_samples=3)
     until(tab, "#vf-cards img", near)
     nearer = np.abs(near[0].astype(int) - first[2]).mean(), np.abs(first[0].astype(int) - first[2]).mean()
     assert nearer[0] < nearer[1]

@@ -18,7 +18,6 @@ from vflow.pipelines.color.colorize import (
     PhotoColorizer,
     colorize,
     colorize_film,
-    variants_near,
 )
 from vflow.pipelines.color.hints import Hint
 from vflow.pipelines.color.photo import prepare_photo
@@ -136,17 +135,17 @@ def test_temperature(model: Colorizer, photo: np.ndarray) -> None:
 
 def test_near_variants_are_close_and_named_by_steps(model: Colorizer, photo: np.ndarray) -> None:
     samples = planes(colorize(model, photo, num_samples=4))[:, 1:]
-    near = planes(variants_near(model, photo, 2, num_samples=4))[:, 1:]
+    near = planes(colorize(model, photo, near=(2,), num_samples=4))[:, 1:]
     step = np.abs(near - samples[2]).mean((1, 2, 3))
     assert 0 < step.min() <= step.max() < np.abs(samples[[0, 1, 3]] - samples[2]).mean()
     assert len(np.unique(near.reshape(4, -1), axis=0)) == 4
-    fewer = variants_near(model, photo, (2,), num_samples=1)
+    fewer = colorize(model, photo, near=(2,), num_samples=1)
     assert np.array_equal(planes(fewer)[:, 1:], near[:1])
-    further = planes(variants_near(model, photo, (2, 3), num_samples=1))[:, 1:]
+    further = planes(colorize(model, photo, near=(2, 3), num_samples=1))[:, 1:]
     assert np.abs(further - near[3]).mean() < np.abs(further - samples[0]).mean()
-    for variant in ((), -1, (1, 10_000)):
+    for variant in ((-1,), (1, 10_000)):
         with pytest.raises(ConfigError, match="give the index of a sample"):
-            variants_near(model, photo, variant)
+            colorize(model, photo, near=variant)
 
 
 def test_hints_hold_and_the_rest_follows(model: Colorizer) -> None:

@@ -16,7 +16,6 @@ from vflow.pipelines.color.colorize import (
     colorize,
     colorize_film,
     smooth_in_time,
-    variants_near,
 )
 from vflow.pipelines.color.hints import Hint
 
@@ -83,7 +82,7 @@ def test_later_chunks_and_steps_are_those_of_photos(model: Colorizer, film: np.n
     assert many.shape[0] == 2
     assert np.array_equal(many[:, 0], colorize(model, film[0], num_samples=10)[8:])
     near = colorized(model, film[:1], ColorSettings(num_samples=2), near=(3,))
-    assert np.array_equal(near[:, 0], variants_near(model, film[0], 3, num_samples=2))
+    assert np.array_equal(near[:, 0], colorize(model, film[0], near=(3,), num_samples=2))
 
 
 def test_hints_hold_in_every_frame(model: Colorizer, film: np.ndarray) -> None:

@@ -90,7 +90,7 @@ class ColorRecord(SamplingRecord):
     """Settings of colourings. ``num_samples`` counts per picture; hints are ``X,Y,#RRGGBB``.
 
     Without ``format`` photos become png and films mp4. ``near`` names the variant that these are steps away
-    from, as for ``variants_near``.
+    from, as for ``colorize``.
     """
 
     strength: float = 1.0

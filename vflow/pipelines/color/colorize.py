@@ -81,6 +81,7 @@ def colorize(
     temperature: Temperature = 1.0,
     strength: float = 1.0,
     hints: Hints = (),
+    near: Variant = (),
     seed: int = 0,
 ) -> np.ndarray:
     """Draw colourings of a photograph.
@@ -92,6 +93,8 @@ def colorize(
         temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse.
         strength: 1 gives the sampled colours, 0 exactly ``image``, and between them a and b are mixed.
         hints: ``Hint(x, y, (r, g, b))``, points as fractions 0..1 of width and height, and the colour there.
+        near: draw steps away from a variant, each with an ε_new of its own: ε′ = cos α · ε + sin α · ε_new,
+            α = 0.35. (k,) is sample k with the same settings, (k, j) number j of those near k, and so on.
         seed: names the noise.
 
     Returns:
@@ -104,40 +107,10 @@ def colorize(
     settings = ColorSettings(
         num_samples=num_samples, temperature=temperature, seed=seed, strength=strength, hints=tuple(hints)
     )
-    return _all(model, image, settings, ())
-
-
-def variants_near(
-    model: nn.Module,
-    image: Any,
-    variant: int | Variant,
-    *,
-    num_samples: int = 8,
-    temperature: Temperature = 1.0,
-    strength: float = 1.0,
-    hints: Hints = (),
-    seed: int = 0,
-) -> np.ndarray:
-    """Draw variants near one: steps ε′ = cos α · ε + sin α · ε_new, α = 0.35, each with its own ε_new.
-
-    Arguments, results and errors are those of ``colorize``, but for:
-
-    Args:
-        variant: k for sample k of ``colorize`` with the same settings, (k, j) for number j of those near k,
-            and so on.
-    """
-    near = (variant,) if isinstance(variant, int) else tuple(variant)
-    if not near or not all(0 <= k < MAX_SAMPLES for k in near):
-        raise ConfigError(f"variant {variant}: give the index of a sample, or of each step, from 0")
-    settings = ColorSettings(
-        num_samples=num_samples, temperature=temperature, seed=seed, strength=strength, hints=tuple(hints)
-    )
-    return _all(model, image, settings, near)
-
-
-def _all(model: nn.Module, image: Any, settings: ColorSettings, near: Variant) -> np.ndarray:
+    if not all(0 <= k < MAX_SAMPLES for k in near):
+        raise ConfigError(f"near {near}: give the index of a sample, or of each step, from 0")
     colorizer = PhotoColorizer(model, prepare_photo(color_config(model), image), settings)
-    images = np.empty((settings.num_samples, *colorizer.photo.pixels.shape), np.uint8)
+    images = np.empty((num_samples, *colorizer.photo.pixels.shape), np.uint8)
     for first, ab, _ in colorizer.draw(near):
         images[first : first + len(ab)] = colorizer.join(ab)
     return images
