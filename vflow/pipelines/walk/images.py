@@ -26,12 +26,12 @@ from vflow.pipelines.walk.space import (
     Path,
     Point,
     Progress,
+    WalkAdapter,
     WalkSettings,
     between,
     exactly,
     refuse_label,
     refuse_nonfinite,
-    scaled,
     typical_code,
 )
 from vflow.randomness import content_hash, normal
@@ -42,20 +42,19 @@ GREY = 1.0
 """Mean chroma up to which a photo has no colours to start from."""
 
 
-class DigitAdapter:
+class DigitAdapter(WalkAdapter):
     """ε of a digit given its label, which is the condition: its style. Without an input a style is drawn."""
 
     name = "digit"
 
     def __init__(self, model: Any, settings: WalkSettings) -> None:
-        self.model = model
+        super().__init__(model, settings)
         self.classes = digits_config(model).classes
-        self.settings = settings
         if settings.label is not None and not 0 <= settings.label < self.classes:
             raise ConfigError(f"label must lie in 0..{self.classes - 1}, got {settings.label}")
 
     def extra_kinds(self) -> Kinds:
-        return {"transfer": self._labels, "temperature": self._temperatures}
+        return {"transfer": self._labels, "temperature": self.temperatures}
 
     def start(self, inputs: Sequence[Any]) -> Point:
         return self._encode(inputs[0]) if len(inputs) else self._draw(0)
@@ -82,11 +81,6 @@ class DigitAdapter:
         point, classes = self.start(inputs), range(self.classes)
         eps = tuple(level.expand(len(classes), -1, -1, -1) for level in point.eps)
         return Path(tuple(map(float, classes)), classes, eps)
-
-    def _temperatures(self, inputs: Sequence[Any]) -> Path:
-        """Path along which the start's noise is scaled, from 0 to the last temperature."""
-        point, positions = self.start(inputs), self.settings.one_way(1.5)
-        return Path(positions, [point.condition] * len(positions), scaled(point.eps, positions))
 
     def _encode(self, item: Any) -> Point:
         digit = as_digit(item)
@@ -145,19 +139,18 @@ class PhotoCondition:
     content: str
 
 
-class PhotoAdapter:
+class PhotoAdapter(WalkAdapter):
     """ε of a photo's colours given its lightness. Grey photos start from colours that are drawn."""
 
     name = "photo"
 
     def __init__(self, model: Any, settings: WalkSettings) -> None:
-        self.model = model
+        super().__init__(model, settings)
         self.config = color_config(model)
-        self.settings = settings
         refuse_label(settings, self.name)
 
     def extra_kinds(self) -> Kinds:
-        return {"transfer": self._colors, "temperature": self._temperatures}
+        return {"transfer": self._colors, "temperature": self.temperatures}
 
     def start(self, inputs: Sequence[Any]) -> Point:
         if not len(inputs):
@@ -202,11 +195,6 @@ class PhotoAdapter:
         photo, other = (self._encode(self._condition(_photo(item))) for item in inputs)
         positions = self.settings.one_way()
         return Path(positions, [photo.condition] * len(positions), between(photo.eps, other.eps, positions))
-
-    def _temperatures(self, inputs: Sequence[Any]) -> Path:
-        """Path along which the start's noise is scaled, from 0 to the last temperature."""
-        point, positions = self.start(inputs), self.settings.one_way(1.5)
-        return Path(positions, [point.condition] * len(positions), scaled(point.eps, positions))
 
     def _condition(self, pixels: np.ndarray) -> PhotoCondition:
         """A photo, uint8 (H, W, 3), and what the model makes of it."""

@@ -9,9 +9,10 @@ arXiv 1609.04468). Vectors of few numbers have no such shell, and move straight.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -216,43 +217,51 @@ Decoding = Generator[Progress, None, np.ndarray]
 """Decoding of a walk, part by part; returns uint8 (steps, H, W, C), of videos (steps, T, H, W, C)."""
 
 
-class WalkAdapter(Protocol):
+class WalkAdapter(ABC):
     """One kind of model, as walks use it."""
 
-    name: str
+    name: ClassVar[str]
     """Name of what the model makes, for errors."""
 
+    def __init__(self, model: Any, settings: WalkSettings) -> None:
+        self.model, self.settings = model, settings
+
+    @abstractmethod
     def extra_kinds(self) -> Kinds:
         """Kinds of walk that only this kind of model has."""
-        ...
 
+    @abstractmethod
     def start(self, inputs: Sequence[Any]) -> Point:
         """The first input, or what the seed draws where there is none.
 
         Raises:
             InputError: the input cannot be used. ConfigError: the model needs one.
         """
-        ...
 
+    @abstractmethod
     def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
         """Both ends of an interpolation, alike in form.
 
         Raises:
             InputError, ConfigError: as for ``start``, or there are not two inputs.
         """
-        ...
 
+    @abstractmethod
     def mix_conditions(self, a: Any, b: Any, t: float) -> Any:
         """Condition of the step at ``t`` in 0..1 between the conditions ``a`` and ``b``."""
-        ...
 
+    @abstractmethod
     def decode(self, path: Path) -> Decoding:
         """Decoding of all steps.
 
         Raises:
             InputError: a step is not finite.
         """
-        ...
+
+    def temperatures(self, inputs: Sequence[Any]) -> Path:
+        """Path along which the start's noise is scaled, from 0 to the last temperature."""
+        point, positions = self.start(inputs), self.settings.one_way(1.5)
+        return Path(positions, [point.condition] * len(positions), scaled(point.eps, positions))
 
 
 def typical_code(

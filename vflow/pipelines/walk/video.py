@@ -23,6 +23,7 @@ from vflow.pipelines.walk.space import (
     Path,
     Point,
     Progress,
+    WalkAdapter,
     WalkSettings,
     between,
     exactly,
@@ -46,7 +47,7 @@ class VideoCondition:
     observed: bool = False
 
 
-class VideoAdapter:
+class VideoAdapter(WalkAdapter):
     """ε of a frame given those before it; a step is shown as a clip: frames given, walked and predicted.
 
     A walk of the context moves the ε of its last frame, given no more frames than the model needs: the more
@@ -62,13 +63,12 @@ class VideoAdapter:
     name = "video"
 
     def __init__(self, model: Any, settings: WalkSettings) -> None:
-        self.model = model
+        super().__init__(model, settings)
         self.config = video_config(model)
-        self.settings = settings
         refuse_label(settings, self.name)
 
     def extra_kinds(self) -> Kinds:
-        return {"temperature": self._temperatures, "blend": self._futures}
+        return {"temperature": self.temperatures, "blend": self._futures}
 
     def start(self, inputs: Sequence[Any]) -> Point:
         if not inputs:
@@ -137,7 +137,7 @@ class VideoAdapter:
             yield Progress(group * len(frames) + t + 1, groups * len(frames))
         return clip
 
-    def _temperatures(self, inputs: Sequence[Any]) -> Path:
+    def temperatures(self, inputs: Sequence[Any]) -> Path:
         """The same future at rising temperatures."""
         exactly(inputs, 1, "a temperature sweep of videos starts from one clip")
         condition, positions = self._condition(self._clip(inputs[0])), self.settings.one_way(1.5)
