@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Sequence
 from typing import ClassVar, final
 
@@ -9,44 +10,63 @@ from torch import Tensor
 
 from vflow.config import EncoderConfig, FrameConditionedConfig, PriorConfig
 from vflow.models.base import Condition, Sampled
-from vflow.models.glow import Glow
-from vflow.models.video import Pyramid, Rollout, VideoBatch, VideoModel, fold, scale_bytes, windows
+from vflow.models.video import (
+    Pyramid,
+    Rollout,
+    VideoBatch,
+    VideoModel,
+    fold,
+    scale_bytes,
+    temporal_priors,
+    windows,
+)
 from vflow.nn.encoder import FrameEncoder, WindowEncoder
-from vflow.nn.modules import ModuleList
-from vflow.priors.temporal import TemporalPrior
+
+
+class FrameEncodingModel(VideoModel, ABC):
+    """A video model whose window holds features of past frames, for couplings and prior."""
+
+    dequantizes_past: ClassVar[bool] = False
+
+    def add_encoders(self, encoder: EncoderConfig, prior: PriorConfig, frames: int) -> None:
+        """Networks over a window of so many ``frames``."""
+        self.frame_encoder = FrameEncoder(self.image_shape[0], encoder)
+        self.window_encoder = WindowEncoder(frames, encoder)
+        self.priors = temporal_priors(self.flow, encoder.hidden, prior, frames)
+
+    def remember(self, frames: Tensor) -> Pyramid:
+        features = self.frame_encoder(scale_bytes(fold(frames)))
+        return tuple(f.unflatten(0, frames.shape[:2]) for f in features)
+
+    def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
+        return self.remember(sampled.frame[:, None])
+
+    def past_windows(self, batch: VideoBatch) -> tuple[Pyramid, Tensor, Tensor]:
+        """Features of each target's window, its frames (B · targets, n, C, H, W), and its mask."""
+        past = batch.frames[:, :-1] if batch.corrupted_past is None else batch.corrupted_past
+        window, mask = windows(self.remember(past), batch, self.config.context)
+        (frames,), _ = windows((past,), batch, self.config.context)
+        return window, frames, mask
 
 
 @final
-class FrameConditionedVideoFlow(VideoModel):
+class FrameConditionedVideoFlow(FrameEncodingModel):
     """p(x_t | x_{t−n} … x_{t−1}): a frame depends on the last n frames themselves and on no others.
 
     A conditional pixel map takes the frame before as its reference.
     """
 
-    dequantizes_past: ClassVar[bool] = False
-
     def __init__(self, config: FrameConditionedConfig) -> None:
         super().__init__(config, config.encoder.hidden)
         self.config: FrameConditionedConfig = config
-        self.frame_encoder = FrameEncoder(config.glow.channels, config.encoder)
-        self.window_encoder = WindowEncoder(config.context, config.encoder)
-        self.priors = frame_priors(self.flow, config.encoder, config.prior, config.context)
+        self.add_encoders(config.encoder, config.prior, config.context)
 
     def condition_targets(self, batch: VideoBatch) -> Condition:
-        past = batch.frames[:, :-1] if batch.corrupted_past is None else batch.corrupted_past
-        n = self.config.context
-        window, mask = windows(self.remember(past), batch, n)
-        (frames,), _ = windows((past,), batch, n)
+        window, frames, mask = self.past_windows(batch)
         return self._condition(window, mask, frames[:, -1])
 
     def references(self, batch: VideoBatch) -> Tensor:
         return fold(batch.frames[:, batch.first - 1 : -1])
-
-    def remember(self, frames: Tensor) -> Pyramid:
-        return encode_frames(self.frame_encoder, frames)
-
-    def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
-        return self.remember(sampled.frame[:, None])
 
     def condition_next(
         self, rollout: Rollout, eps: Sequence[Tensor], temperature: Sequence[float]
@@ -55,28 +75,3 @@ class FrameConditionedVideoFlow(VideoModel):
 
     def _condition(self, window: Pyramid, mask: Tensor, last: Tensor) -> Condition:
         return Condition(window, self.window_encoder(window, mask), last)
-
-
-def encode_frames(encoder: FrameEncoder, frames: Tensor) -> Pyramid:
-    """Features of each frame (B, T, C, H, W): per level (B, T, F_l, H_l, W_l)."""
-    return tuple(f.unflatten(0, frames.shape[:2]) for f in encoder(scale_bytes(fold(frames))))
-
-
-def frame_priors(
-    flow: Glow, encoder: EncoderConfig, config: PriorConfig, frames: int
-) -> ModuleList[TemporalPrior]:
-    """A temporal prior per level over a window of features of so many ``frames``."""
-    return ModuleList(
-        [
-            TemporalPrior(
-                channels=channels,
-                above=flow.level_channels(level),
-                history=encoder.hidden[level],
-                frames=frames,
-                size=min(height, width),
-                config=config,
-                skip=False,
-            )
-            for level, (channels, height, width) in enumerate(flow.latent_shapes)
-        ]
-    )

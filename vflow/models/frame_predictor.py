@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from vflow.bijections.linear import full_precision
 from vflow.bijections.pixel_map import LEVELS
 from vflow.config import EncoderConfig, FramePredictorConfig
-from vflow.models.reference import Past, Reference
+from vflow.models.reference import Past, Reference, warp
 from vflow.models.video import fold, scale_bytes
 from vflow.nn.encoder import FrameEncoder, ResidualBlock, WindowEncoder
 from vflow.nn.layers import NormConv2d
@@ -72,15 +72,6 @@ def advance(parts: Parts, changes: Tensor, max_displacement: int) -> Parts:
         for x in (parts.layers, parts.residuals)
     )
     return Parts(layers, residuals, velocities)
-
-
-def warp(x: Tensor, displacement: Tensor) -> Tensor:
-    """x (B, C, H, W), each pixel taken ``displacement`` (B, 2) rows and columns away; edges are repeated."""
-    height, width = x.shape[2:]
-    rows = (torch.arange(height, device=x.device) + displacement[:, :1]).clamp(0, height - 1)
-    columns = (torch.arange(width, device=x.device) + displacement[:, 1:]).clamp(0, width - 1)
-    taken = x.gather(2, rows[:, None, :, None].expand_as(x))
-    return taken.gather(3, columns[:, None, None, :].expand_as(x))
 
 
 def best_displacement(frame: Tensor, before: Tensor, max_displacement: int) -> Tensor:

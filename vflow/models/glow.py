@@ -85,9 +85,12 @@ def split_levels(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tenso
 TRANSFORMS = {"plain": Chain.transform, "recompute": transform_recomputed}
 
 
-def flow_step(channels: int, hidden: int, config: GlowConfig, features: int) -> list[Bijection]:
-    """ActNorm and 1×1 convolution in one pass, then a coupling."""
-    return [ActNormLinear(channels), coupling(channels, hidden, config, features)]
+def flow_chain(channels: int, hidden: int, depth: int, config: GlowConfig, features: int) -> Chain:
+    """``depth`` flow steps: ActNorm and 1×1 convolution in one pass, then a coupling."""
+    layers: list[Bijection] = []
+    for _ in range(depth):
+        layers += [ActNormLinear(channels), coupling(channels, hidden, config, features)]
+    return Chain(layers)
 
 
 def coupling(channels: int, hidden: int, config: GlowConfig, features: int) -> Bijection:
@@ -138,8 +141,7 @@ class Glow(nn.Module):
         chains = []
         for level, (depth, hidden) in enumerate(zip(config.depth, config.hidden, strict=True)):
             channels = self.latent_shapes[level][0] + self.level_channels(level)
-            steps = [flow_step(channels, hidden, config, features[level]) for _ in range(depth)]
-            chains.append(Chain([layer for step in steps for layer in step]))
+            chains.append(flow_chain(channels, hidden, depth, config, features[level]))
         self.levels = ModuleList(chains)
 
     def level_channels(self, level: int) -> int:

@@ -124,13 +124,7 @@ class Motion(Reference):
 
     def displace(self, frame: Tensor, index: Tensor) -> Tensor:
         """``frame`` (B, C, H, W) displaced by ``index`` (B,); edges are repeated."""
-        dy, dx = self.displacements[index].unbind(1)
-        rows = (torch.arange(frame.shape[2], device=frame.device) - dy[:, None]).clamp(0, frame.shape[2] - 1)
-        columns = (torch.arange(frame.shape[3], device=frame.device) - dx[:, None]).clamp(
-            0, frame.shape[3] - 1
-        )
-        batch = torch.arange(len(frame), device=frame.device)[:, None, None]
-        return frame.movedim(1, 3)[batch, rows[:, :, None], columns[:, None]].movedim(3, 1)
+        return warp(frame, -self.displacements[index])
 
     def log_prob(self, before: Tensor, features: Tensor) -> Tensor:
         """log p(d | past), (B, displacements), by the index ``before`` (B,) and ``features`` (B, F)."""
@@ -153,3 +147,12 @@ class Motion(Reference):
         p = self.log_prob(before, features).softmax(1).double()
         middle = (p.cumsum(1) - p / 2).gather(1, index[:, None]) / p.sum(1, keepdim=True)
         return torch.special.ndtri(middle.clamp(1e-15, 1 - 1e-15)).float().view(-1, 1, 1, 1)
+
+
+def warp(x: Tensor, displacement: Tensor) -> Tensor:
+    """x (B, C, H, W), each pixel taken ``displacement`` (B, 2) rows and columns away; edges are repeated."""
+    height, width = x.shape[2:]
+    rows = (torch.arange(height, device=x.device) + displacement[:, :1]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=x.device) + displacement[:, 1:]).clamp(0, width - 1)
+    taken = x.gather(2, rows[:, None, :, None].expand_as(x))
+    return taken.gather(3, columns[:, None, None, :].expand_as(x))

@@ -9,23 +9,21 @@ import torch
 from torch import Tensor
 
 from vflow.config import ReferenceVideoFlowConfig
-from vflow.models.base import Condition, Sampled
-from vflow.models.frame_conditioned import encode_frames, frame_priors
+from vflow.models.base import Condition
+from vflow.models.frame_conditioned import FrameEncodingModel
 from vflow.models.frame_predictor import FramePredictor
 from vflow.models.reference import Motion, Past, Reference
-from vflow.models.video import Pyramid, Rollout, VideoBatch, VideoModel, windows
-from vflow.nn.encoder import FrameEncoder, WindowEncoder
+from vflow.models.video import Pyramid, Rollout, VideoBatch
 
 
 @final
-class ReferenceVideoFlow(VideoModel):
+class ReferenceVideoFlow(FrameEncodingModel):
     """p(x_t | past) ≥ p(k | past) · p(x_t | r(k, past), past), r(k, past) the reference frame.
 
     The reference joins the window of past frames as its newest one, and is that of a conditional pixel map.
     Its noise is the last entry of ``latent_shapes``.
     """
 
-    dequantizes_past: ClassVar[bool] = False
     has_reference: ClassVar[bool] = True
 
     def __init__(self, config: ReferenceVideoFlowConfig) -> None:
@@ -33,10 +31,7 @@ class ReferenceVideoFlow(VideoModel):
         self.config: ReferenceVideoFlowConfig = config
         self.reference = _reference(config)
         self.latent_shapes = (*self.flow.latent_shapes, self.reference.noise_shape)
-        frames = config.context + 1
-        self.frame_encoder = FrameEncoder(config.glow.channels, config.encoder)
-        self.window_encoder = WindowEncoder(frames, config.encoder)
-        self.priors = frame_priors(self.flow, config.encoder, config.prior, frames)
+        self.add_encoders(config.encoder, config.prior, config.context + 1)
 
     def condition_targets(self, batch: VideoBatch) -> Condition:
         window, past = self._past(batch)
@@ -53,12 +48,6 @@ class ReferenceVideoFlow(VideoModel):
         self.reference.fit([(self._past(batch)[1], batch.targets) for batch in clean])
         super().fit(clean)
 
-    def remember(self, frames: Tensor) -> Pyramid:
-        return encode_frames(self.frame_encoder, frames)
-
-    def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
-        return self.remember(sampled.frame[:, None])
-
     def condition_next(
         self, rollout: Rollout, eps: Sequence[Tensor], temperature: Sequence[float]
     ) -> Condition:
@@ -70,10 +59,7 @@ class ReferenceVideoFlow(VideoModel):
 
     def _past(self, batch: VideoBatch) -> tuple[Pyramid, Past]:
         """Features and frames of each target's window."""
-        past = batch.frames[:, :-1] if batch.corrupted_past is None else batch.corrupted_past
-        n = self.config.context
-        window, mask = windows(self.remember(past), batch, n)
-        (frames,), _ = windows((past,), batch, n)
+        window, frames, mask = self.past_windows(batch)
         return window, Past(frames, mask, _summary(window))
 
     def _condition(

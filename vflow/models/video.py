@@ -11,10 +11,12 @@ from torch import Tensor
 
 from vflow.bijections.base import Bijection
 from vflow.bijections.pixel_map import LEVELS, HistogramMap, PixelMap, Scaled
-from vflow.config import VideoConfig
+from vflow.config import PriorConfig, VideoConfig
 from vflow.models.base import Condition, LikelihoodModel, Sampled
 from vflow.models.dequantizer import build_dequantizer
 from vflow.models.glow import Glow, Shapes, latent_shapes
+from vflow.nn.modules import ModuleList
+from vflow.priors.temporal import TemporalPrior
 
 Pyramid = tuple[Tensor, ...]
 
@@ -165,6 +167,26 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         condition = self.condition_next(rollout, reference, (1.0,) * len(reference))
         noise = torch.zeros_like(frame, dtype=torch.float32) if eps is None else eps
         return *self.whiten(self.encode_images(frame, noise, condition), condition), *reference
+
+
+def temporal_priors(
+    flow: Glow, history: Sequence[int], config: PriorConfig, frames: int, *, skip: bool = False
+) -> ModuleList[TemporalPrior]:
+    """A prior per level over a window of so many ``frames``, each with ``history`` channels per level."""
+    return ModuleList(
+        [
+            TemporalPrior(
+                channels=channels,
+                above=flow.level_channels(level),
+                history=history[level],
+                frames=frames,
+                size=min(height, width),
+                config=config,
+                skip=skip,
+            )
+            for level, (channels, height, width) in enumerate(flow.latent_shapes)
+        ]
+    )
 
 
 def _pixel_map(config: VideoConfig) -> PixelMap:

@@ -11,9 +11,7 @@ from torch import Tensor
 from vflow.config import VideoFlowConfig
 from vflow.models.base import Condition, Sampled
 from vflow.models.glow import Encoded
-from vflow.models.video import Pyramid, Rollout, VideoBatch, VideoModel, fold, windows
-from vflow.nn.modules import ModuleList
-from vflow.priors.temporal import TemporalPrior
+from vflow.models.video import Pyramid, Rollout, VideoBatch, VideoModel, fold, temporal_priors, windows
 
 
 @final
@@ -28,19 +26,9 @@ class VideoFlow(VideoModel):
     def __init__(self, config: VideoFlowConfig) -> None:
         super().__init__(config, None)
         self.config: VideoFlowConfig = config
-        self.priors = ModuleList(
-            [
-                TemporalPrior(
-                    channels=channels,
-                    above=self.flow.level_channels(level),
-                    history=channels,
-                    frames=config.context,
-                    size=min(height, width),
-                    config=config.prior,
-                    skip=config.prior.skip,
-                )
-                for level, (channels, height, width) in enumerate(self.flow.latent_shapes)
-            ]
+        channels = [shape[0] for shape in self.flow.latent_shapes]
+        self.priors = temporal_priors(
+            self.flow, channels, config.prior, config.context, skip=config.prior.skip
         )
 
     def encode_batch(self, batch: VideoBatch) -> tuple[Condition, Encoded]:

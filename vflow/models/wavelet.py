@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vflow.bijections.actnorm import constant_density
-from vflow.bijections.base import Chain
 from vflow.bijections.reshape import Haar
 from vflow.config import GlowConfig
-from vflow.models.glow import TRANSFORMS, Chains, Encoded, Features, Shapes, flow_step
+from vflow.models.glow import TRANSFORMS, Chains, Encoded, Features, Shapes, flow_chain
 from vflow.nn.modules import ModuleList
 
 
@@ -40,11 +39,8 @@ class WaveletFlow(nn.Module):
         for level, (width, _, _) in enumerate(self.latent_shapes):
             entry = min(level, top - 1)  # the coarsest mean shares the last entry of the configuration
             mean = 0 if level == top else channels
-            steps = [
-                flow_step(width, config.hidden[entry], config, features[level] + mean)
-                for _ in range(config.depth[entry])
-            ]
-            chains.append(Chain([layer for step in steps for layer in step]))
+            hidden, depth = config.hidden[entry], config.depth[entry]
+            chains.append(flow_chain(width, hidden, depth, config, features[level] + mean))
         self.levels = ModuleList(chains)
 
     def level_channels(self, level: int) -> int:
