@@ -23,14 +23,8 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from vflow.catalog import (
-    CARD,
-    CONFIG,
-    WEIGHTS,
-    checkpoint_folder,
-    find_checkpoints,
-    missing_message,
-)
+from vflow.catalog import CARD, CONFIG, WEIGHTS, checkpoint_folder, missing_message
+from vflow.catalog import find_checkpoints as find_checkpoints
 from vflow.checksum import serialize_checkpoint, verify_checkpoint
 from vflow.config import MODEL_CONFIGS, Config, ModelConfig, parse
 from vflow.devices import choose_device
@@ -41,16 +35,6 @@ from vflow.models import build_model
 SCHEMA = 1
 MAX_PARAMETERS = 500_000_000
 MAX_CONFIG_BYTES = 1 << 20
-__all__ = [
-    "checkpoint_folder",
-    "checkpoint_hash",
-    "find_checkpoints",
-    "load",
-    "read_config",
-    "read_header",
-    "read_tensors",
-    "save_checkpoint",
-]
 _DTYPES = {
     "F64": "float64",
     "F32": "float32",

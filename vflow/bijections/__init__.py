@@ -7,25 +7,3 @@ from vflow.bijections.linear import ActNormLinear, Invertible1x1
 from vflow.bijections.mixture import MixtureCoupling
 from vflow.bijections.pixel_map import HistogramMap, PerPixelHistogram, PixelMap, Scaled
 from vflow.bijections.reshape import ChannelPartition, CheckerboardPartition, Haar, Squeeze
-
-__all__ = [
-    "ActNorm",
-    "ActNormLinear",
-    "AdditiveCoupling",
-    "AffineCoupling",
-    "Bijection",
-    "Chain",
-    "ChannelPartition",
-    "CheckerboardPartition",
-    "Haar",
-    "HistogramMap",
-    "Inverse",
-    "Invertible1x1",
-    "MixtureCoupling",
-    "PerPixelHistogram",
-    "PixelMap",
-    "Scaled",
-    "Squeeze",
-    "sum_densities",
-    "upsample_density",
-]

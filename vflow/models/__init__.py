@@ -21,24 +21,6 @@ from vflow.models.reference_videoflow import ReferenceVideoFlow
 from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
 
-__all__ = [
-    "Colorizer",
-    "Condition",
-    "ConditionalFlow",
-    "Digits",
-    "FrameConditionedVideoFlow",
-    "ImageBatch",
-    "LikelihoodModel",
-    "Model",
-    "ReferenceVideoFlow",
-    "Rollout",
-    "Sampled",
-    "VideoBatch",
-    "VideoFlow",
-    "VideoModel",
-    "build_model",
-]
-
 Model = VideoModel | ConditionalFlow
 MODELS: dict[type[Any], type[Any]] = {
     VideoFlowConfig: VideoFlow,

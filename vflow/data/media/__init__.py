@@ -17,34 +17,3 @@ from vflow.data.media.read import (
 )
 from vflow.data.media.sniff import ACCEPTED, ARRAY_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vflow.data.media.write import atomic_write, encode_png, video_writer, write_npz, write_png, write_video
-
-__all__ = [
-    "ACCEPTED",
-    "ARRAY_SUFFIXES",
-    "DEFAULT_LIMITS",
-    "IMAGE_SUFFIXES",
-    "TRAINING_LIMITS",
-    "VIDEO_SUFFIXES",
-    "Clip",
-    "FrameStream",
-    "Limits",
-    "Probe",
-    "as_frames",
-    "atomic_write",
-    "encode_png",
-    "fit",
-    "list_media",
-    "natural_key",
-    "probe",
-    "read_clip",
-    "read_frames",
-    "read_image",
-    "read_photo",
-    "resize",
-    "retime",
-    "stream_frames",
-    "video_writer",
-    "write_npz",
-    "write_png",
-    "write_video",
-]
