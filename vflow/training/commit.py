@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from vflow.checkpoint import save_checkpoint
 from vflow.config import Preset, parse
-from vflow.disk import sync
+from vflow.disk import file_sha256, sync
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import Model
 from vflow.training.args import TrainOptions
@@ -111,13 +111,7 @@ def _file_fault(path: Path, size: int, digest: str) -> str | None:
         return f"{path} is missing"
     if path.stat().st_size != size:
         return f"{path} has {path.stat().st_size} bytes instead of {size}"
-    return None if sha256(path) == digest else f"{path} does not match its SHA-256"
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return None if file_sha256(path) == digest else f"{path} does not match its SHA-256"
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -131,7 +125,7 @@ def _seal(folder: Path, step: int) -> None:
     for path in paths:
         sync(path)
     files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in paths
     }
     content = {"schema": 1, "step": step, "files": files}

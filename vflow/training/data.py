@@ -171,57 +171,41 @@ class DataModule(Protocol[M, B]):
 
     All is a function of the preset and the arguments, so there is no state to save. ``DATA_MODULES`` in
     setup.py maps a model's configuration to its data module.
+
+    Attributes:
+        length: training examples per epoch.
+        frames: pictures per example, for rates; ``targets``: those whose likelihood counts.
+        statistics_examples: training examples that fitted statistics (pixel maps, tables) are counted on.
+        held_out: validation examples, possibly none; ``chunk``: those per forward pass.
     """
 
     @property
-    def length(self) -> int:
-        """Training examples per epoch."""
-        ...
-
+    def length(self) -> int: ...
     @property
-    def frames(self) -> int:
-        """Pictures per example, for rates."""
-        ...
-
+    def frames(self) -> int: ...
     @property
-    def targets(self) -> int:
-        """Pictures per example whose likelihood counts."""
-        ...
-
+    def targets(self) -> int: ...
     @property
-    def statistics_examples(self) -> int:
-        """Training examples that fitted statistics (pixel maps, transition tables) are counted on."""
-        ...
-
+    def statistics_examples(self) -> int: ...
     @property
-    def held_out(self) -> int:
-        """Validation examples; possibly none."""
-        ...
-
+    def held_out(self) -> int: ...
     @property
-    def chunk(self) -> int:
-        """Validation examples per forward pass."""
-        ...
+    def chunk(self) -> int: ...
 
     def batch(self, start: int, size: int) -> B:
         """Examples ``start … start + size - 1`` of the endless training stream."""
-        ...
 
     def validation(self, indices: Sequence[int]) -> B:
         """Held-out examples with fixed noise."""
-        ...
 
     def probe(self, count: int) -> B:
         """The first ``count`` held-out examples (or all), for the round trip."""
-        ...
 
     def bits(self, model: M, batch: B) -> Tensor:
         """bits/dim of each target, (B, targets)."""
-        ...
 
     def draw(self, model: M, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
         """Samples at temperature 1 with the same noise each time; None when cancelled."""
-        ...
 
 
 def micro_batches(

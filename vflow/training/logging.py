@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shlex
 import sys
 from dataclasses import MISSING, dataclass, fields
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from vflow.card import model_card
 from vflow.config import Preset
+from vflow.data.media import atomic_write, write_png, write_video
 from vflow.pipelines.common import versions
 from vflow.training.args import TrainOptions
 from vflow.training.state import Progress
@@ -111,12 +111,8 @@ def read_log(path: Path) -> list[Line]:
 def rewind_log(path: Path, step: int) -> None:
     """Drop what was logged after ``step``, so that a resumed run logs each step once; atomic."""
     kept = [line for line in read_log(path) if line["step"] <= step and "status" not in line]
-    draft = path.with_name(f".tmp_{path.name}")
-    with draft.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line) + "\n" for line in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    with atomic_write(path) as draft:
+        draft.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
 
 def _no_number(value: object) -> bool:
@@ -150,16 +146,10 @@ def grid(rows: np.ndarray) -> np.ndarray:
 
 def write_samples(folder: Path, step: int, samples: Samples) -> None:
     """Write step_NNNNNNN.png and, if it moves, .gif to ``folder``."""
-    from vflow.data.media import write_png, write_video
-
     folder.mkdir(parents=True, exist_ok=True)
-    write_png(folder / f"step_{step:07d}.png", _three(samples.picture))
+    write_png(folder / f"step_{step:07d}.png", samples.picture)
     if samples.animation is not None:
-        write_video(folder / f"step_{step:07d}.gif", _three(samples.animation), samples.fps)
-
-
-def _three(frames: np.ndarray) -> np.ndarray:
-    return frames if frames.shape[-1] == 3 else np.repeat(frames, 3, -1)
+        write_video(folder / f"step_{step:07d}.gif", samples.animation, samples.fps)
 
 
 UNTOLD = {"resume", "keep", "dry_run", "tensorboard", "debug"}  # flags that do not change the weights

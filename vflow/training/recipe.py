@@ -10,6 +10,7 @@ from typing import Any
 
 from vflow.checkpoint import load, read_config, save_checkpoint
 from vflow.config import Export, Preset, Recipe, load_recipe, parse, to_yaml
+from vflow.data.media import atomic_write
 from vflow.errors import ConfigError, InputError
 from vflow.models import build_model
 from vflow.training.args import TrainOptions
@@ -18,15 +19,8 @@ from vflow.training.distributed import make_accelerator
 from vflow.training.logging import read_log
 from vflow.training.loop import train
 
-FIXED = (
-    "config",
-    "init_from",
-    "max_steps",
-    "batch_size",
-    "set",
-    "seed",
-    "dtype",
-)  # a recipe says these itself
+# A recipe says these itself.
+FIXED = ("config", "init_from", "max_steps", "batch_size", "set", "seed", "dtype")
 
 
 def train_recipe(options: TrainOptions) -> int:
@@ -72,10 +66,8 @@ def _claim(options: TrainOptions, recipe: Recipe) -> None:
         if path.read_text(encoding="utf-8") != text:
             raise ConfigError(f"{path}: not the recipe {options.recipe}; choose another --output")
         return
-    options.output.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(".tmp_recipe.yaml")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    with atomic_write(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def _finished(folder: Path, preset: Preset) -> bool:

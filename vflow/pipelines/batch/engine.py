@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from vflow.data import media
+from vflow.disk import file_sha256
 from vflow.errors import InputError
 from vflow.locks import FolderLock
 from vflow.pipelines.batch.inputs import Item
-from vflow.pipelines.batch.records import Entry, Manifest, file_sha256, is_inside, outputs_match, read_entries
+from vflow.pipelines.batch.records import Entry, Manifest, is_inside, outputs_match, read_entries
 
 
 class _RefusedError(InputError):

@@ -13,9 +13,8 @@ from typing import Literal, NamedTuple
 
 from vflow.config import Config, parse
 from vflow.data import media
-from vflow.disk import parse_json, read_regular
+from vflow.disk import file_sha256, parse_json, read_regular
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.batch.records import file_sha256
 
 
 @dataclass(frozen=True)

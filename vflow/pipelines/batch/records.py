@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from pydantic import Field
 
 from vflow.config import Config, parse
 from vflow.data import media
-from vflow.disk import parse_json, read_regular
+from vflow.disk import file_sha256, parse_json, read_regular
 from vflow.errors import InputError
 from vflow.pipelines.color.colorize import ColorSettings
 from vflow.pipelines.color.hints import parse_hint
@@ -176,12 +175,6 @@ def read_entries(folder: Path) -> dict[str, Entry]:
     for path in sorted(folder.glob("manifest*.jsonl")):
         entries |= _read(path)
     return entries
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_inside(folder: Path, name: str) -> bool:
