@@ -182,7 +182,7 @@ def test_temperature_is_tuned_on_validation_clips_alone(
     for path in (other / "test").iterdir():
         path.write_bytes((root / "train" / "00.npz").read_bytes())
     assert tune_video(model, Settings(str(other), num_samples=2, num_frames=1), quiet) == found
-    with pytest.raises(ConfigError, match="never tuned on test"):
+    with pytest.raises(ConfigError, match="name their folder with --train"):
         tune_video(model, Settings(str(root / "train"), num_samples=2), quiet)
 
 

@@ -56,7 +56,7 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
         ConfigError, InputError: no such photos.
     """
     config = color_config(model)
-    held, train, _, places = open_photos(settings, config)
+    held, train, places = open_photos(settings, config)
     chosen = evenly_spaced(len(held), settings.count(len(held), USUAL_PHOTOS))
     stage("bits/dim")
     figures = _likelihood(model, held, chosen, settings)

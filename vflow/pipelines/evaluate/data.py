@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ LONGEST = 32
 NUM_FRAMES = 10
 """Frames of a clip that are predicted, where it has so many."""
 USUAL_CLIPS = 64
+NO_VALIDATION = "validation data are part of the training data: name their folder with --train"
 
 
 class Places(NamedTuple):
@@ -98,7 +99,6 @@ class Clips:
     Attributes:
         held: what is scored.
         train: what baselines are fitted to; None where there is no training data.
-        validation: what temperature is tuned on.
         frames: of every clip. context: of them given.
         num_frames: of them predicted.
         places: where they come from.
@@ -106,22 +106,23 @@ class Clips:
 
     held: VideoDataset
     train: VideoDataset | None
-    validation: VideoDataset | None
     frames: int
     context: int
     num_frames: int
     places: Places
 
-    def chosen(self, count: int, which: Literal["held", "train", "validation"] = "held") -> list[np.ndarray]:
-        """``count`` clips, evenly spread: uint8 (frames, H, W, C) each."""
-        data = {"held": self.held, "train": self.train, "validation": self.validation}[which]
-        if data is None:
-            raise ConfigError("--train: name the folder of training data; temperature is never tuned on test")
-        return [data.example(index, (0, 0)) for index in evenly_spaced(len(data), count)]
+    def chosen(self, count: int) -> list[np.ndarray]:
+        """``count`` of those that are scored."""
+        return spread_clips(self.held, count)
 
 
-def open_clips(settings: Settings, config: VideoConfig, *, tuning: bool = False) -> Clips:
-    """Held-out and training clips that suit the model; with ``tuning`` also the validation clips.
+def spread_clips(data: VideoDataset, count: int) -> list[np.ndarray]:
+    """``count`` clips, evenly spread: uint8 (T, H, W, C) each."""
+    return [data.example(index, (0, 0)) for index in evenly_spaced(len(data), count)]
+
+
+def open_clips(settings: Settings, config: VideoConfig) -> Clips:
+    """Held-out and training clips that suit the model.
 
     Raises:
         ConfigError, InputError: no such data, or clips too short.
@@ -131,14 +132,12 @@ def open_clips(settings: Settings, config: VideoConfig, *, tuning: bool = False)
     if context < config.min_context:
         raise ConfigError(f"--context {context}: the model needs at least {config.min_context} given frames")
     frames = _length(places, config, context, settings.num_frames)
-    validating = settings.split == "validation"
-    validation = _open(places, config, frames, "validation") if tuning or validating else None
-    held = validation if validating else _open(places, config, frames, "test")
+    held = _open(places, config, frames, settings.split)
     if held is None:
-        raise ConfigError("--split validation needs training data; name its folder with --train")
+        raise ConfigError(NO_VALIDATION)
     num_frames = settings.num_frames or min(NUM_FRAMES, frames - context)
     train = _open(places, config, frames, "train")
-    return Clips(held, train, validation, frames, context, num_frames, places)
+    return Clips(held, train, frames, context, num_frames, places)
 
 
 def _open(places: Places, config: VideoConfig, frames: int, split: Split) -> VideoDataset | None:
@@ -182,25 +181,19 @@ def _shortest(places: Places, config: VideoConfig, wanted: int) -> int:
     return min(len(media.retime(frames, fps, config.fps)) for frames, fps in probes)
 
 
-def open_photos(
-    settings: Settings, config: ColorizerConfig
-) -> tuple[Photos, Photos | None, Photos | None, Places]:
-    """Held-out photos, those for training, those for validation, and where they are.
+def open_photos(settings: Settings, config: ColorizerConfig) -> tuple[Photos, Photos | None, Places]:
+    """Held-out photos, those for training, and where they are.
 
     Raises:
         ConfigError, InputError: no such data.
     """
     places = locate(settings, config.family)
     size = config.glow.height
-    train = validation = None
-    if places.train:
-        train = Photos(places.train, size=size, split="train")
-        validation = Photos(places.train, size=size, split="validation")
-    if settings.split == "validation":
-        if validation is None:
-            raise ConfigError("--split validation needs training data; name its folder with --train")
-        return validation, train, validation, places
-    return Photos(str(places.test), size=size, split="test"), train, validation, places
+    train = Photos(places.train, size=size, split="train") if places.train else None
+    path = places.test if settings.split == "test" else places.train
+    if path is None:
+        raise ConfigError(NO_VALIDATION)
+    return Photos(path, size=size, split=settings.split), train, places
 
 
 def digits_root(settings: Settings, config: DigitsConfig) -> Path | None:

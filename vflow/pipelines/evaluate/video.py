@@ -17,7 +17,7 @@ from vflow.metrics import shapes
 from vflow.metrics.video import Baselines, best_of, diversity, psnr, ssim
 from vflow.models import VideoBatch
 from vflow.pipelines.common import Counts, device_of
-from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips
+from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips, spread_clips
 from vflow.pipelines.evaluate.report import (
     Evaluation,
     Progress,
@@ -135,7 +135,7 @@ def baselines(data: Clips, clips: Sequence[np.ndarray]) -> dict[str, Any]:
             {"copy last": np.broadcast_to(c[data.context - 1], c[data.context : last].shape)} for c in clips
         ]
     else:
-        train = (clip[:last] for clip in data.chosen(BASELINE_CLIPS, "train"))
+        train = (clip[:last] for clip in spread_clips(data.train, BASELINE_CLIPS))
         fitted = Baselines.fit(train, data.context)
         named = [fitted.predict(clip[: data.context]) for clip in clips]
     rows = []
@@ -193,8 +193,8 @@ def tune_video(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     Raises:
         ConfigError: no training data, of which validation is a part.
     """
-    data = open_clips(settings, video_config(model), tuning=True)
-    clips = data.chosen(settings.count(TUNING_CLIPS, TUNING_CLIPS), "validation")
+    data = open_clips(replace(settings, split="validation"), video_config(model))
+    clips = data.chosen(settings.count(TUNING_CLIPS, TUNING_CLIPS))
 
     def best_psnr(temperature: float) -> float:
         drawing, scores = replace(_drawing(settings, data), temperature=temperature), []
