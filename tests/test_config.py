@@ -148,9 +148,6 @@ def test_values_that_contradict_each_other() -> None:
     assert message("shapes", {"model.pixel_map": "conditional"}) == (
         "shapes: model.pixel_map: Input should be 'scaled' or 'marginal'"
     )
-    assert message("shapes", {"training.optimizer": "adamax", "training.weight_decay": 0.1}) == (
-        "shapes: training: weight_decay needs optimizer 'adam'"
-    )
 
 
 def test_the_kind_of_a_model_decides_its_keys(tmp_path: Path) -> None:

@@ -104,9 +104,9 @@ def test_gradients_of_micro_batches_are_those_of_the_whole_batch() -> None:
     torch.testing.assert_close(gradients(model), whole, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamax"])
-def test_optimizers_take_all_their_settings(optimizer: str) -> None:
-    config = TrainingConfig(optimizer=optimizer, betas=(0.5, 0.75), adam_eps=1e-4, learning_rate=0.25)
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_optimizers_take_all_their_settings(weight_decay: float) -> None:
+    config = TrainingConfig(weight_decay=weight_decay, betas=(0.5, 0.75), adam_eps=1e-4, learning_rate=0.25)
     model = torch.nn.Linear(2, 2)
     made = make_optimizer(model, config)
     assert {key: made.defaults[key] for key in ("betas", "eps", "lr")} == {

@@ -69,7 +69,6 @@ def test_a_run_leaves_log_samples_and_a_model_that_loads(tiny: str, runs: Path) 
             "model.kind=reference_videoflow",
             "model.reference={kind: motion, max_displacement: 2}",
             "model.pixel_map=conditional",
-            "training.optimizer=adamax",
         ),
         ("model.pixel_map=conditional", "model.noise=learned"),
     ],

@@ -80,13 +80,12 @@ class TrainingConfig(Config):
     batch_size: int = Field(8, ge=1, description="examples per step over all processes and accumulation")
     accumulate: int = Field(1, ge=1)
     max_steps: int = Field(10_000, ge=1)
-    optimizer: Literal["adam", "adamax"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
     min_lr_ratio: float = Field(0.03, ge=0, le=1, description="the cosine ends at this share of the rate")
     warmup_steps: int = Field(100, ge=0)
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     adam_eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled, with optimizer 'adam' (AdamW)")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled (AdamW)")
     grad_clip_norm: float | None = Field(1.0, gt=0, description="None: no clipping")
     ema: float = Field(0.998, ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -104,8 +103,6 @@ class TrainingConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.weight_decay and self.optimizer != "adam":
-            raise ValueError("weight_decay needs optimizer 'adam'")
         kinds = [loss.kind for loss in self.losses]
         if len(set(kinds)) < len(kinds):
             raise ValueError("losses: each kind may stand once")

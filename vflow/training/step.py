@@ -169,10 +169,10 @@ class TrainState:
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
-    """Adam, AdamW (with weight decay) or Adamax, as configured; each step sets the learning rate."""
-    common: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "eps": config.adam_eps}
-    if config.optimizer == "adamax":
-        return torch.optim.Adamax(model.parameters(), **common)
+    """Adam, with weight decay AdamW, as configured; each step sets the learning rate."""
+    common: dict[str, Any] = {
+        "lr": config.learning_rate, "betas": config.betas, "eps": config.adam_eps, "fused": True
+    }  # fmt: skip
     if config.weight_decay:
-        return torch.optim.AdamW(model.parameters(), **common, weight_decay=config.weight_decay, fused=True)
-    return torch.optim.Adam(model.parameters(), **common, fused=True)
+        return torch.optim.AdamW(model.parameters(), **common, weight_decay=config.weight_decay)
+    return torch.optim.Adam(model.parameters(), **common)
