@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import tyro
 
 from vflow.commands.common import Text, note
-from vflow.commands.draw import DrawFlags
-from vflow.commands.settings import resolve
+from vflow.commands.draw import DrawFlags, resolve
 
 if TYPE_CHECKING:
     from vflow.pipelines.batch.inputs import Item

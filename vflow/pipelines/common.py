@@ -132,12 +132,9 @@ class SamplingSettings:
 
     def __post_init__(self) -> None:
         check_range("num_samples", self.num_samples, 1, MAX_SAMPLES)
-        if not 0 <= self.seed <= MAX_SEED:
-            raise ConfigError(f"seed must lie in 0..2^63 − 1, got {self.seed}")
-        many = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
-        for value in many:
-            if not (math.isfinite(value) and 0 <= value <= MAX_TEMPERATURE):
-                raise ConfigError(f"temperature must lie in 0..{MAX_TEMPERATURE:g}, got {value:g}")
+        check_seed(self.seed)
+        for value in self.temperature if isinstance(self.temperature, tuple) else (self.temperature,):
+            check_range("temperature", value, 0, MAX_TEMPERATURE)
 
     def levels(self, count: int) -> tuple[float, ...]:
         """One temperature per level.
@@ -162,6 +159,16 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """
     if not low <= value <= high:
         raise ConfigError(f"{name} must lie in {low:g}..{high:g}, got {value:g}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed out of range.
+
+    Raises:
+        ConfigError: says the range.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"seed must lie in 0..2^63 − 1, got {seed}")
 
 
 class Counts(NamedTuple):

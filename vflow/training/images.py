@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from vflow.data.color import lab_to_rgb
 from vflow.data.datasets.registry import open_image_dataset, open_validation
 from vflow.data.datasets.types import ImageDataset
 from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, Sampled
+from vflow.models.glow import Shapes
 from vflow.models.wavelet import wavelet_shapes
 from vflow.pipelines.color.noise import ColorNoise
 from vflow.randomness import normal
@@ -27,20 +29,8 @@ STYLES = 6  # rows of a grid of digits
 PHOTOS, COLOURINGS = 6, 6  # rows and sampled columns of a grid of photos
 
 Draw = Callable[[Any, ImageDataset, torch.device], Samples]
-
-
-@dataclass(frozen=True)
-class SampleNoise:
-    """Noise of the samples that the best-of-N loss draws, the same as that of the pipeline's variants."""
-
-    shapes: tuple[tuple[int, int, int], ...]
-    num_samples: int
-
-    def noise(self, seed: int, epoch: int, index: int) -> Tensor:
-        """(N, D) for one example, all levels one after the other."""
-        noise = ColorNoise(self.shapes, seed, f"{epoch}-{index}")
-        levels = noise.chunk([(k,) for k in range(self.num_samples)], [0] * self.num_samples)
-        return torch.cat([level.flatten(1) for level in levels], 1)
+SampleNoise = Callable[[int, int, int], Tensor]
+"""Seed, epoch and index of an example → noise (N, D) of its samples."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +83,7 @@ class Images:
         )._replace(selected=len(selected))
         if self.sample_noise is None or not selected:
             return batch
-        noise = torch.stack([self.sample_noise.noise(self.seed, *place) for place in selected])
+        noise = torch.stack([self.sample_noise(self.seed, *place) for place in selected])
         return batch._replace(sample_eps=noise)
 
     def validation(self, indices: Sequence[int]) -> ImageBatch:
@@ -135,9 +125,16 @@ def open_colorizer(config: ColorizerConfig, preset: Preset) -> Images:
     images = _open(config, preset, _draw_photos)
     for loss in preset.training.losses:
         if isinstance(loss, BestOfConfig):
-            noise = SampleNoise(wavelet_shapes(config.glow), loss.num_samples)
+            noise = partial(best_of_noise, wavelet_shapes(config.glow), loss.num_samples)
             images = replace(images, subsample=loss.subsample, sample_noise=noise)
     return images
+
+
+def best_of_noise(shapes: Shapes, num_samples: int, seed: int, epoch: int, index: int) -> Tensor:
+    """Noise (N, D) of samples of one example, all levels one after the other, as that of colour variants."""
+    noise = ColorNoise(shapes, seed, f"{epoch}-{index}")
+    levels = noise.chunk([(k,) for k in range(num_samples)], [0] * num_samples)
+    return torch.cat([level.flatten(1) for level in levels], 1)
 
 
 def _open(config: DigitsConfig | ColorizerConfig, preset: Preset, sampled: Draw) -> Images:

@@ -15,7 +15,7 @@ import numpy as np
 from vflow.bijections.pixel_map import Scaled
 from vflow.data import media
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.common import Counts, Temperature
+from vflow.pipelines.common import Counts, Temperature, check_range
 
 Progress = Callable[[int, int], None]
 """Told how many examples are done, and of how many."""
@@ -58,10 +58,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
-        if not 1 <= self.num_importance_samples <= 1024:
-            raise ConfigError(
-                f"num_importance_samples must lie in 1..1024, got {self.num_importance_samples}"
-            )
+        check_range("num_importance_samples", self.num_importance_samples, 1, 1024)
 
     def count(self, available: int, usual: int) -> int:
         """Number of the ``available`` examples to take."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.common import device_of, log_mean_exp
+from vflow.pipelines.common import check_range, device_of, log_mean_exp
 from vflow.pipelines.video.preprocess import Frames, as_clip, fit, to_tensor, video_config
 from vflow.randomness import content_hash, normal
 
@@ -84,8 +84,7 @@ def score(
     """
     fitted, _ = fit_scored(model, frames, num_frames)
     first = video_config(model).min_context
-    if not 1 <= draws <= MAX_DRAWS:
-        raise ConfigError(f"draws must lie in 1..{MAX_DRAWS}, got {draws}")
+    check_range("draws", draws, 1, MAX_DRAWS)
     if context is not None and not 0 <= context < len(fitted):
         raise ConfigError(f"context must lie in 0..{len(fitted) - 1} for {len(fitted)} frames, got {context}")
     return Score(_per_frame(model, fitted, draws, seed), first if context is None else context, draws, seed)

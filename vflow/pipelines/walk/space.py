@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vflow.errors import ConfigError, InputError
 from vflow.models.glow import split_levels
+from vflow.pipelines.common import check_range, check_seed
 
 Levels = tuple[Tensor, ...]
 """Noise of one image, or of one step of a walk per row: per level (B, C, h, w), fine to coarse."""
@@ -159,10 +160,8 @@ class WalkSettings:
         if self.kind not in KINDS:
             raise ConfigError(f"kind {self.kind!r} is unknown; choose {', '.join(KINDS)}")
         for name, low, high in (("steps", 2, MAX_STEPS), ("num_frames", 1, 64), ("direction", 0, 63)):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"{name} must lie in {low}..{high}, got {getattr(self, name)}")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed must lie in 0..2^63 − 1, got {self.seed}")
+            check_range(name, getattr(self, name), low, high)
+        check_seed(self.seed)
         if not isinstance(self.temperature, float | int) or not 0 <= self.temperature <= 2:
             raise ConfigError(f"temperature must be one number in 0..2, got {self.temperature}")
         most = 2.0 if self.kind == "temperature" else MAX_EXTENT
