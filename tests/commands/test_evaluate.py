@@ -118,7 +118,6 @@ def test_a_table_for_people(place: Path, capsys: pytest.CaptureFixture[str], kin
         (("--checkpoint", "{video}", "--data", "digits"), 2, "--data digits: not for a model of kind video"),
         (("--checkpoint", "{video}", "--data", "shapes"), 2, "data shapes: frames are 64×64×3"),
         (("--checkpoint", "{video}", "--data", "x", "--limit", "-1"), 2, "limit must be at least 0"),
-        (("--checkpoint", "{video}", "--data", "x", "--log", "l"), 2, "--log: add --plots DIR"),
         (
             ("--checkpoint", "{video}", "--data", "x", "--temperature", "1", "--tune-temperature"), 2,
             "--tune-temperature chooses the temperature",

@@ -65,8 +65,6 @@ class Evaluate:
     """Digit classifier (safetensors); one is trained and written there if the file is missing."""
     plots: Folder = None
     """Write plots and contact sheets there."""
-    log: File = None
-    """log.jsonl of the training, for a plot of bits/dim against time."""
     json: bool = False
     """Print one JSON object: a figure per key, and the protocol."""
     common: CommonFlags = NONE_GIVEN
@@ -74,12 +72,11 @@ class Evaluate:
     def run(self) -> int:
         """Returns 0."""
         from vflow.pipelines.common import precision, set_threads
+        from vflow.pipelines.evaluate.report import write_plots
 
         require("torchmetrics", "evaluate", "eval")
         if self.plots:
             require("matplotlib", "--plots", "eval")
-        if self.log and not self.plots:
-            raise ConfigError("--log: add --plots DIR, where the plot of training goes")
         settings = self._settings()
         set_threads(self.common.threads)
         model, folder, device = open_model(self.checkpoint, self.common.device)
@@ -87,7 +84,8 @@ class Evaluate:
         with precision(self.common.dtype, device), _stages() as stage:
             evaluation = self._evaluate(model, settings, stage)
         evaluation = dataclasses.replace(evaluation, protocol={**origin, **evaluation.protocol})
-        self._plot(evaluation)
+        for path in write_plots(self.plots, evaluation) if self.plots else []:
+            note(f"wrote {path}")
         print(json.dumps(evaluation.to_json(), ensure_ascii=False) if self.json else table(evaluation))
         return 0
 
@@ -122,14 +120,6 @@ class Evaluate:
             evaluation, protocol={**evaluation.protocol, "tuned_on": "validation", **tuned}
         )
 
-    def _plot(self, evaluation: Evaluation) -> None:
-        if self.plots is None:
-            return
-        from vflow.pipelines.evaluate.report import write_plots
-
-        for path in write_plots(self.plots, evaluation, self.log):
-            note(f"wrote {path}")
-
 
 def _origin(command: Evaluate, folder: Path, device: torch.device) -> dict[str, Any]:
     """Origin of the figures: checkpoint, machine and command line."""
@@ -154,7 +144,7 @@ def flags(command: Any) -> list[str]:
     """Flags that decide the figures: not those on the device or on other outputs."""
     words = []
     for field in dataclasses.fields(command):
-        if field.name in ("plots", "log", "json"):
+        if field.name in ("plots", "json"):
             continue
         value = getattr(command, field.name)
         name = f"--{field.name.replace('_', '-')}"
