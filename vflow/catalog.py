@@ -37,9 +37,7 @@ def find_checkpoints(folders: Iterable[str | Path] = ()) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def checkpoint_folder(
-    name: str | Path, *, folders: Iterable[str | Path] = (), allow_hub: bool = False
-) -> Path:
+def checkpoint_folder(name: str | Path, *, allow_hub: bool = False) -> Path:
     """Directory of a checkpoint: ``name`` is a directory, a training run, a shipped name or a hub id.
 
     Raises:
@@ -48,7 +46,7 @@ def checkpoint_folder(
     path, text = Path(name), str(name)
     if path.is_dir() and (own := _resolve(path)):
         return own
-    found = find_checkpoints(folders)
+    found = find_checkpoints()
     if text in found:
         return found[text]
     if path.is_file():

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,25 +95,18 @@ def checkpoint_hash(folder: str | Path) -> str:
     return digest.hexdigest()
 
 
-def load(
-    name: str | Path,
-    *,
-    device: str | torch.device = "cpu",
-    allow_hub: bool = True,
-    folders: Iterable[str | Path] = (),
-) -> nn.Module:
+def load(name: str | Path, *, device: str | torch.device = "cpu", allow_hub: bool = True) -> nn.Module:
     """Load a model in evaluation mode, float32, on ``device``.
 
     Args:
         name: a directory, the name of a shipped checkpoint (``"shapes"``), or a hub id (``"owner/name"``).
         device: ``auto``, ``cpu`` or ``cuda``.
-        folders: further directories in which ``name`` is looked up.
 
     Raises:
         ConfigError: no such device.
         CheckpointError: no such checkpoint, or its files are damaged, unsafe, absurd, or disagree.
     """
-    folder = checkpoint_folder(name, folders=folders, allow_hub=allow_hub)
+    folder = checkpoint_folder(name, allow_hub=allow_hub)
     target = choose_device(str(device))
     data, layout = _read_json(folder / CONFIG), read_header(folder / WEIGHTS)
     model = _build(_parse_config(folder / CONFIG, data), layout, folder)
