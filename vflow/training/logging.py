@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 from accelerate import Accelerator
+from einops import rearrange
 from tqdm import tqdm
 
 from vflow.card import model_card
@@ -45,7 +46,11 @@ class RunLog:
             mininterval=0.2 if interactive else 30.0,
             dynamic_ncols=interactive,
         )
-        self._events = _event_writer(tensorboard) if path and tensorboard else None
+        self._events: Any = None
+        if path and tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._events = SummaryWriter(str(tensorboard))
 
     def __enter__(self) -> Self:
         return self
@@ -67,8 +72,8 @@ class RunLog:
         """Append ``line`` and flush it, NaN and infinities as null; numbers also go to TensorBoard."""
         if self._file is None:
             return
-        known = {key: None if _no_number(value) else value for key, value in line.items()}
-        self._file.write(json.dumps(known, allow_nan=False) + "\n")
+        unknown = {k: None for k, v in line.items() if isinstance(v, float) and not math.isfinite(v)}
+        self._file.write(json.dumps(line | unknown, allow_nan=False) + "\n")
         self._file.flush()
         if self._events:
             for key, value in line.items():
@@ -91,12 +96,6 @@ class RunLog:
             tqdm.write(text, file=sys.stderr)
 
 
-def _event_writer(folder: Path) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder))
-
-
 def read_log(path: Path) -> list[Line]:
     """Lines of a log; a last line that a kill cut short is left out."""
     lines = []
@@ -113,10 +112,6 @@ def rewind_log(path: Path, step: int) -> None:
     kept = [line for line in read_log(path) if line["step"] <= step and "status" not in line]
     with atomic_write(path) as draft:
         draft.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-
-
-def _no_number(value: object) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 GAP = 2  # grey pixels between pictures
@@ -140,8 +135,7 @@ class Samples:
 def grid(rows: np.ndarray) -> np.ndarray:
     """Rows of pictures (R, T, H, W, C) as one: (R·H + gaps, T·W + gaps, C)."""
     padded = np.pad(rows, ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=GREY)
-    r, t, h, w, c = padded.shape
-    return padded.transpose(0, 2, 1, 3, 4).reshape(r * h, t * w, c)[:-GAP, :-GAP]
+    return rearrange(padded, "r t h w c -> (r h) (t w) c")[:-GAP, :-GAP]
 
 
 def write_samples(folder: Path, step: int, samples: Samples) -> None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,9 +24,6 @@ from vflow.data.datasets.registry import open_image_dataset, open_video_dataset
 from vflow.errors import CheckpointError, ConfigError
 from vflow.pipelines.common import Sidecar, device_of, evenly_spaced
 from vflow.pipelines.walk.space import flatten
-
-if TYPE_CHECKING:
-    from torch import nn
 
 SIDECAR = Sidecar(DIRECTIONS, "scripts/directions.py --config PRESET")
 COUNT = 8
@@ -169,7 +166,7 @@ def save_directions(folder: str | Path, directions: Directions) -> Path:
     return SIDECAR.save(folder, tensors, directions.about)
 
 
-def load_directions(name: str | Path, model: nn.Module) -> Directions | None:
+def load_directions(name: str | Path, model: Any) -> Directions | None:
     """Directions stored beside the checkpoint ``name`` of ``model``; None if there are none.
 
     Raises:
@@ -178,7 +175,7 @@ def load_directions(name: str | Path, model: nn.Module) -> Directions | None:
     path = SIDECAR.find(name)
     if path is None:
         return None
-    sizes = {str(i): math.prod(shape) for i, shape in enumerate(_shapes(model))}
+    sizes = {str(i): math.prod(shape) for i, shape in enumerate(model.latent_shapes)}
     sizes[ALL] = sum(sizes.values())
     keys = _checked(path, sizes)
     tensors, about = read_tensors(path), SIDECAR.about(path)
@@ -188,10 +185,6 @@ def load_directions(name: str | Path, model: nn.Module) -> Directions | None:
         vectors = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
         found[key] = Principal(vectors, tensors[f"{key}.variance"], float(tensors[f"{key}.total"]))
     return Directions(found, about)
-
-
-def _shapes(model: Any) -> tuple[tuple[int, int, int], ...]:
-    return model.latent_shapes
 
 
 def _checked(path: Path, sizes: Mapping[str, int]) -> list[str]:

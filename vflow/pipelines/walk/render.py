@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from einops import rearrange
 
 from vflow.data import media
 
@@ -40,9 +41,7 @@ def tiles(pictures: np.ndarray, columns: int) -> np.ndarray:
     rows = math.ceil(len(pictures) / columns)
     padding = ((0, rows * columns - len(pictures)), (0, GAP), (0, GAP), (0, 0))
     padded = np.pad(pictures, padding, constant_values=255)
-    height, width, channels = padded.shape[1:]
-    sheet = padded.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
-    return sheet.reshape(rows * height, columns * width, channels)[:-GAP, :-GAP]
+    return rearrange(padded, "(r c) h w k -> (r h) (c w) k", c=columns)[:-GAP, :-GAP]
 
 
 def _moderate(pictures: np.ndarray) -> np.ndarray:
