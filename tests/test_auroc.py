@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vflow.metrics.ranking import auroc
+from scripts.acceptance.surprise import auroc
 
 
 def test_auroc() -> None:

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from tests.pipelines.colorizers import picture
-from vflow.data.color import lab_to_rgb
 from vflow.metrics.color import (
     STRIP,
     Tints,
     diversity,
-    flicker,
     judge,
     means,
     planes,
@@ -40,20 +38,6 @@ def test_reduced_is_the_lab_of_the_whole_picture() -> None:
     red = np.full((30, 90, 3), (180, 60, 60), np.uint8)
     assert reduced(red).shape == (2, 64, 64)
     assert np.allclose(reduced(red), planes(red[None, :1, :1])[0, 1:], atol=1e-4)
-
-
-def test_flicker_counts_where_lightness_stays() -> None:
-    import torch
-
-    lab = np.zeros((3, 3, 8, 8), np.float32)
-    lab[:, 0] = 50
-    lab[1, 1, :, :4] = 10  # a alone, in half of the picture, there and back
-    lab[1, 0, 4:] = 80  # what moves does not count
-    lab[1, 1, 4:] = 30
-    frames = (lab_to_rgb(torch.from_numpy(lab)).movedim(1, -1) * 255).round().byte().numpy()
-    assert flicker(frames) == pytest.approx(10 / 2 / 2, rel=0.05)
-    assert flicker(frames[:1].repeat(3, 0)) == 0
-    assert flicker(np.stack([frames[0], 255 - frames[0] // 2])) == 0
 
 
 def test_tints_find_clusters_and_are_repeatable() -> None:

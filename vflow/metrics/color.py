@@ -1,4 +1,4 @@
-"""Colourings against the true colours: best of N, spread, diversity, flicker, and yardsticks without a model.
+"""Colourings against the true colours: best of N, spread, diversity, and yardsticks without a model.
 
 All in CIE Lab. Errors are root mean squares over pixels and both planes a and b, of the whole photo reduced
 to 64×64, so that grey has the root mean square of a and b themselves; figures of a set are means over photos.
@@ -7,7 +7,6 @@ to 64×64, so that grey has the root mean square of a and b themselves; figures 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple, Self
 
 import cv2
@@ -21,8 +20,6 @@ SIDE = 64
 ROUNDS, RESTARTS = 100, 10
 STRIP = 256
 """Rows of a photo that are compared at a time: in Lab a pixel takes a hundred bytes."""
-STILL = 1.0
-"""Change of L from frame to frame up to which a pixel counts as static."""
 
 
 def planes(images: np.ndarray) -> np.ndarray:
@@ -49,13 +46,6 @@ def spread(ab: np.ndarray) -> np.ndarray:
 def diversity(ab: np.ndarray) -> float:
     """Difference of variants (N, 2, H, W): standard deviation over them, root mean square over pixels."""
     return float(np.sqrt(ab.var(0, ddof=1).mean())) if len(ab) > 1 else 0.0
-
-
-def flicker(frames: np.ndarray) -> float:
-    """Mean |Δa| and |Δb| from frame to frame of uint8 (T, H, W, 3), over pixels whose lightness stays."""
-    changes = np.stack([np.diff(planes(np.stack(pair)), axis=0)[0] for pair in pairwise(frames)])
-    still = np.abs(changes[:, 0]) <= STILL
-    return float(np.abs(changes[:, 1:]).mean(1)[still].mean()) if still.any() else 0.0
 
 
 class Tints(NamedTuple):

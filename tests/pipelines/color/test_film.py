@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from vflow.metrics.color import flicker
+from vflow.metrics.color import planes
 from vflow.models import Colorizer
 from vflow.pipelines.color import colorize as module
 from vflow.pipelines.color.colorize import (
@@ -20,6 +21,13 @@ from vflow.pipelines.color.colorize import (
 from vflow.pipelines.color.hints import Hint
 
 from ..colorizers import lightness_error, make_colorizer, picture
+
+
+def flicker(frames: np.ndarray) -> float:
+    """Mean |Δa| and |Δb| from frame to frame of uint8 (T, H, W, 3), over pixels whose lightness stays."""
+    changes = np.stack([np.diff(planes(np.stack(pair)), axis=0)[0] for pair in pairwise(frames)])
+    still = np.abs(changes[:, 0]) <= 1.0
+    return float(np.abs(changes[:, 1:]).mean(1)[still].mean()) if still.any() else 0.0
 
 
 @pytest.fixture(scope="module")

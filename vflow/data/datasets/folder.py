@@ -14,7 +14,6 @@ from vflow.errors import InputError, printable
 from vflow.randomness import generator
 
 _CLIP_SUFFIXES = (*media.VIDEO_SUFFIXES, ".gif", *media.ARRAY_SUFFIXES)
-_FRAME_SUFFIXES = tuple(suffix for suffix in media.IMAGE_SUFFIXES if suffix != ".gif")
 _SPLIT_FOLDERS = ("train", "test", "val", "valid", "validation")
 _log = logging.getLogger(__name__)
 
@@ -158,7 +157,7 @@ def _find(root: Path) -> list[str]:
         folder = pending.pop()
         files = media.list_media(folder)
         found += [f.relative_to(root).as_posix() for f in files if f.suffix.lower() in _CLIP_SUFFIXES]
-        if folder != root and any(f.suffix.lower() in _FRAME_SUFFIXES for f in files):
+        if folder != root and any(f.suffix.lower() in media.STILL_SUFFIXES for f in files):
             found.append(folder.relative_to(root).as_posix())
         inside = (f for f in folder.iterdir() if not f.name.startswith("."))
         pending += [f for f in inside if f.is_dir() and not f.is_symlink()]

@@ -11,6 +11,7 @@ from vflow.data.media.limits import Budget, Limits
 from vflow.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+STILL_SUFFIXES = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix != ".gif")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 ARRAY_SUFFIXES = (".npz", ".npy")
 ACCEPTED = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"

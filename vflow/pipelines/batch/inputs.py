@@ -111,8 +111,7 @@ def _stem(path: Path) -> str:
 
 
 def _is_still(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    return not path.is_dir() and suffix in media.IMAGE_SUFFIXES and suffix != ".gif"
+    return not path.is_dir() and path.suffix.lower() in media.STILL_SUFFIXES
 
 
 def _clips_inside(path: Path) -> list[Path]:
@@ -128,7 +127,6 @@ def _clips_inside(path: Path) -> list[Path]:
 
 Unit = Literal["clip", "picture"]
 """Kind of an item: a folder of pictures inside a given folder is one clip, or so many pictures."""
-STILL_SUFFIXES = tuple(suffix for suffix in media.IMAGE_SUFFIXES if suffix != ".gif")
 
 
 class Line(Config):
@@ -209,7 +207,7 @@ def _media_inside(folder: Path, unit: Unit, skip: Path | None) -> list[Path]:
 
 
 def _stills(folder: Path) -> set[Path]:
-    return {path for path in media.list_media(folder) if path.suffix.lower() in STILL_SUFFIXES}
+    return {path for path in media.list_media(folder) if path.suffix.lower() in media.STILL_SUFFIXES}
 
 
 def _read_manifest(path: Path, unit: Unit) -> list[_Source]:
