@@ -123,7 +123,9 @@ def test_docstrings_name_their_subject(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = (ast.get_docstring(node) or "-").split()[0]
-            assert first not in clauses, f"{getattr(node, 'name', path.name)}: name the thing, not '{first} …'"
+            assert first not in clauses, (
+                f"{getattr(node, 'name', path.name)}: name the thing, not '{first} …'"
+            )
 
 
 def test_every_part_of_vflow_has_a_place_in_the_layering() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -155,6 +156,6 @@ def test_log_appends_lines_and_events(tmp_path: Path) -> None:
 
 def test_progress_survives_json_exactly() -> None:
     progress = Progress(step=3, lr=1e-3 / 3, loss_sum=0.1 + 0.2, validation_bits=(0.1, 0.9))
-    assert Progress.from_json(json.loads(json.dumps(progress.to_json())), "state.json") == progress
+    assert Progress.from_json(json.loads(json.dumps(asdict(progress))), "state.json") == progress
     with pytest.raises(CheckpointError, match=r"state.json: .*speed"):
-        Progress.from_json({**progress.to_json(), "speed": 1}, "state.json")
+        Progress.from_json({**asdict(progress), "speed": 1}, "state.json")

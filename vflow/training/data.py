@@ -48,22 +48,18 @@ class Sampler:
     corruption: float = 0.0
     num_samples: int = 0
 
-    def locate(self, position: int) -> tuple[int, int]:
-        """(epoch, example index) at ``position``."""
-        return locate(self.seed, position, len(self.dataset))
-
     def batch(self, start: int, size: int) -> VideoBatch:
         """Examples ``start … start + size - 1`` of the stream, on the CPU."""
         return collate([self._example(position) for position in range(start, start + size)])
 
     def frames(self, position: int) -> np.ndarray:
         """The clip at ``position``: uint8 (T, C, H, W)."""
-        epoch, index = self.locate(position)
+        epoch, index = locate(self.seed, position, len(self.dataset))
         clip = self.dataset.example(index, (self.seed, epoch))
         return np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
 
     def _example(self, position: int) -> VideoBatch:
-        epoch, index = self.locate(position)
+        epoch, index = locate(self.seed, position, len(self.dataset))
         frames = self.frames(position)
         targets = np.arange(self.min_context, len(frames))
         window = draw_windows(targets, self.min_context, self.context, (self.seed, epoch, index))

@@ -103,30 +103,22 @@ class Images:
         return None if cancelled() else self.sampled(model, self.held, device)
 
 
-def open_digits(config: DigitsConfig, preset: Preset) -> Images:
-    """Handwritten digits and their labels.
+def open_images(config: DigitsConfig | ColorizerConfig, preset: Preset) -> Images:
+    """Handwritten digits and their labels, or colours of photos and their lightness.
 
     Raises:
         ConfigError, InputError: another data set than the model's, or no data where the preset says.
     """
-    images = _open(config, preset, _draw_digits)
+    train = open_image_dataset(preset.data, config, "train")
+    held = open_validation(lambda: open_image_dataset(preset.data, config, "validation"))
+    draw: Draw = _draw_digits if config.kind == "digits" else _draw_photos
+    images = Images(train, held, preset.training.seed, draw)
     for loss in preset.training.losses:
-        if isinstance(loss, ClassificationConfig):
+        if isinstance(loss, ClassificationConfig | BestOfConfig):
             images = replace(images, subsample=loss.subsample)
-    return images
-
-
-def open_colorizer(config: ColorizerConfig, preset: Preset) -> Images:
-    """Colours of photos, and their lightness.
-
-    Raises:
-        ConfigError, InputError: another data set than the model's, or no data where the preset says.
-    """
-    images = _open(config, preset, _draw_photos)
-    for loss in preset.training.losses:
         if isinstance(loss, BestOfConfig):
             noise = partial(best_of_noise, wavelet_shapes(config.glow), loss.num_samples)
-            images = replace(images, subsample=loss.subsample, sample_noise=noise)
+            images = replace(images, sample_noise=noise)
     return images
 
 
@@ -135,12 +127,6 @@ def best_of_noise(shapes: Shapes, num_samples: int, seed: int, epoch: int, index
     noise = ColorNoise(shapes, seed, f"{epoch}-{index}")
     levels = noise.chunk([(k,) for k in range(num_samples)], [0] * num_samples)
     return torch.cat([level.flatten(1) for level in levels], 1)
-
-
-def _open(config: DigitsConfig | ColorizerConfig, preset: Preset, sampled: Draw) -> Images:
-    train = open_image_dataset(preset.data, config, "train")
-    held = open_validation(lambda: open_image_dataset(preset.data, config, "validation"))
-    return Images(train, held, preset.training.seed, sampled)
 
 
 def _example(

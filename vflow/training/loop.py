@@ -263,11 +263,9 @@ class Run:
             line["validation_bits"] = found.typical
         self.log.say(f"step {progress.step}: validation {found.bits_per_dim:.4f} bits/dim")
         if self.accelerator.is_main_process:
-            self.log.write(line | self._diagnose() | self._sample())
-
-    def _diagnose(self) -> dict[str, float]:
-        trip = round_trip(self.average, self.data, self.accelerator.device)
-        return {"round_trip": trip, "largest_log_scale": largest_log_scale(self.average)}
+            line["round_trip"] = round_trip(self.average, self.data, self.accelerator.device)
+            line["largest_log_scale"] = largest_log_scale(self.average)
+            self.log.write(line | self._sample())
 
     def _sample(self) -> dict[str, int]:
         """Write a sample grid; returns counts of faulty values for the log."""

@@ -20,7 +20,7 @@ from vflow.models import Model, build_model
 from vflow.training.data import DataModule, on_device
 from vflow.training.distributed import autocast_dtype
 from vflow.training.ema import Ema
-from vflow.training.images import open_colorizer, open_digits
+from vflow.training.images import open_images
 from vflow.training.losses import pretraining_loss
 from vflow.training.step import TrainState, make_optimizer
 from vflow.training.videos import open_videos
@@ -68,8 +68,8 @@ def _bits(model: Model, data: DataModule[Any, Any], batch: Any) -> float:
 
 DATA_MODULES: dict[str, Callable[[Any, Preset], DataModule[Any, Any]]] = {
     "videoflow": open_videos,
-    "digits": open_digits,
-    "colorizer": open_colorizer,
+    "digits": open_images,
+    "colorizer": open_images,
 }
 
 

@@ -45,13 +45,9 @@ class Progress:
     val_bits_per_dim: float | None = None
     validation_bits: tuple[float, float] | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers; floats survive JSON exactly."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_json(cls, data: dict[str, Any], source: str) -> Self:
-        """Inverse of ``to_json``.
+        """Counters that were written with ``dataclasses.asdict``; floats survive JSON exactly.
 
         Raises:
             CheckpointError: fields are missing or unknown.
@@ -126,7 +122,11 @@ def write_state(folder: Path, tensors: dict[str, Tensor], progress: Progress, pr
     shards = list(_shards(tensors))
     for number, shard in enumerate(shards, start=1):
         save_file(shard, folder / f"state-{number:05d}-of-{len(shards):05d}.safetensors")
-    state = {"schema": SCHEMA, "progress": progress.to_json(), "preset": preset.model_dump(mode="json")}
+    state = {
+        "schema": SCHEMA,
+        "progress": dataclasses.asdict(progress),
+        "preset": preset.model_dump(mode="json"),
+    }
     (folder / STATE).write_text(json.dumps(state, indent=1, allow_nan=False))
 
 

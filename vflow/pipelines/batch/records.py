@@ -21,6 +21,9 @@ from vflow.pipelines.common import SamplingSettings, versions
 from vflow.pipelines.digits.digits import ALL
 from vflow.pipelines.video.predict import PredictSettings
 
+OF_ONE_ITEM = "context_sha"
+"""Entry that a settings file has of the one item it was made with, and a run of several has not."""
+OF_ONE_RUN = ("checkpoint", "versions", OF_ONE_ITEM)
 MIN_FPS, MAX_FPS = 0.01, 1000.0
 """Frames per second that every format of previews can hold."""
 
@@ -44,7 +47,7 @@ class SamplingRecord(Config):
 
     def cache_key(self) -> dict[str, Any]:
         """Settings on which an item's bytes depend, whatever its checkpoint is called; for manifests."""
-        fields = {key: value for key, value in self.fields().items() if key not in ("checkpoint", "versions")}
+        fields = {key: value for key, value in self.fields().items() if key not in OF_ONE_RUN}
         return fields | {"torch": self.versions["torch"]}
 
     def settings(self) -> SamplingSettings:

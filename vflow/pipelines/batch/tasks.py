@@ -15,7 +15,13 @@ import torch
 from vflow.data import media
 from vflow.errors import InputError
 from vflow.pipelines.batch.inputs import Item
-from vflow.pipelines.batch.records import ColorRecord, DigitsRecord, PredictRecord, SamplingRecord
+from vflow.pipelines.batch.records import (
+    OF_ONE_ITEM,
+    ColorRecord,
+    DigitsRecord,
+    PredictRecord,
+    SamplingRecord,
+)
 from vflow.pipelines.batch.writers import future_writer
 from vflow.pipelines.color.colorize import PhotoColorizer, colorize_film
 from vflow.pipelines.color.photo import color_config, read_photo
@@ -51,7 +57,7 @@ class SamplingTask(ABC, Generic[R]):
     progress: Callable[[int, int], None] = lambda done, total: None
 
     def run_record(self) -> dict[str, Any]:
-        return self.record.fields()
+        return {key: value for key, value in self.record.fields().items() if key != OF_ONE_ITEM}
 
     def cache_key(self) -> dict[str, Any]:
         return self.record.cache_key()
@@ -79,17 +85,6 @@ class PredictTask(SamplingTask[PredictRecord]):
     """
 
     batch_size: int = GROUP
-
-    def run_record(self) -> dict[str, Any]:
-        return self._of_all_items.fields()
-
-    def cache_key(self) -> dict[str, Any]:
-        return self._of_all_items.cache_key()
-
-    @property
-    def _of_all_items(self) -> PredictRecord:
-        """The record without the content of the one item that a settings file was made with."""
-        return self.record.model_copy(update={"context_sha": None})
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         record, settings = self.record, self.record.settings()
