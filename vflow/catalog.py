@@ -92,8 +92,7 @@ def _file_message(path: Path) -> str:
 
 def missing_message(folder: Path, name: str) -> str:
     """Message that ``folder`` lacks the file ``name``, without which it is no checkpoint."""
-    pickles = pickled_files(folder)
-    return _lacks(name, [] if (folder / WEIGHTS).is_file() else pickles)
+    return _lacks(name, [] if (folder / WEIGHTS).is_file() else pickled_files(folder))
 
 
 def pickled_files(folder: Path) -> list[str]:

@@ -19,6 +19,8 @@ from vflow.catalog import (
 )
 from vflow.checkpoint import load, read_config
 from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.pipelines.video.stats import load_clip_statistics
+from vflow.pipelines.walk.directions import load_directions
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -66,16 +68,10 @@ def checked_files(folder: Path, title: str) -> dict[str, str | bytes]:
         raise CheckpointError(f"{folder}: holds {pickles[0]}; pickled files are not published, move it away")
     model = load(folder)
     files: dict[str, str | bytes] = {name: str(folder / name) for name in (CONFIG, WEIGHTS)}
-    if (folder / DIRECTIONS).is_file():
-        from vflow.pipelines.walk.directions import load_directions
-
-        load_directions(folder, model)
-        files[DIRECTIONS] = str(folder / DIRECTIONS)
-    if (folder / STATISTICS).is_file():
-        from vflow.pipelines.video.stats import load_clip_statistics
-
-        load_clip_statistics(folder, model)
-        files[STATISTICS] = str(folder / STATISTICS)
+    for name, check in ((DIRECTIONS, load_directions), (STATISTICS, load_clip_statistics)):
+        if (folder / name).is_file():
+            check(folder, model)
+            files[name] = str(folder / name)
     if (folder / CARD).is_file():
         files[CARD] = str(folder / CARD)
     else:

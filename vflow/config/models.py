@@ -10,6 +10,14 @@ from vflow.config.base import Config
 
 Count = Annotated[int, Field(ge=1, le=2048)]
 Warmth = Annotated[float, Field(ge=0, le=2)]
+Temperature = Annotated[
+    Warmth | tuple[Warmth, ...],
+    Field(description="suggested temperature of samples: one, or one per level of latents"),
+]
+ValidationBits = Annotated[
+    tuple[float, float] | None,
+    Field(description="1% and 99% quantile of validation bits/dim; far outside is unlike the data"),
+]
 Noise = Literal["uniform", "gaussian", "learned"]
 Family = Literal["videoflow", "digits", "colorizer"]
 """Models that do the same for people: those of a family differ in their likelihood alone."""
@@ -125,13 +133,8 @@ class VideoConfig(Config):
     )
     count_exponent: float = Field(0.25, gt=0, le=1, description="of the counts that the CDF is made from")
     fps: float = Field(10.0, gt=0, le=1000, description="frames per second; clips with a rate are resampled")
-    temperature: Warmth | tuple[Warmth, ...] = Field(
-        1.0, description="suggested temperature of samples: one, or one per level of latents"
-    )
-    validation_bits: tuple[float, float] | None = Field(
-        None,
-        description="1% and 99% quantile of validation bits/dim over frames; far outside is unlike the data",
-    )
+    temperature: Temperature = 1.0
+    validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -203,9 +206,7 @@ class DigitsConfig(Config):
         "per_pixel", description="elementwise map: x/256 − ½, or the CDF of training values at each position"
     )
     temperature: float = Field(1.0, ge=0, le=2, description="suggested temperature of samples")
-    validation_bits: tuple[float, float] | None = Field(
-        None, description="1% and 99% quantile of validation bits/dim"
-    )
+    validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -238,12 +239,8 @@ class ColorizerConfig(Config):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="share of L's feature maps dropped in training")
     noise: Literal["uniform", "learned"] = "uniform"
-    temperature: Warmth | tuple[Warmth, ...] = Field(
-        1.0, description="suggested temperature of samples: one, or one per level of latents"
-    )
-    validation_bits: tuple[float, float] | None = Field(
-        None, description="1% and 99% quantile of validation bits/dim"
-    )
+    temperature: Temperature = 1.0
+    validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

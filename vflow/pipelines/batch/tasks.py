@@ -71,6 +71,10 @@ class SamplingTask(ABC, Generic[R]):
         for text in texts:
             self.note(f"{item.name}: {text}")
 
+    def remark_redraws(self, item: Item, counts: Counts, what: str) -> None:
+        if counts.redrawn:
+            self.remark(item, [f"{counts.redrawn} {what} were not finite and were redrawn"])
+
     def autocast(self) -> AbstractContextManager[object]:
         """Context in which networks compute in the type that the record names."""
         return precision(self.record.dtype, torch.device(self.record.device))
@@ -105,8 +109,7 @@ class PredictTask(SamplingTask[PredictRecord]):
                 for group in drawn:
                     write(group.first, group.frames)
                     counts = counts.plus(group.counts)
-        if counts.redrawn:
-            self.remark(item, [f"{counts.redrawn} frame(s) were not finite and were redrawn"])
+        self.remark_redraws(item, counts, "frame(s)")
         return {"context_sha": sha, "bits_per_dim": prepared.bits, **counts._asdict()}
 
 
@@ -118,8 +121,7 @@ class ColorizeTask(SamplingTask[ColorRecord]):
         colorize = self._photo if _is_photo(item.paths[0]) else self._film
         with self.autocast():
             content, counts = colorize(item, folder)
-        if counts.redrawn:
-            self.remark(item, [f"{counts.redrawn} picture(s) were not finite and were redrawn"])
+        self.remark_redraws(item, counts, "picture(s)")
         return {"content_sha": content, **counts._asdict()}
 
     def _photo(self, item: Item, folder: Path) -> tuple[str, Counts]:
@@ -213,8 +215,7 @@ class DigitsTask(SamplingTask[DigitsRecord]):
         if self._as_array:
             drawn = np.repeat(np.array(labels), settings.num_samples)
             media.write_npz(folder / f"{DIGITS_ARRAY}.npz", images=np.concatenate(images), labels=drawn)
-        if counts.redrawn:
-            self.remark(item, [f"{counts.redrawn} digit(s) were not finite and were redrawn"])
+        self.remark_redraws(item, counts, "digit(s)")
         return counts._asdict()
 
     @property

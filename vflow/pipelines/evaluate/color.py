@@ -16,10 +16,9 @@ from vflow.data import media
 from vflow.data.datasets.photos import Photos
 from vflow.errors import InputError
 from vflow.metrics.color import Tints, Verdict, judge, means, reduced, rmse
-from vflow.models import ImageBatch
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
-from vflow.pipelines.common import Counts, device_of, evenly_spaced, image_nats
+from vflow.pipelines.common import Counts, evenly_spaced, image_nats
 from vflow.pipelines.evaluate.data import open_photos
 from vflow.pipelines.evaluate.report import (
     Evaluation,
@@ -29,9 +28,9 @@ from vflow.pipelines.evaluate.report import (
     fault_figures,
     scan_temperatures,
 )
-from vflow.pipelines.evaluate.round_trip import round_trip
+from vflow.pipelines.evaluate.round_trip import image_batch, round_trip
 from vflow.pipelines.walk import render as views
-from vflow.randomness import generator, normal
+from vflow.randomness import generator
 
 USUAL_PHOTOS, NUM_SAMPLES, TINTS = 128, 8, 8
 TINT_PHOTOS = 1500
@@ -134,10 +133,7 @@ def _likelihood(model: Any, held: Photos, chosen: Sequence[int], settings: Setti
     for draws in sorted({1, settings.num_importance_samples}):
         nats = image_nats(model, images, given, draws, settings.seed)
         figures["bits_per_dim" if draws == 1 else f"bits_per_dim_k{draws}"] = -nats.mean() / scale
-    device, some = device_of(model), images[:CHECKED]
-    eps = torch.stack([normal(some.shape[1:], "round trip", number) for number in range(len(some))])
-    batch = ImageBatch(some.to(device), given[:CHECKED].to(device), eps.to(device))
-    return figures | round_trip(model, [batch])
+    return figures | round_trip(model, [image_batch(model, images[:CHECKED], given[:CHECKED])])
 
 
 class _Figures:
@@ -159,8 +155,8 @@ class _Figures:
         if len(self.verdicts) <= SHOWN:
             errors = _errors(made.images, photo)
             for name, sample in (("best", errors.argmin()), ("worst", errors.argmax()), ("random", 0)):
-                pair = [_shown(picture) for picture in (photo, made.images[sample])]
-                self.shown[name].append(np.stack(pair))
+                pair = np.stack([photo, made.images[sample]])
+                self.shown[name].append(media.resize(pair, SHOWN_SIDE, SHOWN_SIDE, 3))
 
     def _pixelwise(self, images: np.ndarray, photo: np.ndarray) -> tuple[float, float]:
         """Error when the best is chosen at each pixel: of the colourings, and of as many of white noise."""
@@ -192,7 +188,3 @@ class _Figures:
     def sheets(self) -> dict[str, np.ndarray]:
         """The photo and one of its colourings, a row per photo."""
         return {name: views.grid(np.stack(rows)) for name, rows in self.shown.items() if rows}
-
-
-def _shown(picture: np.ndarray) -> np.ndarray:
-    return media.resize(picture[None], SHOWN_SIDE, SHOWN_SIDE, 3)[0]

@@ -25,8 +25,7 @@ from vflow.metrics.digits import (
     train_classifier,
 )
 from vflow.metrics.frechet import frechet
-from vflow.models import ImageBatch
-from vflow.pipelines.common import SamplingSettings, device_of, evenly_spaced
+from vflow.pipelines.common import SamplingSettings, evenly_spaced
 from vflow.pipelines.digits.digits import bits, digits_config, draw, log_likelihoods
 from vflow.pipelines.evaluate.data import digits_root
 from vflow.pipelines.evaluate.report import (
@@ -38,9 +37,8 @@ from vflow.pipelines.evaluate.report import (
     fault_figures,
     scan_temperatures,
 )
-from vflow.pipelines.evaluate.round_trip import round_trip
+from vflow.pipelines.evaluate.round_trip import image_batch, round_trip
 from vflow.pipelines.walk import render as views
-from vflow.randomness import normal
 
 USUAL_DIGITS, NUM_SAMPLES = 1000, 100
 EPOCHS = 1
@@ -96,7 +94,8 @@ def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evalu
     figures |= judge.figures(samples.images, asked) | fault_figures(model, samples.counts)
     figures["seconds_per_digit"] = samples.seconds / len(samples.images)
     figures["classifier_accuracy"] = float((predict_labels(judge.classifier, images) == labels).mean())
-    figures |= round_trip(model, [_batch(model, images[:CHECKED], labels[:CHECKED])])
+    some = torch.from_numpy(images[:CHECKED])[:, None], torch.from_numpy(labels[:CHECKED])
+    figures |= round_trip(model, [image_batch(model, *some)])
     protocol = _protocol(settings, drawing) | {
         "digits": len(images), "digits_available": len(held), "noise": digits_config(model).noise
     }  # fmt: skip
@@ -191,13 +190,6 @@ def _likelihood(
         tight = bits(model, images, labels, draws=settings.num_importance_samples, seed=settings.seed)
         figures[f"bits_per_dim_k{settings.num_importance_samples}"] = tight.mean()
     return figures
-
-
-def _batch(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> ImageBatch:
-    device = device_of(model)
-    pictures = torch.from_numpy(images)[:, None].to(device)
-    eps = torch.stack([normal(pictures.shape[1:], "round trip", n) for n in range(len(pictures))])
-    return ImageBatch(pictures, torch.from_numpy(labels).to(device), eps.to(device))
 
 
 def _sheet(images: np.ndarray, per_class: int) -> np.ndarray:

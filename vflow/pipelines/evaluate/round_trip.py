@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vflow.models import Condition
+from vflow.models import Condition, ImageBatch
+from vflow.pipelines.common import device_of
 from vflow.randomness import normal
 
 
@@ -25,6 +26,13 @@ def round_trip(model: Any, batches: Iterable[Any]) -> dict[str, float]:
         data.append(float((after - before).abs().max()))
         latents.append(latent_error(model, model.condition_targets(batch), len(batch.targets)))
     return {"round_trip_data": max(data), "round_trip_latent": max(latents)}
+
+
+def image_batch(model: Any, images: Tensor, condition: Tensor) -> ImageBatch:
+    """uint8 images (B, C, H, W) given ``condition``, with noise of their own, on the model's device."""
+    eps = torch.stack([normal(images.shape[1:], "round trip", number) for number in range(len(images))])
+    device = device_of(model)
+    return ImageBatch(images.to(device), condition.to(device), eps.to(device))
 
 
 def latent_error(model: Any, condition: Condition, count: int) -> float:
