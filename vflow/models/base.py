@@ -27,12 +27,10 @@ class Batch(Protocol):
     @property
     def targets(self) -> Tensor:
         """Images whose likelihood is asked for, uint8 (N, C, H, W), as many of each example."""
-        ...
 
     @property
     def target_eps(self) -> Tensor:
         """Dequantisation noise of ``targets``, float32 (N, C, H, W)."""
-        ...
 
 
 class Condition(NamedTuple):

@@ -40,11 +40,9 @@ class MultiScale(Protocol):
 
     def level_channels(self, level: int) -> int:
         """Channels passed upward at ``level``; 0 at the top."""
-        ...
 
     def encode(self, x: Tensor, features: Features) -> Encoded:
         """Latents of images x (B, C, H, W); ``features`` per level for the couplings, or None."""
-        ...
 
     def decode_level(
         self,
@@ -55,15 +53,12 @@ class MultiScale(Protocol):
         chains: Chains | None = None,
     ) -> Tensor:
         """Inverse of one level: its latent and what it passed upward → the image that it split."""
-        ...
 
     def with_cached_inverse(self) -> Chains:
         """The levels' chains with their matrices inverted once, for ``decode_level``."""
-        ...
 
     def initialize(self, x: Tensor, features: Features) -> None:
         """Data-dependent start of ActNorm from the batch ``x``, level by level."""
-        ...
 
 
 def decode(flow: MultiScale, latents: Sequence[Tensor], features: Features) -> Tensor:

@@ -9,7 +9,6 @@ import weakref
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -33,18 +32,6 @@ MAX_HINT_SIDE = 9 / 64  # side of the largest hint, of the picture's
 _TEST_FOLDERS = ("test", "val", "valid", "validation")
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
 _log = logging.getLogger(__name__)
-
-
-class Source(Protocol):
-    """Pictures by name."""
-
-    def names(self) -> list[str]:
-        """Relative POSIX paths, in natural order."""
-        ...
-
-    def read(self, name: str) -> np.ndarray:
-        """One picture, uint8 (H, W, 3); InputError if it cannot be used."""
-        ...
 
 
 class Photos:
@@ -76,7 +63,7 @@ class Photos:
         self.path, self.size, self.training = Path(path), size, split == "train"
         self.skipped: dict[str, str] = {}
         self._cache = ClipCache(cache_bytes)
-        self._source: Source = _Folder(self.path) if self.path.is_dir() else _Zip(self.path)
+        self._source: _Folder | _Zip = _Folder(self.path) if self.path.is_dir() else _Zip(self.path)
         self.names = choose_split(_split_names(self._source.names(), split), split, str(path))
         if split == "validation":
             self.names.sort(key=hash_fraction)  # so that the first ones are of all folders
@@ -217,6 +204,8 @@ def _is_picture(name: str) -> bool:
 
 
 class _Folder:
+    """Pictures of a folder and the folders in it: ``names`` are relative POSIX paths, in natural order."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
 
@@ -229,6 +218,8 @@ class _Folder:
 
 
 class _Zip:
+    """Pictures of a zip, as of a folder."""
+
     def __init__(self, path: Path) -> None:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path")

@@ -14,7 +14,6 @@ class VideoDataset(Protocol):
 
     def example(self, index: int, key: tuple[int, ...]) -> np.ndarray:
         """Clip ``index``, cut by the random numbers that ``key`` names: uint8 (T, H, W, C)."""
-        ...
 
 
 class ImageExample(NamedTuple):
@@ -33,4 +32,3 @@ class ImageDataset(Protocol):
 
     def example(self, index: int, key: tuple[int, ...]) -> ImageExample:
         """Picture ``index``, varied in training by the random numbers that ``key`` names."""
-        ...

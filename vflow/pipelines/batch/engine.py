@@ -33,11 +33,9 @@ class Task(Protocol):
 
     def run_record(self) -> dict[str, Any]:
         """Resolved settings, checkpoint hash and versions: ``run.json``."""
-        ...
 
     def cache_key(self) -> dict[str, Any]:
         """The settings on which an item's bytes depend; existing outputs with others are not reused."""
-        ...
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         """Write the item's files into the empty ``folder``; returns fields for the manifest.
@@ -45,7 +43,6 @@ class Task(Protocol):
         Raises:
             InputError: this item cannot be used.
         """
-        ...
 
 
 @dataclass(frozen=True)
