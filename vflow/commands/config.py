@@ -38,12 +38,9 @@ def launcher_config(name: str) -> str:
     Raises:
         ConfigError: there is none of that name.
     """
-    files = {file.name.removesuffix(".yaml"): file for file in _launchers().iterdir()}
+    folder = resources.files("vflow") / "presets" / LAUNCHERS
+    files = {file.name.removesuffix(".yaml"): file for file in folder.iterdir()}
     if name not in files:
         known = ", ".join(f"{LAUNCHERS}/{each}" for each in sorted(files))
         raise ConfigError(f"{LAUNCHERS}/{name}: no such launcher config; there are {known}")
     return files[name].read_text(encoding="utf-8")
-
-
-def _launchers() -> resources.abc.Traversable:
-    return resources.files("vflow") / "presets" / LAUNCHERS

@@ -193,16 +193,16 @@ def read_yaml(name_or_file: str, kind: Literal["presets", "recipes"], content: s
     return data
 
 
-def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
+def _set(data: Any, dotted: str, value: Any) -> None:
     """Set ``data[a][b]…`` for the dotted key ``a.b…``; an entry of a list is named by its number."""
-    *parents, last = dotted.split(".")
-    node: Any = data
-    for key in parents:
-        place = _place(node, key)
-        if isinstance(node, dict) and not isinstance(node.get(key), dict | list):
-            node[key] = {}
-        node = node[place]
-    node[_place(node, last)] = value
+    key, _, rest = dotted.partition(".")
+    place = _place(data, key)
+    if not rest:
+        data[place] = value
+        return
+    if isinstance(data, dict) and not isinstance(data.get(key), dict | list):
+        data[key] = {}
+    _set(data[place], rest, value)
 
 
 def _place(node: Any, key: str) -> Any:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from vflow.checkpoint import checkpoint_hash, find_checkpoints, load, save_check
 from vflow.data.media import write_npz
 from vflow.errors import CheckpointError
 from vflow.models import VideoModel
+from vflow.pipelines.video import surprisal
 from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics, save_clip_statistics
 
 from ..conftest import make_model
@@ -36,11 +38,16 @@ def statistics() -> ClipStatistics:
     return ClipStatistics(maps, np.linspace(1, 2, 11, dtype=np.float32), np.float32([-1, 0, 3]), "3 clips")
 
 
-def test_gathered_over_frames_and_clips() -> None:
+def test_gathered_over_frames_and_clips(one_model: VideoModel, monkeypatch: pytest.MonkeyPatch) -> None:
     maps = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 2, 2)
     maps[:, 0] = np.nan
     per_dim = maps.mean((2, 3), dtype=np.float64)
-    found = ClipStatistics.collect([(maps[1], per_dim[1], 5.0), (maps[0], per_dim[0], -2.0)], "two clips")
+    clips = [
+        SimpleNamespace(maps=maps[i], per_frame=per_dim[i], frame_swap=SimpleNamespace(saved=saved))
+        for i, saved in ((1, 5.0), (0, -2.0))
+    ]
+    monkeypatch.setattr(surprisal, "surprisal", lambda model, clip: clip)
+    found = surprisal.measure_clips(one_model, clips, "two clips")  # type: ignore[arg-type]
     assert np.array_equal(found.mean_map, maps[:, 1:].mean((0, 1)))
     assert found.frames.tolist() == [5.5, 9.5, 17.5, 21.5]
     assert found.frame_swaps.tolist() == [-2, 5]

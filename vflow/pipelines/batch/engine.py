@@ -97,7 +97,8 @@ def run(
     with lock:
         with _naming(options.output):
             manifest = Manifest(options.output, options.shard)
-            _write_record(options.output, task.run_record())
+            with media.atomic_write(options.output / "run.json") as draft:
+                draft.write_text(json.dumps(task.run_record(), indent=2) + "\n", encoding="utf-8")
         summary = Summary()
         for item in items[index - 1 :: count]:
             entry, skipped = _one(item, task, options, manifest)
@@ -129,11 +130,6 @@ def _is_done(item: Item, task: Task, options: Options, old: Entry | None) -> boo
     if old is None or not all(path.exists() for path in item.paths):
         return False
     return _reusable({**task.cache_key(), "input_sha256": item.sha256()}, old, options)
-
-
-def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    with media.atomic_write(folder / "run.json") as temporary:
-        Path(temporary).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[Entry, bool]:

@@ -167,9 +167,8 @@ class Manifest:
     def compact(self) -> None:
         """Keep one line per item, its last."""
         if self.entries:
-            with media.atomic_write(self.path) as temporary:
-                text = "".join(map(_line, self.entries.values()))
-                Path(temporary).write_text(text, encoding="utf-8")
+            with media.atomic_write(self.path) as draft:
+                draft.write_text("".join(map(_line, self.entries.values())), encoding="utf-8")
 
 
 def read_entries(folder: Path) -> dict[str, Entry]:

@@ -241,17 +241,16 @@ def clip_bits(
 def checks(model: nn.Module, clips: Sequence[np.ndarray], context: int, seed: int) -> dict[str, float]:
     """Bits/dim of a few clips in order and shuffled, and of uniform noise, which takes 8 or more."""
     some = clips[:CHECKED]
-    noise = [_noise(number, clip.shape) for number, clip in enumerate(some)]
+    noise = [
+        generator("noise frames", number).integers(0, 256, clip.shape, dtype=np.uint8)
+        for number, clip in enumerate(some)
+    ]
     mixed = [_shuffled(number, clip) for number, clip in enumerate(some)]
     named = {"ordered": some, "shuffled": mixed, "noise_frames": noise}
     return {
         f"bits_per_dim_{name}": float(np.mean([score(model, x, context=context, seed=seed) for x in some]))
         for name, some in named.items()
     }
-
-
-def _noise(number: int, shape: tuple[int, ...]) -> np.ndarray:
-    return generator("noise frames", number).integers(0, 256, shape, dtype=np.uint8)
 
 
 def _shuffled(number: int, clip: np.ndarray) -> np.ndarray:

@@ -7,10 +7,9 @@ does not depend on the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -45,23 +44,6 @@ class ClipStatistics:
     frame_swaps: np.ndarray
     about: str = ""
 
-    @classmethod
-    def collect(cls, clips: Iterable[tuple[np.ndarray, np.ndarray, float | None]], about: str) -> Self:
-        """Statistics of clips: maps (t, H, W) in bits, bits/dim (t,), bits that a frame swap saves.
-
-        Frames that cannot be scored are NaN in the first two; a clip too short for a swap has None.
-        """
-        total, count = 0.0, 0
-        frames: list[float] = []
-        saved: list[float] = []
-        for maps, per_dim, frame_swap in clips:
-            scored = np.isfinite(per_dim)
-            total = total + maps[scored].sum(0, dtype=np.float64)
-            count += int(scored.sum())
-            frames += per_dim[scored].tolist()
-            saved += [] if frame_swap is None else [frame_swap]
-        return cls(np.asarray(total / count, np.float32), _rising(frames), _rising(saved), about)
-
     @property
     def mean(self) -> float:
         """Bits/dim of a frame."""
@@ -74,10 +56,6 @@ class ClipStatistics:
     def frame_swap_quantile(self, q: float) -> float:
         """Bits that the best frame swap does not exceed in a share ``q`` of clips."""
         return float(np.quantile(self.frame_swaps, q))
-
-
-def _rising(values: list[float]) -> np.ndarray:
-    return np.sort(np.asarray(values, np.float32))
 
 
 def save_clip_statistics(folder: str | Path, statistics: ClipStatistics) -> Path:

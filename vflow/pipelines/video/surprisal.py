@@ -158,14 +158,21 @@ def measure_clips(
         about: what they are, for people.
         progress: told (done, of how many).
     """
-
-    def measure() -> Iterator[tuple[np.ndarray, np.ndarray, float | None]]:
-        for done, clip in enumerate(clips, 1):
-            found = surprisal(model, clip)
-            yield found.maps, found.per_frame, found.frame_swap and found.frame_swap.saved
-            progress(done, len(clips))
-
-    return ClipStatistics.collect(measure(), about)
+    total, count = 0.0, 0
+    frames: list[float] = []
+    saved: list[float] = []
+    for done, clip in enumerate(clips, 1):
+        found = surprisal(model, clip)
+        scored = np.isfinite(found.per_frame)
+        total = total + found.maps[scored].sum(0, dtype=np.float64)
+        count += int(scored.sum())
+        frames += found.per_frame[scored].tolist()
+        saved += [] if found.frame_swap is None else [found.frame_swap.saved]
+        progress(done, len(clips))
+    mean_map, rising, swaps = (
+        np.asarray(x, np.float32) for x in (total / count, sorted(frames), sorted(saved))
+    )
+    return ClipStatistics(mean_map, rising, swaps, about)
 
 
 def check_quantile(quantile: float) -> None:
