@@ -25,7 +25,7 @@ _ALIGNMENT = 8  # bytes, of the tensors
 
 def serialize_checkpoint(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> bytes:
     """A safetensors file of ``state`` with the checksums of its tensors and of ``config`` in the header."""
-    return serialize_tensors(state, {CONFIGURATION: _digest(config)})
+    return serialize_tensors(state, {CONFIGURATION: content_digest(config)})
 
 
 def serialize_tensors(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -50,7 +50,7 @@ def verify_checkpoint(weights: Path, config: Mapping[str, Any], config_name: str
         CheckpointError: either differs from what was saved.
     """
     metadata = verify_tensors(weights)
-    if metadata.get(CONFIGURATION, _digest(config)) != _digest(config):
+    if metadata.get(CONFIGURATION, content_digest(config)) != content_digest(config):
         raise CheckpointError(
             f"{weights.parent / config_name}: has changed since {weights.name} was saved with it; copy or "
             "download both again, or save the checkpoint anew"
@@ -74,9 +74,9 @@ def verify_tensors(path: Path) -> dict[str, str]:
     return metadata
 
 
-def _digest(config: Mapping[str, Any]) -> str:
-    """SHA-256 of the content, whatever its layout and line ends."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+def content_digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of what a JSON file says, whatever its layout and line ends."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _data_start(head: bytes) -> int:

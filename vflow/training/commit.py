@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -12,13 +11,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from vflow.checkpoint import save_checkpoint
+from vflow.checksum import content_digest
 from vflow.config import Preset, parse
 from vflow.disk import file_sha256, sync
 from vflow.errors import CheckpointError, ConfigError, InputError
@@ -91,7 +90,7 @@ def find_fault(folder: Path) -> str | None:
         content = json.loads(path.read_text())
         listed = content["files"]
         digest = content.pop("sha256", None)  # None: written before there was one
-        whole = content.keys() == {"schema", "step", "files"} and digest in (None, _digest(content))
+        whole = content.keys() == {"schema", "step", "files"} and digest in (None, content_digest(content))
         entries = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in listed.items()}
     except FileNotFoundError:
         return f"{path} is missing"
@@ -114,11 +113,6 @@ def _file_fault(path: Path, size: int, digest: str) -> str | None:
     return None if file_sha256(path) == digest else f"{path} does not match its SHA-256"
 
 
-def _digest(content: dict[str, Any]) -> str:
-    """SHA-256 of what COMMIT.json says beside it."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def _seal(folder: Path, step: int) -> None:
     """Sync every file, then write and sync COMMIT.json."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -129,7 +123,7 @@ def _seal(folder: Path, step: int) -> None:
         for path in paths
     }
     content = {"schema": 1, "step": step, "files": files}
-    (folder / COMMIT).write_text(json.dumps(content | {"sha256": _digest(content)}, indent=1))
+    (folder / COMMIT).write_text(json.dumps(content | {"sha256": content_digest(content)}, indent=1))
     sync(folder / COMMIT)
     for inner in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
         sync(inner)

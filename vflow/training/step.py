@@ -34,7 +34,9 @@ def accept(progress: Progress, loss: float, norm: float, clip: float | None) -> 
     ``progress`` is updated: counts of skipped steps, the usual norm. All inputs are the same on all
     processes, so all decide alike.
     """
-    if not math.isfinite(loss) or not math.isfinite(norm) or _spike(progress, norm, clip):
+    usual = max(math.exp(progress.log_norm), clip or 0.0)
+    spike = progress.accepted >= WARM and norm > SPIKE * usual
+    if not math.isfinite(loss) or not math.isfinite(norm) or spike:
         progress.skipped += 1
         progress.skipped_in_a_row += 1
         return False
@@ -44,11 +46,6 @@ def accept(progress: Progress, loss: float, norm: float, clip: float | None) -> 
     weight = max(1 - MEMORY, 1 / progress.accepted)
     progress.log_norm += weight * (log_norm - progress.log_norm)
     return True
-
-
-def _spike(progress: Progress, norm: float, clip: float | None) -> bool:
-    usual = max(math.exp(progress.log_norm), clip or 0.0)
-    return progress.accepted >= WARM and norm > SPIKE * usual
 
 
 def advice(progress: Progress, rate: float) -> str:
