@@ -51,14 +51,11 @@ class Recipe(Config):
         Raises:
             ConfigError: a stage's preset or setting is wrong; the message names it.
         """
-        return [load_preset(stage.config, dict(stage.set) | stage_data(stage, data)) for stage in self.stages]
-
-
-def stage_data(stage: Stage, data: str | None) -> dict[str, Any]:
-    """Override of ``data.path`` for ``stage``; none without ``data``."""
-    if data is None:
-        return {}
-    return {"data.path": str(Path(data) / stage.data) if stage.data else data}
+        found = []
+        for stage in self.stages:
+            path = str(Path(data) / stage.data) if data and stage.data else data
+            found.append(load_preset(stage.config, stage.set | ({"data.path": path} if path else {})))
+        return found
 
 
 def recipe_names() -> list[str]:

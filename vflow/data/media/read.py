@@ -149,9 +149,7 @@ def read_clip(
     return collector.clip(video.decode(path, kind, collector))
 
 
-def read_frames(
-    paths: Sequence[PathLike], limits: Limits = DEFAULT_LIMITS, *, size: tuple[int, int] | None = None
-) -> Clip:
+def read_frames(paths: Sequence[PathLike], limits: Limits = DEFAULT_LIMITS) -> Clip:
     """Read what a prediction starts from: one clip (see ``read_clip``), or several pictures in that order.
 
     Raises:
@@ -160,9 +158,9 @@ def read_frames(
     if not paths:
         raise InputError("no input: give a video, a folder of frames, an npz file, or pictures")
     if len(paths) == 1:
-        return read_clip(paths[0], limits, size=size)
+        return read_clip(paths[0], limits)
     pictures = [Path(path) for path in paths]
-    return _read_stills(pictures, f"{len(pictures)} pictures", limits, None, size)
+    return _read_stills(pictures, f"{len(pictures)} pictures", limits, None, None)
 
 
 def _read_folder(folder: Path, limits: Limits, max_frames: int | None, size: tuple[int, int] | None) -> Clip:

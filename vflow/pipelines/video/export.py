@@ -120,8 +120,7 @@ CLEAR = 0.3
 
 def heat(values: np.ndarray, top: float) -> np.ndarray:
     """Colors of ``values`` from 0 to ``top``: float (…) → uint8 (…, 3)."""
-    ramp = heat_ramp(256)
-    return ramp[_steps(values, top)]
+    return heat_ramp(256)[_steps(values, top)]
 
 
 def overlay(values: np.ndarray, top: float) -> np.ndarray:

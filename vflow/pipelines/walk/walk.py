@@ -30,7 +30,11 @@ from vflow.pipelines.walk.video import VideoAdapter
 if TYPE_CHECKING:
     from torch import nn
 
-ADAPTERS: dict[str, Any] = {"videoflow": VideoAdapter, "digits": DigitAdapter, "colorizer": PhotoAdapter}
+ADAPTERS: dict[str, type[WalkAdapter]] = {
+    "videoflow": VideoAdapter,
+    "digits": DigitAdapter,
+    "colorizer": PhotoAdapter,
+}
 Inputs = Sequence[Any] | np.ndarray | Tensor
 FEWEST = 3
 """Inputs from which on they give principal directions of their own."""
@@ -121,12 +125,10 @@ def open_adapter(model: nn.Module, settings: WalkSettings) -> WalkAdapter:
     Raises:
         CheckpointError: there are no walks for such models. ConfigError: settings that do not suit it.
     """
-    config: Any = getattr(model, "config", None)
-    family = getattr(config, "family", type(model).__name__)
+    family = getattr(getattr(model, "config", None), "family", type(model).__name__)
     if family not in ADAPTERS:
         raise CheckpointError(f"{family}: no model to walk through; choose one of kind {', '.join(ADAPTERS)}")
-    adapter: WalkAdapter = ADAPTERS[family](model, settings)
-    return adapter
+    return ADAPTERS[family](model, settings)
 
 
 def _path(
