@@ -145,8 +145,8 @@ def test_help_of_every_command_needs_no_torch() -> None:
         ),
         ("config", "error: name a preset: {presets}"),
         ("config nope", "error: nope: no such preset or file; presets: {presets}"),
-        ("train --output o", "error: --config must be given; see 'vflow train --help'"),
-        ("train", "error: --config and --output must be given; see 'vflow train --help'"),
+        ("train --output o", "error: name what to train: --config PRESET, or --recipe NAME"),
+        ("train", "error: --output must be given; see 'vflow train --help'"),
         ("app --port 70000", "error: --port 70000: must lie in 0..65535"),
     ],
 )

@@ -19,7 +19,7 @@ def test_the_model_is_compiled_and_the_time_told(
     preset = tiny_preset(tmp_path)
     settings = ("training.compile=true",)
     assert run_here(preset, tmp_path / "compiled", max_steps=2, set=settings) == 0
-    assert [type(model).__name__ for model in compiled] == ["VideoFlow"]
+    assert [type(model).__name__ for model in compiled] == ["FrameConditionedVideoFlow"]
     assert capsys.readouterr().err.count("first step, compilation included:") == 1
     assert run_here(preset, tmp_path / "plain", max_steps=2) == 0
     assert len(compiled) == 1 and losses(tmp_path / "plain") == losses(tmp_path / "compiled")

@@ -134,7 +134,7 @@ def test_a_backbone_stays_as_it_is_unless_it_is_named(runs: Path) -> None:
         before, after = (vflow.load(runs / run).state_dict() for run in ("a", name))
         changed.append({key for key, value in before.items() if not torch.equal(value, after[key])})
     assert changed[1] and not any(key.startswith("backbone.") for key in changed[1])
-    assert {key.partition(".")[0] for key in changed[1]} >= {"adapters", "encoder", "joiner"}
+    assert {key.partition(".")[0] for key in changed[1]} >= {"adapters", "encoder", "window_encoder"}
     assert {".".join(key.split(".")[:3]) for key in changed[2] if key[0] == "b"} == {"backbone.stages.4"}
 
 

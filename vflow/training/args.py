@@ -17,12 +17,12 @@ from vflow.errors import ConfigError
 class TrainOptions:
     """Train a model from a preset or a recipe; the run goes to --output and can be resumed at any time."""
 
-    output: Path
-    """Folder of the run: commits, log.jsonl, sample grids; with --recipe a run for each stage, and model/."""
     config: str | None = None
     """Preset name or YAML file ('vflow config NAME' prints a preset)."""
     recipe: str | None = None
     """Recipe name or YAML file: all stages of a shipped checkpoint, one after the other."""
+    output: Path
+    """Folder of the run: commits, log.jsonl, sample grids; a recipe has a run for each stage, and model/."""
     data: str | None = None
     """Folder of your own clips or photos (photos also in a zip), or the root of the preset's data set."""
     resume: bool = False
