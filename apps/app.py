@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -14,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from vflow.devices import choose_device
 from vflow.errors import ConfigError
 
+from .hosts import HostGuard
 from .ui import api
 from .ui.colorize.tab import TAB as COLORIZE
 from .ui.digits.tab import TAB as DIGITS
@@ -25,7 +25,7 @@ from .ui.predict.tab import TAB as PREDICT
 from .ui.shared.context import AppContext, Tab
 from .ui.shared.jobs import Jobs
 from .ui.shared.models import ModelStore
-from .ui.shared.storage import MAX_AGE, RunStore
+from .ui.shared.storage import MAX_AGE, RunStore, private_folder
 from .ui.shared.theme import CSS, head, theme
 from .ui.surprise.tab import TAB as SURPRISE
 from .ui.walk.tab import TAB as WALK
@@ -53,9 +53,10 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
     Raises:
         CheckpointError: one of ``checkpoints`` holds no model.
     """
-    cache = _private_folder()
+    cache = private_folder(Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()))
+    os.environ["GRADIO_TEMP_DIR"] = str(cache)  # gradio's default is shared by all users
     runs = cache / "runs"
-    runs.mkdir(exist_ok=True)
+    runs.mkdir()
     app = AppContext(ModelStore(checkpoints, choose_device(device)), RunStore(runs), Jobs(), cache)
     with gr.Blocks(
         title="vflow", analytics_enabled=False, delete_cache=(SWEEP_INTERVAL, int(MAX_AGE)), fill_width=True
@@ -72,8 +73,12 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
     return page.queue(max_size=32, default_concurrency_limit=8)
 
 
-def launch(page: gr.Blocks, host: str, port: int) -> str:
-    """Serve ``page`` from a thread of its own; returns its address."""
+def launch(page: gr.Blocks, host: str, port: int, allowed_hosts: Sequence[str] = ()) -> str:
+    """Serve ``page`` from a thread of its own, under no other names than ``HostGuard`` takes.
+
+    Returns:
+        Its address.
+    """
     blocked = [str(Path(folder).resolve()) for folder in ("checkpoints", "runs")]
     _, address, _ = page.launch(
         server_name=host,
@@ -97,12 +102,18 @@ def launch(page: gr.Blocks, host: str, port: int) -> str:
         state_session_capacity=64,
         allowed_paths=[],
         blocked_paths=blocked,
+        app_kwargs={"middleware": [Middleware(HostGuard, host, allowed_hosts)]},
     )
     return address
 
 
 def main(
-    host: str = "127.0.0.1", port: int = 7860, checkpoints: Sequence[str | Path] = (), *, device: str = "auto"
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    checkpoints: Sequence[str | Path] = (),
+    *,
+    device: str = "auto",
+    allowed_hosts: Sequence[str] = (),
 ) -> None:
     """Build the page and serve it until interrupted.
 
@@ -114,7 +125,11 @@ def main(
     _check_port(host, port)
     _prepare_process()
     page = build(checkpoints, device=device)
-    print(f"vflow is at {launch(page, host, port)}  (Ctrl+C ends it)", file=sys.stderr, flush=True)
+    print(
+        f"vflow is at {launch(page, host, port, allowed_hosts)}  (Ctrl+C ends it)",
+        file=sys.stderr,
+        flush=True,
+    )
     try:
         threading.Event().wait()
     finally:
@@ -139,19 +154,6 @@ def _check_port(host: str, port: int) -> None:
             raise ConfigError(
                 f"port {port} on {host} cannot be used ({error.strerror}); try --port {port + 1}"
             ) from error
-
-
-def _private_folder() -> Path:
-    """Private folder for uploads and results, removed at exit; gradio's default is shared by all users."""
-    configured = os.environ.get("GRADIO_TEMP_DIR")
-    if configured:
-        folder = Path(configured)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder.resolve()
-    folder = Path(tempfile.mkdtemp(prefix="vflow-app-")).resolve()
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,6 +15,8 @@ import tyro
 from vflow.commands.common import NONE_GIVEN, CommonFlags, require
 from vflow.errors import ConfigError
 
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
 
 @dataclass(frozen=True, kw_only=True)
 class App:
@@ -25,6 +28,8 @@ class App:
     """Port to listen on."""
     checkpoints: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR…", help_behavior_hint="")] = ()
     """Directories of your own models, offered beside the shipped ones."""
+    allow_host: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME…", help_behavior_hint="")] = ()
+    """Further host names that requests may come under, such as that of a reverse proxy."""
     common: CommonFlags = NONE_GIVEN
 
     def run(self) -> int:
@@ -32,12 +37,16 @@ class App:
         require("gradio", "the app", "app")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port {self.port}: must lie in 0..65535")
+        for name in self.allow_host:
+            if not HOST_NAME.fullmatch(name):
+                raise ConfigError(f"--allow-host {name}: give a name alone, such as flows.example.org")
         from vflow.devices import choose_device
         from vflow.pipelines.common import set_threads
 
         set_threads(self.common.threads)
         device = choose_device(self.common.device).type
-        _module().main(self.host, self.port, [str(folder) for folder in self.checkpoints], device=device)
+        folders = [str(folder) for folder in self.checkpoints]
+        _module().main(self.host, self.port, folders, device=device, allowed_hosts=self.allow_host)
         return 0
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 import shutil
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +17,42 @@ from pathlib import Path
 MAX_RUNS = 40
 MAX_AGE = 3000.0  # seconds; with a sweep every five minutes, results are gone within the hour
 SWEEP_INTERVAL = 300.0  # seconds
+PREFIX = "vflow-app-"
+
+
+def private_folder(parent: Path) -> Path:
+    """New folder below ``parent`` that this user alone can read, removed when the process ends.
+
+    Folders of apps that were killed are removed first. An app holds a lock on its folder while it lives; a
+    folder gets its name after its lock, so that no other start ever finds it without.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for folder in parent.glob(f"{PREFIX}*"):
+        if folder.is_dir() and not folder.is_symlink() and _lock(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent)).resolve()
+    _lock(draft)
+    folder = draft.rename(draft.with_name(draft.name.removeprefix(".")))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _lock(folder: Path) -> bool:
+    """Lock ``folder`` until this process ends; False where another process holds it, or on Windows."""
+    if sys.platform == "win32":  # nor can it delete files in use
+        return False
+    import fcntl
+
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:  # another user's
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    return True
 
 
 class RunStore:

@@ -1,0 +1,101 @@
+"""Host names and origins under which the app answers."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+from typing import Any
+
+import pytest
+
+from apps.hosts import HostGuard
+from tests.app.conftest import Server
+
+SITE = "https://evil.example"
+
+
+def status(guard: HostGuard, method: str = "GET", kind: str = "http", **headers: str) -> int:
+    """What a guarded app that answers 200 gives; a refused websocket counts as 403."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        scope = {"type": kind, "headers": [(k.encode(), v.encode()) for k, v in headers.items()]}
+        if kind == "http":
+            scope["method"] = method
+        await guard(scope, lambda: None, send)  # type: ignore[arg-type,return-value]
+
+    asyncio.run(run())
+    return 403 if sent[0]["type"] == "websocket.close" else sent[0]["status"]
+
+
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+
+
+@pytest.mark.parametrize(
+    ("served", "host", "expected"),
+    [
+        ("127.0.0.1", "127.0.0.1:7860", 200),
+        ("127.0.0.1", "LOCALHOST:7860", 200),
+        ("127.0.0.1", "[::1]:7860", 200),
+        ("127.0.0.1", "proxy.example", 200),
+        ("127.0.0.1", "evil.example:7860", 403),
+        ("127.0.0.1", "localhost.evil.example", 403),
+        ("127.0.0.1", "localhost@evil.example", 403),
+        ("127.0.0.1", "192.168.1.7:7860", 403),
+        ("127.0.0.1", "", 403),
+        ("127.0.0.1", "localhost:port", 403),
+        ("192.168.1.7", "192.168.1.7:7860", 200),
+        ("0.0.0.0", "192.168.1.7:7860", 200),
+        ("0.0.0.0", "evil.example:7860", 403),
+        ("::", "[fe80::1]:7860", 200),
+    ],
+)
+def test_names_that_are_served(served: str, host: str, expected: int) -> None:
+    guard = HostGuard(answer, served, ["Proxy.example"])
+    assert status(guard, host=host) == expected
+    assert status(guard, kind="websocket", host=host) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "expected"),
+    [
+        ("localhost:7860", "http://localhost:7860", 200),
+        ("localhost:7860", "http://localhost:3000", 403),
+        ("localhost:7860", "http://127.0.0.1:7860", 403),
+        ("localhost:7860", SITE, 403),
+        ("localhost:7860", "null", 403),
+        ("localhost:7860", "https://proxy.example", 200),
+        ("proxy.example", "https://proxy.example", 200),
+        ("proxy.example:443", "https://proxy.example", 200),
+    ],
+)
+def test_origins_that_may_write(host: str, origin: str, expected: int) -> None:
+    guard = HostGuard(answer, "127.0.0.1", ["proxy.example"])
+    assert status(guard, "POST", host=host, origin=origin) == expected
+    assert status(guard, "GET", host=host, origin=origin) == 200
+
+
+def ask(server: Server, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(server.address.removeprefix("http://"), timeout=30)
+    try:
+        connection.request(method, path, body=b"" if method == "POST" else None, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_the_running_app_refuses_other_names_and_origins(server: Server) -> None:
+    own = server.address.removeprefix("http://")
+    assert ask(server, "GET", "/config", {"Host": own})[0] == 200
+    for path in ("/", "/config", "/gradio_api/info"):
+        code, text = ask(server, "GET", path, {"Host": "evil.example"})
+        assert (code, "--allow-host NAME" in text, "\n" in text) == (403, True, False)
+    for path in ("/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/call/model_info"):
+        code, text = ask(server, "POST", path, {"Host": own, "Origin": SITE})
+        assert (code, text) == (403, "vflow takes no uploads or calls from pages of other origins")
+        assert ask(server, "POST", path, {"Host": own, "Origin": server.address})[0] != 403
