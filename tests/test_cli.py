@@ -541,7 +541,9 @@ def test_app_gets_address_and_checkpoints(vflow: Vflow, monkeypatch: pytest.Monk
     expected = {"device": "cpu", "allowed_hosts": ("a.example", "b.example")}
     assert calls == [(("127.0.0.1", 0, ["a", "b", "c"]), expected)]
     assert vflow("app", "--allow-host", "https://a.example") == 2
-    assert vflow.err == "error: --allow-host https://a.example: give a name alone, such as flows.example.org\n"
+    assert (
+        vflow.err == "error: --allow-host https://a.example: give a name alone, such as flows.example.org\n"
+    )
 
 
 def test_train_gets_its_options(vflow: Vflow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,3 +244,14 @@ def test_entries_of_lists_are_set_by_number() -> None:
     assert [loss.weight for loss in preset.training.losses] == [2.0, 2.5]
     with pytest.raises(ConfigError, match="7: name one of the list's 2 entries"):
         load_preset("colorizer", {"training.losses.7.weight": 1})
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 50_000, "model: " + "9" * 5_000, "a: \udcff", "- 1", "model: &m\n  glow: *m"]
+)
+def test_a_file_of_nonsense_is_one_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError, match=f"^{file}: ") as error:
+        load_preset(str(file))
+    assert "\n" not in str(error.value)

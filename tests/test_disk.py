@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vflow.disk import parse_json, read_regular
+from vflow.disk import parse_json, parse_yaml, read_regular
 
 
 def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
@@ -27,3 +27,12 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
 def test_json_that_python_does_not_read(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         parse_json(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "a: " * 9, "9" * 5_000, "{", b"\xff\xfe\xff", "!!python/name:os.system"]
+)
+def test_yaml_that_python_does_not_read(text: str | bytes) -> None:
+    with pytest.raises(ValueError) as error:
+        parse_yaml(text)
+    assert "\n" not in str(error.value)

@@ -64,6 +64,19 @@ def read_config(folder: str | Path) -> ModelConfig:
     return _parse_config(path, _read_json(path))
 
 
+def read_statistics(folder: str | Path) -> dict[str, Any]:
+    """Data statistics stored beside the model configuration of the checkpoint in ``folder``; may be empty.
+
+    Raises:
+        CheckpointError: as ``read_config``.
+    """
+    path = Path(folder) / CONFIG
+    data = _read_json(path)
+    _parse_config(path, data)
+    statistics: dict[str, Any] = data.get("statistics", {})
+    return statistics
+
+
 def _parse_config(path: Path, data: dict[str, Any]) -> ModelConfig:
     unknown = sorted(set(data) - {"schema", "model", "statistics"})
     if data.get("schema") != SCHEMA:

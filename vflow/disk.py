@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 
 def sync(path: Path) -> None:
     """Flush a file, or a folder's list of files, to the disk; elsewhere than on POSIX folders are left alone.
@@ -50,5 +52,19 @@ def parse_json(text: str | bytes) -> Any:
     """
     try:
         return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """Content of a YAML text.
+
+    Raises:
+        ValueError: not YAML in UTF-8, or nested deeper or with longer numbers than Python reads.
+    """
+    try:
+        return yaml.safe_load(text.decode() if isinstance(text, bytes) else text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:
         raise ValueError("nested too deeply") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from vflow.catalog import (
     hub_error_type,
     pickled_files,
 )
-from vflow.checkpoint import load, read_config
+from vflow.checkpoint import load, read_config, read_statistics
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.pipelines.video.stats import load_clip_statistics
 from vflow.pipelines.walk.directions import load_directions
@@ -75,8 +74,7 @@ def checked_files(folder: Path, title: str) -> dict[str, str | bytes]:
     if (folder / CARD).is_file():
         files[CARD] = str(folder / CARD)
     else:
-        statistics = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("statistics", {})
-        files[CARD] = model_card(title, read_config(folder), statistics, {}).encode()
+        files[CARD] = model_card(title, read_config(folder), read_statistics(folder), {}).encode()
     return files
 
 

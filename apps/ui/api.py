@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from vflow.card import read_card
 from vflow.data import media
 from vflow.errors import VflowError
 from vflow.pipelines.color.hints import Hint, parse_hint
@@ -144,13 +145,12 @@ def _model_info(app: AppContext, trigger: gr.Button) -> None:
         try:
             folder = app.models.folder(checkpoint)
             model = app.models.load(checkpoint)
-            card = folder / "README.md"
             return {
                 "checkpoint": checkpoint,
                 "checkpoint_hash": app.models.record(checkpoint)["checkpoint_hash"],
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "config": model.config.model_dump(mode="json"),
-                "card": card.read_text(encoding="utf-8") if card.is_file() else None,
+                "card": read_card(folder),
                 "checkpoints": app.models.names(),
             }
         except VflowError as error:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from vflow.errors import CheckpointError
-from vflow.training.commit import commits, find_fault, newest_commit, write_commit
+from vflow.errors import CheckpointError, ConfigError
+from vflow.training.args import TrainOptions
+from vflow.training.commit import choose_commit, commits, find_fault, newest_commit, write_commit
 
 FILES = ("model/config.json", "model/model.safetensors", "state/state.json", "COMMIT.json")
 
@@ -106,3 +109,40 @@ def test_leftovers_of_a_kill_are_ignored_then_removed(tmp_path: Path) -> None:
     assert newest_commit(tmp_path) is None
     write_commit(tmp_path, 8, fill, keep=1)
     assert names(tmp_path) == ["last", "step_0000008"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a": {"bytes": float("inf"), "sha256": "0"}},
+        {"a": {"bytes": "many", "sha256": "0"}},
+        {"a" * 5_000: {"bytes": 1, "sha256": "0"}},
+        {"a\0b": {"bytes": 1, "sha256": "0"}},
+        {"a": []},
+        [["a", 1]],
+        "nested",
+        "digits",
+    ],
+    ids=str,
+)
+def test_a_commit_file_of_nonsense_is_a_fault(tmp_path: Path, files: object) -> None:
+    folder = write_commit(tmp_path, 5, fill, keep=0)
+    text = {"nested": "[" * 100_000, "digits": "9" * 5_000}.get(str(files))
+    (folder / "COMMIT.json").write_text(text or json.dumps({"schema": 1, "step": 5, "files": files}))
+    assert find_fault(folder)
+    with pytest.raises(CheckpointError, match="none of its 1 commits is intact"):
+        newest_commit(tmp_path)
+
+
+def test_a_commit_file_that_is_a_pipe_is_a_fault(tmp_path: Path) -> None:
+    folder = write_commit(tmp_path, 5, fill, keep=0)
+    (folder / "COMMIT.json").unlink()
+    os.mkfifo(folder / "COMMIT.json")
+    assert find_fault(folder) == f"{folder / 'COMMIT.json'} is damaged"
+
+
+def test_a_folder_in_the_place_of_the_link_is_refused_before_training(tmp_path: Path) -> None:
+    (tmp_path / "last").mkdir()
+    options = TrainOptions(output=tmp_path)
+    with pytest.raises(ConfigError, match=f"^{tmp_path}/last: not the link that a run keeps there"):
+        choose_commit(options, SimpleNamespace(is_main_process=True))  # type: ignore[arg-type]

@@ -81,3 +81,19 @@ def test_changed_keys_are_dotted() -> None:
     before = {"model": {"a": 1, "b": [1]}, "note": "x"}
     after = {"model": {"a": 2, "b": [1], "c": 0}, "note": "x"}
     assert changed_keys(before, after) == ["model.a", "model.c"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("step", "x"), ("lr", []), ("position", 1e300), ("validation_bits", "ab"), ("loss_sum", float("inf"))],
+)
+def test_progress_of_other_types_is_refused(field: str, value: object) -> None:
+    with pytest.raises(CheckpointError, match=f"^state.json: not numbers of a run: {field}; resume"):
+        Progress.from_json(Progress().to_json() | {field: value}, "state.json")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5_000, "[]", '{"progress": 1, "preset": {}}', "\xff"])
+def test_a_state_file_of_nonsense_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "state.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(CheckpointError, match="unreadable training state"):
+        read_state(tmp_path)

@@ -6,11 +6,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 
 from vflow.config.base import Config, Decay, parse
 from vflow.config.models import ModelConfig, VideoFlowConfig
+from vflow.disk import parse_yaml
 from vflow.errors import ConfigError
 
 
@@ -170,7 +170,8 @@ def load_preset(name_or_file: str, overrides: dict[str, Any] | None = None) -> P
 def named_files(kind: Literal["presets", "recipes"]) -> dict[str, resources.abc.Traversable]:
     """YAML files of ``kind`` that ship with vflow, by name."""
     folder = resources.files("vflow") / kind
-    return {f.name.removesuffix(".yaml"): f for f in folder.iterdir() if f.name.endswith(".yaml")}
+    files = folder.iterdir() if folder.is_dir() else ()
+    return {f.name.removesuffix(".yaml"): f for f in files if f.name.endswith(".yaml")}
 
 
 def read_yaml(name_or_file: str, kind: Literal["presets", "recipes"], content: str) -> dict[str, Any]:
@@ -185,9 +186,9 @@ def read_yaml(name_or_file: str, kind: Literal["presets", "recipes"], content: s
         known = ", ".join(sorted(named))
         raise ConfigError(f"{name_or_file}: no such {kind.removesuffix('s')} or file; {kind}: {known}")
     try:
-        data = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name_or_file}: not valid YAML: {' '.join(str(error).split())}") from error
+        data = parse_yaml(source.read_bytes())
+    except ValueError as error:
+        raise ConfigError(f"{name_or_file}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{name_or_file}: expected {content}")
     return data

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from vflow.config import Preset, load_preset
+from vflow.disk import parse_yaml
 from vflow.errors import ConfigError
 
 
@@ -69,8 +68,8 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         if not equals or not key:
             raise ConfigError(f"--set {setting}: expected key.path=value, e.g. training.learning_rate=0.0005")
         try:
-            parsed[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            parsed[key] = parse_yaml(text)
+        except ValueError as error:
             raise ConfigError(f"--set {setting}: the value is not valid YAML") from error
     return parsed
 

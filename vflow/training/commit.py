@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from vflow.checkpoint import save_checkpoint
 from vflow.checksum import content_digest
 from vflow.config import Preset, parse
-from vflow.disk import file_sha256, sync
+from vflow.disk import file_sha256, parse_json, read_regular, sync
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import Model
 from vflow.training.args import TrainOptions
@@ -87,14 +87,14 @@ def find_fault(folder: Path) -> str | None:
     """The first thing wrong with a commit, naming the file; None when it is intact."""
     path = folder / COMMIT
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(read_regular(path))
         listed = content["files"]
         digest = content.pop("sha256", None)  # None: written before there was one
         whole = content.keys() == {"schema", "step", "files"} and digest in (None, content_digest(content))
         entries = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in listed.items()}
     except FileNotFoundError:
         return f"{path} is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return f"{path} is damaged"
     if not whole:
         return f"{path} does not match its own SHA-256"
@@ -106,11 +106,14 @@ def find_fault(folder: Path) -> str | None:
 
 
 def _file_fault(path: Path, size: int, digest: str) -> str | None:
-    if not path.is_file():
-        return f"{path} is missing"
-    if path.stat().st_size != size:
-        return f"{path} has {path.stat().st_size} bytes instead of {size}"
-    return None if file_sha256(path) == digest else f"{path} does not match its SHA-256"
+    try:
+        if not path.is_file():
+            return f"{path} is missing"
+        if path.stat().st_size != size:
+            return f"{path} has {path.stat().st_size} bytes instead of {size}"
+        return None if file_sha256(path) == digest else f"{path} does not match its SHA-256"
+    except OSError as error:  # such as a name that is too long
+        return f"{path} cannot be read ({error.strerror})"
 
 
 def _seal(folder: Path, step: int) -> None:
@@ -152,10 +155,15 @@ def choose_commit(options: TrainOptions, accelerator: Accelerator) -> Path | Non
     A worker that an elastic launcher started again resumes by itself.
 
     Raises:
-        ConfigError: the folder holds a run and ``--resume`` was not given.
+        ConfigError: the folder holds a run and ``--resume`` was not given, or no link under ``last``.
         CheckpointError: none of the run's commits is intact.
     """
     found = commits(options.output) if options.output.is_dir() else []
+    last = options.output / "last"
+    if last.exists() and not last.is_symlink():
+        raise ConfigError(
+            f"{last}: not the link that a run keeps there; move it away, or choose another --output"
+        )
     if found and not options.resume and not restarted():
         raise ConfigError(
             f"{options.output}: holds a run already ({found[-1].name}); add --resume to continue it, "

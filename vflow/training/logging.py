@@ -18,6 +18,7 @@ from tqdm import tqdm
 from vflow.card import model_card
 from vflow.config import Preset
 from vflow.data.media import atomic_write, write_png, write_video
+from vflow.disk import parse_json
 from vflow.pipelines.common import versions
 from vflow.training.args import TrainOptions
 from vflow.training.state import Progress
@@ -97,19 +98,22 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[Line]:
-    """Lines of a log; a last line that a kill cut short is left out."""
+    """Lines of a log up to the first that is damaged, such as a last one that a kill cut short."""
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
-            lines.append(json.loads(text))
+            line = parse_json(text)
         except ValueError:
             break
+        if not isinstance(line, dict) or not isinstance(line.get("step", 0), int):
+            break
+        lines.append(line)
     return lines
 
 
 def rewind_log(path: Path, step: int) -> None:
     """Drop what was logged after ``step``, so that a resumed run logs each step once; atomic."""
-    kept = [line for line in read_log(path) if line["step"] <= step and "status" not in line]
+    kept = [line for line in read_log(path) if line.get("step", 0) <= step and "status" not in line]
     with atomic_write(path) as draft:
         draft.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vflow.checkpoint import load, read_config, save_checkpoint
+from vflow.card import read_card
+from vflow.checkpoint import load, read_config, read_statistics, save_checkpoint
 from vflow.config import Export, Preset, Recipe, load_recipe, parse, to_yaml
 from vflow.data.media import atomic_write
 from vflow.errors import ConfigError, InputError
@@ -63,7 +63,7 @@ def _claim(options: TrainOptions, recipe: Recipe) -> None:
     if path.is_file():
         if not options.resume:
             raise ConfigError(f"{options.output}: holds a recipe's run; add --resume to continue it")
-        if path.read_text(encoding="utf-8") != text:
+        if path.read_bytes() != text.encode():
             raise ConfigError(f"{path}: not the recipe {options.recipe}; choose another --output")
         return
     with atomic_write(path) as draft:
@@ -111,8 +111,7 @@ def export(source: Path, target: Path, settings: Export) -> None:
     """
     config = read_config(source)
     config = parse(type(config), config.model_dump() | settings.set, f"{source}: export.set")
-    statistics = json.loads((source / "config.json").read_text(encoding="utf-8")).get("statistics")
-    card = (source / "README.md").read_text(encoding="utf-8")
+    statistics, card = read_statistics(source), read_card(source)
     model: Any = build_model(config)
     try:
         model.load_state_dict(load(source).state_dict())

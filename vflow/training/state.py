@@ -7,15 +7,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vflow.config import Preset
+from vflow.disk import parse_json, read_regular
 from vflow.errors import CheckpointError
 from vflow.training.ema import Ema
 
@@ -27,6 +29,8 @@ class Progress:
     ``position`` counts examples consumed, ``seconds`` the training time over all resumes. The sums run
     since the last line of the log, so that a line comes out the same when a kill fell between two lines.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False)
 
     step: int = 0
     position: int = 0
@@ -50,14 +54,19 @@ class Progress:
         """Counters that were written with ``dataclasses.asdict``; floats survive JSON exactly.
 
         Raises:
-            CheckpointError: fields are missing or unknown.
+            CheckpointError: fields are missing, unknown or of another type.
         """
         names = {field.name for field in dataclasses.fields(cls)}
         if set(data) != names:
             wrong = ", ".join(sorted(set(data) ^ names))
             raise CheckpointError(f"{source}: fields do not match this version of vflow: {wrong}")
-        bits = data["validation_bits"]
-        return cls(**{**data, "validation_bits": tuple(bits) if bits else None})
+        try:
+            return TypeAdapter(cls).validate_python(data)
+        except ValidationError as error:
+            wrong = ", ".join(sorted({str(fault["loc"][0]) for fault in error.errors()}))
+            raise CheckpointError(
+                f"{source}: not numbers of a run: {wrong}; resume from another commit"
+            ) from error
 
 
 SCHEMA = 1
@@ -151,8 +160,8 @@ def read_state(folder: Path) -> tuple[dict[str, Tensor], Progress, dict[str, Any
     """
     path = folder / STATE
     try:
-        state = json.loads(path.read_text())
-        progress, preset = state["progress"], state["preset"]
+        state = parse_json(read_regular(path))
+        progress, preset = dict(state["progress"]), dict(state["preset"])
         tensors: dict[str, Tensor] = {}
         for shard in sorted(folder.glob("state-*.safetensors")):
             tensors |= load_file(shard)

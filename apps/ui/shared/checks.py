@@ -12,18 +12,18 @@ MAX_TEMPERATURE = 2
 MAX_SEED = 2**31 - 1
 
 
-def number_within(name: str, value: float | None, low: float, high: float) -> float:
-    """The number, if it lies in ``low``..``high``.
+def number_within(name: str, value: Any, low: float, high: float) -> float:
+    """The number, if it lies in ``low``..``high``; programs may send anything in its place.
 
     Raises:
-        InputError: it is missing or out of range; the message names it and the range.
+        InputError: it is missing, no number, or out of range; the message names it and the range.
     """
-    if value is None or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise InputError(f"{name}: give a number from {low} to {high}")
     return float(value)
 
 
-def whole_number(name: str, value: float | None, low: int, high: int) -> int:
+def whole_number(name: str, value: Any, low: int, high: int) -> int:
     """The whole number, if it lies in ``low``..``high``.
 
     Raises:
@@ -35,17 +35,17 @@ def whole_number(name: str, value: float | None, low: int, high: int) -> int:
     return int(number)
 
 
-def seed_number(value: float | None) -> int:
+def seed_number(value: Any) -> int:
     """The seed; raises as ``whole_number``."""
     return whole_number("seed", value, 0, MAX_SEED)
 
 
-def single_temperature(value: float | None) -> float:
+def single_temperature(value: Any) -> float:
     """The temperature of all levels; raises as ``number_within``."""
     return number_within("temperature", value, 0, MAX_TEMPERATURE)
 
 
-def temperature(single: float | None, levels: str | None) -> Temperature:
+def temperature(single: Any, levels: str | None) -> Temperature:
     """The temperatures listed in ``levels``, fine to coarse; where there are none, ``single`` for all levels.
 
     Raises:
