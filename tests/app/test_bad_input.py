@@ -19,7 +19,7 @@ from tests.data.sample_media import png_header, write_lossless
 from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError
 
-KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"
+KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, HEIC, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"
 
 
 def text(folder: Path) -> Path:

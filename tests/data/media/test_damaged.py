@@ -12,9 +12,10 @@ from PIL import Image
 
 from tests.data.sample_media import damage, moving_square, png_header, write_lossless, write_stills
 from vflow.data import media
+from vflow.data.media.limits import Limits
 from vflow.errors import InputError
 
-KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"
+KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, HEIC, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"
 
 
 def refused(path: Path | list[Path], limits: media.Limits = media.DEFAULT_LIMITS) -> str:
@@ -176,9 +177,24 @@ def test_animation_cut_short(tmp_path: Path, suffix: str, kind: str) -> None:
         assert refused(path) == expected
 
 
-def test_heic_is_named(tmp_path: Path) -> None:
-    (tmp_path / "IMG_1.heic").write_bytes(struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + bytes(64))
-    assert refused(tmp_path / "IMG_1.heic") == "IMG_1.heic: HEIC is not supported; export it as JPEG or PNG"
+@pytest.mark.parametrize(("suffix", "kind"), [(".heic", "HEIF"), (".avif", "AVIF")])
+def test_phone_pictures_cut_short(tmp_path: Path, suffix: str, kind: str) -> None:
+    path = tmp_path / f"IMG_1{suffix}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    data = path.read_bytes()
+    for share in (0.05, 0.3, 0.6, 0.99):
+        path.write_bytes(data[: int(len(data) * share)])
+        assert refused(path) == f"{path.name}: damaged or cut short {kind}; save or upload it again"
+
+
+def test_phone_pictures_have_the_same_limits(tmp_path: Path) -> None:
+    for suffix in (".heic", ".avif"):
+        path = tmp_path / f"IMG_1{suffix}"
+        Image.new("RGB", (400, 300)).save(path)
+        with pytest.raises(InputError, match="megapixels; the limit is 0"):
+            media.read_image(path, Limits(pixels=100_000))
+        with pytest.raises(InputError, match="400×300; the limit is 399 pixels a side"):
+            media.read_image(path, Limits(side=399))
 
 
 def test_playlists_never_reach_ffmpeg(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from tests.data.sample_media import (
     moving_square,
@@ -250,6 +251,39 @@ def test_pages_are_not_frames(tmp_path: Path) -> None:
     clip = media.read_image(tmp_path / "scan.tif")
     assert clip.frames.shape == (1, 4, 4, 3)
     assert clip.notes == ("first of several pages",)
+
+
+def ramp() -> np.ndarray:
+    """A smooth picture, uint8 (48, 64, 3), that lossy formats keep within a grey level or two."""
+    y, x = np.mgrid[:48, :64]
+    return np.stack([4 * x, 5 * y, 2 * (x + y)], -1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".HIF", ".avif"])
+def test_phone_pictures_are_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"IMG_1{suffix}"
+    Image.fromarray(ramp()).save(path, format="AVIF" if suffix == ".avif" else "HEIF", quality=95)
+    clip = media.read_image(path)
+    assert clip.frames.shape == (1, 48, 64, 3) and clip.notes == ()
+    assert np.abs(clip.frames[0].astype(int) - ramp()).mean() < 3
+    assert media.list_media(tmp_path) == [path]
+
+
+def test_heic_comes_upright_in_eight_bits_and_its_main_picture_counts(tmp_path: Path) -> None:
+    path, picture = tmp_path / "IMG_1.heic", Image.fromarray(ramp())
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise
+    picture.save(path, exif=exif.tobytes(), quality=95)
+    (turned,) = media.read_image(path).frames
+    assert turned.shape == (64, 48, 3)
+    assert np.abs(turned.astype(int) - np.rot90(ramp(), -1)).mean() < 3
+    picture.save(path, save_all=True, append_images=[ImageOps.invert(picture)], primary_index=1)
+    clip = media.read_image(path)
+    assert clip.notes == ("main picture of several",)
+    assert np.abs(clip.frames[0].astype(int) - (255 - ramp())).mean() < 3
+    deep = pillow_heif.from_bytes("RGB;16", (64, 48), (ramp().astype(np.uint16) << 8).tobytes())
+    deep.save(path)
+    assert media.read_image(path).notes == ("10-bit samples scaled to 8 bits",)
 
 
 def test_content_decides_not_the_name(tmp_path: Path) -> None:

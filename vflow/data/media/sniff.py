@@ -10,11 +10,14 @@ from typing import BinaryIO, Literal, NamedTuple
 from vflow.data.media.limits import Budget, Limits
 from vflow.errors import InputError
 
-IMAGE_SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+IMAGE_SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif", ".hif"),
+)
 STILL_SUFFIXES = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix != ".gif")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 ARRAY_SUFFIXES = (".npz", ".npy")
-ACCEPTED = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"
+ACCEPTED = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, HEIC, MP4, MOV, WebM, MKV, AVI, NPZ or NPY"
 
 # ISO media files may open with any of these boxes; ftyp is the usual one, the others are old QuickTime.
 _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
@@ -25,7 +28,7 @@ class Kind(NamedTuple):
     """A file format: its ``name``, what reads it, and FFmpeg's demuxer for videos."""
 
     name: str
-    family: Literal["still", "video", "array", "refused"]
+    family: Literal["still", "video", "array"]
     demuxer: str = ""
 
 
@@ -54,10 +57,11 @@ def sniff(head: bytes) -> Kind | None:
 def _sniff_iso(head: bytes) -> Kind | None:
     if head[4:8] not in _ISO_BOXES:
         return None
-    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
+    brands = {head[start : start + 4] for start in (8, *range(16, 32, 4))} if head[4:8] == b"ftyp" else set()
+    if brands & {b"avif", b"avis"}:
         return Kind("AVIF", "still")
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"mif1", b"msf1"):
-        return Kind("HEIC", "refused")
+    if head[8:12] in (b"mif1", b"msf1") or brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}:
+        return Kind("HEIF", "still")
     return Kind("MP4", "video", "mov")
 
 
@@ -89,8 +93,6 @@ def admit(path: Path, limits: Limits) -> Kind:
         )
     if kind is None:
         raise InputError(f"{path.name}: not an image or video (its content does not match); give {ACCEPTED}")
-    if kind.family == "refused":
-        raise InputError(f"{path.name}: {kind.name} is not supported; export it as JPEG or PNG")
     return kind
 
 

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
+from pillow_heif import register_heif_opener
 
 from vflow.data.media.clip import Collector
 from vflow.data.media.limits import Budget, Limits
 from vflow.data.media.sniff import Kind
 from vflow.errors import InputError
 
+register_heif_opener(decode_threads=1)  # with more, the budget would not see all of its time
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS = 258
@@ -90,12 +92,14 @@ def decode_straight(path: Path, kind: Kind, collector: Collector) -> np.ndarray 
 
 
 def _note_pages(image: Image.Image, collector: Collector) -> None:
-    """Remark on a second page; to count them all could take minutes."""
+    """Remark on a second page or picture; to count all of a TIFF's could take minutes."""
     if image.format == "TIFF":
         with suppress(EOFError):
             image.seek(1)
             collector.note("first of several pages")
         image.seek(0)
+    if image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
+        collector.note("main picture of several")
 
 
 def count(path: Path, kind: Kind, limits: Limits) -> int:
@@ -163,8 +167,10 @@ def _frames(path: Path, image: Image.Image, budget: Budget) -> Iterator[Image.Im
     for index in range(_count(image)):
         budget.add_frame(path.name, *image.size)
         with budget.timed(path.name):
-            image.seek(index)
+            if index:  # the main picture, at which a file opens, need not be its first
+                image.seek(index)
             image.load()
+        budget.limits.check_size(path.name, *image.size)  # headers of HEIC files may understate it
         yield image
 
 
@@ -180,8 +186,8 @@ def _rgb(path: Path, image: Image.Image, collector: Collector) -> np.ndarray:
 def _upright(path: Path, image: Image.Image, collector: Collector) -> Image.Image:
     """The picture turned as its EXIF tag says, 8 bits per channel, without a palette."""
     gif = image.format == "GIF"  # always a palette: not worth a remark
-    if _bits(path, image) > 8:
-        collector.note("16-bit samples scaled to 8 bits")
+    if (bits := _bits(path, image)) > 8:
+        collector.note(f"{bits}-bit samples scaled to 8 bits")
     if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
         collector.note("rotated as its EXIF tag says")
         image = ImageOps.exif_transpose(image)
@@ -202,6 +208,8 @@ def _bits(path: Path, image: Image.Image) -> int:
     if image.format == "PNG":
         with path.open("rb") as file:
             return file.read(25)[24]
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8))
     if image.format == "TIFF":
         return int(max(image.tag_v2.get(_TIFF_BITS, (8,))))  # type: ignore[attr-defined]
     return 8
