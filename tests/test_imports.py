@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "devices": {"errors"},
     "locks": {"errors"},
     "randomness": set(),
-    "config": {"errors"},
+    "config": {"disk", "errors"},
     "nn": BASE,
     "bijections": BASE | {"nn"},
     "priors": BASE | {"nn", "bijections"},
@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "hub": INFERENCE,
     "pipelines": INFERENCE,
     "training": INFERENCE,
-    "": INFERENCE,
+    "": INFERENCE | {"hub"},
     "commands": INFERENCE | {"hub", "training"},
     "cli": INFERENCE | {"commands", "training"},
 }

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vflow.checkpoint import load as load
+    from vflow.hub import from_pretrained as from_pretrained
+    from vflow.hub import push_to_hub as push_to_hub
     from vflow.pipelines.color.colorize import colorize as colorize
     from vflow.pipelines.color.hints import Hint as Hint
     from vflow.pipelines.digits.digits import digits as digits
@@ -31,8 +33,10 @@ _HOMES = {
     "Hint": "vflow.pipelines.color.hints",
     "colorize": "vflow.pipelines.color.colorize",
     "digits": "vflow.pipelines.digits.digits",
+    "from_pretrained": "vflow.hub",
     "load": "vflow.checkpoint",
     "predict": "vflow.pipelines.video.predict",
+    "push_to_hub": "vflow.hub",
     "score": "vflow.pipelines.video.score",
     "surprisal": "vflow.pipelines.video.surprisal",
     "walk": "vflow.pipelines.walk.walk",

@@ -1,9 +1,10 @@
-"""Publishing a checkpoint on the Hugging Face hub. Loading from there is ``vflow.load("user/name")``."""
+"""Checkpoints on the Hugging Face hub: publishing, and the names that the hub's libraries use."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from vflow.card import model_card
 from vflow.catalog import (
@@ -22,6 +23,22 @@ from vflow.pipelines.video.stats import load_clip_statistics
 from vflow.pipelines.walk.directions import load_directions
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def from_pretrained(name: str, *, device: str = "cpu") -> Any:
+    """Model of a checkpoint: ``user/name`` on the hub, ``user/name@revision``, a shipped name or a directory.
+
+    The same as ``vflow.load``, under the name that the hub's libraries use.
+
+    Raises:
+        CheckpointError: as ``vflow.load``.
+    """
+    return load(name, device=device)
+
+
+def push_to_hub(name: str | Path, repo_id: str, *, private: bool = False) -> str:
+    """Address of the commit that uploads a checkpoint; arguments and errors are those of ``push``."""
+    return push(name, repo_id, private=private)
 
 
 def push(name: str | Path, repository: str, *, private: bool = False) -> str:

@@ -1,0 +1,110 @@
+"""Files around the package: container, Space, citation, templates, workflow."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import vflow
+from vflow.cli import COMMANDS
+from vflow.errors import CheckpointError
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def instructions(path: Path) -> list[tuple[str, str]]:
+    """Name and arguments of each instruction of a Dockerfile, continued lines joined."""
+    text = re.sub(r"\\\n\s*", " ", path.read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(name, rest) for name, _, rest in (line.partition(" ") for line in lines)]
+
+
+def copy(path: Path, source: Path, target: Path) -> None:
+    """Carry out the COPY lines of a Dockerfile."""
+    for name, rest in instructions(path):
+        if name == "COPY":
+            *parts, place = shlex.split(rest)
+            for part in parts:
+                where = target / place if len(parts) == 1 and (source / part).is_dir() else target / part
+                if (source / part).is_dir():
+                    shutil.copytree(source / part, where, ignore=shutil.ignore_patterns("*.safetensors"))
+                else:
+                    shutil.copy(source / part, where)
+
+
+def test_the_container_copies_all_that_its_wheel_is_made_of(tmp_path: Path) -> None:
+    copy(ROOT / "Dockerfile", ROOT, tmp_path)
+    project, wheel = PROJECT["project"], PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for name in (project["readme"], *project["license-files"], *wheel["only-include"], "pyproject.toml"):
+        assert (tmp_path / name).exists(), name
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_the_container_runs_the_app_as_an_ordinary_user() -> None:
+    found = dict(instructions(ROOT / "Dockerfile"))
+    install = next(rest for name, rest in instructions(ROOT / "Dockerfile") if "pip install" in rest)
+    extra = re.search(r'"\.\[(\w+)\]"', install)
+    assert extra and extra[1] in PROJECT["project"]["optional-dependencies"]
+    assert found["USER"] == "vflow" and "HF_HUB_OFFLINE=1" in found["ENV"]
+    assert yaml.safe_load(found["ENTRYPOINT"]) == ["vflow"] and "vflow" in PROJECT["project"]["scripts"]
+    command, *flags = yaml.safe_load(found["CMD"])
+    assert command in COMMANDS and flags == ["--host", "0.0.0.0"]
+    health = yaml.safe_load(found["HEALTHCHECK"].partition("CMD ")[2])
+    assert f"127.0.0.1:{found['EXPOSE']}/" in health[-1]
+    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["vflow"]
+    assert service["ports"] == [f"127.0.0.1:{found['EXPOSE']}:{found['EXPOSE']}"] and service["read_only"]
+    assert "docker compose up" in (ROOT / "README.md").read_text()
+
+
+def test_a_space_is_the_container_under_its_own_name(tmp_path: Path) -> None:
+    script = ROOT / "scripts/space/make_space.sh"
+    done = subprocess.run(["sh", script, tmp_path / "space"], capture_output=True, text=True, check=True)
+    space = Path(done.stdout.strip())
+    _, front, text = (space / "README.md").read_text().split("---\n")
+    header = yaml.safe_load(front)
+    found = dict(instructions(space / "Dockerfile"))
+    assert (header["sdk"], str(header["app_port"])) == ("docker", found["EXPOSE"])
+    assert len(header["short_description"]) <= 60 and text.strip()
+    assert "ENTRYPOINT" not in found
+    assert yaml.safe_load(found["CMD"])[2] == 'exec vflow app --host 0.0.0.0 --allow-host "$SPACE_HOST"'
+    shutil.rmtree(tmp_path / "again", ignore_errors=True)
+    (tmp_path / "again").mkdir()
+    copy(space / "Dockerfile", space, tmp_path / "again")
+
+
+def test_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == vflow.__version__ == PROJECT["project"]["version"]
+    assert citation["license"] == PROJECT["project"]["license"] and citation["cff-version"] == "1.2.0"
+
+
+def test_the_workflow_calls_targets_that_exist() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    runs = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    called = {target for run in runs for target in re.findall(r"^make (\S+)", run)}
+    assert called == {"lint", "test", "wheel"}
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert called <= set(targets)
+
+
+@pytest.mark.parametrize("name", ["bug", "idea"])
+def test_issue_templates_are_forms(name: str) -> None:
+    form = yaml.safe_load((ROOT / f".github/ISSUE_TEMPLATE/{name}.yml").read_text())
+    assert form["name"] and form["description"]
+    assert all(part["attributes"]["label"] for part in form["body"])
+
+
+def test_names_of_the_hubs_libraries(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no such checkpoint|neither a directory nor a model"):
+        vflow.from_pretrained(str(tmp_path / "none"))
+    with pytest.raises(CheckpointError):
+        vflow.push_to_hub(tmp_path / "none", "ada/shapes")
