@@ -10,9 +10,14 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from gradio.exceptions import ComponentProcessingError
+from gradio.route_utils import FnIndexInferError
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from vflow.devices import choose_device
 from vflow.errors import ConfigError
@@ -22,7 +27,7 @@ from .ui import api
 from .ui.colorize.tab import TAB as COLORIZE
 from .ui.digits.tab import TAB as DIGITS
 from .ui.predict.tab import TAB as PREDICT
-from .ui.shared.context import AppContext, Tab
+from .ui.shared.context import AppContext, Tab, to_gradio_error
 from .ui.shared.jobs import Jobs
 from .ui.shared.models import ModelStore
 from .ui.shared.storage import MAX_AGE, RunStore, private_folder
@@ -31,7 +36,10 @@ from .ui.surprise.tab import TAB as SURPRISE
 from .ui.walk.tab import TAB as WALK
 
 TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, WALK, SURPRISE)
+QUEUE_SIZE = 64  # jobs that wait; more are refused
 UPLOAD_LIMIT = "512mb"
+WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
+VALUES_NEEDED = "a value is missing or of another kind; the page at ?view=api lists what each endpoint takes"
 SWEEP_INTERVAL = 600  # seconds between removals of old uploads
 HEADER = """<header class="vf-header"><h1>
 <svg viewBox="0 0 32 32" fill="none" stroke="currentColor" stroke-width="2.6" stroke-linecap="round"
@@ -41,6 +49,30 @@ HEADER = """<header class="vf-header"><h1>
 <p>Many possible futures of a video, colours for old photos, digits in any hand.</p></header>"""
 FOOTER = """<p class="vf-private">Everything runs on this machine.
 Uploads and results are deleted within the hour, and when the app ends.</p>"""
+
+
+class Page(gr.Blocks):
+    """Blocks that answer values of the wrong kind in one line, and log no traceback of them.
+
+    Components read what programs send before a function sees it, and raise as their libraries do.
+    """
+
+    async def preprocess_data(
+        self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
+    ) -> list[Any]:
+        """Values as the functions of events take them."""
+        try:
+            values: list[Any] = await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        except gr.Error:
+            raise
+        except (*WRONG_VALUES, ComponentProcessingError) as error:
+            raise to_gradio_error(VALUES_NEEDED) from error
+        return values
+
+
+def refuse(request: Request, error: Exception) -> JSONResponse:
+    """The same for what gradio itself cannot read, such as a call to an endpoint that does not exist."""
+    return JSONResponse({"error": VALUES_NEEDED}, status_code=422)
 
 
 def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr.Blocks:
@@ -58,7 +90,7 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
     runs = cache / "runs"
     runs.mkdir()
     app = AppContext(ModelStore(checkpoints, choose_device(device)), RunStore(runs), Jobs(), cache)
-    with gr.Blocks(
+    with Page(
         title="vflow", analytics_enabled=False, delete_cache=(SWEEP_INTERVAL, int(MAX_AGE)), fill_width=True
     ) as page:
         gr.HTML(HEADER, apply_default_css=False)
@@ -70,7 +102,7 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
         gr.HTML(FOOTER, apply_default_css=False)
     app.models.preload()
     app.runs.start_sweeper()
-    return page.queue(max_size=32, default_concurrency_limit=8)
+    return page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=8)
 
 
 def launch(page: gr.Blocks, host: str, port: int, allowed_hosts: Sequence[str] = ()) -> str:
@@ -102,7 +134,10 @@ def launch(page: gr.Blocks, host: str, port: int, allowed_hosts: Sequence[str] =
         state_session_capacity=64,
         allowed_paths=[],
         blocked_paths=blocked,
-        app_kwargs={"middleware": [Middleware(HostGuard, host, allowed_hosts)]},
+        app_kwargs={
+            "middleware": [Middleware(HostGuard, host, allowed_hosts)],
+            "exception_handlers": dict.fromkeys((*WRONG_VALUES, FnIndexInferError), refuse),
+        },
     )
     return address
 

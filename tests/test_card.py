@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import yaml
 
 import vflow
-from vflow.card import FAMILIES, model_card, read_card
+from vflow.card import FAMILIES, model_card
 from vflow.config import MODEL_CONFIGS, VideoFlowConfig
 
 
@@ -27,9 +25,3 @@ def test_a_card_has_a_header_that_hubs_read_and_code_that_exists(kind: str) -> N
 def test_what_was_not_measured_is_not_claimed() -> None:
     card = model_card("mine", VideoFlowConfig(), {"step": 3, "val_bits_per_dim": None}, {})
     assert "validation" not in card and "64×64 RGB; 3 levels of 8, 8, 8 steps; 10 frames per second" in card
-
-
-def test_a_card_that_is_not_utf8_is_read(tmp_path: Path) -> None:
-    assert read_card(tmp_path) is None
-    (tmp_path / "README.md").write_bytes(b"# caf\xe9")
-    assert read_card(tmp_path) == "# caf\ufffd"

@@ -21,6 +21,7 @@ from vflow.checkpoint import (
     checkpoint_hash,
     find_checkpoints,
     load,
+    read_card,
     read_config,
     save_checkpoint,
 )
@@ -355,3 +356,9 @@ def test_a_run_whose_last_step_points_to_itself(tmp_path: Path) -> None:
     (tmp_path / "last").symlink_to(tmp_path / "last")
     with pytest.raises(CheckpointError, match=r"no config.json in it"):
         load(tmp_path)
+
+
+def test_a_card_that_is_not_utf8_is_read(tmp_path: Path) -> None:
+    assert read_card(tmp_path) is None
+    (tmp_path / "README.md").write_bytes(b"# caf\xe9")
+    assert read_card(tmp_path) == "# caf\ufffd"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from vflow.catalog import CARD
 from vflow.config import ModelConfig, VideoConfig
 
 COLORS = {1: "grey", 2: "ab", 3: "RGB"}
@@ -37,12 +35,6 @@ FAMILIES: dict[str, Family] = {
         "colourings = vflow.colorize(model, photo, num_samples=8)",
     ),
 }
-
-
-def read_card(folder: Path) -> str | None:
-    """Text of the model card in ``folder``; None where there is none. Damaged UTF-8 is replaced."""
-    path = folder / CARD
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
 
 def model_card(

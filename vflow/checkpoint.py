@@ -77,6 +77,12 @@ def read_statistics(folder: str | Path) -> dict[str, Any]:
     return statistics
 
 
+def read_card(folder: str | Path) -> str | None:
+    """Text of the model card in ``folder``; None where there is none. Damaged UTF-8 is replaced."""
+    path = Path(folder) / CARD
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+
 def _parse_config(path: Path, data: dict[str, Any]) -> ModelConfig:
     unknown = sorted(set(data) - {"schema", "model", "statistics"})
     if data.get("schema") != SCHEMA:

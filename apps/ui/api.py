@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from vflow.card import read_card
+from vflow.checkpoint import read_card
 from vflow.data import media
 from vflow.errors import VflowError
 from vflow.pipelines.color.hints import Hint, parse_hint

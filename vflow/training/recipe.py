@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vflow.card import read_card
-from vflow.checkpoint import load, read_config, read_statistics, save_checkpoint
+from vflow.checkpoint import load, read_card, read_config, read_statistics, save_checkpoint
 from vflow.config import Export, Preset, Recipe, load_recipe, parse, to_yaml
 from vflow.data.media import atomic_write
 from vflow.errors import ConfigError, InputError

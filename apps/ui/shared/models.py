@@ -64,13 +64,13 @@ class ModelStore:
         if name is None:
             raise CheckpointError(f"no checkpoint chosen; choose one of: {', '.join(names)}")
         if name not in names:
-            what = "a model of another kind" if name in self._folders else "no such checkpoint here"
+            what = "a model of another kind" if name in list(self._folders) else "no such checkpoint here"
             raise CheckpointError(f"{name}: {what}; choose one of: {', '.join(names)}")
         return self._folders[name]
 
     def config(self, name: str | None) -> ModelConfig | None:
         """Its configuration, or None when it cannot be read (``load`` then says why)."""
-        if name is None or name not in self._folders:
+        if name not in list(self._folders):  # of a program it may be anything, hashable or not
             return None
         try:
             return checkpoint.read_config(self._folders[name])
