@@ -32,18 +32,37 @@ def empty(text: str = "Choose an example, or add photos and press Colourise.") -
     return placeholder(ghosts, "Your photo appears here, in colour.", text)
 
 
-def compare(before: np.ndarray, after: np.ndarray, variant: int, name: str) -> str:
-    """The photo before and after under one slider, uint8 (H, W, 3) both; ``variant`` counts from 0."""
+SET_ASIDE = "This photo is in colour. Its colours are set aside: the model sees only its grey."
+
+
+def compare(
+    before: np.ndarray, after: np.ndarray, variant: int, name: str, *, original: np.ndarray | None = None
+) -> str:
+    """The photo before and after under one slider.
+
+    Args:
+        before, after: uint8 (H, W, 3), in grey and coloured. variant: counted from 0.
+        original: the photo's own colours, as large, if it has any: a switch shows them in place of the grey.
+    """
     height, width = after.shape[:2]
     alt = escape(name, quote=True)
+    own, switch, left = "", "", "<span>Grey</span>"
+    if original is not None:
+        own = f'<img class="vf-before vf-original" src="{png_uri(original)}" alt="{alt}, its own colours">'
+        choices = "".join(
+            f'<label><input type="radio" name="vf-against" value="{value}"{checked}>{value.title()}</label>'
+            for value, checked in (("grey", " checked"), ("original", ""))
+        )
+        left = f'<span class="vf-against" role="radiogroup" aria-label="Left of the line">{choices}</span>'
+        switch = f'<p class="vf-note vf-set-aside">{SET_ASIDE}</p>'
     return (
         f'<figure class="vf-compare" style="--ratio: {width / height:.4f}"><div class="vf-stack">'
         f'<img class="vf-after" src="{png_uri(after)}" alt="{alt}, variant {variant + 1}">'
-        f'<img class="vf-before" src="{png_uri(before)}" alt="{alt}, before">'
+        f'<img class="vf-before" src="{png_uri(before)}" alt="{alt}, in grey">{own}'
         '<i class="vf-divider" aria-hidden="true"></i>'
         '<input type="range" class="vf-wipe" min="0" max="100" value="50"'
-        ' aria-label="Before and after: share of the photo that shows the grey original"></div>'
-        f"<figcaption><span>Before</span><span>Variant {variant + 1}</span></figcaption></figure>"
+        ' aria-label="Before and after: share of the photo left as it was"></div>'
+        f"<figcaption>{left}<span>Variant {variant + 1}</span></figcaption>{switch}</figure>"
     )
 
 
@@ -102,10 +121,11 @@ def _photo(name: str, photo: np.ndarray | str, index: int, chosen: bool) -> str:
     )
 
 
-def editor(photo: np.ndarray, hints: Sequence[Hint], *, colorized: bool) -> str:
-    """The photo with its hints; colorize.js reports clicks on it.
+def editor(photo: np.ndarray, hints: Sequence[Hint], *, colorized: bool, in_color: bool) -> str:
+    """The photo, in grey, with its hints; colorize.js reports clicks on it.
 
     Args:
+        in_color: the upload has colours, which are set aside.
         colorized: there are variants already: a change asks for new ones at once.
     """
     marks = "".join(
@@ -119,8 +139,9 @@ def editor(photo: np.ndarray, hints: Sequence[Hint], *, colorized: bool) -> str:
         for name, color in SWATCHES.items()
     )
     height, width = photo.shape[:2]
+    aside = f'<p class="vf-note vf-set-aside">{SET_ASIDE}</p>' if in_color else ""
     return (
-        f'<div class="vf-hints" data-colorized="{str(colorized).lower()}"><p class="vf-hints-lead">'
+        f'<div class="vf-hints" data-colorized="{str(colorized).lower()}">{aside}<p class="vf-hints-lead">'
         "Know a colour? Pick it, then click where it belongs.</p>"
         f'<div class="vf-target" style="--ratio: {width / height:.4f}">'
         f'<img src="{png_uri(photo)}" alt="The photo to colour" draggable="false">'

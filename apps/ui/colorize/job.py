@@ -22,7 +22,7 @@ from vflow.pipelines.batch.records import ColorRecord
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer, join
 from vflow.pipelines.color.hints import Hint
 from vflow.pipelines.color.noise import Variant
-from vflow.pipelines.color.photo import Photo, color_config, on_white, read_photo
+from vflow.pipelines.color.photo import Photo, color_config, lab_planes, on_white, read_photo, to_bytes
 
 from ..shared import checks
 from ..shared.context import AppContext, counted
@@ -32,6 +32,7 @@ FAMILY = "colorizer"
 MAX_VARIANTS = 16
 MAX_PHOTOS = 50
 PREVIEW, CARD = 768, 240  # pixels of the longer side
+GREY_TOLERANCE = 12  # largest difference of a grey pixel's channels: scans and JPEG are not quite neutral
 GONE = "these colours have been cleared from the server; colourise again"
 
 
@@ -168,9 +169,13 @@ class ColorizedPhoto:
     near: Variant = ()
     parent: ColorizedPhoto | None = None
 
-    def before(self) -> np.ndarray:
-        """The photo, reduced: uint8 (h, w, 3)."""
+    def original(self) -> np.ndarray:
+        """The photo as it was uploaded, reduced: uint8 (h, w, 3)."""
         return self._photo(PREVIEW).pixels
+
+    def before(self) -> np.ndarray:
+        """The photo as the model sees it, in grey, reduced: uint8 (h, w, 3)."""
+        return in_grey(self.original())
 
     def after(self, index: int, strength: float) -> np.ndarray:
         """One variant, as large as ``before``: uint8 (h, w, 3)."""
@@ -215,6 +220,19 @@ class ColorizedPhoto:
 
     def _photo(self, longest: int) -> Photo:
         return _reduced_copy(self.folder / f"{longest}.npy")
+
+
+def has_color(pixels: np.ndarray) -> bool:
+    """Whether a picture, uint8 (H, W, 3), is in colour."""
+    return int((pixels.max(axis=-1) - pixels.min(axis=-1)).max(initial=0)) > GREY_TOLERANCE
+
+
+def in_grey(pixels: np.ndarray) -> np.ndarray:
+    """A picture, uint8 (H, W, 3), at its own lightness L and without colour; one in grey as it is."""
+    if not has_color(pixels):
+        return pixels
+    lightness = lab_planes(pixels)[0, 0]
+    return to_bytes(lightness, lightness.new_zeros(1, 2, *lightness.shape))[0]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from ..shared.events import ComponentGroup, ShouldStop, StatusBar, Steps, Update
 from ..shared.forms import Seed
 from ..shared.html import message, progress
 from . import html
-from .job import ColorizedPhoto, Job, Request, check_photos, check_settings
+from .job import ColorizedPhoto, Job, Request, check_photos, check_settings, has_color
 from .state import PhotoState, SessionState
 
 
@@ -92,8 +92,12 @@ class Page:
         photo = self.state(values).photo
         if photo is None or photo.result is None:
             return {}
-        after = photo.result.after(photo.variant, values[self.strength] / 100)
-        return {self.view.compare: html.compare(photo.result.before(), after, photo.variant, photo.name)}
+        result = photo.result
+        after = result.after(photo.variant, values[self.strength] / 100)
+        own = result.original()
+        original = own if has_color(own) else None
+        large = html.compare(result.before(), after, photo.variant, photo.name, original=original)
+        return {self.view.compare: large}
 
     def small(self, values: Updates) -> Updates:
         """All variants, if there are any; raises as ``results``."""

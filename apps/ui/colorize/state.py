@@ -17,7 +17,7 @@ from vflow.pipelines.color.photo import on_white
 from ..shared.forms import thumbnail
 from ..shared.html import reduced
 from . import html
-from .job import PREVIEW, ColorizedPhoto
+from .job import PREVIEW, ColorizedPhoto, has_color, in_grey
 
 MAX_HINTS = 32
 
@@ -106,7 +106,8 @@ class SessionState:
         picture = _preview(self.photo.path) if self.photo else ""
         if self.photo is None or isinstance(picture, str):
             return ""
-        return html.editor(picture, self.photo.hints, colorized=self.photo.result is not None)
+        colorized, in_color = self.photo.result is not None, has_color(picture)
+        return html.editor(in_grey(picture), self.photo.hints, colorized=colorized, in_color=in_color)
 
 
 @lru_cache(maxsize=32)

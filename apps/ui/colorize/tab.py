@@ -44,6 +44,8 @@ from .job import FAMILY, MAX_VARIANTS, ColorizedPhoto, archive
 from .page import DownloadsOnDemand, Form, Page, View
 from .state import PhotoState, SessionState
 
+STRENGTH = "At 100 all colours are drawn; below, those of the upload are mixed in (grey, if it has none)."
+
 
 def build(app: AppContext) -> None:
     """Lay out the tab and wire it."""
@@ -62,7 +64,7 @@ def build(app: AppContext) -> None:
             bar = StatusBar.below(buttons, "colorize")
             compare = html_block(html.empty(), "vf-compare")
             with gr.Group(visible=False, elem_classes="vf-card") as tools:
-                strength = gr.Slider(0, 100, 100, step=1, label="Colour strength in %")
+                strength = gr.Slider(0, 100, 100, step=1, label="Colour strength in %", info=STRENGTH)
             cards = html_block("", "vf-cards", js_on_load=ON_CLICK)
             view = View(bar, photos, editor, compare, tools, cards, _downloads())
     page = Page(app, form, view, strength)

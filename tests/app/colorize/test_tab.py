@@ -135,6 +135,34 @@ def test_shows_what_python_draws_and_downloads_it(
 
 
 @browser
+def test_a_colour_photo_starts_from_grey_and_keeps_its_own_colours_as_a_view(
+    tab: App, tmp_path: Path
+) -> None:
+    y, x = np.mgrid[:40, :60]
+    colors = np.stack([120 + x, 90 + y, 200 - x], axis=-1).astype(np.uint8)
+    path = tmp_path / "poppy.png"
+    Image.fromarray(colors).save(path)
+    upload(tab, path)
+    said = tab.page.locator("#vf-editor .vf-set-aside")
+    expect(said).to_contain_text("Its colours are set aside")
+    assert neutral(tab.images(".vf-target img"))
+    colourise(tab, variants=2)
+    assert neutral(tab.images(".vf-before:not(.vf-original)"))
+    assert np.array_equal(tab.images(".vf-original")[0], colors)
+    original = tab.page.locator(".vf-original")
+    expect(original).to_be_hidden()
+    tab.page.get_by_label("Original", exact=True).check()
+    expect(original).to_be_visible()
+    clear(tab)
+    expect(said).to_have_count(0)
+
+
+def neutral(pictures: np.ndarray) -> bool:
+    """Whether all pixels, uint8 (..., 3), are grey and not all the same."""
+    return int(np.ptp(pictures.astype(int), axis=-1).max()) <= 1 and int(np.ptp(pictures)) > 20
+
+
+@browser
 def test_seeds_and_strength(tab: App, file: Path, photo: np.ndarray, model: torch.nn.Module) -> None:
     upload(tab, file)
     colourise(tab, seed=1)
