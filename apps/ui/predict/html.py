@@ -75,6 +75,7 @@ def _tile(result: Result, index: int, poster: np.ndarray) -> str:
 
 def _maps(result: Result, mean_poster: np.ndarray) -> str:
     count = len(result.futures)
+    truth = _truth(result, mean_poster)
     if count == 1:
         inner = '<p class="vf-note">Mean and diversity need two or more futures.</p>'
     else:
@@ -85,7 +86,24 @@ def _maps(result: Result, mean_poster: np.ndarray) -> str:
             f"<figure>{_video(result.diversity, np.zeros((8, 8, 3), np.uint8), label)}"
             f"<figcaption>Diversity{heat_legend(f'{result.diversity_top:.0f}')}</figcaption></figure>"
         )
-    return f'<aside class="vf-maps" aria-label="Mean and diversity">{inner}</aside>'
+    label = "What really happened, mean and diversity" if truth else "Mean and diversity"
+    return f'<aside class="vf-maps" aria-label="{label}">{truth}{inner}</aside>'
+
+
+def _truth(result: Result, poster: np.ndarray) -> str:
+    """What really happened, and the future that came closest; empty where nothing is known of it."""
+    comparison = result.comparison
+    if comparison is None:
+        return ""
+    number = comparison.closest + 1
+    closest = f"Future {number}, the closest to what really happened"
+    return (
+        f'<figure class="vf-truth">{_video(result.truth, poster, "What really happened")}'
+        "<figcaption>What really happened</figcaption></figure>"
+        f'<figure class="vf-closest">{_video(result.futures[comparison.closest], poster, closest)}'
+        f"<figcaption><span>Closest: future {number}</span><span>{comparison.psnr:.1f} dB</span></figcaption>"
+        "</figure>"
+    )
 
 
 def _video(path: Path, poster: np.ndarray, label: str) -> str:

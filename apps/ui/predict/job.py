@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import numpy as np
 
 from vflow.data import media
 from vflow.errors import InputError
+from vflow.metrics.video import best_of
 from vflow.pipelines.batch.records import PredictRecord
 from vflow.pipelines.common import CHUNK
 from vflow.pipelines.video.export import heat
 from vflow.pipelines.video.predict import PredictSettings, Prepared, iterate, prepare
+from vflow.pipelines.video.preprocess import as_clip, fit, video_config
 from vflow.randomness import content_hash
 
 from ..shared import checks
@@ -29,12 +31,18 @@ MIN_DIVERSITY = 8.0  # grey levels: the ramp of the diversity map never ends bel
 
 @dataclass(frozen=True)
 class Request:
-    """A checked request. ``source``: paths in order, or frames uint8 (n, H, W, C)."""
+    """A checked request.
+
+    Attributes:
+        source: paths in order, or frames uint8 (n, H, W, C).
+        from_start: predict from the first frames and compare with those that follow; else from the last ones.
+    """
 
     checkpoint: str | None
     source: Sequence[str] | np.ndarray
     settings: PredictSettings
     preview_fps: float
+    from_start: bool = False
 
     @classmethod
     def checked(
@@ -48,6 +56,7 @@ class Request:
         level_temperatures: str,
         seed: float,
         preview_fps: float,
+        from_start: bool = False,
     ) -> Request:
         """Check values as they come from a form or an endpoint.
 
@@ -63,7 +72,7 @@ class Request:
         fps = checks.number_within("preview_fps", preview_fps, 1, 60)
         if not len(source):
             raise InputError("no frames given; add images or a video, or choose an example")
-        return cls(checkpoint, source, settings, fps)
+        return cls(checkpoint, source, settings, fps, from_start)
 
     @property
     def work(self) -> int:
@@ -73,11 +82,18 @@ class Request:
 
 @dataclass
 class Job:
-    """A request under way: the model's input, and the frames so far, uint8 (N, t, H, W, C)."""
+    """A request under way.
+
+    Attributes:
+        prepared: the model's input.
+        truth: frames that really followed, uint8 (T', H, W, C); T' is 0 where nothing is known of them.
+        futures: frames so far, uint8 (N, t, H, W, C).
+    """
 
     request: Request
     model: Any
     prepared: Prepared
+    truth: np.ndarray
     futures: np.ndarray
     redrawn: int = 0
 
@@ -91,9 +107,14 @@ class Job:
         model = app.models.load(request.checkpoint, FAMILY)
         checks.check_levels(request.settings.temperature, model, request.checkpoint)
         source = request.source
-        prepared = prepare(model, source if isinstance(source, np.ndarray) else media.read_frames(source))
+        clip = as_clip(source if isinstance(source, np.ndarray) else media.read_frames(source))
+        if request.from_start:
+            prepared, truth = prepare_start(model, clip)
+        else:
+            prepared = prepare(model, clip)
+            truth = prepared.context[:0]
         no_frames = np.repeat(prepared.context[None, :0], request.settings.num_samples, axis=0)
-        return cls(request, model, prepared, no_frames)
+        return cls(request, model, prepared, truth[: request.settings.num_frames], no_frames)
 
     @property
     def done(self) -> int:
@@ -122,7 +143,45 @@ class Job:
         )
         folder = app.runs.new_folder()
         (folder / "settings.json").write_text(record.to_json(), encoding="utf-8")
-        return write(folder, str(self.request.checkpoint), context, self.futures, self.request.preview_fps)
+        name, fps = str(self.request.checkpoint), self.request.preview_fps
+        return write(folder, name, context, self.futures, fps, self.truth[: self.done])
+
+
+def prepare_start(model: Any, clip: media.Clip) -> tuple[Prepared, np.ndarray]:
+    """The first frames of a clip as the model takes them, and the rest of it, uint8 (T', H, W, C).
+
+    Raises:
+        InputError: as ``prepare``.
+    """
+    config = video_config(model)
+    frames, notes = fit(config, clip)
+    prepared = prepare(model, replace(clip, frames=frames[: config.context], fps=config.fps, notes=()))
+    truth = frames[config.context :]
+    if len(truth):
+        notes = (*notes, f"used the first {len(prepared.context)} of {len(frames)} frames")
+    return replace(prepared, notes=notes), truth
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Futures beside what really happened.
+
+    Attributes:
+        frames: number of frames compared. closest: index of the future with the highest mean PSNR.
+        psnr: of that future, mean over frames, in dB, at most 99.
+    """
+
+    frames: int
+    closest: int
+    psnr: float
+
+    @classmethod
+    def of(cls, futures: np.ndarray, truth: np.ndarray) -> Comparison | None:
+        """Compare uint8 (N, T, H, W, C) with (T', H, W, C), T' ≤ T; None where T' is 0."""
+        if not len(truth):
+            return None
+        closest, scores = best_of(futures[:, : len(truth)], truth)
+        return cls(len(truth), closest, float(np.minimum(scores, 99).mean()))
 
 
 @dataclass(frozen=True)
@@ -132,6 +191,7 @@ class Result:
     Attributes:
         given, frames: numbers of given and of predicted frames. fps: of the previews.
         diversity_top: grey levels at the bright end of the diversity map.
+        comparison: with what really happened, where that is known.
     """
 
     folder: Path
@@ -140,6 +200,7 @@ class Result:
     frames: int
     fps: float
     diversity_top: float
+    comparison: Comparison | None = None
 
     @property
     def futures(self) -> list[Path]:
@@ -152,6 +213,10 @@ class Result:
     @property
     def diversity(self) -> Path:
         return self.folder / "diversity.mp4"
+
+    @property
+    def truth(self) -> Path:
+        return self.folder / "truth.mp4"
 
     @property
     def native(self) -> Path:
@@ -181,19 +246,28 @@ class Result:
         return np.concatenate([context, futures[index]])
 
 
-def write(folder: Path, checkpoint: str, context: np.ndarray, futures: np.ndarray, fps: float) -> Result:
+def write(
+    folder: Path, checkpoint: str, context: np.ndarray, futures: np.ndarray, fps: float, truth: np.ndarray
+) -> Result:
     """Write native frames, preview videos at ``fps`` and the archive of previews.
 
     Args:
         checkpoint: name of the model.
         context: uint8 (n, H, W, C), as the model saw it.
         futures: uint8 (N, T, H, W, C).
+        truth: frames that really followed, uint8 (T', H, W, C), T' from 0 to T.
     """
     (folder / "previews").mkdir()
     spread = diversity(futures)
     top = max(MIN_DIVERSITY, float(spread.max()))
-    result = Result(folder, checkpoint, len(context), futures.shape[1], fps, top)
-    media.write_npz(result.native, frames=futures, context=context)
+    comparison = Comparison.of(futures, truth)
+    result = Result(folder, checkpoint, len(context), futures.shape[1], fps, top, comparison)
+    if comparison is None:
+        media.write_npz(result.native, frames=futures, context=context)
+    else:
+        media.write_npz(result.native, frames=futures, context=context, truth=truth)
+        unknown = np.full((futures.shape[1] - len(truth), *truth.shape[1:]), 128, np.uint8)
+        media.write_video(result.truth, np.concatenate([context, truth, unknown]), fps)
     for index, future in enumerate(futures):
         path = folder / "previews" / f"future_{index + 1:02d}.mp4"
         media.write_video(path, np.concatenate([context, future]), fps)

@@ -43,6 +43,7 @@ from . import html
 from .job import FAMILY, MAX_FRAMES, MAX_FUTURES, Job, Request, Result, mean_frames
 
 PROGRESS = "Frames predicted"
+LAST, FIRST = "The last frames", "The first frames"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Form(ComponentGroup):
     """Inputs of the tab."""
 
     files: gr.File
+    start: gr.Radio
     checkpoint: gr.Dropdown
     num_samples: gr.Slider
     num_frames: gr.Slider
@@ -92,6 +94,10 @@ def _example_strip(app: AppContext) -> gr.HTML:
 def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
     first = app.models.default(FAMILY)
     with gr.Group(elem_classes="vf-card"):
+        start = gr.Radio(
+            [LAST, FIRST], value=LAST, label="Predict from",
+            info="From the first: shows what really happened beside the futures.",
+        )  # fmt: skip
         checkpoint = gr.Dropdown(
             app.models.names(FAMILY), value=first, label="Checkpoint", info=app.video_summary(first),
             interactive=True,
@@ -111,7 +117,7 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
         return summary, app.preview_fps(name), *suggested_temperature(app, name, typed)
 
     checkpoint.change(on_checkpoint, [checkpoint, levels], [checkpoint, fps, temperature, levels], **QUICK)
-    return Form(files, checkpoint, num_samples, num_frames, temperature, levels, seed, fps), buttons
+    return Form(files, start, checkpoint, num_samples, num_frames, temperature, levels, seed, fps), buttons
 
 
 def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -> None:
@@ -148,6 +154,7 @@ def _example(app: AppContext, form: Form, index: int) -> Updates:
     updates = {
         form.files: [examples.copy_to_cache(path, app.cache) for path in clip.files],
         form.num_frames: clip.num_frames,
+        form.start: FIRST if clip.from_start else LAST,
     }
     if clip.checkpoint not in names:
         return updates
@@ -178,6 +185,7 @@ def _steps(
         level_temperatures=values[form.levels],
         seed=form.seed.draw(values),
         preview_fps=values[form.fps],
+        from_start=values[form.start] == FIRST and not isinstance(source, np.ndarray),
     )
     total = request.settings.num_frames
     reading = progress(0, total, "Reading the frames…", PROGRESS)
@@ -199,7 +207,7 @@ def _steps(
         view.results: html.player(result, last),
         view.result: result,
         **view.downloads.show(result.native, result.archive, result.settings),
-        **view.bar.done(_summary(job, seconds), _remarks(job)),
+        **view.bar.done(_summary(job, seconds), _remarks(job, result)),
     }
 
 
@@ -227,8 +235,16 @@ def _summary(job: Job, seconds: float) -> str:
     return f"{size} in {seconds:.1f} s, seed {settings.seed}"
 
 
-def _remarks(job: Job) -> list[str]:
+def _remarks(job: Job, result: Result) -> list[str]:
     remarks = sentences(job.prepared.notes)
+    if result.comparison:
+        closest, psnr = result.comparison.closest + 1, result.comparison.psnr
+        compared = counted(result.comparison.frames, "frame")
+        remarks.insert(
+            0, f"Closest to what really happened: future {closest}, PSNR {psnr:.1f} dB over {compared}."
+        )
+    elif job.request.from_start:
+        remarks.insert(0, "The clip ends with the frames given, so nothing is known of what really happened.")
     if job.prepared.far_outside:
         remarks.insert(0, "These frames are unlike what this model was trained on; expect poor futures.")
     if job.redrawn:

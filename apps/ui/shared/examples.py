@@ -26,12 +26,16 @@ DIGITS = {"a four": "digit-four.png", "a two": "digit-two.png", "a seven": "digi
 
 @dataclass(frozen=True)
 class ClipExample:
-    """Frames to predict from, and the settings that suit them."""
+    """Frames to predict from, and the settings that suit them.
+
+    ``from_start``: the first frames are given, and the rest is what really happened.
+    """
 
     title: str
     checkpoint: str
     files: tuple[Path, ...]
     num_frames: int
+    from_start: bool
 
     def last_frame(self) -> np.ndarray:
         """uint8 (H, W, C)."""
@@ -42,8 +46,14 @@ def all_clips() -> list[ClipExample]:
     """All clips, in the order of examples.json."""
     entries = json.loads((FOLDER / "examples.json").read_text())
     return [
-        ClipExample(e["title"], e["checkpoint"], tuple(FOLDER / name for name in e["files"]), e["num_frames"])
-        for e in entries
+        ClipExample(
+            entry["title"],
+            entry["checkpoint"],
+            tuple(FOLDER / name for name in entry["files"]),
+            entry["num_frames"],
+            entry["from_start"],
+        )
+        for entry in entries
     ]
 
 

@@ -32,7 +32,15 @@ def predicted(runs: RunStore) -> job.Result:
     rng = np.random.default_rng(0)
     context = rng.integers(0, 256, (1, 8, 8, 3), np.uint8)
     futures = rng.integers(0, 256, (2, 3, 8, 8, 3), np.uint8)
-    return job.write(runs.new_folder(), "shapes", context, futures, 5)
+    return job.write(runs.new_folder(), "shapes", context, futures, 5, context[:0])
+
+
+def test_futures_are_compared_with_what_really_happened() -> None:
+    futures = np.zeros((3, 4, 2, 2, 3), np.uint8)
+    futures[0], futures[1], futures[2, 2:] = 30, 10, 255  # the last fits the known frames to the byte
+    comparison = job.Comparison.of(futures, np.zeros((2, 2, 2, 3), np.uint8))
+    assert comparison == job.Comparison(frames=2, closest=2, psnr=99)
+    assert job.Comparison.of(futures, futures[0, :0]) is None
 
 
 def test_a_future_can_be_continued_until_it_is_cleared(tmp_path: Path) -> None:

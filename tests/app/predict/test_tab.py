@@ -17,6 +17,7 @@ from tests.app.conftest import Opener
 from tests.app.support import DONE, App, differ
 from vflow.cli import main as vflow_command
 from vflow.data import media
+from vflow.metrics.video import best_of
 from vflow.pipelines.video.predict import prepare
 
 pytestmark = pytest.mark.browser
@@ -187,6 +188,26 @@ def test_grey_model(app: App, clip: Path) -> None:
     app.predict()
     assert app.page.get_by_text("Mean and diversity need two or more futures.").is_visible()
     assert app.page.get_by_text("Kept the last 2 of 6 frames").is_visible()
+
+
+def test_the_rest_of_a_clip_is_shown_beside_the_futures(
+    app: App, stills: list[Path], square: np.ndarray, tmp_path: Path
+) -> None:
+    app.upload(*stills)
+    app.page.get_by_label("The first frames", exact=True).check()
+    app.settings(futures=2, frames=2)
+    app.predict()
+    assert app.videos() == 2 + 2 + 2
+    with np.load(app.download("Frames (npz)", tmp_path)) as saved:
+        context, futures, truth = saved["context"], saved["frames"], saved["truth"]
+    given = len(context)
+    assert np.array_equal(context, square[:given]) and np.array_equal(truth, square[given : given + 2])
+    closest, scores = best_of(futures, truth)
+    figures = app.page.locator(".vf-maps figcaption")
+    expect(figures.nth(0)).to_have_text("What really happened")
+    expect(figures.nth(1)).to_contain_text(f"future {closest + 1}{scores.mean():.1f} dB")
+    real = app.pictures(given + 1)[2]
+    assert differ(real.mean(-1), truth[0].mean(-1)) < 12
 
 
 def test_order_of_uploads(app: App, stills: list[Path]) -> None:
