@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
+from vflow.checkpoint import checkpoint_hash
 from vflow.errors import VflowError
 from vflow.pipelines.walk.directions import Directions, load_directions
 
 from ..shared.context import AppContext
+from ..shared.examples import FOLDER
 
 LIKELIEST = "likeliest"
 ALL = "all"
+LEAST_EFFECT = 1.0
+"""Grey levels, root mean square: a level whose walk changes pictures by less is not offered."""
+EFFECTS = FOLDER / "walk-effects.json"
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,8 @@ class Capabilities:
         family: of its model.
         kinds: walks it can do.
         levels: (name of a level, its number as text), coarse to fine, then all together.
-        explained: shares of variance of the stored directions, by level.
+        explained: shares of variance of the stored directions, by level: the one that changes pictures
+            most first, without those that change next to nothing.
         note: remark for people.
     """
 
@@ -133,14 +142,36 @@ def capabilities(app: AppContext, name: str | None) -> Capabilities:
         directions = stored_directions(app, name)
     except VflowError as error:
         directions, note = None, app.error_message(error)
-    explained = {level: found.explained for level, found in directions.levels.items()} if directions else {}
+    levels = level_names(model.latent_shapes)
+    stored = {level: found.explained for level, found in directions.levels.items()} if directions else {}
+    in_order = {level: stored[level] for _, level in levels if level in stored}
+    explained = by_effect(in_order, measured_effects(app.models.folder(name)))
     offered = kinds(family) if explained else kinds(family)[1:]
     if not explained and not note:
         note = (
             "No principal directions are stored with this model, so there is no walk along them. "
             f"To make them: python scripts/directions.py --config PRESET --checkpoint {name}"
         )
-    return Capabilities(family, offered, level_names(model.latent_shapes), explained, note)
+    return Capabilities(family, offered, levels, explained, note)
+
+
+def by_effect(
+    explained: dict[str, tuple[float, ...]], effects: dict[str, float]
+) -> dict[str, tuple[float, ...]]:
+    """Levels in order of their effect, without those that have next to none, and without all levels together
+    where these do what one of them does; as they are where no effect is known."""
+    visible = [level for level in explained if effects.get(level, LEAST_EFFECT) >= LEAST_EFFECT]
+    if any(effects.get(level) == effects.get(ALL, -1.0) for level in visible if level != ALL):
+        visible = [level for level in visible if level != ALL]
+    ranked = sorted(visible or explained, key=lambda level: effects.get(level, 0.0), reverse=True)
+    return {level: explained[level] for level in ranked}
+
+
+@lru_cache(maxsize=32)
+def measured_effects(folder: Path) -> dict[str, float]:
+    """Change of pictures by a walk at each level, in grey levels; empty for checkpoints that do not ship."""
+    known: dict[str, dict[str, float]] = json.loads(EFFECTS.read_text(encoding="utf-8"))
+    return known.get(checkpoint_hash(folder), {})
 
 
 def stored_directions(app: AppContext, name: str | None) -> Directions | None:

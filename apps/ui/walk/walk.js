@@ -97,7 +97,7 @@
     thumbs.forEach((thumb) => thumb.removeAttribute("aria-current"));
     setFrame(frame);
     show(step);
-    run(false, total > 1 && !calm.matches);
+    run(total === 1 && !calm.matches, total > 1 && !calm.matches); // pictures walk, clips loop
     section.querySelectorAll(":disabled").forEach((control) => (control.disabled = false));
     section.classList.add("vf-ready");
   }

@@ -129,6 +129,13 @@ def test_words_of_positions() -> None:
     assert kinds.level_names([(6, 32, 32), (16, 1, 1)])[0] == ("Whole picture", "1")
 
 
+def test_the_strongest_level_comes_first_and_one_without_effect_is_left_out() -> None:
+    explained = {"2": (0.1,), "1": (0.2,), "0": (0.3,), "all": (0.4,)}
+    assert list(kinds.by_effect(explained, {"0": 9.0, "1": 20.0, "2": 0.5, "all": 15.0})) == ["1", "all", "0"]
+    assert list(kinds.by_effect(explained, {"0": 9.0, "1": 20.0, "2": 3.0, "all": 20.0})) == ["1", "0", "2"]
+    assert kinds.by_effect(explained, {}) == explained
+
+
 def test_large_pictures_are_reduced_and_names_escaped(tmp_path: Path) -> None:
     strip = np.zeros((2, 1, 300, 1200, 3), np.uint8)
     strip[1] = 200

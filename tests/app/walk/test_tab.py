@@ -210,8 +210,6 @@ def test_directions_play_and_what_is_saved(walker: Walker, tmp_path: Path) -> No
     walker.app.number("Steps", 3)
     walker.app.number("Seed", 4)
     assert walker.walk().startswith("3 steps in ")
-    assert walker.at() == "start"
-    walker.app.page.get_by_role("button", name="Play the walk, there and back").click()
     seen = "document.querySelector('.vf-walk .vf-now').textContent === '{}'"
     for place in ("+3.0 σ", "start", "−3.0 σ", "start", "+3.0 σ"):
         walker.app.page.wait_for_function(seen.format(place))
@@ -242,8 +240,13 @@ def test_kinds_fit_the_model(walker: Walker) -> None:
     walker.app.number("Steps", 2)
     assert walker.example().startswith("2 steps in ")
     assert walker.shows().shape == (160, 241, 3)
+    walker.upload("start", examples.FOLDER / "walk-coffee.png")
     walker.choose("digits")
     assert not walker.app.page.locator("#vf-walk-note").is_visible()
+    walker.app.page.locator("#vf-walk-results .vf-empty").wait_for()
+    assert not walker.app.page.get_by_role("button", name="Grid (png)").is_visible()
+    walker.app.page.get_by_role("radio", name="Upload or example").check()
+    walker.app.page.locator("#vf-walk-start").get_by_text("Drop File Here").wait_for()
 
 
 @pytest.mark.browser
