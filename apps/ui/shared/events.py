@@ -140,6 +140,11 @@ class NewestWins:
         for group in self._groups:
             self._app.jobs.withdraw(self._key(request, group))
 
+    def discard(self, request: gr.Request) -> None:
+        """Forget the jobs that wait, and let those that run end without a result."""
+        for group in self._groups:
+            self._app.jobs.discard(self._key(request, group))
+
     def _key(self, request: gr.Request, group: str) -> str:
         return f"{request.session_hash}/{self._name}/{group}"
 
@@ -235,16 +240,25 @@ class StatusBar(ComponentGroup):
         """The job has a result."""
         return {self.status: html.message(text, "done", notes), **self.buttons.idle()}
 
-    def with_errors(self, app: AppContext, files: Sequence[str], steps: Steps) -> Steps:
-        """``steps``; a failure stays readable in the status line, an expected one shows as a toast too."""
+    def with_errors(
+        self, app: AppContext, files: Sequence[str], steps: Steps, nothing: Updates | None = None
+    ) -> Steps:
+        """``steps``; a failure stays readable in the status line, an expected one shows as a toast too.
+
+        Args:
+            nothing: updates that empty the panel of results, which would not be those of the form.
+        """
         try:
             yield from steps
         except VflowError as error:
             text = app.error_message(error, files)
-            yield self._failed(text)
+            yield {**(nothing or {}), **self._failed(text)}
             raise to_gradio_error(text) from None
         except Exception:
-            yield self._failed("Something went wrong on the server; its log says more.")
+            yield {
+                **(nothing or {}),
+                **self._failed("Something went wrong on the server; its log says more."),
+            }
             raise
 
     def _failed(self, text: str) -> Updates:
@@ -258,8 +272,8 @@ def wire_jobs(
     triggers: Sequence[Trigger],
     inputs: Sequence[Any],
     outputs: Sequence[Any],
-) -> None:
-    """Wire the triggers of a tab's jobs, Stop, and leaving the queue."""
+) -> NewestWins:
+    """Wire the triggers of a tab's jobs, Stop, and leaving the queue; returns what can end them."""
     newest = NewestWins(app, tab, bar.status)
     jobs = []
     for trigger in triggers:
@@ -277,6 +291,7 @@ def wire_jobs(
 
     bar.buttons.stop.click(newest.stop, None, None, **QUICK)
     bar.buttons.cancel.click(on_cancel, None, outputs, cancels=jobs, **QUICK)
+    return newest
 
 
 @dataclass(frozen=True)
@@ -293,6 +308,10 @@ class Downloads(ComponentGroup):
             buttons = tuple(gr.DownloadButton(label, size="sm", min_width=100) for label in labels)
         return cls(row, buttons)
 
+    def hide(self) -> Updates:
+        """No result, so no files."""
+        return {self.row: gr.update(visible=False)}
+
     def show(self, *files: Path) -> Updates:
         """Offer these files, one for each button."""
         return {
@@ -308,3 +327,17 @@ class View(ComponentGroup):
     bar: StatusBar
     results: gr.HTML
     downloads: Downloads
+
+    def nothing(self, placeholder: str) -> Updates:
+        """No result: ``placeholder`` (HTML) in its place, and no files."""
+        return {self.results: placeholder, **self.downloads.hide()}
+
+
+def wire_clear(files: gr.File, view: View, jobs: NewestWins, placeholder: str) -> None:
+    """Empty the panel of results when a person clears the upload box; a running job ends without one."""
+
+    def clear(request: gr.Request) -> Updates:
+        jobs.discard(request)
+        return {**view.nothing(placeholder), **view.bar.stopped("Ready.")}
+
+    files.clear(clear, None, view.components(), **QUICK)

@@ -47,6 +47,13 @@ class Jobs:
         with self._lock:
             self._waiting.pop(key, None)
 
+    def discard(self, key: str) -> None:
+        """Forget the request that waits, and let the one that runs end without a result."""
+        with self._lock:
+            self._waiting.pop(key, None)
+            if job := self._running.get(key):
+                job.superseded = True
+
     @contextmanager
     def running(self, key: str) -> Iterator[RunningJob | None]:
         """The job of the newest request; None if that has run already."""
