@@ -30,7 +30,7 @@ def reduced(frames: np.ndarray, longest: int) -> np.ndarray:
     return media.resize(frames, max(1, round(height * scale)), max(1, round(width * scale)), channels)
 
 
-def file_url(path: Path) -> str:
+def file_url(path: str | Path) -> str:
     """Address of a file in the app's own cache, relative to the page so that it works behind a proxy."""
     return f"gradio_api/file={escape(str(path), quote=True)}"
 

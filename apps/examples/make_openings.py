@@ -1,0 +1,103 @@
+"""Makes the `opening-*` films, one a tab: results of the shipped models that show before any click.
+
+Run from the repository: python -m apps.examples.make_openings [TAB ...]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import vflow
+from vflow.checkpoint import find_checkpoints
+from vflow.data import media
+from vflow.pipelines.video.export import overlay_on, top_of
+from vflow.pipelines.walk.render import tiles
+from vflow.pipelines.walk.space import WalkSettings
+
+FOLDER = Path(__file__).resolve().parent
+TEAL = (15, 118, 110)
+Film = tuple[np.ndarray, float]
+"""Frames, uint8 (T, H, W, C), and frames per second."""
+
+
+def predict() -> Film:
+    """What really happened, framed, and eight futures of a held-out clip, in rows of three."""
+    model: Any = vflow.load("push")
+    clip = media.read_clip(FOLDER / "push-00064.mp4").frames[:13]
+    given = model.config.context
+    futures = vflow.predict(
+        model, clip[:given], num_frames=len(clip) - given, temperature=model.config.temperature
+    )
+    context = np.repeat(clip[None, :given], len(futures), axis=0)
+    all_clips = np.concatenate([clip[None], np.concatenate([context, futures], axis=1)])
+    frames = np.stack([tiles(at_once.repeat(3, 1).repeat(3, 2), 3) for at_once in all_clips.swapaxes(0, 1)])
+    side = 3 * clip.shape[1]
+    for frame in frames:
+        cv2.rectangle(frame, (2, 2), (side - 3, side - 3), TEAL, 5)
+    return np.concatenate([frames, frames[-1:].repeat(4, 0)]), 5.0
+
+
+def digits() -> Film:
+    """All ten digits in one style after another, each style drawn as another digit first."""
+    model: Any = vflow.load("digits")
+    styles = [
+        vflow.walk(model, (), WalkSettings(kind="transfer", label=label, seed=label)).frames
+        for label in (3, 8, 5, 2, 6, 9)
+    ]
+    return np.stack([tiles(style.repeat(4, 1).repeat(4, 2), 5) for style in styles]), 1.0
+
+
+def colorize() -> Film:
+    """A photo in grey, then in six colourings."""
+    model: Any = vflow.load("colorizer")
+    photo = media.read_image(FOLDER / "photo-chelsea.png").frames[0]
+    variants = vflow.colorize(model, photo, num_samples=6, temperature=model.config.temperature)
+    return np.concatenate([photo[None].repeat(3 // photo.shape[-1], -1), variants]), 1.0
+
+
+def walk() -> Film:
+    """Eight digits that move together along the strongest direction of their noise, there and back."""
+    model: Any = vflow.load("digits")
+    directions = vflow.load_directions(find_checkpoints()["digits"], model)
+    walks = [
+        vflow.walk(
+            model,
+            (),
+            WalkSettings(kind="direction", label=label, seed=1, steps=13, extent=2.0, level=-1, direction=0),
+            directions=directions,
+        ).frames
+        for label in (0, 2, 3, 4, 5, 7, 8, 9)
+    ]
+    steps = [tiles(np.stack(step).repeat(4, 1).repeat(4, 2), 4) for step in zip(*walks, strict=True)]
+    return np.stack([*steps, *steps[-2:0:-1]]), 8.0
+
+
+def surprise() -> Film:
+    """A clip whose frames 11 and 16 were swapped, beside the map of what the model did not expect."""
+    model: Any = vflow.load("push")
+    frames = media.read_clip(FOLDER / "push-00064.mp4").frames
+    frames[[10, 15]] = frames[[15, 10]]
+    statistics = vflow.load_clip_statistics(find_checkpoints()["push"], model)
+    surprisal = vflow.surprisal(model, frames, statistics=statistics)
+    under = overlay_on(surprisal.frames, surprisal.excess, top_of(surprisal))
+    pairs = [np.stack(pair).repeat(4, 1).repeat(4, 2) for pair in zip(surprisal.frames, under, strict=True)]
+    return np.stack([tiles(pair, 2) for pair in pairs]), 4.0
+
+
+OPENINGS: dict[str, Callable[[], Film]] = {
+    "predict": predict,
+    "digits": digits,
+    "colorize": colorize,
+    "walk": walk,
+    "surprise": surprise,
+}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or OPENINGS:
+        media.write_video(FOLDER / f"opening-{name}.mp4", *OPENINGS[name](), enlarge=False)

@@ -1,0 +1,56 @@
+"""Openings: a finished, moving result on each tab before any click."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import NamedTuple
+
+from . import examples, html
+from .context import AppContext
+
+
+class Opening(NamedTuple):
+    """A film of apps/examples: what it shows, and what to do, each a sentence."""
+
+    tab: str
+    shows: str
+    action: str
+
+
+PREDICT = Opening(
+    "predict",
+    "Eight ways this clip could go on; framed, what really happened.",
+    "Press one of the examples, or add a clip of your own.",
+)
+DIGITS = Opening(
+    "digits",
+    "One style after another, as all ten digits.",
+    "Press Draw for new digits, or draw one below to see your own style.",
+)
+COLORIZE = Opening(
+    "colorize",
+    "One grey photo, coloured in six plausible ways.",
+    "Press one of the examples, or add a photo of your own.",
+)
+WALK = Opening(
+    "walk",
+    "Eight digits turn from bold to thin together, along one direction of the model’s noise.",
+    "Press Walk to go along a direction yourself, or upload a start of your own.",
+)
+SURPRISE = Opening(
+    "surprise",
+    "Frames 11 and 16 of this clip were swapped: bright is what the model did not expect.",
+    "Press one of the examples, or add a clip of your own.",
+)
+
+
+def opening(app: AppContext, which: Opening) -> str:
+    """HTML of an opening; opening.js plays it, unless the person prefers less motion."""
+    film = examples.copy_to_cache(examples.FOLDER / f"opening-{which.tab}.mp4", app.cache)
+    label = escape(which.shows, quote=True)
+    return (
+        f'<section class="vf-results vf-opening" aria-label="An example"><p class="vf-lead">'
+        f"<strong>{label}</strong> {escape(which.action)}</p>"
+        f'<video muted loop playsinline preload="auto" disablepictureinpicture aria-label="{label}"'
+        f' src="{html.file_url(film)}"></video>{html.play_button("Play the example")}</section>'
+    )
