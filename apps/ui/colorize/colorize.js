@@ -12,7 +12,14 @@
     send(box, { action: "add", x, y, color: box.querySelector("input[type=color]").value });
   }
 
+  // The swatch of the chosen colour is marked; none is, where the colour is another.
+  function mark(box) {
+    const color = box.querySelector("input[type=color]").value;
+    for (const swatch of box.querySelectorAll(".vf-swatch")) swatch.setAttribute("aria-pressed", swatch.dataset.color === color);
+  }
+
   document.addEventListener("input", ({ target }) => {
+    if (target.matches(".vf-hints input[type=color]")) mark(target.closest(".vf-hints"));
     if (!target.matches(".vf-wipe")) return;
     document.documentElement.style.setProperty("--vf-at", `${target.value}%`);
     target.setAttribute("aria-valuetext", `${target.value}% before`);
@@ -28,7 +35,18 @@
       const frame = photo.getBoundingClientRect();
       add(box, (event.clientX - frame.left) / frame.width, (event.clientY - frame.top) / frame.height);
     }
-    if (swatch) box.querySelector("input[type=color]").value = swatch.dataset.color;
+    if (swatch) {
+      box.querySelector("input[type=color]").value = swatch.dataset.color;
+      mark(box);
+    }
+    if (event.target.closest(".vf-undo-point")) {
+      fallback = true;
+      send(box, { action: "remove", index: box.querySelectorAll(".vf-remove-point").length - 1 });
+    }
+    if (event.target.closest(".vf-clear-points")) {
+      fallback = true;
+      send(box, { action: "clear" });
+    }
     if (event.target.closest(".vf-add-point")) {
       const [x, y] = [".vf-x", ".vf-y"].map((name) => Math.min(100, Math.max(0, Number(box.querySelector(name).value))));
       add(box, x / 100, y / 100);

@@ -133,9 +133,10 @@ def editor(photo: np.ndarray, hints: Sequence[Hint], *, colorized: bool, in_colo
         f"{number}</b>"
         for number, (x, y, color) in enumerate(hints, 1)
     )
+    chosen = _hex(hints[-1].color) if hints else SWATCHES["Red"]
     swatches = "".join(
         f'<button type="button" class="vf-swatch" style="background: {color}" data-color="{color}"'
-        f' aria-label="{name}" title="{name}"></button>'
+        f' aria-pressed="{str(color == chosen).lower()}" aria-label="{name}" title="{name}"></button>'
         for name, color in SWATCHES.items()
     )
     height, width = photo.shape[:2]
@@ -146,7 +147,7 @@ def editor(photo: np.ndarray, hints: Sequence[Hint], *, colorized: bool, in_colo
         f'<div class="vf-target" style="--ratio: {width / height:.4f}">'
         f'<img src="{png_uri(photo)}" alt="The photo to colour" draggable="false">'
         f'<span aria-hidden="true">{marks}</span></div>'
-        f'<div class="vf-colors"><label class="vf-color">Colour<input type="color" value="#b3202a"></label>'
+        f'<div class="vf-colors"><label class="vf-color">Colour<input type="color" value="{chosen}"></label>'
         f'<div class="vf-swatches" role="group" aria-label="Common colours">{swatches}</div></div>'
         '<div class="vf-by-number"><label>Across <span>%</span><input type="number" class="vf-x" min="0"'
         ' max="100" value="50"></label><label>Down <span>%</span><input type="number" class="vf-y" min="0"'
@@ -162,7 +163,13 @@ def _points(hints: Sequence[Hint]) -> str:
         f' aria-label="Remove colour point {number}">×</button></li>'
         for number, (x, y, color) in enumerate(hints, 1)
     )
-    return f'<ol class="vf-points" aria-label="Colour points">{items}</ol>' if items else ""
+    if not items:
+        return ""
+    return (
+        f'<ol class="vf-points" aria-label="Colour points">{items}</ol><div class="vf-by-number">'
+        '<button type="button" class="vf-small vf-undo-point">Undo the last point</button>'
+        '<button type="button" class="vf-small vf-clear-points">Remove all points</button></div>'
+    )
 
 
 def _hex(color: tuple[int, int, int]) -> str:

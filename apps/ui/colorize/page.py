@@ -160,6 +160,8 @@ class Page:
         try:
             if event.action == "remove":
                 changed = state.photo.without_hint(int(event.index))
+            elif event.action == "clear":
+                changed = state.photo.without_hints()
             else:
                 changed = state.photo.with_hint(float(event.x), float(event.y), str(event.color))
         except VflowError as error:

@@ -49,6 +49,10 @@ class PhotoState:
         """The hints but for one."""
         return replace(self, hints=tuple(hint for i, hint in enumerate(self.hints) if i != index))
 
+    def without_hints(self) -> PhotoState:
+        """No hint."""
+        return replace(self, hints=())
+
     def with_result(self, result: ColorizedPhoto, variant: int) -> PhotoState:
         """New variants, of which ``variant`` is compared, or the last if there are fewer."""
         return replace(self, result=result, variant=min(variant, result.count - 1))

@@ -32,6 +32,7 @@ def test_what_is_known_of_a_photo_stays() -> None:
     assert tuple(state.photo.hints[0])[2] == (192, 48, 32)
     with pytest.raises(ConfigError, match="hint"):
         state.photo.with_hint(2, 0, "#000000")
+    assert state.photo.with_hint(0, 0, "#000000").without_hints().hints == ()
 
 
 def test_no_name_leads_out_of_the_archive(tmp_path: Path) -> None:
