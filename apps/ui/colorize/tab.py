@@ -28,6 +28,7 @@ from ..shared.events import (
     unless_empty,
     wire_jobs,
 )
+from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import (
     SLIDER_WITH_LEVELS,
     Seed,
@@ -39,6 +40,7 @@ from ..shared.forms import (
     temperature_slider,
 )
 from ..shared.html import file_url, message, progress
+from ..shared.opening import COLORIZE, opening
 from . import html
 from .job import FAMILY, MAX_VARIANTS, ColorizedPhoto, archive
 from .page import DownloadsOnDemand, Form, Page, View
@@ -54,6 +56,7 @@ def build(app: AppContext) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             files, photos = _uploads()
+            line = fit_line("colorize")
             tiles = examples.picture_strip(
                 examples.PHOTOS, "Or colourise an example", "Colourise example", "vf-try-photo"
             )
@@ -62,12 +65,13 @@ def build(app: AppContext) -> None:
             editor = html_block("", "vf-editor", js_on_load=ON_PAYLOAD)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "colorize")
-            compare = html_block(html.empty(), "vf-compare")
+            compare = html_block(opening(app, COLORIZE), "vf-compare")
             with gr.Group(visible=False, elem_classes="vf-card") as tools:
                 strength = gr.Slider(0, 100, 100, step=1, label="Colour strength in %", info=STRENGTH)
             cards = html_block("", "vf-cards", js_on_load=ON_CLICK)
             view = View(bar, photos, editor, compare, tools, cards, _downloads())
     page = Page(app, form, view, strength)
+    wire_fit(app, line, files, form.checkpoint, FAMILY)
     _wire_clicks(page)
     _wire_jobs(page, strip)
     _wire_downloads(page)

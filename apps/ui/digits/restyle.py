@@ -30,6 +30,7 @@ from ..shared.events import (
     html_block,
     status_line,
 )
+from ..shared.fit import digit_warning
 from ..shared.html import message
 from . import html
 from .job import FAMILY, Result
@@ -43,11 +44,12 @@ LEAD = (
 
 @dataclass(frozen=True)
 class Digit:
-    """A prepared picture, uint8 (28, 28), its source in words, and its class if known."""
+    """A prepared picture, uint8 (28, 28), its source in words, its class if known, and a warning if any."""
 
     image: np.ndarray
     source: str
     label: int | None = None
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,8 @@ def _wire(app: AppContext, checkpoint: gr.Dropdown, panel: Panel, sources: Sourc
         return str(examples.picture_file(examples.DIGITS, int(event.index)))
 
     drawing = showing(lambda values, event: _from_ink(str(event.ink)))
-    uploaded = showing(lambda values, event: _from_file(str(values[sources.upload])))
-    example = showing(lambda values, event: _from_file(example_file(event)))
+    uploaded = showing(lambda values, event: _from_file(app, values[checkpoint], str(values[sources.upload])))
+    example = showing(lambda values, event: _from_file(app, values[checkpoint], example_file(event)))
     picked = showing(lambda values, event: _from_grid(values[sources.result], int(event.index)))
     newest = NewestWins(app, "restyle", panel.status)
     inputs = [checkpoint, sources.result, sources.upload, *panel.components()]
@@ -150,9 +152,10 @@ def _from_ink(ink: str) -> Digit:
     return Digit(prepare_digit(pixels, "drawing"), "Your drawing")
 
 
-def _from_file(path: str) -> Digit:
+def _from_file(app: AppContext, name: str | None, path: str) -> Digit:
     clip = media.read_image(path)
-    return Digit(prepare_digit(clip.frames[0], clip.source), clip.source)
+    digit = prepare_digit(clip.frames[0], clip.source)
+    return Digit(digit, clip.source, warning=digit_warning(app, name, clip.frames))
 
 
 def _from_grid(result: Result | None, index: int) -> Digit:
@@ -178,7 +181,8 @@ def _new_digit(app: AppContext, panel: Panel, name: str | None, take: Callable[[
 def _restyled(app: AppContext, panel: Panel, name: str | None, digit: Digit, label: int) -> Steps:
     images = restyle(app.models.load(name, FAMILY), digit.image, label)
     text = f"{digit.source}, read as {label}"
-    yield {panel.all_ten: html.all_ten(images, label), panel.status: message(text, "done")}
+    told = message(text, "amber", [digit.warning]) if digit.warning else message(text, "done")
+    yield {panel.all_ten: html.all_ten(images, label), panel.status: told}
 
 
 def _with_errors(app: AppContext, panel: Panel, files: Sequence[str], steps: Steps) -> Steps:

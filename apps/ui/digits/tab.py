@@ -26,6 +26,7 @@ from ..shared.events import (
 )
 from ..shared.forms import Seed, no_model_banner, slider_temperature, temperature_slider
 from ..shared.html import progress
+from ..shared.opening import DIGITS, opening
 from . import html, restyle
 from .job import FAMILY, MAX_DIGITS, Job, Request
 
@@ -58,7 +59,7 @@ def build(app: AppContext) -> None:
             form, buttons = _settings(app)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "digits")
-            results = html_block(html.empty(), "vf-digits-results", js_on_load=ON_CLICK)
+            results = html_block(opening(app, DIGITS), "vf-digits-results", js_on_load=ON_CLICK)
             downloads = Downloads.below("Sheet (png)", "Digits (npz)", "Settings (json)")
             view = DigitsView(bar, results, downloads, gr.State(None))
     restyle.build(app, form.checkpoint, view.results, view.result)
@@ -85,7 +86,8 @@ def _settings(app: AppContext) -> tuple[Form, Buttons]:
 
 def _wire_jobs(app: AppContext, form: Form, view: DigitsView) -> None:
     def draw(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
-        yield from view.bar.with_errors(app, (), _steps(app, form, view, values, should_stop))
+        steps = _steps(app, form, view, values, should_stop)
+        yield from view.bar.with_errors(app, (), steps, view.nothing(html.empty()))
 
     triggers = [Trigger(view.bar.buttons.run.click, draw)]
     inputs = form.components()

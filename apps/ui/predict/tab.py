@@ -24,8 +24,10 @@ from ..shared.events import (
     Updates,
     View,
     html_block,
+    wire_clear,
     wire_jobs,
 )
+from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import (
     SLIDER_WITH_LEVELS,
     Seed,
@@ -39,6 +41,7 @@ from ..shared.forms import (
     temperature_slider,
 )
 from ..shared.html import ExampleTile, example_strip, progress
+from ..shared.opening import PREDICT, opening
 from . import html
 from .job import FAMILY, MAX_FRAMES, MAX_FUTURES, Job, Request, Result, mean_frames
 
@@ -74,13 +77,15 @@ def build(app: AppContext) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             files = clip_upload("predict")
+            line = fit_line("predict")
             strip = _example_strip(app)
             form, buttons = _settings(app, files)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "predict")
-            results = html_block(html.empty(), "vf-results", js_on_load=ON_CLICK)
+            results = html_block(opening(app, PREDICT), "vf-results", js_on_load=ON_CLICK)
             downloads = Downloads.below("Frames (npz)", "Previews (zip)", "Settings (json)")
             view = PredictView(bar, results, downloads, gr.State(None))
+    wire_fit(app, line, files, form.checkpoint, FAMILY)
     _wire_jobs(app, form, view, strip)
 
 
@@ -125,10 +130,12 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
 
     def predict(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
         files = paths_of(values[form.files])
-        yield from view.bar.with_errors(app, files, _steps(app, form, view, values, files, should_stop))
+        steps = _steps(app, form, view, values, files, should_stop)
+        yield from view.bar.with_errors(app, files, steps, view.nothing(html.empty()))
 
     def continue_from(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
-        yield from view.bar.with_errors(app, (), continued(values, int(event.index), should_stop))
+        steps = continued(values, int(event.index), should_stop)
+        yield from view.bar.with_errors(app, (), steps, view.nothing(html.empty()))
 
     def continued(values: Updates, index: int, should_stop: ShouldStop) -> Steps:
         result: Result = values[view.result]
@@ -144,7 +151,8 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
         Trigger(view.results.select, continue_from),
     ]
     inputs = [*form.components(), view.result]
-    wire_jobs(app, "predict", view.bar, triggers, inputs, [*view.components(), *form.components()])
+    jobs = wire_jobs(app, "predict", view.bar, triggers, inputs, [*view.components(), *form.components()])
+    wire_clear(form.files, view, jobs, html.empty())
 
 
 def _example(app: AppContext, form: Form, index: int) -> Updates:
@@ -197,7 +205,7 @@ def _steps(
         clock.frame_done()
         yield _frame_done(view, job, clock.remaining(total - job.done))
     if job.done == 0:
-        yield {view.results: html.empty(), **view.bar.stopped("Stopped before the first frame.")}
+        yield {**view.nothing(html.empty()), **view.bar.stopped("Stopped before the first frame.")}
         return
     seconds = clock.elapsed()
     yield {status: progress(job.done, total, "Writing previews…", PROGRESS), **buttons.finishing()}

@@ -103,6 +103,10 @@ class ModelStore:
         config = self.config(name)
         return 1.0 if config is None else config.temperature
 
+    def ships(self, name: str) -> bool:
+        """Whether it is one of those that ship, and not a model of one's own under such a name."""
+        return name in self._folders and checkpoint.find_checkpoints().get(name) == self._folders[name]
+
     def record(self, name: str) -> dict[str, Any]:
         """The model as settings.json names it, so that the command line finds it again, and its device."""
         folder = self.folder(name)

@@ -44,6 +44,20 @@
     going = null;
   }
 
+  // Arrow keys, Home and End go from tab to tab, as people expect of tabs.
+  document.addEventListener("keydown", (event) => {
+    const tab = event.target.closest?.("[role=tab]");
+    if (!tab || event.altKey || event.ctrlKey || event.metaKey) return;
+    const tabs = [...tab.closest("[role=tablist]").querySelectorAll("[role=tab]")];
+    const at = tabs.indexOf(tab);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const next = tabs[(to + tabs.length) % tabs.length];
+    next.click();
+    next.focus();
+  });
+
   function scan() {
     document.querySelectorAll(".vf-status-line:not([aria-live])").forEach((line) => line.setAttribute("aria-live", "polite"));
     refocus();

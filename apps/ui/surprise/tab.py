@@ -21,10 +21,13 @@ from ..shared.events import (
     Updates,
     View,
     html_block,
+    wire_clear,
     wire_jobs,
 )
+from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import clip_upload, no_model_banner, paths_of
 from ..shared.html import progress
+from ..shared.opening import SURPRISE, opening
 from . import examples, html
 from .job import FAMILY, Job, Request
 
@@ -47,13 +50,15 @@ def build(app: AppContext) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             files = clip_upload("surprise")
+            line = fit_line("surprise")
             strip = html_block(examples.strip(app.models.names(FAMILY)), js_on_load=ON_CLICK)
             form, buttons = _settings(app, files)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "surprise")
-            results = html_block(html.empty(), "vf-surprise-results")
+            results = html_block(opening(app, SURPRISE), "vf-surprise-results")
             downloads = Downloads.below("Maps (npz)", "Sheet (png)", "Film (mp4)", "Settings (json)")
             view = View(bar, results, downloads)
+    wire_fit(app, line, files, form.checkpoint, FAMILY)
     _wire_jobs(app, form, view, strip)
 
 
@@ -83,7 +88,8 @@ def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
 
     def find(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
         files = paths_of(values[form.files])
-        yield from view.bar.with_errors(app, files, _steps(app, form, view, values, should_stop))
+        steps = _steps(app, form, view, values, should_stop)
+        yield from view.bar.with_errors(app, files, steps, view.nothing(html.empty()))
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
         names = app.models.names(FAMILY)
@@ -93,7 +99,8 @@ def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
 
     triggers = [Trigger(view.bar.buttons.run.click, find), Trigger(strip.select, find, load_example)]
     inputs = form.components()
-    wire_jobs(app, "surprise", view.bar, triggers, inputs, [*view.components(), *inputs])
+    jobs = wire_jobs(app, "surprise", view.bar, triggers, inputs, [*view.components(), *inputs])
+    wire_clear(form.files, view, jobs, html.empty())
 
 
 def _steps(app: AppContext, form: Form, view: View, values: Updates, should_stop: ShouldStop) -> Steps:

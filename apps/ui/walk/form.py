@@ -12,6 +12,7 @@ from vflow.errors import VflowError
 
 from ..shared.context import AppContext
 from ..shared.events import ON_CLICK, ComponentGroup, Updates, html_block
+from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import Seed, slider_temperature, temperature_slider
 from ..shared.html import note
 from . import examples, html
@@ -110,6 +111,8 @@ def build(app: AppContext) -> Form:
         remark = html_block("", "vf-walk-note", visible=False)
         source = gr.Radio([RANDOM, UPLOAD], value=RANDOM, label="Start from", visible=False)
     uploads = Uploads.column()
+    line = fit_line("walk")
+    wire_fit(app, line, uploads.start, checkpoint)
     tiles = html_block("", "vf-walk-try", visible=False, js_on_load=ON_CLICK)
     with gr.Group(elem_classes="vf-card"):
         label = gr.Dropdown([], label="Digit", interactive=True, visible=False)
@@ -140,7 +143,7 @@ def form_updates(app: AppContext, form: Form, values: Updates, *, new_model: boo
     """Show the controls that the checkpoint, the kind of walk and the start ask for.
 
     Args:
-        new_model: the checkpoint was chosen just now: suggest its temperature.
+        new_model: the checkpoint was chosen just now: suggest its temperature, and forget the other's files.
     """
     try:
         able = capabilities(app, values[form.checkpoint])
@@ -155,6 +158,7 @@ def form_updates(app: AppContext, form: Form, values: Updates, *, new_model: boo
     random = form.is_random(able.family, kind, values)
     chosen = {} if values[form.kind] == name else {"value": name}
     choices = [(kind.title, kind.name) for kind in able.kinds]
+    cleared = {"value": None} if new_model else {}
     tiles = "" if random else examples.strip(app, values[form.checkpoint], kind)
     updates = {
         form.kind: gr.update(choices=choices, info=kind.info, interactive=True, **chosen),
@@ -162,10 +166,10 @@ def form_updates(app: AppContext, form: Form, values: Updates, *, new_model: boo
         form.label: _label(able.family, kind, random, values[form.label]),
         form.note: gr.update(value=note(able.note), visible=bool(able.note)),
         form.tiles: gr.update(value=tiles, visible=bool(tiles)),
-        form.uploads.start: gr.update(visible=not random, label=kind.start),
-        form.uploads.end: gr.update(visible=bool(kind.end) and not random, label=kind.end or "To"),
-        form.uploads.negatives: gr.update(visible=kind.groups),
-        form.uploads.positives: gr.update(visible=kind.groups),
+        form.uploads.start: gr.update(visible=not random, label=kind.start, **cleared),
+        form.uploads.end: gr.update(visible=bool(kind.end) and not random, label=kind.end or "To", **cleared),
+        form.uploads.negatives: gr.update(visible=kind.groups, **cleared),
+        form.uploads.positives: gr.update(visible=kind.groups, **cleared),
         **_numbers(form, able, kind, random, values),
     }
     if new_model:
@@ -193,8 +197,9 @@ def _has_temperature(kind: Kind, random: bool) -> bool:
 def _numbers(form: Form, able: Capabilities, kind: Kind, random: bool, values: Updates) -> Updates:
     controls = kind.controls
     directions = "direction" in controls
-    levels = [(text, key) for text, key in able.levels if not directions or key in able.explained]
-    keys = [key for _, key in levels]
+    names = {key: text for text, key in able.levels}
+    keys = [key for key in able.explained if key in names] if directions else list(names)
+    levels = [(names[key], key) for key in keys]
     level = values[form.level] if values[form.level] in keys else next(iter(keys), None)
     if kind.name == "temperature":
         extent = {"maximum": 2, "value": 1.5, "label": "Up to temperature", "info": ""}

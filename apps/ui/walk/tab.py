@@ -9,6 +9,7 @@ from ..shared.events import (
     QUICK,
     Buttons,
     Downloads,
+    NewestWins,
     ShouldStop,
     StatusBar,
     Steps,
@@ -21,6 +22,7 @@ from ..shared.events import (
 from ..shared.forms import no_model_banner
 from ..shared.html import progress
 from ..shared.jobs import Clock
+from ..shared.opening import WALK, opening
 from . import form as forms
 from . import html
 from .form import Form
@@ -38,21 +40,28 @@ def build(app: AppContext) -> None:
             buttons = Buttons.row("Walk", "walk", ready=app.models.default() is not None)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "walk")
-            results = html_block(html.empty(), "vf-walk-results")
+            results = html_block(opening(app, WALK), "vf-walk-results")
             downloads = Downloads.below("Grid (png)", "Film (mp4)", "Frames (npz)", "Settings (json)")
             view = View(bar, results, downloads)
-    _wire_form(app, form)
-    _wire_jobs(app, form, view)
+    _wire_form(app, form, view, _wire_jobs(app, form, view))
 
 
-def _wire_form(app: AppContext, form: Form) -> None:
+def _wire_form(app: AppContext, form: Form, view: View, jobs: NewestWins) -> None:
     """Events that are answered at once: which controls there are, and the bars of the directions."""
 
     def arrange(values: Updates) -> Updates:
         return forms.form_updates(app, form, values)
 
-    def change_model(values: Updates) -> Updates:
+    def arrange_first(values: Updates) -> Updates:
         return forms.form_updates(app, form, values, new_model=True)
+
+    def change_model(values: Updates, request: gr.Request) -> Updates:
+        jobs.discard(request)
+        return {
+            **forms.form_updates(app, form, values, new_model=True),
+            **view.nothing(html.empty()),
+            **view.bar.stopped("Ready."),
+        }
 
     def pick(values: Updates, event: gr.EventData) -> Updates:
         return forms.direction_updates(app, form, values, int(event.index))
@@ -63,7 +72,7 @@ def _wire_form(app: AppContext, form: Form) -> None:
     inputs, outputs = set(form.components()), form.components()
     # Loading a model takes a moment; a kind of walk chosen meanwhile would be the old model's.
     begun = form.checkpoint.input(lambda: gr.update(interactive=False), None, form.kind, **QUICK)
-    begun.then(change_model, inputs, outputs, **QUICK)
+    begun.then(change_model, inputs, [*outputs, *view.components()], **QUICK)
     form.kind.input(arrange, inputs, outputs, **QUICK)
     form.source.input(arrange, inputs, outputs, **QUICK)
     form.level.input(slide, inputs, [form.bars, form.direction], **QUICK)
@@ -71,16 +80,16 @@ def _wire_form(app: AppContext, form: Form) -> None:
     form.direction.input(slide, inputs, [form.bars, form.direction], trigger_mode="always_last", **QUICK)
     page = gr.context.Context.root_block
     if page is not None and app.models.default() is not None:
-        page.load(change_model, inputs, outputs, **QUICK)
+        page.load(arrange_first, inputs, outputs, **QUICK)
 
 
-def _wire_jobs(app: AppContext, form: Form, view: View) -> None:
+def _wire_jobs(app: AppContext, form: Form, view: View) -> NewestWins:
     """Two triggers of a job: Walk and an example."""
 
     def walk(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
         request = form.request(app.models.family(values[form.checkpoint]), values)
         steps = _steps(app, form, view, request, should_stop)
-        yield from view.bar.with_errors(app, request.paths(), steps)
+        yield from view.bar.with_errors(app, request.paths(), steps, view.nothing(html.empty()))
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
         return forms.example_updates(app, form, values, int(event.index))
@@ -90,7 +99,7 @@ def _wire_jobs(app: AppContext, form: Form, view: View) -> None:
         Trigger(form.tiles.select, walk, load_example),
     ]
     inputs = form.components()
-    wire_jobs(app, "walk", view.bar, triggers, inputs, [*view.components(), *inputs])
+    return wire_jobs(app, "walk", view.bar, triggers, inputs, [*view.components(), *inputs])
 
 
 def _steps(app: AppContext, form: Form, view: View, request: Request, should_stop: ShouldStop) -> Steps:

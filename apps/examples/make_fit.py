@@ -1,0 +1,124 @@
+"""Measures `fit.npz`, by which the app tells whether an upload is like a model's training data.
+
+Statistics come from training frames, thresholds and the printed figures from validation frames: AUROC of a
+model's validation frames against each kind of other input, and shares of both that are told rightly.
+Run from the repository: python -m apps.examples.make_fit DATA, a folder with MNIST, photos and push in it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from apps.ui.shared.fit import SIDE, SUBJECTS, Reference, features, unlikeness, view
+from vflow.data import media
+from vflow.data.datasets.digits import MnistImages, MovingDigits
+from vflow.data.datasets.folder import VideoFolder
+from vflow.data.datasets.photos import Photos
+from vflow.data.datasets.shapes import Shapes
+from vflow.data.datasets.splits import Split
+from vflow.errors import InputError
+from vflow.metrics.ranking import auroc
+
+FOLDER = Path(__file__).resolve().parent
+COUNTS: dict[Split, int] = {"train": 600, "validation": 120}
+Frames = list[np.ndarray]
+
+
+def _indices(total: int, count: int) -> list[int]:
+    return np.random.default_rng(0).permutation(total)[:count].tolist()
+
+
+def shapes(data: Path, split: Split) -> Frames:
+    """Frames of moving shapes."""
+    clips = Shapes(frames=3, split=split)
+    return [clips.example(i, (0, i))[-1] for i in _indices(len(clips), COUNTS[split])]
+
+
+def push(data: Path, split: Split) -> Frames:
+    """Frames of robot-arm video."""
+    clips = VideoFolder(
+        data / "push" / "train", frames=2, height=SIDE, width=SIDE, channels=3, fps=10, split=split
+    )
+    return [clips.example(i, (0, i))[-1] for i in _indices(len(clips), COUNTS[split])]
+
+
+def moving_digits(data: Path, split: Split) -> Frames:
+    """Frames of bouncing digits."""
+    clips = MovingDigits(frames=3, channels=1, split=split, root=data)
+    return [clips.example(i, (0, i))[-1] for i in _indices(len(clips), COUNTS[split])]
+
+
+def digits(data: Path, split: Split) -> Frames:
+    """Handwritten digits."""
+    pictures = MnistImages(split=split, root=data)
+    return [pictures.example(i, (0, i)).image for i in _indices(len(pictures), COUNTS[split])]
+
+
+def photos(data: Path, split: Split) -> Frames:
+    """Photographs, each cut to a square."""
+    pictures = Photos(data / "photos", size=SIDE // 2, split=split)
+    frames = [pictures.original(i) for i in _indices(len(pictures), COUNTS[split])]
+    return [media.resize(frame[None], 2 * SIDE, 2 * SIDE, 3)[0] for frame in frames]
+
+
+def noise(data: Path, split: Split) -> Frames:
+    """Uniform noise, coarse and fine, and blank frames."""
+    random = np.random.default_rng(0)
+    frames = []
+    for number in range(COUNTS[split] // 2):
+        side = (64, 32, 16, 8)[number % 4]
+        fine = random.integers(0, 256, (1, side, side, 3), np.uint8)
+        frames.append(media.resize(fine, SIDE, SIDE, 3)[0])
+        frames.append(np.full((SIDE, SIDE, 3), random.integers(0, 256, 3), np.uint8))
+    return frames
+
+
+SOURCES: dict[str, Callable[[Path, Split], Frames]] = {
+    "shapes": shapes,
+    "push": push,
+    "moving-digits": moving_digits,
+    "digits": digits,
+    "colorizer": photos,
+}
+
+
+def seen(name: str, frames: Frames) -> np.ndarray:
+    """Features of frames as the model ``name`` sees them, float64 (N, D), but for those it cannot take."""
+    values = []
+    for frame in frames:
+        try:
+            values.append(features(view(name, frame)))
+        except InputError:
+            continue
+    return np.array(values)
+
+
+def main(data: Path) -> None:
+    """Measure, print and write."""
+    validation = {name: source(data, "validation") for name, source in SOURCES.items()}
+    others = {**validation, "noise": noise(data, "validation")}
+    arrays: dict[str, np.ndarray] = {}
+    for name in SUBJECTS:
+        training, own = seen(name, SOURCES[name](data, "train")), seen(name, validation[name])
+        half = len(own) // 2
+        reference = Reference.fitted(training, own[:half])  # figures are of the other half
+        near = [unlikeness(name, reference, frame) for frame in validation[name][half:]]
+        kept = np.mean(np.array(near) <= 1)
+        for other, frames in others.items():
+            if other == name:
+                continue
+            far = [unlikeness(name, reference, frame) for frame in frames]
+            caught = np.mean(np.array(far) > 1)
+            figures = f"AUROC {auroc(near, far):.4f}, told {caught:.1%}, own kept {kept:.1%}"
+            print(f"{name} against {other}: {figures}", flush=True)
+        fitted = Reference.fitted(training, own)
+        arrays |= {f"{name}/{part}": array for part, array in fitted._asdict().items()}
+    media.write_npz(FOLDER / "fit.npz", **arrays)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,251 @@
+"""Fit of an upload to the shipped models, told before anything is computed.
+
+A frame becomes statistics of its values, gradients, frequencies and places (``features``). Their squared
+Mahalanobis distance from those of a model's training frames, and the largest deviation of one of them, say
+how unlike it is. Both are two-sided: what is flatter than the training data is as far away as what is busier.
+``apps/examples/make_fit.py`` measures the statistics and the limits, and how well they separate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from typing import NamedTuple
+
+import cv2
+import gradio as gr
+import numpy as np
+
+from vflow.data import media
+from vflow.errors import InputError, VflowError
+from vflow.pipelines.digits.preprocess import prepare_digit
+
+from .context import AppContext
+from .events import ON_CLICK, QUICK, html_block
+from .examples import FOLDER
+
+SIDE = 64
+MAX_FRAMES = 8
+MARGIN = 1.15
+MAX_GREYNESS = 0.16  # of a picture of a digit; 0.13 is the most among 60 validation digits
+SUBJECTS = {
+    "shapes": "a single coloured shape that moves",
+    "push": "robot-arm video",
+    "moving-digits": "bouncing handwritten digits",
+    "digits": "a handwritten digit",
+    "colorizer": "a photo",
+}
+"""What each shipped checkpoint was trained on."""
+
+
+def features(frame: np.ndarray) -> np.ndarray:
+    """Statistics of a frame, uint8 (H, W, C), float64 (D,)."""
+    rgb = media.resize(frame[None], SIDE, SIDE, 3)[0].astype(np.float64) / 255
+    grey = rgb.mean(-1)
+    blocks = rgb.reshape(4, SIDE // 4, 4, SIDE // 4, 3).mean((1, 3)).ravel()
+    histogram = np.sqrt(np.histogram(grey, 16, (0, 1))[0] / grey.size)
+    chroma = rgb.max(-1) - rgb.min(-1)
+    steep = np.abs(np.diff(grey, axis=1))
+    shares = [(steep < 0.5 / 255).mean(), (steep > 0.1).mean()]
+    gradients = []
+    for scale in (1, 2, 4):
+        small = grey.reshape(SIDE // scale, scale, SIDE // scale, scale).mean((1, 3))
+        gradients += [np.abs(np.diff(small, axis=axis)).mean() for axis in (0, 1)]
+    power = np.abs(np.fft.rfft2(grey - grey.mean())) ** 2 / grey.size
+    rows, columns = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]
+    rings = np.minimum((np.hypot(rows, columns) * 12).astype(int), 5)
+    bands = [power[rings == ring].mean() for ring in range(6)]
+    edges = cv2.Laplacian(grey, cv2.CV_64F)
+    peaked = (edges**4).mean() / ((edges**2).mean() ** 2 + 1e-9)
+    logs = np.log([*(g + 1e-3 for g in gradients), *(b + 1e-5 for b in bands), peaked + 1])
+    return np.concatenate([blocks, histogram, [chroma.mean(), chroma.std()], shares, logs])
+
+
+def view(name: str, frame: np.ndarray) -> np.ndarray:
+    """A frame, uint8 (H, W, C), as the model sees it: photos without colour, digits cut out and centred.
+
+    Raises:
+        InputError: it holds no ink.
+    """
+    if name == "digits":
+        return prepare_digit(frame)[..., None]
+    return media.resize(frame[None], SIDE, SIDE, 1 if name == "colorizer" else 3)[0]
+
+
+class Reference(NamedTuple):
+    """Statistics of a model's training frames.
+
+    Attributes:
+        mean, spread: of each feature, float64 (D,). precision: inverse covariance, float64 (D, D).
+        limits: of the squared distance, and of the largest deviation of one feature, float64 (2,).
+    """
+
+    mean: np.ndarray
+    spread: np.ndarray
+    precision: np.ndarray
+    limits: np.ndarray
+
+    @classmethod
+    def fitted(cls, training: np.ndarray, validation: np.ndarray) -> Reference:
+        """From features, float64 (N, D) each. About 1% of the validation frames lie beyond the limits, before
+        these are widened by ``MARGIN`` for data from elsewhere."""
+        covariance = np.cov(training.T)
+        variance = np.diag(covariance) + 1e-4
+        shrunk = 0.9 * covariance + np.diag(0.1 * variance)
+        reference = cls(training.mean(0), np.sqrt(variance), np.linalg.inv(shrunk), np.ones(2))
+        limits = np.quantile(reference.deviations(validation), 0.99, axis=0)
+        unlike = reference._replace(limits=limits).unlikeness(validation)
+        return reference._replace(limits=MARGIN * limits * max(1.0, float(np.quantile(unlike, 0.99))))
+
+    def deviations(self, values: np.ndarray) -> np.ndarray:
+        """Squared Mahalanobis distance and largest deviation, of features float64 (N, D) → (N, 2)."""
+        centred = values - self.mean
+        distance = ((centred @ self.precision) * centred).sum(1)
+        return np.stack([distance, np.abs(centred / self.spread).max(1)], axis=1)
+
+    def unlikeness(self, values: np.ndarray) -> np.ndarray:
+        """Deviations in units of their limits, of features float64 (N, D) → (N,): over 1 is unlike."""
+        return (self.deviations(values) / self.limits).max(1)
+
+
+def greyness(frame: np.ndarray) -> float:
+    """Share of a frame's variance, 0..1, that is not between ink and paper (Otsu's classes)."""
+    grey = media.resize(frame[None], SIDE, SIDE, 1)[0, ..., 0]
+    threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    values, ink = grey.astype(np.float64), grey > threshold
+    if ink.all() or not ink.any():
+        return 1.0
+    share = ink.mean()
+    between = share * (1 - share) * (values[ink].mean() - values[~ink].mean()) ** 2
+    return float(1 - between / values.var())
+
+
+def unlikeness(name: str, reference: Reference, frame: np.ndarray) -> float:
+    """How unlike a model's training frames a frame, uint8 (H, W, C), is: over 1 is unlike."""
+    try:
+        unlike = float(reference.unlikeness(features(view(name, frame))[None])[0])
+    except InputError:
+        return float("inf")
+    return max(unlike, greyness(frame) / MAX_GREYNESS) if name == "digits" else unlike
+
+
+@lru_cache(maxsize=1)
+def references() -> dict[str, Reference]:
+    """Statistics of the shipped models, by name."""
+    with np.load(FOLDER / "fit.npz") as saved:
+        return {
+            name: Reference(*(saved[f"{name}/{part}"] for part in Reference._fields)) for name in SUBJECTS
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Fit of an upload.
+
+    Attributes:
+        chosen: the checkpoint selected. fits: its training data look like this; None where they are unknown.
+        best: the shipped model that fits best; None if none fits.
+    """
+
+    chosen: str
+    fits: bool | None
+    best: str | None
+
+
+def judge(app: AppContext, chosen: str | None, frames: np.ndarray) -> Verdict:
+    """Judge frames, uint8 (T, H, W, C), for the checkpoint selected."""
+    looked_at = frames[np.unique(np.linspace(0, len(frames) - 1, MAX_FRAMES).astype(int))]
+    scores = {
+        name: float(np.median([unlikeness(name, reference, frame) for frame in looked_at]))
+        for name, reference in references().items()
+        if app.models.ships(name)
+    }
+    best = min(scores, key=lambda name: scores[name], default=None)
+    if best is not None and scores[best] > 1:
+        best = None
+    own = scores.get(str(chosen))
+    return Verdict(str(chosen), None if own is None else own <= 1, best)
+
+
+def judged_upload(app: AppContext, chosen: str | None, paths: Sequence[str], names: Sequence[str]) -> str:
+    """HTML on how an upload fits; empty where there is none, or it cannot be read.
+
+    Args:
+        names: checkpoints that a click can choose; none where choosing one takes the upload away.
+    """
+    if not paths or chosen is None:
+        return ""
+    try:
+        if len(paths) == 1:
+            frames = media.read_clip(paths[0], max_frames=MAX_FRAMES).frames
+            verdict = judge(app, chosen, frames)
+        else:
+            stills = [media.read_clip(path, max_frames=1).frames for path in paths[:MAX_FRAMES]]
+            verdict = judge(app, chosen, np.concatenate([media.resize(s, SIDE, SIDE, 3) for s in stills]))
+    except VflowError:
+        return ""  # the list of files says what is wrong
+    return banner(verdict, names)
+
+
+def banner(verdict: Verdict, names: Sequence[str]) -> str:
+    """HTML of a verdict: quiet where the upload fits, amber where it does not, empty where none is known."""
+    chosen, best = verdict.chosen, verdict.best
+    if verdict.fits:
+        return f'<p class="vf-fit">{_seen(chosen)}, which {escape(chosen)} was trained on.</p>'
+    if verdict.fits is None and best is None:
+        return ""
+    if best is None:
+        text, button = "No model here has seen anything like this: expect nonsense.", ""
+    else:
+        text, button = f"{_seen(best)}. {escape(chosen)} has seen nothing like it.", ""
+        if verdict.fits is None:
+            text = f"{_seen(best)}, which {escape(best)} was trained on."
+        if best in names:
+            button = (
+                f'<button type="button" class="vf-small" data-index="{list(names).index(best)}"'
+                f' data-action="use">Use {escape(best)}</button>'
+            )
+        elif not names:
+            text += f" Choose {escape(best)} above."
+        else:
+            tab = {"colorizer": "Colourise", "digits": "Digits"}.get(best, "Predict")
+            text += f" See the tab {tab}."
+    amber = "" if verdict.fits is None else " vf-amber"
+    return f'<div class="vf-fit{amber}" role="status"><p>{text}</p>{button}</div>'
+
+
+def digit_warning(app: AppContext, name: str | None, frames: np.ndarray) -> str:
+    """Warning where a picture, uint8 (1, H, W, C), is unlike the digits of a model; else empty."""
+    verdict = judge(app, name, frames)
+    return (
+        ""
+        if verdict.fits in (True, None)
+        else "This does not look like a handwritten digit: expect nonsense."
+    )
+
+
+def fit_line(tab: str) -> gr.HTML:
+    """Place of the verdict, below an upload box; wire it with ``wire_fit``."""
+    return html_block("", f"vf-{tab}-fit", js_on_load=ON_CLICK)
+
+
+def wire_fit(
+    app: AppContext, line: gr.HTML, files: gr.File, checkpoint: gr.Dropdown, family: str | None = None
+) -> None:
+    """Judge ``files`` whenever they or the checkpoint change; with a ``family``, a click chooses the best."""
+
+    def judged(paths: list[str] | None, name: str | None) -> str:
+        return judged_upload(app, name, paths or [], app.models.names(family) if family else ())
+
+    def choose(event: gr.EventData) -> str:
+        return app.models.names(family)[int(event.index)]
+
+    files.change(judged, [files, checkpoint], line, **QUICK)
+    checkpoint.change(judged, [files, checkpoint], line, **QUICK)
+    line.select(choose, None, checkpoint, **QUICK)
+
+
+def _seen(name: str) -> str:
+    return f"This looks like {SUBJECTS[name]}"

@@ -1,0 +1,73 @@
+"""Fit of uploads to the shipped models, told by the app's own examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apps.ui.shared.context import AppContext
+from apps.ui.shared.examples import DIGITS, FOLDER, PHOTOS, ClipExample, all_clips
+from apps.ui.shared.fit import Verdict, banner, judge
+from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.models import ModelStore
+from apps.ui.shared.storage import RunStore
+from vflow.data import media
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> AppContext:
+    """The app with the shipped models alone."""
+    folder = tmp_path_factory.mktemp("fit")
+    return AppContext(ModelStore(), RunStore(folder), Jobs(), folder)
+
+
+@pytest.mark.parametrize("clip", all_clips(), ids=lambda clip: clip.title)
+def test_clips_fit_their_model_and_no_other(app: AppContext, clip: ClipExample) -> None:
+    frames = media.read_frames(clip.files).frames
+    assert judge(app, clip.checkpoint, frames) == Verdict(clip.checkpoint, True, clip.checkpoint)
+    for other in {"push", "shapes", "moving-digits", "digits", "colorizer"} - {clip.checkpoint}:
+        assert judge(app, other, frames) == Verdict(other, False, clip.checkpoint)
+
+
+@pytest.mark.parametrize("name", PHOTOS.values())
+def test_photos_fit_the_colouriser_alone(app: AppContext, name: str) -> None:
+    frames = media.read_image(FOLDER / name).frames
+    assert judge(app, "colorizer", frames).fits
+    for other in ("push", "shapes", "moving-digits", "digits"):
+        assert judge(app, other, frames) == Verdict(other, False, "colorizer")
+
+
+@pytest.mark.parametrize("name", DIGITS.values())
+def test_pen_on_paper_fits_digits(app: AppContext, name: str) -> None:
+    assert judge(app, "digits", media.read_image(FOLDER / name).frames).fits
+
+
+@pytest.mark.parametrize("kind", ["noise", "blank", "tiny noise"])
+def test_noise_and_blank_frames_fit_nothing(app: AppContext, kind: str) -> None:
+    side = 8 if kind == "tiny noise" else 64
+    frames = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), np.uint8)
+    if kind == "blank":
+        frames[:] = 128
+    for name in ("push", "shapes", "moving-digits", "digits"):
+        assert judge(app, name, frames).fits is False
+    if kind != "tiny noise":  # enlarged it is as smooth as a photo out of focus
+        assert judge(app, "colorizer", frames) == Verdict("colorizer", False, None)
+
+
+def test_models_of_ones_own_are_not_judged(app: AppContext) -> None:
+    assert judge(app, "mine", np.zeros((1, 64, 64, 3), np.uint8)) == Verdict("mine", None, None)
+    assert banner(Verdict("mine", None, None), ["mine"]) == ""
+
+
+def test_the_best_model_is_offered_by_a_click_where_the_tab_has_it() -> None:
+    verdict = Verdict("shapes", False, "push")
+    assert "Use push" in banner(verdict, ["push", "shapes"]) and "vf-amber" in banner(verdict, ["push"])
+    assert "<button" not in banner(Verdict("shapes", False, "colorizer"), ["push", "shapes"])
+    assert "vf-amber" not in banner(Verdict("push", True, "push"), ["push"])
+
+
+def test_openings_are_there() -> None:
+    tabs = ("predict", "digits", "colorize", "walk", "surprise")
+    assert all(Path(FOLDER / f"opening-{tab}.mp4").stat().st_size < 400_000 for tab in tabs)

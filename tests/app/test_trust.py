@@ -1,0 +1,82 @@
+"""What a stranger is told before anything is computed: a moving example, and how an upload fits."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from apps.ui.shared.examples import FOLDER
+from tests.app.conftest import Opener
+from tests.app.support import App
+
+pytestmark = pytest.mark.browser
+TABS = ("Predict", "Digits", "Colourise", "Walk", "Surprise")
+MOVES = """async (section) => {
+  const video = section.querySelector('video');
+  while (video.paused || video.currentTime === 0) await new Promise((done) => setTimeout(done, 50));
+}"""
+
+
+def test_every_tab_opens_on_a_moving_example_that_can_be_paused(app: App) -> None:
+    for name in TABS:
+        app.page.get_by_role("tab", name=name).click()
+        opening = app.page.locator(".vf-opening").filter(visible=True)
+        expect(opening.locator(".vf-lead")).not_to_be_empty()
+        opening.evaluate(MOVES)
+        opening.get_by_role("button", name="Pause the example").click()
+        assert opening.locator("video").evaluate("(video) => video.paused")
+
+
+def test_openings_are_still_where_less_motion_is_preferred(opened: Opener) -> None:
+    app = opened(motion="reduce")
+    expect(app.page.get_by_role("button", name="Play the example").filter(visible=True)).to_be_visible()
+    assert app.page.locator(".vf-opening video").first.evaluate("(video) => video.paused")
+
+
+def test_fit_is_told_on_upload_and_a_click_chooses_the_model(app: App, tmp_path: Path) -> None:
+    app.upload(FOLDER / "push-00056.mp4")
+    line = app.page.locator("#vf-predict-fit")
+    expect(line).to_contain_text("This looks like robot-arm video")
+    line.get_by_role("button", name="Use push").click()
+    expect(app.page.locator("[aria-label=Checkpoint]:visible")).to_have_value("push")
+    expect(line).to_contain_text("which push was trained on")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    began = time.monotonic()
+    app.upload(tmp_path / "noise.png")
+    expect(line.locator(".vf-amber")).to_contain_text("No model here has seen anything like this")
+    assert time.monotonic() - began < 10, "two seconds on an idle machine"
+    assert app.status() == "Ready."
+
+
+def test_arrow_keys_go_from_tab_to_tab(app: App) -> None:
+    app.page.get_by_role("tab", name="Predict").focus()
+    for key, name in (("ArrowRight", "Digits"), ("End", "Surprise"), ("ArrowRight", "Predict")):
+        app.page.keyboard.press(key)
+        expect(app.page.get_by_role("tab", name=name)).to_be_focused()
+        expect(app.page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
+
+
+def test_clear_and_an_error_empty_the_panel(app: App, stills: list[Path]) -> None:
+    app.upload(stills[0])
+    app.settings(futures=1, frames=1)
+    app.predict()
+    downloads = app.page.get_by_text("Settings (json)").filter(visible=True)
+    expect(downloads).to_have_count(1)
+    app.page.locator("#vf-predict-files button[aria-label=Clear]").click()
+    app.page.locator("#vf-results .vf-empty").wait_for()
+    expect(downloads).to_have_count(0)
+    assert app.status() == "Ready."
+    app.upload(stills[0])
+    app.predict()
+    app.advanced()
+    app.page.get_by_label("Temperature per level").filter(visible=True).fill("warm")
+    app.page.locator("#vf-predict-run").click()
+    app.page.locator("#vf-predict-status .vf-error").wait_for()
+    app.page.locator("#vf-results .vf-empty").wait_for()
+    expect(downloads).to_have_count(0)
