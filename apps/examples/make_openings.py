@@ -27,7 +27,7 @@ Film = tuple[np.ndarray, float]
 
 
 def predict() -> Film:
-    """What really happened, framed, and eight futures of a held-out clip, in rows of three."""
+    """The clip as it really went on, framed, and eight futures of a held-out clip, in rows of three."""
     model: Any = vflow.load("push")
     clip = media.read_clip(FOLDER / "push-00064.mp4").frames[:13]
     given = model.config.context

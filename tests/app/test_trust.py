@@ -1,4 +1,4 @@
-"""What a stranger is told before anything is computed: a moving example, and how an upload fits."""
+"""The page before anything is computed: a moving example, the fit of an upload, tabs by keyboard."""
 
 from __future__ import annotations
 

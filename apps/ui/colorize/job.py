@@ -223,7 +223,7 @@ class ColorizedPhoto:
 
 
 def has_color(pixels: np.ndarray) -> bool:
-    """Whether a picture, uint8 (H, W, 3), is in colour."""
+    """True for a picture, uint8 (H, W, 3), in colour."""
     return int((pixels.max(axis=-1) - pixels.min(axis=-1)).max(initial=0)) > GREY_TOLERANCE
 
 

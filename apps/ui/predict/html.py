@@ -91,7 +91,7 @@ def _maps(result: Result, mean_poster: np.ndarray) -> str:
 
 
 def _truth(result: Result, poster: np.ndarray) -> str:
-    """What really happened, and the future that came closest; empty where nothing is known of it."""
+    """The clip as it really went on, and the future that came closest; empty where nothing is known of it."""
     comparison = result.comparison
     if comparison is None:
         return ""

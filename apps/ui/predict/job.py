@@ -56,7 +56,6 @@ class Request:
         level_temperatures: str,
         seed: float,
         preview_fps: float,
-        from_start: bool = False,
     ) -> Request:
         """Check values as they come from a form or an endpoint.
 
@@ -72,7 +71,7 @@ class Request:
         fps = checks.number_within("preview_fps", preview_fps, 1, 60)
         if not len(source):
             raise InputError("no frames given; add images or a video, or choose an example")
-        return cls(checkpoint, source, settings, fps, from_start)
+        return cls(checkpoint, source, settings, fps)
 
     @property
     def work(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -193,8 +193,8 @@ def _steps(
         level_temperatures=values[form.levels],
         seed=form.seed.draw(values),
         preview_fps=values[form.fps],
-        from_start=values[form.start] == FIRST and not isinstance(source, np.ndarray),
     )
+    request = replace(request, from_start=values[form.start] == FIRST and not isinstance(source, np.ndarray))
     total = request.settings.num_frames
     reading = progress(0, total, "Reading the frames…", PROGRESS)
     yield {status: reading, form.seed.value: request.settings.seed, **buttons.working()}

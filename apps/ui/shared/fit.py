@@ -37,7 +37,7 @@ SUBJECTS = {
     "digits": "a handwritten digit",
     "colorizer": "a photo",
 }
-"""What each shipped checkpoint was trained on."""
+"""Training data of each shipped checkpoint, in words."""
 
 
 def features(frame: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ def greyness(frame: np.ndarray) -> float:
 
 
 def unlikeness(name: str, reference: Reference, frame: np.ndarray) -> float:
-    """How unlike a model's training frames a frame, uint8 (H, W, C), is: over 1 is unlike."""
+    """Unlikeness of a frame, uint8 (H, W, C), to a model's training frames, in units of its limits."""
     try:
         unlike = float(reference.unlikeness(features(view(name, frame))[None])[0])
     except InputError:

@@ -104,7 +104,7 @@ class ModelStore:
         return 1.0 if config is None else config.temperature
 
     def ships(self, name: str) -> bool:
-        """Whether it is one of those that ship, and not a model of one's own under such a name."""
+        """True for those that ship, and not for a model of one's own under such a name."""
         return name in self._folders and checkpoint.find_checkpoints().get(name) == self._folders[name]
 
     def record(self, name: str) -> dict[str, Any]:
