@@ -14,6 +14,8 @@ from vflow.config import (
     FramePredictorConfig,
     GlowConfig,
     LatentPriorConfig,
+    LatticePriorConfig,
+    LatticeVideoFlowConfig,
     MotionConfig,
     PriorConfig,
     ReferenceVideoFlowConfig,
@@ -43,6 +45,10 @@ FRAMES_SEEN = {
     "prior": PriorConfig(blocks=2, hidden=6, dilations=(1, 2)),
     "encoder": EncoderConfig(hidden=(6, 8), blocks=1),
 }
+LATTICE = {
+    "prior": LatticePriorConfig(hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2),
+    "noise_hidden": 4,
+}
 FORMS: dict[str, VideoConfig] = {
     "paper-scaled-uniform": VideoFlowConfig(
         glow=glow(), prior=LATENT_PRIOR, context=3, pixel_map="scaled", noise="uniform"
@@ -55,6 +61,12 @@ FORMS: dict[str, VideoConfig] = {
     ),
     "paper-marginal-gaussian": VideoFlowConfig(
         glow=glow(), prior=LATENT_PRIOR, context=2, pixel_map="marginal", noise="gaussian"
+    ),
+    "lattice-learned": LatticeVideoFlowConfig(
+        glow=glow(3, (8, 8)).model_copy(update={"split": "quarter"}), context=2, **LATTICE
+    ),
+    "lattice-grey-without-steps": LatticeVideoFlowConfig(
+        glow=glow(1).model_copy(update={"depth": (0, 0), "split": "quarter"}), context=1, **LATTICE
     ),
     "frames-marginal-gaussian": FrameConditionedConfig(
         glow=glow(), context=3, pixel_map="marginal", noise="gaussian", **FRAMES_SEEN

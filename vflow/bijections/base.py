@@ -80,14 +80,14 @@ class Chain(Bijection):
         self.layers = ModuleList(layers)
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        densities = []
+        densities = [zero_density(x)]
         for layer in self.layers:
             x, density = layer.transform(x, context)
             densities.append(density)
         return x, sum_densities(densities)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        densities = []
+        densities = [zero_density(z)]
         for layer in reversed(self.layers):
             z, density = layer.invert(z, context)
             densities.append(density)

@@ -137,6 +137,24 @@ class HistogramMap(PixelMap):
         density = mass.log() + _minus_log_normal(probit) - slope.log().flatten()[rows]
         return x.to(z.dtype).clamp_max(LEVELS * (1 - 2.0**-23)), -density.sum(1).to(z.dtype)
 
+    @torch.no_grad()
+    def quantize(self, z: Tensor) -> Tensor:
+        """Each z (B, C, H, W) at the centre of the bin it lies in; for maps of one row."""
+        edges, centre, slope = (table[:, 0] for table in self._table())
+        bounds = ((torch.special.ndtri(edges[:, 1:-1]) - centre[:, None]) / slope[:, None]).to(z.dtype)
+        channels = zip(z.unbind(1), bounds, strict=True)
+        bins = [torch.bucketize(x.contiguous(), b, right=True) for x, b in channels]
+        return self.centres(torch.stack(bins, 1)).to(z.dtype)
+
+    @torch.no_grad()
+    def centres(self, values: Tensor) -> Tensor:
+        """z of whole values (B, C, H, W), 0 … 255, at the centres of their bins; for maps of one row."""
+        edges, centre, slope = (table[:, 0] for table in self._table())
+        middle = torch.special.ndtri((edges[:, 1:] + edges[:, :-1]) / 2)
+        table = ((middle - centre[:, None]) / slope[:, None]).float()
+        channels = zip(values.long().unbind(1), table, strict=True)
+        return torch.stack([z[x] for x, z in channels], 1)
+
     def _rows(self, context: Context, like: Tensor) -> Tensor:
         """Flat row of each pixel: channel · rows + selected row."""
         channels, rows, _ = self.probability.shape

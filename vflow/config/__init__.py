@@ -10,6 +10,8 @@ from vflow.config.models import (
     FramePredictorConfig,
     GlowConfig,
     LatentPriorConfig,
+    LatticePriorConfig,
+    LatticeVideoFlowConfig,
     ModelConfig,
     MotionConfig,
     Noise,

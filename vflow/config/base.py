@@ -18,7 +18,8 @@ class Config(BaseModel):
 
 C = TypeVar("C", bound=Config)
 TAGS = (
-    "videoflow", "frame_conditioned_videoflow", "reference_videoflow", "digits", "colorizer",
+    "videoflow", "lattice_videoflow", "frame_conditioned_videoflow", "reference_videoflow", "digits",
+    "colorizer",
     "motion", "frame_predictor",
 )  # fmt: skip
 """Kinds of models and of references, which pydantic adds to the path of an entry."""

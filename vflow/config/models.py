@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from vflow.config.base import Config
 
 Count = Annotated[int, Field(ge=1, le=2048)]
+Depth = Annotated[int, Field(ge=0, le=64)]
 Warmth = Annotated[float, Field(ge=0, le=2)]
 Temperature = Annotated[
     Warmth | tuple[Warmth, ...],
@@ -32,11 +33,17 @@ class GlowConfig(Config):
     channels: int = Field(3, ge=1, le=3)
     height: int = Field(64, ge=1, le=1024)
     width: int = Field(64, ge=1, le=1024)
-    depth: tuple[Count, ...] = Field((8, 8, 8), description="flow steps per level, fine to coarse")
+    depth: tuple[Depth, ...] = Field(
+        (8, 8, 8), description="flow steps per level, fine to coarse; 0: squeeze and split alone"
+    )
     hidden: tuple[Count, ...] = Field((128, 128, 128), description="conditioner width per level")
     coupling: Literal["affine", "additive", "mixture"] = "affine"
     mixtures: int = Field(4, ge=1, le=32, description="components of a mixture coupling")
     activation: Literal["relu", "gatu"] = "relu"
+    split: Literal["half", "quarter"] = Field(
+        "half",
+        description="share of a level's channels that passes upward: the last half, or the first quarter",
+    )
     memory: Literal["plain", "recompute"] = Field(
         "plain", description="activations: kept for the gradient, or recomputed from outputs by inversion"
     )
@@ -49,8 +56,6 @@ class GlowConfig(Config):
     def _check(self) -> Self:
         if not 1 <= self.levels <= 8 or len(self.hidden) != self.levels:
             raise ValueError("depth and hidden need one entry per level (1 to 8 levels)")
-        if max(self.depth) > 64:
-            raise ValueError("depth must lie in 1..64")
         step = 2**self.levels
         if self.height % step or self.width % step:
             fits = [max(step, round(s / step) * step) for s in (self.height, self.width)]
@@ -73,6 +78,20 @@ class LatentPriorConfig(PriorConfig):
     """Temporal prior over past latents, as in the paper."""
 
     skip: bool = Field(True, description="add the latent of the frame before to the mean")
+
+
+class LatticePriorConfig(Config):
+    """Prior over the latents of all levels, coded on ever finer lattices given past latents."""
+
+    hidden: int = Field(64, ge=1, le=2048)
+    dilations: tuple[Count, ...] = Field((1, 2, 1, 2), description="of the network's residual blocks")
+    cell: Literal[1, 2, 4, 8] = Field(4, description="side of the cells that the network sees, in pixels")
+    radius: int = Field(1, ge=0, le=4, description="cells by which the newest latents are displaced at most")
+    reach: int = Field(6, ge=0, le=32, description="cells around one that vote on its displacement")
+    coarsest: Literal[8, 16, 32, 64] = Field(32, description="stride of the first lattice, in pixels")
+    separate: int = Field(
+        8, ge=1, description="on lattices of larger strides the first channel is coded before the others"
+    )
 
 
 class EncoderConfig(Config):
@@ -119,9 +138,11 @@ class VideoConfig(Config):
     """Entries that all video models have; see its subclasses."""
 
     family: ClassVar[Family] = "videoflow"
+    one_group: ClassVar[bool] = False
+    """Whether one random group of latents stands for all of a target's in training."""
     kind: str
     glow: GlowConfig = GlowConfig()
-    prior: PriorConfig = PriorConfig()
+    prior: PriorConfig | LatticePriorConfig = PriorConfig()
     context: int = Field(2, ge=1, le=16, description="window: past frames that the next one may depend on")
     min_context: int = Field(1, ge=1, le=16, description="frames needed before the first that is predicted")
     noise: Noise = Field(
@@ -153,6 +174,27 @@ class VideoFlowConfig(VideoConfig):
     pixel_map: Literal["scaled", "marginal"] = Field(
         "scaled", description="elementwise map: x/256 − ½, or the CDF of training values"
     )
+
+
+class LatticeVideoFlowConfig(VideoConfig):
+    """A VideoFlow whose prior codes the latents of all levels on ever finer lattices given past latents."""
+
+    one_group: ClassVar[bool] = True
+    kind: Literal["lattice_videoflow"] = "lattice_videoflow"
+    glow: GlowConfig = GlowConfig(depth=(0, 0, 0, 0), hidden=(1, 1, 1, 1), split="quarter")
+    prior: LatticePriorConfig = LatticePriorConfig()
+    noise: Literal["learned"] = Field(
+        "learned", description="dequantisation q(u | x): Gaussian, given the frame and those before it"
+    )
+    noise_hidden: int = Field(48, ge=1, le=512, description="width of the dequantisation noise's network")
+    pixel_map: Literal["marginal"] = "marginal"
+
+    @model_validator(mode="after")
+    def _check_cells(self) -> Self:
+        cell = self.prior.cell
+        if self.glow.height % cell or self.glow.width % cell:
+            raise ValueError(f"glow.height and glow.width need to be multiples of prior.cell = {cell}")
+        return self
 
 
 class FrameConditionedConfig(VideoConfig):
@@ -261,6 +303,7 @@ class ColorizerConfig(Config):
 
 ModelConfig = Annotated[
     Annotated[VideoFlowConfig, Tag("videoflow")]
+    | Annotated[LatticeVideoFlowConfig, Tag("lattice_videoflow")]
     | Annotated[FrameConditionedConfig, Tag("frame_conditioned_videoflow")]
     | Annotated[ReferenceVideoFlowConfig, Tag("reference_videoflow")]
     | Annotated[DigitsConfig, Tag("digits")]
@@ -269,6 +312,7 @@ ModelConfig = Annotated[
 ]
 MODEL_CONFIGS: dict[str, type[Config]] = {
     "videoflow": VideoFlowConfig,
+    "lattice_videoflow": LatticeVideoFlowConfig,
     "frame_conditioned_videoflow": FrameConditionedConfig,
     "reference_videoflow": ReferenceVideoFlowConfig,
     "digits": DigitsConfig,

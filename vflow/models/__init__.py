@@ -8,6 +8,7 @@ from vflow.config import (
     ColorizerConfig,
     DigitsConfig,
     FrameConditionedConfig,
+    LatticeVideoFlowConfig,
     ModelConfig,
     ReferenceVideoFlowConfig,
     VideoFlowConfig,
@@ -17,6 +18,7 @@ from vflow.models.colorizer import Colorizer
 from vflow.models.digits import Digits
 from vflow.models.frame_conditioned import FrameConditionedVideoFlow
 from vflow.models.image import ConditionalFlow, ImageBatch
+from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.models.reference_videoflow import ReferenceVideoFlow
 from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
@@ -24,6 +26,7 @@ from vflow.models.videoflow import VideoFlow
 Model = VideoModel | ConditionalFlow
 MODELS: dict[type[Any], type[Any]] = {
     VideoFlowConfig: VideoFlow,
+    LatticeVideoFlowConfig: LatticeVideoFlow,
     FrameConditionedConfig: FrameConditionedVideoFlow,
     ReferenceVideoFlowConfig: ReferenceVideoFlow,
     DigitsConfig: Digits,

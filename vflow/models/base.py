@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from vflow.bijections.base import sum_densities
 from vflow.bijections.pixel_map import LEVELS, PixelMap
-from vflow.models.dequantizer import Dequantizer
 from vflow.models.glow import Chains, Encoded, Features, MultiScale, Shapes, decode
 from vflow.nn.modules import ModuleList
 from vflow.priors.gaussian import Gaussian
@@ -76,11 +75,11 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
     A subclass says what images are coded given: ``condition_targets``.
     """
 
-    dequantizer: Dequantizer
+    dequantizer: nn.Module
     pixel_map: PixelMap
     flow: MultiScale
     priors: ModuleList[Any]
-    """Per level, (condition, half passed upward or None) → Gaussian."""
+    """Per level, (condition, half passed upward or None) → Gaussian; a subclass may have another prior."""
     image_shape: tuple[int, int, int]
     latent_shapes: Shapes
     """(C, h, w) of each level's noise, fine to coarse, at the size of training images."""

@@ -61,11 +61,13 @@ class MultiScale(Protocol):
         """Data-dependent start of ActNorm from the batch ``x``, level by level."""
 
 
-def decode(flow: MultiScale, latents: Sequence[Tensor], features: Features) -> Tensor:
+def decode(
+    flow: MultiScale, latents: Sequence[Tensor], features: Features, chains: Chains | None = None
+) -> Tensor:
     """Inverse of ``flow.encode``: latents → x, from the top down."""
     h: Tensor | None = None
     for level in reversed(range(len(latents))):
-        h = flow.decode_level(level, latents[level], h, features[level])
+        h = flow.decode_level(level, latents[level], h, features[level], chains)
     assert h is not None
     return h
 
@@ -110,19 +112,28 @@ def latent_shapes(config: GlowConfig, height: int, width: int) -> Shapes:
     step = 2**config.levels
     if height % step or width % step:
         raise ValueError(f"{height}×{width} is not divisible by 2^levels = {step}")
-    channels, shapes = config.channels, []
+    passed_up, shapes = config.channels, []
     for level in range(1, config.levels + 1):
-        channels *= 2 if level < config.levels else 4  # 4 by the squeeze; half of them are passed upward
-        shapes.append((channels, height // 2**level, width // 2**level))
+        channels = 4 * passed_up
+        passed_up = passed_up_channels(config, level - 1, channels)
+        shapes.append((channels - passed_up, height // 2**level, width // 2**level))
     return tuple(shapes)
+
+
+def passed_up_channels(config: GlowConfig, level: int, channels: int) -> int:
+    """Channels out of ``channels`` that are passed upward at ``level``, counted from 0; none at the top."""
+    if level == config.levels - 1:
+        return 0
+    return channels // (2 if config.split == "half" else 4)
 
 
 @final
 class Glow(nn.Module):
     """L levels of squeeze → K flow steps → split; the last level does not split.
 
-    Level l has half of 4·C_(l−1) channels at H/2^l, the last one all of them. Images may have any size that
-    is divisible by 2^L; ``latent_shapes`` are those at the configured size.
+    Level l has half of 4·C_(l−1) channels at H/2^l (three quarters if ``split`` is "quarter"), the last one
+    all of them. Images may have any size that is divisible by 2^L; ``latent_shapes`` are those at the
+    configured size.
 
     Args:
         features: channels of the features that each level's couplings see; None: they see none.
@@ -140,7 +151,11 @@ class Glow(nn.Module):
         self.levels = ModuleList(chains)
 
     def level_channels(self, level: int) -> int:
-        return 0 if level == self.config.levels - 1 else self.latent_shapes[level][0]
+        return passed_up_channels(self.config, level, 4 * self._inputs(level))
+
+    def _inputs(self, level: int) -> int:
+        """Channels that arrive at ``level``."""
+        return self.config.channels if level == 0 else self.level_channels(level - 1)
 
     def encode(self, x: Tensor, features: Features) -> Encoded:
         latents: list[Tensor] = []
@@ -148,7 +163,7 @@ class Glow(nn.Module):
         log_dets: list[Tensor] = []
         for level, chain in enumerate(self.levels):
             h, log_det = TRANSFORMS[self.config.memory](chain, squeeze(x), features[level])
-            z, above = (h, None) if level == self.config.levels - 1 else h.chunk(2, 1)
+            z, above = self._split(level, h)
             x = h if above is None else above
             latents.append(z)
             passed_up.append(above)
@@ -163,8 +178,39 @@ class Glow(nn.Module):
         features: Tensor | None,
         chains: Chains | None = None,
     ) -> Tensor:
-        joined = z if above is None else torch.cat([z, above], 1)
-        return unsqueeze((chains or self.levels)[level].invert(joined, features)[0])
+        return unsqueeze((chains or self.levels)[level].invert(self._merge(z, above), features)[0])
+
+    def _split(self, level: int, h: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Latent of a level and what passes upward, None at the top."""
+        count = self.level_channels(level)
+        if count == 0:
+            return h, None
+        if self.config.split == "half":
+            return h[:, :-count], h[:, -count:]
+        return h[:, count:], h[:, :count]
+
+    def _merge(self, z: Tensor, above: Tensor | None) -> Tensor:
+        """Inverse of ``_split``."""
+        if above is None:
+            return z
+        return torch.cat([z, above] if self.config.split == "half" else [above, z], 1)
+
+    def join(self, latents: Sequence[Tensor]) -> Tensor:
+        """Latent image (B, C, H, W): latents of all levels, as if squeezes and splits alone had made them."""
+        h: Tensor | None = None
+        for level in reversed(range(self.config.levels)):
+            h = unsqueeze(self._merge(latents[level], h))
+        assert h is not None
+        return h
+
+    def separate(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Inverse of ``join``: latents per level."""
+        latents, h = [], image
+        for level in range(self.config.levels):
+            z, above = self._split(level, squeeze(h))
+            latents.append(z)
+            h = z if above is None else above
+        return tuple(latents)
 
     @torch.no_grad()
     def with_cached_inverse(self) -> Chains:
@@ -174,5 +220,5 @@ class Glow(nn.Module):
     def initialize(self, x: Tensor, features: Features) -> None:
         for level, chain in enumerate(self.levels):
             h = chain.initialize(squeeze(x), features[level])
-            if level < self.config.levels - 1:
-                x = h.chunk(2, 1)[1]
+            above = self._split(level, h)[1]
+            x = h if above is None else above

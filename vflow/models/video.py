@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vflow.bijections.base import Bijection
 from vflow.bijections.pixel_map import LEVELS, HistogramMap, PixelMap, Scaled
@@ -30,6 +30,8 @@ class VideoBatch(NamedTuple):
     corrupted_past: uint8 (B, T − 1, C, H, W), what targets see of frames 0 … T − 2; None: those frames.
     sample_eps: float32 (B, N, D) with D = C · H · W, standard normal: noise of N samples of each clip's last
         frame, all levels one after the other; None where no loss needs samples.
+    pick: float32 (B, T − first), uniform in [0, 1): names the group of latents that stands for all of a
+        target's; None: all are summed.
     """
 
     frames: Tensor
@@ -37,6 +39,7 @@ class VideoBatch(NamedTuple):
     window: Tensor
     corrupted_past: Tensor | None = None
     sample_eps: Tensor | None = None
+    pick: Tensor | None = None
 
     @property
     def first(self) -> int:
@@ -88,10 +91,14 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         super().__init__()
         glow = config.glow
         self.image_shape = (glow.channels, glow.height, glow.width)
-        self.dequantizer = build_dequantizer(config.noise, glow.channels)
+        self.dequantizer = self.build_dequantizer(config)
         self.pixel_map = _pixel_map(config)
         self.flow = Glow(glow, features)
         self.latent_shapes = self.flow.latent_shapes
+
+    def build_dequantizer(self, config: VideoConfig) -> nn.Module:
+        """Dequantisation of frames by name."""
+        return build_dequantizer(config.noise, config.glow.channels)
 
     @abstractmethod
     def references(self, batch: VideoBatch) -> Tensor | None:

@@ -16,3 +16,17 @@ def unsqueeze(z: Tensor) -> Tensor:
     """(B, 4C, H, W) → (B, C, 2H, 2W): inverse of ``squeeze``."""
     last = z.permute(0, 2, 3, 1)
     return rearrange(last, "b h w (r s c) -> b (h r) (w s) c", r=2, s=2).permute(0, 3, 1, 2)
+
+
+def to_cells(image: Tensor, cell: int) -> Tensor:
+    """(B, C, H, W) → (B, C · cell², H / cell, W / cell), by squeezes."""
+    for _ in range(cell.bit_length() - 1):
+        image = squeeze(image)
+    return image
+
+
+def to_pixels(cells: Tensor, cell: int) -> Tensor:
+    """Inverse of ``to_cells``."""
+    for _ in range(cell.bit_length() - 1):
+        cells = unsqueeze(cells)
+    return cells

@@ -39,6 +39,7 @@ class Sampler:
         context: longest window.
         corruption: share of examples whose past frames are damaged.
         num_samples: samples of each clip's last frame for a loss on samples; 0: none.
+        picks: one group of latents stands for all of a target's.
     """
 
     dataset: VideoDataset
@@ -47,6 +48,7 @@ class Sampler:
     context: int
     corruption: float = 0.0
     num_samples: int = 0
+    picks: bool = False
 
     def batch(self, start: int, size: int) -> VideoBatch:
         """Examples ``start … start + size - 1`` of the stream, on the CPU."""
@@ -67,6 +69,8 @@ class Sampler:
         if self.num_samples:
             shape = (self.num_samples, frames[0].size)
             made = made._replace(sample_eps=normal(shape, "guesses", self.seed, epoch, index))
+        if self.picks:
+            made = made._replace(pick=draw_picks(len(targets), (self.seed, epoch, index)))
         random = generator("corrupt", self.seed, epoch, index)
         if random.random() >= self.corruption:
             return made
@@ -93,6 +97,13 @@ def draw_windows(targets: np.ndarray, shortest: int, context: int, key: tuple[in
     return np.where(random.random(len(targets)) < FULL_WINDOW, longest, drawn)
 
 
+def draw_picks(targets: int, key: tuple[int, ...]) -> Tensor:
+    """A number in [0, 1) for each target, float32 (targets,): stratified, in random order."""
+    random = generator("pick", *key)
+    picks = (random.permutation(targets) + random.random(targets)) / targets
+    return torch.from_numpy(picks.astype(np.float32))
+
+
 def example(
     frames: np.ndarray, window: np.ndarray, min_context: int, key: tuple[int | str, ...]
 ) -> VideoBatch:
@@ -107,6 +118,8 @@ def collate(examples: list[VideoBatch]) -> VideoBatch:
     if examples[0].sample_eps is not None:
         eps = torch.stack([e.sample_eps for e in examples if e.sample_eps is not None])
         batch = batch._replace(sample_eps=eps)
+    if examples[0].pick is not None:
+        batch = batch._replace(pick=torch.stack([e.pick for e in examples if e.pick is not None]))
     if all(e.corrupted_past is None for e in examples):
         return batch
     return batch._replace(

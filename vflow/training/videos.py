@@ -113,6 +113,7 @@ def open_videos(config: VideoConfig, preset: Preset) -> Videos:
         config.context,
         data.corruption,
         num_samples=samples[0] if samples else 0,
+        picks=config.one_group,
     )
     held = open_validation(lambda: open_video_dataset(data, config, "validation"))
     return Videos(sampler, held, config, data.frames)

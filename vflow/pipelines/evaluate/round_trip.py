@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vflow.models import Condition, ImageBatch
+from vflow.models.glow import decode
 from vflow.pipelines.common import device_of
 from vflow.randomness import normal
 
@@ -40,15 +41,10 @@ def latent_error(model: Any, condition: Condition, count: int) -> float:
 
     Grey levels by the pixel map's largest slope.
     """
-    latents: list[Tensor] = []
-    h: Tensor | None = None
-    for level, shape in reversed(list(enumerate(model.flow.latent_shapes))):
-        density = model.priors[level](condition.prior_inputs[level], h)
-        eps = normal((count, *shape), "round trip", level)
-        z = density.sample(eps.to(density.mean.device), 1.0)
-        h = model.flow.decode_level(level, z, h, condition.features[level])
-        latents.insert(0, z)
-    assert h is not None
-    again = model.flow.encode(h, condition.features).latents
+    shapes = model.flow.latent_shapes
+    eps = [normal((count, *shape), "round trip", level) for level, shape in enumerate(shapes)]
+    device = device_of(model)
+    latents = model.generate(condition, [e.to(device) for e in eps], (1.0,) * len(eps))[1]
+    again = model.flow.encode(decode(model.flow, latents, condition.features), condition.features).latents
     worst = max(float((a - z).abs().max()) for a, z in zip(again, latents, strict=True))
     return worst * model.pixel_map.grey_levels

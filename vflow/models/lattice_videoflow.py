@@ -1,0 +1,143 @@
+"""VideoFlow whose prior codes a frame's latents on ever finer lattices given past latents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from vflow.bijections.base import sum_densities
+from vflow.bijections.pixel_map import HistogramMap
+from vflow.config import LatticeVideoFlowConfig, VideoConfig
+from vflow.models.base import Condition, Sampled
+from vflow.models.dequantizer import Window, WindowDequantizer
+from vflow.models.glow import Chains, Encoded, decode
+from vflow.models.video import Pyramid, Rollout, VideoBatch, VideoModel, fold, windows
+from vflow.priors.gaussian import Gaussian
+from vflow.priors.lattice import LatticePrior, Motion
+
+
+@final
+class LatticeVideoFlow(VideoModel):
+    """p(z_t | z_<t) = Π_g p(z_t⁽ᵍ⁾ | z_t⁽<ᵍ⁾, z_<t), z_t the latents of frame t by one unconditional Glow.
+
+    One prior serves the latents of all levels, joined to a latent image and coded group by group. It reads
+    past frames at the centres of their bins, and latents already known of z_t likewise (``quantize``).
+    """
+
+    dequantizes_past: ClassVar[bool] = False
+    pixel_map: HistogramMap
+
+    def __init__(self, config: LatticeVideoFlowConfig) -> None:
+        super().__init__(config, None)
+        self.config: LatticeVideoFlowConfig = config
+        self.prior = LatticePrior(config.glow.channels, config.context, config.prior)
+
+    def build_dequantizer(self, config: VideoConfig) -> nn.Module:
+        assert isinstance(config, LatticeVideoFlowConfig)
+        return WindowDequantizer(config.glow.channels, config.context, config.noise_hidden, config.prior.cell)
+
+    def log_prob_terms(self, batch: VideoBatch) -> list[Tensor]:
+        """As the base class says; with ``batch.pick`` an unbiased estimate from one group of each target."""
+        condition, code = self.encode_batch(batch)
+        z = self.flow.join(code.latents)
+        share = sum_densities(code.log_prob_terms)[:, None] / z.shape[1]  # of each latent
+        seen, order = self.pixel_map.quantize(z), self._order(z)
+        if batch.pick is not None:
+            probability = self.prior.shares(*z.shape[2:]).to(z.device)
+            cumulative, pick = probability.cumsum(0), batch.pick.flatten().contiguous()
+            group = torch.searchsorted(cumulative, pick).clamp_max(len(cumulative) - 1)
+            density = self.prior(seen, group, _motion(condition))
+            log_p = (_log_prob(density, z) + share) / probability[group][:, None, None, None]
+            return [(log_p * (order == group[:, None, None, None])).sum(1)]
+        total = torch.zeros_like(z)
+        for group, density in self._groups(seen, condition):
+            total = total + (_log_prob(density, z) + share) * (order == group)
+        return [total.sum(1)]
+
+    def whiten(self, code: Encoded, condition: Condition) -> tuple[Tensor, ...]:
+        z = self.flow.join(code.latents)
+        eps, order = torch.zeros_like(z), self._order(z)
+        for group, density in self._groups(self.pixel_map.quantize(z), condition):
+            eps = torch.where(order == group, density.whiten(z), eps)
+        return self.flow.separate(eps)
+
+    def generate(
+        self,
+        condition: Condition,
+        eps: Sequence[Tensor],
+        temperature: Sequence[float],
+        chains: Chains | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """As the base class says, but all latents are drawn, group by group, before the flow's inverse."""
+        noise = self.flow.join([t * e for e, t in zip(eps, temperature, strict=True)])
+        z, order = torch.zeros_like(noise), self._order(noise)
+        for group in range(self._count(order)):
+            density = self._density(self.pixel_map.quantize(z), group, condition)
+            z = torch.where(order == group, density.sample(noise), z)
+        latents = list(self.flow.separate(z))
+        x = decode(self.flow, latents, condition.features, chains)
+        raw = self.to_pixels(x, condition)
+        return torch.where(torch.isfinite(x), raw, x), latents
+
+    def condition_targets(self, batch: VideoBatch) -> Condition:
+        past = batch.frames[:, :-1] if batch.corrupted_past is None else batch.corrupted_past
+        (latents, frames), mask = windows((*self.remember(past), past), batch, self.config.context)
+        return self._condition(latents, frames, mask)
+
+    def condition_next(
+        self, rollout: Rollout, eps: Sequence[Tensor], temperature: Sequence[float]
+    ) -> Condition:
+        return self._condition(rollout.history[0], rollout.frames, rollout.mask)
+
+    def references(self, batch: VideoBatch) -> None:
+        return None
+
+    def remember(self, frames: Tensor) -> Pyramid:
+        """Latent images of uint8 frames (B, T, C, H, W) at the centres of their bins, the same shape."""
+        latents = self.flow.encode(self.pixel_map.centres(fold(frames)), self._no_features()).latents
+        return (self.flow.join(latents).unflatten(0, frames.shape[:2]),)
+
+    def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
+        return self.remember(sampled.frame[:, None])
+
+    def _condition(self, latents: Tensor, frames: Tensor, mask: Tensor) -> Condition:
+        """Condition on windows of latent images and of frames, both (N, n, C, H, W)."""
+        motion = self.prior.motion(latents, mask)
+        return Condition([*motion, frames, mask], self._no_features())
+
+    def _no_features(self) -> list[None]:
+        return [None] * self.config.glow.levels
+
+    def _dequantize(self, images: Tensor, eps: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
+        y, weight = self.dequantizer(images.float(), eps, Window(*condition.prior_inputs[3:]))
+        return y, weight
+
+    def _order(self, z: Tensor) -> Tensor:
+        return self.prior.order(*z.shape[2:]).to(z.device)
+
+    @staticmethod
+    def _count(order: Tensor) -> int:
+        return int(order.max()) + 1
+
+    def _density(self, seen: Tensor, group: int, condition: Condition) -> Gaussian:
+        index = torch.full((len(seen),), group, device=seen.device)
+        density: Gaussian = self.prior(seen, index, _motion(condition))
+        return density
+
+    def _groups(self, seen: Tensor, condition: Condition) -> Iterator[tuple[int, Gaussian]]:
+        """Density of each group given the latents ``seen`` of those before it."""
+        for group in range(self._count(self._order(seen))):
+            yield group, self._density(seen, group, condition)
+
+
+def _motion(condition: Condition) -> Motion:
+    return Motion(*condition.prior_inputs[:3])
+
+
+def _log_prob(density: Gaussian, z: Tensor) -> Tensor:
+    """log N(z) of each latent, in nats."""
+    return -0.5 * density.whiten(z).square() - density.log_scale - 0.5 * math.log(2 * math.pi)

@@ -1,0 +1,48 @@
+"""Residual network of dilated convolutions on one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from vflow.nn.relu import relu
+
+
+@final
+class DilatedBlock(nn.Module):
+    """x + conv(relu(conv(relu(x)))), 3×3, the first convolution dilated, the second starting small."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        for conv in (self.first, self.second):
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # Conv2d has one by default
+        with torch.no_grad():
+            self.second.weight.mul_(0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(relu(self.first(relu(x)), inplace=True))
+
+
+@final
+class ResidualNet(nn.Module):
+    """3×3 convolution, a residual block per dilation, ReLU, and a 1×1 convolution that starts at zero."""
+
+    def __init__(self, inputs: int, outputs: int, hidden: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(inputs, hidden, 3, padding=1)
+        nn.init.kaiming_normal_(self.conv_in.weight, nonlinearity="relu")
+        self.blocks = nn.Sequential(*(DilatedBlock(hidden, d) for d in dilations))
+        self.conv_out = nn.Conv2d(hidden, outputs, 1)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]  # Conv2d has one by default
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) → (B, outputs, H, W)."""
+        out: Tensor = self.conv_out(relu(self.blocks(self.conv_in(x)), inplace=True))
+        return out
