@@ -20,6 +20,8 @@ from vflow.config import (
     FramePredictorConfig,
     GlowConfig,
     LatentPriorConfig,
+    LatticePriorConfig,
+    LatticeVideoFlowConfig,
     MotionConfig,
     PriorConfig,
     ReferenceVideoFlowConfig,
@@ -40,6 +42,11 @@ SEES_FRAMES = {
 def paper(noise: str) -> VideoFlowConfig:
     prior = LatentPriorConfig(blocks=1, hidden=4, dilations=(1,), skip=False)
     return VideoFlowConfig(glow=GLOW, prior=prior, context=1, noise=noise, pixel_map="marginal")
+
+
+def lattice() -> LatticeVideoFlowConfig:
+    prior = LatticePriorConfig(hidden=4, dilations=(1,), cell=2, reach=1, coarsest=8)
+    return LatticeVideoFlowConfig(glow=GLOW, prior=prior, noise_hidden=4, context=1)
 
 
 def sees_frames(noise: str) -> FrameConditionedConfig:
@@ -97,10 +104,11 @@ def proposal(noise: str, shape: torch.Size) -> tuple[Tensor, Tensor]:
     [
         paper("uniform"),
         paper("learned"),
+        lattice(),
         sees_frames("uniform"),
         sees_frames("gaussian"),
     ],
-    ids=["paper-uniform", "paper-learned", "frames-uniform", "frames-gaussian"],
+    ids=["paper-uniform", "paper-learned", "lattice", "frames-uniform", "frames-gaussian"],
 )
 @torch.no_grad()
 def test_the_bound_is_one_of_probabilities(config: VideoConfig) -> None:

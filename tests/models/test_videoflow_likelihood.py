@@ -60,6 +60,8 @@ def test_parallel_equals_frame_by_frame(model: VideoModel, batch: VideoBatch) ->
 
 def test_parallel_equals_a_loop_over_frames(model: VideoModel, batch: VideoBatch) -> None:
     """The definition, frame by frame and example by example: log q, pixel map, codec, prior of the window."""
+    if model.config.kind == "lattice_videoflow":
+        pytest.skip("no prior per level: see test_lattice_videoflow.py")
     expected = torch.tensor(
         [
             [reference(model, batch, example, target) for target in range(batch.window.shape[1])]
@@ -251,6 +253,8 @@ def test_float32_keeps_five_digits(
 
 
 def test_initialize_sets_every_actnorm_once(form: VideoConfig, batches: Callable) -> None:
+    if not any(form.glow.depth):
+        pytest.skip("has no ActNorm")
     model = build_model(form)
     norms = [module for module in model.modules() if isinstance(module, ActNorm)]
     assert len(norms) == sum(form.glow.depth) and not any(norm.initialized for norm in norms)

@@ -78,6 +78,8 @@ def test_sampling_and_scoring_are_one_density(form: VideoConfig, models: Callabl
     With the dequantisation noise which the draw amounts to, and the probability of its displacement, that is
     what scoring the frame gives.
     """
+    if form.kind == "lattice_videoflow":
+        pytest.skip("its noise sees the past: see test_lattice_videoflow.py")
     small = form.glow.model_copy(update={"channels": 1, "height": 4, "width": 8})
     form = form.model_copy(update={"glow": small})
     model = models(form)
