@@ -201,6 +201,7 @@ class FrameConditionedConfig(VideoConfig):
     """A VideoFlow whose couplings and prior see past frames instead of past latents."""
 
     kind: Literal["frame_conditioned_videoflow"] = "frame_conditioned_videoflow"
+    prior: PriorConfig = PriorConfig()
     encoder: EncoderConfig = Field(
         EncoderConfig(), description="features of past frames, one entry per level"
     )
@@ -216,6 +217,7 @@ class ReferenceVideoFlowConfig(VideoConfig):
     """A frame-conditioned VideoFlow that codes each frame against a reference frame."""
 
     kind: Literal["reference_videoflow"] = "reference_videoflow"
+    prior: PriorConfig = PriorConfig()
     encoder: EncoderConfig = Field(
         EncoderConfig(), description="features of past frames, one entry per level"
     )

@@ -49,10 +49,10 @@ class LatticeVideoFlow(VideoModel):
         if batch.pick is not None:
             probability = self.prior.shares(*z.shape[2:]).to(z.device)
             cumulative, pick = probability.cumsum(0), batch.pick.flatten().contiguous()
-            group = torch.searchsorted(cumulative, pick).clamp_max(len(cumulative) - 1)
-            density = self.prior(seen, group, _motion(condition))
-            log_p = (_log_prob(density, z) + share) / probability[group][:, None, None, None]
-            return [(log_p * (order == group[:, None, None, None])).sum(1)]
+            picked = torch.searchsorted(cumulative, pick).clamp_max(len(cumulative) - 1)
+            density = self.prior(seen, picked, _motion(condition))
+            log_p = (_log_prob(density, z) + share) / probability[picked][:, None, None, None]
+            return [(log_p * (order == picked[:, None, None, None])).sum(1)]
         total = torch.zeros_like(z)
         for group, density in self._groups(seen, condition):
             total = total + (_log_prob(density, z) + share) * (order == group)

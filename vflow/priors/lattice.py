@@ -130,7 +130,7 @@ def _moments(weights: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
         mean, square = (rows @ columns)[:, 0], (rows @ columns.square())[:, 0]
     variance = (square - mean.square()).clamp_min(0)
     size = copies.shape[:3]
-    return tuple(x.unflatten(0, size).permute(0, 3, 1, 2) for x in (mean, variance))  # type: ignore[return-value]
+    return mean.unflatten(0, size).permute(0, 3, 1, 2), variance.unflatten(0, size).permute(0, 3, 1, 2)
 
 
 @lru_cache(maxsize=16)
