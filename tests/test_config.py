@@ -105,11 +105,11 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
         ("model.min_context", 5, "model: min_context 5 exceeds context 2"),
         ("model.encoder.hidden", [8, 8], "model: encoder.hidden needs one entry per level"),
         ("model.glow.hidden", [8], "model.glow: depth and hidden need one entry per level (1 to 8 levels)"),
-        ("model.glow.depth", [65, 1, 1, 1], "model.glow: depth must lie in 1..64"),
+        ("model.glow.depth", [65, 1, 1, 1], "model.glow.depth.0: Input should be less than or equal to 64"),
         (
             "model.glow.depth",
-            [0, 1, 1, 1],
-            "model.glow.depth.0: Input should be greater than or equal to 1",
+            [-1, 1, 1, 1],
+            "model.glow.depth.0: Input should be greater than or equal to 0",
         ),
         (
             "model.encoder.hidden",
@@ -132,7 +132,7 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
             "model.kind",
             "vae",
             (
-                "model.kind: 'vae' is unknown; use videoflow, frame_conditioned_videoflow, "
+                "model.kind: 'vae' is unknown; use videoflow, lattice_videoflow, frame_conditioned_videoflow, "
                 "reference_videoflow, digits, colorizer"
             ),
         ),
