@@ -132,8 +132,8 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
             "model.kind",
             "vae",
             (
-                "model.kind: 'vae' is unknown; use videoflow, lattice_videoflow, frame_conditioned_videoflow, "
-                "reference_videoflow, digits, colorizer"
+                "model.kind: 'vae' is unknown; use videoflow, lattice_videoflow, "
+                "frame_conditioned_videoflow, reference_videoflow, digits, colorizer"
             ),
         ),
         ("data.frames", 1, "data.frames: Input should be greater than or equal to 2"),

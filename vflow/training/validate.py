@@ -26,9 +26,9 @@ def round_trip(model: Model, data: DataModule[Any, Any], device: torch.device) -
 
 @torch.no_grad()
 def largest_log_scale(model: Model) -> float:
-    """Largest absolute value of any parameter that is the logarithm of a scale."""
-    found = [p.abs().max() for name, p in model.named_parameters() if name.endswith(SCALES)]
-    return float(torch.stack(found).max())
+    """Largest absolute value of any parameter that is the logarithm of a scale; 0 if there is none."""
+    scales = [parameter for name, parameter in model.named_parameters() if name.endswith(SCALES)]
+    return max((float(scale.abs().max()) for scale in scales), default=0.0)
 
 
 @dataclass(frozen=True)
