@@ -186,6 +186,20 @@ class TestHistogramMap:
         torch.testing.assert_close(z, torch.zeros_like(z), rtol=0, atol=1e-6)
         torch.testing.assert_close(ladj, torch.zeros_like(ladj), rtol=0, atol=1e-6)
 
+    def test_quantised_values_lie_at_the_centres_of_their_bins(self) -> None:
+        bijection, values = self.fitted(), torch.arange(LEVELS).view(1, 1, 16, 16)
+        centres = bijection.centres(values)
+        torch.testing.assert_close(centres, bijection(values + 0.5)[0])
+        for offset in (0.001, 0.3, 0.999):
+            assert torch.equal(bijection.quantize(bijection(values + offset)[0]), centres)
+
+    def test_bounds_enclose_their_bins_without_gaps(self) -> None:
+        bijection, values = self.fitted(), torch.arange(LEVELS).view(1, 1, 16, 16)
+        low, high = (bound.flatten() for bound in bijection.bounds(values))
+        centres = bijection.centres(values).flatten()
+        assert (low < centres).all() and (centres < high).all()
+        assert torch.equal(low[1:], high[:-1]) and low[0] < -1e3 and high[-1] > 1e3
+
     def test_it_rises(self) -> None:
         x = torch.arange(0.5, LEVELS, dtype=torch.float64).view(1, 1, 16, 16)
         assert (self.fitted()(x)[0].flatten().diff() > 0).all()

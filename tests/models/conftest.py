@@ -40,15 +40,18 @@ def glow(channels: int = 3, size: tuple[int, int] = (8, 12), coupling: str = "af
     )
 
 
+def without_steps(channels: int, size: tuple[int, int] = (8, 12)) -> GlowConfig:
+    return GlowConfig(
+        channels=channels, height=size[0], width=size[1], depth=(0, 0), hidden=(1, 1), split="quarter"
+    )
+
+
 LATENT_PRIOR = LatentPriorConfig(blocks=2, hidden=6, dilations=(1, 2))
 FRAMES_SEEN = {
     "prior": PriorConfig(blocks=2, hidden=6, dilations=(1, 2)),
     "encoder": EncoderConfig(hidden=(6, 8), blocks=1),
 }
-LATTICE = {
-    "prior": LatticePriorConfig(hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2),
-    "noise_hidden": 4,
-}
+LATTICE = {"prior": LatticePriorConfig(hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2)}
 FORMS: dict[str, VideoConfig] = {
     "paper-scaled-uniform": VideoFlowConfig(
         glow=glow(), prior=LATENT_PRIOR, context=3, pixel_map="scaled", noise="uniform"
@@ -62,12 +65,8 @@ FORMS: dict[str, VideoConfig] = {
     "paper-marginal-gaussian": VideoFlowConfig(
         glow=glow(), prior=LATENT_PRIOR, context=2, pixel_map="marginal", noise="gaussian"
     ),
-    "lattice-learned": LatticeVideoFlowConfig(
-        glow=glow(3, (8, 8)).model_copy(update={"split": "quarter"}), context=2, **LATTICE
-    ),
-    "lattice-grey-without-steps": LatticeVideoFlowConfig(
-        glow=glow(1).model_copy(update={"depth": (0, 0), "split": "quarter"}), context=1, **LATTICE
-    ),
+    "lattice-colour": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, **LATTICE),
+    "lattice-grey-one-frame": LatticeVideoFlowConfig(glow=without_steps(1), context=1, **LATTICE),
     "frames-marginal-gaussian": FrameConditionedConfig(
         glow=glow(), context=3, pixel_map="marginal", noise="gaussian", **FRAMES_SEEN
     ),

@@ -20,15 +20,13 @@ from vflow.config import (
     FramePredictorConfig,
     GlowConfig,
     LatentPriorConfig,
-    LatticePriorConfig,
-    LatticeVideoFlowConfig,
     MotionConfig,
     PriorConfig,
     ReferenceVideoFlowConfig,
     VideoConfig,
     VideoFlowConfig,
 )
-from vflow.models import LatticeVideoFlow, VideoBatch, VideoModel, build_model
+from vflow.models import VideoBatch, VideoModel, build_model
 
 PIXELS, SIDE, STATES = 16, 4, 2**16
 GLOW = GlowConfig(channels=1, height=SIDE, width=SIDE, depth=(1, 1), hidden=(8, 8))
@@ -42,11 +40,6 @@ SEES_FRAMES = {
 def paper(noise: str) -> VideoFlowConfig:
     prior = LatentPriorConfig(blocks=1, hidden=4, dilations=(1,), skip=False)
     return VideoFlowConfig(glow=GLOW, prior=prior, context=1, noise=noise, pixel_map="marginal")
-
-
-def lattice() -> LatticeVideoFlowConfig:
-    prior = LatticePriorConfig(hidden=4, dilations=(1,), cell=2, reach=1, coarsest=8)
-    return LatticeVideoFlowConfig(glow=GLOW, prior=prior, noise_hidden=4, context=1)
 
 
 def sees_frames(noise: str) -> FrameConditionedConfig:
@@ -78,8 +71,6 @@ def small_world(config: VideoConfig, *, moves: float, strength: float) -> VideoM
         model.initialize(VideoBatch(frames, torch.randn(2000, 1, 1, SIDE, SIDE), torch.ones(2000, 1).long()))
         for parameter in model.parameters():
             parameter.add_(strength * torch.randn_like(parameter))
-        if isinstance(model, LatticeVideoFlow):
-            model.prior.net.conv_out.bias[4:8] += 1.5  # log σ near 0: wide enough for importance sampling
     return model.eval()
 
 
@@ -92,14 +83,8 @@ def score(model: VideoModel, before: Tensor, image: Tensor, eps: Tensor) -> Tens
 def proposal(noise: str, shape: torch.Size) -> tuple[Tensor, Tensor]:
     """Noise for importance sampling, and its log weight relative to N(0, 1).
 
-    Gaussian noise in a bin is narrow, so it is drawn flat over the bin; that of the lattices is drawn wider.
+    Gaussian noise in a bin is narrow, so it is drawn flat over the bin.
     """
-    if noise == "lattice":
-        eps = 2.2 * torch.randn(shape)
-        ratio = torch.distributions.Normal(0.0, 1.0).log_prob(eps) - torch.distributions.Normal(
-            0.0, 2.2
-        ).log_prob(eps)
-        return eps, ratio.flatten(1).sum(1).double()
     if noise != "gaussian":
         return torch.randn(shape), torch.zeros(shape[0]).double()
     flat = 12 * torch.rand(shape) - 6
@@ -112,11 +97,10 @@ def proposal(noise: str, shape: torch.Size) -> tuple[Tensor, Tensor]:
     [
         paper("uniform"),
         paper("learned"),
-        lattice(),
         sees_frames("uniform"),
         sees_frames("gaussian"),
     ],
-    ids=["paper-uniform", "paper-learned", "lattice", "frames-uniform", "frames-gaussian"],
+    ids=["paper-uniform", "paper-learned", "frames-uniform", "frames-gaussian"],
 )
 @torch.no_grad()
 def test_the_bound_is_one_of_probabilities(config: VideoConfig) -> None:
@@ -127,8 +111,7 @@ def test_the_bound_is_one_of_probabilities(config: VideoConfig) -> None:
         image = images(part)
         draws = torch.stack([score(model, before, image, torch.randn(image.shape)) for _ in range(2)])
         bound += draws.mean(0).exp().sum().item()
-        lattices = config.kind == "lattice_videoflow"
-        eps, weight = proposal("lattice" if lattices else config.noise, image.shape)
+        eps, weight = proposal(config.noise, image.shape)
         mass += (score(model, before, image, eps) + weight).exp().sum().item()
     assert bound <= 1
     assert math.isclose(mass, 1, abs_tol=0.05)

@@ -40,3 +40,24 @@ def test_the_scale_is_bounded_smoothly_on_both_sides() -> None:
     assert log_scale.abs().max() <= LOG_SCALE_LIMIT
     assert log_scale[2] == 0 and raw.grad[2] == 1
     assert math.isclose(log_scale[3].item(), LOG_SCALE_LIMIT * math.tanh(1 / LOG_SCALE_LIMIT), rel_tol=1e-6)
+
+
+def test_mass_between_bounds() -> None:
+    density = Gaussian(torch.tensor([0.0, 1.0, 0.0, 0.0]), torch.tensor([0.0, 0.7, 0.0, 0.0]))
+    low, high = torch.tensor([-1.0, -1e4, 9.0, -9.5]), torch.tensor([1.0, 2.0, 9.5, -9.0])
+    normal = torch.distributions.Normal(density.mean.double(), density.log_scale.exp().double())
+    plain = normal.cdf(high.double()) - normal.cdf(low.double())
+    mass = density.log_mass(low, high).exp().double()
+    torch.testing.assert_close(mass[:2], plain[:2], rtol=1e-6, atol=0)
+    torch.testing.assert_close(mass[2], mass[3], rtol=1e-6, atol=0)  # both tails keep their digits
+    assert 0.9 < mass[2] / 1.1285e-19 < 1.0
+
+
+def test_gradients_of_the_mass_are_finite_where_it_vanishes() -> None:
+    mean = torch.tensor([0.0, 0.0, 0.0], requires_grad=True)
+    scale = torch.full((3,), -6.0, requires_grad=True)
+    mass = Gaussian(mean, scale).log_mass(torch.tensor([1.0, -1e4, -0.5]), torch.tensor([1e4, -1.0, 0.5]))
+    mass.sum().backward()
+    assert mass.isfinite().all() and mean.grad is not None and scale.grad is not None
+    assert mean.grad.isfinite().all() and scale.grad.isfinite().all()
+    assert mean.grad[0] > 0 > mean.grad[1] and abs(mass[2]) < 1e-6

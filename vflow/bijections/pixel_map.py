@@ -9,11 +9,13 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vflow.bijections.actnorm import constant_density
 from vflow.bijections.base import Bijection, Context
 
 LEVELS = 256
+OUTSIDE = 1e4  # stands for infinity: far beyond any z of a float64 probit
 
 
 class PixelMap(Bijection, ABC):
@@ -145,6 +147,18 @@ class HistogramMap(PixelMap):
         channels = zip(z.unbind(1), bounds, strict=True)
         bins = [torch.bucketize(x.contiguous(), b, right=True) for x, b in channels]
         return self.centres(torch.stack(bins, 1)).to(z.dtype)
+
+    @torch.no_grad()
+    def bounds(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """z at both edges of the bins of whole values (B, C, H, W); for maps of one row.
+
+        The outer edges, which lie at infinity, are ±``OUTSIDE``.
+        """
+        edges, centre, slope = (table[:, 0] for table in self._table())
+        inner = (torch.special.ndtri(edges[:, 1:-1]) - centre[:, None]) / slope[:, None]
+        table = F.pad(F.pad(inner, (1, 0), value=-OUTSIDE), (0, 1), value=OUTSIDE).float()
+        channels = list(zip(values.long().unbind(1), table, strict=True))
+        return torch.stack([z[x] for x, z in channels], 1), torch.stack([z[x + 1] for x, z in channels], 1)
 
     @torch.no_grad()
     def centres(self, values: Tensor) -> Tensor:

@@ -183,14 +183,15 @@ class LatticeVideoFlowConfig(VideoConfig):
     kind: Literal["lattice_videoflow"] = "lattice_videoflow"
     glow: GlowConfig = GlowConfig(depth=(0, 0, 0, 0), hidden=(1, 1, 1, 1), split="quarter")
     prior: LatticePriorConfig = LatticePriorConfig()
-    noise: Literal["learned"] = Field(
-        "learned", description="dequantisation q(u | x): Gaussian, given the frame and those before it"
+    noise: Literal["uniform"] = Field(
+        "uniform", description="where a frame is encoded with noise; the likelihood is exact without"
     )
-    noise_hidden: int = Field(48, ge=1, le=512, description="width of the dequantisation noise's network")
     pixel_map: Literal["marginal"] = "marginal"
 
     @model_validator(mode="after")
     def _check_cells(self) -> Self:
+        if any(self.glow.depth):
+            raise ValueError("glow.depth needs zeros: latents must be pixels for an exact likelihood")
         cell = self.prior.cell
         if self.glow.height % cell or self.glow.width % cell:
             raise ValueError(f"glow.height and glow.width need to be multiples of prior.cell = {cell}")

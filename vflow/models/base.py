@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vflow.bijections.base import sum_densities
 from vflow.bijections.pixel_map import LEVELS, PixelMap
+from vflow.models.dequantizer import Dequantizer
 from vflow.models.glow import Chains, Encoded, Features, MultiScale, Shapes, decode
 from vflow.nn.modules import ModuleList
 from vflow.priors.gaussian import Gaussian
@@ -75,7 +76,7 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
     A subclass says what images are coded given: ``condition_targets``.
     """
 
-    dequantizer: nn.Module
+    dequantizer: Dequantizer
     pixel_map: PixelMap
     flow: MultiScale
     priors: ModuleList[Any]

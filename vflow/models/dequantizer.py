@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vflow.bijections.base import Chain, accumulation_dtype, upsample_density
 from vflow.bijections.coupling import AffineCoupling, soft_clamp
@@ -19,11 +18,9 @@ from vflow.config import Noise
 from vflow.nn.encoder import ResidualBlock
 from vflow.nn.layers import Conditioner, NormConv2d, ZeroConv2d
 from vflow.nn.relu import relu
-from vflow.nn.reshape import squeeze, to_cells, to_pixels, unsqueeze
-from vflow.nn.residual import ResidualNet
+from vflow.nn.reshape import squeeze, unsqueeze
 
 HIDDEN, STEPS = 48, 4
-LOG_SCALE_START, LOG_SCALE_LIMIT = -1.0, 4.0  # of noise that sees a window
 FARTHEST = 8.0  # standard deviations: keeps infinite noise out of the networks
 NEAR = 16.0  # grey levels from the most likely value that the network tells apart well
 MARGIN = 2.0**-15  # noise keeps this far from the bin's edges, so that float32 never rounds into the next bin
@@ -111,47 +108,6 @@ class VariationalDequantizer(Dequantizer):
         planes = torch.cat([x / (LEVELS / 2) - 1, ((x - mode) / NEAR).tanh(), (x == mode).to(x.dtype)], 1)
         features: Tensor = self.block(relu(self.conv_in(squeeze(planes))))
         return features
-
-
-class Window(NamedTuple):
-    """Frames before each of N frames."""
-
-    frames: Tensor  # uint8 (N, n, C, H, W), absent ones zero
-    mask: Tensor  # (N, n) in {0, 1}, 0 where a frame is absent
-
-
-@final
-class WindowDequantizer(nn.Module):
-    """q(u_t | x_t, x_<t): u = Φ(m + s · ε) elementwise in the bin, with m and s from a network.
-
-    It sees the past, so noise is narrow where the past decides a pixel and wide where it leaves it open, so
-    that a Gaussian prior fills the same bins (variational dequantisation: Ho et al. 2019, 3.1).
-
-    Args:
-        channels: of a frame; ``frames``: n of a window; ``hidden``: width of the network.
-        cell: side of the cells that the network sees, in pixels.
-    """
-
-    def __init__(self, channels: int, frames: int, hidden: int, cell: int) -> None:
-        super().__init__()
-        self.cell = cell
-        depth = channels * cell**2
-        self.net = ResidualNet(depth * (frames + 1) + frames, 2 * depth, hidden, (1,))
-
-    def forward(self, x: Tensor, eps: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-        """x̃ in [x, x + 1) and −log q of x (N, C, H, W), both shaped like it; ``eps`` is standard normal."""
-        mask = window.mask.to(accumulation_dtype(eps.dtype))
-        frames = torch.cat([window.frames.to(mask.dtype), x[:, None].to(mask.dtype)], 1)
-        frames = (frames / ((LEVELS - 1) / 2) - 1) * F.pad(mask, (0, 1), value=1.0)[..., None, None, None]
-        cells = to_cells(frames.flatten(0, 1), self.cell).unflatten(0, frames.shape[:2])
-        planes = mask[..., None, None].expand(*mask.shape, *cells.shape[3:])
-        out = self.net(torch.cat([cells.flatten(1, 2), planes], 1)).to(mask.dtype)
-        mean, raw = (to_pixels(part, self.cell) for part in out.chunk(2, 1))
-        log_scale = LOG_SCALE_LIMIT * torch.tanh((raw + LOG_SCALE_START) / LOG_SCALE_LIMIT)
-        eps = eps.clamp(-FARTHEST, FARTHEST)
-        y = mean + log_scale.exp() * eps
-        weight = log_scale + 0.5 * (eps.square() - y.square()) + math.log1p(-2 * MARGIN)
-        return x + MARGIN + (1 - 2 * MARGIN) * torch.special.ndtr(y), weight
 
 
 def build_dequantizer(noise: Noise, channels: int) -> Dequantizer:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vflow.bijections.base import sum_densities
 from vflow.bijections.pixel_map import HistogramMap
-from vflow.config import LatticeVideoFlowConfig, VideoConfig
+from vflow.config import LatticeVideoFlowConfig
 from vflow.models.base import Condition, Sampled
-from vflow.models.dequantizer import Window, WindowDequantizer
 from vflow.models.glow import Chains, Encoded, decode
 from vflow.models.video import Pyramid, Rollout, VideoBatch, VideoModel, fold, windows
 from vflow.priors.gaussian import Gaussian
@@ -24,8 +21,11 @@ from vflow.priors.lattice import LatticePrior, Motion
 class LatticeVideoFlow(VideoModel):
     """p(z_t | z_<t) = Π_g p(z_t⁽ᵍ⁾ | z_t⁽<ᵍ⁾, z_<t), z_t the latents of frame t by one unconditional Glow.
 
-    One prior serves the latents of all levels, joined to a latent image and coded group by group. It reads
-    past frames at the centres of their bins, and latents already known of z_t likewise (``quantize``).
+    The Glow has squeezes and splits and no steps, so a latent is a pixel through the pixel map. One prior
+    serves the latents of all levels, joined to a latent image and coded group by group. It reads past latents
+    and those already known of z_t at the centres of their bins (``quantize``). So P(x_t) is exact: the
+    product of the masses that the prior gives to the bins. It is what variational dequantisation (Ho et al.
+    2019) bounds, with equality if the noise is the prior cut to the bin.
     """
 
     dequantizes_past: ClassVar[bool] = False
@@ -36,26 +36,20 @@ class LatticeVideoFlow(VideoModel):
         self.config: LatticeVideoFlowConfig = config
         self.prior = LatticePrior(config.glow.channels, config.context, config.prior)
 
-    def build_dequantizer(self, config: VideoConfig) -> nn.Module:
-        assert isinstance(config, LatticeVideoFlowConfig)
-        return WindowDequantizer(config.glow.channels, config.context, config.noise_hidden, config.prior.cell)
-
     def log_prob_terms(self, batch: VideoBatch) -> list[Tensor]:
-        """As the base class says; with ``batch.pick`` an unbiased estimate from one group of each target."""
-        condition, code = self.encode_batch(batch)
-        z = self.flow.join(code.latents)
-        share = sum_densities(code.log_prob_terms)[:, None] / z.shape[1]  # of each latent
-        seen, order = self.pixel_map.quantize(z), self._order(z)
+        """log P of each target's pixels, exact; with ``batch.pick`` an unbiased estimate from one group."""
+        condition, values = self.condition_targets(batch), batch.targets
+        seen, bounds = self.pixel_map.centres(values), self.pixel_map.bounds(values)
+        order = self._order(seen)
         if batch.pick is not None:
-            probability = self.prior.shares(*z.shape[2:]).to(z.device)
+            probability = self.prior.shares(*seen.shape[2:]).to(seen.device)
             cumulative, pick = probability.cumsum(0), batch.pick.flatten().contiguous()
-            picked = torch.searchsorted(cumulative, pick).clamp_max(len(cumulative) - 1)
-            density = self.prior(seen, picked, _motion(condition))
-            log_p = (_log_prob(density, z) + share) / probability[picked][:, None, None, None]
-            return [(log_p * (order == picked[:, None, None, None])).sum(1)]
-        total = torch.zeros_like(z)
+            picked = torch.searchsorted(cumulative, pick).clamp_max(len(cumulative) - 1)[:, None, None, None]
+            density = self.prior(seen, picked.flatten(), _motion(condition))
+            return [(density.log_mass(*bounds) / probability[picked] * (order == picked)).sum(1)]
+        total = torch.zeros_like(seen)
         for group, density in self._groups(seen, condition):
-            total = total + (_log_prob(density, z) + share) * (order == group)
+            total = total + density.log_mass(*bounds) * (order == group)
         return [total.sum(1)]
 
     def whiten(self, code: Encoded, condition: Condition) -> tuple[Tensor, ...]:
@@ -85,13 +79,13 @@ class LatticeVideoFlow(VideoModel):
 
     def condition_targets(self, batch: VideoBatch) -> Condition:
         past = batch.frames[:, :-1] if batch.corrupted_past is None else batch.corrupted_past
-        (latents, frames), mask = windows((*self.remember(past), past), batch, self.config.context)
-        return self._condition(latents, frames, mask)
+        (latents,), mask = windows(self.remember(past), batch, self.config.context)
+        return self._condition(latents, mask)
 
     def condition_next(
         self, rollout: Rollout, eps: Sequence[Tensor], temperature: Sequence[float]
     ) -> Condition:
-        return self._condition(rollout.history[0], rollout.frames, rollout.mask)
+        return self._condition(rollout.history[0], rollout.mask)
 
     def references(self, batch: VideoBatch) -> None:
         return None
@@ -104,17 +98,13 @@ class LatticeVideoFlow(VideoModel):
     def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
         return self.remember(sampled.frame[:, None])
 
-    def _condition(self, latents: Tensor, frames: Tensor, mask: Tensor) -> Condition:
-        """Condition on windows of latent images and of frames, both (N, n, C, H, W)."""
+    def _condition(self, latents: Tensor, mask: Tensor) -> Condition:
+        """Condition on windows of latent images (N, n, C, H, W)."""
         motion = self.prior.motion(latents, mask)
-        return Condition([*motion, frames, mask], self._no_features())
+        return Condition(motion, self._no_features())
 
     def _no_features(self) -> list[None]:
         return [None] * self.config.glow.levels
-
-    def _dequantize(self, images: Tensor, eps: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        y, weight = self.dequantizer(images.float(), eps, Window(*condition.prior_inputs[3:]))
-        return y, weight
 
     def _order(self, z: Tensor) -> Tensor:
         return self.prior.order(*z.shape[2:]).to(z.device)
@@ -135,9 +125,4 @@ class LatticeVideoFlow(VideoModel):
 
 
 def _motion(condition: Condition) -> Motion:
-    return Motion(*condition.prior_inputs[:3])
-
-
-def _log_prob(density: Gaussian, z: Tensor) -> Tensor:
-    """log N(z) of each latent, in nats."""
-    return -0.5 * density.whiten(z).square() - density.log_scale - 0.5 * math.log(2 * math.pi)
+    return Motion(*condition.prior_inputs)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vflow.bijections.base import Bijection
 from vflow.bijections.pixel_map import LEVELS, HistogramMap, PixelMap, Scaled
@@ -91,14 +91,10 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         super().__init__()
         glow = config.glow
         self.image_shape = (glow.channels, glow.height, glow.width)
-        self.dequantizer = self.build_dequantizer(config)
+        self.dequantizer = build_dequantizer(config.noise, glow.channels)
         self.pixel_map = _pixel_map(config)
         self.flow = Glow(glow, features)
         self.latent_shapes = self.flow.latent_shapes
-
-    def build_dequantizer(self, config: VideoConfig) -> nn.Module:
-        """Dequantisation of frames by name."""
-        return build_dequantizer(config.noise, config.glow.channels)
 
     @abstractmethod
     def references(self, batch: VideoBatch) -> Tensor | None:
