@@ -332,8 +332,7 @@ def test_bad_input_in_the_browser(walker: Walker, stills: list[Path], tmp_path: 
     walker.app.page.locator("#vf-walk-start").get_by_role("button", name="Clear").click()
     walker.upload("start", text(tmp_path))
     refused(walker, f"notes.png: not an image or video (its content does not match); give {KINDS}")
-    walker.choose("colorizer")
-    walker.app.page.locator("#vf-walk-start").get_by_role("button", name="Clear").click()
+    walker.choose("colorizer")  # clears the upload
     walker.upload("start", *stills[:2])
     refused(walker, "frame1.png: one picture is walked at a time; remove the others")
 
