@@ -1,0 +1,132 @@
+"""Verification of ensemble forecasts of rain rate: CRPS, CSI, FSS, rank histogram, reliability, spectra.
+
+Fields are float arrays in mm/h; ensembles have the members first, (N, H, W), the truth is (H, W). ``valid``
+is a boolean (H, W): pixels outside it count nowhere. Definitions: Jolliffe & Stephenson, *Forecast
+Verification*, 2nd edition; FSS: Roberts & Lean 2008; rank histogram: Hamill 2001.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+Array = np.ndarray
+
+
+def crps(members: Array, truth: Array) -> Array:
+    """mean |X − o| − ½ mean |X − X'| over all pairs of members, at each pixel, (H, W), mm/h.
+
+    The ensemble's empirical distribution is scored as it stands (no correction for its size). Sorting makes
+    the mean over pairs a weighted sum: Σᵢⱼ |xᵢ − xⱼ| = 2 Σᵢ (2i − N + 1) x₍ᵢ₎ with i from 0.
+    """
+    n = len(members)
+    ordered = np.sort(members.astype(np.float64), axis=0)
+    weights = 2 * np.arange(n) - n + 1
+    half_spread = np.tensordot(weights, ordered, axes=1) / n**2
+    error: Array = np.abs(ordered - truth).mean(0) - half_spread
+    return error
+
+
+class Contingency(NamedTuple):
+    """Counts of pixels where an event was forecast and where it happened."""
+
+    hits: int
+    misses: int
+    false_alarms: int
+
+    @classmethod
+    def of(cls, forecast: Array, truth: Array, threshold: float, valid: Array) -> Contingency:
+        """Events are values of ``threshold`` mm/h or more."""
+        predicted, happened = forecast[valid] >= threshold, truth[valid] >= threshold
+        return cls(
+            int((predicted & happened).sum()),
+            int((~predicted & happened).sum()),
+            int((predicted & ~happened).sum()),
+        )
+
+    @property
+    def csi(self) -> float:
+        """Critical success index: hits over all pixels with an event, forecast or real; NaN if none."""
+        total = sum(self)
+        return self.hits / total if total else float("nan")
+
+
+def fss(forecast: Array, truth: Array, threshold: float, size: int, valid: Array) -> float:
+    """Fractions skill score of squares of ``size`` pixels: 1 perfect, 0 none, NaN where nothing happened.
+
+    ``forecast`` holds rain rates, or, as (N, H, W), members whose fractions are averaged.
+    """
+
+    def mean(field: Array) -> Array:
+        filtered: Array = cv2.blur(field.astype(np.float64), (size, size), borderType=cv2.BORDER_CONSTANT)
+        return filtered[valid]
+
+    weight = mean(valid)  # never 0: each square holds the pixel at its centre
+
+    def fraction(event: Array) -> Array:
+        return mean(event & valid) / weight
+
+    members = forecast if forecast.ndim == 3 else forecast[None]
+    predicted = np.mean([fraction(member >= threshold) for member in members], axis=0)
+    happened = fraction(truth >= threshold)
+    worst = np.square(predicted).sum() + np.square(happened).sum()
+    return float(1 - np.square(predicted - happened).sum() / worst) if worst else float("nan")
+
+
+def rank_histogram(members: Array, truth: Array, random: np.random.Generator, valid: Array) -> Array:
+    """Counts of the truth's rank among N members, int64 (N + 1,); ties are broken at random."""
+    ensemble, real = members[:, valid], truth[valid]
+    below = (ensemble < real).sum(0)
+    ties = (ensemble == real).sum(0)
+    ranks = below + random.integers(0, ties + 1)
+    return np.bincount(ranks, minlength=len(members) + 1)
+
+
+def outer_share(histogram: Array) -> float:
+    """Share of the two outer ranks; 2 / (N + 1) when calibrated."""
+    return float((histogram[0] + histogram[-1]) / histogram.sum())
+
+
+class Reliability(NamedTuple):
+    """Counts per forecast probability k / N of an event, and how often it happened; int64 (N + 1,)."""
+
+    forecasts: Array
+    events: Array
+
+    @classmethod
+    def of(cls, members: Array, truth: Array, threshold: float, valid: Array) -> Reliability:
+        """Probability is the share of members with ``threshold`` mm/h or more."""
+        n = len(members)
+        share = (members[:, valid] >= threshold).sum(0)
+        happened = truth[valid] >= threshold
+        return cls(
+            np.bincount(share, minlength=n + 1),
+            np.bincount(share, weights=happened, minlength=n + 1).astype(int),
+        )
+
+    def __add__(self, other: object) -> Reliability:
+        if not isinstance(other, Reliability):
+            return NotImplemented
+        return Reliability(self.forecasts + other.forecasts, self.events + other.events)
+
+    @property
+    def brier(self) -> float:
+        """Mean squared error of the probability."""
+        p = np.arange(len(self.forecasts)) / (len(self.forecasts) - 1)
+        happened = self.events * (1 - p) ** 2 + (self.forecasts - self.events) * p**2
+        return float(happened.sum() / self.forecasts.sum())
+
+
+def power_spectrum(field: Array) -> Array:
+    """Radially averaged power of a square field (N, N), (N // 2,): wavenumbers 0 … N/2 − 1 cycles a side."""
+    size = field.shape[0]
+    if field.shape != (size, size):
+        raise ValueError(f"a power spectrum needs a square field, not {field.shape}")
+    power = np.abs(np.fft.fft2(field - field.mean())) ** 2 / field.size
+    frequency = np.fft.fftfreq(size, 1 / size)
+    radius = np.rint(np.hypot(frequency[:, None], frequency[None])).astype(int)
+    total = np.bincount(radius.ravel(), power.ravel())
+    spectrum: Array = (total / np.bincount(radius.ravel()))[: size // 2]
+    return spectrum
