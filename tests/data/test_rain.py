@@ -1,0 +1,113 @@
+"""Reading rain radar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vflow.data.media import write_png
+from vflow.data.rain import (
+    PixelScale,
+    RainSequence,
+    read_npz,
+    read_rain,
+    read_with_pysteps,
+    to_levels,
+    to_rate,
+)
+from vflow.errors import ConfigError, InputError
+
+
+def test_levels_and_rates_are_inverse_and_follow_the_scale() -> None:
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_levels(to_rate(levels)), levels)
+    assert to_rate(np.uint8(255)) == pytest.approx(100, rel=1e-5)
+    assert to_levels(np.array([np.nan, -1.0, 1e6])).tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize("trailing", [(), (1,)])
+def test_frames_may_have_a_channel(tmp_path: Path, trailing: tuple[int, ...]) -> None:
+    frames = np.full((3, 4, 5, *trailing), 7, np.uint8)
+    np.savez(tmp_path / "a.npz", frames=frames)
+    found = read_npz(tmp_path / "a.npz")
+    assert found.frames.shape == (3, 4, 5) and found.valid.all()
+
+
+def test_unknown_pixels_are_masked(tmp_path: Path) -> None:
+    valid = np.ones((4, 5), bool)
+    valid[0] = False
+    np.savez(tmp_path / "a.npz", frames=np.full((3, 4, 5), 7, np.uint8), valid=valid)
+    found = read_npz(tmp_path / "a.npz")
+    assert not found.frames[:, 0].any() and (found.frames[:, 1:] == 7).all()
+
+
+def test_unusable_files_are_one_line_that_names_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"no zip")
+    with pytest.raises(InputError, match=r"a\.npz: not a readable npz"):
+        read_npz(path)
+    np.savez(path, other=np.zeros(3))
+    with pytest.raises(InputError, match=r"a\.npz: no array 'frames'"):
+        read_npz(path)
+    np.savez(path, frames=np.zeros((3, 4, 5)))
+    with pytest.raises(InputError, match=r"a\.npz: .*float64"):
+        read_npz(path)
+    np.savez(path, frames=np.zeros((3, 4, 5), np.uint8), valid=np.ones((2, 2), bool))
+    with pytest.raises(InputError, match="do not fit"):
+        read_npz(path)
+
+
+def test_a_sequence_needs_frames_and_valid_of_one_size() -> None:
+    with pytest.raises(InputError, match="do not fit"):
+        RainSequence(np.zeros((3, 4, 5), np.uint8), np.ones((5, 4), bool))
+
+
+def pictures(folder: Path, color: bool = False) -> Path:
+    for number in (2, 10):
+        frame = np.full((4, 6, 3), number, np.uint8)
+        frame[0, 0] = 255
+        if color:
+            frame[1, 1, 0] = 9
+        write_png(folder / f"f{number}.png", frame)
+    return folder
+
+
+def test_pictures_are_rain_by_their_scale_in_natural_order(tmp_path: Path) -> None:
+    scale = PixelScale("mm/h", gain=0.5, offset=-1.0, unknown=255, dry=2)
+    found = read_rain(pictures(tmp_path), scale)
+    assert found.frames.shape == (2, 4, 6) and not found.valid[0, 0] and found.valid[1:].all()
+    np.testing.assert_array_equal(found.frames[:, 2, 2], [0, to_levels(np.array(4.0))])
+
+
+def test_pictures_without_a_scale_or_in_colour_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="state their scale"):
+        read_rain(pictures(tmp_path))
+    with pytest.raises(InputError, match=r"f2\.png: a picture in colour"):
+        read_rain(pictures(tmp_path, color=True), PixelScale())
+    with pytest.raises(InputError, match="no such file"):
+        read_rain(tmp_path / "none")
+
+
+def test_reflectivity_follows_marshall_and_palmer() -> None:
+    rate = PixelScale("dBZ", gain=0.5).rate(np.array([46, 80]))
+    np.testing.assert_allclose(rate, [1.0, 11.53], rtol=0.01)
+
+
+def test_unknown_importers_are_named() -> None:
+    pytest.importorskip("pysteps")
+    with pytest.raises(ConfigError, match="no importer nowhere"):
+        read_with_pysteps(["a"], "nowhere")
+
+
+def test_geotiff_masks_are_unknown(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    values = np.array([[[0.0, 2.0], [-1.0, 8.0]]], np.float32)
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", height=2, width=2, count=1, dtype="float32", nodata=-1
+    ) as file:
+        file.write(values)
+    found = read_rain(tmp_path / "a.tif", PixelScale("mm/h"))
+    np.testing.assert_array_equal(found.valid, [[True, True], [False, True]])
+    np.testing.assert_allclose(to_rate(found.frames)[0, 1, 1], 8.0, rtol=0.02)

@@ -1,0 +1,229 @@
+"""Rain radar sequences: rates in mm/h, their grey levels, and where the radars see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from vflow.data.media import list_media, natural_key, read_image
+from vflow.errors import ConfigError, InputError
+
+LOG_MAXIMUM = math.log(101.0)  # of 1 + R at grey level 255: R = 100 mm/h
+MAX_PIXELS = 1 << 30  # of all frames of a file together
+
+
+def to_levels(rate: np.ndarray) -> np.ndarray:
+    """uint8 round(255 · ln(1 + R) / ln 101) of rates R in mm/h, cut at 100; NaN becomes 0."""
+    clean = np.clip(np.nan_to_num(np.asarray(rate, dtype=np.float64)), 0, 100)
+    levels: np.ndarray = np.rint(np.log1p(clean) * (255 / LOG_MAXIMUM)).astype(np.uint8)
+    return levels
+
+
+def to_rate(levels: np.ndarray) -> np.ndarray:
+    """mm/h, float32, of grey levels: the inverse of ``to_levels``."""
+    table: np.ndarray = np.expm1(np.arange(256) * (LOG_MAXIMUM / 255)).astype(np.float32)
+    return table[levels]
+
+
+@dataclass(frozen=True)
+class PixelScale:
+    """Rain of the numbers in a picture: gain · number + offset, in ``unit``.
+
+    Attributes:
+        unit: ``mm/h``; ``dBZ``, turned into mm/h by Z = a · R^b (by default Marshall & Palmer 1948); or
+            ``log``, grey levels round(255 · ln(1 + R) / ln 101), which take neither gain nor offset.
+        unknown: the number of pixels that no radar sees; None: there are none.
+        dry: numbers up to this one are dry; None: what the formula says.
+    """
+
+    unit: Literal["mm/h", "dBZ", "log"] = "log"
+    gain: float = 1.0
+    offset: float = 0.0
+    unknown: float | None = None
+    dry: float | None = None
+    a: float = 200.0
+    b: float = 1.6
+
+    def rate(self, numbers: np.ndarray) -> np.ndarray:
+        """mm/h, float32, NaN where unknown."""
+        value = numbers.astype(np.float64)
+        if self.unit == "log":
+            rate = np.expm1(value * (LOG_MAXIMUM / 255))
+        else:
+            rate = self.gain * value + self.offset
+            if self.unit == "dBZ":
+                rate = (10 ** (rate / 10) / self.a) ** (1 / self.b)
+        if self.dry is not None:
+            rate[value <= self.dry] = 0
+        if self.unknown is not None:
+            rate[value == self.unknown] = np.nan
+        return rate.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class RainSequence:
+    """Radar frames at equal times apart.
+
+    frames: uint8 (T, H, W), grey levels of ``to_levels``; 0 where nothing is known.
+    valid: bool (H, W): where the radars see.
+    """
+
+    frames: np.ndarray
+    valid: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 3 or self.frames.shape[1:] != self.valid.shape:
+            raise InputError(
+                f"rain: frames {self.frames.shape} and valid {self.valid.shape} do not fit; "
+                "use (T, H, W) and (H, W)"
+            )
+
+    @classmethod
+    def of_rates(cls, rates: np.ndarray) -> Self:
+        """From mm/h (T, H, W), NaN where unknown; what is unknown once counts as unknown throughout."""
+        return cls.of(to_levels(rates), np.isfinite(rates).all(0))
+
+    @classmethod
+    def of(cls, frames: np.ndarray, valid: np.ndarray | None) -> Self:
+        """From uint8 frames (T, H, W) or (T, H, W, 1) and a boolean (H, W); None: all is seen."""
+        if frames.dtype != np.uint8:
+            raise InputError(
+                f"rain: frames are {frames.dtype}; use uint8 grey levels, round(255 ln(1+R)/ln 101)"
+            )
+        if frames.ndim == 4 and frames.shape[-1] == 1:
+            frames = frames[..., 0]
+        seen = np.ones(frames.shape[1:3], bool) if valid is None else np.asarray(valid, bool)
+        if frames.ndim != 3 or frames.shape[1:] != seen.shape:
+            return cls(frames, seen)  # refused, with both shapes
+        return cls(frames * seen, seen)
+
+
+def read_npz(path: str | Path) -> RainSequence:
+    """The arrays ``frames`` and, where present, ``valid`` of an npz file.
+
+    Raises:
+        InputError: not such a file, or absurdly large.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if "frames" not in file.files:
+                raise InputError(f"{path}: no array 'frames'; save uint8 (T, H, W) under that name")
+            frames = file["frames"]
+            valid = file["valid"] if "valid" in file.files else None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable npz file ({error}); save it again with numpy") from error
+    if frames.size > MAX_PIXELS:
+        raise InputError(
+            f"{path}: {frames.size:,} pixels; vflow reads at most {MAX_PIXELS:,}, cut it in parts"
+        )
+    try:
+        return RainSequence.of(frames, valid)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read_pictures(path: str | Path, scale: PixelScale) -> RainSequence:
+    """A GIF, or a folder of grey pictures in natural order of their names, by the stated ``scale``.
+
+    Raises:
+        InputError: pictures in colour, of different sizes, or unreadable.
+    """
+    path = Path(path)
+    files = list_media(path) if path.is_dir() else [path]
+    frames: list[np.ndarray] = []
+    for file in files:
+        found = read_image(file).frames
+        if (found != found[..., :1]).any():
+            raise InputError(f"{file}: a picture in colour; rain needs grey levels whose scale is stated")
+        frames += list(found[..., 0])
+    return RainSequence.of_rates(scale.rate(_stacked(path, frames)))
+
+
+def read_geotiff(paths: Sequence[str | Path], scale: PixelScale) -> RainSequence:
+    """GeoTIFF files in that order, all bands of each, by the stated ``scale``; needs rasterio.
+
+    What the files mask (nodata) is unknown.
+
+    Raises:
+        ConfigError: rasterio is not installed. InputError: unreadable files, or different sizes.
+    """
+    try:
+        import rasterio
+    except ImportError as error:
+        raise ConfigError("GeoTIFF needs rasterio: run pip install rasterio") from error
+    rates: list[np.ndarray] = []
+    for path in paths:
+        try:
+            with rasterio.open(path) as file:
+                bands = file.read(masked=True)
+        except rasterio.errors.RasterioIOError as error:
+            raise InputError(f"{path}: not a readable GeoTIFF ({error}); export it again") from error
+        rates += list(np.where(np.ma.getmaskarray(bands), np.nan, scale.rate(np.ma.getdata(bands))))
+    return RainSequence.of_rates(_stacked(Path(paths[0]), rates))
+
+
+def read_with_pysteps(
+    paths: Sequence[str | Path], importer: str, options: Mapping[str, Any] | None = None
+) -> RainSequence:
+    """Files in that order by one of pysteps' importers (``fmi_pgm``, ``knmi_hdf5``, ``mch_gif``, …).
+
+    Args:
+        options: what that importer takes beside the file name.
+
+    Raises:
+        ConfigError: pysteps is not installed, or has no such importer. InputError: unreadable files.
+    """
+    try:
+        from pysteps import io
+        from pysteps.utils import conversion
+    except ImportError as error:
+        raise ConfigError("pysteps is not installed; run pip install 'vflow-torch[rain]'") from error
+    try:
+        read = io.get_method(importer, "importer")
+    except ValueError as error:
+        raise ConfigError(
+            f"pysteps has no importer {importer}; see pysteps.io.interface.discover_importers"
+        ) from error
+    rates: list[np.ndarray] = []
+    for path in paths:
+        try:
+            field, _, metadata = read(str(path), **(options or {}))
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path}: importer {importer} cannot read it ({error})") from error
+        rates.append(conversion.to_rainrate(field, metadata)[0])
+    return RainSequence.of_rates(_stacked(Path(paths[0]), rates))
+
+
+def read_rain(path: str | Path, scale: PixelScale | None = None) -> RainSequence:
+    """An npz file, a GIF, a GeoTIFF, or a folder of GeoTIFFs or grey pictures.
+
+    Args:
+        scale: of everything but npz files, whose grey levels have the scale of ``to_levels``.
+
+    Raises:
+        InputError: nothing there, no scale where one is needed, or as the readers above.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; give radar frames as npz, GIF, PNG or GeoTIFF")
+    if path.suffix.lower() == ".npz":
+        return read_npz(path)
+    if scale is None:
+        raise InputError(f"{path}: pictures do not say what their grey levels mean; state their scale")
+    files = sorted(path.iterdir(), key=lambda file: natural_key(file.name)) if path.is_dir() else [path]
+    tiffs = [file for file in files if file.suffix.lower() in (".tif", ".tiff")]
+    return read_geotiff(tiffs, scale) if tiffs else read_pictures(path, scale)
+
+
+def _stacked(path: Path, frames: Sequence[np.ndarray]) -> np.ndarray:
+    """(T, H, W); InputError if there is none or the sizes differ."""
+    if len({frame.shape for frame in frames}) != 1:
+        sizes = ", ".join(sorted({"×".join(map(str, frame.shape)) for frame in frames})) or "none"
+        raise InputError(f"{path}: radar frames need one size, found {sizes}")
+    return np.stack(frames)
