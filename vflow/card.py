@@ -34,6 +34,11 @@ FAMILIES: dict[str, Family] = {
         "A wavelet flow: draws colours for the lightness of a photo",
         "colourings = vflow.colorize(model, photo, num_samples=8)",
     ),
+    "nowcast": Family(
+        "rain-nowcasting",
+        "A wavelet flow: draws the next half hour of a rain radar",
+        "members = vflow.nowcast(model, frames, num_frames=6, num_samples=20)",
+    ),
 }
 
 
@@ -59,7 +64,7 @@ def _describe(config: ModelConfig) -> str:
     steps = ", ".join(map(str, glow.depth))
     parts = [
         f"`{config.kind}`",
-        f"{glow.height}×{glow.width} {COLORS[glow.channels]}",
+        f"{glow.height}×{glow.width} {COLORS.get(glow.channels, f'× {glow.channels} frames')}",
         f"{glow.levels} levels of {steps} steps",
     ]
     if isinstance(config, VideoConfig):

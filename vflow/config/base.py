@@ -19,7 +19,7 @@ class Config(BaseModel):
 C = TypeVar("C", bound=Config)
 TAGS = (
     "videoflow", "lattice_videoflow", "frame_conditioned_videoflow", "reference_videoflow", "digits",
-    "colorizer",
+    "colorizer", "nowcast",
     "motion", "frame_predictor",
 )  # fmt: skip
 """Kinds of models and of references, which pydantic adds to the path of an entry."""

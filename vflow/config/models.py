@@ -20,7 +20,7 @@ ValidationBits = Annotated[
     Field(description="1% and 99% quantile of validation bits/dim; far outside is unlike the data"),
 ]
 Noise = Literal["uniform", "gaussian", "learned"]
-Family = Literal["videoflow", "digits", "colorizer"]
+Family = Literal["videoflow", "digits", "colorizer", "nowcast"]
 """Models that do the same for people: those of a family differ in their likelihood alone."""
 
 
@@ -304,13 +304,57 @@ class ColorizerConfig(Config):
         return self
 
 
+class FrameStackConfig(GlowConfig):
+    """Multi-scale flow of several grey frames, which are the channels of one picture."""
+
+    channels: int = Field(6, ge=1, le=32)
+    height: int = Field(128, ge=1, le=1024)
+    width: int = Field(128, ge=1, le=1024)
+    depth: tuple[Count, ...] = Field((1, 2, 2, 3, 3), description="flow steps per level, fine to coarse")
+    hidden: tuple[Count, ...] = Field((24, 32, 48, 48, 48), description="conditioner width per level")
+
+
+class NowcastConfig(Config):
+    """Flow over the next frames of a rain radar, given the last ones; they are channels of one picture.
+
+    ``glow`` gives frames ahead (channels), training window, steps and widths per wavelet level; the model
+    takes any size that 2^levels divides.
+    """
+
+    family: ClassVar[Family] = "nowcast"
+    kind: Literal["nowcast"] = "nowcast"
+    glow: FrameStackConfig = FrameStackConfig()
+    context: int = Field(4, ge=2, le=16, description="given frames")
+    minutes: float = Field(5.0, gt=0, description="between frames")
+    condition: EncoderConfig = EncoderConfig(hidden=(32, 48, 64, 64, 64), blocks=1)
+    features: tuple[Count, ...] = Field(
+        (16, 24, 32, 32, 32), description="channels that couplings and priors see of the condition, per level"
+    )
+    noise_hidden: Count = 32
+    temperature: Warmth | tuple[Warmth, ...] = Field(
+        1.0, description="suggested temperature of samples: one, or one per level of latents"
+    )
+    validation_bits: tuple[float, float] | None = Field(
+        None, description="1% and 99% quantile of validation bits/dim"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if {len(self.condition.hidden), len(self.features)} != {self.glow.levels}:
+            raise ValueError("condition.hidden and features need one entry per level")
+        if isinstance(self.temperature, tuple) and len(self.temperature) != self.glow.levels + 1:
+            raise ValueError("temperature needs one number, or one per level and one for the coarsest mean")
+        return self
+
+
 ModelConfig = Annotated[
     Annotated[VideoFlowConfig, Tag("videoflow")]
     | Annotated[LatticeVideoFlowConfig, Tag("lattice_videoflow")]
     | Annotated[FrameConditionedConfig, Tag("frame_conditioned_videoflow")]
     | Annotated[ReferenceVideoFlowConfig, Tag("reference_videoflow")]
     | Annotated[DigitsConfig, Tag("digits")]
-    | Annotated[ColorizerConfig, Tag("colorizer")],
+    | Annotated[ColorizerConfig, Tag("colorizer")]
+    | Annotated[NowcastConfig, Tag("nowcast")],
     _kind("videoflow"),
 ]
 MODEL_CONFIGS: dict[str, type[Config]] = {
@@ -320,5 +364,6 @@ MODEL_CONFIGS: dict[str, type[Config]] = {
     "reference_videoflow": ReferenceVideoFlowConfig,
     "digits": DigitsConfig,
     "colorizer": ColorizerConfig,
+    "nowcast": NowcastConfig,
 }
 """Configurations by ``kind``."""

@@ -17,12 +17,13 @@ from vflow.errors import ConfigError
 class DataConfig(Config):
     """Data set of the training examples."""
 
-    name: Literal["shapes", "moving-digits", "video-folder", "bair", "digits", "photos"] = "shapes"
+    name: Literal["shapes", "moving-digits", "video-folder", "bair", "digits", "photos", "rain"] = "shapes"
     path: str | None = None
     frames: int = Field(5, ge=2, le=64, description="frames per training example, context included")
     corruption: float = Field(
         0.0, ge=0, le=1, description="share of training examples whose past frames get stray pixels"
     )
+    holdout: tuple[str, ...] = Field((), description="rain: events that are kept for validation")
     shift: int = Field(0, ge=0, le=4, description="digits are moved by up to so many pixels in training")
 
 
@@ -69,8 +70,22 @@ class EnergyScoreConfig(Config):
     weight: float = Field(0.05, gt=0, description="of the score (grey levels) beside bits/dim")
 
 
+class CrpsConfig(Config):
+    """CRPS, the continuous ranked probability score, of sampled rain (Gneiting & Raftery 2007, 4.2)."""
+
+    kind: Literal["crps"] = "crps"
+    num_samples: int = Field(2, ge=2, le=16, description="members per example")
+    weight: float = Field(8.0, gt=0, description="of the score (mm/h) beside bits/dim")
+    log_weight: float = Field(0.2, ge=0, description="of the score of log rain beside that of mm/h")
+    scales: tuple[int, ...] = Field((1, 4, 16, 64), description="sides of squares whose means are scored")
+    subsample: int = Field(
+        4, ge=1, description="bits/dim are those of one in so many examples: it costs less"
+    )
+
+
 LossConfig = Annotated[
-    BestOfConfig | ColorMeanLossConfig | ClassificationConfig | EnergyScoreConfig, Field(discriminator="kind")
+    BestOfConfig | ColorMeanLossConfig | ClassificationConfig | EnergyScoreConfig | CrpsConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -132,6 +147,7 @@ LOSS_MODELS = {
     "color_mean": "a colorizer with color_mean",
     "classification": "digits",
     "energy_score": "a video model",
+    "crps": "a nowcast",
 }
 
 
@@ -145,6 +161,8 @@ def _suits(loss: LossConfig, model: ModelConfig) -> bool:
             return model.family == "digits"
         case "energy_score":
             return model.family == "videoflow"
+        case "crps":
+            return model.family == "nowcast"
 
 
 KNOWN_KEYS = "see 'vflow config NAME' for the known ones"

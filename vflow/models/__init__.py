@@ -10,6 +10,7 @@ from vflow.config import (
     FrameConditionedConfig,
     LatticeVideoFlowConfig,
     ModelConfig,
+    NowcastConfig,
     ReferenceVideoFlowConfig,
     VideoFlowConfig,
 )
@@ -19,11 +20,12 @@ from vflow.models.digits import Digits
 from vflow.models.frame_conditioned import FrameConditionedVideoFlow
 from vflow.models.image import ConditionalFlow, ImageBatch
 from vflow.models.lattice_videoflow import LatticeVideoFlow
+from vflow.models.nowcast import Nowcast, NowcastBatch
 from vflow.models.reference_videoflow import ReferenceVideoFlow
 from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
 
-Model = VideoModel | ConditionalFlow
+Model = VideoModel | ConditionalFlow | Nowcast
 MODELS: dict[type[Any], type[Any]] = {
     VideoFlowConfig: VideoFlow,
     LatticeVideoFlowConfig: LatticeVideoFlow,
@@ -31,6 +33,7 @@ MODELS: dict[type[Any], type[Any]] = {
     ReferenceVideoFlowConfig: ReferenceVideoFlow,
     DigitsConfig: Digits,
     ColorizerConfig: Colorizer,
+    NowcastConfig: Nowcast,
 }
 
 

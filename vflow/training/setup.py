@@ -22,6 +22,7 @@ from vflow.training.distributed import autocast_dtype
 from vflow.training.ema import Ema
 from vflow.training.images import open_images
 from vflow.training.losses import pretraining_loss
+from vflow.training.nowcasts import open_nowcasts
 from vflow.training.step import TrainState, make_optimizer
 from vflow.training.videos import open_videos
 
@@ -70,6 +71,7 @@ DATA_MODULES: dict[str, Callable[[Any, Preset], DataModule[Any, Any]]] = {
     "videoflow": open_videos,
     "digits": open_images,
     "colorizer": open_images,
+    "nowcast": open_nowcasts,
 }
 
 

@@ -20,6 +20,7 @@ SUITABLE_DATASETS = {
     "videoflow": ("shapes", "moving-digits", "video-folder", "bair"),
     "digits": ("digits",),
     "colorizer": ("photos",),
+    "nowcast": ("rain",),
 }
 """Kind of model → names of the data sets it can be trained on."""
 D = TypeVar("D", VideoDataset, ImageDataset)
