@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "checksum": {"errors"},
     "checkpoint": FLOWS | {"catalog", "devices", "disk", "checksum"},
     "hub": INFERENCE,
+    "integrations": INFERENCE,
     "pipelines": INFERENCE,
     "training": INFERENCE,
     "": INFERENCE | {"hub"},

@@ -1,0 +1,77 @@
+"""Drawing members of a rain forecast."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.data.test_motion import moving
+from tests.models.test_nowcast import LEADS, small_model
+from vflow.errors import CheckpointError, InputError
+from vflow.pipelines.nowcast import Ensemble, Window, nowcast
+from vflow.pipelines.video.predict import PredictSettings
+
+
+def given(height: int = 30, width: int = 44) -> np.ndarray:
+    return moving(3, -2)[:, :height, :width]
+
+
+def draw(num_frames: int = LEADS, num_samples: int = 3, **options: object) -> Ensemble:
+    settings = PredictSettings(num_frames=num_frames, num_samples=num_samples, seed=1)
+    return nowcast(small_model().eval(), given(), settings, **options)  # type: ignore[arg-type]
+
+
+def test_members_have_the_given_size_whatever_it_is() -> None:
+    ensemble = draw()
+    assert ensemble.frames.shape == (3, LEADS, 30, 44) and ensemble.frames.dtype == np.uint8
+    assert ensemble.frames.std(0).max() > 0
+
+
+def test_more_members_and_more_frames_leave_the_first_as_they_were() -> None:
+    import torch
+
+    torch.manual_seed(0)
+    few = draw(LEADS, 2).frames
+    torch.manual_seed(0)
+    many = draw(2 * LEADS + 1, 6).frames
+    assert many.shape[:2] == (6, 2 * LEADS + 1)
+    np.testing.assert_array_equal(few, many[:2, :LEADS])
+
+
+def test_unknown_pixels_are_neither_looked_at_nor_predicted() -> None:
+    import torch
+
+    valid = np.ones((30, 44), bool)
+    valid[:, :9] = False
+    frames = given().copy()
+    made = []
+    for value in (0, 200):
+        frames[:, :, :9] = value
+        torch.manual_seed(0)
+        settings = PredictSettings(num_frames=LEADS, num_samples=2)
+        motion = np.zeros((2, 8, 11), np.float32)
+        made.append(nowcast(small_model().eval(), frames, settings, valid=valid, motion=motion))
+    assert np.isnan(made[0].rates[..., :9]).all() and np.isfinite(made[0].rates[..., 9:]).all()
+    assert np.isnan(made[0].probability(1.0)[..., :9]).all()
+    assert made[0].frames.shape == made[1].frames.shape
+
+
+def test_a_window_covers_the_area_at_all_leads() -> None:
+    offsets = np.array([[-2, 3], [-4, 6]])
+    window = Window.around((30, 44), offsets, 8)
+    assert window.size == (32, 48) and window.origin == (2, -6)
+    rows, columns = np.mgrid[: window.size[0], : window.size[1]]
+    for axis, index in enumerate((rows, columns)):
+        place = index[None] + window.origin[axis] + offsets[:, axis][:, None, None]
+        cut = window.cut(place, (30, 44))
+        expected = np.mgrid[:30, :44][axis]
+        np.testing.assert_array_equal(cut, np.stack([expected, expected]))
+
+
+def test_too_few_frames_and_other_models_are_refused() -> None:
+    import torch
+
+    with pytest.raises(InputError, match="needs the last 4"):
+        nowcast(small_model(), given()[:2], PredictSettings())
+    with pytest.raises(CheckpointError, match="nowcast"):
+        nowcast(torch.nn.Identity(), given(), PredictSettings())

@@ -1,0 +1,1 @@
+"""vflow's models where other libraries expect theirs."""

@@ -1,0 +1,152 @@
+"""Many futures of a rain radar. Noise is named by (seed, content of the given frames, member, block, level).
+
+Frames ahead are drawn in blocks, as many at once as the model knows; a further block is given what was drawn.
+Members run in chunks of one fixed size, so member k is the same whatever the number of members.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from vflow.config import NowcastConfig
+from vflow.data.motion import advect, drift_offsets, estimate_motion
+from vflow.data.rain import to_rate
+from vflow.errors import InputError
+from vflow.models import Nowcast
+from vflow.models.nowcast import planes
+from vflow.pipelines.common import config_of
+from vflow.pipelines.video.predict import PredictSettings
+from vflow.randomness import content_hash, normal
+
+CHUNK = 4
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members of a forecast.
+
+    frames: uint8 (N, T, H, W), grey level round(255 · ln(1 + R) / ln 101); 0 where nothing is known.
+    valid: bool (H, W): where something is known. nonfinite: values that had to be replaced by dry.
+    """
+
+    frames: np.ndarray
+    valid: np.ndarray
+    nonfinite: int = 0
+
+    @property
+    def rates(self) -> np.ndarray:
+        """mm/h, float32 (N, T, H, W), NaN where nothing is known."""
+        rates = to_rate(self.frames)
+        rates[..., ~self.valid] = np.nan
+        return rates
+
+    def probability(self, threshold: float) -> np.ndarray:
+        """Share of members with ``threshold`` mm/h or more, float32 (T, H, W), NaN where nothing is known."""
+        share: np.ndarray = (to_rate(self.frames) >= threshold).mean(0, dtype=np.float32)
+        share[..., ~self.valid] = np.nan
+        return share
+
+
+class Window(NamedTuple):
+    """Where frames ahead are drawn: it covers the given area in all of them (see vflow.data.motion)."""
+
+    origin: tuple[int, int]
+    offsets: np.ndarray
+    size: tuple[int, int]
+
+    @classmethod
+    def around(cls, area: tuple[int, int], offsets: np.ndarray, multiple: int) -> Window:
+        """The smallest window, of sides that ``multiple`` divides, that covers ``area`` at ``offsets``."""
+        first, last = offsets.min(0), offsets.max(0)
+        needed = np.array(area) + last - first
+        size = -(-needed // multiple) * multiple
+        return cls((int(-last[0]), int(-last[1])), offsets, (int(size[0]), int(size[1])))
+
+    def cut(self, drawn: np.ndarray, area: tuple[int, int]) -> np.ndarray:
+        """The given area in each frame ahead: (…, T, h, w) → (…, T, H, W)."""
+        parts = []
+        for lead, (down, right) in enumerate(self.offsets):
+            top, left = -self.origin[0] - down, -self.origin[1] - right
+            parts.append(drawn[..., lead, top : top + area[0], left : left + area[1]])
+        return np.stack(parts, -3)
+
+
+@torch.no_grad()
+def nowcast(
+    model: nn.Module,
+    frames: np.ndarray,
+    settings: PredictSettings,
+    *,
+    valid: np.ndarray | None = None,
+    motion: np.ndarray | None = None,
+) -> Ensemble:
+    """Draw members of a forecast at the size of ``frames``, the model's minutes apart.
+
+    Args:
+        frames: uint8 (n, H, W) grey levels, newest last; the last ``config.context`` are used.
+        valid: bool (H, W), where they are known; None: everywhere.
+        motion: (x, y) in pixels per frame, (2, H/4, W/4); estimated from the frames when not given.
+
+    Raises:
+        InputError: too few frames. ConfigError: ``model`` is of another kind.
+    """
+    config = config_of(model, NowcastConfig, "nowcast rain radar")
+    assert isinstance(model, Nowcast)
+    if len(frames) < config.context:
+        raise InputError(f"{len(frames)} frames; a nowcast needs the last {config.context}")
+    given = np.ascontiguousarray(frames[-config.context :])
+    known = np.ones(given.shape[1:], bool) if valid is None else np.asarray(valid, bool)
+    field = estimate_motion(given) if motion is None else motion
+    drawing = _Drawing(model, field, settings, content_hash(given))
+    drawn, nonfinite = drawing.members(given, known, 0, range(settings.num_samples))
+    for block in range(1, -(-settings.num_frames // model.leads)):
+        parts = []
+        for member, past in enumerate(drawn):
+            newest = np.concatenate([given, past])[-config.context :]
+            part, bad = drawing.members(newest, np.ones_like(known), block, range(member, member + 1))
+            parts.append(part)
+            nonfinite += bad
+        drawn = np.concatenate([drawn, np.concatenate(parts)], 1)
+    return Ensemble(drawn[:, : settings.num_frames] * known, known, nonfinite)
+
+
+class _Drawing(NamedTuple):
+    """What all members of a forecast share."""
+
+    model: Nowcast
+    motion: np.ndarray
+    settings: PredictSettings
+    key: str
+
+    def members(
+        self, given: np.ndarray, known: np.ndarray, block: int, which: range
+    ) -> tuple[np.ndarray, int]:
+        """``which`` members of the frames after ``given``, uint8 (N, T, H, W); count of bad values."""
+        model, area = self.model, (given.shape[1], given.shape[2])
+        offsets = drift_offsets(self.motion, given[-1], model.leads)
+        window = Window.around(area, offsets, 2**model.config.glow.levels)
+        advected = advect(given, known, self.motion, (0, 0), window.origin, offsets, window.size)
+        device = next(model.parameters()).device
+        condition = model.features(torch.from_numpy(planes(*advected))[None].to(device))
+        chunk = CHUNK if block == 0 else 1  # 1 where each member has a past of its own
+        many = condition.repeat(chunk)
+        drawn, nonfinite = [], 0
+        for start in range(which.start, which.stop, chunk):
+            eps = [
+                self._noise(shape, range(start, start + chunk), block, level).to(device)
+                for level, shape in enumerate(model.shapes_at(*window.size))
+            ]
+            made, _ = model.generate(many, eps, self.settings.levels(len(eps)))
+            nonfinite += int((~made.isfinite()).sum())
+            levels = made.nan_to_num(0.0, 255.0, 0.0).clamp(0, 255).to(torch.uint8)
+            drawn.append(window.cut(levels.cpu().numpy(), area))
+        return np.concatenate(drawn)[: len(which)], nonfinite
+
+    def _noise(self, shape: tuple[int, int, int], members: range, block: int, level: int) -> torch.Tensor:
+        seed, key = self.settings.seed, self.key
+        return torch.stack([normal(shape, seed, key, member, block, level) for member in members])
