@@ -42,7 +42,7 @@ class Evaluate:
     checkpoint: Text = None
     """A directory, a shipped name or a hub id."""
     data: Annotated[Text, tyro.conf.arg(metavar="NAME|FOLDER")] = None
-    """shapes, moving-digits, digits, or a folder of clips or photos (also one in VFLOW_DATA)."""
+    """shapes, moving-digits, digits, or a folder of clips, photos or radar (also one in VFLOW_DATA)."""
     train: Annotated[Text, tyro.conf.arg(metavar="FOLDER")] = None
     """Training data, for baselines and tuning; the 'train' inside or beside --data when not given."""
     split: Literal["test", "validation"] = "test"
@@ -103,12 +103,13 @@ class Evaluate:
 
     def _evaluate(self, model: Any, settings: Settings, stage: Callable[[str], Progress]) -> Evaluation:
         """All figures; with --tune-temperature, at the temperature that is best on validation data."""
-        from vflow.pipelines.evaluate import color, digits, video
+        from vflow.pipelines.evaluate import color, digits, rain, video
 
         evaluate, tune = {
             "videoflow": (video.evaluate_video, video.tune_video),
             "digits": (digits.evaluate_digits, digits.tune_digits),
             "colorizer": (color.evaluate_color, color.tune_color),
+            "nowcast": (rain.evaluate_rain, rain.tune_rain),
         }[model.config.family]
         if not self.tune_temperature:
             return evaluate(model, settings, stage)

@@ -53,7 +53,7 @@ def locate(settings: Settings, kind: str) -> Places:
         _require(data, kind)
         return Places(data, None, None)
     path = _existing(data)
-    name = {"digits": "digits", "colorizer": "photos", "videoflow": "video-folder"}[kind]
+    name = {"digits": "digits", "colorizer": "photos", "videoflow": "video-folder", "nowcast": "rain"}[kind]
     if kind == "videoflow" and next(path.rglob("*.tfrecord*"), None):
         name = "bair"
     train = _existing(settings.train) if settings.train else None

@@ -1,0 +1,123 @@
+"""Verification of nowcasts beside their peers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.test_motion import moving
+from tests.models.test_nowcast import LEADS, small_model
+from vflow.data.rain import RainSequence, to_rate
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.evaluate import rain
+from vflow.pipelines.evaluate.pysteps_peers import pysteps_methods
+from vflow.pipelines.evaluate.rain import (
+    Method,
+    Protocol,
+    evaluate_rain,
+    flow_method,
+    persistence,
+    tune_rain,
+    verify,
+)
+from vflow.pipelines.evaluate.report import Settings
+
+SMALL = Protocol(squares=((10, 20),), side=32, starts=(4, 5), leads=LEADS, members=3)
+
+
+def sequences(count: int = 8) -> dict[str, RainSequence]:
+    return {"moving": RainSequence.of(moving(3, -2, count), None)}
+
+
+def oracle(protocol: Protocol) -> Method:
+    """Knows the frames of ``sequences``, found by the newest given one."""
+    frames = sequences()["moving"].frames[:, 10:42, 20:52]
+
+    def forecast(given: np.ndarray, seed: int) -> np.ndarray:
+        newest = next(t for t, frame in enumerate(frames) if np.array_equal(frame, given[-1]))
+        ahead = to_rate(frames[newest + 1 : newest + 1 + protocol.leads])
+        return np.repeat(ahead[None], protocol.members, 0)
+
+    return forecast
+
+
+def test_a_perfect_forecast_has_perfect_figures_and_persistence_has_not() -> None:
+    found = verify({"oracle": oracle(SMALL), "persistence": persistence(SMALL)}, sequences(), SMALL)
+    perfect, still = found["oracle"], found["persistence"]
+    assert (
+        perfect["crps"] == pytest.approx(0) and perfect["csi_1"] == 1 and perfect["fss_1"] == pytest.approx(1)
+    )
+    assert perfect["brier"] == 0 and sum(perfect["rank_histogram"]) == pytest.approx(1)
+    assert still["crps"] > 0.1 and still["csi_1"] < 1
+    assert still["crps_per_lead"].shape == (LEADS,) and "rank_histogram" not in still
+    np.testing.assert_allclose(
+        perfect["spectrum_last_lead"], found["observed"]["spectrum_last_lead"], rtol=1e-4
+    )
+
+
+def test_methods_see_the_square_alone() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def forecast(given: np.ndarray, seed: int) -> np.ndarray:
+        seen.append(given.shape)
+        return np.zeros((1, LEADS, 32, 32))
+
+    verify({"any": forecast}, sequences(), SMALL)
+    assert seen == [(4, 32, 32)] * 2
+
+
+def test_nan_counts_as_dry() -> None:
+    found = verify({"nan": lambda given, seed: np.full((1, LEADS, 32, 32), np.nan)}, sequences(), SMALL)
+    dry = verify({"dry": lambda given, seed: np.zeros((1, LEADS, 32, 32))}, sequences(), SMALL)
+    assert found["nan"]["crps"] == dry["dry"]["crps"]
+
+
+def test_sequences_too_short_are_refused() -> None:
+    with pytest.raises(InputError, match="too small for the protocol"):
+        verify({"persistence": persistence(SMALL)}, sequences(5), SMALL)
+
+
+def test_flow_draws_the_protocols_members_and_repeats_them() -> None:
+    forecast = flow_method(small_model().eval(), SMALL)
+    given = sequences()["moving"].frames[:4, 10:42, 20:52]
+    members = forecast(given, 0)
+    assert members.shape == (3, LEADS, 32, 32)
+    np.testing.assert_array_equal(members, forecast(given, 0))
+
+
+def test_evaluation_and_tuning_read_their_own_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split, name in (("train", "fmi_20170509"), ("train", "other"), ("test", "event")):
+        (tmp_path / split).mkdir(exist_ok=True)
+        np.savez(tmp_path / split / f"{name}.npz", frames=moving(3, -2, 8))
+    monkeypatch.setattr(rain, "_protocol", lambda settings: SMALL)
+    monkeypatch.setattr(rain, "VALIDATION_SQUARES", ((0, 0),))
+    monkeypatch.setattr(rain, "_peers", lambda protocol: {})
+    model = small_model().eval()
+    settings = Settings(data=str(tmp_path), num_samples=3, num_frames=LEADS)
+    evaluation = evaluate_rain(model, settings, lambda name: lambda done, total: None)
+    assert json.dumps(evaluation.to_json()) and evaluation.protocol["events"] == ["event"]
+    found = tune_rain(model, settings, lambda name: lambda done, total: None)
+    assert set(found) == set(rain.TEMPERATURES) and all(score < 0 for score in found.values())
+    with pytest.raises(ConfigError, match="one temperature"):
+        evaluate_rain(
+            model, Settings(data=str(tmp_path), temperature=(1.0, 0.5)), lambda name: lambda done, total: None
+        )
+
+
+def test_pysteps_methods_return_members_in_mm_per_hour() -> None:
+    pytest.importorskip("pysteps")
+    given = moving(2, 1)[:, :128, :128]
+    methods = pysteps_methods(2, 3)
+    assert {name: methods[name](given, 0).shape for name in methods} == {
+        "extrapolation": (1, 2, 128, 128),
+        "sprog": (1, 2, 128, 128),
+        "steps": (3, 2, 128, 128),
+    }
+    moved = methods["extrapolation"](given, 0)[0, 0]
+    truth = to_rate(moving(2, 1, 5)[4, :128, :128])
+    known = np.isfinite(moved)
+    assert 0.7 < known.mean() <= 1
+    assert np.abs(moved - truth)[known].mean() < 0.3 * np.abs(to_rate(given[-1]) - truth)[known].mean()

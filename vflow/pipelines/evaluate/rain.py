@@ -1,0 +1,234 @@
+"""Rain nowcasts verified beside persistence and pysteps' methods, all in one run on the same squares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from vflow.data.datasets.rain import event_names, read_folder
+from vflow.data.rain import RainSequence, to_rate
+from vflow.errors import ConfigError, InputError
+from vflow.metrics.ensemble import (
+    Contingency,
+    Reliability,
+    crps,
+    fss,
+    outer_share,
+    power_spectrum,
+    rank_histogram,
+)
+from vflow.pipelines.evaluate.data import locate
+from vflow.pipelines.evaluate.pysteps_peers import pysteps_methods
+from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings
+from vflow.pipelines.nowcast import nowcast
+from vflow.pipelines.video.predict import PredictSettings
+from vflow.randomness import generator
+
+Method = Callable[[np.ndarray, int], np.ndarray]
+"""(given grey levels uint8 (n, H, W), seed) → members in mm/h, float (N, T, H, W); NaN counts as dry."""
+Stage = Callable[[str], Progress]
+TEST_SQUARE, TEST_STARTS = (150, 200), (8, 14, 20, 26, 32)
+VALIDATION_EVENT, VALIDATION_SQUARES = "fmi_20170509", ((704, 160), (448, 352))
+TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is forecast, and how it is judged.
+
+    Attributes:
+        squares: top-left corners of the squares, (row, column); forecasts see nothing outside.
+        side: of a square in pixels (km).
+        starts: numbers of the first frame ahead in the sequence.
+        thresholds: mm/h, of CSI and FSS; the first is where ranks count, ``probable`` where probabilities do.
+        window: side of the squares that FSS compares fractions in.
+    """
+
+    squares: tuple[tuple[int, int], ...] = (TEST_SQUARE,)
+    side: int = 256
+    starts: tuple[int, ...] = TEST_STARTS
+    given: int = 4
+    leads: int = 6
+    members: int = 20
+    thresholds: tuple[float, ...] = (0.1, 1.0, 5.0)
+    probable: float = 1.0
+    window: int = 16
+    seed: int = 0
+
+
+@dataclass
+class Verification:
+    """Sums over cases for one method; series are by lead."""
+
+    protocol: Protocol
+    crps: list[np.ndarray] = field(default_factory=list)
+    csi: dict[float, list[list[float]]] = field(default_factory=dict)
+    fss: dict[float, list[list[float]]] = field(default_factory=dict)
+    ranks: list[np.ndarray] = field(default_factory=list)
+    reliability: list[Reliability] = field(default_factory=list)
+    spectra: list[np.ndarray] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def add(
+        self, members: np.ndarray, truth: np.ndarray, valid: np.ndarray, random: np.random.Generator
+    ) -> None:
+        """One case: members (N, T, H, W) and truth (T, H, W) in mm/h."""
+        leads = range(len(truth))
+        mean = members.mean(0)
+        self.crps.append(np.array([crps(members[:, k], truth[k])[valid].mean() for k in leads]))
+        for threshold in self.protocol.thresholds:
+            hits = [Contingency.of(mean[k], truth[k], threshold, valid).csi for k in leads]
+            self.csi.setdefault(threshold, []).append(hits)
+            fractions = [fss(members[:, k], truth[k], threshold, self.protocol.window, valid) for k in leads]
+            self.fss.setdefault(threshold, []).append(fractions)
+        self.spectra.append(np.mean([power_spectrum(member) for member in members[:, -1]], axis=0))
+        if len(members) > 1:
+            least = self.protocol.thresholds[0]
+            active = valid & ((truth[-1] >= least) | (members[:, -1] >= least).any(0))
+            self.ranks.append(rank_histogram(members[:, -1], truth[-1], random, active))
+            self.reliability.append(Reliability.of(members[:, -1], truth[-1], self.protocol.probable, valid))
+
+    def figures(self) -> dict[str, Any]:
+        """A figure per key; series by lead end in ``_per_lead``."""
+        series = {"crps": np.mean(self.crps, 0)}
+        for threshold in self.protocol.thresholds:
+            series[f"csi_{threshold:g}"] = np.nanmean(self.csi[threshold], 0)
+            series[f"fss_{threshold:g}"] = np.nanmean(self.fss[threshold], 0)
+        found: dict[str, Any] = {name: float(values.mean()) for name, values in series.items()}
+        found |= {f"{name}_per_lead": values for name, values in series.items()}
+        found["spectrum_last_lead"] = np.mean(self.spectra, 0)
+        found["seconds"] = float(np.median(self.seconds))
+        if self.ranks:
+            ranks = np.sum(self.ranks, 0)
+            both = self.reliability[0]
+            for other in self.reliability[1:]:
+                both = both + other
+            found["rank_histogram"] = ranks / ranks.sum()
+            found["outer_ranks"] = outer_share(ranks)
+            found["reliability_forecasts"], found["reliability_events"] = both.forecasts, both.events
+            found["brier"] = both.brier
+        return found
+
+
+def verify(
+    methods: Mapping[str, Method],
+    sequences: Mapping[str, RainSequence],
+    protocol: Protocol,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, dict[str, Any]]:
+    """Figures of each method, and of the truth (``observed``: its spectrum), over all squares and starts.
+
+    Raises:
+        InputError: a sequence too short or too small for the protocol.
+    """
+    totals = {name: Verification(protocol) for name in methods}
+    observed: list[np.ndarray] = []
+    cases = [
+        (name, square, start)
+        for name in sequences
+        for square in protocol.squares
+        for start in protocol.starts
+    ]
+    for number, (name, (row, column), start) in enumerate(cases):
+        sequence = sequences[name]
+        area = (slice(row, row + protocol.side), slice(column, column + protocol.side))
+        frames, valid = sequence.frames[(slice(None), *area)], sequence.valid[area]
+        if frames.shape[1:] != (protocol.side, protocol.side) or len(frames) < start + protocol.leads:
+            needs = f"{protocol.side}×{protocol.side} at {row, column} and {start + protocol.leads} frames"
+            raise InputError(
+                f"{name}: {sequence.frames.shape} is too small for the protocol: it needs {needs}"
+            )
+        truth = to_rate(frames[start : start + protocol.leads]).astype(np.float64)
+        observed.append(power_spectrum(truth[-1]))
+        for method, total in totals.items():
+            began = time.perf_counter()
+            members = methods[method](frames[start - protocol.given : start], protocol.seed)
+            total.seconds.append(time.perf_counter() - began)
+            members = np.nan_to_num(members[:, : protocol.leads]).astype(np.float64)
+            random = generator("ties", protocol.seed, name, row, column, start)
+            total.add(members, truth, valid, random)
+        progress(number + 1, len(cases))
+    found = {method: total.figures() for method, total in totals.items()}
+    return found | {"observed": {"spectrum_last_lead": np.mean(observed, 0)}}
+
+
+def flow_method(model: nn.Module, protocol: Protocol, temperature: float = 1.0) -> Method:
+    """The nowcasting flow ``model`` as a method."""
+
+    def forecast(given: np.ndarray, seed: int) -> np.ndarray:
+        settings = PredictSettings(
+            num_frames=protocol.leads, num_samples=protocol.members, temperature=temperature, seed=seed
+        )
+        return nowcast(model, given, settings).rates
+
+    return forecast
+
+
+def persistence(protocol: Protocol) -> Method:
+    """The newest frame, as it is."""
+    return lambda given, seed: np.repeat(to_rate(given[-1:])[None], protocol.leads, 1)
+
+
+def evaluate_rain(model: nn.Module, settings: Settings, stage: Stage) -> Evaluation:
+    """Figures of ``model``, and of its peers as ``NAME_…``, on the test events or on the validation event.
+
+    Peers are persistence and, with pysteps installed (the extra ``rain``), extrapolation, S-PROG and STEPS.
+
+    Raises:
+        CheckpointError: another kind of model. ConfigError, InputError: no such data.
+    """
+    folder, protocol, names = _data(settings)
+    forecast = {"flow": flow_method(model, protocol, _temperature(settings))}
+    found = verify({**forecast, **_peers(protocol)}, read_folder(folder, names), protocol, stage("nowcasts"))
+    figures = dict(found.pop("flow"))
+    for name, values in found.items():
+        figures |= {f"{name}_{key}": value for key, value in values.items()}
+    if "steps" in found:
+        for key in ("crps", "csi_1", "seconds"):
+            figures[f"{key}_over_steps"] = figures[key] / figures[f"steps_{key}"]
+    about = {"data": folder.name, "split": settings.split, "events": names or event_names(folder)}
+    return Evaluation(figures, {**about, **asdict(protocol), "temperature": _temperature(settings)})
+
+
+def tune_rain(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
+    """Temperature → minus the mean CRPS on the validation event."""
+    folder, protocol, names = _data(replace(settings, split="validation"))
+    methods = {f"{t:g}": flow_method(model, protocol, t) for t in TEMPERATURES}
+    found = verify(methods, read_folder(folder, names), protocol, stage("temperature"))
+    return {temperature: -float(found[f"{temperature:g}"]["crps"]) for temperature in TEMPERATURES}
+
+
+def _data(settings: Settings) -> tuple[Path, Protocol, list[str] | None]:
+    """Folder, protocol and names of events; None: all in the folder."""
+    places = locate(settings, "nowcast")
+    protocol = _protocol(settings)
+    if settings.split == "test":
+        return Path(str(places.test)), protocol, None
+    if places.train is None:
+        raise ConfigError("--split validation needs training data; name its folder with --train")
+    return Path(places.train), replace(protocol, squares=VALIDATION_SQUARES), [VALIDATION_EVENT]
+
+
+def _protocol(settings: Settings) -> Protocol:
+    members, leads = settings.num_samples or Protocol.members, settings.num_frames or Protocol.leads
+    return Protocol(members=members, leads=leads, seed=settings.seed)
+
+
+def _temperature(settings: Settings) -> float:
+    if isinstance(settings.temperature, tuple):
+        raise ConfigError("--temperature: nowcasts are evaluated at one temperature; give one number")
+    return settings.temperature
+
+
+def _peers(protocol: Protocol) -> dict[str, Method]:
+    peers = {"persistence": persistence(protocol)}
+    if find_spec("pysteps") is None:
+        return peers
+    return {**peers, **pysteps_methods(protocol.leads, protocol.members)}
