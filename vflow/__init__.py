@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vflow.pipelines.color.colorize import colorize as colorize
     from vflow.pipelines.color.hints import Hint as Hint
     from vflow.pipelines.digits.digits import digits as digits
+    from vflow.pipelines.nowcast import nowcast as nowcast
     from vflow.pipelines.video.predict import predict as predict
     from vflow.pipelines.video.score import score as score
     from vflow.pipelines.video.stats import load_clip_statistics as load_clip_statistics
@@ -35,6 +36,7 @@ _HOMES = {
     "digits": "vflow.pipelines.digits.digits",
     "from_pretrained": "vflow.hub",
     "load": "vflow.checkpoint",
+    "nowcast": "vflow.pipelines.nowcast",
     "predict": "vflow.pipelines.video.predict",
     "push_to_hub": "vflow.hub",
     "score": "vflow.pipelines.video.score",

@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vflow.data import rain
 from vflow.data.media import write_png
 from vflow.data.rain import (
+    DRY_COLOR,
+    RATE_COLORS,
+    UNKNOWN_COLOR,
     PixelScale,
     RainSequence,
+    color_rain,
     read_npz,
     read_rain,
     read_with_pysteps,
@@ -111,3 +116,20 @@ def test_geotiff_masks_are_unknown(tmp_path: Path) -> None:
     found = read_rain(tmp_path / "a.tif", PixelScale("mm/h"))
     np.testing.assert_array_equal(found.valid, [[True, True], [False, True]])
     np.testing.assert_allclose(to_rate(found.frames)[0, 1, 1], 8.0, rtol=0.02)
+
+
+def test_colours_follow_rates_and_mark_the_unknown() -> None:
+    levels = to_levels(np.array([[0.0, 0.05, 0.2, 60.0]]))
+    colored = color_rain(levels, np.array([[True, True, True, False]]))
+    assert colored.shape == (1, 4, 3)
+    expected = [DRY_COLOR, DRY_COLOR, RATE_COLORS[0][1], UNKNOWN_COLOR]
+    np.testing.assert_array_equal(colored[0], np.array(expected))
+
+
+def test_archives_that_unpack_to_too_much_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "a.npz", frames=np.zeros((3, 40, 50), np.uint8))
+    monkeypatch.setattr(rain, "MAX_PIXELS", 1000)
+    with pytest.raises(InputError, match="bytes unpacked"):
+        read_npz(tmp_path / "a.npz")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.data.test_motion import moving
 from tests.models.test_nowcast import LEADS, small_model
+from vflow.data.media import read_image
+from vflow.data.rain import UNKNOWN_COLOR
 from vflow.errors import CheckpointError, InputError
-from vflow.pipelines.nowcast import Ensemble, Window, nowcast
+from vflow.pipelines.batch.inputs import Item
+from vflow.pipelines.batch.records import PredictRecord
+from vflow.pipelines.batch.tasks import NowcastTask
+from vflow.pipelines.nowcast import Ensemble, Window, draw_ensemble, nowcast
 from vflow.pipelines.video.predict import PredictSettings
 
 
@@ -18,7 +25,7 @@ def given(height: int = 30, width: int = 44) -> np.ndarray:
 
 def draw(num_frames: int = LEADS, num_samples: int = 3, **options: object) -> Ensemble:
     settings = PredictSettings(num_frames=num_frames, num_samples=num_samples, seed=1)
-    return nowcast(small_model().eval(), given(), settings, **options)  # type: ignore[arg-type]
+    return draw_ensemble(small_model().eval(), given(), settings, **options)  # type: ignore[arg-type]
 
 
 def test_members_have_the_given_size_whatever_it_is() -> None:
@@ -50,7 +57,7 @@ def test_unknown_pixels_are_neither_looked_at_nor_predicted() -> None:
         torch.manual_seed(0)
         settings = PredictSettings(num_frames=LEADS, num_samples=2)
         motion = np.zeros((2, 8, 11), np.float32)
-        made.append(nowcast(small_model().eval(), frames, settings, valid=valid, motion=motion))
+        made.append(draw_ensemble(small_model().eval(), frames, settings, valid=valid, motion=motion))
     assert np.isnan(made[0].rates[..., :9]).all() and np.isfinite(made[0].rates[..., 9:]).all()
     assert np.isnan(made[0].probability(1.0)[..., :9]).all()
     assert made[0].frames.shape == made[1].frames.shape
@@ -72,6 +79,31 @@ def test_too_few_frames_and_other_models_are_refused() -> None:
     import torch
 
     with pytest.raises(InputError, match="needs the last 4"):
-        nowcast(small_model(), given()[:2], PredictSettings())
+        nowcast(small_model(), given()[:2])
     with pytest.raises(CheckpointError, match="nowcast"):
-        nowcast(torch.nn.Identity(), given(), PredictSettings())
+        nowcast(torch.nn.Identity(), given())
+
+
+def test_predict_task_writes_arrays_with_valid_and_previews_in_colour(tmp_path: Path) -> None:
+    valid = np.ones((30, 44), bool)
+    valid[:3] = False
+    np.savez(tmp_path / "radar.npz", frames=given()[..., None], valid=valid)
+    record = PredictRecord(checkpoint="rain", checkpoint_hash="", num_samples=2, num_frames=3, format="npz")
+    task = NowcastTask(small_model().eval(), record)
+    found = task.run(Item("radar", (tmp_path / "radar.npz",)), tmp_path)
+    with np.load(tmp_path / "futures.npz") as file:
+        assert file["frames"].shape == (2, 3, 30, 44, 1) and file["context"].shape == (4, 30, 44, 1)
+        np.testing.assert_array_equal(file["valid"], valid)
+        assert not file["frames"][:, :, :3].any()
+    assert found["context_sha"] and found["nonfinite"] == 0
+    pictures = NowcastTask(small_model().eval(), record.model_copy(update={"format": "png"}))
+    pictures.run(Item("radar", (tmp_path / "radar.npz",)), tmp_path)
+    frame = read_image(tmp_path / "s001" / "t002.png").frames[0]
+    assert frame.shape == (30, 44, 3) and (frame[:3] == UNKNOWN_COLOR).all()
+
+
+def test_members_of_python_and_of_settings_are_the_same() -> None:
+    model = small_model().eval()
+    one = nowcast(model, given(), num_frames=2, num_samples=2, seed=3)
+    two = draw_ensemble(model, given(), PredictSettings(num_frames=2, num_samples=2, seed=3))
+    np.testing.assert_array_equal(one.frames, two.frames)

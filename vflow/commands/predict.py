@@ -40,11 +40,11 @@ class Predict(DrawFlags):
 
     def open(self) -> tuple[list[Item], PredictTask]:
         from vflow.pipelines.batch.records import PredictRecord
-        from vflow.pipelines.batch.tasks import PredictTask
-        from vflow.pipelines.video.preprocess import video_config
+        from vflow.pipelines.batch.tasks import PREDICT_TASKS
+        from vflow.pipelines.video.preprocess import prediction_config
 
         items = self.find()
         record, model = resolve(
-            self, PredictRecord, video_config, lambda config: {"format": "mp4", "fps": config.fps}
+            self, PredictRecord, prediction_config, lambda config: {"format": "mp4", "fps": config.fps}
         )
-        return items, PredictTask(model, record, note)
+        return items, PREDICT_TASKS[model.config.family](model, record, note)

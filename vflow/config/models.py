@@ -326,6 +326,7 @@ class NowcastConfig(Config):
     glow: FrameStackConfig = FrameStackConfig()
     context: int = Field(4, ge=2, le=16, description="given frames")
     minutes: float = Field(5.0, gt=0, description="between frames")
+    fps: float = Field(4.0, gt=0, le=1000, description="frames per second of previews")
     condition: EncoderConfig = EncoderConfig(hidden=(32, 48, 64, 64, 64), blocks=1)
     features: tuple[Count, ...] = Field(
         (16, 24, 32, 32, 32), description="channels that couplings and priors see of the condition, per level"

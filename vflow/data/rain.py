@@ -30,6 +30,32 @@ def to_rate(levels: np.ndarray) -> np.ndarray:
     return table[levels]
 
 
+RATE_COLORS: tuple[tuple[float, tuple[int, int, int]], ...] = (
+    (0.1, (190, 222, 246)),
+    (0.5, (120, 182, 232)),
+    (1.0, (54, 130, 205)),
+    (2.0, (22, 92, 150)),
+    (5.0, (250, 214, 62)),
+    (10.0, (245, 150, 32)),
+    (20.0, (224, 60, 42)),
+    (50.0, (150, 30, 130)),
+)
+"""Rates in mm/h from which a colour holds, and the colour (R, G, B)."""
+DRY_COLOR, UNKNOWN_COLOR = (248, 248, 246), (196, 196, 192)
+
+
+def color_rain(levels: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """RGB uint8 (…, H, W, 3) of grey levels uint8 (…, H, W), grey where ``valid`` (H, W) is False."""
+    table = np.tile(np.array(DRY_COLOR, np.uint8), (256, 1))
+    rates = to_rate(np.arange(256, dtype=np.uint8))
+    for least, color in RATE_COLORS:
+        table[rates >= least] = color
+    colored: np.ndarray = table[levels]
+    if valid is not None:
+        colored[..., ~valid, :] = UNKNOWN_COLOR
+    return colored
+
+
 @dataclass(frozen=True)
 class PixelScale:
     """Rain of the numbers in a picture: gain · number + offset, in ``unit``.
@@ -114,18 +140,24 @@ def read_npz(path: str | Path) -> RainSequence:
         with np.load(path, allow_pickle=False) as file:
             if "frames" not in file.files:
                 raise InputError(f"{path}: no array 'frames'; save uint8 (T, H, W) under that name")
+            _check_size(path, file)
             frames = file["frames"]
             valid = file["valid"] if "valid" in file.files else None
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable npz file ({error}); save it again with numpy") from error
-    if frames.size > MAX_PIXELS:
-        raise InputError(
-            f"{path}: {frames.size:,} pixels; vflow reads at most {MAX_PIXELS:,}, cut it in parts"
-        )
     try:
         return RainSequence.of(frames, valid)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _check_size(path: Path, file: np.lib.npyio.NpzFile) -> None:
+    """Refuse an archive that unpacks to more than is read, before it is unpacked."""
+    size = sum(entry.file_size for entry in file.zip.infolist()) if file.zip else 0
+    if size > MAX_PIXELS:
+        raise InputError(
+            f"{path}: {size:,} bytes unpacked; vflow reads at most {MAX_PIXELS:,}: cut it in parts"
+        )
 
 
 def read_pictures(path: str | Path, scale: PixelScale) -> RainSequence:

@@ -16,7 +16,7 @@ from vflow.checkpoint import load
 from vflow.data.motion import SHRINK
 from vflow.data.rain import to_levels
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.nowcast import nowcast
+from vflow.pipelines.nowcast import draw_ensemble
 from vflow.pipelines.video.predict import PredictSettings
 
 DECIBEL = {"transform": "dB", "unit": "mm/h", "zerovalue": -15.0}
@@ -62,7 +62,7 @@ def forecast(
         num_frames=int(timesteps), num_samples=n_ens_members, temperature=temperature, seed=seed
     )
     valid = np.isfinite(rate[-1])
-    ensemble = nowcast(model, to_levels(rate), settings, valid=valid, motion=_shrunk(velocity))
+    ensemble = draw_ensemble(model, to_levels(rate), settings, valid=valid, motion=_shrunk(velocity))
     return _from_rate(ensemble.rates, metadata)
 
 

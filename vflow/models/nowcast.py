@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from vflow.bijections.actnorm import constant_density
 from vflow.bijections.base import accumulation_dtype
 from vflow.bijections.coupling import soft_clamp
-from vflow.models.dequantizer import MARGIN
 from vflow.config import NowcastConfig
 from vflow.models.base import Condition, LikelihoodModel
+from vflow.models.dequantizer import MARGIN
 from vflow.models.glow import Encoded, decode
 from vflow.models.image import level_priors
 from vflow.models.wavelet import WaveletFlow

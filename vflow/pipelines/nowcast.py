@@ -19,7 +19,7 @@ from vflow.data.rain import to_rate
 from vflow.errors import InputError
 from vflow.models import Nowcast
 from vflow.models.nowcast import planes
-from vflow.pipelines.common import config_of
+from vflow.pipelines.common import Temperature, config_of
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import content_hash, normal
 
@@ -76,8 +76,45 @@ class Window(NamedTuple):
         return np.stack(parts, -3)
 
 
-@torch.no_grad()
+def nowcast_config(model: nn.Module) -> NowcastConfig:
+    """The model's configuration.
+
+    Raises:
+        CheckpointError: the model does not nowcast rain.
+    """
+    return config_of(model, NowcastConfig, "nowcast rain radar")
+
+
 def nowcast(
+    model: nn.Module,
+    frames: np.ndarray,
+    *,
+    valid: np.ndarray | None = None,
+    num_frames: int = 6,
+    num_samples: int = 20,
+    temperature: Temperature = 1.0,
+    seed: int = 0,
+) -> Ensemble:
+    """Draw members of a rain forecast at the size of ``frames``, the model's minutes apart.
+
+    Args:
+        model: from ``vflow.load``.
+        frames: uint8 (n, H, W) grey levels round(255 · ln(1 + R) / ln 101), R in mm/h, newest last; the last
+            ``model.config.context`` are used.
+        valid: bool (H, W), where they are known; None: everywhere.
+
+    Raises:
+        InputError: too few frames. CheckpointError: another kind of model. ConfigError: a setting is out of
+            range.
+    """
+    settings = PredictSettings(
+        num_frames=num_frames, num_samples=num_samples, temperature=temperature, seed=seed
+    )
+    return draw_ensemble(model, frames, settings, valid=valid)
+
+
+@torch.no_grad()
+def draw_ensemble(
     model: nn.Module,
     frames: np.ndarray,
     settings: PredictSettings,
@@ -85,7 +122,7 @@ def nowcast(
     valid: np.ndarray | None = None,
     motion: np.ndarray | None = None,
 ) -> Ensemble:
-    """Draw members of a forecast at the size of ``frames``, the model's minutes apart.
+    """Members as ``settings`` say, at the size of ``frames``.
 
     Args:
         frames: uint8 (n, H, W) grey levels, newest last; the last ``config.context`` are used.
@@ -95,7 +132,7 @@ def nowcast(
     Raises:
         InputError: too few frames. ConfigError: ``model`` is of another kind.
     """
-    config = config_of(model, NowcastConfig, "nowcast rain radar")
+    config = nowcast_config(model)
     assert isinstance(model, Nowcast)
     if len(frames) < config.context:
         raise InputError(f"{len(frames)} frames; a nowcast needs the last {config.context}")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from vflow.data import media
+from vflow.data.rain import color_rain, read_rain
 from vflow.errors import InputError
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import (
@@ -27,6 +28,7 @@ from vflow.pipelines.color.colorize import PhotoColorizer, colorize_film
 from vflow.pipelines.color.photo import color_config, read_photo
 from vflow.pipelines.common import CHUNK, Counts, precision
 from vflow.pipelines.digits.digits import digits_config, draw, label_classes
+from vflow.pipelines.nowcast import draw_ensemble, nowcast_config
 from vflow.pipelines.video.predict import GROUP, groups, prepare
 from vflow.randomness import content_hash
 
@@ -111,6 +113,41 @@ class PredictTask(SamplingTask[PredictRecord]):
                     counts = counts.plus(group.counts)
         self.remark_redraws(item, counts, "frame(s)")
         return {"context_sha": sha, "bits_per_dim": prepared.bits, **counts._asdict()}
+
+
+@dataclass(frozen=True)
+class NowcastTask(PredictTask):
+    """``vflow predict`` of rain radar: members at the radar's own size.
+
+    ``futures.npz`` also holds ``valid``, bool (H, W): where something is known. Previews have rain's colours.
+    """
+
+    def run(self, item: Item, folder: Path) -> dict[str, Any]:
+        record, settings = self.record, self.record.settings()
+        sequence = read_rain(item.paths[0])
+        with self.autocast():
+            ensemble = draw_ensemble(self.model, sequence.frames, settings, valid=sequence.valid)
+        context = sequence.frames[-nowcast_config(self.model).context :]
+        sha = content_hash(context)
+        if record.context_sha not in (None, sha):
+            self.remark(item, ["not the input that the settings were made with; futures will differ"])
+        if record.format == "npz":
+            arrays = {"frames": ensemble.frames[..., None], "context": context[..., None]}
+            media.write_npz(folder / "futures.npz", **arrays, valid=ensemble.valid)
+        else:
+            given = color_rain(context, ensemble.valid)
+            writer = open_writer(
+                str(record.format), folder, num_samples=settings.num_samples,
+                num_frames=settings.num_frames, context=given, fps=record.fps or DEFAULT_FPS,
+            )  # fmt: skip
+            writer.add(0, color_rain(ensemble.frames, ensemble.valid))
+            writer.close()
+        self.progress(settings.num_frames, settings.num_frames)
+        return {"context_sha": sha, "bits_per_dim": None, "nonfinite": ensemble.nonfinite}
+
+
+PREDICT_TASKS: dict[str, type[PredictTask]] = {"videoflow": PredictTask, "nowcast": NowcastTask}
+"""Tasks that draw frames ahead, by family of the model."""
 
 
 @dataclass(frozen=True)

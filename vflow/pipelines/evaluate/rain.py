@@ -27,7 +27,7 @@ from vflow.metrics.ensemble import (
 from vflow.pipelines.evaluate.data import locate
 from vflow.pipelines.evaluate.pysteps_peers import pysteps_methods
 from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings
-from vflow.pipelines.nowcast import nowcast
+from vflow.pipelines.nowcast import draw_ensemble
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import generator
 
@@ -166,7 +166,7 @@ def flow_method(model: nn.Module, protocol: Protocol, temperature: float = 1.0) 
         settings = PredictSettings(
             num_frames=protocol.leads, num_samples=protocol.members, temperature=temperature, seed=seed
         )
-        return nowcast(model, given, settings).rates
+        return draw_ensemble(model, given, settings).rates
 
     return forecast
 

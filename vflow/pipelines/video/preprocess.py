@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vflow.config import VideoConfig
+from vflow.config import NowcastConfig, VideoConfig
 from vflow.data import media
 from vflow.errors import InputError
 from vflow.pipelines.common import config_of
@@ -29,6 +29,16 @@ def video_config(model: nn.Module) -> VideoConfig:
         CheckpointError: the model does not predict video.
     """
     return config_of(model, VideoConfig, "predict video")
+
+
+def prediction_config(model: nn.Module) -> VideoConfig | NowcastConfig:
+    """Configuration of a model that draws frames ahead.
+
+    Raises:
+        CheckpointError: the model draws none.
+    """
+    config = getattr(model, "config", None)
+    return config if isinstance(config, NowcastConfig) else video_config(model)
 
 
 def as_clip(frames: Frames) -> media.Clip:
