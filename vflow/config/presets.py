@@ -23,7 +23,8 @@ class DataConfig(Config):
     corruption: float = Field(
         0.0, ge=0, le=1, description="share of training examples whose past frames get stray pixels"
     )
-    holdout: tuple[str, ...] = Field((), description="rain: events that are kept for validation")
+    held_out_files: int | None = Field(None, ge=1, description="clips kept for validation; null: 5%")
+    held_out_events: tuple[str, ...] = Field((), description="rain: files kept for validation, without .npz")
     shift: int = Field(0, ge=0, le=4, description="digits are moved by up to so many pixels in training")
 
 

@@ -107,7 +107,7 @@ class Nowcasts:
 
 
 def open_nowcasts(config: NowcastConfig, preset: Preset) -> Nowcasts:
-    """Windows of the preset's radar sequences; events named in ``data.holdout`` are for validation.
+    """Windows of the preset's radar sequences; events named in ``data.held_out_events`` are for validation.
 
     Raises:
         ConfigError, InputError: no sequences where the preset says, or none left to train on.
@@ -116,13 +116,13 @@ def open_nowcasts(config: NowcastConfig, preset: Preset) -> Nowcasts:
     if data.name != "rain" or data.path is None:
         raise ConfigError("data: a model of kind nowcast needs name rain and a path; add --data FOLDER")
     names = event_names(data.path)
-    unknown = sorted(set(data.holdout) - set(names))
+    unknown = sorted(set(data.held_out_events) - set(names))
     if unknown:
-        raise ConfigError(f"data.holdout: no file {unknown[0]}.npz in {data.path}; it has {', '.join(names)}")
-    seen = [name for name in names if name not in data.holdout]
+        raise ConfigError(f"data.held_out_events: no file {unknown[0]}.npz in {data.path}; it has {', '.join(names)}")
+    seen = [name for name in names if name not in data.held_out_events]
     if not seen:
-        raise ConfigError("data.holdout names all sequences; leave at least one to train on")
-    held = RainWindows(data.path, config, data.holdout, HELD_OUT, vary=False) if data.holdout else None
+        raise ConfigError("data.held_out_events names all sequences; leave at least one to train on")
+    held = RainWindows(data.path, config, data.held_out_events, HELD_OUT, vary=False) if data.held_out_events else None
     train = RainWindows(data.path, config, seen, EPOCH, vary=True)
     scores = [loss for loss in training.losses if loss.kind == "crps"]
     num_samples, subsample = (scores[0].num_samples, scores[0].subsample) if scores else (0, 1)

@@ -104,6 +104,13 @@ def test_split_by_hash_of_names(tmp_path: Path) -> None:
     assert [len(choose_split(names[:2], s, "x")) for s in ("train", "validation")] == [1, 1]
 
 
+def test_a_number_of_files_may_be_held_out() -> None:
+    names = [f"episode_{number}" for number in range(67)]
+    held = choose_split(names, "validation", "x", 8)
+    assert len(held) == 8 and sorted(held + choose_split(names, "train", "x", 8)) == sorted(names)
+    assert set(choose_split(names, "validation", "x")) <= set(held)
+
+
 def test_fractions_never_change() -> None:
     """Held-out files stay held out from one version to the next."""
     assert hash_fraction("00001.mp4") == 0.3154004507813975

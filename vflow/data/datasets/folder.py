@@ -35,6 +35,7 @@ class VideoFolder:
         channels: 1 (grey) or 3.
         fps: rate that clips with a clock are resampled to; None keeps their own.
         split: "train" and "validation" divide the files 95 : 5 by hash of their names; "test" is all.
+        held_out: number of files for validation, in place of 5%.
         cache_bytes: bound of the memory that decoded clips may take in this process.
 
     Raises:
@@ -51,13 +52,14 @@ class VideoFolder:
         channels: int,
         fps: float | None,
         split: Split,
+        held_out: int | None = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.path, self.frames, self.fps, self.split = Path(path), frames, fps, split
         self.size = height, width, channels
         self.skipped: dict[str, str] = {}
         self._cache = ClipCache(cache_bytes)
-        lengths = self._probe(choose_split(_find(self.path), split, str(path)))
+        lengths = self._probe(choose_split(_find(self.path), split, str(path), held_out))
         self.names = list(lengths)
         repeats = 1 if split == "test" else max(1, sum(lengths.values()) // (len(lengths) * frames))
         self._length = len(self.names) * repeats

@@ -55,6 +55,7 @@ def open_video_dataset(config: DataConfig, model: VideoConfig, split: Split) -> 
         channels=glow.channels,
         fps=model.fps,
         split=split,
+        held_out=config.held_out_files,
     )
 
 

@@ -23,11 +23,11 @@ def hash_fraction(name: str) -> float:
     return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") / 2**64
 
 
-def choose_split(names: Sequence[str], split: Split, source: str) -> list[str]:
+def choose_split(names: Sequence[str], split: Split, source: str, held_out: int | None = None) -> list[str]:
     """The ``names`` of one split, in the given order; "test" is all of them.
 
     In small sets at least one name goes to each side: the one with the lowest hash is held out. A single name
-    serves both, and a warning says so.
+    serves both, and a warning says so. ``held_out`` names are held out where it is given, else 5%.
     """
     if split == "test":
         return list(names)
@@ -35,6 +35,7 @@ def choose_split(names: Sequence[str], split: Split, source: str) -> list[str]:
         _log.warning("%s: only one file, so validation uses it too", printable(source))
         return list(names)
     ranked = sorted(names, key=hash_fraction)
-    count = min(max(1, sum(hash_fraction(name) < HELD_OUT for name in names)), len(names) - 1)
+    share = sum(hash_fraction(name) < HELD_OUT for name in names)
+    count = min(max(1, share if held_out is None else held_out), len(names) - 1)
     held = set(ranked[:count])
     return [name for name in names if (name in held) == (split == "validation")]
