@@ -115,14 +115,16 @@ def open_nowcasts(config: NowcastConfig, preset: Preset) -> Nowcasts:
     data, training = preset.data, preset.training
     if data.name != "rain" or data.path is None:
         raise ConfigError("data: a model of kind nowcast needs name rain and a path; add --data FOLDER")
-    names = event_names(data.path)
-    unknown = sorted(set(data.held_out_events) - set(names))
+    names, held_out = event_names(data.path), data.held_out_events
+    unknown = sorted(set(held_out) - set(names))
     if unknown:
-        raise ConfigError(f"data.held_out_events: no file {unknown[0]}.npz in {data.path}; it has {', '.join(names)}")
-    seen = [name for name in names if name not in data.held_out_events]
+        raise ConfigError(
+            f"data.held_out_events: no {unknown[0]}.npz in {data.path}; it has {', '.join(names)}"
+        )
+    seen = [name for name in names if name not in held_out]
     if not seen:
         raise ConfigError("data.held_out_events names all sequences; leave at least one to train on")
-    held = RainWindows(data.path, config, data.held_out_events, HELD_OUT, vary=False) if data.held_out_events else None
+    held = RainWindows(data.path, config, held_out, HELD_OUT, vary=False) if held_out else None
     train = RainWindows(data.path, config, seen, EPOCH, vary=True)
     scores = [loss for loss in training.losses if loss.kind == "crps"]
     num_samples, subsample = (scores[0].num_samples, scores[0].subsample) if scores else (0, 1)

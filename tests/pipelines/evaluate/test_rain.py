@@ -98,6 +98,7 @@ def test_evaluation_and_tuning_read_their_own_split(tmp_path: Path, monkeypatch:
     model = small_model().eval()
     settings = Settings(data=str(tmp_path), num_samples=3, num_frames=LEADS)
     evaluation = evaluate_rain(model, settings, lambda name: lambda done, total: None)
+    assert evaluation.sheets["nowcasts"].std() > 0
     assert json.dumps(evaluation.to_json()) and evaluation.protocol["events"] == ["event"]
     found = tune_rain(model, settings, lambda name: lambda done, total: None)
     assert set(found) == set(rain.TEMPERATURES) and all(score < 0 for score in found.values())

@@ -36,6 +36,8 @@ Method = Callable[[np.ndarray, int], np.ndarray]
 Stage = Callable[[str], Progress]
 TEST_SQUARE, TEST_STARTS = (150, 200), (8, 14, 20, 26, 32)
 VALIDATION_EVENT, VALIDATION_SQUARES = "fmi_20170509", ((704, 160), (448, 352))
+PEERS = ("persistence", "extrapolation", "sprog", "steps")
+MINUTES = 5
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2)
 
 
@@ -194,7 +196,50 @@ def evaluate_rain(model: nn.Module, settings: Settings, stage: Stage) -> Evaluat
         for key in ("crps", "csi_1", "seconds"):
             figures[f"{key}_over_steps"] = figures[key] / figures[f"steps_{key}"]
     about = {"data": folder.name, "split": settings.split, "events": names or event_names(folder)}
-    return Evaluation(figures, {**about, **asdict(protocol), "temperature": _temperature(settings)})
+    sheets = {"nowcasts": draw_figures(figures, protocol)} if find_spec("matplotlib") else {}
+    return Evaluation(figures, {**about, **asdict(protocol), "temperature": _temperature(settings)}, sheets)
+
+
+def draw_figures(figures: Mapping[str, Any], protocol: Protocol) -> np.ndarray:
+    """CRPS by lead, ranks, reliability and spectra of all methods in ``figures``: uint8 (H, W, 3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 8), dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    (crps_axes, ranks_axes), (reliability_axes, spectra_axes) = figure.subplots(2, 2)
+    prefixes = {"flow": "", **{name: f"{name}_" for name in (*PEERS, "observed")}}
+    probabilities = np.arange(protocol.members + 1) / protocol.members
+    for name, prefix in prefixes.items():
+        if f"{prefix}crps_per_lead" in figures:
+            series = figures[f"{prefix}crps_per_lead"]
+            crps_axes.plot(MINUTES * np.arange(1, len(series) + 1), series, marker=".", label=name)
+        if f"{prefix}rank_histogram" in figures:
+            ranks_axes.step(
+                range(protocol.members + 1), figures[f"{prefix}rank_histogram"], where="mid", label=name
+            )
+            forecasts = figures[f"{prefix}reliability_forecasts"]
+            shares = figures[f"{prefix}reliability_events"] / np.maximum(forecasts, 1)
+            reliability_axes.plot(probabilities[forecasts > 0], shares[forecasts > 0], marker=".", label=name)
+        if f"{prefix}spectrum_last_lead" in figures:
+            power = figures[f"{prefix}spectrum_last_lead"][1:]
+            spectra_axes.loglog(protocol.side / np.arange(1, len(power) + 1), power, label=name)
+    ranks_axes.axhline(1 / (protocol.members + 1), color="grey", linewidth=1)
+    reliability_axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    spectra_axes.invert_xaxis()
+    labels = {
+        crps_axes: ("minutes ahead", "CRPS (mm/h)"),
+        ranks_axes: ("rank of the truth at the last lead", "share"),
+        reliability_axes: (f"forecast probability of {protocol.probable:g} mm/h", "how often it happened"),
+        spectra_axes: ("wavelength (km), last lead", "power"),
+    }
+    for axes, (x, y) in labels.items():
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def tune_rain(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
