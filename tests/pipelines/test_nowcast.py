@@ -15,7 +15,7 @@ from vflow.errors import CheckpointError, InputError
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import PredictRecord
 from vflow.pipelines.batch.tasks import NowcastTask
-from vflow.pipelines.nowcast import Ensemble, Window, draw_ensemble, nowcast
+from vflow.pipelines.nowcast import Ensemble, Window, _Drawing, draw_ensemble, nowcast
 from vflow.pipelines.video.predict import PredictSettings
 
 
@@ -107,3 +107,10 @@ def test_members_of_python_and_of_settings_are_the_same() -> None:
     one = nowcast(model, given(), num_frames=2, num_samples=2, seed=3)
     two = draw_ensemble(model, given(), PredictSettings(num_frames=2, num_samples=2, seed=3))
     np.testing.assert_array_equal(one.frames, two.frames)
+
+
+def test_members_come_in_pairs_of_opposite_noise() -> None:
+    drawing = _Drawing(small_model(), np.zeros((2, 8, 8), np.float32), PredictSettings(seed=1), "key")
+    noise = drawing._noise((2, 4, 4), range(5), 0, 0)
+    assert noise.shape == (5, 2, 4, 4)
+    assert noise[1].equal(-noise[0]) and noise[3].equal(-noise[2]) and not noise[4].equal(noise[0])

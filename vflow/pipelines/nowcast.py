@@ -1,7 +1,9 @@
-"""Many futures of a rain radar. Noise is named by (seed, content of the given frames, member, block, level).
+"""Many futures of a rain radar. Noise is named by (seed, content of the given frames, pair, block, level).
 
-Frames ahead are drawn in blocks, as many at once as the model knows; a further block is given what was drawn.
-Members run in chunks of one fixed size, so member k is the same whatever the number of members.
+Members come in pairs of opposite noise (antithetic sampling, Hammersley & Morton 1956): each is a sample of the
+model, and together they estimate means and spread better than independent ones would. Frames ahead are drawn in
+blocks, as many at once as the model knows; a further block is given what was drawn. Members run in chunks of one
+fixed size, so member k is the same whatever the number of members.
 """
 
 from __future__ import annotations
@@ -185,5 +187,7 @@ class _Drawing(NamedTuple):
         return np.concatenate(drawn)[: len(which)], nonfinite
 
     def _noise(self, shape: tuple[int, int, int], members: range, block: int, level: int) -> torch.Tensor:
+        """Standard-normal noise of ``members``; 2k and 2k + 1 have opposite noise (antithetic sampling)."""
         seed, key = self.settings.seed, self.key
-        return torch.stack([normal(shape, seed, key, member, block, level) for member in members])
+        pairs = ((normal(shape, seed, key, m // 2, block, level), m % 2) for m in members)
+        return torch.stack([-noise if opposite else noise for noise, opposite in pairs])
