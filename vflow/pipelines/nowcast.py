@@ -1,9 +1,9 @@
 """Many futures of a rain radar. Noise is named by (seed, content of the given frames, pair, block, level).
 
-Members come in pairs of opposite noise (antithetic sampling, Hammersley & Morton 1956): each is a sample of the
-model, and together they estimate means and spread better than independent ones would. Frames ahead are drawn in
-blocks, as many at once as the model knows; a further block is given what was drawn. Members run in chunks of one
-fixed size, so member k is the same whatever the number of members.
+Members come in pairs of opposite noise (antithetic sampling, Hammersley & Morton 1956): each is a sample of
+the model, and together they estimate means and spread better than independent ones would. Frames ahead are
+drawn in blocks, as many at once as the model knows; a further block is given what was drawn. Members run in
+chunks of one fixed size, so member k is the same whatever the number of members.
 """
 
 from __future__ import annotations
