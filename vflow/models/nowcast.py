@@ -182,7 +182,7 @@ class Nowcast(LikelihoodModel[NowcastBatch]):
         self.mean = ZeroConv2d(widths[0], 4 * leads)
         self.project = ModuleList([NormConv2d(a, b, 1) for a, b in zip(widths, config.features, strict=True)])
         per_level = (*config.features, config.features[-1])
-        self.flow = WaveletFlow(glow, per_level)
+        self.flow = WaveletFlow(glow, per_level, smooth=True)
         hidden = (*glow.hidden, glow.hidden[-1])
         self.priors = level_priors(self.flow, hidden, glow.activation, per_level)
         self.dequantizer = RainDequantizer(leads, config.noise_hidden)

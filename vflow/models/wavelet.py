@@ -7,6 +7,7 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vflow.bijections.actnorm import constant_density
 from vflow.bijections.reshape import Haar
@@ -26,12 +27,15 @@ class WaveletFlow(nn.Module):
     """Haar pyramid; per level a chain of flow steps over the details, given the means of the 2×2 blocks.
 
     The last latent is the coarsest mean (the mean colour, where the pyramid ends at one pixel), with a chain
-    of its own. Unlike in a Glow, what is passed upward are exact means.
+    of its own. Unlike in a Glow, what is passed upward are exact means. With ``smooth`` details are coded less
+    those of the means' bilinear interpolation (a lifting step, Sweldens 1998): what coarse levels alone make is
+    then smooth and not of blocks.
     """
 
-    def __init__(self, config: GlowConfig, features: tuple[int, ...]) -> None:
+    def __init__(self, config: GlowConfig, features: tuple[int, ...], *, smooth: bool = False) -> None:
         super().__init__()
         self.config = config
+        self.smooth = smooth
         channels, top = config.channels, config.levels
         self.haar = Haar(channels)
         self.latent_shapes = wavelet_shapes(config)
@@ -71,6 +75,8 @@ class WaveletFlow(nn.Module):
         details = (chains or self.levels)[level].invert(z, _join(above, features))[0]
         if above is None:
             return details
+        if self.smooth:
+            details = details + self._predicted(above)
         return self.haar.invert(torch.cat([2 * above, details], 1))[0]
 
     @torch.no_grad()
@@ -90,7 +96,13 @@ class WaveletFlow(nn.Module):
             return None, x
         coefficients = self.haar.transform(x)[0]
         channels = self.config.channels
-        return coefficients[:, :channels] / 2, coefficients[:, channels:]
+        mean, details = coefficients[:, :channels] / 2, coefficients[:, channels:]
+        return mean, details - self._predicted(mean) if self.smooth else details
+
+    def _predicted(self, mean: Tensor) -> Tensor:
+        """Details of the bilinear interpolation of block means, (B, 3C, h, w)."""
+        larger = F.interpolate(mean, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.haar.transform(larger)[0][:, self.config.channels :]
 
     def _mean_log_det(self, level: int, details: Tensor) -> Tensor:
         """Log-det of means instead of orthonormal coefficients: −C ln 2 per block, (B, h, w)."""
