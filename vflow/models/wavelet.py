@@ -27,9 +27,9 @@ class WaveletFlow(nn.Module):
     """Haar pyramid; per level a chain of flow steps over the details, given the means of the 2×2 blocks.
 
     The last latent is the coarsest mean (the mean colour, where the pyramid ends at one pixel), with a chain
-    of its own. Unlike in a Glow, what is passed upward are exact means. With ``smooth`` details are coded less
-    those of the means' bilinear interpolation (a lifting step, Sweldens 1998): what coarse levels alone make is
-    then smooth and not of blocks.
+    of its own. Unlike in a Glow, what is passed upward are exact means. With ``smooth`` details are coded
+    less those of the means' bilinear interpolation (a lifting step, Sweldens 1998): what coarse levels alone
+    make is then smooth and not of blocks.
     """
 
     def __init__(self, config: GlowConfig, features: tuple[int, ...], *, smooth: bool = False) -> None:
