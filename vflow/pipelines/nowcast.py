@@ -138,8 +138,8 @@ def draw_ensemble(
     assert isinstance(model, Nowcast)
     if len(frames) < config.context:
         raise InputError(f"{len(frames)} frames; a nowcast needs the last {config.context}")
-    given = np.ascontiguousarray(frames[-config.context :])
-    known = np.ones(given.shape[1:], bool) if valid is None else np.asarray(valid, bool)
+    known = np.ones(frames.shape[1:], bool) if valid is None else np.asarray(valid, bool)
+    given = frames[-config.context :] * known
     field = estimate_motion(given) if motion is None else motion
     drawing = _Drawing(model, field, settings, content_hash(given))
     drawn, nonfinite = drawing.members(given, known, 0, range(settings.num_samples))
