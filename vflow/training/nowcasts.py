@@ -101,7 +101,7 @@ class Nowcasts:
             nonfinite += int((~made.isfinite()).sum())
             out_of_range += int((made > 256).sum())
             members = made.nan_to_num().clamp(0, 255).to(torch.uint8)
-            rows += [*batch.targets.cpu().numpy(), *members.flatten(0, 1).cpu().numpy()]
+            rows += [*torch.cat([batch.targets, members]).flatten(0, 1).cpu().numpy()]
         pictures = np.stack(rows).reshape(-1, self.frames, *size, 1)
         return Samples(grid(pictures), nonfinite, out_of_range)
 
