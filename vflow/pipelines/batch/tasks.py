@@ -136,12 +136,9 @@ class NowcastTask(PredictTask):
             media.write_npz(folder / "futures.npz", **arrays, valid=ensemble.valid)
         else:
             given = color_rain(context, ensemble.valid)
-            writer = open_writer(
-                str(record.format), folder, num_samples=settings.num_samples,
-                num_frames=settings.num_frames, context=given, fps=record.fps or DEFAULT_FPS,
-            )  # fmt: skip
-            writer.add(0, color_rain(ensemble.frames, ensemble.valid))
-            writer.close()
+            fps = record.fps or DEFAULT_FPS
+            with future_writer(str(record.format), folder, settings, given, fps) as write:
+                write(0, color_rain(ensemble.frames, ensemble.valid))
         self.progress(settings.num_frames, settings.num_frames)
         return {"context_sha": sha, "bits_per_dim": None, "nonfinite": ensemble.nonfinite}
 
