@@ -27,6 +27,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def real_path(path: Path) -> Path:
+    """Absolute path with all links followed; where they go round in circles, as far as they lead."""
+    return Path(os.path.realpath(path))
+
+
 def read_regular(path: Path) -> bytes:
     """Bytes of a file that is no pipe or device, from which reading might never end.
 

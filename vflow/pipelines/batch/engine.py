@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from vflow.data import media
-from vflow.disk import file_sha256
+from vflow.disk import file_sha256, real_path
 from vflow.errors import InputError
 from vflow.locks import FolderLock
 from vflow.pipelines.batch.inputs import Item
@@ -170,9 +170,9 @@ def _guard(item: Item, options: Options, old: Entry | None) -> None:
     """Refuse to write outside the output folder, into the item's input folder, or over unwanted outputs."""
     if not options.flat and not is_inside(options.output, item.name):
         raise _RefusedError(f"{item.name}: outputs would lie outside {options.output}; choose another name")
-    home = options.home(item).resolve()
+    home = real_path(options.home(item))
     for path in item.paths:
-        if path.is_dir() and path.resolve() == home:
+        if path.is_dir() and real_path(path) == home:
             text = "outputs would go into the input's own folder; choose another --output"
             raise _RefusedError(f"{path}: {text}")
     if options.on_existing == "error" and old and old.get("outputs"):
@@ -194,7 +194,9 @@ def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> En
         finals = {path: home / path.relative_to(temporary) for path in made}
         names = {path: final.relative_to(options.output).as_posix() for path, final in finals.items()}
         outputs = {names[path]: file_sha256(path) for path in made}
-        for path in {final.resolve() for final in finals.values()} & {path.resolve() for path in item.paths}:
+        for path in {real_path(final) for final in finals.values()} & {
+            real_path(path) for path in item.paths
+        }:
             raise InputError(f"{path}: the output would replace the input; choose another --output")
         shared = options.flat and options.on_existing != "overwrite"  # else each item has its own folder
         if shared and (other := manifest.owner(outputs, item.name)):

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from vflow.config import Config, parse
 from vflow.data import media
-from vflow.disk import file_sha256, parse_json, read_regular
+from vflow.disk import file_sha256, parse_json, read_regular, real_path
 from vflow.errors import ConfigError, InputError
 
 
@@ -85,11 +85,11 @@ def name_items(paths: Sequence[Path]) -> list[str]:
     Raises:
         InputError: a path is given twice.
     """
-    top = os.path.commonpath([path.resolve().parent for path in paths]) if paths else ""
+    top = os.path.commonpath([real_path(path).parent for path in paths]) if paths else ""
     names = [_stem(path) for path in paths]
     fuller: tuple[Callable[[Path], str], ...] = (
-        lambda path: path.resolve().name,
-        lambda path: path.resolve().relative_to(top).as_posix(),
+        lambda path: real_path(path).name,
+        lambda path: real_path(path).relative_to(top).as_posix(),
     )
     for fuller_name in fuller:
         counts = Counter(name.casefold() for name in names)
@@ -106,7 +106,7 @@ def name_items(paths: Sequence[Path]) -> list[str]:
 
 def _stem(path: Path) -> str:
     """Name without suffix or leading dots: the stem of ``...png`` is ``..``, which would lead elsewhere."""
-    full = path.resolve()
+    full = real_path(path)
     return (full.name if full.is_dir() else full.stem).lstrip(".") or "item"
 
 
@@ -157,7 +157,7 @@ def sources(given: Sequence[Path], unit: Unit, output: Path | None = None) -> li
     """
     if not given:
         raise ConfigError("--input: give files, folders, a glob in quotes, or a JSONL manifest")
-    skip = output.resolve() if output else None
+    skip = real_path(output) if output else None
     found = [one for path in given for one in _expand(path, unit, skip)]
     unnamed = [one.paths[0] for one in found if one.name is None]
     names = iter(name_items(unnamed))
@@ -184,7 +184,7 @@ def _expand(path: Path, unit: Unit, skip: Path | None) -> list[_Source]:
 
 
 def _match(path: Path, unit: Unit, skip: Path | None) -> list[Path]:
-    if skip in (path.resolve(), *path.resolve().parents):
+    if skip in (real_path(path), *real_path(path).parents):
         return []
     if not path.is_dir():
         return [path]
@@ -197,7 +197,7 @@ def _media_inside(folder: Path, unit: Unit, skip: Path | None) -> list[Path]:
     found = [path for path in media.list_media(folder) if path.suffix.lower() not in others]
     folders = (one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
     for one in sorted(folders, key=lambda one: media.natural_key(one.name)):
-        if one.name.startswith(".") or one.resolve() == skip:
+        if one.name.startswith(".") or real_path(one) == skip:
             continue
         inside = _media_inside(one, unit, skip)
         if unit == "clip" and (stills := _stills(one)):

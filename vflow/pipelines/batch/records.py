@@ -13,7 +13,7 @@ from pydantic import Field
 
 from vflow.config import Config, parse
 from vflow.data import media
-from vflow.disk import file_sha256, parse_json, read_regular
+from vflow.disk import file_sha256, parse_json, read_regular, real_path
 from vflow.errors import InputError
 from vflow.pipelines.color.colorize import ColorSettings
 from vflow.pipelines.color.hints import parse_hint
@@ -181,7 +181,7 @@ def read_entries(folder: Path) -> dict[str, Entry]:
 
 def is_inside(folder: Path, name: str) -> bool:
     """True if ``name`` stays inside ``folder``, whatever it spells and wherever links lead."""
-    return folder.resolve() in (folder / name).resolve().parents
+    return real_path(folder) in real_path(folder / name).parents
 
 
 def outputs_match(folder: Path, entry: Entry) -> bool:
