@@ -105,7 +105,9 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
     return page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=8)
 
 
-def launch(page: gr.Blocks, host: str, port: int, allowed_hosts: Sequence[str] = ()) -> str:
+def launch(
+    page: gr.Blocks, host: str, port: int, allowed_hosts: Sequence[str] = (), *, mcp: bool = False
+) -> str:
     """Serve ``page`` from a thread of its own, under no other names than ``HostGuard`` takes.
 
     Returns:
@@ -126,7 +128,7 @@ def launch(page: gr.Blocks, host: str, port: int, allowed_hosts: Sequence[str] =
         show_error=False,
         ssr_mode=False,
         pwa=False,
-        mcp_server=False,
+        mcp_server=mcp,
         enable_monitoring=False,
         run_history=False,
         strict_cors=True,
@@ -149,6 +151,7 @@ def main(
     *,
     device: str = "auto",
     allowed_hosts: Sequence[str] = (),
+    mcp: bool = False,
 ) -> None:
     """Build the page and serve it until interrupted.
 
@@ -160,11 +163,10 @@ def main(
     _check_port(host, port)
     _prepare_process()
     page = build(checkpoints, device=device)
-    print(
-        f"vflow is at {launch(page, host, port, allowed_hosts)}  (Ctrl+C ends it)",
-        file=sys.stderr,
-        flush=True,
-    )
+    address = launch(page, host, port, allowed_hosts, mcp=mcp)
+    print(f"vflow is at {address}  (Ctrl+C ends it)", file=sys.stderr, flush=True)
+    if mcp:
+        print(f"MCP server: {address.rstrip('/')}/gradio_api/mcp/", file=sys.stderr, flush=True)
     try:
         threading.Event().wait()
     finally:

@@ -538,7 +538,7 @@ def test_app_gets_address_and_checkpoints(vflow: Vflow, monkeypatch: pytest.Monk
     monkeypatch.setattr(app_command, "_module", lambda: entry)
     flags = ("--port", 0, "--checkpoints", "a", "b", "--checkpoints", "c", "--device", "cpu")
     assert vflow("app", *flags, "--allow-host", "a.example", "--allow-host", "b.example") == 0
-    expected = {"device": "cpu", "allowed_hosts": ("a.example", "b.example")}
+    expected = {"device": "cpu", "allowed_hosts": ("a.example", "b.example"), "mcp": False}
     assert calls == [(("127.0.0.1", 0, ["a", "b", "c"]), expected)]
     assert vflow("app", "--allow-host", "https://a.example") == 2
     assert (

@@ -14,7 +14,7 @@ from vflow.data import media
 from vflow.errors import VflowError
 from vflow.pipelines.color.hints import Hint, parse_hint
 from vflow.pipelines.digits.digits import ALL
-from vflow.pipelines.video.score import score
+from vflow.pipelines.video.score import score as score_frames
 
 from .colorize import job as colorize_jobs
 from .digits import job as digits_jobs
@@ -122,12 +122,12 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
 
 
 def _score(app: AppContext, trigger: gr.Button) -> None:
-    def score_clip(files: list[str], checkpoint: str, seed: float) -> dict[str, Any]:
+    def score(files: list[str], checkpoint: str, seed: float) -> dict[str, Any]:
         """Bits per dimension of each frame given those before it."""
         paths = paths_of(files)
         try:
             model = app.models.load(checkpoint, predict_jobs.FAMILY)
-            return score(model, media.read_frames(paths), seed=seed_number(seed)).to_json()
+            return score_frames(model, media.read_frames(paths), seed=seed_number(seed)).to_json()
         except VflowError as error:
             raise to_gradio_error(app.error_message(error, paths)) from None
 
@@ -136,7 +136,7 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
         "checkpoint": _checkpoint(app, predict_jobs.FAMILY),
         "seed": gr.Number(0, label="seed"),
     }
-    _expose(trigger, "score", score_clip, inputs, [gr.JSON(label="report")])
+    _expose(trigger, "score", score, inputs, [gr.JSON(label="report")])
 
 
 def _model_info(app: AppContext, trigger: gr.Button) -> None:

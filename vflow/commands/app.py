@@ -30,11 +30,15 @@ class App:
     """Directories of your own models, offered beside the shipped ones."""
     allow_host: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME…", help_behavior_hint="")] = ()
     """Further host names that requests may come under, such as that of a reverse proxy."""
+    mcp: bool = False
+    """Offer the endpoints as tools to language models as well (Model Context Protocol)."""
     common: CommonFlags = NONE_GIVEN
 
     def run(self) -> int:
         """Serves until interrupted; returns 0."""
         require("gradio", "the app", "app")
+        if self.mcp:
+            require("mcp", "--mcp", "mcp")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port {self.port}: must lie in 0..65535")
         for name in self.allow_host:
@@ -46,7 +50,9 @@ class App:
         set_threads(self.common.threads)
         device = choose_device(self.common.device).type
         folders = [str(folder) for folder in self.checkpoints]
-        _module().main(self.host, self.port, folders, device=device, allowed_hosts=self.allow_host)
+        _module().main(
+            self.host, self.port, folders, device=device, allowed_hosts=self.allow_host, mcp=self.mcp
+        )
         return 0
 
 

@@ -1,0 +1,77 @@
+"""The endpoints as tools of an MCP server, called by an MCP client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
+
+from tests.app.conftest import COMMAND, ROOT, Server, _wait, free_port
+from tests.app.test_api import PUBLIC
+
+PATH = "/gradio_api/mcp/"
+
+
+@pytest.fixture(scope="module")
+def mcp_server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of ``vflow app --mcp``."""
+    log = tmp_path_factory.mktemp("mcp") / "log.txt"
+    address = f"http://127.0.0.1:{free_port()}"
+    command = [*COMMAND, "--mcp", "--port", address.rpartition(":")[2], "--checkpoints", str(checkpoints)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(log.parent)}
+    environment.pop("GRADIO_TEMP_DIR", None)
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=output, stderr=output)
+        try:
+            _wait(address, process, log)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(60)
+    assert f"MCP server: {address}{PATH}" in log.read_text()
+
+
+def converse(address: str, *calls: tuple[str, dict[str, Any]]) -> tuple[list[Any], list[Any]]:
+    """Tools on offer, and the result of each call."""
+
+    async def run() -> tuple[list[Any], list[Any]]:
+        async with (
+            streamablehttp_client(address + PATH) as (read, write, _),
+            ClientSession(read, write) as it,
+        ):
+            await it.initialize()
+            tools = (await it.list_tools()).tools
+            return tools, [await it.call_tool(name, arguments) for name, arguments in calls]
+
+    return asyncio.run(run())
+
+
+def test_tools_are_the_public_endpoints(mcp_server: str) -> None:
+    ask = {"checkpoint": "digits"}
+    steal = {"files": ["/etc/passwd"], "checkpoint": "shapes", "seed": 0}
+    tools, (info, drawn, stolen) = converse(
+        mcp_server,
+        ("model_info", ask),
+        ("generate_digits", {"label": "7", **ask, "num_samples": 1, "temperature": 1.0, "seed": 0}),
+        ("score", steal),
+    )
+    assert {tool.name for tool in tools} == set(PUBLIC)
+    assert all(tool.description and len(tool.description) > 40 for tool in tools)
+    assert not info.isError and "'digits'" in info.content[0].text
+    assert not drawn.isError and "digits.npz" in str(drawn.content)
+    assert stolen.isError and "root:" not in str(stolen.content)
+
+
+def test_it_is_off_by_default(server: Server) -> None:
+    with pytest.raises(HTTPError) as error:
+        urllib.request.urlopen(server.address + PATH)
+    assert error.value.code in (404, 405)
