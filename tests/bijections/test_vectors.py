@@ -1,0 +1,296 @@
+"""The contract of bijections on vectors (B, D, 1, 1), held against autograd for every map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from vflow.bijections import ActNorm, Bijection, Chain, Inverse
+from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Elementwise
+from vflow.bijections.batchnorm import BatchNorm
+from vflow.bijections.circle import MobiusSum
+from vflow.bijections.element import Affine, Element, Gated, MixtureLogit, Scale, Shift
+from vflow.bijections.permutation import MaskPartition, Permutation
+from vflow.bijections.spline import RationalQuadraticSpline
+from vflow.nn.masked import MADE, TiedAutoregressiveNet
+from vflow.nn.mlp import MLP, VectorConditioner
+
+BATCH, FEATURES = 3, 2
+
+
+def normal(shape: tuple[int, ...]) -> Tensor:
+    return 1.5 * torch.randn(shape)
+
+
+def cube(shape: tuple[int, ...]) -> Tensor:
+    return 0.05 + 0.9 * torch.rand(shape)
+
+
+def angles(shape: tuple[int, ...]) -> Tensor:
+    return 2 * math.pi * torch.rand(shape)
+
+
+ELEMENTS: dict[str, tuple[Element, Callable[[tuple[int, ...]], Tensor]]] = {
+    "shift": (Shift(), normal),
+    "scale": (Scale(), normal),
+    "affine": (Affine(), normal),
+    "gated": (Gated(), normal),
+    "normals": (MixtureLogit(3, spread=1.0), normal),
+    "laplacians": (MixtureLogit(3, "laplace", spread=1.0), normal),
+    "spline": (RationalQuadraticSpline(6, -2.0, 2.0), normal),
+    "spline-in-interval": (RationalQuadraticSpline(6, 0.0, 1.0, "free"), cube),
+    "circular-spline": (RationalQuadraticSpline(6, -math.pi, math.pi, "circular"), angles),
+    "mobius": (MobiusSum(3), angles),
+}
+PERIODIC = {"circular-spline", "mobius"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bijection: how to build it, its D, what its inputs look like, and the features of its context."""
+
+    build: Callable[[], Bijection]
+    dim: int = 3
+    inputs: Callable[[tuple[int, ...]], Tensor] = normal
+    features: int = 0
+
+    def example(self, dtype: torch.dtype = torch.float64) -> tuple[Bijection, Tensor, Tensor | None]:
+        """A map away from its starting point, in evaluation mode, an input (B, D, 1, 1) and a context."""
+        bijection = self.build().eval()
+        with torch.no_grad():
+            for parameter in bijection.parameters():
+                parameter.add_(0.2 * torch.randn_like(parameter))
+        context = torch.randn(BATCH, self.features, 1, 1, dtype=dtype) if self.features else None
+        return bijection.to(dtype), self.inputs((BATCH, self.dim, 1, 1)).to(dtype), context
+
+
+def autoregressive(name: str, features: int = 0) -> Case:
+    element, inputs = ELEMENTS[name]
+    order = [1, 0, 2]
+
+    def build() -> Bijection:
+        net = MADE(3, element.count, [8, 8], order=order, features=features, periodic=name in PERIODIC)
+        return Autoregressive(element, net)
+
+    return Case(build, 3, inputs, features)
+
+
+def coupling(name: str, features: int = 0) -> Case:
+    element, inputs = ELEMENTS[name]
+
+    def build() -> Bijection:
+        net = MLP(2, 2 * element.count, [8], features=features, periodic=name in PERIODIC)
+        return ElementCoupling(element, VectorConditioner(net), MaskPartition.alternating(4, first=False))
+
+    return Case(build, 4, inputs, features)
+
+
+def batchnorm() -> BatchNorm:
+    bijection = BatchNorm(3)
+    bijection.mean.copy_(torch.randn(3))
+    bijection.variance.copy_(torch.rand(3) + 0.5)
+    return bijection
+
+
+def tied() -> Autoregressive:
+    element = MixtureLogit(2, spread=1.0)
+    return Autoregressive(element, TiedAutoregressiveNet(3, element.count, 8))
+
+
+CASES: dict[str, Case] = {
+    **{f"elementwise-{name}": Case(lambda e=e: Elementwise(e, 3), 3, i) for name, (e, i) in ELEMENTS.items()},
+    **{f"autoregressive-{name}": autoregressive(name) for name in ELEMENTS},
+    **{f"coupling-{name}": coupling(name) for name in ELEMENTS},
+    "elementwise-context": Case(lambda: Elementwise(Affine(), 3, FEATURES), features=FEATURES),
+    "autoregressive-context": autoregressive("affine", FEATURES),
+    "coupling-context": coupling("spline", FEATURES),
+    "one-element": Case(
+        lambda: Autoregressive(Affine(), MADE(1, 2, [4], features=FEATURES)), 1, normal, FEATURES
+    ),
+    "inverse-autoregressive": Case(lambda: Inverse(Autoregressive(Gated(), MADE(3, 2, [8])))),
+    "rnade": Case(tied),
+    "reverse": Case(lambda: Permutation.reverse(3)),
+    "random-permutation": Case(lambda: Permutation.random(5, seed=3), 5),
+    "batchnorm": Case(batchnorm),
+    "chain": Case(
+        lambda: Chain(
+            [ActNorm(3), Autoregressive(Affine(), MADE(3, 2, [8])), Permutation.reverse(3), batchnorm()]
+        )
+    ),
+}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def case(request: pytest.FixtureRequest) -> Case:
+    """One entry of the registry after the other."""
+    return request.param
+
+
+def jacobian(bijection: Bijection, x: Tensor, context: Tensor | None) -> Tensor:
+    """Jacobian of the first example, (D, D)."""
+    first = None if context is None else context[:1]
+    rows = torch.autograd.functional.jacobian(lambda one: bijection(one, first)[0].flatten(), x[:1])
+    return rows.flatten(1)
+
+
+def test_ladj_is_the_slogdet_of_the_jacobian(case: Case) -> None:
+    bijection, x, context = case.example()
+    ladj = bijection(x, context)[1]
+    expected = torch.linalg.slogdet(jacobian(bijection, x, context))[1]
+    torch.testing.assert_close(ladj[0], expected, rtol=1e-8, atol=1e-8)
+
+
+def test_round_trip(case: Case) -> None:
+    bijection, x, context = case.example()
+    z, ladj = bijection(x, context)
+    back, inverse_ladj = bijection.inverse(z, context)
+    torch.testing.assert_close(back, x, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(inverse_ladj, -ladj, rtol=0, atol=1e-6)
+    assert z.shape[2:] == (1, 1) and ladj.shape == (BATCH,)
+
+
+def test_round_trip_float32(case: Case) -> None:
+    bijection, x, context = case.example(torch.float32)
+    z, ladj = bijection(x, context)
+    back, inverse_ladj = bijection.inverse(z, context)
+    torch.testing.assert_close(back, x, rtol=1e-4, atol=5e-4)
+    torch.testing.assert_close(inverse_ladj, -ladj, rtol=0, atol=5e-3)
+    assert z.dtype == ladj.dtype == torch.float32
+
+
+def test_gradient_of_the_inverse_is_that_of_the_map_inverted(case: Case) -> None:
+    """∂x/∂z (∂z/∂x) = 1, and the log-det of the inverse has the gradient that the chain rule gives."""
+    bijection, x, context = case.example()
+    z = bijection(x, context)[0].detach()
+    there, back = jacobian(bijection, x, context), jacobian(Inverse(bijection), z, context)
+    torch.testing.assert_close(back @ there, torch.eye(len(there), dtype=x.dtype), rtol=0, atol=1e-6)
+    z.requires_grad_()
+    found, ladj = bijection.inverse(z, context)
+    direct = _slope(ladj, z)
+    leaf = found.detach().requires_grad_()
+    expected = torch.autograd.grad(found, z, _slope(-bijection(leaf, context)[1], leaf))[0]
+    torch.testing.assert_close(direct, expected, rtol=1e-5, atol=1e-6)
+
+
+def _slope(ladj: Tensor, x: Tensor) -> Tensor:
+    """Gradient of the log-dets, zeros where they are constants."""
+    if not ladj.requires_grad:
+        return torch.zeros_like(x)
+    gradient = torch.autograd.grad(ladj.sum(), x, allow_unused=True, retain_graph=True)[0]
+    return torch.zeros_like(x) if gradient is None else gradient
+
+
+def test_gradients_reach_all_parameters(case: Case) -> None:
+    bijection, x, context = case.example()
+    masked = "hidden.0.linear.weight" if case.dim == 1 else "?"  # the only element sees no element
+    parameters = {name: p for name, p in bijection.named_parameters() if not name.endswith(masked)}
+    if not parameters:
+        return
+    for z, ladj in (bijection(x, context), bijection.inverse(bijection(x, context)[0].detach(), context)):
+        loss = z.square().sum() + ladj.sum()
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        for name, gradient in zip(parameters, gradients, strict=True):
+            assert gradient is not None and bool(gradient.isfinite().all()) and gradient.abs().sum() > 0, name
+
+
+def test_save_and_load(case: Case) -> None:
+    bijection, x, context = case.example(torch.float32)
+    fresh = case.build().eval()
+    fresh.load_state_dict(bijection.state_dict(), strict=True)
+    for before, after in zip(bijection(x, context), fresh(x, context), strict=True):
+        assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ELEMENTS if name not in ("gated", "normals", "laplacians", "mobius")]
+)
+def test_elements_start_as_the_identity(name: str) -> None:
+    element, inputs = ELEMENTS[name]
+    x = inputs((5, 4)).double()
+    z, log_slope = element.forward(x, torch.zeros(5, 4, element.count, dtype=x.dtype))
+    torch.testing.assert_close(z, x)
+    torch.testing.assert_close(log_slope, torch.zeros_like(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(PERIODIC))
+def test_maps_of_the_circle_are_periodic_and_keep_one_point(name: str) -> None:
+    element = ELEMENTS[name][0]
+    h = torch.randn(40, element.count, dtype=torch.float64)
+    x = torch.linspace(-9, 9, 40, dtype=torch.float64)
+    z, log_slope = element.forward(x, h)
+    turned, log_slope_turned = element.forward(x + 2 * math.pi, h)
+    torch.testing.assert_close(turned, z + 2 * math.pi)
+    torch.testing.assert_close(log_slope_turned, log_slope)
+    fixed = torch.full_like(x, 0.0 if name == "mobius" else -math.pi)
+    torch.testing.assert_close(element.forward(fixed, h)[0], fixed)
+
+
+def test_circular_splines_have_one_slope_at_the_seam() -> None:
+    element = RationalQuadraticSpline(5, -math.pi, math.pi, "circular")
+    h = torch.randn(1, element.count, dtype=torch.float64)
+    seam = torch.tensor([math.pi], dtype=torch.float64)
+    left, right = element.forward(seam - 1e-9, h)[1], element.forward(seam + 1e-9, h)[1]
+    torch.testing.assert_close(left, right, rtol=0, atol=1e-6)
+
+
+def test_a_mobius_map_is_the_one_of_the_paper() -> None:
+    """(1 − |ω|²) / |z − ω|² · (z − ω) − ω in complex numbers, turned so that angle 0 stays."""
+    element = MobiusSum(1)
+    h = torch.randn(1, 3, dtype=torch.float64)
+    centre = 0.99 * torch.complex(h[:, 1], h[:, 2]) / (1 + h[:, 1] ** 2 + h[:, 2] ** 2).sqrt()
+
+    def image(point: Tensor) -> Tensor:
+        return (1 - centre.abs() ** 2) / (point - centre).abs() ** 2 * (point - centre) - centre
+
+    theta = torch.linspace(0.1, 6, 7, dtype=torch.float64)
+    expected = image(torch.polar(torch.ones_like(theta), theta)) / image(
+        torch.ones(1, dtype=torch.complex128)
+    )
+    z = element.forward(theta, h.expand(7, 3))[0]
+    torch.testing.assert_close(torch.polar(torch.ones_like(z), z), expected)
+
+
+def test_mixture_logit_is_the_cdf_of_its_mixture() -> None:
+    for kind, component in (("normal", torch.distributions.Normal), ("laplace", torch.distributions.Laplace)):
+        element = MixtureLogit(2, kind, spread=1.0)
+        h = torch.randn(1, 6, dtype=torch.float64)
+        weight, mean, scale = element._mixture(h)
+        x = torch.tensor([[-30.0], [0.3], [30.0]], dtype=torch.float64)
+        parts = component(mean, scale.exp())
+        cdf = (weight.exp() * parts.cdf(x)).sum(-1)
+        z, log_slope = element.forward(x[:, 0], h.expand(3, 6))
+        torch.testing.assert_close(z[1], torch.logit(cdf[1]))
+        density = torch.logsumexp(weight + parts.log_prob(x), -1)
+        logistic = -z - 2 * torch.nn.functional.softplus(-z)
+        torch.testing.assert_close(logistic + log_slope, density)
+        assert bool(z.isfinite().all()) and bool((z.abs()[[0, 2]] > 15).all())
+
+
+def test_batchnorm_in_training_normalises_by_the_batch_and_moves_its_averages() -> None:
+    bijection = batchnorm().double().train()
+    mean, variance = bijection.mean.clone(), bijection.variance.clone()
+    x = 2 + 3 * torch.randn(50, 3, 1, 1, dtype=torch.float64)
+    z, ladj = bijection(x)
+    torch.testing.assert_close(z.mean(0).flatten(), torch.zeros(3, dtype=x.dtype), rtol=0, atol=1e-9)
+    batch = x.var(0, correction=0).flatten()
+    torch.testing.assert_close(ladj, (-0.5 * (batch + 1e-5).log()).sum().expand(50))
+    torch.testing.assert_close(bijection.mean, 0.9 * mean + 0.1 * x.mean(0).flatten())
+    torch.testing.assert_close(bijection.variance, 0.9 * variance + 0.1 * batch)
+    bijection.eval()
+    torch.testing.assert_close(bijection.inverse(bijection(x)[0])[0], x)
+
+
+def test_batchnorm_starts_from_the_batch_it_is_given() -> None:
+    bijection = BatchNorm(3).eval()
+    z = bijection.initialize(5 + 2 * torch.randn(400, 3, 1, 1))
+    torch.testing.assert_close(z.std(0).flatten(), torch.ones(3), rtol=0, atol=0.01)
+
+
+def test_permutation_refuses_what_is_none() -> None:
+    with pytest.raises(ValueError, match="permutation"):
+        Permutation([0, 0, 1])

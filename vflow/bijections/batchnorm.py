@@ -1,0 +1,84 @@
+"""Batch normalisation as a flow."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn import functional as across
+
+from vflow.bijections.actnorm import constant_density
+from vflow.bijections.base import Bijection, Context
+
+EPSILON = 1e-5
+LOG_SCALE_LIMIT = 5.0
+
+
+@final
+class BatchNorm(Bijection):
+    """z = (x − m) / √(v + ε) · exp(γ) + β per channel (Dinh et al. 2017, appendix E).
+
+    log |det J| = Σ (γ − ½ log(v + ε)) over channels, at each position. In training mode ``transform`` takes m
+    and v from the batch, over all processes, with their gradient, and moves the running averages towards
+    them; the log-det takes them as constants, as the paper does. In evaluation mode, and always for
+    ``invert``, the running averages are used, so the map is a bijection. Gradient accumulation would
+    normalise by parts of a batch: train without it.
+
+    Args:
+        channels: C.
+        momentum: weight of the old averages at each step.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, channels: int, momentum: float = 0.9) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        mean, variance = self.mean, self.variance
+        if self.training:
+            mean, variance = batch_statistics(x)
+            with torch.no_grad():
+                self.mean.lerp_(mean.to(self.mean.dtype), 1 - self.momentum)
+                self.variance.lerp_(variance.to(self.variance.dtype), 1 - self.momentum)
+        log_scale = self._log_scale(variance)
+        z = (x - mean[:, None, None]) * log_scale.exp()[:, None, None] + self.shift[:, None, None]
+        return z, constant_density(x, log_scale.sum())
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        log_scale = self._log_scale(self.variance)
+        x = (z - self.shift[:, None, None]) * (-log_scale).exp()[:, None, None] + self.mean[:, None, None]
+        return x, constant_density(z, -log_scale.sum())
+
+    def initialize(self, x: Tensor, context: Context = None) -> Tensor:
+        """Set the running averages from the batch ``x`` alone."""
+        with torch.no_grad():
+            mean, variance = batch_statistics(x)
+            self.mean.copy_(mean)
+            self.variance.copy_(variance)
+        return self.transform(x)[0]
+
+    def _log_scale(self, variance: Tensor) -> Tensor:
+        gamma = LOG_SCALE_LIMIT * torch.tanh(self.log_scale / LOG_SCALE_LIMIT)
+        return gamma - 0.5 * (variance + EPSILON).log()
+
+
+def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance (C,) of each channel of x (B, C, H, W), over the batches of all processes."""
+    mean = x.mean((0, 2, 3))
+    processes = (
+        distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+    )
+    if processes > 1:
+        mean = across.all_reduce(mean) / processes
+    variance = (x - mean[:, None, None]).square().mean((0, 2, 3))
+    if processes > 1:
+        variance = across.all_reduce(variance) / processes
+    return mean, variance

@@ -1,0 +1,119 @@
+"""Monotonic rational-quadratic splines on the line, an interval, or the circle."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vflow.bijections.element import Element
+
+MIN_WIDTH = MIN_HEIGHT = MIN_SLOPE = 1e-3
+SLOPE_AT_ZERO = math.log(math.expm1(1 - MIN_SLOPE))  # softplus of it, plus the minimum, is 1
+
+
+class Knots(NamedTuple):
+    """Knots of one spline per element: edges of the bins in x and z, and slopes, each (…, K + 1)."""
+
+    x: Tensor
+    z: Tensor
+    slope: Tensor
+
+
+@final
+class RationalQuadraticSpline(Element):
+    """Monotonic rational-quadratic spline with K bins (Durkan et al. 2019, *Neural Spline Flows*, 3.1).
+
+    With ξ = (x − x_k) / w the place in bin k of width w, height v, s = v / w and slopes δ_k, δ_{k+1} at its
+    ends: z = z_k + v (s ξ² + δ_k ξ(1 − ξ)) / (s + (δ_{k+1} + δ_k − 2s) ξ(1 − ξ)).
+
+    Args:
+        bins: K.
+        low: lower end of the interval that the spline maps onto itself.
+        high: upper end.
+        ends: "linear": the identity outside, slopes 1 at both ends (3K − 1 parameters). "free": for data in
+            the interval, slopes at the ends are parameters (3K + 1). "circular": for angles, equal slopes at
+            both ends, continued so that f(x + period) = f(x) + period (Rezende et al. 2020, section 2.1.2;
+            3K parameters).
+    """
+
+    def __init__(
+        self,
+        bins: int = 8,
+        low: float = -5.0,
+        high: float = 5.0,
+        ends: Literal["linear", "free", "circular"] = "linear",
+    ) -> None:
+        self.bins, self.low, self.high, self.ends = bins, low, high, ends
+        self.count = 3 * bins + {"linear": -1, "free": 1, "circular": 0}[ends]
+
+    def _knots(self, h: Tensor) -> Knots:
+        width, height, slope = h.split([self.bins, self.bins, self.count - 2 * self.bins], -1)
+        slope = MIN_SLOPE + F.softplus(slope + SLOPE_AT_ZERO)
+        if self.ends == "linear":
+            slope = F.pad(slope, (1, 1), value=1.0)
+        elif self.ends == "circular":
+            slope = torch.cat([slope, slope[..., :1]], -1)
+        return Knots(self._edges(width, MIN_WIDTH), self._edges(height, MIN_HEIGHT), slope)
+
+    def _edges(self, raw: Tensor, minimum: float) -> Tensor:
+        size = minimum + (1 - minimum * self.bins) * raw.softmax(-1)
+        inner = self.low + (self.high - self.low) * size[..., :-1].cumsum(-1)
+        inner = F.pad(inner, (1, 0), value=self.low)
+        return F.pad(inner, (0, 1), value=self.high)
+
+    def _fold(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x inside the interval, and what to add to the image."""
+        if self.ends == "circular":
+            period = self.high - self.low
+            turns = period * ((x - self.low) / period).floor()
+            return (x - turns).clamp(self.low, self.high), turns
+        inside = x.clamp(self.low, self.high)
+        return inside, x - inside
+
+    def _outside(self, x: Tensor) -> Tensor:
+        return ((x < self.low) | (x > self.high)) & (self.ends != "circular")
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        inside, rest = self._fold(x)
+        knots = self._knots(h)
+        x_low, width, z_low, height, left, right = _bin(knots, knots.x, inside)
+        xi = (inside - x_low) / width
+        z, log_slope = _rational_quadratic(xi, height / width, left, right)
+        return z_low + height * z + rest, torch.where(self._outside(x), 0.0, log_slope)
+
+    def inverse(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        inside, rest = self._fold(z)
+        knots = self._knots(h)
+        x_low, width, z_low, height, left, right = _bin(knots, knots.z, inside)
+        s = height / width
+        y = (inside - z_low) / height
+        bend = left + right - 2 * s
+        a = s - left + y * bend
+        b = left - y * bend
+        root = (b.square() + 4 * a * s * y).clamp_min(0).sqrt()
+        xi = 2 * s * y / (b + root)  # the stable form of the quadratic's root in [0, 1]
+        log_slope = _rational_quadratic(xi, s, left, right)[1]
+        return x_low + width * xi + rest, torch.where(self._outside(z), 0.0, -log_slope)
+
+
+def _bin(knots: Knots, edges: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+    """Lower x, width, lower z, height, and the slopes at both ends of each value's bin, shaped like value."""
+    bins = edges.shape[-1] - 1
+    index = (value[..., None] >= edges[..., 1:-1]).sum(-1, keepdim=True)
+    pair = torch.cat([index, index + 1], -1).clamp_max(bins)
+    ends = [table.expand(*value.shape, bins + 1).gather(-1, pair) for table in knots]
+    (x, z, slope) = ends
+    return x[..., 0], x[..., 1] - x[..., 0], z[..., 0], z[..., 1] - z[..., 0], slope[..., 0], slope[..., 1]
+
+
+def _rational_quadratic(xi: Tensor, s: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Share of the bin's height at ξ, and the log of the slope there (equations 4 and 5)."""
+    mixed = xi * (1 - xi)
+    denominator = s + (left + right - 2 * s) * mixed
+    z = (s * xi.square() + left * mixed) / denominator
+    slope = right * xi.square() + 2 * s * mixed + left * (1 - xi).square()
+    return z, 2 * s.log() + slope.log() - 2 * denominator.log()
