@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(p for top in ("vflow", "apps", "scripts") for p in (ROOT / top).rglob("*.py"))
 BASE = {"errors", "randomness", "config"}
-FLOWS = BASE | {"nn", "bijections", "priors", "models"}
+FLOWS = BASE | {"nn", "bijections", "densities", "priors", "models"}
 INFERENCE = FLOWS | {
     "",
     "card",
@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "config": {"disk", "errors"},
     "nn": BASE,
     "bijections": BASE | {"nn"},
+    "densities": BASE,
     "priors": BASE | {"nn", "bijections"},
     "models": FLOWS,
     "data": BASE | {"disk"},

@@ -1,0 +1,144 @@
+"""Densities against quadrature, and their samples against their densities."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from vflow.densities import (
+    ENERGIES,
+    NAMES,
+    Density,
+    Logistic,
+    Normal,
+    Uniform,
+    UniformCircle,
+    UniformSphere,
+    VonMises,
+    VonMisesFisherMixture,
+    VonMisesMixture,
+    plane_density,
+)
+from vflow.densities.plane import entropy_by_quadrature, plane_entropy
+from vflow.errors import ConfigError
+
+SAMPLES = 4_000
+
+
+def von_mises() -> VonMises:
+    density = VonMises(2, 3.0)
+    with torch.no_grad():
+        density.location.copy_(torch.tensor([0.5, -1.0]))
+    return density
+
+
+ON_THE_LINE: dict[str, tuple[Density, float, float]] = {
+    "normal": (Normal(2), -9, 9),
+    "logistic": (Logistic(2), -40, 40),
+    "uniform": (Uniform(2), 0, 1),
+    "circle": (UniformCircle(2), -math.pi, math.pi),
+    "von-mises": (von_mises(), -math.pi, math.pi),
+    "torus": (VonMisesMixture(torch.tensor([[0.2, 2.8], [1.9, 6.2]]), 2.0), 0, 2 * math.pi),
+}
+
+
+def noise(density: Density, count: int = SAMPLES) -> Tensor:
+    return torch.randn(count, density.noise_dim, dtype=torch.float64)
+
+
+def mean_and_error(values: Tensor) -> tuple[float, float]:
+    return float(values.mean()), float(values.std() / len(values) ** 0.5)
+
+
+@pytest.mark.parametrize("name", ON_THE_LINE)
+def test_densities_integrate_to_one_and_samples_follow_them(name: str) -> None:
+    """The mean of cos and sin of samples, and of log p, against sums over a grid."""
+    density, low, high = ON_THE_LINE[name]
+    density = density.double()
+    step = (high - low) / 600
+    axis = low + step * (torch.arange(600, dtype=torch.float64) + 0.5)
+    grid = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        mass = density.log_prob(grid).exp() * step**2
+        assert abs(float(mass.sum()) - 1) < 1e-3
+        x = density.sample(noise(density))
+        for statistic in (lambda p: p[:, 0].cos(), lambda p: (p[:, 0] + p[:, 1]).sin(), density.log_prob):
+            mean, error = mean_and_error(statistic(x))
+            expected = float((statistic(grid) * mass).nan_to_num().sum())
+            assert abs(mean - expected) < 4 * error + 1e-3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_plane_densities_have_the_entropy_of_their_samples(name: str) -> None:
+    density = plane_density(name)
+    points = density.points(SAMPLES, 1)
+    mean, error = mean_and_error(-density.log_prob(points.double()))
+    assert abs(mean - plane_entropy(name)) < 4 * error + 1e-9
+    assert float((points.abs() < density.extent).double().mean()) > 0.99
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "checkerboard"])
+def test_plane_densities_integrate_to_one_and_their_entropy_has_converged(name: str) -> None:
+    density = plane_density(name)
+    axis = torch.linspace(-5.4, 5.4, 181, dtype=torch.float64)
+    total = (
+        sum(float(density.log_prob(torch.stack([x.expand_as(axis), axis], 1)).exp().sum()) for x in axis)
+        * (10.8 / 180) ** 2
+    )
+    assert abs(total - 1) < 1e-4
+    assert abs(entropy_by_quadrature(density, cells=180) - plane_entropy(name)) < 1e-4
+
+
+def test_more_points_leave_the_first_as_they_are() -> None:
+    density = plane_density("two-moons")
+    assert torch.equal(density.points(20, 3)[:10], density.points(10, 3))
+    assert not torch.equal(density.points(10, 4), density.points(10, 3))
+
+
+def test_an_unknown_density_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"three-moons.*two-moons"):
+        plane_density("three-moons")
+
+
+def sphere_grid(cells: int = 300) -> tuple[Tensor, float]:
+    """Points (N, 3) of equal area on S², and that area."""
+    height = 2 * (torch.arange(cells, dtype=torch.float64) + 0.5) / cells - 1
+    angle = 2 * math.pi * torch.arange(cells, dtype=torch.float64) / cells
+    height, angle = height.repeat_interleave(cells), angle.repeat(cells)
+    radius = (1 - height**2).sqrt()
+    return torch.stack([radius * angle.cos(), radius * angle.sin(), height], 1), 4 * math.pi / cells**2
+
+
+@pytest.mark.parametrize(
+    "density",
+    [
+        UniformSphere(2),
+        VonMisesFisherMixture(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)), 5.0),
+    ],
+)
+def test_densities_on_the_sphere(density: Density) -> None:
+    points, area = sphere_grid()
+    mass = density.log_prob(points).exp() * area
+    assert abs(float(mass.sum()) - 1) < 1e-3
+    x = density.sample(noise(density))
+    torch.testing.assert_close(x.norm(dim=1), torch.ones(len(x), dtype=x.dtype))
+    for axis in range(3):
+        mean, error = mean_and_error(x[:, axis])
+        assert abs(mean - float((points[:, axis] * mass).sum())) < 4 * error + 1e-3
+
+
+def test_energies_are_those_of_the_paper_and_proper() -> None:
+    z = torch.tensor([[0.5, -0.3]], dtype=torch.float64)
+    wave, bump = math.sin(math.pi / 4), 3 * math.exp(-0.5 * (0.5 / 0.6) ** 2)
+    expected = -math.log(
+        math.exp(-0.5 * ((-0.3 - wave) / 0.35) ** 2) + math.exp(-0.5 * ((-0.3 - wave + bump) / 0.35) ** 2)
+    )
+    assert float(ENERGIES["u3"](z)) == pytest.approx(expected)
+    assert ENERGIES["u2"].log_normalizer() == pytest.approx(
+        math.log(0.4 * math.sqrt(2 * math.pi) * (8 + 0.1 * math.sqrt(2 * math.pi))), abs=1e-3
+    )
+    for energy in ENERGIES.values():
+        assert energy.log_normalizer(cells=700) == pytest.approx(energy.log_normalizer(), abs=1e-3)
