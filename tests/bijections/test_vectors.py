@@ -13,9 +13,15 @@ from torch import Tensor
 from vflow.bijections import ActNorm, Bijection, Chain, Inverse
 from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Elementwise
 from vflow.bijections.batchnorm import BatchNorm
+from vflow.bijections.bumps import RadialBumps
 from vflow.bijections.circle import MobiusSum
 from vflow.bijections.element import Affine, Element, Gated, MixtureLogit, Scale, Shift
+from vflow.bijections.marginals import ParetoMarginals
+from vflow.bijections.monotone import MonotoneNetwork, cdf_targets
 from vflow.bijections.permutation import MaskPartition, Permutation
+from vflow.bijections.planar import Planar, Radial
+from vflow.bijections.sigmoid import Logit, Probit, SigmoidLayer
+from vflow.bijections.sphere import Rotation
 from vflow.bijections.spline import RationalQuadraticSpline
 from vflow.nn.masked import MADE, TiedAutoregressiveNet
 from vflow.nn.mlp import MLP, VectorConditioner
@@ -29,6 +35,11 @@ def normal(shape: tuple[int, ...]) -> Tensor:
 
 def cube(shape: tuple[int, ...]) -> Tensor:
     return 0.05 + 0.9 * torch.rand(shape)
+
+
+def both_tails(shape: tuple[int, ...]) -> Tensor:
+    """Rows of values far below, near, and far above zero."""
+    return torch.tensor([-4.0, 0.3, 4.0])[:, None, None, None] + 0.5 * torch.rand(shape)
 
 
 def angles(shape: tuple[int, ...]) -> Tensor:
@@ -114,6 +125,18 @@ CASES: dict[str, Case] = {
     ),
     "inverse-autoregressive": Case(lambda: Inverse(Autoregressive(Gated(), MADE(3, 2, [8])))),
     "rnade": Case(tied),
+    "planar": Case(lambda: Planar(3)),
+    "planar-context": Case(lambda: Planar(3, FEATURES), features=FEATURES),
+    "radial": Case(lambda: Radial(3)),
+    "radial-context": Case(lambda: Radial(3, FEATURES), features=FEATURES),
+    "bumps": Case(lambda: RadialBumps(3, 2)),
+    "sigmoid": Case(lambda: SigmoidLayer(3)),
+    "leaky-sigmoid": Case(lambda: SigmoidLayer(3, leak=0.1)),
+    "probit": Case(Probit, 3, cube),
+    "logit": Case(Logit, 3, cube),
+    "monotone-network": Case(lambda: MonotoneNetwork(3, 6)),
+    "pareto-marginals": Case(lambda: ParetoMarginals(3, 4), 3, both_tails),
+    "rotation": Case(lambda: Rotation(3)),
     "reverse": Case(lambda: Permutation.reverse(3)),
     "random-permutation": Case(lambda: Permutation.random(5, seed=3), 5),
     "batchnorm": Case(batchnorm),
@@ -289,6 +312,50 @@ def test_batchnorm_starts_from_the_batch_it_is_given() -> None:
     bijection = BatchNorm(3).eval()
     z = bijection.initialize(5 + 2 * torch.randn(400, 3, 1, 1))
     torch.testing.assert_close(z.std(0).flatten(), torch.ones(3), rtol=0, atol=0.01)
+
+
+def test_planar_and_radial_stay_invertible_whatever_their_parameters() -> None:
+    for make in (Planar, Radial):
+        bijection = make(2).double()
+        with torch.no_grad():
+            bijection.parameters_of_map.value.copy_(20 * torch.randn_like(bijection.parameters_of_map.value))
+        x = 5 * torch.randn(200, 2, 1, 1, dtype=torch.float64)
+        z, ladj = bijection(x)
+        assert bool(ladj.isfinite().all())
+        torch.testing.assert_close(bijection.inverse(z)[0], x, rtol=0, atol=1e-6)
+
+
+def test_a_point_at_the_centre_of_a_radial_map_has_finite_gradients() -> None:
+    bumps = RadialBumps(2, 1)
+    bumps.place(0, torch.zeros(2), 1.0, 0.5)
+    x = torch.zeros(1, 2, 1, 1, requires_grad=True)
+    z, ladj = bumps(x)
+    (z.sum() + ladj.sum()).backward()
+    assert x.grad is not None and bool(x.grad.isfinite().all())
+    torch.testing.assert_close(ladj, torch.tensor([2 * math.tanh(0.5)]), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_pareto_marginals_are_continuous_distribution_functions() -> None:
+    bijection = ParetoMarginals(1, 6).double()
+    bijection.body.add_(torch.randn_like(bijection.body))
+    bijection.raw_index.add_(torch.randn_like(bijection.raw_index))
+    x = torch.linspace(-300, 300, 400_001, dtype=torch.float64)[:, None, None, None]
+    u, ladj = bijection(x)
+    assert bool((u[1:] >= u[:-1]).all()) and float(u[0]) < 0.02 and float(u[-1]) > 0.98
+    for threshold in bijection.threshold.flatten():
+        sides = (threshold + torch.tensor([-1e-9, 1e-9]))[:, None, None, None]
+        torch.testing.assert_close(*bijection(sides)[1], rtol=0, atol=1e-6)
+    mass = torch.trapezoid(ladj.exp(), x.flatten())
+    torch.testing.assert_close(mass, (u[-1] - u[0]).squeeze(), rtol=0, atol=1e-4)
+
+
+def test_monotone_networks_are_distribution_functions() -> None:
+    bijection = MonotoneNetwork(2, 8).double()
+    far = torch.tensor([-400.0, 400.0], dtype=torch.float64)[:, None, None, None].expand(-1, 2, -1, -1)
+    torch.testing.assert_close(bijection(far)[0].flatten(), torch.tensor([0, 0, 1, 1], dtype=far.dtype))
+    targets = cdf_targets(torch.tensor([[3.0], [-1.0], [0.5]]))
+    assert targets.flatten().tolist() == [0.75, 0.25, 0.5]
 
 
 def test_permutation_refuses_what_is_none() -> None:

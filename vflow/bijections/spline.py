@@ -50,7 +50,8 @@ class RationalQuadraticSpline(Element):
         self.bins, self.low, self.high, self.ends = bins, low, high, ends
         self.count = 3 * bins + {"linear": -1, "free": 1, "circular": 0}[ends]
 
-    def _knots(self, h: Tensor) -> Knots:
+    def knots(self, h: Tensor) -> Knots:
+        """Knots of the splines with parameters h (…, count)."""
         width, height, slope = h.split([self.bins, self.bins, self.count - 2 * self.bins], -1)
         slope = MIN_SLOPE + F.softplus(slope + SLOPE_AT_ZERO)
         if self.ends == "linear":
@@ -79,7 +80,7 @@ class RationalQuadraticSpline(Element):
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         inside, rest = self._fold(x)
-        knots = self._knots(h)
+        knots = self.knots(h)
         x_low, width, z_low, height, left, right = _bin(knots, knots.x, inside)
         xi = (inside - x_low) / width
         z, log_slope = _rational_quadratic(xi, height / width, left, right)
@@ -87,7 +88,7 @@ class RationalQuadraticSpline(Element):
 
     def inverse(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         inside, rest = self._fold(z)
-        knots = self._knots(h)
+        knots = self.knots(h)
         x_low, width, z_low, height, left, right = _bin(knots, knots.z, inside)
         s = height / width
         y = (inside - z_low) / height

@@ -1,0 +1,94 @@
+"""Sigmoid layers of the deep density model, and fixed maps between the line and the unit interval."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vflow.bijections.base import Context
+from vflow.bijections.root import invert_increasing
+from vflow.bijections.vector import VectorBijection
+
+LOG_SINGULAR_LIMIT = 3.0  # |log| of the singular values of W stays below this
+EDGE = 1e-7  # inverses keep this distance from 0 and 1
+
+
+@final
+class SigmoidLayer(VectorBijection):
+    """z = σ(W x + b) + leak · (W x + b) (Rippel & Adams 2013, *Deep Density Models*).
+
+    With leak 0, the paper's layer, the image is the open unit cube: right for the last layer, over a uniform
+    base. A stack of such layers would reach only a part of the cube and its density would not integrate to 1;
+    a leak > 0 makes the other layers onto. The paper penalises the condition number of W; here
+    W = U exp(S) V with U, V orthogonal (matrix exponentials) and |S| ≤ 3 bounds it, and log |det W| = Σ S.
+    The inverse is the logit, or numeric with a leak.
+
+    Args:
+        dim: D.
+        leak: slope that is added everywhere.
+    """
+
+    def __init__(self, dim: int, leak: float = 0.0) -> None:
+        super().__init__()
+        self.leak = leak
+        self.left = nn.Parameter(0.1 * torch.randn(dim, dim))
+        self.right = nn.Parameter(0.1 * torch.randn(dim, dim))
+        self.log_singular = nn.Parameter(torch.zeros(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def _matrices(self) -> tuple[Tensor, Tensor, Tensor]:
+        """U, V and S of W = U exp(S) V."""
+        left, right = (torch.matrix_exp(a - a.T) for a in (self.left, self.right))
+        return left, right, LOG_SINGULAR_LIMIT * torch.tanh(self.log_singular / LOG_SINGULAR_LIMIT)
+
+    def _activation(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """σ(h) + leak · h and its log-slope."""
+        log_slope = F.logsigmoid(h) + F.logsigmoid(-h)
+        if self.leak:
+            log_slope = torch.logaddexp(log_slope, torch.full_like(h, math.log(self.leak)))
+        return torch.sigmoid(h) + self.leak * h, log_slope
+
+    def transform_vectors(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        left, right, log_singular = self._matrices()
+        h = (x @ right.T * log_singular.exp()) @ left.T + self.bias
+        z, log_slope = self._activation(h)
+        return z, log_slope.sum(1) + log_singular.sum()
+
+    def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        left, right, log_singular = self._matrices()
+        if self.leak:
+            low, high = (z.detach() - 1) / self.leak, z.detach() / self.leak
+            h, log_slope = invert_increasing(self._activation, z, low, high)
+        else:
+            h = torch.logit(z, EDGE)
+            log_slope = -self._activation(h)[1]
+        x = ((h - self.bias) @ left * (-log_singular).exp()) @ right
+        return x, log_slope.sum(1) - log_singular.sum()
+
+
+@final
+class Probit(VectorBijection):
+    """z = Φ⁻¹(x), from the open unit cube to the plane; keeps 10⁻⁷ from the cube's faces."""
+
+    def transform_vectors(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        z = torch.special.ndtri(x.clamp(EDGE, 1 - EDGE))
+        return z, (0.5 * z.square() + 0.5 * math.log(2 * math.pi)).sum(1)
+
+    def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        return torch.special.ndtr(z), -(0.5 * z.square() + 0.5 * math.log(2 * math.pi)).sum(1)
+
+
+@final
+class Logit(VectorBijection):
+    """z = log x − log(1 − x), from the open unit cube to the plane; keeps 10⁻⁷ from the cube's faces."""
+
+    def transform_vectors(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        z = torch.logit(x, EDGE)
+        return z, -(F.logsigmoid(z) + F.logsigmoid(-z)).sum(1)
+
+    def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        return torch.sigmoid(z), (F.logsigmoid(z) + F.logsigmoid(-z)).sum(1)
