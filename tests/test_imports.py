@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "densities": BASE,
     "priors": BASE | {"nn", "bijections"},
     "models": FLOWS,
-    "data": BASE | {"disk"},
+    "data": BASE | {"densities", "disk"},
     "metrics": BASE | {"data"},
     "catalog": BASE,
     "card": {"config"},

@@ -14,6 +14,7 @@ from vflow.bijections.root import invert_increasing
 from vflow.bijections.vector import VectorBijection
 
 LOG_RATIO_LIMIT = 1.0  # |log(1 + slope)| of a bump at its centre stays below this
+SLOPES = [0.05 * step for step in range(-16, 17)]  # log-slopes that are tried for each bump
 
 
 @final
@@ -25,19 +26,52 @@ class RadialBumps(VectorBijection):
     log(1 + 2β / α√π), its log-slope at the centre, softly clamped. log |det J| = (D − 1) log(1 + β erf(r / α)
     / r) + log(1 + 2β / (α√π) e^{−r² / α²}). The inverse solves for r, numerically.
 
-    Bumps that were never placed are the identity. ``place`` sets one; the gradient may polish all.
+    ``initialize`` places all bumps on a batch, one after the other, each to raise its likelihood under a
+    normal base, as in section 4.3 of the paper: the centre is a random point of the batch, or in every other
+    step a random draw of the base; α makes a ball that holds about a twentieth of a normal's mass there; the
+    slope is the best of a few by log-likelihood. Gradients may then polish all of them. Bumps that were never
+    placed are the identity.
 
     Args:
         dim: D.
         count: number of bumps.
+        seed: of the centres.
     """
 
-    def __init__(self, dim: int, count: int) -> None:
+    initialized: Tensor
+
+    def __init__(self, dim: int, count: int, seed: int = 0) -> None:
         super().__init__()
-        self.dim, self.count = dim, count
+        self.dim, self.count, self.seed = dim, count, seed
         self.centre = nn.Parameter(torch.zeros(count, dim))
         self.log_width = nn.Parameter(torch.zeros(count))
         self.log_slope = nn.Parameter(torch.zeros(count))
+        self.register_buffer("initialized", torch.tensor(False))
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Context = None) -> Tensor:
+        """Place all bumps on the batch ``x`` (B, D, 1, 1), of mean about 0 and variance about 1, once."""
+        if not self.initialized:
+            points = x.flatten(1)
+            random = torch.Generator().manual_seed(self.seed)
+            for index in range(self.count):
+                centre = torch.randn(self.dim, generator=random)
+                if index % 2 == 0:
+                    centre = points[int(torch.randint(len(points), (1,), generator=random))]
+                points = self._place_best(index, centre.to(points), points)
+            self.initialized.fill_(True)
+        return self.transform(x)[0]
+
+    def _place_best(self, index: int, centre: Tensor, points: Tensor) -> Tensor:
+        """Place bump ``index`` with the slope of highest likelihood, and return the points after it."""
+        width = _width(centre, self.dim)
+        scores = []
+        for slope in SLOPES:
+            self.place(index, centre, width, slope)
+            moved, ladj = self.bump(points, index)
+            scores.append(float((ladj - 0.5 * moved.square().sum(1)).mean()))
+        self.place(index, centre, width, SLOPES[max(range(len(SLOPES)), key=scores.__getitem__)])
+        return self.bump(points, index)[0]
 
     @torch.no_grad()
     def place(self, index: int, centre: Tensor, width: float, log_slope: float) -> None:
@@ -107,45 +141,6 @@ def radial_bump(r: Tensor, alpha: Tensor, slope: Tensor, dim: int) -> tuple[Tens
     radial = torch.log1p(slope * (-scaled.square()).exp())
     factor = 1 + slope * mean_slope
     return factor, (dim - 1) * factor.log() + radial
-
-
-@torch.no_grad()
-def place_greedily(bumps: RadialBumps, points: Tensor, seed: int = 0) -> list[float]:
-    """Place all bumps one after the other, each to raise the likelihood of ``points`` under a normal base.
-
-    As in section 4.3 of the paper: the centre is a random point, or in every other step a random draw of the
-    base; α makes a ball that holds about a twentieth of a normal's mass there; the slope is the best of a few
-    by log-likelihood.
-
-    Args:
-        bumps: what is placed, from its first bump on.
-        points: (N, D), roughly of mean 0 and variance 1.
-        seed: of the centres.
-
-    Returns:
-        The mean log-likelihood in nats after each bump.
-    """
-    random = torch.Generator().manual_seed(seed)
-    x, total, history = points.clone(), torch.zeros_like(points[:, 0]), []
-    slopes = torch.linspace(-0.8, 0.8, 33, dtype=x.dtype)
-    for index in range(bumps.count):
-        if index % 2:
-            centre = torch.randn(bumps.dim, generator=random, dtype=x.dtype)
-        else:
-            centre = x[int(torch.randint(len(x), (1,), generator=random))].clone()
-        width = _width(centre, bumps.dim)
-        scores = []
-        for slope in slopes.tolist():
-            bumps.place(index, centre, width, slope)
-            moved, ladj = bumps.bump(x, index)
-            scores.append(float((ladj - 0.5 * moved.square().sum(1)).mean()))
-        best = int(torch.tensor(scores).argmax())
-        bumps.place(index, centre, width, float(slopes[best]))
-        x, ladj = bumps.bump(x, index)
-        total = total + ladj
-        normal = -0.5 * x.square().sum(1) - 0.5 * bumps.dim * math.log(2 * math.pi)
-        history.append(float((total + normal).mean()))
-    return history
 
 
 def _width(centre: Tensor, dim: int, share: float = 0.05) -> float:

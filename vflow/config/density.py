@@ -1,0 +1,269 @@
+"""Configurations of density models on vectors: a chain of bijections and a base density."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, model_validator
+
+from vflow.config.base import Config
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+Activation = Literal["relu", "tanh", "elu", "silu"]
+Base = Literal["normal", "logistic", "uniform", "circle", "von-mises", "sphere"]
+
+
+class AffineElementConfig(Config):
+    """x + t, x · s, (x − μ) e^{−α}, or a gate between x and a value (Kingma et al. 2016)."""
+
+    kind: Literal["shift", "scale", "affine", "gated"] = "affine"
+
+
+class SplineElementConfig(Config):
+    """Monotonic rational-quadratic spline (Durkan et al. 2019)."""
+
+    kind: Literal["spline"] = "spline"
+    bins: int = Field(8, ge=2, le=256)
+    low: float = -5.0
+    high: float = 5.0
+    ends: Literal["linear", "free", "circular"] = Field(
+        "linear", description="identity outside [low, high]; onto [low, high]; or angles of that period"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} must lie below high {self.high}")
+        return self
+
+
+class MixtureElementConfig(Config):
+    """Logit of a mixture's CDF; over a logistic base the conditionals are mixtures (RNADE)."""
+
+    kind: Literal["mixture"] = "mixture"
+    components: int = Field(10, ge=1, le=256)
+    family: Literal["normal", "laplace"] = "normal"
+
+
+class MobiusElementConfig(Config):
+    """Convex sum of Möbius maps of the circle (Rezende et al. 2020)."""
+
+    kind: Literal["mobius"] = "mobius"
+    components: int = Field(8, ge=1, le=256)
+
+
+ElementConfig = Annotated[
+    AffineElementConfig | SplineElementConfig | MixtureElementConfig | MobiusElementConfig,
+    Discriminator("kind"),
+]
+
+
+class ActNormLayer(Config):
+    """Scale and shift per element, set from the first batch."""
+
+    kind: Literal["actnorm"] = "actnorm"
+
+
+class BatchNormLayer(Config):
+    """Batch normalisation with running averages (Dinh et al. 2017)."""
+
+    kind: Literal["batchnorm"] = "batchnorm"
+    momentum: float = Field(0.9, ge=0, lt=1)
+
+
+class LinearLayer(Config):
+    """Learned linear map W x, W in PLU form."""
+
+    kind: Literal["linear"] = "linear"
+
+
+class PermutationLayer(Config):
+    """Fixed permutation: reversed, or random from a seed."""
+
+    kind: Literal["permutation"] = "permutation"
+    order: Literal["reverse", "random"] = "reverse"
+    seed: int = 0
+
+
+class ElementwiseLayer(Config):
+    """A learned function of each element alone."""
+
+    kind: Literal["elementwise"] = "elementwise"
+    element: ElementConfig = AffineElementConfig()
+
+
+class AutoregressiveLayer(Config):
+    """A function of each element whose parameters depend on the elements before it (MAF)."""
+
+    kind: Literal["autoregressive"] = "autoregressive"
+    element: ElementConfig = AffineElementConfig()
+    network: Literal["made", "rnade"] = Field("made", description="rnade: one hidden layer, tied weights")
+    hidden: tuple[Width, ...] = (64, 64)
+    activation: Activation = "relu"
+    periodic: bool = Field(False, description="elements are angles")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.network == "rnade" and (len(self.hidden) != 1 or self.periodic or self.activation != "relu"):
+            raise ValueError("network rnade has one hidden layer, ReLU, and no angles")
+        return self
+
+
+class CouplingLayer(Config):
+    """A function of some elements whose parameters depend on the others."""
+
+    kind: Literal["coupling"] = "coupling"
+    element: ElementConfig = AffineElementConfig()
+    keep: Literal["even", "odd", "first", "last"] = Field(
+        "even", description="elements that stay: every other one, or the first or last half"
+    )
+    hidden: tuple[Width, ...] = (64, 64)
+    activation: Activation = "relu"
+    weight_norm: bool = False
+    residual: bool = False
+    periodic: bool = Field(False, description="the elements that stay are angles")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.residual and len(set(self.hidden)) > 1:
+            raise ValueError("residual needs hidden layers of one width")
+        return self
+
+
+class PlanarLayer(Config):
+    """x + û tanh(wᵀx + b) (Rezende & Mohamed 2015)."""
+
+    kind: Literal["planar"] = "planar"
+
+
+class RadialLayer(Config):
+    """x + β (x − x₀) / (α + r) (Rezende & Mohamed 2015)."""
+
+    kind: Literal["radial"] = "radial"
+
+
+class BumpsLayer(Config):
+    """Radial bumps placed one after the other on the first batch (Tabak & Turner 2013)."""
+
+    kind: Literal["bumps"] = "bumps"
+    count: int = Field(100, ge=1, le=10_000)
+
+
+class SigmoidLayerConfig(Config):
+    """σ(W x + b) with a leak (Rippel & Adams 2013); without one, onto the unit cube."""
+
+    kind: Literal["sigmoid"] = "sigmoid"
+    leak: float = Field(0.0, ge=0, le=1)
+
+
+class UnitMapLayer(Config):
+    """Φ⁻¹ or logit: from the unit cube to the plane."""
+
+    kind: Literal["probit", "logit"]
+
+
+class MonotoneLayer(Config):
+    """Monotone networks, each a CDF: onto the unit cube (Magdon-Ismail & Atiya 2002)."""
+
+    kind: Literal["monotone"] = "monotone"
+    hidden: int = Field(16, ge=1, le=1024)
+
+
+class MarginalsLayer(Config):
+    """CDFs with generalised-Pareto tails: onto the unit cube (Wiese et al. 2019)."""
+
+    kind: Literal["marginals"] = "marginals"
+    bins: int = Field(16, ge=2, le=256)
+
+
+class RotationLayer(Config):
+    """Learned rotation."""
+
+    kind: Literal["rotation"] = "rotation"
+
+
+class FoldLayer(Config):
+    """Both sides of a border on one latent, with a gate between them (RAD: Dinh et al. 2019)."""
+
+    kind: Literal["fold"] = "fold"
+    hidden: tuple[Width, ...] = (32,)
+
+
+class SphereLayer(Config):
+    """Layers on a sphere seen as a cylinder: an angle, then heights in [−1, 1] (Rezende et al. 2020)."""
+
+    kind: Literal["sphere"] = "sphere"
+    layers: tuple[Layer, ...] = Field(min_length=1)
+
+
+class InverseLayer(Config):
+    """The inverse of a chain: sampling in one pass where the chain has its density in one pass (IAF)."""
+
+    kind: Literal["inverse"] = "inverse"
+    layers: tuple[Layer, ...] = Field(min_length=1)
+
+
+class RepeatLayer(Config):
+    """A chain several times over, each time with weights of its own."""
+
+    kind: Literal["repeat"] = "repeat"
+    times: int = Field(ge=1, le=256)
+    layers: tuple[Layer, ...] = Field(min_length=1)
+
+
+Bijective = (
+    ActNormLayer
+    | BatchNormLayer
+    | LinearLayer
+    | PermutationLayer
+    | ElementwiseLayer
+    | AutoregressiveLayer
+    | CouplingLayer
+    | PlanarLayer
+    | RadialLayer
+    | BumpsLayer
+    | SigmoidLayerConfig
+    | UnitMapLayer
+    | MonotoneLayer
+    | MarginalsLayer
+    | RotationLayer
+    | SphereLayer
+    | InverseLayer
+    | RepeatLayer
+)
+Layer = Annotated[Bijective, Discriminator("kind")]
+OuterLayer = Annotated[Bijective | FoldLayer, Discriminator("kind")]
+
+
+class DensityConfig(Config):
+    """Density of vectors: layers from data to a base density (see vflow/models/density.py)."""
+
+    kind: Literal["density"] = "density"
+    dim: int = Field(2, ge=1, le=4096, description="elements of a vector; 3 on the sphere")
+    features: int = Field(0, ge=0, le=4096, description="elements of a condition; 0 for none")
+    base: Base = "normal"
+    layers: tuple[OuterLayer, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        kinds = {layer.kind for layer in expand(self.layers)}
+        for kind, least in (("coupling", 2), ("sphere", 3)):
+            if kind in kinds and self.dim < least:
+                raise ValueError(f"dim {self.dim}: a layer of kind {kind} needs {least} elements or more")
+        return self
+
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """Whether a layer normalises by the batch, which gradient accumulation would cut in parts."""
+        return any(layer.kind == "batchnorm" for layer in expand(self.layers))
+
+
+def expand(layers: tuple[OuterLayer, ...]) -> Iterator[OuterLayer]:
+    """Layers in order, those of ``repeat`` as often as it says."""
+    for layer in layers:
+        if layer.kind == "repeat":
+            for _ in range(layer.times):
+                yield from expand(layer.layers)
+        else:
+            yield layer

@@ -1,0 +1,221 @@
+"""Density models of vectors: a chain of bijections over a base density."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from vflow.bijections import ActNorm, Bijection, Chain, Inverse, Invertible1x1
+from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Elementwise
+from vflow.bijections.batchnorm import BatchNorm
+from vflow.bijections.bumps import RadialBumps
+from vflow.bijections.circle import MobiusSum
+from vflow.bijections.element import Affine, Element, Gated, MixtureLogit, Scale, Shift
+from vflow.bijections.fold import Fold
+from vflow.bijections.marginals import ParetoMarginals
+from vflow.bijections.monotone import MonotoneNetwork
+from vflow.bijections.permutation import MaskPartition, Permutation
+from vflow.bijections.planar import Planar, Radial
+from vflow.bijections.sigmoid import Logit, Probit, SigmoidLayer
+from vflow.bijections.sphere import Rotation, SphereToCylinder
+from vflow.bijections.spline import RationalQuadraticSpline
+from vflow.config import density as configs
+from vflow.densities import Density, Logistic, Normal, Uniform, UniformCircle, UniformSphere, VonMises
+from vflow.nn.masked import MADE, TiedAutoregressiveNet
+from vflow.nn.mlp import MLP, VectorConditioner
+from vflow.nn.modules import Modules
+
+AFFINE: dict[str, Callable[[], Element]] = {
+    "shift": Shift,
+    "scale": Scale,
+    "affine": Affine,
+    "gated": Gated,
+}
+ELEMENTS: dict[type[Any], Callable[[Any], Element]] = {
+    configs.AffineElementConfig: lambda c: AFFINE[c.kind](),
+    configs.SplineElementConfig: lambda c: RationalQuadraticSpline(c.bins, c.low, c.high, c.ends),
+    configs.MixtureElementConfig: lambda c: MixtureLogit(c.components, c.family),
+    configs.MobiusElementConfig: lambda c: MobiusSum(c.components),
+}
+BASES: dict[configs.Base, Callable[[int], Density]] = {
+    "normal": Normal,
+    "logistic": Logistic,
+    "uniform": Uniform,
+    "circle": UniformCircle,
+    "von-mises": VonMises,
+    "sphere": lambda dim: UniformSphere(dim - 1),
+}
+
+
+def build_element(config: configs.ElementConfig) -> Element:
+    """The function of one number that ``config`` names."""
+    return ELEMENTS[type(config)](config)
+
+
+def _autoregressive(config: configs.AutoregressiveLayer, dim: int, features: int) -> Bijection:
+    element = build_element(config.element)
+    if config.network == "rnade":
+        tied = TiedAutoregressiveNet(dim, element.count, config.hidden[0], features=features)
+        return Autoregressive(element, tied)
+    made = MADE(
+        dim,
+        element.count,
+        config.hidden,
+        features=features,
+        activation=config.activation,
+        periodic=config.periodic,
+    )
+    return Autoregressive(element, made)
+
+
+def _coupling(config: configs.CouplingLayer, dim: int, features: int) -> Bijection:
+    element = build_element(config.element)
+    half = (dim + 1) // 2
+    kept = {
+        "even": [i % 2 == 0 for i in range(dim)],
+        "odd": [i % 2 == 1 for i in range(dim)],
+        "first": [i < half for i in range(dim)],
+        "last": [i >= dim - half for i in range(dim)],
+    }[config.keep]
+    net = MLP(
+        sum(kept),
+        (dim - sum(kept)) * element.count,
+        config.hidden,
+        activation=config.activation,
+        features=features,
+        weight_norm=config.weight_norm,
+        residual=config.residual,
+        periodic=config.periodic,
+    )
+    return ElementCoupling(element, VectorConditioner(net), MaskPartition(kept))
+
+
+def _permutation(config: configs.PermutationLayer, dim: int) -> Bijection:
+    return Permutation.reverse(dim) if config.order == "reverse" else Permutation.random(dim, config.seed)
+
+
+def _sphere(config: configs.SphereLayer, dim: int, features: int) -> Bijection:
+    there, back = SphereToCylinder(dim - 1), Inverse(SphereToCylinder(dim - 1))
+    return Chain([there, build_chain(config.layers, dim - 1, features), back])
+
+
+LAYERS: dict[type[Any], Callable[[Any, int, int], Bijection]] = {
+    configs.ActNormLayer: lambda c, dim, features: ActNorm(dim),
+    configs.BatchNormLayer: lambda c, dim, features: BatchNorm(dim, c.momentum),
+    configs.LinearLayer: lambda c, dim, features: Invertible1x1(dim),
+    configs.PermutationLayer: lambda c, dim, features: _permutation(c, dim),
+    configs.ElementwiseLayer: lambda c, dim, features: Elementwise(build_element(c.element), dim, features),
+    configs.AutoregressiveLayer: _autoregressive,
+    configs.CouplingLayer: _coupling,
+    configs.PlanarLayer: lambda c, dim, features: Planar(dim, features),
+    configs.RadialLayer: lambda c, dim, features: Radial(dim, features),
+    configs.BumpsLayer: lambda c, dim, features: RadialBumps(dim, c.count),
+    configs.SigmoidLayerConfig: lambda c, dim, features: SigmoidLayer(dim, c.leak),
+    configs.UnitMapLayer: lambda c, dim, features: Probit() if c.kind == "probit" else Logit(),
+    configs.MonotoneLayer: lambda c, dim, features: MonotoneNetwork(dim, c.hidden),
+    configs.MarginalsLayer: lambda c, dim, features: ParetoMarginals(dim, c.bins),
+    configs.RotationLayer: lambda c, dim, features: Rotation(dim),
+    configs.SphereLayer: _sphere,
+    configs.InverseLayer: lambda c, dim, features: Inverse(build_chain(c.layers, dim, features)),
+}
+
+
+def build_chain(layers: Iterable[configs.Layer], dim: int, features: int = 0) -> Chain:
+    """The composition of ``layers`` on vectors (B, dim, 1, 1) with contexts (B, features, 1, 1)."""
+    return Chain([LAYERS[type(layer)](layer, dim, features) for layer in configs.expand(tuple(layers))])
+
+
+@final
+class DensityModel(nn.Module):
+    """p(x) = p(z) |det ∂z/∂x| with z the image of x under a chain of bijections.
+
+    Points are matrices (B, D), conditions (B, F). Log-densities are in nats, on a manifold per unit of its
+    area.
+
+    Folds among the layers make p(x) a mixture (see ``Fold``); sampling then takes one more number for each.
+
+    Attributes:
+        noise_dim: standard-normal numbers that one sample takes.
+    """
+
+    def __init__(self, config: configs.DensityConfig) -> None:
+        super().__init__()
+        self.config = config
+        flows: list[list[Any]] = [[]]
+        folds = []
+        for layer in configs.expand(config.layers):
+            if layer.kind == "fold":
+                folds.append(Fold(config.dim, layer.hidden))
+                flows.append([])
+            else:
+                flows[-1].append(layer)
+        self.flows = Modules([build_chain(layers, config.dim, config.features) for layers in flows])
+        self.folds = Modules(folds)
+        self.base = BASES[config.base](config.dim)
+        self.noise_dim = self.base.noise_dim + len(folds)
+
+    def forward(self, points: Tensor, condition: Tensor | None = None) -> Tensor:
+        """log p(x | condition), (B,), of ``points`` (B, D)."""
+        z, density = self.encode(points, condition)
+        return self.base.log_prob(z) + density
+
+    def encode(self, points: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Latents (B, D) of ``points`` (B, D), and log p(x) − log p(z), (B,)."""
+        x, context = _as_images(points), _as_images(condition)
+        density = torch.zeros_like(points[:, 0])
+        for index, flow in enumerate(self.flows):
+            if index:
+                x, change = self.folds[index - 1].transform(x)
+                density = density + change.flatten()
+            x, change = flow.transform(x, context)
+            density = density + change.flatten()
+        return x.flatten(1), density
+
+    def sample(self, eps: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Samples (B, D) from standard-normal noise (B, noise_dim)."""
+        return self.sample_with_log_prob(eps, condition)[0]
+
+    def sample_with_log_prob(self, eps: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Samples (B, D) from standard-normal noise, and their log-densities (B,): one pass back."""
+        z = self.base.sample(eps[:, : self.base.noise_dim])
+        x, context = _as_images(z), _as_images(condition)
+        density = self.base.log_prob(z)
+        for index in reversed(range(len(self.flows))):
+            x, change = self.flows[index].invert(x, context)
+            density = density - change.flatten()
+            if index:
+                x, change = self.folds[index - 1].invert(x, eps[:, self.base.noise_dim + index - 1])
+                density = density - change.flatten()
+        return x.flatten(1), density
+
+    @torch.no_grad()
+    def stages(self, eps: Tensor, condition: Tensor | None = None) -> list[Tensor]:
+        """Images of noise (B, noise_dim) after each layer, from a sample of the base to one of the data."""
+        z = self.base.sample(eps[:, : self.base.noise_dim])
+        x, context = _as_images(z), _as_images(condition)
+        stages = [z]
+        for index in reversed(range(len(self.flows))):
+            for layer in reversed(self.flows[index].layers):
+                x = layer.invert(x, context)[0]
+                stages.append(x.flatten(1))
+            if index:
+                x = self.folds[index - 1].invert(x, eps[:, self.base.noise_dim + index - 1])[0]
+                stages.append(x.flatten(1))
+        return stages
+
+    @torch.no_grad()
+    def initialize(self, points: Tensor, condition: Tensor | None = None) -> None:
+        """Set data-dependent parameters from a batch ``points`` (B, D)."""
+        x, context = _as_images(points), _as_images(condition)
+        for index, flow in enumerate(self.flows):
+            if index:
+                x = self.folds[index - 1].transform(x)[0]
+            x = flow.initialize(x, context)
+
+
+def _as_images(x: Any) -> Any:
+    """(B, D) → (B, D, 1, 1); None stays None."""
+    return None if x is None else x[:, :, None, None]

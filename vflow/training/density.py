@@ -1,0 +1,108 @@
+"""Training of density models in one process, on points by likelihood or to an energy by reverse KL."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vflow.config import TrainingConfig
+from vflow.models.density import DensityModel
+from vflow.randomness import generator, normal
+from vflow.training.ema import Ema
+from vflow.training.schedule import learning_rate
+
+ANNEALED_FROM = 0.01  # weight of the energy at the first step; it is 1 from half of all steps on
+
+
+class Progress(NamedTuple):
+    """One step: its number from 1, and its loss in nats per example."""
+
+    step: int
+    nats: float
+
+
+def fit(
+    model: DensityModel, points: Tensor, config: TrainingConfig, seconds: float | None = None
+) -> Iterator[Progress]:
+    """Fit ``model`` to ``points`` (N, D) by maximum likelihood; its weights end as their moving average.
+
+    A generator: it trains as it is iterated, and stopping early, by ``close`` too, keeps what is learned.
+
+    Args:
+        model: is changed in place.
+        points: on the model's device.
+        config: steps, batch size, rates and seed.
+        seconds: of processor time; ends the run, schedule included, if it comes before ``max_steps``.
+    """
+    model.initialize(points[: config.actnorm_batch])
+    batches = _batches(points, config.batch_size, config.seed)
+    yield from _optimize(model, lambda share: -model(next(batches)).mean(), config, seconds)
+
+
+def _batches(points: Tensor, size: int, seed: int) -> Iterator[Tensor]:
+    """Batches without end: each epoch is a permutation that depends on (seed, epoch) alone."""
+    size = min(size, len(points))
+    for epoch in itertools.count():
+        order = torch.from_numpy(generator("points", seed, epoch).permutation(len(points)))
+        for chosen in order[: len(points) // size * size].split(size):
+            yield points[chosen.to(points.device)]
+
+
+def fit_energy(
+    model: DensityModel,
+    energy: Callable[[Tensor], Tensor],
+    config: TrainingConfig,
+    seconds: float | None = None,
+) -> Iterator[Progress]:
+    """Fit ``model`` to exp(−U) / Z by reverse KL: E[log q(x) + β U(x)] over its own samples x.
+
+    β rises from 0.01 to 1 over the first half, as in Rezende & Mohamed 2015, section 6.1. The loss with β = 1
+    is KL − log Z. See ``fit`` for the arguments; ``energy`` takes samples (B, D) to U (B,).
+    """
+    device = next(model.parameters()).device
+    steps = itertools.count()
+
+    def loss(share: float) -> Tensor:
+        eps = normal((config.batch_size, model.noise_dim), "energy", config.seed, next(steps)).to(device)
+        x, log_q = model.sample_with_log_prob(eps)
+        return (log_q + min(1.0, ANNEALED_FROM + 2 * share) * energy(x)).mean()
+
+    yield from _optimize(model, loss, config, seconds)
+
+
+def _optimize(
+    model: DensityModel, loss: Callable[[float], Tensor], config: TrainingConfig, seconds: float | None
+) -> Iterator[Progress]:
+    """Adam with the run's schedule, clipping and moving average; ``loss`` takes the share of the run done."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, config.learning_rate, config.betas, config.adam_eps)
+    ema, start = Ema(model, config.ema), time.process_time()
+    model.train()
+    try:
+        for step in range(config.max_steps):
+            share = step / config.max_steps
+            if seconds is not None:
+                share = max(share, (time.process_time() - start) / seconds)
+                if share >= 1:
+                    break
+            place = step if step < config.warmup_steps else int(share * config.max_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, place)
+            value = loss(share)
+            optimizer.zero_grad()
+            value.backward()
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
+            if bool(norm.isfinite()):
+                optimizer.step()
+                ema.update(model, step)
+            yield Progress(step + 1, value.item())
+    finally:
+        ema.copy_to(model, copy.deepcopy(model))
+        model.eval()
