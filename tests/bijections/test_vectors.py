@@ -15,12 +15,13 @@ from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Ele
 from vflow.bijections.batchnorm import BatchNorm
 from vflow.bijections.bumps import RadialBumps
 from vflow.bijections.circle import MobiusSum
+from vflow.bijections.copula import GaussianCopula
 from vflow.bijections.element import Affine, Element, Gated, MixtureLogit, Scale, Shift
 from vflow.bijections.marginals import ParetoMarginals
 from vflow.bijections.monotone import MonotoneNetwork, cdf_targets
 from vflow.bijections.permutation import MaskPartition, Permutation
 from vflow.bijections.planar import Planar, Radial
-from vflow.bijections.sigmoid import Logit, Probit, SigmoidLayer
+from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation
 from vflow.bijections.spline import RationalQuadraticSpline
 from vflow.nn.masked import MADE, TiedAutoregressiveNet
@@ -132,10 +133,10 @@ CASES: dict[str, Case] = {
     "bumps": Case(lambda: RadialBumps(3, 2)),
     "sigmoid": Case(lambda: SigmoidLayer(3)),
     "leaky-sigmoid": Case(lambda: SigmoidLayer(3, leak=0.1)),
-    "probit": Case(Probit, 3, cube),
-    "logit": Case(Logit, 3, cube),
     "monotone-network": Case(lambda: MonotoneNetwork(3, 6)),
     "pareto-marginals": Case(lambda: ParetoMarginals(3, 4), 3, both_tails),
+    "gaussian-copula": Case(lambda: GaussianCopula(3)),
+    "gaussian-copula-context": Case(lambda: GaussianCopula(3, FEATURES), features=FEATURES),
     "rotation": Case(lambda: Rotation(3)),
     "reverse": Case(lambda: Permutation.reverse(3)),
     "random-permutation": Case(lambda: Permutation.random(5, seed=3), 5),
@@ -336,6 +337,15 @@ def test_a_point_at_the_centre_of_a_radial_map_has_finite_gradients() -> None:
 
 
 @torch.no_grad()
+def test_a_gaussian_copula_keeps_normal_marginals() -> None:
+    bijection = CASES["gaussian-copula"].example()[0]
+    eps = torch.randn(20_000, 3, 1, 1, dtype=torch.float64)
+    x = bijection.inverse(eps)[0].flatten(1)
+    torch.testing.assert_close(x.var(0), torch.ones(3, dtype=x.dtype), rtol=0, atol=0.05)
+    assert float(torch.corrcoef(x.T).tril(-1).abs().max()) > 0.1
+
+
+@torch.no_grad()
 def test_pareto_marginals_are_continuous_distribution_functions() -> None:
     bijection = ParetoMarginals(1, 6).double()
     bijection.body.add_(torch.randn_like(bijection.body))
@@ -353,9 +363,27 @@ def test_pareto_marginals_are_continuous_distribution_functions() -> None:
 def test_monotone_networks_are_distribution_functions() -> None:
     bijection = MonotoneNetwork(2, 8).double()
     far = torch.tensor([-400.0, 400.0], dtype=torch.float64)[:, None, None, None].expand(-1, 2, -1, -1)
-    torch.testing.assert_close(bijection(far)[0].flatten(), torch.tensor([0, 0, 1, 1], dtype=far.dtype))
+    level = torch.sigmoid(bijection(far)[0]).flatten()
+    torch.testing.assert_close(level, torch.tensor([0, 0, 1, 1], dtype=far.dtype))
     targets = cdf_targets(torch.tensor([[3.0], [-1.0], [0.5]]))
     assert targets.flatten().tolist() == [0.75, 0.25, 0.5]
+
+
+def test_a_monotone_network_fitted_to_the_empirical_cdf_has_the_density_of_the_data() -> None:
+    """The paper's way: regression of F on the shares below each point, no likelihood."""
+    points = torch.cat([torch.randn(300, 1) * 0.4 - 1, torch.randn(300, 1) * 0.4 + 1])
+    network, targets = MonotoneNetwork(1, 8), cdf_targets(points)
+    optimizer = torch.optim.Adam(network.parameters(), 0.05)
+    for _ in range(150):
+        loss = (torch.sigmoid(network.logit_cdf(points)[0]) - targets).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    x = torch.tensor([[-1.0], [0.0], [1.0]])
+    logit, log_slope = network.logit_cdf(x)
+    density = torch.sigmoid(logit) * torch.sigmoid(-logit) * log_slope.exp()
+    true = sum(torch.distributions.Normal(m, 0.4).log_prob(x).exp() / 2 for m in (-1.0, 1.0))
+    torch.testing.assert_close(density, true, rtol=0, atol=0.12)
 
 
 def test_permutation_refuses_what_is_none() -> None:

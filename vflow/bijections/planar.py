@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import torch
@@ -13,7 +14,7 @@ from vflow.bijections.root import invert_increasing
 from vflow.bijections.vector import VectorBijection
 
 
-class _FromContext(nn.Module):
+class ParametersFromContext(nn.Module):
     """Parameters (B, count): learned, plus a linear function of the context if there is one.
 
     Args:
@@ -52,7 +53,9 @@ class Planar(VectorBijection):
     def __init__(self, dim: int, features: int = 0) -> None:
         super().__init__()
         self.dim = dim
-        self.parameters_of_map = _FromContext(torch.randn(2 * dim + 1) / (2 * dim) ** 0.5, features)
+        w = torch.randn(dim)
+        u = math.log(math.e - 1) * w / w.square().sum() + 0.01 * torch.randn(dim)  # û is about 0
+        self.parameters_of_map = ParametersFromContext(torch.cat([u, w, torch.randn(1)]), features)
 
     def _map(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """w (B, D), b (B,), û (B, D) and wᵀû (B,)."""
@@ -96,7 +99,9 @@ class Radial(VectorBijection):
     def __init__(self, dim: int, features: int = 0) -> None:
         super().__init__()
         self.dim = dim
-        self.parameters_of_map = _FromContext(torch.cat([torch.randn(dim), torch.zeros(2)]), features)
+        self.parameters_of_map = ParametersFromContext(
+            torch.cat([torch.randn(dim), torch.zeros(2)]), features
+        )
 
     def _map(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
         """x₀ (B, D), α (B,) and α + β̂ (B,)."""

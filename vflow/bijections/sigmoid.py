@@ -1,4 +1,4 @@
-"""Sigmoid layers of the deep density model, and fixed maps between the line and the unit interval."""
+"""Sigmoid layers of the deep density model."""
 
 from __future__ import annotations
 
@@ -68,27 +68,3 @@ class SigmoidLayer(VectorBijection):
             log_slope = -self._activation(h)[1]
         x = ((h - self.bias) @ left * (-log_singular).exp()) @ right
         return x, log_slope.sum(1) - log_singular.sum()
-
-
-@final
-class Probit(VectorBijection):
-    """z = Φ⁻¹(x), from the open unit cube to the plane; keeps 10⁻⁷ from the cube's faces."""
-
-    def transform_vectors(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        z = torch.special.ndtri(x.clamp(EDGE, 1 - EDGE))
-        return z, (0.5 * z.square() + 0.5 * math.log(2 * math.pi)).sum(1)
-
-    def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        return torch.special.ndtr(z), -(0.5 * z.square() + 0.5 * math.log(2 * math.pi)).sum(1)
-
-
-@final
-class Logit(VectorBijection):
-    """z = log x − log(1 − x), from the open unit cube to the plane; keeps 10⁻⁷ from the cube's faces."""
-
-    def transform_vectors(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        z = torch.logit(x, EDGE)
-        return z, -(F.logsigmoid(z) + F.logsigmoid(-z)).sum(1)
-
-    def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        return torch.sigmoid(z), (F.logsigmoid(z) + F.logsigmoid(-z)).sum(1)

@@ -157,14 +157,8 @@ class SigmoidLayerConfig(Config):
     leak: float = Field(0.0, ge=0, le=1)
 
 
-class UnitMapLayer(Config):
-    """Φ⁻¹ or logit: from the unit cube to the plane."""
-
-    kind: Literal["probit", "logit"]
-
-
 class MonotoneLayer(Config):
-    """Monotone networks, each a CDF: onto the unit cube (Magdon-Ismail & Atiya 2002)."""
+    """Logits of monotone networks, each a CDF (Magdon-Ismail & Atiya 2002)."""
 
     kind: Literal["monotone"] = "monotone"
     hidden: int = Field(16, ge=1, le=1024)
@@ -175,6 +169,12 @@ class MarginalsLayer(Config):
 
     kind: Literal["marginals"] = "marginals"
     bins: int = Field(16, ge=2, le=256)
+
+
+class GaussianCopulaLayer(Config):
+    """Correlations between elements (Wang & Wang 2019); with a condition, of each example its own."""
+
+    kind: Literal["gaussian-copula"] = "gaussian-copula"
 
 
 class RotationLayer(Config):
@@ -224,10 +224,10 @@ Bijective = (
     | RadialLayer
     | BumpsLayer
     | SigmoidLayerConfig
-    | UnitMapLayer
     | MonotoneLayer
     | MarginalsLayer
     | RotationLayer
+    | GaussianCopulaLayer
     | SphereLayer
     | InverseLayer
     | RepeatLayer
@@ -267,3 +267,24 @@ def expand(layers: tuple[OuterLayer, ...]) -> Iterator[OuterLayer]:
                 yield from expand(layer.layers)
         else:
             yield layer
+
+
+class MadeConfig(Config):
+    """Masked autoencoder over binary vectors (Germain et al. 2015)."""
+
+    kind: Literal["made"] = "made"
+    dim: int = Field(784, ge=1, le=4096)
+    hidden: tuple[Width, ...] = (500,)
+    masks: int = Field(1, ge=1, le=64, description="orders and connectivities that training goes through")
+
+
+class VaeConfig(Config):
+    """Variational autoencoder of binary vectors; its posterior is a chain of layers on the latent."""
+
+    kind: Literal["vae"] = "vae"
+    dim: int = Field(784, ge=1, le=4096)
+    latent: int = Field(32, ge=1, le=1024)
+    hidden: tuple[Width, ...] = Field((300, 300), min_length=1)
+    posterior: tuple[Layer, ...] = Field(
+        (ElementwiseLayer(),), min_length=1, description="from latent to normal noise, given the image"
+    )

@@ -19,8 +19,8 @@ MOST = 200_000_000  # numbers in a file
 class Points:
     """Points of one split, float32 (N, D).
 
-    A named density gives points drawn for each split alone. Rows of a file are divided 95 : 5 by hash of their
-    index into train and validation; "test" is all rows, for a file of its own.
+    A named density gives points drawn for each split alone. Rows of a file are divided 95 : 5 by hash of the
+    row number into train and validation; "test" is all rows, for a file of its own.
 
     Args:
         source: a CSV or npz file, or the name of a density (``two-moons``, ``rings``, …).

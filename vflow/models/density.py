@@ -13,13 +13,14 @@ from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Ele
 from vflow.bijections.batchnorm import BatchNorm
 from vflow.bijections.bumps import RadialBumps
 from vflow.bijections.circle import MobiusSum
+from vflow.bijections.copula import GaussianCopula
 from vflow.bijections.element import Affine, Element, Gated, MixtureLogit, Scale, Shift
 from vflow.bijections.fold import Fold
 from vflow.bijections.marginals import ParetoMarginals
 from vflow.bijections.monotone import MonotoneNetwork
 from vflow.bijections.permutation import MaskPartition, Permutation
 from vflow.bijections.planar import Planar, Radial
-from vflow.bijections.sigmoid import Logit, Probit, SigmoidLayer
+from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation, SphereToCylinder
 from vflow.bijections.spline import RationalQuadraticSpline
 from vflow.config import density as configs
@@ -114,9 +115,9 @@ LAYERS: dict[type[Any], Callable[[Any, int, int], Bijection]] = {
     configs.RadialLayer: lambda c, dim, features: Radial(dim, features),
     configs.BumpsLayer: lambda c, dim, features: RadialBumps(dim, c.count),
     configs.SigmoidLayerConfig: lambda c, dim, features: SigmoidLayer(dim, c.leak),
-    configs.UnitMapLayer: lambda c, dim, features: Probit() if c.kind == "probit" else Logit(),
     configs.MonotoneLayer: lambda c, dim, features: MonotoneNetwork(dim, c.hidden),
     configs.MarginalsLayer: lambda c, dim, features: ParetoMarginals(dim, c.bins),
+    configs.GaussianCopulaLayer: lambda c, dim, features: GaussianCopula(dim, features),
     configs.RotationLayer: lambda c, dim, features: Rotation(dim),
     configs.SphereLayer: _sphere,
     configs.InverseLayer: lambda c, dim, features: Inverse(build_chain(c.layers, dim, features)),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vflow.config import TrainingConfig
 from vflow.models.density import DensityModel
@@ -42,11 +42,11 @@ def fit(
         seconds: of processor time; ends the run, schedule included, if it comes before ``max_steps``.
     """
     model.initialize(points[: config.actnorm_batch])
-    batches = _batches(points, config.batch_size, config.seed)
-    yield from _optimize(model, lambda share: -model(next(batches)).mean(), config, seconds)
+    stream = batches(points, config.batch_size, config.seed)
+    yield from optimize(model, lambda share: -model(next(stream)).mean(), config, seconds)
 
 
-def _batches(points: Tensor, size: int, seed: int) -> Iterator[Tensor]:
+def batches(points: Tensor, size: int, seed: int) -> Iterator[Tensor]:
     """Batches without end: each epoch is a permutation that depends on (seed, epoch) alone."""
     size = min(size, len(points))
     for epoch in itertools.count():
@@ -74,13 +74,16 @@ def fit_energy(
         x, log_q = model.sample_with_log_prob(eps)
         return (log_q + min(1.0, ANNEALED_FROM + 2 * share) * energy(x)).mean()
 
-    yield from _optimize(model, loss, config, seconds)
+    yield from optimize(model, loss, config, seconds)
 
 
-def _optimize(
-    model: DensityModel, loss: Callable[[float], Tensor], config: TrainingConfig, seconds: float | None
+def optimize(
+    model: nn.Module, loss: Callable[[float], Tensor], config: TrainingConfig, seconds: float | None = None
 ) -> Iterator[Progress]:
-    """Adam with the run's schedule, clipping and moving average; ``loss`` takes the share of the run done."""
+    """Minimise ``loss`` by Adam with the run's schedule, clipping and moving average.
+
+    A generator, as ``fit`` is; ``loss`` takes the share of the run that is done, in [0, 1).
+    """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, config.learning_rate, config.betas, config.adam_eps)
     ema, start = Ema(model, config.ema), time.process_time()

@@ -1,0 +1,270 @@
+"""Density models beside zuko and normflows: nats above entropy, rows a second, and posteriors of a VAE.
+
+Each prints one JSON object a line. Budgets are seconds of processor time, so that other processes of the
+machine do not count. Run with one thread::
+
+    python -m scripts.benchmarks.densities plane two-moons --models maf,spline,zuko-maf,zuko-nsf --seconds 60
+    python -m scripts.benchmarks.densities speed
+    python -m scripts.benchmarks.densities posterior iaf --data MNIST --seconds 240
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vflow.bijections import Bijection, Inverse
+from vflow.bijections.autoregressive import Autoregressive
+from vflow.bijections.element import Affine
+from vflow.config import TrainingConfig
+from vflow.config.base import parse
+from vflow.config.density import VaeConfig
+from vflow.config.density_presets import TRAINING, density_preset_names, load_density_preset
+from vflow.data.digits import MnistImages
+from vflow.densities import plane_density
+from vflow.densities.plane import plane_entropy
+from vflow.models.density import DensityModel
+from vflow.models.vae import Vae, binarize
+from vflow.nn.masked import MADE
+from vflow.randomness import normal
+from vflow.training.density import batches, optimize
+
+TRAINING_POINTS, TEST_POINTS = 1_000_000, 50_000
+Log = Callable[[Tensor], Tensor]
+
+
+class Peer(nn.Module):
+    """A model of another library; ``log`` gives the log-density (B,) of points (B, D) under ``flow``."""
+
+    def __init__(self, flow: nn.Module, log: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.flow, self.log = flow, log
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.log(self.flow, points)
+
+
+def zuko_maf() -> Peer:
+    """zuko's MAF of the size of the preset ``maf``."""
+    import zuko
+
+    flow = zuko.flows.MAF(2, transforms=8, hidden_features=(64, 64))
+    return Peer(flow, lambda f, x: f().log_prob(x))
+
+
+def zuko_nsf() -> Peer:
+    """zuko's neural spline flow of the size of the preset ``spline``."""
+    import zuko
+
+    flow = zuko.flows.NSF(2, transforms=4, bins=24, hidden_features=(64, 64))
+    return Peer(flow, lambda f, x: f().log_prob(x))
+
+
+def normflows_realnvp() -> Peer:
+    """normflows' RealNVP of the size of the preset ``realnvp``, as its tutorial builds it."""
+    import normflows as nf
+
+    flows = []
+    for _ in range(12):
+        flows.append(nf.flows.AffineCouplingBlock(nf.nets.MLP([1, 64, 64, 2], init_zeros=True)))
+        flows.append(nf.flows.Permute(2, mode="swap"))
+    return Peer(nf.NormalizingFlow(nf.distributions.DiagGaussian(2), flows), lambda f, x: f.log_prob(x))
+
+
+PEERS = {"zuko-maf": zuko_maf, "zuko-nsf": zuko_nsf, "normflows-realnvp": normflows_realnvp}
+
+
+def train(model: nn.Module, points: Tensor, config: TrainingConfig, seconds: float) -> int:
+    """Maximum likelihood for some seconds of processor time; how many steps that made."""
+    stream = batches(points, config.batch_size, config.seed)
+    return sum(1 for _ in optimize(model, lambda _: -model(next(stream)).mean(), config, seconds))
+
+
+def plane(density: str, names: list[str], seconds: float, seed: int) -> Iterator[dict[str, Any]]:
+    """Nats of each model on test points after the same seconds of training, with the same optimiser."""
+    target = plane_density(density)
+    points = target.points(TRAINING_POINTS, density, "train")
+    test = target.points(TEST_POINTS, density, "test")
+    exact = -float(target.log_prob(test.double()).mean())
+    for name in names:
+        torch.manual_seed(seed)
+        config = TrainingConfig.model_validate({**TRAINING, "max_steps": 1_000_000, "seed": seed})
+        if name in PEERS:
+            mean, deviation = points.mean(0), points.std(0)
+            model: nn.Module = PEERS[name]()
+        else:
+            preset = load_density_preset(name)
+            own = DensityModel(preset.model)
+            config = preset.training.model_copy(update={"max_steps": 1_000_000, "seed": seed})
+            own.initialize(points[: config.actnorm_batch])
+            mean, deviation, model = torch.zeros(2), torch.ones(2), own
+        log_scale = float(deviation.log().sum())
+        steps = train(model, (points - mean) / deviation, config, seconds)
+        with torch.no_grad():
+            nats = log_scale - float(model((test - mean) / deviation).double().mean())
+        yield {
+            "density": density,
+            "model": name,
+            "nats": round(nats, 4),
+            "entropy": round(plane_entropy(density), 4),
+            "above": round(nats - exact, 4),
+            "steps": steps,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "seconds": seconds,
+            "test_points": TEST_POINTS,
+            "seed": seed,
+            "threads": torch.get_num_threads(),
+        }
+
+
+def rows_per_second(call: Callable[[], Any], rows: int, repeats: int = 7) -> float:
+    """The best of a few timings by processor time."""
+    best = math.inf
+    for _ in range(repeats + 1):  # the first warms up
+        start = time.process_time()
+        call()
+        best = min(best, time.process_time() - start)
+    return rows / best
+
+
+def speed() -> Iterator[dict[str, Any]]:
+    """MAF densities and IAF samples beside zuko's, rows a second, without gradients."""
+    import zuko
+
+    for dim, hidden, layers, rows in ((2, 64, 8, 4096), (16, 128, 5, 2048), (64, 256, 5, 1024)):
+        theirs = zuko.flows.MAF(dim, transforms=layers, hidden_features=(hidden, hidden))
+        chain = [Autoregressive(Affine(), MADE(dim, 2, (hidden, hidden))) for _ in range(layers)]
+        x, images = torch.randn(rows, dim), torch.randn(rows, dim, 1, 1)
+
+        def density(maps: list[Autoregressive] = chain, z: Tensor = images) -> Tensor:
+            total = torch.zeros(len(z))
+            for one in maps:
+                z, ladj = one(z)
+                total = total + ladj
+            return total - 0.5 * z.square().sum((1, 2, 3))
+
+        def sample(maps: list[Bijection], z: Tensor = images) -> Tensor:
+            for one in maps:
+                z = one.inverse(z)[0]
+            return z
+
+        iaf: list[Bijection] = [Inverse(one) for one in chain]
+        flow = theirs()
+        inverse = flow.transform
+        with torch.no_grad():
+            figures = {
+                "density": rows_per_second(density, rows),
+                "density_zuko": rows_per_second(lambda f=flow, p=x: f.log_prob(p), rows),
+                "iaf_samples": rows_per_second(lambda m=iaf: sample(m), rows),
+                "iaf_samples_zuko": rows_per_second(lambda t=inverse, p=x: t(p), rows),
+            }
+        yield {
+            "dim": dim,
+            "hidden": hidden,
+            "layers": layers,
+            "rows": rows,
+            **{name: round(value) for name, value in figures.items()},
+            "density_ratio": round(figures["density"] / figures["density_zuko"], 2),
+            "iaf_ratio": round(figures["iaf_samples"] / figures["iaf_samples_zuko"], 2),
+            "threads": torch.get_num_threads(),
+        }
+
+
+GATED = {"kind": "autoregressive", "element": {"kind": "gated"}, "hidden": [256]}
+POSTERIORS: dict[str, list[dict[str, Any]]] = {
+    "diagonal": [{"kind": "elementwise"}],
+    "planar": [
+        {"kind": "inverse", "layers": [{"kind": "repeat", "times": 10, "layers": [{"kind": "planar"}]}]},
+        {"kind": "elementwise"},
+    ],
+    "iaf": [
+        {
+            "kind": "inverse",
+            "layers": [{"kind": "repeat", "times": 2, "layers": [GATED, {"kind": "permutation"}]}],
+        },
+        {"kind": "elementwise"},
+    ],
+    "copula": [{"kind": "elementwise"}, {"kind": "gaussian-copula"}],
+}
+
+
+def train_vae(model: Vae, bits: Tensor, seconds: float, seed: int) -> int:
+    """The evidence lower bound raised for some seconds of processor time; how many steps that made."""
+    config = TrainingConfig(batch_size=128, max_steps=1_000_000, learning_rate=1e-3, clip=50.0, seed=seed)
+    stream, counter = batches(bits, config.batch_size, seed), itertools.count()
+
+    def loss(_: float) -> Tensor:
+        eps = normal((config.batch_size, model.config.latent), "vae", seed, next(counter))
+        return -model(next(stream), eps).mean()
+
+    return sum(1 for _ in optimize(model, loss, config, seconds))
+
+
+def posterior(names: list[str], data: str, seconds: float, seed: int) -> Iterator[dict[str, Any]]:
+    """Bounds of a VAE on validation digits, binarised at ½, after the same seconds with each posterior."""
+    train_bits, held = (
+        binarize(torch.from_numpy(MnistImages(split=split, root=data).images))
+        for split in ("train", "validation")
+    )
+    for name in names:
+        torch.manual_seed(seed)
+        model = Vae(parse(VaeConfig, {"posterior": POSTERIORS[name]}, name))
+        steps = train_vae(model, train_bits, seconds, seed)
+        with torch.no_grad():
+            eps = normal((20, len(held), model.config.latent), "vae-validation", seed)
+            elbo = torch.stack([model(held, one).mean() for one in eps[:5]]).mean()
+            bound = model.importance_bound(held, eps).mean()
+        yield {
+            "posterior": name,
+            "elbo": round(float(elbo), 2),
+            "importance_bound_20": round(float(bound), 2),
+            "steps": steps,
+            "seconds": seconds,
+            "digits": len(held),
+            "split": "validation",
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "seed": seed,
+            "threads": torch.get_num_threads(),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    on_plane = commands.add_parser("plane")
+    on_plane.add_argument("density")
+    on_plane.add_argument("--models", default="maf,spline,zuko-maf,zuko-nsf,normflows-realnvp")
+    commands.add_parser("speed")
+    of_vae = commands.add_parser("posterior")
+    of_vae.add_argument("models", help=", ".join(POSTERIORS))
+    of_vae.add_argument("--data", required=True, help="folder of MNIST")
+    for command in (on_plane, of_vae):
+        command.add_argument("--seconds", type=float, default=60)
+        command.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if args.command == "plane":
+        names = args.models.split(",")
+        unknown = [name for name in names if name not in PEERS and name not in density_preset_names()]
+        if unknown:
+            parser.error(f"unknown models: {', '.join(unknown)}")
+        rows = plane(args.density, names, args.seconds, args.seed)
+    elif args.command == "posterior":
+        rows = posterior(args.models.split(","), args.data, args.seconds, args.seed)
+    else:
+        rows = speed()
+    for row in rows:
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

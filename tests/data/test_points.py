@@ -1,0 +1,58 @@
+"""Points from files and named densities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vflow.data.points import Points, read_points
+from vflow.errors import InputError
+
+
+def test_named_densities_differ_from_split_to_split() -> None:
+    train, test = Points("eight-gaussians", "train"), Points("eight-gaussians", "test")
+    assert train.dim == 2 and len(train) > len(test)
+    assert not np.array_equal(train.points[:5], test.points[:5])
+    assert np.array_equal(train.example(3, (0,)), train.points[3])
+
+
+@pytest.mark.parametrize("header", ["", "x,y,z\n", "# made by hand\n"])
+def test_a_csv_and_an_npz_give_the_same_points(tmp_path: Path, header: str) -> None:
+    numbers = np.random.default_rng(0).normal(size=(200, 3))
+    text = header + "\n".join(",".join(map(repr, row)) for row in numbers.tolist())
+    (tmp_path / "p.csv").write_text(text)
+    np.savez(tmp_path / "p.npz", points=numbers)
+    assert np.array_equal(read_points(tmp_path / "p.csv"), read_points(tmp_path / "p.npz"))
+    source = str(tmp_path / "p.csv")
+    parts = [Points(source, split).points for split in ("train", "validation")]
+    assert len(parts[0]) + len(parts[1]) == 200 and 0 < len(parts[1]) < 30
+    assert len(Points(source, "test")) == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "1,2\n3\n", "line 2 has 1 columns"),
+        ("a.csv", "x,y\n1,2\na,b\n", "line 3 is not numbers"),
+        ("a.csv", "1,2\n3,nan\n", "row 2 holds a number that is not finite"),
+        ("a.csv", "", "give rows of numbers"),
+        ("a.npz", "no zip", "not an npz"),
+    ],
+)
+def test_what_is_not_points_is_refused_in_one_line(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=message) as caught:
+        read_points(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_npz_without_points_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", rows=np.zeros((3, 2)))
+    with pytest.raises(InputError, match="no array 'points'"):
+        read_points(tmp_path / "a.npz")
+    with pytest.raises(InputError, match="two-moons"):
+        read_points(tmp_path / "three-moons")

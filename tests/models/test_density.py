@@ -1,0 +1,151 @@
+"""Density models: every preset is a density, and its samples follow it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from vflow.config.base import parse
+from vflow.config.density import DensityConfig
+from vflow.config.density_presets import density_preset_names, load_density_preset
+from vflow.densities import plane_density
+from vflow.errors import ConfigError
+from vflow.models.density import DensityModel
+
+TORI = ("circular-spline", "mobius")
+HEAVY = ("copula", "marginal-tails")
+WIDE = ("deep-density",)  # away from data its stack is as wide as its leaks make it
+PLANE = [name for name in density_preset_names() if name not in (*TORI, *HEAVY, *WIDE, "sphere")]
+
+
+def perturbed(name: str) -> DensityModel:
+    """The model of a preset away from its starting point, in float64."""
+    config = load_density_preset(name).model
+    model = DensityModel(config).double().eval()
+    if name not in (*TORI, "sphere"):
+        model.initialize(1.5 * torch.randn(500, 2, dtype=torch.float64))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def build(**entries: Any) -> DensityConfig:
+    return parse(DensityConfig, entries, "test")
+
+
+def noise(model: DensityModel, count: int) -> Tensor:
+    return torch.randn(count, model.noise_dim, dtype=torch.float64)
+
+
+def grid(low: float, high: float, cells: int) -> tuple[Tensor, float]:
+    """Middles (cells², 2) of the cells of a square, and the area of a cell."""
+    axis = low + (high - low) / cells * (torch.arange(cells, dtype=torch.float64) + 0.5)
+    return torch.cartesian_prod(axis, axis), ((high - low) / cells) ** 2
+
+
+@pytest.mark.parametrize("name", density_preset_names())
+@torch.no_grad()
+def test_samples_come_with_the_density_that_the_model_gives_them(name: str) -> None:
+    model = perturbed(name)
+    x, log_prob = model.sample_with_log_prob(noise(model, 20))
+    assert x.shape == (20, model.config.dim) and bool(x.isfinite().all())
+    torch.testing.assert_close(model(x), log_prob, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*PLANE, *TORI])
+@torch.no_grad()
+def test_densities_integrate_to_one(name: str) -> None:
+    torch.manual_seed(1)
+    model = perturbed(name)
+    points, area = grid(-math.pi, math.pi, 80) if name in TORI else grid(-14, 14, 150)
+    log_prob = model(points)
+    assert float(log_prob.exp().sum() * area) == pytest.approx(1, abs=0.05)
+    assert float(log_prob.max() - log_prob.min()) > 0.1
+
+
+@torch.no_grad()
+def test_sigmoid_layers_are_a_density_on_the_plane() -> None:
+    layers = [{"kind": "sigmoid", "leak": 0.3}, {"kind": "actnorm"}, {"kind": "sigmoid"}]
+    model = DensityModel(build(base="uniform", layers=layers)).double()
+    model.initialize(torch.randn(500, 2, dtype=torch.float64))
+    for parameter in model.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))
+    points, area = grid(-60, 60, 300)
+    assert float(model(points).exp().sum() * area) == pytest.approx(1, abs=0.01)
+
+
+@torch.no_grad()
+def test_samples_follow_the_density() -> None:
+    model = perturbed("realnvp")
+    x = model.sample(noise(model, 10_000))
+    points, area = grid(-14, 14, 150)
+    mass = model(points).exp() * area
+    for statistic in (lambda p: torch.tanh(p[:, 0]), lambda p: torch.tanh(p[:, 0] * p[:, 1])):
+        values = statistic(x)
+        error = 4 * float(values.std()) / len(values) ** 0.5
+        assert abs(float(values.mean()) - float((statistic(points) * mass).sum())) < error + 1e-3
+
+
+@torch.no_grad()
+def test_stages_lead_from_the_base_to_the_sample() -> None:
+    model = perturbed("rad")
+    eps = noise(model, 5)
+    stages = model.stages(eps)
+    assert torch.equal(stages[0], model.base.sample(eps[:, :2]))
+    assert torch.equal(stages[-1], model.sample(eps))
+    assert len(stages) == 1 + sum(len(flow.layers) for flow in model.flows) + len(model.folds)
+
+
+@torch.no_grad()
+def test_a_condition_changes_the_density_and_each_one_integrates_to_one() -> None:
+    layers = [{"kind": "autoregressive", "hidden": [8]}, {"kind": "coupling", "hidden": [8]}]
+    model = DensityModel(build(features=1, layers=layers)).double()
+    for parameter in model.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))
+    points, area = grid(-14, 14, 150)
+    first, second = (model(points, torch.full_like(points[:, :1], c)) for c in (-1.0, 1.0))
+    assert not torch.equal(first, second)
+    for log_prob in (first, second):
+        assert float(log_prob.exp().sum() * area) == pytest.approx(1, abs=0.01)
+
+
+@torch.no_grad()
+def test_bumps_placed_on_a_batch_raise_its_likelihood() -> None:
+    points = plane_density("two-moons").points(1000, 0)
+    layers: list[dict[str, Any]] = [{"kind": "actnorm"}]
+    values = []
+    for extra in ([], [{"kind": "bumps", "count": 20}], [{"kind": "bumps", "count": 60}]):
+        model = DensityModel(build(layers=[*layers, *extra]))
+        model.initialize(points)
+        values.append(float(model(points).mean()))
+    assert values[0] + 0.1 < values[1] < values[2]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"dim": 1, "layers": [{"kind": "coupling"}]}, "dim 1: a layer of kind coupling"),
+        ({"layers": [{"kind": "repeat", "times": 2, "layers": [{"kind": "fold"}]}]}, "fold"),
+        ({"layers": [{"kind": "coupling", "residual": True, "hidden": [8, 4]}]}, "one width"),
+        ({"layers": [{"kind": "coupling", "width": 8}]}, "unknown key"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_one_line(entries: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        build(**entries)
+    assert "\n" not in str(caught.value)
+
+
+def test_only_batch_norm_uses_statistics_of_the_batch() -> None:
+    assert load_density_preset("realnvp").model.uses_batch_statistics
+    assert not load_density_preset("maf").model.uses_batch_statistics
+
+
+def test_an_unknown_preset_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"glow.*maf"):
+        load_density_preset("glow")

@@ -1,0 +1,72 @@
+"""Training of density models in one process."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from vflow.config import TrainingConfig
+from vflow.config.base import parse
+from vflow.config.density import DensityConfig
+from vflow.config.density_presets import load_density_preset
+from vflow.densities import ENERGIES, plane_density
+from vflow.densities.plane import plane_entropy
+from vflow.models.density import DensityModel
+from vflow.training.density import fit, fit_energy
+
+
+def training(steps: int, rate: float = 5e-3) -> TrainingConfig:
+    return TrainingConfig(
+        batch_size=256, max_steps=steps, learning_rate=rate, warmup_steps=10, ema=0.9, actnorm_batch=500
+    )
+
+
+def model_of(preset: str) -> DensityModel:
+    torch.manual_seed(0)
+    return DensityModel(load_density_preset(preset).model)
+
+
+def test_rnade_comes_close_to_the_entropy_of_two_moons() -> None:
+    density, model = plane_density("two-moons"), model_of("rnade")
+    progress = list(fit(model, density.points(30_000, "train"), training(200, 1e-2)))
+    assert [p.step for p in progress] == list(range(1, 201))
+    with torch.no_grad():
+        nats = -float(model(density.points(4000, "test")).mean())
+    assert plane_entropy("two-moons") < nats + 0.03 and nats < plane_entropy("two-moons") + 0.25
+
+
+def test_training_depends_on_its_seed_alone() -> None:
+    points = plane_density("pinwheel").points(3000, 0)
+    values = []
+    for seed in (0, 0, 1):
+        config = training(15).model_copy(update={"seed": seed})
+        values.append([p.nats for p in fit(model_of("rnade"), points, config)])
+    assert values[0] == values[1] != values[2]
+
+
+def test_stopping_early_keeps_what_is_learned() -> None:
+    points, model = plane_density("two-moons").points(3000, 0), model_of("rnade")
+    run = fit(model, points, training(1000))
+    first = next(run).nats
+    for _ in itertools.islice(run, 60):
+        pass
+    run.close()
+    assert not model.training
+    with torch.no_grad():
+        assert -float(model(points).mean()) < first - 0.1
+
+
+def test_reverse_kl_to_an_energy_falls() -> None:
+    layers = [{"kind": "elementwise"}]
+    torch.manual_seed(0)
+    model = DensityModel(parse(DensityConfig, {"layers": layers}, "test"))
+    energy = ENERGIES["u1"]
+    losses = [p.nats for p in fit_energy(model, energy, training(150, 2e-2))]
+    eps = torch.randn(4000, 2)
+    with torch.no_grad():
+        x, log_q = model.sample_with_log_prob(eps)
+        divergence = float((log_q + energy(x)).mean()) + energy.log_normalizer()
+    assert -0.02 < divergence < 2.5
+    assert losses[-1] == pytest.approx(divergence - energy.log_normalizer(), abs=0.5)
