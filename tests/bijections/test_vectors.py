@@ -179,6 +179,7 @@ def test_round_trip(case: Case) -> None:
 
 
 def test_round_trip_float32(case: Case) -> None:
+    torch.manual_seed(1)
     bijection, x, context = case.example(torch.float32)
     z, ladj = bijection(x, context)
     back, inverse_ladj = bijection.inverse(z, context)

@@ -123,7 +123,7 @@ class MADE(AutoregressiveNet):
             below = degree
         self.hidden = Modules(layers)
         last = ranks[:, :, None] > below[:, None, :]
-        self.linear_out = MaskedLinear(last.repeat_interleave(count, 1))
+        self.linear_out = MaskedLinear(last.repeat(1, count, 1))
         nn.init.zeros_(self.linear_out.linear.weight)
         nn.init.zeros_(self.linear_out.linear.bias)
         first = hidden[0] if hidden else dim * count
@@ -142,7 +142,7 @@ class MADE(AutoregressiveNet):
                     if context is None:
                         raise ValueError("this network is conditional: pass its context")
                     h = h + self.context_in(context)
-            return h.unflatten(1, (self.dim, self.count))
+            return h.unflatten(1, (self.count, self.dim)).transpose(1, 2)
 
         return run
 

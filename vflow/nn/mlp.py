@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from vflow.nn.modules import Modules
 
 Activation = Literal["relu", "tanh", "elu", "silu"]
+# of a layer's output, which nothing else reads: in place where the gradient needs only the result
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "tanh": torch.tanh,
+    "relu": torch.relu_,
+    "tanh": torch.tanh_,
     "elu": F.elu,
     "silu": F.silu,
 }
