@@ -28,7 +28,7 @@ from vflow.config import TrainingConfig
 from vflow.config.base import parse
 from vflow.config.density import VaeConfig
 from vflow.config.density_presets import TRAINING, density_preset_names, load_density_preset
-from vflow.data.digits import MnistImages
+from vflow.data.datasets.digits import MnistImages
 from vflow.densities import plane_density
 from vflow.densities.plane import plane_entropy
 from vflow.models.density import DensityModel
@@ -202,7 +202,9 @@ POSTERIORS: dict[str, list[dict[str, Any]]] = {
 
 def train_vae(model: Vae, bits: Tensor, seconds: float, seed: int) -> int:
     """The evidence lower bound raised for some seconds of processor time; how many steps that made."""
-    config = TrainingConfig(batch_size=128, max_steps=1_000_000, learning_rate=1e-3, clip=50.0, seed=seed)
+    config = TrainingConfig(
+        batch_size=128, max_steps=1_000_000, learning_rate=1e-3, grad_clip_norm=50.0, seed=seed
+    )
     stream, counter = batches(bits, config.batch_size, seed), itertools.count()
 
     def loss(_: float) -> Tensor:

@@ -25,7 +25,7 @@ POSTERIORS: dict[str, list[dict[str, Any]]] = {
 def perturb(model: Any) -> Any:
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
+            parameter.add_(0.2 * torch.randn_like(parameter))
     return model.double()
 
 
@@ -50,14 +50,28 @@ def likelihood(model: Vae, bits: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
 @torch.no_grad()
-def test_bounds_lie_below_the_likelihood_and_close_on_it(posterior: str) -> None:
+def test_bounds_lie_below_the_likelihood_and_importance_weights_tighten_them(posterior: str) -> None:
     model, bits = vae(posterior), all_bits(3)
     exact = likelihood(model, bits)
     assert float(exact.exp().sum()) == pytest.approx(1, abs=1e-6)
-    eps = torch.randn(4000, len(bits), 2, dtype=torch.float64)
-    elbo = torch.stack([model(bits, one) for one in eps[:500]]).mean(0)
-    assert bool((elbo < exact).all())
-    torch.testing.assert_close(model.importance_bound(bits, eps), exact, rtol=0, atol=0.15)
+    eps = torch.randn(400, len(bits), 2, dtype=torch.float64)
+    elbo = torch.stack([model(bits, one) for one in eps]).mean(0)
+    bound = model.importance_bound(bits, eps)
+    assert bool((elbo < exact).all()) and bool((bound > elbo).all())
+    assert float((bound - exact).mean().abs()) < 0.2
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+@torch.no_grad()
+def test_posteriors_are_densities_of_the_latent(posterior: str) -> None:
+    """q(z | x), by the chain from z to noise, integrates to 1."""
+    model, bits = vae(posterior), all_bits(3)[:1]
+    axis = torch.linspace(-12, 12, 201, dtype=torch.float64)
+    z = torch.cartesian_prod(axis, axis)
+    features = model.encoder(bits)[:, :, None, None].expand(len(z), -1, -1, -1)
+    eps, ladj = model.posterior(z[:, :, None, None], features)
+    mass = (model.prior.log_prob(eps.flatten(1)) + ladj).exp().sum() * (24 / 200) ** 2
+    assert float(mass) == pytest.approx(1, abs=0.01)
 
 
 def test_the_copula_makes_latents_depend_on_each_other() -> None:

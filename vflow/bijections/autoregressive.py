@@ -57,14 +57,14 @@ class ElementCoupling(Coupling[tuple[Tensor]]):
         super().__init__(net, partition)
         self.element = element
 
-    def _read(self, h: Tensor) -> tuple[Tensor]:
+    def element_parameters(self, h: Tensor) -> tuple[Tensor]:
         return (h.unflatten(1, (-1, self.element.count)).movedim(2, -1),)
 
-    def _move(self, changed: Tensor, parameters: tuple[Tensor]) -> tuple[Tensor, Tensor]:
+    def element_transform(self, changed: Tensor, parameters: tuple[Tensor]) -> tuple[Tensor, Tensor]:
         moved, log_slope = self.element.forward(changed, *parameters)
         return moved, log_slope.sum(1)
 
-    def _move_back(self, changed: Tensor, parameters: tuple[Tensor]) -> tuple[Tensor, Tensor]:
+    def element_inverse(self, changed: Tensor, parameters: tuple[Tensor]) -> tuple[Tensor, Tensor]:
         moved, log_slope = self.element.inverse(changed, *parameters)
         return moved, log_slope.sum(1)
 

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from vflow.bijections.base import Bijection, Context, no_density
+from vflow.bijections.base import Bijection, Context, zero_density
 from vflow.bijections.reshape import Partition
 
 
@@ -42,10 +42,10 @@ class Permutation(Bijection):
         return cls(torch.randperm(channels, generator=torch.Generator().manual_seed(seed)).tolist())
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return x[:, self.index], no_density(x)
+        return x[:, self.index], zero_density(x)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return z[:, self.index.argsort()], no_density(z)
+        return z[:, self.index.argsort()], zero_density(z)
 
 
 @final

@@ -17,7 +17,7 @@ TRAINING = {
     "batch_size": 512,
     "max_steps": 4000,
     "learning_rate": 2e-3,
-    "clip": 5.0,
+    "grad_clip_norm": 5.0,
     "actnorm_batch": 2000,
     "validation_examples": 20_000,
 }

@@ -27,7 +27,7 @@ from vflow.config import density as configs
 from vflow.densities import Density, Logistic, Normal, Uniform, UniformCircle, UniformSphere, VonMises
 from vflow.nn.masked import MADE, TiedAutoregressiveNet
 from vflow.nn.mlp import MLP, VectorConditioner
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 
 AFFINE: dict[str, Callable[[], Element]] = {
     "shift": Shift,
@@ -153,8 +153,8 @@ class DensityModel(nn.Module):
                 flows.append([])
             else:
                 flows[-1].append(layer)
-        self.flows = Modules([build_chain(layers, config.dim, config.features) for layers in flows])
-        self.folds = Modules(folds)
+        self.flows = ModuleList([build_chain(layers, config.dim, config.features) for layers in flows])
+        self.folds = ModuleList(folds)
         self.base = BASES[config.base](config.dim)
         self.noise_dim = self.base.noise_dim + len(folds)
 

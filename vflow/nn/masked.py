@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vflow.nn.mlp import ACTIVATIONS, Activation, periodic_features
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 
 
 @final
@@ -121,7 +121,7 @@ class MADE(AutoregressiveNet):
                 degree = torch.randint(lowest, lowest + degrees, (masks, width), generator=random)
             layers.append(MaskedLinear(degree[:, :, None] >= below[:, None, :]))
             below = degree
-        self.hidden = Modules(layers)
+        self.hidden = ModuleList(layers)
         last = ranks[:, :, None] > below[:, None, :]
         self.linear_out = MaskedLinear(last.repeat(1, count, 1))
         nn.init.zeros_(self.linear_out.linear.weight)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.nn.modules import Modules
+from vflow.nn.modules import ModuleList
 
 Activation = Literal["relu", "tanh", "elu", "silu"]
 # of a layer's output, which nothing else reads: in place where the gradient needs only the result
@@ -61,7 +61,7 @@ class MLP(nn.Module):
         layers = [nn.Linear(n, m) for n, m in pairwise(widths)]
         if weight_norm:
             layers = [nn.utils.parametrizations.weight_norm(layer) for layer in layers]
-        self.hidden = Modules(layers)
+        self.hidden = ModuleList(layers)
         self.linear_out = nn.Linear(widths[-1], outputs)
         nn.init.zeros_(self.linear_out.weight)
         nn.init.zeros_(self.linear_out.bias)

@@ -16,7 +16,7 @@ from vflow.config import TrainingConfig
 from vflow.models.density import DensityModel
 from vflow.randomness import generator, normal
 from vflow.training.ema import Ema
-from vflow.training.schedule import learning_rate
+from vflow.training.step import learning_rate
 
 ANNEALED_FROM = 0.01  # weight of the energy at the first step; it is 1 from half of all steps on
 
@@ -101,7 +101,7 @@ def optimize(
             value = loss(share)
             optimizer.zero_grad()
             value.backward()
-            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip_norm or math.inf)
             if bool(norm.isfinite()):
                 optimizer.step()
                 ema.update(model, step)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vflow.data._split import HELD_OUT, fraction
-from vflow.data.base import Split
+from vflow.data.datasets.splits import HELD_OUT, Split, hash_fraction
 from vflow.densities.plane import NAMES, plane_density
 from vflow.errors import InputError
 
@@ -38,7 +37,7 @@ class Points:
             return
         points = read_points(Path(source))
         if split != "test":
-            held = np.array([fraction(f"point-{i}") < HELD_OUT for i in range(len(points))])
+            held = np.array([hash_fraction(f"point-{i}") < HELD_OUT for i in range(len(points))])
             points = points[held == (split == "validation")]
         if not len(points):
             raise InputError(f"{source}: too few rows for {split}; give 100 or more")

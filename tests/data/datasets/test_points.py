@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vflow.data.points import Points, read_points
+from vflow.data.datasets.points import Points, read_points
 from vflow.errors import InputError
 
 
