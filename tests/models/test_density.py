@@ -62,7 +62,7 @@ def test_samples_come_with_the_density_that_the_model_gives_them(name: str) -> N
 def test_densities_integrate_to_one(name: str) -> None:
     torch.manual_seed(1)
     model = perturbed(name)
-    points, area = grid(-math.pi, math.pi, 80) if name in TORI else grid(-14, 14, 150)
+    points, area = grid(-math.pi, math.pi, 60) if name in TORI else grid(-10, 10, 100)
     log_prob = model(points)
     assert float(log_prob.exp().sum() * area) == pytest.approx(1, abs=0.05)
     assert float(log_prob.max() - log_prob.min()) > 0.1
@@ -75,7 +75,7 @@ def test_sigmoid_layers_are_a_density_on_the_plane() -> None:
     model.initialize(torch.randn(500, 2, dtype=torch.float64))
     for parameter in model.parameters():
         parameter.add_(0.3 * torch.randn_like(parameter))
-    points, area = grid(-60, 60, 300)
+    points, area = grid(-60, 60, 200)
     assert float(model(points).exp().sum() * area) == pytest.approx(1, abs=0.01)
 
 
@@ -83,7 +83,7 @@ def test_sigmoid_layers_are_a_density_on_the_plane() -> None:
 def test_samples_follow_the_density() -> None:
     model = perturbed("realnvp")
     x = model.sample(noise(model, 10_000))
-    points, area = grid(-14, 14, 150)
+    points, area = grid(-10, 10, 100)
     mass = model(points).exp() * area
     for statistic in (lambda p: torch.tanh(p[:, 0]), lambda p: torch.tanh(p[:, 0] * p[:, 1])):
         values = statistic(x)
@@ -107,7 +107,7 @@ def test_a_condition_changes_the_density_and_each_one_integrates_to_one() -> Non
     model = DensityModel(build(features=1, layers=layers)).double()
     for parameter in model.parameters():
         parameter.add_(0.3 * torch.randn_like(parameter))
-    points, area = grid(-14, 14, 150)
+    points, area = grid(-10, 10, 100)
     first, second = (model(points, torch.full_like(points[:, :1], c)) for c in (-1.0, 1.0))
     assert not torch.equal(first, second)
     for log_prob in (first, second):
