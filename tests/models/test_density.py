@@ -30,7 +30,7 @@ def perturbed(name: str) -> DensityModel:
         model.initialize(1.5 * torch.randn(500, 2, dtype=torch.float64))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+            parameter.add_(0.03 * torch.randn_like(parameter))
     return model
 
 
