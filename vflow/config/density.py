@@ -255,7 +255,7 @@ class DensityConfig(Config):
 
     @property
     def uses_batch_statistics(self) -> bool:
-        """Whether a layer normalises by the batch, which gradient accumulation would cut in parts."""
+        """True if a layer normalises by the batch, which gradient accumulation would cut in parts."""
         return any(layer.kind == "batchnorm" for layer in expand(self.layers))
 
 

@@ -74,8 +74,8 @@ class MADE(AutoregressiveNet):
         features: F of the context; 0 for none.
         activation: after each hidden layer.
         periodic: elements are angles, seen as cosines and sines.
-        masks: number of masks. More than one: each has a random order and random degrees (sections 4.2, 4.3).
-        seed: of the random orders and degrees.
+        masks: number of masks. More than one: each has a random order and random degrees, from a fixed seed
+            (sections 4.2, 4.3).
 
     Attributes:
         orders: rank of each element under each mask, int64 (M, D).
@@ -97,7 +97,6 @@ class MADE(AutoregressiveNet):
         activation: Activation = "relu",
         periodic: bool = False,
         masks: int = 1,
-        seed: int = 0,
     ) -> None:
         super().__init__()
         if order is not None and (sorted(order) != list(range(dim)) or masks > 1):
@@ -105,7 +104,7 @@ class MADE(AutoregressiveNet):
         self.dim, self.count, self.masks, self.periodic = dim, count, masks, periodic
         self.activation = ACTIVATIONS[activation]
         ranks = torch.arange(dim)[None] if order is None else torch.tensor(order)[None]
-        random = torch.Generator().manual_seed(seed)
+        random = torch.Generator().manual_seed(0)
         if masks > 1:
             ranks = torch.stack([torch.randperm(dim, generator=random) for _ in range(masks)])
         self.register_buffer("orders", ranks, persistent=False)

@@ -21,7 +21,7 @@ LOG_SCALE_START = -1.5
 
 
 class Motion(NamedTuple):
-    """What the prior knows of a frame before any of its latents, on the grid of cells."""
+    """Condition of a frame's latents from the past, on the grid of cells."""
 
     features: Tensor  # (B, F, h, w): past latents, mask of absent frames, costs of past displacements
     copies: Tensor  # (B, h, w, K, D): the newest latents, displaced by up to ``radius`` cells each way
