@@ -39,9 +39,7 @@ def shapes(data: Path, split: Split) -> Frames:
 
 def push(data: Path, split: Split) -> Frames:
     """Frames of robot-arm video."""
-    clips = VideoFolder(
-        data / "push" / "train", frames=2, height=SIDE, width=SIDE, channels=3, fps=10, split=split
-    )
+    clips = VideoFolder(data / "push" / "train", frames=2, size=(SIDE, SIDE), channels=3, fps=10, split=split)
     return [clips.example(i, (0, i))[-1] for i in _indices(len(clips), COUNTS[split])]
 
 

@@ -22,7 +22,7 @@ class VideoFolder:
     """Clips cut from the videos (mp4, avi, mkv, webm, mov, gif), arrays or frame folders under a folder.
 
     A folder that holds pictures is one clip; others are searched. Each clip is resampled to ``fps``, cropped
-    to the aspect of ``height`` × ``width`` and scaled. Training and validation cut at a random start (a
+    to the aspect of ``size``, (height, width), and scaled. Training and validation cut at a random start (a
     function of key and index), with as many examples as clips of ``frames`` fit in; "test" takes each file
     once, from its start.
 
@@ -47,8 +47,7 @@ class VideoFolder:
         path: str | Path,
         *,
         frames: int,
-        height: int,
-        width: int,
+        size: tuple[int, int],
         channels: int,
         fps: float | None,
         split: Split,
@@ -56,7 +55,7 @@ class VideoFolder:
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.path, self.frames, self.fps, self.split = Path(path), frames, fps, split
-        self.size = height, width, channels
+        self.size = *size, channels
         self.skipped: dict[str, str] = {}
         self._cache = ClipCache(cache_bytes)
         lengths = self._probe(choose_split(_find(self.path), split, str(path), held_out))

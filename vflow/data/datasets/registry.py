@@ -50,8 +50,7 @@ def open_video_dataset(config: DataConfig, model: VideoConfig, split: Split) -> 
     return VideoFolder(
         path,
         frames=config.frames,
-        height=glow.height,
-        width=glow.width,
+        size=(glow.height, glow.width),
         channels=glow.channels,
         fps=model.fps,
         split=split,

@@ -174,7 +174,7 @@ def _shortest(places: Places, config: VideoConfig, wanted: int) -> int:
     assert places.test is not None
     glow = config.glow
     data = VideoFolder(
-        places.test, frames=wanted, height=glow.height, width=glow.width, channels=glow.channels,
+        places.test, frames=wanted, size=(glow.height, glow.width), channels=glow.channels,
         fps=config.fps, split="test",
     )  # fmt: skip
     probes = [media.probe(Path(places.test) / name, TRAINING_LIMITS) for name in data.names]
