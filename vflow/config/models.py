@@ -139,7 +139,7 @@ class VideoConfig(Config):
 
     family: ClassVar[Family] = "videoflow"
     one_group: ClassVar[bool] = False
-    """Whether one random group of latents stands for all of a target's in training."""
+    """True if one random group of latents stands for all of a target's in training."""
     kind: str
     glow: GlowConfig = GlowConfig()
     prior: PriorConfig | LatticePriorConfig = PriorConfig()

@@ -20,7 +20,7 @@ from vflow.pipelines.nowcast import draw_ensemble
 from vflow.pipelines.video.predict import PredictSettings
 
 DECIBEL = {"transform": "dB", "unit": "mm/h", "zerovalue": -15.0}
-"""What precip is taken to be: 10 · log10 of mm/h, dry pixels at −15."""
+"""Unit of precip: 10 · log10 of mm/h, dry pixels at −15."""
 
 
 def forecast(

@@ -61,7 +61,7 @@ class NowcastBatch(NamedTuple):
 
     @property
     def condition(self) -> Tensor:
-        """What ``features`` are computed from."""
+        """Input of ``features``."""
         return self.planes
 
     def scored_part(self) -> NowcastBatch:

@@ -55,7 +55,7 @@ class Ensemble:
 
 
 class Window(NamedTuple):
-    """Where frames ahead are drawn: it covers the given area in all of them (see vflow.data.motion)."""
+    """Window of the frames ahead: it covers the given area in all of them (see vflow.data.motion)."""
 
     origin: tuple[int, int]
     offsets: np.ndarray
@@ -155,7 +155,7 @@ def draw_ensemble(
 
 
 class _Drawing(NamedTuple):
-    """What all members of a forecast share."""
+    """Parts that all members of a forecast share."""
 
     model: Nowcast
     motion: np.ndarray

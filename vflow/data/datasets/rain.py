@@ -164,7 +164,7 @@ def scaling(gain: float) -> np.ndarray:
 
 
 def hidden_sides(size: tuple[int, int], random: np.random.Generator) -> tuple[slice, slice]:
-    """What is seen of a window of ``size`` with its margins: sides may end inside, as at a picture's edge."""
+    """Visible part of a window of ``size`` with its margins: sides may end inside, as at a picture's edge."""
     bounds = []
     for side in size:
         first, last = 0, side + 2 * MARGIN

@@ -43,7 +43,7 @@ TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2)
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is forecast, and how it is judged.
+    """Protocol of a verification: what is forecast, and how it is judged.
 
     Attributes:
         squares: top-left corners of the squares, (row, column); forecasts see nothing outside.
