@@ -29,6 +29,7 @@ INFERENCE = FLOWS | {
     "metrics",
     "pipelines",
     "checksum",
+    "compression",
 }
 # part of vflow -> the parts it may import (itself always)
 MAY_IMPORT = {
@@ -44,6 +45,7 @@ MAY_IMPORT = {
     "priors": BASE | {"nn", "bijections"},
     "models": FLOWS,
     "data": BASE | {"densities", "disk"},
+    "compression": FLOWS,
     "metrics": BASE | {"data"},
     "catalog": BASE,
     "card": {"config"},

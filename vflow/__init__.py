@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from vflow.hub import push_to_hub as push_to_hub
     from vflow.pipelines.color.colorize import colorize as colorize
     from vflow.pipelines.color.hints import Hint as Hint
+    from vflow.pipelines.compress import compress as compress
+    from vflow.pipelines.compress import decompress as decompress
     from vflow.pipelines.digits.digits import digits as digits
     from vflow.pipelines.nowcast import nowcast as nowcast
     from vflow.pipelines.video.predict import predict as predict
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "compress": "vflow.pipelines.compress",
+    "decompress": "vflow.pipelines.compress",
     "Hint": "vflow.pipelines.color.hints",
     "colorize": "vflow.pipelines.color.colorize",
     "digits": "vflow.pipelines.digits.digits",

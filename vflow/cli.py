@@ -38,6 +38,8 @@ COMMANDS = {
     "colorize": Command("vflow.commands.colorize:Colorize", "draw many colourings of photographs"),
     "generate": Command("vflow.commands.generate:Generate", "predict, colorize or digits, in batches"),
     "score": Command("vflow.commands.score:ScoreClips", "bits per dimension of a clip's frames"),
+    "compress": Command("vflow.commands.compress:Compress", "write photos and clips to lossless files"),
+    "decompress": Command("vflow.commands.compress:Decompress", "give back the pixels of such files"),
     "evaluate": Command("vflow.commands.evaluate:Evaluate", "measure a checkpoint on held-out data"),
     "push": Command("vflow.commands.push:Push", "publish a checkpoint on the Hugging Face hub"),
 }
@@ -96,7 +98,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:<9} {command.summary}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<10} {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join([
         "usage: vflow COMMAND [OPTIONS]", "",
         "Many plausible futures of a short video, with normalizing flows.", "",

@@ -1,6 +1,13 @@
 """Frozen, validated configurations and their YAML codec. Unknown keys are errors."""
 
 from vflow.config.base import Config, parse, to_yaml
+from vflow.config.codec import (
+    ClipCodecConfig,
+    IntegerFlowConfig,
+    LatticeConfig,
+    PhotoCodecConfig,
+    PixelCNNConfig,
+)
 from vflow.config.models import (
     MODEL_CONFIGS,
     ColorizerConfig,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from vflow.config.base import Config
+from vflow.config.codec import ClipCodecConfig, IntegerFlowConfig, PhotoCodecConfig, PixelCNNConfig
 
 Count = Annotated[int, Field(ge=1, le=2048)]
 Depth = Annotated[int, Field(ge=0, le=64)]
@@ -366,5 +367,9 @@ MODEL_CONFIGS: dict[str, type[Config]] = {
     "digits": DigitsConfig,
     "colorizer": ColorizerConfig,
     "nowcast": NowcastConfig,
+    "photo_codec": PhotoCodecConfig,
+    "clip_codec": ClipCodecConfig,
+    "integer_flow": IntegerFlowConfig,
+    "pixelcnn": PixelCNNConfig,
 }
 """Configurations by ``kind``."""

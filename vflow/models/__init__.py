@@ -5,22 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from vflow.config import (
+    ClipCodecConfig,
     ColorizerConfig,
     DigitsConfig,
     FrameConditionedConfig,
     LatticeVideoFlowConfig,
     ModelConfig,
     NowcastConfig,
+    IntegerFlowConfig,
+    ModelConfig,
+    PhotoCodecConfig,
+    PixelCNNConfig,
     ReferenceVideoFlowConfig,
     VideoFlowConfig,
 )
 from vflow.models.base import Condition, LikelihoodModel, Sampled
+from vflow.models.codec import ClipCodec, PhotoCodec
 from vflow.models.colorizer import Colorizer
 from vflow.models.digits import Digits
 from vflow.models.frame_conditioned import FrameConditionedVideoFlow
 from vflow.models.image import ConditionalFlow, ImageBatch
 from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.models.nowcast import Nowcast, NowcastBatch
+from vflow.models.integer_flow import IntegerFlow
+from vflow.models.pixelcnn import PixelCNN
 from vflow.models.reference_videoflow import ReferenceVideoFlow
 from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
@@ -34,6 +42,10 @@ MODELS: dict[type[Any], type[Any]] = {
     DigitsConfig: Digits,
     ColorizerConfig: Colorizer,
     NowcastConfig: Nowcast,
+    PhotoCodecConfig: PhotoCodec,
+    ClipCodecConfig: ClipCodec,
+    IntegerFlowConfig: IntegerFlow,
+    PixelCNNConfig: PixelCNN,
 }
 
 

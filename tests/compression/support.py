@@ -1,0 +1,46 @@
+"""Small codecs with perturbed weights, and pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vflow.config import ClipCodecConfig, LatticeConfig, PhotoCodecConfig
+from vflow.models import ClipCodec, PhotoCodec
+
+LATTICE = LatticeConfig(hidden=8, head=8, mixtures=2, levels=2)
+
+
+def perturbed(model: torch.nn.Module) -> torch.nn.Module:
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
+
+
+def photo_codec() -> PhotoCodec:
+    torch.manual_seed(0)
+    model = perturbed(PhotoCodec(PhotoCodecConfig(lattice=LATTICE)))
+    assert isinstance(model, PhotoCodec)
+    return model
+
+
+def clip_codec() -> ClipCodec:
+    torch.manual_seed(0)
+    following = LATTICE.model_copy(update={"references": 2})
+    model = perturbed(ClipCodec(ClipCodecConfig(first=LATTICE, following=following)))
+    assert isinstance(model, ClipCodec)
+    return model
+
+
+def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A picture of slow waves and a little noise, uint8 (height, width, 3)."""
+    random = np.random.default_rng(seed)
+    y, x = np.arange(height)[:, None, None], np.arange(width)[None, :, None]
+    waves = 120 + 60 * np.sin(y / 9 + np.arange(3)) + 50 * np.cos(x / 7 + seed)
+    return (waves + random.normal(0, 2, (height, width, 3))).clip(0, 255).astype(np.uint8)
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (height, width, 3)).astype(np.uint8)

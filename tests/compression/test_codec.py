@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.compression.support import clip_codec, noise, photo_codec, smooth
+from tests.compression.test_color import jpeg
+from vflow.compression import codec
+from vflow.compression.codec import compress_frames, decompress_frames
+from vflow.errors import CheckpointError, ConfigError, InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 2), (4, 4), (5, 5), (21, 14)])
+def test_pictures_of_any_size_come_back(size: tuple[int, int]) -> None:
+    model = photo_codec()
+    for pixels in (jpeg(smooth(*size)), noise(*size)):
+        found = decompress_frames(model, compress_frames(model, pixels).data)
+        assert found.kind == "picture"
+        assert np.array_equal(found.frames, pixels[None])
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_clips_come_back_with_their_clock(frames: int) -> None:
+    model = clip_codec()
+    clip = np.stack([smooth(9, 12, seed) for seed in range(frames)])
+    found = decompress_frames(model, compress_frames(model, clip, fps=12.5).data)
+    assert (found.kind, found.fps) == ("clip", 12.5)
+    assert np.array_equal(found.frames, clip)
+
+
+def test_bytes_are_the_likelihood_and_little_more() -> None:
+    model, pixels = photo_codec(), jpeg(smooth(64, 64))
+    coded = compress_frames(model, pixels)
+    planes = torch.from_numpy(codec.convert(model, pixels).planes).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        bits = -float(model(planes)) / np.log(2)
+    assert coded.information == pytest.approx(bits, rel=0.01)
+    assert coded.information / 8 < len(coded.data) < 1.005 * coded.information / 8 + 80
+
+
+def test_strips_read_the_same_pixels_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, pixels = photo_codec(), smooth(23, 16)
+    whole = compress_frames(model, pixels)
+    monkeypatch.setattr(codec, "STRIP", 30)
+    strips = compress_frames(model, pixels)
+    assert np.array_equal(decompress_frames(model, strips.data).frames[0], pixels)
+    assert strips.information == pytest.approx(whole.information, rel=1e-9)
+
+
+def test_past_frames_shape_the_prediction() -> None:
+    """Frame 3 is coded given 1 and 2, and not given 0."""
+    model = clip_codec()
+    clip = np.stack([smooth(8, 8, seed) for seed in range(4)])
+    for changed, same in ((0, True), (1, False), (2, False)):
+        other = clip.copy()
+        other[changed] = noise(8, 8)
+        last = [codec.container.unpack(compress_frames(model, c).data, "a")[1][3] for c in (clip, other)]
+        assert (last[0] == last[1]) is same
+
+
+def test_a_checkpoint_that_differs_is_refused() -> None:
+    model = photo_codec()
+    data = compress_frames(model, smooth(8, 8)).data
+    with torch.no_grad():
+        next(model.parameters())[0] += 0.5
+    with pytest.raises(CheckpointError, match="hill: coded with checkpoint"):
+        decompress_frames(model, data, source="hill")
+
+
+@pytest.mark.parametrize("place", (70, 200))
+def test_forged_pixels_are_noticed(place: int) -> None:
+    model = photo_codec()
+    forged = bytearray(compress_frames(model, jpeg(smooth(32, 32))).data)
+    forged[place] ^= 1
+    forged[-4:] = struct.pack("<I", zlib.crc32(forged[:-4]))
+    with pytest.raises(InputError, match=r"^hill: frame 0"):
+        decompress_frames(model, bytes(forged), source="hill")
+
+
+def test_what_cannot_be_coded_is_refused() -> None:
+    with pytest.raises(InputError, match="give uint8"):
+        compress_frames(photo_codec(), smooth(8, 8).astype(np.float32))
+    with pytest.raises(InputError, match="give uint8"):
+        compress_frames(photo_codec(), smooth(8, 8)[:0])
+    with pytest.raises(ConfigError, match="does not compress"):
+        compress_frames(torch.nn.Linear(1, 1), smooth(8, 8))  # type: ignore[arg-type]
+    model = photo_codec()
+    with torch.no_grad():
+        next(model.parameters()).mul_(1e9)
+        dict(model.named_parameters())["lattice.levels.0.0.enter.bias"].fill_(1e6)
+    with pytest.raises(CheckpointError, match="too large for exact sums"):
+        compress_frames(model, smooth(8, 8))
+
+
+CODE = """
+import sys
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from tests.compression.support import photo_codec
+from vflow.compression.codec import compress_frames, decompress_frames
+torch.set_num_threads(int(sys.argv[1]))
+model = photo_codec()
+model.load_state_dict(load_file("weights.safetensors"))  # torch's noise depends on the instruction set
+stored, pixels = open("a.vflow", "rb").read(), np.load("a.npy")
+assert compress_frames(model, pixels).data == stored, "other bytes"
+assert (decompress_frames(model, stored).frames[0] == pixels).all()
+print(torch.backends.cpu.get_cpu_capability())
+"""
+
+
+@pytest.mark.parametrize(
+    ("threads", "environment"),
+    [
+        (1, {}),
+        (3, {}),
+        (1, {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}),
+        (2, {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}),
+    ],
+)
+def test_files_open_on_other_machines(threads: int, environment: dict[str, str], tmp_path: Path) -> None:
+    """Threads and instruction sets change neither what is written nor what is read."""
+    model, pixels = photo_codec(), jpeg(smooth(40, 50))
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    np.save(tmp_path / "a.npy", pixels)
+    (tmp_path / "a.vflow").write_bytes(compress_frames(model, pixels).data)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, str(threads)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    wanted = environment.get("ATEN_CPU_CAPABILITY")
+    assert wanted is None or done.stdout.strip().lower() == wanted

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vflow.config import PixelCNNConfig
+from vflow.models.pixelcnn import PixelCNN
+
+NETWORKS = ["gated", "row-lstm"]
+
+
+def model(network: str, output: str = "softmax", classes: int = 3, layers: int = 2) -> PixelCNN:
+    torch.manual_seed(0)
+    config = PixelCNNConfig.model_validate(
+        {
+            "height": 7, "width": 6, "network": network, "output": output, "hidden": 8, "layers": layers,
+            "kernel": 3, "mixtures": 2, "classes": classes,
+        }
+    )  # fmt: skip
+    made = PixelCNN(config)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return made.eval()
+
+
+def images(count: int = 2) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 1, 7, 6), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+
+
+def dependence(made: PixelCNN, row: int, column: int) -> torch.Tensor:
+    """Pixels (7, 6) that the distribution of one pixel depends on, by the gradient of its features."""
+    x = torch.randn(1, 1, 7, 6, requires_grad=True)
+    features = made.network(x, torch.zeros(1, dtype=torch.int64))
+    (gradient,) = torch.autograd.grad(features[0, :, row, column].square().sum(), x)
+    return gradient[0, 0] != 0
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_pixel_depends_on_those_before_it_alone(network: str) -> None:
+    made = model(network, layers=3)
+    order = torch.arange(42).view(7, 6)
+    for row, column in ((0, 0), (0, 3), (3, 0), (3, 2), (6, 5)):
+        seen = dependence(made, row, column)
+        assert not seen[order >= row * 6 + column].any()
+
+
+def test_gated_convolutions_have_no_blind_spot() -> None:
+    """Three layers of 3×3 see every pixel above within reach, to the right as well, and those to the left."""
+    seen = dependence(model("gated", layers=3), 3, 2)
+    assert seen[0:3].all()
+    assert seen[3, :2].all()
+
+
+def test_row_lstms_see_a_triangle_above() -> None:
+    seen = dependence(model("row-lstm", layers=1), 3, 2)
+    assert seen[2, 1] and seen[0, 1]
+    assert seen[3, 1] and not seen[3, 2:].any()
+    assert not seen[2, 4:].any()
+
+
+@pytest.mark.parametrize("output", ["softmax", "logistics"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_probabilities_of_all_grey_levels_add_up(network: str, output: str) -> None:
+    made = model(network, output)
+    with torch.no_grad():
+        table = made.log_probabilities(images(), torch.tensor([0, 2]))
+        assert table.shape == (2, 256, 7, 6)
+        assert torch.allclose(table.exp().sum(1), torch.ones(2, 7, 6), atol=1e-4)
+        chosen = table.gather(1, images().long()).sum((1, 2, 3))
+        assert torch.allclose(made(images(), torch.tensor([0, 2])), chosen)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_labels_matter(network: str) -> None:
+    made = model(network)
+    with torch.no_grad():
+        assert not torch.allclose(
+            made(images(), torch.tensor([0, 0])), made(images(), torch.tensor([1, 1])), atol=1e-3
+        )
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_samples_invert_their_noise(network: str) -> None:
+    """Noise below the first grey level's share draws 0, and a pixel's noise changes no pixel before it."""
+    made = model(network)
+    noise = torch.rand(1, 7, 6, generator=torch.Generator().manual_seed(0))
+    other = noise.clone()
+    other[0, 3, 2] = 1 - other[0, 3, 2]
+    with torch.no_grad():
+        first, second = made.sample(noise), made.sample(other)
+        assert int(made.sample(torch.zeros(1, 7, 6) + 1e-9).max()) == 0
+    assert torch.equal(first.flatten()[: 3 * 6 + 2], second.flatten()[: 3 * 6 + 2])
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_learning_lowers_the_cost(network: str) -> None:
+    made = model(network, classes=0)
+    constant = torch.full((4, 1, 7, 6), 77, dtype=torch.uint8)
+    optimizer = torch.optim.Adam(made.parameters(), 1e-2)
+    before = made.bits_per_dim(constant)
+    for _ in range(20):
+        loss = -made(constant).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert made.bits_per_dim(constant) < 0.5 * before

@@ -1,0 +1,108 @@
+"""``vflow compress`` and ``vflow decompress``, from pixels on disk to files and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vflow
+from tests.compression.support import clip_codec, photo_codec, smooth
+from vflow.checkpoint import load, save_checkpoint
+from vflow.cli import main
+from vflow.data import media
+
+pytest.importorskip("constriction")
+
+
+@pytest.fixture(scope="module")
+def codecs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Checkpoints of a photo codec and of a clip codec."""
+    folder = tmp_path_factory.mktemp("codecs")
+    for name, model in (("photo", photo_codec()), ("clip", clip_codec())):
+        save_checkpoint(folder / name, model, config=model.config)
+    return {name: folder / name for name in ("photo", "clip")}
+
+
+def test_photos_come_back(
+    codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    media.write_png(tmp_path / "in" / "hill.png", smooth(20, 30))
+    media.write_png(tmp_path / "in" / "lake.png", smooth(9, 8, 1))
+    flags = ["--checkpoint", str(codecs["photo"]), "--json"]
+    assert main(["compress", str(tmp_path / "in"), "--output", str(tmp_path / "coded"), *flags]) == 0
+    entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["item"] for entry in entries] == ["hill", "lake"]
+    size = (tmp_path / "coded" / "hill.vflow").stat().st_size
+    assert entries[0]["bytes"] == size
+    assert entries[0]["bits_per_dim"] == pytest.approx(8 * size / (20 * 30 * 3))
+    assert main(["decompress", str(tmp_path / "coded"), "--output", str(tmp_path / "out"), *flags]) == 0
+    for name in ("hill", "lake"):
+        before, after = (
+            media.read_image(tmp_path / folder / f"{name}.png").frames for folder in ("in", "out")
+        )
+        assert np.array_equal(before, after)
+
+
+def test_clips_come_back_with_their_clock(codecs: dict[str, Path], tmp_path: Path) -> None:
+    clip = np.stack([smooth(8, 12, seed) for seed in range(3)])
+    media.write_npz(tmp_path / "walk.npz", frames=clip, fps=np.float64(12.5))
+    flags = ["--output", str(tmp_path), "--checkpoint", str(codecs["clip"])]
+    assert main(["compress", str(tmp_path / "walk.npz"), *flags]) == 0
+    (tmp_path / "walk.npz").unlink()
+    assert main(["decompress", str(tmp_path / "walk.vflow"), *flags]) == 0
+    with np.load(tmp_path / "walk.npz") as found:
+        assert np.array_equal(found["frames"], clip)
+        assert float(found["fps"]) == 12.5
+
+
+def test_damaged_files_fail_in_one_line_and_others_go_on(
+    codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    media.write_png(tmp_path / "good.png", smooth(8, 8))
+    flags = ["--output", str(tmp_path), "--checkpoint", str(codecs["photo"])]
+    assert main(["compress", str(tmp_path / "good.png"), *flags]) == 0
+    data = (tmp_path / "good.vflow").read_bytes()
+    (tmp_path / "a.vflow").write_bytes(data[:-9])
+    (tmp_path / "b.vflow").write_bytes(b"not one")
+    (tmp_path / "good.png").unlink()
+    capsys.readouterr()
+    assert main(["decompress", str(tmp_path), *flags]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(tmp_path / "good.png")
+    errors = captured.err.strip().splitlines()
+    assert len(errors) == 2
+    assert errors[0].startswith("error: a.vflow: cut short")
+    assert errors[1].startswith("error: b.vflow: not a .vflow file")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_wrong_checkpoint_is_refused(
+    codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    media.write_png(tmp_path / "a.png", smooth(8, 8))
+    output = ["--output", str(tmp_path)]
+    assert main(["compress", str(tmp_path / "a.png"), *output, "--checkpoint", str(codecs["clip"])]) == 3
+    assert "does not compress a picture; choose a checkpoint of kind photo_codec" in capsys.readouterr().err
+    assert main(["compress", str(tmp_path / "a.png"), *output, "--checkpoint", str(codecs["photo"])]) == 0
+    coded = str(tmp_path / "a.vflow")
+    assert main(["decompress", coded, *output, "--checkpoint", str(codecs["clip"])]) == 3
+    assert "a.vflow: coded with checkpoint" in capsys.readouterr().err
+
+
+def test_transparent_pictures_are_refused(
+    codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clear = np.dstack([smooth(8, 8), np.full((8, 8), 100, np.uint8)])
+    media.write_png(tmp_path / "a.png", clear)
+    flags = ["--output", str(tmp_path), "--checkpoint", str(codecs["photo"])]
+    assert main(["compress", str(tmp_path / "a.png"), *flags]) == 1
+    assert "has transparent pixels" in capsys.readouterr().err
+
+
+def test_python_takes_and_gives_arrays(codecs: dict[str, Path]) -> None:
+    model = load(codecs["photo"])
+    data = vflow.compress(model, smooth(10, 12))
+    assert np.array_equal(vflow.decompress(model, data), smooth(10, 12))

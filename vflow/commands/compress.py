@@ -1,0 +1,105 @@
+"""``vflow compress`` and ``vflow decompress``: photos and clips to lossless files, and back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from vflow.commands.common import NONE_GIVEN, CommonFlags, Text, note, require
+from vflow.errors import InputError
+
+if TYPE_CHECKING:
+    from vflow.pipelines.compress import Task
+
+Work = Callable[["Task", Callable[[int, int], None]], dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compress:
+    """Write photos and clips to lossless files NAME.vflow."""
+
+    input: tyro.conf.Positional[tuple[Path, ...]]
+    """Photos, videos, npz files, or folders of them."""
+    output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for the files."""
+    checkpoint: Text = None
+    """A codec: directory, shipped name or hub id; photo-codec or clip-codec when not given."""
+    json: bool = False
+    """Print one JSON object per file: bytes, raw_bytes, bits_per_dim, model_bits_per_dim."""
+    common: CommonFlags = NONE_GIVEN
+
+    def run(self) -> int:
+        """Returns 0, or 1 when some files failed."""
+        from vflow.pipelines import compress
+        from vflow.pipelines.common import set_threads
+
+        require("constriction", "vflow compress", "compress")
+        set_threads(self.common.threads)
+        codecs = compress.Codecs(self.checkpoint)
+        return _each(
+            compress.media_tasks(self.input),
+            lambda task, progress: compress.compress_file(codecs, task, self.output, progress),
+            self._report,
+        )
+
+    def _report(self, entry: dict[str, Any]) -> None:
+        for text in entry.pop("notes"):
+            note(f"{entry['item']}: {text}")
+        if self.json:
+            print(json.dumps(entry), flush=True)
+        else:
+            share = entry["bytes"] / entry["raw_bytes"]
+            size = (
+                f"{entry['bytes']:,} bytes, {share:.1%} of the pixels', {entry['bits_per_dim']:.3f} bits/dim"
+            )
+            print(f"{entry['file']}: {size}", flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decompress:
+    """Give back the pixels of files NAME.vflow: NAME.png, or NAME.npz of a clip."""
+
+    input: tyro.conf.Positional[tuple[Path, ...]]
+    """Files NAME.vflow, or folders of them."""
+    output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for the pixels."""
+    checkpoint: Text = None
+    """The codec they were made with; found among the shipped ones when not given."""
+    json: bool = False
+    """Print one JSON object per file."""
+    common: CommonFlags = NONE_GIVEN
+
+    def run(self) -> int:
+        """Returns 0, or 1 when some files failed."""
+        from vflow.pipelines import compress
+        from vflow.pipelines.common import set_threads
+
+        require("constriction", "vflow decompress", "compress")
+        set_threads(self.common.threads)
+        codecs = compress.Codecs(self.checkpoint)
+        return _each(
+            compress.coded_tasks(self.input),
+            lambda task, progress: compress.decompress_file(codecs, task, self.output, progress),
+            lambda entry: print(json.dumps(entry) if self.json else entry["file"], flush=True),
+        )
+
+
+def _each(tasks: Sequence[Task], work: Work, report: Callable[[dict[str, Any]], None]) -> int:
+    """Do ``work`` on each task, files that fail apart; the exit code."""
+    from tqdm import tqdm
+
+    failed = 0
+    with tqdm(tasks, unit="file", disable=None, leave=False) as bar:
+        for task in bar:
+            try:
+                report(work(task, lambda done, total: bar.set_postfix_str(f"frame {done} of {total}")))
+            except InputError as error:
+                failed += 1
+                print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 1 if failed else 0

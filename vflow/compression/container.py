@@ -1,0 +1,140 @@
+"""The file format ``.vflow``: a header, coded frames each with its checksum, and a checksum of the file.
+
+    offset  size  field
+    0       4     magic, "VFLW"
+    4       1     version, 1
+    5       1     kind: 0 picture, 1 clip
+    6       1     colour map: index into ``color.COLOR_MAPS``
+    7       1     reserved, 0
+    8       16    first half of the SHA-256 of the checkpoint's config and weights
+    24      4×3   height, width, number of frames
+    36      8     frames per second, float64, 0 where there is no clock
+    44      4     bytes of the whole file
+    48            per frame: CRC-32 of its pixels (4), bytes that follow (4), coded pixels
+    end−4   4     CRC-32 of all bytes before
+
+All numbers are little-endian; pixels are uint8 (H, W, 3), rows first.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from vflow.compression.color import COLOR_MAPS, ColorMap
+from vflow.errors import CheckpointError, InputError
+
+MAGIC = b"VFLW"
+VERSION = 1
+SUFFIX = ".vflow"
+HASH_BYTES = 16
+MAX_PIXELS = 64_000_000
+MAX_VALUES = 2**30
+_HEADER = struct.Struct("<4sBBBB16sIIIdI")
+_FRAME = struct.Struct("<II")
+_KINDS = ("picture", "clip")
+
+
+class Header(NamedTuple):
+    """What a file says before its pixels; ``checkpoint`` is 32 hexadecimal digits."""
+
+    kind: str
+    color_map: ColorMap
+    checkpoint: str
+    height: int
+    width: int
+    frames: int
+    fps: float | None
+
+
+class CodedFrame(NamedTuple):
+    """Coded pixels of one frame and the CRC-32 of what they decode to."""
+
+    checksum: int
+    data: bytes
+
+
+def checksum(pixels: np.ndarray) -> int:
+    """CRC-32 of uint8 pixels."""
+    return zlib.crc32(np.ascontiguousarray(pixels).tobytes())
+
+
+def pack(header: Header, frames: Sequence[CodedFrame]) -> bytes:
+    """Bytes of a file."""
+    total = _HEADER.size + sum(_FRAME.size + len(frame.data) for frame in frames) + 4
+    kind, color = _KINDS.index(header.kind), COLOR_MAPS.index(header.color_map)
+    parts = [
+        _HEADER.pack(
+            MAGIC, VERSION, kind, color, 0, bytes.fromhex(header.checkpoint), header.height, header.width,
+            header.frames, header.fps or 0.0, total,
+        )
+    ]  # fmt: skip
+    for frame in frames:
+        parts += [_FRAME.pack(frame.checksum, len(frame.data)), frame.data]
+    body = b"".join(parts)
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
+def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
+    """Header and frames of a file's bytes.
+
+    Raises:
+        InputError: not a .vflow file, of another version, cut short, or damaged; one line naming ``source``.
+    """
+    if data[:4] != MAGIC:
+        raise InputError(f"{source}: not a {SUFFIX} file; give one that 'vflow compress' wrote")
+    if len(data) > 4 and data[4] != VERSION:
+        raise InputError(f"{source}: format version {data[4]}, this vflow reads {VERSION}; update vflow")
+    if len(data) < _HEADER.size + 4:
+        raise InputError(f"{source}: cut short, its header is incomplete; copy the file again")
+    _, _, kind, color, reserved, digest, height, width, count, fps, total = _HEADER.unpack_from(data)
+    if len(data) < total:
+        raise InputError(f"{source}: cut short, {len(data):,} of {total:,} bytes; copy the file again")
+    if len(data) > total or zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
+        raise InputError(f"{source}: damaged, its checksum differs; copy the file again")
+    pixels = height * width
+    if kind >= len(_KINDS) or color >= len(COLOR_MAPS) or reserved or not pixels or not count or not fps >= 0:
+        raise InputError(f"{source}: its header makes no sense; compress the original again")
+    if pixels > MAX_PIXELS or pixels * count * 3 > MAX_VALUES:
+        raise InputError(f"{source}: {count} frames of {width}×{height} are more than vflow decodes at once")
+    frames, offset = [], _HEADER.size
+    for _ in range(count):
+        if offset + _FRAME.size > len(data) - 4:
+            raise InputError(f"{source}: frames are not where its header says; compress the original again")
+        crc, size = _FRAME.unpack_from(data, offset)
+        offset += _FRAME.size
+        frames.append(CodedFrame(crc, data[offset : min(offset + size, len(data) - 4)]))
+        offset += size
+    if offset != len(data) - 4:
+        raise InputError(f"{source}: frames are not where its header says; compress the original again")
+    return Header(_KINDS[kind], COLOR_MAPS[color], digest.hex(), height, width, count, fps or None), frames
+
+
+def check_checkpoint(header: Header, digest: str, source: str) -> None:
+    """Refuse a file that was coded with another checkpoint than the one whose SHA-256 is ``digest``.
+
+    Raises:
+        CheckpointError: it was.
+    """
+    if header.checkpoint != digest[: 2 * HASH_BYTES]:
+        raise CheckpointError(
+            f"{source}: coded with checkpoint {header.checkpoint[:12]}…, not {digest[:12]}…; "
+            "give the one it was coded with by --checkpoint"
+        )
+
+
+def check_frame(frame: CodedFrame, pixels: np.ndarray, index: int, source: str) -> None:
+    """Refuse pixels that are not those which were coded.
+
+    Raises:
+        InputError: their CRC-32 differs.
+    """
+    if checksum(pixels) != frame.checksum:
+        raise InputError(
+            f"{source}: frame {index} does not decode to the pixels that were coded; "
+            "compress the original again"
+        )

@@ -1,0 +1,101 @@
+"""Configurations of models of whole numbers: codecs of photographs and clips, integer flows."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from vflow.config.base import Config
+
+
+class LatticeConfig(Config):
+    """Networks of a pyramid of lattices."""
+
+    hidden: int = Field(48, ge=1, le=64, description="channels of a phase's network")
+    head: int = Field(32, ge=1, le=64, description="channels of the head of each colour")
+    mixtures: int = Field(3, ge=1, le=8, description="logistics per grey level")
+    levels: int = Field(3, ge=1, le=8, description="levels with networks of their own")
+    references: int = Field(0, ge=0, le=2, description="frames before, as conditions: 0 or 2")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.references == 1:
+            raise ValueError("references must be 0 or 2")
+        return self
+
+
+class PhotoCodecConfig(Config):
+    """Model of photographs."""
+
+    kind: Literal["photo_codec"] = "photo_codec"
+    lattice: LatticeConfig = LatticeConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.lattice.references:
+            raise ValueError("lattice.references must be 0: photos have no frames before")
+        return self
+
+
+class ClipCodecConfig(Config):
+    """Model of a clip's frames: one pyramid for the first frame, another for each given the two before it."""
+
+    kind: Literal["clip_codec"] = "clip_codec"
+    first: LatticeConfig = LatticeConfig(hidden=32, head=24)
+    following: LatticeConfig = LatticeConfig(hidden=32, head=24, references=2)
+    fps: float = Field(10.0, gt=0, le=1000, description="frames per second of the clips it was trained on")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.first.references or not self.following.references:
+            raise ValueError("first.references must be 0, and following.references 2")
+        return self
+
+
+class IntegerFlowConfig(Config):
+    """Integer discrete flow of images of one size (Hoogeboom et al. 2019)."""
+
+    kind: Literal["integer_flow"] = "integer_flow"
+    channels: int = Field(1, ge=1, le=3)
+    height: int = Field(28, ge=2, le=1024)
+    width: int = Field(28, ge=2, le=1024)
+    depth: tuple[int, ...] = Field((8, 8), min_length=1, max_length=8, description="couplings per level")
+    layers: int = Field(3, ge=1, le=32, description="layers of a coupling's DenseNet")
+    growth: int = Field(32, ge=1, le=512, description="channels that each of its layers adds")
+    classes: int = Field(0, ge=0, le=1000, description="labels that everything is conditioned on; 0: none")
+    mixtures: int = Field(5, ge=1, le=64, description="logistics of the top's prior")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        step = 2 ** len(self.depth)
+        if self.height % step or self.width % step:
+            raise ValueError(f"{self.height}×{self.width} is not divisible by 2^levels = {step}")
+        if min(self.depth) < 1:
+            raise ValueError("depth needs 1 coupling or more per level")
+        return self
+
+
+class PixelCNNConfig(Config):
+    """Pixel-by-pixel model of grey images, given their class (van den Oord et al. 2016)."""
+
+    kind: Literal["pixelcnn"] = "pixelcnn"
+    height: int = Field(28, ge=1, le=256)
+    width: int = Field(28, ge=1, le=256)
+    network: Literal["gated", "row-lstm"] = Field(
+        "gated", description="gated convolutions, or LSTMs over rows"
+    )
+    hidden: int = Field(32, ge=1, le=512)
+    layers: int = Field(6, ge=1, le=64)
+    kernel: int = Field(5, ge=3, le=15, description="rows and columns of a convolution; odd")
+    output: Literal["softmax", "logistics"] = Field(
+        "softmax", description="256 classes, or a mixture of logistics"
+    )
+    mixtures: int = Field(5, ge=1, le=32)
+    classes: int = Field(10, ge=0, le=1000, description="labels that every layer sees; 0: none")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kernel % 2 == 0:
+            raise ValueError("kernel must be odd")
+        return self

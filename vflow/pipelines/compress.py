@@ -1,0 +1,232 @@
+"""Lossless compression of photos and clips with a codec's likelihood, and of files and folders of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from vflow.checkpoint import checkpoint_folder, find_checkpoints, load, read_config
+from vflow.compression.codec import Compressed, Progress, compress_frames, decompress_frames, model_digest
+from vflow.compression.container import HASH_BYTES, SUFFIX, unpack
+from vflow.config import ClipCodecConfig, PhotoCodecConfig
+from vflow.data import media
+from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.pipelines.batch.inputs import name_items
+
+DEFAULTS = {"picture": "photo-codec", "clip": "clip-codec"}
+"""Shipped checkpoints that files are coded with where none is named."""
+
+
+def compress(model: nn.Module, frames: np.ndarray | torch.Tensor, *, fps: float | None = None) -> bytes:
+    """Bytes of a .vflow file, from which ``decompress`` gives back ``frames`` exactly.
+
+    Args:
+        model: a codec, as of ``vflow.load("photo-codec")``.
+        frames: a photo, uint8 (H, W, 3), or a clip, uint8 (T, H, W, 3).
+        fps: frames per second, kept in the file.
+
+    Raises:
+        ConfigError: ``model`` does not compress. InputError: ``frames`` is no such array.
+    """
+    array = frames.detach().cpu().numpy() if isinstance(frames, torch.Tensor) else np.asarray(frames)
+    return compress_frames(_codec(model), array, fps=fps).data
+
+
+def decompress(model: nn.Module, data: bytes) -> np.ndarray:
+    """The photo, uint8 (H, W, 3), or clip, uint8 (T, H, W, 3), that ``compress`` was given.
+
+    Raises:
+        CheckpointError: coded with another checkpoint. InputError: not a whole .vflow file.
+    """
+    found = decompress_frames(_codec(model), data)
+    return found.frames[0] if found.kind == "picture" else found.frames
+
+
+def _codec(model: nn.Module) -> Any:
+    """``model``; ``check_codec`` refuses what is none."""
+    return model
+
+
+class Source(NamedTuple):
+    """Pixels of a file: a photo, uint8 (H, W, 3), or a clip, uint8 (T, H, W, 3)."""
+
+    frames: np.ndarray
+    fps: float | None
+    notes: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """picture or clip."""
+        return "picture" if self.frames.ndim == 3 else "clip"
+
+
+def read_source(path: Path) -> Source:
+    """Pixels of a photo, video, animated picture or array of frames, at their own size.
+
+    Raises:
+        InputError: not readable, beyond the limits, or with transparency.
+    """
+    suffix = path.suffix.lower()
+    if suffix in media.VIDEO_SUFFIXES:
+        stream = media.stream_frames(path)
+        frames = list(stream.frames)
+        if not frames:
+            raise InputError(f"{path.name}: holds no frames; give another file")
+        return Source(np.stack(frames), stream.fps, stream.notes)
+    if suffix in media.ARRAY_SUFFIXES:
+        clip = media.read_clip(path)
+        return Source(clip.frames, clip.fps, clip.notes)
+    clip = media.read_image(path)
+    if len(clip.frames) > 1:
+        return Source(clip.frames, clip.fps, clip.notes)
+    photo, opacity = media.read_photo(path)
+    if opacity is not None and opacity.min() < 255:
+        raise InputError(
+            f"{path.name}: has transparent pixels, which {SUFFIX} does not keep; flatten it first"
+        )
+    return Source(photo.frames[0], None, photo.notes)
+
+
+class Task(NamedTuple):
+    """A file to read, and the name of what is made of it, without a suffix."""
+
+    path: Path
+    name: str
+
+
+def media_tasks(paths: Sequence[Path]) -> list[Task]:
+    """Tasks of files, and of the media directly in folders, each with a name of its own.
+
+    Raises:
+        ConfigError: no paths. InputError: a folder without media, or a path given twice.
+    """
+    files = []
+    for path in paths:
+        inside = media.list_media(path) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"{path}: holds no pictures, videos or arrays; put some directly in it")
+        files += inside
+    return _named(files, "give photos, videos, npz files, or folders of them")
+
+
+def coded_tasks(paths: Sequence[Path]) -> list[Task]:
+    """Tasks of .vflow files, and of those directly in folders.
+
+    Raises:
+        ConfigError: no paths. InputError: a folder without any, or a path given twice.
+    """
+    files = []
+    for path in paths:
+        inside = sorted(path.glob(f"*{SUFFIX}"), key=media.natural_key) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"{path}: holds no {SUFFIX} files; give a folder that 'vflow compress' wrote to")
+        files += inside
+    return _named(files, f"give {SUFFIX} files, or folders of them")
+
+
+def _named(files: list[Path], remedy: str) -> list[Task]:
+    if not files:
+        raise ConfigError(f"no input: {remedy}")
+    return [Task(path, name) for path, name in zip(files, name_items(files), strict=True)]
+
+
+class Codecs:
+    """Codecs loaded once each: a named checkpoint, or the shipped ones by what they are needed for."""
+
+    def __init__(self, checkpoint: str | None = None) -> None:
+        self._checkpoint = checkpoint
+        self._loaded: dict[str, nn.Module] = {}
+
+    def for_kind(self, kind: str) -> Any:
+        """The codec that compresses a picture or a clip.
+
+        Raises:
+            CheckpointError: there is no such checkpoint, or it is no codec of this kind.
+        """
+        name = self._checkpoint or DEFAULTS[kind]
+        model = self._load(name)
+        wanted = PhotoCodecConfig if kind == "picture" else ClipCodecConfig
+        if not isinstance(model.config, wanted):
+            default = wanted.model_fields["kind"].default
+            raise CheckpointError(
+                f"{name}: does not compress a {kind}; choose a checkpoint of kind {default}"
+            )
+        return model
+
+    def for_data(self, data: bytes, source: str) -> Any:
+        """The codec that a .vflow file's bytes were coded with.
+
+        Raises:
+            InputError: not a .vflow file. CheckpointError: the checkpoint is not among those at hand.
+        """
+        header, _ = unpack(data, source)
+        names = [self._checkpoint] if self._checkpoint else self._shipped()
+        for name in names:
+            if model_digest(self._load(name))[: 2 * HASH_BYTES] == header.checkpoint:
+                return self._load(name)
+        tried = ", ".join(names) or "none"
+        raise CheckpointError(
+            f"{source}: coded with checkpoint {header.checkpoint[:12]}…, which is not among those at hand "
+            f"({tried}); give it by --checkpoint"
+        )
+
+    def _load(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = load(checkpoint_folder(name, allow_hub=True))
+        return self._loaded[name]
+
+    def _shipped(self) -> Iterable[str]:
+        codecs = {PhotoCodecConfig, ClipCodecConfig}
+        return [name for name, folder in find_checkpoints().items() if type(read_config(folder)) in codecs]
+
+
+def compress_file(codecs: Codecs, task: Task, output: Path, progress: Progress) -> dict[str, Any]:
+    """Write ``output``/NAME.vflow; returns its sizes: bytes, bits_per_dim, model_bits_per_dim, raw_bytes.
+
+    Raises:
+        InputError: the source cannot be read, or the file written. CheckpointError: no codec.
+    """
+    source = read_source(task.path)
+    coded: Compressed = compress_frames(
+        codecs.for_kind(source.kind), source.frames, fps=source.fps, progress=progress
+    )
+    path = output / f"{task.name}{SUFFIX}"
+    with media.atomic_write(path) as temporary:
+        temporary.write_bytes(coded.data)
+    return {
+        "item": task.name,
+        "file": str(path),
+        "kind": source.kind,
+        "bytes": len(coded.data),
+        "raw_bytes": coded.values,
+        "bits_per_dim": coded.bits_per_dim,
+        "model_bits_per_dim": coded.information / coded.values,
+        "notes": list(source.notes),
+    }
+
+
+def decompress_file(codecs: Codecs, task: Task, output: Path, progress: Progress) -> dict[str, Any]:
+    """Write ``output``/NAME.png, or NAME.npz (``frames``, ``fps``) of a clip; returns what it wrote.
+
+    Raises:
+        InputError: not a whole .vflow file, or the output cannot be written. CheckpointError: no codec.
+    """
+    try:
+        data = task.path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{task.path}: cannot be read ({error.strerror}); give a {SUFFIX} file") from error
+    name = task.path.name
+    found = decompress_frames(codecs.for_data(data, name), data, source=name, progress=progress)
+    if found.kind == "picture":
+        path = output / f"{task.name}.png"
+        media.write_png(path, found.frames[0])
+    else:
+        path = output / f"{task.name}.npz"
+        clock = {} if found.fps is None else {"fps": np.float64(found.fps)}
+        media.write_npz(path, frames=found.frames, **clock)
+    return {"item": task.name, "file": str(path), "kind": found.kind, "bytes": len(data)}
