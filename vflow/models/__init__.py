@@ -9,11 +9,10 @@ from vflow.config import (
     ColorizerConfig,
     DigitsConfig,
     FrameConditionedConfig,
+    IntegerFlowConfig,
     LatticeVideoFlowConfig,
     ModelConfig,
     NowcastConfig,
-    IntegerFlowConfig,
-    ModelConfig,
     PhotoCodecConfig,
     PixelCNNConfig,
     ReferenceVideoFlowConfig,
@@ -25,9 +24,9 @@ from vflow.models.colorizer import Colorizer
 from vflow.models.digits import Digits
 from vflow.models.frame_conditioned import FrameConditionedVideoFlow
 from vflow.models.image import ConditionalFlow, ImageBatch
+from vflow.models.integer_flow import IntegerFlow
 from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.models.nowcast import Nowcast, NowcastBatch
-from vflow.models.integer_flow import IntegerFlow
 from vflow.models.pixelcnn import PixelCNN
 from vflow.models.reference_videoflow import ReferenceVideoFlow
 from vflow.models.video import Rollout, VideoBatch, VideoModel
