@@ -100,7 +100,7 @@ def test_learning_lowers_the_cost(network: str) -> None:
     constant = torch.full((4, 1, 7, 6), 77, dtype=torch.uint8)
     optimizer = torch.optim.Adam(made.parameters(), 1e-2)
     before = made.bits_per_dim(constant)
-    for _ in range(20):
+    for _ in range(40):
         loss = -made(constant).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -33,7 +33,7 @@ _RATES = {"rgb": struct.Struct(""), "jfif": struct.Struct("<HH"), "rounded": str
 
 
 class Converted(NamedTuple):
-    """What a colour map makes of pixels: planes, uint8 (H, W, 3)."""
+    """Planes that a colour map makes of pixels, uint8 (H, W, 3)."""
 
     color_map: ColorMap
     planes: np.ndarray

@@ -40,7 +40,7 @@ _KINDS = ("picture", "clip")
 
 
 class Header(NamedTuple):
-    """What a file says before its pixels; ``checkpoint`` is 32 hexadecimal digits."""
+    """Header of a file, before its pixels; ``checkpoint`` is 32 hexadecimal digits."""
 
     kind: str
     color_map: ColorMap

@@ -25,7 +25,7 @@ class PhotoCodec(nn.Module):
         return self.lattice
 
     def references(self, frames: list[Tensor]) -> list[Tensor]:
-        """What the next frame is coded given: nothing."""
+        """Condition of the next frame: none."""
         return []
 
     def forward(self, planes: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class ClipCodec(nn.Module):
         return self.following if index else self.first
 
     def references(self, frames: list[Tensor]) -> list[Tensor]:
-        """What the frame after ``frames`` (1, 3, H, W) is coded given, the last one first."""
+        """Condition of the frame after ``frames`` (1, 3, H, W), the last one first."""
         return [frames[-1], frames[-min(2, len(frames))]] if frames else []
 
     def forward(self, clips: Tensor) -> Tensor:

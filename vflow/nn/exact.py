@@ -108,6 +108,6 @@ class ExactConv2d(nn.Module):
 
 
 def is_exact(module: nn.Module) -> bool:
-    """Whether float32 holds every partial sum of every exact convolution in ``module``."""
+    """True if float32 holds every partial sum of every exact convolution in ``module``."""
     layers = [layer for layer in module.modules() if isinstance(layer, ExactConv2d)]
     return all(layer.largest_sum() < MANTISSA for layer in layers)
