@@ -9,8 +9,15 @@ import vflow
 from vflow.card import FAMILIES, model_card
 from vflow.config import MODEL_CONFIGS, VideoFlowConfig
 
+CODES = {
+    "photo_codec",
+    "clip_codec",
+    "integer_flow",
+    "pixelcnn",
+}  # not trained by vflow train, so without cards
 
-@pytest.mark.parametrize("kind", MODEL_CONFIGS)
+
+@pytest.mark.parametrize("kind", sorted(MODEL_CONFIGS.keys() - CODES))
 def test_a_card_has_a_header_that_hubs_read_and_code_that_exists(kind: str) -> None:
     config = MODEL_CONFIGS[kind]()
     card = model_card("mine", config, {"step": 1200, "val_bits_per_dim": 0.5}, {"command": "`vflow\ntrain`"})

@@ -27,8 +27,6 @@ class Export(Config):
 
     half: bool = Field(False, description="round learned weights to float16")
     set: dict[str, Any] = Field({}, description="entries of the model's configuration to change")
-    directions: int = Field(0, ge=0, description="training examples for principal directions; 0: none")
-    statistics: int = Field(0, ge=0, description="validation clips for statistics of surprisal; 0: none")
 
 
 class Recipe(Config):
