@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vflow.disk import parse_json, parse_yaml, read_regular
+from vflow.disk import file_sha256, parse_json, parse_yaml, read_regular
 
 
 def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
@@ -16,8 +16,9 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"text")
     (tmp_path / "link").symlink_to(tmp_path / "file")
     for name in ("pipe", "zero"):
-        with pytest.raises(OSError, match="Not a regular file"):
-            read_regular(tmp_path / name)
+        for read in (read_regular, file_sha256):
+            with pytest.raises(OSError, match="Not a regular file"):
+                read(tmp_path / name)
     assert read_regular(tmp_path / "file") == read_regular(tmp_path / "link") == b"text"
     with pytest.raises(FileNotFoundError):
         read_regular(tmp_path / "none")

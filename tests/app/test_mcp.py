@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 
 import pytest
 from mcp import ClientSession
-from mcp.client.streamable_http import streamablehttp_client
+from mcp.client.streamable_http import streamable_http_client
 
 from tests.app.conftest import COMMAND, ROOT, Server, _wait, free_port
 from tests.app.test_api import PUBLIC
@@ -45,7 +45,7 @@ def converse(address: str, *calls: tuple[str, dict[str, Any]]) -> tuple[list[Any
 
     async def run() -> tuple[list[Any], list[Any]]:
         async with (
-            streamablehttp_client(address + PATH) as (read, write, _),
+            streamable_http_client(address + PATH) as (read, write, _),
             ClientSession(read, write) as it,
         ):
             await it.initialize()
