@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Page
 
+T = TypeVar("T")
 INSTALL = "apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation"
 ARTIFACTS = Path(__file__).parent / "artifacts"
 DESKTOP, PHONE = (1280, 900), (390, 844)
@@ -219,3 +222,9 @@ def serious(violations: Sequence[dict[str, Any]]) -> list[str]:
         for v in violations
         if v["impact"] in ("serious", "critical")
     ]
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Result of a coroutine, run in a thread: the browser's own event loop runs in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from apps.hosts import HostGuard
 from tests.app.conftest import Server
+from tests.app.support import run_async
 
 SITE = "https://evil.example"
 
@@ -27,7 +27,7 @@ def status(guard: HostGuard, method: str = "GET", kind: str = "http", **headers:
             scope["method"] = method
         await guard(scope, lambda: None, send)  # type: ignore[arg-type,return-value]
 
-    asyncio.run(run())
+    run_async(run())
     return 403 if sent[0]["type"] == "websocket.close" else sent[0]["status"]
 
 

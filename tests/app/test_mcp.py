@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import urllib.request
@@ -16,6 +15,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.app.conftest import COMMAND, ROOT, Server, _wait, free_port
+from tests.app.support import run_async
 from tests.app.test_api import PUBLIC
 
 PATH = "/gradio_api/mcp/"
@@ -52,7 +52,7 @@ def converse(address: str, *calls: tuple[str, dict[str, Any]]) -> tuple[list[Any
             tools = (await it.list_tools()).tools
             return tools, [await it.call_tool(name, arguments) for name, arguments in calls]
 
-    return asyncio.run(run())
+    return run_async(run())
 
 
 def test_tools_are_the_public_endpoints(mcp_server: str) -> None:
