@@ -24,7 +24,7 @@ from vflow.commands.common import (
     parse_temperature,
     require,
 )
-from vflow.errors import ConfigError
+from vflow.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -105,12 +105,18 @@ class Evaluate:
         """All figures; with --tune-temperature, at the temperature that is best on validation data."""
         from vflow.pipelines.evaluate import color, digits, rain, video
 
-        evaluate, tune = {
+        judges = {
             "videoflow": (video.evaluate_video, video.tune_video),
             "digits": (digits.evaluate_digits, digits.tune_digits),
             "colorizer": (color.evaluate_color, color.tune_color),
             "nowcast": (rain.evaluate_rain, rain.tune_rain),
-        }[model.config.family]
+        }
+        if model.config.family not in judges:
+            known = ", ".join(judges)
+            raise CheckpointError(
+                f"{self.checkpoint}: no figures for a {model.config.kind}; choose one of kind {known}"
+            )
+        evaluate, tune = judges[model.config.family]
         if not self.tune_temperature:
             return evaluate(model, settings, stage)
         found = tune(model, settings, stage)

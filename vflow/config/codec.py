@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,7 @@ class PhotoCodecConfig(Config):
     """Model of photographs."""
 
     kind: Literal["photo_codec"] = "photo_codec"
+    family: ClassVar[str] = "codec"
     lattice: LatticeConfig = LatticeConfig()
 
     @model_validator(mode="after")
@@ -42,6 +43,7 @@ class ClipCodecConfig(Config):
     """Model of a clip's frames: one pyramid for the first frame, another for each given the two before it."""
 
     kind: Literal["clip_codec"] = "clip_codec"
+    family: ClassVar[str] = "codec"
     first: LatticeConfig = LatticeConfig(hidden=32, head=24)
     following: LatticeConfig = LatticeConfig(hidden=32, head=24, references=2)
     fps: float = Field(10.0, gt=0, le=1000, description="frames per second of the clips it was trained on")
@@ -57,6 +59,7 @@ class IntegerFlowConfig(Config):
     """Integer discrete flow of images of one size (Hoogeboom et al. 2019)."""
 
     kind: Literal["integer_flow"] = "integer_flow"
+    family: ClassVar[str] = "codec"
     channels: int = Field(1, ge=1, le=3)
     height: int = Field(28, ge=2, le=1024)
     width: int = Field(28, ge=2, le=1024)
@@ -80,6 +83,7 @@ class PixelCNNConfig(Config):
     """Pixel-by-pixel model of grey images, given their class (van den Oord et al. 2016)."""
 
     kind: Literal["pixelcnn"] = "pixelcnn"
+    family: ClassVar[str] = "codec"
     height: int = Field(28, ge=1, le=256)
     width: int = Field(28, ge=1, le=256)
     network: Literal["gated", "row-lstm"] = Field(

@@ -17,7 +17,7 @@ from ..shared.forms import Seed, slider_temperature, temperature_slider
 from ..shared.html import note
 from . import examples, html
 from .job import MAX_EXTENT, MAX_FRAMES, MAX_SAMPLES, MAX_STEPS, Request
-from .kinds import LIKELIEST, Capabilities, Kind, capabilities, find_kind
+from .kinds import LIKELIEST, Capabilities, Kind, capabilities, find_kind, walkable
 
 UPLOAD, RANDOM = "Upload or example", "Random"
 ORDER = ("digits", "videoflow", "colorizer")  # of families: digits can walk without an input
@@ -106,7 +106,7 @@ def build(app: AppContext) -> Form:
     """Lay out the form; ``form_updates`` then shows the controls in use."""
     first = next(filter(None, map(app.models.default, ORDER)), None)
     with gr.Group(elem_classes="vf-card"):
-        checkpoint = gr.Dropdown(app.models.names(), value=first, label="Checkpoint", interactive=True)
+        checkpoint = gr.Dropdown(walkable(app.models), value=first, label="Checkpoint", interactive=True)
         kind = gr.Radio([], label="Walk", info=" ", elem_id="vf-walk-kind")
         remark = html_block("", "vf-walk-note", visible=False)
         source = gr.Radio([RANDOM, UPLOAD], value=RANDOM, label="Start from", visible=False)

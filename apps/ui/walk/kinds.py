@@ -9,11 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from vflow.checkpoint import checkpoint_hash
-from vflow.errors import VflowError
+from vflow.errors import CheckpointError, VflowError
 from vflow.pipelines.walk.directions import Directions, load_directions
 
 from ..shared.context import AppContext
 from ..shared.examples import FOLDER
+from ..shared.models import ModelStore
 
 LIKELIEST = "likeliest"
 ALL = "all"
@@ -66,7 +67,13 @@ COLORS = Kind(
 
 
 def kinds(family: str) -> tuple[Kind, ...]:
-    """Walks that models of a family can do, in the order offered; direction is the first."""
+    """Walks that models of a family can do, in the order offered; direction is the first.
+
+    Raises:
+        CheckpointError: models of this family have no walks.
+    """
+    if family not in START:
+        raise CheckpointError(f"{family}: no model to walk through; choose one of {', '.join(START)}")
     video, start = family == "videoflow", START[family]
     clip = FRAMES if video else frozenset()
     direction = Kind(
@@ -102,6 +109,11 @@ def kinds(family: str) -> tuple[Kind, ...]:
     if family == "colorizer":
         return direction, interpolate, COLORS, temperature, groups
     return direction, TWO_FUTURES if video else ALL_TEN, interpolate, temperature, groups
+
+
+def walkable(models: ModelStore) -> list[str]:
+    """Names of the checkpoints whose models can be walked through."""
+    return [name for name in models.names() if models.family(name) in START]
 
 
 def find_kind(family: str, name: str | None) -> Kind:
