@@ -105,7 +105,7 @@ class Evaluate:
         """All figures; with --tune-temperature, at the temperature that is best on validation data."""
         from vflow.pipelines.evaluate import color, digits, rain, video
 
-        judges = {
+        judges: dict[str, tuple[Callable[..., Evaluation], Callable[..., dict[float, float]]]] = {
             "videoflow": (video.evaluate_video, video.tune_video),
             "digits": (digits.evaluate_digits, digits.tune_digits),
             "colorizer": (color.evaluate_color, color.tune_color),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,65 +14,62 @@ from vflow.randomness import Key, normal
 Decoder = Callable[[Sequence[Tensor]], np.ndarray]
 
 
+class Futures(NamedTuple):
+    """Futures of one context as a function of their noise."""
+
+    decode: Decoder
+    """From standard-normal noise, per source (N, \\*shape), to futures (N, T, H, W, C)."""
+    shapes: Sequence[tuple[int, ...]]
+    """Of each source's noise of one future, the flow's levels first, fine to coarse."""
+
+
 class LatentShare(NamedTuple):
     """Shares of the variance of sampled futures; 1 is all of it."""
 
     latents: float  # every level drawn anew together
     levels: tuple[float, ...]  # each level alone, fine to coarse
-
-
-class Draws(NamedTuple):
-    """Numbers of futures: ``bases`` settings of the noise held fixed, ``futures`` of each."""
-
-    bases: int = 4
-    futures: int = 8
+    others: float | None  # every other source drawn anew together; None where there is none
 
 
 def latent_share(
-    decode: Decoder,
-    shapes: Sequence[tuple[int, ...]],
-    levels: int,
-    num_frames: int,
-    *,
-    draws: Draws | None = None,
-    key: tuple[Key, ...] = (),
+    settings: Sequence[Futures], levels: int, *, count: int = 8, key: tuple[Key, ...] = ()
 ) -> LatentShare:
     """Variance of futures with some of the noise drawn anew, over that with all of it drawn anew.
 
-    These are the total-effect indices of Homma & Saltelli (1996): variances within one setting of the noise
+    These are the total-effect indices of Homma & Saltelli (1996): variances within one setting of what is
     held fixed, summed over pixels, averaged over settings. Shares of levels that interact sum to over 1.
 
     Args:
-        decode: from standard-normal noise, per source (N, T, \\*shape), to futures (N, T, H, W, C).
-        shapes: of one frame's noise for each source, the Glow's levels first, fine to coarse.
-        levels: number of the sources that are levels of the Glow; the others are never counted as latents.
-        num_frames: T.
-        draws: numbers of futures; with the levels + 2 sets of noise they make (levels + 2) · bases · futures.
+        settings: contexts, each with noise of its own held fixed; their sources are alike.
+        levels: number of the sources that are levels of the flow; the others are never counted as latents.
+        count: futures of each setting; (levels + 3) · count · len(settings) are drawn in all.
         key: name of the noise: the same key gives the same shares.
 
+    Returns:
+        NaN for every share if the futures do not vary at all.
+
     Raises:
-        ValueError: fewer than two futures for each base, or futures that do not vary at all.
+        ValueError: fewer than two futures.
     """
-    draws = draws or Draws()
-    if draws.futures < 2:
-        raise ValueError(f"a variance needs at least 2 futures for each base, not {draws.futures}")
+    if count < 2:
+        raise ValueError(f"a variance needs at least 2 futures, not {count}")
 
     def variance(anew: Sequence[int]) -> float:
-        """Mean within-base variance with the sources ``anew`` drawn anew."""
+        """Mean within-setting variance with the sources ``anew`` drawn anew."""
         spread = []
-        for base in range(draws.bases):
+        for number, (decode, shapes) in enumerate(settings):
             eps = [
-                _noise((num_frames, *shape), draws.futures, source in anew, (*key, source, base))
+                _noise(shape, count, source in anew, (*key, source, number))
                 for source, shape in enumerate(shapes)
             ]
             spread.append(decode(eps).astype(np.float64).var(0, ddof=1).sum())
         return float(np.mean(spread))
 
-    whole = variance(range(len(shapes)))
-    if whole == 0:
-        raise ValueError("the futures do not vary: there is no variance to share out")
+    sources = range(len(settings[0].shapes))
+    whole = variance(sources) or math.nan
+    others = variance(sources[levels:]) / whole if len(sources) > levels else None
     each = tuple(variance([level]) / whole for level in range(levels))
-    return LatentShare(variance(range(levels)) / whole, each)
+    return LatentShare(variance(range(levels)) / whole, each, others)
 
 
 def _noise(shape: tuple[int, ...], count: int, anew: bool, key: tuple[Key, ...]) -> Tensor:

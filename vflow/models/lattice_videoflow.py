@@ -12,7 +12,7 @@ from vflow.bijections.pixel_map import HistogramMap
 from vflow.config import LatticeVideoFlowConfig
 from vflow.models.base import Condition, Sampled
 from vflow.models.glow import Chains, Encoded, decode
-from vflow.models.video import Pyramid, Rollout, VideoBatch, VideoModel, fold, windows
+from vflow.models.video import NoiseSources, Pyramid, Rollout, VideoBatch, VideoModel, fold, windows
 from vflow.priors.gaussian import Gaussian
 from vflow.priors.lattice import LatticePrior, Motion
 
@@ -97,6 +97,18 @@ class LatticeVideoFlow(VideoModel):
 
     def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
         return self.remember(sampled.frame[:, None])
+
+    def noise_sources(self) -> NoiseSources:
+        """The noise of each lattice, by its stride."""
+        strides = self.prior.strides(*self.image_shape[1:])
+        values = sorted(set(strides.flatten().tolist()))
+
+        def join(parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            own = [part * (strides == stride).to(part) for part, stride in zip(parts, values, strict=True)]
+            return self.flow.separate(torch.stack(own).sum(0))
+
+        names = tuple(f"stride {stride}" for stride in values)
+        return NoiseSources(names, [self.image_shape] * len(values), len(values), join)
 
     def _condition(self, latents: Tensor, mask: Tensor) -> Condition:
         """Condition on windows of latent images (N, n, C, H, W)."""

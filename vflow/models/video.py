@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -73,6 +73,16 @@ class Rollout(NamedTuple):
         return self.frames[:, -1]
 
 
+class NoiseSources(NamedTuple):
+    """Independent parts of a frame's noise; those of the flow go first, fine to coarse."""
+
+    names: tuple[str, ...]
+    shapes: Sequence[tuple[int, ...]]
+    levels: int  # number of parts that are the flow's
+    join: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+    """Parts (B, \\*shape) → noise (B, C, h, w) per entry of ``latent_shapes``."""
+
+
 class VideoModel(LikelihoodModel[VideoBatch], ABC):
     """p(x_t | x_<t) of 8-bit frames: each goes through the same Glow, given a window of the past.
 
@@ -117,6 +127,12 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
     def encode_reference(self, rollout: Rollout, frame: Tensor) -> tuple[Tensor, ...]:
         """Noise of the reference that ``frame`` (B, C, H, W) is coded against: none, or one tensor."""
         return ()
+
+    def noise_sources(self) -> NoiseSources:
+        """Parts of a frame's noise whose effects can be told apart: levels, then a reference's noise."""
+        sides = [f"{height}×{width}" for _, height, width in self.flow.latent_shapes]
+        names = (*sides, "reference") if self.has_reference else tuple(sides)
+        return NoiseSources(names, self.latent_shapes, len(sides), tuple)
 
     def latent_shapes_at(self, height: int, width: int) -> Shapes:
         """``latent_shapes`` for frames of another size.

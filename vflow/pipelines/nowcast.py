@@ -8,12 +8,13 @@ chunks of one fixed size, so member k is the same whatever the number of members
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vflow.config import NowcastConfig
 from vflow.data.motion import advect, drift_offsets, estimate_motion
@@ -21,7 +22,7 @@ from vflow.data.rain import to_rate
 from vflow.errors import InputError
 from vflow.models import Nowcast
 from vflow.models.nowcast import planes
-from vflow.pipelines.common import Temperature, config_of
+from vflow.pipelines.common import Temperature, config_of, device_of
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import content_hash, normal
 
@@ -154,6 +155,39 @@ def draw_ensemble(
     return Ensemble(drawn[:, : settings.num_frames] * known, known, nonfinite)
 
 
+class BlockDecoder:
+    """Frames ahead of given ones, as many as the model draws at once, as a function of the flow's noise.
+
+    Args:
+        given: uint8 (n, H, W), the model's ``context`` frames. known: bool (H, W), where they are known.
+        motion: (x, y) in pixels per frame, (2, H/4, W/4); estimated when not given.
+
+    Attributes:
+        shapes: (C, h, w) of each level's noise, fine to coarse.
+    """
+
+    def __init__(
+        self, model: Nowcast, given: np.ndarray, known: np.ndarray, motion: np.ndarray | None = None
+    ) -> None:
+        field = estimate_motion(given) if motion is None else motion
+        self.model, self.area = model, (given.shape[1], given.shape[2])
+        offsets = drift_offsets(field, given[-1], model.leads)
+        self.window = Window.around(self.area, offsets, 2**model.config.glow.levels)
+        advected = advect(given, known, field, (0, 0), self.window.origin, offsets, self.window.size)
+        self.device = device_of(model)
+        with torch.no_grad():
+            self.condition = model.features(torch.from_numpy(planes(*advected))[None].to(self.device))
+        self.shapes = model.shapes_at(*self.window.size)
+
+    @torch.no_grad()
+    def __call__(self, eps: Sequence[Tensor], temperature: Sequence[float]) -> tuple[np.ndarray, int]:
+        """Members uint8 (N, T, H, W) of noise (N, C, h, w) per level; count of values that are not finite."""
+        many = self.condition.repeat(len(eps[0]))
+        made, _ = self.model.generate(many, [e.to(self.device) for e in eps], temperature)
+        levels = made.nan_to_num(0.0, 255.0, 0.0).clamp(0, 255).to(torch.uint8)
+        return self.window.cut(levels.cpu().numpy(), self.area), int((~made.isfinite()).sum())
+
+
 class _Drawing(NamedTuple):
     """Parts that all members of a forecast share."""
 
@@ -166,24 +200,18 @@ class _Drawing(NamedTuple):
         self, given: np.ndarray, known: np.ndarray, block: int, which: range
     ) -> tuple[np.ndarray, int]:
         """``which`` members of the frames after ``given``, uint8 (N, T, H, W); count of bad values."""
-        model, area = self.model, (given.shape[1], given.shape[2])
-        offsets = drift_offsets(self.motion, given[-1], model.leads)
-        window = Window.around(area, offsets, 2**model.config.glow.levels)
-        advected = advect(given, known, self.motion, (0, 0), window.origin, offsets, window.size)
-        device = next(model.parameters()).device
-        condition = model.features(torch.from_numpy(planes(*advected))[None].to(device))
+        decode = BlockDecoder(self.model, given, known, self.motion)
+        temperature = self.settings.levels(len(decode.shapes))
         chunk = CHUNK if block == 0 else 1  # 1 where each member has a past of its own
-        many = condition.repeat(chunk)
         drawn, nonfinite = [], 0
         for start in range(which.start, which.stop, chunk):
             eps = [
-                self._noise(shape, range(start, start + chunk), block, level).to(device)
-                for level, shape in enumerate(model.shapes_at(*window.size))
+                self._noise(shape, range(start, start + chunk), block, level)
+                for level, shape in enumerate(decode.shapes)
             ]
-            made, _ = model.generate(many, eps, self.settings.levels(len(eps)))
-            nonfinite += int((~made.isfinite()).sum())
-            levels = made.nan_to_num(0.0, 255.0, 0.0).clamp(0, 255).to(torch.uint8)
-            drawn.append(window.cut(levels.cpu().numpy(), area))
+            frames, bad = decode(eps, temperature)
+            drawn.append(frames)
+            nonfinite += bad
         return np.concatenate(drawn)[: len(which)], nonfinite
 
     def _noise(self, shape: tuple[int, int, int], members: range, block: int, level: int) -> torch.Tensor:

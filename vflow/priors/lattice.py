@@ -62,6 +62,15 @@ class LatticePrior(nn.Module):
         """Group of each latent, int64 (C, H, W)."""
         return lattice_order(self.channels, height, width, self.config.coarsest, self.config.separate)
 
+    def strides(self, height: int, width: int) -> Tensor:
+        """Stride of the coarsest lattice that each position lies on, int64 (H, W)."""
+        found = torch.ones(height, width, dtype=torch.int64)
+        stride = 2
+        while stride <= self.config.coarsest:
+            found[::stride, ::stride] = stride
+            stride *= 2
+        return found
+
     def shares(self, height: int, width: int) -> Tensor:
         """Probability of each group when one stands for all of them in training, float32 (G,)."""
         sizes = self.order(height, width).flatten().bincount().float().sqrt()

@@ -100,6 +100,9 @@ def test_evaluation_and_tuning_read_their_own_split(tmp_path: Path, monkeypatch:
     evaluation = evaluate_rain(model, settings, lambda name: lambda done, total: None)
     assert evaluation.sheets["nowcasts"].std() > 0
     assert json.dumps(evaluation.to_json()) and evaluation.protocol["events"] == ["event"]
+    assert evaluation.figures["latent_share"] == pytest.approx(1)
+    levels = evaluation.figures["latent_share_by_level"]
+    assert list(levels)[-1] == "means" and all(0 < share <= 1.5 for share in levels.values())
     found = tune_rain(model, settings, lambda name: lambda done, total: None)
     assert set(found) == set(rain.TEMPERATURES) and all(score < 0 for score in found.values())
     with pytest.raises(ConfigError, match="one temperature"):

@@ -16,11 +16,12 @@ from vflow.data.lossless import bits_after
 from vflow.errors import ConfigError
 from vflow.models import VideoModel
 from vflow.pipelines.evaluate import video as futures_module
+from vflow.pipelines.evaluate.latents import video_latent_share
 from vflow.pipelines.evaluate.report import Evaluation, Settings
 from vflow.pipelines.evaluate.round_trip import round_trip
 from vflow.pipelines.evaluate.video import checks, clip_batches, evaluate_video, fidelity, tune_video
 
-from ..conftest import FRAMES, make_model
+from ..conftest import FRAMES, MOTION, make_model
 from .support import moving_clip, quiet, write_clips
 
 CONTEXT, SAMPLES = 2, 3
@@ -109,6 +110,36 @@ def test_counts_times_and_round_trips(figures: dict[str, Any]) -> None:
     assert "direction_entropy" not in figures  # of shapes only
 
 
+def test_latents_carry_all_of_a_future_where_there_is_no_other_noise(figures: dict[str, Any]) -> None:
+    assert figures["latent_share"] == pytest.approx(1) and "reference_share" not in figures
+    assert list(figures["latent_share_by_level"]) == ["8×8", "4×4"]
+    assert sum(figures["latent_share_by_level"].values()) > 0.9
+
+
+def test_latents_share_the_future_with_a_reference() -> None:
+    shares = video_latent_share(make_model(**MOTION), [moving_clip(0)[:2]], 2, (1.0,) * 3)
+    assert shares["reference_share"] > 0 and shares["latent_share"] > 0
+    assert len(shares["latent_share_by_level"]) == 2
+
+
+def test_lattices_share_the_future_by_their_stride() -> None:
+    model = make_model(
+        kind="lattice_videoflow",
+        glow={"height": 16, "width": 16, "depth": [0, 0], "hidden": [1, 1], "split": "quarter"},
+        prior={"hidden": 4, "dilations": [1], "coarsest": 8, "reach": 2},
+    )
+    sources = model.noise_sources()
+    assert sources.names == ("stride 1", "stride 2", "stride 4", "stride 8")
+    image = torch.randn(2, 3, 16, 16)
+    joined = sources.join([image] * 4)
+    assert [part.shape[1:] for part in joined] == [torch.Size(shape) for shape in model.latent_shapes]
+    assert torch.equal(model.flow.join(joined), image), "each position takes its noise from one lattice"
+    alone = model.flow.join(sources.join([torch.zeros_like(image)] * 3 + [image]))
+    assert torch.equal(alone.nonzero()[:, 2:] % 8, torch.zeros(24, 2, dtype=torch.int64))
+    shares = video_latent_share(model, [moving_clip(0)[:2]], 2, (1.0,) * 2)
+    assert shares["latent_share"] == pytest.approx(1)
+
+
 def test_baselines_and_codecs(figures: dict[str, Any]) -> None:
     for name in ("copy_last", "training_mean", "regression"):
         assert len(figures[f"psnr_{name}_per_frame"]) == len(figures[f"ssim_{name}_per_frame"]) == 4
@@ -159,6 +190,9 @@ def test_shapes_also_have_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = evaluate_video(model, settings, quiet).figures
     assert 0 <= figures["direction_entropy"] <= 1
     assert figures["accepted"] == 0  # random weights
+    inside = float(figures["share_of_bits_in_shapes"])
+    both = figures["bits_per_dim_shape"], figures["bits_per_dim_background"]
+    assert 0 < inside < 1 and min(both) < figures["bits_per_dim"] < max(both)
     assert "bits_per_dim_k1" not in figures
 
 

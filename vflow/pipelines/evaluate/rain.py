@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -24,7 +25,9 @@ from vflow.metrics.ensemble import (
     power_spectrum,
     rank_histogram,
 )
+from vflow.models import Nowcast
 from vflow.pipelines.evaluate.data import locate
+from vflow.pipelines.evaluate.latents import PROTOCOL, nowcast_latent_share
 from vflow.pipelines.evaluate.pysteps_peers import pysteps_methods
 from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings
 from vflow.pipelines.nowcast import draw_ensemble
@@ -132,33 +135,49 @@ def verify(
     """
     totals = {name: Verification(protocol) for name in methods}
     observed: list[np.ndarray] = []
-    cases = [
-        (name, square, start)
-        for name in sequences
-        for square in protocol.squares
-        for start in protocol.starts
-    ]
-    for number, (name, (row, column), start) in enumerate(cases):
-        sequence = sequences[name]
-        area = (slice(row, row + protocol.side), slice(column, column + protocol.side))
-        frames, valid = sequence.frames[(slice(None), *area)], sequence.valid[area]
-        if frames.shape[1:] != (protocol.side, protocol.side) or len(frames) < start + protocol.leads:
-            needs = f"{protocol.side}×{protocol.side} at {row, column} and {start + protocol.leads} frames"
-            raise InputError(
-                f"{name}: {sequence.frames.shape} is too small for the protocol: it needs {needs}"
-            )
-        truth = to_rate(frames[start : start + protocol.leads]).astype(np.float64)
+    cases = open_cases(sequences, protocol)
+    for number, case in enumerate(cases):
+        truth = to_rate(case.ahead).astype(np.float64)
         observed.append(power_spectrum(truth[-1]))
         for method, total in totals.items():
             began = time.perf_counter()
-            members = methods[method](frames[start - protocol.given : start], protocol.seed)
+            members = methods[method](case.given, protocol.seed)
             total.seconds.append(time.perf_counter() - began)
             members = np.nan_to_num(members[:, : protocol.leads]).astype(np.float64)
-            random = generator("ties", protocol.seed, name, row, column, start)
-            total.add(members, truth, valid, random)
+            total.add(members, truth, case.valid, generator("ties", protocol.seed, *case.name))
         progress(number + 1, len(cases))
     found = {method: total.figures() for method, total in totals.items()}
     return found | {"observed": {"spectrum_last_lead": np.mean(observed, 0)}}
+
+
+class Case(NamedTuple):
+    """One forecast of a protocol, in one square."""
+
+    name: tuple[str | int, ...]  # sequence, row, column, number of the first frame ahead
+    given: np.ndarray  # grey levels uint8 (n, H, W)
+    ahead: np.ndarray  # the same (T, H, W)
+    valid: np.ndarray  # bool (H, W)
+
+
+def open_cases(sequences: Mapping[str, RainSequence], protocol: Protocol) -> list[Case]:
+    """All cases of a protocol.
+
+    Raises:
+        InputError: a sequence too short or too small for it.
+    """
+    side, cases = protocol.side, []
+    for name, (row, column), start in product(sequences, protocol.squares, protocol.starts):
+        sequence, stop = sequences[name], start + protocol.leads
+        area = (slice(row, row + side), slice(column, column + side))
+        frames = sequence.frames[(slice(None), *area)]
+        if frames.shape[1:] != (side, side) or len(frames) < stop:
+            needs = f"{side}×{side} at {row, column} and {stop} frames"
+            raise InputError(
+                f"{name}: {sequence.frames.shape} is too small for the protocol: it needs {needs}"
+            )
+        given, ahead = frames[start - protocol.given : start], frames[start:stop]
+        cases.append(Case((name, row, column, start), given, ahead, sequence.valid[area]))
+    return cases
 
 
 def flow_method(model: nn.Module, protocol: Protocol, temperature: float = 1.0) -> Method:
@@ -178,7 +197,7 @@ def persistence(protocol: Protocol) -> Method:
     return lambda given, seed: np.repeat(to_rate(given[-1:])[None], protocol.leads, 1)
 
 
-def evaluate_rain(model: nn.Module, settings: Settings, stage: Stage) -> Evaluation:
+def evaluate_rain(model: Nowcast, settings: Settings, stage: Stage) -> Evaluation:
     """Figures of ``model``, and of its peers as ``NAME_…``, on the test events or on the validation event.
 
     Peers are persistence and, with pysteps installed (the extra ``rain``), extrapolation, S-PROG and STEPS.
@@ -188,14 +207,21 @@ def evaluate_rain(model: nn.Module, settings: Settings, stage: Stage) -> Evaluat
     """
     folder, protocol, names = _data(settings)
     forecast = {"flow": flow_method(model, protocol, _temperature(settings))}
-    found = verify({**forecast, **_peers(protocol)}, read_folder(folder, names), protocol, stage("nowcasts"))
+    sequences = read_folder(folder, names)
+    found = verify({**forecast, **_peers(protocol)}, sequences, protocol, stage("nowcasts"))
     figures = dict(found.pop("flow"))
+    stage("latents")
+    given = [case.given for case in open_cases(sequences, protocol)]
+    figures |= nowcast_latent_share(model, given, _temperature(settings))
     for name, values in found.items():
         figures |= {f"{name}_{key}": value for key, value in values.items()}
     if "steps" in found:
         for key in ("crps", "csi_1", "seconds"):
             figures[f"{key}_over_steps"] = figures[key] / figures[f"steps_{key}"]
-    about = {"data": folder.name, "split": settings.split, "events": names or event_names(folder)}
+    about = {
+        "data": folder.name, "split": settings.split, "events": names or event_names(folder),
+        "latent_share": PROTOCOL,
+    }  # fmt: skip
     sheets = {"nowcasts": draw_figures(figures, protocol)} if find_spec("matplotlib") else {}
     return Evaluation(figures, {**about, **asdict(protocol), "temperature": _temperature(settings)}, sheets)
 

@@ -15,9 +15,10 @@ from vflow.data.datasets.folder import VideoFolder
 from vflow.data.lossless import CODECS, bits_after, stored_bits
 from vflow.metrics import shapes
 from vflow.metrics.video import Baselines, best_of, diversity, psnr, ssim
-from vflow.models import VideoBatch
+from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.common import Counts, device_of
 from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips, spread_clips
+from vflow.pipelines.evaluate.latents import PROTOCOL, video_latent_share
 from vflow.pipelines.evaluate.report import (
     Evaluation,
     Progress,
@@ -30,6 +31,7 @@ from vflow.pipelines.evaluate.report import (
     scan_temperatures,
 )
 from vflow.pipelines.evaluate.round_trip import round_trip
+from vflow.pipelines.evaluate.shapes import region_bits
 from vflow.pipelines.video.predict import PredictSettings, groups
 from vflow.pipelines.video.preprocess import to_tensor, video_config
 from vflow.pipelines.video.score import score
@@ -158,7 +160,7 @@ TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 TUNING_CLIPS = 16
 
 
-def evaluate_video(model: nn.Module, settings: Settings, stage: Stage) -> Evaluation:
+def evaluate_video(model: VideoModel, settings: Settings, stage: Stage) -> Evaluation:
     """All figures of a video model.
 
     Raises:
@@ -168,22 +170,27 @@ def evaluate_video(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     data = open_clips(settings, config)
     clips = data.chosen(settings.count(len(data.held), USUAL_CLIPS))
     drawing = _drawing(settings, data)
-    drawing.levels(len(model.latent_shapes))  # type: ignore[arg-type]
+    temperature = drawing.levels(len(model.latent_shapes))
     figures = clip_bits(
         model, clips, data.context, settings.num_importance_samples, settings.seed, stage("bits/dim")
     )
+    if data.places.name == "shapes":
+        figures |= region_bits(model, clips, data.context, settings.seed)
     running, progress = _Figures(data), stage("futures")
     for done, clip in enumerate(clips, 1):
         running.add(clip, draw(model, clip[: data.context], drawing))
         progress(done, len(clips))
     figures |= running.figures() | fault_figures(model, running.counts)
+    stage("latents")
+    contexts = [clip[max(0, data.context - config.context) : data.context] for clip in clips]
+    figures |= video_latent_share(model, contexts, data.num_frames, temperature)
     stage("baselines and codecs")
     figures |= baselines(data, clips)
     figures |= codecs(clips, data.context, _sources(data))
     stage("checks")
     figures |= checks(model, clips, data.context, settings.seed)
     figures |= round_trip(model, clip_batches(model, clips[:ROUND_TRIP_CLIPS]))
-    protocol = _protocol(settings, data, clips, drawing) | {"noise": config.noise}
+    protocol = _protocol(settings, data, clips, drawing) | {"noise": config.noise, "latent_share": PROTOCOL}
     return Evaluation(figures, protocol, running.sheets())
 
 
