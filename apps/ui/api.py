@@ -19,6 +19,7 @@ from vflow.pipelines.video.score import score as score_frames
 from .colorize import job as colorize_jobs
 from .digits import job as digits_jobs
 from .predict import job as predict_jobs
+from .predict.kinds import FAMILIES, KINDS
 from .shared.checks import seed_number
 from .shared.context import AppContext, to_gradio_error
 from .shared.events import COMPUTING
@@ -66,9 +67,9 @@ def _uploads(name: str = "files") -> gr.File:
     return gr.File(None, label=name, file_count="multiple")
 
 
-def _checkpoint(app: AppContext, kind: str | None = None) -> gr.Dropdown:
-    """Any name; the default is one of ``kind``, if there is one."""
-    names, first = app.models.names(kind), app.models.default(kind)
+def _checkpoint(app: AppContext, *families: str) -> gr.Dropdown:
+    """Any name; the default is one of the ``families``, if there is one."""
+    names, first = app.models.names(*families), app.models.default(*families)
     return gr.Dropdown(names, value=first, label="checkpoint", allow_custom_value=True)
 
 
@@ -85,6 +86,8 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
     ) -> Iterator[Any]:
         """Futures of the given frames: native arrays (npz), previews (zip) and settings (json).
 
+        A model of rain takes one npz of radar frames, uint8 (T, H, W), grey levels round(255·ln(1+R)/ln 101)
+        for R mm/h, and optionally ``valid``, bool (H, W): where radars see.
         Temperatures per level, from fine to coarse and separated by commas, override the one for all levels.
         """
         paths = paths_of(files)
@@ -99,7 +102,8 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
                 seed=seed,
                 preview_fps=preview_fps,
             )
-            job = predict_jobs.Job.begin(app, request)
+            kind = KINDS.get(app.models.family(request.checkpoint), KINDS[predict_jobs.FAMILY])
+            job = kind.begin(app, request)
             for _ in job.advance(_never):
                 yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
             result = job.save(app)
@@ -109,7 +113,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
 
     inputs = {
         "files": _uploads(),
-        "checkpoint": _checkpoint(app, predict_jobs.FAMILY),
+        "checkpoint": _checkpoint(app, *FAMILIES),
         "num_samples": gr.Number(8, label="num_samples"),
         "num_frames": gr.Number(10, label="num_frames"),
         "temperature": gr.Number(1.0, label="temperature"),

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -27,9 +28,11 @@ from vflow.config import (
     ColorizerConfig,
     DigitsConfig,
     EncoderConfig,
+    FrameStackConfig,
     GlowConfig,
     LatentPriorConfig,
     ModelConfig,
+    NowcastConfig,
     VideoFlowConfig,
 )
 from vflow.models import build_model
@@ -62,6 +65,13 @@ def tiny_colorizer(depth: int = 1, hidden: int = 8) -> ColorizerConfig:
     return ColorizerConfig(glow=glow, condition=EncoderConfig(hidden=(4,) * 6, blocks=1))
 
 
+def tiny_rain() -> NowcastConfig:
+    """A model of rain that computes in no time: two frames at once, two levels."""
+    glow = FrameStackConfig(channels=2, height=16, width=16, depth=(1, 1), hidden=(8, 8))
+    condition = EncoderConfig(hidden=(8, 8), blocks=1)
+    return NowcastConfig(glow=glow, condition=condition, features=(4, 4), noise_hidden=8)
+
+
 def save_untrained(folder: Path, config: ModelConfig, *, stirred: bool | None = None) -> None:
     """A checkpoint with random weights; if ``stirred`` (usual for pictures), none are at zero any more."""
     torch.manual_seed(0)
@@ -88,6 +98,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "lively": tiny(),
         "torn": tiny(),
         "foreign": tiny(),
+        "rain": tiny_rain(),
         "digits": tiny_digits(),
         "slow-digits": tiny_digits(depth=16, hidden=64),
         "torn-digits": tiny_digits(),
@@ -125,31 +136,43 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """``vflow app`` in a process of its own, which leaves no upload and no result behind when it ends."""
-    log = tmp_path_factory.mktemp("server") / "log.txt"
-    address = f"http://127.0.0.1:{free_port()}"
-    command = [*COMMAND, "--port", address.rpartition(":")[2], "--checkpoints", str(checkpoints)]
+    folder = tmp_path_factory.mktemp("server")
+    began = time.monotonic()
+    with running(folder, checkpoints) as (address, _):
+        yield Server(address, time.monotonic() - began, folder / "log.txt")
+
+
+@contextmanager
+def running(folder: Path, checkpoints: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """``vflow app`` with ``options``, its address and process, until the block ends.
+
+    It logs to ``log.txt`` in ``folder``, where it has its files, too; none is left, and no traceback.
+    """
+    log, address = folder / "log.txt", f"http://127.0.0.1:{free_port()}"
+    command = [*COMMAND, *options, "--port", address.rpartition(":")[2], "--checkpoints", str(checkpoints)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     environment.pop("GRADIO_TEMP_DIR", None)
-    environment["TMPDIR"] = str(log.parent)
+    environment["TMPDIR"] = str(folder)
     with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
         try:
-            yield Server(address, _wait(address, process, log), log)
+            _wait(address, process, log)
+            yield address, process
         finally:
             process.terminate()
             process.wait(60)
-    assert list(log.parent.glob("vflow-app-*")) == []
+    assert list(folder.glob("vflow-app-*")) == []
     assert "Traceback" not in log.read_text()
 
 
-def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> float:
+def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     began = time.monotonic()
     while time.monotonic() - began < 120:
         if process.poll() is not None:
             raise RuntimeError(f"the app ended at once: {log.read_text()}")
         try:
             with urllib.request.urlopen(address, timeout=5):
-                return time.monotonic() - began
+                return
         except (URLError, OSError):
             time.sleep(0.1)
     raise RuntimeError(f"the app did not answer within 120 s: {log.read_text()}")

@@ -10,12 +10,21 @@ import pytest
 from tests.data.test_motion import moving
 from tests.models.test_nowcast import LEADS, small_model
 from vflow.data.media import read_image
-from vflow.data.rain import UNKNOWN_COLOR
+from vflow.data.rain import UNKNOWN_COLOR, to_levels
 from vflow.errors import CheckpointError, InputError
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import PredictRecord
 from vflow.pipelines.batch.tasks import NowcastTask
-from vflow.pipelines.nowcast import Ensemble, Window, _Drawing, draw_ensemble, nowcast
+from vflow.pipelines.nowcast import (
+    Area,
+    Ensemble,
+    Window,
+    _Drawing,
+    draw_ensemble,
+    first_reached,
+    iterate_ensemble,
+    nowcast,
+)
 from vflow.pipelines.video.predict import PredictSettings
 
 
@@ -113,3 +122,21 @@ def test_members_come_in_pairs_of_opposite_noise() -> None:
     noise = drawing._noise((2, 4, 4), range(5), 0, 0)
     assert noise.shape == (5, 2, 4, 4)
     assert noise[1].equal(-noise[0]) and noise[3].equal(-noise[2]) and not noise[4].equal(noise[0])
+
+
+def test_the_first_frame_that_reaches_an_area() -> None:
+    frames = np.zeros((3, 4, 20, 30), np.uint8)
+    frames[0, 2:, 5, 7] = to_levels(np.array(1.1))
+    frames[1, :, 5, 7] = to_levels(np.array(0.8))
+    area = Area(top=4, left=6, height=3, width=2)
+    assert first_reached(frames, area, 1.0).tolist() == [2, -1, -1]
+    assert first_reached(frames[0], area._replace(left=8), 1.0) == -1
+
+
+def test_an_ensemble_grows_by_chunks_and_stops_when_told() -> None:
+    model, settings = small_model().eval(), PredictSettings(num_frames=LEADS, num_samples=6, seed=1)
+    grown = list(iterate_ensemble(model, given(), settings))
+    assert [len(ensemble.frames) for ensemble in grown] == [4, 6]
+    stopped = list(iterate_ensemble(model, given(), settings, should_stop=lambda: True))
+    assert len(stopped) == 1
+    np.testing.assert_array_equal(stopped[0].frames, grown[-1].frames[:4])

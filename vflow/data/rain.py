@@ -10,11 +10,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from vflow.data.media import list_media, natural_key, read_image
+from vflow.data.media import list_media, natural_key, read_image, read_members
 from vflow.errors import ConfigError, InputError
 
 LOG_MAXIMUM = math.log(101.0)  # of 1 + R at grey level 255: R = 100 mm/h
-MAX_PIXELS = 1 << 30  # of all frames of a file together
 
 
 def to_levels(rate: np.ndarray) -> np.ndarray:
@@ -28,6 +27,11 @@ def to_rate(levels: np.ndarray) -> np.ndarray:
     """mm/h, float32, of grey levels: the inverse of ``to_levels``."""
     table: np.ndarray = np.expm1(np.arange(256) * (LOG_MAXIMUM / 255)).astype(np.float32)
     return table[levels]
+
+
+def least_level(rate: float) -> int:
+    """Least grey level of ``rate`` mm/h or more; 256 where none is."""
+    return int(np.searchsorted(to_rate(np.arange(256, dtype=np.uint8)), rate))
 
 
 RATE_COLORS: tuple[tuple[float, tuple[int, int, int]], ...] = (
@@ -136,28 +140,13 @@ def read_npz(path: str | Path) -> RainSequence:
         InputError: not such a file, or absurdly large.
     """
     path = Path(path)
+    arrays = read_members(path, ("frames", "valid"))
+    if "frames" not in arrays:
+        raise InputError(f"{path.name}: no array 'frames'; save uint8 (T, H, W) under that name")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if "frames" not in file.files:
-                raise InputError(f"{path}: no array 'frames'; save uint8 (T, H, W) under that name")
-            _check_size(path, file)
-            frames = file["frames"]
-            valid = file["valid"] if "valid" in file.files else None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable npz file ({error}); save it again with numpy") from error
-    try:
-        return RainSequence.of(frames, valid)
+        return RainSequence.of(arrays["frames"], arrays.get("valid"))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def _check_size(path: Path, file: np.lib.npyio.NpzFile) -> None:
-    """Refuse an archive that unpacks to more than is read, before it is unpacked."""
-    size = sum(entry.file_size for entry in file.zip.infolist()) if file.zip else 0
-    if size > MAX_PIXELS:
-        raise InputError(
-            f"{path}: {size:,} bytes unpacked; vflow reads at most {MAX_PIXELS:,}: cut it in parts"
-        )
+        raise InputError(f"{path.name}: {error}") from error
 
 
 def read_pictures(path: str | Path, scale: PixelScale) -> RainSequence:

@@ -8,7 +8,7 @@ chunks of one fixed size, so member k is the same whatever the number of members
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vflow.config import NowcastConfig
 from vflow.data.motion import advect, drift_offsets, estimate_motion
-from vflow.data.rain import to_rate
+from vflow.data.rain import least_level, to_rate
 from vflow.errors import InputError
 from vflow.models import Nowcast
 from vflow.models.nowcast import planes
@@ -50,7 +50,7 @@ class Ensemble:
 
     def probability(self, threshold: float) -> np.ndarray:
         """Share of members with ``threshold`` mm/h or more, float32 (T, H, W), NaN where nothing is known."""
-        share: np.ndarray = (to_rate(self.frames) >= threshold).mean(0, dtype=np.float32)
+        share: np.ndarray = (self.frames >= least_level(threshold)).mean(0, dtype=np.float32)
         share[..., ~self.valid] = np.nan
         return share
 
@@ -116,7 +116,6 @@ def nowcast(
     return draw_ensemble(model, frames, settings, valid=valid)
 
 
-@torch.no_grad()
 def draw_ensemble(
     model: nn.Module,
     frames: np.ndarray,
@@ -125,7 +124,22 @@ def draw_ensemble(
     valid: np.ndarray | None = None,
     motion: np.ndarray | None = None,
 ) -> Ensemble:
-    """Members as ``settings`` say, at the size of ``frames``.
+    """All members as ``settings`` say. Arguments and errors are those of ``iterate_ensemble``."""
+    *_, ensemble = iterate_ensemble(model, frames, settings, valid=valid, motion=motion)
+    return ensemble
+
+
+@torch.no_grad()
+def iterate_ensemble(
+    model: nn.Module,
+    frames: np.ndarray,
+    settings: PredictSettings,
+    *,
+    valid: np.ndarray | None = None,
+    motion: np.ndarray | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Ensemble]:
+    """Members so far at the size of ``frames``, after each chunk; ends early when ``should_stop()`` is true.
 
     Args:
         frames: uint8 (n, H, W) grey levels, newest last; the last ``config.context`` are used.
@@ -133,7 +147,7 @@ def draw_ensemble(
         motion: (x, y) in pixels per frame, (2, H/4, W/4); estimated from the frames when not given.
 
     Raises:
-        InputError: too few frames. ConfigError: ``model`` is of another kind.
+        InputError: too few frames. CheckpointError: ``model`` is of another kind.
     """
     config = nowcast_config(model)
     assert isinstance(model, Nowcast)
@@ -143,16 +157,27 @@ def draw_ensemble(
     given = frames[-config.context :] * known
     field = estimate_motion(given) if motion is None else motion
     drawing = _Drawing(model, field, settings, content_hash(given))
-    drawn, nonfinite = drawing.members(given, known, 0, range(settings.num_samples))
-    for block in range(1, -(-settings.num_frames // model.leads)):
-        parts = []
-        for member, past in enumerate(drawn):
-            newest = np.concatenate([given, past])[-config.context :]
-            part, bad = drawing.members(newest, np.ones_like(known), block, range(member, member + 1))
-            parts.append(part)
-            nonfinite += bad
-        drawn = np.concatenate([drawn, np.concatenate(parts)], 1)
-    return Ensemble(drawn[:, : settings.num_frames] * known, known, nonfinite)
+    first = drawing.decoder(given, known)
+    members: list[np.ndarray] = []
+    nonfinite = 0
+    for start in range(0, settings.num_samples, CHUNK):
+        drawn, bad = drawing.members(first, 0, range(start, min(start + CHUNK, settings.num_samples)))
+        for block in range(1, -(-settings.num_frames // model.leads)):
+            parts = []
+            for member, past in enumerate(drawn, start):
+                if should_stop():
+                    return
+                newest = np.concatenate([given, past])[-config.context :]
+                decode = drawing.decoder(newest, np.ones_like(known))
+                part, more = drawing.members(decode, block, range(member, member + 1))
+                parts.append(part)
+                bad += more
+            drawn = np.concatenate([drawn, np.concatenate(parts)], 1)
+        members.append(drawn[:, : settings.num_frames] * known)
+        nonfinite += bad
+        yield Ensemble(np.concatenate(members), known, nonfinite)
+        if should_stop():
+            return
 
 
 class BlockDecoder:
@@ -196,11 +221,12 @@ class _Drawing(NamedTuple):
     settings: PredictSettings
     key: str
 
-    def members(
-        self, given: np.ndarray, known: np.ndarray, block: int, which: range
-    ) -> tuple[np.ndarray, int]:
-        """``which`` members of the frames after ``given``, uint8 (N, T, H, W); count of bad values."""
-        decode = BlockDecoder(self.model, given, known, self.motion)
+    def decoder(self, given: np.ndarray, known: np.ndarray) -> BlockDecoder:
+        """The frames after ``given``, as many at once as the model knows."""
+        return BlockDecoder(self.model, given, known, self.motion)
+
+    def members(self, decode: BlockDecoder, block: int, which: range) -> tuple[np.ndarray, int]:
+        """``which`` members of a block, uint8 (N, T, H, W); count of bad values."""
         temperature = self.settings.levels(len(decode.shapes))
         chunk = CHUNK if block == 0 else 1  # 1 where each member has a past of its own
         drawn, nonfinite = [], 0
@@ -219,3 +245,27 @@ class _Drawing(NamedTuple):
         seed, key = self.settings.seed, self.key
         pairs = ((normal(shape, seed, key, m // 2, block, level), m % 2) for m in members)
         return torch.stack([-noise if opposite else noise for noise, opposite in pairs])
+
+
+class Area(NamedTuple):
+    """A rectangle of a radar picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+def first_reached(frames: np.ndarray, area: Area, threshold: float) -> np.ndarray:
+    """Index of the first frame with ``threshold`` mm/h or more anywhere in ``area``; −1: none has.
+
+    uint8 grey levels (…, T, H, W) → int64 (…).
+    """
+    reached = (frames[(..., *area.slices)] >= least_level(threshold)).any((-2, -1))
+    first: np.ndarray = np.where(reached.any(-1), reached.argmax(-1), -1)
+    return first

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..shared.html import file_url, ghost_items, heat_legend, placeholder, play_bar, png_uri
-from .job import Result
+from .job import Job, Result, mean_frames
 
+WAITING = "not begun"
 GHOST_MAPS = (
     '<div class="vf-maps" aria-hidden="true"><div class="vf-ghost"></div><div class="vf-ghost"></div></div>'
 )
@@ -23,21 +24,19 @@ def empty() -> str:
     return placeholder(ghosts, "Your futures appear here.", text)
 
 
-def partial_grid(given: np.ndarray, futures: np.ndarray, num_frames: int) -> str:
-    """Tiles with the newest frame of each future; before the first, the last given frame, dimmed.
+def live(job: Job) -> str:
+    """Tiles with the newest frame of each future; before the first, the last given frame, dimmed."""
+    given, done = job.prepared.context[-1], job.done
+    state = f"frame {done} of {job.total}" if done else WAITING
+    return live_grid([(future[-1] if done else given, state) for future in job.futures])
 
-    Args:
-        given: uint8 (n, H, W, C).
-        futures: so far, uint8 (N, t, H, W, C); t may be 0.
-        num_frames: frames to come in all.
-    """
-    done = futures.shape[1]
-    state = "" if done else " vf-waiting"
-    progress = f"frame {done} of {num_frames}" if done else "not begun"
+
+def live_grid(futures: Sequence[tuple[np.ndarray, str]]) -> str:
+    """Tiles of futures that are being drawn: a picture, uint8 (H, W, C), of each, and how far it is."""
     tiles = "".join(
-        f'<li class="vf-tile{state}"><img src="{png_uri(future[-1] if done else given[-1])}"'
-        f' alt="Future {number}, {progress}"><div class="vf-caption"><span>Future {number}</span></div></li>'
-        for number, future in enumerate(futures, 1)
+        f'<li class="vf-tile{" vf-waiting" if state == WAITING else ""}"><img src="{png_uri(picture)}"'
+        f' alt="Future {number}, {state}"><div class="vf-caption"><span>Future {number}</span></div></li>'
+        for number, (picture, state) in enumerate(futures, 1)
     )
     return (
         f'<section class="vf-results vf-live"><div class="vf-panes"><ol class="vf-grid">{tiles}</ol>'
@@ -45,13 +44,9 @@ def partial_grid(given: np.ndarray, futures: np.ndarray, num_frames: int) -> str
     )
 
 
-def player(result: Result, last: Sequence[np.ndarray]) -> str:
-    """The finished grid: futures, their mean and diversity, all driven by one play button and one slider.
-
-    Args:
-        result: the files to play.
-        last: final frame of each future, then of the mean, uint8 (H, W, C): shown until a video plays.
-    """
+def player(job: Job, result: Result) -> str:
+    """The finished grid: futures, their mean and diversity, all driven by one play button and one slider."""
+    last = [*job.futures[:, -1], mean_frames(job.futures)[-1]]  # shown until a video plays
     total = result.given + result.frames
     tiles = "".join(_tile(result, index, frame) for index, frame in enumerate(last[:-1]))
     bar = play_bar(total, 1, play="Play all futures", slider="Frame shown in all futures")
@@ -65,9 +60,14 @@ def player(result: Result, last: Sequence[np.ndarray]) -> str:
 def _tile(result: Result, index: int, poster: np.ndarray) -> str:
     number = index + 1
     label = f"Future {number}: {result.frames} predicted frames after {result.given} given"
+    return future_tile(index, video(result.futures[index], poster, label))
+
+
+def future_tile(index: int, picture: str) -> str:
+    """A future (HTML of its video) and the button to go on from it."""
+    number = index + 1
     return (
-        f'<li class="vf-tile">{_video(result.futures[index], poster, label)}'
-        f'<div class="vf-caption"><span>Future {number}</span>'
+        f'<li class="vf-tile">{picture}<div class="vf-caption"><span>Future {number}</span>'
         f'<button type="button" class="vf-continue" data-index="{index}"'
         f' aria-label="Continue from future {number}">Continue</button></div></li>'
     )
@@ -81,9 +81,9 @@ def _maps(result: Result, mean_poster: np.ndarray) -> str:
     else:
         label = f"Where {count} futures differ, 0 to {result.diversity_top:.0f} grey levels"
         inner = (
-            f"<figure>{_video(result.mean, mean_poster, f'Mean of {count} futures')}"
+            f"<figure>{video(result.mean, mean_poster, f'Mean of {count} futures')}"
             "<figcaption>Mean</figcaption></figure>"
-            f"<figure>{_video(result.diversity, np.zeros((8, 8, 3), np.uint8), label)}"
+            f"<figure>{video(result.diversity, np.zeros((8, 8, 3), np.uint8), label)}"
             f"<figcaption>Diversity{heat_legend(f'{result.diversity_top:.0f}')}</figcaption></figure>"
         )
     label = "What really happened, mean and diversity" if truth else "Mean and diversity"
@@ -98,15 +98,16 @@ def _truth(result: Result, poster: np.ndarray) -> str:
     number = comparison.closest + 1
     closest = f"Future {number}, the closest to what really happened"
     return (
-        f'<figure class="vf-truth">{_video(result.truth, poster, "What really happened")}'
+        f'<figure class="vf-truth">{video(result.truth, poster, "What really happened")}'
         "<figcaption>What really happened</figcaption></figure>"
-        f'<figure class="vf-closest">{_video(result.futures[comparison.closest], poster, closest)}'
+        f'<figure class="vf-closest">{video(result.futures[comparison.closest], poster, closest)}'
         f"<figcaption><span>Closest: future {number}</span><span>{comparison.psnr:.1f} dB</span></figcaption>"
         "</figure>"
     )
 
 
-def _video(path: Path, poster: np.ndarray, label: str) -> str:
+def video(path: Path, poster: np.ndarray, label: str) -> str:
+    """A video of the app's cache that the page's script plays, under ``poster``, uint8 (H, W, C)."""
     return (
         f'<video muted loop playsinline preload="auto" disablepictureinpicture aria-label="{escape(label)}"'
         f' poster="{png_uri(poster)}" src="{file_url(path)}"></video>'

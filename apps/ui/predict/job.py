@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vflow.data import media
+from vflow.data.rain import RainSequence
 from vflow.errors import InputError
 from vflow.metrics.video import best_of
 from vflow.pipelines.batch.records import PredictRecord
@@ -26,6 +27,7 @@ from ..shared.context import AppContext
 FAMILY = "videoflow"
 MAX_FUTURES = 32
 MAX_FRAMES = 60
+Source = Sequence[str] | np.ndarray | RainSequence
 MIN_DIVERSITY = 8.0  # grey levels: the ramp of the diversity map never ends below this
 
 
@@ -34,12 +36,12 @@ class Request:
     """A checked request.
 
     Attributes:
-        source: paths in order, or frames uint8 (n, H, W, C).
+        source: paths in order, frames uint8 (n, H, W, C), or radar frames.
         from_start: predict from the first frames and compare with those that follow; else from the last ones.
     """
 
     checkpoint: str | None
-    source: Sequence[str] | np.ndarray
+    source: Source
     settings: PredictSettings
     preview_fps: float
     from_start: bool = False
@@ -48,7 +50,7 @@ class Request:
     def checked(
         cls,
         checkpoint: str | None,
-        source: Sequence[str] | np.ndarray,
+        source: Source,
         *,
         num_samples: float,
         num_frames: float,
@@ -69,14 +71,9 @@ class Request:
             seed=checks.seed_number(seed),
         )
         fps = checks.number_within("preview_fps", preview_fps, 1, 60)
-        if not len(source):
+        if isinstance(source, Sequence) and not source:
             raise InputError("no frames given; add images or a video, or choose an example")
         return cls(checkpoint, source, settings, fps)
-
-    @property
-    def work(self) -> int:
-        """Samples computed per frame, padding included: the cost of a frame."""
-        return -(-self.settings.num_samples // CHUNK) * CHUNK
 
 
 @dataclass
@@ -106,7 +103,7 @@ class Job:
         model = app.models.load(request.checkpoint, FAMILY)
         checks.check_levels(request.settings.temperature, model, request.checkpoint)
         source = request.source
-        clip = as_clip(source if isinstance(source, np.ndarray) else media.read_frames(source))
+        clip = as_clip(media.read_frames(source) if isinstance(source, Sequence) else source)
         if request.from_start:
             prepared, truth = prepare_start(model, clip)
         else:
@@ -119,6 +116,21 @@ class Job:
     def done(self) -> int:
         """Frames predicted so far."""
         return self.futures.shape[1]
+
+    @property
+    def total(self) -> int:
+        """Frames to predict."""
+        return self.request.settings.num_frames
+
+    @property
+    def steps_left(self) -> int:
+        """Steps that ``advance`` still takes."""
+        return self.total - self.done
+
+    @property
+    def work(self) -> int:
+        """Cost of a step: samples computed, padding included."""
+        return -(-self.request.settings.num_samples // CHUNK) * CHUNK
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Predict frame by frame; ``futures`` grows before each step is yielded."""

@@ -14,16 +14,22 @@
     const given = Number(section.dataset.given);
     const total = Number(section.dataset.frames);
     const fps = Number(section.dataset.fps);
+    const minutes = Number(section.dataset.minutes); // between frames, where they are that far apart
     const leader = videos[0];
     let playing = false;
     let touched = false; // once a person has chosen, nothing starts by itself
 
     function show(frame) {
-      const text = frame <= given ? `given ${frame}/${given}` : `predicted ${frame - given}/${total - given}`;
+      const text = minutes ? clock(frame - given) : frame <= given ? `given ${frame}/${given}` : `predicted ${frame - given}/${total - given}`;
       if (now.textContent !== text) now.textContent = text;
       slider.value = frame;
       slider.setAttribute("aria-valuetext", text);
       section.classList.toggle("vf-at-given", frame <= given);
+    }
+
+    function clock(lead) {
+      if (!lead) return "now";
+      return lead < 0 ? `${-lead * minutes} min ago` : `in ${lead * minutes} min`;
     }
 
     function mark(state) {

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-import numpy as np
+
+from vflow.errors import VflowError
 
 from ..shared import examples
-from ..shared.context import AppContext, Tab, counted, sentences
+from ..shared.context import AppContext, Tab
 from ..shared.events import (
     ON_CLICK,
+    ON_PAYLOAD,
     QUICK,
     Buttons,
     ComponentGroup,
@@ -41,11 +43,14 @@ from ..shared.forms import (
     temperature_slider,
 )
 from ..shared.html import ExampleTile, example_strip, progress
+from ..shared.jobs import Clock
 from ..shared.opening import PREDICT, opening
-from . import html
-from .job import FAMILY, MAX_FRAMES, MAX_FUTURES, Job, Request, Result, mean_frames
+from . import html, rain, rain_html
+from .job import FAMILY, MAX_FRAMES, MAX_FUTURES, Request, Result, Source
+from .kinds import FAMILIES, KINDS, Kind
+from .rain import RainResult
 
-PROGRESS = "Frames predicted"
+PROGRESS = "Progress of the prediction"
 LAST, FIRST = "The last frames", "The first frames"
 
 
@@ -69,11 +74,15 @@ class PredictView(View):
     """Outputs of the tab, and the result on the page."""
 
     result: gr.State
+    answer: gr.HTML
+
+    def nothing(self, placeholder: str) -> Updates:
+        return {**super().nothing(placeholder), self.answer: ""}
 
 
 def build(app: AppContext) -> None:
     """Lay out the tab and wire it."""
-    no_model_banner(app, FAMILY)
+    no_model_banner(app, *FAMILIES)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             files = clip_upload("predict")
@@ -82,29 +91,30 @@ def build(app: AppContext) -> None:
             form, buttons = _settings(app, files)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "predict")
-            results = html_block(opening(app, PREDICT), "vf-results", js_on_load=ON_CLICK)
+            answer = html_block("", "vf-area-answer")
+            results = html_block(opening(app, PREDICT), "vf-results", js_on_load=ON_CLICK + ON_PAYLOAD)
             downloads = Downloads.below("Frames (npz)", "Previews (zip)", "Settings (json)")
-            view = PredictView(bar, results, downloads, gr.State(None))
-    wire_fit(app, line, files, form.checkpoint, FAMILY)
+            view = PredictView(bar, results, downloads, gr.State(None), answer)
+    wire_fit(app, line, files, form.checkpoint, *FAMILIES)
     _wire_jobs(app, form, view, strip)
 
 
 def _example_strip(app: AppContext) -> gr.HTML:
-    clips = examples.clips_for(app.models.names(FAMILY))
+    clips = examples.clips_for(app.models.names(*FAMILIES))
     tiles = [ExampleTile(clip.title, [clip.last_frame()]) for clip in clips]
     strip = example_strip("Or predict from an example", "Predict from example", "vf-try", tiles)
     return html_block(strip, js_on_load=ON_CLICK)
 
 
 def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
-    first = app.models.default(FAMILY)
+    first = app.models.default(*FAMILIES)
     with gr.Group(elem_classes="vf-card"):
         start = gr.Radio(
             [LAST, FIRST], value=LAST, label="Predict from",
             info="From the first: shows what really happened beside the futures.",
         )  # fmt: skip
         checkpoint = gr.Dropdown(
-            app.models.names(FAMILY), value=first, label="Checkpoint", info=app.video_summary(first),
+            app.models.names(*FAMILIES), value=first, label="Checkpoint", info=app.video_summary(first),
             interactive=True,
         )  # fmt: skip
         with gr.Row():
@@ -117,11 +127,13 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
         levels = levels_box(app, first, temperature, "the frame predictor, if the model has one")
         fps = gr.Slider(1, 30, app.preview_fps(first), step=1, label="Preview frames per second")
 
-    def on_checkpoint(name: str | None, typed: str) -> tuple[Any, float, float, Any]:
+    def on_checkpoint(name: str | None, typed: str) -> tuple[Any, ...]:
         summary = gr.update(info=app.video_summary(name))
-        return summary, app.preview_fps(name), *suggested_temperature(app, name, typed)
+        size = (rain.MEMBERS, rain.FRAMES) if app.rain_config(name) else (gr.skip(), gr.skip())
+        return summary, app.preview_fps(name), *suggested_temperature(app, name, typed), *size
 
-    checkpoint.change(on_checkpoint, [checkpoint, levels], [checkpoint, fps, temperature, levels], **QUICK)
+    outputs = [checkpoint, fps, temperature, levels, num_samples, num_frames]
+    checkpoint.change(on_checkpoint, [checkpoint, levels], outputs, **QUICK)
     return Form(files, start, checkpoint, num_samples, num_frames, temperature, levels, seed, fps), buttons
 
 
@@ -138,9 +150,19 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
         yield from view.bar.with_errors(app, (), steps, view.nothing(html.empty()))
 
     def continued(values: Updates, index: int, should_stop: ShouldStop) -> Steps:
-        result: Result = values[view.result]
+        result: Result | RainResult = values[view.result]
         same_model = {**values, form.checkpoint: result.checkpoint}
         yield from _steps(app, form, view, same_model, result.future(index), should_stop)
+
+    def ask(values: Updates, event: gr.EventData) -> str:
+        result: Result | RainResult | None = values[view.result]
+        if not isinstance(result, RainResult):
+            return ""
+        try:
+            found = rain.ask(result, (event.x, event.y, event.x2, event.y2))
+        except VflowError as error:
+            return rain_html.failed(app.error_message(error))
+        return rain_html.answer(found, result.minutes)
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
         return _example(app, form, int(event.index))
@@ -152,18 +174,21 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
     ]
     inputs = [*form.components(), view.result]
     jobs = wire_jobs(app, "predict", view.bar, triggers, inputs, [*view.components(), *form.components()])
+    view.results.input(ask, {view.result}, view.answer, trigger_mode="always_last", **QUICK)
     wire_clear(form.files, view, jobs, html.empty())
 
 
 def _example(app: AppContext, form: Form, index: int) -> Updates:
     """The form filled in from an example; a checkpoint that is not there leaves the chosen one."""
-    names = app.models.names(FAMILY)
+    names = app.models.names(*FAMILIES)
     clip = examples.clips_for(names)[index]
     updates = {
         form.files: [examples.copy_to_cache(path, app.cache) for path in clip.files],
         form.num_frames: clip.num_frames,
         form.start: FIRST if clip.from_start else LAST,
     }
+    if clip.num_samples:
+        updates[form.num_samples] = clip.num_samples
     if clip.checkpoint not in names:
         return updates
     return {
@@ -179,10 +204,10 @@ def _steps(
     form: Form,
     view: PredictView,
     values: Updates,
-    source: Sequence[str] | np.ndarray,
+    source: Source,
     should_stop: ShouldStop,
 ) -> Steps:
-    """One prediction on the page: yields updates after every frame."""
+    """One prediction on the page: yields updates after every step."""
     status, buttons = view.bar.status, view.bar.buttons
     request = Request.checked(
         values[form.checkpoint],
@@ -194,70 +219,43 @@ def _steps(
         seed=form.seed.draw(values),
         preview_fps=values[form.fps],
     )
-    request = replace(request, from_start=values[form.start] == FIRST and not isinstance(source, np.ndarray))
-    total = request.settings.num_frames
-    reading = progress(0, total, "Reading the frames…", PROGRESS)
-    yield {status: reading, form.seed.value: request.settings.seed, **buttons.working()}
-    job = Job.begin(app, request)
-    clock = app.jobs.clock(str(request.checkpoint), request.work)
-    yield _frame_done(view, job, clock.remaining(total))
+    request = replace(request, from_start=values[form.start] == FIRST and isinstance(source, Sequence))
+    yield {
+        status: progress(0, 1, "Reading the frames…", PROGRESS),
+        form.seed.value: request.settings.seed,
+        view.answer: "",
+        **buttons.working(),
+    }
+    kind = KINDS.get(app.models.family(request.checkpoint), KINDS[FAMILY])
+    job = kind.begin(app, request)
+    clock = app.jobs.clock(str(request.checkpoint), job.work)
+    yield _step_done(view, kind, job, clock)
     for _ in job.advance(should_stop):
         clock.frame_done()
-        yield _frame_done(view, job, clock.remaining(total - job.done))
+        yield _step_done(view, kind, job, clock)
     if job.done == 0:
-        yield {**view.nothing(html.empty()), **view.bar.stopped("Stopped before the first frame.")}
+        yield {**view.nothing(html.empty()), **view.bar.stopped(f"Stopped before the first {kind.unit}.")}
         return
     seconds = clock.elapsed()
-    yield {status: progress(job.done, total, "Writing previews…", PROGRESS), **buttons.finishing()}
+    yield {status: progress(job.done, job.total, "Writing previews…", PROGRESS), **buttons.finishing()}
     result = job.save(app)
-    last = [*job.futures[:, -1], mean_frames(job.futures)[-1]]
     yield {
-        view.results: html.player(result, last),
+        view.results: kind.player(job, result),
         view.result: result,
         **view.downloads.show(result.native, result.archive, result.settings),
-        **view.bar.done(_summary(job, seconds), _remarks(job, result)),
+        **view.bar.done(kind.summary(job, seconds), kind.remarks(job, result)),
     }
 
 
-def _frame_done(view: PredictView, job: Job, remaining: float | None) -> Updates:
-    total = job.request.settings.num_frames
+def _step_done(view: PredictView, kind: Kind, job: Any, clock: Clock) -> Updates:
+    remaining = clock.remaining(job.steps_left)
     rest = "" if remaining is None else f" · about {_duration(remaining)} left"
-    text = f"Frame {min(job.done + 1, total)} of {total}{rest}"
-    return {
-        view.bar.status: progress(job.done, total, text, PROGRESS),
-        view.results: html.partial_grid(job.prepared.context, job.futures, total),
-    }
+    text = f"{kind.unit.capitalize()} {min(job.done + 1, job.total)} of {job.total}{rest}"
+    return {view.bar.status: progress(job.done, job.total, text, PROGRESS), view.results: kind.live(job)}
 
 
 def _duration(seconds: float) -> str:
     return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
-
-
-def _summary(job: Job, seconds: float) -> str:
-    settings, done = job.request.settings, job.done
-    futures = counted(settings.num_samples, "future")
-    if done < settings.num_frames:
-        size = f"Stopped after frame {done} of {settings.num_frames}: {futures}"
-    else:
-        size = f"{futures} × {counted(done, 'frame')}"
-    return f"{size} in {seconds:.1f} s, seed {settings.seed}"
-
-
-def _remarks(job: Job, result: Result) -> list[str]:
-    remarks = sentences(job.prepared.notes)
-    if result.comparison:
-        closest, psnr = result.comparison.closest + 1, result.comparison.psnr
-        compared = counted(result.comparison.frames, "frame")
-        remarks.insert(
-            0, f"Closest to what really happened: future {closest}, PSNR {psnr:.1f} dB over {compared}."
-        )
-    elif job.request.from_start:
-        remarks.insert(0, "The clip ends with the frames given, so nothing is known of what really happened.")
-    if job.prepared.far_outside:
-        remarks.insert(0, "These frames are unlike what this model was trained on; expect poor futures.")
-    if job.redrawn:
-        remarks.append(f"{counted(job.redrawn, 'frame')} drawn again because of values that were not finite.")
-    return remarks
 
 
 TAB = Tab("Predict", "predict", build)

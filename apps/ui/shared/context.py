@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from vflow.config import VideoConfig
+from vflow.config import NowcastConfig, VideoConfig
 from vflow.errors import VflowError
 
 from .jobs import Jobs
@@ -34,8 +34,18 @@ class AppContext:
         config = self.models.config(name)
         return config if isinstance(config, VideoConfig) else None
 
+    def rain_config(self, name: str | None) -> NowcastConfig | None:
+        """Configuration of a model of rain radar; None for other kinds and where it cannot be read."""
+        config = self.models.config(name)
+        return config if isinstance(config, NowcastConfig) else None
+
     def video_summary(self, name: str | None) -> str:
-        """One line on the input that a video model expects; empty if it is none."""
+        """One line on the input that a model of frames expects; empty if it is none."""
+        if rain := self.rain_config(name):
+            return (
+                f"Rain radar of any size, a frame every {rain.minutes:g} minutes. "
+                f"Needs the last {rain.context} frames."
+            )
         config = self.video_config(name)
         if config is None:
             return ""
@@ -46,7 +56,9 @@ class AppContext:
         )
 
     def preview_fps(self, name: str | None) -> float:
-        """Initial frame rate of previews: half the model's own, which the eye can follow."""
+        """Initial frame rate of previews: half the model's own, which the eye can follow; of rain its own."""
+        if rain := self.rain_config(name):
+            return rain.fps
         config = self.video_config(name)
         return 5.0 if config is None else float(min(30, max(1, round(config.fps / 2))))
 

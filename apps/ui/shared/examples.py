@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from vflow.data import media
+from vflow.data.rain import color_rain, read_npz
 
-from .html import ExampleTile, example_strip
+from .html import ExampleTile, example_strip, reduced
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
+LONGEST = 96  # pixels a side of a radar picture on its button
 PHOTOS = {
     "a cat": "photo-chelsea.png",
     "coffee": "photo-coffee.png",
@@ -28,7 +30,9 @@ DIGITS = {"a four": "digit-four.png", "a two": "digit-two.png", "a seven": "digi
 class ClipExample:
     """Frames to predict from, and the settings that suit them.
 
-    ``from_start``: the first frames are given, and the rest is what really happened.
+    Attributes:
+        from_start: the first frames are given, and the rest is what really happened.
+        num_samples: None: as the form has it.
     """
 
     title: str
@@ -36,25 +40,36 @@ class ClipExample:
     files: tuple[Path, ...]
     num_frames: int
     from_start: bool
+    num_samples: int | None = None
+
+    @property
+    def is_rain(self) -> bool:
+        """True for radar frames, whose grey levels are no colours."""
+        return self.checkpoint == "rain"
 
     def last_frame(self) -> np.ndarray:
         """uint8 (H, W, C)."""
+        if self.is_rain:
+            radar = read_npz(self.files[0])
+            return reduced(color_rain(radar.frames[-1:], radar.valid), LONGEST)[0]
         return media.read_frames(self.files).frames[-1]
 
 
 def all_clips() -> list[ClipExample]:
-    """All clips, in the order of examples.json."""
+    """All clips that are there, in the order of examples.json; those of rain are made by make_rain.py."""
     entries = json.loads((FOLDER / "examples.json").read_text())
-    return [
+    clips = [
         ClipExample(
             entry["title"],
             entry["checkpoint"],
             tuple(FOLDER / name for name in entry["files"]),
             entry["num_frames"],
             entry["from_start"],
+            entry.get("num_samples"),
         )
         for entry in entries
     ]
+    return [clip for clip in clips if all(file.is_file() for file in clip.files)]
 
 
 def clips_for(checkpoints: list[str]) -> list[ClipExample]:

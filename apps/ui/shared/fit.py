@@ -231,16 +231,14 @@ def fit_line(tab: str) -> gr.HTML:
     return html_block("", f"vf-{tab}-fit", js_on_load=ON_CLICK)
 
 
-def wire_fit(
-    app: AppContext, line: gr.HTML, files: gr.File, checkpoint: gr.Dropdown, family: str | None = None
-) -> None:
-    """Judge ``files`` whenever they or the checkpoint change; with a ``family``, a click chooses the best."""
+def wire_fit(app: AppContext, line: gr.HTML, files: gr.File, checkpoint: gr.Dropdown, *families: str) -> None:
+    """Judge ``files`` whenever they or the checkpoint change; with ``families``, a click chooses the best."""
 
     def judged(paths: list[str] | None, name: str | None) -> str:
-        return judged_upload(app, name, paths or [], app.models.names(family) if family else ())
+        return judged_upload(app, name, paths or [], app.models.names(*families) if families else ())
 
     def choose(event: gr.EventData) -> str:
-        return app.models.names(family)[int(event.index)]
+        return app.models.names(*families)[int(event.index)]
 
     files.change(judged, [files, checkpoint], line, **QUICK)
     checkpoint.change(judged, [files, checkpoint], line, **QUICK)

@@ -22,10 +22,10 @@ from .events import ON_CLICK, QUICK, ComponentGroup, Updates, html_block
 from .models import SMALLEST_PRESETS
 
 
-def no_model_banner(app: AppContext, family: str | None = None) -> None:
-    """Say how to train a model of this family (of any), if there is none."""
-    if app.models.default(family) is None:
-        html_block(html.no_model_banner(SMALLEST_PRESETS[family or "videoflow"]))
+def no_model_banner(app: AppContext, *families: str) -> None:
+    """Say how to train a model of the first of these families (of any), if there is none of them."""
+    if app.models.default(*families) is None:
+        html_block(html.no_model_banner(SMALLEST_PRESETS[families[0] if families else "videoflow"]))
 
 
 @dataclass(frozen=True)

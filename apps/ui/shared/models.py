@@ -16,7 +16,12 @@ from vflow.errors import CheckpointError, VflowError
 
 MAX_LOADED = 4  # models in memory at once
 FIRST = ("shapes", "digits", "colorizer")  # those that ship and are quick to try come first
-SMALLEST_PRESETS = {"videoflow": "shapes-small", "digits": "digits", "colorizer": "colorizer"}
+SMALLEST_PRESETS = {
+    "videoflow": "shapes-small",
+    "nowcast": "rain",
+    "digits": "digits",
+    "colorizer": "colorizer",
+}
 """Family of models → the preset that trains the smallest one."""
 
 
@@ -33,12 +38,12 @@ class ModelStore:
         self._loaded: OrderedDict[str, Any] = OrderedDict()
         self._folders = checkpoint.find_checkpoints([Path(folder).expanduser() for folder in folders])
 
-    def names(self, family: str | None = None) -> list[str]:
-        """Names to offer: all, or those of one family (videoflow, digits, colorizer).
+    def names(self, *families: str) -> list[str]:
+        """Names to offer: those of the ``families`` (videoflow, nowcast, digits, colorizer), or all.
 
         One whose configuration cannot be read counts as a videoflow, so that a person can learn why.
         """
-        fitting = [name for name in self._folders if family in (None, self.family(name))]
+        fitting = [name for name in self._folders if not families or self.family(name) in families]
         rank = {name: place for place, name in enumerate(FIRST)}
         return sorted(fitting, key=lambda name: (rank.get(name, len(rank)), name))
 
@@ -46,20 +51,20 @@ class ModelStore:
         """Folders of the checkpoints on offer."""
         return list(self._folders.values())
 
-    def default(self, family: str | None = None) -> str | None:
+    def default(self, *families: str) -> str | None:
         """The checkpoint selected at first: one that can be read, if any; None when there are none."""
-        names = self.names(family)
+        names = self.names(*families)
         return next((name for name in names if self.config(name)), names[0] if names else None)
 
-    def folder(self, name: str | None, family: str | None = None) -> Path:
+    def folder(self, name: str | None, *families: str) -> Path:
         """Folder of a checkpoint.
 
         Raises:
             CheckpointError: not on offer (a hub id is never taken from a web form), or of another family.
         """
-        names = self.names(family)
+        names = self.names(*families)
         if not names:
-            preset = SMALLEST_PRESETS[family or "videoflow"]
+            preset = SMALLEST_PRESETS[families[0] if families else "videoflow"]
             raise CheckpointError(f"there is no checkpoint yet; train one: vflow train --config {preset}")
         if name is None:
             raise CheckpointError(f"no checkpoint chosen; choose one of: {', '.join(names)}")
@@ -77,13 +82,13 @@ class ModelStore:
         except VflowError:
             return None
 
-    def load(self, name: str | None, family: str | None = None) -> Any:
+    def load(self, name: str | None, *families: str) -> Any:
         """The model, in evaluation mode; the same object until others push it out.
 
         Raises:
             CheckpointError: missing, damaged, of another family, or not on offer.
         """
-        folder = self.folder(name, family)
+        folder = self.folder(name, *families)
         key = str(folder)
         with self._lock:
             if key not in self._loaded:

@@ -6,6 +6,7 @@ import lzma
 import math
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO
@@ -15,8 +16,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from vflow.data.media.clip import MAX_RATE
-from vflow.data.media.limits import Limits
-from vflow.data.media.sniff import Kind
+from vflow.data.media.limits import DEFAULT_LIMITS, Limits
+from vflow.data.media.sniff import Kind, admit
 from vflow.errors import InputError
 
 _SHAPES = "give T×H×W×3, T×H×W×1 or T×H×W"
@@ -66,6 +67,33 @@ def read(
                     return frames, _read_rate(path.name, entry, len(frames), limits)
     except _DAMAGED as error:
         raise InputError(f"{path.name}: not a readable {kind.name}; write it with numpy.savez") from error
+
+
+def read_members(path: Path, names: Sequence[str], limits: Limits = DEFAULT_LIMITS) -> dict[str, np.ndarray]:
+    """Arrays of an npz by name, as they are stored; those that it has not are left out.
+
+    Raises:
+        InputError: no npz, damaged, pickled, or beyond ``limits``.
+    """
+    if admit(path, limits).name != "NPZ":
+        raise InputError(f"{path.name}: not an npz; write it with numpy.savez")
+    try:
+        with path.open("rb") as file:
+            _check_directory(path.name, file, limits)
+            with ZipFile(file) as archive:
+                found = [name for name in names if f"{name}.npy" in archive.namelist()]
+                return {name: _read_member(path.name, archive, name, limits) for name in found}
+    except _DAMAGED as error:
+        raise InputError(f"{path.name}: not a readable npz; write it with numpy.savez") from error
+
+
+def _read_member(name: str, archive: ZipFile, member: str, limits: Limits) -> np.ndarray:
+    with archive.open(f"{member}.npy") as entry:
+        shape, _, dtype = _header(name, entry)
+        limits.check_memory(name, math.prod(shape) * dtype.itemsize)
+        entry.seek(0)
+        array: np.ndarray = npy.read_array(entry, allow_pickle=False)
+        return array
 
 
 def _check_directory(name: str, file: IO[bytes], limits: Limits) -> None:

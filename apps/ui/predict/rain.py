@@ -1,0 +1,354 @@
+"""From rain radar to members of a forecast, their files, and answers about areas of it."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vflow.data import media
+from vflow.data.rain import RainSequence, color_rain, least_level, read_npz, to_levels, to_rate
+from vflow.errors import InputError
+from vflow.metrics.ensemble import crps
+from vflow.pipelines.batch.records import PredictRecord
+from vflow.pipelines.nowcast import CHUNK, Area, Ensemble, first_reached, iterate_ensemble, nowcast_config
+from vflow.randomness import content_hash
+
+from ..shared import checks
+from ..shared.context import AppContext
+from ..shared.html import reduced
+from .job import Request
+
+FAMILY = "nowcast"
+MEMBERS, FRAMES = 20, 6
+"""Futures and frames to begin with."""
+THRESHOLD = 1.0
+"""mm/h, of the map of chances and of questions about areas."""
+MAX_PIXELS = 1_000_000
+"""Of a frame: what a person waits for."""
+MAX_DRAWN = 2**28
+"""Pixels of all frames of all members."""
+PREVIEW_SIDE = 512
+CHANCE_COLORS = ((0, (248, 248, 246)), (0.5, (164, 132, 205)), (1, (66, 20, 110)))
+"""Anchors of the ramp of chances, from pale to deep violet; no colour of rain is among them."""
+
+
+@dataclass
+class RainJob:
+    """A request under way.
+
+    Attributes:
+        given: uint8 (n, H, W), the frames that the model looks at. valid: bool (H, W), where radars see.
+        truth: frames that really followed, uint8 (T', H, W); T' is 0 where nothing is known of them.
+        members: so far, uint8 (N', T, H, W).
+    """
+
+    request: Request
+    model: Any
+    given: np.ndarray
+    valid: np.ndarray
+    truth: np.ndarray
+    members: np.ndarray
+    notes: tuple[str, ...] = ()
+    nonfinite: int = 0
+
+    @classmethod
+    def begin(cls, app: AppContext, request: Request) -> RainJob:
+        """Load the model and read the radar.
+
+        Raises:
+            CheckpointError, InputError: with the message to show.
+        """
+        model = app.models.load(request.checkpoint, FAMILY)
+        checks.check_levels(request.settings.temperature, model, request.checkpoint)
+        sequence = request.source if isinstance(request.source, RainSequence) else read_radar(request.source)
+        count, needed = len(sequence.frames), nowcast_config(model).context
+        if count < needed:
+            raise InputError(f"{count} frames; a nowcast needs the last {needed}: add earlier ones")
+        end = needed if request.from_start else count
+        given, truth = sequence.frames[end - needed : end], sequence.frames[end:]
+        notes = () if count == needed else (f"used {needed} of {count} frames",)
+        ahead = request.settings.num_frames
+        drawn = request.settings.num_samples * ahead * given[0].size
+        if drawn > MAX_DRAWN:
+            raise InputError(
+                f"{drawn / 1e6:,.0f} megapixels in all; the page draws {MAX_DRAWN / 1e6:,.0f}: ask for fewer"
+                " futures or frames, or cut a part out"
+            )
+        members = np.empty((0, ahead, *given.shape[1:]), np.uint8)
+        return cls(request, model, given, sequence.valid, truth[:ahead], members, notes)
+
+    @property
+    def done(self) -> int:
+        """Members drawn so far."""
+        return len(self.members)
+
+    @property
+    def total(self) -> int:
+        """Members to draw."""
+        return self.request.settings.num_samples
+
+    @property
+    def steps_left(self) -> int:
+        """Steps that ``advance`` still takes."""
+        return -(-(self.total - self.done) // CHUNK)
+
+    @property
+    def work(self) -> int:
+        """Cost of a step: frames ahead of a chunk, in pixels, by the thousand."""
+        return max(1, CHUNK * self.request.settings.num_frames * self.given[0].size // 1000)
+
+    def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
+        """Draw some members at a time; ``members`` grows before each step is yielded."""
+        settings = self.request.settings
+        ensembles = iterate_ensemble(
+            self.model, self.given, settings, valid=self.valid, should_stop=should_stop
+        )
+        for ensemble in ensembles:
+            self.members, self.nonfinite = ensemble.frames, ensemble.nonfinite
+            yield
+
+    def save(self, app: AppContext) -> RainResult:
+        """Write members, previews, and the settings that make them again."""
+        settings = self.request.settings
+        record = PredictRecord(
+            **app.models.record(str(self.request.checkpoint)),
+            num_frames=settings.num_frames,
+            num_samples=self.done,
+            temperature=settings.temperature,
+            seed=settings.seed,
+            context_sha=content_hash(self.given),
+            format="npz",
+            fps=self.request.preview_fps,
+        )
+        folder = app.runs.new_folder()
+        (folder / "settings.json").write_text(record.to_json(), encoding="utf-8")
+        minutes = nowcast_config(self.model).minutes
+        return write(folder, str(self.request.checkpoint), self, minutes)
+
+
+def read_radar(paths: Sequence[str] | np.ndarray) -> RainSequence:
+    """The one npz of radar frames among ``paths``.
+
+    Raises:
+        InputError: other files, or frames that are too large.
+    """
+    if len(paths) != 1 or not str(paths[0]).lower().endswith(".npz"):
+        raise InputError(
+            "rain radar: give one npz with frames, uint8 (T, H, W), of grey levels round(255·ln(1+R)/ln 101)"
+            " for R mm/h; pictures do not say how much rain they mean"
+        )
+    path = Path(str(paths[0]))
+    sequence = read_npz(path)
+    height, width = sequence.valid.shape
+    if height * width > MAX_PIXELS:
+        raise InputError(
+            f"{path.name}: {width}×{height} pixels; the page takes {MAX_PIXELS / 1e6:g} megapixels, the"
+            " command line any: cut a part out"
+        )
+    return sequence
+
+
+@dataclass(frozen=True)
+class RainResult:
+    """Files of one forecast. Small and copyable: arrays stay on disk.
+
+    Attributes:
+        given, frames, known: numbers of given frames, of frames ahead, and of those that really followed.
+        fps: of the previews. minutes: between frames. size: (H, W).
+        score: CRPS of the members and mean absolute error of the newest frame held still, mm/h, over the
+            frames that really followed; None without any.
+    """
+
+    folder: Path
+    checkpoint: str
+    given: int
+    frames: int
+    known: int
+    fps: float
+    minutes: float
+    size: tuple[int, int]
+    score: tuple[float, float] | None = None
+
+    @property
+    def futures(self) -> list[Path]:
+        return sorted((self.folder / "previews").glob("future_*.mp4"))
+
+    @property
+    def chance(self) -> Path:
+        return self.folder / "chance.mp4"
+
+    @property
+    def mean(self) -> Path:
+        return self.folder / "mean.mp4"
+
+    @property
+    def truth(self) -> Path:
+        return self.folder / "truth.mp4"
+
+    @property
+    def native(self) -> Path:
+        return self.folder / "futures.npz"
+
+    @property
+    def archive(self) -> Path:
+        return self.folder / "previews.zip"
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "settings.json"
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of ``futures.npz``.
+
+        Raises:
+            InputError: the files were removed.
+        """
+        try:
+            with np.load(self.native) as saved:
+                return dict(saved)
+        except FileNotFoundError as error:
+            raise InputError("this forecast has been cleared from the server; run Predict again") from error
+
+    def future(self, index: int) -> RainSequence:
+        """Given frames and those of one member.
+
+        Raises:
+            InputError: the files were removed, or there is no such member.
+        """
+        saved = self.arrays()
+        if not 0 <= index < len(saved["frames"]):
+            raise InputError(f"future {index + 1}: there are {len(saved['frames'])} futures to continue from")
+        frames = np.concatenate([saved["context"], saved["frames"][index]])
+        return RainSequence.of(frames, saved["valid"])
+
+
+def write(folder: Path, checkpoint: str, job: RainJob, minutes: float) -> RainResult:
+    """Write members, preview videos and the archive of previews."""
+    (folder / "previews").mkdir()
+    given, members, truth, valid = job.given, job.members, job.truth, job.valid
+    fps = job.request.preview_fps
+    result = RainResult(
+        folder,
+        checkpoint,
+        len(given),
+        members.shape[1],
+        len(truth),
+        fps,
+        minutes,
+        (valid.shape[0], valid.shape[1]),
+        score(given, members, truth, valid),
+    )
+    arrays = {"frames": members[..., None], "context": given[..., None], "valid": valid}
+    if len(truth):
+        arrays["truth"] = truth[..., None]
+    media.write_npz(result.native, **arrays)
+    small_valid = _small(valid[None].astype(np.uint8) * 255)[0] > 127
+
+    def film(path: Path, ahead: np.ndarray) -> None:
+        frames = color_rain(_small(np.concatenate([given, ahead])), small_valid)
+        media.write_video(path, frames, fps)
+
+    for index, member in enumerate(members):
+        film(folder / "previews" / f"future_{index + 1:02d}.mp4", member)
+    film(result.mean, mean_rain(members))
+    if len(truth):
+        film(result.truth, truth)
+    observed = (given >= least_level(THRESHOLD)).astype(np.float32)
+    shares = np.concatenate([observed, Ensemble(members, np.ones_like(valid)).probability(THRESHOLD)])
+    media.write_video(result.chance, color_chance(_small(np.rint(255 * shares)), small_valid), fps)
+    media.write_npz(folder / "given.npz", frames=given, valid=valid)
+    with zipfile.ZipFile(result.archive, "w", zipfile.ZIP_STORED) as archive:
+        for path in [*result.futures, result.mean, result.chance, folder / "given.npz"]:
+            archive.write(path, path.name)  # given.npz reproduces the run elsewhere
+    return result
+
+
+def _small(frames: np.ndarray) -> np.ndarray:
+    """Frames uint8 (T, H, W), made smaller where they are larger than previews."""
+    return reduced(frames.astype(np.uint8)[..., None], PREVIEW_SIDE)[..., 0]
+
+
+def mean_rain(members: np.ndarray) -> np.ndarray:
+    """Grey levels of the mean rain rate over members: uint8 (N, T, H, W) → (T, H, W)."""
+    return np.stack([to_levels(to_rate(at_lead).mean(0)) for at_lead in members.swapaxes(0, 1)])
+
+
+def color_chance(shares: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """RGB uint8 (…, H, W, 3) of chances 0 … 255, uint8 (…, H, W); grey where ``valid`` (H, W) is False."""
+    at, steps = [share for share, _ in CHANCE_COLORS], np.linspace(0, 1, 256)
+    anchors = np.array([color for _, color in CHANCE_COLORS])
+    table = np.stack([np.interp(steps, at, channel) for channel in anchors.T], -1)
+    colored: np.ndarray = np.rint(table).astype(np.uint8)[shares]
+    if valid is not None:
+        colored[..., ~valid, :] = color_rain(np.zeros((1, 1), np.uint8), np.zeros((1, 1), bool))[0, 0]
+    return colored
+
+
+def score(
+    given: np.ndarray, members: np.ndarray, truth: np.ndarray, valid: np.ndarray
+) -> tuple[float, float] | None:
+    """Mean CRPS of members, and mean absolute error of the newest given frame, mm/h, beside the truth."""
+    if not len(truth) or not valid.any():
+        return None
+    rates, real, newest = to_rate(members), to_rate(truth), to_rate(given[-1])
+    scores = [crps(rates[:, lead], frame)[valid].mean() for lead, frame in enumerate(real)]
+    return float(np.mean(scores)), float(np.abs(newest - real)[:, valid].mean())
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Chances that rain of ``THRESHOLD`` mm/h or more is anywhere in an area.
+
+    Attributes:
+        seen: radars see some of the area. now: it rains there in the newest given frame.
+        first: per member, index of the first frame ahead with rain there, −1 without any; int64 (N,).
+        chances: per frame ahead, share of members with rain there at that time, float64 (T,).
+        known: number of frames that really followed.
+        truth: index of the first of them with rain there, −1 without any; None: none are known.
+    """
+
+    area: Area
+    seen: bool
+    now: bool
+    first: np.ndarray
+    chances: np.ndarray
+    known: int
+    truth: int | None
+
+    @property
+    def reached(self) -> np.ndarray:
+        """Per frame ahead, share of members that rain has reached by then, float64 (T,)."""
+        by_then = (self.first[:, None] >= 0) & (self.first[:, None] <= np.arange(len(self.chances)))
+        share: np.ndarray = by_then.mean(0)
+        return share
+
+
+def ask(result: RainResult, corners: Sequence[Any]) -> Answer:
+    """Answer for the area between two corners (x, y, x', y'), in shares of the picture's sides.
+
+    Raises:
+        InputError: they are no numbers from 0 to 1, or the files were removed.
+    """
+    x, y, x2, y2 = (checks.number_within("area", corner, 0, 1) for corner in corners)
+    saved, (height, width) = result.arrays(), result.size
+    left, right = sorted((x * width, x2 * width))
+    top, bottom = sorted((y * height, y2 * height))
+    row, column = min(int(top), height - 1), min(int(left), width - 1)
+    area = Area(row, column, max(1, round(bottom) - row), max(1, round(right) - column))
+    frames = saved["frames"][..., 0]
+    rain = frames[(..., *area.slices)] >= least_level(THRESHOLD)
+    known = first_reached(saved["truth"][..., 0], area, THRESHOLD) if "truth" in saved else None
+    return Answer(
+        area,
+        bool(saved["valid"][area.slices].any()),
+        bool(first_reached(saved["context"][-1:, ..., 0], area, THRESHOLD) >= 0),
+        first_reached(frames, area, THRESHOLD),
+        rain.any((-2, -1)).mean(0),
+        result.known,
+        None if known is None else int(known),
+    )

@@ -1,0 +1,194 @@
+"""HTML of rain: the map of chances, members side by side, legends, and the answer about an area."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from vflow.data.rain import DRY_COLOR, RATE_COLORS, color_rain, least_level
+
+from ..shared.context import counted
+from ..shared.html import play_bar, reduced
+from .html import WAITING, future_tile, live_grid, video
+from .rain import CHANCE_COLORS, THRESHOLD, Answer, RainJob, RainResult, color_chance, mean_rain
+
+POSTER = 160  # pixels a side: shown while members are drawn, and until a video plays
+ASK = "Drag over a map, or click it, to mark an area; or give it here, in pixels from the top left."
+
+
+def live(job: RainJob) -> str:
+    """Tiles with the last frame of the members drawn so far; of the others the newest given one, dimmed."""
+    waiting = _poster(color_rain(job.given[-1], job.valid)), WAITING
+    drawn = [(_poster(color_rain(member[-1], job.valid)), "drawn") for member in job.members]
+    return live_grid([*drawn, *[waiting] * (job.total - job.done)])
+
+
+def player(job: RainJob, result: RainResult) -> str:
+    """Chances, mean and truth in large, legends, a form for areas, and all members, under one slider."""
+    total = result.given + result.frames
+    bar = play_bar(total, 1, play="Play all futures", slider="Frame shown in all futures")
+    members = "".join(
+        future_tile(
+            index,
+            _map(
+                video(
+                    result.futures[index],
+                    _poster(color_rain(member[-1], job.valid)),
+                    f"Future {index + 1}: {counted(result.frames, 'frame')} after {result.given} given",
+                )
+            ),
+        )
+        for index, member in enumerate(job.members)
+    )
+    height, width = result.size
+    return (
+        f'<section class="vf-results vf-player vf-rain" data-given="{result.given}" data-frames="{total}"'
+        f' data-fps="{result.fps:g}" data-minutes="{result.minutes:g}" data-size="{width},{height}"'
+        f' style="--aspect: {width} / {height}" aria-label="Forecast">{bar}{_large(job, result)}'
+        f'{_legend()}{_form(width, height)}<ol class="vf-grid">{members}</ol></section>'
+    )
+
+
+def _large(job: RainJob, result: RainResult) -> str:
+    futures = counted(len(job.members), "future")
+    shares = (job.members[:, -1] >= least_level(THRESHOLD)).mean(0)
+    chance = _poster(color_chance(np.rint(255 * shares).astype(np.uint8), job.valid))
+    mean = _poster(color_rain(mean_rain(job.members[:, -1:])[0], job.valid))
+    title = f"Chance of {THRESHOLD:g} mm/h or more"
+    figures = [
+        (video(result.chance, chance, f"{title}, from {futures}"), title),
+        (video(result.mean, mean, f"Mean of {futures}"), "Mean of the futures"),
+    ]
+    if result.known:
+        poster = _poster(color_rain(job.truth[-1], job.valid))
+        figures.append((video(result.truth, poster, "What really happened"), "What really happened"))
+    items = "".join(
+        f'<figure class="vf-askable">{_map(picture)}<figcaption>{caption}</figcaption></figure>'
+        for picture, caption in figures
+    )
+    return f'<div class="vf-rain-maps">{items}</div>'
+
+
+def _map(picture: str) -> str:
+    """A picture of the radar's area, on which an area can be marked."""
+    return f'<div class="vf-map">{picture}<i class="vf-mark" aria-hidden="true"></i></div>'
+
+
+def _legend() -> str:
+    """Colours of rain in mm/h, and of chances."""
+    colors = [(0.0, DRY_COLOR), *RATE_COLORS]
+    rain = "".join(
+        f'<li><i style="background: rgb({r} {g} {b})"></i>{rate:g}</li>' for rate, (r, g, b) in colors
+    )
+    ramp = ", ".join(f"rgb({r} {g} {b}) {100 * at:g}%" for at, (r, g, b) in CHANCE_COLORS)
+    return (
+        '<div class="vf-legends"><div class="vf-scale"><span id="vf-rain-scale">Rain, mm/h from</span>'
+        f'<ol aria-labelledby="vf-rain-scale">{rain}</ol></div>'
+        '<span class="vf-legend"><span>Chance 0%</span>'
+        f'<i style="background: linear-gradient(90deg, {ramp})"></i><span>100%</span></span></div>'
+    )
+
+
+def _form(width: int, height: int) -> str:
+    """Fields for an area by numbers, for those who do not use a pointer."""
+    values = (
+        ("Left", 0, width - 1, width // 2),
+        ("Top", 0, height - 1, height // 2),
+        ("Width", 1, width, min(20, width)),
+        ("Height", 1, height, min(20, height)),
+    )
+    fields = "".join(
+        f'<label>{name}<input type="number" class="vf-area-{name.lower()}" min="{low}" max="{high}"'
+        f' value="{value}"></label>'
+        for name, low, high, value in values
+    )
+    return (
+        f'<fieldset class="vf-area"><legend>Will it reach me?</legend><p>{ASK}</p>{fields}'
+        '<button type="button" class="vf-small vf-ask">Ask</button></fieldset>'
+    )
+
+
+def answer(found: Answer, minutes: float) -> str:
+    """The answer in a sentence, what really happened, and the chance at each lead time as bars."""
+    sentence = _sentence(found, minutes)
+    if not found.seen:
+        return f'<section class="vf-answer" aria-label="Answer"><p>{sentence}</p></section>'
+    shares = found.chances if found.now else found.reached
+    heading = "Chance that it rains there" if found.now else "Chance that it has reached the area"
+    bars = "".join(
+        f'<li><span>{lead * minutes:g} min</span><i style="height: {max(2, round(48 * share))}px"></i>'
+        f"<b>{share:.0%}</b></li>"
+        for lead, share in enumerate(shares, 1)
+    )
+    return (
+        f'<section class="vf-answer" aria-label="Answer"><p><strong>{sentence}</strong>'
+        f" {_truth(found, minutes)}</p>"
+        f'<p id="vf-answer-bars">{heading}, after</p>'
+        f'<ol aria-labelledby="vf-answer-bars">{bars}</ol></section>'
+    )
+
+
+def _sentence(found: Answer, minutes: float) -> str:
+    if not found.seen:
+        return "No radar sees this area."
+    members, span = len(found.first), len(found.chances) * minutes
+    where = f"this area of {found.area.width}×{found.area.height} pixels"
+    if found.now:
+        return f"It already rains in {where}: {THRESHOLD:g} mm/h or more somewhere in it."
+    arrivals = found.first[found.first >= 0]
+    reaches = f"{THRESHOLD:g} mm/h or more reaches {where} within {span:g} minutes in"
+    futures = counted(members, "future")
+    if not len(arrivals):
+        return f"{reaches} none of {futures}."
+    quantiles = np.quantile(arrivals, (0.1, 0.5, 0.9), method="nearest")
+    low, middle, high = ((int(index) + 1) * minutes for index in quantiles)
+    when = f"mostly after {low:g} to {high:g} minutes, half of them by {middle:g}"
+    if low == high:
+        when = f"after {middle:g} minutes"
+    return f"{reaches} {len(arrivals)} of {futures} ({len(arrivals) / members:.0%}), {when}."
+
+
+def _truth(found: Answer, minutes: float) -> str:
+    if found.truth is None or found.now:
+        return ""
+    if found.truth < 0:
+        return f"It really stayed away for the {found.known * minutes:g} minutes that are known."
+    return f"It really came after {(found.truth + 1) * minutes:g} minutes."
+
+
+def summary(job: RainJob, seconds: float) -> str:
+    """One line on the run."""
+    settings, done = job.request.settings, job.done
+    size = f"{counted(done, 'future')} × {counted(settings.num_frames, 'frame')}"
+    if done < job.total:
+        size = f"Stopped after future {done} of {job.total}: {counted(settings.num_frames, 'frame')} each"
+    return f"{size} in {seconds:.1f} s, seed {settings.seed}"
+
+
+def remarks(job: RainJob, result: RainResult) -> list[str]:
+    """Remarks below that line."""
+    found = [note[:1].upper() + note[1:] for note in job.notes]
+    if result.score is not None:
+        ours, still = result.score
+        found.insert(
+            0,
+            f"Beside what really happened: CRPS {ours:.2f} mm/h over {counted(result.known, 'frame')};"
+            f" the newest frame held still is off by {still:.2f}.",
+        )
+    elif job.request.from_start:
+        found.insert(0, "The file ends with the frames given, so nothing is known of what really happened.")
+    if not job.valid.all():
+        found.append(f"Radars see {job.valid.mean():.0%} of the picture; nothing is predicted elsewhere.")
+    if job.nonfinite:
+        found.append(f"{counted(job.nonfinite, 'value')} not finite, taken as dry.")
+    return found
+
+
+def _poster(picture: np.ndarray) -> np.ndarray:
+    return reduced(picture[None], POSTER)[0]
+
+
+def failed(text: str) -> str:
+    """An error in the place of the answer."""
+    return f'<p class="vf-answer vf-bad" role="alert">{escape(text)}</p>'

@@ -1,0 +1,168 @@
+"""Rain in the Predict tab: from radar frames to files, and answers about areas."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+import vflow
+from apps.ui.predict import rain, rain_html
+from apps.ui.predict.job import Request
+from apps.ui.predict.rain import RainJob, RainResult, ask
+from apps.ui.shared.context import AppContext
+from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.models import ModelStore
+from apps.ui.shared.storage import RunStore
+from tests.app.conftest import Opener, save_untrained, tiny_rain
+from tests.app.support import DONE
+from vflow.data.rain import UNKNOWN_COLOR, to_levels
+from vflow.errors import InputError
+from vflow.pipelines.video.predict import PredictSettings
+
+HEIGHT, WIDTH = 48, 64
+
+
+def radar(path: Path, count: int = 10) -> Path:
+    """Two showers that drift to the right, and a corner that no radar sees."""
+    rates = np.zeros((count, HEIGHT, WIDTH))
+    for time in range(count):
+        rates[time, 10:20, 5 + 2 * time : 15 + 2 * time] = 6
+        rates[time, 30:36, 20 + 2 * time : 26 + 2 * time] = 30
+    valid = np.ones((HEIGHT, WIDTH), bool)
+    valid[:8, :8] = False
+    np.savez(path, frames=to_levels(rates), valid=valid)
+    return path
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> AppContext:
+    folder = tmp_path_factory.mktemp("rain")
+    save_untrained(folder / "models" / "rain", tiny_rain())
+    runs = folder / "runs"
+    runs.mkdir()
+    return AppContext(ModelStore([folder / "models"]), RunStore(runs), Jobs(), folder)
+
+
+def finished(
+    app: AppContext, path: Path, *, from_start: bool, members: int = 6
+) -> tuple[RainJob, RainResult]:
+    settings = PredictSettings(num_frames=3, num_samples=members)
+    job = RainJob.begin(app, Request("rain", [str(path)], settings, 4, from_start))
+    steps = [job.done for _ in job.advance(lambda: False)]
+    assert steps == [4, 6] and job.steps_left == 0
+    return job, job.save(app)
+
+
+def test_members_are_those_of_python_and_the_rest_is_what_happened(app: AppContext, tmp_path: Path) -> None:
+    path = radar(tmp_path / "radar.npz")
+    job, result = finished(app, path)
+    saved = result.arrays()
+    source = np.load(path)
+    assert saved["frames"].shape == (6, 3, HEIGHT, WIDTH, 1)
+    np.testing.assert_array_equal(saved["context"][..., 0], source["frames"][:4] * source["valid"])
+    np.testing.assert_array_equal(saved["truth"][..., 0], source["frames"][4:7] * source["valid"])
+    model = app.models.load("rain")
+    again = vflow.nowcast(model, source["frames"][:4], valid=source["valid"], num_frames=3, num_samples=6)
+    np.testing.assert_array_equal(saved["frames"][..., 0], again.frames)
+    with zipfile.ZipFile(result.archive) as archive:
+        assert {"future_06.mp4", "mean.mp4", "chance.mp4", "given.npz"} <= set(archive.namelist())
+    page = rain_html.player(job, result)
+    assert page.count("<video") == 3 + 6 and 'data-minutes="5"' in page
+    assert rain_html.remarks(job, result)[0].startswith("Beside what really happened: CRPS ")
+    assert result.future(5).frames.shape == (4 + 3, HEIGHT, WIDTH)
+    with pytest.raises(InputError, match="future 7: there are 6 futures"):
+        result.future(6)
+
+
+def test_what_is_unknown_stays_grey_on_the_map_of_chances() -> None:
+    valid = np.ones((2, 3), bool)
+    valid[0, 0] = False
+    colored = rain.color_chance(np.array([[0, 0, 255], [128, 0, 0]], np.uint8), valid)
+    assert tuple(colored[0, 0]) == UNKNOWN_COLOR
+    assert [tuple(colored[at]) for at in ((0, 1), (0, 2))] == [color for _, color in rain.CHANCE_COLORS[::2]]
+
+
+def test_the_answer_counts_members_and_times(app: AppContext, tmp_path: Path) -> None:
+    _, result = finished(app, radar(tmp_path / "radar.npz"))
+    arrays = result.arrays()
+    frames = np.zeros_like(arrays["frames"])
+    frames[:3, 1:, 40, 50] = frames[3, 2, 40, 50] = to_levels(np.array(4.0))
+    truth = np.zeros_like(arrays["truth"])
+    truth[2, 40, 50] = 255
+    np.savez(result.native, **{**arrays, "frames": frames, "truth": truth})
+    found = ask(result, (45 / WIDTH, 38 / HEIGHT, 55 / WIDTH, 42 / HEIGHT))
+    assert found.area == (38, 45, 4, 10) and found.seen and not found.now
+    assert found.first.tolist() == [1, 1, 1, 2, -1, -1] and found.truth == 2
+    np.testing.assert_allclose(found.reached, [0, 3 / 6, 4 / 6])
+    text = rain_html.answer(found, 5)
+    assert "within 15 minutes in 4 of 6 futures (67%)" in text and "It really came after 15 minutes." in text
+    backwards = ask(result, (55 / WIDTH, 42 / HEIGHT, 45 / WIDTH, 38 / HEIGHT))
+    assert backwards.area == found.area
+    assert "none of 6 futures" in rain_html.answer(ask(result, (0.5, 0.02, 0.6, 0.1)), 5)
+    assert "It already rains" in rain_html.answer(ask(result, (0.1, 0.2, 0.5, 0.5)), 5)
+    assert "No radar sees" in rain_html.answer(ask(result, (0, 0, 0.05, 0.05)), 5)
+    for corners in ((0, 0, 2, 1), ("a", 0, 1, 1), (None, 0, 1, float("nan"))):
+        with pytest.raises(InputError, match="area: give a number from 0 to 1"):
+            ask(result, corners)
+
+
+def test_other_files_and_short_or_large_ones_are_refused_in_a_line(
+    app: AppContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = PredictSettings(num_frames=3, num_samples=2)
+
+    def begin(*paths: Path) -> RainJob:
+        return RainJob.begin(app, Request("rain", [str(path) for path in paths], settings, 4))
+
+    with pytest.raises(InputError, match="3 frames; a nowcast needs the last 4"):
+        begin(radar(tmp_path / "short.npz", 3))
+    path = radar(tmp_path / "radar.npz")
+    for paths in ((tmp_path / "a.gif",), (path, path)):
+        with pytest.raises(InputError, match="rain radar: give one npz"):
+            begin(*paths)
+    monkeypatch.setattr(rain, "MAX_DRAWN", 1000)
+    with pytest.raises(InputError, match="ask for fewer"):
+        begin(path)
+    monkeypatch.setattr(rain, "MAX_PIXELS", 1000)
+    with pytest.raises(InputError, match="64×48 pixels"):
+        begin(path)
+
+
+@pytest.mark.browser
+def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) -> None:
+    page_app = opened()
+    page = page_app.page
+    page_app.choose("rain")
+    page.get_by_text("Needs the last 4 frames.").wait_for()
+    expect(page.get_by_label("number input for Futures")).to_have_value(str(rain.MEMBERS))
+    page_app.upload(radar(tmp_path / "radar.npz"))
+    page.get_by_label("The first frames", exact=True).check()
+    page_app.settings(futures=3, frames=2)
+    assert page_app.predict().startswith("3 futures × 2 frames in ")
+    expect(page.locator(".vf-rain-maps figcaption")).to_have_text(
+        ["Chance of 1 mm/h or more", "Mean of the futures", "What really happened"]
+    )
+    slider = page.get_by_role("slider", name="Frame shown in all futures")
+    page_app.seek(6)
+    expect(slider).to_have_attribute("aria-valuetext", "in 10 min")
+    chance = page.locator(".vf-askable .vf-map").first
+    box = chance.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 10, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=3)
+    page.mouse.up()
+    answer = page.locator(".vf-answer")
+    expect(answer).to_contain_text("of 3 futures" if "reaches" in answer.inner_text() else "already rains")
+    expect(page.locator(".vf-mark").nth(4)).to_be_visible()
+    first = answer.inner_text()
+    page.get_by_label("Left", exact=True).fill("50")
+    page.get_by_label("Top", exact=True).fill("40")
+    page.get_by_role("button", name="Ask").click()
+    expect(answer).not_to_have_text(first, timeout=DONE)
+    page.get_by_role("button", name="Continue from future 2").click()
+    expect(answer).to_have_count(0)
