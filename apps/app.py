@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 from gradio.exceptions import ComponentProcessingError
 from gradio.route_utils import FnIndexInferError
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -39,6 +40,7 @@ TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, WALK, SURPRISE)
 QUEUE_SIZE = 64  # jobs that wait; more are refused
 UPLOAD_LIMIT = "512mb"
 WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
+QUEUE_FULL = f"{QUEUE_SIZE} jobs wait already, which is the limit; try again in a minute"
 VALUES_NEEDED = "a value is missing or of another kind; the page at ?view=api lists what each endpoint takes"
 SWEEP_INTERVAL = 600  # seconds between removals of old uploads
 HEADER = """<header class="vf-header"><h1>
@@ -73,6 +75,13 @@ class Page(gr.Blocks):
 def refuse(request: Request, error: Exception) -> JSONResponse:
     """The same for what gradio itself cannot read, such as a call to an endpoint that does not exist."""
     return JSONResponse({"error": VALUES_NEEDED}, status_code=422)
+
+
+def refuse_full(request: Request, error: HTTPException) -> JSONResponse:
+    """The answer of a refused request; that of a full queue in plain words."""
+    full = error.status_code == 503 and str(error.detail).startswith("Queue is full")
+    detail = QUEUE_FULL if full else error.detail
+    return JSONResponse({"detail": detail}, status_code=error.status_code, headers=error.headers)
 
 
 def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr.Blocks:
@@ -138,7 +147,10 @@ def launch(
         blocked_paths=blocked,
         app_kwargs={
             "middleware": [Middleware(HostGuard, host, allowed_hosts)],
-            "exception_handlers": dict.fromkeys((*WRONG_VALUES, FnIndexInferError), refuse),
+            "exception_handlers": {
+                **dict.fromkeys((*WRONG_VALUES, FnIndexInferError), refuse),
+                HTTPException: refuse_full,
+            },
         },
     )
     return address

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.app.conftest import COMMAND, ROOT, Server, _wait, free_port
+from tests.app.conftest import Server, running
 from tests.app.support import run_async
 from tests.app.test_api import PUBLIC
 
@@ -24,20 +22,10 @@ PATH = "/gradio_api/mcp/"
 @pytest.fixture(scope="module")
 def mcp_server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of ``vflow app --mcp``."""
-    log = tmp_path_factory.mktemp("mcp") / "log.txt"
-    address = f"http://127.0.0.1:{free_port()}"
-    command = [*COMMAND, "--mcp", "--port", address.rpartition(":")[2], "--checkpoints", str(checkpoints)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(log.parent)}
-    environment.pop("GRADIO_TEMP_DIR", None)
-    with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=output, stderr=output)
-        try:
-            _wait(address, process, log)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(60)
-    assert f"MCP server: {address}{PATH}" in log.read_text()
+    folder = tmp_path_factory.mktemp("mcp")
+    with running(folder, checkpoints, "--mcp") as (address, _):
+        yield address
+    assert f"MCP server: {address}{PATH}" in (folder / "log.txt").read_text()
 
 
 def converse(address: str, *calls: tuple[str, dict[str, Any]]) -> tuple[list[Any], list[Any]]:
