@@ -9,8 +9,10 @@ from tests.pipelines.colorizers import picture
 from vflow.metrics.color import (
     STRIP,
     Tints,
+    colorfulness,
     diversity,
     judge,
+    mean_color_variance,
     means,
     planes,
     reduced,
@@ -79,3 +81,22 @@ def test_verdict() -> None:
     both = means([verdict, alone])
     assert both.lightness == verdict.lightness
     assert both.diversity == pytest.approx(verdict.diversity / 2)
+
+
+def test_variance_is_split_into_mean_colours_and_the_rest() -> None:
+    random = np.random.default_rng(0)
+    tints = random.normal(0, 3, (400, 2, 1, 1)).repeat(8, 2).repeat(8, 3)
+    assert mean_color_variance(tints) == pytest.approx(diversity(tints) ** 2)
+    halves = random.normal(0, 4, (400, 2, 1, 1)) * np.where(np.arange(8) < 4, 1, -1)
+    assert mean_color_variance(halves.repeat(8, 2)) == pytest.approx(0, abs=1e-9)
+    both = tints + halves
+    assert mean_color_variance(both) / diversity(both) ** 2 == pytest.approx(9 / 25, rel=0.1)
+    assert mean_color_variance(tints[:1]) == 0
+
+
+def test_colorfulness() -> None:
+    assert colorfulness(np.full((4, 4, 3), 90, np.uint8)) == 0
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[0, :, 0] = 100  # half red, half black: rg is 100 or 0, yb is 50 or 0
+    expected = np.hypot(50, 25) + 0.3 * np.hypot(50, 25)
+    assert colorfulness(image) == pytest.approx(expected)

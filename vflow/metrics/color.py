@@ -48,6 +48,21 @@ def diversity(ab: np.ndarray) -> float:
     return float(np.sqrt(ab.var(0, ddof=1).mean())) if len(ab) > 1 else 0.0
 
 
+def mean_color_variance(ab: np.ndarray) -> float:
+    """Part of the variance over variants (N, 2, H, W) that their mean colours make, ``diversity``² being all.
+
+    Exact: the mean over pixels of x is the projection on constants, and what is left is orthogonal to it.
+    """
+    return float(ab.mean((-2, -1)).var(0, ddof=1).mean()) if len(ab) > 1 else 0.0
+
+
+def colorfulness(image: np.ndarray) -> float:
+    """Colourfulness M of uint8 (H, W, 3), grey levels (Hasler & Süsstrunk 2003, eq. 8)."""
+    red, green, blue = image.astype(np.float64).transpose(2, 0, 1)
+    opponents = np.stack([red - green, (red + green) / 2 - blue]).reshape(2, -1)
+    return float(np.sqrt(opponents.var(1).sum()) + 0.3 * np.sqrt(np.square(opponents.mean(1)).sum()))
+
+
 class Tints(NamedTuple):
     """Guesses of a photo's colour that need no model, fitted on the mean a and b of training photos."""
 
@@ -101,12 +116,17 @@ class Verdict(NamedTuple):
     """Figures of the colourings of one photo; those of a set are the means."""
 
     best: float  # error of the best colouring
+    first: float  # error of the first, which people see first
     grey: float  # errors of the yardsticks
     mean_tint: float
     tints: float
     spread: float  # within the colourings, mean over them
     true_spread: float  # within the photo
     diversity: float
+    variance: float  # over the colourings, ab units², mean over pixels
+    mean_color_variance: float  # of that, what their mean colours make
+    colorfulness: float  # of the first colouring
+    true_colorfulness: float  # of the photo
     lightness: float  # largest |ΔL| of any pixel, at the photo's own size
 
 
@@ -114,14 +134,20 @@ def judge(images: np.ndarray, photo: np.ndarray, tints: Tints) -> Verdict:
     """Compare colourings, uint8 (N, H, W, 3), with the photo in colour, uint8 (H, W, 3)."""
     truth = reduced(photo)
     ab = np.stack([reduced(image) for image in images])
+    errors, varied = rmse(ab, truth), diversity(ab)
     starts = range(0, len(photo), STRIP)
     lightness = max(_largest_change(images[:, y : y + STRIP], photo[y : y + STRIP]) for y in starts)
     return Verdict(
-        best=float(rmse(ab, truth).min()),
+        best=float(errors.min()),
+        first=float(errors[0]),
         **tints.guesses(truth),
         spread=float(spread(ab).mean()),
         true_spread=float(spread(truth)),
-        diversity=diversity(ab),
+        diversity=varied,
+        variance=varied**2,
+        mean_color_variance=mean_color_variance(ab),
+        colorfulness=colorfulness(images[0]),
+        true_colorfulness=colorfulness(photo),
         lightness=lightness,
     )
 

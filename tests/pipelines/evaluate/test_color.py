@@ -50,6 +50,16 @@ def test_errors_beside_yardsticks(model: Colorizer, root: Path, evaluation: Eval
     for name in ("best", "grey", "mean_tint", "tints"):
         expected = np.mean([getattr(verdict, name) for verdict in verdicts])
         assert figures[f"rmse_{name}"] == pytest.approx(expected, rel=1e-6)
+    first = np.mean([verdict.first for verdict in verdicts])
+    assert figures["rmse_first"] == pytest.approx(first, rel=1e-6)
+    assert figures["first_grey"] == pytest.approx(first / figures["rmse_grey"] - 1, rel=1e-6)
+    assert figures["best_tints"] == pytest.approx(figures["rmse_best"] / figures["rmse_tints"] - 1)
+    assert figures["best_independent_grey"] != figures["best_grey"]
+    assert 0 < figures["variance_beside_mean_color"] < 1
+    assert len(figures["variance_by_level"]) == 4
+    assert figures["variance_by_level"].min() > 0
+    assert figures["variance_by_level"].sum() == pytest.approx(1)
+    assert figures["colorfulness_ratio"] > 0
     assert figures["rmse_best_per_pixel"] <= figures["rmse_best"]
     assert 0 < figures["rmse_noise_per_pixel"] < figures["rmse_grey"]
     assert figures["spread_over_variants"] > 0
@@ -84,6 +94,7 @@ def test_without_training_photos_some_yardsticks_are_missing(model: Colorizer, r
     figures = evaluate_color(model, settings, quiet).figures
     assert figures["rmse_grey"] > 0
     assert figures["rmse_tints"] is figures["rmse_mean_tint"] is None
+    assert "best_tints" not in figures
 
 
 def test_temperature_by_the_best_of_validation_photos(model: Colorizer, root: Path) -> None:

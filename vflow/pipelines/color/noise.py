@@ -34,11 +34,13 @@ class ColorNoise:
         shapes: (C, h, w) per level, fine to coarse.
         seed: of the user.
         content: hash of the photo.
+        representative: False: all draws are independent.
     """
 
     shapes: Sequence[tuple[int, int, int]]
     seed: int
     content: str
+    representative: bool = True
 
     def chunk(self, variants: Sequence[Variant], attempts: Sequence[int]) -> Eps:
         """Noise per level (B, C, h, w); ``attempts`` counts how often each variant was drawn before."""
@@ -53,7 +55,7 @@ class ColorNoise:
         if len(variant) > 1:
             start = self.variant(variant[:-1])
             return tuple(math.cos(ANGLE) * a + math.sin(ANGLE) * b for a, b in zip(start, plain, strict=True))
-        return plain if attempt else self._spread(plain, variant[0])
+        return plain if attempt or not self.representative else self._spread(plain, variant[0])
 
     def _spread(self, plain: Eps, sample: int) -> Eps:
         """``plain`` with one of the representative draws where the tint is."""

@@ -18,7 +18,7 @@ from vflow.errors import InputError
 from vflow.metrics.color import Tints, Verdict, judge, means, reduced, rmse
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
-from vflow.pipelines.common import Counts, evenly_spaced, image_nats
+from vflow.pipelines.common import CHUNK, Counts, evenly_spaced, image_nats
 from vflow.pipelines.evaluate.data import open_photos
 from vflow.pipelines.evaluate.report import (
     Evaluation,
@@ -38,13 +38,21 @@ TINT_PHOTOS = 1500
 TEMPERATURES = (0.4, 0.6, 0.8, 0.9, 1.0, 1.1)
 TUNING_PHOTOS = 32
 CHECKED, SHOWN, SHOWN_SIDE = 32, 8, 128
+LEVEL_PHOTOS = 16
+"""Photos on which each level's noise alone is redrawn."""
 YARDSTICKS = ("mean_tint", "tints")
 """Figures that need training photos."""
 
 
-def draw(model: nn.Module, photo: np.ndarray, settings: ColorSettings) -> Samples:
-    """Colourings (N, H, W, 3) that ``vflow colorize`` draws of a photo, uint8 (H, W, 3)."""
+def draw(model: nn.Module, photo: np.ndarray, settings: ColorSettings, *, apart: bool = False) -> Samples:
+    """Colourings (N, H, W, 3) that ``vflow colorize`` draws of a photo, uint8 (H, W, 3).
+
+    Args:
+        apart: independent draws instead, not those that stand for many.
+    """
     colorizer = PhotoColorizer(model, prepare_photo(color_config(model), photo), settings)
+    if apart:
+        colorizer.noise = replace(colorizer.noise, representative=False)
     return Samples.draw((colorizer.join(ab), counts) for _, ab, counts in colorizer.draw())
 
 
@@ -64,7 +72,10 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     drawing = _drawing(settings)
     running, progress = _Figures(tints, level), stage("photos")
     for done, photo in enumerate(readable_photos(held, chosen), 1):
-        running.add(photo, draw(model, photo, drawing))
+        apart = draw(model, photo, drawing, apart=True)
+        running.add(photo, draw(model, photo, drawing), apart.images)
+        if done <= LEVEL_PHOTOS:
+            running.level_variances.append(level_variances(model, photo, drawing))
         progress(done, len(chosen))
     figures |= running.figures(with_yardsticks=train is not None) | fault_figures(model, running.counts)
     protocol: dict[str, Any] = {
@@ -72,6 +83,8 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
         "noise": config.noise, "draws": sorted({1, settings.num_importance_samples}),
         "num_samples": drawing.num_samples, "temperature": drawing.temperature,
         "rmse": "of a and b of CIE Lab, whole photos reduced to 64×64; the best is chosen per photo",
+        "independent": "draws apart from each other, not the eight that stand for many",
+        "variance_by_level": f"fine to coarse, as one level is redrawn, {LEVEL_PHOTOS} photos",
         "per_pixel": "the best is chosen anew at each pixel, of the samples and of as many of white noise",
         "tints": f"{TINTS} by k-means on {fitted} training photos, the best chosen per photo",
         "source": places.name,
@@ -109,6 +122,21 @@ def readable_photos(photos: Photos, chosen: Iterable[int]) -> Iterator[np.ndarra
             yield photos.original(index)
 
 
+@torch.no_grad()
+def level_variances(model: Any, photo: np.ndarray, settings: ColorSettings) -> np.ndarray:
+    """Variance of a and b, mean over pixels, as each level's noise alone is redrawn: (levels,), ab units²."""
+    colorizer = PhotoColorizer(model, prepare_photo(color_config(model), photo), settings)
+    noise = replace(colorizer.noise, representative=False)
+    first, *others = [noise.variant((k,)) for k in range(CHUNK + 1)]
+    found = []
+    for level in range(len(first)):
+        rows = [(*first[:level], other[level], *first[level + 1 :]) for other in others]
+        eps = [torch.stack(parts).to(colorizer.condition.device) for parts in zip(*rows, strict=True)]
+        ab = model.decode(eps, colorizer.condition, colorizer.temperature, colorizer.chains).raw
+        found.append(float(ab.var(0).mean()))
+    return np.array(found)
+
+
 def _errors(images: np.ndarray, photo: np.ndarray) -> np.ndarray:
     """RMSE of each colouring (N,)."""
     return rmse(np.stack([reduced(image) for image in images]), reduced(photo))
@@ -142,13 +170,16 @@ class _Figures:
     def __init__(self, tints: Tints, level: float) -> None:
         self.tints, self.level = tints, level
         self.verdicts: list[Verdict] = []
+        self.apart: list[float] = []
+        self.level_variances: list[np.ndarray] = []
         self.per_pixel: list[tuple[float, float]] = []
         self.shown: dict[str, list[np.ndarray]] = {"best": [], "worst": [], "random": []}
         self.counts, self.seconds, self.drawn = Counts(), 0.0, 0
 
-    def add(self, photo: np.ndarray, made: Samples) -> None:
-        """Compare the colourings of one photo with it."""
+    def add(self, photo: np.ndarray, made: Samples, apart: np.ndarray) -> None:
+        """Compare the colourings of one photo with it; ``apart`` are as many independent ones."""
         self.verdicts.append(judge(made.images, photo, self.tints))
+        self.apart.append(float(_errors(apart, photo).min()))
         self.per_pixel.append(self._pixelwise(made.images, photo))
         self.counts, self.seconds = self.counts.plus(made.counts), self.seconds + made.seconds
         self.drawn += len(made.images)
@@ -170,20 +201,31 @@ class _Figures:
     def figures(self, *, with_yardsticks: bool) -> dict[str, Any]:
         """Means over photos."""
         mean = means(self.verdicts)._asdict()
-        errors = {f"rmse_{name}": mean.pop(name) for name in ("best", "grey", *YARDSTICKS)}
+        errors = {f"rmse_{name}": mean.pop(name) for name in ("best", "first", "grey", *YARDSTICKS)}
+        errors["rmse_best_independent"] = float(np.mean(self.apart))
         pixels, noise = np.mean(self.per_pixel, axis=0)
         errors |= {"rmse_best_per_pixel": pixels, "rmse_noise_per_pixel": noise}
         if not with_yardsticks:
             errors |= dict.fromkeys(("rmse_mean_tint", "rmse_tints", "rmse_noise_per_pixel"))
+        shares = {
+            f"{name}_{against}": errors[f"rmse_{name}"] / errors[f"rmse_{against}"] - 1
+            for name in ("best", "best_independent", "first")
+            for against in ("grey", "tints")
+            if errors[f"rmse_{against}"]
+        }
+        by_level = np.sum(self.level_variances, axis=0)
         figures = {
             "spread_within": mean["spread"],
             "spread_within_real": mean["true_spread"],
             "spread_within_ratio": mean["spread"] / max(mean["true_spread"], 1e-9),
             "spread_over_variants": mean["diversity"],
+            "variance_beside_mean_color": 1 - mean["mean_color_variance"] / max(mean["variance"], 1e-9),
+            "variance_by_level": by_level / max(by_level.sum(), 1e-9),
+            "colorfulness_ratio": mean["colorfulness"] / max(mean["true_colorfulness"], 1e-9),
             "largest_lightness_change": mean["lightness"],
             "seconds_per_picture": self.seconds / max(1, self.drawn),
         }
-        return errors | figures
+        return errors | shares | figures
 
     def sheets(self) -> dict[str, np.ndarray]:
         """The photo and one of its colourings, a row per photo."""
