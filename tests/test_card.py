@@ -9,15 +9,8 @@ import vflow
 from vflow.card import FAMILIES, model_card
 from vflow.config import MODEL_CONFIGS, VideoFlowConfig
 
-CODES = {
-    "photo_codec",
-    "clip_codec",
-    "integer_flow",
-    "pixelcnn",
-}  # not trained by vflow train, so without cards
 
-
-@pytest.mark.parametrize("kind", sorted(MODEL_CONFIGS.keys() - CODES))
+@pytest.mark.parametrize("kind", sorted(MODEL_CONFIGS))
 def test_a_card_has_a_header_that_hubs_read_and_code_that_exists(kind: str) -> None:
     config = MODEL_CONFIGS[kind]()
     card = model_card("mine", config, {"step": 1200, "val_bits_per_dim": 0.5}, {"command": "`vflow\ntrain`"})
@@ -26,7 +19,7 @@ def test_a_card_has_a_header_that_hubs_read_and_code_that_exists(kind: str) -> N
     assert "| steps | 1,200 |" in text and "| validation | 0.5 bits/dim" in text
     assert "| command | `vflow train` |" in text
     function = FAMILIES[config.family].use.partition("vflow.")[2].partition("(")[0]
-    assert callable(getattr(vflow, function))
+    assert not function or callable(getattr(vflow, function))
 
 
 def test_what_was_not_measured_is_not_claimed() -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vflow.config import ModelConfig, VideoConfig
+from vflow.config import (
+    ClipCodecConfig,
+    IntegerFlowConfig,
+    ModelConfig,
+    PhotoCodecConfig,
+    PixelCNNConfig,
+    VideoConfig,
+)
 
 COLORS = {1: "grey", 2: "ab", 3: "RGB"}
 
@@ -34,6 +41,16 @@ FAMILIES: dict[str, Family] = {
         "A wavelet flow: draws colours for the lightness of a photo",
         "colourings = vflow.colorize(model, photo, num_samples=8)",
     ),
+    "codec": Family(
+        "lossless-compression",
+        "A pyramid of lattices: codes photos or clips without loss, by their likelihood",
+        "data = vflow.compress(model, pixels); pixels = vflow.decompress(model, data)",
+    ),
+    "discrete": Family(
+        "image-generation",
+        "A model of whole numbers: draws small pictures and scores them exactly",
+        "pictures = model.generate(8, None, torch.Generator())",
+    ),
     "nowcast": Family(
         "rain-nowcasting",
         "A wavelet flow: draws the next half hour of a rain radar",
@@ -60,6 +77,10 @@ def model_card(
 
 
 def _describe(config: ModelConfig) -> str:
+    if isinstance(config, PhotoCodecConfig | ClipCodecConfig):
+        return f"`{config.kind}`; trained on squares of {config.crop} pixels"
+    if isinstance(config, IntegerFlowConfig | PixelCNNConfig):
+        return f"`{config.kind}`; {config.height}×{config.width} {COLORS[config.channels]}"
     glow = config.glow
     steps = ", ".join(map(str, glow.depth))
     parts = [

@@ -17,6 +17,7 @@ from tests.compression.test_color import jpeg
 from vflow.compression import codec
 from vflow.compression.codec import compress_frames, decompress_frames
 from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.models import CodecBatch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +45,7 @@ def test_bytes_are_the_likelihood_and_little_more() -> None:
     coded = compress_frames(model, pixels)
     planes = torch.from_numpy(codec.convert(model, pixels).planes).permute(2, 0, 1)[None]
     with torch.no_grad():
-        bits = -float(model(planes)) / np.log(2)
+        bits = -float(model(CodecBatch(planes, planes[:0, None]))) / np.log(2)
     assert coded.information == pytest.approx(bits, rel=0.01)
     assert coded.information / 8 < len(coded.data) < 1.005 * coded.information / 8 + 80
 

@@ -56,7 +56,7 @@ def test_rounded_weights_stay_as_they_are() -> None:
     assert not torch.equal(layer().weight, weight)
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 300.0])
+@pytest.mark.parametrize("scale", [2e-2, 1.0, 300.0])
 def test_weights_have_eight_bits(scale: float) -> None:
     conv = layer()
     with torch.no_grad():
@@ -65,6 +65,15 @@ def test_weights_have_eight_bits(scale: float) -> None:
     steps = weight / (unit / conv.input_unit)[:, None, None, None]
     assert torch.equal(steps, steps.round())
     assert 63 < float(steps.abs().amax((1, 2, 3)).min()) <= float(steps.abs().max()) <= 127
+
+
+def test_small_weights_under_a_bias_have_exact_sums() -> None:
+    conv = layer()
+    with torch.no_grad():
+        conv.weight.mul_(1e-4)
+        conv.bias.fill_(7.5)
+    x = activations(2, 24, 9, 9)
+    assert is_exact(conv) and torch.equal(conv(x).double(), conv(x.double()))
 
 
 def test_sums_too_large_for_float32_are_noticed() -> None:

@@ -29,7 +29,7 @@ class Compress:
     output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for the files."""
     checkpoint: Text = None
-    """A codec: directory or hub id (scripts/train_codec.py trains one); none ships yet."""
+    """A codec: directory or hub id, such as a run of 'vflow train --config codec-photo'."""
     json: bool = False
     """Print one JSON object per file: bytes, raw_bytes, bits_per_dim, model_bits_per_dim."""
     common: CommonFlags = NONE_GIVEN

@@ -24,7 +24,7 @@ from vflow.compression.entropy import Decoder, Encoder
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import ClipCodec, PhotoCodec
 from vflow.models.codec import Codec
-from vflow.models.lattice import Mixture, Place, level_sizes, phases
+from vflow.models.lattice import Mixture, Place, image_pyramid, level_sizes, phases
 from vflow.nn.exact import is_exact
 
 STRIP = 1 << 14  # cells whose networks run at once
@@ -57,10 +57,11 @@ def _no_progress(done: int, total: int) -> None:
 
 
 def model_digest(model: Codec) -> str:
-    """SHA-256 of a codec's configuration and weights, hexadecimal: files open with no other."""
-    digest = hashlib.sha256(model.config.model_dump_json().encode())
+    """SHA-256 of a codec's kind and weights, hexadecimal: files open with no other."""
+    digest = hashlib.sha256(model.config.kind.encode())
     for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -152,9 +153,7 @@ def _encode(
     model: Codec, converted: Converted, pixels: np.ndarray, past: list[Tensor], encoder: Encoder
 ) -> bytes:
     size = (pixels.shape[0], pixels.shape[1])
-    pyramid = [_tensor(converted.planes)]
-    for _ in level_sizes(size)[1:]:
-        pyramid.append(pyramid[-1][..., ::2, ::2])
+    pyramid = image_pyramid(_tensor(converted.planes))
     lattices = [phases(image) for image in pyramid]
     _encode_base(pyramid[-1], encoder)
 

@@ -19,11 +19,15 @@ class Config(BaseModel):
 C = TypeVar("C", bound=Config)
 TAGS = (
     "videoflow", "lattice_videoflow", "frame_conditioned_videoflow", "reference_videoflow", "digits",
-    "colorizer", "nowcast",
+    "colorizer", "nowcast", "photo_codec", "clip_codec", "integer_flow", "pixelcnn",
     "motion", "frame_predictor",
 )  # fmt: skip
 """Kinds of models and of references, which pydantic adds to the path of an entry."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
+ValidationBits = Annotated[
+    tuple[float, float] | None,
+    Field(description="1% and 99% quantile of validation bits/dim; far outside is unlike the data"),
+]
 
 
 def parse(kind: type[C], data: Any, source: str, known: str = "") -> C:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vflow.config.base import Config
+from vflow.config.base import Config, ValidationBits
 
 
 class LatticeConfig(Config):
@@ -25,12 +25,21 @@ class LatticeConfig(Config):
         return self
 
 
-class PhotoCodecConfig(Config):
+class DiscreteConfig(Config):
+    """Entries that all models of whole numbers have."""
+
+    temperature: ClassVar[float] = 1.0
+    """Probabilities are used as they are."""
+    validation_bits: ValidationBits = None
+
+
+class PhotoCodecConfig(DiscreteConfig):
     """Model of photographs."""
 
     kind: Literal["photo_codec"] = "photo_codec"
-    family: ClassVar[str] = "codec"
+    family: ClassVar[Literal["codec"]] = "codec"
     lattice: LatticeConfig = LatticeConfig()
+    crop: int = Field(96, ge=8, le=1024, description="side of the squares it is trained on, in pixels")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -39,14 +48,14 @@ class PhotoCodecConfig(Config):
         return self
 
 
-class ClipCodecConfig(Config):
+class ClipCodecConfig(DiscreteConfig):
     """Model of a clip's frames: one pyramid for the first frame, another for each given the two before it."""
 
     kind: Literal["clip_codec"] = "clip_codec"
-    family: ClassVar[str] = "codec"
+    family: ClassVar[Literal["codec"]] = "codec"
     first: LatticeConfig = LatticeConfig(hidden=32, head=24)
     following: LatticeConfig = LatticeConfig(hidden=32, head=24, references=2)
-    fps: float = Field(10.0, gt=0, le=1000, description="frames per second of the clips it was trained on")
+    crop: int = Field(64, ge=8, le=1024, description="side of the squares it is trained on, in pixels")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -55,11 +64,11 @@ class ClipCodecConfig(Config):
         return self
 
 
-class IntegerFlowConfig(Config):
+class IntegerFlowConfig(DiscreteConfig):
     """Integer discrete flow of images of one size (Hoogeboom et al. 2019)."""
 
     kind: Literal["integer_flow"] = "integer_flow"
-    family: ClassVar[str] = "codec"
+    family: ClassVar[Literal["discrete"]] = "discrete"
     channels: int = Field(1, ge=1, le=3)
     height: int = Field(28, ge=2, le=1024)
     width: int = Field(28, ge=2, le=1024)
@@ -79,11 +88,12 @@ class IntegerFlowConfig(Config):
         return self
 
 
-class PixelCNNConfig(Config):
+class PixelCNNConfig(DiscreteConfig):
     """Pixel-by-pixel model of grey images, given their class (van den Oord et al. 2016)."""
 
     kind: Literal["pixelcnn"] = "pixelcnn"
-    family: ClassVar[str] = "codec"
+    family: ClassVar[Literal["discrete"]] = "discrete"
+    channels: ClassVar[int] = 1
     height: int = Field(28, ge=1, le=256)
     width: int = Field(28, ge=1, le=256)
     network: Literal["gated", "row-lstm"] = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from vflow.config.base import Config
+from vflow.config.base import Config, ValidationBits
 from vflow.config.codec import ClipCodecConfig, IntegerFlowConfig, PhotoCodecConfig, PixelCNNConfig
 
 Count = Annotated[int, Field(ge=1, le=2048)]
@@ -16,12 +16,8 @@ Temperature = Annotated[
     Warmth | tuple[Warmth, ...],
     Field(description="suggested temperature of samples: one, or one per level of latents"),
 ]
-ValidationBits = Annotated[
-    tuple[float, float] | None,
-    Field(description="1% and 99% quantile of validation bits/dim; far outside is unlike the data"),
-]
 Noise = Literal["uniform", "gaussian", "learned"]
-Family = Literal["videoflow", "digits", "colorizer", "nowcast"]
+Family = Literal["videoflow", "digits", "colorizer", "nowcast", "codec", "discrete"]
 """Models that do the same for people: those of a family differ in their likelihood alone."""
 
 
@@ -356,7 +352,11 @@ ModelConfig = Annotated[
     | Annotated[ReferenceVideoFlowConfig, Tag("reference_videoflow")]
     | Annotated[DigitsConfig, Tag("digits")]
     | Annotated[ColorizerConfig, Tag("colorizer")]
-    | Annotated[NowcastConfig, Tag("nowcast")],
+    | Annotated[NowcastConfig, Tag("nowcast")]
+    | Annotated[PhotoCodecConfig, Tag("photo_codec")]
+    | Annotated[ClipCodecConfig, Tag("clip_codec")]
+    | Annotated[IntegerFlowConfig, Tag("integer_flow")]
+    | Annotated[PixelCNNConfig, Tag("pixelcnn")],
     _kind("videoflow"),
 ]
 MODEL_CONFIGS: dict[str, type[Config]] = {

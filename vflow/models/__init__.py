@@ -19,7 +19,7 @@ from vflow.config import (
     VideoFlowConfig,
 )
 from vflow.models.base import Condition, LikelihoodModel, Sampled
-from vflow.models.codec import ClipCodec, PhotoCodec
+from vflow.models.codec import ClipCodec, CodecBatch, PhotoCodec
 from vflow.models.colorizer import Colorizer
 from vflow.models.digits import Digits
 from vflow.models.frame_conditioned import FrameConditionedVideoFlow
@@ -32,7 +32,7 @@ from vflow.models.reference_videoflow import ReferenceVideoFlow
 from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
 
-Model = VideoModel | ConditionalFlow | Nowcast
+Model = VideoModel | ConditionalFlow | Nowcast | PhotoCodec | ClipCodec | IntegerFlow | PixelCNN
 MODELS: dict[type[Any], type[Any]] = {
     VideoFlowConfig: VideoFlow,
     LatticeVideoFlowConfig: LatticeVideoFlow,

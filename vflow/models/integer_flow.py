@@ -10,7 +10,6 @@ The networks compute with exact sums (nn/exact.py): all machines agree on every 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple, final
 
@@ -22,6 +21,8 @@ from vflow.bijections.base import Bijection, Chain, Context
 from vflow.bijections.integer import ChannelPermutation, IntegerCoupling
 from vflow.bijections.reshape import Squeeze
 from vflow.config import IntegerFlowConfig
+from vflow.models.discrete import DiscreteModel
+from vflow.models.image import ImageBatch
 from vflow.nn.exact import ExactConv2d, rounded_relu
 from vflow.nn.modules import ModuleList
 
@@ -134,12 +135,13 @@ class Uniforms(NamedTuple):
 
 
 @final
-class IntegerFlow(nn.Module):
+class IntegerFlow(DiscreteModel[ImageBatch]):
     """See the module's docstring."""
 
     def __init__(self, config: IntegerFlowConfig) -> None:
         super().__init__()
         self.config = config
+        self.image_shape = (config.channels, config.height, config.width)
         levels = len(config.depth)
         chains: list[Bijection] = []
         priors: list[ConditionalPrior] = []
@@ -183,7 +185,17 @@ class IntegerFlow(nn.Module):
             h, _ = chain.invert(torch.cat([h, latent], 1), labels)
         return h + 128
 
-    def forward(self, images: Tensor, labels: Context = None) -> Tensor:
+    def forward(self, batch: ImageBatch) -> Tensor:
+        """log P (B,), nats, of images given their labels, if there are classes."""
+        return self.log_probability(batch.images, batch.condition if self.config.classes else None)
+
+    @torch.no_grad()
+    def reconstruct(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """Images (B, C, H, W), and the same encoded and decoded, float32."""
+        labels = batch.condition if self.config.classes else None
+        return batch.images.float(), self.decode(self.encode(batch.images, labels), labels)
+
+    def log_probability(self, images: Tensor, labels: Context = None) -> Tensor:
         """log P (B,), nats, of uint8 images (B, C, H, W), with labels, int64 (B,), if there are classes."""
         h = images.float() - 128
         total = h.new_zeros(len(h))
@@ -210,11 +222,7 @@ class IntegerFlow(nn.Module):
         levels = [torch.rand((count, *shape), generator=generator) for shape in self.latent_shapes]
         return Uniforms(levels, torch.rand((count, *self.latent_shapes[-1]), generator=generator))
 
-    @property
-    def dims(self) -> int:
-        """Values of an image."""
-        return self.config.channels * self.config.height * self.config.width
-
-    def bits_per_dim(self, images: Tensor, labels: Context = None) -> float:
-        """Mean over uint8 images (B, C, H, W) of −log₂ P per value."""
-        return -float(self(images, labels).mean()) / (math.log(2) * self.dims)
+    @torch.no_grad()
+    def generate(self, count: int, labels: Context, generator: torch.Generator) -> Tensor:
+        """uint8 images (B, C, H, W) of noise from ``generator``; labels, int64 (B,), if there are classes."""
+        return self.sample(self.uniforms(count, generator), labels)

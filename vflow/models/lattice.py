@@ -279,7 +279,7 @@ class LatticePyramid(nn.Module):
             The images (B, 3, H, W), float32, made of what ``code`` returned.
         """
         sizes = level_sizes(size)
-        pyramids = [_pyramid(reference.to(dtype)) for reference in references]
+        pyramids = [image_pyramid(reference.to(dtype)) for reference in references]
         image = base.float()
         for level in reversed(range(len(sizes) - 1)):
             known = [phases(pyramid[level]) for pyramid in pyramids]
@@ -332,7 +332,7 @@ class LatticePyramid(nn.Module):
         Args:
             levels: those to compute, since each is coded given the next alone; others count 0. None: all.
         """
-        pyramid, before = _pyramid(images.float()), [_pyramid(r.to(dtype)) for r in references]
+        pyramid, before = image_pyramid(images.float()), [image_pyramid(r.to(dtype)) for r in references]
         terms = [images.new_zeros(len(images), dtype=torch.float32) for _ in pyramid]
         terms[-1] = terms[-1] - math.log(256) * pyramid[-1][0].numel()
         for level in range(len(pyramid) - 1) if levels is None else levels:
@@ -354,7 +354,7 @@ def _at(place: Place, code: Code) -> Callable[[int, Mixture], Tensor]:
     return lambda channel, mixture: code(place._replace(channel=channel), mixture)
 
 
-def _pyramid(image: Tensor) -> list[Tensor]:
+def image_pyramid(image: Tensor) -> list[Tensor]:
     """Images (B, 3, H, W) and every second row and column of each, down to the base."""
     found = [image]
     while max(found[-1].shape[-2:]) > BASE_SIDE:

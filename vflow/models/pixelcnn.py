@@ -8,7 +8,6 @@ Recurrent Neural Networks*, 3.1): states run from row to row. Each pixel's distr
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import final
 
@@ -17,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vflow.config import PixelCNNConfig
+from vflow.models.discrete import DiscreteModel
+from vflow.models.image import ImageBatch
 from vflow.nn.modules import ModuleList
 
 LEVELS = 256
@@ -159,12 +160,13 @@ class RowLSTM(PixelNetwork):
 
 
 @final
-class PixelCNN(nn.Module):
+class PixelCNN(DiscreteModel[ImageBatch]):
     """p(image | class) = Π p(pixel | pixels before it, class)."""
 
     def __init__(self, config: PixelCNNConfig) -> None:
         super().__init__()
         self.config = config
+        self.image_shape = (1, config.height, config.width)
         self.network: PixelNetwork = GatedNetwork(config) if config.network == "gated" else RowLSTM(config)
         outputs = LEVELS if config.output == "softmax" else 3 * config.mixtures
         self.head = nn.Sequential(
@@ -180,7 +182,15 @@ class PixelCNN(nn.Module):
             return torch.log_softmax(h, 1)
         return _logistics(h)
 
-    def forward(self, images: Tensor, labels: Labels = None) -> Tensor:
+    def forward(self, batch: ImageBatch) -> Tensor:
+        """log P (B,), nats, of images given their labels, if there are classes."""
+        return self.log_probability(batch.images, batch.condition if self.config.classes else None)
+
+    def reconstruct(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """Images (B, 1, H, W) twice: there are no latents."""
+        return batch.images.float(), batch.images.float()
+
+    def log_probability(self, images: Tensor, labels: Labels = None) -> Tensor:
         """log p (B,), nats, of uint8 images (B, 1, H, W), with labels, int64 (B,), if there are classes."""
         found = self.log_probabilities(images, labels).gather(1, images.long())
         return found.flatten(1).sum(1)
@@ -195,14 +205,10 @@ class PixelCNN(nn.Module):
                 images[:, 0, row, column] = level.to(torch.uint8)
         return images
 
-    @property
-    def dims(self) -> int:
-        """Values of an image."""
-        return self.config.height * self.config.width
-
-    def bits_per_dim(self, images: Tensor, labels: Labels = None) -> float:
-        """Mean over uint8 images (B, 1, H, W) of −log₂ p per pixel."""
-        return -float(self(images, labels).mean()) / (math.log(2) * self.dims)
+    @torch.no_grad()
+    def generate(self, count: int, labels: Labels, generator: torch.Generator) -> Tensor:
+        """uint8 images (B, 1, H, W) of noise from ``generator``; labels, int64 (B,), if there are classes."""
+        return self.sample(torch.rand((count, *self.image_shape[1:]), generator=generator), labels)
 
 
 def _logistics(h: Tensor) -> Tensor:

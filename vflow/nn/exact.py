@@ -19,6 +19,8 @@ WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 255
 ACTIVATION_UNIT = 1 / 32
 MANTISSA = 2.0**24
+BIAS_LIMIT = MANTISSA / 4  # units that a bias up to LARGE_BIAS may take; else the step of weights is larger
+LARGE_BIAS = 16.0
 
 
 class _RoundedReLU(torch.autograd.Function):
@@ -61,7 +63,8 @@ class ExactConv2d(nn.Module):
     """Convolution without padding, weights of 8 bits per output channel, biases of 24.
 
     The step between weights of an output channel is the smallest power of two 2ᵏ with max |w| ≤ 127 · 2ᵏ.
-    Stored weights that are rounded already stay as they are.
+    It is larger where the bias would take more than a quarter of the mantissa. Stored weights that are
+    rounded already stay as they are.
 
     Args:
         input_unit: power of two of which all inputs are multiples.
@@ -87,6 +90,9 @@ class ExactConv2d(nn.Module):
     def rounded(self) -> tuple[Tensor, Tensor, Tensor]:
         """Weights and biases as computed with, and the unit of the sums of each output channel, (C,)."""
         largest = self.weight.detach().abs().amax((1, 2, 3)).clamp_min(2.0**-16)
+        bias = self.bias.detach().abs().clamp_max(LARGE_BIAS)
+        needed = bias * (WEIGHT_LIMIT / (BIAS_LIMIT * self.input_unit))
+        largest = torch.maximum(largest, needed)
         mantissa, exponent = torch.frexp(largest / WEIGHT_LIMIT)  # largest/127 in [2^(e−1), 2^e)
         exponent = torch.where(mantissa == 0.5, exponent - 1, exponent)
         step = torch.ldexp(torch.ones_like(largest), exponent)

@@ -18,7 +18,7 @@ from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.pipelines.batch.inputs import name_items
 
-DEFAULTS = {"picture": "photo-codec", "clip": "clip-codec"}
+DEFAULTS = {"picture": "codec-photo", "clip": "codec-clip"}
 """Shipped checkpoints that files are coded with where none is named."""
 
 
@@ -26,7 +26,7 @@ def compress(model: nn.Module, frames: np.ndarray | torch.Tensor, *, fps: float 
     """Bytes of a .vflow file, from which ``decompress`` gives back ``frames`` exactly.
 
     Args:
-        model: a codec, as of ``vflow.load("photo-codec")``.
+        model: a codec, as of ``vflow.load("codec-photo")``.
         frames: a photo, uint8 (H, W, 3), or a clip, uint8 (T, H, W, 3).
         fps: frames per second, kept in the file.
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from vflow.config import TrainingConfig
 from vflow.data.augment import corrupt
 from vflow.data.datasets.types import VideoDataset
-from vflow.models import ImageBatch, Model, NowcastBatch, VideoBatch
+from vflow.models import CodecBatch, ImageBatch, Model, NowcastBatch, VideoBatch
 from vflow.randomness import generator, normal
 from vflow.training.logging import Samples
 
@@ -172,7 +172,7 @@ class Prefetcher(Generic[T]):
 
 
 M = TypeVar("M", bound=Model, contravariant=True)
-B = TypeVar("B", VideoBatch, ImageBatch, NowcastBatch)
+B = TypeVar("B", VideoBatch, ImageBatch, NowcastBatch, CodecBatch)
 
 
 class DataModule(Protocol[M, B]):

@@ -12,11 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from vflow.config import BestOfConfig, ClassificationConfig, ColorizerConfig, DigitsConfig, Preset
+from vflow.config import (
+    BestOfConfig,
+    ClassificationConfig,
+    ColorizerConfig,
+    DigitsConfig,
+    IntegerFlowConfig,
+    PixelCNNConfig,
+    Preset,
+)
 from vflow.data.color import lab_to_rgb
 from vflow.data.datasets.registry import open_image_dataset, open_validation
 from vflow.data.datasets.types import ImageDataset
-from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, Sampled
+from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, IntegerFlow, PixelCNN, Sampled
 from vflow.models.glow import Shapes
 from vflow.models.wavelet import wavelet_shapes
 from vflow.pipelines.color.noise import ColorNoise
@@ -26,6 +34,7 @@ from vflow.training.logging import Samples, grid
 
 STATISTICS_EXAMPLES = 16_384  # pictures that pixel maps are fitted to
 STYLES = 6  # rows of a grid of digits
+ROWS = 2  # of one by a model of whole numbers, which draws them pixel by pixel
 PHOTOS, COLOURINGS = 6, 6  # rows and sampled columns of a grid of photos
 
 Draw = Callable[[Any, ImageDataset, torch.device], Samples]
@@ -103,7 +112,9 @@ class Images:
         return None if cancelled() else self.sampled(model, self.held, device)
 
 
-def open_images(config: DigitsConfig | ColorizerConfig, preset: Preset) -> Images:
+def open_images(
+    config: DigitsConfig | ColorizerConfig | IntegerFlowConfig | PixelCNNConfig, preset: Preset
+) -> Images:
     """Handwritten digits and their labels, or colours of photos and their lightness.
 
     Raises:
@@ -111,12 +122,13 @@ def open_images(config: DigitsConfig | ColorizerConfig, preset: Preset) -> Image
     """
     train = open_image_dataset(preset.data, config, "train")
     held = open_validation(lambda: open_image_dataset(preset.data, config, "validation"))
-    draw: Draw = _draw_digits if config.kind == "digits" else _draw_photos
+    draw = DRAW[config.family]
     images = Images(train, held, preset.training.seed, draw)
     for loss in preset.training.losses:
         if isinstance(loss, ClassificationConfig | BestOfConfig):
             images = replace(images, subsample=loss.subsample)
         if isinstance(loss, BestOfConfig):
+            assert isinstance(config, ColorizerConfig)
             noise = partial(best_of_noise, wavelet_shapes(config.glow), loss.num_samples)
             images = replace(images, sample_noise=noise)
     return images
@@ -152,6 +164,17 @@ def _draw_digits(model: Digits, dataset: ImageDataset, device: torch.device) -> 
     return _samples(pictures.reshape(STYLES, classes, *pictures.shape[1:]), sampled)
 
 
+def _draw_whole_numbers(
+    model: IntegerFlow | PixelCNN, dataset: ImageDataset, device: torch.device
+) -> Samples:
+    """A column per class, or ten where there are none."""
+    columns = model.config.classes or 10
+    labels = torch.arange(columns).repeat(ROWS).to(device) if model.config.classes else None
+    made = model.generate(ROWS * columns, labels, torch.Generator().manual_seed(0))
+    pictures = made.permute(0, 2, 3, 1).cpu().numpy()
+    return Samples(grid(pictures.reshape(ROWS, columns, *pictures.shape[1:])), 0, 0)
+
+
 def _draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) -> Samples:
     """A row per photo: its lightness, itself, and sampled colourings."""
     examples = [dataset.example(i, (0, 0)) for i in range(min(PHOTOS, len(dataset)))]
@@ -162,6 +185,14 @@ def _draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) 
     columns = [torch.full_like(true, 128), true, *sampled.frame.unflatten(0, (-1, COLOURINGS)).unbind(1)]
     rows = torch.stack([_join(given[:, :1], planes) for planes in columns], 1)
     return _samples(rows.permute(0, 1, 3, 4, 2).cpu().numpy(), sampled)
+
+
+DRAW: dict[str, Draw] = {
+    "digits": _draw_digits,
+    "colorizer": _draw_photos,
+    "discrete": _draw_whole_numbers,
+}
+"""Maker of sample grids, by family of models."""
 
 
 def _join(lightness: Tensor, planes: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from vflow.checkpoint import load
 from vflow.config import Preset, TrainingConfig
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import Model, build_model
+from vflow.training.codecs import open_codec
 from vflow.training.data import DataModule, on_device
 from vflow.training.distributed import autocast_dtype
 from vflow.training.ema import Ema
@@ -72,6 +73,8 @@ DATA_MODULES: dict[str, Callable[[Any, Preset], DataModule[Any, Any]]] = {
     "digits": open_images,
     "colorizer": open_images,
     "nowcast": open_nowcasts,
+    "codec": open_codec,
+    "discrete": open_images,
 }
 
 

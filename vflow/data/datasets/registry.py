@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
-from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoConfig
+from vflow.config import (
+    ColorizerConfig,
+    DataConfig,
+    DigitsConfig,
+    IntegerFlowConfig,
+    PixelCNNConfig,
+    VideoConfig,
+)
 from vflow.data.datasets.bair import Bair
 from vflow.data.datasets.digits import MnistImages, MovingDigits
 from vflow.data.datasets.folder import VideoFolder
@@ -21,9 +28,18 @@ SUITABLE_DATASETS = {
     "digits": ("digits",),
     "colorizer": ("photos",),
     "nowcast": ("rain",),
+    "photo_codec": ("photos",),
+    "clip_codec": ("video-folder",),
+    "discrete": ("digits",),
 }
 """Kind of model → names of the data sets it can be trained on."""
-D = TypeVar("D", VideoDataset, ImageDataset)
+
+
+class _Examples(Protocol):
+    def example(self, index: int, key: tuple[int, ...]) -> Any: ...
+
+
+D = TypeVar("D", bound=_Examples)
 _log = logging.getLogger(__name__)
 
 
@@ -34,7 +50,7 @@ def open_video_dataset(config: DataConfig, model: VideoConfig, split: Split) -> 
         ConfigError: the data set does not suit the model, or needs a path.
         InputError: its files are absent or cannot be used.
     """
-    _require_suitable(config, model.family)
+    require_suitable(config, model.family)
     glow = model.glow
     size = glow.height, glow.width, glow.channels
     if config.name == "shapes":
@@ -43,7 +59,7 @@ def open_video_dataset(config: DataConfig, model: VideoConfig, split: Split) -> 
     if config.name == "moving-digits":
         _require_size(config.name, size[:2], (64, 64))
         return MovingDigits(frames=config.frames, channels=glow.channels, split=split, root=config.path)
-    path = _require_path(config, "FOLDER")
+    path = require_path(config, "FOLDER")
     if config.name == "bair":
         _require_size(config.name, size, (64, 64, 3))
         return Bair(path, frames=config.frames, split=split)
@@ -59,7 +75,9 @@ def open_video_dataset(config: DataConfig, model: VideoConfig, split: Split) -> 
 
 
 def open_image_dataset(
-    config: DataConfig, model: DigitsConfig | ColorizerConfig, split: Split
+    config: DataConfig,
+    model: DigitsConfig | ColorizerConfig | IntegerFlowConfig | PixelCNNConfig,
+    split: Split,
 ) -> ImageDataset:
     """Pictures of the data set that ``config`` names, fitted to the size of ``model``.
 
@@ -67,12 +85,12 @@ def open_image_dataset(
         ConfigError: the data set does not suit the model, or needs a path.
         InputError: its files are absent or cannot be used.
     """
-    _require_suitable(config, model.family)
-    glow = model.glow
+    require_suitable(config, model.family)
+    glow = model if isinstance(model, IntegerFlowConfig | PixelCNNConfig) else model.glow
     if config.name == "digits":
         _require_size(config.name, (glow.height, glow.width, glow.channels), (28, 28, 1))
         return MnistImages(split=split, root=config.path, shift=config.shift)
-    path = _require_path(config, "FOLDER (or a zip)")
+    path = require_path(config, "FOLDER (or a zip)")
     _require_size(config.name, (glow.width,), (glow.height,))
     return Photos(path, size=glow.height, split=split)
 
@@ -88,7 +106,12 @@ def open_validation(open_split: Callable[[], D]) -> D | None:
     return data
 
 
-def _require_suitable(config: DataConfig, kind: str) -> None:
+def require_suitable(config: DataConfig, kind: str) -> None:
+    """Error unless a model of ``kind`` can be trained on the data set.
+
+    Raises:
+        ConfigError: it cannot.
+    """
     if config.name not in SUITABLE_DATASETS[kind]:
         names = " or ".join(SUITABLE_DATASETS[kind])
         raise ConfigError(
@@ -96,7 +119,12 @@ def _require_suitable(config: DataConfig, kind: str) -> None:
         )
 
 
-def _require_path(config: DataConfig, argument: str) -> str:
+def require_path(config: DataConfig, argument: str) -> str:
+    """Path of the data set.
+
+    Raises:
+        ConfigError: there is none; add ``--data`` with ``argument``.
+    """
     if config.path is None:
         raise ConfigError(f"data {config.name}: no path given; add --data {argument}")
     return config.path

@@ -1,0 +1,152 @@
+"""Codecs, integer flows and PixelCNNs through the training loop, and their data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.compression.support import smooth
+from tests.data.sample_media import write_mnist
+from tests.training.support import lines, run_here
+from vflow.checkpoint import load
+from vflow.config import load_preset
+from vflow.data import media
+from vflow.data.datasets.crops import ClipCrops, PhotoCrops, halve
+from vflow.errors import ConfigError, InputError
+from vflow.models import CodecBatch
+from vflow.models.lattice import LatticePyramid
+from vflow.pipelines.compress import compress, decompress
+from vflow.training.codecs import CodedClips, level_weights
+from vflow.training.setup import new_model, open_data
+
+TRAINING = """
+training: {batch_size: 2, max_steps: 4, warmup_steps: 1, actnorm_batch: 1, log_every: 1, validate_every: 4,
+  validation_examples: 2, checkpoint_every: 2, learning_rate: 1.0e-3}
+"""
+LATTICE = "{hidden: 4, head: 4, mixtures: 2, levels: 2}"
+PHOTO = f"model: {{kind: photo_codec, crop: 16, lattice: {LATTICE}}}\ndata: {{name: photos}}\n{TRAINING}"
+CLIP = f"""
+model:
+  kind: clip_codec
+  crop: 16
+  first: {LATTICE}
+  following: {LATTICE[:-1]}, references: 2}}
+data: {{name: video-folder}}
+{TRAINING}"""
+
+DIGITS = """
+model: {{kind: {model}}}
+data: {{name: digits}}
+"""
+INTEGER_FLOW = "integer_flow, depth: [1, 1], layers: 1, growth: 4"
+PIXELCNN = "pixelcnn, hidden: 4, layers: 1, kernel: 3"
+
+
+def photos(folder: Path, count: int = 4, size: tuple[int, int] = (40, 36)) -> Path:
+    for seed in range(count):
+        media.write_png(folder / f"{seed}.png", smooth(*size, seed))
+    return folder
+
+
+def clips(folder: Path, count: int = 3, frames: int = 6) -> Path:
+    for seed in range(count):
+        media.write_npz(folder / f"{seed}.npz", frames=np.stack([smooth(18, 20, seed)] * frames))
+    return folder
+
+
+def preset(folder: Path, text: str) -> str:
+    path = folder / "preset.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_photo_codec_is_trained_resumed_and_codes(tmp_path: Path) -> None:
+    data, config, run = photos(tmp_path / "photos"), preset(tmp_path, PHOTO), tmp_path / "run"
+    assert run_here(config, run, data=str(data), max_steps=2) == 0
+    assert run_here(config, run, data=str(data), resume=True) == 0
+    logged = lines(run)
+    assert [line["step"] for line in logged if "bits_per_dim" in line] == [1, 2, 3, 4]
+    assert 0 < logged[-2]["val_bits_per_dim"] < 10 and logged[-2]["round_trip"] == 0
+    model = load(run)
+    assert np.array_equal(decompress(model, compress(model, smooth(9, 7))), smooth(9, 7))
+
+
+def test_a_clip_codec_is_trained_and_codes(tmp_path: Path) -> None:
+    data, run = clips(tmp_path / "clips"), tmp_path / "run"
+    assert run_here(preset(tmp_path, CLIP), run, data=str(data)) == 0
+    assert lines(run)[-1]["status"] == "finished" and lines(run)[-2]["round_trip"] == 0
+    model, clip = load(run), np.stack([smooth(8, 9, seed) for seed in range(3)])
+    assert np.array_equal(decompress(model, compress(model, clip)), clip)
+
+
+@pytest.mark.parametrize("model", [INTEGER_FLOW, INTEGER_FLOW + ", classes: 10", PIXELCNN])
+def test_models_of_whole_numbers_are_trained_on_digits(model: str, tmp_path: Path) -> None:
+    config, run = preset(tmp_path, DIGITS.format(model=model) + TRAINING), tmp_path / "run"
+    assert run_here(config, run, data=str(write_mnist(tmp_path / "mnist"))) == 0
+    logged = lines(run)
+    assert logged[-2]["round_trip"] == 0 and 0 < logged[-2]["val_bits_per_dim"] < 16
+    assert len(list((run / "samples").glob("*.png"))) == 1
+    labels = torch.arange(2) if load(run).config.classes else None
+    assert load(run).generate(2, labels, torch.Generator()).shape == (2, 1, 28, 28)
+
+
+def test_first_frames_lead_a_batch_and_others_have_two_before(tmp_path: Path) -> None:
+    config = load_preset(preset(tmp_path, CLIP), {"data.path": str(clips(tmp_path / "clips"))})
+    data = open_data(config)
+    assert isinstance(data, CodedClips)
+    batch = data.batch(4, 8)
+    assert batch.images.shape == (8, 3, 16, 16) and batch.before.shape == (7, 2, 3, 16, 16)
+    again = data.batch(4, 8)
+    assert torch.equal(batch.images, again.images) and batch.weights == again.weights
+    assert torch.equal(batch.images[1:], batch.before[:, 0])  # these clips stand still
+
+
+def test_weights_of_levels_are_one_on_average() -> None:
+    rows = np.array([level_weights(2, 32, (0, start)) for start in range(4000)])
+    assert rows.shape[1] == 3 and (rows[:, :2] == 1).all()
+    assert rows[:, 2].mean() == pytest.approx(1, abs=0.1)
+
+
+def test_weights_choose_levels(tmp_path: Path) -> None:
+    model = new_model(load_preset(preset(tmp_path, PHOTO)))
+    images = torch.from_numpy(smooth(16, 16)).movedim(-1, 0)[None]
+    before = images.new_zeros(0, 2, *images.shape[1:])
+    pyramid = model.get_submodule("lattice")
+    assert isinstance(pyramid, LatticePyramid)
+    fine, coarse, base = pyramid.log_probability(images)[0].tolist()
+    assert float(model(CodecBatch(images, before, (1.0, 0.0)))) == pytest.approx(fine + base, rel=1e-6)
+    assert float(model(CodecBatch(images, before, (0.0, 4.0)))) == pytest.approx(4 * coarse + base, rel=1e-6)
+
+
+def test_squares_are_functions_of_their_key(tmp_path: Path) -> None:
+    data = PhotoCrops(photos(tmp_path), crop=16, split="train")
+    first, again, other = (data.example(0, key) for key in ((0, 1), (0, 1), (0, 2)))
+    assert first.shape == (16, 16, 3) and np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_folders_of_clips_give_as_many_examples_each(tmp_path: Path) -> None:
+    clips(tmp_path / "many", 9)
+    clips(tmp_path / "few", 2)
+    data = ClipCrops(tmp_path, crop=8, split="train")
+    assert len(data.folders) == 2 and len(data) == 2 * max(map(len, data.folders))
+    assert data.window(len(data) - 1).shape[1:] == (18, 20, 3)
+
+
+def test_halves_are_means() -> None:
+    photo = np.arange(12, dtype=np.uint8).reshape(2, 6, 1).repeat(3, 2)
+    assert halve(photo)[..., 0].tolist() == [[4, 6, 8]]
+
+
+def test_data_that_do_not_suit_are_refused(tmp_path: Path) -> None:
+    small = load_preset(preset(tmp_path, PHOTO), {"data.path": str(photos(tmp_path / "a")), "model.crop": 64})
+    with pytest.raises(InputError, match=r"no photo is as large as 64 pixels; add --set model\.crop"):
+        open_data(small).batch(0, 1)
+    wrong = load_preset(preset(tmp_path, PHOTO), {"data.name": "shapes"})
+    with pytest.raises(ConfigError, match="does not suit a model of kind photo_codec; set it to photos"):
+        open_data(wrong)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no clips found"):
+        ClipCrops(tmp_path / "empty", crop=8, split="train")

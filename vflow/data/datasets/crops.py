@@ -1,0 +1,189 @@
+"""Photos and clips at their own size, and squares cut from them, for lossless coding."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from vflow.data import media
+from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
+from vflow.data.datasets.photos import Photos
+from vflow.data.datasets.splits import Split, choose_split, hash_fraction
+from vflow.errors import InputError, printable
+from vflow.randomness import generator
+
+HALF_SIZE_SHARE = 0.25  # of photos: shrunk, they have no traces of JPEG
+WINDOW = 20  # frames of a clip that validation reads
+_log = logging.getLogger(__name__)
+
+
+class PhotoCrops:
+    """Squares of the photos in a folder or zip.
+
+    Args:
+        path: see ``Photos``.
+        crop: side of the squares; smaller photos are passed over.
+        split: "train" and "validation" divide the files 95 : 5 by hash of their names; "test" is all.
+        cache_bytes: bound of the memory that decoded photos may take.
+
+    Raises:
+        InputError: no picture found.
+    """
+
+    def __init__(self, path: str | Path, *, crop: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
+        self.crop = crop
+        self._photos, self._cache = Photos(path, size=1, split=split), ClipCache(cache_bytes)
+        self.path, self.names = Path(path), self._photos.names
+        self._refused: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def example(self, index: int, key: tuple[int, ...]) -> np.ndarray:
+        """A square of photo ``index``, or of the next that can be used: uint8 (crop, crop, 3).
+
+        Which part, turned or not, and at which size, is a function of (key, index); one in four is halved.
+
+        Raises:
+            InputError: no photo is as large as a crop.
+        """
+        random = generator("crop", *key, index)
+        for offset in range(len(self.names)):
+            photo = self._read((index + offset) % len(self.names))
+            if photo is not None and min(photo.shape[:2]) >= self.crop:
+                return self._cut(photo, random)
+        raise InputError(
+            f"{self.path}: no photo is as large as {self.crop} pixels; add --set model.crop with fewer"
+        )
+
+    def whole(self, index: int) -> np.ndarray:
+        """Photo ``index`` at its own size, uint8 (H, W, 3).
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return self._photos.original(index)
+
+    def _read(self, index: int) -> np.ndarray | None:
+        name = self.names[index]
+        if name in self._refused:
+            return None
+        photo = self._cache.get(name)
+        if photo is None:
+            try:
+                photo = self._photos.original(index)
+            except InputError as error:
+                self._refused.add(name)
+                _log.warning("skipped %s: %s", printable(str(self.path / name)), error)
+                return None
+            self._cache.put(name, photo)
+        return photo
+
+    def _cut(self, photo: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        if random.random() < HALF_SIZE_SHARE and min(photo.shape[:2]) >= 2 * self.crop:
+            photo = halve(photo)
+        top, left = (int(random.integers(side - self.crop + 1)) for side in photo.shape[:2])
+        cut = photo[top : top + self.crop, left : left + self.crop]
+        return cut[:, ::-1] if random.random() < 0.5 else cut
+
+
+def halve(photo: np.ndarray) -> np.ndarray:
+    """``photo``, uint8 (H, W, 3), at half its size, by the means of 2×2 pixels: without traces of JPEG."""
+    height, width = photo.shape[0] // 2 * 2, photo.shape[1] // 2 * 2
+    blocks = photo[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
+    return np.asarray((blocks.sum((1, 3), dtype=np.uint16) + 2) // 4).astype(np.uint8)
+
+
+class ClipCrops:
+    """Squares of three frames in a row, of the clips in a folder or in the folders in it.
+
+    Where there are several folders, each gives as many examples.
+
+    Args:
+        path: a folder of clips, or of folders of clips.
+        crop: side of the squares.
+        split: "train" and "validation" divide the files of each folder 95 : 5 by hash of their names.
+        cache_bytes: bound of the memory that decoded clips may take.
+
+    Raises:
+        InputError: no clips found.
+    """
+
+    def __init__(self, path: str | Path, *, crop: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
+        self.path, self.crop = Path(path), crop
+        self._cache = ClipCache(cache_bytes)
+        self._refused: set[Path] = set()
+        self.folders = [_clips(folder, split) for folder in _clip_folders(self.path)]
+
+    def __len__(self) -> int:
+        return len(self.folders) * max(map(len, self.folders))
+
+    def example(self, index: int, key: tuple[int, ...]) -> np.ndarray:
+        """Three frames in a row, uint8 (3, crop, crop, 3); which, is a function of (key, index).
+
+        Raises:
+            InputError: no clip has three frames as large as a crop.
+        """
+        random = generator("crop", *key, index)
+        place, folder = divmod(index, len(self.folders))
+        files = self.folders[folder]
+        for offset in range(len(files)):
+            clip = self._read(files[(place + offset) % len(files)])
+            if clip is not None and len(clip) >= 3 and min(clip.shape[1:3]) >= self.crop:
+                return self._cut(clip, random)
+        raise InputError(
+            f"{files[0].parent}: no clip has 3 frames of {self.crop} pixels or more; "
+            "add --set model.crop with fewer"
+        )
+
+    def window(self, index: int) -> np.ndarray:
+        """The first 20 frames of clip ``index``, uint8 (T, H, W, 3); later ones once all clips were read.
+
+        Raises:
+            InputError: the clip cannot be read.
+        """
+        place, folder = divmod(index, len(self.folders))
+        turn, number = divmod(place, len(self.folders[folder]))
+        clip = media.read_clip(self.folders[folder][number]).frames
+        start = WINDOW * turn % max(1, len(clip) - WINDOW + 1)
+        return clip[start : start + WINDOW]
+
+    def _read(self, path: Path) -> np.ndarray | None:
+        if path in self._refused:
+            return None
+        clip = self._cache.get(str(path))
+        if clip is None:
+            try:
+                clip = media.read_clip(path).frames
+            except InputError as error:
+                self._refused.add(path)
+                _log.warning("skipped %s: %s", printable(str(path)), error)
+                return None
+            self._cache.put(str(path), clip)
+        return clip
+
+    def _cut(self, clip: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        start = int(random.integers(len(clip) - 2))
+        top, left = (int(random.integers(side - self.crop + 1)) for side in clip.shape[1:3])
+        cut = clip[start : start + 3, top : top + self.crop, left : left + self.crop]
+        return cut[:, :, ::-1] if random.random() < 0.5 else cut
+
+
+def _clip_folders(root: Path) -> list[Path]:
+    if media.list_media(root):
+        return [root]
+    inside = sorted((f for f in root.iterdir() if f.is_dir()), key=lambda f: media.natural_key(f.name))
+    found = [folder for folder in inside if not folder.name.startswith(".") and media.list_media(folder)]
+    if not found:
+        raise InputError(f"{root}: no clips found; give a folder of videos, or of folders of them")
+    return found
+
+
+def _clips(folder: Path, split: Split) -> list[Path]:
+    by_name = {path.name: path for path in media.list_media(folder)}
+    names = choose_split(list(by_name), split, str(folder))
+    if split == "validation":
+        names.sort(key=hash_fraction)
+    return [by_name[name] for name in names]
