@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vflow.pipelines.compress import decompress as decompress
     from vflow.pipelines.digits.digits import digits as digits
     from vflow.pipelines.nowcast import nowcast as nowcast
+    from vflow.pipelines.upscale import upscale as upscale
     from vflow.pipelines.video.predict import predict as predict
     from vflow.pipelines.video.score import score as score
     from vflow.pipelines.video.stats import load_clip_statistics as load_clip_statistics
@@ -45,6 +46,7 @@ _HOMES = {
     "push_to_hub": "vflow.hub",
     "score": "vflow.pipelines.video.score",
     "surprisal": "vflow.pipelines.video.surprisal",
+    "upscale": "vflow.pipelines.upscale",
     "walk": "vflow.pipelines.walk.walk",
     "WalkSettings": "vflow.pipelines.walk.space",
     "load_directions": "vflow.pipelines.walk.directions",

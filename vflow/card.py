@@ -51,6 +51,11 @@ FAMILIES: dict[str, Family] = {
         "A model of whole numbers: draws small pictures and scores them exactly",
         "pictures = model.generate(8, None, torch.Generator())",
     ),
+    "super_resolution": Family(
+        "image-super-resolution",
+        "A conditional flow: draws details for a photo enlarged 2 or 4 times",
+        "variants = vflow.upscale(model, photo, scale=4, num_samples=4)",
+    ),
     "nowcast": Family(
         "rain-nowcasting",
         "A wavelet flow: draws the next half hour of a rain radar",

@@ -36,6 +36,7 @@ COMMANDS = {
     "walk": Command("vflow.commands.walk:WalkLatents", "walk through a model's latents, step by step"),
     "digits": Command("vflow.commands.digits:Digits", "draw handwritten digits by class"),
     "colorize": Command("vflow.commands.colorize:Colorize", "draw many colourings of photographs"),
+    "upscale": Command("vflow.commands.upscale:Upscale", "enlarge photographs, in many variants"),
     "generate": Command("vflow.commands.generate:Generate", "predict, colorize or digits, in batches"),
     "score": Command("vflow.commands.score:ScoreClips", "bits per dimension of a clip's frames"),
     "compress": Command("vflow.commands.compress:Compress", "write photos and clips to lossless files"),

@@ -26,6 +26,7 @@ from vflow.bijections import (
     MixtureCoupling,
     Squeeze,
 )
+from vflow.bijections.conditional import ConditionalAffine
 from vflow.bijections.pixel_map import PerPixelHistogram, Scaled
 from vflow.nn.layers import Conditioner
 
@@ -119,6 +120,9 @@ CASES: dict[str, Case] = {
     ),
     "scaled": Case(Scaled, (2, 4, 4), grey_levels),
     "positions": Case(positions, (2, 4, 4), grey_levels),
+    "conditional-affine": Case(
+        lambda: ConditionalAffine(3, FEATURES), (3, 4, 4), context=lambda: torch.randn(BATCH, FEATURES, 4, 4)
+    ),
     "chain": Case(chain, (1, 4, 8), local=False),
     "inverse-actnorm": Case(lambda: Inverse(ActNorm(3)), (3, 4, 2)),
     "inverse-affine-channel-context": Case(

@@ -1,4 +1,4 @@
-"""Whole runs of image models: digits by class and colours by lightness."""
+"""Whole runs of image models: digits by class, colours by lightness, photos by what they shrink to."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ model:
   dropout: 0.5
 data: {name: photos}
 """
+ENLARGER = """
+model:
+  kind: super_resolution
+  glow: {height: 8, width: 8, depth: [1], hidden: [4]}
+  condition: {hidden: [4], blocks: 1}
+  features: 4
+data: {name: photos}
+"""
 TRAINING = """
 training:
   batch_size: 4
@@ -66,8 +74,18 @@ def colorizer(folder: Path) -> dict[str, str]:
     return {"config": str(folder / "colorizer.yaml"), "data": str(folder / "photos")}
 
 
+def enlarger(folder: Path) -> dict[str, str]:
+    """Preset and data of a tiny run of super-resolution."""
+    (folder / "enlarger.yaml").write_text(ENLARGER + TRAINING)
+    (folder / "photos").mkdir()
+    for number in range(10):
+        pixels = np.random.default_rng(number).integers(0, 256, (9, 10, 3), np.uint8)
+        Image.fromarray(pixels).resize((30, 25)).save(folder / "photos" / f"{number}.png")
+    return {"config": str(folder / "enlarger.yaml"), "data": str(folder / "photos")}
+
+
 Start = Callable[[Path], dict[str, str]]
-both = pytest.mark.parametrize("start", [digits, colorizer])
+every = pytest.mark.parametrize("start", [digits, colorizer, enlarger])
 
 
 def material(given: dict[str, str], **overrides: Any) -> Images:
@@ -76,7 +94,7 @@ def material(given: dict[str, str], **overrides: Any) -> Images:
     return opened
 
 
-@both
+@every
 def test_a_run_leaves_log_samples_and_a_model_that_loads(start: Start, runs: Path) -> None:
     given = start(runs)
     missing: list[str] = []
@@ -100,7 +118,7 @@ def test_a_run_leaves_log_samples_and_a_model_that_loads(start: Start, runs: Pat
     assert names == ["step_0000002.png", "step_0000004.png"]
 
 
-@both
+@every
 def test_resuming_in_pieces_equals_one_run(start: Start, runs: Path) -> None:
     given = start(runs)
     run_here(output=runs / "whole", **given)
@@ -159,7 +177,7 @@ def test_photos_are_drawn_beside_lightness_and_truth(runs: Path) -> None:
     assert np.corrcoef(grey[..., 0].ravel(), picture.ravel())[0, 1] > 0.99
 
 
-@both
+@every
 def test_a_batch_is_a_function_of_seed_and_position(start: Start, runs: Path) -> None:
     given = start(runs)
     first, again, other = material(given), material(given), material(given, **{"training.seed": 1})
@@ -175,7 +193,7 @@ def test_a_batch_is_a_function_of_seed_and_position(start: Start, runs: Path) ->
     assert torch.equal(first.validation([0]).eps, again.probe(1).eps)
 
 
-@both
+@every
 def test_dry_run_and_fine_tuning(start: Start, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = start(runs)
     assert run_here(output=runs / "a", dry_run=True, **given) == 0

@@ -29,7 +29,7 @@ R = TypeVar("R", bound="SamplingRecord")
 
 @dataclass(frozen=True, kw_only=True)
 class DrawFlags(ABC):
-    """Flags of ``vflow predict``, ``vflow colorize`` and ``vflow digits``."""
+    """Flags of ``vflow predict``, ``vflow colorize``, ``vflow upscale`` and ``vflow digits``."""
 
     unit: ClassVar[str]
     """Name of what the progress bar counts."""
@@ -41,7 +41,7 @@ class DrawFlags(ABC):
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for what is drawn, manifest.jsonl and run.json."""
     num_samples: Whole = None
-    """Samples per item: futures of a clip, colourings of a photo, digits of a class (8)."""
+    """Samples per item: futures of a clip, colourings of a photo, digits of a class (8), enlargements (4)."""
     temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
     """Scale of the noise (1); one number, or one per level, fine to coarse: 0.7,0.8,1."""
     settings: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None

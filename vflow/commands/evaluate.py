@@ -50,7 +50,7 @@ class Evaluate:
     limit: Whole = None
     """Examples, evenly spread (64 clips, 1000 digits, 128 photos); 0 takes all."""
     num_samples: Whole = None
-    """Futures per clip (20), colourings per photo (8), digits per class (100)."""
+    """Futures per clip (20), colourings or enlargements per photo (8), digits per class (100)."""
     num_frames: Whole = None
     """Predicted frames of each clip (10, or what the clips have)."""
     context: Whole = None
@@ -103,12 +103,16 @@ class Evaluate:
 
     def _evaluate(self, model: Any, settings: Settings, stage: Callable[[str], Progress]) -> Evaluation:
         """All figures; with --tune-temperature, at the temperature that is best on validation data."""
-        from vflow.pipelines.evaluate import color, digits, rain, video
+        from vflow.pipelines.evaluate import color, digits, rain, super_resolution, video
 
         judges: dict[str, tuple[Callable[..., Evaluation], Callable[..., dict[float, float]]]] = {
             "videoflow": (video.evaluate_video, video.tune_video),
             "digits": (digits.evaluate_digits, digits.tune_digits),
             "colorizer": (color.evaluate_color, color.tune_color),
+            "super_resolution": (
+                super_resolution.evaluate_super_resolution,
+                super_resolution.tune_super_resolution,
+            ),
             "nowcast": (rain.evaluate_rain, rain.tune_rain),
         }
         if model.config.family not in judges:

@@ -26,6 +26,7 @@ from vflow.config.models import (
     NowcastConfig,
     PriorConfig,
     ReferenceVideoFlowConfig,
+    SuperResolutionConfig,
     VideoConfig,
     VideoFlowConfig,
 )
@@ -35,6 +36,7 @@ from vflow.config.presets import (
     ColorMeanLossConfig,
     CrpsConfig,
     DataConfig,
+    DetailMeanConfig,
     EnergyScoreConfig,
     LossConfig,
     Preset,

@@ -17,7 +17,7 @@ Temperature = Annotated[
     Field(description="suggested temperature of samples: one, or one per level of latents"),
 ]
 Noise = Literal["uniform", "gaussian", "learned"]
-Family = Literal["videoflow", "digits", "colorizer", "nowcast", "codec", "discrete"]
+Family = Literal["videoflow", "digits", "colorizer", "super_resolution", "nowcast", "codec", "discrete"]
 """Models that do the same for people: those of a family differ in their likelihood alone."""
 
 
@@ -301,6 +301,33 @@ class ColorizerConfig(Config):
         return self
 
 
+class SuperResolutionConfig(Config):
+    """Details of a photo given the means of its 2×2 blocks: a conditional flow (Winkler et al. 2019).
+
+    ``glow`` gives the size of training crops and, in its one level, the flow's steps and width.
+    """
+
+    family: ClassVar[Family] = "super_resolution"
+    kind: Literal["super_resolution"] = "super_resolution"
+    glow: GlowConfig = GlowConfig(height=64, width=64, depth=(4,), hidden=(32,))
+    condition: EncoderConfig = Field(
+        EncoderConfig(hidden=(48,), blocks=4), description="residual network over the small photo"
+    )
+    features: Count = Field(16, description="channels of the condition that couplings and prior see")
+    temperature: Temperature = 1.0
+    validation_bits: ValidationBits = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.glow.channels != 3:
+            raise ValueError("glow.channels must be 3: red, green and blue")
+        if self.glow.levels != 1 or len(self.condition.hidden) != 1:
+            raise ValueError("glow.depth, glow.hidden and condition.hidden need one entry: the model doubles")
+        if isinstance(self.temperature, tuple) and len(self.temperature) != 1:
+            raise ValueError("temperature needs one number")
+        return self
+
+
 class FrameStackConfig(GlowConfig):
     """Multi-scale flow of several grey frames, which are the channels of one picture."""
 
@@ -352,6 +379,7 @@ ModelConfig = Annotated[
     | Annotated[ReferenceVideoFlowConfig, Tag("reference_videoflow")]
     | Annotated[DigitsConfig, Tag("digits")]
     | Annotated[ColorizerConfig, Tag("colorizer")]
+    | Annotated[SuperResolutionConfig, Tag("super_resolution")]
     | Annotated[NowcastConfig, Tag("nowcast")]
     | Annotated[PhotoCodecConfig, Tag("photo_codec")]
     | Annotated[ClipCodecConfig, Tag("clip_codec")]
@@ -366,6 +394,7 @@ MODEL_CONFIGS: dict[str, type[Config]] = {
     "reference_videoflow": ReferenceVideoFlowConfig,
     "digits": DigitsConfig,
     "colorizer": ColorizerConfig,
+    "super_resolution": SuperResolutionConfig,
     "nowcast": NowcastConfig,
     "photo_codec": PhotoCodecConfig,
     "clip_codec": ClipCodecConfig,

@@ -52,6 +52,16 @@ class ColorMeanLossConfig(Config):
     pretrain_only: bool = Field(False, description="train on this error alone, without the likelihood")
 
 
+class DetailMeanConfig(Config):
+    """Error of the predicted details (super-resolution): root mean square in grey levels.
+
+    Likelihood weighs errors by their certainty, so it hardly asks for the mean where there is texture.
+    """
+
+    kind: Literal["detail_mean"] = "detail_mean"
+    weight: float = Field(0.1, gt=0, description="of the error beside bits/dim")
+
+
 class ClassificationConfig(Config):
     """Cross-entropy of the Bayes classifier p(y | x) ∝ p(x | y) (Ardizzone et al. 2020, IB-INN).
 
@@ -85,7 +95,12 @@ class CrpsConfig(Config):
 
 
 LossConfig = Annotated[
-    BestOfConfig | ColorMeanLossConfig | ClassificationConfig | EnergyScoreConfig | CrpsConfig,
+    BestOfConfig
+    | ColorMeanLossConfig
+    | DetailMeanConfig
+    | ClassificationConfig
+    | EnergyScoreConfig
+    | CrpsConfig,
     Field(discriminator="kind"),
 ]
 
@@ -146,6 +161,7 @@ class Preset(Config):
 LOSS_MODELS = {
     "best_of": "a colorizer",
     "color_mean": "a colorizer with color_mean",
+    "detail_mean": "super_resolution",
     "classification": "digits",
     "energy_score": "a video model",
     "crps": "a nowcast",
@@ -158,6 +174,8 @@ def _suits(loss: LossConfig, model: ModelConfig) -> bool:
             return model.family == "colorizer"
         case "color_mean":
             return model.kind == "colorizer" and model.color_mean is not None
+        case "detail_mean":
+            return model.family == "super_resolution"
         case "classification":
             return model.family == "digits"
         case "energy_score":

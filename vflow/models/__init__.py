@@ -16,6 +16,7 @@ from vflow.config import (
     PhotoCodecConfig,
     PixelCNNConfig,
     ReferenceVideoFlowConfig,
+    SuperResolutionConfig,
     VideoFlowConfig,
 )
 from vflow.models.base import Condition, LikelihoodModel, Sampled
@@ -29,6 +30,7 @@ from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.models.nowcast import Nowcast, NowcastBatch
 from vflow.models.pixelcnn import PixelCNN
 from vflow.models.reference_videoflow import ReferenceVideoFlow
+from vflow.models.super_resolution import SuperResolution
 from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
 
@@ -40,6 +42,7 @@ MODELS: dict[type[Any], type[Any]] = {
     ReferenceVideoFlowConfig: ReferenceVideoFlow,
     DigitsConfig: Digits,
     ColorizerConfig: Colorizer,
+    SuperResolutionConfig: SuperResolution,
     NowcastConfig: Nowcast,
     PhotoCodecConfig: PhotoCodec,
     ClipCodecConfig: ClipCodec,

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vflow.bijections.actnorm import constant_density
+from vflow.bijections.base import Chain
+from vflow.bijections.conditional import ConditionalAffine
+from vflow.bijections.linear import pointwise
 from vflow.bijections.reshape import Haar
 from vflow.config import GlowConfig
 from vflow.models.glow import TRANSFORMS, Chains, Encoded, Features, Shapes, flow_chain
@@ -108,6 +111,65 @@ class WaveletFlow(nn.Module):
         """Log-det of means instead of orthonormal coefficients: −C ln 2 per block, (B, h, w)."""
         channels = 0 if level == self.config.levels else self.config.channels
         return constant_density(details, details.new_tensor(-channels * math.log(2)))
+
+
+@final
+class DetailFlow(nn.Module):
+    """One level of a wavelet flow whose means are given: details alone are coded, whatever the size.
+
+    Luma and two colour differences of the details (an orthonormal change of basis) are scaled and moved by
+    what the features say, then go through a chain of flow steps. Its input's means are ignored, and those of
+    its inverse are 0.
+    """
+
+    colors: Tensor
+
+    def __init__(self, config: GlowConfig, features: int) -> None:
+        super().__init__()
+        self.config = config
+        channels = 3 * config.channels
+        self.latent_shapes = wavelet_shapes(config)[:1]
+        self.haar = Haar(config.channels)
+        basis = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
+        basis = basis / basis.norm(dim=1, keepdim=True)
+        self.register_buffer("colors", torch.kron(torch.eye(3), basis), persistent=False)
+        steps = flow_chain(channels, config.hidden[0], config.depth[0], config, features)
+        self.levels = ModuleList([Chain([ConditionalAffine(channels, features), steps])])
+
+    def level_channels(self, level: int) -> int:
+        return 0
+
+    def details(self, x: Tensor) -> Tensor:
+        """Details of x (B, 3, H, W) in the flow's colours, (B, 9, H/2, W/2): an orthonormal map."""
+        return pointwise(self.haar.transform(x)[0][:, self.config.channels :], self.colors)
+
+    def image(self, details: Tensor) -> Tensor:
+        """Image (B, 3, H, W) of these details, whose blocks have mean 0."""
+        details = pointwise(details, self.colors.T)
+        means = torch.zeros_like(details[:, : self.config.channels])
+        return self.haar.invert(torch.cat([means, details], 1))[0]
+
+    def encode(self, x: Tensor, features: Features) -> Encoded:
+        z, log_det = TRANSFORMS[self.config.memory](self.levels[0], self.details(x), features[0])
+        return Encoded((z,), (None,), [log_det])
+
+    def decode_level(
+        self,
+        level: int,
+        z: Tensor,
+        above: Tensor | None,
+        features: Tensor | None,
+        chains: Chains | None = None,
+    ) -> Tensor:
+        return self.image((chains or self.levels)[level].invert(z, features)[0])
+
+    @torch.no_grad()
+    def with_cached_inverse(self) -> Chains:
+        return [chain.with_cached_inverse() for chain in self.levels]
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, features: Features) -> None:
+        self.levels[0].initialize(self.details(x), features[0])
 
 
 def _join(mean: Tensor | None, features: Tensor | None) -> Tensor | None:

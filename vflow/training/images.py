@@ -20,11 +20,21 @@ from vflow.config import (
     IntegerFlowConfig,
     PixelCNNConfig,
     Preset,
+    SuperResolutionConfig,
 )
 from vflow.data.color import lab_to_rgb
 from vflow.data.datasets.registry import open_image_dataset, open_validation
 from vflow.data.datasets.types import ImageDataset
-from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, IntegerFlow, PixelCNN, Sampled
+from vflow.models import (
+    Colorizer,
+    ConditionalFlow,
+    Digits,
+    ImageBatch,
+    IntegerFlow,
+    PixelCNN,
+    Sampled,
+    SuperResolution,
+)
 from vflow.models.glow import Shapes
 from vflow.models.wavelet import wavelet_shapes
 from vflow.pipelines.color.noise import ColorNoise
@@ -36,6 +46,7 @@ STATISTICS_EXAMPLES = 16_384  # pictures that pixel maps are fitted to
 STYLES = 6  # rows of a grid of digits
 ROWS = 2  # of one by a model of whole numbers, which draws them pixel by pixel
 PHOTOS, COLOURINGS = 6, 6  # rows and sampled columns of a grid of photos
+VARIANTS = 4  # sampled columns of a grid of enlarged crops
 
 Draw = Callable[[Any, ImageDataset, torch.device], Samples]
 SampleNoise = Callable[[int, int, int], Tensor]
@@ -113,9 +124,10 @@ class Images:
 
 
 def open_images(
-    config: DigitsConfig | ColorizerConfig | IntegerFlowConfig | PixelCNNConfig, preset: Preset
+    config: DigitsConfig | ColorizerConfig | SuperResolutionConfig | IntegerFlowConfig | PixelCNNConfig,
+    preset: Preset,
 ) -> Images:
-    """Handwritten digits and their labels, or colours of photos and their lightness.
+    """Digits and their labels, colours of photos and their lightness, or photos and what they are shrunk to.
 
     Raises:
         ConfigError, InputError: another data set than the model's, or no data where the preset says.
@@ -187,9 +199,23 @@ def _draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) 
     return _samples(rows.permute(0, 1, 3, 4, 2).cpu().numpy(), sampled)
 
 
+def _draw_details(model: SuperResolution, dataset: ImageDataset, device: torch.device) -> Samples:
+    """A row per crop: what it was shrunk to, itself, and samples."""
+    examples = [dataset.example(i, (0, 0)) for i in range(min(PHOTOS, len(dataset)))]
+    given = torch.from_numpy(np.stack([e.condition for e in examples]))
+    eps = _noise(model, len(given) * VARIANTS, device)
+    many = given.to(device).repeat_interleave(VARIANTS, 0)
+    sampled = model.decode(eps, many, (1.0,) * len(eps))
+    small = given.permute(0, 2, 3, 1).numpy().repeat(2, 1).repeat(2, 2)
+    true = np.stack([e.image for e in examples])
+    made = sampled.frame.unflatten(0, (-1, VARIANTS)).permute(0, 1, 3, 4, 2).cpu().numpy()
+    return _samples(np.concatenate([np.stack([small, true], 1), made], 1), sampled)
+
+
 DRAW: dict[str, Draw] = {
     "digits": _draw_digits,
     "colorizer": _draw_photos,
+    "super_resolution": _draw_details,
     "discrete": _draw_whole_numbers,
 }
 """Maker of sample grids, by family of models."""

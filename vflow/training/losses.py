@@ -15,6 +15,7 @@ from vflow.config import (
     ClassificationConfig,
     ColorMeanLossConfig,
     CrpsConfig,
+    DetailMeanConfig,
     EnergyScoreConfig,
     TrainingConfig,
 )
@@ -25,6 +26,7 @@ from vflow.models import (
     ImageBatch,
     Nowcast,
     NowcastBatch,
+    SuperResolution,
     VideoBatch,
     VideoModel,
 )
@@ -195,12 +197,26 @@ class ColorMeanLoss:
         return self.config.weight * UNIT * (errors + 1e-6).sqrt().mean()
 
 
+@final
+@dataclass(frozen=True)
+class DetailMeanLoss:
+    """``weight`` · RMS of photos less what is predicted of them, in grey levels."""
+
+    config: DetailMeanConfig
+
+    def __call__(self, model: SuperResolution, batch: ImageBatch) -> Tensor:
+        """Root of the mean square over the batch: that asks for the highest PSNR."""
+        errors = model.detail_errors(batch.images, model.features_of(batch))
+        return self.config.weight * errors.square().mean().add(TINY_SQUARE).sqrt()
+
+
 LOSSES: dict[type[Any], type[Any]] = {
     BestOfConfig: BestOfLoss,
     ClassificationConfig: ClassificationLoss,
     CrpsConfig: CrpsLoss,
     EnergyScoreConfig: EnergyScoreLoss,
     ColorMeanLossConfig: ColorMeanLoss,
+    DetailMeanConfig: DetailMeanLoss,
 }
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from vflow.config import ColorizerConfig, DataConfig
 from vflow.data.color import lab_to_rgb, rgb_to_lab
 from vflow.data.datasets import photos
-from vflow.data.datasets.photos import Photos, mean_chroma, random_square, sample_hints
+from vflow.data.datasets.photos import PhotoPairs, Photos, halve, mean_chroma, random_square, sample_hints
 from vflow.data.datasets.registry import open_image_dataset
 from vflow.data.datasets.types import ImageExample
 from vflow.errors import ConfigError, InputError
@@ -234,3 +234,28 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "photos.zip")
     with pytest.raises(InputError, match=r"photos.zip: not a folder or zip of photos; give one of these$"):
         Photos(tmp_path / "photos.zip", size=SIZE, split="train")
+
+
+def test_crops_come_with_the_means_of_their_blocks(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(random.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    Image.fromarray(random.integers(0, 256, (8, 50, 3), np.uint8)).save(tmp_path / "flat.png")
+    data = PhotoPairs(tmp_path, size=16, split="test")
+    for index in range(len(data)):
+        image, small = data.example(index, (0, 0))
+        assert image.shape == (16, 16, 3) and small.shape == (3, 8, 8) and small.dtype == np.uint8
+        means = image.reshape(8, 2, 8, 2, 3).mean((1, 3)).transpose(2, 0, 1)
+        assert np.abs(means - small).max() <= 0.5
+    assert data.skipped == {"flat.png": "flat.png: 50×8, smaller than 16 pixels"}
+
+
+def test_half_of_the_training_crops_are_of_photos_at_half_size(tmp_path: Path) -> None:
+    """Noise loses half its deviation where photos are halved."""
+    for number in range(2):
+        noise = np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+    data = PhotoPairs(tmp_path, size=16, split="train")
+    deviations = [data.example(0, (0, epoch)).image.std() for epoch in range(40)]
+    assert 10 < sum(deviation < 55 for deviation in deviations) < 30
+    assert np.array_equal(halve(np.full((5, 4, 3), 7, np.uint8)), np.full((2, 2, 3), 7))

@@ -9,7 +9,7 @@ import numpy as np
 
 from vflow.data import media
 from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
-from vflow.data.datasets.photos import Photos
+from vflow.data.datasets.photos import Photos, halve
 from vflow.data.datasets.splits import Split, choose_split, hash_fraction
 from vflow.errors import InputError, printable
 from vflow.randomness import generator
@@ -87,13 +87,6 @@ class PhotoCrops:
         top, left = (int(random.integers(side - self.crop + 1)) for side in photo.shape[:2])
         cut = photo[top : top + self.crop, left : left + self.crop]
         return cut[:, ::-1] if random.random() < 0.5 else cut
-
-
-def halve(photo: np.ndarray) -> np.ndarray:
-    """``photo``, uint8 (H, W, 3), at half its size, by the means of 2×2 pixels: without traces of JPEG."""
-    height, width = photo.shape[0] // 2 * 2, photo.shape[1] // 2 * 2
-    blocks = photo[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
-    return np.asarray((blocks.sum((1, 3), dtype=np.uint16) + 2) // 4).astype(np.uint8)
 
 
 class ClipCrops:

@@ -1,4 +1,4 @@
-"""Photos for the colouriser: lightness, colours at half the size, and hints of the colours."""
+"""Photos as training examples: colours given lightness and hints, crops given their half-size versions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import tempfile
 import weakref
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import final
 
 import cv2
 import numpy as np
@@ -24,6 +26,7 @@ from vflow.randomness import generator
 
 MIN_MEAN_CHROMA = 4.0  # mean chroma √(a² + b²) below which a photo teaches no colour
 KEPT_SCALE = 3  # photos are kept with a shorter side of so many times ``size``
+CROP_KEPT_SIDE = 512  # shorter side, in pixels, with which photos that crops are cut from are kept
 MIN_CROP_AREA = 0.5  # crops take this share to all of the largest square
 MAX_ASPECT = 1.1  # most that a crop is wider than high, or the reverse
 UNHINTED_SHARE = 0.5  # share of training examples without hints
@@ -34,24 +37,16 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError
 _log = logging.getLogger(__name__)
 
 
-class Photos:
-    """Photos under a folder or in a zip, as training examples of the colouriser.
+class PhotoSet(ABC):
+    """Photos under a folder or in a zip, as training examples.
 
-    In training each is cut at random (half to all of the largest square, turned left to right half the
-    time) and comes with hints of its colours half the time; else its central square is taken, without
-    hints. Training leaves out photos that are near-grey: scanned black-and-white prints and fog would teach
-    the colouriser to leave photos grey. Pictures are decoded when first used, and kept small in memory.
-
-    ``example`` gives the colours a and b of Lab, rounded, plus 128 (uint8, size × size), and at twice that
-    size their condition: L (0 … 100), the mask of hints (0 or 1), and a and b of the hints (0 elsewhere).
-
-    A picture that cannot be read is reported once (logging); it and near-grey ones are replaced by the next.
-    ``skipped`` names both.
+    Pictures are decoded when first used, and kept small in memory. One that cannot be read is reported once
+    (logging); it and those that a subclass has no use for are replaced by the next. ``skipped`` names both.
 
     Args:
         path: folder, searched with all folders in it, or zip. If it holds a folder "train", training and
             validation divide that one, and "test" reads "test" (or "val") beside it.
-        size: of the colour planes; L has twice as many rows and columns.
+        kept_side: photos are kept with a shorter side of at most so many pixels.
         split: "train" and "validation" divide the files 95 : 5 by hash of their names; "test" is all.
         cache_bytes: bound of the memory that decoded photos may take in this process.
 
@@ -59,9 +54,12 @@ class Photos:
         InputError: no picture found, or none that can be used; the message says what to change.
     """
 
-    def __init__(self, path: str | Path, *, size: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
-        self.path, self.size, self.training = Path(path), size, split == "train"
+    def __init__(
+        self, path: str | Path, *, kept_side: int, split: Split, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self.path, self.training = Path(path), split == "train"
         self.skipped: dict[str, str] = {}
+        self._kept_side = kept_side
         self._cache = ClipCache(cache_bytes)
         self._source: _Folder | _Zip = _Folder(self.path) if self.path.is_dir() else _Zip(self.path)
         self.names = choose_split(_split_names(self._source.names(), split), split, str(path))
@@ -75,7 +73,7 @@ class Photos:
         return len(self.names)
 
     def example(self, index: int, key: tuple[int, ...]) -> ImageExample:
-        """Photo ``index`` cut and hinted as ``key`` says: uint8 (size, size, 2), float32 (4, 2·size, 2·size).
+        """Photo ``index`` varied as ``key`` says, with its condition.
 
         Raises:
             InputError: no photo can be used.
@@ -85,7 +83,7 @@ class Photos:
         for offset in range(len(self.names)):
             photo = self._photo(self.names[(index + offset) % len(self.names)])
             if photo is not None:
-                return self._augment(photo, generator("photo", *key, index))
+                return self._vary(photo, generator("photo", *key, index))
         first = next(iter(self.skipped.values()))
         raise InputError(f"{self.path}: none of {len(self.skipped)} photos can be used; the first: {first}")
 
@@ -97,14 +95,13 @@ class Photos:
         """
         return self._source.read(self.names[index])
 
-    def _augment(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:
-        side = 2 * self.size
-        if not self.training:
-            lab = _lab(media.resize(photo[None], side, side, 3)[0])
-            return _picture(lab, np.zeros((3, side, side), np.float32))
-        cut = random_square(photo, side, random)
-        lab = _lab(cut[:, ::-1] if random.random() < 0.5 else cut)
-        return _picture(lab, sample_hints(lab[1:], random))
+    @abstractmethod
+    def _vary(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:
+        """Example of a photo, uint8 (H, W, 3), cut and conditioned by ``random``."""
+
+    @abstractmethod
+    def _unfit(self, photo: np.ndarray) -> str:
+        """Reason why a photo teaches nothing; empty where it does."""
 
     def _photo(self, name: str) -> np.ndarray | None:
         """The whole photo at a moderate size, uint8 (H, W, 3); None if it cannot be used."""
@@ -114,17 +111,93 @@ class Photos:
         if photo is not None:
             return photo
         try:
-            photo = _downscale(self._source.read(name), KEPT_SCALE * self.size)
+            photo = _downscale(self._source.read(name), self._kept_side)
         except InputError as error:
             self.skipped[name] = str(error)
             why = str(error).removeprefix(printable(f"{Path(name).name}: "))
             _log.warning("skipped %s: %s", printable(str(self.path / name)), why)
             return None
-        if self.training and (chroma := mean_chroma(photo)) < MIN_MEAN_CHROMA:
-            self.skipped[name] = f"{Path(name).name}: near-grey (mean chroma {chroma:.1f})"
+        if reason := self._unfit(photo):
+            self.skipped[name] = f"{Path(name).name}: {reason}"
             return None
         self._cache.put(name, photo)
         return photo
+
+
+@final
+class Photos(PhotoSet):
+    """Photos as training examples of the colouriser.
+
+    In training each is cut at random (half to all of the largest square, turned left to right half the
+    time) and comes with hints of its colours half the time; else its central square is taken, without
+    hints. Training leaves out photos that are near-grey: scanned black-and-white prints and fog would teach
+    the colouriser to leave photos grey.
+
+    ``example`` gives the colours a and b of Lab, rounded, plus 128 (uint8, size × size × 2), and at twice
+    that size their condition, float32 (4, 2·size, 2·size): L (0 … 100), the mask of hints (0 or 1), and a
+    and b of the hints (0 elsewhere).
+
+    Args:
+        size: of the colour planes; L has twice as many rows and columns.
+    """
+
+    def __init__(self, path: str | Path, *, size: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
+        super().__init__(path, kept_side=KEPT_SCALE * size, split=split, cache_bytes=cache_bytes)
+        self.size = size
+
+    def _vary(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:
+        side = 2 * self.size
+        if not self.training:
+            lab = _lab(media.resize(photo[None], side, side, 3)[0])
+            return _picture(lab, np.zeros((3, side, side), np.float32))
+        cut = random_square(photo, side, random)
+        lab = _lab(cut[:, ::-1] if random.random() < 0.5 else cut)
+        return _picture(lab, sample_hints(lab[1:], random))
+
+    def _unfit(self, photo: np.ndarray) -> str:
+        if self.training and (chroma := mean_chroma(photo)) < MIN_MEAN_CHROMA:
+            return f"near-grey (mean chroma {chroma:.1f})"
+        return ""
+
+
+@final
+class PhotoPairs(PhotoSet):
+    """Pairs of a crop and its half-size version, for super-resolution.
+
+    In training half of the crops are of the photo as it is, the others of the photo at half its size: it has
+    no traces of JPEG, and the first doubling of two makes such pictures. Half are turned left to right.
+    Validation crops lie at a fixed place of the photo as it is. Photos smaller than a crop are left out.
+
+    ``example`` gives the crop, uint8 (size, size, 3), and the means of its 2×2 blocks, rounded, uint8
+    (3, size/2, size/2).
+
+    Args:
+        size: of the crops, even.
+    """
+
+    def __init__(self, path: str | Path, *, size: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
+        super().__init__(path, kept_side=CROP_KEPT_SIDE, split=split, cache_bytes=cache_bytes)
+        self.size = size
+
+    def _vary(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:
+        if self.training and random.random() < 0.5 and min(photo.shape[:2]) >= 2 * self.size:
+            photo = halve(photo)
+        top, left = (int(random.integers(side - self.size + 1)) for side in photo.shape[:2])
+        cut = photo[top : top + self.size, left : left + self.size]
+        if self.training and random.random() < 0.5:
+            cut = cut[:, ::-1]
+        return ImageExample(cut, np.ascontiguousarray(halve(cut).transpose(2, 0, 1)))
+
+    def _unfit(self, photo: np.ndarray) -> str:
+        height, width = photo.shape[:2]
+        return "" if min(height, width) >= self.size else f"{width}×{height}, smaller than {self.size} pixels"
+
+
+def halve(photo: np.ndarray) -> np.ndarray:
+    """Means of the 2×2 blocks of ``photo``, uint8 (H, W, 3), rounded: (H // 2, W // 2, 3)."""
+    height, width = photo.shape[0] // 2 * 2, photo.shape[1] // 2 * 2
+    blocks = photo[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
+    return np.asarray((blocks.sum((1, 3), dtype=np.uint16) + 2) // 4).astype(np.uint8)
 
 
 def random_square(photo: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:

@@ -12,12 +12,13 @@ from vflow.config import (
     DigitsConfig,
     IntegerFlowConfig,
     PixelCNNConfig,
+    SuperResolutionConfig,
     VideoConfig,
 )
 from vflow.data.datasets.bair import Bair
 from vflow.data.datasets.digits import MnistImages, MovingDigits
 from vflow.data.datasets.folder import VideoFolder
-from vflow.data.datasets.photos import Photos
+from vflow.data.datasets.photos import PhotoPairs, Photos
 from vflow.data.datasets.shapes import Shapes
 from vflow.data.datasets.splits import Split
 from vflow.data.datasets.types import ImageDataset, VideoDataset
@@ -27,6 +28,7 @@ SUITABLE_DATASETS = {
     "videoflow": ("shapes", "moving-digits", "video-folder", "bair"),
     "digits": ("digits",),
     "colorizer": ("photos",),
+    "super_resolution": ("photos",),
     "nowcast": ("rain",),
     "photo_codec": ("photos",),
     "clip_codec": ("video-folder",),
@@ -76,7 +78,7 @@ def open_video_dataset(config: DataConfig, model: VideoConfig, split: Split) -> 
 
 def open_image_dataset(
     config: DataConfig,
-    model: DigitsConfig | ColorizerConfig | IntegerFlowConfig | PixelCNNConfig,
+    model: DigitsConfig | ColorizerConfig | IntegerFlowConfig | PixelCNNConfig | SuperResolutionConfig,
     split: Split,
 ) -> ImageDataset:
     """Pictures of the data set that ``config`` names, fitted to the size of ``model``.
@@ -92,6 +94,8 @@ def open_image_dataset(
         return MnistImages(split=split, root=config.path, shift=config.shift)
     path = require_path(config, "FOLDER (or a zip)")
     _require_size(config.name, (glow.width,), (glow.height,))
+    if isinstance(model, SuperResolutionConfig):
+        return PhotoPairs(path, size=glow.height, split=split)
     return Photos(path, size=glow.height, split=split)
 
 

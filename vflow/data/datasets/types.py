@@ -22,7 +22,8 @@ class ImageExample(NamedTuple):
     image: np.ndarray
     """uint8 (H, W, C)."""
     condition: np.ndarray
-    """digits: label, int64 (); photos: float32 (4, 2H, 2W), see ``vflow.data.datasets.photos``."""
+    """digits: label, int64 (); photos: float32 (4, 2H, 2W), and uint8 (3, H/2, W/2) for super-resolution; see
+    ``vflow.data.datasets.photos``."""
 
 
 class ImageDataset(Protocol):

@@ -19,6 +19,7 @@ from vflow.pipelines.color.colorize import ColorSettings
 from vflow.pipelines.color.hints import parse_hint
 from vflow.pipelines.common import SamplingSettings, versions
 from vflow.pipelines.digits.digits import ALL
+from vflow.pipelines.upscale import UpscaleSettings
 from vflow.pipelines.video.predict import PredictSettings
 
 OF_ONE_ITEM = "context_sha"
@@ -103,6 +104,17 @@ class ColorRecord(SamplingRecord):
     def settings(self) -> ColorSettings:
         hints = tuple(parse_hint(text) for text in self.hints)
         return ColorSettings(strength=self.strength, hints=hints, **self._noise)
+
+
+class UpscaleRecord(SamplingRecord):
+    """Settings of enlarged photos. ``num_samples`` counts per photo."""
+
+    scale: Literal[2, 4] = 4
+    num_samples: int = 4
+    format: Literal["png"] = "png"
+
+    def settings(self) -> UpscaleSettings:
+        return UpscaleSettings(scale=self.scale, **self._noise)
 
 
 class DigitsRecord(SamplingRecord):

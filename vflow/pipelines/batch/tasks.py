@@ -1,4 +1,4 @@
-"""Tasks of the engine: futures of a clip, colourings of a photo or film, digits of a class, as files."""
+"""Tasks of the engine: futures of a clip, colours or enlargements of a photo, digits of a class, as files."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from vflow.pipelines.batch.records import (
     DigitsRecord,
     PredictRecord,
     SamplingRecord,
+    UpscaleRecord,
 )
 from vflow.pipelines.batch.writers import future_writer
 from vflow.pipelines.color.colorize import PhotoColorizer, colorize_film
@@ -29,6 +30,7 @@ from vflow.pipelines.color.photo import color_config, read_photo
 from vflow.pipelines.common import CHUNK, Counts, precision
 from vflow.pipelines.digits.digits import digits_config, draw, label_classes
 from vflow.pipelines.nowcast import draw_ensemble, nowcast_config
+from vflow.pipelines.upscale import draw_variants, enlarge_alpha
 from vflow.pipelines.video.predict import GROUP, groups, prepare
 from vflow.randomness import content_hash
 
@@ -205,6 +207,28 @@ class ColorizeTask(SamplingTask[ColorRecord]):
             return stack.enter_context(media.video_writer(path, fps or DEFAULT_FPS))
         count = iter(range(media.DEFAULT_LIMITS.frames))
         return lambda image: media.write_png(folder / name / f"t{next(count):03d}.png", image)
+
+
+@dataclass(frozen=True)
+class UpscaleTask(SamplingTask[UpscaleRecord]):
+    """``vflow upscale``: a folder per photo with a png per variant."""
+
+    def run(self, item: Item, folder: Path) -> dict[str, Any]:
+        settings, counts = self.record.settings(), Counts()
+        clip, alpha = media.read_photo(item.paths[0])
+        self.remark(item, clip.notes)
+        with self.autocast():
+            variants = draw_variants(self.model, clip.frames[0], settings)
+            for sample, variant in enumerate(variants):
+                counts = counts.plus(variant.counts)
+                image = variant.image
+                if alpha is not None:
+                    larger = enlarge_alpha(alpha, settings.scale)
+                    image = np.concatenate([image, larger[..., None]], -1)
+                media.write_png(folder / f"s{sample:03d}.png", image)
+                self.progress(sample + 1, settings.num_samples)
+        self.remark_redraws(item, counts, "picture(s)")
+        return {"content_sha": content_hash(clip.frames[0]), **counts._asdict()}
 
 
 def _is_photo(path: Path) -> bool:

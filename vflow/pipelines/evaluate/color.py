@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +13,11 @@ from torch import nn
 
 from vflow.data import media
 from vflow.data.datasets.photos import Photos
-from vflow.errors import InputError
 from vflow.metrics.color import Tints, Verdict, judge, means, reduced, rmse
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
 from vflow.pipelines.common import CHUNK, Counts, evenly_spaced, image_nats
-from vflow.pipelines.evaluate.data import open_photos
+from vflow.pipelines.evaluate.data import open_photos, readable_photos
 from vflow.pipelines.evaluate.report import (
     Evaluation,
     Samples,
@@ -113,13 +111,6 @@ def _drawing(settings: Settings) -> ColorSettings:
     return ColorSettings(
         num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
     )
-
-
-def readable_photos(photos: Photos, chosen: Iterable[int]) -> Iterator[np.ndarray]:
-    """Photos at their own size, uint8 (H, W, 3), without those that cannot be read."""
-    for index in chosen:
-        with suppress(InputError):
-            yield photos.original(index)
 
 
 @torch.no_grad()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, VideoConfig
+from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, SuperResolutionConfig, VideoConfig
 from vflow.data import media
 from vflow.data.datasets.folder import VideoFolder
-from vflow.data.datasets.photos import Photos
+from vflow.data.datasets.photos import PhotoPairs, Photos, PhotoSet
 from vflow.data.datasets.registry import SUITABLE_DATASETS, open_video_dataset
 from vflow.data.datasets.splits import Split
 from vflow.data.datasets.types import VideoDataset
@@ -28,6 +30,14 @@ LONGEST = 32
 NUM_FRAMES = 10
 """Frames of a clip that are predicted, where it has so many."""
 USUAL_CLIPS = 64
+FOLDERS = {
+    "digits": "digits",
+    "colorizer": "photos",
+    "super_resolution": "photos",
+    "videoflow": "video-folder",
+    "nowcast": "rain",
+}
+"""Kind of model → name of the data set that a folder is."""
 NO_VALIDATION = "validation data are part of the training data: name their folder with --train"
 
 
@@ -53,7 +63,7 @@ def locate(settings: Settings, kind: str) -> Places:
         _require(data, kind)
         return Places(data, None, None)
     path = _existing(data)
-    name = {"digits": "digits", "colorizer": "photos", "videoflow": "video-folder", "nowcast": "rain"}[kind]
+    name = FOLDERS[kind]
     if kind == "videoflow" and next(path.rglob("*.tfrecord*"), None):
         name = "bair"
     train = _existing(settings.train) if settings.train else None
@@ -194,6 +204,26 @@ def open_photos(settings: Settings, config: ColorizerConfig) -> tuple[Photos, Ph
     if path is None:
         raise ConfigError(NO_VALIDATION)
     return Photos(path, size=size, split=settings.split), train, places
+
+
+def open_pairs(settings: Settings, config: SuperResolutionConfig) -> tuple[PhotoPairs, Places]:
+    """Held-out photos for super-resolution, and where they are.
+
+    Raises:
+        ConfigError, InputError: no such data.
+    """
+    places = locate(settings, config.family)
+    path = places.test if settings.split == "test" else places.train
+    if path is None:
+        raise ConfigError(NO_VALIDATION)
+    return PhotoPairs(path, size=config.glow.height, split=settings.split), places
+
+
+def readable_photos(photos: PhotoSet, chosen: Iterable[int]) -> Iterator[np.ndarray]:
+    """Photos at their own size, uint8 (H, W, 3), without those that cannot be read."""
+    for index in chosen:
+        with suppress(InputError):
+            yield photos.original(index)
 
 
 def digits_root(settings: Settings, config: DigitsConfig) -> Path | None:

@@ -1,0 +1,81 @@
+"""Rows of an evaluation of super-resolution."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import vflow
+from tests.pipelines.super_resolution_models import make_super_resolution
+from vflow.data import media
+from vflow.metrics.super_resolution import bicubic, gradient_similarity, luminance, psnr
+from vflow.models import SuperResolution
+from vflow.pipelines.evaluate.report import Evaluation, Settings
+from vflow.pipelines.evaluate.super_resolution import evaluate_super_resolution, tune_super_resolution
+from vflow.pipelines.upscale import average_blocks
+
+from .support import quiet, write_photos
+
+
+@pytest.fixture(scope="module")
+def model() -> SuperResolution:
+    return make_super_resolution()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="module")
+def evaluation(model: SuperResolution, root: Path) -> Evaluation:
+    return evaluate_super_resolution(model, Settings(str(root), num_samples=2, temperature=0.5), quiet)
+
+
+def test_figures_are_those_of_the_drawn_photos(
+    model: SuperResolution, root: Path, evaluation: Evaluation
+) -> None:
+    figures = evaluation.figures
+    rows = []
+    for path in media.list_media(root / "val"):
+        photo = media.read_image(path).frames[0]
+        photo = photo[: photo.shape[0] // 4 * 4, : photo.shape[1] // 4 * 4]
+        small, target = average_blocks(photo, 4), luminance(photo)
+        images = vflow.upscale(model, small, num_samples=2, temperature=0.5)
+        best = max(gradient_similarity(luminance(image), target) for image in images)
+        rows.append(
+            (psnr(luminance(images.mean(0)), target), psnr(luminance(bicubic(small, 4)), target), best)
+        )
+    mean, simple, best = np.mean(rows, axis=0)
+    assert figures["psnr_mean"] == pytest.approx(mean) and figures["psnr_bicubic"] == pytest.approx(simple)
+    assert figures["psnr_gain"] == pytest.approx(mean - simple) and figures["gms_best"] == pytest.approx(best)
+    assert figures["largest_change"] == 0 and figures["round_trip_data"] < 0.1
+    bits = sorted([figures["bits_per_dim_x2"], figures["bits_per_dim_x4"]])
+    assert bits[0] < figures["bits_per_dim"] < bits[1]
+    assert evaluation.protocol["photos"] == len(rows) and evaluation.sheets["enlarged"].ndim == 3
+
+
+def test_temperatures_are_scored_on_validation_photos(model: SuperResolution, root: Path) -> None:
+    found = tune_super_resolution(model, Settings(str(root), num_samples=1), quiet)
+    assert len(found) > 3 and all(0 < score < 1 for score in found.values())
+
+
+def test_blur_and_misplaced_noise_lose_gradient_similarity() -> None:
+    random = np.random.default_rng(0)
+    photo = cv2.GaussianBlur(random.uniform(0, 255, (64, 64)).astype(np.float32), (0, 0), 1.0)
+    photo = 128 + 3 * (photo - photo.mean())
+    blurred = cv2.GaussianBlur(photo, (0, 0), 2.0)
+    sharper = 0.5 * (photo + blurred)
+    scores = [gradient_similarity(x, photo) for x in (photo, sharper, blurred)]
+    assert scores[0] == pytest.approx(1) and scores[0] > scores[1] > scores[2] + 0.1
+    assert gradient_similarity(photo.T.copy(), photo) < 0.8
+
+
+def test_psnr_and_bicubic() -> None:
+    photo = np.full((4, 6, 3), 100, np.uint8)
+    assert np.allclose(bicubic(photo, 4), 100) and bicubic(photo, 4).shape == (16, 24, 3)
+    assert psnr(np.full((2, 2), 10.0), np.zeros((2, 2))) == pytest.approx(20 * np.log10(25.5))
+    assert psnr(np.zeros((2, 2)), np.zeros((2, 2))) == float("inf")

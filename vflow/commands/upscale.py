@@ -1,0 +1,39 @@
+"""``vflow upscale``: enlarged photographs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import tyro
+
+from vflow.commands.common import Inputs, note
+from vflow.commands.draw import DrawFlags, resolve
+
+if TYPE_CHECKING:
+    from vflow.pipelines.batch.inputs import Item
+    from vflow.pipelines.batch.tasks import UpscaleTask
+
+Scale = Literal[2, 4]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upscale(DrawFlags):
+    """Draw many enlargements of photographs; their block means are the photo's own pixels."""
+
+    input: Inputs = ()
+    """Photos, or folders of them."""
+    scale: Annotated[Scale | None, tyro.conf.arg(constructor=Scale, help_behavior_hint="")] = None
+    """2 or 4 times the width and height (4)."""
+
+    unit: ClassVar[str] = "picture"
+
+    def open(self) -> tuple[list[Item], UpscaleTask]:
+        from vflow.pipelines.batch.inputs import pictures
+        from vflow.pipelines.batch.records import UpscaleRecord
+        from vflow.pipelines.batch.tasks import UpscaleTask
+        from vflow.pipelines.upscale import super_resolution_config
+
+        items = pictures(self.input)
+        record, model = resolve(self, UpscaleRecord, super_resolution_config)
+        return items, UpscaleTask(model, record, note)

@@ -1,0 +1,272 @@
+"""Photos enlarged 2 or 4 times, in plausible variants whose block means are the photo itself.
+
+Four times is twice two times, the second given the first. A doubling runs in tiles that see as much around
+them as bears on a pixel, and noise belongs to absolute positions: so neither tiles nor the number of samples
+show. Noise is named by (seed, content of the photo, sample, scale, block of positions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vflow.config import SuperResolutionConfig
+from vflow.data import media
+from vflow.errors import ConfigError, InputError
+from vflow.models import Sampled
+from vflow.models.glow import Chains
+from vflow.pipelines.color.photo import as_picture
+from vflow.pipelines.common import (
+    MAX_REDRAWS,
+    Counts,
+    SamplingSettings,
+    Temperature,
+    config_of,
+    device_of,
+)
+from vflow.randomness import Key, content_hash, normal
+
+SCALES = (2, 4)
+TILE = 256
+"""Side of a tile, in pixels of the photo that is doubled."""
+NOISE_BLOCK = 64
+"""Side of the blocks whose noise has a name of its own, in the same pixels."""
+HALVINGS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleSettings(SamplingSettings):
+    """Enlarged variants to draw; ``scale`` is 2 or 4."""
+
+    scale: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale not in SCALES:
+            raise ConfigError(f"scale {self.scale}: give 2 or 4")
+
+
+class Variant(NamedTuple):
+    """An enlarged photo, uint8 (s·H, s·W, 3), and counts of faults before rounding."""
+
+    image: np.ndarray
+    counts: Counts
+
+
+def super_resolution_config(model: nn.Module) -> SuperResolutionConfig:
+    """The model's configuration.
+
+    Raises:
+        CheckpointError: the model does not enlarge photos.
+    """
+    return config_of(model, SuperResolutionConfig, "enlarge photos")
+
+
+def upscale(
+    model: nn.Module,
+    image: Any,
+    *,
+    scale: int = 4,
+    num_samples: int = 4,
+    temperature: Temperature = 1.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Draw enlargements of a photograph.
+
+    Args:
+        model: from ``vflow.load``, of kind super_resolution.
+        image: (H, W), (H, W, 1) or (H, W, 3), numpy or torch, uint8 or floats in 0..1.
+        scale: 2 or 4.
+        num_samples: how many, 1..10000.
+        temperature: scale of the noise, 0..2.
+        seed: names the noise.
+
+    Returns:
+        uint8 (N, scale · H, scale · W, 3); the mean of each block of scale × scale pixels is exactly the
+        photo's pixel.
+
+    Raises:
+        InputError: the picture cannot be used. ConfigError: a setting is out of range. CheckpointError: the
+            model is of another kind.
+    """
+    settings = UpscaleSettings(scale=scale, num_samples=num_samples, temperature=temperature, seed=seed)
+    return np.stack([variant.image for variant in draw_variants(model, as_picture(image), settings)])
+
+
+def draw_variants(
+    model: nn.Module,
+    photo: np.ndarray,
+    settings: UpscaleSettings,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Variant]:
+    """All variants of a photo, uint8 (H, W, 3), one by one; ends early when ``should_stop()`` is true.
+
+    Raises:
+        InputError: the enlarged photo would be too large, or a sample stays non-finite after 8 redraws.
+        CheckpointError: the model is of another kind.
+    """
+    super_resolution_config(model)
+    height, width = photo.shape[:2]
+    media.DEFAULT_LIMITS.check_size("enlarged photo", settings.scale * width, settings.scale * height)
+    doubling = Doubling(model, settings)
+    content = content_hash(photo)
+    for sample in range(settings.num_samples):
+        image, counts = photo, Counts()
+        for scale in SCALES[: SCALES.index(settings.scale) + 1]:
+            if should_stop():
+                return
+            image, new = doubling.draw(image, (settings.seed, content, sample, scale))
+            counts = counts.plus(new)
+        yield Variant(image, counts)
+
+
+class Doubling:
+    """Draws photos of twice the size.
+
+    Args:
+        model: of kind super_resolution.
+    """
+
+    def __init__(self, model: Any, settings: SamplingSettings) -> None:
+        self.model = model
+        self.temperature = settings.levels(len(model.latent_shapes))
+        self.chains: Chains = model.flow.with_cached_inverse()
+
+    def draw(self, photo: np.ndarray, key: tuple[Key, ...]) -> Variant:
+        """A photo of twice the size of ``photo``, uint8 (H, W, 3); ``key`` names the noise.
+
+        Raises:
+            InputError: values stay non-finite after 8 redraws.
+        """
+        counts = Counts()
+        for attempt in range(MAX_REDRAWS + 1):
+            image, found = self._attempt(photo, (*key, "redraw", attempt) if attempt else key)
+            if not attempt:
+                counts = found
+            if not found.nonfinite:
+                return Variant(image, counts._replace(redrawn=attempt))
+        raise InputError(
+            f"sample {key[2]!r} is not finite after {MAX_REDRAWS} redraws; lower the temperature or change "
+            "the seed"
+        )
+
+    @torch.no_grad()
+    def _attempt(self, photo: np.ndarray, key: tuple[Key, ...]) -> Variant:
+        height, width = photo.shape[:2]
+        small = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))[None]
+        image = np.empty((2 * height, 2 * width, 3), np.uint8)
+        counts = Counts()
+        for top in range(0, height, TILE):
+            for left in range(0, width, TILE):
+                rows, columns = (slice(top, min(top + TILE, height)), slice(left, min(left + TILE, width)))
+                raw = self._tile(small, rows, columns, key)
+                sampled = Sampled.of(raw)
+                counts = counts.plus(
+                    Counts(raw.numel(), int(sampled.nonfinite.sum()), int(sampled.out_of_range.sum()))
+                )
+                pixels = round_to_means(raw.nan_to_num() - 0.5, small[:, :, rows, columns])
+                image[2 * rows.start : 2 * rows.stop, 2 * columns.start : 2 * columns.stop] = (
+                    pixels[0].permute(1, 2, 0).numpy()
+                )
+        return Variant(image, counts)
+
+    def _tile(self, small: Tensor, rows: slice, columns: slice, key: tuple[Key, ...]) -> Tensor:
+        """Sampled grey levels (1, 3, 2h, 2w) of a tile; a value v fills [v, v + 1)."""
+        radius, device = self.model.radius, device_of(self.model)
+        tall, wide = (
+            slice(max(0, part.start - radius), min(part.stop + radius, side))
+            for part, side in zip((rows, columns), small.shape[2:], strict=True)
+        )
+        condition = self.model.condition(self.model.features(small[:, :, tall, wide].to(device)))
+        eps = noise_window(self.model.latent_shapes[0][0], tall, wide, key)[None].to(device)
+        raw, _ = self.model.generate(condition, [eps], self.temperature, self.chains)
+        top, left = 2 * (rows.start - tall.start), 2 * (columns.start - wide.start)
+        height, width = 2 * (rows.stop - rows.start), 2 * (columns.stop - columns.start)
+        return raw[:, :, top : top + height, left : left + width].float().cpu()
+
+
+def noise_window(channels: int, rows: slice, columns: slice, key: tuple[Key, ...]) -> Tensor:
+    """Standard-normal noise (channels, h, w) of a window of an unbounded field that ``key`` names."""
+    block = NOISE_BLOCK
+    first_row, first_column = rows.start // block, columns.start // block
+    field = torch.cat(
+        [
+            torch.cat(
+                [
+                    normal((channels, block, block), *key, row, column)
+                    for column in range(first_column, -(-columns.stop // block))
+                ],
+                2,
+            )
+            for row in range(first_row, -(-rows.stop // block))
+        ],
+        1,
+    )
+    top, left = rows.start - first_row * block, columns.start - first_column * block
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    return field[:, top : top + height, left : left + width]
+
+
+def round_to_means(x: Tensor, means: Tensor) -> Tensor:
+    """Bytes near ``x`` whose 2×2 blocks have exactly the given means.
+
+    Values out of 0..255 are moved to the nearest blocks of that mean (all moved by as much, then cut); what
+    rounding down lacks goes to the largest fractions. There is always such a block, if only a flat one.
+
+    Args:
+        x: float32 (B, C, 2h, 2w), grey levels, whose blocks have about these means.
+        means: uint8 (B, C, h, w).
+
+    Returns:
+        uint8 (B, C, 2h, 2w).
+    """
+    corners = [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    blocks = torch.stack(corners)  # (4, B, C, h, w)
+    sums = 4 * means.to(torch.int32)
+    outside = ((blocks < 0) | (blocks > 255)).any(0)
+    blocks[:, outside] = _fit_range(blocks[:, outside], sums[outside])
+    whole = blocks.floor()
+    fraction, short = blocks - whole, sums - whole.sum(0).to(torch.int32)
+    out = torch.empty(x.shape, dtype=torch.uint8)
+    for index, own in enumerate(fraction):
+        ahead = [other >= own if i < index else other > own for i, other in enumerate(fraction) if i != index]
+        rank = torch.stack(ahead).sum(0)
+        out[..., index // 2 :: 2, index % 2 :: 2] = (whole[index] + (rank < short)).to(torch.uint8)
+    return out
+
+
+def _fit_range(blocks: Tensor, sums: Tensor) -> Tensor:
+    """Euclidean projection of blocks (4, K) onto 0..255 with the given sums (K,), by bisection."""
+    blocks = blocks.double()
+    low, high = -blocks.amax(0), 255 - blocks.amin(0)
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        above = (blocks + middle).clamp(0, 255).sum(0) > sums
+        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    return (blocks + low).clamp(0, 255).float()
+
+
+def enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
+    """Opacity, uint8 (H, W), enlarged by linear interpolation."""
+    size = scale * alpha.shape[1], scale * alpha.shape[0]
+    return np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR))
+
+
+def average_blocks(image: np.ndarray, scale: int) -> np.ndarray:
+    """Means of scale × scale blocks of uint8 (s·H, s·W, C), rounded: uint8 (H, W, C)."""
+    height, width = (side // scale for side in image.shape[:2])
+    blocks = image[: scale * height, : scale * width].reshape(height, scale, width, scale, -1)
+    area = scale * scale
+    return np.asarray((blocks.sum((1, 3), dtype=np.uint32) + area // 2) // area).astype(np.uint8)
+
+
+def largest_change(photo: np.ndarray, images: Sequence[np.ndarray], scale: int) -> int:
+    """Largest difference, in grey levels, between a photo and the block means of its enlargements."""
+    return max(int(np.abs(average_blocks(i, scale).astype(int) - photo).max()) for i in images)
