@@ -32,6 +32,8 @@ class SuperResolution(ConditionalFlow):
     interpolation plus a correction by the network. All parts are convolutions: photos may have any size.
     """
 
+    flow: DetailFlow
+
     def __init__(self, config: SuperResolutionConfig) -> None:
         super().__init__()
         self.config = config
