@@ -14,7 +14,8 @@ from tests.training.support import lines, run_here
 from vflow.checkpoint import load
 from vflow.config import load_preset
 from vflow.data import media
-from vflow.data.datasets.crops import ClipCrops, PhotoCrops, halve
+from vflow.data.datasets.crops import ClipCrops, PhotoCrops
+from vflow.data.datasets.photos import halve
 from vflow.errors import ConfigError, InputError
 from vflow.models import CodecBatch
 from vflow.models.lattice import LatticePyramid
