@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vflow.pipelines.color.hints import Hint as Hint
     from vflow.pipelines.compress import compress as compress
     from vflow.pipelines.compress import decompress as decompress
+    from vflow.pipelines.density import sample as sample
     from vflow.pipelines.digits.digits import digits as digits
     from vflow.pipelines.nowcast import nowcast as nowcast
     from vflow.pipelines.upscale import upscale as upscale
@@ -44,6 +45,7 @@ _HOMES = {
     "nowcast": "vflow.pipelines.nowcast",
     "predict": "vflow.pipelines.video.predict",
     "push_to_hub": "vflow.hub",
+    "sample": "vflow.pipelines.density",
     "score": "vflow.pipelines.video.score",
     "surprisal": "vflow.pipelines.video.surprisal",
     "upscale": "vflow.pipelines.upscale",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vflow.config import (
     ClipCodecConfig,
+    DensityConfig,
     IntegerFlowConfig,
     ModelConfig,
     PhotoCodecConfig,
     PixelCNNConfig,
     VideoConfig,
 )
+from vflow.config.density import expand
 
 COLORS = {1: "grey", 2: "ab", 3: "RGB"}
 
@@ -61,6 +64,11 @@ FAMILIES: dict[str, Family] = {
         "A wavelet flow: draws the next half hour of a rain radar",
         "members = vflow.nowcast(model, frames, num_frames=6, num_samples=20)",
     ),
+    "density": Family(
+        "density-estimation",
+        "A normalizing flow on vectors: gives the density of points, and draws more",
+        "points = vflow.sample(model, num_samples=1000)",
+    ),
 }
 
 
@@ -69,7 +77,7 @@ def model_card(
 ) -> str:
     """Markdown with the header that hubs read. ``facts`` are rows: name → text, such as the command."""
     family = FAMILIES[config.family]
-    rows = {"model": _describe(config)} | _measured(statistics) | dict(facts)
+    rows = {"model": _describe(config)} | _measured(config, statistics) | dict(facts)
     table = [f"| {name} | {' '.join(text.split())} |" for name, text in rows.items()]
     return "\n".join([
         "---", "library_name: vflow", "tags:", "- normalizing-flow", f"- {family.tag}", "---", "",
@@ -86,6 +94,9 @@ def _describe(config: ModelConfig) -> str:
         return f"`{config.kind}`; trained on squares of {config.crop} pixels"
     if isinstance(config, IntegerFlowConfig | PixelCNNConfig):
         return f"`{config.kind}`; {config.height}×{config.width} {COLORS[config.channels]}"
+    if isinstance(config, DensityConfig):
+        layers = len(list(expand(config.layers)))
+        return f"`{config.kind}`; vectors of {config.dim}; {layers} layers over a base `{config.base}`"
     glow = config.glow
     steps = ", ".join(map(str, glow.depth))
     parts = [
@@ -99,10 +110,13 @@ def _describe(config: ModelConfig) -> str:
     return "; ".join(parts)
 
 
-def _measured(statistics: Mapping[str, Any]) -> dict[str, str]:
+def _measured(config: ModelConfig, statistics: Mapping[str, Any]) -> dict[str, str]:
     rows = {}
     if "step" in statistics:
         rows["steps"] = f"{statistics['step']:,}"
     if statistics.get("val_bits_per_dim") is not None:
-        rows["validation"] = f"{statistics['val_bits_per_dim']:.4g} bits/dim (K = 1, averaged weights)"
+        bits = statistics["val_bits_per_dim"]
+        rows["validation"] = f"{bits:.4g} bits/dim (K = 1, averaged weights)"
+        if isinstance(config, DensityConfig):
+            rows["validation"] = f"{bits * config.dim * math.log(2):.4g} nats (averaged weights)"
     return rows

@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "app": Command("vflow.commands.app:App", "serve the app to a browser"),
-    "train": Command("vflow.commands.train:Train", "train a model on generated data or a folder of clips"),
+    "train": Command("vflow.commands.train:Train", "train a model on generated data or your own"),
     "config": Command("vflow.commands.config:PrintConfig", "print a preset as YAML"),
     "predict": Command("vflow.commands.predict:Predict", "draw many futures of a clip"),
     "walk": Command("vflow.commands.walk:WalkLatents", "walk through a model's latents, step by step"),
@@ -38,6 +38,7 @@ COMMANDS = {
     "colorize": Command("vflow.commands.colorize:Colorize", "draw many colourings of photographs"),
     "upscale": Command("vflow.commands.upscale:Upscale", "enlarge photographs, in many variants"),
     "generate": Command("vflow.commands.generate:Generate", "predict, colorize or digits, in batches"),
+    "sample": Command("vflow.commands.sample:Sample", "draw points of a density of vectors"),
     "score": Command("vflow.commands.score:ScoreClips", "bits per dimension of a clip's frames"),
     "compress": Command("vflow.commands.compress:Compress", "write photos and clips to lossless files"),
     "decompress": Command("vflow.commands.compress:Decompress", "give back the pixels of such files"),

@@ -26,12 +26,12 @@ from vflow.bijections.autoregressive import Autoregressive
 from vflow.bijections.element import Affine
 from vflow.config import TrainingConfig
 from vflow.config.base import parse
-from vflow.config.density import VaeConfig
-from vflow.config.density_presets import TRAINING, density_preset_names, load_density_preset
+from vflow.config.density import DensityConfig, VaeConfig
+from vflow.config.presets import DENSITY_DEFAULTS, load_preset, preset_names
 from vflow.data.datasets.digits import MnistImages
 from vflow.densities import plane_density
-from vflow.densities.plane import plane_entropy
-from vflow.models.density import DensityModel
+from vflow.densities.named import target_entropy
+from vflow.models.density import DensityModel, PointBatch
 from vflow.models.vae import Vae, binarize
 from vflow.nn.masked import MADE
 from vflow.randomness import normal
@@ -48,7 +48,8 @@ class Peer(nn.Module):
         super().__init__()
         self.flow, self.log = flow, log
 
-    def forward(self, points: Tensor) -> Tensor:
+    def log_prob(self, points: Tensor) -> Tensor:
+        """log p, (B,), of ``points`` (B, D)."""
         return self.log(self.flow, points)
 
 
@@ -82,10 +83,10 @@ def normflows_realnvp() -> Peer:
 PEERS = {"zuko-maf": zuko_maf, "zuko-nsf": zuko_nsf, "normflows-realnvp": normflows_realnvp}
 
 
-def train(model: nn.Module, points: Tensor, config: TrainingConfig, seconds: float) -> int:
+def train(model: Peer | DensityModel, points: Tensor, config: TrainingConfig, seconds: float) -> int:
     """Maximum likelihood for some seconds of processor time; how many steps that made."""
     stream = batches(points, config.batch_size, config.seed)
-    return sum(1 for _ in optimize(model, lambda _: -model(next(stream)).mean(), config, seconds))
+    return sum(1 for _ in optimize(model, lambda _: -model.log_prob(next(stream)).mean(), config, seconds))
 
 
 def plane(density: str, names: list[str], seconds: float, seed: int) -> Iterator[dict[str, Any]]:
@@ -96,25 +97,28 @@ def plane(density: str, names: list[str], seconds: float, seed: int) -> Iterator
     exact = -float(target.log_prob(test.double()).mean())
     for name in names:
         torch.manual_seed(seed)
-        config = TrainingConfig.model_validate({**TRAINING, "max_steps": 1_000_000, "seed": seed})
+        config = TrainingConfig.model_validate(
+            {**DENSITY_DEFAULTS["training"], "max_steps": 1_000_000, "seed": seed}
+        )
         if name in PEERS:
             mean, deviation = points.mean(0), points.std(0)
-            model: nn.Module = PEERS[name]()
+            model: Peer | DensityModel = PEERS[name]()
         else:
-            preset = load_density_preset(name)
+            preset = load_preset(name)
+            assert isinstance(preset.model, DensityConfig)
             own = DensityModel(preset.model)
             config = preset.training.model_copy(update={"max_steps": 1_000_000, "seed": seed})
-            own.initialize(points[: config.actnorm_batch])
+            own.initialize(PointBatch(points[: config.actnorm_batch]))
             mean, deviation, model = torch.zeros(2), torch.ones(2), own
         log_scale = float(deviation.log().sum())
         steps = train(model, (points - mean) / deviation, config, seconds)
         with torch.no_grad():
-            nats = log_scale - float(model((test - mean) / deviation).double().mean())
+            nats = log_scale - float(model.log_prob((test - mean) / deviation).double().mean())
         yield {
             "density": density,
             "model": name,
             "nats": round(nats, 4),
-            "entropy": round(plane_entropy(density), 4),
+            "entropy": round(target_entropy(density), 4),
             "above": round(nats - exact, 4),
             "steps": steps,
             "parameters": sum(p.numel() for p in model.parameters()),
@@ -260,7 +264,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.command == "plane":
         names = args.models.split(",")
-        unknown = [name for name in names if name not in PEERS and name not in density_preset_names()]
+        unknown = [name for name in names if name not in PEERS and name not in preset_names()]
         if unknown:
             parser.error(f"unknown models: {', '.join(unknown)}")
         rows = plane(args.density, names, args.seconds, args.seed)

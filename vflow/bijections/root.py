@@ -15,8 +15,9 @@ def invert_increasing(
 ) -> tuple[Tensor, Tensor]:
     """x with f(x) = ``target``, elementwise, and the log-derivative of the inverse there.
 
-    Newton steps that stay inside a shrinking bracket, halving it where they would leave. One last step
-    outside ``no_grad`` carries the gradient to ``target`` and to what ``function`` depends on.
+    Newton steps that stay inside a shrinking bracket, halving it where they would leave. An element that has
+    converged stays, so its value does not depend on others in its batch. One last step outside ``no_grad``
+    carries the gradient to ``target`` and to what ``function`` depends on.
 
     Args:
         function: x → f(x) and log f'(x), both shaped like x.
@@ -27,7 +28,7 @@ def invert_increasing(
     with torch.no_grad():
         low, high = low.expand_as(target), high.expand_as(target)
         x = 0.5 * (low + high)
-        step = high - low
+        step, done = high - low, torch.zeros_like(target, dtype=torch.bool)
         for _ in range(STEPS):
             value, log_derivative = function(x)
             beyond = value > target
@@ -36,8 +37,9 @@ def invert_increasing(
             # a Newton step must stay in the bracket and be less than half as long as the step before
             good = (newton >= low) & (newton <= high) & ((newton - x).abs() <= 0.5 * step.abs())
             following = torch.where(good, newton, 0.5 * (low + high))
-            step, x = following - x, following
-            if bool((step.abs() <= 4 * torch.finfo(x.dtype).eps * (1 + x.abs())).all()):
+            step, x = following - x, torch.where(done, x, following)
+            done = done | (step.abs() <= 4 * torch.finfo(x.dtype).eps * (1 + x.abs()))
+            if bool(done.all()):
                 break
     value, log_derivative = function(x)
     root = x - (value - target) * (-log_derivative.detach()).exp()

@@ -42,13 +42,14 @@ class Evaluate:
     checkpoint: Text = None
     """A directory, a shipped name or a hub id."""
     data: Annotated[Text, tyro.conf.arg(metavar="NAME|FOLDER")] = None
-    """shapes, moving-digits, digits, or a folder of clips, photos or radar (also one in VFLOW_DATA)."""
+    """shapes, moving-digits, digits, a folder of clips, photos or radar (also one in VFLOW_DATA), or points:
+    a CSV, an npz, or the name of a density."""
     train: Annotated[Text, tyro.conf.arg(metavar="FOLDER")] = None
     """Training data, for baselines and tuning; the 'train' inside or beside --data when not given."""
     split: Literal["test", "validation"] = "test"
     """Data to score; validation is part of the training data."""
     limit: Whole = None
-    """Examples, evenly spread (64 clips, 1000 digits, 128 photos); 0 takes all."""
+    """Examples, evenly spread (64 clips, 1000 digits, 128 photos, all points); 0 takes all."""
     num_samples: Whole = None
     """Futures per clip (20), colourings or enlargements per photo (8), digits per class (100)."""
     num_frames: Whole = None
@@ -74,12 +75,13 @@ class Evaluate:
         from vflow.pipelines.common import precision, set_threads
         from vflow.pipelines.evaluate.report import write_plots
 
-        require("torchmetrics", "evaluate", "eval")
-        if self.plots:
-            require("matplotlib", "--plots", "eval")
         settings = self._settings()
         set_threads(self.common.threads)
         model, folder, device = open_model(self.checkpoint, self.common.device)
+        if model.config.kind != "density":
+            require("torchmetrics", "evaluate", "eval")
+            if self.plots:
+                require("matplotlib", "--plots", "eval")
         origin = _origin(self, folder, device)
         with precision(self.common.dtype, device), _stages() as stage:
             evaluation = self._evaluate(model, settings, stage)
@@ -93,7 +95,7 @@ class Evaluate:
         from vflow.pipelines.evaluate.report import Settings
 
         if self.data is None:
-            raise ConfigError("--data: give shapes, moving-digits, digits, or a folder")
+            raise ConfigError("--data: give shapes, moving-digits, digits, a folder, or points")
         if self.tune_temperature and self.temperature is not None:
             raise ConfigError("--tune-temperature chooses the temperature; leave --temperature out")
         names = {field.name for field in dataclasses.fields(Settings)} - {"seed", "temperature"}
@@ -103,7 +105,7 @@ class Evaluate:
 
     def _evaluate(self, model: Any, settings: Settings, stage: Callable[[str], Progress]) -> Evaluation:
         """All figures; with --tune-temperature, at the temperature that is best on validation data."""
-        from vflow.pipelines.evaluate import color, digits, rain, super_resolution, video
+        from vflow.pipelines.evaluate import color, density, digits, rain, super_resolution, video
 
         judges: dict[str, tuple[Callable[..., Evaluation], Callable[..., dict[float, float]]]] = {
             "videoflow": (video.evaluate_video, video.tune_video),
@@ -114,6 +116,7 @@ class Evaluate:
                 super_resolution.tune_super_resolution,
             ),
             "nowcast": (rain.evaluate_rain, rain.tune_rain),
+            "density": (density.evaluate_density, density.tune_density),
         }
         if model.config.family not in judges:
             known = ", ".join(judges)

@@ -8,6 +8,7 @@ from vflow.config.codec import (
     PhotoCodecConfig,
     PixelCNNConfig,
 )
+from vflow.config.density import DensityConfig
 from vflow.config.models import (
     MODEL_CONFIGS,
     ColorizerConfig,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, model_validator
 
@@ -239,11 +239,16 @@ OuterLayer = Annotated[Bijective | FoldLayer, Discriminator("kind")]
 class DensityConfig(Config):
     """Density of vectors: layers from data to a base density (see vflow/models/density.py)."""
 
+    family: ClassVar[Literal["density"]] = "density"
+    temperature: ClassVar[float] = 1.0
     kind: Literal["density"] = "density"
     dim: int = Field(2, ge=1, le=4096, description="elements of a vector; 3 on the sphere")
     features: int = Field(0, ge=0, le=4096, description="elements of a condition; 0 for none")
     base: Base = "normal"
     layers: tuple[OuterLayer, ...] = ()
+    validation_bits: tuple[float, float] | None = Field(
+        None, description="1% and 99% quantile of validation bits/dim"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

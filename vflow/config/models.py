@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from vflow.config.base import Config, ValidationBits
 from vflow.config.codec import ClipCodecConfig, IntegerFlowConfig, PhotoCodecConfig, PixelCNNConfig
+from vflow.config.density import DensityConfig
 
 Count = Annotated[int, Field(ge=1, le=2048)]
 Depth = Annotated[int, Field(ge=0, le=64)]
@@ -17,7 +18,9 @@ Temperature = Annotated[
     Field(description="suggested temperature of samples: one, or one per level of latents"),
 ]
 Noise = Literal["uniform", "gaussian", "learned"]
-Family = Literal["videoflow", "digits", "colorizer", "super_resolution", "nowcast", "codec", "discrete"]
+Family = Literal[
+    "videoflow", "digits", "colorizer", "super_resolution", "nowcast", "density", "codec", "discrete"
+]
 """Models that do the same for people: those of a family differ in their likelihood alone."""
 
 
@@ -381,6 +384,7 @@ ModelConfig = Annotated[
     | Annotated[ColorizerConfig, Tag("colorizer")]
     | Annotated[SuperResolutionConfig, Tag("super_resolution")]
     | Annotated[NowcastConfig, Tag("nowcast")]
+    | Annotated[DensityConfig, Tag("density")]
     | Annotated[PhotoCodecConfig, Tag("photo_codec")]
     | Annotated[ClipCodecConfig, Tag("clip_codec")]
     | Annotated[IntegerFlowConfig, Tag("integer_flow")]
@@ -396,6 +400,7 @@ MODEL_CONFIGS: dict[str, type[Config]] = {
     "colorizer": ColorizerConfig,
     "super_resolution": SuperResolutionConfig,
     "nowcast": NowcastConfig,
+    "density": DensityConfig,
     "photo_codec": PhotoCodecConfig,
     "clip_codec": ClipCodecConfig,
     "integer_flow": IntegerFlowConfig,

@@ -17,8 +17,10 @@ from vflow.errors import ConfigError
 class DataConfig(Config):
     """Data set of the training examples."""
 
-    name: Literal["shapes", "moving-digits", "video-folder", "bair", "digits", "photos", "rain"] = "shapes"
-    path: str | None = None
+    name: Literal["shapes", "moving-digits", "video-folder", "bair", "digits", "photos", "rain", "points"] = (
+        "shapes"
+    )
+    path: str | None = Field(None, description="folder; points: a file, or a density's or an energy's name")
     frames: int = Field(5, ge=2, le=64, description="frames per training example, context included")
     corruption: float = Field(
         0.0, ge=0, le=1, description="share of training examples whose past frames get stray pixels"
@@ -142,6 +144,22 @@ class TrainingConfig(Config):
         return self
 
 
+DENSITY_DEFAULTS: dict[str, dict[str, Any]] = {
+    "data": {"name": "points", "path": "two-moons"},
+    "training": {
+        "batch_size": 512,
+        "max_steps": 4000,
+        "learning_rate": 2e-3,
+        "grad_clip_norm": 5.0,
+        "actnorm_batch": 2000,
+        "precision": "float32",
+        "log_every": 50,
+        "checkpoint_every": 1000,
+        "validation_examples": 20_000,
+    },
+}
+
+
 class Preset(Config):
     """Everything one training run needs: model, data, optimisation, and the result to expect."""
 
@@ -149,6 +167,19 @@ class Preset(Config):
     model: ModelConfig = VideoFlowConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _density_defaults(cls, data: Any) -> Any:
+        """Defaults of data and training that suit a density of vectors, where its preset says nothing."""
+        model = data.get("model") if isinstance(data, dict) else None
+        kind = model.get("kind") if isinstance(model, dict) else getattr(model, "kind", None)
+        if kind != "density":
+            return data
+        for section, defaults in DENSITY_DEFAULTS.items():
+            if isinstance(given := data.get(section, {}), dict):
+                data = {**data, section: defaults | given}
+        return data
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -206,8 +237,9 @@ def load_preset(name_or_file: str, overrides: dict[str, Any] | None = None) -> P
 
 def named_files(kind: Literal["presets", "recipes"]) -> dict[str, resources.abc.Traversable]:
     """YAML files of ``kind`` that ship with vflow, by name."""
-    folder = resources.files("vflow") / kind
-    files = folder.iterdir() if folder.is_dir() else ()
+    root = resources.files("vflow") / kind
+    folders = [folder for folder in (root, root / "density") if folder.is_dir()]
+    files = [file for folder in folders for file in folder.iterdir()]
     return {f.name.removesuffix(".yaml"): f for f in files if f.name.endswith(".yaml")}
 
 

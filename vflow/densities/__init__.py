@@ -4,6 +4,7 @@ from vflow.densities.base import (
     Density,
     Logistic,
     Normal,
+    Target,
     Uniform,
     UniformCircle,
     UniformSphere,
@@ -11,16 +12,19 @@ from vflow.densities.base import (
 )
 from vflow.densities.energies import ENERGIES, Energy
 from vflow.densities.manifolds import VonMisesFisherMixture, VonMisesMixture
+from vflow.densities.named import TARGETS, target, target_entropy
 from vflow.densities.plane import NAMES, PlaneDensity, plane_density
 
 __all__ = [
     "ENERGIES",
     "NAMES",
+    "TARGETS",
     "Density",
     "Energy",
     "Logistic",
     "Normal",
     "PlaneDensity",
+    "Target",
     "Uniform",
     "UniformCircle",
     "UniformSphere",
@@ -28,4 +32,6 @@ __all__ = [
     "VonMisesFisherMixture",
     "VonMisesMixture",
     "plane_density",
+    "target",
+    "target_entropy",
 ]

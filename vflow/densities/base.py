@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vflow.randomness import normal
+
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -35,6 +37,18 @@ class Density(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """The same as ``log_prob``."""
         return self.log_prob(x)
+
+
+class Target(Density):
+    """Density to be learned: its samples are functions of a key, and its entropy is known."""
+
+    def points(self, count: int, *key: int | str) -> Tensor:
+        """Samples (count, D), float32, a function of ``key``; a larger ``count`` keeps the first of them."""
+        return self.sample(normal((count, self.noise_dim), "density", *key).double()).float()
+
+    @abstractmethod
+    def entropy(self) -> float:
+        """−∫ p log p in nats."""
 
 
 @final

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vflow.densities.base import LOG_2PI, Density, VonMises
+from vflow.densities.base import LOG_2PI, Target, VonMises
+
+CELLS = 200  # along each of two coordinates, of quadratures
 
 
 @final
-class VonMisesMixture(Density):
+class VonMisesMixture(Target):
     """Equal mixture of products of von Mises densities on a torus (Rezende et al. 2020, section 5.1).
 
     log p(θ) = log mean_k exp Σ_d κ cos(θ_d − φ_kd) − D log(2π I₀(κ)).
@@ -39,11 +42,20 @@ class VonMisesMixture(Density):
 
     def sample(self, eps: Tensor) -> Tensor:
         index = _component(eps[:, 0], len(self.locations))
-        return VonMises(self.dim, self.concentration).sample(eps[:, 1:]) + self.locations.to(eps)[index]
+        angle = VonMises(self.dim, self.concentration).sample(eps[:, 1:]) + self.locations.to(eps)[index]
+        return (angle + math.pi).remainder(2 * math.pi) - math.pi
+
+    @torch.no_grad()
+    def entropy(self) -> float:
+        """By the rectangle rule over two angles, which converges fast for periodic functions."""
+        step = 2 * math.pi / CELLS
+        axis = step * torch.arange(CELLS, dtype=torch.float64)
+        log_p = self.log_prob(torch.cartesian_prod(axis, axis))
+        return -float((log_p.exp() * log_p).sum()) * step**2
 
 
 @final
-class VonMisesFisherMixture(Density):
+class VonMisesFisherMixture(Target):
     """Equal mixture of von Mises–Fisher densities on S² (Rezende et al. 2020, section 5.2).
 
     log p(x) = log mean_k exp(κ μ_kᵀx) − log(4π sinh(κ) / κ).
@@ -79,6 +91,16 @@ class VonMisesFisherMixture(Density):
         across = (1 - along.square()).clamp_min(0).sqrt()
         around = angle.cos()[:, None] * first + angle.sin()[:, None] * second
         return along[:, None] * mean + across[:, None] * around
+
+    @torch.no_grad()
+    def entropy(self) -> float:
+        """By Gauss–Legendre nodes of the height and evenly spaced angles, which keep areas."""
+        node, weight = (torch.from_numpy(array) for array in np.polynomial.legendre.leggauss(CELLS))
+        angle = 2 * math.pi / CELLS * torch.arange(CELLS, dtype=torch.float64)
+        height, angle = node.repeat_interleave(CELLS), angle.repeat(CELLS)
+        radius = (1 - height.square()).sqrt()
+        log_p = self.log_prob(torch.stack([radius * angle.cos(), radius * angle.sin(), height], 1))
+        return -float((log_p.exp() * log_p * weight.repeat_interleave(CELLS)).sum()) * 2 * math.pi / CELLS
 
 
 def _component(eps: Tensor, count: int) -> Tensor:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from functools import cache
 from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vflow.densities.base import LOG_2PI, Density
+from vflow.densities.base import LOG_2PI, Density, Target
 from vflow.errors import ConfigError
-from vflow.randomness import normal
 
 
-class PlaneDensity(Density):
+class PlaneDensity(Target):
     """Density of points (B, 2) of which three standard-normal numbers make one sample.
 
     Attributes:
@@ -32,10 +30,6 @@ class PlaneDensity(Density):
     def __init__(self) -> None:
         super().__init__()
         self.dim, self.noise_dim = 2, 3
-
-    def points(self, count: int, *key: int | str) -> Tensor:
-        """Samples (count, 2), float32, a function of ``key``; a larger ``count`` keeps the first of them."""
-        return self.sample(normal((count, self.noise_dim), "density", *key).double()).float()
 
     def entropy(self) -> float:
         """−∫ p log p in nats, by the trapezoid rule on a grid unless it has a closed form."""
@@ -241,9 +235,3 @@ def plane_density(name: str) -> PlaneDensity:
     if name not in _BY_NAME:
         raise ConfigError(f"{name}: no such density; use {', '.join(NAMES)}")
     return _BY_NAME[name]()
-
-
-@cache
-def plane_entropy(name: str) -> float:
-    """Entropy in nats of the density called ``name``; by quadrature about a second, then remembered."""
-    return plane_density(name).entropy()

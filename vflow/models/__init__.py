@@ -7,6 +7,7 @@ from typing import Any
 from vflow.config import (
     ClipCodecConfig,
     ColorizerConfig,
+    DensityConfig,
     DigitsConfig,
     FrameConditionedConfig,
     IntegerFlowConfig,
@@ -22,6 +23,7 @@ from vflow.config import (
 from vflow.models.base import Condition, LikelihoodModel, Sampled
 from vflow.models.codec import ClipCodec, CodecBatch, PhotoCodec
 from vflow.models.colorizer import Colorizer
+from vflow.models.density import DensityModel, PointBatch
 from vflow.models.digits import Digits
 from vflow.models.frame_conditioned import FrameConditionedVideoFlow
 from vflow.models.image import ConditionalFlow, ImageBatch
@@ -34,7 +36,9 @@ from vflow.models.super_resolution import SuperResolution
 from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
 
-Model = VideoModel | ConditionalFlow | Nowcast | PhotoCodec | ClipCodec | IntegerFlow | PixelCNN
+Model = (
+    VideoModel | ConditionalFlow | Nowcast | DensityModel | PhotoCodec | ClipCodec | IntegerFlow | PixelCNN
+)
 MODELS: dict[type[Any], type[Any]] = {
     VideoFlowConfig: VideoFlow,
     LatticeVideoFlowConfig: LatticeVideoFlow,
@@ -44,6 +48,7 @@ MODELS: dict[type[Any], type[Any]] = {
     ColorizerConfig: Colorizer,
     SuperResolutionConfig: SuperResolution,
     NowcastConfig: Nowcast,
+    DensityConfig: DensityModel,
     PhotoCodecConfig: PhotoCodec,
     ClipCodecConfig: ClipCodec,
     IntegerFlowConfig: IntegerFlow,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, final
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,16 @@ from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation, SphereToCylinder
 from vflow.bijections.spline import RationalQuadraticSpline
 from vflow.config import density as configs
-from vflow.densities import Density, Logistic, Normal, Uniform, UniformCircle, UniformSphere, VonMises
+from vflow.densities import (
+    Density,
+    Energy,
+    Logistic,
+    Normal,
+    Uniform,
+    UniformCircle,
+    UniformSphere,
+    VonMises,
+)
 from vflow.nn.masked import MADE, TiedAutoregressiveNet
 from vflow.nn.mlp import MLP, VectorConditioner
 from vflow.nn.modules import ModuleList
@@ -129,6 +139,21 @@ def build_chain(layers: Iterable[configs.Layer], dim: int, features: int = 0) ->
     return Chain([LAYERS[type(layer)](layer, dim, features) for layer in configs.expand(tuple(layers))])
 
 
+class PointBatch(NamedTuple):
+    """Points whose likelihood is asked for, or noise of samples that an energy judges.
+
+    points: float32 (B, D); with an energy standard-normal noise, (B, noise_dim).
+    condition: float32 (B, F) or None.
+    energy: U, for a fit to exp(−U) / Z by reverse KL; None: a fit to ``points`` by likelihood.
+    weight: β of the energy.
+    """
+
+    points: Tensor
+    condition: Tensor | None = None
+    energy: Energy | None = None
+    weight: float = 1.0
+
+
 @final
 class DensityModel(nn.Module):
     """p(x) = p(z) |det ∂z/∂x| with z the image of x under a chain of bijections.
@@ -158,22 +183,35 @@ class DensityModel(nn.Module):
         self.base = BASES[config.base](config.dim)
         self.noise_dim = self.base.noise_dim + len(folds)
 
-    def forward(self, points: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, batch: PointBatch) -> Tensor:
+        """Nats of each example, (B,): log p(x), or of samples x judged by an energy −log q(x) − β U(x)."""
+        if batch.energy is None:
+            return self.log_prob(batch.points, batch.condition)
+        x, log_q = self.sample_with_log_prob(batch.points, batch.condition)
+        return -(log_q + batch.weight * batch.energy(x))
+
+    def log_prob(self, points: Tensor, condition: Tensor | None = None) -> Tensor:
         """log p(x | condition), (B,), of ``points`` (B, D)."""
-        z, density = self.encode(points, condition)
+        z, density, _ = self._encode(points, condition)
         return self.base.log_prob(z) + density
 
-    def encode(self, points: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Latents (B, D) of ``points`` (B, D), and log p(x) − log p(z), (B,)."""
+    def bits_per_dim(self, nats: Tensor, count: int = 1) -> Tensor:
+        """−nats / (ln 2 · D · count), of log-densities of ``count`` points."""
+        return -nats / (math.log(2) * self.config.dim * count)
+
+    def _encode(self, points: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Latents (B, D) of points (B, D), log p(x) − log p(z), (B,), and noise of each fold's side, (B,)."""
         x, context = _as_images(points), _as_images(condition)
         density = torch.zeros_like(points[:, 0])
+        sides = []
         for index, flow in enumerate(self.flows):
             if index:
+                sides.append(torch.where(x[:, 0, 0, 0] < 0, math.inf, -math.inf))
                 x, change = self.folds[index - 1].transform(x)
                 density = density + change.flatten()
             x, change = flow.transform(x, context)
             density = density + change.flatten()
-        return x.flatten(1), density
+        return x.flatten(1), density, sides
 
     def sample(self, eps: Tensor, condition: Tensor | None = None) -> Tensor:
         """Samples (B, D) from standard-normal noise (B, noise_dim)."""
@@ -182,15 +220,29 @@ class DensityModel(nn.Module):
     def sample_with_log_prob(self, eps: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Samples (B, D) from standard-normal noise, and their log-densities (B,): one pass back."""
         z = self.base.sample(eps[:, : self.base.noise_dim])
+        x, density = self._decode(z, eps[:, self.base.noise_dim :].unbind(1), condition)
+        return x, self.base.log_prob(z) + density
+
+    def _decode(
+        self, z: Tensor, sides: Sequence[Tensor], condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Inverse of ``_encode``: points (B, D) and log p(x) − log p(z), (B,)."""
         x, context = _as_images(z), _as_images(condition)
-        density = self.base.log_prob(z)
+        density = torch.zeros_like(z[:, 0])
         for index in reversed(range(len(self.flows))):
             x, change = self.flows[index].invert(x, context)
             density = density - change.flatten()
             if index:
-                x, change = self.folds[index - 1].invert(x, eps[:, self.base.noise_dim + index - 1])
+                x, change = self.folds[index - 1].invert(x, sides[index - 1])
                 density = density - change.flatten()
         return x.flatten(1), density
+
+    @torch.no_grad()
+    def reconstruct(self, batch: PointBatch) -> tuple[Tensor, Tensor]:
+        """Points (B, D), and the same encoded and decoded; of an energy its samples."""
+        points = batch.points if batch.energy is None else self.sample(batch.points, batch.condition)
+        z, _, sides = self._encode(points, batch.condition)
+        return points, self._decode(z, sides, batch.condition)[0]
 
     @torch.no_grad()
     def stages(self, eps: Tensor, condition: Tensor | None = None) -> list[Tensor]:
@@ -207,10 +259,13 @@ class DensityModel(nn.Module):
                 stages.append(x.flatten(1))
         return stages
 
+    def fit(self, batches: Sequence[PointBatch]) -> None:
+        """Nothing is counted before training."""
+
     @torch.no_grad()
-    def initialize(self, points: Tensor, condition: Tensor | None = None) -> None:
-        """Set data-dependent parameters from a batch ``points`` (B, D)."""
-        x, context = _as_images(points), _as_images(condition)
+    def initialize(self, batch: PointBatch) -> None:
+        """Set data-dependent parameters from the points of ``batch``, of an energy its noise."""
+        x, context = _as_images(batch.points[:, : self.config.dim]), _as_images(batch.condition)
         for index, flow in enumerate(self.flows):
             if index:
                 x = self.folds[index - 1].transform(x)[0]

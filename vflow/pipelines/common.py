@@ -19,7 +19,14 @@ from torch import Tensor
 import vflow
 from vflow.checkpoint import checkpoint_folder, checkpoint_hash
 from vflow.checksum import serialize_tensors, verify_tensors
-from vflow.config import ColorizerConfig, DigitsConfig, NowcastConfig, SuperResolutionConfig, VideoConfig
+from vflow.config import (
+    ColorizerConfig,
+    DensityConfig,
+    DigitsConfig,
+    NowcastConfig,
+    SuperResolutionConfig,
+    VideoConfig,
+)
 from vflow.data.media import atomic_write
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import ImageBatch, Sampled
@@ -28,7 +35,9 @@ from vflow.randomness import Key, content_hash, normal
 if TYPE_CHECKING:
     from torch import nn
 
-C = TypeVar("C", VideoConfig, DigitsConfig, ColorizerConfig, SuperResolutionConfig, NowcastConfig)
+C = TypeVar(
+    "C", VideoConfig, DigitsConfig, ColorizerConfig, SuperResolutionConfig, NowcastConfig, DensityConfig
+)
 State = TypeVar("State")
 Temperature = float | tuple[float, ...]
 

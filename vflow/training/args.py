@@ -23,7 +23,8 @@ class TrainOptions:
     output: Path
     """Folder of the run: commits, log.jsonl, sample grids; a recipe has a run for each stage, and model/."""
     data: str | None = None
-    """Folder of your own clips or photos (photos also in a zip), or the root of the preset's data set."""
+    """Folder of your own clips or photos (photos also in a zip), root of the preset's data set, or points: a
+    CSV, an npz, or the name of a density."""
     resume: bool = False
     """Continue from the newest intact commit in the output folder; start afresh if there is none."""
     init_from: str | None = None
@@ -100,9 +101,18 @@ def resolve(options: TrainOptions) -> Preset:
 
 
 def _own_data(options: TrainOptions, config: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """A folder replaces generated data by the folder's clips; named data sets take it as their root."""
+    """A folder replaces generated data by the folder's clips; named data sets take it as their root.
+
+    Vectors are as long as the points, unless ``--set model.dim`` says otherwise.
+    """
     path = Path(str(options.data))
     name = load_preset(config, overrides).data.name
+    if name == "points":
+        from vflow.data.datasets.points import count_columns
+        from vflow.densities import ENERGIES  # these need torch
+
+        dim = 2 if options.data in ENERGIES else count_columns(str(options.data))
+        return {"data.path": options.data} | ({} if "model.dim" in overrides else {"model.dim": dim})
     if not path.is_dir() and not (name == "photos" and path.is_file()):
         raise ConfigError(f"--data {path}: no such folder; give a folder of clips, frame folders or photos")
     entries: dict[str, Any] = {"data.path": str(path)}

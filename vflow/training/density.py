@@ -13,12 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from vflow.config import TrainingConfig
-from vflow.models.density import DensityModel
+from vflow.densities import Energy
+from vflow.models.density import DensityModel, PointBatch
 from vflow.randomness import generator, normal
 from vflow.training.ema import Ema
 from vflow.training.step import learning_rate
 
 ANNEALED_FROM = 0.01  # weight of the energy at the first step; it is 1 from half of all steps on
+
+
+def energy_weight(share: float) -> float:
+    """β of an energy after a ``share`` of all steps: from 0.01 to 1 over the first half.
+
+    As in Rezende & Mohamed 2015, section 6.1.
+    """
+    return min(1.0, ANNEALED_FROM + 2 * share)
 
 
 class Progress(NamedTuple):
@@ -41,9 +50,9 @@ def fit(
         config: steps, batch size, rates and seed.
         seconds: of processor time; ends the run, schedule included, if it comes before ``max_steps``.
     """
-    model.initialize(points[: config.actnorm_batch])
+    model.initialize(PointBatch(points[: config.actnorm_batch]))
     stream = batches(points, config.batch_size, config.seed)
-    yield from optimize(model, lambda share: -model(next(stream)).mean(), config, seconds)
+    yield from optimize(model, lambda share: -model.log_prob(next(stream)).mean(), config, seconds)
 
 
 def batches(points: Tensor, size: int, seed: int) -> Iterator[Tensor]:
@@ -57,22 +66,20 @@ def batches(points: Tensor, size: int, seed: int) -> Iterator[Tensor]:
 
 def fit_energy(
     model: DensityModel,
-    energy: Callable[[Tensor], Tensor],
+    energy: Energy,
     config: TrainingConfig,
     seconds: float | None = None,
 ) -> Iterator[Progress]:
     """Fit ``model`` to exp(−U) / Z by reverse KL: E[log q(x) + β U(x)] over its own samples x.
 
-    β rises from 0.01 to 1 over the first half, as in Rezende & Mohamed 2015, section 6.1. The loss with β = 1
-    is KL − log Z. See ``fit`` for the arguments; ``energy`` takes samples (B, D) to U (B,).
+    The loss with β = 1 is KL − log Z. See ``fit`` for the arguments.
     """
     device = next(model.parameters()).device
     steps = itertools.count()
 
     def loss(share: float) -> Tensor:
         eps = normal((config.batch_size, model.noise_dim), "energy", config.seed, next(steps)).to(device)
-        x, log_q = model.sample_with_log_prob(eps)
-        return (log_q + min(1.0, ANNEALED_FROM + 2 * share) * energy(x)).mean()
+        return -model(PointBatch(eps, energy=energy, weight=energy_weight(share))).mean()
 
     yield from optimize(model, loss, config, seconds)
 

@@ -113,6 +113,7 @@ class Run:
         self.progress = Progress()
         self.committed = -1
         self.interval_seconds, self.interval_frames = 0.0, 0
+        self.nats_per_bit = math.log(2) * preset.model.dim if preset.model.kind == "density" else None
         commit = choose_commit(options, accelerator)
         self.data = open_data(preset)
         model = new_model(preset)
@@ -220,8 +221,7 @@ class Run:
         progress.seconds = self._seconds()
         self.interval_seconds += seconds
         self.interval_frames += frames
-        loss = f"{result.loss:.4f} {self.state.objective.replace('_per_', '/')}"
-        self.log.tick(loss, frames / seconds, progress.skipped)
+        self.log.tick(self._in_words(result.loss), frames / seconds, progress.skipped)
         if result.accepted:
             progress.loss_sum += result.loss
             progress.norm_sum += result.norm
@@ -231,11 +231,22 @@ class Run:
             self.log.say(f"step {progress.step} skipped: {values}")
             self.log.write({"step": progress.step, "event": f"skipped: {values}"})
 
+    def _nats(self, key: str, bits: float) -> dict[str, float]:
+        """A figure in bits/dim as nats of a point, for densities of vectors; nothing for pictures."""
+        return {} if self.nats_per_bit is None else {key: bits * self.nats_per_bit}
+
+    def _in_words(self, loss: float) -> str:
+        """The objective's value with its unit: bits/dim, or nats of a point."""
+        if self.nats_per_bit is not None:
+            return f"{loss * self.nats_per_bit:.4f} nats"
+        return f"{loss:.4f} {self.state.objective.replace('_per_', '/')}"
+
     def _log_line(self) -> None:
         progress, count = self.progress, self.progress.summed
         line = {
             "step": progress.step,
             self.state.objective: progress.loss_sum / count if count else None,
+            **self._nats("nats", progress.loss_sum / max(1, count)),
             "lr": progress.lr,
             "frames_per_s": round(self.interval_frames / self.interval_seconds, 2),
             "grad_norm": progress.norm_sum / count if count else None,
@@ -258,10 +269,11 @@ class Run:
             return
         progress = self.progress
         line: dict[str, object] = {"step": progress.step, "val_bits_per_dim": found.bits_per_dim}
+        line |= self._nats("val_nats", found.bits_per_dim)
         if math.isfinite(found.bits_per_dim):
             progress.val_bits_per_dim, progress.validation_bits = found.bits_per_dim, found.typical
             line["validation_bits"] = found.typical
-        self.log.say(f"step {progress.step}: validation {found.bits_per_dim:.4f} bits/dim")
+        self.log.say(f"step {progress.step}: validation {self._in_words(found.bits_per_dim)}")
         if self.accelerator.is_main_process:
             line["round_trip"] = round_trip(self.average, self.data, self.accelerator.device)
             line["largest_log_scale"] = largest_log_scale(self.average)

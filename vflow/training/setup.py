@@ -24,6 +24,7 @@ from vflow.training.ema import Ema
 from vflow.training.images import open_images
 from vflow.training.losses import pretraining_loss
 from vflow.training.nowcasts import open_nowcasts
+from vflow.training.points import open_point_data
 from vflow.training.step import TrainState, make_optimizer
 from vflow.training.videos import open_videos
 
@@ -76,6 +77,7 @@ DATA_MODULES: dict[str, Callable[[Any, Preset], DataModule[Any, Any]]] = {
     "nowcast": open_nowcasts,
     "codec": open_codec,
     "discrete": open_images,
+    "density": open_point_data,
 }
 
 

@@ -38,7 +38,7 @@ def test_a_csv_and_an_npz_give_the_same_points(tmp_path: Path, header: str) -> N
         ("a.csv", "x,y\n1,2\na,b\n", "line 3 is not numbers"),
         ("a.csv", "1,2\n3,nan\n", "row 2 holds a number that is not finite"),
         ("a.csv", "", "give rows of numbers"),
-        ("a.npz", "no zip", "not an npz"),
+        ("a.npz", "no zip", "a.npz: not "),
     ],
 )
 def test_what_is_not_points_is_refused_in_one_line(
@@ -47,7 +47,7 @@ def test_what_is_not_points_is_refused_in_one_line(
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message) as caught:
         read_points(tmp_path / name)
-    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_an_npz_without_points_and_a_missing_file_are_named(tmp_path: Path) -> None:

@@ -1,18 +1,21 @@
-"""Points for density models: a CSV of numbers, an npz with ``points``, or a named density on the plane."""
+"""Points for density models: a CSV of numbers, an npz with ``points``, or a named density."""
 
 from __future__ import annotations
 
 import csv
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from vflow.data.datasets.splits import HELD_OUT, Split, hash_fraction
-from vflow.densities.plane import NAMES, plane_density
+from vflow.data.media.arrays import read_members
+from vflow.densities import TARGETS, target
 from vflow.errors import InputError
 
 NAMED_LENGTHS = {"train": 1_000_000, "validation": 20_000, "test": 20_000}
-MOST = 200_000_000  # numbers in a file
+MAX_NUMBERS, MAX_COLUMNS = 50_000_000, 4096  # in a file
 
 
 class Points:
@@ -31,16 +34,16 @@ class Points:
 
     def __init__(self, source: str, split: Split) -> None:
         self.source = source
-        self.named = source in NAMES
+        self.named = source in TARGETS
         if self.named:
-            self.points = plane_density(source).points(NAMED_LENGTHS[split], source, split).numpy()
+            self.points = target(source).points(NAMED_LENGTHS[split], source, split).numpy()
             return
         points = read_points(Path(source))
         if split != "test":
             held = np.array([hash_fraction(f"point-{i}") < HELD_OUT for i in range(len(points))])
             points = points[held == (split == "validation")]
-        if not len(points):
-            raise InputError(f"{source}: too few rows for {split}; give 100 or more")
+            if len(points) < 2:
+                raise InputError(f"{source}: too few rows for {split}; give 100 or more")
         self.points = points
 
     def __len__(self) -> int:
@@ -56,50 +59,92 @@ class Points:
         return self.points[index]
 
 
+def count_columns(source: str) -> int:
+    """D of the points that ``source`` names: of a CSV by its first row.
+
+    Raises:
+        InputError: no such file or density, or no row of numbers in it.
+    """
+    if source in TARGETS:
+        return target(source).dim
+    path = _existing(Path(source))
+    if path.suffix == ".npz":
+        return int(read_points(path).shape[1])
+    columns = _csv_columns(path)
+    if not 1 <= columns <= MAX_COLUMNS:
+        raise InputError(f"{path}: rows of {columns} numbers; give 1 to {MAX_COLUMNS}")
+    return columns
+
+
 def read_points(path: Path) -> np.ndarray:
     """Finite numbers (N, D), float32, of a CSV (one header line allowed) or an npz with ``points``.
 
     Raises:
         InputError: the file is missing or holds something else.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file or density; densities: {', '.join(NAMES)}")
-    points = _read_npz(path) if path.suffix == ".npz" else _read_csv(path)
+    points = _read_npz(_existing(path)) if path.suffix == ".npz" else _read_csv(_existing(path))
     if points.ndim != 2 or not points.size:
         raise InputError(f"{path}: points have shape {points.shape}; give rows of numbers, (N, D)")
-    if points.size > MOST:
-        raise InputError(f"{path}: {points.size} numbers are more than {MOST}; give fewer rows")
-    result = points.astype(np.float32)
+    if points.shape[1] > MAX_COLUMNS:
+        raise InputError(f"{path}: rows of {points.shape[1]} numbers; give 1 to {MAX_COLUMNS}")
+    with np.errstate(over="ignore"):
+        result = points.astype(np.float32)
     if not np.isfinite(result).all():
         row = int(np.flatnonzero(~np.isfinite(result).all(1))[0])
         raise InputError(f"{path}: row {row + 1} holds a number that is not finite; remove it")
     return result
 
 
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file or density; densities: {', '.join(TARGETS)}")
+    return path
+
+
 def _read_npz(path: Path) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return np.asarray(archive["points"], dtype=np.float64)
-    except KeyError as error:
-        raise InputError(f"{path}: holds no array 'points'; save it with np.savez(file, points=…)") from error
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise InputError(f"{path}: not an npz of numbers; save it with np.savez(file, points=…)") from error
+    arrays = read_members(path, ["points"])
+    if "points" not in arrays:
+        raise InputError(f"{path}: holds no array 'points'; save it with np.savez(file, points=…)")
+    points = arrays["points"]
+    if points.dtype.kind not in "iufb":
+        raise InputError(f"{path}: points are {points.dtype}, not numbers; save them as floats")
+    return points
+
+
+def _csv_columns(path: Path) -> int:
+    for row in _csv_rows(path):
+        return len(row)
+    raise InputError(f"{path}: no rows; give rows of numbers, one point a line")
 
 
 def _read_csv(path: Path) -> np.ndarray:
-    rows: list[list[float]] = []
+    numbers = array("d")
+    columns = 0
+    for row in _csv_rows(path):
+        columns = columns or len(row)
+        numbers.extend(row)
+        if len(numbers) > MAX_NUMBERS:
+            raise InputError(f"{path}: more than {MAX_NUMBERS:,} numbers, the limit; give fewer rows")
+    return np.frombuffer(numbers, dtype=np.float64).reshape(-1, columns) if columns else np.zeros((0, 0))
+
+
+def _csv_rows(path: Path) -> Iterator[list[float]]:
+    """Rows of numbers, all as long as the first."""
+    columns = 0
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             for number, row in enumerate(csv.reader(file), 1):
                 if not row or row[0].startswith("#"):
                     continue
                 try:
-                    rows.append([float(cell) for cell in row])
+                    values = [float(cell) for cell in row]
                 except ValueError as error:
-                    if rows or number > 1:  # the first line may be a header
+                    if columns or number > 1:  # the first line may be a header
                         raise InputError(f"{path}: line {number} is not numbers; remove it") from error
-                if rows and len(rows[-1]) != len(rows[0]):
-                    raise InputError(f"{path}: line {number} has {len(rows[-1])} columns, not {len(rows[0])}")
+                    continue
+                columns = columns or len(values)
+                if len(values) != columns:
+                    raise InputError(f"{path}: line {number} has {len(values)} columns, not {columns}")
+                yield values
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV of numbers; give a text file, one point a line") from error
-    return np.array(rows, dtype=np.float64)

@@ -33,6 +33,7 @@ SUITABLE_DATASETS = {
     "photo_codec": ("photos",),
     "clip_codec": ("video-folder",),
     "discrete": ("digits",),
+    "density": ("points",),
 }
 """Kind of model → names of the data sets it can be trained on."""
 

@@ -1,0 +1,181 @@
+"""Densities of vectors on the ordinary path: train, resume, evaluate, sample, and one line for bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vflow
+from vflow import cli
+from vflow.config import load_preset, preset_names
+from vflow.densities import TARGETS, target, target_entropy
+from vflow.errors import VflowError
+from vflow.pipelines.density import sample
+from vflow.training.setup import open_data
+
+from .support import lines, losses, run_here
+
+TINY = """
+model:
+  kind: density
+  base: logistic
+  layers: [{kind: actnorm}, {kind: autoregressive, hidden: [32], element: {kind: mixture, components: 6}}]
+training:
+  {batch_size: 128, max_steps: 60, learning_rate: 0.02, warmup_steps: 5, actnorm_batch: 500, log_every: 10,
+  validate_every: 30, validation_examples: 2000, checkpoint_every: 30, ema: 0.9}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return str(tmp_path / "tiny.yaml")
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    rows = np.random.default_rng(0).normal(size=(400, 3)) * (1, 10, 0.1) + (0, 5, -3)
+    np.savetxt(tmp_path / "rows.csv", rows, delimiter=",")
+    return tmp_path / "rows.csv"
+
+
+def command(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    code = cli.main([str(word) for word in words])
+    return code, *capsys.readouterr()
+
+
+def test_train_evaluate_and_sample(tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert run_here(tiny, run, data="eight-gaussians") == 0
+    log = lines(run)
+    validation = [line for line in log if "val_nats" in line]
+    assert [line["step"] for line in validation] == [30, 60] and log[-1]["status"] == "finished"
+    assert all(line["round_trip"] < 1e-3 and line["sample_nonfinite"] == 0 for line in validation)
+    assert validation[-1]["val_nats"] == pytest.approx(validation[-1]["val_bits_per_dim"] * 2 * np.log(2))
+    assert next(line["nats"] for line in log if "nats" in line) > log[-3]["nats"]
+    assert (run / "samples" / "step_0000060.png").is_file()
+
+    evaluate = ("evaluate", "--checkpoint", run, "--data", "eight-gaussians", "--json")
+    code, out, _ = command(capsys, *evaluate, "--split", "validation")
+    found = json.loads(out)
+    assert code == 0 and found["entropy"] == pytest.approx(target_entropy("eight-gaussians"))
+    assert found["entropy"] < found["nats"] < found["entropy"] + 0.6
+    assert found["kl"] == pytest.approx(found["nats"] - found["entropy"], abs=0.03)
+    assert found["protocol"]["points"] == 20_000
+
+    for name in ("a.csv", "a.npz"):
+        words = ("sample", "--checkpoint", run, "--num-samples", 1500, "--output", tmp_path / name)
+        assert command(capsys, *words)[:2] == (0, f"{tmp_path / name}\n")
+    points = np.load(tmp_path / "a.npz")["points"]
+    assert np.array_equal(np.loadtxt(tmp_path / "a.csv", delimiter=",", dtype=np.float32), points)
+    assert points.shape == (1500, 2) and np.array_equal(vflow.sample(vflow.load(run), 10), points[:10])
+    radius = np.linalg.norm(points, axis=1)
+    assert ((radius > 1.5) & (radius < 4.2)).mean() > 0.6
+
+
+def test_resuming_in_pieces_equals_one_run(tiny: str, tmp_path: Path, csv: Path) -> None:
+    """The points of a file, three of their epochs a step: vectors are as long as its rows."""
+    options: dict[str, Any] = {
+        "data": str(csv),
+        "set": ("training.min_lr_ratio=1", "training.batch_size=900"),
+    }
+    run_here(tiny, tmp_path / "whole", **options)
+    run_here(tiny, tmp_path / "parts", max_steps=20, **options)
+    run_here(tiny, tmp_path / "parts", resume=True, **options)
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert vflow.load(tmp_path / "parts").config.dim == 3
+    assert vflow.sample(vflow.load(tmp_path / "parts"), 7).shape == (7, 3)
+
+
+def test_an_energy_is_fitted_by_reverse_kl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "e.yaml").write_text(
+        "model: {kind: density, layers: [{kind: elementwise}]}\n"
+        "training: {batch_size: 128, max_steps: 60, learning_rate: 0.03, warmup_steps: 5, ema: 0.8,"
+        " validation_examples: 2000, validate_every: 20}\n"
+    )
+    assert run_here(str(tmp_path / "e.yaml"), tmp_path / "run", data="u2") == 0
+    code, out, _ = command(
+        capsys, "evaluate", "--checkpoint", tmp_path / "run", "--data", "u2", "--limit", 4000, "--json"
+    )
+    found = json.loads(out)
+    nats = [line["val_nats"] for line in lines(tmp_path / "run") if "val_nats" in line]
+    assert code == 0 and nats[-1] < nats[0] - 0.3 and 0 < found["effective_sample_share"] <= 1
+    assert found["nats"] == pytest.approx(nats[-1], abs=0.3)
+    assert -0.05 < found["kl"] == pytest.approx(found["nats"] + found["log_normalizer"])
+
+
+@pytest.mark.parametrize("name", [n for n in preset_names() if load_preset(n).model.family == "density"])
+def test_every_preset_takes_a_batch_of_its_data_and_scores_it(name: str) -> None:
+    from vflow.training.setup import new_model
+
+    preset = load_preset(name)
+    data = open_data(preset)
+    model, batch = new_model(preset), data.batch(0, 64)
+    model.initialize(batch)  # type: ignore[arg-type]
+    nats = model.eval()(batch)
+    assert nats.shape == (64,) and bool(nats.isfinite().all())
+    before, after = model.reconstruct(batch)  # type: ignore[arg-type]
+    assert float((before - after).abs().max()) < 0.05
+
+
+@pytest.mark.parametrize("name", ["torus", "sphere"])
+def test_targets_on_manifolds_have_the_entropy_of_their_samples(name: str) -> None:
+    assert name in TARGETS
+    density = target(name)
+    points = density.points(8000, 1)
+    log_p = density.log_prob(points.double())
+    assert float(-log_p.mean()) == pytest.approx(target_entropy(name), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1,2\n3,4\n5,a\n", "line 3 is not numbers"),
+        ("1,2\n" * 50 + "nan,1\n" + "2,3\n" * 50, "row 51 holds a number that is not finite"),
+        ("1,2\n3,4,5\n", "line 2 has 3 columns, not 2"),
+        ("1,2\n", "too few rows"),
+        ("1,2\n" * 200, "column 1 is constant"),
+        ("", "no rows"),
+        (",".join("1" * 5000) + "\n", "rows of 5000 numbers"),
+    ],
+)
+def test_bad_files_cost_one_line(
+    tmp_path: Path, content: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.csv").write_text(content)
+    words = ("train", "--config", "maf", "--data", tmp_path / "bad.csv", "--output", tmp_path / "run")
+    code, _, err = command(capsys, *words)
+    assert code == 1 and message in err and err.count("\n") == 1 and "bad.csv" in err
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
+def test_a_huge_file_is_refused_by_its_header(tmp_path: Path) -> None:
+    header = np.lib.format.header_data_from_array_1_0(np.zeros((1, 2)))
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "p.npz", "w") as archive, archive.open("points.npy", "w") as entry:
+        np.lib.format.write_array_header_1_0(entry, header | {"shape": (10**11, 2)})
+    with pytest.raises(VflowError, match="more than 1,024 MiB"):
+        run_here("maf", tmp_path / "run", data=str(tmp_path / "p.npz"))
+
+
+def test_points_of_another_length_and_other_models_are_refused(
+    tiny: str, tmp_path: Path, csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run_here(tiny, run, data="two-moons", max_steps=1)
+    capsys.readouterr()
+    code, _, err = command(capsys, "evaluate", "--checkpoint", run, "--data", csv)
+    assert code == 1 and "rows of 3 numbers, the model takes 2" in err and err.count("\n") == 1
+    code, _, err = command(capsys, "sample", "--checkpoint", "digits", "--output", tmp_path / "a.csv")
+    assert code == 3 and "kind density" in err
+    code, _, err = command(capsys, "sample", "--checkpoint", run, "--output", tmp_path / "a.txt")
+    assert code == 2 and ".csv or .npz" in err
+    code, _, err = command(capsys, "digits", "--checkpoint", run, "--output", tmp_path / "d")
+    assert code == 3 and err.count("\n") == 1
+    with pytest.raises(VflowError, match="num_samples"):
+        sample(vflow.load(run), 0)

@@ -1,0 +1,40 @@
+"""``vflow sample``: points of a density of vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from vflow.commands.common import NONE_GIVEN, CommonFlags, Text, note, open_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Draw points of a density of vectors, a preset of 'vflow train' such as maf."""
+
+    checkpoint: Text = None
+    """A directory or a hub id; 'vflow train --config maf' makes one."""
+    output: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    """FILE.csv, one point a line, or FILE.npz with points (N, D)."""
+    num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
+    """Points to draw; a larger number keeps the first of them."""
+    common: CommonFlags = NONE_GIVEN
+
+    def run(self) -> int:
+        """Returns 0."""
+        from vflow.pipelines.common import precision, set_threads
+        from vflow.pipelines.density import check_ending, draw_points, write_points
+
+        check_ending(self.output)
+        set_threads(self.common.threads)
+        model, _, device = open_model(self.checkpoint, self.common.device)
+        with precision(self.common.dtype, device):
+            drawn = draw_points(model, self.num_samples, self.common.seed or 0)
+        write_points(self.output, drawn.points)
+        if drawn.redrawn:
+            note(f"{drawn.redrawn} points were not finite and were drawn again")
+        print(self.output)
+        return 0

@@ -1,0 +1,155 @@
+"""Points drawn from a density model, and pictures of points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from vflow.config import DensityConfig
+from vflow.data.datasets.points import Points
+from vflow.data.media import atomic_write
+from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.models import DensityModel
+from vflow.pipelines.common import MAX_REDRAWS, check_range, config_of, device_of
+from vflow.randomness import normal
+
+CHUNK = 1024
+"""Rows of every computation: padded to it, point k is the same bytes whatever the number of points."""
+MAX_POINTS = 10_000_000
+CELLS, SCALE = 96, 2  # of a picture of points: cells along a side, and pixels of each
+ANGLES = ("circle", "von-mises")
+
+
+def density_config(model: nn.Module) -> DensityConfig:
+    """Configuration of a density of vectors without a condition.
+
+    Raises:
+        CheckpointError: ``model`` is of another kind, or needs a condition.
+    """
+    config = config_of(model, DensityConfig, "draw points")
+    if config.features:
+        raise CheckpointError(
+            f"the density needs a condition of {config.features} numbers; call its sample(eps, condition)"
+        )
+    return config
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Points, float32 (N, D), and how many had to be drawn again for not being finite."""
+
+    points: np.ndarray
+    redrawn: int
+
+
+def sample(model: nn.Module, num_samples: int = 1000, seed: int = 0) -> np.ndarray:
+    """Points of a density model, float32 (N, D); a larger N keeps the first of them.
+
+    Raises:
+        ConfigError: a setting is out of range. CheckpointError: the model is no density of vectors.
+        InputError: points remain infinite however often they are drawn.
+    """
+    return draw_points(model, num_samples, seed).points
+
+
+@torch.no_grad()
+def draw_points(model: nn.Module, num_samples: int, seed: int = 0) -> Drawn:
+    """As ``sample``, with a count of points that had to be drawn again."""
+    config = density_config(model)
+    assert isinstance(model, DensityModel)
+    check_range("num_samples", num_samples, 1, MAX_POINTS)
+    eps = normal((num_samples, model.noise_dim), "points", seed)
+    points = torch.cat([_draw_chunk(model, part) for part in eps.split(CHUNK)])
+    redrawn = 0
+    for attempt in range(1, MAX_REDRAWS + 1):
+        faulty = (~points.isfinite().all(1)).nonzero().flatten()
+        if not len(faulty):
+            return Drawn(points.reshape(-1, config.dim).numpy(), redrawn)
+        redrawn += len(faulty)
+        for row in faulty.tolist():
+            fresh = normal((1, model.noise_dim), "points", seed, "redraw", row, attempt)
+            points[row] = _draw_chunk(model, fresh)[0]
+    raise InputError(
+        f"{len(faulty)} points are not finite however often they are drawn; train the model more"
+    )
+
+
+def _draw_chunk(model: DensityModel, eps: torch.Tensor) -> torch.Tensor:
+    padded = torch.cat([eps, eps.new_zeros(CHUNK - len(eps), eps.shape[1])])
+    return model.sample(padded.to(device_of(model)))[: len(eps)].cpu()
+
+
+def write_points(path: Path, points: np.ndarray) -> None:
+    """Write points (N, D) to ``path``: a CSV, one point a line, or an npz with ``points``.
+
+    Raises:
+        ConfigError: another ending. InputError: the file cannot be written.
+    """
+    check_ending(path)
+    with atomic_write(path) as draft:
+        if path.suffix == ".npz":
+            np.savez(draft, points=points)
+        else:
+            np.savetxt(draft, points, fmt="%.9g", delimiter=",")
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a file of points that is neither CSV nor npz.
+
+    Raises:
+        ConfigError: naming both.
+    """
+    if path.suffix not in (".csv", ".npz"):
+        raise ConfigError(f"{path}: points are written as .csv or .npz; name the file so")
+
+
+def open_points(source: str, split: str, config: DensityConfig) -> Points:
+    """Points of ``split`` that suit a model; angles are brought to [−π, π).
+
+    Raises:
+        InputError: no such points, rows of another length, or points off the sphere or constant.
+    """
+    data = Points(source, split)  # type: ignore[arg-type]
+    if data.dim != config.dim:
+        raise InputError(
+            f"{source}: rows of {data.dim} numbers, the model takes {config.dim}; give such points"
+        )
+    if config.base in ANGLES:
+        data.points = np.remainder(data.points + math.pi, 2 * math.pi) - np.float32(math.pi)
+    if config.base == "sphere" and (far := abs(np.linalg.norm(data.points, axis=1) - 1) > 1e-3).any():
+        row = int(np.flatnonzero(far)[0]) + 1
+        raise InputError(f"{source}: point {row} does not lie on the unit sphere; divide it by its length")
+    return data
+
+
+def check_spread(source: str, points: np.ndarray) -> None:
+    """Refuse points that have no density, since a column of them is constant.
+
+    Raises:
+        InputError: naming the column.
+    """
+    constant = np.flatnonzero(np.ptp(points, axis=0) == 0)
+    if len(constant):
+        raise InputError(f"{source}: column {constant[0] + 1} is constant; leave it out")
+
+
+def points_picture(*clouds: np.ndarray) -> np.ndarray:
+    """Clouds of points (N, D) side by side as grey histograms of their first two columns, uint8 (H, W, 1).
+
+    Of points of one column the second axis is empty. All share the window of the first cloud.
+    """
+    flat = [np.pad(cloud, ((0, 0), (0, 1)))[:, :2] for cloud in clouds]
+    low, high = np.quantile(flat[0], (0.002, 0.998), axis=0)
+    margin = 0.1 * (high - low) + 1e-6
+    pictures = []
+    for cloud in flat:
+        edges = [np.linspace(a, b, CELLS + 1) for a, b in zip(low - margin, high + margin, strict=True)]
+        counts = np.histogramdd(cloud[np.isfinite(cloud).all(1)], bins=edges)[0].T[::-1]
+        levels = np.sqrt(counts / max(1, np.quantile(counts[counts > 0], 0.99) if counts.any() else 1))
+        pictures.append((255 * levels.clip(0, 1)).astype(np.uint8).repeat(SCALE, 0).repeat(SCALE, 1))
+    return np.concatenate(pictures, axis=1)[..., None]

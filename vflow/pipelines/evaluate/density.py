@@ -1,0 +1,96 @@
+"""Nats of held-out points under a density model, beside the entropy where it is known."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from vflow.densities import ENERGIES, Energy, target, target_entropy
+from vflow.errors import ConfigError
+from vflow.models import DensityModel, PointBatch
+from vflow.pipelines.common import device_of, evenly_spaced
+from vflow.pipelines.density import density_config, draw_points, open_points, points_picture
+from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, Stage
+from vflow.randomness import normal
+
+CHUNK = 2000
+ENERGY_SAMPLES = 50_000
+DRAWN = 20_000  # points of a picture
+
+
+@torch.no_grad()
+def evaluate_density(model: DensityModel, settings: Settings, stage: Stage) -> Evaluation:
+    """Mean −log p of points in nats; of an energy the reverse KL and the effective sample size.
+
+    Raises:
+        CheckpointError, InputError: the model needs a condition, or no points that suit it.
+    """
+    config = density_config(model)
+    if settings.temperature != 1:
+        raise ConfigError("--temperature: densities of vectors have none; leave it out")
+    if settings.data in ENERGIES:
+        return _evaluate_energy(model, ENERGIES[settings.data], settings, stage("samples"))
+    data = open_points(settings.data, settings.split, config)
+    index = evenly_spaced(len(data), settings.count(len(data), len(data)))
+    points = torch.from_numpy(data.points[index])
+    log_p = _log_prob(model, points, stage("points"))
+    figures: dict[str, Any] = {
+        "nats": -float(log_p.mean()),
+        "nats_standard_error": float(log_p.std(correction=0)) / math.sqrt(len(points)),
+        "bits_per_dim": -float(log_p.mean()) / (math.log(2) * config.dim),
+        "nonfinite": int((~log_p.isfinite()).sum()),
+    }
+    if data.named:
+        exact = target(settings.data).log_prob(points.double())
+        figures["entropy"] = target_entropy(settings.data)
+        figures["kl"] = float((exact - log_p).mean())
+    drawn = draw_points(model, DRAWN, settings.seed).points
+    protocol = {"data": settings.data, "split": settings.split, "points": len(points)}
+    return Evaluation(figures, protocol, {"points": points_picture(points.numpy(), drawn)})
+
+
+def _log_prob(model: DensityModel, points: torch.Tensor, progress: Progress) -> torch.Tensor:
+    """log p, float64 (N,)."""
+    parts, device = [], device_of(model)
+    for start in range(0, len(points), CHUNK):
+        parts.append(model(PointBatch(points[start : start + CHUNK].to(device))).double().cpu())
+        progress(min(start + CHUNK, len(points)), len(points))
+    return torch.cat(parts)
+
+
+def _evaluate_energy(
+    model: DensityModel, energy: Energy, settings: Settings, progress: Progress
+) -> Evaluation:
+    """KL(q | p) = E[log q + U] + log Z over samples, and the effective sample size of weights p / q."""
+    count = settings.count(10 * ENERGY_SAMPLES, ENERGY_SAMPLES)
+    eps = normal((count, model.noise_dim), "evaluate", settings.seed)
+    device, parts, points = device_of(model), [], []
+    for part in eps.split(CHUNK):
+        x, log_q = model.sample_with_log_prob(part.to(device))
+        parts.append((log_q + energy(x)).double().cpu())
+        points.append(x.cpu())
+        progress(len(parts) * CHUNK, count)
+    nats, log_z = torch.cat(parts), energy.log_normalizer()
+    log_weights = -nats[nats.isfinite()]
+    effective = float((2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)).exp()) / count
+    figures = {
+        "nats": float(nats.mean()),
+        "kl": float(nats.mean()) + log_z,
+        "log_normalizer": log_z,
+        "effective_sample_share": effective,
+        "nonfinite": int((~nats.isfinite()).sum()),
+    }
+    sheet = points_picture(np.asarray(torch.cat(points)))
+    return Evaluation(figures, {"data": settings.data, "samples": count}, {"points": sheet})
+
+
+def tune_density(model: DensityModel, settings: Settings, stage: Stage) -> dict[float, float]:
+    """Nothing to tune.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError("--tune-temperature: densities of vectors have no temperature; leave it out")

@@ -1,0 +1,142 @@
+"""Data modules of density models: points to be learned by likelihood, or an energy by reverse KL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vflow.config import DensityConfig, Preset
+from vflow.data.datasets.points import Points
+from vflow.data.datasets.registry import require_path, require_suitable
+from vflow.densities import ENERGIES, Energy
+from vflow.errors import ConfigError, InputError
+from vflow.models import DensityModel, PointBatch
+from vflow.pipelines.density import check_spread, draw_points, open_points, points_picture
+from vflow.randomness import normal
+from vflow.training.data import permutation
+from vflow.training.density import energy_weight
+from vflow.training.logging import Samples
+
+DRAWN = 20_000  # points of a picture
+ENERGY_EXAMPLES = 20_000  # an epoch's length where there are no data, and samples for validation
+
+
+@dataclass(frozen=True)
+class PointData:
+    """The training stream of points and those held out (None: there are none)."""
+
+    train: Points
+    held: Points | None
+    seed: int
+    chunk: int = 2000
+    frames: int = 1
+    targets: int = 1
+    statistics_examples: int = 0
+
+    @property
+    def length(self) -> int:
+        return len(self.train)
+
+    @property
+    def held_out(self) -> int:
+        return len(self.held) if self.held else 0
+
+    def batch(self, start: int, size: int) -> PointBatch:
+        epochs, offsets = np.divmod(np.arange(start, start + size), len(self.train))
+        index = [
+            permutation(self.seed, int(epoch), len(self.train))[offsets[epochs == epoch]]
+            for epoch in np.unique(epochs)
+        ]
+        return PointBatch(torch.from_numpy(self.train.points[np.concatenate(index)]))
+
+    def validation(self, indices: Sequence[int]) -> PointBatch:
+        assert self.held
+        return PointBatch(torch.from_numpy(self.held.points[list(indices)]))
+
+    def probe(self, count: int) -> PointBatch:
+        return self.validation(range(min(count, self.held_out)))
+
+    def bits(self, model: DensityModel, batch: PointBatch) -> Tensor:
+        return model.bits_per_dim(model(batch))[:, None]
+
+    def draw(
+        self, model: DensityModel, device: torch.device, cancelled: Callable[[], bool]
+    ) -> Samples | None:
+        """Points of the data beside sampled ones, as histograms."""
+        return _picture(model, self.held.points[:DRAWN] if self.held else None)
+
+
+@dataclass(frozen=True)
+class EnergySamples:
+    """Noise of samples that an energy judges, with a weight that rises over the first half of the run."""
+
+    energy: Energy
+    noise_dim: int
+    examples: int  # of the whole run
+    seed: int
+    length: int = ENERGY_EXAMPLES
+    held_out: int = ENERGY_EXAMPLES
+    chunk: int = 2000
+    frames: int = 1
+    targets: int = 1
+    statistics_examples: int = 0
+
+    def batch(self, start: int, size: int) -> PointBatch:
+        eps = normal((size, self.noise_dim), "energy", self.seed, start)
+        return PointBatch(eps, energy=self.energy, weight=energy_weight(start / self.examples))
+
+    def validation(self, indices: Sequence[int]) -> PointBatch:
+        eps = normal((ENERGY_EXAMPLES, self.noise_dim), "energy-validation")
+        return PointBatch(eps[list(indices)], energy=self.energy)
+
+    def probe(self, count: int) -> PointBatch:
+        return self.validation(range(count))
+
+    def bits(self, model: DensityModel, batch: PointBatch) -> Tensor:
+        return model.bits_per_dim(model(batch))[:, None]
+
+    def draw(
+        self, model: DensityModel, device: torch.device, cancelled: Callable[[], bool]
+    ) -> Samples | None:
+        """Sampled points as a histogram."""
+        return _picture(model, None)
+
+
+def open_point_data(config: DensityConfig, preset: Preset) -> PointData | EnergySamples:
+    """The points or the energy that the preset names.
+
+    Raises:
+        ConfigError, InputError: no such points, or points that do not suit the model.
+    """
+    require_suitable(preset.data, config.family)
+    source, training = require_path(preset.data, "FILE|NAME"), preset.training
+    if config.features:
+        raise ConfigError("model.features: 'vflow train' has no conditions for points; set it to 0")
+    if config.uses_batch_statistics and training.accumulate > 1:
+        raise ConfigError("training.accumulate: batch norm needs the whole batch at once; set it to 1")
+    if source in ENERGIES:
+        noise_dim = DensityModel(config).noise_dim
+        return EnergySamples(
+            ENERGIES[source], noise_dim, training.max_steps * training.batch_size, training.seed
+        )
+    train = open_points(source, "train", config)
+    if not train.named:
+        check_spread(source, train.points)
+    try:
+        held = open_points(source, "validation", config)
+    except InputError:
+        held = None
+    return PointData(train, held, training.seed)
+
+
+def _picture(model: DensityModel, beside: np.ndarray | None) -> Samples | None:
+    try:
+        drawn = draw_points(model, DRAWN)
+    except InputError:  # early in training nothing may be finite
+        return None
+    clouds = [drawn.points] if beside is None else [beside, drawn.points]
+    return Samples(points_picture(*clouds), drawn.redrawn, 0)
