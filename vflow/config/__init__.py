@@ -12,6 +12,7 @@ from vflow.config.density import DensityConfig
 from vflow.config.models import (
     MODEL_CONFIGS,
     ColorizerConfig,
+    ConvolutionalVideoConfig,
     DigitsConfig,
     EncoderConfig,
     FrameConditionedConfig,

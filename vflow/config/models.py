@@ -157,6 +157,10 @@ class VideoConfig(Config):
     temperature: Temperature = 1.0
     validation_bits: ValidationBits = None
 
+    def keeps_size(self, height: int, width: int) -> bool:
+        """True if frames of this size are taken as they are, although the model saw others."""
+        return False
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.temperature == ():
@@ -166,7 +170,20 @@ class VideoConfig(Config):
         return self
 
 
-class VideoFlowConfig(VideoConfig):
+class ConvolutionalVideoConfig(VideoConfig):
+    """Entries of video models that may take frames of any size."""
+
+    largest_side: int = Field(
+        0, ge=0, le=1024,
+        description="frames from the trained size up to so many pixels a side keep their size; 0: none do",
+    )  # fmt: skip
+
+    def keeps_size(self, height: int, width: int) -> bool:
+        sides, trained = (height, width), (self.glow.height, self.glow.width)
+        return all(low <= side <= self.largest_side for low, side in zip(trained, sides, strict=True))
+
+
+class VideoFlowConfig(ConvolutionalVideoConfig):
     """VideoFlow: a Glow per frame and an autoregressive prior over its latents (Kumar et al. 2020)."""
 
     kind: Literal["videoflow"] = "videoflow"
@@ -176,7 +193,7 @@ class VideoFlowConfig(VideoConfig):
     )
 
 
-class LatticeVideoFlowConfig(VideoConfig):
+class LatticeVideoFlowConfig(ConvolutionalVideoConfig):
     """A VideoFlow whose prior codes the latents of all levels on ever finer lattices given past latents."""
 
     one_group: ClassVar[bool] = True

@@ -128,6 +128,11 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         """Noise of the reference that ``frame`` (B, C, H, W) is coded against: none, or one tensor."""
         return ()
 
+    @property
+    def size_multiple(self) -> int:
+        """Number that must divide the sides of frames."""
+        return 2**self.config.glow.levels
+
     def noise_sources(self) -> NoiseSources:
         """Parts of a frame's noise whose effects can be told apart: levels, then a reference's noise."""
         sides = [f"{height}×{width}" for _, height, width in self.flow.latent_shapes]
@@ -135,12 +140,13 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         return NoiseSources(names, self.latent_shapes, len(sides), tuple)
 
     def latent_shapes_at(self, height: int, width: int) -> Shapes:
-        """``latent_shapes`` for frames of another size.
+        """``latent_shapes`` for frames of another size; a reference's noise stays as it is.
 
         Raises:
             ValueError: a side is not divisible by 2^levels.
         """
-        return latent_shapes(self.config.glow, height, width)
+        own = latent_shapes(self.config.glow, height, width)
+        return (*own, *self.latent_shapes[len(own) :])
 
     @torch.no_grad()
     def fit(self, batches: Sequence[VideoBatch]) -> None:

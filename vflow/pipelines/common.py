@@ -30,6 +30,7 @@ from vflow.config import (
 from vflow.data.media import atomic_write
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import ImageBatch, Sampled
+from vflow.models.glow import Shapes
 from vflow.randomness import Key, content_hash, normal
 
 if TYPE_CHECKING:
@@ -228,10 +229,14 @@ def sample_noise(
     samples: Sequence[int],
     t: int = 0,
     attempts: Sequence[int] | None = None,
+    shapes: Shapes | None = None,
 ) -> tuple[Tensor, ...]:
     """Standard-normal noise of frame ``t`` of samples, per level (B, C, h, w), on the model's device.
 
     Named by (``key``, sample, t, level), and for a sample drawn before by its number in ``attempts``, too.
+
+    Args:
+        shapes: of each level's noise; None: those of the trained size.
     """
     names = list(zip(samples, attempts or [0] * len(samples), strict=True))
     device = device_of(model)
@@ -240,7 +245,7 @@ def sample_noise(
             normal(shape, *key, sample, t, level, *(("redraw", attempt) if attempt else ()))
             for sample, attempt in names
         ]).to(device)
-        for level, shape in enumerate(model.latent_shapes)
+        for level, shape in enumerate(shapes or model.latent_shapes)
     )  # fmt: skip
 
 

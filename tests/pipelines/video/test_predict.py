@@ -179,7 +179,8 @@ class Flaky:
     def __init__(self, model: VideoModel, bad: list[list[int]]) -> None:
         self.model, self.bad, self.noise = model, bad, []
         self.config, self.latent_shapes, self.start = model.config, model.latent_shapes, model.start
-        self.parameters = model.parameters
+        self.parameters, self.size_multiple = model.parameters, model.size_multiple
+        self.latent_shapes_at = model.latent_shapes_at
 
     def step(self, rollout: Any, eps: Any, temperature: Any) -> tuple[Any, Sampled]:
         self.noise.append(eps[0])
@@ -208,3 +209,31 @@ def test_a_sample_that_stays_nonfinite_is_an_error(one_model: VideoModel, clip: 
     flaky = Flaky(one_model, [[0]] * 99)
     with pytest.raises(InputError, match="frame 0 of sample 0 is not finite after 8 redraws; lower the temp"):
         list(iterate(flaky, prepare(one_model, clip).context, PredictSettings(num_frames=1, num_samples=1)))  # type: ignore[arg-type]
+
+
+LATTICE = {
+    "kind": "lattice_videoflow",
+    "glow": {"height": 16, "width": 16, "depth": [0, 0], "hidden": [1, 1], "split": "quarter"},
+    "prior": {"hidden": 4, "dilations": [1], "coarsest": 8, "reach": 2},
+}
+
+
+@pytest.mark.parametrize("form", [{}, LATTICE], ids=["latents", "lattice"])
+def test_frames_keep_their_size_where_the_model_takes_it(form: dict[str, Any]) -> None:
+    """Sides that do not halve often enough are padded and cropped; noise is of the padded size."""
+    model = make_model(**form, largest_side=32)
+    frames = np.random.default_rng(0).integers(0, 256, (3, 24, 30, 3), dtype=np.uint8)
+    futures = predict(model, frames, num_frames=2, num_samples=2)
+    assert futures.shape == (2, 2, 24, 30, 3)
+    padded = np.pad(frames, ((0, 0), (0, 0), (0, 2), (0, 0)), mode="edge")
+    assert model.size_multiple == 4 and predict(model, padded, num_frames=1, num_samples=1).shape[3] == 32
+    assert prepare(model, frames).notes[-1] == "kept the last 2 of 3 frames"
+    for other in ((16, 16), (12, 24), (24, 33)):  # the trained size; too small; too large
+        small = media.resize(frames, *other, 3)
+        assert predict(model, small, num_frames=1, num_samples=1).shape[2:] == (16, 16, 3)
+
+
+def test_other_models_fit_every_clip(one_model: VideoModel) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, 24, 32, 3), dtype=np.uint8)
+    assert predict(one_model, frames, num_frames=1, num_samples=1).shape == (1, 1, 16, 16, 3)
+    assert not one_model.config.keeps_size(16, 16)

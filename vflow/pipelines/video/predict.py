@@ -26,7 +26,7 @@ from vflow.pipelines.common import (
     sample_noise,
     to_array,
 )
-from vflow.pipelines.video.preprocess import Frames, as_clip, fit, to_tensor, video_config
+from vflow.pipelines.video.preprocess import Frames, as_clip, fit, pad, to_tensor, video_config
 from vflow.pipelines.video.score import score
 from vflow.randomness import Key, content_hash
 
@@ -54,7 +54,7 @@ class Prepared:
     """A clip as the model takes it.
 
     Attributes:
-        context: uint8 (n, H, W, C), the last frames, in the model's size, channels and rate.
+        context: uint8 (n, H, W, C), the last frames, in a size that the model takes, its channels and rate.
         notes: remarks for people on what was done to the upload.
         bits: bits/dim of the last given frame, None where it cannot be scored.
         far_outside: the clip is unlike the training data (bits/dim far beyond the usual).
@@ -78,11 +78,13 @@ class FrameStep:
 def prepare(model: nn.Module, frames: Frames, *, seed: int = 0) -> Prepared:
     """Fit ``frames`` to the model in size and time and keep the last ``config.context`` of them.
 
+    Frames keep their size where the model takes it.
+
     Raises:
         InputError: the frames cannot be used, or are fewer than the model's ``min_context``.
     """
     config = video_config(model)
-    fitted, notes = fit_context(config, frames)
+    fitted, notes = fit_context(config, frames, keep_size=True)
     context = np.ascontiguousarray(fitted[-config.context :])
     if len(context) < len(fitted):
         notes = (*notes, f"kept the last {len(context)} of {len(fitted)} frames")
@@ -92,14 +94,19 @@ def prepare(model: nn.Module, frames: Frames, *, seed: int = 0) -> Prepared:
     return Prepared(context, notes, bits, _far_outside(config, bits))
 
 
-def fit_context(config: VideoConfig, frames: Frames) -> tuple[np.ndarray, tuple[str, ...]]:
+def fit_context(
+    config: VideoConfig, frames: Frames, *, keep_size: bool = False
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """All given frames as the model takes them, and what was done to them.
+
+    Args:
+        keep_size: frames keep their size where the model takes it.
 
     Raises:
         InputError: the frames cannot be used, or are too few.
     """
     clip = as_clip(frames)
-    fitted, notes = fit(config, clip)
+    fitted, notes = fit(config, clip, keep_size=keep_size)
     if len(fitted) < config.min_context:
         raise InputError(
             f"{clip.source}: {len(fitted)} frame(s) at {config.fps:g} per second, but the model needs "
@@ -132,10 +139,11 @@ def predict(
     Args:
         model: from ``vflow.load``.
         frames: the past, (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``media.Clip``.
-            They are fitted to the model's size; the last ``model.config.context`` count.
+            They are fitted to the model's size, unless it takes theirs (``model.config.keeps_size``); the
+            last ``model.config.context`` count.
 
     Returns:
-        uint8 (num_samples, num_frames, H, W, C) in the model's size and channels.
+        uint8 (num_samples, num_frames, H, W, C) in the size of the fitted frames and the model's channels.
 
     Raises:
         InputError: the frames cannot be used. ConfigError: a setting is out of range.
@@ -144,7 +152,7 @@ def predict(
         num_frames=num_frames, num_samples=num_samples, temperature=temperature, seed=seed
     )
     config = video_config(model)
-    context = np.ascontiguousarray(fit_context(config, frames)[0][-config.context :])
+    context = np.ascontiguousarray(fit_context(config, frames, keep_size=True)[0][-config.context :])
     futures = np.empty((num_samples, num_frames, *context.shape[1:]), np.uint8)
     for group in groups(model, context, settings):
         futures[group.first : group.first + len(group.frames)] = group.frames
@@ -190,6 +198,8 @@ def iterate(
 ) -> Iterator[FrameStep]:
     """Draw all samples frame by frame; ends early, within a chunk's step, when ``should_stop()`` is true.
 
+    Sides that do not halve often enough are padded by repeated edges, and frames cropped again.
+
     Args:
         context: ``Prepared.context``, uint8 (n, H, W, C).
         samples: which samples to draw, starting at a multiple of 8; None: all of ``settings``.
@@ -199,7 +209,8 @@ def iterate(
     """
     samples = range(settings.num_samples) if samples is None else samples
     key, temperature = (settings.seed, content_hash(context)), settings.levels(len(model.latent_shapes))
-    clip = to_tensor(context, device_of(model))
+    clip = pad(to_tensor(context, device_of(model)), model.size_multiple)
+    height, width = context.shape[1:3]
     starts = range(samples.start, samples.stop, CHUNK)
     rollouts = [model.start(clip.expand(CHUNK, *clip.shape))] * len(starts)
     frames = np.empty((len(samples), settings.num_frames, *context.shape[1:]), np.uint8)
@@ -210,7 +221,7 @@ def iterate(
                 return
             wanted = min(CHUNK, samples.stop - start)
             rollouts[i], sampled, new = _step(model, rollouts[i], key, start, wanted, t, temperature)
-            frames[start - samples.start :][:wanted, t] = to_array(sampled.frame[:wanted])
+            frames[start - samples.start :][:wanted, t] = to_array(sampled.frame[:wanted, :, :height, :width])
             counts = counts.plus(new)
         yield FrameStep(t, frames[:, : t + 1], counts)
 
@@ -227,7 +238,8 @@ def _step(
     """Frame ``t`` of the 8 samples from ``first`` on; of those ``wanted`` none is left that is not finite."""
 
     def attempt(attempts: Sequence[int]) -> tuple[Any, Sampled]:
-        eps = sample_noise(model, key, range(first, first + CHUNK), t, attempts)
+        shapes = model.latent_shapes_at(*rollout.frame.shape[2:])
+        eps = sample_noise(model, key, range(first, first + CHUNK), t, attempts, shapes)
         stepped: tuple[Any, Sampled] = model.step(rollout, eps, temperature)
         return stepped
 

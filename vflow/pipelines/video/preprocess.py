@@ -53,8 +53,13 @@ def as_clip(frames: Frames) -> media.Clip:
     return media.Clip(frames=media.as_frames(array), fps=None, source="frames")
 
 
-def fit(config: VideoConfig, clip: media.Clip) -> tuple[np.ndarray, tuple[str, ...]]:
+def fit(
+    config: VideoConfig, clip: media.Clip, *, keep_size: bool = False
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Frames uint8 (T', H, W, C) in the model's size, channels and rate, and remarks on what was done.
+
+    Args:
+        keep_size: frames keep their size where the model takes it (``config.keeps_size``).
 
     Raises:
         InputError: the clip has no frames or they are smaller than 8 pixels a side.
@@ -64,14 +69,25 @@ def fit(config: VideoConfig, clip: media.Clip) -> tuple[np.ndarray, tuple[str, .
         raise InputError(
             f"{clip.source}: {width}×{height} pixels; give frames of at least {MIN_SIDE}×{MIN_SIDE}"
         )
-    glow = config.glow
-    frames = media.fit(clip, height=glow.height, width=glow.width, channels=glow.channels, fps=config.fps)
+    glow, size = config.glow, (height, width)
+    if not (keep_size and config.keeps_size(height, width)):
+        size = (glow.height, glow.width)
+    frames = media.fit(clip, height=size[0], width=size[1], channels=glow.channels, fps=config.fps)
     notes = list(clip.notes)
-    if (height, width) != (glow.height, glow.width):
+    if (height, width) != size:
         notes.append(f"fitted from {width}×{height} to the model's {glow.width}×{glow.height}")
     if len(frames) != len(clip.frames):
         notes.append(f"resampled from {clip.fps:g} to {config.fps:g} frames per second")
     return frames, tuple(notes)
+
+
+def pad(frames: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Frames (T, C, H, W), edges repeated below and on the right until ``multiple`` divides both sides."""
+    below, right = (-side % multiple for side in frames.shape[2:])
+    if not below and not right:
+        return frames
+    padded = torch.nn.functional.pad(frames.float(), (0, right, 0, below), mode="replicate")
+    return padded.to(frames.dtype)
 
 
 def to_tensor(frames: np.ndarray, device: torch.device) -> torch.Tensor:
