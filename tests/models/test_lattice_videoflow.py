@@ -92,6 +92,20 @@ def test_known_latents_count_by_their_bin_alone(lattice: LatticeVideoFlow, batch
 
 
 @torch.no_grad()
+def test_frames_of_the_model_have_standard_normal_noise(lattice: LatticeVideoFlow, batch: VideoBatch) -> None:
+    """Frames drawn by noise, encoded with other noise: normal again, and the same frames."""
+    rollout = lattice.start(batch.frames[:1, :2].expand(400, -1, -1, -1, -1))
+    ones = (1.0,) * len(lattice.latent_shapes)
+    _, sampled = lattice.step(rollout, [torch.randn(400, *s) for s in lattice.latent_shapes], ones)
+    eps = lattice.encode_frame(rollout, sampled.frame, torch.randn(sampled.frame.shape))
+    assert torch.equal(lattice.step(rollout, eps, ones)[1].frame, sampled.frame)
+    for level in eps:
+        quantiles = torch.tensor([0.02, 0.2, 0.5, 0.8, 0.98])
+        found = torch.special.ndtr(level.flatten().quantile(quantiles))
+        torch.testing.assert_close(found, quantiles, rtol=0, atol=0.02)
+
+
+@torch.no_grad()
 def test_any_size(lattice: LatticeVideoFlow) -> None:
     frames = torch.randint(256, (2, 4, 3, 16, 24), dtype=torch.uint8)
     window = torch.tensor([1, 2, 2]).expand(2, -1)

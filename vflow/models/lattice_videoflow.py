@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
@@ -15,6 +16,8 @@ from vflow.models.glow import Chains, Encoded, decode
 from vflow.models.video import NoiseSources, Pyramid, Rollout, VideoBatch, VideoModel, fold, windows
 from vflow.priors.gaussian import Gaussian
 from vflow.priors.lattice import LatticePrior, Motion
+
+EDGE = 0.02  # grey levels that encoded pixels keep from the edges of their bins, against rounding
 
 
 @final
@@ -87,6 +90,22 @@ class LatticeVideoFlow(VideoModel):
     ) -> Condition:
         return self._condition(rollout.history[0], rollout.mask)
 
+    @torch.no_grad()
+    def encode_frame(self, rollout: Rollout, frame: Tensor, eps: Tensor | None = None) -> tuple[Tensor, ...]:
+        """As the base class says; with noise, each z is drawn from its prior cut to the pixel's bin.
+
+        So ε is standard normal over frames of the model. Uniform noise in a bin would not be: where the prior
+        is far narrower than the bin, most of the bin lies many deviations off.
+        """
+        if eps is None:
+            return super().encode_frame(rollout, frame)
+        condition, seen = self.condition_next(rollout, (), ()), self.pixel_map.centres(frame)
+        low, high = (self.pixel_map.transform(frame + inside)[0] for inside in (EDGE, 1 - EDGE))
+        code, order = torch.zeros_like(seen), self._order(seen)
+        for group, density in self._groups(seen, condition):
+            code = torch.where(order == group, density.draw_within(low, high, torch.special.ndtr(eps)), code)
+        return self.flow.separate(code)
+
     def references(self, batch: VideoBatch) -> None:
         return None
 
@@ -97,6 +116,10 @@ class LatticeVideoFlow(VideoModel):
 
     def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
         return self.remember(sampled.frame[:, None])
+
+    @property
+    def size_multiple(self) -> int:
+        return math.lcm(super().size_multiple, self.config.prior.cell)
 
     def noise_sources(self) -> NoiseSources:
         """The noise of each lattice, by its stride."""

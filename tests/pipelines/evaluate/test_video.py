@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,20 @@ import vflow
 from vflow.data.lossless import bits_after
 from vflow.errors import ConfigError
 from vflow.models import VideoModel
+from vflow.pipelines.evaluate import shapes as shapes_module
 from vflow.pipelines.evaluate import video as futures_module
 from vflow.pipelines.evaluate.latents import video_latent_share
 from vflow.pipelines.evaluate.report import Evaluation, Settings
 from vflow.pipelines.evaluate.round_trip import round_trip
-from vflow.pipelines.evaluate.video import checks, clip_batches, evaluate_video, fidelity, tune_video
+from vflow.pipelines.evaluate.shapes import direction_probe
+from vflow.pipelines.evaluate.video import (
+    checks,
+    clip_batches,
+    evaluate_video,
+    fidelity,
+    mosaic_ratio,
+    tune_video,
+)
 
 from ..conftest import FRAMES, MOTION, make_model
 from .support import moving_clip, quiet, write_clips
@@ -140,6 +150,16 @@ def test_lattices_share_the_future_by_their_stride() -> None:
     assert shares["latent_share"] == pytest.approx(1)
 
 
+def test_mosaics_cost_what_their_frames_do_where_pixels_are_independent() -> None:
+    model = make_model()
+    clips = [moving_clip(number) for number in range(4)]
+    ratio = mosaic_ratio(model, clips, 2, 0)
+    frames = np.concatenate([np.concatenate(clips[row : row + 2], 2) for row in (0, 2)], 1)
+    assert frames.shape == (6, 32, 32, 3)
+    bits = np.mean([vflow.score(model, clip, context=2) for clip in clips])
+    assert ratio == pytest.approx(1, abs=0.2) and bits > 0
+
+
 def test_baselines_and_codecs(figures: dict[str, Any]) -> None:
     for name in ("copy_last", "training_mean", "regression"):
         assert len(figures[f"psnr_{name}_per_frame"]) == len(figures[f"ssim_{name}_per_frame"]) == 4
@@ -186,14 +206,35 @@ def test_shapes_also_have_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(futures_module, "BASELINE_CLIPS", 8)
     size = {"height": 64, "width": 64, "depth": [1, 1], "hidden": [4, 4]}
     model = make_model(**FRAMES, glow=size)
-    settings = Settings("shapes", limit=1, num_samples=2, num_importance_samples=1)
+    settings = Settings("shapes", limit=1, num_samples=2, num_importance_samples=1, probe_clips=24)
     figures = evaluate_video(model, settings, quiet).figures
     assert 0 <= figures["direction_entropy"] <= 1
-    assert figures["accepted"] == 0  # random weights
+    assert figures["accepted"] == figures["accepted_between"] == 0  # random weights
+    assert 0 <= figures["direction_probe"] <= 1
     inside = float(figures["share_of_bits_in_shapes"])
     both = figures["bits_per_dim_shape"], figures["bits_per_dim_background"]
     assert 0 < inside < 1 and min(both) < figures["bits_per_dim"] < max(both)
     assert "bits_per_dim_k1" not in figures
+
+
+def test_the_probe_reads_directions_of_clips_it_has_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of latents that are the direction itself, all; of constant latents, only one."""
+    glow = {"height": 64, "width": 64, "depth": [1, 1], "hidden": [4, 4]}
+    model = make_model(**FRAMES, glow=glow)
+
+    def place(blind: bool) -> Callable[[VideoModel, np.ndarray], torch.Tensor]:
+        def encode(model: VideoModel, clips: np.ndarray) -> torch.Tensor:
+            moved = (clips[:, -1] != clips[:, 0]).any(-1) * (0 if blind else 1.0)
+            return torch.from_numpy(np.stack([moved.mean(1), moved.mean(2)], 1)).flatten(1).float()
+
+        return encode
+
+    told: list[int] = []
+    for blind, low, high in ((False, 0.6, 1.0), (True, 0.0, 0.35)):
+        monkeypatch.setattr(shapes_module, "_first_noise", place(blind))
+        share = direction_probe(model, 400, "validation", lambda done, total: told.append(done))
+        assert low <= share <= high
+    assert max(told) == 480
 
 
 def test_without_training_data_the_last_frame_is_the_baseline(model: VideoModel, root: Path) -> None:

@@ -38,6 +38,7 @@ class Settings:
         seed: names the noise.
         num_importance_samples: K of the second, tighter bound; 1 leaves it out.
         classifier: file of a digit classifier; written if it is not there.
+        probe_clips: training clips of the probe that reads directions of ``shapes``; 0 leaves it out.
     """
 
     data: str
@@ -51,12 +52,14 @@ class Settings:
     seed: int = 0
     num_importance_samples: int = 16
     classifier: Path | None = None
+    probe_clips: int = 4000
 
     def __post_init__(self) -> None:
         for name, least in (("limit", 0), ("num_samples", 1), ("num_frames", 1), ("context", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
+        check_range("probe_clips", self.probe_clips, 0, 100_000)
         check_range("num_importance_samples", self.num_importance_samples, 1, 1024)
 
     def count(self, available: int, usual: int) -> int:

@@ -6,14 +6,26 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from vflow.data.datasets.shapes import BACKGROUND
+from vflow.data.datasets.shapes import BACKGROUND, DIRECTIONS, Shapes
+from vflow.data.datasets.splits import Split
+from vflow.metrics import shapes
+from vflow.metrics.probe import probe_accuracy
 from vflow.models import VideoModel
-from vflow.pipelines.common import evenly_spaced
+from vflow.pipelines.common import device_of, evenly_spaced
+from vflow.pipelines.evaluate.report import Progress
 from vflow.pipelines.video.score import density
-from vflow.randomness import content_hash
+from vflow.pipelines.walk.space import WalkSettings
+from vflow.pipelines.walk.walk import walk
+from vflow.randomness import content_hash, generator
 
 REGION_CLIPS = 16
+BLENDED_CLIPS, BLEND_STEPS = 8, 7
+HELD_SHARE = 5
+"""Of clips that a probe is trained on, a fifth as many are held out."""
+BATCH = 16
 
 
 def region_bits(model: VideoModel, clips: Sequence[np.ndarray], context: int, seed: int) -> dict[str, float]:
@@ -35,3 +47,51 @@ def region_bits(model: VideoModel, clips: Sequence[np.ndarray], context: int, se
         "bits_per_dim_background": background,
         "share_of_bits_in_shapes": bits[1] / bits.sum(),
     }
+
+
+def blends_accepted(
+    model: VideoModel, contexts: Sequence[np.ndarray], num_frames: int, temperature: float, seed: int
+) -> float:
+    """Share of futures between two others, along the arc of their noise, that the tracker accepts.
+
+    Samples 0 and 1 of some ``contexts``, as ``vflow walk --kind blend`` has them; the ends do not count.
+    """
+    accepted = []
+    settings = WalkSettings(
+        "blend", steps=BLEND_STEPS, num_frames=num_frames, temperature=temperature, seed=seed
+    )
+    for index in evenly_spaced(len(contexts), BLENDED_CLIPS):
+        context = contexts[index]
+        made = walk(model, [context], settings)
+        accepted += [shapes.judge(context, clip[made.given :]).accepted for clip in made.frames[1:-1]]
+    return float(np.mean(accepted))
+
+
+def direction_probe(model: VideoModel, clips: int, split: Split, progress: Progress) -> float:
+    """Share of held-out clips whose direction a small probe reads from their first target frame's ε.
+
+    ε is that of the flow's latents at the centres of bins. The probe has one hidden layer and is trained on
+    ``clips`` training clips, directions drawn at random; a fifth as many of ``split`` are held out.
+    """
+    counts = (clips, max(1, clips // HELD_SHARE))
+    total, done, found = sum(counts), 0, []
+    for part, count in zip(("train", split), counts, strict=True):
+        data = Shapes(model.config.min_context + 1, part)  # type: ignore[arg-type]
+        labels = generator("probe", part).integers(len(DIRECTIONS), size=count)
+        rows = np.array(evenly_spaced(len(data.shapes), count))
+        rows = np.resize(rows, count) * len(DIRECTIONS) + labels
+        features = []
+        for some in np.split(rows, range(BATCH, count, BATCH)):
+            features.append(_first_noise(model, np.stack([data.example(int(row)) for row in some])))
+            done += len(some)
+            progress(done, total)
+        found.append((torch.cat(features), torch.from_numpy(labels)))
+    return probe_accuracy(found[0], found[1])
+
+
+@torch.no_grad()
+def _first_noise(model: VideoModel, clips: np.ndarray) -> Tensor:
+    """ε of the flow's latents of each clip's last frame given those before it, (B, D)."""
+    frames = torch.from_numpy(clips.transpose(0, 1, 4, 2, 3).copy()).to(device_of(model))
+    eps = model.encode_frame(model.start(frames[:, :-1]), frames[:, -1])[: model.config.glow.levels]
+    return torch.cat([level.flatten(1) for level in eps], 1).cpu()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vflow.config import ConvolutionalVideoConfig
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.lossless import CODECS, bits_after, stored_bits
 from vflow.metrics import shapes
@@ -31,15 +32,17 @@ from vflow.pipelines.evaluate.report import (
     scan_temperatures,
 )
 from vflow.pipelines.evaluate.round_trip import round_trip
-from vflow.pipelines.evaluate.shapes import region_bits
+from vflow.pipelines.evaluate.shapes import blends_accepted, direction_probe, region_bits
 from vflow.pipelines.video.predict import PredictSettings, groups
 from vflow.pipelines.video.preprocess import to_tensor, video_config
-from vflow.pipelines.video.score import score
+from vflow.pipelines.video.score import density, frame_nats, score
 from vflow.pipelines.walk import render as views
-from vflow.randomness import generator, normal
+from vflow.randomness import content_hash, generator, normal
 
 PSNR_LIMIT = 60.0
 """dB that a frame counts as which is hit exactly, so that means stay finite."""
+MOSAICS = 4
+"""Mosaics of four clips each that are scored."""
 CHECKED = 8
 """Clips that are also scored shuffled, and clips of noise."""
 ROUND_TRIP_CLIPS = 8
@@ -174,8 +177,6 @@ def evaluate_video(model: VideoModel, settings: Settings, stage: Stage) -> Evalu
     figures = clip_bits(
         model, clips, data.context, settings.num_importance_samples, settings.seed, stage("bits/dim")
     )
-    if data.places.name == "shapes":
-        figures |= region_bits(model, clips, data.context, settings.seed)
     running, progress = _Figures(data), stage("futures")
     for done, clip in enumerate(clips, 1):
         running.add(clip, draw(model, clip[: data.context], drawing))
@@ -184,14 +185,35 @@ def evaluate_video(model: VideoModel, settings: Settings, stage: Stage) -> Evalu
     stage("latents")
     contexts = [clip[max(0, data.context - config.context) : data.context] for clip in clips]
     figures |= video_latent_share(model, contexts, data.num_frames, temperature)
+    if data.places.name == "shapes":
+        figures |= _shapes_figures(model, clips, data, settings, stage)
     stage("baselines and codecs")
     figures |= baselines(data, clips)
     figures |= codecs(clips, data.context, _sources(data))
     stage("checks")
+    if isinstance(config, ConvolutionalVideoConfig) and len(clips) >= 4:
+        figures["mosaic_bits_ratio"] = mosaic_ratio(model, clips, data.context, settings.seed)
     figures |= checks(model, clips, data.context, settings.seed)
     figures |= round_trip(model, clip_batches(model, clips[:ROUND_TRIP_CLIPS]))
     protocol = _protocol(settings, data, clips, drawing) | {"noise": config.noise, "latent_share": PROTOCOL}
+    if data.places.name == "shapes":
+        protocol["probe_clips"] = settings.probe_clips
     return Evaluation(figures, protocol, running.sheets())
+
+
+def _shapes_figures(
+    model: VideoModel, clips: Sequence[np.ndarray], data: Clips, settings: Settings, stage: Stage
+) -> dict[str, Any]:
+    """Figures that ``shapes`` alone allows."""
+    figures: dict[str, Any] = region_bits(model, clips, data.context, settings.seed)
+    if isinstance(settings.temperature, float):
+        contexts, temperature = [clip[: data.context] for clip in clips], settings.temperature
+        found = blends_accepted(model, contexts, data.num_frames, temperature, settings.seed)
+        figures["accepted_between"] = found
+    if settings.probe_clips:
+        progress = stage("direction probe")
+        figures["direction_probe"] = direction_probe(model, settings.probe_clips, settings.split, progress)
+    return figures
 
 
 def tune_video(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
@@ -243,6 +265,22 @@ def clip_bits(
     if tight:
         figures[f"bits_per_dim_k{draws}"] = np.mean(tight)
     return figures
+
+
+def mosaic_ratio(model: VideoModel, clips: Sequence[np.ndarray], context: int, seed: int) -> float:
+    """Bits/dim of frames twice as high and wide, made of four clips' frames, over the mean of the four."""
+    whole, parts = 0.0, 0.0
+    for first in range(0, 4 * min(MOSAICS, len(clips) // 4), 4):
+        four = clips[first : first + 4]
+        rows = [np.concatenate(four[row : row + 2], 2) for row in (0, 2)]
+        whole += _nats(model, np.concatenate(rows, 1), context, seed)
+        parts += sum(_nats(model, clip, context, seed) for clip in four)
+    return whole / parts
+
+
+def _nats(model: VideoModel, clip: np.ndarray, context: int, seed: int) -> float:
+    key = (seed, content_hash(clip), 0)
+    return float(frame_nats(density(model, clip, range(context, len(clip)), key)).sum())
 
 
 def checks(model: nn.Module, clips: Sequence[np.ndarray], context: int, seed: int) -> dict[str, float]:
