@@ -76,7 +76,7 @@ def direction_probe(model: VideoModel, clips: int, split: Split, progress: Progr
     counts = (clips, max(1, clips // HELD_SHARE))
     total, done, found = sum(counts), 0, []
     for part, count in zip(("train", split), counts, strict=True):
-        data = Shapes(model.config.min_context + 1, part)  # type: ignore[arg-type]
+        data = Shapes(model.config.min_context + 1, part)
         labels = generator("probe", part).integers(len(DIRECTIONS), size=count)
         rows = np.array(evenly_spaced(len(data.shapes), count))
         rows = np.resize(rows, count) * len(DIRECTIONS) + labels
