@@ -30,6 +30,13 @@ MOTION: dict[str, Any] = FRAMES | {
 }
 """The same against a displaced frame."""
 
+LATTICE: dict[str, Any] = {
+    "kind": "lattice_videoflow",
+    "glow": {"height": 16, "width": 16, "depth": [0, 0], "hidden": [1, 1], "split": "quarter"},
+    "prior": {"hidden": 4, "dilations": [1], "coarsest": 8, "reach": 2},
+}
+"""Latents coded on ever finer lattices."""
+
 
 def make_model(**changes: Any) -> VideoModel:
     """A model whose zero-initialised layers are perturbed."""

@@ -14,7 +14,7 @@ from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled, VideoModel
 from vflow.pipelines.video.predict import PredictSettings, groups, iterate, predict, prepare
 
-from ..conftest import make_model
+from ..conftest import LATTICE, make_model
 
 
 def test_shape_and_type(model: VideoModel, clip: np.ndarray) -> None:
@@ -209,13 +209,6 @@ def test_a_sample_that_stays_nonfinite_is_an_error(one_model: VideoModel, clip: 
     flaky = Flaky(one_model, [[0]] * 99)
     with pytest.raises(InputError, match="frame 0 of sample 0 is not finite after 8 redraws; lower the temp"):
         list(iterate(flaky, prepare(one_model, clip).context, PredictSettings(num_frames=1, num_samples=1)))  # type: ignore[arg-type]
-
-
-LATTICE = {
-    "kind": "lattice_videoflow",
-    "glow": {"height": 16, "width": 16, "depth": [0, 0], "hidden": [1, 1], "split": "quarter"},
-    "prior": {"hidden": 4, "dilations": [1], "coarsest": 8, "reach": 2},
-}
 
 
 @pytest.mark.parametrize("form", [{}, LATTICE], ids=["latents", "lattice"])

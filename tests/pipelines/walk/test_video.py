@@ -21,7 +21,7 @@ from vflow.pipelines.walk.directions import Directions, principal_directions
 from vflow.pipelines.walk.space import KINDS, Progress, WalkSettings, flatten, typical_code
 from vflow.pipelines.walk.walk import Walk, iterate, open_adapter, walk
 
-from ..conftest import FRAMES, MOTION, make_model
+from ..conftest import FRAMES, LATTICE, MOTION, make_model
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,14 @@ def test_clips_of_unlike_length_meet_at_the_shorter(one_model: VideoModel, clip:
         walk(one_model, [clip, clip[:1]], settings("interpolate"))
 
 
-@pytest.mark.parametrize("form", [FRAMES, MOTION], ids=["frames", "motion"])
+def test_a_walk_of_the_coarse_lattice_moves_the_frame_and_keeps_its_start(clip: np.ndarray) -> None:
+    model = make_model(**LATTICE)
+    made = walk(model, [clip], settings("direction", steps=5), directions=some_directions(model))
+    assert np.array_equal(made.frames[2, :3], clip[-3:])
+    assert len({frame.tobytes() for frame in made.frames[:, 2]}) > 1
+
+
+@pytest.mark.parametrize("form", [FRAMES, MOTION, LATTICE], ids=["frames", "motion", "lattice"])
 def test_a_blend_goes_from_one_future_to_another(clip: np.ndarray, form: dict[str, Any]) -> None:
     model = make_model(**form)
     made = walk(model, [clip], settings("blend", samples=(1, 4), temperature=0.7))

@@ -76,13 +76,13 @@ def direction_probe(model: VideoModel, clips: int, split: Split, progress: Progr
     counts = (clips, max(1, clips // HELD_SHARE))
     total, done, found = sum(counts), 0, []
     for part, count in zip(("train", split), counts, strict=True):
-        data = Shapes(model.config.min_context + 1, part)
+        data, frames = Shapes(split=part), model.config.min_context + 1  # clips from their first frame on
         labels = generator("probe", part).integers(len(DIRECTIONS), size=count)
         rows = np.array(evenly_spaced(len(data.shapes), count))
         rows = np.resize(rows, count) * len(DIRECTIONS) + labels
         features = []
         for some in np.split(rows, range(BATCH, count, BATCH)):
-            features.append(_first_noise(model, np.stack([data.example(int(row)) for row in some])))
+            features.append(_first_noise(model, np.stack([data.example(int(i))[:frames] for i in some])))
             done += len(some)
             progress(done, total)
         found.append((torch.cat(features), torch.from_numpy(labels)))
