@@ -14,7 +14,7 @@
   function mark(section, x, y, x2, y2) {
     const sides = { "--x": Math.min(x, x2), "--y": Math.min(y, y2), "--w": Math.abs(x2 - x), "--h": Math.abs(y2 - y) };
     for (const [name, share] of Object.entries(sides)) section.style.setProperty(name, `${100 * share}%`);
-    section.classList.add("vf-marked");
+    section.classList.add("vf-has-area");
   }
 
   function ask(section, x, y, x2, y2) {

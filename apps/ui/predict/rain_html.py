@@ -72,7 +72,7 @@ def _large(job: RainJob, result: RainResult) -> str:
 
 def _map(picture: str) -> str:
     """A picture of the radar's area, on which an area can be marked."""
-    return f'<div class="vf-map">{picture}<i class="vf-mark" aria-hidden="true"></i></div>'
+    return f'<div class="vf-map">{picture}<i class="vf-area-mark" aria-hidden="true"></i></div>'
 
 
 def _legend() -> str:

@@ -158,7 +158,7 @@ def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) ->
     page.mouse.up()
     answer = page.locator(".vf-answer")
     expect(answer).to_contain_text("of 3 futures" if "reaches" in answer.inner_text() else "already rains")
-    expect(page.locator(".vf-mark").nth(4)).to_be_visible()
+    expect(page.locator(".vf-area-mark").nth(4)).to_be_visible()
     first = answer.inner_text()
     page.get_by_label("Left", exact=True).fill("50")
     page.get_by_label("Top", exact=True).fill("40")
