@@ -2,7 +2,7 @@
 
 Statistics come from training frames, thresholds and the printed figures from validation frames: AUROC of a
 model's validation frames against each kind of other input, and shares of both that are told rightly.
-Run from the repository: python -m apps.examples.make_fit DATA, a folder with MNIST, photos and push in it.
+Run from the repository: python -m apps.examples.make_fit DATA, a folder with MNIST, photos, push and rain.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from vflow.data import media
 from vflow.data.datasets.digits import MnistImages, MovingDigits
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.photos import Photos
+from vflow.data.datasets.rain import event_names
 from vflow.data.datasets.shapes import Shapes
 from vflow.data.datasets.splits import Split
+from vflow.data.rain import read_npz
 from vflow.errors import InputError
 
 FOLDER = Path(__file__).resolve().parent
@@ -62,6 +64,21 @@ def photos(data: Path, split: Split) -> Frames:
     return [media.resize(frame[None], 2 * SIDE, 2 * SIDE, 3)[0] for frame in frames]
 
 
+def rain(data: Path, split: Split) -> Frames:
+    """Squares of rain radar with some rain in them; one event is held out."""
+    held = "fmi_20170509"
+    names = [name for name in event_names(data / "rain" / "train") if (name == held) == (split != "train")]
+    events = [read_npz(data / "rain" / "train" / f"{name}.npz").frames for name in names]
+    random, frames = np.random.default_rng(0), list[np.ndarray]()
+    while len(frames) < COUNTS[split]:
+        event, side = events[len(frames) % len(events)], int(random.choice((128, 256, 512)))
+        row, column = (int(random.integers(length - side + 1)) for length in event.shape[1:])
+        frame = event[random.integers(len(event)), row : row + side, column : column + side]
+        if (frame > 0).mean() > 0.02:
+            frames.append(frame[..., None].repeat(3, -1))
+    return frames
+
+
 def noise(data: Path, split: Split) -> Frames:
     """Uniform noise, coarse and fine, and blank frames."""
     random = np.random.default_rng(0)
@@ -80,6 +97,7 @@ SOURCES: dict[str, Callable[[Path, Split], Frames]] = {
     "moving-digits": moving_digits,
     "digits": digits,
     "colorizer": photos,
+    "rain": rain,
 }
 
 

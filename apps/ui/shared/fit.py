@@ -36,6 +36,7 @@ SUBJECTS = {
     "moving-digits": "bouncing handwritten digits",
     "digits": "a handwritten digit",
     "colorizer": "a photo",
+    "rain": "rain radar",
 }
 """Training data of each shipped checkpoint, in words."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.examples import DIGITS, FOLDER, PHOTOS, ClipExample, all_clips
-from apps.ui.shared.fit import Verdict, banner, judge
+from apps.ui.shared.fit import Verdict, banner, judge, references, unlikeness
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -71,3 +71,10 @@ def test_the_best_model_is_offered_by_a_click_where_the_tab_has_it() -> None:
 def test_openings_are_there() -> None:
     tabs = ("predict", "digits", "colorize", "walk", "surprise")
     assert all(Path(FOLDER / f"opening-{tab}.mp4").stat().st_size < 400_000 for tab in tabs)
+
+
+def test_only_radar_passes_for_rain() -> None:
+    pictures = [clip.last_frame() for clip in all_clips() if not clip.is_rain]
+    pictures += [media.read_image(FOLDER / name).frames[0] for name in (*PHOTOS.values(), *DIGITS.values())]
+    for picture in pictures:
+        assert unlikeness("rain", references()["rain"], picture) > 1
