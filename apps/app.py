@@ -107,6 +107,8 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
             for tab in TABS:
                 with gr.Tab(tab.title, id=tab.identifier):
                     tab.build(app)
+        for component in app.outside_tabs:
+            component.render()
         api.build(app)
         gr.HTML(FOOTER, apply_default_css=False)
     app.models.preload()

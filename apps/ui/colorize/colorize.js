@@ -1,6 +1,7 @@
 // Colourise: the before/after slider, and colour points by click or by number. gradio patches what it draws anew into
 // the elements that are there, so everything listens at the document.
 (() => {
+  let brush = null; // the colour taken up to paint on the large picture with
   let fallback = false; // a point was removed with the keyboard: where does the focus go if no point is left?
 
   const send = (box, detail) => {
@@ -23,6 +24,33 @@
     if (!target.matches(".vf-wipe")) return;
     document.documentElement.style.setProperty("--vf-at", `${target.value}%`);
     target.setAttribute("aria-valuetext", `${target.value}% before`);
+  });
+
+  function hold() {
+    for (const figure of document.querySelectorAll(".vf-compare")) {
+      figure.classList.toggle("vf-painting", brush !== null);
+      for (const button of figure.querySelectorAll(".vf-brush")) button.setAttribute("aria-pressed", button.dataset.color === brush);
+    }
+  }
+
+  // On the large picture: the same points as in the box of hints, which sends them.
+  document.addEventListener("click", (event) => {
+    const figure = event.target.closest(".vf-compare");
+    const box = document.querySelector("#vf-editor .vf-hints");
+    if (!figure || !box) return;
+    const taken = event.target.closest(".vf-brush");
+    const stack = event.target.closest(".vf-stack");
+    if (taken) {
+      brush = brush === taken.dataset.color ? null : taken.dataset.color;
+      hold();
+    }
+    if (stack && brush) {
+      const frame = stack.getBoundingClientRect();
+      box.querySelector("input[type=color]").value = brush;
+      add(box, (event.clientX - frame.left) / frame.width, (event.clientY - frame.top) / frame.height);
+    }
+    if (event.target.closest(".vf-undo-point")) send(box, { action: "remove", index: box.querySelectorAll(".vf-remove-point").length - 1 });
+    if (event.target.closest(".vf-clear-points")) send(box, { action: "clear" });
   });
 
   document.addEventListener("click", (event) => {
@@ -58,6 +86,7 @@
   });
 
   new MutationObserver(() => {
+    hold();
     if (!fallback || document.activeElement !== document.body) return;
     fallback = false;
     const buttons = [...document.querySelectorAll(".vf-remove-point, .vf-add-point")];

@@ -36,13 +36,20 @@ SET_ASIDE = "This photo is in colour. Its colours are set aside: the model sees 
 
 
 def compare(
-    before: np.ndarray, after: np.ndarray, variant: int, name: str, *, original: np.ndarray | None = None
+    before: np.ndarray,
+    after: np.ndarray,
+    variant: int,
+    name: str,
+    *,
+    original: np.ndarray | None = None,
+    hints: Sequence[Hint] = (),
 ) -> str:
-    """The photo before and after under one slider.
+    """The photo before and after under one slider, and brushes to give it colours with.
 
     Args:
         before, after: uint8 (H, W, 3), in grey and coloured. variant: counted from 0.
         original: the photo's own colours, as large, if it has any: a switch shows them in place of the grey.
+        hints: that the variant was made with.
     """
     height, width = after.shape[:2]
     alt = escape(name, quote=True)
@@ -59,10 +66,41 @@ def compare(
         f'<figure class="vf-compare" style="--ratio: {width / height:.4f}"><div class="vf-stack">'
         f'<img class="vf-after" src="{png_uri(after)}" alt="{alt}, variant {variant + 1}">'
         f'<img class="vf-before" src="{png_uri(before)}" alt="{alt}, in grey">{own}'
-        '<i class="vf-divider" aria-hidden="true"></i>'
+        f'<i class="vf-divider" aria-hidden="true"></i><span aria-hidden="true">{_marks(hints)}</span>'
         '<input type="range" class="vf-wipe" min="0" max="100" value="50"'
         ' aria-label="Before and after: share of the photo left as it was"></div>'
-        f"<figcaption>{left}<span>Variant {variant + 1}</span></figcaption>{switch}</figure>"
+        f"<figcaption>{left}<span>Variant {variant + 1}</span></figcaption>{switch}"
+        f"{_brushes(bool(hints))}</figure>"
+    )
+
+
+def _brushes(painted: bool) -> str:
+    """Colours to paint on the large picture with; colorize.js keeps the one that is taken up."""
+    brushes = "".join(
+        f'<button type="button" class="vf-swatch vf-brush" style="background: {color}" data-color="{color}"'
+        f' aria-pressed="false" aria-label="Paint {name.lower()}" title="{name}"></button>'
+        for name, color in SWATCHES.items()
+    )
+    buttons = _TAKE_BACK if painted else ""
+    return (
+        '<div class="vf-paint"><p class="vf-paint-lead">Know a colour? Pick it, then click the picture where'
+        ' it belongs. Press the colour again to stop painting.</p><div class="vf-swatches" role="group"'
+        f' aria-label="Colours to paint with">{brushes}</div>{buttons}</div>'
+    )
+
+
+_TAKE_BACK = (
+    '<button type="button" class="vf-small vf-undo-point">Undo</button>'
+    '<button type="button" class="vf-small vf-clear-points">Clear</button>'
+)
+
+
+def _marks(hints: Sequence[Hint]) -> str:
+    """Numbered points on a photo."""
+    return "".join(
+        f'<b class="vf-mark" style="left: {100 * x:.2f}%; top: {100 * y:.2f}%; background: {_hex(color)}">'
+        f"{number}</b>"
+        for number, (x, y, color) in enumerate(hints, 1)
     )
 
 
@@ -128,11 +166,6 @@ def editor(photo: np.ndarray, hints: Sequence[Hint], *, colorized: bool, in_colo
         in_color: the upload has colours, which are set aside.
         colorized: there are variants already: a change asks for new ones at once.
     """
-    marks = "".join(
-        f'<b class="vf-mark" style="left: {100 * x:.2f}%; top: {100 * y:.2f}%; background: {_hex(color)}">'
-        f"{number}</b>"
-        for number, (x, y, color) in enumerate(hints, 1)
-    )
     chosen = _hex(hints[-1].color) if hints else SWATCHES["Red"]
     swatches = "".join(
         f'<button type="button" class="vf-swatch" style="background: {color}" data-color="{color}"'
@@ -146,7 +179,7 @@ def editor(photo: np.ndarray, hints: Sequence[Hint], *, colorized: bool, in_colo
         "Know a colour? Pick it, then click where it belongs.</p>"
         f'<div class="vf-target" style="--ratio: {width / height:.4f}">'
         f'<img src="{png_uri(photo)}" alt="The photo to colour" draggable="false">'
-        f'<span aria-hidden="true">{marks}</span></div>'
+        f'<span aria-hidden="true">{_marks(hints)}</span></div>'
         f'<div class="vf-colors"><label class="vf-color">Colour<input type="color" value="{chosen}"></label>'
         f'<div class="vf-swatches" role="group" aria-label="Common colours">{swatches}</div></div>'
         '<div class="vf-by-number"><label>Across <span>%</span><input type="number" class="vf-x" min="0"'

@@ -96,7 +96,10 @@ class Page:
         after = result.after(photo.variant, values[self.strength] / 100)
         own = result.original()
         original = own if has_color(own) else None
-        large = html.compare(result.before(), after, photo.variant, photo.name, original=original)
+        hints = result.settings.hints
+        large = html.compare(
+            result.before(), after, photo.variant, photo.name, original=original, hints=hints
+        )
         return {self.view.compare: large}
 
     def small(self, values: Updates) -> Updates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import gradio as gr
 
 from vflow.data import media
 from vflow.errors import InputError
+from vflow.pipelines.color.hints import Hint
 
 from ..shared import examples
 from ..shared.context import AppContext, Tab
@@ -39,13 +41,23 @@ from ..shared.forms import (
     suggested_temperature,
     temperature_slider,
 )
-from ..shared.html import file_url, message, progress
+from ..shared.html import ExampleTile, example_strip, file_url, message, progress
 from ..shared.opening import COLORIZE, opening
 from . import html
 from .job import FAMILY, MAX_VARIANTS, ColorizedPhoto, archive
 from .page import DownloadsOnDemand, Form, Page, View
 from .state import PhotoState, SessionState
 
+COFFEE = (
+    Hint(0.47, 0.38, (110, 65, 35)),
+    Hint(0.22, 0.62, (170, 40, 45)),
+    Hint(0.9, 0.8, (150, 105, 60)),
+)
+EXAMPLES: dict[str, tuple[str, tuple[Hint, ...]]] = {
+    "coffee, with three colours given": (examples.PHOTOS["coffee"], COFFEE),
+    **{title: (name, ()) for title, name in examples.PHOTOS.items()},
+}
+"""Title → photo, and colours that are given."""
 STRENGTH = "At 100 all colours are drawn; below, those of the upload are mixed in (grey, if it has none)."
 
 
@@ -57,10 +69,7 @@ def build(app: AppContext) -> None:
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             files, photos = _uploads()
             line = fit_line("colorize")
-            tiles = examples.picture_strip(
-                examples.PHOTOS, "Or colourise an example", "Colourise example", "vf-try-photo"
-            )
-            strip = html_block(tiles, js_on_load=ON_CLICK)
+            strip = html_block(_example_strip(), js_on_load=ON_CLICK)
             form, buttons = _settings(app, files, state)
             editor = html_block("", "vf-editor", js_on_load=ON_PAYLOAD)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
@@ -75,6 +84,16 @@ def build(app: AppContext) -> None:
     _wire_clicks(page)
     _wire_jobs(page, strip)
     _wire_downloads(page)
+
+
+def _example_strip() -> str:
+    tiles = []
+    for title, (name, hints) in EXAMPLES.items():
+        dots = "".join(f'<i style="background: rgb{color}"></i>' for _, _, color in hints)
+        mark = f'<span class="vf-dots" aria-hidden="true">{dots}</span>' if dots else ""
+        picture = media.read_image(examples.FOLDER / name).frames[0]
+        tiles.append(ExampleTile(title, [picture], mark))
+    return example_strip("Or colourise an example", "Colourise example", "vf-try-photo", tiles)
 
 
 def _uploads() -> tuple[gr.File, gr.HTML]:
@@ -157,9 +176,11 @@ def _wire_jobs(page: Page, strip: gr.HTML) -> None:
         return {}
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
-        photo = examples.picture_file(examples.PHOTOS, int(event.index))
-        path = examples.copy_to_cache(photo, page.app.cache)
-        page.state(values).set_paths([path])
+        name, hints = list(EXAMPLES.values())[int(event.index)]
+        path = examples.copy_to_cache(examples.FOLDER / name, page.app.cache)
+        state = page.state(values)
+        state.set_paths([path])
+        state.update(path, lambda photo: replace(photo, hints=hints))
         return {form.files: [path]}
 
     triggers = [
@@ -171,7 +192,8 @@ def _wire_jobs(page: Page, strip: gr.HTML) -> None:
     ]
     changed = [part for part in form.components() if part is not form.state]
     inputs = [*form.components(), page.strength]
-    wire_jobs(page.app, "colorize", view.bar, triggers, inputs, [*view.components(), *changed])
+    outputs, kept = [*view.components(), *changed], [form.files, form.state]
+    wire_jobs(page.app, "colorize", view.bar, triggers, inputs, outputs, kept)
 
 
 # -- downloads: pictures at the photo's own size take seconds and are made on demand --

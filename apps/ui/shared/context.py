@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -14,6 +16,7 @@ from vflow.errors import VflowError
 
 from .jobs import Jobs
 from .models import ModelStore
+from .recent import Recent
 from .storage import RunStore
 
 
@@ -28,6 +31,16 @@ class AppContext:
     runs: RunStore
     jobs: Jobs
     cache: Path
+
+    @cached_property
+    def recent(self) -> Recent:
+        """Last results, offered after a reload."""
+        return Recent(self.cache)
+
+    @cached_property
+    def outside_tabs(self) -> list[Any]:
+        """Components to render outside of tabs, whose own components wait until a person opens them."""
+        return []
 
     def video_config(self, name: str | None) -> VideoConfig | None:
         """Configuration of a video model; None for other kinds and where it cannot be read."""

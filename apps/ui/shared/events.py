@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
 from vflow.errors import VflowError
 
 from . import html
 from .context import AppContext, to_gradio_error
+from .recent import Updates, merge
 
-Updates = dict[Any, Any]  # component → new value or gr.update, as gradio takes it
 Steps = Generator[Updates, None, None]
 
 # Buttons inside gr.HTML report which one was clicked; `select`, or the event that the button names, then
@@ -33,6 +34,7 @@ ON_PAYLOAD = (
 )
 FOLLOW_LINK = "watch('value', () => element.querySelector('a')?.click());"  # as soon as it is there
 
+GONE = "That result has been deleted by now; run it again."
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
 COMPUTING: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
@@ -64,6 +66,7 @@ def html_block(value: str, identifier: str | None = None, **options: Any) -> gr.
 
 
 ShouldStop = Callable[[], bool]
+JobWork = Callable[[ShouldStop], Steps]
 Work = Callable[[Updates, gr.EventData, ShouldStop], Steps]
 Prepare = Callable[[Updates, gr.EventData], Updates]
 
@@ -91,6 +94,57 @@ class Trigger:
     group: str = ""
 
 
+@dataclass(frozen=True)
+class LastResult:
+    """A tab's last result, which the browser knows by its token, and a line that offers it after a reload.
+
+    Attributes:
+        inputs: components whose values belong to the result beside what the job changes.
+    """
+
+    app: AppContext
+    token: gr.BrowserState
+    line: gr.HTML
+    inputs: Sequence[Any]
+
+    @classmethod
+    def of(cls, app: AppContext, tab: str, line: gr.HTML, inputs: Sequence[Any]) -> LastResult:
+        """The last result of a tab that is being built."""
+        token = gr.BrowserState(None, storage_key=f"vflow-{tab}", render=False)
+        app.outside_tabs.append(token)
+        return cls(app, token, line, inputs)
+
+    def kept(
+        self, status: gr.HTML, session: str | None, known: Updates, work: JobWork, should_stop: ShouldStop
+    ) -> Steps:
+        """The steps of ``work``, whose result is kept once its status says done."""
+        shown = {part: known[part] for part in self.inputs if part in known}
+        with closing(work(should_stop)) as steps:
+            for updates in steps:
+                merge(shown, updates)
+                if "vf-done" in str(updates.get(status)):  # not in one of its own, which could undo this one
+                    updates = {**updates, self.token: self.app.recent.keep(shown, session)}
+                yield updates
+
+    def wire(self, outputs: Sequence[Any]) -> None:
+        """Offer the result when the page is opened, and show it on a click."""
+
+        def offer(token: Any, request: gr.Request) -> str:
+            minutes = self.app.recent.minutes(token, request.session_hash)
+            return "" if minutes is None else html.offer(minutes)
+
+        def show(token: Any, request: gr.Request) -> Updates:
+            found = self.app.recent.find(token, request.session_hash)
+            return {self.line: "" if found else html.note(GONE), **(found or {})}
+
+        root, tab = Context.root_block, Context.block
+        assert isinstance(root, gr.Blocks)
+        openings = [root.load, tab.select] if isinstance(tab, gr.Tab) else [root.load]
+        gr.on(openings, offer, self.token, self.line, **QUICK)
+        parts = list(dict.fromkeys([*outputs, *self.inputs]))
+        self.line.select(show, self.token, [*parts, self.line], **QUICK)
+
+
 class NewestWins:
     """Jobs of which only the newest counts: an event ends the job that waits or runs, and starts another.
 
@@ -98,8 +152,8 @@ class NewestWins:
     would answer the last of several events with the data of the first.
     """
 
-    def __init__(self, app: AppContext, name: str, status: gr.HTML) -> None:
-        self._app, self._name, self._status = app, name, status
+    def __init__(self, app: AppContext, name: str, status: gr.HTML, last: LastResult | None = None) -> None:
+        self._app, self._name, self._status, self._last = app, name, status, last
         self._groups: set[str] = set()
 
     def add(self, trigger: Trigger, inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
@@ -109,6 +163,8 @@ class NewestWins:
             changes = trigger.prepare(values, event)
             known = {**values, **{part: value for part, value in changes.items() if not _is_update(value)}}
             work = partial(trigger.work, known, event)
+            if self._last:
+                work = partial(self._last.kept, self._status, request.session_hash, known, work)
             self._app.jobs.request(self._key(request, trigger.group), work)
             return unless_empty(changes, self._status)
 
@@ -126,8 +182,9 @@ class NewestWins:
 
         self._groups.add(trigger.group)
         begun = trigger.event(prepare, set(inputs), list(outputs), trigger_mode="multiple", **QUICK)
+        results = [*outputs, self._last.token] if self._last else list(outputs)
         return begun.then(
-            work, None, list(outputs), show_progress_on=self._status, trigger_mode="multiple", **QUEUED
+            work, None, results, show_progress_on=self._status, trigger_mode="multiple", **QUEUED
         )
 
     def stop(self, request: gr.Request) -> None:
@@ -218,11 +275,13 @@ class StatusBar(ComponentGroup):
 
     status: gr.HTML
     buttons: Buttons
+    offer: gr.HTML
 
     @classmethod
     def below(cls, buttons: Buttons, tab: str) -> StatusBar:
         """A status line of its own for ``buttons``."""
-        return cls(status_line(html.message("Ready."), f"vf-{tab}-status"), buttons)
+        line = status_line(html.message("Ready."), f"vf-{tab}-status")
+        return cls(line, buttons, html_block("", f"vf-{tab}-offer", js_on_load=ON_CLICK))
 
     def waiting(self) -> Updates:
         """The job stands in the queue."""
@@ -272,14 +331,19 @@ def wire_jobs(
     triggers: Sequence[Trigger],
     inputs: Sequence[Any],
     outputs: Sequence[Any],
+    kept: Sequence[Any] = (),
 ) -> NewestWins:
-    """Wire the triggers of a tab's jobs, Stop, and leaving the queue; returns what can end them."""
-    newest = NewestWins(app, tab, bar.status)
+    """Wire the triggers of a tab's jobs, Stop, and leaving the queue; returns what can end them.
+
+    ``kept``: inputs whose values belong to a result that is offered after a reload.
+    """
+    last = LastResult.of(app, tab, bar.offer, kept)
+    newest = NewestWins(app, tab, bar.status, last)
     jobs = []
     for trigger in triggers:
 
         def prepare(values: Updates, event: gr.EventData, trigger: Trigger = trigger) -> Updates:
-            return {**bar.waiting(), **trigger.prepare(values, event)}
+            return {**bar.waiting(), bar.offer: "", **trigger.prepare(values, event)}
 
         jobs.append(newest.add(Trigger(trigger.event, trigger.work, prepare, trigger.group), inputs, outputs))
     for job in jobs:
@@ -289,6 +353,7 @@ def wire_jobs(
         newest.withdraw(request)
         return bar.on_cancel()
 
+    last.wire(outputs)
     bar.buttons.stop.click(newest.stop, None, None, **QUICK)
     bar.buttons.cancel.click(on_cancel, None, outputs, cancels=jobs, **QUICK)
     return newest

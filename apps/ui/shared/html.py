@@ -65,6 +65,15 @@ def ghost_items(count: int) -> str:
     return '<li class="vf-ghost"></li>' * count
 
 
+def offer(minutes: int) -> str:
+    """The offer of a result that was made before the page was opened again; the button reports a click."""
+    age = "a moment ago" if minutes < 1 else f"{minutes} minute{'s' * (minutes > 1)} ago"
+    return (
+        f'<p class="vf-note vf-offer">Your last result, made {age}, is still here. <button type="button"'
+        ' class="vf-small" data-index="0" data-action="show">Show it</button></p>'
+    )
+
+
 def note(text: str) -> str:
     """A quiet remark inside a form, escaped here."""
     return f'<p class="vf-note">{escape(text)}</p>' if text else ""

@@ -38,7 +38,7 @@ def named(kind: Any, *names: str, **parts: Any) -> Any:
 
 def page_of(app: AppContext) -> Page:
     """The tab's page of an app."""
-    bar = named(StatusBar, "status", buttons=named(Buttons, "run", "stop", "cancel"))
+    bar = named(StatusBar, "status", "offer", buttons=named(Buttons, "run", "stop", "cancel"))
     downloads = named(DownloadsOnDemand, "row", "variant", "archive", "settings", "link")
     form = named(
         Form, "files", "state", "checkpoint", "num_samples", "temperature", "levels",

@@ -442,3 +442,41 @@ def test_endpoint_takes_a_temperature_per_level(
     expected = vflow.colorize(model, photo, num_samples=1, temperature=levels, seed=3)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "bay" / "s000.png")), expected[0])
     assert json.loads(Path(settings).read_text())["temperature"] == list(levels)
+
+
+@browser
+def test_painting_on_the_large_picture(tab: App, file: Path) -> None:
+    upload(tab, file)
+    colourise(tab)
+    page = tab.page
+    brush = page.get_by_role("button", name="Paint red")
+    brush.click()
+    expect(brush).to_have_attribute("aria-pressed", "true")
+    box = page.locator(".vf-stack").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.5 * box["height"])
+    expect(page.locator(".vf-stack .vf-mark")).to_have_count(1)
+    expect(page.locator(".vf-points li")).to_have_text(["1: 25% across, 50% down×"])
+    expect(page.get_by_role("button", name="Paint red")).to_have_attribute("aria-pressed", "true")
+    page.locator(".vf-paint .vf-undo-point").click()
+    expect(page.locator(".vf-stack .vf-mark")).to_have_count(0)
+    page.get_by_role("button", name="Paint red").click()
+    expect(page.locator(".vf-painting")).to_have_count(0)
+
+
+@browser
+def test_an_example_opens_with_three_points_and_a_reload_offers_it_again(tab: App) -> None:
+    page = tab.page
+    page.get_by_role("button", name="Colourise example: coffee, with three colours given").click()
+    page.locator("#vf-colorize-status .vf-done").wait_for(timeout=DONE)
+    expect(page.locator(".vf-stack .vf-mark")).to_have_count(3)
+    page.reload()
+    tab.tab("Colourise")
+    line = page.locator("#vf-colorize-offer")
+    expect(line).to_contain_text("Your last result, made a moment ago, is still here.", timeout=DONE)
+    line.get_by_role("button", name="Show it").click()
+    expect(page.locator(".vf-stack .vf-mark")).to_have_count(3, timeout=DONE)
+    expect(page.locator("#vf-cards .vf-tile")).to_have_count(8)
+    expect(line).to_be_hidden()
+    page.get_by_role("button", name="Show variant 3").click()
+    expect(page.locator(".vf-compare figcaption")).to_contain_text("Variant 3")
