@@ -146,15 +146,31 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
             temperature: per level.
             chains: ``flow.with_cached_inverse()``, where many calls share it.
         """
+        h, latents = self.descend(condition, eps, temperature, chains)
+        raw = self.to_pixels(h, condition)
+        return torch.where(torch.isfinite(h), raw, h), latents  # a bounded map would hide infinities
+
+    def descend(
+        self,
+        condition: Condition,
+        eps: Sequence[Tensor],
+        temperature: Sequence[float],
+        chains: Chains | None = None,
+        *,
+        stop: int = 0,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Levels from the top down to ``stop``: what that one passes to the next finer, and their latents.
+
+        ``eps`` and ``temperature`` are as in ``generate``; those of levels finer than ``stop`` are not used.
+        """
         latents: list[Tensor] = []
         h: Tensor | None = None
-        for level in reversed(range(len(self.priors))):
+        for level in reversed(range(stop, len(self.priors))):
             z = self.priors[level](condition.prior_inputs[level], h).sample(eps[level], temperature[level])
             h = self.flow.decode_level(level, z, h, condition.features[level], chains)
             latents.insert(0, z)
         assert h is not None
-        raw = self.to_pixels(h, condition)
-        return torch.where(torch.isfinite(h), raw, h), latents  # a bounded map would hide infinities
+        return h, latents
 
     @torch.no_grad()
     def initialize(self, batch: B) -> None:

@@ -216,6 +216,7 @@ class Flaky:
         self.model, self.bad, self.noise = model, bad, []
         self.config, self.latent_shapes, self.parameters = model.config, model.latent_shapes, model.parameters
         self.flow = model.flow
+        self.features, self.condition, self.descend = model.features, model.condition, model.descend
 
     def decode(
         self, eps: Sequence[torch.Tensor], given: torch.Tensor, temperature: Sequence[float], chains: Any

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 from vflow.data.color import lab_to_rgb, rgb_to_lab
 from vflow.errors import ConfigError, InputError
 from vflow.pipelines.color.hints import Hint, enforce_hints, parse_hint, place, rasterize
-from vflow.pipelines.color.noise import ANGLE, ColorNoise, representatives
+from vflow.pipelines.color.noise import ANGLE, DRAWS, ColorNoise, representatives
 from vflow.pipelines.color.photo import (
     displayable_share,
     lab_planes,
@@ -92,34 +94,58 @@ def test_the_share_shown_is_the_largest() -> None:
     assert displayable_share(torch.tensor([50.0]), torch.tensor([[5.0], [5.0]])) == 1
 
 
+def _draws(group: int) -> torch.Tensor:
+    """Draws of the coarsest level of SHAPES among which eight are chosen."""
+    return normal((DRAWS, *SHAPES[-1]), "draws", 7, "photo", group, len(SHAPES) - 1)
+
+
 def test_noise_is_normal_of_the_key_but_for_the_tint() -> None:
     eps = ColorNoise(SHAPES, 7, "photo").variant((3,))
     for level in range(len(SHAPES) - 1):
         assert torch.equal(eps[level], normal(SHAPES[level], 7, "photo", 3, 0, level))
-    assert torch.equal(eps[-1].flatten(), representatives(2, 7, "photo", 0)[3])
-    later = ColorNoise(SHAPES, 7, "photo").variant((11,))
-    assert torch.equal(later[-1].flatten(), representatives(2, 7, "photo", 1)[3])
+    for group in (0, 1):
+        tint = ColorNoise(SHAPES, 7, "photo").variant((8 * group + 3,))[-1]
+        assert torch.equal(tint, _draws(group)[representatives(_draws(group).flatten(1))[3]])
     assert [level.shape for level in eps] == [torch.Size(shape) for shape in SHAPES]
     redrawn = ColorNoise(SHAPES, 7, "photo").variant((3,), 1)
     assert not any(bool((a == b).any()) for a, b in zip(eps, redrawn, strict=True))
+    apart = ColorNoise(SHAPES, 7, "photo", representative=False).variant((3,))
+    last = len(SHAPES) - 1
+    assert torch.equal(apart[-1], normal(SHAPES[-1], 7, "photo", 3, 0, last))
+
+
+def test_draws_are_compared_where_the_model_projects_them() -> None:
+    """The colours count, not the noise: here those are the first value of the second coarsest level."""
+    start = len(SHAPES) - 2
+    seen: list[list[torch.Size]] = []
+
+    def project(eps: Sequence[torch.Tensor]) -> torch.Tensor:
+        seen.append([level.shape[1:] for level in eps])
+        return eps[0].flatten(1)[:, :1]
+
+    noise = ColorNoise(SHAPES, 7, "photo", project=project, coarse=start)
+    values = torch.stack([noise.variant((k,))[start].flatten()[0] for k in range(8)])
+    assert seen == [[torch.Size(shape) for shape in SHAPES[start:]]]  # once for all eight
+    assert values[0].abs() < 0.5 < values.max() and values.min() < -0.5
+    assert values.sort().values.diff().min() > 0.1
+    fine = noise.variant((2,))[0]
+    assert torch.equal(fine, normal(SHAPES[0], 7, "photo", 2, 0, 0))
 
 
 def test_eight_tints_are_draws_that_stand_for_the_normal_density() -> None:
-    """What is drawn lies nearer to the nearest of them than to that of eight other draws, and none of the
-    eight is more likely to be in one place than others."""
+    """What is drawn lies nearer to the nearest of them than to that of eight others; typical ones first."""
     random = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
-    tints = torch.stack([representatives(2, 0, f"photo {p}", 0) for p in range(60)])
+    draws = [normal((DRAWS, 2), f"photo {p}") for p in range(60)]
+    tints = torch.stack([points[representatives(points)] for points in draws])
     assert tints.shape == (60, 8, 2) and all(len(t.unique(dim=0)) == 8 for t in tints)
-    assert torch.equal(tints[0, 3], normal((512, 2), "tints", 0, "photo 0", 0)[_place(tints[0, 3])])
     nearest = torch.cdist(random.expand(60, -1, -1), tints).square().amin(2).mean() / 2
     drawn = torch.cdist(random.expand(60, -1, -1), torch.randn_like(tints)).square().amin(2).mean() / 2
-    assert nearest < 0.26 < 0.3 < drawn
-    assert tints.mean(0).abs().max() < 0.5  # centre and ring take turns
-
-
-def _place(draw: torch.Tensor) -> int:
-    """Of the draws of the first photo, the one that ``draw`` is."""
-    return int((normal((512, 2), "tints", 0, "photo 0", 0) == draw).all(1).nonzero()[0])
+    assert nearest < 0.27 < 0.3 < drawn
+    distances = torch.stack([(t - p.mean(0)).norm(dim=1) for t, p in zip(tints, draws, strict=True)])
+    assert (distances.diff(dim=1) >= 0).all()
+    broken = draws[0].clone()
+    broken[5] = torch.nan
+    assert len(representatives(broken).unique()) == 8
 
 
 def test_near_noise_is_normal_too_and_correlates() -> None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 Hints = Sequence[Hint]
 KEPT_SHARE = 0.8
 """Share of the previous frame's colour where lightness has not changed; frames of a film."""
+COARSE_SIDE = 4
+"""Largest grid of the levels that decide the colours of regions, blocks of 8×8."""
 LIGHTNESS_SCALE = 3.0
 """Change of lightness, 0..100, at which 0.6 of that share is kept."""
 
@@ -133,14 +135,31 @@ class PhotoColorizer:
     ) -> None:
         self.model, self.photo, self.settings = model, photo, settings
         self.temperature = settings.levels(len(model.latent_shapes))
-        own_noise = ColorNoise(model.latent_shapes, settings.seed, photo.content)
-        self.noise: ColorNoise = first.noise if first else own_noise
         self.chains: Chains = first.chains if first else model.flow.with_cached_inverse()
         lightness = lab_planes(photo.small)[:, :1]
         self.hints: tuple[Placed, ...] = place(settings.hints, lightness[0, 0])
         condition = torch.cat([lightness, rasterize(self.hints, len(photo.small))[None]], 1)
         self.condition = condition.to(device_of(model))
         self.cells = F.avg_pool2d(lightness, 2)[0, 0]
+        self.noise: ColorNoise = first.noise if first else self._own_noise()
+
+    def _own_noise(self) -> ColorNoise:
+        """Noise whose variants stand for many draws: of colours on a grid of 8×8."""
+        shapes = self.model.latent_shapes
+        coarse = next(level for level, (_, side, _) in enumerate(shapes) if side <= COARSE_SIDE)
+        return ColorNoise(
+            shapes, self.settings.seed, self.photo.content, project=self._coarse_colors, coarse=coarse
+        )
+
+    @torch.no_grad()
+    def _coarse_colors(self, eps: Sequence[Tensor]) -> Tensor:
+        """Colours (N, D) that noise of the coarse levels makes, less what is predicted of them."""
+        stop = len(self.model.latent_shapes) - len(eps)
+        features = [f.expand(len(eps[0]), -1, -1, -1) for f in self.model.features(self.condition)]
+        padded = [*[eps[0]] * stop, *(level.to(self.condition.device) for level in eps)]
+        condition = self.model.condition(features)
+        colors, _ = self.model.descend(condition, padded, self.temperature, self.chains, stop=stop)
+        return colors.flatten(1).float().cpu()
 
     def draw(
         self, near: Variant = (), should_stop: Callable[[], bool] = lambda: False

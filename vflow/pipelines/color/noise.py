@@ -1,17 +1,16 @@
 """Noise of colour variants, and their names: (3,) is sample 3, and (3, 0) the first step away from it.
 
-Noise is ``normal`` of (seed, content of the photo, sample, frame 0, level), but for the photo's tint, the
-coarsest level if that is one pixel: there variants differ most. Eight variants get the eight of many draws
-that stand for all of them best (representative points: Flury 1990, *Principal Points*): each is a draw, and
-together they differ on purpose. Variant k is the same however many are drawn.
+Noise is ``normal`` of (seed, content of the photo, sample, frame 0, level), but for the coarse levels, which
+decide the colour of regions: there eight variants get the eight of many draws that stand for all of them best
+(representative points: Flury 1990, *Principal Points*). Each is a draw, and together they differ on purpose;
+the most plausible comes first. Variant k is the same however many are drawn.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ ANGLE = 0.35
 """Radians from a variant's noise to one near it: the two correlate by cos 0.35 = 0.94."""
 Variant = tuple[int, ...]
 Eps = tuple[Tensor, ...]
-GROUP, DRAWS = 8, 512  # so many variants stand for so many draws
+GROUP, DRAWS = 8, 256  # so many variants stand for so many draws
 _ROUNDS = 12  # of k-means
 
 
@@ -35,12 +34,18 @@ class ColorNoise:
         seed: of the user.
         content: hash of the photo.
         representative: False: all draws are independent.
+        project: noise of the levels from ``coarse`` up, (N, C, h, w) each, to points (N, D) in which draws
+            are compared; None: they are compared by the noise of the coarsest level.
+        coarse: levels from this one up are chosen among draws; None: the coarsest, if it is one pixel.
     """
 
     shapes: Sequence[tuple[int, int, int]]
     seed: int
     content: str
     representative: bool = True
+    project: Callable[[Sequence[Tensor]], Tensor] | None = None
+    coarse: int | None = None
+    _chosen: dict[int, Eps] = field(default_factory=dict, repr=False, compare=False)
 
     def chunk(self, variants: Sequence[Variant], attempts: Sequence[int]) -> Eps:
         """Noise per level (B, C, h, w); ``attempts`` counts how often each variant was drawn before."""
@@ -58,30 +63,37 @@ class ColorNoise:
         return plain if attempt or not self.representative else self._spread(plain, variant[0])
 
     def _spread(self, plain: Eps, sample: int) -> Eps:
-        """``plain`` with one of the representative draws where the tint is."""
-        channels, *side = self.shapes[-1]
-        if side != [1, 1]:
+        """``plain`` with one of the representative draws where colours of regions are decided."""
+        start = len(self.shapes) - 1 if self.coarse is None else self.coarse
+        if self.coarse is None and self.shapes[-1][1:] != (1, 1):
             return plain
         group, place = divmod(sample, GROUP)
-        return (*plain[:-1], representatives(channels, self.seed, self.content, group)[place, :, None, None])
+        if group not in self._chosen:
+            draws = [
+                normal((DRAWS, *shape), "draws", self.seed, self.content, group, level)
+                for level, shape in enumerate(self.shapes[start:], start)
+            ]
+            points = self.project(draws) if self.project else draws[-1].flatten(1)
+            best = representatives(points)
+            self._chosen[group] = tuple(level[best] for level in draws)
+        return (*plain[:start], *(level[place] for level in self._chosen[group]))
 
 
-@lru_cache(maxsize=64)
-def representatives(dimensions: int, *key: Key) -> Tensor:
-    """Draws, of many named by ``key``, that are nearest to the centres of their eight clusters (k-means).
+def representatives(points: Tensor) -> Tensor:
+    """Indices of the points (N, D) nearest to the centres of their eight clusters (k-means).
 
-    Returns standard-normal draws, float32 (8, dimensions), in no particular order.
+    In order of the distance to the mean of all points: the most typical comes first.
     """
-    draws = normal((DRAWS, dimensions), "tints", *key)
-    points = draws.double()
+    points = points.double().nan_to_num()
     centres = points[:GROUP]
     for _ in range(_ROUNDS):
         nearest = _distances(points, centres).argmin(1)
         members = torch.nn.functional.one_hot(nearest, GROUP).double()
         counts = members.sum(0)[:, None]
         centres = torch.where(counts > 0, members.T @ points / counts.clamp_min(1), centres)
-    return draws[_distances(points, centres).argmin(0)]
+    chosen = _distances(points, centres).argmin(0)
+    return chosen[_distances(points[chosen], points.mean(0, keepdim=True))[:, 0].argsort()]
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    return (a[:, None] - b).square().sum(2)
+    return torch.cdist(a, b).square()
