@@ -10,9 +10,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from vflow.bijections import linear
-from vflow.config import ColorizerConfig, DigitsConfig, EncoderConfig, GlowConfig
+from vflow.config import ColorizerConfig, DigitsConfig, EncoderConfig, GlowConfig, LevelNetConfig
 from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, build_model
 from vflow.models.wavelet import WaveletFlow
+from vflow.nn.level import LevelNet
 
 BATCH = 5
 
@@ -63,6 +64,7 @@ FORMS = {
     ),
     "colorizer": colorizer_config(),
     "colorizer-color-mean": colorizer_config(color_mean=(5, 6)),
+    "colorizer-level-net": colorizer_config(level_net=LevelNetConfig(hidden=(4, 8, 8, 8), attention=2)),
     "colorizer-flip-tta": colorizer_config(color_mean=(5, 6), flip_tta=True),
 }
 
@@ -237,3 +239,37 @@ def test_codes_of_noisy_pixels_are_longer_than_those_of_their_centres(case: Case
     again = model.decode(noisy, batch.condition, [1.0] * len(noisy))
     torch.testing.assert_close(again.frame, batch.images, rtol=0, atol=0)
     assert not torch.allclose(noisy[0], centred[0])
+
+
+def test_a_level_is_predicted_given_coarser_colours_everywhere() -> None:
+    """Attention carries a block's colour to all others, which no convolution of this depth does."""
+    torch.manual_seed(0)
+    net = LevelNet(3, 2, 8, LevelNetConfig(hidden=(8,), attention=16), side=16)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    features, means = torch.randn(1, 3, 16, 16), torch.zeros(1, 2, 16, 16)
+    changed = means.clone()
+    changed[..., 0, 0] = 1
+    difference = (net(features, changed) - net(features, means)).abs().amax((0, 1))
+    assert difference[15, 15] > 0
+    local = LevelNet(3, 2, 8, LevelNetConfig(hidden=(8,), attention=8), side=16)
+    difference = (local(features, changed) - local(features, means)).abs().amax((0, 1))
+    assert difference[0, 0] > 0 == difference[15, 15]
+
+
+def test_level_net_needs_an_entry_per_level() -> None:
+    with pytest.raises(ValueError, match="an entry per level"):
+        colorizer_config(level_net=LevelNetConfig(hidden=(8, 8)))
+    with pytest.raises(ValueError, match="multiples of 4"):
+        LevelNetConfig(hidden=(6,))
+
+
+def test_backbone_features_computed_before_give_the_same() -> None:
+    glow = GlowConfig(channels=2, height=16, width=16, depth=(1, 1, 1, 1), hidden=(4, 4, 4, 4))
+    encoder = EncoderConfig(hidden=(4, 4, 4, 4, 4), blocks=1)
+    model, batch = trained(ColorizerConfig(glow=glow, condition=encoder, backbone=True))
+    assert isinstance(model, Colorizer) and model.backbone is not None
+    with torch.no_grad():
+        seen = model.backbone(batch.condition[:, :1])
+        assert torch.equal(model(batch._replace(seen=seen)), model(batch))
+        assert not torch.equal(model(batch._replace(seen=[0 * f for f in seen])), model(batch))

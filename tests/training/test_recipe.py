@@ -56,6 +56,24 @@ def test_stages_follow_each_other_and_the_export_is_a_checkpoint(recipe: str, tm
     assert not any(name.startswith("priors.") and name.endswith("weight") for name in frozen)
 
 
+def test_a_stage_may_start_from_a_checkpoint(tiny: str, tmp_path: Path) -> None:
+    config = load_preset(tiny).model
+    model: Any = build_model(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(0.01)
+    save_checkpoint(tmp_path / "start", model, config=config)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        f"stages: [{{name: only, config: {tiny}, init_from: {tmp_path / 'start'}, "
+        "set: {training.max_steps: 1, training.trainable: [priors]}}]"
+    )
+    assert train_here(str(path), tmp_path / "out") == 0
+    state = vflow.load(tmp_path / "out" / "model").state_dict()
+    weights = [value for name, value in state.items() if name.startswith("flow.") and "conv" in name]
+    assert weights and all(bool((value == 0.01).all()) for value in weights)
+
+
 def test_an_interrupted_recipe_goes_on_and_ends_as_if_it_had_not_been(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from vflow.config.models import (
     LatentPriorConfig,
     LatticePriorConfig,
     LatticeVideoFlowConfig,
+    LevelNetConfig,
     ModelConfig,
     MotionConfig,
     Noise,

@@ -277,6 +277,22 @@ class DigitsConfig(Config):
         return self
 
 
+class LevelNetConfig(Config):
+    """Networks that predict a wavelet level's details given features and what coarser levels have drawn."""
+
+    hidden: tuple[Count, ...] = Field(
+        (64, 96, 128, 128, 128, 128), description="channels per level, fine to coarse, and of the mean colour"
+    )
+    blocks: int = Field(1, ge=1, le=16, description="residual blocks per level")
+    attention: int = Field(8, ge=0, le=32, description="largest side of grids with self-attention; 0: none")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(width % 4 for width in self.hidden):
+            raise ValueError("level_net.hidden needs multiples of 4, the heads of attention")
+        return self
+
+
 class ColorizerConfig(Config):
     """Colours given lightness: a wavelet flow over the ab planes of Lab (Ardizzone et al. 2019; Yu 2020).
 
@@ -294,6 +310,9 @@ class ColorizerConfig(Config):
     color_mean: tuple[Count, ...] | None = Field(
         None,
         description="a predicted mean is subtracted from the colours: channels per level, fine to coarse",
+    )
+    level_net: LevelNetConfig | None = Field(
+        None, description="means and scales of each level's details are predicted given the levels above"
     )
     flip_tta: bool = Field(
         False,
@@ -314,6 +333,8 @@ class ColorizerConfig(Config):
             raise ValueError("temperature needs one number, or one per level and one for the mean colour")
         if self.backbone and (self.glow.height % 8 or self.glow.width % 8):
             raise ValueError("backbone needs glow.height and glow.width to be multiples of 8")
+        if self.level_net and len(self.level_net.hidden) != self.glow.levels + 1:
+            raise ValueError("level_net.hidden needs an entry per level and one for the mean colour")
         if self.flip_tta and self.color_mean is None:
             raise ValueError("flip_tta needs color_mean: it is what is averaged")
         if self.color_mean is not None and not 1 <= len(self.color_mean) <= self.glow.levels:

@@ -27,6 +27,9 @@ class DataConfig(Config):
     )
     held_out_files: int | None = Field(None, ge=1, description="clips kept for validation; null: 5%")
     held_out_events: tuple[str, ...] = Field((), description="rain: files kept for validation, without .npz")
+    crop: bool = Field(
+        True, description="photos are cut at random in training; false: their central squares, as they are"
+    )
     shift: int = Field(0, ge=0, le=4, description="digits are moved by up to so many pixels in training")
 
 
@@ -129,6 +132,9 @@ class TrainingConfig(Config):
     validation_examples: int = Field(64, ge=1)
     checkpoint_every: int = Field(500, ge=1)
     seed: int = 0
+    cache_features: bool = Field(
+        False, description="a frozen backbone sees each picture once; its features are kept in VFLOW_CACHE"
+    )
     trainable: tuple[str, ...] = Field(
         (), description="parts to train, such as 'dequantizer'; none: all but a backbone"
     )
@@ -186,6 +192,10 @@ class Preset(Config):
         for loss in self.training.losses:
             if not _suits(loss, self.model):
                 raise ValueError(f"training.losses: {loss.kind} is for {LOSS_MODELS[loss.kind]}; remove it")
+        if self.training.cache_features and not (
+            self.model.kind == "colorizer" and self.model.backbone and not self.data.crop
+        ):
+            raise ValueError("training.cache_features needs a colorizer with backbone, and data.crop: false")
         return self
 
 

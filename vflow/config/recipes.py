@@ -20,6 +20,9 @@ class Stage(Config):
     config: str = Field(description="preset")
     set: dict[str, Any] = Field({}, description="entries of the preset to change, by dotted key")
     data: str | None = Field(None, description="folder below --data; none: --data itself")
+    init_from: str | None = Field(
+        None, description="shipped checkpoint to start from; none: the stage before, the first from nothing"
+    )
 
 
 class Export(Config):

@@ -15,7 +15,7 @@ from vflow.bijections.pixel_map import Scaled
 from vflow.config import ColorizerConfig
 from vflow.models.base import Condition
 from vflow.models.dequantizer import build_dequantizer
-from vflow.models.image import ConditionalFlow, level_priors
+from vflow.models.image import ConditionalFlow, ImageBatch, level_priors
 from vflow.models.wavelet import WaveletFlow
 from vflow.nn.backbone import WIDTHS, Backbone
 from vflow.nn.encoder import FrameEncoder, ResidualBlock, WindowEncoder
@@ -147,11 +147,17 @@ class Colorizer(ConditionalFlow):
             )
         self.window_encoder = WindowEncoder(1, config.condition.model_copy(update={"hidden": widths[1:]}))
         channels = (*widths[1:], widths[-1])
-        self.flow = WaveletFlow(glow, channels)
+        self.flow = WaveletFlow(glow, channels, nets=config.level_net)
         self.latent_shapes = self.flow.latent_shapes
         hidden = (*glow.hidden, glow.hidden[-1])
         self.priors = level_priors(self.flow, hidden, glow.activation, channels)
         self.color_mean = ColorMean(glow.channels, config.color_mean, channels) if config.color_mean else None
+
+    def features_of(self, batch: ImageBatch) -> Sequence[Tensor]:
+        """The batch's features; those of the backbone may have been computed before."""
+        if batch.features is None and batch.seen is not None:
+            return self._features(batch.condition, batch.seen)
+        return super().features_of(batch)
 
     def features(self, y: Tensor) -> Sequence[Tensor]:
         """Features of L and hints for each wavelet level, and the coarsest once more for the mean colour.
@@ -189,22 +195,22 @@ class Colorizer(ConditionalFlow):
         x, _ = super().to_flow(self.dequantizer(images.float(), eps)[0], self.condition(features))
         return self.color_mean.errors(x, features, x.mean((2, 3), keepdim=True) + mean_noise)
 
-    def _features(self, y: Tensor) -> list[Tensor]:
+    def _features(self, y: Tensor, seen: Sequence[Tensor] | None = None) -> list[Tensor]:
         inputs = torch.cat([y[:, :1] / 50 - 1, y[:, 1:2], y[:, 2:] / UNIT], 1)
         pyramid: Sequence[Tensor] = self.encoder(inputs.contiguous(memory_format=torch.channels_last))[1:]
         if self.backbone is not None:
-            levels = zip(pyramid, self.adapters, self._backbone_features(y), strict=True)
-            pyramid = [f + adapter(seen) for f, adapter, seen in levels]
+            found = self._pooled(self.backbone(y[:, :1]) if seen is None else seen)
+            levels = zip(pyramid, self.adapters, found, strict=True)
+            pyramid = [f + adapter(level.to(f.dtype)) for f, adapter, level in levels]
         mask = y.new_ones(len(y), 1)
         features: Sequence[Tensor] = self.window_encoder(tuple(f[:, None] for f in pyramid), mask)
         if self.config.dropout:
             features = [F.dropout2d(f, self.config.dropout, self.training) for f in features]
         return [*features, features[-1]]
 
-    def _backbone_features(self, y: Tensor) -> list[Tensor]:
-        """The backbone's features of L for each level; below its coarsest, means of that."""
-        assert self.backbone is not None
-        features = list(self.backbone(y[:, :1]))[: len(self.adapters)]
+    def _pooled(self, seen: Sequence[Tensor]) -> list[Tensor]:
+        """The backbone's features for each level; below its coarsest, means of that."""
+        features = list(seen)[: len(self.adapters)]
         while len(features) < len(self.adapters):
             features.append(F.avg_pool2d(features[-1], 2))
         return features

@@ -29,6 +29,8 @@ class ImageBatch(NamedTuple):
         first b images, all levels one after the other; None where no loss needs samples.
     features: features of ``condition`` computed before; None: the model computes them.
     selected: number of leading images that losses on a part of the batch use.
+    rows: int64 (B,), numbers of the pictures in a cache of a backbone's features; None: there is none.
+    seen: those features; None: the model computes them.
     """
 
     images: Tensor
@@ -37,6 +39,8 @@ class ImageBatch(NamedTuple):
     sample_eps: Tensor | None = None
     features: Sequence[Tensor] | None = None
     selected: int = 0
+    rows: Tensor | None = None
+    seen: Sequence[Tensor] | None = None
 
     @property
     def targets(self) -> Tensor:

@@ -10,13 +10,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vflow.bijections.actnorm import constant_density
-from vflow.bijections.base import Chain
+from vflow.bijections.base import Chain, accumulation_dtype, zero_density
 from vflow.bijections.conditional import ConditionalAffine
+from vflow.bijections.coupling import soft_clamp
 from vflow.bijections.linear import pointwise
 from vflow.bijections.reshape import Haar
-from vflow.config import GlowConfig
+from vflow.config import GlowConfig, LevelNetConfig
 from vflow.models.glow import TRANSFORMS, Chains, Encoded, Features, Shapes, flow_chain
+from vflow.nn.layers import ZeroConv2d
+from vflow.nn.level import LevelNet
 from vflow.nn.modules import ModuleList
+from vflow.nn.relu import relu
+from vflow.priors.gaussian import Gaussian
+
+SCALE_LIMIT = 4.0  # |log σ| of predicted details stays below this
 
 
 def wavelet_shapes(config: GlowConfig) -> Shapes:
@@ -26,16 +33,46 @@ def wavelet_shapes(config: GlowConfig) -> Shapes:
 
 
 @final
+class LevelPredictor(nn.Module):
+    """Gaussian of a level's details, (C, h, w), given its features and block means; starts as N(0, 1).
+
+    Details are standardised by it: z = (x − μ) / σ. Its mean takes the colours that coarser levels have drawn
+    to the things that they belong to.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], features: int, means: int, hidden: int, config: LevelNetConfig
+    ) -> None:
+        super().__init__()
+        self.net = LevelNet(features, means, hidden, config, shape[1])
+        self.conv = ZeroConv2d(hidden, 2 * shape[0])
+
+    def forward(self, features: Tensor, mean: Tensor | None) -> Gaussian:
+        """Density of the details; ``mean`` (B, C, h, w) is None at the coarsest level."""
+        h = self.conv(relu(self.net(features, mean)))
+        center, log_scale = h.to(accumulation_dtype(h.dtype)).chunk(2, 1)
+        return Gaussian(center, soft_clamp(log_scale, SCALE_LIMIT))
+
+
+@final
 class WaveletFlow(nn.Module):
     """Haar pyramid; per level a chain of flow steps over the details, given the means of the 2×2 blocks.
 
     The last latent is the coarsest mean (the mean colour, where the pyramid ends at one pixel), with a chain
     of its own. Unlike in a Glow, what is passed upward are exact means. With ``smooth`` details are coded
     less those of the means' bilinear interpolation (a lifting step, Sweldens 1998): what coarse levels alone
-    make is then smooth and not of blocks.
+    make is then smooth and not of blocks. With ``nets`` a network per level first standardises the details
+    by the mean and scale that it predicts given features and block means.
     """
 
-    def __init__(self, config: GlowConfig, features: tuple[int, ...], *, smooth: bool = False) -> None:
+    def __init__(
+        self,
+        config: GlowConfig,
+        features: tuple[int, ...],
+        *,
+        smooth: bool = False,
+        nets: LevelNetConfig | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.smooth = smooth
@@ -49,6 +86,14 @@ class WaveletFlow(nn.Module):
             hidden, depth = config.hidden[entry], config.depth[entry]
             chains.append(flow_chain(width, hidden, depth, config, features[level] + mean))
         self.levels = ModuleList(chains)
+        self.predictors = ModuleList(
+            [
+                LevelPredictor(shape, features[level], 0 if level == top else channels, hidden, nets)
+                for level, (shape, hidden) in enumerate(zip(self.latent_shapes, nets.hidden, strict=True))
+            ]
+            if nets
+            else []
+        )
 
     def level_channels(self, level: int) -> int:
         return 0 if level == self.config.levels else self.config.channels
@@ -59,11 +104,11 @@ class WaveletFlow(nn.Module):
         log_dets: list[Tensor] = []
         for level, chain in enumerate(self.levels):
             mean, details = self._split(level, x)
-            context = _join(mean, features[level])
-            z, log_det = TRANSFORMS[self.config.memory](chain, details, context)
+            y, standardised = self._standardise(level, details, mean, features[level])
+            z, log_det = TRANSFORMS[self.config.memory](chain, y, _join(mean, features[level]))
             latents.append(z)
             passed_up.append(mean)
-            log_dets += [log_det, self._mean_log_det(level, details)]
+            log_dets += [log_det, standardised, self._mean_log_det(level, details)]
             x = details if mean is None else mean
         return Encoded(tuple(latents), tuple(passed_up), log_dets)
 
@@ -76,6 +121,8 @@ class WaveletFlow(nn.Module):
         chains: Chains | None = None,
     ) -> Tensor:
         details = (chains or self.levels)[level].invert(z, _join(above, features))[0]
+        if self.predictors and features is not None:
+            details = self.predictors[level](features, above).sample(details)
         if above is None:
             return details
         if self.smooth:
@@ -90,8 +137,19 @@ class WaveletFlow(nn.Module):
     def initialize(self, x: Tensor, features: Features) -> None:
         for level, chain in enumerate(self.levels):
             mean, details = self._split(level, x)
-            chain.initialize(details, _join(mean, features[level]))
+            chain.initialize(
+                self._standardise(level, details, mean, features[level])[0], _join(mean, features[level])
+            )
             x = details if mean is None else mean
+
+    def _standardise(
+        self, level: int, details: Tensor, mean: Tensor | None, features: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Details less their predicted mean, over their predicted scale, and the log-det (B, h, w)."""
+        if not self.predictors or features is None:
+            return details, zero_density(details)
+        predicted = self.predictors[level](features, mean)
+        return predicted.whiten(details), -predicted.log_scale.sum(1)
 
     def _split(self, level: int, x: Tensor) -> tuple[Tensor | None, Tensor]:
         """Block means and details of x; at the top there is nothing but x itself."""

@@ -32,6 +32,8 @@ STAGES = (
     Stage(3, 192, 5, 2, 6),  # of four
 )
 OUT_INDICES = (2, 4, 5)  # stages whose features are returned: the last of each size
+STRIDES = (4, 8, 16)
+"""Rows of the input to one of each of them."""
 WIDTHS = tuple(STAGES[stage].width for stage in OUT_INDICES)
 
 

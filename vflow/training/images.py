@@ -61,6 +61,7 @@ class Images:
         sampled: maker of the sample grid, which depends on the kind of condition.
         subsample: one in so many stream positions leads the batch as its ``selected`` examples; 0: none.
         sample_noise: noise of samples for the selected examples; None: no loss needs samples.
+        with_rows: batches name their pictures, for a cache of features.
     """
 
     train: ImageDataset
@@ -69,6 +70,7 @@ class Images:
     sampled: Draw
     subsample: int = 0
     sample_noise: SampleNoise | None = None
+    with_rows: bool = False
     frames: int = 1
     targets: int = 1
     chunk: int = 64
@@ -101,6 +103,8 @@ class Images:
                 for epoch, index in places
             ]
         )._replace(selected=len(selected))
+        if self.with_rows:
+            batch = batch._replace(rows=torch.tensor([index for _, index in places]))
         if self.sample_noise is None or not selected:
             return batch
         noise = torch.stack([self.sample_noise(self.seed, *place) for place in selected])
@@ -135,7 +139,7 @@ def open_images(
     train = open_image_dataset(preset.data, config, "train")
     held = open_validation(lambda: open_image_dataset(preset.data, config, "validation"))
     draw = DRAW[config.family]
-    images = Images(train, held, preset.training.seed, draw)
+    images = Images(train, held, preset.training.seed, draw, with_rows=preset.training.cache_features)
     for loss in preset.training.losses:
         if isinstance(loss, ClassificationConfig | BestOfConfig):
             images = replace(images, subsample=loss.subsample)

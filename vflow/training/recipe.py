@@ -47,7 +47,8 @@ def train_recipe(options: TrainOptions) -> int:
             print(f"stage {number} of {len(presets)}, {stage.name}: finished before", file=sys.stderr)
         else:
             print(f"stage {number} of {len(presets)}: {stage.name}", file=sys.stderr)
-            if code := train(_stage_options(options, folder, preset, before)):
+            start = stage.init_from or (str(before) if before else None)
+            if code := train(_stage_options(options, folder, preset, start)):
                 return code
         before = folder / "last" / "model"
     assert before is not None
@@ -78,12 +79,13 @@ def _finished(folder: Path, preset: Preset) -> bool:
     return commit is not None and commit.name == f"step_{preset.training.max_steps:07d}"
 
 
-def _stage_options(options: TrainOptions, folder: Path, preset: Preset, before: Path | None) -> TrainOptions:
+def _stage_options(
+    options: TrainOptions, folder: Path, preset: Preset, init_from: str | None
+) -> TrainOptions:
     """Options of one stage; its preset lies in the stage's folder, paths included."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "stage.yaml"
     path.write_text(to_yaml(preset), encoding="utf-8")
-    init_from = None if before is None else str(before)
     return replace(
         options, recipe=None, config=str(path), output=folder, data=None, init_from=init_from, resume=True
     )

@@ -17,10 +17,12 @@ from vflow.checkpoint import load
 from vflow.config import Preset, TrainingConfig
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import Model, build_model
+from vflow.nn.backbone import STRIDES, WIDTHS
 from vflow.training.codecs import open_codec
 from vflow.training.data import DataModule, on_device
 from vflow.training.distributed import autocast_dtype
 from vflow.training.ema import Ema
+from vflow.training.features import FeatureCache
 from vflow.training.images import open_images
 from vflow.training.losses import pretraining_loss
 from vflow.training.nowcasts import open_nowcasts
@@ -211,5 +213,17 @@ def prepare(
         prepared.compile()  # in place: names of weights stay
     dtype = autocast_dtype(config.precision, accelerator.device)
     ema = Ema(plain, config.ema)
-    state = TrainState(accelerator, prepared, plain, optimizer, ema, config, dtype, data.targets)
+    cache = open_feature_cache(plain, data) if config.cache_features else None
+    state = TrainState(accelerator, prepared, plain, optimizer, ema, config, dtype, data.targets, cache)
     return state, average
+
+
+def open_feature_cache(model: Any, images: Any) -> FeatureCache:
+    """Cache of the backbone's features of a colouriser's training photos.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    height, width = (2 * side for side in model.image_shape[1:])
+    shapes = [(channels, height // s, width // s) for channels, s in zip(WIDTHS, STRIDES, strict=True)]
+    return FeatureCache.of(model.backbone, images.train.fingerprint, len(images.train), shapes)

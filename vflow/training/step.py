@@ -16,6 +16,7 @@ from vflow.config import TrainingConfig
 from vflow.models import Model
 from vflow.training.data import on_device
 from vflow.training.ema import Ema
+from vflow.training.features import FeatureCache
 from vflow.training.losses import Loss, auxiliary_losses, pretraining_loss
 from vflow.training.state import Progress
 
@@ -86,7 +87,8 @@ class TrainState:
     """The prepared model, its optimiser and the average of its weights.
 
     ``plain`` is the model without wrappers; ``autocast`` the precision of conditioners, None: float32;
-    ``targets`` the pictures per example that the likelihood is of.
+    ``targets`` the pictures per example that the likelihood is of; ``cache`` the features of a frozen
+    backbone that are known.
     """
 
     accelerator: Accelerator
@@ -97,6 +99,7 @@ class TrainState:
     config: TrainingConfig
     autocast: torch.dtype | None
     targets: int
+    cache: FeatureCache | None = None
 
     @property
     def objective(self) -> str:
@@ -129,13 +132,25 @@ class TrainState:
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                batch = self.with_features(on_device(batch, device))
+                batch = self.with_features(self.with_seen(on_device(batch, device)))
                 objective = self.loss(batch)
                 with self._autocast():
                     auxiliary = [loss(cast(Any, self.plain), batch) for loss in losses]
                 self.accelerator.backward(sum(auxiliary, objective) / len(batches))
             total += objective.detach() / len(batches)
         return float(total)
+
+    @torch.no_grad()
+    def with_seen(self, batch: Any) -> Any:
+        """The batch with the backbone's features, from the cache; what is missing there is computed once."""
+        if self.cache is None:
+            return batch
+        rows, backbone = batch.rows.cpu(), cast(Any, self.plain).backbone
+        missing = self.cache.missing(rows)
+        if missing.any():
+            with self._autocast():
+                self.cache.put(rows[missing], backbone(batch.condition[missing.to(batch.rows.device), :1]))
+        return batch._replace(seen=[f.to(batch.rows.device) for f in self.cache.get(rows)])
 
     def with_features(self, batch: Any) -> Any:
         """The batch with the condition's features, computed once where several losses use them."""

@@ -74,6 +74,24 @@ def test_validation_shows_the_central_square_without_hints(folder: Path) -> None
     assert np.abs(lab[1:].mean((1, 2)).numpy() - planes.mean((0, 1))).max() < 1
 
 
+def test_without_crops_only_hints_vary(folder: Path) -> None:
+    photos = Photos(folder, size=SIZE, split="train", crop=False)
+    examples = [photos.example(0, (0, epoch)) for epoch in range(8)]
+    for example in examples[1:]:
+        assert np.array_equal(example.image, examples[0].image)
+        assert np.array_equal(example.condition[0], examples[0].condition[0])
+    hinted = [bool(example.condition[1].any()) for example in examples]
+    assert any(hinted) and not all(hinted)
+
+
+def test_fingerprint_names_the_files(folder: Path) -> None:
+    first = train(folder).fingerprint
+    assert train(folder).fingerprint == first
+    assert Photos(folder, size=2 * SIZE, split="train").fingerprint != first
+    paint(folder / "another.png", 77)
+    assert train(folder).fingerprint != first
+
+
 def test_planes_and_lightness_together_are_the_picture(folder: Path) -> None:
     """Where colours change slowly, L and the colours at half the size give the photo back."""
     example = Photos(folder, size=SIZE, split="validation").example(0, (0, 0))

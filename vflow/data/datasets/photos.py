@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import shutil
 import tempfile
 import weakref
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
@@ -95,6 +98,12 @@ class PhotoSet(ABC):
         """
         return self._source.read(self.names[index])
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of names and sizes of the files: names what is computed from them."""
+        text = "\n".join(f"{name} {self._source.size(name)}" for name in self.names)
+        return hashlib.sha256(os.fsencode(f"{self._kept_side} {text}")).hexdigest()
+
     @abstractmethod
     def _vary(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:
         """Example of a photo, uint8 (H, W, 3), cut and conditioned by ``random``."""
@@ -139,17 +148,27 @@ class Photos(PhotoSet):
 
     Args:
         size: of the colour planes; L has twice as many rows and columns.
+        crop: in training, cut at random; else each photo is its central square, and only its hints vary.
     """
 
-    def __init__(self, path: str | Path, *, size: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        size: int,
+        split: Split,
+        crop: bool = True,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
         super().__init__(path, kept_side=KEPT_SCALE * size, split=split, cache_bytes=cache_bytes)
-        self.size = size
+        self.size, self.crop = size, crop
 
     def _vary(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:
         side = 2 * self.size
-        if not self.training:
+        if not (self.training and self.crop):
             lab = _lab(media.resize(photo[None], side, side, 3)[0])
-            return _picture(lab, np.zeros((3, side, side), np.float32))
+            hints = sample_hints(lab[1:], random) if self.training else np.zeros((3, side, side), np.float32)
+            return _picture(lab, hints)
         cut = random_square(photo, side, random)
         lab = _lab(cut[:, ::-1] if random.random() < 0.5 else cut)
         return _picture(lab, sample_hints(lab[1:], random))
@@ -286,6 +305,9 @@ class _Folder:
         found = (path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
         return sorted(filter(_is_picture, found), key=media.natural_key)
 
+    def size(self, name: str) -> int:
+        return (self.root / name).stat().st_size
+
     def read(self, name: str) -> np.ndarray:
         return media.read_image(self.root / name).frames[0]
 
@@ -307,6 +329,9 @@ class _Zip:
 
     def names(self) -> list[str]:
         return sorted(filter(_is_picture, self.archive.namelist()), key=media.natural_key)
+
+    def size(self, name: str) -> int:
+        return self.archive.getinfo(name).file_size
 
     def read(self, name: str) -> np.ndarray:
         """A picture, read through a file of its name, so that it is admitted and named like any other."""

@@ -97,7 +97,7 @@ def open_image_dataset(
     _require_size(config.name, (glow.width,), (glow.height,))
     if isinstance(model, SuperResolutionConfig):
         return PhotoPairs(path, size=glow.height, split=split)
-    return Photos(path, size=glow.height, split=split)
+    return Photos(path, size=glow.height, split=split, crop=config.crop)
 
 
 def open_validation(open_split: Callable[[], D]) -> D | None:

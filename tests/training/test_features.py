@@ -1,0 +1,51 @@
+"""Cache of a frozen backbone's features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from vflow.errors import InputError
+from vflow.training.features import FeatureCache
+
+SHAPES = [(3, 4, 4), (5, 2, 2)]
+
+
+def _features(count: int) -> list[torch.Tensor]:
+    return [torch.randn(count, *shape).half().float() for shape in SHAPES]
+
+
+def test_rows_are_kept_over_processes(tmp_path: Path) -> None:
+    cache, features = FeatureCache(tmp_path / "a", 9, SHAPES), _features(2)
+    rows = torch.tensor([7, 2])
+    assert cache.missing(rows).all()
+    cache.put(rows, features)
+    again = FeatureCache(tmp_path / "a", 9, SHAPES)
+    assert again.missing(torch.tensor([2, 3, 7])).tolist() == [False, True, False]
+    for kept, own in zip(again.get(torch.tensor([2, 7])), features, strict=True):
+        assert torch.equal(kept, own.flip(0))
+
+
+def test_other_pictures_or_weights_have_another_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VFLOW_CACHE", str(tmp_path))
+    backbone = nn.Conv2d(1, 2, 1)
+    rows = torch.tensor([0])
+    FeatureCache.of(backbone, "pictures", 4, SHAPES).put(rows, _features(1))
+    assert not FeatureCache.of(backbone, "pictures", 4, SHAPES).missing(rows).any()
+    assert FeatureCache.of(backbone, "others", 4, SHAPES).missing(rows).all()
+    nn.init.zeros_(backbone.weight)
+    assert FeatureCache.of(backbone, "pictures", 4, SHAPES).missing(rows).all()
+
+
+def test_a_folder_that_cannot_hold_it_is_named(tmp_path: Path) -> None:
+    FeatureCache(tmp_path / "a", 9, SHAPES)
+    with pytest.raises(InputError, match="VFLOW_CACHE"):
+        FeatureCache(tmp_path / "a", 8, SHAPES)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be kept"):
+        FeatureCache(tmp_path / "file" / "a", 9, SHAPES)
