@@ -78,6 +78,20 @@ ROWS = {
     "variance_beside_mean_color": ("share of that variance that is not the mean colour", ""),
     "colorfulness_ratio": ("colourfulness of the first sample over the real one", ""),
     "largest_lightness_change": ("largest change of L", ""),
+    "crps": ("CRPS, mean of all leads", "mm/h"),
+    "steps_crps": ("CRPS of STEPS", "mm/h"),
+    "sprog_crps": ("CRPS of S-PROG", "mm/h"),
+    "extrapolation_crps": ("CRPS of extrapolation", "mm/h"),
+    "persistence_crps": ("CRPS of persistence", "mm/h"),
+    "crps_over_steps": ("CRPS over STEPS'", ""),
+    "csi_1": ("CSI of the ensemble mean at 1 mm/h", ""),
+    "steps_csi_1": ("CSI of STEPS' mean at 1 mm/h", ""),
+    "fss_1": ("FSS of members at 1 mm/h and 16 km", ""),
+    "steps_fss_1": ("FSS of STEPS' members", ""),
+    "outer_ranks": ("outer two of 21 ranks at the last lead (calibrated: 0.095)", "share"),
+    "steps_outer_ranks": ("outer two ranks of STEPS", "share"),
+    "seconds": ("time per forecast", "s"),
+    "steps_seconds": ("time per forecast of STEPS", "s"),
     "round_trip_data": ("round trip data → latent → data, largest error", "/256"),
     "round_trip_latent": ("round trip latent → data → latent, largest error", "/256"),
     "nonfinite": ("values not finite, before any redraw", ""),
@@ -87,6 +101,7 @@ ROWS = {
 }
 SERIES = ("best", "mean", "of_mean", "copy_last", "training_mean", "regression")
 SETTINGS = {
+    "events": "event {0[0]}", "members": "{} members", "leads": "{} leads",
     "clips": "{} clips", "context": "{} given frames", "scored_frames": "{} scored", "digits": "{} digits",
     "photos": "{} photos", "num_samples": "{} samples each", "temperature": "T = {}",
     "tuned_on": "tuned on {}", "noise": "{} noise", "seed": "seed {}", "dtype": "{}", "device": "on {}",

@@ -32,6 +32,7 @@ class LatticeVideoFlow(VideoModel):
     """
 
     dequantizes_past: ClassVar[bool] = False
+    exact: ClassVar[bool] = True
     pixel_map: HistogramMap
 
     def __init__(self, config: LatticeVideoFlowConfig) -> None:

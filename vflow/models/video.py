@@ -94,6 +94,8 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
     """True where the window holds latents, so that noise of past frames counts, too."""
     has_reference: ClassVar[bool] = False
     """True where the last of ``latent_shapes`` is noise of a reference frame, and not the Glow's."""
+    exact: ClassVar[bool] = False
+    """True where the log-likelihood is exact, so that no dequantisation noise enters it."""
     config: VideoConfig
     flow: Glow
 

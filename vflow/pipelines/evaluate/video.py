@@ -170,6 +170,8 @@ def evaluate_video(model: VideoModel, settings: Settings, stage: Stage) -> Evalu
         ConfigError, InputError: no such data, or settings that do not fit it.
     """
     config = video_config(model)
+    if model.exact:
+        settings = replace(settings, num_importance_samples=1)  # no noise to draw
     data = open_clips(settings, config)
     clips = data.chosen(settings.count(len(data.held), USUAL_CLIPS))
     drawing = _drawing(settings, data)
