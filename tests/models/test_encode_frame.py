@@ -21,7 +21,7 @@ def test_a_step_with_the_noise_of_a_frame_decodes_it(
         assert [tuple(e.shape) for e in eps] == [(len(frame), *shape) for shape in model.latent_shapes]
         rollout, sampled = model.step(rollout, eps, (1.0,) * len(eps))
         assert torch.equal(sampled.frame, frame)
-        assert (sampled.raw - frame - 0.5).abs().max() < 0.2
+        assert (sampled.raw - frame - 0.5).abs().max() < (0.49 if model.exact else 0.2)
         other = model.step(rollout, tuple(torch.randn_like(e) for e in eps), (1.0,) * len(eps))[1]
         assert not torch.equal(other.frame, frame)
 

@@ -93,18 +93,17 @@ class LatticeVideoFlow(VideoModel):
 
     @torch.no_grad()
     def encode_frame(self, rollout: Rollout, frame: Tensor, eps: Tensor | None = None) -> tuple[Tensor, ...]:
-        """As the base class says; with noise, each z is drawn from its prior cut to the pixel's bin.
+        """As the base class says, of z drawn from its prior cut to the pixel's bin; without noise, its median.
 
-        So ε is standard normal over frames of the model. Uniform noise in a bin would not be: where the prior
-        is far narrower than the bin, most of the bin lies many deviations off.
+        So ε is standard normal over frames of the model. Neither the bins' centres nor uniform noise in them
+        would do: where the prior is far narrower than a bin, most of the bin lies many deviations off.
         """
-        if eps is None:
-            return super().encode_frame(rollout, frame)
         condition, seen = self.condition_next(rollout, (), ()), self.pixel_map.centres(frame)
+        level = torch.full_like(seen, 0.5) if eps is None else torch.special.ndtr(eps)
         low, high = (self.pixel_map.transform(frame + inside)[0] for inside in (EDGE, 1 - EDGE))
         code, order = torch.zeros_like(seen), self._order(seen)
         for group, density in self._groups(seen, condition):
-            code = torch.where(order == group, density.draw_within(low, high, torch.special.ndtr(eps)), code)
+            code = torch.where(order == group, density.draw_within(low, high, level), code)
         return self.flow.separate(code)
 
     def references(self, batch: VideoBatch) -> None:

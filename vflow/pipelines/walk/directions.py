@@ -85,7 +85,7 @@ def encode_examples(
     """Noise of ``count`` training examples, evenly spaced over the data set: per level (N, C, h, w).
 
     Of clips the noise of a frame given no more than the model needs, as walks encode it; of photos given no
-    hints. Pixels are taken at the centres of their bins, so that no other noise is mixed in.
+    hints. Pixels are taken without dequantisation noise, so that no other noise is mixed in.
 
     Args:
         progress: told (done, of how many).
