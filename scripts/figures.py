@@ -1,8 +1,8 @@
 """Makes the figures of README and docs from the shipped checkpoints: python scripts/figures.py futures.
 
 ``directions`` shows what the first principal directions of digits, colours and push change; ``colours`` a
-grey photograph in several ways; ``digits`` drawn digits, a column per class; ``surprise`` a clip with two
-frames exchanged.
+grey photograph in several ways; ``digits`` drawn digits, a column per class; ``enlarged`` parts of small
+photos enlarged; ``surprise`` a clip with two frames exchanged.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import vflow
 from vflow.checkpoint import checkpoint_folder, read_config
 from vflow.data.datasets.shapes import DIRECTIONS, Shapes
 from vflow.data.media import read_clip, read_image, write_png, write_video
+from vflow.metrics.super_resolution import bicubic
 from vflow.pipelines.video.export import sheet as surprise_sheet
 from vflow.pipelines.walk.render import tiles
 from vflow.pipelines.walk.walk import WalkSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 FUTURES, FRAMES, ENLARGE, GAP, HOLD, TILE = 8, 10, 2, 2, 6, 112
+PART = 200  # side of the parts of enlarged photos
 CODE, TINT = 4, 5  # levels of the code that guides a frame of push, and of the mean colour of a photo
 
 
@@ -36,6 +38,7 @@ def main() -> None:
         "directions": directions,
         "colours": colours,
         "digits": digits,
+        "enlarged": enlarged,
         "surprise": surprise,
     }
     parser.add_argument("figure", choices=figures)
@@ -75,6 +78,19 @@ def colours(folder: Path) -> Path:
         made = vflow.colorize(model, grey, num_samples=5, temperature=temperature, seed=0)
         pictures += [square(picture) for picture in (grey, *made)]
     return save(folder / "colours.png", tiles(np.stack(pictures), 6))
+
+
+def enlarged(folder: Path) -> Path:
+    """Parts of small photos, four times as wide: pixels, bicubic interpolation, three variants."""
+    model, pictures = vflow.load("enlarge"), []
+    temperature = read_config(checkpoint_folder("enlarge")).temperature
+    for name, top, left in (("chelsea", 40, 90), ("astronaut", 0, 62), ("coffee", 60, 90)):
+        photo = read_image(ROOT / "apps" / "examples" / f"walk-{name}.png").frames[0]
+        made = vflow.upscale(model, photo, scale=4, num_samples=3, temperature=temperature, seed=0)
+        others = [photo.repeat(4, 0).repeat(4, 1), np.rint(bicubic(photo, 4)).astype(np.uint8)]
+        part = np.s_[4 * top : 4 * top + PART, 4 * left : 4 * left + PART]
+        pictures += [picture[part] for picture in (*others, *made)]
+    return save(folder / "enlarged.png", tiles(np.stack(pictures), 5))
 
 
 def directions(folder: Path) -> Path:

@@ -92,12 +92,21 @@ ROWS = {
     "steps_outer_ranks": ("outer two ranks of STEPS", "share"),
     "seconds": ("time per forecast", "s"),
     "steps_seconds": ("time per forecast of STEPS", "s"),
+    "bits_per_dim_x2": ("bits/dim of the details of the second doubling", ""),
+    "bits_per_dim_x4": ("bits/dim of the details of the first doubling", ""),
+    "psnr_bicubic": ("PSNR, bicubic interpolation", "dB"),
+    "psnr_gain": ("PSNR of the mean of the samples over bicubic interpolation", "dB"),
+    "gms_best": ("gradient-magnitude similarity, best sample of each photo", ""),
+    "gms_sample": ("gradient-magnitude similarity, mean over samples", ""),
+    "gms_bicubic": ("gradient-magnitude similarity, bicubic interpolation", ""),
+    "gms_loss_ratio": ("what the best sample lacks of 1 over what bicubic interpolation lacks", ""),
+    "largest_change": ("largest change of the averaged samples from the small photo", "grey levels"),
     "round_trip_data": ("round trip data → latent → data, largest error", "/256"),
     "round_trip_latent": ("round trip latent → data → latent, largest error", "/256"),
     "nonfinite": ("values not finite, before any redraw", ""),
     "seconds_per_frame": ("time per sampled frame", "s"),
     "seconds_per_digit": ("time per digit", "s"),
-    "seconds_per_picture": ("time per colouring", "s"),
+    "seconds_per_picture": ("time per colouring or enlarged photo", "s"),
 }
 SERIES = ("best", "mean", "of_mean", "copy_last", "training_mean", "regression")
 SETTINGS = {

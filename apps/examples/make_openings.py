@@ -16,6 +16,7 @@ import numpy as np
 import vflow
 from vflow.checkpoint import find_checkpoints
 from vflow.data import media
+from vflow.metrics.super_resolution import bicubic
 from vflow.pipelines.video.export import overlay_on, top_of
 from vflow.pipelines.walk.render import tiles
 from vflow.pipelines.walk.space import WalkSettings
@@ -61,6 +62,22 @@ def colorize() -> Film:
     return np.concatenate([photo[None].repeat(3 // photo.shape[-1], -1), variants]), 1.0
 
 
+def enlarge() -> Film:
+    """Part of a small photo, enlarged; a line between bicubic and drawn goes to and fro."""
+    model: Any = vflow.load("enlarge")
+    photo = media.read_image(FOLDER / "walk-chelsea.png").frames[0][20:130, 50:210]
+    drawn = vflow.upscale(model, photo, num_samples=1, temperature=model.config.temperature)[0]
+    smooth = np.rint(bicubic(photo, 4)).astype(np.uint8)
+    frames = []
+    for phase in np.linspace(0, 2 * np.pi, 36, endpoint=False):
+        line = round(drawn.shape[1] * (0.5 + 0.42 * np.cos(phase)))
+        frame = drawn.copy()
+        frame[:, :line] = smooth[:, :line]
+        frame[:, line - 1 : line + 1] = 255
+        frames.append(frame)
+    return np.stack(frames), 9.0
+
+
 def walk() -> Film:
     """Eight digits that move together along the strongest direction of their noise, there and back."""
     model: Any = vflow.load("digits")
@@ -94,6 +111,7 @@ OPENINGS: dict[str, Callable[[], Film]] = {
     "predict": predict,
     "digits": digits,
     "colorize": colorize,
+    "enlarge": enlarge,
     "walk": walk,
     "surprise": surprise,
 }

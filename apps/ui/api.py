@@ -18,6 +18,7 @@ from vflow.pipelines.video.score import score as score_frames
 
 from .colorize import job as colorize_jobs
 from .digits import job as digits_jobs
+from .enlarge import job as enlarge_jobs
 from .predict import job as predict_jobs
 from .predict.kinds import FAMILIES, KINDS
 from .shared.checks import seed_number
@@ -37,6 +38,7 @@ def build(app: AppContext) -> None:
         _model_info(app, trigger)
         _generate_digits(app, trigger)
         _colorize(app, trigger)
+        _upscale(app, trigger)
         _walk(app, trigger)
 
 
@@ -253,6 +255,45 @@ def _archive(photos: Sequence[colorize_jobs.ColorizedPhoto]) -> Path:
 
 def _hints(text: str | None) -> list[Hint]:
     return [parse_hint(part) for part in re.split(r"[;\n]+", text or "") if part.strip()]
+
+
+def _upscale(app: AppContext, trigger: gr.Button) -> None:
+    def upscale(
+        files: list[str], checkpoint: str, scale: float, num_samples: float, temperature: float, seed: float
+    ) -> Iterator[Any]:
+        """Enlarged photos: a folder of variants for each (zip), and settings (json). Scale is 2 or 4."""
+        paths, results = paths_of(files), list[enlarge_jobs.Result]()
+        try:
+            requests = enlarge_jobs.Request.checked(
+                checkpoint,
+                paths,
+                scale=scale,
+                num_samples=num_samples,
+                temperature=temperature,
+                seed=seed,
+            )
+            with app.runs.job_folder() as folder:
+                for number, request in enumerate(requests, 1):
+                    job = enlarge_jobs.Job.begin(app, request)
+                    for _ in job.advance(_never):
+                        yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
+                    own = folder / str(number)
+                    own.mkdir()
+                    results.append(job.save(app, own))
+                enlarge_jobs.write_archive(results[0].archive, results)
+        except VflowError as error:
+            raise to_gradio_error(app.error_message(error, paths)) from None
+        yield str(results[0].archive), str(results[0].settings)
+
+    inputs = {
+        "files": _uploads(),
+        "checkpoint": _checkpoint(app, enlarge_jobs.FAMILY),
+        "scale": gr.Number(4, label="scale"),
+        "num_samples": gr.Number(4, label="num_samples"),
+        "temperature": gr.Number(1.0, label="temperature"),
+        "seed": gr.Number(0, label="seed"),
+    }
+    _expose(trigger, "upscale", upscale, inputs, _files("enlarged.zip", "settings.json"))
 
 
 def _walk(app: AppContext, trigger: gr.Button) -> None:

@@ -33,6 +33,7 @@ from vflow.config import (
     LatentPriorConfig,
     ModelConfig,
     NowcastConfig,
+    SuperResolutionConfig,
     VideoFlowConfig,
 )
 from vflow.models import build_model
@@ -72,6 +73,12 @@ def tiny_rain() -> NowcastConfig:
     return NowcastConfig(glow=glow, condition=condition, features=(4, 4), noise_hidden=8)
 
 
+def tiny_super_resolution() -> SuperResolutionConfig:
+    """A model that enlarges photos in no time."""
+    glow = GlowConfig(height=16, width=16, depth=(1,), hidden=(4,))
+    return SuperResolutionConfig(glow=glow, condition=EncoderConfig(hidden=(4,), blocks=1), features=4)
+
+
 def save_untrained(folder: Path, config: ModelConfig, *, stirred: bool | None = None) -> None:
     """A checkpoint with random weights; if ``stirred`` (usual for pictures), none are at zero any more."""
     torch.manual_seed(0)
@@ -105,6 +112,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "colorizer": tiny_colorizer(),
         "slow-colorizer": tiny_colorizer(depth=12, hidden=64),
         "torn-colorizer": tiny_colorizer(),
+        "enlarge": tiny_super_resolution(),
         "calm-colorizer": tiny_colorizer().model_copy(update={"temperature": CALM}),
     }
     for name, config in configs.items():

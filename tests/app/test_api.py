@@ -15,7 +15,7 @@ import vflow
 from tests.app.conftest import Server
 from vflow.checkpoint import checkpoint_hash
 
-PUBLIC = ("predict_future", "score", "model_info", "generate_digits", "colorize", "walk")
+PUBLIC = ("predict_future", "score", "model_info", "generate_digits", "colorize", "upscale", "walk")
 
 
 @pytest.fixture(scope="module")

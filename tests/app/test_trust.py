@@ -15,7 +15,7 @@ from tests.app.conftest import Opener
 from tests.app.support import App
 
 pytestmark = pytest.mark.browser
-TABS = ("Predict", "Digits", "Colourise", "Walk", "Surprise")
+TABS = ("Predict", "Digits", "Colourise", "Enlarge", "Walk", "Surprise")
 MOVES = """async (section) => {
   const video = section.querySelector('video');
   while (video.paused || video.currentTime === 0) await new Promise((done) => setTimeout(done, 50));

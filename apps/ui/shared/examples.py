@@ -23,6 +23,11 @@ PHOTOS = {
     "an astronaut": "photo-astronaut.png",
     "a photographer": "photo-camera.png",
 }
+SMALL_PHOTOS = {
+    "a cat": "walk-chelsea.png",
+    "coffee": "walk-coffee.png",
+    "an astronaut": "walk-astronaut.png",
+}
 DIGITS = {"a four": "digit-four.png", "a two": "digit-two.png", "a seven": "digit-seven.png"}
 
 

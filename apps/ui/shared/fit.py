@@ -37,8 +37,11 @@ SUBJECTS = {
     "digits": "a handwritten digit",
     "colorizer": "a photo",
     "rain": "rain radar",
+    "enlarge": "a photo",
 }
 """Training data of each shipped checkpoint, in words."""
+SAME_DATA = {"enlarge": "colorizer"}
+"""Checkpoint → the one whose statistics serve for it, because it was trained on the same data."""
 
 
 def features(frame: np.ndarray) -> np.ndarray:
@@ -72,7 +75,8 @@ def view(name: str, frame: np.ndarray) -> np.ndarray:
     """
     if name == "digits":
         return prepare_digit(frame)[..., None]
-    return media.resize(frame[None], SIDE, SIDE, 1 if name == "colorizer" else 3)[0]
+    in_grey = SAME_DATA.get(name, name) == "colorizer"
+    return media.resize(frame[None], SIDE, SIDE, 1 if in_grey else 3)[0]
 
 
 class Reference(NamedTuple):
@@ -137,7 +141,8 @@ def references() -> dict[str, Reference]:
     """Statistics of the shipped models, by name."""
     with np.load(FOLDER / "fit.npz") as saved:
         return {
-            name: Reference(*(saved[f"{name}/{part}"] for part in Reference._fields)) for name in SUBJECTS
+            name: Reference(*(saved[f"{SAME_DATA.get(name, name)}/{part}"] for part in Reference._fields))
+            for name in SUBJECTS
         }
 
 
@@ -211,7 +216,7 @@ def banner(verdict: Verdict, names: Sequence[str]) -> str:
         elif not names:
             text += f" Choose {escape(best)} above."
         else:
-            tab = {"colorizer": "Colourise", "digits": "Digits"}.get(best, "Predict")
+            tab = {"colorizer": "Colourise", "enlarge": "Enlarge", "digits": "Digits"}.get(best, "Predict")
             text += f" See the tab {tab}."
     amber = "" if verdict.fits is None else " vf-amber"
     return f'<div class="vf-fit{amber}" role="status"><p>{text}</p>{button}</div>'

@@ -21,6 +21,7 @@ SMALLEST_PRESETS = {
     "nowcast": "rain",
     "digits": "digits",
     "colorizer": "colorizer",
+    "super_resolution": "enlarge",
 }
 """Family of models → the preset that trains the smallest one."""
 
@@ -39,7 +40,7 @@ class ModelStore:
         self._folders = checkpoint.find_checkpoints([Path(folder).expanduser() for folder in folders])
 
     def names(self, *families: str) -> list[str]:
-        """Names to offer: those of the ``families`` (videoflow, nowcast, digits, colorizer), or all.
+        """Names to offer: those of the ``families`` (videoflow, nowcast, digits, …), or all.
 
         One whose configuration cannot be read counts as a videoflow, so that a person can learn why.
         """

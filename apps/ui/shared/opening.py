@@ -32,6 +32,11 @@ COLORIZE = Opening(
     "One grey photo, coloured in six plausible ways.",
     "Press one of the examples, or add a photo of your own.",
 )
+ENLARGE = Opening(
+    "enlarge",
+    "One small photo, four times as wide: left of the line by bicubic interpolation, right of it drawn.",
+    "Press one of the examples, or add a photo of your own.",
+)
 WALK = Opening(
     "walk",
     "Eight digits turn from bold to thin together, along one direction of the model’s noise.",

@@ -50,7 +50,7 @@ def test_figures_are_those_of_the_drawn_photos(
             (psnr(luminance(images.mean(0)), target), psnr(luminance(bicubic(small, 4)), target), best)
         )
     mean, simple, best = np.mean(rows, axis=0)
-    assert figures["psnr_mean"] == pytest.approx(mean) and figures["psnr_bicubic"] == pytest.approx(simple)
+    assert figures["psnr_of_mean"] == pytest.approx(mean) and figures["psnr_bicubic"] == pytest.approx(simple)
     assert figures["psnr_gain"] == pytest.approx(mean - simple) and figures["gms_best"] == pytest.approx(best)
     assert figures["largest_change"] == 0 and figures["round_trip_data"] < 0.1
     bits = sorted([figures["bits_per_dim_x2"], figures["bits_per_dim_x4"]])

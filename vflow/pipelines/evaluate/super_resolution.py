@@ -155,7 +155,7 @@ class _Figures:
         similarities = _similarities(photo, made)
         self.rows.append(
             {
-                "psnr_mean": psnr(mean, target),
+                "psnr_of_mean": psnr(mean, target),
                 "psnr_bicubic": psnr(luminance(simple), target),
                 "gms_best": max(similarities),
                 "gms_sample": float(np.mean(similarities)),
@@ -179,7 +179,7 @@ class _Figures:
         bits = {"bits_per_dim": _bits([term for level in levels for term in level])}
         bits |= {"bits_per_dim_x2": _bits(levels[0]), "bits_per_dim_x4": _bits(levels[1])}
         gains = {
-            "psnr_gain": mean["psnr_mean"] - mean["psnr_bicubic"],
+            "psnr_gain": mean["psnr_of_mean"] - mean["psnr_bicubic"],
             "gms_loss_ratio": (1 - mean["gms_best"]) / (1 - mean["gms_bicubic"]),
         }
         figures = {

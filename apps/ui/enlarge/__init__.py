@@ -1,0 +1,1 @@
+"""Enlarge: photos enlarged in plausible variants."""

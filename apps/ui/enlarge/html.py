@@ -1,0 +1,75 @@
+"""HTML of the tab Enlarge: before and after under one slider, cards of the variants."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from ..shared.html import file_url, ghost_items, heat_legend, placeholder, png_uri
+from .job import Result
+
+
+def empty(text: str = "Add a photo, or press one of the examples.") -> str:
+    """Outlines in the place of variants."""
+    ghosts = f'<div class="vf-ghost vf-wide"></div><ol class="vf-grid vf-cards">{ghost_items(4)}</ol>'
+    return placeholder(ghosts, "No enlarged photo yet", text, "vf-enlarge-empty")
+
+
+def uploaded(photo: np.ndarray, name: str) -> str:
+    """The photo, uint8 (h, w, 3), before it is enlarged."""
+    height, width = photo.shape[:2]
+    return (
+        '<section class="vf-results vf-own-size" aria-label="The photo">'
+        f'<img src="{png_uri(photo)}" alt="{escape(name, quote=True)}" width="{width}" height="{height}">'
+        f"<p>{width}×{height}. Press Enlarge.</p></section>"
+    )
+
+
+def results(result: Result, chosen: int) -> str:
+    """One variant beside bicubic interpolation under a slider, and a card for each variant.
+
+    Args:
+        chosen: variant, counted from 0; ``result.count`` is the map of differences.
+    """
+    items = "".join(_card(picture, index, result, chosen) for index, picture in enumerate(result.cards()))
+    lead = "The square where variants differ most, at full size. Press one to compare it."
+    return (
+        f'<section class="vf-results" aria-label="Enlarged photo">{_compare(result, chosen)}'
+        f'<p class="vf-note">{lead}</p><ol class="vf-grid vf-cards">{items}</ol></section>'
+    )
+
+
+def _compare(result: Result, chosen: int) -> str:
+    """Bicubic interpolation left of the line, a variant or the map of differences right of it."""
+    width, height = result.size
+    name, is_map = escape(result.name, quote=True), chosen == result.count
+    after = result.differences if is_map else result.variant(chosen)
+    title = "Differences" if is_map else f"Variant {chosen + 1}"
+    saved = f"{name}-x{result.scale}-{'differences' if is_map else f'variant-{chosen + 1}'}.png"
+    legend = heat_legend(f"±{result.top:.0f} grey levels") if is_map else ""
+    return (
+        f'<figure class="vf-compare vf-enlarged" style="--ratio: {width / height:.4f}; --full: {width}px">'
+        '<div class="vf-scroll"><div class="vf-stack">'
+        f'<img class="vf-after" src="{file_url(after)}" alt="{name}, {title.lower()}"'
+        f' width="{width}" height="{height}">'
+        f'<img class="vf-before" src="{file_url(result.before)}" alt="{name}, bicubic interpolation">'
+        '<i class="vf-divider" aria-hidden="true"></i>'
+        '<input type="range" class="vf-wipe" min="0" max="100" value="50"'
+        ' aria-label="Before and after: share of bicubic interpolation"></div></div>'
+        f'<figcaption><span>Bicubic</span><label class="vf-size"><input type="checkbox" class="vf-full">'
+        f"Full size, {width}×{height}</label>{legend}"
+        f'<span>{title} <a class="vf-save" href="{file_url(after)}" download="{saved}">Download</a></span>'
+        "</figcaption></figure>"
+    )
+
+
+def _card(picture: np.ndarray, index: int, result: Result, chosen: int) -> str:
+    name = "Differences" if index == result.count else f"Variant {index + 1}"
+    return (
+        f'<li class="vf-tile{" vf-chosen" if index == chosen else ""}">'
+        f'<button type="button" class="vf-pick" data-action="pick" data-index="{index}"'
+        f' aria-label="Compare {name.lower()}" aria-pressed="{str(index == chosen).lower()}">'
+        f'<img src="{png_uri(picture)}" alt="{name}"></button>'
+        f'<div class="vf-caption"><span>{name}</span></div></li>'
+    )

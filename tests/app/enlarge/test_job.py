@@ -1,0 +1,86 @@
+"""Enlarged photos as files: requests, archive, the square that cards show."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vflow
+from apps.ui.enlarge import html
+from apps.ui.enlarge.job import Job, Request, Result, write_archive
+from apps.ui.shared.context import AppContext
+from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.models import ModelStore
+from apps.ui.shared.storage import RunStore
+from tests.app.conftest import save_untrained, tiny_super_resolution
+from tests.pipelines.colorizers import picture
+from vflow.data import media
+from vflow.errors import InputError
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> AppContext:
+    """The app with one untrained model."""
+    save_untrained(tmp_path / "models" / "tiny", tiny_super_resolution())
+    (tmp_path / "runs").mkdir()
+    return AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path / "runs"), Jobs(), tmp_path)
+
+
+def request(path: Path, **changes: object) -> Request:
+    settings = {"scale": 2, "num_samples": 2, "temperature": 0.5, "seed": 1, **changes}
+    return Request.checked("tiny", [str(path)], **settings)[0]  # type: ignore[arg-type]
+
+
+def enlarge(app: AppContext, path: Path, **changes: object) -> Result:
+    job = Job.begin(app, request(path, **changes))
+    assert list(job.advance(lambda: False)) == [None] * job.total
+    return job.save(app, app.runs.new_folder())
+
+
+def test_files_are_what_python_draws(app: AppContext, tmp_path: Path) -> None:
+    photo = picture(30, 40)
+    Image.fromarray(photo).save(tmp_path / "bay.png")
+    result = enlarge(app, tmp_path / "bay.png")
+    model = vflow.load(tmp_path / "models" / "tiny")
+    drawn = vflow.upscale(model, photo, scale=2, num_samples=2, temperature=0.5, seed=1)
+    for index in range(2):
+        assert np.array_equal(media.read_image(result.variant(index)).frames[0], drawn[index])
+    write_archive(result.archive, [result, result])
+    with zipfile.ZipFile(result.archive) as saved:
+        assert saved.namelist() == [f"{name}/s00{i}.png" for name in ("bay", "bay-2") for i in (0, 1)]
+    assert len(result.cards()) == 3 and result.size == (80, 60)
+    page = html.results(result, 2)
+    assert "bay-x2-differences.png" in page and page.count("vf-pick") == 3
+    result.variant(1).unlink()
+    with pytest.raises(InputError, match="cleared from the server"):
+        result.cards()
+
+
+def test_opacity_is_enlarged_with_the_photo(app: AppContext, tmp_path: Path) -> None:
+    Image.fromarray(picture(6, 8, channels=4)).save(tmp_path / "glass.png")
+    result = enlarge(app, tmp_path / "glass.png")
+    with Image.open(result.variant(0)) as image:
+        assert image.mode == "RGBA" and image.size == (16, 12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scale": 3}, "scale: give 2 or 4"),
+        ({"num_samples": 9}, "variants: give a number from 1 to 8"),
+        ({"temperature": None}, "temperature: give a number"),
+    ],
+)
+def test_values_out_of_range_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        request(tmp_path / "bay.png", **changes)
+
+
+def test_a_photo_that_would_become_too_large_is_refused(app: AppContext, tmp_path: Path) -> None:
+    Image.new("RGB", (1200, 1000)).save(tmp_path / "large.png")
+    with pytest.raises(InputError, match=r"4 times enlarged is too large; choose 2 times, or reduce it"):
+        Job.begin(app, request(tmp_path / "large.png", scale=4))

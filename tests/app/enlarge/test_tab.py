@@ -1,0 +1,102 @@
+"""The Enlarge tab in a real browser: a small photo up, large ones on the screen and down."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from playwright.sync_api import expect
+
+import vflow
+from apps.ui.shared.examples import FOLDER
+from tests.app.conftest import Opener, Server
+from tests.app.support import DESKTOP, DONE, PHONE, App
+from tests.app.test_access import check
+from vflow.data import media
+
+browser = pytest.mark.browser
+PHOTO = FOLDER / "walk-astronaut.png"
+
+
+def enlarge(app: App, *, variants: int = 2, seed: int = 3) -> str:
+    """Press Enlarge and wait; returns the line of status."""
+    app.page.get_by_role("radio", name="2 times").check()
+    app.number("Variants", variants)
+    app.number("Seed", seed)
+    app.page.locator("#vf-enlarge-run").click()
+    app.page.locator("#vf-enlarge-status .vf-done").wait_for(timeout=DONE)
+    app.page.locator("#vf-enlarge-run:not([disabled])").wait_for()
+    return app.page.locator("#vf-enlarge-status p").inner_text()
+
+
+def opened_tab(opened: Opener, *options: object) -> App:
+    """The page with the tab open and a photo in the box."""
+    app = opened(*options)
+    app.tab("Enlarge")
+    app.page.locator("#vf-enlarge-files input[type=file]").set_input_files(PHOTO)
+    expect(app.page.locator("#vf-enlarge-results")).to_contain_text("160×160. Press Enlarge.")
+    return app
+
+
+@browser
+def test_shows_and_saves_what_python_draws(opened: Opener, checkpoints: Path, tmp_path: Path) -> None:
+    app = opened_tab(opened)
+    assert enlarge(app).startswith("2 variants of 320×320 in ")
+    photo = media.read_image(PHOTO).frames[0]
+    drawn = vflow.upscale(vflow.load(checkpoints / "enlarge"), photo, scale=2, num_samples=2, seed=3)
+    assert np.array_equal(app.images(".vf-enlarged .vf-after")[0], drawn[0])
+    app.page.get_by_role("button", name="Compare variant 2").click()
+    expect(app.page.locator(".vf-enlarged .vf-after")).to_have_attribute("alt", "walk-astronaut, variant 2")
+    assert np.array_equal(app.images(".vf-enlarged .vf-after")[0], drawn[1])
+    saved = media.read_image(app.download("Download", tmp_path)).frames[0]
+    assert np.array_equal(saved, drawn[1])
+    app.page.get_by_role("button", name="Compare differences").click()
+    expect(app.page.locator(".vf-enlarged figcaption")).to_contain_text("grey levels")
+    with zipfile.ZipFile(app.download("All variants (zip)", tmp_path)) as archive:
+        assert archive.namelist() == ["walk-astronaut/s000.png", "walk-astronaut/s001.png"]
+    settings = json.loads(app.download("Settings (json)", tmp_path).read_text())
+    assert (settings["scale"], settings["seed"], settings["num_samples"]) == (2, 3, 2)
+
+
+@browser
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
+def test_axe_width_and_full_size(opened: Opener, size: tuple[int, int], scheme: str) -> None:
+    app = opened_tab(opened, size, scheme)
+    enlarge(app)
+    stack = app.page.locator(".vf-enlarged .vf-stack")
+    check(app, "with results")
+    app.page.get_by_role("checkbox", name="Full size, 320×320").check()
+    assert stack.evaluate("(box) => Math.round(box.getBoundingClientRect().width)") == 320
+    check(app, "at full size")
+
+
+@browser
+def test_two_photos_and_none_are_refused_in_a_line(opened: Opener) -> None:
+    app = opened_tab(opened)
+    files = [PHOTO, FOLDER / "walk-coffee.png"]
+    app.page.locator("#vf-enlarge-files button[aria-label=Clear]").click()
+    for given, message in (([], "no photo given"), (files, "2 photos; give one at a time here")):
+        if given:
+            app.page.locator("#vf-enlarge-files input[type=file]").set_input_files(given)
+            app.page.locator("#vf-enlarge-results img").first.wait_for()
+        app.page.locator("#vf-enlarge-run").click()
+        expect(app.page.locator("#vf-enlarge-status .vf-error")).to_contain_text(message)
+
+
+def test_the_endpoint_gives_what_python_draws(server: Server, checkpoints: Path, tmp_path: Path) -> None:
+    client = Client(server.address, verbose=False)
+    archive, settings = client.predict(
+        [handle_file(PHOTO)], scale=2, num_samples=1, temperature=0.5, seed=4, api_name="/upscale"
+    )
+    photo = media.read_image(PHOTO).frames[0]
+    model = vflow.load(checkpoints / "enlarge")
+    drawn = vflow.upscale(model, photo, scale=2, num_samples=1, temperature=0.5, seed=4)
+    with zipfile.ZipFile(archive) as saved:
+        (name,) = saved.namelist()
+        saved.extract(name, tmp_path)
+    assert np.array_equal(media.read_image(tmp_path / name).frames[0], drawn[0])
+    assert json.loads(Path(settings).read_text())["temperature"] == 0.5
