@@ -106,7 +106,8 @@ ROWS = {
     "nonfinite": ("values not finite, before any redraw", ""),
     "seconds_per_frame": ("time per sampled frame", "s"),
     "seconds_per_digit": ("time per digit", "s"),
-    "seconds_per_picture": ("time per colouring or enlarged photo", "s"),
+    "seconds_per_picture": ("time per colouring", "s"),
+    "seconds_per_variant": ("time per enlarged variant", "s"),
 }
 SERIES = ("best", "mean", "of_mean", "copy_last", "training_mean", "regression")
 SETTINGS = {

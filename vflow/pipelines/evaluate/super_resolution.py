@@ -185,7 +185,7 @@ class _Figures:
         figures = {
             "largest_change": self.change,
             "round_trip_data": max(error for level in levels for _, _, error in level),
-            "seconds_per_picture": self.seconds / max(1, self.drawn),
+            "seconds_per_variant": self.seconds / max(1, self.drawn),
         }
         return bits | mean | gains | figures
 
