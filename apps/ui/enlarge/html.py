@@ -36,7 +36,7 @@ def results(result: Result, chosen: int) -> str:
     lead = "The square where variants differ most, at full size. Press one to compare it."
     return (
         f'<section class="vf-results" aria-label="Enlarged photo">{_compare(result, chosen)}'
-        f'<p class="vf-note">{lead}</p><ol class="vf-grid vf-cards">{items}</ol></section>'
+        f'<p class="vf-note vf-lead-in">{lead}</p><ol class="vf-grid vf-cards">{items}</ol></section>'
     )
 
 
@@ -47,7 +47,7 @@ def _compare(result: Result, chosen: int) -> str:
     after = result.differences if is_map else result.variant(chosen)
     title = "Differences" if is_map else f"Variant {chosen + 1}"
     saved = f"{name}-x{result.scale}-{'differences' if is_map else f'variant-{chosen + 1}'}.png"
-    legend = heat_legend(f"±{result.top:.0f} grey levels") if is_map else ""
+    legend = heat_legend(f"{result.top:.0f} grey levels") if is_map else ""
     return (
         f'<figure class="vf-compare vf-enlarged" style="--ratio: {width / height:.4f}; --full: {width}px">'
         '<div class="vf-scroll"><div class="vf-stack">'

@@ -84,7 +84,7 @@ def test_two_photos_and_none_are_refused_in_a_line(opened: Opener) -> None:
             app.page.locator("#vf-enlarge-files input[type=file]").set_input_files(given)
             app.page.locator("#vf-enlarge-results img").first.wait_for()
         app.page.locator("#vf-enlarge-run").click()
-        expect(app.page.locator("#vf-enlarge-status .vf-error")).to_contain_text(message)
+        expect(app.page.locator("#vf-enlarge-status .vf-error")).to_contain_text(message, timeout=DONE)
 
 
 def test_the_endpoint_gives_what_python_draws(server: Server, checkpoints: Path, tmp_path: Path) -> None:
