@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.ui.shared.fit import SIDE, SUBJECTS, Reference, features, unlikeness, view
+from apps.ui.shared.fit import SIDE, Reference, features, unlikeness, view
 from vflow.data import media
 from vflow.data.datasets.digits import MnistImages, MovingDigits
 from vflow.data.datasets.folder import VideoFolder
@@ -123,7 +123,7 @@ def main(data: Path) -> None:
     validation = {name: source(data, "validation") for name, source in SOURCES.items()}
     others = {**validation, "noise": noise(data, "validation")}
     arrays: dict[str, np.ndarray] = {}
-    for name in SUBJECTS:
+    for name in SOURCES:
         training, own = seen(name, SOURCES[name](data, "train")), seen(name, validation[name])
         half = len(own) // 2
         reference = Reference.fitted(training, own[:half])  # figures are of the other half
