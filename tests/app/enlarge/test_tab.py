@@ -38,7 +38,7 @@ def opened_tab(opened: Opener, *options: object) -> App:
     app = opened(*options)
     app.tab("Enlarge")
     app.page.locator("#vf-enlarge-files input[type=file]").set_input_files(PHOTO)
-    expect(app.page.locator("#vf-enlarge-results")).to_contain_text("160×160. Press Enlarge.")
+    expect(app.page.locator("#vf-enlarge-results")).to_contain_text("160×160. Press Enlarge.", timeout=DONE)
     return app
 
 
@@ -50,12 +50,14 @@ def test_shows_and_saves_what_python_draws(opened: Opener, checkpoints: Path, tm
     drawn = vflow.upscale(vflow.load(checkpoints / "enlarge"), photo, scale=2, num_samples=2, seed=3)
     assert np.array_equal(app.images(".vf-enlarged .vf-after")[0], drawn[0])
     app.page.get_by_role("button", name="Compare variant 2").click()
-    expect(app.page.locator(".vf-enlarged .vf-after")).to_have_attribute("alt", "walk-astronaut, variant 2")
+    expect(app.page.locator(".vf-enlarged .vf-after")).to_have_attribute(
+        "alt", "walk-astronaut, variant 2", timeout=DONE
+    )
     assert np.array_equal(app.images(".vf-enlarged .vf-after")[0], drawn[1])
     saved = media.read_image(app.download("Download", tmp_path)).frames[0]
     assert np.array_equal(saved, drawn[1])
     app.page.get_by_role("button", name="Compare differences").click()
-    expect(app.page.locator(".vf-enlarged figcaption")).to_contain_text("grey levels")
+    expect(app.page.locator(".vf-enlarged figcaption")).to_contain_text("grey levels", timeout=DONE)
     with zipfile.ZipFile(app.download("All variants (zip)", tmp_path)) as archive:
         assert archive.namelist() == ["walk-astronaut/s000.png", "walk-astronaut/s001.png"]
     settings = json.loads(app.download("Settings (json)", tmp_path).read_text())

@@ -1,0 +1,117 @@
+"""Inverse problems: their processes, exact posteriors, measures of calibration, and both kinds of model."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vflow.config import TrainingConfig
+from vflow.config.density import DensityConfig
+from vflow.densities.inverse import PROBLEMS, Arm, LabelledMixture
+from vflow.errors import ConfigError
+from vflow.metrics.calibration import calibration_error, mmd
+from vflow.models.density import DensityModel
+from vflow.models.inverse import InvertibleNetwork
+from vflow.training.inverse import draw_posteriors, fit_invertible, fit_posterior
+
+COUPLINGS = [
+    {"kind": "repeat", "times": 3, "layers": [
+        {"kind": "linear"},
+        {"kind": "coupling", "keep": "even", "hidden": [32]},
+        {"kind": "coupling", "keep": "odd", "hidden": [32]},
+    ]},
+]  # fmt: skip
+TRAINING = TrainingConfig(
+    batch_size=128, max_steps=150, learning_rate=3e-3, warmup_steps=10, ema=0.95, actnorm_batch=512
+)
+
+
+def network(width: int = 6) -> InvertibleNetwork:
+    layers = DensityConfig.model_validate({"dim": width, "layers": COUPLINGS}).layers
+    return InvertibleNetwork(layers, 4, 2, 2, width)  # type: ignore[arg-type]
+
+
+def test_the_hand_is_the_last_joint() -> None:
+    arm = Arm()
+    x, y = arm.pairs(50, "test")
+    joints = arm.joints(x)
+    torch.testing.assert_close(joints[:, -1].flip(1), y)
+    lengths = (joints[:, 1:] - joints[:, :-1]).norm(dim=2)
+    torch.testing.assert_close(lengths, torch.tensor(arm.lengths).expand_as(lengths))
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_posteriors_lead_to_what_was_observed(name: str) -> None:
+    problem = PROBLEMS[name]()
+    _, observed = problem.pairs(3, "truth")
+    for y in observed:
+        x = problem.posterior(y, 40, "draw")
+        assert x.shape == (40, problem.dim)
+        assert (problem.observe(x) - y).abs().max() < 0.003
+        assert torch.equal(problem.posterior(y, 10, "draw"), x[:10])
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_exact_posteriors_are_calibrated_and_the_prior_is_not(name: str) -> None:
+    problem = PROBLEMS[name]()
+    truth, observed = problem.pairs(120, "truth")
+    exact = torch.stack([problem.posterior(y, 60, "draw", i) for i, y in enumerate(observed)])
+    assert calibration_error(exact.numpy(), truth.numpy()) < 0.08
+    narrow = exact.mean(1, keepdim=True) + 0.3 * (exact - exact.mean(1, keepdim=True))
+    assert calibration_error(narrow.numpy(), truth.numpy()) > 0.15
+
+
+def test_out_of_reach_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="hardly any arm reaches it"):
+        Arm().posterior(torch.tensor([0.0, 2.5]), 1)
+    with pytest.raises(ConfigError, match="no label"):
+        LabelledMixture().posterior(torch.zeros(4), 1)
+
+
+def test_calibration_error_of_a_known_bias() -> None:
+    random = np.random.default_rng(0)
+    samples = random.standard_normal((2000, 200, 1))
+    assert calibration_error(samples, random.standard_normal((2000, 1))) < 0.02
+    wide = calibration_error(samples, 0.5 * random.standard_normal((2000, 1)))
+    assert wide == pytest.approx(0.2, abs=0.06)
+
+
+def test_mmd_tells_samples_apart() -> None:
+    a, b = torch.randn(400, 2), torch.randn(400, 2)
+    assert mmd(a, a) == pytest.approx(0, abs=1e-6)
+    assert mmd(a, b) < 0.05 < mmd(a, b + 1)
+
+
+def test_the_network_is_inverted_exactly() -> None:
+    model, x = network(), torch.randn(5, 4)
+    padding = torch.randn(5, 2)
+    y, z, rest = model.encode(x, padding)
+    again, left = model.decode(y, z, rest)
+    torch.testing.assert_close(torch.cat([again, left], 1), torch.cat([x, padding], 1), atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="width 3"):
+        network(3)
+
+
+def test_a_conditional_flow_learns_the_posterior() -> None:
+    arm = Arm()
+    config = {"dim": 4, "features": 2, "layers": [{"kind": "actnorm"}, *COUPLINGS]}
+    model = DensityModel(DensityConfig.model_validate(config))
+    nats = [progress.nats for progress in fit_posterior(model, arm, TRAINING)]
+    assert np.mean(nats[-20:]) < np.mean(nats[:20]) - 1
+    _, observed = arm.pairs(20, "truth")
+    made = draw_posteriors(model.sample, model.noise_dim, observed, 30, 0)
+    errors = (arm.observe(made.flatten(0, 1)) - observed.repeat_interleave(30, 0)).norm(dim=1)
+    prior = (arm.observe(arm.pairs(600, "other")[0]) - observed.repeat_interleave(30, 0)).norm(dim=1)
+    assert errors.median() < 0.5 * prior.median()
+
+
+def test_an_invertible_network_learns_both_directions() -> None:
+    arm, model = Arm(), network()
+    losses = [progress.nats for progress in fit_invertible(model, arm, TRAINING)]
+    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20]) and math.isfinite(losses[-1])
+    x, y = arm.pairs(100, "truth")
+    made, _, _ = model.encode(x, torch.zeros(100, 2))
+    assert (made - y).square().mean() < 0.3 * y.var(0).mean()

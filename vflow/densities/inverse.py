@@ -1,0 +1,136 @@
+"""Inverse problems with posteriors that can be drawn: an arm that reaches a point, labels of a mixture.
+
+The toy problems of Ardizzone et al. 2018, *Analyzing Inverse Problems with Invertible Neural Networks*, 4.1.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Tensor
+
+from vflow.errors import ConfigError
+from vflow.randomness import normal
+
+PROPOSALS = 200_000  # drawn at a time
+ROUNDS = 40  # of proposals before a posterior counts as out of reach
+
+
+class InverseProblem(ABC):
+    """Parameters x with a prior, and a process x → y that loses what tells them apart.
+
+    Attributes:
+        dim: of x. observed_dim: of y. noise_dim: standard-normal numbers that one x takes.
+    """
+
+    dim: int
+    observed_dim: int
+    noise_dim: int
+
+    @abstractmethod
+    def prior(self, eps: Tensor) -> Tensor:
+        """Parameters (B, dim) from standard-normal noise (B, noise_dim)."""
+
+    @abstractmethod
+    def observe(self, x: Tensor) -> Tensor:
+        """What is observed of parameters (B, dim): (B, observed_dim)."""
+
+    @abstractmethod
+    def posterior(self, y: Tensor, count: int, *key: int | str) -> Tensor:
+        """Samples (count, dim) of p(x | y) for one y (observed_dim,), a function of ``key``, by rejection.
+
+        Raises:
+            ConfigError: hardly any parameters lead to ``y``.
+        """
+
+    def pairs(self, count: int, *key: int | str) -> tuple[Tensor, Tensor]:
+        """Parameters (count, dim) from the prior and what is observed of them, a function of ``key``."""
+        x = self.prior(normal((count, self.noise_dim), "inverse", *key))
+        return x, self.observe(x)
+
+
+@final
+class Arm(InverseProblem):
+    """An arm on a rail: x is its height and the angles of three joints, y where its hand is.
+
+    y₁ = x₁ + Σ lᵢ sin φᵢ and y₂ = Σ lᵢ cos φᵢ, φᵢ the sum of the first i angles, l = (½, ½, 1); the prior is
+    N(0, σ²), σ = ¼ for the height and ½ for the angles. Angles are relative to the link before.
+    """
+
+    dim, observed_dim, noise_dim = 4, 2, 4
+    lengths = (0.5, 0.5, 1.0)
+    deviations = (0.25, 0.5, 0.5, 0.5)
+    tolerance = 0.002
+
+    def prior(self, eps: Tensor) -> Tensor:
+        return eps * eps.new_tensor(self.deviations)
+
+    def observe(self, x: Tensor) -> Tensor:
+        return torch.stack([x[:, 0] + self._reach(x, torch.sin), self._reach(x, torch.cos)], 1)
+
+    def joints(self, x: Tensor) -> Tensor:
+        """Points of the arm from the rail to the hand: (B, 4, 2), height last."""
+        angles, lengths = x[:, 1:].cumsum(1), x.new_tensor(self.lengths)
+        steps = torch.stack([lengths * angles.cos(), lengths * angles.sin()], 2)
+        start = torch.stack([torch.zeros_like(x[:, 0]), x[:, 0]], 1)[:, None]
+        return torch.cat([start, start + steps.cumsum(1)], 1)
+
+    def posterior(self, y: Tensor, count: int, *key: int | str) -> Tensor:
+        """See the base class. The height follows from the angles, so only y₂ has a tolerance, 0.002."""
+        kept: list[Tensor] = []
+        for turn in range(ROUNDS):
+            x = self.prior(normal((PROPOSALS, 4), "arm", *key, turn))
+            x[:, 0] = y[0] - self._reach(x, torch.sin)
+            near = (self._reach(x, torch.cos) - y[1]).abs() < self.tolerance
+            likely = -0.5 * (x[:, 0] / self.deviations[0]).square()
+            draw = torch.special.log_ndtr(normal((PROPOSALS,), "accept", *key, turn))  # log of a uniform
+            kept.append(x[near & (draw < likely)])
+            if sum(map(len, kept)) >= count:
+                return torch.cat(kept)[:count]
+        raise ConfigError(f"y = {[round(v, 3) for v in y.tolist()]}: hardly any arm reaches it; take another")
+
+    def _reach(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Σ lᵢ f(φᵢ), f the sine (upward) or the cosine (away from the rail): (B,)."""
+        return (function(x[:, 1:].cumsum(1)) * x.new_tensor(self.lengths)).sum(1)
+
+
+@final
+class LabelledMixture(InverseProblem):
+    """Eight Gaussians on a circle with four labels: x is a point of the plane, y its label, one-hot.
+
+    Labels belong to 4, 2, 1 and 1 of the modes, which lie at distance 2 with deviation 0.2.
+    """
+
+    dim, observed_dim, noise_dim = 2, 4, 3
+    labels = (0, 0, 0, 0, 1, 1, 2, 3)
+    radius, deviation = 2.0, 0.2
+
+    def prior(self, eps: Tensor) -> Tensor:
+        mode = (torch.special.ndtr(eps[:, 2]) * len(self.labels)).long().clamp(max=len(self.labels) - 1)
+        return self._centres(eps)[mode] + self.deviation * eps[:, :2]
+
+    def observe(self, x: Tensor) -> Tensor:
+        nearest = torch.cdist(x, self._centres(x)).argmin(1)
+        label = torch.tensor(self.labels, device=x.device)[nearest]
+        return torch.nn.functional.one_hot(label, self.observed_dim).to(x.dtype)
+
+    def posterior(self, y: Tensor, count: int, *key: int | str) -> Tensor:
+        kept: list[Tensor] = []
+        for turn in range(ROUNDS):
+            x = self.prior(normal((16 * count, 3), "mixture", *key, turn))
+            kept.append(x[(self.observe(x) - y).abs().amax(1) < 0.5])
+            if sum(map(len, kept)) >= count:
+                return torch.cat(kept)[:count]
+        raise ConfigError(f"y = {y.tolist()}: no label; give one of {self.observed_dim}, one-hot")
+
+    def _centres(self, like: Tensor) -> Tensor:
+        angle = torch.arange(len(self.labels), dtype=like.dtype, device=like.device) * (math.pi / 4)
+        return self.radius * torch.stack([angle.cos(), angle.sin()], 1)
+
+
+PROBLEMS: dict[str, type[InverseProblem]] = {"arm": Arm, "mixture": LabelledMixture}
+"""Inverse problems by name."""
