@@ -37,7 +37,7 @@ class InverseProblem(ABC):
 
     @abstractmethod
     def observe(self, x: Tensor) -> Tensor:
-        """What is observed of parameters (B, dim): (B, observed_dim)."""
+        """Observations (B, observed_dim) of parameters (B, dim)."""
 
     @abstractmethod
     def posterior(self, y: Tensor, count: int, *key: int | str) -> Tensor:
