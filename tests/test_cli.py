@@ -267,7 +267,7 @@ def test_what_other_settings_replace_is_said(vflow: Vflow, tiny: Path, clip: Pat
     run = ("predict", "--checkpoint", tiny, "--input", clip, "--output", tmp_path / "out", "--format", "npz")
     assert vflow(*run, "--num-samples", 3, "--num-frames", 2) == 0 and "deleted" not in vflow.err
     assert vflow(*run, "--num-samples", 3, "--num-frames", 2, "--format", "gif") == 0
-    assert "other settings; 1 earlier file(s) deleted" in vflow.err
+    assert "other settings; 1 earlier file deleted" in vflow.err
 
 
 def test_several_items_some_bad(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
@@ -423,7 +423,7 @@ BAD_INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "too few frames": (
         "one.png",
         lambda path: media.write_png(path, np.zeros((16, 16, 3), np.uint8)),
-        "one.png: 1 frame(s) at 5 per second, but the model needs at least 2; add frames",
+        "one.png: 1 frame at 5 per second, but the model needs at least 2; add frames",
     ),
     "NaN": (
         "nan.npz",

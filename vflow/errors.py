@@ -39,3 +39,8 @@ def printable(text: str) -> str:
         half = _LONGEST // 2 - 2
         text = f"{text[:half]} … {text[-half:]}"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """The number with its noun, for messages: "1 frame", "2 frames"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -95,7 +95,7 @@ def test_models_and_numbers_in_the_browser(app: App, stills: list[Path]) -> None
     app.upload(stills[0])
     app.settings(futures=1, frames=1)
     app.choose("hungry")
-    refused(app, "frame0.png: 1 frame(s) at 10 per second, but the model needs at least 2; add frames")
+    refused(app, "frame0.png: 1 frame at 10 per second, but the model needs at least 2; add frames")
     app.choose("torn")
     missing = "a checkpoint is a directory with config.json and model.safetensors"
     refused(app, f"torn: no model.safetensors in it; {missing}")

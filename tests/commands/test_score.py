@@ -68,7 +68,7 @@ def test_maps_are_python_surprise(vflow: Vflow, models: Path, clips: list[Path],
     statistics = library.load_clip_statistics(checkpoint, model)
     expected = library.surprisal(model, frames, statistics=statistics, seed=3)
     assert json.loads(said) == expected.to_json()
-    assert json.loads(said)["flagged"] == [1, 2, 3]
+    assert json.loads(said)["flagged"] == [2, 3, 4]
     assert sorted(path.name for path in out.iterdir()) == ["clip0.mp4", "clip0.npz", "clip0.png"]
     with np.load(out / "clip0.npz") as saved:
         assert np.array_equal(saved["maps"], expected.maps, equal_nan=True)
@@ -96,7 +96,7 @@ def test_lines_for_people(vflow: Vflow, models: Path, clips: list[Path], tmp_pat
     code, said, error = vflow(*given, "--quantile", 0.9)
     lines = said.splitlines()
     assert code == 1 and [line.partition(":")[0] for line in lines] == ["clip0", "clip1"]
-    assert all("bits/dim; surprising: 1, 2, 3" in line for line in lines)
+    assert all("bits/dim; surprising: 2, 3, 4" in line for line in lines)
     assert error.startswith("error: broken.npz: ") and error.count("\n") == 1
 
 

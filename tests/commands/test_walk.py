@@ -132,7 +132,7 @@ def test_what_is_missing_or_does_not_fit(
     cases = [
         ((*video, "--input", clips[0]), 2, "--output: give a folder for grid.png and walk.mp4"),
         (out, 2, "--checkpoint: give a directory, a hub id, or a name that ships"),
-        ((*video, *out), 2, "a walk of videos starts from a clip: give one, got 0 input(s)"),
+        ((*video, *out), 2, "a walk of videos starts from a clip: give one, got 0 inputs"),
         ((*video, *out, "--kind", "interpolate", "--input", clips[0]), 2, "an interpolation goes between"),
         ((*video, *out, "--kind", "transfer", "--input", clips[0]), 2, "kind transfer is not for video"),
         ((*video, *out, "--kind", "stroll"), 2, "invalid choice 'stroll'"),

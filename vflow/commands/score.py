@@ -122,7 +122,7 @@ class ScoreClips:
         data = found.to_json()
         line = f"{data['bits_per_dim']:.4f} bits/dim"
         if found.flagged:
-            line += f"; surprising: {', '.join(map(str, found.flagged))}"
+            line += f"; surprising: {', '.join(str(t + 1) for t in found.flagged)}"
         if found.out_of_order:
-            line += f"; out of order: {found.out_of_order.first} and {found.out_of_order.second}"
+            line += f"; out of order: {found.out_of_order.first + 1} and {found.out_of_order.second + 1}"
         return line, data

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from vflow.data import media
-from vflow.errors import InputError
+from vflow.errors import InputError, counted
 from vflow.pipelines.batch.records import ColorRecord
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer, join
 from vflow.pipelines.color.hints import Hint
@@ -25,7 +25,7 @@ from vflow.pipelines.color.noise import Variant
 from vflow.pipelines.color.photo import Photo, color_config, lab_planes, on_white, read_photo, to_bytes
 
 from ..shared import checks
-from ..shared.context import AppContext, counted
+from ..shared.context import AppContext
 from ..shared.html import reduced
 
 FAMILY = "colorizer"

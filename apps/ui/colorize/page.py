@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import gradio as gr
 
-from vflow.errors import InputError, VflowError
+from vflow.errors import InputError, VflowError, counted
 
-from ..shared.context import AppContext, counted
+from ..shared.context import AppContext
 from ..shared.events import ComponentGroup, ShouldStop, StatusBar, Steps, Updates
 from ..shared.forms import Seed
 from ..shared.html import message, progress

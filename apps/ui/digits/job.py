@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from vflow.data import media
-from vflow.errors import InputError
+from vflow.errors import InputError, counted
 from vflow.pipelines.batch.records import DigitsRecord
 from vflow.pipelines.digits.digits import ALL, draw
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.pipelines.walk.render import tiles
 
 from ..shared import checks
-from ..shared.context import AppContext, counted
+from ..shared.context import AppContext
 
 FAMILY = "digits"
 MAX_DIGITS = 32  # of a class

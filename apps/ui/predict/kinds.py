@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..shared.context import AppContext, counted, sentences
+from vflow.errors import counted
+
+from ..shared.context import AppContext, sentences
 from . import html, rain, rain_html
 from .job import FAMILY, Job, Request, Result
 

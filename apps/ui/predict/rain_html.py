@@ -7,8 +7,8 @@ from html import escape
 import numpy as np
 
 from vflow.data.rain import DRY_COLOR, RATE_COLORS, color_rain, least_level
+from vflow.errors import counted
 
-from ..shared.context import counted
 from ..shared.html import play_bar, reduced
 from .html import WAITING, future_tile, live_grid, video
 from .rain import CHANCE_COLORS, THRESHOLD, Answer, RainJob, RainResult, color_chance, mean_rain

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from vflow.config import NowcastConfig, VideoConfig
-from vflow.errors import VflowError
+from vflow.errors import VflowError, counted
 
 from .jobs import Jobs
 from .models import ModelStore
@@ -97,11 +97,6 @@ def to_gradio_error(message: str) -> gr.Error:
     """The error as a toast, whose text gradio renders as HTML: what could be a tag is escaped."""
     text = html.escape(message, quote=False)
     return gr.Error(text, title="That did not work", duration=20, print_exception=False)
-
-
-def counted(number: int, noun: str) -> str:
-    """The number with its noun: "1 frame", "2 frames"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def sentences(notes: Sequence[str]) -> list[str]:

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from vflow.data import media
-from vflow.errors import InputError
+from vflow.errors import InputError, counted
 from vflow.pipelines.common import versions
 from vflow.pipelines.video import export
 from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics
 from vflow.pipelines.video.surprisal import FittedClip, Surprisal, finalize, iterate, prepare
 
 from ..shared import checks
-from ..shared.context import AppContext, counted
+from ..shared.context import AppContext
 
 FAMILY = "videoflow"
 MAX_FRAMES = 60

@@ -87,5 +87,5 @@ def test_redraws_are_told(model: Digits, tmp_path: Path, monkeypatch: pytest.Mon
     notes: list[str] = []
     task = DigitsTask(model, DigitsRecord(checkpoint="c", checkpoint_hash="0", label="1"), notes.append)
     summary = engine.run(task.items(), task, Options(tmp_path))
-    assert notes == ["1: 1 digit(s) were not finite and were redrawn"]
+    assert notes == ["1: 1 digit drawn again: not finite"]
     assert summary.done[0]["nonfinite"] == 3

@@ -254,10 +254,10 @@ def test_iterate_reports_every_part_and_returns_the_walk(one_model: VideoModel, 
     ("kind", "count", "changes", "message"),
     [
         ("transfer", 1, {}, r"^kind transfer is not for video models; choose blend, direction, interpolate"),
-        ("direction", 0, {}, r"starts from a clip: give one, got 0 input\(s\)$"),
-        ("interpolate", 1, {}, r"between two clips: give both, got 1 input\(s\)$"),
-        ("blend", 2, {}, r"two futures of one clip are blended, got 2 input\(s\)$"),
-        ("temperature", 0, {}, r"starts from one clip, got 0 input\(s\)$"),
+        ("direction", 0, {}, r"starts from a clip: give one, got 0 inputs$"),
+        ("interpolate", 1, {}, r"between two clips: give both, got 1 input$"),
+        ("blend", 2, {}, r"two futures of one clip are blended, got 2 inputs$"),
+        ("temperature", 0, {}, r"starts from one clip, got 0 inputs$"),
         ("direction", 1, {"level": 2}, r"^level must lie in -2\.\.1, got 2$"),
         ("direction", 1, {"direction": 8}, r"^direction must lie in 0\.\.7 at this level, got 8$"),
         ("blend", 1, {"label": 3}, r"^label is for digits, not for video models; leave it out$"),
@@ -296,7 +296,7 @@ def test_settings_out_of_range_are_refused(changes: dict, message: str) -> None:
 
 def test_too_few_frames_and_other_models(clip: np.ndarray) -> None:
     model = make_model(min_context=2)
-    with pytest.raises(InputError, match=r"^frames: 1 frame\(s\) .* at least 2; add frames$"):
+    with pytest.raises(InputError, match=r"^frames: 1 frame .* at least 2; add frames$"):
         walk(model, [clip[:1]], settings("blend"))
     with pytest.raises(CheckpointError, match="Linear: no model to walk through"):
         walk(torch.nn.Linear(1, 1), [clip], settings("blend"))

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 from vflow.data import media
 from vflow.disk import file_sha256, real_path
-from vflow.errors import InputError
+from vflow.errors import InputError, counted
 from vflow.locks import FolderLock
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import Entry, Manifest, is_inside, outputs_match, read_entries
@@ -205,7 +205,10 @@ def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> En
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, final)
         if stale := _remove_stale(options.output, manifest.find(item.name), outputs):
-            print(f"note: {item.name}: other settings; {stale} earlier file(s) deleted", file=sys.stderr)
+            print(
+                f"note: {item.name}: other settings; {counted(stale, 'earlier file')} deleted",
+                file=sys.stderr,
+            )
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return {**fields, "outputs": outputs}

@@ -14,7 +14,7 @@ import torch
 
 from vflow.data import media
 from vflow.data.rain import color_rain, read_rain
-from vflow.errors import InputError
+from vflow.errors import InputError, counted
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import (
     OF_ONE_ITEM,
@@ -77,7 +77,7 @@ class SamplingTask(ABC, Generic[R]):
 
     def remark_redraws(self, item: Item, counts: Counts, what: str) -> None:
         if counts.redrawn:
-            self.remark(item, [f"{counts.redrawn} {what} were not finite and were redrawn"])
+            self.remark(item, [f"{counted(counts.redrawn, what)} drawn again: not finite"])
 
     def autocast(self) -> AbstractContextManager[object]:
         """Context in which networks compute in the type that the record names."""
@@ -113,7 +113,7 @@ class PredictTask(SamplingTask[PredictRecord]):
                 for group in drawn:
                     write(group.first, group.frames)
                     counts = counts.plus(group.counts)
-        self.remark_redraws(item, counts, "frame(s)")
+        self.remark_redraws(item, counts, "frame")
         return {"context_sha": sha, "bits_per_dim": prepared.bits, **counts._asdict()}
 
 
@@ -157,7 +157,7 @@ class ColorizeTask(SamplingTask[ColorRecord]):
         colorize = self._photo if _is_photo(item.paths[0]) else self._film
         with self.autocast():
             content, counts = colorize(item, folder)
-        self.remark_redraws(item, counts, "picture(s)")
+        self.remark_redraws(item, counts, "picture")
         return {"content_sha": content, **counts._asdict()}
 
     def _photo(self, item: Item, folder: Path) -> tuple[str, Counts]:
@@ -227,7 +227,7 @@ class UpscaleTask(SamplingTask[UpscaleRecord]):
                     image = np.concatenate([image, larger[..., None]], -1)
                 media.write_png(folder / f"s{sample:03d}.png", image)
                 self.progress(sample + 1, settings.num_samples)
-        self.remark_redraws(item, counts, "picture(s)")
+        self.remark_redraws(item, counts, "picture")
         return {"content_sha": content_hash(clip.frames[0]), **counts._asdict()}
 
 
@@ -273,7 +273,7 @@ class DigitsTask(SamplingTask[DigitsRecord]):
         if self._as_array:
             drawn = np.repeat(np.array(labels), settings.num_samples)
             media.write_npz(folder / f"{DIGITS_ARRAY}.npz", images=np.concatenate(images), labels=drawn)
-        self.remark_redraws(item, counts, "digit(s)")
+        self.remark_redraws(item, counts, "digit")
         return counts._asdict()
 
     @property

@@ -34,7 +34,7 @@ def write(folder: Path, name: str, surprisal: Surprisal, fps: float) -> list[Pat
 
 def write_arrays(path: Path, surprisal: Surprisal) -> None:
     """``maps`` float32 (T, H, W) and ``bits`` float64 (T,), NaN in frames that cannot be scored; ``frames``
-    uint8 (T, H, W, C); ``flagged`` and ``out_of_order``, numbers of frames; ``mean_map`` if it is known."""
+    uint8 (T, H, W, C); ``flagged`` and ``out_of_order``, indices of frames; ``mean_map`` if it is known."""
     arrays = {
         "maps": surprisal.maps,
         "bits": surprisal.bits,
@@ -55,7 +55,7 @@ def film(surprisal: Surprisal) -> np.ndarray:
 
 
 def sheet(surprisal: Surprisal) -> np.ndarray:
-    """Each frame above its map, with its bits/dim, marked if flagged; a legend below: uint8 (H, W, 3)."""
+    """Each frame above its map, counted from 1, with its bits/dim, marked if flagged; a legend below: uint8 (H, W, 3)."""
     pairs = [_pair(surprisal, t) for t in range(min(len(surprisal.frames), LONGEST))]
     columns = min(COLUMNS, len(pairs))
     pairs += [np.full_like(pairs[0], 255)] * (-len(pairs) % columns)
@@ -76,7 +76,7 @@ def _pair(surprisal: Surprisal, t: int) -> np.ndarray:
     if marked:
         for tile in tiles:
             cv2.rectangle(tile, (0, 0), (TILE - 1, height - 1), FLAG, 3)
-    text = f"{t}  {bits:.3f}" if math.isfinite(bits) else f"{t}  given"
+    text = f"{t + 1}  {bits:.3f}" if math.isfinite(bits) else f"{t + 1}  given"
     caption = np.full((LINE, TILE, 3), 255, np.uint8)
     _write(caption, text + (" *" if marked else ""), FLAG if marked else INK)
     gap = np.full((GAP // 2, TILE, 3), 255, np.uint8)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from vflow.config import VideoConfig
-from vflow.errors import InputError
+from vflow.errors import InputError, counted
 from vflow.models import Sampled
 from vflow.pipelines.common import (
     CHUNK,
@@ -109,7 +109,7 @@ def fit_context(
     fitted, notes = fit(config, clip, keep_size=keep_size)
     if len(fitted) < config.min_context:
         raise InputError(
-            f"{clip.source}: {len(fitted)} frame(s) at {config.fps:g} per second, but the model needs "
+            f"{clip.source}: {counted(len(fitted), 'frame')} at {config.fps:g} per second, but the model needs "
             f"at least {config.min_context}; add frames"
         )
     return fitted, notes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from vflow.errors import ConfigError, InputError
+from vflow.errors import ConfigError, InputError, counted
 from vflow.pipelines.common import check_range, device_of, log_mean_exp
 from vflow.pipelines.video.preprocess import Frames, as_clip, fit, to_tensor, video_config
 from vflow.randomness import content_hash, normal
@@ -105,7 +105,7 @@ def fit_scored(
     first = config.min_context
     if len(fitted) <= first:
         raise InputError(
-            f"{clip.source}: {len(fitted)} frame(s); a score needs {first + 1} or more, {first} of them given"
+            f"{clip.source}: {counted(len(fitted), 'frame')}; a score needs {first + 1} or more, {first} of them given"
         )
     if num_frames is None or num_frames >= len(fitted):
         return fitted, notes

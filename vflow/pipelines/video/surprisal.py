@@ -96,8 +96,8 @@ class Surprisal:
         return self.frame_swap if self.frame_swap.saved > max(0.0, usual) else None
 
     def to_json(self) -> dict[str, Any]:
-        """Figures per frame, what they are compared with, and what is flagged."""
-        known = self.per_frame[self.first :]
+        """Figures per frame, what they are compared with, and what is flagged; frames count from 1."""
+        known, swap = self.per_frame[self.first :], self.frame_swap
         compared = None
         if self.statistics is not None:
             compared = {
@@ -113,8 +113,8 @@ class Surprisal:
             "draws": 1,
             "seed": self.seed,
             "validation": compared,
-            "flagged": list(self.flagged),
-            "frame_swap": None if self.frame_swap is None else self.frame_swap._asdict(),
+            "flagged": [t + 1 for t in self.flagged],
+            "frame_swap": swap and {"first": swap.first + 1, "second": swap.second + 1, "saved": swap.saved},
             "out_of_order": self.out_of_order is not None,
         }
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vflow.errors import ConfigError, InputError
+from vflow.errors import ConfigError, InputError, counted
 from vflow.models.glow import split_levels
 from vflow.pipelines.common import check_range, check_seed
 
@@ -293,7 +293,7 @@ def exactly(inputs: Sequence[Any], count: int, what: str) -> None:
         ConfigError: says what is needed.
     """
     if len(inputs) != count:
-        raise ConfigError(f"{what}, got {len(inputs)} input(s)")
+        raise ConfigError(f"{what}, got {counted(len(inputs), 'input')}")
 
 
 def refuse_label(settings: WalkSettings, name: str) -> None:
