@@ -55,7 +55,7 @@ def film(surprisal: Surprisal) -> np.ndarray:
 
 
 def sheet(surprisal: Surprisal) -> np.ndarray:
-    """Each frame above its map, counted from 1, with its bits/dim, marked if flagged; a legend below: uint8 (H, W, 3)."""
+    """Each frame above its map, with its number (from 1) and bits/dim, marked if flagged: uint8 (H, W, 3)."""
     pairs = [_pair(surprisal, t) for t in range(min(len(surprisal.frames), LONGEST))]
     columns = min(COLUMNS, len(pairs))
     pairs += [np.full_like(pairs[0], 255)] * (-len(pairs) % columns)

@@ -108,9 +108,9 @@ def fit_context(
     clip = as_clip(frames)
     fitted, notes = fit(config, clip, keep_size=keep_size)
     if len(fitted) < config.min_context:
+        found = f"{counted(len(fitted), 'frame')} at {config.fps:g} per second"
         raise InputError(
-            f"{clip.source}: {counted(len(fitted), 'frame')} at {config.fps:g} per second, but the model needs "
-            f"at least {config.min_context}; add frames"
+            f"{clip.source}: {found}, but the model needs at least {config.min_context}; add frames"
         )
     return fitted, notes
 

@@ -104,9 +104,8 @@ def fit_scored(
     fitted, notes = fit(config, clip)
     first = config.min_context
     if len(fitted) <= first:
-        raise InputError(
-            f"{clip.source}: {counted(len(fitted), 'frame')}; a score needs {first + 1} or more, {first} of them given"
-        )
+        found = counted(len(fitted), "frame")
+        raise InputError(f"{clip.source}: {found}; a score needs {first + 1} or more, {first} of them given")
     if num_frames is None or num_frames >= len(fitted):
         return fitted, notes
     if num_frames <= first:
