@@ -93,7 +93,7 @@ class LatticeVideoFlow(VideoModel):
 
     @torch.no_grad()
     def encode_frame(self, rollout: Rollout, frame: Tensor, eps: Tensor | None = None) -> tuple[Tensor, ...]:
-        """As the base class says, of z drawn from its prior cut to the pixel's bin; without noise, its median.
+        """Noise of z drawn from its prior cut to each pixel's bin; without ``eps``, of its median there.
 
         So ε is standard normal over frames of the model. Neither the bins' centres nor uniform noise in them
         would do: where the prior is far narrower than a bin, most of the bin lies many deviations off.

@@ -70,8 +70,9 @@ def blends_accepted(
 def direction_probe(model: VideoModel, clips: int, split: Split, progress: Progress) -> float:
     """Share of held-out clips whose direction a small probe reads from their first target frame's ε.
 
-    ε is that of the flow's latents without dequantisation noise. The probe has one hidden layer and is trained on
-    ``clips`` training clips, directions drawn at random; a fifth as many of ``split`` are held out.
+    ε is that of the flow's latents without dequantisation noise. The probe has one hidden layer and is
+    trained on ``clips`` training clips, directions drawn at random; of ``split`` a fifth as many are held
+    out.
     """
     counts = (clips, max(1, clips // HELD_SHARE))
     total, done, found = sum(counts), 0, []
