@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .ui import api
 from .ui.colorize.tab import TAB as COLORIZE
 from .ui.digits.tab import TAB as DIGITS
 from .ui.enlarge.tab import TAB as ENLARGE
+from .ui.predict.job import warm_up
 from .ui.predict.tab import TAB as PREDICT
 from .ui.shared.context import AppContext, Tab, to_gradio_error
 from .ui.shared.jobs import Jobs
@@ -112,7 +114,7 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
             component.render()
         api.build(app)
         gr.HTML(FOOTER, apply_default_css=False)
-    app.models.preload()
+    app.models.preload(partial(warm_up, app))
     app.runs.start_sweeper()
     return page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=8)
 

@@ -130,7 +130,7 @@ class Job:
     @property
     def work(self) -> int:
         """Cost of a step: samples computed, padding included."""
-        return -(-self.request.settings.num_samples // CHUNK) * CHUNK
+        return expected_work(self.request.settings.num_samples, 1)
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Predict frame by frame; ``futures`` grows before each step is yielded."""
@@ -156,6 +156,22 @@ class Job:
         (folder / "settings.json").write_text(record.to_json(), encoding="utf-8")
         name, fps = str(self.request.checkpoint), self.request.preview_fps
         return write(folder, name, context, self.futures, fps, self.truth[: self.done])
+
+
+def warm_up(app: AppContext, name: str) -> None:
+    """Predict a frame of a model: the first job is as quick as later ones, and the time it takes is known."""
+    model = app.models.load(name, FAMILY)
+    config = video_config(model)
+    shape = (config.context, config.glow.height, config.glow.width, config.glow.channels)
+    context, settings = np.zeros(shape, np.uint8), PredictSettings(num_frames=2, num_samples=CHUNK)
+    clock = app.jobs.clock(name, CHUNK)
+    for _ in iterate(model, context, settings):
+        clock.frame_done()
+
+
+def expected_work(num_samples: int, num_frames: int) -> int:
+    """Cost of all frames, in samples computed, padding included."""
+    return -(-num_samples // CHUNK) * CHUNK * num_frames
 
 
 def prepare_start(model: Any, clip: media.Clip) -> tuple[Prepared, np.ndarray]:

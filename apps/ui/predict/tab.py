@@ -8,9 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from vflow.errors import VflowError
+from vflow.errors import InputError, VflowError
 
 from ..shared import examples
+from ..shared.checks import whole_number
 from ..shared.context import AppContext, Tab
 from ..shared.events import (
     ON_CLICK,
@@ -42,15 +43,16 @@ from ..shared.forms import (
     suggested_temperature,
     temperature_slider,
 )
-from ..shared.html import ExampleTile, example_strip, progress
+from ..shared.html import ExampleTile, example_strip, note, progress
 from ..shared.jobs import Clock
 from ..shared.opening import PREDICT, opening
 from . import html, rain, rain_html
-from .job import FAMILY, MAX_FRAMES, MAX_FUTURES, Request, Result, Source
+from .job import FAMILY, MAX_FRAMES, MAX_FUTURES, Request, Result, Source, expected_work
 from .kinds import FAMILIES, KINDS, Kind
 from .rain import RainResult
 
 PROGRESS = "Progress of the prediction"
+LONG = 5.0  # seconds: a prediction that takes longer says so before it begins
 LAST, FIRST = "The last frames", "The first frames"
 
 
@@ -75,6 +77,7 @@ class PredictView(View):
 
     result: gr.State
     answer: gr.HTML
+    estimate: gr.HTML
 
     def nothing(self, placeholder: str) -> Updates:
         return {**super().nothing(placeholder), self.answer: ""}
@@ -88,13 +91,13 @@ def build(app: AppContext) -> None:
             files = clip_upload("predict")
             line = fit_line("predict")
             strip = _example_strip(app)
-            form, buttons = _settings(app, files)
+            form, buttons, estimate = _settings(app, files)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "predict")
             answer = html_block("", "vf-area-answer")
             results = html_block(opening(app, PREDICT), "vf-results", js_on_load=ON_CLICK + ON_PAYLOAD)
             downloads = Downloads.below("Frames (npz)", "Previews (zip)", "Settings (json)")
-            view = PredictView(bar, results, downloads, gr.State(None), answer)
+            view = PredictView(bar, results, downloads, gr.State(None), answer, estimate)
     wire_fit(app, line, files, form.checkpoint, *FAMILIES)
     _wire_jobs(app, form, view, strip)
 
@@ -106,7 +109,7 @@ def _example_strip(app: AppContext) -> gr.HTML:
     return html_block(strip, js_on_load=ON_CLICK)
 
 
-def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
+def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, gr.HTML]:
     first = app.models.default(*FAMILIES)
     with gr.Group(elem_classes="vf-card"):
         start = gr.Radio(
@@ -123,6 +126,7 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
         temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS)
         seed = Seed.row()
     buttons = Buttons.row("Predict", "predict", ready=first is not None)
+    estimate = html_block("", "vf-predict-estimate")
     with gr.Accordion("Advanced", open=False):
         levels = levels_box(app, first, temperature, "the frame predictor, if the model has one")
         fps = gr.Slider(1, 30, app.preview_fps(first), step=1, label="Preview frames per second")
@@ -134,7 +138,27 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
 
     outputs = [checkpoint, fps, temperature, levels, num_samples, num_frames]
     checkpoint.change(on_checkpoint, [checkpoint, levels], outputs, **QUICK)
-    return Form(files, start, checkpoint, num_samples, num_frames, temperature, levels, seed, fps), buttons
+    size = [checkpoint, num_samples, num_frames]
+    for part in size:
+        part.change(
+            lambda *values: expected_time(app, *values), size, estimate, trigger_mode="always_last", **QUICK
+        )
+    form = Form(files, start, checkpoint, num_samples, num_frames, temperature, levels, seed, fps)
+    return form, buttons, estimate
+
+
+def expected_time(app: AppContext, name: str | None, num_samples: Any, num_frames: Any) -> str:
+    """HTML on the time that a longer prediction will take; empty for short ones, and where none is known.
+
+    Of rain it depends on the size of the radar's picture, and is told once that has been read.
+    """
+    try:
+        samples = whole_number("futures", num_samples, 1, MAX_FUTURES)
+        frames = whole_number("frames", num_frames, 1, MAX_FRAMES)
+    except InputError:
+        return ""
+    seconds = None if app.rain_config(name) else app.jobs.expected(str(name), expected_work(samples, frames))
+    return note(f"This will take about {_duration(seconds)}.") if seconds and seconds >= LONG else ""
 
 
 def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -> None:
@@ -242,6 +266,9 @@ def _steps(
     yield {
         view.results: kind.player(job, result),
         view.result: result,
+        view.estimate: expected_time(
+            app, request.checkpoint, request.settings.num_samples, request.settings.num_frames
+        ),
         **view.downloads.show(result.native, result.archive, result.settings),
         **view.bar.done(kind.summary(job, seconds), kind.remarks(job, result)),
     }

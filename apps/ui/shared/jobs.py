@@ -77,6 +77,11 @@ class Jobs:
                 job.stopped = True
             return job is not None
 
+    def expected(self, name: str, work: int) -> float | None:
+        """Seconds that ``work`` units of checkpoint ``name`` will take; None where nothing was measured."""
+        seconds = self._seconds.get(name)
+        return None if seconds is None else seconds * work
+
     def clock(self, name: str, work: int) -> Clock:
         """Estimator for a job of checkpoint ``name`` whose frame costs ``work`` units (padded samples)."""
         return Clock(self._seconds, name, max(1, work))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +122,18 @@ class ModelStore:
             "device": self.device.type,
         }
 
-    def preload(self) -> None:
-        """Load the first tab's model in the background, so that the first prediction does not wait for it."""
-        name = self.default("videoflow")
-        if self.config(name):
-            threading.Thread(target=self._preload, args=(name,), daemon=True).start()
+    def preload(self, then: Callable[[str], None]) -> None:
+        """Load the first tab's model in the background, so that the first prediction does not wait for it.
 
-    def _preload(self, name: str) -> None:
+        ``then`` is called with its name.
+        """
+        name = self.default("videoflow")
+        if name is not None and self.config(name):
+            threading.Thread(target=self._preload, args=(name, then), daemon=True).start()
+
+    def _preload(self, name: str, then: Callable[[str], None]) -> None:
         try:
             self.load(name)
+            then(name)
         except VflowError:
             return  # the same error is shown to whoever asks for this checkpoint

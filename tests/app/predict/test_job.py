@@ -12,6 +12,7 @@ import pytest
 
 from apps.ui import api
 from apps.ui.predict import job
+from apps.ui.predict.tab import expected_time
 from apps.ui.shared import storage
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.jobs import Jobs
@@ -70,3 +71,20 @@ def test_a_wrong_frame_rate_is_refused_before_any_frame_is_computed(tmp_path: Pa
     np.savez(frames, frames=np.zeros((2, 32, 32, 3), np.uint8))
     with pytest.raises(gr.Error, match="preview_fps: give a number from 1 to 60"):
         next(predict_future([str(frames)], "mine", 1, 1, 1.0, 0, "", 99))
+
+
+def test_longer_predictions_say_how_long_before_they_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_untrained(tmp_path / "models" / "mine", tiny())
+    app = AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path), Jobs(), tmp_path)
+    assert expected_time(app, "mine", 32, 60) == "", "nothing is known yet"
+    job.warm_up(app, "mine")
+    measured = app.jobs.expected("mine", 1)
+    assert measured is not None and measured > 0
+    monkeypatch.setattr(app.jobs, "_seconds", {"mine": 0.1})
+    assert expected_time(app, "mine", 8, 5) == ""
+    assert "This will take about 64 s." in expected_time(app, "mine", 9, 40)
+    assert "This will take about 3 min." in expected_time(app, "mine", 32, 60)
+    for wrong in (0, None, "a", 2.5):
+        assert expected_time(app, "mine", wrong, 5) == ""

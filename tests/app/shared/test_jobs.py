@@ -58,3 +58,4 @@ def test_the_time_left_is_learned_from_earlier_jobs(monkeypatch: pytest.MonkeyPa
     clock.frame_done()
     assert clock.remaining(10) == 20
     assert jobs.clock("shapes", 16).remaining(10) == 40
+    assert jobs.expected("shapes", 16 * 10) == 40 and jobs.expected("push", 1) is None
