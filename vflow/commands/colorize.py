@@ -30,7 +30,7 @@ class Colorize(DrawFlags):
     ] = ()
     """Points whose colour is known, as fractions 0..1 of width and height: 0.25,0.5,#c03020."""
     format: Annotated[Format | None, tyro.conf.arg(constructor=Format, help_behavior_hint="")] = None
-    """png for photos and films as folders; mp4, webm, gif: previews of films, without sound (png, mp4)."""
+    """png for photos and films as folders; mp4, webm (with sound), gif: previews of films (png, mp4)."""
 
     unit: ClassVar[str] = "picture"
 

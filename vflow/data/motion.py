@@ -1,4 +1,4 @@
-"""Motion of rain between radar frames, and given frames moved along it to where the rain will be.
+"""Motion between frames, and given radar frames moved along it to where the rain will be.
 
 Frames ahead lie in a *window* that drifts with the rain: in the frame k steps ahead its pixel (row, column)
 is ``origin + offsets[k − 1] + (row, column)`` of the given frames. So what moves with the mean motion stays
@@ -22,6 +22,16 @@ PRIOR = 0.02  # weight of the mean motion, as a share of the mean evidence
 COARSE = 2  # trajectories are followed on every second pixel of a window
 
 
+def optical_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Displacement (x, y) of each pixel of ``before`` to its place in ``after``: float32 (H, W, 2), pixels.
+
+    DIS optical flow (Kroeger et al. 2016) of frames uint8 (H, W).
+    """
+    before, after = np.ascontiguousarray(before), np.ascontiguousarray(after)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return np.asarray(finder.calc(before, after, np.zeros((*before.shape, 2), np.float32)))
+
+
 class PairMotion(NamedTuple):
     """Evidence for motion between two frames (H, W): what several pairs say adds up.
 
@@ -36,10 +46,8 @@ class PairMotion(NamedTuple):
 
     @classmethod
     def between(cls, before: np.ndarray, after: np.ndarray) -> Self:
-        """DIS optical flow (Kroeger et al. 2016) of two frames uint8 (H, W), where rain has a gradient."""
-        before, after = np.ascontiguousarray(before), np.ascontiguousarray(after)
-        finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        flow = finder.calc(before, after, np.zeros((*before.shape, 2), np.float32))
+        """Optical flow of two frames uint8 (H, W), where rain has a gradient."""
+        flow = optical_flow(before, after)
         slope = np.hypot(cv2.Sobel(before, cv2.CV_32F, 1, 0), cv2.Sobel(before, cv2.CV_32F, 0, 1))
         weight = np.minimum(slope, STEEP) * ((before > 0) | (after > 0))
         evidence = np.dstack([flow * weight[..., None], weight])

@@ -14,10 +14,13 @@ import numpy as np
 import torch
 
 from vflow.data.color import rgb_to_lab
+from vflow.data.motion import optical_flow
 from vflow.randomness import generator
 
 SIDE = 64
 ROUNDS, RESTARTS = 100, 10
+STILL = 2.0
+"""Change of L along the motion up to which colours should stay."""
 STRIP = 256
 """Rows of a photo that are compared at a time: in Lab a pixel takes a hundred bytes."""
 
@@ -61,6 +64,30 @@ def colorfulness(image: np.ndarray) -> float:
     red, green, blue = image.astype(np.float64).transpose(2, 0, 1)
     opponents = np.stack([red - green, (red + green) / 2 - blue]).reshape(2, -1)
     return float(np.sqrt(opponents.var(1).sum()) + 0.3 * np.sqrt(np.square(opponents.mean(1)).sum()))
+
+
+def flicker(made: np.ndarray, film: np.ndarray) -> float:
+    """Change of a and b along the motion of a film in colour, over that of the ``film`` itself.
+
+    Mean |Δa| and |Δb| from frame to frame, where lightness stays along the optical flow of the film.
+
+    Args:
+        made, film: uint8 (T, H, W, 3), T ≥ 2.
+    """
+    changes = np.zeros(2)
+    side_y, side_x = film.shape[1:3]
+    grid = np.dstack(np.meshgrid(np.arange(side_x), np.arange(side_y))).astype(np.float32)
+    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in film]
+    for t in range(1, len(film)):
+        source = grid + optical_flow(greys[t], greys[t - 1])
+        for place, frames in enumerate((made, film)):
+            old, new = planes(frames[t - 1 : t + 1]).transpose(0, 2, 3, 1)
+            old = cv2.remap(
+                old, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+            still = np.abs(new[..., 0] - old[..., 0]) <= STILL
+            changes[place] += np.abs(new - old)[..., 1:][still].sum()
+    return float(changes[0] / max(changes[1], 1e-9))
 
 
 class Tints(NamedTuple):

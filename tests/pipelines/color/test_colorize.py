@@ -17,8 +17,8 @@ from vflow.pipelines.color.colorize import (
     ColorSettings,
     PhotoColorizer,
     colorize,
-    colorize_film,
 )
+from vflow.pipelines.color.film import colorize_film
 from vflow.pipelines.color.hints import Hint
 from vflow.pipelines.color.photo import prepare_photo
 from vflow.pipelines.video.predict import predict

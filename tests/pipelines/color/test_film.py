@@ -9,15 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from vflow.metrics.color import flicker as flicker_along_motion
 from vflow.metrics.color import planes
 from vflow.models import Colorizer
-from vflow.pipelines.color import colorize as module
-from vflow.pipelines.color.colorize import (
-    ColorSettings,
-    colorize,
-    colorize_film,
-    smooth_in_time,
-)
+from vflow.pipelines.color import film as module
+from vflow.pipelines.color.colorize import ColorSettings, colorize
+from vflow.pipelines.color.film import colorize_film, smooth_in_time
 from vflow.pipelines.color.hints import Hint
 
 from ..colorizers import lightness_error, make_colorizer, picture
@@ -119,3 +116,31 @@ def test_frames_are_taken_as_they_are_wanted(model: Colorizer, film: np.ndarray)
         model, film, ColorSettings(num_samples=1), should_stop=iter([False, True]).__next__
     )
     assert len(list(stopped)) == 1
+
+
+@pytest.fixture(scope="module")
+def pan() -> np.ndarray:
+    """A camera that moves over a picture, three pixels a frame: uint8 (5, 64, 96, 3)."""
+    wide = picture(64, 120)
+    return np.stack([wide[:, 3 * t : 3 * t + 96] for t in range(5)])
+
+
+def test_colours_move_with_the_picture(
+    model: Colorizer, pan: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carried = flicker_along_motion(colorized(model, pan, ColorSettings(num_samples=1))[0], pan)
+    monkeypatch.setattr(module, "KEPT_SHARE", 0.0)
+    drawn = flicker_along_motion(colorized(model, pan, ColorSettings(num_samples=1))[0], pan)
+    assert carried < 0.8 * drawn
+    monkeypatch.setattr(module, "KEPT_SHARE", 0.9)
+    monkeypatch.setattr(module, "carry", lambda before, grey: (before.ab, before.lightness))
+    assert carried < flicker_along_motion(colorized(model, pan, ColorSettings(num_samples=1))[0], pan)
+    assert flicker_along_motion(pan, pan) == pytest.approx(1)
+
+
+def test_a_cut_begins_anew(model: Colorizer) -> None:
+    scenes = [picture(seed=1), 255 - picture(seed=2)]
+    film = np.stack([scenes[0], scenes[0], scenes[1], scenes[1]])
+    frames = list(colorize_film(model, film, ColorSettings(num_samples=2)))
+    assert np.array_equal(frames[2].images, colorize(model, scenes[1], num_samples=2))
+    assert frames[0].content == frames[1].content != frames[2].content == frames[3].content

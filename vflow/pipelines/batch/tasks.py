@@ -25,7 +25,8 @@ from vflow.pipelines.batch.records import (
     UpscaleRecord,
 )
 from vflow.pipelines.batch.writers import future_writer
-from vflow.pipelines.color.colorize import PhotoColorizer, colorize_film
+from vflow.pipelines.color.colorize import PhotoColorizer
+from vflow.pipelines.color.film import colorize_film
 from vflow.pipelines.color.photo import color_config, read_photo
 from vflow.pipelines.common import CHUNK, Counts, precision
 from vflow.pipelines.digits.digits import digits_config, draw, label_classes
@@ -195,7 +196,19 @@ class ColorizeTask(SamplingTask[ColorRecord]):
                         write(image)
                     done = first * frames + (t + 1) * len(samples)
                     self.progress(done, max(done, frames * settings.num_samples))
+            self._add_sound(item, folder, samples)
         return content, counts
+
+    def _add_sound(self, item: Item, folder: Path, samples: range) -> None:
+        """Copy the film's sound into the variants' previews."""
+        if self.record.format in ("png", "gif"):
+            return
+        remarks = [
+            media.copy_sound(item.paths[0], folder / f"s{sample:03d}.{self.record.format or 'mp4'}")
+            for sample in samples
+        ]
+        if any(remarks):
+            self.remark(item, (remarks[0],))
 
     def _writer(
         self, stack: ExitStack, folder: Path, sample: int, fps: float | None

@@ -1,4 +1,4 @@
-"""Plausible colourings of photographs and films, which keep their lightness and size.
+"""Plausible colourings of photographs, which keep their lightness and size.
 
 The model sees all of the photo squeezed to a small square, whatever its aspect, and draws the planes a
 and b of Lab at half that size. They are enlarged along the edges of the photo's own lightness and joined
@@ -8,7 +8,7 @@ one size: sample k is the same whatever the number of samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,12 +38,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Hints = Sequence[Hint]
-KEPT_SHARE = 0.8
-"""Share of the previous frame's colour where lightness has not changed; frames of a film."""
 COARSE_SIDE = 4
 """Largest grid of the levels that decide the colours of regions, blocks of 8×8."""
-LIGHTNESS_SCALE = 3.0
-"""Change of lightness, 0..100, at which 0.6 of that share is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,53 +220,3 @@ def join(photo: Photo, ab: Tensor, strength: float = 1.0) -> np.ndarray:
             mixed = torch.lerp(own, enlarger.enlarge(planes, corners)[None], strength)
             image[rows] = to_bytes(photo.lightness[rows], mixed)[0]
     return images
-
-
-class ColorizedFrame(NamedTuple):
-    """A frame of each variant, uint8 (n, H, W, 3), counts of faults, and the name of the noise."""
-
-    images: np.ndarray
-    counts: Counts
-    content: str
-
-
-def colorize_film(
-    model: nn.Module,
-    frames: Iterable[np.ndarray],
-    settings: ColorSettings,
-    *,
-    first: int = 0,
-    near: Variant = (),
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[ColorizedFrame]:
-    """Colour frames of a film as they come; one frame of each size is in memory.
-
-    Noise is named by the first frame, so that every frame is drawn with the same; hints hold at their points
-    of every frame. Over time a and b are smoothed where lightness stays.
-
-    Args:
-        frames: uint8 (H, W, 3), all of one size.
-        first: variants ``first``, a multiple of 8, and up to seven more of ``settings.num_samples``.
-        near: draw steps away from this variant.
-
-    Raises:
-        InputError: a sample stays non-finite after 8 redraws.
-    """
-    config = color_config(model)
-    first_frame: PhotoColorizer | None = None
-    before: tuple[Tensor, Tensor] | None = None
-    for frame in frames:
-        if should_stop():
-            return
-        colorizer = PhotoColorizer(model, prepare_photo(config, frame), settings, first_frame)
-        first_frame = first_frame or colorizer
-        _, ab, counts = colorizer.chunk(first, near)
-        ab = ab if before is None else smooth_in_time(ab, colorizer.cells, *before)
-        before = ab, colorizer.cells
-        yield ColorizedFrame(colorizer.join(ab), counts, colorizer.noise.content)
-
-
-def smooth_in_time(ab: Tensor, lightness: Tensor, old_ab: Tensor, old_lightness: Tensor) -> Tensor:
-    """Colours (n, 2, h, w) moved towards those of the frame before, in cells where L (h, w) is the same."""
-    changed = (lightness - old_lightness) / LIGHTNESS_SCALE
-    return torch.lerp(ab, old_ab, KEPT_SHARE * torch.exp(-changed.square() / 2))
