@@ -108,15 +108,13 @@ def test_python_takes_and_gives_arrays(codecs: dict[str, Path]) -> None:
     assert np.array_equal(vflow.decompress(model, data), smooth(10, 12))
 
 
-@pytest.mark.parametrize(
-    "command", ["evaluate --data shapes", "walk --output o", "score", "colorize --output o"]
-)
+@pytest.mark.parametrize("command", ["walk --output o", "score", "colorize --output o"])
 def test_other_commands_refuse_a_codec_in_one_line(
     command: str, codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     media.write_png(tmp_path / "hill.png", smooth(20, 30))
     name, *flags = command.split()
-    given = [] if name == "evaluate" else ["--input", str(tmp_path / "hill.png")]
+    given = ["--input", str(tmp_path / "hill.png")]
     flags = [str(tmp_path / flag) if flag == "o" else flag for flag in flags]
     assert main([name, "--checkpoint", str(codecs["photo"]), *given, *flags]) == 3
     error = capsys.readouterr().err

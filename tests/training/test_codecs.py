@@ -133,7 +133,14 @@ def test_folders_of_clips_give_as_many_examples_each(tmp_path: Path) -> None:
     clips(tmp_path / "few", 2)
     data = ClipCrops(tmp_path, crop=8, split="train")
     assert len(data.folders) == 2 and len(data) == 2 * max(map(len, data.folders))
-    assert data.window(len(data) - 1).shape[1:] == (18, 20, 3)
+    held = ClipCrops(tmp_path, crop=8, split="test")
+    assert len(held.windows) == 11 and held.windows[0][0].parent != held.windows[1][0].parent
+    assert held.window(10).shape == (6, 18, 20, 3)
+
+
+def test_long_clips_have_many_windows(tmp_path: Path) -> None:
+    clips(tmp_path, 1, 47)
+    assert [start for _, start in ClipCrops(tmp_path, crop=8, split="test").windows] == [0, 20]
 
 
 def test_halves_are_means() -> None:

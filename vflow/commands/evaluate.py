@@ -107,7 +107,7 @@ class Evaluate:
 
     def _evaluate(self, model: Any, settings: Settings, stage: Callable[[str], Progress]) -> Evaluation:
         """All figures; with --tune-temperature, at the temperature that is best on validation data."""
-        from vflow.pipelines.evaluate import color, density, digits, rain, super_resolution, video
+        from vflow.pipelines.evaluate import codec, color, density, digits, rain, super_resolution, video
 
         judges: dict[str, tuple[Callable[..., Evaluation], Callable[..., dict[float, float]]]] = {
             "videoflow": (video.evaluate_video, video.tune_video),
@@ -119,6 +119,7 @@ class Evaluate:
             ),
             "nowcast": (rain.evaluate_rain, rain.tune_rain),
             "density": (density.evaluate_density, density.tune_density),
+            "codec": (codec.evaluate_codec, codec.tune_codec),
         }
         if model.config.family not in judges:
             known = ", ".join(judges)

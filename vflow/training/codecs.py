@@ -87,7 +87,7 @@ class CodedClips:
 
     @property
     def held_out(self) -> int:
-        return len(self.held) if self.held else 0
+        return len(self.held.windows) if self.held else 0
 
     def batch(self, start: int, size: int) -> CodecBatch:
         positions = sorted(range(start, start + size), key=lambda position: position % FIRST > 0)

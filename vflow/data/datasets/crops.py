@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,12 @@ from vflow.data import media
 from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
 from vflow.data.datasets.photos import Photos, halve
 from vflow.data.datasets.splits import Split, choose_split, hash_fraction
+from vflow.data.media.limits import TRAINING_LIMITS
 from vflow.errors import InputError, printable
 from vflow.randomness import generator
 
 HALF_SIZE_SHARE = 0.25  # of photos: shrunk, they have no traces of JPEG
-WINDOW = 20  # frames of a clip that validation reads
+WINDOW, SHORTEST = 20, 4  # frames of a window of a clip; least of a clip that has one
 _log = logging.getLogger(__name__)
 
 
@@ -131,17 +134,23 @@ class ClipCrops:
             "add --set model.crop with fewer"
         )
 
+    @cached_property
+    def windows(self) -> list[tuple[Path, int]]:
+        """File and first frame of each window: 20 frames, or all of a shorter clip that has 4 or more.
+
+        Windows follow one another without overlap; the folders take turns.
+        """
+        rows = [[window for path in files for window in _windows(path)] for files in self.folders]
+        return [window for turn in itertools.zip_longest(*rows) for window in turn if window]
+
     def window(self, index: int) -> np.ndarray:
-        """The first 20 frames of clip ``index``, uint8 (T, H, W, 3); later ones once all clips were read.
+        """Window ``index``: uint8 (T, H, W, 3).
 
         Raises:
             InputError: the clip cannot be read.
         """
-        place, folder = divmod(index, len(self.folders))
-        turn, number = divmod(place, len(self.folders[folder]))
-        clip = media.read_clip(self.folders[folder][number]).frames
-        start = WINDOW * turn % max(1, len(clip) - WINDOW + 1)
-        return clip[start : start + WINDOW]
+        path, start = self.windows[index]
+        return media.read_clip(path).frames[start : start + WINDOW]
 
     def _read(self, path: Path) -> np.ndarray | None:
         if path in self._refused:
@@ -162,6 +171,16 @@ class ClipCrops:
         top, left = (int(random.integers(side - self.crop + 1)) for side in clip.shape[1:3])
         cut = clip[start : start + 3, top : top + self.crop, left : left + self.crop]
         return cut[:, :, ::-1] if random.random() < 0.5 else cut
+
+
+def _windows(path: Path) -> list[tuple[Path, int]]:
+    try:
+        frames, _ = media.probe(path, TRAINING_LIMITS)
+    except InputError as error:
+        _log.warning("skipped %s: %s", printable(str(path)), error)
+        return []
+    starts = range(0, frames - WINDOW + 1, WINDOW) if frames >= WINDOW else range(frames >= SHORTEST)
+    return [(path, start) for start in starts]
 
 
 def _clip_folders(root: Path) -> list[Path]:

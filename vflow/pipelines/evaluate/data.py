@@ -36,6 +36,8 @@ FOLDERS = {
     "super_resolution": "photos",
     "videoflow": "video-folder",
     "nowcast": "rain",
+    "photo_codec": "photos",
+    "clip_codec": "video-folder",
 }
 """Kind of model → name of the data set that a folder is."""
 NO_VALIDATION = "validation data are part of the training data: name their folder with --train"

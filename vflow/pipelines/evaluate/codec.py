@@ -1,0 +1,168 @@
+"""Evaluation of codecs: bytes on disk beside those of the usual lossless formats."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import nn
+
+from vflow.compression.codec import Compressed, check_codec, compress_frames, decompress_frames
+from vflow.config import PhotoCodecConfig
+from vflow.data.datasets.crops import WINDOW, ClipCrops, PhotoCrops
+from vflow.data.lossless import CODECS, bits_after, coded_bits
+from vflow.data.stills import STILL_FORMATS, still_bytes
+from vflow.errors import ConfigError, InputError
+from vflow.pipelines.common import evenly_spaced
+from vflow.pipelines.evaluate.data import NO_VALIDATION, Places, locate
+from vflow.pipelines.evaluate.report import Evaluation, Settings, Stage
+
+USUAL_PHOTOS, USUAL_WINDOWS = 128, 64
+GIVEN = 3
+"""First frames of a window that figures of later frames leave out."""
+LARGE = 100_000
+"""Bytes from which a file counts as large."""
+
+
+def evaluate_codec(model: Any, settings: Settings, stage: Stage) -> Evaluation:
+    """Sizes of photos or of windows of clips, each decoded again and compared.
+
+    Raises:
+        ConfigError, InputError: no such data, or a package is missing.
+    """
+    check_codec(model)
+    places = locate(settings, model.config.kind)
+    path = places.test if settings.split == "test" else places.train
+    if path is None:
+        raise ConfigError(NO_VALIDATION)
+    if isinstance(model.config, PhotoCodecConfig):
+        return _photos(model, PhotoCrops(path, crop=1, split=settings.split), settings, stage)
+    return _clips(model, ClipCrops(path, crop=1, split=settings.split), settings, stage, places)
+
+
+def tune_codec(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
+    """Nothing to tune.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError("--tune-temperature: a codec has no temperature; leave it out")
+
+
+class Coded(NamedTuple):
+    """A file, and seconds of processor time that it took."""
+
+    file: Compressed
+    encoding: float
+    decoding: float
+    exact: bool
+
+
+def code(model: Any, pixels: np.ndarray) -> Coded:
+    """``pixels`` coded, decoded and compared."""
+    began = time.process_time()
+    file = compress_frames(model, pixels)
+    coded = time.process_time()
+    found = decompress_frames(model, file.data).frames
+    done = time.process_time()
+    same = np.array_equal(found, pixels if pixels.ndim == 4 else pixels[None])
+    return Coded(file, coded - began, done - coded, same)
+
+
+@dataclass
+class Totals:
+    """Sums over files."""
+
+    coded: list[Coded] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Any]:
+        """Figures of all files together; bits are those on disk, headers included."""
+        files = [one.file for one in self.coded]
+        values = sum(file.values for file in files)
+        size, information = sum(len(file.data) for file in files), sum(file.information for file in files)
+        large = [8 * len(file.data) / file.information for file in files if len(file.data) >= LARGE]
+        return {
+            "files": len(files),
+            "decoded_exactly": sum(one.exact for one in self.coded),
+            "bytes": size,
+            "raw_bytes": values,
+            "bits_per_dim": 8 * size / values,
+            "model_bits_per_dim": information / values,
+            "size_over_information": 8 * size / information,
+            "size_over_information_large": max(large, default=None),
+            "encoded_pixels_per_s": values / 3 / sum(one.encoding for one in self.coded),
+            "decoded_pixels_per_s": values / 3 / sum(one.decoding for one in self.coded),
+        }
+
+
+def _photos(model: Any, photos: PhotoCrops, settings: Settings, stage: Stage) -> Evaluation:
+    totals, sizes = Totals(), dict.fromkeys(STILL_FORMATS, 0)
+    chosen = evenly_spaced(len(photos), settings.count(len(photos), USUAL_PHOTOS))
+    progress = stage("photos")
+    for done, photo in enumerate(_readable(photos, chosen), 1):
+        totals.coded.append(code(model, photo))
+        for name in sizes:
+            sizes[name] += still_bytes(photo, name)
+        progress(done, len(chosen))
+    if not totals.coded:
+        raise InputError(f"{photos.path}: none of its photos can be read")
+    figures = totals.figures()
+    for name, size in sizes.items():
+        figures[f"bits_per_dim_{name}"] = 8 * size / figures["raw_bytes"]
+        figures[f"bytes_over_{name}"] = figures["bytes"] / size
+    protocol = _protocol(settings, len(photos)) | {
+        "photos": len(totals.coded), "large": f"{LARGE:,} bytes and more: the largest ratio", **STILL_FORMATS
+    }  # fmt: skip
+    return Evaluation(figures, protocol)
+
+
+def _readable(photos: PhotoCrops, chosen: list[int]) -> Iterator[np.ndarray]:
+    for index in chosen:
+        try:
+            yield photos.whole(index)
+        except InputError:
+            continue
+
+
+def _clips(model: Any, clips: ClipCrops, settings: Settings, stage: Stage, places: Places) -> Evaluation:
+    totals, rows = Totals(), list[dict[str, float]]()
+    chosen = evenly_spaced(len(clips.windows), settings.count(len(clips.windows), USUAL_WINDOWS))
+    progress = stage("clips")
+    for done, index in enumerate(chosen, 1):
+        frames = clips.window(index)
+        totals.coded.append(code(model, frames))
+        rows.append(_later_frames(model, frames, totals.coded[-1].file))
+        progress(done, len(chosen))
+    figures = totals.figures()
+    figures |= {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    figures["after_over_x264"] = figures["bits_per_dim_after"] / figures["bits_per_dim_after_x264"]
+    protocol = _protocol(settings, len(clips.windows)) | {
+        "windows": len(chosen), "frames": WINDOW, "after": f"the first {GIVEN} frames: all less those alone",
+        "x264": "RGB, qp 0, veryslow", "ffv1": "level 3", "source": places.name,
+        "large": f"{LARGE:,} bytes and more: the largest ratio",
+    }  # fmt: skip
+    return Evaluation(figures, protocol)
+
+
+def _later_frames(model: Any, frames: np.ndarray, whole: Compressed) -> dict[str, float]:
+    """bits/dim after the first three frames, and of whole windows in other codecs."""
+    first = compress_frames(model, frames[:GIVEN])
+    later = 8 * (len(whole.data) - len(first.data)) / frames[GIVEN:].size
+    row = {"bits_per_dim_after": later}
+    for codec in CODECS:
+        row[f"bits_per_dim_after_{codec}"] = bits_after(frames, GIVEN, codec)
+        row[f"bits_per_dim_{codec}"] = coded_bits(frames, codec) / frames.size
+    return row
+
+
+def _protocol(settings: Settings, available: int) -> dict[str, Any]:
+    return {
+        "data": settings.data,
+        "split": settings.split,
+        "available": available,
+        "bits_per_dim": "of files on disk, headers included, over all values",
+        "pixels_per_s": "of processor time",
+    }
