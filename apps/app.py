@@ -27,6 +27,7 @@ from vflow.errors import ConfigError
 from .hosts import HostGuard
 from .ui import api
 from .ui.colorize.tab import TAB as COLORIZE
+from .ui.compress.tab import TAB as COMPRESS
 from .ui.digits.tab import TAB as DIGITS
 from .ui.enlarge.tab import TAB as ENLARGE
 from .ui.predict.job import warm_up
@@ -39,7 +40,7 @@ from .ui.shared.theme import CSS, head, theme
 from .ui.surprise.tab import TAB as SURPRISE
 from .ui.walk.tab import TAB as WALK
 
-TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, ENLARGE, WALK, SURPRISE)
+TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, ENLARGE, WALK, SURPRISE, COMPRESS)
 QUEUE_SIZE = 64  # jobs that wait; more are refused
 UPLOAD_LIMIT = "512mb"
 WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)

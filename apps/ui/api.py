@@ -17,6 +17,7 @@ from vflow.pipelines.digits.digits import ALL
 from vflow.pipelines.video.score import score as score_frames
 
 from .colorize import job as colorize_jobs
+from .compress import job as compress_jobs
 from .digits import job as digits_jobs
 from .enlarge import job as enlarge_jobs
 from .predict import job as predict_jobs
@@ -40,6 +41,8 @@ def build(app: AppContext) -> None:
         _colorize(app, trigger)
         _upscale(app, trigger)
         _walk(app, trigger)
+        _compress(app, trigger)
+        _decompress(app, trigger)
 
 
 def _expose(
@@ -336,6 +339,30 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         "positives": _uploads("positives"),
     }
     _expose(trigger, "walk", walk, inputs, _files(*names))
+
+
+def _compress(app: AppContext, trigger: gr.Button) -> None:
+    def compress(file: str) -> tuple[str, dict[str, Any]]:
+        """A lossless .vflow file of a photo, video or npz of frames, and its size beside other formats'."""
+        try:
+            result = compress_jobs.compress(app, file, _never)
+        except VflowError as error:
+            raise to_gradio_error(app.error_message(error, paths_of(file))) from None
+        return str(result.path), result.report()
+
+    outputs = [*_files("file.vflow"), gr.JSON(label="report")]
+    _expose(trigger, "compress", compress, {"file": gr.File(label="file")}, outputs)
+
+
+def _decompress(app: AppContext, trigger: gr.Button) -> None:
+    def decompress(file: str) -> str:
+        """The pixels of a .vflow file: a png, or an npz of a clip."""
+        try:
+            return str(compress_jobs.restore(app, file, _never).path)
+        except VflowError as error:
+            raise to_gradio_error(app.error_message(error, paths_of(file))) from None
+
+    _expose(trigger, "decompress", decompress, {"file": gr.File(label="file")}, _files("pixels"))
 
 
 def _never() -> bool:

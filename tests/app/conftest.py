@@ -22,9 +22,11 @@ import torch
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.app.support import ARTIFACTS, DESKTOP, FLAGS, App, browser_path
+from tests.compression.support import LATTICE
 from tests.data.sample_media import moving_square, write_lossless, write_stills
 from vflow.checkpoint import save_checkpoint
 from vflow.config import (
+    ClipCodecConfig,
     ColorizerConfig,
     DigitsConfig,
     EncoderConfig,
@@ -33,6 +35,7 @@ from vflow.config import (
     LatentPriorConfig,
     ModelConfig,
     NowcastConfig,
+    PhotoCodecConfig,
     SuperResolutionConfig,
     VideoFlowConfig,
 )
@@ -106,6 +109,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "torn": tiny(),
         "foreign": tiny(),
         "rain": tiny_rain(),
+        "codec-photo": PhotoCodecConfig(lattice=LATTICE),
+        "codec-clip": ClipCodecConfig(first=LATTICE, following=LATTICE.model_copy(update={"references": 2})),
         "digits": tiny_digits(),
         "slow-digits": tiny_digits(depth=16, hidden=64),
         "torn-digits": tiny_digits(),

@@ -15,7 +15,17 @@ import vflow
 from tests.app.conftest import Server
 from vflow.checkpoint import checkpoint_hash
 
-PUBLIC = ("predict_future", "score", "model_info", "generate_digits", "colorize", "upscale", "walk")
+PUBLIC = (
+    "predict_future",
+    "score",
+    "model_info",
+    "generate_digits",
+    "colorize",
+    "upscale",
+    "walk",
+    "compress",
+    "decompress",
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from PIL import Image
 from vflow.errors import ConfigError
 
 STILL_FORMATS = {
-    "png": "oxipng, level 6",
-    "webp": "libwebp, lossless, method 6, quality 100",
-    "jxl": "libjxl, lossless, effort 9",
+    "png": "oxipng, level 4",
+    "webp": "libwebp, lossless, method 6, quality 80",
+    "jxl": "libjxl, lossless, effort 7",
 }
 """Format → the encoder and its settings."""
 
@@ -28,13 +28,13 @@ def still_bytes(pixels: np.ndarray, name: str) -> int:
             case "png":
                 import oxipng
 
-                return len(oxipng.optimize_from_memory(_save(pixels, "PNG"), level=6))
+                return len(oxipng.optimize_from_memory(_save(pixels, "PNG"), level=4))
             case "webp":
-                return len(_save(pixels, "WEBP", lossless=True, quality=100, method=6))
+                return len(_save(pixels, "WEBP", lossless=True, quality=80, method=6))
             case "jxl":
                 from imagecodecs import jpegxl_encode
 
-                return len(jpegxl_encode(np.ascontiguousarray(pixels), lossless=True, effort=9))
+                return len(jpegxl_encode(np.ascontiguousarray(pixels), lossless=True, effort=7))
             case _:
                 raise ValueError(f"{name}: no such format; one of {', '.join(STILL_FORMATS)}")
     except ImportError as error:

@@ -13,13 +13,15 @@ from torch import nn
 from vflow.checkpoint import checkpoint_folder, find_checkpoints, load, read_config
 from vflow.compression.codec import Compressed, Progress, compress_frames, decompress_frames, model_digest
 from vflow.compression.container import HASH_BYTES, SUFFIX, unpack
-from vflow.config import ClipCodecConfig, PhotoCodecConfig
+from vflow.config import ClipCodecConfig, Config, PhotoCodecConfig
 from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.pipelines.batch.inputs import name_items
 
 DEFAULTS = {"picture": "codec-photo", "clip": "codec-clip"}
 """Shipped checkpoints that files are coded with where none is named."""
+CODEC_CONFIGS: dict[str, type[Config]] = {"picture": PhotoCodecConfig, "clip": ClipCodecConfig}
+"""Configuration of the codec of each kind of file."""
 
 
 def compress(model: nn.Module, frames: np.ndarray | torch.Tensor, *, fps: float | None = None) -> bytes:
@@ -150,7 +152,7 @@ class Codecs:
         """
         name = self._checkpoint or DEFAULTS[kind]
         model = self._load(name)
-        wanted = PhotoCodecConfig if kind == "picture" else ClipCodecConfig
+        wanted = CODEC_CONFIGS[kind]
         if not isinstance(model.config, wanted):
             default = wanted.model_fields["kind"].default
             raise CheckpointError(

@@ -22,6 +22,7 @@ SMALLEST_PRESETS = {
     "digits": "digits",
     "colorizer": "colorizer",
     "super_resolution": "enlarge",
+    "codec": "codec-photo",
 }
 """Family of models → the preset that trains the smallest one."""
 

@@ -28,13 +28,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> Model
 def test_checkpoints_are_offered_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = store(tmp_path, monkeypatch, "mine", "digits", "colorizer")
     assert models.names() == ["digits", "colorizer", "mine"]
-    assert [models.names(kind) for kind in SMALLEST_PRESETS] == [
-        ["mine"],
-        [],
-        ["digits"],
-        ["colorizer"],
-        [],
-    ]
+    offered = [models.names(kind) for kind in SMALLEST_PRESETS]
+    assert offered == [["mine"], [], ["digits"], ["colorizer"], [], []]
     assert models.names("digits", "videoflow") == ["digits", "mine"]
     assert models.default("colorizer") == "colorizer"
     with pytest.raises(CheckpointError, match=r"mine: a model of another kind; choose one of: digits$"):

@@ -63,7 +63,7 @@ def test_clips(tmp_path: Path) -> None:
 
 def test_sizes_of_stills_are_those_of_files(tmp_path: Path) -> None:
     photo = smooth(40, 30)
-    Image.fromarray(photo).save(tmp_path / "a.webp", lossless=True, quality=100, method=6)
+    Image.fromarray(photo).save(tmp_path / "a.webp", lossless=True, quality=80, method=6)
     assert still_bytes(photo, "webp") == (tmp_path / "a.webp").stat().st_size
     flat = np.zeros((64, 64, 3), np.uint8)
     assert all(still_bytes(flat, name) < 200 for name in ("png", "webp", "jxl"))

@@ -1,0 +1,74 @@
+"""HTML of the tab Compress: the picture, and sizes as bars."""
+
+from __future__ import annotations
+
+from html import escape
+
+from ..shared.html import SHARP, placeholder, png_uri, reduced
+from .job import Compressed, Restored, Size
+
+PREVIEW = 640  # pixels of the longer side, at most
+PHRASES = {"raw": "three bytes a pixel", "lossy": "has lost details already"}
+
+
+def empty() -> str:
+    """Placeholder before the first file."""
+    ghosts = '<div class="vf-ghost vf-ghost-wide"></div>' + '<div class="vf-ghost vf-ghost-line"></div>' * 4
+    text = "Add a photo, a clip or a .vflow file and press the button."
+    return placeholder(ghosts, "A smaller file with the very same pixels appears here.", text)
+
+
+def compressed(result: Compressed) -> str:
+    """The picture and the bytes that each format takes."""
+    largest = max(size.bytes for size in result.sizes)
+    rows = "".join(_row(size, largest) for size in result.sizes)
+    lead = _lead(result.sizes)
+    return (
+        f'<section class="vf-results vf-compress{_sharp(result)}" aria-label="Compressed">'
+        f'<p class="vf-lead">{lead} Decoded again, it gave the same pixels: nothing is lost.</p>'
+        f"{_figure(result)}"
+        '<table class="vf-sizes"><caption>Bytes on disk, headers included</caption>'
+        '<thead><tr><th scope="col">Format</th><th scope="col">Share of the pixels</th>'
+        f'<th scope="col">Bytes</th></tr></thead><tbody>{rows}</tbody></table>'
+        f'<p class="vf-note">{result.bits_per_dim:.3f} bits per value.</p></section>'
+    )
+
+
+def restored(result: Restored) -> str:
+    """The picture that a file held."""
+    values = result.frames.size
+    return (
+        f'<section class="vf-results vf-compress{_sharp(result)}" aria-label="Restored">'
+        f'<p class="vf-lead">{result.coded_bytes:,} bytes gave back {values:,}: '
+        "the pixels as they were, checked frame by frame.</p>"
+        f"{_figure(result)}</section>"
+    )
+
+
+def _lead(sizes: tuple[Size, ...]) -> str:
+    ours = next(size.bytes for size in sizes if size.kind == "ours")
+    best = min((size for size in sizes if size.kind == "other"), key=lambda size: size.bytes)
+    change = 1 - ours / best.bytes
+    word = "smaller" if change >= 0 else "larger"
+    return f"<strong>{ours:,} bytes, {abs(change):.0%} {word} than {escape(best.label)}.</strong>"
+
+
+def _row(size: Size, largest: int) -> str:
+    phrase = PHRASES.get(size.kind, "")
+    remark = f"<small>{phrase}</small>" if phrase else ""
+    share = 100 * size.bytes / largest
+    return (
+        f'<tr class="vf-size-{size.kind}"><th scope="row">{escape(size.label)}{remark}</th>'
+        f'<td><i style="width: {max(share, 0.5):.1f}%"></i></td><td>{size.bytes:,}</td></tr>'
+    )
+
+
+def _figure(result: Compressed | Restored) -> str:
+    frame = reduced(result.frames[:1], PREVIEW)[0]
+    count, height, width = result.frames.shape[:3]
+    kind = f"{width}×{height} pixels" + (f", {count} frames" if count > 1 else "")
+    return f'<figure><img src="{png_uri(frame)}" alt="The picture"><figcaption>{kind}</figcaption></figure>'
+
+
+def _sharp(result: Compressed | Restored) -> str:
+    return " vf-sharp" if max(result.frames.shape[1:3]) <= SHARP else ""

@@ -1,0 +1,200 @@
+"""From a photo or clip to its lossless file and the sizes of others, and back: the path of the tab."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vflow.compression.codec import compress_frames, decompress_frames, model_digest
+from vflow.compression.container import HASH_BYTES, SUFFIX, Header, unpack
+from vflow.data import media
+from vflow.data.lossless import coded_bits
+from vflow.data.stills import still_bytes
+from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.pipelines.compress import CODEC_CONFIGS, DEFAULTS, read_source
+
+from ..shared.context import AppContext
+
+FAMILY = "codec"
+MAX_PIXELS = 2_000_000
+STILLS = {"png": "PNG (oxipng)", "webp": "WebP, lossless"}
+
+
+class Stopped(Exception):
+    """The person pressed Stop."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Bytes that a format takes; ``kind`` is ours, other (lossless formats), raw, given, or lossy."""
+
+    label: str
+    bytes: int
+    kind: str = "other"
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A lossless file on disk beside other formats of the same pixels; it was decoded again and compared."""
+
+    path: Path
+    frames: np.ndarray
+    sizes: tuple[Size, ...]
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def bits_per_dim(self) -> float:
+        """Bits on disk per value."""
+        return 8 * self.path.stat().st_size / self.frames.size
+
+    def report(self) -> dict[str, Any]:
+        """Figures for programs."""
+        return {
+            "bytes": self.path.stat().st_size,
+            "raw_bytes": self.frames.size,
+            "bits_per_dim": self.bits_per_dim,
+            "sizes": {size.label: size.bytes for size in self.sizes},
+        }
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Pixels of a lossless file, on disk as PNG or npz."""
+
+    path: Path
+    frames: np.ndarray
+    coded_bytes: int
+    seconds: float
+
+
+def compress(app: AppContext, upload: str | None, should_stop: Callable[[], bool]) -> Compressed:
+    """Write the lossless file of an upload, decode it again, and measure other formats.
+
+    Raises:
+        InputError: not readable, or too large for the page. CheckpointError: no codec of its kind.
+        Stopped: as ``should_stop`` says.
+    """
+    began, path = time.monotonic(), _given(upload)
+    require_coder()
+    source = read_source(path)
+    pictures = source.frames if source.frames.ndim == 4 else source.frames[None]
+    if pictures[..., 0].size > MAX_PIXELS:
+        raise InputError(
+            f"{path.name}: {pictures[..., 0].size:,} pixels, and the page takes {MAX_PIXELS:,}; "
+            "use vflow compress on the command line"
+        )
+    model = codec_for(app, source.kind)
+
+    def progress(done: int, total: int) -> None:
+        if should_stop():
+            raise Stopped
+
+    data = compress_frames(model, source.frames, fps=source.fps, progress=progress).data
+    if not np.array_equal(decompress_frames(model, data, progress=progress).frames, pictures):
+        raise InputError(f"{path.name}: does not come back the same; please report this picture")
+    target = app.runs.new_folder() / f"{path.stem}{SUFFIX}"
+    target.write_bytes(data)
+    sizes = (
+        Size("Pixels", pictures.size, "raw"),
+        Size(f"As uploaded ({path.suffix[1:].upper()})", path.stat().st_size, _given_kind(path)),
+        *_others(pictures),
+        Size("vflow", len(data), "ours"),
+    )
+    return Compressed(target, pictures, sizes, time.monotonic() - began, source.notes)
+
+
+def restore(app: AppContext, upload: str | None, should_stop: Callable[[], bool]) -> Restored:
+    """Write the pixels of a .vflow file: a PNG, or an npz of a clip.
+
+    Raises:
+        InputError: not a whole .vflow file, or too large for the page.
+        CheckpointError: coded with a checkpoint that is not on offer. Stopped: as ``should_stop`` says.
+    """
+    began, path = time.monotonic(), _given(upload)
+    require_coder()
+    data = path.read_bytes()
+    header, _ = unpack(data, path.name)
+    if header.height * header.width * header.frames > MAX_PIXELS:
+        raise InputError(f"{path.name}: more than {MAX_PIXELS:,} pixels; use vflow decompress")
+
+    def progress(done: int, total: int) -> None:
+        if should_stop():
+            raise Stopped
+
+    found = decompress_frames(codec_of(app, header, path.name), data, source=path.name, progress=progress)
+    folder = app.runs.new_folder()
+    if found.kind == "picture":
+        target = folder / f"{path.stem}.png"
+        media.write_png(target, found.frames[0])
+    else:
+        target = folder / f"{path.stem}.npz"
+        clock = {} if found.fps is None else {"fps": np.float64(found.fps)}
+        media.write_npz(target, frames=found.frames, **clock)
+    return Restored(target, found.frames, len(data), time.monotonic() - began)
+
+
+def is_coded(upload: str | None) -> bool:
+    """True for a .vflow file, by its name."""
+    return upload is not None and Path(upload).suffix.lower() == SUFFIX
+
+
+def require_coder() -> None:
+    """Error where the entropy coder is not installed.
+
+    Raises:
+        ConfigError: with the command that installs it.
+    """
+    if importlib.util.find_spec("constriction") is None:
+        raise ConfigError("compression needs the package constriction; pip install constriction")
+
+
+def codec_for(app: AppContext, kind: str) -> Any:
+    """The codec of pictures or clips: the one that ships if it is on offer, else the first.
+
+    Raises:
+        CheckpointError: none on offer.
+    """
+    fitting = [n for n in app.models.names(FAMILY) if isinstance(app.models.config(n), CODEC_CONFIGS[kind])]
+    if not fitting:
+        recipe = f"vflow train --recipe {DEFAULTS[kind]}"
+        raise CheckpointError(f"no codec of {kind}s on offer; {recipe} makes one")
+    return app.models.load(DEFAULTS[kind] if DEFAULTS[kind] in fitting else fitting[0], FAMILY)
+
+
+def codec_of(app: AppContext, header: Header, source: str) -> Any:
+    """The codec that a file was made with.
+
+    Raises:
+        CheckpointError: it is not on offer.
+    """
+    for name in app.models.names(FAMILY):
+        model = app.models.load(name, FAMILY)
+        if model_digest(model)[: 2 * HASH_BYTES] == header.checkpoint:
+            return model
+    raise CheckpointError(
+        f"{source}: made with a codec that is not on offer; start the app with --checkpoints FOLDER"
+    )
+
+
+def _given(upload: str | None) -> Path:
+    if not upload:
+        raise InputError("no file given; add a photo, a clip, or a .vflow file")
+    return Path(upload)
+
+
+def _given_kind(path: Path) -> str:
+    return "lossy" if path.suffix.lower() in (".jpg", ".jpeg") else "given"
+
+
+def _others(pictures: np.ndarray) -> list[Size]:
+    """Other lossless formats: of stills, or of clips."""
+    if len(pictures) > 1:
+        return [Size("H.264, lossless (x264)", -(-coded_bits(pictures, "x264") // 8))]
+    return [Size(label, still_bytes(pictures[0], name)) for name, label in STILLS.items()]

@@ -1,0 +1,96 @@
+"""Compress: a photo or clip in, a smaller file with the same pixels out, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from ..shared.context import AppContext, Tab, sentences
+from ..shared.events import (
+    Buttons,
+    ComponentGroup,
+    Downloads,
+    ShouldStop,
+    StatusBar,
+    Steps,
+    Trigger,
+    Updates,
+    View,
+    html_block,
+    wire_clear,
+    wire_jobs,
+)
+from ..shared.forms import no_model_banner
+from ..shared.html import progress
+from . import html
+from .job import FAMILY, Stopped, compress, is_coded, restore
+
+PROGRESS = "File coded"
+
+
+@dataclass(frozen=True)
+class Form(ComponentGroup):
+    """Inputs of the tab."""
+
+    file: gr.File
+
+
+def build(app: AppContext) -> None:
+    """Lay out the tab and wire it."""
+    no_model_banner(app, FAMILY)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
+            file = gr.File(label="Photo, clip, npz or .vflow file", height=132, elem_id="vf-compress-file")
+            html_block(
+                '<p class="vf-explain">A photo or clip becomes a lossless .vflow file: what a learned '
+                "likelihood finds probable takes few bits. A .vflow file becomes a picture or clip again.</p>"
+            )
+            ready = app.models.default(FAMILY) is not None
+            buttons = Buttons.row("Compress or restore", "compress", ready=ready)
+        with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
+            bar = StatusBar.below(buttons, "compress")
+            results = html_block(html.empty(), "vf-compress-results")
+            view = View(bar, results, Downloads.below("File"))
+    _wire_jobs(app, Form(file), view)
+
+
+def _wire_jobs(app: AppContext, form: Form, view: View) -> None:
+    def run(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
+        upload = values[form.file]
+        steps = _steps(app, view, upload, should_stop)
+        yield from view.bar.with_errors(app, [upload] if upload else [], steps, view.nothing(html.empty()))
+
+    triggers = [Trigger(view.bar.buttons.run.click, run)]
+    inputs = form.components()
+    jobs = wire_jobs(app, "compress", view.bar, triggers, inputs, [*view.components(), *inputs])
+    wire_clear(form.file, view, jobs, html.empty())
+
+
+def _steps(app: AppContext, view: View, upload: str | None, should_stop: ShouldStop) -> Steps:
+    """One file on the page."""
+    coded = is_coded(upload)
+    text = "Decoding…" if coded else "Coding, decoding again, and measuring other formats…"
+    yield {view.bar.status: progress(0, 1, text, PROGRESS), **view.bar.buttons.working()}
+    try:
+        if coded:
+            back = restore(app, upload, should_stop)
+            page, path, notes = html.restored(back), back.path, tuple[str, ...]()
+            summary = f"Restored in {back.seconds:.1f} s"
+        else:
+            made = compress(app, upload, should_stop)
+            page, path, notes = html.compressed(made), made.path, made.notes
+            summary = f"Compressed in {made.seconds:.1f} s"
+    except Stopped:
+        yield {**view.nothing(html.empty()), **view.bar.stopped("Stopped before it was done.")}
+        return
+    (button,) = view.downloads.buttons
+    yield {
+        view.results: page,
+        **view.downloads.show(path),
+        button: gr.update(value=str(path), label=f"Download {path.name}"),
+        **view.bar.done(summary, sentences(notes)),
+    }
+
+
+TAB = Tab("Compress", "compress", build)

@@ -1,0 +1,80 @@
+"""The tab Compress in a real browser, and its endpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from playwright.sync_api import expect
+
+from tests.app.conftest import Opener, Server
+from tests.app.support import DONE, PHONE, App
+from tests.app.test_access import check
+from tests.compression.support import smooth
+from vflow.checkpoint import load
+from vflow.compression.codec import compress_frames
+from vflow.data import media
+from vflow.data.stills import still_bytes
+
+pytestmark = pytest.mark.browser
+STATUS = "#vf-compress-status"
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    media.write_png(tmp_path / "hill.png", smooth(40, 30))
+    return tmp_path / "hill.png"
+
+
+def give(app: App, path: Path) -> None:
+    """Put a file into the empty upload box and press the button."""
+    app.page.locator("#vf-compress-file input[type=file]").set_input_files(path)
+    app.page.locator("#vf-compress-file").get_by_text(path.stem[:4]).first.wait_for()
+    app.page.locator("#vf-compress-run").click()
+
+
+def test_a_photo_becomes_a_file_and_a_photo_again(opened: Opener, photo: Path, tmp_path: Path) -> None:
+    tab = opened()
+    tab.tab("Compress")
+    give(tab, photo)
+    expect(tab.page.locator(STATUS)).to_contain_text("Compressed in", timeout=DONE)
+    rows = tab.page.locator(".vf-sizes tbody tr").all_inner_texts()
+    pixels = smooth(40, 30)
+    assert f"{pixels.size:,}" in rows[0] and f"{photo.stat().st_size:,}" in rows[1]
+    assert f"{still_bytes(pixels, 'png'):,}" in rows[2] and f"{still_bytes(pixels, 'webp'):,}" in rows[3]
+    coded = tab.download("Download hill.vflow", tmp_path)
+    assert f"{coded.stat().st_size:,}" in rows[4]
+    check(tab)
+    tab.page.locator("#vf-compress-file").get_by_role("button", name="Clear").or_(
+        tab.page.locator("#vf-compress-file").get_by_role("button", name="Remove")
+    ).first.click()
+    give(tab, coded)
+    expect(tab.page.locator(STATUS)).to_contain_text("Restored in", timeout=DONE)
+    back = tab.download("Download hill.png", tmp_path / "back")
+    assert np.array_equal(media.read_image(back).frames[0], pixels)
+
+
+def test_on_a_phone_a_damaged_file_is_refused_in_one_line(opened: Opener, tmp_path: Path) -> None:
+    (tmp_path / "torn.vflow").write_bytes(b"VFLW\x01 and no more")
+    tab = opened(PHONE)
+    tab.tab("Compress")
+    give(tab, tmp_path / "torn.vflow")
+    expect(tab.page.locator(STATUS)).to_contain_text("torn.vflow: cut short", timeout=DONE)
+    tab.errors.clear()  # the failed request itself
+
+
+def test_endpoints_give_files_and_pixels(
+    server: Server, checkpoints: Path, square: np.ndarray, clip: Path, tmp_path: Path
+) -> None:
+    client = Client(server.address, verbose=False)
+    coded, report = client.predict(handle_file(clip), api_name="/compress")
+    expected = compress_frames(load(checkpoints / "codec-clip"), square, fps=10.0).data
+    assert Path(coded).read_bytes() == expected
+    assert report["bytes"] == len(expected) and report["raw_bytes"] == square.size
+    with np.load(client.predict(handle_file(coded), api_name="/decompress")) as saved:
+        assert np.array_equal(saved["frames"], square) and float(saved["fps"]) == 10
+    with pytest.raises(AppError, match=r"not a \.vflow file"):
+        client.predict(handle_file(clip), api_name="/decompress")
