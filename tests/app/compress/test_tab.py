@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
 from tests.app.conftest import Opener, Server
-from tests.app.support import DONE, PHONE, App
-from tests.app.test_access import check
+from tests.app.support import DONE, PHONE, App, serious
 from tests.compression.support import smooth
 from vflow.checkpoint import load
 from vflow.compression.codec import compress_frames
@@ -47,13 +47,13 @@ def test_a_photo_becomes_a_file_and_a_photo_again(opened: Opener, photo: Path, t
     assert f"{still_bytes(pixels, 'png'):,}" in rows[2] and f"{still_bytes(pixels, 'webp'):,}" in rows[3]
     coded = tab.download("Download hill.vflow", tmp_path)
     assert f"{coded.stat().st_size:,}" in rows[4]
-    check(tab)
+    assert serious(Axe().run(tab.page).response["violations"]) == []
     tab.page.locator("#vf-compress-file").get_by_role("button", name="Clear").or_(
         tab.page.locator("#vf-compress-file").get_by_role("button", name="Remove")
     ).first.click()
     give(tab, coded)
     expect(tab.page.locator(STATUS)).to_contain_text("Restored in", timeout=DONE)
-    back = tab.download("Download hill.png", tmp_path / "back")
+    back = tab.download("Download hill.png", tmp_path)
     assert np.array_equal(media.read_image(back).frames[0], pixels)
 
 
