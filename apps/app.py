@@ -30,6 +30,7 @@ from .ui.colorize.tab import TAB as COLORIZE
 from .ui.compress.tab import TAB as COMPRESS
 from .ui.digits.tab import TAB as DIGITS
 from .ui.enlarge.tab import TAB as ENLARGE
+from .ui.lab.tab import TAB as LAB
 from .ui.predict.job import warm_up
 from .ui.predict.tab import TAB as PREDICT
 from .ui.shared.context import AppContext, Tab, to_gradio_error
@@ -40,7 +41,7 @@ from .ui.shared.theme import CSS, head, theme
 from .ui.surprise.tab import TAB as SURPRISE
 from .ui.walk.tab import TAB as WALK
 
-TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, ENLARGE, WALK, SURPRISE, COMPRESS)
+TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, ENLARGE, WALK, SURPRISE, COMPRESS, LAB)
 QUEUE_SIZE = 64  # jobs that wait; more are refused
 UPLOAD_LIMIT = "512mb"
 WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)

@@ -25,9 +25,10 @@ from vflow.training.args import TrainOptions, resolve
 from vflow.training.data import DataModule, Prefetcher, micro_batches
 from vflow.training.distributed import make_accelerator
 from vflow.training.loop import DivergedError
+from vflow.training.schedule import learning_rate
 from vflow.training.setup import check_batch, new_model, open_data, prepare, start_model
 from vflow.training.state import Progress
-from vflow.training.step import PATIENCE, TrainState, learning_rate
+from vflow.training.step import PATIENCE, TrainState
 from vflow.training.validate import validate
 
 SPAN = 1_000_000

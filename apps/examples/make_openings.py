@@ -6,6 +6,7 @@ Run from the repository: python -m apps.examples.make_openings [TAB ...]
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ import cv2
 import numpy as np
 
 import vflow
+from apps.ui.lab.job import Job, Request
+from apps.ui.lab.render import Drawing
+from apps.ui.shared.context import AppContext
+from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.models import ModelStore
+from apps.ui.shared.storage import RunStore
 from vflow.checkpoint import find_checkpoints
 from vflow.data import media
 from vflow.metrics.super_resolution import bicubic
@@ -107,6 +114,43 @@ def surprise() -> Film:
     return np.stack([tiles(pair, 2) for pair in pairs]), 4.0
 
 
+LAB_SIDE = 200
+
+
+def lab() -> Film:
+    """A spline flow learns two moons (true, learned), then its layers bend the grid of the base into them."""
+    with tempfile.TemporaryDirectory() as folder:
+        app = AppContext(ModelStore(), RunStore(Path(folder)), Jobs(), Path(folder))
+        job = Job.begin(app, Request.checked("two-moons", "spline", 600, 0))
+        snapshots = [job.snapshot for _ in job.advance(lambda: False)]
+        learned = [_enlarged(snapshot.density) for snapshot in snapshots if snapshot]
+    assert job.snapshot
+    drawing, last = job.snapshot.drawing, len(job.snapshot.drawing.stages) - 1
+    bent = [_raster(drawing, last * share) for share in np.linspace(0, 1, 25)]
+    true = _enlarged(job.material.picture)
+    first = [np.concatenate([true, picture], 1) for picture in learned[:: max(1, len(learned) // 8)]]
+    second = [np.concatenate([learned[-1], picture], 1) for picture in [bent[0]] * 3 + bent + [bent[-1]] * 8]
+    return np.stack([frame for frame in first for _ in range(2)] + second), 8.0
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    return media.resize(picture[None, ..., :3], LAB_SIDE, LAB_SIDE, 3)[0]
+
+
+def _raster(drawing: Drawing, position: float) -> np.ndarray:
+    """Grid and dots between two layers, as lab.js draws them: uint8 (200, 200, 3)."""
+    start = min(int(position), len(drawing.stages) - 2)
+    share = position - start
+    places = (1 - share) * drawing.stages[start] + share * drawing.stages[start + 1]
+    points = (places * LAB_SIDE * 16 / 1000).astype(np.int32)
+    canvas = np.full((LAB_SIDE, LAB_SIDE, 3), (20, 19, 18), np.uint8)
+    lines = points[: -drawing.dots].reshape(-1, drawing.per_line, 2)
+    cv2.polylines(canvas, list(lines), isClosed=False, color=(70, 175, 160), lineType=cv2.LINE_AA, shift=4)
+    for x, y in points[-drawing.dots :: 2]:
+        cv2.circle(canvas, (int(x), int(y)), 28, (251, 191, 36), -1, cv2.LINE_AA, 4)
+    return canvas
+
+
 OPENINGS: dict[str, Callable[[], Film]] = {
     "predict": predict,
     "digits": digits,
@@ -114,6 +158,7 @@ OPENINGS: dict[str, Callable[[], Film]] = {
     "enlarge": enlarge,
     "walk": walk,
     "surprise": surprise,
+    "lab": lab,
 }
 
 if __name__ == "__main__":

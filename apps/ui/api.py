@@ -20,6 +20,8 @@ from .colorize import job as colorize_jobs
 from .compress import job as compress_jobs
 from .digits import job as digits_jobs
 from .enlarge import job as enlarge_jobs
+from .lab import job as lab_jobs
+from .lab.systems import FILE
 from .predict import job as predict_jobs
 from .predict.kinds import FAMILIES, KINDS
 from .shared.checks import seed_number
@@ -43,6 +45,7 @@ def build(app: AppContext) -> None:
         _walk(app, trigger)
         _compress(app, trigger)
         _decompress(app, trigger)
+        _learn_density(app, trigger)
 
 
 def _expose(
@@ -363,6 +366,38 @@ def _decompress(app: AppContext, trigger: gr.Button) -> None:
             raise to_gradio_error(app.error_message(error, paths_of(file))) from None
 
     _expose(trigger, "decompress", decompress, {"file": gr.File(label="file")}, _files("pixels"))
+
+
+def _learn_density(app: AppContext, trigger: gr.Button) -> None:
+    def learn_density(
+        density: str, config: str, steps: float, seed: float, files: list[str] | None
+    ) -> Iterator[Any]:
+        """A density of the plane, torus or sphere, an energy, or points of a file, learned by a flow.
+
+        A file (CSV or npz, two columns) goes before ``density``. Returns the checkpoint (zip), samples (npz)
+        and a report (json): nats of points held out, the entropy where it is known, and the curve.
+        """
+        paths = paths_of(files)
+        try:
+            file = paths[0] if paths else None
+            request = lab_jobs.Request.checked(FILE if file else density, config, steps, seed, file=file)
+            job = lab_jobs.Job.begin(app, request)
+            for _ in job.advance(_never):
+                yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
+            result = job.save()
+        except VflowError as error:
+            raise to_gradio_error(app.error_message(error, paths)) from None
+        yield str(result.checkpoint), str(result.points), str(result.report)
+
+    inputs = {
+        "density": gr.Textbox("two-moons", label="density"),
+        "config": gr.Textbox("maf", label="config"),
+        "steps": gr.Number(lab_jobs.STEPS, label="steps"),
+        "seed": gr.Number(0, label="seed"),
+        "files": _uploads(),
+    }
+    outputs = _files("checkpoint.zip", "samples.npz", "report.json")
+    _expose(trigger, "learn_density", learn_density, inputs, outputs)
 
 
 def _never() -> bool:

@@ -25,6 +25,7 @@ PUBLIC = (
     "walk",
     "compress",
     "decompress",
+    "learn_density",
 )
 
 

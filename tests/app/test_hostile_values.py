@@ -19,6 +19,7 @@ DEFAULTS: dict[str, list[Any]] = {
     "model_info": ["shapes"],
     "generate_digits": ["7", "digits", 1, 1.0, 0],
     "colorize": [[], "colorizer", 1, 1.0, 1.0, 0, "", ""],
+    "learn_density": ["two-moons", "rnade", 10, 0, []],
 }
 SECRET = "/etc/passwd"
 FILE = {"_type": "gradio.FileData"}

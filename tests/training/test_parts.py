@@ -19,8 +19,8 @@ from vflow.training.args import TrainOptions, parse_settings, resolve
 from vflow.training.distributed import autocast_dtype, check_world_size, cpu_flags
 from vflow.training.ema import Ema
 from vflow.training.logging import RunLog, read_log, rewind_log
+from vflow.training.schedule import learning_rate
 from vflow.training.state import Progress
-from vflow.training.step import learning_rate
 
 
 def test_rate_warms_up_then_falls_to_the_final_fraction() -> None:

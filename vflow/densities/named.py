@@ -11,7 +11,7 @@ from vflow.densities.base import Target
 from vflow.densities.manifolds import VonMisesFisherMixture, VonMisesMixture
 from vflow.errors import ConfigError
 
-TORUS = ((-2.0, -1.5), (0.5, 1.5), (2.0, -0.5))
+TORUS = ((-1.6, 0.6), (0.4, 1.2), (2.6, 1.6))
 SPHERE = ((1.0, 0.0, 0.2), (-0.5, 0.9, -0.3), (-0.4, -0.8, 0.6), (0.1, 0.2, -1.0))
 CONCENTRATIONS = {"torus": 6.0, "sphere": 10.0}
 TARGETS = (*plane.NAMES, *CONCENTRATIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, final
 
 import torch
@@ -246,13 +246,16 @@ class DensityModel(nn.Module):
 
     @torch.no_grad()
     def stages(self, eps: Tensor, condition: Tensor | None = None) -> list[Tensor]:
-        """Images of noise (B, noise_dim) after each layer, from a sample of the base to one of the data."""
+        """Images of noise (B, noise_dim) after each layer, from a sample of the base to one of the data.
+
+        Layers of an inverted chain count one by one.
+        """
         z = self.base.sample(eps[:, : self.base.noise_dim])
         x, context = _as_images(z), _as_images(condition)
         stages = [z]
         for index in reversed(range(len(self.flows))):
-            for layer in reversed(self.flows[index].layers):
-                x = layer.invert(x, context)[0]
+            for step in _decoding_steps(self.flows[index]):
+                x = step(x, context)[0]
                 stages.append(x.flatten(1))
             if index:
                 x = self.folds[index - 1].invert(x, eps[:, self.base.noise_dim + index - 1])[0]
@@ -270,6 +273,15 @@ class DensityModel(nn.Module):
             if index:
                 x = self.folds[index - 1].transform(x)[0]
             x = flow.initialize(x, context)
+
+
+def _decoding_steps(flow: Chain) -> Iterator[Callable[[Any, Any], tuple[Tensor, Tensor]]]:
+    """Maps from latent to data, one for each layer."""
+    for layer in reversed(flow.layers):
+        if isinstance(layer, Inverse) and isinstance(layer.bijection, Chain):
+            yield from (inner.transform for inner in layer.bijection.layers)
+        else:
+            yield layer.invert
 
 
 def _as_images(x: Any) -> Any:

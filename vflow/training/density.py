@@ -17,7 +17,7 @@ from vflow.densities import Energy
 from vflow.models.density import DensityModel, PointBatch
 from vflow.randomness import generator, normal
 from vflow.training.ema import Ema
-from vflow.training.step import learning_rate
+from vflow.training.schedule import learning_rate
 
 ANNEALED_FROM = 0.01  # weight of the energy at the first step; it is 1 from half of all steps on
 

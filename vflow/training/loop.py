@@ -26,9 +26,10 @@ from vflow.training.commit import agreed_commit, choose_commit, disk_fault, load
 from vflow.training.data import Prefetcher, micro_batches
 from vflow.training.distributed import fixed_order, make_accelerator, naming_lost_peers
 from vflow.training.logging import RunLog, rewind_log, run_card, write_samples
+from vflow.training.schedule import learning_rate
 from vflow.training.setup import check_batch, check_losses, new_model, open_data, prepare, start_model
 from vflow.training.state import Progress
-from vflow.training.step import BACKOFF, PATIENCE, ROLLBACKS, StepResult, advice, learning_rate
+from vflow.training.step import BACKOFF, PATIENCE, ROLLBACKS, StepResult, advice
 from vflow.training.validate import largest_log_scale, round_trip, validate
 
 LAUNCHER_MARKS = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")

@@ -10,7 +10,6 @@ import numpy as np
 from ..shared.html import ghost_items, placeholder, png_uri
 
 COLUMNS = 8
-PAD_SIDE = 112  # of the ink that the pad sends
 
 
 def empty() -> str:
@@ -58,20 +57,6 @@ def _digit(image: np.ndarray, label: int, number: int, index: int, *, done: bool
         f'<button type="button" class="vf-digit" data-action="style" data-index="{index}"'
         f' aria-label="Use digit {label}, sample {number}, as the style" title="Show as all ten digits">'
         f"{picture}</button>"
-    )
-
-
-def pad() -> str:
-    """The drawing pad; digits.js gives it pointer and keys."""
-    return (
-        '<div class="vf-pad"><div class="vf-paper">'
-        f'<canvas width="{2 * PAD_SIDE}" height="{2 * PAD_SIDE}" tabindex="0" role="application"'
-        ' aria-label="Drawing pad for a digit" aria-describedby="vf-pad-help"></canvas>'
-        '<span class="vf-pen" aria-hidden="true"></span>'
-        '<span class="vf-pad-hint" aria-hidden="true">Draw a digit</span></div>'
-        '<p class="vf-pad-help" id="vf-pad-help">'
-        "Or use the keyboard: arrow keys move the pen, Space lowers or lifts it.</p>"
-        '<button type="button" class="vf-clear">Clear</button></div>'
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +30,7 @@ from ..shared.events import (
 )
 from ..shared.fit import digit_warning
 from ..shared.html import message
+from ..shared.pad import drawing_pad, read_ink
 from . import html
 from .job import FAMILY, Result
 
@@ -80,7 +79,11 @@ def build(app: AppContext, checkpoint: gr.Dropdown, grid: gr.HTML, result: gr.St
         html_block(LEAD)
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=250):
-                pad = html_block(html.pad(), "vf-pad", js_on_load=ON_PAYLOAD)
+                pad = html_block(
+                    drawing_pad("vf-pad", "Drawing pad for a digit", "Draw a digit"),
+                    "vf-pad",
+                    js_on_load=ON_PAYLOAD,
+                )
                 upload = gr.UploadButton("Upload a picture", size="sm", min_width=120)
                 heading = "Or take an example"
                 strip = examples.picture_strip(
@@ -144,12 +147,7 @@ def _wire(app: AppContext, checkpoint: gr.Dropdown, panel: Panel, sources: Sourc
 
 def _from_ink(ink: str) -> Digit:
     """The drawing: one byte of ink per pixel, in base64."""
-    side = html.PAD_SIDE
-    try:
-        pixels = np.frombuffer(base64.b64decode(ink, validate=True), np.uint8).reshape(side, side)
-    except (binascii.Error, ValueError) as error:
-        raise InputError("the drawing did not arrive whole; draw again") from error
-    return Digit(prepare_digit(pixels, "drawing"), "Your drawing")
+    return Digit(prepare_digit(read_ink(ink), "drawing"), "Your drawing")
 
 
 def _from_file(app: AppContext, name: str | None, path: str) -> Digit:

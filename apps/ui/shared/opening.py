@@ -47,6 +47,11 @@ SURPRISE = Opening(
     "Frames 11 and 16 of this clip were swapped: bright is what the model did not expect.",
     "Press one of the examples, or add a clip of your own.",
 )
+LAB = Opening(
+    "lab",
+    "A flow learns two moons; then its layers bend the grid of the base into them.",
+    "Press one of the examples, or draw a density of your own.",
+)
 
 
 def opening(app: AppContext, which: Opening) -> str:

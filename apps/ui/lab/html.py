@@ -1,0 +1,142 @@
+"""HTML of the Lab tab: pictures side by side, the bent grid, the curve of nats, and the system's lines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from ..shared.html import placeholder, png_uri
+from .job import Job
+from .render import Drawing
+from .systems import System
+
+WIDTH, HEIGHT = 520, 250  # of the curve
+LEFT, BOTTOM, TOP, RIGHT = 44, 24, 12, 78  # its margins
+MOST = 160  # losses drawn
+
+
+def about(system: System) -> str:
+    """Name, source, equation and three lines of a system."""
+    lines = "".join(f"<li>{escape(line)}</li>" for line in system.lines)
+    return (
+        f'<section class="vf-system" aria-label="The system"><h3>{escape(system.title)}'
+        f"<span>{escape(system.source)}</span></h3>"
+        f'<p class="vf-equation">{escape(system.equation)}</p><ul>{lines}</ul></section>'
+    )
+
+
+def empty() -> str:
+    """Placeholder before the first run."""
+    ghosts = '<div class="vf-lab-panels">' + '<div class="vf-ghost"></div>' * 3 + "</div>"
+    return placeholder(ghosts, "A learned density appears here.", "Choose a density and press Learn.")
+
+
+def results(job: Job, *, done: bool) -> str:
+    """Pictures of a job so far; the slider through the layers comes with ``done``."""
+    material, snapshot = job.material, job.snapshot
+    first = "Energy: exp(−U)" if material.energy else "True density"
+    if material.entropy is None:
+        first = "Points given"
+    panels = [_panel(material.picture, first)]
+    if snapshot is None:
+        panels += ['<div class="vf-ghost" aria-hidden="true"></div>'] * 3
+    else:
+        panels += [
+            _panel(snapshot.density, f"Learned density, step {snapshot.step}"),
+            _panel(snapshot.samples, "Samples"),
+            _bend(snapshot.drawing, done=done),
+        ]
+    state = "vf-learned" if done else "vf-learning"
+    command = (
+        f'<p class="vf-lab-command">The same on the command line: <code>{escape(job.command())}</code></p>'
+        if done
+        else ""
+    )
+    return (
+        f'<section class="vf-results vf-lab {state}" aria-label="Learned density">'
+        f'<div class="vf-lab-panels">{"".join(panels)}{curve(job)}</div>{command}</section>'
+    )
+
+
+def _panel(picture: np.ndarray, caption: str) -> str:
+    text = escape(caption)
+    return f'<figure><img src="{png_uri(picture)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+
+
+def _bend(drawing: Drawing, *, done: bool) -> str:
+    """The grid after each layer; lab.js draws it, and follows the slider."""
+    stages = drawing.stages if done else drawing.stages[-1:]
+    data = {
+        "stages": [stage.ravel().tolist() for stage in stages],
+        "line": drawing.per_line,
+        "dots": drawing.dots,
+        "cut": drawing.cut,
+    }
+    last = len(stages) - 1
+    slider = (
+        f'<input type="range" class="vf-seek" min="0" max="{last}" step="0.05" value="{last}"'
+        ' aria-label="Layers of the flow">'
+        if done
+        else ""
+    )
+    return (
+        f'<figure class="vf-bend" data-bend="{escape(json.dumps(data, separators=(",", ":")))}">'
+        f'<svg viewBox="0 0 {drawing.width} 1000" role="img" aria-label="Grid of the base space, bent by the'
+        ' flow, with samples"><path class="vf-grid-lines"/><path class="vf-grid-dots"/></svg>'
+        f'<figcaption><span>The base’s grid, bent</span>{slider}<output class="vf-now"></output></figcaption>'
+        "</figure>"
+    )
+
+
+def curve(job: Job) -> str:
+    """Nats against steps: training batches, points held out, and the entropy where it is known (SVG)."""
+    losses, held, entropy = job.losses, job.curve, job.material.entropy
+    known = [value for value in [*losses[len(losses) // 20 :], *(n for _, n in held)] if math.isfinite(value)]
+    if not known:
+        return ""
+    floor = min([*known, *([] if entropy is None else [entropy])])
+    high = max(float(np.quantile(known, 0.97)), max((n for _, n in held), default=floor), floor + 0.2)
+    low = floor - 0.06 * (high - floor)
+    total = max(job.request.steps, 1)
+
+    def place(step: float, nats: float) -> str:
+        x = LEFT + (WIDTH - LEFT - RIGHT) * step / total
+        share = (min(max(nats, low), high) - low) / (high - low)
+        return f"{x:.1f},{TOP + (HEIGHT - TOP - BOTTOM) * (1 - share):.1f}"
+
+    stride = max(1, len(losses) // MOST)
+    blocks = [(i + stride / 2, float(np.mean(losses[i : i + stride]))) for i in range(0, len(losses), stride)]
+    faint = _line([place(*b) for b in blocks if math.isfinite(b[1])], "vf-curve-train")
+    bold = _line([place(step, nats) for step, nats in held if math.isfinite(nats)], "vf-curve-held")
+    name = "−log Z" if job.material.energy else "entropy"
+    if entropy is not None:
+        start, end = place(0, entropy), place(total, entropy)
+        y = float(end.split(",")[1])
+        bold = (
+            f'<polyline class="vf-curve-entropy" points="{start} {end}"/>'
+            f'<text x="{WIDTH - RIGHT + 6}" y="{y + 4:.1f}">{name}</text>{bold}'
+        )
+    heights = {v: float(place(0, v).split(",")[1]) + 4 for v in (floor, (low + high) / 2, high)}
+    ticks = "".join(
+        f'<text x="{LEFT - 6}" y="{y:.1f}" text-anchor="end">{v:.2f}</text>' for v, y in heights.items()
+    )
+    steps = "".join(
+        f'<text x="{place(s, low).split(",")[0]}" y="{HEIGHT - 6}" text-anchor="middle">{s}</text>'
+        for s in (0, total // 2, total)
+    )
+    last = f"{held[-1][1]:.3f} nats after {held[-1][0]} steps" if held else "no figure yet"
+    known_text = "" if entropy is None else f"; {name} {entropy:.3f}"
+    return (
+        f'<figure class="vf-curve"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
+        f' aria-label="Nats a point against steps: {last}{known_text}">{ticks}{steps}{faint}{bold}</svg>'
+        f"<figcaption>Nats a point: batches in training (faint), {len(job.material.held):,} held-out points"
+        f" (bold){'' if entropy is None else f', {name} (dashed)'}.</figcaption></figure>"
+    )
+
+
+def _line(points: Sequence[str], css: str) -> str:
+    return f'<polyline class="{css}" points="{" ".join(points)}"/>' if points else ""

@@ -1,0 +1,339 @@
+"""From points, a named density or an energy to a learned one and its files: the path of tab and endpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import numpy as np
+import torch
+
+from vflow.card import model_card
+from vflow.catalog import CARD, CONFIG, WEIGHTS
+from vflow.checkpoint import save_checkpoint
+from vflow.config import DensityConfig, Preset, load_preset
+from vflow.data.media import write_npz
+from vflow.densities import ENERGIES, TARGETS, Energy, target, target_entropy
+from vflow.errors import ConfigError, InputError
+from vflow.models import DensityModel, PointBatch
+from vflow.pipelines.density import check_spread, draw_points, open_points
+from vflow.randomness import generator, normal
+from vflow.training.density import Progress, fit, fit_energy
+
+from ..shared import checks
+from ..shared.context import AppContext, counted
+from ..shared.pad import read_ink
+from .render import Drawing, Plane, Space, Sphere, Torus
+from .systems import BY_PRESET, DRAWN, FILE, LABELS, System, suited
+
+POINTS, HELD, SAMPLES = 100_000, 2000, 3000
+STEPS, MAX_STEPS = 1000, 10_000
+INTERVAL = 0.7  # seconds between pictures, at least
+PAINTING = 4.0  # of the time that a picture takes, learning gets so many times as much
+REACH = 4.0  # half the side of the square that a drawing fills
+DRAWN_POINTS = 20_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request: the system, what it is to learn, and for how long."""
+
+    system: System
+    source: str
+    file: Path | None = None
+    ink: np.ndarray | None = None
+    steps: int = STEPS
+    seed: int = 0
+
+    @classmethod
+    def checked(
+        cls,
+        source: Any,
+        system: Any,
+        steps: Any,
+        seed: Any,
+        *,
+        file: str | None = None,
+        ink: str | None = None,
+    ) -> Request:
+        """Check values as they come from a form or an endpoint.
+
+        Raises:
+            InputError: a value is missing or out of range, or the system does not suit the density.
+        """
+        source = str(source or "").strip()
+        if source not in (*TARGETS, *ENERGIES, DRAWN, FILE):
+            raise InputError(f"density: choose {', '.join((*TARGETS, *ENERGIES))}, or give a file of points")
+        names = [each.preset for each in suited(source)]
+        if not isinstance(system, str) or system not in names:
+            what = LABELS.get(source, "points of the plane")
+            raise InputError(f"system: for {what} choose one of {', '.join(names)}")
+        if source == FILE and not file:
+            raise InputError("no file of points; add a CSV or an npz with two columns")
+        if source == DRAWN and not ink:
+            raise InputError("nothing drawn yet; draw on the pad first")
+        return cls(
+            BY_PRESET[system],
+            source,
+            None if file is None else Path(file),
+            None if source != DRAWN else read_ink(str(ink)),
+            checks.whole_number("steps", steps, 10, MAX_STEPS),
+            checks.seed_number(seed),
+        )
+
+
+def ink_points(ink: np.ndarray) -> np.ndarray:
+    """Points, float32 (20000, 2), spread like ink, uint8 (n, n), over the square ±4.
+
+    Raises:
+        InputError: the pad is empty.
+    """
+    weights = ink.astype(np.float64).ravel()
+    if not weights.sum():
+        raise InputError("nothing drawn yet; draw on the pad first")
+    random, side = generator("lab-ink"), len(ink)
+    row, column = np.divmod(random.choice(weights.size, DRAWN_POINTS, p=weights / weights.sum()), side)
+    x, y = (np.stack([column, side - 1 - row]) + random.random((2, DRAWN_POINTS))) / side
+    return (REACH * (2 * np.stack([x, y], 1) - 1)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Material:
+    """Points or an energy to be learned, those held out, and what is known of them.
+
+    entropy: of the density, in nats; of an energy −log Z, below which no loss lies; None: not known.
+    """
+
+    points: torch.Tensor
+    held: torch.Tensor
+    energy: Energy | None
+    entropy: float | None
+    space: Space
+    picture: np.ndarray
+    top: float | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Pictures of what is learned after ``step`` steps, uint8 (H, W, 4), and nats of points held out."""
+
+    step: int
+    nats: float
+    density: np.ndarray
+    samples: np.ndarray
+    drawing: Drawing
+
+
+@dataclass
+class Job:
+    """A request under way."""
+
+    app: AppContext
+    request: Request
+    preset: Preset
+    folder: Path
+    material: Material
+    model: DensityModel
+    losses: list[float] = field(default_factory=list)
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def begin(cls, app: AppContext, request: Request) -> Job:
+        """Read the points and build the model.
+
+        Raises:
+            ConfigError, InputError: with the message to show.
+        """
+        folder = app.runs.new_folder()
+        settings = {"training.max_steps": request.steps, "training.seed": request.seed}
+        preset = load_preset(request.system.preset, settings)
+        assert isinstance(preset.model, DensityConfig)
+        if request.ink is not None:
+            write_npz(folder / "points.npz", points=ink_points(request.ink))
+        material = _material(request, preset.model, folder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(request.seed)
+            model = DensityModel(preset.model)
+        return cls(app, request, preset, folder, material, model)
+
+    def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
+        """Learn; ``snapshot``, ``losses`` and ``curve`` are new at each step of the iterator."""
+        config, material = self.preset.training, self.material
+        run: Iterator[Progress] = (
+            fit(self.model, material.points, config)
+            if material.energy is None
+            else fit_energy(self.model, material.energy, config)
+        )
+        last, pause = time.monotonic(), 0.0
+        with closing(run):  # type: ignore[type-var]
+            for progress in run:
+                self.losses.append(progress.nats)
+                if should_stop():
+                    break
+                if time.monotonic() - last > max(INTERVAL, pause):
+                    began = time.monotonic()
+                    self._look()
+                    yield
+                    last = time.monotonic()
+                    pause = PAINTING * (last - began)
+        if not any(map(math.isfinite, self.losses[-20:])):
+            raise InputError("learning came to no numbers; take fewer steps, another seed or another system")
+        self._look()
+        yield
+
+    def _look(self) -> None:
+        """A snapshot of the model as it is; batch norm uses its running averages."""
+        training, material = self.model.training, self.material
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                nats = -float(self.model(PointBatch(material.held, energy=material.energy)).mean())
+            picture, _ = material.space.density_picture(self.model.log_prob, material.top)
+            samples = draw_points(self.model, SAMPLES, self.request.seed).points
+            self.snapshot = Snapshot(
+                len(self.losses),
+                nats,
+                picture,
+                material.space.samples_picture(samples),
+                material.space.drawing(self.model),
+            )
+            self.curve.append((len(self.losses), nats))
+        except InputError:  # samples that are not finite, early on
+            pass
+        finally:
+            self.model.train(training)
+
+    @property
+    def done(self) -> int:
+        return len(self.losses)
+
+    def command(self) -> str:
+        """The command that trains the same system on the same density."""
+        request = self.request
+        data = {FILE: request.file.name if request.file else "", DRAWN: "points.npz"}.get(
+            request.source, request.source
+        )
+        words = ["vflow", "train", "--config", request.system.preset, "--data", data]
+        words += ["--max-steps", str(self.done), "--seed", str(request.seed)]
+        return shlex.join([*words, "--output", f"runs/{request.system.preset}"])
+
+    def save(self) -> Result:
+        """Write the checkpoint (zip), the points or samples (npz), and a report (json)."""
+        result, request = Result(self.folder), self.request
+        assert isinstance(self.preset.model, DensityConfig)
+        nats = None if self.snapshot is None else self.snapshot.nats
+        facts = {"data": f"`{request.source}`", "command": f"`{self.command()}`"}
+        card = model_card(request.system.preset, self.preset.model, {"step": self.done}, facts)
+        save_checkpoint(result.model, self.model, config=self.preset.model, card=card)
+        with ZipFile(result.checkpoint, "w", ZIP_DEFLATED) as archive:
+            for name in (CONFIG, WEIGHTS, CARD):
+                archive.write(result.model / name, f"{request.system.preset}/{name}")
+        write_npz(result.points, points=draw_points(self.model, SAMPLES, request.seed).points)
+        report = {
+            "density": request.source,
+            "config": request.system.preset,
+            "steps": self.done,
+            "seed": request.seed,
+            "nats": nats,
+            "entropy" if self.material.energy is None else "minus_log_normalizer": self.material.entropy,
+            "held_out": len(self.material.held),
+            "seconds": round(time.monotonic() - self.began, 2),
+            "command": self.command(),
+            "curve": self.curve,
+        }
+        result.report.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        return result
+
+    def summary(self) -> str:
+        """One line on what was learned."""
+        text = f"{counted(self.done, 'step')} in {time.monotonic() - self.began:.1f} s"
+        if self.done < self.request.steps:
+            text = f"Stopped after {text}"
+        if self.snapshot is None:
+            return text
+        if self.material.entropy is None:
+            return f"{text}: {self.snapshot.nats:.3f} nats a point"
+        gap = self.snapshot.nats - self.material.entropy
+        if self.material.energy is not None:
+            return f"{text}: {gap:.3f} nats from the energy’s density (KL divergence)"
+        return f"{text}: {self.snapshot.nats:.3f} nats a point, entropy {self.material.entropy:.3f}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A learned density on disk."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.zip"
+
+    @property
+    def points(self) -> Path:
+        return self.folder / "samples.npz"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.json"
+
+
+def _material(request: Request, config: DensityConfig, folder: Path) -> Material:
+    if request.source in ENERGIES:
+        energy = ENERGIES[request.source]
+        space: Space = Plane(4.6)
+        picture, top = space.density_picture(lambda points: -energy(points))
+        log_z = energy.log_normalizer(cells=400)
+        noise = normal((HELD, DensityModel(config).noise_dim), "lab-held")
+        return Material(noise, noise, energy, -log_z, space, picture, top * math.exp(-log_z))
+    if request.source in TARGETS:
+        density = target(request.source)
+        space = {"torus": Torus(), "sphere": Sphere()}.get(request.source) or Plane(
+            getattr(density, "extent", REACH)
+        )
+        points = density.points(POINTS, request.source, "train")
+        held = density.points(HELD, request.source, "validation")
+        picture, top = space.density_picture(lambda points: density.log_prob(points.double()))
+        return Material(points, held, None, target_entropy(request.source), space, picture, top)
+    path = folder / "points.npz" if request.source == DRAWN else request.file
+    assert path is not None
+    return _from_file(path, config)
+
+
+def _from_file(path: Path, config: DensityConfig) -> Material:
+    """Points of a file; there is no density to compare with, so the points themselves are shown."""
+    try:
+        train = open_points(str(path), "train", config).points
+    except InputError as error:
+        if "the model takes" in str(error):
+            raise InputError(
+                f"{path}: the Lab draws the plane; give two columns, or use 'vflow train'"
+            ) from error
+        raise
+    check_spread(str(path), train)
+    try:
+        held = open_points(str(path), "validation", config).points
+    except (InputError, ConfigError):
+        held = train
+    low, high = np.quantile(train, (0.005, 0.995), axis=0)
+    extent = 0.6 * float((high - low).max()) + 1e-6
+    space = Plane(extent, tuple(((low + high) / 2).tolist()))
+    shown = train[:SAMPLES]
+    points = torch.from_numpy(train)
+    return Material(
+        points, torch.from_numpy(held[:HELD]), None, None, space, space.samples_picture(shown), None
+    )

@@ -1,0 +1,181 @@
+"""Lab: a density in, and a flow learns it before one's eyes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from vflow.data import media
+
+from ..shared.context import AppContext, Tab
+from ..shared.events import (
+    ON_CLICK,
+    ON_PAYLOAD,
+    QUICK,
+    Buttons,
+    ComponentGroup,
+    Downloads,
+    ShouldStop,
+    StatusBar,
+    Steps,
+    Trigger,
+    Updates,
+    View,
+    html_block,
+    wire_jobs,
+)
+from ..shared.examples import FOLDER
+from ..shared.forms import Seed
+from ..shared.html import ExampleTile, example_strip, progress
+from ..shared.opening import LAB, opening
+from ..shared.pad import drawing_pad
+from . import html
+from .job import MAX_STEPS, STEPS, Job, Request
+from .systems import BY_PRESET, CHOICES, DRAWN, EXAMPLES, FILE, LABELS, suited
+
+PROGRESS = "Steps learned"
+
+
+@dataclass(frozen=True)
+class Form(ComponentGroup):
+    """Inputs of the tab."""
+
+    source: gr.Dropdown
+    file: gr.File
+    ink: gr.State
+    system: gr.Dropdown
+    steps: gr.Slider
+    seed: Seed
+
+
+def build(app: AppContext) -> None:
+    """Lay out the tab and wire it."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
+            strip = html_block(_strip(), js_on_load=ON_CLICK)
+            form, buttons = _settings()
+        with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
+            bar = StatusBar.below(buttons, "lab")
+            results = html_block(opening(app, LAB), "vf-lab-results")
+            downloads = Downloads.below("Checkpoint (zip)", "Samples (npz)", "Report (json)")
+            view = View(bar, results, downloads)
+    _wire_jobs(app, form, view, strip)
+
+
+def _strip() -> str:
+    files = [(name, FOLDER / f"density-{name}.png") for name in EXAMPLES]
+    tiles = [ExampleTile(LABELS[name], list(media.read_image(path).frames)) for name, path in files]
+    return example_strip("Learn one of these", "Learn", "vf-try-density", tiles)
+
+
+def _settings() -> tuple[Form, Buttons]:
+    first = EXAMPLES[0]
+    systems = suited(first)
+    with gr.Group(elem_classes="vf-card"):
+        source = gr.Dropdown(CHOICES, value=first, label="Density", interactive=True)
+        file = gr.File(
+            label="Points: two columns, CSV or npz",
+            file_types=[".csv", ".npz"],
+            height=132,
+            visible=False,
+            elem_classes="vf-files",
+        )
+        with gr.Column(visible=False, elem_classes="vf-lab-pad") as column:
+            pad = html_block(
+                drawing_pad("vf-lab-pad", "Drawing pad for a density", "Draw where points should be"),
+                "vf-lab-pad",
+                js_on_load=ON_PAYLOAD,
+            )
+        system = gr.Dropdown(_choices(first), value=systems[0].preset, label="System", interactive=True)
+        steps = gr.Slider(100, MAX_STEPS, STEPS, step=100, label="Steps")
+        seed = Seed.row()
+    buttons = Buttons.row("Learn", "lab", ready=True)
+    lines = html_block(html.about(systems[0]), "vf-lab-system")
+    form = Form(source, file, gr.State(None), system, steps, seed)
+
+    def choose(name: str | None, system: str | None) -> tuple[Any, ...]:
+        offered = suited(str(name))
+        kept = system if system in [each.preset for each in offered] else offered[0].preset
+        shown = gr.update(choices=_choices(str(name)), value=kept)
+        return gr.update(visible=name == FILE), gr.update(visible=name == DRAWN), shown
+
+    def keep(event: gr.EventData) -> str:
+        return str(event.ink)
+
+    source.change(choose, [source, system], [file, column, system], **QUICK)
+    system.change(_about, system, lines, **QUICK)
+    pad.select(keep, None, form.ink, **QUICK)
+    return form, buttons
+
+
+def _about(name: str | None) -> str:
+    found = BY_PRESET.get(str(name))
+    return "" if found is None else html.about(found)
+
+
+def _choices(source: str) -> list[tuple[str, str]]:
+    return [(system.title, system.preset) for system in suited(source)]
+
+
+def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
+    """Two triggers of a job: Learn, and an example, which takes the system that suits it best."""
+
+    def learn(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
+        yield from told(values, values[form.source], values[form.system], should_stop)
+
+    def learn_example(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
+        name = EXAMPLES[int(event.index)]
+        kept = values[form.system]
+        offered = [each.preset for each in suited(name)]
+        yield from told(values, name, kept if kept in offered else offered[0], should_stop)
+
+    def told(values: Updates, source: str, system: str, should_stop: ShouldStop) -> Steps:
+        file = values[form.file] if source == FILE else None
+        steps = _steps(app, form, view, {**values, form.source: source, form.system: system}, should_stop)
+        yield from view.bar.with_errors(app, [file] if file else [], steps, view.nothing(html.empty()))
+
+    def choose(values: Updates, event: gr.EventData) -> Updates:
+        return {form.source: EXAMPLES[int(event.index)]}
+
+    triggers = [Trigger(view.bar.buttons.run.click, learn), Trigger(strip.select, learn_example, choose)]
+    inputs = form.components()
+    wire_jobs(app, "lab", view.bar, triggers, inputs, [*view.components(), *inputs])
+
+
+def _steps(app: AppContext, form: Form, view: View, values: Updates, should_stop: ShouldStop) -> Steps:
+    """One job on the page: yields updates after every picture."""
+    status = view.bar.status
+    request = Request.checked(
+        values[form.source],
+        values[form.system],
+        values[form.steps],
+        form.seed.draw(values),
+        file=values[form.file],
+        ink=values[form.ink],
+    )
+    yield {
+        status: progress(0, request.steps, "Starting…", PROGRESS),
+        form.seed.value: request.seed,
+        **view.downloads.hide(),
+        **view.bar.buttons.working(),
+    }
+    job = Job.begin(app, request)
+    yield {view.results: html.results(job, done=False)}
+    for _ in job.advance(should_stop):
+        if job.snapshot is not None:
+            text = f"Step {job.done} of {request.steps}: {job.snapshot.nats:.3f} nats a point"
+            yield {
+                status: progress(job.done, request.steps, text, PROGRESS),
+                view.results: html.results(job, done=False),
+            }
+    result = job.save()
+    yield {
+        view.results: html.results(job, done=True),
+        **view.downloads.show(result.checkpoint, result.points, result.report),
+        **view.bar.done(job.summary()),
+    }
+
+
+TAB = Tab("Lab", "lab", build)

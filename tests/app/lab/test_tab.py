@@ -1,0 +1,106 @@
+"""The Lab in a real browser: an example is learned, a drawing too, Stop keeps what is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+import vflow
+from tests.app.conftest import Opener, Server
+from tests.app.support import DESKTOP, DONE, PHONE, App
+from tests.app.test_access import check
+
+browser = pytest.mark.browser
+STATUS = "#vf-lab-status p"
+
+
+@pytest.fixture
+def tab(opened: Opener) -> App:
+    """The page with the tab open."""
+    app = opened()
+    app.tab("Lab")
+    return app
+
+
+def choose(app: App, label: str, option: str) -> None:
+    """Select ``option`` in a dropdown of the tab."""
+    app.page.locator(f"[aria-label={label}]:visible").click()
+    app.page.get_by_role("option", name=option, exact=True).click()
+
+
+def learned(app: App) -> str:
+    """Wait for a finished result; returns the line of status."""
+    app.page.locator(".vf-learned").wait_for(timeout=DONE)
+    app.page.locator("#vf-lab-run:not([disabled])").wait_for()
+    return app.page.locator(STATUS).inner_text()
+
+
+@browser
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
+def test_an_example_is_learned_and_downloaded(
+    opened: Opener, size: tuple[int, int], scheme: str, tmp_path: Path
+) -> None:
+    app = opened(size, scheme, "reduce")
+    app.tab("Lab")
+    check(app, "at first")
+    app.number("Steps", 100)
+    app.page.get_by_role("button", name="Learn: Pinwheel").click()
+    assert learned(app).startswith("100 steps in ")
+    check(app, "with results")
+    slider = app.page.get_by_role("slider", name="Layers of the flow")
+    whole = app.page.locator(".vf-grid-lines").get_attribute("d")
+    slider.press("Home")
+    assert app.page.locator(".vf-bend .vf-now").inner_text() == "base"
+    base = app.page.locator(".vf-grid-lines").get_attribute("d")
+    assert base and whole and base != whole
+    assert app.page.get_by_role("img", name="Nats a point against steps").count() == 1
+    assert (
+        "vflow train --config spline --data pinwheel" in app.page.locator(".vf-lab-command code").inner_text()
+    )
+    with ZipFile(app.download("Checkpoint (zip)", tmp_path)) as archive:
+        archive.extractall(tmp_path)
+    assert vflow.sample(vflow.load(tmp_path / "spline"), 5).shape == (5, 2)
+
+
+@browser
+def test_a_drawing_is_learned_until_stop(tab: App) -> None:
+    choose(tab, "Density", "Draw one")
+    canvas = tab.page.get_by_label("Drawing pad for a density")
+    canvas.wait_for()
+    box = canvas.bounding_box()
+    assert box
+    tab.page.mouse.move(box["x"] + 40, box["y"] + 60)
+    tab.page.mouse.down()
+    tab.page.mouse.move(box["x"] + 180, box["y"] + 120, steps=5)
+    tab.page.mouse.up()
+    tab.page.wait_for_timeout(900)  # the pad sends its ink a moment after the stroke
+    choose(tab, "System", "RNADE")
+    tab.page.get_by_text("share one hidden layer").wait_for()
+    tab.number("Steps", 9000)
+    tab.page.locator("#vf-lab-run").click()
+    tab.page.locator(".vf-learning .vf-bend").wait_for(timeout=DONE)
+    tab.page.locator("#vf-lab-stop").click()
+    assert learned(tab).startswith("Stopped after ")
+    assert "--data points.npz" in tab.page.locator(".vf-lab-command code").inner_text()
+
+
+@browser
+def test_systems_follow_the_density(tab: App) -> None:
+    choose(tab, "Density", "Four bumps on a sphere")
+    tab.page.get_by_role("heading", name="Recursive flow on the sphere").wait_for()
+    choose(tab, "Density", "Energy 2: a wave")
+    tab.page.get_by_role("heading", name="Planar flow, base to data").wait_for()
+
+
+def test_the_endpoint(server: Server, tmp_path: Path) -> None:
+    client = Client(server.address, verbose=False, download_files=tmp_path)
+    checkpoint, _, report = client.predict("rings", "rnade", 20, 0, [], api_name="/learn_density")
+    assert json.loads(Path(report).read_text())["steps"] == 20
+    assert len(ZipFile(checkpoint).namelist()) == 3
+    with pytest.raises(AppError, match="system: for Rings choose one of"):
+        client.predict("rings", "mobius", 20, 0, [], api_name="/learn_density")

@@ -1,0 +1,21 @@
+"""Learning rate over a run."""
+
+from __future__ import annotations
+
+import math
+
+from vflow.config import TrainingConfig
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Rate of the update from ``step`` to ``step + 1``: linear warm-up, then a cosine.
+
+    The cosine runs from ``learning_rate`` at the end of the warm-up to ``min_lr_ratio`` times that at
+    ``max_steps``.
+    """
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    span = max(1, config.max_steps - config.warmup_steps)
+    progress = min(1.0, (step - config.warmup_steps) / span)
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    return config.learning_rate * (config.min_lr_ratio + (1 - config.min_lr_ratio) * cosine)
