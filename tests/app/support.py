@@ -215,13 +215,9 @@ def differ(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())
 
 
-def serious(violations: Sequence[dict[str, Any]]) -> list[str]:
-    """axe findings that keep somebody from using the page, one line each."""
-    return [
-        f"{v['id']}: {v['help']}: {v['nodes'][0]['html'][:200]}"
-        for v in violations
-        if v["impact"] in ("serious", "critical")
-    ]
+def found_by_axe(violations: Sequence[dict[str, Any]]) -> list[str]:
+    """axe findings of any weight, one line each."""
+    return [f"{v['id']}: {v['help']}: {v['nodes'][0]['html'][:200]}" for v in violations]
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

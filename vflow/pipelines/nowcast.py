@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vflow.config import NowcastConfig
 from vflow.data.motion import advect, drift_offsets, estimate_motion
 from vflow.data.rain import least_level, to_rate
-from vflow.errors import InputError
+from vflow.errors import InputError, counted
 from vflow.models import Nowcast
 from vflow.models.nowcast import planes
 from vflow.pipelines.common import Temperature, config_of, device_of
@@ -152,7 +152,7 @@ def iterate_ensemble(
     config = nowcast_config(model)
     assert isinstance(model, Nowcast)
     if len(frames) < config.context:
-        raise InputError(f"{len(frames)} frames; a nowcast needs the last {config.context}")
+        raise InputError(f"{counted(len(frames), 'frame')}; a nowcast needs the last {config.context}")
     known = np.ones(frames.shape[1:], bool) if valid is None else np.asarray(valid, bool)
     given = frames[-config.context :] * known
     field = estimate_motion(given) if motion is None else motion

@@ -44,7 +44,7 @@ def _row(label: int, images: np.ndarray, labels: Sequence[int], *, done: bool) -
         for number, index in enumerate(indices, 1)
     )
     return (
-        f'<div class="vf-class-row"><h3 class="vf-class"><span class="vf-sr">Class </span>{label}</h3>'
+        f'<div class="vf-class-row"><h2 class="vf-class"><span class="vf-sr">Class </span>{label}</h2>'
         f'<ol class="vf-cells">{cells}</ol></div>'
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from vflow.data import media
 from vflow.data.rain import RainSequence, color_rain, least_level, read_npz, to_levels, to_rate
-from vflow.errors import InputError
+from vflow.errors import InputError, counted
 from vflow.metrics.ensemble import crps
 from vflow.pipelines.batch.records import PredictRecord
 from vflow.pipelines.nowcast import CHUNK, Area, Ensemble, first_reached, iterate_ensemble, nowcast_config
@@ -68,7 +68,8 @@ class RainJob:
         sequence = request.source if isinstance(request.source, RainSequence) else read_radar(request.source)
         count, needed = len(sequence.frames), nowcast_config(model).context
         if count < needed:
-            raise InputError(f"{count} frames; a nowcast needs the last {needed}: add earlier ones")
+            found = counted(count, "frame")
+            raise InputError(f"{found}; a nowcast needs the last {needed}: add earlier ones")
         end = needed if request.from_start else count
         given, truth = sequence.frames[end - needed : end], sequence.frames[end:]
         notes = () if count == needed else (f"used {needed} of {count} frames",)

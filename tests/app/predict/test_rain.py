@@ -19,8 +19,12 @@ from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from tests.app.conftest import Opener, save_untrained, tiny_rain
 from tests.app.support import DONE
+from tests.app.test_access import check
 from vflow.data.rain import UNKNOWN_COLOR, to_levels
 from vflow.errors import InputError
+from vflow.pipelines.batch.inputs import Item
+from vflow.pipelines.batch.records import PredictRecord, read_record
+from vflow.pipelines.batch.tasks import NowcastTask
 from vflow.pipelines.video.predict import PredictSettings
 
 HEIGHT, WIDTH = 48, 64
@@ -70,6 +74,10 @@ def test_members_are_those_of_python_and_the_rest_is_what_happened(app: AppConte
     np.testing.assert_array_equal(saved["frames"][..., 0], again.frames)
     with zipfile.ZipFile(result.archive) as archive:
         assert {"future_06.mp4", "mean.mp4", "chance.mp4", "given.npz"} <= set(archive.namelist())
+        archive.extract("given.npz", tmp_path)
+    task = NowcastTask(model, read_record(result.settings, PredictRecord))
+    task.run(Item("given", (tmp_path / "given.npz",)), tmp_path)
+    np.testing.assert_array_equal(np.load(tmp_path / "futures.npz")["frames"], saved["frames"])
     page = rain_html.player(job, result)
     assert page.count("<video") == 3 + 6 and 'data-minutes="5"' in page
     assert rain_html.remarks(job, result)[0].startswith("Beside what really happened: CRPS ")
@@ -159,6 +167,7 @@ def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) ->
     answer = page.locator(".vf-answer")
     expect(answer).to_contain_text("of 3 futures" if "reaches" in answer.inner_text() else "already rains")
     expect(page.locator(".vf-area-mark").nth(4)).to_be_visible()
+    check(page_app, "with an answer")
     first = answer.inner_text()
     page.get_by_label("Left", exact=True).fill("50")
     page.get_by_label("Top", exact=True).fill("40")
