@@ -51,11 +51,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> AppContext:
     return AppContext(ModelStore([folder / "models"]), RunStore(runs), Jobs(), folder)
 
 
-def finished(
-    app: AppContext, path: Path, *, from_start: bool, members: int = 6
-) -> tuple[RainJob, RainResult]:
-    settings = PredictSettings(num_frames=3, num_samples=members)
-    job = RainJob.begin(app, Request("rain", [str(path)], settings, 4, from_start))
+def finished(app: AppContext, path: Path) -> tuple[RainJob, RainResult]:
+    settings = PredictSettings(num_frames=3, num_samples=6)
+    job = RainJob.begin(app, Request("rain", [str(path)], settings, 4, from_start=True))
     steps = [job.done for _ in job.advance(lambda: False)]
     assert steps == [4, 6] and job.steps_left == 0
     return job, job.save(app)
