@@ -16,7 +16,7 @@ from vflow.pipelines.nowcast import CHUNK, BlockDecoder
 from vflow.pipelines.video.preprocess import to_tensor
 
 CONTEXTS, FUTURES, MOST_FRAMES = 4, 8, 5
-PROTOCOL = f"{CONTEXTS} contexts × {FUTURES} futures of up to {MOST_FRAMES} frames, other noise fixed"
+PROTOCOL = f"{CONTEXTS} contexts × {FUTURES} futures, other noise fixed"
 
 
 def video_latent_share(

@@ -219,7 +219,7 @@ def evaluate_rain(model: Nowcast, settings: Settings, stage: Stage) -> Evaluatio
         for key in ("crps", "csi_1", "seconds"):
             figures[f"{key}_over_steps"] = figures[key] / figures[f"steps_{key}"]
     about = {
-        "data": folder.name, "split": settings.split, "events": names or event_names(folder),
+        "data": settings.data, "split": settings.split, "events": names or event_names(folder),
         "latent_share": PROTOCOL,
     }  # fmt: skip
     sheets = {"nowcasts": draw_figures(figures, protocol)} if find_spec("matplotlib") else {}

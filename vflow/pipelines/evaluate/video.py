@@ -19,7 +19,7 @@ from vflow.metrics.video import Baselines, best_of, diversity, psnr, ssim
 from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.common import Counts, device_of
 from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips, spread_clips
-from vflow.pipelines.evaluate.latents import PROTOCOL, video_latent_share
+from vflow.pipelines.evaluate.latents import MOST_FRAMES, PROTOCOL, video_latent_share
 from vflow.pipelines.evaluate.report import (
     Evaluation,
     Progress,
@@ -197,7 +197,8 @@ def evaluate_video(model: VideoModel, settings: Settings, stage: Stage) -> Evalu
         figures["mosaic_bits_ratio"] = mosaic_ratio(model, clips, data.context, settings.seed)
     figures |= checks(model, clips, data.context, settings.seed)
     figures |= round_trip(model, clip_batches(model, clips[:ROUND_TRIP_CLIPS]))
-    protocol = _protocol(settings, data, clips, drawing) | {"noise": config.noise, "latent_share": PROTOCOL}
+    protocol = _protocol(settings, data, clips, drawing) | {"noise": config.noise}
+    protocol["latent_share"] = f"{PROTOCOL}, up to {MOST_FRAMES} frames"
     if data.places.name == "shapes":
         protocol["probe_clips"] = settings.probe_clips
     return Evaluation(figures, protocol, running.sheets())
