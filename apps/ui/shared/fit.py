@@ -36,11 +36,12 @@ SUBJECTS = {
     "moving-digits": "bouncing handwritten digits",
     "digits": "a handwritten digit",
     "colorizer": "a photo",
+    "colorizer-regions": "a photo",
     "rain": "rain radar",
     "enlarge": "a photo",
 }
 """Training data of each shipped checkpoint, in words."""
-SAME_DATA = {"enlarge": "colorizer"}
+SAME_DATA = {"enlarge": "colorizer", "colorizer-regions": "colorizer"}
 """Checkpoint → the one whose statistics serve for it, because it was trained on the same data."""
 
 
