@@ -181,7 +181,7 @@ def prepare_start(model: Any, clip: media.Clip) -> tuple[Prepared, np.ndarray]:
         InputError: as ``prepare``.
     """
     config = video_config(model)
-    frames, notes = fit(config, clip)
+    frames, notes = fit(config, clip, keep_size=True)
     prepared = prepare(model, replace(clip, frames=frames[: config.context], fps=config.fps, notes=()))
     truth = frames[config.context :]
     if len(truth):
