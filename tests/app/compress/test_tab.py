@@ -12,7 +12,7 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
 from tests.app.conftest import Opener, Server
-from tests.app.support import DONE, PHONE, App, serious
+from tests.app.support import DONE, PHONE, App, found_by_axe
 from tests.compression.support import smooth
 from vflow.checkpoint import load
 from vflow.compression.codec import compress_frames
@@ -47,7 +47,7 @@ def test_a_photo_becomes_a_file_and_a_photo_again(opened: Opener, photo: Path, t
     assert f"{still_bytes(pixels, 'png'):,}" in rows[2] and f"{still_bytes(pixels, 'webp'):,}" in rows[3]
     coded = tab.download("Download hill.vflow", tmp_path)
     assert f"{coded.stat().st_size:,}" in rows[4]
-    assert serious(Axe().run(tab.page).response["violations"]) == []
+    assert found_by_axe(Axe().run(tab.page).response["violations"]) == []
     tab.page.locator("#vf-compress-file").get_by_role("button", name="Clear").or_(
         tab.page.locator("#vf-compress-file").get_by_role("button", name="Remove")
     ).first.click()
