@@ -16,7 +16,8 @@ def test_a_card_has_a_header_that_hubs_read_and_code_that_exists(kind: str) -> N
     card = model_card("mine", config, {"step": 1200, "val_bits_per_dim": 0.5}, {"command": "`vflow\ntrain`"})
     _, header, text = card.split("---\n", 2)
     assert yaml.safe_load(header)["library_name"] == "vflow" and "# mine" in text
-    assert "| steps | 1,200 |" in text and "| validation | 0.5 bits/dim" in text
+    validation = "0.6931 nats" if kind == "density" else "0.5 bits/dim"  # 2 dimensions of half a bit
+    assert "| steps | 1,200 |" in text and f"| validation | {validation}" in text
     assert "| command | `vflow train` |" in text
     function = FAMILIES[config.family].use.partition("vflow.")[2].partition("(")[0]
     assert not function or callable(getattr(vflow, function))
