@@ -386,7 +386,7 @@ def test_axe_and_width(opened: Opener, file: Path, size: tuple[int, int], scheme
     app = opened(size, scheme)
     app.tab("Colourise")
     check(app, "at first")
-    app.page.get_by_role("button", name="Colourise example: coffee").click()
+    app.page.get_by_role("button", name="Colourise example: coffee", exact=True).click()
     settle(app)
     app.page.get_by_role("button", name="Add point").click()
     app.page.get_by_role("button", name="Remove colour point 1").wait_for()
