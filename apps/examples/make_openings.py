@@ -114,6 +114,15 @@ def surprise() -> Film:
     return np.stack([tiles(pair, 2) for pair in pairs]), 4.0
 
 
+def compress() -> Film:
+    """A photo as its file is decoded: every 64th pixel along each side, then ever finer lattices."""
+    photo = media.read_image(FOLDER / "walk-coffee.png").frames[0]
+    height, width = 2 * photo.shape[0], 2 * photo.shape[1]
+    strides = (64, 32, 16, 8, 4, 2, 1)
+    known = [photo[::s, ::s].repeat(2 * s, 0).repeat(2 * s, 1)[:height, :width] for s in strides]
+    return np.stack([*known, *[known[-1]] * 4]), 2.0
+
+
 LAB_SIDE = 200
 
 
@@ -158,6 +167,7 @@ OPENINGS: dict[str, Callable[[], Film]] = {
     "enlarge": enlarge,
     "walk": walk,
     "surprise": surprise,
+    "compress": compress,
     "lab": lab,
 }
 

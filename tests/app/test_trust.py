@@ -16,7 +16,7 @@ from tests.app.conftest import Opener
 from tests.app.support import App
 
 pytestmark = pytest.mark.browser
-OPENING = ("Predict", "Digits", "Colourise", "Enlarge", "Walk", "Surprise")
+OPENING = ("Predict", "Digits", "Colourise", "Enlarge", "Walk", "Surprise", "Compress", "Lab")
 MOVES = """async (section) => {
   const video = section.querySelector('video');
   while (video.paused || video.currentTime === 0) await new Promise((done) => setTimeout(done, 50));

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from ..shared import examples
 from ..shared.context import AppContext, Tab, sentences
 from ..shared.events import (
+    ON_CLICK,
     Buttons,
     ComponentGroup,
     Downloads,
@@ -23,6 +25,7 @@ from ..shared.events import (
 )
 from ..shared.forms import no_model_banner
 from ..shared.html import progress
+from ..shared.opening import COMPRESS, opening
 from . import html
 from .job import FAMILY, Stopped, compress, is_coded, restore
 
@@ -46,22 +49,32 @@ def build(app: AppContext) -> None:
                 '<p class="vf-explain">A photo or clip becomes a lossless .vflow file: what a learned '
                 "likelihood finds probable takes few bits. A .vflow file becomes a picture or clip again.</p>"
             )
+            tiles = examples.picture_strip(
+                examples.SMALL_PHOTOS, "Or compress an example", "Compress example", "vf-try-compress"
+            )
+            strip = html_block(tiles, js_on_load=ON_CLICK)
             ready = app.models.default(FAMILY) is not None
             buttons = Buttons.row("Compress or restore", "compress", ready=ready)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "compress")
-            results = html_block(html.empty(), "vf-compress-results")
+            results = html_block(opening(app, COMPRESS), "vf-compress-results", js_on_load=ON_CLICK)
             view = View(bar, results, Downloads.below("File"))
-    _wire_jobs(app, Form(file), view)
+    _wire_jobs(app, Form(file), view, strip)
 
 
-def _wire_jobs(app: AppContext, form: Form, view: View) -> None:
+def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
+    """Two triggers of a job: the button, and an example."""
+
     def run(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
         upload = values[form.file]
         steps = _steps(app, view, upload, should_stop)
         yield from view.bar.with_errors(app, [upload] if upload else [], steps, view.nothing(html.empty()))
 
-    triggers = [Trigger(view.bar.buttons.run.click, run)]
+    def load_example(values: Updates, event: gr.EventData) -> Updates:
+        photo = examples.picture_file(examples.SMALL_PHOTOS, int(event.index))
+        return {form.file: examples.copy_to_cache(photo, app.cache)}
+
+    triggers = [Trigger(view.bar.buttons.run.click, run), Trigger(strip.select, run, load_example)]
     inputs = form.components()
     jobs = wire_jobs(app, "compress", view.bar, triggers, inputs, [*view.components(), *inputs])
     wire_clear(form.file, view, jobs, html.empty())

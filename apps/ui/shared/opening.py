@@ -47,6 +47,11 @@ SURPRISE = Opening(
     "Frames 11 and 16 of this clip were swapped: bright is what the model did not expect.",
     "Press one of the examples, or add a clip of your own.",
 )
+COMPRESS = Opening(
+    "compress",
+    "A file opens from coarse to fine: a pixel takes few bits where those around it foretell it.",
+    "Press one of the examples, or add a photo, a clip or a .vflow file.",
+)
 LAB = Opening(
     "lab",
     "A flow learns two moons; then its layers bend the grid of the base into them.",

@@ -57,6 +57,15 @@ def test_a_photo_becomes_a_file_and_a_photo_again(opened: Opener, photo: Path, t
     assert np.array_equal(media.read_image(back).frames[0], pixels)
 
 
+def test_an_example_in_one_click(opened: Opener) -> None:
+    tab = opened()
+    tab.tab("Compress")
+    tab.page.get_by_role("button", name="Compress example: coffee").click()
+    expect(tab.page.locator(STATUS)).to_contain_text("Compressed in", timeout=DONE)
+    assert "walk-coffee" in tab.page.locator("#vf-compress-file").inner_text()
+    assert tab.page.locator(".vf-sizes tbody tr").count() == 5
+
+
 def test_on_a_phone_a_damaged_file_is_refused_in_one_line(opened: Opener, tmp_path: Path) -> None:
     (tmp_path / "torn.vflow").write_bytes(b"VFLW\x01 and no more")
     tab = opened(PHONE)

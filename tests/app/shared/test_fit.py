@@ -69,7 +69,7 @@ def test_the_best_model_is_offered_by_a_click_where_the_tab_has_it() -> None:
 
 
 def test_openings_are_there() -> None:
-    tabs = ("predict", "digits", "colorize", "walk", "surprise", "lab")
+    tabs = ("predict", "digits", "colorize", "enlarge", "walk", "surprise", "compress", "lab")
     assert all(Path(FOLDER / f"opening-{tab}.mp4").stat().st_size < 400_000 for tab in tabs)
 
 
