@@ -13,8 +13,8 @@ from torch.nn.functional import avg_pool2d
 
 from vflow.data import media
 from vflow.errors import ConfigError
-from vflow.pipelines.color.noise import ColorNoise
-from vflow.pipelines.color.photo import as_picture, color_config, lab_planes, prepare_photo, to_bytes
+from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
+from vflow.pipelines.color.photo import Photo, as_picture, color_config, lab_planes, prepare_photo, to_bytes
 from vflow.pipelines.color.upsample import Enlarger
 from vflow.pipelines.common import device_of, sample_noise, to_array
 from vflow.pipelines.digits.digits import classify, digits_config
@@ -158,7 +158,7 @@ class PhotoAdapter(WalkAdapter):
         condition = self._condition(_photo(inputs[0]))
         if float(condition.lab[1:].square().sum(0).sqrt().mean()) > GREY:
             return self._encode(condition)
-        return Point(self._draw(condition), _grey(condition))
+        return Point(self._draw(prepare_photo(self.config, _photo(inputs[0]))), _grey(condition))
 
     def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
         exactly(inputs, 2, "an interpolation goes between two photos: give both")
@@ -211,10 +211,11 @@ class PhotoAdapter(WalkAdapter):
         raw = self.model.decode(levels, inputs, (1.0,) * len(levels)).raw[0]
         return Point(levels, replace(condition, planes=raw - 0.5 - 128))
 
-    def _draw(self, condition: PhotoCondition) -> Levels:
+    def _draw(self, photo: Photo) -> Levels:
         """Noise of sample 0 of ``vflow.colorize``."""
-        noise = ColorNoise(self.model.latent_shapes, self.settings.seed, condition.content).variant((0,))
-        return tuple(self.settings.temperature * level[None].to(condition.input.device) for level in noise)
+        colorizer = PhotoColorizer(self.model, photo, ColorSettings(seed=self.settings.seed))
+        noise = colorizer.noise.variant((0,))
+        return tuple(self.settings.temperature * level[None].to(device_of(self.model)) for level in noise)
 
 
 def _grey(condition: PhotoCondition) -> PhotoCondition:
