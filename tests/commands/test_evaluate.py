@@ -141,7 +141,7 @@ def test_needs_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         raise command.ConfigError(f"{what} needs {module}; [{extra}]")
 
     monkeypatch.setattr(command, "require", missing)
-    assert vflow("--checkpoint", "digits", "--data", "shapes") == 2
+    assert vflow("--checkpoint", "shapes", "--data", "shapes") == 2
     assert capsys.readouterr().err == "error: evaluate needs torchmetrics; [eval]\n"
 
 

@@ -80,7 +80,7 @@ class Evaluate:
         settings = self._settings()
         set_threads(self.common.threads)
         model, folder, device = open_model(self.checkpoint, self.common.device)
-        if model.config.kind != "density":
+        if model.config.family == "videoflow":  # SSIM, and curves over frames
             require("torchmetrics", "evaluate", "eval")
             if self.plots:
                 require("matplotlib", "--plots", "eval")
@@ -109,7 +109,7 @@ class Evaluate:
         """All figures; with --tune-temperature, at the temperature that is best on validation data."""
         from vflow.pipelines.evaluate import codec, color, density, digits, rain, super_resolution, video
 
-        judges: dict[str, tuple[Callable[..., Evaluation], Callable[..., dict[float, float]]]] = {
+        judges: dict[str, tuple[Callable[..., Evaluation], Callable[..., dict[float, float]] | None]] = {
             "videoflow": (video.evaluate_video, video.tune_video),
             "digits": (digits.evaluate_digits, digits.tune_digits),
             "colorizer": (color.evaluate_color, color.tune_color),
@@ -118,8 +118,8 @@ class Evaluate:
                 super_resolution.tune_super_resolution,
             ),
             "nowcast": (rain.evaluate_rain, rain.tune_rain),
-            "density": (density.evaluate_density, density.tune_density),
-            "codec": (codec.evaluate_codec, codec.tune_codec),
+            "density": (density.evaluate_density, None),
+            "codec": (codec.evaluate_codec, None),
         }
         if model.config.family not in judges:
             known = ", ".join(judges)
@@ -129,6 +129,8 @@ class Evaluate:
         evaluate, tune = judges[model.config.family]
         if not self.tune_temperature:
             return evaluate(model, settings, stage)
+        if tune is None:
+            raise ConfigError(f"--tune-temperature: a {model.config.kind} has no temperature; leave it out")
         found = tune(model, settings, stage)
         best = max(found, key=lambda temperature: found[temperature])
         evaluation = evaluate(model, dataclasses.replace(settings, temperature=best), stage)

@@ -75,5 +75,3 @@ def test_validation_needs_the_training_data(tmp_path: Path) -> None:
     media.write_png(tmp_path / "a.png", smooth(8, 8))
     with pytest.raises(ConfigError, match="--train"):
         codec.evaluate_codec(photo_codec(), Settings(data=str(tmp_path), split="validation"), stage)
-    with pytest.raises(ConfigError, match="no temperature"):
-        codec.tune_codec(photo_codec(), Settings(data=str(tmp_path)), stage)

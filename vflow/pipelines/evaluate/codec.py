@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import nn
 
 from vflow.compression.codec import Compressed, check_codec, compress_frames, decompress_frames
 from vflow.config import PhotoCodecConfig
@@ -41,15 +40,6 @@ def evaluate_codec(model: Any, settings: Settings, stage: Stage) -> Evaluation:
     if isinstance(model.config, PhotoCodecConfig):
         return _photos(model, PhotoCrops(path, crop=1, split=settings.split), settings, stage)
     return _clips(model, ClipCrops(path, crop=1, split=settings.split), settings, stage, places)
-
-
-def tune_codec(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
-    """Nothing to tune.
-
-    Raises:
-        ConfigError: always.
-    """
-    raise ConfigError("--tune-temperature: a codec has no temperature; leave it out")
 
 
 class Coded(NamedTuple):

@@ -85,12 +85,3 @@ def _evaluate_energy(
     }
     sheet = points_picture(np.asarray(torch.cat(points)))
     return Evaluation(figures, {"data": settings.data, "samples": count}, {"points": sheet})
-
-
-def tune_density(model: DensityModel, settings: Settings, stage: Stage) -> dict[float, float]:
-    """Nothing to tune.
-
-    Raises:
-        ConfigError: always.
-    """
-    raise ConfigError("--tune-temperature: densities of vectors have no temperature; leave it out")
