@@ -15,13 +15,13 @@ from tests.pipelines.colorizers import make_colorizer, picture
 from tests.pipelines.super_resolution_models import make_super_resolution
 from vflow import cli
 from vflow.checkpoint import save_checkpoint
+from vflow.data.datasets.photos import average_blocks
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import SuperResolution
 from vflow.pipelines import upscale as pipeline
 from vflow.pipelines.upscale import (
     Doubling,
     UpscaleSettings,
-    average_blocks,
     largest_change,
     noise_window,
     round_to_means,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vflow.config import SuperResolutionConfig
 from vflow.data import media
+from vflow.data.datasets.photos import average_blocks
 from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled
 from vflow.models.glow import Chains
@@ -257,14 +258,6 @@ def enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
     """Opacity, uint8 (H, W), enlarged by linear interpolation."""
     size = scale * alpha.shape[1], scale * alpha.shape[0]
     return np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR))
-
-
-def average_blocks(image: np.ndarray, scale: int) -> np.ndarray:
-    """Means of scale × scale blocks of uint8 (s·H, s·W, C), rounded: uint8 (H, W, C)."""
-    height, width = (side // scale for side in image.shape[:2])
-    blocks = image[: scale * height, : scale * width].reshape(height, scale, width, scale, -1)
-    area = scale * scale
-    return np.asarray((blocks.sum((1, 3), dtype=np.uint32) + area // 2) // area).astype(np.uint8)
 
 
 def largest_change(photo: np.ndarray, images: Sequence[np.ndarray], scale: int) -> int:

@@ -214,9 +214,15 @@ class PhotoPairs(PhotoSet):
 
 def halve(photo: np.ndarray) -> np.ndarray:
     """Means of the 2×2 blocks of ``photo``, uint8 (H, W, 3), rounded: (H // 2, W // 2, 3)."""
-    height, width = photo.shape[0] // 2 * 2, photo.shape[1] // 2 * 2
-    blocks = photo[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
-    return np.asarray((blocks.sum((1, 3), dtype=np.uint16) + 2) // 4).astype(np.uint8)
+    return average_blocks(photo, 2)
+
+
+def average_blocks(image: np.ndarray, scale: int) -> np.ndarray:
+    """Means of scale × scale blocks of uint8 (H, W, C), rounded: (H // scale, W // scale, C); scale ≤ 16."""
+    height, width = (side // scale for side in image.shape[:2])
+    blocks = image[: scale * height, : scale * width].reshape(height, scale, width, scale, -1)
+    area = scale * scale
+    return np.asarray((blocks.sum((1, 3), dtype=np.uint16) + area // 2) // area).astype(np.uint8)
 
 
 def random_square(photo: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:

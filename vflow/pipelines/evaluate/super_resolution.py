@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from vflow.data.datasets.photos import halve
-from vflow.metrics.super_resolution import bicubic, gradient_similarity, luminance, psnr
-from vflow.metrics.video import diversity
+from vflow.data.datasets.photos import average_blocks, halve
+from vflow.metrics.super_resolution import bicubic, gradient_similarity, luminance
+from vflow.metrics.video import diversity, psnr
 from vflow.models import ImageBatch
 from vflow.pipelines.common import Counts, device_of, evenly_spaced
 from vflow.pipelines.evaluate.data import open_pairs, readable_photos
@@ -27,7 +27,6 @@ from vflow.pipelines.evaluate.report import (
 )
 from vflow.pipelines.upscale import (
     UpscaleSettings,
-    average_blocks,
     draw_variants,
     largest_change,
     super_resolution_config,
@@ -155,8 +154,8 @@ class _Figures:
         similarities = _similarities(photo, made)
         self.rows.append(
             {
-                "psnr_of_mean": psnr(mean, target),
-                "psnr_bicubic": psnr(luminance(simple), target),
+                "psnr_of_mean": float(psnr(mean[..., None], target[..., None])),
+                "psnr_bicubic": float(psnr(luminance(simple)[..., None], target[..., None])),
                 "gms_best": max(similarities),
                 "gms_sample": float(np.mean(similarities)),
                 "gms_mean": gradient_similarity(mean, target),
@@ -170,7 +169,7 @@ class _Figures:
         if len(self.shown) < SHOWN:
             best = made.images[int(np.argmax(similarities))]
             pictures = [np.kron(small, np.ones((SCALE, SCALE, 1), np.uint8)), np.rint(simple), best, photo]
-            self.shown.append(np.stack([_corner(picture) for picture in pictures]))
+            self.shown.append(np.stack([_middle(picture) for picture in pictures]))
 
     def figures(self) -> dict[str, Any]:
         """Means over photos; bits/dim over all details."""
@@ -199,7 +198,7 @@ def _bits(terms: Sequence[tuple[float, int, float]]) -> float:
     return -sum(nats for nats, _, _ in terms) / (math.log(2) * sum(count for _, count, _ in terms))
 
 
-def _corner(picture: np.ndarray) -> np.ndarray:
+def _middle(picture: np.ndarray) -> np.ndarray:
     """The middle of a picture, uint8 (side, side, 3), repeated where it is smaller."""
     picture = picture.astype(np.uint8)
     top, left = (max(0, side - SHOWN_SIDE) // 2 // SCALE * SCALE for side in picture.shape[:2])
