@@ -29,7 +29,7 @@ class Compress:
     output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for the files."""
     checkpoint: Text = None
-    """A codec: directory or hub id, such as a run of 'vflow train --config codec-photo'."""
+    """A codec: directory, shipped name or hub id; codec-photo or codec-clip when not given."""
     json: bool = False
     """Print one JSON object per file: bytes, raw_bytes, bits_per_dim, model_bits_per_dim."""
     common: CommonFlags = NONE_GIVEN
@@ -70,7 +70,7 @@ class Decompress:
     output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for the pixels."""
     checkpoint: Text = None
-    """The codec they were made with: directory or hub id."""
+    """The codec they were made with; found among the shipped ones when not given."""
     json: bool = False
     """Print one JSON object per file."""
     common: CommonFlags = NONE_GIVEN

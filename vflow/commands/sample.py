@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from vflow.commands.common import NONE_GIVEN, CommonFlags, Text, note, open_model
+from vflow.errors import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,6 @@ class Sample:
             drawn = draw_points(model, self.num_samples, self.common.seed or 0)
         write_points(self.output, drawn.points)
         if drawn.redrawn:
-            note(f"{drawn.redrawn} points were not finite and were drawn again")
+            note(f"{counted(drawn.redrawn, 'point')} drawn again: not finite")
         print(self.output)
         return 0

@@ -13,7 +13,7 @@ from torch import nn
 from vflow.config import DensityConfig
 from vflow.data.datasets.points import Points
 from vflow.data.media import atomic_write
-from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.errors import CheckpointError, ConfigError, InputError, counted
 from vflow.models import DensityModel
 from vflow.pipelines.common import MAX_REDRAWS, check_range, config_of, device_of
 from vflow.randomness import normal
@@ -52,7 +52,7 @@ def sample(model: nn.Module, num_samples: int = 1000, seed: int = 0) -> np.ndarr
 
     Raises:
         ConfigError: a setting is out of range. CheckpointError: the model is no density of vectors.
-        InputError: points remain infinite however often they are drawn.
+        InputError: points stay non-finite after 8 redraws.
     """
     return draw_points(model, num_samples, seed).points
 
@@ -75,7 +75,7 @@ def draw_points(model: nn.Module, num_samples: int, seed: int = 0) -> Drawn:
             fresh = normal((1, model.noise_dim), "points", seed, "redraw", row, attempt)
             points[row] = _draw_chunk(model, fresh)[0]
     raise InputError(
-        f"{len(faulty)} points are not finite however often they are drawn; train the model more"
+        f"{counted(len(faulty), 'point')} not finite after {MAX_REDRAWS} redraws; train the model more"
     )
 
 

@@ -226,19 +226,12 @@ class _Drawing(NamedTuple):
         return BlockDecoder(self.model, given, known, self.motion)
 
     def members(self, decode: BlockDecoder, block: int, which: range) -> tuple[np.ndarray, int]:
-        """``which`` members of a block, uint8 (N, T, H, W); count of bad values."""
-        temperature = self.settings.levels(len(decode.shapes))
+        """``which`` members of a block, up to a chunk, uint8 (N, T, H, W); count of bad values."""
         chunk = CHUNK if block == 0 else 1  # 1 where each member has a past of its own
-        drawn, nonfinite = [], 0
-        for start in range(which.start, which.stop, chunk):
-            eps = [
-                self._noise(shape, range(start, start + chunk), block, level)
-                for level, shape in enumerate(decode.shapes)
-            ]
-            frames, bad = decode(eps, temperature)
-            drawn.append(frames)
-            nonfinite += bad
-        return np.concatenate(drawn)[: len(which)], nonfinite
+        padded = range(which.start, which.start + chunk)
+        eps = [self._noise(shape, padded, block, level) for level, shape in enumerate(decode.shapes)]
+        frames, nonfinite = decode(eps, self.settings.levels(len(decode.shapes)))
+        return frames[: len(which)], nonfinite
 
     def _noise(self, shape: tuple[int, int, int], members: range, block: int, level: int) -> torch.Tensor:
         """Standard-normal noise of ``members``; 2k and 2k + 1 have opposite noise (antithetic sampling)."""
