@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from vflow.config import (
+    MODEL_CONFIGS,
     ColorizerConfig,
     DigitsConfig,
     GlowConfig,
@@ -169,6 +170,13 @@ def test_all_problems_in_one_line() -> None:
         "shapes: unknown key 'model.typo' (see 'vflow config NAME' for the known ones); "
         "training.max_steps: Input should be greater than or equal to 1"
     )
+
+
+@pytest.mark.parametrize("kind", MODEL_CONFIGS)
+def test_keys_are_named_without_the_kind(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(f"model: {{kind: {kind}, unknown: 1}}")
+    assert message(str(file)).startswith(f"{file}: unknown key 'model.unknown'")
 
 
 def test_an_unknown_preset_lists_the_known_ones(tmp_path: Path) -> None:

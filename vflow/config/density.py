@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, model_validator
 
-from vflow.config.base import Config
+from vflow.config.base import Config, ValidationBits
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Activation = Literal["relu", "tanh", "elu", "silu"]
@@ -246,9 +246,7 @@ class DensityConfig(Config):
     features: int = Field(0, ge=0, le=4096, description="elements of a condition; 0 for none")
     base: Base = "normal"
     layers: tuple[OuterLayer, ...] = ()
-    validation_bits: tuple[float, float] | None = Field(
-        None, description="1% and 99% quantile of validation bits/dim"
-    )
+    validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -400,9 +400,7 @@ class NowcastConfig(Config):
     temperature: Warmth | tuple[Warmth, ...] = Field(
         1.0, description="suggested temperature of samples: one, or one per level of latents"
     )
-    validation_bits: tuple[float, float] | None = Field(
-        None, description="1% and 99% quantile of validation bits/dim"
-    )
+    validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
