@@ -143,6 +143,13 @@ def test_long_clips_have_many_windows(tmp_path: Path) -> None:
     assert [start for _, start in ClipCrops(tmp_path, crop=8, split="test").windows] == [0, 20]
 
 
+def test_clips_longer_than_an_upload_may_be_are_read(tmp_path: Path) -> None:
+    media.write_npz(tmp_path / "long.npz", frames=np.zeros((3010, 8, 8, 3), np.uint8))
+    data = ClipCrops(tmp_path, crop=8, split="test")
+    assert data.window(len(data.windows) - 1).shape == (20, 8, 8, 3)
+    assert data.example(0, (0, 0)).shape == (3, 8, 8, 3)
+
+
 def test_halves_are_means() -> None:
     photo = np.arange(12, dtype=np.uint8).reshape(2, 6, 1).repeat(3, 2)
     assert halve(photo)[..., 0].tolist() == [[4, 6, 8]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from vflow.data import media
 from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
-from vflow.data.datasets.photos import Photos, halve
+from vflow.data.datasets.photos import Photos, random_crop
 from vflow.data.datasets.splits import Split, choose_split, hash_fraction
 from vflow.data.media.limits import TRAINING_LIMITS
 from vflow.errors import InputError, printable
@@ -20,6 +21,33 @@ from vflow.randomness import generator
 HALF_SIZE_SHARE = 0.25  # of photos: shrunk, they have no traces of JPEG
 WINDOW, SHORTEST = 20, 4  # frames of a window of a clip; least of a clip that has one
 _log = logging.getLogger(__name__)
+
+
+class _Files:
+    """Decoded files, kept in bounded memory; one that cannot be read is reported once (logging).
+
+    Args:
+        root: names of files are relative to it.
+    """
+
+    def __init__(self, root: Path, cache_bytes: int) -> None:
+        self.root, self._cache = root, ClipCache(cache_bytes)
+        self._refused: set[str] = set()
+
+    def read(self, name: str, decode: Callable[[], np.ndarray]) -> np.ndarray | None:
+        """What ``decode`` makes of the file; None if it cannot be read."""
+        if name in self._refused:
+            return None
+        found = self._cache.get(name)
+        if found is None:
+            try:
+                found = decode()
+            except InputError as error:
+                self._refused.add(name)
+                _log.warning("skipped %s: %s", printable(str(self.root / name)), error)
+                return None
+            self._cache.put(name, found)
+        return found
 
 
 class PhotoCrops:
@@ -36,10 +64,9 @@ class PhotoCrops:
     """
 
     def __init__(self, path: str | Path, *, crop: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
-        self.crop = crop
-        self._photos, self._cache = Photos(path, size=1, split=split), ClipCache(cache_bytes)
-        self.path, self.names = Path(path), self._photos.names
-        self._refused: set[str] = set()
+        self.path, self.crop = Path(path), crop
+        self._photos, self._files = Photos(path, size=1, split=split), _Files(self.path, cache_bytes)
+        self.names = self._photos.names
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,7 +83,7 @@ class PhotoCrops:
         for offset in range(len(self.names)):
             photo = self._read((index + offset) % len(self.names))
             if photo is not None and min(photo.shape[:2]) >= self.crop:
-                return self._cut(photo, random)
+                return random_crop(photo, self.crop, HALF_SIZE_SHARE, random)
         raise InputError(
             f"{self.path}: no photo is as large as {self.crop} pixels; add --set model.crop with fewer"
         )
@@ -70,26 +97,7 @@ class PhotoCrops:
         return self._photos.original(index)
 
     def _read(self, index: int) -> np.ndarray | None:
-        name = self.names[index]
-        if name in self._refused:
-            return None
-        photo = self._cache.get(name)
-        if photo is None:
-            try:
-                photo = self._photos.original(index)
-            except InputError as error:
-                self._refused.add(name)
-                _log.warning("skipped %s: %s", printable(str(self.path / name)), error)
-                return None
-            self._cache.put(name, photo)
-        return photo
-
-    def _cut(self, photo: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        if random.random() < HALF_SIZE_SHARE and min(photo.shape[:2]) >= 2 * self.crop:
-            photo = halve(photo)
-        top, left = (int(random.integers(side - self.crop + 1)) for side in photo.shape[:2])
-        cut = photo[top : top + self.crop, left : left + self.crop]
-        return cut[:, ::-1] if random.random() < 0.5 else cut
+        return self._files.read(self.names[index], lambda: self._photos.original(index))
 
 
 class ClipCrops:
@@ -109,8 +117,7 @@ class ClipCrops:
 
     def __init__(self, path: str | Path, *, crop: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
         self.path, self.crop = Path(path), crop
-        self._cache = ClipCache(cache_bytes)
-        self._refused: set[Path] = set()
+        self._files = _Files(self.path, cache_bytes)
         self.folders = [_clips(folder, split) for folder in _clip_folders(self.path)]
 
     def __len__(self) -> int:
@@ -150,21 +157,11 @@ class ClipCrops:
             InputError: the clip cannot be read.
         """
         path, start = self.windows[index]
-        return media.read_clip(path).frames[start : start + WINDOW]
+        return media.read_clip(path, TRAINING_LIMITS, start + WINDOW).frames[start:]
 
     def _read(self, path: Path) -> np.ndarray | None:
-        if path in self._refused:
-            return None
-        clip = self._cache.get(str(path))
-        if clip is None:
-            try:
-                clip = media.read_clip(path).frames
-            except InputError as error:
-                self._refused.add(path)
-                _log.warning("skipped %s: %s", printable(str(path)), error)
-                return None
-            self._cache.put(str(path), clip)
-        return clip
+        name = path.relative_to(self.path).as_posix()
+        return self._files.read(name, lambda: media.read_clip(path, TRAINING_LIMITS).frames)
 
     def _cut(self, clip: np.ndarray, random: np.random.Generator) -> np.ndarray:
         start = int(random.integers(len(clip) - 2))

@@ -30,6 +30,7 @@ from vflow.randomness import generator
 MIN_MEAN_CHROMA = 4.0  # mean chroma √(a² + b²) below which a photo teaches no colour
 KEPT_SCALE = 3  # photos are kept with a shorter side of so many times ``size``
 CROP_KEPT_SIDE = 512  # shorter side, in pixels, with which photos that crops are cut from are kept
+HALF_SIZE_SHARE = 0.5  # of the crops of super-resolution
 MIN_CROP_AREA = 0.5  # crops take this share to all of the largest square
 MAX_ASPECT = 1.1  # most that a crop is wider than high, or the reverse
 UNHINTED_SHARE = 0.5  # share of training examples without hints
@@ -199,12 +200,11 @@ class PhotoPairs(PhotoSet):
         self.size = size
 
     def _vary(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:
-        if self.training and random.random() < 0.5 and min(photo.shape[:2]) >= 2 * self.size:
-            photo = halve(photo)
-        top, left = (int(random.integers(side - self.size + 1)) for side in photo.shape[:2])
-        cut = photo[top : top + self.size, left : left + self.size]
-        if self.training and random.random() < 0.5:
-            cut = cut[:, ::-1]
+        cut = (
+            random_crop(photo, self.size, HALF_SIZE_SHARE, random)
+            if self.training
+            else _random_part(photo, self.size, random)
+        )
         return ImageExample(cut, np.ascontiguousarray(halve(cut).transpose(2, 0, 1)))
 
     def _unfit(self, photo: np.ndarray) -> str:
@@ -223,6 +223,22 @@ def average_blocks(image: np.ndarray, scale: int) -> np.ndarray:
     blocks = image[: scale * height, : scale * width].reshape(height, scale, width, scale, -1)
     area = scale * scale
     return np.asarray((blocks.sum((1, 3), dtype=np.uint16) + area // 2) // area).astype(np.uint8)
+
+
+def random_crop(photo: np.ndarray, side: int, half_size: float, random: np.random.Generator) -> np.ndarray:
+    """A random part of ``photo``, turned left to right half the time: uint8 (side, side, 3), not scaled.
+
+    A share of ``half_size`` is of the photo at half its size, where that is large enough.
+    """
+    if random.random() < half_size and min(photo.shape[:2]) >= 2 * side:
+        photo = halve(photo)
+    cut = _random_part(photo, side, random)
+    return cut[:, ::-1] if random.random() < 0.5 else cut
+
+
+def _random_part(photo: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
+    top, left = (int(random.integers(length - side + 1)) for length in photo.shape[:2])
+    return photo[top : top + side, left : left + side]
 
 
 def random_square(photo: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
