@@ -40,12 +40,28 @@ class InverseProblem(ABC):
         """Observations (B, observed_dim) of parameters (B, dim)."""
 
     @abstractmethod
+    def accepted(self, y: Tensor, count: int, *key: int | str) -> Tensor:
+        """Samples (n, dim) of p(x | y), those of one round of proposals that ``y`` accepts.
+
+        ``count`` samples are asked for; ``n`` may be any number.
+        """
+
+    @abstractmethod
+    def unreachable(self, y: Tensor) -> str:
+        """Message where hardly any parameters lead to ``y``: why, and what to give."""
+
     def posterior(self, y: Tensor, count: int, *key: int | str) -> Tensor:
         """Samples (count, dim) of p(x | y) for one y (observed_dim,), a function of ``key``, by rejection.
 
         Raises:
             ConfigError: hardly any parameters lead to ``y``.
         """
+        kept: list[Tensor] = []
+        for turn in range(ROUNDS):
+            kept.append(self.accepted(y, count, *key, turn))
+            if sum(map(len, kept)) >= count:
+                return torch.cat(kept)[:count]
+        raise ConfigError(self.unreachable(y))
 
     def pairs(self, count: int, *key: int | str) -> tuple[Tensor, Tensor]:
         """Parameters (count, dim) from the prior and what is observed of them, a function of ``key``."""
@@ -79,19 +95,17 @@ class Arm(InverseProblem):
         start = torch.stack([torch.zeros_like(x[:, 0]), x[:, 0]], 1)[:, None]
         return torch.cat([start, start + steps.cumsum(1)], 1)
 
-    def posterior(self, y: Tensor, count: int, *key: int | str) -> Tensor:
+    def accepted(self, y: Tensor, count: int, *key: int | str) -> Tensor:
         """See the base class. The height follows from the angles, so only y₂ has a tolerance, 0.002."""
-        kept: list[Tensor] = []
-        for turn in range(ROUNDS):
-            x = self.prior(normal((PROPOSALS, 4), "arm", *key, turn))
-            x[:, 0] = y[0] - self._reach(x, torch.sin)
-            near = (self._reach(x, torch.cos) - y[1]).abs() < self.tolerance
-            likely = -0.5 * (x[:, 0] / self.deviations[0]).square()
-            draw = torch.special.log_ndtr(normal((PROPOSALS,), "accept", *key, turn))  # log of a uniform
-            kept.append(x[near & (draw < likely)])
-            if sum(map(len, kept)) >= count:
-                return torch.cat(kept)[:count]
-        raise ConfigError(f"y = {[round(v, 3) for v in y.tolist()]}: hardly any arm reaches it; take another")
+        x = self.prior(normal((PROPOSALS, self.noise_dim), "arm", *key))
+        x[:, 0] = y[0] - self._reach(x, torch.sin)
+        near = (self._reach(x, torch.cos) - y[1]).abs() < self.tolerance
+        likely = -0.5 * (x[:, 0] / self.deviations[0]).square()
+        draw = torch.special.log_ndtr(normal((PROPOSALS,), "accept", *key))  # log of a uniform
+        return x[near & (draw < likely)]
+
+    def unreachable(self, y: Tensor) -> str:
+        return f"y = {[round(v, 3) for v in y.tolist()]}: hardly any arm reaches it; take another"
 
     def _reach(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Σ lᵢ f(φᵢ), f the sine (upward) or the cosine (away from the rail): (B,)."""
@@ -118,14 +132,12 @@ class LabelledMixture(InverseProblem):
         label = torch.tensor(self.labels, device=x.device)[nearest]
         return torch.nn.functional.one_hot(label, self.observed_dim).to(x.dtype)
 
-    def posterior(self, y: Tensor, count: int, *key: int | str) -> Tensor:
-        kept: list[Tensor] = []
-        for turn in range(ROUNDS):
-            x = self.prior(normal((16 * count, 3), "mixture", *key, turn))
-            kept.append(x[(self.observe(x) - y).abs().amax(1) < 0.5])
-            if sum(map(len, kept)) >= count:
-                return torch.cat(kept)[:count]
-        raise ConfigError(f"y = {y.tolist()}: no label; give one of {self.observed_dim}, one-hot")
+    def accepted(self, y: Tensor, count: int, *key: int | str) -> Tensor:
+        x = self.prior(normal((16 * count, self.noise_dim), "mixture", *key))
+        return x[(self.observe(x) - y).abs().amax(1) < 0.5]
+
+    def unreachable(self, y: Tensor) -> str:
+        return f"y = {y.tolist()}: no label; give one of {self.observed_dim}, one-hot"
 
     def _centres(self, like: Tensor) -> Tensor:
         angle = torch.arange(len(self.labels), dtype=like.dtype, device=like.device) * (math.pi / 4)
