@@ -106,18 +106,12 @@ class DiscreteFlow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """log P (B,), nats, of vectors x, int64 (B, D) in 0 … K − 1."""
-        z = functional.one_hot(x, self.classes).to(self.logits.dtype)
-        for layer in self.layers:
-            z = layer(z)
-        return (z * torch.log_softmax(self.logits, -1)).sum((1, 2))
+        return (self._latents(x) * torch.log_softmax(self.logits, -1)).sum((1, 2))
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """Latents, int64 (B, D)."""
-        z = functional.one_hot(x, self.classes).to(self.logits.dtype)
-        for layer in self.layers:
-            z = layer(z)
-        return z.argmax(-1)
+        return self._latents(x).argmax(-1)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
@@ -133,6 +127,13 @@ class DiscreteFlow(nn.Module):
         below = torch.softmax(self.logits, -1).cumsum(-1)
         z = (below < uniform[..., None]).sum(-1).clamp_max(self.classes - 1)
         return self.decode(z)
+
+    def _latents(self, x: Tensor) -> Tensor:
+        """One-hots of the latents, (B, D, K)."""
+        z = functional.one_hot(x, self.classes).to(self.logits.dtype)
+        for layer in self.layers:
+            z = layer(z)
+        return z
 
 
 def autoregressive_ranks(dim: int, layers: int) -> list[list[int]]:
