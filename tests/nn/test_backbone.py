@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from vflow.config import ColorizerConfig, EncoderConfig, GlowConfig
 from vflow.models import Colorizer
-from vflow.nn.backbone import WIDTHS, Backbone, SameConv2d
+from vflow.nn.backbone import STRIDES, WIDTHS, Backbone, SameConv2d
 
 
 def test_features_are_of_the_sizes_that_levels_have() -> None:
@@ -17,6 +17,7 @@ def test_features_are_of_the_sizes_that_levels_have() -> None:
     assert [tuple(f.shape) for f in features] == [
         (2, width, 8 >> level, 12 >> level) for level, width in enumerate(WIDTHS)
     ]
+    assert [32 // f.shape[2] for f in features] == list(STRIDES)
     assert all(torch.isfinite(f).all() and f.std() > 0 for f in features)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, final
 
 import torch
@@ -32,9 +33,9 @@ STAGES = (
     Stage(3, 192, 5, 2, 6),  # of four
 )
 OUT_INDICES = (2, 4, 5)  # stages whose features are returned: the last of each size
-STRIDES = (4, 8, 16)
-"""Rows of the input to one of each of them."""
 WIDTHS = tuple(STAGES[stage].width for stage in OUT_INDICES)
+STRIDES = tuple(math.prod(stage.stride for stage in STAGES[: last + 1]) for last in OUT_INDICES)
+"""Rows of the input to one of each of them; that the stem halves makes up for its input being doubled."""
 
 
 @final
