@@ -18,34 +18,33 @@ from vflow.models import CodecBatch
 from vflow.models.codec import Codec
 from vflow.models.lattice import level_sizes
 from vflow.randomness import generator
-from vflow.training.data import locate
+from vflow.training.data import S, Splits, locate
 from vflow.training.logging import Samples
 
-DEEP_SHARE = 0.25  # of batches that also train levels without networks of their own, with that weight
+DEEP_SHARE = 0.25  # of batches that also train levels without networks of their own, weighted by its inverse
 FIRST = 8  # one example in so many is a clip's first frame
 STILL_SHARE = 0.05  # of examples whose frames before are one, as a clip's second frame has it
 
 
 @dataclass(frozen=True)
-class CodedPhotos:
-    """Training stream of squares, and whole photos held out (None: there are none)."""
+class _Coded(Splits[S]):
+    """Examples of a codec.
 
-    train: PhotoCrops
-    held: PhotoCrops | None
-    seed: int
+    Args:
+        levels: those with networks of their own, see ``level_weights``.
+    """
+
     levels: int
-    frames: int = 1
-    targets: int = 1
-    statistics_examples: int = 0
-    chunk: int = 1
+    chunk: int = 1  # held-out pictures differ in size
 
-    @property
-    def length(self) -> int:
-        return len(self.train)
+    def draw(self, model: Codec, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
+        """None: codecs are judged by bits alone."""
+        return None
 
-    @property
-    def held_out(self) -> int:
-        return len(self.held) if self.held else 0
+
+@dataclass(frozen=True)
+class CodedPhotos(_Coded[PhotoCrops]):
+    """Training stream of squares, and whole photos held out (None: there are none)."""
 
     def batch(self, start: int, size: int) -> CodecBatch:
         places = [locate(self.seed, position, self.length) for position in range(start, start + size)]
@@ -64,26 +63,10 @@ class CodedPhotos:
         """bits/dim at the photo's own size, without the remainder of its colours."""
         return _bits(model, batch)[:, None]
 
-    def draw(self, model: Codec, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
-        return None
-
 
 @dataclass(frozen=True)
-class CodedClips:
+class CodedClips(_Coded[ClipCrops]):
     """Training stream of three frames in a row, and windows of clips held out (None: there are none)."""
-
-    train: ClipCrops
-    held: ClipCrops | None
-    seed: int
-    levels: int
-    frames: int = 1
-    targets: int = 1
-    statistics_examples: int = 0
-    chunk: int = 1
-
-    @property
-    def length(self) -> int:
-        return len(self.train)
 
     @property
     def held_out(self) -> int:
@@ -116,9 +99,6 @@ class CodedClips:
     def bits(self, model: Codec, batch: CodecBatch) -> Tensor:
         """Mean bits/dim of the window's frames, (1, 1)."""
         return _bits(model, batch).mean()[None, None]
-
-    def draw(self, model: Codec, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
-        return None
 
 
 def open_codec(config: PhotoCodecConfig | ClipCodecConfig, preset: Preset) -> CodedPhotos | CodedClips:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +17,7 @@ from torch import Tensor
 from vflow.config import TrainingConfig
 from vflow.data.augment import corrupt
 from vflow.data.datasets.types import VideoDataset
-from vflow.models import CodecBatch, ImageBatch, Model, NowcastBatch, VideoBatch
+from vflow.models import CodecBatch, ImageBatch, Model, NowcastBatch, PointBatch, VideoBatch
 from vflow.randomness import generator, normal
 from vflow.training.logging import Samples
 
@@ -172,7 +172,8 @@ class Prefetcher(Generic[T]):
 
 
 M = TypeVar("M", bound=Model, contravariant=True)
-B = TypeVar("B", VideoBatch, ImageBatch, NowcastBatch, CodecBatch)
+B = TypeVar("B", VideoBatch, ImageBatch, NowcastBatch, CodecBatch, PointBatch)
+S = TypeVar("S", bound=Sized)
 
 
 class DataModule(Protocol[M, B]):
@@ -215,6 +216,38 @@ class DataModule(Protocol[M, B]):
 
     def draw(self, model: M, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
         """Samples at temperature 1 with the same noise each time; None when cancelled."""
+
+
+@dataclass(frozen=True)
+class Splits(Generic[S]):
+    """Training examples and those held out (None: there are none), each of one picture or point.
+
+    What most data modules have in common; see ``DataModule``.
+    """
+
+    train: S
+    held: S | None
+    seed: int
+
+    @property
+    def length(self) -> int:
+        return len(self.train)
+
+    @property
+    def frames(self) -> int:
+        return 1
+
+    @property
+    def targets(self) -> int:
+        return 1
+
+    @property
+    def statistics_examples(self) -> int:
+        return 0
+
+    @property
+    def held_out(self) -> int:
+        return len(self.held) if self.held else 0
 
 
 def micro_batches(

@@ -39,7 +39,7 @@ from vflow.models.glow import Shapes
 from vflow.models.wavelet import wavelet_shapes
 from vflow.pipelines.color.noise import ColorNoise
 from vflow.randomness import normal
-from vflow.training.data import locate
+from vflow.training.data import Splits, locate
 from vflow.training.logging import Samples, grid
 
 STATISTICS_EXAMPLES = 16_384  # pictures that pixel maps are fitted to
@@ -54,7 +54,7 @@ SampleNoise = Callable[[int, int, int], Tensor]
 
 
 @dataclass(frozen=True)
-class Images:
+class Images(Splits[ImageDataset]):
     """Training stream of pictures, and the fixed validation pictures (None: there are none).
 
     Args:
@@ -64,28 +64,15 @@ class Images:
         with_rows: batches name their pictures, for a cache of features.
     """
 
-    train: ImageDataset
-    held: ImageDataset | None
-    seed: int
     sampled: Draw
     subsample: int = 0
     sample_noise: SampleNoise | None = None
     with_rows: bool = False
-    frames: int = 1
-    targets: int = 1
     chunk: int = 64
-
-    @property
-    def length(self) -> int:
-        return len(self.train)
 
     @property
     def statistics_examples(self) -> int:
         return min(STATISTICS_EXAMPLES, len(self.train))
-
-    @property
-    def held_out(self) -> int:
-        return len(self.held) if self.held else 0
 
     def batch(self, start: int, size: int) -> ImageBatch:
         places = [locate(self.seed, position, len(self.train)) for position in range(start, start + size)]

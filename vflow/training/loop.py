@@ -232,9 +232,11 @@ class Run:
             self.log.say(f"step {progress.step} skipped: {values}")
             self.log.write({"step": progress.step, "event": f"skipped: {values}"})
 
-    def _nats(self, key: str, bits: float) -> dict[str, float]:
+    def _nats(self, key: str, bits: float | None) -> dict[str, float | None]:
         """A figure in bits/dim as nats of a point, for densities of vectors; nothing for pictures."""
-        return {} if self.nats_per_bit is None else {key: bits * self.nats_per_bit}
+        if self.nats_per_bit is None:
+            return {}
+        return {key: None if bits is None else bits * self.nats_per_bit}
 
     def _in_words(self, loss: float) -> str:
         """The objective's value with its unit: bits/dim, or nats of a point."""
@@ -244,10 +246,11 @@ class Run:
 
     def _log_line(self) -> None:
         progress, count = self.progress, self.progress.summed
+        objective = progress.loss_sum / count if count else None
         line = {
             "step": progress.step,
-            self.state.objective: progress.loss_sum / count if count else None,
-            **self._nats("nats", progress.loss_sum / max(1, count)),
+            self.state.objective: objective,
+            **self._nats("nats", objective),
             "lr": progress.lr,
             "frames_per_s": round(self.interval_frames / self.interval_seconds, 2),
             "grad_norm": progress.norm_sum / count if count else None,

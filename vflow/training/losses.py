@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Any, ClassVar, Protocol, final
 
 import torch
 from torch import Tensor
@@ -40,7 +40,13 @@ TINY_SQUARE = 1e-3  # grey levels²: keeps the slope of square roots finite
 
 
 class Loss(Protocol):
-    """Scalar loss of a model on a batch; the mean over equal micro-batches is that of the whole batch."""
+    """Scalar loss of a model on a batch; the mean over equal micro-batches is that of the whole batch.
+
+    Attributes:
+        uses_features: True where the batch's ``features`` are used, which the step then computes once.
+    """
+
+    uses_features: ClassVar[bool]
 
     def __call__(self, model: Any, batch: Any) -> Tensor: ...
 
@@ -56,6 +62,7 @@ class BestOfLoss:
     scales.
     """
 
+    uses_features: ClassVar[bool] = True
     config: BestOfConfig
 
     def __call__(self, model: ConditionalFlow, batch: ImageBatch) -> Tensor:
@@ -86,6 +93,7 @@ def std_within(images: Tensor) -> Tensor:
 class ClassificationLoss:
     """``weight`` · cross-entropy of p(y | x) ∝ p(x | y) in nats (IB-INN: Ardizzone et al. 2020)."""
 
+    uses_features: ClassVar[bool] = False
     config: ClassificationConfig
 
     def __call__(self, model: Digits, batch: ImageBatch) -> Tensor:
@@ -113,6 +121,7 @@ class EnergyScoreLoss:
     given the condition of its likelihood.
     """
 
+    uses_features: ClassVar[bool] = False
     config: EnergyScoreConfig
 
     def __call__(self, model: VideoModel, batch: VideoBatch) -> Tensor:
@@ -143,6 +152,7 @@ class CrpsLoss:
     ``scales`` pixels also asks for the right correlation in space.
     """
 
+    uses_features: ClassVar[bool] = True
     config: CrpsConfig
 
     def __call__(self, model: Nowcast, batch: NowcastBatch) -> Tensor:
@@ -183,6 +193,7 @@ class ColorMeanLoss:
     So in training it is given mean colours with ``mean_noise`` ab units of noise, made from the batch's own.
     """
 
+    uses_features: ClassVar[bool] = True
     config: ColorMeanLossConfig
 
     def __call__(self, model: Colorizer, batch: ImageBatch) -> Tensor:
@@ -202,6 +213,7 @@ class ColorMeanLoss:
 class DetailMeanLoss:
     """``weight`` · RMS of photos less what is predicted of them, in grey levels."""
 
+    uses_features: ClassVar[bool] = True
     config: DetailMeanConfig
 
     def __call__(self, model: SuperResolution, batch: ImageBatch) -> Tensor:

@@ -15,7 +15,7 @@ from vflow.errors import ConfigError
 from vflow.models import Nowcast, NowcastBatch
 from vflow.models.nowcast import planes
 from vflow.randomness import normal
-from vflow.training.data import locate
+from vflow.training.data import Splits, locate
 from vflow.training.logging import Samples, grid
 
 EPOCH = 4096  # windows
@@ -24,19 +24,12 @@ CASES, MEMBERS = 3, 3  # rows of a picture of progress: cases, and members below
 
 
 @dataclass(frozen=True)
-class Nowcasts:
+class Nowcasts(Splits[RainWindows]):
     """The training stream of windows and the fixed windows of the events held out (None: there are none)."""
 
-    train: RainWindows
-    held: RainWindows | None
-    seed: int
     num_samples: int
     subsample: int
     chunk: int = 8
-
-    @property
-    def length(self) -> int:
-        return len(self.train)
 
     @property
     def frames(self) -> int:
@@ -45,14 +38,6 @@ class Nowcasts:
     @property
     def targets(self) -> int:
         return self.frames
-
-    @property
-    def statistics_examples(self) -> int:
-        return 0
-
-    @property
-    def held_out(self) -> int:
-        return len(self.held) if self.held else 0
 
     def batch(self, start: int, size: int) -> NowcastBatch:
         places = [locate(self.seed, position, len(self.train)) for position in range(start, start + size)]

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from vflow.config import DensityConfig, Preset
 from vflow.data.datasets.points import Points
-from vflow.data.datasets.registry import require_path, require_suitable
+from vflow.data.datasets.registry import open_validation, require_path, require_suitable
 from vflow.densities import ENERGIES, Energy
 from vflow.errors import ConfigError, InputError
 from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.density import check_spread, draw_points, open_points, points_picture
 from vflow.randomness import normal
-from vflow.training.data import permutation
+from vflow.training.data import Splits, permutation
 from vflow.training.density import energy_weight
 from vflow.training.logging import Samples
 
@@ -26,24 +26,10 @@ ENERGY_EXAMPLES = 20_000  # an epoch's length where there are no data, and sampl
 
 
 @dataclass(frozen=True)
-class PointData:
+class PointData(Splits[Points]):
     """The training stream of points and those held out (None: there are none)."""
 
-    train: Points
-    held: Points | None
-    seed: int
     chunk: int = 2000
-    frames: int = 1
-    targets: int = 1
-    statistics_examples: int = 0
-
-    @property
-    def length(self) -> int:
-        return len(self.train)
-
-    @property
-    def held_out(self) -> int:
-        return len(self.held) if self.held else 0
 
     def batch(self, start: int, size: int) -> PointBatch:
         epochs, offsets = np.divmod(np.arange(start, start + size), len(self.train))
@@ -126,10 +112,7 @@ def open_point_data(config: DensityConfig, preset: Preset) -> PointData | Energy
     train = open_points(source, "train", config)
     if not train.named:
         check_spread(source, train.points)
-    try:
-        held = open_points(source, "validation", config)
-    except InputError:
-        held = None
+    held = open_validation(lambda: open_points(source, "validation", config))
     return PointData(train, held, training.seed)
 
 

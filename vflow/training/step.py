@@ -140,9 +140,7 @@ class TrainState:
 
     def with_features(self, batch: Any) -> Any:
         """The batch with the condition's features, computed once where several losses use them."""
-        if not any(
-            loss.kind in ("best_of", "color_mean", "detail_mean", "crps") for loss in self.config.losses
-        ):
+        if not any(loss.uses_features for loss in auxiliary_losses(self.config)):
             return batch
         with self._autocast():
             return batch._replace(features=cast(Any, self.plain).features(batch.condition))
