@@ -35,7 +35,7 @@ class _Files:
         self._refused: set[str] = set()
 
     def read(self, name: str, decode: Callable[[], np.ndarray]) -> np.ndarray | None:
-        """What ``decode`` makes of the file; None if it cannot be read."""
+        """Result of ``decode``, which reads the file; None if it cannot be read."""
         if name in self._refused:
             return None
         found = self._cache.get(name)
