@@ -1,4 +1,4 @@
-"""Recipes: the stages that make a checkpoint from nothing, as a YAML file each."""
+"""Recipes: the stages that make a checkpoint from scratch, as a YAML file each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stage(Config):
     set: dict[str, Any] = Field({}, description="entries of the preset to change, by dotted key")
     data: str | None = Field(None, description="folder below --data; none: --data itself")
     init_from: str | None = Field(
-        None, description="shipped checkpoint to start from; none: the stage before, the first from nothing"
+        None, description="shipped checkpoint to start from; none: the stage before, the first from scratch"
     )
 
 
