@@ -54,7 +54,7 @@ class CodedPhotos(_Coded[PhotoCrops]):
 
     def validation(self, indices: Sequence[int]) -> CodecBatch:
         assert self.held
-        return _photos([to_planes(self.held.whole(index)).planes for index in indices])
+        return _photos([to_planes(self.held.original(index)).planes for index in indices])
 
     def probe(self, count: int) -> CodecBatch:
         return self.validation([0])

@@ -88,7 +88,7 @@ class PhotoCrops:
             f"{self.path}: no photo is as large as {self.crop} pixels; add --set model.crop with fewer"
         )
 
-    def whole(self, index: int) -> np.ndarray:
+    def original(self, index: int) -> np.ndarray:
         """Photo ``index`` at its own size, uint8 (H, W, 3).
 
         Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from vflow.data.lossless import CODECS, bits_after, coded_bits
 from vflow.data.stills import STILL_FORMATS, still_bytes
 from vflow.errors import ConfigError, InputError
 from vflow.pipelines.common import evenly_spaced
-from vflow.pipelines.evaluate.data import NO_VALIDATION, Places, locate
+from vflow.pipelines.evaluate.data import NO_VALIDATION, Places, locate, readable_photos
 from vflow.pipelines.evaluate.report import Evaluation, Settings, Stage
 
 USUAL_PHOTOS, USUAL_WINDOWS = 128, 64
@@ -92,7 +91,7 @@ def _photos(model: Any, photos: PhotoCrops, settings: Settings, stage: Stage) ->
     totals, sizes = Totals(), dict.fromkeys(STILL_FORMATS, 0)
     chosen = evenly_spaced(len(photos), settings.count(len(photos), USUAL_PHOTOS))
     progress = stage("photos")
-    for done, photo in enumerate(_readable(photos, chosen), 1):
+    for done, photo in enumerate(readable_photos(photos, chosen), 1):
         totals.coded.append(code(model, photo))
         for name in sizes:
             sizes[name] += still_bytes(photo, name)
@@ -107,14 +106,6 @@ def _photos(model: Any, photos: PhotoCrops, settings: Settings, stage: Stage) ->
         "photos": len(totals.coded), "large": f"{LARGE:,} bytes and more: the largest ratio", **STILL_FORMATS
     }  # fmt: skip
     return Evaluation(figures, protocol)
-
-
-def _readable(photos: PhotoCrops, chosen: list[int]) -> Iterator[np.ndarray]:
-    for index in chosen:
-        try:
-            yield photos.whole(index)
-        except InputError:
-            continue
 
 
 def _clips(model: Any, clips: ClipCrops, settings: Settings, stage: Stage, places: Places) -> Evaluation:

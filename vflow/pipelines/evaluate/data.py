@@ -13,6 +13,7 @@ import numpy as np
 
 from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, SuperResolutionConfig, VideoConfig
 from vflow.data import media
+from vflow.data.datasets.crops import PhotoCrops
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.photos import PhotoPairs, Photos, PhotoSet
 from vflow.data.datasets.registry import SUITABLE_DATASETS, open_video_dataset
@@ -221,7 +222,7 @@ def open_pairs(settings: Settings, config: SuperResolutionConfig) -> tuple[Photo
     return PhotoPairs(path, size=config.glow.height, split=settings.split), places
 
 
-def readable_photos(photos: PhotoSet, chosen: Iterable[int]) -> Iterator[np.ndarray]:
+def readable_photos(photos: PhotoSet | PhotoCrops, chosen: Iterable[int]) -> Iterator[np.ndarray]:
     """Photos at their own size, uint8 (H, W, 3), without those that cannot be read."""
     for index in chosen:
         with suppress(InputError):
