@@ -141,20 +141,10 @@ class Job:
 
     def save(self, app: AppContext) -> Result:
         """Write native frames, previews, and the settings that make them again."""
-        settings, context = self.request.settings, self.prepared.context
-        record = PredictRecord(
-            **app.models.record(str(self.request.checkpoint)),
-            num_frames=self.done,
-            num_samples=settings.num_samples,
-            temperature=settings.temperature,
-            seed=settings.seed,
-            context_sha=content_hash(context),
-            format="npz",
-            fps=self.request.preview_fps,
-        )
+        request, context = self.request, self.prepared.context
         folder = app.runs.new_folder()
-        (folder / "settings.json").write_text(record.to_json(), encoding="utf-8")
-        name, fps = str(self.request.checkpoint), self.request.preview_fps
+        save_settings(app, folder, request, context, request.settings.num_samples, self.done)
+        name, fps = str(request.checkpoint), request.preview_fps
         return write(folder, name, context, self.futures, fps, self.truth[: self.done])
 
 
@@ -212,13 +202,11 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Result:
+class PredictionFiles:
     """Files of one prediction. Small and copyable: arrays stay on disk.
 
     Attributes:
         given, frames: numbers of given and of predicted frames. fps: of the previews.
-        diversity_top: grey levels at the bright end of the diversity map.
-        comparison: with what really happened, where that is known.
     """
 
     folder: Path
@@ -226,8 +214,6 @@ class Result:
     given: int
     frames: int
     fps: float
-    diversity_top: float
-    comparison: Comparison | None = None
 
     @property
     def futures(self) -> list[Path]:
@@ -236,10 +222,6 @@ class Result:
     @property
     def mean(self) -> Path:
         return self.folder / "mean.mp4"
-
-    @property
-    def diversity(self) -> Path:
-        return self.folder / "diversity.mp4"
 
     @property
     def truth(self) -> Path:
@@ -257,20 +239,72 @@ class Result:
     def settings(self) -> Path:
         return self.folder / "settings.json"
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of ``futures.npz``.
+
+        Raises:
+            InputError: the files were removed.
+        """
+        try:
+            with np.load(self.native) as saved:
+                return dict(saved)
+        except FileNotFoundError as error:
+            raise InputError("these futures have been cleared from the server; run Predict again") from error
+
+    def continuation(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Given and predicted frames of one future, uint8 (n + T, H, W, C), and all arrays.
+
+        Raises:
+            InputError: the files were removed, or there is no such future.
+        """
+        saved = self.arrays()
+        futures = saved["frames"]
+        if not 0 <= index < len(futures):
+            raise InputError(f"future {index + 1}: there are {len(futures)} futures to continue from")
+        return np.concatenate([saved["context"], futures[index]]), saved
+
+
+@dataclass(frozen=True)
+class Result(PredictionFiles):
+    """Files of one prediction of frames.
+
+    Attributes:
+        diversity_top: grey levels at the bright end of the diversity map.
+        comparison: with what really happened, where that is known.
+    """
+
+    diversity_top: float
+    comparison: Comparison | None = None
+
+    @property
+    def diversity(self) -> Path:
+        return self.folder / "diversity.mp4"
+
     def future(self, index: int) -> np.ndarray:
         """Given and predicted frames of one future: uint8 (n + T, H, W, C).
 
         Raises:
             InputError: the files were removed, or there is no such future.
         """
-        try:
-            with np.load(self.native) as saved:
-                context, futures = saved["context"], saved["frames"]
-        except FileNotFoundError as error:
-            raise InputError("these futures have been cleared from the server; run Predict again") from error
-        if not 0 <= index < len(futures):
-            raise InputError(f"future {index + 1}: there are {len(futures)} futures to continue from")
-        return np.concatenate([context, futures[index]])
+        return self.continuation(index)[0]
+
+
+def save_settings(
+    app: AppContext, folder: Path, request: Request, context: np.ndarray, num_samples: int, num_frames: int
+) -> None:
+    """Write the settings that make as many futures and frames from ``context`` again."""
+    settings = request.settings
+    record = PredictRecord(
+        **app.models.record(str(request.checkpoint)),
+        num_frames=num_frames,
+        num_samples=num_samples,
+        temperature=settings.temperature,
+        seed=settings.seed,
+        context_sha=content_hash(context),
+        format="npz",
+        fps=request.preview_fps,
+    )
+    (folder / "settings.json").write_text(record.to_json(), encoding="utf-8")
 
 
 def write(

@@ -11,17 +11,23 @@ from typing import Any
 import numpy as np
 
 from vflow.data import media
-from vflow.data.rain import RainSequence, color_rain, least_level, read_npz, to_levels, to_rate
+from vflow.data.rain import (
+    UNKNOWN_COLOR,
+    RainSequence,
+    color_rain,
+    least_level,
+    read_npz,
+    to_levels,
+    to_rate,
+)
 from vflow.errors import InputError, counted
 from vflow.metrics.ensemble import crps
-from vflow.pipelines.batch.records import PredictRecord
 from vflow.pipelines.nowcast import CHUNK, Area, Ensemble, first_reached, iterate_ensemble, nowcast_config
-from vflow.randomness import content_hash
 
 from ..shared import checks
 from ..shared.context import AppContext
 from ..shared.html import reduced
-from .job import Request
+from .job import PredictionFiles, Request, save_settings
 
 FAMILY = "nowcast"
 MEMBERS, FRAMES = 20, 6
@@ -115,19 +121,9 @@ class RainJob:
 
     def save(self, app: AppContext) -> RainResult:
         """Write members, previews, and the settings that make them again."""
-        settings = self.request.settings
-        record = PredictRecord(
-            **app.models.record(str(self.request.checkpoint)),
-            num_frames=settings.num_frames,
-            num_samples=self.done,
-            temperature=settings.temperature,
-            seed=settings.seed,
-            context_sha=content_hash(self.given),
-            format="npz",
-            fps=self.request.preview_fps,
-        )
         folder = app.runs.new_folder()
-        (folder / "settings.json").write_text(record.to_json(), encoding="utf-8")
+        num_frames = self.request.settings.num_frames
+        save_settings(app, folder, self.request, self.given, self.done, num_frames)
         minutes = nowcast_config(self.model).minutes
         return write(folder, str(self.request.checkpoint), self, minutes)
 
@@ -155,65 +151,23 @@ def read_radar(paths: Sequence[str] | np.ndarray) -> RainSequence:
 
 
 @dataclass(frozen=True)
-class RainResult:
-    """Files of one forecast. Small and copyable: arrays stay on disk.
+class RainResult(PredictionFiles):
+    """Files of one forecast.
 
     Attributes:
-        given, frames, known: numbers of given frames, of frames ahead, and of those that really followed.
-        fps: of the previews. minutes: between frames. size: (H, W).
+        known: number of frames that really followed. minutes: between frames. size: (H, W).
         score: CRPS of the members and mean absolute error of the newest frame held still, mm/h, over the
             frames that really followed; None without any.
     """
 
-    folder: Path
-    checkpoint: str
-    given: int
-    frames: int
     known: int
-    fps: float
     minutes: float
     size: tuple[int, int]
     score: tuple[float, float] | None = None
 
     @property
-    def futures(self) -> list[Path]:
-        return sorted((self.folder / "previews").glob("future_*.mp4"))
-
-    @property
     def chance(self) -> Path:
         return self.folder / "chance.mp4"
-
-    @property
-    def mean(self) -> Path:
-        return self.folder / "mean.mp4"
-
-    @property
-    def truth(self) -> Path:
-        return self.folder / "truth.mp4"
-
-    @property
-    def native(self) -> Path:
-        return self.folder / "futures.npz"
-
-    @property
-    def archive(self) -> Path:
-        return self.folder / "previews.zip"
-
-    @property
-    def settings(self) -> Path:
-        return self.folder / "settings.json"
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of ``futures.npz``.
-
-        Raises:
-            InputError: the files were removed.
-        """
-        try:
-            with np.load(self.native) as saved:
-                return dict(saved)
-        except FileNotFoundError as error:
-            raise InputError("this forecast has been cleared from the server; run Predict again") from error
 
     def future(self, index: int) -> RainSequence:
         """Given frames and those of one member.
@@ -221,10 +175,7 @@ class RainResult:
         Raises:
             InputError: the files were removed, or there is no such member.
         """
-        saved = self.arrays()
-        if not 0 <= index < len(saved["frames"]):
-            raise InputError(f"future {index + 1}: there are {len(saved['frames'])} futures to continue from")
-        frames = np.concatenate([saved["context"], saved["frames"][index]])
+        frames, saved = self.continuation(index)
         return RainSequence.of(frames, saved["valid"])
 
 
@@ -238,8 +189,8 @@ def write(folder: Path, checkpoint: str, job: RainJob, minutes: float) -> RainRe
         checkpoint,
         len(given),
         members.shape[1],
-        len(truth),
         fps,
+        len(truth),
         minutes,
         (valid.shape[0], valid.shape[1]),
         score(given, members, truth, valid),
@@ -286,7 +237,7 @@ def color_chance(shares: np.ndarray, valid: np.ndarray | None = None) -> np.ndar
     table = np.stack([np.interp(steps, at, channel) for channel in anchors.T], -1)
     colored: np.ndarray = np.rint(table).astype(np.uint8)[shares]
     if valid is not None:
-        colored[..., ~valid, :] = color_rain(np.zeros((1, 1), np.uint8), np.zeros((1, 1), bool))[0, 0]
+        colored[..., ~valid, :] = UNKNOWN_COLOR
     return colored
 
 
@@ -333,7 +284,7 @@ def ask(result: RainResult, corners: Sequence[Any]) -> Answer:
     """Answer for the area between two corners (x, y, x', y'), in shares of the picture's sides.
 
     Raises:
-        InputError: they are no numbers from 0 to 1, or the files were removed.
+        InputError: a corner is not a number from 0 to 1, or the files were removed.
     """
     x, y, x2, y2 = (checks.number_within("area", corner, 0, 1) for corner in corners)
     saved, (height, width) = result.arrays(), result.size
