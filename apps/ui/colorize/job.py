@@ -27,6 +27,7 @@ from vflow.pipelines.color.photo import Photo, color_config, lab_planes, on_whit
 from ..shared import checks
 from ..shared.context import AppContext
 from ..shared.html import reduced
+from ..shared.storage import free_name
 
 FAMILY = "colorizer"
 MAX_VARIANTS = 16
@@ -260,19 +261,12 @@ def archive(path: Path, photos: Sequence[ColorizedPhoto], strength: float) -> It
     done = 0
     with still_there(), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         for photo in photos:
-            name = _free_name(photo.source, names)
+            stem = Path(photo.source).stem.lstrip(".")  # of "...png" it is "..", which leads elsewhere
+            name = free_name(stem or "item", names)
             for index in range(photo.count):
                 picture = media.encode_png(photo.full_size(index, strength))
                 file.writestr(f"{name}/s{index:03d}.png", picture)
                 yield (done := done + 1)
-
-
-def _free_name(source: str, taken: set[str]) -> str:
-    """Name of a photo's folder: the stem of its file, with a number where that is taken already."""
-    stem = Path(source).stem.lstrip(".") or "item"  # the stem of "...png" is "..", which leads elsewhere
-    name = next(n for i in range(1, MAX_PHOTOS + 1) if (n := stem if i == 1 else f"{stem}-{i}") not in taken)
-    taken.add(name)
-    return name
 
 
 @lru_cache(maxsize=16)

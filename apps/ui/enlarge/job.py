@@ -13,14 +13,15 @@ import cv2
 import numpy as np
 
 from vflow.data import media
-from vflow.errors import InputError
+from vflow.errors import InputError, counted
 from vflow.metrics.super_resolution import bicubic, luminance
 from vflow.pipelines.batch.records import UpscaleRecord
 from vflow.pipelines.upscale import SCALES, UpscaleSettings, Variant, draw_variants, enlarge_alpha
 from vflow.pipelines.video.export import heat
 
 from ..shared import checks
-from ..shared.context import AppContext, counted
+from ..shared.context import AppContext
+from ..shared.storage import free_name
 
 FAMILY = "super_resolution"
 MAX_VARIANTS, MAX_PHOTOS = 8, 20
@@ -221,12 +222,7 @@ def write_archive(path: Path, results: Sequence[Result]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         names: set[str] = set()
         for result in results:
-            name = next(
-                n
-                for i in range(1, MAX_PHOTOS + 1)
-                if (n := f"{result.name}{f'-{i}' if i > 1 else ''}") not in names
-            )
-            names.add(name)
+            name = free_name(result.name, names)
             for index in range(result.count):
                 file.write(result.variant(index), f"{name}/s{index:03d}.png")
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 MAX_RUNS = 40
@@ -101,3 +102,10 @@ class RunStore:
             expired = [folder for folder in runs if folder.stat().st_mtime < time.time() - MAX_AGE]
             for folder in {*runs[:-MAX_RUNS], *expired}:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """``name``, with a number where that is taken already; it is added to ``taken``."""
+    free = next(n for i in count(1) if (n := name if i == 1 else f"{name}-{i}") not in taken)
+    taken.add(free)
+    return free
