@@ -23,7 +23,7 @@ from .enlarge import job as enlarge_jobs
 from .lab import job as lab_jobs
 from .lab.systems import FILE
 from .predict import job as predict_jobs
-from .predict.kinds import FAMILIES, KINDS
+from .predict.kinds import FAMILIES, kind_of
 from .shared.checks import seed_number
 from .shared.context import AppContext, to_gradio_error
 from .shared.events import COMPUTING
@@ -110,8 +110,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
                 seed=seed,
                 preview_fps=preview_fps,
             )
-            kind = KINDS.get(app.models.family(request.checkpoint), KINDS[predict_jobs.FAMILY])
-            job = kind.begin(app, request)
+            job = kind_of(app, request.checkpoint).begin(app, request)
             for _ in job.advance(_never):
                 yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
             result = job.save(app)

@@ -22,14 +22,14 @@ from vflow.checkpoint import save_checkpoint
 from vflow.config import DensityConfig, Preset, load_preset
 from vflow.data.media import write_npz
 from vflow.densities import ENERGIES, TARGETS, Energy, target, target_entropy
-from vflow.errors import ConfigError, InputError
+from vflow.errors import ConfigError, InputError, counted
 from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.density import check_spread, draw_points, open_points
 from vflow.randomness import generator, normal
 from vflow.training.density import Progress, fit, fit_energy
 
 from ..shared import checks
-from ..shared.context import AppContext, counted
+from ..shared.context import AppContext
 from ..shared.pad import read_ink
 from .render import Drawing, Plane, Space, Sphere, Torus
 from .systems import BY_PRESET, DRAWN, FILE, LABELS, System, suited

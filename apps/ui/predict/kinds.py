@@ -64,3 +64,8 @@ KINDS = {
     ),
 }
 FAMILIES = tuple(KINDS)
+
+
+def kind_of(app: AppContext, checkpoint: str | None) -> Kind:
+    """Kind of prediction of a checkpoint; its job says what is wrong with one of another family."""
+    return KINDS.get(app.models.family(checkpoint), KINDS[FAMILY])

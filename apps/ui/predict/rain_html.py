@@ -9,6 +9,7 @@ import numpy as np
 from vflow.data.rain import DRY_COLOR, RATE_COLORS, color_rain, least_level
 from vflow.errors import counted
 
+from ..shared.context import sentences
 from ..shared.html import play_bar, reduced
 from .html import WAITING, future_tile, live_grid, video
 from .rain import CHANCE_COLORS, THRESHOLD, Answer, RainJob, RainResult, color_chance, mean_rain
@@ -168,7 +169,7 @@ def summary(job: RainJob, seconds: float) -> str:
 
 def remarks(job: RainJob, result: RainResult) -> list[str]:
     """Remarks below that line."""
-    found = [note[:1].upper() + note[1:] for note in job.notes]
+    found = sentences(job.notes)
     if result.score is not None:
         ours, still = result.score
         found.insert(

@@ -47,8 +47,8 @@ from ..shared.html import ExampleTile, example_strip, note, progress
 from ..shared.jobs import Clock
 from ..shared.opening import PREDICT, opening
 from . import html, rain, rain_html
-from .job import FAMILY, MAX_FRAMES, MAX_FUTURES, Request, Result, Source, expected_work
-from .kinds import FAMILIES, KINDS, Kind
+from .job import MAX_FRAMES, MAX_FUTURES, Request, Result, Source, expected_work
+from .kinds import FAMILIES, Kind, kind_of
 from .rain import RainResult
 
 PROGRESS = "Progress of the prediction"
@@ -250,7 +250,7 @@ def _steps(
         view.answer: "",
         **buttons.working(),
     }
-    kind = KINDS.get(app.models.family(request.checkpoint), KINDS[FAMILY])
+    kind = kind_of(app, request.checkpoint)
     job = kind.begin(app, request)
     clock = app.jobs.clock(str(request.checkpoint), job.work)
     yield _step_done(view, kind, job, clock)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vflow.data import media
+from vflow.errors import counted
 from vflow.pipelines.video.export import heat_ramp
 
 SHARP = 128  # pictures up to this many pixels a side are enlarged pixel by pixel, larger ones smoothly
@@ -67,7 +68,7 @@ def ghost_items(count: int) -> str:
 
 def offer(minutes: int) -> str:
     """The offer of a result that was made before the page was opened again; the button reports a click."""
-    age = "a moment ago" if minutes < 1 else f"{minutes} minute{'s' * (minutes > 1)} ago"
+    age = "a moment ago" if minutes < 1 else f"{counted(minutes, 'minute')} ago"
     return (
         f'<p class="vf-note vf-offer">Your last result, made {age}, is still here. <button type="button"'
         ' class="vf-small" data-index="0" data-action="show">Show it</button></p>'
