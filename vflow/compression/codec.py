@@ -65,6 +65,11 @@ def model_digest(model: Codec) -> str:
     return digest.hexdigest()
 
 
+def made_with(model: Codec, header: Header) -> bool:
+    """True where the file of a header was coded with ``model``."""
+    return model_digest(model)[: 2 * container.HASH_BYTES] == header.checkpoint
+
+
 def compress_frames(
     model: Codec, frames: np.ndarray, *, fps: float | None = None, progress: Progress = _no_progress
 ) -> Compressed:

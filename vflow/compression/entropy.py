@@ -100,6 +100,15 @@ def _constriction() -> Any:
     return constriction.stream
 
 
+def require_coder() -> None:
+    """Error where the entropy coder is not installed.
+
+    Raises:
+        ConfigError: with the extra that brings it.
+    """
+    _constriction()
+
+
 @cache
 def _bernoulli() -> Any:
     return _constriction().model.Bernoulli(perfect=False)

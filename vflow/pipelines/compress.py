@@ -11,8 +11,15 @@ import torch
 from torch import nn
 
 from vflow.checkpoint import checkpoint_folder, find_checkpoints, load, read_config
-from vflow.compression.codec import Compressed, Progress, compress_frames, decompress_frames, model_digest
-from vflow.compression.container import HASH_BYTES, SUFFIX, unpack
+from vflow.compression.codec import (
+    Compressed,
+    Decompressed,
+    Progress,
+    compress_frames,
+    decompress_frames,
+    made_with,
+)
+from vflow.compression.container import SUFFIX, unpack
 from vflow.config import ClipCodecConfig, Config, PhotoCodecConfig
 from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError, InputError
@@ -169,7 +176,7 @@ class Codecs:
         header, _ = unpack(data, source)
         names = [self._checkpoint] if self._checkpoint else self._shipped()
         for name in names:
-            if model_digest(self._load(name))[: 2 * HASH_BYTES] == header.checkpoint:
+            if made_with(self._load(name), header):
                 return self._load(name)
         tried = ", ".join(names) or "none"
         raise CheckpointError(
@@ -224,11 +231,21 @@ def decompress_file(codecs: Codecs, task: Task, output: Path, progress: Progress
         raise InputError(f"{task.path}: cannot be read ({error.strerror}); give a {SUFFIX} file") from error
     name = task.path.name
     found = decompress_frames(codecs.for_data(data, name), data, source=name, progress=progress)
+    path = write_pixels(found, output, task.name)
+    return {"item": task.name, "file": str(path), "kind": found.kind, "bytes": len(data)}
+
+
+def write_pixels(found: Decompressed, folder: Path, name: str) -> Path:
+    """Write ``folder``/NAME.png, or NAME.npz (``frames``, ``fps``) of a clip; returns its path.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     if found.kind == "picture":
-        path = output / f"{task.name}.png"
+        path = folder / f"{name}.png"
         media.write_png(path, found.frames[0])
     else:
-        path = output / f"{task.name}.npz"
+        path = folder / f"{name}.npz"
         clock = {} if found.fps is None else {"fps": np.float64(found.fps)}
         media.write_npz(path, frames=found.frames, **clock)
-    return {"item": task.name, "file": str(path), "kind": found.kind, "bytes": len(data)}
+    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from vflow.compression.codec import compress_frames, decompress_frames, model_digest
-from vflow.compression.container import HASH_BYTES, SUFFIX, Header, unpack
-from vflow.data import media
+from vflow.compression.codec import Progress, compress_frames, decompress_frames, made_with
+from vflow.compression.container import SUFFIX, Header, unpack
+from vflow.compression.entropy import require_coder
 from vflow.data.lossless import coded_bits
 from vflow.data.stills import still_bytes
-from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.pipelines.compress import CODEC_CONFIGS, DEFAULTS, read_source
+from vflow.errors import CheckpointError, InputError
+from vflow.pipelines.compress import CODEC_CONFIGS, DEFAULTS, read_source, write_pixels
 
 from ..shared.context import AppContext
 
@@ -90,15 +89,12 @@ def compress(app: AppContext, upload: str | None, should_stop: Callable[[], bool
             f"{path.name}: {pictures[..., 0].size:,} pixels, and the page takes {MAX_PIXELS:,}; "
             "use vflow compress on the command line"
         )
-    model = codec_for(app, source.kind)
-
-    def progress(done: int, total: int) -> None:
-        if should_stop():
-            raise Stopped
-
+    model, progress = codec_for(app, source.kind), _stopping(should_stop)
     data = compress_frames(model, source.frames, fps=source.fps, progress=progress).data
     if not np.array_equal(decompress_frames(model, data, progress=progress).frames, pictures):
-        raise InputError(f"{path.name}: does not come back the same; please report this picture")
+        raise InputError(
+            f"{path.name}: its decoded pixels differ, so no file was made; please report this picture"
+        )
     target = app.runs.new_folder() / f"{path.stem}{SUFFIX}"
     target.write_bytes(data)
     sizes = (
@@ -123,36 +119,25 @@ def restore(app: AppContext, upload: str | None, should_stop: Callable[[], bool]
     header, _ = unpack(data, path.name)
     if header.height * header.width * header.frames > MAX_PIXELS:
         raise InputError(f"{path.name}: more than {MAX_PIXELS:,} pixels; use vflow decompress")
+    model, progress = codec_of(app, header, path.name), _stopping(should_stop)
+    found = decompress_frames(model, data, source=path.name, progress=progress)
+    target = write_pixels(found, app.runs.new_folder(), path.stem)
+    return Restored(target, found.frames, len(data), time.monotonic() - began)
+
+
+def _stopping(should_stop: Callable[[], bool]) -> Progress:
+    """Progress of a codec that ends its work as soon as a person has pressed Stop."""
 
     def progress(done: int, total: int) -> None:
         if should_stop():
             raise Stopped
 
-    found = decompress_frames(codec_of(app, header, path.name), data, source=path.name, progress=progress)
-    folder = app.runs.new_folder()
-    if found.kind == "picture":
-        target = folder / f"{path.stem}.png"
-        media.write_png(target, found.frames[0])
-    else:
-        target = folder / f"{path.stem}.npz"
-        clock = {} if found.fps is None else {"fps": np.float64(found.fps)}
-        media.write_npz(target, frames=found.frames, **clock)
-    return Restored(target, found.frames, len(data), time.monotonic() - began)
+    return progress
 
 
 def is_coded(upload: str | None) -> bool:
     """True for a .vflow file, by its name."""
     return upload is not None and Path(upload).suffix.lower() == SUFFIX
-
-
-def require_coder() -> None:
-    """Error where the entropy coder is not installed.
-
-    Raises:
-        ConfigError: with the command that installs it.
-    """
-    if importlib.util.find_spec("constriction") is None:
-        raise ConfigError("compression needs the package constriction; pip install constriction")
 
 
 def codec_for(app: AppContext, kind: str) -> Any:
@@ -176,7 +161,7 @@ def codec_of(app: AppContext, header: Header, source: str) -> Any:
     """
     for name in app.models.names(FAMILY):
         model = app.models.load(name, FAMILY)
-        if model_digest(model)[: 2 * HASH_BYTES] == header.checkpoint:
+        if made_with(model, header):
             return model
     raise CheckpointError(
         f"{source}: made with a codec that is not on offer; start the app with --checkpoints FOLDER"
