@@ -23,7 +23,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         app = AppContext(ModelStore(), RunStore(Path(folder)), Jobs(), Path(folder))
         for name in EXAMPLES:
-            picture = Job.begin(app, Request.checked(name, suited(name)[0].preset, 10, 0)).material.picture
+            picture = Job.begin(app, Request.checked(name, suited(name)[0].preset, 10, 0)).task.picture
             width = SIDE * picture.shape[1] // picture.shape[0]
             small = media.resize(picture[None, ..., :3], SIDE, width, 3)[0]
             start = 0 if name == "sphere" else (width - SIDE) // 2  # of a sphere the half in front

@@ -136,7 +136,7 @@ def lab() -> Film:
     assert job.snapshot
     drawing, last = job.snapshot.drawing, len(job.snapshot.drawing.stages) - 1
     bent = [_raster(drawing, last * share) for share in np.linspace(0, 1, 25)]
-    true = _enlarged(job.material.picture)
+    true = _enlarged(job.task.picture)
     first = [np.concatenate([true, picture], 1) for picture in learned[:: max(1, len(learned) // 8)]]
     second = [np.concatenate([learned[-1], picture], 1) for picture in [bent[0]] * 3 + bent + [bent[-1]] * 8]
     return np.stack([frame for frame in first for _ in range(2)] + second), 8.0

@@ -37,11 +37,11 @@ def empty() -> str:
 
 def results(job: Job, *, done: bool) -> str:
     """Pictures of a job so far; the slider through the layers comes with ``done``."""
-    material, snapshot = job.material, job.snapshot
-    first = "Energy: exp(−U)" if material.energy else "True density"
-    if material.entropy is None:
+    task, snapshot = job.task, job.snapshot
+    first = "Energy: exp(−U)" if task.energy else "True density"
+    if task.entropy is None:
         first = "Points given"
-    panels = [_panel(material.picture, first)]
+    panels = [_panel(task.picture, first)]
     if snapshot is None:
         panels += ['<div class="vf-ghost" aria-hidden="true"></div>'] * 3
     else:
@@ -94,7 +94,7 @@ def _bend(drawing: Drawing, *, done: bool) -> str:
 
 def curve(job: Job) -> str:
     """Nats against steps: training batches, points held out, and the entropy where it is known (SVG)."""
-    losses, held, entropy = job.losses, job.curve, job.material.entropy
+    losses, held, entropy = job.losses, job.curve, job.task.entropy
     known = [value for value in [*losses[len(losses) // 20 :], *(n for _, n in held)] if math.isfinite(value)]
     if not known:
         return ""
@@ -112,7 +112,7 @@ def curve(job: Job) -> str:
     blocks = [(i + stride / 2, float(np.mean(losses[i : i + stride]))) for i in range(0, len(losses), stride)]
     faint = _line([place(*b) for b in blocks if math.isfinite(b[1])], "vf-curve-train")
     bold = _line([place(step, nats) for step, nats in held if math.isfinite(nats)], "vf-curve-held")
-    name = "−log Z" if job.material.energy else "entropy"
+    name = "−log Z" if job.task.energy else "entropy"
     if entropy is not None:
         start, end = place(0, entropy), place(total, entropy)
         y = float(end.split(",")[1])
@@ -133,7 +133,7 @@ def curve(job: Job) -> str:
     return (
         f'<figure class="vf-curve"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
         f' aria-label="Nats a point against steps: {last}{known_text}">{ticks}{steps}{faint}{bold}</svg>'
-        f"<figcaption>Nats a point: batches in training (faint), {len(job.material.held):,} held-out points"
+        f"<figcaption>Nats a point: batches in training (faint), {len(job.task.held):,} held-out points"
         f" (bold){'' if entropy is None else f', {name} (dashed)'}.</figcaption></figure>"
     )
 

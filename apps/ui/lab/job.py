@@ -20,9 +20,10 @@ from vflow.card import model_card
 from vflow.catalog import CARD, CONFIG, WEIGHTS
 from vflow.checkpoint import save_checkpoint
 from vflow.config import DensityConfig, Preset, load_preset
+from vflow.data.datasets.points import count_columns
 from vflow.data.media import write_npz
 from vflow.densities import ENERGIES, TARGETS, Energy, target, target_entropy
-from vflow.errors import ConfigError, InputError, counted
+from vflow.errors import InputError, counted
 from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.density import check_spread, draw_points, open_points
 from vflow.randomness import generator, normal
@@ -37,7 +38,7 @@ from .systems import BY_PRESET, DRAWN, FILE, LABELS, System, suited
 POINTS, HELD, SAMPLES = 100_000, 2000, 3000
 STEPS, MAX_STEPS = 1000, 10_000
 INTERVAL = 0.7  # seconds between pictures, at least
-PAINTING = 4.0  # of the time that a picture takes, learning gets so many times as much
+LEARNING_SHARE = 4.0  # learning gets this many times the time that a picture takes
 REACH = 4.0  # half the side of the square that a drawing fills
 DRAWN_POINTS = 20_000
 
@@ -106,8 +107,8 @@ def ink_points(ink: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Material:
-    """Points or an energy to be learned, those held out, and what is known of them.
+class Task:
+    """Points or an energy to learn, points held out, and what is known of the density.
 
     entropy: of the density, in nats; of an energy −log Z, below which no loss lies; None: not known.
     """
@@ -140,7 +141,7 @@ class Job:
     request: Request
     preset: Preset
     folder: Path
-    material: Material
+    task: Task
     model: DensityModel
     losses: list[float] = field(default_factory=list)
     curve: list[tuple[int, float]] = field(default_factory=list)
@@ -160,19 +161,18 @@ class Job:
         assert isinstance(preset.model, DensityConfig)
         if request.ink is not None:
             write_npz(folder / "points.npz", points=ink_points(request.ink))
-        material = _material(request, preset.model, folder)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.seed)
             model = DensityModel(preset.model)
-        return cls(app, request, preset, folder, material, model)
+        return cls(app, request, preset, folder, _task(request, model, folder), model)
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Learn; ``snapshot``, ``losses`` and ``curve`` are new at each step of the iterator."""
-        config, material = self.preset.training, self.material
+        config, task = self.preset.training, self.task
         run: Iterator[Progress] = (
-            fit(self.model, material.points, config)
-            if material.energy is None
-            else fit_energy(self.model, material.energy, config)
+            fit(self.model, task.points, config)
+            if task.energy is None
+            else fit_energy(self.model, task.energy, config)
         )
         last, pause = time.monotonic(), 0.0
         with closing(run):  # type: ignore[type-var]
@@ -182,30 +182,33 @@ class Job:
                     break
                 if time.monotonic() - last > max(INTERVAL, pause):
                     began = time.monotonic()
-                    self._look()
+                    self._take_snapshot()
                     yield
                     last = time.monotonic()
-                    pause = PAINTING * (last - began)
+                    pause = LEARNING_SHARE * (last - began)
         if not any(map(math.isfinite, self.losses[-20:])):
-            raise InputError("learning came to no numbers; take fewer steps, another seed or another system")
-        self._look()
+            raise InputError(
+                "learning diverged, its losses are not finite; take fewer steps, another seed or another"
+                " system"
+            )
+        self._take_snapshot()
         yield
 
-    def _look(self) -> None:
+    def _take_snapshot(self) -> None:
         """A snapshot of the model as it is; batch norm uses its running averages."""
-        training, material = self.model.training, self.material
+        training, task = self.model.training, self.task
         self.model.eval()
         try:
             with torch.no_grad():
-                nats = -float(self.model(PointBatch(material.held, energy=material.energy)).mean())
-            picture, _ = material.space.density_picture(self.model.log_prob, material.top)
+                nats = -float(self.model(PointBatch(task.held, energy=task.energy)).mean())
+            picture, _ = task.space.density_picture(self.model.log_prob, task.top)
             samples = draw_points(self.model, SAMPLES, self.request.seed).points
             self.snapshot = Snapshot(
                 len(self.losses),
                 nats,
                 picture,
-                material.space.samples_picture(samples),
-                material.space.drawing(self.model),
+                task.space.samples_picture(samples),
+                task.space.drawing(self.model),
             )
             self.curve.append((len(self.losses), nats))
         except InputError:  # samples that are not finite, early on
@@ -228,13 +231,12 @@ class Job:
         return shlex.join([*words, "--output", f"runs/{request.system.preset}"])
 
     def save(self) -> Result:
-        """Write the checkpoint (zip), the points or samples (npz), and a report (json)."""
-        result, request = Result(self.folder), self.request
-        assert isinstance(self.preset.model, DensityConfig)
+        """Write the checkpoint (zip), samples (npz), and a report (json)."""
+        result, request, config = Result(self.folder), self.request, self.model.config
         nats = None if self.snapshot is None else self.snapshot.nats
         facts = {"data": f"`{request.source}`", "command": f"`{self.command()}`"}
-        card = model_card(request.system.preset, self.preset.model, {"step": self.done}, facts)
-        save_checkpoint(result.model, self.model, config=self.preset.model, card=card)
+        card = model_card(request.system.preset, config, {"step": self.done}, facts)
+        save_checkpoint(result.model, self.model, config=config, card=card)
         with ZipFile(result.checkpoint, "w", ZIP_DEFLATED) as archive:
             for name in (CONFIG, WEIGHTS, CARD):
                 archive.write(result.model / name, f"{request.system.preset}/{name}")
@@ -245,8 +247,8 @@ class Job:
             "steps": self.done,
             "seed": request.seed,
             "nats": nats,
-            "entropy" if self.material.energy is None else "minus_log_normalizer": self.material.entropy,
-            "held_out": len(self.material.held),
+            "entropy" if self.task.energy is None else "minus_log_normalizer": self.task.entropy,
+            "held_out": len(self.task.held),
             "seconds": round(time.monotonic() - self.began, 2),
             "command": self.command(),
             "curve": self.curve,
@@ -261,12 +263,12 @@ class Job:
             text = f"Stopped after {text}"
         if self.snapshot is None:
             return text
-        if self.material.entropy is None:
+        if self.task.entropy is None:
             return f"{text}: {self.snapshot.nats:.3f} nats a point"
-        gap = self.snapshot.nats - self.material.entropy
-        if self.material.energy is not None:
+        gap = self.snapshot.nats - self.task.entropy
+        if self.task.energy is not None:
             return f"{text}: {gap:.3f} nats from the energy’s density (KL divergence)"
-        return f"{text}: {self.snapshot.nats:.3f} nats a point, entropy {self.material.entropy:.3f}"
+        return f"{text}: {self.snapshot.nats:.3f} nats a point, entropy {self.task.entropy:.3f}"
 
 
 @dataclass(frozen=True)
@@ -292,14 +294,14 @@ class Result:
         return self.folder / "report.json"
 
 
-def _material(request: Request, config: DensityConfig, folder: Path) -> Material:
+def _task(request: Request, model: DensityModel, folder: Path) -> Task:
     if request.source in ENERGIES:
         energy = ENERGIES[request.source]
         space: Space = Plane(4.6)
         picture, top = space.density_picture(lambda points: -energy(points))
         log_z = energy.log_normalizer(cells=400)
-        noise = normal((HELD, DensityModel(config).noise_dim), "lab-held")
-        return Material(noise, noise, energy, -log_z, space, picture, top * math.exp(-log_z))
+        noise = normal((HELD, model.noise_dim), "lab-held")
+        return Task(noise, noise, energy, -log_z, space, picture, top * math.exp(-log_z))
     if request.source in TARGETS:
         density = target(request.source)
         space = {"torus": Torus(), "sphere": Sphere()}.get(request.source) or Plane(
@@ -308,32 +310,25 @@ def _material(request: Request, config: DensityConfig, folder: Path) -> Material
         points = density.points(POINTS, request.source, "train")
         held = density.points(HELD, request.source, "validation")
         picture, top = space.density_picture(lambda points: density.log_prob(points.double()))
-        return Material(points, held, None, target_entropy(request.source), space, picture, top)
+        return Task(points, held, None, target_entropy(request.source), space, picture, top)
     path = folder / "points.npz" if request.source == DRAWN else request.file
     assert path is not None
-    return _from_file(path, config)
+    return _from_file(path, model.config)
 
 
-def _from_file(path: Path, config: DensityConfig) -> Material:
+def _from_file(path: Path, config: DensityConfig) -> Task:
     """Points of a file; there is no density to compare with, so the points themselves are shown."""
-    try:
-        train = open_points(str(path), "train", config).points
-    except InputError as error:
-        if "the model takes" in str(error):
-            raise InputError(
-                f"{path}: the Lab draws the plane; give two columns, or use 'vflow train'"
-            ) from error
-        raise
+    if (columns := count_columns(str(path))) != config.dim:
+        raise InputError(
+            f"{path}: rows of {columns} numbers, and the Lab draws the plane; give two columns, or use "
+            "'vflow train'"
+        )
+    train = open_points(str(path), "train", config).points
     check_spread(str(path), train)
-    try:
-        held = open_points(str(path), "validation", config).points
-    except (InputError, ConfigError):
-        held = train
+    held = open_points(str(path), "validation", config).points
     low, high = np.quantile(train, (0.005, 0.995), axis=0)
     extent = 0.6 * float((high - low).max()) + 1e-6
     space = Plane(extent, tuple(((low + high) / 2).tolist()))
     shown = train[:SAMPLES]
     points = torch.from_numpy(train)
-    return Material(
-        points, torch.from_numpy(held[:HELD]), None, None, space, space.samples_picture(shown), None
-    )
+    return Task(points, torch.from_numpy(held[:HELD]), None, None, space, space.samples_picture(shown), None)

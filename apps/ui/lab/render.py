@@ -42,7 +42,7 @@ class Drawing(NamedTuple):
 
 
 def evaluate(log_prob: LogProb, points: np.ndarray) -> np.ndarray:
-    """Densities, float64 (N,), of points (N, D); 0 where they are no numbers."""
+    """Densities, float64 (N,), of points (N, D); 0 where they are not finite."""
     with torch.no_grad():
         parts = [log_prob(part).double() for part in torch.from_numpy(points).float().split(CHUNK)]
     return np.nan_to_num(torch.cat(parts).exp().numpy(), nan=0.0, posinf=0.0)

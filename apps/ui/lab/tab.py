@@ -123,15 +123,15 @@ def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
     """Two triggers of a job: Learn, and an example, which takes the system that suits it best."""
 
     def learn(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
-        yield from told(values, values[form.source], values[form.system], should_stop)
+        yield from steps_of(values, values[form.source], values[form.system], should_stop)
 
     def learn_example(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
         name = EXAMPLES[int(event.index)]
         kept = values[form.system]
         offered = [each.preset for each in suited(name)]
-        yield from told(values, name, kept if kept in offered else offered[0], should_stop)
+        yield from steps_of(values, name, kept if kept in offered else offered[0], should_stop)
 
-    def told(values: Updates, source: str, system: str, should_stop: ShouldStop) -> Steps:
+    def steps_of(values: Updates, source: str, system: str, should_stop: ShouldStop) -> Steps:
         file = values[form.file] if source == FILE else None
         steps = _steps(app, form, view, {**values, form.source: source, form.system: system}, should_stop)
         yield from view.bar.with_errors(app, [file] if file else [], steps, view.nothing(html.empty()))

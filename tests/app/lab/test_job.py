@@ -60,7 +60,7 @@ def test_a_job_learns_and_writes_what_loads(context: AppContext, source: str, sy
     assert job.done == 12 and len(job.losses) == 12 and job.snapshot
     stages = job.snapshot.drawing.stages
     assert len(stages) > 2 and stages.shape[2] == 2
-    for picture in (job.material.picture, job.snapshot.density, job.snapshot.samples):
+    for picture in (job.task.picture, job.snapshot.density, job.snapshot.samples):
         assert picture.shape[0] in (80, 160) and picture.std() > 5
     result = job.save()
     with ZipFile(result.checkpoint) as archive:
@@ -77,8 +77,8 @@ def test_a_job_learns_and_writes_what_loads(context: AppContext, source: str, sy
 
 def test_learning_brings_nats_down_and_a_stop_keeps_what_is_there(context: AppContext) -> None:
     job = learn(context, "eight-gaussians", "rnade", 60)
-    assert job.curve[-1][1] < job.losses[0] - 0.2 and job.material.entropy is not None
-    assert job.curve[-1][1] > job.material.entropy - 0.1
+    assert job.curve[-1][1] < job.losses[0] - 0.2 and job.task.entropy is not None
+    assert job.curve[-1][1] > job.task.entropy - 0.1
     job = Job.begin(context, Request.checked("eight-gaussians", "rnade", 5000, 0))
     for _ in job.advance(lambda: len(job.losses) >= 30):
         pass
@@ -93,7 +93,7 @@ def test_a_drawing_and_a_file_are_learned(context: AppContext, tmp_path: Path) -
     assert (points > [2.3, 2.5]).all() and (points <= 4).all(), "ink above and to the right stays there"
     np.savetxt(tmp_path / "rows.csv", points[:300] * 10 + 100, delimiter=",")
     job = learn(context, FILE, "maf", file=str(tmp_path / "rows.csv"))
-    assert job.material.entropy is None and "rows.csv" in job.command()
+    assert job.task.entropy is None and "rows.csv" in job.command()
     assert 100 < vflow.sample(job.model, 50).mean() < 160
 
 
@@ -118,12 +118,21 @@ def test_values_that_do_not_fit_are_named(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["1,2,3\n" * 200, "a,b\n1,x\n", "1,1\n" * 200, "1,2\n"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,2,3\n" * 200, "rows of 3 numbers, and the Lab draws the plane; give two columns"),
+        ("a,b\n1,x\n", ""),
+        ("1,1\n" * 200, "column 1 is constant"),
+        ("1,2\n", "too few rows for train"),
+        ("1,2\n3,4\n5,7\n", "too few rows for validation; give 100 or more"),
+    ],
+)
 def test_files_that_are_no_points_of_the_plane_are_refused(
-    context: AppContext, tmp_path: Path, text: str
+    context: AppContext, tmp_path: Path, text: str, message: str
 ) -> None:
     (tmp_path / "bad.csv").write_text(text)
     request = Request.checked(FILE, "maf", 10, 0, file=str(tmp_path / "bad.csv"))
-    with pytest.raises(VflowError, match=r"bad\.csv") as caught:
+    with pytest.raises(VflowError, match=rf"bad\.csv.*{message}") as caught:
         Job.begin(context, request)
     assert "\n" not in str(caught.value)
