@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,15 @@ def _expose(
     )
 
 
+@contextmanager
+def _plain_errors(app: AppContext, paths: Sequence[str] = ()) -> Iterator[None]:
+    """Errors inside the block as one line for the client, with file names in place of ``paths``."""
+    try:
+        yield
+    except VflowError as error:
+        raise to_gradio_error(app.error_message(error, paths)) from None
+
+
 def _files(*names: str) -> list[gr.File]:
     return [gr.File(label=name) for name in names]
 
@@ -99,7 +109,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         Temperatures per level, from fine to coarse and separated by commas, override the one for all levels.
         """
         paths = paths_of(files)
-        try:
+        with _plain_errors(app, paths):
             request = predict_jobs.Request.checked(
                 checkpoint,
                 paths,
@@ -114,8 +124,6 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
             for _ in job.advance(_never):
                 yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
             result = job.save(app)
-        except VflowError as error:
-            raise to_gradio_error(app.error_message(error, paths)) from None
         yield str(result.native), str(result.archive), str(result.settings)
 
     inputs = {
@@ -136,11 +144,9 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
     def score(files: list[str], checkpoint: str, seed: float) -> dict[str, Any]:
         """Bits per dimension of each frame given those before it."""
         paths = paths_of(files)
-        try:
+        with _plain_errors(app, paths):
             model = app.models.load(checkpoint, predict_jobs.FAMILY)
             return score_frames(model, media.read_frames(paths), seed=seed_number(seed)).to_json()
-        except VflowError as error:
-            raise to_gradio_error(app.error_message(error, paths)) from None
 
     inputs = {
         "files": _uploads(),
@@ -153,7 +159,7 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
 def _model_info(app: AppContext, trigger: gr.Button) -> None:
     def model_info(checkpoint: str) -> dict[str, Any]:
         """Configuration, hash and model card of a checkpoint, and the names of all checkpoints."""
-        try:
+        with _plain_errors(app):
             folder = app.models.folder(checkpoint)
             model = app.models.load(checkpoint)
             return {
@@ -164,8 +170,6 @@ def _model_info(app: AppContext, trigger: gr.Button) -> None:
                 "card": read_card(folder),
                 "checkpoints": app.models.names(),
             }
-        except VflowError as error:
-            raise to_gradio_error(app.error_message(error)) from None
 
     _expose(trigger, "model_info", model_info, {"checkpoint": _checkpoint(app)}, [gr.JSON(label="report")])
 
@@ -175,14 +179,12 @@ def _generate_digits(app: AppContext, trigger: gr.Button) -> None:
         label: str, checkpoint: str, num_samples: float, temperature: float, seed: float
     ) -> Iterator[Any]:
         """Digits of a class, or of "all": arrays (npz), a sheet (png) and settings (json)."""
-        try:
+        with _plain_errors(app):
             request = digits_jobs.Request.checked(checkpoint, label, num_samples, temperature, seed)
             job = digits_jobs.Job(request)
             for _ in job.advance(app, _never):
                 yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
             result = job.save(app)
-        except VflowError as error:
-            raise to_gradio_error(app.error_message(error)) from None
         yield str(result.native), str(result.sheet), str(result.settings)
 
     inputs = {
@@ -213,7 +215,7 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
         Temperatures per level, from fine to coarse and separated by commas, override the one for all levels.
         """
         paths, photos = paths_of(files), list[colorize_jobs.ColorizedPhoto]()
-        try:
+        with _plain_errors(app, paths):
             settings = colorize_jobs.check_settings(
                 num_samples, temperature, level_temperatures, seed, _hints(hints), strength=strength
             )
@@ -222,8 +224,6 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
                 for _ in _colorize_photos(app, folder, requests, photos):
                     yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
                 record = photos[0].save_settings(app, settings.strength)
-        except VflowError as error:
-            raise to_gradio_error(app.error_message(error, paths)) from None
         yield str(_archive(photos)), str(record)
 
     inputs = {
@@ -268,7 +268,7 @@ def _upscale(app: AppContext, trigger: gr.Button) -> None:
     ) -> Iterator[Any]:
         """Enlarged photos: a folder of variants for each (zip), and settings (json). Scale is 2 or 4."""
         paths, results = paths_of(files), list[enlarge_jobs.Result]()
-        try:
+        with _plain_errors(app, paths):
             requests = enlarge_jobs.Request.checked(
                 checkpoint,
                 paths,
@@ -286,8 +286,6 @@ def _upscale(app: AppContext, trigger: gr.Button) -> None:
                     own.mkdir()
                     results.append(job.save(app, own))
                 enlarge_jobs.write_archive(results[0].archive, results)
-        except VflowError as error:
-            raise to_gradio_error(app.error_message(error, paths)) from None
         yield str(results[0].archive), str(results[0].settings)
 
     inputs = {
@@ -313,13 +311,11 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         of an interpolation or a transfer.
         """
         request = walk_jobs.Request(files=files, to=to, negatives=negatives, positives=positives, **settings)
-        try:
+        with _plain_errors(app, request.paths()):
             job = walk_jobs.Job.begin(app, request)
             for _ in job.advance(app, _never):
                 yield (gr.skip(),) * len(names)  # a client's cancel() takes effect here
             result = job.save(app)
-        except VflowError as error:
-            raise to_gradio_error(app.error_message(error, request.paths())) from None
         yield str(result.grid), str(result.film), str(result.native), str(result.settings)
 
     inputs = {
@@ -346,10 +342,8 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
 def _compress(app: AppContext, trigger: gr.Button) -> None:
     def compress(file: str) -> tuple[str, dict[str, Any]]:
         """A lossless .vflow file of a photo, video or npz of frames, and its size beside other formats'."""
-        try:
+        with _plain_errors(app, paths_of(file)):
             result = compress_jobs.compress(app, file, _never)
-        except VflowError as error:
-            raise to_gradio_error(app.error_message(error, paths_of(file))) from None
         return str(result.path), result.report()
 
     outputs = [*_files("file.vflow"), gr.JSON(label="report")]
@@ -359,10 +353,8 @@ def _compress(app: AppContext, trigger: gr.Button) -> None:
 def _decompress(app: AppContext, trigger: gr.Button) -> None:
     def decompress(file: str) -> str:
         """The pixels of a .vflow file: a png, or an npz of a clip."""
-        try:
+        with _plain_errors(app, paths_of(file)):
             return str(compress_jobs.restore(app, file, _never).path)
-        except VflowError as error:
-            raise to_gradio_error(app.error_message(error, paths_of(file))) from None
 
     _expose(trigger, "decompress", decompress, {"file": gr.File(label="file")}, _files("pixels"))
 
@@ -377,15 +369,13 @@ def _learn_density(app: AppContext, trigger: gr.Button) -> None:
         and a report (json): nats of points held out, the entropy where it is known, and the curve.
         """
         paths = paths_of(files)
-        try:
+        with _plain_errors(app, paths):
             file = paths[0] if paths else None
             request = lab_jobs.Request.checked(FILE if file else density, config, steps, seed, file=file)
             job = lab_jobs.Job.begin(app, request)
             for _ in job.advance(_never):
                 yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
             result = job.save()
-        except VflowError as error:
-            raise to_gradio_error(app.error_message(error, paths)) from None
         yield str(result.checkpoint), str(result.points), str(result.report)
 
     inputs = {
