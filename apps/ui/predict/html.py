@@ -60,7 +60,7 @@ def player(job: Job, result: Result) -> str:
 def _tile(result: Result, index: int, poster: np.ndarray) -> str:
     number = index + 1
     label = f"Future {number}: {result.frames} predicted frames after {result.given} given"
-    return future_tile(index, video(result.futures[index], poster, label))
+    return future_tile(index, video(result.preview(index), poster, label))
 
 
 def future_tile(index: int, picture: str) -> str:
@@ -100,7 +100,7 @@ def _truth(result: Result, poster: np.ndarray) -> str:
     return (
         f'<figure class="vf-truth">{video(result.truth, poster, "What really happened")}'
         "<figcaption>What really happened</figcaption></figure>"
-        f'<figure class="vf-closest">{video(result.futures[comparison.closest], poster, closest)}'
+        f'<figure class="vf-closest">{video(result.preview(comparison.closest), poster, closest)}'
         f"<figcaption><span>Closest: future {number}</span><span>{comparison.psnr:.1f} dB</span></figcaption>"
         "</figure>"
     )

@@ -219,6 +219,9 @@ class PredictionFiles:
     def futures(self) -> list[Path]:
         return sorted((self.folder / "previews").glob("future_*.mp4"))
 
+    def preview(self, index: int) -> Path:
+        return self.folder / "previews" / f"future_{index + 1:02d}.mp4"
+
     @property
     def mean(self) -> Path:
         return self.folder / "mean.mp4"
@@ -330,8 +333,7 @@ def write(
         unknown = np.full((futures.shape[1] - len(truth), *truth.shape[1:]), 128, np.uint8)
         media.write_video(result.truth, np.concatenate([context, truth, unknown]), fps)
     for index, future in enumerate(futures):
-        path = folder / "previews" / f"future_{index + 1:02d}.mp4"
-        media.write_video(path, np.concatenate([context, future]), fps)
+        media.write_video(result.preview(index), np.concatenate([context, future]), fps)
     media.write_video(result.mean, np.concatenate([context, mean_frames(futures)]), fps)
     none = np.zeros((len(context), *spread.shape[1:]), np.float32)
     media.write_video(result.diversity, heat(np.concatenate([none, spread]), top), fps)

@@ -47,6 +47,8 @@
     else square(section, x, y);
   });
 
+  document.addEventListener("pointercancel", () => (drag = null));
+
   function square(section, x, y) {
     const [width, height] = section.dataset.size.split(",").map(Number);
     const [dx, dy] = [SIDE / 2 / width, SIDE / 2 / height];

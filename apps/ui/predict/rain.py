@@ -206,7 +206,7 @@ def write(folder: Path, checkpoint: str, job: RainJob, minutes: float) -> RainRe
         media.write_video(path, frames, fps)
 
     for index, member in enumerate(members):
-        film(folder / "previews" / f"future_{index + 1:02d}.mp4", member)
+        film(result.preview(index), member)
     film(result.mean, mean_rain(members))
     if len(truth):
         film(result.truth, truth)

@@ -34,7 +34,7 @@ def player(job: RainJob, result: RainResult) -> str:
             index,
             _map(
                 video(
-                    result.futures[index],
+                    result.preview(index),
                     _poster(color_rain(member[-1], job.valid)),
                     f"Future {index + 1}: {counted(result.frames, 'frame')} after {result.given} given",
                 )
