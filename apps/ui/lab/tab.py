@@ -1,4 +1,4 @@
-"""Lab: a density in, and a flow learns it before one's eyes."""
+"""Lab: a density in, and a flow that learns it live on the page."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ SURPRISE = Opening(
 )
 COMPRESS = Opening(
     "compress",
-    "A file opens from coarse to fine: a pixel takes few bits where those around it foretell it.",
+    "A file opens from coarse to fine: a pixel takes few bits where its neighbours predict it.",
     "Press one of the examples, or add a photo, a clip or a .vflow file.",
 )
 LAB = Opening(
