@@ -19,7 +19,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.app.support import ARTIFACTS, DESKTOP, FLAGS, App, browser_path
 from tests.compression.support import LATTICE
@@ -44,6 +44,8 @@ from vflow.pipelines.walk.directions import principal_directions, save_direction
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from vflow.cli import main; sys.exit(main())", "app"]
+WAIT = 30_000  # milliseconds that a page gets for anything; a busy machine takes seconds for a click
+expect.set_options(timeout=WAIT)
 GLOW = {"height": 32, "width": 32, "depth": (1, 1), "hidden": (8, 8)}
 
 
@@ -211,7 +213,7 @@ def opened(server: Server, browser: Browser, request: pytest.FixtureRequest) -> 
     def opener(size: tuple[int, int] = DESKTOP, scheme: str = "light", motion: str = "no-preference") -> App:
         viewport = {"width": size[0], "height": size[1]}
         context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion=motion)  # type: ignore[arg-type]
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(WAIT)
         app = App(context.new_page(), server.address)
         apps.append(app)
         app.open()

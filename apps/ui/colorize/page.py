@@ -12,7 +12,7 @@ from vflow.errors import InputError, VflowError, counted
 
 from ..shared.context import AppContext
 from ..shared.events import ComponentGroup, ShouldStop, StatusBar, Steps, Updates
-from ..shared.forms import Seed
+from ..shared.forms import Seed, by_name
 from ..shared.html import message, progress
 from . import html
 from .job import ColorizedPhoto, Job, Request, check_photos, check_settings, has_color
@@ -119,58 +119,69 @@ class Page:
 
     def answer(self, values: Updates, part: Callable[[Updates], Updates]) -> Updates:
         """The updates of ``part``; of variants that have been cleared, an error."""
-        try:
-            return part(values)
-        except VflowError as error:
-            nothing = self._nothing(self.state(values).photo)
-            return {**nothing, self.view.bar.status: message(str(error), "error")}
-
-    def everything(self, values: Updates) -> Updates:
-        """Thumbnails, hints and results of the photo shown."""
         state = self.state(values)
-        return {
-            self.view.photos: state.photo_list(),
-            self.view.editor: state.editor(),
-            **self.answer(values, self.results),
-        }
+        with state.turn:
+            try:
+                return part(values)
+            except VflowError as error:
+                nothing = self._nothing(state.photo)
+                return {**nothing, self.view.bar.status: message(str(error), "error")}
+
+    def set_photos(self, values: Updates, paths: Sequence[str]) -> Updates:
+        """The uploads have become ``paths``: results of the photo shown now, if they were others before."""
+        state = self.state(values)
+        with state.turn:
+            return self.answer(values, self.results) if state.set_paths(paths) else {}
+
+    def uploaded(self, values: Updates) -> Updates:
+        """The upload box has other files; it says so of an example and a restored result, too."""
+        state = self.state(values)
+        with state.turn:
+            results = self.set_photos(values, by_name(values[self.form.files]))
+            return {self.view.photos: state.photo_list(), self.view.editor: state.editor(), **results}
 
     def choose_photo(self, values: Updates, action: str, index: int) -> Updates:
         """A button of the thumbnails: ``action`` is choose or remove."""
         if action == "remove":
             paths = [photo.path for i, photo in enumerate(self.state(values).photos) if i != index]
             return {self.form.files: paths or None}
-        self.state(values).select(index)
-        return self.everything(values)
+        state = self.state(values)
+        with state.turn:
+            state.select(index)
+            results = self.answer(values, self.results)
+            return {self.view.photos: state.photo_list(), self.view.editor: state.editor(), **results}
 
     def choose_variant(self, values: Updates, action: str, index: int) -> Updates:
         """A button of the variants: ``action`` is pick or back (to the variants these are near to)."""
         state = self.state(values)
-        photo = state.photo
-        if photo is None or photo.result is None:
-            return {}
-        result, parent = photo.result, photo.result.parent
-        if action == "back" and parent is not None:
-            state.update(photo.path, lambda p: p.with_result(parent, result.near[-1]))
-        elif action == "pick":
-            state.update(photo.path, lambda p: p.with_result(p.result, index) if p.result else p)
-        return self.answer(values, self.results)
+        with state.turn:
+            photo = state.photo
+            if photo is None or photo.result is None:
+                return {}
+            result, parent = photo.result, photo.result.parent
+            if action == "back" and parent is not None:
+                state.update(photo.path, lambda p: p.with_result(parent, result.near[-1]))
+            elif action == "pick":
+                state.update(photo.path, lambda p: p.with_result(p.result, index) if p.result else p)
+            return self.answer(values, self.results)
 
     def change_hints(self, values: Updates, event: gr.EventData) -> Updates:
         """One hint more or fewer, as colorize.js reports it."""
         state = self.state(values)
-        if state.photo is None:
-            return {}
-        try:
-            if event.action == "remove":
-                changed = state.photo.without_hint(int(event.index))
-            elif event.action == "clear":
-                changed = state.photo.without_hints()
-            else:
-                changed = state.photo.with_hint(float(event.x), float(event.y), str(event.color))
-        except VflowError as error:
-            return {self.view.bar.status: message(str(error), "error")}
-        state.update(changed.path, lambda _: changed)
-        return {self.view.editor: state.editor()}
+        with state.turn:
+            if state.photo is None:
+                return {}
+            try:
+                if event.action == "remove":
+                    changed = state.photo.without_hint(int(event.index))
+                elif event.action == "clear":
+                    changed = state.photo.without_hints()
+                else:
+                    changed = state.photo.with_hint(float(event.x), float(event.y), str(event.color))
+            except VflowError as error:
+                return {self.view.bar.status: message(str(error), "error")}
+            state.update(changed.path, lambda _: changed)
+            return {self.view.editor: state.editor()}
 
     def _nothing(self, photo: PhotoState | None) -> Updates:
         hidden = gr.update(visible=False)
@@ -263,15 +274,16 @@ class Page:
     def _store(self, values: Updates, request: Request, result: ColorizedPhoto) -> Updates:
         """Keep the variants of one photo; they appear at once if it is the one shown."""
         state = self.state(values)
-        old = state.find(request.path)
-        # New hints: the same variant stays in sight.
-        variant = 0 if request.near or old is None else old.variant
-        state.update(request.path, lambda photo: photo.with_result(result, variant))
-        if state.photo is None or state.photo.path != request.path:
-            return {}
-        first = old is not None and old.result is None
-        editor = {self.view.editor: state.editor()} if first else {}
-        return {**self.results(values), **editor}
+        with state.turn:
+            old = state.find(request.path)
+            # New hints: the same variant stays in sight.
+            variant = 0 if request.near or old is None else old.variant
+            state.update(request.path, lambda photo: photo.with_result(result, variant))
+            if state.photo is None or state.photo.path != request.path:
+                return {}
+            first = old is not None and old.result is None
+            editor = {self.view.editor: state.editor()} if first else {}
+            return {**self.results(values), **editor}
 
 
 @dataclass

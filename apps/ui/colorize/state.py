@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,25 +65,41 @@ class SessionState:
     """Photos in order of upload; ``index`` is the one shown.
 
     Lives in ``gr.State`` and is changed in place, so that a click while a long run goes on is not undone by
-    what the run knew when it began. Runs name photos by path.
+    what the run knew when it began. Runs name photos by path. Whoever changes or draws it holds ``turn``: an
+    answer drawn before a click would otherwise reach the page after that click's own, and undo it.
     """
 
     photos: list[PhotoState] = field(default_factory=list)
     index: int = 0
+
+    def __post_init__(self) -> None:
+        self.turn = threading.RLock()  # no field: gradio copies the fields of what it holds
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SessionState:
+        """The same photos in another session, which has its own ``turn``."""
+        return SessionState(list(self.photos), self.index)
 
     @property
     def photo(self) -> PhotoState | None:
         """The one shown."""
         return self.photos[self.index] if self.photos else None
 
-    def set_paths(self, paths: Sequence[str]) -> None:
-        """The uploads have become ``paths``; what is known of a photo stays, the first new one is shown."""
+    def set_paths(self, paths: Sequence[str]) -> bool:
+        """The uploads have become ``paths``; what is known of a photo stays, the first new one is shown.
+
+        Returns:
+            False if they were these before, and nothing has changed.
+        """
+        paths = list(dict.fromkeys(paths))
+        if paths == [photo.path for photo in self.photos]:
+            return False
         known = {photo.path: photo for photo in self.photos}
         shown = self.photo.path if self.photo else None
-        self.photos = [known.get(path) or PhotoState(path) for path in dict.fromkeys(paths)]
+        self.photos = [known.get(path) or PhotoState(path) for path in paths]
         new = [index for index, photo in enumerate(self.photos) if photo.path not in known]
         same = [index for index, photo in enumerate(self.photos) if photo.path == shown]
         self.index = [*new, *same, 0][0]
+        return True
 
     def select(self, index: int) -> None:
         """Show another photo."""

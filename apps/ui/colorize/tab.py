@@ -139,10 +139,6 @@ def _wire_clicks(page: Page) -> None:
     """Events that are answered at once: uploads, choice of photo and variant, strength, hints."""
     form, view = page.form, page.view
 
-    def uploaded(values: Updates) -> Updates:
-        page.state(values).set_paths(by_name(values[form.files]))
-        return page.everything(values)
-
     def choose_photo(values: Updates, event: gr.EventData) -> Updates:
         return page.choose_photo(values, str(event.action), int(event.index))
 
@@ -159,10 +155,11 @@ def _wire_clicks(page: Page) -> None:
         return unless_empty(page.answer(values, page.small), view.cards)
 
     inputs, outputs = {form.files, form.state, page.strength}, [form.files, *view.components()]
-    form.files.change(uploaded, inputs, outputs, **QUICK)
-    view.photos.select(choose_photo, inputs, outputs, **QUICK)
-    view.editor.select(change_hints, inputs, outputs, trigger_mode="multiple", **QUICK)
-    view.cards.select(choose_variant, inputs, outputs, **QUICK)
+    form.files.change(page.uploaded, inputs, outputs, **QUICK)
+    every: dict[str, Any] = {"trigger_mode": "multiple", **QUICK}  # a click during another's answer counts
+    view.photos.select(choose_photo, inputs, outputs, **every)
+    view.editor.select(change_hints, inputs, outputs, **every)
+    view.cards.select(choose_variant, inputs, outputs, **every)
     for pictures in (large, small):  # at once: the large picture does not wait for the small ones
         page.strength.change(pictures, inputs, outputs, trigger_mode="always_last", **QUICK)
 
@@ -172,16 +169,16 @@ def _wire_jobs(page: Page, strip: gr.HTML) -> None:
     form, view = page.form, page.view
 
     def take_uploads(values: Updates, event: gr.EventData) -> Updates:
-        page.state(values).set_paths(by_name(values[form.files]))
-        return {}
+        return page.set_photos(values, by_name(values[form.files]))
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
         name, hints = list(EXAMPLES.values())[int(event.index)]
         path = examples.copy_to_cache(examples.FOLDER / name, page.app.cache)
         state = page.state(values)
-        state.set_paths([path])
-        state.update(path, lambda photo: replace(photo, hints=hints))
-        return {form.files: [path]}
+        with state.turn:
+            results = page.set_photos(values, [path])
+            state.update(path, lambda photo: replace(photo, hints=hints))
+        return {form.files: [path], **results}
 
     triggers = [
         Trigger(view.bar.buttons.run.click, page.colorize_all, take_uploads),

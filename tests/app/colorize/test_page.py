@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -188,7 +190,7 @@ def test_downloads_of_lost_colours_say_so(context: AppContext, photos: list[str]
 
 
 def test_clicks_on_lost_colours_say_so_and_empty_the_results(context: AppContext, photos: list[str]) -> None:
-    state, values = colorized(context, photos[:2])
+    state, values = colorized(context, photos[:3])
     jobs._reduced_copy.cache_clear()
     lose(context)
     page = page_of(context)
@@ -197,15 +199,37 @@ def test_clicks_on_lost_colours_say_so_and_empty_the_results(context: AppContext
         "card": lambda: page.choose_variant(values, "pick", 1),
         "strength, the large picture": lambda: page.answer(values, page.large),
         "strength, the small pictures": lambda: page.answer(values, page.small),
-        "upload": lambda: page.everything(values),
+        "upload": lambda: page.uploaded({**values, "files": photos[1:3]}),
     }
     for name, click in clicks.items():
         updates: Any = click()
         assert GONE in updates["status"] and "vf-error" in updates["status"], name
         assert "vf-empty" in updates["compare"] and updates["cards"] == "", name
         assert not updates["tools"]["visible"] and not updates["row"]["visible"], name
-    assert state.index == 1
-    assert "bay1.png" in page.choose_photo(values, "choose", 0)["photos"], "the rest still answers"
+    assert [photo.path for photo in state.photos] == photos[1:3]
+    assert "bay2.png" in page.choose_photo(values, "choose", 0)["photos"], "the rest still answers"
+
+
+def test_an_upload_box_that_reports_what_is_known_leaves_the_results_alone(
+    context: AppContext, photos: list[str]
+) -> None:
+    _, values = colorized(context, photos[:2])
+    updates = page_of(context).uploaded({**values, "files": photos[:2]})
+    assert sorted(updates) == ["editor", "photos"], "a click on a variant meanwhile is not undone"
+    assert "bay0.png" in updates["photos"] and "The photo to colour" in updates["editor"]
+
+
+def test_answers_wait_for_each_other(context: AppContext, photos: list[str]) -> None:
+    state, values = colorized(context, photos[:1])
+    page, answers = page_of(context), []
+    click = threading.Thread(target=lambda: answers.append(page.choose_variant(values, "pick", 1)))
+    with state.turn:
+        click.start()
+        click.join(0.2)
+        assert not answers and "Variant 1</span></figcaption>" in page.large(values)["compare"]
+    click.join(30)
+    assert "Variant 2</span></figcaption>" in answers[0]["compare"]
+    assert copy.deepcopy(state).turn is not state.turn, "sessions do not wait for each other"
 
 
 def test_back_to_lost_colours_says_so(context: AppContext, photos: list[str]) -> None:

@@ -22,7 +22,8 @@ from vflow.pipelines.color.colorize import ColorSettings
 
 def test_what_is_known_of_a_photo_stays() -> None:
     state = SessionState()
-    state.set_paths(["/a.png", "/b.png"])
+    assert state.set_paths(["/a.png", "/b.png"])
+    assert not state.set_paths(["/a.png", "/b.png", "/a.png"]), "the same"
     state.update("/b.png", lambda photo: photo.with_hint(0.5, 0.25, "#C03020"))
     state.set_paths(["/b.png", "/c.png"])
     assert [photo.path for photo in state.photos] == ["/b.png", "/c.png"]
