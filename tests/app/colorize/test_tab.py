@@ -13,13 +13,13 @@ import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 import vflow
 from apps.ui.colorize.job import GONE
 from tests.app.conftest import CALM, Opener, Server
 from tests.app.digits.test_tab import refused
-from tests.app.support import DESKTOP, DONE, PHONE, App
+from tests.app.support import DESKTOP, DONE, PHONE, SETTLED, App
 from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, enormous, not_a_number, odd, text, truncated
 from vflow.cli import main as vflow_command
@@ -474,9 +474,33 @@ def test_an_example_opens_with_three_points_and_a_reload_offers_it_again(tab: Ap
     tab.tab("Colourise")
     line = page.locator("#vf-colorize-offer")
     expect(line).to_contain_text("Your last result, made a moment ago, is still here.", timeout=DONE)
+    held: list[tuple[Route, str]] = []
+    page.route("**/gradio_api/run/**", lambda route: hold_editor(route, held))
     line.get_by_role("button", name="Show it").click()
     expect(page.locator(".vf-stack .vf-mark")).to_have_count(3, timeout=DONE)
     expect(page.locator("#vf-cards .vf-tile")).to_have_count(8)
     expect(line).to_be_hidden()
+    for _ in range(300):
+        if held:
+            break
+        page.wait_for_timeout(100)
     page.get_by_role("button", name="Show variant 3").click()
-    expect(page.locator(".vf-compare figcaption")).to_contain_text("Variant 3")
+    caption = page.locator(".vf-compare figcaption")
+    expect(caption).to_contain_text("Variant 3")
+    for route, answer in held:
+        body = answer.replace("The photo to colour", "Come late")
+        route.fulfill(content_type="application/json", body=body)
+    page.get_by_alt_text("Come late").wait_for()
+    page.evaluate(SETTLED)
+    assert "Variant 3" in caption.inner_text(), "an answer from before the click does not undo it"
+
+
+def hold_editor(route: Route, held: list[tuple[Route, str]]) -> None:
+    """Keep back the server's answer to the change of the upload box that draws the editor anew."""
+    if not isinstance((route.request.post_data_json or {}).get("event_data"), list):
+        return route.continue_()
+    answer = route.fetch().text()
+    if "The photo to colour" in answer:
+        held.append((route, answer))
+    else:
+        route.fulfill(content_type="application/json", body=answer)
