@@ -1,0 +1,104 @@
+"""Hostile files, sent to every endpoint that takes one: one line each, no traceback, no hang, no code run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.app.conftest import Server, running
+from tests.app.test_hostile_values import FILE, call
+from tests.hostile import MAKERS
+
+SECONDS, MEGABYTES = 30.0, 2_000
+
+
+def values(name: str, file: dict[str, Any]) -> list[Any]:
+    """Values of endpoint ``name`` for one uploaded file."""
+    walk = [[], "shapes", "temperature", 2, 0, "-1", 0, 1, 0, "likeliest", 1, 0, 1, [], []]
+    return {
+        "predict_future": [[file], "shapes", 1, 1, 1.0, 0, "", 5],
+        "score": [[file], "shapes", 0],
+        "colorize": [[file], "colorizer", 1, 1.0, 1.0, 0, "", ""],
+        "upscale": [[file], "enlarge", 2, 1, 1.0, 0],
+        "walk": [[file], *walk],
+        "compress": [file],
+        "decompress": [file],
+        "learn_density": ["two-moons", "rnade", 10, 0, [file]],
+    }[name]
+
+
+ENDPOINTS = (
+    "predict_future",
+    "score",
+    "colorize",
+    "upscale",
+    "walk",
+    "compress",
+    "decompress",
+    "learn_density",
+)
+
+
+@pytest.fixture(scope="module")
+def server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The app in a process of its own, whose peak of memory is checked when it ends."""
+    folder = tmp_path_factory.mktemp("hostile")
+    with running(folder, checkpoints) as (address, process):
+        yield Server(address, 0.0, folder / "log.txt")
+        status = Path(f"/proc/{process.pid}/status")
+        if status.is_file():  # Linux
+            peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+            assert int(peak.split()[1]) < MEGABYTES * 1024, peak
+
+
+def upload(client: httpx.Client, path: Path) -> dict[str, Any] | None:
+    """The file as a browser would send it; None where the server refuses it in a line."""
+    reply = client.post("/gradio_api/upload", files={"files": (path.name, path.read_bytes())})
+    if reply.status_code != 200:
+        assert "Traceback" not in reply.text and len(reply.text) < 2_000, reply.text[:600]
+        return None
+    return {"path": reply.json()[0], "orig_name": path.name, "meta": FILE}
+
+
+def campaign(server: Server, count: int, folder: Path) -> None:
+    """Send ``count`` hostile files, made in turn by every maker, to the endpoints in turn."""
+    rng, mark, sent = np.random.default_rng(1), folder / "code-was-run", 0
+    with httpx.Client(base_url=server.address, timeout=SECONDS) as client:
+        for number in range(count):
+            place = folder / str(number)
+            place.mkdir()
+            path = MAKERS[number % len(MAKERS)](rng, place, mark)
+            name = ENDPOINTS[int(rng.integers(len(ENDPOINTS)))]
+            if path.is_symlink() or not path.is_file():
+                continue  # no browser uploads it
+            file = upload(client, path)
+            if file is None:
+                continue
+            began = time.monotonic()
+            event, data = call(client, name, values(name, file))
+            seconds, text = time.monotonic() - began, json.dumps(data)
+            shown = f"{number}: {name} {path.name!r}: {event} {text[:600]}"
+            assert event in ("complete", "error") and seconds < SECONDS, shown
+            if event == "error":
+                line = data["error"]
+                assert line and line.isprintable() and len(line) < 2_100, shown
+                assert str(server.log.parent) not in line and "site-packages" not in line, shown
+            assert not mark.exists(), shown
+            sent += 1
+    assert sent > count / 2 and "Traceback" not in server.log.read_text()
+
+
+def test_thirty_hostile_files(server: Server, tmp_path: Path) -> None:
+    campaign(server, 30, tmp_path)
+
+
+@pytest.mark.long
+def test_three_hundred_hostile_files(server: Server, tmp_path: Path) -> None:
+    campaign(server, 300, tmp_path)
