@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "compression": FLOWS,
     "metrics": BASE | {"data"},
     "catalog": BASE,
-    "card": {"config"},
+    "card": {"config", "errors"},
     "checksum": {"errors"},
     "checkpoint": FLOWS | {"catalog", "devices", "disk", "checksum"},
     "hub": INFERENCE,

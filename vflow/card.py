@@ -16,6 +16,7 @@ from vflow.config import (
     VideoConfig,
 )
 from vflow.config.density import expand
+from vflow.errors import counted
 
 COLORS = {1: "grey", 2: "ab", 3: "RGB"}
 
@@ -105,7 +106,7 @@ def _describe(config: ModelConfig) -> str:
         f"{glow.levels} levels of {steps} steps",
     ]
     if isinstance(config, VideoConfig):
-        past = f"given at least {config.min_context}, looks at the last {config.context}"
+        past = f"needs at least {counted(config.min_context, 'frame')}, uses the last {config.context}"
         parts.append(f"{config.fps:g} frames per second, {past}")
     return "; ".join(parts)
 

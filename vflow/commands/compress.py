@@ -54,10 +54,8 @@ class Compress:
         if self.json:
             print(json.dumps(entry), flush=True)
         else:
-            share = entry["bytes"] / entry["raw_bytes"]
-            size = (
-                f"{entry['bytes']:,} bytes, {share:.1%} of the pixels', {entry['bits_per_dim']:.3f} bits/dim"
-            )
+            share = f"{entry['bytes'] / entry['raw_bytes']:.1%} of the raw pixels"
+            size = f"{entry['bytes']:,} bytes, {share}, {entry['bits_per_dim']:.3f} bits/dim"
             print(f"{entry['file']}: {size}", flush=True)
 
 
