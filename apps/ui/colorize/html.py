@@ -104,6 +104,9 @@ def _marks(hints: Sequence[Hint]) -> str:
     )
 
 
+TYPICAL_FIRST = "The most typical comes first; the others differ from it on purpose."
+
+
 def cards(pictures: Sequence[np.ndarray], chosen: int, *, parent: int | None) -> str:
     """A card for each variant, uint8 (h, w, 3): its picture chooses it, a button asks for more like it.
 
@@ -111,14 +114,14 @@ def cards(pictures: Sequence[np.ndarray], chosen: int, *, parent: int | None) ->
         parent: these are near the variant of that index (counted from 0), to which a button goes back.
     """
     items = "".join(_card(picture, index, index == chosen) for index, picture in enumerate(pictures))
-    back = ""
+    lead = f'<p class="vf-near">{TYPICAL_FIRST}</p>' if len(pictures) > 1 else ""
     if parent is not None:
-        back = (
+        lead = (
             f'<p class="vf-near"><span>Near variant {parent + 1}</span><button type="button"'
             ' class="vf-link" data-action="back" data-index="0">Back to all variants</button></p>'
         )
     return (
-        f'<section class="vf-results" aria-label="Variants">{back}'
+        f'<section class="vf-results" aria-label="Variants">{lead}'
         f'<ol class="vf-grid vf-cards">{items}</ol></section>'
     )
 

@@ -19,7 +19,7 @@ import torch
 from vflow.data import media
 from vflow.errors import InputError, counted
 from vflow.pipelines.batch.records import ColorRecord
-from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer, join
+from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer, join, join_rows
 from vflow.pipelines.color.hints import Hint
 from vflow.pipelines.color.noise import Variant
 from vflow.pipelines.color.photo import Photo, color_config, lab_planes, on_white, read_photo, to_bytes
@@ -186,11 +186,15 @@ class ColorizedPhoto:
         """All variants, small: uint8 (N, h, w, 3)."""
         return join(self._photo(CARD), self._planes(range(self.count)), strength)
 
-    def full_size(self, index: int, strength: float) -> np.ndarray:
-        """One variant at the photo's own size: uint8 (H, W, 3), or 4 channels with its opacity."""
+    def full_size(self) -> np.ndarray:
+        """The upload, for ``color_rows`` to colour: uint8 (H, W, 3), or 4 channels with its opacity."""
         photo = _upload(self.folder / "upload" / self.source)
-        image = join(photo, self._planes([index]), strength)[0]
-        return image if photo.alpha is None else np.concatenate([image, photo.alpha[..., None]], -1)
+        return np.dstack([photo.pixels] if photo.alpha is None else [photo.pixels, photo.alpha])
+
+    def color_rows(self, image: np.ndarray, index: int, strength: float) -> Iterator[float]:
+        """Give ``image``, from ``full_size``, the colours of one variant; yields the share of rows done."""
+        photo = _upload(self.folder / "upload" / self.source)
+        yield from join_rows(photo, self._planes([index]), strength, image[None, ..., :3])
 
     def save_settings(self, app: AppContext, strength: float) -> Path:
         """Write a settings file that makes the same pictures again.
@@ -249,10 +253,11 @@ def still_there() -> Iterator[None]:
         raise InputError(GONE) from error
 
 
-def archive(path: Path, photos: Sequence[ColorizedPhoto], strength: float) -> Iterator[int]:
+def archive(path: Path, photos: Sequence[ColorizedPhoto], strength: float) -> Iterator[float]:
     """Zip of all variants at full size: a folder for each photo, as ``vflow colorize`` writes them.
 
-    Yields the number of pictures written, after each; the file is whole when nothing more comes.
+    Yields the number of pictures written, counting a joined one as half; the file is whole when nothing more
+    comes.
 
     Raises:
         InputError: one of their folders was cleared.
@@ -264,8 +269,10 @@ def archive(path: Path, photos: Sequence[ColorizedPhoto], strength: float) -> It
             stem = Path(photo.source).stem.lstrip(".")  # of "...png" it is "..", which leads elsewhere
             name = free_name(stem or "item", names)
             for index in range(photo.count):
-                picture = media.encode_png(photo.full_size(index, strength))
-                file.writestr(f"{name}/s{index:03d}.png", picture)
+                image = photo.full_size()
+                for share in photo.color_rows(image, index, strength):
+                    yield done + share / 2
+                file.writestr(f"{name}/s{index:03d}.png", media.encode_png(image))
                 yield (done := done + 1)
 
 

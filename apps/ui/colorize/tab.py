@@ -58,6 +58,7 @@ EXAMPLES: dict[str, tuple[str, tuple[Hint, ...]]] = {
     **{title: (name, ()) for title, name in examples.PHOTOS.items()},
 }
 """Title → photo, and colours that are given."""
+ROWS = "Rows coloured, in per cent"
 STRENGTH = "At 100 all colours are drawn; below, those of the upload are mixed in (grey, if it has none)."
 
 
@@ -205,9 +206,13 @@ def _wire_downloads(page: Page) -> None:
 
     def variant(state: SessionState, strength: float) -> Generator[Updates, None, Path]:
         photo, result = _shown(state)
-        yield {bar.status: message("Writing the picture at full size…")}
+        yield {bar.status: progress(0, 100, "Reading the photo at full size…", ROWS)}
         path = result.folder / f"{Path(result.source).stem}-variant-{photo.variant + 1}.png"
-        media.write_png(path, result.full_size(photo.variant, strength))
+        image = result.full_size()
+        for share in result.color_rows(image, photo.variant, strength):
+            yield {bar.status: progress(round(100 * share), 100, f"{share:.0%} of the picture", ROWS)}
+        yield {bar.status: progress(100, 100, "Writing the file…", ROWS)}
+        media.write_png(path, image)
         return path
 
     def all_variants(state: SessionState, strength: float) -> Generator[Updates, None, Path]:
@@ -218,7 +223,7 @@ def _wire_downloads(page: Page) -> None:
         text = "Writing pictures at full size…"
         yield {bar.status: progress(0, total, text, "Pictures written")}
         for done in archive(path, results, strength):
-            text = f"Picture {min(done + 1, total)} of {total} at full size"
+            text = f"Picture {min(int(done) + 1, total)} of {total} at full size"
             yield {bar.status: progress(done, total, text, "Pictures written")}
         return path
 

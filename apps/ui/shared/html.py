@@ -36,7 +36,7 @@ def file_url(path: str | Path) -> str:
     return f"gradio_api/file={escape(str(path), quote=True)}"
 
 
-def progress(done: int, total: int, text: str, label: str) -> str:
+def progress(done: float, total: int, text: str, label: str) -> str:
     """Progress bar, named ``label``, with a line of text; ``text`` is escaped here."""
     share = 100 * done / max(1, total)
     return (

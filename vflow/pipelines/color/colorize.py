@@ -185,9 +185,9 @@ class PhotoColorizer:
 
         _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row}")
         ab = sampled.raw.float().cpu() - 0.5 - 128  # a value v of the flow fills [v, v + 1)
-        return ColorSamples(
-            first, enforce_hints(ab, self.hints, self.photo.enlarger(ab.shape[-2:]))[:wanted], counts
-        )
+        if self.hints:  # else the enlarger, which looks at every pixel of the photo, is not needed yet
+            ab = enforce_hints(ab, self.hints, self.photo.enlarger(ab.shape[-2:]))
+        return ColorSamples(first, ab[:wanted], counts)
 
     def join(self, ab: Tensor, strength: float | None = None) -> np.ndarray:
         """Pictures of sampled planes (n, 2, h, w): uint8 (n, H, W, 3).
@@ -208,9 +208,24 @@ def join(photo: Photo, ab: Tensor, strength: float = 1.0) -> np.ndarray:
         uint8 (n, H, W, 3); the photo's own pixels where ``strength`` is 0.
     """
     images = np.empty((len(ab), *photo.pixels.shape), np.uint8)
+    for _ in join_rows(photo, ab, strength, images):
+        pass
+    return images
+
+
+def join_rows(photo: Photo, ab: Tensor, strength: float, images: np.ndarray) -> Iterator[float]:
+    """The work of ``join``, some rows at a time.
+
+    Args:
+        images: uint8 (n, H, W, 3), which is filled.
+
+    Yields:
+        The share of rows that are done, 0..1.
+    """
     images[:] = photo.pixels
     if strength == 0:
-        return images
+        yield 1.0
+        return
     enlarger = photo.enlarger(ab.shape[-2:])
     sharp = [enlarger.sharpen(planes) for planes in enlarger.shrink(ab)]
     for rows in enlarger.strips():
@@ -219,4 +234,4 @@ def join(photo: Photo, ab: Tensor, strength: float = 1.0) -> np.ndarray:
         for image, planes in zip(images, sharp, strict=True):  # one by one: bytes depend on no other variant
             mixed = torch.lerp(own, enlarger.enlarge(planes, corners)[None], strength)
             image[rows] = to_bytes(photo.lightness[rows], mixed)[0]
-    return images
+        yield rows.stop / enlarger.height
