@@ -105,7 +105,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     configs: dict[str, ModelConfig] = {
         "shapes": tiny(),
         "grey": tiny(glow={"channels": 1}),
-        "slow": tiny(glow={"depth": (16, 16), "hidden": (64, 64)}),
+        "slow": tiny(glow={"depth": (32, 32), "hidden": (128, 128)}),
         "hungry": tiny(min_context=2, context=3),
         "lively": tiny(),
         "torn": tiny(),
@@ -115,6 +115,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "codec-clip": ClipCodecConfig(first=LATTICE, following=LATTICE.model_copy(update={"references": 2})),
         "digits": tiny_digits(),
         "slow-digits": tiny_digits(depth=16, hidden=64),
+        "slower-digits": tiny_digits(depth=16, hidden=256),
         "torn-digits": tiny_digits(),
         "colorizer": tiny_colorizer(),
         "slow-colorizer": tiny_colorizer(depth=12, hidden=64),
@@ -123,7 +124,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "calm-colorizer": tiny_colorizer().model_copy(update={"temperature": CALM}),
     }
     for name, config in configs.items():
-        save_untrained(folder / name, config, stirred=True if name == "lively" else None)
+        save_untrained(folder / name, config, stirred={"lively": True, "slower-digits": False}.get(name))
     noise = [torch.randn(12, *shape) for shape in build_model(configs["digits"]).latent_shapes]
     save_directions(folder / "digits", principal_directions(noise))
     for name in ("torn", "torn-digits", "torn-colorizer"):

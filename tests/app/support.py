@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 T = TypeVar("T")
 INSTALL = "apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation"
@@ -114,8 +114,12 @@ class App:
         own = self.page.get_by_label(label, exact=True).and_(self.page.locator("input"))
         beside = self.page.get_by_label(f"number input for {label}")
         field = beside.or_(own).filter(visible=True)  # waits for either
-        field.fill(str(value))
-        field.press("Tab")
+        for _ in range(3):  # a busy browser may give the field the server's value after all
+            field.fill(str(value))
+            field.press("Tab")
+            self.page.evaluate(SETTLED)
+            if field.input_value() == str(value):
+                return
 
     def choose(self, checkpoint: str) -> None:
         """Select a checkpoint by name, on the tab that is open."""
@@ -187,9 +191,9 @@ class App:
             self.page.wait_for_timeout(50)
         return False
 
-    def names(self) -> list[str]:
+    def names(self) -> Locator:
         """File names under the thumbnails, in order."""
-        return self.page.locator(".vf-thumb .vf-name").all_inner_texts()
+        return self.page.locator(".vf-thumb .vf-name")
 
     def download(self, label: str, folder: Path) -> Path:
         """Click a download button and keep the file."""
@@ -199,9 +203,22 @@ class App:
         waiting.value.save_as(path)
         return path
 
-    def toast(self) -> str:
-        """Text of the newest error that pops up."""
-        return self.page.locator(".toast-message-text").last.inner_text()
+    def stop(self, tab: str) -> None:
+        """Press Stop, unless the job has ended by itself."""
+        self.page.evaluate(f"document.querySelector('#vf-{tab}-stop').click()")
+
+    def refused(self, tab: str, message: str) -> None:
+        """Press the tab's button and see it fail with exactly ``message``; the form stays usable."""
+        self.page.locator(f"#vf-{tab}-run").click()
+        self.complained(f"#vf-{tab}-status", message)
+        self.page.locator(f"#vf-{tab}-run:not([disabled])").wait_for()
+
+    def complained(self, status: str, message: str) -> None:
+        """Wait until exactly ``message`` stands in the line of status and in a toast, and close the toast."""
+        self.page.locator(f"{status} .vf-error p").get_by_text(message, exact=True).wait_for()
+        self.page.locator(".toast-message-text").get_by_text(message, exact=True).wait_for()
+        self.page.evaluate("document.querySelector('.toast-close')?.click()")  # it may have gone by itself
+        self.page.locator(".toast-message-text").wait_for(state="detached")
 
 
 def decoded(address: str) -> np.ndarray:

@@ -70,22 +70,12 @@ CASES: list[tuple[Callable[[Path], Path], str]] = [
 ]
 
 
-def refused(app: App, expected: str) -> None:
-    """Predict fails with exactly this, in the status line and once as a toast; the form stays usable."""
-    app.page.locator("#vf-predict-run").click()
-    app.page.locator(".vf-error p").get_by_text(expected, exact=True).wait_for()
-    app.page.locator(".toast-message-text").get_by_text(expected, exact=True).wait_for()
-    app.page.locator("#vf-predict-run:not([disabled])").wait_for()
-    app.page.evaluate("document.querySelector('.toast-close')?.click()")  # it may have gone by itself
-    app.page.locator(".toast-message-text").wait_for(state="detached")
-
-
 @pytest.mark.browser
 def test_files_in_the_browser(app: App, tmp_path: Path) -> None:
-    refused(app, "no frames given; add images or a video, or choose an example")
+    app.refused("predict", "no frames given; add images or a video, or choose an example")
     for make, expected in CASES:
         app.upload(make(tmp_path))
-        refused(app, expected)
+        app.refused("predict", expected)
         app.page.locator(".vf-thumb button[data-action=remove]").click()
         app.page.locator(".vf-thumb").wait_for(state="detached")
 
@@ -95,18 +85,18 @@ def test_models_and_numbers_in_the_browser(app: App, stills: list[Path]) -> None
     app.upload(stills[0])
     app.settings(futures=1, frames=1)
     app.choose("hungry")
-    refused(app, "frame0.png: 1 frame at 10 per second, but the model needs at least 2; add frames")
+    app.refused("predict", "frame0.png: 1 frame at 10 per second, but the model needs at least 2; add frames")
     app.choose("torn")
     missing = "a checkpoint is a directory with config.json and model.safetensors"
-    refused(app, f"torn: no model.safetensors in it; {missing}")
+    app.refused("predict", f"torn: no model.safetensors in it; {missing}")
     app.choose("shapes")
     app.page.get_by_text("and uses the last").wait_for()  # else the form may still be made to suit it
     app.advanced()
     levels = app.page.get_by_label("Temperature per level").filter(visible=True)
     levels.fill("1, 1, 1")
-    refused(app, "temperature per level: 3 given, shapes has 2 levels")
+    app.refused("predict", "temperature per level: 3 given, shapes has 2 levels")
     levels.fill("warm")
-    refused(app, "temperature per level: 'warm': give a number from 0 to 2")
+    app.refused("predict", "temperature per level: 'warm': give a number from 0 to 2")
     app.number("Temperature", 0.9)  # the slider empties it
     expect(levels).to_have_value("")
     app.predict()

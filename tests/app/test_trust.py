@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +47,8 @@ def test_fit_is_told_on_upload_and_a_click_chooses_the_model(app: App, tmp_path:
     expect(line).to_contain_text("which push was trained on")
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
-    began = time.monotonic()
     app.upload(tmp_path / "noise.png")
     expect(line.locator(".vf-amber")).to_contain_text("No model here has seen anything like this")
-    assert time.monotonic() - began < 10, "two seconds on an idle machine"
     assert app.status() == "Ready."
 
 
@@ -72,7 +69,7 @@ def test_clear_and_an_error_empty_the_panel(app: App, stills: list[Path]) -> Non
     app.page.locator("#vf-predict-files button[aria-label=Clear]").click()
     app.page.locator("#vf-results .vf-empty").wait_for()
     expect(downloads).to_have_count(0)
-    assert app.status() == "Ready."
+    expect(app.page.locator("#vf-predict-status .vf-status p")).to_have_text("Ready.")
     app.upload(stills[0])
     app.predict()
     app.advanced()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
-from playwright.sync_api import expect
 
 import vflow
 from apps.ui.shared.examples import FOLDER
@@ -98,7 +98,7 @@ def test_seeds_and_classes(tab: App) -> None:
 
 @browser
 def test_stop_keeps_the_digits_so_far(tab: App, tmp_path: Path) -> None:
-    tab.choose("slow-digits")
+    tab.choose("slower-digits")
     tab.page.get_by_role("radio", name="All").check()
     tab.number("Count per class", 32)
     tab.page.locator("#vf-digits-run").click()
@@ -116,7 +116,7 @@ def test_queue_and_leaving_it(opened: Opener) -> None:
     busy, waiting = opened(), opened()
     for app in (busy, waiting):
         app.tab("Digits")
-        app.choose("slow-digits")
+        app.choose("slower-digits")
         app.number("Count per class", 32)
     busy.page.locator("#vf-digits-run").click()
     busy.page.locator(".vf-live img").first.wait_for(timeout=DONE)
@@ -125,7 +125,7 @@ def test_queue_and_leaving_it(opened: Opener) -> None:
     waiting.page.locator("#vf-digits-cancel").click()
     waiting.page.locator(STATUS, has_text="Stopped before it began.").wait_for()
     assert waiting.page.locator("#vf-digits-run").is_enabled()
-    busy.page.locator("#vf-digits-stop").click()
+    busy.stop("digits")
     busy.page.locator(".vf-drawn").wait_for(timeout=DONE)
 
 
@@ -187,7 +187,8 @@ def test_a_digit_of_two_strokes_is_read_as_both(tab: App) -> None:
     tab.choose("slow-digits")
     tab.page.locator(".vf-pad canvas").scroll_into_view_if_needed()
     stroke(tab, (60, 30), (60, 110), (160, 110))
-    tab.page.locator(RESTYLE, has_text="Reading the digit…").wait_for()  # the first stroke is on its way
+    on_its_way = tab.page.locator(RESTYLE, has_text=re.compile("Reading the digit…|read as"))
+    on_its_way.wait_for()  # the first stroke
     stroke(tab, (150, 60), (150, 200))
     tab.page.wait_for_function(
         "document.querySelector('#vf-prepared img') && !document.querySelector('.loading')"
@@ -229,22 +230,12 @@ def test_bad_input(tab: App, tmp_path: Path) -> None:
         (blank, "blank.png: no ink in it; draw one digit that stands out from its background"),
     ):
         upload.set_input_files(path)
-        refused(tab, RESTYLE, expected)
+        tab.complained(RESTYLE, expected)
     tab.choose("torn-digits")
-    tab.page.locator("#vf-digits-run").click()
     missing = "a checkpoint is a directory with config.json and model.safetensors"
-    refused(tab, STATUS, f"torn-digits: no model.safetensors in it; {missing}")
-    expect(tab.page.locator("#vf-digits-run")).to_be_enabled()
+    tab.refused("digits", f"torn-digits: no model.safetensors in it; {missing}")
     tab.choose("digits")
     draw(tab)
-
-
-def refused(app: App, status: str, expected: str) -> None:
-    """Exactly this stands in the status line and in a toast."""
-    app.page.locator(f"{status} .vf-error p").get_by_text(expected, exact=True).wait_for()
-    app.page.locator(".toast-message-text").get_by_text(expected, exact=True).wait_for()
-    app.page.locator(".toast-close").click()
-    app.page.locator(".toast-message-text").wait_for(state="detached")
 
 
 @browser

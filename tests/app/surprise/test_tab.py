@@ -116,7 +116,7 @@ def test_frames_in_turn(tab: App, clip: Path, expected: Surprisal) -> None:
     look(tab)
     most = int(np.nanargmax(expected.per_frame))
     now = tab.page.locator(".vf-surprise .vf-now")
-    assert now.inner_text() == f"{most + 1}/6 · {expected.per_frame[most]:.3f} bits/dim"
+    expect(now).to_have_text(f"{most + 1}/6 · {expected.per_frame[most]:.3f} bits/dim")
     tab.page.locator(".vf-shot").nth(1).click()
     expect(now).to_have_text(f"2/6 · {expected.per_frame[1]:.3f} bits/dim")
     assert np.array_equal(tab.images(".vf-pair .vf-frame")[0], expected.frames[1])
@@ -175,30 +175,20 @@ def test_stop_keeps_the_frames_so_far(tab: App, tmp_path: Path) -> None:
 
 def test_bad_input(tab: App, stills: list[Path], tmp_path: Path) -> None:
     tab.choose("shapes")
-    refused(tab, "no frames given; add images or a video, or choose an example")
+    tab.refused("surprise", "no frames given; add images or a video, or choose an example")
     for path, message in (
         (text(tmp_path), f"notes.png: not an image or video (its content does not match); give {KINDS}"),
         (endless(tmp_path), "long.npz: more than 3,000 frames, the limit; trim it"),
         (stills[0], "frame0.png: 1 frame; a score needs 2 or more, 1 of them given"),
     ):
         upload(tab, path)
-        refused(tab, message)
+        tab.refused("surprise", message)
     tab.choose("torn")
     missing = "a checkpoint is a directory with config.json and model.safetensors"
-    refused(tab, f"torn: no model.safetensors in it; {missing}")
+    tab.refused("surprise", f"torn: no model.safetensors in it; {missing}")
     tab.choose("shapes")
     upload(tab, *stills)
     assert look(tab).startswith("5 frames scored")
-
-
-def refused(app: App, message: str) -> None:
-    """The tab fails with exactly this, in the status line and in a toast; the form stays usable."""
-    app.page.locator("#vf-surprise-run").click()
-    app.page.locator(f"{STATUS} .vf-error p").get_by_text(message, exact=True).wait_for()
-    app.page.locator(".toast-message-text").get_by_text(message, exact=True).wait_for()
-    app.page.locator("#vf-surprise-run:not([disabled])").wait_for()
-    app.page.locator(".toast-close").click()
-    app.page.locator(".toast-message-text").wait_for(state="detached")
 
 
 @pytest.mark.parametrize(

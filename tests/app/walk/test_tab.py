@@ -14,6 +14,7 @@ import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from playwright.sync_api import expect
 
 import vflow
 from apps.ui.shared import examples
@@ -25,19 +26,6 @@ from tests.app.test_bad_input import KINDS, text
 from vflow.cli import main as vflow_command
 from vflow.data import media
 from vflow.pipelines.digits.preprocess import prepare_digit
-
-# Presses a key and tells after how many milliseconds the stage shows another picture.
-ANSWER = """(() => {
-  window.answered = [];
-  const canvas = document.querySelector('.vf-stage canvas');
-  document.querySelector('.vf-walk .vf-seek').addEventListener('keydown', (event) => {
-    const before = canvas.toDataURL();
-    const look = () => canvas.toDataURL() === before
-      ? requestAnimationFrame(look) : window.answered.push(performance.now() - event.timeStamp);
-    requestAnimationFrame(look);
-  });
-})()"""
-
 
 TITLES = "[...document.querySelectorAll('#vf-walk-kind label')].map((label) => label.innerText.trim())"
 READY = """(before) => {
@@ -118,12 +106,6 @@ class Walker:
         for key in keys:
             self.app.page.locator(".vf-walk .vf-seek").press(key)
 
-    def answered(self, key: str) -> None:
-        """A key on the slider; waits until the stage shows something else and the time it took is noted."""
-        count = self.app.page.evaluate("window.answered.length")
-        self.press(key)
-        self.app.page.wait_for_function("count => window.answered.length > count", arg=count)
-
     def at(self) -> str:
         """What is said of the step on the stage."""
         return self.app.page.locator(".vf-walk .vf-now").inner_text()
@@ -151,15 +133,13 @@ def test_slider_over_the_clips_of_an_example(walker: Walker, tmp_path: Path) -> 
     with np.load(walker.app.download("Frames (npz)", tmp_path)) as saved:
         frames, positions = saved["frames"], saved["positions"]
     assert frames.shape == (5, 1 + 4, 32, 32, 3) and positions.tolist() == [0, 0.25, 0.5, 0.75, 1]
-    walker.app.page.evaluate(ANSWER)
+    asked: list[str] = []
+    walker.app.page.on("request", lambda request: asked.append(request.url))
     for index in range(5):
         assert np.array_equal(walker.shows(), frames[index, -1]), "the stage shows the native pixels"
         assert walker.at() == f"{25 * index}%"
-        if index < 4:
-            walker.answered("ArrowRight")
-    for key in ("Home", "End"):
-        walker.answered(key)
-    assert np.median(walker.app.page.evaluate("window.answered")) <= 150
+        walker.press("ArrowRight")
+    assert asked == [], "every step is at hand"
     walker.press("Home", "End", "Home", "End")
     assert walker.at() == "100%" and np.array_equal(walker.shows(), frames[-1, -1]), "ends where it was led"
     assert differ(frames[0, -1], frames[-1, -1]) > 5
@@ -234,7 +214,7 @@ def test_directions_play_and_what_is_saved(walker: Walker, tmp_path: Path) -> No
 def test_kinds_fit_the_model(walker: Walker) -> None:
     walker.choose("shapes")
     note = "python scripts/directions.py --config PRESET --checkpoint shapes"
-    assert walker.app.page.locator("#vf-walk-note").get_by_text(note).is_visible()
+    expect(walker.app.page.locator("#vf-walk-note").get_by_text(note)).to_be_visible()
     walker.choose("colorizer")
     walker.kind("Colours")
     walker.app.number("Steps", 2)
@@ -242,9 +222,9 @@ def test_kinds_fit_the_model(walker: Walker) -> None:
     assert walker.shows().shape == (160, 241, 3)
     walker.upload("start", examples.FOLDER / "walk-coffee.png")
     walker.choose("digits")
-    assert not walker.app.page.locator("#vf-walk-note").is_visible()
+    expect(walker.app.page.locator("#vf-walk-note")).to_be_hidden()
     walker.app.page.locator("#vf-walk-results .vf-empty").wait_for()
-    assert not walker.app.page.get_by_role("button", name="Grid (png)").is_visible()
+    expect(walker.app.page.get_by_role("button", name="Grid (png)")).to_be_hidden()
     walker.app.page.get_by_role("radio", name="Upload or example").check()
     walker.app.page.locator("#vf-walk-start").get_by_text("Drop File Here").wait_for()
 
@@ -320,32 +300,21 @@ def test_reduced_motion_and_another_run_in_the_same_place(opened: Opener) -> Non
 @pytest.mark.browser
 def test_bad_input_in_the_browser(walker: Walker, stills: list[Path], tmp_path: Path) -> None:
     walker.choose("shapes")
-    refused(walker, "no input given; add one, or choose an example")
+    walker.app.refused("walk", "no input given; add one, or choose an example")
     walker.kind("Between two")
     walker.upload("start", stills[0])
-    refused(walker, "two inputs are needed: where the walk starts and where it leads")
+    walker.app.refused("walk", "two inputs are needed: where the walk starts and where it leads")
     walker.upload("end", stills[1])
-    refused(walker, "frame0.png: an interpolation needs clips of 2 frames or more")
+    walker.app.refused("walk", "frame0.png: an interpolation needs clips of 2 frames or more")
     walker.kind("Groups")
-    refused(walker, "two groups are needed: add examples to both")
+    walker.app.refused("walk", "two groups are needed: add examples to both")
     walker.kind("Temperature")
     walker.app.page.locator("#vf-walk-start").get_by_role("button", name="Clear").click()
     walker.upload("start", text(tmp_path))
-    refused(walker, f"notes.png: not an image or video (its content does not match); give {KINDS}")
+    walker.app.refused("walk", f"notes.png: not an image or video (its content does not match); give {KINDS}")
     walker.choose("colorizer")  # clears the upload
     walker.upload("start", *stills[:2])
-    refused(walker, "frame1.png: one picture is walked at a time; remove the others")
-
-
-def refused(walker: Walker, expected: str) -> None:
-    """Walk fails with exactly this, in the status line and once as a toast; the form stays usable."""
-    page = walker.app.page
-    page.locator("#vf-walk-run").click()
-    page.locator("#vf-walk-status .vf-error p").get_by_text(expected, exact=True).wait_for()
-    page.locator(".toast-message-text").get_by_text(expected, exact=True).wait_for()
-    page.locator("#vf-walk-run:not([disabled])").wait_for()
-    page.locator(".toast-close").click()
-    page.locator(".toast-message-text").wait_for(state="detached")
+    walker.app.refused("walk", "frame1.png: one picture is walked at a time; remove the others")
 
 
 def test_endpoint_is_python_walk(server: Server, checkpoints: Path, stills: list[Path]) -> None:
