@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from vflow.data.rain import (
     to_levels,
     to_rate,
 )
-from vflow.errors import InputError, counted
+from vflow.errors import InputError, VflowError, counted
 from vflow.metrics.ensemble import crps
 from vflow.pipelines.nowcast import CHUNK, Area, Ensemble, first_reached, iterate_ensemble, nowcast_config
 
@@ -106,8 +107,8 @@ class RainJob:
 
     @property
     def work(self) -> int:
-        """Cost of a step: frames ahead of a chunk, in pixels, by the thousand."""
-        return max(1, CHUNK * self.request.settings.num_frames * self.given[0].size // 1000)
+        """Cost of a step, as ``step_work``."""
+        return step_work(self.request.settings.num_frames, self.given[0].size)
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Draw some members at a time; ``members`` grows before each step is yielded."""
@@ -126,6 +127,25 @@ class RainJob:
         save_settings(app, folder, self.request, self.given, self.done, num_frames)
         minutes = nowcast_config(self.model).minutes
         return write(folder, str(self.request.checkpoint), self, minutes)
+
+
+def step_work(num_frames: int, pixels: int) -> int:
+    """Cost of a step: frames ahead of a chunk, in pixels, by the thousand."""
+    return max(1, CHUNK * num_frames * pixels // 1000)
+
+
+def expected_work(num_samples: int, num_frames: int, paths: Sequence[str]) -> int | None:
+    """Cost of all steps for the radar among ``paths``; None where it cannot be read."""
+    try:
+        pixels = _pixels(*paths)
+    except VflowError:
+        return None
+    return -(-num_samples // CHUNK) * step_work(num_frames, pixels)
+
+
+@lru_cache(maxsize=8)
+def _pixels(*paths: str) -> int:
+    return int(read_radar(paths).valid.size)
 
 
 def read_radar(paths: Sequence[str] | np.ndarray) -> RainSequence:

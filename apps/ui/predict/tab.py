@@ -138,7 +138,7 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, gr.HTML]:
 
     outputs = [checkpoint, fps, temperature, levels, num_samples, num_frames]
     checkpoint.change(on_checkpoint, [checkpoint, levels], outputs, **QUICK)
-    size = [checkpoint, num_samples, num_frames]
+    size = [checkpoint, num_samples, num_frames, files]
     for part in size:
         part.change(
             lambda *values: expected_time(app, *values), size, estimate, trigger_mode="always_last", **QUICK
@@ -147,17 +147,21 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, gr.HTML]:
     return form, buttons, estimate
 
 
-def expected_time(app: AppContext, name: str | None, num_samples: Any, num_frames: Any) -> str:
+def expected_time(
+    app: AppContext, name: str | None, num_samples: Any, num_frames: Any, paths: Sequence[str] | None
+) -> str:
     """HTML on the time that a longer prediction will take; empty for short ones, and where none is known.
 
-    Of rain it depends on the size of the radar's picture, and is told once that has been read.
+    Of rain it depends on the size of the radar's picture, and is known after a first forecast.
     """
     try:
         samples = whole_number("futures", num_samples, 1, MAX_FUTURES)
         frames = whole_number("frames", num_frames, 1, MAX_FRAMES)
     except InputError:
         return ""
-    seconds = None if app.rain_config(name) else app.jobs.expected(str(name), expected_work(samples, frames))
+    rainy = app.rain_config(name) is not None
+    work = rain.expected_work(samples, frames, paths or ()) if rainy else expected_work(samples, frames)
+    seconds = None if work is None else app.jobs.expected(str(name), work)
     return note(f"This will take about {_duration(seconds)}.") if seconds and seconds >= LONG else ""
 
 
@@ -267,7 +271,11 @@ def _steps(
         view.results: kind.player(job, result),
         view.result: result,
         view.estimate: expected_time(
-            app, request.checkpoint, request.settings.num_samples, request.settings.num_frames
+            app,
+            request.checkpoint,
+            request.settings.num_samples,
+            request.settings.num_frames,
+            paths_of(values[form.files]),
         ),
         **view.downloads.show(result.native, result.archive, result.settings),
         **view.bar.done(kind.summary(job, seconds), kind.remarks(job, result)),

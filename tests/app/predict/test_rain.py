@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import vflow
 from apps.ui.predict import rain, rain_html
 from apps.ui.predict.job import Request
 from apps.ui.predict.rain import RainJob, RainResult, ask
+from apps.ui.predict.tab import expected_time
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
@@ -25,6 +27,7 @@ from vflow.errors import InputError
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import PredictRecord, read_record
 from vflow.pipelines.batch.tasks import NowcastTask
+from vflow.pipelines.nowcast import CHUNK
 from vflow.pipelines.video.predict import PredictSettings
 
 HEIGHT, WIDTH = 48, 64
@@ -33,9 +36,9 @@ HEIGHT, WIDTH = 48, 64
 def radar(path: Path, count: int = 10) -> Path:
     """Two showers that drift to the right, and a corner that no radar sees."""
     rates = np.zeros((count, HEIGHT, WIDTH))
-    for time in range(count):
-        rates[time, 10:20, 5 + 2 * time : 15 + 2 * time] = 6
-        rates[time, 30:36, 20 + 2 * time : 26 + 2 * time] = 30
+    for step in range(count):
+        rates[step, 10:20, 5 + 2 * step : 15 + 2 * step] = 6
+        rates[step, 30:36, 20 + 2 * step : 26 + 2 * step] = 30
     valid = np.ones((HEIGHT, WIDTH), bool)
     valid[:8, :8] = False
     np.savez(path, frames=to_levels(rates), valid=valid)
@@ -82,6 +85,18 @@ def test_members_are_those_of_python_and_the_rest_is_what_happened(app: AppConte
     assert result.future(5).frames.shape == (4 + 3, HEIGHT, WIDTH)
     with pytest.raises(InputError, match="future 7: there are 6 futures"):
         result.future(6)
+
+
+def test_the_time_of_a_forecast_follows_from_the_size_of_the_radar(
+    app: AppContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(radar(tmp_path / "radar.npz"))
+    now = iter([0.0, 10.0])
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "monotonic", lambda: next(now))
+        app.jobs.clock("rain", rain.step_work(3, HEIGHT * WIDTH)).frame_done()
+    assert "about 20 s" in expected_time(app, "rain", 2 * CHUNK, 3, [path])
+    assert expected_time(app, "rain", 2 * CHUNK, 3, []) == "", "its size is not known"
 
 
 def test_what_is_unknown_stays_grey_on_the_map_of_chances() -> None:
