@@ -88,7 +88,13 @@ def _settings() -> tuple[Form, Buttons]:
                 "vf-lab-pad",
                 js_on_load=ON_PAYLOAD,
             )
-        system = gr.Dropdown(_choices(first), value=systems[0].preset, label="System", interactive=True)
+        system = gr.Dropdown(
+            _choices(first),
+            value=systems[0].preset,
+            label="System",
+            interactive=True,
+            allow_custom_value=True,  # as in the Walk tab
+        )
         steps = gr.Slider(100, MAX_STEPS, STEPS, step=100, label="Steps")
         seed = Seed.row()
     buttons = Buttons.row("Learn", "lab", ready=True)

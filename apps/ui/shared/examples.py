@@ -28,6 +28,8 @@ SMALL_PHOTOS = {
     "coffee": "walk-coffee.png",
     "an astronaut": "walk-astronaut.png",
 }
+SAME_DATA = {"enlarge": "colorizer", "colorizer-regions": "colorizer", "shapes-lattice": "shapes"}
+"""Checkpoint → the one whose examples and statistics serve for it: it was trained on the same data."""
 DIGITS = {"a four": "digit-four.png", "a two": "digit-two.png", "a seven": "digit-seven.png"}
 
 
@@ -79,7 +81,8 @@ def all_clips() -> list[ClipExample]:
 
 def clips_for(checkpoints: list[str]) -> list[ClipExample]:
     """Clips for the ``checkpoints`` on offer; all of them when those are only models of one's own."""
-    matching = [example for example in all_clips() if example.checkpoint in checkpoints]
+    data = {SAME_DATA.get(name, name) for name in checkpoints}
+    matching = [example for example in all_clips() if example.checkpoint in data]
     return matching or all_clips()
 
 

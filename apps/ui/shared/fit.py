@@ -24,7 +24,7 @@ from vflow.pipelines.digits.preprocess import prepare_digit
 
 from .context import AppContext
 from .events import ON_CLICK, QUICK, html_block
-from .examples import FOLDER
+from .examples import FOLDER, SAME_DATA
 
 SIDE = 64
 MAX_FRAMES = 8
@@ -32,6 +32,7 @@ MARGIN = 1.15
 MAX_GREYNESS = 0.16  # of a picture of a digit; 0.13 is the most among 60 validation digits
 SUBJECTS = {
     "shapes": "a single coloured shape that moves",
+    "shapes-lattice": "a single coloured shape that moves",
     "push": "robot-arm video",
     "moving-digits": "bouncing handwritten digits",
     "digits": "a handwritten digit",
@@ -41,8 +42,6 @@ SUBJECTS = {
     "enlarge": "a photo",
 }
 """Training data of each shipped checkpoint, in words."""
-SAME_DATA = {"enlarge": "colorizer", "colorizer-regions": "colorizer"}
-"""Checkpoint → the one whose statistics serve for it, because it was trained on the same data."""
 
 
 def features(frame: np.ndarray) -> np.ndarray:

@@ -115,8 +115,9 @@ def build(app: AppContext) -> Form:
     wire_fit(app, line, uploads.start, checkpoint)
     tiles = html_block("", "vf-walk-try", visible=False, js_on_load=ON_CLICK)
     with gr.Group(elem_classes="vf-card"):
-        label = gr.Dropdown([], label="Digit", interactive=True, visible=False)
-        level = gr.Dropdown([], label="Level", interactive=True, visible=False)
+        # Any value: gradio would refuse a click that the browser sent just before it got the new choices.
+        label = gr.Dropdown([], label="Digit", interactive=True, visible=False, allow_custom_value=True)
+        level = gr.Dropdown([], label="Level", interactive=True, visible=False, allow_custom_value=True)
         bars = html_block("", "vf-walk-bars", visible=False, js_on_load=ON_CLICK)
         direction = gr.Slider(1, 8, 1, step=1, label="Direction", info=" ", visible=False)
         extent = gr.Slider(0.5, MAX_EXTENT, 3, step=0.25, label="Extent", info=" ", visible=False)

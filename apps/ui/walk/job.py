@@ -110,8 +110,8 @@ def _level(text: str) -> int | None:
 
 
 def _label(text: str) -> int:
-    if not text.isdigit():
-        raise InputError(f"label: '{text}': give a digit, or {LIKELIEST}")
+    if text not in [str(digit) for digit in range(10)]:
+        raise InputError(f"label: '{text[:20]}': give a digit, or {LIKELIEST}")
     return int(text)
 
 

@@ -204,13 +204,16 @@ def level_names(shapes: Sequence[Sequence[int]]) -> list[tuple[str, str]]:
     """
     named = [(_level_name(*shape), str(level)) for level, shape in enumerate(shapes)]
     if len(shapes) > 1:
-        named[0] = (f"{named[0][0]}, the finest", "0")
+        named[0] = (f"Finest detail, {named[0][0]}", "0")
+    spatial = [level for level, (_, height, width) in enumerate(shapes) if height * width > 1]
+    if len(spatial) > 1:
+        named[spatial[-1]] = (f"Coarsest layout, {named[spatial[-1]][0]}", str(spatial[-1]))
     return [*reversed(named), ("All levels together", ALL)]
 
 
 def _level_name(channels: int, height: int, width: int) -> str:
     if height * width > 1:
-        return f"{height}×{width}"
+        return f"{height}×{width} grid"
     return "Motion of the frame" if channels == 1 else "Whole picture"
 
 

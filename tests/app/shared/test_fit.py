@@ -56,6 +56,11 @@ def test_noise_and_blank_frames_fit_nothing(app: AppContext, kind: str) -> None:
         assert judge(app, "colorizer", frames) == Verdict("colorizer", False, None)
 
 
+def test_a_model_of_the_same_data_fits_as_well(app: AppContext) -> None:
+    frames = media.read_frames(next(clip for clip in all_clips() if clip.checkpoint == "shapes").files).frames
+    assert judge(app, "shapes-lattice", frames) == Verdict("shapes-lattice", True, "shapes")
+
+
 def test_models_of_ones_own_are_not_judged(app: AppContext) -> None:
     assert judge(app, "mine", np.zeros((1, 64, 64, 3), np.uint8)) == Verdict("mine", None, None)
     assert banner(Verdict("mine", None, None), ["mine"]) == ""

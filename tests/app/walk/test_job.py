@@ -125,7 +125,9 @@ def test_words_of_positions() -> None:
     assert kinds.initial_step("temperature", [0, 0.5, 1.0, 1.5]) == 2
     assert kinds.initial_step("direction", [-1, 0, 1]) == 1
     names = kinds.level_names([(6, 16, 16), (24, 8, 8), (1, 1, 1)])
-    assert names[0] == ("Motion of the frame", "2") and names[-1] == ("All levels together", "all")
+    layout, detail = "Coarsest layout, 8×8 grid", "Finest detail, 16×16 grid"
+    assert [name for name, _ in names] == ["Motion of the frame", layout, detail, "All levels together"]
+    assert [key for _, key in names] == ["2", "1", "0", "all"]
     assert kinds.level_names([(6, 32, 32), (16, 1, 1)])[0] == ("Whole picture", "1")
 
 
