@@ -51,6 +51,7 @@ def test_a_photo_becomes_a_file_and_a_photo_again(opened: Opener, photo: Path, t
     tab.page.locator("#vf-compress-file").get_by_role("button", name="Clear").or_(
         tab.page.locator("#vf-compress-file").get_by_role("button", name="Remove")
     ).first.click()
+    tab.page.locator("#vf-compress-file").get_by_text("Drop File Here").wait_for()
     give(tab, coded)
     expect(tab.page.locator(STATUS)).to_contain_text("Restored in", timeout=DONE)
     back = tab.download("Download hill.png", tmp_path)

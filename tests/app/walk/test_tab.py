@@ -309,10 +309,13 @@ def test_bad_input_in_the_browser(walker: Walker, stills: list[Path], tmp_path: 
     walker.kind("Groups")
     walker.app.refused("walk", "two groups are needed: add examples to both")
     walker.kind("Temperature")
-    walker.app.page.locator("#vf-walk-start").get_by_role("button", name="Clear").click()
+    start = walker.app.page.locator("#vf-walk-start")
+    start.get_by_role("button", name="Clear").click()
+    start.get_by_text("Drop File Here").wait_for()
     walker.upload("start", text(tmp_path))
     walker.app.refused("walk", f"notes.png: not an image or video (its content does not match); give {KINDS}")
-    walker.choose("colorizer")  # clears the upload
+    walker.choose("colorizer")
+    start.get_by_text("Drop File Here").wait_for()  # the other model's upload is gone
     walker.upload("start", *stills[:2])
     walker.app.refused("walk", "frame1.png: one picture is walked at a time; remove the others")
 
