@@ -52,6 +52,8 @@ FRAMES_SEEN = {
     "encoder": EncoderConfig(hidden=(6, 8), blocks=1),
 }
 LATTICE = {"prior": LatticePriorConfig(hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2)}
+PIXEL_STEPS = LATTICE["prior"].model_copy(update={"step": 1, "radius": 2})
+MIXTURE = LATTICE["prior"].model_copy(update={"density": "mixture", "components": 2, "channels": "each"})
 FORMS: dict[str, VideoConfig] = {
     "paper-scaled-uniform": VideoFlowConfig(
         glow=glow(), prior=LATENT_PRIOR, context=3, pixel_map="scaled", noise="uniform"
@@ -67,6 +69,8 @@ FORMS: dict[str, VideoConfig] = {
     ),
     "lattice-colour": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, **LATTICE),
     "lattice-grey-one-frame": LatticeVideoFlowConfig(glow=without_steps(1), context=1, **LATTICE),
+    "lattice-pixels": LatticeVideoFlowConfig(glow=without_steps(1, (8, 8)), context=2, prior=PIXEL_STEPS),
+    "lattice-mixture": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, prior=MIXTURE),
     "frames-marginal-gaussian": FrameConditionedConfig(
         glow=glow(), context=3, pixel_map="marginal", noise="gaussian", **FRAMES_SEEN
     ),

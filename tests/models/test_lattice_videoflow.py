@@ -10,9 +10,9 @@ from vflow.config import VideoConfig
 from vflow.models import LatticeVideoFlow, VideoBatch
 
 
-@pytest.fixture
-def form(forms: dict[str, VideoConfig]) -> VideoConfig:
-    return forms["lattice-colour"]
+@pytest.fixture(params=["lattice-colour", "lattice-pixels", "lattice-mixture"])
+def form(forms: dict[str, VideoConfig], request: pytest.FixtureRequest) -> VideoConfig:
+    return forms[request.param]
 
 
 @pytest.fixture
@@ -50,23 +50,29 @@ def test_masses_of_all_values_sum_to_one(lattice: LatticeVideoFlow, batch: Video
     seen = lattice.pixel_map.centres(batch.targets)
     values = torch.arange(256).view(-1, 1, 1, 1, 1).expand(-1, *seen.shape).flatten(0, 1)
     bounds = [bound.unflatten(0, (256, -1)) for bound in lattice.pixel_map.bounds(values)]
-    for _, density in lattice._groups(seen, condition):
-        mass = density.log_mass(*bounds).exp().sum(0)
+    pairs = list(zip(*bounds, strict=True))
+    for at, density in lattice._groups(seen, condition):
+        mass = torch.stack([density.log_mass(*(b[at] for b in pair)) for pair in pairs]).exp().sum(0)
         torch.testing.assert_close(mass, torch.ones_like(mass), rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
 def test_samples_are_as_frequent_as_their_mass(lattice: LatticeVideoFlow, batch: VideoBatch) -> None:
-    """Of the pixel that is coded first: the shares of values over 128 among draws, and by the masses."""
-    rollout = lattice.start(batch.frames[:1, :2].expand(4000, -1, -1, -1, -1))
+    """Of the pixel that is coded first: the shares of values among draws, and by the masses."""
+    first, last = lattice.prior.split[0], lattice.prior.net.conv_out
+    last.weight[: 2 * first], last.bias[:first] = 0, 0  # means are those of copies,
+    last.bias[first : 2 * first] = 5  # and scales so wide that values vary
+    grey = torch.full_like(batch.frames[:1, :2], 128)
+    rollout = lattice.start(grey.expand(4000, -1, -1, -1, -1))
     eps = [torch.randn(4000, *shape) for shape in lattice.latent_shapes]
     _, sampled = lattice.step(rollout, eps, (1.0,) * len(eps))
-    condition = lattice.condition_next(lattice.start(batch.frames[:1, :2]), (), ())
-    density = next(lattice._groups(torch.zeros(1, 3, 8, 8), condition))[1]
-    values = torch.arange(256).view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
-    mass = density.log_mass(*lattice.pixel_map.bounds(values)).exp()[129:, 0, 0, 0].sum()
-    drawn = (sampled.frame[:, 0, 0, 0] > 128).float().mean()
-    assert 0.02 < mass < 0.98
+    condition = lattice.condition_next(lattice.start(grey), (), ())
+    at, density = next(lattice._groups(torch.zeros(1, *lattice.image_shape), condition))
+    values = torch.arange(256).view(-1, 1, 1, 1).expand(-1, *lattice.image_shape)
+    low, high = (bound[at.expand_as(bound)].view(256, -1) for bound in lattice.pixel_map.bounds(values))
+    mass = density.log_mass(low, high).exp()[:, 0].unflatten(0, (16, 16)).sum(1)
+    drawn = sampled.frame[:, 0, 0, 0].long().div(16, rounding_mode="floor").bincount(minlength=16) / 4000
+    assert mass.max() < 0.9
     torch.testing.assert_close(drawn, mass, rtol=0, atol=0.03)
 
 
@@ -100,16 +106,17 @@ def test_frames_of_the_model_have_standard_normal_noise(lattice: LatticeVideoFlo
     eps = lattice.encode_frame(rollout, sampled.frame, torch.randn(sampled.frame.shape))
     assert torch.equal(lattice.step(rollout, eps, ones)[1].frame, sampled.frame)
     for level in eps:
-        quantiles = torch.tensor([0.02, 0.2, 0.5, 0.8, 0.98])
+        quantiles = torch.tensor([0.02, 0.2, 0.5, 0.8, 0.98], dtype=torch.float64)
         found = torch.special.ndtr(level.flatten().quantile(quantiles))
-        torch.testing.assert_close(found, quantiles, rtol=0, atol=0.02)
+        torch.testing.assert_close(found, quantiles, rtol=0, atol=0.03)
 
 
 @torch.no_grad()
 def test_any_size(lattice: LatticeVideoFlow) -> None:
-    frames = torch.randint(256, (2, 4, 3, 16, 24), dtype=torch.uint8)
+    channels = lattice.image_shape[0]
+    frames = torch.randint(256, (2, 4, channels, 16, 24), dtype=torch.uint8)
     window = torch.tensor([1, 2, 2]).expand(2, -1)
-    assert lattice(VideoBatch(frames, torch.randn(2, 3, 3, 16, 24), window)).isfinite().all()
+    assert lattice(VideoBatch(frames, torch.randn(2, 3, channels, 16, 24), window)).isfinite().all()
     rollout = lattice.start(frames[:, :2])
     eps = lattice.encode_frame(rollout, frames[:, 2])
     assert [e.shape[1:] for e in eps] == [torch.Size(s) for s in lattice.latent_shapes_at(16, 24)]

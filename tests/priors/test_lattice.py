@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vflow.config import LatticePriorConfig
-from vflow.priors.lattice import LatticePrior, lattice_order, matching_cost
+from vflow.priors.lattice import GAIN_START, LatticePrior, lattice_order, matching_cost
 
 
 def perturbed(config: LatticePriorConfig | None = None, channels: int = 3, frames: int = 2) -> LatticePrior:
@@ -34,6 +34,13 @@ def test_groups_are_lattices_from_coarse_to_fine() -> None:
         coarse = torch.zeros(64, 64, dtype=torch.bool)
         coarse[::stride, ::stride] = True
         assert order[:, coarse].max() < order[:, ~coarse].min(), "a finer lattice goes after a coarser one"
+
+
+def test_each_channel_may_have_groups_of_its_own() -> None:
+    order = lattice_order(3, 16, 16, 8, 1, each=True)
+    assert order.unique().tolist() == list(range(24))
+    for first, second in ((0, 1), (1, 2)):
+        assert (order[first] < order[second]).all()
 
 
 def test_one_channel_needs_no_second_group() -> None:
@@ -66,20 +73,30 @@ def test_absent_frames_are_not_seen() -> None:
     assert not torch.equal(seen.mean, prior(z, index, prior.motion(past, torch.ones(1, 2))).mean)
 
 
-def test_mean_and_scale_are_those_of_the_mixture_over_displacements() -> None:
-    """With no residual, and weights set by the last layer's biases: ¾ stays, ¼ moves one cell right."""
-    prior = LatticePrior(1, 1, LatticePriorConfig(hidden=4, dilations=(1,), cell=2))
+def two_displacements(density: str) -> tuple[Tensor, Tensor]:
+    """A prior with no residual, and weights set by the last layer's biases: ¾ stays, ¼ moves one cell right.
+
+    Its density of the last group, and the two copies there.
+    """
+    config = LatticePriorConfig(hidden=4, dilations=(1,), cell=2, step=2, density=density)
+    prior = LatticePrior(1, 1, config)
     with torch.no_grad():
         logits = torch.full((9,), -60.0)
         logits[4], logits[3] = torch.tensor([0.75, 0.25]).log()
-        prior.net.conv_out.bias[-9:] = logits
+        prior.net.conv_out.bias[8:17] = logits
         prior.net.conv_out.bias[4:8] = -60.0  # σ of the network: as small as it gets
+        prior.net.conv_out.bias[17:] = -GAIN_START
     past = torch.randn(1, 1, 1, 8, 8)
-    density = prior(torch.zeros(1, 1, 8, 8), torch.tensor([0]), prior.motion(past, torch.ones(1, 1)))
-    stays, moves = past[0, 0, 0, :, 2:], past[0, 0, 0, :, :-2]
-    torch.testing.assert_close(density.mean[0, 0, :, 2:], 0.75 * stays + 0.25 * moves)
-    deviation = (0.75 * 0.25) ** 0.5 * (stays - moves).abs()
-    torch.testing.assert_close(density.log_scale[0, 0, :, 2:].exp(), deviation, atol=0.01, rtol=0.01)
+    group = torch.tensor([13])
+    places = prior.places(past[:, 0], group)
+    moved = past[0].roll(2, 3)
+    moved[..., :2] = 0
+    density = prior(torch.zeros(1, 1, 8, 8), group, prior.motion(past, torch.ones(1, 1)))
+    stays, moves = past[:, 0][places], moved[None][places]
+    for copy, share in ((stays, 0.75), (moves, 0.25)):
+        mass = density.log_mass(copy - 0.02, copy + 0.02).exp()
+        apart = (stays - moves).abs() > 0.1
+        torch.testing.assert_close(mass[apart], torch.full_like(mass[apart], share), atol=1e-4, rtol=0)
 
 
 def test_costs_and_votes_single_out_the_displacement_of_the_surroundings() -> None:
@@ -95,7 +112,7 @@ def test_costs_and_votes_single_out_the_displacement_of_the_surroundings() -> No
 def test_votes_follow_the_past_movement() -> None:
     prior, (past, mask) = perturbed(), window()
     past[:, 1] = past[:, 0].roll(4, 3)  # one cell to the right
-    votes = prior.motion(past, mask).votes[:, :, 1:-1, 1:-1]
+    votes = prior.motion(past, mask).votes[:, :, 1:-1, 1:-1].exp()
     assert (votes[:, 3] > 0.99).all() and votes[:, [0, 1, 2, 4, 5, 6, 7, 8]].max() < 0.1
 
 
@@ -103,7 +120,8 @@ def test_any_size() -> None:
     prior = perturbed()
     past, mask = torch.randn(2, 2, 3, 16, 48), torch.ones(2, 2)
     density = prior(torch.zeros(2, 3, 16, 48), torch.tensor([0, 20]), prior.motion(past, mask))
-    assert density.mean.shape == (2, 3, 16, 48) and density.log_scale.isfinite().all()
+    places = prior.places(torch.zeros(2, 3, 16, 48), torch.tensor([0, 20]))
+    assert len(density.mean) == places.sum() and density.log_scale.isfinite().all()
 
 
 def test_shares_are_a_distribution_over_groups() -> None:

@@ -86,12 +86,25 @@ class LatticePriorConfig(Config):
     hidden: int = Field(64, ge=1, le=2048)
     dilations: tuple[Count, ...] = Field((1, 2, 1, 2), description="of the network's residual blocks")
     cell: Literal[1, 2, 4, 8] = Field(4, description="side of the cells that the network sees, in pixels")
-    radius: int = Field(1, ge=0, le=4, description="cells by which the newest latents are displaced at most")
+    step: int = Field(
+        4, ge=1, le=8, description="pixels from one displacement of the newest latents to the next"
+    )
+    radius: int = Field(
+        1, ge=0, le=8, description="steps by which they are displaced at most, along each axis"
+    )
     reach: int = Field(6, ge=0, le=32, description="cells around one that vote on its displacement")
     coarsest: Literal[8, 16, 32, 64] = Field(32, description="stride of the first lattice, in pixels")
     separate: int = Field(
         8, ge=1, description="on lattices of larger strides the first channel is coded before the others"
     )
+    channels: Literal["first", "each"] = Field(
+        "first", description="what goes apart there: the first channel, or each"
+    )
+    density: Literal["displaced", "mixture"] = Field(
+        "displaced",
+        description="of a latent: a mixture over its displaced copies, or of components around their mean",
+    )
+    components: int = Field(3, ge=1, le=16, description="of a mixture around the mean")
 
 
 class EncoderConfig(Config):

@@ -14,7 +14,7 @@ from vflow.config import LatticeVideoFlowConfig
 from vflow.models.base import Condition, Sampled
 from vflow.models.glow import Chains, Encoded, decode
 from vflow.models.video import NoiseSources, Pyramid, Rollout, VideoBatch, VideoModel, fold, windows
-from vflow.priors.gaussian import Gaussian
+from vflow.priors.gaussian_mixture import GaussianMixture
 from vflow.priors.lattice import LatticePrior, Motion
 
 EDGE = 0.02  # grey levels that encoded pixels keep from the edges of their bins, against rounding
@@ -44,23 +44,24 @@ class LatticeVideoFlow(VideoModel):
         """log P of each target's pixels, exact; with ``batch.pick`` an unbiased estimate from one group."""
         condition, values = self.condition_targets(batch), batch.targets
         seen, bounds = self.pixel_map.centres(values), self.pixel_map.bounds(values)
-        order = self._order(seen)
         if batch.pick is not None:
             probability = self.prior.shares(*seen.shape[2:]).to(seen.device)
             cumulative, pick = probability.cumsum(0), batch.pick.flatten().contiguous()
-            picked = torch.searchsorted(cumulative, pick).clamp_max(len(cumulative) - 1)[:, None, None, None]
-            density = self.prior(seen, picked.flatten(), _motion(condition))
-            return [(density.log_mass(*bounds) / probability[picked] * (order == picked)).sum(1)]
+            picked = torch.searchsorted(cumulative, pick).clamp_max(len(cumulative) - 1)
+            at = self.prior.places(seen, picked)
+            density = self.prior(seen, picked, _motion(condition))
+            mass = torch.zeros_like(seen).masked_scatter(at, density.log_mass(*(b[at] for b in bounds)))
+            return [(mass / probability[picked][:, None, None, None]).sum(1)]
         total = torch.zeros_like(seen)
-        for group, density in self._groups(seen, condition):
-            total = total + density.log_mass(*bounds) * (order == group)
+        for at, density in self._groups(seen, condition):
+            total[at] = density.log_mass(*(bound[at] for bound in bounds))
         return [total.sum(1)]
 
     def whiten(self, code: Encoded, condition: Condition) -> tuple[Tensor, ...]:
         z = self.flow.join(code.latents)
-        eps, order = torch.zeros_like(z), self._order(z)
-        for group, density in self._groups(self.pixel_map.quantize(z), condition):
-            eps = torch.where(order == group, density.whiten(z), eps)
+        eps = torch.zeros_like(z, dtype=torch.float64)
+        for at, density in self._groups(self.pixel_map.quantize(z), condition):
+            eps[at] = density.whiten(z[at])
         return self.flow.separate(eps)
 
     def generate(
@@ -72,10 +73,10 @@ class LatticeVideoFlow(VideoModel):
     ) -> tuple[Tensor, list[Tensor]]:
         """As the base class says, but all latents are drawn, group by group, before the flow's inverse."""
         noise = self.flow.join([t * e for e, t in zip(eps, temperature, strict=True)])
-        z, order = torch.zeros_like(noise), self._order(noise)
-        for group in range(self._count(order)):
-            density = self._density(self.pixel_map.quantize(z), group, condition)
-            z = torch.where(order == group, density.sample(noise), z)
+        z = torch.zeros_like(noise, dtype=torch.float32)
+        for group in range(self._count(noise)):
+            at, density = self._density(self.pixel_map.quantize(z), group, condition)
+            z[at] = density.sample(noise[at]).float()
         latents = list(self.flow.separate(z))
         x = decode(self.flow, latents, condition.features, chains)
         raw = self.to_pixels(x, condition)
@@ -101,9 +102,9 @@ class LatticeVideoFlow(VideoModel):
         condition, seen = self.condition_next(rollout, (), ()), self.pixel_map.centres(frame)
         level = torch.full_like(seen, 0.5) if eps is None else torch.special.ndtr(eps)
         low, high = (self.pixel_map.transform(frame + inside)[0] for inside in (EDGE, 1 - EDGE))
-        code, order = torch.zeros_like(seen), self._order(seen)
-        for group, density in self._groups(seen, condition):
-            code = torch.where(order == group, density.draw_within(low, high, level), code)
+        code = torch.zeros_like(seen, dtype=torch.float64)
+        for at, density in self._groups(seen, condition):
+            code[at] = density.draw_within(low[at], high[at], level[at])
         return self.flow.separate(code)
 
     def references(self, batch: VideoBatch) -> None:
@@ -141,22 +142,19 @@ class LatticeVideoFlow(VideoModel):
     def _no_features(self) -> list[None]:
         return [None] * self.config.glow.levels
 
-    def _order(self, z: Tensor) -> Tensor:
-        return self.prior.order(*z.shape[2:]).to(z.device)
+    def _count(self, z: Tensor) -> int:
+        return int(self.prior.order(*z.shape[2:]).max()) + 1
 
-    @staticmethod
-    def _count(order: Tensor) -> int:
-        return int(order.max()) + 1
-
-    def _density(self, seen: Tensor, group: int, condition: Condition) -> Gaussian:
+    def _density(self, seen: Tensor, group: int, condition: Condition) -> tuple[Tensor, GaussianMixture]:
+        """Places of a group's latents (B, C, H, W), and their density given the latents ``seen`` before."""
         index = torch.full((len(seen),), group, device=seen.device)
-        density: Gaussian = self.prior(seen, index, _motion(condition))
-        return density
+        density: GaussianMixture = self.prior(seen, index, _motion(condition))
+        return self.prior.places(seen, index), density
 
-    def _groups(self, seen: Tensor, condition: Condition) -> Iterator[tuple[int, Gaussian]]:
-        """Density of each group given the latents ``seen`` of those before it."""
-        for group in range(self._count(self._order(seen))):
-            yield group, self._density(seen, group, condition)
+    def _groups(self, seen: Tensor, condition: Condition) -> Iterator[tuple[Tensor, GaussianMixture]]:
+        """Each group, given the latents ``seen`` of those before it."""
+        for group in range(self._count(seen)):
+            yield self._density(seen, group, condition)
 
 
 def _motion(condition: Condition) -> Motion:

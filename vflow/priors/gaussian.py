@@ -33,17 +33,6 @@ class Gaussian(NamedTuple):
         upper = torch.special.log_ndtr(b)
         return (upper + torch.log1p(-(torch.special.log_ndtr(a) - upper).exp().clamp_max(1 - 1e-12))).float()
 
-    def draw_within(self, low: Tensor, high: Tensor, level: Tensor) -> Tensor:
-        """ε of z at the quantile ``level``, 0 … 1, of the density cut to low < z < high, elementwise.
-
-        Standard normal over z of the density and uniform levels.
-        """
-        mirrored, a, b = self._bounds(low, high)
-        level = torch.where(mirrored, 1 - level.double(), level.double())
-        below, above = (torch.special.log_ndtr(bound).exp() for bound in (a, b))  # ndtr has no tails
-        eps = torch.special.ndtri((below + level * (above - below)).clamp_min(1e-300)).clamp(a, b)
-        return torch.where(mirrored, -eps, eps).to(low.dtype)
-
     def _bounds(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """ε of both bounds in float64, mirrored where that is the side on which Φ keeps its digits."""
         a, b = (self.whiten(edge).double() for edge in (low, high))

@@ -11,37 +11,46 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vflow.config import LatticePriorConfig
-from vflow.nn.reshape import to_cells, to_pixels
+from vflow.nn.reshape import to_cells
 from vflow.nn.residual import ResidualNet
-from vflow.priors.gaussian import LOG_SCALE_LIMIT, Gaussian
+from vflow.priors.gaussian import LOG_SCALE_LIMIT
+from vflow.priors.gaussian_mixture import GaussianMixture
 
 COST_LIMIT = 1.0  # of the difference of two latents, where their cells are matched
 SHARPNESS = 10.0  # of votes
+GAINS, GAIN_START = 4, 0.1  # of costs and votes in logits
 LOG_SCALE_START = -1.5
+SPREAD = 1.5  # of the log scales of a mixture's components at the start
 
 
 class Motion(NamedTuple):
     """Condition of a frame's latents from the past, on the grid of cells."""
 
     features: Tensor  # (B, F, h, w): past latents, mask of absent frames, costs of past displacements
-    copies: Tensor  # (B, h, w, K, D): the newest latents, displaced by up to ``radius`` cells each way
-    votes: Tensor  # (B, K, h, w): for each displacement to have led from the frame before to the newest
+    copies: Tensor  # (B, h, w, K, D): the newest latents, displaced by up to ``radius`` steps each way
+    cost: Tensor  # (B, K, h, w): of each displacement from the frame before to the newest
+    votes: Tensor  # the same, by ``LatticePrior._votes``
 
 
 @final
 class LatticePrior(nn.Module):
-    """p(z_t | z_<t) = Π_g N(z_t⁽ᵍ⁾; μ_g, σ_g), with μ_g and σ_g from z_t⁽<ᵍ⁾ and the last n of z_<t.
+    """p(z_t | z_<t) = Π_g p(z_t⁽ᵍ⁾ | z_t⁽<ᵍ⁾, z_{t−n} … z_{t−1}), a mixture for each latent.
 
     Latents of all levels lie on the grid of pixels as a *latent image* (C, H, W) (``Glow.join``). Its groups
     are lattices: first every ``coarsest``-th row and column, then by halves all positions; on lattices
-    coarser than ``separate`` the first channel goes before the others. So few latents of a group depend on
-    each other given the groups before, and a diagonal Gaussian suffices. Coarse levels go before fine ones.
+    coarser than ``separate`` the first channel goes before the others, or each alone. So few latents of a
+    group depend on each other given the groups before. Coarse levels go before fine ones.
 
-    One residual network serves all groups. It works on cells of ``cell``² pixels. The mean is local attention
-    over the newest latents, μ = Σ_k a_k · (z_{t−1} displaced by k) + Δμ with a softmax over displacements of
-    up to ``radius`` cells; σ² = σ_net² + the variance of the copies under a. These are the moments of a
-    mixture over displacements. The network also sees matching costs, cell by cell and added up around it: of
-    the copies and what is known of z_t, and of the copies of z_{t−2} and z_{t−1}.
+    One residual network serves all groups. It works on cells of ``cell``² pixels and gives a softmax a over
+    displacements k of up to ``radius`` steps of ``step`` pixels. With c_k for z_{t−1} displaced by k, and by
+    ``density``, a latent has
+
+    - ``displaced``: the mixture Σ_k a_k N(c_k + Δμ, σ²), one mode a displacement, for things that move;
+    - ``mixture``: Σ_m w_m N(Σ_k a_k c_k + Δμ_m, σ_m²), for a camera's noise.
+
+    The network also sees matching costs, cell by cell and added up around it: of the copies and what is known
+    of z_t, and of the copies of z_{t−2} and z_{t−1}. The logits of a are its outputs and these costs, times
+    four gains that it gives too.
 
     Args:
         channels: C of the latent image.
@@ -54,13 +63,16 @@ class LatticePrior(nn.Module):
         depth = channels * config.cell**2
         copies = (2 * config.radius + 1) ** 2
         past = frames * (depth + 1) + copies  # of ``Motion.features``
-        self.split = (depth, depth, copies)
+        self.components = config.components if config.density == "mixture" else 1
+        own = self.components * depth
+        self.split = (own, own, own if config.density == "mixture" else 0, copies, GAINS)
         inputs = 2 * depth + past + 3 * copies
         self.net = ResidualNet(inputs, sum(self.split), config.hidden, config.dilations)
 
     def order(self, height: int, width: int) -> Tensor:
         """Group of each latent, int64 (C, H, W)."""
-        return lattice_order(self.channels, height, width, self.config.coarsest, self.config.separate)
+        config, each = self.config, self.config.channels == "each"
+        return lattice_order(self.channels, height, width, config.coarsest, config.separate, each=each)
 
     def strides(self, height: int, width: int) -> Tensor:
         """Stride of the coarsest lattice that each position lies on, int64 (H, W)."""
@@ -81,42 +93,80 @@ class LatticePrior(nn.Module):
         cells = to_cells(past.flatten(0, 1), self.config.cell).unflatten(0, past.shape[:2])
         cells = cells * mask[..., None, None, None]
         planes = mask[..., None, None].expand(*mask.shape, *cells.shape[3:])
-        copies = self._copies(cells[:, -1])
+        copies = self._copies(past[:, -1])
         if self.frames > 1:
-            cost = matching_cost(cells[:, -1], self._copies(cells[:, -2]), mask[:, -2, None, None, None])
+            cost = matching_cost(cells[:, -1], self._copies(past[:, -2]), mask[:, -2, None, None, None])
         else:
             cost = torch.zeros_like(planes[:, :1]).expand(-1, copies.shape[3], -1, -1)
         features = torch.cat([cells.flatten(1, 2), planes, cost], 1)
-        return Motion(features, copies, self._votes(cost))
+        return Motion(features, copies, cost, self._votes(cost))
 
-    def forward(self, z: Tensor, group: Tensor, motion: Motion) -> Gaussian:
-        """Density of group ``group`` (B,) of latent images z (B, C, H, W) given the groups before it.
+    def forward(self, z: Tensor, group: Tensor, motion: Motion) -> GaussianMixture:
+        """Density of the latents of group ``group`` (B,) of latent images (B, C, H, W) given those before it.
 
-        Elementwise, (B, C, H, W); only where the latents of that group lie does it mean anything.
+        Its elements (N,) are those of ``self.places(z, group)``, in the order of a boolean index.
         """
+        cell = self.config.cell
         order = self.order(*z.shape[2:]).to(z.device)
-        known = to_cells((order < group[:, None, None, None]).to(z.dtype), self.config.cell)
-        seen = to_cells(z, self.config.cell) * known
+        known = to_cells((order < group[:, None, None, None]).to(z.dtype), cell)
+        seen = to_cells(z, cell) * known
         cost = matching_cost(seen, motion.copies, known)
-        planes = torch.cat([seen, known, motion.features, cost, motion.votes, self._votes(cost)], 1)
-        delta, raw, logits = self.net(planes).to(z.dtype).split(self.split, 1)
-        mean, variance = _moments(logits.softmax(1), motion.copies)
-        log_floor = LOG_SCALE_LIMIT * torch.tanh((raw + LOG_SCALE_START) / LOG_SCALE_LIMIT)
-        log_scale = 0.5 * ((2 * log_floor).exp() + variance).log()
-        return Gaussian(to_pixels(mean + delta, self.config.cell), to_pixels(log_scale, self.config.cell))
+        votes = self._votes(cost)
+        evidence = torch.stack([cost, votes, motion.cost, motion.votes], 1)
+        planes = torch.cat([seen, known, motion.features, cost, motion.votes.exp(), votes.exp()], 1)
+        delta, raw, weight, logits, gains = self.net(planes).to(z.dtype).split(self.split, 1)
+        logits = logits + (evidence * (gains + GAIN_START)[:, :, None]).sum(1)
+        batch, depth, row, column = self._cells(self.places(z, group))
+        copies = motion.copies[batch, row, column, :, depth]  # (N, K)
+        logits = logits[batch, :, row, column]
+        delta, raw, weight = (
+            part.unflatten(1, (-1, self.components, known.shape[1]))[batch, :, :, depth, row, column][:, 0]
+            if part.shape[1]
+            else part
+            for part in (delta, raw, weight)
+        )  # (N, components)
+        if self.config.density == "displaced":
+            log_scale = _log_scale(raw).expand_as(copies)
+            return GaussianMixture.broadened(copies + delta, log_scale, logits.log_softmax(1))
+        mean = (logits.softmax(1) * copies).sum(1, keepdim=True)
+        spread = torch.linspace(-SPREAD, SPREAD, self.components, device=z.device)
+        log_scale, log_weight = _log_scale(raw + spread), weight.log_softmax(1)
+        return GaussianMixture.broadened(mean + delta, log_scale, log_weight)
 
-    def _copies(self, cells: Tensor) -> Tensor:
-        """(B, D, h, w) → (B, h, w, K, D), displaced by each of K vectors; zeros enter at the edges."""
-        radius, (height, width) = self.config.radius, cells.shape[2:]
-        padded = F.pad(cells, (radius,) * 4).permute(0, 2, 3, 1)
-        steps = range(2 * radius + 1)
-        return torch.stack([padded[:, i : i + height, j : j + width] for i in steps for j in steps], 3)
+    def places(self, z: Tensor, group: Tensor) -> Tensor:
+        """True where the latents of ``group`` (B,) lie, (B, C, H, W)."""
+        return self.order(*z.shape[2:]).to(z.device) == group[:, None, None, None]
+
+    def _cells(self, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Index in cells (B, D, h, w) of each place."""
+        size = places.shape[1:]
+        number = torch.arange(size.numel(), device=places.device, dtype=torch.float64).view(1, *size)
+        cells = to_cells(number, self.config.cell)
+        inverse = torch.empty(size.numel(), dtype=torch.int64, device=places.device)
+        inverse[cells.long().flatten()] = torch.arange(size.numel(), device=places.device)
+        batch, place = places.flatten(1).nonzero(as_tuple=True)
+        height, width = cells.shape[2:]
+        at = inverse[place]
+        return batch, at // (height * width), at // width % height, at % width
+
+    def _copies(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) → cells (B, h, w, K, D), displaced by each of K vectors; zeros enter at the edges."""
+        (radius, step), (height, width) = (self.config.radius, self.config.step), image.shape[2:]
+        padded = F.pad(image, (radius * step,) * 4)
+        starts = [i * step for i in range(2 * radius + 1)]
+        moved = torch.stack([padded[..., i : i + height, j : j + width] for i in starts for j in starts], 1)
+        cells = to_cells(moved.flatten(0, 1), self.config.cell).unflatten(0, moved.shape[:2])
+        return cells.permute(0, 3, 4, 1, 2).contiguous()
 
     def _votes(self, cost: Tensor) -> Tensor:
-        """Displacements that fit about as well as the best one nearby: (B, K, h, w), 0 … 1."""
+        """Costs added up around a cell and compared with the least, 0 or below: (B, K, h, w)."""
         side = 2 * self.config.reach + 1
         total = side**2 * F.avg_pool2d(cost, side, 1, self.config.reach)
-        return (SHARPNESS * (total.amin(1, keepdim=True) - total)).exp()
+        return SHARPNESS * (total.amin(1, keepdim=True) - total)
+
+
+def _log_scale(raw: Tensor) -> Tensor:
+    return LOG_SCALE_LIMIT * torch.tanh((raw + LOG_SCALE_START) / LOG_SCALE_LIMIT)
 
 
 def matching_cost(cells: Tensor, copies: Tensor, known: Tensor) -> Tensor:
@@ -131,30 +181,24 @@ def matching_cost(cells: Tensor, copies: Tensor, known: Tensor) -> Tensor:
     return (difference.sum(-1) / math.sqrt(cells.shape[1])).permute(0, 3, 1, 2)
 
 
-def _moments(weights: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance (B, D, h, w) of copies (B, h, w, K, D) under weights (B, K, h, w)."""
-    rows = weights.permute(0, 2, 3, 1).reshape(-1, 1, weights.shape[1])
-    columns = copies.flatten(0, 2)
-    with torch.autocast(weights.device.type, enabled=False):
-        mean, square = (rows @ columns)[:, 0], (rows @ columns.square())[:, 0]
-    variance = (square - mean.square()).clamp_min(0)
-    size = copies.shape[:3]
-    return mean.unflatten(0, size).permute(0, 3, 1, 2), variance.unflatten(0, size).permute(0, 3, 1, 2)
-
-
 @lru_cache(maxsize=16)
-def lattice_order(channels: int, height: int, width: int, coarsest: int, separate: int) -> Tensor:
+def lattice_order(
+    channels: int, height: int, width: int, coarsest: int, separate: int, *, each: bool = False
+) -> Tensor:
     """Group of each latent, int64 (C, H, W): lattices from stride ``coarsest`` down to 1.
 
     A lattice of stride s is halved by its diagonal neighbours (s/2, s/2), then (0, s/2), then (s/2, 0); from
-    stride 4 on the last two go together. On strides over ``separate`` channel 0 goes before the others.
+    stride 4 on the last two go together. On strides over ``separate`` channel 0 goes before the others, or
+    each channel after the one before.
     """
     order = torch.zeros(channels, height, width, dtype=torch.int64)
     count = 0
 
     def place(row: int, column: int, stride: int, apart: bool) -> None:
         nonlocal count
-        parts = [slice(0, 1), slice(1, None)] if apart and channels > 1 else [slice(None)]
+        parts = [slice(None)]
+        if apart and channels > 1:
+            parts = [slice(c, c + 1) for c in range(channels)] if each else [slice(0, 1), slice(1, None)]
         for part in parts:
             order[part, row::stride, column::stride] = count
             count += 1
@@ -166,7 +210,7 @@ def lattice_order(channels: int, height: int, width: int, coarsest: int, separat
         place(half, half, stride, stride > separate)
         place(0, half, stride, stride > separate)
         if stride <= 4:
-            order[:, half::stride, ::stride] = count - 1
+            order[:, half::stride, ::stride] = order[:, 0::stride, half::stride][:, :1, :1]
         else:
             place(half, 0, stride, stride > separate)
         stride = half

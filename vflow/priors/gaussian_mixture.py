@@ -1,0 +1,105 @@
+"""Elementwise mixtures of normal densities, as a flow: ε = Φ⁻¹(F(z))."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vflow.bijections.root import invert_increasing
+from vflow.priors.gaussian import Gaussian
+
+RARE, BROAD = 1e-6, 64.0  # weight and scale of a component that is always there
+FAR = -600.0  # log-probabilities below it, which float64 cannot exponentiate for long
+NEWTON = 4  # steps that suffice where one component has all the weight
+TOLERANCE = 1e-9
+
+
+class GaussianMixture(NamedTuple):
+    """Σ_k w_k N(μ_k, σ_k²) of each element: parameters (*S, K) of elements S; log weights are normalised.
+
+    Noise ε and z are one to one by the CDF F (Chen & Gopinath 2000, *Gaussianization*; Ho et al. 2019,
+    *Flow++*), so a temperature and walks mean what they mean for a Gaussian. Where F is flat, between modes,
+    ε needs many digits: methods compute and return float64.
+    """
+
+    mean: Tensor
+    log_scale: Tensor
+    log_weight: Tensor
+
+    @classmethod
+    def broadened(cls, mean: Tensor, log_scale: Tensor, log_weight: Tensor) -> GaussianMixture:
+        """The mixture with one more component, broad and rare, so that every value has digits in F."""
+        rare = torch.full_like(mean[..., :1], math.log(RARE))
+        return cls(
+            torch.cat([mean, torch.zeros_like(rare)], -1),
+            torch.cat([log_scale, torch.full_like(rare, math.log(BROAD))], -1),
+            torch.cat([log_weight + math.log1p(-RARE), rare], -1),
+        )
+
+    def log_mass(self, low: Tensor, high: Tensor) -> Tensor:
+        """log P(low < z < high) of finite bounds (*S), elementwise: exact in the tails."""
+        parts = Gaussian(self.mean, self.log_scale).log_mass(low[..., None], high[..., None])
+        return torch.logsumexp(parts + self.log_weight, -1)
+
+    def whiten(self, z: Tensor) -> Tensor:
+        """ε = Φ⁻¹(F(z)), shaped like z (*S)."""
+        return self._probit(z.double())[0]
+
+    def sample(self, eps: Tensor) -> Tensor:
+        """z with F(z) = Φ(ε), shaped like ε (*S)."""
+        target = eps.double()
+        heaviest = self.log_weight.argmax(-1, keepdim=True)
+        own = self.mean + self.log_scale.exp() * target[..., None]
+        z = own.gather(-1, heaviest)[..., 0]
+        for _ in range(NEWTON):
+            value, log_derivative = self._probit(z)
+            step = (value - target) * (-log_derivative).exp()
+            z = torch.where(step.abs() < 1, z - step, z)
+        error = (self._probit(z)[0] - target).abs()
+        rest = ~(error <= TOLERANCE)
+        if bool(rest.any()):
+            part = GaussianMixture(*(field[rest] for field in self))
+            low, high = own[rest].amin(-1), own[rest].amax(-1)
+            z[rest] = invert_increasing(part._probit, target[rest], low, high)[0]
+        return z
+
+    def draw_within(self, low: Tensor, high: Tensor, level: Tensor) -> Tensor:
+        """ε of z at the quantile ``level``, 0 … 1, of the density cut to low < z < high, elementwise.
+
+        Standard normal over z of the density and uniform levels.
+        """
+        (a, above_a), (b, above_b) = (self._tails(edge.double()) for edge in (low, high))
+        mirrored = a + b > above_a + above_b  # on the side where probabilities keep their digits
+        a, b = torch.where(mirrored, above_b, a), torch.where(mirrored, above_a, b)
+        level = torch.where(mirrored, 1 - level.double(), level.double())
+        eps = _probit_of_log(b + (level + (1 - level) * (a - b).exp()).log())
+        return torch.where(mirrored, -eps, eps)
+
+    def _tails(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """log F(z) and log(1 − F(z))."""
+        u = (z[..., None] - self.mean) * (-self.log_scale.double()).exp()
+        below, above = torch.special.log_ndtr(u), torch.special.log_ndtr(-u)
+        weight = self.log_weight.double()
+        return torch.logsumexp(weight + below, -1), torch.logsumexp(weight + above, -1)
+
+    def _probit(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Φ⁻¹(F(z)) and the log of its derivative."""
+        below, above = self._tails(z)
+        eps = torch.where(below < above, _probit_of_log(below), -_probit_of_log(above))
+        log_scale = self.log_scale.double()
+        u = (z[..., None] - self.mean) * (-log_scale).exp()
+        log_density = torch.logsumexp(self.log_weight - 0.5 * u.square() - log_scale, -1)
+        return eps, log_density + 0.5 * eps.square()
+
+
+def _probit_of_log(log_probability: Tensor) -> Tensor:
+    """Φ⁻¹(exp(l)) for l below 0, also where exp(l) is 0: there by log Φ(−x) ≈ −x²/2 − log(x √(2π))."""
+    far = torch.sqrt(-2 * log_probability.clamp_max(FAR))
+    for _ in range(3):
+        inner = log_probability.clamp_max(FAR) + far.log() + 0.5 * math.log(2 * math.pi)
+        far = torch.sqrt(-2 * inner)
+    near = torch.special.ndtri(log_probability.clamp(FAR, -1e-300).exp())
+    return torch.where(log_probability < FAR, -far, near)
