@@ -104,6 +104,12 @@ class LatticePriorConfig(Config):
         "displaced",
         description="of a latent: a mixture over its displaced copies, or of components around their mean",
     )
+    unit: float = Field(
+        1.0,
+        gt=0,
+        le=256,
+        description="of latents in the network: differences beyond it cost alike in matching",
+    )
     components: int = Field(3, ge=1, le=16, description="of a mixture around the mean")
 
 

@@ -13,8 +13,8 @@ from vflow.priors.gaussian import Gaussian
 
 RARE, BROAD = 1e-6, 64.0  # weight and scale of a component that is always there
 FAR = -600.0  # log-probabilities below it, which float64 cannot exponentiate for long
-NEWTON = 4  # steps that suffice where one component has all the weight
-TOLERANCE = 1e-9
+NEWTON = 5  # steps before brackets are halved
+TOLERANCE = 1e-10
 
 
 class GaussianMixture(NamedTuple):
@@ -46,53 +46,56 @@ class GaussianMixture(NamedTuple):
 
     def whiten(self, z: Tensor) -> Tensor:
         """ε = Φ⁻¹(F(z)), shaped like z (*S)."""
-        return self._probit(z.double())[0]
+        below, above = self._log_tails(z.double())
+        return torch.where(below < above, _probit_of_log(below), -_probit_of_log(above))
 
     def sample(self, eps: Tensor) -> Tensor:
-        """z with F(z) = Φ(ε), shaped like ε (*S)."""
-        target = eps.double()
-        heaviest = self.log_weight.argmax(-1, keepdim=True)
-        own = self.mean + self.log_scale.exp() * target[..., None]
-        z = own.gather(-1, heaviest)[..., 0]
+        """z with F(z) = Φ(ε), shaped like ε (*S): Newton steps from the heaviest component's own solution."""
+        target, flat = eps.double().flatten(), GaussianMixture(*(field.flatten(0, -2) for field in self))
+        own = flat.mean + flat.log_scale.double().exp() * target[:, None]
+        z = own.gather(1, flat.log_weight.argmax(1, keepdim=True))[:, 0]
+        index, part = torch.arange(len(z), device=z.device), flat
         for _ in range(NEWTON):
-            value, log_derivative = self._probit(z)
-            step = (value - target) * (-log_derivative).exp()
-            z = torch.where(step.abs() < 1, z - step, z)
-        error = (self._probit(z)[0] - target).abs()
-        rest = ~(error <= TOLERANCE)
-        if bool(rest.any()):
-            part = GaussianMixture(*(field[rest] for field in self))
-            low, high = own[rest].amin(-1), own[rest].amax(-1)
-            z[rest] = invert_increasing(part._probit, target[rest], low, high)[0]
-        return z
+            value, log_derivative = part._probit(z[index])
+            error = value - target[index]
+            left = ~(error.abs() <= TOLERANCE)
+            if not bool(left.any()):
+                return z.view(eps.shape)
+            index, change = index[left], (error * (-log_derivative).exp())[left]
+            z[index] -= change
+            part = GaussianMixture(*(field[index] for field in flat))
+        low, high = own[index].amin(1), own[index].amax(1)
+        z[index] = invert_increasing(part._probit, target[index], low, high)[0]
+        return z.view(eps.shape)
 
     def draw_within(self, low: Tensor, high: Tensor, level: Tensor) -> Tensor:
         """ε of z at the quantile ``level``, 0 … 1, of the density cut to low < z < high, elementwise.
 
         Standard normal over z of the density and uniform levels.
         """
-        (a, above_a), (b, above_b) = (self._tails(edge.double()) for edge in (low, high))
+        (a, above_a), (b, above_b) = (self._log_tails(edge.double()) for edge in (low, high))
         mirrored = a + b > above_a + above_b  # on the side where probabilities keep their digits
         a, b = torch.where(mirrored, above_b, a), torch.where(mirrored, above_a, b)
         level = torch.where(mirrored, 1 - level.double(), level.double())
         eps = _probit_of_log(b + (level + (1 - level) * (a - b).exp()).log())
         return torch.where(mirrored, -eps, eps)
 
-    def _tails(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def _log_tails(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """log F(z) and log(1 − F(z))."""
         u = (z[..., None] - self.mean) * (-self.log_scale.double()).exp()
-        below, above = torch.special.log_ndtr(u), torch.special.log_ndtr(-u)
         weight = self.log_weight.double()
+        below, above = torch.special.log_ndtr(u), torch.special.log_ndtr(-u)
         return torch.logsumexp(weight + below, -1), torch.logsumexp(weight + above, -1)
 
     def _probit(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Φ⁻¹(F(z)) and the log of its derivative."""
-        below, above = self._tails(z)
-        eps = torch.where(below < above, _probit_of_log(below), -_probit_of_log(above))
-        log_scale = self.log_scale.double()
-        u = (z[..., None] - self.mean) * (-log_scale).exp()
-        log_density = torch.logsumexp(self.log_weight - 0.5 * u.square() - log_scale, -1)
-        return eps, log_density + 0.5 * eps.square()
+        """Φ⁻¹(F(z)), for F and 1 − F that float64 can hold, and the log of its derivative."""
+        weight, inverse = self.log_weight.double().exp(), (-self.log_scale.double()).exp()
+        u = (z[..., None] - self.mean) * inverse
+        half = 0.5 * weight
+        below, above = ((half * torch.erfc(v)).sum(-1) for v in (u * -(0.5**0.5), u * 0.5**0.5))
+        eps = torch.where(below < above, 1.0, -1.0) * torch.special.ndtri(torch.minimum(below, above))
+        density = (weight * inverse * (-0.5 * u.square()).exp()).sum(-1)
+        return eps, density.log() + 0.5 * eps.square()
 
 
 def _probit_of_log(log_probability: Tensor) -> Tensor:

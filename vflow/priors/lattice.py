@@ -90,6 +90,7 @@ class LatticePrior(nn.Module):
 
     def motion(self, past: Tensor, mask: Tensor) -> Motion:
         """Features of a window of latent images (B, n, C, H, W); ``mask`` (B, n) is 0 where one is absent."""
+        past = past / self.config.unit
         cells = to_cells(past.flatten(0, 1), self.config.cell).unflatten(0, past.shape[:2])
         cells = cells * mask[..., None, None, None]
         planes = mask[..., None, None].expand(*mask.shape, *cells.shape[3:])
@@ -109,7 +110,7 @@ class LatticePrior(nn.Module):
         cell = self.config.cell
         order = self.order(*z.shape[2:]).to(z.device)
         known = to_cells((order < group[:, None, None, None]).to(z.dtype), cell)
-        seen = to_cells(z, cell) * known
+        seen = to_cells(z / self.config.unit, cell) * known
         cost = matching_cost(seen, motion.copies, known)
         votes = self._votes(cost)
         evidence = torch.stack([cost, votes, motion.cost, motion.votes], 1)
@@ -126,12 +127,14 @@ class LatticePrior(nn.Module):
             for part in (delta, raw, weight)
         )  # (N, components)
         if self.config.density == "displaced":
-            log_scale = _log_scale(raw).expand_as(copies)
-            return GaussianMixture.broadened(copies + delta, log_scale, logits.log_softmax(1))
+            return self._mixture(copies + delta, _log_scale(raw).expand_as(copies), logits)
         mean = (logits.softmax(1) * copies).sum(1, keepdim=True)
         spread = torch.linspace(-SPREAD, SPREAD, self.components, device=z.device)
-        log_scale, log_weight = _log_scale(raw + spread), weight.log_softmax(1)
-        return GaussianMixture.broadened(mean + delta, log_scale, log_weight)
+        return self._mixture(mean + delta, _log_scale(raw + spread), weight)
+
+    def _mixture(self, mean: Tensor, log_scale: Tensor, logits: Tensor) -> GaussianMixture:
+        unit = self.config.unit
+        return GaussianMixture.broadened(mean * unit, log_scale + math.log(unit), logits.log_softmax(1))
 
     def places(self, z: Tensor, group: Tensor) -> Tensor:
         """True where the latents of ``group`` (B,) lie, (B, C, H, W)."""
