@@ -2,7 +2,7 @@
 
 Statistics come from training frames, thresholds and the printed figures from validation frames: AUROC of a
 model's validation frames against each kind of other input, and shares of both that are told rightly.
-Run from the repository: python -m apps.examples.make_fit DATA, a folder with MNIST, photos, push and rain.
+Run from the repository: python -m apps.examples.make_fit DATA, a folder with MNIST, photos, push, grasp and rain.
 """
 
 from __future__ import annotations
@@ -43,6 +43,14 @@ def push(data: Path, split: Split) -> Frames:
     """Frames of robot-arm video."""
     clips = VideoFolder(data / "push" / "train", frames=2, size=(SIDE, SIDE), channels=3, fps=10, split=split)
     return [clips.example(i, (0, i))[-1] for i in _indices(len(clips), COUNTS[split])]
+
+
+def grasp(data: Path, split: Split) -> Frames:
+    """Frames of a humanoid's camera; eight episodes are held out."""
+    folder, size = data / "grasp" / "train", (SIDE, SIDE)
+    clips = VideoFolder(folder, frames=2, size=size, channels=3, fps=10, split=split, held_out=8)
+    rows = np.resize(_indices(len(clips), min(len(clips), COUNTS[split])), COUNTS[split])
+    return [clips.example(int(row), (0, number))[-1] for number, row in enumerate(rows)]
 
 
 def moving_digits(data: Path, split: Split) -> Frames:
@@ -94,6 +102,7 @@ def noise(data: Path, split: Split) -> Frames:
 SOURCES: dict[str, Callable[[Path, Split], Frames]] = {
     "shapes": shapes,
     "push": push,
+    "grasp": grasp,
     "moving-digits": moving_digits,
     "digits": digits,
     "colorizer": photos,

@@ -34,6 +34,7 @@ SUBJECTS = {
     "shapes": "a single coloured shape that moves",
     "shapes-lattice": "a single coloured shape that moves",
     "push": "robot-arm video",
+    "grasp": "a robot's hands at a table",
     "moving-digits": "bouncing handwritten digits",
     "digits": "a handwritten digit",
     "colorizer": "a photo",
