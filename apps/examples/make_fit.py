@@ -2,7 +2,7 @@
 
 Statistics come from training frames, thresholds and the printed figures from validation frames: AUROC of a
 model's validation frames against each kind of other input, and shares of both that are told rightly.
-Run from the repository: python -m apps.examples.make_fit DATA, a folder with MNIST, photos, push, grasp and rain.
+Run from the repository: python -m apps.examples.make_fit DATA (MNIST, photos, push, grasp, rain).
 """
 
 from __future__ import annotations

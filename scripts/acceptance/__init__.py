@@ -1,3 +1,14 @@
 """Figures that the project promises, measured by `make accept`. Importing the package registers them all."""
 
-from scripts.acceptance import app, colours, digits, predictions, shown, speed, surprise, weights  # noqa: F401
+from scripts.acceptance import (  # noqa: F401
+    app,
+    colours,
+    digits,
+    files,
+    predictions,
+    real,
+    shown,
+    speed,
+    surprise,
+    weights,
+)

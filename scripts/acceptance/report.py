@@ -20,6 +20,9 @@ TITLES = {
     "B": "Conditional flows",
     "D": "Speed",
     "F": "Results worth showing",
+    "I": "Real video",
+    "M": "Lossless files",
+    "N": "Enlarged photos",
 }
 TABLE = ("| what | figure | threshold | | measure |", "|---|---|---|---|---|")
 HEADER = """# Acceptance

@@ -1,0 +1,160 @@
+"""Lossless files of the shipped codecs, and photos enlarged by the shipped model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import vflow
+from scripts.acceptance.colours import photos
+from scripts.acceptance.models import loaded, push_clips
+from scripts.acceptance.registry import Figure, NotHere, Result, measure
+from scripts.acceptance.weights import SIZE
+from vflow.checkpoint import checkpoint_folder
+from vflow.data.media import list_media, read_clip, read_image
+from vflow.data.stills import STILL_FORMATS
+from vflow.errors import VflowError
+from vflow.pipelines.evaluate.codec import LARGE, Coded, code, evaluate_codec
+from vflow.pipelines.evaluate.report import Settings
+from vflow.pipelines.evaluate.super_resolution import evaluate_super_resolution
+
+PHOTOS, CLIPS, HOSTILE = 200, 200, 50
+CLIP_FRAMES = 20
+
+
+def silent(name: str) -> Any:
+    """Progress that nobody reads."""
+    return lambda done, total: None
+
+
+def data(*parts: str) -> Path:
+    """``VFLOW_DATA``/parts."""
+    folder = Path(os.environ.get("VFLOW_DATA", "")).joinpath(*parts)
+    if not os.environ.get("VFLOW_DATA") or not folder.is_dir():
+        raise NotHere(f"needs VFLOW_DATA=folder with {'/'.join(parts)}")
+    return folder
+
+
+def grasp_windows() -> list[np.ndarray]:
+    """Windows of 20 frames, every 20th frame on, of all test episodes: uint8 (20, 64, 64, 3)."""
+    clips = [read_clip(path).frames for path in list_media(data("grasp", "test"))]
+    starts = [range(0, len(clip) - CLIP_FRAMES + 1, CLIP_FRAMES) for clip in clips]
+    return [clip[at : at + CLIP_FRAMES] for clip, some in zip(clips, starts, strict=True) for at in some]
+
+
+def _photos() -> Iterator[np.ndarray]:
+    """All photos of photos/val, and as many of photos/train as make 200."""
+    files = list_media(photos("val"))
+    for path in [*files, *list_media(photos("train"))[: PHOTOS - len(files)]]:
+        yield read_image(path).frames[0]
+
+
+def _clips() -> Iterator[np.ndarray]:
+    """Windows of grasp/test, and as many clips of push/test as make 200."""
+    windows = grasp_windows()
+    yield from windows
+    yield from push_clips("test")[: CLIPS - len(windows)]
+
+
+def damaged(file: bytes, count: int) -> Iterator[bytes]:
+    """Versions of a file with a byte changed, cut off, or bytes added, each differently."""
+    random = np.random.default_rng(0)
+    for number in range(count):
+        at = int(random.integers(len(file)))
+        if number % 3 == 0:
+            yield file[:at] + bytes([file[at] ^ int(random.integers(1, 256))]) + file[at + 1 :]
+        elif number % 3 == 1:
+            yield file[:at]
+        else:
+            yield file + bytes(random.integers(256, size=1 + number, dtype=np.uint8))
+
+
+def _refused(model: Any, file: bytes) -> bool:
+    try:
+        vflow.decompress(model, file)
+    except VflowError as error:
+        return "\n" not in str(error)
+    return False
+
+
+@measure(
+    "M",
+    photos=Figure(f"photos of {PHOTOS} that decode to the same bytes", at_least=PHOTOS),
+    clips=Figure(f"clips of {CLIPS} that decode to the same bytes", at_least=CLIPS),
+    refused=Figure(f"damaged files of {HOSTILE} refused in one line", at_least=HOSTILE),
+    overhead=Figure("file over −log₂ p, the largest of files of 100 kB and more", at_most=1.02, aim="1.005"),
+    encoding=Figure("photos: pixels a second encoded, one thread", "", at_least=0),
+    decoding=Figure("photos: pixels a second decoded", "", at_least=0),
+)
+def files() -> Result:
+    """codec-photo on the photos of photos/val at their own size and 92 of photos/train, codec-clip on
+    windows of 20 frames of grasp/test and clips of push/test; every file is decoded and compared. Files with
+    a byte changed, cut off or with bytes added are given to the decoder."""
+    models = {name: loaded(name) for name in ("codec-photo", "codec-clip")}
+    coded: dict[str, list[Coded]] = {
+        "photos": [code(models["codec-photo"], photo) for photo in _photos()],
+        "clips": [code(models["codec-clip"], clip) for clip in _clips()],
+    }
+    every = [*coded["photos"], *coded["clips"]]
+    ratios = [8 * len(one.file.data) / one.file.information for one in every if len(one.file.data) >= LARGE]
+    values = sum(one.file.values for one in coded["photos"]) / 3
+    refusals = [
+        _refused(models[name], file)
+        for name, kind in (("codec-photo", "photos"), ("codec-clip", "clips"))
+        for file in damaged(coded[kind][0].file.data, HOSTILE // 2)
+    ]
+    return Result(
+        {
+            **{kind: sum(one.exact for one in some) for kind, some in coded.items()},
+            "refused": sum(refusals),
+            "overhead": max(ratios, default=float("nan")),
+            "encoding": values / sum(one.encoding for one in coded["photos"]),
+            "decoding": values / sum(one.decoding for one in coded["photos"]),
+        },
+        note=f"{len(ratios)} files of {LARGE:,} bytes and more; seconds of processor time",
+    )
+
+
+@measure(
+    "M",
+    bits=Figure("photos/val: bits/dim on disk, headers included"),
+    png=Figure("bytes over PNG's", at_most=0.85),
+    webp=Figure("bytes over lossless WebP's", "", at_most=1.0),
+    jxl=Figure("bytes over lossless JPEG XL's"),
+)
+def photo_sizes() -> Result:
+    """All photos of photos/val at their own size; the other formats in the same run, at their best effort."""
+    settings = Settings(data=str(photos("val")), limit=0)
+    found = evaluate_codec(loaded("codec-photo"), settings, silent).figures
+    values = {name: found[f"bytes_over_{name}"] for name in STILL_FORMATS}
+    return Result({"bits": found["bits_per_dim"]} | values, note="; ".join(STILL_FORMATS.values()))
+
+
+@measure(
+    "N",
+    gain=Figure("×4: PSNR of the mean of 8 over bicubic, luma", "dB", at_least=0.2, aim="0.6"),
+    similarity=Figure(
+        "×4: what the best of 8 lacks of gradient similarity over what bicubic lacks",
+        "",
+        at_most=1,
+        aim="0.8",
+    ),
+    change=Figure("×4: largest change of the averaged output from the input", "/255", at_most=1, aim="0"),
+    size=SIZE,
+)
+def enlarged() -> Result:
+    """All photos of photos/val, small versions the means of blocks of 4×4, at the suggested temperature."""
+    model: Any = loaded("enlarge")
+    settings = Settings(data=str(photos("val")), limit=0, temperature=model.config.temperature)
+    found = evaluate_super_resolution(model, settings, silent).figures
+    values = {
+        "gain": found["psnr_gain"],
+        "similarity": found["gms_loss_ratio"],
+        "change": found["largest_change"],
+        "size": (checkpoint_folder("enlarge") / "model.safetensors").stat().st_size / 1e6,
+    }
+    return Result(values, note=f"bits/dim of details {found['bits_per_dim']:.3f}")

@@ -1,0 +1,113 @@
+"""Real video: rain radar beside pysteps, and a humanoid's camera."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+import vflow
+from scripts.acceptance.files import data, grasp_windows, silent
+from scripts.acceptance.models import loaded, shipped_model
+from scripts.acceptance.registry import Figure, Result, measure
+from scripts.acceptance.weights import SIZE
+from vflow.checkpoint import checkpoint_folder
+from vflow.data.lossless import bits_after
+from vflow.metrics.video import best_of, psnr
+from vflow.pipelines.evaluate.latents import video_latent_share
+from vflow.pipelines.evaluate.rain import evaluate_rain
+from vflow.pipelines.evaluate.report import Settings
+
+GIVEN, FRAMES, FUTURES, AT = 3, 10, 20, 5
+SCORED_EVERY, DRAWN_EVERY = 3, 6  # of 72 windows: the whole takes an hour
+
+
+def _size(name: str) -> float:
+    return (checkpoint_folder(name) / "model.safetensors").stat().st_size / 1e6
+
+
+@measure(
+    "I",
+    crps=Figure("rain: CRPS of 20 members over STEPS', mean of 5 to 30 minutes", "", at_most=1.0, aim="0.9"),
+    csi=Figure("rain: CSI of the ensemble mean at 1 mm/h over STEPS'", "", at_least=1.0, aim="1.05"),
+    ranks=Figure("rain: share of the two outer ranks at 30 minutes", "", at_most=0.3, aim="0.15"),
+    seconds=Figure("rain: seconds of 20 members × 6 frames over STEPS'", "", at_most=1.0, aim="0.3"),
+    share=Figure("rain: share of the variance that the flow's latents carry", at_least=0.8, aim="1"),
+    size=SIZE,
+)
+def rain() -> Result:
+    """The test event, 256×256 km, 5 starts, both sides seeing only the square; pysteps in the same run, with
+    the settings of ``vflow evaluate``."""
+    settings = Settings(data=str(data("rain", "test")), temperature=1.0)
+    model: Any = loaded("rain")
+    found = evaluate_rain(model, settings, silent).figures
+    values = {
+        "crps": found["crps_over_steps"],
+        "csi": found["csi_1_over_steps"],
+        "ranks": found["outer_ranks"],
+        "seconds": found["seconds_over_steps"],
+        "share": found["latent_share"],
+        "size": _size("rain"),
+    }
+    return Result(values, note=f"CRPS {found['crps']:.3f} mm/h, of STEPS {found['steps_crps']:.3f} mm/h")
+
+
+@measure(
+    "I",
+    bits=Figure("grasp: bits/dim of 17 frames after 3", "", at_most=2.75, aim="2.4"),
+    x264=Figure("grasp: lossless x264 on the same frames"),
+)
+def grasp_bits() -> Result:
+    """Every third window of 20 frames of the test episodes; vflow.score, float32; the likelihood is exact."""
+    windows = grasp_windows()[::SCORED_EVERY]
+    scores = [vflow.score(shipped_model("grasp"), window, context=GIVEN) for window in windows]
+    others = [bits_after(window, GIVEN, "x264") for window in windows]
+    return Result(
+        {"bits": float(np.mean(scores)), "x264": float(np.mean(others))}, note=f"{len(windows)} windows"
+    )
+
+
+@cache
+def _futures() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Windows, and 20 futures of each at the suggested temperature."""
+    model = shipped_model("grasp")
+    windows = grasp_windows()[::DRAWN_EVERY]
+    draw = partial(
+        vflow.predict, num_frames=FRAMES, num_samples=FUTURES, temperature=model.config.temperature, seed=0
+    )
+    return [(window, draw(model, window[:GIVEN])) for window in windows]
+
+
+@measure(
+    "I",
+    best=Figure("grasp: best of 20 at the 5th frame, suggested temperature", "dB", at_least=26.5, aim="28"),
+    copy=Figure("grasp: copying the last frame", "dB"),
+    blank=Figure("grasp: blank frames among those sampled", "", at_most=0),
+    frozen=Figure("grasp: frozen frames among them while the truth moves", "", at_most=0),
+    frames=Figure("grasp: sampled frames", "", at_least=1000),
+    share=Figure("grasp: share of the variance that the flow's latents carry", "", at_least=0.8, aim="1"),
+    size=SIZE,
+)
+def grasp_futures() -> Result:
+    """Every sixth window, given 3 frames, 20 futures × 10 frames; the best is chosen per window by mean PSNR.
+    Blank: a frame of one value. Frozen: equal to the frame before although the true one differs."""
+    best, copied, blank, frozen, frames = [], [], 0, 0, 0
+    for window, futures in _futures():
+        truth = window[GIVEN : GIVEN + FRAMES]
+        best.append(best_of(futures, truth)[1][AT - 1])
+        copied.append(float(psnr(window[GIVEN - 1], truth[AT - 1])))
+        before = np.concatenate(
+            [np.broadcast_to(window[GIVEN - 1], futures[:, :1].shape), futures[:, :-1]], 1
+        )
+        moves = (truth != np.concatenate([window[GIVEN - 1 : GIVEN], truth[:-1]])).any((1, 2, 3))
+        frozen += int(((futures == before).all((2, 3, 4)) & moves).sum())
+        blank += int((futures.reshape(*futures.shape[:2], -1).std(2) == 0).sum())
+        frames += futures.shape[0] * futures.shape[1]
+    model = shipped_model("grasp")
+    contexts = [window[:GIVEN] for window, _ in _futures()]
+    temperature = model.config.temperature
+    levels = (temperature,) * len(model.latent_shapes) if isinstance(temperature, float) else temperature
+    share = video_latent_share(model, contexts, AT, levels)["latent_share"]
+    values = {"best": float(np.mean(best)), "copy": float(np.mean(copied)), "blank": blank, "frozen": frozen}
+    return Result({**values, "frames": frames, "share": share, "size": _size("grasp")})
