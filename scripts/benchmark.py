@@ -40,7 +40,7 @@ def main() -> None:
     runs: dict[str, Callable[[], Found]] = {
         "train": lambda: train(setting, arguments.peer, arguments.also, compiled=arguments.compile),
         "memory": lambda: memory(setting, arguments.peer),
-        "sample": lambda: sample("shapes", setting),
+        "sample": lambda: sample("shapes-guided", setting),
         "startup": lambda: startup(setting),
         "floor": lambda: floor(setting),
         "busy": busy,

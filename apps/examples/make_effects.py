@@ -20,7 +20,7 @@ FOLDER = Path(__file__).resolve().parent
 INPUTS: dict[str, str | None] = {
     "digits": None,
     "shapes": "shapes-square.png",
-    "shapes-lattice": "shapes-square.png",
+    "shapes-guided": "shapes-square.png",
     "push": "push-00064.mp4",
     "colorizer": "photo-coffee.png",
 }

@@ -24,10 +24,21 @@ FIT_STARTS = range(0, 8, 2)  # where in a training clip the baselines are fitted
 @measure("A", bits=Figure("shapes, given 1 frame: bits/dim over 4 frames", "", at_most=0.06, aim="0.037"))
 def shapes_bits() -> Result:
     """256 held-out test clips, evenly over shapes and directions; vflow.score, K = 1, seed 0, float32."""
-    model = shipped_model("shapes")
+    return bits_of_shapes("shapes")
+
+
+@measure("A", bits=Figure("shapes-guided: the same", ""))
+def shapes_guided_bits() -> Result:
+    """As shapes_bits."""
+    return bits_of_shapes("shapes-guided")
+
+
+def bits_of_shapes(name: str) -> Result:
+    """bits/dim of a checkpoint over 4 frames given 1."""
+    model = shipped_model(name)
     scores = [vflow.score(model, clip, context=1) for clip in shape_clips(SCORED_SHAPES)]
-    noise = model.config.noise
-    return Result({"bits": float(np.mean(scores))}, note=f"{noise} dequantisation noise, {len(scores)} clips")
+    noise = "exact" if model.exact else f"{model.config.noise} dequantisation noise"
+    return Result({"bits": float(np.mean(scores))}, note=f"{noise}, {len(scores)} clips")
 
 
 @measure(
@@ -39,7 +50,23 @@ def shapes_bits() -> Result:
 def shapes_futures() -> Result:
     """16 held-out first frames of different shapes, 64 futures × 4 frames each at T = 1, seed 0;
     vflow.metrics.shapes judges."""
-    model = shipped_model("shapes")
+    return futures_of_shapes("shapes")
+
+
+@measure(
+    "A",
+    accepted=Figure("shapes-guided: futures at T = 1 that the tracker accepts", ""),
+    entropy=Figure("shapes-guided: entropy of the direction over the futures of one frame", "bits"),
+    worst=Figure("shapes-guided: lowest entropy among the contexts", "bits"),
+)
+def shapes_guided_futures() -> Result:
+    """As shapes_futures."""
+    return futures_of_shapes("shapes-guided")
+
+
+def futures_of_shapes(name: str) -> Result:
+    """Verdicts on a checkpoint's futures, and the entropy of their directions."""
+    model = shipped_model(name)
     reasons: Counter[str] = Counter()
     entropies = []
     for clip in shape_clips(CONTEXTS):

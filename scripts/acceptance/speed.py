@@ -39,8 +39,9 @@ from vflow.training.loop import train
 from vflow.training.setup import open_data
 
 LACKING = "normflows is missing: pip install -e '.[bench]'"
-DATA = {"shapes": None, "moving-digits": "", "push": "push/train", "digits": "", "colorizer": "photos"}
+DATA = {"shapes-guided": None, "moving-digits": "", "push": "push/train", "digits": "", "colorizer": "photos"}
 PRESETS = {name: name if name in ("digits", "colorizer") else f"{name}-small" for name in DATA}
+PRESETS["shapes-guided"] = "shapes-small"
 LOADED_STEPS, PRECISION_STEPS = 20, 200
 
 
@@ -160,9 +161,9 @@ def gradient(model: nn.Module, batch: Any) -> torch.Tensor:
     forward=Figure("time of all frames over one forward pass over the same frames", "×", at_most=1.5),
 )
 def sampling() -> Result:
-    """The shipped shapes model (affine couplings), 8 futures × 20 frames, encoding the context counted in;
+    """shapes-guided (affine couplings), 8 futures × 20 frames, encoding the context counted in;
     medians of 7 runs."""
-    found: dict[str, Any] = sample("shapes", setting())
+    found: dict[str, Any] = sample("shapes-guided", setting())
     note = (
         f"frame 2 {found['frame_2_ms']:g} ms, frame 20 {found['frame_20_ms']:g} ms, all "
         f"{found['sampling_ms']:g} ms, forward pass {found['forward_ms']:g} ms"
@@ -172,7 +173,7 @@ def sampling() -> Result:
 
 @measure("D", ratio=Figure("`vflow predict` less the sampling itself, over `import torch`", "×", at_most=2.5))
 def starting() -> Result:
-    """shapes, 8 futures × 10 frames of a shipped picture, process start to file written; the sampling itself
+    """shapes-guided, 8 futures × 10 frames of a shipped picture, process start to file written; the sampling itself
     is timed in a process that has drawn before. Medians of 7 turns."""
     found: dict[str, Any] = startup(setting())
     return Result({"ratio": found["ratio"]}, note=f"seconds: {found['seconds']}")

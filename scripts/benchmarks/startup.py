@@ -13,6 +13,7 @@ from scripts.benchmarks.timing import Clock, alternate
 from scripts.benchmarks.train import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINT = "shapes-guided"
 FRAMES, SAMPLES = 10, 8  # what the command draws when nothing is said
 
 
@@ -26,7 +27,7 @@ def startup(setting: Setting) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as name:
         fresh = (f"{name}/{number}" for number in itertools.count())  # what is there is not drawn again
         words = [
-            "-m", "vflow", "predict", "--checkpoint", "shapes", "--input", str(clip),
+            "-m", "vflow", "predict", "--checkpoint", CHECKPOINT, "--input", str(clip),
             "--num-frames", str(FRAMES), "--num-samples", str(SAMPLES), "--threads", str(setting.threads),
             "--output",
         ]  # fmt: skip
@@ -52,6 +53,6 @@ def sampling(clip: Path, repeats: int, clock: Clock) -> float:
     import vflow
     from vflow.data.media import read_image
 
-    model, frames = vflow.load("shapes"), read_image(clip)
+    model, frames = vflow.load(CHECKPOINT), read_image(clip)
     draw = lambda: vflow.predict(model, frames, num_frames=FRAMES, num_samples=SAMPLES)  # noqa: E731
     return alternate({"sampling": draw}, repeats, clock)["sampling"]

@@ -32,7 +32,7 @@ MARGIN = 1.15
 MAX_GREYNESS = 0.16  # of a picture of a digit; 0.13 is the most among 60 validation digits
 SUBJECTS = {
     "shapes": "a single coloured shape that moves",
-    "shapes-lattice": "a single coloured shape that moves",
+    "shapes-guided": "a single coloured shape that moves",
     "push": "robot-arm video",
     "grasp": "a robot's hands at a table",
     "moving-digits": "bouncing handwritten digits",

@@ -20,7 +20,7 @@ def test_clips_are_there_and_named_in_sources() -> None:
 
 def test_clips_suit_the_checkpoints_on_offer() -> None:
     assert {clip.checkpoint for clip in clips_for(["mine", "shapes"])} == {"shapes"}
-    assert clips_for(["shapes-lattice"]) == clips_for(["shapes"])
+    assert clips_for(["shapes-guided"]) == clips_for(["shapes"])
     assert clips_for(["mine"]) == all_clips()
 
 

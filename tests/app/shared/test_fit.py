@@ -58,7 +58,7 @@ def test_noise_and_blank_frames_fit_nothing(app: AppContext, kind: str) -> None:
 
 def test_a_model_of_the_same_data_fits_as_well(app: AppContext) -> None:
     frames = media.read_frames(next(clip for clip in all_clips() if clip.checkpoint == "shapes").files).frames
-    assert judge(app, "shapes-lattice", frames) == Verdict("shapes-lattice", True, "shapes")
+    assert judge(app, "shapes-guided", frames) == Verdict("shapes-guided", True, "shapes")
 
 
 def test_models_of_ones_own_are_not_judged(app: AppContext) -> None:
