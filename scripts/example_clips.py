@@ -1,4 +1,4 @@
-"""Writes small clips to try fine-tuning with: shapes unlike those of the model `shapes`, and growing."""
+"""Writes small clips to try fine-tuning with: shapes unlike those of the data `shapes`, and growing."""
 
 from __future__ import annotations
 

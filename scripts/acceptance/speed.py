@@ -173,8 +173,8 @@ def sampling() -> Result:
 
 @measure("D", ratio=Figure("`vflow predict` less the sampling itself, over `import torch`", "×", at_most=2.5))
 def starting() -> Result:
-    """shapes-guided, 8 futures × 10 frames of a shipped picture, process start to file written; the sampling itself
-    is timed in a process that has drawn before. Medians of 7 turns."""
+    """shapes-guided, 8 futures × 10 frames of a shipped picture, process start to file written; the sampling
+    itself is timed in a process that has drawn before. Medians of 7 turns."""
     found: dict[str, Any] = startup(setting())
     return Result({"ratio": found["ratio"]}, note=f"seconds: {found['seconds']}")
 

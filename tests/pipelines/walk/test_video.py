@@ -183,7 +183,7 @@ def test_a_sweep_is_the_same_future_at_each_temperature(clip: np.ndarray, form: 
 
 def test_a_walk_starts_where_samples_lie() -> None:
     """ε of a frame is as long as that of a sample, whatever the seed that dequantises, and decodes to it."""
-    model = load("shapes")
+    model = load("shapes-guided")
     clips = open_video_dataset(DataConfig(name="shapes", frames=3), model.config, "test")
     frames = clips.example(0, (0, 0))
     noise = [open_adapter(model, WalkSettings(seed=seed)).start([frames]).eps for seed in (0, 1)]
