@@ -1,12 +1,15 @@
 """Measures `walk-effects.json`: how much a walk along the first direction of each level changes pictures.
 
 Root mean square over pixels of the standard deviation over three steps (−3, 0 and +3 standard deviations), in
-grey levels, by the hash of the checkpoint. Run from the repository: python -m apps.examples.make_effects
+grey levels, by the hash of the checkpoint.
+
+Run from the repository: python -m apps.examples.make_effects [NAME ...]
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,5 +53,10 @@ def measure(name: str, file: str | None) -> dict[str, float]:
 
 if __name__ == "__main__":
     folders = find_checkpoints()
-    effects = {checkpoint_hash(folders[name]): measure(name, file) for name, file in INPUTS.items()}
-    (FOLDER / "walk-effects.json").write_text(json.dumps(effects, indent=1) + "\n", encoding="utf-8")
+    path = FOLDER / "walk-effects.json"
+    known = json.loads(path.read_text(encoding="utf-8"))
+    effects = {}
+    for name, file in INPUTS.items():
+        key = checkpoint_hash(folders[name])
+        effects[key] = measure(name, file) if name in (sys.argv[1:] or INPUTS) else known[key]
+    path.write_text(json.dumps(effects, indent=1) + "\n", encoding="utf-8")
