@@ -11,7 +11,7 @@ from torch import Tensor
 from vflow.bijections.root import invert_increasing
 from vflow.priors.gaussian import Gaussian
 
-RARE, BROAD = 1e-6, 64.0  # weight and scale of a component that is always there
+RARE, BROAD = 1e-8, 64.0  # weight and scale of a component that is always there
 FAR = -600.0  # log-probabilities below it, which float64 cannot exponentiate for long
 NEWTON = 5  # steps before brackets are halved
 TOLERANCE = 1e-10
