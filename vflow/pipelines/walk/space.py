@@ -39,7 +39,7 @@ def unflatten(flat: Tensor, like: Sequence[Tensor]) -> Levels:
 
 
 def move(eps: Tensor, direction: Tensor, amounts: Sequence[float]) -> Tensor:
-    """ε after each of ``amounts`` along ``direction``: (steps, D), float32.
+    """ε after each of ``amounts`` along ``direction``, of its dtype: (steps, D).
 
     With a = ⟨ε, d⟩ + amount, ε becomes a·d + c·(ε − ⟨ε, d⟩ d), where c gives it its length. Noise as long as
     a typical vector, √D, or longer keeps its length: it turns, at most until it is ±d. Shorter noise, as
@@ -49,18 +49,19 @@ def move(eps: Tensor, direction: Tensor, amounts: Sequence[float]) -> Tensor:
         eps: (1, D). direction: (D,), of length 1. amounts: in standard deviations of the prior, so 1 each.
     """
     start, d = _precise(eps), _precise(direction)
+    d = d / d.norm().clamp_min(1e-12)  # stored directions have length 1 to float32 alone
     by = torch.tensor(amounts, dtype=torch.float64)[:, None]
     along = start @ d
     across = start - along[:, None] * d
     to = along[:, None] + by
     if start.shape[1] < FEW:
-        return (to * d + across).float().to(eps.device)
+        return (to * d + across).to(eps)
     typical, length = math.sqrt(start.shape[1]), float(start.norm())
     to = to.clamp(-max(typical, length), max(typical, length))
     rest = across.square().sum().clamp_min(1e-12)
     longest = (to.square() + rest).sqrt().clamp_max(typical) if length < typical else to.new_tensor(length)
     share = ((longest.square() - to.square()) / rest).clamp_min(0).sqrt()
-    return (to * d + share * across).float().to(eps.device)
+    return (to * d + share * across).to(eps)
 
 
 def scaled(eps: Sequence[Tensor], amounts: Sequence[float]) -> Levels:
@@ -96,7 +97,7 @@ def _arc(a: Tensor, b: Tensor, t: Tensor, whole: float) -> Tensor:
         now = (1 - t) * lengths[0] + t * lengths[1]
         left, right = left * now / max(lengths[0], 1e-12), right * now / max(lengths[1], 1e-12)
     shape = (-1, *[1] * (a.ndim - 1))
-    return (left.view(shape) * one + right.view(shape) * other).float().to(a.device)
+    return (left.view(shape) * one + right.view(shape) * other).to(a)
 
 
 def _weights(angle: float, t: Tensor) -> tuple[Tensor, Tensor]:
