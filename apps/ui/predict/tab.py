@@ -148,7 +148,7 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, gr.HTML]:
 
 
 def expected_time(
-    app: AppContext, name: str | None, num_samples: Any, num_frames: Any, paths: Sequence[str] | None
+    app: AppContext, name: str | None, num_samples: Any, num_frames: Any, paths: Sequence[str] | None = None
 ) -> str:
     """HTML on the time that a longer prediction will take; empty for short ones, and where none is known.
 

@@ -169,9 +169,11 @@ def judge(app: AppContext, chosen: str | None, frames: np.ndarray) -> Verdict:
         for name, reference in references().items()
         if app.models.ships(name)
     }
-    best = min(scores, key=lambda name: scores[name], default=None)
-    if best is not None and scores[best] > 1:
-        best = None
+    fitting = [name for name, score in scores.items() if score <= 1]
+    # Photos are the broadest kind: whatever else fits says more.
+    best = min(
+        fitting, key=lambda name: (SAME_DATA.get(name, name) == "colorizer", scores[name]), default=None
+    )
     own = scores.get(str(chosen))
     return Verdict(str(chosen), None if own is None else own <= 1, best)
 

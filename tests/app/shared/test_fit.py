@@ -27,7 +27,10 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> AppContext:
 def test_clips_fit_their_model_and_no_other(app: AppContext, clip: ClipExample) -> None:
     frames = media.read_frames(clip.files).frames
     assert judge(app, clip.checkpoint, frames) == Verdict(clip.checkpoint, True, clip.checkpoint)
-    for other in {"push", "shapes", "moving-digits", "digits", "colorizer"} - {clip.checkpoint}:
+    others = {"push", "shapes", "moving-digits", "digits", "colorizer"} - {clip.checkpoint}
+    if clip.checkpoint == "grasp":  # a camera's frames are photos
+        others.remove("colorizer")
+    for other in others:
         assert judge(app, other, frames) == Verdict(other, False, clip.checkpoint)
 
 
