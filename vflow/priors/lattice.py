@@ -118,19 +118,18 @@ class LatticePrior(nn.Module):
         delta, raw, weight, logits, gains = self.net(planes).to(z.dtype).split(self.split, 1)
         logits = logits + (evidence * (gains + GAIN_START)[:, :, None]).sum(1)
         batch, depth, row, column = self._cells(self.places(z, group))
-        copies = motion.copies[batch, row, column, :, depth]  # (N, K)
-        logits = logits[batch, :, row, column]
-        delta, raw, weight = (
-            part.unflatten(1, (-1, self.components, known.shape[1]))[batch, :, :, depth, row, column][:, 0]
-            if part.shape[1]
-            else part
-            for part in (delta, raw, weight)
-        )  # (N, components)
+
+        def at_places(part: Tensor) -> Tensor:
+            """(B, M · D, h, w) → (N, M)."""
+            return part.unflatten(1, (-1, known.shape[1]))[batch, :, depth, row, column]
+
+        copies, logits = motion.copies[batch, row, column, :, depth], logits[batch, :, row, column]  # (N, K)
+        delta, raw = at_places(delta), at_places(raw)  # (N, components)
         if self.config.density == "displaced":
             return self._mixture(copies + delta, _log_scale(raw).expand_as(copies), logits)
         mean = (logits.softmax(1) * copies).sum(1, keepdim=True)
         spread = torch.linspace(-SPREAD, SPREAD, self.components, device=z.device)
-        return self._mixture(mean + delta, _log_scale(raw + spread), weight)
+        return self._mixture(mean + delta, _log_scale(raw + spread), at_places(weight))
 
     def _mixture(self, mean: Tensor, log_scale: Tensor, logits: Tensor) -> GaussianMixture:
         unit = self.config.unit
