@@ -11,7 +11,7 @@ from pathlib import Path
 from vflow.data import media
 
 FOLDER = Path(__file__).resolve().parent
-FIRST_FRAMES = {"episode_020": 48, "episode_036": 55}
+FIRST_FRAMES = {"episode_014": 15, "episode_076": 20}
 NUM_FRAMES = 13
 
 
