@@ -14,7 +14,7 @@ from vflow.priors.gaussian import Gaussian
 RARE, BROAD = 1e-8, 64.0  # weight and scale of a component that is always there
 FAR = -600.0  # log-probabilities below it, which float64 cannot exponentiate for long
 NEWTON = 5  # steps before brackets are halved
-TOLERANCE = 1e-10
+TOLERANCE = 1e-13
 
 
 class GaussianMixture(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple, final
 
 import torch
@@ -190,8 +191,9 @@ def lattice_order(
     """Group of each latent, int64 (C, H, W): lattices from stride ``coarsest`` down to 1.
 
     A lattice of stride s is halved by its diagonal neighbours (s/2, s/2), then (0, s/2), then (s/2, 0); from
-    stride 4 on the last two go together. On strides over ``separate`` channel 0 goes before the others, or
-    each channel after the one before.
+    stride 4 on the last two go together. On strides over ``separate`` channel 0 goes before the others, in
+    four parts twice as far apart, lest latents of one shape be drawn at once before it is known where it
+    goes; or, with ``each``, each channel goes after the one before.
     """
     order = torch.zeros(channels, height, width, dtype=torch.int64)
     count = 0
@@ -202,8 +204,11 @@ def lattice_order(
         if apart and channels > 1:
             parts = [slice(c, c + 1) for c in range(channels)] if each else [slice(0, 1), slice(1, None)]
         for part in parts:
-            order[part, row::stride, column::stride] = count
-            count += 1
+            first = apart and not each and part != slice(1, None)
+            step = 2 * stride if first and 2 * stride <= coarsest else stride
+            for top, left in product(range(row, row + step, stride), range(column, column + step, stride)):
+                order[part, top::step, left::step] = count
+                count += 1
 
     place(0, 0, coarsest, True)
     stride = coarsest
