@@ -191,7 +191,8 @@ def clip_upload(tab: str) -> gr.File:
     files.upload(by_name, files, files, **QUICK)
     files.change(redraw, files, [thumbnails, order, sort, reverse], **QUICK)
     add.upload(lambda old, new: by_name([*paths_of(old), *new]), [files, add], files, **QUICK)
-    thumbnails.select(move, files, files, **QUICK)
-    sort.click(by_name, files, files, **QUICK)
-    reverse.click(lambda paths: paths_of(paths)[::-1], files, files, **QUICK)
+    every = {**QUICK, "trigger_mode": "multiple"}  # gradio's own mode drops clicks while one is answered
+    thumbnails.select(move, files, files, **every)
+    sort.click(by_name, files, files, **every)
+    reverse.click(lambda paths: paths_of(paths)[::-1], files, files, **every)
     return files
