@@ -19,8 +19,8 @@ from tests.hostile import MAKERS
 SECONDS, MEGABYTES = 30.0, 2_000
 
 
-def values(name: str, file: dict[str, Any]) -> list[Any]:
-    """Values of endpoint ``name`` for one uploaded file."""
+def requests(file: dict[str, Any]) -> dict[str, list[Any]]:
+    """Values of each endpoint for one uploaded file."""
     walk = [[], "shapes", "temperature", 2, 0, "-1", 0, 1, 0, "likeliest", 1, 0, 1, [], []]
     return {
         "predict_future": [[file], "shapes", 1, 1, 1.0, 0, "", 5],
@@ -31,19 +31,10 @@ def values(name: str, file: dict[str, Any]) -> list[Any]:
         "compress": [file],
         "decompress": [file],
         "learn_density": ["two-moons", "rnade", 10, 0, [file]],
-    }[name]
+    }
 
 
-ENDPOINTS = (
-    "predict_future",
-    "score",
-    "colorize",
-    "upscale",
-    "walk",
-    "compress",
-    "decompress",
-    "learn_density",
-)
+ENDPOINTS = tuple(requests({}))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +73,7 @@ def campaign(server: Server, count: int, folder: Path) -> None:
             if file is None:
                 continue
             began = time.monotonic()
-            event, data = call(client, name, values(name, file))
+            event, data = call(client, name, requests(file)[name])
             seconds, text = time.monotonic() - began, json.dumps(data)
             shown = f"{number}: {name} {path.name!r}: {event} {text[:600]}"
             assert event in ("complete", "error") and seconds < SECONDS, shown

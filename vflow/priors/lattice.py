@@ -142,15 +142,11 @@ class LatticePrior(nn.Module):
 
     def _cells(self, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Index in cells (B, D, h, w) of each place."""
-        size = places.shape[1:]
-        number = torch.arange(size.numel(), device=places.device, dtype=torch.float64).view(1, *size)
-        cells = to_cells(number, self.config.cell)
-        inverse = torch.empty(size.numel(), dtype=torch.int64, device=places.device)
-        inverse[cells.long().flatten()] = torch.arange(size.numel(), device=places.device)
+        cell, (channels, height, width) = self.config.cell, places.shape[1:]
         batch, place = places.flatten(1).nonzero(as_tuple=True)
-        height, width = cells.shape[2:]
-        at = inverse[place]
-        return batch, at // (height * width), at // width % height, at % width
+        at = _cell_numbers(channels, height, width, cell).to(places.device)[place]
+        rows, columns = height // cell, width // cell
+        return batch, at // (rows * columns), at // columns % rows, at % columns
 
     def _copies(self, image: Tensor) -> Tensor:
         """(B, C, H, W) → cells (B, h, w, K, D), displaced by each of K vectors; zeros enter at the edges."""
@@ -182,6 +178,13 @@ def matching_cost(cells: Tensor, copies: Tensor, known: Tensor) -> Tensor:
     weight = known.permute(0, 2, 3, 1)[..., None, :]
     difference = (last - copies).abs().clamp_max(COST_LIMIT) * weight
     return (difference.sum(-1) / math.sqrt(cells.shape[1])).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=16)
+def _cell_numbers(channels: int, height: int, width: int, cell: int) -> Tensor:
+    """Number among cells (D, h, w) of each latent of an image (C, H, W), both flat: int64."""
+    number = torch.arange(channels * height * width, dtype=torch.float64).view(1, channels, height, width)
+    return to_cells(number, cell).flatten().argsort()
 
 
 @lru_cache(maxsize=16)
