@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +11,9 @@ import numpy as np
 import vflow
 from scripts.acceptance.digits import mnist
 from scripts.acceptance.digits import model as digits_model
-from scripts.acceptance.models import loaded
-from scripts.acceptance.registry import Figure, NotHere, Result, measure
-from scripts.acceptance.weights import SIZE
-from vflow.checkpoint import checkpoint_folder
+from scripts.acceptance.models import data, loaded, silent
+from scripts.acceptance.registry import Figure, Result, measure
+from scripts.acceptance.weights import SIZE, size
 from vflow.data.media import list_media, read_image, resize
 from vflow.models import Colorizer
 from vflow.pipelines.common import Temperature
@@ -34,17 +31,9 @@ def model() -> Colorizer:
     return found
 
 
-def photos(split: str) -> Path:
-    """``VFLOW_DATA``/photos/``split``."""
-    folder = Path(os.environ.get("VFLOW_DATA", "")) / "photos" / split
-    if not os.environ.get("VFLOW_DATA") or not folder.is_dir():
-        raise NotHere("needs the photos: VFLOW_DATA=folder with photos/train and photos/val")
-    return folder
-
-
 def pictures(count: int) -> list[np.ndarray]:
     """Held-out photos at their own size, uint8 (H, W, 3)."""
-    files = list_media(photos("val"))
+    files = list_media(data("photos", "val"))
     return [read_image(files[int(i)]).frames[0] for i in np.linspace(0, len(files) - 1, count)]
 
 
@@ -72,7 +61,7 @@ def colour_photos() -> Result:
         "diversity": found["spread_over_variants"],
         "lightness": found["largest_lightness_change"],
         "nonfinite": found["nonfinite"],
-        "size": (checkpoint_folder("colorizer") / "model.safetensors").stat().st_size / 1e6,
+        "size": size("colorizer"),
     }
     errors = ", ".join(f"{k.removeprefix('rmse_')} {found[k]:.2f}" for k in found if k.startswith("rmse_"))
     return Result(values, note=f"RMSE: {errors}")
@@ -81,11 +70,11 @@ def colour_photos() -> Result:
 @cache
 def photos_coloured(temperature: Temperature) -> Mapping[str, Any]:
     """Figures of ``vflow evaluate`` on all photos of photos/val, 8 colourings each, seed 0."""
-    held, train = photos("val"), photos("train")
+    held, train = data("photos", "val"), data("photos", "train")
     settings = Settings(
         data=str(held), train=str(train), num_importance_samples=1, limit=0, temperature=temperature
     )
-    return evaluate_color(model(), settings, lambda name: lambda done, total: None).figures
+    return evaluate_color(model(), settings, silent).figures
 
 
 def under_tints(found: Mapping[str, Any]) -> float:

@@ -11,8 +11,7 @@ import torch
 
 from scripts.acceptance.models import loaded
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
-from scripts.acceptance.weights import SIZE, TRIP
-from vflow.checkpoint import checkpoint_folder
+from scripts.acceptance.weights import SIZE, TRIP, size
 from vflow.data.datasets.digits import load_mnist
 from vflow.errors import InputError
 from vflow.metrics.digits import CLASSES, DigitClassifier, agreement, spread_ratios, train_classifier
@@ -89,7 +88,7 @@ def digits_samples() -> Result:
         "narrowest": float(ratios.min()),
         "widest": float(ratios.max()),
         "nonfinite": counts.nonfinite,
-        "size": (checkpoint_folder("digits") / "model.safetensors").stat().st_size / 1e6,
+        "size": size("digits"),
     }
     return Result(values, note="distance ratios of classes 0 to 9: " + ", ".join(f"{r:.2f}" for r in ratios))
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import vflow
-from scripts.acceptance.colours import photos
-from scripts.acceptance.models import loaded, push_clips
-from scripts.acceptance.registry import Figure, NotHere, Result, measure
-from scripts.acceptance.weights import SIZE
-from vflow.checkpoint import checkpoint_folder
-from vflow.data.media import list_media, read_clip, read_image
+from scripts.acceptance.models import data, grasp_windows, loaded, push_clips, silent
+from scripts.acceptance.registry import Figure, Result, measure
+from scripts.acceptance.weights import SIZE, size
+from vflow.data.media import list_media, read_image
 from vflow.data.stills import STILL_FORMATS
 from vflow.errors import VflowError
 from vflow.pipelines.evaluate.codec import LARGE, Coded, code, evaluate_codec
@@ -23,33 +19,12 @@ from vflow.pipelines.evaluate.report import Settings
 from vflow.pipelines.evaluate.super_resolution import evaluate_super_resolution
 
 PHOTOS, CLIPS, HOSTILE = 200, 200, 50
-CLIP_FRAMES = 20
-
-
-def silent(name: str) -> Any:
-    """Progress that nobody reads."""
-    return lambda done, total: None
-
-
-def data(*parts: str) -> Path:
-    """``VFLOW_DATA``/parts."""
-    folder = Path(os.environ.get("VFLOW_DATA", "")).joinpath(*parts)
-    if not os.environ.get("VFLOW_DATA") or not folder.is_dir():
-        raise NotHere(f"needs VFLOW_DATA=folder with {'/'.join(parts)}")
-    return folder
-
-
-def grasp_windows() -> list[np.ndarray]:
-    """Windows of 20 frames, every 20th frame on, of all test episodes: uint8 (20, 64, 64, 3)."""
-    clips = [read_clip(path).frames for path in list_media(data("grasp", "test"))]
-    starts = [range(0, len(clip) - CLIP_FRAMES + 1, CLIP_FRAMES) for clip in clips]
-    return [clip[at : at + CLIP_FRAMES] for clip, some in zip(clips, starts, strict=True) for at in some]
 
 
 def _photos() -> Iterator[np.ndarray]:
     """All photos of photos/val, and as many of photos/train as make 200."""
-    files = list_media(photos("val"))
-    for path in [*files, *list_media(photos("train"))[: PHOTOS - len(files)]]:
+    files = list_media(data("photos", "val"))
+    for path in [*files, *list_media(data("photos", "train"))[: PHOTOS - len(files)]]:
         yield read_image(path).frames[0]
 
 
@@ -87,8 +62,8 @@ def _refused(model: Any, file: bytes) -> bool:
     clips=Figure(f"clips of {CLIPS} that decode to the same bytes", at_least=CLIPS),
     refused=Figure(f"damaged files of {HOSTILE} refused in one line", at_least=HOSTILE),
     overhead=Figure("file over −log₂ p, the largest of files of 100 kB and more", at_most=1.02, aim="1.005"),
-    encoding=Figure("photos: pixels a second encoded, one thread", "", at_least=0),
-    decoding=Figure("photos: pixels a second decoded", "", at_least=0),
+    encoding=Figure("photos: pixels a second encoded, one thread"),
+    decoding=Figure("photos: pixels a second decoded"),
 )
 def files() -> Result:
     """codec-photo on the photos of photos/val at their own size and 92 of photos/train, codec-clip on
@@ -128,7 +103,7 @@ def files() -> Result:
 )
 def photo_sizes() -> Result:
     """All photos of photos/val at their own size; the other formats in the same run, at their best effort."""
-    settings = Settings(data=str(photos("val")), limit=0)
+    settings = Settings(data=str(data("photos", "val")), limit=0)
     found = evaluate_codec(loaded("codec-photo"), settings, silent).figures
     values = {name: found[f"bytes_over_{name}"] for name in STILL_FORMATS}
     return Result({"bits": found["bits_per_dim"]} | values, note="; ".join(STILL_FORMATS.values()))
@@ -149,12 +124,12 @@ def photo_sizes() -> Result:
 def enlarged() -> Result:
     """All photos of photos/val, small versions the means of blocks of 4×4, at the suggested temperature."""
     model: Any = loaded("enlarge")
-    settings = Settings(data=str(photos("val")), limit=0, temperature=model.config.temperature)
+    settings = Settings(data=str(data("photos", "val")), limit=0, temperature=model.config.temperature)
     found = evaluate_super_resolution(model, settings, silent).figures
     values = {
         "gain": found["psnr_gain"],
         "similarity": found["gms_loss_ratio"],
         "change": found["largest_change"],
-        "size": (checkpoint_folder("enlarge") / "model.safetensors").stat().st_size / 1e6,
+        "size": size("enlarge"),
     }
     return Result(values, note=f"bits/dim of details {found['bits_per_dim']:.3f}")

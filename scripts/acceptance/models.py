@@ -15,8 +15,10 @@ from vflow.checkpoint import find_checkpoints
 from vflow.data.datasets.shapes import DIRECTIONS, Shapes
 from vflow.data.media import list_media, read_clip
 from vflow.models import VideoModel
+from vflow.pipelines.evaluate.report import Progress
 
-GIVEN = 3  # frames that push futures start from
+GIVEN = 3  # frames that futures of push and grasp start from
+WINDOW = 20  # frames of a window of grasp
 
 
 @cache
@@ -42,10 +44,27 @@ def shape_clips(count: int) -> list[np.ndarray]:
     return [data.example(int(s) * len(DIRECTIONS) + i % len(DIRECTIONS)) for i, s in enumerate(chosen)]
 
 
+def data(name: str, split: str) -> Path:
+    """``VFLOW_DATA``/name/split."""
+    folder = Path(os.environ.get("VFLOW_DATA", "")) / name / split
+    if not os.environ.get("VFLOW_DATA") or not folder.is_dir():
+        raise NotHere(f"needs {name}/{split}: VFLOW_DATA=the folder that holds {name}")
+    return folder
+
+
 @cache
 def push_clips(split: str) -> np.ndarray:
-    """All clips of ``VFLOW_DATA``/push/``split``, uint8 (N, 20, 64, 64, 3)."""
-    folder = Path(os.environ.get("VFLOW_DATA", "")) / "push" / split
-    if not os.environ.get("VFLOW_DATA") or not folder.is_dir():
-        raise NotHere("needs the push clips: VFLOW_DATA=folder with push/train and push/test")
-    return np.stack([read_clip(path).frames for path in list_media(folder)])
+    """All clips of push/``split``, uint8 (N, 20, 64, 64, 3)."""
+    return np.stack([read_clip(path).frames for path in list_media(data("push", split))])
+
+
+def grasp_windows() -> list[np.ndarray]:
+    """Windows of 20 frames, every 20th frame on, of all test episodes: uint8 (20, 64, 64, 3)."""
+    clips = [read_clip(path).frames for path in list_media(data("grasp", "test"))]
+    starts = [range(0, len(clip) - WINDOW + 1, WINDOW) for clip in clips]
+    return [clip[at : at + WINDOW] for clip, some in zip(clips, starts, strict=True) for at in some]
+
+
+def silent(stage: str) -> Progress:
+    """Progress that nobody reads."""
+    return lambda done, total: None

@@ -8,23 +8,17 @@ from typing import Any
 import numpy as np
 
 import vflow
-from scripts.acceptance.files import data, grasp_windows, silent
-from scripts.acceptance.models import loaded, shipped_model
+from scripts.acceptance.models import GIVEN, data, grasp_windows, loaded, shipped_model, silent
 from scripts.acceptance.registry import Figure, Result, measure
-from scripts.acceptance.weights import SIZE
-from vflow.checkpoint import checkpoint_folder
+from scripts.acceptance.weights import SIZE, size
 from vflow.data.lossless import bits_after
 from vflow.metrics.video import best_of, psnr
 from vflow.pipelines.evaluate.latents import video_latent_share
 from vflow.pipelines.evaluate.rain import evaluate_rain
 from vflow.pipelines.evaluate.report import Settings
 
-GIVEN, FRAMES, FUTURES, AT = 3, 10, 20, 5
+FRAMES, FUTURES, AT = 10, 20, 5
 SCORED_EVERY, DRAWN_EVERY = 3, 6  # of 72 windows: the whole takes an hour
-
-
-def _size(name: str) -> float:
-    return (checkpoint_folder(name) / "model.safetensors").stat().st_size / 1e6
 
 
 @measure(
@@ -48,7 +42,7 @@ def rain() -> Result:
         "ranks": found["outer_ranks"],
         "seconds": found["seconds_over_steps"],
         "share": found["latent_share"],
-        "size": _size("rain"),
+        "size": size("rain"),
     }
     return Result(values, note=f"CRPS {found['crps']:.3f} mm/h, of STEPS {found['steps_crps']:.3f} mm/h")
 
@@ -110,4 +104,4 @@ def grasp_futures() -> Result:
     levels = (temperature,) * len(model.latent_shapes) if isinstance(temperature, float) else temperature
     share = video_latent_share(model, contexts, AT, levels)["latent_share"]
     values = {"best": float(np.mean(best)), "copy": float(np.mean(copied)), "blank": blank, "frozen": frozen}
-    return Result({**values, "frames": frames, "share": share, "size": _size("grasp")})
+    return Result({**values, "frames": frames, "share": share, "size": size("grasp")})

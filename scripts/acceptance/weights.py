@@ -16,7 +16,6 @@ from vflow.randomness import normal
 
 ROUND_TRIP_CLIPS = 32
 SAMPLED_CONTEXTS, SAMPLED_FUTURES = 16, 32
-MEGABYTE = 1e6
 
 TRIP = {
     "data": Figure("round trip data → latent → data, largest error", "/256", at_most=0.1),
@@ -28,6 +27,11 @@ SAMPLES = {
     "nonfinite": Figure("non-finite values in them, before any redraw", "", at_most=0),
 }
 SIZE = Figure("size of the checkpoint", "MB", at_most=15)
+
+
+def size(name: str) -> float:
+    """Size of a checkpoint's weights, in MB."""
+    return (checkpoint_folder(name) / "model.safetensors").stat().st_size / 1e6
 
 
 @measure("A", **TRIP)
@@ -66,14 +70,8 @@ def samples(name: str, contexts: list[np.ndarray], num_frames: int) -> Result:
         for step in iterate(model, prepare(model, context).context, settings):
             last = step.counts
         counts = counts.plus(last)
-    weights = checkpoint_folder(name) / "model.safetensors"
-    return Result(
-        {
-            "frames": counts.values / contexts[0][0].size,
-            "nonfinite": counts.nonfinite,
-            "size": weights.stat().st_size / MEGABYTE,
-        }
-    )
+    frames = counts.values / contexts[0][0].size
+    return Result({"frames": frames, "nonfinite": counts.nonfinite, "size": size(name)})
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ SPREAD = 1.5  # of the log scales of a mixture's components at the start
 class Motion(NamedTuple):
     """Condition of a frame's latents from the past, on the grid of cells."""
 
-    features: Tensor  # (B, F, h, w): past latents, mask of absent frames, costs of past displacements
+    features: Tensor  # (B, F, h, w): past latents, mask of absent frames
     copies: Tensor  # (B, h, w, K, D): the newest latents, displaced by up to ``radius`` steps each way
     cost: Tensor  # (B, K, h, w): of each displacement from the frame before to the newest
     votes: Tensor  # the same, by ``LatticePrior._votes``
@@ -63,11 +63,11 @@ class LatticePrior(nn.Module):
         self.config, self.channels, self.frames = config, channels, frames
         depth = channels * config.cell**2
         copies = (2 * config.radius + 1) ** 2
-        past = frames * (depth + 1) + copies  # of ``Motion.features``
+        past = frames * (depth + 1)  # of ``Motion.features``
         self.components = config.components if config.density == "mixture" else 1
         own = self.components * depth
         self.split = (own, own, own if config.density == "mixture" else 0, copies, GAINS)
-        inputs = 2 * depth + past + 3 * copies
+        inputs = 2 * depth + past + 4 * copies
         self.net = ResidualNet(inputs, sum(self.split), config.hidden, config.dilations)
 
     def order(self, height: int, width: int) -> Tensor:
@@ -100,7 +100,7 @@ class LatticePrior(nn.Module):
             cost = matching_cost(cells[:, -1], self._copies(past[:, -2]), mask[:, -2, None, None, None])
         else:
             cost = torch.zeros_like(planes[:, :1]).expand(-1, copies.shape[3], -1, -1)
-        features = torch.cat([cells.flatten(1, 2), planes, cost], 1)
+        features = torch.cat([cells.flatten(1, 2), planes], 1)
         return Motion(features, copies, cost, self._votes(cost))
 
     def forward(self, z: Tensor, group: Tensor, motion: Motion) -> GaussianMixture:
@@ -115,7 +115,8 @@ class LatticePrior(nn.Module):
         cost = matching_cost(seen, motion.copies, known)
         votes = self._votes(cost)
         evidence = torch.stack([cost, votes, motion.cost, motion.votes], 1)
-        planes = torch.cat([seen, known, motion.features, cost, motion.votes.exp(), votes.exp()], 1)
+        past = torch.cat([motion.features, motion.cost], 1)
+        planes = torch.cat([seen, known, past, cost, motion.votes.exp(), votes.exp()], 1)
         delta, raw, weight, logits, gains = self.net(planes).to(z.dtype).split(self.split, 1)
         logits = logits + (evidence * (gains + GAIN_START)[:, :, None]).sum(1)
         batch, depth, row, column = self._cells(self.places(z, group))
