@@ -150,6 +150,16 @@ def test_values_that_contradict_each_other() -> None:
     assert message("shapes", {"model.pixel_map": "conditional"}) == (
         "shapes: model.pixel_map: Input should be 'scaled' or 'marginal'"
     )
+    assert message("digits-realnvp", {"model.glow.coupling": "mixture"}) == (
+        "digits-realnvp: model: steps realnvp needs glow.coupling: affine and glow.memory: plain"
+    )
+
+
+@pytest.mark.parametrize("name", ["digits-realnvp", "maf-batchnorm"])
+def test_batch_norm_sees_whole_batches(name: str) -> None:
+    assert message(name, {"training.accumulate": 2}) == (
+        f"{name}: training.accumulate: batch norm needs the whole batch at once; set it to 1"
+    )
 
 
 def test_the_kind_of_a_model_decides_its_keys(tmp_path: Path) -> None:

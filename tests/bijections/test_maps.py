@@ -127,7 +127,9 @@ def test_haar_is_orthonormal_and_leads_with_block_means() -> None:
     torch.testing.assert_close(flat, torch.tensor([2.0, 0, 0, 0]))
 
 
-@pytest.mark.parametrize("partition", [ChannelPartition(), CheckerboardPartition()])
+@pytest.mark.parametrize(
+    "partition", [ChannelPartition(), CheckerboardPartition(), CheckerboardPartition(keep_odd=True)]
+)
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 4, 3, 6)])
 def test_partitions_part_and_join(
     partition: ChannelPartition | CheckerboardPartition, shape: tuple[int, ...]
@@ -140,8 +142,11 @@ def test_partitions_part_and_join(
 
 def test_checkerboard_keeps_the_even_positions() -> None:
     row, column = torch.meshgrid(torch.arange(4), torch.arange(6), indexing="ij")
-    kept, changed = CheckerboardPartition().split((row + column)[None, None] % 2)
+    odd = (row + column)[None, None] % 2
+    kept, changed = CheckerboardPartition().split(odd)
     assert not kept.any() and changed.all()
+    kept, changed = CheckerboardPartition(keep_odd=True).split(odd)
+    assert kept.all() and not changed.any()
 
 
 @pytest.mark.parametrize("extreme", [-1e6, 1e6])

@@ -59,6 +59,7 @@ FORMS = {
     "digits": digits_config(),
     "digits-uniform-scaled": digits_config(noise="uniform", pixel_map="scaled"),
     "digits-gaussian": digits_config(noise="gaussian"),
+    "digits-realnvp": digits_config(steps="realnvp"),
     "digits-mixture": digits_config(noise="uniform").model_copy(
         update={"glow": digits_config().glow.model_copy(update={"coupling": "mixture", "mixtures": 3})}
     ),

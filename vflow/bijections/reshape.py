@@ -92,22 +92,29 @@ class ChannelPartition(Partition):
 
 @final
 class CheckerboardPartition(Partition):
-    """Positions with even and with odd row + column (Dinh et al. 2017), packed to (B, C, H, W/2) each."""
+    """Positions with even and with odd row + column (Dinh et al. 2017), packed to (B, C, H, W/2) each.
+
+    Args:
+        keep_odd: the odd positions stay, instead of the even ones.
+    """
+
+    def __init__(self, *, keep_odd: bool = False) -> None:
+        super().__init__()
+        self.shifted = int(not keep_odd)  # parity of the rows whose second column stays
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         pairs = x.unflatten(-1, (-1, 2))
         even, odd = pairs.unbind(-1)
-        rows = self._odd_rows(x)
+        rows = self._shifted_rows(x)
         return torch.where(rows, odd, even), torch.where(rows, even, odd)
 
     def merge(self, kept: Tensor, changed: Tensor) -> Tensor:
-        rows = self._odd_rows(kept)
+        rows = self._shifted_rows(kept)
         pair = torch.where(rows, changed, kept), torch.where(rows, kept, changed)
         return torch.stack(pair, -1).flatten(-2)
 
     def scatter(self, density: Tensor) -> Tensor:
         return self.merge(torch.zeros_like(density), density)
 
-    @staticmethod
-    def _odd_rows(x: Tensor) -> Tensor:
-        return (torch.arange(x.shape[-2], device=x.device) % 2 == 1)[:, None]
+    def _shifted_rows(self, x: Tensor) -> Tensor:
+        return (torch.arange(x.shape[-2], device=x.device) % 2 == self.shifted)[:, None]

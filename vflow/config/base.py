@@ -49,7 +49,8 @@ def _explain(error: Any, known: str) -> str:
         return f"{key}.kind: {error['ctx']['tag']!r} is unknown; use {kinds}"
     if error["type"] == "extra_forbidden":
         return f"unknown key '{key}'" + (f" ({known})" if known else "")
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}" if key else error["msg"]
+    message: str = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
 
 
 def to_yaml(config: Config) -> str:

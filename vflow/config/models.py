@@ -278,6 +278,11 @@ class DigitsConfig(Config):
     family: ClassVar[Family] = "digits"
     kind: Literal["digits"] = "digits"
     glow: GlowConfig = GlowConfig(channels=1, height=28, width=28, depth=(6, 10), hidden=(64, 96))
+    steps: Literal["glow", "realnvp"] = Field(
+        "glow",
+        description="flow steps: Glow's, or Real NVP's couplings with checkerboard and channel masks, each "
+        "with batch norm and a residual network with weight norm",
+    )
     classes: int = Field(10, ge=2, le=1000)
     condition: tuple[Count, ...] = Field(
         (16, 32), description="features of the label per level, fine to coarse"
@@ -293,7 +298,14 @@ class DigitsConfig(Config):
     def _check(self) -> Self:
         if len(self.condition) != self.glow.levels or min(self.condition) < 1:
             raise ValueError("condition needs one positive entry per level")
+        if self.steps == "realnvp" and (self.glow.coupling != "affine" or self.glow.memory != "plain"):
+            raise ValueError("steps realnvp needs glow.coupling: affine and glow.memory: plain")
         return self
+
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """True if a layer normalises by the batch, which gradient accumulation would cut in parts."""
+        return self.steps == "realnvp"
 
 
 class LevelNetConfig(Config):

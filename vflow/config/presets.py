@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from vflow.config.base import Config, Decay, parse
-from vflow.config.models import ModelConfig, VideoFlowConfig
+from vflow.config.density import DensityConfig
+from vflow.config.models import DigitsConfig, ModelConfig, VideoFlowConfig
 from vflow.disk import parse_yaml
 from vflow.errors import ConfigError
 
@@ -196,6 +197,11 @@ class Preset(Config):
             self.model.kind == "colorizer" and self.model.backbone and not self.data.crop
         ):
             raise ValueError("training.cache_features needs a colorizer with backbone, and data.crop: false")
+        has_batch_norm = (
+            isinstance(self.model, DensityConfig | DigitsConfig) and self.model.uses_batch_statistics
+        )
+        if has_batch_norm and self.training.accumulate > 1:
+            raise ValueError("training.accumulate: batch norm needs the whole batch at once; set it to 1")
         return self
 
 

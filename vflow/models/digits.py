@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from vflow.bijections.pixel_map import PerPixelHistogram, Scaled
 from vflow.config import DigitsConfig
 from vflow.models.dequantizer import build_dequantizer
-from vflow.models.glow import Glow
+from vflow.models.glow import Glow, flow_chain
 from vflow.models.image import ConditionalFlow, level_priors
+from vflow.models.realnvp import realnvp_chain
 
 
 @final
@@ -31,7 +32,8 @@ class Digits(ConditionalFlow):
         self.dequantizer = build_dequantizer(config.noise, glow.channels)
         per_pixel = config.pixel_map == "per_pixel"
         self.pixel_map = PerPixelHistogram(*self.image_shape) if per_pixel else Scaled()
-        self.flow = Glow(glow, config.condition)
+        steps = realnvp_chain if config.steps == "realnvp" else flow_chain
+        self.flow = Glow(glow, config.condition, steps)
         self.latent_shapes = self.flow.latent_shapes
         self.priors = level_priors(self.flow, glow.hidden, glow.activation, config.condition)
         self.class_maps = nn.ParameterList(

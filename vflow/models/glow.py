@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, final
 
 import torch
@@ -137,9 +137,15 @@ class Glow(nn.Module):
 
     Args:
         features: channels of the features that each level's couplings see; None: they see none.
+        level_chain: the flow steps of a level, given channels, width, depth, configuration and features.
     """
 
-    def __init__(self, config: GlowConfig, features: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        config: GlowConfig,
+        features: Sequence[int] | None = None,
+        level_chain: Callable[[int, int, int, GlowConfig, int], Chain] = flow_chain,
+    ) -> None:
         super().__init__()
         self.config = config
         self.latent_shapes = latent_shapes(config, config.height, config.width)
@@ -147,7 +153,7 @@ class Glow(nn.Module):
         chains = []
         for level, (depth, hidden) in enumerate(zip(config.depth, config.hidden, strict=True)):
             channels = self.latent_shapes[level][0] + self.level_channels(level)
-            chains.append(flow_chain(channels, hidden, depth, config, features[level]))
+            chains.append(level_chain(channels, hidden, depth, config, features[level]))
         self.levels = ModuleList(chains)
 
     def level_channels(self, level: int) -> int:

@@ -7,6 +7,7 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vflow.nn.relu import relu
 
@@ -31,18 +32,38 @@ class DilatedBlock(nn.Module):
 
 @final
 class ResidualNet(nn.Module):
-    """3×3 convolution, a residual block per dilation, ReLU, and a 1×1 convolution that starts at zero."""
+    """3×3 convolution, a residual block per dilation, ReLU, and a 1×1 convolution that starts at zero.
 
-    def __init__(self, inputs: int, outputs: int, hidden: int, dilations: Sequence[int]) -> None:
+    Args:
+        features: channels of a context that joins the input; 0 for none.
+        weight_norm: weights w = g · v / ‖v‖ in all but the last convolution (Salimans & Kingma 2016).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: int,
+        dilations: Sequence[int],
+        *,
+        features: int = 0,
+        weight_norm: bool = False,
+    ) -> None:
         super().__init__()
-        self.conv_in = nn.Conv2d(inputs, hidden, 3, padding=1)
+        self.conv_in = nn.Conv2d(inputs + features, hidden, 3, padding=1)
         nn.init.kaiming_normal_(self.conv_in.weight, nonlinearity="relu")
         self.blocks = nn.Sequential(*(DilatedBlock(hidden, d) for d in dilations))
         self.conv_out = nn.Conv2d(hidden, outputs, 1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]  # Conv2d has one by default
+        if weight_norm:
+            convolutions = [self.conv_in, *(conv for block in self.blocks for conv in block.children())]
+            for conv in convolutions:
+                nn.utils.parametrizations.weight_norm(conv)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) → (B, outputs, H, W)."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(B, inputs, H, W) → (B, outputs, H, W); a context on a coarser grid is repeated."""
+        if context is not None:
+            x = torch.cat([x, F.interpolate(context, x.shape[-2:])], 1)
         out: Tensor = self.conv_out(relu(self.blocks(self.conv_in(x)), inplace=True))
         return out

@@ -102,8 +102,6 @@ def open_point_data(config: DensityConfig, preset: Preset) -> PointData | Energy
     source, training = require_path(preset.data, "FILE|NAME"), preset.training
     if config.features:
         raise ConfigError("model.features: 'vflow train' has no conditions for points; set it to 0")
-    if config.uses_batch_statistics and training.accumulate > 1:
-        raise ConfigError("training.accumulate: batch norm needs the whole batch at once; set it to 1")
     if source in ENERGIES:
         noise_dim = DensityModel(config).noise_dim
         return EnergySamples(
