@@ -81,6 +81,16 @@ def test_the_copula_makes_latents_depend_on_each_other() -> None:
     assert float(torch.corrcoef(z.T)[0, 1].abs()) > 0.1
 
 
+@torch.no_grad()
+def test_an_autoencoder_codes_without_noise() -> None:
+    model, bits = vae("diagonal"), all_bits(3)
+    z = model.latents(bits)
+    draws = torch.stack([model._posterior_sample(bits, torch.randn(8, 2).double())[0] for _ in range(3000)])
+    torch.testing.assert_close(draws.mean(0), z, rtol=0, atol=5 * float(draws.std(0).max()) / 3000**0.5)
+    log_p = torch.distributions.Bernoulli(model.sample(z)).log_prob(bits).sum(1)
+    torch.testing.assert_close(model.reconstruction(bits), log_p)
+
+
 def test_digits_are_binarised_at_one_half() -> None:
     image = torch.tensor([[[0, 127], [128, 255]]], dtype=torch.uint8)
     assert binarize(image).tolist() == [[0, 0, 1, 1]]

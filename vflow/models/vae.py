@@ -44,19 +44,33 @@ class Vae(nn.Module):
 
     def forward(self, bits: Tensor, eps: Tensor) -> Tensor:
         """Evidence lower bound (B,) in nats of ``bits`` (B, D), from standard-normal noise (B, latent)."""
+        z, ladj = self._posterior_sample(bits, eps)
+        log_posterior = self.prior.log_prob(eps) - ladj
+        return self._log_likelihood(bits, z) + self.prior.log_prob(z) - log_posterior
+
+    def latents(self, bits: Tensor) -> Tensor:
+        """Latents (B, latent) of ``bits`` (B, D) without noise; of a diagonal posterior its mean."""
+        return self._posterior_sample(bits, bits.new_zeros(len(bits), self.config.latent))[0]
+
+    def reconstruction(self, bits: Tensor) -> Tensor:
+        """log p(x | z(x)) (B,), nats, with ``latents`` z: what a plain autoencoder maximises."""
+        return self._log_likelihood(bits, self.latents(bits))
+
+    def _posterior_sample(self, bits: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """z (B, latent) from noise, and the log-det of that map (B,)."""
         features = self.encoder(bits)[:, :, None, None]
         z, ladj = self.posterior.inverse(eps[:, :, None, None], features)
-        z = z.flatten(1)
+        return z.flatten(1), ladj
+
+    def _log_likelihood(self, bits: Tensor, z: Tensor) -> Tensor:
         logit = self.decoder(z)
-        log_likelihood = -F.binary_cross_entropy_with_logits(logit, bits, reduction="none").sum(1)
-        log_posterior = self.prior.log_prob(eps) - ladj
-        return log_likelihood + self.prior.log_prob(z) - log_posterior
+        return -F.binary_cross_entropy_with_logits(logit, bits, reduction="none").sum(1)
 
     def importance_bound(self, bits: Tensor, eps: Tensor) -> Tensor:
         """Importance-weighted bound (B,), nats, from noise (K, B, latent) (Burda et al. 2016)."""
         bounds = torch.stack([self(bits, one) for one in eps])
         return bounds.logsumexp(0) - math.log(len(eps))
 
-    def sample(self, eps: Tensor) -> Tensor:
-        """Probabilities (B, D) that a bit is 1, of the prior's draws (B, latent)."""
-        return self.decoder(eps).sigmoid()
+    def sample(self, z: Tensor) -> Tensor:
+        """Probabilities (B, D) that a bit is 1, of latents (B, latent), such as draws of the prior."""
+        return self.decoder(z).sigmoid()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vflow.config import TrainingConfig
 from vflow.densities import Energy
 from vflow.models.density import DensityModel, PointBatch
+from vflow.models.vae import Vae
 from vflow.randomness import generator, normal
 from vflow.training.ema import Ema
 from vflow.training.schedule import learning_rate
@@ -82,6 +83,17 @@ def fit_energy(
         return -model(PointBatch(eps, energy=energy, weight=energy_weight(share))).mean()
 
     yield from optimize(model, loss, config, seconds)
+
+
+def fit_autoencoder(
+    model: Vae, bits: Tensor, config: TrainingConfig, seconds: float | None = None
+) -> Iterator[Progress]:
+    """Fit ``model`` to ``bits`` (N, D) as a plain autoencoder: least loss of reconstructions, no noise.
+
+    See ``fit`` for the arguments.
+    """
+    stream = batches(bits, config.batch_size, config.seed)
+    yield from optimize(model, lambda _: -model.reconstruction(next(stream)).mean(), config, seconds)
 
 
 def optimize(
