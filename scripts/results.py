@@ -1,4 +1,7 @@
-"""Writes docs/RESULTS.md from docs/acceptance.json and docs/results/*.json (``vflow evaluate … --json``)."""
+"""Writes docs/RESULTS.md from docs/acceptance.json and docs/results/*.json (``vflow evaluate … --json``).
+
+docs/results/densities.json is scripts/benchmarks/densities.py's; its tables go into docs/FLOWS.md too.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.acceptance.registry import MEASURES
 from scripts.acceptance.report import ROOT, read_store, row
+from scripts.density_tables import density_tables, filled
 
 FOLDER, PAGE = ROOT / "docs" / "results", ROOT / "docs" / "RESULTS.md"
+DENSITIES, FLOWS = "densities", ROOT / "docs" / "FLOWS.md"
 HEADER = """# Results
 
 Written by `python scripts/results.py` from docs/acceptance.json (what is promised of the shipped models) and
@@ -124,16 +129,28 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
     arguments = parser.parse_args()
     if arguments.check:
-        text = render(read(FOLDER), read_store())
-        return 0 if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text else 1
+        texts = pages()
+        current = all(p.is_file() and p.read_text(encoding="utf-8") == text for p, text in texts.items())
+        return 0 if current else 1
     write()
     print(PAGE)
     return 0
 
 
 def write() -> None:
-    """Make the page anew."""
-    PAGE.write_text(render(read(FOLDER), read_store()), encoding="utf-8")
+    """Make the page anew, and the tables of densities in docs/FLOWS.md."""
+    for page, text in pages().items():
+        page.write_text(text, encoding="utf-8")
+
+
+def pages() -> dict[Path, str]:
+    """Both pages as the files make them."""
+    results = read(FOLDER)
+    tables = density_tables(results[DENSITIES])
+    return {
+        PAGE: render(results, read_store()),
+        FLOWS: filled(FLOWS.read_text(encoding="utf-8"), tables),
+    }
 
 
 def read(folder: Path) -> dict[str, Data]:
@@ -143,7 +160,10 @@ def read(folder: Path) -> dict[str, Data]:
 
 def render(results: Mapping[str, Data], entries: Mapping[str, Data]) -> str:
     """The page: what is promised as ``docs/acceptance.json`` has it, then each evaluation."""
-    return "\n".join([HEADER, promised(entries), *(section(name, data) for name, data in results.items())])
+    sections = [
+        densities(data) if name == DENSITIES else section(name, data) for name, data in results.items()
+    ]
+    return "\n".join([HEADER, promised(entries), *sections])
 
 
 def promised(entries: Mapping[str, Data]) -> str:
@@ -157,6 +177,11 @@ def promised(entries: Mapping[str, Data]) -> str:
     ]
     heads = ["| figure | measured | threshold | | command |", "|---|---|---|---|---|"]
     return "\n".join(["## What is promised of the shipped models\n", *heads, *rows, ""])
+
+
+def densities(data: Data) -> str:
+    """Densities of vectors and posteriors, beside other libraries."""
+    return "\n\n".join(["## Densities of vectors (docs/FLOWS.md)", *density_tables(data).values()]) + "\n"
 
 
 def section(name: str, data: Data) -> str:

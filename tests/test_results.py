@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from scripts.acceptance.report import DirtyTreeError, clean_commit, read_store
-from scripts.results import FOLDER, PAGE, ROWS, promised, read, render
+from scripts.acceptance.report import DirtyTreeError, clean_commit
+from scripts.density_tables import filled
+from scripts.results import DENSITIES, FOLDER, ROWS, pages, promised, read, render
 
 PROTOCOL: dict[str, Any] = {
     "command": "vflow evaluate --checkpoint push --data push", "checkpoint": "push", "data": "push",
@@ -19,11 +20,27 @@ PROTOCOL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_the_page_is_up_to_date() -> None:
-    results = read(FOLDER)
-    assert PAGE.read_text(encoding="utf-8") == render(results, read_store())
-    for data in results.values():
-        assert "/" not in data["protocol"]["checkpoint"]  # a path of the machine it was made on
+def test_the_pages_are_up_to_date() -> None:
+    for page, text in pages().items():
+        assert page.read_text(encoding="utf-8") == text
+    for name, data in read(FOLDER).items():
+        if name != DENSITIES:
+            assert "/" not in data["protocol"]["checkpoint"]  # a path of the machine it was made on
+
+
+def test_densities_stand_in_order_of_their_nats() -> None:
+    row = {"density": "rings", "above": 0.03, "steps": 9, "parameters": 1200, "seconds": 60.0, "seed": 0}
+    row |= {"test_points": 50_000, "machine": "a machine"}
+    rows = [
+        row | {"model": "maf"},
+        row | {"model": "zuko-maf", "above": 0.02},
+        row | {"density": "u", "model": "x"},
+    ]
+    page = render({DENSITIES: {"plane": rows}}, {})
+    table = [line for line in page.splitlines() if line.startswith("| `")]
+    assert [line.split("`")[3] for line in table] == ["zuko-maf", "maf", "x"]
+    assert "| `rings` | `maf` | 0.0300 | 9 | 1,200 |" in table and page.count("a machine") == 1
+    assert "\nold" not in filled("a\n<!-- plane -->\nold\n<!-- /plane -->\nb", {"plane": "new"})
 
 
 def test_a_section() -> None:

@@ -6,6 +6,9 @@ machine do not count. Run with one thread::
     python -m scripts.benchmarks.densities plane two-moons --models maf,spline,zuko-maf,zuko-nsf --seconds 60
     python -m scripts.benchmarks.densities speed
     python -m scripts.benchmarks.densities posterior iaf --data MNIST --seconds 240
+
+With ``--output docs/results/densities.json`` rows are kept there too, each in place of an earlier one of the
+same models; ``python scripts/results.py`` makes tables of them.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from scripts.acceptance.report import machine
 from vflow.bijections import Bijection, Inverse
 from vflow.bijections.autoregressive import Autoregressive
 from vflow.bijections.element import Affine
@@ -246,6 +251,19 @@ def posterior(names: list[str], data: str, seconds: float, seed: int) -> Iterato
         }
 
 
+IDENTITY = {"plane": ("density", "model"), "speed": ("dim",), "posterior": ("posterior",)}
+
+
+def record(path: Path, kind: str, row: dict[str, Any]) -> None:
+    """Keep ``row`` among those of its kind in a JSON file, in place of an earlier one of the same models."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    rows = [r for r in kept.get(kind, []) if any(r[key] != row[key] for key in IDENTITY[kind])]
+    kept[kind] = [*rows, row | {"machine": machine()}]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -254,13 +272,15 @@ def main() -> None:
     on_plane = commands.add_parser("plane")
     on_plane.add_argument("density")
     on_plane.add_argument("--models", default="maf,spline,zuko-maf,zuko-nsf,normflows-realnvp")
-    commands.add_parser("speed")
+    of_speed = commands.add_parser("speed")
     of_vae = commands.add_parser("posterior")
     of_vae.add_argument("models", help=", ".join(POSTERIORS))
     of_vae.add_argument("--data", required=True, help="folder of MNIST")
     for command in (on_plane, of_vae):
         command.add_argument("--seconds", type=float, default=60)
         command.add_argument("--seed", type=int, default=0)
+    for command in (on_plane, of_speed, of_vae):
+        command.add_argument("--output", type=Path, metavar="FILE", help="JSON that keeps the rows")
     args = parser.parse_args()
     if args.command == "plane":
         names = args.models.split(",")
@@ -274,6 +294,8 @@ def main() -> None:
         rows = speed()
     for row in rows:
         print(json.dumps(row), flush=True)
+        if args.output:
+            record(args.output, args.command, row)
 
 
 if __name__ == "__main__":
