@@ -54,6 +54,7 @@ FRAMES_SEEN = {
 LATTICE = {"prior": LatticePriorConfig(hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2)}
 PIXEL_STEPS = LATTICE["prior"].model_copy(update={"step": 1, "radius": 2})
 MIXTURE = LATTICE["prior"].model_copy(update={"density": "mixture", "components": 2, "channels": "each"})
+COMBINED = MIXTURE.model_copy(update={"density": "combined", "step": 1})
 FORMS: dict[str, VideoConfig] = {
     "paper-scaled-uniform": VideoFlowConfig(
         glow=glow(), prior=LATENT_PRIOR, context=3, pixel_map="scaled", noise="uniform"
@@ -71,6 +72,7 @@ FORMS: dict[str, VideoConfig] = {
     "lattice-grey-one-frame": LatticeVideoFlowConfig(glow=without_steps(1), context=1, **LATTICE),
     "lattice-pixels": LatticeVideoFlowConfig(glow=without_steps(1, (8, 8)), context=2, prior=PIXEL_STEPS),
     "lattice-mixture": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, prior=MIXTURE),
+    "lattice-combined": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, prior=COMBINED),
     "frames-marginal-gaussian": FrameConditionedConfig(
         glow=glow(), context=3, pixel_map="marginal", noise="gaussian", **FRAMES_SEEN
     ),

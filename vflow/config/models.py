@@ -100,9 +100,9 @@ class LatticePriorConfig(Config):
     channels: Literal["first", "each"] = Field(
         "first", description="what goes apart there: the first channel, or each"
     )
-    density: Literal["displaced", "mixture"] = Field(
+    density: Literal["displaced", "mixture", "combined"] = Field(
         "displaced",
-        description="of a latent: a mixture over its displaced copies, or of components around their mean",
+        description="of a latent: a mixture over displaced copies, of components around their mean, or both",
     )
     unit: float = Field(
         1.0,

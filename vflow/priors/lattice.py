@@ -47,7 +47,8 @@ class LatticePrior(nn.Module):
     ``density``, a latent has
 
     - ``displaced``: the mixture Σ_k a_k N(c_k + Δμ, σ²), one mode a displacement, for things that move;
-    - ``mixture``: Σ_m w_m N(Σ_k a_k c_k + Δμ_m, σ_m²), for a camera's noise.
+    - ``mixture``: Σ_m w_m N(Σ_k a_k c_k + Δμ_m, σ_m²), for a camera's noise;
+    - ``combined``: both together, weights w_k and w_m summing to 1, for a camera that sees things move.
 
     The network also sees matching costs, cell by cell and added up around it: of the copies and what is known
     of z_t, and of the copies of z_{t−2} and z_{t−1}. The logits of a are its outputs and these costs, times
@@ -64,9 +65,10 @@ class LatticePrior(nn.Module):
         depth = channels * config.cell**2
         copies = (2 * config.radius + 1) ** 2
         past = frames * (depth + 1)  # of ``Motion.features``
-        self.components = config.components if config.density == "mixture" else 1
-        own = self.components * depth
-        self.split = (own, own, own if config.density == "mixture" else 0, copies, GAINS)
+        self.displaced = int(config.density != "mixture")  # 1 if the copies are modes
+        self.components = 0 if config.density == "displaced" else config.components  # around the mean
+        own = (self.displaced + self.components) * depth
+        self.split = (own, own, self.components * depth, copies, GAINS)
         inputs = 2 * depth + past + 4 * copies
         self.net = ResidualNet(inputs, sum(self.split), config.hidden, config.dilations)
 
@@ -126,12 +128,18 @@ class LatticePrior(nn.Module):
             return part.unflatten(1, (-1, known.shape[1]))[batch, :, depth, row, column]
 
         copies, logits = motion.copies[batch, row, column, :, depth], logits[batch, :, row, column]  # (N, K)
-        delta, raw = at_places(delta), at_places(raw)  # (N, components)
-        if self.config.density == "displaced":
-            return self._mixture(copies + delta, _log_scale(raw).expand_as(copies), logits)
-        mean = (logits.softmax(1) * copies).sum(1, keepdim=True)
-        spread = torch.linspace(-SPREAD, SPREAD, self.components, device=z.device)
-        return self._mixture(mean + delta, _log_scale(raw + spread), at_places(weight))
+        delta, raw, weight = at_places(delta), at_places(raw), at_places(weight)  # (N, modes)
+        means, log_scales, weights = [], [], []
+        if self.displaced:
+            means.append(copies + delta[:, :1])
+            log_scales.append(_log_scale(raw[:, :1]).expand_as(copies))
+            weights.append(logits)
+        if self.components:
+            spread = torch.linspace(-SPREAD, SPREAD, self.components, device=z.device)
+            means.append((logits.softmax(1) * copies).sum(1, keepdim=True) + delta[:, self.displaced :])
+            log_scales.append(_log_scale(raw[:, self.displaced :] + spread))
+            weights.append(weight)
+        return self._mixture(*(torch.cat(parts, 1) for parts in (means, log_scales, weights)))
 
     def _mixture(self, mean: Tensor, log_scale: Tensor, logits: Tensor) -> GaussianMixture:
         unit = self.config.unit
