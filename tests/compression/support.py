@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vflow.config import ClipCodecConfig, LatticeConfig, PhotoCodecConfig
-from vflow.models import ClipCodec, PhotoCodec
+from vflow.config import (
+    ClipCodecConfig,
+    GlowConfig,
+    LatticeConfig,
+    LatticePriorConfig,
+    LatticeVideoFlowConfig,
+    PhotoCodecConfig,
+)
+from vflow.models import ClipCodec, LatticeVideoFlow, PhotoCodec
 
 LATTICE = LatticeConfig(hidden=8, head=8, mixtures=2, levels=2)
 
@@ -31,6 +38,19 @@ def clip_codec() -> ClipCodec:
     following = LATTICE.model_copy(update={"references": 2})
     model = perturbed(ClipCodec(ClipCodecConfig(first=LATTICE, following=following)))
     assert isinstance(model, ClipCodec)
+    return model
+
+
+def video_flow(channels: int = 3) -> LatticeVideoFlow:
+    """A model of frames of 8×8 and 16×8, given two."""
+    torch.manual_seed(0)
+    glow = GlowConfig(channels=channels, height=8, width=8, depth=(0, 0), hidden=(1, 1), split="quarter")
+    prior = LatticePriorConfig(
+        hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2, density="combined", step=1, components=2
+    )
+    config = LatticeVideoFlowConfig(glow=glow, prior=prior, context=2, min_context=2, largest_side=16)
+    model = perturbed(LatticeVideoFlow(config))
+    assert isinstance(model, LatticeVideoFlow)
     return model
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from tests.compression.support import clip_codec, noise, photo_codec, smooth
 from tests.compression.test_color import jpeg
-from vflow.compression import codec
+from vflow.compression import container, pyramid_coder
 from vflow.compression.codec import compress_frames, decompress_frames
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import CodecBatch
@@ -43,7 +43,7 @@ def test_clips_come_back_with_their_clock(frames: int) -> None:
 def test_bytes_are_the_likelihood_and_little_more() -> None:
     model, pixels = photo_codec(), jpeg(smooth(64, 64))
     coded = compress_frames(model, pixels)
-    planes = torch.from_numpy(codec.convert(model, pixels).planes).permute(2, 0, 1)[None]
+    planes = torch.from_numpy(pyramid_coder.convert(model, pixels).planes).permute(2, 0, 1)[None]
     with torch.no_grad():
         bits = -float(model(CodecBatch(planes, planes[:0, None]))) / np.log(2)
     assert coded.information == pytest.approx(bits, rel=0.01)
@@ -53,7 +53,7 @@ def test_bytes_are_the_likelihood_and_little_more() -> None:
 def test_strips_read_the_same_pixels_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     model, pixels = photo_codec(), smooth(23, 16)
     whole = compress_frames(model, pixels)
-    monkeypatch.setattr(codec, "STRIP", 30)
+    monkeypatch.setattr(pyramid_coder, "STRIP", 30)
     strips = compress_frames(model, pixels)
     assert np.array_equal(decompress_frames(model, strips.data).frames[0], pixels)
     assert strips.information == pytest.approx(whole.information, rel=1e-9)
@@ -66,7 +66,7 @@ def test_past_frames_shape_the_prediction() -> None:
     for changed, same in ((0, True), (1, False), (2, False)):
         other = clip.copy()
         other[changed] = noise(8, 8)
-        last = [codec.container.unpack(compress_frames(model, c).data, "a")[1][3] for c in (clip, other)]
+        last = [container.unpack(compress_frames(model, c).data, "a")[1][3] for c in (clip, other)]
         assert (last[0] == last[1]) is same
 
 

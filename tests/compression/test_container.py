@@ -51,7 +51,8 @@ def test_a_longer_file_is_refused() -> None:
     [
         (5, "B", 7, "makes no sense"),
         (6, "B", 9, "makes no sense"),
-        (7, "B", 1, "makes no sense"),
+        (7, "B", 2, "makes no sense"),
+        (7, "B", 1, "not where its header says"),
         (24, "<I", 0, "makes no sense"),
         (36, "<d", float("nan"), "makes no sense"),
         (28, "<I", 2**31, "more than vflow decodes"),

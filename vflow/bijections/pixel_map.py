@@ -149,15 +149,19 @@ class HistogramMap(PixelMap):
         return self.centres(torch.stack(bins, 1)).to(z.dtype)
 
     @torch.no_grad()
-    def bounds(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """z at both edges of the bins of whole values (B, C, H, W); for maps of one row.
+    def bin_edges(self) -> Tensor:
+        """z at the edges of the bins of 0 … 255, float32 (C, 257); for maps of one row.
 
         The outer edges, which lie at infinity, are ±``OUTSIDE``.
         """
         edges, centre, slope = (table[:, 0] for table in self._table())
         inner = (torch.special.ndtri(edges[:, 1:-1]) - centre[:, None]) / slope[:, None]
-        table = F.pad(F.pad(inner, (1, 0), value=-OUTSIDE), (0, 1), value=OUTSIDE).float()
-        channels = list(zip(values.long().unbind(1), table, strict=True))
+        return F.pad(F.pad(inner, (1, 0), value=-OUTSIDE), (0, 1), value=OUTSIDE).float()
+
+    @torch.no_grad()
+    def bounds(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """``bin_edges`` at both sides of the bins of whole values (B, C, H, W)."""
+        channels = list(zip(values.long().unbind(1), self.bin_edges(), strict=True))
         return torch.stack([z[x] for x, z in channels], 1), torch.stack([z[x + 1] for x, z in channels], 1)
 
     @torch.no_grad()

@@ -29,7 +29,8 @@ class Compress:
     output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for the files."""
     checkpoint: Text = None
-    """A codec: directory, shipped name or hub id; codec-photo or codec-clip when not given."""
+    """A codec, or a video model with exact likelihood such as grasp: directory, shipped name or hub id;
+    codec-photo or codec-clip when not given."""
     json: bool = False
     """Print one JSON object per file: bytes, raw_bytes, bits_per_dim, model_bits_per_dim."""
     common: CommonFlags = NONE_GIVEN

@@ -5,12 +5,13 @@
     4       1     version, 1
     5       1     kind: 0 picture, 1 clip
     6       1     colour map: index into ``color.COLOR_MAPS``
-    7       1     reserved, 0
+    7       1     arithmetic: 0 whole numbers, 1 floating point, described in a record before the frames
     8       16    first half of the SHA-256 of the checkpoint's config and weights
     24      4×3   height, width, number of frames
     36      8     frames per second, float64, 0 where there is no clock
     44      4     bytes of the whole file
-    48            per frame: CRC-32 of its pixels (4), bytes that follow (4), coded pixels
+    48            per frame: CRC-32 of its pixels (4), bytes that follow (4), coded pixels; the record of the
+                  arithmetic is alike, UTF-8 text and its CRC-32
     end−4   4     CRC-32 of all bytes before
 
 All numbers are little-endian; pixels are uint8 (H, W, 3), rows first.
@@ -40,7 +41,11 @@ _KINDS = ("picture", "clip")
 
 
 class Header(NamedTuple):
-    """Header of a file, before its pixels; ``checkpoint`` is 32 hexadecimal digits."""
+    """Header of a file, before its pixels; ``checkpoint`` is 32 hexadecimal digits.
+
+    ``arithmetic`` says which processor and libraries decode a file whose probabilities are floating-point
+    numbers; "" where they are whole numbers.
+    """
 
     kind: str
     color_map: ColorMap
@@ -49,6 +54,7 @@ class Header(NamedTuple):
     width: int
     frames: int
     fps: float | None
+    arithmetic: str = ""
 
 
 class CodedFrame(NamedTuple):
@@ -65,12 +71,15 @@ def checksum(pixels: np.ndarray) -> int:
 
 def pack(header: Header, frames: Sequence[CodedFrame]) -> bytes:
     """Bytes of a file."""
+    if header.arithmetic:
+        text = header.arithmetic.encode()
+        frames = [CodedFrame(zlib.crc32(text), text), *frames]
     total = _HEADER.size + sum(_FRAME.size + len(frame.data) for frame in frames) + 4
     kind, color = _KINDS.index(header.kind), COLOR_MAPS.index(header.color_map)
     parts = [
         _HEADER.pack(
-            MAGIC, VERSION, kind, color, 0, bytes.fromhex(header.checkpoint), header.height, header.width,
-            header.frames, header.fps or 0.0, total,
+            MAGIC, VERSION, kind, color, bool(header.arithmetic), bytes.fromhex(header.checkpoint),
+            header.height, header.width, header.frames, header.fps or 0.0, total,
         )
     ]  # fmt: skip
     for frame in frames:
@@ -91,18 +100,19 @@ def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
         raise InputError(f"{source}: format version {data[4]}, this vflow reads {VERSION}; update vflow")
     if len(data) < _HEADER.size + 4:
         raise InputError(f"{source}: cut short, its header is incomplete; copy the file again")
-    _, _, kind, color, reserved, digest, height, width, count, fps, total = _HEADER.unpack_from(data)
+    _, _, kind, color, floating, digest, height, width, count, fps, total = _HEADER.unpack_from(data)
     if len(data) < total:
         raise InputError(f"{source}: cut short, {len(data):,} of {total:,} bytes; copy the file again")
     if len(data) > total or zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
         raise InputError(f"{source}: damaged, its checksum differs; copy the file again")
     pixels = height * width
-    if kind >= len(_KINDS) or color >= len(COLOR_MAPS) or reserved or not pixels or not count or not fps >= 0:
+    known = kind < len(_KINDS) and color < len(COLOR_MAPS) and floating <= 1
+    if not known or not pixels or not count or not fps >= 0:
         raise InputError(f"{source}: its header makes no sense; compress the original again")
     if pixels > MAX_PIXELS or pixels * count * 3 > MAX_VALUES:
         raise InputError(f"{source}: {count} frames of {width}×{height} are more than vflow decodes at once")
     frames, offset = [], _HEADER.size
-    for _ in range(count):
+    for _ in range(count + floating):
         if offset + _FRAME.size > len(data) - 4:
             raise InputError(f"{source}: frames are not where its header says; compress the original again")
         crc, size = _FRAME.unpack_from(data, offset)
@@ -111,7 +121,16 @@ def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
         offset += size
     if offset != len(data) - 4:
         raise InputError(f"{source}: frames are not where its header says; compress the original again")
-    return Header(_KINDS[kind], COLOR_MAPS[color], digest.hex(), height, width, count, fps or None), frames
+    arithmetic = _text(frames.pop(0), source) if floating else ""
+    digits, color_map = digest.hex(), COLOR_MAPS[color]
+    return Header(_KINDS[kind], color_map, digits, height, width, count, fps or None, arithmetic), frames
+
+
+def _text(record: CodedFrame, source: str) -> str:
+    try:
+        return record.data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source}: its header makes no sense; compress the original again") from error
 
 
 def check_checkpoint(header: Header, digest: str, source: str) -> None:

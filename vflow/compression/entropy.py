@@ -1,17 +1,21 @@
-"""Entropy coding of grey levels under mixtures of discretised logistics, in integer arithmetic.
+"""Entropy coding of grey levels as eight binary decisions each, their bits from the highest on.
 
-A grey level is eight binary decisions, its bits from the highest on. The probability of each is a quotient of
-two whole numbers from a table of the logistic function, divided in float64 as IEEE 754 prescribes, so both
-sides get equal ones on any machine. The decisions go through an asymmetric numeral system (Duda 2014, by
-``constriction``), which is a stack: what an encoder has collected is coded from the end.
+The decisions go through an asymmetric numeral system (Duda 2014, by ``constriction``), which is a stack: what
+an encoder has collected is coded from the end. Probabilities come from a ``Distribution``:
+
+- ``CumulativeTable``, a mixture of discretised logistics in integer arithmetic. Each probability is a
+  quotient of two whole numbers from a table of the logistic function, divided in float64 as IEEE 754
+  prescribes, so both sides get equal ones on any machine.
+- ``BinMasses``, normal mixtures in floating point: equal where torch and the processor are.
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable
 from functools import cache
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import numpy as np
 import torch
@@ -19,6 +23,7 @@ from torch import Tensor
 
 from vflow.errors import ConfigError, InputError
 from vflow.models.lattice import MEAN_STEPS, SCALE_STEPS, SCALES, SMALLEST_SCALE, WEIGHT_STEPS, Mixture
+from vflow.priors.gaussian_mixture import GaussianMixture
 
 BITS = 8
 LEVELS = 1 << BITS
@@ -28,6 +33,7 @@ UNIT = 1 << 15  # the table's 1
 WEIGHT_UNIT = 4095  # the largest component's weight
 FLOOR = 128  # added to each grey level's share: none is impossible
 SHIFT = 16  # fractional bits of reciprocal scales
+LEAST = 2.0**-23  # probability of a decision in floating point; the coder's own unit is 2⁻²⁴
 CHUNK = 1 << 23  # decisions that are coded as one stack, at least
 Decide = Callable[[np.ndarray], np.ndarray]
 
@@ -53,6 +59,18 @@ def _weights() -> Tensor:
     return torch.from_numpy(np.floor(WEIGHT_UNIT * 2.0 ** (-steps / WEIGHT_STEPS) + 0.5).astype(np.int64))
 
 
+class Distribution(Protocol):
+    """Distribution of N grey levels."""
+
+    def walk(self, decide: Decide) -> Tensor:
+        """Go through the bits from the highest on: ``decide`` gets P(1), float64 (N,), and returns the bits.
+
+        Returns:
+            The grey levels, int64 (N,).
+        """
+        ...
+
+
 @final
 class CumulativeTable:
     """Cumulative distribution of each pixel of a mixture (1, K, h, w) at whole thresholds, unnormalised."""
@@ -72,11 +90,7 @@ class CumulativeTable:
         return (share * self.weight).sum(0) + threshold * FLOOR
 
     def walk(self, decide: Decide) -> Tensor:
-        """Go through the bits from the highest on: ``decide`` gets P(1), float64 (N,), and returns the bits.
-
-        Returns:
-            The grey levels, int64 (N,).
-        """
+        """As ``Distribution`` says."""
         low = torch.zeros_like(self.total)
         low_share, high_share = torch.zeros_like(self.total), self.total.clone()
         for bit in reversed(range(BITS)):
@@ -87,6 +101,26 @@ class CumulativeTable:
             low = torch.where(chosen, middle, low)
             low_share = torch.where(chosen, share, low_share)
             high_share = torch.where(chosen, high_share, share)
+        return low
+
+
+@final
+class BinMasses:
+    """Masses that a density (N,) gives to bins with ``edges`` (N, 257)."""
+
+    def __init__(self, density: GaussianMixture, edges: Tensor) -> None:
+        self.density, self.edges = density, edges
+
+    def walk(self, decide: Decide) -> Tensor:
+        """As ``Distribution`` says."""
+        low = torch.zeros(len(self.edges), dtype=torch.int64)
+        for bit in reversed(range(BITS)):
+            middle = low + (1 << bit)
+            bounds = [self.edges.gather(1, at[:, None])[:, 0] for at in (low, middle, middle + (1 << bit))]
+            below, above = (self.density.log_mass(*pair).double() for pair in itertools.pairwise(bounds))
+            probability = torch.sigmoid(above - below).clamp(LEAST, 1 - LEAST)
+            chosen = torch.from_numpy(decide(probability.numpy())).bool()
+            low = torch.where(chosen, middle, low)
         return low
 
 
@@ -125,8 +159,8 @@ class Encoder:
         self._probabilities: list[np.ndarray] = []
         self._count = 0
 
-    def levels(self, mixture: Mixture, values: Tensor) -> None:
-        """Add grey levels (1, h, w) under their mixture (1, K, h, w)."""
+    def levels(self, distribution: Distribution, values: Tensor) -> None:
+        """Add grey levels (\\*S) of N numbers under their distribution."""
         known = values.flatten().to(torch.int64)
         remaining = iter(reversed(range(BITS)))
 
@@ -135,7 +169,7 @@ class Encoder:
             self._add(bits, probability)
             return bits
 
-        CumulativeTable(mixture).walk(decide)
+        distribution.walk(decide)
         self._end_of_block()
 
     def bits(self, bits: np.ndarray, probability: float | np.ndarray) -> None:
@@ -176,11 +210,10 @@ class Decoder:
         self._count = CHUNK
         self._words: Any = None
 
-    def levels(self, mixture: Mixture) -> Tensor:
-        """The next grey levels (1, h, w), float32, under their mixture (1, K, h, w)."""
+    def levels(self, distribution: Distribution) -> Tensor:
+        """The next N grey levels, int64 (N,), under their distribution."""
         self._start_of_block()
-        values = CumulativeTable(mixture).walk(self._read)
-        return values.view(1, *mixture.mean.shape[2:]).float()
+        return distribution.walk(self._read)
 
     def bits(self, count: int, probability: float | np.ndarray) -> np.ndarray:
         """The next ``count`` binary values, int32."""

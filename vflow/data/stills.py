@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, InputError
 
 STILL_FORMATS = {
     "png": "oxipng, level 4",
@@ -30,7 +30,7 @@ def still_bytes(pixels: np.ndarray, name: str) -> int:
 
                 return len(oxipng.optimize_from_memory(_save(pixels, "PNG"), level=4))
             case "webp":
-                return len(_save(pixels, "WEBP", lossless=True, quality=80, method=6))
+                return len(lossless_webp(pixels))
             case "jxl":
                 from imagecodecs import jpegxl_encode
 
@@ -39,6 +39,26 @@ def still_bytes(pixels: np.ndarray, name: str) -> int:
                 raise ValueError(f"{name}: no such format; one of {', '.join(STILL_FORMATS)}")
     except ImportError as error:
         raise ConfigError(f"the size as {name} needs a package; pip install 'vflow-torch[eval]'") from error
+
+
+def lossless_webp(pixels: np.ndarray) -> bytes:
+    """``pixels``, uint8 (H, W, 3), as a lossless WebP file."""
+    return _save(pixels, "WEBP", lossless=True, quality=80, method=6)
+
+
+def read_webp(data: bytes, size: tuple[int, int]) -> np.ndarray:
+    """Pixels, uint8 (H, W, 3), of a WebP file of the given height and width.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        with Image.open(BytesIO(data), formats=["WEBP"]) as picture:
+            if picture.size == (size[1], size[0]):
+                return np.array(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"its WebP picture cannot be read ({error})") from error
+    raise InputError(f"its WebP picture is {picture.size[0]}×{picture.size[1]}, not {size[1]}×{size[0]}")
 
 
 def _save(pixels: np.ndarray, kind: str, **options: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, final
 
 import torch
@@ -106,6 +106,21 @@ class LatticeVideoFlow(VideoModel):
         for at, density in self._groups(seen, condition):
             code[at] = density.draw_within(low[at], high[at], level[at])
         return self.flow.separate(code)
+
+    @torch.no_grad()
+    def code_frame(self, past: Tensor, choose: Callable[[GaussianMixture, Tensor], Tensor]) -> Tensor:
+        """Frame uint8 (1, C, H, W) after ``past`` uint8 (1, n, C, H, W), group by group.
+
+        ``choose`` gets the density of a group's latents (N,) and the edges of the bins of 0 … 255 there,
+        (N, 257), and gives their values, int64 (N,). The next group's density follows from them.
+        """
+        condition = self.condition_next(self.start(past), (), ())
+        frame, edges = torch.zeros_like(past[:, -1]), self.pixel_map.bin_edges()
+        channel = torch.arange(frame.shape[1])[:, None, None].expand_as(frame)
+        for group in range(self._count(frame)):
+            at, density = self._density(self.pixel_map.centres(frame), group, condition)
+            frame[at] = choose(density, edges[channel[at]]).to(torch.uint8)
+        return frame
 
     def references(self, batch: VideoBatch) -> None:
         return None

@@ -20,15 +20,18 @@ from vflow.compression.codec import (
     made_with,
 )
 from vflow.compression.container import SUFFIX, unpack
-from vflow.config import ClipCodecConfig, Config, PhotoCodecConfig
+from vflow.config import ClipCodecConfig, Config, LatticeVideoFlowConfig, PhotoCodecConfig
 from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.pipelines.batch.inputs import name_items
 
 DEFAULTS = {"picture": "codec-photo", "clip": "codec-clip"}
 """Shipped checkpoints that files are coded with where none is named."""
-CODEC_CONFIGS: dict[str, type[Config]] = {"picture": PhotoCodecConfig, "clip": ClipCodecConfig}
-"""Configuration of the codec of each kind of file."""
+CODEC_CONFIGS: dict[str, tuple[type[Config], ...]] = {
+    "picture": (PhotoCodecConfig,),
+    "clip": (ClipCodecConfig, LatticeVideoFlowConfig),
+}
+"""Configurations of codecs of each kind of file, the usual one first."""
 
 
 def compress(model: nn.Module, frames: np.ndarray | torch.Tensor, *, fps: float | None = None) -> bytes:
@@ -161,7 +164,7 @@ class Codecs:
         model = self._load(name)
         wanted = CODEC_CONFIGS[kind]
         if not isinstance(model.config, wanted):
-            default = wanted.model_fields["kind"].default
+            default = wanted[0].model_fields["kind"].default
             raise CheckpointError(
                 f"{name}: does not compress a {kind}; choose a checkpoint of kind {default}"
             )
@@ -190,7 +193,7 @@ class Codecs:
         return self._loaded[name]
 
     def _shipped(self) -> Iterable[str]:
-        codecs = {PhotoCodecConfig, ClipCodecConfig}
+        codecs = {config for some in CODEC_CONFIGS.values() for config in some}
         return [name for name, folder in find_checkpoints().items() if type(read_config(folder)) in codecs]
 
 

@@ -1,0 +1,39 @@
+"""Coders of frames: pixels to bytes and back, one frame after the other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from vflow.compression.color import ColorMap
+from vflow.compression.container import Header
+
+
+class FrameCoder(ABC):
+    """Pixels of frames to bytes and back, one after the other, each given those before."""
+
+    color_map: ColorMap = "rgb"
+    """Of the newest frame."""
+    arithmetic: str = ""
+    """Processor and libraries that both sides must share; "" where whole numbers decide."""
+
+    @abstractmethod
+    def check(self, pictures: np.ndarray) -> None:
+        """Refuse frames, uint8 (T, H, W, 3), that are not coded.
+
+        Raises:
+            ConfigError: too many, or of another size.
+        """
+
+    @abstractmethod
+    def encode(self, pixels: np.ndarray) -> tuple[bytes, float]:
+        """Bytes of the next frame, uint8 (H, W, 3), and −log₂ p."""
+
+    @abstractmethod
+    def decode(self, header: Header, data: bytes) -> np.ndarray:
+        """The next frame, uint8 (H, W, 3).
+
+        Raises:
+            InputError: it ends too early.
+        """

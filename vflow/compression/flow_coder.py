@@ -1,0 +1,102 @@
+"""Coder of clips by a VideoFlow whose pixels have exact masses."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vflow.compression.coder import FrameCoder
+from vflow.compression.container import Header
+from vflow.compression.entropy import BinMasses, Decoder, Encoder
+from vflow.data.stills import lossless_webp, read_webp
+from vflow.errors import ConfigError
+from vflow.models.lattice_videoflow import LatticeVideoFlow
+from vflow.priors.gaussian_mixture import GaussianMixture
+
+
+@final
+class FlowCoder(FrameCoder):
+    """Frames by a VideoFlow with exact masses; the first, which it takes as given, as lossless WebP.
+
+    The masses are computed in floating point, by one thread, so a file is read where it was written.
+    """
+
+    def __init__(self, model: LatticeVideoFlow) -> None:
+        self.model, self.given = model, model.config.min_context
+        self.past: list[Tensor] = []
+        self.arithmetic = _arithmetic()
+
+    def check(self, pictures: np.ndarray) -> None:
+        (_, height, width), found = self.model.image_shape, pictures.shape[1:3]
+        multiple = self.model.size_multiple
+        fits = self.model.config.keeps_size(*found) and not any(side % multiple for side in found)
+        if found != (height, width) and not fits:
+            raise ConfigError(
+                f"frames of {found[1]}×{found[0]}, the checkpoint codes {width}×{height}; "
+                "choose a checkpoint of kind clip_codec"
+            )
+
+    def encode(self, pixels: np.ndarray) -> tuple[bytes, float]:
+        frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+        if len(self.past) < self.given:
+            self._remember(frame)
+            data = lossless_webp(pixels)
+            return data, 8.0 * len(data)
+        encoder, known = Encoder(), _known_in_turn(self.model, frame)
+
+        def choose(density: GaussianMixture, edges: Tensor) -> Tensor:
+            values = next(known)
+            encoder.levels(BinMasses(density, edges), values)
+            return values
+
+        self._code(choose)
+        return encoder.finish(), encoder.information
+
+    def decode(self, header: Header, data: bytes) -> np.ndarray:
+        if len(self.past) < self.given:
+            pixels = read_webp(data, (header.height, header.width))
+            self._remember(torch.from_numpy(pixels).permute(2, 0, 1)[None])
+            return pixels
+        decoder = Decoder(data)
+        frame = self._code(lambda density, edges: decoder.levels(BinMasses(density, edges)))
+        return np.ascontiguousarray(frame[0].permute(1, 2, 0).numpy())
+
+    def _code(self, choose: Callable[[GaussianMixture, Tensor], Tensor]) -> Tensor:
+        with _one_thread():
+            frame = self.model.code_frame(torch.stack(self.past, 1), choose)
+        self._remember(frame)
+        return frame
+
+    def _remember(self, frame: Tensor) -> None:
+        self.past = [*self.past, frame][-self.model.config.context :]
+
+
+def _known_in_turn(model: LatticeVideoFlow, frame: Tensor) -> Iterator[Tensor]:
+    """Values of the groups of latents of a frame (1, C, H, W), int64 (N,) each."""
+    order = model.prior.order(*frame.shape[2:])[None]
+    return (frame[order == group].long() for group in range(int(order.max()) + 1))
+
+
+def _arithmetic() -> str:
+    """What decides how floating-point sums are rounded, as far as it is known."""
+    parts = [f"torch {torch.__version__}", torch.backends.cpu.get_cpu_capability(), platform.machine()]
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return ", ".join([*parts, limit] if limit else parts)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, whatever the number of threads is set to."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

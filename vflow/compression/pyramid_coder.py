@@ -1,0 +1,105 @@
+"""Coder of photos and clips by a pyramid of lattices, whose sums are exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vflow.compression.coder import FrameCoder
+from vflow.compression.color import (
+    GREEN_FIRST,
+    Converted,
+    decode_pixels,
+    encode_remainder,
+    rates_size,
+    to_planes,
+)
+from vflow.compression.container import Header
+from vflow.compression.entropy import CumulativeTable, Decoder, Encoder
+from vflow.errors import ConfigError, InputError
+from vflow.models import ClipCodec, PhotoCodec
+from vflow.models.codec import Codec
+from vflow.models.lattice import Mixture, Place, image_pyramid, level_sizes, phases
+
+STRIP = 1 << 14  # cells whose networks run at once
+
+
+@final
+class PyramidCoder(FrameCoder):
+    """Codec of photos, or of clips given the two frames before: exact sums decide."""
+
+    def __init__(self, model: Codec) -> None:
+        self.model = model
+        self.past: list[Tensor] = []
+
+    def check(self, pictures: np.ndarray) -> None:
+        if len(pictures) > 1 and isinstance(self.model, PhotoCodec):
+            remedy = "choose a checkpoint of kind clip_codec"
+            raise ConfigError(f"a photo_codec compresses single pictures; {remedy}")
+
+    @torch.inference_mode()
+    def encode(self, pixels: np.ndarray) -> tuple[bytes, float]:
+        converted, encoder = convert(self.model, pixels), Encoder()
+        self.color_map = converted.color_map
+        image = _tensor(converted.planes)
+        pyramid = image_pyramid(image)
+        lattices = [phases(level) for level in pyramid]
+        _encode_base(pyramid[-1], encoder)
+
+        def code(place: Place, mixture: Mixture) -> Tensor:
+            values = lattices[place.level][place.phase][:, place.channel, place.start : place.stop]
+            encoder.levels(CumulativeTable(mixture), values)
+            return values
+
+        self._network(pyramid[-1], (pixels.shape[0], pixels.shape[1]), code)
+        self._remember(image)
+        return encode_remainder(converted, pixels, encoder) + encoder.finish(), encoder.information
+
+    @torch.inference_mode()
+    def decode(self, header: Header, data: bytes) -> np.ndarray:
+        size, rates = (header.height, header.width), data[: rates_size(header.color_map)]
+        if len(rates) < rates_size(header.color_map):
+            raise InputError("the coded pixels end too early")
+        decoder = Decoder(data[len(rates) :])
+
+        def code(place: Place, mixture: Mixture) -> Tensor:
+            return decoder.levels(CumulativeTable(mixture)).view(1, *mixture.mean.shape[2:]).float()
+
+        image = self._network(_decode_base(level_sizes(size)[-1], decoder), size, code)
+        self._remember(image)
+        planes = image[0].permute(1, 2, 0).to(torch.uint8).numpy()
+        return decode_pixels(Converted(header.color_map, planes), rates, decoder)
+
+    def _network(
+        self, base: Tensor, size: tuple[int, int], code: Callable[[Place, Mixture], Tensor]
+    ) -> Tensor:
+        references = self.model.references(self.past)
+        return self.model.pyramid(len(self.past)).code(base, size, code, references, strip=STRIP)
+
+    def _remember(self, image: Tensor) -> None:
+        self.past = [*self.past, image][-2:]
+
+
+def convert(model: Codec, pixels: np.ndarray) -> Converted:
+    """``pixels``, uint8 (H, W, 3), in the planes that ``model`` codes."""
+    return Converted("rgb", pixels[..., GREEN_FIRST]) if isinstance(model, ClipCodec) else to_planes(pixels)
+
+
+def _tensor(planes: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(planes)).permute(2, 0, 1)[None].float()
+
+
+def _encode_base(base: Tensor, encoder: Encoder) -> None:
+    values = base.flatten().to(torch.int32).numpy()
+    for bit in range(8):
+        encoder.bits((values >> bit) & 1, 0.5)
+
+
+def _decode_base(size: tuple[int, int], decoder: Decoder) -> Tensor:
+    count = 3 * size[0] * size[1]
+    values = sum(decoder.bits(count, 0.5) << bit for bit in range(8))
+    return torch.from_numpy(np.asarray(values)).view(1, 3, *size).float()
