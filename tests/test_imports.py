@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "priors": BASE | {"nn", "bijections"},
     "models": FLOWS,
     "data": BASE | {"densities", "disk"},
-    "compression": FLOWS,
+    "compression": FLOWS | {"data"},
     "metrics": BASE | {"data"},
     "catalog": BASE,
     "card": {"config", "errors"},

@@ -85,7 +85,7 @@ def _known_in_turn(model: LatticeVideoFlow, frame: Tensor) -> Iterator[Tensor]:
 
 
 def _arithmetic() -> str:
-    """What decides how floating-point sums are rounded, as far as it is known."""
+    """Libraries and processor that decide how floating-point sums are rounded, as far as known."""
     parts = [f"torch {torch.__version__}", torch.backends.cpu.get_cpu_capability(), platform.machine()]
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
     return ", ".join([*parts, limit] if limit else parts)
