@@ -1,5 +1,6 @@
-"""Writes docs/RESULTS.md from docs/acceptance.json and docs/results/*.json (``vflow evaluate … --json``).
+"""Writes docs/RESULTS.md from docs/acceptance.json and docs/results/*.json.
 
+Those are evaluations (``vflow evaluate … --json``), or comparisons of models: ``rows`` of figures by name.
 docs/results/densities.json is scripts/benchmarks/densities.py's; its tables go into docs/FLOWS.md too.
 """
 
@@ -114,6 +115,14 @@ ROWS = {
     "seconds_per_picture": ("time per colouring", "s"),
     "seconds_per_variant": ("time per enlarged variant", "s"),
 }
+# Figure of a comparison → head of its column.
+COLUMNS = {
+    "parameters": "parameters",
+    "steps": "steps",
+    "calibration_error": "calibration error",
+    "resimulation_error": "error of re-simulated y",
+    "mmd_from_rejection": "MMD from rejection sampling",
+}
 SERIES = ("best", "mean", "of_mean", "copy_last", "training_mean", "regression")
 SETTINGS = {
     "events": "event {0[0]}", "members": "{} members", "leads": "{} leads",
@@ -160,10 +169,26 @@ def read(folder: Path) -> dict[str, Data]:
 
 def render(results: Mapping[str, Data], entries: Mapping[str, Data]) -> str:
     """The page: what is promised as ``docs/acceptance.json`` has it, then each evaluation."""
-    sections = [
-        densities(data) if name == DENSITIES else section(name, data) for name, data in results.items()
+    return "\n".join([HEADER, promised(entries), *(_part(name, data) for name, data in results.items())])
+
+
+def _part(name: str, data: Data) -> str:
+    if name == DENSITIES:
+        return densities(data)
+    return comparison(name, data) if "rows" in data else section(name, data)
+
+
+def comparison(name: str, data: Data) -> str:
+    """Table of models side by side, and the command that made it."""
+    found = [key for key in COLUMNS if any(key in row for row in data["rows"])]
+    rows = [
+        f"| {' | '.join([row['model'], *(shown(row[key]) if key in row else '' for key in found)])} |"
+        for row in data["rows"]
     ]
-    return "\n".join([HEADER, promised(entries), *sections])
+    heads = [f"| | {' | '.join(COLUMNS[key] for key in found)} |", "|---|" + "---|" * len(found)]
+    made = f"{data['note']}; torch {data['protocol']['versions']['torch']}."
+    command = ["```", f"{data['protocol']['command']} > docs/results/{name}.json", "```", ""]
+    return "\n".join([f"## {data['title']}", "", *heads, *rows, "", made, "", *command])
 
 
 def promised(entries: Mapping[str, Data]) -> str:

@@ -1,9 +1,9 @@
 """Posteriors of inverse problems: a conditional flow and an invertible network beside rejection sampling.
 
-Prints one JSON object a model. Budgets are seconds of processor time, training included, evaluation not. Run
+Prints a comparison as scripts/results.py takes it. Budgets are seconds of processor time a training. Run
 with one thread::
 
-    python -m scripts.benchmarks.inverse arm --seconds 120
+    python -m scripts.benchmarks.inverse arm --seconds 120 > docs/results/arm.json
 """
 
 from __future__ import annotations
@@ -16,43 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from vflow.config import TrainingConfig
-from vflow.config.density import DensityConfig
 from vflow.densities.inverse import PROBLEMS, InverseProblem
 from vflow.metrics.calibration import calibration_error, mmd
-from vflow.models.density import DensityModel
-from vflow.models.inverse import InvertibleNetwork
+from vflow.models.inverse import invertible_network, posterior_flow
+from vflow.pipelines.common import versions
 from vflow.training.density import Progress
 from vflow.training.inverse import draw_posteriors, fit_invertible, fit_posterior
 
 Draw = Callable[[Tensor, Tensor], Tensor]
 """Noise and observations → parameters."""
-OBSERVATIONS, SAMPLES = 400, 500
+OBSERVATIONS, SAMPLES = 1000, 500
 COMPARED = 40  # observations whose posteriors are compared with rejection sampling
 TRAINING = TrainingConfig(
     batch_size=512, max_steps=1_000_000, learning_rate=2e-3, warmup_steps=20, ema=0.99, actnorm_batch=4096
 )
-
-
-def layers(hidden: int, depth: int) -> list[dict[str, object]]:
-    """Affine couplings of both halves in turn, and linear maps between them."""
-    net = {"kind": "coupling", "hidden": [hidden, hidden]}
-    block = [{"kind": "linear"}, {**net, "keep": "even"}, {**net, "keep": "odd"}]
-    return [{"kind": "repeat", "times": depth, "layers": block}]
-
-
-def conditional_flow(problem: InverseProblem) -> DensityModel:
-    """p(x | y): the features of y join every coupling's input."""
-    features, dim = problem.observed_dim, problem.dim
-    chain = [{"kind": "actnorm"}, *layers(64, 5)]
-    return DensityModel(DensityConfig.model_validate({"dim": dim, "features": features, "layers": chain}))
-
-
-def invertible_network(problem: InverseProblem) -> InvertibleNetwork:
-    """The same couplings over padded vectors; z has as many elements as x has more than y, at least two."""
-    latent = max(2, problem.dim - problem.observed_dim)
-    width = problem.observed_dim + latent + 2
-    parsed = DensityConfig.model_validate({"dim": width, "layers": layers(64, 5)}).layers
-    return InvertibleNetwork(parsed, problem.dim, problem.observed_dim, latent, width)  # type: ignore[arg-type]
 
 
 def judge(problem: InverseProblem, posteriors: Tensor, truth: Tensor, exact: Tensor) -> dict[str, float]:
@@ -76,7 +53,8 @@ def run(name: str, seconds: float, seed: int) -> list[dict[str, object]]:
         [problem.posterior(y, SAMPLES, seed, "other", i) for i, y in enumerate(observed[:COMPARED])]
     )
     rows: list[dict[str, object]] = [{"model": "rejection sampling", **judge(problem, exact, truth, other)}]
-    flow, network = conditional_flow(problem), invertible_network(problem)
+    sizes = problem.dim, problem.observed_dim
+    flow, network = posterior_flow(*sizes), invertible_network(*sizes)
     config = TRAINING.model_copy(update={"seed": seed})
     models: list[tuple[str, nn.Module, Iterator[Progress], Draw, int]] = [
         (
@@ -120,8 +98,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for row in run(arguments.problem, arguments.seconds, arguments.seed):
-        print(json.dumps({"problem": arguments.problem, "seconds": arguments.seconds, **row}), flush=True)
+    print(comparison(arguments.problem, arguments.seconds, arguments.seed))
+
+
+def comparison(name: str, seconds: float, seed: int) -> str:
+    """The comparison as JSON: title, rows, and how it was made."""
+    options = f" --seed {seed}" if seed else ""
+    found = {
+        "title": f"Inverse problem: {name}",
+        "rows": run(name, seconds, seed),
+        "note": f"{OBSERVATIONS} observations, {SAMPLES} samples of each posterior; distances of the first "
+        f"{COMPARED} from posteriors by rejection; {seconds:g} s of processor time a training, seed {seed}",
+        "protocol": {
+            "command": f"python -m scripts.benchmarks.inverse {name} --seconds {seconds:g}{options}",
+            "versions": versions(),
+        },
+    }
+    return json.dumps(found)
 
 
 if __name__ == "__main__":

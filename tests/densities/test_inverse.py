@@ -64,6 +64,24 @@ def test_exact_posteriors_are_calibrated_and_the_prior_is_not(name: str) -> None
     assert calibration_error(narrow.numpy(), truth.numpy()) > 0.15
 
 
+def test_posteriors_of_the_arm_are_those_of_weighted_draws_from_the_prior() -> None:
+    arm, y = Arm(), torch.tensor([0.4, 1.7])
+    x, _ = arm.pairs(400_000, "many")
+    x[:, 0] += y[0] - arm.observe(x)[:, 0]  # the height that reaches y₁
+    near = x[(arm.observe(x)[:, 1] - y[1]).abs() < 0.02]
+    weights = torch.softmax(-8 * near[:, 0].square(), 0)[:, None]
+    mean = (weights * near).sum(0)
+    deviation = (weights * (near - mean).square()).sum(0).sqrt()
+    exact = arm.posterior(y, 4000, "exact")
+    torch.testing.assert_close(exact.mean(0), mean, atol=0.04, rtol=0)
+    torch.testing.assert_close(exact.std(0), deviation, atol=0.04, rtol=0)
+
+
+def test_rare_observations_have_posteriors_too() -> None:
+    arm, y = Arm(), torch.tensor([1.965, 1.333])  # three deviations from the mean
+    assert (arm.observe(arm.posterior(y, 300, "rare")) - y).abs().max() < 0.003
+
+
 def test_out_of_reach_is_an_error() -> None:
     with pytest.raises(ConfigError, match="hardly any arm reaches it"):
         Arm().posterior(torch.tensor([0.0, 2.5]), 1)

@@ -1,4 +1,7 @@
-"""Invertible network for inverse problems, x ↔ [y, z] with z what y does not tell (Ardizzone et al. 2018)."""
+"""Models of inverse problems: a conditional flow p(x | y), and an invertible network x ↔ [y, z].
+
+z is what y does not tell (Ardizzone et al. 2018). Both are chains of the same couplings.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,33 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from vflow.config.density import Layer
-from vflow.models.density import build_chain
+from vflow.config.density import DensityConfig, Layer
+from vflow.models.density import DensityModel, build_chain
+
+WIDTH, DEPTH = 64, 5  # of the couplings' networks, and pairs of couplings
+
+
+def _layers() -> list[dict[str, object]]:
+    """Affine couplings of both halves in turn, and linear maps between them."""
+    net = {"kind": "coupling", "hidden": [WIDTH, WIDTH]}
+    block = [{"kind": "linear"}, {**net, "keep": "even"}, {**net, "keep": "odd"}]
+    return [{"kind": "repeat", "times": DEPTH, "layers": block}]
+
+
+def posterior_flow(dim: int, observed_dim: int) -> DensityModel:
+    """p(x | y) of vectors: y joins the input of every coupling's network."""
+    layers = [{"kind": "actnorm"}, *_layers()]
+    return DensityModel(
+        DensityConfig.model_validate({"dim": dim, "features": observed_dim, "layers": layers})
+    )
+
+
+def invertible_network(dim: int, observed_dim: int) -> InvertibleNetwork:
+    """The same couplings over padded vectors; z has as many elements as x has more than y, at least two."""
+    latent = max(2, dim - observed_dim)
+    width = observed_dim + latent + 2
+    parsed = DensityConfig.model_validate({"dim": width, "layers": _layers()}).layers
+    return InvertibleNetwork(parsed, dim, observed_dim, latent, width)
 
 
 @final
