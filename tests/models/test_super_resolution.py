@@ -93,3 +93,15 @@ def test_detail_mean_loss_is_the_rms_error_of_the_prediction() -> None:
     assert loss(model, exact) < 0.1
     error = 16 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(4, 4)
     assert math.isclose(loss(model, one._replace(images=predicted + error)), 32, rel_tol=1e-3)
+
+
+@torch.no_grad()
+def test_without_its_condition_the_flow_sees_no_small_photo() -> None:
+    model, one = small_model(), batch()
+    other = one._replace(condition=255 - one.condition)
+    assert not torch.allclose(model(one), model(other))
+    blind = SuperResolution(SMALL.model_copy(update={"conditioned": False}))
+    blind.load_state_dict(model.state_dict())
+    torch.testing.assert_close(blind(one), blind(other))
+    before, after = blind.reconstruct(one)
+    torch.testing.assert_close(before, after, atol=2e-2, rtol=1e-4)

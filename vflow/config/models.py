@@ -283,7 +283,7 @@ class DigitsConfig(Config):
         description="flow steps: Glow's, or Real NVP's couplings with checkerboard and channel masks, each "
         "with batch norm and a residual network with weight norm",
     )
-    classes: int = Field(10, ge=2, le=1000)
+    classes: int = Field(10, ge=1, le=1000, description="1: no classes are told apart")
     condition: tuple[Count, ...] = Field(
         (16, 32), description="features of the label per level, fine to coarse"
     )
@@ -386,6 +386,9 @@ class SuperResolutionConfig(Config):
         EncoderConfig(hidden=(48,), blocks=4), description="residual network over the small photo"
     )
     features: Count = Field(16, description="channels of the condition that couplings and prior see")
+    conditioned: bool = Field(
+        True, description="false: all parts see zeros in place of the small photo, to measure what it tells"
+    )
     temperature: Temperature = 1.0
     validation_bits: ValidationBits = None
 

@@ -65,8 +65,9 @@ class SuperResolution(ConditionalFlow):
         These are float32 (B, 3, 2h, 2w), in grey levels; their blocks have the means y.
         """
         y = y.to(self.flow.colors.dtype).contiguous(memory_format=torch.channels_last)
-        seen = self.blocks(self.conv_in(y / 128 - 1))
-        larger = F.interpolate(y, scale_factor=2.0, mode="bicubic", align_corners=False)
+        given = y if self.config.conditioned else torch.zeros_like(y)
+        seen = self.blocks(self.conv_in(given / 128 - 1))
+        larger = F.interpolate(given, scale_factor=2.0, mode="bicubic", align_corners=False)
         details = self.flow.details(larger) + UNIT * self.mean(seen).to(y.dtype)
         means = F.interpolate(y, scale_factor=2.0, mode="nearest")
         return [self.project(F.relu(seen)), means + self.flow.image(details)]
