@@ -112,7 +112,10 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
 
     def log_prob_terms(self, batch: B) -> list[Tensor]:
         """All terms of the targets' log-likelihood, each (N, h, w) on its own grid."""
-        condition, code = self.encode_batch(batch)
+        return self.terms_of(*self.encode_batch(batch))
+
+    def terms_of(self, condition: Condition, code: Encoded) -> list[Tensor]:
+        """The same of images that are encoded already."""
         return [*code.log_prob_terms, *(p.log_prob(z) for p, z in self._level_priors(condition, code))]
 
     def encode_batch(self, batch: B) -> tuple[Condition, Encoded]:
