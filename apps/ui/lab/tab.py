@@ -31,7 +31,7 @@ from ..shared.forms import Seed
 from ..shared.html import ExampleTile, example_strip, progress
 from ..shared.opening import LAB, opening
 from ..shared.pad import drawing_pad
-from . import html
+from . import arm, html
 from .job import MAX_STEPS, STEPS, Job, Request
 from .systems import BY_PRESET, CHOICES, DRAWN, EXAMPLES, FILE, LABELS, suited
 
@@ -62,6 +62,7 @@ def build(app: AppContext) -> None:
             downloads = Downloads.below("Checkpoint (zip)", "Samples (npz)", "Report (json)")
             view = View(bar, results, downloads)
     _wire_jobs(app, form, view, strip)
+    arm.build(app)
 
 
 def _strip() -> str:
