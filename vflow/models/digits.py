@@ -24,6 +24,8 @@ class Digits(ConditionalFlow):
     draw and where they are.
     """
 
+    flow: Glow
+
     def __init__(self, config: DigitsConfig) -> None:
         super().__init__()
         self.config = config

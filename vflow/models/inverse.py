@@ -37,7 +37,7 @@ def invertible_network(dim: int, observed_dim: int) -> InvertibleNetwork:
     latent = max(2, dim - observed_dim)
     width = observed_dim + latent + 2
     parsed = DensityConfig.model_validate({"dim": width, "layers": _layers()}).layers
-    return InvertibleNetwork(parsed, dim, observed_dim, latent, width)
+    return InvertibleNetwork(parsed, dim, observed_dim, latent, width)  # type: ignore[arg-type]
 
 
 @final
