@@ -108,7 +108,8 @@ def comparison(name: str, seconds: float, seed: int) -> str:
         "title": f"Inverse problem: {name}",
         "rows": run(name, seconds, seed),
         "note": f"{OBSERVATIONS} observations, {SAMPLES} samples of each posterior; distances of the first "
-        f"{COMPARED} from posteriors by rejection; {seconds:g} s of processor time a training, seed {seed}",
+        f"{COMPARED} from posteriors by rejection; {seconds:g} s of processor time for each training, "
+        f"seed {seed}",
         "protocol": {
             "command": f"python -m scripts.benchmarks.inverse {name} --seconds {seconds:g}{options}",
             "versions": versions(),

@@ -41,7 +41,7 @@ from ..shared.events import (
 from ..shared.html import progress
 
 ARMS = 100
-STEPS = 1500
+STEPS = 2000
 TRAINING = TrainingConfig(
     batch_size=512, max_steps=STEPS, learning_rate=2e-3, warmup_steps=20, ema=0.99, actnorm_batch=4096
 )
