@@ -91,8 +91,8 @@ def figure(system: System, seconds: float, folder: Path) -> dict[str, Any]:
 def vine_figure(data: str, seconds: float, folder: Path) -> dict[str, Any]:
     """Digits of the vine-copula autoencoder (Tagasovska et al. 2019), and nats of validation latents.
 
-    Rows of ``folder/vine-autoencoder.png``: digits, reconstructions, and decoded draws of the vine, of its
-    margins without dependence, and of a normal density with the latents' mean and covariance.
+    Rows of ``folder/vine-autoencoder.png``: digits, reconstructions, and decoded draws of the vine and of a
+    normal density with the latents' mean and covariance.
     """
     train, held = (
         binarize(torch.from_numpy(MnistImages(split=split, root=data).images))
@@ -105,15 +105,11 @@ def vine_figure(data: str, seconds: float, folder: Path) -> dict[str, Any]:
         steps = sum(1 for _ in fit_autoencoder(model, train, config, seconds))
     began = time.process_time()
     points, latents = model.latents(train[:VINE_POINTS]), model.latents(held)
-    vine = Vine(points)
+    vine = Vine(points, whiten=True)
     fitting = time.process_time() - began
     gaussian = torch.distributions.MultivariateNormal(points.mean(0), torch.cov(points.T))
-    shuffled = torch.stack(
-        [column[torch.randperm(len(column))][:DIGITS] for column in points.T], 1
-    )  # the margins, independent
     drawn = (
         model.sample(vine.sample(normal((DIGITS, LATENT), VINE))),
-        model.sample(shuffled),
         model.sample(gaussian.sample((DIGITS,))),
     )
     rows = [held[:DIGITS], model.sample(latents[:DIGITS]), *drawn]

@@ -37,6 +37,18 @@ def test_a_vine_knows_how_elements_depend_on_each_other(vine: Vine) -> None:
     assert nats < -float(vine.margins_log_prob(held).mean()) - 0.7
 
 
+def test_whitened_points_keep_what_is_linear() -> None:
+    pytest.importorskip("pyvinecopulib")
+    mixing = torch.tensor([[1.0, 0, 0], [3, 0.2, 0], [-2, 1, 0.1]])
+    points, held = (torch.randn(2000, 3) @ mixing.T + 5 for _ in range(2))
+    exact = torch.distributions.MultivariateNormal(torch.full((3,), 5.0), scale_tril=mixing)
+    vine = Vine(points, whiten=True)
+    assert float((exact.log_prob(held) - vine.log_prob(held)).mean()) == pytest.approx(0, abs=0.3)
+    torch.testing.assert_close(
+        vine.sample(torch.randn(4000, 3)).T.cov(), mixing @ mixing.T, rtol=0.1, atol=0.1
+    )
+
+
 def test_samples_follow_the_points(vine: Vine) -> None:
     x, y, other = vine.sample(torch.randn(4000, 3)).T
     assert float(torch.corrcoef(torch.stack([x.square(), y]))[0, 1]) > 0.85

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,39 +16,57 @@ EDGE = 1e-6  # of the unit cube, whose faces quantiles do not reach
 
 @final
 class Vine(Density):
-    """p(x) = Π f_d(x_d) · Π c_e: margins by kernels, and pair copulas c_e on the edges of nested trees.
+    """p(x) = |det W| Π f_d(y_d) · Π c_e, y = W (x − m): kernel margins, copulas c_e of a vine's pairs.
 
     Fitted once, to ``points``, one margin and one pair at a time; it has no parameters to train. Pair copulas
     are local likelihoods, so that dependence may have any form.
 
     Args:
         points: (N, D), D ≥ 2.
-        trees: the first so many trees are kept; pairs of later ones count as independent.
+        whiten: W and m give the points mean 0 and covariance I first, so that what is linear in their
+            dependence is exact, and smoothing blurs the rest alone; else y = x.
 
     Raises:
         ConfigError: pyvinecopulib is not installed.
     """
 
-    def __init__(self, points: Tensor, trees: int = 5) -> None:
+    mean: Tensor
+    factor: Tensor
+
+    def __init__(self, points: Tensor, *, whiten: bool = False) -> None:
         super().__init__()
         try:
             from pyvinecopulib import BicopFamily, FitControlsVinecop, Vinedist
         except ImportError as error:
             raise ConfigError("pyvinecopulib is not installed; pip install 'vflow-torch[vine]'") from error
         self.dim = self.noise_dim = points.shape[1]
-        controls = FitControlsVinecop(family_set=[BicopFamily.tll], trunc_lvl=trees)
-        self.distribution = Vinedist.from_data(points.double().cpu().numpy(), controls)
+        points = points.double().cpu()
+        mean, factor = torch.zeros(self.dim).double(), torch.eye(self.dim).double()
+        if whiten:
+            mean, factor = points.mean(0), torch.linalg.cholesky(torch.cov(points.T))
+        self.register_buffer("mean", mean)  # x = factor · y + mean
+        self.register_buffer("factor", factor)
+        controls = FitControlsVinecop(family_set=[BicopFamily.tll])
+        self.distribution = Vinedist.from_data(self._whitened(points), controls)
+
+    def _whitened(self, x: Tensor) -> np.ndarray:
+        """y (B, D), float64, of x (B, D)."""
+        centred = (x.double().cpu() - self.mean).T
+        return torch.linalg.solve_triangular(self.factor, centred, upper=False).T.contiguous().numpy()
+
+    def _log_prob(self, nats: np.ndarray, like: Tensor) -> Tensor:
+        return (torch.from_numpy(nats) - self.factor.diagonal().log().sum()).to(like)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return torch.from_numpy(self.distribution.logpdf(x.double().cpu().numpy())).to(x)
+        return self._log_prob(self.distribution.logpdf(self._whitened(x)), x)
 
     def margins_log_prob(self, x: Tensor) -> Tensor:
-        """log Π f_d(x_d), (B,), of x (B, D): the margins alone, as if elements were independent."""
-        columns = x.double().cpu().numpy().T
-        margins = zip(self.distribution.margins, columns, strict=True)
-        return torch.from_numpy(sum(margin.logpdf(column.copy()) for margin, column in margins)).to(x)
+        """log |det W| Π f_d(y_d), (B,), of x (B, D): as if the y were independent."""
+        margins = zip(self.distribution.margins, self._whitened(x).T, strict=True)
+        return self._log_prob(sum(margin.logpdf(column.copy()) for margin, column in margins), x)
 
     def sample(self, eps: Tensor) -> Tensor:
         """Samples (B, D) from standard-normal noise (B, D), by the inverse Rosenblatt transform."""
         uniform = torch.special.ndtr(eps.double()).clamp(EDGE, 1 - EDGE).cpu().numpy()
-        return torch.from_numpy(self.distribution.inverse_rosenblatt(uniform)).to(eps)
+        y = torch.from_numpy(self.distribution.inverse_rosenblatt(uniform))
+        return (y @ self.factor.T + self.mean).to(eps)

@@ -10,7 +10,7 @@ from vflow.bijections.reshape import CheckerboardPartition, Partition, Squeeze
 from vflow.config import GlowConfig
 from vflow.nn.residual import ResidualNet
 
-DILATIONS = (1, 1)  # of the residual blocks of a coupling's network
+DILATIONS = (1,)  # of the residual blocks of a coupling's network
 
 
 def realnvp_chain(channels: int, hidden: int, depth: int, config: GlowConfig, features: int) -> Chain:
