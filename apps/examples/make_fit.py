@@ -15,7 +15,7 @@ import numpy as np
 
 from apps.ui.shared.fit import SIDE, Reference, features, unlikeness, view
 from vflow.data import media
-from vflow.data.datasets.digits import MnistImages, MovingDigits
+from vflow.data.datasets.digits import MnistImages
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.photos import Photos
 from vflow.data.datasets.rain import event_names
@@ -51,12 +51,6 @@ def grasp(data: Path, split: Split) -> Frames:
     clips = VideoFolder(folder, frames=2, size=size, channels=3, fps=10, split=split, held_out=8)
     rows = np.resize(_indices(len(clips), min(len(clips), COUNTS[split])), COUNTS[split])
     return [clips.example(int(row), (0, number))[-1] for number, row in enumerate(rows)]
-
-
-def moving_digits(data: Path, split: Split) -> Frames:
-    """Frames of bouncing digits."""
-    clips = MovingDigits(frames=3, channels=1, split=split, root=data)
-    return [clips.example(i, (0, i))[-1] for i in _indices(len(clips), COUNTS[split])]
 
 
 def digits(data: Path, split: Split) -> Frames:
@@ -103,7 +97,6 @@ SOURCES: dict[str, Callable[[Path, Split], Frames]] = {
     "shapes": shapes,
     "push": push,
     "grasp": grasp,
-    "moving-digits": moving_digits,
     "digits": digits,
     "colorizer": photos,
     "rain": rain,

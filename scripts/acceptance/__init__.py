@@ -5,6 +5,7 @@ from scripts.acceptance import (  # noqa: F401
     colours,
     digits,
     files,
+    latents,
     predictions,
     real,
     shown,

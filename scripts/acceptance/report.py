@@ -20,6 +20,7 @@ TITLES = {
     "B": "Conditional flows",
     "D": "Speed",
     "F": "Results worth showing",
+    "H": "The work of the latents",
     "I": "Real video",
     "M": "Lossless files",
     "N": "Enlarged photos",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-import vflow
 from scripts.acceptance.colours import colour_photos, photos_coloured, under_tints
 from scripts.acceptance.colours import model as color_model
-from scripts.acceptance.digits import digits_likelihood, digits_samples, mnist
-from scripts.acceptance.models import GIVEN, push_clips, shipped_model
+from scripts.acceptance.digits import digits_likelihood, digits_samples
+from scripts.acceptance.models import push_clips, shipped_model
 from scripts.acceptance.predictions import (
     PSNR_EVERY,
     best_psnr,
@@ -18,12 +15,7 @@ from scripts.acceptance.predictions import (
     shapes_futures,
 )
 from scripts.acceptance.registry import Figure, Result, measure
-from scripts.acceptance.weights import SAMPLED_CONTEXTS, push_samples, samples, shapes_samples
-from vflow.data.datasets.digits import MovingDigits
-from vflow.metrics.video import best_of, ssim
-
-CLIPS, FUTURES, FRAMES = 64, 20, 10
-"""Clips of moving digits, futures of each, frames of each; the last one is compared."""
+from scripts.acceptance.weights import push_samples, shapes_samples
 
 
 @measure(
@@ -59,36 +51,6 @@ def push() -> Result:
         {"bits": push_bits().values["bits"], "gain": reached - baseline, "at_one": drawn["gain"]},
         note=f"suggested: {model.config.temperature}",
     )
-
-
-@measure(
-    "F",
-    gain=Figure("moving-digits: best-of-20 SSIM at frame 10 over copying", "", at_least=0.10, aim="0.25"),
-    best=Figure("moving-digits: best-of-20 SSIM at frame 10", ""),
-    copied=Figure("moving-digits: SSIM of copying the last given frame", ""),
-)
-def moving_digits() -> Result:
-    """64 test clips, given 3 frames, 20 futures × 10 frames each at T = 1, seed 0; the best is chosen per
-    clip by mean PSNR over the 10 frames."""
-    model = shipped_model("moving-digits")
-    best, copied = [], []
-    for clip in digit_clips(CLIPS, GIVEN + FRAMES):
-        truth = clip[GIVEN:]
-        made = vflow.predict(
-            model, clip[:GIVEN], num_frames=FRAMES, num_samples=FUTURES, temperature=1.0, seed=0
-        )
-        chosen = made[best_of(made, truth)[0]]
-        best.append(float(ssim(chosen[-1:], truth[-1:])[0]))
-        copied.append(float(ssim(clip[GIVEN - 1 : GIVEN], truth[-1:])[0]))
-    mine, still = float(np.mean(best)), float(np.mean(copied))
-    return Result({"gain": mine - still, "best": mine, "copied": still}, note=f"{CLIPS} clips")
-
-
-def digit_clips(count: int, frames: int) -> list[np.ndarray]:
-    """Test clips of moving digits, uint8 (frames, 64, 64, 1)."""
-    mnist(train=False)  # says how to give the data, if they are missing
-    data = MovingDigits(frames=frames, channels=1, split="test", root=None)
-    return [data.example(int(i), (0, 0)) for i in np.linspace(0, len(data) - 1, count).astype(int)]
 
 
 @measure(
@@ -135,13 +97,9 @@ def colorizer() -> Result:
     nonfinite=Figure("non-finite values in them, before any redraw", "", at_most=0),
 )
 def all_samples() -> Result:
-    """A.shapes_samples, A.push_samples, and 32 futures × 10 frames of 16 test clips of moving digits at T =
-    1, seed 1: their frames are counted; beside them the 2,000 digits of B.digits_samples and the 864
-    colourings of B.colour_photos."""
-    contexts = [clip[:GIVEN] for clip in digit_clips(SAMPLED_CONTEXTS, GIVEN)]
-    videos = [found.values for found in (
-        shapes_samples(), push_samples(), samples("moving-digits", contexts, num_frames=FRAMES)
-    )]  # fmt: skip
+    """A.shapes_samples and A.push_samples: their frames are counted; beside them the 2,000 digits of
+    B.digits_samples and the 864 colourings of B.colour_photos."""
+    videos = [found.values for found in (shapes_samples(), push_samples())]
     pictures = [digits_samples().values, colour_photos().values]
     drawn = sum(found["frames"] for found in videos)
     return Result({"drawn": drawn, "nonfinite": sum(found["nonfinite"] for found in videos + pictures)})

@@ -39,7 +39,7 @@ from vflow.training.loop import train
 from vflow.training.setup import open_data
 
 LACKING = "normflows is missing: pip install -e '.[bench]'"
-DATA = {"shapes-guided": None, "moving-digits": "", "push": "push/train", "digits": "", "colorizer": "photos"}
+DATA = {"shapes-guided": None, "push": "push/train", "digits": "", "colorizer": "photos"}
 PRESETS = {name: name if name in ("digits", "colorizer") else f"{name}-small" for name in DATA}
 PRESETS["shapes-guided"] = "shapes-small"
 LOADED_STEPS, PRECISION_STEPS = 20, 200

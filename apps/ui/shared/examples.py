@@ -28,7 +28,12 @@ SMALL_PHOTOS = {
     "coffee": "walk-coffee.png",
     "an astronaut": "walk-astronaut.png",
 }
-SAME_DATA = {"enlarge": "colorizer", "colorizer-regions": "colorizer", "shapes-guided": "shapes"}
+SAME_DATA = {
+    "enlarge": "colorizer",
+    "colorizer-regions": "colorizer",
+    "push-lattice": "push",
+    "shapes-guided": "shapes",
+}
 """Checkpoint → the one whose examples and statistics serve for it: it was trained on the same data."""
 DIGITS = {"a four": "digit-four.png", "a two": "digit-two.png", "a seven": "digit-seven.png"}
 

@@ -27,7 +27,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> AppContext:
 def test_clips_fit_their_model_and_no_other(app: AppContext, clip: ClipExample) -> None:
     frames = media.read_frames(clip.files).frames
     assert judge(app, clip.checkpoint, frames) == Verdict(clip.checkpoint, True, clip.checkpoint)
-    others = {"push", "shapes", "moving-digits", "digits", "colorizer"} - {clip.checkpoint}
+    others = {"push", "shapes", "digits", "colorizer"} - {clip.checkpoint}
     if clip.checkpoint == "grasp":  # a camera's frames are photos
         others.remove("colorizer")
     for other in others:
@@ -38,7 +38,7 @@ def test_clips_fit_their_model_and_no_other(app: AppContext, clip: ClipExample) 
 def test_photos_fit_the_colouriser_alone(app: AppContext, name: str) -> None:
     frames = media.read_image(FOLDER / name).frames
     assert judge(app, "colorizer", frames).fits
-    for other in ("push", "shapes", "moving-digits", "digits"):
+    for other in ("push", "shapes", "digits"):
         assert judge(app, other, frames) == Verdict(other, False, "colorizer")
 
 
@@ -53,7 +53,7 @@ def test_noise_and_blank_frames_fit_nothing(app: AppContext, kind: str) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), np.uint8)
     if kind == "blank":
         frames[:] = 128
-    for name in ("push", "shapes", "moving-digits", "digits"):
+    for name in ("push", "shapes", "digits"):
         assert judge(app, name, frames).fits is False
     if kind != "tiny noise":  # enlarged it is as smooth as a photo out of focus
         assert judge(app, "colorizer", frames) == Verdict("colorizer", False, None)

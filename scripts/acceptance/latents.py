@@ -1,0 +1,77 @@
+"""Work of the latents of video flows: variance of futures, directions, other sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import vflow
+from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_model, silent
+from scripts.acceptance.predictions import PSNR_AT, baseline_psnr
+from scripts.acceptance.registry import Figure, Result, measure
+from vflow.metrics.video import best_of
+from vflow.models import VideoModel
+from vflow.pipelines.evaluate.latents import video_latent_share
+from vflow.pipelines.evaluate.shapes import direction_probe
+from vflow.pipelines.evaluate.video import mosaic_ratio
+
+SHARED_FRAMES, PROBE_CLIPS, MOSAIC_CLIPS = 4, 4000, 16
+SCORED_EVERY, DRAWN_EVERY, FUTURES = 4, 16, 20  # of 256 clips of push
+
+
+def shares(model: VideoModel, contexts: list[np.ndarray]) -> tuple[float, float, str]:
+    """Share of the variance that latents carry at T = 1, that of the two coarsest parts, and all by name."""
+    temperature = (1.0,) * len(model.latent_shapes)
+    found = video_latent_share(model, contexts, SHARED_FRAMES, temperature)
+    levels = found["latent_share_by_level"]
+    note = ", ".join(f"{name} {value:.3f}" for name, value in levels.items())
+    return found["latent_share"], sum(list(levels.values())[-2:]), note
+
+
+@measure(
+    "H",
+    share=Figure("shapes: share of the variance of futures that latents carry", at_least=0.9, aim="1"),
+    top=Figure("shapes: the two coarsest lattices, each alone, added", at_least=0.5, aim="0.7"),
+    probe=Figure("shapes: directions that a probe reads from ε", at_least=0.8, aim="0.97"),
+    mosaic=Figure("shapes: bits of four clips as one of twice the size, over theirs", "", at_most=1.15),
+)
+def shapes_latents() -> Result:
+    """Test clips; variance of 8 futures of 4 contexts as parts of the noise are drawn anew, T = 1; a probe
+    with one hidden layer, trained on the first target frame's ε of 4,000 clips; 4 mosaics."""
+    model, clips = shipped_model("shapes"), shape_clips(MOSAIC_CLIPS)
+    share, top, note = shares(model, [clip[:1] for clip in clips])
+    values = {
+        "share": share,
+        "top": top,
+        "probe": direction_probe(model, PROBE_CLIPS, "test", silent("probe")),
+    }
+    return Result(values | {"mosaic": mosaic_ratio(model, clips, 1, 0)}, note=note)
+
+
+@measure(
+    "H",
+    bits=Figure("push-lattice: bits/dim of 17 frames given 3, exact", "", at_most=0.65, aim="0.52"),
+    share=Figure("push-lattice: share of the variance of futures that latents carry", at_least=0.9, aim="1"),
+    top=Figure("push-lattice: the two coarsest lattices, each alone, added", at_least=0.5, aim="0.7"),
+    gain=Figure("push-lattice: best of 20 over the best baseline, 5th frame", "dB", at_least=0.3, aim="1.2"),
+)
+def push_latents() -> Result:
+    """Every fourth test clip is scored; 20 futures × 5 frames of every sixteenth are drawn at the suggested
+    temperatures, the best by mean PSNR over them; baselines are fitted on all training clips."""
+    model, clips = shipped_model("push-lattice"), push_clips("test")
+    bits = float(np.mean([vflow.score(model, clip, context=GIVEN) for clip in clips[::SCORED_EVERY]]))
+    chosen = clips[::DRAWN_EVERY, : GIVEN + PSNR_AT]
+    share, top, note = shares(model, [clip[:GIVEN] for clip in chosen])
+    best = []
+    for clip in chosen:
+        futures = vflow.predict(
+            model,
+            clip[:GIVEN],
+            num_frames=PSNR_AT,
+            num_samples=FUTURES,
+            temperature=model.config.temperature,
+            seed=0,
+        )
+        best.append(best_of(futures, clip[GIVEN:])[1][PSNR_AT - 1])
+    baseline = max(baseline_psnr(chosen, chosen[:, GIVEN:]).values())
+    values = {"bits": bits, "share": share, "top": top, "gain": float(np.mean(best)) - baseline}
+    return Result(values, note=f"{note}; best baseline {baseline:.2f} dB")
