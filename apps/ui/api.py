@@ -209,7 +209,7 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
         hints: str,
         level_temperatures: str,
     ) -> Iterator[Any]:
-        """Coloured photos: a folder of variants for each (zip), the most typical first, and settings (json).
+        """Coloured photos: a folder of variants for each (zip), plausible ones first, and settings (json).
 
         Hints are "x,y,#rrggbb", with x and y from 0 to 1, separated by semicolons; they hold for every photo.
         Temperatures per level, from fine to coarse and separated by commas, override the one for all levels.

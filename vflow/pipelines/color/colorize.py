@@ -144,7 +144,12 @@ class PhotoColorizer:
         shapes = self.model.latent_shapes
         coarse = next(level for level, (_, side, _) in enumerate(shapes) if side <= COARSE_SIDE)
         return ColorNoise(
-            shapes, self.settings.seed, self.photo.content, project=self._coarse_colors, coarse=coarse
+            shapes,
+            self.settings.seed,
+            self.photo.content,
+            project=self._coarse_colors,
+            vividness=self._vividness,
+            coarse=coarse,
         )
 
     @torch.no_grad()
@@ -156,6 +161,19 @@ class PhotoColorizer:
         condition = self.model.condition(features)
         colors, _ = self.model.descend(condition, padded, self.temperature, self.chains, stop=stop)
         return colors.flatten(1).float().cpu()
+
+    @torch.no_grad()
+    def _vividness(self, eps: Sequence[Tensor]) -> Tensor:
+        """Colourfulness (N,) of colourings with this noise of the coarse levels, and none of the others.
+
+        M̂ = σ + 0.37 μ of a and b (Hasler & Süsstrunk 2003, *Measuring Colourfulness in Natural Images*).
+        """
+        shapes, device = self.model.latent_shapes, self.condition.device
+        fine = [torch.zeros(len(eps[0]), *shape) for shape in shapes[: len(shapes) - len(eps)]]
+        noise = [level.to(device) for level in (*fine, *eps)]
+        raw = self.model.decode(noise, self.condition, self.temperature, self.chains).raw
+        ab = raw.float().cpu().flatten(2) - 0.5 - 128
+        return (ab.var(2).sum(1).sqrt() + 0.37 * ab.mean(2).norm(dim=1)).nan_to_num()
 
     def draw(
         self, near: Variant = (), should_stop: Callable[[], bool] = lambda: False

@@ -2,8 +2,9 @@
 
 Noise is ``normal`` of (seed, content of the photo, sample, frame 0, level), but for the coarse levels, which
 decide the colour of regions: there eight variants get the eight of many draws that stand for all of them best
-(representative points: Flury 1990, *Principal Points*). Each is a draw, and together they differ on purpose;
-the most plausible comes first. Variant k is the same however many are drawn.
+(representative points: Flury 1990, *Principal Points*). Each is a draw, and together they differ on purpose.
+The most typical come first; of the first three the most vivid leads, since what is nearest to the mean of all
+draws is paler than photos are. Variant k is the same however many are drawn.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ ANGLE = 0.35
 Variant = tuple[int, ...]
 Eps = tuple[Tensor, ...]
 GROUP, DRAWS = 8, 256  # so many variants stand for so many draws
+LEADERS = 3  # of which the most vivid comes first
 _ROUNDS = 12  # of k-means
 
 
@@ -36,6 +38,8 @@ class ColorNoise:
         representative: False: all draws are independent.
         project: noise of the levels from ``coarse`` up, (N, C, h, w) each, to points (N, D) in which draws
             are compared; None: they are compared by the noise of the coarsest level.
+        vividness: of noise of these levels, (N, C, h, w) each, to one number a draw (N,); None: the most
+            typical variant comes first.
         coarse: levels from this one up are chosen among draws; None: the coarsest, if it is one pixel.
     """
 
@@ -44,6 +48,7 @@ class ColorNoise:
     content: str
     representative: bool = True
     project: Callable[[Sequence[Tensor]], Tensor] | None = None
+    vividness: Callable[[Sequence[Tensor]], Tensor] | None = None
     coarse: int | None = None
     _chosen: dict[int, Eps] = field(default_factory=dict, repr=False, compare=False)
 
@@ -75,6 +80,10 @@ class ColorNoise:
             ]
             points = self.project(draws) if self.project else draws[-1].flatten(1)
             best = representatives(points)
+            if self.vividness is not None:
+                leaders = best[:LEADERS]
+                first = int(self.vividness([level[leaders] for level in draws]).argmax())
+                best = torch.cat([best[first : first + 1], best[:first], best[first + 1 :]])
             self._chosen[group] = tuple(level[best] for level in draws)
         return (*plain[:start], *(level[place] for level in self._chosen[group]))
 
