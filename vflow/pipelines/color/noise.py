@@ -3,7 +3,7 @@
 Noise is ``normal`` of (seed, content of the photo, sample, frame 0, level), but for the coarse levels, which
 decide the colour of regions: there eight variants get the eight of many draws that stand for all of them best
 (representative points: Flury 1990, *Principal Points*). Each is a draw, and together they differ on purpose.
-The most typical come first; of the first three the most vivid leads, since what is nearest to the mean of all
+The most typical come first; of the first two the more vivid leads, since what is nearest to the mean of all
 draws is paler than photos are. Variant k is the same however many are drawn.
 """
 
@@ -23,7 +23,7 @@ ANGLE = 0.35
 Variant = tuple[int, ...]
 Eps = tuple[Tensor, ...]
 GROUP, DRAWS = 8, 256  # so many variants stand for so many draws
-LEADERS = 3  # of which the most vivid comes first
+LEADERS = 2  # of which the most vivid comes first
 _ROUNDS = 12  # of k-means
 
 
