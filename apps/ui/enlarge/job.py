@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +70,11 @@ class Request:
         return [cls(checkpoint, path, settings) for path in paths]
 
 
+def expected_work(shape: Sequence[int], scale: int, num_samples: int) -> int:
+    """Cost of variants of a photo (H, W, …), in units of 64×64 pixels that they have."""
+    return num_samples * math.ceil(shape[0] * shape[1] * scale**2 / 64**2)
+
+
 @dataclass
 class Job:
     """A request under way: the photo, uint8 (H, W, 3), its opacity if it has any, and variants so far."""
@@ -97,6 +103,11 @@ class Job:
             remedy = f"choose 2 times, or {least}" if scale > min(SCALES) else least
             raise InputError(f"{Path(request.path).name}: {size} is too large; {remedy}")
         return cls(request, model, photo, alpha, clip.notes)
+
+    @property
+    def work(self) -> int:
+        """Cost of a variant, in units of 64×64 pixels that it has."""
+        return expected_work(self.photo.shape, self.request.settings.scale, 1)
 
     @property
     def done(self) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -31,10 +33,10 @@ from ..shared.events import (
 )
 from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import Seed, no_model_banner, paths_of, slider_temperature, temperature_slider
-from ..shared.html import progress, reduced
+from ..shared.html import duration, progress, reduced, time_note
 from ..shared.opening import ENLARGE, opening
 from . import html
-from .job import FAMILY, MAX_VARIANTS, Job, Request, Result, write_archive
+from .job import FAMILY, MAX_VARIANTS, Job, Request, Result, expected_work, write_archive
 
 PROGRESS = "Variants drawn"
 PREVIEW = 768  # pixels of the longer side of an upload on the page
@@ -96,8 +98,34 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
         seed = Seed.row()
         checkpoint = gr.Dropdown(app.models.names(FAMILY), value=first, label="Checkpoint", interactive=True)
     buttons = Buttons.row("Enlarge", "enlarge", ready=first is not None)
+    estimate = html_block("", "vf-enlarge-estimate")
     checkpoint.change(lambda name: slider_temperature(app, name), checkpoint, temperature, **QUICK)
+    told = [checkpoint, files, scale, num_samples]
+    for part in told:
+        part.change(
+            lambda *values: expected_time(app, *values), told, estimate, trigger_mode="always_last", **QUICK
+        )
     return Form(files, checkpoint, scale, num_samples, temperature, seed), buttons
+
+
+def expected_time(
+    app: AppContext, name: str | None, paths: Sequence[str] | None, scale: Any, num_samples: Any
+) -> str:
+    """HTML on the time that longer work will take; empty for short work, and where none is known."""
+    size = photo_size(paths[0]) if paths and name else None
+    if size is None:
+        return ""
+    return time_note(app.jobs.expected(str(name), expected_work(size, int(scale), int(num_samples))))
+
+
+@lru_cache(maxsize=16)
+def photo_size(path: str) -> tuple[int, int] | None:
+    """Height and width of a photo; None where it cannot be read."""
+    try:
+        height, width = media.read_photo(path)[0].frames.shape[1:3]
+    except VflowError:
+        return None
+    return height, width
 
 
 def _wire_clicks(app: AppContext, form: Form, view: EnlargeView) -> None:
@@ -153,8 +181,12 @@ def _steps(app: AppContext, form: Form, view: EnlargeView, values: Updates, shou
     }
     job = Job.begin(app, request)
     yield {status: progress(0, job.total, f"Variant 1 of {job.total}", PROGRESS)}
+    clock = app.jobs.clock(str(request.checkpoint), job.work)
     for _ in job.advance(should_stop):
-        text = f"Variant {min(job.done + 1, job.total)} of {job.total}"
+        clock.frame_done()
+        remaining = clock.remaining(job.total - job.done)
+        rest = f" · about {duration(remaining)} left" if remaining and job.done < job.total else ""
+        text = f"Variant {min(job.done + 1, job.total)} of {job.total}{rest}"
         yield {status: progress(job.done, job.total, text, PROGRESS)}
     if not job.done:
         yield view.bar.stopped("Stopped before the first variant.")

@@ -43,7 +43,7 @@ from ..shared.forms import (
     suggested_temperature,
     temperature_slider,
 )
-from ..shared.html import ExampleTile, example_strip, note, progress
+from ..shared.html import ExampleTile, duration, example_strip, progress, time_note
 from ..shared.jobs import Clock
 from ..shared.opening import PREDICT, opening
 from . import html, rain, rain_html
@@ -52,7 +52,6 @@ from .kinds import FAMILIES, Kind, kind_of
 from .rain import RainResult
 
 PROGRESS = "Progress of the prediction"
-LONG = 5.0  # seconds: a prediction that takes longer says so before it begins
 LAST, FIRST = "The last frames", "The first frames"
 
 
@@ -162,7 +161,7 @@ def expected_time(
     rainy = app.rain_config(name) is not None
     work = rain.expected_work(samples, frames, paths or ()) if rainy else expected_work(samples, frames)
     seconds = None if work is None else app.jobs.expected(str(name), work)
-    return note(f"This will take about {_duration(seconds)}.") if seconds and seconds >= LONG else ""
+    return time_note(seconds)
 
 
 def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -> None:
@@ -284,13 +283,9 @@ def _steps(
 
 def _step_done(view: PredictView, kind: Kind, job: Any, clock: Clock) -> Updates:
     remaining = clock.remaining(job.steps_left)
-    rest = "" if remaining is None else f" · about {_duration(remaining)} left"
+    rest = "" if remaining is None else f" · about {duration(remaining)} left"
     text = f"{kind.unit.capitalize()} {min(job.done + 1, job.total)} of {job.total}{rest}"
     return {view.bar.status: progress(job.done, job.total, text, PROGRESS), view.results: kind.live(job)}
-
-
-def _duration(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 
 
 TAB = Tab("Predict", "predict", build)

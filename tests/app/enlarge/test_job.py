@@ -12,7 +12,9 @@ from PIL import Image
 import vflow
 from apps.ui.enlarge import html
 from apps.ui.enlarge.job import Job, Request, Result, write_archive
+from apps.ui.enlarge.tab import expected_time
 from apps.ui.shared.context import AppContext
+from apps.ui.shared.examples import FOLDER
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -84,3 +86,15 @@ def test_a_photo_that_would_become_too_large_is_refused(app: AppContext, tmp_pat
     Image.new("RGB", (1200, 1000)).save(tmp_path / "large.png")
     with pytest.raises(InputError, match=r"4 times enlarged is too large; choose 2 times, or reduce it"):
         Job.begin(app, request(tmp_path / "large.png", scale=4))
+
+
+def test_longer_work_says_how_long_before_it_begins(
+    app: AppContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = [str(FOLDER / "walk-astronaut.png")]  # 160×160
+    assert expected_time(app, "tiny", photo, 4, 8) == "", "nothing is known yet"
+    monkeypatch.setattr(app.jobs, "_seconds", {"tiny": 0.1})
+    assert "This will take about 80 s." in expected_time(app, "tiny", photo, 4, 8)
+    assert expected_time(app, "tiny", photo, 2, 1) == ""
+    for paths in (None, [], [str(tmp_path / "gone.png")]):
+        assert expected_time(app, "tiny", paths, 4, 8) == ""
