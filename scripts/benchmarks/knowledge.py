@@ -71,7 +71,8 @@ def train_base(images: Tensor, seconds: float) -> Digits:
 @cache
 def judge() -> DigitClassifier:
     """The classifier of ``vflow evaluate``, which knows nothing of the flow: one epoch of MNIST."""
-    return train_classifier(*load_mnist(None, train=True), epochs=1)
+    with torch.enable_grad():
+        return train_classifier(*load_mnist(None, train=True), epochs=1)
 
 
 def recognised(images: Tensor, labels: Tensor) -> float:
