@@ -343,7 +343,7 @@ def _compress(app: AppContext, trigger: gr.Button) -> None:
     def compress(file: str) -> tuple[str, dict[str, Any]]:
         """A lossless .vflow file of a photo, video or npz of frames, and its size beside other formats'."""
         with _plain_errors(app, paths_of(file)):
-            result = compress_jobs.compress(app, file, _never)
+            result = compress_jobs.compress(app, file, compress_jobs.read(file), _never)
         return str(result.path), result.report()
 
     outputs = [*_files("file.vflow"), gr.JSON(label="report")]

@@ -16,12 +16,14 @@ from vflow.compression.entropy import require_coder
 from vflow.data.lossless import coded_bits
 from vflow.data.stills import still_bytes
 from vflow.errors import CheckpointError, InputError
-from vflow.pipelines.compress import CODEC_CONFIGS, DEFAULTS, read_source, write_pixels
+from vflow.pipelines.compress import CODEC_CONFIGS, DEFAULTS, Source, read_source, write_pixels
 
 from ..shared.context import AppContext
 
-FAMILY = "codec"
+FAMILY, VIDEO = "codec", "videoflow"
+CLOCK = "compress"
 MAX_PIXELS = 2_000_000
+MAX_FLOW_PIXELS = 200_000  # of clips that a video flow decodes, 5,000 pixels a second
 STILLS = {"png": "PNG (oxipng)", "webp": "WebP, lossless"}
 
 
@@ -73,23 +75,37 @@ class Restored:
     seconds: float
 
 
-def compress(app: AppContext, upload: str | None, should_stop: Callable[[], bool]) -> Compressed:
-    """Write the lossless file of an upload, decode it again, and measure other formats.
+def read(upload: str | None) -> Source:
+    """Pixels of an upload.
 
     Raises:
-        InputError: not readable, or too large for the page. CheckpointError: no codec of its kind.
-        Stopped: as ``should_stop`` says.
+        InputError: not readable, or too large for the page.
+    """
+    path = _given(upload)
+    source = read_source(path)
+    pixels = source.frames.size // 3
+    if pixels > MAX_PIXELS:
+        raise InputError(
+            f"{path.name}: {pixels:,} pixels, and the page takes {MAX_PIXELS:,}; "
+            "use vflow compress on the command line"
+        )
+    return source
+
+
+def compress(
+    app: AppContext, upload: str | None, source: Source, should_stop: Callable[[], bool]
+) -> Compressed:
+    """Write the lossless file of an upload's pixels, decode it again, and measure other formats.
+
+    Raises:
+        InputError: the file cannot be written. CheckpointError: no codec of its kind. Stopped: as
+            ``should_stop`` says.
     """
     began, path = time.monotonic(), _given(upload)
     require_coder()
-    source = read_source(path)
     pictures = source.frames if source.frames.ndim == 4 else source.frames[None]
-    if pictures[..., 0].size > MAX_PIXELS:
-        raise InputError(
-            f"{path.name}: {pictures[..., 0].size:,} pixels, and the page takes {MAX_PIXELS:,}; "
-            "use vflow compress on the command line"
-        )
     model, progress = codec_for(app, source.kind), _stopping(should_stop)
+    clock = app.jobs.clock(CLOCK, _work(source))
     data = compress_frames(model, source.frames, fps=source.fps, progress=progress).data
     if not np.array_equal(decompress_frames(model, data, progress=progress).frames, pictures):
         raise InputError(
@@ -103,6 +119,7 @@ def compress(app: AppContext, upload: str | None, should_stop: Callable[[], bool
         *_others(pictures),
         Size("vflow", len(data), "ours"),
     )
+    clock.frame_done()
     return Compressed(target, pictures, sizes, time.monotonic() - began, source.notes)
 
 
@@ -117,8 +134,9 @@ def restore(app: AppContext, upload: str | None, should_stop: Callable[[], bool]
     require_coder()
     data = path.read_bytes()
     header, _ = unpack(data, path.name)
-    if header.height * header.width * header.frames > MAX_PIXELS:
-        raise InputError(f"{path.name}: more than {MAX_PIXELS:,} pixels; use vflow decompress")
+    limit = MAX_FLOW_PIXELS if header.arithmetic else MAX_PIXELS
+    if header.height * header.width * header.frames > limit:
+        raise InputError(f"{path.name}: more than {limit:,} pixels; use vflow decompress")
     model, progress = codec_of(app, header, path.name), _stopping(should_stop)
     found = decompress_frames(model, data, source=path.name, progress=progress)
     target = write_pixels(found, app.runs.new_folder(), path.stem)
@@ -159,13 +177,24 @@ def codec_of(app: AppContext, header: Header, source: str) -> Any:
     Raises:
         CheckpointError: it is not on offer.
     """
-    for name in app.models.names(FAMILY):
-        model = app.models.load(name, FAMILY)
-        if made_with(model, header):
-            return model
+    kinds = tuple(kind for some in CODEC_CONFIGS.values() for kind in some)
+    for name in app.models.names(FAMILY, VIDEO):
+        if isinstance(app.models.config(name), kinds):
+            model = app.models.load(name, FAMILY, VIDEO)
+            if made_with(model, header):
+                return model
     raise CheckpointError(
         f"{source}: made with a codec that is not on offer; start the app with --checkpoints FOLDER"
     )
+
+
+def expected_seconds(app: AppContext, source: Source) -> float | None:
+    """Time that pixels will take to compress; None where nothing is known yet."""
+    return app.jobs.expected(CLOCK, _work(source))
+
+
+def _work(source: Source) -> int:
+    return max(1, source.frames.size // 3 // 4096)
 
 
 def _given(upload: str | None) -> Path:

@@ -24,10 +24,10 @@ from ..shared.events import (
     wire_jobs,
 )
 from ..shared.forms import no_model_banner
-from ..shared.html import progress
+from ..shared.html import LONG, duration, progress
 from ..shared.opening import COMPRESS, opening
 from . import html
-from .job import FAMILY, Stopped, compress, is_coded, restore
+from .job import FAMILY, Stopped, compress, expected_seconds, is_coded, read, restore
 
 PROGRESS = "File coded"
 
@@ -83,7 +83,7 @@ def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
 def _steps(app: AppContext, view: View, upload: str | None, should_stop: ShouldStop) -> Steps:
     """One file on the page."""
     coded = is_coded(upload)
-    text = "Decoding…" if coded else "Coding, decoding again, and measuring other formats…"
+    text = "Decoding…" if coded else "Reading the file…"
     yield {view.bar.status: progress(0, 1, text, PROGRESS), **view.bar.buttons.working()}
     try:
         if coded:
@@ -91,7 +91,9 @@ def _steps(app: AppContext, view: View, upload: str | None, should_stop: ShouldS
             page, path, notes = html.restored(back), back.path, tuple[str, ...]()
             summary = f"Restored in {back.seconds:.1f} s"
         else:
-            made = compress(app, upload, should_stop)
+            source = read(upload)
+            yield {view.bar.status: progress(0, 1, _announced(expected_seconds(app, source)), PROGRESS)}
+            made = compress(app, upload, source, should_stop)
             page, path, notes = html.compressed(made), made.path, made.notes
             summary = f"Compressed in {made.seconds:.1f} s"
     except Stopped:
@@ -104,6 +106,11 @@ def _steps(app: AppContext, view: View, upload: str | None, should_stop: ShouldS
         button: gr.update(value=str(path), label=f"Download {path.name}"),
         **view.bar.done(summary, sentences(notes)),
     }
+
+
+def _announced(seconds: float | None) -> str:
+    text = "Coding, decoding again, and measuring other formats…"
+    return f"{text} This will take about {duration(seconds)}." if seconds and seconds >= LONG else text
 
 
 TAB = Tab("Compress", "compress", build)

@@ -1,0 +1,72 @@
+"""Lossless files in the app, without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apps.ui.compress import job
+from apps.ui.compress.tab import _announced
+from apps.ui.shared.context import AppContext
+from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.models import ModelStore
+from apps.ui.shared.storage import RunStore
+from tests.compression.support import clip_codec, smooth, video_flow
+from vflow.checkpoint import save_checkpoint
+from vflow.compression.codec import compress_frames
+from vflow.data import media
+from vflow.errors import CheckpointError, InputError
+
+pytest.importorskip("constriction")
+CLIP = np.stack([smooth(8, 8, seed) for seed in range(3)])
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> AppContext:
+    """The app with a codec of clips and a video flow of one's own."""
+    for name, model in (("codec-clip", clip_codec()), ("mine", video_flow())):
+        save_checkpoint(tmp_path / "models" / name, model, config=model.config, card="# Untrained\n")
+    (tmp_path / "runs").mkdir()
+    return AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path / "runs"), Jobs(), tmp_path)
+
+
+def write(folder: Path, data: bytes) -> str:
+    (folder / "arm.vflow").write_bytes(data)
+    return str(folder / "arm.vflow")
+
+
+def test_files_of_a_video_flow_are_restored(app: AppContext, tmp_path: Path) -> None:
+    path = write(tmp_path, compress_frames(app.models.load("mine"), CLIP).data)
+    assert np.array_equal(job.restore(app, path, lambda: False).frames, CLIP)
+
+
+def test_files_of_models_that_are_not_on_offer_are_refused(app: AppContext, tmp_path: Path) -> None:
+    other = video_flow()
+    other.pixel_map.probability[:, :, 0] += 0.5
+    path = write(tmp_path, compress_frames(other, CLIP).data)
+    with pytest.raises(CheckpointError, match="made with a codec that is not on offer"):
+        job.restore(app, path, lambda: False)
+
+
+def test_what_a_video_flow_decodes_has_a_lower_limit(
+    app: AppContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "MAX_FLOW_PIXELS", 100)
+    slow = write(tmp_path, compress_frames(app.models.load("mine"), CLIP).data)
+    with pytest.raises(InputError, match="more than 100 pixels; use vflow decompress"):
+        job.restore(app, slow, lambda: False)
+    fast = write(tmp_path, compress_frames(app.models.load("codec-clip"), CLIP).data)
+    assert np.array_equal(job.restore(app, fast, lambda: False).frames, CLIP)
+
+
+def test_longer_work_says_how_long(app: AppContext, tmp_path: Path) -> None:
+    media.write_npz(tmp_path / "clip.npz", frames=CLIP)
+    upload = str(tmp_path / "clip.npz")
+    source = job.read(upload)
+    assert job.expected_seconds(app, source) is None, "nothing is known yet"
+    job.compress(app, upload, source, lambda: False)
+    assert (job.expected_seconds(app, source) or 0) > 0
+    assert "This will take about 40 s." in _announced(40.0)
+    assert "take about" not in _announced(2.0) and "take about" not in _announced(None)
