@@ -162,7 +162,7 @@ def test_stop_keeps_the_frames_so_far(tab: App, tmp_path: Path) -> None:
     media.write_npz(
         path, frames=np.random.default_rng(0).integers(0, 256, (80, 32, 32, 3), np.uint8), fps=10.0
     )
-    tab.choose("slow")
+    tab.choose("slower")
     upload(tab, path)
     tab.page.locator("#vf-surprise-run").click()
     tab.page.locator(f"{STATUS} [aria-valuemax='59']").wait_for(timeout=DONE)
