@@ -80,7 +80,8 @@ class AppContext:
         message = " ".join(str(error).split())
         paths = [*files, *map(str, self.models.folders())]
         for path in sorted(paths, key=len, reverse=True):
-            message = message.replace(path, Path(path).name)
+            # by folders: odd names are escaped in messages
+            message = message.replace(f"{Path(path).parent}/", "")
         return message
 
 

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from apps.ui.shared.context import AppContext
+from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.models import ModelStore
+from apps.ui.shared.storage import RunStore
+from vflow.errors import InputError
+
+
+@pytest.mark.parametrize("name", ["a.csv", "\u202egnp.bmp", "two\nlines.csv", "x" * 200 + ".csv", "ä b.csv"])
+def test_errors_name_files_and_not_their_folders(name: str, tmp_path: Path) -> None:
+    app = AppContext(ModelStore(), RunStore(tmp_path), Jobs(), tmp_path)
+    path = str(tmp_path / "uploads" / name)
+    message = app.error_message(InputError(f"{path}: not a CSV of numbers"), [path])
+    assert str(tmp_path) not in message and message.endswith("not a CSV of numbers")
+    assert message.isprintable() and not message.startswith("/")
