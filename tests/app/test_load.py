@@ -99,7 +99,7 @@ def meet(site: Site, checkpoints: Path, count: int) -> None:
 async def overfill(address: str) -> list[httpx.Response]:
     """Answers to as many requests as may wait, and some more."""
     async with httpx.AsyncClient(base_url=address, timeout=httpx.Timeout(120)) as client:
-        return [await ask(client, seed, "slow-digits") for seed in range(QUEUE_SIZE + 8)]
+        return [await ask(client, seed, "slower-digits") for seed in range(QUEUE_SIZE + 8)]
 
 
 def test_twelve_clients_half_of_whom_leave(site: Site, checkpoints: Path) -> None:
