@@ -218,6 +218,12 @@ def test_shapes_also_have_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "bits_per_dim_k1" not in figures
 
 
+def test_the_probe_takes_the_latents_of_lattices() -> None:
+    """They come in float64."""
+    model = make_model(**LATTICE | {"glow": LATTICE["glow"] | {"height": 64, "width": 64}})
+    assert 0 <= direction_probe(model, 20, "validation", lambda done, total: None) <= 1
+
+
 def test_the_probe_reads_directions_of_clips_it_has_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of latents that are the direction itself, all; of constant latents, only one."""
     glow = {"height": 64, "width": 64, "depth": [1, 1], "hidden": [4, 4]}

@@ -95,4 +95,4 @@ def _first_noise(model: VideoModel, clips: np.ndarray) -> Tensor:
     """ε of the flow's latents of each clip's last frame given those before it, (B, D)."""
     frames = torch.from_numpy(clips.transpose(0, 1, 4, 2, 3).copy()).to(device_of(model))
     eps = model.encode_frame(model.start(frames[:, :-1]), frames[:, -1])[: model.config.glow.levels]
-    return torch.cat([level.flatten(1) for level in eps], 1).cpu()
+    return torch.cat([level.flatten(1).float() for level in eps], 1).cpu()
