@@ -6,16 +6,15 @@ import numpy as np
 
 import vflow
 from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_model, silent
-from scripts.acceptance.predictions import PSNR_AT, baseline_psnr
+from scripts.acceptance.predictions import PSNR_AT, baseline_psnr, best_psnr
 from scripts.acceptance.registry import Figure, Result, measure
-from vflow.metrics.video import best_of
 from vflow.models import VideoModel
 from vflow.pipelines.evaluate.latents import video_latent_share
 from vflow.pipelines.evaluate.shapes import direction_probe
 from vflow.pipelines.evaluate.video import mosaic_ratio
 
 SHARED_FRAMES, PROBE_CLIPS, MOSAIC_CLIPS = 4, 4000, 16
-SCORED_EVERY, DRAWN_EVERY, FUTURES = 8, 32, 20  # of 256 clips of push: a clip takes 10 and 50 seconds
+SCORED_EVERY, DRAWN_EVERY = 8, 32  # of 256 clips of push: a clip takes 10 and 50 seconds
 
 
 def shares(model: VideoModel, contexts: list[np.ndarray]) -> tuple[float, float, str]:
@@ -66,17 +65,7 @@ def push_latents() -> Result:
     bits = float(np.mean([vflow.score(model, clip, context=GIVEN) for clip in clips[::SCORED_EVERY]]))
     chosen = clips[::DRAWN_EVERY, : GIVEN + PSNR_AT]
     share, top, note = shares(model, [clip[:GIVEN] for clip in chosen])
-    best = []
-    for clip in chosen:
-        futures = vflow.predict(
-            model,
-            clip[:GIVEN],
-            num_frames=PSNR_AT,
-            num_samples=FUTURES,
-            temperature=model.config.temperature,
-            seed=0,
-        )
-        best.append(best_of(futures, clip[GIVEN:])[1][PSNR_AT - 1])
+    best = best_psnr(model, chosen, model.config.temperature, PSNR_AT)
     baseline = max(baseline_psnr(chosen, chosen[:, GIVEN:]).values())
-    values = {"bits": bits, "share": share, "top": top, "gain": float(np.mean(best)) - baseline}
+    values = {"bits": bits, "share": share, "top": top, "gain": best - baseline}
     return Result(values, note=f"{note}; best baseline {baseline:.2f} dB")

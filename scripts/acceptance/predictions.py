@@ -112,19 +112,24 @@ def push_psnr() -> Result:
     return Result(values, note=f"{len(clips)} clips")
 
 
-def best_psnr(model: VideoModel, clips: np.ndarray, temperature: float | tuple[float, ...]) -> float:
+def best_psnr(
+    model: VideoModel,
+    clips: np.ndarray,
+    temperature: float | tuple[float, ...],
+    num_frames: int = PSNR_FRAMES,
+) -> float:
     """Mean PSNR at the 5th frame of the best of 20 futures of each clip."""
     best = []
     for clip in clips:
         futures = vflow.predict(
             model,
             clip[:GIVEN],
-            num_frames=PSNR_FRAMES,
+            num_frames=num_frames,
             num_samples=PSNR_SAMPLES,
             temperature=temperature,
             seed=0,
         )
-        best.append(best_of(futures, clip[GIVEN : GIVEN + PSNR_FRAMES])[1][PSNR_AT - 1])
+        best.append(best_of(futures, clip[GIVEN : GIVEN + num_frames])[1][PSNR_AT - 1])
     return float(np.minimum(best, PSNR_LIMIT).mean())
 
 
