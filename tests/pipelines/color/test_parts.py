@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vflow.data.color import lab_to_rgb, rgb_to_lab
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.color.hints import Hint, enforce_hints, parse_hint, place, rasterize
+from vflow.pipelines.color.hints import Hint, enforce_hints, hint_shares, parse_hint, place, rasterize
 from vflow.pipelines.color.noise import ANGLE, DRAWS, LEADERS, ColorNoise, representatives
 from vflow.pipelines.color.photo import (
     displayable_share,
@@ -212,9 +212,38 @@ def test_contradicting_hints_are_met_without_wild_colours() -> None:
     ]
     placed = place(hints, lab_planes(photo.small)[0, 0])
     assert len(placed) > 40
-    held = enforce_hints(torch.zeros(2, 2, 16, 16), placed, photo.enlarger((16, 16)))
+    enlarger = photo.enlarger((16, 16))
+    shares = hint_shares(placed, enlarger, (16, 16))
+    assert shares.min() >= 0 and shares.sum(0).max() < 1 + 1e-4
+    held = enforce_hints(torch.zeros(2, 2, 16, 16), placed, enlarger, shares)
     assert held.abs().max() < 250
-    assert enforce_hints(held, (), photo.enlarger((16, 16))) is held
+    assert enforce_hints(held, (), enlarger, shares[:0]) is held
+
+
+def test_a_hint_keeps_to_its_thing() -> None:
+    """Two things side by side, shaded from top to bottom: one takes the colour, the other keeps its own."""
+    shading = np.linspace(0, 40, 96)[:, None, None]
+    pixels = np.repeat(60 + shading, 128, 1).repeat(3, 2)
+    pixels[:, 70:] += 90
+    photo = prepare_photo(CONFIG, pixels.astype(np.uint8))
+    placed = place([Hint(0.2, 0.3, (160, 60, 60))], lab_planes(photo.small)[0, 0])
+    enlarger, own = photo.enlarger((32, 32)), torch.tensor([-20.0, 15.0])[:, None, None].expand(1, 2, 32, 32)
+    ab = enforce_hints(own, placed, enlarger, hint_shares(placed, enlarger, (32, 32)))
+    wanted = torch.tensor(placed[0].shown)[:, None, None]
+    assert (ab[0, :, :, :17] - wanted).abs().max() < 0.5 * (own[0, :, :1, :1] - wanted).abs().max()
+    assert (ab - own)[..., 18:].abs().max() < 3
+
+
+def test_features_part_things_of_one_lightness() -> None:
+    photo = prepare_photo(CONFIG, np.full((64, 64, 3), 128, np.uint8))
+    placed = place([Hint(0.2, 0.5, (160, 60, 60))], lab_planes(photo.small)[0, 0])
+    features = torch.full((2, 8, 8), 3.0)
+    features[..., 4:] = -3
+    enlarger = photo.enlarger((32, 32))
+    blind = hint_shares(placed, enlarger, (32, 32))[0]
+    seeing = hint_shares(placed, enlarger, (32, 32), features)[0]
+    assert seeing[:, :14].min() > 0.6
+    assert seeing[:, 18:].max() < 0.6 * blind[:, 18:].min()
 
 
 def test_all_of_a_photo_is_squeezed() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,16 @@ from torch.nn import functional as F
 from vflow.errors import ConfigError
 from vflow.models import Sampled
 from vflow.models.glow import Chains
-from vflow.pipelines.color.hints import MAX_HINTS, Hint, Placed, check_hint, enforce_hints, place, rasterize
+from vflow.pipelines.color.hints import (
+    MAX_HINTS,
+    Hint,
+    Placed,
+    check_hint,
+    enforce_hints,
+    hint_shares,
+    place,
+    rasterize,
+)
 from vflow.pipelines.color.noise import ColorNoise, Variant
 from vflow.pipelines.color.photo import Photo, color_config, lab_planes, prepare_photo, to_bytes
 from vflow.pipelines.common import (
@@ -152,6 +162,14 @@ class PhotoColorizer:
             coarse=coarse,
         )
 
+    @cached_property
+    @torch.no_grad()
+    def _hint_shares(self) -> Tensor:
+        """Shares of the hints in the colours of the planes' cells, (K, h, w)."""
+        backbone, size = self.model.backbone, self.cells.shape
+        features = backbone(self.condition[:, :1])[0][0].float().cpu() if backbone else None
+        return hint_shares(self.hints, self.photo.enlarger(size), size, features)
+
     @torch.no_grad()
     def _coarse_colors(self, eps: Sequence[Tensor]) -> Tensor:
         """Colours (N, D) that noise of the coarse levels makes, less what is predicted of them."""
@@ -204,7 +222,7 @@ class PhotoColorizer:
         _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row}")
         ab = sampled.raw.float().cpu() - 0.5 - 128  # a value v of the flow fills [v, v + 1)
         if self.hints:  # else the enlarger, which looks at every pixel of the photo, is not needed yet
-            ab = enforce_hints(ab, self.hints, self.photo.enlarger(ab.shape[-2:]))
+            ab = enforce_hints(ab, self.hints, self.photo.enlarger(ab.shape[-2:]), self._hint_shares)
         return ColorSamples(first, ab[:wanted], counts)
 
     def join(self, ab: Tensor, strength: float | None = None) -> np.ndarray:

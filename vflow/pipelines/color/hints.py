@@ -1,4 +1,9 @@
-"""Colour hints: points whose colour is known. The model sees them, and its colours are then made to agree."""
+"""Colour hints: points whose colour is known. The model sees them, and its colours are then made to agree.
+
+A hint's colour goes to the thing that it lies on: to a cell in the share of random walks from there, over
+cells of like lightness and like features, that reach the hint before they end (Grady 2006, *Random Walks for
+Image Segmentation*; as walks end, a screened form of Levin et al. 2004, *Colorization using Optimization*).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,9 +25,13 @@ from vflow.pipelines.color.upsample import Enlarger
 MAX_HINTS = 100
 SIDE = 3 / 64  # of a painted hint, of the photo's
 APART = 1 / 32  # hints closer than this, of the photo's sides, are taken for the same
-REACH = 2.5 / 32  # how far a correction reaches, of the photo's sides
-LIKE = 12.0  # and up to which difference of lightness
-CLOSE = 0.7 / 32  # how far the rest of it reaches, whatever the lightness
+LIKE = 6.0  # difference of lightness at which a walk takes a step 0.6 times as often
+ALIKE = 0.8  # squared distance of features, scaled to unit length, at which it does so 0.4 times as often
+LEAK = 1e-4  # rate of steps over the strongest edges
+END = 1e-3  # rate at which walks end
+ANCHOR = 1e3  # rate at which they are taken in at a hint
+WALKED = 32  # largest side of the grid of walks
+CLOSE = 0.7 / 32  # how far what is still missing at a hint's pixel reaches, of the photo's sides
 RIDGE = 1e-3
 
 
@@ -102,20 +112,50 @@ def rasterize(placed: Sequence[Placed], size: int) -> Tensor:
     return planes
 
 
-def enforce_hints(ab: Tensor, placed: Sequence[Placed], enlarger: Enlarger) -> Tensor:
+def hint_shares(
+    placed: Sequence[Placed], enlarger: Enlarger, size: Sequence[int], features: Tensor | None = None
+) -> Tensor:
+    """Shares of each hint in the colours of cells: float32 (K, h, w), 0..1, and at most 1 together.
+
+    Args:
+        size: (h, w) of the planes.
+        features: of the photo, (C, h', w'), alike where things are; None: lightness alone tells them apart.
+    """
+    height, width = (min(side, WALKED) for side in size)
+    lightness = _medians(enlarger.lightness, height, width)[None]
+    seen = [] if features is None else [(_unit(features, (height, width)), ALIKE / 2)]
+    likeness = [(lightness, LIKE**2), *seen]
+    cells = torch.arange(height * width).view(height, width)
+    rates = torch.zeros(height * width, height * width)
+    for here, there in ((cells[:, :-1], cells[:, 1:]), (cells[:-1], cells[1:])):
+        one, other = here.flatten(), there.flatten()
+        unlike = sum(
+            (plane.flatten(1)[:, one] - plane.flatten(1)[:, other]).square().sum(0) / (2 * scale)
+            for plane, scale in likeness
+        )
+        rates[one, other] = rates[other, one] = torch.exp(-torch.as_tensor(unlike)) + LEAK
+    taken = torch.zeros(height * width, len(placed))
+    for number, hint in enumerate(placed):
+        taken[cells[_cell(hint.y, height), _cell(hint.x, width)], number] = ANCHOR
+    system = torch.diag(rates.sum(1) + taken.sum(1) + END) - rates
+    shares = torch.cholesky_solve(taken, torch.linalg.cholesky(system)).T.reshape(-1, 1, height, width)
+    return F.interpolate(shares.clamp(0, 1), size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def enforce_hints(ab: Tensor, placed: Sequence[Placed], enlarger: Enlarger, shares: Tensor) -> Tensor:
     """``ab`` (N, 2, h, w) changed so that, enlarged, it has the hints' colours at their pixels.
 
-    What is missing there is first given to all that is near and of like lightness, in shares that nowhere add
-    up to more than one; then what is still missing to the cells around, by a linear system, as enlarging is
-    linear.
+    Cells first take the hints' colours by ``shares`` (K, h, w); then what is still missing goes to the cells
+    around, by a linear system, as enlarging is linear.
     """
     if not placed:
         return ab
     pixels = [(_cell(hint.y, enlarger.height), _cell(hint.x, enlarger.width)) for hint in placed]
-    wanted = torch.tensor([hint.ab for hint in placed]).T  # (2, K)
-    wide = torch.stack([_bump(enlarger, ab.shape[-2:], *pixel, REACH, LIKE) for pixel in pixels])  # (K, h, w)
-    ab = ab + _spread(wanted - _at(enlarger, ab, pixels), wide / wide.sum(0).clamp_min(1))
-    narrow = torch.stack([_bump(enlarger, ab.shape[-2:], *pixel, CLOSE, None) for pixel in pixels])
+    shown, wanted = (
+        torch.tensor(colors).T for colors in zip(*[(h.shown, h.ab) for h in placed], strict=True)
+    )
+    ab = ab * (1 - shares.sum(0)).clamp_min(0) + _spread(shown[None], shares)
+    narrow = torch.stack([_bump(enlarger, ab.shape[-2:], *pixel) for pixel in pixels])
     heights = _at(enlarger, narrow, pixels) + RIDGE * torch.eye(len(placed))  # of each bump at each pixel
     missing = wanted - _at(enlarger, ab, pixels)  # (N, 2, K)
     return ab + _spread(torch.linalg.solve(heights.T, missing.flatten(0, 1).T).T.view(missing.shape), narrow)
@@ -127,18 +167,23 @@ def _spread(weights: Tensor, bumps: Tensor) -> Tensor:
         return torch.einsum("nck,khw->nchw", weights, bumps)
 
 
-def _bump(
-    enlarger: Enlarger, size: Sequence[int], row: int, column: int, reach: float, like: float | None
-) -> Tensor:
-    """Shares, (h, w): Gaussian in place, and with ``like`` also in lightness around that of a pixel."""
+def _bump(enlarger: Enlarger, size: Sequence[int], row: int, column: int) -> Tensor:
+    """Gaussian around a pixel, (h, w)."""
     height, width = size
-    down = ((torch.arange(height) + 0.5) / height - (row + 0.5) / enlarger.height) / reach
-    right = ((torch.arange(width) + 0.5) / width - (column + 0.5) / enlarger.width) / reach
-    near = torch.exp(-(down[:, None].square() + right.square()) / 2)
-    if like is None:
-        return near
-    cells = F.interpolate(enlarger.cells[None, None], size=(height, width), mode="nearest")[0, 0]
-    return near * torch.exp(-((cells - enlarger.lightness[row, column]) / like).square() / 2)
+    down = ((torch.arange(height) + 0.5) / height - (row + 0.5) / enlarger.height) / CLOSE
+    right = ((torch.arange(width) + 0.5) / width - (column + 0.5) / enlarger.width) / CLOSE
+    return torch.exp(-(down[:, None].square() + right.square()) / 2)
+
+
+def _medians(lightness: Tensor, height: int, width: int) -> Tensor:
+    """Median of L in each of (h, w) cells: an edge inside a cell stays one step, as means would halve it."""
+    fine = F.interpolate(lightness[None, None], size=(4 * height, 4 * width), mode="area")[0, 0]
+    return rearrange(fine, "(h y) (w x) -> h w (y x)", y=4, x=4).median(-1).values
+
+
+def _unit(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """Features (C, h', w') at another size, each cell's of length 1."""
+    return F.normalize(F.interpolate(features[None], size=size, mode="nearest")[0], dim=0)
 
 
 def _at(enlarger: Enlarger, planes: Tensor, pixels: Sequence[tuple[int, int]]) -> Tensor:
