@@ -70,8 +70,9 @@ def _wire_form(app: AppContext, form: Form, view: View, jobs: NewestWins) -> Non
         return forms.direction_updates(app, form, values, values[form.direction])
 
     inputs, outputs = set(form.components()), form.components()
-    # Loading a model takes a moment; a kind of walk chosen meanwhile would be the old model's.
-    begun = form.checkpoint.input(lambda: gr.update(interactive=False), None, form.kind, **QUICK)
+    # Loading a model takes a moment; a kind of walk chosen meanwhile would be the old model's. Not `input`,
+    # which Gradio also sends when a person leaves the list as it was: it would end what runs.
+    begun = form.checkpoint.change(lambda: gr.update(interactive=False), None, form.kind, **QUICK)
     begun.then(change_model, inputs, [*outputs, *view.components()], **QUICK)
     form.kind.input(arrange, inputs, outputs, **QUICK)
     form.source.input(arrange, inputs, outputs, **QUICK)

@@ -20,7 +20,7 @@ import vflow
 from apps.ui.shared import examples
 from apps.ui.walk import kinds
 from tests.app.conftest import Opener, Server
-from tests.app.support import DESKTOP, DONE, PHONE, App, decoded, differ
+from tests.app.support import DESKTOP, DONE, PHONE, SETTLED, App, decoded, differ
 from tests.app.test_access import check, press_tab_until
 from tests.app.test_bad_input import KINDS, text
 from vflow.cli import main as vflow_command
@@ -278,6 +278,20 @@ def test_keyboard_alone_and_names(walker: Walker) -> None:
     assert walker.app.page.get_by_role("button", name="Play all clips").is_visible()
     assert walker.app.page.get_by_role("button", name="Step 3 of 3: 100%").count() == 1
     assert walker.app.page.locator("#vf-walk-status").get_attribute("aria-live") == "polite"
+
+
+@pytest.mark.browser
+def test_leaving_the_list_of_checkpoints_changes_nothing(walker: Walker) -> None:
+    walker.choose("shapes")
+    walker.app.number("Steps", 3)
+    walker.example()
+    asked: list[str] = []
+    walker.app.page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
+    walker.app.page.get_by_label("Checkpoint").filter(visible=True).focus()
+    walker.app.page.keyboard.press("Tab")
+    walker.app.page.evaluate(SETTLED)
+    assert [each for each in asked if each.startswith("POST")] == []
+    assert walker.app.page.locator(".vf-walk.vf-ready").is_visible()
 
 
 @pytest.mark.browser
