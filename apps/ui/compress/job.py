@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from vflow.compression.container import SUFFIX, Header, unpack
 from vflow.compression.entropy import require_coder
 from vflow.data.lossless import coded_bits
 from vflow.data.stills import still_bytes
-from vflow.errors import CheckpointError, InputError
+from vflow.errors import CheckpointError, InputError, VflowError
 from vflow.pipelines.compress import CODEC_CONFIGS, DEFAULTS, Source, read_source, write_pixels
 
 from ..shared.context import AppContext
@@ -188,9 +189,19 @@ def codec_of(app: AppContext, header: Header, source: str) -> Any:
     )
 
 
-def expected_seconds(app: AppContext, source: Source) -> float | None:
-    """Time that pixels will take to compress; None where nothing is known yet."""
-    return app.jobs.expected(CLOCK, _work(source))
+def expected_seconds(app: AppContext, upload: str | None) -> float | None:
+    """Time that an upload will take to compress; None where nothing is known, or it is not to be coded."""
+    work = None if not upload or is_coded(upload) else _work_of(upload)
+    return None if work is None else app.jobs.expected(CLOCK, work)
+
+
+@lru_cache(maxsize=16)
+def _work_of(upload: str) -> int | None:
+    """Cost of an upload; None where it cannot be read. Gradio names uploads by their content."""
+    try:
+        return _work(read(upload))
+    except VflowError:
+        return None
 
 
 def _work(source: Source) -> int:

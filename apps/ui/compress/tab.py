@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import gradio as gr
 
 from ..shared import examples
 from ..shared.context import AppContext, Tab, sentences
+from ..shared.estimate import Estimate, TimedView
 from ..shared.events import (
     ON_CLICK,
     Buttons,
@@ -18,13 +20,12 @@ from ..shared.events import (
     Steps,
     Trigger,
     Updates,
-    View,
     html_block,
     wire_clear,
     wire_jobs,
 )
 from ..shared.forms import no_model_banner
-from ..shared.html import LONG, duration, progress
+from ..shared.html import progress
 from ..shared.opening import COMPRESS, opening
 from . import html
 from .job import FAMILY, Stopped, compress, expected_seconds, is_coded, read, restore
@@ -55,19 +56,20 @@ def build(app: AppContext) -> None:
             strip = html_block(tiles, js_on_load=ON_CLICK)
             ready = app.models.default(FAMILY) is not None
             buttons = Buttons.row("Compress or restore", "compress", ready=ready)
+            estimate = Estimate("compress", [file], partial(expected_seconds, app))
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "compress")
             results = html_block(opening(app, COMPRESS), "vf-compress-results", js_on_load=ON_CLICK)
-            view = View(bar, results, Downloads.below("File"))
+            view = TimedView(bar, results, Downloads.below("File"), estimate)
     _wire_jobs(app, Form(file), view, strip)
 
 
-def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
+def _wire_jobs(app: AppContext, form: Form, view: TimedView, strip: gr.HTML) -> None:
     """Two triggers of a job: the button, and an example."""
 
     def run(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
         upload = values[form.file]
-        steps = _steps(app, view, upload, should_stop)
+        steps = _steps(app, form, view, values, should_stop)
         yield from view.bar.with_errors(app, [upload] if upload else [], steps, view.nothing(html.empty()))
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
@@ -80,8 +82,9 @@ def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
     wire_clear(form.file, view, jobs, html.empty())
 
 
-def _steps(app: AppContext, view: View, upload: str | None, should_stop: ShouldStop) -> Steps:
+def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should_stop: ShouldStop) -> Steps:
     """One file on the page."""
+    upload: str | None = values[form.file]
     coded = is_coded(upload)
     text = "Decoding…" if coded else "Reading the file…"
     yield {view.bar.status: progress(0, 1, text, PROGRESS), **view.bar.buttons.working()}
@@ -92,7 +95,8 @@ def _steps(app: AppContext, view: View, upload: str | None, should_stop: ShouldS
             summary = f"Restored in {back.seconds:.1f} s"
         else:
             source = read(upload)
-            yield {view.bar.status: progress(0, 1, _announced(expected_seconds(app, source)), PROGRESS)}
+            text = "Coding, decoding again, and measuring other formats…"
+            yield {view.bar.status: progress(0, 1, text, PROGRESS)}
             made = compress(app, upload, source, should_stop)
             page, path, notes = html.compressed(made), made.path, made.notes
             summary = f"Compressed in {made.seconds:.1f} s"
@@ -102,15 +106,11 @@ def _steps(app: AppContext, view: View, upload: str | None, should_stop: ShouldS
     (button,) = view.downloads.buttons
     yield {
         view.results: page,
+        **view.estimate.after(values),
         **view.downloads.show(path),
         button: gr.update(value=str(path), label=f"Download {path.name}"),
         **view.bar.done(summary, sentences(notes)),
     }
-
-
-def _announced(seconds: float | None) -> str:
-    text = "Coding, decoding again, and measuring other formats…"
-    return f"{text} This will take about {duration(seconds)}." if seconds and seconds >= LONG else text
 
 
 TAB = Tab("Compress", "compress", build)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from vflow.errors import InputError, VflowError
 
 from ..shared import examples
 from ..shared.context import AppContext, Tab
+from ..shared.estimate import Estimate, TimedView
 from ..shared.events import (
     ON_CLICK,
     QUICK,
@@ -26,14 +27,13 @@ from ..shared.events import (
     Steps,
     Trigger,
     Updates,
-    View,
     html_block,
     wire_clear,
     wire_jobs,
 )
 from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import Seed, no_model_banner, paths_of, slider_temperature, temperature_slider
-from ..shared.html import duration, progress, reduced, time_note
+from ..shared.html import duration, progress, reduced
 from ..shared.opening import ENLARGE, opening
 from . import html
 from .job import FAMILY, MAX_VARIANTS, Job, Request, Result, expected_work, write_archive
@@ -55,7 +55,7 @@ class Form(ComponentGroup):
 
 
 @dataclass(frozen=True)
-class EnlargeView(View):
+class EnlargeView(TimedView):
     """Outputs of the tab, and the result on the page."""
 
     result: gr.State
@@ -78,18 +78,18 @@ def build(app: AppContext) -> None:
                 examples.SMALL_PHOTOS, "Or enlarge an example", "Enlarge example", "vf-try-enlarge"
             )
             strip = html_block(tiles, js_on_load=ON_CLICK)
-            form, buttons = _settings(app, files)
+            form, buttons, estimate = _settings(app, files)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "enlarge")
             results = html_block(opening(app, ENLARGE), "vf-enlarge-results", js_on_load=ON_CLICK)
             downloads = Downloads.below("All variants (zip)", "Differences (png)", "Settings (json)")
-            view = EnlargeView(bar, results, downloads, gr.State(None))
+            view = EnlargeView(bar, results, downloads, estimate, gr.State(None))
     wire_fit(app, line, files, form.checkpoint, FAMILY)
     _wire_clicks(app, form, view)
     _wire_jobs(app, form, view, strip)
 
 
-def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
+def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]:
     first = app.models.default(FAMILY)
     with gr.Group(elem_classes="vf-card"):
         scale = gr.Radio([("2 times", 2), ("4 times", 4)], value=4, label="Width and height")
@@ -98,24 +98,20 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
         seed = Seed.row()
         checkpoint = gr.Dropdown(app.models.names(FAMILY), value=first, label="Checkpoint", interactive=True)
     buttons = Buttons.row("Enlarge", "enlarge", ready=first is not None)
-    estimate = html_block("", "vf-enlarge-estimate")
+    decides = [checkpoint, files, scale, num_samples]
+    estimate = Estimate("enlarge", decides, partial(expected_seconds, app))
     checkpoint.change(lambda name: slider_temperature(app, name), checkpoint, temperature, **QUICK)
-    told = [checkpoint, files, scale, num_samples]
-    for part in told:
-        part.change(
-            lambda *values: expected_time(app, *values), told, estimate, trigger_mode="always_last", **QUICK
-        )
-    return Form(files, checkpoint, scale, num_samples, temperature, seed), buttons
+    return Form(files, checkpoint, scale, num_samples, temperature, seed), buttons, estimate
 
 
-def expected_time(
+def expected_seconds(
     app: AppContext, name: str | None, paths: Sequence[str] | None, scale: Any, num_samples: Any
-) -> str:
-    """HTML on the time that longer work will take; empty for short work, and where none is known."""
+) -> float | None:
+    """Time that enlarging will take; None where nothing is known, or there is no photo."""
     size = photo_size(paths[0]) if paths and name else None
     if size is None:
-        return ""
-    return time_note(app.jobs.expected(str(name), expected_work(size, int(scale), int(num_samples))))
+        return None
+    return app.jobs.expected(str(name), expected_work(size, int(scale), int(num_samples)))
 
 
 @lru_cache(maxsize=16)
@@ -198,6 +194,7 @@ def _steps(app: AppContext, form: Form, view: EnlargeView, values: Updates, shou
     yield {
         view.results: html.results(result, 0),
         view.result: result,
+        **view.estimate.after(values),
         **view.downloads.show(result.archive, result.differences, result.settings),
         **view.bar.done(job.summary(), job.remarks()),
     }

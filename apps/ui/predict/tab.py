@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -13,6 +14,7 @@ from vflow.errors import InputError, VflowError
 from ..shared import examples
 from ..shared.checks import whole_number
 from ..shared.context import AppContext, Tab
+from ..shared.estimate import Estimate, TimedView
 from ..shared.events import (
     ON_CLICK,
     ON_PAYLOAD,
@@ -25,7 +27,6 @@ from ..shared.events import (
     Steps,
     Trigger,
     Updates,
-    View,
     html_block,
     wire_clear,
     wire_jobs,
@@ -43,7 +44,7 @@ from ..shared.forms import (
     suggested_temperature,
     temperature_slider,
 )
-from ..shared.html import ExampleTile, duration, example_strip, progress, time_note
+from ..shared.html import ExampleTile, duration, example_strip, progress
 from ..shared.jobs import Clock
 from ..shared.opening import PREDICT, opening
 from . import html, rain, rain_html
@@ -71,12 +72,11 @@ class Form(ComponentGroup):
 
 
 @dataclass(frozen=True)
-class PredictView(View):
+class PredictView(TimedView):
     """Outputs of the tab, and the result on the page."""
 
     result: gr.State
     answer: gr.HTML
-    estimate: gr.HTML
 
     def nothing(self, placeholder: str) -> Updates:
         return {**super().nothing(placeholder), self.answer: ""}
@@ -96,7 +96,7 @@ def build(app: AppContext) -> None:
             answer = html_block("", "vf-area-answer")
             results = html_block(opening(app, PREDICT), "vf-results", js_on_load=ON_CLICK + ON_PAYLOAD)
             downloads = Downloads.below("Frames (npz)", "Previews (zip)", "Settings (json)")
-            view = PredictView(bar, results, downloads, gr.State(None), answer, estimate)
+            view = PredictView(bar, results, downloads, estimate, gr.State(None), answer)
     wire_fit(app, line, files, form.checkpoint, *FAMILIES)
     _wire_jobs(app, form, view, strip)
 
@@ -108,7 +108,7 @@ def _example_strip(app: AppContext) -> gr.HTML:
     return html_block(strip, js_on_load=ON_CLICK)
 
 
-def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, gr.HTML]:
+def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]:
     first = app.models.default(*FAMILIES)
     with gr.Group(elem_classes="vf-card"):
         start = gr.Radio(
@@ -125,7 +125,9 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, gr.HTML]:
         temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS)
         seed = Seed.row()
     buttons = Buttons.row("Predict", "predict", ready=first is not None)
-    estimate = html_block("", "vf-predict-estimate")
+    estimate = Estimate(
+        "predict", [checkpoint, num_samples, num_frames, files], partial(expected_seconds, app)
+    )
     with gr.Accordion("Advanced", open=False):
         levels = levels_box(app, first, temperature, "the frame predictor, if the model has one")
         fps = gr.Slider(1, 30, app.preview_fps(first), step=1, label="Preview frames per second")
@@ -137,19 +139,14 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, gr.HTML]:
 
     outputs = [checkpoint, fps, temperature, levels, num_samples, num_frames]
     checkpoint.change(on_checkpoint, [checkpoint, levels], outputs, **QUICK)
-    size = [checkpoint, num_samples, num_frames, files]
-    for part in size:
-        part.change(
-            lambda *values: expected_time(app, *values), size, estimate, trigger_mode="always_last", **QUICK
-        )
     form = Form(files, start, checkpoint, num_samples, num_frames, temperature, levels, seed, fps)
     return form, buttons, estimate
 
 
-def expected_time(
+def expected_seconds(
     app: AppContext, name: str | None, num_samples: Any, num_frames: Any, paths: Sequence[str] | None = None
-) -> str:
-    """HTML on the time that a longer prediction will take; empty for short ones, and where none is known.
+) -> float | None:
+    """Time that a prediction will take; None where nothing is known, or the form cannot be used.
 
     Of rain it depends on the size of the radar's picture, and is known after a first forecast.
     """
@@ -157,11 +154,10 @@ def expected_time(
         samples = whole_number("futures", num_samples, 1, MAX_FUTURES)
         frames = whole_number("frames", num_frames, 1, MAX_FRAMES)
     except InputError:
-        return ""
+        return None
     rainy = app.rain_config(name) is not None
     work = rain.expected_work(samples, frames, paths or ()) if rainy else expected_work(samples, frames)
-    seconds = None if work is None else app.jobs.expected(str(name), work)
-    return time_note(seconds)
+    return None if work is None else app.jobs.expected(str(name), work)
 
 
 def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -> None:
@@ -269,13 +265,7 @@ def _steps(
     yield {
         view.results: kind.player(job, result),
         view.result: result,
-        view.estimate: expected_time(
-            app,
-            request.checkpoint,
-            request.settings.num_samples,
-            request.settings.num_frames,
-            paths_of(values[form.files]),
-        ),
+        **view.estimate.after(values),
         **view.downloads.show(result.native, result.archive, result.settings),
         **view.bar.done(kind.summary(job, seconds), kind.remarks(job, result)),
     }

@@ -16,8 +16,6 @@ from vflow.pipelines.video.export import heat_ramp
 
 SHARP = 128  # pictures up to this many pixels a side are enlarged pixel by pixel, larger ones smoothly
 
-LONG = 5.0  # seconds: a job that takes longer says so before it begins
-
 
 def png_uri(frame: np.ndarray) -> str:
     """``data:`` address of a frame, uint8 (H, W, C): shown without any file being served."""
@@ -85,11 +83,6 @@ def note(text: str) -> str:
 def duration(seconds: float) -> str:
     """``64 s`` or ``3 min``."""
     return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
-
-
-def time_note(seconds: float | None) -> str:
-    """A remark on what will take so long; empty for what is quick, or where nothing is known."""
-    return note(f"This will take about {duration(seconds)}.") if seconds and seconds >= LONG else ""
 
 
 def no_model_banner(preset: str) -> str:

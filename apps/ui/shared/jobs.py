@@ -87,6 +87,18 @@ class Jobs:
         return Clock(self._seconds, name, max(1, work))
 
 
+def paced(steps: Iterator[float], seconds: float = 0.5) -> Iterator[float]:
+    """Those of ``steps`` that come ``seconds`` or more after the one before.
+
+    A page that gets updates faster than it draws shows none of them.
+    """
+    last = time.monotonic()
+    for step in steps:
+        if time.monotonic() - last >= seconds:
+            yield step
+            last = time.monotonic()
+
+
 class Clock:
     """Seconds left, from this job's own frames or, before the first, from earlier jobs."""
 
@@ -94,10 +106,10 @@ class Clock:
         self._seconds, self._name, self._work = seconds, name, work
         self._began = self._last = time.monotonic()
 
-    def frame_done(self) -> None:
-        """Learn from the frame that has just been finished."""
+    def frame_done(self, share: float = 1.0) -> None:
+        """Learn from the frame, or the ``share`` of one, that has just been finished."""
         now = time.monotonic()
-        measured = (now - self._last) / self._work
+        measured = (now - self._last) / (self._work * share)
         known = self._seconds.get(self._name, measured)
         self._seconds[self._name] = 0.5 * (known + measured)
         self._last = now
@@ -106,7 +118,7 @@ class Clock:
         """Seconds since the job began."""
         return time.monotonic() - self._began
 
-    def remaining(self, frames: int) -> float | None:
+    def remaining(self, frames: float) -> float | None:
         """Seconds that ``frames`` more frames will take; None when nothing was ever measured."""
         seconds = self._seconds.get(self._name)
         return None if seconds is None else seconds * self._work * frames

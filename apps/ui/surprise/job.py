@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vflow.data import media
-from vflow.errors import InputError, counted
+from vflow.errors import InputError, VflowError, counted
 from vflow.pipelines.common import versions
 from vflow.pipelines.video import export
 from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics
@@ -48,6 +48,25 @@ class Request:
             raise InputError("no frames given; add images or a video, or choose an example")
         quantile = checks.number_within("percentile", percentile, 50, 100) / 100
         return cls(checkpoint, tuple(paths), min(quantile, 0.9999), checks.seed_number(seed))
+
+
+def expected_seconds(app: AppContext, name: str | None, paths: Sequence[str] | None) -> float | None:
+    """Time that a clip will take; None where nothing is known, or there is none that can be read."""
+    config = app.video_config(name)
+    if config is None or not paths:
+        return None
+    try:
+        found = [media.probe(path) for path in paths]
+    except VflowError:
+        return None
+    frames = sum(len(media.retime(each.frames, each.fps, config.fps)) for each in found)
+    work = min(frames, MAX_FRAMES) - config.min_context
+    return app.jobs.expected(clock_name(name), work) if work > 0 else None
+
+
+def clock_name(checkpoint: str | None) -> str:
+    """Name under which the time of a frame is known."""
+    return f"{checkpoint} surprise"
 
 
 @dataclass

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import gradio as gr
 
 from ..shared.checks import MAX_SEED
 from ..shared.context import AppContext, Tab, sentences
+from ..shared.estimate import Estimate, TimedView
 from ..shared.events import (
     ON_CLICK,
     QUICK,
@@ -19,17 +21,16 @@ from ..shared.events import (
     Steps,
     Trigger,
     Updates,
-    View,
     html_block,
     wire_clear,
     wire_jobs,
 )
 from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import clip_upload, no_model_banner, paths_of
-from ..shared.html import progress
+from ..shared.html import duration, progress
 from ..shared.opening import SURPRISE, opening
 from . import examples, html
-from .job import FAMILY, Job, Request
+from .job import FAMILY, Job, Request, clock_name, expected_seconds
 
 PROGRESS = "Frames scored"
 
@@ -53,11 +54,12 @@ def build(app: AppContext) -> None:
             line = fit_line("surprise")
             strip = html_block(examples.strip(app.models.names(FAMILY)), js_on_load=ON_CLICK)
             form, buttons = _settings(app, files)
+            estimate = Estimate("surprise", [form.checkpoint, files], partial(expected_seconds, app))
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "surprise")
             results = html_block(opening(app, SURPRISE), "vf-surprise-results")
             downloads = Downloads.below("Maps (npz)", "Sheet (png)", "Film (mp4)", "Settings (json)")
-            view = View(bar, results, downloads)
+            view = TimedView(bar, results, downloads, estimate)
     wire_fit(app, line, files, form.checkpoint, FAMILY)
     _wire_jobs(app, form, view, strip)
 
@@ -83,7 +85,7 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
     return Form(files, checkpoint, percentile, seed), buttons
 
 
-def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
+def _wire_jobs(app: AppContext, form: Form, view: TimedView, strip: gr.HTML) -> None:
     """Two triggers of a job: Find surprises, and an example."""
 
     def find(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
@@ -103,7 +105,7 @@ def _wire_jobs(app: AppContext, form: Form, view: View, strip: gr.HTML) -> None:
     wire_clear(form.files, view, jobs, html.empty())
 
 
-def _steps(app: AppContext, form: Form, view: View, values: Updates, should_stop: ShouldStop) -> Steps:
+def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should_stop: ShouldStop) -> Steps:
     """One clip on the page: yields updates after every few frames."""
     status, buttons = view.bar.status, view.bar.buttons
     request = Request.checked(
@@ -111,14 +113,20 @@ def _steps(app: AppContext, form: Form, view: View, values: Updates, should_stop
     )
     yield {status: progress(0, 1, "Reading the frames…", PROGRESS), **buttons.working()}
     job = Job.begin(app, request)
+    clock = app.jobs.clock(clock_name(request.checkpoint), job.total)
     for _ in job.advance(should_stop):
-        text = f"Frame {min(job.done + 1, job.total)} of {job.total}"
+        remaining = clock.remaining(1 - job.done / job.total)
+        rest = f" · about {duration(remaining)} left" if remaining else ""
+        text = f"Frame {min(job.done + 1, job.total)} of {job.total}{rest}"
         yield {status: progress(job.done, job.total, text, PROGRESS)}
     ordering = progress(job.done, job.total, "Checking the order of the frames…", PROGRESS)
     yield {status: ordering, **buttons.finishing()}
     result = job.save(app)
+    if job.done == job.total:
+        clock.frame_done()
     yield {
         view.results: html.player(result),
+        **view.estimate.after(values),
         **view.downloads.show(result.native, result.sheet, result.film, result.settings),
         **view.bar.done(job.summary(), sentences(job.clip.notes)),
     }

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from vflow.data import media
-from vflow.errors import InputError
+from vflow.errors import InputError, VflowError
 from vflow.pipelines.batch.inputs import clips
 from vflow.pipelines.common import versions
 from vflow.pipelines.digits.preprocess import prepare_digit
@@ -195,6 +195,34 @@ def _as_picture(model: Any, clip: media.Clip) -> tuple[np.ndarray, tuple[str, ..
     return clip.frames[:1], clip.notes
 
 
+def expected_work(family: str, steps: int, num_frames: int) -> int:
+    """Cost of a walk through a model of this family, in pictures decoded."""
+    return steps * (num_frames if family == "videoflow" else 1)
+
+
+def expected_seconds(
+    app: AppContext, name: str | None, kind: str | None, steps: Any, num_frames: Any
+) -> float | None:
+    """Time that a walk will take; None where nothing is known, or the form cannot be used.
+
+    Before the first walk, frames of a video model count as Predict's do.
+    """
+    try:
+        work = expected_work(
+            app.models.family(name),
+            checks.whole_number("steps", steps, 2, MAX_STEPS),
+            checks.whole_number("frames", num_frames, 1, MAX_FRAMES),
+        )
+    except VflowError:
+        return None
+    return app.jobs.expected(clock_name(name, kind), work) or app.jobs.expected(str(name), work)
+
+
+def clock_name(checkpoint: str | None, kind: str | None) -> str:
+    """Name under which the time of walks of a kind is known."""
+    return f"{checkpoint} {kind}"
+
+
 @dataclass
 class Job:
     """A walk under way. ``walk`` is set when it is complete."""
@@ -220,6 +248,11 @@ class Job:
     def family(self) -> str:
         """Family of the model: videoflow, digits or colorizer."""
         return str(self.model.config.family)
+
+    @property
+    def work(self) -> int:
+        """Cost of the walk, in pictures decoded."""
+        return expected_work(self.family, self.settings.steps, self.settings.num_frames)
 
     def advance(self, app: AppContext, should_stop: Callable[[], bool]) -> Iterator[tuple[int, int]]:
         """Walk; yields (done, of how many). Ends early, and without a walk, when told to stop.

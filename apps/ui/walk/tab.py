@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import gradio as gr
 
 from ..shared.context import AppContext, Tab, sentences
+from ..shared.estimate import Estimate, TimedView
 from ..shared.events import (
     QUICK,
     Buttons,
@@ -15,18 +18,17 @@ from ..shared.events import (
     Steps,
     Trigger,
     Updates,
-    View,
     html_block,
     wire_jobs,
 )
 from ..shared.forms import no_model_banner
-from ..shared.html import progress
+from ..shared.html import duration, progress
 from ..shared.jobs import Clock
 from ..shared.opening import WALK, opening
 from . import form as forms
 from . import html
 from .form import Form
-from .job import Job, Request
+from .job import Job, Request, clock_name, expected_seconds
 
 PROGRESS = "Steps decoded"
 
@@ -38,15 +40,17 @@ def build(app: AppContext) -> None:
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             form = forms.build(app)
             buttons = Buttons.row("Walk", "walk", ready=app.models.default() is not None)
+            decides = [form.checkpoint, form.kind, form.steps, form.num_frames]
+            estimate = Estimate("walk", decides, partial(expected_seconds, app))
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "walk")
             results = html_block(opening(app, WALK), "vf-walk-results")
             downloads = Downloads.below("Grid (png)", "Film (mp4)", "Frames (npz)", "Settings (json)")
-            view = View(bar, results, downloads)
+            view = TimedView(bar, results, downloads, estimate)
     _wire_form(app, form, view, _wire_jobs(app, form, view))
 
 
-def _wire_form(app: AppContext, form: Form, view: View, jobs: NewestWins) -> None:
+def _wire_form(app: AppContext, form: Form, view: TimedView, jobs: NewestWins) -> None:
     """Events that are answered at once: which controls there are, and the bars of the directions."""
 
     def arrange(values: Updates) -> Updates:
@@ -84,12 +88,12 @@ def _wire_form(app: AppContext, form: Form, view: View, jobs: NewestWins) -> Non
         page.load(arrange_first, inputs, outputs, **QUICK)
 
 
-def _wire_jobs(app: AppContext, form: Form, view: View) -> NewestWins:
+def _wire_jobs(app: AppContext, form: Form, view: TimedView) -> NewestWins:
     """Two triggers of a job: Walk and an example."""
 
     def walk(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
         request = form.request(app.models.family(values[form.checkpoint]), values)
-        steps = _steps(app, form, view, request, should_stop)
+        steps = _steps(app, form, view, values, request, should_stop)
         yield from view.bar.with_errors(app, request.paths(), steps, view.nothing(html.empty()))
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
@@ -103,15 +107,23 @@ def _wire_jobs(app: AppContext, form: Form, view: View) -> NewestWins:
     return wire_jobs(app, "walk", view.bar, triggers, inputs, [*view.components(), *inputs])
 
 
-def _steps(app: AppContext, form: Form, view: View, request: Request, should_stop: ShouldStop) -> Steps:
+def _steps(
+    app: AppContext,
+    form: Form,
+    view: TimedView,
+    values: Updates,
+    request: Request,
+    should_stop: ShouldStop,
+) -> Steps:
     """One walk on the page: yields updates after every step or frame that was decoded."""
     status, buttons = view.bar.status, view.bar.buttons
     reading = progress(0, 1, "Reading the input…", PROGRESS)
     yield {status: reading, form.seed.value: request.seed, **buttons.working()}
     job = Job.begin(app, request)
-    clock = app.jobs.clock(f"{request.checkpoint} {request.kind}", job.settings.steps)
+    clock, before = app.jobs.clock(clock_name(request.checkpoint, request.kind), job.work), 0
     for done, total in job.advance(app, should_stop):
-        clock.frame_done()
+        clock.frame_done((done - before) / total)
+        before = done
         yield {status: progress(done, total, _remaining(done, total, clock), PROGRESS)}
     if job.walk is None:
         yield view.bar.stopped("Stopped before the walk was complete.")
@@ -122,14 +134,15 @@ def _steps(app: AppContext, form: Form, view: View, request: Request, should_sto
     text = f"{len(job.walk.positions)} steps in {seconds:.1f} s"
     yield {
         view.results: html.player(result, job.walk.frames.shape[-3:-1]),
+        **view.estimate.after(values),
         **view.downloads.show(result.grid, result.film, result.native, result.settings),
         **view.bar.done(text, sentences(job.inputs.notes)),
     }
 
 
 def _remaining(done: int, total: int, clock: Clock) -> str:
-    seconds = clock.remaining(total - done) or 0.0
-    return f"{done} of {total} decoded" + (f" · about {round(seconds)} s left" if seconds >= 1 else "")
+    seconds = clock.remaining((total - done) / total) or 0.0
+    return f"{done} of {total} decoded" + (f" · about {duration(seconds)} left" if seconds >= 1 else "")
 
 
 TAB = Tab("Walk", "walk", build)

@@ -12,7 +12,7 @@ from PIL import Image
 import vflow
 from apps.ui.enlarge import html
 from apps.ui.enlarge.job import Job, Request, Result, write_archive
-from apps.ui.enlarge.tab import expected_time
+from apps.ui.enlarge.tab import expected_seconds
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.examples import FOLDER
 from apps.ui.shared.jobs import Jobs
@@ -92,9 +92,9 @@ def test_longer_work_says_how_long_before_it_begins(
     app: AppContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = [str(FOLDER / "walk-astronaut.png")]  # 160×160
-    assert expected_time(app, "tiny", photo, 4, 8) == "", "nothing is known yet"
+    assert expected_seconds(app, "tiny", photo, 4, 8) is None, "nothing is known yet"
     monkeypatch.setattr(app.jobs, "_seconds", {"tiny": 0.1})
-    assert "This will take about 80 s." in expected_time(app, "tiny", photo, 4, 8)
-    assert expected_time(app, "tiny", photo, 2, 1) == ""
+    assert expected_seconds(app, "tiny", photo, 4, 8) == pytest.approx(80)
+    assert expected_seconds(app, "tiny", photo, 2, 1) == pytest.approx(2.5)
     for paths in (None, [], [str(tmp_path / "gone.png")]):
-        assert expected_time(app, "tiny", paths, 4, 8) == ""
+        assert expected_seconds(app, "tiny", paths, 4, 8) is None

@@ -12,7 +12,7 @@ import pytest
 
 from apps.ui import api
 from apps.ui.predict import job
-from apps.ui.predict.tab import expected_time
+from apps.ui.predict.tab import expected_seconds
 from apps.ui.shared import storage
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.jobs import Jobs
@@ -78,13 +78,13 @@ def test_longer_predictions_say_how_long_before_they_begin(
 ) -> None:
     save_untrained(tmp_path / "models" / "mine", tiny())
     app = AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path), Jobs(), tmp_path)
-    assert expected_time(app, "mine", 32, 60) == "", "nothing is known yet"
+    assert expected_seconds(app, "mine", 32, 60) is None, "nothing is known yet"
     job.warm_up(app, "mine")
     measured = app.jobs.expected("mine", 1)
     assert measured is not None and measured > 0
     monkeypatch.setattr(app.jobs, "_seconds", {"mine": 0.1})
-    assert expected_time(app, "mine", 8, 5) == ""
-    assert "This will take about 64 s." in expected_time(app, "mine", 9, 40)
-    assert "This will take about 3 min." in expected_time(app, "mine", 32, 60)
+    assert expected_seconds(app, "mine", 8, 5) == pytest.approx(4)
+    assert expected_seconds(app, "mine", 9, 40) == pytest.approx(64)
+    assert expected_seconds(app, "mine", 32, 60) == pytest.approx(192)
     for wrong in (0, None, "a", 2.5):
-        assert expected_time(app, "mine", wrong, 5) == ""
+        assert expected_seconds(app, "mine", wrong, 5) is None

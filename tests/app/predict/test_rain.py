@@ -14,7 +14,7 @@ import vflow
 from apps.ui.predict import rain, rain_html
 from apps.ui.predict.job import Request
 from apps.ui.predict.rain import RainJob, RainResult, ask
-from apps.ui.predict.tab import expected_time
+from apps.ui.predict.tab import expected_seconds
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
@@ -95,8 +95,8 @@ def test_the_time_of_a_forecast_follows_from_the_size_of_the_radar(
     with monkeypatch.context() as patched:
         patched.setattr(time, "monotonic", lambda: next(now))
         app.jobs.clock("rain", rain.step_work(3, HEIGHT * WIDTH)).frame_done()
-    assert "about 20 s" in expected_time(app, "rain", 2 * CHUNK, 3, [path])
-    assert expected_time(app, "rain", 2 * CHUNK, 3, []) == "", "its size is not known"
+    assert expected_seconds(app, "rain", 2 * CHUNK, 3, [path]) == pytest.approx(20)
+    assert expected_seconds(app, "rain", 2 * CHUNK, 3, []) is None, "its size is not known"
 
 
 def test_what_is_unknown_stays_grey_on_the_map_of_chances() -> None:

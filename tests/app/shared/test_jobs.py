@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 
 import pytest
 
-from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.jobs import Jobs, paced
 
 
 def work(should_stop: Callable[[], bool]) -> Generator[str, None, None]:
@@ -50,7 +50,7 @@ def test_only_the_newest_request_runs_and_only_once() -> None:
 
 
 def test_the_time_left_is_learned_from_earlier_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([0.0, 2.0, 100.0])
+    now = iter([0.0, 2.0, 100.0, 0.0, 1.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(now))
     jobs = Jobs()
     clock = jobs.clock("shapes", 8)
@@ -59,3 +59,19 @@ def test_the_time_left_is_learned_from_earlier_jobs(monkeypatch: pytest.MonkeyPa
     assert clock.remaining(10) == 20
     assert jobs.clock("shapes", 16).remaining(10) == 40
     assert jobs.expected("shapes", 16 * 10) == 40 and jobs.expected("push", 1) is None
+    parts = jobs.clock("push", 8)
+    parts.frame_done(0.25)
+    assert parts.remaining(0.75) == 3 and jobs.expected("push", 8) == 4
+
+
+def test_fast_steps_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def steps() -> Generator[float, None, None]:
+        for step in range(1, 11):
+            now[0] += 0.25
+            yield step / 10
+
+    assert list(paced(steps())) == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert list(paced(steps(), 0.1)) == [step / 10 for step in range(1, 11)]

@@ -14,7 +14,7 @@ from apps.ui.shared.context import AppContext
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
-from apps.ui.surprise.job import MAX_FRAMES, Job, Request
+from apps.ui.surprise.job import MAX_FRAMES, Job, Request, clock_name, expected_seconds
 from tests.app.conftest import save_untrained, tiny
 from vflow.cli import main as vflow_command
 from vflow.data import media
@@ -46,3 +46,19 @@ def test_the_command_scores_the_frames_that_the_page_scored(
     np.testing.assert_allclose(again["per_frame"][1:], record["per_frame"][1:], rtol=1e-6)
     assert again["frame_swap"] == pytest.approx(record["frame_swap"], rel=1e-4)
     assert (tmp_path / "maps" / "clip.npz").is_file()
+
+
+def test_longer_clips_say_how_long_before_they_begin(tmp_path: Path) -> None:
+    save_untrained(tmp_path / "models" / "mine", tiny())
+    app = AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path), Jobs(), tmp_path)
+    clips = {count: str(tmp_path / f"{count}.npz") for count in (1, 6, MAX_FRAMES + 5)}
+    for count, path in clips.items():
+        media.write_npz(Path(path), frames=np.zeros((count, 32, 32, 3), np.uint8), fps=10.0)
+    assert expected_seconds(app, "mine", [clips[6]]) is None, "nothing is known yet"
+    app.jobs.clock(clock_name("mine"), 1).frame_done()
+    second = app.jobs.expected(clock_name("mine"), 1)
+    assert second is not None
+    assert expected_seconds(app, "mine", [clips[6]]) == pytest.approx(5 * second)
+    assert expected_seconds(app, "mine", [clips[MAX_FRAMES + 5]]) == pytest.approx((MAX_FRAMES - 1) * second)
+    for paths in (None, [], [clips[1]], [str(tmp_path / "gone.npz")]):
+        assert expected_seconds(app, "mine", paths) is None

@@ -19,7 +19,7 @@ from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from apps.ui.walk import html, kinds
-from apps.ui.walk.job import NO_COMMAND, Job, Request, save_pictures
+from apps.ui.walk.job import NO_COMMAND, Job, Request, clock_name, expected_seconds, save_pictures
 from tests.data.sample_media import write_lossless
 from vflow.cli import main as vflow_command
 from vflow.data import media
@@ -146,3 +146,16 @@ def test_large_pictures_are_reduced_and_names_escaped(tmp_path: Path) -> None:
     assert run.top == 100
     page = html.player(run, (300, 1200))
     assert "<i>a" not in page and "<b>" not in page
+
+
+def test_longer_walks_say_how_long_before_they_begin(here: Here) -> None:
+    jobs = here.context.jobs
+    assert expected_seconds(here.context, "lively", "blend", 9, 8) is None, "nothing is known yet"
+    jobs.clock("lively", 1).frame_done()
+    assert expected_seconds(here.context, "lively", "blend", 9, 8) == jobs.expected("lively", 72)
+    jobs.clock(clock_name("digits", "transfer"), 1).frame_done()
+    known = jobs.expected(clock_name("digits", "transfer"), 9)
+    assert expected_seconds(here.context, "digits", "transfer", 9, 8) == known
+    for wrong in (1, None, "a", 2.5):
+        assert expected_seconds(here.context, "lively", "blend", wrong, 8) is None
+    assert expected_seconds(here.context, None, None, 9, 8) is None
