@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vflow.config import ColorizerConfig
 from vflow.data import media
 from vflow.errors import InputError, counted
 from vflow.pipelines.batch.records import ColorRecord
@@ -101,7 +102,7 @@ class Job:
         """
         model = app.models.load(request.checkpoint, FAMILY)
         checks.check_levels(request.settings.temperature, model, request.checkpoint)
-        photo, notes = read_photo(color_config(model), request.path)
+        photo, notes = _photo(color_config(model), request.path)
         if (frames := media.probe(request.path).frames) > 1:
             notes = (*notes, f"first of {frames} frames")
         return cls(request, PhotoColorizer(model, photo, request.settings), notes)
@@ -110,6 +111,13 @@ class Job:
     def done(self) -> int:
         """Variants drawn so far."""
         return sum(map(len, self.planes))
+
+    def prepare(self, should_stop: Callable[[], bool]) -> Iterator[float]:
+        """Make colour points ready for a large photo; yields the share of its rows done, 0..1."""
+        for share in self.colorizer.prepare():
+            if should_stop():
+                return
+            yield share
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Draw eight variants at a time; ``planes`` grows before each step is yielded."""
@@ -282,6 +290,12 @@ def _reduced_copy(path: Path) -> Photo:
     with still_there():
         pixels = np.load(path)
     return Photo(pixels, pixels)
+
+
+@lru_cache(maxsize=1)
+def _photo(config: ColorizerConfig, path: str) -> tuple[Photo, tuple[str, ...]]:
+    """The photo of the last job with what was prepared of it, so that further colour points answer sooner."""
+    return read_photo(config, path)
 
 
 @lru_cache(maxsize=1)

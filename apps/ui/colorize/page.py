@@ -14,6 +14,7 @@ from ..shared.context import AppContext
 from ..shared.events import ComponentGroup, ShouldStop, StatusBar, Steps, Updates
 from ..shared.forms import Seed, by_name
 from ..shared.html import message, progress
+from ..shared.jobs import paced
 from . import html
 from .job import ColorizedPhoto, Job, Request, check_photos, check_settings, has_color
 from .state import PhotoState, SessionState
@@ -266,6 +267,9 @@ class Page:
 
     def _draw(self, job: Job, statistics: RunStatistics, prefix: str, should_stop: ShouldStop) -> Steps:
         before = statistics.variants
+        for share in paced(job.prepare(should_stop)):
+            text = f"Preparing the colour points: {share:.0%}"
+            yield {self.view.bar.status: progress(round(100 * share), 100, text, "Photo prepared")}
         for _ in job.advance(should_stop):
             statistics.variants = before + job.done
             text = f"{prefix} {job.done} of {job.request.settings.num_samples}"

@@ -42,6 +42,7 @@ from ..shared.forms import (
     temperature_slider,
 )
 from ..shared.html import ExampleTile, example_strip, file_url, message, progress
+from ..shared.jobs import paced
 from ..shared.opening import COLORIZE, opening
 from . import html
 from .job import FAMILY, MAX_VARIANTS, ColorizedPhoto, archive
@@ -209,7 +210,7 @@ def _wire_downloads(page: Page) -> None:
         yield {bar.status: progress(0, 100, "Reading the photo at full size…", ROWS)}
         path = result.folder / f"{Path(result.source).stem}-variant-{photo.variant + 1}.png"
         image = result.full_size()
-        for share in result.color_rows(image, photo.variant, strength):
+        for share in paced(result.color_rows(image, photo.variant, strength)):
             yield {bar.status: progress(round(100 * share), 100, f"{share:.0%} of the picture", ROWS)}
         yield {bar.status: progress(100, 100, "Writing the file…", ROWS)}
         media.write_png(path, image)
@@ -222,7 +223,7 @@ def _wire_downloads(page: Page) -> None:
         total = sum(each.count for each in results)
         text = "Writing pictures at full size…"
         yield {bar.status: progress(0, total, text, "Pictures written")}
-        for done in archive(path, results, strength):
+        for done in paced(archive(path, results, strength)):
             text = f"Picture {min(int(done) + 1, total)} of {total} at full size"
             yield {bar.status: progress(done, total, text, "Pictures written")}
         return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 import threading
 import time
@@ -19,6 +20,7 @@ from PIL import Image
 
 from apps.ui import api
 from apps.ui.colorize import job as jobs
+from apps.ui.colorize import page as pages
 from apps.ui.colorize.job import GONE, ColorizedPhoto, archive
 from apps.ui.colorize.page import DownloadsOnDemand, Form, Page, View
 from apps.ui.colorize.state import SessionState
@@ -108,6 +110,24 @@ def test_the_last_update_of_a_run_says_what_is_visible(context: AppContext, phot
     *_, last = page_of(context).colorize_all(values_of(state), gr.EventData(None, None), never)
     updates: Any = last
     assert updates["tools"]["visible"] and updates["row"]["visible"]
+
+
+def test_points_on_a_large_photo_are_prepared_with_progress(
+    context: AppContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "paced", iter)
+    path = str(tmp_path / "large.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (1500, 2000), np.uint8)).save(path)
+    state = SessionState()
+    state.set_paths([path])
+    state.update(path, lambda photo: photo.with_hint(0.5, 0.5, "#c03020"))
+    bars = [
+        float(value)
+        for updates in page_of(context).colorize_all(values_of(state), gr.EventData(None, None), never)
+        if "Photo prepared" in (status := str(updates.get("status")))
+        for value in re.findall(r'aria-valuenow="([0-9.]+)"', status)
+    ]
+    assert len(bars) >= 10 and bars == sorted(bars) and bars[-1] == 100
 
 
 def colorize(context: AppContext) -> Callable[..., Iterator[Any]]:

@@ -25,6 +25,17 @@ from vflow.cli import main as vflow_command
 from vflow.data import media
 from vflow.pipelines.color.hints import Hint
 
+# Keeps the values that the progress bar of a photo's preparation takes.
+PREPARED = """() => {
+  window.prepared = [];
+  new MutationObserver(() => {
+    const value = document.querySelector("[aria-label='Photo prepared']")?.ariaValueNow;
+    if (value && window.prepared.at(-1) !== Number(value)) window.prepared.push(Number(value));
+  }).observe(
+    document.querySelector('#vf-colorize-status'), {childList: true, subtree: true, attributes: true}
+  );
+}"""
+
 browser = pytest.mark.browser
 STATUS = "#vf-colorize-status"
 MISSING = "no model.safetensors in it; a checkpoint is a directory with config.json and model.safetensors"
@@ -508,3 +519,17 @@ def hold_editor(route: Route, held: list[tuple[Route, str]]) -> None:
         route.fulfill(content_type="application/json", body=answer)
     else:
         route.continue_()
+
+
+@browser
+def test_points_on_a_large_photo_are_prepared_with_progress(tab: App, tmp_path: Path) -> None:
+    rows, columns = np.ogrid[:4000, :6000]
+    grey = (rows // 16 + columns // 24).astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "large.png", compress_level=1)
+    upload(tab, tmp_path / "large.png")
+    tab.page.evaluate(PREPARED)
+    tab.page.locator(".vf-target").click(position={"x": 40, "y": 30})
+    tab.page.locator(".vf-points li").wait_for()
+    colourise(tab, variants=2)
+    shares = tab.page.evaluate("window.prepared")
+    assert len(shares) >= 2 and shares == sorted(set(shares)), shares

@@ -59,6 +59,17 @@ def test_means_over_cells_are_kept_and_flat_planes_stay_flat() -> None:
     assert torch.allclose(_enlarged(enlarger, flat), torch.tensor(7.0), atol=1e-4)
 
 
+def test_enlargers_of_large_photos_are_prepared_with_progress() -> None:
+    shape, cells = (900, 1000), torch.rand(2, 16, 16)
+    photo = prepare_photo(CONFIG, picture(*shape))
+    shares = list(photo.prepare((16, 16)))
+    assert len(shares) >= 8 and shares == sorted(set(shares)) and shares[-1] == 1
+    assert list(photo.prepare((16, 16))) == [], "nothing is done twice"
+    at_once = prepare_photo(CONFIG, picture(*shape)).enlarger((16, 16))
+    assert torch.equal(photo.lightness, at_once.lightness)
+    assert torch.equal(photo.enlarger((16, 16)).sharpen(cells), at_once.sharpen(cells))
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (16, 16), (33, 17)])
 def test_small_pictures_get_smaller_planes(shape: tuple[int, int]) -> None:
     enlarger = prepare_photo(CONFIG, picture(*shape)).enlarger((16, 16))

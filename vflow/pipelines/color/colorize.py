@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Hints = Sequence[Hint]
+PREPARATION = 0.2
+"""Share of the time of joining a large photo with its first colours that goes into its enlarger."""
 COARSE_SIDE = 4
 """Largest grid of the levels that decide the colours of regions, blocks of 8×8."""
 
@@ -193,6 +195,14 @@ class PhotoColorizer:
         ab = raw.float().cpu().flatten(2) - 0.5 - 128
         return (ab.var(2).sum(1).sqrt() + 0.37 * ab.mean(2).norm(dim=1)).nan_to_num()
 
+    def prepare(self) -> Iterator[float]:
+        """What hints need of the photo's own pixels, some rows at a time; yields the share done, 0..1.
+
+        Without it the first chunk of ``draw`` does this work.
+        """
+        if self.hints:
+            yield from self.photo.prepare(self.cells.shape)
+
     def draw(
         self, near: Variant = (), should_stop: Callable[[], bool] = lambda: False
     ) -> Iterator[ColorSamples]:
@@ -256,12 +266,14 @@ def join_rows(photo: Photo, ab: Tensor, strength: float, images: np.ndarray) -> 
         images: uint8 (n, H, W, 3), which is filled.
 
     Yields:
-        The share of rows that are done, 0..1.
+        The share of the work that is done, 0..1.
     """
     images[:] = photo.pixels
     if strength == 0:
         yield 1.0
         return
+    for share in photo.prepare(ab.shape[-2:]):
+        yield PREPARATION * share
     enlarger = photo.enlarger(ab.shape[-2:])
     sharp = [enlarger.sharpen(planes) for planes in enlarger.shrink(ab)]
     for rows in enlarger.strips():
@@ -270,4 +282,4 @@ def join_rows(photo: Photo, ab: Tensor, strength: float, images: np.ndarray) -> 
         for image, planes in zip(images, sharp, strict=True):  # one by one: bytes depend on no other variant
             mixed = torch.lerp(own, enlarger.enlarge(planes, corners)[None], strength)
             image[rows] = to_bytes(photo.lightness[rows], mixed)[0]
-        yield rows.stop / enlarger.height
+        yield PREPARATION + (1 - PREPARATION) * rows.stop / enlarger.height

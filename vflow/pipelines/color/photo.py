@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,10 +51,13 @@ class Photo:
     @cached_property
     def lightness(self) -> Tensor:
         """L of Lab, float32 (H, W), 0..100."""
+        return torch.cat(list(self._lightness()))
+
+    def _lightness(self) -> Iterator[Tensor]:
+        """Rows of ``lightness``, some at a time."""
         height, width = self.pixels.shape[:2]
         step = max(1, STRIP // width)
-        tops = range(0, height, step)
-        return torch.cat([lab_planes(self.pixels[top : top + step])[0, 0] for top in tops])
+        yield from (lab_planes(self.pixels[top : top + step])[0, 0] for top in range(0, height, step))
 
     @cached_property
     def _enlargers(self) -> dict[tuple[int, int], Enlarger]:
@@ -66,6 +69,21 @@ class Photo:
         if key not in self._enlargers:
             self._enlargers[key] = Enlarger(self.lightness, key)
         return self._enlargers[key]
+
+    def prepare(self, size: Sequence[int]) -> Iterator[float]:
+        """The work of the first use of ``enlarger(size)``, some rows at a time; yields the share done, 0..1.
+
+        It takes seconds for photos of tens of megapixels.
+        """
+        if "lightness" not in vars(self):  # where ``cached_property`` keeps it
+            strips, rows = [], 0
+            for strip in self._lightness():
+                strips.append(strip)
+                rows += len(strip)
+                yield 0.5 * rows / len(self.pixels)
+            vars(self)["lightness"] = torch.cat(strips)
+        for share in self.enlarger(size).prepare():
+            yield 0.5 + 0.5 * share
 
     @cached_property
     def content(self) -> str:

@@ -46,7 +46,7 @@ class Enlarger:
         self.size = min(size[0], lightness.shape[0]), min(size[1], lightness.shape[1])
         cells = cv2.resize(lightness.numpy(), self.size[::-1], interpolation=cv2.INTER_AREA)
         self.cells = torch.from_numpy(cells.reshape(self.size))
-        self._stencil = self._means()
+        self._stencil: Tensor | None = None
 
     @property
     def height(self) -> int:
@@ -103,8 +103,14 @@ class Enlarger:
         before = place.floor()
         return before.long(), place - before
 
-    def _means(self) -> Tensor:
-        """Share of each of the 3×3 cells around a cell in the mean over it of an enlargement: (9, h, w)."""
+    def prepare(self) -> Iterator[float]:
+        """Measure the stencil, which sharpening needs, some rows at a time; yields the share done, 0..1.
+
+        The stencil (9, h, w) is the share of each of the 3×3 cells around a cell in the mean over it of an
+        enlargement.
+        """
+        if self._stencil is not None:
+            return
         height, width = self.size
         inside = self._inside(1, slice(0, self.lightness.shape[1]))
         shares = torch.zeros(9 * height * width, dtype=torch.float64)
@@ -117,7 +123,8 @@ class Enlarger:
                 step = (corner.row - own + 1)[:, None] * 3 + (corner.column - inside + 1)
                 index = (step * height * width + cell).flatten()
                 shares += torch.bincount(index, corner.weight.flatten().double(), minlength=len(shares))
-        return (shares.view(9, -1) / pixels).view(9, height, width).float()
+            yield rows.stop / self.height
+        self._stencil = (shares.view(9, -1) / pixels).view(9, height, width).float()
 
     def _inside(self, axis: int, part: slice) -> Tensor:
         """The cell in which each pixel along an axis lies."""
@@ -126,9 +133,13 @@ class Enlarger:
 
     def _cell_means(self, sharp: Tensor) -> Tensor:
         height, width = self.size
+        for _ in self.prepare():
+            pass
+        stencil = self._stencil
+        assert stencil is not None
         padded = F.pad(sharp, (1, 1, 1, 1))  # what lies outside has no share
         windows = [
-            padded[..., dy : dy + height, dx : dx + width] * self._stencil[3 * dy + dx]
+            padded[..., dy : dy + height, dx : dx + width] * stencil[3 * dy + dx]
             for dy in range(3)
             for dx in range(3)
         ]
