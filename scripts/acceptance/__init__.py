@@ -3,6 +3,7 @@
 from scripts.acceptance import (  # noqa: F401
     app,
     colours,
+    densities,
     digits,
     files,
     latents,

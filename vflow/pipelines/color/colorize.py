@@ -196,7 +196,7 @@ class PhotoColorizer:
         return (ab.var(2).sum(1).sqrt() + 0.37 * ab.mean(2).norm(dim=1)).nan_to_num()
 
     def prepare(self) -> Iterator[float]:
-        """What hints need of the photo's own pixels, some rows at a time; yields the share done, 0..1.
+        """The work on the photo's pixels that hints need, some rows at a time; yields the share done, 0..1.
 
         Without it the first chunk of ``draw`` does this work.
         """
