@@ -60,6 +60,11 @@ FAMILIES: dict[str, Family] = {
         "A conditional flow: draws details for a photo enlarged 2 or 4 times",
         "variants = vflow.upscale(model, photo, scale=4, num_samples=4)",
     ),
+    "segmentation": Family(
+        "image-segmentation",
+        "A conditional flow with half-infinite noise: draws binary masks of a picture",
+        "masks = model.decode(noise, pictures, [1.0] * len(noise)).frame",
+    ),
     "nowcast": Family(
         "rain-nowcasting",
         "A wavelet flow: draws the next half hour of a rain radar",

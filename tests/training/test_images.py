@@ -1,4 +1,4 @@
-"""Whole runs of image models: digits by class, colours by lightness, photos by what they shrink to."""
+"""Whole runs of image models: digits by class, colours by lightness, photos by small ones, masks."""
 
 from __future__ import annotations
 
@@ -44,6 +44,13 @@ model:
   features: 4
 data: {name: photos}
 """
+MASKS = """
+model:
+  kind: segmentation
+  glow: {channels: 1, height: 8, width: 8, depth: [1, 1], hidden: [4, 4]}
+  condition: {hidden: [4, 4], blocks: 1}
+data: {name: vessels}
+"""
 TRAINING = """
 training:
   batch_size: 4
@@ -84,8 +91,14 @@ def enlarger(folder: Path) -> dict[str, str]:
     return {"config": str(folder / "enlarger.yaml"), "data": str(folder / "photos")}
 
 
+def masks(folder: Path) -> dict[str, str]:
+    """Preset of a tiny run; vessels are generated, whatever the path."""
+    (folder / "masks.yaml").write_text(MASKS + TRAINING)
+    return {"config": str(folder / "masks.yaml"), "data": "."}
+
+
 Start = Callable[[Path], dict[str, str]]
-every = pytest.mark.parametrize("start", [digits, colorizer, enlarger])
+every = pytest.mark.parametrize("start", [digits, colorizer, enlarger, masks])
 
 
 def material(given: dict[str, str], **overrides: Any) -> Images:

@@ -42,16 +42,16 @@ class Evaluate:
     checkpoint: Text = None
     """A directory, a shipped name or a hub id."""
     data: Annotated[Text, tyro.conf.arg(metavar="NAME|FOLDER")] = None
-    """shapes, moving-digits, digits, a folder of clips, photos or radar (also one in VFLOW_DATA), or points:
-    a CSV, an npz, or the name of a density."""
+    """shapes, moving-digits, digits, vessels, a folder of clips, photos or radar (also one in VFLOW_DATA), or
+    points: a CSV, an npz, or the name of a density."""
     train: Annotated[Text, tyro.conf.arg(metavar="FOLDER")] = None
     """Training data, for baselines and tuning; the 'train' inside or beside --data when not given."""
     split: Literal["test", "validation"] = "test"
     """Data to score; validation is part of the training data."""
     limit: Whole = None
-    """Examples, evenly spread (64 clips, 1000 digits, 128 photos, all points); 0 takes all."""
+    """Examples, evenly spread (64 clips, 1000 digits, 128 photos, 200 masks, all points); 0 takes all."""
     num_samples: Whole = None
-    """Futures per clip (20), colourings or enlargements per photo (8), digits per class (100)."""
+    """Futures per clip (20), colourings or enlargements per photo (8), masks (16), digits per class (100)."""
     num_frames: Whole = None
     """Predicted frames of each clip (10, or what the clips have)."""
     context: Whole = None
@@ -97,7 +97,7 @@ class Evaluate:
         from vflow.pipelines.evaluate.report import Settings
 
         if self.data is None:
-            raise ConfigError("--data: give shapes, moving-digits, digits, a folder, or points")
+            raise ConfigError("--data: give shapes, moving-digits, digits, vessels, a folder, or points")
         if self.tune_temperature and self.temperature is not None:
             raise ConfigError("--tune-temperature chooses the temperature; leave --temperature out")
         names = {field.name for field in dataclasses.fields(Settings)} - {"seed", "temperature"}
@@ -107,7 +107,16 @@ class Evaluate:
 
     def _evaluate(self, model: Any, settings: Settings, stage: Callable[[str], Progress]) -> Evaluation:
         """All figures; with --tune-temperature, at the temperature that is best on validation data."""
-        from vflow.pipelines.evaluate import codec, color, density, digits, rain, super_resolution, video
+        from vflow.pipelines.evaluate import (
+            codec,
+            color,
+            density,
+            digits,
+            rain,
+            segmentation,
+            super_resolution,
+            video,
+        )
 
         judges: dict[str, tuple[Callable[..., Evaluation], Callable[..., dict[float, float]] | None]] = {
             "videoflow": (video.evaluate_video, video.tune_video),
@@ -117,6 +126,7 @@ class Evaluate:
                 super_resolution.evaluate_super_resolution,
                 super_resolution.tune_super_resolution,
             ),
+            "segmentation": (segmentation.evaluate_segmentation, None),
             "nowcast": (rain.evaluate_rain, rain.tune_rain),
             "density": (density.evaluate_density, None),
             "codec": (codec.evaluate_codec, None),

@@ -29,6 +29,7 @@ from vflow.config.models import (
     NowcastConfig,
     PriorConfig,
     ReferenceVideoFlowConfig,
+    SegmentationConfig,
     SuperResolutionConfig,
     VideoConfig,
     VideoFlowConfig,

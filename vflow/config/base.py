@@ -19,8 +19,8 @@ class Config(BaseModel):
 C = TypeVar("C", bound=Config)
 TAGS = (
     "videoflow", "lattice_videoflow", "frame_conditioned_videoflow", "reference_videoflow", "digits",
-    "colorizer", "super_resolution", "nowcast", "density", "photo_codec", "clip_codec", "integer_flow",
-    "pixelcnn",
+    "colorizer", "super_resolution", "segmentation", "nowcast", "density", "photo_codec", "clip_codec",
+    "integer_flow", "pixelcnn",
     "motion", "frame_predictor",
 )  # fmt: skip
 """Kinds of models and of references, which pydantic adds to the path of an entry."""

@@ -19,8 +19,9 @@ Temperature = Annotated[
 ]
 Noise = Literal["uniform", "gaussian", "learned"]
 Family = Literal[
-    "videoflow", "digits", "colorizer", "super_resolution", "nowcast", "density", "codec", "discrete"
-]
+    "videoflow", "digits", "colorizer", "super_resolution", "segmentation", "nowcast", "density", "codec",
+    "discrete",
+]  # fmt: skip
 """Models that do the same for people: those of a family differ in their likelihood alone."""
 
 
@@ -403,6 +404,30 @@ class SuperResolutionConfig(Config):
         return self
 
 
+class SegmentationConfig(Config):
+    """Binary masks given grey pictures of their size: a conditional flow (Winkler et al. 2019).
+
+    ``condition`` gives the features of the picture per level, fine to coarse, that couplings and priors see.
+    """
+
+    family: ClassVar[Family] = "segmentation"
+    kind: Literal["segmentation"] = "segmentation"
+    glow: GlowConfig = GlowConfig(channels=1, height=32, width=32, depth=(4, 4), hidden=(32, 48))
+    condition: EncoderConfig = EncoderConfig(hidden=(32, 48), blocks=2)
+    temperature: Temperature = 1.0
+    validation_bits: ValidationBits = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.glow.channels != 1:
+            raise ValueError("glow.channels must be 1: a mask")
+        if len(self.condition.hidden) != self.glow.levels:
+            raise ValueError("condition.hidden needs one entry per level")
+        if isinstance(self.temperature, tuple) and len(self.temperature) != self.glow.levels:
+            raise ValueError("temperature needs one number, or one per level")
+        return self
+
+
 class FrameStackConfig(GlowConfig):
     """Multi-scale flow of several grey frames, which are the channels of one picture."""
 
@@ -453,6 +478,7 @@ ModelConfig = Annotated[
     | Annotated[DigitsConfig, Tag("digits")]
     | Annotated[ColorizerConfig, Tag("colorizer")]
     | Annotated[SuperResolutionConfig, Tag("super_resolution")]
+    | Annotated[SegmentationConfig, Tag("segmentation")]
     | Annotated[NowcastConfig, Tag("nowcast")]
     | Annotated[DensityConfig, Tag("density")]
     | Annotated[PhotoCodecConfig, Tag("photo_codec")]
@@ -469,6 +495,7 @@ MODEL_CONFIGS: dict[str, type[Config]] = {
     "digits": DigitsConfig,
     "colorizer": ColorizerConfig,
     "super_resolution": SuperResolutionConfig,
+    "segmentation": SegmentationConfig,
     "nowcast": NowcastConfig,
     "density": DensityConfig,
     "photo_codec": PhotoCodecConfig,

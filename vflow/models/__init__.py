@@ -17,6 +17,7 @@ from vflow.config import (
     PhotoCodecConfig,
     PixelCNNConfig,
     ReferenceVideoFlowConfig,
+    SegmentationConfig,
     SuperResolutionConfig,
     VideoFlowConfig,
 )
@@ -32,6 +33,7 @@ from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.models.nowcast import Nowcast, NowcastBatch
 from vflow.models.pixelcnn import PixelCNN
 from vflow.models.reference_videoflow import ReferenceVideoFlow
+from vflow.models.segmentation import Segmentation
 from vflow.models.super_resolution import SuperResolution
 from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
@@ -47,6 +49,7 @@ MODELS: dict[type[Any], type[Any]] = {
     DigitsConfig: Digits,
     ColorizerConfig: Colorizer,
     SuperResolutionConfig: SuperResolution,
+    SegmentationConfig: Segmentation,
     NowcastConfig: Nowcast,
     DensityConfig: DensityModel,
     PhotoCodecConfig: PhotoCodec,

@@ -23,7 +23,7 @@ class ImageBatch(NamedTuple):
     images: uint8 (B, C, H, W); the colouriser's are the ab planes, value = round(ab) + 128.
     condition: labels, int64 (B,); for the colouriser float32 (B, 4, 2H, 2W), L in 0..100, then mask (0 or
         1), a and b of the colour hints (0 where there is none); for super-resolution the small photos, uint8
-        (B, 3, H/2, W/2).
+        (B, 3, H/2, W/2); for masks the pictures, uint8 (B, 1, H, W).
     eps: float32 (B, C, H, W), standard normal: dequantisation noise.
     sample_eps: float32 (b, N, D) with D = C · H · W, standard normal: noise of N samples of each of the
         first b images, all levels one after the other; None where no loss needs samples.

@@ -24,6 +24,7 @@ from vflow.config import (
     DensityConfig,
     DigitsConfig,
     NowcastConfig,
+    SegmentationConfig,
     SuperResolutionConfig,
     VideoConfig,
 )
@@ -37,7 +38,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 C = TypeVar(
-    "C", VideoConfig, DigitsConfig, ColorizerConfig, SuperResolutionConfig, NowcastConfig, DensityConfig
+    "C",
+    VideoConfig,
+    DigitsConfig,
+    ColorizerConfig,
+    SuperResolutionConfig,
+    SegmentationConfig,
+    NowcastConfig,
+    DensityConfig,
 )
 State = TypeVar("State")
 Temperature = float | tuple[float, ...]

@@ -16,14 +16,10 @@ from vflow.config import (
     BestOfConfig,
     ClassificationConfig,
     ColorizerConfig,
-    DigitsConfig,
-    IntegerFlowConfig,
-    PixelCNNConfig,
     Preset,
-    SuperResolutionConfig,
 )
 from vflow.data.color import lab_to_rgb
-from vflow.data.datasets.registry import open_image_dataset, open_validation
+from vflow.data.datasets.registry import ImageConfig, open_image_dataset, open_validation
 from vflow.data.datasets.types import ImageDataset
 from vflow.models import (
     Colorizer,
@@ -33,6 +29,7 @@ from vflow.models import (
     IntegerFlow,
     PixelCNN,
     Sampled,
+    Segmentation,
     SuperResolution,
 )
 from vflow.models.glow import Shapes
@@ -46,7 +43,7 @@ STATISTICS_EXAMPLES = 16_384  # pictures that pixel maps are fitted to
 STYLES = 6  # rows of a grid of digits
 ROWS = 2  # of one by a model of whole numbers, which draws them pixel by pixel
 PHOTOS, COLOURINGS = 6, 6  # rows and sampled columns of a grid of photos
-VARIANTS = 4  # sampled columns of a grid of enlarged crops
+VARIANTS = 4  # sampled columns of a grid of enlarged crops, and of masks
 
 Draw = Callable[[Any, ImageDataset, torch.device], Samples]
 SampleNoise = Callable[[int, int, int], Tensor]
@@ -114,11 +111,8 @@ class Images(Splits[ImageDataset]):
         return None if cancelled() else self.sampled(model, self.held, device)
 
 
-def open_images(
-    config: DigitsConfig | ColorizerConfig | SuperResolutionConfig | IntegerFlowConfig | PixelCNNConfig,
-    preset: Preset,
-) -> Images:
-    """Digits and their labels, colours of photos and their lightness, or photos and what they are shrunk to.
+def open_images(config: ImageConfig, preset: Preset) -> Images:
+    """Images and their conditions: digits and labels, colours and lightness, photos and small ones, masks.
 
     Raises:
         ConfigError, InputError: another data set than the model's, or no data where the preset says.
@@ -203,10 +197,24 @@ def _draw_details(model: SuperResolution, dataset: ImageDataset, device: torch.d
     return _samples(np.concatenate([np.stack([small, true], 1), made], 1), sampled)
 
 
+def _draw_masks(model: Segmentation, dataset: ImageDataset, device: torch.device) -> Samples:
+    """A row per picture: itself, its mask, and samples."""
+    examples = [dataset.example(i, (0, 0)) for i in range(min(PHOTOS, len(dataset)))]
+    given = torch.from_numpy(np.stack([e.condition for e in examples]))
+    eps = _noise(model, len(given) * VARIANTS, device)
+    sampled = model.decode(eps, given.to(device).repeat_interleave(VARIANTS, 0), (1.0,) * len(eps))
+    true = np.stack([e.image for e in examples])
+    made = sampled.frame.unflatten(0, (-1, VARIANTS)).permute(0, 1, 3, 4, 2).cpu().numpy()
+    return _samples(
+        np.concatenate([np.stack([given.permute(0, 2, 3, 1).numpy(), true], 1), made], 1), sampled
+    )
+
+
 DRAW: dict[str, Draw] = {
     "digits": _draw_digits,
     "colorizer": _draw_photos,
     "super_resolution": _draw_details,
+    "segmentation": _draw_masks,
     "discrete": _draw_whole_numbers,
 }
 """Maker of sample grids, by family of models."""

@@ -76,6 +76,7 @@ DATA_MODULES: dict[str, Callable[[Any, Preset], DataModule[Any, Any]]] = {
     "digits": open_images,
     "colorizer": open_images,
     "super_resolution": open_images,
+    "segmentation": open_images,
     "nowcast": open_nowcasts,
     "codec": open_codec,
     "discrete": open_images,

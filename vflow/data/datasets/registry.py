@@ -12,6 +12,7 @@ from vflow.config import (
     DigitsConfig,
     IntegerFlowConfig,
     PixelCNNConfig,
+    SegmentationConfig,
     SuperResolutionConfig,
     VideoConfig,
 )
@@ -22,6 +23,7 @@ from vflow.data.datasets.photos import PhotoPairs, Photos
 from vflow.data.datasets.shapes import Shapes
 from vflow.data.datasets.splits import Split
 from vflow.data.datasets.types import ImageDataset, VideoDataset
+from vflow.data.datasets.vessels import Vessels
 from vflow.errors import ConfigError, InputError
 
 SUITABLE_DATASETS = {
@@ -29,6 +31,7 @@ SUITABLE_DATASETS = {
     "digits": ("digits",),
     "colorizer": ("photos",),
     "super_resolution": ("photos",),
+    "segmentation": ("vessels",),
     "nowcast": ("rain",),
     "photo_codec": ("photos",),
     "clip_codec": ("video-folder",),
@@ -36,6 +39,16 @@ SUITABLE_DATASETS = {
     "density": ("points",),
 }
 """Kind of model → names of the data sets it can be trained on."""
+
+
+ImageConfig = (
+    DigitsConfig
+    | ColorizerConfig
+    | IntegerFlowConfig
+    | PixelCNNConfig
+    | SuperResolutionConfig
+    | SegmentationConfig
+)
 
 
 class _Examples(Protocol):
@@ -79,7 +92,7 @@ def open_video_dataset(config: DataConfig, model: VideoConfig, split: Split) -> 
 
 def open_image_dataset(
     config: DataConfig,
-    model: DigitsConfig | ColorizerConfig | IntegerFlowConfig | PixelCNNConfig | SuperResolutionConfig,
+    model: ImageConfig,
     split: Split,
 ) -> ImageDataset:
     """Pictures of the data set that ``config`` names, fitted to the size of ``model``.
@@ -93,6 +106,9 @@ def open_image_dataset(
     if config.name == "digits":
         _require_size(config.name, (glow.height, glow.width, glow.channels), (28, 28, 1))
         return MnistImages(split=split, root=config.path, shift=config.shift)
+    if config.name == "vessels":
+        _require_size(config.name, (glow.width,), (glow.height,))
+        return Vessels(glow.height, split)
     path = require_path(config, "FOLDER (or a zip)")
     _require_size(config.name, (glow.width,), (glow.height,))
     if isinstance(model, SuperResolutionConfig):

@@ -1,0 +1,150 @@
+"""Masks of simulated vessels: a conditional flow with half-infinite noise beside independent pixels.
+
+The rival is the same network over the picture, widened until it has as many parameters, whose outputs are
+the logits of a Bernoulli for each pixel. Both train for as long, in seconds of processor time. Figures are of
+validation masks. Prints a comparison as scripts/results.py takes it. Run with one thread::
+
+    python -m scripts.benchmarks.masks --seconds 120 > docs/results/masks.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Callable
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from vflow.config import EncoderConfig, Preset, SegmentationConfig, load_preset
+from vflow.data.datasets.vessels import Vessels
+from vflow.models import ImageBatch, Segmentation
+from vflow.nn.encoder import FrameEncoder, WindowEncoder
+from vflow.nn.layers import ZeroConv2d
+from vflow.nn.reshape import unsqueeze
+from vflow.pipelines.common import versions
+from vflow.pipelines.evaluate.segmentation import Masks, draw_masks, log_likelihoods, mask_figures
+from vflow.randomness import normal
+from vflow.training.density import optimize
+from vflow.training.setup import open_data
+
+SAMPLES, DRAWS = 16, 16
+
+
+@final
+class Bernoulli(nn.Module):
+    """Logits (B, 1, H, W) of the mask of a picture, uint8 (B, 1, H, W); pixels are independent given it."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.encoder, self.top_down = FrameEncoder(1, config), WindowEncoder(1, config)
+        self.conv_out = ZeroConv2d(config.hidden[0], 4)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        seen = tuple(level[:, None] for level in self.encoder(pictures.float() / 128 - 1))
+        return unsqueeze(self.conv_out(self.top_down(seen, torch.ones(len(pictures), 1))[0]))
+
+    def nats(self, truth: Tensor, pictures: Tensor) -> Tensor:
+        """log p(mask | picture), (B,)."""
+        loss = binary_cross_entropy_with_logits(self(pictures), (truth > 0).float(), reduction="none")
+        return -loss.flatten(1).sum(1)
+
+
+def size_of(model: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def rival(config: SegmentationConfig) -> Bernoulli:
+    """The smallest of its kind that has as many parameters as the flow."""
+    size, hidden = size_of(Segmentation(config)), config.condition.hidden
+    for width in range(hidden[0], 1024):
+        wider = tuple(h * width // hidden[0] for h in hidden)
+        model = Bernoulli(config.condition.model_copy(update={"hidden": wider}))
+        if size_of(model) >= size:
+            return model
+    raise AssertionError("the flow has too many parameters")
+
+
+def train(model: nn.Module, nats: Callable[[ImageBatch], Tensor], preset: Preset, seconds: float) -> int:
+    """Steps that were made."""
+    data, size = open_data(preset), preset.training.batch_size
+    starts, steps = itertools.count(0, size), 0
+    if isinstance(model, Segmentation):
+        model.initialize(data.batch(0, preset.training.actnorm_batch))
+
+    def loss(share: float) -> Tensor:
+        return -nats(data.batch(next(starts), size)).mean()
+
+    for progress in optimize(model, loss, preset.training, seconds):
+        steps = progress.step
+    return steps
+
+
+@torch.no_grad()
+def run(seconds: float, count: int) -> list[dict[str, object]]:
+    """Rows of the comparison."""
+    preset = load_preset("vessels", {"training.max_steps": 1_000_000})
+    assert isinstance(preset.model, SegmentationConfig)
+    masks = Masks.take(Vessels(preset.model.glow.height, "validation"), count)
+    pixels = masks.truth[0].numel()
+    torch.manual_seed(0)
+    flow = Segmentation(preset.model)
+    other = rival(preset.model)
+    rows: list[dict[str, object]] = []
+    with torch.enable_grad():
+        steps = train(flow, flow, preset, seconds)
+    nats = log_likelihoods(flow, masks, DRAWS, 0)
+    levels = (1.0,) * len(flow.latent_shapes)
+    drawn = np.stack([draw_masks(flow, masks.pictures, levels, 0, k).images for k in range(SAMPLES)], 1)
+    together = nats.logsumexp(0) - torch.tensor(float(DRAWS)).log()
+    rows.append(
+        {
+            "model": "flow, half-infinite noise", "parameters": size_of(flow), "steps": steps,
+            "nats_per_pixel": float(-nats.mean() / pixels),
+            "nats_per_pixel_k16": float(-together.mean() / pixels),
+            **mask_figures(drawn, masks.truth),
+        }
+    )  # fmt: skip
+    with torch.enable_grad():
+        steps = train(other, lambda batch: other.nats(batch.images, batch.condition), preset, seconds)
+    share = other(masks.pictures).sigmoid()
+    draws = torch.special.ndtr(normal((len(share), SAMPLES, *share.shape[1:]), "bernoulli"))
+    drawn = torch.where(draws < share[:, None], 255, 0).to(torch.uint8).numpy()
+    rows.append(
+        {
+            "model": "independent pixels", "parameters": size_of(other), "steps": steps,
+            "nats_per_pixel": float(-other.nats(*masks).mean() / pixels),
+            **mask_figures(drawn, masks.truth),
+        }
+    )  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=120.0, help="processor time of each training")
+    parser.add_argument("--masks", type=int, default=200, help="validation masks")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found = {
+        "title": "Masks of simulated vessels",
+        "rows": run(arguments.seconds, arguments.masks),
+        "note": f"{arguments.masks} validation masks, {SAMPLES} samples of each at T = 1; "
+        f"{arguments.seconds:g} s of processor time for each training",
+        "protocol": {
+            "command": f"python -m scripts.benchmarks.masks --seconds {arguments.seconds:g}",
+            "versions": versions(),
+        },
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
