@@ -106,9 +106,13 @@ def test_mmd_tells_samples_apart() -> None:
 def test_the_network_is_inverted_exactly() -> None:
     model, x = network(), torch.randn(5, 4)
     padding = torch.randn(5, 2)
-    y, z, rest = model.encode(x, padding)
+    y, z, rest, log_det = model.encode(x, padding)
     again, left = model.decode(y, z, rest)
     torch.testing.assert_close(torch.cat([again, left], 1), torch.cat([x, padding], 1), atol=1e-4, rtol=1e-4)
+    flat = torch.autograd.functional.jacobian(
+        lambda v: torch.cat(model.encode(v[None, :4], v[None, 4:])[:3], 1)[0], torch.cat([x, padding], 1)[0]
+    )
+    torch.testing.assert_close(torch.linalg.slogdet(flat)[1], log_det[0], atol=1e-4, rtol=1e-4)
     with pytest.raises(ValueError, match="width 3"):
         network(3)
 
@@ -131,5 +135,5 @@ def test_an_invertible_network_learns_both_directions() -> None:
     losses = [progress.nats for progress in fit_invertible(model, arm, TRAINING)]
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20]) and math.isfinite(losses[-1])
     x, y = arm.pairs(100, "truth")
-    made, _, _ = model.encode(x, torch.zeros(100, 2))
+    made, _, _, _ = model.encode(x, torch.zeros(100, 2))
     assert (made - y).square().mean() < 0.3 * y.var(0).mean()

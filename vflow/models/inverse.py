@@ -33,9 +33,12 @@ def posterior_flow(dim: int, observed_dim: int) -> DensityModel:
 
 
 def invertible_network(dim: int, observed_dim: int) -> InvertibleNetwork:
-    """The same couplings over padded vectors; z has as many elements as x has more than y, at least two."""
+    """The same couplings; z has as many elements as x has more than y, at least two.
+
+    x is padded where it is shorter than y and z together.
+    """
     latent = max(2, dim - observed_dim)
-    width = observed_dim + latent + 2
+    width = observed_dim + latent
     parsed = DensityConfig.model_validate({"dim": width, "layers": _layers()}).layers
     return InvertibleNetwork(parsed, dim, observed_dim, latent, width)  # type: ignore[arg-type]
 
@@ -62,11 +65,11 @@ class InvertibleNetwork(nn.Module):
         self.dim, self.observed_dim, self.latent_dim, self.width = dim, observed_dim, latent_dim, width
         self.chain = build_chain(layers, width)
 
-    def encode(self, x: Tensor, padding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, dim) with ``padding`` (B, width − dim) → y, z and what takes the padding's place."""
-        out = self.chain.transform(torch.cat([x, padding], 1)[:, :, None, None])[0].flatten(1)
-        z, y, rest = out.split([self.latent_dim, self.observed_dim, self._rest], 1)
-        return y, z, rest
+    def encode(self, x: Tensor, padding: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x (B, dim), ``padding`` (B, width − dim) → y, z, what takes the padding's place, log-det (B,)."""
+        out, log_det = self.chain.transform(torch.cat([x, padding], 1)[:, :, None, None])
+        z, y, rest = out.flatten(1).split([self.latent_dim, self.observed_dim, self._rest], 1)
+        return y, z, rest, log_det.flatten()
 
     def decode(self, y: Tensor, z: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         """y and z with ``padding`` (B, width − y and z) → x, and what takes the padding's place."""
