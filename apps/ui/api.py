@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,11 +27,12 @@ from .lab.systems import FILE
 from .predict import job as predict_jobs
 from .predict.kinds import FAMILIES, kind_of
 from .shared.checks import seed_number
-from .shared.context import AppContext, to_gradio_error
+from .shared.context import AppContext, sentences, to_gradio_error
 from .shared.events import COMPUTING
-from .shared.forms import paths_of
+from .shared.fit import judge_files, sentence
+from .shared.forms import level_temperatures, paths_of, slider_temperature
 from .walk import job as walk_jobs
-from .walk.kinds import LIKELIEST
+from .walk.kinds import LIKELIEST, kind_name
 
 
 def build(app: AppContext) -> None:
@@ -77,6 +79,38 @@ def _plain_errors(app: AppContext, paths: Sequence[str] = ()) -> Iterator[None]:
         raise to_gradio_error(app.error_message(error, paths)) from None
 
 
+def _temperatures(
+    app: AppContext, checkpoint: str, temperature: float | None, levels: str | None = ""
+) -> tuple[Any, str]:
+    """The temperature and those per level; where none is given, those that the checkpoint suggests."""
+    if temperature is not None or levels:
+        return 1.0 if temperature is None else temperature, levels or ""
+    return slider_temperature(app, checkpoint), level_temperatures(app, checkpoint)
+
+
+def _suggested() -> gr.Number:
+    """A temperature that may be left out."""
+    return gr.Number(None, label="temperature")
+
+
+def _remarks(
+    app: AppContext, checkpoint: str | None, paths: Sequence[str], notes: Sequence[str]
+) -> list[str]:
+    """Remarks on an input, as the page has them: how it fits the model, and what was done to it."""
+    verdict = judge_files(app, checkpoint, paths)
+    fit = sentence(verdict) if verdict else ""
+    return [*([fit] if fit else []), *sentences(notes)]
+
+
+def _add_remarks(settings: Path, remarks: Sequence[str]) -> None:
+    """Add remarks to a settings file."""
+    if remarks:
+        record = json.loads(settings.read_text(encoding="utf-8"))
+        settings.write_text(
+            json.dumps({**record, "remarks": list(remarks)}, indent=2) + "\n", encoding="utf-8"
+        )
+
+
 def _files(*names: str) -> list[gr.File]:
     return [gr.File(label=name) for name in names]
 
@@ -97,12 +131,15 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         checkpoint: str,
         num_samples: float,
         num_frames: float,
-        temperature: float,
-        seed: float,
-        level_temperatures: str,
-        preview_fps: float,
+        temperature: float | None = None,
+        seed: float = 0,
+        level_temperatures: str = "",
+        preview_fps: float = 5,
     ) -> Iterator[Any]:
         """Futures of the given frames: native arrays (npz), previews (zip) and settings (json).
+
+        Without a temperature those count that the checkpoint suggests. Settings have remarks: how the frames
+        fit the model, and what was done to them.
 
         A model of rain takes one npz of radar frames, uint8 (T, H, W), grey levels round(255·ln(1+R)/ln 101)
         for R mm/h, and optionally ``valid``, bool (H, W): where radars see.
@@ -110,20 +147,23 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         """
         paths = paths_of(files)
         with _plain_errors(app, paths):
+            one, levels = _temperatures(app, checkpoint, temperature, level_temperatures)
             request = predict_jobs.Request.checked(
                 checkpoint,
                 paths,
                 num_samples=num_samples,
                 num_frames=num_frames,
-                temperature=temperature,
-                level_temperatures=level_temperatures,
+                temperature=one,
+                level_temperatures=levels,
                 seed=seed,
                 preview_fps=preview_fps,
             )
-            job = kind_of(app, request.checkpoint).begin(app, request)
+            kind = kind_of(app, request.checkpoint)
+            job = kind.begin(app, request)
             for _ in job.advance(_never):
                 yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
             result = job.save(app)
+            _add_remarks(result.settings, _remarks(app, checkpoint, paths, kind.remarks(job, result)))
         yield str(result.native), str(result.archive), str(result.settings)
 
     inputs = {
@@ -131,7 +171,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         "checkpoint": _checkpoint(app, *FAMILIES),
         "num_samples": gr.Number(8, label="num_samples"),
         "num_frames": gr.Number(10, label="num_frames"),
-        "temperature": gr.Number(1.0, label="temperature"),
+        "temperature": _suggested(),
         "seed": gr.Number(0, label="seed"),
         "level_temperatures": gr.Textbox("", label="level_temperatures"),
         "preview_fps": gr.Number(5, label="preview_fps"),
@@ -142,11 +182,14 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
 
 def _score(app: AppContext, trigger: gr.Button) -> None:
     def score(files: list[str], checkpoint: str, seed: float) -> dict[str, Any]:
-        """Bits per dimension of each frame given those before it."""
+        """Bits per dimension of each frame given those before it, and remarks on how they fit the model."""
         paths = paths_of(files)
         with _plain_errors(app, paths):
             model = app.models.load(checkpoint, predict_jobs.FAMILY)
-            return score_frames(model, media.read_frames(paths), seed=seed_number(seed)).to_json()
+            clip = media.read_frames(paths)
+            report = score_frames(model, clip, seed=seed_number(seed)).to_json()
+            remarks = _remarks(app, checkpoint, paths, clip.notes)
+        return {**report, **({"remarks": remarks} if remarks else {})}
 
     inputs = {
         "files": _uploads(),
@@ -176,11 +219,15 @@ def _model_info(app: AppContext, trigger: gr.Button) -> None:
 
 def _generate_digits(app: AppContext, trigger: gr.Button) -> None:
     def generate_digits(
-        label: str, checkpoint: str, num_samples: float, temperature: float, seed: float
+        label: str, checkpoint: str, num_samples: float, temperature: float | None = None, seed: float = 0
     ) -> Iterator[Any]:
-        """Digits of a class, or of "all": arrays (npz), a sheet (png) and settings (json)."""
+        """Digits of a class, or of "all": arrays (npz), a sheet (png) and settings (json).
+
+        Without a temperature that counts which the checkpoint suggests.
+        """
         with _plain_errors(app):
-            request = digits_jobs.Request.checked(checkpoint, label, num_samples, temperature, seed)
+            one, _ = _temperatures(app, checkpoint, temperature)
+            request = digits_jobs.Request.checked(checkpoint, label, num_samples, one, seed)
             job = digits_jobs.Job(request)
             for _ in job.advance(app, _never):
                 yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
@@ -191,7 +238,7 @@ def _generate_digits(app: AppContext, trigger: gr.Button) -> None:
         "label": gr.Textbox(ALL, label="label"),
         "checkpoint": _checkpoint(app, digits_jobs.FAMILY),
         "num_samples": gr.Number(8, label="num_samples"),
-        "temperature": gr.Number(1.0, label="temperature"),
+        "temperature": _suggested(),
         "seed": gr.Number(0, label="seed"),
     }
     outputs = _files("digits.npz", "digits.png", "settings.json")
@@ -203,34 +250,38 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
         files: list[str],
         checkpoint: str,
         num_samples: float,
-        temperature: float,
-        strength: float,
-        seed: float,
-        hints: str,
-        level_temperatures: str,
+        temperature: float | None = None,
+        strength: float = 1.0,
+        seed: float = 0,
+        hints: str = "",
+        level_temperatures: str = "",
     ) -> Iterator[Any]:
         """Coloured photos: a folder of variants for each (zip), plausible ones first, and settings (json).
 
         Hints are "x,y,#rrggbb", with x and y from 0 to 1, separated by semicolons; they hold for every photo.
-        Temperatures per level, from fine to coarse and separated by commas, override the one for all levels.
+        Temperatures per level, from fine to coarse and separated by commas, override the one for all levels;
+        without any those count that the checkpoint suggests. Settings have remarks: how the photos fit the
+        model, and what was done to them.
         """
-        paths, photos = paths_of(files), list[colorize_jobs.ColorizedPhoto]()
+        paths, photos, notes = paths_of(files), list[colorize_jobs.ColorizedPhoto](), list[str]()
         with _plain_errors(app, paths):
+            one, levels = _temperatures(app, checkpoint, temperature, level_temperatures)
             settings = colorize_jobs.check_settings(
-                num_samples, temperature, level_temperatures, seed, _hints(hints), strength=strength
+                num_samples, one, levels, seed, _hints(hints), strength=strength
             )
             requests = [colorize_jobs.Request(checkpoint, path, settings) for path in paths]
             with app.runs.job_folder() as folder:
-                for _ in _colorize_photos(app, folder, requests, photos):
+                for _ in _colorize_photos(app, folder, requests, photos, notes):
                     yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
                 record = photos[0].save_settings(app, settings.strength)
+                _add_remarks(record, _remarks(app, checkpoint, paths, notes))
         yield str(_archive(photos)), str(record)
 
     inputs = {
         "files": _uploads(),
         "checkpoint": _checkpoint(app, colorize_jobs.FAMILY),
         "num_samples": gr.Number(8, label="num_samples"),
-        "temperature": gr.Number(1.0, label="temperature"),
+        "temperature": _suggested(),
         "strength": gr.Number(1.0, label="strength"),
         "seed": gr.Number(0, label="seed"),
         "hints": gr.Textbox("", label="hints"),
@@ -244,6 +295,7 @@ def _colorize_photos(
     folder: Path,
     requests: Sequence[colorize_jobs.Request],
     photos: list[colorize_jobs.ColorizedPhoto],
+    notes: list[str],
 ) -> Iterator[Any]:
     """Colour photo by photo, which go into ``photos``, and write the archive of them all."""
     colorize_jobs.check_photos(len(requests))
@@ -251,6 +303,7 @@ def _colorize_photos(
         job = colorize_jobs.Job.begin(app, request)
         yield from job.advance(_never)
         photos.append(job.save(folder / str(number)))
+        notes += job.remarks()
     yield from colorize_jobs.archive(_archive(photos), photos, requests[0].settings.strength)
 
 
@@ -264,17 +317,27 @@ def _hints(text: str | None) -> list[Hint]:
 
 def _upscale(app: AppContext, trigger: gr.Button) -> None:
     def upscale(
-        files: list[str], checkpoint: str, scale: float, num_samples: float, temperature: float, seed: float
+        files: list[str],
+        checkpoint: str,
+        scale: float,
+        num_samples: float,
+        temperature: float | None = None,
+        seed: float = 0,
     ) -> Iterator[Any]:
-        """Enlarged photos: a folder of variants for each (zip), and settings (json). Scale is 2 or 4."""
-        paths, results = paths_of(files), list[enlarge_jobs.Result]()
+        """Enlarged photos: a folder of variants for each (zip), and settings (json). Scale is 2 or 4.
+
+        Without a temperature that counts which the checkpoint suggests. Settings have remarks: how the photos
+        fit the model, and what was done to them.
+        """
+        paths, results, notes = paths_of(files), list[enlarge_jobs.Result](), list[str]()
         with _plain_errors(app, paths):
+            one, _ = _temperatures(app, checkpoint, temperature)
             requests = enlarge_jobs.Request.checked(
                 checkpoint,
                 paths,
                 scale=scale,
                 num_samples=num_samples,
-                temperature=temperature,
+                temperature=one,
                 seed=seed,
             )
             with app.runs.job_folder() as folder:
@@ -285,7 +348,9 @@ def _upscale(app: AppContext, trigger: gr.Button) -> None:
                     own = folder / str(number)
                     own.mkdir()
                     results.append(job.save(app, own))
+                    notes += job.remarks()
                 enlarge_jobs.write_archive(results[0].archive, results)
+                _add_remarks(results[0].settings, _remarks(app, checkpoint, paths, notes))
         yield str(results[0].archive), str(results[0].settings)
 
     inputs = {
@@ -293,7 +358,7 @@ def _upscale(app: AppContext, trigger: gr.Button) -> None:
         "checkpoint": _checkpoint(app, enlarge_jobs.FAMILY),
         "scale": gr.Number(4, label="scale"),
         "num_samples": gr.Number(4, label="num_samples"),
-        "temperature": gr.Number(1.0, label="temperature"),
+        "temperature": _suggested(),
         "seed": gr.Number(0, label="seed"),
     }
     _expose(trigger, "upscale", upscale, inputs, _files("enlarged.zip", "settings.json"))
@@ -307,15 +372,19 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
     ) -> Iterator[Any]:
         """A walk through latents: all steps (png), a film (mp4), native arrays (npz) and settings (json).
 
-        Settings are those of ``vflow walk``. Extent 0 is the default of the kind of walk; ``to`` is the end
-        of an interpolation or a transfer.
+        Settings are those of ``vflow walk``; a kind may also have its name on the page ("Between two").
+        Extent 0 is the default of the kind of walk; ``to`` is the end of an interpolation or a transfer.
         """
+        if isinstance(kind := settings.get("kind"), str):
+            settings["kind"] = kind_name(app.models.family(settings.get("checkpoint")), kind)
         request = walk_jobs.Request(files=files, to=to, negatives=negatives, positives=positives, **settings)
         with _plain_errors(app, request.paths()):
             job = walk_jobs.Job.begin(app, request)
             for _ in job.advance(app, _never):
                 yield (gr.skip(),) * len(names)  # a client's cancel() takes effect here
             result = job.save(app)
+            remarks = _remarks(app, request.checkpoint, paths_of(files), job.inputs.notes)
+            _add_remarks(result.settings, remarks)
         yield str(result.grid), str(result.film), str(result.native), str(result.settings)
 
     inputs = {
@@ -344,7 +413,8 @@ def _compress(app: AppContext, trigger: gr.Button) -> None:
         """A lossless .vflow file of a photo, video or npz of frames, and its size beside other formats'."""
         with _plain_errors(app, paths_of(file)):
             result = compress_jobs.compress(app, file, compress_jobs.read(file), _never)
-        return str(result.path), result.report()
+        remarks = {"remarks": sentences(result.notes)} if result.notes else {}
+        return str(result.path), {**result.report(), **remarks}
 
     outputs = [*_files("file.vflow"), gr.JSON(label="report")]
     _expose(trigger, "compress", compress, {"file": gr.File(label="file")}, outputs)

@@ -10,9 +10,10 @@ from urllib.error import HTTPError
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
+from PIL import Image
 
 import vflow
-from tests.app.conftest import Server
+from tests.app.conftest import CALM, Server
 from vflow.checkpoint import checkpoint_hash
 
 PUBLIC = (
@@ -63,6 +64,31 @@ def test_predict_future_with_defaults(client: Client, stills: list[Path]) -> Non
     native, *_ = client.predict([handle_file(p) for p in stills[:2]], api_name="/predict_future")
     with np.load(native) as saved:
         assert saved["frames"].shape == (8, 10, 32, 32, 3)
+
+
+def test_replies_say_how_the_input_fits_and_what_was_done_to_it(
+    client: Client, stills: list[Path], tmp_path: Path
+) -> None:
+    Image.new("RGB", (64, 48), "white").save(tmp_path / "wide.png")
+    *_, settings = client.predict(
+        [handle_file(tmp_path / "wide.png")], num_samples=1, num_frames=1, api_name="/predict_future"
+    )
+    assert "Fitted from 64×48 to the model's 32×32" in json.loads(Path(settings).read_text())["remarks"]
+    report = client.predict([handle_file(path) for path in stills[:2]], api_name="/score")
+    assert "remarks" not in report, "nothing to say"
+
+
+def test_without_a_temperature_that_of_the_checkpoint_counts(client: Client, tmp_path: Path) -> None:
+    Image.new("L", (40, 30), 128).save(tmp_path / "grey.png")
+    for given, expected in (({}, list(CALM)), ({"temperature": 0.7}, 0.7)):
+        _, settings = client.predict(
+            [handle_file(tmp_path / "grey.png")],
+            checkpoint="calm-colorizer",
+            num_samples=1,
+            **given,
+            api_name="/colorize",
+        )
+        assert json.loads(Path(settings).read_text())["temperature"] == expected
 
 
 def test_cancelling_a_call_frees_the_queue(client: Client, stills: list[Path]) -> None:

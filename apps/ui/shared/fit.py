@@ -184,33 +184,43 @@ def judged_upload(app: AppContext, chosen: str | None, paths: Sequence[str], nam
     Args:
         names: checkpoints that a click can choose; none where choosing one takes the upload away.
     """
+    verdict = judge_files(app, chosen, paths)
+    return "" if verdict is None else banner(verdict, names)
+
+
+def judge_files(app: AppContext, chosen: str | None, paths: Sequence[str]) -> Verdict | None:
+    """Judge an upload for the checkpoint selected; None where there is none, or it cannot be read."""
     if not paths or chosen is None:
-        return ""
+        return None
     try:
         if len(paths) == 1:
-            frames = media.read_clip(paths[0], max_frames=MAX_FRAMES).frames
-            verdict = judge(app, chosen, frames)
-        else:
-            stills = [media.read_clip(path, max_frames=1).frames for path in paths[:MAX_FRAMES]]
-            verdict = judge(app, chosen, np.concatenate([media.resize(s, SIDE, SIDE, 3) for s in stills]))
+            return judge(app, chosen, media.read_clip(paths[0], max_frames=MAX_FRAMES).frames)
+        stills = [media.read_clip(path, max_frames=1).frames for path in paths[:MAX_FRAMES]]
+        return judge(app, chosen, np.concatenate([media.resize(s, SIDE, SIDE, 3) for s in stills]))
     except VflowError:
-        return ""  # the list of files says what is wrong
-    return banner(verdict, names)
+        return None  # the list of files, or the job, says what is wrong
+
+
+def sentence(verdict: Verdict) -> str:
+    """A verdict in words; empty where nothing is known."""
+    chosen, best = verdict.chosen, verdict.best
+    if verdict.fits:
+        return f"{_seen(chosen)}, which {chosen} was trained on."
+    if best is None:
+        return "" if verdict.fits is None else "No model here has seen anything like this: expect nonsense."
+    if verdict.fits is None:
+        return f"{_seen(best)}, which {best} was trained on."
+    return f"{_seen(best)}. {chosen} has seen nothing like it."
 
 
 def banner(verdict: Verdict, names: Sequence[str]) -> str:
     """HTML of a verdict: quiet where the upload fits, amber where it does not, empty where none is known."""
-    chosen, best = verdict.chosen, verdict.best
-    if verdict.fits:
-        return f'<p class="vf-fit">{_seen(chosen)}, which {escape(chosen)} was trained on.</p>'
-    if verdict.fits is None and best is None:
+    best, text, button = verdict.best, escape(sentence(verdict), quote=False), ""
+    if not text:
         return ""
-    if best is None:
-        text, button = "No model here has seen anything like this: expect nonsense.", ""
-    else:
-        text, button = f"{_seen(best)}. {escape(chosen)} has seen nothing like it.", ""
-        if verdict.fits is None:
-            text = f"{_seen(best)}, which {escape(best)} was trained on."
+    if verdict.fits:
+        return f'<p class="vf-fit">{text}</p>'
+    if best is not None:
         if best in names:
             button = (
                 f'<button type="button" class="vf-small" data-index="{list(names).index(best)}"'

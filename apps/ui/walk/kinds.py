@@ -122,6 +122,12 @@ def find_kind(family: str, name: str | None) -> Kind:
     return next((kind for kind in offered if kind.name == name), offered[1])
 
 
+def kind_name(family: str, text: str) -> str:
+    """Name of the kind of walk with this title on the page; any other ``text`` as it is."""
+    titles = {kind.title.casefold(): kind.name for kind in kinds(family)} if family in START else {}
+    return titles.get(text.strip().casefold(), text)
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """Abilities of a checkpoint.

@@ -9,7 +9,7 @@ import pytest
 
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.examples import DIGITS, FOLDER, PHOTOS, ClipExample, all_clips
-from apps.ui.shared.fit import Verdict, banner, judge, references, unlikeness
+from apps.ui.shared.fit import Verdict, banner, judge, references, sentence, unlikeness
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -74,6 +74,8 @@ def test_the_best_model_is_offered_by_a_click_where_the_tab_has_it() -> None:
     assert "Use push" in banner(verdict, ["push", "shapes"]) and "vf-amber" in banner(verdict, ["push"])
     assert "<button" not in banner(Verdict("shapes", False, "colorizer"), ["push", "shapes"])
     assert "vf-amber" not in banner(Verdict("push", True, "push"), ["push"])
+    assert sentence(verdict) == "This looks like robot-arm video. shapes has seen nothing like it."
+    assert "This looks like robot-arm video. &lt;b&gt; has" in banner(Verdict("<b>", False, "push"), [])
 
 
 def test_openings_are_there() -> None:

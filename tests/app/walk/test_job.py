@@ -159,3 +159,12 @@ def test_longer_walks_say_how_long_before_they_begin(here: Here) -> None:
     for wrong in (1, None, "a", 2.5):
         assert expected_seconds(here.context, "lively", "blend", wrong, 8) is None
     assert expected_seconds(here.context, None, None, 9, 8) is None
+
+
+def test_kinds_have_their_name_on_the_page_too() -> None:
+    assert kinds.kind_name("videoflow", "Two futures") == "blend"
+    assert kinds.kind_name("digits", " all ten ") == "transfer"
+    assert kinds.kind_name("colorizer", "Colours") == "transfer"
+    assert kinds.kind_name("colorizer", "interpolate") == "interpolate"
+    assert kinds.kind_name("colorizer", "Two futures") == "Two futures", "of another family"
+    assert kinds.kind_name("codec", "Direction") == "Direction"

@@ -24,13 +24,16 @@ from vflow.pipelines.video.predict import PredictSettings
 
 OF_ONE_ITEM = "context_sha"
 """Entry that a settings file has of the one item it was made with, and a run of several has not."""
-OF_ONE_RUN = ("checkpoint", "versions", OF_ONE_ITEM)
+OF_ONE_RUN = ("checkpoint", "versions", "remarks", OF_ONE_ITEM)
 MIN_FPS, MAX_FPS = 0.01, 1000.0
 """Frames per second that every format of previews can hold."""
 
 
 class SamplingRecord(Config):
-    """Settings of drawn samples; threads and versions are this process's unless given."""
+    """Settings of drawn samples; threads and versions are this process's unless given.
+
+    ``remarks`` are for people: how the input fits the model, and what was done to it.
+    """
 
     checkpoint: str
     checkpoint_hash: str
@@ -41,6 +44,7 @@ class SamplingRecord(Config):
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: int = Field(default_factory=torch.get_num_threads)
     versions: dict[str, str] = Field(default_factory=versions)
+    remarks: tuple[str, ...] | None = None
 
     def fields(self) -> dict[str, Any]:
         """All settings that are given, as JSON takes them."""
