@@ -69,15 +69,15 @@ def digits(folder: Path) -> Path:
 
 
 def colours(folder: Path) -> Path:
-    """Photographs as the model sees them, grey, and five colourings of each at the suggested temperature."""
-    model, pictures = vflow.load("colorizer"), []
-    temperature = read_config(checkpoint_folder("colorizer")).temperature
+    """Photographs as the model sees them, grey, and four colourings of each at the suggested temperature."""
+    model, pictures = vflow.load("colorizer-regions"), []
+    temperature = read_config(checkpoint_folder("colorizer-regions")).temperature
     for path in examples("photo-*.png", 4):
         photo = read_image(path).frames[0]
         grey = np.repeat(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None], 3, -1)
-        made = vflow.colorize(model, grey, num_samples=5, temperature=temperature, seed=0)
+        made = vflow.colorize(model, grey, num_samples=4, temperature=temperature, seed=0)
         pictures += [square(picture) for picture in (grey, *made)]
-    return save(folder / "colours.png", tiles(np.stack(pictures), 6))
+    return save(folder / "colours.png", tiles(np.stack(pictures), 5))
 
 
 def enlarged(folder: Path) -> Path:
