@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ import vflow
 from scripts.acceptance.digits import mnist
 from scripts.acceptance.digits import model as digits_model
 from scripts.acceptance.models import data, loaded, silent
-from scripts.acceptance.registry import Figure, Result, measure
+from scripts.acceptance.registry import Figure, NotHere, Result, measure
 from scripts.acceptance.weights import SIZE, size
+from scripts.benchmarks import recognition as benchmark
 from vflow.data.media import list_media, read_image, resize
 from vflow.models import Colorizer
 from vflow.pipelines.common import Temperature
@@ -22,6 +25,7 @@ from vflow.pipelines.evaluate.report import Settings
 from vflow.pipelines.walk.walk import WalkSettings
 
 PAIRS, PHOTOS = 10, 20
+LABELLED = "cifar10-jpeg.zip"
 
 
 def model() -> Colorizer:
@@ -110,3 +114,35 @@ def photo_ends(some: list[np.ndarray]) -> int:
         second = resize(b[None], a.shape[0], a.shape[1], 3)[0]
         worst = max(worst, int(np.abs(frames[0] - a).max()), int(np.abs(frames[-1] - second).max()))
     return worst
+
+
+@measure(
+    "K",
+    regions=Figure(
+        "colorizer-regions: recognition of first variants, share of the way from grey to real",
+        "%",
+        at_least=25,
+        aim="60",
+    ),
+    tints=Figure("colorizer: the same", "%"),
+    grey=Figure("accuracy of the judge on the pictures in grey", "%"),
+    real=Figure("the same on the pictures as they are", "%"),
+)
+def recognition() -> Result:
+    """scripts/benchmarks/recognition.py: a residual network learns CIFAR-10 from training pictures in colour,
+    and names 1,000 test pictures in grey, as each checkpoint colours them first, and as they are."""
+    path = Path(os.environ.get("VFLOW_DATA", "")) / LABELLED
+    if not path.is_file():
+        raise NotHere(f"needs {LABELLED}: VFLOW_DATA=the folder that holds it")
+    judge = benchmark.train_judge(benchmark.read(path, "train", benchmark.TAUGHT), benchmark.SECONDS)
+    pictures = benchmark.read(path, "test", benchmark.COUNT)
+    regions, tints = (
+        benchmark.recognition(judge, name, pictures) for name in ("colorizer-regions", "colorizer")
+    )
+    values = {
+        "regions": 100 * regions["recovered"],
+        "tints": 100 * tints["recovered"],
+        "grey": 100 * regions["accuracy_grey"],
+        "real": 100 * regions["accuracy_real"],
+    }
+    return Result(values, note=f"standard error {100 * regions['standard_error']:.0f} points")

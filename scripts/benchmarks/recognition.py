@@ -1,0 +1,205 @@
+"""Recognition of recoloured pictures by a judge that never taught the colouriser.
+
+A small residual network learns the classes of CIFAR-10 from its training pictures in colour. Then it names
+held-out ones in grey, as a colouriser shows them first, and as they are: ``recovered`` is the share of the
+way from grey to real that colours bring back. Prints one JSON object; with one thread::
+
+    python -m scripts.benchmarks.recognition cifar10.zip --checkpoint colorizer-regions
+
+Pictures lie in folders by class under train/ and test/, in a zip or a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import vflow
+from vflow.checkpoint import checkpoint_folder, checkpoint_hash
+from vflow.config import TrainingConfig
+from vflow.data.datasets.photos import Photos
+from vflow.data.datasets.splits import Split
+from vflow.metrics.digits import predict_labels
+from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
+from vflow.pipelines.color.photo import color_config, prepare_photo
+from vflow.pipelines.common import evenly_spaced, versions
+from vflow.randomness import generator
+from vflow.training.density import optimize
+
+SIDE = 32
+WIDTHS = (24, 48, 96, 192)
+PADDING = 4  # pixels by which training pictures are shifted at most
+SECONDS, TAUGHT, COUNT = 200.0, 25_000, 1000
+TRAINING = TrainingConfig(
+    batch_size=128, max_steps=1_000_000, learning_rate=3e-3, warmup_steps=50, ema=0.995, grad_clip_norm=5.0
+)
+
+
+class Labelled(NamedTuple):
+    """Pictures, uint8 (N, 32, 32, 3), and their classes, int64 (N,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@final
+class Residual(nn.Module):
+    """Two 3×3 convolutions at half the size, beside a 1×1 (He et al. 2016)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=2)
+        self.norm_in, self.norm_out = nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.norm_in(self.first(x)))
+        return F.relu(self.shortcut(x) + self.norm_out(self.second(h)))
+
+
+@final
+class Judge(nn.Module):
+    """Logits (B, 10) of uint8 (B, 32, 32, 3); it sees colours as they are, never changed or removed."""
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(WIDTHS[0])
+        self.blocks = nn.Sequential(*(Residual(a, b) for a, b in pairwise(WIDTHS)))
+        self.classify = nn.Linear(WIDTHS[-1], classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = (images.movedim(-1, 1).float() / 128 - 1).contiguous(memory_format=torch.channels_last)
+        x = F.relu(self.norm(self.stem(x)))
+        return self.classify(self.blocks(x).amax((2, 3)))
+
+
+def read(path: Path, split: Split, count: int = 0) -> Labelled:
+    """``count`` pictures of a split, evenly spaced; 0: all. Validation is a fixed 5% of train."""
+    photos = Photos(path, size=SIDE, split=split)
+    kinds = [name.split("/")[-2] for name in photos.names]
+    chosen = evenly_spaced(len(kinds), count or len(kinds))
+    images = np.stack([photos.original(index) for index in chosen])
+    return Labelled(images, np.unique(kinds, return_inverse=True)[1][chosen])
+
+
+def train_judge(data: Labelled, seconds: float) -> Judge:
+    """A judge trained for so many seconds of processor time, on pictures shifted and turned left to right."""
+    torch.manual_seed(0)
+    judge, random = Judge(), generator("judge")
+    judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    labels = torch.from_numpy(data.labels)
+    rows = shuffled(len(labels), TRAINING.batch_size, random)
+
+    def loss(share: float) -> Tensor:
+        chosen = next(rows)
+        images = torch.from_numpy(varied(data.images[chosen], random))
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = judge(images)
+        return F.cross_entropy(logits.float(), labels[chosen], label_smoothing=0.05)
+
+    for step in optimize(judge, loss, TRAINING, seconds):
+        if step.step % 100 == 0:
+            print(f"judge: step {step.step}, loss {step.nats:.3f}", file=sys.stderr)
+    return judge
+
+
+def shuffled(total: int, size: int, random: np.random.Generator) -> Iterator[np.ndarray]:
+    """Batches of indices without end, an epoch a permutation."""
+    while True:
+        order = random.permutation(total)
+        yield from (order[start : start + size] for start in range(0, total - size + 1, size))
+
+
+def varied(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A batch, uint8 (B, 32, 32, 3), shifted by up to 4 pixels together, half of it turned left to right."""
+    padded = np.pad(images, ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)), mode="reflect")
+    top, left = random.integers(2 * PADDING + 1, size=2)
+    cut = padded[:, top : top + SIDE, left : left + SIDE].copy()
+    turned = random.random(len(cut)) < 0.5
+    cut[turned] = cut[turned, :, ::-1]
+    return cut
+
+
+def coloured(model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First variants at the suggested temperature, and the pictures in grey: uint8 (N, 32, 32, 3) each."""
+    first, grey = [], []
+    settings = ColorSettings(num_samples=1, temperature=model.config.temperature)
+    for number, image in enumerate(images, 1):
+        colorizer = PhotoColorizer(model, prepare_photo(color_config(model), image), settings)
+        ab = colorizer.chunk(0).ab
+        first.append(colorizer.join(ab)[0])
+        grey.append(colorizer.join(torch.zeros_like(ab))[0])
+        if number % 100 == 0:
+            print(f"coloured: {number} of {len(images)}", file=sys.stderr)
+    return np.stack(first), np.stack(grey)
+
+
+def recognition(judge: nn.Module, checkpoint: str, data: Labelled) -> dict[str, Any]:
+    """Accuracies of the judge on grey, recoloured and real pictures, and the share of the way recovered."""
+    model = vflow.load(checkpoint)
+    first, grey = coloured(model, data.images)
+    right = {
+        name: predict_labels(judge, images) == data.labels
+        for name, images in (("grey", grey), ("first", first), ("real", data.images))
+    }
+    accuracy = {f"accuracy_{name}": float(hits.mean()) for name, hits in right.items()}
+    way = accuracy["accuracy_real"] - accuracy["accuracy_grey"]
+    gain = right["first"].astype(float) - right["grey"]
+    return {
+        **accuracy,
+        "recovered": (accuracy["accuracy_first"] - accuracy["accuracy_grey"]) / way
+        if way > 0
+        else float("nan"),
+        "standard_error": float(gain.std() / np.sqrt(len(gain)) / way) if way > 0 else float("nan"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="zip or folder of labelled pictures, 32×32")
+    parser.add_argument("--checkpoint", default="colorizer-regions")
+    parser.add_argument("--split", choices=("validation", "test"), default="test")
+    parser.add_argument("--count", type=int, default=COUNT, help="pictures that are coloured")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="processor time of the judge's training"
+    )
+    parser.add_argument("--judge", type=Path, help="safetensors file: read if it is there, else written")
+    arguments = parser.parse_args()
+    judge = Judge()
+    if arguments.judge and arguments.judge.is_file():
+        judge.load_state_dict(load_file(arguments.judge))
+    else:
+        judge = train_judge(read(arguments.data, "train", TAUGHT), arguments.seconds)
+        if arguments.judge:
+            save_file({k: v.contiguous() for k, v in judge.state_dict().items()}, arguments.judge)
+    found = recognition(
+        judge.eval(), arguments.checkpoint, read(arguments.data, arguments.split, arguments.count)
+    )
+    protocol = {
+        "command": shlex.join(["python", "-m", "scripts.benchmarks.recognition", "DATA", *sys.argv[2:]]),
+        "checkpoint": arguments.checkpoint,
+        "checkpoint_hash": checkpoint_hash(checkpoint_folder(arguments.checkpoint)),
+        "data": "CIFAR-10", "split": arguments.split, "pictures": arguments.count,
+        "versions": versions(),
+    }  # fmt: skip
+    print(json.dumps({**found, "protocol": protocol}))
+
+
+if __name__ == "__main__":
+    main()
