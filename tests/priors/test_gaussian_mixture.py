@@ -86,3 +86,36 @@ def test_draws_in_both_tails_stay_within_their_bounds() -> None:
     assert (eps >= low).all() and (eps <= high).all()
     assert 9.02 < eps[0] < 9.04 and abs(eps[1] + eps[0]) < 1e-12
     assert 50 <= eps[2] < 50.1 and -50.1 < eps[3] <= -50, "near the edge next to the mean"
+
+
+def test_a_temperature_of_one_gaussian_scales_it() -> None:
+    mean, log_scale, eps = normal(), normal(), normal()
+    one = GaussianMixture(mean[:, None], log_scale[:, None], torch.zeros(ELEMENTS, 1, dtype=torch.float64))
+    heat = torch.linspace(0.1, 1.5, ELEMENTS, dtype=torch.float64)
+    torch.testing.assert_close(one.tempered(heat).sample(eps), mean + heat * log_scale.exp() * eps)
+
+
+def test_a_temperature_makes_rare_modes_rarer_and_leaves_even_ones_even() -> None:
+    """Of 0.49, 0.02 and 0.49 at T = ½ the rare one keeps 0.02⁴ of 2 · 0.49⁴, by counts of draws."""
+    torch.manual_seed(0)
+    mean = torch.tensor([-10.0, 0.0, 10.0], dtype=torch.float64).expand(100_000, 3)
+    weight = torch.tensor([0.49, 0.02, 0.49], dtype=torch.float64).log().expand_as(mean)
+    mixture, eps = GaussianMixture(mean, torch.zeros_like(mean), weight), normal(100_000)
+    half = torch.full((100_000,), 0.5)
+    before, after = mixture.sample(eps), mixture.tempered(half).sample(eps)
+    assert 0.017 < (before.abs() < 5).double().mean() < 0.023
+    assert (after.abs() < 5).double().mean() < 1e-4, "1.4e-6 is expected"
+    assert 0.49 < (after < 0).double().mean() < 0.51
+    assert abs(float((after.abs() - 10).std()) - 0.5) < 0.01
+
+
+def test_temperatures_one_and_zero(mixture: GaussianMixture) -> None:
+    eps = normal()
+    torch.testing.assert_close(
+        mixture.tempered(torch.ones(ELEMENTS)).sample(eps), mixture.sample(eps), rtol=0, atol=1e-9
+    )
+    coldest = mixture.tempered(torch.zeros(ELEMENTS))
+    spread = coldest.sample(eps) - coldest.sample(-eps)
+    assert (spread.abs() < 0.1 * mixture.log_scale.exp().amax(1)).all()
+    nearest = (coldest.sample(eps)[:, None] - mixture.mean).abs().amin(1)
+    assert (nearest < 0.1 * mixture.log_scale.exp().amax(1)).all(), "at a mode"

@@ -71,11 +71,17 @@ class LatticeVideoFlow(VideoModel):
         temperature: Sequence[float],
         chains: Chains | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """As the base class says, but all latents are drawn, group by group, before the flow's inverse."""
-        noise = self.flow.join([t * e for e, t in zip(eps, temperature, strict=True)])
+        """As the base class says, but all latents are drawn, group by group, before the flow's inverse.
+
+        A temperature acts on each latent's density, not on its noise (``GaussianMixture.tempered``).
+        """
+        noise = self.flow.join(list(eps))
+        heat = self.flow.join([torch.full_like(e, t) for e, t in zip(eps, temperature, strict=True)])
         z = torch.zeros_like(noise, dtype=torch.float32)
         for group in range(self._count(noise)):
             at, density = self._density(self.pixel_map.quantize(z), group, condition)
+            if not bool((heat[at] == 1).all()):
+                density = density.tempered(heat[at])
             z[at] = density.sample(noise[at]).float()
         latents = list(self.flow.separate(z))
         x = decode(self.flow, latents, condition.features, chains)

@@ -12,6 +12,7 @@ from vflow.bijections.root import invert_increasing
 from vflow.priors.gaussian import Gaussian
 
 RARE, BROAD = 1e-8, 64.0  # weight and scale of a component that is always there
+COLDEST = 0.01  # temperature that stands for 0
 FAR = -600.0  # log-probabilities below it, which float64 cannot exponentiate for long
 NEWTON = 5  # steps before brackets are halved
 TOLERANCE = 1e-13
@@ -21,7 +22,7 @@ class GaussianMixture(NamedTuple):
     """Σ_k w_k N(μ_k, σ_k²) of each element: parameters (*S, K) of elements S; log weights are normalised.
 
     Noise ε and z are one to one by the CDF F (Chen & Gopinath 2000, *Gaussianization*; Ho et al. 2019,
-    *Flow++*), so a temperature and walks mean what they mean for a Gaussian. Where F is flat, between modes,
+    *Flow++*), so walks mean what they mean for a Gaussian. Where F is flat, between modes,
     ε needs many digits: methods compute and return float64.
     """
 
@@ -37,6 +38,21 @@ class GaussianMixture(NamedTuple):
             torch.cat([mean, torch.zeros_like(rare)], -1),
             torch.cat([log_scale, torch.full_like(rare, math.log(BROAD))], -1),
             torch.cat([log_weight + math.log1p(-RARE), rare], -1),
+        )
+
+    def tempered(self, temperature: Tensor) -> GaussianMixture:
+        """Scales T σ_k and weights ∝ w_k^(1/T²): T (*S) is 0 or more, 1 changes nothing.
+
+        Choice of a component and value given it each have their probabilities to the power 1/T², as T σ has
+        with one Gaussian. So rare modes fade and even choices stay even, where noise times T would draw
+        everything to the median, between modes. Components that coincide count apart.
+        """
+        heat = temperature.double().clamp_min(COLDEST)[..., None]
+        weight = (heat.pow(-2) * self.log_weight).log_softmax(-1)
+        return GaussianMixture(
+            self.mean,
+            self.log_scale.double() + heat.log(),
+            torch.where(heat == 1, self.log_weight.double(), weight),
         )
 
     def log_mass(self, low: Tensor, high: Tensor) -> Tensor:
