@@ -122,6 +122,19 @@ COLUMNS = {
     "calibration_error": "calibration error",
     "resimulation_error": "error of re-simulated y",
     "mmd_from_rejection": "MMD from rejection sampling",
+    "bits_per_dim": "bits/dim",
+    "bayes": "named by Bayes' rule",
+    "recognised_at_1": "recognised, T = 1",
+    "recognised_at_0.8": "T = 0.8",
+    "recognised_at_0.6": "T = 0.6",
+    "ink_correlation": "ink asked and drawn, correlation",
+    "nats_per_pixel": "nats/pixel, K = 1",
+    "nats_per_pixel_k16": "K = 16",
+    "iou_of_mean": "IoU of the mean of the samples",
+    "iou_sample": "IoU of a sample",
+    "iou_best": "IoU of the best sample",
+    "components_sample": "parts of a sample",
+    "components": "parts of the truth",
 }
 SERIES = ("best", "mean", "of_mean", "copy_last", "training_mean", "regression")
 SETTINGS = {

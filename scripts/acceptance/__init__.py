@@ -3,6 +3,7 @@
 from scripts.acceptance import (  # noqa: F401
     app,
     colours,
+    conditions,
     densities,
     digits,
     files,

@@ -25,7 +25,7 @@ TITLES = {
     "K": "Colours that belong to things",
     "L": "Densities of vectors",
     "M": "Lossless files",
-    "N": "Enlarged photos",
+    "N": "Conditions: enlarged photos, posteriors, knowledge",
 }
 TABLE = ("| what | figure | threshold | | measure |", "|---|---|---|---|---|")
 HEADER = """# Acceptance

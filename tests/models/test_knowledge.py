@@ -6,24 +6,36 @@ import numpy as np
 import pytest
 import torch
 
-from vflow.config import DigitsConfig, GlowConfig, TrainingConfig
+from vflow.config import DensityConfig, DigitsConfig, GlowConfig, TrainingConfig
 from vflow.models.digits import Digits
 from vflow.models.image import ImageBatch
-from vflow.models.knowledge import Knowledge, Types
+from vflow.models.knowledge import Knowledge, Types, TypeWhitening
 from vflow.training.knowledge import fit_types
 
 GLOW = GlowConfig(channels=1, height=4, width=4, depth=(1, 2), hidden=(8, 8))
 BASE = DigitsConfig(glow=GLOW, classes=1, condition=(1, 1), noise="uniform", pixel_map="scaled")
+OVER = DensityConfig.model_validate({
+    "dim": 16,
+    "features": 4,
+    "layers": [
+        {"kind": "actnorm"},
+        {"kind": "coupling", "keep": "even", "hidden": [16]},
+        {"kind": "coupling", "keep": "odd", "hidden": [16]},
+    ],
+})  # fmt: skip
 SHAPE = 3, 1  # types, and numbers of their codes
 
 
 def model(seed: int = 0) -> Knowledge:
     """Three types over a flow of 4×4 pixels; no layer is at its start."""
     torch.manual_seed(seed)
-    made = Knowledge(Digits(BASE), *SHAPE, GLOW, (3, 4))
+    made = Knowledge(Digits(BASE), *SHAPE, OVER)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+    codes = torch.randn(300, *SHAPE)
+    latents = torch.randn(300, 16) @ (torch.eye(16) + 0.2 * torch.randn(16, 16)) + codes[:, 0]
+    made.whitening.fit(latents, Types((torch.rand(300, 3) < 0.7).float(), codes))
     return made
 
 
@@ -50,18 +62,28 @@ def test_density_given_types_is_that_of_the_map_from_noise(known: dict[int, tupl
     noise = torch.randn(16, dtype=torch.float64)
 
     def latents(flat: torch.Tensor) -> torch.Tensor:
-        h = None
-        for level, eps in reversed(list(enumerate(tzk.flow.separate(flat.view(1, 1, 4, 4))))):
-            w = tzk.priors[level](features[level], h).sample(eps, 1.0)
-            h = tzk.flow.decode_level(level, w, h, features[level])
-        assert h is not None
-        return h.flatten()
+        return tzk.whitening.invert(tzk.flow.sample(flat[None], features), types)[0]
 
     jacobian = torch.autograd.functional.jacobian(latents, noise)
     z = latents(noise).detach()
     density = torch.distributions.Normal(0, 1).log_prob(noise).sum() - torch.linalg.slogdet(jacobian)[1]
     expected = density - torch.distributions.Normal(0, 1).log_prob(z).sum()
     torch.testing.assert_close(tzk.log_ratio(z.view(1, 1, 4, 4), types)[0], expected, atol=1e-6, rtol=1e-6)
+
+
+def test_whitening_in_turn_leaves_normal_latents() -> None:
+    """Type 1 moves by its code, type 2 is narrow; with both, what is left has mean 0 and deviation 1."""
+    torch.manual_seed(0)
+    types = Types(torch.ones(4000, 3), torch.randn(4000, *SHAPE))
+    types.exists[:, 0] = 0
+    z = 0.3 * torch.randn(4000, 16) + 2 * types.codes[:, 1] * torch.linspace(-1, 1, 16) + 5
+    maps = TypeWhitening(*SHAPE, 16)
+    maps.fit(z, types)
+    w, _ = maps.transform(z, types)
+    assert w.mean(0).abs().max() < 0.05 and (w.std(0) - 1).abs().max() < 0.1
+    assert torch.corrcoef(torch.stack([w[:, 0], types.codes[:, 1, 0]]))[0, 1].abs() < 0.05
+    torch.testing.assert_close(maps.invert(w, types), z, atol=1e-4, rtol=1e-4)
+    assert torch.equal(maps.transform(z, Types(torch.zeros(4000, 3), types.codes))[0], z)
 
 
 def test_codes_of_unknown_types_do_not_matter_and_others_do() -> None:

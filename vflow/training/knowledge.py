@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -15,7 +16,9 @@ from vflow.randomness import generator, normal
 from vflow.training.density import Progress, optimize
 
 DROPPED = 0.2  # share of what is known that training leaves out, so that less than all of it can be given
-TOLD_APART = 8  # images of a batch whose exclusive types are told apart
+TOLD_APART = 16  # images of a batch whose exclusive types are told apart
+FITTED, ENCODED = 32_768, 512  # images that types' linear maps are fitted to, and that are encoded at a time
+KEPT, REPLACED = 4096, 32  # latents of a frozen flow that are kept, and those encoded anew each step
 
 
 def fit_types(
@@ -36,25 +39,45 @@ def fit_types(
         exclusive, weight: of the first so many types each image has one; to the loss comes ``weight`` · the
             cross-entropy of which one it is by Bayes' rule (as in IB-INN, Ardizzone et al. 2020).
     """
-    first = torch.arange(min(config.actnorm_batch, len(images)))
     if not frozen:
+        first = images[: config.actnorm_batch]
         labels = torch.zeros(len(first), dtype=torch.int64)
-        model.base.initialize(ImageBatch(images[first], labels, _noise(images[first], config.seed, "first")))
+        model.base.initialize(ImageBatch(first, labels, _noise(first, config.seed, "first")))
     model.base.requires_grad_(not frozen)
     with torch.no_grad():
-        start = model.encode(images[first], _noise(images[first], config.seed, "first"))[0]
-    model.initialize(start, Types(types.exists[first], types.codes[first]))
+        starts = [
+            model.encode(part, _noise(part, config.seed, "first", number))[0]
+            for number, part in enumerate(images[:FITTED].split(ENCODED))
+        ]
+    model.initialize(torch.cat(starts), Types(types.exists[:FITTED], types.codes[:FITTED]))
     random = generator("types", config.seed)
 
+    def encoded(count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of images, their latents, and log p(x), nothing known."""
+        rows = torch.from_numpy(random.integers(len(images), size=count))
+        noise = _noise(images[rows], config.seed, int(random.integers(2**31)))
+        with torch.set_grad_enabled(not frozen):
+            return rows, *model.encode(images[rows], noise)
+
+    def replay() -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows and latents of batches; the oldest latents of a store make room for new ones."""
+        parts = [encoded(REPLACED)[:2] for _ in range(KEPT // REPLACED)]
+        for oldest in itertools.cycle(range(len(parts))):
+            rows, latents = (torch.cat(part) for part in zip(*parts, strict=True))
+            chosen = torch.from_numpy(random.integers(len(rows), size=config.batch_size))
+            yield rows[chosen], latents[chosen]
+            parts[oldest] = encoded(REPLACED)[:2]
+
+    store = replay()
+
     def loss(share: float) -> Tensor:
-        rows = torch.from_numpy(random.integers(len(images), size=config.batch_size))
+        if frozen:
+            (rows, z), nats = next(store), torch.zeros(())
+        else:
+            rows, z, nats = encoded(config.batch_size)
         known = Types(types.exists[rows], types.codes[rows])
         keep = torch.from_numpy(random.random(known.exists.shape) >= DROPPED).float()
-        with torch.set_grad_enabled(not frozen):
-            z, nats = model.encode(
-                images[rows], _noise(images[rows], config.seed, int(random.integers(2**31)))
-            )
-        value = -(model.log_ratio(z, known.kept(keep)) + (0 if frozen else nats)).mean()
+        value = -(model.log_ratio(z, known.kept(keep)) + nats).mean()
         if weight:
             truth = known.exists[:TOLD_APART, :exclusive].argmax(1)
             value = value + weight * cross_entropy(
