@@ -11,7 +11,6 @@ import vflow
 from scripts.acceptance.models import GIVEN, data, grasp_windows, loaded, push_clips, silent
 from scripts.acceptance.registry import Figure, Result, measure
 from scripts.acceptance.weights import SIZE, size
-from vflow.compression.codec import compress_frames
 from vflow.data.lossless import bits_after
 from vflow.data.media import list_media, read_image
 from vflow.data.stills import STILL_FORMATS
@@ -131,10 +130,9 @@ def flow_files() -> Result:
         ours, theirs = list[float](), list[float]()
         for clip in some[:: len(some) // FLOW_CLIPS][:FLOW_CLIPS]:
             coded.append(code(model, clip))
-            whole, first = coded[-1].file, compress_frames(model, clip[:GIVEN])
-            bits = 8 * (len(whole.data) - len(first.data))
-            overheads.append(bits / (whole.information - first.information))
-            ours.append(bits / clip[GIVEN:].size)
+            later = coded[-1].file.after(GIVEN)
+            overheads.append(later.bits / later.information)
+            ours.append(later.bits / clip[GIVEN:].size)
             theirs.append(bits_after(clip, GIVEN, "x264"))
         values[name.removesuffix("-lattice")] = float(np.sum(ours) / np.sum(theirs))
     pixels = sum(one.file.values for one in coded) / 3

@@ -22,12 +22,31 @@ from vflow.nn.exact import is_exact
 Progress = Callable[[int, int], None]
 
 
+class FrameSize(NamedTuple):
+    """Bits of a frame on disk, its checksum included, and −log₂ p of its pixels under the model."""
+
+    bits: int
+    information: float
+
+
 class Compressed(NamedTuple):
-    """Bytes of a .vflow file, and −log₂ p of its pixels under the model."""
+    """Bytes of a .vflow file, the number of its values, and the sizes of its frames."""
 
     data: bytes
-    information: float
     values: int
+    frames: tuple[FrameSize, ...]
+
+    @property
+    def information(self) -> float:
+        """−log₂ p of all pixels."""
+        return sum(frame.information for frame in self.frames)
+
+    def after(self, context: int) -> FrameSize:
+        """Sum of the frames after the first ``context``: what the whole takes beyond a file of those."""
+        return FrameSize(
+            sum(frame.bits for frame in self.frames[context:]),
+            sum(frame.information for frame in self.frames[context:]),
+        )
 
     @property
     def bits_per_dim(self) -> float:
@@ -84,16 +103,18 @@ def compress_frames(
     pictures = frames[None] if frames.ndim == 3 else frames
     coder.check(pictures)
     coded: list[CodedFrame] = []
-    information = 0.0
+    information: list[float] = []
     for index, pixels in enumerate(pictures):
         data, own = coder.encode(pixels)
         coded.append(CodedFrame(container.checksum(pixels), data))
-        information += own
+        information.append(own)
         progress(index + 1, len(pictures))
     height, width = pictures.shape[1:3]
     digest = model_digest(model)[: 2 * container.HASH_BYTES]
     header = Header(kind, coder.color_map, digest, height, width, len(pictures), fps, coder.arithmetic)
-    return Compressed(container.pack(header, coded), information, frames.size)
+    bits = map(container.frame_bits, coded)
+    sizes = tuple(map(FrameSize, bits, information))
+    return Compressed(container.pack(header, coded), frames.size, sizes)
 
 
 def decompress_frames(

@@ -64,6 +64,11 @@ class CodedFrame(NamedTuple):
     data: bytes
 
 
+def frame_bits(frame: CodedFrame) -> int:
+    """Bits that a frame takes in a file, with its checksum and length."""
+    return 8 * (_FRAME.size + len(frame.data))
+
+
 def checksum(pixels: np.ndarray) -> int:
     """CRC-32 of uint8 pixels."""
     return zlib.crc32(np.ascontiguousarray(pixels).tobytes())

@@ -115,7 +115,7 @@ def _clips(model: Any, clips: ClipCrops, settings: Settings, stage: Stage, place
     for done, index in enumerate(chosen, 1):
         frames = clips.window(index)
         totals.coded.append(code(model, frames))
-        rows.append(_later_frames(model, frames, totals.coded[-1].file))
+        rows.append(_later_frames(frames, totals.coded[-1].file))
         progress(done, len(chosen))
     figures = totals.figures()
     figures |= {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
@@ -128,11 +128,9 @@ def _clips(model: Any, clips: ClipCrops, settings: Settings, stage: Stage, place
     return Evaluation(figures, protocol)
 
 
-def _later_frames(model: Any, frames: np.ndarray, whole: Compressed) -> dict[str, float]:
+def _later_frames(frames: np.ndarray, whole: Compressed) -> dict[str, float]:
     """bits/dim after the first three frames, and of whole windows in other codecs."""
-    first = compress_frames(model, frames[:GIVEN])
-    later = 8 * (len(whole.data) - len(first.data)) / frames[GIVEN:].size
-    row = {"bits_per_dim_after": later}
+    row = {"bits_per_dim_after": whole.after(GIVEN).bits / frames[GIVEN:].size}
     for codec in CODECS:
         row[f"bits_per_dim_after_{codec}"] = bits_after(frames, GIVEN, codec)
         row[f"bits_per_dim_{codec}"] = coded_bits(frames, codec) / frames.size
