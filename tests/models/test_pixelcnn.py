@@ -72,6 +72,17 @@ def test_probabilities_of_all_grey_levels_add_up(network: str, output: str) -> N
 
 
 @pytest.mark.parametrize("network", NETWORKS)
+def test_rows_one_by_one_have_the_same_features(network: str) -> None:
+    made = model(network, layers=3)
+    x, rows = torch.randn(2, 1, 7, 6), torch.tensor([0, 2])
+    with torch.no_grad():
+        whole, memory = made.network(x, rows), made.network.memory(x[:, :, :1])
+        for index, row in enumerate(x.split(1, 2)):
+            assert torch.allclose(made.network.row(row, memory, rows)[:, :, 0], whole[:, :, index], atol=1e-5)
+            memory = made.network.advance(row, memory, rows)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
 def test_labels_matter(network: str) -> None:
     made = model(network)
     with torch.no_grad():

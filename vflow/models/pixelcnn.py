@@ -69,21 +69,45 @@ class GatedLayer(nn.Module):
         self.label = nn.Embedding(max(1, classes), 4 * hidden)
         nn.init.normal_(self.label.weight, std=0.02)
 
-    def forward(self, vertical: Tensor, horizontal: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Both stacks (B, C, H, W), given ``rows`` of the label table, int64 (B,)."""
-        shift = self.label(rows)
-        above = self.vertical(vertical)
-        beside = self.horizontal(horizontal) + self.link(_down(above))
-        first, second = shift.chunk(2, 1)
-        return _gate(above, first), horizontal + self.leave(_gate(beside, second))
+    def vertical_gate(self, above: Tensor, rows: Tensor) -> Tensor:
+        """Vertical stack of the next layer, of this one's convolution (B, 2C, H, W)."""
+        return _gate(above, self.label(rows).chunk(2, 1)[0])
+
+    def horizontal_gate(self, horizontal: Tensor, above: Tensor, rows: Tensor) -> Tensor:
+        """Horizontal stack of the next layer; ``above`` is the vertical convolution a row higher."""
+        beside = self.horizontal(horizontal) + self.link(above)
+        return horizontal + self.leave(_gate(beside, self.label(rows).chunk(2, 1)[1]))
+
+
+Memory = tuple[Tensor, ...]
+"""What the rows above leave for the next row."""
 
 
 class PixelNetwork(nn.Module, ABC):
-    """Features of each pixel that depend on pixels before it in raster order alone."""
+    """Features of each pixel that depend on pixels before it in raster order alone.
+
+    ``rows`` are rows of label tables, int64 (B,); images are in [−1, 1].
+    """
 
     @abstractmethod
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Images (B, 1, H, W) in [−1, 1] and rows of label tables, int64 (B,), to (B, hidden, H, W)."""
+        """Images (B, 1, H, W) to features (B, hidden, H, W)."""
+
+    @abstractmethod
+    def memory(self, x: Tensor) -> Memory:
+        """Memory before the first row of images like ``x``, (B, 1, 1, W)."""
+
+    @abstractmethod
+    def row(self, x: Tensor, memory: Memory, rows: Tensor) -> Tensor:
+        """Features (B, hidden, 1, W) of a row (B, 1, 1, W), the same as ``forward`` gives."""
+
+    @abstractmethod
+    def advance(self, x: Tensor, memory: Memory, rows: Tensor) -> Memory:
+        """Memory after a row (B, 1, 1, W)."""
+
+
+def _with_ones(x: Tensor) -> Tensor:
+    return torch.cat([x, torch.ones_like(x)], 1)  # ones tell pixels from the border's zeros
 
 
 @final
@@ -92,20 +116,52 @@ class GatedNetwork(PixelNetwork):
 
     def __init__(self, config: PixelCNNConfig) -> None:
         super().__init__()
-        hidden, half = config.hidden, config.kernel // 2 + 1
-        self.vertical = CausalConv2d(2, hidden, half, config.kernel, centered=True)
-        self.horizontal = CausalConv2d(2, hidden, 1, half, centered=False)
+        hidden, self.window = config.hidden, config.kernel // 2 + 1
+        self.vertical = CausalConv2d(2, hidden, self.window, config.kernel, centered=True)
+        self.horizontal = CausalConv2d(2, hidden, 1, self.window, centered=False)
         self.layers = ModuleList(
             [GatedLayer(hidden, config.kernel, config.classes) for _ in range(config.layers)]
         )
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        x = torch.cat([x, torch.ones_like(x)], 1)  # ones tell pixels from the border's zeros
+        x = _with_ones(x)
         vertical = self.vertical(x)
         horizontal = _right(self.horizontal(x)) + _down(vertical)
         for layer in self.layers:
-            vertical, horizontal = layer(vertical, horizontal, rows)
+            above = layer.vertical(vertical)
+            horizontal = layer.horizontal_gate(horizontal, _down(above), rows)
+            vertical = layer.vertical_gate(above, rows)
         return horizontal
+
+    def memory(self, x: Tensor) -> Memory:
+        """Per convolution of the vertical stack its output a row higher, and the rows it has yet to see."""
+        convolutions = [self.vertical, *(layer.vertical for layer in self.layers)]
+        parts: list[Tensor] = []
+        for convolution in convolutions:
+            outputs, inputs = convolution.conv.weight.shape[:2]
+            parts += [
+                x.new_zeros(len(x), outputs, 1, x.shape[-1]),
+                x.new_zeros(len(x), inputs, self.window - 1, x.shape[-1]),
+            ]
+        return tuple(parts)
+
+    def row(self, x: Tensor, memory: Memory, rows: Tensor) -> Tensor:
+        first, *others = memory[::2]
+        horizontal = _right(self.horizontal(_with_ones(x))) + first
+        for layer, above in zip(self.layers, others, strict=True):
+            horizontal = layer.horizontal_gate(horizontal, above, rows)
+        return horizontal
+
+    def advance(self, x: Tensor, memory: Memory, rows: Tensor) -> Memory:
+        seen = torch.cat([memory[1], _with_ones(x)], 2)
+        vertical = self.vertical(seen)[:, :, -1:]
+        parts = [vertical, seen[:, :, 1:]]
+        for layer, before in zip(self.layers, memory[3::2], strict=True):
+            seen = torch.cat([before, vertical], 2)
+            above = layer.vertical(seen)[:, :, -1:]
+            vertical = layer.vertical_gate(above, rows)
+            parts += [above, seen[:, :, 1:]]
+        return tuple(parts)
 
 
 @final
@@ -123,18 +179,17 @@ class RowLSTMLayer(nn.Module):
         self.label = nn.Embedding(max(1, classes), 4 * hidden)
         nn.init.normal_(self.label.weight, std=0.02)
 
-    def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, hidden, H, W)."""
+    def forward(self, x: Tensor, state: Tensor, cell: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, C, H, W) → (B, hidden, H, W), and state and cell (B, hidden, W) after its last row."""
         entry = self.entry(x)
         entry = (_right(entry) if self.strict else entry) + self.label(rows)[..., None, None]
-        state = cell = entry.new_zeros(len(x), self.hidden, x.shape[-1])
         states = []
         for row in entry.unbind(2):
             output, forget, write, value = (row + self.state(state)).chunk(4, 1)
             cell = torch.sigmoid(forget + 1) * cell + torch.sigmoid(write) * torch.tanh(value)
             state = torch.sigmoid(output) * torch.tanh(cell)
             states.append(state)
-        return torch.stack(states, 2)
+        return torch.stack(states, 2), state, cell
 
 
 @final
@@ -152,11 +207,25 @@ class RowLSTM(PixelNetwork):
         )
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        x = torch.cat([x, torch.ones_like(x)], 1)
-        h = self.layers[0](x, rows)
-        for layer in list(self.layers)[1:]:
-            h = h + layer(h, rows)
-        return h
+        return self._run(x, self.memory(x), rows)[0]
+
+    def memory(self, x: Tensor) -> Memory:
+        """State and cell of each layer, (B, hidden, W)."""
+        return (x.new_zeros(len(x), self.layers[0].hidden, x.shape[-1]),) * (2 * len(self.layers))
+
+    def row(self, x: Tensor, memory: Memory, rows: Tensor) -> Tensor:
+        return self._run(x, memory, rows)[0]
+
+    def advance(self, x: Tensor, memory: Memory, rows: Tensor) -> Memory:
+        return self._run(x, memory, rows)[1]
+
+    def _run(self, x: Tensor, memory: Memory, rows: Tensor) -> tuple[Tensor, Memory]:
+        h, after = _with_ones(x), list[Tensor]()
+        for index, layer in enumerate(self.layers):
+            new, state, cell = layer(h, *memory[2 * index : 2 * index + 2], rows)
+            h = h + new if index else new
+            after += [state, cell]
+        return h, tuple(after)
 
 
 @final
@@ -176,11 +245,14 @@ class PixelCNN(DiscreteModel[ImageBatch]):
 
     def log_probabilities(self, images: Tensor, labels: Labels = None) -> Tensor:
         """log p of all grey levels of each pixel given those before it, (B, 256, H, W), nats."""
-        rows = torch.zeros(len(images), dtype=torch.int64, device=images.device) if labels is None else labels
-        h = self.head(self.network(images.float() / 127.5 - 1, rows))
-        if self.config.output == "softmax":
-            return torch.log_softmax(h, 1)
-        return _logistics(h)
+        return self._table(self.network(_scaled(images), self._rows(images, labels)))
+
+    def _rows(self, images: Tensor, labels: Labels) -> Tensor:
+        return torch.zeros(len(images), dtype=torch.int64, device=images.device) if labels is None else labels
+
+    def _table(self, features: Tensor) -> Tensor:
+        h = self.head(features).float()  # the network may compute in bfloat16
+        return torch.log_softmax(h, 1) if self.config.output == "softmax" else _logistics(h)
 
     def forward(self, batch: ImageBatch) -> Tensor:
         """log P (B,), nats, of images given their labels, if there are classes."""
@@ -196,19 +268,28 @@ class PixelCNN(DiscreteModel[ImageBatch]):
         return found.flatten(1).sum(1)
 
     def sample(self, uniform: Tensor, labels: Labels = None) -> Tensor:
-        """uint8 images (B, 1, H, W) from noise in (0, 1), (B, H, W), in H · W passes over the rows so far."""
+        """uint8 images (B, 1, H, W) from noise in (0, 1), (B, H, W), in W passes over each row."""
         images = torch.zeros_like(uniform, dtype=torch.uint8)[:, None]
-        for row in range(uniform.shape[1]):
+        rows, memory = self._rows(images, labels), self.network.memory(_scaled(images[:, :, :1]))
+        for index in range(uniform.shape[1]):
+            row = images[:, :, index : index + 1]
             for column in range(uniform.shape[2]):
-                log_p = self.log_probabilities(images[:, :, : row + 1], labels)[:, :, row, column]
-                level = (log_p.exp().cumsum(1) < uniform[:, row, column, None]).sum(1).clamp_max(LEVELS - 1)
-                images[:, 0, row, column] = level.to(torch.uint8)
+                features = self.network.row(_scaled(row), memory, rows)[..., column : column + 1]
+                share = self._table(features)[:, :, 0, 0].exp().cumsum(1)
+                level = (share < uniform[:, index, column, None]).sum(1).clamp_max(LEVELS - 1)
+                row[:, 0, 0, column] = level.to(torch.uint8)
+            memory = self.network.advance(_scaled(row), memory, rows)
         return images
 
     @torch.no_grad()
     def generate(self, count: int, labels: Labels, generator: torch.Generator) -> Tensor:
         """uint8 images (B, 1, H, W) of noise from ``generator``; labels, int64 (B,), if there are classes."""
         return self.sample(torch.rand((count, *self.image_shape[1:]), generator=generator), labels)
+
+
+def _scaled(images: Tensor) -> Tensor:
+    """Grey levels to [−1, 1]."""
+    return images.float() / 127.5 - 1
 
 
 def _logistics(h: Tensor) -> Tensor:
