@@ -112,6 +112,7 @@ class Evaluate:
             color,
             density,
             digits,
+            discrete,
             rain,
             segmentation,
             super_resolution,
@@ -130,6 +131,7 @@ class Evaluate:
             "nowcast": (rain.evaluate_rain, rain.tune_rain),
             "density": (density.evaluate_density, None),
             "codec": (codec.evaluate_codec, None),
+            "discrete": (discrete.evaluate_discrete, None),
         }
         if model.config.family not in judges:
             known = ", ".join(judges)

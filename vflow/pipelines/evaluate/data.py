@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vflow.config import ColorizerConfig, DataConfig, DigitsConfig, SuperResolutionConfig, VideoConfig
+from vflow.config import ColorizerConfig, DataConfig, SuperResolutionConfig, VideoConfig
 from vflow.data import media
 from vflow.data.datasets.crops import PhotoCrops
 from vflow.data.datasets.folder import VideoFolder
@@ -229,7 +229,7 @@ def readable_photos(photos: PhotoSet | PhotoCrops, chosen: Iterable[int]) -> Ite
             yield photos.original(index)
 
 
-def digits_root(settings: Settings, config: DigitsConfig) -> Path | None:
+def digits_root(settings: Settings) -> Path | None:
     """Folder of MNIST; None leaves it to ``VFLOW_DATA``."""
-    places = locate(settings, config.family)
+    places = locate(settings, "digits")
     return Path(places.test) if places.test else None

@@ -80,7 +80,7 @@ def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evalu
     Raises:
         InputError: MNIST is not there, or ``settings.classifier`` is not one.
     """
-    root = digits_root(settings, digits_config(model))
+    root = digits_root(settings)
     held, train = (MnistImages(split=split, root=root) for split in (settings.split, "train"))
     chosen = evenly_spaced(len(held), settings.count(len(held), USUAL_DIGITS))
     images, labels = held.images[chosen], held.labels[chosen]
@@ -118,7 +118,7 @@ def _protocol(settings: Settings, drawing: SamplingSettings) -> dict[str, Any]:
 
 def tune_digits(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
     """Temperature → minus the Fréchet distance on the classifier's features to validation digits."""
-    root = digits_root(settings, digits_config(model))
+    root = digits_root(settings)
     held, train = (MnistImages(split=split, root=root) for split in ("validation", "train"))
     judge = Judge(find_classifier(settings.classifier, train, settings.seed), held.images, held.labels)
 

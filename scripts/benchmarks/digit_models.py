@@ -1,0 +1,103 @@
+"""Models of digits side by side: integer flow, PixelCNN, row LSTM, flow.
+
+Prints a comparison as scripts/results.py takes it: bits/dim given the class, and samples a second of
+processor time. Checkpoints are runs of ``vflow train`` or shipped names. Run with one thread::
+
+    VFLOW_DATA=… python -m scripts.benchmarks.digit_models runs/pixelcnn runs/integer-flow digits
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import vflow
+from scripts.acceptance.models import silent
+from vflow.config import load_preset
+from vflow.data.datasets.digits import MnistImages
+from vflow.models import Digits, IntegerFlow, PixelCNN
+from vflow.pipelines.common import SamplingSettings, evenly_spaced, versions
+from vflow.pipelines.digits.digits import bits
+from vflow.pipelines.evaluate.digits import draw_classes
+from vflow.pipelines.evaluate.discrete import evaluate_discrete
+from vflow.pipelines.evaluate.report import Settings
+
+SHIPPED = "hours, in stages: see its card"
+
+
+def trained(checkpoint: str) -> str:
+    """Steps and batch size of a run."""
+    folder = Path(checkpoint)
+    if not (folder / "preset.yaml").is_file():
+        return SHIPPED
+    steps = int((folder / "last").resolve().name.removeprefix("step_"))
+    return f"{steps:,} steps of {load_preset(str(folder / 'preset.yaml')).training.batch_size}"
+
+
+def flow_figures(model: Digits, settings: Settings) -> dict[str, float]:
+    """bits/dim, K = 1, and samples a second of the flow of digits."""
+    held = MnistImages(split=settings.split)
+    chosen = evenly_spaced(len(held), settings.count(len(held), len(held)))
+    assert settings.num_samples is not None
+    began = time.process_time()
+    made = draw_classes(model, SamplingSettings(num_samples=settings.num_samples, seed=settings.seed))
+    spent = time.process_time() - began
+    return {
+        "bits_per_dim": float(bits(model, held.images[chosen], held.labels[chosen]).mean()),
+        "digits_per_s": len(made.images) / spent,
+    }
+
+
+def row(checkpoint: str, settings: Settings) -> dict[str, Any]:
+    """Figures of one model."""
+    model = vflow.load(checkpoint, allow_hub=False)
+    if isinstance(model, Digits):
+        found: Mapping[str, Any] = flow_figures(model, settings)
+    else:
+        assert isinstance(model, IntegerFlow | PixelCNN), f"{checkpoint}: no model of digits"
+        found = evaluate_discrete(model, settings, silent).figures
+    return {
+        "model": Path(checkpoint).name + (" (K = 1, a bound)" if isinstance(model, Digits) else ""),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trained": trained(checkpoint),
+        **{key: found[key] for key in ("bits_per_dim", "digits_per_s")},
+    }
+
+
+def compare(checkpoints: list[str], split: Literal["test", "validation"], limit: int) -> dict[str, Any]:
+    """The comparison; ``limit`` 0 takes all digits."""
+    settings = Settings("digits", split=split, limit=limit, num_samples=4)
+    names = " ".join(f"runs/{Path(c).name}" if Path(c).is_dir() else c for c in checkpoints)
+    some = f" --limit {limit}" if limit else ""
+    part = f"{limit:,} digits" if limit else "all digits"
+    return {
+        "title": "Models of digits side by side",
+        "rows": [row(checkpoint, settings) for checkpoint in checkpoints],
+        "note": f"MNIST, {part} of the {split} part, given their class; samples a second of processor time",
+        "protocol": {
+            "command": f"python -m scripts.benchmarks.digit_models {names} --split {split}{some}",
+            "versions": versions(),
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoints", nargs="+")
+    parser.add_argument("--split", choices=("validation", "test"), default="validation")
+    parser.add_argument("--limit", type=int, default=0, help="digits that are scored; 0: all")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(json.dumps(compare(options.checkpoints, options.split, options.limit), ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
