@@ -118,7 +118,13 @@ ROWS = {
 # Figure of a comparison → head of its column.
 COLUMNS = {
     "parameters": "parameters",
+    "trained": "trained",
     "steps": "steps",
+    "bits_per_dim": "bits/dim",
+    "digits_per_s": "samples a second",
+    "nats": "nats",
+    "nats_per_digit": "nats a digit",
+    "right": "drawn sums that are right",
     "calibration_error": "calibration error",
     "resimulation_error": "error of re-simulated y",
     "mmd_from_rejection": "MMD from rejection sampling",
