@@ -191,7 +191,7 @@ def main() -> None:
     own = f" --digits {options.digits} --seconds {options.seconds:g}" if options.task == "addition" else ""
     own += f" --seed {options.seed}" if options.seed else ""
     command = f"python -m scripts.benchmarks.discrete {options.task}{own}"
-    found = {
+    found: dict[str, Any] = {
         "title": title,
         "rows": rows,
         "note": note,
