@@ -179,13 +179,14 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, help="processor time of the judge's training"
     )
+    parser.add_argument("--taught", type=int, default=TAUGHT, help="pictures that the judge learns from")
     parser.add_argument("--judge", type=Path, help="safetensors file: read if it is there, else written")
     arguments = parser.parse_args()
     judge = Judge()
     if arguments.judge and arguments.judge.is_file():
         judge.load_state_dict(load_file(arguments.judge))
     else:
-        judge = train_judge(read(arguments.data, "train", TAUGHT), arguments.seconds)
+        judge = train_judge(read(arguments.data, "train", arguments.taught), arguments.seconds)
         if arguments.judge:
             save_file({k: v.contiguous() for k, v in judge.state_dict().items()}, arguments.judge)
     found = recognition(
