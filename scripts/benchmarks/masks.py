@@ -4,7 +4,7 @@ The rival is the same network over the picture, widened until it has as many par
 the logits of a Bernoulli for each pixel. Both train for as long, in seconds of processor time. Figures are of
 validation masks. Prints a comparison as scripts/results.py takes it. Run with one thread::
 
-    python -m scripts.benchmarks.masks --seconds 120 > docs/results/masks.json
+    python -m scripts.benchmarks.masks --seconds 120 --masks 200 > docs/results/masks.json
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import final
 
 import numpy as np
@@ -21,13 +22,14 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from vflow.config import EncoderConfig, Preset, SegmentationConfig, load_preset
+from vflow.data import media
 from vflow.data.datasets.vessels import Vessels
 from vflow.models import ImageBatch, Segmentation
 from vflow.nn.encoder import FrameEncoder, WindowEncoder
 from vflow.nn.layers import ZeroConv2d
 from vflow.nn.reshape import unsqueeze
 from vflow.pipelines.common import versions
-from vflow.pipelines.evaluate.segmentation import Masks, draw_masks, log_likelihoods, mask_figures
+from vflow.pipelines.evaluate.segmentation import Masks, draw_masks, log_likelihoods, mask_figures, sheet
 from vflow.randomness import normal
 from vflow.training.density import optimize
 from vflow.training.setup import open_data
@@ -86,8 +88,8 @@ def train(model: nn.Module, nats: Callable[[ImageBatch], Tensor], preset: Preset
 
 
 @torch.no_grad()
-def run(seconds: float, count: int) -> list[dict[str, object]]:
-    """Rows of the comparison."""
+def run(seconds: float, count: int, picture: Path | None = None) -> list[dict[str, object]]:
+    """Rows of the comparison; a sheet of samples of the flow, and below of the other, goes to ``picture``."""
     preset = load_preset("vessels", {"training.max_steps": 1_000_000})
     assert isinstance(preset.model, SegmentationConfig)
     masks = Masks.take(Vessels(preset.model.glow.height, "validation"), count)
@@ -112,6 +114,7 @@ def run(seconds: float, count: int) -> list[dict[str, object]]:
     )  # fmt: skip
     with torch.enable_grad():
         steps = train(other, lambda batch: other.nats(batch.images, batch.condition), preset, seconds)
+    sheets = [sheet(masks, drawn)]
     share = other(masks.pictures).sigmoid()
     draws = torch.special.ndtr(normal((len(share), SAMPLES, *share.shape[1:]), "bernoulli"))
     drawn = torch.where(draws < share[:, None], 255, 0).to(torch.uint8).numpy()
@@ -122,6 +125,9 @@ def run(seconds: float, count: int) -> list[dict[str, object]]:
             **mask_figures(drawn, masks.truth),
         }
     )  # fmt: skip
+    if picture is not None:
+        sheets.append(sheet(masks, drawn))
+        media.write_png(picture, np.concatenate(sheets))
     return rows
 
 
@@ -130,16 +136,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=120.0, help="processor time of each training")
+    parser.add_argument("--picture", type=Path, help="file of a sheet of samples, PNG")
     parser.add_argument("--masks", type=int, default=200, help="validation masks")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = {
         "title": "Masks of simulated vessels",
-        "rows": run(arguments.seconds, arguments.masks),
+        "rows": run(arguments.seconds, arguments.masks, arguments.picture),
         "note": f"{arguments.masks} validation masks, {SAMPLES} samples of each at T = 1; "
         f"{arguments.seconds:g} s of processor time for each training",
         "protocol": {
-            "command": f"python -m scripts.benchmarks.masks --seconds {arguments.seconds:g}",
+            "command": f"python -m scripts.benchmarks.masks --seconds {arguments.seconds:g} "
+            f"--masks {arguments.masks}",
             "versions": versions(),
         },
     }
