@@ -32,12 +32,14 @@ SHIPPED = "hours, in stages: see its card"
 
 
 def trained(checkpoint: str) -> str:
-    """Steps and batch size of a run."""
+    """Steps and batch size of a run, and the steps that its schedule has if it stopped before."""
     folder = Path(checkpoint)
     if not (folder / "preset.yaml").is_file():
         return SHIPPED
     steps = int((folder / "last").resolve().name.removeprefix("step_"))
-    return f"{steps:,} steps of {load_preset(str(folder / 'preset.yaml')).training.batch_size}"
+    training = load_preset(str(folder / "preset.yaml")).training
+    whole = f" of {training.max_steps:,}" if steps < training.max_steps else ""
+    return f"{steps:,}{whole} steps of {training.batch_size}"
 
 
 def flow_figures(model: Digits, settings: Settings) -> dict[str, float]:
