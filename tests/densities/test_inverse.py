@@ -130,9 +130,10 @@ def test_a_conditional_flow_learns_the_posterior() -> None:
     assert errors.median() < 0.5 * prior.median()
 
 
-def test_an_invertible_network_learns_both_directions() -> None:
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_an_invertible_network_learns_both_directions(weight: float) -> None:
     arm, model = Arm(), network()
-    losses = [progress.nats for progress in fit_invertible(model, arm, TRAINING)]
+    losses = [progress.nats for progress in fit_invertible(model, arm, TRAINING, mmd_weight=weight)]
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20]) and math.isfinite(losses[-1])
     x, y = arm.pairs(100, "truth")
     made, _, _, _ = model.encode(x, torch.zeros(100, 2))
