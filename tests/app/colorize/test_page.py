@@ -154,7 +154,8 @@ def test_a_job_of_many_photos_keeps_them_all_and_others_results(
     assert len(results) == 5 and all(each.after(1, 1.0).shape == (12, 16, 3) for each in results)
     assert other.is_dir()
     zipped = context.cache / "all.zip"
-    assert list(archive(zipped, results, 1.0))[1::2] == list(range(1, 11))
+    written = list(archive(zipped, results, 1.0))
+    assert [count for count in written if count % 1 == 0] == list(range(1, 11))
     assert len(zipfile.ZipFile(zipped).namelist()) == 10
 
 

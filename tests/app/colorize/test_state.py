@@ -48,6 +48,8 @@ def test_no_name_leads_out_of_the_archive(tmp_path: Path) -> None:
             assert list(job.advance(lambda: False)) == [None]
             photos.append(job.save(folder / str(number)))
     zipped = tmp_path / "all.zip"
-    assert list(archive(zipped, photos, 1.0)) == [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
+    written = list(archive(zipped, photos, 1.0))
+    assert written == sorted(written)
+    assert [count for count in written if count % 1 == 0] == [1, 2, 3, 4]
     names = zipfile.ZipFile(zipped).namelist()
     assert names == ["item/s000.png", "item-2/s000.png", "item-3/s000.png", "bay/s000.png"]
