@@ -77,6 +77,21 @@ def test_samples_are_as_frequent_as_their_mass(lattice: LatticeVideoFlow, batch:
 
 
 @torch.no_grad()
+def test_temperatures_act_on_the_mixture_of_each_level(lattice: LatticeVideoFlow, batch: VideoBatch) -> None:
+    """Every latent drawn is that of its own density, tempered, at its noise."""
+    rollout = lattice.start(batch.frames[:, :2])
+    eps = [torch.randn(len(batch.frames), *shape) for shape in lattice.latent_shapes]
+    temperature = (0.5, 0.8, 1.0)[: len(eps)]
+    condition = lattice.condition_next(rollout, (), ())
+    z = lattice.flow.join(lattice.generate(condition, eps, temperature)[1])
+    noise = lattice.flow.join(eps)
+    heat = lattice.flow.join([torch.full_like(e, t) for e, t in zip(eps, temperature, strict=True)])
+    assert len(heat.unique()) == len(eps)
+    for at, density in lattice._groups(lattice.pixel_map.quantize(z), condition):
+        torch.testing.assert_close(z[at], density.tempered(heat[at]).sample(noise[at]).float())
+
+
+@torch.no_grad()
 def test_past_latents_are_those_of_each_frame_alone(lattice: LatticeVideoFlow, batch: VideoBatch) -> None:
     (together,) = lattice.remember(batch.frames)
     alone = [lattice.remember(frame[:, None])[0][:, 0] for frame in batch.frames.unbind(1)]

@@ -75,7 +75,7 @@ class LatticeVideoFlow(VideoModel):
 
         A temperature acts on each latent's density, not on its noise (``GaussianMixture.tempered``).
         """
-        noise = self.flow.join(list(eps))
+        noise = self.flow.join([e * (t > 0) for e, t in zip(eps, temperature, strict=True)])
         heat = self.flow.join([torch.full_like(e, t) for e, t in zip(eps, temperature, strict=True)])
         z = torch.zeros_like(noise, dtype=torch.float32)
         for group in range(self._count(noise)):
