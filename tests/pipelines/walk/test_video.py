@@ -169,6 +169,18 @@ def test_a_walk_of_the_coarse_lattice_moves_the_frame_and_keeps_its_start(clip: 
     assert len({frame.tobytes() for frame in made.frames[:, 2]}) > 1
 
 
+def test_a_walk_of_the_first_future_frame_starts_at_its_temperature(clip: np.ndarray) -> None:
+    """A lattice's temperature acts on densities: noise times it would lead to another frame."""
+    model = make_model(**LATTICE)
+    assert isinstance(model, LatticeVideoFlow)
+    last, deltas = model.prior.net.conv_out, model.prior.split[0]
+    with torch.no_grad():
+        last.weight[:deltas], last.bias[:deltas] = 0, 0  # modes are copies of the frame before
+    made = walk(model, [clip[:1]], settings("direction", temperature=0.5), directions=some_directions(model))
+    future = vflow.predict(model, clip[:1], num_frames=3, num_samples=1, temperature=0.5)[0]
+    assert (made.frames[1, 1] != future[0]).mean() < 0.01
+
+
 @pytest.mark.parametrize("form", [FRAMES, MOTION, LATTICE], ids=["frames", "motion", "lattice"])
 def test_a_blend_goes_from_one_future_to_another(clip: np.ndarray, form: dict[str, Any]) -> None:
     model = make_model(**form)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vflow.errors import InputError
-from vflow.pipelines.common import device_of, sample_noise
+from vflow.pipelines.common import device_of, sample_noise, to_array
 from vflow.pipelines.video.predict import fit_context
 from vflow.pipelines.video.preprocess import as_clip, to_tensor, video_config
 from vflow.pipelines.walk.space import (
@@ -77,8 +77,11 @@ class VideoAdapter(WalkAdapter):
         if len(clip) > self.config.min_context:
             return self._encode(clip, len(clip) - 1)
         condition = self._condition(clip, frames=self.settings.num_frames + 1)
-        drawn = tuple(level * condition.temperature for level in condition.noise[0])
-        return Point(drawn, replace(condition, noise=condition.noise[1:]))
+        later = replace(condition, noise=condition.noise[1:])
+        if self.model.exact and condition.temperature != 1:  # that acts on its densities, not on the noise
+            predicted = np.concatenate([clip, self._predict_first(condition)])
+            return Point(self._encode(predicted, len(clip)).eps, later)
+        return Point(tuple(level * condition.temperature for level in condition.noise[0]), later)
 
     def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
         exactly(inputs, 2, "an interpolation goes between two clips: give both")
@@ -173,6 +176,14 @@ class VideoAdapter(WalkAdapter):
             rollout, _ = self.model.step(rollout, levels, (1.0,) * len(levels))
             eps += levels
         return Point(tuple(eps), replace(condition, frames=condition.frames[:given], observed=True))
+
+    @torch.no_grad()
+    def _predict_first(self, condition: VideoCondition) -> np.ndarray:
+        """First frame that ``vflow.predict`` has for sample 0, uint8 (1, H, W, C)."""
+        rollout, eps = self.model.start(condition.frames[None]), condition.noise[0]
+        sampled = self.model.step(rollout, eps, (condition.temperature,) * len(eps))[1]
+        refuse_nonfinite(sampled.nonfinite, [0.0])
+        return to_array(sampled.frame)
 
     def _decode_frame(self, rollout: Any, eps: Levels) -> Tensor:
         raw: Tensor = self.model.step(rollout, eps, (1.0,) * len(eps))[1].raw
