@@ -219,8 +219,10 @@ class IntegerFlow(DiscreteModel[ImageBatch]):
 
     def uniforms(self, count: int, generator: torch.Generator) -> Uniforms:
         """Noise of ``count`` samples."""
-        levels = [torch.rand((count, *shape), generator=generator) for shape in self.latent_shapes]
-        return Uniforms(levels, torch.rand((count, *self.latent_shapes[-1]), generator=generator))
+        device = next(self.parameters()).device
+        shapes = [*self.latent_shapes, self.latent_shapes[-1]]
+        *levels, choice = (torch.rand((count, *shape), generator=generator).to(device) for shape in shapes)
+        return Uniforms(levels, choice)
 
     @torch.no_grad()
     def generate(self, count: int, labels: Context, generator: torch.Generator) -> Tensor:

@@ -284,7 +284,8 @@ class PixelCNN(DiscreteModel[ImageBatch]):
     @torch.no_grad()
     def generate(self, count: int, labels: Labels, generator: torch.Generator) -> Tensor:
         """uint8 images (B, 1, H, W) of noise from ``generator``; labels, int64 (B,), if there are classes."""
-        return self.sample(torch.rand((count, *self.image_shape[1:]), generator=generator), labels)
+        uniform = torch.rand((count, *self.image_shape[1:]), generator=generator)
+        return self.sample(uniform.to(next(self.parameters()).device), labels)
 
 
 def _scaled(images: Tensor) -> Tensor:
