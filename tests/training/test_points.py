@@ -173,7 +173,7 @@ def test_points_of_another_length_and_other_models_are_refused(
     assert code == 1 and "rows of 3 numbers, the model takes 2" in err and err.count("\n") == 1
     words = ("evaluate", "--checkpoint", run, "--data", "two-moons", "--tune-temperature")
     code, _, err = command(capsys, *words)
-    assert code == 2 and "a density has no temperature; leave it out" in err and err.count("\n") == 1
+    assert code == 2 and "not for a model of kind density; leave it out" in err and err.count("\n") == 1
     code, _, err = command(capsys, "sample", "--checkpoint", "digits", "--output", tmp_path / "a.csv")
     assert code == 3 and "kind density" in err
     code, _, err = command(capsys, "sample", "--checkpoint", run, "--output", tmp_path / "a.txt")

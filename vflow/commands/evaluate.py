@@ -142,7 +142,9 @@ class Evaluate:
         if not self.tune_temperature:
             return evaluate(model, settings, stage)
         if tune is None:
-            raise ConfigError(f"--tune-temperature: a {model.config.kind} has no temperature; leave it out")
+            raise ConfigError(
+                f"--tune-temperature: not for a model of kind {model.config.kind}; leave it out"
+            )
         found = tune(model, settings, stage)
         best = max(found, key=lambda temperature: found[temperature])
         evaluation = evaluate(model, dataclasses.replace(settings, temperature=best), stage)
