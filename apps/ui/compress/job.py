@@ -191,7 +191,9 @@ def codec_of(app: AppContext, header: Header, source: str) -> Any:
 
 def expected_seconds(app: AppContext, upload: str | None) -> float | None:
     """Time that an upload will take to compress; None where nothing is known, or it is not to be coded."""
-    work = None if not upload or is_coded(upload) else _work_of(upload)
+    if not upload or is_coded(upload) or app.jobs.expected(CLOCK, 1) is None:
+        return None  # before a first run nothing is decoded for it
+    work = _work_of(upload)
     return None if work is None else app.jobs.expected(CLOCK, work)
 
 
