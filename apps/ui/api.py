@@ -138,7 +138,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
     ) -> Iterator[Any]:
         """Futures of the given frames: native arrays (npz), previews (zip) and settings (json).
 
-        Without a temperature those count that the checkpoint suggests. Settings have remarks: how the frames
+        Without a temperature, the checkpoint's suggested ones count. Settings have remarks: how the frames
         fit the model, and what was done to them.
 
         A model of rain takes one npz of radar frames, uint8 (T, H, W), grey levels round(255·ln(1+R)/ln 101)
@@ -223,7 +223,7 @@ def _generate_digits(app: AppContext, trigger: gr.Button) -> None:
     ) -> Iterator[Any]:
         """Digits of a class, or of "all": arrays (npz), a sheet (png) and settings (json).
 
-        Without a temperature that counts which the checkpoint suggests.
+        Without a temperature, the checkpoint's suggested one counts.
         """
         with _plain_errors(app):
             one, _ = _temperatures(app, checkpoint, temperature)
@@ -260,7 +260,7 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
 
         Hints are "x,y,#rrggbb", with x and y from 0 to 1, separated by semicolons; they hold for every photo.
         Temperatures per level, from fine to coarse and separated by commas, override the one for all levels;
-        without any those count that the checkpoint suggests. Settings have remarks: how the photos fit the
+        without any, the checkpoint's suggested ones count. Settings have remarks: how the photos fit the
         model, and what was done to them.
         """
         paths, photos, notes = paths_of(files), list[colorize_jobs.ColorizedPhoto](), list[str]()
@@ -326,7 +326,7 @@ def _upscale(app: AppContext, trigger: gr.Button) -> None:
     ) -> Iterator[Any]:
         """Enlarged photos: a folder of variants for each (zip), and settings (json). Scale is 2 or 4.
 
-        Without a temperature that counts which the checkpoint suggests. Settings have remarks: how the photos
+        Without a temperature, the checkpoint's suggested one counts. Settings have remarks: how the photos
         fit the model, and what was done to them.
         """
         paths, results, notes = paths_of(files), list[enlarge_jobs.Result](), list[str]()
