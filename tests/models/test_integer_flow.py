@@ -112,3 +112,10 @@ def test_learning_lowers_the_cost() -> None:
 def test_sizes_that_do_not_halve_are_refused() -> None:
     with pytest.raises(ValueError, match="not divisible"):
         IntegerFlowConfig(height=6, width=8, depth=(1, 1))
+
+
+def test_samples_are_drawn_where_the_weights_are() -> None:
+    """On a device without numbers, as any tensor left on the CPU would be refused there."""
+    labels = torch.zeros(2, dtype=torch.int64, device="meta")
+    made = flow(classes=3).to("meta").generate(2, labels, torch.Generator())
+    assert made.device.type == "meta" and made.shape == (2, 1, 8, 8)

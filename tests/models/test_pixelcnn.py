@@ -120,3 +120,11 @@ def test_learning_lowers_the_cost(network: str) -> None:
         loss.backward()
         optimizer.step()
     assert costs[-1] < 0.5 * costs[0]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_samples_are_drawn_where_the_weights_are(network: str) -> None:
+    """On a device without numbers, as any tensor left on the CPU would be refused there."""
+    labels = torch.zeros(2, dtype=torch.int64, device="meta")
+    made = model(network).to("meta").generate(2, labels, torch.Generator())
+    assert made.device.type == "meta" and made.shape == (2, 1, 7, 6)
