@@ -67,7 +67,8 @@ def posterior_table(rows: list[Data]) -> str:
         f"Digits of MNIST binarised at ½, {first['digits']:,} of the {first['split']} split; "
         f"{first['seconds']:g} s of processor time each, one thread, seed {first['seed']}"
     )
-    command = f"{BENCHMARK} posterior {','.join(r['posterior'] for r in rows)} --data MNIST {OUTPUT}"
+    names, seconds = ",".join(r["posterior"] for r in rows), f"--seconds {first['seconds']:g}"
+    command = f"{BENCHMARK} posterior {names} --data MNIST {seconds} {OUTPUT}"
     return _table(heads, cells, text, command, rows)
 
 

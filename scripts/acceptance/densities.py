@@ -152,7 +152,8 @@ def posterior() -> Result:
     found = {row["posterior"]: row for row in _kept("posterior")}
     missing = [name for name in ("diagonal", "iaf") if name not in found]
     if missing:
-        raise NotHere(f"no rows: {BENCHMARK} posterior {','.join(missing)} --data MNIST {OUTPUT}")
+        command = f"{BENCHMARK} posterior {','.join(missing)} --data MNIST --seconds 240 {OUTPUT}"
+        raise NotHere(f"no rows: {command}")
     first, second = found["diagonal"], found["iaf"]
     note = (
         f"{first['elbo']:g} and {second['elbo']:g} after {first['seconds']:g} s; importance-weighted bounds "
