@@ -114,6 +114,7 @@ def test_temperatures_one_and_zero(mixture: GaussianMixture) -> None:
     torch.testing.assert_close(
         mixture.tempered(torch.ones(ELEMENTS)).sample(eps), mixture.sample(eps), rtol=0, atol=1e-9
     )
+    assert torch.equal(mixture.tempered(torch.full((ELEMENTS,), 1.5)).log_weight, mixture.log_weight.double())
     coldest = mixture.tempered(torch.zeros(ELEMENTS))
     spread = coldest.sample(eps) - coldest.sample(-eps)
     assert (spread.abs() < 0.1 * mixture.log_scale.exp().amax(1)).all()

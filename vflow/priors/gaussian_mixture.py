@@ -41,18 +41,19 @@ class GaussianMixture(NamedTuple):
         )
 
     def tempered(self, temperature: Tensor) -> GaussianMixture:
-        """Scales T σ_k and weights ∝ w_k^(1/T²): T (*S) is 0 or more, 1 changes nothing.
+        """Scales T σ_k and, for T below 1, weights ∝ w_k^(1/T²): T (*S) is 0 or more, 1 changes nothing.
 
         Choice of a component and value given it each have their probabilities to the power 1/T², as T σ has
         with one Gaussian. So rare modes fade and even choices stay even, where noise times T would draw
-        everything to the median, between modes. Components that coincide count apart.
+        everything to the median, between modes. Above 1 weights stay: among thousands of latents a mode made
+        likelier from 1e-8 would come up. Components that coincide count apart.
         """
         heat = temperature.double().clamp_min(COLDEST)[..., None]
-        weight = (heat.pow(-2) * self.log_weight).log_softmax(-1)
+        weight = (heat.clamp_max(1).pow(-2) * self.log_weight).log_softmax(-1)
         return GaussianMixture(
             self.mean,
             self.log_scale.double() + heat.log(),
-            torch.where(heat == 1, self.log_weight.double(), weight),
+            torch.where(heat >= 1, self.log_weight.double(), weight),
         )
 
     def log_mass(self, low: Tensor, high: Tensor) -> Tensor:
