@@ -19,10 +19,11 @@ import torch
 
 import vflow
 from scripts.acceptance.models import silent
+from scripts.benchmarks.comparison import comparison
 from vflow.config import load_preset
 from vflow.data.datasets.digits import MnistImages
 from vflow.models import Digits, IntegerFlow, PixelCNN
-from vflow.pipelines.common import SamplingSettings, evenly_spaced, versions
+from vflow.pipelines.common import SamplingSettings, evenly_spaced
 from vflow.pipelines.digits.digits import bits
 from vflow.pipelines.evaluate.digits import draw_classes
 from vflow.pipelines.evaluate.discrete import evaluate_discrete
@@ -78,15 +79,12 @@ def compare(checkpoints: list[str], split: Literal["test", "validation"], limit:
     names = " ".join(f"runs/{Path(c).name}" if Path(c).is_dir() else c for c in checkpoints)
     some = f" --limit {limit}" if limit else ""
     part = f"{limit:,} digits" if limit else "all digits"
-    return {
-        "title": "Models of digits side by side",
-        "rows": [row(checkpoint, settings) for checkpoint in checkpoints],
-        "note": f"MNIST, {part} of the {split} part, given their class; samples a second of processor time",
-        "protocol": {
-            "command": f"python -m scripts.benchmarks.digit_models {names} --split {split}{some}",
-            "versions": versions(),
-        },
-    }
+    return comparison(
+        "Models of digits side by side",
+        [row(checkpoint, settings) for checkpoint in checkpoints],
+        f"MNIST, {part} of the {split} part, given their class; samples a second of processor time",
+        f"digit_models {names} --split {split}{some}",
+    )
 
 
 def main() -> None:

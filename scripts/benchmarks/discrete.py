@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scripts.benchmarks.comparison import comparison
 from vflow.config import TrainingConfig
 from vflow.models.discrete_flow import (
     BipartiteLSTM,
@@ -41,7 +42,6 @@ from vflow.models.discrete_flow import (
     bipartite_ranks,
     masked_flow,
 )
-from vflow.pipelines.common import versions
 from vflow.randomness import generator
 from vflow.training.density import optimize
 from vflow.training.discrete import fit_discrete
@@ -190,13 +190,7 @@ def main() -> None:
     title, rows, note = TASKS[options.task](options)
     own = f" --digits {options.digits} --seconds {options.seconds:g}" if options.task == "addition" else ""
     own += f" --seed {options.seed}" if options.seed else ""
-    command = f"python -m scripts.benchmarks.discrete {options.task}{own}"
-    found: dict[str, Any] = {
-        "title": title,
-        "rows": rows,
-        "note": note,
-        "protocol": {"command": command, "versions": versions()},
-    }
+    found = comparison(title, rows, note, f"discrete {options.task}{own}")
     if options.output is None:
         print(json.dumps(found, ensure_ascii=False))
         return

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from scripts.benchmarks.comparison import comparison
 from vflow.config import TrainingConfig
 from vflow.densities.inverse import PROBLEMS, InverseProblem
 from vflow.metrics.calibration import calibration_error, mmd
 from vflow.models.inverse import invertible_network, posterior_flow
-from vflow.pipelines.common import versions
 from vflow.training.density import Progress
 from vflow.training.inverse import draw_posteriors, fit_invertible, fit_posterior
 
@@ -98,24 +98,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(comparison(arguments.problem, arguments.seconds, arguments.seed))
-
-
-def comparison(name: str, seconds: float, seed: int) -> str:
-    """The comparison as JSON: title, rows, and how it was made."""
-    options = f" --seed {seed}" if seed else ""
-    found = {
-        "title": f"Inverse problem: {name}",
-        "rows": run(name, seconds, seed),
-        "note": f"{OBSERVATIONS} observations, {SAMPLES} samples of each posterior; distances of the first "
+    name, seconds, seed = arguments.problem, arguments.seconds, arguments.seed
+    found = comparison(
+        f"Inverse problem: {name}",
+        run(name, seconds, seed),
+        f"{OBSERVATIONS} observations, {SAMPLES} samples of each posterior; distances of the first "
         f"{COMPARED} from posteriors by rejection; {seconds:g} s of processor time for each training, "
         f"seed {seed}",
-        "protocol": {
-            "command": f"python -m scripts.benchmarks.inverse {name} --seconds {seconds:g}{options}",
-            "versions": versions(),
-        },
-    }
-    return json.dumps(found)
+        f"inverse {name} --seconds {seconds:g}" + (f" --seed {seed}" if seed else ""),
+    )
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from scripts.benchmarks.comparison import comparison
 from vflow.config import DensityConfig, DigitsConfig, GlowConfig, TrainingConfig
 from vflow.data.datasets.digits import MnistImages, load_mnist
 from vflow.data.datasets.splits import Split
@@ -25,7 +26,6 @@ from vflow.metrics.digits import CLASSES, DigitClassifier, agreement, train_clas
 from vflow.models.digits import Digits
 from vflow.models.image import ImageBatch
 from vflow.models.knowledge import Knowledge, Types
-from vflow.pipelines.common import versions
 from vflow.randomness import generator, normal
 from vflow.training.density import optimize
 from vflow.training.knowledge import fit_types
@@ -144,17 +144,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     budgets = arguments.base_seconds, arguments.seconds
-    found = {
-        "title": "Knowledge types added to a frozen flow of digits",
-        "rows": run(*budgets),
-        "note": f"MNIST at half its size; {HELD} validation digits; {CLASSES * PER_TYPE} digits drawn "
+    found = comparison(
+        "Knowledge types added to a frozen flow of digits",
+        run(*budgets),
+        f"MNIST at half its size; {HELD} validation digits; {CLASSES * PER_TYPE} digits drawn "
         f"at each temperature; {budgets[0]:g} s of processor time for the flow, {budgets[1]:g} s for types",
-        "protocol": {
-            "command": f"python -m scripts.benchmarks.knowledge --base-seconds {budgets[0]:g} "
-            f"--seconds {budgets[1]:g}",
-            "versions": versions(),
-        },
-    }
+        f"knowledge --base-seconds {budgets[0]:g} --seconds {budgets[1]:g}",
+    )
     print(json.dumps(found))
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from scripts.benchmarks.comparison import comparison
 from vflow.config import EncoderConfig, Preset, SegmentationConfig, load_preset
 from vflow.data import media
 from vflow.data.datasets.vessels import Vessels
@@ -28,7 +29,6 @@ from vflow.models import ImageBatch, Segmentation
 from vflow.nn.encoder import FrameEncoder, WindowEncoder
 from vflow.nn.layers import ZeroConv2d
 from vflow.nn.reshape import unsqueeze
-from vflow.pipelines.common import versions
 from vflow.pipelines.evaluate.segmentation import Masks, draw_masks, log_likelihoods, mask_figures, sheet
 from vflow.randomness import normal
 from vflow.training.density import optimize
@@ -140,17 +140,13 @@ def main() -> None:
     parser.add_argument("--masks", type=int, default=200, help="validation masks")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found = {
-        "title": "Masks of simulated vessels",
-        "rows": run(arguments.seconds, arguments.masks, arguments.picture),
-        "note": f"{arguments.masks} validation masks, {SAMPLES} samples of each at T = 1; "
+    found = comparison(
+        "Masks of simulated vessels",
+        run(arguments.seconds, arguments.masks, arguments.picture),
+        f"{arguments.masks} validation masks, {SAMPLES} samples of each at T = 1; "
         f"{arguments.seconds:g} s of processor time for each training",
-        "protocol": {
-            "command": f"python -m scripts.benchmarks.masks --seconds {arguments.seconds:g} "
-            f"--masks {arguments.masks}",
-            "versions": versions(),
-        },
-    }
+        f"masks --seconds {arguments.seconds:g} --masks {arguments.masks}",
+    )
     print(json.dumps(found))
 
 

@@ -25,6 +25,13 @@ Family = Literal[
 """Models that do the same for people: those of a family differ in their likelihood alone."""
 
 
+def _require_temperatures(temperature: float | tuple[float, ...], levels: int, beside: str = "") -> None:
+    """Raise ValueError unless there is one, or one per level, and one for what is ``beside`` them."""
+    if isinstance(temperature, tuple) and len(temperature) != levels + bool(beside):
+        also = f" and one for {beside}" if beside else ""
+        raise ValueError(f"temperature needs one number, or one per level{also}")
+
+
 class GlowConfig(Config):
     """Multi-scale Glow of one image: per level squeeze, ``depth`` steps, split (Kingma & Dhariwal 2018).
 
@@ -361,8 +368,7 @@ class ColorizerConfig(Config):
             raise ValueError("glow.channels must be 2: the planes a and b")
         if len(self.condition.hidden) != self.glow.levels + 1:
             raise ValueError("condition.hidden needs an entry for the planes' size and one per level")
-        if isinstance(self.temperature, tuple) and len(self.temperature) != self.glow.levels + 1:
-            raise ValueError("temperature needs one number, or one per level and one for the mean colour")
+        _require_temperatures(self.temperature, self.glow.levels, "the mean colour")
         if self.backbone and (self.glow.height % 8 or self.glow.width % 8):
             raise ValueError("backbone needs glow.height and glow.width to be multiples of 8")
         if self.level_net and len(self.level_net.hidden) != self.glow.levels + 1:
@@ -423,8 +429,7 @@ class SegmentationConfig(Config):
             raise ValueError("glow.channels must be 1: a mask")
         if len(self.condition.hidden) != self.glow.levels:
             raise ValueError("condition.hidden needs one entry per level")
-        if isinstance(self.temperature, tuple) and len(self.temperature) != self.glow.levels:
-            raise ValueError("temperature needs one number, or one per level")
+        _require_temperatures(self.temperature, self.glow.levels)
         return self
 
 
@@ -465,8 +470,7 @@ class NowcastConfig(Config):
     def _check(self) -> Self:
         if {len(self.condition.hidden), len(self.features)} != {self.glow.levels}:
             raise ValueError("condition.hidden and features need one entry per level")
-        if isinstance(self.temperature, tuple) and len(self.temperature) != self.glow.levels + 1:
-            raise ValueError("temperature needs one number, or one per level and one for the coarsest mean")
+        _require_temperatures(self.temperature, self.glow.levels, "the coarsest mean")
         return self
 
 

@@ -33,6 +33,7 @@ class LatticeVideoFlow(VideoModel):
 
     dequantizes_past: ClassVar[bool] = False
     exact: ClassVar[bool] = True
+    scales_noise: ClassVar[bool] = False
     pixel_map: HistogramMap
 
     def __init__(self, config: LatticeVideoFlowConfig) -> None:

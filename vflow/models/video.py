@@ -96,6 +96,8 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
     """True where the last of ``latent_shapes`` is noise of a reference frame, and not the Glow's."""
     exact: ClassVar[bool] = False
     """True where the log-likelihood is exact, so that no dequantisation noise enters it."""
+    scales_noise: ClassVar[bool] = True
+    """True where a temperature is a factor of the noise; False where it acts on densities."""
     config: VideoConfig
     flow: Glow
 

@@ -78,7 +78,7 @@ class VideoAdapter(WalkAdapter):
             return self._encode(clip, len(clip) - 1)
         condition = self._condition(clip, frames=self.settings.num_frames + 1)
         later = replace(condition, noise=condition.noise[1:])
-        if self.model.exact and condition.temperature != 1:  # that acts on its densities, not on the noise
+        if condition.temperature != 1 and not self.model.scales_noise:
             predicted = np.concatenate([clip, self._predict_first(condition)])
             return Point(self._encode(predicted, len(clip)).eps, later)
         return Point(tuple(level * condition.temperature for level in condition.noise[0]), later)

@@ -1,0 +1,17 @@
+"""Comparison of models as scripts/results.py takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vflow.pipelines.common import versions
+
+
+def comparison(title: str, rows: Sequence[dict[str, Any]], note: str, command: str) -> dict[str, Any]:
+    """JSON object of a comparison: a row of figures for each model, a note below, and how it was made.
+
+    ``command`` is what follows ``python -m scripts.benchmarks.``.
+    """
+    protocol = {"command": f"python -m scripts.benchmarks.{command}", "versions": versions()}
+    return {"title": title, "rows": list(rows), "note": note, "protocol": protocol}
