@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
@@ -174,7 +173,7 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, help="zip or folder of labelled pictures, 32×32")
     parser.add_argument("--checkpoint", default="colorizer-regions")
-    parser.add_argument("--split", choices=("validation", "test"), default="test")
+    parser.add_argument("--split", choices=("validation", "test"), default="validation")
     parser.add_argument("--count", type=int, default=COUNT, help="pictures that are coloured")
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, help="processor time of the judge's training"
@@ -188,12 +187,16 @@ def main() -> None:
     else:
         judge = train_judge(read(arguments.data, "train", arguments.taught), arguments.seconds)
         if arguments.judge:
-            save_file({k: v.contiguous() for k, v in judge.state_dict().items()}, arguments.judge)
+            unfinished = arguments.judge.with_name(f"{arguments.judge.name}.part")
+            save_file({k: v.contiguous() for k, v in judge.state_dict().items()}, unfinished)
+            unfinished.replace(arguments.judge)
     found = recognition(
         judge.eval(), arguments.checkpoint, read(arguments.data, arguments.split, arguments.count)
     )
     protocol = {
-        "command": shlex.join(["python", "-m", "scripts.benchmarks.recognition", "DATA", *sys.argv[2:]]),
+        "command": f"python -m scripts.benchmarks.recognition DATA --checkpoint {arguments.checkpoint} "
+        f"--split {arguments.split} --count {arguments.count} --seconds {arguments.seconds:g} "
+        f"--taught {arguments.taught}",
         "checkpoint": arguments.checkpoint,
         "checkpoint_hash": checkpoint_hash(checkpoint_folder(arguments.checkpoint)),
         "data": "CIFAR-10", "split": arguments.split, "pictures": arguments.count,

@@ -108,7 +108,7 @@ def expected_seconds(
     app: AppContext, name: str | None, paths: Sequence[str] | None, scale: Any, num_samples: Any
 ) -> float | None:
     """Time that enlarging will take; None where nothing is known, or there is no photo."""
-    size = photo_size(paths[0]) if paths and name else None
+    size = photo_size(paths[0]) if paths and name and num_samples else None
     if size is None:
         return None
     return app.jobs.expected(str(name), expected_work(size, int(scale), int(num_samples)))
