@@ -6,17 +6,18 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import FileData
 
 from vflow.checkpoint import read_card
-from vflow.data import media
 from vflow.errors import VflowError
 from vflow.pipelines.color.hints import Hint, parse_hint
 from vflow.pipelines.digits.digits import ALL
-from vflow.pipelines.video.score import score as score_frames
+from vflow.pipelines.video.surprisal import MAX_FRAMES, QUANTILE
 
 from .colorize import job as colorize_jobs
 from .compress import job as compress_jobs
@@ -26,11 +27,11 @@ from .lab import job as lab_jobs
 from .lab.systems import FILE
 from .predict import job as predict_jobs
 from .predict.kinds import FAMILIES, kind_of
-from .shared.checks import seed_number
 from .shared.context import AppContext, sentences, to_gradio_error
 from .shared.events import COMPUTING
 from .shared.fit import judge_files, sentence
 from .shared.forms import level_temperatures, paths_of, slider_temperature
+from .surprise import job as surprise_jobs
 from .walk import job as walk_jobs
 from .walk.kinds import LIKELIEST, kind_name
 
@@ -181,15 +182,29 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
 
 
 def _score(app: AppContext, trigger: gr.Button) -> None:
-    def score(files: list[str], checkpoint: str, seed: float) -> dict[str, Any]:
-        """Bits per dimension of each frame given those before it, and remarks on how they fit the model."""
+    def score(files: list[str], checkpoint: str, seed: float) -> Iterator[Any]:
+        """Bits per dimension of each frame given those before it, what stands out, and maps of surprise.
+
+        Frames count from 1. ``maps`` (npz: bits of each pixel), ``sheet`` (png), ``film`` (mp4) and
+        ``settings`` (json) are files; remarks say how the frames fit the model, and what was done to them.
+        """
         paths = paths_of(files)
         with _plain_errors(app, paths):
-            model = app.models.load(checkpoint, predict_jobs.FAMILY)
-            clip = media.read_frames(paths)
-            report = score_frames(model, clip, seed=seed_number(seed)).to_json()
-            remarks = _remarks(app, checkpoint, paths, clip.notes)
-        return {**report, **({"remarks": remarks} if remarks else {})}
+            request = surprise_jobs.Request.checked(checkpoint, paths, 100 * QUANTILE, seed)
+            job = surprise_jobs.Job.begin(app, replace(request, max_frames=MAX_FRAMES))
+            for _ in job.advance(_never):
+                yield gr.skip()  # a client's cancel() takes effect here
+            result = job.save(app)
+            remarks = _remarks(app, checkpoint, paths, job.clip.notes)
+            _add_remarks(result.settings, remarks)
+        files_made = {
+            "maps": result.native,
+            "sheet": result.sheet,
+            "film": result.film,
+            "settings": result.settings,
+        }
+        report = {**result.surprisal.to_json(), **({"remarks": remarks} if remarks else {})}
+        yield {**report, **{name: _file_data(path) for name, path in files_made.items()}}
 
     inputs = {
         "files": _uploads(),
@@ -197,6 +212,11 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
         "seed": gr.Number(0, label="seed"),
     }
     _expose(trigger, "score", score, inputs, [gr.JSON(label="report")])
+
+
+def _file_data(path: Path) -> dict[str, Any]:
+    """A file inside a report; clients get its path or address."""
+    return FileData(path=str(path), orig_name=path.name).model_dump()
 
 
 def _model_info(app: AppContext, trigger: gr.Button) -> None:

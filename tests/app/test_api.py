@@ -15,6 +15,7 @@ from PIL import Image
 import vflow
 from tests.app.conftest import CALM, Server
 from vflow.checkpoint import checkpoint_hash
+from vflow.data import media
 
 PUBLIC = (
     "predict_future",
@@ -101,9 +102,20 @@ def test_cancelling_a_call_frees_the_queue(client: Client, stills: list[Path]) -
     client.predict([handle_file(stills[0])], num_samples=1, num_frames=1, api_name="/predict_future")
 
 
-def test_score_is_python_score(client: Client, clip: Path, checkpoints: Path, square: np.ndarray) -> None:
-    result = client.predict([handle_file(clip)], checkpoint="shapes", seed=1, api_name="/score")
-    assert result == vflow.score(vflow.load(checkpoints / "shapes"), square, seed=1).to_json()
+def test_score_is_python_surprisal_with_its_maps(
+    client: Client, clip: Path, checkpoints: Path, square: np.ndarray
+) -> None:
+    result = client.predict([handle_file(clip)], checkpoint="lively", seed=1, api_name="/score")
+    model = vflow.load(checkpoints / "lively")
+    expected = vflow.surprisal(model, square, seed=1)
+    figures = expected.to_json()
+    assert {name: result[name] for name in figures} == figures
+    assert result["bits_per_dim"] == pytest.approx(vflow.score(model, square, seed=1))
+    with np.load(result["maps"]) as saved:
+        assert np.array_equal(saved["maps"], expected.maps, equal_nan=True)
+    assert media.read_image(result["sheet"]).frames.shape[-1] == 3
+    assert len(media.read_clip(result["film"]).frames) == len(square)
+    assert json.loads(Path(result["settings"]).read_text())["seed"] == 1
 
 
 def test_model_info(client: Client, checkpoints: Path) -> None:

@@ -30,12 +30,13 @@ SEGMENT = 4  # frames between two checks for Stop
 
 @dataclass(frozen=True)
 class Request:
-    """A checked request."""
+    """A checked request; of longer clips, the first ``max_frames`` are scored."""
 
     checkpoint: str | None
     paths: tuple[str, ...]
     quantile: float
     seed: int
+    max_frames: int = MAX_FRAMES
 
     @classmethod
     def checked(cls, checkpoint: str | None, paths: Sequence[str], percentile: float, seed: float) -> Request:
@@ -88,7 +89,7 @@ class Job:
             CheckpointError, InputError: with the message to show.
         """
         model = app.models.load(request.checkpoint, FAMILY)
-        clip = prepare(model, media.read_frames(request.paths), MAX_FRAMES)
+        clip = prepare(model, media.read_frames(request.paths), request.max_frames)
         return cls(request, model, clip, load_clip_statistics(app.models.folder(request.checkpoint), model))
 
     @property
@@ -123,7 +124,7 @@ class Job:
         model = app.models.record(str(self.request.checkpoint))
         names = [Path(path).name for path in self.request.paths]
         words = ["vflow", "score", "--checkpoint", model["checkpoint"], "--input", *names]
-        words += ["--num-frames", str(MAX_FRAMES), "--maps-dir", "maps"]
+        words += ["--num-frames", str(self.request.max_frames), "--maps-dir", "maps"]
         words += ["--quantile", f"{self.request.quantile:g}"]
         words += ["--seed", str(self.request.seed)]
         record = {
