@@ -31,6 +31,7 @@ from .shared.context import AppContext, sentences, to_gradio_error
 from .shared.events import COMPUTING
 from .shared.fit import judge_files, sentence
 from .shared.forms import level_temperatures, paths_of, slider_temperature
+from .shared.jobs import mapped
 from .surprise import job as surprise_jobs
 from .walk import job as walk_jobs
 from .walk.kinds import LIKELIEST, kind_name
@@ -429,22 +430,24 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
 
 
 def _compress(app: AppContext, trigger: gr.Button) -> None:
-    def compress(file: str) -> tuple[str, dict[str, Any]]:
+    def compress(file: str) -> Iterator[Any]:
         """A lossless .vflow file of a photo, video or npz of frames, and its size beside other formats'."""
         with _plain_errors(app, paths_of(file)):
-            result = compress_jobs.compress(app, file, compress_jobs.read(file), _never)
+            stages = compress_jobs.compress(app, file, compress_jobs.read(file), _never)
+            result = yield from mapped(stages, lambda _: (gr.skip(), gr.skip()))  # cancel() takes effect here
         remarks = {"remarks": sentences(result.notes)} if result.notes else {}
-        return str(result.path), {**result.report(), **remarks}
+        yield str(result.path), {**result.report(), **remarks}
 
     outputs = [*_files("file.vflow"), gr.JSON(label="report")]
     _expose(trigger, "compress", compress, {"file": gr.File(label="file")}, outputs)
 
 
 def _decompress(app: AppContext, trigger: gr.Button) -> None:
-    def decompress(file: str) -> str:
+    def decompress(file: str) -> Iterator[Any]:
         """The pixels of a .vflow file: a png, or an npz of a clip."""
         with _plain_errors(app, paths_of(file)):
-            return str(compress_jobs.restore(app, file, _never).path)
+            result = yield from mapped(compress_jobs.restore(app, file, _never), lambda _: gr.skip())
+        yield str(result.path)
 
     _expose(trigger, "decompress", decompress, {"file": gr.File(label="file")}, _files("pixels"))
 

@@ -40,6 +40,17 @@ def test_clips_come_back_with_their_clock(frames: int) -> None:
     assert np.array_equal(found.frames, clip)
 
 
+def test_progress_moves_within_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pyramid_coder, "STRIP", 30)
+    for model, pixels in ((photo_codec(), smooth(23, 16)), (clip_codec(), smooth(23, 16)[None].repeat(2, 0))):
+        coding, decoding = list[tuple[int, int]](), list[tuple[int, int]]()
+        data = compress_frames(model, pixels, progress=lambda *at, told=coding: told.append(at)).data
+        decompress_frames(model, data, progress=lambda *at, told=decoding: told.append(at))
+        for told in (coding, decoding):
+            assert told == sorted(told) and told[-1] == (pixels.size, pixels.size)
+            assert len({done for done, _ in told}) > 10
+
+
 def test_bytes_are_the_likelihood_and_little_more() -> None:
     model, pixels = photo_codec(), jpeg(smooth(64, 64))
     coded = compress_frames(model, pixels)

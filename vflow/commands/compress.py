@@ -97,7 +97,7 @@ def _each(tasks: Sequence[Task], work: Work, report: Callable[[dict[str, Any]], 
     with tqdm(tasks, unit="file", disable=None, leave=False) as bar:
         for task in bar:
             try:
-                report(work(task, lambda done, total: bar.set_postfix_str(f"frame {done} of {total}")))
+                report(work(task, lambda done, total: bar.set_postfix_str(f"{done / total:.0%}")))
             except InputError as error:
                 failed += 1
                 print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vflow.compression import container
-from vflow.compression.coder import FrameCoder
+from vflow.compression.coder import Count, FrameCoder
 from vflow.compression.container import CodedFrame, Header
 from vflow.compression.flow_coder import FlowCoder
 from vflow.compression.pyramid_coder import PyramidCoder
@@ -20,6 +20,7 @@ from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.nn.exact import is_exact
 
 Progress = Callable[[int, int], None]
+"""Told (values coded, of how many), several times a frame where frames are large."""
 
 
 class FrameSize(NamedTuple):
@@ -105,10 +106,10 @@ def compress_frames(
     coded: list[CodedFrame] = []
     information: list[float] = []
     for index, pixels in enumerate(pictures):
-        data, own = coder.encode(pixels)
+        data, own = coder.encode(pixels, _counted(progress, index, pixels.size, pictures.size))
         coded.append(CodedFrame(container.checksum(pixels), data))
         information.append(own)
-        progress(index + 1, len(pictures))
+        progress((index + 1) * pixels.size, pictures.size)
     height, width = pictures.shape[1:3]
     digest = model_digest(model)[: 2 * container.HASH_BYTES]
     header = Header(kind, coder.color_map, digest, height, width, len(pictures), fps, coder.arithmetic)
@@ -135,15 +136,29 @@ def decompress_frames(
             "decompress it where it was compressed"
         )
     pictures: list[np.ndarray] = []
+    size = 3 * header.height * header.width
     for index, frame in enumerate(frames):
         try:
-            pixels = coder.decode(header, frame.data)
+            count = _counted(progress, index, size, size * len(frames))
+            pixels = coder.decode(header, frame.data, count)
         except InputError as error:
             raise InputError(f"{source}: frame {index}: {error}; compress the original again") from error
         container.check_frame(frame, pixels, index, source)
         pictures.append(pixels)
-        progress(index + 1, len(frames))
+        progress((index + 1) * size, size * len(frames))
     return Decompressed(np.stack(pictures), header.kind, header.fps)
+
+
+def _counted(progress: Progress, index: int, size: int, total: int) -> Count:
+    """Progress within the frame at ``index``, of ``size`` values."""
+    done = index * size
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(done, total)
+
+    return count
 
 
 def check_codec(model: object) -> None:

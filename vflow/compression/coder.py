@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 
 from vflow.compression.color import ColorMap
 from vflow.compression.container import Header
+
+Count = Callable[[int], None]
+"""Told how many more values of a frame are coded."""
 
 
 class FrameCoder(ABC):
@@ -27,11 +31,11 @@ class FrameCoder(ABC):
         """
 
     @abstractmethod
-    def encode(self, pixels: np.ndarray) -> tuple[bytes, float]:
+    def encode(self, pixels: np.ndarray, count: Count) -> tuple[bytes, float]:
         """Bytes of the next frame, uint8 (H, W, 3), and −log₂ p."""
 
     @abstractmethod
-    def decode(self, header: Header, data: bytes) -> np.ndarray:
+    def decode(self, header: Header, data: bytes, count: Count) -> np.ndarray:
         """The next frame, uint8 (H, W, 3).
 
         Raises:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vflow.compression.coder import FrameCoder
+from vflow.compression.coder import Count, FrameCoder
 from vflow.compression.container import Header
 from vflow.compression.entropy import BinMasses, Decoder, Encoder
 from vflow.data.stills import lossless_webp, read_webp
@@ -43,7 +43,7 @@ class FlowCoder(FrameCoder):
                 "choose a checkpoint of kind clip_codec"
             )
 
-    def encode(self, pixels: np.ndarray) -> tuple[bytes, float]:
+    def encode(self, pixels: np.ndarray, count: Count) -> tuple[bytes, float]:
         frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
         if len(self.past) < self.given:
             self._remember(frame)
@@ -54,18 +54,25 @@ class FlowCoder(FrameCoder):
         def choose(density: GaussianMixture, edges: Tensor) -> Tensor:
             values = next(known)
             encoder.levels(BinMasses(density, edges), values)
+            count(values.numel())
             return values
 
         self._code(choose)
         return encoder.finish(), encoder.information
 
-    def decode(self, header: Header, data: bytes) -> np.ndarray:
+    def decode(self, header: Header, data: bytes, count: Count) -> np.ndarray:
         if len(self.past) < self.given:
             pixels = read_webp(data, (header.height, header.width))
             self._remember(torch.from_numpy(pixels).permute(2, 0, 1)[None])
             return pixels
         decoder = Decoder(data)
-        frame = self._code(lambda density, edges: decoder.levels(BinMasses(density, edges)))
+
+        def choose(density: GaussianMixture, edges: Tensor) -> Tensor:
+            values = decoder.levels(BinMasses(density, edges))
+            count(values.numel())
+            return values
+
+        frame = self._code(choose)
         return np.ascontiguousarray(frame[0].permute(1, 2, 0).numpy())
 
     def _code(self, choose: Callable[[GaussianMixture, Tensor], Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vflow.compression.coder import FrameCoder
+from vflow.compression.coder import Count, FrameCoder
 from vflow.compression.color import (
     GREEN_FIRST,
     Converted,
@@ -42,7 +42,7 @@ class PyramidCoder(FrameCoder):
             raise ConfigError(f"a photo_codec compresses single pictures; {remedy}")
 
     @torch.inference_mode()
-    def encode(self, pixels: np.ndarray) -> tuple[bytes, float]:
+    def encode(self, pixels: np.ndarray, count: Count) -> tuple[bytes, float]:
         converted, encoder = convert(self.model, pixels), Encoder()
         self.color_map = converted.color_map
         image = _tensor(converted.planes)
@@ -53,6 +53,7 @@ class PyramidCoder(FrameCoder):
         def code(place: Place, mixture: Mixture) -> Tensor:
             values = lattices[place.level][place.phase][:, place.channel, place.start : place.stop]
             encoder.levels(CumulativeTable(mixture), values)
+            count(values.numel())
             return values
 
         self._network(pyramid[-1], (pixels.shape[0], pixels.shape[1]), code)
@@ -60,14 +61,16 @@ class PyramidCoder(FrameCoder):
         return encode_remainder(converted, pixels, encoder) + encoder.finish(), encoder.information
 
     @torch.inference_mode()
-    def decode(self, header: Header, data: bytes) -> np.ndarray:
+    def decode(self, header: Header, data: bytes, count: Count) -> np.ndarray:
         size, rates = (header.height, header.width), data[: rates_size(header.color_map)]
         if len(rates) < rates_size(header.color_map):
             raise InputError("the coded pixels end too early")
         decoder = Decoder(data[len(rates) :])
 
         def code(place: Place, mixture: Mixture) -> Tensor:
-            return decoder.levels(CumulativeTable(mixture)).view(1, *mixture.mean.shape[2:]).float()
+            values = decoder.levels(CumulativeTable(mixture))
+            count(values.numel())
+            return values.view(1, *mixture.mean.shape[2:]).float()
 
         image = self._network(_decode_base(level_sizes(size)[-1], decoder), size, code)
         self._remember(image)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,16 +20,26 @@ from vflow.errors import CheckpointError, InputError, VflowError
 from vflow.pipelines.compress import CODEC_CONFIGS, DEFAULTS, Source, read_source, write_pixels
 
 from ..shared.context import AppContext
+from ..shared.jobs import in_thread
 
+T = TypeVar("T")
 FAMILY, VIDEO = "codec", "videoflow"
 CLOCK = "compress"
 MAX_PIXELS = 2_000_000
 MAX_FLOW_PIXELS = 200_000  # of clips that a video flow decodes, 5,000 pixels a second
+CODED, DECODED = 0.4, 0.75  # shares of the time after which a photo is coded, and decoded again
 STILLS = {"png": "PNG (oxipng)", "webp": "WebP, lossless"}
 
 
 class Stopped(Exception):
     """The person pressed Stop."""
+
+
+class Stage(NamedTuple):
+    """Work under way, in words, and the share of all work that is done."""
+
+    text: str
+    share: float
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ def read(upload: str | None) -> Source:
 
 def compress(
     app: AppContext, upload: str | None, source: Source, should_stop: Callable[[], bool]
-) -> Compressed:
+) -> Generator[Stage, None, Compressed]:
     """Write the lossless file of an upload's pixels, decode it again, and measure other formats.
 
     Raises:
@@ -105,26 +115,40 @@ def compress(
     began, path = time.monotonic(), _given(upload)
     require_coder()
     pictures = source.frames if source.frames.ndim == 4 else source.frames[None]
-    model, progress = codec_for(app, source.kind), _stopping(should_stop)
+    model = codec_for(app, source.kind)
     clock = app.jobs.clock(CLOCK, _work(source))
-    data = compress_frames(model, source.frames, fps=source.fps, progress=progress).data
-    if not np.array_equal(decompress_frames(model, data, progress=progress).frames, pictures):
+    data = yield from _reported(
+        "Coding",
+        (0, CODED),
+        should_stop,
+        lambda progress: compress_frames(model, source.frames, fps=source.fps, progress=progress).data,
+    )
+    decoded = yield from _reported(
+        "Decoding again, to compare",
+        (CODED, DECODED),
+        should_stop,
+        lambda progress: decompress_frames(model, data, progress=progress).frames,
+    )
+    if not np.array_equal(decoded, pictures):
         raise InputError(
             f"{path.name}: its decoded pixels differ, so no file was made; please report this picture"
         )
     target = app.runs.new_folder() / f"{path.stem}{SUFFIX}"
     target.write_bytes(data)
+    others = yield from _others(pictures, should_stop)
     sizes = (
         Size("Pixels", pictures.size, "raw"),
         Size(f"As uploaded ({path.suffix[1:].upper()})", path.stat().st_size, _given_kind(path)),
-        *_others(pictures),
+        *others,
         Size("vflow", len(data), "ours"),
     )
     clock.frame_done()
     return Compressed(target, pictures, sizes, time.monotonic() - began, source.notes)
 
 
-def restore(app: AppContext, upload: str | None, should_stop: Callable[[], bool]) -> Restored:
+def restore(
+    app: AppContext, upload: str | None, should_stop: Callable[[], bool]
+) -> Generator[Stage, None, Restored]:
     """Write the pixels of a .vflow file: a PNG, or an npz of a clip.
 
     Raises:
@@ -138,20 +162,36 @@ def restore(app: AppContext, upload: str | None, should_stop: Callable[[], bool]
     limit = MAX_FLOW_PIXELS if header.arithmetic else MAX_PIXELS
     if header.height * header.width * header.frames > limit:
         raise InputError(f"{path.name}: more than {limit:,} pixels; use vflow decompress")
-    model, progress = codec_of(app, header, path.name), _stopping(should_stop)
-    found = decompress_frames(model, data, source=path.name, progress=progress)
+    model = codec_of(app, header, path.name)
+    found = yield from _reported(
+        "Decoding",
+        (0, 1),
+        should_stop,
+        lambda progress: decompress_frames(model, data, source=path.name, progress=progress),
+    )
     target = write_pixels(found, app.runs.new_folder(), path.stem)
     return Restored(target, found.frames, len(data), time.monotonic() - began)
 
 
-def _stopping(should_stop: Callable[[], bool]) -> Progress:
-    """Progress of a codec that ends its work as soon as a person has pressed Stop."""
+def _reported(
+    text: str, span: tuple[float, float], should_stop: Callable[[], bool], work: Callable[[Progress], T]
+) -> Generator[Stage, None, T]:
+    """Result of a codec's work; yields how far it is, and ends it as soon as a person has pressed Stop.
 
-    def progress(done: int, total: int) -> None:
-        if should_stop():
-            raise Stopped
+    ``span``: shares of all work that are done before it, and after.
+    """
+    first, last = span
 
-    return progress
+    def reporting(report: Callable[[Stage], None]) -> T:
+        def progress(done: int, total: int) -> None:
+            if should_stop():
+                raise Stopped
+            report(Stage(text, first + (last - first) * done / total))
+
+        return work(progress)
+
+    yield Stage(text, first)
+    return (yield from in_thread(reporting))
 
 
 def is_coded(upload: str | None) -> bool:
@@ -220,8 +260,19 @@ def _given_kind(path: Path) -> str:
     return "lossy" if path.suffix.lower() in (".jpg", ".jpeg") else "given"
 
 
-def _others(pictures: np.ndarray) -> list[Size]:
+def _others(
+    pictures: np.ndarray, should_stop: Callable[[], bool]
+) -> Generator[Stage, None, tuple[Size, ...]]:
     """Other lossless formats: of stills, or of clips."""
+    measures: dict[str, Callable[[], int]] = {
+        label: partial(still_bytes, pictures[0], name) for name, label in STILLS.items()
+    }
     if len(pictures) > 1:
-        return [Size("H.264, lossless (x264)", -(-coded_bits(pictures, "x264") // 8))]
-    return [Size(label, still_bytes(pictures[0], name)) for name, label in STILLS.items()]
+        measures = {"H.264, lossless (x264)": lambda: -(-coded_bits(pictures, "x264") // 8)}
+    sizes = []
+    for done, (label, measure) in enumerate(measures.items()):
+        if should_stop():
+            raise Stopped
+        yield Stage(f"Measuring {label}", DECODED + (1 - DECODED) * done / len(measures))
+        sizes.append(Size(label, measure()))
+    return tuple(sizes)

@@ -26,11 +26,12 @@ from ..shared.events import (
 )
 from ..shared.forms import no_model_banner
 from ..shared.html import progress
+from ..shared.jobs import mapped
 from ..shared.opening import COMPRESS, opening
 from . import html
-from .job import FAMILY, Stopped, compress, expected_seconds, is_coded, read, restore
+from .job import FAMILY, Stage, Stopped, compress, expected_seconds, is_coded, read, restore
 
-PROGRESS = "File coded"
+PROGRESS = "Part done"
 
 
 @dataclass(frozen=True)
@@ -85,19 +86,15 @@ def _wire_jobs(app: AppContext, form: Form, view: TimedView, strip: gr.HTML) -> 
 def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should_stop: ShouldStop) -> Steps:
     """One file on the page."""
     upload: str | None = values[form.file]
-    coded = is_coded(upload)
-    text = "Decoding…" if coded else "Reading the file…"
-    yield {view.bar.status: progress(0, 1, text, PROGRESS), **view.bar.buttons.working()}
+    coded, shown = is_coded(upload), partial(_progress, view.bar)
+    yield {view.bar.status: progress(0, 1, "Reading the file…", PROGRESS), **view.bar.buttons.working()}
     try:
         if coded:
-            back = restore(app, upload, should_stop)
+            back = yield from mapped(restore(app, upload, should_stop), shown)
             page, path, notes = html.restored(back), back.path, tuple[str, ...]()
             summary = f"Restored in {back.seconds:.1f} s"
         else:
-            source = read(upload)
-            text = "Coding, decoding again, and measuring other formats…"
-            yield {view.bar.status: progress(0, 1, text, PROGRESS)}
-            made = compress(app, upload, source, should_stop)
+            made = yield from mapped(compress(app, upload, read(upload), should_stop), shown)
             page, path, notes = html.compressed(made), made.path, made.notes
             summary = f"Compressed in {made.seconds:.1f} s"
     except Stopped:
@@ -111,6 +108,12 @@ def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should
         button: gr.update(value=str(path), label=f"Download {path.name}"),
         **view.bar.done(summary, sentences(notes)),
     }
+
+
+def _progress(bar: StatusBar, stage: Stage) -> Updates:
+    """The status at a stage, in per cent."""
+    done = round(100 * stage.share)
+    return {bar.status: progress(done, 100, f"{stage.text} · {done}%", PROGRESS)}
 
 
 TAB = Tab("Compress", "compress", build)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
+S = TypeVar("S")
+T = TypeVar("T")
+U = TypeVar("U")
 Work = Callable[[Callable[[], bool]], Generator[Any, None, None]]
 """A job, given ``should_stop``: ends early when told to stop."""
 
@@ -97,6 +102,45 @@ def paced(steps: Iterator[float], seconds: float = 0.5) -> Iterator[float]:
         if time.monotonic() - last >= seconds:
             yield step
             last = time.monotonic()
+
+
+class Abandoned(Exception):
+    """Nobody waits for the work any more."""
+
+
+def in_thread(work: Callable[[Callable[[S], None]], T], seconds: float = 0.5) -> Generator[S, None, T]:
+    """Result of ``work``, which runs in a thread; yields the newest of its reports, now and then.
+
+    ``work`` takes the function to report to. Once the generator is closed, that ends the work at its next
+    report.
+    """
+    reports, abandoned = deque[S](maxlen=1), threading.Event()
+
+    def report(what: S) -> None:
+        if abandoned.is_set():
+            raise Abandoned
+        reports.append(what)
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work, report)
+        try:
+            while not wait([running], seconds).done:
+                if reports:
+                    yield reports.pop()
+        finally:
+            abandoned.set()
+        return running.result()
+
+
+def mapped(steps: Generator[S, None, T], change: Callable[[S], U]) -> Generator[U, None, T]:
+    """Result of ``steps``; yields what ``change`` makes of what they yield."""
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return cast(T, end.value)
+            yield change(step)
 
 
 class Clock:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
+from typing import TypeVar, cast
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from vflow.data import media
 from vflow.errors import CheckpointError, InputError
 
 pytest.importorskip("constriction")
+T = TypeVar("T")
 CLIP = np.stack([smooth(8, 8, seed) for seed in range(3)])
 
 
@@ -31,6 +34,15 @@ def app(tmp_path: Path) -> AppContext:
     return AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path / "runs"), Jobs(), tmp_path)
 
 
+def finish(stages: Generator[job.Stage, None, T]) -> T:
+    """Result of a job."""
+    while True:
+        try:
+            next(stages)
+        except StopIteration as end:
+            return cast(T, end.value)
+
+
 def write(folder: Path, data: bytes) -> str:
     (folder / "arm.vflow").write_bytes(data)
     return str(folder / "arm.vflow")
@@ -38,7 +50,7 @@ def write(folder: Path, data: bytes) -> str:
 
 def test_files_of_a_video_flow_are_restored(app: AppContext, tmp_path: Path) -> None:
     path = write(tmp_path, compress_frames(app.models.load("mine"), CLIP).data)
-    assert np.array_equal(job.restore(app, path, lambda: False).frames, CLIP)
+    assert np.array_equal(finish(job.restore(app, path, lambda: False)).frames, CLIP)
 
 
 def test_files_of_models_that_are_not_on_offer_are_refused(app: AppContext, tmp_path: Path) -> None:
@@ -46,7 +58,7 @@ def test_files_of_models_that_are_not_on_offer_are_refused(app: AppContext, tmp_
     other.pixel_map.probability[:, :, 0] += 0.5
     path = write(tmp_path, compress_frames(other, CLIP).data)
     with pytest.raises(CheckpointError, match="made with a codec that is not on offer"):
-        job.restore(app, path, lambda: False)
+        finish(job.restore(app, path, lambda: False))
 
 
 def test_what_a_video_flow_decodes_has_a_lower_limit(
@@ -55,16 +67,29 @@ def test_what_a_video_flow_decodes_has_a_lower_limit(
     monkeypatch.setattr(job, "MAX_FLOW_PIXELS", 100)
     slow = write(tmp_path, compress_frames(app.models.load("mine"), CLIP).data)
     with pytest.raises(InputError, match="more than 100 pixels; use vflow decompress"):
-        job.restore(app, slow, lambda: False)
+        finish(job.restore(app, slow, lambda: False))
     fast = write(tmp_path, compress_frames(app.models.load("codec-clip"), CLIP).data)
-    assert np.array_equal(job.restore(app, fast, lambda: False).frames, CLIP)
+    assert np.array_equal(finish(job.restore(app, fast, lambda: False)).frames, CLIP)
 
 
 def test_longer_work_says_how_long(app: AppContext, tmp_path: Path) -> None:
     media.write_npz(tmp_path / "clip.npz", frames=CLIP)
     upload = str(tmp_path / "clip.npz")
     assert job.expected_seconds(app, upload) is None, "nothing is known yet"
-    job.compress(app, upload, job.read(upload), lambda: False)
+    finish(job.compress(app, upload, job.read(upload), lambda: False))
     assert (job.expected_seconds(app, upload) or 0) > 0
     for other in (None, str(tmp_path / "gone.png"), str(tmp_path / "clip.vflow")):
         assert job.expected_seconds(app, other) is None
+
+
+def test_stop_ends_the_coding_of_a_picture_midway(app: AppContext, tmp_path: Path) -> None:
+    media.write_npz(tmp_path / "clip.npz", frames=CLIP)
+    upload, asked = str(tmp_path / "clip.npz"), list[None]()
+
+    def should_stop() -> bool:
+        asked.append(None)
+        return len(asked) > 3
+
+    with pytest.raises(job.Stopped):
+        finish(job.compress(app, upload, job.read(upload), should_stop))
+    assert len(asked) == 4, "the first frame alone is coded in more parts"

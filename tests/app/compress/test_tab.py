@@ -11,6 +11,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
+from apps.ui.compress.job import CODED, DECODED
 from tests.app.conftest import Opener, Server
 from tests.app.support import DONE, PHONE, App, found_by_axe
 from tests.compression.support import smooth
@@ -56,6 +57,29 @@ def test_a_photo_becomes_a_file_and_a_photo_again(opened: Opener, photo: Path, t
     expect(tab.page.locator(STATUS)).to_contain_text("Restored in", timeout=DONE)
     back = tab.download("Download hill.png", tmp_path)
     assert np.array_equal(media.read_image(back).frames[0], pixels)
+
+
+RECORD = """() => {
+  window.shown = [];
+  new MutationObserver(() => {
+    const bar = document.querySelector('#vf-compress-status [role=progressbar]');
+    if (bar) window.shown.push(Number(bar.getAttribute('aria-valuenow')));
+  }).observe(document.body, {subtree: true, childList: true, attributes: true});
+}"""
+
+
+def test_within_a_large_photo_progress_moves(opened: Opener, tmp_path: Path) -> None:
+    media.write_png(tmp_path / "large.png", smooth(1200, 1600))
+    tab = opened()
+    tab.tab("Compress")
+    tab.page.evaluate(RECORD)
+    give(tab, tmp_path / "large.png")
+    expect(tab.page.locator(STATUS)).to_contain_text("Compressed in", timeout=DONE)
+    shown = tab.page.evaluate("window.shown")
+    assert shown == sorted(shown), "it never goes back"
+    coding = {share for share in shown if 0 < share < 100 * CODED}
+    decoding = {share for share in shown if 100 * CODED < share < 100 * DECODED}
+    assert len(coding) > 1 and len(decoding) > 1, shown
 
 
 def test_an_example_in_one_click(opened: Opener) -> None:

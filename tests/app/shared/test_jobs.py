@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator
 
 import pytest
 
-from apps.ui.shared.jobs import Jobs, paced
+from apps.ui.shared.jobs import Abandoned, Jobs, in_thread, mapped, paced
 
 
 def work(should_stop: Callable[[], bool]) -> Generator[str, None, None]:
@@ -75,3 +76,47 @@ def test_fast_steps_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert list(paced(steps())) == [0.2, 0.4, 0.6, 0.8, 1.0]
     assert list(paced(steps(), 0.1)) == [step / 10 for step in range(1, 11)]
+
+
+def test_work_in_a_thread_reports_and_returns() -> None:
+    go_on = threading.Event()
+
+    def slow(report: Callable[[int], None]) -> str:
+        report(1)
+        report(2)
+        assert go_on.wait(30)
+        return "result"
+
+    steps, found = mapped(in_thread(slow, seconds=0.05), lambda step: 10 * step), []
+    while not found:
+        try:
+            assert next(steps) == 20, "the newest report, once"
+            go_on.set()
+        except StopIteration as end:
+            found.append(end.value)
+    assert found == ["result"]
+
+
+def test_work_in_a_thread_ends_when_nobody_waits_for_it() -> None:
+    ended = []
+
+    def endless(report: Callable[[int], None]) -> None:
+        try:
+            while True:
+                report(1)
+        except Abandoned:
+            ended.append(True)
+            raise
+
+    steps = mapped(in_thread(endless, seconds=0.05), str)
+    assert next(steps) == "1"
+    steps.close()
+    assert ended == [True]
+
+
+def test_errors_of_work_in_a_thread_are_raised() -> None:
+    def failing(report: Callable[[int], None]) -> None:
+        raise ValueError("bad")
+
+    with pytest.raises(ValueError, match="bad"):
+        list(in_thread(failing))
