@@ -65,6 +65,7 @@ def test_train_evaluate_and_sample(tiny: str, tmp_path: Path, capsys: pytest.Cap
     assert code == 0 and found["entropy"] == pytest.approx(target_entropy("eight-gaussians"))
     assert found["entropy"] < found["nats"] < found["entropy"] + 0.6
     assert found["kl"] == pytest.approx(found["nats"] - found["entropy"], abs=0.03)
+    assert 0 < found["reverse_kl"] < 1.5 and 0.2 < found["effective_sample_share"] < 1
     assert found["protocol"]["points"] == 20_000
 
     for name in ("a.csv", "a.npz"):

@@ -23,7 +23,10 @@ DRAWN = 20_000  # points of a picture
 
 @torch.no_grad()
 def evaluate_density(model: DensityModel, settings: Settings, stage: Stage) -> Evaluation:
-    """Mean −log p of points in nats; of an energy the reverse KL and the effective sample size.
+    """Mean −log p of points in nats, and beside a known density how well samples stand for it.
+
+    Of a named density or an energy p: the KL divergences that can be had, and the effective sample size of
+    importance weights p / q, as a share of the samples.
 
     Raises:
         CheckpointError, InputError: the model needs a condition, or no points that suit it.
@@ -48,6 +51,11 @@ def evaluate_density(model: DensityModel, settings: Settings, stage: Stage) -> E
         figures["entropy"] = target_entropy(settings.data)
         figures["kl"] = float((exact - log_p).mean())
     drawn = draw_points(model, DRAWN, settings.seed).points
+    if data.named:
+        own = torch.from_numpy(drawn)
+        log_ratio = _log_prob(model, own, stage("samples")) - target(settings.data).log_prob(own.double())
+        figures["reverse_kl"] = float(log_ratio.mean())
+        figures["effective_sample_share"] = _effective_share(-log_ratio)
     protocol = {"data": settings.data, "split": settings.split, "points": len(points)}
     return Evaluation(figures, protocol, {"points": points_picture(points.numpy(), drawn)})
 
@@ -59,6 +67,12 @@ def _log_prob(model: DensityModel, points: torch.Tensor, progress: Progress) -> 
         parts.append(model(PointBatch(points[start : start + CHUNK].to(device))).double().cpu())
         progress(min(start + CHUNK, len(points)), len(points))
     return torch.cat(parts)
+
+
+def _effective_share(log_weights: torch.Tensor) -> float:
+    """(Σ w)² / (N Σ w²) of the weights w of N samples; what is not finite counts as a sample of weight 0."""
+    kept = log_weights[log_weights.isfinite()]
+    return float((2 * kept.logsumexp(0) - (2 * kept).logsumexp(0)).exp()) / len(log_weights)
 
 
 def _evaluate_energy(
@@ -74,13 +88,11 @@ def _evaluate_energy(
         points.append(x.cpu())
         progress(len(parts) * CHUNK, count)
     nats, log_z = torch.cat(parts), energy.log_normalizer()
-    log_weights = -nats[nats.isfinite()]
-    effective = float((2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)).exp()) / count
     figures = {
         "nats": float(nats.mean()),
         "kl": float(nats.mean()) + log_z,
         "log_normalizer": log_z,
-        "effective_sample_share": effective,
+        "effective_sample_share": _effective_share(-nats),
         "nonfinite": int((~nats.isfinite()).sum()),
     }
     sheet = points_picture(np.asarray(torch.cat(points)))
