@@ -99,6 +99,18 @@ def test_samples_follow_the_density() -> None:
 
 
 @torch.no_grad()
+def test_nice_scales_volume_alike_everywhere() -> None:
+    model = perturbed("nice")
+    x = torch.randn(200, 2, 1, 1, dtype=torch.float64)
+    *couplings, scaling = model.flows[0].layers[1:]
+    for layer in couplings:
+        x, ladj = layer(x)
+        assert float(ladj.abs().max()) == 0
+    ladj = scaling(x)[1]
+    assert float(ladj.std()) < 1e-12 and float(ladj[0]) != 0
+
+
+@torch.no_grad()
 def test_stages_lead_from_the_base_to_the_sample() -> None:
     model = perturbed("rad")
     eps = noise(model, 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from vflow.config.presets import load_preset
 from vflow.densities import ENERGIES, plane_density
 from vflow.densities.named import target_entropy
 from vflow.models.density import DensityModel
+from vflow.randomness import generator
 from vflow.training.density import fit, fit_energy
 
 
@@ -37,6 +39,19 @@ def test_rnade_comes_close_to_the_entropy_of_two_moons() -> None:
     with torch.no_grad():
         nats = -float(model.log_prob(density.points(4000, "test")).mean())
     assert target_entropy("two-moons") < nats + 0.03 and nats < target_entropy("two-moons") + 0.25
+
+
+def test_tail_indices_are_recovered() -> None:
+    """Two-sided Pareto densities: beyond every threshold their excess is of the family that is learned."""
+    index = np.array([0.2, 0.8])
+    random = generator("tails")
+    excess = np.expm1(-index * np.log1p(-random.random((40_000, 2)))) / index
+    points = torch.from_numpy(excess * random.choice([-1, 1], excess.shape)).float()
+    model = model_of("marginal-tails")
+    for _ in fit(model, points, training(600, 5e-2)):
+        pass
+    learned = model.flows[0].layers[0].tail_index.detach()
+    torch.testing.assert_close(learned, torch.from_numpy(index).float().expand(2, -1), rtol=0, atol=0.12)
 
 
 def test_training_depends_on_its_seed_alone() -> None:
