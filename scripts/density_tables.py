@@ -1,4 +1,4 @@
-"""Tables of docs/results/densities.json, which scripts/benchmarks/densities.py writes."""
+"""Tables of docs/results/densities.json, which scripts/benchmarks/densities.py and systems.py write."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from typing import Any
 
 Data = Mapping[str, Any]
 BENCHMARK = "python -m scripts.benchmarks.densities"
+SYSTEMS = "python -m scripts.benchmarks.systems"
 OUTPUT = "--output docs/results/densities.json"
 
 
 def density_tables(data: Data) -> dict[str, str]:
     """Kind → table of its rows, with what they were made on and by."""
-    made = {"plane": plane_table, "speed": speed_table, "posterior": posterior_table}
+    made = {
+        "plane": plane_table,
+        "speed": speed_table,
+        "energies": energies_table,
+        "manifolds": manifolds_table,
+        "bits": bits_table,
+        "tails": tails_table,
+        "posterior": posterior_table,
+    }
     return {kind: table(data[kind]) for kind, table in made.items() if data.get(kind)}
 
 
@@ -35,9 +44,12 @@ def plane_table(rows: list[Data]) -> str:
     return _table(heads, cells, text, f"{BENCHMARK} plane DENSITY --models … {OUTPUT}", rows)
 
 
+SLOW = "the other way round"
+
+
 def speed_table(rows: list[Data]) -> str:
     """Rows a second beside zuko's."""
-    heads = ("D, hidden, layers", "MAF density", "zuko", "ratio", "IAF samples", "zuko", "ratio")
+    heads = ("D, hidden, layers", "MAF density", "zuko", "ratio", "IAF samples", "zuko", "ratio", SLOW)
     cells = [
         (
             f"{r['dim']}, {r['hidden']}, {r['layers']}",
@@ -45,12 +57,14 @@ def speed_table(rows: list[Data]) -> str:
             r["density_ratio"],
             *(f"{r[key]:,}" for key in ("iaf_samples", "iaf_samples_zuko")),
             r["iaf_ratio"],
+            f"{r['maf_samples']:,}",
         )
         for r in rows
     ]
     text = (
         "Rows a second, one thread, without gradients, the best of 100 timings in turns by processor time. "
-        "zuko's IAF figure leaves out the log-det, ours has it"
+        "zuko's IAF figure leaves out the log-det, ours has it. The other way round a layer takes D passes: "
+        "the last column is MAF's samples, as fast as an IAF's densities"
     )
     return _table(heads, cells, text, f"{BENCHMARK} speed {OUTPUT}", rows)
 
@@ -64,12 +78,83 @@ def posterior_table(rows: list[Data]) -> str:
     ]
     first = rows[0]
     text = (
-        f"Digits of MNIST binarised at ½, {first['digits']:,} of the {first['split']} split; "
-        f"{first['seconds']:g} s of processor time each, one thread, seed {first['seed']}"
+        f"Digits of MNIST binarised at ½, {first['digits']:,} of the {first['split']} split; {_budget(first)}"
     )
     names, seconds = ",".join(r["posterior"] for r in rows), f"--seconds {first['seconds']:g}"
     command = f"{BENCHMARK} posterior {names} --data MNIST {seconds} {OUTPUT}"
     return _table(heads, cells, text, command, rows)
+
+
+def energies_table(rows: list[Data]) -> str:
+    """KL to each energy by the number of layers."""
+    lengths = list(dict.fromkeys(r["layers"] for r in rows))
+    found = {(r["energy"], r["layers"]): r for r in rows}
+    cells = [
+        (
+            f"`{energy}`",
+            *(f"{found[energy, length]['kl']:.3f}" for length in lengths),
+            *(f"{found[energy, length]['effective']:.0%}" for length in lengths),
+        )
+        for energy in dict.fromkeys(r["energy"] for r in rows)
+    ]
+    heads = (
+        "energy",
+        *(f"KL(q ∥ p), {length} layers" for length in lengths),
+        *(f"effective samples, {length}" for length in lengths),
+    )
+    text = f"Planar layers, nats, {_budget(rows[0])}; 50,000 samples"
+    return _table(heads, cells, text, _systems("energies", rows[0]), rows)
+
+
+def manifolds_table(rows: list[Data]) -> str:
+    """Divergences, effective samples and the integral of each density over its manifold."""
+    heads = ("density", "model", "KL(p ∥ q)", "KL(q ∥ p)", "effective samples", "∫ q", "steps", "parameters")
+    cells = [
+        (
+            f"`{r['density']}`",
+            f"`{r['model']}`",
+            f"{r['kl']:.4f}",
+            f"{r['reverse_kl']:.4f}",
+            f"{r['effective']:.1%}",
+            f"{r['integral']:.5f}",
+            r["steps"],
+            f"{r['parameters']:,}",
+        )
+        for r in rows
+    ]
+    text = f"Nats, {_budget(rows[0])}; 50,000 test points, 20,000 samples, ∫ q by quadrature"
+    return _table(heads, cells, text, _systems("manifolds", rows[0]), rows)
+
+
+def bits_table(rows: list[Data]) -> str:
+    """Nats of binarised digits."""
+    heads = ("masks", "hidden units", "nats a digit", "steps", "parameters")
+    cells = [
+        (r["masks"], ", ".join(map(str, r["hidden"])), r["nats"], r["steps"], f"{r['parameters']:,}")
+        for r in rows
+    ]
+    first = rows[0]
+    text = (
+        f"Digits of MNIST binarised at ½, {first['digits']:,} of the {first['split']} split; {_budget(first)}"
+    )
+    return _table(heads, cells, text, _systems("bits --data MNIST", first), rows)
+
+
+def tails_table(rows: list[Data]) -> str:
+    """Tail indices, true and learned."""
+    heads = ("density", "tail index", "learned, lower tail", "learned, upper tail")
+    names = {"Pareto": "two-sided Pareto", "Student": "Student's t"}
+    cells = [(names[r["density"]], r["index"], f"{r['lower']:.2f}", f"{r['upper']:.2f}") for r in rows]
+    text = f"{rows[0]['points']:,} points of all six densities side by side; {_budget(rows[0])}"
+    return _table(heads, cells, text, _systems("tails", rows[0]), rows)
+
+
+def _budget(row: Data) -> str:
+    return f"{row['seconds']:g} s of processor time each, one thread, seed {row['seed']}"
+
+
+def _systems(kind: str, row: Data) -> str:
+    return f"{SYSTEMS} {kind} --seconds {row['seconds']:g} {OUTPUT}"
 
 
 def _table(

@@ -43,6 +43,17 @@ def test_densities_stand_in_order_of_their_nats() -> None:
     assert "\nold" not in filled("a\n<!-- plane -->\nold\n<!-- /plane -->\nb", {"plane": "new"})
 
 
+def test_energies_stand_one_a_line_by_the_number_of_layers() -> None:
+    budget = {"seconds": 20.0, "seed": 0, "machine": "a machine"}
+    rows = [
+        budget | {"energy": energy, "layers": layers, "kl": kl, "effective": 0.5}
+        for energy, layers, kl in (("u1", 2, 0.9), ("u1", 32, 0.1), ("u2", 2, 0.3), ("u2", 32, 0.2))
+    ]
+    page = render({DENSITIES: {"energies": rows}}, {})
+    assert "| `u1` | 0.900 | 0.100 | 50% | 50% |\n| `u2` | 0.300 | 0.200 | 50% | 50% |" in page
+    assert "python -m scripts.benchmarks.systems energies --seconds 20 --output" in page
+
+
 def test_a_section() -> None:
     data = {
         "bits_per_dim": 0.66764, "psnr_best": 18.5, "psnr_best_per_frame": [20.0, 17.0],

@@ -146,7 +146,7 @@ def rows_per_second(calls: dict[str, Callable[[], Any]], rows: int, repeats: int
 
 
 def speed() -> Iterator[dict[str, Any]]:
-    """MAF densities and IAF samples beside zuko's, rows a second, without gradients."""
+    """MAF densities and IAF samples beside zuko's, rows a second, without gradients; and MAF samples."""
     import zuko
 
     for dim, hidden, layers, rows in ((2, 64, 8, 4096), (16, 128, 5, 2048), (64, 256, 5, 1024)):
@@ -167,6 +167,7 @@ def speed() -> Iterator[dict[str, Any]]:
             return z
 
         iaf: list[Bijection] = [Inverse(one) for one in chain]
+        maf: list[Bijection] = [*reversed(chain)]
         flow = theirs()
         inverse = flow.transform
         with torch.no_grad():
@@ -179,6 +180,7 @@ def speed() -> Iterator[dict[str, Any]]:
                 },
                 rows,
             )
+            figures |= rows_per_second({"maf_samples": lambda m=maf: sample(m)}, rows, repeats=3)  # type: ignore[misc]
         yield {
             "dim": dim,
             "hidden": hidden,
@@ -251,7 +253,15 @@ def posterior(names: list[str], data: str, seconds: float, seed: int) -> Iterato
         }
 
 
-IDENTITY = {"plane": ("density", "model"), "speed": ("dim",), "posterior": ("posterior",)}
+IDENTITY = {
+    "plane": ("density", "model"),
+    "speed": ("dim",),
+    "posterior": ("posterior",),
+    "energies": ("energy", "layers"),
+    "manifolds": ("model",),
+    "tails": ("density", "index"),
+    "bits": ("masks",),
+}
 
 
 def record(path: Path, kind: str, row: dict[str, Any]) -> None:

@@ -1,0 +1,211 @@
+"""Single systems of docs/FLOWS.md at what they are for: energies, manifolds, bits and tails.
+
+Each model learns for some seconds of processor time, and prints one JSON object. Run with one thread::
+
+    python -m scripts.benchmarks.systems energies --seconds 20
+    python -m scripts.benchmarks.systems manifolds --seconds 30
+    python -m scripts.benchmarks.systems tails --seconds 10
+    python -m scripts.benchmarks.systems bits --data MNIST --seconds 60
+
+With ``--output docs/results/densities.json`` rows are kept there beside those of densities.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scripts.benchmarks.densities import record
+from vflow.bijections.marginals import ParetoMarginals
+from vflow.config import DensityConfig, TrainingConfig
+from vflow.config.density import MadeConfig
+from vflow.config.presets import Preset, load_preset
+from vflow.data.datasets.digits import MnistImages
+from vflow.densities import ENERGIES, target
+from vflow.models.density import DensityModel
+from vflow.models.made import BernoulliMade
+from vflow.models.vae import binarize
+from vflow.pipelines.evaluate.density import evaluate_density
+from vflow.pipelines.evaluate.report import Settings
+from vflow.randomness import generator
+from vflow.training.density import batches, fit, fit_energy, optimize
+
+LENGTHS = (2, 8, 32)
+MANIFOLDS = ("sphere", "mobius", "circular-spline")
+POINTS = 1_000_000
+TAILS = {"Pareto": (0.1, 0.5, 1.0), "Student": (0.1, 0.5, 1.0)}
+TAIL_POINTS = 200_000
+MASKS = (1, 8)
+CELLS = 400  # along each of two coordinates, of quadratures
+ENDLESS = {"training.max_steps": 1_000_000}
+
+
+def _model(preset: Preset) -> DensityModel:
+    torch.manual_seed(preset.training.seed)
+    assert isinstance(preset.model, DensityConfig)
+    return DensityModel(preset.model)
+
+
+def _figures(model: DensityModel, data: str) -> dict[str, float]:
+    """Figures of ``vflow evaluate`` on test points, or on samples judged by an energy."""
+    return dict(evaluate_density(model, Settings(data), lambda _: lambda done, count: None).figures)
+
+
+def energies(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
+    """Reverse KL to the four energies of Rezende & Mohamed 2015, by the number of planar layers."""
+    for energy in ENERGIES.values():
+        for length in LENGTHS:
+            planar = {"kind": "repeat", "times": length, "layers": [{"kind": "planar"}]}
+            layers = [{"kind": "elementwise"}, {"kind": "inverse", "layers": [planar]}]
+            overrides = {**ENDLESS, "model.layers": layers, "training.seed": seed}
+            preset = load_preset("planar-energy", overrides)
+            model = _model(preset)
+            steps = sum(1 for _ in fit_energy(model, energy, preset.training, seconds))
+            found = _figures(model, energy.name)
+            yield {
+                "energy": energy.name,
+                "layers": length,
+                "kl": round(found["kl"], 4),
+                "effective": round(found["effective_sample_share"], 3),
+                "steps": steps,
+            }
+
+
+def integral(model: DensityModel, dim: int) -> float:
+    """∫ p over the torus of two angles (``dim`` 2), or over the sphere S² (3), by quadrature."""
+    step = 2 * np.pi / CELLS
+    angle = step * torch.arange(CELLS, dtype=torch.float64) - np.pi
+    if dim == 2:
+        points, area = torch.cartesian_prod(angle, angle), torch.tensor(step**2)
+    else:
+        node, weight = (torch.from_numpy(array) for array in np.polynomial.legendre.leggauss(CELLS))
+        height, turn = node.repeat_interleave(CELLS), angle.repeat(CELLS)
+        radius = (1 - height.square()).sqrt()
+        points = torch.stack([radius * turn.cos(), radius * turn.sin(), height], 1)
+        area = step * weight.repeat_interleave(CELLS)
+    with torch.no_grad():
+        density = torch.cat([model.log_prob(part.float()) for part in points.split(8000)]).double().exp()
+    return float((density * area).sum())
+
+
+def manifolds(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
+    """Flows on the torus and on the sphere, by likelihood of points of a mixture of von Mises densities."""
+    for name in MANIFOLDS:
+        preset = load_preset(name, {**ENDLESS, "training.seed": seed})
+        model, data = _model(preset), preset.data.path
+        assert data is not None
+        steps = sum(
+            1 for _ in fit(model, target(data).points(POINTS, data, "train"), preset.training, seconds)
+        )
+        found = _figures(model, data)
+        yield {
+            "density": data,
+            "model": name,
+            "kl": round(found["kl"], 4),
+            "reverse_kl": round(found["reverse_kl"], 4),
+            "effective": round(found["effective_sample_share"], 3),
+            "integral": round(integral(model, model.config.dim), 5),
+            "steps": steps,
+            "parameters": sum(p.numel() for p in model.parameters()),
+        }
+
+
+def tailed_points() -> Tensor:
+    """Columns with known tail indices ξ, (N, 6): two-sided Pareto densities, then Student's t, ν = 1 / ξ."""
+    random = generator("tails")
+    level = random.random((TAIL_POINTS, len(TAILS["Pareto"])))
+    index = np.array(TAILS["Pareto"])
+    excess = np.expm1(-index * np.log1p(-level)) / index
+    pareto = excess * random.choice([-1, 1], excess.shape)
+    student = [random.standard_t(1 / index, TAIL_POINTS) for index in TAILS["Student"]]
+    return torch.from_numpy(np.column_stack([pareto, *student])).float()
+
+
+def tails(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
+    """Tail indices that the preset ``marginal-tails`` learns from points of known ones."""
+    kinds = [(kind, index) for kind, all_of_kind in TAILS.items() for index in all_of_kind]
+    preset = load_preset("marginal-tails", {**ENDLESS, "model.dim": len(kinds), "training.seed": seed})
+    model = _model(preset)
+    steps = sum(1 for _ in fit(model, tailed_points(), preset.training, seconds))
+    marginals = next(part for part in model.modules() if isinstance(part, ParetoMarginals))
+    lower, upper = marginals.tail_index.tolist()
+    for place, (kind, index) in enumerate(kinds):
+        yield {
+            "density": kind,
+            "index": index,
+            "lower": round(lower[place], 3),
+            "upper": round(upper[place], 3),
+            "points": TAIL_POINTS,
+            "steps": steps,
+        }
+
+
+def bits(data: str, seconds: float, seed: int) -> Iterator[dict[str, Any]]:
+    """Nats of validation digits, binarised at ½, under a MADE of one mask and of several."""
+    train, held = (
+        binarize(torch.from_numpy(MnistImages(split=split, root=data).images))
+        for split in ("train", "validation")
+    )
+    for masks in MASKS:
+        torch.manual_seed(seed)
+        model, stream = BernoulliMade(MadeConfig(masks=masks)), batches(train, 128, seed)
+        config = TrainingConfig(
+            batch_size=128, max_steps=1_000_000, learning_rate=1e-3, grad_clip_norm=None, seed=seed
+        )
+        turns = iter(range(config.max_steps))
+
+        def loss(
+            _: float, model: BernoulliMade = model, stream: Iterator[Tensor] = stream, turns: Any = turns
+        ) -> Tensor:
+            return -model.log_prob(next(stream), next(turns) % model.config.masks).mean()
+
+        steps = sum(1 for _ in optimize(model, loss, config, seconds))
+        with torch.no_grad():
+            nats = -torch.cat([model(part) for part in held.split(500)]).mean()
+        yield {
+            "model": "made",
+            "masks": masks,
+            "hidden": list(model.config.hidden),
+            "nats": round(float(nats), 2),
+            "steps": steps,
+            "digits": len(held),
+            "split": "validation",
+            "parameters": sum(p.numel() for p in model.parameters()),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    kinds = {"energies": energies, "manifolds": manifolds, "tails": tails}
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in (*kinds, "bits"):
+        command = commands.add_parser(name)
+        command.add_argument("--seconds", type=float, default=30, help="of processor time for each model")
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--output", type=Path, metavar="FILE", help="JSON that keeps the rows")
+        if name == "bits":
+            command.add_argument("--data", required=True, help="folder of MNIST")
+    args = parser.parse_args()
+    rows = (
+        bits(args.data, args.seconds, args.seed)
+        if args.command == "bits"
+        else kinds[args.command](args.seconds, args.seed)
+    )
+    for row in rows:
+        complete = row | {"seconds": args.seconds, "seed": args.seed, "threads": torch.get_num_threads()}
+        print(json.dumps(complete), flush=True)
+        if args.output:
+            record(args.output, args.command, complete)
+
+
+if __name__ == "__main__":
+    main()
