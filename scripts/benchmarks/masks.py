@@ -1,4 +1,4 @@
-"""Masks of simulated vessels: a conditional flow with half-infinite noise beside independent pixels.
+"""Masks of noisy pictures: a conditional flow with half-infinite noise beside independent pixels.
 
 The rival is the same network over the picture, widened until it has as many parameters, whose outputs are
 the logits of a Bernoulli for each pixel. Both train for as long, in seconds of processor time. Figures are of
@@ -24,7 +24,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from scripts.benchmarks.comparison import comparison
 from vflow.config import EncoderConfig, Preset, SegmentationConfig, load_preset
 from vflow.data import media
-from vflow.data.datasets.vessels import Vessels
+from vflow.data.datasets.registry import open_image_dataset
 from vflow.models import ImageBatch, Segmentation
 from vflow.nn.encoder import FrameEncoder, WindowEncoder
 from vflow.nn.layers import ZeroConv2d
@@ -35,6 +35,7 @@ from vflow.training.density import optimize
 from vflow.training.setup import open_data
 
 SAMPLES, DRAWS = 16, 16
+TITLES = {"vessels": "Masks of simulated vessels", "skimage-masks": "Masks of scikit-image's pictures"}
 
 
 @final
@@ -88,11 +89,11 @@ def train(model: nn.Module, nats: Callable[[ImageBatch], Tensor], preset: Preset
 
 
 @torch.no_grad()
-def run(seconds: float, count: int, picture: Path | None = None) -> list[dict[str, object]]:
+def run(data: str, seconds: float, count: int, picture: Path | None = None) -> list[dict[str, object]]:
     """Rows of the comparison; a sheet of samples of the flow, and below of the other, goes to ``picture``."""
-    preset = load_preset("vessels", {"training.max_steps": 1_000_000})
+    preset = load_preset("vessels", {"training.max_steps": 1_000_000, "data.name": data})
     assert isinstance(preset.model, SegmentationConfig)
-    masks = Masks.take(Vessels(preset.model.glow.height, "validation"), count)
+    masks = Masks.take(open_image_dataset(preset.data, preset.model, "validation"), count)
     pixels = masks.truth[0].numel()
     torch.manual_seed(0)
     flow = Segmentation(preset.model)
@@ -135,17 +136,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("data", nargs="?", choices=tuple(TITLES), default="vessels")
     parser.add_argument("--seconds", type=float, default=120.0, help="processor time of each training")
     parser.add_argument("--picture", type=Path, help="file of a sheet of samples, PNG")
     parser.add_argument("--masks", type=int, default=200, help="validation masks")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = comparison(
-        "Masks of simulated vessels",
-        run(arguments.seconds, arguments.masks, arguments.picture),
+        TITLES[arguments.data],
+        run(arguments.data, arguments.seconds, arguments.masks, arguments.picture),
         f"{arguments.masks} validation masks, {SAMPLES} samples of each at T = 1; "
         f"{arguments.seconds:g} s of processor time for each training",
-        f"masks --seconds {arguments.seconds:g} --masks {arguments.masks}",
+        f"masks {arguments.data} --seconds {arguments.seconds:g} --masks {arguments.masks}",
     )
     print(json.dumps(found))
 

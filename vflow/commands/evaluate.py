@@ -42,8 +42,8 @@ class Evaluate:
     checkpoint: Text = None
     """A directory, a shipped name or a hub id."""
     data: Annotated[Text, tyro.conf.arg(metavar="NAME|FOLDER")] = None
-    """shapes, moving-digits, digits, vessels, a folder of clips, photos or radar (also one in VFLOW_DATA), or
-    points: a CSV, an npz, or the name of a density."""
+    """shapes, moving-digits, digits, vessels, skimage-masks, a folder of clips, photos or radar (also one in
+    VFLOW_DATA), or points: a CSV, an npz, or the name of a density."""
     train: Annotated[Text, tyro.conf.arg(metavar="FOLDER")] = None
     """Training data, for baselines and tuning; the 'train' inside or beside --data when not given."""
     split: Literal["test", "validation"] = "test"
@@ -94,10 +94,11 @@ class Evaluate:
         return 0
 
     def _settings(self) -> Settings:
+        from vflow.pipelines.evaluate.data import GENERATED
         from vflow.pipelines.evaluate.report import Settings
 
         if self.data is None:
-            raise ConfigError("--data: give shapes, moving-digits, digits, vessels, a folder, or points")
+            raise ConfigError(f"--data: give {', '.join(GENERATED)}, a folder, or points")
         if self.tune_temperature and self.temperature is not None:
             raise ConfigError("--tune-temperature chooses the temperature; leave --temperature out")
         names = {field.name for field in dataclasses.fields(Settings)} - {"seed", "temperature"}

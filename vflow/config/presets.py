@@ -19,8 +19,9 @@ class DataConfig(Config):
     """Data set of the training examples."""
 
     name: Literal[
-        "shapes", "moving-digits", "video-folder", "bair", "digits", "photos", "vessels", "rain", "points"
-    ] = "shapes"
+        "shapes", "moving-digits", "video-folder", "bair", "digits", "photos", "vessels", "skimage-masks",
+        "rain", "points",
+    ] = "shapes"  # fmt: skip
     path: str | None = Field(None, description="folder; points: a file, or a density's or an energy's name")
     frames: int = Field(5, ge=2, le=64, description="frames per training example, context included")
     corruption: float = Field(

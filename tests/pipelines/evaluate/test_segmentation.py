@@ -21,9 +21,12 @@ SMALL = SegmentationConfig(
 )
 
 
-def test_figures_of_vessels() -> None:
+@pytest.mark.parametrize("data", ["vessels", "skimage-masks"])
+def test_figures(data: str) -> None:
+    if data == "skimage-masks":
+        pytest.importorskip("skimage")
     torch.manual_seed(0)
-    settings = Settings("vessels", limit=8, num_samples=2, num_importance_samples=4)
+    settings = Settings(data, limit=8, num_samples=2, num_importance_samples=4)
     evaluation = evaluate_segmentation(Segmentation(SMALL), settings, quiet)
     figures = evaluation.figures
     assert figures["bits_per_dim_k4"] <= figures["bits_per_dim"]
@@ -35,7 +38,7 @@ def test_figures_of_vessels() -> None:
 
 
 def test_other_data_are_refused() -> None:
-    with pytest.raises(ConfigError, match="give vessels"):
+    with pytest.raises(ConfigError, match="give vessels or skimage-masks"):
         evaluate_segmentation(Segmentation(SMALL), Settings("shapes"), quiet)
 
 

@@ -21,6 +21,7 @@ from vflow.data.datasets.digits import MnistImages, MovingDigits
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.photos import PhotoPairs, Photos
 from vflow.data.datasets.shapes import Shapes
+from vflow.data.datasets.skimage_masks import SkimageMasks
 from vflow.data.datasets.splits import Split
 from vflow.data.datasets.types import ImageDataset, VideoDataset
 from vflow.data.datasets.vessels import Vessels
@@ -31,7 +32,7 @@ SUITABLE_DATASETS = {
     "digits": ("digits",),
     "colorizer": ("photos",),
     "super_resolution": ("photos",),
-    "segmentation": ("vessels",),
+    "segmentation": ("vessels", "skimage-masks"),
     "nowcast": ("rain",),
     "photo_codec": ("photos",),
     "clip_codec": ("video-folder",),
@@ -109,6 +110,9 @@ def open_image_dataset(
     if config.name == "vessels":
         _require_size(config.name, (glow.width,), (glow.height,))
         return Vessels(glow.height, split)
+    if config.name == "skimage-masks":
+        _require_size(config.name, (glow.width,), (glow.height,))
+        return SkimageMasks(glow.height, split)
     path = require_path(config, "FOLDER (or a zip)")
     _require_size(config.name, (glow.width,), (glow.height,))
     if isinstance(model, SuperResolutionConfig):

@@ -23,7 +23,7 @@ class ImageExample(NamedTuple):
     """uint8 (H, W, C)."""
     condition: np.ndarray
     """digits: label, int64 (); photos: float32 (4, 2H, 2W), and uint8 (3, H/2, W/2) for super-resolution; see
-    ``vflow.data.datasets.photos``. Vessels: the picture, uint8 (1, H, W)."""
+    ``vflow.data.datasets.photos``. Masks: the picture, uint8 (1, H, W)."""
 
 
 class ImageDataset(Protocol):

@@ -25,7 +25,7 @@ from vflow.pipelines.common import evenly_spaced
 from vflow.pipelines.evaluate.report import Settings
 
 HELD_OUT = ("test", "val", "valid", "validation")
-GENERATED = ("shapes", "moving-digits", "digits", "vessels")
+GENERATED = ("shapes", "moving-digits", "digits", "vessels", "skimage-masks")
 LONGEST = 32
 """Frames of a clip that are scored at most."""
 NUM_FRAMES = 10
