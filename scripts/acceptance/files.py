@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
 
 import vflow
 from scripts.acceptance.models import GIVEN, data, grasp_windows, loaded, push_clips, silent
@@ -172,3 +176,18 @@ def enlarged() -> Result:
         "size": size("enlarge"),
     }
     return Result(values, note=f"bits/dim of details {found['bits_per_dim']:.3f}")
+
+
+@measure("N", seconds=Figure("256×256 photo ×4 in four variants", "s", at_most=12, aim="6"))
+def enlarged_speed() -> Result:
+    """Processor time of one thread, the photo once loaded: a machine with two cores takes about half of it.
+    The median of three runs after a first."""
+    torch.set_num_threads(1)
+    model: Any = loaded("enlarge")
+    photo = cv2.resize(next(_photos()), (256, 256), interpolation=cv2.INTER_AREA)
+    times = []
+    for _ in range(4):
+        began = time.process_time()
+        vflow.upscale(model, photo, scale=4, num_samples=4, temperature=model.config.temperature)
+        times.append(time.process_time() - began)
+    return Result({"seconds": statistics.median(times[1:])})

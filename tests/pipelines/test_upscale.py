@@ -56,9 +56,9 @@ def test_a_seam_cannot_be_seen(
 ) -> None:
     """Tiles of 8 pixels and one tile give the same picture, but for rounding."""
     doubling = Doubling(model, UpscaleSettings())
-    whole = doubling.draw(photo, (0, "photo", 0, 2)).image.astype(int)
+    whole = doubling.draw(photo, (0, "photo", 0, 2), {}).image.astype(int)
     monkeypatch.setattr(pipeline, "TILE", 8)
-    tiled = doubling.draw(photo, (0, "photo", 0, 2)).image.astype(int)
+    tiled = doubling.draw(photo, (0, "photo", 0, 2), {}).image.astype(int)
     difference = np.abs(whole - tiled)
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
 
@@ -78,6 +78,19 @@ def test_more_samples_and_a_larger_scale_leave_the_others_as_they_are(
     assert np.array_equal(few[0], many[0])
     twice = vflow.upscale(model, photo, scale=4, num_samples=1, seed=3)
     assert np.array_equal(average_blocks(twice[0], 2), few[0])
+
+
+def test_features_of_the_photo_are_computed_once_for_all_variants(
+    photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_super_resolution()
+    features, calls = model.features, []
+    monkeypatch.setattr(model, "features", lambda y: calls.append(y) or features(y))
+    three = vflow.upscale(model, photo, scale=2, num_samples=3)
+    assert len(calls) == 1
+    monkeypatch.setattr(pipeline, "KEPT_TILES", 0)
+    assert np.array_equal(vflow.upscale(model, photo, scale=2, num_samples=3), three)
+    assert len(calls) == 4
 
 
 def test_rounding_keeps_means_whatever_the_values() -> None:

@@ -21,6 +21,7 @@ from vflow.data import media
 from vflow.data.datasets.photos import average_blocks
 from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled
+from vflow.models.base import Condition
 from vflow.models.glow import Chains
 from vflow.pipelines.color.photo import as_picture
 from vflow.pipelines.common import (
@@ -38,6 +39,8 @@ TILE = 256
 """Side of a tile, in pixels of the photo that is doubled."""
 NOISE_BLOCK = 64
 """Side of the blocks whose noise has a name of its own, in the same pixels."""
+KEPT_TILES = 16
+"""Tiles of the photo whose features are computed once for all variants: about 8 MB each."""
 HALVINGS = 32
 
 
@@ -118,14 +121,20 @@ def draw_variants(
     media.DEFAULT_LIMITS.check_size("enlarged photo", settings.scale * width, settings.scale * height)
     doubling = Doubling(model, settings)
     content = content_hash(photo)
+    known: Conditions = {}
     for sample in range(settings.num_samples):
         image, counts = photo, Counts()
         for scale in SCALES[: SCALES.index(settings.scale) + 1]:
             if should_stop():
                 return
-            image, new = doubling.draw(image, (settings.seed, content, sample, scale))
+            key = (settings.seed, content, sample, scale)
+            image, new = doubling.draw(image, key, known if image is photo else {})
             counts = counts.plus(new)
         yield Variant(image, counts)
+
+
+Conditions = dict[tuple[int, int], Condition]
+"""Conditions of a photo's first tiles, by their corners."""
 
 
 class Doubling:
@@ -140,15 +149,17 @@ class Doubling:
         self.temperature = settings.levels(len(model.latent_shapes))
         self.chains: Chains = model.flow.with_cached_inverse()
 
-    def draw(self, photo: np.ndarray, key: tuple[Key, ...]) -> Variant:
+    def draw(self, photo: np.ndarray, key: tuple[Key, ...], known: Conditions) -> Variant:
         """A photo of twice the size of ``photo``, uint8 (H, W, 3); ``key`` names the noise.
+
+        ``known`` is what other draws from the same photo have left, and is added to.
 
         Raises:
             InputError: values stay non-finite after 8 redraws.
         """
         counts = Counts()
         for attempt in range(MAX_REDRAWS + 1):
-            image, found = self._attempt(photo, (*key, "redraw", attempt) if attempt else key)
+            image, found = self._attempt(photo, (*key, "redraw", attempt) if attempt else key, known)
             if not attempt:
                 counts = found
             if not found.nonfinite:
@@ -159,7 +170,7 @@ class Doubling:
         )
 
     @torch.no_grad()
-    def _attempt(self, photo: np.ndarray, key: tuple[Key, ...]) -> Variant:
+    def _attempt(self, photo: np.ndarray, key: tuple[Key, ...], known: Conditions) -> Variant:
         height, width = photo.shape[:2]
         small = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))[None]
         image = np.empty((2 * height, 2 * width, 3), np.uint8)
@@ -167,7 +178,7 @@ class Doubling:
         for top in range(0, height, TILE):
             for left in range(0, width, TILE):
                 rows, columns = (slice(top, min(top + TILE, height)), slice(left, min(left + TILE, width)))
-                raw = self._tile(small, rows, columns, key)
+                raw = self._tile(small, rows, columns, key, known)
                 sampled = Sampled.of(raw)
                 counts = counts.plus(
                     Counts(raw.numel(), int(sampled.nonfinite.sum()), int(sampled.out_of_range.sum()))
@@ -178,14 +189,21 @@ class Doubling:
                 )
         return Variant(image, counts)
 
-    def _tile(self, small: Tensor, rows: slice, columns: slice, key: tuple[Key, ...]) -> Tensor:
+    def _tile(
+        self, small: Tensor, rows: slice, columns: slice, key: tuple[Key, ...], known: Conditions
+    ) -> Tensor:
         """Sampled grey levels (1, 3, 2h, 2w) of a tile; a value v fills [v, v + 1)."""
         radius, device = self.model.radius, device_of(self.model)
         tall, wide = (
             slice(max(0, part.start - radius), min(part.stop + radius, side))
             for part, side in zip((rows, columns), small.shape[2:], strict=True)
         )
-        condition = self.model.condition(self.model.features(small[:, :, tall, wide].to(device)))
+        corner = rows.start, columns.start
+        condition = known.get(corner)
+        if condition is None:
+            condition = self.model.condition(self.model.features(small[:, :, tall, wide].to(device)))
+            if len(known) < KEPT_TILES:
+                known[corner] = condition
         eps = noise_window(self.model.latent_shapes[0][0], tall, wide, key)[None].to(device)
         raw, _ = self.model.generate(condition, [eps], self.temperature, self.chains)
         top, left = 2 * (rows.start - tall.start), 2 * (columns.start - wide.start)
