@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,12 @@ class Page(gr.Blocks):
     """Blocks that answer values of the wrong kind in one line, and log no traceback of them.
 
     Components read what programs send before a function sees it, and raise as their libraries do.
+
+    Attributes:
+        preload: ``launch`` calls it once the page is served, which so does not wait for models.
     """
+
+    preload: Callable[[], None] = staticmethod(lambda: None)
 
     async def preprocess_data(
         self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
@@ -89,7 +94,7 @@ def refuse_full(request: Request, error: HTTPException) -> JSONResponse:
     return JSONResponse({"detail": detail}, status_code=error.status_code, headers=error.headers)
 
 
-def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr.Blocks:
+def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> Page:
     """The page, ready to launch.
 
     Args:
@@ -116,14 +121,13 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> gr
             component.render()
         api.build(app)
         gr.HTML(FOOTER, apply_default_css=False)
-    app.models.preload(partial(warm_up, app))
     app.runs.start_sweeper()
-    return page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=8)
+    page.preload = partial(app.models.preload, partial(warm_up, app))
+    page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=8)
+    return page
 
 
-def launch(
-    page: gr.Blocks, host: str, port: int, allowed_hosts: Sequence[str] = (), *, mcp: bool = False
-) -> str:
+def launch(page: Page, host: str, port: int, allowed_hosts: Sequence[str] = (), *, mcp: bool = False) -> str:
     """Serve ``page`` from a thread of its own, under no other names than ``HostGuard`` takes.
 
     Returns:
@@ -160,6 +164,7 @@ def launch(
             },
         },
     )
+    page.preload()
     return address
 
 
