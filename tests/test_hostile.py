@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +49,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def campaign(count: int, models: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+Record = Callable[[str, object], None]
+"""Takes a figure for `make accept`."""
+
+
+def campaign(
+    count: int, models: Path, folder: Path, capsys: pytest.CaptureFixture[str], record: Record
+) -> None:
     """Feed ``count`` hostile files, made in turn by every maker, to commands in turn."""
-    rng, mark = np.random.default_rng(0), folder / "code-was-run"
+    rng, mark, longest = np.random.default_rng(0), folder / "code-was-run", 0.0
     for number in range(count):
         place = folder / str(number)
         place.mkdir()
@@ -68,13 +75,21 @@ def campaign(count: int, models: Path, folder: Path, capsys: pytest.CaptureFixtu
         assert len(errors) == (code != 0), shown
         assert all(line.isprintable() and len(line) < 2_100 for line in err.splitlines()), shown
         assert not mark.exists(), shown
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < MEGABYTES * 1024
+        longest = max(longest, seconds)
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    assert megabytes < MEGABYTES
+    for name, value in (("inputs", count), ("seconds", longest), ("megabytes", megabytes)):
+        record(name, value)
 
 
-def test_forty_hostile_files(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    campaign(40, models, tmp_path, capsys)
+def test_forty_hostile_files(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], record_property: Record
+) -> None:
+    campaign(40, models, tmp_path, capsys, record_property)
 
 
 @pytest.mark.long
-def test_five_hundred_hostile_files(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    campaign(500, models, tmp_path, capsys)
+def test_five_hundred_hostile_files(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], record_property: Record
+) -> None:
+    campaign(500, models, tmp_path, capsys, record_property)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from tests.app.conftest import Server, running
 from tests.app.test_hostile_values import FILE, call
 from tests.hostile import MAKERS
+from tests.test_hostile import Record
 
 SECONDS, MEGABYTES = 30.0, 2_000
 
@@ -37,16 +39,25 @@ def requests(file: dict[str, Any]) -> dict[str, list[Any]]:
 ENDPOINTS = tuple(requests({}))
 
 
+@dataclass(frozen=True)
+class Site(Server):
+    """The running app, whose memory is watched."""
+
+    pid: int = 0
+
+    def peak(self) -> float:
+        """Most memory that it had so far, in megabytes; 0 where the system does not say (not Linux)."""
+        status = Path(f"/proc/{self.pid}/status")
+        lines = status.read_text().splitlines() if status.is_file() else []
+        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
+
+
 @pytest.fixture(scope="module")
-def server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The app in a process of its own, whose peak of memory is checked when it ends."""
+def site(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The app in a process of its own."""
     folder = tmp_path_factory.mktemp("hostile")
     with running(folder, checkpoints) as (address, process):
-        yield Server(address, 0.0, folder / "log.txt")
-        status = Path(f"/proc/{process.pid}/status")
-        if status.is_file():  # Linux
-            peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-            assert int(peak.split()[1]) < MEGABYTES * 1024, peak
+        yield Site(address, 0.0, folder / "log.txt", process.pid)
 
 
 def upload(client: httpx.Client, path: Path) -> dict[str, Any] | None:
@@ -58,10 +69,10 @@ def upload(client: httpx.Client, path: Path) -> dict[str, Any] | None:
     return {"path": reply.json()[0], "orig_name": path.name, "meta": FILE}
 
 
-def campaign(server: Server, count: int, folder: Path) -> None:
+def campaign(site: Site, count: int, folder: Path, record: Record) -> None:
     """Send ``count`` hostile files, made in turn by every maker, to the endpoints in turn."""
-    rng, mark, sent = np.random.default_rng(1), folder / "code-was-run", 0
-    with httpx.Client(base_url=server.address, timeout=SECONDS) as client:
+    rng, mark, sent, longest = np.random.default_rng(1), folder / "code-was-run", 0, 0.0
+    with httpx.Client(base_url=site.address, timeout=SECONDS) as client:
         for number in range(count):
             place = folder / str(number)
             place.mkdir()
@@ -80,16 +91,19 @@ def campaign(server: Server, count: int, folder: Path) -> None:
             if event == "error":
                 line = data["error"]
                 assert line and line.isprintable() and len(line) < 2_100, shown
-                assert str(server.log.parent) not in line and "site-packages" not in line, shown
+                assert str(site.log.parent) not in line and "site-packages" not in line, shown
             assert not mark.exists(), shown
-            sent += 1
-    assert sent > count / 2 and "Traceback" not in server.log.read_text()
+            sent, longest = sent + 1, max(longest, seconds)
+    assert sent > count / 2 and "Traceback" not in site.log.read_text()
+    assert site.peak() < MEGABYTES
+    for name, value in (("inputs", count), ("seconds", longest), ("megabytes", site.peak())):
+        record(name, value)
 
 
-def test_thirty_hostile_files(server: Server, tmp_path: Path) -> None:
-    campaign(server, 30, tmp_path)
+def test_thirty_hostile_files(site: Site, tmp_path: Path, record_property: Record) -> None:
+    campaign(site, 30, tmp_path, record_property)
 
 
 @pytest.mark.long
-def test_three_hundred_hostile_files(server: Server, tmp_path: Path) -> None:
-    campaign(server, 300, tmp_path)
+def test_three_hundred_hostile_files(site: Site, tmp_path: Path, record_property: Record) -> None:
+    campaign(site, 300, tmp_path, record_property)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.app.conftest import Server
+from tests.test_hostile import Record
 
 DEFAULTS: dict[str, list[Any]] = {
     "predict_future": [[], "shapes", 1, 1, 1.0, 0, "", 5],
@@ -74,15 +76,20 @@ def cases(count: int | None) -> list[tuple[str, list[Any]]]:
     return [every[i] for i in np.random.default_rng(0).choice(len(every), count, replace=False)]
 
 
-def check(server: Server, client: httpx.Client, chosen: list[tuple[str, list[Any]]]) -> None:
+def check(server: Server, client: httpx.Client, chosen: list[tuple[str, list[Any]]]) -> float:
+    """Call the endpoints; returns the seconds of the slowest answer."""
+    longest = 0.0
     for name, values in chosen:
+        began = time.monotonic()
         event, data = call(client, name, values)
+        longest = max(longest, time.monotonic() - began)
         shown = f"{name}{json.dumps(values)[:300]}: {event} {str(data)[:300]}"
         assert event in ("complete", "error", "refused"), shown
         if event == "error":
             assert data and data["error"] and "\n" not in data["error"] and len(data["error"]) < 10_000, shown
         assert "root:" not in str(data), shown
     assert "Traceback" not in server.log.read_text()
+    return longest
 
 
 def test_odd_values(server: Server, http: httpx.Client) -> None:
@@ -91,8 +98,9 @@ def test_odd_values(server: Server, http: httpx.Client) -> None:
 
 
 @pytest.mark.long
-def test_all_odd_values(server: Server, http: httpx.Client) -> None:
-    check(server, http, cases(None))
+def test_all_odd_values(server: Server, http: httpx.Client, record_property: Record) -> None:
+    record_property("seconds", check(server, http, cases(None)))
+    record_property("inputs", len(cases(None)))
 
 
 def test_files_of_the_machine_stay_unread(http: httpx.Client, tmp_path: Path) -> None:

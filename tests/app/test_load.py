@@ -17,6 +17,7 @@ import vflow
 from apps.app import QUEUE_FULL, QUEUE_SIZE
 from tests.app.conftest import running
 from tests.app.support import run_async
+from tests.test_hostile import Record
 from vflow.data import media
 
 CALL = "/gradio_api/call/generate_digits"
@@ -79,7 +80,7 @@ async def crowd(address: str, count: int) -> list[bytes]:
         return [found for found in await asyncio.gather(*work) if found is not None]
 
 
-def meet(site: Site, checkpoints: Path, count: int) -> None:
+def meet(site: Site, checkpoints: Path, count: int, record: Record) -> None:
     """A crowd; each who stays gets what Python draws for its seed, and nobody else's files are made."""
     run_async(crowd(site.address, 2))  # the model is loaded, libraries have their memory
     before = site.memory()
@@ -91,9 +92,18 @@ def meet(site: Site, checkpoints: Path, count: int) -> None:
         path = site.folder / "alone.npz"
         media.write_npz(path, images=images, labels=np.repeat(np.arange(10), 8))
         assert found == path.read_bytes(), f"seed {seed}"
-    assert site.memory() - before < MEMORY
+    grown = site.memory() - before
+    assert grown < MEMORY
     folders = [folder for folder in site.folder.glob("vflow-app-*/runs/*") if folder.is_dir()]
-    assert len(folders) <= 40 and all((folder / "settings.json").is_file() for folder in folders)
+    unfinished = [folder for folder in folders if not (folder / "settings.json").is_file()]
+    assert len(folders) <= 40 and not unfinished
+    for name, value in (
+        ("clients", count),
+        ("equal", len(results)),
+        ("megabytes", grown / 2**20),
+        ("unfinished", len(unfinished)),
+    ):
+        record(name, value)
 
 
 async def overfill(address: str) -> list[httpx.Response]:
@@ -102,8 +112,8 @@ async def overfill(address: str) -> list[httpx.Response]:
         return [await ask(client, seed, "slower-digits") for seed in range(QUEUE_SIZE + 8)]
 
 
-def test_twelve_clients_half_of_whom_leave(site: Site, checkpoints: Path) -> None:
-    meet(site, checkpoints, 12)
+def test_twelve_clients_half_of_whom_leave(site: Site, checkpoints: Path, record_property: Record) -> None:
+    meet(site, checkpoints, 12, record_property)
     answers = run_async(overfill(site.address))
     assert answers[0].status_code == 200
     assert answers[-1].status_code == 503
@@ -111,5 +121,5 @@ def test_twelve_clients_half_of_whom_leave(site: Site, checkpoints: Path) -> Non
 
 
 @pytest.mark.long
-def test_fifty_clients_half_of_whom_leave(site: Site, checkpoints: Path) -> None:
-    meet(site, checkpoints, 50)
+def test_fifty_clients_half_of_whom_leave(site: Site, checkpoints: Path, record_property: Record) -> None:
+    meet(site, checkpoints, 50, record_property)
