@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -120,25 +121,57 @@ def seen(name: str, frames: Frames) -> np.ndarray:
     return np.array(values)
 
 
+class Separation(NamedTuple):
+    """Figures of a model's statistics: one input kind after the other against its own.
+
+    Attributes:
+        kept: share of its own frames that are told to fit.
+        auroc: of its own frames against each other kind of input.
+        told: share of each other kind of input that is told not to fit.
+    """
+
+    kept: float
+    auroc: dict[str, float]
+    told: dict[str, float]
+
+
+def separation(name: str, training: np.ndarray, inputs: dict[str, Frames]) -> Separation:
+    """Figures of statistics of ``training``, features (N, D) of a model's training frames.
+
+    ``inputs``: validation frames of each kind, the model's own among them: half of them set the limits, the
+    figures are of the others.
+    """
+    half = len(inputs[name]) // 2
+    reference = Reference.fitted(training, seen(name, inputs[name][:half]))
+    near = [unlikeness(name, reference, frame) for frame in inputs[name][half:]]
+    far = {
+        other: [unlikeness(name, reference, frame) for frame in frames]
+        for other, frames in inputs.items()
+        if other != name
+    }
+    return Separation(
+        float(np.mean(np.array(near) <= 1)),
+        {other: auroc(near, values) for other, values in far.items()},
+        {other: float(np.mean(np.array(values) > 1)) for other, values in far.items()},
+    )
+
+
+def inputs_of(data: Path) -> dict[str, Frames]:
+    """Validation frames of each kind, and noise."""
+    validation = {name: source(data, "validation") for name, source in SOURCES.items()}
+    return {**validation, "noise": noise(data, "validation")}
+
+
 def main(data: Path) -> None:
     """Measure, print and write."""
-    validation = {name: source(data, "validation") for name, source in SOURCES.items()}
-    others = {**validation, "noise": noise(data, "validation")}
-    arrays: dict[str, np.ndarray] = {}
+    inputs, arrays = inputs_of(data), dict[str, np.ndarray]()
     for name in SOURCES:
-        training, own = seen(name, SOURCES[name](data, "train")), seen(name, validation[name])
-        half = len(own) // 2
-        reference = Reference.fitted(training, own[:half])  # figures are of the other half
-        near = [unlikeness(name, reference, frame) for frame in validation[name][half:]]
-        kept = np.mean(np.array(near) <= 1)
-        for other, frames in others.items():
-            if other == name:
-                continue
-            far = [unlikeness(name, reference, frame) for frame in frames]
-            caught = np.mean(np.array(far) > 1)
-            figures = f"AUROC {auroc(near, far):.4f}, told {caught:.1%}, own kept {kept:.1%}"
+        training = seen(name, SOURCES[name](data, "train"))
+        found = separation(name, training, inputs)
+        for other, area in found.auroc.items():
+            figures = f"AUROC {area:.4f}, told {found.told[other]:.1%}, own kept {found.kept:.1%}"
             print(f"{name} against {other}: {figures}", flush=True)
-        fitted = Reference.fitted(training, own)
+        fitted = Reference.fitted(training, seen(name, inputs[name]))
         arrays |= {f"{name}/{part}": array for part, array in fitted._asdict().items()}
     media.write_npz(FOLDER / "fit.npz", **arrays)
 

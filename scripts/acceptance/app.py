@@ -1,4 +1,4 @@
-"""Start-up and answer times of the app."""
+"""The app: start-up and answer times, hostile input, many clients, and the fit of uploads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -13,10 +14,15 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import mean, median
 from typing import NamedTuple
+from xml.etree import ElementTree
+
+import psutil
+from PIL import Image
 
 from scripts.acceptance.models import shipped_model
-from scripts.acceptance.registry import Figure, Result, measure
+from scripts.acceptance.registry import Figure, NotHere, Result, measure
 from scripts.acceptance.report import ROOT
 
 EXAMPLE = ROOT / "apps" / "examples" / "shapes-circle.png"
@@ -25,6 +31,7 @@ EXAMPLE = ROOT / "apps" / "examples" / "shapes-circle.png"
 @measure(
     "A",
     page=Figure("page ready once installed", "s", at_most=10),
+    work=Figure("processor time until then: the same on an idle core", "s", at_most=5),
     first=Figure("shapes: first predicted frame", "s", at_most=3),
     total=Figure("shapes: 8 futures × 4 frames, files included", "s", at_most=20),
     second=Figure("the same again, with another seed", "s"),
@@ -50,7 +57,118 @@ def app_times() -> Result:
                 time.sleep(0.02)
             job.result()
             times.append((first, time.perf_counter() - start))
-    return Result({"page": page.seconds, "first": times[0][0], "total": times[0][1], "second": times[1][1]})
+    return Result(
+        {
+            "page": page.seconds,
+            "work": page.work,
+            "first": times[0][0],
+            "total": times[0][1],
+            "second": times[1][1],
+        }
+    )
+
+
+@measure(
+    "J",
+    auroc=Figure(
+        "a model's frames against another's, photos or noise: lowest AUROC of all pairs", at_least=0.98
+    ),
+    told=Figure("inputs of another kind told not to fit", "%"),
+    kept=Figure("a model's own frames told to fit", "%"),
+    seconds=Figure("judging a photo of 12 megapixels, processor time", "s", at_most=2),
+)
+def fit() -> Result:
+    """Statistics of 600 training frames a model, limits from half of 120 validation frames; figures of the
+    other half and of 120 validation frames of each other kind (apps/examples/make_fit.py)."""
+    from apps.examples.make_fit import SOURCES, inputs_of, seen, separation
+
+    if not (place := os.environ.get("VFLOW_DATA")):
+        raise NotHere("needs validation frames: VFLOW_DATA=folder with MNIST, photos, push, grasp and rain")
+    data = Path(place)
+    inputs = inputs_of(data)
+    found = {name: separation(name, seen(name, SOURCES[name](data, "train")), inputs) for name in SOURCES}
+    pairs = {
+        f"{name} against {other}": area for name, each in found.items() for other, area in each.auroc.items()
+    }
+    lowest = min(pairs, key=lambda pair: pairs[pair])
+    values = {
+        "auroc": pairs[lowest],
+        "told": 100 * mean(share for each in found.values() for share in each.told.values()),
+        "kept": 100 * mean(each.kept for each in found.values()),
+        "seconds": _seconds_of_verdict(),
+    }
+    return Result(values, f"lowest: {lowest}; median of {len(pairs)} pairs {median(pairs.values()):.4f}")
+
+
+def _seconds_of_verdict() -> float:
+    """Processor time from a photo on disk to the verdict on it."""
+    from apps.ui.shared.context import AppContext
+    from apps.ui.shared.fit import judge_files
+    from apps.ui.shared.jobs import Jobs
+    from apps.ui.shared.models import ModelStore
+    from apps.ui.shared.storage import RunStore
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        photo = Image.open(ROOT / "apps" / "examples" / "photo-chelsea.png").convert("RGB")
+        photo.resize((4000, 3000)).save(folder / "photo.jpg", quality=90)
+        app = AppContext(ModelStore(), RunStore(folder), Jobs(), folder)
+        start = time.process_time()
+        verdict = judge_files(app, "shapes", [str(folder / "photo.jpg")])
+        seconds = time.process_time() - start
+    if verdict is None or verdict.fits:
+        raise AssertionError(f"a photo was judged as {verdict}")
+    return seconds
+
+
+@measure(
+    "J",
+    inputs=Figure("inputs: files for the commands, files and values for the endpoints", at_least=500),
+    failures=Figure("campaigns with a crash, a traceback, code run, a file read or a hang", at_most=0),
+    seconds=Figure("slowest answer", "s", at_most=30),
+    megabytes=Figure("most memory, of the commands or of the app", "MB", at_most=2000),
+)
+def hostile() -> Result:
+    """Long tests test_hostile, test_hostile_files and test_hostile_values: damaged and fuzzed media, bombs,
+    odd names, archives, pickles, odd numbers and sizes, values of the wrong kind; made from a seed."""
+    places = ("tests/test_hostile.py", "tests/app/test_hostile_files.py", "tests/app/test_hostile_values.py")
+    failures, found = _campaigns(*places)
+    values = {
+        "inputs": sum(found["inputs"]),
+        "failures": failures,
+        "seconds": max(found["seconds"]),
+        "megabytes": max(found["megabytes"]),
+    }
+    return Result(values, " + ".join(f"{count:.0f}" for count in found["inputs"]))
+
+
+@measure(
+    "J",
+    clients=Figure("clients at once, every second of whom leaves", at_least=50),
+    equal=Figure("results equal to the byte to what Python draws alone, of 25", at_least=25),
+    megabytes=Figure("memory after, less memory before", "MB", at_most=200),
+    left=Figure("files that stay when the app ends, and results without settings", at_most=0),
+)
+def clients() -> Result:
+    """Long test test_load: clients that ask for digits over HTTP, each with its own seed."""
+    failures, found = _campaigns("tests/app/test_load.py")
+    if failures:
+        raise AssertionError("make test-long ARGS=tests/app/test_load.py fails")
+    names = {"clients": "clients", "equal": "equal", "megabytes": "megabytes", "left": "unfinished"}
+    return Result({name: found[own][0] for name, own in names.items()})
+
+
+def _campaigns(*tests: str) -> tuple[int, dict[str, list[float]]]:
+    """Number of long tests that failed, and the figures that the tests recorded."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        words = ["-m", "pytest", "-q", "-m", "long", *tests, f"--junitxml={report}"]
+        subprocess.run([sys.executable, *words], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+        suite = ElementTree.parse(report).getroot()
+    found: dict[str, list[float]] = {}
+    for entry in suite.iter("property"):
+        found.setdefault(entry.get("name", ""), []).append(float(entry.get("value", "nan")))
+    return len([*suite.iter("failure"), *suite.iter("error")]), found
 
 
 START_LIMIT = 1800  # seconds: installing torch on a slow line is part of a first `make app`
@@ -58,10 +176,11 @@ STOP_LIMIT = 20
 
 
 class Page(NamedTuple):
-    """A running app: its address, how long it took from the command to the first answer, and its output."""
+    """A running app: its address, seconds and processor time until it answered first, its output."""
 
     url: str
     seconds: float
+    work: float
     log: Callable[[], str]
 
 
@@ -92,9 +211,15 @@ def serving(folder: Path, environment: Mapping[str, str], limit: float = START_L
                 if process.poll() is not None or time.perf_counter() - start > limit:
                     raise RuntimeError(f"make app did not serve {url}: {read()[-400:]}")
                 time.sleep(0.05)
-            yield Page(url, time.perf_counter() - start, read)
+            yield Page(url, time.perf_counter() - start, _processor_time(process.pid), read)
         finally:
             _stop(process)
+
+
+def _processor_time(pid: int) -> float:
+    """Seconds that a process and its children, also those that have ended, have computed."""
+    whole = psutil.Process(pid)
+    return sum(sum(process.cpu_times()[:4]) for process in [whole, *whole.children(recursive=True)])
 
 
 def _answers(url: str) -> bool:

@@ -22,6 +22,7 @@ TITLES = {
     "F": "Results worth showing",
     "H": "The work of the latents",
     "I": "Real video",
+    "J": "An app that a stranger trusts",
     "K": "Colours that belong to things",
     "L": "Densities of vectors",
     "M": "Lossless files",
