@@ -1,20 +1,26 @@
 """Makes the `opening-*` films, one a tab: results of the shipped models that show before any click.
 
+They are made with what the tabs' forms say when the page opens; `openings.json` records that by label.
+
 Run from the repository: python -m apps.examples.make_openings [TAB ...]
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
+import gradio as gr
 import numpy as np
+from gradio.blocks import Block
 
 import vflow
+from apps.app import build
 from apps.ui.lab.job import Job, Request
 from apps.ui.lab.render import Drawing
 from apps.ui.shared.context import AppContext
@@ -29,52 +35,68 @@ from vflow.pipelines.walk.render import tiles
 from vflow.pipelines.walk.space import WalkSettings
 
 FOLDER = Path(__file__).resolve().parent
+RECORD = FOLDER / "openings.json"
+FIELDS = (gr.Checkbox, gr.Dropdown, gr.Number, gr.Radio, gr.Slider, gr.Textbox)
 TEAL = (15, 118, 110)
 Film = tuple[np.ndarray, float]
 """Frames, uint8 (T, H, W, C), and frames per second."""
+Values = dict[str, Any]
+"""Values of a form, by label."""
 
 
-def predict() -> Film:
-    """The clip as it really went on, framed, and eight futures of a held-out clip, in rows of three."""
-    model: Any = vflow.load("push")
-    clip = media.read_clip(FOLDER / "push-00064.mp4").frames[:13]
-    given = model.config.context
+def predict(form: Values) -> Film:
+    """Futures of a held-out circle, in rows of four, after the picture given, until most have left it."""
+    model: Any = vflow.load(form["Checkpoint"])
+    given = media.read_image(FOLDER / "shapes-circle.png").frames
     futures = vflow.predict(
-        model, clip[:given], num_frames=len(clip) - given, temperature=model.config.temperature
+        model,
+        given,
+        num_frames=form["Frames"],
+        num_samples=form["Futures"],
+        temperature=form["Temperature"],
+        seed=form["Seed"],
     )
-    context = np.repeat(clip[None, :given], len(futures), axis=0)
-    all_clips = np.concatenate([clip[None], np.concatenate([context, futures], axis=1)])
-    frames = np.stack([tiles(at_once.repeat(3, 1).repeat(3, 2), 3) for at_once in all_clips.swapaxes(0, 1)])
-    side = 3 * clip.shape[1]
-    for frame in frames:
-        cv2.rectangle(frame, (2, 2), (side - 3, side - 3), TEAL, 5)
-    return np.concatenate([frames, frames[-1:].repeat(4, 0)]), 5.0
+    clips = np.concatenate([given[None].repeat(len(futures), 0).repeat(2, 1), futures[:, :8]], axis=1)
+    return np.stack([tiles(enlarged(at_once, 3), 4) for at_once in clips.swapaxes(0, 1)]), 5.0
 
 
-def digits() -> Film:
-    """All ten digits in one style after another, each style drawn as another digit first."""
-    model: Any = vflow.load("digits")
-    styles = [
-        vflow.walk(model, (), WalkSettings(kind="transfer", label=label, seed=label)).frames
-        for label in (3, 8, 5, 2, 6, 9)
+def digits(form: Values) -> Film:
+    """All ten digits, in one draw after another."""
+    model: Any = vflow.load(form["Checkpoint"])
+    drawn = [
+        vflow.digits(
+            model,
+            label,
+            num_samples=form["Count per class"],
+            temperature=form["Temperature"],
+            seed=form["Seed"],
+        )
+        for label in range(10)
     ]
-    return np.stack([tiles(style.repeat(4, 1).repeat(4, 2), 5) for style in styles]), 1.0
+    draws = np.stack(drawn, 1)[..., None]
+    return np.stack([tiles(enlarged(draw, 4), 5) for draw in draws]), 1.0
 
 
-def colorize() -> Film:
-    """A photo in grey, then in six colourings."""
-    model: Any = vflow.load("colorizer")
+def colorize(form: Values) -> Film:
+    """A photo in grey, then in its colourings."""
+    model: Any = vflow.load(form["Checkpoint"])
     photo = media.read_image(FOLDER / "photo-chelsea.png").frames[0]
-    variants = vflow.colorize(model, photo, num_samples=6, temperature=model.config.temperature)
+    levels = tuple(map(float, form["Temperature per level"].split(",")))
+    variants = vflow.colorize(
+        model, photo, num_samples=form["Variants"], temperature=levels, seed=form["Seed"]
+    )
     return np.concatenate([photo[None].repeat(3 // photo.shape[-1], -1), variants]), 1.0
 
 
-def enlarge() -> Film:
+def enlarge(form: Values) -> Film:
     """Part of a small photo, enlarged; a line between bicubic and drawn goes to and fro."""
-    model: Any = vflow.load("enlarge")
+    model: Any = vflow.load(form["Checkpoint"])
+    scale = form["Width and height"]
     photo = media.read_image(FOLDER / "walk-chelsea.png").frames[0][20:130, 50:210]
-    drawn = vflow.upscale(model, photo, num_samples=1, temperature=model.config.temperature)[0]
-    smooth = np.rint(bicubic(photo, 4)).astype(np.uint8)
+    drawn = vflow.upscale(
+        model, photo, scale=scale, num_samples=1, temperature=form["Temperature"], seed=form["Seed"]
+    )[0]
+    smooth = np.rint(bicubic(photo, scale)).astype(np.uint8)
     frames = []
     for phase in np.linspace(0, 2 * np.pi, 36, endpoint=False):
         line = round(drawn.shape[1] * (0.5 + 0.42 * np.cos(phase)))
@@ -85,36 +107,46 @@ def enlarge() -> Film:
     return np.stack(frames), 9.0
 
 
-def walk() -> Film:
+def walk(form: Values) -> Film:
     """Eight digits that move together along the strongest direction of their noise, there and back."""
-    model: Any = vflow.load("digits")
-    directions = vflow.load_directions(find_checkpoints()["digits"], model)
+    model: Any = vflow.load(form["Checkpoint"])
+    directions = vflow.load_directions(find_checkpoints()[form["Checkpoint"]], model)
     walks = [
         vflow.walk(
             model,
             (),
-            WalkSettings(kind="direction", label=label, seed=1, steps=13, extent=2.0, level=-1, direction=0),
+            WalkSettings(
+                kind=form["Walk"],
+                label=label,
+                seed=form["Seed"],
+                steps=form["Steps"],
+                extent=form["Extent"],
+                level=int(form["Level"]),
+                direction=form["Direction"] - 1,
+                temperature=form["Temperature"],
+            ),
             directions=directions,
         ).frames
         for label in (0, 2, 3, 4, 5, 7, 8, 9)
     ]
-    steps = [tiles(np.stack(step).repeat(4, 1).repeat(4, 2), 4) for step in zip(*walks, strict=True)]
+    steps = [tiles(enlarged(np.stack(step), 4), 4) for step in zip(*walks, strict=True)]
     return np.stack([*steps, *steps[-2:0:-1]]), 8.0
 
 
-def surprise() -> Film:
+def surprise(form: Values) -> Film:
     """A clip whose frames 11 and 16 were swapped, beside the map of what the model did not expect."""
-    model: Any = vflow.load("push")
+    model: Any = vflow.load(form["Checkpoint"])
     frames = media.read_clip(FOLDER / "push-00064.mp4").frames
     frames[[10, 15]] = frames[[15, 10]]
-    statistics = vflow.load_clip_statistics(find_checkpoints()["push"], model)
-    surprisal = vflow.surprisal(model, frames, statistics=statistics)
+    statistics = vflow.load_clip_statistics(find_checkpoints()[form["Checkpoint"]], model)
+    quantile = form["Percentile"] / 100
+    surprisal = vflow.surprisal(model, frames, statistics=statistics, quantile=quantile, seed=form["Seed"])
     under = overlay_on(surprisal.frames, surprisal.excess, top_of(surprisal))
-    pairs = [np.stack(pair).repeat(4, 1).repeat(4, 2) for pair in zip(surprisal.frames, under, strict=True)]
+    pairs = [enlarged(np.stack(pair), 4) for pair in zip(surprisal.frames, under, strict=True)]
     return np.stack([tiles(pair, 2) for pair in pairs]), 4.0
 
 
-def compress() -> Film:
+def compress(form: Values) -> Film:
     """A photo as its file is decoded: every 64th pixel along each side, then ever finer lattices."""
     photo = media.read_image(FOLDER / "walk-coffee.png").frames[0]
     height, width = 2 * photo.shape[0], 2 * photo.shape[1]
@@ -126,11 +158,11 @@ def compress() -> Film:
 LAB_SIDE = 200
 
 
-def lab() -> Film:
+def lab(form: Values) -> Film:
     """A spline flow learns two moons (true, learned), then its layers bend the grid of the base into them."""
     with tempfile.TemporaryDirectory() as folder:
         app = AppContext(ModelStore(), RunStore(Path(folder)), Jobs(), Path(folder))
-        job = Job.begin(app, Request.checked("two-moons", "spline", 600, 0))
+        job = Job.begin(app, Request.checked(form["Density"], form["System"], form["Steps"], form["Seed"]))
         snapshots = [job.snapshot for _ in job.advance(lambda: False)]
         learned = [_enlarged(snapshot.density) for snapshot in snapshots if snapshot]
     assert job.snapshot
@@ -160,7 +192,12 @@ def _raster(drawing: Drawing, position: float) -> np.ndarray:
     return canvas
 
 
-OPENINGS: dict[str, Callable[[], Film]] = {
+def enlarged(pictures: np.ndarray, times: int) -> np.ndarray:
+    """Pictures (N, H, W, C) whose pixels are repeated ``times`` × ``times``."""
+    return pictures.repeat(times, 1).repeat(times, 2)
+
+
+OPENINGS: dict[str, Callable[[Values], Film]] = {
     "predict": predict,
     "digits": digits,
     "colorize": colorize,
@@ -171,6 +208,39 @@ OPENINGS: dict[str, Callable[[], Film]] = {
     "lab": lab,
 }
 
+
+def opening_forms(page: gr.Blocks) -> dict[str, Values]:
+    """Values of the forms when a page opens, by tab and label; hidden fields are left out."""
+    fields = [block for block in page.blocks.values() if isinstance(block, FIELDS)]
+    values, visible = {field: field.value for field in fields}, {field: field.visible for field in fields}
+    for event in page.fns.values():
+        if not event.inputs_as_dict or (page._id, "load") not in event.targets:
+            continue  # Gradio does not call it on opening
+        changes = event.fn({part: getattr(part, "value", None) for part in event.inputs})
+        for field, update in changes.items():
+            if field in values:
+                values[field] = update.get("value", values[field])
+                visible[field] = update.get("visible", visible[field])
+    tabs = [block for block in page.blocks.values() if isinstance(block, gr.Tab)]
+    return {
+        str(tab.id): {
+            str(block.label): values[block]
+            for block in _inside(tab)
+            if isinstance(block, FIELDS) and visible[block]
+        }
+        for tab in tabs
+    }
+
+
+def _inside(block: Block) -> Iterator[Block]:
+    for child in getattr(block, "children", []):
+        yield child
+        yield from _inside(child)
+
+
 if __name__ == "__main__":
+    forms = opening_forms(build())
     for name in sys.argv[1:] or OPENINGS:
-        media.write_video(FOLDER / f"opening-{name}.mp4", *OPENINGS[name](), enlarge=False)
+        media.write_video(FOLDER / f"opening-{name}.mp4", *OPENINGS[name](forms[name]), enlarge=False)
+        record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
+        RECORD.write_text(json.dumps({**record, name: forms[name]}, indent=2) + "\n")

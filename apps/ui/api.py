@@ -171,8 +171,8 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
     inputs = {
         "files": _uploads(),
         "checkpoint": _checkpoint(app, *FAMILIES),
-        "num_samples": gr.Number(8, label="num_samples"),
-        "num_frames": gr.Number(10, label="num_frames"),
+        "num_samples": gr.Number(predict_jobs.FUTURES, label="num_samples"),
+        "num_frames": gr.Number(predict_jobs.FRAMES, label="num_frames"),
         "temperature": _suggested(),
         "seed": gr.Number(0, label="seed"),
         "level_temperatures": gr.Textbox("", label="level_temperatures"),

@@ -27,6 +27,7 @@ from ..shared.context import AppContext
 FAMILY = "videoflow"
 MAX_FUTURES = 32
 MAX_FRAMES = 60
+FUTURES, FRAMES = 8, 10  # of a form and of the endpoint, unless they say otherwise
 Source = Sequence[str] | np.ndarray | RainSequence
 MIN_DIVERSITY = 8.0  # grey levels: the ramp of the diversity map never ends below this
 

@@ -48,7 +48,7 @@ from ..shared.html import ExampleTile, duration, example_strip, progress
 from ..shared.jobs import Clock
 from ..shared.opening import PREDICT, opening
 from . import html, rain, rain_html
-from .job import MAX_FRAMES, MAX_FUTURES, Request, Result, Source, expected_work
+from .job import FRAMES, FUTURES, MAX_FRAMES, MAX_FUTURES, Request, Result, Source, expected_work
 from .kinds import FAMILIES, Kind, kind_of
 from .rain import RainResult
 
@@ -120,8 +120,8 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]
             interactive=True,
         )  # fmt: skip
         with gr.Row():
-            num_samples = gr.Slider(1, MAX_FUTURES, 8, step=1, label="Futures", min_width=130)
-            num_frames = gr.Slider(1, MAX_FRAMES, 8, step=1, label="Frames", min_width=130)
+            num_samples = gr.Slider(1, MAX_FUTURES, FUTURES, step=1, label="Futures", min_width=130)
+            num_frames = gr.Slider(1, MAX_FRAMES, FRAMES, step=1, label="Frames", min_width=130)
         temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS)
         seed = Seed.row()
     buttons = Buttons.row("Predict", "predict", ready=first is not None)

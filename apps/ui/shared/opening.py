@@ -19,17 +19,17 @@ class Opening(NamedTuple):
 
 PREDICT = Opening(
     "predict",
-    "Eight ways this clip could go on; framed, what really happened.",
+    "Eight ways this circle could move on, drawn from its first picture alone.",
     "Press one of the examples, or add a clip of your own.",
 )
 DIGITS = Opening(
     "digits",
-    "One style after another, as all ten digits.",
+    "All ten digits, drawn eight times: no two alike.",
     "Press Draw for new digits, or draw one below to see your own style.",
 )
 COLORIZE = Opening(
     "colorize",
-    "One grey photo, coloured in six plausible ways.",
+    "One grey photo, coloured in eight plausible ways.",
     "Press one of the examples, or add a photo of your own.",
 )
 ENLARGE = Opening(
@@ -39,7 +39,7 @@ ENLARGE = Opening(
 )
 WALK = Opening(
     "walk",
-    "Eight digits turn from bold to thin together, along one direction of the model’s noise.",
+    "Eight digits turn from bold to thin together, along the strongest direction of the model’s noise.",
     "Press Walk to go along a direction yourself, or upload a start of your own.",
 )
 SURPRISE = Opening(

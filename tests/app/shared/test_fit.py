@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -76,11 +74,6 @@ def test_the_best_model_is_offered_by_a_click_where_the_tab_has_it() -> None:
     assert "vf-amber" not in banner(Verdict("push", True, "push"), ["push"])
     assert sentence(verdict) == "This looks like robot-arm video. shapes has seen nothing like it."
     assert "This looks like robot-arm video. &lt;b&gt; has" in banner(Verdict("<b>", False, "push"), [])
-
-
-def test_openings_are_there() -> None:
-    tabs = ("predict", "digits", "colorize", "enlarge", "walk", "surprise", "compress", "lab")
-    assert all(Path(FOLDER / f"opening-{tab}.mp4").stat().st_size < 400_000 for tab in tabs)
 
 
 def test_only_radar_passes_for_rain() -> None:
