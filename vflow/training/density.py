@@ -104,7 +104,7 @@ def optimize(
     A generator, as ``fit`` is; ``loss`` takes the share of the run that is done, in [0, 1).
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, config.learning_rate, config.betas, config.adam_eps)
+    optimizer = torch.optim.Adam(parameters, config.learning_rate, config.betas, config.adam_eps, fused=True)
     ema, start = Ema(model, config.ema), time.process_time()
     model.train()
     try:
