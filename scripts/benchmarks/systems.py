@@ -2,8 +2,8 @@
 
 Each model learns for some seconds of processor time, and prints one JSON object. Run with one thread::
 
-    python -m scripts.benchmarks.systems energies --seconds 20
-    python -m scripts.benchmarks.systems manifolds --seconds 30
+    python -m scripts.benchmarks.systems energies --seconds 8
+    python -m scripts.benchmarks.systems manifolds --seconds 8
     python -m scripts.benchmarks.systems tails --seconds 10
     python -m scripts.benchmarks.systems bits --data MNIST --seconds 60
 
@@ -58,9 +58,9 @@ def _figures(model: DensityModel, data: str) -> dict[str, float]:
     return dict(evaluate_density(model, Settings(data), lambda _: lambda done, count: None).figures)
 
 
-def energies(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
-    """Reverse KL to the four energies of Rezende & Mohamed 2015, by the number of planar layers."""
-    for energy in ENERGIES.values():
+def energies(names: list[str], seconds: float, seed: int) -> Iterator[dict[str, Any]]:
+    """Reverse KL to energies of Rezende & Mohamed 2015, by the number of planar layers."""
+    for energy in (ENERGIES[name] for name in names):
         for length in LENGTHS:
             planar = {"kind": "repeat", "times": length, "layers": [{"kind": "planar"}]}
             layers = [{"kind": "elementwise"}, {"kind": "inverse", "layers": [planar]}]
@@ -185,21 +185,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    kinds = {"energies": energies, "manifolds": manifolds, "tails": tails}
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in (*kinds, "bits"):
+    for name in ("energies", "manifolds", "tails", "bits"):
         command = commands.add_parser(name)
         command.add_argument("--seconds", type=float, default=30, help="of processor time for each model")
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--output", type=Path, metavar="FILE", help="JSON that keeps the rows")
         if name == "bits":
             command.add_argument("--data", required=True, help="folder of MNIST")
+        if name == "energies":
+            command.add_argument("names", nargs="*", metavar="ENERGY", help=f"of {', '.join(ENERGIES)}; all")
     args = parser.parse_args()
-    rows = (
-        bits(args.data, args.seconds, args.seed)
-        if args.command == "bits"
-        else kinds[args.command](args.seconds, args.seed)
-    )
+    match args.command:
+        case "energies":
+            if unknown := set(args.names) - set(ENERGIES):
+                parser.error(f"unknown energies: {', '.join(sorted(unknown))}")
+            rows = energies(args.names or list(ENERGIES), args.seconds, args.seed)
+        case "manifolds":
+            rows = manifolds(args.seconds, args.seed)
+        case "tails":
+            rows = tails(args.seconds, args.seed)
+        case _:
+            rows = bits(args.data, args.seconds, args.seed)
     for row in rows:
         complete = row | {"seconds": args.seconds, "seed": args.seed, "threads": torch.get_num_threads()}
         print(json.dumps(complete), flush=True)
