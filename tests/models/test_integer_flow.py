@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from vflow.config import IntegerFlowConfig
-from vflow.models.integer_flow import IntegerFlow, discretized_logistic, logistic_quantile
+from vflow.models import ImageBatch
+from vflow.models.integer_flow import (
+    IntegerFlow,
+    LogisticMixture,
+    discretized_logistic,
+    logistic_quantile,
+)
 
 
 def flow(height: int = 8, width: int = 8, channels: int = 1, classes: int = 0) -> IntegerFlow:
@@ -61,15 +67,48 @@ def test_quantiles_have_the_distribution_s_frequencies() -> None:
         assert float((drawn == value).double().mean()) == pytest.approx(expected, abs=1e-3)
 
 
+def test_a_mixture_adds_up_and_is_sampled_as_it_says() -> None:
+    mixture = LogisticMixture.of(
+        torch.tensor([-3.0, 10.0]).view(1, 2, 1, 1, 1),
+        torch.tensor([-2.0, 1.0]).view(1, 2, 1, 1, 1),
+        torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1),
+    )
+    z = torch.arange(-200.0, 200).view(-1, 1, 1, 1)
+    mass = mixture.log_probability(z).exp()
+    assert float(mass.sum()) == pytest.approx(1, abs=1e-5)
+    many = LogisticMixture(*(part.expand(20_000, -1, -1, -1, -1) for part in mixture))
+    u, choice = torch.rand(2, 20_000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    drawn = many.sample(u, choice)
+    for value in (-3, 8, 10):
+        assert float((drawn == value).double().mean()) == pytest.approx(float(mass[value + 200]), abs=0.01)
+
+
+def test_it_starts_from_what_images_are_like() -> None:
+    """Before any step, ground and ink cost about what independent pixels of these values cost."""
+    torch.manual_seed(0)
+    model = IntegerFlow(IntegerFlowConfig(height=8, width=8, depth=(2, 2), layers=2, growth=8))
+    ink = torch.rand(256, 1, 8, 8) < 0.2
+    images = torch.where(ink, torch.randint(200, 256, ink.shape), 0).to(torch.uint8)
+    batch = ImageBatch(images, torch.zeros(256, dtype=torch.int64), torch.zeros(256, 1, 8, 8))
+    before = model.bits_per_dim(model(batch).mean())
+    model.initialize(batch)
+    after = model.bits_per_dim(model(batch).mean())
+    assert after < 2.5 < 5 < before  # entropy: 0.72 bits of ink or not, 0.2 · log2(56) = 1.16
+    assert torch.equal(model.decode(model.encode(images)), images.float())
+    again = images.clone()
+    again[:] = 77
+    model.initialize(batch._replace(images=again))
+    assert torch.equal(model.bits_per_dim(model(batch).mean()), after)
+
+
 def test_likelihood_is_the_prior_of_the_latents() -> None:
     model = flow()
     images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
     with torch.no_grad():
         fine, coarse = model.encode(images)
         h, _ = model.chains[0].transform(images.float() - 128, None)
-        prior = model.priors[0].log_probability(fine, h[:, :2], None) + model.top.log_probability(
-            coarse, None
-        )
+        fine_prior, top = model.priors[0](h[:, :2], None), model.top(3, None)
+        prior = fine_prior.log_probability(fine) + top.log_probability(coarse)
         assert torch.allclose(model.log_probability(images), prior)
 
 

@@ -13,7 +13,7 @@ B = TypeVar("B", bound=tuple[Any, ...])
 
 
 class DiscreteModel(nn.Module, ABC, Generic[B]):
-    """P(x) of 8-bit images; nothing of it is counted from training data, or initialised by them."""
+    """P(x) of 8-bit images; nothing of it is counted from training data."""
 
     image_shape: tuple[int, int, int]
     """(C, H, W) of training images."""
@@ -35,7 +35,7 @@ class DiscreteModel(nn.Module, ABC, Generic[B]):
         """Nothing to fit."""
 
     def initialize(self, batch: B) -> None:
-        """Nothing to initialise."""
+        """Data-dependent start from one batch, where there is one."""
 
     @abstractmethod
     def reconstruct(self, batch: B) -> tuple[Tensor, Tensor]:

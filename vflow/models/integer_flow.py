@@ -1,9 +1,10 @@
 """Integer discrete flow: whole numbers to latents of whole numbers, exactly (Hoogeboom et al. 2019).
 
 Per level: squeeze, ``depth`` × (channel permutation, integer coupling), then half of the channels leave as
-that level's latent under a discretised logistic given the other half. The top's prior is a mixture of five.
-Every map is a permutation of Zᵈ, so log p(x) = Σ log p(z of a level | what remains): a probability, not a
-density.
+that level's latent under mixtures of discretised logistics given the other half; the top has a mixture for
+each place. Mixtures start from the data, with a narrow component for the most frequent number (the ground of
+digits). Every map is a permutation of Zᵈ, so log p(x) = Σ log p(z of a level | what remains): a probability,
+not a density.
 
 The networks compute with exact sums (nn/exact.py): all machines agree on every translation.
 """
@@ -28,18 +29,25 @@ from vflow.nn.modules import ModuleList
 
 INPUT_UNIT = 1 / 16  # networks see whole numbers in −255 … 255 times this
 INPUT_LIMIT = 255 * INPUT_UNIT
-OUTPUT_SCALE = 16.0  # grey levels per unit of a network's output
+TRANSLATION_UNIT = 4.0  # grey levels per unit of a coupling network's output
+MEAN_UNIT = 16.0  # grey levels per unit of a prior network's means
+TOP_UNIT = 4.0  # grey levels per unit of the top's means
+NARROW = -2.0  # log of the scale that the most frequent number starts with
 
 
 @final
 class ExactDenseNet(nn.Module):
     """DenseNet (Huang et al. 2017) of exact convolutions, same size, zero at the start.
 
-    Each layer is a 1×1 and a 3×3 convolution; it sees the input and the outputs of all layers before it.
+    Each layer is a 1×1 and a 3×3 convolution; it sees the input and the outputs of all layers before it. The
+    output is counted in multiples of ``unit``, a power of two.
     """
 
-    def __init__(self, inputs: int, outputs: int, layers: int, growth: int, classes: int = 0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, layers: int, growth: int, classes: int = 0, unit: float = 1.0
+    ) -> None:
         super().__init__()
+        self.unit = unit
         widths = [inputs + growth * i for i in range(layers + 1)]
         self.narrow = ModuleList(
             [ExactConv2d(width, growth, input_limit=INPUT_LIMIT) for width in widths[:-1]]
@@ -59,7 +67,7 @@ class ExactDenseNet(nn.Module):
             new = rounded_relu(spatial(functional.pad(rounded_relu(inner), (1, 1, 1, 1))))
             h = torch.cat([h, new], 1)
         output: Tensor = self.last(functional.pad(h, (1, 1, 1, 1)))
-        return output * OUTPUT_SCALE
+        return output * self.unit
 
 
 def discretized_logistic(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -75,26 +83,80 @@ def logistic_quantile(u: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     return torch.round(mean + torch.exp(log_scale) * torch.logit(u.clamp(1e-6, 1 - 1e-6)))
 
 
-def _log_scale(h: Tensor) -> Tensor:
-    return torch.clamp(h / OUTPUT_SCALE + 2.0, -4.0, 6.0)
+class LogisticMixture(NamedTuple):
+    """Mixtures of discretised logistics of whole numbers; each part is (B, K, C, H, W)."""
+
+    mean: Tensor
+    log_scale: Tensor
+    log_weight: Tensor
+
+    @classmethod
+    def of(cls, mean: Tensor, log_scale: Tensor, logits: Tensor) -> LogisticMixture:
+        """Mixture of unbounded parameters, means in grey levels."""
+        return cls(mean, log_scale.clamp(-4.0, 6.0), torch.log_softmax(logits, 1))
+
+    def log_probability(self, z: Tensor) -> Tensor:
+        """(B,), nats, of z (B, C, H, W)."""
+        terms = discretized_logistic(z[:, None], self.mean, self.log_scale) + self.log_weight
+        return torch.logsumexp(terms, 1).flatten(1).sum(1)
+
+    def sample(self, u: Tensor, choice: Tensor) -> Tensor:
+        """Whole numbers at quantiles ``u`` of the components that ``choice`` picks, both (B, C, H, W)."""
+        component = (self.log_weight.exp().cumsum(1) < choice[:, None]).sum(1, keepdim=True)
+        component = component.clamp_max(self.mean.shape[1] - 1)
+        mean, log_scale = (part.gather(1, component)[:, 0] for part in (self.mean, self.log_scale))
+        return logistic_quantile(u, mean, log_scale)
+
+
+def fitted_components(z: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Means, log scales and log weights (count, …) of whole numbers z (N, …) to start a mixture from.
+
+    The first is narrow and of the most frequent number; the others share out the quantiles of the rest, and
+    are as wide as the spread of all z or of the rest at their place tells, whichever is larger.
+    """
+    mode = z.mode(0).values
+    rest = torch.where(z == mode, torch.nan, z)
+    share = (z == mode).float().mean(0).clamp(0.02, 0.98) if count > 1 else torch.ones_like(mode)
+    places = (torch.arange(count - 1, device=z.device) + 0.5) / max(1, count - 1)
+    mean = torch.cat([mode[None], torch.nanquantile(rest, places, 0).where(~rest.isnan().all(0), mode)])
+    spread = (rest - rest.nanmean(0)).square().nanmean(0).sqrt().nan_to_num()
+    spread = spread.clamp_min(float(z.std().clamp_min(1.0)))
+    wide = (spread / max(1, count - 1)).log()
+    log_scale = torch.stack([torch.full_like(wide, NARROW), *[wide] * (count - 1)])
+    others = ((1 - share) / max(1, count - 1)).log()
+    return mean, log_scale, torch.stack([share.log(), *[others] * (count - 1)])
 
 
 @final
 class ConditionalPrior(nn.Module):
-    """Discretised logistics of a level's latent z given what remains, h."""
+    """Mixtures of discretised logistics of a level's latent z given what remains, h.
+
+    The first component stays at each channel's most frequent number: h says how likely it is.
+    """
+
+    mode: Tensor
 
     def __init__(self, given: int, channels: int, config: IntegerFlowConfig) -> None:
         super().__init__()
-        self.net = ExactDenseNet(given, 2 * channels, config.layers, config.growth, config.classes)
+        self.mixtures = config.mixtures
+        outputs = 3 * config.mixtures * channels
+        self.net = ExactDenseNet(given, outputs, config.layers, config.growth, config.classes)
+        self.register_buffer("mode", torch.zeros(channels))
 
-    def parameters_given(self, h: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        """Mean and log scale, (B, C, H, W) each."""
-        mean, scale = self.net(h, context).chunk(2, 1)
-        return mean, _log_scale(scale)
+    def forward(self, h: Tensor, context: Context) -> LogisticMixture:
+        """Distribution of z."""
+        mean, log_scale, logits = self.net(h, context).unflatten(1, (3, self.mixtures, -1)).unbind(1)
+        mode = self.mode[:, None, None].expand_as(mean[:, :1])
+        mean = torch.cat([mode, MEAN_UNIT * mean[:, 1:]], 1)
+        return LogisticMixture.of(mean, log_scale, logits)
 
-    def log_probability(self, z: Tensor, h: Tensor, context: Context) -> Tensor:
-        """(B,), nats."""
-        return discretized_logistic(z, *self.parameters_given(h, context)).flatten(1).sum(1)
+    @torch.no_grad()
+    def initialize(self, z: Tensor) -> None:
+        """Start from what each channel of z (B, C, H, W) is like, whatever is given."""
+        mean, log_scale, log_weight = fitted_components(z.movedim(1, 3).flatten(0, 2), self.mixtures)
+        self.mode.copy_(mean[0])
+        parts = torch.cat([mean / MEAN_UNIT, log_scale, log_weight])
+        self.net.last.bias.copy_(parts.flatten())
 
 
 @final
@@ -105,38 +167,39 @@ class MixturePrior(nn.Module):
         super().__init__()
         size = (max(1, config.classes), config.mixtures, *shape)
         spread = torch.linspace(-1, 1, config.mixtures)[None, :, None, None, None]
-        self.mean = nn.Parameter(torch.zeros(size) + 64 * spread)
+        self.mean = nn.Parameter(torch.zeros(size) + (64 / TOP_UNIT) * spread)
         self.log_scale = nn.Parameter(torch.full(size, 3.0))
         self.weight = nn.Parameter(torch.zeros(size))
 
-    def _rows(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
-        rows = z.new_zeros(len(z), dtype=torch.int64) if context is None else context
-        return self.mean[rows], self.log_scale[rows].clamp(-4, 6), torch.log_softmax(self.weight[rows], 1)
+    def forward(self, count: int, context: Context) -> LogisticMixture:
+        """Distribution of the top's latent, of ``count`` images, with labels, int64 (B,), or none."""
+        rows = torch.zeros_like(self.mean[:1, 0, 0, 0, 0], dtype=torch.int64).expand(count)
+        rows = rows if context is None else context
+        return LogisticMixture.of(TOP_UNIT * self.mean[rows], self.log_scale[rows], self.weight[rows])
 
-    def log_probability(self, z: Tensor, context: Context) -> Tensor:
-        """(B,), nats."""
-        mean, log_scale, log_weight = self._rows(z, context)
-        terms = discretized_logistic(z[:, None], mean, log_scale) + log_weight
-        return torch.logsumexp(terms, 1).flatten(1).sum(1)
-
-    def sample(self, u: Tensor, choice: Tensor, context: Context) -> Tensor:
-        """Latents at quantiles ``u`` of the components that ``choice`` picks, both (B, C, H, W) in (0, 1)."""
-        mean, log_scale, log_weight = self._rows(u, context)
-        component = (log_weight.exp().cumsum(1) < choice[:, None]).sum(1, keepdim=True)
-        component = component.clamp_max(mean.shape[1] - 1)
-        return logistic_quantile(u, mean.gather(1, component)[:, 0], log_scale.gather(1, component)[:, 0])
+    @torch.no_grad()
+    def initialize(self, z: Tensor) -> None:
+        """Start from what z (B, C, H, W) is like at each place, whatever the class."""
+        mean, log_scale, log_weight = fitted_components(z, self.mean.shape[1])
+        self.mean.copy_(mean / TOP_UNIT)
+        self.log_scale.copy_(log_scale)
+        self.weight.copy_(log_weight)
 
 
 class Uniforms(NamedTuple):
-    """Noise of samples, in (0, 1): per level fine to coarse, and the choice of components at the top."""
+    """Noise of samples, in (0, 1), per level fine to coarse: quantiles, and the choice of components."""
 
     levels: Sequence[Tensor]
-    choice: Tensor
+    choices: Sequence[Tensor]
 
 
 @final
 class IntegerFlow(DiscreteModel[ImageBatch]):
     """See the module's docstring."""
+
+    initialized: Tensor
+    origin: Tensor
+    """Grey level that counts as 0: the median of the first batch, so that networks see 0 on flat ground."""
 
     def __init__(self, config: IntegerFlowConfig) -> None:
         super().__init__()
@@ -159,19 +222,33 @@ class IntegerFlow(DiscreteModel[ImageBatch]):
             else:
                 self.latent_shapes.append((channels, *size))
         self.chains, self.priors = ModuleList(chains), ModuleList(priors)
+        self.register_buffer("initialized", torch.tensor(False))
+        self.register_buffer("origin", torch.tensor(128.0))
         self.top = MixturePrior(self.latent_shapes[-1], config)
 
     def _steps(self, channels: int, depth: int, level: int) -> list[Bijection]:
         c, steps = self.config, list[Bijection]()
         for step in range(depth):
             changed = max(1, channels // 4)
-            net = ExactDenseNet(channels - changed, changed, c.layers, c.growth, c.classes)
+            net = ExactDenseNet(channels - changed, changed, c.layers, c.growth, c.classes, TRANSLATION_UNIT)
             steps += [ChannelPermutation(channels, 64 * level + step), IntegerCoupling(net, channels)]
         return steps
 
+    @torch.no_grad()
+    def initialize(self, batch: ImageBatch) -> None:
+        """Start origin and priors from what one batch of images is like, once."""
+        if self.initialized:
+            return
+        self.origin.copy_(batch.images.median())
+        *parts, top = self.encode(batch.images)
+        for prior, z in zip(self.priors, parts, strict=True):
+            prior.initialize(z)
+        self.top.initialize(top)
+        self.initialized.fill_(True)
+
     def encode(self, images: Tensor, labels: Context = None) -> list[Tensor]:
         """Latents of uint8 images (B, C, H, W), fine to coarse, whole numbers in float32."""
-        h, latents = images.float() - 128, []
+        h, latents = images.float() - self.origin, []
         for chain, shape in zip(self.chains, self.latent_shapes, strict=True):
             h, _ = chain.transform(h, labels)
             latents.append(h[:, h.shape[1] - shape[0] :])
@@ -183,7 +260,7 @@ class IntegerFlow(DiscreteModel[ImageBatch]):
         h = latents[-1][:, :0]
         for chain, latent in zip(reversed(self.chains), reversed(latents), strict=True):
             h, _ = chain.invert(torch.cat([h, latent], 1), labels)
-        return h + 128
+        return h + self.origin
 
     def forward(self, batch: ImageBatch) -> Tensor:
         """log P (B,), nats, of images given their labels, if there are classes."""
@@ -197,32 +274,34 @@ class IntegerFlow(DiscreteModel[ImageBatch]):
 
     def log_probability(self, images: Tensor, labels: Context = None) -> Tensor:
         """log P (B,), nats, of uint8 images (B, C, H, W), with labels, int64 (B,), if there are classes."""
-        h = images.float() - 128
+        h = images.float() - self.origin
         total = h.new_zeros(len(h))
         for index, chain in enumerate(self.chains):
             h, _ = chain.transform(h, labels)
             if index == len(self.chains) - 1:
-                return total + self.top.log_probability(h, labels)
+                return total + self.top(len(h), labels).log_probability(h)
             h, leaving = h.split([h.shape[1] - self.latent_shapes[index][0], self.latent_shapes[index][0]], 1)
-            total = total + self.priors[index].log_probability(leaving, h, labels)
+            total = total + self.priors[index](h, labels).log_probability(leaving)
         return total
 
     def sample(self, noise: Uniforms, labels: Context = None) -> Tensor:
         """uint8 images (B, C, H, W); latents off the data may lead out of 0 … 255, and are clipped."""
-        h = self.top.sample(noise.levels[-1], noise.choice, labels)
+        h = self.top(len(noise.levels[-1]), labels).sample(noise.levels[-1], noise.choices[-1])
         for level in reversed(range(len(self.chains))):
             h, _ = self.chains[level].invert(h, labels)
             if level:
-                mean, log_scale = self.priors[level - 1].parameters_given(h, labels)
-                h = torch.cat([h, logistic_quantile(noise.levels[level - 1], mean, log_scale)], 1)
-        return (h + 128).clamp(0, 255).to(torch.uint8)
+                below = self.priors[level - 1](h, labels)
+                h = torch.cat([h, below.sample(noise.levels[level - 1], noise.choices[level - 1])], 1)
+        return (h + self.origin).clamp(0, 255).to(torch.uint8)
 
     def uniforms(self, count: int, generator: torch.Generator) -> Uniforms:
         """Noise of ``count`` samples."""
         device = next(self.parameters()).device
-        shapes = [*self.latent_shapes, self.latent_shapes[-1]]
-        *levels, choice = (torch.rand((count, *shape), generator=generator).to(device) for shape in shapes)
-        return Uniforms(levels, choice)
+        levels, choices = (
+            [torch.rand((count, *shape), generator=generator).to(device) for shape in self.latent_shapes]
+            for _ in range(2)
+        )
+        return Uniforms(levels, choices)
 
     @torch.no_grad()
     def generate(self, count: int, labels: Context, generator: torch.Generator) -> Tensor:
