@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from scripts.acceptance.digits import mnist
 from scripts.acceptance.registry import Figure, Result, measure
+from scripts.acceptance.report import ROOT
 from scripts.benchmarks import inverse
 from scripts.benchmarks import knowledge as types
 
@@ -54,6 +56,15 @@ def knowledge() -> Result:
         "bayes": digit["bayes"],
     }
     return _result(values, note=f"the judge recognises {real['recognised_at_1']:.3f} of real digits")
+
+
+@measure("N", ratio=Figure("details given the small photo over given zeros", "", at_most=0.97, aim="0.9"))
+def conditioned() -> Result:
+    """bits/dim of details of held-out photos after equal processor time of training, as kept in
+    docs/results/condition.json."""
+    given, zeros = json.loads((ROOT / "docs" / "results" / "condition.json").read_text("utf-8"))["rows"]
+    note = f"{given['bits_per_dim']:.3f} and {zeros['bits_per_dim']:.3f} bits/dim"
+    return _result({"ratio": given["bits_per_dim"] / zeros["bits_per_dim"]}, note)
 
 
 def _result(values: Mapping[str, object], note: str = "") -> Result:
