@@ -4,7 +4,7 @@ The rival is the same network over the picture, widened until it has as many par
 the logits of a Bernoulli for each pixel. Both train for as long, in seconds of processor time. Figures are of
 validation masks. Prints a comparison as scripts/results.py takes it. Run with one thread::
 
-    python -m scripts.benchmarks.masks --seconds 120 --masks 200 > docs/results/masks.json
+    python -m scripts.benchmarks.masks --seconds 150 --masks 200 > docs/results/masks.json
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", nargs="?", choices=tuple(TITLES), default="vessels")
-    parser.add_argument("--seconds", type=float, default=120.0, help="processor time of each training")
+    parser.add_argument("--seconds", type=float, default=150.0, help="processor time of each training")
     parser.add_argument("--picture", type=Path, help="file of a sheet of samples, PNG")
     parser.add_argument("--masks", type=int, default=200, help="validation masks")
     arguments = parser.parse_args()
