@@ -1,7 +1,8 @@
-"""Lossless files of the shipped codecs, and photos enlarged by the shipped model."""
+"""Lossless files of the shipped codecs, models of whole numbers, and photos enlarged by the shipped model."""
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import torch
 import vflow
 from scripts.acceptance.models import GIVEN, data, grasp_windows, loaded, push_clips, silent
 from scripts.acceptance.registry import Figure, Result, measure
+from scripts.acceptance.report import ROOT
 from scripts.acceptance.weights import SIZE, size
 from vflow.data.lossless import bits_after
 from vflow.data.media import list_media, read_image
@@ -150,6 +152,23 @@ def flow_files() -> Result:
         },
         note="seconds of processor time",
     )
+
+
+@measure(
+    "M",
+    pixelcnn=Figure("digits: PixelCNN", "bits/dim", aim="1"),
+    lstm=Figure("digits: row LSTM", "bits/dim"),
+    integer=Figure("digits: integer discrete flow", "bits/dim"),
+    flow=Figure("digits: the flow that ships, a bound", "bits/dim"),
+)
+def digits() -> Result:
+    """Test digits given their class, as kept in docs/results/digit-models.json: trainings are short; their
+    lengths and samples a second stand beside the figures in docs/RESULTS.md."""
+    table = json.loads((ROOT / "docs" / "results" / "digit-models.json").read_text("utf-8"))
+    rows = {row["model"].partition(" ")[0]: row for row in table["rows"]}
+    names = {"pixelcnn": "pixelcnn", "lstm": "row-lstm", "integer": "integer-flow", "flow": "digits"}
+    values = {key: float(rows[name]["bits_per_dim"]) for key, name in names.items()}
+    return Result(values, table["note"])
 
 
 @measure(
