@@ -1,11 +1,15 @@
 """Makes the `walk-*` examples: photographs in their own colours, and the frame after each `shapes` example.
 
+The photographs are also written as JPEG files, `camera-*`.
+
 Run from the repository, with the extra `test`: python -m apps.examples.make_walks
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from PIL import Image
 
 from vflow.data import media
 from vflow.data.datasets.shapes import draw, move
@@ -25,6 +29,8 @@ if __name__ == "__main__":
         photo = getattr(data, name)()
         scale = SHORT_SIDE / min(photo.shape[:2])
         height, width = (round(side * scale) for side in photo.shape[:2])
-        media.write_png(FOLDER / f"walk-{name}.png", media.resize(photo[None], height, width, 3)[0])
+        small = media.resize(photo[None], height, width, 3)[0]
+        media.write_png(FOLDER / f"walk-{name}.png", small)
+        Image.fromarray(small).save(FOLDER / f"camera-{name}.jpg", quality=92)
     for shape, direction in zip(chosen(), DIRECTIONS, strict=True):
         media.write_png(FOLDER / f"walk-{shape.kind}.png", draw(move(shape, direction, 1)))

@@ -49,10 +49,11 @@ def build(app: AppContext) -> None:
             file = gr.File(label="Photo, clip, npz or .vflow file", height=132, elem_id="vf-compress-file")
             html_block(
                 '<p class="vf-explain">A photo or clip becomes a lossless .vflow file: what a learned '
-                "likelihood finds probable takes few bits. A .vflow file becomes a picture or clip again.</p>"
+                "likelihood finds probable takes few bits. A .vflow file becomes a picture or clip again. "
+                "Photos that were JPEG files once gain most.</p>"
             )
             tiles = examples.picture_strip(
-                examples.SMALL_PHOTOS, "Or compress an example", "Compress example", "vf-try-compress"
+                examples.CAMERA_PHOTOS, "Or compress an example", "Compress example", "vf-try-compress"
             )
             strip = html_block(tiles, js_on_load=ON_CLICK)
             ready = app.models.default(FAMILY) is not None
@@ -74,7 +75,7 @@ def _wire_jobs(app: AppContext, form: Form, view: TimedView, strip: gr.HTML) -> 
         yield from view.bar.with_errors(app, [upload] if upload else [], steps, view.nothing(html.empty()))
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
-        photo = examples.picture_file(examples.SMALL_PHOTOS, int(event.index))
+        photo = examples.picture_file(examples.CAMERA_PHOTOS, int(event.index))
         return {form.file: examples.copy_to_cache(photo, app.cache)}
 
     triggers = [Trigger(view.bar.buttons.run.click, run), Trigger(strip.select, run, load_example)]

@@ -28,6 +28,11 @@ SMALL_PHOTOS = {
     "coffee": "walk-coffee.png",
     "an astronaut": "walk-astronaut.png",
 }
+CAMERA_PHOTOS = {
+    "a cat": "camera-chelsea.jpg",
+    "coffee": "camera-coffee.jpg",
+    "an astronaut": "camera-astronaut.jpg",
+}
 SAME_DATA = {
     "enlarge": "colorizer",
     "colorizer-regions": "colorizer",

@@ -11,6 +11,7 @@ import pytest
 
 from apps.ui.compress import job
 from apps.ui.shared.context import AppContext
+from apps.ui.shared.examples import CAMERA_PHOTOS, FOLDER
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -93,3 +94,13 @@ def test_stop_ends_the_coding_of_a_picture_midway(app: AppContext, tmp_path: Pat
     with pytest.raises(job.Stopped):
         finish(job.compress(app, upload, job.read(upload), should_stop))
     assert len(asked) == 4, "the first frame alone is coded in more parts"
+
+
+@pytest.mark.parametrize("name", CAMERA_PHOTOS.values())
+def test_examples_become_smaller_than_other_formats_make_them(name: str, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    app = AppContext(ModelStore(), RunStore(tmp_path / "runs"), Jobs(), tmp_path)
+    path = str(FOLDER / name)
+    made = finish(job.compress(app, path, job.read(path), lambda: False))
+    others = [size.bytes for size in made.sizes if size.kind == "other"]
+    assert made.report()["bytes"] < 0.9 * min(others)

@@ -87,7 +87,7 @@ def test_an_example_in_one_click(opened: Opener) -> None:
     tab.tab("Compress")
     tab.page.get_by_role("button", name="Compress example: coffee").click()
     expect(tab.page.locator(STATUS)).to_contain_text("Compressed in", timeout=DONE)
-    assert "walk-coffee" in tab.page.locator("#vf-compress-file").inner_text()
+    assert "camera-coffee" in tab.page.locator("#vf-compress-file").inner_text()
     assert tab.page.locator(".vf-sizes tbody tr").count() == 5
 
 
