@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -188,6 +189,8 @@ def main(
     _prepare_process()
     page = build(checkpoints, device=device)
     address = launch(page, host, port, allowed_hosts, mcp=mcp)
+    gc.freeze()
+    gc.enable()
     print(f"vflow is at {address}  (Ctrl+C ends it)", file=sys.stderr, flush=True)
     if mcp:
         print(f"MCP server: {address.rstrip('/')}/gradio_api/mcp/", file=sys.stderr, flush=True)
