@@ -24,7 +24,7 @@ from .compress import job as compress_jobs
 from .digits import job as digits_jobs
 from .enlarge import job as enlarge_jobs
 from .lab import job as lab_jobs
-from .lab.systems import FILE
+from .lab.systems import EXAMPLES, FILE, suited
 from .predict import job as predict_jobs
 from .predict.kinds import FAMILIES, kind_of
 from .shared.context import AppContext, sentences, to_gradio_error
@@ -454,7 +454,7 @@ def _decompress(app: AppContext, trigger: gr.Button) -> None:
 
 def _learn_density(app: AppContext, trigger: gr.Button) -> None:
     def learn_density(
-        density: str, config: str, steps: float, seed: float, files: list[str] | None
+        density: str, config: str, steps: float, seed: float, files: list[str] | None = None
     ) -> Iterator[Any]:
         """A density of the plane, torus or sphere, an energy, or points of a file, learned by a flow.
 
@@ -472,8 +472,8 @@ def _learn_density(app: AppContext, trigger: gr.Button) -> None:
         yield str(result.checkpoint), str(result.points), str(result.report)
 
     inputs = {
-        "density": gr.Textbox("two-moons", label="density"),
-        "config": gr.Textbox("maf", label="config"),
+        "density": gr.Textbox(EXAMPLES[0], label="density"),
+        "config": gr.Textbox(suited(EXAMPLES[0])[0].preset, label="config"),
         "steps": gr.Number(lab_jobs.STEPS, label="steps"),
         "seed": gr.Number(0, label="seed"),
         "files": _uploads(),

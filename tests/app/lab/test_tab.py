@@ -102,5 +102,8 @@ def test_the_endpoint(server: Server, tmp_path: Path) -> None:
     checkpoint, _, report = client.predict("rings", "rnade", 20, 0, [], api_name="/learn_density")
     assert json.loads(Path(report).read_text())["steps"] == 20
     assert len(ZipFile(checkpoint).namelist()) == 3
+    *_, report = client.predict(steps=10, api_name="/learn_density")
+    told = json.loads(Path(report).read_text())
+    assert (told["density"], told["config"]) == ("two-moons", "spline"), "as the page opens"
     with pytest.raises(AppError, match="system: for Rings choose one of"):
         client.predict("rings", "mobius", 20, 0, [], api_name="/learn_density")
