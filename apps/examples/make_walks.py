@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
-
 from vflow.data import media
 from vflow.data.datasets.shapes import draw, move
 
@@ -23,7 +21,7 @@ DIRECTIONS = ((1, 0), (0, 1), (-1, -1))
 
 
 if __name__ == "__main__":
-    from skimage import data
+    from skimage import data, io
 
     for name in PHOTOS:
         photo = getattr(data, name)()
@@ -31,6 +29,6 @@ if __name__ == "__main__":
         height, width = (round(side * scale) for side in photo.shape[:2])
         small = media.resize(photo[None], height, width, 3)[0]
         media.write_png(FOLDER / f"walk-{name}.png", small)
-        Image.fromarray(small).save(FOLDER / f"camera-{name}.jpg", quality=92)
+        io.imsave(FOLDER / f"camera-{name}.jpg", small)
     for shape, direction in zip(chosen(), DIRECTIONS, strict=True):
         media.write_png(FOLDER / f"walk-{shape.kind}.png", draw(move(shape, direction, 1)))
