@@ -21,7 +21,8 @@ DIRECTIONS = ((1, 0), (0, 1), (-1, -1))
 
 
 if __name__ == "__main__":
-    from skimage import data, io
+    from skimage import data
+    from skimage.io import imsave
 
     for name in PHOTOS:
         photo = getattr(data, name)()
@@ -29,6 +30,6 @@ if __name__ == "__main__":
         height, width = (round(side * scale) for side in photo.shape[:2])
         small = media.resize(photo[None], height, width, 3)[0]
         media.write_png(FOLDER / f"walk-{name}.png", small)
-        io.imsave(FOLDER / f"camera-{name}.jpg", small)
+        imsave(FOLDER / f"camera-{name}.jpg", small)
     for shape, direction in zip(chosen(), DIRECTIONS, strict=True):
         media.write_png(FOLDER / f"walk-{shape.kind}.png", draw(move(shape, direction, 1)))
