@@ -19,6 +19,7 @@ def density_tables(data: Data) -> dict[str, str]:
         "speed": speed_table,
         "energies": energies_table,
         "manifolds": manifolds_table,
+        "rings": rings_table,
         "bits": bits_table,
         "tails": tails_table,
         "posterior": posterior_table,
@@ -122,8 +123,26 @@ def manifolds_table(rows: list[Data]) -> str:
         )
         for r in rows
     ]
-    text = f"Nats, {_budget(rows[0])}; 50,000 test points, 20,000 samples, ∫ q by quadrature"
+    text = f"Nats, {_budget(rows[0])}; 20,000 test points and as many samples, ∫ q by quadrature"
     return _table(heads, cells, text, _systems("manifolds", rows[0]), rows)
+
+
+def rings_table(rows: list[Data]) -> str:
+    """RAD beside Real NVP."""
+    heads = ("model", "KL(p ∥ q)", "KL(q ∥ p)", "effective samples", "steps", "parameters")
+    cells = [
+        (
+            f"`{r['model']}`",
+            f"{r['kl']:.3f}",
+            f"{r['reverse_kl']:.3f}",
+            f"{r['effective']:.1%}",
+            r["steps"],
+            f"{r['parameters']:,}",
+        )
+        for r in rows
+    ]
+    text = f"`rings`, nats, {_budget(rows[0])}; 20,000 test points and as many samples"
+    return _table(heads, cells, text, _systems("rings", rows[0]), rows)
 
 
 def bits_table(rows: list[Data]) -> str:

@@ -259,6 +259,7 @@ IDENTITY = {
     "posterior": ("posterior",),
     "energies": ("energy", "layers"),
     "manifolds": ("model",),
+    "rings": ("model",),
     "tails": ("density", "index"),
     "bits": ("masks",),
 }

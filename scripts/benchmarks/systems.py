@@ -1,11 +1,12 @@
-"""Single systems of docs/FLOWS.md at what they are for: energies, manifolds, bits and tails.
+"""Single systems of docs/FLOWS.md at what they are for: energies, manifolds, rings, bits and tails.
 
 Each model learns for some seconds of processor time, and prints one JSON object. Run with one thread::
 
     python -m scripts.benchmarks.systems energies --seconds 8
     python -m scripts.benchmarks.systems manifolds --seconds 8
+    python -m scripts.benchmarks.systems rings --seconds 12
     python -m scripts.benchmarks.systems tails --seconds 10
-    python -m scripts.benchmarks.systems bits --data MNIST --seconds 60
+    python -m scripts.benchmarks.systems bits --data MNIST --seconds 13
 
 With ``--output docs/results/densities.json`` rows are kept there beside those of densities.py.
 """
@@ -39,6 +40,7 @@ from vflow.training.density import batches, fit, fit_energy, optimize
 
 LENGTHS = (2, 8, 32)
 MANIFOLDS = ("sphere", "mobius", "circular-spline")
+FOLDED = ("rad", "realnvp")
 POINTS = 1_000_000
 TAILS = {"Pareto": (0.1, 0.5, 1.0), "Student": (0.1, 0.5, 1.0)}
 TAIL_POINTS = 200_000
@@ -117,6 +119,24 @@ def manifolds(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
         }
 
 
+def rings(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
+    """RAD beside Real NVP of its size on rings that lie apart."""
+    points = target("rings").points(POINTS, "rings", "train")
+    for name in FOLDED:
+        preset = load_preset(name, {**ENDLESS, "training.seed": seed})
+        model = _model(preset)
+        steps = sum(1 for _ in fit(model, points, preset.training, seconds))
+        found = _figures(model, "rings")
+        yield {
+            "model": name,
+            "kl": round(found["kl"], 3),
+            "reverse_kl": round(found["reverse_kl"], 3),
+            "effective": round(found["effective_sample_share"], 3),
+            "steps": steps,
+            "parameters": sum(p.numel() for p in model.parameters()),
+        }
+
+
 def tailed_points() -> Tensor:
     """Columns with known tail indices ξ, (N, 6): two-sided Pareto densities, then Student's t, ν = 1 / ξ."""
     random = generator("tails")
@@ -157,7 +177,7 @@ def bits(data: str, seconds: float, seed: int) -> Iterator[dict[str, Any]]:
         torch.manual_seed(seed)
         model, stream = BernoulliMade(MadeConfig(masks=masks)), batches(train, 128, seed)
         config = TrainingConfig(
-            batch_size=128, max_steps=1_000_000, learning_rate=1e-3, grad_clip_norm=None, seed=seed
+            batch_size=128, max_steps=1_000_000, learning_rate=5e-3, grad_clip_norm=None, seed=seed
         )
         turns = iter(range(config.max_steps))
 
@@ -186,7 +206,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("energies", "manifolds", "tails", "bits"):
+    for name in ("energies", "manifolds", "rings", "tails", "bits"):
         command = commands.add_parser(name)
         command.add_argument("--seconds", type=float, default=30, help="of processor time for each model")
         command.add_argument("--seed", type=int, default=0)
@@ -203,6 +223,8 @@ def main() -> None:
             rows = energies(args.names or list(ENERGIES), args.seconds, args.seed)
         case "manifolds":
             rows = manifolds(args.seconds, args.seed)
+        case "rings":
+            rows = rings(args.seconds, args.seed)
         case "tails":
             rows = tails(args.seconds, args.seed)
         case _:
