@@ -103,8 +103,13 @@ def energies_table(rows: list[Data]) -> str:
         *(f"KL(q ∥ p), {length} layers" for length in lengths),
         *(f"effective samples, {length}" for length in lengths),
     )
-    text = f"Planar layers, nats, {_budget(rows[0])}; 50,000 samples"
-    return _table(heads, cells, text, _systems("energies", rows[0]), rows)
+    first, longest = rows[0], max(r["seconds"] for r in rows)
+    text = (
+        f"Planar layers, nats, {first['steps']:,} steps of 512 samples each, up to {longest:g} s of a core; "
+        f"50,000 samples, seed {first['seed']}"
+    )
+    command = f"{SYSTEMS} energies --steps {first['steps']} {OUTPUT}"
+    return _table(heads, cells, text, command, rows)
 
 
 def manifolds_table(rows: list[Data]) -> str:

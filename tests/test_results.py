@@ -44,14 +44,14 @@ def test_densities_stand_in_order_of_their_nats() -> None:
 
 
 def test_energies_stand_one_a_line_by_the_number_of_layers() -> None:
-    budget = {"seconds": 20.0, "seed": 0, "machine": "a machine"}
+    budget = {"seconds": 20.0, "steps": 900, "seed": 0, "machine": "a machine"}
     rows = [
         budget | {"energy": energy, "layers": layers, "kl": kl, "effective": 0.5}
         for energy, layers, kl in (("u1", 2, 0.9), ("u1", 32, 0.1), ("u2", 2, 0.3), ("u2", 32, 0.2))
     ]
     page = render({DENSITIES: {"energies": rows}}, {})
     assert "| `u1` | 0.900 | 0.100 | 50% | 50% |\n| `u2` | 0.300 | 0.200 | 50% | 50% |" in page
-    assert "python -m scripts.benchmarks.systems energies --seconds 20 --output" in page
+    assert "python -m scripts.benchmarks.systems energies --steps 900 --output" in page
 
 
 def test_a_section() -> None:

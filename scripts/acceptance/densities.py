@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
 from scripts.acceptance.report import ROOT
-from scripts.density_tables import BENCHMARK, OUTPUT
+from scripts.density_tables import BENCHMARK, OUTPUT, SYSTEMS
 from vflow.config.density import DensityConfig
 from vflow.config.presets import load_preset, preset_names
 from vflow.models.density import DensityModel, PointBatch
@@ -144,6 +144,16 @@ def speed() -> Result:
             "samples": min(row["iaf_ratio"] for row in rows),
         }
     )
+
+
+@measure("L", ratio=Figure("KL to an energy, 32 planar layers over 2, largest of the four", "×", at_most=1))
+def energies() -> Result:
+    """Energies of Rezende & Mohamed 2015, reverse KL after as many steps of each; kept rows."""
+    kl = {(row["energy"], row["layers"]): row["kl"] for row in _kept("energies")}
+    if not kl:
+        raise NotHere(f"no rows: {SYSTEMS} energies {OUTPUT}")
+    ratios = {energy: kl[energy, 32] / kl[energy, 2] for energy, _ in kl}
+    return Result({"ratio": max(ratios.values())}, note=", ".join(f"{e} {r:.2f}" for e, r in ratios.items()))
 
 
 @measure("L", gain=Figure("ELBO of an IAF posterior over a diagonal one", "nats", at_least=0.5, aim="1.5"))

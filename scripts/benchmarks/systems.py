@@ -1,8 +1,8 @@
 """Single systems of docs/FLOWS.md at what they are for: energies, manifolds, rings, bits and tails.
 
-Each model learns for some seconds of processor time, and prints one JSON object. Run with one thread::
+Each model learns for some seconds of processor time, or steps, and prints a JSON object. One thread::
 
-    python -m scripts.benchmarks.systems energies --seconds 8
+    python -m scripts.benchmarks.systems energies --steps 1000
     python -m scripts.benchmarks.systems manifolds --seconds 8
     python -m scripts.benchmarks.systems rings --seconds 12
     python -m scripts.benchmarks.systems tails --seconds 10
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,16 +61,18 @@ def _figures(model: DensityModel, data: str) -> dict[str, float]:
     return dict(evaluate_density(model, Settings(data), lambda _: lambda done, count: None).figures)
 
 
-def energies(names: list[str], seconds: float, seed: int) -> Iterator[dict[str, Any]]:
+def energies(names: list[str], steps: int, seed: int) -> Iterator[dict[str, Any]]:
     """Reverse KL to energies of Rezende & Mohamed 2015, by the number of planar layers."""
     for energy in (ENERGIES[name] for name in names):
         for length in LENGTHS:
             planar = {"kind": "repeat", "times": length, "layers": [{"kind": "planar"}]}
             layers = [{"kind": "elementwise"}, {"kind": "inverse", "layers": [planar]}]
-            overrides = {**ENDLESS, "model.layers": layers, "training.seed": seed}
+            overrides = {"training.max_steps": steps, "model.layers": layers, "training.seed": seed}
             preset = load_preset("planar-energy", overrides)
-            model = _model(preset)
-            steps = sum(1 for _ in fit_energy(model, energy, preset.training, seconds))
+            model, start = _model(preset), time.process_time()
+            for _ in fit_energy(model, energy, preset.training):
+                pass
+            spent = time.process_time() - start
             found = _figures(model, energy.name)
             yield {
                 "energy": energy.name,
@@ -77,6 +80,7 @@ def energies(names: list[str], seconds: float, seed: int) -> Iterator[dict[str, 
                 "kl": round(found["kl"], 4),
                 "effective": round(found["effective_sample_share"], 3),
                 "steps": steps,
+                "seconds": round(spent, 1),
             }
 
 
@@ -208,19 +212,21 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("energies", "manifolds", "rings", "tails", "bits"):
         command = commands.add_parser(name)
-        command.add_argument("--seconds", type=float, default=30, help="of processor time for each model")
+        if name == "energies":
+            command.add_argument("names", nargs="*", metavar="ENERGY", help=f"of {', '.join(ENERGIES)}; all")
+            command.add_argument("--steps", type=int, default=1000, help="of each model")
+        else:
+            command.add_argument("--seconds", type=float, default=30, help="of processor time for each model")
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--output", type=Path, metavar="FILE", help="JSON that keeps the rows")
         if name == "bits":
             command.add_argument("--data", required=True, help="folder of MNIST")
-        if name == "energies":
-            command.add_argument("names", nargs="*", metavar="ENERGY", help=f"of {', '.join(ENERGIES)}; all")
     args = parser.parse_args()
     match args.command:
         case "energies":
             if unknown := set(args.names) - set(ENERGIES):
                 parser.error(f"unknown energies: {', '.join(sorted(unknown))}")
-            rows = energies(args.names or list(ENERGIES), args.seconds, args.seed)
+            rows = energies(args.names or list(ENERGIES), args.steps, args.seed)
         case "manifolds":
             rows = manifolds(args.seconds, args.seed)
         case "rings":
@@ -230,7 +236,8 @@ def main() -> None:
         case _:
             rows = bits(args.data, args.seconds, args.seed)
     for row in rows:
-        complete = row | {"seconds": args.seconds, "seed": args.seed, "threads": torch.get_num_threads()}
+        budget = {} if args.command == "energies" else {"seconds": args.seconds}
+        complete = row | budget | {"seed": args.seed, "threads": torch.get_num_threads()}
         print(json.dumps(complete), flush=True)
         if args.output:
             record(args.output, args.command, complete)
