@@ -40,7 +40,7 @@ def plane_table(rows: list[Data]) -> str:
     text = (
         f"{first['seconds']:g} s of processor time each, data made before, one thread, seed {first['seed']}; "
         f"{first['test_points']:,} test points. `zuko-` and `normflows-` are those libraries' models of the "
-        f"presets' sizes, in the same loop"
+        f"presets' sizes and rates, in the same loop"
     )
     return _table(heads, cells, text, f"{BENCHMARK} plane DENSITY --models … {OUTPUT}", rows)
 

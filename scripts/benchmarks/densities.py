@@ -32,7 +32,7 @@ from vflow.bijections.element import Affine
 from vflow.config import TrainingConfig
 from vflow.config.base import parse
 from vflow.config.density import DensityConfig, VaeConfig
-from vflow.config.presets import DENSITY_DEFAULTS, load_preset, preset_names
+from vflow.config.presets import load_preset, preset_names
 from vflow.data.datasets.digits import MnistImages
 from vflow.densities import plane_density
 from vflow.densities.named import target_entropy
@@ -62,7 +62,7 @@ def zuko_maf() -> Peer:
     """zuko's MAF of the size of the preset ``maf``."""
     import zuko
 
-    flow = zuko.flows.MAF(2, transforms=8, hidden_features=(64, 64))
+    flow = zuko.flows.MAF(2, transforms=12, hidden_features=(32, 32))
     return Peer(flow, lambda f, x: f().log_prob(x))
 
 
@@ -85,7 +85,12 @@ def normflows_realnvp() -> Peer:
     return Peer(nf.NormalizingFlow(nf.distributions.DiagGaussian(2), flows), lambda f, x: f.log_prob(x))
 
 
-PEERS = {"zuko-maf": zuko_maf, "zuko-nsf": zuko_nsf, "normflows-realnvp": normflows_realnvp}
+# each with the preset whose size and training it has
+PEERS: dict[str, tuple[Callable[[], Peer], str]] = {
+    "zuko-maf": (zuko_maf, "maf"),
+    "zuko-nsf": (zuko_nsf, "spline"),
+    "normflows-realnvp": (normflows_realnvp, "realnvp"),
+}
 
 
 def train(model: Peer | DensityModel, points: Tensor, config: TrainingConfig, seconds: float) -> int:
@@ -102,17 +107,14 @@ def plane(density: str, names: list[str], seconds: float, seed: int) -> Iterator
     exact = -float(target.log_prob(test.double()).mean())
     for name in names:
         torch.manual_seed(seed)
-        config = TrainingConfig.model_validate(
-            {**DENSITY_DEFAULTS["training"], "max_steps": 1_000_000, "seed": seed}
-        )
+        preset = load_preset(PEERS[name][1] if name in PEERS else name)
+        config = preset.training.model_copy(update={"max_steps": 1_000_000, "seed": seed})
         if name in PEERS:
             mean, deviation = points.mean(0), points.std(0)
-            model: Peer | DensityModel = PEERS[name]()
+            model: Peer | DensityModel = PEERS[name][0]()
         else:
-            preset = load_preset(name)
             assert isinstance(preset.model, DensityConfig)
             own = DensityModel(preset.model)
-            config = preset.training.model_copy(update={"max_steps": 1_000_000, "seed": seed})
             own.initialize(PointBatch(points[: config.actnorm_batch]))
             mean, deviation, model = torch.zeros(2), torch.ones(2), own
         log_scale = float(deviation.log().sum())

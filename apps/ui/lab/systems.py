@@ -42,7 +42,7 @@ SYSTEMS: tuple[System, ...] = (
         (
             "A coordinate is shifted and scaled given those before it.",
             "The density takes one pass of a masked network, sampling one pass a coordinate.",
-            "Eight layers, the order reversed between them.",
+            "Twelve layers, the order reversed between them.",
         ),
     ),
     System(
