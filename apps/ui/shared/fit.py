@@ -1,8 +1,9 @@
 """Fit of an upload to the shipped models, told before anything is computed.
 
 A frame becomes statistics of its values, gradients, frequencies and places (``features``). Their squared
-Mahalanobis distance from those of a model's training frames, and the largest deviation of one of them, say
-how unlike it is. Both are two-sided: what is flatter than the training data is as far away as what is busier.
+Mahalanobis distance from those of a model's training frames, that of its texture alone, and the largest
+deviation of one of them say how unlike it is. All are two-sided: what is flatter than the training data is as
+far away as what is busier.
 ``apps/examples/make_fit.py`` measures the statistics and the limits, and how well they separate.
 """
 
@@ -54,10 +55,12 @@ def features(frame: np.ndarray) -> np.ndarray:
     chroma = rgb.max(-1) - rgb.min(-1)
     steep = np.abs(np.diff(grey, axis=1))
     shares = [(steep < 0.5 / 255).mean(), (steep > 0.1).mean()]
-    gradients = []
+    gradients, peaks = [], []
     for scale in (1, 2, 4):
         small = grey.reshape(SIDE // scale, scale, SIDE // scale, scale).mean((1, 3))
-        gradients += [np.abs(np.diff(small, axis=axis)).mean() for axis in (0, 1)]
+        down, across = np.diff(small, axis=0), np.diff(small, axis=1)
+        gradients += [np.abs(down).mean(), np.abs(across).mean()]
+        peaks += [*sorted((_kurtosis(down), _kurtosis(across))), _patchiness(down[:, :-1], across[:-1])]
     power = np.abs(np.fft.rfft2(grey - grey.mean())) ** 2 / grey.size
     rows, columns = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]
     rings = np.minimum((np.hypot(rows, columns) * 12).astype(int), 5)
@@ -65,7 +68,25 @@ def features(frame: np.ndarray) -> np.ndarray:
     edges = cv2.Laplacian(grey, cv2.CV_64F)
     peaked = (edges**4).mean() / ((edges**2).mean() ** 2 + 1e-9)
     logs = np.log([*(g + 1e-3 for g in gradients), *(b + 1e-5 for b in bands), peaked + 1])
-    return np.concatenate([blocks, histogram, [chroma.mean(), chroma.std()], shares, logs])
+    return np.concatenate([blocks, histogram, [chroma.mean(), chroma.std()], shares, logs, peaks])
+
+
+TEXTURE = slice(-22, None)
+"""Of the features: gradients, frequencies, and how these are spread over the frame."""
+
+
+def _kurtosis(values: np.ndarray) -> float:
+    """Logarithm of one more than the kurtosis: edges among flat parts are peaked, noise is not."""
+    centred = values - values.mean()
+    return float(np.log((centred**4).mean() / ((centred**2).mean() ** 2 + 1e-9) + 1))
+
+
+def _patchiness(down: np.ndarray, across: np.ndarray) -> float:
+    """Logarithm of the spread of the gradient's length over patches of 4×4, in units of its mean."""
+    length = np.hypot(down, across)
+    rows, columns = (side // 4 for side in length.shape)
+    patches = length[: 4 * rows, : 4 * columns].reshape(rows, 4, columns, 4).mean((1, 3))
+    return float(np.log(patches.std() / (patches.mean() + 1e-3) + 0.05))
 
 
 def view(name: str, frame: np.ndarray) -> np.ndarray:
@@ -84,13 +105,15 @@ class Reference(NamedTuple):
     """Statistics of a model's training frames.
 
     Attributes:
-        mean, spread: of each feature, float64 (D,). precision: inverse covariance, float64 (D, D).
-        limits: of the squared distance, and of the largest deviation of one feature, float64 (2,).
+        mean, spread: of each feature, float64 (D,). precision: inverse covariance, float64 (D, D); of the
+            texture alone, float64 (22, 22).
+        limits: of the squared distances, and of the largest deviation of one feature, float64 (3,).
     """
 
     mean: np.ndarray
     spread: np.ndarray
     precision: np.ndarray
+    texture_precision: np.ndarray
     limits: np.ndarray
 
     @classmethod
@@ -100,16 +123,19 @@ class Reference(NamedTuple):
         covariance = np.cov(training.T)
         variance = np.diag(covariance) + 1e-4
         shrunk = 0.9 * covariance + np.diag(0.1 * variance)
-        reference = cls(training.mean(0), np.sqrt(variance), np.linalg.inv(shrunk), np.ones(2))
+        inverse = np.linalg.inv(shrunk), np.linalg.inv(shrunk[TEXTURE, TEXTURE])
+        reference = cls(training.mean(0), np.sqrt(variance), *inverse, np.ones(3))
         limits = np.quantile(reference.deviations(validation), 0.99, axis=0)
         unlike = reference._replace(limits=limits).unlikeness(validation)
         return reference._replace(limits=MARGIN * limits * max(1.0, float(np.quantile(unlike, 0.99))))
 
     def deviations(self, values: np.ndarray) -> np.ndarray:
-        """Squared Mahalanobis distance and largest deviation, of features float64 (N, D) → (N, 2)."""
+        """Squared Mahalanobis distance, that of the texture, and largest deviation: (N, D) → (N, 3)."""
         centred = values - self.mean
+        texture = centred[:, TEXTURE]
         distance = ((centred @ self.precision) * centred).sum(1)
-        return np.stack([distance, np.abs(centred / self.spread).max(1)], axis=1)
+        texture_distance = ((texture @ self.texture_precision) * texture).sum(1)
+        return np.stack([distance, texture_distance, np.abs(centred / self.spread).max(1)], axis=1)
 
     def unlikeness(self, values: np.ndarray) -> np.ndarray:
         """Deviations in units of their limits, of features float64 (N, D) → (N,): over 1 is unlike."""
