@@ -7,7 +7,7 @@ import torch
 
 from vflow.metrics.probe import ProbeSettings, probe_accuracy
 
-QUICK = ProbeSettings(hidden=32, epochs=30, dropout=0.0)
+QUICK = ProbeSettings(hidden=32, epochs=30)
 
 
 def examples(count: int, seed: int, informative: bool) -> tuple[torch.Tensor, torch.Tensor]:
