@@ -38,7 +38,8 @@ def shares(model: VideoModel, contexts: list[np.ndarray]) -> tuple[float, float,
     mosaic=Figure("shapes: bits of four clips as one of twice the size, over theirs", "", at_most=1.15),
 )
 def shapes_latents() -> Result:
-    """Test clips; variance of 8 futures of 4 contexts as parts of the noise are drawn anew, T = 1; 4 mosaics."""
+    """Test clips; variance of 8 futures of 4 contexts as parts of the noise are drawn anew, T = 1; four
+    mosaics."""
     model, clips = shipped_model("shapes"), shape_clips(MOSAIC_CLIPS)
     share, top, note = shares(model, [clip[:1] for clip in clips])
     return Result({"share": share, "top": top, "mosaic": mosaic_ratio(model, clips, 1, 0)}, note=note)

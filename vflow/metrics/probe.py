@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 LEAST_DEVIATION = 0.1  # of the largest: features that hardly vary are not brought to the size of the others
 
 
