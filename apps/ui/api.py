@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from .shared.forms import level_temperatures, paths_of, slider_temperature
 from .shared.jobs import mapped
 from .surprise import job as surprise_jobs
 from .walk import job as walk_jobs
-from .walk.kinds import LIKELIEST, kind_name
+from .walk.kinds import LIKELIEST, START, find_kind, first_checkpoint, kind_name, walkable
 
 
 def build(app: AppContext) -> None:
@@ -389,16 +389,26 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
     names = ("grid.png", "walk.mp4", "walk.npz", "settings.json")
 
     def walk(
-        files: Any = None, to: Any = None, negatives: Any = None, positives: Any = None, **settings: Any
+        files: Any = None,
+        to: Any = None,
+        negatives: Any = None,
+        positives: Any = None,
+        temperature: float | None = None,
+        **settings: Any,
     ) -> Iterator[Any]:
         """A walk through latents: all steps (png), a film (mp4), native arrays (npz) and settings (json).
 
         Settings are those of ``vflow walk``; a kind may also have its name on the page ("Between two").
         Extent 0 is the default of the kind of walk; ``to`` is the end of an interpolation or a transfer.
+        Without a temperature it is the page's: the checkpoint's suggested one where noise is drawn, else 1.
         """
+        family = app.models.family(settings.get("checkpoint"))
         if isinstance(kind := settings.get("kind"), str):
-            settings["kind"] = kind_name(app.models.family(settings.get("checkpoint")), kind)
-        request = walk_jobs.Request(files=files, to=to, negatives=negatives, positives=positives, **settings)
+            settings["kind"] = kind_name(family, kind)
+        if temperature is None:
+            temperature = _walk_temperature(app, settings, upload=bool(files))
+        groups = {"files": files, "to": to, "negatives": negatives, "positives": positives}
+        request = walk_jobs.Request(temperature=temperature, **groups, **settings)
         with _plain_errors(app, request.paths()):
             job = walk_jobs.Job.begin(app, request)
             for _ in job.advance(app, _never):
@@ -408,16 +418,19 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
             _add_remarks(result.settings, remarks)
         yield str(result.grid), str(result.film), str(result.native), str(result.settings)
 
+    first = first_checkpoint(app.models)
     inputs = {
         "files": _uploads(),
         "to": _uploads("to"),
-        "checkpoint": _checkpoint(app),
+        "checkpoint": gr.Dropdown(
+            walkable(app.models), value=first, label="checkpoint", allow_custom_value=True
+        ),
         "kind": gr.Textbox("direction", label="kind"),
         "steps": gr.Number(9, label="steps"),
         "direction": gr.Number(0, label="direction"),
         "level": gr.Textbox("-1", label="level"),
         "extent": gr.Number(0, label="extent"),
-        "temperature": gr.Number(1, label="temperature"),
+        "temperature": _suggested(),
         "seed": gr.Number(0, label="seed"),
         "label": gr.Textbox(LIKELIEST, label="label"),
         "num_frames": gr.Number(8, label="num_frames"),
@@ -427,6 +440,15 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         "positives": _uploads("positives"),
     }
     _expose(trigger, "walk", walk, inputs, _files(*names))
+
+
+def _walk_temperature(app: AppContext, settings: Mapping[str, Any], *, upload: bool) -> float:
+    """Temperature of a walk that names none."""
+    name = settings.get("checkpoint")
+    family = app.models.family(name)
+    kind = find_kind(family, settings.get("kind")) if family in START else None
+    random = kind is not None and kind.starts_at_random(family, upload=upload)
+    return slider_temperature(app, name) if kind and kind.draws_noise(random=random) else 1.0
 
 
 def _compress(app: AppContext, trigger: gr.Button) -> None:

@@ -52,9 +52,10 @@ SLIDER_WITH_LEVELS = "For all levels. Moving it clears the values per level unde
 
 
 def slider_temperature(app: AppContext, name: str | None) -> float:
-    """The temperature that a checkpoint suggests; the lowest, if it suggests one per level."""
+    """The temperature that a checkpoint suggests; the lowest above 0, if it suggests one per level."""
     suggested = app.models.suggested_temperature(name)
-    return min(suggested) if isinstance(suggested, tuple) else suggested
+    levels = suggested if isinstance(suggested, tuple) else (suggested,)
+    return min((level for level in levels if level > 0), default=0.0)
 
 
 def level_temperatures(app: AppContext, name: str | None) -> str:

@@ -17,10 +17,9 @@ from ..shared.forms import Seed, slider_temperature, temperature_slider
 from ..shared.html import note
 from . import examples, html
 from .job import MAX_EXTENT, MAX_FRAMES, MAX_SAMPLES, MAX_STEPS, Request
-from .kinds import LIKELIEST, Capabilities, Kind, capabilities, find_kind, walkable
+from .kinds import LIKELIEST, Capabilities, Kind, capabilities, find_kind, first_checkpoint, walkable
 
 UPLOAD, RANDOM = "Upload or example", "Random"
-ORDER = ("digits", "videoflow", "colorizer")  # of families: digits can walk without an input
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,10 @@ class Form(ComponentGroup):
     temperature: gr.Slider
     seed: Seed
 
-    def is_random(self, family: str, kind: Kind, values: Updates) -> bool:
-        """True if the walk starts from a random sample: digits can."""
-        return family == "digits" and not kind.groups and values[self.source] == RANDOM
-
     def request(self, family: str, values: Updates) -> Request:
         """The form as a request to a model of this family; people count directions and futures from 1."""
         kind = find_kind(family, values[self.kind])
-        random = self.is_random(family, kind, values)
+        random = kind.starts_at_random(family, upload=values[self.source] != RANDOM)
         return Request(
             checkpoint=values[self.checkpoint],
             kind=values[self.kind],
@@ -89,7 +84,7 @@ class Form(ComponentGroup):
             direction=values[self.direction] - 1,
             level=values[self.level],
             extent=values[self.extent],
-            temperature=values[self.temperature] if _has_temperature(kind, random) else 1.0,
+            temperature=values[self.temperature] if kind.draws_noise(random=random) else 1.0,
             seed=self.seed.draw(values),
             label=values[self.label],
             num_frames=values[self.num_frames],
@@ -104,7 +99,7 @@ def _from_zero(number: float | None) -> Any:
 
 def build(app: AppContext) -> Form:
     """Lay out the form; ``form_updates`` then shows the controls in use."""
-    first = next(filter(None, map(app.models.default, ORDER)), None)
+    first = first_checkpoint(app.models)
     with gr.Group(elem_classes="vf-card"):
         checkpoint = gr.Dropdown(walkable(app.models), value=first, label="Checkpoint", interactive=True)
         kind = gr.Radio([], label="Walk", info=" ", elem_id="vf-walk-kind")
@@ -156,7 +151,7 @@ def form_updates(app: AppContext, form: Form, values: Updates, *, new_model: boo
     names = [kind.name for kind in able.kinds]
     name = values[form.kind] if values[form.kind] in names else names[0]
     kind = find_kind(able.family, name)
-    random = form.is_random(able.family, kind, values)
+    random = kind.starts_at_random(able.family, upload=values[form.source] != RANDOM)
     chosen = {} if values[form.kind] == name else {"value": name}
     choices = [(kind.title, kind.name) for kind in able.kinds]
     cleared = {"value": None} if new_model else {}
@@ -175,7 +170,7 @@ def form_updates(app: AppContext, form: Form, values: Updates, *, new_model: boo
     }
     if new_model:
         updates[form.temperature] = gr.update(
-            value=slider_temperature(app, values[form.checkpoint]), visible=_has_temperature(kind, random)
+            value=slider_temperature(app, values[form.checkpoint]), visible=kind.draws_noise(random=random)
         )
     return updates
 
@@ -188,11 +183,6 @@ def _label(family: str, kind: Kind, random: bool, chosen: str | None) -> Any:
         return gr.update(visible=kind.name != "transfer", choices=digits, value=value, label="Digit")
     choices = [("The likeliest", LIKELIEST), *((digit, digit) for digit in digits)]
     return gr.update(visible=family == "digits", choices=choices, value=LIKELIEST, label="The digit is a")
-
-
-def _has_temperature(kind: Kind, random: bool) -> bool:
-    """True if noise is drawn whose scale can be chosen."""
-    return "temperature" in kind.controls or (random and kind.name != "temperature")
 
 
 def _numbers(form: Form, able: Capabilities, kind: Kind, random: bool, values: Updates) -> Updates:
@@ -218,7 +208,7 @@ def _numbers(form: Form, able: Capabilities, kind: Kind, random: bool, values: U
         form.steps: gr.update(visible="steps" in controls),
         form.num_frames: gr.update(visible="frames" in controls),
         **{future: gr.update(visible="futures" in controls) for future in form.futures},
-        form.temperature: gr.update(visible=_has_temperature(kind, random)),
+        form.temperature: gr.update(visible=kind.draws_noise(random=random)),
         form.seed.value: gr.update(visible=seeded),
         form.seed.randomize: gr.update(visible=seeded),
         **_direction(form, able.explained.get(str(level), ()) if directions else (), values[form.direction]),

@@ -42,7 +42,16 @@ class Kind:
     groups: bool = False
     controls: frozenset[str] = frozenset({"steps"})
 
+    def draws_noise(self, *, random: bool) -> bool:
+        """True if noise is drawn whose temperature can be chosen; ``random``: the start is a sample."""
+        return "temperature" in self.controls or (random and self.name != "temperature")
 
+    def starts_at_random(self, family: str, *, upload: bool) -> bool:
+        """True if the walk starts from a sample, unless from an upload: digits can."""
+        return family == "digits" and not self.groups and not upload
+
+
+ORDER = ("digits", "videoflow", "colorizer")  # of families: digits can walk without an input
 CLIP = "a clip: images in order, one video, or npz"
 START = {
     "videoflow": f"Start: {CLIP}",
@@ -114,6 +123,11 @@ def kinds(family: str) -> tuple[Kind, ...]:
 def walkable(models: ModelStore) -> list[str]:
     """Names of the checkpoints whose models can be walked through."""
     return [name for name in models.names() if models.family(name) in START]
+
+
+def first_checkpoint(models: ModelStore) -> str | None:
+    """The checkpoint whose walks come first, if any."""
+    return next(filter(None, map(models.default, ORDER)), None)
 
 
 def find_kind(family: str, name: str | None) -> Kind:

@@ -388,6 +388,13 @@ def test_groups_from_the_endpoint(server: Server, checkpoints: Path) -> None:
     ]
 
 
+def test_endpoint_walks_as_the_form_says(server: Server, checkpoints: Path) -> None:
+    *_, settings = Client(server.address, verbose=False).predict(label="3", steps=2, api_name="/walk")
+    made = json.loads(Path(settings).read_text())
+    suggested = vflow.load(checkpoints / "digits").config.temperature
+    assert (Path(made["checkpoint"]).name, made["temperature"]) == ("digits", suggested)
+
+
 def test_bad_input_from_the_endpoint(server: Server) -> None:
     client = Client(server.address, verbose=False)
     for arguments, expected in (
