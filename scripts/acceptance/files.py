@@ -26,6 +26,7 @@ from vflow.pipelines.evaluate.report import Settings
 from vflow.pipelines.evaluate.super_resolution import evaluate_super_resolution
 
 PHOTOS, CLIPS, HOSTILE = 200, 200, 50
+SIDES, TIMED = (256, 512, 1024), 3
 FLOW_CLIPS = 12  # of push, and windows of grasp, that video flows code: 20 seconds each
 
 
@@ -115,6 +116,33 @@ def photo_sizes() -> Result:
     found = evaluate_codec(loaded("codec-photo"), settings, silent).figures
     values = {name: found[f"bytes_over_{name}"] for name in STILL_FORMATS}
     return Result({"bits": found["bits_per_dim"]} | values, note="; ".join(STILL_FORMATS.values()))
+
+
+@measure(
+    "M",
+    encoding=Figure("a photo of 1024×1024: seconds to encode", "s", at_most=10),
+    decoding=Figure("the same: seconds to decode", "s", at_most=10),
+    growth=Figure(
+        "seconds a pixel at 1024×1024 over those at 256×256, the larger of both ways", at_most=1.25
+    ),
+)
+def codec_speed() -> Result:
+    """codec-photo; a photo of photos/val, mirrored at its edges to each size. Processor time of one thread,
+    medians of three."""
+    model: Any = loaded("codec-photo")
+    photo, found = next(_photos()), dict[int, tuple[float, float]]()
+    for side in SIDES:
+        grown = np.pad(photo, ((0, side), (0, side), (0, 0)), "symmetric")[:side, :side]
+        runs = [code(model, grown) for _ in range(TIMED)]
+        found[side] = (
+            statistics.median(run.encoding for run in runs),
+            statistics.median(run.decoding for run in runs),
+        )
+    small, large = found[SIDES[0]], found[SIDES[-1]]
+    scale = (SIDES[-1] / SIDES[0]) ** 2
+    note = "; ".join(f"{side}×{side}: {times[0]:.2f} and {times[1]:.2f} s" for side, times in found.items())
+    growth = max(big / (scale * little) for big, little in zip(large, small, strict=True))
+    return Result({"encoding": large[0], "decoding": large[1], "growth": growth}, note=note)
 
 
 @measure(
