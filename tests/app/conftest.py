@@ -116,7 +116,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "codec-clip": ClipCodecConfig(first=LATTICE, following=LATTICE.model_copy(update={"references": 2})),
         "digits": tiny_digits(),
         "slow-digits": tiny_digits(depth=16, hidden=64),
-        "slower-digits": tiny_digits(depth=32, hidden=256),
+        "slower-digits": tiny_digits(depth=32, hidden=384),
         "torn-digits": tiny_digits(),
         "colorizer": tiny_colorizer(),
         "slow-colorizer": tiny_colorizer(depth=12, hidden=64),
