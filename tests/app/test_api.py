@@ -105,8 +105,8 @@ def test_cancelling_a_call_frees_the_queue(client: Client, stills: list[Path]) -
 def test_score_is_python_surprisal_with_its_maps(
     client: Client, clip: Path, checkpoints: Path, square: np.ndarray
 ) -> None:
-    result = client.predict([handle_file(clip)], checkpoint="lively", seed=1, api_name="/score")
-    model = vflow.load(checkpoints / "lively")
+    result = client.predict([handle_file(clip)], checkpoint="shapes", seed=1, api_name="/score")
+    model = vflow.load(checkpoints / "shapes")
     expected = vflow.surprisal(model, square, seed=1)
     figures = expected.to_json()
     assert {name: result[name] for name in figures} == figures

@@ -30,18 +30,26 @@
   // On a phone the results lie below the form, and one style as all ten digits lies below the grid everywhere: go
   // there once they show something.
   let going = null;
+  let there = false; // they show something; as long as they are too short to fill the screen, go on as they grow
+
+  ["wheel", "touchmove", "keydown"].forEach((moved) => document.addEventListener(moved, () => there && (going = null)));
 
   document.addEventListener("click", ({ target }) => {
     const way = target.closest(".vf-example, .vf-continue, .vf-link, .vf-actions button.primary");
+    there = false;
     if (target.closest(".vf-digit")) going = document.querySelector(".vf-restyle");
     else if (way && window.innerWidth <= 768) going = way.closest(".vf-restyle, [role=tabpanel]");
   });
 
   function goToResults() {
-    if (!going?.querySelector(".vf-live, .vf-progress, .vf-tens img")) return;
+    there ||= Boolean(going?.querySelector(".vf-live, .vf-progress, .vf-tens img"));
+    if (!going || !there) return;
+    const line = going.querySelector(".vf-status-line");
+    const page = document.documentElement;
+    const reached = line.getBoundingClientRect().top <= page.scrollHeight - page.clientHeight - window.scrollY;
     const block = going.matches(".vf-restyle") ? "center" : "start";
-    going.querySelector(".vf-status-line").scrollIntoView({ block, behavior: calm.matches ? "auto" : "smooth" });
-    going = null;
+    line.scrollIntoView({ block, behavior: calm.matches ? "auto" : "smooth" });
+    if (reached || block === "center") going = null;
   }
 
   // Arrow keys, Home and End go from tab to tab, as people expect of tabs.
