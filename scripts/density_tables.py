@@ -119,10 +119,7 @@ def manifolds_table(rows: list[Data]) -> str:
     cells = [
         (
             f"`{r['density']}`",
-            f"`{r['model']}`",
-            f"{r['kl']:.4f}",
-            f"{r['reverse_kl']:.4f}",
-            f"{r['effective']:.1%}",
+            *_divergences(r, 4),
             f"{r['integral']:.5f}",
             r["steps"],
             f"{r['parameters']:,}",
@@ -136,19 +133,15 @@ def manifolds_table(rows: list[Data]) -> str:
 def rings_table(rows: list[Data]) -> str:
     """RAD beside Real NVP."""
     heads = ("model", "KL(p ∥ q)", "KL(q ∥ p)", "effective samples", "steps", "parameters")
-    cells = [
-        (
-            f"`{r['model']}`",
-            f"{r['kl']:.3f}",
-            f"{r['reverse_kl']:.3f}",
-            f"{r['effective']:.1%}",
-            r["steps"],
-            f"{r['parameters']:,}",
-        )
-        for r in rows
-    ]
+    cells = [(*_divergences(r, 3), r["steps"], f"{r['parameters']:,}") for r in rows]
     text = f"`rings`, nats, {_budget(rows[0])}; 20,000 test points and as many samples"
     return _table(heads, cells, text, _systems("rings", rows[0]), rows)
+
+
+def _divergences(row: Data, decimals: int) -> tuple[str, ...]:
+    """A model, both divergences, and effective samples."""
+    kl, reverse = (f"{row[name]:.{decimals}f}" for name in ("kl", "reverse_kl"))
+    return f"`{row['model']}`", kl, reverse, f"{row['effective']:.1%}"
 
 
 def bits_table(rows: list[Data]) -> str:
@@ -160,8 +153,7 @@ def bits_table(rows: list[Data]) -> str:
     ]
     first = rows[0]
     text = (
-        f"Digits of MNIST binarised at ½, {first['digits']:,} of the {first['split']} split, after "
-        f"{first['steps']:,} steps of 128; seconds of processor time"
+        f"Digits of MNIST binarised at ½, {first['digits']:,} of the {first['split']} split; {_budget(first)}"
     )
     return _table(heads, cells, text, _systems("bits --data MNIST", first), rows)
 

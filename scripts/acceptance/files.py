@@ -227,8 +227,7 @@ def enlarged() -> Result:
 
 @measure("N", seconds=Figure("256×256 photo ×4 in four variants", "s", at_most=12, aim="6"))
 def enlarged_speed() -> Result:
-    """Processor time of one thread, the photo once loaded: a machine with two cores takes about half of it.
-    The median of three runs after a first."""
+    """Processor time of one thread, the photo once loaded; the median of three runs after a first."""
     torch.set_num_threads(1)
     model: Any = loaded("enlarge")
     photo = cv2.resize(next(_photos()), (256, 256), interpolation=cv2.INTER_AREA)
