@@ -26,7 +26,7 @@ from vflow.checkpoint import (
     save_checkpoint,
 )
 from vflow.config import VideoFlowConfig
-from vflow.errors import CheckpointError
+from vflow.errors import CheckpointError, ConfigError
 from vflow.models import VideoFlow, build_model
 
 TINY = {
@@ -78,6 +78,62 @@ def test_half_precision_halves_the_file_and_is_computed_with_in_full(tmp_path: P
     assert all(p.dtype == torch.float32 for p in loaded.parameters())
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "whole")]
     assert sizes[0] < 0.75 * sizes[1]
+
+
+def test_int8_kernels_are_within_half_a_step_and_computed_with_in_full(
+    tmp_path: Path, model: VideoFlow
+) -> None:
+    save_checkpoint(tmp_path / "half", model, config=CONFIG, half=True)
+    save_checkpoint(tmp_path / "int8", model, config=CONFIG, half=True, int8=["flow", "priors.0"])
+    stored, loaded = load_file(tmp_path / "int8" / "model.safetensors"), load(tmp_path / "int8").state_dict()
+    rounded = {name for name, value in stored.items() if value.dtype == torch.int8}
+    assert rounded and all(name.startswith(("flow.", "priors.0.")) for name in rounded)
+    for name, value in model.state_dict().items():
+        assert loaded[name].dtype == value.dtype
+        if name in rounded:
+            step = value.flatten(1).abs().amax(1) / 127
+            assert bool(((loaded[name] - value).flatten(1).abs() <= 0.501 * step[:, None]).all()), name
+    kernels = {name for name, p in model.named_parameters() if p.dim() > 1 and name.startswith("flow.")}
+    assert kernels <= rounded
+    others = load(tmp_path / "half").state_dict()
+    assert all(torch.equal(loaded[name], others[name]) for name in others.keys() - rounded)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("int8", "half")]
+    assert sizes[0] < sizes[1]
+
+
+def test_saving_what_was_loaded_from_int8_changes_nothing(tmp_path: Path, model: VideoFlow) -> None:
+    save_checkpoint(tmp_path / "a", model, config=CONFIG, int8=["flow"])
+    save_checkpoint(tmp_path / "b", load(tmp_path / "a"), config=CONFIG, int8=["flow"])
+    first, second = (load(tmp_path / name).state_dict() for name in "ab")
+    assert all(torch.allclose(first[name], second[name], rtol=1e-6, atol=0) for name in first)
+
+
+def test_parts_for_int8_that_the_model_lacks_are_refused(tmp_path: Path, model: VideoFlow) -> None:
+    with pytest.raises(ConfigError, match=r"^int8: the model has no part 'flo' with kernels; it has flow"):
+        save_checkpoint(tmp_path / "a", model, config=CONFIG, int8=["flo"])
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s, k: s.pop(k), "tensor '{key}' is missing; "),
+        (lambda s, k: s.update({k: s[k] * float("nan")}), "tensor '{key}' has NaN or infinite values; "),
+        (lambda s, k: s.update({k: s[k][:1].clone()}), "tensor '{key}' has shape (1,), config.json needs ("),
+        (lambda s, k: s.update({f"{k}s": s[k].clone()}), "tensor '{key}s' is unknown; "),
+    ],
+)
+def test_scales_of_int8_that_miss_or_are_broken_are_refused(
+    change: Callable[[dict[str, torch.Tensor], str], object], message: str, tmp_path: Path, model: VideoFlow
+) -> None:
+    save_checkpoint(tmp_path / "a", model, config=CONFIG, int8=["flow"])
+    state = load_file(tmp_path / "a" / "model.safetensors")
+    key = next(name for name in sorted(state) if name.endswith(".int8_scale") and len(state[name]) > 1)
+    change(state, key)
+    save_file(state, tmp_path / "a" / "model.safetensors")
+    with pytest.raises(CheckpointError) as caught:
+        load(tmp_path / "a")
+    assert message.replace("{key}", key) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_load_leaves_the_global_generator_alone(folder: Path) -> None:

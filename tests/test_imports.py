@@ -30,6 +30,7 @@ INFERENCE = FLOWS | {
     "pipelines",
     "checksum",
     "compression",
+    "quantization",
 }
 # part of vflow -> the parts it may import (itself always)
 MAY_IMPORT = {
@@ -50,7 +51,8 @@ MAY_IMPORT = {
     "catalog": BASE,
     "card": {"config", "errors"},
     "checksum": {"errors"},
-    "checkpoint": FLOWS | {"catalog", "devices", "disk", "checksum"},
+    "quantization": {"errors"},
+    "checkpoint": FLOWS | {"catalog", "devices", "disk", "checksum", "quantization"},
     "hub": INFERENCE,
     "integrations": INFERENCE,
     "pipelines": INFERENCE,

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from vflow.devices import choose_device
 from vflow.disk import parse_json, sync
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import build_model
+from vflow.quantization import SUFFIX, dequantize, quantize
 
 SCHEMA = 1
 MAX_PARAMETERS = 500_000_000
@@ -132,7 +133,7 @@ def load(name: str | Path, *, device: str | torch.device = "cpu", allow_hub: boo
     state = model.state_dict()
     _compare(folder / WEIGHTS, layout, {k: (str(t.dtype)[6:], tuple(t.shape)) for k, t in state.items()})
     verify_checkpoint(folder / WEIGHTS, data, CONFIG)
-    model.load_state_dict(read_tensors(folder / WEIGHTS), strict=True)
+    model.load_state_dict(dequantize(read_tensors(folder / WEIGHTS)), strict=True)
     return model.to(target).eval().requires_grad_(False)
 
 
@@ -162,6 +163,7 @@ def save_checkpoint(
     card: str | None = None,
     extra: Mapping[str, Any] | None = None,
     half: bool = False,
+    int8: Sequence[str] = (),
 ) -> None:
     """Write a checkpoint; the folder appears complete or not at all.
 
@@ -169,6 +171,10 @@ def save_checkpoint(
         card: text of the model card; None keeps the card that is already there.
         extra: data statistics, stored under ``statistics`` in ``config.json``.
         half: round learned weights to float16, which halves the file; counted tables stay as they are.
+        int8: parts of the model whose kernels are rounded to 8 bits, as ``quantize`` does.
+
+    Raises:
+        ConfigError: ``int8`` names a part that the model does not have.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -179,8 +185,11 @@ def save_checkpoint(
         new, old = Path(temporary) / "new", Path(temporary) / "old"
         new.mkdir()
         state = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
-        for key in [name for name, _ in model.named_parameters()] if half else []:
-            state[key] = state[key].half()
+        learned = {name: state[name] for name, _ in model.named_parameters()}
+        if half:
+            state |= {name: weight.half() for name, weight in learned.items()}
+        if int8:
+            state |= quantize(learned, int8)
         (new / WEIGHTS).write_bytes(serialize_checkpoint(state, data))
         (new / CONFIG).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
         if card is not None:
@@ -243,6 +252,10 @@ def read_header(path: Path) -> Layout:
 
 def _compare(path: Path, found: Layout, wanted: Layout) -> None:
     """Refuse weights whose names, types or shapes are not the config's: the first, and how many more."""
+    int8 = [key for key, (dtype, shape) in found.items() if dtype == "int8" and len(shape) > 1]
+    for key, (dtype, shape) in [(key, wanted[key]) for key in int8 if key in wanted]:
+        if dtype == "float32":
+            wanted = wanted | {key: ("int8", shape), key + SUFFIX: ("float32", shape[:1])}
     problems = [f"tensor '{key}' is missing" for key in wanted if key not in found]
     problems += [f"tensor '{key}' is unknown" for key in found if key not in wanted]
     for key in [key for key in wanted if key in found]:

@@ -10,7 +10,7 @@ import torch
 
 import vflow
 from tests.training.support import lines
-from vflow.checkpoint import read_config, save_checkpoint
+from vflow.checkpoint import read_config, read_header, save_checkpoint
 from vflow.cli import main
 from vflow.config import Export, load_preset, load_recipe, recipe_names
 from vflow.errors import ConfigError
@@ -168,3 +168,14 @@ def test_exports_change_entries_that_leave_the_weights_their_places(tiny: str, t
     with pytest.raises(ConfigError, match=r"export\.set: the weights of .*source do not fit"):
         export(source, target, Export(set={"noise": "learned"}))
     assert read_config(target).noise == preset.model.noise, "what was there stays"
+
+
+def test_exports_store_named_parts_in_eight_bits(tiny: str, tmp_path: Path) -> None:
+    preset = load_preset(tiny)
+    save_checkpoint(tmp_path / "source", build_model(preset.model), config=preset.model)
+    export(tmp_path / "source", tmp_path / "target", Export(half=True, int8=("flow",)))
+    types = {key: dtype for key, (dtype, _) in read_header(tmp_path / "target" / "model.safetensors").items()}
+    kernels = {key.removesuffix(".int8_scale") for key in types if key.endswith(".int8_scale")}
+    assert kernels and all(types[key] == "int8" and key.startswith("flow.") for key in kernels)
+    with pytest.raises(ConfigError, match="int8: the model has no part 'net' with kernels"):
+        export(tmp_path / "source", tmp_path / "target", Export(int8=("net",)))

@@ -29,6 +29,9 @@ class Export(Config):
     """Last step of a recipe: the last stage's averaged weights as a checkpoint that can ship."""
 
     half: bool = Field(False, description="round learned weights to float16")
+    int8: tuple[str, ...] = Field(
+        (), description="parts of the model whose kernels are rounded to 8 bits, a scale per output channel"
+    )
     set: dict[str, Any] = Field({}, description="entries of the model's configuration to change")
 
 

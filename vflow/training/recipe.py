@@ -107,7 +107,7 @@ def export(source: Path, target: Path, settings: Export) -> None:
     """Checkpoint ``source`` as it ships, at ``target``.
 
     Raises:
-        ConfigError: ``settings.set`` changes what the weights depend on.
+        ConfigError: ``settings.set`` changes what the weights depend on, or ``settings.int8`` names no part.
         InputError: ``target`` cannot be written.
     """
     config = read_config(source)
@@ -119,7 +119,15 @@ def export(source: Path, target: Path, settings: Export) -> None:
     except RuntimeError as error:
         raise ConfigError(f"export.set: the weights of {source} do not fit; change no sizes") from error
     try:
-        save_checkpoint(target, model, config=config, card=card, extra=statistics, half=settings.half)
+        save_checkpoint(
+            target,
+            model,
+            config=config,
+            card=card,
+            extra=statistics,
+            half=settings.half,
+            int8=settings.int8,
+        )
     except OSError as error:
         raise InputError(f"{target}: {error.strerror or error}") from error
     print(f"{target} ({(target / 'model.safetensors').stat().st_size / 1e6:.1f} MB)", file=sys.stderr)
