@@ -35,6 +35,7 @@ from .ui.lab.tab import TAB as LAB
 from .ui.predict.job import warm_up
 from .ui.predict.tab import TAB as PREDICT
 from .ui.shared.context import AppContext, Tab, to_gradio_error
+from .ui.shared.events import UNDER_WAY
 from .ui.shared.jobs import Jobs
 from .ui.shared.models import ModelStore
 from .ui.shared.storage import MAX_AGE, RunStore, private_folder
@@ -124,7 +125,8 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> Pa
         gr.HTML(FOOTER, apply_default_css=False)
     app.runs.start_sweeper()
     page.preload = partial(app.models.preload, partial(warm_up, app))
-    page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=8)
+    # Of the jobs under way all but one wait, too.
+    page.queue(max_size=QUEUE_SIZE + 1 - UNDER_WAY, default_concurrency_limit=8)
     return page
 
 

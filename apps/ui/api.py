@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ from .lab.systems import EXAMPLES, FILE, suited
 from .predict import job as predict_jobs
 from .predict.kinds import FAMILIES, kind_of
 from .shared.context import AppContext, sentences, to_gradio_error
-from .shared.events import COMPUTING
+from .shared.events import JOB
 from .shared.fit import judge_files, sentence
 from .shared.forms import level_temperatures, paths_of, slider_temperature
 from .shared.jobs import mapped
+from .shared.turns import Turn
 from .surprise import job as surprise_jobs
 from .walk import job as walk_jobs
 from .walk.kinds import LIKELIEST, START, find_kind, first_checkpoint, kind_name, walkable
@@ -53,22 +55,34 @@ def build(app: AppContext) -> None:
         _learn_density(app, trigger)
 
 
+Job = Generator[Any, None, None]
+"""A job of an endpoint: turns that it needs, None where a client's ``cancel()`` may end it, and its reply."""
+
+
 def _expose(
+    app: AppContext,
     trigger: gr.Button,
     name: str,
-    function: Callable[..., Any],
+    job: Callable[..., Job],
     inputs: dict[str, Any],
     outputs: Sequence[Any],
 ) -> None:
-    """Make ``function`` a public endpoint; ``inputs`` by parameter."""
+    """Make a public endpoint of ``job``, which has its steps in their turns; ``inputs`` by parameter."""
+    skips: Any = (gr.skip(),) * len(outputs) if len(outputs) > 1 else gr.skip()
+
+    @wraps(job)
+    def run(*values: Any, **named: Any) -> Job:
+        for reply in app.turns.take(job(*values, **named), lambda _: None):
+            yield skips if reply is None else reply
+
     trigger.click(
-        function,
+        run,
         None,
         list(outputs),
         inputs_kwargs=inputs,
         api_name=name,
         api_visibility="public",
-        **COMPUTING,
+        **JOB,
     )
 
 
@@ -95,13 +109,10 @@ def _suggested() -> gr.Number:
     return gr.Number(None, label="temperature")
 
 
-def _remarks(
-    app: AppContext, checkpoint: str | None, paths: Sequence[str], notes: Sequence[str]
-) -> list[str]:
-    """Remarks on an input, as the page has them: how it fits the model, and what was done to it."""
+def _fit_remark(app: AppContext, checkpoint: str | None, paths: Sequence[str]) -> list[str]:
+    """A remark on how an upload fits the model, as the page has it; none where nothing is known."""
     verdict = judge_files(app, checkpoint, paths)
-    fit = sentence(verdict) if verdict else ""
-    return [*([fit] if fit else []), *sentences(notes)]
+    return [text] if verdict and (text := sentence(verdict)) else []
 
 
 def _add_remarks(settings: Path, remarks: Sequence[str]) -> None:
@@ -137,7 +148,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         seed: float = 0,
         level_temperatures: str = "",
         preview_fps: float = 5,
-    ) -> Iterator[Any]:
+    ) -> Job:
         """Futures of the given frames: native arrays (npz), previews (zip) and settings (json).
 
         Without a temperature, the checkpoint's suggested ones count. Settings have remarks: how the frames
@@ -161,11 +172,13 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
                 preview_fps=preview_fps,
             )
             kind = kind_of(app, request.checkpoint)
+            yield Turn.READ
             job = kind.begin(app, request)
-            for _ in job.advance(_never):
-                yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
+            fit = _fit_remark(app, checkpoint, paths)
+            yield Turn.COMPUTE
+            yield from job.advance(_never)
             result = job.save(app)
-            _add_remarks(result.settings, _remarks(app, checkpoint, paths, kind.remarks(job, result)))
+            _add_remarks(result.settings, [*fit, *sentences(kind.remarks(job, result))])
         yield str(result.native), str(result.archive), str(result.settings)
 
     inputs = {
@@ -179,11 +192,11 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         "preview_fps": gr.Number(5, label="preview_fps"),
     }
     outputs = _files("futures.npz", "previews.zip", "settings.json")
-    _expose(trigger, "predict_future", predict_future, inputs, outputs)
+    _expose(app, trigger, "predict_future", predict_future, inputs, outputs)
 
 
 def _score(app: AppContext, trigger: gr.Button) -> None:
-    def score(files: list[str], checkpoint: str, seed: float) -> Iterator[Any]:
+    def score(files: list[str], checkpoint: str, seed: float) -> Job:
         """Bits per dimension of each frame given those before it, what stands out, and maps of surprise.
 
         Frames count from 1. ``maps`` (npz: bits of each pixel), ``sheet`` (png), ``film`` (mp4) and
@@ -192,11 +205,12 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
         paths = paths_of(files)
         with _plain_errors(app, paths):
             request = surprise_jobs.Request.checked(checkpoint, paths, 100 * QUANTILE, seed)
+            yield Turn.READ
             job = surprise_jobs.Job.begin(app, replace(request, max_frames=MAX_FRAMES))
-            for _ in job.advance(_never):
-                yield gr.skip()  # a client's cancel() takes effect here
+            remarks = [*_fit_remark(app, checkpoint, paths), *sentences(job.clip.notes)]
+            yield Turn.COMPUTE
+            yield from job.advance(_never)
             result = job.save(app)
-            remarks = _remarks(app, checkpoint, paths, job.clip.notes)
             _add_remarks(result.settings, remarks)
         files_made = {
             "maps": result.native,
@@ -212,7 +226,7 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
         "checkpoint": _checkpoint(app, predict_jobs.FAMILY),
         "seed": gr.Number(0, label="seed"),
     }
-    _expose(trigger, "score", score, inputs, [gr.JSON(label="report")])
+    _expose(app, trigger, "score", score, inputs, [gr.JSON(label="report")])
 
 
 def _file_data(path: Path) -> dict[str, Any]:
@@ -221,12 +235,12 @@ def _file_data(path: Path) -> dict[str, Any]:
 
 
 def _model_info(app: AppContext, trigger: gr.Button) -> None:
-    def model_info(checkpoint: str) -> dict[str, Any]:
+    def model_info(checkpoint: str) -> Job:
         """Configuration, hash and model card of a checkpoint, and the names of all checkpoints."""
         with _plain_errors(app):
             folder = app.models.folder(checkpoint)
             model = app.models.load(checkpoint)
-            return {
+            yield {
                 "checkpoint": checkpoint,
                 "checkpoint_hash": app.models.record(checkpoint)["checkpoint_hash"],
                 "parameters": sum(p.numel() for p in model.parameters()),
@@ -235,13 +249,14 @@ def _model_info(app: AppContext, trigger: gr.Button) -> None:
                 "checkpoints": app.models.names(),
             }
 
-    _expose(trigger, "model_info", model_info, {"checkpoint": _checkpoint(app)}, [gr.JSON(label="report")])
+    inputs = {"checkpoint": _checkpoint(app)}
+    _expose(app, trigger, "model_info", model_info, inputs, [gr.JSON(label="report")])
 
 
 def _generate_digits(app: AppContext, trigger: gr.Button) -> None:
     def generate_digits(
         label: str, checkpoint: str, num_samples: float, temperature: float | None = None, seed: float = 0
-    ) -> Iterator[Any]:
+    ) -> Job:
         """Digits of a class, or of "all": arrays (npz), a sheet (png) and settings (json).
 
         Without a temperature, the checkpoint's suggested one counts.
@@ -250,8 +265,8 @@ def _generate_digits(app: AppContext, trigger: gr.Button) -> None:
             one, _ = _temperatures(app, checkpoint, temperature)
             request = digits_jobs.Request.checked(checkpoint, label, num_samples, one, seed)
             job = digits_jobs.Job(request)
-            for _ in job.advance(app, _never):
-                yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
+            yield Turn.COMPUTE
+            yield from job.advance(app, _never)
             result = job.save(app)
         yield str(result.native), str(result.sheet), str(result.settings)
 
@@ -263,7 +278,7 @@ def _generate_digits(app: AppContext, trigger: gr.Button) -> None:
         "seed": gr.Number(0, label="seed"),
     }
     outputs = _files("digits.npz", "digits.png", "settings.json")
-    _expose(trigger, "generate_digits", generate_digits, inputs, outputs)
+    _expose(app, trigger, "generate_digits", generate_digits, inputs, outputs)
 
 
 def _colorize(app: AppContext, trigger: gr.Button) -> None:
@@ -276,7 +291,7 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
         seed: float = 0,
         hints: str = "",
         level_temperatures: str = "",
-    ) -> Iterator[Any]:
+    ) -> Job:
         """Coloured photos: a folder of variants for each (zip), plausible ones first, and settings (json).
 
         Hints are "x,y,#rrggbb", with x and y from 0 to 1, separated by semicolons; they hold for every photo.
@@ -284,7 +299,7 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
         without any, the checkpoint's suggested ones count. Settings have remarks: how the photos fit the
         model, and what was done to them.
         """
-        paths, photos, notes = paths_of(files), list[colorize_jobs.ColorizedPhoto](), list[str]()
+        paths, photos, remarks = paths_of(files), list[colorize_jobs.ColorizedPhoto](), list[str]()
         with _plain_errors(app, paths):
             one, levels = _temperatures(app, checkpoint, temperature, level_temperatures)
             settings = colorize_jobs.check_settings(
@@ -292,10 +307,11 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
             )
             requests = [colorize_jobs.Request(checkpoint, path, settings) for path in paths]
             with app.runs.job_folder() as folder:
-                for _ in _colorize_photos(app, folder, requests, photos, notes):
-                    yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
+                yield Turn.READ
+                fit = _fit_remark(app, checkpoint, paths)
+                yield from _colorize_photos(app, folder, requests, photos, remarks)
                 record = photos[0].save_settings(app, settings.strength)
-                _add_remarks(record, _remarks(app, checkpoint, paths, notes))
+                _add_remarks(record, [*fit, *sentences(remarks)])
         yield str(_archive(photos)), str(record)
 
     inputs = {
@@ -308,7 +324,7 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
         "hints": gr.Textbox("", label="hints"),
         "level_temperatures": gr.Textbox("", label="level_temperatures"),
     }
-    _expose(trigger, "colorize", colorize, inputs, _files("colourised.zip", "settings.json"))
+    _expose(app, trigger, "colorize", colorize, inputs, _files("colourised.zip", "settings.json"))
 
 
 def _colorize_photos(
@@ -317,15 +333,18 @@ def _colorize_photos(
     requests: Sequence[colorize_jobs.Request],
     photos: list[colorize_jobs.ColorizedPhoto],
     notes: list[str],
-) -> Iterator[Any]:
+) -> Job:
     """Colour photo by photo, which go into ``photos``, and write the archive of them all."""
     colorize_jobs.check_photos(len(requests))
     for number, request in enumerate(requests, 1):
+        yield Turn.READ
         job = colorize_jobs.Job.begin(app, request)
+        yield Turn.COMPUTE
         yield from job.advance(_never)
         photos.append(job.save(folder / str(number)))
         notes += job.remarks()
-    yield from colorize_jobs.archive(_archive(photos), photos, requests[0].settings.strength)
+    for _ in colorize_jobs.archive(_archive(photos), photos, requests[0].settings.strength):
+        yield None
 
 
 def _archive(photos: Sequence[colorize_jobs.ColorizedPhoto]) -> Path:
@@ -344,7 +363,7 @@ def _upscale(app: AppContext, trigger: gr.Button) -> None:
         num_samples: float,
         temperature: float | None = None,
         seed: float = 0,
-    ) -> Iterator[Any]:
+    ) -> Job:
         """Enlarged photos: a folder of variants for each (zip), and settings (json). Scale is 2 or 4.
 
         Without a temperature, the checkpoint's suggested one counts. Settings have remarks: how the photos
@@ -362,16 +381,19 @@ def _upscale(app: AppContext, trigger: gr.Button) -> None:
                 seed=seed,
             )
             with app.runs.job_folder() as folder:
+                yield Turn.READ
+                fit = _fit_remark(app, checkpoint, paths)
                 for number, request in enumerate(requests, 1):
+                    yield Turn.READ
                     job = enlarge_jobs.Job.begin(app, request)
-                    for _ in job.advance(_never):
-                        yield gr.skip(), gr.skip()  # a client's cancel() takes effect here
+                    yield Turn.COMPUTE
+                    yield from job.advance(_never)
                     own = folder / str(number)
                     own.mkdir()
                     results.append(job.save(app, own))
                     notes += job.remarks()
                 enlarge_jobs.write_archive(results[0].archive, results)
-                _add_remarks(results[0].settings, _remarks(app, checkpoint, paths, notes))
+                _add_remarks(results[0].settings, [*fit, *sentences(notes)])
         yield str(results[0].archive), str(results[0].settings)
 
     inputs = {
@@ -382,7 +404,7 @@ def _upscale(app: AppContext, trigger: gr.Button) -> None:
         "temperature": _suggested(),
         "seed": gr.Number(0, label="seed"),
     }
-    _expose(trigger, "upscale", upscale, inputs, _files("enlarged.zip", "settings.json"))
+    _expose(app, trigger, "upscale", upscale, inputs, _files("enlarged.zip", "settings.json"))
 
 
 def _walk(app: AppContext, trigger: gr.Button) -> None:
@@ -395,7 +417,7 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         positives: Any = None,
         temperature: float | None = None,
         **settings: Any,
-    ) -> Iterator[Any]:
+    ) -> Job:
         """A walk through latents: all steps (png), a film (mp4), native arrays (npz) and settings (json).
 
         Settings are those of ``vflow walk``; a kind may also have its name on the page ("Between two").
@@ -410,11 +432,14 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         groups = {"files": files, "to": to, "negatives": negatives, "positives": positives}
         request = walk_jobs.Request(temperature=temperature, **groups, **settings)
         with _plain_errors(app, request.paths()):
+            yield Turn.READ if request.paths() else Turn.COMPUTE
             job = walk_jobs.Job.begin(app, request)
+            fit = _fit_remark(app, request.checkpoint, paths_of(files))
+            yield Turn.COMPUTE
             for _ in job.advance(app, _never):
-                yield (gr.skip(),) * len(names)  # a client's cancel() takes effect here
+                yield None
             result = job.save(app)
-            remarks = _remarks(app, request.checkpoint, paths_of(files), job.inputs.notes)
+            remarks = [*fit, *sentences(job.inputs.notes)]
             _add_remarks(result.settings, remarks)
         yield str(result.grid), str(result.film), str(result.native), str(result.settings)
 
@@ -439,7 +464,7 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         "negatives": _uploads("negatives"),
         "positives": _uploads("positives"),
     }
-    _expose(trigger, "walk", walk, inputs, _files(*names))
+    _expose(app, trigger, "walk", walk, inputs, _files(*names))
 
 
 def _walk_temperature(app: AppContext, settings: Mapping[str, Any], *, upload: bool) -> float:
@@ -452,32 +477,35 @@ def _walk_temperature(app: AppContext, settings: Mapping[str, Any], *, upload: b
 
 
 def _compress(app: AppContext, trigger: gr.Button) -> None:
-    def compress(file: str) -> Iterator[Any]:
+    def compress(file: str) -> Job:
         """A lossless .vflow file of a photo, video or npz of frames, and its size beside other formats'."""
         with _plain_errors(app, paths_of(file)):
-            stages = compress_jobs.compress(app, file, compress_jobs.read(file), _never)
-            result = yield from mapped(stages, lambda _: (gr.skip(), gr.skip()))  # cancel() takes effect here
+            yield Turn.READ
+            source = compress_jobs.read(file)
+            yield Turn.COMPUTE
+            result = yield from mapped(compress_jobs.compress(app, file, source, _never), lambda _: None)
         remarks = {"remarks": sentences(result.notes)} if result.notes else {}
         yield str(result.path), {**result.report(), **remarks}
 
     outputs = [*_files("file.vflow"), gr.JSON(label="report")]
-    _expose(trigger, "compress", compress, {"file": gr.File(label="file")}, outputs)
+    _expose(app, trigger, "compress", compress, {"file": gr.File(label="file")}, outputs)
 
 
 def _decompress(app: AppContext, trigger: gr.Button) -> None:
-    def decompress(file: str) -> Iterator[Any]:
+    def decompress(file: str) -> Job:
         """The pixels of a .vflow file: a png, or an npz of a clip."""
         with _plain_errors(app, paths_of(file)):
-            result = yield from mapped(compress_jobs.restore(app, file, _never), lambda _: gr.skip())
+            yield Turn.COMPUTE
+            result = yield from mapped(compress_jobs.restore(app, file, _never), lambda _: None)
         yield str(result.path)
 
-    _expose(trigger, "decompress", decompress, {"file": gr.File(label="file")}, _files("pixels"))
+    _expose(app, trigger, "decompress", decompress, {"file": gr.File(label="file")}, _files("pixels"))
 
 
 def _learn_density(app: AppContext, trigger: gr.Button) -> None:
     def learn_density(
         density: str, config: str, steps: float, seed: float, files: list[str] | None = None
-    ) -> Iterator[Any]:
+    ) -> Job:
         """A density of the plane, torus or sphere, an energy, or points of a file, learned by a flow.
 
         A file (CSV or npz, two columns) goes before ``density``. Returns the checkpoint (zip), samples (npz)
@@ -487,9 +515,10 @@ def _learn_density(app: AppContext, trigger: gr.Button) -> None:
         with _plain_errors(app, paths):
             file = paths[0] if paths else None
             request = lab_jobs.Request.checked(FILE if file else density, config, steps, seed, file=file)
+            yield Turn.READ if file else Turn.COMPUTE
             job = lab_jobs.Job.begin(app, request)
-            for _ in job.advance(_never):
-                yield gr.skip(), gr.skip(), gr.skip()  # a client's cancel() takes effect here
+            yield Turn.COMPUTE
+            yield from job.advance(_never)
             result = job.save()
         yield str(result.checkpoint), str(result.points), str(result.report)
 
@@ -501,7 +530,7 @@ def _learn_density(app: AppContext, trigger: gr.Button) -> None:
         "files": _uploads(),
     }
     outputs = _files("checkpoint.zip", "samples.npz", "report.json")
-    _expose(trigger, "learn_density", learn_density, inputs, outputs)
+    _expose(app, trigger, "learn_density", learn_density, inputs, outputs)
 
 
 def _never() -> bool:

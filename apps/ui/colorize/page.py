@@ -15,6 +15,7 @@ from ..shared.events import ComponentGroup, ShouldStop, StatusBar, Steps, Update
 from ..shared.forms import Seed, by_name
 from ..shared.html import message, progress
 from ..shared.jobs import paced
+from ..shared.turns import Turn
 from . import html
 from .job import ColorizedPhoto, Job, Request, check_photos, check_settings, has_color
 from .state import PhotoState, SessionState
@@ -238,13 +239,16 @@ class Page:
         bar = self.view.bar
         statistics = RunStatistics(sum(request.settings.num_samples for request in requests))
         with self.app.runs.job_folder() as folder:
+            yield Turn.READ
             yield {bar.status: statistics.progress("Reading the photo…"), **bar.buttons.working()}
             for number, request in enumerate(requests, 1):
+                yield Turn.READ
                 if should_stop():
                     break
                 prefix = f"Photo {number} of {len(requests)}, variant" if len(requests) > 1 else "Variant"
                 try:
                     job = Job.begin(self.app, request)
+                    yield Turn.COMPUTE
                     yield from self._draw(job, statistics, prefix, should_stop)
                     if job.done:
                         result = job.save(folder / str(number))

@@ -22,11 +22,13 @@ from ..shared.events import (
     QUEUED,
     QUICK,
     Buttons,
+    Shown,
     StatusBar,
     Steps,
     Trigger,
     Updates,
     html_block,
+    in_turn,
     unless_empty,
     wire_jobs,
 )
@@ -44,6 +46,7 @@ from ..shared.forms import (
 from ..shared.html import ExampleTile, example_strip, file_url, message, progress
 from ..shared.jobs import paced
 from ..shared.opening import COLORIZE, opening
+from ..shared.turns import Turn
 from . import html
 from .job import FAMILY, MAX_VARIANTS, ColorizedPhoto, archive
 from .page import DownloadsOnDemand, Form, Page, View
@@ -197,7 +200,7 @@ def _wire_jobs(page: Page, strip: gr.HTML) -> None:
 
 # -- downloads: pictures at the photo's own size take seconds and are made on demand --
 
-Make = Callable[[SessionState, float], Generator[Updates, None, Path]]
+Make = Callable[[SessionState, float], Generator[Updates | Turn, None, Path]]
 """Yields progress and returns the file."""
 
 
@@ -205,35 +208,38 @@ def _wire_downloads(page: Page) -> None:
     """Wire each button to make its file, whose link the page then follows."""
     form, bar, downloads = page.form, page.view.bar, page.view.downloads
 
-    def variant(state: SessionState, strength: float) -> Generator[Updates, None, Path]:
+    def variant(state: SessionState, strength: float) -> Generator[Updates | Turn, None, Path]:
         photo, result = _shown(state)
+        yield Turn.READ
         yield {bar.status: progress(0, 100, "Reading the photo at full size…", ROWS)}
         path = result.folder / f"{Path(result.source).stem}-variant-{photo.variant + 1}.png"
         image = result.full_size()
+        yield Turn.COMPUTE
         for share in paced(result.color_rows(image, photo.variant, strength)):
             yield {bar.status: progress(round(100 * share), 100, f"{share:.0%} of the picture", ROWS)}
         yield {bar.status: progress(100, 100, "Writing the file…", ROWS)}
         media.write_png(path, image)
         return path
 
-    def all_variants(state: SessionState, strength: float) -> Generator[Updates, None, Path]:
+    def all_variants(state: SessionState, strength: float) -> Generator[Updates | Turn, None, Path]:
         _, result = _shown(state)
         path = result.folder / "colourised.zip"
         results = [photo.result for photo in state.photos if photo.result]
         total = sum(each.count for each in results)
         text = "Writing pictures at full size…"
+        yield Turn.COMPUTE
         yield {bar.status: progress(0, total, text, "Pictures written")}
         for done in paced(archive(path, results, strength)):
             text = f"Picture {min(int(done) + 1, total)} of {total} at full size"
             yield {bar.status: progress(done, total, text, "Pictures written")}
         return path
 
-    def settings(state: SessionState, strength: float) -> Generator[Updates, None, Path]:
+    def settings(state: SessionState, strength: float) -> Generator[Updates | Turn, None, Path]:
         _, result = _shown(state)
         yield {bar.status: message("Writing the settings…")}
         return result.save_settings(page.app, strength)
 
-    def saver(make: Make) -> Callable[[Updates], Steps]:
+    def saver(make: Make) -> Callable[[Updates], Shown]:
         def steps(values: Updates) -> Steps:
             path = yield from make(page.state(values), values[page.strength] / 100)
             yield {
@@ -241,8 +247,8 @@ def _wire_downloads(page: Page) -> None:
                 downloads.link: html.download_link(file_url(path), path.name),
             }
 
-        def save(values: Updates) -> Steps:
-            yield from bar.with_errors(page.app, (), steps(values))
+        def save(values: Updates) -> Shown:
+            yield from in_turn(page.app, bar.with_errors(page.app, (), steps(values)), bar.status)
 
         return save
 

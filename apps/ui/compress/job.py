@@ -191,6 +191,8 @@ def _reported(
         return work(progress)
 
     yield Stage(text, first)
+    if should_stop():
+        raise Stopped
     return (yield from in_thread(reporting))
 
 

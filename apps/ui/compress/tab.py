@@ -28,6 +28,7 @@ from ..shared.forms import no_model_banner
 from ..shared.html import progress
 from ..shared.jobs import mapped
 from ..shared.opening import COMPRESS, opening
+from ..shared.turns import Turn
 from . import html
 from .job import FAMILY, Stage, Stopped, compress, expected_seconds, is_coded, read, restore
 
@@ -88,6 +89,7 @@ def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should
     """One file on the page."""
     upload: str | None = values[form.file]
     coded, shown = is_coded(upload), partial(_progress, view.bar)
+    yield Turn.COMPUTE if coded else Turn.READ
     yield {view.bar.status: progress(0, 1, "Reading the file…", PROGRESS), **view.bar.buttons.working()}
     try:
         if coded:
@@ -95,7 +97,9 @@ def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should
             page, path, notes = html.restored(back), back.path, tuple[str, ...]()
             summary = f"Restored in {back.seconds:.1f} s"
         else:
-            made = yield from mapped(compress(app, upload, read(upload), should_stop), shown)
+            source = read(upload)
+            yield Turn.COMPUTE
+            made = yield from mapped(compress(app, upload, source, should_stop), shown)
             page, path, notes = html.compressed(made), made.path, made.notes
             summary = f"Compressed in {made.seconds:.1f} s"
     except Stopped:

@@ -31,6 +31,7 @@ from ..shared.events import (
 from ..shared.fit import digit_warning
 from ..shared.html import message
 from ..shared.pad import drawing_pad, read_ink
+from ..shared.turns import Turn
 from . import html
 from .job import FAMILY, Result
 
@@ -111,10 +112,11 @@ def _wire(app: AppContext, checkpoint: gr.Dropdown, panel: Panel, sources: Sourc
     def reading(values: Updates, event: gr.EventData) -> Updates:
         return {panel.status: message("Reading the digit…")}
 
-    def showing(take: Callable[[Updates, gr.EventData], Digit]) -> Work:
-        """Show the digit that ``take`` finds."""
+    def showing(take: Callable[[Updates, gr.EventData], Digit], turn: Turn = Turn.COMPUTE) -> Work:
+        """Show the digit that ``take`` finds, in a turn of its own."""
 
         def work(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
+            yield turn
             steps = _new_digit(app, panel, values[checkpoint], lambda: take(values, event))
             yield from _with_errors(app, panel, [str(values[sources.upload])], steps)
 
@@ -123,6 +125,7 @@ def _wire(app: AppContext, checkpoint: gr.Dropdown, panel: Panel, sources: Sourc
     def relabel(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
         digit, label = values[panel.digit], values[panel.label]
         if digit is not None and label is not None:
+            yield Turn.COMPUTE
             steps = _restyled(app, panel, values[checkpoint], digit, int(label))
             yield from _with_errors(app, panel, (), steps)
 
@@ -130,7 +133,9 @@ def _wire(app: AppContext, checkpoint: gr.Dropdown, panel: Panel, sources: Sourc
         return str(examples.picture_file(examples.DIGITS, int(event.index)))
 
     drawing = showing(lambda values, event: _from_ink(str(event.ink)))
-    uploaded = showing(lambda values, event: _from_file(app, values[checkpoint], str(values[sources.upload])))
+    uploaded = showing(
+        lambda values, event: _from_file(app, values[checkpoint], str(values[sources.upload])), Turn.READ
+    )
     example = showing(lambda values, event: _from_file(app, values[checkpoint], example_file(event)))
     picked = showing(lambda values, event: _from_grid(values[sources.result], int(event.index)))
     newest = NewestWins(app, "restyle", panel.status)
@@ -165,6 +170,7 @@ def _from_grid(result: Result | None, index: int) -> Digit:
 
 def _new_digit(app: AppContext, panel: Panel, name: str | None, take: Callable[[], Digit]) -> Steps:
     digit = take()
+    yield Turn.COMPUTE
     probabilities = classify(app.models.load(name, FAMILY), digit.image)
     likeliest = [(int(label), float(probabilities[label])) for label in np.argsort(-probabilities)[:3]]
     label = likeliest[0][0] if digit.label is None else digit.label

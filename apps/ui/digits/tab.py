@@ -27,6 +27,7 @@ from ..shared.events import (
 from ..shared.forms import Seed, no_model_banner, slider_temperature, temperature_slider
 from ..shared.html import progress
 from ..shared.opening import DIGITS, opening
+from ..shared.turns import Turn
 from . import html, restyle
 from .job import FAMILY, MAX_DIGITS, Job, Request
 
@@ -104,6 +105,7 @@ def _steps(app: AppContext, form: Form, view: DigitsView, values: Updates, shoul
         form.seed.draw(values),
     )
     job = Job(request)
+    yield Turn.COMPUTE
     yield {
         view.bar.status: progress(0, job.total, "Drawing…", PROGRESS),
         form.seed.value: request.settings.seed,

@@ -35,6 +35,7 @@ from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import Seed, no_model_banner, paths_of, slider_temperature, temperature_slider
 from ..shared.html import duration, progress, reduced
 from ..shared.opening import ENLARGE, opening
+from ..shared.turns import Turn
 from . import html
 from .job import FAMILY, MAX_VARIANTS, Job, Request, Result, expected_work, write_archive
 
@@ -170,12 +171,14 @@ def _steps(app: AppContext, form: Form, view: EnlargeView, values: Updates, shou
     """One photo on the page: yields updates after every variant."""
     request = _request(form, values)
     status, buttons = view.bar.status, view.bar.buttons
+    yield Turn.READ
     yield {
         status: progress(0, request.settings.num_samples, "Reading the photo…", PROGRESS),
         form.seed.value: request.settings.seed,
         **buttons.working(),
     }
     job = Job.begin(app, request)
+    yield Turn.COMPUTE
     yield {status: progress(0, job.total, f"Variant 1 of {job.total}", PROGRESS)}
     clock = app.jobs.clock(str(request.checkpoint), job.work)
     for _ in job.advance(should_stop):

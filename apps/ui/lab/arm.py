@@ -39,6 +39,7 @@ from ..shared.events import (
     wire_jobs,
 )
 from ..shared.html import progress
+from ..shared.turns import Turn
 
 ARMS = 100
 STEPS = 2000
@@ -164,6 +165,7 @@ def _steps(
 ) -> Steps:
     """One target on the page; before the first the flow learns, and its arms are shown as they get better."""
     target = form.target(values)
+    yield Turn.COMPUTE
     exact = learner.exact(target)
     yield {results: stages(learner.arm, target, None, exact), **bar.buttons.working()}
     if learner.model is None:

@@ -31,6 +31,7 @@ from ..shared.forms import Seed
 from ..shared.html import ExampleTile, example_strip, progress
 from ..shared.opening import LAB, opening
 from ..shared.pad import drawing_pad
+from ..shared.turns import Turn
 from . import arm, html
 from .job import MAX_STEPS, STEPS, Job, Request
 from .systems import BY_PRESET, CHOICES, DRAWN, EXAMPLES, FILE, LABELS, suited
@@ -162,6 +163,7 @@ def _steps(app: AppContext, form: Form, view: View, values: Updates, should_stop
         file=values[form.file],
         ink=values[form.ink],
     )
+    yield Turn.READ if request.file else Turn.COMPUTE
     yield {
         status: progress(0, request.steps, "Starting…", PROGRESS),
         form.seed.value: request.seed,
@@ -169,6 +171,7 @@ def _steps(app: AppContext, form: Form, view: View, values: Updates, should_stop
         **view.bar.buttons.working(),
     }
     job = Job.begin(app, request)
+    yield Turn.COMPUTE
     yield {view.results: html.results(job, done=False)}
     for _ in job.advance(should_stop):
         if job.snapshot is not None:

@@ -47,6 +47,7 @@ from ..shared.forms import (
 from ..shared.html import ExampleTile, duration, example_strip, progress
 from ..shared.jobs import Clock
 from ..shared.opening import PREDICT, opening
+from ..shared.turns import Turn
 from . import html, rain, rain_html
 from .job import FRAMES, FUTURES, MAX_FRAMES, MAX_FUTURES, Request, Result, Source, expected_work
 from .kinds import FAMILIES, Kind, kind_of
@@ -243,6 +244,7 @@ def _steps(
         preview_fps=values[form.fps],
     )
     request = replace(request, from_start=values[form.start] == FIRST and isinstance(source, Sequence))
+    yield Turn.READ if isinstance(source, Sequence) else Turn.COMPUTE
     yield {
         status: progress(0, 1, "Reading the frames…", PROGRESS),
         form.seed.value: request.settings.seed,
@@ -251,6 +253,7 @@ def _steps(
     }
     kind = kind_of(app, request.checkpoint)
     job = kind.begin(app, request)
+    yield Turn.COMPUTE
     clock = app.jobs.clock(str(request.checkpoint), job.work)
     yield _step_done(view, kind, job, clock)
     for _ in job.advance(should_stop):

@@ -18,6 +18,7 @@ from .jobs import Jobs
 from .models import ModelStore
 from .recent import Recent
 from .storage import RunStore
+from .turns import Turns
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class AppContext:
     def recent(self) -> Recent:
         """Last results, offered after a reload."""
         return Recent(self.cache)
+
+    @cached_property
+    def turns(self) -> Turns:
+        """Turns of jobs at reading and at the model."""
+        return Turns()
 
     @cached_property
     def outside_tabs(self) -> list[Any]:

@@ -17,8 +17,11 @@ from vflow.errors import VflowError
 from . import html
 from .context import AppContext, to_gradio_error
 from .recent import Updates, merge
+from .turns import Turn
 
-Steps = Generator[Updates, None, None]
+Shown = Generator[Updates, None, None]
+Steps = Generator[Updates | Turn, None, None]
+"""Updates of a job, each in the turn that it asked for last."""
 
 # Buttons inside gr.HTML report which one was clicked; `select`, or the event that the button names, then
 # carries index and action to Python.
@@ -37,10 +40,12 @@ FOLLOW_LINK = "watch('value', () => element.querySelector('a')?.click());"  # as
 GONE = "That result has been deleted by now; run it again."
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
-COMPUTING: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-"""Of every event that computes: one job at a time, in order of arrival."""
+UNDER_WAY = 16
+"""Jobs that have begun: each holds a thread now and then; the others stand in gradio's queue."""
+JOB: dict[str, Any] = {"concurrency_id": "jobs", "concurrency_limit": UNDER_WAY}
+"""Of every event that starts a job, whose turns ``Turns`` gives."""
 QUEUED: dict[str, Any] = {
-    **COMPUTING,
+    **JOB,
     "api_visibility": "private",
     "show_progress": "minimal",  # place in the queue and seconds; the work itself shows in the status
 }
@@ -66,7 +71,7 @@ def html_block(value: str, identifier: str | None = None, **options: Any) -> gr.
 
 
 ShouldStop = Callable[[], bool]
-JobWork = Callable[[ShouldStop], Steps]
+JobWork = Callable[[ShouldStop], Shown]
 Work = Callable[[Updates, gr.EventData, ShouldStop], Steps]
 Prepare = Callable[[Updates, gr.EventData], Updates]
 
@@ -82,8 +87,8 @@ class Trigger:
 
     Attributes:
         event: the listener, such as ``button.click``.
-        work: the job: values of the form, the event's data and ``should_stop`` → updates; ends early when
-            told to stop.
+        work: the job: values of the form, the event's data and ``should_stop`` → updates, and the turns that
+            it needs; ends early when told to stop.
         prepare: changes to the form at once, before the job's turn; ``work`` finds them in its values.
         group: a new job supersedes the one of its group that waits or runs.
     """
@@ -116,7 +121,7 @@ class LastResult:
 
     def kept(
         self, status: gr.HTML, session: str | None, known: Updates, work: JobWork, should_stop: ShouldStop
-    ) -> Steps:
+    ) -> Shown:
         """The steps of ``work``, whose result is kept once its status says done."""
         shown = {part: known[part] for part in self.inputs if part in known}
         with closing(work(should_stop)) as steps:
@@ -162,13 +167,13 @@ class NewestWins:
         def prepare(values: Updates, event: gr.EventData, request: gr.Request) -> Updates:
             changes = trigger.prepare(values, event)
             known = {**values, **{part: value for part, value in changes.items() if not _is_update(value)}}
-            work = partial(trigger.work, known, event)
+            work = partial(self._in_turn, partial(trigger.work, known, event))
             if self._last:
                 work = partial(self._last.kept, self._status, request.session_hash, known, work)
             self._app.jobs.request(self._key(request, trigger.group), work)
             return unless_empty(changes, self._status)
 
-        def work(request: gr.Request) -> Steps:
+        def work(request: gr.Request) -> Shown:
             yield unless_empty({}, self._status)  # a generator that never yields empties its outputs
             with self._app.jobs.running(self._key(request, trigger.group)) as job:
                 if job is None:
@@ -187,6 +192,9 @@ class NewestWins:
             work, None, results, show_progress_on=self._status, trigger_mode="multiple", **QUEUED
         )
 
+    def _in_turn(self, work: Callable[[ShouldStop], Steps], should_stop: ShouldStop) -> Shown:
+        return in_turn(self._app, work(should_stop), self._status, should_stop)
+
     def stop(self, request: gr.Request) -> None:
         """End the running jobs after the step they are at."""
         for group in self._groups:
@@ -204,6 +212,15 @@ class NewestWins:
 
     def _key(self, request: gr.Request, group: str) -> str:
         return f"{request.session_hash}/{self._name}/{group}"
+
+
+def in_turn(app: AppContext, steps: Steps, status: gr.HTML, should_stop: ShouldStop = lambda: False) -> Shown:
+    """``steps`` in their turns; while they wait, ``status`` says so."""
+
+    def waiting(text: str | None) -> Updates:
+        return {status: gr.skip() if text is None else html.message(text)}
+
+    return app.turns.take(steps, waiting, should_stop)
 
 
 def unless_empty(updates: Updates, component: Any) -> Updates:

@@ -102,11 +102,10 @@ class Job:
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Score some frames at a time; ``maps`` grows before each step is yielded."""
-        for maps in iterate(self.model, self.clip.frames, self.request.seed, SEGMENT):
+        segments = iterate(self.model, self.clip.frames, self.request.seed, SEGMENT)
+        while not should_stop() and (maps := next(segments, None)) is not None:
             self.maps.append(maps)
             yield
-            if should_stop():
-                return
 
     def save(self, app: AppContext) -> Result:
         """Look for frames out of order, and write arrays, a sheet, a film and the settings."""

@@ -29,6 +29,7 @@ from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import clip_upload, no_model_banner, paths_of
 from ..shared.html import duration, progress
 from ..shared.opening import SURPRISE, opening
+from ..shared.turns import Turn
 from . import examples, html
 from .job import FAMILY, Job, Request, clock_name, expected_seconds
 
@@ -111,14 +112,19 @@ def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should
     request = Request.checked(
         values[form.checkpoint], paths_of(values[form.files]), values[form.percentile], values[form.seed]
     )
+    yield Turn.READ
     yield {status: progress(0, 1, "Reading the frames…", PROGRESS), **buttons.working()}
     job = Job.begin(app, request)
+    yield Turn.COMPUTE
     clock = app.jobs.clock(clock_name(request.checkpoint), job.total)
     for _ in job.advance(should_stop):
         remaining = clock.remaining(1 - job.done / job.total)
         rest = f" · about {duration(remaining)} left" if remaining else ""
         text = f"Frame {min(job.done + 1, job.total)} of {job.total}{rest}"
         yield {status: progress(job.done, job.total, text, PROGRESS)}
+    if not job.done:
+        yield {**view.nothing(html.empty()), **view.bar.stopped("Stopped before the first frame.")}
+        return
     ordering = progress(job.done, job.total, "Checking the order of the frames…", PROGRESS)
     yield {status: ordering, **buttons.finishing()}
     result = job.save(app)

@@ -25,6 +25,7 @@ from ..shared.forms import no_model_banner
 from ..shared.html import duration, progress
 from ..shared.jobs import Clock
 from ..shared.opening import WALK, opening
+from ..shared.turns import Turn
 from . import form as forms
 from . import html
 from .form import Form
@@ -118,8 +119,10 @@ def _steps(
     """One walk on the page: yields updates after every step or frame that was decoded."""
     status, buttons = view.bar.status, view.bar.buttons
     reading = progress(0, 1, "Reading the input…", PROGRESS)
+    yield Turn.READ if request.paths() else Turn.COMPUTE
     yield {status: reading, form.seed.value: request.seed, **buttons.working()}
     job = Job.begin(app, request)
+    yield Turn.COMPUTE
     clock, before = app.jobs.clock(clock_name(request.checkpoint, request.kind), job.work), 0
     for done, total in job.advance(app, should_stop):
         clock.frame_done((done - before) / total)

@@ -285,7 +285,7 @@ def test_many_photos_of_any_size_one_of_them_bad(tab: App, tmp_path: Path) -> No
 
 
 @browser
-def test_stop_and_queue(opened: Opener, file: Path, photo: np.ndarray) -> None:
+def test_stop_and_waiting_for_the_model(opened: Opener, file: Path, photo: np.ndarray) -> None:
     busy, waiting = opened(), opened()
     for app in (busy, waiting):
         app.tab("Colourise")
@@ -297,9 +297,9 @@ def test_stop_and_queue(opened: Opener, file: Path, photo: np.ndarray) -> None:
     busy.page.locator("#vf-cards img").first.wait_for(timeout=DONE)
     busy.page.get_by_role("button", name="Work on bay3.png").click()
     waiting.page.locator("#vf-colorize-run").click()
-    waiting.page.locator(STATUS, has_text="queue: 1/1").wait_for()
-    waiting.page.locator("#vf-colorize-cancel").click()
-    waiting.page.locator(STATUS, has_text="Stopped before it began.").wait_for()
+    waiting.page.locator(STATUS, has_text="Waiting for the model: 1 job before this one.").wait_for()
+    waiting.page.locator("#vf-colorize-stop").click()
+    waiting.page.locator(STATUS, has_text="Stopped before the first variant.").wait_for()
     assert waiting.page.locator("#vf-colorize-run").is_enabled()
     busy.page.locator("#vf-colorize-stop").click()
     assert " of 480 variants" in settle(busy)

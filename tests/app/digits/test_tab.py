@@ -112,7 +112,7 @@ def test_stop_keeps_the_digits_so_far(tab: App, tmp_path: Path) -> None:
 
 
 @browser
-def test_queue_and_leaving_it(opened: Opener) -> None:
+def test_waiting_for_the_model_and_leaving_it(opened: Opener) -> None:
     busy, waiting = opened(), opened()
     for app in (busy, waiting):
         app.tab("Digits")
@@ -121,7 +121,7 @@ def test_queue_and_leaving_it(opened: Opener) -> None:
     busy.page.locator("#vf-digits-run").click()
     busy.page.locator(".vf-live img").first.wait_for(timeout=DONE)
     waiting.page.locator("#vf-digits-run").click()
-    waiting.page.locator(STATUS, has_text="queue: 1/1").wait_for()
+    waiting.page.locator(STATUS, has_text="Waiting for the model: 1 job before this one.").wait_for()
     waiting.page.locator("#vf-digits-cancel").click()
     waiting.page.locator(STATUS, has_text="Stopped before it began.").wait_for()
     assert waiting.page.locator("#vf-digits-run").is_enabled()

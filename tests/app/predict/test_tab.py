@@ -116,7 +116,7 @@ def test_stop_keeps_the_frames_so_far(app: App, stills: list[Path], tmp_path: Pa
     assert app.page.locator("#vf-predict-stop").is_disabled()
 
 
-def test_queue_place_and_leaving_it(opened: Opener, stills: list[Path]) -> None:
+def test_waiting_for_the_model_and_leaving_it(opened: Opener, stills: list[Path]) -> None:
     busy, waiting = opened(), opened()
     for app in (busy, waiting):
         app.choose("slow")
@@ -125,9 +125,11 @@ def test_queue_place_and_leaving_it(opened: Opener, stills: list[Path]) -> None:
     busy.page.locator("#vf-predict-run").click()
     busy.page.locator(".vf-live").wait_for(timeout=DONE)
     waiting.page.locator("#vf-predict-run").click()
-    waiting.page.locator("#vf-predict-status", has_text="queue: 1/1").wait_for()
-    waiting.page.locator("#vf-predict-cancel").click()
-    waiting.page.locator("#vf-predict-status", has_text="Stopped before it began.").wait_for()
+    waiting.page.locator(
+        "#vf-predict-status", has_text="Waiting for the model: 1 job before this one."
+    ).wait_for()
+    waiting.page.locator("#vf-predict-stop").click()
+    waiting.page.locator("#vf-predict-status", has_text="Stopped before the first frame.").wait_for()
     assert waiting.page.locator("#vf-predict-run").is_enabled()
     busy.stop("predict")
     busy.finished()

@@ -1,0 +1,110 @@
+"""Turns of jobs: a few read uploads at once, one computes, and the others wait in order of arrival."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import closing
+from enum import Enum
+from typing import TypeVar
+
+from vflow.errors import counted
+
+S = TypeVar("S")
+READERS = 3
+"""Uploads read at once, those included that have been read and wait for the model: each takes memory."""
+PATIENCE = 1.0
+"""Seconds between two looks at who still waits."""
+
+
+class Turn(Enum):
+    """A turn that a job asks for by yielding it: what follows is done in that turn."""
+
+    READ = "Waiting until other uploads have been read", "Reading…"
+    COMPUTE = "Waiting for the model", "Computing…"
+
+
+class Line:
+    """Jobs in order of arrival, the first ``size`` of which have their turn."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._jobs, self._changed = size, list[object](), threading.Condition()
+
+    def join(self, job: object) -> None:
+        """Stand at the end; nothing changes for a job that stands in the line."""
+        with self._changed:
+            if job not in self._jobs:
+                self._jobs.append(job)
+
+    def before(self, job: object, seconds: float = 0.0) -> int:
+        """Jobs that must leave before it is this one's turn, after waiting ``seconds`` for none at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._before(job), seconds)
+            return self._before(job)
+
+    def _before(self, job: object) -> int:
+        return max(0, self._jobs.index(job) + 1 - self._size)
+
+    def leave(self, job: object) -> None:
+        """Make room, if the job stands in the line."""
+        with self._changed:
+            if job in self._jobs:
+                self._jobs.remove(job)
+                self._changed.notify_all()
+
+
+class Turns:
+    """Turns of all jobs of an app.
+
+    Whoever waits for the model keeps its place among the readers, so few uploads are in memory at once; and
+    nobody keeps the model while an upload is read.
+    """
+
+    def __init__(self) -> None:
+        self._readers, self._model = Line(READERS), Line(1)
+
+    def take(
+        self,
+        steps: Generator[S | Turn, None, None],
+        waiting: Callable[[str | None], S],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Generator[S, None, None]:
+        """The steps of a job, each in the turn that it asked for last.
+
+        A job that is told to stop while it waits goes on without its turn, to end.
+
+        Args:
+            waiting: update that says in these words that the job waits, or waits no longer; of None one that
+                changes nothing, of which there is one now and then, so that the job can be closed.
+        """
+        job = object()
+        try:
+            with closing(steps):
+                for step in steps:
+                    if isinstance(step, Turn):
+                        yield from self._wait(job, step, waiting, should_stop)
+                    else:
+                        yield step
+        finally:
+            self._model.leave(job)
+            self._readers.leave(job)
+
+    def _wait(
+        self, job: object, turn: Turn, waiting: Callable[[str | None], S], should_stop: Callable[[], bool]
+    ) -> Generator[S, None, None]:
+        line = self._readers if turn is Turn.READ else self._model
+        if turn is Turn.READ:
+            self._model.leave(job)
+        line.join(job)
+        (waits, begins), told = turn.value, 0
+        while before := line.before(job, PATIENCE if told else 0):
+            news = f"{waits}: {counted(before, 'job')} before this one."
+            yield waiting(None if before == told else news)
+            told = before
+            if should_stop():
+                yield waiting(None)  # ends here if it is superseded
+                return
+        if turn is Turn.COMPUTE:
+            self._readers.leave(job)
+        if told:
+            yield waiting(begins)
