@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from vflow.data.media.clip import MAX_RATE
-from vflow.data.media.limits import DEFAULT_LIMITS, Limits
+from vflow.data.media.limits import DEFAULT_LIMITS, Budget, Limits
 from vflow.data.media.sniff import Kind, admit
 from vflow.errors import InputError
 
@@ -41,7 +41,7 @@ _MEMBER_LENGTH = 46  # bytes that a member takes in a zip's directory, at least
 
 
 def read(
-    path: Path, kind: Kind, limits: Limits, max_frames: int | None = None
+    path: Path, kind: Kind, budget: Budget, max_frames: int | None = None
 ) -> tuple[np.ndarray, float | None]:
     """Frames, uint8 (T, H, W, 3), and their rate (an optional scalar ``fps`` in an npz).
 
@@ -50,21 +50,21 @@ def read(
 
     Raises:
         InputError: damaged, pickled, of a wrong shape or type, non-finite, without a sensible rate, or beyond
-            ``limits``.
+            the limits of ``budget``.
     """
     try:
         with path.open("rb") as file:
             if kind.name == "NPY":
-                return _read_frames(path.name, file, limits, max_frames), None
-            _check_directory(path.name, file, limits)
+                return _read_frames(path.name, file, budget, max_frames), None
+            _check_directory(path.name, file, budget.limits)
             with ZipFile(file) as archive:
                 members = archive.namelist()
                 with archive.open(_member(path.name, members)) as entry:
-                    frames = _read_frames(path.name, entry, limits, max_frames)
+                    frames = _read_frames(path.name, entry, budget, max_frames)
                 if "fps.npy" not in members:
                     return frames, None
                 with archive.open("fps.npy") as entry:
-                    return frames, _read_rate(path.name, entry, len(frames), limits)
+                    return frames, _read_rate(path.name, entry, len(frames), budget.limits)
     except _DAMAGED as error:
         raise InputError(f"{path.name}: not a readable {kind.name}; write it with numpy.savez") from error
 
@@ -137,16 +137,18 @@ def _header(name: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype
     return shape, fortran, dtype
 
 
-def _read_frames(name: str, file: IO[bytes], limits: Limits, max_frames: int | None) -> np.ndarray:
+def _read_frames(name: str, file: IO[bytes], budget: Budget, max_frames: int | None) -> np.ndarray:
     """The first ``max_frames`` of an array, uint8 (T, H, W, 3); its header is checked before its values."""
     shape, fortran, dtype = _header(name, file)
     count, height, width, channels = _layout(shape, name)
     wanted = count if max_frames is None else min(count, max_frames)
-    limits.check_frames(name, wanted)
+    budget.limits.check_frames(name, wanted)
     stored = count * height * width * channels * dtype.itemsize
     unconverted = dtype == np.uint8 and channels == 3 and not fortran
-    limits.check_memory(name, stored if unconverted else stored + 3 * wanted * height * width)
-    limits.check_size(name, width, height)
+    taken = stored if unconverted else stored + 3 * wanted * height * width
+    budget.limits.check_memory(name, taken)
+    budget.limits.check_size(name, width, height)
+    budget.take_memory(taken)
     file.seek(0)
     return _first(npy.read_array(file, allow_pickle=False), name, max_frames)
 

@@ -137,6 +137,7 @@ class Collector:
         frame = self._sized(frame)
         self.memory += frame.nbytes
         self.limits.check_memory(self.source, self.memory)
+        self.budget.take_memory(self.memory)
         self.frames.append(frame)
         return self.max_frames is None or len(self.frames) < self.max_frames
 

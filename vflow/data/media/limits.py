@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 
 from vflow.errors import InputError
 
@@ -91,17 +93,46 @@ TRAINING_LIMITS = Limits(
 """Wider limits, for training data, which are the user's own."""
 
 
+LARGE = 256 * 2**20
+"""Bytes of memory: in a process at most one input at a time takes more while it is decoded."""
+BYTES_PER_PIXEL = 16
+"""Memory that decoding a frame takes at most, all its copies together."""
+_ALONE = threading.Lock()
+
+
 class Budget:
-    """Running total of what decoding one input costs; it may consist of several files."""
+    """Running total of what decoding one input costs; it may consist of several files.
+
+    Inside its ``with`` block, an input that gets large waits until no other one is.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.pixels = self.parts = 0
         self.seconds = 0.0
+        self._open = self._alone = False
+
+    def __enter__(self) -> Budget:
+        self._open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+        if self._alone:
+            self._alone = False
+            _ALONE.release()
+
+    def take_memory(self, total: int) -> None:
+        """Wait for other large inputs, if ``total`` bytes of memory make this one large."""
+        if self._open and not self._alone and total > LARGE:
+            self._alone = _ALONE.acquire()
 
     def add_frame(self, source: str, width: int, height: int) -> None:
         """Count a frame of this size, before it is decoded or becomes an array."""
         self.limits.check_size(source, width, height)
+        self.take_memory(BYTES_PER_PIXEL * width * height)
         self.pixels += width * height
         self.limits.check_decoded_pixels(source, self.pixels)
 

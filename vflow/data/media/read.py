@@ -60,9 +60,10 @@ def read_image(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Clip:
     """
     path = Path(path)
     kind = _admit_still(path, limits)
-    collector = Collector(path.name, Budget(limits))
-    stills.decode(path, kind, collector)
-    return collector.clip(None)
+    with Budget(limits) as budget:
+        collector = Collector(path.name, budget)
+        stills.decode(path, kind, collector)
+        return collector.clip(None)
 
 
 def _admit_still(path: Path, limits: Limits) -> Kind:
@@ -86,9 +87,10 @@ def read_photo(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> tuple[Clip, n
     """
     path = Path(path)
     kind = _admit_still(path, limits)
-    collector = Collector(path.name, Budget(limits))
-    alpha = stills.decode_straight(path, kind, collector)
-    return collector.clip(None), alpha
+    with Budget(limits) as budget:
+        collector = Collector(path.name, budget)
+        alpha = stills.decode_straight(path, kind, collector)
+        return collector.clip(None), alpha
 
 
 class FrameStream(NamedTuple):
@@ -139,14 +141,15 @@ def read_clip(
     if path.is_dir():
         return _read_folder(path, limits, max_frames, size)
     kind = admit(path, limits)
-    if kind.family == "array":
-        frames, fps = arrays.read(path, kind, limits, max_frames)
-        return Clip(resize(frames, *size, 3) if size else frames, fps, path.name)
-    collector = Collector(path.name, Budget(limits), size=size, shrink=True, max_frames=max_frames)
-    if kind.family == "still":
-        stills.decode(path, kind, collector)
-        return collector.clip(None)
-    return collector.clip(video.decode(path, kind, collector))
+    with Budget(limits) as budget:
+        if kind.family == "array":
+            frames, fps = arrays.read(path, kind, budget, max_frames)
+            return Clip(resize(frames, *size, 3) if size else frames, fps, path.name)
+        collector = Collector(path.name, budget, size=size, shrink=True, max_frames=max_frames)
+        if kind.family == "still":
+            stills.decode(path, kind, collector)
+            return collector.clip(None)
+        return collector.clip(video.decode(path, kind, collector))
 
 
 def read_frames(paths: Sequence[PathLike], limits: Limits = DEFAULT_LIMITS) -> Clip:
@@ -178,19 +181,20 @@ def _read_stills(
 ) -> Clip:
     if max_frames is None:
         limits.check_frames(source, len(paths))
-    budget = Budget(limits)
-    collector = Collector(source, budget, size=size, shrink=True, max_frames=max_frames)
-    for path in paths:
-        kind = admit(path, limits)
-        if kind.family != "still":
-            raise InputError(f"{path.name}: not a picture; give one video or array alone, or pictures only")
-        one = Collector(path.name, budget, size=size, shrink=True, max_frames=1)
-        stills.decode(path, kind, one)
-        for note in one.notes:
-            collector.note(note)
-        if not collector.add(one.frames[0], None):
-            break
-    return collector.clip(None)
+    with Budget(limits) as budget:
+        collector = Collector(source, budget, size=size, shrink=True, max_frames=max_frames)
+        for path in paths:
+            kind = admit(path, limits)
+            if kind.family != "still":
+                why = "not a picture; give one video or array alone, or pictures only"
+                raise InputError(f"{path.name}: {why}")
+            one = Collector(path.name, budget, size=size, shrink=True, max_frames=1)
+            stills.decode(path, kind, one)
+            for note in one.notes:
+                collector.note(note)
+            if not collector.add(one.frames[0], None):
+                break
+        return collector.clip(None)
 
 
 class Probe(NamedTuple):
@@ -212,8 +216,9 @@ def probe(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Probe:
         return Probe(sum(f.suffix.lower() in IMAGE_SUFFIXES for f in list_media(path)), None)
     kind = admit(path, limits)
     if kind.family == "array":
-        frames, fps = arrays.read(path, kind, limits)
-        return Probe(len(frames), fps)
+        with Budget(limits) as budget:
+            frames, fps = arrays.read(path, kind, budget)
+            return Probe(len(frames), fps)
     if kind.family == "still":
         return Probe(stills.count(path, kind, limits), None)
     header = video.probe(path, kind, limits)
