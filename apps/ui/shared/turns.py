@@ -14,7 +14,8 @@ from anyio import to_thread
 
 from vflow.errors import counted
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 READERS = 3
 """Uploads read at once, those included that have been read and wait for the model: each takes memory."""
 GLANCES = 8
