@@ -360,6 +360,9 @@ class ColorizerConfig(Config):
     dropout: float = Field(0.0, ge=0, lt=1, description="share of L's feature maps dropped in training")
     noise: Literal["uniform", "learned"] = "uniform"
     temperature: Temperature = 1.0
+    vividness: float = Field(
+        1.2, ge=0, le=10, description="the first colouring is near the mean of all, its colours times this"
+    )
     validation_bits: ValidationBits = None
 
     @model_validator(mode="after")

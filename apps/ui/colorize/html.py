@@ -104,7 +104,7 @@ def _marks(hints: Sequence[Hint]) -> str:
     )
 
 
-TYPICAL_FIRST = "The more vivid of the two most typical comes first; the others differ from it on purpose."
+TYPICAL_FIRST = "A typical one, rather vivid, comes first; the others differ from it on purpose."
 
 
 def cards(pictures: Sequence[np.ndarray], chosen: int, *, parent: int | None) -> str:

@@ -321,7 +321,7 @@ def test_an_example_in_one_click_and_its_slider(tab: App) -> None:
     tab.page.get_by_role("button", name="Colourise example: a cat").click()
     assert settle(tab).startswith("8 variants in ")
     assert tab.page.locator("#vf-cards img").count() == 8
-    expect(tab.page.locator("#vf-cards")).to_contain_text("two most typical comes first")
+    expect(tab.page.locator("#vf-cards")).to_contain_text("A typical one, rather vivid, comes first")
     press_tab_until(tab, ".vf-wipe", "document.querySelector('.vf-stack')")
     tab.page.keyboard.press("Home")
     assert tab.page.locator(".vf-wipe").get_attribute("aria-valuetext") == "0% before"

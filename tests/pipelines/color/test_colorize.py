@@ -20,7 +20,6 @@ from vflow.pipelines.color.colorize import (
 )
 from vflow.pipelines.color.film import colorize_film
 from vflow.pipelines.color.hints import Hint
-from vflow.pipelines.color.noise import LEADERS
 from vflow.pipelines.color.photo import prepare_photo
 from vflow.pipelines.video.predict import predict
 from vflow.pipelines.video.score import score
@@ -222,7 +221,7 @@ class Flaky:
     def decode(
         self, eps: Sequence[torch.Tensor], given: torch.Tensor, temperature: Sequence[float], chains: Any
     ) -> Sampled:
-        if len(eps[0]) == LEADERS:  # to find the most vivid
+        if len(eps[0]) == 1:  # to tell what is predicted
             return self.model.decode(eps, given, temperature, chains)
         self.noise.append(torch.cat([level.flatten(1) for level in eps], 1))
         raw = self.model.decode(eps, given, temperature, chains).raw.clone()

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from vflow.data.color import lab_to_rgb, rgb_to_lab
 from vflow.errors import ConfigError, InputError
 from vflow.pipelines.color.hints import Hint, enforce_hints, hint_shares, parse_hint, place, rasterize
-from vflow.pipelines.color.noise import ANGLE, DRAWS, LEADERS, ColorNoise, representatives
+from vflow.pipelines.color.noise import ANGLE, DRAWS, ColorNoise, representatives
 from vflow.pipelines.color.photo import (
     displayable_share,
     lab_planes,
@@ -143,16 +143,19 @@ def test_draws_are_compared_where_the_model_projects_them() -> None:
     assert torch.equal(fine, normal(SHAPES[0], 7, "photo", 2, 0, 0))
 
 
-def test_the_most_vivid_of_the_typical_leads() -> None:
-    def last_value(eps: Sequence[torch.Tensor]) -> torch.Tensor:
-        assert len(eps[0]) == LEADERS, "others are not asked for"
-        return eps[-1].flatten(1)[:, -1]
+def test_the_first_is_as_typical_as_the_mean_made_more_vivid() -> None:
+    """Colours around (3, 0): the first leans away from grey, the others stay in their order."""
 
-    plain, vivid = ColorNoise(SHAPES, 7, "photo"), ColorNoise(SHAPES, 7, "photo", vividness=last_value)
-    before, after = (torch.stack([noise.variant((k,))[-1] for k in range(8)]) for noise in (plain, vivid))
-    leader = int(before[:LEADERS].flatten(1)[:, -1].argmax())
-    order = [leader, *(k for k in range(8) if k != leader)]
-    assert leader > 0 and torch.equal(after, before[order])
+    def project(eps: Sequence[torch.Tensor]) -> torch.Tensor:
+        return torch.tensor([3.0, 0.0]) + eps[-1].flatten(1)[:, :2]
+
+    noise = ColorNoise(SHAPES, 7, "photo", project=project, vividness=1.4)
+    made = project([torch.stack([noise.variant((k,))[-1] for k in range(8)])])
+    points = project([_draws(0)])
+    before = points[representatives(points)]
+    first = int((before - 1.4 * points.mean(0)).norm(dim=1).argmin())
+    assert first > 0 and before[first].norm() > before[0].norm()
+    assert torch.equal(made, torch.cat([before[first : first + 1], before[:first], before[first + 1 :]]))
 
 
 def test_eight_tints_are_draws_that_stand_for_the_normal_density() -> None:

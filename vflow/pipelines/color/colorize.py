@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from vflow.errors import ConfigError
 from vflow.models import Sampled
+from vflow.models.colorizer import UNIT
 from vflow.models.glow import Chains
 from vflow.pipelines.color.hints import (
     MAX_HINTS,
@@ -160,7 +161,7 @@ class PhotoColorizer:
             self.settings.seed,
             self.photo.content,
             project=self._coarse_colors,
-            vividness=self._vividness,
+            vividness=self.model.config.vividness,
             coarse=coarse,
         )
 
@@ -174,26 +175,22 @@ class PhotoColorizer:
 
     @torch.no_grad()
     def _coarse_colors(self, eps: Sequence[Tensor]) -> Tensor:
-        """Colours (N, D) that noise of the coarse levels makes, less what is predicted of them."""
-        stop = len(self.model.latent_shapes) - len(eps)
-        features = [f.expand(len(eps[0]), -1, -1, -1) for f in self.model.features(self.condition)]
-        padded = [*[eps[0]] * stop, *(level.to(self.condition.device) for level in eps)]
-        condition = self.model.condition(features)
-        colors, _ = self.model.descend(condition, padded, self.temperature, self.chains, stop=stop)
-        return colors.flatten(1).float().cpu()
+        """Colours (N, D) of regions, in units of the flow, that noise of the coarse levels makes.
 
-    @torch.no_grad()
-    def _vividness(self, eps: Sequence[Tensor]) -> Tensor:
-        """Colourfulness (N,) of colourings with this noise of the coarse levels, and none of the others.
-
-        M̂ = σ + 0.37 μ of a and b (Hasler & Süsstrunk 2003, *Measuring Colourfulness in Natural Images*).
+        What the model predicts for the photo is taken from one of the draws, the most typical, for all.
         """
-        shapes, device = self.model.latent_shapes, self.condition.device
-        fine = [torch.zeros(len(eps[0]), *shape) for shape in shapes[: len(shapes) - len(eps)]]
-        noise = [level.to(device) for level in (*fine, *eps)]
+        stop, device = len(self.model.latent_shapes) - len(eps), self.condition.device
+        features = [f.expand(len(eps[0]), -1, -1, -1) for f in self.model.features(self.condition)]
+        padded = [*[eps[0]] * stop, *(level.to(device) for level in eps)]
+        condition = self.model.condition(features)
+        drawn, _ = self.model.descend(condition, padded, self.temperature, self.chains, stop=stop)
+        points = drawn.flatten(1).float().cpu()
+        typical = int((points - points.mean(0)).square().sum(1).nan_to_num(torch.inf).argmin())
+        fine = [torch.zeros(1, *shape) for shape in self.model.latent_shapes[:stop]]
+        noise = [level.to(device) for level in (*fine, *(level[typical : typical + 1] for level in eps))]
         raw = self.model.decode(noise, self.condition, self.temperature, self.chains).raw
-        ab = raw.float().cpu().flatten(2) - 0.5 - 128
-        return (ab.var(2).sum(1).sqrt() + 0.37 * ab.mean(2).norm(dim=1)).nan_to_num()
+        colors = F.adaptive_avg_pool2d((raw.float() - 0.5 - 128) / UNIT, drawn.shape[-2:])
+        return points + (colors.flatten(1).cpu() - points[typical])
 
     def prepare(self) -> Iterator[float]:
         """The work on the photo's pixels that hints need, some rows at a time; yields the share done, 0..1.

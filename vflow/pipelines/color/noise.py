@@ -3,8 +3,8 @@
 Noise is ``normal`` of (seed, content of the photo, sample, frame 0, level), but for the coarse levels, which
 decide the colour of regions: there eight variants get the eight of many draws that stand for all of them best
 (representative points: Flury 1990, *Principal Points*). Each is a draw, and together they differ on purpose.
-The most typical come first; of the first two the more vivid leads, since what is nearest to the mean of all
-draws is paler than photos are. Variant k is the same however many are drawn.
+The most typical come first, led by the one nearest to the mean of all draws made more vivid: that mean is
+paler than photos are, but its hues belong to the things. Variant k is the same however many are drawn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ ANGLE = 0.35
 Variant = tuple[int, ...]
 Eps = tuple[Tensor, ...]
 GROUP, DRAWS = 8, 256  # so many variants stand for so many draws
-LEADERS = 2  # of which the most vivid comes first
 _ROUNDS = 12  # of k-means
 
 
@@ -36,10 +35,9 @@ class ColorNoise:
         seed: of the user.
         content: hash of the photo.
         representative: False: all draws are independent.
-        project: noise of the levels from ``coarse`` up, (N, C, h, w) each, to points (N, D) in which draws
-            are compared; None: they are compared by the noise of the coarsest level.
-        vividness: of noise of these levels, (N, C, h, w) each, to one number a draw (N,); None: the most
-            typical variant comes first.
+        project: noise of the levels from ``coarse`` up, (N, C, h, w) each, to the colours (N, D) in which
+            draws are compared, 0 where grey; None: they are compared by the noise of the coarsest level.
+        vividness: with ``project``, the first is the one nearest to this times the mean of all draws.
         coarse: levels from this one up are chosen among draws; None: the coarsest, if it is one pixel.
     """
 
@@ -48,7 +46,7 @@ class ColorNoise:
     content: str
     representative: bool = True
     project: Callable[[Sequence[Tensor]], Tensor] | None = None
-    vividness: Callable[[Sequence[Tensor]], Tensor] | None = None
+    vividness: float = 1.0
     coarse: int | None = None
     _chosen: dict[int, Eps] = field(default_factory=dict, repr=False, compare=False)
 
@@ -78,12 +76,10 @@ class ColorNoise:
                 normal((DRAWS, *shape), "draws", self.seed, self.content, group, level)
                 for level, shape in enumerate(self.shapes[start:], start)
             ]
-            points = self.project(draws) if self.project else draws[-1].flatten(1)
+            points = (self.project(draws) if self.project else draws[-1].flatten(1)).double().nan_to_num()
             best = representatives(points)
-            if self.vividness is not None:
-                leaders = best[:LEADERS]
-                first = int(self.vividness([level[leaders] for level in draws]).argmax())
-                best = torch.cat([best[first : first + 1], best[:first], best[first + 1 :]])
+            if self.project:
+                best = led_by_nearest(self.vividness * points.mean(0), best, points)
             self._chosen[group] = tuple(level[best] for level in draws)
         return (*plain[:start], *(level[place] for level in self._chosen[group]))
 
@@ -102,6 +98,12 @@ def representatives(points: Tensor) -> Tensor:
         centres = torch.where(counts > 0, members.T @ points / counts.clamp_min(1), centres)
     chosen = _distances(points, centres).argmin(0)
     return chosen[_distances(points[chosen], points.mean(0, keepdim=True))[:, 0].argsort()]
+
+
+def led_by_nearest(point: Tensor, chosen: Tensor, points: Tensor) -> Tensor:
+    """``chosen`` of ``points`` (N, D), led by the one nearest to ``point`` (D,)."""
+    first = int(_distances(points[chosen], point[None]).argmin())
+    return torch.cat([chosen[first : first + 1], chosen[:first], chosen[first + 1 :]])
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
