@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -179,8 +178,9 @@ def main(
     device: str = "auto",
     allowed_hosts: Sequence[str] = (),
     mcp: bool = False,
+    on_served: Callable[[], None] = lambda: None,
 ) -> None:
-    """Build the page and serve it until interrupted.
+    """Build the page and serve it until interrupted; ``on_served`` is called once it answers.
 
     Raises:
         ConfigError: the port is taken or the address is not this machine's.
@@ -191,8 +191,7 @@ def main(
     _prepare_process()
     page = build(checkpoints, device=device)
     address = launch(page, host, port, allowed_hosts, mcp=mcp)
-    gc.freeze()
-    gc.enable()
+    on_served()
     print(f"vflow is at {address}  (Ctrl+C ends it)", file=sys.stderr, flush=True)
     if mcp:
         print(f"MCP server: {address.rstrip('/')}/gradio_api/mcp/", file=sys.stderr, flush=True)

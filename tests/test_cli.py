@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -533,9 +534,16 @@ def test_interrupted(tiny: Path, clip: Path, tmp_path: Path) -> None:
 
 def test_app_gets_address_and_checkpoints(vflow: Vflow, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    entry = SimpleNamespace(main=lambda *args, **kwargs: calls.append((args, kwargs)))
+
+    def serve(*args: Any, on_served: Callable[[], None], **kwargs: Any) -> None:
+        assert not gc.isenabled(), "garbage is not collected before the page is served"
+        on_served()
+        assert gc.isenabled()
+        gc.unfreeze()
+        calls.append((args, kwargs))
+
     monkeypatch.setattr(app_command, "require", lambda *args: None)
-    monkeypatch.setattr(app_command, "_module", lambda: entry)
+    monkeypatch.setattr(app_command, "_module", lambda: SimpleNamespace(main=serve))
     flags = ("--port", 0, "--checkpoints", "a", "b", "--checkpoints", "c", "--device", "cpu")
     assert vflow("app", *flags, "--allow-host", "a.example", "--allow-host", "b.example") == 0
     expected = {"device": "cpu", "allowed_hosts": ("a.example", "b.example"), "mcp": False}

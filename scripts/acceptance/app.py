@@ -192,6 +192,23 @@ def clients() -> Result:
     return Result({name: found[own][0] for name, own in names.items()})
 
 
+@measure(
+    "J",
+    ratio=Figure("a small job while a slow upload is read: its seconds, over those alone", at_most=3),
+    seconds=Figure("seconds that this upload takes", "s"),
+    digit=Figure("a digit drawn while ten uploads with frames of 64 megapixels are read", "s", at_most=30),
+    megabytes=Figure("most memory of the app meanwhile", "MB", at_most=2000),
+)
+def reading() -> Result:
+    """Long test test_reading, by HTTP: while a GIF of 60 frames of 3000×3000 is scored, digits are drawn and
+    futures of a still predicted again and again, by untrained models; the larger of both ratios of medians.
+    Then ten GIFs of frames of 8000×8000 at once."""
+    failures, found = _campaigns("tests/app/test_reading.py")
+    if failures:
+        raise AssertionError("make test-long ARGS=tests/app/test_reading.py fails")
+    return Result({name: values[0] for name, values in found.items()})
+
+
 def _campaigns(*tests: str) -> tuple[int, dict[str, list[float]]]:
     """Number of long tests that failed, and the figures that the tests recorded."""
     with tempfile.TemporaryDirectory() as folder:

@@ -150,7 +150,7 @@ class App:
 
     def seek(self, frame: int) -> None:
         """Show one frame, counted from 1 with the given ones, in all videos."""
-        self.page.wait_for_function(SHOWS, arg=frame, polling=100)
+        self.page.wait_for_function(SHOWS, arg=frame, polling=100, timeout=DONE)
 
     def pictures(self, frame: int) -> np.ndarray:
         """What all videos show at ``frame``, decoded by the browser: uint8 (videos, H, W, 3)."""

@@ -107,7 +107,7 @@ def test_small_jobs_beside_slow_uploads(
         for take in seconds.values():
             take()
         alone = {name: median(take() for _ in range(7)) for name, take in seconds.items()}
-        values, began = score(client, slow_gif(tmp_path / "slow.gif", 3000, 150)), time.monotonic()
+        values, began = score(client, slow_gif(tmp_path / "slow.gif", 3000, 60)), time.monotonic()
         slow = pool.submit(call, client, "score", values)
         time.sleep(0.5)
         beside: dict[str, list[float]] = {name: [] for name in seconds}
@@ -116,7 +116,7 @@ def test_small_jobs_beside_slow_uploads(
                 beside[name].append(take())
         reading = time.monotonic() - began
         assert slow.result()[0] == "complete"
-        bombs = [slow_gif(tmp_path / f"bomb{number}.gif", 8000, 4) for number in range(10)]
+        bombs = [slow_gif(tmp_path / f"bomb{number}.gif", 8000, 2) for number in range(10)]
         replies = [pool.submit(call, client, "score", score(client, bomb)) for bomb in bombs]
         digit = seconds["generate_digits"]()
         assert not all(reply.done() for reply in replies)

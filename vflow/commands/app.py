@@ -45,17 +45,33 @@ class App:
         for name in self.allow_host:
             if not HOST_NAME.fullmatch(name):
                 raise ConfigError(f"--allow-host {name}: give a name alone, such as flows.example.org")
-        gc.disable()  # a fifth of the time of a start; the app turns it on again
+        gc.disable()  # a fifth of the time of a start
+        try:
+            self._serve()
+        finally:
+            gc.enable()
+        return 0
+
+    def _serve(self) -> None:
         from vflow.devices import choose_device
         from vflow.pipelines.common import set_threads
+
+        def collect() -> None:
+            gc.freeze()  # what the start has made stays
+            gc.enable()
 
         set_threads(self.common.threads)
         device = choose_device(self.common.device).type
         folders = [str(folder) for folder in self.checkpoints]
         _module().main(
-            self.host, self.port, folders, device=device, allowed_hosts=self.allow_host, mcp=self.mcp
+            self.host,
+            self.port,
+            folders,
+            device=device,
+            allowed_hosts=self.allow_host,
+            mcp=self.mcp,
+            on_served=collect,
         )
-        return 0
 
 
 def _module() -> ModuleType:

@@ -160,9 +160,10 @@ def _wire_clicks(page: Page) -> None:
         return unless_empty(page.answer(values, page.small), view.cards)
 
     inputs, outputs = {form.files, form.state, page.strength}, [form.files, *view.components()]
-    form.files.change(page.uploaded, inputs, outputs, **QUICK)
+    glance = page.app.turns.glance
+    form.files.change(glance(page.uploaded), inputs, outputs, **QUICK)
     every: dict[str, Any] = {"trigger_mode": "multiple", **QUICK}  # a click during another's answer counts
-    view.photos.select(choose_photo, inputs, outputs, **every)
+    view.photos.select(glance(choose_photo), inputs, outputs, **every)
     view.editor.select(change_hints, inputs, outputs, **every)
     view.cards.select(choose_variant, inputs, outputs, **every)
     for pictures in (large, small):  # at once: the large picture does not wait for the small ones

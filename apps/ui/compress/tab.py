@@ -59,7 +59,7 @@ def build(app: AppContext) -> None:
             strip = html_block(tiles, js_on_load=ON_CLICK)
             ready = app.models.default(FAMILY) is not None
             buttons = Buttons.row("Compress or restore", "compress", ready=ready)
-            estimate = Estimate("compress", [file], partial(expected_seconds, app))
+            estimate = Estimate(app, "compress", [file], partial(expected_seconds, app))
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "compress")
             results = html_block(opening(app, COMPRESS), "vf-compress-results", js_on_load=ON_CLICK)

@@ -100,7 +100,7 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]
         checkpoint = gr.Dropdown(app.models.names(FAMILY), value=first, label="Checkpoint", interactive=True)
     buttons = Buttons.row("Enlarge", "enlarge", ready=first is not None)
     decides = [checkpoint, files, scale, num_samples]
-    estimate = Estimate("enlarge", decides, partial(expected_seconds, app))
+    estimate = Estimate(app, "enlarge", decides, partial(expected_seconds, app))
     checkpoint.change(lambda name: slider_temperature(app, name), checkpoint, temperature, **QUICK)
     return Form(files, checkpoint, scale, num_samples, temperature, seed), buttons, estimate
 
@@ -145,7 +145,9 @@ def _wire_clicks(app: AppContext, form: Form, view: EnlargeView) -> None:
         except VflowError as error:
             return html.empty(app.error_message(error))
 
-    form.files.upload(uploaded, form.files, [view.results, *view.downloads.components()], **QUICK)
+    form.files.upload(
+        app.turns.glance(uploaded), form.files, [view.results, *view.downloads.components()], **QUICK
+    )
     view.results.select(pick, view.result, view.results, **QUICK)
 
 

@@ -88,7 +88,7 @@ def build(app: AppContext) -> None:
     no_model_banner(app, *FAMILIES)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
-            files = clip_upload("predict")
+            files = clip_upload(app, "predict")
             line = fit_line("predict")
             strip = _example_strip(app)
             form, buttons, estimate = _settings(app, files)
@@ -127,7 +127,7 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]
         seed = Seed.row()
     buttons = Buttons.row("Predict", "predict", ready=first is not None)
     estimate = Estimate(
-        "predict", [checkpoint, num_samples, num_frames, files], partial(expected_seconds, app)
+        app, "predict", [checkpoint, num_samples, num_frames, files], partial(expected_seconds, app)
     )
     with gr.Accordion("Advanced", open=False):
         levels = levels_box(app, first, temperature, "the frame predictor, if the model has one")

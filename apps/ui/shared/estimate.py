@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .context import AppContext
 from .events import QUICK, ComponentGroup, Updates, View, html_block
 from .html import duration, note
 
@@ -21,11 +22,15 @@ class Estimate(ComponentGroup):
         seconds: values of ``parts`` → seconds of a run; None where nothing was measured yet.
     """
 
-    def __init__(self, tab: str, parts: Sequence[Any], seconds: Callable[..., float | None]) -> None:
+    def __init__(
+        self, app: AppContext, tab: str, parts: Sequence[Any], seconds: Callable[..., float | None]
+    ) -> None:
         self.line = html_block("", f"vf-{tab}-estimate")
         self._parts, self._seconds = list(parts), seconds
         for part in parts:
-            part.change(self.text, self._parts, self.line, trigger_mode="always_last", **QUICK)
+            part.change(
+                app.turns.glance(self.text), self._parts, self.line, trigger_mode="always_last", **QUICK
+            )
 
     def components(self) -> list[Any]:
         return [self.line]

@@ -285,8 +285,8 @@ def wire_fit(app: AppContext, line: gr.HTML, files: gr.File, checkpoint: gr.Drop
     def choose(event: gr.EventData) -> str:
         return app.models.names(*families)[int(event.index)]
 
-    files.change(judged, [files, checkpoint], line, **QUICK)
-    checkpoint.change(judged, [files, checkpoint], line, **QUICK)
+    for part in (files, checkpoint):
+        part.change(app.turns.glance(judged), [files, checkpoint], line, **QUICK)
     line.select(choose, None, checkpoint, **QUICK)
 
 

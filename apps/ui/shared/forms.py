@@ -166,7 +166,7 @@ def thumbnail(frame: np.ndarray) -> np.ndarray:
     return media.resize(frame[None], THUMBNAIL, THUMBNAIL, frame.shape[-1])[0]
 
 
-def clip_upload(tab: str) -> gr.File:
+def clip_upload(app: AppContext, tab: str) -> gr.File:
     """Upload box for one clip, with thumbnails whose order can be changed."""
     files = gr.File(
         label="Frames: images in order, one video, or npz",
@@ -190,7 +190,7 @@ def clip_upload(tab: str) -> gr.File:
         return reordered(paths, str(event.action), int(event.index))
 
     files.upload(by_name, files, files, **QUICK)
-    files.change(redraw, files, [thumbnails, order, sort, reverse], **QUICK)
+    files.change(app.turns.glance(redraw), files, [thumbnails, order, sort, reverse], **QUICK)
     add.upload(lambda old, new: by_name([*paths_of(old), *new]), [files, add], files, **QUICK)
     every = {**QUICK, "trigger_mode": "multiple"}  # gradio's own mode drops clicks while one is answered
     thumbnails.select(move, files, files, **every)

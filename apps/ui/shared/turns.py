@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import closing
 from enum import Enum
-from typing import TypeVar
+from functools import partial, wraps
+from typing import Any, TypeVar
+
+from anyio import to_thread
 
 from vflow.errors import counted
 
 S = TypeVar("S")
+T = TypeVar("T")
 READERS = 3
 """Uploads read at once, those included that have been read and wait for the model: each takes memory."""
+GLANCES = 8
+"""Answers that look at an upload at once; with the jobs under way they take fewer threads than there are."""
 PATIENCE = 1.0
 """Seconds between two looks at who still waits."""
 
@@ -62,6 +69,17 @@ class Turns:
 
     def __init__(self) -> None:
         self._readers, self._model = Line(READERS), Line(1)
+        self._glances = asyncio.Semaphore(GLANCES)
+
+    def glance(self, answer: Callable[..., T]) -> Callable[..., Coroutine[Any, Any, T]]:
+        """``answer`` to an event that looks at an upload: few at once; who waits holds no thread."""
+
+        @wraps(answer)
+        async def run(*values: Any) -> T:
+            async with self._glances:
+                return await to_thread.run_sync(partial(answer, *values))
+
+        return run
 
     def take(
         self,

@@ -51,11 +51,11 @@ def build(app: AppContext) -> None:
     no_model_banner(app, FAMILY)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
-            files = clip_upload("surprise")
+            files = clip_upload(app, "surprise")
             line = fit_line("surprise")
             strip = html_block(examples.strip(app.models.names(FAMILY)), js_on_load=ON_CLICK)
             form, buttons = _settings(app, files)
-            estimate = Estimate("surprise", [form.checkpoint, files], partial(expected_seconds, app))
+            estimate = Estimate(app, "surprise", [form.checkpoint, files], partial(expected_seconds, app))
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "surprise")
             results = html_block(opening(app, SURPRISE), "vf-surprise-results")

@@ -42,7 +42,7 @@ def build(app: AppContext) -> None:
             form = forms.build(app)
             buttons = Buttons.row("Walk", "walk", ready=app.models.default() is not None)
             decides = [form.checkpoint, form.kind, form.steps, form.num_frames]
-            estimate = Estimate("walk", decides, partial(expected_seconds, app))
+            estimate = Estimate(app, "walk", decides, partial(expected_seconds, app))
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "walk")
             results = html_block(opening(app, WALK), "vf-walk-results")

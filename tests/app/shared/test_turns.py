@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Generator
 from contextlib import closing
 
-from apps.ui.shared.turns import READERS, Line, Turn, Turns
+from apps.ui.shared.turns import GLANCES, READERS, Line, Turn, Turns
+from tests.app.support import run_async
 
 Steps = Generator[str | Turn, None, None]
 
@@ -91,3 +94,21 @@ def test_a_job_that_fails_or_is_closed_gives_its_turn_back() -> None:
             except ValueError:
                 continue
     assert list(turns.take(drawing(), str)) == ["drawn", "drawn on"]
+
+
+def test_few_look_at_uploads_at_once() -> None:
+    inside, most, turns = set[int](), list[int](), Turns()
+
+    def look(number: int) -> int:
+        inside.add(number)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.remove(number)
+        return number
+
+    async def all_at_once() -> list[int]:
+        glance = turns.glance(look)
+        return await asyncio.gather(*(glance(number) for number in range(3 * GLANCES)))
+
+    assert run_async(all_at_once()) == list(range(3 * GLANCES))
+    assert 1 < max(most) <= GLANCES

@@ -21,6 +21,7 @@ from vflow.data.media.limits import Budget, Limits
 from vflow.data.media.sniff import Kind
 from vflow.errors import InputError
 
+Image.core.set_block_size(2**26)  # those of 16 MiB stay with a thread that has decoded a large picture
 register_heif_opener(decode_threads=1)  # with more, the budget would not see all of its time
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _EXIF_ORIENTATION = 0x0112
