@@ -174,10 +174,11 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
             kind = kind_of(app, request.checkpoint)
             yield Turn.READ
             job = kind.begin(app, request)
-            fit = _fit_remark(app, checkpoint, paths)
             yield Turn.COMPUTE
             yield from job.advance(_never)
             result = job.save(app)
+            yield Turn.READ
+            fit = _fit_remark(app, checkpoint, paths)
             _add_remarks(result.settings, [*fit, *sentences(kind.remarks(job, result))])
         yield str(result.native), str(result.archive), str(result.settings)
 
@@ -207,10 +208,11 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
             request = surprise_jobs.Request.checked(checkpoint, paths, 100 * QUANTILE, seed)
             yield Turn.READ
             job = surprise_jobs.Job.begin(app, replace(request, max_frames=MAX_FRAMES))
-            remarks = [*_fit_remark(app, checkpoint, paths), *sentences(job.clip.notes)]
             yield Turn.COMPUTE
             yield from job.advance(_never)
             result = job.save(app)
+            yield Turn.READ
+            remarks = [*_fit_remark(app, checkpoint, paths), *sentences(job.clip.notes)]
             _add_remarks(result.settings, remarks)
         files_made = {
             "maps": result.native,
@@ -307,11 +309,10 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
             )
             requests = [colorize_jobs.Request(checkpoint, path, settings) for path in paths]
             with app.runs.job_folder() as folder:
-                yield Turn.READ
-                fit = _fit_remark(app, checkpoint, paths)
                 yield from _colorize_photos(app, folder, requests, photos, remarks)
                 record = photos[0].save_settings(app, settings.strength)
-                _add_remarks(record, [*fit, *sentences(remarks)])
+                yield Turn.READ
+                _add_remarks(record, [*_fit_remark(app, checkpoint, paths), *sentences(remarks)])
         yield str(_archive(photos)), str(record)
 
     inputs = {
@@ -381,8 +382,6 @@ def _upscale(app: AppContext, trigger: gr.Button) -> None:
                 seed=seed,
             )
             with app.runs.job_folder() as folder:
-                yield Turn.READ
-                fit = _fit_remark(app, checkpoint, paths)
                 for number, request in enumerate(requests, 1):
                     yield Turn.READ
                     job = enlarge_jobs.Job.begin(app, request)
@@ -393,6 +392,8 @@ def _upscale(app: AppContext, trigger: gr.Button) -> None:
                     results.append(job.save(app, own))
                     notes += job.remarks()
                 enlarge_jobs.write_archive(results[0].archive, results)
+                yield Turn.READ
+                fit = _fit_remark(app, checkpoint, paths)
                 _add_remarks(results[0].settings, [*fit, *sentences(notes)])
         yield str(results[0].archive), str(results[0].settings)
 
@@ -434,11 +435,13 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         with _plain_errors(app, request.paths()):
             yield Turn.READ if request.paths() else Turn.COMPUTE
             job = walk_jobs.Job.begin(app, request)
-            fit = _fit_remark(app, request.checkpoint, paths_of(files))
             yield Turn.COMPUTE
             for _ in job.advance(app, _never):
                 yield None
             result = job.save(app)
+            if files:
+                yield Turn.READ
+            fit = _fit_remark(app, request.checkpoint, paths_of(files))
             remarks = [*fit, *sentences(job.inputs.notes)]
             _add_remarks(result.settings, remarks)
         yield str(result.grid), str(result.film), str(result.native), str(result.settings)
