@@ -124,7 +124,7 @@ def test_points_on_a_large_photo_are_prepared_with_progress(
     bars = [
         float(value)
         for updates in page_of(context).colorize_all(values_of(state), gr.EventData(None, None), never)
-        if "Photo prepared" in (status := str(updates.get("status")))
+        if isinstance(updates, dict) and "Photo prepared" in (status := str(updates.get("status")))
         for value in re.findall(r'aria-valuenow="([0-9.]+)"', status)
     ]
     assert len(bars) >= 10 and bars == sorted(bars) and bars[-1] == 100
