@@ -177,7 +177,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
             yield Turn.COMPUTE
             yield from job.advance(_never)
             result = job.save(app)
-            yield Turn.READ
+            yield Turn.JUDGE
             fit = _fit_remark(app, checkpoint, paths)
             _add_remarks(result.settings, [*fit, *sentences(kind.remarks(job, result))])
         yield str(result.native), str(result.archive), str(result.settings)
@@ -211,7 +211,7 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
             yield Turn.COMPUTE
             yield from job.advance(_never)
             result = job.save(app)
-            yield Turn.READ
+            yield Turn.JUDGE
             remarks = [*_fit_remark(app, checkpoint, paths), *sentences(job.clip.notes)]
             _add_remarks(result.settings, remarks)
         files_made = {
@@ -311,7 +311,7 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
             with app.runs.job_folder() as folder:
                 yield from _colorize_photos(app, folder, requests, photos, remarks)
                 record = photos[0].save_settings(app, settings.strength)
-                yield Turn.READ
+                yield Turn.JUDGE
                 _add_remarks(record, [*_fit_remark(app, checkpoint, paths), *sentences(remarks)])
         yield str(_archive(photos)), str(record)
 
@@ -392,7 +392,7 @@ def _upscale(app: AppContext, trigger: gr.Button) -> None:
                     results.append(job.save(app, own))
                     notes += job.remarks()
                 enlarge_jobs.write_archive(results[0].archive, results)
-                yield Turn.READ
+                yield Turn.JUDGE
                 fit = _fit_remark(app, checkpoint, paths)
                 _add_remarks(results[0].settings, [*fit, *sentences(notes)])
         yield str(results[0].archive), str(results[0].settings)
@@ -440,7 +440,7 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
                 yield None
             result = job.save(app)
             if files:
-                yield Turn.READ
+                yield Turn.JUDGE
             fit = _fit_remark(app, request.checkpoint, paths_of(files))
             remarks = [*fit, *sentences(job.inputs.notes)]
             _add_remarks(result.settings, remarks)

@@ -1,4 +1,4 @@
-"""Turns of jobs: a few read uploads at once, one computes, and the others wait in order of arrival."""
+"""Turns of jobs: a few read or judge uploads at once, one computes, and others wait in order of arrival."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 READERS = 3
 """Uploads read at once, those included that have been read and wait for the model: each takes memory."""
+JUDGES = 3
+"""Uploads judged at once after the work on them."""
 GLANCES = 8
 """Answers that look at an upload at once; with the jobs under way they take fewer threads than there are."""
 PATIENCE = 1.0
@@ -29,6 +31,7 @@ class Turn(Enum):
 
     READ = "Waiting until other uploads have been read", "Reading…"
     COMPUTE = "Waiting for the model", "Computing…"
+    JUDGE = "Waiting until other uploads have been judged", "Judging the upload…"
 
 
 class Line:
@@ -64,11 +67,12 @@ class Turns:
     """Turns of all jobs of an app.
 
     Whoever waits for the model keeps its place among the readers, so few uploads are in memory at once; and
-    nobody keeps the model while an upload is read.
+    nobody keeps the model while an upload is read. A job that only judges an upload after its work waits for
+    no reader, and so for no other job's work.
     """
 
     def __init__(self) -> None:
-        self._readers, self._model = Line(READERS), Line(1)
+        self._lines = {Turn.READ: Line(READERS), Turn.COMPUTE: Line(1), Turn.JUDGE: Line(JUDGES)}
         self._glances = asyncio.Semaphore(GLANCES)
 
     def glance(self, answer: Callable[..., T]) -> Callable[..., Coroutine[Any, Any, T]]:
@@ -104,15 +108,15 @@ class Turns:
                     else:
                         yield step
         finally:
-            self._model.leave(job)
-            self._readers.leave(job)
+            for line in self._lines.values():
+                line.leave(job)
 
     def _wait(
         self, job: object, turn: Turn, waiting: Callable[[str | None], S], should_stop: Callable[[], bool]
     ) -> Generator[S, None, None]:
-        line = self._readers if turn is Turn.READ else self._model
-        if turn is Turn.READ:
-            self._model.leave(job)
+        line = self._lines[turn]
+        if turn is not Turn.COMPUTE:
+            self._lines[Turn.COMPUTE].leave(job)
         line.join(job)
         (waits, begins), told = turn.value, 0
         while before := line.before(job, PATIENCE if told else 0):
@@ -123,6 +127,6 @@ class Turns:
                 yield waiting(None)  # ends here if it is superseded
                 return
         if turn is Turn.COMPUTE:
-            self._readers.leave(job)
+            self._lines[Turn.READ].leave(job)
         if told:
             yield waiting(begins)

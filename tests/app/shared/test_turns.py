@@ -71,6 +71,25 @@ def test_few_read_at_once_those_included_that_wait_for_the_model() -> None:
     assert next(turns.take(reading(), str)) == "read"
 
 
+def test_who_judges_an_upload_after_the_work_waits_for_no_reader() -> None:
+    def judging() -> Steps:
+        yield from drawing()
+        yield Turn.JUDGE
+        yield "judged"
+
+    turns = Turns()
+    done, busy = turns.take(judging(), str), turns.take(drawing(), str)
+    readers = [turns.take(reading(), str) for _ in range(READERS)]
+    with closing(done), closing(busy):
+        assert [next(done), next(done)] == ["drawn", "drawn on"]
+        assert [next(job) for job in readers] == ["read"] * READERS
+        assert next(busy) == "Waiting for the model: 1 job before this one."
+        assert list(done) == ["judged"]
+        assert [next(busy), next(busy)] == ["Computing…", "drawn"]
+    for job in readers:
+        job.close()
+
+
 def test_told_to_stop_while_it_waits_it_goes_on_to_its_end() -> None:
     turns, stopped = Turns(), list[bool]()
     with closing(turns.take(drawing(), str)) as first:
