@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,46 +48,26 @@ def http(server: Server) -> Iterator[httpx.Client]:
         yield client
 
 
-Reply = Future[tuple[str, Any]]
-
-
-@pytest.fixture
-def slow(http: httpx.Client, tmp_path: Path) -> Iterator[Callable[[], Reply]]:
-    """A call whose file takes seconds to read: starts it, and returns its reply."""
-    values = score(http, slow_gif(tmp_path / "slow.gif", 3000, 40))
-    with ThreadPoolExecutor(1) as pool:
-
-        def start() -> Reply:
-            reply = pool.submit(call, http, "score", values)
-            time.sleep(0.5)  # its turn comes first
-            return reply
-
-        yield start
-
-
-def test_endpoints_reply_while_an_upload_is_read(
-    http: httpx.Client, slow: Callable[[], Reply], stills: list[Path]
+def test_endpoints_and_a_page_answer_while_an_upload_is_read(
+    http: httpx.Client, opened: Opener, stills: list[Path], tmp_path: Path
 ) -> None:
     file = upload(http, stills[0])
     assert file is not None
-    reading = slow()
-    for name, values in (("generate_digits", DIGIT), ("predict_future", requests(file)["predict_future"])):
-        event, data = call(http, name, values)
-        assert event == "complete", data
-    assert not reading.done()
-    event, data = reading.result()
-    assert event == "complete" and len(data[0]["per_frame"]) == 40, data
-
-
-def test_a_page_draws_while_an_upload_is_read(opened: Opener, slow: Callable[[], Reply]) -> None:
     app = opened()
     app.tab("Digits")
     app.number("Count per class", 1)
-    reading = slow()
-    app.page.locator("#vf-digits-run").click()
-    app.page.locator(".vf-drawn").wait_for(timeout=DONE)
-    assert not reading.done()
-    assert reading.result()[0] == "complete"
+    values = score(http, slow_gif(tmp_path / "slow.gif", 3000, 40))
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(call, http, "score", values)
+        time.sleep(0.5)  # its turn comes first
+        for name, given in (("generate_digits", DIGIT), ("predict_future", requests(file)["predict_future"])):
+            event, data = call(http, name, given)
+            assert event == "complete", data
+        app.page.locator("#vf-digits-run").click()
+        app.page.locator(".vf-drawn").wait_for(timeout=DONE)
+        assert not reading.done()
+        event, data = reading.result()
+    assert event == "complete" and len(data[0]["per_frame"]) == 40, data
 
 
 @pytest.mark.long
