@@ -118,15 +118,15 @@ class Turns:
         if turn is not Turn.COMPUTE:
             self._lines[Turn.COMPUTE].leave(job)
         line.join(job)
-        (waits, begins), told = turn.value, 0
-        while before := line.before(job, PATIENCE if told else 0):
+        (waits, begins), previous = turn.value, 0
+        while before := line.before(job, PATIENCE if previous else 0):
             news = f"{waits}: {counted(before, 'job')} before this one."
-            yield waiting(None if before == told else news)
-            told = before
+            yield waiting(None if before == previous else news)
+            previous = before
             if should_stop():
                 yield waiting(None)  # ends here if it is superseded
                 return
         if turn is Turn.COMPUTE:
             self._lines[Turn.READ].leave(job)
-        if told:
+        if previous:
             yield waiting(begins)

@@ -97,7 +97,7 @@ LARGE = 256 * 2**20
 """Bytes of memory: in a process at most one input at a time takes more while it is decoded."""
 BYTES_PER_PIXEL = 16
 """Memory that decoding a frame takes at most, all its copies together."""
-_ALONE = threading.Lock()
+_LARGE_INPUT = threading.Lock()
 
 
 class Budget:
@@ -110,7 +110,7 @@ class Budget:
         self.limits = limits
         self.pixels = self.parts = 0
         self.seconds = 0.0
-        self._open = self._alone = False
+        self._open = self._holds_lock = False
 
     def __enter__(self) -> Budget:
         self._open = True
@@ -120,14 +120,14 @@ class Budget:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open = False
-        if self._alone:
-            self._alone = False
-            _ALONE.release()
+        if self._holds_lock:
+            self._holds_lock = False
+            _LARGE_INPUT.release()
 
     def take_memory(self, total: int) -> None:
         """Wait for other large inputs, if ``total`` bytes of memory make this one large."""
-        if self._open and not self._alone and total > LARGE:
-            self._alone = _ALONE.acquire()
+        if self._open and not self._holds_lock and total > LARGE:
+            self._holds_lock = _LARGE_INPUT.acquire()
 
     def add_frame(self, source: str, width: int, height: int) -> None:
         """Count a frame of this size, before it is decoded or becomes an array."""
