@@ -119,13 +119,14 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "slower-digits": tiny_digits(depth=32, hidden=384),
         "torn-digits": tiny_digits(),
         "colorizer": tiny_colorizer(),
-        "slow-colorizer": tiny_colorizer(depth=12, hidden=64),
+        "slow-colorizer": tiny_colorizer(depth=12, hidden=256),
         "torn-colorizer": tiny_colorizer(),
         "enlarge": tiny_super_resolution(),
         "calm-colorizer": tiny_colorizer().model_copy(update={"temperature": CALM}),
     }
+    stirred = {"lively": True, "slower-digits": False, "slow-colorizer": False}
     for name, config in configs.items():
-        save_untrained(folder / name, config, stirred={"lively": True, "slower-digits": False}.get(name))
+        save_untrained(folder / name, config, stirred=stirred.get(name))
     noise = [torch.randn(12, *shape) for shape in build_model(configs["digits"]).latent_shapes]
     save_directions(folder / "digits", principal_directions(noise))
     for name in ("torn", "torn-digits", "torn-colorizer"):
