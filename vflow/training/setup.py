@@ -18,6 +18,7 @@ from vflow.config import Preset, TrainingConfig
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import Model, build_model
 from vflow.nn.backbone import STRIDES, WIDTHS
+from vflow.quantization import is_inside
 from vflow.training.codecs import open_codec
 from vflow.training.data import DataModule, on_device
 from vflow.training.distributed import autocast_dtype
@@ -190,13 +191,13 @@ def freeze(model: Model, trainable: Sequence[str]) -> None:
     """
     names = dict(model.named_parameters())
     for part in trainable:
-        if not any(name.startswith(f"{part}.") for name in names):
+        if not any(is_inside(name, [part]) for name in names):
             parts = ", ".join(sorted({name.partition(".")[0] for name in names}))
             raise ConfigError(
                 f"training.trainable: the model has no part {part!r} with weights; it has {parts}"
             )
     for name, parameter in names.items() if trainable else ():
-        parameter.requires_grad_(any(name.startswith(f"{part}.") for part in trainable))
+        parameter.requires_grad_(is_inside(name, trainable))
 
 
 def prepare(

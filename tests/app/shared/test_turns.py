@@ -1,4 +1,4 @@
-"""Turns of jobs: few read, one computes, and a slow upload holds up nobody else."""
+"""Turns of jobs: few read, one computes, and whoever reads does not keep the model."""
 
 from __future__ import annotations
 
