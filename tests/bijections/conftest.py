@@ -27,6 +27,7 @@ from vflow.bijections import (
     Squeeze,
 )
 from vflow.bijections.conditional import ConditionalAffine
+from vflow.bijections.integer_haar import IntegerHaar
 from vflow.bijections.pixel_map import PerPixelHistogram, Scaled
 from vflow.nn.layers import Conditioner
 
@@ -114,6 +115,7 @@ CASES: dict[str, Case] = {
     "actnorm-linear": Case(lambda: ActNormLinear(4), (4, 2, 4)),
     "squeeze": Case(Squeeze, (2, 4, 6), local=False),
     "haar": Case(lambda: Haar(2), (2, 4, 6), local=False),
+    "integer-haar": Case(lambda: IntegerHaar(2), (2, 4, 8), grey_levels, local=False),
     "histogram-map": Case(lambda: histogram(1), (2, 4, 4), grey_levels),
     "conditional-histogram-map": Case(
         lambda: histogram(256), (2, 4, 4), grey_levels, lambda: torch.randint(256, (BATCH, 2, 4, 4))

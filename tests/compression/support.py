@@ -12,6 +12,7 @@ from vflow.config import (
     LatticePriorConfig,
     LatticeVideoFlowConfig,
     PhotoCodecConfig,
+    WaveletPriorConfig,
 )
 from vflow.models import ClipCodec, LatticeVideoFlow, PhotoCodec
 
@@ -41,13 +42,15 @@ def clip_codec() -> ClipCodec:
     return model
 
 
-def video_flow(channels: int = 3) -> LatticeVideoFlow:
+def video_flow(channels: int = 3, *, wavelets: bool = False) -> LatticeVideoFlow:
     """A model of frames of 8×8 and 16×8, given two."""
     torch.manual_seed(0)
     glow = GlowConfig(channels=channels, height=8, width=8, depth=(0, 0), hidden=(1, 1), split="quarter")
-    prior = LatticePriorConfig(
+    prior: LatticePriorConfig | WaveletPriorConfig = LatticePriorConfig(
         hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2, density="combined", step=1, components=2
     )
+    if wavelets:
+        prior = WaveletPriorConfig(hidden=(6, 6), dilations=((1,), (1,)), radius=1, parts=4, components=2)
     config = LatticeVideoFlowConfig(glow=glow, prior=prior, context=2, min_context=2, largest_side=16)
     model = perturbed(LatticeVideoFlow(config))
     assert isinstance(model, LatticeVideoFlow)

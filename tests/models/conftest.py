@@ -21,6 +21,7 @@ from vflow.config import (
     ReferenceVideoFlowConfig,
     VideoConfig,
     VideoFlowConfig,
+    WaveletPriorConfig,
 )
 from vflow.models import VideoBatch, VideoModel, build_model
 
@@ -55,6 +56,7 @@ LATTICE = {"prior": LatticePriorConfig(hidden=6, dilations=(1,), coarsest=8, sep
 PIXEL_STEPS = LATTICE["prior"].model_copy(update={"step": 1, "radius": 2})
 MIXTURE = LATTICE["prior"].model_copy(update={"density": "mixture", "components": 2, "channels": "each"})
 COMBINED = MIXTURE.model_copy(update={"density": "combined", "step": 1})
+WAVELETS = WaveletPriorConfig(hidden=(6, 6), dilations=((1,), (1,)), radius=1, reach=1, parts=4, components=2)
 FORMS: dict[str, VideoConfig] = {
     "paper-scaled-uniform": VideoFlowConfig(
         glow=glow(), prior=LATENT_PRIOR, context=3, pixel_map="scaled", noise="uniform"
@@ -73,6 +75,8 @@ FORMS: dict[str, VideoConfig] = {
     "lattice-pixels": LatticeVideoFlowConfig(glow=without_steps(1, (8, 8)), context=2, prior=PIXEL_STEPS),
     "lattice-mixture": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, prior=MIXTURE),
     "lattice-combined": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, prior=COMBINED),
+    "wavelets-colour": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, prior=WAVELETS),
+    "wavelets-grey-one-frame": LatticeVideoFlowConfig(glow=without_steps(1), context=1, prior=WAVELETS),
     "frames-marginal-gaussian": FrameConditionedConfig(
         glow=glow(), context=3, pixel_map="marginal", noise="gaussian", **FRAMES_SEEN
     ),

@@ -58,7 +58,7 @@ def test_one_channel_needs_no_second_group() -> None:
 @pytest.mark.parametrize("group", [0, 5, 20])
 def test_a_group_depends_on_no_latent_of_its_own_or_later_groups(group: int) -> None:
     prior, (past, mask) = perturbed(), window()
-    motion = prior.motion(past, mask)
+    motion = prior.past(past, mask)
     z = torch.randn(1, 3, 32, 32)
     order = prior.order(32, 32)
     other = torch.where(order < group, z, torch.randn_like(z))
@@ -76,9 +76,9 @@ def test_absent_frames_are_not_seen() -> None:
     other = past.clone()
     other[:, 0] = 7.0
     z, index = torch.zeros(1, 3, 32, 32), torch.tensor([3])
-    seen, again = (prior(z, index, prior.motion(p, mask)) for p in (past, other))
+    seen, again = (prior(z, index, prior.past(p, mask)) for p in (past, other))
     assert torch.equal(seen.mean, again.mean)
-    assert not torch.equal(seen.mean, prior(z, index, prior.motion(past, torch.ones(1, 2))).mean)
+    assert not torch.equal(seen.mean, prior(z, index, prior.past(past, torch.ones(1, 2))).mean)
 
 
 def two_displacements(density: str) -> tuple[Tensor, Tensor]:
@@ -99,7 +99,7 @@ def two_displacements(density: str) -> tuple[Tensor, Tensor]:
     places = prior.places(past[:, 0], group)
     moved = past[0].roll(2, 3)
     moved[..., :2] = 0
-    density = prior(torch.zeros(1, 1, 8, 8), group, prior.motion(past, torch.ones(1, 1)))
+    density = prior(torch.zeros(1, 1, 8, 8), group, prior.past(past, torch.ones(1, 1)))
     stays, moves = past[:, 0][places], moved[None][places]
     for copy, share in ((stays, 0.75), (moves, 0.25)):
         mass = density.log_mass(copy - 0.02, copy + 0.02).exp()
@@ -109,7 +109,7 @@ def two_displacements(density: str) -> tuple[Tensor, Tensor]:
 
 def test_costs_and_votes_single_out_the_displacement_of_the_surroundings() -> None:
     prior, (past, mask) = perturbed(), window()
-    motion = prior.motion(past, mask)
+    motion = prior.past(past, mask)
     cells = motion.copies[:, :, :, 5].permute(0, 3, 1, 2)  # displaced by one cell
     cost = matching_cost(cells, motion.copies, torch.ones_like(cells))
     others = [0, 1, 2, 3, 4, 6, 7, 8]
@@ -120,14 +120,14 @@ def test_costs_and_votes_single_out_the_displacement_of_the_surroundings() -> No
 def test_votes_follow_the_past_movement() -> None:
     prior, (past, mask) = perturbed(), window()
     past[:, 1] = past[:, 0].roll(4, 3)  # one cell to the right
-    votes = prior.motion(past, mask).votes[:, :, 1:-1, 1:-1].exp()
+    votes = prior.past(past, mask).votes[:, :, 1:-1, 1:-1].exp()
     assert (votes[:, 3] > 0.99).all() and votes[:, [0, 1, 2, 4, 5, 6, 7, 8]].max() < 0.1
 
 
 def test_any_size() -> None:
     prior = perturbed()
     past, mask = torch.randn(2, 2, 3, 16, 48), torch.ones(2, 2)
-    density = prior(torch.zeros(2, 3, 16, 48), torch.tensor([0, 20]), prior.motion(past, mask))
+    density = prior(torch.zeros(2, 3, 16, 48), torch.tensor([0, 20]), prior.past(past, mask))
     places = prior.places(torch.zeros(2, 3, 16, 48), torch.tensor([0, 20]))
     assert len(density.mean) == places.sum() and density.log_scale.isfinite().all()
 

@@ -35,6 +35,41 @@ class PixelMap(Bijection, ABC):
         """Set counted tables from training data: uint8 images (B, C, H, W) and their references, if any."""
 
 
+class BinnedMap(PixelMap, ABC):
+    """A pixel map under which each whole value takes an interval of z, its bin, whatever its fraction.
+
+    So a density of z gives each image a mass. Images are (B, C, H, W).
+    """
+
+    @abstractmethod
+    def quantize(self, z: Tensor) -> Tensor:
+        """Each z at the centre of the bin it lies in."""
+
+    @abstractmethod
+    def centres(self, values: Tensor) -> Tensor:
+        """z of whole values, 0 … 255, at the centres of their bins."""
+
+    @abstractmethod
+    def bounds(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Both edges of the bins of whole values."""
+
+    @abstractmethod
+    def bin_edges(self) -> Tensor:
+        """Edges of the bins 0, 1, … of each channel's z, float32 (C or 1, number of bins + 1)."""
+
+    @abstractmethod
+    def symbols(self, values: Tensor) -> Tensor:
+        """Numbers of the bins of whole values, int64."""
+
+    @abstractmethod
+    def centres_of(self, symbols: Tensor) -> Tensor:
+        """z at the centres of bins."""
+
+    @abstractmethod
+    def values(self, symbols: Tensor) -> Tensor:
+        """Inverse of ``symbols``, uint8."""
+
+
 @final
 class Scaled(PixelMap):
     """z = (x − 128) / unit: bins of width 1/unit, without gaps."""
@@ -84,7 +119,7 @@ class Difference(PixelMap):
 
 
 @final
-class HistogramMap(PixelMap):
+class HistogramMap(BinnedMap):
     """z = (Φ⁻¹(F(x)) − a) / b with F the piecewise linear CDF of value counts, per channel.
 
     With ``rows`` = 256 the counts are conditional: ``context`` (B, C, H, W) holds the value that selects the
@@ -178,6 +213,18 @@ class HistogramMap(PixelMap):
         edges, centre, slope = (table[:, 0] for table in self._table())
         inner = (torch.special.ndtri(edges[:, 1:-1]) - centre[:, None]) / slope[:, None]
         return F.pad(F.pad(inner, (1, 0), value=-OUTSIDE), (0, 1), value=OUTSIDE).float()
+
+    @torch.no_grad()
+    def symbols(self, values: Tensor) -> Tensor:
+        return values.long()
+
+    @torch.no_grad()
+    def centres_of(self, symbols: Tensor) -> Tensor:
+        return self.centres(symbols)
+
+    @torch.no_grad()
+    def values(self, symbols: Tensor) -> Tensor:
+        return symbols.to(torch.uint8)
 
     @torch.no_grad()
     def bounds(self, values: Tensor) -> tuple[Tensor, Tensor]:

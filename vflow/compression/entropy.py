@@ -60,13 +60,15 @@ def _weights() -> Tensor:
 
 
 class Distribution(Protocol):
-    """Distribution of N grey levels."""
+    """Distribution of N whole numbers of ``bits`` bits, such as grey levels."""
+
+    bits: int
 
     def walk(self, decide: Decide) -> Tensor:
         """Go through the bits from the highest on: ``decide`` gets P(1), float64 (N,), and returns the bits.
 
         Returns:
-            The grey levels, int64 (N,).
+            The numbers, int64 (N,).
         """
         ...
 
@@ -74,6 +76,8 @@ class Distribution(Protocol):
 @final
 class CumulativeTable:
     """Cumulative distribution of each pixel of a mixture (1, K, h, w) at whole thresholds, unnormalised."""
+
+    bits: int = BITS
 
     def __init__(self, mixture: Mixture) -> None:
         mean, scale, weight = (part[0].flatten(1).to(torch.int64) for part in mixture)
@@ -106,15 +110,16 @@ class CumulativeTable:
 
 @final
 class BinMasses:
-    """Masses that a density (N,) gives to bins with ``edges`` (N, 257)."""
+    """Masses that a density (N,) gives to 2^b bins with ``edges`` (N, 2^b + 1)."""
 
     def __init__(self, density: GaussianMixture, edges: Tensor) -> None:
         self.density, self.edges = density, edges
+        self.bits = (edges.shape[1] - 1).bit_length() - 1
 
     def walk(self, decide: Decide) -> Tensor:
         """As ``Distribution`` says."""
         low = torch.zeros(len(self.edges), dtype=torch.int64)
-        for bit in reversed(range(BITS)):
+        for bit in reversed(range(self.bits)):
             middle = low + (1 << bit)
             bounds = [self.edges.gather(1, at[:, None])[:, 0] for at in (low, middle, middle + (1 << bit))]
             below, above = (self.density.log_mass(*pair).double() for pair in itertools.pairwise(bounds))
@@ -160,9 +165,9 @@ class Encoder:
         self._count = 0
 
     def levels(self, distribution: Distribution, values: Tensor) -> None:
-        """Add grey levels (\\*S) of N numbers under their distribution."""
+        """Add whole numbers (\\*S), N of them, under their distribution."""
         known = values.flatten().to(torch.int64)
-        remaining = iter(reversed(range(BITS)))
+        remaining = iter(reversed(range(distribution.bits)))
 
         def decide(probability: np.ndarray) -> np.ndarray:
             bits = ((known >> next(remaining)) & 1).to(torch.int32).numpy()
@@ -211,7 +216,7 @@ class Decoder:
         self._words: Any = None
 
     def levels(self, distribution: Distribution) -> Tensor:
-        """The next N grey levels, int64 (N,), under their distribution."""
+        """The next N numbers, int64 (N,), under their distribution."""
         self._start_of_block()
         return distribution.walk(self._read)
 

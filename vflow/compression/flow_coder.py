@@ -86,9 +86,9 @@ class FlowCoder(FrameCoder):
 
 
 def _known_in_turn(model: LatticeVideoFlow, frame: Tensor) -> Iterator[Tensor]:
-    """Values of the groups of latents of a frame (1, C, H, W), int64 (N,) each."""
-    order = model.prior.order(*frame.shape[2:])[None]
-    return (frame[order == group].long() for group in range(int(order.max()) + 1))
+    """Numbers of the bins of a frame's latents (1, C, H, W), group by group, int64 (N,) each."""
+    order, symbols = model.prior.order(*frame.shape[2:])[None], model.pixel_map.symbols(frame)
+    return (symbols[order == group] for group in range(int(order.max()) + 1))
 
 
 def _arithmetic() -> str:

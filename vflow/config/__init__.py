@@ -33,6 +33,7 @@ from vflow.config.models import (
     SuperResolutionConfig,
     VideoConfig,
     VideoFlowConfig,
+    WaveletPriorConfig,
 )
 from vflow.config.presets import (
     BestOfConfig,

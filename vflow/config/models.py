@@ -88,8 +88,19 @@ class LatentPriorConfig(PriorConfig):
     skip: bool = Field(True, description="add the latent of the frame before to the mean")
 
 
+def _kind(default: str) -> Discriminator:
+    """Discriminator by ``kind``, which may be left out."""
+
+    def kind(value: Any) -> str:
+        return str(value.get("kind", default) if isinstance(value, dict) else getattr(value, "kind", default))
+
+    return Discriminator(kind)
+
+
 class LatticePriorConfig(Config):
     """Prior over the latents of all levels, coded on ever finer lattices given past latents."""
+
+    kind: Literal["lattice"] = "lattice"
 
     hidden: int = Field(64, ge=1, le=2048)
     dilations: tuple[Count, ...] = Field((1, 2, 1, 2), description="of the network's residual blocks")
@@ -120,6 +131,46 @@ class LatticePriorConfig(Config):
     )
     components: int = Field(3, ge=1, le=16, description="of a mixture around the mean")
 
+    @property
+    def multiple(self) -> int:
+        """Number that must divide the sides of frames."""
+        return self.cell
+
+
+class WaveletPriorConfig(Config):
+    """Prior over integer wavelets of a frame, coded coarse to fine given past frames."""
+
+    kind: Literal["wavelet"] = "wavelet"
+    hidden: tuple[Count, ...] = Field(
+        (64, 64, 96, 96, 96), min_length=1, max_length=8, description="channels per level, fine to coarse"
+    )
+    dilations: tuple[tuple[Count, ...], ...] = Field(
+        ((1, 2, 4, 1), (1, 2, 4, 1), (1, 2, 1), (1, 1), (1, 1)), description="of each level's residual blocks"
+    )
+    step: Literal[2, 4, 6, 8] = Field(
+        2, description="pixels from one displacement of the newest frame to the next"
+    )
+    radius: int = Field(3, ge=0, le=8, description="steps by which it is displaced at most, along each axis")
+    reach: int = Field(2, ge=0, le=32, description="blocks around one that vote on its displacement")
+    parts: int = Field(8, description="smallest side of blocks whose groups go in four parts, in pixels")
+    unit: float = Field(8.0, gt=0, le=256, description="of latents in the network, in grey levels")
+    components: int = Field(3, ge=1, le=16, description="of a mixture around the mean")
+
+    @property
+    def levels(self) -> int:
+        return len(self.hidden)
+
+    @property
+    def multiple(self) -> int:
+        """Number that must divide the sides of frames."""
+        return 2**self.levels
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> Self:
+        if len(self.dilations) != self.levels:
+            raise ValueError("prior.dilations needs one entry per level, as prior.hidden has")
+        return self
+
 
 class EncoderConfig(Config):
     """Pyramid of features of an image, for couplings and priors."""
@@ -146,15 +197,6 @@ class FramePredictorConfig(Config):
     max_displacement: int = Field(5, ge=1, le=8, description="pixels per frame of a part, along each axis")
 
 
-def _kind(default: str) -> Discriminator:
-    """Discriminator by ``kind``, which may be left out."""
-
-    def kind(value: Any) -> str:
-        return str(value.get("kind", default) if isinstance(value, dict) else getattr(value, "kind", default))
-
-    return Discriminator(kind)
-
-
 ReferenceConfig = Annotated[
     Annotated[MotionConfig, Tag("motion")] | Annotated[FramePredictorConfig, Tag("frame_predictor")],
     _kind("motion"),
@@ -169,7 +211,7 @@ class VideoConfig(Config):
     """True if one random group of latents stands for all of a target's in training."""
     kind: str
     glow: GlowConfig = GlowConfig()
-    prior: PriorConfig | LatticePriorConfig = PriorConfig()
+    prior: PriorConfig | LatticePriorConfig | WaveletPriorConfig = PriorConfig()
     context: int = Field(2, ge=1, le=16, description="window: past frames that the next one may depend on")
     min_context: int = Field(1, ge=1, le=16, description="frames needed before the first that is predicted")
     noise: Noise = Field(
@@ -226,19 +268,24 @@ class LatticeVideoFlowConfig(ConvolutionalVideoConfig):
     one_group: ClassVar[bool] = True
     kind: Literal["lattice_videoflow"] = "lattice_videoflow"
     glow: GlowConfig = GlowConfig(depth=(0, 0, 0, 0), hidden=(1, 1, 1, 1), split="quarter")
-    prior: LatticePriorConfig = LatticePriorConfig()
+    prior: Annotated[
+        Annotated[LatticePriorConfig, Tag("lattice")] | Annotated[WaveletPriorConfig, Tag("wavelet")],
+        _kind("lattice"),
+    ] = LatticePriorConfig()
     noise: Literal["uniform"] = Field(
         "uniform", description="where a frame is encoded with noise; the likelihood is exact without"
     )
-    pixel_map: Literal["marginal"] = "marginal"
+    pixel_map: Literal["marginal"] = Field(
+        "marginal", description="of a lattice prior; wavelets are of grey levels"
+    )
 
     @model_validator(mode="after")
     def _check_cells(self) -> Self:
         if any(self.glow.depth):
             raise ValueError("glow.depth needs zeros: latents must be pixels for an exact likelihood")
-        cell = self.prior.cell
-        if self.glow.height % cell or self.glow.width % cell:
-            raise ValueError(f"glow.height and glow.width need to be multiples of prior.cell = {cell}")
+        multiple = self.prior.multiple
+        if self.glow.height % multiple or self.glow.width % multiple:
+            raise ValueError(f"glow.height and glow.width need to be multiples of the prior's {multiple}")
         return self
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
-from vflow.bijections.pixel_map import HistogramMap
-from vflow.config import LatticeVideoFlowConfig
+from vflow.bijections.integer_haar import GREY, IntegerHaar
+from vflow.bijections.pixel_map import BinnedMap
+from vflow.config import LatticeVideoFlowConfig, WaveletPriorConfig
 from vflow.models.base import Condition, Sampled
 from vflow.models.glow import Chains, Encoded, decode
 from vflow.models.video import NoiseSources, Pyramid, Rollout, VideoBatch, VideoModel, fold, windows
 from vflow.priors.gaussian_mixture import GaussianMixture
-from vflow.priors.lattice import LatticePrior, Motion
+from vflow.priors.lattice import LatticePrior, Places
+from vflow.priors.wavelet import WaveletPrior
 
 EDGE = 0.02  # grey levels that encoded pixels keep from the edges of their bins, against rounding
 
@@ -34,28 +36,31 @@ class LatticeVideoFlow(VideoModel):
     dequantizes_past: ClassVar[bool] = False
     exact: ClassVar[bool] = True
     scales_noise: ClassVar[bool] = False
-    pixel_map: HistogramMap
+    pixel_map: BinnedMap
 
     def __init__(self, config: LatticeVideoFlowConfig) -> None:
         super().__init__(config, None)
         self.config: LatticeVideoFlowConfig = config
-        self.prior = LatticePrior(config.glow.channels, config.context, config.prior)
+        channels, prior = config.glow.channels, config.prior
+        self.prior: LatticePrior | WaveletPrior
+        if isinstance(prior, WaveletPriorConfig):
+            self.pixel_map = IntegerHaar(prior.levels)
+            self.prior = WaveletPrior(channels, config.context, prior)
+        else:
+            self.prior = LatticePrior(channels, config.context, prior)
 
     def log_prob_terms(self, batch: VideoBatch) -> list[Tensor]:
-        """log P of each target's pixels, exact; with ``batch.pick`` an unbiased estimate from one group."""
+        """log P of each target's pixels, exact; with ``batch.pick`` an unbiased estimate from some groups."""
         condition, values = self.condition_targets(batch), batch.targets
         seen, bounds = self.pixel_map.centres(values), self.pixel_map.bounds(values)
-        if batch.pick is not None:
-            probability = self.prior.shares(*seen.shape[2:]).to(seen.device)
-            cumulative, pick = probability.cumsum(0), batch.pick.flatten().contiguous()
-            picked = torch.searchsorted(cumulative, pick).clamp_max(len(cumulative) - 1)
-            at = self.prior.places(seen, picked)
-            density = self.prior(seen, picked, _motion(condition))
-            mass = torch.zeros_like(seen).masked_scatter(at, density.log_mass(*(b[at] for b in bounds)))
-            return [(mass / probability[picked][:, None, None, None]).sum(1)]
         total = torch.zeros_like(seen)
-        for at, density in self._groups(seen, condition):
-            total[at] = density.log_mass(*(bound[at] for bound in bounds))
+        if batch.pick is None:
+            for at, density in self._groups(seen, condition):
+                total[at] = density.log_mass(*(bound[at] for bound in bounds))
+            return [total.sum(1)]
+        for at, density, share in self.prior.picked(seen, batch.pick.flatten(), _past(condition)):
+            mass = density.log_mass(*(bound[at] for bound in bounds))
+            total = total.index_put(at, mass / share)
         return [total.sum(1)]
 
     def whiten(self, code: Encoded, condition: Condition) -> tuple[Tensor, ...]:
@@ -78,9 +83,9 @@ class LatticeVideoFlow(VideoModel):
         """
         noise = self.flow.join([e * (t > 0) for e, t in zip(eps, temperature, strict=True)])
         heat = self.flow.join([torch.full_like(e, t) for e, t in zip(eps, temperature, strict=True)])
-        z = torch.zeros_like(noise, dtype=torch.float32)
+        z, sweep = torch.zeros_like(noise, dtype=torch.float32), self.prior.sweep(_past(condition))
         for group in range(self._count(noise)):
-            at, density = self._density(self.pixel_map.quantize(z), group, condition)
+            at, density = sweep(self.pixel_map.quantize(z), group)
             if not bool((heat[at] == 1).all()):
                 density = density.tempered(heat[at])
             z[at] = density.sample(noise[at]).float()
@@ -118,22 +123,28 @@ class LatticeVideoFlow(VideoModel):
     def code_frame(self, past: Tensor, choose: Callable[[GaussianMixture, Tensor], Tensor]) -> Tensor:
         """Frame uint8 (1, C, H, W) after ``past`` uint8 (1, n, C, H, W), group by group.
 
-        ``choose`` gets the density of a group's latents (N,) and the edges of the bins of 0 … 255 there,
-        (N, 257), and gives their values, int64 (N,). The next group's density follows from them.
+        ``choose`` gets the density of a group's latents (N,) and the edges of the M bins there, (N, M + 1),
+        and gives the numbers of their bins, int64 (N,), as ``pixel_map.symbols`` counts them. The next
+        group's density follows from them.
         """
-        condition = self.condition_next(self.start(past), (), ())
-        frame, edges = torch.zeros_like(past[:, -1]), self.pixel_map.bin_edges()
-        channel = torch.arange(frame.shape[1])[:, None, None].expand_as(frame)
-        for group in range(self._count(frame)):
-            at, density = self._density(self.pixel_map.centres(frame), group, condition)
-            frame[at] = choose(density, edges[channel[at]]).to(torch.uint8)
-        return frame
+        sweep = self.prior.sweep(_past(self.condition_next(self.start(past), (), ())))
+        symbols, edges = torch.zeros_like(past[:, -1], dtype=torch.int64), self.pixel_map.bin_edges()
+        channel = torch.arange(symbols.shape[1])[:, None, None].expand_as(symbols) % len(edges)
+        for group in range(self._count(symbols)):
+            at, density = sweep(self.pixel_map.centres_of(symbols), group)
+            symbols[at] = choose(density, edges[channel[at]])
+        return self.pixel_map.values(symbols)
 
     def references(self, batch: VideoBatch) -> None:
         return None
 
     def remember(self, frames: Tensor) -> Pyramid:
-        """Latent images of uint8 frames (B, T, C, H, W) at the centres of their bins, the same shape."""
+        """Latent images of uint8 frames (B, T, C, H, W) at the centres of their bins, the same shape.
+
+        For a prior over wavelets, which displaces frames, grey levels around 0.
+        """
+        if isinstance(self.prior, WaveletPrior):
+            return (frames.float() - GREY,)
         latents = self.flow.encode(self.pixel_map.centres(fold(frames)), self._no_features()).latents
         return (self.flow.join(latents).unflatten(0, frames.shape[:2]),)
 
@@ -142,7 +153,7 @@ class LatticeVideoFlow(VideoModel):
 
     @property
     def size_multiple(self) -> int:
-        return math.lcm(super().size_multiple, self.config.prior.cell)
+        return math.lcm(super().size_multiple, self.config.prior.multiple)
 
     def noise_sources(self) -> NoiseSources:
         """The noise of each lattice, by its stride."""
@@ -157,27 +168,24 @@ class LatticeVideoFlow(VideoModel):
         return NoiseSources(names, [self.image_shape] * len(values), len(values), join)
 
     def _condition(self, latents: Tensor, mask: Tensor) -> Condition:
-        """Condition on windows of latent images (N, n, C, H, W)."""
-        motion = self.prior.motion(latents, mask)
-        return Condition(motion, self._no_features())
+        """Condition on windows of what ``remember`` keeps (N, n, C, H, W)."""
+        past: Any = self.prior.past(latents, mask)
+        return Condition(past, self._no_features())
 
     def _no_features(self) -> list[None]:
         return [None] * self.config.glow.levels
 
     def _count(self, z: Tensor) -> int:
+        """Number of groups."""
         return int(self.prior.order(*z.shape[2:]).max()) + 1
 
-    def _density(self, seen: Tensor, group: int, condition: Condition) -> tuple[Tensor, GaussianMixture]:
-        """Places of a group's latents (B, C, H, W), and their density given the latents ``seen`` before."""
-        index = torch.full((len(seen),), group, device=seen.device)
-        density: GaussianMixture = self.prior(seen, index, _motion(condition))
-        return self.prior.places(seen, index), density
-
-    def _groups(self, seen: Tensor, condition: Condition) -> Iterator[tuple[Tensor, GaussianMixture]]:
-        """Each group, given the latents ``seen`` of those before it."""
+    def _groups(self, seen: Tensor, condition: Condition) -> Iterator[tuple[Places, GaussianMixture]]:
+        """Places of each group's latents (B, C, H, W), and their density given those of ``seen`` before."""
+        sweep = self.prior.sweep(_past(condition))
         for group in range(self._count(seen)):
-            yield self._density(seen, group, condition)
+            yield sweep(seen, group)
 
 
-def _motion(condition: Condition) -> Motion:
-    return Motion(*condition.prior_inputs)
+def _past(condition: Condition) -> Any:
+    """Past frames, as the prior sees them."""
+    return condition.prior_inputs

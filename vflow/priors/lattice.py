@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple, final
@@ -24,13 +25,17 @@ LOG_SCALE_START = -1.5
 SPREAD = 1.5  # of the log scales of a mixture's components at the start
 
 
+Places = tuple[Tensor, ...]
+"""An index of latent images (B, C, H, W)."""
+
+
 class Motion(NamedTuple):
     """Condition of a frame's latents from the past, on the grid of cells."""
 
     features: Tensor  # (B, F, h, w): past latents, mask of absent frames
     copies: Tensor  # (B, h, w, K, D): the newest latents, displaced by up to ``radius`` steps each way
     cost: Tensor  # (B, K, h, w): of each displacement from the frame before to the newest
-    votes: Tensor  # the same, by ``LatticePrior._votes``
+    votes: Tensor  # the same, by ``votes_of``
 
 
 @final
@@ -91,7 +96,26 @@ class LatticePrior(nn.Module):
         sizes = self.order(height, width).flatten().bincount().float().sqrt()
         return 0.3 * sizes / sizes.sum() + 0.7 / len(sizes)
 
-    def motion(self, past: Tensor, mask: Tensor) -> Motion:
+    def sweep(self, past: Motion) -> Callable[[Tensor, int], tuple[Places, GaussianMixture]]:
+        """Places of a group's latents (B, C, H, W), and their density given the latents z before it."""
+
+        def density(z: Tensor, group: int) -> tuple[Places, GaussianMixture]:
+            index = torch.full((len(z),), group, device=z.device)
+            return (self.places(z, index),), self(z, index, past)
+
+        return density
+
+    def picked(
+        self, z: Tensor, pick: Tensor, past: Motion
+    ) -> Iterator[tuple[Places, GaussianMixture, Tensor]]:
+        """One group that stands for all, by uniform numbers (B,): places, density there, its share (B,)."""
+        shares = self.shares(*z.shape[2:]).to(z.device)
+        group = torch.searchsorted(shares.cumsum(0), pick.contiguous()).clamp_max(len(shares) - 1)
+        at = self.places(z, group)
+        share = shares[group][:, None, None, None].expand_as(at)[at]
+        yield (at,), self(z, group, past), share
+
+    def past(self, past: Tensor, mask: Tensor) -> Motion:
         """Features of a window of latent images (B, n, C, H, W); ``mask`` (B, n) is 0 where one is absent."""
         past = past / self.config.unit
         cells = to_cells(past.flatten(0, 1), self.config.cell).unflatten(0, past.shape[:2])
@@ -103,7 +127,7 @@ class LatticePrior(nn.Module):
         else:
             cost = torch.zeros_like(planes[:, :1]).expand(-1, copies.shape[3], -1, -1)
         features = torch.cat([cells.flatten(1, 2), planes], 1)
-        return Motion(features, copies, cost, self._votes(cost))
+        return Motion(features, copies, cost, votes_of(cost, self.config.reach))
 
     def forward(self, z: Tensor, group: Tensor, motion: Motion) -> GaussianMixture:
         """Density of the latents of group ``group`` (B,) of latent images (B, C, H, W) given those before it.
@@ -115,7 +139,7 @@ class LatticePrior(nn.Module):
         known = to_cells((order < group[:, None, None, None]).to(z.dtype), cell)
         seen = to_cells(z / self.config.unit, cell) * known
         cost = matching_cost(seen, motion.copies, known)
-        votes = self._votes(cost)
+        votes = votes_of(cost, self.config.reach)
         evidence = torch.stack([cost, votes, motion.cost, motion.votes], 1)
         past = torch.cat([motion.features, motion.cost], 1)
         planes = torch.cat([seen, known, past, cost, motion.votes.exp(), votes.exp()], 1)
@@ -132,12 +156,12 @@ class LatticePrior(nn.Module):
         means, log_scales, weights = [], [], []
         if self.displaced:
             means.append(copies + delta[:, :1])
-            log_scales.append(_log_scale(raw[:, :1]).expand_as(copies))
+            log_scales.append(bounded_log_scale(raw[:, :1]).expand_as(copies))
             weights.append(logits)
         if self.components:
             spread = torch.linspace(-SPREAD, SPREAD, self.components, device=z.device)
             means.append((logits.softmax(1) * copies).sum(1, keepdim=True) + delta[:, self.displaced :])
-            log_scales.append(_log_scale(raw[:, self.displaced :] + spread))
+            log_scales.append(bounded_log_scale(raw[:, self.displaced :] + spread))
             weights.append(weight)
         return self._mixture(*(torch.cat(parts, 1) for parts in (means, log_scales, weights)))
 
@@ -166,14 +190,16 @@ class LatticePrior(nn.Module):
         cells = to_cells(moved.flatten(0, 1), self.config.cell).unflatten(0, moved.shape[:2])
         return cells.permute(0, 3, 4, 1, 2).contiguous()
 
-    def _votes(self, cost: Tensor) -> Tensor:
-        """Costs added up around a cell and compared with the least, 0 or below: (B, K, h, w)."""
-        side = 2 * self.config.reach + 1
-        total = side**2 * F.avg_pool2d(cost, side, 1, self.config.reach)
-        return SHARPNESS * (total.amin(1, keepdim=True) - total)
+
+def votes_of(cost: Tensor, reach: int) -> Tensor:
+    """Costs (B, K, h, w) added up around a cell and compared with the least, 0 or below: the same shape."""
+    side = 2 * reach + 1
+    total = side**2 * F.avg_pool2d(cost, side, 1, reach)
+    return SHARPNESS * (total.amin(1, keepdim=True) - total)
 
 
-def _log_scale(raw: Tensor) -> Tensor:
+def bounded_log_scale(raw: Tensor) -> Tensor:
+    """Log scale of a network's output."""
     return LOG_SCALE_LIMIT * torch.tanh((raw + LOG_SCALE_START) / LOG_SCALE_LIMIT)
 
 

@@ -1,0 +1,126 @@
+"""Integer wavelets coded level by level given past frames."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vflow.bijections.integer_haar import MEAN, IntegerHaar, haar_blocks
+from vflow.config import WaveletPriorConfig
+from vflow.priors.wavelet import LevelPast, WaveletPrior, wavelet_order
+
+CONFIG = WaveletPriorConfig(hidden=(8, 8, 8), dilations=((1,), (1,), (1,)), radius=1, reach=1, parts=4)
+
+
+def perturbed(channels: int = 3, frames: int = 2, config: WaveletPriorConfig = CONFIG) -> WaveletPrior:
+    """A prior whose zero-initialised layers are not zero."""
+    torch.manual_seed(0)
+    prior = WaveletPrior(channels, frames, config).requires_grad_(False)
+    for parameter in prior.parameters():
+        parameter.add_(0.05 * torch.randn_like(parameter))
+    return prior
+
+
+def clip(size: tuple[int, int] = (16, 16), frames: int = 3) -> Tensor:
+    return torch.randint(256, (2, frames, 3, *size), generator=torch.Generator().manual_seed(1)).float()
+
+
+def past_of(prior: WaveletPrior, frames: Tensor) -> list[LevelPast]:
+    return prior.past(frames - 128, torch.ones(frames.shape[:2]))
+
+
+def test_groups_go_from_means_to_the_finest_differences() -> None:
+    order = wavelet_order(3, 64, 64, 5, 8)
+    assert order.unique().tolist() == list(range(4 * 3 + 3 * 4 * 9 + 2 * 9))
+    assert (order[:, ::32, ::32] < 12).all() and (order[0, 0, 0], order[2, 32, 32]) == (0, 5)
+    for stride in (32, 16, 8, 4, 2):
+        coarse = torch.zeros(64, 64, dtype=torch.bool)
+        coarse[::stride, ::stride] = True
+        assert order[:, coarse].max() < order[:, ~coarse].min(), "a finer level goes after a coarser one"
+    rows, upper, lower = order[:, 1, 0], order[:, 0, 1], order[:, 1, 1]
+    assert torch.cat([rows, upper, lower]).diff().tolist() == [1] * 8, "a block's, one after the other"
+
+
+@pytest.mark.parametrize("size", [(16, 16), (8, 24)])
+def test_a_group_depends_on_groups_before_it_alone(size: tuple[int, int]) -> None:
+    prior, frames = perturbed(), clip(size)
+    past, z = past_of(prior, frames[:, :2]), IntegerHaar(3).centres(frames[:, 2])
+    order, sweep = prior.order(*size), prior.sweep(past)
+    for group in range(int(order.max()) + 1):
+        at, density = sweep(z, group)
+        assert (order[at[1:]] == group).all() and len(at[0]) == 2 * (order == group).sum()
+        later = torch.where(order < group, z, torch.randint_like(z, -99, 99))
+        again = prior.sweep(past)
+        for before in range(group):
+            again(later, before)
+        _, other = again(later, group)
+        assert all(torch.equal(a, b) for a, b in zip(density, other, strict=True)), group
+
+
+def test_a_group_depends_on_groups_before_it() -> None:
+    prior, frames = perturbed(), clip()
+    past, z = past_of(prior, frames[:, :2]), IntegerHaar(3).centres(frames[:, 2])
+    order = prior.order(16, 16)
+    changed = torch.where(order == 0, z + 9, z)
+    one, two = prior.sweep(past), prior.sweep(past)
+    differ = [
+        not torch.equal(one(z, g)[1].mean, two(changed, g)[1].mean) for g in range(int(order.max()) + 1)
+    ]
+    assert not differ[0] and sum(differ) > 0.8 * len(differ)
+
+
+def test_four_picks_are_all_groups() -> None:
+    prior, frames = perturbed(), clip()
+    past, z = past_of(prior, frames[:, :2]), IntegerHaar(3).centres(frames[:, 2])
+    one, all_at_once = (torch.full_like(z, torch.nan) for _ in range(2))
+    sweep = prior.sweep(past)
+    for group in range(int(prior.order(16, 16).max()) + 1):
+        at, density = sweep(z, group)
+        one[at] = density.log_mass(z[at] - 0.5, z[at] + 0.5)
+    for pick in (0.1, 0.35, 0.6, 0.85):
+        for at, density, share in prior.picked(z, torch.full((2,), pick), past):
+            assert share == 0.25
+            all_at_once[at] = density.log_mass(z[at] - 0.5, z[at] + 0.5)
+    torch.testing.assert_close(one, all_at_once, rtol=1e-4, atol=1e-3)
+
+
+def test_copies_are_wavelets_of_the_displaced_frame() -> None:
+    prior, frames = perturbed(), clip()
+    past = past_of(prior, frames[:, :2])
+    still, moved = frames[:, 1] - 128, frames[:, 1].roll((2, 2), (2, 3)) - 128
+    finest = haar_blocks(moved)[..., 1:, 1:]  # but for the edge, whose pixels are repeated
+    assert torch.equal(past[0].copies[:, 0, ..., 1:, 1:] * CONFIG.unit, finest)
+    for level in range(prior.top):
+        blocks = haar_blocks(still)
+        assert torch.equal(past[level].copies[:, 4] * CONFIG.unit, blocks)
+        still = blocks[:, MEAN]
+    assert torch.equal(past[prior.top].copies[:, 4, 0] * CONFIG.unit, still)
+
+
+def test_absent_frames_are_not_seen() -> None:
+    prior, frames = perturbed(), clip()
+    other = frames[:, :2].clone()
+    other[:, 0] = 7.0
+    mask = torch.tensor([[0.0, 1.0]]).expand(2, -1)
+    z = IntegerHaar(3).centres(frames[:, 2])
+    seen, again = (prior.sweep(prior.past(f - 128, mask))(z, 0)[1].mean for f in (frames[:, :2], other))
+    assert torch.equal(seen, again)
+    assert not torch.equal(seen, prior.sweep(past_of(prior, frames[:, :2]))(z, 0)[1].mean)
+
+
+def test_a_past_that_moves_is_told_from_one_that_stands() -> None:
+    prior, frames = perturbed(), clip((32, 32))
+    frames[:, 1] = frames[:, 0].roll(2, 3)  # two pixels to the right
+    finest = past_of(prior, frames[:, :2])[0]
+    assert (finest.votes.argmax(1)[:, 2:-2, 2:-2] == 3).all()
+
+
+def test_a_static_copy_is_exact() -> None:
+    """Sharp modes lie on the newest frame's own wavelets, whatever their level."""
+    prior, frames = WaveletPrior(3, 2, CONFIG).requires_grad_(False), clip()
+    past, z = past_of(prior, frames[:, :2]), IntegerHaar(3).centres(frames[:, 1])
+    sweep = prior.sweep(past)
+    for group in range(int(prior.order(16, 16).max()) + 1):
+        at, density = sweep(z, group)
+        assert ((density.mean - z[at][:, None]).abs().amin(1) < 1e-3).all()

@@ -1,0 +1,436 @@
+"""Prior over the integer wavelets of a frame, coded coarse to fine given past frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import product
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vflow.bijections.integer_haar import MEAN, SLOTS, blocks_at, haar_blocks, join_blocks, slot_offset
+from vflow.config import WaveletPriorConfig
+from vflow.nn.modules import ModuleList
+from vflow.nn.relu import relu
+from vflow.nn.residual import DilatedBlock
+from vflow.priors.gaussian_mixture import GaussianMixture
+from vflow.priors.lattice import (
+    COST_LIMIT,
+    GAIN_START,
+    GAINS,
+    SPREAD,
+    Places,
+    bounded_log_scale,
+    votes_of,
+)
+
+GOLDEN = (math.sqrt(5) - 1) / 2  # spreads one uniform number over the levels
+EVERY = 4  # number of parts that are known where all are
+PARITIES = ((0, 0), (1, 1), (0, 1), (1, 0))  # of rows and columns of blocks: four parts of a level
+MODES = 8  # displaced copies that are modes of a density: the likeliest
+HEAD = 32  # hidden units of a wavelet's head
+GAIN_LIMIT = 5.0  # of the log of an evidence's weight
+LARGE = 4.0  # known wavelets beyond it look alike to heads
+
+
+class LevelPast(NamedTuple):
+    """Past frames seen on one level's grid of h × w blocks; S slots, 1 at the top and else 4."""
+
+    planes: Tensor  # (B, F, h, w): wavelets of past frames, 0 where one is absent; a mask; ``cost``
+    copies: Tensor  # (B, K, S, C, h, w): the newest frame's wavelets, displaced by each of K vectors
+    cost: Tensor  # (B, K, h, w): of each displacement from the frame before to the newest
+    votes: Tensor  # the same, added up around each block
+
+
+class Features(NamedTuple):
+    """Output of a level's network, given what is known."""
+
+    planes: Tensor  # (B, F, h, w)
+    evidence: Tensor  # (B, GAINS, K, h, w): for each displacement, the more the likelier
+
+
+class Blocks(NamedTuple):
+    """N blocks of a level whose D wavelets are coded one after the other."""
+
+    features: Tensor  # (N, F)
+    copies: Tensor  # (N, K, D)
+    logits: Tensor  # (N, K): of displacements, before a wavelet of the block is known
+    gain: Tensor  # (N, 1): of the cost of known wavelets in them
+    places: tuple[Tensor, Tensor, Tensor]  # example, row and column
+
+
+@final
+class LevelFeatures(nn.Module):
+    """Convolutions on a level's blocks.
+
+    Args:
+        above: channels of the features of the next coarser level; 0 at the top.
+    """
+
+    def __init__(self, inputs: int, hidden: int, dilations: tuple[int, ...], above: int) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(inputs, hidden, 3, padding=1)
+        nn.init.kaiming_normal_(self.conv_in.weight, nonlinearity="relu")
+        self.above = nn.Conv2d(above, hidden, 1) if above else None
+        self.blocks = nn.Sequential(*(DilatedBlock(hidden, d) for d in dilations))
+
+    def forward(self, planes: Tensor, above: Tensor | None) -> Tensor:
+        """(B, hidden, h, w)."""
+        h: Tensor = self.conv_in(planes)
+        if self.above is not None and above is not None:
+            h = h + F.interpolate(self.above(above), h.shape[-2:])
+        return relu(self.blocks(h))
+
+
+@final
+class BlockDensity(nn.Module):
+    """Mixture of each of a block's D wavelets given those before it: a small network each on shared features.
+
+    Args:
+        channels: wavelets to a slot, which share a softmax over displacements.
+    """
+
+    order: Tensor
+
+    def __init__(self, features: int, depth: int, channels: int, components: int) -> None:
+        super().__init__()
+        self.depth, self.channels, self.components = depth, channels, components
+        outputs = 2 * (1 + components) + components
+        self.context = nn.Linear(features, depth * HEAD)
+        start = 0.3 * torch.randn(depth, HEAD, 2 * depth) / math.sqrt(2 * depth)
+        self.seen = nn.Parameter(start) if depth > 1 else None  # one wavelet alone has none before it
+        self.out = nn.Parameter(torch.zeros(depth, HEAD, outputs))
+        self.bias = nn.Parameter(torch.zeros(depth, outputs))
+        before = torch.ones(depth, depth).tril(-1)
+        self.register_buffer("order", torch.cat([before, before], 1)[:, None], persistent=False)
+
+    def forward(self, blocks: Blocks, z: Tensor, first: int, last: int) -> GaussianMixture:
+        """Mixtures of ``first`` … ``last`` − 1 given those before each in z (N, D): (N, count, M)."""
+        own, slot = slice(first, last), range(first // self.channels, -(-last // self.channels))
+        shares = []
+        for s in slot:
+            known = s * self.channels
+            cost = (z[:, None, :known] - blocks.copies[..., :known]).abs().clamp_max(COST_LIMIT).sum(2)
+            shares.append(blocks.logits - cost * blocks.gain)
+        every = torch.stack(shares, 1).repeat_interleave(self.channels, 1)  # (N, ·, K)
+        start = first - slot[0] * self.channels
+        every = every[:, start : start + last - first]
+        weight = every.softmax(2)
+        prior = (blocks.logits.softmax(1)[..., None] * blocks.copies).sum(1)
+        centre = (weight * blocks.copies[..., own].transpose(1, 2)).sum(2)
+        modes, index = every.topk(min(MODES, every.shape[2]), 2)
+        copies = blocks.copies[..., own].transpose(1, 2).gather(2, index)
+        inputs = torch.cat([z, z - prior], 1).clamp(-LARGE, LARGE)
+        hidden = self.context(blocks.features).unflatten(1, (self.depth, HEAD))[:, own]
+        if self.seen is not None:
+            hidden = hidden + torch.einsum("jhi,ni->njh", self.seen[own] * self.order[own], inputs)
+        hidden = F.relu(hidden)
+        out = torch.einsum("njh,jho->njo", hidden, self.out[own]) + self.bias[own]
+        delta, raw, own_weight = out.split([1 + self.components, 1 + self.components, self.components], 2)
+        spread = torch.linspace(-SPREAD, SPREAD, self.components, device=z.device)
+        scale = bounded_log_scale(raw[..., :1]).expand_as(copies)
+        return GaussianMixture(
+            torch.cat([copies + delta[..., :1], centre[..., None] + delta[..., 1:]], 2),
+            torch.cat([scale, bounded_log_scale(raw[..., 1:] + spread)], 2),
+            torch.cat([modes, own_weight], 2).log_softmax(2),
+        )
+
+
+@final
+class WaveletPrior(nn.Module):
+    """p(z_t | x_<t) of integer Haar wavelets, from the means of the largest blocks to the finest differences.
+
+    A level with blocks of s pixels a side codes their differences (of rows, then of columns above and below,
+    each channel given those before) given their means; from ``parts`` pixels on in four parts, one block in
+    2×2 each. It has a network of its own on its grid of blocks, so coarse levels, where motion is decided,
+    learn as fast as fine ones, and cost little. The network sees what is known of the level, the same
+    wavelets of past frames, matching costs of the newest frame, displaced, and features of the next coarser
+    level, all of whose wavelets are known. With c_k for the newest frame's wavelet displaced by k, a latent
+    has the mixture Σ_k a_k N(c_k + Δμ, σ²) + Σ_m w_m N(Σ_k a_k c_k + Δμ_m, σ_m²), the first sum over the
+    likeliest displacements.
+
+    Args:
+        channels: C of the frames.
+        frames: window length n; with n = 1 there are no costs of past displacements.
+    """
+
+    def __init__(self, channels: int, frames: int, config: WaveletPriorConfig) -> None:
+        super().__init__()
+        self.config, self.channels, self.frames = config, channels, frames
+        self.top = config.levels
+        self.displacements = (2 * config.radius + 1) ** 2
+        nets: list[nn.Module] = []
+        heads: list[nn.Module] = []
+        evidence: list[nn.Linear] = []
+        above = 0
+        for level in reversed(range(self.top + 1)):
+            entry, hidden = min(level, self.top - 1), config.hidden[min(level, self.top - 1)]
+            inputs = self.slots(level) * channels + 1 + 2 * self.displacements
+            inputs += frames * (self.slots(level) * channels + 1) + 2 * self.displacements
+            nets.insert(0, LevelFeatures(inputs, hidden, config.dilations[entry], above))
+            heads.insert(0, BlockDensity(hidden, self.depth(level), channels, config.components))
+            evidence.insert(0, nn.Linear(hidden, self.displacements + GAINS + 1))
+            nn.init.zeros_(evidence[0].weight)
+            nn.init.zeros_(evidence[0].bias)
+            above = hidden
+        self.nets, self.heads, self.evidence = ModuleList(nets), ModuleList(heads), ModuleList(evidence)
+
+    def slots(self, level: int) -> int:
+        """Wavelets to a block and channel: the top, which has means alone, shares the coarsest blocks."""
+        return 1 if level == self.top else SLOTS
+
+    def coded(self, level: int) -> int:
+        """Slots that the level codes: all but the means, which the level above has coded."""
+        return max(1, self.slots(level) - 1)
+
+    def depth(self, level: int) -> int:
+        """Wavelets of a block that the level codes, of all channels."""
+        return self.channels * self.coded(level)
+
+    def side(self, level: int) -> int:
+        """Pixels along a block's side."""
+        return 2 ** min(level + 1, self.top)
+
+    def parts(self, level: int) -> int:
+        """Parts that a level's blocks are coded in."""
+        return len(PARITIES) if self.side(level) >= self.config.parts else 1
+
+    @property
+    def counts(self) -> list[int]:
+        """Number of groups of each level, fine to coarse."""
+        return [self.parts(level) * self.depth(level) for level in range(self.top + 1)]
+
+    def order(self, height: int, width: int) -> Tensor:
+        """Group of each latent, int64 (C, H, W)."""
+        return wavelet_order(self.channels, height, width, self.top, self.config.parts)
+
+    def strides(self, height: int, width: int) -> Tensor:
+        """Half the side of the blocks that a latent parts, or the side that it is the mean of: (H, W)."""
+        found = torch.ones(height, width, dtype=torch.int64)
+        for level in range(self.top):
+            found[:: self.side(level), :: self.side(level)] = self.side(level)
+        return found
+
+    def past(self, frames: Tensor, mask: Tensor) -> list[LevelPast]:
+        """Past of each level, fine to coarse, of a window of frames (B, n, C, H, W), whole numbers around 0.
+
+        ``mask`` (B, n) is 0 where a frame is absent.
+        """
+        newest = self._displaced(frames[:, -1])
+        before = self._displaced(frames[:, -2]) if self.frames > 1 else None
+        own, found = haar_blocks(frames), []
+        for level in range(self.top + 1):
+            found.append(self._level_past(own, newest, before, mask))
+            if level < self.top - 1:
+                own, newest = haar_blocks(own[:, :, MEAN]), haar_blocks(newest[:, :, MEAN])
+                before = None if before is None else haar_blocks(before[:, :, MEAN])
+            else:
+                own, newest = own[:, :, :1], newest[:, :, :1]
+                before = None if before is None else before[:, :, :1]
+        return found
+
+    def sweep(self, past: list[LevelPast]) -> Sweep:
+        """Densities of one group after the other."""
+        return Sweep(self, past)
+
+    def picked(
+        self, z: Tensor, pick: Tensor, past: list[LevelPast]
+    ) -> Iterator[tuple[Places, GaussianMixture, float]]:
+        """A quarter of each level's blocks, by uniform numbers (B,): places, densities there, their share."""
+        means, above = z, None
+        for level in reversed(range(self.top + 1)):
+            part = (((pick + GOLDEN * level) % 1) * len(PARITIES)).long().clamp_max(len(PARITIES) - 1)
+            blocks = self.blocks(z, means, level)
+            features = self.features(blocks, level, part, above, past[level])
+            found, depth = self.gather(features, level, part, past[level]), self.depth(level)
+            density = self.density(found, self.details(blocks, found), level, 0, depth)
+            yield self.places(found, level, 0, depth), density, 1 / len(PARITIES)
+            if level:
+                above = self.above(features, blocks, level, above, past[level])
+                means = self.next_means(blocks, level)
+
+    def blocks(self, z: Tensor, means: Tensor, level: int) -> Tensor:
+        """Blocks of a level, (B, S, C, h, w), given their ``means`` (B, C, h, w), which the top has in z."""
+        if level == self.top:
+            return z[..., :: self.side(level), :: self.side(level)][:, None]
+        return blocks_at(z, means, self.side(level))
+
+    def next_means(self, blocks: Tensor, level: int) -> Tensor:
+        """Means of the next finer level's blocks."""
+        return blocks[:, MEAN] if level == self.top else join_blocks(blocks)
+
+    def features(
+        self, blocks: Tensor, level: int, part: Tensor, above: Tensor | None, past: LevelPast
+    ) -> Features:
+        """Features of a level of which parts before ``part`` (B,) are known; ``EVERY``: all."""
+        seen, slots = blocks / self.config.unit, self.slots(level)
+        if self.parts(level) == 1:  # means alone are known
+            known = torch.zeros_like(seen[:, 0, :1])
+            cost = self._cost(seen[:, :1], past.copies[:, :, :1])
+            seen = torch.cat([seen[:, :1], torch.zeros_like(seen[:, 1:])], 1)
+        else:
+            known = (_parts(*blocks.shape[-2:]).to(part.device) < part[:, None, None])[:, None].to(seen.dtype)
+            means = [torch.ones_like(known)] if slots > 1 else []
+            masks = torch.cat([*means, *[known] * self.coded(level)], 1)[:, :, None]
+            seen = seen * masks
+            cost = self._cost(seen, past.copies, masks)
+        votes = votes_of(cost, self.config.reach)
+        planes = [seen.flatten(1, 2), known, past.planes, cost, past.votes.exp(), votes.exp()]
+        evidence = torch.stack([-cost, votes, -past.cost, past.votes], 1)
+        return Features(self.nets[level](torch.cat(planes, 1), above), evidence)
+
+    def above(
+        self, features: Features, blocks: Tensor, level: int, above: Tensor | None, past: LevelPast
+    ) -> Tensor:
+        """Features of a known level that the next finer one sees; ``features``: the last computed."""
+        if self.parts(level) > 1:
+            every = torch.full((len(blocks),), EVERY, device=blocks.device)
+            features = self.features(blocks, level, every, above, past)
+        return features.planes
+
+    def gather(self, found: Features, level: int, part: Tensor | None, past: LevelPast) -> Blocks:
+        """Blocks of a part (B,), or all."""
+        h = found.planes
+        inside = _parts(*h.shape[-2:]).to(h.device)[None].expand(len(h), -1, -1)
+        at = (inside >= 0 if part is None else inside == part[:, None, None]).nonzero(as_tuple=True)
+        batch, row, column = at
+        features = F.layer_norm(h[batch, :, row, column].float(), h.shape[1:2])
+        copies = past.copies[batch, ..., row, column]
+        copies = copies.flatten(2) if level == self.top else copies[:, :, 1:].flatten(2)
+        with torch.autocast(h.device.type, enabled=False):
+            logits, gains, gain = self.evidence[level](features).split([self.displacements, GAINS, 1], 1)
+        evidence = found.evidence[batch, ..., row, column]
+        logits = logits + (evidence * _gain(gains)[..., None]).sum(1)
+        return Blocks(features, copies, logits, _gain(gain), (batch, row, column))
+
+    def details(self, blocks: Tensor, found: Blocks) -> Tensor:
+        """Wavelets of blocks that their level codes, (N, D), in the network's units."""
+        batch, row, column = found.places
+        own = blocks[batch, ..., row, column] / self.config.unit
+        return own.flatten(1) if own.shape[1] == 1 else own[:, 1:].flatten(1)
+
+    def density(self, found: Blocks, z: Tensor, level: int, first: int, last: int) -> GaussianMixture:
+        """Mixtures of wavelets ``first`` … ``last`` − 1 of each block, (N · count,), in grey levels."""
+        with torch.autocast(z.device.type, enabled=False):
+            made = self.heads[level](found, z, first, last)
+        mean, log_scale, log_weight = (field.flatten(0, 1) for field in made)
+        unit = self.config.unit
+        return GaussianMixture.broadened(mean * unit, log_scale + math.log(unit), log_weight)
+
+    def places(self, found: Blocks, level: int, first: int, last: int) -> Places:
+        """Example, channel, row and column of the same elements."""
+        batch, row, column = found.places
+        side = self.side(level)
+        number = torch.arange(first, last, device=batch.device)
+        slot, channel = number // self.channels + (level < self.top), number % self.channels
+        offsets = torch.tensor([slot_offset(s, side) for s in slot.tolist()], device=batch.device)
+        count = last - first
+        return (
+            batch.repeat_interleave(count),
+            channel.repeat(len(batch)),
+            (row[:, None] * side + offsets[:, 0]).flatten(),
+            (column[:, None] * side + offsets[:, 1]).flatten(),
+        )
+
+    def _level_past(self, own: Tensor, newest: Tensor, before: Tensor | None, mask: Tensor) -> LevelPast:
+        unit = self.config.unit
+        own, newest = own * (mask[:, :, None, None, None, None] / unit), newest / unit
+        absent = mask[:, :, None, None].expand(*mask.shape, *own.shape[-2:])
+        if before is None:
+            cost = own.new_zeros(len(own), self.displacements, *own.shape[-2:])
+        else:
+            cost = self._cost(own[:, -1], before / unit) * mask[:, -2, None, None, None]
+        votes = votes_of(cost, self.config.reach)
+        planes = torch.cat([own.flatten(1, 3), absent, cost], 1)
+        return LevelPast(planes, newest, cost, votes)
+
+    def _displaced(self, image: Tensor) -> Tensor:
+        """Finest blocks (B, K, 4, C, H/2, W/2) of (B, C, H, W), displaced by each of K vectors."""
+        radius, half = self.config.radius, self.config.step // 2
+        height, width = image.shape[2] // 2, image.shape[3] // 2
+        blocks = haar_blocks(F.pad(image, (radius * self.config.step,) * 4, mode="replicate"))
+        starts = [i * half for i in range(2 * radius + 1)]
+        return torch.stack([blocks[..., i : i + height, j : j + width] for i in starts for j in starts], 1)
+
+    def _cost(self, blocks: Tensor, copies: Tensor, known: Tensor | None = None) -> Tensor:
+        """Distance (B, K, h, w) of blocks (B, S, C, h, w), where known, from copies (B, K, S, C, h, w)."""
+        difference = blocks[:, None] - copies
+        if known is not None:
+            difference *= known[:, None]
+        total = difference.abs_().clamp_max_(COST_LIMIT).sum((2, 3))
+        return total / math.sqrt(blocks.shape[1] * self.channels)
+
+
+@final
+class Sweep:
+    """Densities of one group of latents after the other, given those before; keeps what a level shares."""
+
+    def __init__(self, prior: WaveletPrior, past: list[LevelPast]) -> None:
+        self.prior, self.past = prior, past
+        self.level, self.first, self.part = prior.top, 0, -1
+        self.means: Tensor | None = None
+        self.above: Tensor | None = None
+        self.features: Features | None = None
+        self.found: Blocks | None = None
+
+    def __call__(self, z: Tensor, group: int) -> tuple[Places, GaussianMixture]:
+        """Places of a group's latents (B, C, H, W), and their density given the latents ``z`` before it."""
+        prior = self.prior
+        while group >= self.first + prior.counts[self.level]:
+            self._descend(z)
+        part, number = divmod(group - self.first, prior.depth(self.level))
+        blocks, past = self._blocks(z), self.past[self.level]
+        if part != self.part or self.found is None:
+            index = torch.full((len(z),), part, device=z.device)
+            self.features = prior.features(blocks, self.level, index, self.above, past)
+            own = index if prior.parts(self.level) > 1 else None
+            self.found, self.part = prior.gather(self.features, self.level, own, past), part
+        details = prior.details(blocks, self.found)
+        density = prior.density(self.found, details, self.level, number, number + 1)
+        return prior.places(self.found, self.level, number, number + 1), density
+
+    def _descend(self, z: Tensor) -> None:
+        """Go to the next finer level, all of this one being known."""
+        prior, blocks, past = self.prior, self._blocks(z), self.past[self.level]
+        assert self.features is not None
+        self.above = prior.above(self.features, blocks, self.level, self.above, past)
+        self.means = prior.next_means(blocks, self.level)
+        self.first += prior.counts[self.level]
+        self.level, self.part = self.level - 1, -1
+
+    def _blocks(self, z: Tensor) -> Tensor:
+        return self.prior.blocks(z, z if self.means is None else self.means, self.level)
+
+
+def _gain(raw: Tensor) -> Tensor:
+    """Weight of evidence, above 0."""
+    return GAIN_START * (GAIN_LIMIT * torch.tanh(raw / GAIN_LIMIT)).exp()
+
+
+@lru_cache(maxsize=64)
+def _parts(height: int, width: int) -> Tensor:
+    """Part of each block, 0 … 3, int64 (h, w)."""
+    found = torch.zeros(height, width, dtype=torch.int64)
+    for part, (row, column) in enumerate(PARITIES):
+        found[row::2, column::2] = part
+    return found
+
+
+@lru_cache(maxsize=16)
+def wavelet_order(channels: int, height: int, width: int, levels: int, parts_from: int) -> Tensor:
+    """Group of each wavelet in place, int64 (C, H, W)."""
+    order, first = torch.zeros(channels, height, width, dtype=torch.int64), 0
+    for level in reversed(range(levels + 1)):
+        side = 2 ** min(level + 1, levels)
+        slots = range(1) if level == levels else range(1, SLOTS)
+        parts = _parts(height // side, width // side) if side >= parts_from else 0
+        depth = len(slots) * channels
+        for number, (slot, channel) in enumerate(product(slots, range(channels))):
+            row, column = slot_offset(slot, side)
+            order[channel, row::side, column::side] = first + parts * depth + number
+        first += depth * (len(PARITIES) if side >= parts_from else 1)
+    return order
