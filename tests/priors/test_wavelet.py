@@ -42,10 +42,14 @@ def test_groups_go_from_means_to_the_finest_differences() -> None:
     assert torch.cat([rows, upper, lower]).diff().tolist() == [1] * 8, "a block's, one after the other"
 
 
-@pytest.mark.parametrize("size", [(16, 16), (8, 24)])
-def test_a_group_depends_on_groups_before_it_alone(size: tuple[int, int]) -> None:
-    prior, frames = perturbed(), clip(size)
-    past, z = past_of(prior, frames[:, :2]), IntegerHaar(3).centres(frames[:, 2])
+@pytest.mark.parametrize(
+    ("size", "levels", "parts"),
+    [((16, 16), 3, 4), ((8, 24), 3, 8), ((8, 8), 2, 8), ((4, 8), 1, 2), ((8, 8), 2, 2)],
+)
+def test_a_group_depends_on_groups_before_it_alone(size: tuple[int, int], levels: int, parts: int) -> None:
+    own = {"hidden": (8,) * levels, "dilations": ((1,),) * levels, "parts": parts}
+    prior, frames = perturbed(config=CONFIG.model_copy(update=own)), clip(size)
+    past, z = past_of(prior, frames[:, :2]), IntegerHaar(levels).centres(frames[:, 2])
     order, sweep = prior.order(*size), prior.sweep(past)
     for group in range(int(order.max()) + 1):
         at, density = sweep(z, group)

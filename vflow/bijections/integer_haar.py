@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import final
 
 import torch
@@ -69,16 +68,6 @@ class IntegerHaar(BinnedMap):
         edges[0], edges[-1] = -OUTSIDE, OUTSIDE
         self.register_buffer("edges", edges, persistent=False)
 
-    @property
-    def grey_levels(self) -> float:
-        return 1.0
-
-    def mode(self, context: Context, like: Tensor) -> Tensor | None:
-        return None
-
-    def fit(self, pairs: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Nothing is counted."""
-
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         whole = x.detach().floor()
         return self._split(whole) + (x - whole - 0.5), constant_density(x, x.new_zeros(()))
@@ -96,6 +85,10 @@ class IntegerHaar(BinnedMap):
     @torch.no_grad()
     def centres(self, values: Tensor) -> Tensor:
         return self._split(values.float())
+
+    @torch.no_grad()
+    def separate(self, values: Tensor) -> Tensor:
+        return values.float() - GREY
 
     @torch.no_grad()
     def bounds(self, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,17 +22,17 @@ class PixelMap(Bijection, ABC):
     """An elementwise map that may know each pixel's most frequent value."""
 
     @property
-    @abstractmethod
     def grey_levels(self) -> float:
         """Grey levels to one unit of z, where the slope is largest."""
+        return 1.0
 
-    @abstractmethod
     def mode(self, context: Context, like: Tensor) -> Tensor | None:
         """Most frequent value of each pixel, shaped like ``like`` (B, C, H, W); None: unknown."""
+        return None
 
-    @abstractmethod
     def fit(self, pairs: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Set counted tables from training data: uint8 images (B, C, H, W) and their references, if any."""
+        """Set counted tables, if the map has any, from uint8 images (B, C, H, W) and their references."""
+        return
 
 
 class BinnedMap(PixelMap, ABC):
@@ -48,6 +48,10 @@ class BinnedMap(PixelMap, ABC):
     @abstractmethod
     def centres(self, values: Tensor) -> Tensor:
         """z of whole values, 0 … 255, at the centres of their bins."""
+
+    @abstractmethod
+    def separate(self, values: Tensor) -> Tensor:
+        """Whole values on the scale of z, each pixel by itself: float32, as a prior sees past frames."""
 
     @abstractmethod
     def bounds(self, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,12 +86,6 @@ class Scaled(PixelMap):
     def grey_levels(self) -> float:
         return self.unit
 
-    def mode(self, context: Context, like: Tensor) -> Tensor | None:
-        return None
-
-    def fit(self, pairs: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Nothing is counted."""
-
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         density = constant_density(x, x.new_tensor(-math.log(self.unit) * x.shape[1]))
         return (x - LEVELS / 2) / self.unit, density
@@ -101,15 +99,8 @@ class Scaled(PixelMap):
 class Difference(PixelMap):
     """z = x − the context, where that says which x to expect (B, C, H, W)."""
 
-    @property
-    def grey_levels(self) -> float:
-        return 1.0
-
     def mode(self, context: Context, like: Tensor) -> Tensor | None:
         return context
-
-    def fit(self, pairs: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Nothing is counted."""
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         return x if context is None else x - context, constant_density(x, x.new_zeros(()))
@@ -165,10 +156,6 @@ class HistogramMap(BinnedMap):
         p = p + tail * torch.minimum(below, 1 - below - p).clamp_min(0)
         self.probability.copy_(p / p.sum(-1, keepdim=True))
 
-    @property
-    def grey_levels(self) -> float:
-        return 1.0
-
     def mode(self, context: Context, like: Tensor) -> Tensor:
         return self.probability.argmax(-1).flatten()[self._rows(context, like)].to(like.dtype)
 
@@ -213,6 +200,10 @@ class HistogramMap(BinnedMap):
         edges, centre, slope = (table[:, 0] for table in self._table())
         inner = (torch.special.ndtri(edges[:, 1:-1]) - centre[:, None]) / slope[:, None]
         return F.pad(F.pad(inner, (1, 0), value=-OUTSIDE), (0, 1), value=OUTSIDE).float()
+
+    @torch.no_grad()
+    def separate(self, values: Tensor) -> Tensor:
+        return self.centres(values)
 
     @torch.no_grad()
     def symbols(self, values: Tensor) -> Tensor:
@@ -283,10 +274,6 @@ class PerPixelHistogram(PixelMap):
         counts = counts.unflatten(1, (-1, LEVELS)).double()
         overall = counts.sum(1, keepdim=True) / counts.sum((1, 2), keepdim=True)
         self.map.set_counts(counts + 0.01 * len(images) * overall, exponent=1.0, floor=1e-4, tail=2e-3)
-
-    @property
-    def grey_levels(self) -> float:
-        return 1.0
 
     def mode(self, context: Context, like: Tensor) -> Tensor:
         return self.map.mode(self._positions(like), like)

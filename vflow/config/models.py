@@ -152,7 +152,11 @@ class WaveletPriorConfig(Config):
     )
     radius: int = Field(3, ge=0, le=8, description="steps by which it is displaced at most, along each axis")
     reach: int = Field(2, ge=0, le=32, description="blocks around one that vote on its displacement")
-    parts: int = Field(8, description="smallest side of blocks whose groups go in four parts, in pixels")
+    parts: int = Field(
+        8,
+        ge=2,
+        description="blocks of so many pixels a side and more go in four parts, as the means do",
+    )
     unit: float = Field(8.0, gt=0, le=256, description="of latents in the network, in grey levels")
     components: int = Field(3, ge=1, le=16, description="of a mixture around the mean")
 
@@ -208,7 +212,7 @@ class VideoConfig(Config):
 
     family: ClassVar[Family] = "videoflow"
     one_group: ClassVar[bool] = False
-    """True if one random group of latents stands for all of a target's in training."""
+    """True if random groups of latents stand for all of a target's in training."""
     kind: str
     glow: GlowConfig = GlowConfig()
     prior: PriorConfig | LatticePriorConfig | WaveletPriorConfig = PriorConfig()
@@ -263,7 +267,7 @@ class VideoFlowConfig(ConvolutionalVideoConfig):
 
 
 class LatticeVideoFlowConfig(ConvolutionalVideoConfig):
-    """A VideoFlow whose prior codes the latents of all levels on ever finer lattices given past latents."""
+    """A VideoFlow whose prior codes all latents group by group given past frames, with exact masses."""
 
     one_group: ClassVar[bool] = True
     kind: Literal["lattice_videoflow"] = "lattice_videoflow"
@@ -285,7 +289,10 @@ class LatticeVideoFlowConfig(ConvolutionalVideoConfig):
             raise ValueError("glow.depth needs zeros: latents must be pixels for an exact likelihood")
         multiple = self.prior.multiple
         if self.glow.height % multiple or self.glow.width % multiple:
-            raise ValueError(f"glow.height and glow.width need to be multiples of the prior's {multiple}")
+            raise ValueError(
+                f"glow.height and glow.width need to be multiples of {multiple}: prior.cell, or 2 for each "
+                "level of wavelets, multiplied"
+            )
         return self
 
 

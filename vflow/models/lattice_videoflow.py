@@ -9,7 +9,6 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from vflow.bijections.integer_haar import GREY, IntegerHaar
 from vflow.bijections.pixel_map import BinnedMap
 from vflow.config import LatticeVideoFlowConfig, WaveletPriorConfig
 from vflow.models.base import Condition, Sampled
@@ -26,8 +25,9 @@ EDGE = 0.02  # grey levels that encoded pixels keep from the edges of their bins
 class LatticeVideoFlow(VideoModel):
     """p(z_t | z_<t) = Π_g p(z_t⁽ᵍ⁾ | z_t⁽<ᵍ⁾, z_<t), z_t the latents of frame t by one unconditional Glow.
 
-    The Glow has squeezes and splits and no steps, so a latent is a pixel through the pixel map. One prior
-    serves the latents of all levels, joined to a latent image and coded group by group. It reads past latents
+    The Glow has squeezes and splits and no steps, so a latent is a pixel through the pixel map, or an integer
+    wavelet. One prior serves the latents of all levels, joined to a latent image and coded group by group:
+    ``LatticePrior`` on ever finer lattices, ``WaveletPrior`` from block means on. It reads past frames
     and those already known of z_t at the centres of their bins (``quantize``). So P(x_t) is exact: the
     product of the masses that the prior gives to the bins. It is what variational dequantisation (Ho et al.
     2019) bounds, with equality if the noise is the prior cut to the bin.
@@ -44,7 +44,6 @@ class LatticeVideoFlow(VideoModel):
         channels, prior = config.glow.channels, config.prior
         self.prior: LatticePrior | WaveletPrior
         if isinstance(prior, WaveletPriorConfig):
-            self.pixel_map = IntegerHaar(prior.levels)
             self.prior = WaveletPrior(channels, config.context, prior)
         else:
             self.prior = LatticePrior(channels, config.context, prior)
@@ -139,14 +138,8 @@ class LatticeVideoFlow(VideoModel):
         return None
 
     def remember(self, frames: Tensor) -> Pyramid:
-        """Latent images of uint8 frames (B, T, C, H, W) at the centres of their bins, the same shape.
-
-        For a prior over wavelets, which displaces frames, grey levels around 0.
-        """
-        if isinstance(self.prior, WaveletPrior):
-            return (frames.float() - GREY,)
-        latents = self.flow.encode(self.pixel_map.centres(fold(frames)), self._no_features()).latents
-        return (self.flow.join(latents).unflatten(0, frames.shape[:2]),)
+        """Images of uint8 frames (B, T, C, H, W) on the scale of their latents, the same shape."""
+        return (self.pixel_map.separate(fold(frames)).unflatten(0, frames.shape[:2]),)
 
     def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
         return self.remember(sampled.frame[:, None])

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from vflow.bijections.base import Bijection
+from vflow.bijections.integer_haar import IntegerHaar
 from vflow.bijections.pixel_map import LEVELS, HistogramMap, PixelMap, Scaled
-from vflow.config import PriorConfig, VideoConfig
+from vflow.config import PriorConfig, VideoConfig, WaveletPriorConfig
 from vflow.models.base import Condition, LikelihoodModel, Sampled
 from vflow.models.dequantizer import build_dequantizer
 from vflow.models.glow import Glow, Shapes, latent_shapes
@@ -30,7 +31,7 @@ class VideoBatch(NamedTuple):
     corrupted_past: uint8 (B, T − 1, C, H, W), what targets see of frames 0 … T − 2; None: those frames.
     sample_eps: float32 (B, N, D) with D = C · H · W, standard normal: noise of N samples of each clip's last
         frame, all levels one after the other; None where no loss needs samples.
-    pick: float32 (B, T − first), uniform in [0, 1): names the group of latents that stands for all of a
+    pick: float32 (B, T − first), uniform in [0, 1): names the groups of latents that stand for all of a
         target's; None: all are summed.
     """
 
@@ -219,7 +220,9 @@ def temporal_priors(
 
 
 def _pixel_map(config: VideoConfig) -> PixelMap:
-    """Elementwise map by name; histogram maps still have to be fitted."""
+    """Map of pixels by name, or as the prior needs it; histogram maps still have to be fitted."""
+    if isinstance(config.prior, WaveletPriorConfig):
+        return IntegerHaar(config.prior.levels)
     if config.pixel_map == "scaled":
         return Scaled()
     rows = LEVELS if config.pixel_map == "conditional" else 1

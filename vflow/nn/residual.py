@@ -30,9 +30,24 @@ class DilatedBlock(nn.Module):
         return x + self.second(relu(self.first(relu(x)), inplace=True))
 
 
+class ResidualFeatures(nn.Module):
+    """3×3 convolution, a residual block per dilation, and ReLU: (B, inputs, H, W) → (B, hidden, H, W)."""
+
+    def __init__(self, inputs: int, hidden: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(inputs, hidden, 3, padding=1)
+        nn.init.kaiming_normal_(self.conv_in.weight, nonlinearity="relu")
+        self.blocks = nn.Sequential(*(DilatedBlock(hidden, d) for d in dilations))
+
+    def features(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """Features of x; ``added`` (B, hidden, H, W) joins before the blocks."""
+        h = self.conv_in(x)
+        return relu(self.blocks(h if added is None else h + added), inplace=True)
+
+
 @final
-class ResidualNet(nn.Module):
-    """3×3 convolution, a residual block per dilation, ReLU, and a 1×1 convolution that starts at zero.
+class ResidualNet(ResidualFeatures):
+    """``ResidualFeatures``, and a 1×1 convolution that starts at zero.
 
     Args:
         features: channels of a context that joins the input; 0 for none.
@@ -49,10 +64,7 @@ class ResidualNet(nn.Module):
         features: int = 0,
         weight_norm: bool = False,
     ) -> None:
-        super().__init__()
-        self.conv_in = nn.Conv2d(inputs + features, hidden, 3, padding=1)
-        nn.init.kaiming_normal_(self.conv_in.weight, nonlinearity="relu")
-        self.blocks = nn.Sequential(*(DilatedBlock(hidden, d) for d in dilations))
+        super().__init__(inputs + features, hidden, dilations)
         self.conv_out = nn.Conv2d(hidden, outputs, 1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]  # Conv2d has one by default
@@ -65,5 +77,5 @@ class ResidualNet(nn.Module):
         """(B, inputs, H, W) → (B, outputs, H, W); a context on a coarser grid is repeated."""
         if context is not None:
             x = torch.cat([x, F.interpolate(context, x.shape[-2:])], 1)
-        out: Tensor = self.conv_out(relu(self.blocks(self.conv_in(x)), inplace=True))
+        out: Tensor = self.conv_out(self.features(x))
         return out

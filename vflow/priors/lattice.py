@@ -153,21 +153,8 @@ class LatticePrior(nn.Module):
 
         copies, logits = motion.copies[batch, row, column, :, depth], logits[batch, :, row, column]  # (N, K)
         delta, raw, weight = at_places(delta), at_places(raw), at_places(weight)  # (N, modes)
-        means, log_scales, weights = [], [], []
-        if self.displaced:
-            means.append(copies + delta[:, :1])
-            log_scales.append(bounded_log_scale(raw[:, :1]).expand_as(copies))
-            weights.append(logits)
-        if self.components:
-            spread = torch.linspace(-SPREAD, SPREAD, self.components, device=z.device)
-            means.append((logits.softmax(1) * copies).sum(1, keepdim=True) + delta[:, self.displaced :])
-            log_scales.append(bounded_log_scale(raw[:, self.displaced :] + spread))
-            weights.append(weight)
-        return self._mixture(*(torch.cat(parts, 1) for parts in (means, log_scales, weights)))
-
-    def _mixture(self, mean: Tensor, log_scale: Tensor, logits: Tensor) -> GaussianMixture:
-        unit = self.config.unit
-        return GaussianMixture.broadened(mean * unit, log_scale + math.log(unit), logits.log_softmax(1))
+        modes = copies.shape[1] if self.displaced else 0
+        return mixture_over_copies(copies, logits, delta, raw, weight, modes, self.config.unit)
 
     def places(self, z: Tensor, group: Tensor) -> Tensor:
         """True where the latents of ``group`` (B,) lie, (B, C, H, W)."""
@@ -189,6 +176,38 @@ class LatticePrior(nn.Module):
         moved = torch.stack([padded[..., i : i + height, j : j + width] for i in starts for j in starts], 1)
         cells = to_cells(moved.flatten(0, 1), self.config.cell).unflatten(0, moved.shape[:2])
         return cells.permute(0, 3, 4, 1, 2).contiguous()
+
+
+def mixture_over_copies(
+    copies: Tensor, logits: Tensor, delta: Tensor, raw: Tensor, weight: Tensor, modes: int, unit: float
+) -> GaussianMixture:
+    """Mixture of modes at displaced copies and of components around their mean, elements (\\*S).
+
+    Args:
+        copies, logits: (\\*S, K), in multiples of ``unit``.
+        delta, raw: (\\*S, M + 1), or M without modes, which share the first: offsets and scales of a network.
+        weight: logits of the M components, (\\*S, M).
+        modes: number of the likeliest copies that are modes of their own.
+    """
+    shared, means, scales, weights = min(modes, 1), [], [], []
+    if modes:
+        likely, near = logits, copies
+        if modes < copies.shape[-1]:
+            likely, index = logits.topk(modes, -1)
+            near = copies.gather(-1, index)
+        means.append(near + delta[..., :1])
+        scales.append(bounded_log_scale(raw[..., :1]).expand_as(near))
+        weights.append(likely)
+    if weight.shape[-1]:
+        spread = torch.linspace(-SPREAD, SPREAD, weight.shape[-1], device=weight.device)
+        means.append((logits.softmax(-1) * copies).sum(-1, keepdim=True) + delta[..., shared:])
+        scales.append(bounded_log_scale(raw[..., shared:] + spread))
+        weights.append(weight)
+    return GaussianMixture.broadened(
+        torch.cat(means, -1) * unit,
+        torch.cat(scales, -1) + math.log(unit),
+        torch.cat(weights, -1).log_softmax(-1),
+    )
 
 
 def votes_of(cost: Tensor, reach: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple, final
@@ -15,22 +15,20 @@ from torch.nn import functional as F
 from vflow.bijections.integer_haar import MEAN, SLOTS, blocks_at, haar_blocks, join_blocks, slot_offset
 from vflow.config import WaveletPriorConfig
 from vflow.nn.modules import ModuleList
-from vflow.nn.relu import relu
-from vflow.nn.residual import DilatedBlock
+from vflow.nn.residual import ResidualFeatures
 from vflow.priors.gaussian_mixture import GaussianMixture
 from vflow.priors.lattice import (
     COST_LIMIT,
     GAIN_START,
     GAINS,
-    SPREAD,
     Places,
-    bounded_log_scale,
+    mixture_over_copies,
     votes_of,
 )
 
 GOLDEN = (math.sqrt(5) - 1) / 2  # spreads one uniform number over the levels
-EVERY = 4  # number of parts that are known where all are
 PARITIES = ((0, 0), (1, 1), (0, 1), (1, 0))  # of rows and columns of blocks: four parts of a level
+EVERY = len(PARITIES)  # number of parts that are known where all are
 MODES = 8  # displaced copies that are modes of a density: the likeliest
 HEAD = 32  # hidden units of a wavelet's head
 GAIN_LIMIT = 5.0  # of the log of an evidence's weight
@@ -60,30 +58,28 @@ class Blocks(NamedTuple):
     copies: Tensor  # (N, K, D)
     logits: Tensor  # (N, K): of displacements, before a wavelet of the block is known
     gain: Tensor  # (N, 1): of the cost of known wavelets in them
-    places: tuple[Tensor, Tensor, Tensor]  # example, row and column
+    expected: Tensor  # (N, D): mean of the copies by ``logits``
+    places: tuple[Tensor, ...]  # example, row and column
 
 
 @final
-class LevelFeatures(nn.Module):
-    """Convolutions on a level's blocks.
+class LevelFeatures(ResidualFeatures):
+    """Features of a level's blocks.
 
     Args:
         above: channels of the features of the next coarser level; 0 at the top.
     """
 
-    def __init__(self, inputs: int, hidden: int, dilations: tuple[int, ...], above: int) -> None:
-        super().__init__()
-        self.conv_in = nn.Conv2d(inputs, hidden, 3, padding=1)
-        nn.init.kaiming_normal_(self.conv_in.weight, nonlinearity="relu")
+    def __init__(self, inputs: int, hidden: int, dilations: Sequence[int], above: int) -> None:
+        super().__init__(inputs, hidden, dilations)
         self.above = nn.Conv2d(above, hidden, 1) if above else None
-        self.blocks = nn.Sequential(*(DilatedBlock(hidden, d) for d in dilations))
 
     def forward(self, planes: Tensor, above: Tensor | None) -> Tensor:
         """(B, hidden, h, w)."""
-        h: Tensor = self.conv_in(planes)
+        added = None
         if self.above is not None and above is not None:
-            h = h + F.interpolate(self.above(above), h.shape[-2:])
-        return relu(self.blocks(h))
+            added = F.interpolate(self.above(above), planes.shape[-2:])
+        return self.features(planes, added)
 
 
 @final
@@ -96,9 +92,9 @@ class BlockDensity(nn.Module):
 
     order: Tensor
 
-    def __init__(self, features: int, depth: int, channels: int, components: int) -> None:
+    def __init__(self, features: int, depth: int, channels: int, components: int, unit: float) -> None:
         super().__init__()
-        self.depth, self.channels, self.components = depth, channels, components
+        self.depth, self.channels, self.components, self.unit = depth, channels, components, unit
         outputs = 2 * (1 + components) + components
         self.context = nn.Linear(features, depth * HEAD)
         start = 0.3 * torch.randn(depth, HEAD, 2 * depth) / math.sqrt(2 * depth)
@@ -109,35 +105,24 @@ class BlockDensity(nn.Module):
         self.register_buffer("order", torch.cat([before, before], 1)[:, None], persistent=False)
 
     def forward(self, blocks: Blocks, z: Tensor, first: int, last: int) -> GaussianMixture:
-        """Mixtures of ``first`` … ``last`` − 1 given those before each in z (N, D): (N, count, M)."""
-        own, slot = slice(first, last), range(first // self.channels, -(-last // self.channels))
-        shares = []
-        for s in slot:
-            known = s * self.channels
+        """Mixtures of ``first`` … ``last`` − 1 given those before each in z (N, D): (N, last − first, M)."""
+        own, logits = slice(first, last), []
+        for slot in range(first // self.channels, -(-last // self.channels)):
+            known = slot * self.channels
             cost = (z[:, None, :known] - blocks.copies[..., :known]).abs().clamp_max(COST_LIMIT).sum(2)
-            shares.append(blocks.logits - cost * blocks.gain)
-        every = torch.stack(shares, 1).repeat_interleave(self.channels, 1)  # (N, ·, K)
-        start = first - slot[0] * self.channels
-        every = every[:, start : start + last - first]
-        weight = every.softmax(2)
-        prior = (blocks.logits.softmax(1)[..., None] * blocks.copies).sum(1)
-        centre = (weight * blocks.copies[..., own].transpose(1, 2)).sum(2)
-        modes, index = every.topk(min(MODES, every.shape[2]), 2)
-        copies = blocks.copies[..., own].transpose(1, 2).gather(2, index)
-        inputs = torch.cat([z, z - prior], 1).clamp(-LARGE, LARGE)
-        hidden = self.context(blocks.features).unflatten(1, (self.depth, HEAD))[:, own]
+            count = min(last, known + self.channels) - max(first, known)
+            logits += [blocks.logits - cost * blocks.gain] * count
+        inputs = torch.cat([z, z - blocks.expected], 1).clamp(-LARGE, LARGE)
+        weight = self.context.weight.unflatten(0, (self.depth, HEAD))[own].flatten(0, 1)
+        bias = self.context.bias.unflatten(0, (self.depth, HEAD))[own].flatten()
+        hidden = F.linear(blocks.features, weight, bias).unflatten(1, (-1, HEAD))
         if self.seen is not None:
             hidden = hidden + torch.einsum("jhi,ni->njh", self.seen[own] * self.order[own], inputs)
         hidden = F.relu(hidden)
         out = torch.einsum("njh,jho->njo", hidden, self.out[own]) + self.bias[own]
-        delta, raw, own_weight = out.split([1 + self.components, 1 + self.components, self.components], 2)
-        spread = torch.linspace(-SPREAD, SPREAD, self.components, device=z.device)
-        scale = bounded_log_scale(raw[..., :1]).expand_as(copies)
-        return GaussianMixture(
-            torch.cat([copies + delta[..., :1], centre[..., None] + delta[..., 1:]], 2),
-            torch.cat([scale, bounded_log_scale(raw[..., 1:] + spread)], 2),
-            torch.cat([modes, own_weight], 2).log_softmax(2),
-        )
+        delta, raw, weight = out.split([1 + self.components, 1 + self.components, self.components], 2)
+        copies = blocks.copies[..., own].transpose(1, 2)
+        return mixture_over_copies(copies, torch.stack(logits, 1), delta, raw, weight, MODES, self.unit)
 
 
 @final
@@ -172,7 +157,7 @@ class WaveletPrior(nn.Module):
             inputs = self.slots(level) * channels + 1 + 2 * self.displacements
             inputs += frames * (self.slots(level) * channels + 1) + 2 * self.displacements
             nets.insert(0, LevelFeatures(inputs, hidden, config.dilations[entry], above))
-            heads.insert(0, BlockDensity(hidden, self.depth(level), channels, config.components))
+            heads.insert(0, BlockDensity(hidden, self.depth(level), channels, config.components, config.unit))
             evidence.insert(0, nn.Linear(hidden, self.displacements + GAINS + 1))
             nn.init.zeros_(evidence[0].weight)
             nn.init.zeros_(evidence[0].bias)
@@ -196,8 +181,8 @@ class WaveletPrior(nn.Module):
         return 2 ** min(level + 1, self.top)
 
     def parts(self, level: int) -> int:
-        """Parts that a level's blocks are coded in."""
-        return len(PARITIES) if self.side(level) >= self.config.parts else 1
+        """Parts that a level's blocks are coded in; where it is one, means alone are known before."""
+        return len(PARITIES) if level == self.top or self.side(level) >= self.config.parts else 1
 
     @property
     def counts(self) -> list[int]:
@@ -267,14 +252,14 @@ class WaveletPrior(nn.Module):
         self, blocks: Tensor, level: int, part: Tensor, above: Tensor | None, past: LevelPast
     ) -> Features:
         """Features of a level of which parts before ``part`` (B,) are known; ``EVERY``: all."""
-        seen, slots = blocks / self.config.unit, self.slots(level)
+        seen = blocks / self.config.unit
         if self.parts(level) == 1:  # means alone are known
             known = torch.zeros_like(seen[:, 0, :1])
             cost = self._cost(seen[:, :1], past.copies[:, :, :1])
             seen = torch.cat([seen[:, :1], torch.zeros_like(seen[:, 1:])], 1)
         else:
             known = (_parts(*blocks.shape[-2:]).to(part.device) < part[:, None, None])[:, None].to(seen.dtype)
-            means = [torch.ones_like(known)] if slots > 1 else []
+            means = [] if level == self.top else [torch.ones_like(known)]
             masks = torch.cat([*means, *[known] * self.coded(level)], 1)[:, :, None]
             seen = seen * masks
             cost = self._cost(seen, past.copies, masks)
@@ -305,7 +290,8 @@ class WaveletPrior(nn.Module):
             logits, gains, gain = self.evidence[level](features).split([self.displacements, GAINS, 1], 1)
         evidence = found.evidence[batch, ..., row, column]
         logits = logits + (evidence * _gain(gains)[..., None]).sum(1)
-        return Blocks(features, copies, logits, _gain(gain), (batch, row, column))
+        expected = (logits.softmax(1)[..., None] * copies).sum(1)
+        return Blocks(features, copies, logits, _gain(gain), expected, at)
 
     def details(self, blocks: Tensor, found: Blocks) -> Tensor:
         """Wavelets of blocks that their level codes, (N, D), in the network's units."""
@@ -317,9 +303,7 @@ class WaveletPrior(nn.Module):
         """Mixtures of wavelets ``first`` … ``last`` − 1 of each block, (N · count,), in grey levels."""
         with torch.autocast(z.device.type, enabled=False):
             made = self.heads[level](found, z, first, last)
-        mean, log_scale, log_weight = (field.flatten(0, 1) for field in made)
-        unit = self.config.unit
-        return GaussianMixture.broadened(mean * unit, log_scale + math.log(unit), log_weight)
+        return GaussianMixture(*(field.flatten(0, 1) for field in made))
 
     def places(self, found: Blocks, level: int, first: int, last: int) -> Places:
         """Example, channel, row and column of the same elements."""
@@ -427,10 +411,10 @@ def wavelet_order(channels: int, height: int, width: int, levels: int, parts_fro
     for level in reversed(range(levels + 1)):
         side = 2 ** min(level + 1, levels)
         slots = range(1) if level == levels else range(1, SLOTS)
-        parts = _parts(height // side, width // side) if side >= parts_from else 0
-        depth = len(slots) * channels
+        apart = level == levels or side >= parts_from
+        parts, depth = _parts(height // side, width // side) if apart else 0, len(slots) * channels
         for number, (slot, channel) in enumerate(product(slots, range(channels))):
             row, column = slot_offset(slot, side)
             order[channel, row::side, column::side] = first + parts * depth + number
-        first += depth * (len(PARITIES) if side >= parts_from else 1)
+        first += depth * (len(PARITIES) if apart else 1)
     return order

@@ -39,7 +39,7 @@ class Sampler:
         context: longest window.
         corruption: share of examples whose past frames are damaged.
         num_samples: samples of each clip's last frame for a loss on samples; 0: none.
-        picks: one group of latents stands for all of a target's.
+        picks: some groups of latents stand for all of a target's.
     """
 
     dataset: VideoDataset
