@@ -147,8 +147,8 @@ class WaveletPriorConfig(Config):
     dilations: tuple[tuple[Count, ...], ...] = Field(
         ((1, 2, 4, 1), (1, 2, 4, 1), (1, 2, 1), (1, 1), (1, 1)), description="of each level's residual blocks"
     )
-    step: Literal[2, 4, 6, 8] = Field(
-        2, description="pixels from one displacement of the newest frame to the next"
+    step: int = Field(
+        1, ge=1, le=8, description="pixels from one displacement of the newest frame to the next"
     )
     radius: int = Field(3, ge=0, le=8, description="steps by which it is displaced at most, along each axis")
     reach: int = Field(2, ge=0, le=32, description="blocks around one that vote on its displacement")

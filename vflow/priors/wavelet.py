@@ -26,7 +26,6 @@ from vflow.priors.lattice import (
     votes_of,
 )
 
-GOLDEN = (math.sqrt(5) - 1) / 2  # spreads one uniform number over the levels
 PARITIES = ((0, 0), (1, 1), (0, 1), (1, 0))  # of rows and columns of blocks: four parts of a level
 EVERY = len(PARITIES)  # number of parts that are known where all are
 MODES = 8  # displaced copies that are modes of a density: the likeliest
@@ -225,15 +224,19 @@ class WaveletPrior(nn.Module):
     def picked(
         self, z: Tensor, pick: Tensor, past: list[LevelPast]
     ) -> Iterator[tuple[Places, GaussianMixture, float]]:
-        """A quarter of each level's blocks, by uniform numbers (B,): places, densities there, their share."""
+        """Places, densities there and the share that they are of their level.
+
+        All of a coarse level's blocks, and of the finest one's a quarter, by uniform numbers (B,).
+        """
         means, above = z, None
         for level in reversed(range(self.top + 1)):
-            part = (((pick + GOLDEN * level) % 1) * len(PARITIES)).long().clamp_max(len(PARITIES) - 1)
-            blocks = self.blocks(z, means, level)
-            features = self.features(blocks, level, part, above, past[level])
-            found, depth = self.gather(features, level, part, past[level]), self.depth(level)
-            density = self.density(found, self.details(blocks, found), level, 0, depth)
-            yield self.places(found, level, 0, depth), density, 1 / len(PARITIES)
+            blocks, depth, apart = self.blocks(z, means, level), self.depth(level), self.parts(level) > 1
+            for turn in range(len(PARITIES) if level and apart else 1):
+                part = (pick * len(PARITIES) + turn).long() % len(PARITIES)
+                features = self.features(blocks, level, part, above, past[level])
+                found = self.gather(features, level, part if apart or not level else None, past[level])
+                density = self.density(found, self.details(blocks, found), level, 0, depth)
+                yield self.places(found, level, 0, depth), density, 1.0 if level else 1 / len(PARITIES)
             if level:
                 above = self.above(features, blocks, level, above, past[level])
                 means = self.next_means(blocks, level)
@@ -334,11 +337,23 @@ class WaveletPrior(nn.Module):
 
     def _displaced(self, image: Tensor) -> Tensor:
         """Finest blocks (B, K, 4, C, H/2, W/2) of (B, C, H, W), displaced by each of K vectors."""
-        radius, half = self.config.radius, self.config.step // 2
+        radius, step = self.config.radius, self.config.step
         height, width = image.shape[2] // 2, image.shape[3] // 2
-        blocks = haar_blocks(F.pad(image, (radius * self.config.step,) * 4, mode="replicate"))
-        starts = [i * half for i in range(2 * radius + 1)]
-        return torch.stack([blocks[..., i : i + height, j : j + width] for i in starts for j in starts], 1)
+        far = 2 * radius * step
+        padded = F.pad(image, (radius * step, radius * step + 1) * 2, mode="replicate")
+        odd = range(1 if step % 2 == 0 or far == 0 else 2)
+        blocks = {
+            (row, column): haar_blocks(padded[..., row : row + 2 * height + far, column : column + 2 * width + far])
+            for row in odd
+            for column in odd
+        }
+        starts = range(0, far + 1, step)
+        found = [
+            blocks[i % 2, j % 2][..., i // 2 : i // 2 + height, j // 2 : j // 2 + width]
+            for i in starts
+            for j in starts
+        ]
+        return torch.stack(found, 1)
 
     def _cost(self, blocks: Tensor, copies: Tensor, known: Tensor | None = None) -> Tensor:
         """Distance (B, K, h, w) of blocks (B, S, C, h, w), where known, from copies (B, K, S, C, h, w)."""
