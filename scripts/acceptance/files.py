@@ -147,7 +147,7 @@ def codec_speed() -> Result:
 
 @measure(
     "M",
-    push=Figure("push/test coded by push-lattice: bits after 3 frames over x264's", at_most=0.95, aim="0.8"),
+    push=Figure("push/test coded by push-wavelet: bits after 3 frames over x264's", at_most=0.95, aim="0.8"),
     grasp=Figure("grasp/test coded by grasp: bits after 3 frames over x264's", at_most=0.95, aim="0.8"),
     exact=Figure(f"clips of {2 * FLOW_CLIPS} that decode to the same bytes", at_least=2 * FLOW_CLIPS),
     overhead=Figure("bytes of the frames after 3 over −log₂ p, the largest (files of 20 to 90 kB)"),
@@ -157,7 +157,7 @@ def codec_speed() -> Result:
 def flow_files() -> Result:
     """Clips and windows of 20 frames, evenly spaced, coded by the video flows that ship and decoded. Bits are
     those on disk, of all 20 frames less those of the first 3; x264 lossless (RGB, veryslow) likewise."""
-    clips = {"push-lattice": list(push_clips("test")), "grasp": grasp_windows()}
+    clips = {"push-wavelet": list(push_clips("test")), "grasp": grasp_windows()}
     values, coded, overheads = dict[str, float](), list[Coded](), list[float]()
     for name, some in clips.items():
         model: Any = loaded(name)

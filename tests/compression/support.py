@@ -47,7 +47,7 @@ def video_flow(channels: int = 3, *, wavelets: bool = False) -> LatticeVideoFlow
     torch.manual_seed(0)
     glow = GlowConfig(channels=channels, height=8, width=8, depth=(0, 0), hidden=(1, 1), split="quarter")
     prior: LatticePriorConfig | WaveletPriorConfig = LatticePriorConfig(
-        hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2, density="combined", step=1, components=2
+        hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2, step=1
     )
     if wavelets:
         prior = WaveletPriorConfig(hidden=(6, 6), dilations=((1,), (1,)), radius=1, parts=4, components=2)

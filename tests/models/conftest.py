@@ -54,8 +54,6 @@ FRAMES_SEEN = {
 }
 LATTICE = {"prior": LatticePriorConfig(hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2)}
 PIXEL_STEPS = LATTICE["prior"].model_copy(update={"step": 1, "radius": 2})
-MIXTURE = LATTICE["prior"].model_copy(update={"density": "mixture", "components": 2, "channels": "each"})
-COMBINED = MIXTURE.model_copy(update={"density": "combined", "step": 1})
 WAVELETS = WaveletPriorConfig(hidden=(6, 6), dilations=((1,), (1,)), radius=1, reach=1, parts=4, components=2)
 FORMS: dict[str, VideoConfig] = {
     "paper-scaled-uniform": VideoFlowConfig(
@@ -73,8 +71,9 @@ FORMS: dict[str, VideoConfig] = {
     "lattice-colour": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, **LATTICE),
     "lattice-grey-one-frame": LatticeVideoFlowConfig(glow=without_steps(1), context=1, **LATTICE),
     "lattice-pixels": LatticeVideoFlowConfig(glow=without_steps(1, (8, 8)), context=2, prior=PIXEL_STEPS),
-    "lattice-mixture": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, prior=MIXTURE),
-    "lattice-combined": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, prior=COMBINED),
+    "wavelets-two-pixels-apart": LatticeVideoFlowConfig(
+        glow=without_steps(3, (8, 8)), context=2, prior=WAVELETS.model_copy(update={"step": 2})
+    ),
     "wavelets-colour": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, prior=WAVELETS),
     "wavelets-grey-one-frame": LatticeVideoFlowConfig(glow=without_steps(1), context=1, prior=WAVELETS),
     "frames-marginal-gaussian": FrameConditionedConfig(

@@ -13,7 +13,7 @@ from vflow.models import LatticeVideoFlow, VideoBatch
 from vflow.priors.wavelet import WaveletPrior
 
 
-@pytest.fixture(params=["lattice-colour", "lattice-pixels", "lattice-mixture", "wavelets-colour"])
+@pytest.fixture(params=["lattice-colour", "lattice-pixels", "wavelets-colour"])
 def form(forms: dict[str, VideoConfig], request: pytest.FixtureRequest) -> VideoConfig:
     return forms[request.param]
 

@@ -116,20 +116,6 @@ class LatticePriorConfig(Config):
     separate: int = Field(
         8, ge=1, description="on lattices of larger strides the first channel is coded before the others"
     )
-    channels: Literal["first", "each"] = Field(
-        "first", description="what goes apart there: the first channel, or each"
-    )
-    density: Literal["displaced", "mixture", "combined"] = Field(
-        "displaced",
-        description="of a latent: a mixture over displaced copies, of components around their mean, or both",
-    )
-    unit: float = Field(
-        1.0,
-        gt=0,
-        le=256,
-        description="of latents in the network: differences beyond it cost alike in matching",
-    )
-    components: int = Field(3, ge=1, le=16, description="of a mixture around the mean")
 
     @property
     def multiple(self) -> int:

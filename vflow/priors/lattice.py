@@ -22,7 +22,6 @@ COST_LIMIT = 1.0  # of the difference of two latents, where their cells are matc
 SHARPNESS = 10.0  # of votes
 GAINS, GAIN_START = 4, 0.1  # of costs and votes in logits
 LOG_SCALE_START = -1.5
-SPREAD = 1.5  # of the log scales of a mixture's components at the start
 
 
 Places = tuple[Tensor, ...]
@@ -44,16 +43,12 @@ class LatticePrior(nn.Module):
 
     Latents of all levels lie on the grid of pixels as a *latent image* (C, H, W) (``Glow.join``). Its groups
     are lattices: first every ``coarsest``-th row and column, then by halves all positions; on lattices
-    coarser than ``separate`` the first channel goes before the others, or each alone. So few latents of a
-    group depend on each other given the groups before. Coarse levels go before fine ones.
+    coarser than ``separate`` the first channel goes before the others. So few latents of a group depend on
+    each other given the groups before. Coarse levels go before fine ones.
 
     One residual network serves all groups. It works on cells of ``cell``² pixels and gives a softmax a over
-    displacements k of up to ``radius`` steps of ``step`` pixels. With c_k for z_{t−1} displaced by k, and by
-    ``density``, a latent has
-
-    - ``displaced``: the mixture Σ_k a_k N(c_k + Δμ, σ²), one mode a displacement, for things that move;
-    - ``mixture``: Σ_m w_m N(Σ_k a_k c_k + Δμ_m, σ_m²), for a camera's noise;
-    - ``combined``: both together, weights w_k and w_m summing to 1, for a camera that sees things move.
+    displacements k of up to ``radius`` steps of ``step`` pixels. With c_k for z_{t−1} displaced by k, a
+    latent has the mixture Σ_k a_k N(c_k + Δμ, σ²), one mode a displacement.
 
     The network also sees matching costs, cell by cell and added up around it: of the copies and what is known
     of z_t, and of the copies of z_{t−2} and z_{t−1}. The logits of a are its outputs and these costs, times
@@ -70,17 +65,13 @@ class LatticePrior(nn.Module):
         depth = channels * config.cell**2
         copies = (2 * config.radius + 1) ** 2
         past = frames * (depth + 1)  # of ``Motion.features``
-        self.displaced = int(config.density != "mixture")  # 1 if the copies are modes
-        self.components = 0 if config.density == "displaced" else config.components  # around the mean
-        own = (self.displaced + self.components) * depth
-        self.split = (own, own, self.components * depth, copies, GAINS)
+        self.split = (depth, depth, copies, GAINS)
         inputs = 2 * depth + past + 4 * copies
         self.net = ResidualNet(inputs, sum(self.split), config.hidden, config.dilations)
 
     def order(self, height: int, width: int) -> Tensor:
         """Group of each latent, int64 (C, H, W)."""
-        config, each = self.config, self.config.channels == "each"
-        return lattice_order(self.channels, height, width, config.coarsest, config.separate, each=each)
+        return lattice_order(self.channels, height, width, self.config.coarsest, self.config.separate)
 
     def strides(self, height: int, width: int) -> Tensor:
         """Stride of the coarsest lattice that each position lies on, int64 (H, W)."""
@@ -117,7 +108,6 @@ class LatticePrior(nn.Module):
 
     def past(self, past: Tensor, mask: Tensor) -> Motion:
         """Features of a window of latent images (B, n, C, H, W); ``mask`` (B, n) is 0 where one is absent."""
-        past = past / self.config.unit
         cells = to_cells(past.flatten(0, 1), self.config.cell).unflatten(0, past.shape[:2])
         cells = cells * mask[..., None, None, None]
         planes = mask[..., None, None].expand(*mask.shape, *cells.shape[3:])
@@ -137,24 +127,19 @@ class LatticePrior(nn.Module):
         cell = self.config.cell
         order = self.order(*z.shape[2:]).to(z.device)
         known = to_cells((order < group[:, None, None, None]).to(z.dtype), cell)
-        seen = to_cells(z / self.config.unit, cell) * known
+        seen = to_cells(z, cell) * known
         cost = matching_cost(seen, motion.copies, known)
         votes = votes_of(cost, self.config.reach)
         evidence = torch.stack([cost, votes, motion.cost, motion.votes], 1)
         past = torch.cat([motion.features, motion.cost], 1)
         planes = torch.cat([seen, known, past, cost, motion.votes.exp(), votes.exp()], 1)
-        delta, raw, weight, logits, gains = self.net(planes).to(z.dtype).split(self.split, 1)
+        delta, raw, logits, gains = self.net(planes).to(z.dtype).split(self.split, 1)
         logits = logits + (evidence * (gains + GAIN_START)[:, :, None]).sum(1)
         batch, depth, row, column = self._cells(self.places(z, group))
-
-        def at_places(part: Tensor) -> Tensor:
-            """(B, M · D, h, w) → (N, M)."""
-            return part.unflatten(1, (-1, known.shape[1]))[batch, :, depth, row, column]
-
         copies, logits = motion.copies[batch, row, column, :, depth], logits[batch, :, row, column]  # (N, K)
-        delta, raw, weight = at_places(delta), at_places(raw), at_places(weight)  # (N, modes)
-        modes = copies.shape[1] if self.displaced else 0
-        return mixture_over_copies(copies, logits, delta, raw, weight, modes, self.config.unit)
+        delta, raw = (part[batch, depth, row, column, None] for part in (delta, raw))
+        log_scale = bounded_log_scale(raw).expand_as(copies)
+        return GaussianMixture.broadened(copies + delta, log_scale, logits.log_softmax(-1))
 
     def places(self, z: Tensor, group: Tensor) -> Tensor:
         """True where the latents of ``group`` (B,) lie, (B, C, H, W)."""
@@ -176,38 +161,6 @@ class LatticePrior(nn.Module):
         moved = torch.stack([padded[..., i : i + height, j : j + width] for i in starts for j in starts], 1)
         cells = to_cells(moved.flatten(0, 1), self.config.cell).unflatten(0, moved.shape[:2])
         return cells.permute(0, 3, 4, 1, 2).contiguous()
-
-
-def mixture_over_copies(
-    copies: Tensor, logits: Tensor, delta: Tensor, raw: Tensor, weight: Tensor, modes: int, unit: float
-) -> GaussianMixture:
-    """Mixture of modes at displaced copies and of components around their mean, elements (\\*S).
-
-    Args:
-        copies, logits: (\\*S, K), in multiples of ``unit``.
-        delta, raw: (\\*S, M + 1), or M without modes, which share the first: offsets and scales of a network.
-        weight: logits of the M components, (\\*S, M).
-        modes: number of the likeliest copies that are modes of their own.
-    """
-    shared, means, scales, weights = min(modes, 1), [], [], []
-    if modes:
-        likely, near = logits, copies
-        if modes < copies.shape[-1]:
-            likely, index = logits.topk(modes, -1)
-            near = copies.gather(-1, index)
-        means.append(near + delta[..., :1])
-        scales.append(bounded_log_scale(raw[..., :1]).expand_as(near))
-        weights.append(likely)
-    if weight.shape[-1]:
-        spread = torch.linspace(-SPREAD, SPREAD, weight.shape[-1], device=weight.device)
-        means.append((logits.softmax(-1) * copies).sum(-1, keepdim=True) + delta[..., shared:])
-        scales.append(bounded_log_scale(raw[..., shared:] + spread))
-        weights.append(weight)
-    return GaussianMixture.broadened(
-        torch.cat(means, -1) * unit,
-        torch.cat(scales, -1) + math.log(unit),
-        torch.cat(weights, -1).log_softmax(-1),
-    )
 
 
 def votes_of(cost: Tensor, reach: int) -> Tensor:
@@ -242,15 +195,13 @@ def _cell_numbers(channels: int, height: int, width: int, cell: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def lattice_order(
-    channels: int, height: int, width: int, coarsest: int, separate: int, *, each: bool = False
-) -> Tensor:
+def lattice_order(channels: int, height: int, width: int, coarsest: int, separate: int) -> Tensor:
     """Group of each latent, int64 (C, H, W): lattices from stride ``coarsest`` down to 1.
 
     A lattice of stride s is halved by its diagonal neighbours (s/2, s/2), then (0, s/2), then (s/2, 0); from
     stride 4 on the last two go together. On strides over ``separate`` channel 0 goes before the others, in
     four parts twice as far apart, lest latents of one shape be drawn at once before it is known where it
-    goes; or, with ``each``, each channel goes after the one before.
+    goes.
     """
     order = torch.zeros(channels, height, width, dtype=torch.int64)
     count = 0
@@ -259,9 +210,9 @@ def lattice_order(
         nonlocal count
         parts = [slice(None)]
         if apart and channels > 1:
-            parts = [slice(c, c + 1) for c in range(channels)] if each else [slice(0, 1), slice(1, None)]
+            parts = [slice(0, 1), slice(1, None)]
         for part in parts:
-            first = apart and not each and part != slice(1, None)
+            first = apart and part != slice(1, None)
             step = 2 * stride if first and 2 * stride <= coarsest else stride
             for top, left in product(range(row, row + step, stride), range(column, column + step, stride)):
                 order[part, top::step, left::step] = count

@@ -17,20 +17,14 @@ from vflow.config import WaveletPriorConfig
 from vflow.nn.modules import ModuleList
 from vflow.nn.residual import ResidualFeatures
 from vflow.priors.gaussian_mixture import GaussianMixture
-from vflow.priors.lattice import (
-    COST_LIMIT,
-    GAIN_START,
-    GAINS,
-    Places,
-    mixture_over_copies,
-    votes_of,
-)
+from vflow.priors.lattice import COST_LIMIT, GAIN_START, GAINS, Places, bounded_log_scale, votes_of
 
 PARITIES = ((0, 0), (1, 1), (0, 1), (1, 0))  # of rows and columns of blocks: four parts of a level
 EVERY = len(PARITIES)  # number of parts that are known where all are
 MODES = 8  # displaced copies that are modes of a density: the likeliest
 HEAD = 32  # hidden units of a wavelet's head
 GAIN_LIMIT = 5.0  # of the log of an evidence's weight
+SPREAD = 1.5  # of the log scales of a mixture's components at the start
 LARGE = 4.0  # known wavelets beyond it look alike to heads
 
 
@@ -121,7 +115,7 @@ class BlockDensity(nn.Module):
         out = torch.einsum("njh,jho->njo", hidden, self.out[own]) + self.bias[own]
         delta, raw, weight = out.split([1 + self.components, 1 + self.components, self.components], 2)
         copies = blocks.copies[..., own].transpose(1, 2)
-        return mixture_over_copies(copies, torch.stack(logits, 1), delta, raw, weight, MODES, self.unit)
+        return mixture_over_copies(copies, torch.stack(logits, 1), delta, raw, weight, self.unit)
 
 
 @final
@@ -337,21 +331,17 @@ class WaveletPrior(nn.Module):
 
     def _displaced(self, image: Tensor) -> Tensor:
         """Finest blocks (B, K, 4, C, H/2, W/2) of (B, C, H, W), displaced by each of K vectors."""
-        radius, step = self.config.radius, self.config.step
+        step, far = self.config.step, self.config.radius * self.config.step
         height, width = image.shape[2] // 2, image.shape[3] // 2
-        far = 2 * radius * step
-        padded = F.pad(image, (radius * step, radius * step + 1) * 2, mode="replicate")
-        odd = range(1 if step % 2 == 0 or far == 0 else 2)
-        blocks = {
-            (row, column): haar_blocks(padded[..., row : row + 2 * height + far, column : column + 2 * width + far])
-            for row in odd
-            for column in odd
-        }
-        starts = range(0, far + 1, step)
+        padded = F.pad(image, (far, far + 1) * 2, mode="replicate")
+        rows, columns = 2 * (height + far), 2 * (width + far)
+        shifts = range(1 if step % 2 == 0 else 2)  # a pixel makes other blocks
+        blocks = [[haar_blocks(padded[..., i : i + rows, j : j + columns]) for j in shifts] for i in shifts]
+        starts = [divmod(start, 2) for start in range(0, 2 * far + 1, step)]
         found = [
-            blocks[i % 2, j % 2][..., i // 2 : i // 2 + height, j // 2 : j // 2 + width]
-            for i in starts
-            for j in starts
+            blocks[below][right][..., i : i + height, j : j + width]
+            for i, below in starts
+            for j, right in starts
         ]
         return torch.stack(found, 1)
 
@@ -403,6 +393,30 @@ class Sweep:
 
     def _blocks(self, z: Tensor) -> Tensor:
         return self.prior.blocks(z, z if self.means is None else self.means, self.level)
+
+
+def mixture_over_copies(
+    copies: Tensor, logits: Tensor, delta: Tensor, raw: Tensor, weight: Tensor, unit: float
+) -> GaussianMixture:
+    """Mixture of modes at the likeliest displaced copies and components around their mean, elements (\\*S).
+
+    Args:
+        copies, logits: (\\*S, K), in multiples of ``unit``.
+        delta, raw: (\\*S, M + 1): offsets and scales of a network; modes share the first.
+        weight: logits of the M components, (\\*S, M).
+    """
+    likely, near = logits, copies
+    if copies.shape[-1] > MODES:
+        likely, index = logits.topk(MODES, -1)
+        near = copies.gather(-1, index)
+    spread = torch.linspace(-SPREAD, SPREAD, weight.shape[-1], device=weight.device)
+    mean = (logits.softmax(-1) * copies).sum(-1, keepdim=True) + delta[..., 1:]
+    scales = [bounded_log_scale(raw[..., :1]).expand_as(near), bounded_log_scale(raw[..., 1:] + spread)]
+    return GaussianMixture.broadened(
+        torch.cat([near + delta[..., :1], mean], -1) * unit,
+        torch.cat(scales, -1) + math.log(unit),
+        torch.cat([likely, weight], -1).log_softmax(-1),
+    )
 
 
 def _gain(raw: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ CAMERA_PHOTOS = {
 SAME_DATA = {
     "enlarge": "colorizer",
     "colorizer-regions": "colorizer",
-    "push-lattice": "push",
+    "push-wavelet": "push",
     "shapes-guided": "shapes",
 }
 """Checkpoint → the one whose examples and statistics serve for it: it was trained on the same data."""

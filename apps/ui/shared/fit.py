@@ -35,7 +35,7 @@ SUBJECTS = {
     "shapes": "a single coloured shape that moves",
     "shapes-guided": "a single coloured shape that moves",
     "push": "robot-arm video",
-    "push-lattice": "robot-arm video",
+    "push-wavelet": "robot-arm video",
     "grasp": "a robot's hands at a table",
     "digits": "a handwritten digit",
     "colorizer": "a photo",
