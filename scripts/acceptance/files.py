@@ -168,7 +168,7 @@ def flow_files() -> Result:
             overheads.append(later.bits / later.information)
             ours.append(later.bits / clip[GIVEN:].size)
             theirs.append(bits_after(clip, GIVEN, "x264"))
-        values[name.removesuffix("-lattice")] = float(np.sum(ours) / np.sum(theirs))
+        values[name.removesuffix("-wavelet")] = float(np.sum(ours) / np.sum(theirs))
     pixels = sum(one.file.values for one in coded) / 3
     return Result(
         {
