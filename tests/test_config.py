@@ -95,6 +95,7 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
             3,
             "unknown key 'model.glow.depht' (see 'vflow config NAME' for the known ones)",
         ),
+        ("model.density", 3, "unknown key 'model.density' (see 'vflow config NAME' for the known ones)"),
         ("modle.context", 3, "unknown key 'modle' (see 'vflow config NAME' for the known ones)"),
         ("speed", 3, "unknown key 'speed' (see 'vflow config NAME' for the known ones)"),
         ("model.context", 0, "model.context: Input should be greater than or equal to 1"),

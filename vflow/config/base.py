@@ -43,7 +43,9 @@ def parse(kind: type[C], data: Any, source: str, known: str = "") -> C:
 
 
 def _explain(error: Any, known: str) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part not in TAGS)
+    *path, last = error["loc"] or ("",)
+    own = error["type"] == "extra_forbidden"  # a key that someone wrote, whatever it is called
+    key = ".".join(str(part) for part in (*path, last) if part not in TAGS or (own and part is last))
     if error["type"] == "union_tag_invalid":
         kinds = error["ctx"]["expected_tags"].replace("'", "")
         return f"{key}.kind: {error['ctx']['tag']!r} is unknown; use {kinds}"
