@@ -15,6 +15,7 @@ from vflow.config import (
     WaveletPriorConfig,
 )
 from vflow.models import ClipCodec, LatticeVideoFlow, PhotoCodec
+from vflow.priors.lattice import LatticePrior
 
 LATTICE = LatticeConfig(hidden=8, head=8, mixtures=2, levels=2)
 
@@ -54,6 +55,10 @@ def video_flow(channels: int = 3, *, wavelets: bool = False) -> LatticeVideoFlow
     config = LatticeVideoFlowConfig(glow=glow, prior=prior, context=2, min_context=2, largest_side=16)
     model = perturbed(LatticeVideoFlow(config))
     assert isinstance(model, LatticeVideoFlow)
+    if isinstance(model.prior, LatticePrior):
+        depth = model.prior.split[0]
+        with torch.no_grad():  # modes so broad that few pixels are all but impossible
+            model.prior.net.conv_out.bias[depth : 2 * depth] += 2.0
     return model
 
 
