@@ -42,12 +42,16 @@ def test_groups_go_from_means_to_the_finest_differences() -> None:
     assert torch.cat([rows, upper, lower]).diff().tolist() == [1] * 8, "a block's, one after the other"
 
 
+@pytest.mark.parametrize("encoder", [False, True])
 @pytest.mark.parametrize(
     ("size", "levels", "parts"),
     [((16, 16), 3, 4), ((8, 24), 3, 8), ((8, 8), 2, 8), ((4, 8), 1, 2), ((8, 8), 2, 2)],
 )
-def test_a_group_depends_on_groups_before_it_alone(size: tuple[int, int], levels: int, parts: int) -> None:
+def test_a_group_depends_on_groups_before_it_alone(
+    size: tuple[int, int], levels: int, parts: int, encoder: bool
+) -> None:
     own = {"hidden": (8,) * levels, "dilations": ((1,),) * levels, "parts": parts}
+    own |= {"encoder": (8,) * levels if encoder else None}
     prior, frames = perturbed(config=CONFIG.model_copy(update=own)), clip(size)
     past, z = past_of(prior, frames[:, :2]), IntegerHaar(levels).centres(frames[:, 2])
     order, sweep = prior.order(*size), prior.sweep(past)
@@ -120,6 +124,29 @@ def test_a_past_that_moves_is_told_from_one_that_stands(step: int) -> None:
     frames[:, 1] = frames[:, 0].roll(step, 3)  # to the right
     finest = past_of(prior, frames[:, :2])[0]
     assert (finest.votes.argmax(1)[:, 2:-2, 2:-2] == 3).all()
+
+
+@pytest.mark.parametrize("encoder", [None, (8, 8, 8)])
+def test_with_an_encoder_coarse_levels_see_details_of_past_frames(encoder: tuple[int, ...] | None) -> None:
+    prior, frames = perturbed(frames=3, config=CONFIG.model_copy(update={"encoder": encoder})), clip(frames=4)
+    z = IntegerHaar(3).centres(frames[:, 3])
+    other = frames[:, :3].clone()
+    other[:, 0, :, 4:6, 4:6] = other[:, 0, :, 4:6, 4:6].flip(-1)  # the mean of the block stays
+    seen, again = (prior.sweep(past_of(prior, f))(z, 0)[1].mean for f in (frames[:, :3], other))
+    assert torch.equal(seen, again) == (encoder is None)
+
+
+def test_an_encoder_that_has_learned_nothing_changes_nothing() -> None:
+    """So a trained prior can be given one."""
+    without = perturbed()
+    prior = WaveletPrior(3, 2, CONFIG.model_copy(update={"encoder": (8, 8, 8)})).requires_grad_(False)
+    missing, unexpected = prior.load_state_dict(without.state_dict(), strict=False)
+    assert missing and not unexpected and all("context" in name or "encoder" in name for name in missing)
+    frames = clip()
+    z = IntegerHaar(3).centres(frames[:, 2])
+    one, two = (p.sweep(past_of(p, frames[:, :2])) for p in (without, prior))
+    for group in range(int(prior.order(16, 16).max()) + 1):
+        assert all(torch.equal(a, b) for a, b in zip(one(z, group)[1], two(z, group)[1], strict=True))
 
 
 def test_a_static_copy_is_exact() -> None:

@@ -133,6 +133,11 @@ class WaveletPriorConfig(Config):
     dilations: tuple[tuple[Count, ...], ...] = Field(
         ((1, 2, 4, 1), (1, 2, 4, 1), (1, 2, 1), (1, 1), (1, 1)), description="of each level's residual blocks"
     )
+    encoder: tuple[Count, ...] | None = Field(
+        None,
+        description="channels per level of features of past frames that all levels share, up from the finest "
+        "and down again; none: a level sees its own wavelets of past frames alone",
+    )
     step: int = Field(
         1, ge=1, le=8, description="pixels from one displacement of the newest frame to the next"
     )

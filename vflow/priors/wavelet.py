@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple, final
 
 import torch
@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from vflow.bijections.integer_haar import MEAN, SLOTS, blocks_at, haar_blocks, join_blocks, slot_offset
 from vflow.config import WaveletPriorConfig
 from vflow.nn.modules import ModuleList
-from vflow.nn.residual import ResidualFeatures
+from vflow.nn.relu import relu
+from vflow.nn.residual import DilatedBlock, ResidualFeatures
 from vflow.priors.gaussian_mixture import GaussianMixture
 from vflow.priors.lattice import COST_LIMIT, GAIN_START, GAINS, Places, bounded_log_scale, votes_of
 
@@ -35,6 +36,7 @@ class LevelPast(NamedTuple):
     copies: Tensor  # (B, K, S, C, h, w): the newest frame's wavelets, displaced by each of K vectors
     cost: Tensor  # (B, K, h, w): of each displacement from the frame before to the newest
     votes: Tensor  # the same, added up around each block
+    context: Tensor | None = None  # (B, E, h, w): features of all levels of past frames
 
 
 class Features(NamedTuple):
@@ -56,22 +58,71 @@ class Blocks(NamedTuple):
 
 
 @final
+class PastEncoder(nn.Module):
+    """Features of past frames on the grid of each level's blocks, up from the finest and down again.
+
+    So coarse levels, which code means of many pixels, know what moves in them and how.
+
+    Args:
+        inputs: channels of the finest grid.
+        widths: channels of the features per grid, fine to coarse.
+    """
+
+    def __init__(self, inputs: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        sources = [inputs, *widths]
+        self.up = ModuleList(
+            [
+                nn.Conv2d(a, b, 2 if i else 3, 2 if i else 1, 0 if i else 1)
+                for i, (a, b) in enumerate(pairwise(sources))
+            ]
+        )
+        self.blocks = ModuleList([DilatedBlock(width, 1) for width in widths])
+        self.down = ModuleList([nn.Conv2d(b, a, 1) for a, b in pairwise(widths)])
+        self.merged = ModuleList([DilatedBlock(width, 1) for width in widths[:-1]])
+        for conv in self.up:
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, inputs, h, w) → per grid (B, E_l, h/2^l, w/2^l)."""
+        features = []
+        for conv, block in zip(self.up, self.blocks, strict=True):
+            x = block(conv(relu(x) if features else x))
+            features.append(x)
+        for level in reversed(range(len(self.down))):
+            coarse = self.down[level](relu(features[level + 1]))
+            joined = features[level] + F.interpolate(coarse, features[level].shape[-2:])
+            features[level] = self.merged[level](joined)
+        return [relu(x) for x in features]
+
+
+@final
 class LevelFeatures(ResidualFeatures):
     """Features of a level's blocks.
 
     Args:
         above: channels of the features of the next coarser level; 0 at the top.
+        context: channels of the features of past frames; 0: none.
     """
 
-    def __init__(self, inputs: int, hidden: int, dilations: Sequence[int], above: int) -> None:
+    def __init__(
+        self, inputs: int, hidden: int, dilations: Sequence[int], above: int, context: int = 0
+    ) -> None:
         super().__init__(inputs, hidden, dilations)
         self.above = nn.Conv2d(above, hidden, 1) if above else None
+        self.context = nn.Conv2d(context, hidden, 1) if context else None
+        if self.context is not None:
+            nn.init.zeros_(self.context.weight)
+            nn.init.zeros_(self.context.bias)  # type: ignore[arg-type]  # Conv2d has one by default
 
-    def forward(self, planes: Tensor, above: Tensor | None) -> Tensor:
+    def forward(self, planes: Tensor, above: Tensor | None, context: Tensor | None = None) -> Tensor:
         """(B, hidden, h, w)."""
         added = None
         if self.above is not None and above is not None:
             added = F.interpolate(self.above(above), planes.shape[-2:])
+        if self.context is not None and context is not None:
+            own = self.context(context)
+            added = own if added is None else added + own
         return self.features(planes, added)
 
 
@@ -127,9 +178,9 @@ class WaveletPrior(nn.Module):
     2×2 each. It has a network of its own on its grid of blocks, so coarse levels, where motion is decided,
     learn as fast as fine ones, and cost little. The network sees what is known of the level, the same
     wavelets of past frames, matching costs of the newest frame, displaced, and features of the next coarser
-    level, all of whose wavelets are known. With c_k for the newest frame's wavelet displaced by k, a latent
-    has the mixture Σ_k a_k N(c_k + Δμ, σ²) + Σ_m w_m N(Σ_k a_k c_k + Δμ_m, σ_m²), the first sum over the
-    likeliest displacements.
+    level, all of whose wavelets are known; with ``encoder`` also features of all that past frames show. With
+    c_k for the newest frame's wavelet displaced by k, a latent has the mixture Σ_k a_k N(c_k + Δμ, σ²)
+    + Σ_m w_m N(Σ_k a_k c_k + Δμ_m, σ_m²), the first sum over the likeliest displacements.
 
     Args:
         channels: C of the frames.
@@ -149,13 +200,16 @@ class WaveletPrior(nn.Module):
             entry, hidden = min(level, self.top - 1), config.hidden[min(level, self.top - 1)]
             inputs = self.slots(level) * channels + 1 + 2 * self.displacements
             inputs += frames * (self.slots(level) * channels + 1) + 2 * self.displacements
-            nets.insert(0, LevelFeatures(inputs, hidden, config.dilations[entry], above))
+            context = config.encoder[entry] if config.encoder else 0
+            nets.insert(0, LevelFeatures(inputs, hidden, config.dilations[entry], above, context))
             heads.insert(0, BlockDensity(hidden, self.depth(level), channels, config.components, config.unit))
             evidence.insert(0, nn.Linear(hidden, self.displacements + GAINS + 1))
             nn.init.zeros_(evidence[0].weight)
             nn.init.zeros_(evidence[0].bias)
             above = hidden
         self.nets, self.heads, self.evidence = ModuleList(nets), ModuleList(heads), ModuleList(evidence)
+        finest = frames * (self.slots(0) * channels + 1) + 2 * self.displacements
+        self.encoder = PastEncoder(finest, config.encoder) if config.encoder else None
 
     def slots(self, level: int) -> int:
         """Wavelets to a block and channel: the top, which has means alone, shares the coarsest blocks."""
@@ -209,7 +263,11 @@ class WaveletPrior(nn.Module):
             else:
                 own, newest = own[:, :, :1], newest[:, :, :1]
                 before = None if before is None else before[:, :, :1]
-        return found
+        if self.encoder is None:
+            return found
+        contexts = self.encoder(torch.cat([found[0].planes, found[0].votes.exp()], 1))
+        contexts.append(contexts[-1])  # the top's means are those of the coarsest blocks
+        return [level._replace(context=context) for level, context in zip(found, contexts, strict=True)]
 
     def sweep(self, past: list[LevelPast]) -> Sweep:
         """Densities of one group after the other."""
@@ -263,7 +321,7 @@ class WaveletPrior(nn.Module):
         votes = votes_of(cost, self.config.reach)
         planes = [seen.flatten(1, 2), known, past.planes, cost, past.votes.exp(), votes.exp()]
         evidence = torch.stack([-cost, votes, -past.cost, past.votes], 1)
-        return Features(self.nets[level](torch.cat(planes, 1), above), evidence)
+        return Features(self.nets[level](torch.cat(planes, 1), above, past.context), evidence)
 
     def above(
         self, features: Features, blocks: Tensor, level: int, above: Tensor | None, past: LevelPast
