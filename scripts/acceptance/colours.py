@@ -130,7 +130,7 @@ def photo_ends(some: list[np.ndarray]) -> int:
 )
 def recognition() -> Result:
     """scripts/benchmarks/recognition.py: a residual network learns CIFAR-10 from training pictures in colour,
-    and names 1,000 test pictures in grey, as each checkpoint colours them first, and as they are."""
+    and names 2,000 test pictures in grey, as each checkpoint colours them first, and as they are."""
     path = Path(os.environ.get("VFLOW_DATA", "")) / LABELLED
     if not path.is_file():
         raise NotHere(f"needs {LABELLED}: VFLOW_DATA=the folder that holds it")

@@ -40,7 +40,7 @@ from vflow.training.density import optimize
 SIDE = 32
 WIDTHS = (24, 48, 96, 192)
 PADDING = 4  # pixels by which training pictures are shifted at most
-SECONDS, TAUGHT, COUNT = 200.0, 25_000, 1000
+SECONDS, TAUGHT, COUNT = 200.0, 25_000, 2000
 TRAINING = TrainingConfig(
     batch_size=128, max_steps=1_000_000, learning_rate=3e-3, warmup_steps=50, ema=0.995, grad_clip_norm=5.0
 )
