@@ -57,3 +57,30 @@ def test_sizes_that_it_cannot_halve_are_refused() -> None:
     glow = GlowConfig(channels=2, height=12, width=8, depth=(1, 1), hidden=(4, 4))
     with pytest.raises(ValueError, match=r"backbone needs glow\.height and glow\.width to be multiples of 8"):
         ColorizerConfig(glow=glow, condition=EncoderConfig(hidden=(4, 4, 6)), backbone=True)
+
+
+def test_a_sharper_view_joins_that_of_the_enlarged_photo() -> None:
+    """Features are means of both; a mirrored photo gives mirrored features' colours; planes come back."""
+    model = colorizer(backbone=True)
+    with torch.no_grad():
+        for adapter in model.adapters:
+            adapter.weight.normal_(std=0.1)
+    model.config = model.config.model_copy(update={"scale_tta": True, "flip_tta": True})
+    size = model.image_shape[1]
+    sharp = 100 * torch.rand(2, 1, 4 * size, 4 * size)
+    given = torch.cat([F.avg_pool2d(sharp, 2), torch.zeros(2, 3, 2 * size, 2 * size)], 1)
+    both = torch.cat([given, F.pixel_unshuffle(sharp, 2)], 1)
+    backbone = model.backbone
+    assert backbone is not None
+    own, shown = backbone(given[:, :1]), backbone(sharp, enlarge=False)
+    expected = [(a + b) / 2 for a, b in zip(own, shown, strict=True)]
+    for feature, wanted in zip(model.features(both), model._features(given, expected), strict=False):
+        torch.testing.assert_close(feature, wanted)
+    assert not torch.allclose(model.features(both)[0], model.features(given)[0], atol=1e-4)
+    flipped = F.pixel_unshuffle(sharp.flip(-1), 2)
+    mirrored = model.features(torch.cat([given.flip(-1), flipped], 1))
+    half = len(mirrored) // 2
+    for feature, wanted in zip(mirrored[:half], model.features(both)[half:], strict=True):
+        torch.testing.assert_close(feature, wanted)
+    with pytest.raises(ValueError, match="scale_tta needs backbone"):
+        ColorizerConfig(scale_tta=True)

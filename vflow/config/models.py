@@ -164,6 +164,8 @@ class WaveletPriorConfig(Config):
     def _check_levels(self) -> Self:
         if len(self.dilations) != self.levels:
             raise ValueError("prior.dilations needs one entry per level, as prior.hidden has")
+        if self.encoder and len(self.encoder) != self.levels:
+            raise ValueError("prior.encoder needs one entry per level, as prior.hidden has")
         return self
 
 
@@ -402,6 +404,11 @@ class ColorizerConfig(Config):
         False,
         description="color_mean is averaged over the photo and its mirror image (test-time augmentation)",
     )
+    scale_tta: bool = Field(
+        False,
+        description="the backbone sees the photo at twice the resolution of L as well, and the mean of both "
+        "views' features is taken (test-time augmentation)",
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="share of L's feature maps dropped in training")
     noise: Literal["uniform", "learned"] = "uniform"
     temperature: Temperature = 1.0
@@ -423,6 +430,8 @@ class ColorizerConfig(Config):
             raise ValueError("level_net.hidden needs an entry per level and one for the mean colour")
         if self.flip_tta and self.color_mean is None:
             raise ValueError("flip_tta needs color_mean: it is what is averaged")
+        if self.scale_tta and not self.backbone:
+            raise ValueError("scale_tta needs backbone: its features are averaged")
         if self.color_mean is not None and not 1 <= len(self.color_mean) <= self.glow.levels:
             raise ValueError("color_mean needs channels for 1 level or more, and no more levels than glow")
         return self

@@ -25,6 +25,8 @@ from vflow.nn.relu import relu
 
 UNIT = 32.0  # ab units (CIE Lab) to one unit of the flow
 FILM_HIDDEN = 64
+SHARP = 4
+"""Channels of a condition before those of L at twice the resolution."""
 
 
 @final
@@ -126,7 +128,8 @@ class Colorizer(ConditionalFlow):
     """p(ab | L, hints), all small; a network of L, trained with the flow, gives features for every level.
 
     The condition is (B, 4, 2H, 2W): L in 0..100 at twice the size of the ab planes, and colour hints: a mask,
-    and the a and b that hold where it is 1. Trained with and without hints, one model does both. With
+    and the a and b that hold where it is 1. Trained with and without hints, one model does both. Four more
+    channels may follow: L at (4H, 4W), space to depth, which the backbone alone sees (``scale_tta``). With
     ``backbone`` features of EfficientNet-Lite0 join those of L, level by level. With ``color_mean`` the flow
     codes the planes less their predicted mean.
     """
@@ -166,7 +169,7 @@ class Colorizer(ConditionalFlow):
         """
         if not self.config.flip_tta:
             return self._features(y)
-        pairs = [f.chunk(2) for f in self._features(torch.cat([y, y.flip(-1)]))]
+        pairs = [f.chunk(2) for f in self._features(torch.cat([y, _mirrored(y)]))]
         return [own for own, _ in pairs] + [mirrored for _, mirrored in pairs]
 
     def to_flow(self, y: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
@@ -196,10 +199,10 @@ class Colorizer(ConditionalFlow):
         return self.color_mean.errors(x, features, x.mean((2, 3), keepdim=True) + mean_noise)
 
     def _features(self, y: Tensor, seen: Sequence[Tensor] | None = None) -> list[Tensor]:
-        inputs = torch.cat([y[:, :1] / 50 - 1, y[:, 1:2], y[:, 2:] / UNIT], 1)
+        inputs = torch.cat([y[:, :1] / 50 - 1, y[:, 1:2], y[:, 2:SHARP] / UNIT], 1)
         pyramid: Sequence[Tensor] = self.encoder(inputs.contiguous(memory_format=torch.channels_last))[1:]
         if self.backbone is not None:
-            found = self._pooled(self.backbone(y[:, :1]) if seen is None else seen)
+            found = self._pooled(self._seen(self.backbone, y) if seen is None else seen)
             levels = zip(pyramid, self.adapters, found, strict=True)
             pyramid = [f + adapter(level.to(f.dtype)) for f, adapter, level in levels]
         mask = y.new_ones(len(y), 1)
@@ -208,12 +211,28 @@ class Colorizer(ConditionalFlow):
             features = [F.dropout2d(f, self.config.dropout, self.training) for f in features]
         return [*features, features[-1]]
 
+    def _seen(self, backbone: Backbone, y: Tensor) -> Sequence[Tensor]:
+        """The backbone's features of L, and where y has it sharper, the mean of those of both."""
+        found: Sequence[Tensor] = backbone(y[:, :1])
+        if not (self.config.scale_tta and y.shape[1] > SHARP):
+            return found
+        sharp = backbone(F.pixel_shuffle(y[:, SHARP:], 2), enlarge=False)
+        return [(a + b) / 2 for a, b in zip(found, sharp, strict=True)]
+
     def _pooled(self, seen: Sequence[Tensor]) -> list[Tensor]:
         """The backbone's features for each level; below its coarsest, means of that."""
         features = list(seen)[: len(self.adapters)]
         while len(features) < len(self.adapters):
             features.append(F.avg_pool2d(features[-1], 2))
         return features
+
+
+def _mirrored(y: Tensor) -> Tensor:
+    """Conditions turned left to right."""
+    if y.shape[1] == SHARP:
+        return y.flip(-1)
+    sharp = F.pixel_unshuffle(F.pixel_shuffle(y[:, SHARP:], 2).flip(-1), 2)
+    return torch.cat([y[:, :SHARP].flip(-1), sharp], 1)
 
 
 def _present(features: Sequence[Tensor | None]) -> list[Tensor]:

@@ -82,8 +82,9 @@ class Backbone(nn.Module):
     """EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946) for one channel, less its last blocks and head.
 
     Batch norms are folded into the convolutions: batches may be small. Lightness 0 … 100 as (B, 1, H, W), H
-    and W multiples of 16, is enlarged by two, and gives features of ``WIDTHS`` channels at ¼, ⅛ and 1/16 of
-    H × W. It stays as it is in training, unless ``training.trainable`` names it.
+    and W multiples of 16, is enlarged by two (with ``enlarge=False`` it comes so), and gives features of
+    ``WIDTHS`` channels at ¼, ⅛ and 1/16 of H × W. It stays as it is in training, unless
+    ``training.trainable`` names it.
     """
 
     def __init__(self) -> None:
@@ -100,8 +101,10 @@ class Backbone(nn.Module):
         self.stages = ModuleList(stages)
         self.requires_grad_(False)
 
-    def forward(self, lightness: Tensor) -> tuple[Tensor, ...]:
-        x = F.interpolate(lightness / 50 - 1, scale_factor=2.0, mode="bilinear", align_corners=False)
+    def forward(self, lightness: Tensor, *, enlarge: bool = True) -> tuple[Tensor, ...]:
+        x = lightness / 50 - 1
+        if enlarge:
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         x = F.relu6(self.stem(x.contiguous(memory_format=torch.channels_last)), inplace=True)
         features = []
         for stage in self.stages:

@@ -14,6 +14,7 @@ from vflow.errors import ConfigError, InputError
 from vflow.pipelines.color.hints import Hint, enforce_hints, hint_shares, parse_hint, place, rasterize
 from vflow.pipelines.color.noise import ANGLE, DRAWS, ColorNoise, representatives
 from vflow.pipelines.color.photo import (
+    condition_of,
     displayable_share,
     lab_planes,
     on_white,
@@ -45,6 +46,18 @@ def test_colours_end_where_lightness_does() -> None:
     assert (ours - color).abs().max() < 20  # of a step of 70
     assert (linear - color).abs().max() > 30
     assert (ours - color).square().mean() < 0.2 * (linear - color).square().mean()
+
+
+def test_a_condition_has_the_photo_sharper_where_the_model_looks_at_that() -> None:
+    """Lightness of all views is of one photo: that of the small square is the sharp one's, averaged."""
+    pixels = picture(128, 192)
+    plain, seen = (prepare_photo(CONFIG.model_copy(update={"scale_tta": on}), pixels) for on in (False, True))
+    assert plain.sharp is None and condition_of(plain).shape == (1, 4, 32, 32)
+    condition = condition_of(seen, torch.ones(3, 32, 32))
+    assert condition.shape == (1, 8, 32, 32) and (condition[:, 1:4] == 1).all()
+    assert torch.equal(condition[:, :1], condition_of(plain)[:, :1]) and seen.content == plain.content
+    averages = condition[:, 4:].mean(1, keepdim=True)
+    assert (averages - condition[:, :1]).abs().mean() < 1.5, "L of means is nearly the mean of L"
 
 
 def test_means_over_cells_are_kept_and_flat_planes_stay_flat() -> None:

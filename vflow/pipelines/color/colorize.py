@@ -33,7 +33,14 @@ from vflow.pipelines.color.hints import (
     rasterize,
 )
 from vflow.pipelines.color.noise import ColorNoise, Variant
-from vflow.pipelines.color.photo import Photo, color_config, lab_planes, prepare_photo, to_bytes
+from vflow.pipelines.color.photo import (
+    Photo,
+    color_config,
+    condition_of,
+    lab_planes,
+    prepare_photo,
+    to_bytes,
+)
 from vflow.pipelines.common import (
     CHUNK,
     MAX_SAMPLES,
@@ -147,7 +154,7 @@ class PhotoColorizer:
         self.chains: Chains = first.chains if first else model.flow.with_cached_inverse()
         lightness = lab_planes(photo.small)[:, :1]
         self.hints: tuple[Placed, ...] = place(settings.hints, lightness[0, 0])
-        condition = torch.cat([lightness, rasterize(self.hints, len(photo.small))[None]], 1)
+        condition = condition_of(photo, rasterize(self.hints, len(photo.small)))
         self.condition = condition.to(device_of(model))
         self.cells = F.avg_pool2d(lightness, 2)[0, 0]
         self.noise: ColorNoise = first.noise if first else self._own_noise()

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vflow.config import ColorizerConfig
 from vflow.data import media
@@ -41,12 +42,14 @@ class Photo:
     Attributes:
         pixels: uint8 (H, W, 3), sRGB, at its own size.
         small: uint8 (S, S, 3): all of it, squeezed to the model's square, whatever its aspect.
+        sharp: uint8 (2S, 2S, 3): the same at twice the size, if the model looks at it.
         alpha: opacity, uint8 (H, W); None where it is opaque throughout.
     """
 
     pixels: np.ndarray
     small: np.ndarray
     alpha: np.ndarray | None = None
+    sharp: np.ndarray | None = None
 
     @cached_property
     def lightness(self) -> Tensor:
@@ -87,8 +90,16 @@ class Photo:
 
     @cached_property
     def content(self) -> str:
-        """Name of the noise: a hash of the pixels that the model sees, so not of the file or its format."""
+        """Name of the noise: a hash of ``small``, so not of the file or its format."""
         return content_hash(self.small)
+
+
+def condition_of(photo: Photo, hints: Tensor | None = None) -> Tensor:
+    """Condition of a colouriser, float32 (1, 4 or 8, S, S): L, ``hints`` (3, S, S), L of ``photo.sharp``."""
+    lightness = lab_planes(photo.small)[:, :1]
+    given = lightness.new_zeros(1, 3, *lightness.shape[2:]) if hints is None else hints[None]
+    sharp = [] if photo.sharp is None else [F.pixel_unshuffle(lab_planes(photo.sharp)[:, :1], 2)]
+    return torch.cat([lightness, given, *sharp], 1)
 
 
 def lab_planes(pixels: np.ndarray) -> Tensor:
@@ -111,8 +122,9 @@ def prepare_photo(config: ColorizerConfig, image: Any, alpha: np.ndarray | None 
         raise InputError(f"alpha: {alpha.dtype} of shape {alpha.shape}; give uint8 of the picture's size")
     if alpha is not None and (alpha == 255).all():
         alpha = None
-    side = 2 * config.glow.height
-    return Photo(pixels, squeeze(on_white(pixels, alpha), side), alpha)
+    side, seen = 2 * config.glow.height, on_white(pixels, alpha)
+    sharp = squeeze(seen, 2 * side) if config.scale_tta else None
+    return Photo(pixels, squeeze(seen, side), alpha, sharp)
 
 
 def read_photo(config: ColorizerConfig, path: str | Path) -> tuple[Photo, tuple[str, ...]]:

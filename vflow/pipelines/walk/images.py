@@ -14,7 +14,15 @@ from torch.nn.functional import avg_pool2d
 from vflow.data import media
 from vflow.errors import ConfigError
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
-from vflow.pipelines.color.photo import Photo, as_picture, color_config, lab_planes, prepare_photo, to_bytes
+from vflow.pipelines.color.photo import (
+    Photo,
+    as_picture,
+    color_config,
+    condition_of,
+    lab_planes,
+    prepare_photo,
+    to_bytes,
+)
 from vflow.pipelines.color.upsample import Enlarger
 from vflow.pipelines.common import device_of, sample_noise, to_array
 from vflow.pipelines.digits.digits import classify, digits_config
@@ -199,9 +207,8 @@ class PhotoAdapter(WalkAdapter):
     def _condition(self, pixels: np.ndarray) -> PhotoCondition:
         """A photo, uint8 (H, W, 3), and what the model makes of it."""
         photo = prepare_photo(self.config, pixels)
-        small = lab_planes(photo.small).to(device_of(self.model))
-        seen = torch.cat([small[:, :1], torch.zeros_like(small)], 1)
-        planes = avg_pool2d(small[:, 1:], 2).round().clamp(-128, 127)
+        seen = condition_of(photo).to(device_of(self.model))
+        planes = avg_pool2d(lab_planes(photo.small)[:, 1:], 2).round().clamp(-128, 127).to(seen.device)
         return PhotoCondition(lab_planes(photo.pixels)[0], seen[0], planes[0], photo.content)
 
     def _encode(self, condition: PhotoCondition) -> Point:
