@@ -85,7 +85,7 @@ class PastEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, inputs, h, w) → per grid (B, E_l, h/2^l, w/2^l)."""
-        features = []
+        features: list[Tensor] = []
         for conv, block in zip(self.up, self.blocks, strict=True):
             x = block(conv(relu(x) if features else x))
             features.append(x)
