@@ -60,7 +60,7 @@ def test_sizes_that_it_cannot_halve_are_refused() -> None:
 
 
 def test_a_sharper_view_joins_that_of_the_enlarged_photo() -> None:
-    """Features are means of both; a mirrored photo gives mirrored features' colours; planes come back."""
+    """Features are means of both views, and a mirrored photo's are those that ``flip_tta`` adds."""
     model = colorizer(backbone=True)
     with torch.no_grad():
         for adapter in model.adapters:
