@@ -25,6 +25,7 @@ WARM = 20  # accepted steps before a norm can be called unusual
 MEMORY = 0.95  # of the running mean of log norms
 PATIENCE = 5  # skipped steps in a row before a roll-back
 ROLLBACKS = 3  # roll-backs before giving up
+LOOKED_AT = 8  # pictures that a backbone looks at together: of more, a CPU's caches do not hold the features
 BACKOFF = 0.5  # of the learning rate at each roll-back
 
 
@@ -133,9 +134,10 @@ class TrainState:
             return batch
         rows, backbone = batch.rows.cpu(), cast(Any, self.plain).backbone
         missing = self.cache.missing(rows)
-        if missing.any():
-            with self._autocast():
-                self.cache.put(rows[missing], backbone(batch.condition[missing.to(batch.rows.device), :1]))
+        with self._autocast():
+            for new in rows[missing].split(LOOKED_AT):
+                place = torch.isin(rows, new)
+                self.cache.put(rows[place], backbone(batch.condition[place.to(batch.rows.device), :1]))
         return batch._replace(seen=[f.to(batch.rows.device) for f in self.cache.get(rows)])
 
     def with_features(self, batch: Any) -> Any:
