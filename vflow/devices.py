@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from functools import lru_cache
+from pathlib import Path
+
 import torch
 
 from vflow.errors import ConfigError
+
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+_log = logging.getLogger(__name__)
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -28,3 +35,26 @@ def choose_device(name: str = "auto") -> torch.device:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """True where the hardware has instructions for bfloat16, and does not emulate it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(cpu_flags() & BFLOAT16_FLAGS)
+
+
+@lru_cache(maxsize=4)
+def warn_if_emulated(device: torch.device) -> None:
+    """Log, once per device, that bfloat16 is emulated there: convolutions then take tens of times as long."""
+    if not computes_bfloat16(device):
+        _log.warning("%s has no bfloat16 instructions, which makes it far slower than float32", device)
+
+
+def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Instruction sets of this CPU; empty where the system does not list them."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return set()
+    return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}

@@ -30,6 +30,7 @@ from vflow.checkpoint import checkpoint_folder, checkpoint_hash
 from vflow.config import TrainingConfig
 from vflow.data.datasets.photos import Photos
 from vflow.data.datasets.splits import Split
+from vflow.devices import computes_bfloat16
 from vflow.metrics.digits import predict_labels
 from vflow.pipelines.color.colorize import ColorSettings, PhotoColorizer
 from vflow.pipelines.color.photo import color_config, prepare_photo
@@ -102,11 +103,12 @@ def train_judge(data: Labelled, seconds: float) -> Judge:
     judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     labels = torch.from_numpy(data.labels)
     rows = shuffled(len(labels), TRAINING.batch_size, random)
+    native = computes_bfloat16(torch.device("cpu"))
 
     def loss(share: float) -> Tensor:
         chosen = next(rows)
         images = torch.from_numpy(varied(data.images[chosen], random))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=native):
             logits = judge(images)
         return F.cross_entropy(logits.float(), labels[chosen], label_smoothing=0.05)
 

@@ -29,6 +29,7 @@ from vflow.config import (
     VideoConfig,
 )
 from vflow.data.media import atomic_write
+from vflow.devices import warn_if_emulated
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import ImageBatch, Sampled
 from vflow.models.glow import Shapes
@@ -86,6 +87,7 @@ def precision(dtype: str, device: torch.device) -> AbstractContextManager[object
     """Context in which conditioner networks run in ``dtype``; flow arithmetic stays in float32."""
     if resolve_dtype(dtype) == "float32":
         return nullcontext()
+    warn_if_emulated(device)
     return torch.autocast(device.type, torch.bfloat16)
 
 

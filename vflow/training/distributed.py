@@ -13,10 +13,9 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch.distributed import PrefixStore, TCPStore, init_process_group
 
-from vflow.devices import choose_device
+from vflow.devices import choose_device, computes_bfloat16, warn_if_emulated
 from vflow.errors import ConfigError, VflowError
 
-BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 WORKING_LINES = (
     "torchrun --nproc-per-node N scripts/train.py …, or "
     "accelerate launch --multi_gpu --num_processes N scripts/train.py …"
@@ -140,18 +139,10 @@ def autocast_dtype(
         raise ConfigError(
             f"--mixed_precision {requested}: use bf16 or no; float16 overflows in log-determinants"
         )
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "auto":
+        wanted = requested == "bf16" or computes_bfloat16(device)
     else:
-        native = bool(cpu_flags() & BFLOAT16_FLAGS)
-    wanted = precision == "bfloat16" or (precision == "auto" and (native or requested == "bf16"))
+        wanted = precision == "bfloat16"
+    if wanted:
+        warn_if_emulated(device)
     return torch.bfloat16 if wanted else None
-
-
-def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """Instruction sets of this CPU; empty where the system does not list them."""
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return set()
-    return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}

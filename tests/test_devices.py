@@ -1,0 +1,40 @@
+"""Devices: the choice by name, and which of them compute in bfloat16."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vflow import devices
+from vflow.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["mps", "tpu", "cuda"])
+def test_a_device_that_is_not_there_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=f"--device {name}: "):
+        devices.choose_device(name)
+
+
+def test_instruction_sets_are_read_from_the_system(tmp_path: Path) -> None:
+    listing = tmp_path / "cpuinfo"
+    listing.write_text("processor : 0\nflags : fpu avx512_bf16\n")
+    assert devices.cpu_flags(listing) == {"fpu", "avx512_bf16"}
+    assert devices.cpu_flags(tmp_path / "none") == set()
+
+
+@pytest.mark.parametrize(("flags", "native"), [({"avx2"}, False), ({"avx2", "amx_bf16"}, True)])
+def test_emulated_bfloat16_is_said_once(
+    flags: set[str], native: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(devices, "cpu_flags", lambda: flags)
+    devices.warn_if_emulated.cache_clear()
+    for _ in range(2):
+        devices.warn_if_emulated(CPU)
+    assert devices.computes_bfloat16(CPU) == native
+    assert len(caplog.records) == (not native)
+    devices.warn_if_emulated.cache_clear()
