@@ -120,3 +120,5 @@ def test_temperatures_one_and_zero(mixture: GaussianMixture) -> None:
     assert (spread.abs() < 0.1 * mixture.log_scale.exp().amax(1)).all()
     nearest = (coldest.sample(eps)[:, None] - mixture.mean).abs().amin(1)
     assert (nearest < 0.1 * mixture.log_scale.exp().amax(1)).all(), "at a mode"
+    most = mixture.log_scale.exp().amax(1)
+    assert ((coldest.sample(0 * eps) - mixture.mode()).abs() < 0.1 * most).all(), "that of the heaviest"

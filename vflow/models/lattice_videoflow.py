@@ -85,8 +85,12 @@ class LatticeVideoFlow(VideoModel):
         z, sweep = torch.zeros_like(noise, dtype=torch.float32), self.prior.sweep(_past(condition))
         for group in range(self._count(noise)):
             at, density = sweep(self.pixel_map.quantize(z), group)
-            if not bool((heat[at] == 1).all()):
-                density = density.tempered(heat[at])
+            own = heat[at]
+            if not bool(own.any()):
+                z[at] = density.mode()
+                continue
+            if not bool((own == 1).all()):
+                density = density.tempered(own)
             z[at] = density.sample(noise[at]).float()
         latents = list(self.flow.separate(z))
         x = decode(self.flow, latents, condition.features, chains)

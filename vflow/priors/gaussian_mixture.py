@@ -56,6 +56,10 @@ class GaussianMixture(NamedTuple):
             torch.where(heat >= 1, self.log_weight.double(), weight),
         )
 
+    def mode(self) -> Tensor:
+        """Mean of the heaviest component (*S): what is drawn at temperature 0."""
+        return self.mean.gather(-1, self.log_weight.argmax(-1, keepdim=True))[..., 0]
+
     def log_mass(self, low: Tensor, high: Tensor) -> Tensor:
         """log P(low < z < high) of finite bounds (*S), elementwise: exact in the tails."""
         parts = Gaussian(self.mean, self.log_scale).log_mass(low[..., None], high[..., None])
