@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import gradio as gr
@@ -52,10 +53,10 @@ SLIDER_WITH_LEVELS = "For all levels. Moving it clears the values per level unde
 
 
 def slider_temperature(app: AppContext, name: str | None) -> float:
-    """The temperature that a checkpoint suggests; the lowest above 0, if it suggests one per level."""
+    """The temperature that a checkpoint suggests; the middle one above 0, if it suggests one per level."""
     suggested = app.models.suggested_temperature(name)
     levels = suggested if isinstance(suggested, tuple) else (suggested,)
-    return min((level for level in levels if level > 0), default=0.0)
+    return median_low([level for level in levels if level > 0] or [0.0])
 
 
 def level_temperatures(app: AppContext, name: str | None) -> str:
