@@ -48,7 +48,7 @@ def computes_bfloat16(device: torch.device) -> bool:
 def warn_if_emulated(device: torch.device) -> None:
     """Log, once per device, that bfloat16 is emulated there: convolutions then take tens of times as long."""
     if not computes_bfloat16(device):
-        _log.warning("%s has no bfloat16 instructions, which makes it far slower than float32", device)
+        _log.warning("%s only emulates bfloat16, which is far slower; choose --dtype float32 or auto", device)
 
 
 def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:

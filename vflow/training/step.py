@@ -135,9 +135,8 @@ class TrainState:
         rows, backbone = batch.rows.cpu(), cast(Any, self.plain).backbone
         missing = self.cache.missing(rows)
         with self._autocast():
-            for new in rows[missing].split(LOOKED_AT):
-                place = torch.isin(rows, new)
-                self.cache.put(rows[place], backbone(batch.condition[place.to(batch.rows.device), :1]))
+            for places in missing.nonzero()[:, 0].split(LOOKED_AT):
+                self.cache.put(rows[places], backbone(batch.condition[places.to(batch.rows.device), :1]))
         return batch._replace(seen=[f.to(batch.rows.device) for f in self.cache.get(rows)])
 
     def with_features(self, batch: Any) -> Any:
