@@ -72,5 +72,6 @@
     goToResults();
   }
 
-  new MutationObserver(scan).observe(document.documentElement, { childList: true, subtree: true });
+  // Texts too: gradio writes a list of equal length into the nodes that are there, so no child comes or goes.
+  new MutationObserver(scan).observe(document.documentElement, { childList: true, characterData: true, subtree: true });
 })();
