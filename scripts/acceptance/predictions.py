@@ -107,7 +107,7 @@ def push_psnr() -> Result:
     baselines = baseline_psnr(clips, clips[:, GIVEN : GIVEN + PSNR_FRAMES])
     values = {"copy_last": baselines["copy last"], "training_mean": baselines["training mean"]}
     values["linear"] = baselines["per-pixel regression"]
-    best = best_psnr(shipped_model("push"), clips, 1.0)
+    best = best_psnr(shipped_model("push"), clips, 1.0)[0]
     values |= {"gain": best - max(values.values()), "best_of_20": best}
     return Result(values, note=f"{len(clips)} clips")
 
@@ -117,9 +117,9 @@ def best_psnr(
     clips: np.ndarray,
     temperature: float | tuple[float, ...],
     num_frames: int = PSNR_FRAMES,
-) -> float:
-    """Mean PSNR at the 5th frame of the best of 20 futures of each clip."""
-    best = []
+) -> tuple[float, float]:
+    """Mean PSNR at the 5th frame of each clip's best of 20: by the mean over frames, and at the 5th alone."""
+    best, nearest = [], []
     for clip in clips:
         futures = vflow.predict(
             model,
@@ -129,8 +129,10 @@ def best_psnr(
             temperature=temperature,
             seed=0,
         )
-        best.append(best_of(futures, clip[GIVEN : GIVEN + num_frames])[1][PSNR_AT - 1])
-    return float(np.minimum(best, PSNR_LIMIT).mean())
+        truth = clip[GIVEN : GIVEN + num_frames]
+        best.append(best_of(futures, truth)[1][PSNR_AT - 1])
+        nearest.append(psnr(futures[:, PSNR_AT - 1], truth[PSNR_AT - 1]).max())
+    return float(np.minimum(best, PSNR_LIMIT).mean()), float(np.minimum(nearest, PSNR_LIMIT).mean())
 
 
 def baseline_psnr(clips: np.ndarray, truths: np.ndarray) -> dict[str, float]:

@@ -45,7 +45,7 @@ def push() -> Result:
     """As A.push_bits and A.push_psnr, and the latter at the temperatures that the checkpoint suggests, which
     were chosen on validation clips."""
     model, drawn = shipped_model("push"), push_psnr().values
-    reached = best_psnr(model, push_clips("test")[::PSNR_EVERY], model.config.temperature)
+    reached = best_psnr(model, push_clips("test")[::PSNR_EVERY], model.config.temperature)[0]
     baseline = drawn["best_of_20"] - drawn["gain"]
     return Result(
         {"bits": push_bits().values["bits"], "gain": reached - baseline, "at_one": drawn["gain"]},
