@@ -212,6 +212,25 @@ def test_the_rest_of_a_clip_is_shown_beside_the_futures(
     assert differ(real.mean(-1), truth[0].mean(-1)) < 12
 
 
+MOVED_BY_TEXTS = """async () => {
+    const button = document.querySelector('#vf-predict-list button[data-action="earlier"][data-index="2"]');
+    const names = [...document.querySelectorAll("#vf-predict-list .vf-name")];
+    const [, second, third] = names.map((name) => name.firstChild);
+    button.focus();
+    button.click();
+    [second.nodeValue, third.nodeValue] = [third.nodeValue, second.nodeValue];
+    await Promise.resolve();
+    return document.activeElement.dataset.index;
+}"""
+
+
+def test_focus_follows_a_file_where_texts_alone_change(app: App, stills: list[Path]) -> None:
+    """As gradio draws a list of equal length; seen before the server's answer, which changes more."""
+    app.upload(*stills[:3])
+    expect(app.names()).to_have_text(["frame0.png", "frame1.png", "frame2.png"])
+    assert app.page.evaluate(MOVED_BY_TEXTS) == "1"
+
+
 def test_order_of_uploads(app: App, stills: list[Path]) -> None:
     app.upload(stills[2], stills[0], stills[1])
     expect(app.names()).to_have_text(["frame0.png", "frame1.png", "frame2.png"])
