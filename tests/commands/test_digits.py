@@ -71,6 +71,23 @@ def test_npz_is_what_python_draws(tiny: Path, tmp_path: Path, capsys: pytest.Cap
     assert (run["label"], run["num_samples"], run["temperature"], run["seed"]) == ("3", 9, [0.7, 0.9], 5)
 
 
+def test_without_a_temperature_that_of_the_checkpoint_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is recorded, so the settings repeat the run whatever a later checkpoint suggests."""
+    calm = make_digits(temperature=0.7)
+    save_checkpoint(tmp_path / "calm", calm, config=calm.config)
+    call = ("digits", "--checkpoint", tmp_path / "calm", "--num-samples", 2, "--format", "npz", "--label", 3)
+    assert vflow(*call, "--output", tmp_path / "a") == 0
+    assert "drawn at temperature 0.7, as calm suggests" in capsys.readouterr().err
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["temperature"] == 0.7
+    assert vflow(*call, "--output", tmp_path / "b", "--temperature", 1) == 0
+    assert "drawn at" not in capsys.readouterr().err
+    drawn, warm = (arrays(tmp_path / name / "digits.npz")["images"] for name in "ab")
+    assert np.array_equal(drawn, digits(calm, 3, num_samples=2, temperature=0.7))
+    assert np.array_equal(warm, digits(calm, 3, num_samples=2, temperature=1))
+
+
 def test_settings_repeat_a_run(tiny: Path, tmp_path: Path) -> None:
     rest = ("--label", 1, "--num-samples", 2, "--seed", 9, "--format", "npz")
     vflow("digits", "--checkpoint", tiny, "--output", tmp_path / "a", *rest)

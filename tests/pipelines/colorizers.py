@@ -16,11 +16,11 @@ CONFIG = ColorizerConfig(
 )
 
 
-def make_colorizer() -> Colorizer:
+def make_colorizer(**changes: object) -> Colorizer:
     """Planes of 16×16 whose levels end at one pixel; zero-initialised layers are perturbed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = Colorizer(CONFIG)
+        model = Colorizer(CONFIG.model_copy(update=changes))
         given = torch.zeros(16, 4, 2 * SIDE, 2 * SIDE)
         given[:, 0] = 100 * torch.rand(16, 2 * SIDE, 2 * SIDE)
         coarse = 128 + 15 * torch.randn(16, 2, 4, 4)

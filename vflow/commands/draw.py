@@ -43,7 +43,7 @@ class DrawFlags(ABC):
     num_samples: Whole = None
     """Samples per item: futures of a clip, colourings of a photo, digits of a class (8), enlargements (4)."""
     temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
-    """Scale of the noise (1); one number, or one per level, fine to coarse: 0.7,0.8,1."""
+    """Scale of the noise (as the checkpoint suggests); one number, or one per level, fine to coarse."""
     settings: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Settings to repeat (settings.json of the app, run.json of a run); flags on the command line win."""
     on_existing: Literal["skip", "overwrite", "error"] = "skip"
@@ -131,10 +131,11 @@ def resolve(
     config_of: Callable[[Any], C],
     defaults: Callable[[C], dict[str, Any]] = lambda config: {},
 ) -> tuple[R, Any]:
-    """All settings, from flags, then the settings file, then ``defaults`` of the model; and the model.
+    """All settings, from flags, then the settings file, then what the model suggests; and the model.
 
     Args:
         config_of: configuration of a model of the wanted kind; refuses others.
+        defaults: settings that it suggests beside its temperature.
 
     Raises:
         ConfigError: a setting is out of range. CheckpointError: no such model, another kind, or another
@@ -143,7 +144,7 @@ def resolve(
     from vflow import checkpoint as checkpoints
     from vflow.config import parse
     from vflow.pipelines.batch.records import read_record
-    from vflow.pipelines.common import resolve_dtype, set_threads, versions
+    from vflow.pipelines.common import resolve_dtype, set_threads, temperature_or_suggested, versions
 
     flags, file = given_flags(command, kind), command.settings
     old = read_record(file, kind) if file else None
@@ -155,7 +156,8 @@ def resolve(
     sha = checkpoints.checkpoint_hash(folder)
     if old:
         _note_differences(file, old, sha, flags.get("checkpoint"))
-    fields = defaults(config_of(model))
+    config = config_of(model)
+    fields = {"temperature": temperature_or_suggested(None, config), **defaults(config)}
     fields |= old.model_dump(exclude_none=True) if old else {}
     fields |= flags
     fields |= {
@@ -166,11 +168,14 @@ def resolve(
     fields |= {"device": device.type, "dtype": resolve_dtype(fields.get("dtype", "auto"))}
     resolved = parse(kind, fields | {"versions": versions()}, "settings")
     resolved.settings().levels(len(model.latent_shapes))
-    suggested = model.config.temperature
-    if not old and "temperature" not in flags and suggested != resolved.temperature:
-        text = ",".join(f"{t:g}" for t in suggested) if isinstance(suggested, tuple) else f"{suggested:g}"
-        note(f"drawn at temperature 1; {folder.name} suggests --temperature {text}")
+    if not old and "temperature" not in flags and resolved.temperature != 1:
+        note(f"drawn at temperature {_temperature_flag(resolved.temperature)}, as {folder.name} suggests")
     return resolved, model
+
+
+def _temperature_flag(temperature: float | tuple[float, ...]) -> str:
+    """Text that --temperature takes."""
+    return ",".join(f"{t:g}" for t in (temperature if isinstance(temperature, tuple) else (temperature,)))
 
 
 def _possible_threads(file: Path | None, threads: int) -> int:

@@ -136,6 +136,12 @@ def evenly_spaced(available: int, count: int) -> list[int]:
     return np.linspace(0, available - 1, min(count, available)).astype(int).tolist()
 
 
+def temperature_or_suggested(given: Temperature | None, config: Any) -> Temperature:
+    """``given``, or where it is None what the model of this ``config`` suggests for its samples."""
+    suggested: Temperature = config.temperature
+    return suggested if given is None else given
+
+
 @dataclass(frozen=True, kw_only=True)
 class SamplingSettings:
     """Samples to draw.

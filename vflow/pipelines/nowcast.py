@@ -22,7 +22,7 @@ from vflow.data.rain import least_level, to_rate
 from vflow.errors import InputError, counted
 from vflow.models import Nowcast
 from vflow.models.nowcast import planes
-from vflow.pipelines.common import Temperature, config_of, device_of
+from vflow.pipelines.common import Temperature, config_of, device_of, temperature_or_suggested
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import content_hash, normal
 
@@ -95,7 +95,7 @@ def nowcast(
     valid: np.ndarray | None = None,
     num_frames: int = 6,
     num_samples: int = 20,
-    temperature: Temperature = 1.0,
+    temperature: Temperature | None = None,
     seed: int = 0,
 ) -> Ensemble:
     """Draw members of a rain forecast at the size of ``frames``, the model's minutes apart.
@@ -105,11 +105,13 @@ def nowcast(
         frames: uint8 (n, H, W) grey levels round(255 · ln(1 + R) / ln 101), R in mm/h, newest last; the last
             ``model.config.context`` are used.
         valid: bool (H, W), where they are known; None: everywhere.
+        temperature: scale of the noise, 0..2; None: as the checkpoint suggests.
 
     Raises:
         InputError: too few frames. CheckpointError: another kind of model. ConfigError: a setting is out of
             range.
     """
+    temperature = temperature_or_suggested(temperature, nowcast_config(model))
     settings = PredictSettings(
         num_frames=num_frames, num_samples=num_samples, temperature=temperature, seed=seed
     )

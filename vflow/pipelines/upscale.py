@@ -31,6 +31,7 @@ from vflow.pipelines.common import (
     Temperature,
     config_of,
     device_of,
+    temperature_or_suggested,
 )
 from vflow.randomness import Key, content_hash, normal
 
@@ -78,7 +79,7 @@ def upscale(
     *,
     scale: int = 4,
     num_samples: int = 4,
-    temperature: Temperature = 1.0,
+    temperature: Temperature | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """Draw enlargements of a photograph.
@@ -88,7 +89,8 @@ def upscale(
         image: (H, W), (H, W, 1) or (H, W, 3), numpy or torch, uint8 or floats in 0..1.
         scale: 2 or 4.
         num_samples: how many, 1..10000.
-        temperature: scale of the noise, 0..2.
+        temperature: scale of the noise, 0..2. None: as the checkpoint suggests
+            (``model.config.temperature``); 1 draws from the model's own distribution.
         seed: names the noise.
 
     Returns:
@@ -99,6 +101,7 @@ def upscale(
         InputError: the picture cannot be used. ConfigError: a setting is out of range. CheckpointError: the
             model is of another kind.
     """
+    temperature = temperature_or_suggested(temperature, super_resolution_config(model))
     settings = UpscaleSettings(scale=scale, num_samples=num_samples, temperature=temperature, seed=seed)
     return np.stack([variant.image for variant in draw_variants(model, as_picture(image), settings)])
 

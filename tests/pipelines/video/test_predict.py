@@ -14,7 +14,7 @@ from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled, VideoModel
 from vflow.pipelines.video.predict import PredictSettings, groups, iterate, predict, prepare
 
-from ..conftest import LATTICE, make_model
+from ..conftest import FRAMES, LATTICE, make_model
 
 
 def test_shape_and_type(model: VideoModel, clip: np.ndarray) -> None:
@@ -95,6 +95,13 @@ def test_temperature_is_one_number_or_one_per_level(model: VideoModel, clip: np.
     assert not np.array_equal(one, predict(model, clip, num_frames=1, num_samples=2, temperature=(0.5, 1.0)))
     with pytest.raises(ConfigError, match="3 temperatures, but the model has 2 levels; give 1 or 2"):
         predict(model, clip, temperature=(1.0, 1.0, 1.0))
+
+
+def test_without_a_temperature_that_of_the_checkpoint_counts(clip: np.ndarray) -> None:
+    calm = make_model(**FRAMES, temperature=(0.5, 0.25))
+    drawn = predict(calm, clip, num_frames=2, num_samples=2)
+    assert np.array_equal(drawn, predict(calm, clip, num_frames=2, num_samples=2, temperature=(0.5, 0.25)))
+    assert not np.array_equal(drawn, predict(calm, clip, num_frames=2, num_samples=2, temperature=1))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ from vflow.pipelines.common import (
     check_range,
     device_of,
     draw_finite,
+    temperature_or_suggested,
 )
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def colorize(
     image: Any,
     *,
     num_samples: int = 8,
-    temperature: Temperature = 1.0,
+    temperature: Temperature | None = None,
     strength: float = 1.0,
     hints: Hints = (),
     near: Variant = (),
@@ -108,7 +109,8 @@ def colorize(
         model: from ``vflow.load``, of kind colorizer.
         image: (H, W), (H, W, 1) or (H, W, 3), numpy or torch, uint8 or floats in 0..1.
         num_samples: how many, 1..10000.
-        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse.
+        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse. None: as the
+            checkpoint suggests (``model.config.temperature``); 1 draws from the model's own distribution.
         strength: 1 gives the sampled colours, 0 exactly ``image``, and between them a and b are mixed.
         hints: ``Hint(x, y, (r, g, b))``, points as fractions 0..1 of width and height, and the colour there.
         near: draw steps away from a variant, each with an ε_new of its own: ε′ = cos α · ε + sin α · ε_new,
@@ -122,12 +124,17 @@ def colorize(
         InputError: the picture cannot be used. ConfigError: a setting is out of range. CheckpointError: the
             model is of another kind.
     """
+    config = color_config(model)
     settings = ColorSettings(
-        num_samples=num_samples, temperature=temperature, seed=seed, strength=strength, hints=tuple(hints)
+        num_samples=num_samples,
+        temperature=temperature_or_suggested(temperature, config),
+        seed=seed,
+        strength=strength,
+        hints=tuple(hints),
     )
     if not all(0 <= k < MAX_SAMPLES for k in near):
         raise ConfigError(f"near {near}: give the index of a sample, or of each step, from 0")
-    colorizer = PhotoColorizer(model, prepare_photo(color_config(model), image), settings)
+    colorizer = PhotoColorizer(model, prepare_photo(config, image), settings)
     images = np.empty((num_samples, *colorizer.photo.pixels.shape), np.uint8)
     for first, ab, _ in colorizer.draw(near):
         images[first : first + len(ab)] = colorizer.join(ab)

@@ -28,6 +28,7 @@ from vflow.pipelines.common import (
     draw_finite,
     image_nats,
     sample_noise,
+    temperature_or_suggested,
     to_array,
 )
 from vflow.pipelines.digits.preprocess import prepare_digit as prepare_digit
@@ -76,7 +77,7 @@ def digits(
     label: int | str,
     *,
     num_samples: int = 8,
-    temperature: Temperature = 1.0,
+    temperature: Temperature | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """Draw handwritten digits.
@@ -84,7 +85,8 @@ def digits(
     Args:
         model: from ``vflow.load("digits")``.
         label: class 0..9, or ``"all"``: every class in order, ``num_samples`` of each.
-        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse.
+        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse. None: as the
+            checkpoint suggests (``model.config.temperature``); 1 draws from the model's own distribution.
 
     Returns:
         uint8 (N, 28, 28); (10 N, 28, 28) for all classes.
@@ -92,8 +94,11 @@ def digits(
     Raises:
         ConfigError: a setting is out of range. InputError: a sample stays non-finite after 8 redraws.
     """
-    settings = SamplingSettings(num_samples=num_samples, temperature=temperature, seed=seed)
-    labels = label_classes(label, digits_config(model).classes)
+    config = digits_config(model)
+    settings = SamplingSettings(
+        num_samples=num_samples, temperature=temperature_or_suggested(temperature, config), seed=seed
+    )
+    labels = label_classes(label, config.classes)
     return np.concatenate([chunk.images for chunk in draw(model, labels, settings)])
 
 

@@ -24,6 +24,7 @@ from vflow.pipelines.common import (
     device_of,
     draw_finite,
     sample_noise,
+    temperature_or_suggested,
     to_array,
 )
 from vflow.pipelines.video.preprocess import Frames, as_clip, fit, pad, to_tensor, video_config
@@ -129,7 +130,7 @@ def predict(
     *,
     num_frames: int = 10,
     num_samples: int = 8,
-    temperature: Temperature = 1.0,
+    temperature: Temperature | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """Draw futures of a clip.
@@ -141,6 +142,8 @@ def predict(
         frames: the past, (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``media.Clip``.
             They are fitted to the model's size, unless it takes theirs (``model.config.keeps_size``); the
             last ``model.config.context`` count.
+        temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse. None: as the
+            checkpoint suggests (``model.config.temperature``); 1 draws from the model's own distribution.
 
     Returns:
         uint8 (num_samples, num_frames, H, W, C) in the size of the fitted frames and the model's channels.
@@ -148,10 +151,13 @@ def predict(
     Raises:
         InputError: the frames cannot be used. ConfigError: a setting is out of range.
     """
-    settings = PredictSettings(
-        num_frames=num_frames, num_samples=num_samples, temperature=temperature, seed=seed
-    )
     config = video_config(model)
+    settings = PredictSettings(
+        num_frames=num_frames,
+        num_samples=num_samples,
+        temperature=temperature_or_suggested(temperature, config),
+        seed=seed,
+    )
     context = np.ascontiguousarray(fit_context(config, frames, keep_size=True)[0][-config.context :])
     futures = np.empty((num_samples, num_frames, *context.shape[1:]), np.uint8)
     for group in groups(model, context, settings):
