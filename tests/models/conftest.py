@@ -54,7 +54,9 @@ FRAMES_SEEN = {
 }
 LATTICE = {"prior": LatticePriorConfig(hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2)}
 PIXEL_STEPS = LATTICE["prior"].model_copy(update={"step": 1, "radius": 2})
-WAVELETS = WaveletPriorConfig(hidden=(6, 6), dilations=((1,), (1,)), radius=1, reach=1, parts=4, components=2)
+WAVELETS = WaveletPriorConfig(
+    hidden=(6, 6), dilations=((1,), (1,)), radius=1, far=(0, 2), reach=1, parts=4, components=2
+)
 FORMS: dict[str, VideoConfig] = {
     "paper-scaled-uniform": VideoFlowConfig(
         glow=glow(), prior=LATENT_PRIOR, context=3, pixel_map="scaled", noise="uniform"

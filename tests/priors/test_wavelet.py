@@ -8,9 +8,10 @@ from torch import Tensor
 
 from vflow.bijections.integer_haar import MEAN, IntegerHaar, haar_blocks
 from vflow.config import WaveletPriorConfig
-from vflow.priors.wavelet import LevelPast, WaveletPrior, wavelet_order
+from vflow.priors.wavelet import LevelPast, WaveletPrior, displacements, wavelet_order
 
 CONFIG = WaveletPriorConfig(hidden=(8, 8, 8), dilations=((1,), (1,), (1,)), radius=1, reach=1, parts=4)
+FAR = CONFIG.model_copy(update={"far": (0, 3)})
 
 
 def perturbed(channels: int = 3, frames: int = 2, config: WaveletPriorConfig = CONFIG) -> WaveletPrior:
@@ -42,16 +43,16 @@ def test_groups_go_from_means_to_the_finest_differences() -> None:
     assert torch.cat([rows, upper, lower]).diff().tolist() == [1] * 8, "a block's, one after the other"
 
 
-@pytest.mark.parametrize("encoder", [False, True])
+@pytest.mark.parametrize(("encoder", "far"), [(False, (0, 0)), (True, (0, 3))])
 @pytest.mark.parametrize(
     ("size", "levels", "parts"),
     [((16, 16), 3, 4), ((8, 24), 3, 8), ((8, 8), 2, 8), ((4, 8), 1, 2), ((8, 8), 2, 2)],
 )
 def test_a_group_depends_on_groups_before_it_alone(
-    size: tuple[int, int], levels: int, parts: int, encoder: bool
+    size: tuple[int, int], levels: int, parts: int, encoder: bool, far: tuple[int, int]
 ) -> None:
     own = {"hidden": (8,) * levels, "dilations": ((1,),) * levels, "parts": parts}
-    own |= {"encoder": (8,) * levels if encoder else None}
+    own |= {"encoder": (8,) * levels if encoder else None, "far": far}
     prior, frames = perturbed(config=CONFIG.model_copy(update=own)), clip(size)
     past, z = past_of(prior, frames[:, :2]), IntegerHaar(levels).centres(frames[:, 2])
     order, sweep = prior.order(*size), prior.sweep(past)
@@ -105,6 +106,34 @@ def test_copies_are_wavelets_of_the_displaced_frame(step: int) -> None:
         assert torch.equal(past[level].copies[:, 4] * CONFIG.unit, blocks)
         still = blocks[:, MEAN]
     assert torch.equal(past[prior.top].copies[:, 4, 0] * CONFIG.unit, still)
+
+
+def test_far_copies_come_after_the_near_ones() -> None:
+    frames = clip()
+    near, past = (past_of(perturbed(config=config), frames[:, :2]) for config in (CONFIG, FAR))
+    assert displacements(FAR)[9:] == [(0, -3), (0, -2), (0, 2), (0, 3)]
+    right = haar_blocks(frames[:, 1].roll(3, 3) - 128)
+    assert torch.equal(past[0].copies[:, 9, ..., 2:] * FAR.unit, right[..., 2:])
+    for without, with_far in zip(near, past, strict=True):
+        assert torch.equal(without.planes, with_far.planes)
+        assert torch.equal(without.copies, with_far.copies[:, :9])
+
+
+def test_far_displacements_foresee_what_moves_fast() -> None:
+    """Before they have learned anything, so a trained prior can be given them."""
+    frames = clip((32, 32))
+    frames[:, 1] = frames[:, 0].roll(3, 3)
+    frames[:, 2] = frames[:, 1].roll(3, 3)
+    slow = WaveletPrior(3, 2, CONFIG).requires_grad_(False)
+    fast = WaveletPrior(3, 2, FAR).requires_grad_(False)
+    missing, unexpected = fast.load_state_dict(slow.state_dict(), strict=False)
+    assert missing and not unexpected and all("far" in name for name in missing)
+    z, found = IntegerHaar(3).centres(frames[:, 2]), []
+    for prior in (slow, fast):
+        sweep = prior.sweep(past_of(prior, frames[:, :2]))
+        groups = (sweep(z, group) for group in range(int(prior.order(32, 32).max()) + 1))
+        found.append(sum(float(density.log_mass(z[at] - 0.5, z[at] + 0.5).sum()) for at, density in groups))
+    assert found[1] > 0.7 * found[0], found
 
 
 def test_absent_frames_are_not_seen() -> None:

@@ -12,6 +12,7 @@ from vflow.config.density import DensityConfig
 
 Count = Annotated[int, Field(ge=1, le=2048)]
 Depth = Annotated[int, Field(ge=0, le=64)]
+Pixels = Annotated[int, Field(ge=0, le=32)]
 Warmth = Annotated[float, Field(ge=0, le=2)]
 Temperature = Annotated[
     Warmth | tuple[Warmth, ...],
@@ -142,6 +143,9 @@ class WaveletPriorConfig(Config):
         1, ge=1, le=8, description="pixels from one displacement of the newest frame to the next"
     )
     radius: int = Field(3, ge=0, le=8, description="steps by which it is displaced at most, along each axis")
+    far: tuple[Pixels, Pixels] = Field(
+        (0, 0), description="rows and columns by which it is displaced as well, beyond the radius"
+    )
     reach: int = Field(2, ge=0, le=32, description="blocks around one that vote on its displacement")
     parts: int = Field(
         8,

@@ -25,6 +25,7 @@ EVERY = len(PARITIES)  # number of parts that are known where all are
 MODES = 8  # displaced copies that are modes of a density: the likeliest
 HEAD = 32  # hidden units of a wavelet's head
 GAIN_LIMIT = 5.0  # of the log of an evidence's weight
+FAR_START = -2.0  # logit of a far displacement at the start
 SPREAD = 1.5  # of the log scales of a mixture's components at the start
 LARGE = 4.0  # known wavelets beyond it look alike to heads
 
@@ -32,7 +33,7 @@ LARGE = 4.0  # known wavelets beyond it look alike to heads
 class LevelPast(NamedTuple):
     """Past frames seen on one level's grid of h × w blocks; S slots, 1 at the top and else 4."""
 
-    planes: Tensor  # (B, F, h, w): wavelets of past frames, 0 where one is absent; a mask; ``cost``
+    planes: Tensor  # (B, F, h, w): wavelets of past frames, 0 where one is absent; a mask; near ``cost``
     copies: Tensor  # (B, K, S, C, h, w): the newest frame's wavelets, displaced by each of K vectors
     cost: Tensor  # (B, K, h, w): of each displacement from the frame before to the newest
     votes: Tensor  # the same, added up around each block
@@ -103,27 +104,38 @@ class LevelFeatures(ResidualFeatures):
     Args:
         above: channels of the features of the next coarser level; 0 at the top.
         context: channels of the features of past frames; 0: none.
+        far: channels of what is known of far displacements; 0: none.
     """
 
     def __init__(
-        self, inputs: int, hidden: int, dilations: Sequence[int], above: int, context: int = 0
+        self, inputs: int, hidden: int, dilations: Sequence[int], above: int, context: int = 0, far: int = 0
     ) -> None:
         super().__init__(inputs, hidden, dilations)
         self.above = nn.Conv2d(above, hidden, 1) if above else None
         self.context = nn.Conv2d(context, hidden, 1) if context else None
+        self.far = nn.Conv2d(far, hidden, 3, padding=1, bias=False) if far else None
         if self.context is not None:
             nn.init.zeros_(self.context.weight)
             nn.init.zeros_(self.context.bias)  # type: ignore[arg-type]  # Conv2d has one by default
+        if self.far is not None:
+            nn.init.zeros_(self.far.weight)
 
-    def forward(self, planes: Tensor, above: Tensor | None, context: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        planes: Tensor,
+        above: Tensor | None,
+        context: Tensor | None = None,
+        far: Tensor | None = None,
+    ) -> Tensor:
         """(B, hidden, h, w)."""
-        added = None
+        added = []
         if self.above is not None and above is not None:
-            added = F.interpolate(self.above(above), planes.shape[-2:])
+            added.append(F.interpolate(self.above(above), planes.shape[-2:]))
         if self.context is not None and context is not None:
-            own = self.context(context)
-            added = own if added is None else added + own
-        return self.features(planes, added)
+            added.append(self.context(context))
+        if self.far is not None and far is not None:
+            added.append(self.far(far))
+        return self.features(planes, sum(added[1:], added[0]) if added else None)
 
 
 @final
@@ -191,24 +203,32 @@ class WaveletPrior(nn.Module):
         super().__init__()
         self.config, self.channels, self.frames = config, channels, frames
         self.top = config.levels
-        self.displacements = (2 * config.radius + 1) ** 2
+        self.vectors = displacements(config)
+        self.near = (2 * config.radius + 1) ** 2
+        far = len(self.vectors) - self.near
         nets: list[nn.Module] = []
         heads: list[nn.Module] = []
         evidence: list[nn.Linear] = []
+        far_evidence: list[nn.Linear] = []
         above = 0
         for level in reversed(range(self.top + 1)):
             entry, hidden = min(level, self.top - 1), config.hidden[min(level, self.top - 1)]
-            inputs = self.slots(level) * channels + 1 + 2 * self.displacements
-            inputs += frames * (self.slots(level) * channels + 1) + 2 * self.displacements
+            inputs = self.slots(level) * channels + 1 + 2 * self.near
+            inputs += frames * (self.slots(level) * channels + 1) + 2 * self.near
             context = config.encoder[entry] if config.encoder else 0
-            nets.insert(0, LevelFeatures(inputs, hidden, config.dilations[entry], above, context))
+            nets.insert(0, LevelFeatures(inputs, hidden, config.dilations[entry], above, context, 4 * far))
             heads.insert(0, BlockDensity(hidden, self.depth(level), channels, config.components, config.unit))
-            evidence.insert(0, nn.Linear(hidden, self.displacements + GAINS + 1))
+            evidence.insert(0, nn.Linear(hidden, self.near + GAINS + 1))
             nn.init.zeros_(evidence[0].weight)
             nn.init.zeros_(evidence[0].bias)
+            if far:
+                far_evidence.insert(0, nn.Linear(hidden, far))
+                nn.init.zeros_(far_evidence[0].weight)
+                nn.init.constant_(far_evidence[0].bias, FAR_START)
             above = hidden
         self.nets, self.heads, self.evidence = ModuleList(nets), ModuleList(heads), ModuleList(evidence)
-        finest = frames * (self.slots(0) * channels + 1) + 2 * self.displacements
+        self.far_evidence = ModuleList(far_evidence)
+        finest = frames * (self.slots(0) * channels + 1) + 2 * self.near
         self.encoder = PastEncoder(finest, config.encoder) if config.encoder else None
 
     def slots(self, level: int) -> int:
@@ -265,7 +285,7 @@ class WaveletPrior(nn.Module):
                 before = None if before is None else before[:, :, :1]
         if self.encoder is None:
             return found
-        contexts = self.encoder(torch.cat([found[0].planes, found[0].votes.exp()], 1))
+        contexts = self.encoder(torch.cat([found[0].planes, found[0].votes[:, : self.near].exp()], 1))
         contexts.append(contexts[-1])  # the top's means are those of the coarsest blocks
         return [level._replace(context=context) for level, context in zip(found, contexts, strict=True)]
 
@@ -319,9 +339,11 @@ class WaveletPrior(nn.Module):
             seen = seen * masks
             cost = self._cost(seen, past.copies, masks)
         votes = votes_of(cost, self.config.reach)
-        planes = [seen.flatten(1, 2), known, past.planes, cost, past.votes.exp(), votes.exp()]
+        displaced = [cost, past.votes.exp(), votes.exp()]
+        planes = [seen.flatten(1, 2), known, past.planes, *(plane[:, : self.near] for plane in displaced)]
+        far = torch.cat([plane[:, self.near :] for plane in (past.cost, *displaced)], 1)
         evidence = torch.stack([-cost, votes, -past.cost, past.votes], 1)
-        return Features(self.nets[level](torch.cat(planes, 1), above, past.context), evidence)
+        return Features(self.nets[level](torch.cat(planes, 1), above, past.context, far), evidence)
 
     def above(
         self, features: Features, blocks: Tensor, level: int, above: Tensor | None, past: LevelPast
@@ -342,7 +364,9 @@ class WaveletPrior(nn.Module):
         copies = past.copies[batch, ..., row, column]
         copies = copies.flatten(2) if level == self.top else copies[:, :, 1:].flatten(2)
         with torch.autocast(h.device.type, enabled=False):
-            logits, gains, gain = self.evidence[level](features).split([self.displacements, GAINS, 1], 1)
+            logits, gains, gain = self.evidence[level](features).split([self.near, GAINS, 1], 1)
+            if self.far_evidence:
+                logits = torch.cat([logits, self.far_evidence[level](features)], 1)
         evidence = found.evidence[batch, ..., row, column]
         logits = logits + (evidence * _gain(gains)[..., None]).sum(1)
         expected = (logits.softmax(1)[..., None] * copies).sum(1)
@@ -380,27 +404,25 @@ class WaveletPrior(nn.Module):
         own, newest = own * (mask[:, :, None, None, None, None] / unit), newest / unit
         absent = mask[:, :, None, None].expand(*mask.shape, *own.shape[-2:])
         if before is None:
-            cost = own.new_zeros(len(own), self.displacements, *own.shape[-2:])
+            cost = own.new_zeros(len(own), len(self.vectors), *own.shape[-2:])
         else:
             cost = self._cost(own[:, -1], before / unit) * mask[:, -2, None, None, None]
         votes = votes_of(cost, self.config.reach)
-        planes = torch.cat([own.flatten(1, 3), absent, cost], 1)
+        planes = torch.cat([own.flatten(1, 3), absent, cost[:, : self.near]], 1)
         return LevelPast(planes, newest, cost, votes)
 
     def _displaced(self, image: Tensor) -> Tensor:
         """Finest blocks (B, K, 4, C, H/2, W/2) of (B, C, H, W), displaced by each of K vectors."""
-        step, far = self.config.step, self.config.radius * self.config.step
+        down, right = (max(abs(vector[axis]) for vector in self.vectors) for axis in (0, 1))
         height, width = image.shape[2] // 2, image.shape[3] // 2
-        padded = F.pad(image, (far, far + 1) * 2, mode="replicate")
-        rows, columns = 2 * (height + far), 2 * (width + far)
-        shifts = range(1 if step % 2 == 0 else 2)  # a pixel makes other blocks
-        blocks = [[haar_blocks(padded[..., i : i + rows, j : j + columns]) for j in shifts] for i in shifts]
-        starts = [divmod(start, 2) for start in range(0, 2 * far + 1, step)]
-        found = [
-            blocks[below][right][..., i : i + height, j : j + width]
-            for i, below in starts
-            for j, right in starts
-        ]
+        padded = F.pad(image, (right, right + 1, down, down + 1), mode="replicate")
+        rows, columns = 2 * (height + down), 2 * (width + right)
+        starts = [(*divmod(dy + down, 2), *divmod(dx + right, 2)) for dy, dx in self.vectors]
+        blocks = {
+            (i, j): haar_blocks(padded[..., i : i + rows, j : j + columns])  # a pixel makes other blocks
+            for i, j in {(i, j) for _, i, _, j in starts}
+        }
+        found = [blocks[i, j][..., y : y + height, x : x + width] for y, i, x, j in starts]
         return torch.stack(found, 1)
 
     def _cost(self, blocks: Tensor, copies: Tensor, known: Tensor | None = None) -> Tensor:
@@ -410,6 +432,14 @@ class WaveletPrior(nn.Module):
             difference *= known[:, None]
         total = difference.abs_().clamp_max_(COST_LIMIT).sum((2, 3))
         return total / math.sqrt(blocks.shape[1] * self.channels)
+
+
+def displacements(config: WaveletPriorConfig) -> list[tuple[int, int]]:
+    """Rows and columns by which the newest frame is displaced: all within the radius, then those beyond."""
+    near = [i * config.step for i in range(-config.radius, config.radius + 1)]
+    rows, columns = (range(-far, far + 1) for far in config.far)
+    beyond = [(y, x) for y, x in product(rows, columns) if max(abs(y), abs(x)) > config.radius * config.step]
+    return [*product(near, near), *beyond]
 
 
 @final
