@@ -51,7 +51,9 @@ def video_flow(channels: int = 3, *, wavelets: bool = False) -> LatticeVideoFlow
         hidden=6, dilations=(1,), coarsest=8, separate=2, reach=2, step=1
     )
     if wavelets:
-        prior = WaveletPriorConfig(hidden=(6, 6), dilations=((1,), (1,)), radius=1, parts=4, components=2)
+        prior = WaveletPriorConfig(
+            hidden=(6, 6), dilations=((1,), (1,)), radius=1, far=(2, 2), parts=4, components=2
+        )
     config = LatticeVideoFlowConfig(glow=glow, prior=prior, context=2, min_context=2, largest_side=16)
     model = perturbed(LatticeVideoFlow(config))
     assert isinstance(model, LatticeVideoFlow)
