@@ -133,7 +133,7 @@ def test_far_displacements_foresee_what_moves_fast() -> None:
         sweep = prior.sweep(past_of(prior, frames[:, :2]))
         groups = (sweep(z, group) for group in range(int(prior.order(32, 32).max()) + 1))
         found.append(sum(float(density.log_mass(z[at] - 0.5, z[at] + 0.5).sum()) for at, density in groups))
-    assert found[1] > 0.7 * found[0], found
+    assert found[1] > 0.3 * found[0], found
 
 
 def test_absent_frames_are_not_seen() -> None:

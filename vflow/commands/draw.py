@@ -144,7 +144,7 @@ def resolve(
     from vflow import checkpoint as checkpoints
     from vflow.config import parse
     from vflow.pipelines.batch.records import read_record
-    from vflow.pipelines.common import resolve_dtype, set_threads, temperature_or_suggested, versions
+    from vflow.pipelines.common import resolve_dtype, set_threads, versions
 
     flags, file = given_flags(command, kind), command.settings
     old = read_record(file, kind) if file else None
@@ -156,8 +156,7 @@ def resolve(
     sha = checkpoints.checkpoint_hash(folder)
     if old:
         _note_differences(file, old, sha, flags.get("checkpoint"))
-    config = config_of(model)
-    fields = {"temperature": temperature_or_suggested(None, config), **defaults(config)}
+    fields = defaults(config_of(model)) | {"temperature": model.config.temperature}
     fields |= old.model_dump(exclude_none=True) if old else {}
     fields |= flags
     fields |= {

@@ -16,7 +16,8 @@ from vflow.checkpoint import load
 from vflow.data.motion import SHRINK
 from vflow.data.rain import to_levels
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.nowcast import draw_ensemble
+from vflow.pipelines.common import temperature_or_suggested
+from vflow.pipelines.nowcast import draw_ensemble, nowcast_config
 from vflow.pipelines.video.predict import PredictSettings
 
 DECIBEL = {"transform": "dB", "unit": "mm/h", "zerovalue": -15.0}
@@ -31,7 +32,7 @@ def forecast(
     *,
     metadata: Mapping[str, Any] = DECIBEL,
     checkpoint: str = "rain",
-    temperature: float = 1.0,
+    temperature: float | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """Ensemble nowcast in the units of ``precip``.
@@ -45,6 +46,7 @@ def forecast(
         metadata: pysteps' description of ``precip``; read are ``transform`` (None or ``dB``), ``unit``
             (``mm/h``), ``threshold`` and ``zerovalue``.
         checkpoint: as ``vflow.load`` takes it.
+        temperature: scale of the noise, 0..2; None: as the checkpoint suggests.
 
     Returns:
         (n_ens_members, timesteps, H, W), float32, NaN where the newest frame has none.
@@ -59,7 +61,10 @@ def forecast(
         raise InputError(f"precip has shape {rate.shape}; give the last frames, (time, rows, columns)")
     model = load(checkpoint)
     settings = PredictSettings(
-        num_frames=int(timesteps), num_samples=n_ens_members, temperature=temperature, seed=seed
+        num_frames=int(timesteps),
+        num_samples=n_ens_members,
+        temperature=temperature_or_suggested(temperature, nowcast_config(model)),
+        seed=seed,
     )
     valid = np.isfinite(rate[-1])
     ensemble = draw_ensemble(model, to_levels(rate), settings, valid=valid, motion=_shrunk(velocity))

@@ -190,8 +190,9 @@ class WaveletPrior(nn.Module):
     2×2 each. It has a network of its own on its grid of blocks, so coarse levels, where motion is decided,
     learn as fast as fine ones, and cost little. The network sees what is known of the level, the same
     wavelets of past frames, matching costs of the newest frame, displaced, and features of the next coarser
-    level, all of whose wavelets are known; with ``encoder`` also features of all that past frames show. With
-    c_k for the newest frame's wavelet displaced by k, a latent has the mixture Σ_k a_k N(c_k + Δμ, σ²)
+    level, all of whose wavelets are known; with ``encoder`` also features of all that past frames show.
+    Displacements beyond the radius (``far``) have weights of their own, so a trained prior can be given them.
+    With c_k for the newest frame's wavelet displaced by k, a latent has the mixture Σ_k a_k N(c_k + Δμ, σ²)
     + Σ_m w_m N(Σ_k a_k c_k + Δμ_m, σ_m²), the first sum over the likeliest displacements.
 
     Args:
