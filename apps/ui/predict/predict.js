@@ -73,7 +73,11 @@
 
     function seek(frame) {
       if (playing) pause();
-      videos.forEach((video) => (video.currentTime = (frame - 0.5) / fps));
+      const time = (frame - 0.5) / fps;
+      for (const video of videos) {
+        // Sought again where it is, at its last frame, a video ends, and starts over because it loops.
+        if (Math.abs(video.currentTime - time) > 0.1 / fps) video.currentTime = time;
+      }
       show(frame);
     }
 

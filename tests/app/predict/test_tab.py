@@ -34,6 +34,18 @@ def test_upload_predict_and_play(app: App, stills: list[Path]) -> None:
     assert all(app.page.eval_on_selector_all(".vf-player video", "all => all.map((v) => v.paused)"))
 
 
+def test_videos_stay_at_their_last_frame_when_it_is_asked_for_again(app: App, stills: list[Path]) -> None:
+    app.upload(*stills[:2])
+    app.settings(futures=2, frames=2)
+    app.predict()
+    app.seek(4)
+    for _ in range(4):
+        app.page.evaluate("document.querySelector('.vf-seek').dispatchEvent(new Event('input'))")
+        app.page.wait_for_timeout(200)
+        times = app.page.eval_on_selector_all(".vf-player video", "all => all.map((v) => v.currentTime)")
+        assert min(times) == max(times) > 0
+
+
 def test_shows_what_the_npz_holds(app: App, stills: list[Path], square: np.ndarray, tmp_path: Path) -> None:
     app.upload(*stills[:2])
     app.settings(futures=2, frames=2)
