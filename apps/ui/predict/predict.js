@@ -39,11 +39,17 @@
       button.querySelector("span").textContent = playing ? "Pause" : "Play";
     }
 
+    // Videos that are there already are left alone: one that loops restarts when told to seek to its last
+    // frame while it shows it.
+    function move(time, tolerance) {
+      for (const video of videos) {
+        if (Math.abs(video.currentTime - time) > tolerance) video.currentTime = time;
+      }
+    }
+
     // Followers drift by a few milliseconds a loop; half a frame is the most that stays unseen.
     function align(tolerance) {
-      for (const video of videos) {
-        if (Math.abs(video.currentTime - leader.currentTime) > tolerance) video.currentTime = leader.currentTime;
-      }
+      move(leader.currentTime, tolerance);
     }
 
     function follow() {
@@ -73,11 +79,7 @@
 
     function seek(frame) {
       if (playing) pause();
-      const time = (frame - 0.5) / fps;
-      for (const video of videos) {
-        // Sought again where it is, at its last frame, a video ends, and starts over because it loops.
-        if (Math.abs(video.currentTime - time) > 0.1 / fps) video.currentTime = time;
-      }
+      move((frame - 0.5) / fps, 0.1 / fps);
       show(frame);
     }
 
