@@ -190,6 +190,21 @@ def test_keys_are_named_without_the_kind(kind: str, tmp_path: Path) -> None:
     assert message(str(file)).startswith(f"{file}: unknown key 'model.unknown'")
 
 
+@pytest.mark.parametrize(
+    ("preset", "values", "problem"),
+    [
+        ("push-wavelet", {"model.prior.radius": 99}, "model.prior.radius: Input should be less"),
+        ("push-wavelet", {"model.prior.wavelet": 9}, "unknown key 'model.prior.wavelet'"),
+        ("maf", {"model.layers.1.layers.0.hidden": [0]}, "model.layers.1.layers.0.hidden.0: Input"),
+        ("maf", {"model.layers.1.layers.0.kind": "odd"}, "model.layers.1.layers.0.kind: 'odd' is unknown"),
+    ],
+)
+def test_keys_of_parts_are_named_without_their_kind(
+    preset: str, values: dict[str, Any], problem: str
+) -> None:
+    assert message(preset, values).startswith(f"{preset}: {problem}")
+
+
 def test_an_unknown_preset_lists_the_known_ones(tmp_path: Path) -> None:
     assert message("shape") == f"shape: no such preset or file; presets: {', '.join(preset_names())}"
     assert message(str(tmp_path)).startswith(f"{tmp_path}: no such preset or file; presets: bair,")

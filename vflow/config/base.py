@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
 import yaml
@@ -17,13 +18,6 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
-TAGS = (
-    "videoflow", "lattice_videoflow", "frame_conditioned_videoflow", "reference_videoflow", "digits",
-    "colorizer", "super_resolution", "segmentation", "nowcast", "density", "photo_codec", "clip_codec",
-    "integer_flow", "pixelcnn",
-    "motion", "frame_predictor",
-)  # fmt: skip
-"""Kinds of models and of references, which pydantic adds to the path of an entry."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
 ValidationBits = Annotated[
     tuple[float, float] | None,
@@ -39,13 +33,13 @@ def parse(kind: type[C], data: Any, source: str, known: str = "") -> C:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {'; '.join(_explain(e, known) for e in error.errors())}") from error
+        raise ConfigError(
+            f"{source}: {'; '.join(_explain(e, data, known) for e in error.errors())}"
+        ) from error
 
 
-def _explain(error: Any, known: str) -> str:
-    *path, last = error["loc"] or ("",)
-    own = error["type"] == "extra_forbidden"  # a key that someone wrote, whatever it is called
-    key = ".".join(str(part) for part in (*path, last) if part not in TAGS or (own and part is last))
+def _explain(error: Any, data: Any, known: str) -> str:
+    key = ".".join(_keys(error["loc"], data, missing=error["type"] == "missing"))
     if error["type"] == "union_tag_invalid":
         kinds = error["ctx"]["expected_tags"].replace("'", "")
         return f"{key}.kind: {error['ctx']['tag']!r} is unknown; use {kinds}"
@@ -53,6 +47,28 @@ def _explain(error: Any, known: str) -> str:
         return f"unknown key '{key}'" + (f" ({known})" if known else "")
     message: str = error["msg"].removeprefix("Value error, ")
     return f"{key}: {message}" if key else message
+
+
+def _keys(path: Sequence[str | int], data: Any, *, missing: bool) -> Iterator[str]:
+    """Keys of ``data`` on an error's path, but for the kinds of models and of parts, which pydantic adds.
+
+    Args:
+        missing: the last one is of an entry that ``data`` lacks.
+    """
+    entered = True  # at ``data``, whose kind comes first
+    for number, part in enumerate(path, start=1):
+        if isinstance(data, dict):
+            kind = part not in data and not (missing and number == len(path))
+            if kind or (entered and part == data.get("kind")):
+                entered = False
+                continue
+            data = data.get(part)
+        elif isinstance(data, list | tuple) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            data = None
+        entered = True
+        yield str(part)
 
 
 def to_yaml(config: Config) -> str:
