@@ -118,8 +118,8 @@ def test_weights_choose_levels(tmp_path: Path) -> None:
     pyramid = model.get_submodule("lattice")
     assert isinstance(pyramid, LatticePyramid)
     fine, coarse, base = pyramid.log_probability(images)[0].tolist()
-    assert float(model(CodecBatch(images, before, (1.0, 0.0)))) == pytest.approx(fine + base, rel=1e-6)
-    assert float(model(CodecBatch(images, before, (0.0, 4.0)))) == pytest.approx(4 * coarse + base, rel=1e-6)
+    assert model(CodecBatch(images, before, (1.0, 0.0))).item() == pytest.approx(fine + base, rel=1e-6)
+    assert model(CodecBatch(images, before, (0.0, 4.0))).item() == pytest.approx(4 * coarse + base, rel=1e-6)
 
 
 def test_squares_are_functions_of_their_key(tmp_path: Path) -> None:
