@@ -197,6 +197,8 @@ def test_keys_are_named_without_the_kind(kind: str, tmp_path: Path) -> None:
         ("push-wavelet", {"model.prior.wavelet": 9}, "unknown key 'model.prior.wavelet'"),
         ("maf", {"model.layers.1.layers.0.hidden": [0]}, "model.layers.1.layers.0.hidden.0: Input"),
         ("maf", {"model.layers.1.layers.0.kind": "odd"}, "model.layers.1.layers.0.kind: 'odd' is unknown"),
+        ("maf", {"model.layers.1": {"kind": "repeat"}}, "model.layers.1.times: Field required"),
+        ("colorizer", {"training.losses.0.weight": -1}, "training.losses.0.weight: Input should be greater"),
     ],
 )
 def test_keys_of_parts_are_named_without_their_kind(

@@ -50,16 +50,16 @@ def _explain(error: Any, data: Any, known: str) -> str:
 
 
 def _keys(path: Sequence[str | int], data: Any, *, missing: bool) -> Iterator[str]:
-    """Keys of ``data`` on an error's path, but for the kinds of models and of parts, which pydantic adds.
+    """Keys of ``data`` on the path of an error, without the kinds that pydantic puts between them.
 
     Args:
         missing: the last one is of an entry that ``data`` lacks.
     """
-    entered = True  # at ``data``, whose kind comes first
+    entered = True  # a value whose kind may come next
     for number, part in enumerate(path, start=1):
         if isinstance(data, dict):
-            kind = part not in data and not (missing and number == len(path))
-            if kind or (entered and part == data.get("kind")):
+            absent = part not in data and not (missing and number == len(path))
+            if absent or (entered and part == data.get("kind")):
                 entered = False
                 continue
             data = data.get(part)
