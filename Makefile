@@ -11,7 +11,7 @@ help:
 	@echo "make app      the app in the browser (PORT=7860 HOST=127.0.0.1 CHECKPOINTS=folder of your own models)"
 	@echo "make test     all tests (ARGS= for pytest, e.g. ARGS='tests/models -x')"
 	@echo "make test-long  campaigns of minutes that make test leaves out: runs killed at random, fuzzed input"
-	@echo "make e2e      the browser tests alone"
+	@echo "make e2e      the app's tests alone, those in a browser included"
 	@echo "make lint     ruff and mypy;  make format  rewrites the layout"
 	@echo "make bench    speed against other flow libraries"
 	@echo "make accept   measures what the project promises into docs/ACCEPTANCE.md (ONLY='D A.shapes_bits' VFLOW_DATA=folder)"

@@ -1,7 +1,7 @@
 """Trains variants of a preset for equal time, and prints what each reaches on held-out data.
 
 python scripts/ablate.py shapes-small --minutes 20 --set model.noise=learned --set model.pixel_map=marginal
-python scripts/ablate.py push-small --data clips --set training.energy=null --set model.glow.coupling=mixture
+python scripts/ablate.py push-small --data clips --set 'training.losses=[]' --set model.glow.coupling=mixture
 
 One variant per call, on one thread, its result one line of JSON. The time is the processor's, validation not
 counted, and the learning rate decays over it, so that no variant is cut off half-way. Other work on the

@@ -31,6 +31,7 @@ alone: the tail of `push`'s pixel map was chosen on test clips, a colouriser was
 figure on test photos, and a dozen experiments report test figures between versions (docs/EXPERIMENTS.md), so
 small gains may be flattered. From now on the command of the final table alone reads test data.
 """
+PROMISED = "## What is promised of the shipped models (section F of docs/ACCEPTANCE.md, which has all)\n"
 Data = Mapping[str, Any]
 # Figure → what it is called here, and its unit. In the order of the tables.
 ROWS = {
@@ -219,7 +220,14 @@ def promised(entries: Mapping[str, Data]) -> str:
         if figure.threshold()
     ]
     heads = ["| figure | measured | threshold | | command |", "|---|---|---|---|---|"]
-    return "\n".join(["## What is promised of the shipped models\n", *heads, *rows, ""])
+    return "\n".join(
+        [
+            PROMISED,
+            *heads,
+            *rows,
+            "",
+        ]
+    )
 
 
 def densities(data: Data) -> str:

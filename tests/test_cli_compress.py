@@ -85,7 +85,7 @@ def test_the_wrong_checkpoint_is_refused(
     media.write_png(tmp_path / "a.png", smooth(8, 8))
     output = ["--output", str(tmp_path)]
     assert main(["compress", str(tmp_path / "a.png"), *output, "--checkpoint", str(codecs["clip"])]) == 3
-    assert "does not compress a picture; choose a checkpoint of kind photo_codec" in capsys.readouterr().err
+    assert "does not compress a picture; choose one such as codec-photo" in capsys.readouterr().err
     assert main(["compress", str(tmp_path / "a.png"), *output, "--checkpoint", str(codecs["photo"])]) == 0
     coded = str(tmp_path / "a.vflow")
     assert main(["decompress", coded, *output, "--checkpoint", str(codecs["clip"])]) == 3

@@ -37,7 +37,7 @@ COMMANDS = {
     "digits": Command("vflow.commands.digits:Digits", "draw handwritten digits by class"),
     "colorize": Command("vflow.commands.colorize:Colorize", "draw many colourings of photographs"),
     "upscale": Command("vflow.commands.upscale:Upscale", "enlarge photographs, in many variants"),
-    "generate": Command("vflow.commands.generate:Generate", "predict, colorize or digits, in batches"),
+    "generate": Command("vflow.commands.generate:Generate", "futures, colourings or digits, in batches"),
     "sample": Command("vflow.commands.sample:Sample", "draw points of a density of vectors"),
     "score": Command("vflow.commands.score:ScoreClips", "bits per dimension of a clip's frames"),
     "compress": Command("vflow.commands.compress:Compress", "write photos and clips to lossless files"),

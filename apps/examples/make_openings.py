@@ -37,7 +37,6 @@ from vflow.pipelines.walk.space import WalkSettings
 FOLDER = Path(__file__).resolve().parent
 RECORD = FOLDER / "openings.json"
 FIELDS = (gr.Checkbox, gr.Dropdown, gr.Number, gr.Radio, gr.Slider, gr.Textbox)
-TEAL = (15, 118, 110)
 Film = tuple[np.ndarray, float]
 """Frames, uint8 (T, H, W, C), and frames per second."""
 Values = dict[str, Any]

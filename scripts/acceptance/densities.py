@@ -61,7 +61,8 @@ def _exactness(config: DensityConfig, points: Tensor) -> tuple[float, float]:
 )
 def exactness() -> Result:
     """The chain of each preset without folds on the plane, weights moved by 3%, 64 normal points. Layers one
-    by one, spheres, tori and folds: tests/bijections, which hold all of them to the same bounds."""
+    by one, spheres, tori and folds: tests/bijections, which hold all of them to the same bounds (a fold:
+    the sum of its two sides)."""
     points = 1.2 * torch.randn(POINTS, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     chosen = [name for name in _systems() if name not in (*MANIFOLDS, "rad")]
     found = {name: _exactness(_systems()[name], points) for name in chosen}

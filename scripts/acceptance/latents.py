@@ -56,7 +56,7 @@ def shapes_probe() -> Result:
     "H",
     bits=Figure("push-wavelet: bits/dim of 17 frames given 3, exact", "", at_most=0.65, aim="0.52"),
     share=Figure("push-wavelet: share of the variance of futures that latents carry", at_least=0.9, aim="1"),
-    top=Figure("push-wavelet: lattices of the two top levels, each alone, added", at_least=0.5, aim="0.7"),
+    top=Figure("push-wavelet: wavelets of the two top levels, each alone, added", at_least=0.5, aim="0.7"),
     gain=Figure("push-wavelet: best of 20 over the best baseline, 5th frame", "dB", at_least=0.3, aim="1.2"),
     alone=Figure("push-wavelet: the same, of the 20 the nearest at that frame alone", "dB"),
 )

@@ -38,6 +38,17 @@ def test_the_noise_that_picks_a_side_gives_the_point_back() -> None:
     torch.testing.assert_close(ladj, -density)
 
 
+def test_the_densities_of_both_sides_sum_to_the_log_det() -> None:
+    """Gates sum to 1, so what is left is |det J|, here by autograd, at the bound of the other layers."""
+    layer = fold()
+    for x in points(20):
+        jacobian = torch.autograd.functional.jacobian(lambda y: layer.transform(y[None])[0][0], x).view(2, 2)
+        z, _ = layer.transform(x[None])
+        left, right = (-layer.invert(z, torch.full((1,), eps, dtype=x.dtype))[1] for eps in (30.0, -30.0))
+        total, wanted = torch.logaddexp(left, right).squeeze(), torch.linalg.slogdet(jacobian).logabsdet
+        torch.testing.assert_close(total, wanted, rtol=0, atol=1e-8)
+
+
 def test_both_sides_have_one_latent_and_share_its_density() -> None:
     """The gates of the two preimages of a latent sum to 1."""
     layer, x = fold(), points(20)

@@ -97,7 +97,7 @@ def coupling(name: str, features: int = 0) -> Case:
 
     def build() -> Bijection:
         net = MLP(2, 2 * element.count, [8], features=features, periodic=name in PERIODIC)
-        return ElementCoupling(element, VectorConditioner(net), MaskPartition.alternating(4, first=False))
+        return ElementCoupling(element, VectorConditioner(net), MaskPartition([False, True] * 2))
 
     return Case(build, 4, inputs, features)
 

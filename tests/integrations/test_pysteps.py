@@ -34,6 +34,17 @@ def test_forecast_has_pysteps_shape_and_keeps_unknown_pixels() -> None:
     )
 
 
+@pytest.mark.parametrize("short", [{"unit": "mm/h"}, {"transform": "dB"}])
+def test_what_metadata_leave_out_is_as_pysteps_has_it(short: dict[str, str]) -> None:
+    import torch
+
+    found = []
+    for metadata in (short, {"transform": None, "unit": "mm/h", "zerovalue": -15.0} | short):
+        torch.manual_seed(0)
+        found.append(integration.forecast(rates(), None, LEADS, 2, metadata=metadata))
+    np.testing.assert_array_equal(*found)
+
+
 def test_decibel_in_is_decibel_out() -> None:
     import torch
 

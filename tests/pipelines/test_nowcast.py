@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +70,24 @@ def test_unknown_pixels_are_neither_looked_at_nor_predicted() -> None:
     assert np.isnan(made[0].rates[..., :9]).all() and np.isfinite(made[0].rates[..., 9:]).all()
     assert np.isnan(made[0].probability(1.0)[..., :9]).all()
     np.testing.assert_array_equal(made[0].frames, made[1].frames)
+
+
+def test_values_that_are_not_finite_are_dry_and_counted() -> None:
+    import torch
+
+    model = small_model().eval()
+    generate = model.generate
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        made, latents = generate(*args, **kwargs)
+        made = torch.full_like(made, 80.0)
+        for column, value in enumerate((float("inf"), float("nan"), -float("inf"))):
+            made[..., column] = value
+        return made, latents
+
+    model.generate = broken  # type: ignore[method-assign]
+    found = draw_ensemble(model, given(), PredictSettings(num_frames=LEADS, num_samples=1))
+    assert found.nonfinite > 0 and set(np.unique(found.frames)) <= {0, 80}
 
 
 def test_a_window_covers_the_area_at_all_leads() -> None:

@@ -71,11 +71,6 @@ class MaskPartition(Partition):
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("back", order.argsort(), persistent=False)
 
-    @classmethod
-    def alternating(cls, channels: int, first: bool) -> MaskPartition:
-        """Every other channel is kept, beginning with the first or with the second."""
-        return cls([(i % 2 == 0) == first for i in range(channels)])
-
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         kept, changed = x[:, self.order].split([self.kept, len(self.order) - self.kept], 1)
         return kept, changed

@@ -24,7 +24,7 @@ from vflow.commands.common import (
     parse_temperature,
     require,
 )
-from vflow.errors import CheckpointError, ConfigError
+from vflow.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,8 @@ class Evaluate:
     limit: Whole = None
     """Examples, evenly spread (64 clips, 1000 digits, 128 photos, 200 masks, all points); 0 takes all."""
     num_samples: Whole = None
-    """Futures per clip (20), colourings or enlargements per photo (8), masks (16), digits per class (100)."""
+    """Futures per clip (20), colourings or enlargements per photo (8), masks (16), members of
+    rain (20), digits per class (100; integer flows and PixelCNNs 10)."""
     num_frames: Whole = None
     """Predicted frames of each clip (10, or what the clips have)."""
     context: Whole = None
@@ -134,11 +135,6 @@ class Evaluate:
             "codec": (codec.evaluate_codec, None),
             "discrete": (discrete.evaluate_discrete, None),
         }
-        if model.config.family not in judges:
-            known = ", ".join(judges)
-            raise CheckpointError(
-                f"{self.checkpoint}: no figures for a {model.config.kind}; choose one of kind {known}"
-            )
         evaluate, tune = judges[model.config.family]
         if not self.tune_temperature:
             return evaluate(model, settings, stage)

@@ -170,10 +170,11 @@ def check_codec(model: object) -> None:
     if isinstance(model, LatticeVideoFlow):
         if model.image_shape[0] == 3:
             return
-        raise ConfigError("a model of grey frames does not compress; give --checkpoint one of colour frames")
+        raise ConfigError("a model of grey frames does not compress; use one of colour frames")
     if not isinstance(model, PhotoCodec | ClipCodec):
         raise ConfigError(
-            f"{type(model).__name__} does not compress; give --checkpoint a codec, as photos or clips"
+            f"{type(model).__name__} does not compress; use codec-photo, or for clips codec-clip or a video "
+            "model with exact likelihood, such as grasp"
         )
     if not is_exact(model):
         raise CheckpointError("the codec's weights are too large for exact sums in float32; use another")

@@ -127,7 +127,7 @@ class TrainingConfig(Config):
     grad_clip_norm: float | None = Field(1.0, gt=0, description="None: no clipping")
     ema: float = Field(0.998, ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = Field(False, description="torch.compile; see docs/PERFORMANCE.md for where it pays")
+    compile: bool = Field(False, description="torch.compile; does not pay on CPUs (docs/PERFORMANCE.md)")
     actnorm_batch: int = Field(64, ge=1, description="examples for the data-dependent initialisation")
     log_every: int = Field(20, ge=1)
     validate_every: int = Field(500, ge=1)

@@ -236,7 +236,10 @@ def read_rain(path: str | Path, scale: PixelScale | None = None) -> RainSequence
     if path.suffix.lower() == ".npz":
         return read_npz(path)
     if scale is None:
-        raise InputError(f"{path}: pictures do not say what their grey levels mean; state their scale")
+        raise InputError(
+            f"{path}: pictures do not say what their grey levels mean; give an npz as docs/RAIN.md has it "
+            "(vflow.data.rain.read_rain takes the scale of pictures)"
+        )
     files = sorted(path.iterdir(), key=lambda file: natural_key(file.name)) if path.is_dir() else [path]
     tiffs = [file for file in files if file.suffix.lower() in (".tif", ".tiff")]
     return read_geotiff(tiffs, scale) if tiffs else read_pictures(path, scale)

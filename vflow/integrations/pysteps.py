@@ -20,7 +20,8 @@ from vflow.pipelines.common import temperature_or_suggested
 from vflow.pipelines.nowcast import draw_ensemble, nowcast_config
 from vflow.pipelines.video.predict import PredictSettings
 
-DECIBEL = {"transform": "dB", "unit": "mm/h", "zerovalue": -15.0}
+DRY = -15.0  # of pixels in decibels, where metadata does not say
+DECIBEL = {"transform": "dB", "unit": "mm/h", "zerovalue": DRY}
 """Unit of precip: 10 · log10 of mm/h, dry pixels at −15."""
 
 
@@ -81,21 +82,21 @@ def register(name: str = "vflow") -> None:
 def _to_rate(precip: np.ndarray, metadata: Mapping[str, Any]) -> np.ndarray:
     """mm/h, 0 where dry."""
     _check(metadata)
-    if metadata["transform"] is None:
+    if metadata.get("transform") is None:
         return precip
-    dry = precip <= metadata["zerovalue"]
+    dry = precip <= metadata.get("zerovalue", DRY)
     rate: np.ndarray = np.where(dry, 0.0, 10 ** (precip / 10))
     return rate
 
 
 def _from_rate(rate: np.ndarray, metadata: Mapping[str, Any]) -> np.ndarray:
-    if metadata["transform"] is None:
+    if metadata.get("transform") is None:
         return rate
     threshold = float(metadata.get("threshold", -10.0))
     with np.errstate(divide="ignore"):
         decibel = 10 * np.log10(rate)
     dry = decibel < threshold  # NaN stays
-    result: np.ndarray = np.where(dry, metadata["zerovalue"], decibel).astype(np.float32)
+    result: np.ndarray = np.where(dry, metadata.get("zerovalue", DRY), decibel).astype(np.float32)
     return result
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 import vflow
-from vflow.checkpoint import checkpoint_folder, checkpoint_hash
+from vflow.checkpoint import checkpoint_folder, checkpoint_hash, find_checkpoints, read_config
 from vflow.checksum import serialize_tensors, verify_tensors
 from vflow.config import (
     ColorizerConfig,
@@ -70,10 +70,15 @@ def config_of(model: nn.Module, kind: type[C], does: str) -> C:
     """
     config = getattr(model, "config", None)
     if not isinstance(config, kind):
-        raise CheckpointError(
-            f"{type(model).__name__}: does not {does}; choose a checkpoint of kind {kind.family}"
-        )
+        found = getattr(config, "kind", type(model).__name__)
+        remedy = ", such as ".join([f"choose a checkpoint of kind {kind.family}", *_shipped(kind)[:1]])
+        raise CheckpointError(f"a model of kind {found} does not {does}; {remedy}")
     return config
+
+
+def _shipped(kind: type[Any]) -> list[str]:
+    """Names of the shipped checkpoints whose configuration is a ``kind``."""
+    return [name for name, folder in find_checkpoints().items() if isinstance(read_config(folder), kind)]
 
 
 def resolve_dtype(name: str = "auto") -> str:

@@ -164,10 +164,7 @@ class Codecs:
         model = self._load(name)
         wanted = CODEC_CONFIGS[kind]
         if not isinstance(model.config, wanted):
-            default = wanted[0].model_fields["kind"].default
-            raise CheckpointError(
-                f"{name}: does not compress a {kind}; choose a checkpoint of kind {default}"
-            )
+            raise CheckpointError(f"{name}: does not compress a {kind}; choose one such as {DEFAULTS[kind]}")
         return model
 
     def for_data(self, data: bytes, source: str) -> Any:

@@ -211,7 +211,7 @@ class BlockDecoder:
         """Members uint8 (N, T, H, W) of noise (N, C, h, w) per level; count of values that are not finite."""
         many = self.condition.repeat(len(eps[0]))
         made, _ = self.model.generate(many, [e.to(self.device) for e in eps], temperature)
-        levels = made.nan_to_num(0.0, 255.0, 0.0).clamp(0, 255).to(torch.uint8)
+        levels = made.nan_to_num(0.0, 0.0, 0.0).clamp(0, 255).to(torch.uint8)
         return self.window.cut(levels.cpu().numpy(), self.area), int((~made.isfinite()).sum())
 
 

@@ -112,7 +112,9 @@ class Learner:
             return self.arm.posterior(target.observed, ARMS, "lab-exact")
         except ConfigError as error:
             where = f"({target.out:g}, {target.up:g})"
-            raise InputError(f"hardly any arm reaches {where}; take a target nearer to its middle") from error
+            raise InputError(
+                f"hardly any arm reaches {where}; choose a target nearer to the middle of its reach"
+            ) from error
 
     def misses(self, arms: Tensor, target: Target) -> float:
         """Mean distance of the hands of ``arms`` (N, 4) from the target."""

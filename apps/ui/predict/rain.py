@@ -164,8 +164,8 @@ def read_radar(paths: Sequence[str] | np.ndarray) -> RainSequence:
     height, width = sequence.valid.shape
     if height * width > MAX_PIXELS:
         raise InputError(
-            f"{path.name}: {width}×{height} pixels; the page takes {MAX_PIXELS / 1e6:g} megapixels, the"
-            " command line any: cut a part out"
+            f"{path.name}: {width}×{height} pixels, and the page takes {MAX_PIXELS:,}; crop it, or use"
+            " 'vflow predict', which takes any size"
         )
     return sequence
 

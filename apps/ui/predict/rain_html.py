@@ -154,8 +154,8 @@ def _truth(found: Answer, minutes: float) -> str:
     if found.truth is None or found.now:
         return ""
     if found.truth < 0:
-        return f"It really stayed away for the {found.known * minutes:g} minutes that are known."
-    return f"It really came after {(found.truth + 1) * minutes:g} minutes."
+        return f"In reality it did not arrive within the {found.known * minutes:g} minutes that are known."
+    return f"In reality it arrived after {(found.truth + 1) * minutes:g} minutes."
 
 
 def summary(job: RainJob, seconds: float) -> str:

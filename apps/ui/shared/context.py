@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from vflow.config import NowcastConfig, VideoConfig
+from vflow.config import ConvolutionalVideoConfig, NowcastConfig, VideoConfig
 from vflow.errors import VflowError, counted
 
 from .jobs import Jobs
@@ -69,8 +69,10 @@ class AppContext:
         if config is None:
             return ""
         glow, color = config.glow, "colour" if config.glow.channels == 3 else "grey"
+        largest = config.largest_side if isinstance(config, ConvolutionalVideoConfig) else 0
+        larger = f" (larger up to {largest}×{largest})" if largest else ""
         return (
-            f"{glow.width}×{glow.height} pixels, {color}, {config.fps:g} frames per second. "
+            f"{glow.width}×{glow.height} pixels{larger}, {color}, {config.fps:g} frames per second. "
             f"Needs at least {counted(config.min_context, 'frame')} and uses the last {config.context}."
         )
 

@@ -36,4 +36,4 @@ def read_ink(ink: str) -> np.ndarray:
     try:
         return np.frombuffer(base64.b64decode(ink, validate=True), np.uint8).reshape(SIDE, SIDE)
     except (binascii.Error, ValueError) as error:
-        raise InputError("the drawing did not arrive whole; draw again") from error
+        raise InputError("the drawing was not received completely; draw it again") from error

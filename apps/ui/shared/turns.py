@@ -31,7 +31,7 @@ class Turn(Enum):
 
     READ = "Waiting until other uploads have been read", "Reading…"
     COMPUTE = "Waiting for the model", "Computing…"
-    JUDGE = "Waiting until other uploads have been judged", "Judging the upload…"
+    JUDGE = "Waiting until other uploads have been checked", "Checking the upload…"
 
 
 class Line:

@@ -85,4 +85,4 @@ def test_a_click_draws_arms_until_stop(opened: Opener, size: tuple[int, int], sc
     check(app, "with arms")
     app.number("Target: out", 2.4)
     app.number("Target: up", 1)
-    app.refused("arm", "hardly any arm reaches (2.4, 1); take a target nearer to its middle")
+    app.refused("arm", "hardly any arm reaches (2.4, 1); choose a target nearer to the middle of its reach")

@@ -120,7 +120,10 @@ def test_the_answer_counts_members_and_times(app: AppContext, tmp_path: Path) ->
     assert found.first.tolist() == [1, 1, 1, 2, -1, -1] and found.truth == 2
     np.testing.assert_allclose(found.reached, [0, 3 / 6, 4 / 6])
     text = rain_html.answer(found, 5)
-    assert "within 15 minutes in 4 of 6 futures (67%)" in text and "It really came after 15 minutes." in text
+    assert (
+        "within 15 minutes in 4 of 6 futures (67%)" in text
+        and "In reality it arrived after 15 minutes." in text
+    )
     backwards = ask(result, (55 / WIDTH, 42 / HEIGHT, 45 / WIDTH, 38 / HEIGHT))
     assert backwards.area == found.area
     assert "none of 6 futures" in rain_html.answer(ask(result, (0.5, 0.02, 0.6, 0.1)), 5)

@@ -343,7 +343,7 @@ def test_bad_input_in_the_browser(walker: Walker, stills: list[Path], tmp_path: 
     walker.choose("colorizer")
     start.get_by_text("Drop File Here").wait_for()  # the other model's upload is gone
     walker.upload("start", *stills[:2])
-    walker.app.refused("walk", "frame1.png: one picture is walked at a time; remove the others")
+    walker.app.refused("walk", "frame1.png: a walk starts from one picture; remove the others")
 
 
 def test_endpoint_is_python_walk(server: Server, checkpoints: Path, stills: list[Path]) -> None:

@@ -204,10 +204,13 @@ def test_pictures_that_cannot_be_used(model: Colorizer, image: Any, message: str
 
 
 def test_models_of_another_kind_are_refused(model: Colorizer, photo: np.ndarray) -> None:
-    with pytest.raises(CheckpointError, match=r"VideoFlow: .*choose a checkpoint of kind colorizer"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"kind videoflow does not .* of kind colorizer, such as colorizer",
+    ):
         colorize(make_model(), photo)
     for call in (predict, score):
-        with pytest.raises(CheckpointError, match=r"Colorizer: .*choose a checkpoint of kind videoflow"):
+        with pytest.raises(CheckpointError, match=r"kind colorizer does not .* of kind videoflow, such as"):
             call(model, photo[None])
 
 

@@ -93,6 +93,7 @@ def digits(
 
     Raises:
         ConfigError: a setting is out of range. InputError: a sample stays non-finite after 8 redraws.
+        CheckpointError: the model does not draw digits.
     """
     config = digits_config(model)
     settings = SamplingSettings(

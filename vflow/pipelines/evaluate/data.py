@@ -64,12 +64,14 @@ def locate(settings: Settings, kind: str) -> Places:
     data = settings.data
     if data in GENERATED:
         _require(data, kind)
+        if settings.train:
+            raise ConfigError(f"--train {settings.train}: {data} are generated, always; leave it out")
         return Places(data, None, None)
-    path = _existing(data)
+    path = _existing("--data", data)
     name = FOLDERS[kind]
     if kind == "videoflow" and next(path.rglob("*.tfrecord*"), None):
         name = "bair"
-    train = _existing(settings.train) if settings.train else None
+    train = _existing("--train", settings.train) if settings.train else None
     if path.is_file() or name == "digits":
         return Places(name, str(path), str(train) if train else None)
     test, beside = _parts(path)
@@ -83,14 +85,18 @@ def _require(data: str, kind: str) -> None:
         raise ConfigError(f"--data {data}: not for a model of kind {kind}; give {names}, or a folder")
 
 
-def _existing(data: str) -> Path:
+def _existing(flag: str, data: str) -> Path:
     root = os.environ.get("VFLOW_DATA")
     places = [Path(data), *([Path(root) / data] if root else [])]
     for path in places:
         if path.exists():
             return path
-    missing = f"--data {data}: no such folder, here or in VFLOW_DATA"
-    raise ConfigError(f"{missing}; give one, or {', '.join(GENERATED)}")
+    remedy = (
+        f"give one, or {', '.join(GENERATED)}"
+        if flag == "--data"
+        else "give one that exists, or leave it out"
+    )
+    raise ConfigError(f"{flag} {data}: no such folder, here or in VFLOW_DATA; {remedy}")
 
 
 def _parts(path: Path) -> tuple[Path, Path | None]:

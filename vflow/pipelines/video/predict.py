@@ -149,7 +149,8 @@ def predict(
         uint8 (num_samples, num_frames, H, W, C) in the size of the fitted frames and the model's channels.
 
     Raises:
-        InputError: the frames cannot be used. ConfigError: a setting is out of range.
+        InputError: the frames cannot be used, or a sample stays non-finite after 8 redraws. ConfigError: a
+            setting is out of range. CheckpointError: no video model.
     """
     config = video_config(model)
     settings = PredictSettings(

@@ -81,6 +81,7 @@ def score(
 
     Raises:
         InputError: too few frames. ConfigError: ``context``, ``num_frames`` or ``draws`` out of range.
+        CheckpointError: no video model.
     """
     fitted, _ = fit_scored(model, frames, num_frames)
     first = video_config(model).min_context

@@ -139,6 +139,7 @@ def surprisal(
 
     Raises:
         InputError: too few or too many frames. ConfigError: ``quantile`` or ``num_frames`` out of range.
+        CheckpointError: no video model.
     """
     check_quantile(quantile)
     ready = prepare(model, frames, num_frames)

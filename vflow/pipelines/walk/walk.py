@@ -83,6 +83,7 @@ def walk(
 
     Raises:
         InputError: an input cannot be used. ConfigError: the kind does not suit the model or the inputs.
+        CheckpointError: there are no walks for such models.
     """
     steps = iterate(model, inputs, settings, directions=directions, negatives=negatives, positives=positives)
     while True:
