@@ -36,7 +36,7 @@ def test_exact_arms_reach_the_target_and_a_stopped_learner_begins_anew() -> None
     next(run)
     run.close()  # type: ignore[attr-defined]
     assert learner.model is None
-    with pytest.raises(InputError, match=r"hardly any arm reaches \(2.4, 0\); take a target"):
+    with pytest.raises(InputError, match=r"hardly any arm reaches \(2.4, 0\); choose a target"):
         learner.exact(Target(2.4, 0))
 
 
