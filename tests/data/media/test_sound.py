@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from vflow.data import media
 
@@ -58,6 +59,13 @@ def test_films_without_sound_stay_as_they_are(tmp_path: Path) -> None:
     content = target.read_bytes()
     assert media.copy_sound(source, target) == ""
     assert target.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
+def test_animated_pictures_have_no_sound(tmp_path: Path, name: str) -> None:
+    frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    assert media.copy_sound(tmp_path / name, _film(tmp_path / "s000.mp4", None)) == ""
 
 
 @pytest.mark.parametrize("codec", ["pcm_s16le"])

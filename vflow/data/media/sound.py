@@ -23,6 +23,8 @@ def copy_sound(source: Path, target: Path, limits: Limits = DEFAULT_LIMITS) -> s
         InputError: ``source`` is beyond ``limits``, or ``target`` cannot be written.
     """
     kind, budget = admit(source, limits), Budget(limits)
+    if kind.family != "video":
+        return ""
     try:
         with av.open(str(source.resolve()), format=kind.demuxer) as film:
             if not film.streams.audio:
