@@ -121,8 +121,18 @@ def test_what_does_not_match_is_redone(items: list[Item], out: Path, change: str
 def test_existing_outputs_can_be_an_error(items: list[Item], out: Path) -> None:
     engine.run(items, Copy(), Options(out))
     summary = engine.run(items[:1], Copy(), Options(out, on_existing="error"))
-    assert summary.failed[0]["error"].startswith("a: has outputs in ")
+    assert "s001.txt: exists; " in summary.failed[0]["error"]
     assert (out / "a/s000.txt").read_text() == "one"
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_files_that_no_run_wrote_are_existing_outputs_too(items: list[Item], out: Path, flat: bool) -> None:
+    mine = out / ("s000.txt" if flat else "a/s000.txt")
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    summary = engine.run(items[:1], Copy(), Options(out, flat=flat, on_existing="error"))
+    assert summary.failed[0]["error"].startswith(f"{mine}: exists; ")
+    assert mine.read_text() == "mine"
 
 
 def test_a_refusal_or_failure_leaves_what_is_known_of_earlier_outputs(items: list[Item], out: Path) -> None:
@@ -130,7 +140,7 @@ def test_a_refusal_or_failure_leaves_what_is_known_of_earlier_outputs(items: lis
     before = {line["item"]: line for line in _lines(out / "manifest.jsonl")}
     for _ in range(2):  # the first refusal must not open the way for a second run
         summary = engine.run(items[:1], Copy(times=2), Options(out, on_existing="error"))
-        assert summary.failed[0]["error"].startswith("a: has outputs in ")
+        assert "s001.txt: exists; " in summary.failed[0]["error"]
         assert {line["item"]: line for line in _lines(out / "manifest.jsonl")} == before
     assert (out / "a/s000.txt").read_text() == "one"
     items[0].paths[0].write_text("bad")

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,7 @@ class Options:
         output: folder of everything that is written.
         flat: an item's files lie in ``output`` itself, not in ``output/<item>/``.
         on_existing: ``skip`` keeps outputs whose input, settings and bytes match, and redoes all others;
-            ``overwrite`` redoes all; ``error`` refuses an item that has outputs.
+            ``overwrite`` redoes all; ``error`` refuses an item some of whose files exist, whoever wrote them.
         on_error: ``continue`` with the next item, or ``fail`` at the first.
         shard: (i, n): every n-th item from the i-th, i in 1..n.
     """
@@ -175,10 +175,14 @@ def _guard(item: Item, options: Options, old: Entry | None) -> None:
         if path.is_dir() and real_path(path) == home:
             text = "outputs would go into the input's own folder; choose another --output"
             raise _RefusedError(f"{path}: {text}")
-    if options.on_existing == "error" and old and old.get("outputs"):
-        raise _RefusedError(
-            f"{item.name}: has outputs in {options.output}; choose another --output or overwrite"
-        )
+    if options.on_existing == "error":
+        _refuse_existing(options.output / name for name in (old or {}).get("outputs", {}))
+        _refuse_existing([] if options.flat else sorted(options.home(item).rglob("*")))
+
+
+def _refuse_existing(paths: Iterable[Path]) -> None:
+    if there := next((path for path in paths if path.is_file()), None):
+        raise _RefusedError(f"{there}: exists; choose another --output, or --on-existing overwrite")
 
 
 def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> Entry:
@@ -201,6 +205,8 @@ def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> En
         shared = options.flat and options.on_existing != "overwrite"  # else each item has its own folder
         if shared and (other := manifest.owner(outputs, item.name)):
             raise InputError(f"{item.name}: would replace the result of {other}; choose another --output")
+        if options.on_existing == "error":
+            _refuse_existing(finals.values())
         for path, final in finals.items():
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, final)
