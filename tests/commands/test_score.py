@@ -100,6 +100,20 @@ def test_lines_for_people(vflow: Vflow, models: Path, clips: list[Path], tmp_pat
     assert error.startswith("error: broken.npz: ") and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("maps", [False, True])
+def test_what_is_done_to_a_clip_is_said(vflow: Vflow, models: Path, tmp_path: Path, maps: bool) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 20, 16, 3), np.uint8)
+    media.write_npz(tmp_path / "slow.npz", frames=frames, fps=np.float64(2))
+    given = ["--checkpoint", models / "known", "--input", tmp_path / "slow.npz"]
+    code, _, notes = vflow(*given, *(["--maps-dir", tmp_path / "out"] if maps else []))
+    assert code == 0
+    assert notes.splitlines() == [
+        "note: slow: fitted from 16×20 to the model's 16×16",
+        "note: slow: resampled from 2 to 5 frames per second",
+        "note: slow: frames are numbered as resampled",
+    ]
+
+
 def test_a_checkpoint_without_figures_says_so(
     vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path
 ) -> None:

@@ -97,6 +97,36 @@ def test_files_are_what_python_walks(models: Path, clips: list[Path], tmp_path: 
     assert media.probe(out / "walk.mp4").frames == 5 and media.probe(out / "walk.mp4").fps == 5
 
 
+def test_what_is_done_to_a_clip_is_said(models: Path, tmp_path: Path, vflow: Vflow) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 20, 16, 3), np.uint8)
+    media.write_npz(tmp_path / "slow.npz", frames=frames, fps=np.float64(2))
+    call = ("--checkpoint", models / "video", "--steps", 2, "--num-frames", 1, "--output", tmp_path / "out")
+    code, _, notes = vflow(*call, "--input", tmp_path / "slow.npz")
+    assert code == 0
+    assert notes.splitlines() == [
+        "note: slow.npz: fitted from 16×20 to the model's 16×16",
+        "note: slow.npz: resampled from 2 to 5 frames per second",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "kinds"),
+    [(["--level", "9"], "direction or semantic"), (["--direction", "1"], "direction"),
+     (["--samples", "0", "1"], "blend"), (["--negatives", "a.npz"], "semantic")],
+)  # fmt: skip
+def test_flags_of_other_kinds_are_refused(vflow: Vflow, tmp_path: Path, flags: list[str], kinds: str) -> None:
+    code, _, error = vflow("--kind", "temperature", "--output", tmp_path / "out", *flags)
+    expected = f"error: {flags[0]}: goes with --kind {kinds}, not with temperature; leave it out\n"
+    assert (code, error) == (2, expected)
+
+
+def test_an_empty_folder_is_named(models: Path, digits: Path, tmp_path: Path, vflow: Vflow) -> None:
+    (tmp_path / "empty").mkdir()
+    call = ("--checkpoint", models / "digits", "--kind", "semantic", "--output", tmp_path / "out")
+    code, _, error = vflow(*call, "--negatives", tmp_path / "empty", "--positives", digits)
+    assert code == 1 and error.startswith(f"error: {tmp_path / 'empty'}: holds no pictures")
+
+
 def test_interpolation_between_clips(models: Path, clips: list[Path], tmp_path: Path, vflow: Vflow) -> None:
     out = tmp_path / "out"
     call = ("--checkpoint", models / "video", "--kind", "interpolate", "--steps", 2, "--output", out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,6 +104,7 @@ class ScoreClips:
             model, media.read_frames(item.paths), context=self.context, num_frames=self.num_frames,
             draws=self.num_importance_samples, seed=self.common.seed or 0,
         )  # fmt: skip
+        _remark(item, found.notes)
         return f"{float(found):.4f} bits/dim (K = {found.draws})", found.to_json()
 
     def _map(
@@ -118,6 +120,7 @@ class ScoreClips:
             quantile=QUANTILE if self.quantile is None else self.quantile,
             num_frames=self.num_frames, seed=self.common.seed or 0,
         )  # fmt: skip
+        _remark(item, found.notes)
         export.write(folder, item.name, found, model.config.fps)
         data = found.to_json()
         line = f"{data['bits_per_dim']:.4f} bits/dim"
@@ -126,3 +129,8 @@ class ScoreClips:
         if found.out_of_order:
             line += f"; out of order: {found.out_of_order.first + 1} and {found.out_of_order.second + 1}"
         return line, data
+
+
+def _remark(item: Item, notes: Sequence[str]) -> None:
+    for text in notes:
+        note(f"{item.name}: {text}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, Inputs, Number, Text, Whole, open_model
+from vflow.commands.common import NONE_GIVEN, CommonFlags, Inputs, Number, Text, Whole, note, open_model
 from vflow.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from vflow.pipelines.walk.walk import Walk
 
 Kind = Literal["direction", "semantic", "interpolate", "transfer", "temperature", "blend"]
+FLAGS_OF: dict[str, tuple[Kind, ...]] = {
+    "direction": ("direction",),
+    "level": ("direction", "semantic"),
+    "negatives": ("semantic",),
+    "positives": ("semantic",),
+    "samples": ("blend",),
+}
+"""Flags that only some kinds of walk take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +75,7 @@ class WalkLatents:
             raise ConfigError("--output: give a folder for grid.png and walk.mp4")
         if self.common.dtype == "bfloat16":
             raise ConfigError("--dtype bfloat16: walks encode and decode, which takes float32; leave it out")
+        self._refuse_unused()
         settings = self._settings()
         set_threads(self.common.threads)
         model, folder, _ = open_model(self.checkpoint, self.common.device)
@@ -75,9 +84,18 @@ class WalkLatents:
         made = walk(
             model, groups[0], settings, directions=directions, negatives=groups[1], positives=groups[2]
         )
+        for text in made.notes:
+            note(text)
         for path in self._write(made, getattr(model.config, "fps", 10.0)):
             print(path, flush=True)
         return 0
+
+    def _refuse_unused(self) -> None:
+        for name, kinds in FLAGS_OF.items():
+            if getattr(self, name) not in (None, ()) and self.kind not in kinds:
+                raise ConfigError(
+                    f"--{name}: goes with --kind {' or '.join(kinds)}, not with {self.kind}; leave it out"
+                )
 
     def _settings(self) -> WalkSettings:
         from vflow.pipelines.walk.space import WalkSettings
@@ -123,5 +141,4 @@ def _read(paths: Sequence[Path], kind: str) -> list[Any]:
         return []
     if kind == "videoflow":
         return [media.read_frames(item.paths) for item in items.clips(paths)]
-    files = [file for path in paths for file in (media.list_media(path) if path.is_dir() else [path])]
-    return [media.read_image(file) for file in files]
+    return [media.read_image(item.paths[0]) for item in items.pictures(paths)]

@@ -29,21 +29,31 @@ class Score(float):
         context: first frame inside the mean.
         draws: K of the importance-weighted bound over the dequantisation noise; 1 is the plain bound.
         seed: names the noise.
+        notes: remarks for people on what was done to the frames.
     """
 
     per_frame: tuple[float | None, ...]
     context: int
     draws: int
     seed: int
+    notes: tuple[str, ...]
 
-    def __new__(cls, per_frame: tuple[float | None, ...], context: int, draws: int, seed: int) -> Self:
+    def __new__(
+        cls,
+        per_frame: tuple[float | None, ...],
+        context: int,
+        draws: int,
+        seed: int,
+        notes: tuple[str, ...] = (),
+    ) -> Self:
         inside = [bits for bits in per_frame[context:] if bits is not None]
         self = super().__new__(cls, sum(inside) / len(inside))
         self.per_frame, self.context, self.draws, self.seed = per_frame, context, draws, seed
+        self.notes = notes
         return self
 
     def __getnewargs__(self) -> tuple[Any, ...]:  # what copies are made from
-        return self.per_frame, self.context, self.draws, self.seed
+        return self.per_frame, self.context, self.draws, self.seed, self.notes
 
     @property
     def bits_per_dim(self) -> float:
@@ -83,12 +93,13 @@ def score(
         InputError: too few frames. ConfigError: ``context``, ``num_frames`` or ``draws`` out of range.
         CheckpointError: no video model.
     """
-    fitted, _ = fit_scored(model, frames, num_frames)
+    fitted, notes = fit_scored(model, frames, num_frames)
     first = video_config(model).min_context
     check_range("draws", draws, 1, MAX_DRAWS)
     if context is not None and not 0 <= context < len(fitted):
         raise ConfigError(f"context must lie in 0..{len(fitted) - 1} for {len(fitted)} frames, got {context}")
-    return Score(_per_frame(model, fitted, draws, seed), first if context is None else context, draws, seed)
+    start = first if context is None else context
+    return Score(_per_frame(model, fitted, draws, seed), start, draws, seed, notes)
 
 
 def fit_scored(
@@ -103,6 +114,8 @@ def fit_scored(
     """
     config, clip = video_config(model), as_clip(frames)
     fitted, notes = fit(config, clip)
+    if len(fitted) != len(clip.frames):
+        notes = (*notes, "frames are numbered as resampled")
     first = config.min_context
     if len(fitted) <= first:
         found = counted(len(fitted), "frame")

@@ -92,6 +92,8 @@ class DigitAdapter(WalkAdapter):
 
     def _encode(self, item: Any) -> Point:
         digit = as_digit(item)
+        if isinstance(item, media.Clip):
+            self.remark(item.source, item.notes)
         label = self.settings.label
         if label is None:
             label = int(classify(self.model, digit).argmax())
@@ -163,15 +165,15 @@ class PhotoAdapter(WalkAdapter):
     def start(self, inputs: Sequence[Any]) -> Point:
         if not len(inputs):
             exactly(inputs, 1, "a walk of colours starts from a photo: give one")
-        condition = self._condition(_photo(inputs[0]))
+        condition = self._condition(self._photo(inputs[0]))
         if float(condition.lab[1:].square().sum(0).sqrt().mean()) > GREY:
             return self._encode(condition)
-        return Point(self._draw(prepare_photo(self.config, _photo(inputs[0]))), _grey(condition))
+        return Point(self._draw(prepare_photo(self.config, self._photo(inputs[0]))), _grey(condition))
 
     def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
         exactly(inputs, 2, "an interpolation goes between two photos: give both")
-        first = _photo(inputs[0])
-        second = media.resize(_photo(inputs[1])[None], first.shape[0], first.shape[1], 3)[0]
+        first = self._photo(inputs[0])
+        second = media.resize(self._photo(inputs[1])[None], first.shape[0], first.shape[1], 3)[0]
         return self._encode(self._condition(first)), self._encode(self._condition(second))
 
     def mix_conditions(self, a: PhotoCondition, b: PhotoCondition, t: float) -> PhotoCondition:
@@ -200,9 +202,27 @@ class PhotoAdapter(WalkAdapter):
     def _colors(self, inputs: Sequence[Any]) -> Path:
         """Path from a photo's own colours to those of another, under its own lightness."""
         exactly(inputs, 2, "colours are carried between two photos: give the one to colour first")
-        photo, other = (self._encode(self._condition(_photo(item))) for item in inputs)
+        photo, other = (self._encode(self._condition(self._photo(item))) for item in inputs)
         positions = self.settings.one_way()
         return Path(positions, [photo.condition] * len(positions), between(photo.eps, other.eps, positions))
+
+    def _photo(self, item: Any) -> np.ndarray:
+        """A picture, uint8 (H, W, 3), reduced if it is very large.
+
+        Raises:
+            InputError: not a picture.
+        """
+        clip = item if isinstance(item, media.Clip) else media.Clip(as_picture(item)[None], None, "picture")
+        self.remark(clip.source, clip.notes)
+        height, width = clip.frames.shape[1:3]
+        scale = LONGEST / max(height, width)
+        if scale >= 1:
+            return clip.frames[0]
+        small = media.resize(clip.frames[:1], max(1, round(height * scale)), max(1, round(width * scale)), 3)[
+            0
+        ]
+        self.remark(clip.source, [f"reduced from {width}×{height} to {small.shape[1]}×{small.shape[0]}"])
+        return small
 
     def _condition(self, pixels: np.ndarray) -> PhotoCondition:
         """A photo, uint8 (H, W, 3), and what the model makes of it."""
@@ -228,20 +248,6 @@ class PhotoAdapter(WalkAdapter):
 def _grey(condition: PhotoCondition) -> PhotoCondition:
     lab = torch.cat([condition.lab[:1], torch.zeros_like(condition.lab[1:])])
     return replace(condition, lab=lab, planes=torch.zeros_like(condition.planes))
-
-
-def _photo(item: Any) -> np.ndarray:
-    """A picture, uint8 (H, W, 3), reduced if it is very large.
-
-    Raises:
-        InputError: not a picture.
-    """
-    picture = item.frames[0] if isinstance(item, media.Clip) else as_picture(item)
-    height, width = picture.shape[:2]
-    scale = LONGEST / max(height, width)
-    if scale >= 1:
-        return picture
-    return media.resize(picture[None], max(1, round(height * scale)), max(1, round(width * scale)), 3)[0]
 
 
 def _join(lab: Tensor, enlarger: Enlarger, change: Tensor) -> np.ndarray:

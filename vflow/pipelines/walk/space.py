@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -225,6 +225,11 @@ class WalkAdapter(ABC):
 
     def __init__(self, model: Any, settings: WalkSettings) -> None:
         self.model, self.settings = model, settings
+        self.notes: dict[str, None] = {}
+
+    def remark(self, source: str, notes: Iterable[str]) -> None:
+        """Add remarks for people on what was done to an input, each once."""
+        self.notes |= dict.fromkeys(f"{source}: {text}" for text in notes)
 
     @abstractmethod
     def extra_kinds(self) -> Kinds:

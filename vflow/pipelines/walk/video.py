@@ -160,7 +160,10 @@ class VideoAdapter(WalkAdapter):
 
     def _clip(self, item: Any) -> np.ndarray:
         """The last frames that can matter, uint8 (T, H, W, C): a full window and the frame after it."""
-        return fit_context(self.config, item)[0][-self.config.context - 1 :]
+        clip = as_clip(item)
+        fitted, notes = fit_context(self.config, clip)
+        self.remark(clip.source, notes)
+        return fitted[-self.config.context - 1 :]
 
     @torch.no_grad()
     def _encode(self, clip: np.ndarray, given: int) -> Point:

@@ -50,12 +50,14 @@ class Walk:
             to the other, temperatures, or labels.
         kind: as in the settings.
         given: frames at the start of each clip that are not predictions; 0 for pictures.
+        notes: remarks for people on what was done to the inputs.
     """
 
     frames: np.ndarray
     positions: tuple[float, ...]
     kind: str
     given: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def walk(
@@ -117,7 +119,7 @@ def iterate(
     path = _path(adapter, several, settings, directions, (negatives, positives))
     frames = yield from adapter.decode(path)
     given = frames.shape[1] - settings.num_frames if frames.ndim == 5 else 0
-    return Walk(frames, path.positions, settings.kind, given)
+    return Walk(frames, path.positions, settings.kind, given, tuple(adapter.notes))
 
 
 def open_adapter(model: nn.Module, settings: WalkSettings) -> WalkAdapter:
