@@ -253,6 +253,14 @@ def test_pages_are_not_frames(tmp_path: Path) -> None:
     assert clip.notes == ("first of several pages",)
 
 
+def test_a_photo_of_an_animated_picture_is_its_first_frame(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    clip, _ = media.read_photo(tmp_path / "a.gif")
+    assert clip.frames[:, 0, 0].tolist() == [[255, 0, 0]]
+    assert clip.notes == ("first frame of an animated picture",)
+
+
 def ramp() -> np.ndarray:
     """A smooth picture, uint8 (48, 64, 3), that lossy formats keep within a grey level or two."""
     y, x = np.mgrid[:48, :64]
