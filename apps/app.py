@@ -215,6 +215,10 @@ def _check_port(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except socket.gaierror as error:
+            raise ConfigError(
+                f"--host {host}: {error.strerror}; give an address of this machine, such as 127.0.0.1"
+            ) from error
         except OSError as error:
             raise ConfigError(
                 f"port {port} on {host} cannot be used ({error.strerror}); try --port {port + 1}"

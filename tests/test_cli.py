@@ -148,6 +148,7 @@ def test_help_of_every_command_needs_no_torch() -> None:
         ("config nope", "error: nope: no such preset or file; presets: {presets}"),
         ("train --output o", "error: name what to train: --config PRESET, or --recipe NAME"),
         ("train", "error: --output must be given; see 'vflow train --help'"),
+        ("generate predict", "error: vflow generate: say first what to draw, one of video, colorize, digits"),
         ("app --port 70000", "error: --port 70000: must lie in 0..65535"),
     ],
 )

@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from vflow.errors import ConfigError, VflowError, printable
 
@@ -119,6 +119,9 @@ def _parse(name: str, rest: list[str]) -> Any:
 
     module, _, kind = COMMANDS[name].home.partition(":")
     flags = getattr(import_module(module), kind)
+    choices = [choice.__metadata__[0].name for choice in get_args(flags)]
+    if choices and (not rest or rest[0] not in (*choices, "-h", "--help")):
+        raise ConfigError(f"vflow {name}: say first what to draw, one of {', '.join(choices)}")
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):

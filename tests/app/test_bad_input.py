@@ -169,6 +169,11 @@ def test_port_in_use(server: Server) -> None:
     )
 
 
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(ConfigError, match=r"^--host nowhere\.invalid: .*; give an address of this machine"):
+        main(host="nowhere.invalid")
+
+
 def test_folder_without_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as error:
         main(port=free_port(), checkpoints=[tmp_path])

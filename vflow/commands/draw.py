@@ -168,7 +168,8 @@ def resolve(
     resolved = parse(kind, fields | {"versions": versions()}, "settings")
     resolved.settings().levels(len(model.latent_shapes))
     if not old and "temperature" not in flags and resolved.temperature != 1:
-        note(f"drawn at temperature {_temperature_flag(resolved.temperature)}, as {folder.name} suggests")
+        temperature = _temperature_flag(resolved.temperature)
+        note(f"drawn at temperature {temperature}, as {resolved.checkpoint} suggests")
     return resolved, model
 
 

@@ -96,20 +96,21 @@ def test_manifests_name_items_and_order_frames(tree: Path) -> None:
         ({"input": []}, "line 2: no input"),
         ({"input": "a", "name": "../a"}, "line 2: name '../a' must be a relative path"),
         ({"input": "a", "name": "/a"}, "line 2: name '/a' must be a relative path"),
+        ({"input": "a", "name": "One"}, "line 2: name 'One' is that of line 1; give another"),
         ({"input": ["a.png", "b.png"]}, r"a\.png with others; give one picture or film a line"),
     ],
 )
 def test_manifests_that_cannot_be_used(tree: Path, line: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        sources([_manifest(tree, {"input": "photo.png"}, line)], "picture")
+        sources([_manifest(tree, {"input": "photo.png", "name": "one"}, line)], "picture")
 
 
 def test_what_cannot_be_told_apart_or_found(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="given twice"):
         sources([tree / "photo.png", tree / "photo.png"], "picture")
-    twice = _manifest(tree, {"input": "photo.png", "name": "x"}, {"input": "photo.jpg", "name": "X"})
-    with pytest.raises(InputError, match=r"photo\.jpg: two inputs are called 'X'; name them in a manifest"):
-        sources([twice], "picture")
+    named = _manifest(tree, {"input": "photo.jpg", "name": "Photo"})
+    with pytest.raises(InputError, match=r"photo\.jpg: two inputs are called 'Photo'; name them in a"):
+        sources([tree / "photo.png", named], "picture")
     with pytest.raises(ConfigError, match=r"^--input: give files"):
         sources([], "picture")
     with pytest.raises(ConfigError, match="cannot be read"):

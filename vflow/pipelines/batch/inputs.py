@@ -215,8 +215,14 @@ def _read_manifest(path: Path, unit: Unit) -> list[_Source]:
         lines = read_regular(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); give a JSONL manifest") from error
-    numbered = ((f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip())
-    found = [_read_line(source, path.parent, line) for source, line in numbered]
+    found, taken = list[_Source](), dict[str, int]()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        found.append(_read_line(f"{path}, line {number}", path.parent, line))
+        name = found[-1].name
+        if name and (first := taken.setdefault(name.casefold(), number)) != number:
+            raise ConfigError(f"{path}, line {number}: name {name!r} is that of line {first}; give another")
     if unit == "picture" and (several := next((one for one in found if len(one.paths) > 1), None)):
         raise ConfigError(f"{path}: {several.paths[0].name} with others; give one picture or film a line")
     if not found:
