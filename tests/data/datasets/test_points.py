@@ -36,7 +36,9 @@ def test_a_csv_and_an_npz_give_the_same_points(tmp_path: Path, header: str) -> N
     [
         ("a.csv", "1,2\n3\n", "line 2 has 1 columns"),
         ("a.csv", "x,y\n1,2\na,b\n", "line 3 is not numbers"),
-        ("a.csv", "1,2\n3,nan\n", "row 2 holds a number that is not finite"),
+        ("a.csv", "x,y\n\n1,2\n3,nan\n", "line 4 holds a number that is not finite"),
+        ("a.csv", "1,2\n3,1e39\n", "line 2 holds a number that is not finite"),
+        ("a.csv", "1.5;2\n3,5;4\n", "line 2 is not numbers; write it with commas between them"),
         ("a.csv", "", "give rows of numbers"),
         ("a.npz", "no zip", "a.npz: not "),
     ],

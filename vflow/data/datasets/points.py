@@ -16,6 +16,7 @@ from vflow.errors import InputError
 
 NAMED_LENGTHS = {"train": 1_000_000, "validation": 20_000, "test": 20_000}
 MAX_NUMBERS, MAX_COLUMNS = 50_000_000, 4096  # in a file
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class Points:
@@ -133,18 +134,23 @@ def _csv_rows(path: Path) -> Iterator[list[float]]:
     columns = 0
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            for number, row in enumerate(csv.reader(file), 1):
+            reader = csv.reader(file)
+            for row in reader:
+                number = reader.line_num
                 if not row or row[0].startswith("#"):
                     continue
                 try:
                     values = [float(cell) for cell in row]
                 except ValueError as error:
                     if columns or number > 1:  # the first line may be a header
-                        raise InputError(f"{path}: line {number} is not numbers; remove it") from error
+                        remedy = "write it with commas between them and decimal points, or remove it"
+                        raise InputError(f"{path}: line {number} is not numbers; {remedy}") from error
                     continue
                 columns = columns or len(values)
                 if len(values) != columns:
                     raise InputError(f"{path}: line {number} has {len(values)} columns, not {columns}")
+                if not all(abs(value) <= LARGEST for value in values):
+                    raise InputError(f"{path}: line {number} holds a number that is not finite; remove it")
                 yield values
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV of numbers; give a text file, one point a line") from error
