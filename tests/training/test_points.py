@@ -154,6 +154,18 @@ def test_bad_files_cost_one_line(
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
+def test_degrees_are_refused_where_angles_are_learned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, (200, 2))
+    words = ("train", "--config", "mobius", "--dry-run", "--output", tmp_path / "run", "--data")
+    for name, turn in (("radians.csv", 1), ("degrees.csv", 180 / np.pi)):
+        np.savetxt(tmp_path / name, turn * angles, delimiter=",")
+    assert command(capsys, *words, tmp_path / "radians.csv")[0] == 0
+    code, _, err = command(capsys, *words, tmp_path / "degrees.csv")
+    assert code == 1 and "is beyond a turn; give angles in radians" in err and err.count("\n") == 1
+
+
 def test_a_huge_file_is_refused_by_its_header(tmp_path: Path) -> None:
     header = np.lib.format.header_data_from_array_1_0(np.zeros((1, 2)))
     import zipfile
@@ -171,7 +183,13 @@ def test_points_of_another_length_and_other_models_are_refused(
     run_here(tiny, run, data="two-moons", max_steps=1)
     capsys.readouterr()
     code, _, err = command(capsys, "evaluate", "--checkpoint", run, "--data", csv)
-    assert code == 1 and "rows of 3 numbers, the model takes 2" in err and err.count("\n") == 1
+    assert code == 1 and "points of 3 numbers, the model takes 2" in err and err.count("\n") == 1
+    run_here(tiny, tmp_path / "three", data=str(csv), max_steps=1)
+    capsys.readouterr()
+    code, _, err = command(capsys, "evaluate", "--checkpoint", tmp_path / "three", "--data", "u1")
+    assert code == 1 and "u1: points of 2 numbers, the model takes 3" in err and err.count("\n") == 1
+    with pytest.raises(VflowError, match="u1: points of 2 numbers, the model takes 3"):
+        run_here(tiny, tmp_path / "other", data="u1", set=("model.dim=3",))
     words = ("evaluate", "--checkpoint", run, "--data", "two-moons", "--tune-temperature")
     code, _, err = command(capsys, *words)
     assert code == 2 and "not for a model of kind density; leave it out" in err and err.count("\n") == 1

@@ -13,6 +13,7 @@ from torch import nn
 from vflow.config import DensityConfig
 from vflow.data.datasets.points import Points
 from vflow.data.media import atomic_write
+from vflow.densities import ENERGIES, Energy
 from vflow.errors import CheckpointError, ConfigError, InputError, counted
 from vflow.models import DensityModel
 from vflow.pipelines.common import MAX_REDRAWS, check_range, config_of, device_of
@@ -109,22 +110,41 @@ def check_ending(path: Path) -> None:
 
 
 def open_points(source: str, split: str, config: DensityConfig) -> Points:
-    """Points of ``split`` that suit a model; angles are brought to [−π, π).
+    """Points of ``split`` that suit a model; angles, in radians, are brought to [−π, π).
 
     Raises:
-        InputError: no such points, rows of another length, or points off the sphere or constant.
+        InputError: no such points, of another length, angles beyond a turn, or points off the sphere.
     """
     data = Points(source, split)  # type: ignore[arg-type]
-    if data.dim != config.dim:
-        raise InputError(
-            f"{source}: rows of {data.dim} numbers, the model takes {config.dim}; give such points"
-        )
+    _check_length(source, data.dim, config)
     if config.base in ANGLES:
+        largest = float(abs(data.points).max())
+        if largest > 2 * math.pi + 1e-3:
+            raise InputError(
+                f"{source}: {largest:g} is beyond a turn; give angles in radians (degrees times π / 180)"
+            )
         data.points = np.remainder(data.points + math.pi, 2 * math.pi) - np.float32(math.pi)
     if config.base == "sphere" and (far := abs(np.linalg.norm(data.points, axis=1) - 1) > 1e-3).any():
         row = int(np.flatnonzero(far)[0]) + 1
         raise InputError(f"{source}: point {row} does not lie on the unit sphere; divide it by its length")
     return data
+
+
+def open_energy(name: str, config: DensityConfig) -> Energy:
+    """The energy called ``name``, for a model of the plane.
+
+    Raises:
+        InputError: the model is of other points.
+    """
+    _check_length(name, 2, config)
+    return ENERGIES[name]
+
+
+def _check_length(source: str, length: int, config: DensityConfig) -> None:
+    if length != config.dim:
+        raise InputError(
+            f"{source}: points of {length} numbers, the model takes {config.dim}; give such points"
+        )
 
 
 def check_spread(source: str, points: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from vflow.data.datasets.registry import open_validation, require_path, require_
 from vflow.densities import ENERGIES, Energy
 from vflow.errors import ConfigError, InputError
 from vflow.models import DensityModel, PointBatch
-from vflow.pipelines.density import check_spread, draw_points, open_points, points_picture
+from vflow.pipelines.density import check_spread, draw_points, open_energy, open_points, points_picture
 from vflow.randomness import normal
 from vflow.training.data import Splits, permutation
 from vflow.training.density import energy_weight
@@ -103,10 +103,8 @@ def open_point_data(config: DensityConfig, preset: Preset) -> PointData | Energy
     if config.features:
         raise ConfigError("model.features: 'vflow train' has no conditions for points; set it to 0")
     if source in ENERGIES:
-        noise_dim = DensityModel(config).noise_dim
-        return EnergySamples(
-            ENERGIES[source], noise_dim, training.max_steps * training.batch_size, training.seed
-        )
+        energy, noise_dim = open_energy(source, config), DensityModel(config).noise_dim
+        return EnergySamples(energy, noise_dim, training.max_steps * training.batch_size, training.seed)
     train = open_points(source, "train", config)
     if not train.named:
         check_spread(source, train.points)

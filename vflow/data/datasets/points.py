@@ -11,7 +11,7 @@ import numpy as np
 
 from vflow.data.datasets.splits import HELD_OUT, Split, hash_fraction
 from vflow.data.media.arrays import read_members
-from vflow.densities import TARGETS, target
+from vflow.densities import ENERGIES, TARGETS, target
 from vflow.errors import InputError
 
 NAMED_LENGTHS = {"train": 1_000_000, "validation": 20_000, "test": 20_000}
@@ -98,7 +98,7 @@ def read_points(path: Path) -> np.ndarray:
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise InputError(f"{path}: no such file or density; densities: {', '.join(TARGETS)}")
+        raise InputError(f"{path}: no such file or density; densities: {', '.join((*TARGETS, *ENERGIES))}")
     return path
 
 

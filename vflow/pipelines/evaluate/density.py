@@ -12,7 +12,7 @@ from vflow.densities import ENERGIES, Energy, target, target_entropy
 from vflow.errors import ConfigError
 from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.common import device_of, evenly_spaced
-from vflow.pipelines.density import density_config, draw_points, open_points, points_picture
+from vflow.pipelines.density import density_config, draw_points, open_energy, open_points, points_picture
 from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, Stage
 from vflow.randomness import normal
 
@@ -35,7 +35,7 @@ def evaluate_density(model: DensityModel, settings: Settings, stage: Stage) -> E
     if settings.temperature != 1:
         raise ConfigError("--temperature: densities of vectors have none; leave it out")
     if settings.data in ENERGIES:
-        return _evaluate_energy(model, ENERGIES[settings.data], settings, stage("samples"))
+        return _evaluate_energy(model, open_energy(settings.data, config), settings, stage("samples"))
     data = open_points(settings.data, settings.split, config)
     index = evenly_spaced(len(data), settings.count(len(data), len(data)))
     points = torch.from_numpy(data.points[index])
