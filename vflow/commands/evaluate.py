@@ -65,8 +65,9 @@ class Evaluate:
     """K of the second, importance-weighted bound; 1 leaves it out."""
     classifier: File = None
     """Digit classifier (safetensors); one is trained and written there if the file is missing."""
-    probe_clips: int = 4000
-    """Training clips of the probe that reads the direction of shapes from the latents; 0 leaves it out."""
+    probe_clips: Whole = None
+    """Training clips of the probe that reads the direction of shapes from the latents (4000; none with
+    --limit); 0 leaves it out."""
     plots: Folder = None
     """Write plots and contact sheets there."""
     json: bool = False

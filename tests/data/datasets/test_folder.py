@@ -89,7 +89,7 @@ def test_size_rate_and_channels_are_fitted(tmp_path: Path) -> None:
         opened(tmp_path, fps=10, frames=8)
     assert str(error.value) == (
         f"{tmp_path}: every clip is shorter than 8 frames (longest: 7 at 10 fps); "
-        "set data.frames to 7 or fewer, or model.fps higher, or add longer clips"
+        "lower data.frames (at least 2), raise model.fps, or add longer clips"
     )
 
 
@@ -191,7 +191,7 @@ def test_errors_that_say_what_to_do(tmp_path: Path) -> None:
         opened(many(tmp_path / "short", 2, 3))
     assert str(error.value) == (
         f"{tmp_path}/short: every clip is shorter than 4 frames (longest: 3); "
-        "set data.frames to 3 or fewer, or add longer clips"
+        "lower data.frames (at least 2), raise model.fps, or add longer clips"
     )
     (empty / "a.mp4").write_text("no video")
     with pytest.raises(InputError) as error:

@@ -14,6 +14,7 @@ from vflow.errors import InputError, printable
 from vflow.randomness import generator
 
 _CLIP_SUFFIXES = (*media.VIDEO_SUFFIXES, ".gif", *media.ARRAY_SUFFIXES)
+FEWER_FRAMES = "lower data.frames (at least 2), raise model.fps, or add longer clips"
 _SPLIT_FOLDERS = ("train", "test", "val", "valid", "validation")
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class VideoFolder:
         fps: rate that clips with a clock are resampled to; None keeps their own.
         split: "train" and "validation" divide the files 95 : 5 by hash of their names; "test" is all.
         held_out: number of files for validation, in place of 5%.
+        remedy: for clips that are all too short, as the error ends.
         cache_bytes: bound of the memory that decoded clips may take in this process.
 
     Raises:
@@ -52,12 +54,13 @@ class VideoFolder:
         fps: float | None,
         split: Split,
         held_out: int | None = None,
+        remedy: str = FEWER_FRAMES,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.path, self.frames, self.fps, self.split = Path(path), frames, fps, split
         self.size = *size, channels
         self.skipped: dict[str, str] = {}
-        self._cache = ClipCache(cache_bytes)
+        self._cache, self._remedy = ClipCache(cache_bytes), remedy
         lengths = self._probe(choose_split(_find(self.path), split, str(path), held_out))
         self.names = list(lengths)
         repeats = 1 if split == "test" else max(1, sum(lengths.values()) // (len(lengths) * frames))
@@ -101,10 +104,10 @@ class VideoFolder:
         if lengths:
             return lengths
         if longest:
-            rate, faster = (f" at {self.fps:g} fps", ", or model.fps higher") if self.fps else ("", "")
+            rate = f" at {self.fps:g} fps" if self.fps else ""
             raise InputError(
                 f"{self.path}: every clip is shorter than {self.frames} frames (longest: {longest}{rate}); "
-                f"set data.frames to {longest} or fewer{faster}, or add longer clips"
+                f"{self._remedy}"
             )
         raise InputError(self._nothing_left())
 

@@ -18,7 +18,7 @@ from vflow.config import (
 )
 from vflow.data.datasets.bair import Bair
 from vflow.data.datasets.digits import MnistImages, MovingDigits
-from vflow.data.datasets.folder import VideoFolder
+from vflow.data.datasets.folder import FEWER_FRAMES, VideoFolder
 from vflow.data.datasets.photos import PhotoPairs, Photos
 from vflow.data.datasets.shapes import Shapes
 from vflow.data.datasets.skimage_masks import SkimageMasks
@@ -60,8 +60,13 @@ D = TypeVar("D", bound=_Examples)
 _log = logging.getLogger(__name__)
 
 
-def open_video_dataset(config: DataConfig, model: VideoConfig, split: Split) -> VideoDataset:
+def open_video_dataset(
+    config: DataConfig, model: VideoConfig, split: Split, remedy: str = FEWER_FRAMES
+) -> VideoDataset:
     """Clips of the data set that ``config`` names, fitted to the size, channels and rate of ``model``.
+
+    Args:
+        remedy: for clips of a folder that are all too short, as the error ends.
 
     Raises:
         ConfigError: the data set does not suit the model, or needs a path.
@@ -88,6 +93,7 @@ def open_video_dataset(config: DataConfig, model: VideoConfig, split: Split) -> 
         fps=model.fps,
         split=split,
         held_out=config.held_out_files,
+        remedy=remedy,
     )
 
 

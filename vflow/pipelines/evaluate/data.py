@@ -31,6 +31,7 @@ LONGEST = 32
 NUM_FRAMES = 10
 """Frames of a clip that are predicted, where it has so many."""
 USUAL_CLIPS = 64
+FEWER_FRAMES = "lower --num-frames or --context, or give longer clips"
 FOLDERS = {
     "digits": "digits",
     "colorizer": "photos",
@@ -67,11 +68,12 @@ def locate(settings: Settings, kind: str) -> Places:
         if settings.train:
             raise ConfigError(f"--train {settings.train}: {data} are generated, always; leave it out")
         return Places(data, None, None)
-    path = _existing("--data", data)
+    path = _existing("--data", data, f"give one, or {', '.join(GENERATED)}")
     name = FOLDERS[kind]
     if kind == "videoflow" and next(path.rglob("*.tfrecord*"), None):
         name = "bair"
-    train = _existing("--train", settings.train) if settings.train else None
+    remedy = "give one that exists, or leave it out"
+    train = _existing("--train", settings.train, remedy) if settings.train else None
     if path.is_file() or name == "digits":
         return Places(name, str(path), str(train) if train else None)
     test, beside = _parts(path)
@@ -85,17 +87,12 @@ def _require(data: str, kind: str) -> None:
         raise ConfigError(f"--data {data}: not for a model of kind {kind}; give {names}, or a folder")
 
 
-def _existing(flag: str, data: str) -> Path:
+def _existing(flag: str, data: str, remedy: str) -> Path:
     root = os.environ.get("VFLOW_DATA")
     places = [Path(data), *([Path(root) / data] if root else [])]
     for path in places:
         if path.exists():
             return path
-    remedy = (
-        f"give one, or {', '.join(GENERATED)}"
-        if flag == "--data"
-        else "give one that exists, or leave it out"
-    )
     raise ConfigError(f"{flag} {data}: no such folder, here or in VFLOW_DATA; {remedy}")
 
 
@@ -164,7 +161,7 @@ def _open(places: Places, config: VideoConfig, frames: int, split: Split) -> Vid
     if path is None and places.test is not None:
         return None
     data = DataConfig.model_validate({"name": places.name, "path": path, "frames": frames})
-    return open_video_dataset(data, config, split)
+    return open_video_dataset(data, config, split, FEWER_FRAMES)
 
 
 def _length(places: Places, config: VideoConfig, context: int, num_frames: int | None) -> int:
@@ -184,7 +181,9 @@ def _length(places: Places, config: VideoConfig, context: int, num_frames: int |
         longest = max(wanted, min(LONGEST, _shortest(places, config, wanted)))
     if wanted > longest:
         asked = f"{context} given and {wanted - context} predicted frames"
-        raise ConfigError(f"--data {places.name}: clips have {longest} frames, too few for {asked}")
+        raise ConfigError(
+            f"--data {places.name}: clips have {longest} frames, too few for {asked}; {FEWER_FRAMES}"
+        )
     return longest
 
 
@@ -194,7 +193,7 @@ def _shortest(places: Places, config: VideoConfig, wanted: int) -> int:
     glow = config.glow
     data = VideoFolder(
         places.test, frames=wanted, size=(glow.height, glow.width), channels=glow.channels,
-        fps=config.fps, split="test",
+        fps=config.fps, split="test", remedy=FEWER_FRAMES,
     )  # fmt: skip
     probes = [media.probe(Path(places.test) / name, TRAINING_LIMITS) for name in data.names]
     return min(len(media.retime(frames, fps, config.fps)) for frames, fps in probes)

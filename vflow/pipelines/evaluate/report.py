@@ -20,6 +20,7 @@ Progress = Callable[[int, int], None]
 """Told how many examples are done, and of how many."""
 Stage = Callable[[str], Progress]
 """Start of a named stage; returns the function that takes its progress."""
+PROBE_CLIPS = 4000
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Settings:
         seed: names the noise.
         num_importance_samples: K of the second, tighter bound; 1 leaves it out.
         classifier: file of a digit classifier; written if it is not there.
-        probe_clips: training clips of the probe that reads directions of ``shapes``; 0 leaves it out.
+        probe_clips: training clips of the probe that reads directions of ``shapes``, 0 leaves it out; None
+            are 4000, or where there is a ``limit`` none.
     """
 
     data: str
@@ -52,15 +54,20 @@ class Settings:
     seed: int = 0
     num_importance_samples: int = 16
     classifier: Path | None = None
-    probe_clips: int = 4000
+    probe_clips: int | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("limit", 0), ("num_samples", 1), ("num_frames", 1), ("context", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
-        check_range("probe_clips", self.probe_clips, 0, 100_000)
+        check_range("probe_clips", self.probes, 0, 100_000)
         check_range("num_importance_samples", self.num_importance_samples, 1, 1024)
+
+    @property
+    def probes(self) -> int:
+        """``probe_clips``, or how many suit the other settings."""
+        return (0 if self.limit else PROBE_CLIPS) if self.probe_clips is None else self.probe_clips
 
     def count(self, available: int, usual: int) -> int:
         """Number of the ``available`` examples to take."""

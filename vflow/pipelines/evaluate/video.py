@@ -200,7 +200,7 @@ def evaluate_video(model: VideoModel, settings: Settings, stage: Stage) -> Evalu
     protocol = _protocol(settings, data, clips, drawing) | {"noise": config.noise}
     protocol["latent_share"] = f"{PROTOCOL}, up to {MOST_FRAMES} frames"
     if data.places.name == "shapes":
-        protocol["probe_clips"] = settings.probe_clips
+        protocol["probe_clips"] = settings.probes
     return Evaluation(figures, protocol, running.sheets())
 
 
@@ -213,9 +213,9 @@ def _shapes_figures(
         contexts, temperature = [clip[: data.context] for clip in clips], settings.temperature
         found = blends_accepted(model, contexts, data.num_frames, temperature, settings.seed)
         figures["accepted_between"] = found
-    if settings.probe_clips:
+    if settings.probes:
         progress = stage("direction probe")
-        figures["direction_probe"] = direction_probe(model, settings.probe_clips, settings.split, progress)
+        figures["direction_probe"] = direction_probe(model, settings.probes, settings.split, progress)
     return figures
 
 
