@@ -370,7 +370,7 @@ def test_settings_of_another_model(vflow: Vflow, tiny: Path, clip: Path, tmp_pat
 def test_score(vflow: Vflow, tiny: Path, clip: Path) -> None:
     assert vflow("score", "--checkpoint", tiny, "--input", clip, "--json", "--seed", 2) == 0
     data = json.loads(vflow.out)
-    assert list(data) == ["bits_per_dim", "per_frame", "draws", "seed"]
+    assert list(data) == ["item", "bits_per_dim", "per_frame", "draws", "seed"]
     assert data["per_frame"][:2] == [None, None]
     assert data["bits_per_dim"] == pytest.approx(np.mean(data["per_frame"][2:]))
     assert (data["draws"], data["seed"]) == (1, 2)

@@ -67,7 +67,7 @@ def test_maps_are_python_surprise(vflow: Vflow, models: Path, clips: list[Path],
         frames = saved["frames"]
     statistics = library.load_clip_statistics(checkpoint, model)
     expected = library.surprisal(model, frames, statistics=statistics, seed=3)
-    assert json.loads(said) == expected.to_json()
+    assert json.loads(said) == {"item": "clip0"} | expected.to_json()
     assert json.loads(said)["flagged"] == [2, 3, 4]
     assert sorted(path.name for path in out.iterdir()) == ["clip0.mp4", "clip0.npz", "clip0.png"]
     with np.load(out / "clip0.npz") as saved:
@@ -82,7 +82,8 @@ def test_the_first_frames_alone_score_as_a_shorter_clip(
         shorter = saved["frames"][:3]
     checkpoint = models / "known"
     common = ("--checkpoint", checkpoint, "--input", clips[0], "--num-frames", 3, "--json")
-    assert json.loads(vflow(*common)[1]) == library.score(load(checkpoint), shorter).to_json()
+    expected = {"item": "clip0"} | library.score(load(checkpoint), shorter).to_json()
+    assert json.loads(vflow(*common)[1]) == expected
     maps = json.loads(vflow(*common, "--maps-dir", tmp_path / "out")[1])
     assert maps["per_frame"] == library.surprisal(load(checkpoint), shorter).to_json()["per_frame"]
     code, _, error = vflow(*common[:-2], 1)

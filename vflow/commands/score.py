@@ -38,7 +38,7 @@ class ScoreClips:
     quantile: Number = None
     """Beyond which share of validation frames a frame is flagged (0.99), with --maps-dir."""
     json: bool = False
-    """Print one JSON object per clip: bits_per_dim, per_frame, draws, seed; with --maps-dir also flags."""
+    """Print one JSON object per clip: item, bits_per_dim, per_frame, draws, seed, with --maps-dir flags."""
     common: CommonFlags = NONE_GIVEN
 
     def run(self) -> int:
@@ -64,7 +64,7 @@ class ScoreClips:
                     print(f"error: {error}", file=sys.stderr)
                     continue
                 if self.json:
-                    print(json.dumps(data if len(found) == 1 else {"item": item.name, **data}), flush=True)
+                    print(json.dumps({"item": item.name, **data}), flush=True)
                 else:
                     print(f"{item.name}: {line}", flush=True)
         return 1 if failed else 0
