@@ -114,6 +114,7 @@ def test_a_table_for_people(place: Path, capsys: pytest.CaptureFixture[str], kin
     [
         (("--checkpoint", "{video}"), 2, "--data: give shapes"),
         (("--data", "shapes"), 2, "--checkpoint: give a directory"),
+        (("--checkpoint", "{digits}", "--data", "x", "--plots", "{file}"), 1, "{file}: cannot be written"),
         (("--checkpoint", "{video}", "--data", "nowhere"), 2, "--data nowhere: no such folder"),
         (("--checkpoint", "{video}", "--data", "digits"), 2, "--data digits: not for a model of kind video"),
         (("--checkpoint", "{video}", "--data", "shapes"), 2, "data shapes: frames are 64×64×3"),
@@ -129,7 +130,7 @@ def test_a_table_for_people(place: Path, capsys: pytest.CaptureFixture[str], kin
 def test_one_line_for_what_cannot_be_evaluated(
     place: Path, arguments: tuple[str, ...], code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = {name: place / name for name in (*KINDS, "data")}
+    names = {name: place / name for name in (*KINDS, "data")} | {"file": Path(__file__)}
     assert vflow(*(argument.format(**names) for argument in arguments)) == code
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1

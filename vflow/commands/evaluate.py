@@ -76,6 +76,7 @@ class Evaluate:
 
     def run(self) -> int:
         """Returns 0."""
+        from vflow.data.media import check_folder
         from vflow.pipelines.common import precision, set_threads
         from vflow.pipelines.evaluate.report import write_plots
 
@@ -86,13 +87,16 @@ class Evaluate:
             require("torchmetrics", "evaluate", "eval")
             if self.plots:
                 require("matplotlib", "--plots", "eval")
+        if self.plots:
+            check_folder(self.plots)
         origin = _origin(self, folder, device)
         with precision(self.common.dtype, device), _stages() as stage:
             evaluation = self._evaluate(model, settings, stage)
         evaluation = dataclasses.replace(evaluation, protocol={**origin, **evaluation.protocol})
+        text = json.dumps(evaluation.to_json(), ensure_ascii=False) if self.json else table(evaluation)
+        print(text, flush=True)
         for path in write_plots(self.plots, evaluation) if self.plots else []:
             note(f"wrote {path}")
-        print(json.dumps(evaluation.to_json(), ensure_ascii=False) if self.json else table(evaluation))
         return 0
 
     def _settings(self) -> Settings:

@@ -17,4 +17,12 @@ from vflow.data.media.read import (
 )
 from vflow.data.media.sniff import ACCEPTED, ARRAY_SUFFIXES, IMAGE_SUFFIXES, STILL_SUFFIXES, VIDEO_SUFFIXES
 from vflow.data.media.sound import copy_sound
-from vflow.data.media.write import atomic_write, encode_png, video_writer, write_npz, write_png, write_video
+from vflow.data.media.write import (
+    atomic_write,
+    check_folder,
+    encode_png,
+    video_writer,
+    write_npz,
+    write_png,
+    write_video,
+)
