@@ -82,14 +82,20 @@ def test_damaged_files_fail_in_one_line_and_others_go_on(
 def test_the_wrong_checkpoint_is_refused(
     codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    media.write_png(tmp_path / "a.png", smooth(8, 8))
+    """A checkpoint that suits some of the files codes those; one that is no codec ends the command."""
+    media.write_png(tmp_path / "b.png", smooth(8, 8))
+    media.write_npz(tmp_path / "a.npz", frames=np.stack([smooth(8, 8)] * 2))
     output = ["--output", str(tmp_path)]
-    assert main(["compress", str(tmp_path / "a.png"), *output, "--checkpoint", str(codecs["clip"])]) == 3
-    assert "does not compress a picture; choose one such as codec-photo" in capsys.readouterr().err
-    assert main(["compress", str(tmp_path / "a.png"), *output, "--checkpoint", str(codecs["photo"])]) == 0
-    coded = str(tmp_path / "a.vflow")
-    assert main(["decompress", coded, *output, "--checkpoint", str(codecs["clip"])]) == 3
-    assert "a.vflow: coded with checkpoint" in capsys.readouterr().err
+    assert main(["compress", str(tmp_path), *output, "--checkpoint", str(codecs["photo"])]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith(str(tmp_path / "b.vflow"))
+    assert captured.err.startswith("error: a.npz: ") and captured.err.count("\n") == 1
+    assert "does not compress a clip; choose one such as codec-clip" in captured.err
+    coded = str(tmp_path / "b.vflow")
+    assert main(["decompress", coded, *output, "--checkpoint", str(codecs["clip"])]) == 1
+    assert "b.vflow: coded with checkpoint" in capsys.readouterr().err
+    assert main(["compress", str(tmp_path), *output, "--checkpoint", "digits"]) == 3
+    assert capsys.readouterr().err.startswith("error: a model of kind digits does not compress; choose ")
 
 
 def test_transparent_pictures_are_refused(

@@ -16,7 +16,7 @@ from tests.compression.support import clip_codec, noise, photo_codec, smooth
 from tests.compression.test_color import jpeg
 from vflow.compression import container, pyramid_coder
 from vflow.compression.codec import compress_frames, decompress_frames
-from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.errors import CheckpointError, InputError
 from vflow.models import CodecBatch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +105,7 @@ def test_what_cannot_be_coded_is_refused() -> None:
         compress_frames(photo_codec(), smooth(8, 8).astype(np.float32))
     with pytest.raises(InputError, match="give uint8"):
         compress_frames(photo_codec(), smooth(8, 8)[:0])
-    with pytest.raises(ConfigError, match="does not compress"):
+    with pytest.raises(CheckpointError, match="a model of kind Linear does not compress; choose codec-photo"):
         compress_frames(torch.nn.Linear(1, 1), smooth(8, 8))  # type: ignore[arg-type]
     model = photo_codec()
     with torch.no_grad():

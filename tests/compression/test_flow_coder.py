@@ -10,7 +10,7 @@ import torch
 from tests.compression.support import clip_codec, noise, smooth, video_flow
 from vflow.compression import container, flow_coder
 from vflow.compression.codec import compress_frames, decompress_frames
-from vflow.errors import ConfigError, InputError
+from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import LatticeVideoFlow
 from vflow.pipelines.video.score import score
 
@@ -75,7 +75,7 @@ def test_files_of_other_arithmetic_are_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_not_coded_is_refused() -> None:
-    with pytest.raises(ConfigError, match="grey frames does not compress"):
+    with pytest.raises(CheckpointError, match="grey frames does not compress"):
         compress_frames(video_flow(channels=1), clip())
     with pytest.raises(ConfigError, match="frames of 12×9, the checkpoint codes 8×8"):
         compress_frames(video_flow(), clip(3, 9, 12))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vflow.commands.common import NONE_GIVEN, CommonFlags, Text, note, require
-from vflow.errors import InputError
+from vflow.errors import VflowError
 
 if TYPE_CHECKING:
     from vflow.pipelines.compress import Task
@@ -98,7 +98,7 @@ def _each(tasks: Sequence[Task], work: Work, report: Callable[[dict[str, Any]], 
         for task in bar:
             try:
                 report(work(task, lambda done, total: bar.set_postfix_str(f"{done / total:.0%}")))
-            except InputError as error:
+            except VflowError as error:
                 failed += 1
                 print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return 1 if failed else 0

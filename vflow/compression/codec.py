@@ -13,7 +13,7 @@ from vflow.compression.coder import Count, FrameCoder
 from vflow.compression.container import CodedFrame, Header
 from vflow.compression.flow_coder import FlowCoder
 from vflow.compression.pyramid_coder import PyramidCoder
-from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.errors import CheckpointError, InputError
 from vflow.models import ClipCodec, PhotoCodec
 from vflow.models.codec import Codec
 from vflow.models.lattice_videoflow import LatticeVideoFlow
@@ -94,8 +94,8 @@ def compress_frames(
         fps: frames per second, kept in the file.
 
     Raises:
-        ConfigError: ``model`` is no codec of such data, or ``constriction`` is not installed.
-        InputError: not uint8 RGB, or empty.
+        CheckpointError: ``model`` is no codec. ConfigError: it codes other data, or ``constriction`` is not
+            installed. InputError: not uint8 RGB, or empty.
     """
     if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[-1] != 3 or not frames.size:
         raise InputError(f"array {frames.shape} {frames.dtype}: give uint8 (H, W, 3) or (T, H, W, 3)")
@@ -165,16 +165,17 @@ def check_codec(model: object) -> None:
     """Refuse models that do not code, or whose sums float32 cannot hold.
 
     Raises:
-        ConfigError: another kind of model. CheckpointError: weights too large for exact arithmetic.
+        CheckpointError: another kind of model, or weights too large for exact arithmetic.
     """
     if isinstance(model, LatticeVideoFlow):
         if model.image_shape[0] == 3:
             return
-        raise ConfigError("a model of grey frames does not compress; use one of colour frames")
+        raise CheckpointError("a model of grey frames does not compress; choose one of colour frames")
     if not isinstance(model, PhotoCodec | ClipCodec):
-        raise ConfigError(
-            f"{type(model).__name__} does not compress; use codec-photo, or for clips codec-clip or a video "
-            "model with exact likelihood, such as grasp"
+        found = getattr(getattr(model, "config", None), "kind", type(model).__name__)
+        raise CheckpointError(
+            f"a model of kind {found} does not compress; choose codec-photo, or for clips codec-clip or a "
+            "video model with exact likelihood, such as grasp"
         )
     if not is_exact(model):
         raise CheckpointError("the codec's weights are too large for exact sums in float32; use another")

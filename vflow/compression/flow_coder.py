@@ -40,7 +40,7 @@ class FlowCoder(FrameCoder):
         if found != (height, width) and not fits:
             raise ConfigError(
                 f"frames of {found[1]}×{found[0]}, the checkpoint codes {width}×{height}; "
-                "choose a checkpoint of kind clip_codec"
+                "choose a checkpoint of kind clip_codec, such as codec-clip"
             )
 
     def encode(self, pixels: np.ndarray, count: Count) -> tuple[bytes, float]:

@@ -15,6 +15,7 @@ from vflow.compression.codec import (
     Compressed,
     Decompressed,
     Progress,
+    check_codec,
     compress_frames,
     decompress_frames,
     made_with,
@@ -43,7 +44,8 @@ def compress(model: nn.Module, frames: np.ndarray | torch.Tensor, *, fps: float 
         fps: frames per second, kept in the file.
 
     Raises:
-        ConfigError: ``model`` does not compress. InputError: ``frames`` is no such array.
+        CheckpointError: ``model`` does not compress. ConfigError: it codes other data.
+        InputError: ``frames`` is no such array.
     """
     array = frames.detach().cpu().numpy() if isinstance(frames, torch.Tensor) else np.asarray(frames)
     return compress_frames(_codec(model), array, fps=fps).data
@@ -148,11 +150,17 @@ def _named(files: list[Path], remedy: str) -> list[Task]:
 
 
 class Codecs:
-    """Codecs loaded once each: a named checkpoint, or the shipped ones by what they are needed for."""
+    """Codecs loaded once each: a named checkpoint, or the shipped ones by what they are needed for.
+
+    Raises:
+        CheckpointError: the named one cannot be loaded, or is no codec.
+    """
 
     def __init__(self, checkpoint: str | None = None) -> None:
         self._checkpoint = checkpoint
         self._loaded: dict[str, nn.Module] = {}
+        if checkpoint:
+            check_codec(self._load(checkpoint))
 
     def for_kind(self, kind: str) -> Any:
         """The codec that compresses a picture or a clip.
@@ -164,7 +172,7 @@ class Codecs:
         model = self._load(name)
         wanted = CODEC_CONFIGS[kind]
         if not isinstance(model.config, wanted):
-            raise CheckpointError(f"{name}: does not compress a {kind}; choose one such as {DEFAULTS[kind]}")
+            raise CheckpointError(f"{name} does not compress a {kind}; choose one such as {DEFAULTS[kind]}")
         return model
 
     def for_data(self, data: bytes, source: str) -> Any:
@@ -198,12 +206,14 @@ def compress_file(codecs: Codecs, task: Task, output: Path, progress: Progress) 
     """Write ``output``/NAME.vflow; returns its sizes: bytes, bits_per_dim, model_bits_per_dim, raw_bytes.
 
     Raises:
-        InputError: the source cannot be read, or the file written. CheckpointError: no codec.
+        InputError: the source cannot be read, the codec does not suit it, or the file cannot be written.
     """
     source = read_source(task.path)
-    coded: Compressed = compress_frames(
-        codecs.for_kind(source.kind), source.frames, fps=source.fps, progress=progress
-    )
+    try:
+        model = codecs.for_kind(source.kind)
+        coded: Compressed = compress_frames(model, source.frames, fps=source.fps, progress=progress)
+    except (CheckpointError, ConfigError) as error:
+        raise InputError(f"{task.path.name}: {error}") from error
     path = output / f"{task.name}{SUFFIX}"
     with media.atomic_write(path) as temporary:
         temporary.write_bytes(coded.data)
