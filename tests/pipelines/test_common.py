@@ -1,18 +1,22 @@
-"""Bound of K draws: exp of it is an unbiased estimate of a probability, so over all states it sums to one."""
+"""Parts that pipelines share: the bound of K draws, whose exp is an unbiased estimate of a probability."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
+import vflow
 from vflow.config import DigitsConfig, GlowConfig
+from vflow.errors import CheckpointError
 from vflow.models import Digits, ImageBatch
 from vflow.pipelines.common import image_nats
 from vflow.pipelines.digits.digits import bits
 
+FRAMES = np.zeros((4, 64, 64, 3), np.uint8)
 HEIGHT, WIDTH, STATES = 2, 4, 2**8
 
 
@@ -53,3 +57,24 @@ def test_more_draws_tighten_it(model: Digits) -> None:
     labels = torch.ones(STATES, dtype=torch.long)
     one, many = (image_nats(model, states(), labels, draws, 0).mean() for draws in (1, 16))
     assert one < many
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs"),
+    [
+        (vflow.predict, [FRAMES]),
+        (vflow.score, [FRAMES]),
+        (vflow.surprisal, [FRAMES]),
+        (vflow.nowcast, [FRAMES]),
+        (vflow.walk, [FRAMES]),
+        (vflow.compress, [FRAMES]),
+        (vflow.decompress, [b""]),
+        (vflow.colorize, [FRAMES[0]]),
+        (vflow.upscale, [FRAMES[0]]),
+        (vflow.digits, [0]),
+        (vflow.sample, []),
+    ],
+)
+def test_a_name_in_place_of_a_model_is_refused(function: Callable[..., object], inputs: list[object]) -> None:
+    with pytest.raises(CheckpointError, match=r"^a str in place of a model; give vflow\.load\('mine'\)$"):
+        function("mine", *inputs)

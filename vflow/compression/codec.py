@@ -14,7 +14,7 @@ from vflow.compression.container import CodedFrame, Header
 from vflow.compression.flow_coder import FlowCoder
 from vflow.compression.pyramid_coder import PyramidCoder
 from vflow.errors import CheckpointError, InputError
-from vflow.models import ClipCodec, PhotoCodec
+from vflow.models import ClipCodec, PhotoCodec, configuration
 from vflow.models.codec import Codec
 from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.nn.exact import is_exact
@@ -172,9 +172,9 @@ def check_codec(model: object) -> None:
             return
         raise CheckpointError("a model of grey frames does not compress; choose one of colour frames")
     if not isinstance(model, PhotoCodec | ClipCodec):
-        found = getattr(getattr(model, "config", None), "kind", type(model).__name__)
+        kind = configuration(model).kind
         raise CheckpointError(
-            f"a model of kind {found} does not compress; choose codec-photo, or for clips codec-clip or a "
+            f"a model of kind {kind} does not compress; choose codec-photo, or for clips codec-clip or a "
             "video model with exact likelihood, such as grasp"
         )
     if not is_exact(model):

@@ -21,6 +21,7 @@ from vflow.config import (
     SuperResolutionConfig,
     VideoFlowConfig,
 )
+from vflow.errors import CheckpointError
 from vflow.models.base import Condition, LikelihoodModel, Sampled
 from vflow.models.codec import ClipCodec, CodecBatch, PhotoCodec
 from vflow.models.colorizer import Colorizer
@@ -63,3 +64,16 @@ def build_model(config: ModelConfig) -> Model:
     """A freshly initialised model for ``config``."""
     model: Model = MODELS[type(config)](config)
     return model
+
+
+def configuration(model: object) -> Any:
+    """Configuration of a model of any kind.
+
+    Raises:
+        CheckpointError: ``model`` is something else, such as a checkpoint's name.
+    """
+    config = getattr(model, "config", None)
+    if type(config) not in MODELS:
+        name = model if isinstance(model, str) else "NAME"
+        raise CheckpointError(f"a {type(model).__name__} in place of a model; give vflow.load({name!r})")
+    return config

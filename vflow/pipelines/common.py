@@ -31,7 +31,7 @@ from vflow.config import (
 from vflow.data.media import atomic_write
 from vflow.devices import warn_if_emulated
 from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.models import ImageBatch, Sampled
+from vflow.models import ImageBatch, Sampled, configuration
 from vflow.models.glow import Shapes
 from vflow.randomness import Key, content_hash, normal
 
@@ -66,13 +66,12 @@ def config_of(model: nn.Module, kind: type[C], does: str) -> C:
         does: what such models do, for the error.
 
     Raises:
-        CheckpointError: the model is of another kind.
+        CheckpointError: the model is of another kind, or no model.
     """
-    config = getattr(model, "config", None)
+    config = configuration(model)
     if not isinstance(config, kind):
-        found = getattr(config, "kind", type(model).__name__)
         remedy = ", such as ".join([f"choose a checkpoint of kind {kind.family}", *_shipped(kind)[:1]])
-        raise CheckpointError(f"a model of kind {found} does not {does}; {remedy}")
+        raise CheckpointError(f"a model of kind {config.kind} does not {does}; {remedy}")
     return config
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vflow.errors import CheckpointError, ConfigError
+from vflow.models import configuration
 from vflow.pipelines.walk.directions import Directions, principal_directions
 from vflow.pipelines.walk.images import DigitAdapter, PhotoAdapter
 from vflow.pipelines.walk.space import (
@@ -128,7 +129,7 @@ def open_adapter(model: nn.Module, settings: WalkSettings) -> WalkAdapter:
     Raises:
         CheckpointError: there are no walks for such models. ConfigError: settings that do not suit it.
     """
-    family = getattr(getattr(model, "config", None), "family", type(model).__name__)
+    family = configuration(model).family
     if family not in ADAPTERS:
         raise CheckpointError(f"{family}: no model to walk through; choose one of kind {', '.join(ADAPTERS)}")
     return ADAPTERS[family](model, settings)
