@@ -15,6 +15,7 @@ import pytest
 from tests.data.sample_media import damage, moving_square, write_lossless, write_stills
 from vflow.config import DataConfig, GlowConfig, VideoFlowConfig
 from vflow.data import media
+from vflow.data.datasets import folder as folder_module
 from vflow.data.datasets.cache import ClipCache
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.registry import open_validation, open_video_dataset
@@ -224,7 +225,9 @@ def test_decoded_clips_are_kept_within_bounds(tmp_path: Path, monkeypatch: pytes
         return read(path, *args, **settings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(media, "read_clip", counted)
-    roomy, tight = opened(folder), opened(folder, cache_bytes=2 * 6 * 32 * 48 * 3)
+    roomy = opened(folder)
+    monkeypatch.setattr(folder_module, "CACHE_BYTES", 2 * 6 * 32 * 48 * 3)
+    tight = opened(folder)
     for data, times in ((roomy, 3), (tight, 6)):
         decoded.clear()
         for _ in range(2):

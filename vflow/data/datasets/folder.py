@@ -38,7 +38,6 @@ class VideoFolder:
         split: "train" and "validation" divide the files 95 : 5 by hash of their names; "test" is all.
         held_out: number of files for validation, in place of 5%.
         remedy: for clips that are all too short, as the error ends.
-        cache_bytes: bound of the memory that decoded clips may take in this process.
 
     Raises:
         InputError: no clip found, none readable, or all too short; the message says what to change.
@@ -55,12 +54,11 @@ class VideoFolder:
         split: Split,
         held_out: int | None = None,
         remedy: str = FEWER_FRAMES,
-        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.path, self.frames, self.fps, self.split = Path(path), frames, fps, split
         self.size = *size, channels
         self.skipped: dict[str, str] = {}
-        self._cache, self._remedy = ClipCache(cache_bytes), remedy
+        self._cache, self._remedy = ClipCache(CACHE_BYTES), remedy
         lengths = self._probe(choose_split(_find(self.path), split, str(path), held_out))
         self.names = list(lengths)
         repeats = 1 if split == "test" else max(1, sum(lengths.values()) // (len(lengths) * frames))
