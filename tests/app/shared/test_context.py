@@ -18,3 +18,17 @@ def test_errors_name_files_and_not_their_folders(name: str, tmp_path: Path) -> N
     message = app.error_message(InputError(f"{path}: not a CSV of numbers"), [path])
     assert str(tmp_path) not in message and message.endswith("not a CSV of numbers")
     assert message.isprintable() and not message.startswith("/")
+
+
+@pytest.mark.parametrize(
+    ("name", "summary"),
+    [
+        ("shapes", "64×64 pixels (larger up to 256×256), colour, "),
+        ("push", "64×64 pixels, colour, "),
+        ("rain", "Rain radar of any size, "),
+        ("digits", ""),
+    ],
+)
+def test_summaries_say_which_frames_a_model_takes(name: str, summary: str, tmp_path: Path) -> None:
+    found = AppContext(ModelStore(), RunStore(tmp_path), Jobs(), tmp_path).video_summary(name)
+    assert found.startswith(summary) and bool(found) is bool(summary)
