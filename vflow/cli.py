@@ -13,6 +13,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import fields
 from importlib import import_module
 from typing import Any, NamedTuple, get_args
 
@@ -96,7 +97,22 @@ def _dispatch(arguments: list[str]) -> int:
         before = rest[rest.index("") - 1] if rest[0] else "argument"
         raise ConfigError(f"{before}: empty; give a value, or leave it out")
     command = _parse(name, rest)
-    return 0 if command is None else int(command.run())
+    if command is None:
+        return 0
+    try:
+        return int(command.run())
+    except ConfigError as error:
+        raise ConfigError(_naming_flag(str(error), command)) from error
+
+
+def _naming_flag(message: str, command: Any) -> str:
+    """``message`` with the flag in place of the parameter that it begins with, where that flag was given."""
+    for flags in (command, getattr(command, "common", command)):
+        for field in fields(flags):
+            begins = message.startswith((f"{field.name} ", f"{field.name}:"))
+            if begins and getattr(flags, field.name) != field.default:
+                return f"--{field.name.replace('_', '-')}{message.removeprefix(field.name)}"
+    return message
 
 
 def _help() -> str:

@@ -19,7 +19,10 @@ class InputError(VflowError):
 
 
 class ConfigError(VflowError):
-    """A setting is unknown, contradictory or out of range."""
+    """A setting is unknown, contradictory or out of range.
+
+    Of one parameter the message begins with its name, in place of which the command line names the flag.
+    """
 
     exit_code = 2
 

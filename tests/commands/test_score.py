@@ -87,7 +87,7 @@ def test_the_first_frames_alone_score_as_a_shorter_clip(
     maps = json.loads(vflow(*common, "--maps-dir", tmp_path / "out")[1])
     assert maps["per_frame"] == library.surprisal(load(checkpoint), shorter).to_json()["per_frame"]
     code, _, error = vflow(*common[:-2], 1)
-    assert (code, error) == (2, "error: num_frames must be at least 2, got 1\n")
+    assert (code, error) == (2, "error: --num-frames must be at least 2, got 1\n")
 
 
 def test_lines_for_people(vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path) -> None:
@@ -132,8 +132,9 @@ def test_a_checkpoint_without_figures_says_so(
             ["--num-importance-samples", "2"],
             "--num-importance-samples: leave it out with --maps-dir, which takes all frames and one draw",
         ),
+        (["--num-importance-samples", "0"], "--num-importance-samples must lie in 1..1024, got 0"),
         (["--context", "2"], "--context: leave it out with --maps-dir, which takes all frames and one draw"),
-        (["--quantile", "0.2"], "quantile must lie in 0.5..1 (below 1), got 0.2"),
+        (["--quantile", "0.2"], "--quantile must lie in 0.5..1 (below 1), got 0.2"),
     ],
 )
 def test_usage_errors(

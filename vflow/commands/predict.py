@@ -39,10 +39,13 @@ class Predict(DrawFlags):
         return clips(self.input)
 
     def open(self) -> tuple[list[Item], PredictTask]:
-        from vflow.pipelines.batch.records import PredictRecord
+        from vflow.pipelines.batch.records import MAX_FPS, MIN_FPS, PredictRecord
         from vflow.pipelines.batch.tasks import PREDICT_TASKS
+        from vflow.pipelines.common import check_range
         from vflow.pipelines.video.preprocess import prediction_config
 
+        if self.fps is not None:
+            check_range("fps", self.fps, MIN_FPS, MAX_FPS)
         items = self.find()
         record, model = resolve(
             self, PredictRecord, prediction_config, lambda config: {"format": "mp4", "fps": config.fps}

@@ -70,6 +70,10 @@ class ScoreClips:
         return 1 if failed else 0
 
     def _check(self) -> None:
+        from vflow.pipelines.common import check_range
+        from vflow.pipelines.video.score import MAX_DRAWS
+
+        check_range("num_importance_samples", self.num_importance_samples, 1, MAX_DRAWS)
         if self.maps_dir is None:
             if self.quantile is not None:
                 raise ConfigError("--quantile: goes with --maps-dir DIR")

@@ -176,7 +176,7 @@ class SamplingSettings:
             return (float(self.temperature),) * count
         if len(self.temperature) != count:
             raise ConfigError(
-                f"{len(self.temperature)} temperatures, but the model has {count} levels; give 1 or {count}"
+                f"temperature has {len(self.temperature)} values, the model {count} levels; give 1 or {count}"
             )
         return tuple(map(float, self.temperature))
 
@@ -188,7 +188,7 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         ConfigError: says the range.
     """
     if not low <= value <= high:
-        raise ConfigError(f"{name} must lie in {low:g}..{high:g}, got {value:g}")
+        raise ConfigError(f"{name} must lie in {low:g}..{high:.10g}, got {value:g}")
 
 
 def check_seed(seed: int) -> None:

@@ -129,7 +129,7 @@ def test_temperature(model: Colorizer, photo: np.ndarray) -> None:
     assert np.array_equal(still[0], still[1])
     one = colorize(model, photo, num_samples=1, temperature=0.5)
     assert np.array_equal(one, colorize(model, photo, num_samples=1, temperature=(0.5,) * 5))
-    with pytest.raises(ConfigError, match="2 temperatures, but the model has 5 levels; give 1 or 5"):
+    with pytest.raises(ConfigError, match="temperature has 2 values, the model 5 levels; give 1 or 5"):
         colorize(model, photo, temperature=(1.0, 1.0))
     calm = make_colorizer(temperature=0.5)
     assert np.array_equal(colorize(calm, photo, num_samples=1), one)

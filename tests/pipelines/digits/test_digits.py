@@ -83,7 +83,7 @@ def test_temperature(model: Digits) -> None:
     one = digits(model, 0, num_samples=1, temperature=0.5)
     assert np.array_equal(one, digits(model, 0, num_samples=1, temperature=(0.5, 0.5)))
     assert not np.array_equal(one, digits(model, 0, num_samples=1, temperature=(0.5, 1.0)))
-    with pytest.raises(ConfigError, match="3 temperatures, but the model has 2 levels"):
+    with pytest.raises(ConfigError, match="temperature has 3 values, the model 2 levels"):
         digits(model, 0, temperature=(1.0, 1.0, 1.0))
     calm = make_digits(temperature=0.5)
     assert np.array_equal(digits(calm, 0, num_samples=1), one)

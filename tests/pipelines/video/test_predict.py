@@ -93,7 +93,7 @@ def test_temperature_is_one_number_or_one_per_level(model: VideoModel, clip: np.
     one = predict(model, clip, num_frames=1, num_samples=2, temperature=0.5)
     assert np.array_equal(one, predict(model, clip, num_frames=1, num_samples=2, temperature=(0.5, 0.5)))
     assert not np.array_equal(one, predict(model, clip, num_frames=1, num_samples=2, temperature=(0.5, 1.0)))
-    with pytest.raises(ConfigError, match="3 temperatures, but the model has 2 levels; give 1 or 2"):
+    with pytest.raises(ConfigError, match="temperature has 3 values, the model 2 levels; give 1 or 2"):
         predict(model, clip, temperature=(1.0, 1.0, 1.0))
 
 
