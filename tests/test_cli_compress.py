@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import vflow
 from tests.compression.support import clip_codec, photo_codec, smooth
@@ -44,6 +45,29 @@ def test_photos_come_back(
             media.read_image(tmp_path / folder / f"{name}.png").frames for folder in ("in", "out")
         )
         assert np.array_equal(before, after)
+
+
+def test_grey_files_come_back_grey(
+    codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grey = smooth(9, 8)[..., :1]
+    for name, mode in (("grey", "L"), ("deep", "I;16"), ("colour", "RGB")):
+        picture = Image.fromarray(grey[..., 0])
+        (picture if mode == "L" else picture.convert(mode)).save(tmp_path / f"{name}.png")
+    flags = ["--output", str(tmp_path / "out"), "--json", "--checkpoint", str(codecs["photo"])]
+    assert main(["compress", *(str(path) for path in tmp_path.glob("*.png")), *flags]) == 0
+    entries = {entry["item"]: entry for entry in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert [entries[name]["raw_bytes"] for name in ("grey", "deep", "colour")] == [72, 72, 216]
+    assert main(["decompress", str(tmp_path / "out"), *flags]) == 0
+    for name, mode in (("grey", "L"), ("deep", "L"), ("colour", "RGB")):
+        with Image.open(tmp_path / "out" / f"{name}.png") as picture:
+            assert picture.mode == mode
+    media.write_npz(tmp_path / "clip.npz", frames=grey[None].repeat(2, 0))
+    flags[-1] = str(codecs["clip"])
+    assert main(["compress", str(tmp_path / "clip.npz"), *flags]) == 0
+    assert main(["decompress", str(tmp_path / "out" / "clip.vflow"), *flags]) == 0
+    with np.load(tmp_path / "out" / "clip.npz") as found:
+        assert np.array_equal(found["frames"], grey[None].repeat(2, 0))
 
 
 def test_clips_come_back_with_their_clock(codecs: dict[str, Path], tmp_path: Path) -> None:

@@ -31,6 +31,17 @@ def test_pictures_of_any_size_come_back(size: tuple[int, int]) -> None:
         assert np.array_equal(found.frames, pixels[None])
 
 
+def test_grey_stays_grey() -> None:
+    for model, pixels in (
+        (photo_codec(), noise(9, 12)[..., :1]),
+        (clip_codec(), noise(9, 12)[None, ..., :1]),
+    ):
+        coded = compress_frames(model, pixels)
+        assert (coded.values, coded.data[4]) == (9 * 12, 2)
+        assert np.array_equal(decompress_frames(model, coded.data).frames.reshape(pixels.shape), pixels)
+    assert compress_frames(photo_codec(), noise(9, 12)).data[4] == 1
+
+
 @pytest.mark.parametrize("frames", [1, 3])
 def test_clips_come_back_with_their_clock(frames: int) -> None:
     model = clip_codec()

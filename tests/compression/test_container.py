@@ -22,8 +22,9 @@ def test_header_and_frames_come_back() -> None:
     assert unpack(DATA, "a") == (HEADER, FRAMES)
 
 
-def test_a_picture_has_no_clock() -> None:
-    header = HEADER._replace(kind="picture", frames=1, fps=None)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_has_no_clock(channels: int) -> None:
+    header = HEADER._replace(kind="picture", frames=1, fps=None, channels=channels)
     assert unpack(pack(header, FRAMES[:1]), "a")[0] == header
 
 

@@ -56,7 +56,7 @@ class Compressed(NamedTuple):
 
 
 class Decompressed(NamedTuple):
-    """Pixels, uint8 (T, H, W, 3); kind is picture or clip."""
+    """Pixels, uint8 (T, H, W, C), C as it was coded; kind is picture or clip."""
 
     frames: np.ndarray
     kind: str
@@ -88,31 +88,40 @@ def compress_frames(
     fps: float | None = None,
     progress: Progress = _no_progress,
 ) -> Compressed:
-    """Code a picture, uint8 (H, W, 3), or a clip, uint8 (T, H, W, 3), without loss.
+    """Code a picture, uint8 (H, W, C), or a clip, uint8 (T, H, W, C), without loss; C is 3, or 1 for grey.
 
     Args:
         fps: frames per second, kept in the file.
 
     Raises:
         CheckpointError: ``model`` is no codec. ConfigError: it codes other data, or ``constriction`` is not
-            installed. InputError: not uint8 RGB, or empty.
+            installed. InputError: not uint8 of one or three channels, or empty.
     """
-    if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[-1] != 3 or not frames.size:
-        raise InputError(f"array {frames.shape} {frames.dtype}: give uint8 (H, W, 3) or (T, H, W, 3)")
+    if (
+        frames.dtype != np.uint8
+        or frames.ndim not in (3, 4)
+        or frames.shape[-1] not in (1, 3)
+        or not frames.size
+    ):
+        raise InputError(
+            f"array {frames.shape} {frames.dtype}: give uint8 (H, W, C) or (T, H, W, C), C 3 or 1"
+        )
     coder = _coder(model)
     kind = "picture" if frames.ndim == 3 else "clip"
     pictures = frames[None] if frames.ndim == 3 else frames
     coder.check(pictures)
+    count, height, width, channels = pictures.shape
+    size = 3 * height * width
     coded: list[CodedFrame] = []
     information: list[float] = []
     for index, pixels in enumerate(pictures):
-        data, own = coder.encode(pixels, _counted(progress, index, pixels.size, pictures.size))
+        color = pixels if channels == 3 else pixels.repeat(3, -1)
+        data, own = coder.encode(color, _counted(progress, index, size, count * size))
         coded.append(CodedFrame(container.checksum(pixels), data))
         information.append(own)
-        progress((index + 1) * pixels.size, pictures.size)
-    height, width = pictures.shape[1:3]
+        progress((index + 1) * size, count * size)
     digest = model_digest(model)[: 2 * container.HASH_BYTES]
-    header = Header(kind, coder.color_map, digest, height, width, len(pictures), fps, coder.arithmetic)
+    header = Header(kind, coder.color_map, digest, height, width, count, fps, coder.arithmetic, channels)
     bits = map(container.frame_bits, coded)
     sizes = tuple(map(FrameSize, bits, information))
     return Compressed(container.pack(header, coded), frames.size, sizes)
@@ -140,7 +149,7 @@ def decompress_frames(
     for index, frame in enumerate(frames):
         try:
             count = _counted(progress, index, size, size * len(frames))
-            pixels = coder.decode(header, frame.data, count)
+            pixels = coder.decode(header, frame.data, count)[..., : header.channels]
         except InputError as error:
             raise InputError(f"{source}: frame {index}: {error}; compress the original again") from error
         container.check_frame(frame, pixels, index, source)

@@ -24,7 +24,7 @@ class FrameCoder(ABC):
 
     @abstractmethod
     def check(self, pictures: np.ndarray) -> None:
-        """Refuse frames, uint8 (T, H, W, 3), that are not coded.
+        """Refuse frames, uint8 (T, H, W, C), that are not coded.
 
         Raises:
             ConfigError: too many, or of another size.

@@ -2,8 +2,8 @@
 
     offset  size  field
     0       4     magic, "VFLW"
-    4       1     version, 1
-    5       1     kind: 0 picture, 1 clip
+    4       1     version: 1, or 2 where the pixels are grey
+    5       1     kind: 0 picture, 1 clip, 2 grey picture, 3 grey clip
     6       1     colour map: index into ``color.COLOR_MAPS``
     7       1     arithmetic: 0 whole numbers, 1 floating point, described in a record before the frames
     8       16    first half of the SHA-256 of the checkpoint's config and weights
@@ -14,7 +14,8 @@
                   arithmetic is alike, UTF-8 text and its CRC-32
     end−4   4     CRC-32 of all bytes before
 
-All numbers are little-endian; pixels are uint8 (H, W, 3), rows first.
+All numbers are little-endian; pixels are uint8 (H, W, 3), rows first. Grey ones are (H, W, 1), and coded as
+colours whose three channels are equal.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from vflow.compression.color import COLOR_MAPS, ColorMap
 from vflow.errors import CheckpointError, InputError
 
 MAGIC = b"VFLW"
-VERSION = 1
+VERSION = 2
 SUFFIX = ".vflow"
 HASH_BYTES = 16
 MAX_PIXELS = 64_000_000
 MAX_VALUES = 2**30
 _HEADER = struct.Struct("<4sBBBB16sIIIdI")
 _FRAME = struct.Struct("<II")
-_KINDS = ("picture", "clip")
+_KINDS = (("picture", 3), ("clip", 3), ("picture", 1), ("clip", 1))  # and channels
 
 
 class Header(NamedTuple):
     """Header of a file, before its pixels; ``checkpoint`` is 32 hexadecimal digits.
 
     ``arithmetic`` says which processor and libraries decode a file whose probabilities are floating-point
-    numbers; "" where they are whole numbers.
+    numbers; "" where they are whole numbers. ``channels`` is 3, or 1 of grey pixels.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class Header(NamedTuple):
     frames: int
     fps: float | None
     arithmetic: str = ""
+    channels: int = 3
 
 
 class CodedFrame(NamedTuple):
@@ -80,10 +82,11 @@ def pack(header: Header, frames: Sequence[CodedFrame]) -> bytes:
         text = header.arithmetic.encode()
         frames = [CodedFrame(zlib.crc32(text), text), *frames]
     total = _HEADER.size + sum(_FRAME.size + len(frame.data) for frame in frames) + 4
-    kind, color = _KINDS.index(header.kind), COLOR_MAPS.index(header.color_map)
+    kind, color = _KINDS.index((header.kind, header.channels)), COLOR_MAPS.index(header.color_map)
+    version = 1 if header.channels == 3 else VERSION
     parts = [
         _HEADER.pack(
-            MAGIC, VERSION, kind, color, bool(header.arithmetic), bytes.fromhex(header.checkpoint),
+            MAGIC, version, kind, color, bool(header.arithmetic), bytes.fromhex(header.checkpoint),
             header.height, header.width, header.frames, header.fps or 0.0, total,
         )
     ]  # fmt: skip
@@ -101,8 +104,8 @@ def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
     """
     if data[:4] != MAGIC:
         raise InputError(f"{source}: not a {SUFFIX} file; give one that 'vflow compress' wrote")
-    if len(data) > 4 and data[4] != VERSION:
-        raise InputError(f"{source}: format version {data[4]}, this vflow reads {VERSION}; update vflow")
+    if len(data) > 4 and not 1 <= data[4] <= VERSION:
+        raise InputError(f"{source}: format version {data[4]}, this vflow reads 1 to {VERSION}; update vflow")
     if len(data) < _HEADER.size + 4:
         raise InputError(f"{source}: cut short, its header is incomplete; copy the file again")
     _, _, kind, color, floating, digest, height, width, count, fps, total = _HEADER.unpack_from(data)
@@ -127,8 +130,8 @@ def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
     if offset != len(data) - 4:
         raise InputError(f"{source}: frames are not where its header says; compress the original again")
     arithmetic = _text(frames.pop(0), source) if floating else ""
-    digits, color_map = digest.hex(), COLOR_MAPS[color]
-    return Header(_KINDS[kind], color_map, digits, height, width, count, fps or None, arithmetic), frames
+    (name, channels), map_, digits, clock = _KINDS[kind], COLOR_MAPS[color], digest.hex(), fps or None
+    return Header(name, map_, digits, height, width, count, clock, arithmetic, channels), frames
 
 
 def _text(record: CodedFrame, source: str) -> str:

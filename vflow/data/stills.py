@@ -18,7 +18,7 @@ STILL_FORMATS = {
 
 
 def still_bytes(pixels: np.ndarray, name: str) -> int:
-    """Bytes of ``pixels``, uint8 (H, W, 3), in one of ``STILL_FORMATS``, headers included.
+    """Bytes of ``pixels``, uint8 (H, W, C) with C 3 or 1, in one of ``STILL_FORMATS``, headers included.
 
     Raises:
         ConfigError: the encoder's package is missing.
@@ -63,5 +63,5 @@ def read_webp(data: bytes, size: tuple[int, int]) -> np.ndarray:
 
 def _save(pixels: np.ndarray, kind: str, **options: int) -> bytes:
     file = BytesIO()
-    Image.fromarray(pixels).save(file, kind, **options)
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, kind, **options)
     return file.getvalue()

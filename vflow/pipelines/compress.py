@@ -40,7 +40,7 @@ def compress(model: nn.Module, frames: np.ndarray | torch.Tensor, *, fps: float 
 
     Args:
         model: a codec, as of ``vflow.load("codec-photo")``.
-        frames: a photo, uint8 (H, W, 3), or a clip, uint8 (T, H, W, 3).
+        frames: a photo, uint8 (H, W, C), or a clip, uint8 (T, H, W, C); C is 3, or 1 for grey.
         fps: frames per second, kept in the file.
 
     Raises:
@@ -52,7 +52,7 @@ def compress(model: nn.Module, frames: np.ndarray | torch.Tensor, *, fps: float 
 
 
 def decompress(model: nn.Module, data: bytes) -> np.ndarray:
-    """The photo, uint8 (H, W, 3), or clip, uint8 (T, H, W, 3), that ``compress`` was given.
+    """The photo, uint8 (H, W, C), or clip, uint8 (T, H, W, C), that ``compress`` was given.
 
     Raises:
         CheckpointError: coded with another checkpoint. InputError: not a whole .vflow file.
@@ -67,7 +67,7 @@ def _codec(model: nn.Module) -> Any:
 
 
 class Source(NamedTuple):
-    """Pixels of a file: a photo, uint8 (H, W, 3), or a clip, uint8 (T, H, W, 3)."""
+    """Pixels of a file: a photo, uint8 (H, W, C), or a clip, uint8 (T, H, W, C); C is 3, or 1 for grey."""
 
     frames: np.ndarray
     fps: float | None
@@ -94,16 +94,21 @@ def read_source(path: Path) -> Source:
         return Source(np.stack(frames), stream.fps, stream.notes)
     if suffix in media.ARRAY_SUFFIXES:
         clip = media.read_clip(path)
-        return Source(clip.frames, clip.fps, clip.notes)
+        return Source(_stored(clip), clip.fps, clip.notes)
     clip = media.read_image(path)
     if len(clip.frames) > 1:
-        return Source(clip.frames, clip.fps, clip.notes)
+        return Source(_stored(clip), clip.fps, clip.notes)
     photo, opacity = media.read_photo(path)
     if opacity is not None and opacity.min() < 255:
         raise InputError(
             f"{path.name}: has transparent pixels, which {SUFFIX} does not keep; flatten it first"
         )
-    return Source(photo.frames[0], None, photo.notes)
+    return Source(_stored(photo)[0], None, photo.notes)
+
+
+def _stored(clip: media.Clip) -> np.ndarray:
+    """Frames with as many channels as their file has."""
+    return clip.frames[..., :1] if clip.grey else clip.frames
 
 
 class Task(NamedTuple):

@@ -94,7 +94,7 @@ def read(upload: str | None) -> Source:
     """
     path = _given(upload)
     source = read_source(path)
-    pixels = source.frames.size // 3
+    pixels = _pixels(source)
     if pixels > MAX_PIXELS:
         raise InputError(
             f"{path.name}: {pixels:,} pixels, and the page takes {MAX_PIXELS:,}; "
@@ -249,7 +249,11 @@ def _work_of(upload: str) -> int | None:
 
 
 def _work(source: Source) -> int:
-    return max(1, source.frames.size // 3 // 4096)
+    return max(1, _pixels(source) // 4096)
+
+
+def _pixels(source: Source) -> int:
+    return source.frames.size // source.frames.shape[-1]
 
 
 def _given(upload: str | None) -> Path:

@@ -42,8 +42,8 @@ _MEMBER_LENGTH = 46  # bytes that a member takes in a zip's directory, at least
 
 def read(
     path: Path, kind: Kind, budget: Budget, max_frames: int | None = None
-) -> tuple[np.ndarray, float | None]:
-    """Frames, uint8 (T, H, W, 3), and their rate (an optional scalar ``fps`` in an npz).
+) -> tuple[np.ndarray, float | None, bool]:
+    """Frames, uint8 (T, H, W, 3), rate (an optional scalar ``fps`` in an npz), and True for one channel.
 
     Of an npz the array ``frames`` is taken, or the only one in it. The first ``max_frames`` alone are looked
     at and converted.
@@ -55,16 +55,17 @@ def read(
     try:
         with path.open("rb") as file:
             if kind.name == "NPY":
-                return _read_frames(path.name, file, budget, max_frames), None
+                frames, grey = _read_frames(path.name, file, budget, max_frames)
+                return frames, None, grey
             _check_directory(path.name, file, budget.limits)
             with ZipFile(file) as archive:
                 members = archive.namelist()
                 with archive.open(_member(path.name, members)) as entry:
-                    frames = _read_frames(path.name, entry, budget, max_frames)
+                    frames, grey = _read_frames(path.name, entry, budget, max_frames)
                 if "fps.npy" not in members:
-                    return frames, None
+                    return frames, None, grey
                 with archive.open("fps.npy") as entry:
-                    return frames, _read_rate(path.name, entry, len(frames), budget.limits)
+                    return frames, _read_rate(path.name, entry, len(frames), budget.limits), grey
     except _DAMAGED as error:
         raise InputError(f"{path.name}: not a readable {kind.name}; write it with numpy.savez") from error
 
@@ -137,8 +138,13 @@ def _header(name: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype
     return shape, fortran, dtype
 
 
-def _read_frames(name: str, file: IO[bytes], budget: Budget, max_frames: int | None) -> np.ndarray:
-    """The first ``max_frames`` of an array, uint8 (T, H, W, 3); its header is checked before its values."""
+def _read_frames(
+    name: str, file: IO[bytes], budget: Budget, max_frames: int | None
+) -> tuple[np.ndarray, bool]:
+    """The first ``max_frames`` of an array, uint8 (T, H, W, 3), and True if it has one channel.
+
+    Its header is checked before its values.
+    """
     shape, fortran, dtype = _header(name, file)
     count, height, width, channels = _layout(shape, name)
     wanted = count if max_frames is None else min(count, max_frames)
@@ -150,7 +156,7 @@ def _read_frames(name: str, file: IO[bytes], budget: Budget, max_frames: int | N
     budget.limits.check_size(name, width, height)
     budget.take_memory(taken)
     file.seek(0)
-    return _first(npy.read_array(file, allow_pickle=False), name, max_frames)
+    return _first(npy.read_array(file, allow_pickle=False), name, max_frames), channels == 1
 
 
 def _read_rate(name: str, file: IO[bytes], count: int, limits: Limits) -> float:

@@ -23,12 +23,14 @@ class Clip:
         fps: frames per second, or None where the source has no clock (stills, arrays).
         source: name of the file or folder, for messages.
         notes: remarks on conversions, for people ("rotated as its EXIF tag says", …).
+        grey: the source has one channel, which the frames repeat.
     """
 
     frames: np.ndarray
     fps: float | None
     source: str
     notes: tuple[str, ...] = ()
+    grey: bool = False
 
 
 def resize(frames: np.ndarray, height: int, width: int, channels: int) -> np.ndarray:
@@ -120,6 +122,7 @@ class Collector:
         self.frames: list[np.ndarray] = []
         self.times: list[float] = []
         self.notes: list[str] = []
+        self.grey = True
         self.memory = 0
         self.first: tuple[int, int] | None = None  # size of the first frame, where it decides
 
@@ -128,8 +131,12 @@ class Collector:
         if text not in self.notes:
             self.notes.append(text)
 
-    def add(self, frame: np.ndarray, time: float | None) -> bool:
-        """Take a frame, uint8 (H, W, 3), shown from ``time`` seconds on; False when no more are wanted."""
+    def add(self, frame: np.ndarray, time: float | None, *, grey: bool = False) -> bool:
+        """Take a frame, uint8 (H, W, 3), shown from ``time`` seconds on; False when no more are wanted.
+
+        ``grey`` says that its file has one channel.
+        """
+        self.grey &= grey
         self.limits.check_frames(self.source, len(self.frames) + 1)
         if time is not None:
             self.times.append(time)
@@ -172,7 +179,7 @@ class Collector:
                     self.note("variable frame rate made constant")
         if rate is not None and not 0 < rate <= MAX_RATE:
             rate = None
-        return Clip(np.stack(frames), rate, self.source, tuple(self.notes))
+        return Clip(np.stack(frames), rate, self.source, tuple(self.notes), self.grey)
 
     def _grid(self, times: np.ndarray, step: float) -> np.ndarray | None:
         """Index of the frame at each tick of a regular clock; None when the timestamps are regular."""

@@ -143,8 +143,8 @@ def read_clip(
     kind = admit(path, limits)
     with Budget(limits) as budget:
         if kind.family == "array":
-            frames, fps = arrays.read(path, kind, budget, max_frames)
-            return Clip(resize(frames, *size, 3) if size else frames, fps, path.name)
+            frames, fps, grey = arrays.read(path, kind, budget, max_frames)
+            return Clip(resize(frames, *size, 3) if size else frames, fps, path.name, grey=grey)
         collector = Collector(path.name, budget, size=size, shrink=True, max_frames=max_frames)
         if kind.family == "still":
             stills.decode(path, kind, collector)
@@ -192,7 +192,7 @@ def _read_stills(
             stills.decode(path, kind, one)
             for note in one.notes:
                 collector.note(note)
-            if not collector.add(one.frames[0], None):
+            if not collector.add(one.frames[0], None, grey=one.grey):
                 break
         return collector.clip(None)
 
@@ -217,7 +217,7 @@ def probe(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Probe:
     kind = admit(path, limits)
     if kind.family == "array":
         with Budget(limits) as budget:
-            frames, fps = arrays.read(path, kind, budget)
+            frames, fps, _ = arrays.read(path, kind, budget)
             return Probe(len(frames), fps)
     if kind.family == "still":
         return Probe(stills.count(path, kind, limits), None)

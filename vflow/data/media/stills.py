@@ -65,7 +65,7 @@ def decode(path: Path, kind: Kind, collector: Collector) -> None:
             rgb = _rgb(path, frame, collector)
             # Browsers play frames without a sensible duration for 100 ms.
             milliseconds = frame.info.get("duration") or 0
-            if not collector.add(rgb, shown):
+            if not collector.add(rgb, shown, grey=_is_grey(frame, rgb)):
                 break
             shown += (milliseconds if milliseconds >= 20 else 100) / 1000
 
@@ -90,8 +90,15 @@ def decode_straight(path: Path, kind: Kind, collector: Collector) -> np.ndarray 
             upright = upright.convert("RGBA")
             alpha = np.array(upright.getchannel("A"))
             upright = upright.convert("RGB")
-        collector.add(np.asarray(_srgb(upright, icc, collector)), None)
+        rgb = np.asarray(_srgb(upright, icc, collector))
+        collector.add(rgb, None, grey=_is_grey(frame, rgb))
         return alpha
+
+
+def _is_grey(frame: Image.Image, rgb: np.ndarray) -> bool:
+    """True for a frame of one channel beside opacity, whose numbers its colour profile leaves equal."""
+    one = frame.mode in ("1", "L", "LA") or frame.mode.startswith("I;16")
+    return one and bool((rgb == rgb[..., :1]).all())
 
 
 def _note_pages(image: Image.Image, collector: Collector) -> None:
