@@ -43,7 +43,7 @@ class Evaluate:
     """A directory, a shipped name or a hub id."""
     data: Annotated[Text, tyro.conf.arg(metavar="NAME|FOLDER")] = None
     """shapes, moving-digits, digits, vessels, skimage-masks, a folder of clips, photos or radar (also one in
-    VFLOW_DATA), or points: a CSV, an npz, or the name of a density."""
+    VFLOW_DATA), or points: a CSV, an npz, or the name of a density (two-moons, …) or energy (u1 to u4)."""
     train: Annotated[Text, tyro.conf.arg(metavar="FOLDER")] = None
     """Training data, for baselines and tuning; the 'train' inside or beside --data when not given."""
     split: Literal["test", "validation"] = "test"
