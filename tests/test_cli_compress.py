@@ -47,6 +47,26 @@ def test_photos_come_back(
         assert np.array_equal(before, after)
 
 
+def test_files_of_other_content_are_kept(
+    codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--output", str(tmp_path), "--checkpoint", str(codecs["photo"])]
+    photo, coded = tmp_path / "hill.png", tmp_path / "hill.vflow"
+    media.write_png(photo, smooth(20, 30))
+    for _ in range(2):  # the same bytes again are no loss
+        assert main(["compress", str(photo), *flags]) == 0
+        assert main(["decompress", str(coded), *flags]) == 0
+    for command, source, target in (("compress", photo, coded), ("decompress", coded, photo)):
+        kept = source.read_bytes()
+        target.write_bytes(b"mine")
+        capsys.readouterr()
+        assert main([command, str(source), *flags]) == 1
+        error = f"error: {target}: exists; choose another --output, or --on-existing overwrite\n"
+        assert (capsys.readouterr().err, target.read_bytes()) == (error, b"mine")
+        assert main([command, str(source), *flags, "--on-existing", "overwrite"]) == 0
+        assert source.read_bytes() == kept and target.read_bytes() != b"mine"
+
+
 def test_grey_files_come_back_grey(
     codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

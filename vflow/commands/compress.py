@@ -6,8 +6,9 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -17,7 +18,8 @@ from vflow.errors import VflowError
 if TYPE_CHECKING:
     from vflow.pipelines.compress import Task
 
-Work = Callable[["Task", Callable[[int, int], None]], dict[str, Any]]
+Existing = Literal["error", "overwrite"]
+Work = Callable[["Task", Path, Callable[[int, int], None]], dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class Compress:
     checkpoint: Text = None
     """A codec, or a video model with exact likelihood such as grasp: directory, shipped name or hub id;
     codec-photo or codec-clip when not given."""
+    on_existing: Existing = "error"
+    """A file of that name and other content is there: refuse, or overwrite it."""
     json: bool = False
     """Print one JSON object per file: bytes, raw_bytes, bits_per_dim, model_bits_per_dim."""
     common: CommonFlags = NONE_GIVEN
@@ -45,7 +49,8 @@ class Compress:
         codecs = compress.Codecs(self.checkpoint)
         return _each(
             compress.media_tasks(self.input),
-            lambda task, progress: compress.compress_file(codecs, task, self.output, progress),
+            partial(compress.compress_file, codecs, replace=self.on_existing == "overwrite"),
+            self.output,
             self._report,
         )
 
@@ -70,6 +75,8 @@ class Decompress:
     """Folder for the pixels."""
     checkpoint: Text = None
     """The codec they were made with; found among the shipped ones when not given."""
+    on_existing: Existing = "error"
+    """A file of that name and other content is there: refuse, or overwrite it."""
     json: bool = False
     """Print one JSON object per file."""
     common: CommonFlags = NONE_GIVEN
@@ -84,12 +91,13 @@ class Decompress:
         codecs = compress.Codecs(self.checkpoint)
         return _each(
             compress.coded_tasks(self.input),
-            lambda task, progress: compress.decompress_file(codecs, task, self.output, progress),
+            partial(compress.decompress_file, codecs, replace=self.on_existing == "overwrite"),
+            self.output,
             lambda entry: print(json.dumps(entry) if self.json else entry["file"], flush=True),
         )
 
 
-def _each(tasks: Sequence[Task], work: Work, report: Callable[[dict[str, Any]], None]) -> int:
+def _each(tasks: Sequence[Task], work: Work, output: Path, report: Callable[[dict[str, Any]], None]) -> int:
     """Do ``work`` on each task, files that fail apart; the exit code."""
     from tqdm import tqdm
 
@@ -97,7 +105,7 @@ def _each(tasks: Sequence[Task], work: Work, report: Callable[[dict[str, Any]], 
     with tqdm(tasks, unit="file", disable=None, leave=False) as bar:
         for task in bar:
             try:
-                report(work(task, lambda done, total: bar.set_postfix_str(f"{done / total:.0%}")))
+                report(work(task, output, lambda done, total: bar.set_postfix_str(f"{done / total:.0%}")))
             except VflowError as error:
                 failed += 1
                 print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -19,7 +19,7 @@ class Sample:
     checkpoint: Text = None
     """A directory or a hub id; 'vflow train --config maf' makes one."""
     output: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    """FILE.csv, one point a line, or FILE.npz with points (N, D)."""
+    """FILE.csv, one point a line, or FILE.npz with points (N, D); replaced if it exists."""
     num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
     """Points to draw; a larger number keeps the first of them."""
     common: CommonFlags = NONE_GIVEN

@@ -207,8 +207,13 @@ class Codecs:
         return [name for name, folder in find_checkpoints().items() if type(read_config(folder)) in codecs]
 
 
-def compress_file(codecs: Codecs, task: Task, output: Path, progress: Progress) -> dict[str, Any]:
+def compress_file(
+    codecs: Codecs, task: Task, output: Path, progress: Progress, *, replace: bool = False
+) -> dict[str, Any]:
     """Write ``output``/NAME.vflow; returns its sizes: bytes, bits_per_dim, model_bits_per_dim, raw_bytes.
+
+    Args:
+        replace: a file of that name and other bytes is replaced, and not refused.
 
     Raises:
         InputError: the source cannot be read, the codec does not suit it, or the file cannot be written.
@@ -220,7 +225,7 @@ def compress_file(codecs: Codecs, task: Task, output: Path, progress: Progress) 
     except (CheckpointError, ConfigError) as error:
         raise InputError(f"{task.path.name}: {error}") from error
     path = output / f"{task.name}{SUFFIX}"
-    with media.atomic_write(path) as temporary:
+    with media.atomic_write(path, replace=replace) as temporary:
         temporary.write_bytes(coded.data)
     return {
         "item": task.name,
@@ -234,8 +239,13 @@ def compress_file(codecs: Codecs, task: Task, output: Path, progress: Progress) 
     }
 
 
-def decompress_file(codecs: Codecs, task: Task, output: Path, progress: Progress) -> dict[str, Any]:
+def decompress_file(
+    codecs: Codecs, task: Task, output: Path, progress: Progress, *, replace: bool = False
+) -> dict[str, Any]:
     """Write ``output``/NAME.png, or NAME.npz (``frames``, ``fps``) of a clip; returns what it wrote.
+
+    Args:
+        replace: a file of that name and other bytes is replaced, and not refused.
 
     Raises:
         InputError: not a whole .vflow file, or the output cannot be written. CheckpointError: no codec.
@@ -246,21 +256,21 @@ def decompress_file(codecs: Codecs, task: Task, output: Path, progress: Progress
         raise InputError(f"{task.path}: cannot be read ({error.strerror}); give a {SUFFIX} file") from error
     name = task.path.name
     found = decompress_frames(codecs.for_data(data, name), data, source=name, progress=progress)
-    path = write_pixels(found, output, task.name)
+    path = write_pixels(found, output, task.name, replace=replace)
     return {"item": task.name, "file": str(path), "kind": found.kind, "bytes": len(data)}
 
 
-def write_pixels(found: Decompressed, folder: Path, name: str) -> Path:
+def write_pixels(found: Decompressed, folder: Path, name: str, *, replace: bool = False) -> Path:
     """Write ``folder``/NAME.png, or NAME.npz (``frames``, ``fps``) of a clip; returns its path.
 
     Raises:
         InputError: it cannot be written.
     """
-    if found.kind == "picture":
-        path = folder / f"{name}.png"
-        media.write_png(path, found.frames[0])
-    else:
-        path = folder / f"{name}.npz"
-        clock = {} if found.fps is None else {"fps": np.float64(found.fps)}
-        media.write_npz(path, frames=found.frames, **clock)
+    path = folder / (f"{name}.png" if found.kind == "picture" else f"{name}.npz")
+    with media.atomic_write(path, replace=replace) as draft:
+        if found.kind == "picture":
+            media.write_png(draft, found.frames[0])
+        else:
+            clock = {} if found.fps is None else {"fps": np.float64(found.fps)}
+            media.write_npz(draft, frames=found.frames, **clock)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import io
 import os
 import tempfile
@@ -25,19 +26,24 @@ from vflow.errors import InputError
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it takes the place of ``path`` when the block succeeds.
 
     The suffix is kept, since writers choose the format by it. Missing folders are made.
 
+    Args:
+        replace: False refuses to replace a file of other bytes.
+
     Raises:
-        InputError: the folder cannot be written; the message names the file and the cause.
+        InputError: the folder cannot be written, or ``path`` exists and may not be replaced.
     """
     path = Path(path)
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if not replace and path.exists() and not filecmp.cmp(temporary, path, shallow=False):
+            raise InputError(f"{path}: exists; choose another --output, or --on-existing overwrite")
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
