@@ -55,7 +55,7 @@ def test_png(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "10 done (10 of them before)" in capsys.readouterr().err
     assert vflow(*call, "--on-existing", "error", "--json") == 1
     printed = capsys.readouterr()
-    assert json.loads(printed.out.splitlines()[0])["error"].startswith("0: has outputs in")
+    assert json.loads(printed.out.splitlines()[0])["error"].startswith(f"{out / '0/s000.png'}: exists; ")
 
 
 def test_npz_is_what_python_draws(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +79,7 @@ def test_without_a_temperature_that_of_the_checkpoint_counts(
     save_checkpoint(tmp_path / "calm", calm, config=calm.config)
     call = ("digits", "--checkpoint", tmp_path / "calm", "--num-samples", 2, "--format", "npz", "--label", 3)
     assert vflow(*call, "--output", tmp_path / "a") == 0
-    assert "drawn at temperature 0.7, as calm suggests" in capsys.readouterr().err
+    assert f"drawn at temperature 0.7, as {tmp_path / 'calm'} suggests" in capsys.readouterr().err
     assert json.loads((tmp_path / "a" / "run.json").read_text())["temperature"] == 0.7
     assert vflow(*call, "--output", tmp_path / "b", "--temperature", 1) == 0
     assert "drawn at" not in capsys.readouterr().err

@@ -43,11 +43,14 @@ class ScoreClips:
 
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
+        from vflow.data import media
         from vflow.pipelines.batch import inputs
         from vflow.pipelines.common import precision, set_threads
 
         self._check()
         found = inputs.clips(self.input)
+        if self.maps_dir is not None:
+            media.check_folder(self.maps_dir)
         set_threads(self.common.threads)
         model, folder, device = open_model(self.checkpoint, self.common.device)
         statistics = None if self.maps_dir is None else self._statistics(folder, model)

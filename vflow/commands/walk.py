@@ -67,6 +67,7 @@ class WalkLatents:
 
     def run(self) -> int:
         """Returns 0."""
+        from vflow.data import media
         from vflow.pipelines.common import set_threads
         from vflow.pipelines.walk.directions import load_directions
         from vflow.pipelines.walk.walk import walk
@@ -77,6 +78,7 @@ class WalkLatents:
             raise ConfigError("--dtype bfloat16: walks encode and decode, which takes float32; leave it out")
         self._refuse_unused()
         settings = self._settings()
+        media.check_folder(self.output)
         set_threads(self.common.threads)
         model, folder, _ = open_model(self.checkpoint, self.common.device)
         groups = [_read(paths, model.config.family) for paths in (self.input, self.negatives, self.positives)]

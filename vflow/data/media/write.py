@@ -55,14 +55,15 @@ def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be written, before the work whose results go there. A missing one is made.
+    """Refuse a folder that cannot be written, or made, before the work whose results go there.
 
     Raises:
         InputError: naming the folder and the cause.
     """
+    whole = folder.absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        there = next(path for path in (whole, *whole.parents) if path.exists())
+        tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise _unwritable(folder, error) from error
 
