@@ -89,7 +89,7 @@ def test_size_rate_and_channels_are_fitted(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         opened(tmp_path, fps=10, frames=8)
     assert str(error.value) == (
-        f"{tmp_path}: every clip is shorter than 8 frames (longest: 7 at 10 fps); "
+        f"{tmp_path}: every test clip is shorter than 8 frames (longest: 7 at 10 fps); "
         "lower data.frames (at least 2), raise model.fps, or add longer clips"
     )
 
@@ -191,13 +191,13 @@ def test_errors_that_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         opened(many(tmp_path / "short", 2, 3))
     assert str(error.value) == (
-        f"{tmp_path}/short: every clip is shorter than 4 frames (longest: 3); "
+        f"{tmp_path}/short: every test clip is shorter than 4 frames (longest: 3); "
         "lower data.frames (at least 2), raise model.fps, or add longer clips"
     )
     (empty / "a.mp4").write_text("no video")
     with pytest.raises(InputError) as error:
         opened(empty)
-    expected = f"{empty}: none of 1 clips can be used; the first: a.mp4: not an image"
+    expected = f"{empty}: none of 1 test clip can be used; the first: a.mp4: not an image"
     assert str(error.value).startswith(expected)
 
 

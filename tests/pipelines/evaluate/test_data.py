@@ -74,7 +74,8 @@ def test_lengths(root: Path) -> None:
     with pytest.raises(ConfigError, match="--context 1: the model needs at least 2"):
         open_clips(Settings(str(root), context=1), CONFIG)
     with pytest.raises(
-        InputError, match=r"every clip is shorter than 9 frames \(longest: 6 at 10 fps\); lower --num-frames"
+        InputError,
+        match=r"every test clip is shorter than 9 frames \(longest: 6 at 10 fps\); lower --num-frames",
     ):
         open_clips(Settings(str(root), num_frames=7), CONFIG)
 

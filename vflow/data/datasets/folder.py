@@ -10,7 +10,7 @@ import numpy as np
 from vflow.data import media
 from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
 from vflow.data.datasets.splits import Split, choose_split
-from vflow.errors import InputError, printable
+from vflow.errors import InputError, counted, printable
 from vflow.randomness import generator
 
 _CLIP_SUFFIXES = (*media.VIDEO_SUFFIXES, ".gif", *media.ARRAY_SUFFIXES)
@@ -104,7 +104,8 @@ class VideoFolder:
         if longest:
             rate = f" at {self.fps:g} fps" if self.fps else ""
             raise InputError(
-                f"{self.path}: every clip is shorter than {self.frames} frames (longest: {longest}{rate}); "
+                f"{self.path}: every {self._kind} clip is shorter than {self.frames} frames "
+                f"(longest: {longest}{rate}); "
                 f"{self._remedy}"
             )
         raise InputError(self._nothing_left())
@@ -136,11 +137,15 @@ class VideoFolder:
             _log.warning("skipped %s: %s", printable(str(self.path / name)), why)
 
     def _too_short(self, name: str, count: int) -> str:
-        return f"{Path(name).name}: {count} frames, fewer than the {self.frames} an example needs"
+        return f"{Path(name).name}: {counted(count, 'frame')}, fewer than the {self.frames} an example needs"
+
+    @property
+    def _kind(self) -> str:
+        return "training" if self.split == "train" else self.split
 
     def _nothing_left(self) -> str:
-        first = next(iter(self.skipped.values()))
-        return f"{self.path}: none of {len(self.skipped)} clips can be used; the first: {first}"
+        first, found = next(iter(self.skipped.values())), counted(len(self.skipped), f"{self._kind} clip")
+        return f"{self.path}: none of {found} can be used; the first: {first}"
 
 
 def _find(root: Path) -> list[str]:
