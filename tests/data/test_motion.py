@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vflow.data.motion import advect, drift_offsets, estimate_motion
+from vflow.errors import InputError
 
 
 def field(seed: int = 0, side: int = 192) -> np.ndarray:
@@ -35,6 +36,18 @@ def test_motion_of_a_shifted_field_is_the_shift(x: int, y: int) -> None:
 
 def test_motion_without_rain_is_zero() -> None:
     assert not estimate_motion(np.zeros((4, 64, 64), np.uint8)).any()
+
+
+@pytest.mark.parametrize("size", [(4, 4), (11, 300), (12, 300), (15, 64), (300, 12)])
+def test_frames_too_small_for_optical_flow_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match=f"^frames: {size[1]}×{size[0]} pixels; give radar of 16×16 or more"):
+        estimate_motion(np.zeros((4, *size), np.uint8))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 300), (300, 16), (17, 40)])
+def test_the_smallest_frames_have_motion(size: tuple[int, int]) -> None:
+    rain = np.random.default_rng(0).integers(0, 90, (4, *size), np.uint8)
+    assert np.isfinite(estimate_motion(rain)).all()
 
 
 def test_offsets_are_the_rains_mean_motion() -> None:

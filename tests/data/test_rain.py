@@ -67,6 +67,8 @@ def test_unusable_files_are_one_line_that_names_them(tmp_path: Path) -> None:
 
 
 def test_a_sequence_needs_frames_and_valid_of_one_size() -> None:
+    with pytest.raises(InputError, match=r"frames have shape \(3, 4\); use \(T, H, W\)"):
+        RainSequence.of(np.zeros((3, 4), np.uint8), None)
     with pytest.raises(InputError, match="do not fit"):
         RainSequence(np.zeros((3, 4, 5), np.uint8), np.ones((5, 4), bool))
 

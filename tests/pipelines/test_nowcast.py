@@ -105,8 +105,10 @@ def test_a_window_covers_the_area_at_all_leads() -> None:
 def test_too_few_frames_and_other_models_are_refused() -> None:
     import torch
 
-    with pytest.raises(InputError, match="needs the last 4"):
+    with pytest.raises(InputError, match=r"^frames: 2 frames; a nowcast needs the last 4"):
         nowcast(small_model(), given()[:2])
+    with pytest.raises(InputError, match=r"^frames: 40×12 pixels; give radar of 16×16 or more"):
+        nowcast(small_model(), given()[:, :12, :40])
     with pytest.raises(CheckpointError, match=r"^Identity in place of a model"):
         nowcast(torch.nn.Identity(), given())
 

@@ -15,6 +15,9 @@ from typing import NamedTuple, Self
 import cv2
 import numpy as np
 
+from vflow.errors import InputError
+
+MIN_SIDE = 16  # OpenCV's optical flow ends the process at some smaller sizes
 SHRINK = 4  # motion is kept at a quarter of the frames' resolution
 SMOOTHING = 3.0  # standard deviation of the Gaussian that motion is averaged over, in pixels of that
 STEEP = 60.0  # a steeper gradient of grey levels counts no more than this
@@ -22,11 +25,26 @@ PRIOR = 0.02  # weight of the mean motion, as a share of the mean evidence
 COARSE = 2  # trajectories are followed on every second pixel of a window
 
 
+def check_size(frames: np.ndarray, source: str = "frames") -> None:
+    """Refuse frames (…, H, W) that are too small to see motion in.
+
+    Raises:
+        InputError: naming ``source``.
+    """
+    height, width = frames.shape[-2:]
+    if min(height, width) < MIN_SIDE:
+        raise InputError(f"{source}: {width}×{height} pixels; give radar of {MIN_SIDE}×{MIN_SIDE} or more")
+
+
 def optical_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Displacement (x, y) of each pixel of ``before`` to its place in ``after``: float32 (H, W, 2), pixels.
 
     DIS optical flow (Kroeger et al. 2016) of frames uint8 (H, W).
+
+    Raises:
+        InputError: fewer than 16 pixels a side.
     """
+    check_size(before)
     before, after = np.ascontiguousarray(before), np.ascontiguousarray(after)
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return np.asarray(finder.calc(before, after, np.zeros((*before.shape, 2), np.float32)))

@@ -127,8 +127,10 @@ class RainSequence:
             )
         if frames.ndim == 4 and frames.shape[-1] == 1:
             frames = frames[..., 0]
-        seen = np.ones(frames.shape[1:3], bool) if valid is None else np.asarray(valid, bool)
-        if frames.ndim != 3 or frames.shape[1:] != seen.shape:
+        if frames.ndim != 3:
+            raise InputError(f"rain: frames have shape {frames.shape}; use (T, H, W)")
+        seen = np.ones(frames.shape[1:], bool) if valid is None else np.asarray(valid, bool)
+        if frames.shape[1:] != seen.shape:
             return cls(frames, seen)  # refused, with both shapes
         return cls(frames * seen, seen)
 

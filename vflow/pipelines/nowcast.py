@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vflow.config import NowcastConfig
-from vflow.data.motion import advect, drift_offsets, estimate_motion
+from vflow.data.motion import advect, check_size, drift_offsets, estimate_motion
 from vflow.data.rain import least_level, to_rate
 from vflow.errors import InputError, counted
 from vflow.models import Nowcast
@@ -108,14 +108,26 @@ def nowcast(
         temperature: scale of the noise, 0..2; None: as the checkpoint suggests.
 
     Raises:
-        InputError: too few frames. CheckpointError: another kind of model. ConfigError: a setting is out of
-            range.
+        InputError: too few frames, or too small ones. CheckpointError: another kind of model. ConfigError: a
+            setting is out of range.
     """
     temperature = temperature_or_suggested(temperature, nowcast_config(model))
     settings = PredictSettings(
         num_frames=num_frames, num_samples=num_samples, temperature=temperature, seed=seed
     )
     return draw_ensemble(model, frames, settings, valid=valid)
+
+
+def check_given(frames: np.ndarray, config: NowcastConfig, source: str = "frames") -> None:
+    """Refuse frames (n, H, W) that a nowcast cannot start from.
+
+    Raises:
+        InputError: too few, or too small; names ``source``.
+    """
+    if len(frames) < config.context:
+        found = counted(len(frames), "frame")
+        raise InputError(f"{source}: {found}; a nowcast needs the last {config.context}: add earlier ones")
+    check_size(frames, source)
 
 
 def draw_ensemble(
@@ -149,12 +161,11 @@ def iterate_ensemble(
         motion: (x, y) in pixels per frame, (2, H/4, W/4); estimated from the frames when not given.
 
     Raises:
-        InputError: too few frames. CheckpointError: ``model`` is of another kind.
+        InputError: too few frames, or too small ones. CheckpointError: ``model`` is of another kind.
     """
     config = nowcast_config(model)
     assert isinstance(model, Nowcast)
-    if len(frames) < config.context:
-        raise InputError(f"{counted(len(frames), 'frame')}; a nowcast needs the last {config.context}")
+    check_given(frames, config)
     known = np.ones(frames.shape[1:], bool) if valid is None else np.asarray(valid, bool)
     given = frames[-config.context :] * known
     field = estimate_motion(given) if motion is None else motion

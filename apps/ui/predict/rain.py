@@ -21,9 +21,17 @@ from vflow.data.rain import (
     to_levels,
     to_rate,
 )
-from vflow.errors import InputError, VflowError, counted
+from vflow.errors import InputError, VflowError
 from vflow.metrics.ensemble import crps
-from vflow.pipelines.nowcast import CHUNK, Area, Ensemble, first_reached, iterate_ensemble, nowcast_config
+from vflow.pipelines.nowcast import (
+    CHUNK,
+    Area,
+    Ensemble,
+    check_given,
+    first_reached,
+    iterate_ensemble,
+    nowcast_config,
+)
 
 from ..shared import checks
 from ..shared.context import AppContext
@@ -72,11 +80,13 @@ class RainJob:
         """
         model = app.models.load(request.checkpoint, FAMILY)
         checks.check_levels(request.settings.temperature, model, request.checkpoint)
-        sequence = request.source if isinstance(request.source, RainSequence) else read_radar(request.source)
+        source = request.source
+        if isinstance(source, RainSequence):
+            sequence, name = source, "frames"
+        else:
+            sequence, name = read_radar(source), Path(str(source[0])).name
+        check_given(sequence.frames, nowcast_config(model), name)
         count, needed = len(sequence.frames), nowcast_config(model).context
-        if count < needed:
-            found = counted(count, "frame")
-            raise InputError(f"{found}; a nowcast needs the last {needed}: add earlier ones")
         end = needed if request.from_start else count
         given, truth = sequence.frames[end - needed : end], sequence.frames[end:]
         notes = () if count == needed else (f"used {needed} of {count} frames",)
@@ -154,12 +164,12 @@ def read_radar(paths: Sequence[str] | np.ndarray) -> RainSequence:
     Raises:
         InputError: other files, or frames that are too large.
     """
-    if len(paths) != 1 or not str(paths[0]).lower().endswith(".npz"):
+    path = Path(str(paths[-1])) if len(paths) else Path("rain radar")
+    if len(paths) != 1 or path.suffix.lower() != ".npz":
         raise InputError(
-            "rain radar: give one npz with frames, uint8 (T, H, W), of grey levels round(255·ln(1+R)/ln 101)"
-            " for R mm/h; pictures do not say how much rain they mean"
+            f"{path.name}: give one npz with frames, uint8 (T, H, W), of grey levels"
+            " round(255·ln(1+R)/ln 101) for R mm/h; pictures do not say how much rain they mean"
         )
-    path = Path(str(paths[0]))
     sequence = read_npz(path)
     height, width = sequence.valid.shape
     if height * width > MAX_PIXELS:

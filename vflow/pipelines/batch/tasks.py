@@ -30,7 +30,7 @@ from vflow.pipelines.color.film import colorize_film
 from vflow.pipelines.color.photo import color_config, read_photo
 from vflow.pipelines.common import CHUNK, Counts, precision
 from vflow.pipelines.digits.digits import digits_config, draw, label_classes
-from vflow.pipelines.nowcast import draw_ensemble, nowcast_config
+from vflow.pipelines.nowcast import check_given, draw_ensemble, nowcast_config
 from vflow.pipelines.upscale import draw_variants, enlarge_alpha
 from vflow.pipelines.video.predict import GROUP, groups, prepare
 from vflow.randomness import content_hash
@@ -128,6 +128,7 @@ class NowcastTask(PredictTask):
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         record, settings = self.record, self.record.settings()
         sequence = read_rain(item.paths[0])
+        check_given(sequence.frames, nowcast_config(self.model), item.paths[0].name)
         with self.autocast():
             ensemble = draw_ensemble(self.model, sequence.frames, settings, valid=sequence.valid)
         context = sequence.frames[-nowcast_config(self.model).context :]
