@@ -353,9 +353,25 @@ def test_settings_of_the_app(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Pat
     assert "not the input" not in vflow.err
     expected = predict(model, frames, num_frames=2, num_samples=3, seed=5)
     assert np.array_equal(_read(tmp_path / "o/futures.npz")["frames"], expected)
+    assert vflow(*repeat, "--input", tmp_path / "o/futures.npz", "--output", tmp_path / "q") == 0
+    assert "not the input" not in vflow.err  # futures hold what they were drawn from
+    assert (tmp_path / "q/futures.npz").read_bytes() == (tmp_path / "o/futures.npz").read_bytes()
     media.write_npz(tmp_path / "other.npz", frames=255 - frames)
     assert vflow(*repeat, "--input", tmp_path / "other.npz", "--output", tmp_path / "p") == 0
     assert "note: other: not the input that the settings were made with; futures will differ" in vflow.err
+
+
+def test_after_the_first_frames(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
+    given = ("--input", clip, "--num-frames", 2, "--num-samples", 1, "--format", "npz")
+    first = (*given, "--from-start", "--output", tmp_path / "a")
+    assert vflow("predict", "--checkpoint", tiny, *first) == 0
+    assert "note: clip: used the first 2 of 4 frames" in vflow.err
+    arrays, frames = _read(tmp_path / "a/futures.npz"), _read(clip)["frames"]
+    assert np.array_equal(arrays["context"], frames[:2])
+    assert np.array_equal(arrays["frames"], predict(load(tiny), frames[:2], num_frames=2, num_samples=1))
+    repeat = ("predict", "--settings", tmp_path / "a/run.json", "--input", clip, "--output", tmp_path / "b")
+    assert vflow(*repeat) == 0
+    assert (tmp_path / "a/futures.npz").read_bytes() == (tmp_path / "b/futures.npz").read_bytes()
 
 
 def test_settings_of_another_model(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
@@ -470,7 +486,7 @@ def test_unusual_pictures_have_a_decided_outcome(vflow: Vflow, tiny: Path, tmp_p
     moving = tmp_path / "moving.gif"
     media.write_video(moving, np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8), 5)
     assert vflow("predict", "--checkpoint", tiny, "--input", moving, "--output", out, "--num-samples", 1) == 0
-    assert "kept the last 2 of 6 frames" in vflow.err
+    assert "used the last 2 of 6 frames" in vflow.err
 
 
 def test_debug_shows_the_traceback(vflow: Vflow) -> None:

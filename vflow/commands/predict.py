@@ -25,6 +25,8 @@ class Predict(DrawFlags):
     """A video, a folder of frames, an npz, or pictures in the order of time."""
     num_frames: Whole = None
     """Frames per future (10)."""
+    from_start: bool = False
+    """Predict after the first frames that the model needs, and not after the last ones."""
     format: Annotated[Format | None, tyro.conf.arg(constructor=Format, help_behavior_hint="")] = None
     """mp4 (the default), webm, gif: enlarged previews; png, npz: native pixels."""
     fps: Number = None

@@ -138,13 +138,17 @@ class RainSequence:
 def read_npz(path: str | Path) -> RainSequence:
     """The arrays ``frames`` and, where present, ``valid`` of an npz file.
 
+    Of what ``vflow predict`` wrote ``context`` is taken, which gives the same members again.
+
     Raises:
         InputError: not such a file, or absurdly large.
     """
     path = Path(path)
-    arrays = read_members(path, ("frames", "valid"))
+    arrays = read_members(path, ("frames", "valid", "context"))
     if "frames" not in arrays:
         raise InputError(f"{path.name}: no array 'frames'; save uint8 (T, H, W) under that name")
+    if arrays["frames"].ndim == 5 and "context" in arrays:
+        arrays["frames"] = arrays["context"]
     try:
         return RainSequence.of(arrays["frames"], arrays.get("valid"))
     except InputError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from vflow.pipelines.batch.records import PredictRecord
 from vflow.pipelines.common import CHUNK
 from vflow.pipelines.video.export import heat
 from vflow.pipelines.video.predict import PredictSettings, Prepared, iterate, prepare
-from vflow.pipelines.video.preprocess import as_clip, fit, video_config
+from vflow.pipelines.video.preprocess import as_clip, video_config
 from vflow.randomness import content_hash
 
 from ..shared import checks
@@ -105,13 +105,9 @@ class Job:
         checks.check_levels(request.settings.temperature, model, request.checkpoint)
         source = request.source
         clip = as_clip(media.read_frames(source) if isinstance(source, Sequence) else source)
-        if request.from_start:
-            prepared, truth = prepare_start(model, clip)
-        else:
-            prepared = prepare(model, clip)
-            truth = prepared.context[:0]
+        prepared = prepare(model, clip, from_start=request.from_start)
         no_frames = np.repeat(prepared.context[None, :0], request.settings.num_samples, axis=0)
-        return cls(request, model, prepared, truth[: request.settings.num_frames], no_frames)
+        return cls(request, model, prepared, prepared.rest[: request.settings.num_frames], no_frames)
 
     @property
     def done(self) -> int:
@@ -163,21 +159,6 @@ def warm_up(app: AppContext, name: str) -> None:
 def expected_work(num_samples: int, num_frames: int) -> int:
     """Cost of all frames, in samples computed, padding included."""
     return -(-num_samples // CHUNK) * CHUNK * num_frames
-
-
-def prepare_start(model: Any, clip: media.Clip) -> tuple[Prepared, np.ndarray]:
-    """The first frames of a clip as the model takes them, and the rest of it, uint8 (T', H, W, C).
-
-    Raises:
-        InputError: as ``prepare``.
-    """
-    config = video_config(model)
-    frames, notes = fit(config, clip, keep_size=True)
-    prepared = prepare(model, replace(clip, frames=frames[: config.context], fps=config.fps, notes=()))
-    truth = frames[config.context :]
-    if len(truth):
-        notes = (*notes, f"used the first {len(prepared.context)} of {len(frames)} frames")
-    return replace(prepared, notes=notes), truth
 
 
 @dataclass(frozen=True)
@@ -301,6 +282,7 @@ def save_settings(
     record = PredictRecord(
         **app.models.record(str(request.checkpoint)),
         num_frames=num_frames,
+        from_start=request.from_start,
         num_samples=num_samples,
         temperature=settings.temperature,
         seed=settings.seed,

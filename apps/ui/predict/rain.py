@@ -243,10 +243,9 @@ def write(folder: Path, checkpoint: str, job: RainJob, minutes: float) -> RainRe
     observed = (given >= least_level(THRESHOLD)).astype(np.float32)
     shares = np.concatenate([observed, Ensemble(members, np.ones_like(valid)).probability(THRESHOLD)])
     media.write_video(result.chance, color_chance(_small(np.rint(255 * shares)), small_valid), fps)
-    media.write_npz(folder / "given.npz", frames=given, valid=valid)
     with zipfile.ZipFile(result.archive, "w", zipfile.ZIP_STORED) as archive:
-        for path in [*result.futures, result.mean, result.chance, folder / "given.npz"]:
-            archive.write(path, path.name)  # given.npz reproduces the run elsewhere
+        for path in [*result.futures, result.mean, result.chance]:
+            archive.write(path, path.name)
     return result
 
 

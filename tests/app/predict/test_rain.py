@@ -74,11 +74,12 @@ def test_members_are_those_of_python_and_the_rest_is_what_happened(app: AppConte
     again = vflow.nowcast(model, source["frames"][:4], valid=source["valid"], num_frames=3, num_samples=6)
     np.testing.assert_array_equal(saved["frames"][..., 0], again.frames)
     with zipfile.ZipFile(result.archive) as archive:
-        assert {"future_06.mp4", "mean.mp4", "chance.mp4", "given.npz"} <= set(archive.namelist())
-        archive.extract("given.npz", tmp_path)
+        assert {"future_06.mp4", "mean.mp4", "chance.mp4"} <= set(archive.namelist())
     task = NowcastTask(model, read_record(result.settings, PredictRecord))
-    task.run(Item("given", (tmp_path / "given.npz",)), tmp_path)
-    np.testing.assert_array_equal(np.load(tmp_path / "futures.npz")["frames"], saved["frames"])
+    for number, file in enumerate((path, result.native)):  # of the upload, and of the download
+        task.run(Item("radar", (file,)), tmp_path / str(number))
+        again = np.load(tmp_path / str(number) / "futures.npz")
+        np.testing.assert_array_equal(again["frames"], saved["frames"])
     page = rain_html.player(job, result)
     assert page.count("<video") == 3 + 6 and 'data-minutes="5"' in page
     assert rain_html.remarks(job, result)[0].startswith("Beside what really happened: CRPS ")

@@ -152,7 +152,7 @@ def test_other_sizes_channels_and_rates_are_fitted(one_model: VideoModel) -> Non
         "turned",
         "fitted from 60×40 to the model's 16×16",
         "resampled from 10 to 5 frames per second",
-        "kept the last 2 of 10 frames",
+        "used the last 2 of 10 frames",
     )
     grey = make_model(glow={"channels": 1, "height": 16, "width": 16, "depth": [1], "hidden": [4]})
     assert predict(grey, large, num_frames=1, num_samples=1).shape == (1, 1, 16, 16, 1)
@@ -227,7 +227,7 @@ def test_frames_keep_their_size_where_the_model_takes_it(form: dict[str, Any]) -
     assert futures.shape == (2, 2, 24, 30, 3)
     padded = np.pad(frames, ((0, 0), (0, 0), (0, 2), (0, 0)), mode="edge")
     assert model.size_multiple == 4 and predict(model, padded, num_frames=1, num_samples=1).shape[3] == 32
-    assert prepare(model, frames).notes[-1] == "kept the last 2 of 3 frames"
+    assert prepare(model, frames).notes[-1] == "used the last 2 of 3 frames"
     for other in ((16, 16), (12, 24), (24, 33)):  # the trained size; too small; too large
         small = media.resize(frames, *other, 3)
         assert predict(model, small, num_frames=1, num_samples=1).shape[2:] == (16, 16, 3)

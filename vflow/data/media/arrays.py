@@ -45,7 +45,8 @@ def read(
 ) -> tuple[np.ndarray, float | None, bool]:
     """Frames, uint8 (T, H, W, 3), rate (an optional scalar ``fps`` in an npz), and True for one channel.
 
-    Of an npz the array ``frames`` is taken, or the only one in it. The first ``max_frames`` alone are looked
+    Of an npz the array ``frames`` is taken, or the only one in it; of what ``vflow predict`` wrote the array
+    ``context``, which gives the same futures again. The first ``max_frames`` alone are looked
     at and converted.
 
     Raises:
@@ -60,7 +61,7 @@ def read(
             _check_directory(path.name, file, budget.limits)
             with ZipFile(file) as archive:
                 members = archive.namelist()
-                with archive.open(_member(path.name, members)) as entry:
+                with archive.open(_member(path.name, archive)) as entry:
                     frames, grey = _read_frames(path.name, entry, budget, max_frames)
                 if "fps.npy" not in members:
                     return frames, None, grey
@@ -111,12 +112,14 @@ def _check_directory(name: str, file: IO[bytes], limits: Limits) -> None:
     limits.check_parts(name, size // _MEMBER_LENGTH)
 
 
-def _member(name: str, members: list[str]) -> str:
-    """Member of an archive that holds the frames."""
-    keys = [m.removesuffix(".npy") for m in members if m.endswith(".npy")]
+def _member(name: str, archive: ZipFile) -> str:
+    """Member of an archive that holds the frames; of futures, those that they were drawn from."""
+    keys = [m.removesuffix(".npy") for m in archive.namelist() if m.endswith(".npy")]
     arrays = [k for k in keys if k != "fps"]
     if "frames" in keys:
-        return "frames.npy"
+        with archive.open("frames.npy") as entry:
+            several = len(_header(name, entry)[0]) == 5
+        return "context.npy" if several and "context" in keys else "frames.npy"
     if len(arrays) == 1:
         return f"{arrays[0]}.npy"
     if not arrays:

@@ -81,10 +81,12 @@ class SamplingRecord(Config):
 class PredictRecord(SamplingRecord):
     """Settings of futures.
 
-    ``context_sha`` is the content hash of the prepared context, where the record is of one item.
+    ``from_start``: after the first frames that the model needs, not the last. ``context_sha`` is the content
+    hash of the prepared context, where the record is of one item.
     """
 
     num_frames: int = 10
+    from_start: bool = False
     context_sha: str | None = None
     format: Literal["mp4", "webm", "gif", "png", "npz"] | None = None
     fps: float | None = Field(None, ge=MIN_FPS, le=MAX_FPS)

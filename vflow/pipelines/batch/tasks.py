@@ -99,7 +99,7 @@ class PredictTask(SamplingTask[PredictRecord]):
         record, settings = self.record, self.record.settings()
         clip = media.read_frames(item.paths)
         with self.autocast():
-            prepared = prepare(self.model, clip)
+            prepared = prepare(self.model, clip, from_start=record.from_start)
             self.remark(item, prepared.notes)
             if prepared.far_outside:
                 self.remark(item, ["far from what the model was trained on; expect poor futures"])
@@ -127,21 +127,20 @@ class NowcastTask(PredictTask):
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         record, settings = self.record, self.record.settings()
-        sequence = read_rain(item.paths[0])
+        sequence, context = read_rain(item.paths[0]), nowcast_config(self.model).context
         check_given(sequence.frames, nowcast_config(self.model), item.paths[0].name)
+        given = sequence.frames[:context] if record.from_start else sequence.frames[-context:]
         with self.autocast():
-            ensemble = draw_ensemble(self.model, sequence.frames, settings, valid=sequence.valid)
-        context = sequence.frames[-nowcast_config(self.model).context :]
-        sha = content_hash(context)
+            ensemble = draw_ensemble(self.model, given, settings, valid=sequence.valid)
+        sha = content_hash(given)
         if record.context_sha not in (None, sha):
             self.remark(item, ["not the input that the settings were made with; futures will differ"])
         if record.format == "npz":
-            arrays = {"frames": ensemble.frames[..., None], "context": context[..., None]}
+            arrays = {"frames": ensemble.frames[..., None], "context": given[..., None]}
             media.write_npz(folder / "futures.npz", **arrays, valid=ensemble.valid)
         else:
-            given = color_rain(context, ensemble.valid)
-            fps = record.fps or DEFAULT_FPS
-            with future_writer(str(record.format), folder, settings, given, fps) as write:
+            shown, fps = color_rain(given, ensemble.valid), record.fps or DEFAULT_FPS
+            with future_writer(str(record.format), folder, settings, shown, fps) as write:
                 write(0, color_rain(ensemble.frames, ensemble.valid))
         self.progress(settings.num_frames, settings.num_frames)
         return {"context_sha": sha, "bits_per_dim": None, "nonfinite": ensemble.nonfinite}

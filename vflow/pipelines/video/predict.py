@@ -55,13 +55,16 @@ class Prepared:
     """A clip as the model takes it.
 
     Attributes:
-        context: uint8 (n, H, W, C), the last frames, in a size that the model takes, its channels and rate.
+        context: uint8 (n, H, W, C), the frames to start from, in a size that the model takes, its channels
+            and rate.
+        rest: uint8 (T, H, W, C), the frames of the clip after these.
         notes: remarks for people on what was done to the upload.
         bits: bits/dim of the last given frame, None where it cannot be scored.
         far_outside: the clip is unlike the training data (bits/dim far beyond the usual).
     """
 
     context: np.ndarray
+    rest: np.ndarray
     notes: tuple[str, ...]
     bits: float | None
     far_outside: bool
@@ -76,23 +79,28 @@ class FrameStep:
     counts: Counts
 
 
-def prepare(model: nn.Module, frames: Frames, *, seed: int = 0) -> Prepared:
+def prepare(model: nn.Module, frames: Frames, *, from_start: bool = False, seed: int = 0) -> Prepared:
     """Fit ``frames`` to the model in size and time and keep the last ``config.context`` of them.
 
     Frames keep their size where the model takes it.
+
+    Args:
+        from_start: keep the first frames in place of the last.
 
     Raises:
         InputError: the frames cannot be used, or are fewer than the model's ``min_context``.
     """
     config = video_config(model)
     fitted, notes = fit_context(config, frames, keep_size=True)
-    context = np.ascontiguousarray(fitted[-config.context :])
+    end = min(config.context, len(fitted)) if from_start else len(fitted)
+    context = np.ascontiguousarray(fitted[max(0, end - config.context) : end])
     if len(context) < len(fitted):
-        notes = (*notes, f"kept the last {len(context)} of {len(fitted)} frames")
+        which = "first" if from_start else "last"
+        notes = (*notes, f"used the {which} {len(context)} of {len(fitted)} frames")
     bits = None
-    if len(fitted) > config.min_context:
-        bits = score(model, fitted[-config.context - 1 :], seed=seed).per_frame[-1]
-    return Prepared(context, notes, bits, _far_outside(config, bits))
+    if end > config.min_context:
+        bits = score(model, fitted[max(0, end - config.context - 1) : end], seed=seed).per_frame[-1]
+    return Prepared(context, fitted[end:], notes, bits, _far_outside(config, bits))
 
 
 def fit_context(
