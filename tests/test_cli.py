@@ -161,6 +161,12 @@ def test_usage_errors(vflow: Vflow, arguments: str, message: str) -> None:
     assert vflow.out == ""
 
 
+def test_out_of_memory_is_one_line(vflow: Vflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_dispatch", lambda arguments: np.empty(2**60, np.int8))
+    assert vflow("score") == 1
+    assert vflow.err == "error: out of memory; give smaller or fewer inputs, or draw fewer samples\n"
+
+
 def test_no_command_shows_help(vflow: Vflow) -> None:
     assert vflow() == 2
     assert vflow.err.startswith("usage: vflow COMMAND")

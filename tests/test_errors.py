@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
 
+import numpy as np
 import pytest
+import torch
 
-from vflow.errors import CheckpointError, InputError, printable
+from vflow.errors import CheckpointError, InputError, naming_memory, printable
+
+
+def on_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+@pytest.mark.parametrize("allocate", [lambda: np.empty(2**60, np.int8), lambda: torch.empty(2**52), on_a_gpu])
+def test_allocations_that_fail_are_one_line(allocate: Callable[[], object]) -> None:
+    with pytest.raises(InputError, match=r"^out of memory; take less$"), naming_memory("take less"):
+        allocate()
+    with pytest.raises(RuntimeError, match="another"), naming_memory("take less"):
+        raise RuntimeError("another")
 
 
 @pytest.mark.parametrize(

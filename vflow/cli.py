@@ -17,7 +17,7 @@ from dataclasses import fields
 from importlib import import_module
 from typing import Any, NamedTuple, get_args
 
-from vflow.errors import ConfigError, VflowError, printable
+from vflow.errors import ConfigError, VflowError, naming_memory, printable
 
 USAGE, INTERRUPTED = 2, 130
 
@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be text
     try:
-        return _dispatch(arguments)
+        with naming_memory("give smaller or fewer inputs, or draw fewer samples"):
+            return _dispatch(arguments)
     except VflowError as error:
         return _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:

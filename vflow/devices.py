@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,6 +51,14 @@ def warn_if_emulated(device: torch.device) -> None:
     """Log, once per device, that bfloat16 is emulated there: convolutions then take tens of times as long."""
     if not computes_bfloat16(device):
         _log.warning("%s only emulates bfloat16, which is far slower; choose --dtype float32 or auto", device)
+
+
+def physical_memory() -> float:
+    """Bytes of memory of this machine; infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:

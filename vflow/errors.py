@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 _LONGEST = 2_000
+_NO_MEMORY = re.compile("out of memory|allocate memory|not enough memory|bad_alloc|ALLOC_FAILED")
 
 
 class VflowError(Exception):
@@ -31,6 +36,21 @@ class CheckpointError(VflowError):
     """A checkpoint is missing, damaged, or does not belong to this model."""
 
     exit_code = 3
+
+
+@contextmanager
+def naming_memory(remedy: str) -> Iterator[None]:
+    """Context in which an allocation that fails, on any device, becomes one line.
+
+    Raises:
+        InputError: out of memory, with the ``remedy``.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch has a type of its own for GPUs alone
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            raise InputError(f"out of memory; {remedy}") from error
+        raise
 
 
 def printable(text: str) -> str:

@@ -202,6 +202,26 @@ def test_a_batch_that_cannot_be_shared_is_refused(tiny: str, runs: Path) -> None
         run_here(tiny, runs / "a", set=("training.accumulate=3",))
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("key", ["batch_size", "actnorm_batch"])
+def test_batches_beyond_the_memory_are_refused_before_they_fill_it(
+    tiny: str, runs: Path, key: str, dry_run: bool
+) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"training.{key} = 1000000000: its examples alone take .* at most"
+    ):
+        run_here(tiny, runs / "a", set=(f"training.{key}=1_000_000_000",), dry_run=dry_run)
+
+
+def test_a_step_that_runs_out_of_memory_says_what_to_lower(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainState, "loss", lambda self, batch: torch.empty(2**52))
+    with pytest.raises(InputError, match=r"^out of memory; lower training.batch_size \(4\) or"):
+        run_here(tiny, runs / "a")
+    assert lines(runs / "a")[-1]["status"] == "failed"
+
+
 def test_fine_tuning_says_which_tensors_did_not_match(
     tiny: str, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

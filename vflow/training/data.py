@@ -22,6 +22,7 @@ from vflow.randomness import generator, normal
 from vflow.training.logging import Samples
 
 T = TypeVar("T")
+READY = 3  # steps whose batches are loaded ahead
 FULL_WINDOW = 0.75  # share of targets that see the whole window, the case met in sampling
 
 
@@ -146,7 +147,7 @@ class Prefetcher(Generic[T]):
         depth: steps to keep ready.
     """
 
-    def __init__(self, load: Callable[[int], list[T]], start: int, stride: int, depth: int = 3) -> None:
+    def __init__(self, load: Callable[[int], list[T]], start: int, stride: int, depth: int = READY) -> None:
         self._load = load
         self._next = start
         self._stride = stride

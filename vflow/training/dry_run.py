@@ -11,16 +11,16 @@ from accelerate import Accelerator
 
 from vflow.config import Preset, TrainingConfig
 from vflow.training.data import micro_batches
-from vflow.training.setup import new_model, open_data, prepare, start_model
+from vflow.training.setup import GIB, check_memory, new_model, open_data, prepare, start_model
 from vflow.training.state import Progress
 
 MEASURED = 3
-GIB = 1 << 30
 
 
 def dry_run(preset: Preset, accelerator: Accelerator) -> int:
     """Take one step to warm up and three measured ones, print the figures on stdout, write nothing."""
     config, data = preset.training, open_data(preset)
+    check_memory(config, data, accelerator.num_processes)
     model = new_model(preset)
     start_model(model, preset, data, accelerator, None)
     state, _ = prepare(model, preset, data, accelerator)

@@ -27,7 +27,16 @@ from vflow.training.data import Prefetcher, micro_batches
 from vflow.training.distributed import fixed_order, make_accelerator, naming_lost_peers
 from vflow.training.logging import RunLog, rewind_log, run_card, write_samples
 from vflow.training.schedule import learning_rate
-from vflow.training.setup import check_batch, check_losses, new_model, open_data, prepare, start_model
+from vflow.training.setup import (
+    check_batch,
+    check_losses,
+    check_memory,
+    naming_batch_memory,
+    new_model,
+    open_data,
+    prepare,
+    start_model,
+)
 from vflow.training.state import Progress
 from vflow.training.step import BACKOFF, PATIENCE, ROLLBACKS, StepResult, advice
 from vflow.training.validate import largest_log_scale, round_trip, validate
@@ -94,8 +103,10 @@ def train(options: TrainOptions) -> int:
                 load(options.init_from)
             from vflow.training.dry_run import dry_run
 
-            return dry_run(preset, accelerator)
+            with naming_batch_memory(preset.training):
+                return dry_run(preset, accelerator)
         with (
+            naming_batch_memory(preset.training),
             fixed_order(accelerator.device),
             naming_lost_peers(options.output),
             FolderLock(options.output if accelerator.is_main_process else None, "training"),
@@ -117,6 +128,7 @@ class Run:
         self.nats_per_bit = math.log(2) * preset.model.dim if preset.model.kind == "density" else None
         commit = choose_commit(options, accelerator)
         self.data = open_data(preset)
+        check_memory(self.config, self.data, accelerator.num_processes)
         model = new_model(preset)
         if not commit:
             start_model(model, preset, self.data, accelerator, options.init_from)

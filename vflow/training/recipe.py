@@ -17,6 +17,7 @@ from vflow.training.commit import newest_commit
 from vflow.training.distributed import make_accelerator
 from vflow.training.logging import read_log
 from vflow.training.loop import train
+from vflow.training.setup import naming_batch_memory
 
 # A recipe says these itself.
 FIXED = ("config", "init_from", "max_steps", "batch_size", "set", "seed", "dtype")
@@ -99,7 +100,8 @@ def _dry_run(options: TrainOptions, recipe: Recipe, presets: list[Preset]) -> in
     for number, (stage, preset) in enumerate(zip(recipe.stages, presets, strict=True), start=1):
         if accelerator.is_main_process:
             print(f"stage {number}: {stage.name}")
-        dry_run(preset, accelerator)
+        with naming_batch_memory(preset.training):
+            dry_run(preset, accelerator)
     return 0
 
 

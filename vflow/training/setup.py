@@ -6,6 +6,7 @@ import copy
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from vflow.checkpoint import load
 from vflow.config import Preset, TrainingConfig
-from vflow.errors import CheckpointError, ConfigError
+from vflow.devices import physical_memory
+from vflow.errors import CheckpointError, ConfigError, naming_memory
 from vflow.models import Model, build_model
 from vflow.nn.backbone import STRIDES, WIDTHS
 from vflow.quantization import is_inside
 from vflow.training.codecs import open_codec
-from vflow.training.data import DataModule, on_device
+from vflow.training.data import READY, DataModule, on_device
 from vflow.training.distributed import autocast_dtype
 from vflow.training.ema import Ema
 from vflow.training.features import FeatureCache
@@ -31,6 +33,7 @@ from vflow.training.points import open_point_data
 from vflow.training.step import TrainState, make_optimizer
 from vflow.training.videos import open_videos
 
+GIB = 1 << 30
 CHUNK = 16  # examples at once while fitting
 STATISTICS = {  # fitted tensors, where present
     "pixel_map.probability",
@@ -107,6 +110,33 @@ def check_batch(preset: Preset, world: int) -> None:
             f"training.batch_size = {size} is not divisible by {world} processes × "
             f"{preset.training.accumulate} accumulated batches; use --batch-size {lower} or {upper}"
         )
+
+
+def check_memory(config: TrainingConfig, data: DataModule[Any, Any], world: int) -> None:
+    """Error for batches that this machine's memory cannot hold, before it is filled with their examples.
+
+    Raises:
+        ConfigError: naming the largest batch that fits.
+    """
+    example = sum(part.nbytes for part in data.batch(0, 1) if isinstance(part, Tensor))
+    memory = physical_memory()
+    for key, size, copies in (
+        ("actnorm_batch", config.actnorm_batch, 1),
+        ("batch_size", config.batch_size, (1 + READY) / world),
+    ):
+        if (needed := size * copies * example) > memory:
+            raise ConfigError(
+                f"training.{key} = {size}: its examples alone take {needed / GIB:,.0f} GiB, this machine has "
+                f"{memory / GIB:.0f}; use {int(memory / (copies * example))} at most"
+            )
+
+
+def naming_batch_memory(config: TrainingConfig) -> AbstractContextManager[None]:
+    """Context in which a batch that memory cannot hold becomes one line."""
+    return naming_memory(
+        f"lower training.batch_size ({config.batch_size}) or training.actnorm_batch "
+        f"({config.actnorm_batch}), raise training.accumulate, or make the model smaller"
+    )
 
 
 def check_losses(config: TrainingConfig, distributed: DistributedType) -> None:
