@@ -118,6 +118,14 @@ def test_examples_of_a_batch_do_not_mix(case: Any) -> None:
     torch.testing.assert_close(ladj_alone, ladj[:1], rtol=1e-10, atol=1e-10)
 
 
+def test_what_is_no_number_stays_so_without_an_error(case: Any) -> None:
+    """Diverged weights end as a loss that is not finite, which the spike guard of training skips."""
+    bijection, x, context = case.example()
+    nothing = torch.full_like(x, torch.nan)
+    assert bijection(nothing, context)[0].isnan().any()
+    assert bijection.inverse(torch.full_like(bijection(x, context)[0], torch.nan), context)[0].isnan().any()
+
+
 def test_save_and_load(case: Any) -> None:
     bijection, x, context = case.example(torch.float32)
     bijection.initialize(x, context)

@@ -161,7 +161,7 @@ class HistogramMap(BinnedMap):
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         rows, (edges, centre, slope) = self._rows(context, x), self._table()
-        bins = x.detach().floor().clamp(0, LEVELS - 1).long()
+        bins = x.detach().nan_to_num().floor().clamp(0, LEVELS - 1).long()  # of NaN any: z is NaN as well
         index = rows * (LEVELS + 1) + bins
         low = edges.flatten()[index]
         mass = edges.flatten()[index + 1] - low
