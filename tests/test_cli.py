@@ -149,6 +149,11 @@ def test_help_of_every_command_needs_no_torch() -> None:
         ("train --output o", "error: name what to train: --config PRESET, or --recipe NAME"),
         ("train", "error: --output must be given; see 'vflow train --help'"),
         ("generate predict", "error: vflow generate: say first what to draw, one of video, colorize, digits"),
+        ("predict --seed -1", "error: --seed must lie in 0..2^63 − 1, got -1"),
+        (
+            "sample --output o.csv --seed 9223372036854775808",
+            "error: --seed must lie in 0..2^63 − 1, got 9223372036854775808",
+        ),
         ("app --port 70000", "error: --port 70000: must lie in 0..65535"),
     ],
 )

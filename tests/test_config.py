@@ -127,6 +127,8 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
         ("training.learning_rate", 0, "training.learning_rate: Input should be greater than 0"),
         ("training.learning_rate", float("inf"), "training.learning_rate: Input should be a finite number"),
         ("training.betas", [0.9, 1.0], "training.betas.1: Input should be less than 1"),
+        ("training.seed", -1, "training.seed: Input should be greater than or equal to 0"),
+        ("training.seed", 2**63, f"training.seed: Input should be less than or equal to {2**63 - 1}"),
         ("training.ema", 1.0, "training.ema: Input should be less than 1"),
         ("training.weight_decay", -1, "training.weight_decay: Input should be greater than or equal to 0"),
         ("data.shift", -1, "data.shift: Input should be greater than or equal to 0"),

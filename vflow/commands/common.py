@@ -38,6 +38,12 @@ class Common:
     debug: bool = False
     """Show tracebacks."""
 
+    def __post_init__(self) -> None:
+        if self.seed is not None:
+            from vflow.config.base import check_seed
+
+            check_seed(self.seed, "--seed")
+
 
 CommonFlags = Annotated[Common, tyro.conf.arg(name="")]
 NONE_GIVEN = Common()

@@ -18,6 +18,9 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
+MAX_SEED = 2**63 - 1
+"""Largest seed: those beyond do not fit the generators."""
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 ValidationBits = Annotated[
     tuple[float, float] | None,
@@ -69,6 +72,16 @@ def _keys(path: Sequence[str | int], data: Any, *, missing: bool) -> Iterator[st
             data = None
         entered = True
         yield str(part)
+
+
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Refuse a seed out of range; ``name`` is what the message calls it.
+
+    Raises:
+        ConfigError: says the range.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"{name} must lie in 0..2^63 − 1, got {seed}")
 
 
 def to_yaml(config: Config) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, model_validator
 
-from vflow.config.base import Config, ValidationBits
+from vflow.config.base import Config, Seed, ValidationBits
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Activation = Literal["relu", "tanh", "elu", "silu"]
@@ -83,7 +83,7 @@ class PermutationLayer(Config):
 
     kind: Literal["permutation"] = "permutation"
     order: Literal["reverse", "random"] = "reverse"
-    seed: int = 0
+    seed: Seed = 0
 
 
 class ElementwiseLayer(Config):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vflow.config.base import Config, Decay, parse
+from vflow.config.base import Config, Decay, Seed, parse
 from vflow.config.density import DensityConfig
 from vflow.config.models import DigitsConfig, ModelConfig, VideoFlowConfig
 from vflow.disk import parse_yaml
@@ -133,7 +133,7 @@ class TrainingConfig(Config):
     validate_every: int = Field(500, ge=1)
     validation_examples: int = Field(64, ge=1)
     checkpoint_every: int = Field(500, ge=1)
-    seed: int = 0
+    seed: Seed = 0
     cache_features: bool = Field(
         False, description="a frozen backbone sees each picture once; its features are kept in VFLOW_CACHE"
     )

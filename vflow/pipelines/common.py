@@ -28,6 +28,7 @@ from vflow.config import (
     SuperResolutionConfig,
     VideoConfig,
 )
+from vflow.config.base import check_seed
 from vflow.data.media import atomic_write
 from vflow.devices import warn_if_emulated
 from vflow.errors import CheckpointError, ConfigError, InputError
@@ -56,7 +57,7 @@ CHUNK = 8
 MAX_REDRAWS = 8
 BATCH = 32
 """Images whose likelihood is computed in one pass."""
-MAX_SAMPLES, MAX_TEMPERATURE, MAX_SEED = 10_000, 2.0, 2**63 - 1
+MAX_SAMPLES, MAX_TEMPERATURE = 10_000, 2.0
 
 
 def config_of(model: nn.Module, kind: type[C], does: str) -> C:
@@ -189,16 +190,6 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """
     if not low <= value <= high:
         raise ConfigError(f"{name} must lie in {low:g}..{high:.10g}, got {value:g}")
-
-
-def check_seed(seed: int) -> None:
-    """Refuse a seed out of range.
-
-    Raises:
-        ConfigError: says the range.
-    """
-    if not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"seed must lie in 0..2^63 − 1, got {seed}")
 
 
 class Counts(NamedTuple):
