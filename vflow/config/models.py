@@ -15,7 +15,8 @@ Depth = Annotated[int, Field(ge=0, le=64)]
 Pixels = Annotated[int, Field(ge=0, le=32)]
 Warmth = Annotated[float, Field(ge=0, le=2)]
 Temperature = Annotated[
-    Warmth | tuple[Warmth, ...],
+    Annotated[Warmth, Tag("number")] | Annotated[tuple[Warmth, ...], Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "number"),
     Field(description="suggested temperature of samples: one, or one per level of latents"),
 ]
 Noise = Literal["uniform", "gaussian", "learned"]
@@ -28,9 +29,10 @@ Family = Literal[
 
 def _require_temperatures(temperature: float | tuple[float, ...], levels: int, beside: str = "") -> None:
     """Raise ValueError unless there is one, or one per level, and one for what is ``beside`` them."""
-    if isinstance(temperature, tuple) and len(temperature) != levels + bool(beside):
+    count = levels + bool(beside)
+    if isinstance(temperature, tuple) and len(temperature) != count:
         also = f" and one for {beside}" if beside else ""
-        raise ValueError(f"temperature needs one number, or one per level{also}")
+        raise ValueError(f"temperature needs one number, or one per level{also}: {count}")
 
 
 class GlowConfig(Config):
@@ -210,6 +212,8 @@ class VideoConfig(Config):
     family: ClassVar[Family] = "videoflow"
     one_group: ClassVar[bool] = False
     """True if random groups of latents stand for all of a target's in training."""
+    beside_levels: ClassVar[str] = ""
+    """What is drawn with a temperature of its own, beside the levels of ``glow``."""
     kind: str
     glow: GlowConfig = GlowConfig()
     prior: PriorConfig | LatticePriorConfig | WaveletPriorConfig = PriorConfig()
@@ -233,8 +237,7 @@ class VideoConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.temperature == ():
-            raise ValueError("temperature needs one number, or one per level of latents")
+        _require_temperatures(self.temperature, self.glow.levels, self.beside_levels)
         if self.min_context > self.context:
             raise ValueError(f"min_context {self.min_context} exceeds context {self.context}")
         return self
@@ -312,6 +315,7 @@ class FrameConditionedConfig(VideoConfig):
 class ReferenceVideoFlowConfig(VideoConfig):
     """A frame-conditioned VideoFlow that codes each frame against a reference frame."""
 
+    beside_levels: ClassVar[str] = "the reference frame"
     kind: Literal["reference_videoflow"] = "reference_videoflow"
     prior: PriorConfig = PriorConfig()
     encoder: EncoderConfig = Field(
@@ -522,9 +526,7 @@ class NowcastConfig(Config):
         (16, 24, 32, 32, 32), description="channels that couplings and priors see of the condition, per level"
     )
     noise_hidden: Count = 32
-    temperature: Warmth | tuple[Warmth, ...] = Field(
-        1.0, description="suggested temperature of samples: one, or one per level of latents"
-    )
+    temperature: Temperature = 1.0
     validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
