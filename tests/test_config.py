@@ -93,10 +93,13 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
         (
             "model.glow.depht",
             3,
-            "unknown key 'model.glow.depht' (see 'vflow config NAME' for the known ones)",
+            "unknown key 'model.glow.depht'; did you mean 'model.glow.depth'?",
         ),
         ("model.density", 3, "unknown key 'model.density' (see 'vflow config NAME' for the known ones)"),
-        ("modle.context", 3, "unknown key 'modle' (see 'vflow config NAME' for the known ones)"),
+        ("modle.context", 3, "unknown key 'modle'; did you mean 'model'?"),
+        ("model.temperature", [0.5, 1], "model: temperature needs one number, or one per level: 4"),
+        ("model.temperature", [3], "model.temperature.0: Input should be less than or equal to 2"),
+        ("model.glow.depth.0.x", 3, "model.glow.depth.0: Input should be a valid integer"),
         ("speed", 3, "unknown key 'speed' (see 'vflow config NAME' for the known ones)"),
         ("model.context", 0, "model.context: Input should be greater than or equal to 1"),
         (
@@ -147,6 +150,40 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
 )
 def test_messages_name_the_key(small: str, key: str, value: Any, problem: str) -> None:
     assert message(small, {key: value}) == f"{small}: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("preset", "values"),
+    [
+        ("shapes-small", (0.5, 0.5, 0.5, 0.5)),
+        ("grasp", (0.5, 0.5, 0.5, 0.5)),
+        ("shapes", (0.5, 0.5, 0.5, 0.5)),
+        ("colorizer", (0.5,)),
+        ("vessels", (0.5,)),
+        ("rain", (0.5,)),
+        ("enlarge", (0.5, 0.5)),
+    ],
+)
+def test_a_list_of_temperatures_has_one_per_level(preset: str, values: tuple[float, ...]) -> None:
+    assert message(preset, {"model.temperature": values}).startswith(
+        f"{preset}: model: temperature needs one"
+    )
+
+
+def test_settings_of_the_user_are_named_where_they_are_wrong(small: str) -> None:
+    values = {"model.contxt": 1, "training.ema": 0.5, "model.encoder.hidden": [8], "training.seed": -1}
+    typed = {key: f"--set {key}=…" for key in values} | {"training.seed": "--seed -1"}
+
+    def problem(*keys: str) -> str:
+        with pytest.raises(ConfigError) as caught:
+            load_preset(small, {key: values[key] for key in keys}, {key: typed[key] for key in keys})
+        return str(caught.value)
+
+    assert problem("model.contxt", "training.ema") == (
+        f"{small} with --set model.contxt=…: unknown key 'model.contxt'; did you mean 'model.context'?"
+    )
+    assert problem("model.encoder.hidden").startswith(f"{small} with --set model.encoder.hidden=…: model: ")
+    assert problem("training.seed").startswith(f"{small} with --seed -1: training.seed: Input should be")
 
 
 def test_values_that_contradict_each_other() -> None:
@@ -281,7 +318,7 @@ def test_parse_without_a_key() -> None:
 def test_entries_of_lists_are_set_by_number() -> None:
     preset = load_preset("colorizer", {"training.losses.1.weight": 2.5})
     assert [loss.weight for loss in preset.training.losses] == [2.0, 2.5]
-    with pytest.raises(ConfigError, match="7: name one of the list's 2 entries"):
+    with pytest.raises(ConfigError, match="'7' names none of the list's 2 entries"):
         load_preset("colorizer", {"training.losses.7.weight": 1})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -240,16 +241,23 @@ def preset_names() -> list[str]:
     return sorted(named_files("presets"))
 
 
-def load_preset(name_or_file: str, overrides: dict[str, Any] | None = None) -> Preset:
+def load_preset(
+    name_or_file: str, overrides: dict[str, Any] | None = None, settings: Mapping[str, str] | None = None
+) -> Preset:
     """Preset by name, or from a YAML file; ``overrides`` maps dotted keys to values.
+
+    ``settings`` maps their keys to what the user wrote, for errors: see ``parse``.
 
     Raises:
         ConfigError: unknown name or key, or values out of range; the message names key and fix.
     """
     data = read_yaml(name_or_file, "presets", "sections model, data and training")
     for key, value in (overrides or {}).items():
-        _set(data, key, value)
-    return parse(Preset, data, name_or_file, KNOWN_KEYS)
+        try:
+            _set(data, key, value)
+        except ConfigError as error:
+            raise ConfigError(f"{(settings or {}).get(key, key)}: {error}") from error
+    return parse(Preset, data, name_or_file, KNOWN_KEYS, settings)
 
 
 def named_files(kind: Literal["presets", "recipes"]) -> dict[str, resources.abc.Traversable]:
@@ -287,8 +295,8 @@ def _set(data: Any, dotted: str, value: Any) -> None:
     if not rest:
         data[place] = value
         return
-    if isinstance(data, dict) and not isinstance(data.get(key), dict | list):
-        data[key] = {}
+    if not isinstance(data.get(key) if isinstance(data, dict) else data[place], dict | list):
+        data[place] = {}
     _set(data[place], rest, value)
 
 
@@ -296,5 +304,6 @@ def _place(node: Any, key: str) -> Any:
     if not isinstance(node, list):
         return key
     if not key.isdigit() or int(key) >= len(node):
-        raise ConfigError(f"{key}: name one of the list's {len(node)} entries by its number, from 0")
+        entries = "entry" if len(node) == 1 else "entries"
+        raise ConfigError(f"'{key}' names none of the list's {len(node)} {entries}; give its number, from 0")
     return int(key)

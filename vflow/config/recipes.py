@@ -58,7 +58,9 @@ class Recipe(Config):
         found = []
         for stage in self.stages:
             path = str(Path(data) / stage.data) if data and stage.data else data
-            found.append(load_preset(stage.config, stage.set | ({"data.path": path} if path else {})))
+            settings = {key: f"{key} of stage {stage.name}" for key in stage.set}
+            changes = stage.set | ({"data.path": path} if path else {})
+            found.append(load_preset(stage.config, changes, settings))
         return found
 
 

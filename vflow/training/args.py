@@ -86,27 +86,25 @@ def resolve(options: TrainOptions) -> Preset:
     if options.keep < 0:
         raise ConfigError(f"--keep {options.keep}: give the number of commits to keep, or 0 for all")
     overrides = parse_settings(options.set)
-    flags = {
-        "training.max_steps": options.max_steps,
-        "training.batch_size": options.batch_size,
-        "training.checkpoint_every": options.checkpoint_every,
-        "training.log_every": options.log_every,
-        "training.precision": options.dtype,
-        "training.seed": options.seed,
-    }
-    overrides |= {key: value for key, value in flags.items() if value is not None}
+    typed = {text.partition("=")[0]: f"--set {text}" for text in options.set}
+    for flag in ("max_steps", "batch_size", "checkpoint_every", "log_every", "dtype", "seed"):
+        if (value := getattr(options, flag)) is not None:
+            key = "training.precision" if flag == "dtype" else f"training.{flag}"
+            overrides[key], typed[key] = value, f"--{flag.replace('_', '-')} {value}"
     if options.data is not None:
-        overrides |= _own_data(options, options.config, overrides)
-    return load_preset(options.config, overrides)
+        overrides |= _own_data(options, options.config, overrides, typed)
+    return load_preset(options.config, overrides, typed)
 
 
-def _own_data(options: TrainOptions, config: str, overrides: dict[str, Any]) -> dict[str, Any]:
+def _own_data(
+    options: TrainOptions, config: str, overrides: dict[str, Any], typed: dict[str, str]
+) -> dict[str, Any]:
     """A folder replaces generated data by the folder's clips; named data sets take it as their root.
 
     Vectors are as long as the points, unless ``--set model.dim`` says otherwise.
     """
     path = Path(str(options.data))
-    name = load_preset(config, overrides).data.name
+    name = load_preset(config, overrides, typed).data.name
     if name == "points":
         from vflow.data.datasets.points import count_columns
         from vflow.densities import ENERGIES  # these need torch
