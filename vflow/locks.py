@@ -9,7 +9,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, InputError
 
 PATIENCE = 30.0  # seconds; a run whose launcher died may still be committing
 
@@ -23,7 +23,8 @@ class FolderLock:
         patience: seconds to wait for another holder.
 
     Raises:
-        ConfigError: another process still holds it after ``patience``.
+        ConfigError: another process still holds it after ``patience``. InputError: it cannot be
+            written to.
     """
 
     def __init__(
@@ -32,9 +33,9 @@ class FolderLock:
         self._lock: FileLock | None = None
         if folder is None:
             return
-        folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / name, thread_local=False)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(blocking=False)
         except Timeout:
             print(f"{folder}: waiting for another process to end its run here", file=sys.stderr)
@@ -43,6 +44,8 @@ class FolderLock:
             except Timeout as error:
                 message = f"{folder}: another process is {activity} here; choose another --output"
                 raise ConfigError(message) from error
+        except OSError as error:
+            raise InputError(f"{folder}: cannot write ({error.strerror}); choose another --output") from error
         self._lock = lock
 
     def __enter__(self) -> Self:

@@ -92,9 +92,7 @@ def run(
         ConfigError: another process writes there and does not end.
     """
     index, count = options.shard
-    with _naming(options.output):
-        lock = FolderLock(options.output, "writing", f".lock-{index}-of-{count}")
-    with lock:
+    with FolderLock(options.output, "writing", f".lock-{index}-of-{count}"):
         with _naming(options.output):
             manifest = Manifest(options.output, options.shard)
             with media.atomic_write(options.output / "run.json") as draft:
