@@ -31,7 +31,7 @@ def test_every_commit_has_a_card(tiny: str, runs: Path) -> None:
     early, late = ((runs / "mine" / f"step_000000{n}" / "model" / "README.md").read_text() for n in (2, 3))
     assert "# mine" in late and "64×64 RGB" in late and f"torch {torch.__version__}" in late
     assert "`vflow train --config tiny.yaml --output mine --max-steps 3 --seed 5`" in late
-    assert "`shapes`: 109,424 training examples" in late and "1 process(es) on cpu, batches of 4" in late
+    assert "`shapes`: 109,424 training examples" in late and "1 process on cpu, batches of 4" in late
     assert "| steps | 2 |" in early and "bits/dim" not in early
     assert "| steps | 3 |" in late and "bits/dim (K = 1, averaged weights)" in late
     assert str(runs) not in late

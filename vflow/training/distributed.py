@@ -61,6 +61,12 @@ def check_world_size(joined: int, environment: Mapping[str, str]) -> None:
         )
 
 
+def processes(accelerator: Accelerator) -> str:
+    """Number of the run's processes, in words."""
+    count = accelerator.num_processes
+    return "1 process" if count == 1 else f"{count} processes"
+
+
 class PeerError(VflowError):
     """Another process of a run died, so this one cannot go on."""
 

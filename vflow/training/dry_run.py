@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from vflow.config import Preset, TrainingConfig
 from vflow.training.data import micro_batches
+from vflow.training.distributed import processes
 from vflow.training.setup import GIB, check_memory, new_model, open_data, prepare, start_model
 from vflow.training.state import Progress
 
@@ -38,8 +39,7 @@ def dry_run(preset: Preset, accelerator: Accelerator) -> int:
         for label, text in figures(config, frames, step, parameters, memory).items():
             print(f"{label:<12}{text}")
         precision = "bfloat16 conditioners" if state.autocast else "float32"
-        processes = accelerator.num_processes
-        print(f"{'device':<12}{accelerator.device}, {processes} process(es), {precision}")
+        print(f"{'device':<12}{accelerator.device}, {processes(accelerator)}, {precision}")
     return 0
 
 

@@ -21,6 +21,7 @@ from vflow.data.media import atomic_write, write_png, write_video
 from vflow.disk import parse_json
 from vflow.pipelines.common import versions
 from vflow.training.args import TrainOptions
+from vflow.training.distributed import processes
 from vflow.training.state import Progress
 
 Line = dict[str, Any]
@@ -175,12 +176,12 @@ def run_card(
     data = preset.data
     source = f", `{Path(data.path).name}`" if data.path else ""
     hours, minutes = divmod(round(progress.seconds / 60), 60)
-    processes = f"{accelerator.num_processes} process(es) on {accelerator.device.type}"
+    where = f"{processes(accelerator)} on {accelerator.device.type}"
     of = versions()
     facts = {
         "data": f"`{data.name}`{source}: {examples:,} training examples",
         "command": f"`{command_line(options)}`",
-        "training": f"{hours} h {minutes:02d} min, {processes}, batches of {preset.training.batch_size}",
+        "training": f"{hours} h {minutes:02d} min, {where}, batches of {preset.training.batch_size}",
         "versions": ", ".join(f"{name} {of[name]}" for name in ("vflow", "torch", "python")),
     }
     statistics = {"step": progress.step, "val_bits_per_dim": progress.val_bits_per_dim}
