@@ -127,8 +127,13 @@ def test_dry_runs_report_each_stage_and_write_nothing(
     ("flags", "message"),
     [
         ((), "name what to train: --config PRESET, or --recipe NAME"),
-        (("--config", "shapes", "--recipe", "shapes"), "name what to train"),
+        (
+            ("--config", "shapes", "--recipe", "shapes"),
+            "--config and --recipe: give one; a recipe",
+        ),
         (("--recipe", "RECIPE", "--max-steps", "3"), "--max-steps does not go with --recipe"),
+        (("--recipe", "push"), "--data: missing; give the folder that holds train/ for the recipe push"),
+        (("--recipe", "push", "--data", "."), "--data .: holds no train/; give the folder that does for"),
         (("--recipe", "nothing"), "nothing: no such recipe or file; recipes:"),
     ],
 )

@@ -15,8 +15,10 @@ class Train(TrainOptions):
 
     def run(self) -> int:
         """Exit code of the loop."""
-        if (self.config is None) == (self.recipe is None):
+        if self.config is None and self.recipe is None:
             raise ConfigError("name what to train: --config PRESET, or --recipe NAME")
+        if self.config is not None and self.recipe is not None:
+            raise ConfigError("--config and --recipe: give one; a recipe names its own presets")
         require("accelerate", "training", "train")
         if self.recipe is not None:
             from vflow.training.recipe import train_recipe

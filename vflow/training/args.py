@@ -24,7 +24,8 @@ class TrainOptions:
     """Folder of the run: commits, log.jsonl, sample grids; a recipe has a run for each stage, and model/."""
     data: str | None = None
     """Folder of your own clips or photos (photos also in a zip), root of the preset's data set, or points: a
-    CSV, an npz, or the name of a density (two-moons, …) or energy (u1 to u4)."""
+    CSV, an npz, or the name of a density (two-moons, …) or energy (u1 to u4). Of a recipe, the folder that
+    its note describes; some read train/ in it."""
     resume: bool = False
     """Continue from the newest intact commit in the output folder; start afresh if there is none."""
     init_from: str | None = None

@@ -37,6 +37,16 @@ def train_recipe(options: TrainOptions) -> int:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{flag} does not go with --recipe, which sets it; copy the recipe and edit it")
     recipe = load_recipe(options.recipe)
+    for part in {stage.data for stage in recipe.stages if stage.data}:
+        if options.data is None:
+            raise ConfigError(
+                f"--data: missing; give the folder that holds {part}/ for the recipe {options.recipe}"
+            )
+        if not (Path(options.data) / part).is_dir():
+            raise ConfigError(
+                f"--data {options.data}: holds no {part}/; give the folder that does for the recipe "
+                f"{options.recipe}"
+            )
     presets = recipe.presets(options.data)
     if options.dry_run:
         return _dry_run(options, recipe, presets)
