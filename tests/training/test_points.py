@@ -92,6 +92,14 @@ def test_resuming_in_pieces_equals_one_run(tiny: str, tmp_path: Path, csv: Path)
     assert vflow.sample(vflow.load(tmp_path / "parts"), 7).shape == (7, 3)
 
 
+@pytest.mark.parametrize("layers", ["[]", "[{kind: permutation}]"])
+def test_a_model_without_weights_is_refused(tiny: str, tmp_path: Path, layers: str) -> None:
+    with pytest.raises(
+        VflowError, match=r"the model has no weights to train; give model.layers one that has"
+    ):
+        run_here(tiny, tmp_path / "run", data="two-moons", set=(f"model.layers={layers}",))
+
+
 def test_an_energy_is_fitted_by_reverse_kl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "e.yaml").write_text(
         "model: {kind: density, layers: [{kind: elementwise}]}\n"

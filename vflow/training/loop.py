@@ -141,6 +141,8 @@ class Run:
         self.log = self._open_log()
         if commit:
             self.log.say(f"resuming from {commit}")
+            if (done := self.progress.step) >= self.config.max_steps:
+                self.log.say(f"finished: {done} steps are done; give --max-steps more than {done} to go on")
         if changed:
             self.log.say(f"warning: resuming with other settings than before: {', '.join(changed)}")
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from vflow.checkpoint import load
 from vflow.config import Preset, TrainingConfig
 from vflow.devices import physical_memory
-from vflow.errors import CheckpointError, ConfigError, naming_memory
+from vflow.errors import CheckpointError, ConfigError, counted, naming_memory
 from vflow.models import Model, build_model
 from vflow.nn.backbone import STRIDES, WIDTHS
 from vflow.quantization import is_inside
@@ -105,10 +105,12 @@ def check_batch(preset: Preset, world: int) -> None:
     """
     unit, size = world * preset.training.accumulate, preset.training.batch_size
     if size % unit:
-        lower, upper = max(unit, size // unit * unit), -(-size // unit) * unit
+        lower, upper = size // unit * unit, -(-size // unit) * unit
+        parts = f"{preset.training.accumulate} (training.accumulate)"
         raise ConfigError(
-            f"training.batch_size = {size} is not divisible by {world} processes × "
-            f"{preset.training.accumulate} accumulated batches; use --batch-size {lower} or {upper}"
+            f"training.batch_size = {size} is not divisible by "
+            f"{parts if world == 1 else f'{world} processes × {parts}'}; "
+            f"set it to {f'{lower} or ' if lower else ''}{upper}"
         )
 
 
@@ -194,16 +196,20 @@ def load_matching(model: Model, name: str, report: bool) -> set[str]:
     for key in matching:
         own[key].copy_(source[key])
     if report:
-        print(f"--init-from {name}: {len(matching)} of {len(own)} tensors taken", file=sys.stderr)
-        for key in sorted(own.keys() - matching):
-            shape = tuple(own[key].shape)
-            reason = (
-                f"has shape {tuple(source[key].shape)}, model {shape}" if key in source else "is not in it"
-            )
-            print(f"  {key}: {reason}; starts afresh", file=sys.stderr)
-        for key in sorted(source.keys() - own.keys()):
-            print(f"  {key}: the model has no such tensor; not used", file=sys.stderr)
+        print(f"--init-from {name}: {_summary(own, source, matching)}", file=sys.stderr)
     return matching
+
+
+def _summary(own: dict[str, Tensor], source: dict[str, Tensor], matching: set[str]) -> str:
+    """Counts of tensors taken, started afresh and not used, with an example of each of the latter."""
+    text = f"{len(matching)} of {counted(len(own), 'tensor')} taken"
+    if fresh := sorted(own.keys() - matching):
+        key = next((key for key in fresh if key in source and source[key].shape != own[key].shape), fresh[0])
+        there = f"{tuple(source[key].shape)} there" if key in source else "not there"
+        text += f"; {len(fresh)} start afresh, such as {key} ({tuple(own[key].shape)} here, {there})"
+    if unused := sorted(source.keys() - own.keys()):
+        text += f"; {len(unused)} of its own not used, such as {unused[0]}"
+    return text
 
 
 def _halved(own: dict[str, Tensor], matching: set[str]) -> set[str]:
@@ -217,7 +223,7 @@ def freeze(model: Model, trainable: Sequence[str]) -> None:
     """Gradients for the parts named in ``trainable`` alone; none named: for all that the model trains.
 
     Raises:
-        ConfigError: a part that the model does not have.
+        ConfigError: a part that the model does not have, or no weights at all.
     """
     names = dict(model.named_parameters())
     for part in trainable:
@@ -228,6 +234,8 @@ def freeze(model: Model, trainable: Sequence[str]) -> None:
             )
     for name, parameter in names.items() if trainable else ():
         parameter.requires_grad_(is_inside(name, trainable))
+    if not any(parameter.requires_grad for parameter in names.values()):
+        raise ConfigError("the model has no weights to train; give model.layers one that has some")
 
 
 def prepare(
