@@ -149,7 +149,7 @@ def test_resume_starts_afresh_without_a_commit_and_ends_at_once_when_done(
     before = losses(runs / "a")
     assert "finished" not in capsys.readouterr().err
     assert run_here(tiny, runs / "a", resume=True, max_steps=1) == 0
-    assert "finished: 2 steps are done; give --max-steps more than 2 to go on" in capsys.readouterr().err
+    assert "finished: 2 steps done; give --max-steps more than 2 to go on" in capsys.readouterr().err
     assert run_here(tiny, runs / "a", resume=True, max_steps=2) == 0
     assert losses(runs / "a") == before and lines(runs / "a")[-1]["status"] == "finished"
 

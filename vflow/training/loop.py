@@ -17,7 +17,7 @@ from accelerate import Accelerator
 
 from vflow.checkpoint import load
 from vflow.config import Preset, to_yaml
-from vflow.errors import InputError, VflowError
+from vflow.errors import InputError, VflowError, counted
 from vflow.locks import FolderLock
 from vflow.pipelines.common import set_threads
 from vflow.randomness import generator
@@ -142,7 +142,9 @@ class Run:
         if commit:
             self.log.say(f"resuming from {commit}")
             if (done := self.progress.step) >= self.config.max_steps:
-                self.log.say(f"finished: {done} steps are done; give --max-steps more than {done} to go on")
+                self.log.say(
+                    f"finished: {counted(done, 'step')} done; give --max-steps more than {done} to go on"
+                )
         if changed:
             self.log.say(f"warning: resuming with other settings than before: {', '.join(changed)}")
 
