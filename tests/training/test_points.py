@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import vflow
 from vflow import cli
 from vflow.config import load_preset, preset_names
 from vflow.densities import TARGETS, target, target_entropy
 from vflow.errors import VflowError
+from vflow.models import DensityModel
 from vflow.pipelines.density import sample
 from vflow.training.setup import open_data
 
@@ -90,6 +92,14 @@ def test_resuming_in_pieces_equals_one_run(tiny: str, tmp_path: Path, csv: Path)
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert vflow.load(tmp_path / "parts").config.dim == 3
     assert vflow.sample(vflow.load(tmp_path / "parts"), 7).shape == (7, 3)
+
+
+def test_points_that_are_not_finite_are_redrawn_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(DensityModel, "sample", lambda _, eps: calls.append(len(eps)) or eps * torch.nan)
+    with pytest.raises(VflowError, match="2000 points not finite after 8 redraws"):
+        sample(DensityModel(load_preset("maf").model), 2000)
+    assert calls == [1024] * 18, "two chunks, nine times"
 
 
 @pytest.mark.parametrize("layers", ["[]", "[{kind: permutation}]"])

@@ -72,9 +72,9 @@ def draw_points(model: nn.Module, num_samples: int, seed: int = 0) -> Drawn:
         if not len(faulty):
             return Drawn(points.reshape(-1, config.dim).numpy(), redrawn)
         redrawn += len(faulty)
-        for row in faulty.tolist():
-            fresh = normal((1, model.noise_dim), "points", seed, "redraw", row, attempt)
-            points[row] = _draw_chunk(model, fresh)[0]
+        rows = faulty.tolist()
+        fresh = torch.cat([normal((1, model.noise_dim), "points", seed, "redraw", r, attempt) for r in rows])
+        points[faulty] = torch.cat([_draw_chunk(model, part) for part in fresh.split(CHUNK)])
     raise InputError(
         f"{counted(len(faulty), 'point')} not finite after {MAX_REDRAWS} redraws; train the model more"
     )
