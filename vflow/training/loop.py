@@ -174,8 +174,10 @@ class Run:
 
     def _note_end(self, outcome: Outcome | None) -> None:
         line: dict[str, object] = {"step": self.progress.step, "status": outcome, "seconds": self._seconds()}
-        if self.stop.reason:
+        if self.stop.requested():  # asked again: another process may have seen the launcher die first
             line["reason"] = self.stop.reason
+        elif outcome == "interrupted":
+            line["reason"] = "another process was asked to stop"
         error = sys.exception()
         if error is None:
             self.log.write(line)
