@@ -97,10 +97,11 @@ class Job:
         model = app.models.load(request.checkpoint, FAMILY)
         clip, alpha = media.read_photo(request.path)
         photo, scale = clip.frames[0], request.settings.scale
-        if photo.shape[0] * photo.shape[1] * scale**2 > MAX_PIXELS:
+        pixels = photo.shape[0] * photo.shape[1]
+        if pixels * scale**2 > MAX_PIXELS:
             size = f"{photo.shape[1]}×{photo.shape[0]} pixels, {scale} times enlarged"
-            least = f"reduce it to {MAX_PIXELS / scale**2 / 1e6:g} megapixels"
-            remedy = f"choose 2 times, or {least}" if scale > min(SCALES) else least
+            fits = [f"choose {other} times" for other in SCALES if pixels * other**2 <= MAX_PIXELS]
+            remedy = " or ".join([*fits, f"reduce it to {MAX_PIXELS // scale**2:,} pixels"])
             raise InputError(f"{Path(request.path).name}: {size} is too large; {remedy}")
         return cls(request, model, photo, alpha, clip.notes)
 
