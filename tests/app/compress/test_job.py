@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
 import numpy as np
 import pytest
 
-from apps.ui.compress import job
+from apps.ui.compress import html, job
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.examples import CAMERA_PHOTOS, FOLDER
 from apps.ui.shared.jobs import Jobs
@@ -94,6 +95,15 @@ def test_stop_ends_the_coding_of_a_picture_midway(app: AppContext, tmp_path: Pat
     with pytest.raises(job.Stopped):
         finish(job.compress(app, upload, job.read(upload), should_stop))
     assert len(asked) == 4, "the first frame alone is coded in more parts"
+
+
+def test_what_reading_changed_is_not_called_lossless(app: AppContext, tmp_path: Path) -> None:
+    clip = str(tmp_path / "clip.npz")
+    media.write_npz(clip, frames=CLIP)
+    made = finish(job.compress(app, clip, job.read(clip), lambda: False))
+    assert "nothing is lost" in html.compressed(made)
+    changed = replace(made, notes=("16-bit samples scaled to 8 bits",))
+    assert "nothing more is lost" in html.compressed(changed)
 
 
 @pytest.mark.parametrize("name", CAMERA_PHOTOS.values())

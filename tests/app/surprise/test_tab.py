@@ -179,7 +179,7 @@ def test_bad_input(tab: App, stills: list[Path], tmp_path: Path) -> None:
     for path, message in (
         (text(tmp_path), f"notes.png: not an image or video (its content does not match); give {KINDS}"),
         (endless(tmp_path), "long.npz: more than 3,000 frames, the limit; trim it"),
-        (stills[0], "frame0.png: 1 frame; a score needs 2 or more, 1 of them given"),
+        (stills[0], "frame0.png: 1 frame; give 2 or more; scores start after 1 frame"),
     ):
         upload(tab, path)
         tab.refused("surprise", message)

@@ -87,7 +87,7 @@ def test_draws_are_importance_weighted(model: VideoModel, clip: np.ndarray) -> N
 
 
 def test_too_few_frames(one_model: VideoModel, clip: np.ndarray) -> None:
-    with pytest.raises(InputError, match=r"^frames: 1 frame; a score needs 2 or more, 1 of them given$"):
+    with pytest.raises(InputError, match=r"^frames: 1 frame; give 2 or more; scores start after 1 frame$"):
         score(one_model, clip[:1])
-    with pytest.raises(InputError, match="a score needs 3 or more"):
+    with pytest.raises(InputError, match="give 3 or more; scores start after 2 frames"):
         score(make_model(min_context=2), clip[:2])

@@ -171,7 +171,7 @@ def test_frames_so_far_when_stopped(one_model: VideoModel) -> None:
 
 
 def test_what_is_refused(one_model: VideoModel, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"^frames: 1 frame; a score needs 2 or more, 1 of them given$"):
+    with pytest.raises(InputError, match=r"^frames: 1 frame; give 2 or more; scores start after 1 frame$"):
         vflow.surprisal(one_model, clip[:1])
     for quantile in (0.4, 1.0):
         with pytest.raises(ConfigError, match=r"^quantile must lie in 0\.5\.\.1 \(below 1\), got "):

@@ -118,8 +118,8 @@ def fit_scored(
         notes = (*notes, "frames are numbered as resampled")
     first = config.min_context
     if len(fitted) <= first:
-        found = counted(len(fitted), "frame")
-        raise InputError(f"{clip.source}: {found}; a score needs {first + 1} or more, {first} of them given")
+        found, before = counted(len(fitted), "frame"), counted(first, "frame")
+        raise InputError(f"{clip.source}: {found}; give {first + 1} or more; scores start after {before}")
     if num_frames is None or num_frames >= len(fitted):
         return fitted, notes
     if num_frames <= first:
