@@ -201,7 +201,7 @@ def test_grey_model(app: App, clip: Path) -> None:
     app.settings(futures=1, frames=1)
     app.predict()
     expect(app.page.get_by_text("Mean and diversity need two or more futures.")).to_be_visible()
-    expect(app.page.get_by_text("Kept the last 2 of 6 frames")).to_be_visible()
+    expect(app.page.get_by_text("Used the last 2 of 6 frames")).to_be_visible()
 
 
 def test_the_rest_of_a_clip_is_shown_beside_the_futures(
