@@ -74,13 +74,22 @@ class Page(gr.Blocks):
         self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
     ) -> list[Any]:
         """Values as the functions of events take them."""
+        blocks = [block if state is None else state.get(block._id, block) for block in block_fn.inputs]
+        clamped = list(map(_clamped, blocks, inputs))
         try:
-            values: list[Any] = await super().preprocess_data(block_fn, inputs, state, explicit_call)
+            values: list[Any] = await super().preprocess_data(block_fn, clamped, state, explicit_call)
         except gr.Error:
             raise
         except (*WRONG_VALUES, ComponentProcessingError) as error:
             raise to_gradio_error(VALUES_NEEDED) from error
         return values
+
+
+def _clamped(block: Any, value: Any) -> Any:
+    """A slider's value as the browser has it once a person leaves the number box, which takes any number."""
+    if not isinstance(block, gr.Slider) or not isinstance(value, int | float | None):
+        return value
+    return min(max(block.minimum if value is None else value, block.minimum), block.maximum)
 
 
 def refuse(request: Request, error: Exception) -> JSONResponse:

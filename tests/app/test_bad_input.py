@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from apps.app import main
 from tests.app.conftest import Server, free_port
-from tests.app.support import App
+from tests.app.support import SETTLED, App
 from tests.data.sample_media import png_header, write_lossless
 from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError
@@ -99,6 +99,14 @@ def test_models_and_numbers_in_the_browser(app: App, stills: list[Path]) -> None
     app.refused("predict", "temperature per level: 'warm': give a number from 0 to 2")
     app.number("Temperature", 0.9)  # the slider empties it
     expect(levels).to_have_value("")
+    for seed in (-1, "1e20"):
+        app.number("Seed", seed)
+        app.refused("predict", "seed: give a number from 0 to 2147483647")
+    app.number("Seed", 0)
+    for futures in ("0", "", "99"):  # a slider is clamped once its box is left
+        app.page.get_by_label("number input for Futures").filter(visible=True).fill(futures)
+        app.page.evaluate(SETTLED)
+    app.number("Futures", 1)
     app.predict()
 
 

@@ -141,10 +141,8 @@ def build(app: AppContext) -> None:
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             with gr.Group(elem_classes="vf-card"), gr.Row():
                 form = Form(
-                    gr.Number(
-                        1.4, label="Target: out", minimum=OUT[0], maximum=OUT[1], step=0.1, min_width=110
-                    ),
-                    gr.Number(0.7, label="Target: up", minimum=UP[0], maximum=UP[1], step=0.1, min_width=110),
+                    gr.Number(1.4, label="Target: out", step=0.1, min_width=110),
+                    gr.Number(0.7, label="Target: up", step=0.1, min_width=110),
                 )
             buttons = Buttons.row("Reach", "arm", ready=True)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):

@@ -7,7 +7,6 @@ from functools import partial
 
 import gradio as gr
 
-from ..shared.checks import MAX_SEED
 from ..shared.context import AppContext, Tab, sentences
 from ..shared.estimate import Estimate, TimedView
 from ..shared.events import (
@@ -80,7 +79,7 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
             label="Percentile",
             info="Flags frames that are more surprising than this percentage of ordinary frames.",
         )
-        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=130)
+        seed = gr.Number(0, label="Seed", precision=0, min_width=130)
     buttons = Buttons.row("Find surprises", "surprise", ready=first is not None)
     checkpoint.change(lambda name: gr.update(info=app.video_summary(name)), checkpoint, checkpoint, **QUICK)
     return Form(files, checkpoint, percentile, seed), buttons

@@ -10,6 +10,7 @@ import gradio as gr
 
 from vflow.errors import VflowError
 
+from ..shared.checks import whole_number
 from ..shared.context import AppContext
 from ..shared.events import ON_CLICK, ComponentGroup, Updates, html_block
 from ..shared.fit import fit_line, wire_fit
@@ -70,7 +71,11 @@ class Form(ComponentGroup):
     seed: Seed
 
     def request(self, family: str, values: Updates) -> Request:
-        """The form as a request to a model of this family; people count directions and futures from 1."""
+        """The form as a request to a model of this family; people count directions and futures from 1.
+
+        Raises:
+            InputError: a future is missing or out of range.
+        """
         kind = find_kind(family, values[self.kind])
         random = kind.starts_at_random(family, upload=values[self.source] != RANDOM)
         return Request(
@@ -88,13 +93,13 @@ class Form(ComponentGroup):
             seed=self.seed.draw(values),
             label=values[self.label],
             num_frames=values[self.num_frames],
-            first_sample=_from_zero(values[self.futures[0]]),
-            second_sample=_from_zero(values[self.futures[1]]),
+            first_sample=_from_zero("from future", values[self.futures[0]]),
+            second_sample=_from_zero("to future", values[self.futures[1]]),
         )
 
 
-def _from_zero(number: float | None) -> Any:
-    return None if number is None else number - 1
+def _from_zero(name: str, number: Any) -> int:
+    return whole_number(name, number, 1, MAX_SAMPLES) - 1
 
 
 def build(app: AppContext) -> Form:
@@ -130,9 +135,7 @@ def build(app: AppContext) -> Form:
 
 
 def _future(label: str, value: int) -> gr.Number:
-    return gr.Number(
-        value, label=label, precision=0, minimum=1, maximum=MAX_SAMPLES, min_width=130, visible=False
-    )
+    return gr.Number(value, label=label, precision=0, min_width=130, visible=False)
 
 
 def form_updates(app: AppContext, form: Form, values: Updates, *, new_model: bool = False) -> Updates:

@@ -21,7 +21,7 @@ from ..shared.events import (
     html_block,
     wire_jobs,
 )
-from ..shared.forms import no_model_banner
+from ..shared.forms import no_model_banner, paths_of
 from ..shared.html import duration, progress
 from ..shared.jobs import Clock
 from ..shared.opening import WALK, opening
@@ -29,7 +29,7 @@ from ..shared.turns import Turn
 from . import form as forms
 from . import html
 from .form import Form
-from .job import Job, Request, clock_name, expected_seconds
+from .job import Job, clock_name, expected_seconds
 
 PROGRESS = "Steps decoded"
 
@@ -93,9 +93,9 @@ def _wire_jobs(app: AppContext, form: Form, view: TimedView) -> NewestWins:
     """Two triggers of a job: Walk and an example."""
 
     def walk(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
-        request = form.request(app.models.family(values[form.checkpoint]), values)
-        steps = _steps(app, form, view, values, request, should_stop)
-        yield from view.bar.with_errors(app, request.paths(), steps, view.nothing(html.empty()))
+        files = [path for box in form.uploads.components() for path in paths_of(values[box])]
+        steps = _steps(app, form, view, values, should_stop)
+        yield from view.bar.with_errors(app, files, steps, view.nothing(html.empty()))
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
         return forms.example_updates(app, form, values, int(event.index))
@@ -108,16 +108,10 @@ def _wire_jobs(app: AppContext, form: Form, view: TimedView) -> NewestWins:
     return wire_jobs(app, "walk", view.bar, triggers, inputs, [*view.components(), *inputs])
 
 
-def _steps(
-    app: AppContext,
-    form: Form,
-    view: TimedView,
-    values: Updates,
-    request: Request,
-    should_stop: ShouldStop,
-) -> Steps:
+def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should_stop: ShouldStop) -> Steps:
     """One walk on the page: yields updates after every step or frame that was decoded."""
     status, buttons = view.bar.status, view.bar.buttons
+    request = form.request(app.models.family(values[form.checkpoint]), values)
     reading = progress(0, 1, "Reading the input…", PROGRESS)
     yield Turn.READ if request.paths() else Turn.COMPUTE
     yield {status: reading, form.seed.value: request.seed, **buttons.working()}

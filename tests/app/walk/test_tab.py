@@ -327,6 +327,10 @@ def test_reduced_motion_and_another_run_in_the_same_place(opened: Opener) -> Non
 def test_bad_input_in_the_browser(walker: Walker, stills: list[Path], tmp_path: Path) -> None:
     walker.choose("shapes")
     walker.app.refused("walk", "no input given; add one, or choose an example")
+    walker.kind("Two futures")
+    walker.app.number("From future", 0)
+    walker.app.refused("walk", "from future: give a number from 1 to 10000")
+    walker.app.number("From future", 1)
     walker.kind("Between two")
     walker.upload("start", stills[0])
     walker.app.refused("walk", "two inputs are needed: where the walk starts and where it leads")
