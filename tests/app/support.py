@@ -227,6 +227,11 @@ def decoded(address: str) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
+def contrast(part: Locator) -> int:
+    """Levels between the darkest and the brightest channel of what the page shows of ``part``."""
+    return int(np.ptp(np.asarray(Image.open(io.BytesIO(part.screenshot())).convert("RGB"))))
+
+
 def differ(a: np.ndarray, b: np.ndarray) -> float:
     """Mean absolute difference in grey levels."""
     return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())

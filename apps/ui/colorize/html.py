@@ -57,7 +57,8 @@ def compare(
     if original is not None:
         own = f'<img class="vf-before vf-original" src="{png_uri(original)}" alt="{alt}, its own colours">'
         choices = "".join(
-            f'<label><input type="radio" name="vf-against" value="{value}"{checked}>{value.title()}</label>'
+            '<label class="vf-option"><input type="radio" name="vf-against"'
+            f' value="{value}"{checked}>{value.title()}</label>'
             for value, checked in (("grey", " checked"), ("original", ""))
         )
         left = f'<span class="vf-against" role="radiogroup" aria-label="Left of the line">{choices}</span>'

@@ -57,7 +57,7 @@ def _compare(result: Result, chosen: int) -> str:
         '<i class="vf-divider" aria-hidden="true"></i>'
         '<input type="range" class="vf-wipe" min="0" max="100" value="50"'
         ' aria-label="Before and after: share of bicubic interpolation"></div></div>'
-        f'<figcaption><span>Bicubic</span><label class="vf-size"><input type="checkbox" class="vf-full">'
+        f'<figcaption><span>Bicubic</span><label class="vf-option"><input type="checkbox" class="vf-full">'
         f"Full size, {width}×{height}</label>{legend}"
         f'<span>{title} <a class="vf-save" href="{file_url(after)}" download="{saved}">Download</a></span>'
         "</figcaption></figure>"

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 import vflow
 from apps.ui.shared.examples import FOLDER
 from tests.app.conftest import Opener, Server
-from tests.app.support import DESKTOP, DONE, PHONE, App
+from tests.app.support import DESKTOP, DONE, PHONE, App, contrast
 from tests.app.test_access import check
 from vflow.data import media
 
@@ -71,7 +71,9 @@ def test_axe_width_and_full_size(opened: Opener, size: tuple[int, int], scheme: 
     enlarge(app)
     stack = app.page.locator(".vf-enlarged .vf-stack")
     check(app, "with results")
-    app.page.get_by_role("checkbox", name="Full size, 320×320").check()
+    full = app.page.get_by_role("checkbox", name="Full size, 320×320")
+    full.check()
+    assert contrast(full) > 100
     assert stack.evaluate("(box) => Math.round(box.getBoundingClientRect().width)") == 320
     check(app, "at full size")
 
