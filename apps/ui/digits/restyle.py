@@ -73,6 +73,15 @@ class Panel(ComponentGroup):
     all_ten: gr.HTML
     digit: gr.State
 
+    def nothing(self) -> Updates:
+        """No digit: all but the status as before the first."""
+        return {
+            self.digit: None,
+            self.prepared: "",
+            self.label: gr.update(visible=False),
+            self.all_ten: html.empty_panel(),
+        }
+
 
 def build(app: AppContext, checkpoint: gr.Dropdown, grid: gr.HTML, result: gr.State) -> None:
     """Lay out the panel below the grid of digits, which can be picked, and wire it."""
@@ -190,10 +199,10 @@ def _restyled(app: AppContext, panel: Panel, name: str | None, digit: Digit, lab
 
 
 def _with_errors(app: AppContext, panel: Panel, files: Sequence[str], steps: Steps) -> Steps:
-    """``steps``; an expected failure stays readable in the panel's status and shows as a toast."""
+    """``steps``; an expected failure empties the panel, stays readable in its status and shows as a toast."""
     try:
         yield from steps
     except VflowError as error:
         text = app.error_message(error, files)
-        yield {panel.status: message(text, "error")}
+        yield {**panel.nothing(), panel.status: message(text, "error")}
         raise to_gradio_error(text) from None

@@ -223,6 +223,9 @@ def test_bad_input(tab: App, tmp_path: Path) -> None:
     upload = tab.page.locator(".vf-restyle input[type=file]")
     blank = tmp_path / "blank.png"
     Image.new("L", (40, 40), 255).save(blank)
+    draw(tab)
+    tab.page.locator(".vf-cells button").first.click()
+    tab.page.locator("#vf-tens img").first.wait_for()
     for path, expected in (
         (text(tmp_path), f"notes.png: not an image or video (its content does not match); give {KINDS}"),
         (enormous(tmp_path), "big.png: 400 megapixels; the limit is 64; reduce the picture and try again"),
@@ -231,6 +234,7 @@ def test_bad_input(tab: App, tmp_path: Path) -> None:
     ):
         upload.set_input_files(path)
         tab.complained(RESTYLE, expected)
+        assert tab.page.locator("#vf-tens img, .vf-prepared").count() == 0, "nothing is left of another digit"
     tab.choose("torn-digits")
     missing = "a checkpoint is a directory with config.json and model.safetensors"
     tab.refused("digits", f"torn-digits: no model.safetensors in it; {missing}")
