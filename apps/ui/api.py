@@ -312,7 +312,7 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
                 yield from _colorize_photos(app, folder, requests, photos, remarks)
                 record = photos[0].save_settings(app, settings.strength)
                 yield Turn.JUDGE
-                _add_remarks(record, [*_fit_remark(app, checkpoint, paths), *sentences(remarks)])
+                _add_remarks(record, [*_fit_remark(app, checkpoint, paths), *remarks])
         yield str(_archive(photos)), str(record)
 
     inputs = {

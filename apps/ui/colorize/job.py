@@ -103,8 +103,6 @@ class Job:
         model = app.models.load(request.checkpoint, FAMILY)
         checks.check_levels(request.settings.temperature, model, request.checkpoint)
         photo, notes = _photo(color_config(model), request.path)
-        if (frames := media.probe(request.path).frames) > 1:
-            notes = (*notes, f"first of {frames} frames")
         return cls(request, PhotoColorizer(model, photo, request.settings), notes)
 
     @property

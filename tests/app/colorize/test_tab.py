@@ -387,7 +387,7 @@ def test_unusual_pictures_are_taken_and_remarked_on(tab: App, tmp_path: Path) ->
         upload(tab, path)
         colourise(tab, variants=1)
         remarks = tab.page.locator(f"{STATUS} li").all_inner_texts()
-        notes = [*media.read_photo(path)[0].notes, *(["first of 3 frames"] if name == "animated" else [])]
+        notes = media.read_photo(path)[0].notes
         assert remarks == [f"{path.name}: {note}" for note in notes] and notes
         clear(tab)
 
@@ -440,6 +440,16 @@ def test_endpoint_is_python(
         with pytest.raises(AppError) as error:
             client.predict([handle_file(file)], **given, api_name="/colorize")
         assert str(error.value.message).startswith(message)
+
+
+def test_remarks_of_the_endpoint_name_files_as_they_are(server: Server, tmp_path: Path) -> None:
+    _, settings = Client(server.address, verbose=False).predict(
+        [handle_file(odd("animated", tmp_path))], num_samples=1, api_name="/colorize"
+    )
+    remarks = json.loads(Path(settings).read_text())["remarks"]
+    assert [remark for remark in remarks if remark.lower().startswith("animated.gif: ")] == [
+        "animated.gif: first frame of an animated picture"
+    ]
 
 
 def test_endpoint_takes_a_temperature_per_level(
