@@ -47,7 +47,10 @@ QUEUE_SIZE = 64  # jobs that wait; more are refused
 UPLOAD_LIMIT = "512mb"
 WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
 QUEUE_FULL = f"{QUEUE_SIZE} jobs wait already, which is the limit; try again in a minute"
-VALUES_NEEDED = "a value is missing or of another kind; the page at ?view=api lists what each endpoint takes"
+HELP = "Use via API"  # gradio's button
+VALUES_NEEDED = (
+    f"a value is missing or of another kind; '{HELP}' at the foot of the page lists what each endpoint takes"
+)
 SWEEP_INTERVAL = 600  # seconds between removals of old uploads
 HEADER = """<header class="vf-header"><h1>
 <svg viewBox="0 0 32 32" fill="none" stroke="currentColor" stroke-width="2.6" stroke-linecap="round"

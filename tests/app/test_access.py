@@ -8,6 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from apps.app import HELP
 from tests.app.conftest import Opener
 from tests.app.support import DESKTOP, PHONE, App, found_by_axe
 
@@ -107,7 +108,7 @@ def test_phone_scrolls_to_the_results(opened: Opener) -> None:
 
 
 def test_help_for_programmers_stays_here(app: App) -> None:
-    app.page.get_by_role("button", name="Use via API").click()
+    app.page.get_by_role("button", name=HELP).click()
     app.page.get_by_text("/predict_future").first.wait_for()
     # gradio's panel asks for its monitoring and MCP pages, which are off: two refusals, no other complaint.
     assert {error.partition(" (")[0][-3:] for error in app.errors} <= {"403", "404"}

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+from apps.app import VALUES_NEEDED
 from tests.app.conftest import Server
 from tests.test_hostile import Record
 
@@ -107,4 +108,4 @@ def test_files_of_the_machine_stay_unread(http: httpx.Client, tmp_path: Path) ->
     (tmp_path / "own.png").write_bytes(b"private")
     for path in (SECRET, str(tmp_path / "own.png")):
         event, data = call(http, "score", [[{"path": path, "meta": FILE}], "shapes", 0])
-        assert (event, "value is missing or of another kind" in data["error"]) == ("error", True)
+        assert (event, data["error"]) == ("error", VALUES_NEEDED)
