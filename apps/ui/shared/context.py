@@ -105,7 +105,7 @@ class Tab:
 def to_gradio_error(message: str) -> gr.Error:
     """The error as a toast, whose text gradio renders as HTML: what could be a tag is escaped."""
     text = html.escape(message, quote=False)
-    return gr.Error(text, title="That did not work", duration=20, print_exception=False)
+    return gr.Error(text, duration=20, print_exception=False)
 
 
 def sentences(notes: Sequence[str]) -> list[str]:
