@@ -15,7 +15,7 @@ def empty() -> str:
     """Placeholder before the first file."""
     ghosts = '<div class="vf-ghost vf-ghost-wide"></div>' + '<div class="vf-ghost vf-ghost-line"></div>' * 4
     text = "Add a photo, a clip or a .vflow file and press the button."
-    return placeholder(ghosts, "A smaller file with the very same pixels appears here.", text)
+    return placeholder(ghosts, "A file with the very same pixels appears here.", text)
 
 
 def compressed(result: Compressed) -> str:

@@ -16,7 +16,7 @@ def empty() -> str:
         f'<div class="vf-panes"><div class="vf-stage">{ghost}</div><div class="vf-maps">{ghost}{ghost}</div>'
         f'</div><ol class="vf-steps">{ghost_items(11)}</ol>'
     )
-    text = "Press Walk, or choose an example."
+    text = "Choose a start and press Walk."
     return placeholder(ghosts, "Your walk appears here.", text, "vf-walk-ghost")
 
 
