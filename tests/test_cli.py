@@ -374,7 +374,7 @@ def test_settings_of_the_app(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Pat
 
 def test_after_the_first_frames(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
     given = ("--input", clip, "--num-frames", 2, "--num-samples", 1, "--format", "npz")
-    first = (*given, "--from-start", "--output", tmp_path / "a")
+    first = (*given, "--context-at", "start", "--output", tmp_path / "a")
     assert vflow("predict", "--checkpoint", tiny, *first) == 0
     assert "note: clip: used the first 2 of 4 frames" in vflow.err
     arrays, frames = _read(tmp_path / "a/futures.npz"), _read(clip)["frames"]

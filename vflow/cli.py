@@ -110,7 +110,7 @@ def _naming_flag(message: str, command: Any) -> str:
     """``message`` with the flag in place of the parameter that it begins with, where that flag was given."""
     for flags in (command, getattr(command, "common", command)):
         for field in fields(flags):
-            begins = message.startswith((f"{field.name} ", f"{field.name}:"))
+            begins = re.match(rf"{field.name}(:| must | has | is )", message)
             if begins and getattr(flags, field.name) != field.default:
                 return f"--{field.name.replace('_', '-')}{message.removeprefix(field.name)}"
     return message

@@ -26,7 +26,8 @@ class InputError(VflowError):
 class ConfigError(VflowError):
     """A setting is unknown, contradictory or out of range.
 
-    Of one parameter the message begins with its name, in place of which the command line names the flag.
+    Of one parameter the message begins with its name, then a colon, "must", "has" or "is"; in place of the
+    name the command line puts the flag.
     """
 
     exit_code = 2

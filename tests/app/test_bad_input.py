@@ -103,9 +103,12 @@ def test_models_and_numbers_in_the_browser(app: App, stills: list[Path]) -> None
         app.number("Seed", seed)
         app.refused("predict", "seed: give a number from 0 to 2147483647")
     app.number("Seed", 0)
-    for futures in ("0", "", "99"):  # a slider is clamped once its box is left
-        app.page.get_by_label("number input for Futures").filter(visible=True).fill(futures)
+    box = app.page.get_by_label("number input for Futures").filter(visible=True)
+    for futures, clamped in (("0", "1"), ("", "1"), ("99", "32")):  # once the box is left
+        box.fill(futures)
         app.page.evaluate(SETTLED)
+        box.blur()
+        expect(box).to_have_value(clamped)
     app.number("Futures", 1)
     app.predict()
 

@@ -117,7 +117,7 @@ def test_a_table_for_people(place: Path, capsys: pytest.CaptureFixture[str], kin
         (("--checkpoint", "{digits}", "--data", "x", "--plots", "{file}"), 1, "{file}: cannot be written"),
         (("--checkpoint", "{video}", "--data", "nowhere"), 2, "--data nowhere: no such folder"),
         (("--checkpoint", "{video}", "--data", "digits"), 2, "--data digits: not for a model of kind video"),
-        (("--checkpoint", "{video}", "--data", "shapes"), 2, "--data shapes: frames are 64×64×3"),
+        (("--checkpoint", "{video}", "--data", "shapes"), 2, "data shapes: frames are 64×64×3"),
         (("--checkpoint", "{video}", "--data", "x", "--limit", "-1"), 2, "--limit must be at least 0"),
         (
             ("--checkpoint", "{video}", "--data", "x", "--temperature", "1", "--tune-temperature"), 2,

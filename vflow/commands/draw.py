@@ -120,7 +120,6 @@ def given_flags(command: DrawFlags, kind: type[SamplingRecord]) -> dict[str, Any
     flags = vars(command) | vars(command.common)
     flags = {name: flags[name] for name in kind.model_fields.keys() & flags.keys()}
     flags = {name: value for name, value in flags.items() if value not in (None, "auto", ())}
-    flags = {name: value for name, value in flags.items() if value is not False}
     if command.temperature is not None:
         flags["temperature"] = parse_temperature(command.temperature)
     return flags

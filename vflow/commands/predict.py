@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vflow.pipelines.batch.tasks import PredictTask
 
 Format = Literal["mp4", "webm", "gif", "png", "npz"]
+Place = Literal["start", "end"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,8 @@ class Predict(DrawFlags):
     """A video, a folder of frames, an npz, or pictures in the order of time."""
     num_frames: Whole = None
     """Frames per future (10)."""
-    from_start: bool = False
-    """Predict after the first frames that the model needs, and not after the last ones."""
+    context_at: Annotated[Place | None, tyro.conf.arg(constructor=Place, help_behavior_hint="")] = None
+    """Frames of a clip that the model sees: those at its end (the default), or at its start."""
     format: Annotated[Format | None, tyro.conf.arg(constructor=Format, help_behavior_hint="")] = None
     """mp4 (the default), webm, gif: enlarged previews; png, npz: native pixels."""
     fps: Number = None

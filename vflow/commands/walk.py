@@ -143,4 +143,5 @@ def _read(paths: Sequence[Path], kind: str) -> list[Any]:
         return []
     if kind == "videoflow":
         return [media.read_frames(item.paths) for item in items.clips(paths)]
-    return [media.read_image(item.paths[0]) for item in items.pictures(paths)]
+    files = [file for path in paths for file in (items.pictures_in(path) if path.is_dir() else [path])]
+    return [media.read_image(file) for file in files]

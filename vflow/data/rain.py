@@ -144,11 +144,9 @@ def read_npz(path: str | Path) -> RainSequence:
         InputError: not such a file, or absurdly large.
     """
     path = Path(path)
-    arrays = read_members(path, ("frames", "valid", "context"))
+    arrays = read_members(path, ("frames", "valid"))
     if "frames" not in arrays:
         raise InputError(f"{path.name}: no array 'frames'; save uint8 (T, H, W) under that name")
-    if arrays["frames"].ndim == 5 and "context" in arrays:
-        arrays["frames"] = arrays["context"]
     try:
         return RainSequence.of(arrays["frames"], arrays.get("valid"))
     except InputError as error:

@@ -269,8 +269,8 @@ def write_pixels(found: Decompressed, folder: Path, name: str, *, replace: bool 
     path = folder / (f"{name}.png" if found.kind == "picture" else f"{name}.npz")
     with media.atomic_write(path, replace=replace) as draft:
         if found.kind == "picture":
-            media.write_png(draft, found.frames[0])
+            draft.write_bytes(media.encode_png(found.frames[0]))
         else:
-            clock = {} if found.fps is None else {"fps": np.float64(found.fps)}
-            media.write_npz(draft, frames=found.frames, **clock)
+            clock: dict[str, Any] = {} if found.fps is None else {"fps": np.float64(found.fps)}
+            np.savez_compressed(draft, frames=found.frames, **clock)
     return path

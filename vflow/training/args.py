@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vflow.config import Preset, load_preset
+from vflow.config.base import check_seed
 from vflow.disk import parse_yaml
 from vflow.errors import ConfigError
 
@@ -67,6 +68,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
+        key = key.strip()
         if not equals or not key:
             raise ConfigError(f"--set {setting}: expected key.path=value, e.g. training.learning_rate=0.0005")
         try:
@@ -87,7 +89,9 @@ def resolve(options: TrainOptions) -> Preset:
     if options.keep < 0:
         raise ConfigError(f"--keep {options.keep}: give the number of commits to keep, or 0 for all")
     overrides = parse_settings(options.set)
-    typed = {text.partition("=")[0]: f"--set {text}" for text in options.set}
+    typed = {text.partition("=")[0].strip(): f"--set {text}" for text in options.set}
+    if options.seed is not None:
+        check_seed(options.seed, "--seed")
     for flag in ("max_steps", "batch_size", "checkpoint_every", "log_every", "dtype", "seed"):
         if (value := getattr(options, flag)) is not None:
             key = "training.precision" if flag == "dtype" else f"training.{flag}"

@@ -37,7 +37,7 @@ def train_recipe(options: TrainOptions) -> int:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{flag} does not go with --recipe, which sets it; copy the recipe and edit it")
     recipe = load_recipe(options.recipe)
-    for part in {stage.data for stage in recipe.stages if stage.data}:
+    for part in dict.fromkeys(stage.data for stage in recipe.stages if stage.data):
         if options.data is None:
             raise ConfigError(
                 f"--data: missing; give the folder that holds {part}/ for the recipe {options.recipe}"

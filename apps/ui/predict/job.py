@@ -282,7 +282,7 @@ def save_settings(
     record = PredictRecord(
         **app.models.record(str(request.checkpoint)),
         num_frames=num_frames,
-        from_start=request.from_start,
+        context_at="start" if request.from_start else None,
         num_samples=num_samples,
         temperature=settings.temperature,
         seed=settings.seed,

@@ -197,7 +197,7 @@ def test_errors_that_say_what_to_do(tmp_path: Path) -> None:
     (empty / "a.mp4").write_text("no video")
     with pytest.raises(InputError) as error:
         opened(empty)
-    expected = f"{empty}: none of 1 test clip can be used; the first: a.mp4: not an image"
+    expected = f"{empty}: no test clip can be used; the first of 1: a.mp4: not an image"
     assert str(error.value).startswith(expected)
 
 

@@ -261,6 +261,12 @@ def test_a_photo_of_an_animated_picture_is_its_first_frame(tmp_path: Path) -> No
     assert clip.notes == ("first frame of an animated picture",)
 
 
+def test_previews_in_a_cameras_jpeg_are_no_animation(tmp_path: Path) -> None:
+    pictures = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    pictures[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=pictures[1:])
+    assert media.read_photo(tmp_path / "a.jpg")[0].notes == ()
+
+
 def ramp() -> np.ndarray:
     """A smooth picture, uint8 (48, 64, 3), that lossy formats keep within a grey level or two."""
     y, x = np.mgrid[:48, :64]

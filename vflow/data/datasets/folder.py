@@ -144,8 +144,8 @@ class VideoFolder:
         return "training" if self.split == "train" else self.split
 
     def _nothing_left(self) -> str:
-        first, found = next(iter(self.skipped.values())), counted(len(self.skipped), f"{self._kind} clip")
-        return f"{self.path}: none of {found} can be used; the first: {first}"
+        first = next(iter(self.skipped.values()))
+        return f"{self.path}: no {self._kind} clip can be used; the first of {len(self.skipped)}: {first}"
 
 
 def _find(root: Path) -> list[str]:

@@ -150,7 +150,8 @@ def _csv_rows(path: Path) -> Iterator[list[float]]:
                 if len(values) != columns:
                     raise InputError(f"{path}: line {number} has {len(values)} columns, not {columns}")
                 if not all(abs(value) <= LARGEST for value in values):
-                    raise InputError(f"{path}: line {number} holds a number that is not finite; remove it")
+                    fault = "holds a number that is not finite, or beyond float32"
+                    raise InputError(f"{path}: line {number} {fault}; remove it")
                 yield values
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV of numbers; give a text file, one point a line") from error

@@ -74,6 +74,8 @@ def read(
 def read_members(path: Path, names: Sequence[str], limits: Limits = DEFAULT_LIMITS) -> dict[str, np.ndarray]:
     """Arrays of an npz by name, as they are stored; those that it has not are left out.
 
+    Of what ``vflow predict`` wrote ``frames`` are those that it drew from, as in ``read``.
+
     Raises:
         InputError: no npz, damaged, pickled, or beyond ``limits``.
     """
@@ -90,7 +92,7 @@ def read_members(path: Path, names: Sequence[str], limits: Limits = DEFAULT_LIMI
 
 
 def _read_member(name: str, archive: ZipFile, member: str, limits: Limits) -> np.ndarray:
-    with archive.open(f"{member}.npy") as entry:
+    with archive.open(_frames(name, archive) if member == "frames" else f"{member}.npy") as entry:
         shape, _, dtype = _header(name, entry)
         limits.check_memory(name, math.prod(shape) * dtype.itemsize)
         entry.seek(0)
@@ -113,18 +115,23 @@ def _check_directory(name: str, file: IO[bytes], limits: Limits) -> None:
 
 
 def _member(name: str, archive: ZipFile) -> str:
-    """Member of an archive that holds the frames; of futures, those that they were drawn from."""
+    """Member of an archive that holds the frames."""
     keys = [m.removesuffix(".npy") for m in archive.namelist() if m.endswith(".npy")]
     arrays = [k for k in keys if k != "fps"]
     if "frames" in keys:
-        with archive.open("frames.npy") as entry:
-            several = len(_header(name, entry)[0]) == 5
-        return "context.npy" if several and "context" in keys else "frames.npy"
+        return _frames(name, archive)
     if len(arrays) == 1:
         return f"{arrays[0]}.npy"
     if not arrays:
         raise InputError(f"{name}: holds no array; write it with numpy.savez(file, frames=frames)")
     raise InputError(f"{name}: holds {', '.join(arrays[:8])} but no array 'frames'; name one so")
+
+
+def _frames(name: str, archive: ZipFile) -> str:
+    """Member ``frames``, or of futures (N, T, H, W, C) their ``context``."""
+    with archive.open("frames.npy") as entry:
+        several = len(_header(name, entry)[0]) == 5
+    return "context.npy" if several and "context.npy" in archive.namelist() else "frames.npy"
 
 
 def _header(name: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -81,7 +81,7 @@ def decode_straight(path: Path, kind: Kind, collector: Collector) -> np.ndarray 
     """
     with _opened(path, kind, collector.limits) as image:
         _note_pages(image, collector)
-        if image.format not in ("TIFF", "HEIF") and getattr(image, "is_animated", False):
+        if image.format in _ANIMATED and getattr(image, "is_animated", False):
             collector.note("first frame of an animated picture")
         frame = next(_frames(path, image, collector.budget))
         upright = _upright(path, frame, collector)

@@ -175,7 +175,6 @@ def _guard(item: Item, options: Options, old: Entry | None) -> None:
             raise _RefusedError(f"{path}: {text}")
     if options.on_existing == "error":
         _refuse_existing(options.output / name for name in (old or {}).get("outputs", {}))
-        _refuse_existing([] if options.flat else sorted(options.home(item).rglob("*")))
 
 
 def _refuse_existing(paths: Iterable[Path]) -> None:

@@ -68,11 +68,16 @@ def pictures(paths: Sequence[Path]) -> list[Item]:
     """
     if not paths:
         raise ConfigError("--input: give photos, videos, or folders of them")
-    found = [file for path in paths for file in (_pictures_in(path) if path.is_dir() else [path])]
+    found = [file for path in paths for file in (pictures_in(path) if path.is_dir() else [path])]
     return [Item(name, (path,)) for name, path in zip(name_items(found), found, strict=True)]
 
 
-def _pictures_in(folder: Path) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
+    """Pictures and films directly in a folder.
+
+    Raises:
+        InputError: there are none.
+    """
     files = [file for file in media.list_media(folder) if file.suffix.lower() not in media.ARRAY_SUFFIXES]
     if not files:
         raise InputError(f"{folder}: holds no pictures or videos; put some directly in it")

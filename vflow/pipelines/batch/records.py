@@ -81,15 +81,20 @@ class SamplingRecord(Config):
 class PredictRecord(SamplingRecord):
     """Settings of futures.
 
-    ``from_start``: after the first frames that the model needs, not the last. ``context_sha`` is the content
-    hash of the prepared context, where the record is of one item.
+    ``context_at``: the frames given are the first that the model needs, or the last. ``context_sha`` is the
+    content hash of the prepared context, where the record is of one item.
     """
 
     num_frames: int = 10
-    from_start: bool = False
+    context_at: Literal["start", "end"] | None = None
     context_sha: str | None = None
     format: Literal["mp4", "webm", "gif", "png", "npz"] | None = None
     fps: float | None = Field(None, ge=MIN_FPS, le=MAX_FPS)
+
+    @property
+    def from_start(self) -> bool:
+        """True where the first frames are given, and not the last."""
+        return self.context_at == "start"
 
     def settings(self) -> PredictSettings:
         return PredictSettings(num_frames=self.num_frames, **self._noise)
