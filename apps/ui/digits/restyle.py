@@ -74,7 +74,7 @@ class Panel(ComponentGroup):
     digit: gr.State
 
     def nothing(self) -> Updates:
-        """No digit: all but the status as before the first."""
+        """Updates to a panel without a digit; the status stays."""
         return {
             self.digit: None,
             self.prepared: "",
@@ -178,7 +178,11 @@ def _from_grid(result: Result | None, index: int) -> Digit:
 
 
 def _new_digit(app: AppContext, panel: Panel, name: str | None, take: Callable[[], Digit]) -> Steps:
-    digit = take()
+    try:
+        digit = take()
+    except VflowError:
+        yield panel.nothing()
+        raise
     yield Turn.COMPUTE
     probabilities = classify(app.models.load(name, FAMILY), digit.image)
     likeliest = [(int(label), float(probabilities[label])) for label in np.argsort(-probabilities)[:3]]
@@ -199,10 +203,10 @@ def _restyled(app: AppContext, panel: Panel, name: str | None, digit: Digit, lab
 
 
 def _with_errors(app: AppContext, panel: Panel, files: Sequence[str], steps: Steps) -> Steps:
-    """``steps``; an expected failure empties the panel, stays readable in its status and shows as a toast."""
+    """``steps``; an expected failure stays readable in the panel's status and shows as a toast."""
     try:
         yield from steps
     except VflowError as error:
         text = app.error_message(error, files)
-        yield {**panel.nothing(), panel.status: message(text, "error")}
+        yield {panel.all_ten: html.empty_panel(), panel.status: message(text, "error")}
         raise to_gradio_error(text) from None
