@@ -603,8 +603,9 @@ def test_repeated_flags_gather_their_values() -> None:
     assert gather(["name", "--seed", "-1"]) == ["name", "--seed", "-1"]
 
 
-def test_formats_agree() -> None:
+def test_choices_of_flags_and_of_settings_agree() -> None:
     assert predict_command.Format.__args__ == FORMATS  # type: ignore[attr-defined]
+    assert PredictRecord.model_fields["context_at"].annotation == predict_command.Place | None
 
 
 @pytest.mark.parametrize(("own", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
