@@ -194,6 +194,17 @@ def test_a_huge_file_is_refused_by_its_header(tmp_path: Path) -> None:
         run_here("maf", tmp_path / "run", data=str(tmp_path / "p.npz"))
 
 
+def test_points_that_cannot_be_written_are_not_drawn(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(tiny, tmp_path / "run", data="two-moons", max_steps=1)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(DensityModel, "sample", lambda *_: pytest.fail("drawn in vain"))
+    words = ("sample", "--checkpoint", tmp_path / "run", "--output", tmp_path / "file" / "a.csv")
+    code, _, err = command(capsys, *words)
+    assert code == 1 and f"{tmp_path / 'file'}: cannot be written (Not a directory)" in err
+
+
 def test_points_of_another_length_and_other_models_are_refused(
     tiny: str, tmp_path: Path, csv: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from tests.training.support import lines
 from vflow.checkpoint import read_config, read_header, save_checkpoint
 from vflow.cli import main
 from vflow.config import Export, load_preset, load_recipe, recipe_names
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, InputError
 from vflow.models import build_model
 from vflow.training.args import TrainOptions
 from vflow.training.recipe import export, train_recipe
@@ -112,6 +113,18 @@ def test_folders_of_recipes_are_not_overwritten(recipe: str, tiny: str, tmp_path
     other.write_text(f"stages: [{{name: only, config: {tiny}}}]")
     with pytest.raises(ConfigError, match=r"recipe.yaml: not the recipe .*other.yaml; choose another"):
         train_here(str(other), tmp_path / "out", resume=True)
+
+
+def test_a_recipe_whose_data_could_not_be_used_is_started_again(tiny: str, tmp_path: Path) -> None:
+    path, clips = tmp_path / "recipe.yaml", tmp_path / "data" / "train"
+    clips.mkdir(parents=True)
+    path.write_text(f"""
+stages: [{{name: only, config: {tiny}, data: train, set: {{data.name: video-folder, training.max_steps: 1}}}}]
+""")
+    with pytest.raises(InputError, match="train: no clips"):
+        train_here(str(path), tmp_path / "out", data=str(clips.parent))
+    np.save(clips / "clip.npy", np.random.default_rng(0).integers(256, size=(9, 16, 16, 3), dtype=np.uint8))
+    assert train_here(str(path), tmp_path / "out", data=str(clips.parent)) == 0
 
 
 def test_dry_runs_report_each_stage_and_write_nothing(

@@ -26,10 +26,12 @@ class Sample:
 
     def run(self) -> int:
         """Returns 0."""
+        from vflow.data.media import check_folder
         from vflow.pipelines.common import precision, set_threads
         from vflow.pipelines.density import check_ending, draw_points, write_points
 
         check_ending(self.output)
+        check_folder(self.output.parent)
         set_threads(self.common.threads)
         model, _, device = open_model(self.checkpoint, self.common.device)
         with precision(self.common.dtype, device):

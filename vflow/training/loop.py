@@ -326,7 +326,8 @@ class Run:
         """
         progress = self.progress
         if progress.rollbacks >= ROLLBACKS:
-            raise DivergedError(f"{self.folder}: {advice(progress, progress.lr)}")
+            peak = self.preset.training.learning_rate * progress.rate_scale
+            raise DivergedError(f"{self.folder}: {advice(progress, peak)}")
         scale, rollbacks = progress.rate_scale * BACKOFF, progress.rollbacks + 1
         commit = agreed_commit(self.folder, self.accelerator)
         if commit:

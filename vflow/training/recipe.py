@@ -69,9 +69,12 @@ def train_recipe(options: TrainOptions) -> int:
 
 
 def _claim(options: TrainOptions, recipe: Recipe) -> None:
-    """Write the recipe to the output folder, or check that the folder holds a run of the same one."""
+    """Write the recipe to the output folder, or check that the folder holds a run of the same one.
+
+    A recipe of which no stage has begun, as its data could not be used, is no run yet.
+    """
     path, text = options.output / "recipe.yaml", to_yaml(recipe)
-    if path.is_file():
+    if path.is_file() and any(options.output.glob("*/log.jsonl")):
         if not options.resume:
             raise ConfigError(f"{options.output}: holds a recipe's run; add --resume to continue it")
         if path.read_bytes() != text.encode():

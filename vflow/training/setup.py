@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -247,7 +248,10 @@ def prepare(
     config = preset.training
     freeze(model, config.trainable)
     optimizer = make_optimizer(model, config)
-    prepared, optimizer = accelerator.prepare(model.train(), optimizer)
+    with warnings.catch_warnings():
+        # Newer names of this setting are unknown to the older releases of PyTorch that are supported.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        prepared, optimizer = accelerator.prepare(model.train(), optimizer)
     plain = accelerator.unwrap_model(prepared)
     if config.compile:
         prepared.compile()  # in place: names of weights stay

@@ -50,11 +50,11 @@ def accept(progress: Progress, loss: float, norm: float, clip: float | None) -> 
     return True
 
 
-def advice(progress: Progress, rate: float) -> str:
-    """Advice for a run that diverges after all roll-backs: one line."""
+def advice(progress: Progress, peak: float) -> str:
+    """One line of advice for a run that diverges after all roll-backs; ``peak``: its rate after warm-up."""
     return (
         f"{progress.skipped_in_a_row} steps in a row were skipped at step {progress.step}, "
-        f"after {progress.rollbacks} roll-backs; try --set training.learning_rate={rate * BACKOFF:.1g}, "
+        f"after {progress.rollbacks} roll-backs; try --set training.learning_rate={peak * BACKOFF:.1g}, "
         "a longer training.warmup_steps, or --dtype float32, and check the data"
     )
 

@@ -13,6 +13,7 @@ from tests.data.sample_media import write_mnist
 from vflow.errors import InputError
 from vflow.models import Digits
 from vflow.pipelines.digits.digits import bits, classify
+from vflow.pipelines.evaluate import digits
 from vflow.pipelines.evaluate.digits import evaluate_digits, find_classifier, tune_digits
 from vflow.pipelines.evaluate.report import Evaluation, Settings
 
@@ -84,6 +85,19 @@ def test_a_classifier_is_kept_and_used_again(root: Path, tmp_path: Path) -> None
     path.write_bytes(b"other")
     with pytest.raises(InputError, match=r"judge\.safetensors: not a digit classifier"):
         find_classifier(path, train, seed=0)
+
+
+def test_a_classifier_that_cannot_be_kept_is_not_trained(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vflow.data.datasets.digits import MnistImages
+
+    monkeypatch.setattr(digits, "train_classifier", lambda *_: pytest.fail("trained in vain"))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file: cannot be written \(Not a directory\)"):
+        find_classifier(
+            tmp_path / "file" / "judge.safetensors", MnistImages(split="train", root=root), seed=0
+        )
 
 
 def test_temperature_by_distance_to_validation_digits(model: Digits, root: Path) -> None:

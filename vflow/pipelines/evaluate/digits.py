@@ -149,9 +149,11 @@ def find_classifier(path: Path | None, train: MnistImages, seed: int) -> DigitCl
     """The classifier in ``path``, or one trained here, which is then written there.
 
     Raises:
-        InputError: the file holds something else.
+        InputError: the file holds something else, or cannot be written.
     """
     if path is None or not path.is_file():
+        if path is not None:
+            media.check_folder(path.parent)
         model = train_classifier(train.images, train.labels, seed, EPOCHS)
         if path is not None:
             with media.atomic_write(path) as temporary:
