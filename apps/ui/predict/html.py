@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..shared.html import file_url, ghost_items, heat_legend, placeholder, play_bar, png_uri
-from .job import Job, Result, mean_frames
+from .job import UNKNOWN, Job, Result, mean_frames
 
 WAITING = "not begun"
 GHOST_MAPS = (
@@ -49,11 +49,12 @@ def player(job: Job, result: Result) -> str:
     last = [*job.futures[:, -1], mean_frames(job.futures)[-1]]  # shown until a video plays
     total = result.given + result.frames
     tiles = "".join(_tile(result, index, frame) for index, frame in enumerate(last[:-1]))
+    maps = _maps(job, result, last[-1])
     bar = play_bar(total, 1, play="Play all futures", slider="Frame shown in all futures")
     return (
         f'<section class="vf-results vf-player" data-given="{result.given}" data-frames="{total}"'
         f' data-fps="{result.fps:g}" aria-label="Futures">{bar}'
-        f'<div class="vf-panes"><ol class="vf-grid">{tiles}</ol>{_maps(result, last[-1])}</div></section>'
+        f'<div class="vf-panes"><ol class="vf-grid">{tiles}</ol>{maps}</div></section>'
     )
 
 
@@ -73,9 +74,9 @@ def future_tile(index: int, picture: str) -> str:
     )
 
 
-def _maps(result: Result, mean_poster: np.ndarray) -> str:
+def _maps(job: Job, result: Result, mean_poster: np.ndarray) -> str:
     count = len(result.futures)
-    truth = _truth(result, mean_poster)
+    truth = _truth(job, result)
     if count == 1:
         inner = '<p class="vf-note">Mean and diversity need two or more futures.</p>'
     else:
@@ -90,17 +91,18 @@ def _maps(result: Result, mean_poster: np.ndarray) -> str:
     return f'<aside class="vf-maps" aria-label="{label}">{truth}{inner}</aside>'
 
 
-def _truth(result: Result, poster: np.ndarray) -> str:
+def _truth(job: Job, result: Result) -> str:
     """The clip as it really went on, and the future that came closest; empty where nothing is known of it."""
     comparison = result.comparison
     if comparison is None:
         return ""
-    number = comparison.closest + 1
+    number, last = comparison.closest + 1, job.futures[comparison.closest, -1]
     closest = f"Future {number}, the closest to what really happened"
+    truth = job.truth[job.done - 1] if len(job.truth) >= job.done else np.full_like(last, UNKNOWN)
     return (
-        f'<figure class="vf-truth">{video(result.truth, poster, "What really happened")}'
+        f'<figure class="vf-truth">{video(result.truth, truth, "What really happened")}'
         "<figcaption>What really happened</figcaption></figure>"
-        f'<figure class="vf-closest">{video(result.preview(comparison.closest), poster, closest)}'
+        f'<figure class="vf-closest">{video(result.preview(comparison.closest), last, closest)}'
         f"<figcaption><span>Closest: future {number}</span><span>{comparison.psnr:.1f} dB</span></figcaption>"
         "</figure>"
     )

@@ -29,6 +29,7 @@ MAX_FUTURES = 32
 MAX_FRAMES = 60
 FUTURES, FRAMES = 8, 10  # of a form and of the endpoint, unless they say otherwise
 Source = Sequence[str] | np.ndarray | RainSequence
+UNKNOWN = 128  # grey level of frames of which nobody knows what really happened
 MIN_DIVERSITY = 8.0  # grey levels: the ramp of the diversity map never ends below this
 
 
@@ -313,7 +314,7 @@ def write(
         media.write_npz(result.native, frames=futures, context=context)
     else:
         media.write_npz(result.native, frames=futures, context=context, truth=truth)
-        unknown = np.full((futures.shape[1] - len(truth), *truth.shape[1:]), 128, np.uint8)
+        unknown = np.full((futures.shape[1] - len(truth), *truth.shape[1:]), UNKNOWN, np.uint8)
         media.write_video(result.truth, np.concatenate([context, truth, unknown]), fps)
     for index, future in enumerate(futures):
         media.write_video(result.preview(index), np.concatenate([context, future]), fps)

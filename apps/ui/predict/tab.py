@@ -276,7 +276,7 @@ def _steps(
 
 def _step_done(view: PredictView, kind: Kind, job: Any, clock: Clock) -> Updates:
     remaining = clock.remaining(job.steps_left)
-    rest = "" if remaining is None else f" · about {duration(remaining)} left"
+    rest = f" · about {duration(remaining)} left" if remaining else ""
     text = f"{kind.unit.capitalize()} {min(job.done + 1, job.total)} of {job.total}{rest}"
     return {view.bar.status: progress(job.done, job.total, text, PROGRESS), view.results: kind.live(job)}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import gradio as gr
 import numpy as np
@@ -12,10 +14,11 @@ import pytest
 
 from apps.ui import api
 from apps.ui.predict import job
-from apps.ui.predict.tab import expected_seconds
+from apps.ui.predict.kinds import Kind
+from apps.ui.predict.tab import PredictView, _step_done, expected_seconds
 from apps.ui.shared import storage
 from apps.ui.shared.context import AppContext
-from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.jobs import Clock, Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from tests.app.conftest import save_untrained, tiny
@@ -88,3 +91,17 @@ def test_longer_predictions_say_how_long_before_they_begin(
     assert expected_seconds(app, "mine", 32, 60) == pytest.approx(192)
     for wrong in (0, None, "a", 2.5):
         assert expected_seconds(app, "mine", wrong, 5) is None
+
+
+def test_after_the_last_frame_nothing_is_left_to_wait_for() -> None:
+    """The line of status beside the bar, while frames come."""
+    view: Any = SimpleNamespace(bar=SimpleNamespace(status="status"), results="results")
+    kind: Any = SimpleNamespace(unit="frame", live=lambda job: "")
+    clock = Clock({"push": 2.0}, "push", work=1)
+
+    def line(done: int) -> str:
+        at = SimpleNamespace(done=done, total=10, steps_left=10 - done)
+        return str(_step_done(cast(PredictView, view), cast(Kind, kind), at, clock)[cast(Any, "status")])
+
+    assert "Frame 5 of 10 · about 12 s left" in line(4)
+    assert "Frame 10 of 10</p>" in line(10)

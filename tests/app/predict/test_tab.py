@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from playwright.sync_api import expect
 
 import vflow
@@ -220,8 +223,21 @@ def test_the_rest_of_a_clip_is_shown_beside_the_futures(
     figures = app.page.locator(".vf-maps figcaption")
     expect(figures.nth(0)).to_have_text("What really happened")
     expect(figures.nth(1)).to_contain_text(f"future {closest + 1}{scores.mean():.1f} dB")
+    posters = {
+        name: pixels_of(app.page.locator(f"video[aria-label^='{name}']").last.get_attribute("poster"))
+        for name in ("What really happened", f"Future {closest + 1}", "Mean of 2")
+    }
+    assert np.array_equal(posters["What really happened"], truth[-1]), "until its video is there"
+    assert np.array_equal(posters[f"Future {closest + 1}"], futures[closest, -1])
+    assert not np.array_equal(posters["Mean of 2"], truth[-1])
     real = app.pictures(given + 1)[2]
     assert differ(real.mean(-1), truth[0].mean(-1)) < 12
+
+
+def pixels_of(uri: str | None) -> np.ndarray:
+    """Pixels of a PNG in a data URI."""
+    assert uri
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))).convert("RGB"))
 
 
 MOVED_BY_TEXTS = """async () => {
