@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -14,8 +14,7 @@ import pytest
 
 from apps.ui import api
 from apps.ui.predict import job
-from apps.ui.predict.kinds import Kind
-from apps.ui.predict.tab import PredictView, _step_done, expected_seconds
+from apps.ui.predict.tab import _step_done, expected_seconds
 from apps.ui.shared import storage
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.jobs import Clock, Jobs
@@ -101,7 +100,8 @@ def test_after_the_last_frame_nothing_is_left_to_wait_for() -> None:
 
     def line(done: int) -> str:
         at = SimpleNamespace(done=done, total=10, steps_left=10 - done)
-        return str(_step_done(cast(PredictView, view), cast(Kind, kind), at, clock)[cast(Any, "status")])
+        updates: Any = _step_done(view, kind, at, clock)
+        return str(updates["status"])
 
     assert "Frame 5 of 10 · about 12 s left" in line(4)
     assert "Frame 10 of 10</p>" in line(10)
