@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 import vflow
 from tests.data.sample_media import write_mnist
@@ -17,6 +18,7 @@ from tests.training.support import lines, losses, run_here
 from vflow.config import load_preset
 from vflow.data.datasets.photos import Photos
 from vflow.errors import ConfigError
+from vflow.nn.backbone import Backbone
 from vflow.training.images import Images
 from vflow.training.setup import open_data
 from vflow.training.step import TrainState, make_optimizer
@@ -167,6 +169,33 @@ def test_a_backbone_stays_as_it_is_unless_it_is_named(runs: Path) -> None:
     assert changed[1] and not any(key.startswith("backbone.") for key in changed[1])
     assert {key.partition(".")[0] for key in changed[1]} >= {"adapters", "encoder", "window_encoder"}
     assert {".".join(key.split(".")[:3]) for key in changed[2] if key[0] == "b"} == {"backbone.stages.4"}
+
+
+def test_a_backbone_sees_each_picture_once(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a loss beside the likelihood, or in its place, uses the features."""
+    monkeypatch.setenv("VFLOW_CACHE", str(runs / "cache"))
+    given = colorizer(runs)
+    seen: list[int] = []
+    original = Backbone.forward
+
+    def watch(self: Backbone, lightness: Tensor, **options: bool) -> tuple[Tensor, ...]:
+        if self.training:
+            seen.append(len(lightness))
+        return original(self, lightness, **options)
+
+    monkeypatch.setattr(Backbone, "forward", watch)
+    settings = (
+        "model.backbone=true",
+        "model.color_mean=[4]",
+        "data.crop=false",
+        "training.cache_features=true",
+    )
+    for name, loss in (("a", "{kind: color_mean, pretrain_only: true}"), ("b", "{kind: color_mean}")):
+        start = {} if name == "a" else {"init_from": str(runs / "a")}
+        losses = f"training.losses=[{loss}]"
+        assert run_here(output=runs / name, max_steps=8, set=(*settings, losses), **start, **given) == 0
+    start_of_actnorm = 8 * 2
+    assert 0 < sum(seen) <= len(material(given).train) + start_of_actnorm
 
 
 def test_digits_are_drawn_with_a_column_per_class(runs: Path) -> None:

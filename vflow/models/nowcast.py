@@ -217,9 +217,12 @@ class Nowcast(LikelihoodModel[NowcastBatch]):
         levels.append(levels[-1])  # the coarsest mean shares the last level's
         return Condition(levels, levels, mean)
 
-    def condition_targets(self, batch: NowcastBatch) -> Condition:
+    def features_of(self, batch: NowcastBatch) -> Condition:
         """``features`` of the batch, computed unless it has them."""
         return self.features(batch.planes) if batch.features is None else batch.features
+
+    def condition_targets(self, batch: NowcastBatch) -> Condition:
+        return self.features_of(batch)
 
     def encode_batch(self, batch: NowcastBatch) -> tuple[Condition, Encoded]:
         condition = self.condition_targets(batch)

@@ -144,7 +144,7 @@ class TrainState:
         if not any(loss.uses_features for loss in auxiliary_losses(self.config)):
             return batch
         with self._autocast():
-            return batch._replace(features=cast(Any, self.plain).features(batch.condition))
+            return batch._replace(features=cast(Any, self.plain).features_of(batch))
 
     def loss(self, batch: Any) -> Tensor:
         """Objective of a batch: mean bits/dim, or the pretraining loss."""
