@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 
 import vflow
@@ -17,7 +18,7 @@ from tests.data.sample_media import write_mnist
 from tests.training.support import lines, losses, run_here
 from vflow.config import load_preset
 from vflow.data.datasets.photos import Photos
-from vflow.errors import ConfigError
+from vflow.errors import CheckpointError, ConfigError
 from vflow.nn.backbone import Backbone
 from vflow.training.images import Images
 from vflow.training.setup import open_data
@@ -196,6 +197,30 @@ def test_a_backbone_sees_each_picture_once(runs: Path, monkeypatch: pytest.Monke
         assert run_here(output=runs / name, max_steps=8, set=(*settings, losses), **start, **given) == 0
     start_of_actnorm = 8 * 2
     assert 0 < sum(seen) <= len(material(given).train) + start_of_actnorm
+
+
+def test_a_backbone_comes_from_a_checkpoint_or_a_file(runs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = colorizer(runs)
+    file, settings = runs / "backbone.safetensors", ("model.backbone=true",)
+    weights = Backbone().state_dict()
+    save_file({name: torch.full_like(value, 0.01) for name, value in weights.items()}, file)
+    named = (*settings, f"training.backbone_weights={file}")
+    assert run_here(output=runs / "a", max_steps=1, set=named, **given) == 0
+    assert run_here(output=runs / "b", max_steps=1, set=settings, init_from=str(runs / "a"), **given) == 0
+    for run in ("a", "b"):
+        values = {k: v for k, v in vflow.load(runs / run).state_dict().items() if k.startswith("backbone.")}
+        assert len(values) == len(weights) and all((value == 0.01).all() for value in values.values())
+    assert "random" not in caplog.text
+    assert run_here(output=runs / "c", max_steps=1, set=settings, **given) == 0
+    assert "model.backbone: its weights are random; start from a checkpoint" in caplog.text
+    file.write_bytes(file.read_bytes()[:1000])
+    for path in (file, runs / "nothing.safetensors"):
+        with pytest.raises(
+            CheckpointError, match=r"make them by python scripts/convert_backbone\.py --output"
+        ):
+            run_here(output=runs / "d", set=(*settings, f"training.backbone_weights={path}"), **given)
+    with pytest.raises(ConfigError, match=r"training\.backbone_weights needs a colorizer with backbone"):
+        run_here(output=runs / "d", set=(f"training.backbone_weights={file}",), **given)
 
 
 def test_digits_are_drawn_with_a_column_per_class(runs: Path) -> None:

@@ -147,13 +147,23 @@ def test_dry_runs_report_each_stage_and_write_nothing(
         (("--recipe", "RECIPE", "--max-steps", "3"), "--max-steps does not go with --recipe"),
         (("--recipe", "push"), "--data: missing; give the folder that holds train/ for the recipe push"),
         (("--recipe", "push", "--data", "."), "--data .: holds no train/; give the folder that does for"),
+        (
+            ("--recipe", "colorizer"),
+            "--data: missing; give the folder that holds train/ for the recipe colorizer",
+        ),
+        (
+            ("--recipe", "colorizer", "--data", "FOLDER"),
+            "holds no backbone.safetensors; make it by python scripts/convert_backbone.py --output",
+        ),
         (("--recipe", "nothing"), "nothing: no such recipe or file; recipes:"),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused_in_a_line(
     flags: tuple[str, ...], message: str, recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [recipe if flag == "RECIPE" else flag for flag in flags]
+    (tmp_path / "train").mkdir()
+    places = {"RECIPE": recipe, "FOLDER": str(tmp_path)}
+    words = [places.get(flag, flag) for flag in flags]
     assert main(["train", "--output", str(tmp_path / "out"), *words]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1

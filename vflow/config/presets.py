@@ -138,6 +138,9 @@ class TrainingConfig(Config):
     cache_features: bool = Field(
         False, description="a frozen backbone sees each picture once; its features are kept in VFLOW_CACHE"
     )
+    backbone_weights: str | None = Field(
+        None, description="safetensors file of the backbone's weights (scripts/convert_backbone.py)"
+    )
     trainable: tuple[str, ...] = Field(
         (), description="parts to train, such as 'dequantizer'; none: all but a backbone"
     )
@@ -199,6 +202,8 @@ class Preset(Config):
             self.model.kind == "colorizer" and self.model.backbone and not self.data.crop
         ):
             raise ValueError("training.cache_features needs a colorizer with backbone, and data.crop: false")
+        if self.training.backbone_weights and not (self.model.kind == "colorizer" and self.model.backbone):
+            raise ValueError("training.backbone_weights needs a colorizer with backbone")
         has_batch_norm = (
             isinstance(self.model, DensityConfig | DigitsConfig) and self.model.uses_batch_statistics
         )

@@ -20,6 +20,9 @@ class Stage(Config):
     config: str = Field(description="preset")
     set: dict[str, Any] = Field({}, description="entries of the preset to change, by dotted key")
     data: str | None = Field(None, description="folder below --data; none: --data itself")
+    backbone: str | None = Field(
+        None, description="file below --data of the backbone's weights (scripts/convert_backbone.py)"
+    )
     init_from: str | None = Field(
         None, description="shipped checkpoint to start from; none: the stage before, the first from scratch"
     )
@@ -50,7 +53,7 @@ class Recipe(Config):
         return self
 
     def presets(self, data: str | None) -> list[Preset]:
-        """Preset of each stage, its ``data.path`` below the folder ``data``.
+        """Preset of each stage, its ``data.path`` and its backbone's weights below the folder ``data``.
 
         Raises:
             ConfigError: a stage's preset or setting is wrong; the message names it.
@@ -60,6 +63,8 @@ class Recipe(Config):
             path = str(Path(data) / stage.data) if data and stage.data else data
             settings = {key: f"{key} of stage {stage.name}" for key in stage.set}
             changes = stage.set | ({"data.path": path} if path else {})
+            if data and stage.backbone:
+                changes["training.backbone_weights"] = str(Path(data) / stage.backbone)
             found.append(load_preset(stage.config, changes, settings))
         return found
 

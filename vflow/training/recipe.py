@@ -37,16 +37,7 @@ def train_recipe(options: TrainOptions) -> int:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{flag} does not go with --recipe, which sets it; copy the recipe and edit it")
     recipe = load_recipe(options.recipe)
-    for part in dict.fromkeys(stage.data for stage in recipe.stages if stage.data):
-        if options.data is None:
-            raise ConfigError(
-                f"--data: missing; give the folder that holds {part}/ for the recipe {options.recipe}"
-            )
-        if not (Path(options.data) / part).is_dir():
-            raise ConfigError(
-                f"--data {options.data}: holds no {part}/; give the folder that does for the recipe "
-                f"{options.recipe}"
-            )
+    _check_data(options, recipe)
     presets = recipe.presets(options.data)
     if options.dry_run:
         return _dry_run(options, recipe, presets)
@@ -66,6 +57,26 @@ def train_recipe(options: TrainOptions) -> int:
     if make_accelerator(options.device).is_main_process:
         export(before, options.output / "model", recipe.export)
     return 0
+
+
+def _check_data(options: TrainOptions, recipe: Recipe) -> None:
+    """Refuse a folder that lacks what the recipe reads there."""
+    for part in dict.fromkeys(stage.data for stage in recipe.stages if stage.data):
+        if options.data is None:
+            raise ConfigError(
+                f"--data: missing; give the folder that holds {part}/ for the recipe {options.recipe}"
+            )
+        if not (Path(options.data) / part).is_dir():
+            raise ConfigError(
+                f"--data {options.data}: holds no {part}/; give the folder that does for the recipe "
+                f"{options.recipe}"
+            )
+    for name in (stage.backbone for stage in recipe.stages if stage.backbone):
+        if options.data is None or not (Path(options.data) / name).is_file():
+            raise ConfigError(
+                f"--data {options.data or 'missing'}: holds no {name}; make it by python "
+                f"scripts/convert_backbone.py --output {Path(options.data or 'DATA') / name}"
+            )
 
 
 def _claim(options: TrainOptions, recipe: Recipe) -> None:

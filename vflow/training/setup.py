@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import sys
 import warnings
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, broadcast
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vflow.checkpoint import load
@@ -34,6 +37,7 @@ from vflow.training.points import open_point_data
 from vflow.training.step import TrainState, make_optimizer
 from vflow.training.videos import open_videos
 
+_log = logging.getLogger(__name__)
 GIB = 1 << 30
 CHUNK = 16  # examples at once while fitting
 STATISTICS = {  # fitted tensors, where present
@@ -172,6 +176,13 @@ def start_model(
     The main process counts, and sets ActNorm on the whole initial batch; the others receive the result.
     """
     taken = load_matching(model, init_from, accelerator.is_main_process) if init_from else set()
+    if preset.training.backbone_weights:
+        load_backbone(model, preset.training.backbone_weights)
+    elif getattr(preset.model, "backbone", False) and not any(is_inside(key, ["backbone"]) for key in taken):
+        _log.warning(
+            "model.backbone: its weights are random; start from a checkpoint that has it "
+            "(--init-from colorizer), name training.backbone_weights, or --set model.backbone=false"
+        )
     model.to(accelerator.device)
     if accelerator.is_main_process:
         first = on_device(data.batch(0, preset.training.actnorm_batch), accelerator.device)
@@ -199,6 +210,21 @@ def load_matching(model: Model, name: str, report: bool) -> set[str]:
     if report:
         print(f"--init-from {name}: {_summary(own, source, matching)}", file=sys.stderr)
     return matching
+
+
+def load_backbone(model: Any, path: str) -> None:
+    """Take the weights of the model's backbone from a safetensors file.
+
+    Raises:
+        CheckpointError: no such file, or the weights of something else.
+    """
+    try:
+        model.backbone.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: no weights of EfficientNet-Lite0; make them by python scripts/convert_backbone.py "
+            f"--output {path}"
+        ) from error
 
 
 def _summary(own: dict[str, Tensor], source: dict[str, Tensor], matching: set[str]) -> str:
