@@ -8,7 +8,8 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -200,25 +201,35 @@ def main(
         KeyboardInterrupt: Ctrl+C; the server is down and its files are gone by then.
     """
     _check_port(host, port)
-    _prepare_process()
-    page = build(checkpoints, device=device)
-    address = launch(page, host, port, allowed_hosts, mcp=mcp)
-    on_served()
-    print(f"vflow is at {address}  (Ctrl+C ends it)", file=sys.stderr, flush=True)
-    if mcp:
-        print(f"MCP server: {address.rstrip('/')}/gradio_api/mcp/", file=sys.stderr, flush=True)
-    try:
-        threading.Event().wait()
-    finally:
-        page.close(verbose=False)
+    _set_environment()
+    with _ending_on_sigterm():
+        page = build(checkpoints, device=device)
+        address = launch(page, host, port, allowed_hosts, mcp=mcp)
+        on_served()
+        print(f"vflow is at {address}  (Ctrl+C ends it)", file=sys.stderr, flush=True)
+        if mcp:
+            print(f"MCP server: {address.rstrip('/')}/gradio_api/mcp/", file=sys.stderr, flush=True)
+        try:
+            threading.Event().wait()
+        finally:
+            page.close(verbose=False)
 
 
-def _prepare_process() -> None:
-    """Turn off telemetry and proxies between the browser and this machine, and end cleanly on SIGTERM."""
+def _set_environment() -> None:
+    """Turn off telemetry, and proxies between the browser and this machine."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,::1"]))
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as an exit does, so that its clean-up runs; afterwards it acts as before."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_port(host: str, port: int) -> None:

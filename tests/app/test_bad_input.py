@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,7 +187,9 @@ def test_an_address_that_is_none() -> None:
 
 
 def test_folder_without_checkpoints(tmp_path: Path) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(CheckpointError) as error:
         main(port=free_port(), checkpoints=[tmp_path])
+    assert signal.getsignal(signal.SIGTERM) is handler
     expected = "holds no checkpoint (a directory with config.json and model.safetensors)"
     assert str(error.value) == f"{tmp_path}: {expected}"
