@@ -10,6 +10,7 @@ from scripts.acceptance import (  # noqa: F401
     latents,
     predictions,
     real,
+    recipes,
     shown,
     speed,
     surprise,
