@@ -47,7 +47,7 @@ TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, ENLARGE, WALK, SURPRISE, COM
 QUEUE_SIZE = 64  # jobs that wait; more are refused
 UPLOAD_LIMIT = "512mb"
 WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
-QUEUE_FULL = f"{QUEUE_SIZE} jobs wait already, which is the limit; try again in a minute"
+QUEUE_FULL = f"{QUEUE_SIZE} jobs are already waiting, which is the limit; try again in a minute"
 HELP = "Use via API"  # gradio's button
 VALUES_NEEDED = (
     f"a value is missing or of another kind; '{HELP}' at the foot of the page lists what each endpoint takes"

@@ -148,7 +148,7 @@ def test_help_of_every_command_needs_no_torch() -> None:
         ("config nope", "error: nope: no such preset or file; presets: {presets}"),
         ("train --output o", "error: name what to train: --config PRESET, or --recipe NAME"),
         ("train", "error: --output must be given; see 'vflow train --help'"),
-        ("generate predict", "error: vflow generate: say first what to draw, one of video, colorize, digits"),
+        ("generate predict", "error: vflow generate: first name what to draw: video, colorize or digits"),
         ("predict --seed -1", "error: --seed must lie in 0..2^63 − 1, got -1"),
         (
             "sample --output o.csv --seed 9223372036854775808",

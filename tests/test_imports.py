@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "disk": set(),
     "devices": {"errors"},
     "locks": {"errors"},
+    "flags": set(),
     "randomness": set(),
     "config": {"disk", "errors"},
     "nn": BASE,
@@ -56,9 +57,9 @@ MAY_IMPORT = {
     "hub": INFERENCE,
     "integrations": INFERENCE,
     "pipelines": INFERENCE,
-    "training": INFERENCE,
+    "training": INFERENCE | {"flags"},
     "": INFERENCE | {"hub"},
-    "commands": INFERENCE | {"hub", "training"},
+    "commands": INFERENCE | {"flags", "hub", "training"},
     "cli": INFERENCE | {"commands", "training"},
 }
 CONTAINERS = {"av", "PIL", "imageio"}

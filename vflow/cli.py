@@ -39,7 +39,7 @@ COMMANDS = {
     "colorize": Command("vflow.commands.colorize:Colorize", "draw many colourings of photographs"),
     "upscale": Command("vflow.commands.upscale:Upscale", "enlarge photographs, in many variants"),
     "generate": Command("vflow.commands.generate:Generate", "futures, colourings or digits, in batches"),
-    "sample": Command("vflow.commands.sample:Sample", "draw points of a density of vectors"),
+    "sample": Command("vflow.commands.sample:Sample", "draw points from a trained density"),
     "score": Command("vflow.commands.score:ScoreClips", "bits per dimension of a clip's frames"),
     "compress": Command("vflow.commands.compress:Compress", "write photos and clips to lossless files"),
     "decompress": Command("vflow.commands.compress:Decompress", "give back the pixels of such files"),
@@ -138,7 +138,9 @@ def _parse(name: str, rest: list[str]) -> Any:
     flags = getattr(import_module(module), kind)
     choices = [choice.__metadata__[0].name for choice in get_args(flags)]
     if choices and (not rest or rest[0] not in (*choices, "-h", "--help")):
-        raise ConfigError(f"vflow {name}: say first what to draw, one of {', '.join(choices)}")
+        raise ConfigError(
+            f"vflow {name}: first name what to draw: {', '.join(choices[:-1])} or {choices[-1]}"
+        )
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):

@@ -151,7 +151,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
     ) -> Job:
         """Futures of the given frames: native arrays (npz), previews (zip) and settings (json).
 
-        Without a temperature, the checkpoint's suggested ones count. Settings have remarks: how the frames
+        Without a temperature, those the checkpoint suggests apply. Settings have remarks: how the frames
         fit the model, and what was done to them.
 
         A model of rain takes one npz of radar frames, uint8 (T, H, W), grey levels round(255·ln(1+R)/ln 101)
@@ -298,7 +298,7 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
 
         Hints are "x,y,#rrggbb", with x and y from 0 to 1, separated by semicolons; they hold for every photo.
         Temperatures per level, from fine to coarse and separated by commas, override the one for all levels;
-        without any, the checkpoint's suggested ones count. Settings have remarks: how the photos fit the
+        without any, those the checkpoint suggests apply. Settings have remarks: how the photos fit the
         model, and what was done to them.
         """
         paths, photos, remarks = paths_of(files), list[colorize_jobs.ColorizedPhoto](), list[str]()
@@ -511,7 +511,7 @@ def _learn_density(app: AppContext, trigger: gr.Button) -> None:
     ) -> Job:
         """A density of the plane, torus or sphere, an energy, or points of a file, learned by a flow.
 
-        A file (CSV or npz, two columns) goes before ``density``. Returns the checkpoint (zip), samples (npz)
+        A file (CSV or npz, two columns) overrides ``density``. Returns the checkpoint (zip), samples (npz)
         and a report (json): nats of points held out, the entropy where it is known, and the curve.
         """
         paths = paths_of(files)

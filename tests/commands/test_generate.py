@@ -217,7 +217,7 @@ def test_colorize(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "vflow generate: say first what to draw, one of video, colorize, digits"),
+        ((), "vflow generate: first name what to draw: video, colorize or digits"),
         (("video", "--input", "a"), "--output: give a folder"),
         (("video", "--output", "o", "--input"), "--input: give files"),
         (("video", "--output", "o", "--input", "a", "--shard", "0/2"), "--shard 0/2: give I/N"),

@@ -116,7 +116,7 @@ def test_what_cannot_be_coded_is_refused() -> None:
         compress_frames(photo_codec(), smooth(8, 8).astype(np.float32))
     with pytest.raises(InputError, match="give uint8"):
         compress_frames(photo_codec(), smooth(8, 8)[:0])
-    with pytest.raises(CheckpointError, match=r"^Linear in place of a model"):
+    with pytest.raises(CheckpointError, match=r"^Linear is not a model"):
         compress_frames(torch.nn.Linear(1, 1), smooth(8, 8))  # type: ignore[arg-type]
     model = photo_codec()
     with torch.no_grad():

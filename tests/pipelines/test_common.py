@@ -76,5 +76,5 @@ def test_more_draws_tighten_it(model: Digits) -> None:
     ],
 )
 def test_a_name_in_place_of_a_model_is_refused(function: Callable[..., object], inputs: list[object]) -> None:
-    with pytest.raises(CheckpointError, match=r"^str in place of a model; give vflow\.load\('mine'\)$"):
+    with pytest.raises(CheckpointError, match=r"^str is not a model; give vflow\.load\('mine'\)$"):
         function("mine", *inputs)

@@ -109,7 +109,7 @@ def test_too_few_frames_and_other_models_are_refused() -> None:
         nowcast(small_model(), given()[:2])
     with pytest.raises(InputError, match=r"^frames: 40×12 pixels; give radar of 16×16 or more"):
         nowcast(small_model(), given()[:, :12, :40])
-    with pytest.raises(CheckpointError, match=r"^Identity in place of a model"):
+    with pytest.raises(CheckpointError, match=r"^Identity is not a model"):
         nowcast(torch.nn.Identity(), given())
 
 

@@ -181,7 +181,7 @@ def test_degrees_are_refused_where_angles_are_learned(
         np.savetxt(tmp_path / name, turn * angles, delimiter=",")
     assert command(capsys, *words, tmp_path / "radians.csv")[0] == 0
     code, _, err = command(capsys, *words, tmp_path / "degrees.csv")
-    assert code == 1 and "is beyond a turn; give angles in radians" in err and err.count("\n") == 1
+    assert code == 1 and "exceeds 2π; give angles in radians" in err and err.count("\n") == 1
 
 
 def test_a_huge_file_is_refused_by_its_header(tmp_path: Path) -> None:

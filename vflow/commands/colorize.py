@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from vflow.commands.common import Inputs, Number, note
+from vflow.commands.common import note
 from vflow.commands.draw import DrawFlags, resolve
+from vflow.flags import Inputs, Number
 
 if TYPE_CHECKING:
     from vflow.pipelines.batch.inputs import Item
@@ -30,7 +31,7 @@ class Colorize(DrawFlags):
     ] = ()
     """Points whose colour is known, as fractions 0..1 of width and height: 0.25,0.5,#c03020."""
     format: Annotated[Format | None, tyro.conf.arg(constructor=Format, help_behavior_hint="")] = None
-    """png for photos and films as folders; mp4, webm (with sound), gif: previews of films (png, mp4)."""
+    """png (films as folders of frames); films also as mp4, webm (with sound), gif (png; films mp4)."""
 
     unit: ClassVar[str] = "picture"
 

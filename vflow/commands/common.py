@@ -12,15 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from vflow.errors import ConfigError
+from vflow.flags import Whole
 
 if TYPE_CHECKING:
     import torch
-
-
-Whole = Annotated[int | None, tyro.conf.arg(metavar="N", constructor=int, help_behavior_hint="")]
-Number = Annotated[float | None, tyro.conf.arg(metavar="F", constructor=float, help_behavior_hint="")]
-Text = Annotated[str | None, tyro.conf.arg(metavar="NAME", constructor=str, help_behavior_hint="")]
-Inputs = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH…", help_behavior_hint="")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +23,13 @@ class Common:
     """Flags that every command takes. ``auto`` and None mean: not given."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device that computes; auto takes the fastest that is here."""
+    """Device to compute on; auto takes the fastest available."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type of the conditioner networks; auto is float32."""
+    """Precision of the conditioner networks; auto is float32."""
     threads: Whole = None
     """CPU threads; torch's choice when not given."""
     seed: Whole = None
-    """Names the noise; 0 when not given."""
+    """Random seed (0)."""
     debug: bool = False
     """Show tracebacks."""
 

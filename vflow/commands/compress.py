@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, Text, note, require
+from vflow.commands.common import NONE_GIVEN, CommonFlags, note, require
 from vflow.errors import VflowError
+from vflow.flags import Inputs, Text
 
 if TYPE_CHECKING:
     from vflow.pipelines.compress import Task
@@ -26,7 +27,7 @@ Work = Callable[["Task", Path, Callable[[int, int], None]], dict[str, Any]]
 class Compress:
     """Write photos and clips to lossless files NAME.vflow."""
 
-    input: tyro.conf.Positional[tuple[Path, ...]]
+    input: tyro.conf.Positional[Inputs]
     """Photos, videos, npz files, or folders of them."""
     output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for the files."""
@@ -34,7 +35,7 @@ class Compress:
     """A codec, or a video model with exact likelihood such as grasp: directory, shipped name or hub id;
     codec-photo or codec-clip when not given."""
     on_existing: Existing = "error"
-    """A file of that name and other content is there: refuse, or overwrite it."""
+    """If a file of that name has other content: refuse, or overwrite it."""
     json: bool = False
     """Print one JSON object per file: bytes, raw_bytes, bits_per_dim, model_bits_per_dim."""
     common: CommonFlags = NONE_GIVEN
@@ -69,14 +70,14 @@ class Compress:
 class Decompress:
     """Give back the pixels of files NAME.vflow: NAME.png, or NAME.npz of a clip."""
 
-    input: tyro.conf.Positional[tuple[Path, ...]]
+    input: tyro.conf.Positional[Inputs]
     """Files NAME.vflow, or folders of them."""
     output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for the pixels."""
     checkpoint: Text = None
     """The codec they were made with; found among the shipped ones when not given."""
     on_existing: Existing = "error"
-    """A file of that name and other content is there: refuse, or overwrite it."""
+    """If a file of that name has other content: refuse, or overwrite it."""
     json: bool = False
     """Print one JSON object per file."""
     common: CommonFlags = NONE_GIVEN

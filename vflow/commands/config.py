@@ -7,9 +7,10 @@ from importlib import resources
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, Text
+from vflow.commands.common import NONE_GIVEN, CommonFlags
 from vflow.config import load_preset, preset_names, to_yaml
 from vflow.errors import ConfigError
+from vflow.flags import Text
 
 LAUNCHERS = "accelerate"
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from vflow.commands.common import Text, note
+from vflow.commands.common import note
 from vflow.commands.draw import DrawFlags, resolve
+from vflow.flags import Text
 
 if TYPE_CHECKING:
     from vflow.pipelines.batch.inputs import Item

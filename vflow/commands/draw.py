@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, Text, Whole, note, open_model, parse_temperature
+from vflow.commands.common import NONE_GIVEN, CommonFlags, note, open_model, parse_temperature
 from vflow.errors import CheckpointError, ConfigError
+from vflow.flags import Text, Whole
 
 if TYPE_CHECKING:
     from vflow.config import Config
@@ -41,13 +42,13 @@ class DrawFlags(ABC):
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for what is drawn, manifest.jsonl and run.json."""
     num_samples: Whole = None
-    """Samples per item: futures of a clip, colourings of a photo, digits of a class (8), enlargements (4)."""
+    """Samples per clip, photo or digit class (8; of enlargements 4)."""
     temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
     """Scale of the noise (as the checkpoint suggests); one number, or one per level, fine to coarse."""
     settings: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Settings to repeat (settings.json of the app, run.json of a run); flags on the command line win."""
     on_existing: Literal["skip", "overwrite", "error"] = "skip"
-    """Outputs that are there: skip what matches input, settings and checksum; redo all; or refuse."""
+    """Existing outputs: skip those whose input, settings and checksum match; redo all; or refuse."""
     json: bool = False
     """Print the manifest's entries instead of paths."""
     common: CommonFlags = NONE_GIVEN

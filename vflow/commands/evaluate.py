@@ -14,17 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vflow.commands.common import (
-    NONE_GIVEN,
-    CommonFlags,
-    Text,
-    Whole,
-    note,
-    open_model,
-    parse_temperature,
-    require,
-)
+from vflow.commands.common import NONE_GIVEN, CommonFlags, note, open_model, parse_temperature, require
 from vflow.errors import ConfigError
+from vflow.flags import Text, Whole
 
 if TYPE_CHECKING:
     import torch

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import tyro
 
 from vflow.commands.colorize import Colorize
-from vflow.commands.common import Inputs, Text, Whole, note
+from vflow.commands.common import note
 from vflow.commands.digits import Digits
 from vflow.commands.draw import DrawFlags
 from vflow.commands.predict import Predict
 from vflow.errors import ConfigError
+from vflow.flags import Inputs, Text, Whole
 
 if TYPE_CHECKING:
     from vflow.pipelines.batch.engine import Options, Task
@@ -33,9 +34,9 @@ class Batch(DrawFlags):
     shard: Annotated[Text, tyro.conf.arg(metavar="I/N")] = None
     """Every N-th item from the I-th, 1/1 to N/N; under accelerate launch or torchrun, one per process."""
     batch_size: Whole = None
-    """Samples of a video in memory together (64); schedules only, no byte depends on it."""
+    """Samples of a video computed at once (64); outputs do not depend on it."""
     on_error: Literal["continue", "fail"] = "continue"
-    """An item that cannot be used: go on with the next, or stop."""
+    """If an item cannot be used: continue with the next, or stop."""
     dry_run: bool = False
     """Print the items and whether each is done; write nothing."""
 

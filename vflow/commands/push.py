@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, Text
+from vflow.commands.common import NONE_GIVEN, CommonFlags
 from vflow.errors import ConfigError
+from vflow.flags import Text
 
 
 @dataclass(frozen=True, kw_only=True)

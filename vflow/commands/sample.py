@@ -8,20 +8,21 @@ from typing import Annotated
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, Text, note, open_model
+from vflow.commands.common import NONE_GIVEN, CommonFlags, note, open_model
 from vflow.errors import counted
+from vflow.flags import Text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Draw points of a density of vectors, a preset of 'vflow train' such as maf."""
+    """Draw points from a density of vectors, such as one trained with --config maf."""
 
     checkpoint: Text = None
     """A directory or a hub id; 'vflow train --config maf' makes one."""
     output: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     """FILE.csv, one point a line, or FILE.npz with points (N, D); replaced if it exists."""
     num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
-    """Points to draw; a larger number keeps the first of them."""
+    """Points to draw; a larger number only adds points."""
     common: CommonFlags = NONE_GIVEN
 
     def run(self) -> int:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, Inputs, Number, Text, Whole, note, open_model
+from vflow.commands.common import NONE_GIVEN, CommonFlags, note, open_model
 from vflow.errors import ConfigError, InputError
+from vflow.flags import Inputs, Number, Text, Whole
 
 if TYPE_CHECKING:
     from vflow.pipelines.batch.inputs import Item
@@ -28,17 +29,17 @@ class ScoreClips:
     input: Inputs = ()
     """A video, a folder of frames, an npz, or pictures in the order of time."""
     context: Whole = None
-    """Start the mean at this frame; at the first that can be scored when not given."""
+    """First frame in the mean, from 0; by default the first that can be scored."""
     num_frames: Whole = None
-    """Score only so many frames from the first one; all when not given."""
+    """Score only the first N frames; all by default."""
     num_importance_samples: int = 1
     """K of the importance-weighted bound over the dequantisation noise."""
     maps_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Write each clip's map of bits per pixel here: CLIP.npz, CLIP.png and CLIP.mp4."""
     quantile: Number = None
-    """Beyond which share of validation frames a frame is flagged (0.99), with --maps-dir."""
+    """Flag frames above this quantile of validation frames (0.99); needs --maps-dir."""
     json: bool = False
-    """Print one JSON object per clip: item, bits_per_dim, per_frame, draws, seed, with --maps-dir flags."""
+    """Print one JSON object per clip: item, bits_per_dim, per_frame, draws, seed; flags with --maps-dir."""
     common: CommonFlags = NONE_GIVEN
 
     def run(self) -> int:

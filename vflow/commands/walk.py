@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, Inputs, Number, Text, Whole, note, open_model
+from vflow.commands.common import NONE_GIVEN, CommonFlags, note, open_model
 from vflow.errors import ConfigError
+from vflow.flags import Inputs, Number, Text, Whole
 
 if TYPE_CHECKING:
     from vflow.pipelines.walk.space import WalkSettings
@@ -38,7 +39,7 @@ class WalkLatents:
     transfer: a digit's style under every label, or a second photo's colours on the first; temperature: with
     fixed noise; blend: two futures of a clip."""
     input: Inputs = ()
-    """Clips, digits or photos: where the walk starts, then where it leads. A drawn digit: see --label."""
+    """Clips, digits or photos: the walk's start, then its end. For a drawn digit, use --label."""
     negatives: Inputs = ()
     """First group of a semantic direction."""
     positives: Inputs = ()
@@ -56,7 +57,7 @@ class WalkLatents:
     temperature: Number = None
     """Scale of noise that is drawn (1)."""
     label: Whole = None
-    """Class of the digit; the likeliest for a given one."""
+    """Class of the digit; of an input, by default the likeliest."""
     num_frames: Whole = None
     """Predicted frames of each clip (8)."""
     samples: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="I J", help_behavior_hint="")] = None

@@ -150,9 +150,9 @@ class TrainingConfig(Config):
     def _check(self) -> Self:
         kinds = [loss.kind for loss in self.losses]
         if len(set(kinds)) < len(kinds):
-            raise ValueError("losses: each kind may stand once")
+            raise ValueError("losses: list each kind once only")
         if len(kinds) > 1 and any(loss.kind == "color_mean" and loss.pretrain_only for loss in self.losses):
-            raise ValueError("losses: color_mean with pretrain_only must stand alone")
+            raise ValueError("losses: color_mean with pretrain_only must be the only one")
         return self
 
 

@@ -75,5 +75,5 @@ def configuration(model: object) -> Any:
     config = getattr(model, "config", None)
     if type(config) not in MODELS:
         name = model if isinstance(model, str) else "NAME"
-        raise CheckpointError(f"{type(model).__name__} in place of a model; give vflow.load({name!r})")
+        raise CheckpointError(f"{type(model).__name__} is not a model; give vflow.load({name!r})")
     return config

@@ -113,7 +113,7 @@ def open_points(source: str, split: str, config: DensityConfig) -> Points:
     """Points of ``split`` that suit a model; angles, in radians, are brought to [−π, π).
 
     Raises:
-        InputError: no such points, of another length, angles beyond a turn, or points off the sphere.
+        InputError: no such points, of another length, angles beyond 2π, or points off the sphere.
     """
     data = Points(source, split)  # type: ignore[arg-type]
     _check_length(source, data.dim, config)
@@ -121,7 +121,7 @@ def open_points(source: str, split: str, config: DensityConfig) -> Points:
         largest = float(abs(data.points).max())
         if largest > 2 * math.pi + 1e-3:
             raise InputError(
-                f"{source}: {largest:g} is beyond a turn; give angles in radians (degrees times π / 180)"
+                f"{source}: {largest:g} exceeds 2π; give angles in radians (degrees times π / 180)"
             )
         data.points = np.remainder(data.points + math.pi, 2 * math.pi) - np.float32(math.pi)
     if config.base == "sphere" and (far := abs(np.linalg.norm(data.points, axis=1) - 1) > 1e-3).any():

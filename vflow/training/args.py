@@ -5,55 +5,61 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from vflow.config import Preset, load_preset
 from vflow.config.base import check_seed
 from vflow.disk import parse_yaml
 from vflow.errors import ConfigError
+from vflow.flags import Text, Whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """Train a model from a preset or a recipe; the run goes to --output and can be resumed at any time."""
 
-    config: str | None = None
+    config: Text = None
     """Preset name or YAML file ('vflow config NAME' prints a preset)."""
-    recipe: str | None = None
+    recipe: Text = None
     """Recipe name or YAML file: all stages of a shipped checkpoint, one after the other."""
-    output: Path
+    output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of the run: commits, log.jsonl, sample grids; a recipe has a run for each stage, and model/."""
-    data: str | None = None
+    data: Annotated[Text, tyro.conf.arg(metavar="DATA")] = None
     """Folder of your own clips or photos (photos also in a zip), root of the preset's data set, or points: a
-    CSV, an npz, or the name of a density (two-moons, …) or energy (u1 to u4). Of a recipe, the folder that
-    its note describes; some read train/ in it."""
+    CSV, an npz, or the name of a density (two-moons, …) or energy (u1 to u4). For a recipe, the folder
+    that its note describes."""
     resume: bool = False
     """Continue from the newest intact commit in the output folder; start afresh if there is none."""
-    init_from: str | None = None
+    init_from: Text = None
     """Checkpoint to start the weights from (directory, shipped name or hub id): fine-tuning."""
-    max_steps: int | None = None
-    """Steps to train for in all; also the length of the rate's decay."""
-    batch_size: int | None = None
+    max_steps: Whole = None
+    """Total steps; also the length of the learning rate's decay."""
+    batch_size: Whole = None
     """Examples per step, over all processes and accumulation."""
-    checkpoint_every: int | None = None
+    checkpoint_every: Whole = None
     """Steps between commits."""
-    log_every: int | None = None
+    log_every: Whole = None
     """Steps between lines of log.jsonl."""
-    keep: int = 3
+    keep: Annotated[int, tyro.conf.arg(metavar="N")] = 3
     """Newest commits to keep; 0 keeps all."""
     dry_run: bool = False
     """Print parameters, memory and time from three measured steps, and write nothing."""
-    set: tuple[str, ...] = ()
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE…", help_behavior_hint="")] = ()
     """Preset entries to change, as key.path=value."""
     tensorboard: bool = False
     """Also write TensorBoard events to OUTPUT/tensorboard."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to compute on."""
-    dtype: Literal["auto", "float32", "bfloat16"] | None = None
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"] | None,
+        tyro.conf.arg(metavar="{auto,float32,bfloat16}", help_behavior_hint=""),
+    ] = None
     """Precision of the conditioner networks; the preset's when not given."""
-    threads: int | None = None
+    threads: Whole = None
     """CPU threads per process."""
-    seed: int | None = None
+    seed: Whole = None
     """Seed of weights, order, crops and noise; the preset's when not given."""
     debug: bool = False
     """Show tracebacks."""

@@ -32,7 +32,7 @@ def empty(text: str = "Choose an example, or add photos and press Colourise.") -
     return placeholder(ghosts, "Your photo appears here, in colour.", text)
 
 
-SET_ASIDE = "This photo is in colour. Its colours are set aside: the model sees only its grey."
+SET_ASIDE = "This photo is in colour. The model ignores its colours and sees only the grey."
 
 
 def compare(
@@ -105,7 +105,7 @@ def _marks(hints: Sequence[Hint]) -> str:
     )
 
 
-TYPICAL_FIRST = "A typical one, rather vivid, comes first; the others differ from it on purpose."
+TYPICAL_FIRST = "The first is typical and fairly vivid; the others are chosen to differ from it."
 
 
 def cards(pictures: Sequence[np.ndarray], chosen: int, *, parent: int | None) -> str:
@@ -167,7 +167,7 @@ def editor(photo: np.ndarray, hints: Sequence[Hint], *, colorized: bool, in_colo
     """The photo, in grey, with its hints; colorize.js reports clicks on it.
 
     Args:
-        in_color: the upload has colours, which are set aside.
+        in_color: the upload has colours, which the model ignores.
         colorized: there are variants already: a change asks for new ones at once.
     """
     chosen = _hex(hints[-1].color) if hints else SWATCHES["Red"]

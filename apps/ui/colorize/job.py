@@ -148,9 +148,7 @@ class Job:
         """Further remarks for people."""
         notes = list(self.notes)
         if self.redrawn:
-            notes.append(
-                f"{counted(self.redrawn, 'variant')} drawn again because of values that were not finite"
-            )
+            notes.append(f"{counted(self.redrawn, 'variant')} redrawn because of non-finite values")
         return [f"{Path(self.request.path).name}: {note}" for note in notes]
 
 

@@ -63,7 +63,7 @@ EXAMPLES: dict[str, tuple[str, tuple[Hint, ...]]] = {
 }
 """Title → photo, and colours that are given."""
 ROWS = "Rows coloured, in per cent"
-STRENGTH = "At 100 all colours are drawn; below, those of the upload are mixed in (grey, if it has none)."
+STRENGTH = "100 shows only the drawn colours; lower values mix in the upload's own (grey if it has none)."
 
 
 def build(app: AppContext) -> None:

@@ -25,7 +25,7 @@ def compressed(result: Compressed) -> str:
     lead, more = _lead(result.sizes), "more " if result.notes else ""  # than reading it has changed
     return (
         f'<section class="vf-results vf-compress{_sharp(result)}" aria-label="Compressed">'
-        f'<p class="vf-lead">{lead} Decoded again, it gave the same pixels: nothing {more}is lost.</p>'
+        f'<p class="vf-lead">{lead} Decoding it gave the same pixels: nothing {more}is lost.</p>'
         f"{_figure(result)}"
         '<table class="vf-sizes"><caption>Bytes on disk, headers included</caption>'
         '<thead><tr><th scope="col">Format</th><th scope="col">Share of the pixels</th>'

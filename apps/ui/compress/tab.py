@@ -49,9 +49,9 @@ def build(app: AppContext) -> None:
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             file = gr.File(label="Photo, clip, npz or .vflow file", height=132, elem_id="vf-compress-file")
             html_block(
-                '<p class="vf-explain">A photo or clip becomes a lossless .vflow file: what a learned '
-                "likelihood finds probable takes few bits. A .vflow file becomes a picture or clip again. "
-                "Photos that were JPEG files once gain most.</p>"
+                '<p class="vf-explain">A photo or clip becomes a lossless .vflow file: what the '
+                "model finds likely takes few bits. A .vflow file becomes a picture or clip again. "
+                "Photos that were once JPEGs gain most.</p>"
             )
             tiles = examples.picture_strip(
                 examples.CAMERA_PHOTOS, "Or compress an example", "Compress example", "vf-try-compress"

@@ -115,7 +115,7 @@ class Job:
         """Further remarks for people."""
         if not self.redrawn:
             return []
-        return [f"{counted(self.redrawn, 'digit')} drawn again because of values that were not finite."]
+        return [f"{counted(self.redrawn, 'digit')} redrawn because of non-finite values."]
 
 
 @dataclass(frozen=True)

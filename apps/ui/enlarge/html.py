@@ -33,7 +33,7 @@ def results(result: Result, chosen: int) -> str:
         chosen: variant, counted from 0; ``result.count`` is the map of differences.
     """
     items = "".join(_card(picture, index, result, chosen) for index, picture in enumerate(result.cards()))
-    lead = "The square where variants differ most, at full size. Press one to compare it."
+    lead = "The area where the variants differ most, at full size. Press one to compare it."
     return (
         f'<section class="vf-results" aria-label="Enlarged photo">{_compare(result, chosen)}'
         f'<p class="vf-note vf-lead-in">{lead}</p><ol class="vf-grid vf-cards">{items}</ol></section>'

@@ -172,7 +172,7 @@ class Job:
     def remarks(self) -> list[str]:
         """Further remarks for people."""
         redrawn = sum(variant.counts.redrawn for variant in self.variants)
-        again = [f"{counted(redrawn, 'picture')} drawn again because of values that were not finite."]
+        again = [f"{counted(redrawn, 'picture')} redrawn because of non-finite values."]
         return [*self.notes, *(again if redrawn else [])]
 
 

@@ -51,7 +51,7 @@ OUT, UP = (-0.4, 2.4), (-1.7, 1.7)  # of the picture: away from the rail, and al
 UNIT = 100  # of the drawing, for one of the arm's
 INTRODUCTION = (
     '<div class="vf-arm-head"><h2>An arm that reaches a point</h2><p>An arm slides on a rail and bends at '
-    "three joints: four numbers, of which its hand shows two. Click a target. A conditional flow, learned "
+    "three joints: four numbers; its hand reveals only two. Click a target. A conditional flow, learned "
     "here from random arms and their hands alone, draws a hundred arms that reach it; beside them the exact "
     "answer (Ardizzone et al. 2018).</p></div>"
 )
@@ -201,14 +201,14 @@ def _steps(
 def start(arm: Arm) -> str:
     """The picture before any target: arms of the prior."""
     return _section(
-        _stage(arm, arm.pairs(ARMS, "lab-prior")[0], None, "Any arm, before a target is known: click one")
+        _stage(arm, arm.pairs(ARMS, "lab-prior")[0], None, "Random arms, no target yet: click to set one")
     )
 
 
 def stages(arm: Arm, target: Target, flow: Tensor | None, exact: Tensor) -> str:
     """Arms (N, 4) of the flow, None before it has drawn any, beside those of the exact posterior."""
     return _section(
-        _stage(arm, flow, target, "The flow’s arms" if flow is not None else "The flow’s arms follow"),
+        _stage(arm, flow, target, "The flow’s arms" if flow is not None else "The flow is still learning"),
         _stage(arm, exact, target, "The exact posterior’s"),
     )
 

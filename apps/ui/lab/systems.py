@@ -164,9 +164,9 @@ SYSTEMS: tuple[System, ...] = (
         "Magdon-Ismail & Atiya 2002",
         "zᵢ = logit F(xᵢ),  F a network with positive weights",
         (
-            "A network that only rises, from 0 to 1, is a distribution function.",
+            "A monotone network from 0 to 1 is a distribution function.",
             "Its derivative is a density, by the chain rule.",
-            "Between six such layers the plane is turned, so that coordinates mix.",
+            "The plane is rotated between six such layers to mix the coordinates.",
         ),
     ),
     System(
@@ -177,7 +177,7 @@ SYSTEMS: tuple[System, ...] = (
         (
             "A stack of sigmoid layers from data onto the unit square.",
             "The singular values exp(S) of W are bounded, so no layer collapses.",
-            "A leak keeps every layer but the last onto the whole plane.",
+            "A leak lets every layer but the last cover the whole plane.",
         ),
     ),
     System(
@@ -197,8 +197,8 @@ SYSTEMS: tuple[System, ...] = (
         "Wiese et al. 2019",
         "u = F(x) by coordinate, then a flow on [0, 1]²",
         (
-            "First each coordinate by its own distribution function, with generalised-Pareto tails.",
-            "Then a spline flow on the unit square learns how the coordinates hang together.",
+            "Each coordinate first passes through its own CDF, with generalised-Pareto tails.",
+            "Then a spline flow on the unit square learns how the coordinates are related.",
             "The flow's slopes are bounded, so the tails stay as the marginals have them.",
         ),
     ),

@@ -49,11 +49,11 @@ def _remarks(job: Job, result: Result) -> list[str]:
             0, f"Closest to what really happened: future {closest}, PSNR {psnr:.1f} dB over {compared}."
         )
     elif job.request.from_start:
-        remarks.insert(0, "The clip ends with the frames given, so nothing is known of what really happened.")
+        remarks.insert(0, "The clip ends with the given frames, so there is nothing to compare with.")
     if job.prepared.far_outside:
         remarks.insert(0, "These frames are unlike what this model was trained on; expect poor futures.")
     if job.redrawn:
-        remarks.append(f"{counted(job.redrawn, 'frame')} drawn again because of values that were not finite.")
+        remarks.append(f"{counted(job.redrawn, 'frame')} redrawn because of non-finite values.")
     return remarks
 
 

@@ -94,8 +94,8 @@ class RainJob:
         drawn = request.settings.num_samples * ahead * given[0].size
         if drawn > MAX_DRAWN:
             raise InputError(
-                f"{drawn / 1e6:,.0f} megapixels in all; the page draws {MAX_DRAWN / 1e6:,.0f}: ask for fewer"
-                " futures or frames, or cut a part out"
+                f"{drawn / 1e6:,.0f} megapixels in all; the page draws at most {MAX_DRAWN / 1e6:,.0f}: ask"
+                " for fewer futures or frames, or crop the picture"
             )
         members = np.empty((0, ahead, *given.shape[1:]), np.uint8)
         return cls(request, model, given, sequence.valid, truth[:ahead], members, notes)

@@ -136,7 +136,7 @@ def _sentence(found: Answer, minutes: float) -> str:
     members, span = len(found.first), len(found.chances) * minutes
     where = f"this area of {found.area.width}×{found.area.height} pixels"
     if found.now:
-        return f"It already rains in {where}: {THRESHOLD:g} mm/h or more somewhere in it."
+        return f"It is already raining in {where}: {THRESHOLD:g} mm/h or more in places."
     arrivals = found.first[found.first >= 0]
     reaches = f"{THRESHOLD:g} mm/h or more reaches {where} within {span:g} minutes in"
     futures = counted(members, "future")
@@ -154,7 +154,7 @@ def _truth(found: Answer, minutes: float) -> str:
     if found.truth is None or found.now:
         return ""
     if found.truth < 0:
-        return f"In reality it did not arrive within the {found.known * minutes:g} minutes that are known."
+        return f"In reality it did not arrive in the {found.known * minutes:g} minutes observed."
     return f"In reality it arrived after {(found.truth + 1) * minutes:g} minutes."
 
 
@@ -174,11 +174,11 @@ def remarks(job: RainJob, result: RainResult) -> list[str]:
         ours, still = result.score
         found.insert(
             0,
-            f"Beside what really happened: CRPS {ours:.2f} mm/h over {counted(result.known, 'frame')};"
-            f" the newest frame held still is off by {still:.2f}.",
+            f"Against what really happened: CRPS {ours:.2f} mm/h over {counted(result.known, 'frame')};"
+            f" repeating the newest frame is off by {still:.2f}.",
         )
     elif job.request.from_start:
-        found.insert(0, "The file ends with the frames given, so nothing is known of what really happened.")
+        found.insert(0, "The file ends with the given frames, so there is nothing to compare with.")
     if not job.valid.all():
         found.append(f"Radars see {job.valid.mean():.0%} of the picture; nothing is predicted elsewhere.")
     if job.nonfinite:

@@ -37,7 +37,7 @@ ON_PAYLOAD = (
 )
 FOLLOW_LINK = "watch('value', () => element.querySelector('a')?.click());"  # as soon as it is there
 
-GONE = "That result has been deleted by now; run it again."
+GONE = "That result has since been deleted; run it again."
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
 UNDER_WAY = 16

@@ -29,9 +29,9 @@ PATIENCE = 1.0
 class Turn(Enum):
     """A turn that a job asks for by yielding it: what follows is done in that turn."""
 
-    READ = "Waiting until other uploads have been read", "Reading…"
+    READ = "Waiting for other uploads to be read", "Reading…"
     COMPUTE = "Waiting for the model", "Computing…"
-    JUDGE = "Waiting until other uploads have been checked", "Checking the upload…"
+    JUDGE = "Waiting for other uploads to be checked", "Checking the upload…"
 
 
 class Line:

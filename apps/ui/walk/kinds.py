@@ -62,7 +62,7 @@ FRAMES = frozenset({"temperature", "frames"})
 TWO_FUTURES = Kind(
     "blend",
     "Two futures",
-    "From one future of a clip to another. Numbers are those that Predict shows with this seed.",
+    "From one future of a clip to another, numbered as in Predict with this seed.",
     START["videoflow"],
     controls=frozenset({"steps", "futures"}) | FRAMES,
 )
@@ -88,7 +88,7 @@ def kinds(family: str) -> tuple[Kind, ...]:
     direction = Kind(
         "direction",
         "Direction",
-        "Both ways along a principal direction of the training data’s noise.",
+        "Both ways along a principal direction of the training data’s latents.",
         start,
         controls=frozenset({"steps", "direction", "level", "extent"}) | clip,
     )
@@ -181,7 +181,7 @@ def capabilities(app: AppContext, name: str | None) -> Capabilities:
     offered = kinds(family) if explained else kinds(family)[1:]
     if not explained and not note:
         note = (
-            "No principal directions are stored with this model, so there is no walk along them. "
+            "This model comes without principal directions, so it cannot walk along them. "
             f"To make them: python scripts/directions.py --config PRESET --checkpoint {name}"
         )
     return Capabilities(family, offered, levels, explained, note)

@@ -159,7 +159,7 @@ def test_a_colour_photo_starts_from_grey_and_keeps_its_own_colours_as_a_view(
     Image.fromarray(colors).save(path)
     upload(tab, path)
     said = tab.page.locator("#vf-editor .vf-set-aside")
-    expect(said).to_contain_text("Its colours are set aside")
+    expect(said).to_contain_text("The model ignores its colours")
     assert neutral(tab.images(".vf-target img"))
     colourise(tab, variants=2)
     assert neutral(tab.images(".vf-before:not(.vf-original)"))
@@ -322,7 +322,7 @@ def test_an_example_in_one_click_and_its_slider(tab: App) -> None:
     tab.page.get_by_role("button", name="Colourise example: a cat").click()
     assert settle(tab).startswith("8 variants in ")
     assert tab.page.locator("#vf-cards img").count() == 8
-    expect(tab.page.locator("#vf-cards")).to_contain_text("A typical one, rather vivid, comes first")
+    expect(tab.page.locator("#vf-cards")).to_contain_text("The first is typical and fairly vivid")
     press_tab_until(tab, ".vf-wipe", "document.querySelector('.vf-stack')")
     tab.page.keyboard.press("Home")
     assert tab.page.locator(".vf-wipe").get_attribute("aria-valuetext") == "0% before"

@@ -82,7 +82,7 @@ def test_members_are_those_of_python_and_the_rest_is_what_happened(app: AppConte
         np.testing.assert_array_equal(again["frames"], saved["frames"])
     page = rain_html.player(job, result)
     assert page.count("<video") == 3 + 6 and 'data-minutes="5"' in page
-    assert rain_html.remarks(job, result)[0].startswith("Beside what really happened: CRPS ")
+    assert rain_html.remarks(job, result)[0].startswith("Against what really happened: CRPS ")
     assert result.future(5).frames.shape == (4 + 3, HEIGHT, WIDTH)
     with pytest.raises(InputError, match="future 7: there are 6 futures"):
         result.future(6)
@@ -128,7 +128,7 @@ def test_the_answer_counts_members_and_times(app: AppContext, tmp_path: Path) ->
     backwards = ask(result, (55 / WIDTH, 42 / HEIGHT, 45 / WIDTH, 38 / HEIGHT))
     assert backwards.area == found.area
     assert "none of 6 futures" in rain_html.answer(ask(result, (0.5, 0.02, 0.6, 0.1)), 5)
-    assert "It already rains" in rain_html.answer(ask(result, (0.1, 0.2, 0.5, 0.5)), 5)
+    assert "It is already raining" in rain_html.answer(ask(result, (0.1, 0.2, 0.5, 0.5)), 5)
     assert "No radar sees" in rain_html.answer(ask(result, (0, 0, 0.05, 0.05)), 5)
     for corners in ((0, 0, 2, 1), ("a", 0, 1, 1), (None, 0, 1, float("nan"))):
         with pytest.raises(InputError, match="area: give a number from 0 to 1"):
@@ -182,7 +182,7 @@ def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) ->
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=3)
     page.mouse.up()
     answer = page.locator(".vf-answer")
-    expect(answer).to_contain_text("of 3 futures" if "reaches" in answer.inner_text() else "already rains")
+    expect(answer).to_contain_text("of 3 futures" if "reaches" in answer.inner_text() else "already raining")
     expect(page.locator(".vf-area-mark").nth(4)).to_be_visible()
     check(page_app, "with an answer")
     first = answer.inner_text()

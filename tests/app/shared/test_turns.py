@@ -63,7 +63,7 @@ def test_few_read_at_once_those_included_that_wait_for_the_model() -> None:
     turns = Turns()
     jobs = [turns.take(reading(), str) for _ in range(READERS + 1)]
     assert [next(job) for job in jobs[:-1]] == ["read"] * READERS
-    assert next(jobs[-1]) == "Waiting until other uploads have been read: 1 job before this one."
+    assert next(jobs[-1]) == "Waiting for other uploads to be read: 1 job before this one."
     jobs[1].close()
     assert [next(jobs[-1]), next(jobs[-1])] == ["Reading…", "read"]
     for job in jobs:

@@ -284,7 +284,7 @@ def test_arrays(tmp_path: Path, array: np.ndarray, message: str) -> None:
 
 def test_npz_without_frames(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros(3), y=np.zeros(3))
-    assert refused(tmp_path / "a.npz") == "a.npz: holds x, y but no array 'frames'; name one so"
+    assert refused(tmp_path / "a.npz") == "a.npz: holds x, y but no array 'frames'; rename one"
     np.savez(tmp_path / "a.npz", fps=3.0)
     expected = "a.npz: holds no array; write it with numpy.savez(file, frames=frames)"
     assert refused(tmp_path / "a.npz") == expected

@@ -46,7 +46,7 @@ def test_data_that_is_not_there_or_not_for_the_model(root: Path) -> None:
         locate(Settings("digits"), "videoflow")
     with pytest.raises(ConfigError, match="--train absent: no such folder, here or in VFLOW_DATA"):
         locate(Settings(str(root), train="absent"), "videoflow")
-    with pytest.raises(ConfigError, match="--train absent: shapes are generated, always; leave it out"):
+    with pytest.raises(ConfigError, match="--train absent: shapes are always generated; leave it out"):
         locate(Settings("shapes", train="absent"), "videoflow")
     (root / "test").rename(root / "other")
     with pytest.raises(InputError, match="holds 'train' but no 'test'"):

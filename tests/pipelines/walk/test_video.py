@@ -320,7 +320,7 @@ def test_too_few_frames_and_other_models(clip: np.ndarray) -> None:
     model = make_model(min_context=2)
     with pytest.raises(InputError, match=r"^frames: 1 frame .* at least 2; add frames$"):
         walk(model, [clip[:1]], settings("blend"))
-    with pytest.raises(CheckpointError, match=r"^Linear in place of a model"):
+    with pytest.raises(CheckpointError, match=r"^Linear is not a model"):
         walk(torch.nn.Linear(1, 1), [clip], settings("blend"))
 
 

@@ -124,7 +124,7 @@ def _member(name: str, archive: ZipFile) -> str:
         return f"{arrays[0]}.npy"
     if not arrays:
         raise InputError(f"{name}: holds no array; write it with numpy.savez(file, frames=frames)")
-    raise InputError(f"{name}: holds {', '.join(arrays[:8])} but no array 'frames'; name one so")
+    raise InputError(f"{name}: holds {', '.join(arrays[:8])} but no array 'frames'; rename one")
 
 
 def _frames(name: str, archive: ZipFile) -> str:

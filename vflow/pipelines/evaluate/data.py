@@ -66,7 +66,7 @@ def locate(settings: Settings, kind: str) -> Places:
     if data in GENERATED:
         _require(data, kind)
         if settings.train:
-            raise ConfigError(f"--train {settings.train}: {data} are generated, always; leave it out")
+            raise ConfigError(f"--train {settings.train}: {data} are always generated; leave it out")
         return Places(data, None, None)
     path = _existing("--data", data, f"give one, or {', '.join(GENERATED)}")
     name = FOLDERS[kind]
