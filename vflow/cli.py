@@ -120,7 +120,7 @@ def _help() -> str:
     lines = [f"  {name:<10} {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join([
         "usage: vflow COMMAND [OPTIONS]", "",
-        "Many plausible futures of a short video, with normalizing flows.", "",
+        "Futures of videos, colourings of photographs, digits and densities, with normalizing flows.", "",
         "commands:", *lines, "",
         "All commands take --device --dtype --threads --seed --debug; 'vflow COMMAND --help' shows the rest.",
     ])  # fmt: skip

@@ -20,7 +20,7 @@ class Opening(NamedTuple):
 PREDICT = Opening(
     "predict",
     "Eight ways this circle could move on, drawn from its first picture alone.",
-    "Press one of the examples, or add a clip of your own.",
+    "Choose an example, or add a clip of your own.",
 )
 DIGITS = Opening(
     "digits",
@@ -30,12 +30,12 @@ DIGITS = Opening(
 COLORIZE = Opening(
     "colorize",
     "One grey photo, coloured in eight plausible ways.",
-    "Press one of the examples, or add a photo of your own.",
+    "Choose an example, or add a photo of your own.",
 )
 ENLARGE = Opening(
     "enlarge",
     "One small photo, four times as wide: left of the line by bicubic interpolation, right of it drawn.",
-    "Press one of the examples, or add a photo of your own.",
+    "Choose an example, or add a photo of your own.",
 )
 WALK = Opening(
     "walk",
@@ -45,17 +45,17 @@ WALK = Opening(
 SURPRISE = Opening(
     "surprise",
     "Frames 11 and 16 of this clip were swapped: bright is what the model did not expect.",
-    "Press one of the examples, or add a clip of your own.",
+    "Choose an example, or add a clip of your own.",
 )
 COMPRESS = Opening(
     "compress",
     "A file opens from coarse to fine: a pixel takes few bits where its neighbours predict it.",
-    "Press one of the examples, or add a photo, a clip or a .vflow file.",
+    "Choose an example, or add a photo, a clip or a .vflow file.",
 )
 LAB = Opening(
     "lab",
     "A flow learns two moons; then its layers bend the grid of the base into them.",
-    "Press one of the examples, or draw a density of your own.",
+    "Choose an example, or draw a density of your own.",
 )
 
 
