@@ -1,4 +1,4 @@
-"""Figures that the project promises, measured by `make accept`. Importing the package registers them all."""
+"""Figures that the project promises, measured by `make accept`. Importing the package registers them."""
 
 from scripts.acceptance import (  # noqa: F401
     app,

@@ -1,4 +1,4 @@
-"""The app: start-up and answer times, hostile input, many clients, and the fit of uploads."""
+"""The app: start-up and response times, hostile input, many clients, and the fit of uploads."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ EXAMPLE = ROOT / "apps" / "examples" / "shapes-circle.png"
 
 @measure(
     "A",
-    page=Figure("page ready once installed", "s", at_most=10),
+    page=Figure("page ready, after installation", "s", at_most=10),
     first=Figure("shapes: first predicted frame", "s", at_most=3),
-    total=Figure("shapes: 8 futures × 4 frames, files included", "s", at_most=20),
-    second=Figure("the same again, with another seed", "s"),
+    total=Figure("shapes: 8 futures × 4 frames, including the files", "s", at_most=20),
+    second=Figure("the same again with another seed", "s"),
 )
 def app_times() -> Result:
-    """`make app` from this checkout until the page answers; right then /predict_future on an example, by
-    gradio_client."""
+    """Time from `make app` in this checkout until the page responds; immediately afterwards, /predict_future
+    on an example, called with gradio_client."""
     shipped_model("shapes")
     environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL")}
     with serving(ROOT, environment, limit=120) as page:
@@ -51,11 +51,11 @@ def app_times() -> Result:
     "J",
     page=Figure("page ready, processor time", "s", at_most=5),
     first=Figure("first click on an example: first predicted frame, processor time", "s", at_most=2),
-    second=Figure("the same at the second click", "s"),
+    second=Figure("the same for the second click", "s"),
 )
 def start() -> Result:
-    """`vflow app` until the page answers; once it is idle, /predict_future twice. Processor time of the app
-    is what the clock would show on an idle core."""
+    """Time from `vflow app` until the page responds; once the app is idle, /predict_future twice. Processor
+    time of the app, which equals wall-clock time on an idle core."""
     shipped_model("shapes")
     program = "import sys; from vflow.cli import main; sys.exit(main())"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -67,7 +67,7 @@ def start() -> Result:
 
 
 def _wait_until_idle(page: Page, limit: float = 120) -> None:
-    """Wait until the app has loaded its models: two seconds with hardly any work."""
+    """Wait until the app has loaded its models: two seconds with almost no work."""
     end = time.perf_counter() + limit
     while time.perf_counter() < end:
         before = page.work()
@@ -77,7 +77,7 @@ def _wait_until_idle(page: Page, limit: float = 120) -> None:
 
 
 def _predictions(page: Page, clock: Callable[[], float]) -> list[tuple[float, float]]:
-    """Seconds by ``clock`` to the first frame and to the end, of two predictions from an example."""
+    """Seconds by ``clock`` to the first frame and to the end, for two predictions from an example."""
     from gradio_client import Client, handle_file
 
     client, times = Client(page.url, verbose=False), list[tuple[float, float]]()
@@ -98,16 +98,17 @@ def _predictions(page: Page, clock: Callable[[], float]) -> list[tuple[float, fl
 @measure(
     "J",
     auroc=Figure(
-        "a model's frames against another's, photos or noise: lowest AUROC of all pairs", at_least=0.98
+        "a model's own frames against another model's, photos or noise: lowest AUROC of all pairs",
+        at_least=0.98,
     ),
-    told=Figure("inputs of another kind told not to fit", "%"),
-    kept=Figure("a model's own frames told to fit", "%"),
-    seconds=Figure("judging a photo of 12 megapixels, processor time", "s", at_most=2),
+    told=Figure("inputs of another kind reported not to fit", "%"),
+    kept=Figure("a model's own frames reported to fit", "%"),
+    seconds=Figure("checking the fit of a 12-megapixel photo, processor time", "s", at_most=2),
 )
 def fit() -> Result:
-    """Statistics of 600 training frames a model, limits from half of 120 validation frames; figures of the
-    other half and of 120 validation frames of each other kind (apps/examples/make_fit.py). Frames of grasp's
-    camera are photographs: for models of photos they are no other kind."""
+    """Statistics of 600 training frames per model; limits from half of 120 validation frames; figures for the
+    other half and for 120 validation frames of each other kind (apps/examples/make_fit.py). Frames from
+    grasp's camera are photographs, so for models of photos they do not count as another kind."""
     from apps.examples.make_fit import SOURCES, inputs_of, seen, separation
 
     if not (place := os.environ.get("VFLOW_DATA")):
@@ -135,7 +136,7 @@ def fit() -> Result:
 
 
 def _seconds_of_verdict() -> float:
-    """Processor time from a photo on disk to the verdict on it."""
+    """Processor time from a photo on disk to the verdict on its fit."""
     from apps.ui.shared.context import AppContext
     from apps.ui.shared.fit import judge_files
     from apps.ui.shared.jobs import Jobs
@@ -157,14 +158,17 @@ def _seconds_of_verdict() -> float:
 
 @measure(
     "J",
-    inputs=Figure("inputs: files for the commands, files and values for the endpoints", at_least=500),
-    failures=Figure("campaigns with a crash, a traceback, code run, a file read or a hang", at_most=0),
-    seconds=Figure("slowest answer", "s", at_most=30),
-    megabytes=Figure("most memory, of the commands or of the app", "MB", at_most=2000),
+    inputs=Figure("inputs: files to the commands, files and values to the endpoints", at_least=500),
+    failures=Figure(
+        "campaigns with a crash, a traceback, code execution, an unauthorised file read or a hang", at_most=0
+    ),
+    seconds=Figure("slowest response", "s", at_most=30),
+    megabytes=Figure("peak memory of the commands or the app", "MB", at_most=2000),
 )
 def hostile() -> Result:
-    """Long tests test_hostile, test_hostile_files and test_hostile_values: damaged and fuzzed media, bombs,
-    odd names, archives, pickles, odd numbers and sizes, values of the wrong kind; made from a seed."""
+    """The long tests test_hostile, test_hostile_files and test_hostile_values: damaged and fuzzed media,
+    decompression bombs, odd names, archives, pickles, odd numbers and sizes, values of the wrong type;
+    generated from a seed."""
     places = ("tests/test_hostile.py", "tests/app/test_hostile_files.py", "tests/app/test_hostile_values.py")
     failures, found = _campaigns(*places)
     values = {
@@ -178,13 +182,13 @@ def hostile() -> Result:
 
 @measure(
     "J",
-    clients=Figure("clients at once, every second of whom leaves", at_least=50),
-    equal=Figure("results equal to the byte to what Python draws alone, of 25", at_least=25),
-    megabytes=Figure("memory after, less memory before", "MB", at_most=200),
-    left=Figure("files that stay when the app ends, and results without settings", at_most=0),
+    clients=Figure("concurrent clients, every second of which disconnects", at_least=50),
+    equal=Figure("results identical to the byte to those drawn in Python alone, of 25", at_least=25),
+    megabytes=Figure("growth in memory", "MB", at_most=200),
+    left=Figure("files left behind when the app exits, and results without settings", at_most=0),
 )
 def clients() -> Result:
-    """Long test test_load: clients that ask for digits over HTTP, each with its own seed."""
+    """The long test test_load: clients request digits over HTTP, each with its own seed."""
     failures, found = _campaigns("tests/app/test_load.py")
     if failures:
         raise AssertionError("make test-long ARGS=tests/app/test_load.py fails")
@@ -194,15 +198,17 @@ def clients() -> Result:
 
 @measure(
     "J",
-    ratio=Figure("a small job while a slow upload is read: its seconds, over those alone", at_most=3),
-    seconds=Figure("seconds that this upload takes", "s"),
-    digit=Figure("a digit drawn while ten uploads with frames of 64 megapixels are read", "s", at_most=30),
-    megabytes=Figure("most memory of the app meanwhile", "MB", at_most=2000),
+    ratio=Figure("time of a small job while a slow upload is read, relative to its time alone", at_most=3),
+    seconds=Figure("time that this upload takes", "s"),
+    digit=Figure(
+        "time of drawing a digit while ten uploads with 64-megapixel frames are read", "s", at_most=30
+    ),
+    megabytes=Figure("peak memory of the app meanwhile", "MB", at_most=2000),
 )
 def reading() -> Result:
-    """Long test test_reading, by HTTP: while a GIF of 60 frames of 3000×3000 is scored, digits are drawn and
-    futures of a still predicted again and again, by untrained models; the larger of both ratios of medians.
-    Then ten GIFs of frames of 8000×8000 at once."""
+    """The long test test_reading, over HTTP: while a GIF of 60 frames of 3000×3000 is scored, untrained
+    models repeatedly draw digits and predict futures of a still; the larger of the two ratios of medians.
+    Then ten GIFs with frames of 8000×8000 at once."""
     failures, found = _campaigns("tests/app/test_reading.py")
     if failures:
         raise AssertionError("make test-long ARGS=tests/app/test_reading.py fails")
@@ -210,7 +216,7 @@ def reading() -> Result:
 
 
 def _campaigns(*tests: str) -> tuple[int, dict[str, list[float]]]:
-    """Number of long tests that failed, and the figures that the tests recorded."""
+    """Number of failed long tests, and the figures that the tests recorded."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         words = ["-m", "pytest", "-q", "-m", "long", *tests, f"--junitxml={report}"]
@@ -222,7 +228,7 @@ def _campaigns(*tests: str) -> tuple[int, dict[str, list[float]]]:
     return len([*suite.iter("failure"), *suite.iter("error")]), found
 
 
-START_LIMIT = 1800  # seconds: installing torch on a slow line is part of a first `make app`
+START_LIMIT = 1800  # seconds: a first `make app` includes installing torch, perhaps over a slow connection
 STOP_LIMIT = 20
 
 
@@ -230,7 +236,7 @@ class Page(NamedTuple):
     """A running app.
 
     Attributes:
-        seconds, ready: from the command to the first answer, by the clock, and processor time.
+        seconds, ready: from the command to the first response, in wall-clock and in processor time.
         work: processor time so far. log: output so far.
     """
 
@@ -251,8 +257,7 @@ def free_port() -> int:
 def serving(
     folder: Path, environment: Mapping[str, str], limit: float = START_LIMIT, command: Sequence[str] = ()
 ) -> Iterator[Page]:
-    """``command`` (``make app``) in ``folder`` on a free port, until its page answers; stopped with all its
-    children.
+    """Page of ``command`` (default: ``make app``) in ``folder`` on a free port; stopped with its children.
 
     Raises:
         RuntimeError: the command ended or ``limit`` seconds passed first; the message ends with its output.
@@ -283,7 +288,7 @@ def serving(
 
 
 def _processor_time(pid: int) -> float:
-    """Seconds that a process and its children, also those that have ended, have computed."""
+    """Seconds of processor time of a process and its children, including those that have ended."""
     whole = psutil.Process(pid)
     return sum(sum(process.cpu_times()[:4]) for process in [whole, *whole.children(recursive=True)])
 

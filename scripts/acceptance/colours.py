@@ -1,4 +1,4 @@
-"""Colours of photographs that training never saw, and the ends of walks."""
+"""Colourings of photographs held out from training, and the ends of walks."""
 
 from __future__ import annotations
 
@@ -43,18 +43,20 @@ def pictures(count: int) -> list[np.ndarray]:
 
 @measure(
     "B",
-    under_grey=Figure("best of 8 per photo at T = 1, ab RMSE at 64², under grey", "%", at_least=20),
-    under_tints=Figure("the same, under the best of eight k-means tints", "%", at_least=5),
-    least_spread=Figure("spread of ab within colourings over that of the photos", at_least=0.5),
+    under_grey=Figure(
+        "reduction of ab RMSE at 64² relative to grey, best of 8 per photo at T = 1", "%", at_least=20
+    ),
+    under_tints=Figure("the same relative to the best of eight k-means tints", "%", at_least=5),
+    least_spread=Figure("spread of ab within a colouring relative to that of the photo", at_least=0.5),
     most_spread=Figure("the same", at_most=1.2),
-    diversity=Figure("spread over the variants of a photo", "ab units", at_least=4),
-    lightness=Figure("largest change of L of any pixel", "", at_most=1),
+    diversity=Figure("spread across the variants of a photo", "ab units", at_least=4),
+    lightness=Figure("largest change of L at any pixel", "", at_most=1),
     nonfinite=Figure("non-finite values, before any redraw", at_most=0),
     size=SIZE,
 )
 def colour_photos() -> Result:
-    """All photos of photos/val at their own size, 8 colourings each at T = 1, seed 0, float32; tints are
-    fitted on photos/train. RMSE over pixels and both planes a and b of the whole photo reduced to 64×64."""
+    """All photos of photos/val at their own size, 8 colourings each at T = 1, seed 0, float32; the tints are
+    fitted to photos/train. RMSE over all pixels of the a and b planes, with the photo reduced to 64×64."""
     found = photos_coloured(1.0)
     best = found["rmse_best"]
     values = {
@@ -82,18 +84,23 @@ def photos_coloured(temperature: Temperature) -> Mapping[str, Any]:
 
 
 def under_tints(found: Mapping[str, Any]) -> float:
-    """By how many per cent the best of 8 is nearer than the best of eight k-means tints."""
+    """Reduction of RMSE by the best of 8 relative to the best of eight k-means tints, in per cent."""
     return 100 * (1 - float(found["rmse_best"]) / float(found["rmse_tints"]))
 
 
 @measure(
     "B",
     strength=Figure("strength 0: largest difference from the photo", "/255", at_most=0),
-    digits=Figure("ends of interpolations between digits: largest difference from them", "/255", at_most=1),
-    colours=Figure("ends of interpolations between photos: largest difference", "/255", at_most=1),
+    digits=Figure(
+        "ends of interpolations between digits: largest difference from the digits", "/255", at_most=1
+    ),
+    colours=Figure(
+        "ends of interpolations between photos: largest difference from the photos", "/255", at_most=1
+    ),
 )
 def walk_ends() -> Result:
-    """20 held-out photos at strength 0; 10 pairs of test digits and of photos, walked between in 3 steps."""
+    """20 held-out photos at strength 0; interpolations in 3 steps between 10 pairs of test digits and of
+    photos."""
     some = pictures(PHOTOS)
     same = [vflow.colorize(model(), photo, num_samples=2, strength=0.0).astype(int) for photo in some]
     still = max(int(np.abs(made - photo).max()) for made, photo in zip(same, some, strict=True))
@@ -107,7 +114,7 @@ def walk_ends() -> Result:
 
 
 def photo_ends(some: list[np.ndarray]) -> int:
-    """Largest difference of the ends of interpolations from both photos, the second in the first's size."""
+    """Largest difference of the ends of interpolations from both photos, the second at the first's size."""
     worst = 0
     for a, b in zip(some[:PAIRS], some[PAIRS:], strict=True):
         frames = vflow.walk(model(), [a, b], WalkSettings(kind="interpolate", steps=3)).frames.astype(int)
@@ -119,18 +126,19 @@ def photo_ends(some: list[np.ndarray]) -> int:
 @measure(
     "K",
     regions=Figure(
-        "colorizer-regions: recognition of first variants, share of the way from grey to real",
+        "colorizer-regions: share of the accuracy gap between grey and real closed by first variants",
         "%",
         at_least=25,
         aim="60",
     ),
     tints=Figure("colorizer: the same", "%"),
-    grey=Figure("accuracy of the judge on the pictures in grey", "%"),
-    real=Figure("the same on the pictures as they are", "%"),
+    grey=Figure("accuracy of the classifier on grey pictures", "%"),
+    real=Figure("the same on the original pictures", "%"),
 )
 def recognition() -> Result:
-    """scripts/benchmarks/recognition.py: a residual network learns CIFAR-10 from training pictures in colour,
-    and names 2,000 test pictures in grey, as each checkpoint colours them first, and as they are."""
+    """scripts/benchmarks/recognition.py: a residual network is trained on CIFAR-10's training pictures in
+    colour and classifies 2,000 test pictures in grey, in each checkpoint's first colouring, and in their own
+    colours."""
     path = Path(os.environ.get("VFLOW_DATA", "")) / LABELLED
     if not path.is_file():
         raise NotHere(f"needs {LABELLED}: VFLOW_DATA=the folder that holds it")

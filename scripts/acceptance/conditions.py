@@ -1,4 +1,4 @@
-"""Conditions of other kinds: posteriors of the arm, knowledge added to a frozen flow."""
+"""Other kinds of conditioning: posteriors of the arm, knowledge types added to a frozen flow."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ ARM_SECONDS = 120.0
 @measure(
     "N",
     flow=Figure("arm: calibration error of the conditional flow", "", at_most=0.03, aim="0.01"),
-    network=Figure("arm: the same of the invertible network", "", at_most=0.03, aim="0.01"),
-    exact=Figure("arm: the same of exact posteriors, by rejection"),
-    flow_error=Figure("arm: error of re-simulated y, conditional flow (the arm is 2 long)"),
+    network=Figure("arm: the same for the invertible network", "", at_most=0.03, aim="0.01"),
+    exact=Figure("arm: the same for exact posteriors, by rejection sampling"),
+    flow_error=Figure("arm: error of re-simulated y, conditional flow (arm length: 2)"),
     network_error=Figure("arm: the same, invertible network"),
 )
 def arm() -> Result:
-    """1,000 new observations, 500 samples of each posterior; 120 s of processor time for each training."""
+    """1,000 new observations, 500 samples from each posterior; each training takes 120 s of processor
+    time."""
     exact, flow, network = inverse.run("arm", ARM_SECONDS, 0)
     values = {
         "flow": flow["calibration_error"],
@@ -38,16 +39,17 @@ def arm() -> Result:
 @measure(
     "N",
     recognised=Figure(
-        "knowledge: drawn digits of a type added to a frozen flow that the judge recognises",
+        "knowledge: share of drawn digits that the classifier recognises, types added to a frozen flow",
         "",
         at_least=0.9,
         aim="0.97",
     ),
     recognised_at_1=Figure("knowledge: the same at T = 1"),
-    bayes=Figure("knowledge: validation digits that Bayes' rule names"),
+    bayes=Figure("knowledge: accuracy of Bayes' rule on validation digits"),
 )
 def knowledge() -> Result:
-    """400 drawn digits, 14×14, at T = 0.6; base and types learn here, 16 and 12 s of processor time."""
+    """400 drawn digits, 14×14, at T = 0.6; base flow and types are trained here, for 16 and 12 s of processor
+    time."""
     mnist(train=True)
     _, digit, _, real = types.run(types.BASE_SECONDS, types.SECONDS)
     values = {
@@ -55,12 +57,20 @@ def knowledge() -> Result:
         "recognised_at_1": digit["recognised_at_1"],
         "bayes": digit["bayes"],
     }
-    return _result(values, note=f"the judge recognises {real['recognised_at_1']:.3f} of real digits")
+    return _result(values, note=f"the classifier recognises {real['recognised_at_1']:.3f} of real digits")
 
 
-@measure("N", ratio=Figure("details given the small photo over given zeros", "", at_most=0.97, aim="0.9"))
+@measure(
+    "N",
+    ratio=Figure(
+        "bits/dim of details given the small photo, relative to zeros in its place",
+        "",
+        at_most=0.97,
+        aim="0.9",
+    ),
+)
 def conditioned() -> Result:
-    """bits/dim of details of held-out photos after equal processor time of training, as kept in
+    """bits/dim of the details of held-out photos after equal processor time of training, from
     docs/results/condition.json."""
     given, zeros = json.loads((ROOT / "docs" / "results" / "condition.json").read_text("utf-8"))["rows"]
     note = f"{given['bits_per_dim']:.3f} and {zeros['bits_per_dim']:.3f} bits/dim"

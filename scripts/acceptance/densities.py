@@ -1,6 +1,7 @@
-"""Densities of vectors: exactness of every system here, and rows kept in docs/results/densities.json.
+"""Densities of vectors: exactness of every system, and stored rows of docs/results/densities.json.
 
-Those rows take minutes of processor time each; the message of a missing one is the command that adds it.
+Each of those rows takes minutes of processor time; if one is missing, the error names the command that
+adds it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def _systems() -> dict[str, DensityConfig]:
 
 
 def _exactness(config: DensityConfig, points: Tensor) -> tuple[float, float]:
-    """Largest error of the log-dets against autograd's, and of the inverse, at ``points`` (N, D)."""
+    """Largest errors of the log-dets (against autograd) and of the inverse at ``points`` (N, D)."""
     torch.manual_seed(0)
     model = DensityModel(config).double().eval()
     model.initialize(PointBatch(points))
@@ -56,13 +57,15 @@ def _exactness(config: DensityConfig, points: Tensor) -> tuple[float, float]:
 
 @measure(
     "L",
-    log_det=Figure("log-dets against autograd's slogdet, float64, largest error", "nats", at_most=1e-8),
-    inverse=Figure("inverse against forward, largest error", "", at_most=1e-6),
+    log_det=Figure(
+        "largest error of the log-dets against slogdet of autograd's Jacobian, float64", "nats", at_most=1e-8
+    ),
+    inverse=Figure("largest error of the inverse", "", at_most=1e-6),
 )
 def exactness() -> Result:
-    """The chain of each preset without folds on the plane, weights moved by 3%, 64 normal points. Layers one
-    by one, spheres, tori and folds: tests/bijections, which hold all of them to the same bounds (a fold:
-    the sum of its two sides)."""
+    """The chain of each preset without folds on the plane, with weights perturbed by noise of scale 0.03, at
+    64 normal points. tests/bijections hold single layers, spheres, tori and folds to the same bounds (a fold
+    by the sum of its two sides)."""
     points = 1.2 * torch.randn(POINTS, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     chosen = [name for name in _systems() if name not in (*MANIFOLDS, "rad")]
     found = {name: _exactness(_systems()[name], points) for name in chosen}
@@ -76,30 +79,31 @@ def _worst(errors: Mapping[str, tuple[float, float]], place: int) -> str:
 
 
 def _kept(kind: str) -> list[dict[str, Any]]:
-    """Rows of a kind."""
+    """Stored rows of a kind."""
     rows: list[dict[str, Any]] = json.loads(ROWS.read_text(encoding="utf-8")).get(kind, [])
     return rows
 
 
 def _above(density: str) -> dict[str, float]:
-    """Model → nats above the true density after 60 s of a core."""
+    """Model → nats above the true density after 60 s on one core."""
     return {row["model"]: row["above"] for row in _kept("plane") if row["density"] == density}
 
 
 def _lacks(density: str, models: Sequence[str]) -> NotHere:
-    """No rows of ``models`` are kept: the command that adds them."""
+    """Error for missing rows of ``models``, with the command that adds them."""
     return NotHere(f"no rows: {BENCHMARK} plane {density} --models {','.join(models)} {OUTPUT}")
 
 
 def _register(density: str) -> None:
-    """Measures of one density: the best system and MAF, and the best system beside the best peer."""
+    """Register one density's measures: the best system and MAF, and the best system against the best peer."""
     best_of = f"{density}: nats above the true density, best system"
     figures = {"best": Figure(best_of, "nats", at_most=0.05, aim="0.02")}
     if density in OF_MAF:
-        figures["maf"] = Figure(f"{density}: the same of MAF", "nats", at_most=0.05, aim="0.02")
+        figures["maf"] = Figure(f"{density}: the same for MAF", "nats", at_most=0.05, aim="0.02")
 
     def above() -> Result:
-        """After 60 s of processor time of one core, data made before, 50,000 test points; a kept row."""
+        """After 60 s of processor time on one core, not counting data generation; 50,000 test points; stored
+        rows."""
         own = {model: nats for model, nats in _above(density).items() if model not in PEERS}
         if not own or ("maf" in figures and "maf" not in own):
             raise _lacks(density, ["maf"])
@@ -108,7 +112,8 @@ def _register(density: str) -> None:
         return Result(values, note=f"best: {best}")
 
     def beside_peers() -> Result:
-        """zuko's MAF and NSF and normflows' RealNVP, of the presets' sizes, as long; kept rows."""
+        """Against zuko's MAF and NSF and normflows' RealNVP, at the presets' sizes, trained as long; stored
+        rows."""
         rows = _above(density)
         if missing := [model for model in PEERS if model not in rows]:
             raise _lacks(density, missing)
@@ -116,7 +121,7 @@ def _register(density: str) -> None:
         best = min(nats for model, nats in rows.items() if model not in PEERS)
         return Result({"ratio": best / rows[peer]}, note=f"best peer: {peer}")
 
-    ratio = Figure(f"{best_of} over best peer", "×", at_most=1)
+    ratio = Figure(f"{best_of} relative to best peer", "×", at_most=1)
     above.__name__ = density.replace("-", "_")
     beside_peers.__name__ = f"{above.__name__}_beside_peers"
     measure("L", **figures)(above)
@@ -130,12 +135,12 @@ for _density in PLANES:
 @measure(
     "L",
     density=Figure(
-        "rows a second, MAF densities over zuko's, least of three sizes", "×", at_least=1, aim="1.3"
+        "rows per second, MAF densities relative to zuko, lowest of three sizes", "×", at_least=1, aim="1.3"
     ),
-    samples=Figure("rows a second, IAF samples over zuko's, the same", "×", at_least=1, aim="1.3"),
+    samples=Figure("the same for IAF samples", "×", at_least=1, aim="1.3"),
 )
 def speed() -> Result:
-    """Without gradients, one thread, best of 100 timings in turns; kept rows."""
+    """Without gradients, one thread, best of 100 alternating timings; stored rows."""
     rows = _kept("speed")
     if not rows:
         raise NotHere(f"no rows: {BENCHMARK} speed {OUTPUT}")
@@ -147,9 +152,12 @@ def speed() -> Result:
     )
 
 
-@measure("L", ratio=Figure("KL to an energy, 32 planar layers over 2, largest of the four", "×", at_most=1))
+@measure(
+    "L",
+    ratio=Figure("KL to an energy, 32 planar layers relative to 2, largest ratio of four", "×", at_most=1),
+)
 def energies() -> Result:
-    """Energies of Rezende & Mohamed 2015, reverse KL after as many steps of each; kept rows."""
+    """Energies of Rezende & Mohamed 2015; reverse KL after equal numbers of steps; stored rows."""
     kl = {(row["energy"], row["layers"]): row["kl"] for row in _kept("energies")}
     if not kl:
         raise NotHere(f"no rows: {SYSTEMS} energies {OUTPUT}")
@@ -157,9 +165,12 @@ def energies() -> Result:
     return Result({"ratio": max(ratios.values())}, note=", ".join(f"{e} {r:.2f}" for e, r in ratios.items()))
 
 
-@measure("L", gain=Figure("ELBO of an IAF posterior over a diagonal one", "nats", at_least=0.5, aim="1.5"))
+@measure(
+    "L", gain=Figure("ELBO gained by an IAF posterior over a diagonal one", "nats", at_least=0.5, aim="1.5")
+)
 def posterior() -> Result:
-    """A VAE of binarised digits, validation digits, the same steps with each posterior; kept rows."""
+    """A VAE on binarised digits, the same number of steps with each posterior; validation digits; stored
+    rows."""
     found = {row["posterior"]: row for row in _kept("posterior")}
     missing = [name for name in ("diagonal", "iaf") if name not in found]
     if missing:
@@ -175,7 +186,7 @@ def posterior() -> Result:
 
 @measure("L", lacking=Figure("systems without a picture or a row in docs/FLOWS.md", "", at_most=0))
 def gallery() -> Result:
-    """Presets of density models, by the links to their pictures."""
+    """Presets of density models, found by the links to their pictures."""
     page, folder = GALLERY.read_text(encoding="utf-8"), ROOT / "docs" / "figures" / "flows"
     shown = [f"| ![{name}](figures/flows/{name}.png) | `{name}` |" in page for name in _systems()]
     drawn = [(folder / f"{name}.png").is_file() for name in _systems()]

@@ -1,4 +1,4 @@
-"""Digits by class: an independent classifier's view of samples, their spread, likelihood, Bayes' rule."""
+"""Digits by class: agreement of an independent classifier, spread of samples, likelihood, Bayes' rule."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def mnist(train: bool) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def classifier() -> DigitClassifier:
-    """Trained on MNIST's 60,000 training digits; it knows nothing of the flow."""
+    """Classifier trained on MNIST's 60,000 training digits, independently of the flow."""
     return train_classifier(*mnist(train=True))
 
 
 def drawn(temperature: float) -> Drawn:
-    """100 samples of each class, seed 1: images, labels, counts before any redraw or clamp."""
+    """100 samples of each class, seed 1: images, labels, and counts before any redraw or clamp."""
     settings = SamplingSettings(num_samples=PER_CLASS, temperature=temperature, seed=1)
     images, counts = [], Counts()
     for chunk in draw(model(), label_classes(ALL, CLASSES), settings):
@@ -62,19 +62,20 @@ def drawn(temperature: float) -> Drawn:
 
 @measure(
     "B",
-    judge=Figure("accuracy of the judge of drawn digits on MNIST's real test digits", "%", at_least=99),
-    agrees=Figure("the judge agrees with the asked class, T = 1.0", "%", at_least=97),
-    agrees_cool=Figure("the judge agrees with the asked class, T = 0.8", "%", at_least=99),
+    judge=Figure("accuracy of the classifier on MNIST's real test digits", "%", at_least=99),
+    agrees=Figure("agreement of the classifier with the requested class, T = 1.0", "%", at_least=97),
+    agrees_cool=Figure("the same, T = 0.8", "%", at_least=99),
     narrowest=Figure(
-        "pairwise distance within a class over real digits', T = 1.0, least of ten", at_least=0.85
+        "pairwise distance within a class relative to real digits, T = 1.0, lowest of ten", at_least=0.85
     ),
-    widest=Figure("the same, greatest of ten", at_most=1.15),
-    nonfinite=Figure("non-finite values in the drawn digits, before any redraw", at_most=0),
+    widest=Figure("the same, highest of ten", at_most=1.15),
+    nonfinite=Figure("non-finite values in the drawn digits before any redraw", at_most=0),
     size=SIZE,
 )
 def digits_samples() -> Result:
-    """1,000 digits at T = 1.0 and at T = 0.8, 100 of each class, seed 1, float32. The judge is a small CNN
-    trained on MNIST's training digits alone. Distance: mean L2 over pairs; real ones of 200 test digits."""
+    """1,000 digits each at T = 1.0 and T = 0.8, 100 per class, seed 1, float32. The classifier is a small CNN
+    trained on MNIST's training digits alone. Distance: mean L2 over pairs; for real digits, over 200 test
+    digits."""
     real, real_labels = mnist(train=False)
     images, labels, counts = drawn(TEMPERATURES[0])
     cool_images, _, cool_counts = drawn(TEMPERATURES[1])
@@ -95,13 +96,14 @@ def digits_samples() -> Result:
 
 @measure(
     "B",
-    given_class=Figure("MNIST test bits/dim of p(x | y), y being the digit's own class", at_most=1.10),
+    given_class=Figure("MNIST test bits/dim of p(x | y), y the digit's own class", at_most=1.10),
     without_class=Figure("MNIST test bits/dim of p(x), the mean of p(x | y) over the ten classes"),
-    bayes=Figure("Bayes' rule on p(x | y) names the class of test digits", "%", at_least=97),
+    bayes=Figure("accuracy of Bayes' rule with p(x | y) on test digits", "%", at_least=97),
 )
 def digits_likelihood() -> Result:
-    """All 10,000 MNIST test digits under each of the ten classes, float32, one draw of the dequantisation
-    noise (K = 1), the classes share it; each class as likely beforehand. Published figures are of p(x)."""
+    """All 10,000 MNIST test digits under each of the ten classes, float32, with one draw of the
+    dequantisation noise (K = 1) shared by the classes and a uniform class prior. Published figures are for
+    p(x)."""
     images, labels = mnist(train=False)
     nats = np.concatenate([
         log_likelihoods(model(), images[first : first + SCORED]) for first in range(0, len(images), SCORED)
@@ -122,12 +124,13 @@ def digits_likelihood() -> Result:
 @measure(
     "B",
     **TRIP,
-    own=Figure("a digit decoded under its own class, largest difference from it", "/256", at_most=1),
+    own=Figure("largest difference of a digit from its decoding under its own class", "/256", at_most=1),
 )
 @torch.no_grad()
 def digits_round_trip() -> Result:
-    """512 test digits, float32: encoded and decoded with their noise; latents drawn at T = 1 decoded and
-    encoded, by the pixel map's slope at the most frequent value; and 100 digits restyled as what they are."""
+    """512 test digits, float32, are encoded and decoded with their noise; latents drawn at T = 1 are decoded
+    and encoded, with errors converted by the pixel map's slope at the most frequent value; and 100 digits are
+    restyled as their own class."""
     images, labels = mnist(train=False)
     flow = model()
     device = next(flow.parameters()).device

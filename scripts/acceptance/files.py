@@ -1,4 +1,4 @@
-"""Lossless files of the shipped codecs, models of whole numbers, and photos enlarged by the shipped model."""
+"""Lossless files of the shipped codecs, models of integers, and photos enlarged by the shipped model."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from vflow.pipelines.evaluate.super_resolution import evaluate_super_resolution
 
 PHOTOS, CLIPS, HOSTILE = 200, 200, 50
 SIDES, TIMED = (256, 512, 1024), 3
-FLOW_CLIPS = 12  # of push, and windows of grasp, that video flows code: 20 seconds each
+FLOW_CLIPS = 12  # clips of push and windows of grasp coded by video flows: 20 seconds each
 
 
 def _photos() -> Iterator[np.ndarray]:
-    """All photos of photos/val, and as many of photos/train as make 200."""
+    """All photos of photos/val, and enough of photos/train to make 200."""
     files = list_media(data("photos", "val"))
     for path in [*files, *list_media(data("photos", "train"))[: PHOTOS - len(files)]]:
         yield read_image(path).frames[0]
 
 
 def _clips() -> Iterator[np.ndarray]:
-    """Windows of grasp/test, and as many clips of push/test as make 200."""
+    """Windows of grasp/test, and enough clips of push/test to make 200."""
     windows = grasp_windows()
     yield from windows
     yield from push_clips("test")[: CLIPS - len(windows)]
 
 
 def damaged(file: bytes, count: int) -> Iterator[bytes]:
-    """Versions of a file with a byte changed, cut off, or bytes added, each differently."""
+    """Versions of a file, each with a byte changed, the end cut off, or bytes appended."""
     random = np.random.default_rng(0)
     for number in range(count):
         at = int(random.integers(len(file)))
@@ -67,17 +67,19 @@ def _refused(model: Any, file: bytes) -> bool:
 
 @measure(
     "M",
-    photos=Figure(f"photos of {PHOTOS} that decode to the same bytes", at_least=PHOTOS),
-    clips=Figure(f"clips of {CLIPS} that decode to the same bytes", at_least=CLIPS),
-    refused=Figure(f"damaged files of {HOSTILE} refused in one line", at_least=HOSTILE),
-    overhead=Figure("file over −log₂ p, the largest of files of 100 kB and more", at_most=1.02, aim="1.005"),
-    encoding=Figure("photos: pixels a second encoded, one thread"),
-    decoding=Figure("photos: pixels a second decoded"),
+    photos=Figure(f"photos that decode to the same bytes, of {PHOTOS}", at_least=PHOTOS),
+    clips=Figure(f"clips that decode to the same bytes, of {CLIPS}", at_least=CLIPS),
+    refused=Figure(f"damaged files refused with a one-line error, of {HOSTILE}", at_least=HOSTILE),
+    overhead=Figure(
+        "file size relative to −log₂ p, highest for files of 100 kB or more", at_most=1.02, aim="1.005"
+    ),
+    encoding=Figure("photos: pixels encoded per second, one thread"),
+    decoding=Figure("photos: pixels decoded per second"),
 )
 def files() -> Result:
-    """codec-photo on the photos of photos/val at their own size and 92 of photos/train, codec-clip on
-    windows of 20 frames of grasp/test and clips of push/test; every file is decoded and compared. Files with
-    a byte changed, cut off or with bytes added are given to the decoder."""
+    """codec-photo on the photos of photos/val at their own size and 92 of photos/train; codec-clip on windows
+    of 20 frames of grasp/test and clips of push/test. Every file is decoded and compared. The decoder is also
+    given files with a byte changed, truncated files and files with bytes appended."""
     models = {name: loaded(name) for name in ("codec-photo", "codec-clip")}
     coded: dict[str, list[Coded]] = {
         "photos": [code(models["codec-photo"], photo) for photo in _photos()],
@@ -106,12 +108,13 @@ def files() -> Result:
 @measure(
     "M",
     bits=Figure("photos/val: bits/dim on disk, headers included"),
-    png=Figure("bytes over PNG's", at_most=0.85),
-    webp=Figure("bytes over lossless WebP's", "", at_most=1.0),
-    jxl=Figure("bytes over lossless JPEG XL's"),
+    png=Figure("bytes relative to PNG", at_most=0.85),
+    webp=Figure("bytes relative to lossless WebP", "", at_most=1.0),
+    jxl=Figure("bytes relative to lossless JPEG XL"),
 )
 def photo_sizes() -> Result:
-    """All photos of photos/val at their own size; the other formats in the same run, at their best effort."""
+    """All photos of photos/val at their own size; the other formats in the same run, with these
+    settings."""
     settings = Settings(data=str(data("photos", "val")), limit=0)
     found = evaluate_codec(loaded("codec-photo"), settings, silent).figures
     values = {name: found[f"bytes_over_{name}"] for name in STILL_FORMATS}
@@ -120,15 +123,15 @@ def photo_sizes() -> Result:
 
 @measure(
     "M",
-    encoding=Figure("a photo of 1024×1024: seconds to encode", "s", at_most=10),
-    decoding=Figure("the same: seconds to decode", "s", at_most=10),
+    encoding=Figure("encoding a photo of 1024×1024", "s", at_most=10),
+    decoding=Figure("decoding the same photo", "s", at_most=10),
     growth=Figure(
-        "seconds a pixel at 1024×1024 over those at 256×256, the larger of both ways", at_most=1.25
+        "time per pixel at 1024×1024 relative to 256×256, larger of encoding and decoding", at_most=1.25
     ),
 )
 def codec_speed() -> Result:
-    """codec-photo; a photo of photos/val, mirrored at its edges to each size. Processor time of one thread,
-    medians of three."""
+    """codec-photo on a photo of photos/val, extended to each size by mirroring at its edges. Processor time
+    of one thread, medians of three."""
     model: Any = loaded("codec-photo")
     photo, found = next(_photos()), dict[int, tuple[float, float]]()
     for side in SIDES:
@@ -147,16 +150,19 @@ def codec_speed() -> Result:
 
 @measure(
     "M",
-    push=Figure("push/test coded by push-wavelet: bits after 3 frames over x264's", at_most=0.95, aim="0.8"),
-    grasp=Figure("grasp/test coded by grasp: bits after 3 frames over x264's", at_most=0.95, aim="0.8"),
-    exact=Figure(f"clips of {2 * FLOW_CLIPS} that decode to the same bytes", at_least=2 * FLOW_CLIPS),
-    overhead=Figure("bytes of the frames after 3 over −log₂ p, the largest (files of 20 to 90 kB)"),
-    encoding=Figure("pixels a second encoded, one thread"),
-    decoding=Figure("pixels a second decoded"),
+    push=Figure(
+        "push/test coded by push-wavelet: bits after 3 frames relative to x264", at_most=0.95, aim="0.8"
+    ),
+    grasp=Figure("grasp/test coded by grasp: bits after 3 frames relative to x264", at_most=0.95, aim="0.8"),
+    exact=Figure(f"clips that decode to the same bytes, of {2 * FLOW_CLIPS}", at_least=2 * FLOW_CLIPS),
+    overhead=Figure("size of the frames after 3 relative to −log₂ p, highest (files of 20 to 90 kB)"),
+    encoding=Figure("pixels encoded per second, one thread"),
+    decoding=Figure("pixels decoded per second"),
 )
 def flow_files() -> Result:
-    """Clips and windows of 20 frames, evenly spaced, coded by the video flows that ship and decoded. Bits are
-    those on disk, of all 20 frames less those of the first 3; x264 lossless (RGB, veryslow) likewise."""
+    """Evenly spaced clips and windows of 20 frames, coded and decoded by the shipped video flows. Bits are
+    those on disk for all 20 frames minus those for the first 3; the same for lossless x264 (RGB,
+    veryslow)."""
     clips = {"push-wavelet": list(push_clips("test")), "grasp": grasp_windows()}
     values, coded, overheads = dict[str, float](), list[Coded](), list[float]()
     for name, some in clips.items():
@@ -187,11 +193,11 @@ def flow_files() -> Result:
     pixelcnn=Figure("digits: PixelCNN (aim 1)", "bits/dim"),
     lstm=Figure("digits: row LSTM", "bits/dim"),
     integer=Figure("digits: integer discrete flow", "bits/dim"),
-    flow=Figure("digits: the flow that ships, a bound", "bits/dim"),
+    flow=Figure("digits: the shipped flow, an upper bound", "bits/dim"),
 )
 def digits() -> Result:
-    """Test digits given their class, as kept in docs/results/digit-models.json: trainings are short; their
-    lengths and samples a second stand beside the figures in docs/RESULTS.md."""
+    """Test digits given their class, from docs/results/digit-models.json. All but the shipped flow were
+    trained briefly; docs/RESULTS.md lists the training lengths and samples per second with these figures."""
     table = json.loads((ROOT / "docs" / "results" / "digit-models.json").read_text("utf-8"))
     rows = {row["model"].partition(" ")[0]: row for row in table["rows"]}
     names = {"pixelcnn": "pixelcnn", "lstm": "row-lstm", "integer": "integer-flow", "flow": "digits"}
@@ -201,18 +207,18 @@ def digits() -> Result:
 
 @measure(
     "N",
-    gain=Figure("×4: PSNR of the mean of 8 over bicubic, luma", "dB", at_least=0.2, aim="0.6"),
+    gain=Figure("×4: luminance PSNR of the mean of 8 relative to bicubic", "dB", at_least=0.2, aim="0.6"),
     similarity=Figure(
-        "×4: what the best of 8 lacks of gradient similarity over what bicubic lacks",
+        "×4: 1 − gradient similarity of the best of 8, relative to bicubic",
         "",
         at_most=1,
         aim="0.8",
     ),
-    change=Figure("×4: largest change of the averaged output from the input", "/255", at_most=1, aim="0"),
+    change=Figure("×4: largest difference of the averaged output from the input", "/255", at_most=1, aim="0"),
     size=SIZE,
 )
 def enlarged() -> Result:
-    """All photos of photos/val, small versions the means of blocks of 4×4, at the suggested temperature."""
+    """All photos of photos/val, reduced by averaging blocks of 4×4; suggested temperature."""
     model: Any = loaded("enlarge")
     settings = Settings(data=str(data("photos", "val")), limit=0, temperature=model.config.temperature)
     found = evaluate_super_resolution(model, settings, silent).figures
@@ -225,9 +231,9 @@ def enlarged() -> Result:
     return Result(values, note=f"bits/dim of details {found['bits_per_dim']:.3f}")
 
 
-@measure("N", seconds=Figure("256×256 photo ×4 in four variants", "s", at_most=12, aim="6"))
+@measure("N", seconds=Figure("enlarging a 256×256 photo ×4 in four variants", "s", at_most=12, aim="6"))
 def enlarged_speed() -> Result:
-    """Processor time of one thread, the photo once loaded; the median of three runs after a first."""
+    """Processor time of one thread with the photo loaded; median of three runs after a warm-up run."""
     torch.set_num_threads(1)
     model: Any = loaded("enlarge")
     photo = cv2.resize(next(_photos()), (256, 256), interpolation=cv2.INTER_AREA)

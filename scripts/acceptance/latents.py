@@ -1,4 +1,4 @@
-"""Work of the latents of video flows: variance of futures, directions, other sizes."""
+"""Contribution of the latents of video flows: variance of futures, directions, other sizes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SHARED_EVERY = 8  # of the clips of push
 
 
 def shares(model: VideoModel, contexts: list[np.ndarray]) -> tuple[float, float, str]:
-    """Share of the variance that latents carry at T = 1, that of the Glow's two top levels, all lattices'.
+    """Shares of the variance at T = 1: of the latents and of the Glow's top two levels; note on all lattices.
 
-    The top levels hold the lattices of strides from 2^(levels − 1) on.
+    The top levels hold the lattices of strides 2^(levels − 1) and above.
     """
     temperature = (1.0,) * len(model.latent_shapes)
     found = video_latent_share(model, contexts, SHARED_FRAMES, temperature)
@@ -33,36 +33,54 @@ def shares(model: VideoModel, contexts: list[np.ndarray]) -> tuple[float, float,
 
 @measure(
     "H",
-    share=Figure("shapes: share of the variance of futures that latents carry", at_least=0.9, aim="1"),
-    top=Figure("shapes: lattices of the two top levels, each alone, added", at_least=0.5, aim="0.7"),
-    mosaic=Figure("shapes: bits of four clips as one of twice the size, over theirs", "", at_most=1.15),
+    share=Figure("shapes: share of the variance of futures due to the latents", at_least=0.9, aim="1"),
+    top=Figure(
+        "shapes: sum of the shares of the lattices of the two top levels, each alone", at_least=0.5, aim="0.7"
+    ),
+    mosaic=Figure(
+        "shapes: bits of four clips tiled into one of twice the side, relative to the four alone",
+        "",
+        at_most=1.15,
+    ),
 )
 def shapes_latents() -> Result:
-    """Test clips; variance of 8 futures of 4 contexts as parts of the noise are drawn anew, T = 1; four
-    mosaics."""
+    """Test clips; variance of 8 futures of 4 contexts when parts of the noise are redrawn, T = 1; four tiled
+    clips."""
     model, clips = shipped_model("shapes"), shape_clips(MOSAIC_CLIPS)
     share, top, note = shares(model, [clip[:1] for clip in clips])
     return Result({"share": share, "top": top, "mosaic": mosaic_ratio(model, clips, 1, 0)}, note=note)
 
 
-@measure("H", probe=Figure("shapes: directions that a probe reads from ε", at_least=0.8, aim="0.97"))
+@measure(
+    "H", probe=Figure("shapes: accuracy of a probe that reads the direction from ε", at_least=0.8, aim="0.97")
+)
 def shapes_probe() -> Result:
-    """A probe with one hidden layer, trained on the first target frame's ε of 4,000 training clips; 800 test
-    clips."""
+    """A probe with one hidden layer, trained on the first target frame's ε of 4,000 training clips; evaluated
+    on 800 test clips."""
     return Result({"probe": direction_probe(shipped_model("shapes"), PROBE_CLIPS, "test", silent("probe"))})
 
 
 @measure(
     "H",
     bits=Figure("push-wavelet: bits/dim of 17 frames given 3, exact", "", at_most=0.65, aim="0.52"),
-    share=Figure("push-wavelet: share of the variance of futures that latents carry", at_least=0.9, aim="1"),
-    top=Figure("push-wavelet: wavelets of the two top levels, each alone, added", at_least=0.5, aim="0.7"),
-    gain=Figure("push-wavelet: best of 20 over the best baseline, 5th frame", "dB", at_least=0.3, aim="1.2"),
-    alone=Figure("push-wavelet: the same, of the 20 the nearest at that frame alone", "dB"),
+    share=Figure("push-wavelet: share of the variance of futures due to the latents", at_least=0.9, aim="1"),
+    top=Figure(
+        "push-wavelet: sum of the shares of the wavelets of the two top levels, each alone",
+        at_least=0.5,
+        aim="0.7",
+    ),
+    gain=Figure(
+        "push-wavelet: PSNR gain of the best of 20 over the best baseline, 5th frame",
+        "dB",
+        at_least=0.3,
+        aim="1.2",
+    ),
+    alone=Figure("push-wavelet: the same, choosing the best at that frame alone", "dB"),
 )
 def push_latents() -> Result:
-    """Every fourth test clip; 20 futures × 5 frames are drawn at the suggested temperatures, the best by mean
-    PSNR over them; baselines are fitted on all training clips. Shares of variance: every eighth of these."""
+    """Every fourth test clip; 20 futures × 5 frames at the suggested temperatures; the best is chosen by mean
+    PSNR over the five frames; baselines are fitted to all training clips. Shares of variance: every eighth of
+    these clips."""
     model, clips = shipped_model("push-wavelet"), push_clips("test")[::PSNR_EVERY]
     bits = float(np.mean([vflow.score(model, clip, context=GIVEN) for clip in clips]))
     chosen = clips[:, : GIVEN + PSNR_AT]

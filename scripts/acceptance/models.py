@@ -23,7 +23,7 @@ WINDOW = 20  # frames of a window of grasp
 
 @cache
 def loaded(name: str) -> nn.Module:
-    """A checkpoint of this repository, on the device that ``VFLOW_DEVICE`` names (default: cpu)."""
+    """A checkpoint of this repository, on the device named by ``VFLOW_DEVICE`` (default: cpu)."""
     if name not in find_checkpoints():
         raise NotHere(f"checkpoints/{name} is not there yet")
     return vflow.load(name, device=os.environ.get("VFLOW_DEVICE", "cpu"), allow_hub=False)
@@ -59,12 +59,12 @@ def push_clips(split: str) -> np.ndarray:
 
 
 def grasp_windows() -> list[np.ndarray]:
-    """Windows of 20 frames, every 20th frame on, of all test episodes: uint8 (20, 64, 64, 3)."""
+    """Consecutive windows of 20 frames from all test episodes: uint8 (20, 64, 64, 3)."""
     clips = [read_clip(path).frames for path in list_media(data("grasp", "test"))]
     starts = [range(0, len(clip) - WINDOW + 1, WINDOW) for clip in clips]
     return [clip[at : at + WINDOW] for clip, some in zip(clips, starts, strict=True) for at in some]
 
 
 def silent(stage: str) -> Progress:
-    """Progress that nobody reads."""
+    """Progress callback that does nothing."""
     return lambda done, total: None

@@ -16,14 +16,14 @@ from vflow.models import VideoModel
 SCORED_SHAPES = 256
 CONTEXTS, FUTURES = 16, 64
 PSNR_FRAMES, PSNR_SAMPLES, PSNR_AT = 10, 20, 5
-PSNR_EVERY = 4  # test clips: 64 of 256 take a quarter of half an hour
-PSNR_LIMIT = 60.0  # a frame that is hit exactly counts as this many dB, so that means stay finite
-FIT_STARTS = range(0, 8, 2)  # where in a training clip the baselines are fitted
+PSNR_EVERY = 4  # test clips: 64 instead of 256 take a quarter of the time
+PSNR_LIMIT = 60.0  # an exact frame counts as this many dB, so that means stay finite
+FIT_STARTS = range(0, 8, 2)  # first frames of the windows of training clips that baselines are fitted to
 
 
 @measure("A", bits=Figure("shapes, given 1 frame: bits/dim over 4 frames", "", at_most=0.06, aim="0.037"))
 def shapes_bits() -> Result:
-    """256 held-out test clips, evenly over shapes and directions; vflow.score, K = 1, seed 0, float32."""
+    """256 test clips, evenly distributed over shapes and directions; vflow.score, K = 1, seed 0, float32."""
     return bits_of_shapes("shapes")
 
 
@@ -43,21 +43,21 @@ def bits_of_shapes(name: str) -> Result:
 
 @measure(
     "A",
-    accepted=Figure("shapes: futures at T = 1 that the tracker accepts", "", at_least=0.5, aim="0.9"),
-    entropy=Figure("shapes: entropy of the direction over the futures of one frame", "bits", at_least=2.5),
-    worst=Figure("shapes: lowest entropy among the contexts", "bits"),
+    accepted=Figure("shapes: share of futures at T = 1 accepted by the tracker", "", at_least=0.5, aim="0.9"),
+    entropy=Figure("shapes: entropy of the direction over the futures of a frame", "bits", at_least=2.5),
+    worst=Figure("shapes: lowest entropy of all contexts", "bits"),
 )
 def shapes_futures() -> Result:
-    """16 held-out first frames of different shapes, 64 futures × 4 frames each at T = 1, seed 0;
-    vflow.metrics.shapes judges."""
+    """16 first frames of test clips with different shapes, 64 futures × 4 frames each at T = 1, seed 0;
+    tracked by vflow.metrics.shapes."""
     return futures_of_shapes("shapes")
 
 
 @measure(
     "A",
-    accepted=Figure("shapes-guided: futures at T = 1 that the tracker accepts", ""),
-    entropy=Figure("shapes-guided: entropy of the direction over the futures of one frame", "bits"),
-    worst=Figure("shapes-guided: lowest entropy among the contexts", "bits"),
+    accepted=Figure("shapes-guided: share of futures at T = 1 accepted by the tracker", ""),
+    entropy=Figure("shapes-guided: entropy of the direction over the futures of a frame", "bits"),
+    worst=Figure("shapes-guided: lowest entropy of all contexts", "bits"),
 )
 def shapes_guided_futures() -> Result:
     """As shapes_futures."""
@@ -94,15 +94,15 @@ def push_bits() -> Result:
 
 @measure(
     "A",
-    gain=Figure("push: best-of-20 over the best baseline, PSNR at the 5th frame", "dB", at_least=0.0),
-    best_of_20=Figure("push: best-of-20 PSNR at the 5th frame", "dB"),
-    copy_last=Figure("push: copying the last frame", "dB"),
-    training_mean=Figure("push: mean of the training frames", "dB"),
-    linear=Figure("push: per-pixel linear regression on the last frame", "dB"),
+    gain=Figure("push: PSNR gain of the best of 20 over the best baseline, 5th frame", "dB", at_least=0.0),
+    best_of_20=Figure("push: PSNR of the best of 20, 5th frame", "dB"),
+    copy_last=Figure("push: PSNR of copying the last frame", "dB"),
+    training_mean=Figure("push: PSNR of the mean of the training frames", "dB"),
+    linear=Figure("push: PSNR of per-pixel linear regression on the last frame", "dB"),
 )
 def push_psnr() -> Result:
-    """Every fourth test clip, given 3 frames, 20 futures × 10 frames at T = 1, seed 0; the best is chosen per
-    clip by mean PSNR over frames 1–10. Baselines are fitted on all training clips."""
+    """Every fourth test clip, given 3 frames; 20 futures × 10 frames at T = 1, seed 0; the best of each clip
+    is chosen by mean PSNR over frames 1–10. Baselines are fitted to all training clips."""
     clips = push_clips("test")[::PSNR_EVERY]
     baselines = baseline_psnr(clips, clips[:, GIVEN : GIVEN + PSNR_FRAMES])
     values = {"copy_last": baselines["copy last"], "training_mean": baselines["training mean"]}
@@ -118,7 +118,7 @@ def best_psnr(
     temperature: float | tuple[float, ...],
     num_frames: int = PSNR_FRAMES,
 ) -> tuple[float, float]:
-    """Mean PSNR at the 5th frame of each clip's best of 20: by the mean over frames, and at the 5th alone."""
+    """Mean PSNR at the 5th frame of each clip's best of 20: by the mean over frames and by the 5th alone."""
     best, nearest = [], []
     for clip in clips:
         futures = vflow.predict(
@@ -136,7 +136,7 @@ def best_psnr(
 
 
 def baseline_psnr(clips: np.ndarray, truths: np.ndarray) -> dict[str, float]:
-    """Mean PSNR at the 5th frame of the predictors that need no model, fitted on all training clips."""
+    """Mean PSNR at the 5th frame of the baselines, which are fitted to all training clips."""
     length = GIVEN + PSNR_FRAMES
     train = push_clips("train")
     fitted = Baselines.fit((clip[t : t + length] for clip in train for t in FIT_STARTS), GIVEN)

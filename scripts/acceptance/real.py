@@ -1,4 +1,4 @@
-"""Real video: rain radar beside pysteps, and a humanoid's camera."""
+"""Real video: rain radar compared with pysteps, and a humanoid robot's camera."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from vflow.pipelines.evaluate.rain import evaluate_rain
 from vflow.pipelines.evaluate.report import Settings
 
 FRAMES, FUTURES, AT = 10, 20, 5
-WINDOW_EVERY, SHARED_EVERY = 3, 3  # of 72 windows, and of those
+WINDOW_EVERY, SHARED_EVERY = 3, 3  # of the 72 windows, and of the windows chosen
 
 
 @measure(
     "I",
-    crps=Figure("rain: CRPS of 20 members over STEPS', mean of 5 to 30 minutes", "", at_most=1.0, aim="0.9"),
-    csi=Figure("rain: CSI of the ensemble mean at 1 mm/h over STEPS'", "", at_least=1.0, aim="1.05"),
+    crps=Figure(
+        "rain: CRPS of 20 members relative to STEPS, mean of 5 to 30 minutes", "", at_most=1.0, aim="0.9"
+    ),
+    csi=Figure("rain: CSI of the ensemble mean at 1 mm/h, relative to STEPS", "", at_least=1.0, aim="1.05"),
     ranks=Figure("rain: share of the two outer ranks at 30 minutes", "", at_most=0.3, aim="0.15"),
-    seconds=Figure("rain: seconds of 20 members × 6 frames over STEPS'", "", at_most=1.0, aim="0.3"),
-    share=Figure("rain: share of the variance that the flow's latents carry", at_least=0.8, aim="1"),
+    seconds=Figure("rain: time of 20 members × 6 frames relative to STEPS", "", at_most=1.0, aim="0.3"),
+    share=Figure("rain: share of the variance of futures due to the flow's latents", at_least=0.8, aim="1"),
     size=SIZE,
 )
 def rain() -> Result:
-    """The test event, 256×256 km, 5 starts, both sides seeing only the square; pysteps in the same run, with
-    the settings of ``vflow evaluate``."""
+    """The test event, 256×256 km, 5 start times; vflow and pysteps see only this square. Both are measured in
+    the same run, with the settings of `vflow evaluate`."""
     settings = Settings(data=str(data("rain", "test")), temperature=1.0)
     model: Any = loaded("rain")
     found = evaluate_rain(model, settings, silent).figures
@@ -49,8 +51,8 @@ def rain() -> Result:
 
 @measure(
     "I",
-    bits=Figure("grasp: bits/dim of 17 frames after 3", "", at_most=2.75, aim="2.4"),
-    x264=Figure("grasp: lossless x264 on the same frames"),
+    bits=Figure("grasp: bits/dim of 17 frames given 3", "", at_most=2.75, aim="2.4"),
+    x264=Figure("grasp: bits/dim of the same frames in lossless x264"),
 )
 def grasp_bits() -> Result:
     """Every third window of 20 frames of the test episodes; vflow.score, float32; the likelihood is exact."""
@@ -75,18 +77,25 @@ def _futures() -> list[tuple[np.ndarray, np.ndarray]]:
 
 @measure(
     "I",
-    best=Figure("grasp: best of 20 at the 5th frame, suggested temperature", "dB", at_least=26.5, aim="28"),
-    copy=Figure("grasp: copying the last frame", "dB"),
-    blank=Figure("grasp: blank frames among those sampled", "", at_most=0),
-    frozen=Figure("grasp: frozen frames among them while the truth moves", "", at_most=0),
+    best=Figure(
+        "grasp: PSNR of the best of 20 at the suggested temperatures, 5th frame",
+        "dB",
+        at_least=26.5,
+        aim="28",
+    ),
+    copy=Figure("grasp: PSNR of copying the last frame", "dB"),
+    blank=Figure("grasp: blank frames among the sampled ones", "", at_most=0),
+    frozen=Figure("grasp: frozen frames among them where the true clip moves", "", at_most=0),
     frames=Figure("grasp: sampled frames", "", at_least=1000),
-    share=Figure("grasp: share of the variance that the flow's latents carry", "", at_least=0.8, aim="1"),
+    share=Figure(
+        "grasp: share of the variance of futures due to the flow's latents", "", at_least=0.8, aim="1"
+    ),
     size=SIZE,
 )
 def grasp_futures() -> Result:
-    """Every third window, given 3 frames, 20 futures × 10 frames; the best is chosen per window by mean PSNR.
-    Blank: a frame of one value. Frozen: equal to the frame before although the true one differs. Share of
-    variance: every third of these windows."""
+    """Every third window, given 3 frames; 20 futures × 10 frames; the best of each window is chosen by mean
+    PSNR. Blank: all values equal. Frozen: equal to the previous frame although the true frame changes. Share
+    of variance: every third of these windows."""
     best, copied, blank, frozen, frames = [], [], 0, 0, 0
     for window, futures in _futures():
         truth = window[GIVEN : GIVEN + FRAMES]

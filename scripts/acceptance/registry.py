@@ -1,4 +1,4 @@
-"""The list of acceptance measures: what each measures and the threshold it has to meet."""
+"""Registry of the acceptance measures: figures, thresholds and protocols."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 
 @dataclass(frozen=True)
 class Figure:
-    """One promised figure. Without a threshold it is reported only."""
+    """One promised figure. Without a threshold it is only reported."""
 
     what: str
     unit: str = ""
@@ -24,7 +24,7 @@ class Figure:
         return value == value and low and high
 
     def threshold(self) -> str:
-        """``≤ 0.06 (aim 0.037)``; empty where nothing is promised."""
+        """``≤ 0.06 (aim 0.037)``; empty if nothing is promised."""
         limits = [("≤", self.at_most), ("≥", self.at_least)]
         text = ", ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
         return f"{text} (aim {self.aim})" if self.aim else text
@@ -32,7 +32,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Result:
-    """Values by figure key, and what a reader needs to know of how they came about."""
+    """Values by figure key, and a note on how they were obtained."""
 
     values: Mapping[str, float]
     note: str = ""
@@ -40,7 +40,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Measure:
-    """A function that measures some figures of one section."""
+    """A function that measures one or more figures of a section."""
 
     section: str
     name: str
@@ -57,11 +57,11 @@ MEASURES: dict[str, Measure] = {}
 
 
 class NotHere(Exception):
-    """A measure needs data or a program that this machine lacks; the message says how to give it."""
+    """Data or a program that a measure needs is missing here; the message says how to provide it."""
 
 
 def measure(section: str, **figures: Figure) -> Callable[[Callable[[], Result]], Callable[[], Result]]:
-    """Register a function of the given section; its docstring is its protocol. It runs once, whoever asks."""
+    """Register a function in the given section; its docstring is its protocol. Its result is cached."""
 
     def register(run: Callable[[], Result]) -> Callable[[], Result]:
         protocol, once = " ".join((run.__doc__ or "").split()), cache(run)
@@ -73,12 +73,12 @@ def measure(section: str, **figures: Figure) -> Callable[[Callable[[], Result]],
 
 
 def select(wanted: list[str]) -> list[Measure]:
-    """Measures of the sections (``A``) or single measures (``A.shapes_bits``) in ``wanted``; all when empty.
+    """Measures in ``wanted``, by section (``A``) or name (``A.shapes_bits``); all if it is empty.
 
     Raises:
-        KeyError: a name in ``wanted`` selects nothing.
+        KeyError: a name in ``wanted`` matches nothing.
     """
     for name in wanted:
         if not any(name in (m.key, m.section) for m in MEASURES.values()):
-            raise KeyError(f"{name}: no such section or measure; there are: {', '.join(MEASURES)}")
+            raise KeyError(f"{name}: no such section or measure; available: {', '.join(MEASURES)}")
     return [m for m in MEASURES.values() if not wanted or m.key in wanted or m.section in wanted]

@@ -1,4 +1,4 @@
-"""docs/acceptance.json (what was measured, one entry per measure) and docs/ACCEPTANCE.md (its tables)."""
+"""docs/acceptance.json (results, one entry per measure) and docs/ACCEPTANCE.md (tables made from it)."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ TITLES = {
     "A": "VideoFlow, from a folder of clips to futures in the browser",
     "B": "Conditional flows",
     "D": "Speed",
-    "F": "Results worth showing",
-    "H": "The work of the latents",
+    "F": "Headline results",
+    "H": "Contribution of the latents",
     "I": "Real video",
-    "J": "An app that a stranger trusts",
-    "K": "Colours that belong to things",
+    "J": "Reliability of the app",
+    "K": "Colours that match the objects",
     "L": "Densities of vectors",
     "M": "Lossless files",
-    "N": "Conditions: enlarged photos, posteriors, knowledge",
+    "N": "Conditioning: enlarged photos, posteriors, knowledge types",
 }
-TABLE = ("| what | figure | threshold | | measure |", "|---|---|---|---|---|")
+TABLE = ("| figure | measured | threshold | | measure |", "|---|---|---|---|---|")
 HEADER = """# Acceptance
 
-Written by `make accept` (scripts/accept.py): each figure the project promises, its threshold, and what was
-measured. One measure alone: `make accept ONLY=A.shapes_bits`; its rows are replaced, the others stay.
-Measures that need data outside the repository read it from the folder `VFLOW_DATA`.
+Written by `make accept` (scripts/accept.py): each figure that the project promises, with its threshold and
+the measured value. `make accept ONLY=A.shapes_bits` runs a single measure and replaces only its rows.
+Measures that need data from outside the repository read it from the folder `VFLOW_DATA`.
 """
 
 
@@ -60,10 +60,10 @@ WRITTEN = ("docs/acceptance.json", "docs/ACCEPTANCE.md", "docs/RESULTS.md")  # b
 
 
 def clean_commit(root: Path = ROOT) -> str:
-    """Short hash of the source that is measured.
+    """Short hash of the measured source.
 
     Raises:
-        DirtyTreeError: files differ from the commit, so that the figures would be of no known source.
+        DirtyTreeError: files differ from the commit, so the figures could not be traced to a source.
     """
     hash_, changes = (
         subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
@@ -96,7 +96,7 @@ def store(key: str, entry: dict[str, Any]) -> None:
 
 
 def render(entries: dict[str, Any]) -> str:
-    """The page: a table per section, then how each measure was made."""
+    """The page: for each section a table, then the protocol of each measure."""
     parts = [HEADER]
     for section in sorted({m.section for m in MEASURES.values()}):
         measures = [m for m in MEASURES.values() if m.section == section]
@@ -112,7 +112,7 @@ def _rows(measure: Measure, entry: dict[str, Any] | None) -> list[str]:
 
 
 def row(measure: Measure, key: str, figure: Figure, entry: Mapping[str, Any] | None) -> str:
-    """The beginning of a table's row: what it is, what was measured, the threshold, the verdict."""
+    """Start of a table row: figure, measured value, threshold, verdict."""
     value = (entry or {}).get("values", {}).get(key)
     if value is None:
         shown, verdict = "–", "not measured" if entry is None else "failed"

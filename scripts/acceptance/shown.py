@@ -1,4 +1,4 @@
-"""Figures of the shipped checkpoints beside what they should reach in the end."""
+"""Headline figures of the shipped checkpoints, with thresholds and aims."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from scripts.acceptance.weights import push_samples, shapes_samples
 @measure(
     "F",
     bits=Figure("shapes: bits/dim, 4 frames given 1", "", at_most=0.02, aim="0.005"),
-    accepted=Figure("shapes: futures that the tracker accepts, T = 1", "", at_least=0.95, aim="0.995"),
+    accepted=Figure(
+        "shapes: share of futures accepted by the tracker, T = 1", "", at_least=0.95, aim="0.995"
+    ),
     entropy=Figure("shapes: entropy of the direction", "bits", at_least=2.8, aim="2.96"),
 )
 def shapes() -> Result:
@@ -34,7 +36,7 @@ def shapes() -> Result:
     "F",
     bits=Figure("push: bits/dim given 3 frames (lossless x264: 0.605)", "", at_most=0.60, aim="0.40"),
     gain=Figure(
-        "push: best-of-20 PSNR at the 5th frame over the best baseline, at the suggested temperatures",
+        "push: PSNR gain of the best of 20 over the best baseline, 5th frame, at the suggested temperatures",
         "dB",
         at_least=1,
         aim="3",
@@ -42,8 +44,8 @@ def shapes() -> Result:
     at_one=Figure("push: the same at T = 1", "dB"),
 )
 def push() -> Result:
-    """As A.push_bits and A.push_psnr, and the latter at the temperatures that the checkpoint suggests, which
-    were chosen on validation clips."""
+    """As A.push_bits and A.push_psnr, the latter also at the checkpoint's suggested temperatures, which were
+    chosen on validation clips."""
     model, drawn = shipped_model("push"), push_psnr().values
     reached = best_psnr(model, push_clips("test")[::PSNR_EVERY], model.config.temperature)[0]
     baseline = drawn["best_of_20"] - drawn["gain"]
@@ -57,7 +59,10 @@ def push() -> Result:
     "F",
     bits=Figure("digits: MNIST test bits/dim of p(x | y)", "", at_most=1.05, aim="0.97"),
     behind=Figure(
-        "digits: agreement at T = 1, points below the judge's own on real digits", "", at_most=1.5, aim="0.3"
+        "digits: agreement of the classifier at T = 1, percentage points below its accuracy on real digits",
+        "",
+        at_most=1.5,
+        aim="0.3",
     ),
 )
 def digits() -> Result:
@@ -70,17 +75,18 @@ def digits() -> Result:
 @measure(
     "F",
     under=Figure(
-        "colorizer: best of 8 per photo under eight k-means tints, at the suggested temperatures",
+        "colorizer: reduction of ab RMSE relative to the best of eight k-means tints, best of 8 per photo, "
+        "at the suggested temperatures",
         "%",
         at_least=10,
         aim="20",
     ),
-    spread=Figure("spread of ab within these colourings over that of the photos", ""),
-    at_one=Figure("colorizer: best of 8 under tints at T = 1", "%"),
+    spread=Figure("spread of ab within these colourings relative to that of the photos", ""),
+    at_one=Figure("colorizer: the same reduction at T = 1", "%"),
 )
 def colorizer() -> Result:
-    """As B.colour_photos, and at the temperatures that the checkpoint suggests, which were chosen on
-    validation photos."""
+    """As B.colour_photos, also at the checkpoint's suggested temperatures, which were chosen on validation
+    photos."""
     suggested = color_model().config.temperature
     found = photos_coloured(suggested)
     values = {
@@ -93,12 +99,12 @@ def colorizer() -> Result:
 
 @measure(
     "F",
-    drawn=Figure("frames of video drawn at T = 1", "", at_least=5000),
-    nonfinite=Figure("non-finite values in them, before any redraw", "", at_most=0),
+    drawn=Figure("video frames drawn at T = 1", "", at_least=5000),
+    nonfinite=Figure("non-finite values in all samples before any redraw", "", at_most=0),
 )
 def all_samples() -> Result:
-    """A.shapes_samples and A.push_samples: their frames are counted; beside them the 2,000 digits of
-    B.digits_samples and the 864 colourings of B.colour_photos."""
+    """Frames of A.shapes_samples and A.push_samples. Non-finite values are also counted in the 2,000 digits
+    of B.digits_samples and the 864 colourings of B.colour_photos."""
     videos = [found.values for found in (shapes_samples(), push_samples())]
     pictures = [digits_samples().values, colour_photos().values]
     drawn = sum(found["frames"] for found in videos)

@@ -1,7 +1,8 @@
-"""Speed and memory beside normflows, sampling, start-up, and what low precision costs; section D.
+"""Section D: speed and memory compared with normflows, sampling, start-up, and the effect of low precision.
 
-On a CPU one thread and processor time, so that the figures hold on a machine that does other work as well; on
-a GPU the wall clock. scripts/benchmark.py measures the same by the wall clock and with any number of threads.
+A CPU is measured in processor time with one thread, so that other work on the machine does not distort the
+figures; a GPU by the wall clock. scripts/benchmark.py measures the same by the wall clock with any number of
+threads.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ LOADED_STEPS, PRECISION_STEPS = 20, 200
 
 
 def setting() -> Setting:
-    """The Glow of the promised figures, on this machine."""
+    """Settings of the Glow of the promised figures, on this machine."""
     device = choose_device("auto")
     torch.set_num_threads(1)
     dtype = autocast_dtype("auto", device) or torch.float32
@@ -57,7 +58,7 @@ def setting() -> Setting:
 
 
 def data_of(name: str) -> str | None:
-    """Folder of a model's training data; None where it is generated. NotHere: VFLOW_DATA is not given."""
+    """Folder of a model's training data; None if it is generated. NotHere: VFLOW_DATA is not set."""
     if DATA[name] is None:
         return None
     if not os.environ.get("VFLOW_DATA"):
@@ -67,16 +68,14 @@ def data_of(name: str) -> str | None:
 
 @measure(
     "D",
-    default=Figure(
-        "frames/s over normflows', each in the type it takes by itself", "×", None, 2, "5 with AMX"
-    ),
-    float32=Figure("frames/s over normflows', both in float32", "×", at_least=2),
-    autocast=Figure("frames/s over normflows' under bfloat16 autocast", "×"),
-    apart=Figure("largest difference of log-likelihoods, same weights", "bits/dim", at_most=1e-3),
+    default=Figure("frames/s relative to normflows, each with its default dtype", "×", None, 2, "5 with AMX"),
+    float32=Figure("frames/s relative to normflows, both in float32", "×", at_least=2),
+    autocast=Figure("frames/s relative to normflows under bfloat16 autocast", "×"),
+    apart=Figure("largest difference between log-likelihoods, same weights", "bits/dim", at_most=1e-3),
 )
 def training_speed() -> Result:
-    """Glow of 3 levels × 8 steps, width 128, 64×64×3, batch 32: forward, backward, fused Adam. normflows
-    has our weights. Sides take turns in one process, medians of 7 turns."""
+    """Glow of 3 levels × 8 steps, width 128, 64×64×3, batch 32: forward, backward, fused Adam. normflows uses
+    vflow's weights. The libraries take turns in one process; medians of 7 turns."""
     try:
         found: dict[str, Any] = train_beside_peers(setting(), "normflows", [], compiled=False)
     except ImportError as error:
@@ -94,14 +93,15 @@ def training_speed() -> Result:
 
 @measure(
     "D",
-    plain=Figure("memory of forward + backward over normflows'", "×", at_most=0.5),
-    float32=Figure("the same, ours in float32 as well", "×", at_most=0.5),
+    plain=Figure("memory of forward + backward relative to normflows", "×", at_most=0.5),
+    float32=Figure("the same, vflow in float32 as well", "×", at_most=0.5),
     recompute=Figure("the same with memory: recompute", "×", at_most=0.25),
-    growth=Figure("growth with memory: recompute, from depth 8 to depth 32", "×", at_most=1.25),
+    growth=Figure("memory at depth 32 relative to depth 8, with memory: recompute", "×", at_most=1.25),
 )
 def memory() -> Result:
-    """The same model and batch. Peak during forward and backward less the level with model, gradients and
-    Adam's state built, each side in a process of its own: resident memory, on a GPU what torch allocated."""
+    """The same model and batch. Peak during forward and backward minus the level with model, gradients and
+    Adam's state allocated, each library in its own process: resident memory, or on a GPU the memory allocated
+    by torch."""
     try:
         found: dict[str, Any] = measure_memory(setting(), "normflows")
     except ImportError as error:
@@ -116,9 +116,11 @@ def memory() -> Result:
     return Result(values, note="MiB: " + ", ".join(f"{name} {value:g}" for name, value in mib.items()))
 
 
-@measure("D", time=Figure("time of a training step with memory: recompute over plain", "×", at_most=1.4))
+@measure(
+    "D", time=Figure("time of a training step with memory: recompute, relative to plain", "×", at_most=1.4)
+)
 def recompute_time() -> Result:
-    """The Glow of training_speed with bfloat16 conditioners; two sides take turns, medians of 7."""
+    """The Glow of training_speed with bfloat16 conditioners; both take turns, medians of 7."""
     here = setting()
     x = images(here.batch, glow_config()).to(here.device)
     steps = {}
@@ -129,9 +131,11 @@ def recompute_time() -> Result:
     return Result({"time": seconds["recompute"] / seconds["plain"]})
 
 
-@measure("D", cosine=Figure("smallest cosine of a recomputed gradient to the plain one", "", at_least=0.999))
+@measure(
+    "D", cosine=Figure("smallest cosine similarity of recomputed and plain gradient", "", at_least=0.999)
+)
 def recompute_gradient() -> Result:
-    """bfloat16 conditioners, one anchor per level; shipped models, a training batch of 4."""
+    """bfloat16 conditioners, one anchor per level; shipped models; a training batch of 4."""
     found = {}
     for name in DATA:
         plain: Any = load(name).requires_grad_(True)
@@ -148,7 +152,7 @@ def recompute_gradient() -> Result:
 
 
 def gradient(model: nn.Module, batch: Any) -> torch.Tensor:
-    """Of the mean log-likelihood, all parameters in one vector."""
+    """Gradient of the mean log-likelihood with respect to all parameters, as one vector."""
     with torch.autocast("cpu", torch.bfloat16):
         loss = model(batch).mean()
     loss.backward()
@@ -157,12 +161,12 @@ def gradient(model: nn.Module, batch: Any) -> torch.Tensor:
 
 @measure(
     "D",
-    flat=Figure("time of frame 20 over frame 2", "×", at_most=1.1),
-    forward=Figure("time of all frames over one forward pass over the same frames", "×", at_most=1.5),
+    flat=Figure("time of frame 20 relative to frame 2", "×", at_most=1.1),
+    forward=Figure("time of all frames relative to one forward pass over them", "×", at_most=1.5),
 )
 def sampling() -> Result:
-    """shapes-guided (affine couplings), 8 futures × 20 frames, encoding the context counted in;
-    medians of 7 runs."""
+    """shapes-guided (affine couplings), 8 futures × 20 frames, including the encoding of the context; medians
+    of 7 runs."""
     found: dict[str, Any] = sample("shapes-guided", setting())
     note = (
         f"frame 2 {found['frame_2_ms']:g} ms, frame 20 {found['frame_20_ms']:g} ms, all "
@@ -171,10 +175,13 @@ def sampling() -> Result:
     return Result({"flat": found["frame_ratio"], "forward": found["forward_ratio"]}, note=note)
 
 
-@measure("D", ratio=Figure("`vflow predict` less the sampling itself, over `import torch`", "×", at_most=2.5))
+@measure(
+    "D",
+    ratio=Figure("time of `vflow predict` without sampling, relative to `import torch`", "×", at_most=2.5),
+)
 def starting() -> Result:
-    """shapes-guided, 8 futures × 10 frames of a shipped picture, process start to file written; the sampling
-    itself is timed in a process that has drawn before. Medians of 7 turns."""
+    """shapes-guided, 8 futures × 10 frames of a shipped picture, from process start to written file; the time
+    of sampling, measured in a warmed-up process, is subtracted. Medians of 7 turns."""
     found: dict[str, Any] = startup(setting())
     return Result({"ratio": found["ratio"]}, note=f"seconds: {found['seconds']}")
 
@@ -184,7 +191,7 @@ def starting() -> Result:
     **{name: Figure(f"share of a step spent waiting for data, {name}", "", at_most=0.05) for name in DATA},
 )
 def waiting() -> Result:
-    """Each CPU preset, 20 steps by the wall clock; the first 3, which find no batch ready, do not count."""
+    """20 steps of each CPU preset by the wall clock, without the first 3, which find no batch ready."""
     return Result({name: share_waited(name) for name in DATA})
 
 
@@ -210,9 +217,11 @@ def share_waited(name: str) -> float:
     return sum(waits[4:]) / (ends[-1] - ends[3])
 
 
-@measure("D", difference=Figure("|Δ bits/dim|, bfloat16 against float32, equal steps", "", at_most=0.005))
+@measure(
+    "D", difference=Figure("|Δ bits/dim| between bfloat16 and float32 after equal steps", "", at_most=0.005)
+)
 def precision() -> Result:
-    """shapes-small, 200 steps, same seed; validation bits/dim of the averaged weights over 64 clips."""
+    """shapes-small, 200 steps, same seed; validation bits/dim of the averaged weights on 64 clips."""
     settings = ("training.validation_examples=64", "training.checkpoint_every=100000")
     found, seconds = {}, {}
     with tempfile.TemporaryDirectory() as folder:
@@ -242,12 +251,14 @@ def validation(run: Path) -> float:
 @measure(
     "D",
     digits=Figure(
-        "`vflow digits`, worst of 3 beside 2 spinning processes a core, over alone", "×", at_most=4.5
+        "time of `vflow digits` alongside 2 busy processes per core, worst of 3, relative to alone",
+        "×",
+        at_most=4.5,
     ),
-    predict=Figure("`vflow predict` on push, the same", "×", at_most=4.5),
+    predict=Figure("the same for `vflow predict` on push", "×", at_most=4.5),
 )
 def on_a_busy_machine() -> Result:
-    """`python scripts/benchmark.py busy`. A fair share of the cores alone makes 3."""
+    """`python scripts/benchmark.py busy`. Fair scheduling alone gives a ratio of 3."""
     found: dict[str, Any] = busy()
     note = f"seconds: digits {found['digits']}, predict {found['predict']}"
     return Result({name: found[name]["ratio"] for name in ("digits", "predict")}, note=note)

@@ -1,4 +1,4 @@
-"""Detection of two swapped frames by a clip's surprise."""
+"""Detection of two swapped frames by the surprise of a clip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUMMED = 16
 
 
 def auroc(negatives: Sequence[float], positives: Sequence[float]) -> float:
-    """Area under the receiver operating characteristic: P(a positive lies above a negative), ties count half.
+    """Area under the ROC curve: P(a positive is greater than a negative), where ties count half.
 
     >>> auroc([0.0, 1.0], [1.0, 2.0])
     0.875
@@ -28,7 +28,7 @@ def auroc(negatives: Sequence[float], positives: Sequence[float]) -> float:
 
 
 def exchanged(number: int, clip: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """Clip ``number`` with two random frames in each other's place, and which."""
+    """Clip ``number`` with two random frames swapped, and their indices."""
     first, second = sorted(generator("exchanged frames", number).choice(len(clip), 2, replace=False).tolist())
     other = clip.copy()
     other[[first, second]] = clip[[second, first]]
@@ -37,19 +37,22 @@ def exchanged(number: int, clip: np.ndarray) -> tuple[np.ndarray, tuple[int, int
 
 @measure(
     "F",
-    auroc=Figure("push: AUROC, one exchange of two frames against none", "", at_least=0.95, aim="0.99"),
-    auroc_jump=Figure("the same by the largest rise of bits from frame to frame", ""),
+    auroc=Figure(
+        "push: AUROC of clips with two frames swapped against clips in order", "", at_least=0.95, aim="0.99"
+    ),
+    auroc_jump=Figure("the same by the largest increase in bits from one frame to the next", ""),
     auroc_mean=Figure("the same by the mean of the clip's bits", ""),
-    named=Figure("exchanged clips in which both frames are named", "%"),
-    found=Figure("exchanged clips called out of order (beyond 99% of validation clips)", "%"),
-    false=Figure("clips in order called out of order", "%"),
-    flagged=Figure("frames of clips in order beyond 99% of validation frames", "%"),
-    error=Figure("largest difference of a map's sum from the frame's bits", "bits", at_most=1e-3),
+    named=Figure("swapped clips in which both frames are identified", "%"),
+    found=Figure("swapped clips reported as out of order (beyond 99% of validation clips)", "%"),
+    false=Figure("clips in order reported as out of order", "%"),
+    flagged=Figure("frames of clips in order that lie beyond 99% of validation frames", "%"),
+    error=Figure("largest difference between a map's sum and the frame's bits", "bits", at_most=1e-3),
 )
 def surprise() -> Result:
-    """All push test clips, each against itself with two random frames exchanged; K = 1, seed 0, float32. The
-    number that decides is the bits that the best exchange of two frames saves; how many exchanges are tried
-    was chosen on validation clips. Maps are summed in float64 and compared with vflow.score, 16 clips."""
+    """All push test clips, each compared with itself after swapping two random frames; K = 1, seed 0,
+    float32. The test statistic is the number of bits saved by the best swap of two frames; the number of
+    swaps tried was chosen on validation clips. For 16 clips, maps are summed in float64 and compared with
+    vflow.score."""
     model, clips = shipped_model("push"), push_clips("test")
     statistics = vflow.load_clip_statistics("push", model)
     if statistics is None:
@@ -87,7 +90,7 @@ def mean(found: Surprisal) -> float:
 
 
 def difference(model: nn.Module, found: Surprisal) -> float:
-    """Largest difference, in bits, between the sum of a frame's map and its score."""
+    """Largest difference in bits between the sum of a frame's map and its score."""
     scores = vflow.score(model, found.frames).per_frame
     summed = found.maps.sum((1, 2), dtype=np.float64)
     size = found.frames[0].size

@@ -18,13 +18,13 @@ ROUND_TRIP_CLIPS = 32
 SAMPLED_CONTEXTS, SAMPLED_FUTURES = 16, 32
 
 TRIP = {
-    "data": Figure("round trip data → latent → data, largest error", "/256", at_most=0.1),
-    "latent": Figure("Glow round trip latent → data → latent, largest error", "/256", at_most=0.1),
-    "bytes": Figure("bytes that data → latent → data changes (noise next to a bin's edge)", ""),
+    "data": Figure("round trip data → latent → data: largest error", "/256", at_most=0.1),
+    "latent": Figure("Glow round trip latent → data → latent: largest error", "/256", at_most=0.1),
+    "bytes": Figure("bytes changed by data → latent → data (noise close to the edge of a bin)", ""),
 }
 SAMPLES = {
     "frames": Figure("sampled frames at T = 1", "", at_least=2000),
-    "nonfinite": Figure("non-finite values in them, before any redraw", "", at_most=0),
+    "nonfinite": Figure("non-finite values in them before any redraw", "", at_most=0),
 }
 SIZE = Figure("size of the checkpoint", "MB", at_most=15)
 
@@ -36,33 +36,33 @@ def size(name: str) -> float:
 
 @measure("A", **TRIP)
 def shapes_round_trip() -> Result:
-    """32 held-out shapes clips, float32: each target frame given its past is encoded and decoded; and latents
-    drawn at T = 1 the other way. Errors in grey levels (1/256), the latent's by the pixel map's slope at the
-    most frequent value."""
+    """32 test clips of shapes, float32: each target frame is encoded and decoded given its past; latents
+    drawn at T = 1 are decoded and encoded. Errors are in grey levels (1/256); those of latents are converted
+    by the pixel map's slope at the most frequent value."""
     return round_trip(shipped_model("shapes"), np.stack(shape_clips(ROUND_TRIP_CLIPS)))
 
 
 @measure("A", **TRIP)
 def push_round_trip() -> Result:
-    """As shapes_round_trip, on 32 push test clips of 13 frames."""
+    """As shapes_round_trip, on 32 test clips of push with 13 frames."""
     return round_trip(shipped_model("push"), push_clips("test")[:ROUND_TRIP_CLIPS, : GIVEN + 10])
 
 
 @measure("A", **SAMPLES, size=SIZE)
 def shapes_samples() -> Result:
-    """16 held-out first frames, 32 futures × 4 frames each at T = 1, seed 1."""
+    """16 first frames of test clips, 32 futures × 4 frames each at T = 1, seed 1."""
     contexts = [clip[:1] for clip in shape_clips(SAMPLED_CONTEXTS)]
     return samples("shapes", contexts, num_frames=4)
 
 
 @measure("A", **SAMPLES, size=SIZE)
 def push_samples() -> Result:
-    """16 test clips, given 3 frames, 32 futures × 10 frames each at T = 1, seed 1."""
+    """16 test clips, given 3 frames; 32 futures × 10 frames each at T = 1, seed 1."""
     return samples("push", [clip[:GIVEN] for clip in push_clips("test")[:SAMPLED_CONTEXTS]], num_frames=10)
 
 
 def samples(name: str, contexts: list[np.ndarray], num_frames: int) -> Result:
-    """Count values while drawing futures of every context."""
+    """Counts of frames and of non-finite values while drawing futures of every context."""
     model = shipped_model(name)
     settings = PredictSettings(num_frames=num_frames, num_samples=SAMPLED_FUTURES, seed=1)
     counts = Counts()
