@@ -1,4 +1,4 @@
-"""Tables of docs/results/densities.json, which scripts/benchmarks/densities.py and systems.py write."""
+"""Tables of docs/results/densities.json, written by scripts/benchmarks/densities.py and systems.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OUTPUT = "--output docs/results/densities.json"
 
 
 def density_tables(data: Data) -> dict[str, str]:
-    """Kind → table of its rows, with what they were made on and by."""
+    """Kind → table of its rows, with machine and command."""
     made = {
         "plane": plane_table,
         "speed": speed_table,
@@ -28,7 +28,7 @@ def density_tables(data: Data) -> dict[str, str]:
 
 
 def plane_table(rows: list[Data]) -> str:
-    """Nats above the true density; the best of each density first."""
+    """Nats above the true density, best model of each density first."""
     order = {row["density"]: place for place, row in reversed(list(enumerate(rows)))}
     ordered = sorted(rows, key=lambda row: (order[row["density"]], row["above"]))
     heads = ("density", "model", "nats above the true density", "steps", "parameters")
@@ -38,18 +38,18 @@ def plane_table(rows: list[Data]) -> str:
     ]
     first = rows[0]
     text = (
-        f"{first['seconds']:g} s of processor time each, data made before, one thread, seed {first['seed']}; "
-        f"{first['test_points']:,} test points. `zuko-` and `normflows-` are those libraries' models of the "
-        f"presets' sizes and rates, in the same loop"
+        f"{first['seconds']:g} s of processor time each, not counting data generation, one thread, "
+        f"seed {first['seed']}; {first['test_points']:,} test points. `zuko-` and `normflows-` are models of "
+        f"those libraries, with the presets' sizes and learning rates, in the same training loop"
     )
     return _table(heads, cells, text, f"{BENCHMARK} plane DENSITY --models … {OUTPUT}", rows)
 
 
-SLOW = "the other way round"
+SLOW = "MAF samples"
 
 
 def speed_table(rows: list[Data]) -> str:
-    """Rows a second beside zuko's."""
+    """Rows per second compared with zuko."""
     heads = ("D, hidden, layers", "MAF density", "zuko", "ratio", "IAF samples", "zuko", "ratio", SLOW)
     cells = [
         (
@@ -63,15 +63,15 @@ def speed_table(rows: list[Data]) -> str:
         for r in rows
     ]
     text = (
-        "Rows a second, one thread, without gradients, the best of 100 timings in turns by processor time. "
-        "zuko's IAF figure leaves out the log-det, ours has it. The other way round a layer takes D passes: "
-        "the last column is MAF's samples, as fast as an IAF's densities"
+        "Rows per second, one thread, without gradients, best of 100 alternating timings by processor "
+        "time. The IAF figure of zuko excludes the log-det; that of vflow includes it. In the slow direction "
+        "a layer takes D passes: MAF samples (last column) are as fast as IAF densities"
     )
     return _table(heads, cells, text, f"{BENCHMARK} speed {OUTPUT}", rows)
 
 
 def posterior_table(rows: list[Data]) -> str:
-    """Bounds of autoencoders in nats."""
+    """Bounds of variational autoencoders in nats."""
     heads = ("posterior", "ELBO (nats)", "importance-weighted, 20 draws", "seconds", "parameters")
     cells = [
         (r["posterior"], r["elbo"], r["importance_bound_20"], r["seconds"], f"{r['parameters']:,}")
@@ -79,8 +79,8 @@ def posterior_table(rows: list[Data]) -> str:
     ]
     first = rows[0]
     text = (
-        f"Digits of MNIST binarised at ½, {first['digits']:,} of the {first['split']} split, after "
-        f"{first['steps']:,} steps of 128; seconds of processor time"
+        f"MNIST digits binarised at ½, {first['digits']:,} of the {first['split']} split, after "
+        f"{first['steps']:,} steps with batches of 128; seconds of processor time"
     )
     names, steps = ",".join(r["posterior"] for r in rows), f"--steps {first['steps']}"
     command = f"{BENCHMARK} posterior {names} --data MNIST {steps} {OUTPUT}"
@@ -88,7 +88,7 @@ def posterior_table(rows: list[Data]) -> str:
 
 
 def energies_table(rows: list[Data]) -> str:
-    """KL to each energy by the number of layers."""
+    """KL to each energy by number of layers."""
     lengths = list(dict.fromkeys(r["layers"] for r in rows))
     found = {(r["energy"], r["layers"]): r for r in rows}
     cells = [
@@ -106,15 +106,15 @@ def energies_table(rows: list[Data]) -> str:
     )
     first, longest = rows[0], max(r["seconds"] for r in rows)
     text = (
-        f"Planar layers, nats, {first['steps']:,} steps of 512 samples each, up to {longest:g} s of a core; "
-        f"50,000 samples, seed {first['seed']}"
+        f"Planar layers, nats, {first['steps']:,} steps of 512 samples each, up to {longest:g} s on one "
+        f"core; 50,000 samples, seed {first['seed']}"
     )
     command = f"{SYSTEMS} energies --steps {first['steps']} {OUTPUT}"
     return _table(heads, cells, text, command, rows)
 
 
 def manifolds_table(rows: list[Data]) -> str:
-    """Divergences, effective samples and the integral of each density over its manifold."""
+    """Divergences, effective samples, and the integral of each density over its manifold."""
     heads = ("density", "model", "KL(p ∥ q)", "KL(q ∥ p)", "effective samples", "∫ q", "steps", "parameters")
     cells = [
         (
@@ -126,35 +126,33 @@ def manifolds_table(rows: list[Data]) -> str:
         )
         for r in rows
     ]
-    text = f"Nats, {_budget(rows[0])}; 20,000 test points and as many samples, ∫ q by quadrature"
+    text = f"Nats, {_budget(rows[0])}; 20,000 test points and 20,000 samples, ∫ q by quadrature"
     return _table(heads, cells, text, _systems("manifolds", rows[0]), rows)
 
 
 def rings_table(rows: list[Data]) -> str:
-    """RAD beside Real NVP."""
+    """RAD compared with Real NVP."""
     heads = ("model", "KL(p ∥ q)", "KL(q ∥ p)", "effective samples", "steps", "parameters")
     cells = [(*_divergences(r, 3), r["steps"], f"{r['parameters']:,}") for r in rows]
-    text = f"`rings`, nats, {_budget(rows[0])}; 20,000 test points and as many samples"
+    text = f"`rings`, nats, {_budget(rows[0])}; 20,000 test points and 20,000 samples"
     return _table(heads, cells, text, _systems("rings", rows[0]), rows)
 
 
 def _divergences(row: Data, decimals: int) -> tuple[str, ...]:
-    """A model, both divergences, and effective samples."""
+    """Cells of a model: name, both divergences, effective samples."""
     kl, reverse = (f"{row[name]:.{decimals}f}" for name in ("kl", "reverse_kl"))
     return f"`{row['model']}`", kl, reverse, f"{row['effective']:.1%}"
 
 
 def bits_table(rows: list[Data]) -> str:
-    """Nats of binarised digits."""
-    heads = ("masks", "hidden units", "nats a digit", "steps", "parameters")
+    """Nats per binarised digit."""
+    heads = ("masks", "hidden units", "nats per digit", "steps", "parameters")
     cells = [
         (r["masks"], ", ".join(map(str, r["hidden"])), r["nats"], r["steps"], f"{r['parameters']:,}")
         for r in rows
     ]
     first = rows[0]
-    text = (
-        f"Digits of MNIST binarised at ½, {first['digits']:,} of the {first['split']} split; {_budget(first)}"
-    )
+    text = f"MNIST digits binarised at ½, {first['digits']:,} of the {first['split']} split; {_budget(first)}"
     return _table(heads, cells, text, _systems("bits --data MNIST", first), rows)
 
 
@@ -163,7 +161,7 @@ def tails_table(rows: list[Data]) -> str:
     heads = ("density", "tail index", "learned, lower tail", "learned, upper tail")
     names = {"Pareto": "two-sided Pareto", "Student": "Student's t"}
     cells = [(names[r["density"]], r["index"], f"{r['lower']:.2f}", f"{r['upper']:.2f}") for r in rows]
-    text = f"{rows[0]['points']:,} points of all six densities side by side; {_budget(rows[0])}"
+    text = f"{rows[0]['points']:,} points, each with all six densities as its coordinates; {_budget(rows[0])}"
     return _table(heads, cells, text, _systems("tails", rows[0]), rows)
 
 
@@ -184,7 +182,7 @@ def _table(
 
 
 def filled(page: str, tables: Mapping[str, str]) -> str:
-    """``page`` with each table between the comments ``<!-- NAME -->`` and ``<!-- /NAME -->``."""
+    """``page`` with each table inserted between its comments ``<!-- NAME -->`` and ``<!-- /NAME -->``."""
     for kind, table in tables.items():
         start, end = f"<!-- {kind} -->", f"<!-- /{kind} -->"
         pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)

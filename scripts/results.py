@@ -1,7 +1,8 @@
-"""Writes docs/RESULTS.md from docs/acceptance.json and docs/results/*.json.
+"""Write docs/RESULTS.md from docs/acceptance.json and docs/results/*.json.
 
-Those are evaluations (``vflow evaluate … --json``), or comparisons of models: ``rows`` of figures by name.
-docs/results/densities.json is scripts/benchmarks/densities.py's; its tables go into docs/FLOWS.md too.
+The latter are evaluations (``vflow evaluate … --json``) or comparisons of models (``rows`` of named figures).
+docs/results/densities.json comes from scripts/benchmarks/densities.py and systems.py; its tables also go into
+docs/FLOWS.md.
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ FOLDER, PAGE = ROOT / "docs" / "results", ROOT / "docs" / "RESULTS.md"
 DENSITIES, FLOWS = "densities", ROOT / "docs" / "FLOWS.md"
 HEADER = """# Results
 
-Written by `python scripts/results.py` from docs/acceptance.json (what is promised of the shipped models) and
-docs/results/*.json, which the command below each table printed; `VFLOW_DATA` names the folder of data that
-are given by name. bits/dim is an upper bound of the code length.
-All figures are on held-out data that training never saw. Not every choice was made on validation data
-alone: the tail of `push`'s pixel map was chosen on test clips, a colouriser was kept or dropped by its
-figure on test photos, and a dozen experiments report test figures between versions (docs/EXPERIMENTS.md), so
-small gains may be flattered. From now on the command of the final table alone reads test data.
+Written by `python scripts/results.py` from docs/acceptance.json (promised figures of the shipped models) and
+docs/results/*.json (printed by the command below each table). Data given by name are in the folder
+`VFLOW_DATA`. bits/dim is an upper bound on the code length.
+All figures are on held-out data that was never used for training. Not every choice was made on validation
+data alone: the tail of `push`'s pixel map was chosen on test clips, a colouriser was kept or dropped by its
+figure on test photos, and a dozen experiments report test figures for intermediate versions
+(docs/EXPERIMENTS.md), so small gains may be optimistic. From now on, only the command for the final table
+reads test data.
 """
-PROMISED = "## What is promised of the shipped models (section F of docs/ACCEPTANCE.md, which has all)\n"
+PROMISED = (
+    "## Promised figures of the shipped models (section F of docs/ACCEPTANCE.md, which has all sections)\n"
+)
 Data = Mapping[str, Any]
-# Figure → what it is called here, and its unit. In the order of the tables.
+# Figure → its label and unit, in the order of the tables.
 ROWS = {
     "bits_per_dim": ("bits/dim, K = 1", ""),
     "bits_per_dim_k16": ("bits/dim, K = 16", ""),
@@ -41,120 +45,127 @@ ROWS = {
     "bits_per_dim_x264": ("the same frames in lossless x264 (veryslow)", "bits/dim"),
     "bits_per_dim_ffv1": ("the same frames in FFV1", "bits/dim"),
     "bits_per_value_of_lossy_sources": ("the lossy source files themselves", "bits/value"),
-    "bits_per_dim_ordered": ("some clips in order", "bits/dim"),
-    "bits_per_dim_shuffled": ("the same, frames shuffled", "bits/dim"),
+    "bits_per_dim_ordered": ("some clips, frames in order", "bits/dim"),
+    "bits_per_dim_shuffled": ("the same clips, frames shuffled", "bits/dim"),
     "bits_per_dim_noise_frames": ("frames of uniform noise", "bits/dim"),
     "psnr_best": ("PSNR, best sample", "dB"),
     "psnr_mean": ("PSNR, mean over samples", "dB"),
     "psnr_of_mean": ("PSNR of the mean of the samples", "dB"),
-    "psnr_copy_last": ("PSNR, last frame copied", "dB"),
+    "psnr_copy_last": ("PSNR, copying the last frame", "dB"),
     "psnr_training_mean": ("PSNR, mean of the training frames", "dB"),
     "psnr_regression": ("PSNR, per-pixel regression on the last frame", "dB"),
     "ssim_best": ("SSIM, best sample", ""),
     "ssim_mean": ("SSIM, mean over samples", ""),
     "ssim_of_mean": ("SSIM of the mean of the samples", ""),
-    "ssim_copy_last": ("SSIM, last frame copied", ""),
+    "ssim_copy_last": ("SSIM, copying the last frame", ""),
     "ssim_training_mean": ("SSIM, mean of the training frames", ""),
     "ssim_regression": ("SSIM, per-pixel regression on the last frame", ""),
     "diversity": ("mean distance between two samples (RMS)", "grey levels"),
     "direction_entropy": ("entropy of the direction", "bits"),
-    "accepted": ("futures that an independent tracker accepts", "share"),
-    "accepted_between": ("the same, of futures between two others", "share"),
-    "direction_probe": ("direction, read from the first frame's latents by a small probe", "share"),
-    "mosaic_bits_ratio": ("bits/dim of mosaics of four clips over the four's mean", ""),
-    "latent_share": ("variance of futures that the flow's latents carry", "share"),
-    "reference_share": ("variance of futures that the reference's code carries", "share"),
+    "accepted": ("futures accepted by an independent tracker", "share"),
+    "accepted_between": ("the same for futures interpolated between two others", "share"),
+    "direction_probe": (
+        "accuracy of a small probe that reads the direction from the first frame's latents",
+        "share",
+    ),
+    "mosaic_bits_ratio": (
+        "bits/dim of four clips tiled into one of twice the side, relative to the four alone",
+        "",
+    ),
+    "latent_share": ("variance of futures due to the flow's latents", "share"),
+    "reference_share": ("variance of futures due to the reference's code", "share"),
     "bits_per_dim_shape": ("bits/dim of the shapes' pixels", ""),
     "bits_per_dim_background": ("bits/dim of the background", ""),
-    "bayes_accuracy": ("classification by Bayes' rule", "share"),
-    "agreement": ("samples that the classifier takes for the class asked for", "share"),
-    "classifier_accuracy": ("the classifier itself, on real digits", "share"),
-    "spread_pixels": ("spread within a class over that of real digits, in pixels", ""),
-    "spread_features": ("the same in the classifier's features", ""),
+    "bayes_accuracy": ("accuracy of classification by Bayes' rule", "share"),
+    "agreement": ("samples that the classifier assigns to the requested class", "share"),
+    "classifier_accuracy": ("accuracy of the classifier on real digits", "share"),
+    "spread_pixels": ("spread within a class relative to real digits, in pixels", ""),
+    "spread_features": ("the same, in the classifier's features", ""),
     "frechet_on_classifier_features": ("Fréchet distance on the classifier's features", ""),
     "rmse_best": ("RMSE of a and b, best sample of each photo", "ab units"),
-    "rmse_best_independent": ("the same of independent draws", "ab units"),
+    "rmse_best_independent": ("the same for independent draws", "ab units"),
     "rmse_first": ("RMSE, the first sample of each photo", "ab units"),
     "rmse_grey": ("RMSE, grey", "ab units"),
     "rmse_mean_tint": ("RMSE, mean tint of the training photos", "ab units"),
     "rmse_tints": ("RMSE, best of eight k-means tints", "ab units"),
     "rmse_best_per_pixel": ("RMSE, best sample of each pixel", "ab units"),
-    "rmse_noise_per_pixel": ("RMSE, best of as much white noise at each pixel", "ab units"),
-    "spread_within_ratio": ("spread within a photo over that of the real one", ""),
-    "spread_over_variants": ("spread over variants", "ab units"),
-    "variance_beside_mean_color": ("share of that variance that is not the mean colour", ""),
-    "colorfulness_ratio": ("colourfulness of the first sample over the real one", ""),
+    "rmse_noise_per_pixel": ("RMSE, best of as many samples of white noise at each pixel", "ab units"),
+    "spread_within_ratio": ("spread within a colouring relative to the real photo", ""),
+    "spread_over_variants": ("spread across variants", "ab units"),
+    "variance_beside_mean_color": ("share of that variance that is not in the mean colour", ""),
+    "colorfulness_ratio": ("colourfulness of the first sample relative to the real photo", ""),
     "largest_lightness_change": ("largest change of L", ""),
-    "crps": ("CRPS, mean of all leads", "mm/h"),
+    "crps": ("CRPS, mean over all lead times", "mm/h"),
     "steps_crps": ("CRPS of STEPS", "mm/h"),
     "sprog_crps": ("CRPS of S-PROG", "mm/h"),
     "extrapolation_crps": ("CRPS of extrapolation", "mm/h"),
     "persistence_crps": ("CRPS of persistence", "mm/h"),
-    "crps_over_steps": ("CRPS over STEPS'", ""),
+    "crps_over_steps": ("CRPS relative to STEPS", ""),
     "csi_1": ("CSI of the ensemble mean at 1 mm/h", ""),
-    "steps_csi_1": ("CSI of STEPS' mean at 1 mm/h", ""),
+    "steps_csi_1": ("CSI of the STEPS mean at 1 mm/h", ""),
     "fss_1": ("FSS of members at 1 mm/h and 16 km", ""),
-    "steps_fss_1": ("FSS of STEPS' members", ""),
-    "outer_ranks": ("outer two of 21 ranks at the last lead (calibrated: 0.095)", "share"),
+    "steps_fss_1": ("FSS of STEPS members", ""),
+    "outer_ranks": ("outer two of 21 ranks at the last lead time (calibrated: 0.095)", "share"),
     "steps_outer_ranks": ("outer two ranks of STEPS", "share"),
     "seconds": ("time per forecast", "s"),
     "steps_seconds": ("time per forecast of STEPS", "s"),
     "bits_per_dim_x2": ("bits/dim of the details of the second doubling", ""),
     "bits_per_dim_x4": ("bits/dim of the details of the first doubling", ""),
     "psnr_bicubic": ("PSNR, bicubic interpolation", "dB"),
-    "psnr_gain": ("PSNR of the mean of the samples over bicubic interpolation", "dB"),
+    "psnr_gain": ("PSNR of the mean of the samples relative to bicubic interpolation", "dB"),
     "gms_best": ("gradient-magnitude similarity, best sample of each photo", ""),
     "gms_sample": ("gradient-magnitude similarity, mean over samples", ""),
     "gms_bicubic": ("gradient-magnitude similarity, bicubic interpolation", ""),
-    "gms_loss_ratio": ("what the best sample lacks of 1 over what bicubic interpolation lacks", ""),
-    "largest_change": ("largest change of the averaged samples from the small photo", "grey levels"),
-    "round_trip_data": ("round trip data → latent → data, largest error", "/256"),
-    "round_trip_latent": ("round trip latent → data → latent, largest error", "/256"),
-    "nonfinite": ("values not finite, before any redraw", ""),
+    "gms_loss_ratio": ("1 − similarity of the best sample, relative to bicubic interpolation", ""),
+    "largest_change": ("largest difference of the averaged samples from the small photo", "grey levels"),
+    "round_trip_data": ("round trip data → latent → data: largest error", "/256"),
+    "round_trip_latent": ("round trip latent → data → latent: largest error", "/256"),
+    "nonfinite": ("non-finite values before any redraw", ""),
     "seconds_per_frame": ("time per sampled frame", "s"),
     "seconds_per_digit": ("time per digit", "s"),
     "seconds_per_picture": ("time per colouring", "s"),
     "seconds_per_variant": ("time per enlarged variant", "s"),
 }
-# Figure of a comparison → head of its column.
+# Figure of a comparison → its column heading.
 COLUMNS = {
     "parameters": "parameters",
     "trained": "trained",
     "steps": "steps",
     "nats": "nats",
-    "nats_per_digit": "nats a digit",
-    "right": "drawn sums that are right",
+    "nats_per_digit": "nats per digit",
+    "right": "correct sums among those drawn",
     "calibration_error": "calibration error",
     "resimulation_error": "error of re-simulated y",
     "mmd_from_rejection": "MMD from rejection sampling",
     "bits_per_dim": "bits/dim",
-    "digits_per_s": "samples a second",
-    "bayes": "named by Bayes' rule",
+    "digits_per_s": "samples per second",
+    "bayes": "accuracy of Bayes' rule",
     "recognised_at_1": "recognised, T = 1",
     "recognised_at_0.8": "T = 0.8",
     "recognised_at_0.6": "T = 0.6",
-    "ink_correlation": "ink asked and drawn, correlation",
+    "ink_correlation": "correlation of requested and drawn ink",
     "nats_per_pixel": "nats/pixel, K = 1",
     "nats_per_pixel_k16": "K = 16",
     "iou_of_mean": "IoU of the mean of the samples",
     "iou_sample": "IoU of a sample",
     "iou_best": "IoU of the best sample",
-    "components_sample": "parts of a sample",
-    "components": "parts of the truth",
+    "components_sample": "components of a sample",
+    "components": "components of the true mask",
 }
 SERIES = ("best", "mean", "of_mean", "copy_last", "training_mean", "regression")
 SETTINGS = {
-    "events": "event {0[0]}", "members": "{} members", "leads": "{} leads",
-    "clips": "{} clips", "context": "{} given frames", "scored_frames": "{} scored", "digits": "{} digits",
+    "events": "event {0[0]}", "members": "{} members", "leads": "{} lead times",
+    "clips": "{} clips", "context": "frames given: {}", "scored_frames": "frames scored: {}",
+    "digits": "{} digits",
     "photos": "{} photos", "num_samples": "{} samples each", "temperature": "T = {}",
     "tuned_on": "tuned on {}", "noise": "{} noise", "seed": "seed {}", "dtype": "{}", "device": "on {}",
 }  # fmt: skip
 
 
 def main() -> int:
-    """0; with --check 1 if the page is not what the files make."""
+    """Exit code: 0, or with --check 1 if a page is out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is out of date")
     arguments = parser.parse_args()
     if arguments.check:
         texts = pages()
@@ -166,13 +177,13 @@ def main() -> int:
 
 
 def write() -> None:
-    """Make the page anew, and the tables of densities in docs/FLOWS.md."""
+    """Rewrite the page and the density tables in docs/FLOWS.md."""
     for page, text in pages().items():
         page.write_text(text, encoding="utf-8")
 
 
 def pages() -> dict[Path, str]:
-    """Both pages as the files make them."""
+    """Text of both pages, made from the files."""
     results = read(FOLDER)
     tables = density_tables(results[DENSITIES])
     return {
@@ -182,12 +193,12 @@ def pages() -> dict[Path, str]:
 
 
 def read(folder: Path) -> dict[str, Data]:
-    """File name without suffix → what the command printed."""
+    """File name without suffix → output of the command."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
 def render(results: Mapping[str, Data], entries: Mapping[str, Data]) -> str:
-    """The page: what is promised as ``docs/acceptance.json`` has it, then each evaluation."""
+    """The page: promised figures from ``docs/acceptance.json``, then each evaluation."""
     return "\n".join([HEADER, promised(entries), *(_part(name, data) for name, data in results.items())])
 
 
@@ -198,7 +209,7 @@ def _part(name: str, data: Data) -> str:
 
 
 def comparison(name: str, data: Data) -> str:
-    """Table of models side by side, and the command that made it."""
+    """Table of models side by side, with the command that produced it."""
     found = [key for key in COLUMNS if any(key in row for row in data["rows"])]
     rows = [
         f"| {' | '.join([row['model'], *(shown(row[key]) if key in row else '' for key in found)])} |"
@@ -231,12 +242,12 @@ def promised(entries: Mapping[str, Data]) -> str:
 
 
 def densities(data: Data) -> str:
-    """Densities of vectors and posteriors, beside other libraries."""
+    """Densities of vectors and posteriors, compared with other libraries."""
     return "\n\n".join(["## Densities of vectors (docs/FLOWS.md)", *density_tables(data).values()]) + "\n"
 
 
 def section(name: str, data: Data) -> str:
-    """Tables of one evaluation, and the command that made them."""
+    """Tables of one evaluation, with the command that produced them."""
     protocol = data["protocol"]
     rows = [
         f"| {label} | {f'{shown(data[key])} {unit}'.strip()} |"
@@ -257,7 +268,7 @@ def section(name: str, data: Data) -> str:
 
 
 def series(measure: str, data: Data) -> list[str]:
-    """A measure per predicted frame, if there is one."""
+    """Table of a measure by predicted frame; empty if the data have none."""
     found = {name: data.get(f"{measure}_{name}_per_frame") for name in SERIES}
     rows = {name: values for name, values in found.items() if values}
     if not rows:
@@ -271,7 +282,7 @@ def series(measure: str, data: Data) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """Four digits of a number."""
+    """A number with four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

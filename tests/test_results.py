@@ -1,4 +1,4 @@
-"""docs/RESULTS.md is what its JSON files make."""
+"""docs/RESULTS.md matches its JSON files."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_section() -> None:
     assert "| bits/dim, K = 1 | 0.6676 |" in page
     assert "| PSNR, best sample | 18.5 dB |" in page
     assert "| predicted frame | 1 | 2 |\n|---|---|---|\n| PSNR, best sample | 20 | 17 |" in page
-    assert "| values not finite, before any redraw | 0 |" in page
+    assert "| non-finite values before any redraw | 0 |" in page
     assert ROWS["psnr_training_mean"][0] not in page
     assert "256 clips; 20 samples each; T = 0.7; torch 2.13.0, checkpoint 0123456789ab." in page
     assert f"{PROTOCOL['command']} --json > docs/results/push.json" in page
