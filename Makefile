@@ -1,21 +1,21 @@
-# `make` lists the targets. Each makes what it needs of .venv on first use (scripts/setup.sh).
+# `make` lists the targets. On first use, each installs what it needs into .venv (scripts/setup.sh).
 .PHONY: help app test test-long lint format e2e bench accept wheel clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-# HOST counts only when given to make: some shells export one, and binding to it would open the app to the network.
+# HOST is used only if passed to make: some shells export it, and binding to that would expose the app to the network.
 HOST_FLAG = $(if $(filter command,$(firstword $(origin HOST))),--host '$(HOST)')
 
 help:
-	@echo "make app      the app in the browser (PORT=7860 HOST=127.0.0.1 CHECKPOINTS=folder of your own models)"
-	@echo "make test     all tests (ARGS= for pytest, e.g. ARGS='tests/models -x')"
-	@echo "make test-long  campaigns of minutes that make test leaves out: runs killed at random, fuzzed input"
-	@echo "make e2e      the app's tests alone, those in a browser included"
-	@echo "make lint     ruff and mypy;  make format  rewrites the layout"
-	@echo "make bench    speed against other flow libraries"
-	@echo "make accept   measures what the project promises into docs/ACCEPTANCE.md (ONLY='D A.shapes_bits' VFLOW_DATA=folder)"
-	@echo "make wheel    builds the wheel and uses it in a clean environment;  make clean  removes .venv and caches"
+	@echo "make app        runs the app in the browser (PORT=7860 HOST=127.0.0.1 CHECKPOINTS=folder of your own models)"
+	@echo "make test       runs all tests but the long ones (ARGS= for pytest, e.g. ARGS='tests/models -x')"
+	@echo "make test-long  runs the long tests, which take minutes: runs killed at random, fuzzed input"
+	@echo "make e2e        runs only the app's tests, including those in a browser"
+	@echo "make lint       runs ruff and mypy;  make format  reformats the code"
+	@echo "make bench      compares speed with other flow libraries"
+	@echo "make accept     measures the promised figures and writes docs/ACCEPTANCE.md (ONLY='D A.shapes_bits' VFLOW_DATA=folder)"
+	@echo "make wheel      builds the wheel and tests it in a clean environment;  make clean  removes .venv and caches"
 
 setup-%:
 	@PYTHON='$(PYTHON)' sh scripts/setup.sh $*
