@@ -1,11 +1,11 @@
-"""Trains variants of a preset for equal time, and prints what each reaches on held-out data.
+"""Train variants of a preset for equal time and print their figures on held-out data.
 
 python scripts/ablate.py shapes-small --minutes 20 --set model.noise=learned --set model.pixel_map=marginal
 python scripts/ablate.py push-small --data clips --set 'training.losses=[]' --set model.glow.coupling=mixture
 
-One variant per call, on one thread, its result one line of JSON. The time is the processor's, validation not
-counted, and the learning rate decays over it, so that no variant is cut off half-way. Other work on the
-machine makes it last longer, but hardly changes what the time gives. Steps are what it gave.
+Each call trains one variant on one thread and prints one line of JSON. The time is processor time without
+validation, and the learning rate decays over it, so no variant is cut off half-way. Other work on the machine
+makes a call last longer but hardly changes its result, which includes the number of steps.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SPAN = 1_000_000
 
 
 def main() -> int:
-    """0, or the exit code of an error that people meet."""
+    """Exit code: 0, or that of a user-facing error."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--data", help="as for vflow train")
     parser.add_argument("--set", action="append", default=[], help="preset entry, as key.path=value")
     parser.add_argument("--seed", type=int, help="seed of weights, order and noise")
-    parser.add_argument("--output", type=Path, help="where the averaged weights go, as a checkpoint")
+    parser.add_argument("--output", type=Path, help="folder for the averaged weights, as a checkpoint")
     arguments = parser.parse_args()
     set_threads(1)
     options = TrainOptions(
@@ -69,7 +69,7 @@ def ablate(preset: Preset, seconds: float, output: Path | None = None) -> dict[s
     """Train for ``seconds`` of processor time: parameters, steps, seconds, held-out bits/dim (EMA).
 
     Raises:
-        ConfigError: nothing is held out. DivergedError: so many steps in a row were skipped.
+        ConfigError: nothing is held out. DivergedError: too many steps in a row were skipped.
     """
     check_batch(preset, 1)
     accelerator = make_accelerator("cpu")
@@ -98,7 +98,7 @@ def ablate(preset: Preset, seconds: float, output: Path | None = None) -> dict[s
 
 
 def _train(state: TrainState, data: DataModule[Any, Any], seconds: float) -> tuple[Progress, float]:
-    """Steps until the time is spent; how far it came, and the seconds."""
+    """Train until the time is spent; the progress and the seconds taken."""
     config, progress, began = state.config, Progress(), time.process_time()
 
     def load(start: int) -> list[Any]:
@@ -120,7 +120,7 @@ def _train(state: TrainState, data: DataModule[Any, Any], seconds: float) -> tup
 
 
 def _rate(config: TrainingConfig, step: int, spent: float) -> float:
-    """The preset's warm-up in steps, then its cosine over the share of the time that is ``spent``."""
+    """Learning rate: the preset's warm-up in steps, then its cosine over the share ``spent`` of the time."""
     warm = config.warmup_steps
     return learning_rate(config, step if step < warm else warm + round(spent * (config.max_steps - warm)))
 

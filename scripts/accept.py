@@ -1,4 +1,4 @@
-"""Measures what the project promises and writes docs/ACCEPTANCE.md."""
+"""Measure the figures that the project promises, and write docs/ACCEPTANCE.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> int:
     """Exit code: 0 if every selected promise is kept, 1 if not, 2 for an unknown measure or a dirty tree."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="sections or single measures")
-    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    parser.add_argument("--list", action="store_true", help="list the measures and exit")
     arguments = parser.parse_args()
     try:
         chosen = select(arguments.only)
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def one(measure: Measure, commit: str) -> bool:
-    """Run one measure, store and print its rows; what it lacks here leaves the stored rows as they are."""
+    """Run one measure, store and print its rows; if it lacks data here, the stored rows stay as they are."""
     print(f"{measure.key} ...", flush=True)
     start = time.perf_counter()
     error = ""

@@ -1,11 +1,11 @@
-"""Speed and memory beside other flow libraries.
+"""Speed and memory compared with other flow libraries.
 
-python scripts/benchmark.py train --peer normflows --json   forward + backward + Adam, sides taking turns
-python scripts/benchmark.py memory                          peak of forward + backward, a process per side
-python scripts/benchmark.py sample                          cost per frame of futures, and over a forward pass
-python scripts/benchmark.py startup                         `vflow predict` beside `import torch`
-python scripts/benchmark.py floor                           what the machine's convolutions and memory allow
-python scripts/benchmark.py busy                            commands beside two spinning processes a core
+python scripts/benchmark.py train --peer normflows --json   forward + backward + Adam, libraries taking turns
+python scripts/benchmark.py memory                          peak of forward + backward, a process per library
+python scripts/benchmark.py sample                          time per sampled frame, relative to a forward pass
+python scripts/benchmark.py startup                         `vflow predict` relative to `import torch`
+python scripts/benchmark.py floor                           lower bound by convolution and memory speed
+python scripts/benchmark.py busy                            commands alongside two busy processes per core
 """
 
 from __future__ import annotations
@@ -59,18 +59,27 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "what", nargs="?", choices=["train", "memory", "sample", "startup", "floor", "busy"], default="train"
     )
-    parser.add_argument("--peer", choices=list(PEERS), default="normflows", help="what ratios are against")
-    parser.add_argument("--also", nargs="*", choices=list(PEERS), default=[], help="further sides of train")
-    parser.add_argument("--compile", action="store_true", help="a side of train under torch.compile")
+    parser.add_argument(
+        "--peer", choices=list(PEERS), default="normflows", help="library that ratios refer to"
+    )
+    parser.add_argument(
+        "--also", nargs="*", choices=list(PEERS), default=[], help="further libraries in train"
+    )
+    parser.add_argument("--compile", action="store_true", help="also train under torch.compile")
     parser.add_argument("--depth", type=int, default=8, help="flow steps per level, three levels")
     parser.add_argument("--hidden", type=int, default=128, help="width of the conditioners")
     parser.add_argument("--batch", type=int, default=32, help="64×64 RGB frames per step")
-    parser.add_argument("--repeats", type=int, default=7, help="turns whose median counts")
+    parser.add_argument(
+        "--repeats", type=int, default=7, help="number of turns, of which the median is reported"
+    )
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: processor time")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument(
-        "--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of vflow's conditioners"
+        "--dtype",
+        choices=["auto", "float32", "bfloat16"],
+        default="auto",
+        help="dtype of vflow's conditioners",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     return parser.parse_args()

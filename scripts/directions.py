@@ -1,4 +1,4 @@
-"""Principal directions of a trained model's noise, stored beside its weights.
+"""Compute principal directions of a trained model's noise and store them with its weights.
 
 python scripts/directions.py --checkpoint push --config push-small --data DATA/push
 """
@@ -23,14 +23,14 @@ from vflow.training.args import TrainOptions, resolve
 
 
 def main() -> int:
-    """0, or the exit code of an error that people meet."""
+    """Exit code: 0, or that of a user-facing error."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", required=True, help="a directory, or the name of a shipped one")
+    parser.add_argument("--checkpoint", required=True, help="directory, or name of a shipped checkpoint")
     parser.add_argument("--config", required=True, help="preset whose data section names the data set")
-    parser.add_argument("--data", help="where the data are, as for vflow train")
-    parser.add_argument("--count", type=int, default=2000, help="examples")
+    parser.add_argument("--data", help="folder of the data, as for vflow train")
+    parser.add_argument("--count", type=int, default=2000, help="number of examples")
     arguments = parser.parse_args()
     try:
         store(arguments.checkpoint, arguments.config, arguments.data, arguments.count)
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def store(checkpoint: str, config: str, data: str | None, count: int) -> None:
-    """Compute, save and say where."""
+    """Compute and save the directions; print the path."""
     preset = resolve(TrainOptions(config=config, output=Path(), data=data))
     folder = checkpoint_folder(checkpoint)
     model = vflow.load(folder, device="auto")

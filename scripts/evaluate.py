@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: the same as ``vflow evaluate``, as a file."""
+"""Evaluate a checkpoint: ``vflow evaluate`` as a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes small clips to try fine-tuning with: shapes unlike those of the data `shapes`, and growing."""
+"""Write small clips for trying out fine-tuning: growing shapes, unlike those of the data `shapes`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pick(random: np.random.Generator, options: Sequence[T]) -> T:
 
 
 def clip(seed: int, number: int) -> np.ndarray:
-    """Clip ``number``: uint8 (5, 64, 64, 3); a shape leaves in one of eight directions and grows."""
+    """Clip ``number``, uint8 (5, 64, 64, 3): a shape moves away in one of eight directions and grows."""
     random = generator("example clips", seed, number)
     kind, radius, color = pick(random, KINDS), pick(random, RADII), pick(random, COLORS)
     direction = pick(random, DIRECTIONS)
@@ -35,7 +35,7 @@ def clip(seed: int, number: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Write --count clips to --output as NNN.npz, which loses nothing (an mp4 smears colours)."""
+    """Write --count clips to --output as NNN.npz, which is lossless (an mp4 would smear colours)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--count", type=int, default=50, metavar="N")

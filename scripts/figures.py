@@ -1,8 +1,9 @@
-"""Makes the figures of README and docs from the shipped checkpoints: python scripts/figures.py futures.
+"""Make the figures of README and docs from the shipped checkpoints: python scripts/figures.py futures.
 
-``directions`` shows what the first principal directions of digits, colours and push change; ``colours`` a
-grey photograph in several ways; ``digits`` drawn digits, a column per class; ``enlarged`` parts of small
-photos enlarged; ``surprise`` a clip with two frames exchanged.
+``futures`` shows given frames and their futures; ``directions`` the effect of the first principal directions
+of digits, colours and push; ``colours`` grey photographs, each coloured in several ways; ``digits`` drawn
+digits, one column per class; ``enlarged`` enlarged crops of small photos; ``surprise`` a clip with two frames
+swapped.
 """
 
 from __future__ import annotations

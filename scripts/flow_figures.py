@@ -1,7 +1,7 @@
-"""Makes the gallery of docs/FLOWS.md: a picture and a measured row for each system, on validation points.
+"""Make the gallery of docs/FLOWS.md: a picture and a row of figures on validation points for each system.
 
-Each system learns for some seconds of processor time: the true density, the learned one, samples, and the
-base's grid bent by the flow. Run from the repository with one thread::
+Each system is trained for a given processor time. The picture shows the true density, the learned density,
+samples, and the base's grid as bent by the flow. Run from the repository with one thread::
 
     python -m scripts.flow_figures --seconds 60
     python -m scripts.flow_figures maf sphere --seconds 20
@@ -159,11 +159,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "systems", nargs="*", metavar="SYSTEM", help=f"presets, all when none is named; or {VINE}"
-    )
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"presets (default: all), or {VINE}")
     parser.add_argument("--data", help=f"folder of MNIST, for {VINE}")
-    parser.add_argument("--seconds", type=float, default=60, help="of processor time for each")
+    parser.add_argument("--seconds", type=float, default=60, help="processor time for each system")
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder")
     arguments = parser.parse_args()
     if unknown := set(arguments.systems) - {*BY_PRESET, VINE}:

@@ -1,4 +1,4 @@
-"""Generate in batches: ``vflow generate`` as a file for ``accelerate launch`` and ``torchrun``."""
+"""Generate in batches: ``vflow generate`` as a script for ``accelerate launch`` and ``torchrun``."""
 
 from __future__ import annotations
 

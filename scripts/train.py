@@ -1,4 +1,4 @@
-"""Train a model: the same as ``vflow train``, as a file for ``accelerate launch`` and ``torchrun``."""
+"""Train a model: ``vflow train`` as a script for ``accelerate launch`` and ``torchrun``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Speed and memory of vflow beside other flow libraries: scripts/benchmark.py."""
+"""Speed and memory of vflow compared with other flow libraries: scripts/benchmark.py."""

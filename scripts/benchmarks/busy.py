@@ -1,4 +1,4 @@
-"""Commands on a busy machine: their time beside two spinning processes a core, over their time alone."""
+"""Commands on a busy machine: their time alongside two busy processes per core, relative to alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from scripts.benchmarks.startup import ROOT, run
 from scripts.benchmarks.timing import timed
 
-PER_CORE = 2  # spinning processes; a fair share alone then makes a command take 1 + PER_CORE times as long
+PER_CORE = 2  # busy processes; with fair scheduling, a command takes 1 + PER_CORE times as long
 TURNS = 3
 COMMANDS = {
     "digits": ("digits", "--checkpoint", "digits", "--label", "3", "--num-samples", "32"),
@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 def busy() -> dict[str, object]:
-    """Seconds of each command: median alone, worst beside spinning processes, and ``ratio`` of the two."""
+    """Seconds of each command: median alone, worst alongside busy processes, and ``ratio`` of the two."""
     found: dict[str, object] = {"cores": os.cpu_count(), "turns": TURNS}
     with tempfile.TemporaryDirectory() as name:
         fresh = (str(Path(name) / str(number)) for number in itertools.count())
@@ -46,7 +46,7 @@ def busy() -> dict[str, object]:
 
 @contextmanager
 def spinning(count: int) -> Iterator[None]:
-    """Context in which ``count`` processes spin."""
+    """Context in which ``count`` processes keep the processor busy."""
     processes = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(count)]
     for process in processes:
         process.start()

@@ -1,4 +1,4 @@
-"""Comparison of models as scripts/results.py takes it."""
+"""Comparison of models in the format of scripts/results.py."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from vflow.pipelines.common import versions
 
 
 def comparison(title: str, rows: Sequence[dict[str, Any]], note: str, command: str) -> dict[str, Any]:
-    """JSON object of a comparison: a row of figures for each model, a note below, and how it was made.
+    """JSON object of a comparison: a row of figures for each model, a note, and the protocol.
 
-    ``command`` is what follows ``python -m scripts.benchmarks.``.
+    ``command`` is the part after ``python -m scripts.benchmarks.``.
     """
     protocol = {"command": f"python -m scripts.benchmarks.{command}", "versions": versions()}
     return {"title": title, "rows": list(rows), "note": note, "protocol": protocol}

@@ -1,7 +1,8 @@
-"""Enlarging with the small photo and with zeros in its place: what the condition is worth in bits/dim.
+"""Value of the condition in bits/dim: enlarging given the small photo, and given zeros in its place.
 
-Trains preset ``enlarge`` twice for equal processor time, as scripts/ablate.py does, and prints a comparison
-as scripts/results.py takes it. Figures are of held-out photos of the training folder. Run with one thread::
+Trains the preset ``enlarge`` twice for equal processor time, as scripts/ablate.py does, and prints a
+comparison in the format of scripts/results.py. Figures are for held-out photos of the training folder. Run
+with one thread::
 
     VFLOW_DATA=… python -m scripts.benchmarks.condition --minutes 8 > docs/results/condition.json
 """

@@ -1,14 +1,14 @@
-"""Density models beside zuko and normflows: nats above entropy, rows a second, and posteriors of a VAE.
+"""Density models compared with zuko and normflows: nats above entropy, rows per second, posteriors of a VAE.
 
-Each prints one JSON object a line. Budgets are seconds of processor time, so that other processes of the
-machine do not count. Run with one thread::
+Each command prints one JSON object per line. Budgets are in seconds of processor time, so other processes on
+the machine do not count. Run with one thread::
 
     python -m scripts.benchmarks.densities plane two-moons --models maf,spline,zuko-maf,zuko-nsf --seconds 60
     python -m scripts.benchmarks.densities speed
     python -m scripts.benchmarks.densities posterior iaf --data MNIST --steps 16000
 
-With ``--output docs/results/densities.json`` rows are kept there too, each in place of an earlier one of the
-same models; ``python scripts/results.py`` makes tables of them.
+With ``--output docs/results/densities.json``, rows are also stored there and replace earlier ones of the same
+models; ``python scripts/results.py`` makes tables of them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Peer(nn.Module):
 
 
 def zuko_maf() -> Peer:
-    """zuko's MAF of the size of the preset ``maf``."""
+    """zuko's MAF at the size of the preset ``maf``."""
     import zuko
 
     flow = zuko.flows.MAF(2, transforms=12, hidden_features=(32, 32))
@@ -67,7 +67,7 @@ def zuko_maf() -> Peer:
 
 
 def zuko_nsf() -> Peer:
-    """zuko's neural spline flow of the size of the preset ``spline``."""
+    """zuko's neural spline flow at the size of the preset ``spline``."""
     import zuko
 
     flow = zuko.flows.NSF(2, transforms=4, bins=24, hidden_features=(64, 64))
@@ -75,7 +75,7 @@ def zuko_nsf() -> Peer:
 
 
 def normflows_realnvp() -> Peer:
-    """normflows' RealNVP of the size of the preset ``realnvp``, as its tutorial builds it."""
+    """normflows' RealNVP at the size of the preset ``realnvp``, built as in its tutorial."""
     import normflows as nf
 
     flows = []
@@ -94,7 +94,7 @@ PEERS: dict[str, tuple[Callable[[], Peer], str]] = {
 
 
 def train(model: Peer | DensityModel, points: Tensor, config: TrainingConfig, seconds: float) -> int:
-    """Maximum likelihood for some seconds of processor time; how many steps that made."""
+    """Train by maximum likelihood for some seconds of processor time; the number of steps."""
     stream = batches(points, config.batch_size, config.seed)
     return sum(1 for _ in optimize(model, lambda _: -model.log_prob(next(stream)).mean(), config, seconds))
 
@@ -137,7 +137,7 @@ def plane(density: str, names: list[str], seconds: float, seed: int) -> Iterator
 
 
 def rows_per_second(calls: dict[str, Callable[[], Any]], rows: int, repeats: int = 100) -> dict[str, float]:
-    """Rows a second of each call: the best of many timings that take turns, by processor time."""
+    """Rows per second of each call: the best of many alternating timings, by processor time."""
     best = dict.fromkeys(calls, math.inf)
     for _ in range(repeats):
         for name, call in calls.items():
@@ -148,7 +148,7 @@ def rows_per_second(calls: dict[str, Callable[[], Any]], rows: int, repeats: int
 
 
 def speed() -> Iterator[dict[str, Any]]:
-    """MAF densities and IAF samples beside zuko's, rows a second, without gradients; and MAF samples."""
+    """MAF densities and IAF samples against zuko, and MAF samples: rows per second without gradients."""
     import zuko
 
     for dim, hidden, layers, rows in ((2, 64, 8, 4096), (16, 128, 5, 2048), (64, 256, 5, 1024)):
@@ -214,7 +214,7 @@ POSTERIORS: dict[str, list[dict[str, Any]]] = {
 
 
 def train_vae(model: Vae, bits: Tensor, steps: int, seed: int) -> float:
-    """The evidence lower bound raised for some steps; the seconds of processor time that took."""
+    """Train a VAE by its evidence lower bound for some steps; the seconds of processor time taken."""
     config = TrainingConfig(
         batch_size=128, max_steps=steps, learning_rate=1e-3, grad_clip_norm=50.0, seed=seed
     )
@@ -230,7 +230,7 @@ def train_vae(model: Vae, bits: Tensor, steps: int, seed: int) -> float:
 
 
 def posterior(names: list[str], data: str, steps: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Bounds of a VAE on validation digits, binarised at ½, after the same steps with each posterior."""
+    """Bounds of a VAE on validation digits binarised at ½, after equal steps with each posterior."""
     train_bits, held = (
         binarize(torch.from_numpy(MnistImages(split=split, root=data).images))
         for split in ("train", "validation")
@@ -270,7 +270,7 @@ IDENTITY = {
 
 
 def record(path: Path, kind: str, row: dict[str, Any]) -> None:
-    """Keep ``row`` among those of its kind in a JSON file, in place of an earlier one of the same models."""
+    """Store ``row`` among those of its kind in a JSON file, replacing an earlier one of the same models."""
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     rows = [r for r in kept.get(kind, []) if any(r[key] != row[key] for key in IDENTITY[kind])]
     kept[kind] = [*rows, row | {"machine": machine()}]
@@ -296,7 +296,7 @@ def main() -> None:
     for command in (on_plane, of_vae):
         command.add_argument("--seed", type=int, default=0)
     for command in (on_plane, of_speed, of_vae):
-        command.add_argument("--output", type=Path, metavar="FILE", help="JSON that keeps the rows")
+        command.add_argument("--output", type=Path, metavar="FILE", help="JSON file to store the rows in")
     args = parser.parse_args()
     if args.command == "plane":
         names = args.models.split(",")

@@ -1,7 +1,7 @@
-"""Models of digits side by side: integer flow, PixelCNN, row LSTM, flow.
+"""Comparison of models of digits: integer flow, PixelCNN, row LSTM, flow.
 
-Prints a comparison as scripts/results.py takes it: bits/dim given the class, and samples a second of
-processor time. Checkpoints are runs of ``vflow train`` or shipped names. Run with one thread::
+Prints a comparison in the format of scripts/results.py: bits/dim given the class, and samples per second of
+processor time. Checkpoints are runs of ``vflow train`` or names of shipped ones. Run with one thread::
 
     VFLOW_DATA=… python -m scripts.benchmarks.digit_models runs/pixelcnn runs/integer-flow digits
 """
@@ -33,7 +33,7 @@ SHIPPED = "hours, in stages: see its card"
 
 
 def trained(checkpoint: str) -> str:
-    """Steps and batch size of a run, and the steps that its schedule has if it stopped before."""
+    """Steps and batch size of a run, and the steps of its schedule if it stopped early."""
     folder = Path(checkpoint)
     if not (folder / "preset.yaml").is_file():
         return SHIPPED
@@ -44,7 +44,7 @@ def trained(checkpoint: str) -> str:
 
 
 def flow_figures(model: Digits, settings: Settings) -> dict[str, float]:
-    """bits/dim, K = 1, and samples a second of the flow of digits."""
+    """bits/dim (K = 1) and samples per second of the flow of digits."""
     held = MnistImages(split=settings.split)
     chosen = evenly_spaced(len(held), settings.count(len(held), len(held)))
     assert settings.num_samples is not None
@@ -93,7 +93,7 @@ def main() -> None:
     )
     parser.add_argument("checkpoints", nargs="+")
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
-    parser.add_argument("--limit", type=int, default=0, help="digits that are scored; 0: all")
+    parser.add_argument("--limit", type=int, default=0, help="number of digits to score; 0: all")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(json.dumps(compare(options.checkpoints, options.split, options.limit), ensure_ascii=False))

@@ -1,17 +1,18 @@
-"""Discrete flows beside their base alone: XOR's table, a Potts model, the addition of two numbers.
+"""Discrete flows compared with their base alone: XOR, a Potts model, the addition of two numbers.
 
-The tasks of Tran et al. 2019, in nats. Prints a comparison as scripts/results.py takes it. Run with one
+The tasks of Tran et al. 2019, in nats. Prints a comparison in the format of scripts/results.py. Run with one
 thread::
 
     python -m scripts.benchmarks.discrete xor > docs/results/xor.json
     python -m scripts.benchmarks.discrete potts > docs/results/potts.json
     python -m scripts.benchmarks.discrete addition --digits 10 --seconds 120 > docs/results/addition.json
 
-XOR and Potts are fitted to all vectors, each weighed by its probability. Sums are written left to right, as
-many digits as the numbers have, and scored given both numbers; pairs are drawn anew for each batch. A
-column of two digits is one symbol. The models without a flow are LSTMs that write the sum's digits from left
-to right as they read its columns, though carries come from the right; one has read all columns before. The
-flows' networks see the columns too, and their base is 0, or any other digit alike.
+XOR and Potts are fitted to all vectors, weighted by their probabilities. Sums are written from left to right,
+with as many digits as the numbers, and scored given both numbers; each batch draws new pairs. A column of two
+digits is one symbol. The models without a flow are LSTMs that write the sum from left to right as they read
+its columns, although carries come from the right; one of them reads all columns first. The networks of the
+flows also see the columns, and their base has a probability for 0 and spreads the rest evenly over the other
+digits.
 """
 
 from __future__ import annotations
@@ -180,11 +181,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("task", choices=TASKS)
-    parser.add_argument("--digits", type=int, default=10, help="of each number that is added")
-    parser.add_argument("--seconds", type=float, default=120.0, help="of each training of addition")
-    parser.add_argument("--model", default="", help="part of the names of addition's models; all by default")
-    parser.add_argument("--output", type=Path, help="file whose rows of other models stay; else printed")
-    parser.add_argument("--seed", type=int, default=0, help="of addition")
+    parser.add_argument("--digits", type=int, default=10, help="digits of each number")
+    parser.add_argument(
+        "--seconds", type=float, default=120.0, help="processor time of each training (addition only)"
+    )
+    parser.add_argument("--model", default="", help="part of the model names (addition only; default: all)")
+    parser.add_argument(
+        "--output", type=Path, help="file to update, keeping rows of other models; default: print"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed (addition only)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     title, rows, note = TASKS[options.task](options)

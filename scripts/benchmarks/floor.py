@@ -1,4 +1,4 @@
-"""The least a training step can take: its convolutions at their measured rate, its bytes at memory's."""
+"""Lower bound on the time of a training step, from measured speeds of convolutions and memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASSES = 3  # forward, and the gradients of inputs and of weights
 
 
 def floor(setting: Setting) -> dict[str, object]:
-    """Seconds of one training step of the default Glow that nothing can avoid, in ``setting.dtype``."""
+    """Lower bound on the seconds of one training step of the default Glow, in ``setting.dtype``."""
     config = glow_config(setting.depth, setting.hidden)
     flops, elements, steps = 0.0, 0, {}
     for level in range(config.levels):
@@ -52,7 +52,7 @@ def floor(setting: Setting) -> dict[str, object]:
 
 
 def convolution(setting: Setting, inputs: int, outputs: int, kernel: int, side: int) -> Step:
-    """Forward and backward of one channels-last convolution, and nothing else."""
+    """Forward and backward of a single channels-last convolution."""
     kind: dict[str, Any] = {"device": setting.device, "dtype": setting.dtype}
 
     def tensor(*shape: int) -> Tensor:
@@ -71,7 +71,7 @@ def convolution(setting: Setting, inputs: int, outputs: int, kernel: int, side: 
 
 
 def copying(setting: Setting) -> Step:
-    """A copy that no cache holds."""
+    """A copy too large for any cache."""
     source = torch.ones(COPIED // 4, device=setting.device)
     target = torch.empty_like(source)
     return lambda: target.copy_(source)

@@ -1,7 +1,7 @@
-"""Posteriors of inverse problems: a conditional flow and an invertible network beside rejection sampling.
+"""Posteriors of inverse problems: a conditional flow and an invertible network against rejection sampling.
 
-Prints a comparison as scripts/results.py takes it. Budgets are seconds of processor time a training. Run
-with one thread::
+Prints a comparison in the format of scripts/results.py. Budgets are in seconds of processor time per
+training. Run with one thread::
 
     python -m scripts.benchmarks.inverse arm --seconds 120 > docs/results/arm.json
 """

@@ -1,9 +1,9 @@
-"""Knowledge types added to a frozen flow of digits (TzK): what the judge of drawn digits recognises.
+"""Knowledge types added to a frozen flow of digits (TzK): share of drawn digits that a classifier recognises.
 
-A flow learns MNIST at half its size (means of 2×2 pixels) without its labels; then eleven types are learned
-over it while it is frozen: the ten digits, and ink, whose code is the digit's mean grey level, standardised.
-The judge sees pictures at twice their size. Prints a comparison as scripts/results.py takes it. Budgets are
-seconds of processor time. Run with one thread::
+A flow is trained on MNIST at half its size (means of 2×2 pixels) without labels. It is then frozen and eleven
+types are trained on it: the ten digits, and ink, whose code is the standardised mean grey level of the digit.
+The classifier sees pictures at twice their size. Prints a comparison in the format of scripts/results.py.
+Budgets are in seconds of processor time. Run with one thread::
 
     VFLOW_DATA=… python -m scripts.benchmarks.knowledge > docs/results/knowledge.json
 """
@@ -79,19 +79,19 @@ def train_base(images: Tensor, seconds: float) -> Digits:
 
 @cache
 def judge() -> DigitClassifier:
-    """The classifier of ``vflow evaluate``, which knows nothing of the flow: one epoch of MNIST."""
+    """The classifier of ``vflow evaluate``, trained independently of the flow for one epoch of MNIST."""
     with torch.enable_grad():
         return train_classifier(*load_mnist(None, train=True), epochs=1)
 
 
 def recognised(images: Tensor, labels: Tensor) -> float:
-    """Share of digits uint8 (N, 1, 14, 14) that the judge takes for their labels."""
+    """Share of digits, uint8 (N, 1, 14, 14), that the classifier assigns to their labels."""
     large = interpolate(images.float(), scale_factor=2.0, mode="bilinear").round().to(torch.uint8)
     return agreement(judge(), large[:, 0].numpy(), labels.numpy())
 
 
 def run(base_seconds: float, seconds: float) -> list[dict[str, object]]:
-    """Rows: the frozen flow, one type and two types given, and real digits as the judge sees them."""
+    """Rows: the frozen flow, given one type, given two types, and real digits as the classifier sees them."""
     images, labels, gray = digits("train")
     mean, deviation = float(gray.mean()), float(gray.std())
 
@@ -139,8 +139,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--base-seconds", type=float, default=BASE_SECONDS, help="training of the flow")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="training of the types")
+    parser.add_argument(
+        "--base-seconds", type=float, default=BASE_SECONDS, help="processor time of training the flow"
+    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="processor time of training the types")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     budgets = arguments.base_seconds, arguments.seconds

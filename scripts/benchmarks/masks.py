@@ -1,8 +1,8 @@
-"""Masks of noisy pictures: a conditional flow with half-infinite noise beside independent pixels.
+"""Masks of noisy pictures: a conditional flow with half-infinite noise against independent pixels.
 
-The rival is the same network over the picture, widened until it has as many parameters, whose outputs are
-the logits of a Bernoulli for each pixel. Both train for as long, in seconds of processor time. Figures are of
-validation masks. Prints a comparison as scripts/results.py takes it. Run with one thread::
+The baseline is the same network on the picture, widened to as many parameters, and outputs Bernoulli logits
+for each pixel. Both are trained for equal processor time. Figures are for validation masks. Prints a
+comparison in the format of scripts/results.py. Run with one thread::
 
     python -m scripts.benchmarks.masks --seconds 150 --masks 200 > docs/results/masks.json
 """
@@ -63,7 +63,7 @@ def size_of(model: nn.Module) -> int:
 
 
 def rival(config: SegmentationConfig) -> Bernoulli:
-    """The smallest of its kind that has as many parameters as the flow."""
+    """The smallest baseline with at least as many parameters as the flow."""
     size, hidden = size_of(Segmentation(config)), config.condition.hidden
     for width in range(hidden[0], 1024):
         wider = tuple(h * width // hidden[0] for h in hidden)
@@ -74,7 +74,7 @@ def rival(config: SegmentationConfig) -> Bernoulli:
 
 
 def train(model: nn.Module, nats: Callable[[ImageBatch], Tensor], preset: Preset, seconds: float) -> int:
-    """Steps that were made."""
+    """Train a model; the number of steps."""
     data, size = open_data(preset), preset.training.batch_size
     starts, steps = itertools.count(0, size), 0
     if isinstance(model, Segmentation):
@@ -90,7 +90,7 @@ def train(model: nn.Module, nats: Callable[[ImageBatch], Tensor], preset: Preset
 
 @torch.no_grad()
 def run(data: str, seconds: float, count: int, picture: Path | None = None) -> list[dict[str, object]]:
-    """Rows of the comparison; a sheet of samples of the flow, and below of the other, goes to ``picture``."""
+    """Rows of the comparison; samples of the flow, with the baseline's below, are saved to ``picture``."""
     preset = load_preset("vessels", {"training.max_steps": 1_000_000, "data.name": data})
     assert isinstance(preset.model, SegmentationConfig)
     masks = Masks.take(open_image_dataset(preset.data, preset.model, "validation"), count)
@@ -138,8 +138,8 @@ def main() -> None:
     )
     parser.add_argument("data", nargs="?", choices=tuple(TITLES), default="vessels")
     parser.add_argument("--seconds", type=float, default=150.0, help="processor time of each training")
-    parser.add_argument("--picture", type=Path, help="file of a sheet of samples, PNG")
-    parser.add_argument("--masks", type=int, default=200, help="validation masks")
+    parser.add_argument("--picture", type=Path, help="PNG file for a sheet of samples")
+    parser.add_argument("--masks", type=int, default=200, help="number of validation masks")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = comparison(

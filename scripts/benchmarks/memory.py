@@ -1,4 +1,4 @@
-"""Memory of forward + backward beyond model, gradients and optimiser, each side in a process of its own."""
+"""Memory of forward + backward beyond model, gradients and optimiser, each library in its own process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEEP = 4  # how many times deeper the second run with recompute is
 
 
 def memory(setting: Setting, peer: str) -> dict[str, object]:
-    """MiB of each side, and the ratios that are promised."""
+    """MiB of each library, and the promised ratios."""
     half = setting.dtype == torch.bfloat16
     deep = setting._replace(depth=DEEP * setting.depth)
     cases = {
@@ -50,7 +50,7 @@ def alone(setting: Setting, side: str, autocast: bool) -> float:
 
 
 def extra_memory(setting: Setting, side: str, autocast: bool) -> float:
-    """Peak of forward and backward less the level before, which has gradients and Adam's state: MiB."""
+    """Peak of forward and backward minus the level before, which includes gradients and Adam's state: MiB."""
     torch.set_num_threads(setting.threads)
     model, log_likelihood, x = build(setting, side)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0, fused=True)
@@ -66,7 +66,7 @@ def extra_memory(setting: Setting, side: str, autocast: bool) -> float:
 
 
 def build(setting: Setting, side: str) -> tuple[nn.Module, Log, torch.Tensor]:
-    """Model, log-likelihood and batch of one side."""
+    """Model, log-likelihood and batch of one library."""
     config = glow_config(setting.depth, setting.hidden, "recompute" if side == "recompute" else "plain")
     x = images(setting.batch, config)
     model = started(config, x[:4])
@@ -91,7 +91,7 @@ def peak_cuda() -> float:
 
 
 def reset_resident() -> float:
-    """Give freed memory back to Linux and start its record of the peak anew; bytes resident now."""
+    """Return freed memory to Linux and reset its record of the peak; bytes resident now."""
     if sys.platform != "linux":
         raise OSError("memory on a CPU is measured on Linux only")
     ctypes.CDLL(None).malloc_trim(0)

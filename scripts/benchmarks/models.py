@@ -1,4 +1,4 @@
-"""The model that every library can build: an unconditional Glow under a standard normal."""
+"""Model that every library can build: an unconditional Glow with a standard normal prior."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class UnconditionalGlow(nn.Module):
 def glow_config(
     depth: int = 8, hidden: int = 128, memory: Literal["plain", "recompute"] = "plain"
 ) -> GlowConfig:
-    """Three levels over 64×64 RGB, as the figures of docs/PERFORMANCE.md."""
+    """Three levels on 64×64 RGB, as in docs/PERFORMANCE.md."""
     return GlowConfig(depth=(depth,) * 3, hidden=(hidden,) * 3, memory=memory)
 
 
@@ -49,7 +49,7 @@ def images(batch: int, config: GlowConfig) -> Tensor:
 
 @torch.no_grad()
 def started(config: GlowConfig, x: Tensor) -> UnconditionalGlow:
-    """A model with ActNorms set on ``x``, and couplings that do something: their last layers start at 0."""
+    """Model with ActNorms initialised on ``x`` and random last layers of couplings, which start at 0."""
     torch.manual_seed(0)
     model = UnconditionalGlow(config)
     for name, parameter in model.named_parameters():
@@ -60,7 +60,7 @@ def started(config: GlowConfig, x: Tensor) -> UnconditionalGlow:
 
 
 def without_tricks(model: UnconditionalGlow) -> UnconditionalGlow:
-    """The same map as plain torch has it: ActNorm and 1×1 apart, weights in the default layout."""
+    """The same map in plain torch: ActNorm and 1×1 convolution separate, weights in the default layout."""
     plain = copy.deepcopy(model)
     for chain in plain.glow.levels:
         for index, layer in enumerate(chain.layers):

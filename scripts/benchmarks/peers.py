@@ -1,7 +1,7 @@
-"""The same Glow in other libraries, from vflow's; each gives log-likelihoods (B,) in nats.
+"""vflow's Glow rebuilt in other libraries; each returns log-likelihoods (B,) in nats.
 
-normflows gets vflow's weights. nflows' diagonal of the 1×1 is positive and FrEIA's 1×1 is fixed: these two
-get the same layers and widths, with weights of their own.
+normflows gets vflow's weights. In nflows the diagonal of the 1×1 convolution is positive, and in FrEIA the
+1×1 convolution is fixed: these two get the same layers and widths, but weights of their own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ATAN_SLOPE = (
 
 
 class Peer(NamedTuple):
-    """A model to optimise and what gives its log-likelihood."""
+    """Model to optimise and the function that returns its log-likelihood."""
 
     model: nn.Module
     log_likelihood: Log
@@ -41,7 +41,7 @@ def conditioner(inputs: int, outputs: int, hidden: int) -> nn.Module:
 
 
 def normflows(model: UnconditionalGlow) -> Peer:
-    """normflows' own GlowBlock, its coupling turned round (x · s + t, as ours), with our weights."""
+    """normflows' own GlowBlock with its coupling inverted (x · s + t, as in vflow), and vflow's weights."""
     import normflows as nf
 
     warnings.filterwarnings("ignore", "torch.lu is deprecated")  # 24 times, where it makes its rotations
@@ -129,7 +129,7 @@ def nflows(model: UnconditionalGlow) -> Peer:
 
 
 class _Subnet:
-    """nflows calls its conditioners with a context; this one has none."""
+    """Conditioner without a context, although nflows passes one."""
 
     def __init__(self, hidden: int) -> None:
         self.hidden = hidden

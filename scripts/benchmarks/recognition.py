@@ -1,12 +1,13 @@
-"""Recognition of recoloured pictures by a judge that never taught the colouriser.
+"""Recognition of recoloured pictures by a classifier that took no part in training the colouriser.
 
-A small residual network learns the classes of CIFAR-10 from its training pictures in colour. Then it names
-held-out ones in grey, as a colouriser shows them first, and as they are: ``recovered`` is the share of the
-way from grey to real that colours bring back. Prints one JSON object; with one thread::
+A small residual network is trained on CIFAR-10's training pictures in colour. It then classifies held-out
+pictures in grey, in a colouriser's first colouring, and in their own colours: ``recovered`` is the share of
+the accuracy gap between grey and real that the colouring closes. Prints one JSON object. Run with one
+thread::
 
     python -m scripts.benchmarks.recognition cifar10.zip --checkpoint colorizer-regions
 
-Pictures lie in folders by class under train/ and test/, in a zip or a folder.
+Pictures are in folders by class under train/ and test/, in a zip file or a folder.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from vflow.training.density import optimize
 
 SIDE = 32
 WIDTHS = (24, 48, 96, 192)
-PADDING = 4  # pixels by which training pictures are shifted at most
+PADDING = 4  # largest shift of training pictures, in pixels
 SECONDS, TAUGHT, COUNT = 200.0, 25_000, 2000
 TRAINING = TrainingConfig(
     batch_size=128, max_steps=1_000_000, learning_rate=3e-3, warmup_steps=50, ema=0.995, grad_clip_norm=5.0
@@ -72,7 +73,7 @@ class Residual(nn.Module):
 
 @final
 class Judge(nn.Module):
-    """Logits (B, 10) of uint8 (B, 32, 32, 3); it sees colours as they are, never changed or removed."""
+    """Logits (B, 10) of uint8 (B, 32, 32, 3); trained without colour augmentation."""
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
@@ -97,7 +98,7 @@ def read(path: Path, split: Split, count: int = 0) -> Labelled:
 
 
 def train_judge(data: Labelled, seconds: float) -> Judge:
-    """A judge trained for so many seconds of processor time, on pictures shifted and turned left to right."""
+    """Judge trained for some seconds of processor time on shifted and mirrored pictures."""
     torch.manual_seed(0)
     judge, random = Judge(), generator("judge")
     judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -119,14 +120,14 @@ def train_judge(data: Labelled, seconds: float) -> Judge:
 
 
 def shuffled(total: int, size: int, random: np.random.Generator) -> Iterator[np.ndarray]:
-    """Batches of indices without end, an epoch a permutation."""
+    """Endless batches of indices, a new permutation each epoch."""
     while True:
         order = random.permutation(total)
         yield from (order[start : start + size] for start in range(0, total - size + 1, size))
 
 
 def varied(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A batch, uint8 (B, 32, 32, 3), shifted by up to 4 pixels together, half of it turned left to right."""
+    """A batch, uint8 (B, 32, 32, 3), shifted as a whole by up to 4 pixels; half of it is mirrored."""
     padded = np.pad(images, ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)), mode="reflect")
     top, left = random.integers(2 * PADDING + 1, size=2)
     cut = padded[:, top : top + SIDE, left : left + SIDE].copy()
@@ -150,7 +151,7 @@ def coloured(model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def recognition(judge: nn.Module, checkpoint: str, data: Labelled) -> dict[str, Any]:
-    """Accuracies of the judge on grey, recoloured and real pictures, and the share of the way recovered."""
+    """Accuracies of the judge on grey, recoloured and real pictures, and the share of the gap recovered."""
     model = vflow.load(checkpoint)
     first, grey = coloured(model, data.images)
     right = {
@@ -176,12 +177,16 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="zip or folder of labelled pictures, 32×32")
     parser.add_argument("--checkpoint", default="colorizer-regions")
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
-    parser.add_argument("--count", type=int, default=COUNT, help="pictures that are coloured")
+    parser.add_argument("--count", type=int, default=COUNT, help="number of pictures to colour")
     parser.add_argument(
-        "--seconds", type=float, default=SECONDS, help="processor time of the judge's training"
+        "--seconds", type=float, default=SECONDS, help="processor time of training the classifier"
     )
-    parser.add_argument("--taught", type=int, default=TAUGHT, help="pictures that the judge learns from")
-    parser.add_argument("--judge", type=Path, help="safetensors file: read if it is there, else written")
+    parser.add_argument(
+        "--taught", type=int, default=TAUGHT, help="number of training pictures of the classifier"
+    )
+    parser.add_argument(
+        "--judge", type=Path, help="safetensors file of the classifier: read if it exists, else written"
+    )
     arguments = parser.parse_args()
     judge = Judge()
     if arguments.judge and arguments.judge.is_file():

@@ -1,4 +1,4 @@
-"""Futures of a video model: does a frame cost the same however many came before, and what over scoring?"""
+"""Sampling speed of a video model: time per frame as the rollout grows, and relative to scoring."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FUTURES, FRAMES = 8, 20
 def sample(checkpoint: str, setting: Setting) -> dict[str, object]:
     """Milliseconds of frame 2, frame 20, all frames, and of one forward pass over the same frames; medians.
 
-    Couplings must be affine for the last to compare: a mixture's inverse is a search.
+    The last is comparable only with affine couplings: a mixture is inverted by a search.
     """
     device, clock = setting.device, setting.clock
     model: Any = vflow.load(checkpoint).to(device)

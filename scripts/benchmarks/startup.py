@@ -1,4 +1,4 @@
-"""From starting `vflow predict` to the written file, beside starting Python with torch."""
+"""Time from starting `vflow predict` to the written file, compared with starting Python with torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from scripts.benchmarks.train import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = "shapes-guided"
-FRAMES, SAMPLES = 10, 8  # what the command draws when nothing is said
+FRAMES, SAMPLES = 10, 8  # defaults of the command
 
 
 def startup(setting: Setting) -> dict[str, object]:
-    """Medians in seconds; ``ratio``: the command less the sampling itself, over importing torch.
+    """Medians in seconds; ``ratio``: the command without the sampling itself, relative to importing torch.
 
-    The sampling is timed within a process that has drawn before, with the same model, clip and settings.
+    The sampling is timed in a warmed-up process with the same model, clip and settings.
     """
     repeats, clock = setting.repeats, setting.clock
     clip = ROOT / "apps" / "examples" / "shapes-circle.png"
@@ -43,7 +43,7 @@ def startup(setting: Setting) -> dict[str, object]:
 
 
 def run(*words: str) -> None:
-    """Python with ``words``, to its end."""
+    """Run Python with ``words`` until it exits."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, *words], check=True, capture_output=True, env=environment, cwd=ROOT)
 

@@ -1,6 +1,7 @@
-"""Single systems of docs/FLOWS.md at what they are for: energies, manifolds, rings, bits and tails.
+"""Single systems of docs/FLOWS.md on their intended tasks: energies, manifolds, rings, bits and tails.
 
-Each model learns for some seconds of processor time, or steps, and prints a JSON object. One thread::
+Each model is trained for some seconds of processor time, or steps, and prints a JSON object. Run with one
+thread::
 
     python -m scripts.benchmarks.systems energies --steps 1000
     python -m scripts.benchmarks.systems manifolds --seconds 8
@@ -8,7 +9,7 @@ Each model learns for some seconds of processor time, or steps, and prints a JSO
     python -m scripts.benchmarks.systems tails --seconds 10
     python -m scripts.benchmarks.systems bits --data MNIST --seconds 13
 
-With ``--output docs/results/densities.json`` rows are kept there beside those of densities.py.
+With ``--output docs/results/densities.json``, rows are stored there along with those of densities.py.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def _figures(model: DensityModel, data: str) -> dict[str, float]:
 
 
 def energies(names: list[str], steps: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Reverse KL to energies of Rezende & Mohamed 2015, by the number of planar layers."""
+    """Reverse KL to energies of Rezende & Mohamed 2015, by number of planar layers."""
     for energy in (ENERGIES[name] for name in names):
         for length in LENGTHS:
             planar = {"kind": "repeat", "times": length, "layers": [{"kind": "planar"}]}
@@ -102,7 +103,7 @@ def integral(model: DensityModel, dim: int) -> float:
 
 
 def manifolds(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
-    """Flows on the torus and on the sphere, by likelihood of points of a mixture of von Mises densities."""
+    """Flows on torus and sphere, trained by maximum likelihood on a mixture of von Mises densities."""
     for name in MANIFOLDS:
         preset = load_preset(name, {**ENDLESS, "training.seed": seed})
         model, data = _model(preset), preset.data.path
@@ -124,7 +125,7 @@ def manifolds(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def rings(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
-    """RAD beside Real NVP of its size on rings that lie apart."""
+    """RAD against a Real NVP of the same size on separate rings."""
     points = target("rings").points(POINTS, "rings", "train")
     for name in FOLDED:
         preset = load_preset(name, {**ENDLESS, "training.seed": seed})
@@ -153,7 +154,7 @@ def tailed_points() -> Tensor:
 
 
 def tails(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
-    """Tail indices that the preset ``marginal-tails`` learns from points of known ones."""
+    """Tail indices that the preset ``marginal-tails`` learns from points with known ones."""
     kinds = [(kind, index) for kind, all_of_kind in TAILS.items() for index in all_of_kind]
     preset = load_preset("marginal-tails", {**ENDLESS, "model.dim": len(kinds), "training.seed": seed})
     model = _model(preset)
@@ -172,7 +173,7 @@ def tails(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def bits(data: str, seconds: float, seed: int) -> Iterator[dict[str, Any]]:
-    """Nats of validation digits, binarised at ½, under a MADE of one mask and of several."""
+    """Nats of validation digits, binarised at ½, under a MADE with one mask and with several."""
     train, held = (
         binarize(torch.from_numpy(MnistImages(split=split, root=data).images))
         for split in ("train", "validation")
@@ -213,12 +214,16 @@ def main() -> None:
     for name in ("energies", "manifolds", "rings", "tails", "bits"):
         command = commands.add_parser(name)
         if name == "energies":
-            command.add_argument("names", nargs="*", metavar="ENERGY", help=f"of {', '.join(ENERGIES)}; all")
-            command.add_argument("--steps", type=int, default=1000, help="of each model")
+            command.add_argument(
+                "names", nargs="*", metavar="ENERGY", help=f"from {', '.join(ENERGIES)} (default: all)"
+            )
+            command.add_argument("--steps", type=int, default=1000, help="training steps of each model")
         else:
-            command.add_argument("--seconds", type=float, default=30, help="of processor time for each model")
+            command.add_argument(
+                "--seconds", type=float, default=30, help="processor time of training each model"
+            )
         command.add_argument("--seed", type=int, default=0)
-        command.add_argument("--output", type=Path, metavar="FILE", help="JSON that keeps the rows")
+        command.add_argument("--output", type=Path, metavar="FILE", help="JSON file to store the rows in")
         if name == "bits":
             command.add_argument("--data", required=True, help="folder of MNIST")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Sides that take turns on one machine, so that all meet the same conditions; medians of each."""
+"""Timing of alternatives that take turns on one machine, so that conditions are the same; medians of each."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def processor_seconds() -> float:
 
 
 def alternate(sides: Mapping[str, Step], repeats: int, clock: Clock = "wall") -> dict[str, float]:
-    """Median seconds of each side over ``repeats`` turns, after ``WARM_UP`` turns that do not count.
+    """Median seconds of each alternative over ``repeats`` turns, after ``WARM_UP`` turns that do not count.
 
-    ``clock`` ``cpu`` counts processor time over all threads: on one thread it is what the wall clock would
-    show on a machine that nobody else uses.
+    ``clock`` ``cpu`` counts processor time over all threads; with one thread it equals wall-clock time on an
+    otherwise idle machine.
     """
     times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(WARM_UP + repeats):
@@ -37,7 +37,7 @@ def alternate(sides: Mapping[str, Step], repeats: int, clock: Clock = "wall") ->
 
 
 def timed(step: Step, clock: Clock = "wall") -> float:
-    """Seconds of one call, the device's work included."""
+    """Seconds of one call, including the device's work."""
     read = time.perf_counter if clock == "wall" else processor_seconds
     synchronize()
     start = read()

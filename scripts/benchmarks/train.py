@@ -30,7 +30,7 @@ class Setting(NamedTuple):
 
 
 def training_step(model: nn.Module, log_likelihood: Log, x: Tensor, autocast: bool) -> Step:
-    """One Adam step on the fixed batch ``x``; ``autocast``: in bfloat16 where the model's parts agree."""
+    """One Adam step on the fixed batch ``x``; ``autocast``: in bfloat16 where the model's parts allow it."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
 
     def step() -> None:
@@ -50,13 +50,13 @@ def forward_backward(model: nn.Module, log_likelihood: Log, x: Tensor, autocast:
 
 
 def difference(first: Log, second: Log, x: Tensor) -> float:
-    """Largest difference of two log-likelihoods of the images x, in bits/dim."""
+    """Largest difference between two log-likelihoods of the images x, in bits/dim."""
     with torch.no_grad():
         return ((first(x) - second(x)).abs().max() / (math.log(2) * x[0].numel())).item()
 
 
 def checked_peer(name: str, model: UnconditionalGlow, x: Tensor) -> tuple[Peer, float | None]:
-    """The peer on x's device; and for normflows, which has our weights, how far its likelihoods lie apart.
+    """The peer on x's device; and for normflows, which has vflow's weights, how far its likelihoods differ.
 
     Raises:
         RuntimeError: they are not the same model.
@@ -74,7 +74,7 @@ def checked_peer(name: str, model: UnconditionalGlow, x: Tensor) -> tuple[Peer, 
 
 
 def sides(setting: Setting, peers: list[str], *, compiled: bool) -> tuple[dict[str, Step], dict[str, float]]:
-    """Steps by name, and what was found while they were made: differences of likelihood, compile time."""
+    """Steps by name, and figures found while making them: differences of likelihood, compile time."""
     config = glow_config(setting.depth, setting.hidden)
     x = images(setting.batch, config).to(setting.device)
     model = started(config, x.cpu()).to(setting.device)
@@ -103,7 +103,7 @@ def sides(setting: Setting, peers: list[str], *, compiled: bool) -> tuple[dict[s
 
 
 def train(setting: Setting, peer: str, others: list[str], *, compiled: bool) -> dict[str, object]:
-    """Frames per second of each side; ``peer`` is the one that the ratio is against."""
+    """Frames per second of each library; ``peer`` is the one that the ratio refers to."""
     torch.manual_seed(0)
     steps, found = sides(setting, [peer, *others], compiled=compiled)
     seconds = alternate(steps, setting.repeats, setting.clock)
