@@ -149,6 +149,10 @@ def test_bumps_placed_on_a_batch_raise_its_likelihood() -> None:
     ("entries", "message"),
     [
         ({"dim": 1, "layers": [{"kind": "coupling"}]}, "dim 1: a layer of kind coupling"),
+        (
+            {"dim": 1, "layers": [{"kind": "inverse", "layers": [{"kind": "coupling"}]}]},
+            "dim 1: a layer of kind coupling",
+        ),
         ({"layers": [{"kind": "repeat", "times": 2, "layers": [{"kind": "fold"}]}]}, "fold"),
         ({"layers": [{"kind": "coupling", "residual": True, "hidden": [8, 4]}]}, "one width"),
         ({"layers": [{"kind": "coupling", "width": 8}]}, "unknown key"),
@@ -163,3 +167,10 @@ def test_what_cannot_be_built_is_refused_in_one_line(entries: dict[str, Any], me
 def test_only_batch_norm_uses_statistics_of_the_batch() -> None:
     assert density_config("realnvp").uses_batch_statistics
     assert not density_config("maf").uses_batch_statistics
+
+
+@pytest.mark.parametrize("holder", ["sphere", "inverse", "repeat"])
+def test_batch_norm_is_found_inside_other_layers(holder: str) -> None:
+    times = {"times": 2} if holder == "repeat" else {}
+    inner = {"kind": holder, "layers": [{"kind": "batchnorm"}], **times}
+    assert build(dim=3, layers=[inner]).uses_batch_statistics

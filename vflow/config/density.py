@@ -250,7 +250,7 @@ class DensityConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        kinds = {layer.kind for layer in expand(self.layers)}
+        kinds = {layer.kind for layer in nested(self.layers)}
         for kind, least in (("coupling", 2), ("sphere", 3)):
             if kind in kinds and self.dim < least:
                 raise ValueError(f"dim {self.dim}: a layer of kind {kind} needs {least} elements or more")
@@ -259,7 +259,7 @@ class DensityConfig(Config):
     @property
     def uses_batch_statistics(self) -> bool:
         """True if a layer normalises by the batch, which gradient accumulation would cut in parts."""
-        return any(layer.kind == "batchnorm" for layer in expand(self.layers))
+        return any(layer.kind == "batchnorm" for layer in nested(self.layers))
 
 
 def expand(layers: tuple[OuterLayer, ...]) -> Iterator[OuterLayer]:
@@ -270,6 +270,14 @@ def expand(layers: tuple[OuterLayer, ...]) -> Iterator[OuterLayer]:
                 yield from expand(layer.layers)
         else:
             yield layer
+
+
+def nested(layers: tuple[OuterLayer, ...]) -> Iterator[OuterLayer]:
+    """All layers, those of ``sphere``, ``inverse`` and ``repeat`` after the layer that holds them."""
+    for layer in layers:
+        yield layer
+        if isinstance(layer, SphereLayer | InverseLayer | RepeatLayer):
+            yield from nested(layer.layers)
 
 
 class MadeConfig(Config):
