@@ -202,6 +202,37 @@ def test_batch_norm_sees_whole_batches(name: str) -> None:
     )
 
 
+def test_features_are_kept_of_a_frozen_backbone_alone() -> None:
+    trainable = ["encoder", "backbone.stages.4"]
+    assert message("colorizer-regions", {"training.trainable": trainable}) == (
+        "colorizer-regions: training.cache_features is for a frozen backbone; "
+        "take backbone.stages.4 out of training.trainable"
+    )
+    overrides = {"training.trainable": trainable, "training.cache_features": False}
+    assert load_preset("colorizer-regions", overrides).training.trainable == tuple(trainable)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("bair", "videoflow"), ("digits", "digits"), ("maf", "density")])
+def test_stray_pixels_are_for_models_that_see_past_frames(name: str, kind: str) -> None:
+    assert message(name, {"data.corruption": 0.5}) == (
+        f"{name}: data.corruption is of past frames, and {kind} sees none; set it to 0"
+    )
+
+
+@pytest.mark.parametrize("scales", [[], [0], [1, -3]])
+def test_scales_of_the_crps_are_sides_of_squares(scales: list[int]) -> None:
+    said = message("rain", {"training.losses": [{"kind": "crps", "scales": scales}]})
+    assert said.startswith("rain: training.losses.0.scales")
+
+
+def test_scales_of_the_crps_fit_the_window() -> None:
+    small = {"model.glow.height": 32, "model.glow.width": 64}
+    assert message("rain", small | {"training.losses": [{"kind": "crps"}]}) == (
+        "rain: training.losses: scales of crps exceed the window's side 32; lower them"
+    )
+    load_preset("rain", small | {"training.losses": [{"kind": "crps", "scales": [1, 32]}]})
+
+
 def test_the_kind_of_a_model_decides_its_keys(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("model: {kind: digits}\n")

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from vflow.config.base import Config, Decay, Seed, parse
 from vflow.config.density import DensityConfig
-from vflow.config.models import DigitsConfig, ModelConfig, VideoFlowConfig
+from vflow.config.models import DigitsConfig, ModelConfig, NowcastConfig, VideoFlowConfig
 from vflow.disk import parse_yaml
 from vflow.errors import ConfigError
 
@@ -96,7 +96,9 @@ class CrpsConfig(Config):
     num_samples: int = Field(2, ge=2, le=16, description="members per example")
     weight: float = Field(8.0, gt=0, description="of the score (mm/h) beside bits/dim")
     log_weight: float = Field(0.2, ge=0, description="of the score of log rain beside that of mm/h")
-    scales: tuple[int, ...] = Field((1, 4, 16, 64), description="sides of squares whose means are scored")
+    scales: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 4, 16, 64), min_length=1, description="sides of squares whose means are scored"
+    )
     subsample: int = Field(
         4, ge=1, description="bits/dim are those of one in so many examples: it costs less"
     )
@@ -198,10 +200,26 @@ class Preset(Config):
         for loss in self.training.losses:
             if not _suits(loss, self.model):
                 raise ValueError(f"training.losses: {loss.kind} is for {LOSS_MODELS[loss.kind]}; remove it")
+            if isinstance(loss, CrpsConfig) and isinstance(self.model, NowcastConfig):
+                side = min(self.model.glow.height, self.model.glow.width)
+                if max(loss.scales) > side:
+                    raise ValueError(
+                        f"training.losses: scales of crps exceed the window's side {side}; lower them"
+                    )
         if self.training.cache_features and not (
             self.model.kind == "colorizer" and self.model.backbone and not self.data.crop
         ):
             raise ValueError("training.cache_features needs a colorizer with backbone, and data.crop: false")
+        trained = [part for part in self.training.trainable if part.split(".")[0] == "backbone"]
+        if self.training.cache_features and trained:
+            raise ValueError(
+                "training.cache_features is for a frozen backbone; "
+                f"take {trained[0]} out of training.trainable"
+            )
+        if self.data.corruption and (self.model.family != "videoflow" or self.model.kind == "videoflow"):
+            raise ValueError(
+                f"data.corruption is of past frames, and {self.model.kind} sees none; set it to 0"
+            )
         if self.training.backbone_weights and not (self.model.kind == "colorizer" and self.model.backbone):
             raise ValueError("training.backbone_weights needs a colorizer with backbone")
         has_batch_norm = (
