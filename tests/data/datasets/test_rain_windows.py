@@ -57,6 +57,21 @@ def test_an_example_is_a_function_of_key_and_index(folder: Path) -> None:
     assert not np.array_equal(first.targets, other.targets)
 
 
+def test_windows_that_are_not_square_keep_their_sides_when_turned(folder: Path) -> None:
+    glow = CONFIG.glow.model_copy(update={"width": 96})
+    windows = RainWindows(folder, CONFIG.model_copy(update={"glow": glow}), ["moving"], 8, vary=True)
+    for index in range(8):
+        window = windows.example(index, (0, 0))
+        assert window.targets.shape == window.observed.shape == (3, 64, 96)
+        assert all(plane.shape[-2:] == (64, 96) for plane in window.given)
+
+
+def test_radar_smaller_than_a_window_is_refused(folder: Path) -> None:
+    glow = CONFIG.glow.model_copy(update={"width": 512})
+    with pytest.raises(InputError, match=r"moving\.npz: frames of \d+×\d+ pixels; a window needs 512×64"):
+        RainWindows(folder, CONFIG.model_copy(update={"glow": glow}), ["moving"], 8, vary=True)
+
+
 @pytest.mark.parametrize("change", [turned, mirrored])
 def test_a_changed_window_is_one_of_changed_rain(folder: Path, tmp_path: Path, change: object) -> None:
     with np.load(folder / "moving.npz") as file:

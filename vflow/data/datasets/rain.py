@@ -55,16 +55,26 @@ class RainWindows:
         config: size of windows and numbers of frames.
         names: stems of the files to use.
         size: examples per epoch.
-        vary: turn, mirror, scale and hide (training), or only cut (validation).
+        vary: turn, mirror, scale and hide (training), or only cut (validation). Windows that are not square
+            turn by halves.
+
+    Raises:
+        InputError: a file cannot be used, is too short, or its frames are smaller than a window.
     """
 
     def __init__(
         self, folder: str | Path, config: NowcastConfig, names: Sequence[str], size: int, vary: bool
     ) -> None:
         self.config, self.size, self.vary = config, size, vary
-        self.events = [
-            open_event(Path(folder) / f"{name}.npz", config.context, config.glow.channels) for name in names
-        ]
+        self.events = [self._open(Path(folder) / f"{name}.npz") for name in names]
+
+    def _open(self, path: Path) -> Event:
+        event = open_event(path, self.config.context, self.config.glow.channels)
+        height, width = (side - 2 * MARGIN for side in event.valid.shape)
+        side_h, side_w = self.config.glow.height, self.config.glow.width
+        if height < side_h or width < side_w:
+            raise InputError(f"{path}: frames of {width}×{height} pixels; a window needs {side_w}×{side_h}")
+        return event
 
     def __len__(self) -> int:
         return self.size
@@ -79,7 +89,10 @@ class RainWindows:
             return self._cut(event, start, row, column, gain=1.0, view=None)
         view = hidden_sides((self.config.glow.height, self.config.glow.width), random)
         window = self._cut(event, start, row, column, math.exp(random.uniform(-GAIN, GAIN)), view)
-        for _ in range(int(random.integers(4))):
+        quarters = int(random.integers(4))
+        if self.config.glow.height != self.config.glow.width:
+            quarters -= quarters % 2
+        for _ in range(quarters):
             window = turned(window)
         return mirrored(window) if random.random() < 0.5 else window
 
