@@ -33,8 +33,11 @@ def write(folder: Path, name: str, surprisal: Surprisal, fps: float) -> list[Pat
 
 
 def write_arrays(path: Path, surprisal: Surprisal) -> None:
-    """``maps`` float32 (T, H, W) and ``bits`` float64 (T,), NaN in frames that cannot be scored; ``frames``
-    uint8 (T, H, W, C); ``flagged`` and ``out_of_order``, indices of frames; ``mean_map`` if it is known."""
+    """Arrays as npz.
+
+    ``maps`` float32 (T, H, W) and ``bits`` float64 (T,), NaN in frames that cannot be scored; ``frames``
+    uint8 (T, H, W, C); ``flagged`` and ``out_of_order``, indices of frames; ``mean_map`` if it is known.
+    """
     arrays = {
         "maps": surprisal.maps,
         "bits": surprisal.bits,
@@ -56,19 +59,21 @@ def film(surprisal: Surprisal) -> np.ndarray:
 
 def sheet(surprisal: Surprisal) -> np.ndarray:
     """Each frame above its map, with its number (from 1) and bits/dim, marked if flagged: uint8 (H, W, 3)."""
-    pairs = [_pair(surprisal, t) for t in range(min(len(surprisal.frames), LONGEST))]
+    top = top_of(surprisal)
+    pairs = [_pair(surprisal, t, top) for t in range(min(len(surprisal.frames), LONGEST))]
     columns = min(COLUMNS, len(pairs))
     pairs += [np.full_like(pairs[0], 255)] * (-len(pairs) % columns)
     rows = [np.concatenate(pairs[i : i + columns], 1) for i in range(0, len(pairs), columns)]
     page = np.concatenate(rows)
-    legend = _legend(surprisal, max(page.shape[1], 5 * TILE))
+    legend = _legend(surprisal, top, max(page.shape[1], 5 * TILE))
     page = np.pad(page, ((0, 0), (0, legend.shape[1] - page.shape[1]), (0, 0)), constant_values=255)
     return np.concatenate([page, legend])
 
 
-def _pair(surprisal: Surprisal, t: int) -> np.ndarray:
+def _pair(surprisal: Surprisal, t: int, top: float) -> np.ndarray:
+    """Frame ``t`` above its map, whose ramp ends at ``top`` bits per pixel, and a caption."""
     color = np.repeat(surprisal.frames[t], 3 // surprisal.frames.shape[-1], -1)
-    under = overlay_on(surprisal.frames[t : t + 1], surprisal.excess[t : t + 1], top_of(surprisal))[0]
+    under = overlay_on(surprisal.frames[t : t + 1], surprisal.excess[t : t + 1], top)[0]
     height = max(1, round(TILE * color.shape[0] / color.shape[1]))
     tiles = [cv2.resize(x, (TILE, height), interpolation=cv2.INTER_NEAREST) for x in (color, under)]
     bits = surprisal.per_frame[t]
@@ -85,13 +90,13 @@ def _pair(surprisal: Surprisal, t: int) -> np.ndarray:
     )
 
 
-def _legend(surprisal: Surprisal, width: int) -> np.ndarray:
+def _legend(surprisal: Surprisal, top: float, width: int) -> np.ndarray:
     """The ramp, its ends in words, and the meaning of the marks."""
     band = np.full((2 * LINE + GAP, width, 3), 255, np.uint8)
     left = GAP // 2
     band[4 : LINE - 4, left : left + TILE] = heat_ramp(TILE)
     above = "" if surprisal.statistics is None else " above the validation mean"
-    _write(band[:, TILE + GAP :], f"0 to {top_of(surprisal):g} bits per pixel{above}", INK)
+    _write(band[:, TILE + GAP :], f"0 to {top:g} bits per pixel{above}", INK)
     if surprisal.statistics is None:
         said = "below a frame: bits/dim; no validation figures"
     else:

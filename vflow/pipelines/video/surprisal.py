@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -55,12 +56,12 @@ class Surprisal:
     seed: int = 0
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def bits(self) -> np.ndarray:
         """Bits of each frame, float64 (T,), NaN where it cannot be scored."""
         return self.maps.sum((1, 2), dtype=np.float64)
 
-    @property
+    @cached_property
     def per_frame(self) -> np.ndarray:
         """Bits/dim of each frame, float64 (T,), NaN where it cannot be scored."""
         return self.bits / self.frames[0].size
@@ -70,7 +71,7 @@ class Surprisal:
         """The first frame that is scored."""
         return int(np.isfinite(self.per_frame).argmax())
 
-    @property
+    @cached_property
     def excess(self) -> np.ndarray:
         """The maps less the validation mean, where there is one: float32 (T, H, W)."""
         return self.maps if self.statistics is None else self.maps - self.statistics.mean_map
@@ -80,7 +81,7 @@ class Surprisal:
         """Bits/dim beyond which a frame is flagged; None without ``statistics``."""
         return None if self.statistics is None else self.statistics.frame_quantile(self.quantile)
 
-    @property
+    @cached_property
     def flagged(self) -> tuple[int, ...]:
         """Frames beyond the validation quantile."""
         if (threshold := self.threshold) is None:
