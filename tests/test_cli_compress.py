@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 import vflow
 from tests.compression.support import clip_codec, photo_codec, smooth
 from vflow.checkpoint import load, save_checkpoint
 from vflow.cli import main
 from vflow.data import media
+from vflow.pipelines.compress import read_source
 
 pytest.importorskip("constriction")
 
@@ -65,6 +67,21 @@ def test_files_of_other_content_are_kept(
         assert (capsys.readouterr().err, target.read_bytes()) == (error, b"mine")
         assert main([command, str(source), *flags, "--on-existing", "overwrite"]) == 0
         assert source.read_bytes() == kept and target.read_bytes() != b"mine"
+
+
+def test_a_still_picture_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    media.write_png(tmp_path / "hill.png", smooth(20, 30))
+    loads, load_pixels = [], PngImageFile.load
+
+    def count(picture: PngImageFile) -> object:
+        loads.append(picture.filename)
+        return load_pixels(picture)
+
+    monkeypatch.setattr(PngImageFile, "load", count)
+    media.read_photo(tmp_path / "hill.png")
+    once = len(loads)
+    assert np.array_equal(read_source(tmp_path / "hill.png").frames, smooth(20, 30))
+    assert once > 0 and len(loads) == 2 * once
 
 
 def test_grey_files_come_back_grey(

@@ -95,8 +95,8 @@ def read_source(path: Path) -> Source:
     if suffix in media.ARRAY_SUFFIXES:
         clip = media.read_clip(path)
         return Source(_stored(clip), clip.fps, clip.notes)
-    clip = media.read_image(path)
-    if len(clip.frames) > 1:
+    if media.probe(path).frames > 1:
+        clip = media.read_image(path)
         return Source(_stored(clip), clip.fps, clip.notes)
     photo, opacity = media.read_photo(path)
     if opacity is not None and opacity.min() < 255:
