@@ -361,6 +361,11 @@ def test_pareto_marginals_are_continuous_distribution_functions() -> None:
     torch.testing.assert_close(mass, (u[-1] - u[0]).squeeze(), rtol=0, atol=1e-4)
 
 
+def test_pareto_marginals_start_on_the_device_of_their_batch() -> None:
+    bijection = ParetoMarginals(2, 6).to("meta")
+    assert bijection.initialize(torch.zeros(8, 2, 1, 1, device="meta")).device.type == "meta"
+
+
 def test_monotone_networks_are_distribution_functions() -> None:
     bijection = MonotoneNetwork(2, 8).double()
     far = torch.tensor([-400.0, 400.0], dtype=torch.float64)[:, None, None, None].expand(-1, 2, -1, -1)

@@ -50,7 +50,7 @@ class ParetoMarginals(VectorBijection):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Context = None) -> Tensor:
-        levels = torch.tensor([MASS, 1 - MASS], dtype=torch.float64)
+        levels = torch.tensor([MASS, 1 - MASS], dtype=torch.float64, device=x.device)
         self.threshold.copy_(torch.quantile(x.flatten(1).double(), levels, dim=0))
         return self.transform(x)[0]
 
