@@ -86,12 +86,18 @@ def evaluate_segmentation(model: nn.Module, settings: Settings, stage: Stage) ->
 @torch.no_grad()
 def log_likelihoods(model: Segmentation, masks: Masks, draws: int, seed: int) -> Tensor:
     """log p(mask | picture) in nats, a bound for each draw of the noise: (draws, N)."""
-    rows = []
+    device, rows = device_of(model), []
+    parts = [
+        (truth, pictures, model.features(pictures))
+        for truth, pictures in zip(*(part.to(device).split(BATCH) for part in masks), strict=True)
+    ]
     for draw in range(draws):
-        eps = normal(tuple(masks.truth.shape), "score", seed, draw)
-        device = device_of(model)
-        parts = zip(*(part.to(device).split(BATCH) for part in (*masks, eps)), strict=True)
-        rows.append(torch.cat([model(ImageBatch(x, y, noise)) for x, y, noise in parts]).cpu())
+        eps = normal(tuple(masks.truth.shape), "score", seed, draw).to(device).split(BATCH)
+        batches = [
+            ImageBatch(truth, pictures, noise, features=features)
+            for (truth, pictures, features), noise in zip(parts, eps, strict=True)
+        ]
+        rows.append(torch.cat([model(batch) for batch in batches]).cpu())
     return torch.stack(rows)
 
 
