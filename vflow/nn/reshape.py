@@ -23,10 +23,3 @@ def to_cells(image: Tensor, cell: int) -> Tensor:
     for _ in range(cell.bit_length() - 1):
         image = squeeze(image)
     return image
-
-
-def to_pixels(cells: Tensor, cell: int) -> Tensor:
-    """Inverse of ``to_cells``."""
-    for _ in range(cell.bit_length() - 1):
-        cells = unsqueeze(cells)
-    return cells
