@@ -86,7 +86,7 @@ def _evaluate_energy(
         x, log_q = model.sample_with_log_prob(part.to(device))
         parts.append((log_q + energy(x)).double().cpu())
         points.append(x.cpu())
-        progress(len(parts) * CHUNK, count)
+        progress(min(len(parts) * CHUNK, count), count)
     nats, log_z = torch.cat(parts), energy.log_normalizer()
     figures = {
         "nats": float(nats.mean()),
