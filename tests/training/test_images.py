@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,6 +21,7 @@ from vflow.config import load_preset
 from vflow.data.datasets.photos import Photos
 from vflow.errors import CheckpointError, ConfigError
 from vflow.nn.backbone import Backbone
+from vflow.training.dry_run import dry_run
 from vflow.training.images import Images
 from vflow.training.setup import open_data
 from vflow.training.step import TrainState, make_optimizer
@@ -197,6 +199,26 @@ def test_a_backbone_sees_each_picture_once(runs: Path, monkeypatch: pytest.Monke
         assert run_here(output=runs / name, max_steps=8, set=(*settings, losses), **start, **given) == 0
     start_of_actnorm = 8 * 2
     assert 0 < sum(seen) <= len(material(given).train) + start_of_actnorm
+
+
+def test_a_dry_run_starts_from_the_checkpoint_and_keeps_no_features(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("VFLOW_CACHE", str(runs / "cache"))
+    given, settings = colorizer(runs), ("model.backbone=true", "data.crop=false")
+    torch.manual_seed(0)
+    file = runs / "backbone.safetensors"
+    save_file(Backbone().state_dict(), file)
+    named = (*settings, f"training.backbone_weights={file}")
+    assert run_here(output=runs / "a", max_steps=1, set=named, **given) == 0
+    cached = (*settings, "training.cache_features=true")
+    for start in (str(runs / "a"), None):
+        assert run_here(output=runs / "b", dry_run=True, set=cached, init_from=start, **given) == 0
+        assert ("its weights are random" in caplog.text) == (start is None)
+    caplog.clear()
+    preset = load_preset(given["config"], {"data.path": given["data"], "model.backbone": True})
+    assert dry_run(preset, Accelerator(cpu=True), follows=True) == 0
+    assert not caplog.text and not (runs / "b").exists() and not (runs / "cache").exists()
 
 
 def test_a_backbone_comes_from_a_checkpoint_or_a_file(runs: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from accelerate import Accelerator
@@ -18,19 +20,30 @@ from vflow.training.state import Progress
 MEASURED = 3
 
 
-def dry_run(preset: Preset, accelerator: Accelerator) -> int:
-    """Take one step to warm up and three measured ones, print the figures on stdout, write nothing."""
+def dry_run(
+    preset: Preset, accelerator: Accelerator, init_from: str | None = None, *, follows: bool = False
+) -> int:
+    """Take one step to warm up and three measured ones, print the figures on stdout, keep no files.
+
+    Args:
+        init_from: checkpoint whose tensors the run starts from.
+        follows: the run starts from one that has not been made; weights are random in its place.
+
+    Raises:
+        CheckpointError: ``init_from`` does not suit the model.
+    """
     config, data = preset.training, open_data(preset)
     check_memory(config, data, accelerator.num_processes)
     model = new_model(preset)
-    start_model(model, preset, data, accelerator, None)
-    state, _ = prepare(model, preset, data, accelerator)
+    start_model(model, preset, data, accelerator, init_from, warn=not follows)
     progress, seconds = Progress(), []
-    for number in range(1 + MEASURED):
-        batches = micro_batches(data, config, number * config.batch_size, accelerator)
-        began = time.perf_counter()
-        state.step(batches, progress, config.learning_rate, stop=False)
-        seconds.append(time.perf_counter() - began)
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        state, _ = prepare(model, preset, data, accelerator, Path(folder))
+        for number in range(1 + MEASURED):
+            batches = micro_batches(data, config, number * config.batch_size, accelerator)
+            began = time.perf_counter()
+            state.step(batches, progress, config.learning_rate, stop=False)
+            seconds.append(time.perf_counter() - began)
     if accelerator.is_main_process:
         step = sorted(seconds[1:])[MEASURED // 2]
         parameters = sum(p.numel() for p in state.plain.parameters())

@@ -41,13 +41,21 @@ class FeatureCache:
 
     @classmethod
     def of(
-        cls, backbone: nn.Module, fingerprint: str, length: int, shapes: Sequence[tuple[int, ...]]
+        cls,
+        backbone: nn.Module,
+        fingerprint: str,
+        length: int,
+        shapes: Sequence[tuple[int, ...]],
+        root: Path | None = None,
     ) -> Self:
-        """Cache named by the pictures' ``fingerprint`` and the backbone's weights, below ``VFLOW_CACHE``."""
+        """Cache named by the pictures' ``fingerprint`` and the backbone's weights.
+
+        ``root`` holds it; without one, the folder that ``VFLOW_CACHE`` names.
+        """
         digest = hashlib.sha256(fingerprint.encode())
         for value in backbone.state_dict().values():
             digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
-        root = Path(os.environ.get(FOLDER) or Path.home() / ".cache" / "vflow")
+        root = root or Path(os.environ.get(FOLDER) or Path.home() / ".cache" / "vflow")
         return cls(root / "features" / digest.hexdigest()[:24], length, shapes)
 
     def missing(self, rows: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from typing import Any, Literal, Self
 import torch
 from accelerate import Accelerator
 
-from vflow.checkpoint import load
 from vflow.config import Preset, to_yaml
 from vflow.errors import InputError, VflowError, counted
 from vflow.locks import FolderLock
@@ -99,12 +98,10 @@ def train(options: TrainOptions) -> int:
         check_batch(preset, accelerator.num_processes)
         check_losses(preset.training, accelerator.distributed_type)
         if options.dry_run:
-            if options.init_from:
-                load(options.init_from)
             from vflow.training.dry_run import dry_run
 
             with naming_batch_memory(preset.training):
-                return dry_run(preset, accelerator)
+                return dry_run(preset, accelerator, options.init_from)
         with (
             naming_batch_memory(preset.training),
             fixed_order(accelerator.device),

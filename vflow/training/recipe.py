@@ -125,7 +125,7 @@ def _dry_run(options: TrainOptions, recipe: Recipe, presets: list[Preset]) -> in
         if accelerator.is_main_process:
             print(f"stage {number}: {stage.name}")
         with naming_batch_memory(preset.training):
-            dry_run(preset, accelerator)
+            dry_run(preset, accelerator, stage.init_from, follows=number > 1 and not stage.init_from)
     return 0
 
 

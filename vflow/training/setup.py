@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -170,15 +171,24 @@ def start_model(
     data: DataModule[Any, Any],
     accelerator: Accelerator,
     init_from: str | None,
+    *,
+    warn: bool = True,
 ) -> None:
     """Set the data-dependent parts, after taking tensors of the checkpoint ``init_from`` if given.
 
     The main process counts, and sets ActNorm on the whole initial batch; the others receive the result.
+
+    Args:
+        warn: say so if a backbone's weights are random.
     """
     taken = load_matching(model, init_from, accelerator.is_main_process) if init_from else set()
     if preset.training.backbone_weights:
         load_backbone(model, preset.training.backbone_weights)
-    elif getattr(preset.model, "backbone", False) and not any(is_inside(key, ["backbone"]) for key in taken):
+    elif (
+        warn
+        and getattr(preset.model, "backbone", False)
+        and not any(is_inside(key, ["backbone"]) for key in taken)
+    ):
         _log.warning(
             "model.backbone: its weights are random; start from a checkpoint that has it "
             "(--init-from colorizer), name training.backbone_weights, or --set model.backbone=false"
@@ -266,9 +276,16 @@ def freeze(model: Model, trainable: Sequence[str]) -> None:
 
 
 def prepare(
-    model: Model, preset: Preset, data: DataModule[Any, Any], accelerator: Accelerator
+    model: Model,
+    preset: Preset,
+    data: DataModule[Any, Any],
+    accelerator: Accelerator,
+    cache_root: Path | None = None,
 ) -> tuple[TrainState, Model]:
-    """Prepared train state, and an unprepared copy of the model for the averaged weights."""
+    """Prepared train state, and an unprepared copy of the model for the averaged weights.
+
+    ``cache_root`` holds a backbone's features, where they are kept; None: the folder of ``VFLOW_CACHE``.
+    """
     model.to(accelerator.device)  # before the copy, which stays where it is
     average = copy.deepcopy(model).eval().requires_grad_(False)
     config = preset.training
@@ -283,17 +300,17 @@ def prepare(
         prepared.compile()  # in place: names of weights stay
     dtype = autocast_dtype(config.precision, accelerator.device)
     ema = Ema(plain, config.ema)
-    cache = open_feature_cache(plain, data) if config.cache_features else None
+    cache = open_feature_cache(plain, data, cache_root) if config.cache_features else None
     state = TrainState(accelerator, prepared, plain, optimizer, ema, config, dtype, data.targets, cache)
     return state, average
 
 
-def open_feature_cache(model: Any, images: Any) -> FeatureCache:
-    """Cache of the backbone's features of a colouriser's training photos.
+def open_feature_cache(model: Any, images: Any, root: Path | None = None) -> FeatureCache:
+    """Cache of the backbone's features of a colouriser's training photos, below ``root`` if given.
 
     Raises:
         InputError: it cannot be written.
     """
     height, width = (2 * side for side in model.image_shape[1:])
     shapes = [(channels, height // s, width // s) for channels, s in zip(WIDTHS, STRIDES, strict=True)]
-    return FeatureCache.of(model.backbone, images.train.fingerprint, len(images.train), shapes)
+    return FeatureCache.of(model.backbone, images.train.fingerprint, len(images.train), shapes, root)
