@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 import time
@@ -126,5 +125,5 @@ def optimize(
                 ema.update(model, step)
             yield Progress(step + 1, value.item())
     finally:
-        ema.copy_to(model, copy.deepcopy(model))
+        ema.copy_to(model, model)
         model.eval()
