@@ -116,15 +116,22 @@ class ConditionalFlow(LikelihoodModel[ImageBatch], ABC):
 
     @torch.no_grad()
     def decode(
-        self, eps: Sequence[Tensor], y: Tensor, temperature: Sequence[float], chains: Chains | None = None
+        self,
+        eps: Sequence[Tensor],
+        y: Tensor,
+        temperature: Sequence[float],
+        chains: Chains | None = None,
+        features: Sequence[Tensor] | None = None,
     ) -> Sampled:
         """Images of standardised latents ``eps`` per level (B, C, h, w), given B conditions, or one for all.
 
-        ``chains`` is ``flow.with_cached_inverse()``, where many calls share it.
+        Args:
+            chains: ``flow.with_cached_inverse()``, where many calls share it.
+            features: those of y, where many calls share them.
         """
         features = [
             f.expand(len(eps[0]), -1, -1, -1).contiguous(memory_format=torch.channels_last)
-            for f in self.features(y)
+            for f in (self.features(y) if features is None else features)
         ]
         return Sampled.of(self.generate(self.condition(features), eps, temperature, chains)[0])
 

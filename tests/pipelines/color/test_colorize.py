@@ -46,6 +46,20 @@ def test_size_and_lightness_are_kept_and_colours_are_not(model: Colorizer, photo
     assert np.abs(planes(images)[:, 1:] - planes(photo[None])[:, 1:]).mean() > 5
 
 
+def test_the_network_of_lightness_sees_a_photo_once(
+    model: Colorizer, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, features = [], Colorizer.features
+
+    def watch(self: Colorizer, y: torch.Tensor) -> Sequence[torch.Tensor]:
+        looks.append(len(y))
+        return features(self, y)
+
+    monkeypatch.setattr(Colorizer, "features", watch)
+    colorize(model, photo, num_samples=20)
+    assert looks == [1]
+
+
 def test_lightness_is_kept_whatever_the_colours(model: Colorizer) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
     wild = [
@@ -223,13 +237,11 @@ class Flaky:
         self.flow, self.backbone = model.flow, model.backbone
         self.features, self.condition, self.descend = model.features, model.condition, model.descend
 
-    def decode(
-        self, eps: Sequence[torch.Tensor], given: torch.Tensor, temperature: Sequence[float], chains: Any
-    ) -> Sampled:
+    def decode(self, eps: Sequence[torch.Tensor], *given: Any) -> Sampled:
         if len(eps[0]) == 1:  # to tell what is predicted
-            return self.model.decode(eps, given, temperature, chains)
+            return self.model.decode(eps, *given)
         self.noise.append(torch.cat([level.flatten(1) for level in eps], 1))
-        raw = self.model.decode(eps, given, temperature, chains).raw.clone()
+        raw = self.model.decode(eps, *given).raw.clone()
         for row in self.bad.pop(0) if self.bad else []:
             raw[row, 0, 0, :7] = torch.nan
         return Sampled.of(raw)

@@ -181,6 +181,13 @@ class PhotoColorizer:
 
     @cached_property
     @torch.no_grad()
+    def features(self) -> Sequence[Tensor]:
+        """The model's features of the photo and its hints, one each."""
+        features: Sequence[Tensor] = self.model.features(self.condition)
+        return features
+
+    @cached_property
+    @torch.no_grad()
     def _hint_shares(self) -> Tensor:
         """Shares of the hints in the colours of the planes' cells, (K, h, w)."""
         backbone, size = self.model.backbone, self.cells.shape
@@ -194,7 +201,7 @@ class PhotoColorizer:
         What the model predicts for the photo is taken from one of the draws, the most typical, for all.
         """
         stop, device = len(self.model.latent_shapes) - len(eps), self.condition.device
-        features = [f.expand(len(eps[0]), -1, -1, -1) for f in self.model.features(self.condition)]
+        features = [f.expand(len(eps[0]), -1, -1, -1) for f in self.features]
         padded = [*[eps[0]] * stop, *(level.to(device) for level in eps)]
         condition = self.model.condition(features)
         drawn, _ = self.model.descend(condition, padded, self.temperature, self.chains, stop=stop)
@@ -202,9 +209,16 @@ class PhotoColorizer:
         typical = int((points - points.mean(0)).square().sum(1).nan_to_num(torch.inf).argmin())
         fine = [torch.zeros(1, *shape) for shape in self.model.latent_shapes[:stop]]
         noise = [level.to(device) for level in (*fine, *(level[typical : typical + 1] for level in eps))]
-        raw = self.model.decode(noise, self.condition, self.temperature, self.chains).raw
+        raw = self.decode(noise).raw
         colors = F.adaptive_avg_pool2d((raw.float() - 0.5 - 128) / UNIT, drawn.shape[-2:])
         return points + (colors.flatten(1).cpu() - points[typical])
+
+    def decode(self, eps: Sequence[Tensor]) -> Sampled:
+        """Planes of standardised latents per level (B, C, h, w), on the model's device."""
+        sampled: Sampled = self.model.decode(
+            eps, self.condition, self.temperature, self.chains, self.features
+        )
+        return sampled
 
     def prepare(self) -> Iterator[float]:
         """The work on the photo's pixels that hints need, some rows at a time; yields the share done, 0..1.
@@ -238,7 +252,7 @@ class PhotoColorizer:
 
         def attempt(attempts: Sequence[int]) -> tuple[None, Sampled]:
             eps = [level.to(device) for level in self.noise.chunk(variants, attempts)]
-            return None, self.model.decode(eps, self.condition, self.temperature, self.chains)
+            return None, self.decode(eps)
 
         _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row}")
         ab = sampled.raw.float().cpu() - 0.5 - 128  # a value v of the flow fills [v, v + 1)

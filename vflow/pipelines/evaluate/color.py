@@ -123,8 +123,7 @@ def level_variances(model: Any, photo: np.ndarray, settings: ColorSettings) -> n
     for level in range(len(first)):
         rows = [(*first[:level], other[level], *first[level + 1 :]) for other in others]
         eps = [torch.stack(parts).to(colorizer.condition.device) for parts in zip(*rows, strict=True)]
-        ab = model.decode(eps, colorizer.condition, colorizer.temperature, colorizer.chains).raw
-        found.append(float(ab.var(0).mean()))
+        found.append(float(colorizer.decode(eps).raw.var(0).mean()))
     return np.array(found)
 
 
