@@ -13,6 +13,7 @@ import numpy as np
 
 from vflow.config import ColorizerConfig, DataConfig, SuperResolutionConfig, VideoConfig
 from vflow.data import media
+from vflow.data.datasets import bair, shapes
 from vflow.data.datasets.crops import PhotoCrops
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.photos import PhotoPairs, Photos, PhotoSet
@@ -168,15 +169,11 @@ def _length(places: Places, config: VideoConfig, context: int, num_frames: int |
     """Frames of every clip: as many as the shortest has, up to 32 or what is asked for."""
     wanted = context + num_frames if num_frames else context + 1
     if places.name == "shapes":
-        from vflow.data.datasets.shapes import MAX_FRAMES
-
-        longest = MAX_FRAMES
+        longest = shapes.MAX_FRAMES
     elif places.name == "moving-digits":
         longest = max(wanted, context + NUM_FRAMES)
     elif places.name == "bair":
-        from vflow.data.datasets.bair import FRAMES
-
-        longest = min(FRAMES, max(wanted, LONGEST))
+        longest = min(bair.FRAMES, max(wanted, LONGEST))
     else:
         longest = max(wanted, min(LONGEST, _shortest(places, config, wanted)))
     if wanted > longest:

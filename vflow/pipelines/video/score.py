@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from vflow.errors import ConfigError, InputError, counted
+from vflow.models import VideoBatch
 from vflow.pipelines.common import check_range, device_of, log_mean_exp
 from vflow.pipelines.video.preprocess import Frames, as_clip, fit, to_tensor, video_config
 from vflow.randomness import content_hash, normal
@@ -159,8 +160,6 @@ def density(model: Any, frames: np.ndarray, targets: range, key: Key) -> torch.T
     Returns:
         Shared out over the pixels of each frame, float32 (len(targets), H, W) on the CPU.
     """
-    from vflow.models import VideoBatch
-
     config, device = video_config(model), device_of(model)
     # Frames in the window carry their own noise too, so that where a segment starts changes nothing.
     begin = max(0, targets.start - config.context - config.min_context)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from vflow.errors import ConfigError, InputError
+from vflow.models import VideoBatch
 from vflow.pipelines.common import device_of
 from vflow.pipelines.video.preprocess import Frames, as_clip, to_tensor, video_config
 from vflow.pipelines.video.score import SEGMENT, Key, density, fit_scored, frame_nats, noise
@@ -295,8 +296,6 @@ def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int],
     Without a history, windows are of latents, and the noise of their frames counts, too: those are coded as
     well, behind one more that is not looked at (the first of a batch is given, without noise).
     """
-    from vflow.models import VideoBatch
-
     config, device = video_config(model), device_of(model)
     n = config.context
     reach, coded = (n + 1, n + 1) if model.dequantizes_past else (n, 1)
