@@ -233,6 +233,11 @@ def test_scales_of_the_crps_fit_the_window() -> None:
     load_preset("rain", small | {"training.losses": [{"kind": "crps", "scales": [1, 32]}]})
 
 
+def test_a_nowcast_has_frames_ahead_to_couple() -> None:
+    said = "rain: model.glow.channels: Input should be greater than or equal to 2"
+    assert message("rain", {"model.glow.channels": 1}) == said
+
+
 def test_the_kind_of_a_model_decides_its_keys(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("model: {kind: digits}\n")

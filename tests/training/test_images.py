@@ -245,6 +245,12 @@ def test_a_backbone_comes_from_a_checkpoint_or_a_file(runs: Path, caplog: pytest
         run_here(output=runs / "d", set=(f"training.backbone_weights={file}",), **given)
 
 
+def test_digits_need_a_class_for_each_label(runs: Path) -> None:
+    given = digits(runs)
+    with pytest.raises(ConfigError, match=r"^data digits: labels are 0\.\.9; set model\.classes to 10$"):
+        run_here(output=runs / "a", set=("model.classes=9",), **given)
+
+
 def test_digits_are_drawn_with_a_column_per_class(runs: Path) -> None:
     given = digits(runs)
     run_here(output=runs / "a", max_steps=1, **given)

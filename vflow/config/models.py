@@ -501,7 +501,7 @@ class SegmentationConfig(Config):
 class FrameStackConfig(GlowConfig):
     """Multi-scale flow of several grey frames, which are the channels of one picture."""
 
-    channels: int = Field(6, ge=1, le=32)
+    channels: int = Field(6, ge=2, le=32)
     height: int = Field(128, ge=1, le=1024)
     width: int = Field(128, ge=1, le=1024)
     depth: tuple[Count, ...] = Field((1, 2, 2, 3, 3), description="flow steps per level, fine to coarse")

@@ -40,6 +40,7 @@ SUITABLE_DATASETS = {
     "density": ("points",),
 }
 """Kind of model → names of the data sets it can be trained on."""
+DIGITS = 10
 
 
 ImageConfig = (
@@ -112,6 +113,13 @@ def open_image_dataset(
     glow = model if isinstance(model, IntegerFlowConfig | PixelCNNConfig) else model.glow
     if config.name == "digits":
         _require_size(config.name, (glow.height, glow.width, glow.channels), (28, 28, 1))
+        if (
+            isinstance(model, DigitsConfig | IntegerFlowConfig | PixelCNNConfig)
+            and 0 < model.classes < DIGITS
+        ):
+            raise ConfigError(
+                f"data {config.name}: labels are 0..{DIGITS - 1}; set model.classes to {DIGITS}"
+            )
         return MnistImages(split=split, root=config.path, shift=config.shift)
     if config.name == "vessels":
         _require_size(config.name, (glow.width,), (glow.height,))
