@@ -94,6 +94,13 @@ def test_models_of_whole_numbers_are_trained_on_digits(model: str, tmp_path: Pat
     assert load(run).generate(2, labels, torch.Generator()).shape == (2, 1, 28, 28)
 
 
+def test_the_size_of_digits_is_asked_for_by_its_key(tmp_path: Path) -> None:
+    config = preset(tmp_path, DIGITS.format(model=PIXELCNN) + TRAINING)
+    remedy = "data digits: frames are 28×28×1; set model height, width and channels to that"
+    with pytest.raises(ConfigError, match=f"^{remedy}$"):
+        run_here(config, tmp_path / "run", data=str(write_mnist(tmp_path / "mnist")), set=("model.width=27",))
+
+
 def test_first_frames_lead_a_batch_and_others_have_two_before(tmp_path: Path) -> None:
     config = load_preset(preset(tmp_path, CLIP), {"data.path": str(clips(tmp_path / "clips"))})
     data = open_data(config)

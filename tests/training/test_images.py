@@ -251,6 +251,12 @@ def test_digits_need_a_class_for_each_label(runs: Path) -> None:
         run_here(output=runs / "a", set=("model.classes=9",), **given)
 
 
+@pytest.mark.parametrize("start", [colorizer, enlarger, masks])
+def test_pictures_are_square(start: Start, runs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"pictures are square, not 16×8; set model\.glow\.width to 8$"):
+        run_here(output=runs / "a", set=("model.glow.width=16",), **start(runs))
+
+
 def test_digits_are_drawn_with_a_column_per_class(runs: Path) -> None:
     given = digits(runs)
     run_here(output=runs / "a", max_steps=1, **given)

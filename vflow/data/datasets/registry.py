@@ -10,6 +10,7 @@ from vflow.config import (
     ColorizerConfig,
     DataConfig,
     DigitsConfig,
+    GlowConfig,
     IntegerFlowConfig,
     PixelCNNConfig,
     SegmentationConfig,
@@ -112,7 +113,8 @@ def open_image_dataset(
     require_suitable(config, model.family)
     glow = model if isinstance(model, IntegerFlowConfig | PixelCNNConfig) else model.glow
     if config.name == "digits":
-        _require_size(config.name, (glow.height, glow.width, glow.channels), (28, 28, 1))
+        key = "model" if glow is model else "model.glow"
+        _require_size(config.name, (glow.height, glow.width, glow.channels), (28, 28, 1), key)
         if (
             isinstance(model, DigitsConfig | IntegerFlowConfig | PixelCNNConfig)
             and 0 < model.classes < DIGITS
@@ -122,13 +124,13 @@ def open_image_dataset(
             )
         return MnistImages(split=split, root=config.path, shift=config.shift)
     if config.name == "vessels":
-        _require_size(config.name, (glow.width,), (glow.height,))
+        _require_square(config.name, glow)
         return Vessels(glow.height, split)
     if config.name == "skimage-masks":
-        _require_size(config.name, (glow.width,), (glow.height,))
+        _require_square(config.name, glow)
         return SkimageMasks(glow.height, split)
     path = require_path(config, "FOLDER (or a zip)")
-    _require_size(config.name, (glow.width,), (glow.height,))
+    _require_square(config.name, glow)
     if isinstance(model, SuperResolutionConfig):
         return PhotoPairs(path, size=glow.height, split=split)
     return Photos(path, size=glow.height, split=split, crop=config.crop)
@@ -169,9 +171,17 @@ def require_path(config: DataConfig, argument: str) -> str:
     return config.path
 
 
-def _require_size(name: str, size: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def _require_size(
+    name: str, size: tuple[int, ...], expected: tuple[int, ...], key: str = "model.glow"
+) -> None:
     if size != expected:
         shape = "×".join(map(str, expected))
+        raise ConfigError(f"data {name}: frames are {shape}; set {key} height, width and channels to that")
+
+
+def _require_square(name: str, size: GlowConfig | IntegerFlowConfig | PixelCNNConfig) -> None:
+    if size.height != size.width:
         raise ConfigError(
-            f"data {name}: frames are {shape}; set model.glow height, width and channels to that"
+            f"data {name}: pictures are square, not {size.width}×{size.height}; set model.glow.width to "
+            f"{size.height}"
         )
