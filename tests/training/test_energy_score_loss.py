@@ -14,6 +14,7 @@ from vflow.config import (
     EnergyScoreConfig,
     FramePredictorConfig,
     GlowConfig,
+    LatticeVideoFlowConfig,
     Preset,
     ReferenceVideoFlowConfig,
     TrainingConfig,
@@ -106,6 +107,9 @@ def test_descending_it_mends_scatter_too_much_and_too_little(factor: float) -> N
     assert before > 1.15 * start and after < 0.5 * before
 
 
-def test_only_video_models_take_it() -> None:
-    with pytest.raises(ValueError, match="energy_score is for a video model"):
-        Preset(model=DigitsConfig(), training=TrainingConfig(losses=(CONFIG,)))
+@pytest.mark.parametrize("model", [DigitsConfig(), LatticeVideoFlowConfig()])
+def test_only_video_models_of_differentiable_draws_take_it(
+    model: DigitsConfig | LatticeVideoFlowConfig,
+) -> None:
+    with pytest.raises(ValueError, match="energy_score is for a video model other than lattice_videoflow"):
+        Preset(model=model, training=TrainingConfig(losses=(CONFIG,)))

@@ -235,7 +235,7 @@ LOSS_MODELS = {
     "color_mean": "a colorizer with color_mean",
     "detail_mean": "super_resolution",
     "classification": "digits",
-    "energy_score": "a video model",
+    "energy_score": "a video model other than lattice_videoflow, whose draws have no gradient",
     "crps": "a nowcast",
 }
 
@@ -251,7 +251,7 @@ def _suits(loss: LossConfig, model: ModelConfig) -> bool:
         case "classification":
             return model.family == "digits"
         case "energy_score":
-            return model.family == "videoflow"
+            return model.family == "videoflow" and model.kind != "lattice_videoflow"
         case "crps":
             return model.family == "nowcast"
 
