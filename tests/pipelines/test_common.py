@@ -13,7 +13,7 @@ import vflow
 from vflow.config import DigitsConfig, GlowConfig
 from vflow.errors import CheckpointError
 from vflow.models import Digits, ImageBatch
-from vflow.pipelines.common import image_nats
+from vflow.pipelines.common import image_nats, temperature_or_suggested
 from vflow.pipelines.digits.digits import bits
 
 FRAMES = np.zeros((4, 64, 64, 3), np.uint8)
@@ -78,3 +78,9 @@ def test_more_draws_tighten_it(model: Digits) -> None:
 def test_a_name_in_place_of_a_model_is_refused(function: Callable[..., object], inputs: list[object]) -> None:
     with pytest.raises(CheckpointError, match=r"^str is not a model; give vflow\.load\('mine'\)$"):
         function("mine", *inputs)
+
+
+def test_a_temperature_is_given_as_a_number_a_tuple_or_a_list_or_is_the_suggested_one() -> None:
+    config = DigitsConfig(temperature=0.5)
+    given = (None, 1.0, (1.0, 0.0), [1.0, 0.0])
+    assert [temperature_or_suggested(one, config) for one in given] == [0.5, 1.0, (1.0, 0.0), (1.0, 0.0)]

@@ -141,10 +141,15 @@ def evenly_spaced(available: int, count: int) -> list[int]:
     return np.linspace(0, available - 1, min(count, available)).astype(int).tolist()
 
 
-def temperature_or_suggested(given: Temperature | None, config: Any) -> Temperature:
-    """``given``, or where it is None what the model of this ``config`` suggests for its samples."""
+def temperature_or_suggested(given: Temperature | list[float] | None, config: Any) -> Temperature:
+    """``given``, or where it is None what the model of this ``config`` suggests for its samples.
+
+    A list, as JSON and YAML have it, becomes a tuple.
+    """
     suggested: Temperature = config.temperature
-    return suggested if given is None else given
+    if given is None:
+        return suggested
+    return tuple(given) if isinstance(given, list) else given
 
 
 @dataclass(frozen=True, kw_only=True)
