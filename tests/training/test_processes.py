@@ -12,7 +12,10 @@ import psutil
 import pytest
 
 from tests.training.support import command, finish, lines, losses, run_here, spawn, torchrun, wait_for
+from tests.training.test_codecs import CLIP, clips
+from vflow.config import load_preset
 from vflow.training.commit import commits, find_fault
+from vflow.training.distributed import leaves_parts_out
 
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch")
 FLAGS = ("--dtype", "float32", "--batch-size", "4", "--resume")
@@ -49,6 +52,35 @@ def test_two_processes_train_like_one(tiny: str, runs: Path) -> None:
     ]
     assert validation[1] == pytest.approx(validation[0], rel=1e-4) and len(validation[1]) == 2
     assert find_fault(commits(runs / "two")[-1]) is None
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_process_may_have_no_first_frame_for_a_clip_codec(runs: Path) -> None:
+    config, data = runs / "clip.yaml", clips(runs / "clips")
+    config.write_text(CLIP)
+    flags = (*FLAGS, "--data", str(data), "--max-steps", "3")
+    code, output = finish(torchrun(2, *command(str(config), runs / "two", *flags)))
+    assert code == 0, output
+    options = {"data": str(data), "dtype": "float32", "batch_size": 4, "max_steps": 3}
+    assert run_here(str(config), runs / "one", **options) == 0
+    one, two = losses(runs / "one"), losses(runs / "two")
+    assert one.keys() == two.keys()
+    assert all(two[step][:2] == pytest.approx(one[step][:2], rel=1e-4) for step in one)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "expected"),
+    [
+        ("codec-clip", {}, True),
+        ("codec-photo", {}, False),
+        ("codec-photo", {"model.crop": 8}, True),
+        ("integer-flow", {}, False),
+        ("integer-flow", {"model.classes": 0}, True),
+        ("shapes", {}, False),
+    ],
+)
+def test_models_whose_steps_may_leave_parts_out(kind: str, changes: dict[str, int], expected: bool) -> None:
+    assert leaves_parts_out(load_preset(kind, changes).model) == expected
 
 
 @pytest.mark.usefixtures("one_thread")

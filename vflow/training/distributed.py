@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +13,10 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch.distributed import PrefixStore, TCPStore, init_process_group
 
+from vflow.config import ModelConfig
 from vflow.devices import choose_device, computes_bfloat16, warn_if_emulated
 from vflow.errors import ConfigError, VflowError
+from vflow.models.lattice import level_sizes
 
 WORKING_LINES = (
     "torchrun --nproc-per-node N scripts/train.py …, or "
@@ -22,8 +24,13 @@ WORKING_LINES = (
 )
 
 
-def make_accelerator(device: Literal["auto", "cpu", "cuda"]) -> Accelerator:
+def make_accelerator(
+    device: Literal["auto", "cpu", "cuda"], models: Iterable[ModelConfig] = ()
+) -> Accelerator:
     """An Accelerator on ``device`` with as many processes as the launcher started.
+
+    Args:
+        models: to be trained. Some leave parts without a gradient, which processes then look for.
 
     Raises:
         ConfigError: the device is missing, too few processes joined, or the launcher asks for FSDP.
@@ -31,7 +38,10 @@ def make_accelerator(device: Literal["auto", "cpu", "cuda"]) -> Accelerator:
     cpu = choose_device(device).type == "cpu"
     if restarted():
         _join_again(cpu)
-    keywords = DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False)
+    incomplete = any(map(leaves_parts_out, models))
+    keywords = DistributedDataParallelKwargs(
+        gradient_as_bucket_view=True, broadcast_buffers=False, find_unused_parameters=incomplete
+    )
     accelerator = Accelerator(
         cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False, kwargs_handlers=[keywords]
     )
@@ -39,6 +49,19 @@ def make_accelerator(device: Literal["auto", "cpu", "cuda"]) -> Accelerator:
     if os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
         raise ConfigError("FSDP is not supported: models of a few million parameters need none; use DDP")
     return accelerator
+
+
+def leaves_parts_out(model: ModelConfig) -> bool:
+    """True if a process's share of a batch may give no gradient to some weights of the model."""
+    match model.kind:
+        case "clip_codec":  # a share without a first frame
+            return True
+        case "photo_codec":  # levels beyond those of its squares
+            return model.lattice.levels >= len(level_sizes((model.crop, model.crop)))
+        case "integer_flow":
+            return model.classes == 0
+        case _:
+            return False
 
 
 def check_world_size(joined: int, environment: Mapping[str, str]) -> None:

@@ -93,7 +93,7 @@ def train(options: TrainOptions) -> int:
     """
     preset = resolve(options)
     set_threads(options.threads)
-    accelerator = make_accelerator(options.device)
+    accelerator = make_accelerator(options.device, [preset.model])
     try:
         check_batch(preset, accelerator.num_processes)
         check_losses(preset.training, accelerator.distributed_type)

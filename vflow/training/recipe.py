@@ -120,7 +120,7 @@ def _dry_run(options: TrainOptions, recipe: Recipe, presets: list[Preset]) -> in
     """Report of each stage, from three measured steps; nothing is written."""
     from vflow.training.dry_run import dry_run
 
-    accelerator = make_accelerator(options.device)
+    accelerator = make_accelerator(options.device, [preset.model for preset in presets])
     for number, (stage, preset) in enumerate(zip(recipe.stages, presets, strict=True), start=1):
         if accelerator.is_main_process:
             print(f"stage {number}: {stage.name}")
