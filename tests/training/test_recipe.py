@@ -109,6 +109,8 @@ def test_folders_of_recipes_are_not_overwritten(recipe: str, tiny: str, tmp_path
     train_here(recipe, tmp_path / "out")
     with pytest.raises(ConfigError, match=r"out: holds a recipe's run; add --resume"):
         train_here(recipe, tmp_path / "out")
+    Path(recipe).write_text("note: as before, but now it has a note\n" + Path(recipe).read_text())
+    assert train_here(recipe, tmp_path / "out", resume=True) == 0
     other = tmp_path / "other.yaml"
     other.write_text(f"stages: [{{name: only, config: {tiny}}}]")
     with pytest.raises(ConfigError, match=r"recipe.yaml: not the recipe .*other.yaml; choose another"):

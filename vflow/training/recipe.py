@@ -84,15 +84,19 @@ def _claim(options: TrainOptions, recipe: Recipe) -> None:
 
     A recipe of which no stage has begun, as its data could not be used, is no run yet.
     """
-    path, text = options.output / "recipe.yaml", to_yaml(recipe)
+    path = options.output / "recipe.yaml"
     if path.is_file() and any(options.output.glob("*/log.jsonl")):
         if not options.resume:
             raise ConfigError(f"{options.output}: holds a recipe's run; add --resume to continue it")
-        if path.read_bytes() != text.encode():
+        if _without_note(load_recipe(str(path))) != _without_note(recipe):
             raise ConfigError(f"{path}: not the recipe {options.recipe}; choose another --output")
         return
     with atomic_write(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(to_yaml(recipe), encoding="utf-8")
+
+
+def _without_note(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"note": ""})
 
 
 def _finished(folder: Path, preset: Preset) -> bool:
