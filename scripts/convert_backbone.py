@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from vflow.data.media import atomic_write
@@ -42,7 +42,7 @@ def main() -> int:
     try:
         weights = converted(read(arguments.input or installed()))
         with atomic_write(arguments.output) as draft:
-            save_file(weights, draft)
+            draft.write_bytes(save(weights))
     except VflowError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
