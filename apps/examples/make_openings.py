@@ -66,7 +66,7 @@ def digits(form: Values) -> Film:
         vflow.digits(
             model,
             label,
-            num_samples=form["Count per class"],
+            num_samples=form["Digits per class"],
             temperature=form["Temperature"],
             seed=form["Seed"],
         )
@@ -90,7 +90,7 @@ def colorize(form: Values) -> Film:
 def enlarge(form: Values) -> Film:
     """Part of a small photo, enlarged; a line between bicubic and drawn goes to and fro."""
     model: Any = vflow.load(form["Checkpoint"])
-    scale = form["Width and height"]
+    scale = form["Scale"]
     photo = media.read_image(FOLDER / "walk-chelsea.png").frames[0][20:130, 50:210]
     drawn = vflow.upscale(
         model, photo, scale=scale, num_samples=1, temperature=form["Temperature"], seed=form["Seed"]
@@ -161,7 +161,7 @@ def lab(form: Values) -> Film:
     """A spline flow learns two moons (true, learned), then its layers bend the grid of the base into them."""
     with tempfile.TemporaryDirectory() as folder:
         app = AppContext(ModelStore(), RunStore(Path(folder)), Jobs(), Path(folder))
-        job = Job.begin(app, Request.checked(form["Density"], form["System"], form["Steps"], form["Seed"]))
+        job = Job.begin(app, Request.checked(form["Density"], form["Flow"], form["Steps"], form["Seed"]))
         snapshots = [job.snapshot for _ in job.advance(lambda: False)]
         learned = [_enlarged(snapshot.density) for snapshot in snapshots if snapshot]
     assert job.snapshot

@@ -59,7 +59,7 @@ def test_endpoints_and_a_page_answer_while_an_upload_is_read(
     assert file is not None
     app = opened()
     app.tab("Digits")
-    app.number("Count per class", 1)
+    app.number("Digits per class", 1)
     values = score(http, slow_gif(tmp_path / "slow.gif", 3000, 50, damaged=True))
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(call, http, "score", values)

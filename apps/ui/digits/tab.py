@@ -76,7 +76,7 @@ def _settings(app: AppContext) -> tuple[Form, Buttons]:
             label="Class",
             elem_classes="vf-classes",
         )
-        num_samples = gr.Slider(1, MAX_DIGITS, 8, step=1, label="Count per class")
+        num_samples = gr.Slider(1, MAX_DIGITS, 8, step=1, label="Digits per class")
         temperature = temperature_slider(app, first)
         seed = Seed.row()
         checkpoint = gr.Dropdown(app.models.names(FAMILY), value=first, label="Checkpoint", interactive=True)

@@ -99,8 +99,8 @@ class Job:
         photo, scale = clip.frames[0], request.settings.scale
         pixels = photo.shape[0] * photo.shape[1]
         if pixels * scale**2 > MAX_PIXELS:
-            size = f"{photo.shape[1]}×{photo.shape[0]} pixels, {scale} times enlarged"
-            fits = [f"choose {other} times" for other in SCALES if pixels * other**2 <= MAX_PIXELS]
+            size = f"{photo.shape[1]}×{photo.shape[0]} pixels, {scale}× enlarged"
+            fits = [f"choose {other}×" for other in SCALES if pixels * other**2 <= MAX_PIXELS]
             remedy = " or ".join([*fits, f"reduce it to {MAX_PIXELS // scale**2:,} pixels"])
             raise InputError(f"{Path(request.path).name}: {size} is too large; {remedy}")
         return cls(request, model, photo, alpha, clip.notes)

@@ -93,7 +93,7 @@ def build(app: AppContext) -> None:
 def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]:
     first = app.models.default(FAMILY)
     with gr.Group(elem_classes="vf-card"):
-        scale = gr.Radio([("2 times", 2), ("4 times", 4)], value=4, label="Width and height")
+        scale = gr.Radio([("2×", 2), ("4×", 4)], value=4, label="Scale")
         num_samples = gr.Slider(1, MAX_VARIANTS, 4, step=1, label="Variants")
         temperature = temperature_slider(app, first, "0 is the smoothest; higher draws more texture.")
         seed = Seed.row()

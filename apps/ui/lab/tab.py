@@ -93,7 +93,7 @@ def _settings() -> tuple[Form, Buttons]:
         system = gr.Dropdown(
             _choices(first),
             value=systems[0].preset,
-            label="System",
+            label="Flow",
             interactive=True,
             allow_custom_value=True,  # as in the Walk tab
         )

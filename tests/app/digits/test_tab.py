@@ -39,7 +39,7 @@ def tab(opened: Opener) -> App:
 def draw(app: App, label: str = "7", *, count: int = 2, seed: int = 0) -> str:
     """Draw, and wait for the finished grid; returns the line of status."""
     app.page.get_by_role("radio", name=label, exact=True).check()
-    app.number("Count per class", count)
+    app.number("Digits per class", count)
     app.number("Seed", seed)
     app.page.evaluate("document.querySelector('.vf-drawn')?.classList.remove('vf-drawn')")
     app.page.locator("#vf-digits-run").click()
@@ -100,7 +100,7 @@ def test_seeds_and_classes(tab: App) -> None:
 def test_stop_keeps_the_digits_so_far(tab: App, tmp_path: Path) -> None:
     tab.choose("slower-digits")
     tab.page.get_by_role("radio", name="All").check()
-    tab.number("Count per class", 32)
+    tab.number("Digits per class", 32)
     tab.page.locator("#vf-digits-run").click()
     tab.page.locator(".vf-live img").first.wait_for(timeout=DONE)
     tab.page.locator("#vf-digits-stop").click()
@@ -117,7 +117,7 @@ def test_waiting_for_the_model_and_leaving_it(opened: Opener) -> None:
     for app in (busy, waiting):
         app.tab("Digits")
         app.choose("slower-digits")
-        app.number("Count per class", 32)
+        app.number("Digits per class", 32)
     busy.page.locator("#vf-digits-run").click()
     busy.page.locator(".vf-live img").first.wait_for(timeout=DONE)
     waiting.page.locator("#vf-digits-run").click()

@@ -84,14 +84,14 @@ def test_values_out_of_range_are_refused(tmp_path: Path, changes: dict[str, obje
 
 @pytest.mark.parametrize(
     ("size", "remedy"),
-    [((1200, 1000), "choose 2 times or reduce it to 1,000,000 pixels"),
+    [((1200, 1000), "choose 2× or reduce it to 1,000,000 pixels"),
      ((2500, 2000), "reduce it to 1,000,000 pixels")],
 )  # fmt: skip
 def test_a_photo_that_would_become_too_large_is_refused(
     app: AppContext, tmp_path: Path, size: tuple[int, int], remedy: str
 ) -> None:
     Image.new("RGB", size).save(tmp_path / "large.png")
-    with pytest.raises(InputError, match=f"4 times enlarged is too large; {remedy}$"):
+    with pytest.raises(InputError, match=f"4× enlarged is too large; {remedy}$"):
         Job.begin(app, request(tmp_path / "large.png", scale=4))
 
 

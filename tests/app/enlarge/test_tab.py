@@ -24,7 +24,7 @@ PHOTO = FOLDER / "walk-astronaut.png"
 
 def enlarge(app: App, *, variants: int = 2, seed: int = 3) -> str:
     """Press Enlarge and wait; returns the line of status."""
-    app.page.get_by_role("radio", name="2 times").check()
+    app.page.get_by_role("radio", name="2×").check()
     app.number("Variants", variants)
     app.number("Seed", seed)
     app.page.locator("#vf-enlarge-run").click()

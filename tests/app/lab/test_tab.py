@@ -79,7 +79,7 @@ def test_a_drawing_is_learned_until_stop(tab: App) -> None:
     tab.page.mouse.move(box["x"] + 180, box["y"] + 120, steps=5)
     with tab.page.expect_response(lambda response: "drawn" in (response.request.post_data or "")):
         tab.page.mouse.up()  # the pad sends its ink a moment later
-    choose(tab, "System", "RNADE")
+    choose(tab, "Flow", "RNADE")
     tab.page.get_by_text("share one hidden layer").wait_for()
     tab.number("Steps", 9000)
     tab.page.locator("#vf-lab-run").click()
