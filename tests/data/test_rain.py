@@ -111,7 +111,8 @@ def test_unknown_importers_are_named() -> None:
 
 
 def test_geotiff_masks_are_unknown(tmp_path: Path) -> None:
-    rasterio = pytest.importorskip("rasterio")
+    import rasterio
+
     values = np.array([[[0.0, 2.0], [-1.0, 8.0]]], np.float32)
     with rasterio.open(
         tmp_path / "a.tif", "w", driver="GTiff", height=2, width=2, count=1, dtype="float32", nodata=-1

@@ -181,7 +181,7 @@ def read_geotiff(paths: Sequence[str | Path], scale: PixelScale) -> RainSequence
     try:
         import rasterio
     except ImportError as error:
-        raise ConfigError("GeoTIFF needs rasterio: run pip install rasterio") from error
+        raise ConfigError("GeoTIFF needs rasterio; install vflow-torch's extra 'rain'") from error
     rates: list[np.ndarray] = []
     for path in paths:
         try:
