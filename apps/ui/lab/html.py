@@ -23,7 +23,7 @@ def about(system: System) -> str:
     """Name, source, equation and three lines of a system."""
     lines = "".join(f"<li>{escape(line)}</li>" for line in system.lines)
     return (
-        f'<section class="vf-system" aria-label="The system"><h3>{escape(system.title)}'
+        f'<section class="vf-system" aria-label="The flow"><h3>{escape(system.title)}'
         f"<span>{escape(system.source)}</span></h3>"
         f'<p class="vf-equation">{escape(system.equation)}</p><ul>{lines}</ul></section>'
     )

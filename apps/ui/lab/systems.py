@@ -31,7 +31,7 @@ SYSTEMS: tuple[System, ...] = (
         (
             "Each coordinate goes through a monotonic rational-quadratic spline.",
             "A masked network gives the knots from the coordinates before it.",
-            "Both directions have closed forms; the most exact system on the plane.",
+            "Both directions have closed forms; the most exact of these flows on the plane.",
         ),
     ),
     System(
@@ -210,7 +210,7 @@ SYSTEMS: tuple[System, ...] = (
         (
             "Only the marginals, each with tails of its own.",
             "Coordinates are independent: what is missing is the copula.",
-            "A baseline for the system above.",
+            "A baseline for the flow above.",
         ),
     ),
     System(
