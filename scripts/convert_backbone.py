@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import pickle
+import io
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,11 +76,10 @@ def read(path: Path) -> Weights:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     if hashlib.sha256(data).hexdigest() != SHA256:
-        raise CheckpointError(f"{path}: not {Path(FILE).name} of {PACKAGE} 0.1.0 (SHA-256 {SHA256[:16]}…)")
-    try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(
+            f"{path}: not {Path(FILE).name} (SHA-256 {SHA256[:16]}…); take that of {PACKAGE} 0.1.0"
+        )
+    return dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
 
 
 def converted(source: Weights) -> Weights:

@@ -79,7 +79,7 @@ def test_other_files_are_refused_unread(
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was decoded"))
     for given, code, message in (
         (["--input", str(source)], 1, f"error: {source}: No such file or directory"),
-        (["--input", str(source)], 3, f"error: {source}: not efficientnet-lite0-57934424.pth of "),
+        (["--input", str(source)], 3, f"error: {source}: not efficientnet-lite0-57934424.pth (SHA-256 "),
     ):
         monkeypatch.setattr("sys.argv", ["convert_backbone.py", *given, "--output", str(output)])
         assert main() == code

@@ -72,10 +72,12 @@ def _check_data(options: TrainOptions, recipe: Recipe) -> None:
                 f"{options.recipe}"
             )
     for name in (stage.backbone for stage in recipe.stages if stage.backbone):
-        if options.data is None or not (Path(options.data) / name).is_file():
+        if options.data is None:
+            raise ConfigError(f"--data: missing; give the folder that holds {name} for {options.recipe}")
+        if not (path := Path(options.data) / name).is_file():
             raise ConfigError(
-                f"--data {options.data or 'missing'}: holds no {name}; make it by python "
-                f"scripts/convert_backbone.py --output {Path(options.data or 'DATA') / name}"
+                f"--data {options.data}: holds no {name}; make it by python "
+                f"scripts/convert_backbone.py --output {path}"
             )
 
 
