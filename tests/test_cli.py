@@ -149,12 +149,12 @@ def test_help_of_every_command_needs_no_torch() -> None:
         ("train --output o", "error: name what to train: --config PRESET, or --recipe NAME"),
         ("train", "error: --output must be given; see 'vflow train --help'"),
         ("generate predict", "error: vflow generate: first name what to draw: video, colorize or digits"),
-        ("predict --seed -1", "error: --seed must lie in 0..2^63 − 1, got -1"),
+        ("predict --seed -1", "error: --seed must be between 0 and 2^63 − 1, got -1"),
         (
             "sample --output o.csv --seed 9223372036854775808",
-            "error: --seed must lie in 0..2^63 − 1, got 9223372036854775808",
+            "error: --seed must be between 0 and 2^63 − 1, got 9223372036854775808",
         ),
-        ("app --port 70000", "error: --port 70000: must lie in 0..65535"),
+        ("app --port 70000", "error: --port 70000: must be between 0 and 65535"),
     ],
 )
 def test_usage_errors(vflow: Vflow, arguments: str, message: str) -> None:
@@ -348,7 +348,7 @@ def test_bfloat16_and_threads(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Pa
     low, full = (_read(tmp_path / name / "futures.npz")["frames"].astype(int) for name in "ab")
     assert 0 < np.abs(low - full).mean() < 3
     assert vflow(*common, "--output", tmp_path / "c", "--threads", 0) == 2
-    assert vflow.err.startswith("error: --threads 0: must lie in 1..")
+    assert vflow.err.startswith("error: --threads 0: must be between 1 and ")
 
 
 def test_settings_of_the_app(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:

@@ -200,10 +200,10 @@ def test_a_photo_is_no_film(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
-        (("--strength", "2"), "--strength must lie in 0..1, got 2", 2),
+        (("--strength", "2"), "--strength must be between 0 and 1, got 2", 2),
         (("--hint", "0.5,0.5"), "hint '0.5,0.5': give X,Y,#RRGGBB", 2),
         (("--hint", "3,0.5,#ffffff"), "hint at 3,0.5: x and y are fractions", 2),
-        (("--num-samples", "0"), "--num-samples must lie in 1..10000, got 0", 2),
+        (("--num-samples", "0"), "--num-samples must be between 1 and 10000, got 0", 2),
         (("--temperature", "1,1"), "--temperature has 2 values, the model 5 levels", 2),
         (("--format", "jpg"), "invalid choice 'jpg'", 2),
     ],

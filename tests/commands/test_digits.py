@@ -104,9 +104,9 @@ def test_settings_repeat_a_run(tiny: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--label", "12", "--output", "o"), 2, "label must lie in 0..9 or be all, got 12"),
+        (("--label", "12", "--output", "o"), 2, "label must be between 0 and 9, or all, got 12"),
         (("--label", "1"), 2, "--output: give a folder for what is drawn"),
-        (("--output", "o", "--num-samples", "0"), 2, "--num-samples must lie in 1..10000, got 0"),
+        (("--output", "o", "--num-samples", "0"), 2, "--num-samples must be between 1 and 10000, got 0"),
         (("--output", "o", "--temperature", "hot"), 2, "--temperature hot: give 0 to 2"),
         (("--output", "o", "--temperature", "1,1,1"), 2, "--temperature has 3 values, the model 2 levels"),
         (("--output", "o", "--format", "mp4"), 2, "invalid choice 'mp4'"),

@@ -132,9 +132,9 @@ def test_a_checkpoint_without_figures_says_so(
             ["--num-importance-samples", "2"],
             "--num-importance-samples: leave it out with --maps-dir, which takes all frames and one draw",
         ),
-        (["--num-importance-samples", "0"], "--num-importance-samples must lie in 1..1024, got 0"),
+        (["--num-importance-samples", "0"], "--num-importance-samples must be between 1 and 1024, got 0"),
         (["--context", "2"], "--context: leave it out with --maps-dir, which takes all frames and one draw"),
-        (["--quantile", "0.2"], "--quantile must lie in 0.5..1 (below 1), got 0.2"),
+        (["--quantile", "0.2"], "--quantile must be at least 0.5 and below 1, got 0.2"),
     ],
 )
 def test_usage_errors(

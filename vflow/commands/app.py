@@ -41,7 +41,7 @@ class App:
         if self.mcp:
             require("mcp", "--mcp", "mcp")
         if not 0 <= self.port <= 65535:
-            raise ConfigError(f"--port {self.port}: must lie in 0..65535")
+            raise ConfigError(f"--port {self.port}: must be between 0 and 65535")
         for name in self.allow_host:
             if not HOST_NAME.fullmatch(name):
                 raise ConfigError(f"--allow-host {name}: give a name alone, such as flows.example.org")

@@ -43,7 +43,7 @@ class Batch(DrawFlags):
     def options(self) -> Options:
         options = super().options()
         if self.batch_size is not None and not 1 <= self.batch_size <= MAX_BATCH:
-            raise ConfigError(f"--batch-size {self.batch_size}: must lie in 1..{MAX_BATCH}")
+            raise ConfigError(f"--batch-size {self.batch_size}: must be between 1 and {MAX_BATCH}")
         shard = parse_shard(self.shard) if self.shard else shard_of_process(os.environ)
         return replace(options, on_error=self.on_error, shard=shard)
 

@@ -120,7 +120,7 @@ def check_seed(seed: int, name: str = "seed") -> None:
         ConfigError: says the range.
     """
     if not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"{name} must lie in 0..2^63 − 1, got {seed}")
+        raise ConfigError(f"{name} must be between 0 and 2^63 − 1, got {seed}")
 
 
 def to_yaml(config: Config) -> str:

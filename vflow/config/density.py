@@ -34,7 +34,7 @@ class SplineElementConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.low >= self.high:
-            raise ValueError(f"low {self.low} must lie below high {self.high}")
+            raise ValueError(f"low {self.low} must be below high {self.high}")
         return self
 
 

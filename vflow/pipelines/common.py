@@ -110,7 +110,7 @@ def set_threads(count: int | None) -> int:
     most = max_threads()
     if count is not None:
         if not 1 <= count <= most:
-            raise ConfigError(f"--threads {count}: must lie in 1..{most} on this machine")
+            raise ConfigError(f"--threads {count}: must be between 1 and {most} on this machine")
         torch.set_num_threads(count)
     return torch.get_num_threads()
 
@@ -194,7 +194,7 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         ConfigError: says the range.
     """
     if not low <= value <= high:
-        raise ConfigError(f"{name} must lie in {low:g}..{high:.10g}, got {value:g}")
+        raise ConfigError(f"{name} must be between {low:g} and {high:.10g}, got {value:g}")
 
 
 class Counts(NamedTuple):

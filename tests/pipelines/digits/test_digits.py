@@ -92,13 +92,13 @@ def test_temperature(model: Digits) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda model: digits(model, 10), r"label must lie in 0\.\.9 or be all, got 10"),
-        (lambda model: digits(model, -1), "label must lie in"),
+        (lambda model: digits(model, 10), r"label must be between 0 and 9, or all, got 10"),
+        (lambda model: digits(model, -1), "label must be between"),
         (lambda model: digits(model, 3.0), r"got 3\.0"),  # type: ignore[arg-type]
         (lambda model: digits(model, "many"), "got many"),
-        (lambda model: digits(model, 0, num_samples=0), r"num_samples must lie in 1\.\.10000, got 0"),
-        (lambda model: digits(model, 0, temperature=3), "temperature must lie in"),
-        (lambda model: digits(model, 0, seed=-1), "seed must lie in"),
+        (lambda model: digits(model, 0, num_samples=0), r"num_samples must be between 1 and 10000, got 0"),
+        (lambda model: digits(model, 0, temperature=3), "temperature must be between"),
+        (lambda model: digits(model, 0, seed=-1), "seed must be between"),
         (lambda model: restyle(model, printed(1)[0][0], "all"), "give the one class of the picture"),
         (lambda model: classify(model, printed(1)[0], draws=0), "draws must be at least 1, got 0"),
     ],

@@ -107,13 +107,13 @@ def test_without_a_temperature_that_of_the_checkpoint_counts(clip: np.ndarray) -
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_frames": 0}, r"num_frames must lie in 1\.\.1000, got 0"),
-        ({"num_frames": 1001}, r"num_frames must lie in 1\.\.1000, got 1001"),
-        ({"num_samples": 0}, r"num_samples must lie in 1\.\.10000, got 0"),
-        ({"seed": -1}, "seed must lie in"),
-        ({"temperature": -0.1}, r"temperature must lie in 0\.\.2, got -0.1"),
-        ({"temperature": float("nan")}, r"temperature must lie in 0\.\.2, got nan"),
-        ({"temperature": (1.0, 3.0)}, r"temperature must lie in 0\.\.2, got 3"),
+        ({"num_frames": 0}, r"num_frames must be between 1 and 1000, got 0"),
+        ({"num_frames": 1001}, r"num_frames must be between 1 and 1000, got 1001"),
+        ({"num_samples": 0}, r"num_samples must be between 1 and 10000, got 0"),
+        ({"seed": -1}, "seed must be between"),
+        ({"temperature": -0.1}, r"temperature must be between 0 and 2, got -0.1"),
+        ({"temperature": float("nan")}, r"temperature must be between 0 and 2, got nan"),
+        ({"temperature": (1.0, 3.0)}, r"temperature must be between 0 and 2, got 3"),
     ],
 )
 def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:

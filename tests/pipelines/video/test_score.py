@@ -61,7 +61,7 @@ def test_context_moves_the_start_of_the_mean(model: VideoModel, clip: np.ndarray
     assert later.per_frame == plain.per_frame
     assert later == later.per_frame[3]
     assert score(model, clip, context=0) == plain
-    with pytest.raises(ConfigError, match=r"context must lie in 0\.\.3 for 4 frames, got 4"):
+    with pytest.raises(ConfigError, match=r"context must be between 0 and 3 for 4 frames, got 4"):
         score(model, clip, context=4)
 
 
@@ -82,7 +82,7 @@ def test_draws_are_importance_weighted(model: VideoModel, clip: np.ndarray) -> N
     assert result < float(
         single
     )  # Jensen: the bound with more draws is tighter than the mean of single draws
-    with pytest.raises(ConfigError, match="draws must lie in"):
+    with pytest.raises(ConfigError, match="draws must be between"):
         score(model, clip, draws=0)
 
 

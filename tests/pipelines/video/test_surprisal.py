@@ -174,7 +174,7 @@ def test_what_is_refused(one_model: VideoModel, clip: np.ndarray, monkeypatch: p
     with pytest.raises(InputError, match=r"^frames: 1 frame; give 2 or more; scores start after 1 frame$"):
         vflow.surprisal(one_model, clip[:1])
     for quantile in (0.4, 1.0):
-        with pytest.raises(ConfigError, match=r"^quantile must lie in 0\.5\.\.1 \(below 1\), got "):
+        with pytest.raises(ConfigError, match=r"^quantile must be at least 0\.5 and below 1, got "):
             vflow.surprisal(one_model, clip, quantile=quantile)
     monkeypatch.setattr(module, "MAX_FRAMES", 3)
     with pytest.raises(InputError, match=r"^frames: 4 frames; the limit is 3; give --num-frames$"):

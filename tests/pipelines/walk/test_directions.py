@@ -100,7 +100,7 @@ def test_what_is_certain_has_no_directions() -> None:
 def test_levels_count_from_either_end(found: Directions) -> None:
     assert found.at(-1, 2) is found.at(1, 2) is found.levels["1"]
     assert found.at(None, 2) is found.levels["all"]
-    with pytest.raises(ConfigError, match=r"^level must lie in -2\.\.1, got 2$"):
+    with pytest.raises(ConfigError, match=r"^level must be between -2 and 1, got 2$"):
         found.at(2, 2)
 
 

@@ -121,7 +121,7 @@ def test_inputs_give_directions_of_their_own(
     assert not np.array_equal(made.frames[0, 2], clip[-1])
     with pytest.raises(ConfigError, match=r"no principal directions .* give 3 or more inputs"):
         walk(one_model, [clip, other], settings("direction"))
-    with pytest.raises(ConfigError, match=r"^direction must lie in 0\.\.1 at this level, got 2$"):
+    with pytest.raises(ConfigError, match=r"^direction must be between 0 and 1 at this level, got 2$"):
         walk(one_model, [clip, other, clip[::-1].copy()], settings("direction", direction=2))
 
 
@@ -280,8 +280,8 @@ def test_iterate_reports_every_part_and_returns_the_walk(one_model: VideoModel, 
         ("interpolate", 1, {}, r"between two clips: give both, got 1 input$"),
         ("blend", 2, {}, r"two futures of one clip are blended, got 2 inputs$"),
         ("temperature", 0, {}, r"starts from one clip, got 0 inputs$"),
-        ("direction", 1, {"level": 2}, r"^level must lie in -2\.\.1, got 2$"),
-        ("direction", 1, {"direction": 8}, r"^direction must lie in 0\.\.7 at this level, got 8$"),
+        ("direction", 1, {"level": 2}, r"^level must be between -2 and 1, got 2$"),
+        ("direction", 1, {"direction": 8}, r"^direction must be between 0 and 7 at this level, got 8$"),
         ("blend", 1, {"label": 3}, r"^label is for digits, not for video models; leave it out$"),
     ],
 )
@@ -297,17 +297,17 @@ def test_what_does_not_fit_is_refused(
     ("changes", "message"),
     [
         ({"kind": "stroll"}, f"kind 'stroll' is unknown; choose {', '.join(KINDS)}"),
-        ({"steps": 1}, "steps must lie in 2..64, got 1"),
-        ({"steps": 65}, "steps must lie in 2..64, got 65"),
-        ({"num_frames": 0}, "num_frames must lie in 1..64, got 0"),
-        ({"direction": -1}, "direction must lie in 0..63, got -1"),
-        ({"seed": -1}, "seed must lie in"),
-        ({"temperature": float("nan")}, "temperature must be one number in 0..2, got nan"),
-        ({"temperature": (0.5, 1.0)}, "temperature must be one number in 0..2, got (0.5, 1.0)"),
-        ({"extent": 0.0}, "extent must lie above 0 and up to 20, got 0"),
-        ({"extent": float("inf")}, "extent must lie above 0 and up to 20, got inf"),
-        ({"kind": "temperature", "extent": 2.5}, "extent must lie above 0 and up to 2, got 2.5"),
-        ({"samples": (0, -1)}, "samples must lie in 0..9999, got 0 and -1"),
+        ({"steps": 1}, "steps must be between 2 and 64, got 1"),
+        ({"steps": 65}, "steps must be between 2 and 64, got 65"),
+        ({"num_frames": 0}, "num_frames must be between 1 and 64, got 0"),
+        ({"direction": -1}, "direction must be between 0 and 63, got -1"),
+        ({"seed": -1}, "seed must be between"),
+        ({"temperature": float("nan")}, "temperature must be one number between 0 and 2, got nan"),
+        ({"temperature": (0.5, 1.0)}, "temperature must be one number between 0 and 2, got (0.5, 1.0)"),
+        ({"extent": 0.0}, "extent must be above 0 and at most 20, got 0"),
+        ({"extent": float("inf")}, "extent must be above 0 and at most 20, got inf"),
+        ({"kind": "temperature", "extent": 2.5}, "extent must be above 0 and at most 2, got 2.5"),
+        ({"samples": (0, -1)}, "samples must be between 0 and 9999, got 0 and -1"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes: dict, message: str) -> None:

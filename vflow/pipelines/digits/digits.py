@@ -68,7 +68,7 @@ def label_classes(label: int | str, classes: int) -> tuple[int, ...]:
     if str(label) == ALL:
         return tuple(range(classes))
     if str(label) not in map(str, range(classes)):
-        raise ConfigError(f"label must lie in 0..{classes - 1} or be {ALL}, got {label}")
+        raise ConfigError(f"label must be between 0 and {classes - 1}, or {ALL}, got {label}")
     return (int(label),)
 
 

@@ -98,7 +98,8 @@ def score(
     first = video_config(model).min_context
     check_range("draws", draws, 1, MAX_DRAWS)
     if context is not None and not 0 <= context < len(fitted):
-        raise ConfigError(f"context must lie in 0..{len(fitted) - 1} for {len(fitted)} frames, got {context}")
+        most = len(fitted) - 1
+        raise ConfigError(f"context must be between 0 and {most} for {len(fitted)} frames, got {context}")
     start = first if context is None else context
     return Score(_per_frame(model, fitted, draws, seed), start, draws, seed, notes)
 

@@ -185,7 +185,7 @@ def check_quantile(quantile: float) -> None:
         ConfigError: says the range.
     """
     if not 0.5 <= quantile < 1:
-        raise ConfigError(f"quantile must lie in 0.5..1 (below 1), got {quantile:g}")
+        raise ConfigError(f"quantile must be at least 0.5 and below 1, got {quantile:g}")
 
 
 def prepare(model: nn.Module, frames: Frames, num_frames: int | None = None) -> FittedClip:

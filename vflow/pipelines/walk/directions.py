@@ -69,7 +69,7 @@ class Directions:
             ConfigError: there is no such level, or nothing varies in it.
         """
         if level is not None and not -count <= level < count:
-            raise ConfigError(f"level must lie in {-count}..{count - 1}, got {level}")
+            raise ConfigError(f"level must be between {-count} and {count - 1}, got {level}")
         key = ALL if level is None else str(level % count)
         if key not in self.levels:
             raise ConfigError(f"no directions for level {key}; there are some for {', '.join(self.levels)}")

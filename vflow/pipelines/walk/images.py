@@ -59,7 +59,7 @@ class DigitAdapter(WalkAdapter):
         super().__init__(model, settings)
         self.classes = digits_config(model).classes
         if settings.label is not None and not 0 <= settings.label < self.classes:
-            raise ConfigError(f"label must lie in 0..{self.classes - 1}, got {settings.label}")
+            raise ConfigError(f"label must be between 0 and {self.classes - 1}, got {settings.label}")
 
     def extra_kinds(self) -> Kinds:
         return {"transfer": self._labels, "temperature": self.temperatures}

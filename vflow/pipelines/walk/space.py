@@ -165,12 +165,13 @@ class WalkSettings:
             check_range(name, getattr(self, name), low, high)
         check_seed(self.seed)
         if not isinstance(self.temperature, float | int) or not 0 <= self.temperature <= 2:
-            raise ConfigError(f"temperature must be one number in 0..2, got {self.temperature}")
+            raise ConfigError(f"temperature must be one number between 0 and 2, got {self.temperature}")
         most = 2.0 if self.kind == "temperature" else MAX_EXTENT
         if self.extent is not None and not 0 < self.extent <= most:
-            raise ConfigError(f"extent must lie above 0 and up to {most:g}, got {self.extent:g}")
+            raise ConfigError(f"extent must be above 0 and at most {most:g}, got {self.extent:g}")
         if min(self.samples) < 0 or max(self.samples) >= 10_000:
-            raise ConfigError(f"samples must lie in 0..9999, got {self.samples[0]} and {self.samples[1]}")
+            first, second = self.samples
+            raise ConfigError(f"samples must be between 0 and 9999, got {first} and {second}")
 
     def both_ways(self) -> tuple[float, ...]:
         """Positions −extent … extent."""

@@ -173,7 +173,7 @@ def _principal(
     found = directions.at(settings.level, len(start.eps))
     if settings.direction >= len(found.vectors):
         most = len(found.vectors) - 1
-        raise ConfigError(f"direction must lie in 0..{most} at this level, got {settings.direction}")
+        raise ConfigError(f"direction must be between 0 and {most} at this level, got {settings.direction}")
     unit = math.sqrt(float(found.variance[settings.direction]))
     return _along(start, found.vectors[settings.direction], unit, settings)
 
@@ -223,5 +223,5 @@ def _part(eps: Sequence[Tensor], level: int | None) -> Tensor:
     if level is None:
         return flatten(eps)
     if not -len(eps) <= level < len(eps):
-        raise ConfigError(f"level must lie in {-len(eps)}..{len(eps) - 1}, got {level}")
+        raise ConfigError(f"level must be between {-len(eps)} and {len(eps) - 1}, got {level}")
     return eps[level].flatten(1)
