@@ -119,8 +119,42 @@ def test_help_of_every_command_needs_no_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("--debug ") == len(cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        ("predict", ""),
+        ("sample", ""),
+        ("train", ""),
+        ("generate video", ""),
+        ("generate colorize", "--batch-size"),
+        ("generate digits", "--batch-size"),
+        ("compress", "--device --dtype --seed"),
+        ("decompress", "--device --dtype --seed"),
+        ("app", "--dtype --seed"),
+        ("config", "--device --dtype --threads --seed"),
+        ("push", "--device --dtype --threads --seed"),
+    ],
+)
+def test_help_shows_the_flags_that_act(vflow: Vflow, command: str, unused: str) -> None:
+    assert vflow(*command.split(), "--help") == 0
     for flag in ("--device", "--dtype", "--threads", "--seed", "--debug"):
-        assert done.stdout.count(f"{flag} ") >= len(cli.COMMANDS)
+        assert (f" {flag} " in vflow.out) == (flag not in unused.split()), flag
+    assert (" --batch-size " in vflow.out) == (command in ("train", "generate video"))
+
+
+def test_flags_without_a_use_are_taken_and_named(vflow: Vflow) -> None:
+    assert vflow("config", "--device", "cpu", "shapes-small", "--seed=3") == 0
+    assert vflow.err == (
+        "note: --device does nothing for vflow config\nnote: --seed does nothing for vflow config\n"
+    )
+    assert vflow("generate", "digits", "--batch_size", 4) == 2
+    assert vflow.err == (
+        "note: --batch-size does nothing for vflow generate digits\n"
+        "error: --output: give a folder for what is drawn\n"
+    )
 
 
 @pytest.mark.parametrize(

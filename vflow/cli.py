@@ -23,7 +23,11 @@ USAGE, INTERRUPTED = 2, 130
 
 
 class Command(NamedTuple):
-    """Place of a command's flags (``module:class``), and its summary in a line."""
+    """Place of a command's flags (``module:class``), and its summary in a line.
+
+    The class may name flags in ``unused``: those that scripts give to every command, and that this one
+    takes without a use for them. They are no part of its help.
+    """
 
     home: str
     summary: str
@@ -122,7 +126,8 @@ def _help() -> str:
         "usage: vflow COMMAND [OPTIONS]", "",
         "Futures of videos, colourings of photographs, digits and densities, with normalizing flows.", "",
         "commands:", *lines, "",
-        "All commands take --device --dtype --threads --seed --debug; 'vflow COMMAND --help' shows the rest.",
+        "All commands take --device --dtype --threads --seed --debug.",
+        "'vflow COMMAND --help' shows those that it uses, and its own.",
     ])  # fmt: skip
 
 
@@ -136,11 +141,12 @@ def _parse(name: str, rest: list[str]) -> Any:
 
     module, _, kind = COMMANDS[name].home.partition(":")
     flags = getattr(import_module(module), kind)
-    choices = [choice.__metadata__[0].name for choice in get_args(flags)]
+    choices = {choice.__metadata__[0].name: choice.__origin__ for choice in get_args(flags)}
     if choices and (not rest or rest[0] not in (*choices, "-h", "--help")):
-        raise ConfigError(
-            f"vflow {name}: first name what to draw: {', '.join(choices[:-1])} or {choices[-1]}"
-        )
+        *others, last = choices
+        raise ConfigError(f"vflow {name}: first name what to draw: {', '.join(others)} or {last}")
+    chosen = choices.get(rest[0]) if choices else flags
+    rest = _without_unused(" ".join([name, *rest[: len(choices) > 0]]), rest, getattr(chosen, "unused", ()))
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):
@@ -151,6 +157,21 @@ def _parse(name: str, rest: list[str]) -> Any:
         if not stop.code:
             return None
         raise ConfigError(f"{_first_sentence(captured.getvalue())}; see 'vflow {name} --help'") from stop
+
+
+def _without_unused(command: str, arguments: list[str], unused: Sequence[str]) -> list[str]:
+    """The arguments without flags in ``unused`` and their values; says on stderr that they do nothing."""
+    kept: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, _ = argument.partition("=")
+        if (flag := name.replace("_", "-")) not in unused:
+            kept.append(argument)
+            continue
+        if not equals:
+            next(rest, None)
+        print(f"note: {flag} does nothing for vflow {command}", file=sys.stderr)
+    return kept
 
 
 def _gather(arguments: list[str]) -> list[str]:

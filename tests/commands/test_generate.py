@@ -222,7 +222,7 @@ def test_colorize(tmp_path: Path) -> None:
         (("video", "--output", "o", "--input"), "--input: give files"),
         (("video", "--output", "o", "--input", "a", "--shard", "0/2"), "--shard 0/2: give I/N"),
         (("digits", "--output", "o", "--shard", "3/2"), "--shard 3/2: give I/N"),
-        (("colorize", "--output", "o", "--batch-size", "0"), "--batch-size 0: must be between 1 and 10000"),
+        (("video", "--output", "o", "--batch-size", "0"), "--batch-size 0: must be between 1 and 10000"),
     ],
 )
 def test_usage(arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,12 +9,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, require
+from vflow.commands.common import require
 from vflow.errors import ConfigError
+from vflow.flags import Whole
 
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
@@ -33,7 +34,14 @@ class App:
     """Further host names that requests may come under, such as that of a reverse proxy."""
     mcp: bool = False
     """Offer the endpoints as tools to language models as well (Model Context Protocol)."""
-    common: CommonFlags = NONE_GIVEN
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to compute on; auto takes the fastest available."""
+    threads: Whole = None
+    """CPU threads; torch's choice when not given."""
+    debug: bool = False
+    """Show tracebacks."""
+
+    unused: ClassVar[tuple[str, ...]] = ("--dtype", "--seed")
 
     def run(self) -> int:
         """Serves until interrupted; returns 0."""
@@ -60,8 +68,8 @@ class App:
             gc.freeze()  # what the start has made stays
             gc.enable()
 
-        set_threads(self.common.threads)
-        device = choose_device(self.common.device).type
+        set_threads(self.threads)
+        device = choose_device(self.device).type
         folders = [str(folder) for folder in self.checkpoints]
         _module().main(
             self.host,

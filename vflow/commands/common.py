@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
-    """Flags that every command takes. ``auto`` and None mean: not given."""
+    """Flags of all commands that run a model. ``auto`` and None mean: not given."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to compute on; auto takes the fastest available."""

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, note, require
+from vflow.commands.common import note, require
 from vflow.errors import VflowError
-from vflow.flags import Inputs, Text
+from vflow.flags import Inputs, Text, Whole
 
 if TYPE_CHECKING:
     from vflow.pipelines.compress import Task
@@ -38,7 +38,12 @@ class Compress:
     """If a file of that name has other content: refuse, or overwrite it."""
     json: bool = False
     """Print one JSON object per file: bytes, raw_bytes, bits_per_dim, model_bits_per_dim."""
-    common: CommonFlags = NONE_GIVEN
+    threads: Whole = None
+    """CPU threads; torch's choice when not given."""
+    debug: bool = False
+    """Show tracebacks."""
+
+    unused: ClassVar[tuple[str, ...]] = ("--device", "--dtype", "--seed")
 
     def run(self) -> int:
         """Returns 0, or 1 when some files failed."""
@@ -46,7 +51,7 @@ class Compress:
         from vflow.pipelines.common import set_threads
 
         require("constriction", "vflow compress", "compress")
-        set_threads(self.common.threads)
+        set_threads(self.threads)
         codecs = compress.Codecs(self.checkpoint)
         return _each(
             compress.media_tasks(self.input),
@@ -80,7 +85,12 @@ class Decompress:
     """If a file of that name has other content: refuse, or overwrite it."""
     json: bool = False
     """Print one JSON object per file."""
-    common: CommonFlags = NONE_GIVEN
+    threads: Whole = None
+    """CPU threads; torch's choice when not given."""
+    debug: bool = False
+    """Show tracebacks."""
+
+    unused: ClassVar[tuple[str, ...]] = ("--device", "--dtype", "--seed")
 
     def run(self) -> int:
         """Returns 0, or 1 when some files failed."""
@@ -88,7 +98,7 @@ class Decompress:
         from vflow.pipelines.common import set_threads
 
         require("constriction", "vflow decompress", "compress")
-        set_threads(self.common.threads)
+        set_threads(self.threads)
         codecs = compress.Codecs(self.checkpoint)
         return _each(
             compress.coded_tasks(self.input),

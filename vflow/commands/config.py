@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
+from typing import ClassVar
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags
 from vflow.config import load_preset, preset_names, to_yaml
 from vflow.errors import ConfigError
 from vflow.flags import Text
@@ -21,7 +21,10 @@ class PrintConfig:
 
     name: tyro.conf.Positional[Text] = None
     """Name of a preset; or accelerate/NAME, for 'accelerate launch --config_file'."""
-    common: CommonFlags = NONE_GIVEN
+    debug: bool = False
+    """Show tracebacks."""
+
+    unused: ClassVar[tuple[str, ...]] = ("--device", "--dtype", "--threads", "--seed")
 
     def run(self) -> int:
         """Returns 0."""

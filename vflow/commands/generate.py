@@ -33,8 +33,6 @@ class Batch(DrawFlags):
 
     shard: Annotated[Text, tyro.conf.arg(metavar="I/N")] = None
     """Every N-th item from the I-th, 1/1 to N/N; under accelerate launch or torchrun, one per process."""
-    batch_size: Whole = None
-    """Samples of a video computed at once (64); outputs do not depend on it."""
     on_error: Literal["continue", "fail"] = "continue"
     """If an item cannot be used: continue with the next, or stop."""
     dry_run: bool = False
@@ -42,8 +40,6 @@ class Batch(DrawFlags):
 
     def options(self) -> Options:
         options = super().options()
-        if self.batch_size is not None and not 1 <= self.batch_size <= MAX_BATCH:
-            raise ConfigError(f"--batch-size {self.batch_size}: must be between 1 and {MAX_BATCH}")
         shard = parse_shard(self.shard) if self.shard else shard_of_process(os.environ)
         return replace(options, on_error=self.on_error, shard=shard)
 
@@ -68,7 +64,14 @@ class GenerateVideo(Batch, Predict):
 
     input: Inputs = ()
     """Clips, folders of them, globs in quotes, or JSONL manifests: {"input": …, "name": …}."""
+    batch_size: Whole = None
+    """Futures of a clip drawn at once (64; rain: always 4 members); outputs do not depend on it."""
     folder_per_item: ClassVar[bool] = True
+
+    def options(self) -> Options:
+        if self.batch_size is not None and not 1 <= self.batch_size <= MAX_BATCH:
+            raise ConfigError(f"--batch-size {self.batch_size}: must be between 1 and {MAX_BATCH}")
+        return super().options()
 
     def find(self) -> list[Item]:
         from vflow.pipelines.batch.inputs import sources
@@ -87,6 +90,8 @@ class GenerateColorize(Batch, Colorize):
     input: Inputs = ()
     """Photos, videos, folders of them, globs in quotes, or JSONL manifests: {"input": …, "name": …}."""
 
+    unused: ClassVar[tuple[str, ...]] = ("--batch-size",)
+
     def find(self) -> list[Item]:
         from vflow.pipelines.batch.inputs import sources
 
@@ -96,6 +101,8 @@ class GenerateColorize(Batch, Colorize):
 @dataclass(frozen=True, kw_only=True)
 class GenerateDigits(Batch, Digits):
     """Draw digits of every class asked for; a class is an item (all of them together, as npz)."""
+
+    unused: ClassVar[tuple[str, ...]] = ("--batch-size",)
 
 
 Generate = (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags
 from vflow.errors import ConfigError
 from vflow.flags import Text
 
@@ -19,7 +19,10 @@ class Push:
     """user/name on the hub; made when it is not there."""
     private: bool = False
     """Only those with access see it."""
-    common: CommonFlags = NONE_GIVEN
+    debug: bool = False
+    """Show tracebacks."""
+
+    unused: ClassVar[tuple[str, ...]] = ("--device", "--dtype", "--threads", "--seed")
 
     def run(self) -> int:
         """Returns 0."""
