@@ -27,7 +27,7 @@ from .enlarge import job as enlarge_jobs
 from .lab import job as lab_jobs
 from .lab.systems import EXAMPLES, FILE, suited
 from .predict import job as predict_jobs
-from .predict.kinds import FAMILIES, kind_of
+from .predict.kinds import FAMILIES, default_size, kind_of
 from .shared.context import AppContext, sentences, to_gradio_error
 from .shared.events import JOB
 from .shared.fit import judge_files, sentence
@@ -142,8 +142,8 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
     def predict_future(
         files: list[str],
         checkpoint: str,
-        num_samples: float,
-        num_frames: float,
+        num_samples: float | None = None,
+        num_frames: float | None = None,
         temperature: float | None = None,
         seed: float = 0,
         level_temperatures: str = "",
@@ -151,6 +151,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
     ) -> Job:
         """Futures of the given frames: native arrays (npz), previews (zip) and settings (json).
 
+        Without numbers: 8 futures of 10 frames, or of a rain forecast 20 members of 6 frames.
         Without a temperature, those the checkpoint suggests apply. Settings have remarks: how the frames
         fit the model, and what was done to them.
 
@@ -161,11 +162,12 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         paths = paths_of(files)
         with _plain_errors(app, paths):
             one, levels = _temperatures(app, checkpoint, temperature, level_temperatures)
+            samples, frames = default_size(app, checkpoint)
             request = predict_jobs.Request.checked(
                 checkpoint,
                 paths,
-                num_samples=num_samples,
-                num_frames=num_frames,
+                num_samples=samples if num_samples is None else num_samples,
+                num_frames=frames if num_frames is None else num_frames,
                 temperature=one,
                 level_temperatures=levels,
                 seed=seed,
@@ -185,8 +187,8 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
     inputs = {
         "files": _uploads(),
         "checkpoint": _checkpoint(app, *FAMILIES),
-        "num_samples": gr.Number(predict_jobs.FUTURES, label="num_samples"),
-        "num_frames": gr.Number(predict_jobs.FRAMES, label="num_frames"),
+        "num_samples": gr.Number(None, label="num_samples"),
+        "num_frames": gr.Number(None, label="num_frames"),
         "temperature": _suggested(),
         "seed": gr.Number(0, label="seed"),
         "level_temperatures": gr.Textbox("", label="level_temperatures"),

@@ -10,6 +10,8 @@ import pytest
 
 from tests.data.test_motion import moving
 from tests.models.test_nowcast import LEADS, small_model
+from vflow.checkpoint import save_checkpoint
+from vflow.cli import main
 from vflow.data.media import read_image
 from vflow.data.rain import UNKNOWN_COLOR, to_levels
 from vflow.errors import CheckpointError, InputError
@@ -129,6 +131,17 @@ def test_predict_task_writes_arrays_with_valid_and_previews_in_colour(tmp_path: 
     pictures.run(Item("radar", (tmp_path / "radar.npz",)), tmp_path)
     frame = read_image(tmp_path / "s001" / "t002.png").frames[0]
     assert frame.shape == (30, 44, 3) and (frame[:3] == UNKNOWN_COLOR).all()
+
+
+def test_the_command_draws_twenty_members_of_six_frames(tmp_path: Path) -> None:
+    model = small_model().eval()
+    save_checkpoint(tmp_path / "model", model, config=model.config)
+    np.savez(tmp_path / "radar.npz", frames=given())
+    call = f"predict --checkpoint {tmp_path}/model --input {tmp_path}/radar.npz --format npz --output"
+    assert main([*call.split(), str(tmp_path)]) == 0
+    with np.load(tmp_path / "futures.npz") as file:
+        assert file["frames"].shape == (20, 6, 30, 44, 1)
+        assert np.array_equal(file["frames"][..., 0], nowcast(model, given()).frames)
 
 
 def test_members_of_python_and_of_settings_are_the_same() -> None:

@@ -42,7 +42,7 @@ class DrawFlags(ABC):
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for what is drawn, manifest.jsonl and run.json."""
     num_samples: Whole = None
-    """Samples per clip, photo or digit class (8; of enlargements 4)."""
+    """Samples per clip, photo or digit class (8; enlargements 4; members of rain 20)."""
     temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
     """Scale of the noise (as the checkpoint suggests); one number, or one per level, fine to coarse."""
     settings: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -12,6 +12,7 @@ from vflow.commands.draw import DrawFlags, resolve
 from vflow.flags import Inputs, Number, Whole
 
 if TYPE_CHECKING:
+    from vflow.config import NowcastConfig, VideoConfig
     from vflow.pipelines.batch.inputs import Item
     from vflow.pipelines.batch.tasks import PredictTask
 
@@ -26,7 +27,7 @@ class Predict(DrawFlags):
     input: Inputs = ()
     """A video, a folder of frames, an npz, or pictures in the order of time."""
     num_frames: Whole = None
-    """Frames per future (10)."""
+    """Frames per future (10; of rain 6)."""
     context_at: Annotated[Place | None, tyro.conf.arg(constructor=Place, help_behavior_hint="")] = None
     """Frames of a clip that the model sees: those at its end (the default), or at its start."""
     format: Annotated[Format | None, tyro.conf.arg(constructor=Format, help_behavior_hint="")] = None
@@ -51,7 +52,13 @@ class Predict(DrawFlags):
         if self.fps is not None:
             check_range("fps", self.fps, MIN_FPS, MAX_FPS)
         items = self.find()
-        record, model = resolve(
-            self, PredictRecord, prediction_config, lambda config: {"format": "mp4", "fps": config.fps}
-        )
+        record, model = resolve(self, PredictRecord, prediction_config, _defaults)
         return items, PREDICT_TASKS[model.config.family](model, record, note)
+
+
+def _defaults(config: VideoConfig | NowcastConfig) -> dict[str, Any]:
+    """Settings that a model suggests: the form of previews, and how many members and frames of rain."""
+    from vflow.pipelines.nowcast import FRAMES, MEMBERS
+
+    size = {"num_samples": MEMBERS, "num_frames": FRAMES} if config.family == "nowcast" else {}
+    return {"format": "mp4", "fps": config.fps, **size}

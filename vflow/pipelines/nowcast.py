@@ -1,4 +1,4 @@
-"""Many futures of a rain radar. Noise is named by (seed, content of the given frames, pair, block, level).
+"""Members of a rain forecast. Noise is named by (seed, content of the given frames, pair, block, level).
 
 Members come in pairs of opposite noise (antithetic sampling, Hammersley & Morton 1956): each is a sample of
 the model, and together they estimate means and spread better than independent ones would. Frames ahead are
@@ -27,6 +27,8 @@ from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import content_hash, normal
 
 CHUNK = 4
+MEMBERS, FRAMES = 20, 6
+"""Members and frames of a forecast, unless others are asked for."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ def nowcast(
     frames: np.ndarray,
     *,
     valid: np.ndarray | None = None,
-    num_frames: int = 6,
-    num_samples: int = 20,
+    num_frames: int = FRAMES,
+    num_samples: int = MEMBERS,
     temperature: Temperature | None = None,
     seed: int = 0,
 ) -> Ensemble:

@@ -31,11 +31,15 @@ def live(job: Job) -> str:
     return live_grid([(future[-1] if done else given, state) for future in job.futures])
 
 
-def live_grid(futures: Sequence[tuple[np.ndarray, str]]) -> str:
-    """Tiles of futures that are being drawn: a picture, uint8 (H, W, C), of each, and how far it is."""
+def live_grid(futures: Sequence[tuple[np.ndarray, str]], name: str = "Future") -> str:
+    """Tiles of futures that are being drawn: a picture, uint8 (H, W, C), of each, and how far it is.
+
+    Args:
+        name: what one is called.
+    """
     tiles = "".join(
         f'<li class="vf-tile{" vf-waiting" if state == WAITING else ""}"><img src="{png_uri(picture)}"'
-        f' alt="Future {number}, {state}"><div class="vf-caption"><span>Future {number}</span></div></li>'
+        f' alt="{name} {number}, {state}"><div class="vf-caption"><span>{name} {number}</span></div></li>'
         for number, (picture, state) in enumerate(futures, 1)
     )
     return (
@@ -64,13 +68,13 @@ def _tile(result: Result, index: int, poster: np.ndarray) -> str:
     return future_tile(index, video(result.preview(index), poster, label))
 
 
-def future_tile(index: int, picture: str) -> str:
-    """A future (HTML of its video) and the button to go on from it."""
+def future_tile(index: int, picture: str, name: str = "Future") -> str:
+    """A future, called ``name`` (HTML of its video), and the button to go on from it."""
     number = index + 1
     return (
-        f'<li class="vf-tile">{picture}<div class="vf-caption"><span>Future {number}</span>'
+        f'<li class="vf-tile">{picture}<div class="vf-caption"><span>{name} {number}</span>'
         f'<button type="button" class="vf-continue" data-index="{index}"'
-        f' aria-label="Continue from future {number}">Continue</button></div></li>'
+        f' aria-label="Continue from {name.lower()} {number}">Continue</button></div></li>'
     )
 
 

@@ -6,13 +6,13 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from vflow.data import media
 from vflow.data.rain import RainSequence
-from vflow.errors import InputError
+from vflow.errors import InputError, counted
 from vflow.metrics.video import best_of
 from vflow.pipelines.batch.records import PredictRecord
 from vflow.pipelines.common import CHUNK
@@ -192,6 +192,9 @@ class PredictionFiles:
         given, frames: numbers of given and of predicted frames. fps: of the previews.
     """
 
+    unit: ClassVar[str] = "future"
+    """What a sample is called."""
+
     folder: Path
     checkpoint: str
     given: int
@@ -235,7 +238,9 @@ class PredictionFiles:
             with np.load(self.native) as saved:
                 return dict(saved)
         except FileNotFoundError as error:
-            raise InputError("these futures have been cleared from the server; run Predict again") from error
+            raise InputError(
+                f"these {self.unit}s have been cleared from the server; run Predict again"
+            ) from error
 
     def continuation(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Given and predicted frames of one future, uint8 (n + T, H, W, C), and all arrays.
@@ -246,7 +251,8 @@ class PredictionFiles:
         saved = self.arrays()
         futures = saved["frames"]
         if not 0 <= index < len(futures):
-            raise InputError(f"future {index + 1}: there are {len(futures)} futures to continue from")
+            there = counted(len(futures), self.unit)
+            raise InputError(f"{self.unit} {index + 1}: {there} to continue from")
         return np.concatenate([saved["context"], futures[index]]), saved
 
 

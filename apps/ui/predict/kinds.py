@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from vflow.errors import counted
+from vflow.pipelines import nowcast
 
 from ..shared.context import AppContext, sentences
 from . import html, rain, rain_html
-from .job import FAMILY, Job, Request, Result
+from .job import FAMILY, FRAMES, FUTURES, Job, Request, Result
 
 
 class Kind(NamedTuple):
@@ -60,7 +61,7 @@ def _remarks(job: Job, result: Result) -> list[str]:
 KINDS = {
     FAMILY: Kind(Job.begin, "frame", html.live, html.player, _summary, _remarks),
     rain.FAMILY: Kind(
-        rain.RainJob.begin, "future", rain_html.live, rain_html.player, rain_html.summary, rain_html.remarks
+        rain.RainJob.begin, "member", rain_html.live, rain_html.player, rain_html.summary, rain_html.remarks
     ),
 }
 FAMILIES = tuple(KINDS)
@@ -69,3 +70,8 @@ FAMILIES = tuple(KINDS)
 def kind_of(app: AppContext, checkpoint: str | None) -> Kind:
     """Kind of prediction of a checkpoint; its job says what is wrong with one of another family."""
     return KINDS.get(app.models.family(checkpoint), KINDS[FAMILY])
+
+
+def default_size(app: AppContext, checkpoint: str | None) -> tuple[int, int]:
+    """Samples and frames of a prediction unless others are asked for."""
+    return (nowcast.MEMBERS, nowcast.FRAMES) if app.rain_config(checkpoint) else (FUTURES, FRAMES)

@@ -35,7 +35,7 @@
     function mark(state) {
       playing = state;
       section.classList.toggle("vf-playing", playing);
-      button.setAttribute("aria-label", playing ? "Pause all futures" : "Play all futures");
+      button.setAttribute("aria-label", button.ariaLabel.replace(/^\w+/, playing ? "Pause" : "Play"));
       button.querySelector("span").textContent = playing ? "Pause" : "Play";
     }
 

@@ -39,8 +39,6 @@ from ..shared.html import reduced
 from .job import PredictionFiles, Request, save_settings
 
 FAMILY = "nowcast"
-MEMBERS, FRAMES = 20, 6
-"""Futures and frames to begin with."""
 THRESHOLD = 1.0
 """mm/h, of the map of chances and of questions about areas."""
 MAX_PIXELS = 1_000_000
@@ -95,7 +93,7 @@ class RainJob:
         if drawn > MAX_DRAWN:
             raise InputError(
                 f"{drawn / 1e6:,.0f} megapixels in all; the page draws at most {MAX_DRAWN / 1e6:,.0f}: ask"
-                " for fewer futures or frames, or crop the picture"
+                " for fewer members or frames, or crop the radar"
             )
         members = np.empty((0, ahead, *given.shape[1:]), np.uint8)
         return cls(request, model, given, sequence.valid, truth[:ahead], members, notes)
@@ -194,6 +192,8 @@ class RainResult(PredictionFiles):
     minutes: float
     size: tuple[int, int]
     score: tuple[float, float] | None = None
+
+    unit = "member"
 
     @property
     def chance(self) -> Path:

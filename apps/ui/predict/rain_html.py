@@ -22,13 +22,13 @@ def live(job: RainJob) -> str:
     """Tiles with the last frame of the members drawn so far; of the others the newest given one, dimmed."""
     waiting = _poster(color_rain(job.given[-1], job.valid)), WAITING
     drawn = [(_poster(color_rain(member[-1], job.valid)), "drawn") for member in job.members]
-    return live_grid([*drawn, *[waiting] * (job.total - job.done)])
+    return live_grid([*drawn, *[waiting] * (job.total - job.done)], "Member")
 
 
 def player(job: RainJob, result: RainResult) -> str:
     """Chances, mean and truth in large, legends, a form for areas, and all members, under one slider."""
     total = result.given + result.frames
-    bar = play_bar(total, 1, play="Play all futures", slider="Frame shown in all futures")
+    bar = play_bar(total, 1, play="Play all members", slider="Frame shown in all members")
     members = "".join(
         future_tile(
             index,
@@ -36,9 +36,10 @@ def player(job: RainJob, result: RainResult) -> str:
                 video(
                     result.preview(index),
                     _poster(color_rain(member[-1], job.valid)),
-                    f"Future {index + 1}: {counted(result.frames, 'frame')} after {result.given} given",
+                    f"Member {index + 1}: {counted(result.frames, 'frame')} after {result.given} given",
                 )
             ),
+            "Member",
         )
         for index, member in enumerate(job.members)
     )
@@ -52,14 +53,14 @@ def player(job: RainJob, result: RainResult) -> str:
 
 
 def _large(job: RainJob, result: RainResult) -> str:
-    futures = counted(len(job.members), "future")
+    members = counted(len(job.members), "member")
     shares = (job.members[:, -1] >= least_level(THRESHOLD)).mean(0)
     chance = _poster(color_chance(np.rint(255 * shares).astype(np.uint8), job.valid))
     mean = _poster(color_rain(mean_rain(job.members[:, -1:])[0], job.valid))
     title = f"Chance of {THRESHOLD:g} mm/h or more"
     figures = [
-        (video(result.chance, chance, f"{title}, from {futures}"), title),
-        (video(result.mean, mean, f"Mean of {futures}"), "Mean of the futures"),
+        (video(result.chance, chance, f"{title}, from {members}"), title),
+        (video(result.mean, mean, f"Mean of {members}"), "Mean of the members"),
     ]
     if result.known:
         poster = _poster(color_rain(job.truth[-1], job.valid))
@@ -133,21 +134,21 @@ def answer(found: Answer, minutes: float) -> str:
 def _sentence(found: Answer, minutes: float) -> str:
     if not found.seen:
         return "No radar sees this area."
-    members, span = len(found.first), len(found.chances) * minutes
+    count, span = len(found.first), len(found.chances) * minutes
     where = f"this area of {found.area.width}×{found.area.height} pixels"
     if found.now:
         return f"It is already raining in {where}: {THRESHOLD:g} mm/h or more in places."
     arrivals = found.first[found.first >= 0]
     reaches = f"{THRESHOLD:g} mm/h or more reaches {where} within {span:g} minutes in"
-    futures = counted(members, "future")
+    members = counted(count, "member")
     if not len(arrivals):
-        return f"{reaches} none of {futures}."
+        return f"{reaches} none of {members}."
     quantiles = np.quantile(arrivals, (0.1, 0.5, 0.9), method="nearest")
     low, middle, high = ((int(index) + 1) * minutes for index in quantiles)
     when = f"mostly after {low:g} to {high:g} minutes, half of them by {middle:g}"
     if low == high:
         when = f"after {middle:g} minutes"
-    return f"{reaches} {len(arrivals)} of {futures} ({len(arrivals) / members:.0%}), {when}."
+    return f"{reaches} {len(arrivals)} of {members} ({len(arrivals) / count:.0%}), {when}."
 
 
 def _truth(found: Answer, minutes: float) -> str:
@@ -161,9 +162,9 @@ def _truth(found: Answer, minutes: float) -> str:
 def summary(job: RainJob, seconds: float) -> str:
     """One line on the run."""
     settings, done = job.request.settings, job.done
-    size = f"{counted(done, 'future')} × {counted(settings.num_frames, 'frame')}"
+    size = f"{counted(done, 'member')} × {counted(settings.num_frames, 'frame')}"
     if done < job.total:
-        size = f"Stopped after future {done} of {job.total}: {counted(settings.num_frames, 'frame')} each"
+        size = f"Stopped after member {done} of {job.total}: {counted(settings.num_frames, 'frame')} each"
     return f"{size} in {seconds:.1f} s, seed {settings.seed}"
 
 

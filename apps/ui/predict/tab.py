@@ -49,8 +49,8 @@ from ..shared.jobs import Clock
 from ..shared.opening import PREDICT, opening
 from ..shared.turns import Turn
 from . import html, rain, rain_html
-from .job import FRAMES, FUTURES, MAX_FRAMES, MAX_FUTURES, Request, Result, Source, expected_work
-from .kinds import FAMILIES, Kind, kind_of
+from .job import MAX_FRAMES, MAX_FUTURES, Request, Result, Source, expected_work
+from .kinds import FAMILIES, Kind, default_size, kind_of
 from .rain import RainResult
 
 PROGRESS = "Progress of the prediction"
@@ -120,9 +120,12 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]
             app.models.names(*FAMILIES), value=first, label="Checkpoint", info=app.video_summary(first),
             interactive=True,
         )  # fmt: skip
+        samples, frames = default_size(app, first)
         with gr.Row():
-            num_samples = gr.Slider(1, MAX_FUTURES, FUTURES, step=1, label="Futures", min_width=130)
-            num_frames = gr.Slider(1, MAX_FRAMES, FRAMES, step=1, label="Frames", min_width=130)
+            num_samples = gr.Slider(
+                1, MAX_FUTURES, samples, step=1, label=_samples_label(app, first), min_width=130
+            )
+            num_frames = gr.Slider(1, MAX_FRAMES, frames, step=1, label="Frames", min_width=130)
         temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS)
         seed = Seed.row()
     buttons = Buttons.row("Predict", "predict", ready=first is not None)
@@ -135,13 +138,21 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]
 
     def on_checkpoint(name: str | None, typed: str) -> tuple[Any, ...]:
         summary = gr.update(info=app.video_summary(name))
-        size = (rain.MEMBERS, rain.FRAMES) if app.rain_config(name) else (gr.skip(), gr.skip())
+        changes: dict[str, Any] = {"label": _samples_label(app, name)}
+        frames: Any = gr.skip()
+        if app.rain_config(name):
+            changes["value"], frames = default_size(app, name)
+        size = gr.update(**changes), frames
         return summary, app.preview_fps(name), *suggested_temperature(app, name, typed), *size
 
     outputs = [checkpoint, fps, temperature, levels, num_samples, num_frames]
     checkpoint.change(on_checkpoint, [checkpoint, levels], outputs, **QUICK)
     form = Form(files, start, checkpoint, num_samples, num_frames, temperature, levels, seed, fps)
     return form, buttons, estimate
+
+
+def _samples_label(app: AppContext, checkpoint: str | None) -> str:
+    return "Members" if app.rain_config(checkpoint) else "Futures"
 
 
 def expected_seconds(

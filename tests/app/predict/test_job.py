@@ -50,7 +50,7 @@ def test_a_future_can_be_continued_until_it_is_cleared(tmp_path: Path) -> None:
     runs = RunStore(tmp_path)
     result = predicted(runs)
     assert result.future(1).shape == (4, 8, 8, 3)
-    with pytest.raises(InputError, match="future 3: there are 2 futures to continue from"):
+    with pytest.raises(InputError, match="future 3: 2 futures to continue from"):
         result.future(2)
     assert (result.folder.stat().st_mode & 0o077) == 0, "private"
     long_ago = time.time() - storage.MAX_AGE - 1

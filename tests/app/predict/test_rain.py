@@ -27,7 +27,7 @@ from vflow.errors import InputError
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import PredictRecord, read_record
 from vflow.pipelines.batch.tasks import NowcastTask
-from vflow.pipelines.nowcast import CHUNK
+from vflow.pipelines.nowcast import CHUNK, MEMBERS
 from vflow.pipelines.video.predict import PredictSettings
 
 HEIGHT, WIDTH = 48, 64
@@ -84,7 +84,7 @@ def test_members_are_those_of_python_and_the_rest_is_what_happened(app: AppConte
     assert page.count("<video") == 3 + 6 and 'data-minutes="5"' in page
     assert rain_html.remarks(job, result)[0].startswith("Against what really happened: CRPS ")
     assert result.future(5).frames.shape == (4 + 3, HEIGHT, WIDTH)
-    with pytest.raises(InputError, match="future 7: there are 6 futures"):
+    with pytest.raises(InputError, match="member 7: 6 members to continue from"):
         result.future(6)
 
 
@@ -122,12 +122,12 @@ def test_the_answer_counts_members_and_times(app: AppContext, tmp_path: Path) ->
     np.testing.assert_allclose(found.reached, [0, 3 / 6, 4 / 6])
     text = rain_html.answer(found, 5)
     assert (
-        "within 15 minutes in 4 of 6 futures (67%)" in text
+        "within 15 minutes in 4 of 6 members (67%)" in text
         and "In reality it arrived after 15 minutes." in text
     )
     backwards = ask(result, (55 / WIDTH, 42 / HEIGHT, 45 / WIDTH, 38 / HEIGHT))
     assert backwards.area == found.area
-    assert "none of 6 futures" in rain_html.answer(ask(result, (0.5, 0.02, 0.6, 0.1)), 5)
+    assert "none of 6 members" in rain_html.answer(ask(result, (0.5, 0.02, 0.6, 0.1)), 5)
     assert "It is already raining" in rain_html.answer(ask(result, (0.1, 0.2, 0.5, 0.5)), 5)
     assert "No radar sees" in rain_html.answer(ask(result, (0, 0, 0.05, 0.05)), 5)
     for corners in ((0, 0, 2, 1), ("a", 0, 1, 1), (None, 0, 1, float("nan"))):
@@ -163,15 +163,16 @@ def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) ->
     page = page_app.page
     page_app.choose("rain")
     page.get_by_text("Needs the last 4 frames.").wait_for()
-    expect(page.get_by_label("number input for Futures")).to_have_value(str(rain.MEMBERS))
+    expect(page.get_by_label("number input for Members")).to_have_value(str(MEMBERS))
     page_app.upload(radar(tmp_path / "radar.npz"))
     page.get_by_label("The first frames", exact=True).check()
-    page_app.settings(futures=3, frames=2)
-    assert page_app.predict().startswith("3 futures × 2 frames in ")
+    page_app.number("Members", 3)
+    page_app.number("Frames", 2)
+    assert page_app.predict().startswith("3 members × 2 frames in ")
     expect(page.locator(".vf-rain-maps figcaption")).to_have_text(
-        ["Chance of 1 mm/h or more", "Mean of the futures", "What really happened"]
+        ["Chance of 1 mm/h or more", "Mean of the members", "What really happened"]
     )
-    slider = page.get_by_role("slider", name="Frame shown in all futures")
+    slider = page.get_by_role("slider", name="Frame shown in all members")
     page_app.seek(6)
     expect(slider).to_have_attribute("aria-valuetext", "in 10 min")
     chance = page.locator(".vf-askable .vf-map").first
@@ -182,7 +183,7 @@ def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) ->
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=3)
     page.mouse.up()
     answer = page.locator(".vf-answer")
-    expect(answer).to_contain_text("of 3 futures" if "reaches" in answer.inner_text() else "already raining")
+    expect(answer).to_contain_text("of 3 members" if "reaches" in answer.inner_text() else "already raining")
     expect(page.locator(".vf-area-mark").nth(4)).to_be_visible()
     check(page_app, "with an answer")
     first = answer.inner_text()
@@ -190,5 +191,5 @@ def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) ->
     page.get_by_label("Top", exact=True).fill("40")
     page.get_by_role("button", name="Ask").click()
     expect(answer).not_to_have_text(first, timeout=DONE)
-    page.get_by_role("button", name="Continue from future 2").click()
+    page.get_by_role("button", name="Continue from member 2").click()
     expect(answer).to_have_count(0)
