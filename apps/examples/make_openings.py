@@ -119,7 +119,7 @@ def walk(form: Values) -> Film:
                 label=label,
                 seed=form["Seed"],
                 steps=form["Steps"],
-                extent=form["Extent"],
+                extent=form["Distance each way"],
                 level=int(form["Level"]),
                 direction=form["Direction"] - 1,
                 temperature=form["Temperature"],

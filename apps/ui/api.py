@@ -36,7 +36,7 @@ from .shared.jobs import mapped
 from .shared.turns import Turn
 from .surprise import job as surprise_jobs
 from .walk import job as walk_jobs
-from .walk.kinds import LIKELIEST, START, find_kind, first_checkpoint, kind_name, walkable
+from .walk.kinds import LIKELIEST, START, find_kind, first_checkpoint, walkable
 
 
 def build(app: AppContext) -> None:
@@ -92,7 +92,7 @@ def _plain_errors(app: AppContext, paths: Sequence[str] = ()) -> Iterator[None]:
     try:
         yield
     except VflowError as error:
-        raise to_gradio_error(app.error_message(error, paths)) from None
+        raise to_gradio_error(app.error_message(error, paths), error) from None
 
 
 def _temperatures(
@@ -202,7 +202,7 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
     def score(files: list[str], checkpoint: str, seed: float) -> Job:
         """Bits per dimension of each frame given those before it, what stands out, and maps of surprise.
 
-        Frames count from 1. ``maps`` (npz: bits of each pixel), ``sheet`` (png), ``film`` (mp4) and
+        Frames count from 1. ``maps`` (npz: bits of each pixel), ``sheet`` (png), ``film`` (a video, mp4) and
         ``settings`` (json) are files; remarks say how the frames fit the model, and what was done to them.
         """
         paths = paths_of(files)
@@ -421,15 +421,14 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         temperature: float | None = None,
         **settings: Any,
     ) -> Job:
-        """A walk through latents: all steps (png), a film (mp4), native arrays (npz) and settings (json).
+        """A walk through latents: all steps (png), a video (mp4), native arrays (npz) and settings (json).
 
-        Settings are those of ``vflow walk``; a kind may also have its name on the page ("Between two").
+        Settings are those of ``vflow walk``; directions and samples count from 0.
         Extent 0 is the default of the kind of walk; ``to`` is the end of an interpolation or a transfer.
         Without a temperature it is the page's: the checkpoint's suggested one where noise is drawn, else 1.
         """
-        family = app.models.family(settings.get("checkpoint"))
         if isinstance(kind := settings.get("kind"), str):
-            settings["kind"] = kind_name(family, kind)
+            settings["kind"] = kind.strip().lower()
         if temperature is None:
             temperature = _walk_temperature(app, settings, upload=bool(files))
         groups = {"files": files, "to": to, "negatives": negatives, "positives": positives}

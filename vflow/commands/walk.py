@@ -1,4 +1,4 @@
-"""``vflow walk``: pictures or clips along a path through a model's noise."""
+"""``vflow walk``: images or clips along a path through a model's noise."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class WalkLatents:
     """Walk through a model's latents; writes grid.png and walk.mp4."""
 
     checkpoint: Text = None
-    """A directory, a shipped name or a hub id."""
+    """A folder, a shipped name or a hub id."""
     kind: Kind = "direction"
-    """direction: a principal one; semantic: from --negatives to --positives; interpolate: between two inputs;
-    transfer: a digit's style under every label, or a second photo's colours on the first; temperature: with
-    fixed noise; blend: two futures of a clip."""
+    """direction: both ways along a principal direction; semantic: from --negatives to --positives;
+    interpolate: from one input to another; transfer: a digit's style as all ten digits, or another photo's
+    colours; temperature: the same noise at rising temperature; blend: from one future to another."""
     input: Inputs = ()
     """Clips, digits or photos: the walk's start, then its end. For a drawn digit, use --label."""
     negatives: Inputs = ()
@@ -49,7 +49,7 @@ class WalkLatents:
     steps: Whole = None
     """Steps of the walk (9)."""
     direction: Whole = None
-    """Principal direction to walk along (0: the one with most variance)."""
+    """Principal direction to walk along, from 0 (0: the one with most variance, number 1 in the app)."""
     level: Annotated[Text, tyro.conf.arg(metavar="N")] = None
     """Level whose noise moves: 0 the finest, -1 the coarsest (the default), or all."""
     extent: Number = None
@@ -61,7 +61,7 @@ class WalkLatents:
     num_frames: Whole = None
     """Predicted frames of each clip (8)."""
     samples: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="I J", help_behavior_hint="")] = None
-    """The two futures to blend (0 1)."""
+    """The two futures to blend, from 0 as in the names of files (0 1: the app's futures 1 and 2)."""
     format: Literal["mp4", "npz"] = "mp4"
     """npz: also walk.npz, with native pixels and the steps' positions."""
     common: CommonFlags = NONE_GIVEN
@@ -136,7 +136,7 @@ def _level(text: str) -> int | None:
 
 
 def _read(paths: Sequence[Path], kind: str) -> list[Any]:
-    """Content of files and folders: clips for video models, else pictures."""
+    """Content of files and folders: clips for video models, else images."""
     from vflow.data import media
     from vflow.pipelines.batch import inputs as items
 

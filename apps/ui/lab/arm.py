@@ -70,7 +70,7 @@ class Target(NamedTuple):
         Raises:
             InputError: a number is missing or outside of it.
         """
-        return cls(number_within("out", out, *OUT), number_within("up", up, *UP))
+        return cls(number_within("target x", out, *OUT), number_within("target y", up, *UP))
 
     @property
     def observed(self) -> Tensor:
@@ -141,10 +141,10 @@ def build(app: AppContext) -> None:
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
             with gr.Group(elem_classes="vf-card"), gr.Row():
                 form = Form(
-                    gr.Number(1.4, label="Target: out", step=0.1, min_width=110),
-                    gr.Number(0.7, label="Target: up", step=0.1, min_width=110),
+                    gr.Number(1.4, label="Target x", info="Away from the rail.", step=0.1, min_width=110),
+                    gr.Number(0.7, label="Target y", info="Along the rail.", step=0.1, min_width=110),
                 )
-            buttons = Buttons.row("Reach", "arm", ready=True)
+            buttons = Buttons.row("Draw arms", "arm", ready=True)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "arm")
             results = html_block(start(learner.arm), "vf-arm-results", js_on_load=ON_PAYLOAD)
@@ -208,8 +208,8 @@ def start(arm: Arm) -> str:
 def stages(arm: Arm, target: Target, flow: Tensor | None, exact: Tensor) -> str:
     """Arms (N, 4) of the flow, None before it has drawn any, beside those of the exact posterior."""
     return _section(
-        _stage(arm, flow, target, "The flow’s arms" if flow is not None else "The flow is still learning"),
-        _stage(arm, exact, target, "The exact posterior’s"),
+        _stage(arm, flow, target, "Arms of the flow" if flow is not None else "The flow is still learning"),
+        _stage(arm, exact, target, "Arms of the exact posterior"),
     )
 
 

@@ -267,7 +267,7 @@ class Job:
             return f"{text}: {self.snapshot.nats:.3f} nats a point"
         gap = self.snapshot.nats - self.task.entropy
         if self.task.energy is not None:
-            return f"{text}: {gap:.3f} nats from the energy’s density (KL divergence)"
+            return f"{text}: {gap:.3f} nats from the energy's density (KL divergence)"
         return f"{text}: {self.snapshot.nats:.3f} nats a point, entropy {self.task.entropy:.3f}"
 
 

@@ -120,7 +120,7 @@ def build(app: AppContext) -> Form:
         level = gr.Dropdown([], label="Level", interactive=True, visible=False, allow_custom_value=True)
         bars = html_block("", "vf-walk-bars", visible=False, js_on_load=ON_CLICK)
         direction = gr.Slider(1, 8, 1, step=1, label="Direction", info=" ", visible=False)
-        extent = gr.Slider(0.5, MAX_EXTENT, 3, step=0.25, label="Extent", info=" ", visible=False)
+        extent = gr.Slider(0.5, MAX_EXTENT, 3, step=0.25, label="Distance each way", info=" ", visible=False)
         with gr.Row():
             steps = gr.Slider(2, MAX_STEPS, 9, step=1, label="Steps", min_width=130)
             num_frames = gr.Slider(1, MAX_FRAMES, 8, step=1, label="Frames", min_width=130, visible=False)
@@ -135,7 +135,7 @@ def build(app: AppContext) -> Form:
 
 
 def _future(label: str, value: int) -> gr.Number:
-    return gr.Number(value, label=label, precision=0, min_width=130, visible=False)
+    return gr.Number(value, label=label, min_width=130, visible=False)
 
 
 def form_updates(app: AppContext, form: Form, values: Updates, *, new_model: bool = False) -> Updates:
@@ -199,11 +199,11 @@ def _numbers(form: Form, able: Capabilities, kind: Kind, random: bool, values: U
         extent = {"maximum": 2, "value": 1.5, "label": "Up to temperature", "info": ""}
     else:
         info = (
-            "In standard deviations, each way."
+            "In standard deviations."
             if directions
-            else "Each way; at 3 the walk has moved from one group to the other."
+            else "At 3 the walk has moved from one group to the other."
         )
-        extent = {"maximum": MAX_EXTENT, "value": 3, "label": "Extent", "info": info}
+        extent = {"maximum": MAX_EXTENT, "value": 3, "label": "Distance each way", "info": info}
     seeded = able.family == "videoflow" or random
     return {
         form.level: gr.update(visible="level" in controls, choices=levels, value=level),

@@ -57,7 +57,7 @@ def _beside(result: Result) -> str:
         f"<figure>{_canvas(film, film.caption)}<figcaption>{escape(film.caption)}</figcaption></figure>"
         for film in result.inputs
     )
-    label = f"Where the walk changes the picture, 0 to {result.top:.0f} grey levels"
+    label = f"Where the walk changes the image, 0 to {result.top:.0f} grey levels"
     return (
         f'<aside class="vf-maps" aria-label="Input and changes">{pictures}'
         f"<figure>{_canvas(result.changes, label)}<figcaption>{escape(result.changes.caption)}"

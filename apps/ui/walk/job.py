@@ -176,7 +176,7 @@ def _read(model: Any, paths: list[str]) -> media.Clip:
     if model.config.family == "videoflow":
         return media.read_frames(paths)
     if len(paths) > 1:
-        raise InputError(f"{Path(paths[1]).name}: a walk starts from one picture; remove the others")
+        raise InputError(f"{Path(paths[1]).name}: a walk starts from one image; remove the others")
     return media.read_image(paths[0])
 
 

@@ -28,19 +28,23 @@ class Kind:
     """A kind of walk.
 
     Attributes:
-        name: as ``vflow.walk`` calls it. title: on its button. info: one sentence below the buttons.
+        name: as ``vflow.walk`` calls it. info: one sentence below the buttons.
         start: label of the first upload box. end: of the second; empty: there is none.
         groups: there are two boxes for groups of examples.
         controls: further controls it needs: direction, level, extent, temperature, steps, frames, futures.
     """
 
     name: str
-    title: str
     info: str
     start: str = ""
     end: str = ""
     groups: bool = False
     controls: frozenset[str] = frozenset({"steps"})
+
+    @property
+    def title(self) -> str:
+        """Text of its button."""
+        return self.name.capitalize()
 
     def draws_noise(self, *, random: bool) -> bool:
         """True if noise is drawn whose temperature can be chosen; ``random``: the start is a sample."""
@@ -55,22 +59,19 @@ ORDER = ("digits", "videoflow", "colorizer")  # of families: digits can walk wit
 CLIP = "a clip: images in order, one video, or npz"
 START = {
     "videoflow": f"Start: {CLIP}",
-    "digits": "Start: a picture of a digit",
+    "digits": "Start: an image of a digit",
     "colorizer": "Start: a photo",
 }
 FRAMES = frozenset({"temperature", "frames"})
 TWO_FUTURES = Kind(
     "blend",
-    "Two futures",
     "From one future of a clip to another, numbered as in Predict with this seed.",
     START["videoflow"],
     controls=frozenset({"steps", "futures"}) | FRAMES,
 )
-ALL_TEN = Kind(
-    "transfer", "All ten", "The style of one digit as all ten.", START["digits"], controls=frozenset()
-)
+ALL_TEN = Kind("transfer", "The style of one digit as all ten digits.", START["digits"], controls=frozenset())
 COLORS = Kind(
-    "transfer", "Colours", "From a photo’s own colours to those of another photo.",
+    "transfer", "From a photo's own colours to those of another photo.",
     "Photo to colour", "Photo with the colours",
 )  # fmt: skip
 
@@ -87,14 +88,12 @@ def kinds(family: str) -> tuple[Kind, ...]:
     clip = FRAMES if video else frozenset()
     direction = Kind(
         "direction",
-        "Direction",
-        "Both ways along a principal direction of the training data’s latents.",
+        "Both ways along a principal direction of the training data's latents.",
         start,
         controls=frozenset({"steps", "direction", "level", "extent"}) | clip,
     )
     interpolate = Kind(
         "interpolate",
-        "Between two",
         "From one input to another. The ends are the inputs themselves.",
         f"From: {CLIP}" if video else start.replace("Start", "From"),
         f"To: {CLIP}" if video else start.replace("Start", "To"),
@@ -102,14 +101,12 @@ def kinds(family: str) -> tuple[Kind, ...]:
     )
     temperature = Kind(
         "temperature",
-        "Temperature",
         "The same noise at rising temperature: the most typical result first, then more and more variation.",
         start,
         controls=frozenset({"steps", "extent"} | (clip - {"temperature"})),
     )
     groups = Kind(
         "semantic",
-        "Groups",
         "From one group of examples towards another, such as from thin digits to bold ones.",
         start.replace("Start", "Start (optional)"),
         groups=True,
@@ -134,12 +131,6 @@ def find_kind(family: str, name: str | None) -> Kind:
     """The kind called ``name``, or the family's second if it has none of that name."""
     offered = kinds(family)
     return next((kind for kind in offered if kind.name == name), offered[1])
-
-
-def kind_name(family: str, text: str) -> str:
-    """Name of the kind of walk with this title on the page; any other ``text`` as it is."""
-    titles = {kind.title.casefold(): kind.name for kind in kinds(family)} if family in START else {}
-    return titles.get(text.strip().casefold(), text)
 
 
 @dataclass(frozen=True)
@@ -234,7 +225,7 @@ def level_names(shapes: Sequence[Sequence[int]]) -> list[tuple[str, str]]:
 def _level_name(channels: int, height: int, width: int) -> str:
     if height * width > 1:
         return f"{height}×{width} grid"
-    return "Motion of the frame" if channels == 1 else "Whole picture"
+    return "Motion of the frame" if channels == 1 else "Whole image"
 
 
 def step_names(family: str, kind: str, positions: Sequence[float]) -> list[str]:

@@ -46,7 +46,7 @@ def build(app: AppContext) -> None:
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "walk")
             results = html_block(opening(app, WALK), "vf-walk-results")
-            downloads = Downloads.below("Grid (png)", "Film (mp4)", "Frames (npz)", "Settings (json)")
+            downloads = Downloads.below("Grid (png)", "Video (mp4)", "Frames (npz)", "Settings (json)")
             view = TimedView(bar, results, downloads, estimate)
     _wire_form(app, form, view, _wire_jobs(app, form, view))
 

@@ -58,7 +58,7 @@ def test_pictures_show_the_arms_from_the_rail_to_the_hand() -> None:
 
 @pytest.mark.parametrize("given", [(None, 0), (1, "up"), (2.5, 0), (1, -1.8), (True, 0), (float("nan"), 0)])
 def test_targets_outside_of_the_picture_are_refused(given: tuple[object, object]) -> None:
-    with pytest.raises(InputError, match=r"(out|up): give a number from") as caught:
+    with pytest.raises(InputError, match=r"target [xy]: give a number from") as caught:
         Target.checked(*given)
     assert "\n" not in str(caught.value)
 
@@ -74,15 +74,15 @@ def test_a_click_draws_arms_until_stop(opened: Opener, size: tuple[int, int], sc
     assert box
     share = (1.2 - OUT[0]) / (OUT[1] - OUT[0]), (UP[1] + 0.6) / (UP[1] - UP[0])
     picture.click(position={"x": share[0] * box["width"], "y": share[1] * box["height"]})
-    app.page.get_by_role("img", name="The exact posterior’s: 100 arms").wait_for(timeout=DONE)
-    app.page.get_by_role("img", name="The flow’s arms: 100 arms").wait_for(timeout=DONE)
+    app.page.get_by_role("img", name="Arms of the exact posterior: 100 arms").wait_for(timeout=DONE)
+    app.page.get_by_role("img", name="Arms of the flow: 100 arms").wait_for(timeout=DONE)
     app.page.locator("#vf-arm-stop").click()
     app.page.locator("#vf-arm-status p").get_by_text("Stopped after").wait_for(timeout=DONE)
-    label = app.page.get_by_role("img", name="The exact posterior’s").get_attribute("aria-label")
+    label = app.page.get_by_role("img", name="Arms of the exact posterior").get_attribute("aria-label")
     found = re.search(r"to \((.*), (.*)\)", label or "")
     assert found
     assert [float(n) for n in found.groups()] == pytest.approx([1.2, -0.6], abs=0.04)  # a pixel
     check(app, "with arms")
-    app.number("Target: out", 2.4)
-    app.number("Target: up", 1)
+    app.number("Target x", 2.4)
+    app.number("Target y", 1)
     app.refused("arm", "hardly any arm reaches (2.4, 1); choose a target nearer to the middle of its reach")

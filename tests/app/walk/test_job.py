@@ -23,6 +23,7 @@ from apps.ui.walk.job import NO_COMMAND, Job, Request, clock_name, expected_seco
 from tests.data.sample_media import write_lossless
 from vflow.cli import main as vflow_command
 from vflow.data import media
+from vflow.pipelines.walk.space import KINDS
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def test_words_of_positions() -> None:
     layout, detail = "Coarsest layout, 8×8 grid", "Finest detail, 16×16 grid"
     assert [name for name, _ in names] == ["Motion of the frame", layout, detail, "All levels together"]
     assert [key for _, key in names] == ["2", "1", "0", "all"]
-    assert kinds.level_names([(6, 32, 32), (16, 1, 1)])[0] == ("Whole picture", "1")
+    assert kinds.level_names([(6, 32, 32), (16, 1, 1)])[0] == ("Whole image", "1")
 
 
 def test_the_strongest_level_comes_first_and_one_without_effect_is_left_out() -> None:
@@ -161,10 +162,6 @@ def test_longer_walks_say_how_long_before_they_begin(here: Here) -> None:
     assert expected_seconds(here.context, None, None, 9, 8) is None
 
 
-def test_kinds_have_their_name_on_the_page_too() -> None:
-    assert kinds.kind_name("videoflow", "Two futures") == "blend"
-    assert kinds.kind_name("digits", " all ten ") == "transfer"
-    assert kinds.kind_name("colorizer", "Colours") == "transfer"
-    assert kinds.kind_name("colorizer", "interpolate") == "interpolate"
-    assert kinds.kind_name("colorizer", "Two futures") == "Two futures", "of another family"
-    assert kinds.kind_name("codec", "Direction") == "Direction"
+def test_kinds_have_the_same_names_on_the_page_as_on_the_command_line() -> None:
+    titles = {kind.title for family in kinds.START for kind in kinds.kinds(family)}
+    assert titles == {name.capitalize() for name in KINDS}

@@ -126,7 +126,7 @@ def opened_tab(app: App) -> Walker:
 @pytest.mark.browser
 def test_slider_over_the_clips_of_an_example(walker: Walker, tmp_path: Path) -> None:
     walker.choose("shapes")
-    walker.kind("Two futures")
+    walker.kind("Blend")
     walker.app.number("Steps", 5)
     assert walker.example().startswith("5 steps in ")
     walker.rest()
@@ -167,7 +167,7 @@ def test_a_grey_photo_starts_from_what_python_draws(
 @pytest.mark.browser
 def test_between_two_digits_the_ends_are_the_inputs(walker: Walker) -> None:
     walker.choose("digits")
-    walker.kind("Between two")
+    walker.kind("Interpolate")
     walker.app.page.get_by_role("radio", name="Upload or example").check()
     paths = [examples.FOLDER / name for name in list(examples.DIGITS.values())[:2]]
     walker.upload("start", paths[0])
@@ -198,7 +198,7 @@ def test_directions_play_and_what_is_saved(walker: Walker, tmp_path: Path) -> No
     assert (record["kind"], record["direction"], record["steps"], record["seed"]) == ("direction", 1, 3, 4)
     with Image.open(walker.app.download("Grid (png)", tmp_path)) as grid:
         assert grid.width > 2 * grid.height
-    assert media.read_clip(walker.app.download("Film (mp4)", tmp_path)).frames.shape[0] == 4
+    assert media.read_clip(walker.app.download("Video (mp4)", tmp_path)).frames.shape[0] == 4
     native = walker.app.download("Frames (npz)", tmp_path)
     command = [*shlex.split(record["command"])[1:-1], str(tmp_path / "again"), "--format", "npz"]
     threads = torch.get_num_threads()
@@ -216,7 +216,7 @@ def test_kinds_fit_the_model(walker: Walker) -> None:
     note = "python scripts/directions.py --config PRESET --checkpoint shapes"
     expect(walker.app.page.locator("#vf-walk-note").get_by_text(note)).to_be_visible()
     walker.choose("colorizer")
-    walker.kind("Colours")
+    walker.kind("Transfer", ("colorizer",))
     walker.app.number("Steps", 2)
     assert walker.example().startswith("2 steps in ")
     assert walker.shows().shape == (160, 241, 3)
@@ -327,16 +327,16 @@ def test_reduced_motion_and_another_run_in_the_same_place(opened: Opener) -> Non
 def test_bad_input_in_the_browser(walker: Walker, stills: list[Path], tmp_path: Path) -> None:
     walker.choose("shapes")
     walker.app.refused("walk", "no input given; add one, or choose an example")
-    walker.kind("Two futures")
+    walker.kind("Blend")
     walker.app.number("From future", 0)
     walker.app.refused("walk", "from future: give a number from 1 to 10000")
     walker.app.number("From future", 1)
-    walker.kind("Between two")
+    walker.kind("Interpolate")
     walker.upload("start", stills[0])
     walker.app.refused("walk", "two inputs are needed: where the walk starts and where it leads")
     walker.upload("end", stills[1])
     walker.app.refused("walk", "frame0.png: an interpolation needs clips of 2 frames or more")
-    walker.kind("Groups")
+    walker.kind("Semantic")
     walker.app.refused("walk", "two groups are needed: add examples to both")
     walker.kind("Temperature")
     start = walker.app.page.locator("#vf-walk-start")
@@ -347,7 +347,7 @@ def test_bad_input_in_the_browser(walker: Walker, stills: list[Path], tmp_path: 
     walker.choose("colorizer")
     start.get_by_text("Drop File Here").wait_for()  # the other model's upload is gone
     walker.upload("start", *stills[:2])
-    walker.app.refused("walk", "frame1.png: a walk starts from one picture; remove the others")
+    walker.app.refused("walk", "frame1.png: a walk starts from one image; remove the others")
 
 
 def test_endpoint_is_python_walk(server: Server, checkpoints: Path, stills: list[Path]) -> None:

@@ -211,7 +211,7 @@ def test_large_photos_are_reduced(colour_model: Colorizer, monkeypatch: pytest.M
     monkeypatch.setattr(walk_images, "LONGEST", 50)
     made = walk(colour_model, [picture(2, 60, 100)], settings("temperature"))
     assert made.frames.shape == (3, 30, 50, 3)
-    assert made.notes == ("picture: reduced from 100×60 to 50×30",)
+    assert made.notes == ("image: reduced from 100×60 to 50×30",)
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ class PhotoAdapter(WalkAdapter):
         Raises:
             InputError: not a picture.
         """
-        clip = item if isinstance(item, media.Clip) else media.Clip(as_picture(item)[None], None, "picture")
+        clip = item if isinstance(item, media.Clip) else media.Clip(as_picture(item)[None], None, "image")
         self.remark(clip.source, clip.notes)
         height, width = clip.frames.shape[1:3]
         scale = LONGEST / max(height, width)
