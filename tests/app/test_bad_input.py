@@ -25,7 +25,7 @@ KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, HEIC, MP4, MOV, WebM, MKV, AVI, 
 
 def text(folder: Path) -> Path:
     path = folder / "notes.png"
-    path.write_text("Dear diary, this is not a picture at all.\n")
+    path.write_text("Dear diary, this is not an image at all.\n")
     return path
 
 
@@ -64,7 +64,7 @@ def not_a_number(folder: Path) -> Path:
 CASES: list[tuple[Callable[[Path], Path], str]] = [
     (text, f"notes.png: not an image or video (its content does not match); give {KINDS}"),
     (truncated, "clip.mp4: the file is truncated (ends early); copy or upload it again"),
-    (enormous, "big.png: 400 megapixels; the limit is 64; reduce the picture and try again"),
+    (enormous, "big.png: 400 megapixels; the limit is 64; reduce the image and try again"),
     (pixel, "pixel.png: 1×1 pixels; give frames of at least 8×8"),
     (endless, "long.npz: more than 3,000 frames, the limit; trim it"),
     (not_a_number, "nan.npz: 2,304 of 2,304 values are NaN or infinite; give numbers in 0..1"),
@@ -88,7 +88,7 @@ def test_models_and_numbers_in_the_browser(app: App, stills: list[Path]) -> None
     app.choose("hungry")
     app.refused("predict", "frame0.png: 1 frame at 10 per second, but the model needs at least 2; add frames")
     app.choose("torn")
-    missing = "a checkpoint is a directory with config.json and model.safetensors"
+    missing = "a checkpoint is a folder with config.json and model.safetensors"
     app.refused("predict", f"torn: no model.safetensors in it; {missing}")
     app.choose("shapes")
     app.page.get_by_text("and uses the last").wait_for()  # else the form may still be made to suit it
@@ -103,6 +103,8 @@ def test_models_and_numbers_in_the_browser(app: App, stills: list[Path]) -> None
     for seed in (-1, "1e20"):
         app.number("Seed", seed)
         app.refused("predict", "seed: give a number from 0 to 2147483647")
+    app.number("Seed", 1.5)
+    app.refused("predict", "seed: give a whole number from 0 to 2147483647")
     app.number("Seed", 0)
     box = app.page.get_by_label("number input for Futures").filter(visible=True)
     for futures, clamped in (("0", "1"), ("", "1"), ("99", "32")):  # once the box is left
@@ -117,11 +119,12 @@ def test_models_and_numbers_in_the_browser(app: App, stills: list[Path]) -> None
 @pytest.mark.browser
 def test_names_are_shown_as_text(app: App, tmp_path: Path) -> None:
     path = tmp_path / "a<img src=x onerror=alert(1)>b.png"
-    path.write_text("no picture")
+    path.write_text("no image")
     app.page.locator("#vf-predict-files input[type=file]").set_input_files(path)
     app.page.locator(".vf-thumb .vf-bad").wait_for()
     app.page.locator("#vf-predict-run").click()
     app.page.locator(".toast-message-text").wait_for()
+    expect(app.page.locator(".toast-title")).to_have_text("Input or setting refused")
     assert app.page.locator("img[src=x]").count() == 0
 
 
@@ -191,5 +194,5 @@ def test_folder_without_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as error:
         main(port=free_port(), checkpoints=[tmp_path])
     assert signal.getsignal(signal.SIGTERM) is handler
-    expected = "holds no checkpoint (a directory with config.json and model.safetensors)"
+    expected = "holds no checkpoint (a folder with config.json and model.safetensors)"
     assert str(error.value) == f"{tmp_path}: {expected}"

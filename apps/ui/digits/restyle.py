@@ -94,7 +94,7 @@ def build(app: AppContext, checkpoint: gr.Dropdown, grid: gr.HTML, result: gr.St
                     "vf-pad",
                     js_on_load=ON_PAYLOAD,
                 )
-                upload = gr.UploadButton("Upload a picture", size="sm", min_width=120)
+                upload = gr.UploadButton("Upload an image", size="sm", min_width=120)
                 heading = "Or take an example"
                 strip = examples.picture_strip(
                     examples.DIGITS, heading, "Show as all ten digits", "vf-try-digit"
@@ -209,4 +209,4 @@ def _with_errors(app: AppContext, panel: Panel, files: Sequence[str], steps: Ste
     except VflowError as error:
         text = app.error_message(error, files)
         yield {panel.all_ten: html.empty_panel(), panel.status: message(text, "error")}
-        raise to_gradio_error(text) from None
+        raise to_gradio_error(text, error) from None

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from vflow.config import ConvolutionalVideoConfig, NowcastConfig, VideoConfig
-from vflow.errors import VflowError, counted
+from vflow.errors import CheckpointError, VflowError, counted
 
 from .jobs import Jobs
 from .models import ModelStore
@@ -102,10 +102,12 @@ class Tab:
     build: Callable[[AppContext], None]
 
 
-def to_gradio_error(message: str) -> gr.Error:
+def to_gradio_error(message: str, cause: VflowError | None = None) -> gr.Error:
     """The error as a toast, whose text gradio renders as HTML: what could be a tag is escaped."""
     text = html.escape(message, quote=False)
-    return gr.Error(text, duration=20, print_exception=False)
+    model = isinstance(cause, CheckpointError)
+    title = "Model cannot be used" if model else "Input or setting refused"
+    return gr.Error(text, title=title, duration=20, print_exception=False)
 
 
 def sentences(notes: Sequence[str]) -> list[str]:

@@ -40,7 +40,7 @@ class Seed(ComponentGroup):
     def row(cls) -> Seed:
         """Both, side by side."""
         with gr.Row():
-            value = gr.Number(0, label="Seed", precision=0, min_width=130)
+            value = gr.Number(0, label="Seed", min_width=130)
             randomize = gr.Checkbox(False, label="Randomise", info="A new seed each time.", min_width=130)
         return cls(value, randomize)
 

@@ -58,7 +58,7 @@ def build(app: AppContext) -> None:
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "surprise")
             results = html_block(opening(app, SURPRISE), "vf-surprise-results")
-            downloads = Downloads.below("Maps (npz)", "Sheet (png)", "Film (mp4)", "Settings (json)")
+            downloads = Downloads.below("Maps (npz)", "Sheet (png)", "Video (mp4)", "Settings (json)")
             view = TimedView(bar, results, downloads, estimate)
     wire_fit(app, line, files, form.checkpoint, FAMILY)
     _wire_jobs(app, form, view, strip)
@@ -77,9 +77,10 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
             99,
             step=0.1,
             label="Percentile",
-            info="Flags frames that are more surprising than this percentage of ordinary frames.",
+            info="Flags frames that are more surprising than this percentage of validation frames; "
+            "99 is --quantile 0.99 on the command line.",
         )
-        seed = gr.Number(0, label="Seed", precision=0, min_width=130)
+        seed = gr.Number(0, label="Seed", min_width=130)
     buttons = Buttons.row("Find surprises", "surprise", ready=first is not None)
     checkpoint.change(lambda name: gr.update(info=app.video_summary(name)), checkpoint, checkpoint, **QUICK)
     return Form(files, checkpoint, percentile, seed), buttons
