@@ -107,7 +107,7 @@ def test_forged_pixels_are_noticed(place: int) -> None:
     forged = bytearray(compress_frames(model, jpeg(smooth(32, 32))).data)
     forged[place] ^= 1
     forged[-4:] = struct.pack("<I", zlib.crc32(forged[:-4]))
-    with pytest.raises(InputError, match=r"^hill: frame 0"):
+    with pytest.raises(InputError, match=r"^hill: frame 1"):
         decompress_frames(model, bytes(forged), source="hill")
 
 

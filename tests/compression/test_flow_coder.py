@@ -93,7 +93,7 @@ def test_forged_frames_are_noticed() -> None:
     for index in (0, 3):
         forged = bytearray(data)
         forged[data.index(frames[index].data) + 20] ^= 1
-        with pytest.raises(InputError, match=f"^a: frame {index}"):
+        with pytest.raises(InputError, match=f"^a: frame {index + 1}"):
             decompress_frames(model, resealed(forged), source="a")
 
 

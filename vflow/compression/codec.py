@@ -151,7 +151,7 @@ def decompress_frames(
             count = _counted(progress, index, size, size * len(frames))
             pixels = coder.decode(header, frame.data, count)[..., : header.channels]
         except InputError as error:
-            raise InputError(f"{source}: frame {index}: {error}; compress the original again") from error
+            raise InputError(f"{source}: frame {index + 1}: {error}; compress the original again") from error
         container.check_frame(frame, pixels, index, source)
         pictures.append(pixels)
         progress((index + 1) * size, size * len(frames))

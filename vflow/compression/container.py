@@ -162,6 +162,6 @@ def check_frame(frame: CodedFrame, pixels: np.ndarray, index: int, source: str) 
     """
     if checksum(pixels) != frame.checksum:
         raise InputError(
-            f"{source}: frame {index} does not decode to the pixels that were coded; "
+            f"{source}: frame {index + 1} does not decode to the pixels that were coded; "
             "compress the original again"
         )

@@ -39,7 +39,7 @@ class PyramidCoder(FrameCoder):
     def check(self, pictures: np.ndarray) -> None:
         if len(pictures) > 1 and isinstance(self.model, PhotoCodec):
             remedy = "choose a checkpoint of kind clip_codec"
-            raise ConfigError(f"a photo_codec compresses single pictures; {remedy}")
+            raise ConfigError(f"a photo_codec compresses single images; {remedy}")
 
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray, count: Count) -> tuple[bytes, float]:

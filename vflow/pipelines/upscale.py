@@ -168,8 +168,8 @@ class Doubling:
             if not found.nonfinite:
                 return Variant(image, counts._replace(redrawn=attempt))
         raise InputError(
-            f"sample {key[2]!r} is not finite after {MAX_REDRAWS} redraws; lower the temperature or change "
-            "the seed"
+            f"sample {int(key[2]) + 1} is not finite after {MAX_REDRAWS} redraws; lower the temperature or "
+            "change the seed"
         )
 
     @torch.no_grad()

@@ -52,25 +52,25 @@ def test_later_frames_are_held_to_the_size_of_the_limit(
     path = write_mjpeg(tmp_path / "grows.avi", [(64, 48), (64, 48), (640, 480)])
     assert media.read_clip(path).frames.shape == (3, 48, 64, 3)
     limits = media.Limits(pixels=64 * 64)
-    expected = "grows.avi: frame 2 is damaged or exceeds 0 megapixels, the limit; reduce the video"
+    expected = "grows.avi: frame 3 is damaged or exceeds 0 megapixels, the limit; reduce the video"
     converted: list[int] = []
     upright = video._upright
     monkeypatch.setattr(video, "_upright", lambda frame: converted.append(frame.width) or upright(frame))
     assert refused(path, limits) == expected
-    with pytest.raises(InputError, match="frame 2"):
+    with pytest.raises(InputError, match="frame 3"):
         list(media.stream_frames(path, limits).frames)
     assert set(converted) == {64}, "no array was made of the large frame"
 
 
 def test_sides_are_limited_as_well_as_areas(tmp_path: Path) -> None:
     Image.new("L", (70_000, 1)).save(tmp_path / "line.png")
-    expected = "line.png: 70000×1; the limit is 65,535 pixels a side; reduce the picture and try again"
+    expected = "line.png: 70000×1; the limit is 65,535 pixels a side; reduce the image and try again"
     assert refused(tmp_path / "line.png") == expected
     np.save(tmp_path / "line.npy", np.zeros((1, 70_000, 1, 3), np.uint8))
     assert refused(tmp_path / "line.npy") == expected.replace("png: 70000×1", "npy: 1×70000")
     path = write_mjpeg(tmp_path / "grows.avi", [(64, 48), (320, 8)])
     message = refused(path, media.Limits(side=200))
-    assert message == "grows.avi: 320×8; the limit is 200 pixels a side; reduce the picture and try again"
+    assert message == "grows.avi: 320×8; the limit is 200 pixels a side; reduce the image and try again"
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".mkv", ".avi"])

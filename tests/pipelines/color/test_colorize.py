@@ -202,14 +202,14 @@ def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((0, 4, 3), np.uint8), "^picture: an array of shape .*0×4×3"),
-        (np.zeros((4, 4, 4), np.uint8), "^picture: an array of shape 4×4×4 is not one; give H×W×3"),
-        (np.zeros((1, 4, 4, 3), np.uint8), "^picture: an array of shape 1×4×4×3 is not one"),
-        (np.float64(3), "^picture: an array of shape none is not one"),
-        (np.full((4, 4), np.nan), "^picture: 16 of 16 values are NaN or infinite"),
-        (np.full((4, 4), 1.5), r"^picture: floats from 1\.5 to 1\.5; give 0\.\.1, or uint8"),
-        (np.full((4, 4), 300), "^picture: whole numbers from 300 to 300"),
-        (np.broadcast_to(np.uint8(0), (9000, 9000)), "^picture: 81 megapixels; the limit is 64; reduce"),
+        (np.zeros((0, 4, 3), np.uint8), "^image: an array of shape .*0×4×3"),
+        (np.zeros((4, 4, 4), np.uint8), "^image: an array of shape 4×4×4 is not one; give H×W×3"),
+        (np.zeros((1, 4, 4, 3), np.uint8), "^image: an array of shape 1×4×4×3 is not one"),
+        (np.float64(3), "^image: an array of shape none is not one"),
+        (np.full((4, 4), np.nan), "^image: 16 of 16 values are NaN or infinite"),
+        (np.full((4, 4), 1.5), r"^image: floats from 1\.5 to 1\.5; give 0\.\.1, or uint8"),
+        (np.full((4, 4), 300), "^image: whole numbers from 300 to 300"),
+        (np.broadcast_to(np.uint8(0), (9000, 9000)), "^image: 81 megapixels; the limit is 64; reduce"),
     ],
 )
 def test_pictures_that_cannot_be_used(model: Colorizer, image: Any, message: str) -> None:
@@ -283,7 +283,7 @@ def test_nonfinite_variants_are_counted_and_redrawn_alone(model: Colorizer, phot
 
 def test_a_variant_that_stays_nonfinite_is_an_error(model: Colorizer, photo: np.ndarray) -> None:
     flaky = Flaky(model, [[0]] * 99)
-    with pytest.raises(InputError, match="sample 0 is not finite after 8 redraws; lower the temperature"):
+    with pytest.raises(InputError, match="sample 1 is not finite after 8 redraws; lower the temperature"):
         colorize(flaky, photo, num_samples=1)  # type: ignore[arg-type]
 
 

@@ -31,7 +31,7 @@ def test_labels_are_numbers_whatever_their_type(model: Digits) -> None:
     expected = bits(model, pictures, [1, 1, 1, 1])
     assert np.array_equal(bits(model, pictures, np.ones(4, np.uint8)), expected)
     for labels in ([1, 1, 1], [1, 1, 1, -1], [1, 1, 1, 10]):
-        with pytest.raises(InputError, match=r"labels: \d for 4 pictures; give one of 0..9 for each"):
+        with pytest.raises(InputError, match=r"labels: \d for 4 images; give one from 0 to 9 for each"):
             bits(model, pictures, labels)
 
 
@@ -99,7 +99,7 @@ def test_temperature(model: Digits) -> None:
         (lambda model: digits(model, 0, num_samples=0), r"num_samples must be between 1 and 10000, got 0"),
         (lambda model: digits(model, 0, temperature=3), "temperature must be between"),
         (lambda model: digits(model, 0, seed=-1), "seed must be between"),
-        (lambda model: restyle(model, printed(1)[0][0], "all"), "give the one class of the picture"),
+        (lambda model: restyle(model, printed(1)[0][0], "all"), "give the one class of the image"),
         (lambda model: classify(model, printed(1)[0], draws=0), "draws must be at least 1, got 0"),
     ],
 )
@@ -120,7 +120,7 @@ def test_other_models_are_refused(call: Callable[[Any], object]) -> None:
 @pytest.mark.parametrize("image", [np.zeros((20, 28), np.uint8), np.zeros((28, 28)), np.zeros((0, 28, 28))])
 def test_only_prepared_pictures_are_taken(model: Digits, image: np.ndarray) -> None:
     for call in (lambda: restyle(model, image, 0), lambda: classify(model, image)):
-        with pytest.raises(InputError, match="the model takes uint8 pictures 28×28; prepare_digit makes one"):
+        with pytest.raises(InputError, match="the model takes uint8 images 28×28; prepare_digit makes one"):
             call()
 
 
@@ -159,7 +159,7 @@ def test_matrices_are_inverted_once_for_all_chunks(model: Digits, monkeypatch: p
 def test_a_sample_that_stays_bad_is_an_error(model: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = Sampled.of(torch.full((8, 1, 28, 28), torch.nan))
     monkeypatch.setattr(model, "decode", lambda *args: bad)
-    with pytest.raises(InputError, match="sample 0 of class 6 is not finite after 8 redraws; lower the temp"):
+    with pytest.raises(InputError, match="sample 1 of class 6 is not finite after 8 redraws; lower the temp"):
         digits(model, 6)
     with pytest.raises(InputError, match="too unlike a digit of its class"):
         restyle(model, printed(1)[0][0], 0)

@@ -113,8 +113,8 @@ def test_no_ink(image: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((2, 28, 28, 3), np.uint8), r"shape \(2, 28, 28, 3\) is not one picture; give H×W"),
-        (np.zeros((28, 28, 2), np.uint8), r"shape \(28, 28, 2\) is not one picture"),
+        (np.zeros((2, 28, 28, 3), np.uint8), r"shape \(2, 28, 28, 3\) is not one image; give H×W"),
+        (np.zeros((28, 28, 2), np.uint8), r"shape \(28, 28, 2\) is not one image"),
         (np.full((28, 28), np.nan), "784 of 784 values are NaN"),
         (np.full((28, 28), 300), "whole numbers from 300 to 300"),
     ],

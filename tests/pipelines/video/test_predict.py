@@ -214,7 +214,7 @@ def test_nonfinite_samples_are_counted_and_redrawn_alone(one_model: VideoModel, 
 
 def test_a_sample_that_stays_nonfinite_is_an_error(one_model: VideoModel, clip: np.ndarray) -> None:
     flaky = Flaky(one_model, [[0]] * 99)
-    with pytest.raises(InputError, match="frame 0 of sample 0 is not finite after 8 redraws; lower the temp"):
+    with pytest.raises(InputError, match="frame 1 of sample 1 is not finite after 8 redraws; lower the temp"):
         list(iterate(flaky, prepare(one_model, clip).context, PredictSettings(num_frames=1, num_samples=1)))  # type: ignore[arg-type]
 
 

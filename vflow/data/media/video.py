@@ -134,7 +134,7 @@ def _frames(path: Path, kind: Kind, budget: Budget) -> Iterator[tuple[np.ndarray
                     frames = packet.decode()
                 for frame in frames:
                     if frame.is_corrupt:
-                        raise InputError(_damaged(path, f"frame {number} is corrupt"))
+                        raise InputError(_damaged(path, f"frame {number + 1} is corrupt"))
                     budget.add_frame(path.name, frame.width, frame.height)
                     with budget.timed(path.name):
                         rgb = _upright(frame)
@@ -143,9 +143,9 @@ def _frames(path: Path, kind: Kind, budget: Budget) -> Iterator[tuple[np.ndarray
     except (av.FFmpegError, ValueError) as error:
         if codec is not None and codec.width == 0:  # FFmpeg forgets a size that it refuses
             most = f"{budget.limits.pixels / 1e6:,.0f} megapixels, the limit"
-            message = f"{path.name}: frame {number} is damaged or exceeds {most}; reduce the video"
+            message = f"{path.name}: frame {number + 1} is damaged or exceeds {most}; reduce the video"
             raise InputError(message) from error
-        raise InputError(_damaged(path, f"frame {number}: {_reason(error)}")) from error
+        raise InputError(_damaged(path, f"frame {number + 1}: {_reason(error)}")) from error
     if not number:
         raise InputError(_damaged(path, "no frame could be decoded"))
 

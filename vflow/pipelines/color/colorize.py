@@ -254,7 +254,7 @@ class PhotoColorizer:
             eps = [level.to(device) for level in self.noise.chunk(variants, attempts)]
             return None, self.decode(eps)
 
-        _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row}")
+        _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row + 1}")
         ab = sampled.raw.float().cpu() - 0.5 - 128  # a value v of the flow fills [v, v + 1)
         if self.hints:  # else the enlarger, which looks at every pixel of the photo, is not needed yet
             ab = enforce_hints(ab, self.hints, self.photo.enlarger(ab.shape[-2:]), self._hint_shares)

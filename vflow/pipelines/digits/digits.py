@@ -137,7 +137,9 @@ def _chunk(
         noise = sample_noise(model, key, samples, attempts=attempts)
         return None, model.decode(noise, given, temperature, chains)
 
-    _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row} of class {label}")
+    _, sampled, counts = draw_finite(
+        attempt, wanted, lambda row: f"sample {first + row + 1} of class {label}"
+    )
     return to_array(sampled.frame[:wanted])[..., 0], counts
 
 
@@ -158,7 +160,7 @@ def restyle(model: Any, image: Images, label: int) -> np.ndarray:
     config, device = digits_config(model), device_of(model)
     own = label_classes(label, config.classes)
     if len(own) > 1:
-        raise ConfigError(f"label: give the one class of the picture, 0..{config.classes - 1}")
+        raise ConfigError(f"label: give the one class of the image, 0 to {config.classes - 1}")
     picture = _pictures(model, image)[:1].expand(CHUNK, -1, -1, -1).to(device)
     eps = model.encode(picture, torch.full((CHUNK,), own[0], device=device))
     padded = torch.arange(config.classes + -config.classes % CHUNK, device=device)
@@ -168,7 +170,7 @@ def restyle(model: Any, image: Images, label: int) -> np.ndarray:
         for given in padded.split(CHUNK)
     ]
     if any(int(sampled.nonfinite.sum()) for sampled in decoded):
-        raise InputError("the picture is too unlike a digit of its class; choose another class or picture")
+        raise InputError("the image is too unlike a digit of its class; choose another class or image")
     return to_array(torch.cat([sampled.frame for sampled in decoded]))[: config.classes, ..., 0]
 
 
@@ -206,7 +208,7 @@ def bits(
     pictures, given = _pictures(model, images), torch.as_tensor(labels).long().reshape(-1)
     if len(given) != len(pictures) or not bool(((given >= 0) & (given < classes)).all()):
         raise InputError(
-            f"labels: {len(given)} for {len(pictures)} pictures; give one of 0..{classes - 1} for each"
+            f"labels: {len(given)} for {len(pictures)} images; give one from 0 to {classes - 1} for each"
         )
     return -image_nats(model, pictures, given, draws, seed) / (math.log(2) * pictures[0].numel())
 
@@ -233,7 +235,7 @@ def _pictures(model: Any, images: Images) -> Tensor:
     if array.dtype != np.uint8 or array.shape[-2:] != (glow.height, glow.width) or array.size == 0:
         shape = "×".join(map(str, array.shape)) or "()"
         raise InputError(
-            f"digits of {array.dtype} {shape}: the model takes uint8 pictures {glow.height}×{glow.width}; "
-            "prepare_digit makes one of any picture"
+            f"digits of {array.dtype} {shape}: the model takes uint8 images {glow.height}×{glow.width}; "
+            "prepare_digit makes one of any image"
         )
     return torch.from_numpy(np.ascontiguousarray(array)).reshape(-1, 1, glow.height, glow.width)

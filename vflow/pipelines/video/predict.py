@@ -258,4 +258,4 @@ def _step(
         stepped: tuple[Any, Sampled] = model.step(rollout, eps, temperature)
         return stepped
 
-    return draw_finite(attempt, wanted, lambda row: f"frame {t} of sample {first + row}")
+    return draw_finite(attempt, wanted, lambda row: f"frame {t + 1} of sample {first + row + 1}")
