@@ -225,7 +225,7 @@ def _double(state: dict[str, torch.Tensor]) -> None:
     state[_first(state)] = state[_first(state)].double()
 
 
-WHOLE = "is a directory with config.json and model.safetensors"
+WHOLE = "is a folder with config.json and model.safetensors"
 DAMAGES = {
     "no config": (
         lambda f: (f / "config.json").unlink(),
@@ -342,7 +342,7 @@ def test_absurd_tensor_is_refused_before_allocation(folder: Path) -> None:
 
 def test_file_instead_of_directory(folder: Path) -> None:
     with pytest.raises(
-        CheckpointError, match=r"model\.safetensors: a checkpoint is a directory .*; give the dir"
+        CheckpointError, match=r"model\.safetensors: a checkpoint is a folder .*; give the folder"
     ):
         load(folder / "model.safetensors")
     pickle = folder / "weights.pt"
@@ -358,7 +358,7 @@ def test_unknown_name_lists_the_known(nothing_ships: Path, model: VideoFlow) -> 
 
 
 def test_folders_without_checkpoints(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="none: no such directory"):
+    with pytest.raises(CheckpointError, match="none: no such folder"):
         find_checkpoints([tmp_path / "none"])
     (tmp_path / "void").mkdir()
     with pytest.raises(CheckpointError, match="void: holds no checkpoint"):

@@ -40,8 +40,8 @@ def test_controls_are_escaped(text: str, expected: str) -> None:
 
 
 def test_long_names_are_cut_in_the_middle() -> None:
-    message = str(CheckpointError("x" * 480_000 + ": no such checkpoint; give a directory"))
-    assert len(message) <= 2_000 and message.startswith("xxx") and message.endswith("give a directory")
+    message = str(CheckpointError("x" * 480_000 + ": no such checkpoint; give a folder"))
+    assert len(message) <= 2_000 and message.startswith("xxx") and message.endswith("give a folder")
 
 
 def test_errors_pass_between_processes() -> None:

@@ -104,7 +104,7 @@ def test_issue_templates_are_forms(name: str) -> None:
 
 
 def test_names_of_the_hubs_libraries(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no such checkpoint|neither a directory nor a model"):
+    with pytest.raises(CheckpointError, match=r"no such checkpoint|neither a folder nor a model"):
         vflow.from_pretrained(str(tmp_path / "none"))
     with pytest.raises(CheckpointError):
         vflow.push_to_hub(tmp_path / "none", "ada/shapes")

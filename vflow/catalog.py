@@ -1,4 +1,4 @@
-"""Catalog of checkpoints: directories, training runs, those that ship with vflow, the Hugging Face hub."""
+"""Catalog of checkpoints: folders, training runs, those that ship with vflow, the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 def find_checkpoints(folders: Iterable[str | Path] = ()) -> dict[str, Path]:
-    """Name → directory of every checkpoint that ships or lies in ``folders``, by name.
+    """Name → folder of every checkpoint that ships or lies in ``folders``, by name.
 
     Each of ``folders`` is a checkpoint itself or holds checkpoints (or training runs). Where two have the
     same name, the later folder wins over the earlier, and all of them over what ships.
 
     Raises:
-        CheckpointError: one of ``folders`` is not a directory, or holds no checkpoint.
+        CheckpointError: one of ``folders`` is not a folder, or holds no checkpoint.
     """
     found = _children(_shipped_root())
     for folder in map(Path, folders):
         if not folder.is_dir():
-            raise CheckpointError(f"{folder}: no such directory; --checkpoints takes directories of models")
+            raise CheckpointError(f"{folder}: no such folder; --checkpoints takes folders of models")
         own = _resolve(folder)
         here = {folder.resolve().name: own} if own else _children(folder)
         if not here:
-            raise CheckpointError(f"{folder}: holds no checkpoint (a directory with {CONFIG} and {WEIGHTS})")
+            raise CheckpointError(f"{folder}: holds no checkpoint (a folder with {CONFIG} and {WEIGHTS})")
         found |= here
     return dict(sorted(found.items()))
 
 
 def checkpoint_folder(name: str | Path, *, allow_hub: bool = False) -> Path:
-    """Directory of a checkpoint: ``name`` is a directory, a training run, a shipped name or a hub id.
+    """Folder of a checkpoint: ``name`` is a folder, a training run, a shipped name or a hub id.
 
     Raises:
         CheckpointError: there is no such checkpoint; the message lists the names that exist.
@@ -56,7 +56,7 @@ def checkpoint_folder(name: str | Path, *, allow_hub: bool = False) -> Path:
     if allow_hub and _HUB_ID.fullmatch(text) and not Path(text.split("/")[0]).is_dir():
         return _download(text)
     known = ", ".join(found) or "none ships with this copy"
-    raise CheckpointError(f"{text}: no such checkpoint; give a directory or a known name ({known})")
+    raise CheckpointError(f"{text}: no such checkpoint; give a folder or a known name ({known})")
 
 
 def _shipped_root() -> Path:
@@ -66,7 +66,7 @@ def _shipped_root() -> Path:
 
 
 def _resolve(path: Path) -> Path | None:
-    """Directory of the config: ``path``, its ``model/``, or the model of a run's last step.
+    """Folder of the config: ``path``, its ``model/``, or the model of a run's last step.
 
     Of the latter the step's own folder, since ``last`` moves on.
     """
@@ -87,7 +87,7 @@ def _children(root: Path) -> dict[str, Path]:
 def _file_message(path: Path) -> str:
     if path.suffix.lower() in _PICKLES:
         return f"{path}: pickled weights are refused (they can run code); convert them to {WEIGHTS}"
-    return f"{path}: a checkpoint is a directory with {CONFIG} and {WEIGHTS}; give the directory"
+    return f"{path}: a checkpoint is a folder with {CONFIG} and {WEIGHTS}; give the folder"
 
 
 def missing_message(folder: Path, name: str) -> str:
@@ -106,7 +106,7 @@ def _lacks(name: str, pickles: list[str]) -> str:
         return (
             f"holds {pickles[0]}, but pickled weights are refused (they can run code); convert to {WEIGHTS}"
         )
-    return f"no {name} in it; a checkpoint is a directory with {CONFIG} and {WEIGHTS}"
+    return f"no {name} in it; a checkpoint is a folder with {CONFIG} and {WEIGHTS}"
 
 
 def hub_error_type() -> Any:
@@ -135,5 +135,5 @@ def _download(name: str) -> Path:
             raise CheckpointError(f"{name}: {_lacks(missing[0], [] if WEIGHTS in listed else pickles)}")
     except (hub_error_type(), HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{name}: neither a directory nor a model on the hub ({reason})") from error
+        raise CheckpointError(f"{name}: neither a folder nor a model on the hub ({reason})") from error
     return Path(folder)

@@ -1,4 +1,4 @@
-"""Checkpoints: directories of ``config.json``, ``model.safetensors`` and ``README.md``; nothing is pickled.
+"""Checkpoints: folders of ``config.json``, ``model.safetensors`` and ``README.md``; nothing is pickled.
 
 ``load`` trusts neither file. Weights of too many values are refused by their header; a config that describes
 far more than these is refused before memory is allocated; names, shapes and types must agree before a tensor
@@ -119,7 +119,7 @@ def load(name: str | Path, *, device: str | torch.device = "cpu", allow_hub: boo
     """Load a model in evaluation mode, float32, on ``device``.
 
     Args:
-        name: a directory, the name of a shipped checkpoint (``"shapes"``), or a hub id (``"owner/name"``).
+        name: a folder, the name of a shipped checkpoint (``"shapes"``), or a hub id (``"owner/name"``).
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:

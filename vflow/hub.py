@@ -26,7 +26,7 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def from_pretrained(name: str, *, device: str = "cpu") -> Any:
-    """Model of a checkpoint: ``user/name`` on the hub, ``user/name@revision``, a shipped name or a directory.
+    """Model of a checkpoint: ``user/name`` on the hub, ``user/name@revision``, a shipped name or a folder.
 
     The same as ``vflow.load``, under the name that the hub's libraries use.
 
@@ -45,7 +45,7 @@ def push(name: str | Path, repository: str, *, private: bool = False) -> str:
     """Upload all files of a checkpoint in one commit; returns its address.
 
     Args:
-        name: a directory, a training run (its last commit), or a shipped name.
+        name: a folder, a training run (its last commit), or a shipped name.
         repository: ``user/name``; made when it is not there. Its other files are left alone.
         private: only those with access see it. An existing public repository is refused then.
 

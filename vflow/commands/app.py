@@ -29,7 +29,7 @@ class App:
     port: int = 7860
     """Port to listen on."""
     checkpoints: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR…", help_behavior_hint="")] = ()
-    """Directories of your own models, offered beside the shipped ones."""
+    """Folders of your own models, offered beside the shipped ones."""
     allow_host: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME…", help_behavior_hint="")] = ()
     """Further host names that requests may come under, such as that of a reverse proxy."""
     mcp: bool = False

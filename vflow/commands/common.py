@@ -65,7 +65,7 @@ def note(text: str) -> None:
 
 
 def open_model(checkpoint: str | None, device: str) -> tuple[Any, Path, torch.device]:
-    """Model, its directory and its device, for a directory, a shipped name or a hub id.
+    """Model, its folder and its device, for a folder, a shipped name or a hub id.
 
     Raises:
         ConfigError: no checkpoint named, or no such device. CheckpointError: it cannot be loaded.
@@ -76,7 +76,7 @@ def open_model(checkpoint: str | None, device: str) -> tuple[Any, Path, torch.de
     if checkpoint is None:
         names = ", ".join(checkpoints.find_checkpoints())
         raise ConfigError(
-            f"--checkpoint: give a directory, a hub id, or a name that ships ({names or 'none yet'})"
+            f"--checkpoint: give a folder, a hub id, or a name that ships ({names or 'none yet'})"
         )
     where = choose_device(device)
     folder = checkpoints.checkpoint_folder(checkpoint, allow_hub=True)

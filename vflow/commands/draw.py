@@ -38,7 +38,7 @@ class DrawFlags(ABC):
     """True where even an array of a single item lies in a folder of its own."""
 
     checkpoint: Text = None
-    """A directory, a shipped name or a hub id."""
+    """A folder, a shipped name or a hub id."""
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for what is drawn, manifest.jsonl and run.json."""
     num_samples: Whole = None

@@ -32,7 +32,7 @@ class Evaluate:
     """Measure a checkpoint on held-out data, beside baselines."""
 
     checkpoint: Text = None
-    """A directory, a shipped name or a hub id."""
+    """A folder, a shipped name or a hub id."""
     data: Annotated[Text, tyro.conf.arg(metavar="NAME|FOLDER")] = None
     """shapes, moving-digits, digits, vessels, skimage-masks, a folder of clips, photos or radar (also one in
     VFLOW_DATA), or points: a CSV, an npz, or the name of a density (two-moons, …) or energy (u1 to u4)."""

@@ -14,7 +14,7 @@ class Push:
     """Upload config, weights and model card of a checkpoint; 'vflow.load("user/name")' gets them back."""
 
     checkpoint: Text = None
-    """A directory, a training run (its last commit), or a shipped name."""
+    """A folder, a training run (its last commit), or a shipped name."""
     repo: Text = None
     """user/name on the hub; made when it is not there."""
     private: bool = False

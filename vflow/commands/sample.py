@@ -18,7 +18,7 @@ class Sample:
     """Draw points from a density of vectors, such as one trained with --config maf."""
 
     checkpoint: Text = None
-    """A directory or a hub id; 'vflow train --config maf' makes one."""
+    """A folder or a hub id; 'vflow train --config maf' makes one."""
     output: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     """FILE.csv, one point a line, or FILE.npz with points (N, D); replaced if it exists."""
     num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1000

@@ -33,7 +33,7 @@ class TrainOptions:
     resume: bool = False
     """Continue from the newest intact commit in the output folder; start afresh if there is none."""
     init_from: Text = None
-    """Checkpoint to start the weights from (directory, shipped name or hub id): fine-tuning."""
+    """Checkpoint to start the weights from (folder, shipped name or hub id): fine-tuning."""
     max_steps: Whole = None
     """Total steps; also the length of the learning rate's decay."""
     batch_size: Whole = None
