@@ -176,7 +176,7 @@ def test_flags_without_a_use_are_taken_and_named(vflow: Vflow) -> None:
         ("predict --input a.mp4", "error: --output: give a folder for what is drawn"),
         (
             "predict --output o --checkpoint c",
-            "error: --input: give a video, a folder of frames, an npz, or pictures in order",
+            "error: --input: give a video, a folder of frames, an npz, or images in order",
         ),
         ("config", "error: name a preset: {presets}"),
         ("config nope", "error: nope: no such preset or file; presets: {presets}"),
@@ -233,9 +233,9 @@ def test_settings_out_of_range(
 def test_checkpoint_errors(vflow: Vflow, clip: Path, tmp_path: Path) -> None:
     rest = ("--input", clip, "--output", tmp_path / "o")
     assert vflow("predict", "--checkpoint", "nope", *rest) == 3
-    assert vflow.err.startswith("error: nope: no such checkpoint; give a directory or a known name (")
+    assert vflow.err.startswith("error: nope: no such checkpoint; give a folder or a known name (")
     assert vflow("predict", *rest) == 2
-    assert vflow.err.startswith("error: --checkpoint: give a directory, a hub id, or a name that ships (")
+    assert vflow.err.startswith("error: --checkpoint: give a folder, a hub id, or a name that ships (")
     (tmp_path / "weights.bin").write_bytes(b"x")
     assert vflow("score", "--checkpoint", tmp_path / "weights.bin", "--input", clip) == 3
     assert "pickled weights are refused" in vflow.err
@@ -471,7 +471,7 @@ BAD_INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "huge png": (
         "huge.png",
         _huge_png,
-        "huge.png: 400 megapixels; the limit is 64; reduce the picture and try again",
+        "huge.png: 400 megapixels; the limit is 64; reduce the image and try again",
     ),
     "1x1": (
         "dot.npz",
@@ -497,7 +497,7 @@ BAD_INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "empty folder": (
         "void",
         lambda path: path.mkdir(),
-        "void: the folder holds no pictures; put frames in it",
+        "void: the folder holds no images; put frames in it",
     ),
 }
 

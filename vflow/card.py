@@ -37,8 +37,8 @@ FAMILIES: dict[str, Family] = {
     ),
     "digits": Family(
         "image-generation",
-        "A class-conditional flow of small pictures",
-        "pictures = vflow.digits(model, 7, num_samples=8)",
+        "A class-conditional flow of small images",
+        "images = vflow.digits(model, 7, num_samples=8)",
     ),
     "colorizer": Family(
         "image-colorization",
@@ -52,8 +52,8 @@ FAMILIES: dict[str, Family] = {
     ),
     "discrete": Family(
         "image-generation",
-        "A model of whole numbers: draws small pictures and scores them exactly",
-        "pictures = model.generate(8, None, torch.Generator())",
+        "A model of whole numbers: draws small images and scores them exactly",
+        "images = model.generate(8, None, torch.Generator())",
     ),
     "super_resolution": Family(
         "image-super-resolution",
@@ -62,8 +62,8 @@ FAMILIES: dict[str, Family] = {
     ),
     "segmentation": Family(
         "image-segmentation",
-        "A conditional flow with half-infinite noise: draws binary masks of a picture",
-        "masks = model.decode(noise, pictures, [1.0] * len(noise)).frame",
+        "A conditional flow with half-infinite noise: draws binary masks of an image",
+        "masks = model.decode(noise, images, [1.0] * len(noise)).frame",
     ),
     "nowcast": Family(
         "rain-nowcasting",

@@ -81,7 +81,7 @@ def test_a_folder_per_photo_and_nothing_but_variants_in_it(run: Run, tmp_path: P
     photos = tmp_path / "photos"
     for seed, name in enumerate(("photo.png", "photo.jpg", "b.webp")):
         _still(photos / name, seed)
-    (photos / "notes.txt").write_text("no picture")
+    (photos / "notes.txt").write_text("no image")
     assert run("--input", photos, "--num-samples", 3) == 0
     names = [f"{name}/s{sample:03d}.png" for name in ("b", "photo.jpg", "photo.png") for sample in range(3)]
     assert run.files() == names
@@ -157,7 +157,7 @@ def test_one_bad_file_does_not_stop_the_others(run: Run, tmp_path: Path) -> None
         (
             "bad.png: damaged or cut short PNG",
             "notes.jpg: not an image or video",
-            "a.npz: an array file, but a picture is expected",
+            "a.npz: an array file, but an image is expected",
             "missing.png: no such file",
         ),
         strict=True,
@@ -194,7 +194,7 @@ def test_films_become_previews_or_folders_of_frames(run: Run, tmp_path: Path) ->
 
 def test_a_photo_is_no_film(run: Run, tmp_path: Path) -> None:
     assert run("--input", _still(tmp_path / "p.png"), "--format", "mp4") == 1
-    assert "error: p.png: a single picture; leave --format out or give png" in run.err
+    assert "error: p.png: a single image; leave --format out or give png" in run.err
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_every_picture_is_an_item(tmp_path: Path) -> None:
     other = _still(tmp_path / "b" / "p2.png")
     assert [item.name for item in pictures([first, other])] == ["a/p2.png", "b/p2.png"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty: holds no pictures or videos"):
+    with pytest.raises(InputError, match="empty: holds no images or videos"):
         pictures([tmp_path / "empty"])
     with pytest.raises(InputError, match="given twice"):
         pictures([first, tmp_path / "a"])

@@ -113,7 +113,7 @@ def test_a_table_for_people(place: Path, capsys: pytest.CaptureFixture[str], kin
     ("arguments", "code", "message"),
     [
         (("--checkpoint", "{video}"), 2, "--data: give shapes"),
-        (("--data", "shapes"), 2, "--checkpoint: give a directory"),
+        (("--data", "shapes"), 2, "--checkpoint: give a folder"),
         (("--checkpoint", "{digits}", "--data", "x", "--plots", "{file}"), 1, "{file}: cannot be written"),
         (("--checkpoint", "{video}", "--data", "nowhere"), 2, "--data nowhere: no such folder"),
         (("--checkpoint", "{video}", "--data", "digits"), 2, "--data digits: not for a model of kind video"),

@@ -124,7 +124,7 @@ def test_an_empty_folder_is_named(models: Path, digits: Path, tmp_path: Path, vf
     (tmp_path / "empty").mkdir()
     call = ("--checkpoint", models / "digits", "--kind", "semantic", "--output", tmp_path / "out")
     code, _, error = vflow(*call, "--negatives", tmp_path / "empty", "--positives", digits)
-    assert code == 1 and error.startswith(f"error: {tmp_path / 'empty'}: holds no pictures")
+    assert code == 1 and error.startswith(f"error: {tmp_path / 'empty'}: holds no images")
 
 
 def test_interpolation_between_clips(models: Path, clips: list[Path], tmp_path: Path, vflow: Vflow) -> None:
@@ -161,7 +161,7 @@ def test_what_is_missing_or_does_not_fit(
     out = ("--output", tmp_path / "out")
     cases = [
         ((*video, "--input", clips[0]), 2, "--output: give a folder for grid.png and walk.mp4"),
-        (out, 2, "--checkpoint: give a directory, a hub id, or a name that ships"),
+        (out, 2, "--checkpoint: give a folder, a hub id, or a name that ships"),
         ((*video, *out), 2, "a walk of videos starts from a clip: give one, got 0 inputs"),
         ((*video, *out, "--kind", "interpolate", "--input", clips[0]), 2, "an interpolation goes between"),
         ((*video, *out, "--kind", "transfer", "--input", clips[0]), 2, "kind transfer is not for video"),
@@ -175,7 +175,11 @@ def test_what_is_missing_or_does_not_fit(
         ((*video, *out, "--input", digits / "d0.png", "--kind", "interpolate"), 2, "an interpolation goes"),
         ((*hand, *out, "--input", digits / "d0.png"), 2, "no principal directions are stored"),
         ((*hand, *out, "--kind", "blend"), 2, "kind blend is not for digit models"),
-        ((*hand, *out, "--input", clips[0], "--kind", "transfer"), 1, "clip0.npz: an array file, but a pict"),
+        (
+            (*hand, *out, "--input", clips[0], "--kind", "transfer"),
+            1,
+            "clip0.npz: an array file, but an image",
+        ),
         ((*hand, *out, "--kind", "temperature"), 2, "give a digit to start from, or the label"),
     ]
     for arguments, expected, message in cases:

@@ -93,7 +93,7 @@ def test_pictures_are_rain_by_their_scale_in_natural_order(tmp_path: Path) -> No
 def test_pictures_without_a_scale_or_in_colour_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="what their grey levels mean; give an npz"):
         read_rain(pictures(tmp_path))
-    with pytest.raises(InputError, match=r"f2\.png: a picture in colour"):
+    with pytest.raises(InputError, match=r"f2\.png: an image in colour"):
         read_rain(pictures(tmp_path, color=True), PixelScale())
     with pytest.raises(InputError, match="no such file"):
         read_rain(tmp_path / "none")

@@ -253,7 +253,7 @@ def test_digits_need_a_class_for_each_label(runs: Path) -> None:
 
 @pytest.mark.parametrize("start", [colorizer, enlarger, masks])
 def test_pictures_are_square(start: Start, runs: Path) -> None:
-    with pytest.raises(ConfigError, match=r"pictures are square, not 16×8; set model\.glow\.width to 8$"):
+    with pytest.raises(ConfigError, match=r"images are square, not 16×8; set model\.glow\.width to 8$"):
         run_here(output=runs / "a", set=("model.glow.width=16",), **start(runs))
 
 

@@ -1,4 +1,4 @@
-"""``vflow colorize``: colourings of photographs and films."""
+"""``vflow colorize``: colourings of photos and videos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Format = Literal["png", "mp4", "webm", "gif"]
 
 @dataclass(frozen=True, kw_only=True)
 class Colorize(DrawFlags):
-    """Draw many colourings of photographs, each with the lightness and size of its photo."""
+    """Draw many colourings of photos, each with the lightness and size of its photo."""
 
     input: Inputs = ()
     """Photos, videos, or folders of them."""
@@ -29,14 +29,14 @@ class Colorize(DrawFlags):
     hints: Annotated[
         tuple[str, ...], tyro.conf.arg(name="hint", metavar="X,Y,#RRGGBB…", help_behavior_hint="")
     ] = ()
-    """Points whose colour is known, as fractions 0..1 of width and height: 0.25,0.5,#c03020."""
+    """Colour hints: points whose colour you know, as fractions 0..1 of width and height: 0.25,0.5,#c03020."""
     format: Annotated[Format | None, tyro.conf.arg(constructor=Format, help_behavior_hint="")] = None
-    """png (films as folders of frames); films also as mp4, webm (with sound), gif (png; films mp4)."""
+    """png (of a video a folder of frames); videos also as mp4, webm (with sound), gif (png; videos mp4)."""
 
-    unit: ClassVar[str] = "picture"
+    unit: ClassVar[str] = "image"
 
     def find(self) -> list[Item]:
-        """Photos and films to colour."""
+        """Photos and videos to colour."""
         from vflow.pipelines.batch.inputs import pictures
 
         return pictures(self.input)

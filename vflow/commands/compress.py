@@ -1,4 +1,4 @@
-"""``vflow compress`` and ``vflow decompress``: photos and clips to lossless files, and back."""
+"""``vflow compress`` and ``vflow decompress``: photos and videos to lossless files, and back."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Work = Callable[["Task", Path, Callable[[int, int], None]], dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Compress:
-    """Write photos and clips to lossless files NAME.vflow."""
+    """Write photos and videos to lossless files NAME.vflow."""
 
     input: tyro.conf.Positional[Inputs]
     """Photos, videos, npz files, or folders of them."""
     output: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for the files."""
     checkpoint: Text = None
-    """A codec, or a video model with exact likelihood such as grasp: directory, shipped name or hub id;
+    """A codec, or a video model with exact likelihood such as grasp: folder, shipped name or hub id;
     codec-photo or codec-clip when not given."""
     on_existing: Existing = "error"
     """If a file of that name has other content: refuse, or overwrite it."""

@@ -25,11 +25,11 @@ class ScoreClips:
     """Print how many bits per dimension a model needs for the frames of a clip."""
 
     checkpoint: Text = None
-    """A directory, a shipped name or a hub id."""
+    """A folder, a shipped name or a hub id."""
     input: Inputs = ()
-    """A video, a folder of frames, an npz, or pictures in the order of time."""
+    """A video, a folder of frames, an npz, or images in the order of time."""
     context: Whole = None
-    """First frame in the mean, from 0; by default the first that can be scored."""
+    """Frames at the start that stay out of the mean; by default those that cannot be scored."""
     num_frames: Whole = None
     """Score only the first N frames; all by default."""
     num_importance_samples: int = 1
@@ -37,7 +37,7 @@ class ScoreClips:
     maps_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Write each clip's map of bits per pixel here: CLIP.npz, CLIP.png and CLIP.mp4."""
     quantile: Number = None
-    """Flag frames above this quantile of validation frames (0.99); needs --maps-dir."""
+    """Flag frames above this quantile of validation frames (0.99, the 99th percentile); needs --maps-dir."""
     json: bool = False
     """Print one JSON object per clip: item, bits_per_dim, per_frame, draws, seed; flags with --maps-dir."""
     common: CommonFlags = NONE_GIVEN

@@ -1,4 +1,4 @@
-"""``vflow upscale``: enlarged photographs."""
+"""``vflow upscale``: enlarged photos."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Scale = Literal[2, 4]
 
 @dataclass(frozen=True, kw_only=True)
 class Upscale(DrawFlags):
-    """Draw many enlargements of photographs; their block means are the photo's own pixels."""
+    """Draw many enlargements of photos; their block means are the photo's own pixels."""
 
     input: Inputs = ()
     """Photos, or folders of them."""
     scale: Annotated[Scale | None, tyro.conf.arg(constructor=Scale, help_behavior_hint="")] = None
     """2 or 4 times the width and height (4)."""
 
-    unit: ClassVar[str] = "picture"
+    unit: ClassVar[str] = "image"
 
     def open(self) -> tuple[list[Item], UpscaleTask]:
         from vflow.pipelines.batch.inputs import pictures

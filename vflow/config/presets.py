@@ -138,7 +138,7 @@ class TrainingConfig(Config):
     checkpoint_every: int = Field(500, ge=1)
     seed: Seed = 0
     cache_features: bool = Field(
-        False, description="a frozen backbone sees each picture once; its features are kept in VFLOW_CACHE"
+        False, description="a frozen backbone sees each image once; its features are kept in VFLOW_CACHE"
     )
     backbone_weights: str | None = Field(
         None, description="safetensors file of the backbone's weights (scripts/convert_backbone.py)"

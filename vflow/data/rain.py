@@ -165,7 +165,7 @@ def read_pictures(path: str | Path, scale: PixelScale) -> RainSequence:
     for file in files:
         found = read_image(file).frames
         if (found != found[..., :1]).any():
-            raise InputError(f"{file}: a picture in colour; rain needs grey levels whose scale is stated")
+            raise InputError(f"{file}: an image in colour; rain needs grey levels whose scale is stated")
         frames += list(found[..., 0])
     return RainSequence.of_rates(scale.rate(_stacked(path, frames)))
 
@@ -241,8 +241,8 @@ def read_rain(path: str | Path, scale: PixelScale | None = None) -> RainSequence
         return read_npz(path)
     if scale is None:
         raise InputError(
-            f"{path}: pictures do not say what their grey levels mean; give an npz as docs/RAIN.md has it "
-            "(vflow.data.rain.read_rain takes the scale of pictures)"
+            f"{path}: images do not say what their grey levels mean; give an npz as docs/RAIN.md has it "
+            "(vflow.data.rain.read_rain takes the scale of images)"
         )
     files = sorted(path.iterdir(), key=lambda file: natural_key(file.name)) if path.is_dir() else [path]
     tiffs = [file for file in files if file.suffix.lower() in (".tif", ".tiff")]

@@ -57,8 +57,8 @@ def read_webp(data: bytes, size: tuple[int, int]) -> np.ndarray:
             if picture.size == (size[1], size[0]):
                 return np.array(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"its WebP picture cannot be read ({error})") from error
-    raise InputError(f"its WebP picture is {picture.size[0]}×{picture.size[1]}, not {size[1]}×{size[0]}")
+        raise InputError(f"its WebP image cannot be read ({error})") from error
+    raise InputError(f"its WebP image is {picture.size[0]}×{picture.size[1]}, not {size[1]}×{size[0]}")
 
 
 def _save(pixels: np.ndarray, kind: str, **options: int) -> bytes:

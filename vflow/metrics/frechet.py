@@ -18,7 +18,7 @@ def frechet(first: np.ndarray, second: np.ndarray) -> float:
         InputError: fewer than two rows on a side, or features that are not finite.
     """
     if min(len(first), len(second)) < 2:
-        raise InputError("a Fréchet distance needs two or more pictures on each side; raise --limit")
+        raise InputError("a Fréchet distance needs two or more images on each side; raise --limit")
     one, two = first.astype(np.float64), second.astype(np.float64)
     if not (np.isfinite(one).all() and np.isfinite(two).all()):
         raise InputError("features: some are NaN or infinite; give a network that takes values in 0..1")

@@ -128,7 +128,7 @@ def media_tasks(paths: Sequence[Path]) -> list[Task]:
     for path in paths:
         inside = media.list_media(path) if path.is_dir() else [path]
         if not inside:
-            raise InputError(f"{path}: holds no pictures, videos or arrays; put some directly in it")
+            raise InputError(f"{path}: holds no images, videos or arrays; put some directly in it")
         files += inside
     return _named(files, "give photos, videos, npz files, or folders of them")
 

@@ -1,4 +1,4 @@
-// Colourise: the before/after slider, and colour points by click or by number. gradio patches what it draws anew into
+// Colourise: the before/after slider, and colour hints by click or by number. gradio patches what it draws anew into
 // the elements that are there, so everything listens at the document.
 (() => {
   let brush = null; // the colour taken up to paint on the large picture with

@@ -84,7 +84,7 @@ def _brushes(painted: bool) -> str:
     )
     buttons = _TAKE_BACK if painted else ""
     return (
-        '<div class="vf-paint"><p class="vf-paint-lead">Know a colour? Pick it, then click the picture where'
+        '<div class="vf-paint"><p class="vf-paint-lead">Know a colour? Pick it, then click the photo where'
         ' it belongs. Press the colour again to stop painting.</p><div class="vf-swatches" role="group"'
         f' aria-label="Colours to paint with">{brushes}</div>{buttons}</div>'
     )
@@ -197,13 +197,13 @@ def _points(hints: Sequence[Hint]) -> str:
     items = "".join(
         f'<li><i style="background: {_hex(color)}"></i><span>{number}: {100 * x:.0f}% across, {100 * y:.0f}%'
         f' down</span><button type="button" class="vf-remove-point" data-index="{number - 1}"'
-        f' aria-label="Remove colour point {number}">×</button></li>'
+        f' aria-label="Remove colour hint {number}">×</button></li>'
         for number, (x, y, color) in enumerate(hints, 1)
     )
     if not items:
         return ""
     return (
-        f'<ol class="vf-points" aria-label="Colour points">{items}</ol><div class="vf-by-number">'
+        f'<ol class="vf-points" aria-label="Colour hints">{items}</ol><div class="vf-by-number">'
         '<button type="button" class="vf-small vf-undo-point">Undo the last point</button>'
         '<button type="button" class="vf-small vf-clear-points">Remove all points</button></div>'
     )

@@ -67,7 +67,7 @@ def check_photos(count: int) -> None:
         InputError: with the message to show.
     """
     if count == 0:
-        raise InputError("no photo given; add pictures, or choose an example")
+        raise InputError("no photo given; add photos, or choose an example")
     if count > MAX_PHOTOS:
         raise InputError(f"{count} photos; give at most {MAX_PHOTOS} at once")
 
@@ -111,7 +111,7 @@ class Job:
         return sum(map(len, self.planes))
 
     def prepare(self, should_stop: Callable[[], bool]) -> Iterator[float]:
-        """Make colour points ready for a large photo; yields the share of its rows done, 0..1."""
+        """Make colour hints ready for a large photo; yields the share of its rows done, 0..1."""
         for share in self.colorizer.prepare():
             if should_stop():
                 return
@@ -290,7 +290,7 @@ def _reduced_copy(path: Path) -> Photo:
 
 @lru_cache(maxsize=1)
 def _photo(config: ColorizerConfig, path: str) -> tuple[Photo, tuple[str, ...]]:
-    """The photo of the last job with what was prepared of it, so that further colour points answer sooner."""
+    """The photo of the last job with what was prepared of it, so that further colour hints answer sooner."""
     return read_photo(config, path)
 
 

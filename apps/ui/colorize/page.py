@@ -272,7 +272,7 @@ class Page:
     def _draw(self, job: Job, statistics: RunStatistics, prefix: str, should_stop: ShouldStop) -> Steps:
         before = statistics.variants
         for share in paced(job.prepare(should_stop)):
-            text = f"Preparing the colour points: {share:.0%}"
+            text = f"Preparing the colour hints: {share:.0%}"
             yield {self.view.bar.status: progress(round(100 * share), 100, text, "Photo prepared")}
         for _ in job.advance(should_stop):
             statistics.variants = before + job.done

@@ -44,7 +44,7 @@ class PhotoState:
             ConfigError: outside the photo, or no colour. InputError: too many.
         """
         if len(self.hints) >= MAX_HINTS:
-            raise InputError(f"at most {MAX_HINTS} colour points; remove one first")
+            raise InputError(f"at most {MAX_HINTS} colour hints; remove one first")
         return replace(self, hints=(*self.hints, parse_hint(f"{x:.4f},{y:.4f},{color}")))
 
     def without_hint(self, index: int) -> PhotoState:

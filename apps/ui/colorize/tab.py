@@ -217,7 +217,7 @@ def _wire_downloads(page: Page) -> None:
         image = result.full_size()
         yield Turn.COMPUTE
         for share in paced(result.color_rows(image, photo.variant, strength)):
-            yield {bar.status: progress(round(100 * share), 100, f"{share:.0%} of the picture", ROWS)}
+            yield {bar.status: progress(round(100 * share), 100, f"{share:.0%} of the photo", ROWS)}
         yield {bar.status: progress(100, 100, "Writing the file…", ROWS)}
         media.write_png(path, image)
         return path
@@ -227,12 +227,12 @@ def _wire_downloads(page: Page) -> None:
         path = result.folder / "colourised.zip"
         results = [photo.result for photo in state.photos if photo.result]
         total = sum(each.count for each in results)
-        text = "Writing pictures at full size…"
+        text = "Writing images at full size…"
         yield Turn.COMPUTE
-        yield {bar.status: progress(0, total, text, "Pictures written")}
+        yield {bar.status: progress(0, total, text, "Images written")}
         for done in paced(archive(path, results, strength)):
-            text = f"Picture {min(int(done) + 1, total)} of {total} at full size"
-            yield {bar.status: progress(done, total, text, "Pictures written")}
+            text = f"Image {min(int(done) + 1, total)} of {total} at full size"
+            yield {bar.status: progress(done, total, text, "Images written")}
         return path
 
     def settings(state: SessionState, strength: float) -> Generator[Updates | Turn, None, Path]:

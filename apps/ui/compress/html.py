@@ -14,7 +14,7 @@ PHRASES = {"raw": "three bytes a pixel", "lossy": "has lost details already"}
 def empty() -> str:
     """Placeholder before the first file."""
     ghosts = '<div class="vf-ghost vf-ghost-wide"></div>' + '<div class="vf-ghost vf-ghost-line"></div>' * 4
-    text = "Add a photo, a clip or a .vflow file and press the button."
+    text = "Add a photo, a video or a .vflow file and press the button."
     return placeholder(ghosts, "A file with the very same pixels appears here.", text)
 
 
@@ -67,7 +67,7 @@ def _figure(result: Compressed | Restored) -> str:
     frame = reduced(result.frames[:1], PREVIEW)[0]
     count, height, width = result.frames.shape[:3]
     kind = f"{width}×{height} pixels" + (f", {count} frames" if count > 1 else "")
-    return f'<figure><img src="{png_uri(frame)}" alt="The picture"><figcaption>{kind}</figcaption></figure>'
+    return f'<figure><img src="{png_uri(frame)}" alt="The image"><figcaption>{kind}</figcaption></figure>'
 
 
 def _sharp(result: Compressed | Restored) -> str:

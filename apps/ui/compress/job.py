@@ -131,7 +131,7 @@ def compress(
     )
     if not np.array_equal(decoded, pictures):
         raise InputError(
-            f"{path.name}: its decoded pixels differ, so no file was made; please report this picture"
+            f"{path.name}: its decoded pixels differ, so no file was made; please report this file"
         )
     target = app.runs.new_folder() / f"{path.stem}{SUFFIX}"
     target.write_bytes(data)
@@ -258,7 +258,7 @@ def _pixels(source: Source) -> int:
 
 def _given(upload: str | None) -> Path:
     if not upload:
-        raise InputError("no file given; add a photo, a clip, or a .vflow file")
+        raise InputError("no file given; add a photo, a video, or a .vflow file")
     return Path(upload)
 
 

@@ -47,10 +47,10 @@ def build(app: AppContext) -> None:
     no_model_banner(app, FAMILY)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
-            file = gr.File(label="Photo, clip, npz or .vflow file", height=132, elem_id="vf-compress-file")
+            file = gr.File(label="Photo, video, npz or .vflow file", height=132, elem_id="vf-compress-file")
             html_block(
-                '<p class="vf-explain">A photo or clip becomes a lossless .vflow file: what the '
-                "model finds likely takes few bits. A .vflow file becomes a picture or clip again. "
+                '<p class="vf-explain">A photo or video becomes a lossless .vflow file: what the '
+                "model finds likely takes few bits. A .vflow file becomes an image or clip again. "
                 "Photos that were once JPEGs gain most.</p>"
             )
             tiles = examples.picture_strip(

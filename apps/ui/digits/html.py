@@ -63,7 +63,7 @@ def _digit(image: np.ndarray, label: int, number: int, index: int, *, done: bool
 def empty_panel() -> str:
     """Placeholder of the panel before any digit is given."""
     ghosts = "".join(f'<li class="vf-ghost"><span>{label}</span></li>' for label in range(10))
-    text = "Draw a digit, upload a picture, or click one above."
+    text = "Draw a digit, upload an image, or click one above."
     return placeholder(f'<ol class="vf-tens">{ghosts}</ol>', "Ten digits in one handwriting.", text)
 
 
@@ -76,7 +76,7 @@ def prepared(image: np.ndarray, source: str, likeliest: Sequence[tuple[int, floa
     return (
         f'<figure class="vf-prepared"><img src="{png_uri(image[..., None])}" alt="{escape(source)}, as the'
         f' model sees it: 28×28"><figcaption>As the model sees it</figcaption></figure>'
-        f'<ol class="vf-likely" aria-label="Likeliest classes by Bayes’ rule">{bars}</ol>'
+        f'<ol class="vf-likely" aria-label="Likeliest classes by Bayes\' rule">{bars}</ol>'
     )
 
 

@@ -55,7 +55,7 @@ class Request:
             InputError: a value is missing or out of range; the message names it and the range.
         """
         if not paths:
-            raise InputError("no photo given; add a picture, or choose an example")
+            raise InputError("no photo given; add a photo, or choose an example")
         if len(paths) > MAX_PHOTOS:
             raise InputError(f"{len(paths)} photos; give at most {MAX_PHOTOS} at once")
         factor = checks.whole_number("scale", scale, min(SCALES), max(SCALES))
@@ -172,7 +172,7 @@ class Job:
     def remarks(self) -> list[str]:
         """Further remarks for people."""
         redrawn = sum(variant.counts.redrawn for variant in self.variants)
-        again = [f"{counted(redrawn, 'picture')} redrawn because of non-finite values."]
+        again = [f"{counted(redrawn, 'image')} redrawn because of non-finite values."]
         return [*self.notes, *(again if redrawn else [])]
 
 
@@ -223,7 +223,7 @@ class Result:
         """
         paths = [*map(self.variant, range(self.count)), *([self.differences] if self.count > 1 else [])]
         if not all(path.is_file() for path in paths):
-            raise InputError("these pictures have been cleared from the server; enlarge again")
+            raise InputError("these images have been cleared from the server; enlarge again")
         row, column = self.corner
         pictures = (media.read_image(path).frames[0] for path in paths)
         return [picture[row : row + CARD, column : column + CARD] for picture in pictures]

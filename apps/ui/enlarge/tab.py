@@ -192,7 +192,7 @@ def _steps(app: AppContext, form: Form, view: EnlargeView, values: Updates, shou
     if not job.done:
         yield view.bar.stopped("Stopped before the first variant.")
         return
-    yield {status: progress(job.done, job.total, "Writing the pictures…", PROGRESS), **buttons.finishing()}
+    yield {status: progress(job.done, job.total, "Writing the images…", PROGRESS), **buttons.finishing()}
     with app.runs.job_folder() as folder:
         result = job.save(app, folder)
         write_archive(result.archive, [result])

@@ -166,7 +166,7 @@ def read_radar(paths: Sequence[str] | np.ndarray) -> RainSequence:
     if len(paths) != 1 or path.suffix.lower() != ".npz":
         raise InputError(
             f"{path.name}: give one npz with frames, uint8 (T, H, W), of grey levels"
-            " round(255·ln(1+R)/ln 101) for R mm/h; pictures do not say how much rain they mean"
+            " round(255·ln(1+R)/ln 101) for R mm/h; images do not say how much rain they mean"
         )
     sequence = read_npz(path)
     height, width = sequence.valid.shape

@@ -181,7 +181,7 @@ def remarks(job: RainJob, result: RainResult) -> list[str]:
     elif job.request.from_start:
         found.insert(0, "The file ends with the given frames, so there is nothing to compare with.")
     if not job.valid.all():
-        found.append(f"Radars see {job.valid.mean():.0%} of the picture; nothing is predicted elsewhere.")
+        found.append(f"Radars see {job.valid.mean():.0%} of the area; nothing is predicted elsewhere.")
     if job.nonfinite:
         found.append(f"{counted(job.nonfinite, 'value')} not finite, taken as dry.")
     return found

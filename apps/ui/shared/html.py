@@ -70,8 +70,8 @@ def offer(minutes: int) -> str:
     """The offer of a result that was made before the page was opened again; the button reports a click."""
     age = "a moment ago" if minutes < 1 else f"{counted(minutes, 'minute')} ago"
     return (
-        f'<p class="vf-note vf-offer">Your last result, made {age}, is still here. <button type="button"'
-        ' class="vf-small" data-index="0" data-action="show">Show it</button></p>'
+        f'<p class="vf-note vf-offer">Your last result, made {age}, is still here; the form stays as it is.'
+        ' <button type="button" class="vf-small" data-index="0" data-action="show">Show it</button></p>'
     )
 
 

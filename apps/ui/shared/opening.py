@@ -19,8 +19,8 @@ class Opening(NamedTuple):
 
 PREDICT = Opening(
     "predict",
-    "Eight ways this circle could move on, drawn from its first picture alone.",
-    "Choose an example, or add a clip of your own.",
+    "Eight ways this circle could move on, drawn from its first frame alone.",
+    "Choose an example, or add a video of your own.",
 )
 DIGITS = Opening(
     "digits",
@@ -39,18 +39,18 @@ ENLARGE = Opening(
 )
 WALK = Opening(
     "walk",
-    "Eight digits turn from bold to thin together, along the strongest direction of the model’s noise.",
+    "Eight digits turn from bold to thin together, along the strongest direction of the model's noise.",
     "Press Walk to go along a direction yourself, or upload a start of your own.",
 )
 SURPRISE = Opening(
     "surprise",
     "Frames 11 and 16 of this clip were swapped: bright is what the model did not expect.",
-    "Choose an example, or add a clip of your own.",
+    "Choose an example, or add a video of your own.",
 )
 COMPRESS = Opening(
     "compress",
     "A file opens from coarse to fine: a pixel takes few bits where its neighbours predict it.",
-    "Choose an example, or add a photo, a clip or a .vflow file.",
+    "Choose an example, or add a photo, a video or a .vflow file.",
 )
 LAB = Opening(
     "lab",

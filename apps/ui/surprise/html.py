@@ -26,7 +26,7 @@ def empty() -> str:
         '<div class="vf-ghost vf-ghost-curve"></div><div class="vf-pair"><div class="vf-ghost"></div>'
         f'<div class="vf-ghost"></div></div><ol class="vf-frames">{ghost_items(10)}</ol>'
     )
-    text = "Choose an example, or add a clip and press Find surprises."
+    text = "Choose an example, or add a video and press Find surprises."
     return placeholder(ghosts, "What surprises the model appears here.", text, "vf-surprise-ghost")
 
 
@@ -60,9 +60,7 @@ def _findings(surprisal: Surprisal) -> str:
     percent = f"{100 * surprisal.quantile:g}%"
     findings = []
     if surprisal.statistics is None:
-        findings.append(
-            "Nothing can be flagged: this checkpoint comes without figures of ordinary (validation) clips."
-        )
+        findings.append("Nothing can be flagged: this checkpoint comes without figures of validation clips.")
     if surprisal.out_of_order:
         first, second, saved = surprisal.out_of_order
         findings.append(
@@ -73,11 +71,11 @@ def _findings(surprisal: Surprisal) -> str:
         frames = "frame" if len(surprisal.flagged) == 1 else "frames"
         findings.append(
             f"The model finds {frames} {_listed([t + 1 for t in surprisal.flagged])} surprising: more so "
-            f"than {percent} of the ordinary frames it was validated on."
+            f"than {percent} of validation frames."
         )
     if not findings:
         findings.append(
-            f"Nothing stands out: no frame is more surprising than {percent} of ordinary frames, "
+            f"Nothing stands out: no frame is more surprising than {percent} of validation frames, "
             "and the order fits."
         )
     return f'<div class="vf-findings">{"".join(f"<p>{text}</p>" for text in findings)}</div>'

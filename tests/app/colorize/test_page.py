@@ -233,8 +233,8 @@ def test_clicks_on_lost_colours_say_so_and_empty_the_results(context: AppContext
     clicks: dict[str, Callable[[], Updates]] = {
         "thumbnail": lambda: page.choose_photo(values, "choose", 1),
         "card": lambda: page.choose_variant(values, "pick", 1),
-        "strength, the large picture": lambda: page.answer(values, page.large),
-        "strength, the small pictures": lambda: page.answer(values, page.small),
+        "strength, the large image": lambda: page.answer(values, page.large),
+        "strength, the small images": lambda: page.answer(values, page.small),
         "upload": lambda: page.uploaded({**values, "files": photos[1:3]}),
     }
     for name, click in clicks.items():

@@ -38,7 +38,7 @@ PREPARED = """() => {
 
 browser = pytest.mark.browser
 STATUS = "#vf-colorize-status"
-MISSING = "no model.safetensors in it; a checkpoint is a directory with config.json and model.safetensors"
+MISSING = "no model.safetensors in it; a checkpoint is a folder with config.json and model.safetensors"
 
 
 @pytest.fixture(scope="session")
@@ -232,11 +232,11 @@ def test_colour_points(tab: App, file: Path, photo: np.ndarray, model: torch.nn.
     tab.page.get_by_label("Down").fill("20")
     tab.page.get_by_role("button", name="Add point").press("Enter")
     tab.page.locator(".vf-points li", has_text="2: 75% across, 20% down").wait_for()
-    tab.page.get_by_role("button", name="Remove colour point 1").press("Enter")
+    tab.page.get_by_role("button", name="Remove colour hint 1").press("Enter")
     tab.page.locator(".vf-points li", has_text="1: 75% across").wait_for()
     hints = [Hint(0.75, 0.2, (127, 178, 229))]
     until(tab, "#vf-cards img", vflow.colorize(model, photo, num_samples=2, hints=hints))
-    tab.page.get_by_role("button", name="Remove colour point 1").press("Enter")
+    tab.page.get_by_role("button", name="Remove colour hint 1").press("Enter")
     until(tab, "#vf-cards img", plain)
     assert tab.page.evaluate("document.activeElement.textContent") == "Add point"
 
@@ -335,14 +335,14 @@ def test_an_example_in_one_click_and_its_slider(tab: App) -> None:
 
 @browser
 def test_bad_input(tab: App, file: Path, tmp_path: Path) -> None:
-    tab.refused("colorize", "no photo given; add pictures, or choose an example")
+    tab.refused("colorize", "no photo given; add photos, or choose an example")
     for path, expected in (
         (text(tmp_path), f"notes.png: not an image or video (its content does not match); give {KINDS}"),
         (truncated(tmp_path), "clip.mp4: the file is truncated (ends early); copy or upload it again"),
-        (enormous(tmp_path), "big.png: 400 megapixels; the limit is 64; reduce the picture and try again"),
+        (enormous(tmp_path), "big.png: 400 megapixels; the limit is 64; reduce the image and try again"),
         (
             not_a_number(tmp_path),
-            "nan.npz: an array file, but a picture is expected; give PNG, JPEG, WebP, TIFF or BMP",
+            "nan.npz: an array file, but an image is expected; give PNG, JPEG, WebP, TIFF or BMP",
         ),
     ):
         upload(tab, path)
@@ -446,7 +446,7 @@ def test_remarks_of_the_endpoint_name_files_as_they_are(server: Server, tmp_path
     )
     remarks = json.loads(Path(settings).read_text())["remarks"]
     assert [remark for remark in remarks if remark.lower().startswith("animated.gif: ")] == [
-        "animated.gif: first frame of an animated picture"
+        "animated.gif: first frame of an animated image"
     ]
 
 
@@ -498,7 +498,7 @@ def test_an_example_opens_with_three_points_and_a_reload_offers_it_again(tab: Ap
     page.reload()
     tab.tab("Colourise")
     line = page.locator("#vf-colorize-offer")
-    expect(line).to_contain_text("Your last result, made a moment ago, is still here.", timeout=DONE)
+    expect(line).to_contain_text("Your last result, made a moment ago, is still here;", timeout=DONE)
     held: list[tuple[Route, str]] = []
     page.route("**/gradio_api/run/**", lambda route: hold_editor(route, held))
     line.get_by_role("button", name="Show it").click()

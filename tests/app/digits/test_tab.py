@@ -228,7 +228,7 @@ def test_bad_input(tab: App, tmp_path: Path) -> None:
     tab.page.locator("#vf-tens img").first.wait_for()
     for path, expected in (
         (text(tmp_path), f"notes.png: not an image or video (its content does not match); give {KINDS}"),
-        (enormous(tmp_path), "big.png: 400 megapixels; the limit is 64; reduce the picture and try again"),
+        (enormous(tmp_path), "big.png: 400 megapixels; the limit is 64; reduce the image and try again"),
         (pixel(tmp_path), "pixel.png: no ink in it; draw one digit that stands out from its background"),
         (blank, "blank.png: no ink in it; draw one digit that stands out from its background"),
     ):
@@ -236,7 +236,7 @@ def test_bad_input(tab: App, tmp_path: Path) -> None:
         tab.complained(RESTYLE, expected)
         assert tab.page.locator("#vf-tens img, .vf-prepared").count() == 0, "nothing is left of another digit"
     tab.choose("torn-digits")
-    missing = "a checkpoint is a directory with config.json and model.safetensors"
+    missing = "a checkpoint is a folder with config.json and model.safetensors"
     tab.refused("digits", f"torn-digits: no model.safetensors in it; {missing}")
     tab.choose("digits")
     draw(tab)

@@ -103,7 +103,7 @@ def downloads(tab: App, expected: Surprisal, folder: Path) -> None:
     with np.load(tab.download("Maps (npz)", folder)) as saved:
         assert np.array_equal(saved["maps"], expected.maps, equal_nan=True)
         assert saved["flagged"].tolist() == list(expected.flagged)
-    assert len(media.read_clip(tab.download("Film (mp4)", folder)).frames) == 6
+    assert len(media.read_clip(tab.download("Video (mp4)", folder)).frames) == 6
     assert media.read_image(tab.download("Sheet (png)", folder)).frames.shape[-1] == 3
     settings = json.loads(tab.download("Settings (json)", folder).read_text())
     assert settings["per_frame"] == expected.to_json()["per_frame"]
@@ -184,7 +184,7 @@ def test_bad_input(tab: App, stills: list[Path], tmp_path: Path) -> None:
         upload(tab, path)
         tab.refused("surprise", message)
     tab.choose("torn")
-    missing = "a checkpoint is a directory with config.json and model.safetensors"
+    missing = "a checkpoint is a folder with config.json and model.safetensors"
     tab.refused("surprise", f"torn: no model.safetensors in it; {missing}")
     tab.choose("shapes")
     upload(tab, *stills)

@@ -163,7 +163,7 @@ def test_a_damaged_file_is_reported_once_and_passed_over(
 
 
 def test_nothing_usable_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"{tmp_path}: no pictures found; give a folder or zip with photos"):
+    with pytest.raises(InputError, match=f"{tmp_path}: no photos found; give a folder or zip with photos"):
         train(tmp_path)
     with pytest.raises(InputError, match=r"nowhere: no such file or folder"):
         train(tmp_path / "nowhere")

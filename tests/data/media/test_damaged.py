@@ -28,12 +28,12 @@ def refused(path: Path | list[Path], limits: media.Limits = media.DEFAULT_LIMITS
 
 
 def test_nothing_given() -> None:
-    assert refused([]) == "no input: give a video, a folder of frames, an npz file, or pictures"
+    assert refused([]) == "no input: give a video, a folder of frames, an npz file, or images"
 
 
 @pytest.mark.parametrize("name", ["notes.png", "notes.mp4", "notes.npz"])
 def test_text_under_another_name(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("Dear diary, this is not a picture at all.\n")
+    (tmp_path / name).write_text("Dear diary, this is not an image at all.\n")
     expected = f"{name}: not an image or video (its content does not match); give {KINDS}"
     assert refused(tmp_path / name) == expected
 
@@ -58,7 +58,7 @@ def test_missing_path(tmp_path: Path) -> None:
 def test_empty_folder(tmp_path: Path) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
-    expected = "frames: the folder holds no pictures; put frames in it (PNG, JPEG, …)"
+    expected = "frames: the folder holds no images; put frames in it (PNG, JPEG, …)"
     assert refused(folder) == expected
     (folder / "notes.txt").write_text("no frames here")
     assert refused(folder) == expected
@@ -87,14 +87,14 @@ def test_video_where_a_picture_is_expected(tmp_path: Path) -> None:
     path = write_lossless(tmp_path / "clip.mp4", moving_square(2))
     with pytest.raises(InputError) as error:
         media.read_image(path)
-    what = "a video, but a picture is expected; give PNG, JPEG, WebP, TIFF or BMP"
+    what = "a video, but an image is expected; give PNG, JPEG, WebP, TIFF or BMP"
     assert str(error.value) == f"clip.mp4: {what}"
 
 
 def test_video_among_pictures(tmp_path: Path) -> None:
     folder = write_stills(tmp_path / "stills", moving_square(2))
     video = write_lossless(tmp_path / "clip.mp4", moving_square(2))
-    expected = "clip.mp4: not a picture; give one video or array alone, or pictures only"
+    expected = "clip.mp4: not an image; give one video or array alone, or images only"
     assert refused([folder / "frame0.png", video]) == expected
 
 
@@ -145,11 +145,11 @@ def test_sound_without_pictures(tmp_path: Path) -> None:
 def test_enormous_png_is_refused_from_its_header(tmp_path: Path) -> None:
     (tmp_path / "big.png").write_bytes(png_header(20_000, 20_000))
     start = time.perf_counter()
-    expected = "big.png: 400 megapixels; the limit is 64; reduce the picture and try again"
+    expected = "big.png: 400 megapixels; the limit is 64; reduce the image and try again"
     assert refused(tmp_path / "big.png") == expected
     for side, megapixels in ((10_000, 100), (8_100, 66)):  # beyond Pillow's warning; beyond our limit alone
         (tmp_path / "big.png").write_bytes(png_header(side, side))
-        expected = f"big.png: {megapixels} megapixels; the limit is 64; reduce the picture and try again"
+        expected = f"big.png: {megapixels} megapixels; the limit is 64; reduce the image and try again"
         assert refused(tmp_path / "big.png") == expected
     assert time.perf_counter() - start < 1
 
@@ -216,7 +216,7 @@ def test_ten_thousand_frames_of_video(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_pictures(tmp_path: Path) -> None:
-    assert refused([tmp_path / f"{i}.png" for i in range(10_000)]) == f"10000 pictures: {TOO_MANY}"
+    assert refused([tmp_path / f"{i}.png" for i in range(10_000)]) == f"10000 images: {TOO_MANY}"
 
 
 def test_frames_are_counted_where_the_header_does_not_tell(tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_a_photo_of_an_animated_picture_is_its_first_frame(tmp_path: Path) -> No
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     clip, _ = media.read_photo(tmp_path / "a.gif")
     assert clip.frames[:, 0, 0].tolist() == [[255, 0, 0]]
-    assert clip.notes == ("first frame of an animated picture",)
+    assert clip.notes == ("first frame of an animated image",)
 
 
 def test_previews_in_a_cameras_jpeg_are_no_animation(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_heic_comes_upright_in_eight_bits_and_its_main_picture_counts(tmp_path: 
     assert np.abs(turned.astype(int) - np.rot90(ramp(), -1)).mean() < 3
     picture.save(path, save_all=True, append_images=[ImageOps.invert(picture)], primary_index=1)
     clip = media.read_image(path)
-    assert clip.notes == ("main picture of several",)
+    assert clip.notes == ("main image of several",)
     assert np.abs(clip.frames[0].astype(int) - (255 - ramp())).mean() < 3
     deep = pillow_heif.from_bytes("RGB;16", (64, 48), (ramp().astype(np.uint16) << 8).tobytes())
     deep.save(path)

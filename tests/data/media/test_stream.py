@@ -74,7 +74,7 @@ def test_transparent_palette_colour(tmp_path: Path) -> None:
 def test_what_is_no_picture(tmp_path: Path) -> None:
     media.write_video(tmp_path / "v.mp4", moving_square(2), 5)
     (tmp_path / "notes.png").write_text("notes")
-    for name, message in (("v.mp4", "a video, but a picture is expected"), ("notes.png", "not an image")):
+    for name, message in (("v.mp4", "a video, but an image is expected"), ("notes.png", "not an image")):
         with pytest.raises(InputError, match=message):
             media.read_photo(tmp_path / name)
 

@@ -43,9 +43,9 @@ def test_a_folder_of_clips_stands_for_them(tmp_path: Path) -> None:
 
 def test_mixtures_are_refused(tmp_path: Path) -> None:
     array, still = _array(tmp_path / "a.npz"), _still(tmp_path / "b.png")
-    with pytest.raises(InputError, match=r"a\.npz: given together with single pictures"):
+    with pytest.raises(InputError, match=r"a\.npz: given together with single images"):
         clips([array, still])
-    with pytest.raises(InputError, match=r"holds clips \(a\.npz, …\) and single pictures; give one kind"):
+    with pytest.raises(InputError, match=r"holds clips \(a\.npz, …\) and single images; give one kind"):
         clips([tmp_path])
     with pytest.raises(ConfigError, match=r"^--input: give a video"):
         clips([])

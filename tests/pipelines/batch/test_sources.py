@@ -97,7 +97,7 @@ def test_manifests_name_items_and_order_frames(tree: Path) -> None:
         ({"input": "a", "name": "../a"}, "line 2: name '../a' must be a relative path"),
         ({"input": "a", "name": "/a"}, "line 2: name '/a' must be a relative path"),
         ({"input": "a", "name": "One"}, "line 2: name 'One' is that of line 1; give another"),
-        ({"input": ["a.png", "b.png"]}, r"a\.png with others; give one picture or film a line"),
+        ({"input": ["a.png", "b.png"]}, r"a\.png with others; give one image or video a line"),
     ],
 )
 def test_manifests_that_cannot_be_used(tree: Path, line: object, message: str) -> None:

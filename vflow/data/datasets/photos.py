@@ -71,7 +71,7 @@ class PhotoSet(ABC):
             self.names.sort(key=hash_fraction)  # so that the first ones are of all folders
         if not self.names:
             kinds = "JPEG, PNG, WebP, TIFF or BMP"
-            raise InputError(f"{path}: no pictures found; give a folder or zip with photos ({kinds})")
+            raise InputError(f"{path}: no photos found; give a folder or zip with photos ({kinds})")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -182,6 +182,6 @@ def _require_size(
 def _require_square(name: str, size: GlowConfig | IntegerFlowConfig | PixelCNNConfig) -> None:
     if size.height != size.width:
         raise ConfigError(
-            f"data {name}: pictures are square, not {size.width}×{size.height}; set model.glow.width to "
+            f"data {name}: images are square, not {size.width}×{size.height}; set model.glow.width to "
             f"{size.height}"
         )

@@ -41,7 +41,7 @@ class Limits:
 
     def check_size(self, source: str, width: int, height: int) -> None:
         """Refuse frames too large to decode."""
-        remedy = "reduce the picture and try again"
+        remedy = "reduce the image and try again"
         if width * height > self.pixels:
             megapixels = f"{width * height / 1e6:,.0f} megapixels; the limit is {self.pixels / 1e6:,.0f}"
             raise InputError(f"{source}: {megapixels}; {remedy}")

@@ -71,7 +71,7 @@ def _admit_still(path: Path, limits: Limits) -> Kind:
     if kind.family != "still":
         found = "a video" if kind.family == "video" else "an array file"
         kinds = "PNG, JPEG, WebP, TIFF or BMP"
-        raise InputError(f"{path.name}: {found}, but a picture is expected; give {kinds}")
+        raise InputError(f"{path.name}: {found}, but an image is expected; give {kinds}")
     return kind
 
 
@@ -159,11 +159,11 @@ def read_frames(paths: Sequence[PathLike], limits: Limits = DEFAULT_LIMITS) -> C
         InputError: nothing given, a video among pictures, or as ``read_clip``.
     """
     if not paths:
-        raise InputError("no input: give a video, a folder of frames, an npz file, or pictures")
+        raise InputError("no input: give a video, a folder of frames, an npz file, or images")
     if len(paths) == 1:
         return read_clip(paths[0], limits)
     pictures = [Path(path) for path in paths]
-    return _read_stills(pictures, f"{len(pictures)} pictures", limits, None, None)
+    return _read_stills(pictures, f"{len(pictures)} images", limits, None, None)
 
 
 def _read_folder(folder: Path, limits: Limits, max_frames: int | None, size: tuple[int, int] | None) -> Clip:
@@ -173,7 +173,7 @@ def _read_folder(folder: Path, limits: Limits, max_frames: int | None, size: tup
         return _read_stills(stills, folder.name, limits, max_frames, size)
     if media:
         raise InputError(f"{folder.name}: a folder of videos; give one of them, for example {media[0].name}")
-    raise InputError(f"{folder.name}: the folder holds no pictures; put frames in it (PNG, JPEG, …)")
+    raise InputError(f"{folder.name}: the folder holds no images; put frames in it (PNG, JPEG, …)")
 
 
 def _read_stills(
@@ -186,7 +186,7 @@ def _read_stills(
         for path in paths:
             kind = admit(path, limits)
             if kind.family != "still":
-                why = "not a picture; give one video or array alone, or pictures only"
+                why = "not an image; give one video or array alone, or images only"
                 raise InputError(f"{path.name}: {why}")
             one = Collector(path.name, budget, size=size, shrink=True, max_frames=1)
             stills.decode(path, kind, one)

@@ -82,7 +82,7 @@ def decode_straight(path: Path, kind: Kind, collector: Collector) -> np.ndarray 
     with _opened(path, kind, collector.limits) as image:
         _note_pages(image, collector)
         if image.format in _ANIMATED and getattr(image, "is_animated", False):
-            collector.note("first frame of an animated picture")
+            collector.note("first frame of an animated image")
         frame = next(_frames(path, image, collector.budget))
         upright = _upright(path, frame, collector)
         icc, alpha = frame.info.get("icc_profile"), None
@@ -109,7 +109,7 @@ def _note_pages(image: Image.Image, collector: Collector) -> None:
             collector.note("first of several pages")
         image.seek(0)
     if image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
-        collector.note("main picture of several")
+        collector.note("main image of several")
 
 
 def count(path: Path, kind: Kind, limits: Limits) -> int:

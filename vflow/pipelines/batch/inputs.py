@@ -45,15 +45,13 @@ def clips(paths: Sequence[Path]) -> list[Item]:
         ConfigError: no paths. InputError: stills and clips are mixed, or a path is given twice.
     """
     if not paths:
-        raise ConfigError("--input: give a video, a folder of frames, an npz, or pictures in order")
+        raise ConfigError("--input: give a video, a folder of frames, an npz, or images in order")
     if len(paths) == 1 and not paths[0].is_dir():
         return [Item(_stem(paths[0]), (paths[0],))]
     stills = [path for path in paths if _is_still(path)]
     if stills and len(stills) < len(paths):
         other = next(path for path in paths if path not in stills)
-        raise InputError(
-            f"{other}: given together with single pictures; give clips, or the pictures of one clip"
-        )
+        raise InputError(f"{other}: given together with single images; give clips, or the images of one clip")
     if stills:
         return [Item(_stem(stills[0]), tuple(stills))]
     found = [clip for path in paths for clip in _clips_inside(path)]
@@ -80,7 +78,7 @@ def pictures_in(folder: Path) -> list[Path]:
     """
     files = [file for file in media.list_media(folder) if file.suffix.lower() not in media.ARRAY_SUFFIXES]
     if not files:
-        raise InputError(f"{folder}: holds no pictures or videos; put some directly in it")
+        raise InputError(f"{folder}: holds no images or videos; put some directly in it")
     return files
 
 
@@ -126,7 +124,7 @@ def _clips_inside(path: Path) -> list[Path]:
     files = media.list_media(path)
     films = [file for file in files if not _is_still(file)]
     if films and len(films) < len(files):
-        raise InputError(f"{path}: holds clips ({films[0].name}, …) and single pictures; give one kind")
+        raise InputError(f"{path}: holds clips ({films[0].name}, …) and single images; give one kind")
     return films or [path]
 
 
@@ -177,7 +175,7 @@ def _expand(path: Path, unit: Unit, skip: Path | None) -> list[_Source]:
     if path.is_dir():
         inside = _media_inside(path, unit, skip)
         if not inside:
-            raise InputError(f"{path}: holds no media; give a folder of videos or pictures")
+            raise InputError(f"{path}: holds no media; give a folder of videos or images")
         return [_Source((one,)) for one in inside]
     if path.exists() or not glob.has_magic(str(path)):
         return [_Source((path,))]
@@ -229,7 +227,7 @@ def _read_manifest(path: Path, unit: Unit) -> list[_Source]:
         if name and (first := taken.setdefault(name.casefold(), number)) != number:
             raise ConfigError(f"{path}, line {number}: name {name!r} is that of line {first}; give another")
     if unit == "picture" and (several := next((one for one in found if len(one.paths) > 1), None)):
-        raise ConfigError(f"{path}: {several.paths[0].name} with others; give one picture or film a line")
+        raise ConfigError(f"{path}: {several.paths[0].name} with others; give one image or video a line")
     if not found:
         raise ConfigError(f'{path}: no lines; each is an object such as {{"input": "clip.mp4"}}')
     return found
@@ -243,7 +241,7 @@ def _read_line(source: str, folder: Path, text: str) -> _Source:
     line = parse(Line, data, source, "known: input, name")
     inputs = (line.input,) if isinstance(line.input, str) else line.input
     if not inputs:
-        raise ConfigError(f"{source}: no input; name a file, a folder, or the pictures of one clip")
+        raise ConfigError(f"{source}: no input; name a file, a folder, or the images of one clip")
     if line.name is not None and not _is_name(line.name):
         raise ConfigError(f"{source}: name {line.name!r} must be a relative path, no part with a leading dot")
     return _Source(tuple(folder / one for one in inputs), line.name)

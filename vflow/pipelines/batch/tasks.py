@@ -158,12 +158,12 @@ class ColorizeTask(SamplingTask[ColorRecord]):
         colorize = self._photo if _is_photo(item.paths[0]) else self._film
         with self.autocast():
             content, counts = colorize(item, folder)
-        self.remark_redraws(item, counts, "picture")
+        self.remark_redraws(item, counts, "image")
         return {"content_sha": content, **counts._asdict()}
 
     def _photo(self, item: Item, folder: Path) -> tuple[str, Counts]:
         if self.record.format not in (None, "png"):
-            raise InputError(f"{item.paths[0].name}: a single picture; leave --format out or give png")
+            raise InputError(f"{item.paths[0].name}: a single image; leave --format out or give png")
         photo, notes = read_photo(color_config(self.model), item.paths[0])
         self.remark(item, notes)
         settings, counts = self.record.settings(), Counts()
@@ -240,7 +240,7 @@ class UpscaleTask(SamplingTask[UpscaleRecord]):
                     image = np.concatenate([image, larger[..., None]], -1)
                 media.write_png(folder / f"s{sample:03d}.png", image)
                 self.progress(sample + 1, settings.num_samples)
-        self.remark_redraws(item, counts, "picture")
+        self.remark_redraws(item, counts, "image")
         return {"content_sha": content_hash(clip.frames[0]), **counts._asdict()}
 
 

@@ -119,7 +119,7 @@ def prepare_photo(config: ColorizerConfig, image: Any, alpha: np.ndarray | None 
     """
     pixels = as_picture(image)
     if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != np.uint8):
-        raise InputError(f"alpha: {alpha.dtype} of shape {alpha.shape}; give uint8 of the picture's size")
+        raise InputError(f"alpha: {alpha.dtype} of shape {alpha.shape}; give uint8 of the image's size")
     if alpha is not None and (alpha == 255).all():
         alpha = None
     side, seen = 2 * config.glow.height, on_white(pixels, alpha)
@@ -146,10 +146,10 @@ def as_picture(image: Any) -> np.ndarray:
     array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)):
         shape = "×".join(map(str, array.shape)) or "none"
-        raise InputError(f"picture: an array of shape {shape} is not one; give H×W×3, H×W×1 or H×W")
-    media.DEFAULT_LIMITS.check_size("picture", array.shape[1], array.shape[0])
+        raise InputError(f"image: an array of shape {shape} is not one; give H×W×3, H×W×1 or H×W")
+    media.DEFAULT_LIMITS.check_size("image", array.shape[1], array.shape[0])
     frames = array[None] if array.ndim == 3 else array[None, ..., None]
-    return media.as_frames(frames, "picture")[0]
+    return media.as_frames(frames, "image")[0]
 
 
 def on_white(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:

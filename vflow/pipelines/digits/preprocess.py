@@ -19,7 +19,7 @@ SPECK = 0.02  # parts with less of the ink than this are dust
 STROKE = 2.0  # pixels, in the end: thinner pens are broadened to it, or they would fade (MNIST's have 2 to 4)
 
 
-def prepare_digit(image: Any, source: str = "picture") -> np.ndarray:
+def prepare_digit(image: Any, source: str = "image") -> np.ndarray:
     """The digit of ``image`` as the model takes it, uint8 (28, 28), light on black.
 
     The border tells paper from ink. What is as large as half the picture is paper, so uneven light goes;
@@ -48,7 +48,7 @@ def _grey(image: Any, source: str) -> np.ndarray:
     """Luma, float32 (H, W), its longer side at most 1024."""
     array = np.asarray(image)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)):
-        raise InputError(f"{source}: an array of shape {array.shape} is not one picture; give H×W or H×W×3")
+        raise InputError(f"{source}: an array of shape {array.shape} is not one image; give H×W or H×W×3")
     frame = media.as_frames(array if array.ndim == 3 else array[..., None], source)[0]
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     factor = LARGEST / max(grey.shape)

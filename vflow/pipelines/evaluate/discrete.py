@@ -30,7 +30,7 @@ def evaluate_discrete(model: IntegerFlow | PixelCNN, settings: Settings, stage: 
     """
     if model.image_shape != (1, DIGIT, DIGIT):
         raise CheckpointError(
-            f"no figures for a {model.config.kind} of pictures {model.image_shape}; train one on MNIST"
+            f"no figures for a {model.config.kind} of images {model.image_shape}; train one on MNIST"
         )
     held = MnistImages(split=settings.split, root=digits_root(settings))
     chosen = evenly_spaced(len(held), settings.count(len(held), USUAL_DIGITS))
