@@ -92,7 +92,7 @@ def _plain_errors(app: AppContext, paths: Sequence[str] = ()) -> Iterator[None]:
     try:
         yield
     except VflowError as error:
-        raise to_gradio_error(app.error_message(error, paths), error) from None
+        raise to_gradio_error(app.error_message(error, paths)) from None
 
 
 def _temperatures(

@@ -209,4 +209,4 @@ def _with_errors(app: AppContext, panel: Panel, files: Sequence[str], steps: Ste
     except VflowError as error:
         text = app.error_message(error, files)
         yield {panel.all_ten: html.empty_panel(), panel.status: message(text, "error")}
-        raise to_gradio_error(text, error) from None
+        raise to_gradio_error(text) from None

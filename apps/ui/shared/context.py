@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from vflow.config import ConvolutionalVideoConfig, NowcastConfig, VideoConfig
-from vflow.errors import CheckpointError, VflowError, counted
+from vflow.errors import VflowError, counted
 
 from .jobs import Jobs
 from .models import ModelStore
@@ -102,12 +102,13 @@ class Tab:
     build: Callable[[AppContext], None]
 
 
-def to_gradio_error(message: str, cause: VflowError | None = None) -> gr.Error:
-    """The error as a toast, whose text gradio renders as HTML: what could be a tag is escaped."""
+def to_gradio_error(message: str) -> gr.Error:
+    """The error as a toast, whose text gradio renders as HTML: what could be a tag is escaped.
+
+    It is headed "Error": the page of gradio 6 shows no ``title``.
+    """
     text = html.escape(message, quote=False)
-    model = isinstance(cause, CheckpointError)
-    title = "Model cannot be used" if model else "Input or setting refused"
-    return gr.Error(text, title=title, duration=20, print_exception=False)
+    return gr.Error(text, duration=20, print_exception=False)
 
 
 def sentences(notes: Sequence[str]) -> list[str]:

@@ -329,7 +329,7 @@ class StatusBar(ComponentGroup):
         except VflowError as error:
             text = app.error_message(error, files)
             yield {**(nothing or {}), **self._failed(text)}
-            raise to_gradio_error(text, error) from None
+            raise to_gradio_error(text) from None
         except Exception:
             yield {
                 **(nothing or {}),
