@@ -4,12 +4,15 @@
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# A process of tests with the app and a browser takes about 1.5 GB.
+JOBS := auto
+SPREAD := $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --maxprocesses 4 --dist loadfile)
 # HOST is used only if passed to make: some shells export it, and binding to that would expose the app to the network.
 HOST_FLAG = $(if $(filter command,$(firstword $(origin HOST))),--host '$(HOST)')
 
 help:
 	@echo "make app        runs the app in the browser (PORT=7860 HOST=127.0.0.1 CHECKPOINTS=folder of your own models)"
-	@echo "make test       runs all tests but the long ones (ARGS= for pytest, e.g. ARGS='tests/models -x')"
+	@echo "make test       runs all tests but the long ones (ARGS= for pytest, e.g. ARGS='tests/models -x'; JOBS=1 for one process)"
 	@echo "make test-long  runs the long tests, which take minutes: runs killed at random, fuzzed input"
 	@echo "make e2e        runs only the app's tests, including those in a browser"
 	@echo "make lint       runs ruff and mypy;  make format  reformats the code"
@@ -24,13 +27,13 @@ app: setup-app
 	@$(BIN)/vflow app $(HOST_FLAG) $(if $(PORT),--port '$(PORT)') $(if $(CHECKPOINTS),--checkpoints '$(CHECKPOINTS)')
 
 test: setup-test
-	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) $(ARGS)
+	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) $(SPREAD) $(ARGS)
 
 test-long: setup-test
 	@$(PYTEST) -m long $(ARGS)
 
 e2e: setup-test
-	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) tests/app $(ARGS)
+	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) $(SPREAD) tests/app $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check

@@ -1,4 +1,4 @@
-"""What every test gets: two torch threads, fixed seeds, a folder for runs, no network beyond this machine."""
+"""What every test gets: few torch threads, fixed seeds, a folder for runs, no network beyond this machine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Before anything imports the libraries that read them; subprocesses of tests inherit them.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Before anything imports the libraries that read them; subprocesses of tests inherit them. One thread where
+# as many processes as there are cores run tests.
+os.environ.setdefault(
+    "OMP_NUM_THREADS",
+    "1" if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) >= (os.cpu_count() or 1) else "2",
+)
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
