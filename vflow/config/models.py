@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -496,6 +497,10 @@ class SegmentationConfig(Config):
             raise ValueError("condition.hidden needs one entry per level")
         _require_temperatures(self.temperature, self.glow.levels)
         return self
+
+
+RAIN_LOG_MAXIMUM = math.log(101.0)
+"""ln(1 + R) at grey level 255 of a radar frame: R = 100 mm/h."""
 
 
 class FrameStackConfig(GlowConfig):
