@@ -14,8 +14,8 @@ import pytest
 from tests.training.support import command, finish, lines, losses, run_here, spawn, torchrun, wait_for
 from tests.training.test_codecs import CLIP, clips
 from vflow.config import load_preset
+from vflow.config.models import MODEL_CONFIGS
 from vflow.training.commit import commits, find_fault
-from vflow.training.distributed import leaves_parts_out
 
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch")
 FLAGS = ("--dtype", "float32", "--batch-size", "4", "--resume")
@@ -80,7 +80,11 @@ def test_a_process_may_have_no_first_frame_for_a_clip_codec(runs: Path) -> None:
     ],
 )
 def test_models_whose_steps_may_leave_parts_out(kind: str, changes: dict[str, int], expected: bool) -> None:
-    assert leaves_parts_out(load_preset(kind, changes).model) == expected
+    assert load_preset(kind, changes).model.leaves_parts_out == expected
+
+
+def test_every_model_says_whether_its_steps_may_leave_parts_out() -> None:
+    assert [kind for kind, config in MODEL_CONFIGS.items() if not hasattr(config, "leaves_parts_out")] == []
 
 
 @pytest.mark.usefixtures("one_thread")

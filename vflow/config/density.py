@@ -240,6 +240,7 @@ class DensityConfig(Config):
     """Density of vectors: layers from data to a base density (see vflow/models/density.py)."""
 
     family: ClassVar[Literal["density"]] = "density"
+    leaves_parts_out: ClassVar[bool] = False
     temperature: ClassVar[float] = 1.0
     kind: Literal["density"] = "density"
     dim: int = Field(2, ge=1, le=4096, description="elements of a vector; 3 on the sphere")

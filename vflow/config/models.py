@@ -211,6 +211,7 @@ class VideoConfig(Config):
     """Entries that all video models have; see its subclasses."""
 
     family: ClassVar[Family] = "videoflow"
+    leaves_parts_out: ClassVar[bool] = False
     one_group: ClassVar[bool] = False
     """True if random groups of latents stand for all of a target's in training."""
     beside_levels: ClassVar[str] = ""
@@ -340,6 +341,7 @@ class DigitsConfig(Config):
     """Class-conditional flow of small grey images: a Glow whose couplings and priors see the label."""
 
     family: ClassVar[Family] = "digits"
+    leaves_parts_out: ClassVar[bool] = False
     kind: Literal["digits"] = "digits"
     glow: GlowConfig = GlowConfig(channels=1, height=28, width=28, depth=(6, 10), hidden=(64, 96))
     steps: Literal["glow", "realnvp"] = Field(
@@ -396,6 +398,7 @@ class ColorizerConfig(Config):
     """
 
     family: ClassVar[Family] = "colorizer"
+    leaves_parts_out: ClassVar[bool] = False
     kind: Literal["colorizer"] = "colorizer"
     glow: GlowConfig = GlowConfig(
         channels=2, height=32, width=32, depth=(4, 4, 4, 4, 4), hidden=(48, 64, 64, 64, 64)
@@ -453,6 +456,7 @@ class SuperResolutionConfig(Config):
     """
 
     family: ClassVar[Family] = "super_resolution"
+    leaves_parts_out: ClassVar[bool] = False
     kind: Literal["super_resolution"] = "super_resolution"
     glow: GlowConfig = GlowConfig(height=64, width=64, depth=(4,), hidden=(32,))
     condition: EncoderConfig = Field(
@@ -483,6 +487,7 @@ class SegmentationConfig(Config):
     """
 
     family: ClassVar[Family] = "segmentation"
+    leaves_parts_out: ClassVar[bool] = False
     kind: Literal["segmentation"] = "segmentation"
     glow: GlowConfig = GlowConfig(channels=1, height=32, width=32, depth=(4, 4), hidden=(32, 48))
     condition: EncoderConfig = EncoderConfig(hidden=(32, 48), blocks=2)
@@ -521,6 +526,7 @@ class NowcastConfig(Config):
     """
 
     family: ClassVar[Family] = "nowcast"
+    leaves_parts_out: ClassVar[bool] = False
     kind: Literal["nowcast"] = "nowcast"
     glow: FrameStackConfig = FrameStackConfig()
     context: int = Field(4, ge=2, le=16, description="given frames")
@@ -559,6 +565,8 @@ ModelConfig = Annotated[
     | Annotated[PixelCNNConfig, Tag("pixelcnn")],
     _kind("videoflow"),
 ]
+"""Configurations of models. Each has ``family``, and ``leaves_parts_out``: True if a process's share of a
+batch may give no gradient to some weights."""
 MODEL_CONFIGS: dict[str, type[Config]] = {
     "videoflow": VideoFlowConfig,
     "lattice_videoflow": LatticeVideoFlowConfig,
