@@ -36,6 +36,12 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
+NORM = """
+model: {kind: density, layers: [{kind: batchnorm}, {kind: coupling, hidden: [8]}]}
+training: {max_steps: 3, batch_size: 64, actnorm_batch: 64, validation_examples: 64}
+"""
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_train_like_one(tiny: str, runs: Path) -> None:
     flags = (*FLAGS, "--max-steps", "6", "--set", "training.validate_every=3")
@@ -63,6 +69,20 @@ def test_a_process_may_have_no_first_frame_for_a_clip_codec(runs: Path) -> None:
     assert code == 0, output
     options = {"data": str(data), "dtype": "float32", "batch_size": 4, "max_steps": 3}
     assert run_here(str(config), runs / "one", **options) == 0
+    one, two = losses(runs / "one"), losses(runs / "two")
+    assert one.keys() == two.keys()
+    assert all(two[step][:2] == pytest.approx(one[step][:2], rel=1e-4) for step in one)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_batch_norm_starts_from_the_main_process_alone(runs: Path) -> None:
+    config = runs / "norm.yaml"
+    config.write_text(NORM)
+    code, output = finish(
+        torchrun(2, *command(str(config), runs / "two", "--data", "two-moons", "--device", "cpu"))
+    )
+    assert code == 0, output
+    assert run_here(str(config), runs / "one", data="two-moons") == 0
     one, two = losses(runs / "one"), losses(runs / "two")
     assert one.keys() == two.keys()
     assert all(two[step][:2] == pytest.approx(one[step][:2], rel=1e-4) for step in one)
