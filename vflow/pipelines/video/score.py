@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
+from vflow.config.base import check_whole
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models import VideoBatch
 from vflow.pipelines.common import check_range, device_of, log_mean_exp
@@ -111,7 +112,9 @@ def scores(
     fitted, notes = fit_scored(model, frames, num_frames)
     first = video_config(model).min_context
     for count in draws:
-        check_range("draws", count, 1, MAX_DRAWS)
+        check_range("draws", count, 1, MAX_DRAWS, whole=True)
+    if context is not None:
+        check_whole("context", context)
     if context is not None and not 0 <= context < len(fitted):
         raise ConfigError(f"context must lie in 0..{len(fitted) - 1} for {len(fitted)} frames, got {context}")
     start = first if context is None else context
@@ -137,6 +140,8 @@ def fit_scored(
     if len(fitted) <= first:
         found, before = counted(len(fitted), "frame"), counted(first, "frame")
         raise InputError(f"{clip.source}: {found}; give {first + 1} or more; scores start after {before}")
+    if num_frames is not None:
+        check_whole("num_frames", num_frames)
     if num_frames is None or num_frames >= len(fitted):
         return fitted, notes
     if num_frames <= first:
