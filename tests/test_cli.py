@@ -563,6 +563,14 @@ def test_missing_extras_are_named(arguments: list[str], module: str, extra: str)
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("module", ["vflow", "vflow.cli"])
+def test_both_modules_run_the_command(module: str) -> None:
+    command = [sys.executable, "-m", module, "nonsense"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown command 'nonsense'")
+
+
 def test_interrupted(tiny: Path, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [

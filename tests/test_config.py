@@ -212,6 +212,14 @@ def test_features_are_kept_of_a_frozen_backbone_alone() -> None:
     assert load_preset("colorizer-regions", overrides).training.trainable == tuple(trainable)
 
 
+def test_features_are_not_kept_of_mirror_images() -> None:
+    assert message("colorizer-regions", {"model.flip_tta": True}) == (
+        "colorizer-regions: training.cache_features keeps no mirror images; train without model.flip_tta, "
+        "which a recipe's export.set adds"
+    )
+    assert load_preset("colorizer-regions", {"model.scale_tta": True}).training.cache_features
+
+
 @pytest.mark.parametrize(("name", "kind"), [("bair", "videoflow"), ("digits", "digits"), ("maf", "density")])
 def test_stray_pixels_are_for_models_that_see_past_frames(name: str, kind: str) -> None:
     assert message(name, {"data.corruption": 0.5}) == (

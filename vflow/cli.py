@@ -206,3 +206,7 @@ def _first_sentence(box: str) -> str:
     if text.startswith("Missing from"):
         return f"{' and '.join(re.findall(r'--[a-z-]+', text))} must be given"
     return text.rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

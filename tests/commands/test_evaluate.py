@@ -14,12 +14,13 @@ from vflow import cli
 from vflow.checkpoint import checkpoint_hash, save_checkpoint
 from vflow.commands import evaluate as command
 from vflow.commands.evaluate import Evaluate, flags
+from vflow.models import build_model
 
 from ..pipelines.conftest import FRAMES, make_model
 from ..pipelines.digit_models import make_digits
 from ..pipelines.evaluate.support import make_colorizer, write_clips, write_photos
 
-KINDS = ("video", "digits", "photos")
+KINDS = ("video", "digits", "photos", "few")
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_clips(root / "data" / "video")
     write_mnist(root / "data" / "digits")
     write_photos(root / "data" / "photos")
-    models = (make_model(**FRAMES), make_digits(), make_colorizer())
+    few = make_digits().config.model_copy(update={"classes": 3})
+    models = (make_model(**FRAMES), make_digits(), make_colorizer(), build_model(few))
     for name, model in zip(KINDS, models, strict=True):
         save_checkpoint(root / name, model, config=model.config)
     return root
@@ -126,6 +128,10 @@ def test_a_table_for_people(place: Path, capsys: pytest.CaptureFixture[str], kin
         (
             ("--checkpoint", "{video}", "--data", "{data}/video", "--temperature", "1,1,1"), 2,
             "--temperature has 3 values, the model 2 levels",
+        ),
+        (
+            ("--checkpoint", "{few}", "--data", "{data}/digits"), 3,
+            "{few}: model.classes is 3, and MNIST has 10; train a model with 10",
         ),
         (("--checkpoint", "{digits}", "--data", "{data}/photos"), 1, "{data}/photos: no MNIST/raw"),
     ],

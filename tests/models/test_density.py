@@ -145,6 +145,17 @@ def test_bumps_placed_on_a_batch_raise_its_likelihood() -> None:
     assert values[0] + 0.1 < values[1] < values[2]
 
 
+MARGINALS: dict[str, Any] = {"kind": "marginals"}
+
+
+def _sphere(*layers: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "sphere", "layers": list(layers)}
+
+
+def _inverse(*layers: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "inverse", "layers": list(layers)}
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
@@ -156,12 +167,36 @@ def test_bumps_placed_on_a_batch_raise_its_likelihood() -> None:
         ({"layers": [{"kind": "repeat", "times": 2, "layers": [{"kind": "fold"}]}]}, "fold"),
         ({"layers": [{"kind": "coupling", "residual": True, "hidden": [8, 4]}]}, "one width"),
         ({"layers": [{"kind": "coupling", "width": 8}]}, "unknown key"),
+        (
+            {"base": "sphere", "dim": 4, "layers": [_sphere(_sphere({"kind": "permutation"}))]},
+            "inside a sphere",
+        ),
+        ({"base": "sphere", "dim": 3, "layers": [_sphere(MARGINALS)]}, "kind marginals inside a sphere"),
+        ({"base": "sphere", "dim": 3, "layers": [_sphere(_inverse(MARGINALS))]}, "inside a sphere"),
+        ({"dim": 3, "layers": [_inverse(_sphere({"kind": "permutation"}))]}, "base: sphere"),
+        ({"layers": [MARGINALS]}, "base: uniform"),
+        ({"base": "uniform", "layers": [MARGINALS, MARGINALS]}, "unit cube"),
+        ({"base": "uniform", "layers": [{"kind": "repeat", "times": 2, "layers": [MARGINALS]}]}, "unit cube"),
+        ({"base": "uniform", "layers": [_inverse(MARGINALS)]}, "leads away"),
+        ({"layers": [_inverse(MARGINALS, MARGINALS)]}, "no longer lie on the unit cube"),
+        ({"layers": [MARGINALS, _inverse(MARGINALS), MARGINALS]}, "base: uniform"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_one_line(entries: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         build(**entries)
     assert "\n" not in str(caught.value)
+
+
+@torch.no_grad()
+def test_marginals_and_their_inverse_are_a_density() -> None:
+    build(dim=1, layers=[_inverse(MARGINALS)])  # of points on the unit cube
+    copula = {"kind": "elementwise", "element": {"kind": "spline", "low": 0.0, "high": 1.0, "ends": "free"}}
+    model = DensityModel(build(dim=1, layers=[MARGINALS, copula, _inverse(MARGINALS)])).double()
+    for parameter in model.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))
+    points = (torch.arange(4000, dtype=torch.float64) + 0.5)[:, None] / 50 - 40
+    assert float(model.log_prob(points).exp().sum() / 50) == pytest.approx(1, abs=0.02)
 
 
 def test_only_batch_norm_uses_statistics_of_the_batch() -> None:
@@ -173,4 +208,4 @@ def test_only_batch_norm_uses_statistics_of_the_batch() -> None:
 def test_batch_norm_is_found_inside_other_layers(holder: str) -> None:
     times = {"times": 2} if holder == "repeat" else {}
     inner = {"kind": holder, "layers": [{"kind": "batchnorm"}], **times}
-    assert build(dim=3, layers=[inner]).uses_batch_statistics
+    assert build(dim=3, base="sphere", layers=[inner]).uses_batch_statistics

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vflow.models import VideoBatch, VideoModel
-from vflow.models.reference import Motion
+from vflow.models.reference import MotionReference
 
 
 @pytest.mark.parametrize("given", [2, 4])
@@ -37,7 +37,7 @@ def test_noise_makes_the_code_typical_of_the_prior(model: VideoModel, batch: Vid
 
 
 def test_every_displacement_has_noise_that_draws_it() -> None:
-    motion = Motion(2, 4)
+    motion = MotionReference(2, 4)
     torch.nn.init.normal_(motion.transition_logits)
     torch.nn.init.normal_(motion.feature_head.weight)
     index, features = torch.arange(motion.no_history), torch.randn(motion.no_history, 4)
@@ -47,7 +47,7 @@ def test_every_displacement_has_noise_that_draws_it() -> None:
 
 
 def test_a_displacement_beyond_the_reach_of_float32_still_decodes() -> None:
-    motion = Motion(1, 2)
+    motion = MotionReference(1, 2)
     with torch.no_grad():
         motion.transition_logits[0, 0] = 200.0
     index, before = torch.arange(motion.no_history), torch.zeros(motion.no_history, dtype=torch.long)

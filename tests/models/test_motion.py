@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vflow.config import EncoderConfig, GlowConfig, MotionConfig, PriorConfig, ReferenceVideoFlowConfig
 from vflow.models import ReferenceVideoFlow, VideoBatch, build_model
-from vflow.models.reference import Motion, Past
+from vflow.models.reference import MotionReference, Past
 
 
 def picture(batch: int, side: int = 16) -> Tensor:
@@ -50,14 +50,14 @@ def seen(frames: Tensor, window: int) -> Past:
 
 
 def test_search_finds_what_move_did() -> None:
-    motion = Motion(max_displacement=3, features=1)
+    motion = MotionReference(max_displacement=3, features=1)
     index = torch.arange(motion.no_history)
     frame = picture(1).expand(len(index), -1, -1, -1)
     assert torch.equal(motion.search(motion.displace(frame, index), frame), index)
 
 
 def test_move_shifts_and_repeats_edges() -> None:
-    motion = Motion(max_displacement=1, features=1)
+    motion = MotionReference(max_displacement=1, features=1)
     frame = torch.arange(9.0).view(1, 1, 3, 3)
     index = motion.displacements.tolist().index([1, 0])
     moved = motion.displace(frame, torch.tensor([index]))
@@ -65,7 +65,7 @@ def test_move_shifts_and_repeats_edges() -> None:
 
 
 def test_a_still_frame_does_not_move() -> None:
-    motion = Motion(max_displacement=2, features=1)
+    motion = MotionReference(max_displacement=2, features=1)
     flat = torch.full((1, 3, 8, 8), 7, dtype=torch.uint8)
     assert motion.displacements[motion.search(flat, flat)].tolist() == [[0, 0]]
 
@@ -79,7 +79,7 @@ def follow(before: list[int], after: list[int]) -> tuple[Past, Tensor]:
 
 
 def test_the_prior_is_a_distribution_that_fit_sets_to_frequencies() -> None:
-    motion = Motion(max_displacement=1, features=2)
+    motion = MotionReference(max_displacement=1, features=2)
     right, down = (motion.displacements.tolist().index(way) for way in ([0, 1], [1, 0]))
     motion.fit([follow([0, 1], [0, 1])] * 3 + [follow([0, 1], [1, 0]), follow([1, 0], [1, 0])])
     p = motion.log_prob(torch.tensor([right, down]), torch.zeros(2, 2)).exp().detach()
@@ -89,7 +89,7 @@ def test_the_prior_is_a_distribution_that_fit_sets_to_frequencies() -> None:
 
 
 def test_draws_follow_the_prior_and_temperature_zero_takes_the_mode() -> None:
-    motion = Motion(max_displacement=1, features=1)
+    motion = MotionReference(max_displacement=1, features=1)
     with torch.no_grad():
         motion.transition_logits[9] = torch.tensor([0.0, 3, 0, 0, 0, 1, 0, 0, 0]).add(1e-3).log()
     before, features = torch.full((4000,), 9), torch.zeros(4000, 1)
@@ -100,7 +100,7 @@ def test_draws_follow_the_prior_and_temperature_zero_takes_the_mode() -> None:
 
 
 def test_extreme_noise_gives_a_valid_displacement() -> None:
-    motion = Motion(max_displacement=1, features=1)
+    motion = MotionReference(max_displacement=1, features=1)
     eps = torch.tensor([-40.0, 40.0]).view(2, 1, 1, 1)
     drawn = motion.sample_index(torch.full((2,), 9), torch.zeros(2, 1), eps, 1.0)
     assert drawn.min() >= 0 and drawn.max() < motion.no_history
@@ -109,7 +109,7 @@ def test_extreme_noise_gives_a_valid_displacement() -> None:
 def test_a_short_window_hides_the_displacement_before() -> None:
     model = small_model()
     frames, motion = clips(model, 2, 3).frames, model.reference
-    assert isinstance(motion, Motion)
+    assert isinstance(motion, MotionReference)
     drift = motion.displacements.tolist().index([2, -1])
     assert motion.last_displacement(seen(frames, 3)).tolist() == [drift] * 2
     assert motion.last_displacement(seen(frames, 1)).tolist() == [motion.no_history] * 2
@@ -123,7 +123,7 @@ def test_the_displacement_is_part_of_the_bound() -> None:
     with torch.no_grad():
         plain = model.log_likelihood(batch)
         motion = model.reference
-        assert isinstance(motion, Motion)
+        assert isinstance(motion, MotionReference)
         motion.feature_head.weight.zero_()
         even = model.log_likelihood(batch)
         motion.fit([(model._past(batch)[1], batch.targets)])
@@ -166,7 +166,7 @@ def test_sampling_goes_on_in_the_direction_it_was_given() -> None:
     model = small_model()
     batch = clips(model, 4, 3)
     motion = model.reference
-    assert isinstance(motion, Motion) and model.latent_shapes[-1] == (1, 1, 1)
+    assert isinstance(motion, MotionReference) and model.latent_shapes[-1] == (1, 1, 1)
     with torch.no_grad():
         model.fit([clips(model, 16, 4)])
         motion.feature_head.weight.zero_()

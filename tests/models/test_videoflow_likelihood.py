@@ -14,7 +14,7 @@ from vflow.bijections import ActNorm
 from vflow.config import VideoConfig, WaveletPriorConfig
 from vflow.models import ReferenceVideoFlow, VideoBatch, VideoModel, build_model
 from vflow.models.glow import Encoded
-from vflow.models.reference import Motion, Past
+from vflow.models.reference import MotionReference, Past
 
 pytestmark = pytest.mark.usefixtures("inference")
 
@@ -112,7 +112,7 @@ def coded_reference(
 ) -> tuple[Tensor, Tensor]:
     """The frame that frame t is coded against, float (1, C, H, W), and the log-probability of its latent."""
     reference, absent = model.reference, model.config.context - window
-    if isinstance(reference, Motion):
+    if isinstance(reference, MotionReference):
         summary = features[-1].mean((3, 4)).flatten(1)
         before = (
             displacement(reference, frames[t - 1], frames[t - 2])[0] if window > 1 else reference.no_history
@@ -131,7 +131,7 @@ def stack(pyramids: Sequence[Sequence[Tensor]], absent: int) -> tuple[Tensor, ..
     return tuple(torch.stack([torch.zeros_like(level[0])] * absent + list(level), 1) for level in levels)
 
 
-def displacement(motion: Motion, target: Tensor, last: Tensor) -> tuple[int, Tensor]:
+def displacement(motion: MotionReference, target: Tensor, last: Tensor) -> tuple[int, Tensor]:
     """The displacement that explains ``target`` best, by brute force: its index, and ``last`` so moved."""
     height, width = last.shape[1:]
     best: tuple[float, int, Tensor] | None = None

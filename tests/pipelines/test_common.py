@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ import torch
 
 import vflow
 from vflow.config import DigitsConfig, GlowConfig
-from vflow.errors import CheckpointError
+from vflow.errors import CheckpointError, ConfigError
 from vflow.models import Digits, ImageBatch
-from vflow.pipelines.common import image_nats, temperature_or_suggested
+from vflow.pipelines.common import SamplingSettings, image_nats, temperature_or_suggested
 from vflow.pipelines.digits.digits import bits
+from vflow.pipelines.video.predict import PredictSettings
+from vflow.pipelines.walk.space import WalkSettings
 
 FRAMES = np.zeros((4, 64, 64, 3), np.uint8)
 HEIGHT, WIDTH, STATES = 2, 4, 2**8
@@ -84,3 +87,24 @@ def test_a_temperature_is_given_as_a_number_a_tuple_or_a_list_or_is_the_suggeste
     config = DigitsConfig(temperature=0.5)
     given = (None, 1.0, (1.0, 0.0), [1.0, 0.0])
     assert [temperature_or_suggested(one, config) for one in given] == [0.5, 1.0, (1.0, 0.0), (1.0, 0.0)]
+
+
+@pytest.mark.parametrize("value", [1.5, "3", None, [2]])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (SamplingSettings, "num_samples"),
+        (SamplingSettings, "seed"),
+        (PredictSettings, "num_frames"),
+        (WalkSettings, "steps"),
+    ],
+)
+def test_settings_that_count_are_whole_numbers(kind: Any, name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} must be a whole number, got "):
+        kind(**{name: value})
+    assert kind(**{name: np.int64(2)})
+
+
+def test_a_temperature_is_a_number() -> None:
+    with pytest.raises(ConfigError, match=r"^temperature must be a number, got '1'"):
+        SamplingSettings(temperature="1")  # type: ignore[arg-type]

@@ -144,6 +144,20 @@ def test_the_command_draws_twenty_members_of_six_frames(tmp_path: Path) -> None:
         assert np.array_equal(file["frames"][..., 0], nowcast(model, given()).frames)
 
 
+def test_progress_counts_the_frames_of_all_members_on_the_way(tmp_path: Path) -> None:
+    np.savez(tmp_path / "radar.npz", frames=given()[..., None])
+    ahead, members = LEADS + 1, 5
+    record = PredictRecord(
+        checkpoint="rain", checkpoint_hash="", num_samples=members, num_frames=ahead, format="npz"
+    )
+    told: list[tuple[int, int]] = []
+    task = NowcastTask(small_model().eval(), record, progress=lambda *counts: told.append(counts))
+    task.run(Item("radar", (tmp_path / "radar.npz",)), tmp_path)
+    done = [4 * LEADS + member for member in range(5)]
+    done += [4 * ahead + LEADS, 5 * ahead]
+    assert told == [(count, members * ahead) for count in done]
+
+
 def test_members_of_python_and_of_settings_are_the_same() -> None:
     model = small_model().eval()
     one = nowcast(model, given(), num_frames=2, num_samples=2, seed=3)

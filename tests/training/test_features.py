@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -40,6 +43,28 @@ def test_other_pictures_or_weights_have_another_cache(
     assert FeatureCache.of(backbone, "others", 4, SHAPES).missing(rows).all()
     nn.init.zeros_(backbone.weight)
     assert FeatureCache.of(backbone, "pictures", 4, SHAPES).missing(rows).all()
+
+
+def test_a_process_that_comes_while_the_files_are_made_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, rows = np.lib.format.open_memmap, torch.tensor([1])
+    others: list[threading.Thread] = []
+
+    def put() -> None:
+        FeatureCache(tmp_path / "a", 9, SHAPES).put(rows, _features(1))
+
+    def slow(path: Path, mode: str, *arguments: Any) -> Any:
+        if not others:
+            others.append(threading.Thread(target=put))
+            others[0].start()
+            others[0].join(0.5)
+        return make(path, mode, *arguments)
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", slow)
+    cache = FeatureCache(tmp_path / "a", 9, SHAPES)
+    others[0].join()
+    assert not cache.missing(rows).any()
 
 
 def test_a_folder_that_cannot_hold_it_is_named(tmp_path: Path) -> None:

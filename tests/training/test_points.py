@@ -15,9 +15,9 @@ from vflow import cli
 from vflow.config import load_preset, preset_names
 from vflow.densities import TARGETS, target, target_entropy
 from vflow.errors import VflowError
-from vflow.models import DensityModel
+from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.density import sample
-from vflow.training.setup import open_data
+from vflow.training.setup import load_matching, new_model, open_data
 
 from .support import lines, losses, run_here
 
@@ -230,3 +230,20 @@ def test_points_of_another_length_and_other_models_are_refused(
     assert code == 3 and err.count("\n") == 1
     with pytest.raises(VflowError, match="num_samples"):
         sample(vflow.load(run), 0)
+
+
+@pytest.mark.parametrize("kind", ["batchnorm", "marginals"])
+def test_what_was_set_from_data_stays_with_init_from(kind: str, tmp_path: Path) -> None:
+    base = "uniform" if kind == "marginals" else "normal"
+    (tmp_path / "tiny.yaml").write_text(f"""
+model: {{kind: density, base: {base}, layers: [{{kind: {kind}}}]}}
+training: {{max_steps: 2, batch_size: 64, actnorm_batch: 64, validation_examples: 64}}
+""")
+    assert run_here(str(tmp_path / "tiny.yaml"), tmp_path / "a", data="two-moons") == 0
+    model = new_model(load_preset(str(tmp_path / "tiny.yaml")))
+    assert isinstance(model, DensityModel)
+    taken = load_matching(model, str(tmp_path / "a"), report=False)
+    assert taken == model.state_dict().keys()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.train().initialize(PointBatch(torch.randn(50, 2) + 7))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

@@ -14,8 +14,8 @@ import pytest
 from tests.training.support import command, finish, lines, losses, run_here, spawn, torchrun, wait_for
 from tests.training.test_codecs import CLIP, clips
 from vflow.config import load_preset
+from vflow.config.models import MODEL_CONFIGS
 from vflow.training.commit import commits, find_fault
-from vflow.training.distributed import leaves_parts_out
 
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch")
 FLAGS = ("--dtype", "float32", "--batch-size", "4", "--resume")
@@ -34,6 +34,12 @@ def workers(launcher: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def gone(processes: list[psutil.Process]) -> bool:
     return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+NORM = """
+model: {kind: density, layers: [{kind: batchnorm}, {kind: coupling, hidden: [8]}]}
+training: {max_steps: 3, batch_size: 64, actnorm_batch: 64, validation_examples: 64}
+"""
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -68,6 +74,20 @@ def test_a_process_may_have_no_first_frame_for_a_clip_codec(runs: Path) -> None:
     assert all(two[step][:2] == pytest.approx(one[step][:2], rel=1e-4) for step in one)
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_batch_norm_starts_from_the_main_process_alone(runs: Path) -> None:
+    config = runs / "norm.yaml"
+    config.write_text(NORM)
+    code, output = finish(
+        torchrun(2, *command(str(config), runs / "two", "--data", "two-moons", "--device", "cpu"))
+    )
+    assert code == 0, output
+    assert run_here(str(config), runs / "one", data="two-moons") == 0
+    one, two = losses(runs / "one"), losses(runs / "two")
+    assert one.keys() == two.keys()
+    assert all(two[step][:2] == pytest.approx(one[step][:2], rel=1e-4) for step in one)
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "expected"),
     [
@@ -80,7 +100,11 @@ def test_a_process_may_have_no_first_frame_for_a_clip_codec(runs: Path) -> None:
     ],
 )
 def test_models_whose_steps_may_leave_parts_out(kind: str, changes: dict[str, int], expected: bool) -> None:
-    assert leaves_parts_out(load_preset(kind, changes).model) == expected
+    assert load_preset(kind, changes).model.leaves_parts_out == expected
+
+
+def test_every_model_says_whether_its_steps_may_leave_parts_out() -> None:
+    assert [kind for kind, config in MODEL_CONFIGS.items() if not hasattr(config, "leaves_parts_out")] == []
 
 
 @pytest.mark.usefixtures("one_thread")

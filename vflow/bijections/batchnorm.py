@@ -32,6 +32,7 @@ class BatchNorm(Bijection):
 
     mean: Tensor
     variance: Tensor
+    initialized: Tensor
 
     def __init__(self, channels: int, momentum: float = 0.9) -> None:
         super().__init__()
@@ -40,6 +41,7 @@ class BatchNorm(Bijection):
         self.shift = nn.Parameter(torch.zeros(channels))
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
+        self.register_buffer("initialized", torch.tensor(False), persistent=False)
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         mean, variance = self.mean, self.variance
@@ -48,34 +50,43 @@ class BatchNorm(Bijection):
             with torch.no_grad():
                 self.mean.lerp_(mean.to(self.mean.dtype), 1 - self.momentum)
                 self.variance.lerp_(variance.to(self.variance.dtype), 1 - self.momentum)
-        log_scale = self._log_scale(variance)
-        z = (x - mean[:, None, None]) * log_scale.exp()[:, None, None] + self.shift[:, None, None]
-        return z, constant_density(x, log_scale.sum())
+        return self._normalize(x, mean, variance)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         log_scale = self._log_scale(self.variance)
         x = (z - self.shift[:, None, None]) * (-log_scale).exp()[:, None, None] + self.mean[:, None, None]
         return x, constant_density(z, -log_scale.sum())
 
+    @torch.no_grad()
     def initialize(self, x: Tensor, context: Context = None) -> Tensor:
-        """Set the running averages from the batch ``x`` alone."""
-        with torch.no_grad():
-            mean, variance = batch_statistics(x)
+        """Set the running averages from the batch ``x`` of this process alone, once; z by the averages."""
+        if not self.initialized:
+            mean, variance = batch_statistics(x, processes=1)
             self.mean.copy_(mean)
             self.variance.copy_(variance)
-        return self.transform(x)[0]
+            self.initialized.fill_(True)
+        return self._normalize(x, self.mean, self.variance)[0]
+
+    def _normalize(self, x: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale = self._log_scale(variance)
+        z = (x - mean[:, None, None]) * log_scale.exp()[:, None, None] + self.shift[:, None, None]
+        return z, constant_density(x, log_scale.sum())
 
     def _log_scale(self, variance: Tensor) -> Tensor:
         gamma = LOG_SCALE_LIMIT * torch.tanh(self.log_scale / LOG_SCALE_LIMIT)
         return gamma - 0.5 * (variance + EPSILON).log()
 
 
-def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance (C,) of each channel of x (B, C, H, W), over the batches of all processes."""
+def batch_statistics(x: Tensor, processes: int | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and variance (C,) of each channel of x (B, C, H, W), over the batches of all processes.
+
+    Args:
+        processes: that call this together; 1: this one alone, None: all.
+    """
     mean = x.mean((0, 2, 3))
-    processes = (
-        distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
-    )
+    if processes is None:
+        together = distributed.is_available() and distributed.is_initialized()
+        processes = distributed.get_world_size() if together else 1
     if processes > 1:
         mean = across.all_reduce(mean) / processes
     variance = (x - mean[:, None, None]).square().mean((0, 2, 3))

@@ -27,7 +27,7 @@ class ParetoMarginals(VectorBijection):
     rational-quadratic spline, whose slopes at the ends give β, so that the density is continuous. Followed by
     flows of the unit cube, whose slopes are bounded away from 0 and ∞, the marginals keep these tails.
 
-    ``initialize`` puts the thresholds at the 5% and 95% quantiles of a batch.
+    ``initialize`` puts the thresholds at the 5% and 95% quantiles of a batch, once.
 
     Args:
         dim: D.
@@ -35,6 +35,7 @@ class ParetoMarginals(VectorBijection):
     """
 
     threshold: Tensor
+    initialized: Tensor
 
     def __init__(self, dim: int, bins: int = 16) -> None:
         super().__init__()
@@ -42,6 +43,7 @@ class ParetoMarginals(VectorBijection):
         self.body = nn.Parameter(torch.zeros(dim, self.spline.count))
         self.raw_index = nn.Parameter(torch.full((2, dim), -1.0))
         self.register_buffer("threshold", torch.tensor([-1.645, 1.645])[:, None].repeat(1, dim))
+        self.register_buffer("initialized", torch.tensor(False), persistent=False)
 
     @property
     def tail_index(self) -> Tensor:
@@ -50,8 +52,10 @@ class ParetoMarginals(VectorBijection):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Context = None) -> Tensor:
-        levels = torch.tensor([MASS, 1 - MASS], dtype=torch.float64, device=x.device)
-        self.threshold.copy_(torch.quantile(x.flatten(1).double(), levels, dim=0))
+        if not self.initialized:
+            levels = torch.tensor([MASS, 1 - MASS], dtype=torch.float64, device=x.device)
+            self.threshold.copy_(torch.quantile(x.flatten(1).double(), levels, dim=0))
+            self.initialized.fill_(True)
         return self.transform(x)[0]
 
     def _log_scale(self, side: int) -> Tensor:

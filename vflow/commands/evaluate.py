@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from vflow.commands.common import NONE_GIVEN, CommonFlags, note, open_model, parse_temperature, require
-from vflow.errors import ConfigError
+from vflow.errors import CheckpointError, ConfigError
 from vflow.flags import Text, Whole
 
 if TYPE_CHECKING:
@@ -83,7 +83,10 @@ class Evaluate:
             check_folder(self.plots)
         origin = _origin(self, folder, device)
         with precision(self.common.dtype, device), _stages() as stage:
-            evaluation = self._evaluate(model, settings, stage)
+            try:
+                evaluation = self._evaluate(model, settings, stage)
+            except CheckpointError as error:
+                raise CheckpointError(f"{self.checkpoint}: {error}") from error
         evaluation = dataclasses.replace(evaluation, protocol={**origin, **evaluation.protocol})
         text = json.dumps(evaluation.to_json(), ensure_ascii=False) if self.json else table(evaluation)
         print(text, flush=True)

@@ -20,10 +20,11 @@ from vflow.compression.color import (
 )
 from vflow.compression.container import Header
 from vflow.compression.entropy import CumulativeTable, Decoder, Encoder
+from vflow.config.codec import level_sizes
 from vflow.errors import ConfigError, InputError
 from vflow.models import ClipCodec, PhotoCodec
 from vflow.models.codec import Codec
-from vflow.models.lattice import Mixture, Place, image_pyramid, level_sizes, phases
+from vflow.models.lattice import Mixture, Place, image_pyramid, phases
 
 STRIP = 1 << 14  # cells whose networks run at once
 

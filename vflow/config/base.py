@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Annotated, Any, TypeVar
@@ -113,12 +114,25 @@ def _keys(path: Sequence[str | int], data: Any, *, missing: bool) -> Iterator[st
         yield str(part)
 
 
+def check_whole(name: str, value: Any) -> None:
+    """Refuse a setting that is no whole number.
+
+    Raises:
+        ConfigError: names it.
+    """
+    try:
+        operator.index(value)
+    except TypeError as error:
+        raise ConfigError(f"{name} must be a whole number, got {value!r}") from error
+
+
 def check_seed(seed: int, name: str = "seed") -> None:
     """Refuse a seed out of range; ``name`` is what the message calls it.
 
     Raises:
         ConfigError: says the range.
     """
+    check_whole(name, seed)
     if not 0 <= seed <= MAX_SEED:
         raise ConfigError(f"{name} must be between 0 and 2^63 − 1, got {seed}")
 

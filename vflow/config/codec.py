@@ -8,6 +8,18 @@ from pydantic import Field, model_validator
 
 from vflow.config.base import Config, ValidationBits
 
+BASE_SIDE = 4
+"""Rows and columns that the coarsest lattice of a pyramid has at most."""
+
+
+def level_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Sizes of the images of a pyramid, fine to coarse; the last one, at most 4×4, is its base."""
+    sizes = [size]
+    while max(sizes[-1]) > BASE_SIDE:
+        height, width = sizes[-1]
+        sizes.append(((height + 1) // 2, (width + 1) // 2))
+    return sizes
+
 
 class LatticeConfig(Config):
     """Networks of a pyramid of lattices."""
@@ -47,12 +59,19 @@ class PhotoCodecConfig(DiscreteConfig):
             raise ValueError("lattice.references must be 0: photos have no frames before")
         return self
 
+    @property
+    def leaves_parts_out(self) -> bool:
+        """True if some levels have networks of their own that no square of ``crop`` reaches."""
+        return self.lattice.levels >= len(level_sizes((self.crop, self.crop)))
+
 
 class ClipCodecConfig(DiscreteConfig):
     """Model of a clip's frames: one pyramid for the first frame, another for each given the two before it."""
 
     kind: Literal["clip_codec"] = "clip_codec"
     family: ClassVar[Literal["codec"]] = "codec"
+    leaves_parts_out: ClassVar[bool] = True
+    """A share of a batch may have no first frame."""
     first: LatticeConfig = LatticeConfig(hidden=32, head=24)
     following: LatticeConfig = LatticeConfig(hidden=32, head=24, references=2)
     crop: int = Field(64, ge=8, le=1024, description="side of the squares it is trained on, in pixels")
@@ -87,12 +106,18 @@ class IntegerFlowConfig(DiscreteConfig):
             raise ValueError("depth needs 1 coupling or more per level")
         return self
 
+    @property
+    def leaves_parts_out(self) -> bool:
+        """True without classes: labels have weights all the same."""
+        return self.classes == 0
+
 
 class PixelCNNConfig(DiscreteConfig):
     """Pixel-by-pixel model of grey images, given their class (van den Oord et al. 2016)."""
 
     kind: Literal["pixelcnn"] = "pixelcnn"
     family: ClassVar[Literal["discrete"]] = "discrete"
+    leaves_parts_out: ClassVar[bool] = False
     channels: ClassVar[int] = 1
     height: int = Field(28, ge=1, le=256)
     width: int = Field(28, ge=1, le=256)

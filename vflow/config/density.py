@@ -240,6 +240,7 @@ class DensityConfig(Config):
     """Density of vectors: layers from data to a base density (see vflow/models/density.py)."""
 
     family: ClassVar[Literal["density"]] = "density"
+    leaves_parts_out: ClassVar[bool] = False
     temperature: ClassVar[float] = 1.0
     kind: Literal["density"] = "density"
     dim: int = Field(2, ge=1, le=4096, description="elements of a vector; 3 on the sphere")
@@ -254,12 +255,57 @@ class DensityConfig(Config):
         for kind, least in (("coupling", 2), ("sphere", 3)):
             if kind in kinds and self.dim < least:
                 raise ValueError(f"dim {self.dim}: a layer of kind {kind} needs {least} elements or more")
+        if "sphere" in kinds and self.base != "sphere":
+            raise ValueError("layers of kind sphere need base: sphere")
+        _check_spheres(self.layers)
+        on_cube = _on_cube(self.layers)
+        if on_cube and self.base != "uniform":
+            raise ValueError("layers of kind marginals lead to the unit cube: they need base: uniform")
+        if on_cube is False and self.base == "uniform":
+            raise ValueError("the inverse of marginals leads away from the unit cube: not to base: uniform")
         return self
 
     @property
     def uses_batch_statistics(self) -> bool:
         """True if a layer normalises by the batch, which gradient accumulation would cut in parts."""
         return any(layer.kind == "batchnorm" for layer in nested(self.layers))
+
+
+def _check_spheres(layers: tuple[OuterLayer, ...]) -> None:
+    """Raise ValueError for layers of a sphere that do not map an angle and heights to such."""
+    for layer in nested(layers):
+        if isinstance(layer, SphereLayer):
+            for inner in nested(layer.layers):
+                if isinstance(inner, SphereLayer | MarginalsLayer):
+                    raise ValueError(
+                        f"a layer of kind {inner.kind} inside a sphere is no density there: "
+                        "layers inside see an angle and heights in [-1, 1]"
+                    )
+
+
+def _on_cube(layers: tuple[OuterLayer, ...], cube: bool | None = None, backward: bool = False) -> bool | None:
+    """True if ``layers`` end on the unit cube, where marginals lead; None where nothing tells.
+
+    Args:
+        cube: the same of where they begin.
+        backward: they are inverted, and gone through from the last.
+
+    Raises:
+        ValueError: marginals of what lies on the cube already, or their inverse of what does not.
+    """
+    steps = tuple(expand(layers))
+    for layer in reversed(steps) if backward else steps:
+        if isinstance(layer, InverseLayer):
+            cube = _on_cube(layer.layers, cube, not backward)
+        elif isinstance(layer, MarginalsLayer):
+            if cube is not None and cube is not backward:
+                raise ValueError(
+                    "an inverse of marginals after another: its points no longer lie on the unit cube"
+                    if backward
+                    else "a layer of kind marginals after another: its points lie on the unit cube already"
+                )
+            cube = not backward
+    return cube
 
 
 def expand(layers: tuple[OuterLayer, ...]) -> Iterator[OuterLayer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -210,6 +211,7 @@ class VideoConfig(Config):
     """Entries that all video models have; see its subclasses."""
 
     family: ClassVar[Family] = "videoflow"
+    leaves_parts_out: ClassVar[bool] = False
     one_group: ClassVar[bool] = False
     """True if random groups of latents stand for all of a target's in training."""
     beside_levels: ClassVar[str] = ""
@@ -339,6 +341,7 @@ class DigitsConfig(Config):
     """Class-conditional flow of small grey images: a Glow whose couplings and priors see the label."""
 
     family: ClassVar[Family] = "digits"
+    leaves_parts_out: ClassVar[bool] = False
     kind: Literal["digits"] = "digits"
     glow: GlowConfig = GlowConfig(channels=1, height=28, width=28, depth=(6, 10), hidden=(64, 96))
     steps: Literal["glow", "realnvp"] = Field(
@@ -395,6 +398,7 @@ class ColorizerConfig(Config):
     """
 
     family: ClassVar[Family] = "colorizer"
+    leaves_parts_out: ClassVar[bool] = False
     kind: Literal["colorizer"] = "colorizer"
     glow: GlowConfig = GlowConfig(
         channels=2, height=32, width=32, depth=(4, 4, 4, 4, 4), hidden=(48, 64, 64, 64, 64)
@@ -452,6 +456,7 @@ class SuperResolutionConfig(Config):
     """
 
     family: ClassVar[Family] = "super_resolution"
+    leaves_parts_out: ClassVar[bool] = False
     kind: Literal["super_resolution"] = "super_resolution"
     glow: GlowConfig = GlowConfig(height=64, width=64, depth=(4,), hidden=(32,))
     condition: EncoderConfig = Field(
@@ -482,6 +487,7 @@ class SegmentationConfig(Config):
     """
 
     family: ClassVar[Family] = "segmentation"
+    leaves_parts_out: ClassVar[bool] = False
     kind: Literal["segmentation"] = "segmentation"
     glow: GlowConfig = GlowConfig(channels=1, height=32, width=32, depth=(4, 4), hidden=(32, 48))
     condition: EncoderConfig = EncoderConfig(hidden=(32, 48), blocks=2)
@@ -496,6 +502,10 @@ class SegmentationConfig(Config):
             raise ValueError("condition.hidden needs one entry per level")
         _require_temperatures(self.temperature, self.glow.levels)
         return self
+
+
+RAIN_LOG_MAXIMUM = math.log(101.0)
+"""ln(1 + R) at grey level 255 of a radar frame: R = 100 mm/h."""
 
 
 class FrameStackConfig(GlowConfig):
@@ -516,6 +526,7 @@ class NowcastConfig(Config):
     """
 
     family: ClassVar[Family] = "nowcast"
+    leaves_parts_out: ClassVar[bool] = False
     kind: Literal["nowcast"] = "nowcast"
     glow: FrameStackConfig = FrameStackConfig()
     context: int = Field(4, ge=2, le=16, description="given frames")
@@ -554,6 +565,8 @@ ModelConfig = Annotated[
     | Annotated[PixelCNNConfig, Tag("pixelcnn")],
     _kind("videoflow"),
 ]
+"""Configurations of models. Each has ``family``, and ``leaves_parts_out``: True if a process's share of a
+batch may give no gradient to some weights."""
 MODEL_CONFIGS: dict[str, type[Config]] = {
     "videoflow": VideoFlowConfig,
     "lattice_videoflow": LatticeVideoFlowConfig,

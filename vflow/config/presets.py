@@ -210,6 +210,11 @@ class Preset(Config):
             self.model.kind == "colorizer" and self.model.backbone and not self.data.crop
         ):
             raise ValueError("training.cache_features needs a colorizer with backbone, and data.crop: false")
+        if self.training.cache_features and self.model.kind == "colorizer" and self.model.flip_tta:
+            raise ValueError(
+                "training.cache_features keeps no mirror images; train without model.flip_tta, "
+                "which a recipe's export.set adds"
+            )
         trained = [part for part in self.training.trainable if part.split(".")[0] == "backbone"]
         if self.training.cache_features and trained:
             raise ValueError(

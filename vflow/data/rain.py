@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +9,21 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from vflow.config.models import RAIN_LOG_MAXIMUM
 from vflow.data.media import list_media, natural_key, read_image, read_members
 from vflow.errors import ConfigError, InputError
-
-LOG_MAXIMUM = math.log(101.0)  # of 1 + R at grey level 255: R = 100 mm/h
 
 
 def to_levels(rate: np.ndarray) -> np.ndarray:
     """uint8 round(255 · ln(1 + R) / ln 101) of rates R in mm/h, cut at 100; NaN becomes 0."""
     clean = np.clip(np.nan_to_num(np.asarray(rate, dtype=np.float64)), 0, 100)
-    levels: np.ndarray = np.rint(np.log1p(clean) * (255 / LOG_MAXIMUM)).astype(np.uint8)
+    levels: np.ndarray = np.rint(np.log1p(clean) * (255 / RAIN_LOG_MAXIMUM)).astype(np.uint8)
     return levels
 
 
 def to_rate(levels: np.ndarray) -> np.ndarray:
     """mm/h, float32, of grey levels: the inverse of ``to_levels``."""
-    table: np.ndarray = np.expm1(np.arange(256) * (LOG_MAXIMUM / 255)).astype(np.float32)
+    table: np.ndarray = np.expm1(np.arange(256) * (RAIN_LOG_MAXIMUM / 255)).astype(np.float32)
     return table[levels]
 
 
@@ -83,7 +81,7 @@ class PixelScale:
         """mm/h, float32, NaN where unknown."""
         value = numbers.astype(np.float64)
         if self.unit == "log":
-            rate = np.expm1(value * (LOG_MAXIMUM / 255))
+            rate = np.expm1(value * (RAIN_LOG_MAXIMUM / 255))
         else:
             rate = self.gain * value + self.offset
             if self.unit == "dBZ":

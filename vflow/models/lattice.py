@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vflow.config import LatticeConfig
+from vflow.config.codec import BASE_SIDE, level_sizes
 from vflow.nn.exact import ExactConv2d, rounded_relu, straight_through_round
 from vflow.nn.modules import ModuleList
 
@@ -35,7 +36,6 @@ SMALLEST_SCALE = -4  # ... from 2^-4 grey levels
 SCALES = 96
 WEIGHT_STEPS = 8  # weights of components are powers of 2^(1/8)
 MARGIN = 4  # sites around an image that its networks look at: 2 by windows, 2 by convolutions
-BASE_SIDE = 4  # the coarsest lattice has at most so many rows and columns
 
 
 class Mixture(NamedTuple):
@@ -228,14 +228,6 @@ def plane_size(size: tuple[int, int], phase: int) -> tuple[int, int]:
     """Rows and columns that the lattice ``phase`` of an image of ``size`` has."""
     row, column = PHASES[phase]
     return (size[0] + 1 - row) // 2, (size[1] + 1 - column) // 2
-
-
-def level_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Sizes of the images of a pyramid, fine to coarse; the last one, at most 4×4, is its base."""
-    sizes = [size]
-    while max(sizes[-1]) > BASE_SIDE:
-        sizes.append(plane_size(sizes[-1], 0))
-    return sizes
 
 
 def _pad(plane: Tensor, size: tuple[int, int]) -> Tensor:

@@ -16,6 +16,7 @@ from vflow.bijections.actnorm import constant_density
 from vflow.bijections.base import accumulation_dtype
 from vflow.bijections.coupling import soft_clamp
 from vflow.config import NowcastConfig
+from vflow.config.models import RAIN_LOG_MAXIMUM
 from vflow.models.base import Condition, LikelihoodModel
 from vflow.models.dequantizer import MARGIN
 from vflow.models.glow import Encoded, decode
@@ -31,7 +32,6 @@ UNIT = 32.0  # grey levels per unit of what the flow codes: 1 mm/h lies at 1.2, 
 DRY = -0.25  # where a dry pixel is expected, in these units; all below 1 / UNIT is dry
 DEPTH = 8.0  # grey levels per unit of the noise with which dry pixels are told apart
 FARTHEST = 8.0  # standard deviations: keeps infinite noise out of the networks
-LOG_MAXIMUM = math.log(101.0)  # of 1 + R, R in mm/h, at grey level 255
 
 
 class NowcastBatch(NamedTuple):
@@ -90,7 +90,7 @@ def planes(level: np.ndarray, known: np.ndarray, rain: np.ndarray, motion: np.nd
 
 def rain_rate(level: Tensor) -> Tensor:
     """mm/h of grey levels, which need not be whole; 0 below level 0."""
-    return torch.expm1(level.clamp(0, 255) * (LOG_MAXIMUM / 255))
+    return torch.expm1(level.clamp(0, 255) * (RAIN_LOG_MAXIMUM / 255))
 
 
 @final

@@ -52,7 +52,7 @@ class Reference(nn.Module, ABC):
 
 
 @final
-class Motion(Reference):
+class MotionReference(Reference):
     """The last frame displaced as a whole, k = d: p(d | past) over displacements, as in video coding.
 
     The encoder takes the d that moves the last frame closest to the new one. The prior depends on the

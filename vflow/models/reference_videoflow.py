@@ -12,7 +12,7 @@ from vflow.config import ReferenceVideoFlowConfig
 from vflow.models.base import Condition
 from vflow.models.frame_conditioned import FrameEncodingModel
 from vflow.models.frame_predictor import FramePredictor
-from vflow.models.reference import Motion, Past, Reference
+from vflow.models.reference import MotionReference, Past, Reference
 from vflow.models.video import Pyramid, Rollout, VideoBatch
 
 
@@ -74,7 +74,7 @@ class ReferenceVideoFlow(FrameEncodingModel):
 def _reference(config: ReferenceVideoFlowConfig) -> Reference:
     reference, glow = config.reference, config.glow
     if reference.kind == "motion":
-        return Motion(reference.max_displacement, config.context * config.encoder.hidden[-1])
+        return MotionReference(reference.max_displacement, config.context * config.encoder.hidden[-1])
     return FramePredictor(reference, config.context, (glow.channels, glow.height, glow.width))
 
 

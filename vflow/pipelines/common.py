@@ -28,7 +28,7 @@ from vflow.config import (
     SuperResolutionConfig,
     VideoConfig,
 )
-from vflow.config.base import check_seed
+from vflow.config.base import check_seed, check_whole
 from vflow.data.media import atomic_write
 from vflow.devices import warn_if_emulated
 from vflow.errors import CheckpointError, ConfigError, InputError
@@ -167,7 +167,7 @@ class SamplingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_range("num_samples", self.num_samples, 1, MAX_SAMPLES)
+        check_range("num_samples", self.num_samples, 1, MAX_SAMPLES, whole=True)
         check_seed(self.seed)
         for value in self.temperature if isinstance(self.temperature, tuple) else (self.temperature,):
             check_range("temperature", value, 0, MAX_TEMPERATURE)
@@ -187,13 +187,22 @@ class SamplingSettings:
         return tuple(map(float, self.temperature))
 
 
-def check_range(name: str, value: float, low: float, high: float) -> None:
+def check_range(name: str, value: float, low: float, high: float, *, whole: bool = False) -> None:
     """Refuse a setting beyond its range, both ends of which it may take.
 
+    Args:
+        whole: it counts something.
+
     Raises:
-        ConfigError: says the range.
+        ConfigError: says the range, or that it is no number.
     """
-    if not low <= value <= high:
+    if whole:
+        check_whole(name, value)
+    try:
+        inside = low <= value <= high
+    except TypeError as error:
+        raise ConfigError(f"{name} must be a number, got {value!r}") from error
+    if not inside:
         raise ConfigError(f"{name} must be between {low:g} and {high:.10g}, got {value:g}")
 
 

@@ -63,7 +63,7 @@ def draw_points(model: nn.Module, num_samples: int, seed: int = 0) -> Drawn:
     """As ``sample``, with a count of points that had to be drawn again."""
     config = density_config(model)
     assert isinstance(model, DensityModel)
-    check_range("num_samples", num_samples, 1, MAX_POINTS)
+    check_range("num_samples", num_samples, 1, MAX_POINTS, whole=True)
     eps = normal((num_samples, model.noise_dim), "points", seed)
     points = torch.cat([_draw_chunk(model, part) for part in eps.split(CHUNK)])
     redrawn = 0

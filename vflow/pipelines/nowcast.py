@@ -27,6 +27,7 @@ from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import content_hash, normal
 
 CHUNK = 4
+Progress = Callable[[int, int], None]
 MEMBERS, FRAMES = 20, 6
 """Members and frames of a forecast, unless others are asked for."""
 
@@ -139,9 +140,10 @@ def draw_ensemble(
     *,
     valid: np.ndarray | None = None,
     motion: np.ndarray | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Ensemble:
     """All members as ``settings`` say. Arguments and errors are those of ``iterate_ensemble``."""
-    *_, ensemble = iterate_ensemble(model, frames, settings, valid=valid, motion=motion)
+    *_, ensemble = iterate_ensemble(model, frames, settings, valid=valid, motion=motion, progress=progress)
     return ensemble
 
 
@@ -154,6 +156,7 @@ def iterate_ensemble(
     valid: np.ndarray | None = None,
     motion: np.ndarray | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda done, total: None,
 ) -> Iterator[Ensemble]:
     """Members so far at the size of ``frames``, after each chunk; ends early when ``should_stop()`` is true.
 
@@ -161,6 +164,7 @@ def iterate_ensemble(
         frames: uint8 (n, H, W) grey levels, newest last; the last ``config.context`` are used.
         valid: bool (H, W), where they are known; None: everywhere.
         motion: (x, y) in pixels per frame, (2, H/4, W/4); estimated from the frames when not given.
+        progress: is told (frames drawn, of how many), of all members together.
 
     Raises:
         InputError: too few frames, or too small ones. CheckpointError: ``model`` is of another kind.
@@ -174,10 +178,12 @@ def iterate_ensemble(
     drawing = _Drawing(model, field, settings, content_hash(given))
     first = drawing.decoder(given, known)
     members: list[np.ndarray] = []
-    nonfinite = 0
+    nonfinite, ahead = 0, settings.num_frames
     for start in range(0, settings.num_samples, CHUNK):
         drawn, bad = drawing.members(first, 0, range(start, min(start + CHUNK, settings.num_samples)))
-        for block in range(1, -(-settings.num_frames // model.leads)):
+        done = start * ahead + len(drawn) * min(model.leads, ahead)
+        progress(done, ahead * settings.num_samples)
+        for block in range(1, -(-ahead // model.leads)):
             parts = []
             for member, past in enumerate(drawn, start):
                 if should_stop():
@@ -187,8 +193,10 @@ def iterate_ensemble(
                 part, more = drawing.members(decode, block, range(member, member + 1))
                 parts.append(part)
                 bad += more
+                done += min(model.leads, ahead - block * model.leads)
+                progress(done, ahead * settings.num_samples)
             drawn = np.concatenate([drawn, np.concatenate(parts)], 1)
-        members.append(drawn[:, : settings.num_frames] * known)
+        members.append(drawn[:, :ahead] * known)
         nonfinite += bad
         yield Ensemble(np.concatenate(members), known, nonfinite)
         if should_stop():

@@ -28,7 +28,7 @@ Places = tuple[Tensor, ...]
 """An index of latent images (B, C, H, W)."""
 
 
-class Motion(NamedTuple):
+class LatticePast(NamedTuple):
     """Condition of a frame's latents from the past, on the grid of cells."""
 
     features: Tensor  # (B, F, h, w): past latents, mask of absent frames
@@ -64,7 +64,7 @@ class LatticePrior(nn.Module):
         self.config, self.channels, self.frames = config, channels, frames
         depth = channels * config.cell**2
         copies = (2 * config.radius + 1) ** 2
-        past = frames * (depth + 1)  # of ``Motion.features``
+        past = frames * (depth + 1)  # of ``LatticePast.features``
         self.split = (depth, depth, copies, GAINS)
         inputs = 2 * depth + past + 4 * copies
         self.net = ResidualNet(inputs, sum(self.split), config.hidden, config.dilations)
@@ -87,7 +87,7 @@ class LatticePrior(nn.Module):
         sizes = self.order(height, width).flatten().bincount().float().sqrt()
         return 0.3 * sizes / sizes.sum() + 0.7 / len(sizes)
 
-    def sweep(self, past: Motion) -> Callable[[Tensor, int], tuple[Places, GaussianMixture]]:
+    def sweep(self, past: LatticePast) -> Callable[[Tensor, int], tuple[Places, GaussianMixture]]:
         """Places of a group's latents (B, C, H, W), and their density given the latents z before it."""
 
         def density(z: Tensor, group: int) -> tuple[Places, GaussianMixture]:
@@ -97,7 +97,7 @@ class LatticePrior(nn.Module):
         return density
 
     def picked(
-        self, z: Tensor, pick: Tensor, past: Motion
+        self, z: Tensor, pick: Tensor, past: LatticePast
     ) -> Iterator[tuple[Places, GaussianMixture, Tensor]]:
         """One group that stands for all, by uniform numbers (B,): places, density there, its share (B,)."""
         shares = self.shares(*z.shape[2:]).to(z.device)
@@ -106,7 +106,7 @@ class LatticePrior(nn.Module):
         share = shares[group][:, None, None, None].expand_as(at)[at]
         yield (at,), self(z, group, past), share
 
-    def past(self, past: Tensor, mask: Tensor) -> Motion:
+    def past(self, past: Tensor, mask: Tensor) -> LatticePast:
         """Features of a window of latent images (B, n, C, H, W); ``mask`` (B, n) is 0 where one is absent."""
         cells = to_cells(past.flatten(0, 1), self.config.cell).unflatten(0, past.shape[:2])
         cells = cells * mask[..., None, None, None]
@@ -117,9 +117,9 @@ class LatticePrior(nn.Module):
         else:
             cost = torch.zeros_like(planes[:, :1]).expand(-1, copies.shape[3], -1, -1)
         features = torch.cat([cells.flatten(1, 2), planes], 1)
-        return Motion(features, copies, cost, votes_of(cost, self.config.reach))
+        return LatticePast(features, copies, cost, votes_of(cost, self.config.reach))
 
-    def forward(self, z: Tensor, group: Tensor, motion: Motion) -> GaussianMixture:
+    def forward(self, z: Tensor, group: Tensor, motion: LatticePast) -> GaussianMixture:
         """Density of the latents of group ``group`` (B,) of latent images (B, C, H, W) given those before it.
 
         Its elements (N,) are those of ``self.places(z, group)``, in the order of a boolean index.

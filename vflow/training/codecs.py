@@ -12,11 +12,11 @@ from torch import Tensor
 
 from vflow.compression.color import GREEN_FIRST, to_planes
 from vflow.config import ClipCodecConfig, PhotoCodecConfig, Preset
+from vflow.config.codec import level_sizes
 from vflow.data.datasets.crops import ClipCrops, PhotoCrops
 from vflow.data.datasets.registry import open_validation, require_path, require_suitable
 from vflow.models import CodecBatch
 from vflow.models.codec import Codec
-from vflow.models.lattice import level_sizes
 from vflow.randomness import generator
 from vflow.training.data import S, Splits, locate
 from vflow.training.logging import Samples

@@ -16,7 +16,6 @@ from torch.distributed import PrefixStore, TCPStore, init_process_group
 from vflow.config import ModelConfig
 from vflow.devices import choose_device, computes_bfloat16, warn_if_emulated
 from vflow.errors import ConfigError, VflowError
-from vflow.models.lattice import level_sizes
 
 WORKING_LINES = (
     "torchrun --nproc-per-node N scripts/train.py …, or "
@@ -38,7 +37,7 @@ def make_accelerator(
     cpu = choose_device(device).type == "cpu"
     if restarted():
         _join_again(cpu)
-    incomplete = any(map(leaves_parts_out, models))
+    incomplete = any(model.leaves_parts_out for model in models)
     keywords = DistributedDataParallelKwargs(
         gradient_as_bucket_view=True, broadcast_buffers=False, find_unused_parameters=incomplete
     )
@@ -49,19 +48,6 @@ def make_accelerator(
     if os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
         raise ConfigError("FSDP is not supported: models of a few million parameters need none; use DDP")
     return accelerator
-
-
-def leaves_parts_out(model: ModelConfig) -> bool:
-    """True if a process's share of a batch may give no gradient to some weights of the model."""
-    match model.kind:
-        case "clip_codec":  # a share without a first frame
-            return True
-        case "photo_codec":  # levels beyond those of its squares
-            return model.lattice.levels >= len(level_sizes((model.crop, model.crop)))
-        case "integer_flow":
-            return model.classes == 0
-        case _:
-            return False
 
 
 def check_world_size(joined: int, environment: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from vflow.errors import InputError
@@ -19,6 +20,8 @@ FOLDER = "VFLOW_CACHE"
 
 class FeatureCache:
     """Rows of float16 features of N pictures, in files of ``folder`` that grow as rows are put.
+
+    Processes of one machine may share it: the first makes the files, and what one puts all see.
 
     Args:
         folder: made if absent.
@@ -31,11 +34,12 @@ class FeatureCache:
     def __init__(self, folder: Path, length: int, shapes: Sequence[tuple[int, ...]]) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._known = _open(folder / "known.npy", np.uint8, (length,))
-            self._levels = [
-                _open(folder / f"features_{level}.npy", np.float16, (length, *shape))
-                for level, shape in enumerate(shapes)
-            ]
+            with FileLock(folder / ".lock"):
+                self._known = _open(folder / "known.npy", np.uint8, (length,))
+                self._levels = [
+                    _open(folder / f"features_{level}.npy", np.float16, (length, *shape))
+                    for level, shape in enumerate(shapes)
+                ]
         except (OSError, ValueError) as error:
             raise InputError(f"{folder}: features cannot be kept there ({error}); set {FOLDER}") from error
 
@@ -74,9 +78,14 @@ class FeatureCache:
 
 
 def _open(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap:
-    """Array in a file, zeros at first: a sparse file takes room only for what is written."""
+    """Array in a file, zeros at first: a sparse file takes room only for what is written.
+
+    The caller holds the folder's lock. The file gets its name when it is whole.
+    """
     if not path.exists():
-        return np.lib.format.open_memmap(path, "w+", dtype, shape)
+        draft = path.with_name(f".{path.name}")
+        np.lib.format.open_memmap(draft, "w+", dtype, shape)
+        os.replace(draft, path)
     array = np.lib.format.open_memmap(path, "r+")
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{path.name} is of other data")

@@ -47,6 +47,7 @@ STATISTICS = {  # fitted tensors, where present
     "reference.transition_logits",
     "reference.background",
 }
+INITIALIZED = ".initialized"  # mark of parts that were set from data
 MARGIN = 0.98  # statistics of these data replace those taken only if bits fall below this share
 
 
@@ -212,11 +213,14 @@ def load_matching(model: Model, name: str, report: bool) -> set[str]:
     """
     source, own = load(name).state_dict(), model.state_dict()
     matching = {key for key, value in own.items() if key in source and source[key].shape == value.shape}
-    matching -= {f"{norm}.initialized" for norm in _halved(own, matching)}
+    matching -= {norm + INITIALIZED for norm in _halved(own, matching)}
     if not matching:
         raise CheckpointError(f"--init-from {name}: nothing in it fits this model; name one of its kind")
     for key in matching:
         own[key].copy_(source[key])
+    for key, buffer in model.named_buffers():
+        if key.endswith(INITIALIZED) and key not in own:  # parts whose files do not hold the mark
+            buffer.fill_(_whole(key.removesuffix(INITIALIZED), own, matching))
     if report:
         print(f"--init-from {name}: {_summary(own, source, matching)}", file=sys.stderr)
     return matching
@@ -251,9 +255,13 @@ def _summary(own: dict[str, Tensor], source: dict[str, Tensor], matching: set[st
 
 def _halved(own: dict[str, Tensor], matching: set[str]) -> set[str]:
     """ActNorms of which not all tensors match: they still have to be set from data."""
-    suffix = ".initialized"
-    names = {key.removesuffix(suffix) for key in own if key.endswith(suffix)}
-    return {name for name in names if any(key.startswith(f"{name}.") and key not in matching for key in own)}
+    names = {key.removesuffix(INITIALIZED) for key in own if key.endswith(INITIALIZED)}
+    return {name for name in names if not _whole(name, own, matching)}
+
+
+def _whole(name: str, own: dict[str, Tensor], matching: set[str]) -> bool:
+    """True if all tensors of the part ``name`` match."""
+    return all(key in matching for key in own if key.startswith(f"{name}."))
 
 
 def freeze(model: Model, trainable: Sequence[str]) -> None:

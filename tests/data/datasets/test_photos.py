@@ -88,8 +88,22 @@ def test_fingerprint_names_the_files(folder: Path) -> None:
     first = train(folder).fingerprint
     assert train(folder).fingerprint == first
     assert Photos(folder, size=2 * SIZE, split="train").fingerprint != first
+    name = train(folder).names[0]
+    stat = (folder / name).stat()
+    os.utime(folder / name, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    changed = train(folder).fingerprint
+    assert changed != first
     paint(folder / "another.png", 77)
-    assert train(folder).fingerprint != first
+    assert train(folder).fingerprint != changed
+
+
+def test_fingerprint_of_a_zip_names_its_content(tmp_path: Path) -> None:
+    found = []
+    for value in (b"a", b"b", b"a"):
+        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+            archive.writestr("one.png", value)
+        found.append(train(tmp_path / "photos.zip").fingerprint)
+    assert found[0] == found[2] != found[1]
 
 
 def test_planes_and_lightness_together_are_the_picture(folder: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 import vflow
 from tests.data.sample_media import write_mnist
-from vflow.errors import InputError
+from vflow.config import DigitsConfig, GlowConfig
+from vflow.errors import CheckpointError, InputError
 from vflow.models import Digits
 from vflow.pipelines.digits.digits import bits, classify
 from vflow.pipelines.evaluate import digits
@@ -71,6 +72,27 @@ def test_rows_of_samples(model: Digits, evaluation: Evaluation) -> None:
     assert np.array_equal(sheet[:112:4, :112:4, 0], drawn[0])
     assert np.array_equal(sheet[9 * 114 :: 4, :112:4, 0], drawn[27])
     assert evaluation.protocol["digits_available"] == 40
+
+
+@pytest.mark.parametrize("classes", [1, 9])
+def test_fewer_classes_than_digits_are_refused(classes: int, root: Path) -> None:
+    model = Digits(
+        DigitsConfig(
+            glow=GlowConfig(channels=1, height=28, width=28, depth=(1,), hidden=(4,)),
+            condition=(2,),
+            classes=classes,
+        )
+    )
+    for judge in (evaluate_digits, tune_digits):
+        with pytest.raises(CheckpointError, match=f"model.classes is {classes}, and MNIST has 10"):
+            judge(model, Settings(str(root), limit=1), quiet)
+
+
+def test_pictures_of_another_size_are_refused(root: Path) -> None:
+    glow = GlowConfig(channels=1, height=32, width=32, depth=(1,), hidden=(4,))
+    model = Digits(DigitsConfig(glow=glow, condition=(2,)))
+    with pytest.raises(CheckpointError, match="its pictures are 32×32×1"):
+        evaluate_digits(model, Settings(str(root), limit=1), quiet)
 
 
 def test_a_classifier_is_kept_and_used_again(root: Path, tmp_path: Path) -> None:

@@ -26,11 +26,13 @@ from vflow.pipelines.evaluate.shapes import direction_probe
 from vflow.pipelines.evaluate.video import (
     checks,
     clip_batches,
+    clip_bits,
     evaluate_video,
     fidelity,
     mosaic_ratio,
     tune_video,
 )
+from vflow.pipelines.video import score as score_module
 from vflow.pipelines.video.score import density, frame_nats
 from vflow.randomness import content_hash
 
@@ -73,6 +75,21 @@ def test_bits_are_those_of_score(model: VideoModel, figures: dict[str, Any]) -> 
     assert figures["bits_per_dim_k2"] < figures["bits_per_dim"]
     assert np.mean(figures["bits_per_dim_per_frame"]) == pytest.approx(figures["bits_per_dim"])
     assert figures["bits_per_dim_ordered"] == pytest.approx(figures["bits_per_dim"])
+
+
+def test_clips_are_scored_once(
+    model: VideoModel, figures: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = []
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        keys.append((arguments[2], arguments[3]))
+        return density(*arguments)
+
+    monkeypatch.setattr(score_module, "density", counted)
+    found = clip_bits(model, _held(), CONTEXT, 3, 3, lambda done, total: None)
+    assert len(keys) == len(set(keys)) == 3 * len(_held())
+    assert found["bits_per_dim"] == figures["bits_per_dim"]
 
 
 def test_futures_are_those_of_predict(model: VideoModel, figures: dict[str, Any]) -> None:

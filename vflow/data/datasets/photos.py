@@ -101,8 +101,8 @@ class PhotoSet(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of names and sizes of the files: names what is computed from them."""
-        text = "\n".join(f"{name} {self._source.size(name)}" for name in self.names)
+        """SHA-256 of names and versions of the files: names what is computed from them."""
+        text = "\n".join(f"{name} {self._source.version(name)}" for name in self.names)
         return hashlib.sha256(os.fsencode(f"{self._kept_side} {text}")).hexdigest()
 
     @abstractmethod
@@ -327,8 +327,10 @@ class _Folder:
         found = (path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
         return sorted(filter(_is_picture, found), key=media.natural_key)
 
-    def size(self, name: str) -> int:
-        return (self.root / name).stat().st_size
+    def version(self, name: str) -> str:
+        """Size, and time of the last change in nanoseconds."""
+        stat = (self.root / name).stat()
+        return f"{stat.st_size} {stat.st_mtime_ns}"
 
     def read(self, name: str) -> np.ndarray:
         return media.read_image(self.root / name).frames[0]
@@ -352,8 +354,10 @@ class _Zip:
     def names(self) -> list[str]:
         return sorted(filter(_is_picture, self.archive.namelist()), key=media.natural_key)
 
-    def size(self, name: str) -> int:
-        return self.archive.getinfo(name).file_size
+    def version(self, name: str) -> str:
+        """Size, and checksum of the content."""
+        member = self.archive.getinfo(name)
+        return f"{member.file_size} {member.CRC:08x}"
 
     def read(self, name: str) -> np.ndarray:
         """A picture, read through a file of its name, so that it is admitted and named like any other."""

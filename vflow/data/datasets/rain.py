@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vflow.config import NowcastConfig
+from vflow.config.models import RAIN_LOG_MAXIMUM
 from vflow.data.motion import Advected, PairMotion, advect, combine, drift_offsets
-from vflow.data.rain import LOG_MAXIMUM, RainSequence, read_npz
+from vflow.data.rain import RainSequence, read_npz
 from vflow.errors import InputError
 from vflow.randomness import generator
 
@@ -170,8 +171,8 @@ def read_folder(folder: str | Path, names: Sequence[str] | None = None) -> dict[
 
 def scaling(gain: float) -> np.ndarray:
     """Table of grey levels, uint8 (256,), that multiplies rain rates by ``gain``; rain stays rain."""
-    rates = gain * np.expm1(np.arange(256) * (LOG_MAXIMUM / 255))
-    table = np.rint(np.log1p(rates) * (255 / LOG_MAXIMUM)).clip(0, 255).astype(np.uint8)
+    rates = gain * np.expm1(np.arange(256) * (RAIN_LOG_MAXIMUM / 255))
+    table = np.rint(np.log1p(rates) * (255 / RAIN_LOG_MAXIMUM)).clip(0, 255).astype(np.uint8)
     table[1:] = np.maximum(table[1:], 1)
     return table
 

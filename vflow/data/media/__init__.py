@@ -18,6 +18,7 @@ from vflow.data.media.read import (
 from vflow.data.media.sniff import ACCEPTED, ARRAY_SUFFIXES, IMAGE_SUFFIXES, STILL_SUFFIXES, VIDEO_SUFFIXES
 from vflow.data.media.sound import copy_sound
 from vflow.data.media.write import (
+    EXISTS,
     atomic_write,
     check_folder,
     encode_png,

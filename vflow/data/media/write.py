@@ -24,6 +24,9 @@ from vflow.data.media.limits import DEFAULT_LIMITS
 from vflow.disk import sync
 from vflow.errors import InputError
 
+EXISTS = "exists; choose another --output, or --on-existing overwrite"
+"""What errors say of a file that may not be replaced."""
+
 
 @contextmanager
 def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
@@ -43,7 +46,7 @@ def atomic_write(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if not replace and path.exists() and not filecmp.cmp(temporary, path, shallow=False):
-            raise InputError(f"{path}: exists; choose another --output, or --on-existing overwrite")
+            raise InputError(f"{path}: {EXISTS}")
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)

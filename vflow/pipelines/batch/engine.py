@@ -179,7 +179,7 @@ def _guard(item: Item, options: Options, old: Entry | None) -> None:
 
 def _refuse_existing(paths: Iterable[Path]) -> None:
     if there := next((path for path in paths if path.is_file()), None):
-        raise _RefusedError(f"{there}: exists; choose another --output, or --on-existing overwrite")
+        raise _RefusedError(f"{there}: {media.EXISTS}")
 
 
 def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> Entry:

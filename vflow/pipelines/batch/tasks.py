@@ -131,7 +131,9 @@ class NowcastTask(PredictTask):
         check_given(sequence.frames, nowcast_config(self.model), item.paths[0].name)
         given = sequence.frames[:context] if record.from_start else sequence.frames[-context:]
         with self.autocast():
-            ensemble = draw_ensemble(self.model, given, settings, valid=sequence.valid)
+            ensemble = draw_ensemble(
+                self.model, given, settings, valid=sequence.valid, progress=self.progress
+            )
         sha = content_hash(given)
         if record.context_sha not in (None, sha):
             self.remark(item, ["not the input that the settings were made with; futures will differ"])
@@ -142,7 +144,6 @@ class NowcastTask(PredictTask):
             shown, fps = color_rain(given, ensemble.valid), record.fps or DEFAULT_FPS
             with future_writer(str(record.format), folder, settings, shown, fps) as write:
                 write(0, color_rain(ensemble.frames, ensemble.valid))
-        self.progress(settings.num_frames, settings.num_frames)
         return {"context_sha": sha, "bits_per_dim": None, "nonfinite": ensemble.nonfinite}
 
 

@@ -11,17 +11,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vflow.config import ColorizerConfig, DataConfig, SuperResolutionConfig, VideoConfig
+from vflow.config import (
+    ColorizerConfig,
+    DataConfig,
+    DigitsConfig,
+    IntegerFlowConfig,
+    PixelCNNConfig,
+    SuperResolutionConfig,
+    VideoConfig,
+)
 from vflow.data import media
 from vflow.data.datasets import bair, shapes
 from vflow.data.datasets.crops import PhotoCrops
+from vflow.data.datasets.digits import DIGIT
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.photos import PhotoPairs, Photos, PhotoSet
-from vflow.data.datasets.registry import SUITABLE_DATASETS, open_video_dataset
+from vflow.data.datasets.registry import DIGITS, SUITABLE_DATASETS, open_video_dataset
 from vflow.data.datasets.splits import Split
 from vflow.data.datasets.types import VideoDataset
 from vflow.data.media.limits import TRAINING_LIMITS
-from vflow.errors import ConfigError, InputError
+from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.pipelines.common import evenly_spaced
 from vflow.pipelines.evaluate.report import Settings
 
@@ -229,6 +238,24 @@ def readable_photos(photos: PhotoSet | PhotoCrops, chosen: Iterable[int]) -> Ite
     for index in chosen:
         with suppress(InputError):
             yield photos.original(index)
+
+
+def check_digits(config: DigitsConfig | IntegerFlowConfig | PixelCNNConfig) -> None:
+    """Refuse a model that cannot score the digits of MNIST.
+
+    Raises:
+        CheckpointError: it has fewer classes than the ten digits, or is of pictures of another size.
+    """
+    size = config.glow if isinstance(config, DigitsConfig) else config
+    if (size.channels, size.height, size.width) != (1, DIGIT, DIGIT):
+        raise CheckpointError(
+            f"its images are {size.height}×{size.width}×{size.channels}, those of MNIST {DIGIT}×{DIGIT}×1; "
+            "train a model of that size"
+        )
+    if 0 < config.classes < DIGITS:
+        raise CheckpointError(
+            f"model.classes is {config.classes}, and MNIST has {DIGITS}; train a model with {DIGITS}"
+        )
 
 
 def digits_root(settings: Settings) -> Path | None:

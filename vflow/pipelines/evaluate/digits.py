@@ -27,7 +27,7 @@ from vflow.metrics.digits import (
 from vflow.metrics.frechet import frechet
 from vflow.pipelines.common import SamplingSettings, evenly_spaced
 from vflow.pipelines.digits.digits import bits, digits_config, draw, log_likelihoods
-from vflow.pipelines.evaluate.data import digits_root
+from vflow.pipelines.evaluate.data import check_digits, digits_root
 from vflow.pipelines.evaluate.report import (
     Evaluation,
     Progress,
@@ -78,8 +78,10 @@ def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evalu
     """All figures of a model of digits.
 
     Raises:
-        InputError: MNIST is not there, or ``settings.classifier`` is not one.
+        CheckpointError: the model is of other pictures or classes. InputError: MNIST is not there, or
+            ``settings.classifier`` is not one.
     """
+    check_digits(digits_config(model))
     root = digits_root(settings)
     held, train = (MnistImages(split=split, root=root) for split in (settings.split, "train"))
     chosen = evenly_spaced(len(held), settings.count(len(held), USUAL_DIGITS))
@@ -117,7 +119,11 @@ def _protocol(settings: Settings, drawing: SamplingSettings) -> dict[str, Any]:
 
 
 def tune_digits(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
-    """Temperature → minus the Fréchet distance on the classifier's features to validation digits."""
+    """Temperature → minus the Fréchet distance on the classifier's features to validation digits.
+
+    Raises as ``evaluate_digits`` does.
+    """
+    check_digits(digits_config(model))
     root = digits_root(settings)
     held, train = (MnistImages(split=split, root=root) for split in ("validation", "train"))
     judge = Judge(find_classifier(settings.classifier, train, settings.seed), held.images, held.labels)

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 
 from vflow.data.datasets.digits import DIGIT, MnistImages
-from vflow.errors import CheckpointError
 from vflow.models import ImageBatch, IntegerFlow, PixelCNN
 from vflow.pipelines.common import device_of, evenly_spaced
-from vflow.pipelines.evaluate.data import digits_root
+from vflow.pipelines.evaluate.data import check_digits, digits_root
 from vflow.pipelines.evaluate.report import Evaluation, Settings, Stage
 from vflow.pipelines.walk import render as views
 
@@ -26,12 +25,9 @@ def evaluate_discrete(model: IntegerFlow | PixelCNN, settings: Settings, stage: 
     """bits/dim of digits, exact and not a bound, and samples a second of processor time.
 
     Raises:
-        CheckpointError: the model is of other pictures. InputError: MNIST is not there.
+        CheckpointError: the model is of other pictures or classes. InputError: MNIST is not there.
     """
-    if model.image_shape != (1, DIGIT, DIGIT):
-        raise CheckpointError(
-            f"no figures for a {model.config.kind} of images {model.image_shape}; train one on MNIST"
-        )
+    check_digits(model.config)
     held = MnistImages(split=settings.split, root=digits_root(settings))
     chosen = evenly_spaced(len(held), settings.count(len(held), USUAL_DIGITS))
     images, labels = torch.from_numpy(held.images[chosen])[:, None], torch.from_numpy(held.labels[chosen])

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 from vflow.bijections.pixel_map import Scaled
+from vflow.config.base import check_whole
 from vflow.data import media
 from vflow.errors import ConfigError
 from vflow.pipelines.common import Counts, Temperature, check_range
@@ -59,10 +60,12 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in (("limit", 0), ("num_samples", 1), ("num_frames", 1), ("context", 1)):
             value = getattr(self, name)
+            if value is not None:
+                check_whole(name, value)
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
-        check_range("probe_clips", self.probes, 0, 100_000)
-        check_range("num_importance_samples", self.num_importance_samples, 1, 1024)
+        check_range("probe_clips", self.probes, 0, 100_000, whole=True)
+        check_range("num_importance_samples", self.num_importance_samples, 1, 1024, whole=True)
 
     @property
     def probes(self) -> int:

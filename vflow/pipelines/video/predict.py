@@ -46,7 +46,7 @@ class PredictSettings(SamplingSettings):
     num_frames: int = 10
 
     def __post_init__(self) -> None:
-        check_range("num_frames", self.num_frames, 1, MAX_FRAMES)
+        check_range("num_frames", self.num_frames, 1, MAX_FRAMES, whole=True)
         super().__post_init__()
 
 

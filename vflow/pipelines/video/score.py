@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 
+from vflow.config.base import check_whole
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models import VideoBatch
 from vflow.pipelines.common import check_range, device_of, log_mean_exp
@@ -94,14 +96,31 @@ def score(
         InputError: too few frames. ConfigError: ``context``, ``num_frames`` or ``draws`` out of range.
         CheckpointError: no video model.
     """
+    return scores(model, frames, (draws,), context=context, num_frames=num_frames, seed=seed)[0]
+
+
+def scores(
+    model: nn.Module,
+    frames: Frames,
+    draws: Sequence[int],
+    *,
+    context: int | None = None,
+    num_frames: int | None = None,
+    seed: int = 0,
+) -> list[Score]:
+    """``score`` for each K in ``draws``, all of the same draws, which are made once."""
     fitted, notes = fit_scored(model, frames, num_frames)
     first = video_config(model).min_context
-    check_range("draws", draws, 1, MAX_DRAWS)
+    for count in draws:
+        check_range("draws", count, 1, MAX_DRAWS, whole=True)
+    if context is not None:
+        check_whole("context", context)
     if context is not None and not 0 <= context < len(fitted):
         most = len(fitted) - 1
         raise ConfigError(f"context must be between 0 and {most} for {len(fitted)} frames, got {context}")
     start = first if context is None else context
-    return Score(_per_frame(model, fitted, draws, seed), start, draws, seed, notes)
+    found = _per_frame(model, fitted, draws, seed)
+    return [Score(bits, start, count, seed, notes) for count, bits in zip(draws, found, strict=True)]
 
 
 def fit_scored(
@@ -122,6 +141,8 @@ def fit_scored(
     if len(fitted) <= first:
         found, before = counted(len(fitted), "frame"), counted(first, "frame")
         raise InputError(f"{clip.source}: {found}; give {first + 1} or more; scores start after {before}")
+    if num_frames is not None:
+        check_whole("num_frames", num_frames)
     if num_frames is None or num_frames >= len(fitted):
         return fitted, notes
     if num_frames <= first:
@@ -129,17 +150,19 @@ def fit_scored(
     return fitted[:num_frames], (*notes, f"looked at the first {num_frames} of {len(fitted)} frames")
 
 
-def _per_frame(model: nn.Module, frames: np.ndarray, draws: int, seed: int) -> tuple[float | None, ...]:
-    """Bits/dim of each of (T, H, W, C); None for the frames before ``min_context``."""
+def _per_frame(
+    model: nn.Module, frames: np.ndarray, draws: Sequence[int], seed: int
+) -> list[tuple[float | None, ...]]:
+    """Bits/dim of each of (T, H, W, C) for each K of ``draws``; None for frames before ``min_context``."""
     config = video_config(model)
     key = content_hash(frames)
-    bits: list[float | None] = [None] * config.min_context
-    while len(bits) < len(frames):
-        stop = min(len(bits) + SEGMENT, len(frames))
-        targets = range(len(bits), stop)
-        nats = [frame_nats(density(model, frames, targets, (seed, key, k))) for k in range(draws)]
-        bits += [float(b) for b in -log_mean_exp(nats) / (math.log(2) * frames[0].size)]
-    return tuple(bits)
+    bits: list[list[float | None]] = [[None] * config.min_context for _ in draws]
+    for start in range(config.min_context, len(frames), SEGMENT):
+        targets = range(start, min(start + SEGMENT, len(frames)))
+        nats = [frame_nats(density(model, frames, targets, (seed, key, k))) for k in range(max(draws))]
+        for count, found in zip(draws, bits, strict=True):
+            found += [float(b) for b in -log_mean_exp(nats[:count]) / (math.log(2) * frames[0].size)]
+    return [tuple(found) for found in bits]
 
 
 Key = tuple[int, str, int]

@@ -162,7 +162,7 @@ class WalkSettings:
         if self.kind not in KINDS:
             raise ConfigError(f"kind {self.kind!r} is unknown; choose {', '.join(KINDS)}")
         for name, low, high in (("steps", 2, MAX_STEPS), ("num_frames", 1, 64), ("direction", 0, 63)):
-            check_range(name, getattr(self, name), low, high)
+            check_range(name, getattr(self, name), low, high, whole=True)
         check_seed(self.seed)
         if not isinstance(self.temperature, float | int) or not 0 <= self.temperature <= 2:
             raise ConfigError(f"temperature must be one number between 0 and 2, got {self.temperature}")
