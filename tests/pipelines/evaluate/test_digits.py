@@ -91,7 +91,7 @@ def test_fewer_classes_than_digits_are_refused(classes: int, root: Path) -> None
 def test_pictures_of_another_size_are_refused(root: Path) -> None:
     glow = GlowConfig(channels=1, height=32, width=32, depth=(1,), hidden=(4,))
     model = Digits(DigitsConfig(glow=glow, condition=(2,)))
-    with pytest.raises(CheckpointError, match="its pictures are 32×32×1"):
+    with pytest.raises(CheckpointError, match="its images are 32×32×1"):
         evaluate_digits(model, Settings(str(root), limit=1), quiet)
 
 
