@@ -167,6 +167,43 @@ def test_help_does_not_import_torch() -> None:
     assert "predict" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("colorize --input x.png --output o --checkpoint push", "push: does not colour photos; choose a"),
+        ("upscale --input x.png --output o --checkpoint nope", "nope: no such checkpoint"),
+        (
+            "predict --input x.mp4 --output o",
+            "--checkpoint: give a folder, a hub id, or a",
+        ),
+        ("predict --input x.mp4 --checkpoint shapes", "--output: give a folder for what is drawn"),
+        (
+            "predict --input x.mp4 --output o --checkpoint shapes --fps 0",
+            "--fps must be between 0.01 and 1000",
+        ),
+        ("predict --input x.mp4 --output o --checkpoint rain --num-frames 0", "--num-frames must be between"),
+        ("digits --output o --num-samples 0", "--num-samples must be between 1 and 10000, got 0"),
+        ("digits --output o --temperature -1", "--temperature -1: give 0 to 2"),
+        ("digits --output o --threads 0", "--threads 0: must be between 1 and"),
+        ("score --input x.mp4 --checkpoint digits", "digits: does not predict video"),
+        ("sample --output x.csv --num-samples 3 --checkpoint push", "push: does not draw points"),
+        ("walk --output o", "--checkpoint: give a folder"),
+        ("evaluate --data shapes", "--checkpoint: give a folder"),
+    ],
+)
+def test_flags_are_refused_before_torch_is_imported(arguments: str, message: str) -> None:
+    code = (
+        "import sys\n"
+        "from vflow.cli import main\n"
+        "code = main()\n"
+        "assert 'torch' not in sys.modules, 'the refusal took an import of torch'\n"
+        "sys.exit(code)\n"
+    )
+    done = run("-c", code, *arguments.split())
+    assert done.stderr.startswith(f"error: {message}"), done.stderr
+    assert done.returncode in (2, 3)
+
+
 def test_help_is_quick() -> None:
     """Processor time, and the best of five: what other processes on the machine take is not the command's."""
     seconds = []

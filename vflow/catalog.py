@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vflow.config import MODEL_CONFIGS
 from vflow.errors import CheckpointError
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -57,6 +59,42 @@ def checkpoint_folder(name: str | Path, *, allow_hub: bool = False) -> Path:
         return _download(text)
     known = ", ".join(found) or "none ships with this copy"
     raise CheckpointError(f"{text}: no such checkpoint; give a folder or a known name ({known})")
+
+
+def shipped(families: Iterable[str]) -> list[str]:
+    """Names of the checkpoints that ship and are of one of ``families``."""
+    wanted = set(families)
+    return [name for name, folder in find_checkpoints().items() if family_of(folder) in wanted]
+
+
+def family_of(folder: Path) -> str | None:
+    """Family of the model in ``folder``, by its config alone; None where that does not tell."""
+    try:
+        kind = json.loads((folder / CONFIG).read_bytes())["model"]["kind"]
+        config: Any = MODEL_CONFIGS[kind]
+        return str(config.family)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def check_family(name: str, families: Sequence[str], does: str) -> None:
+    """Refuse a checkpoint that does something else, by its config alone; one on the hub is not fetched.
+
+    Args:
+        does: what models of ``families`` do, for the error.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is of another family.
+    """
+    if _HUB_ID.fullmatch(name) and not Path(name).exists():
+        return
+    wanted = set(families)
+    family = family_of(checkpoint_folder(name))
+    if family not in wanted | {None}:
+        names = shipped(wanted)[:3]
+        such = f", such as {' or '.join(names)}" if names else ""
+        remedy = f"choose a checkpoint of kind {' or '.join(families)}{such}"
+        raise CheckpointError(f"{name}: does not {does}; {remedy}")
 
 
 def _shipped_root() -> Path:

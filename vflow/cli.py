@@ -1,6 +1,6 @@
 """Command line: find the command, parse its flags, call its ``run``, turn errors into one line.
 
-Exit codes: 0 ok, 1 some items failed, 2 usage, 3 checkpoint, 130 interrupted.
+Exit codes: 0 ok, 1 an input cannot be used or some items failed, 2 usage, 3 checkpoint, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -148,6 +148,8 @@ def _parse(name: str, rest: list[str]) -> Any:
     chosen = choices.get(rest[0]) if choices else flags
     rest = _without_unused(" ".join([name, *rest[: len(choices) > 0]]), rest, getattr(chosen, "unused", ()))
     captured = io.StringIO()
+    if os.environ.get("NO_COLOR"):  # https://no-color.org; tyro's help knows TERM alone
+        os.environ["TERM"] = "dumb"
     try:
         with contextlib.redirect_stderr(captured):
             return tyro.cli(

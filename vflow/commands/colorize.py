@@ -34,6 +34,9 @@ class Colorize(DrawFlags):
     """png (of a video a folder of frames); videos also as mp4, webm (with sound), gif (png; videos mp4)."""
 
     unit: ClassVar[str] = "image"
+    families: ClassVar[tuple[str, ...]] = ("colorizer",)
+    does: ClassVar[str] = "colour photos"
+    usual: ClassVar[str | None] = "colorizer"
 
     def find(self) -> list[Item]:
         """Photos and videos to colour."""

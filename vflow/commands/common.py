@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,10 +35,12 @@ class Common:
     """Show tracebacks."""
 
     def __post_init__(self) -> None:
-        if self.seed is not None:
-            from vflow.config.base import check_seed
+        from vflow.config.ranges import check_seed, check_threads
 
+        if self.seed is not None:
             check_seed(self.seed, "--seed")
+        if self.threads is not None:
+            check_threads(self.threads)
 
 
 CommonFlags = Annotated[Common, tyro.conf.arg(name="")]
@@ -64,20 +67,33 @@ def note(text: str) -> None:
     print(f"note: {text}", file=sys.stderr)
 
 
-def open_model(checkpoint: str | None, device: str) -> tuple[Any, Path, torch.device]:
+def check_checkpoint(checkpoint: str | None, families: Sequence[str], does: str) -> str:
+    """The named checkpoint, refused if it does something else; torch, whose import takes long, is not needed.
+
+    Args:
+        does: what models of ``families`` do, for the error.
+
+    Raises:
+        ConfigError: no checkpoint named. CheckpointError: no such one, or of another family.
+    """
+    from vflow import catalog
+
+    if checkpoint is None:
+        names = ", ".join(catalog.shipped(families)) or "none that suits"
+        raise ConfigError(f"--checkpoint: give a folder, a hub id, or a name that ships ({names})")
+    catalog.check_family(checkpoint, families, does)
+    return checkpoint
+
+
+def open_model(checkpoint: str, device: str) -> tuple[Any, Path, torch.device]:
     """Model, its folder and its device, for a folder, a shipped name or a hub id.
 
     Raises:
-        ConfigError: no checkpoint named, or no such device. CheckpointError: it cannot be loaded.
+        ConfigError: no such device. CheckpointError: it cannot be loaded.
     """
     from vflow import checkpoint as checkpoints
     from vflow.devices import choose_device
 
-    if checkpoint is None:
-        names = ", ".join(checkpoints.find_checkpoints())
-        raise ConfigError(
-            f"--checkpoint: give a folder, a hub id, or a name that ships ({names or 'none yet'})"
-        )
     where = choose_device(device)
     folder = checkpoints.checkpoint_folder(checkpoint, allow_hub=True)
     return checkpoints.load(folder, device=where), folder, where

@@ -28,6 +28,9 @@ class Digits(DrawFlags):
     """png (the default): DIR/CLASS/s000.png, 28×28; npz: DIR/digits.npz with images and labels."""
 
     unit: ClassVar[str] = "digit"
+    families: ClassVar[tuple[str, ...]] = ("digits",)
+    does: ClassVar[str] = "draw digits"
+    usual: ClassVar[str | None] = "digits"
 
     def open(self) -> tuple[list[Item], DigitsTask]:
         from vflow.pipelines.batch.records import DigitsRecord

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, note, open_model, parse_temperature
+from vflow.commands.common import (
+    NONE_GIVEN,
+    CommonFlags,
+    check_checkpoint,
+    note,
+    open_model,
+    parse_temperature,
+)
 from vflow.errors import CheckpointError, ConfigError
 from vflow.flags import Text, Whole
 
@@ -34,11 +41,17 @@ class DrawFlags(ABC):
 
     unit: ClassVar[str]
     """Name of what the progress bar counts."""
+    families: ClassVar[tuple[str, ...]]
+    """Families of the models that draw such."""
+    does: ClassVar[str]
+    """What these models do, for errors."""
+    usual: ClassVar[str | None] = None
+    """The checkpoint when none is named."""
     folder_per_item: ClassVar[bool] = False
     """True where even an array of a single item lies in a folder of its own."""
 
     checkpoint: Text = None
-    """A folder, a shipped name or a hub id."""
+    """A folder, a shipped name or a hub id (in colorize, upscale and digits: colorizer, enlarge, digits)."""
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for what is drawn, manifest.jsonl and run.json."""
     num_samples: Whole = None
@@ -59,6 +72,7 @@ class DrawFlags(ABC):
 
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
+        self.check()
         options = self.options()
         items, task = self.open()
         single_array = task.record.format == "npz" and len(items) == 1
@@ -66,16 +80,29 @@ class DrawFlags(ABC):
         with _progress_bar(self.unit) as progress:
             return self.work(items, replace(task, progress=progress), options)
 
-    def options(self) -> Options:
-        """The engine's options.
+    def check(self) -> None:
+        """Refuse flags before torch is imported, which takes seconds.
 
         Raises:
-            ConfigError: no output, or a flag out of range.
+            ConfigError: no output, no checkpoint, or a flag out of range. CheckpointError: no such one, or it
+                does something else.
         """
-        from vflow.pipelines.batch.engine import Options
+        from vflow.config.ranges import MAX_SAMPLES, check_range
 
         if self.output is None:
             raise ConfigError("--output: give a folder for what is drawn")
+        if self.num_samples is not None:
+            check_range("num_samples", self.num_samples, 1, MAX_SAMPLES)
+        if self.temperature is not None:
+            parse_temperature(self.temperature)
+        if self.checkpoint is not None or self.settings is None:
+            check_checkpoint(self.checkpoint or self.usual, self.families, self.does)
+
+    def options(self) -> Options:
+        """The engine's options."""
+        from vflow.pipelines.batch.engine import Options
+
+        assert self.output is not None  # ``check``
         return Options(self.output, on_existing=self.on_existing)
 
     def work(self, items: Sequence[Item], task: Task, options: Options) -> int:
@@ -149,11 +176,10 @@ def resolve(
 
     flags, file = given_flags(command, kind), command.settings
     old = read_record(file, kind) if file else None
+    checkpoint = str(flags.get("checkpoint", old.checkpoint if old else command.usual))
     threads = set_threads(flags.get("threads", _possible_threads(file, old.threads) if old else None))
-    model, folder, device = open_model(
-        flags.get("checkpoint", old.checkpoint if old else None),
-        flags.get("device", _available_device(file, old.device) if old else "auto"),
-    )
+    device_name = flags.get("device", _available_device(file, old.device) if old else "auto")
+    model, folder, device = open_model(checkpoint, device_name)
     sha = checkpoints.checkpoint_hash(folder)
     if old:
         _note_differences(file, old, sha, flags.get("checkpoint"))
@@ -161,7 +187,7 @@ def resolve(
     fields |= old.model_dump(exclude_none=True) if old else {}
     fields |= flags
     fields |= {
-        "checkpoint": fields.get("checkpoint", str(folder)),
+        "checkpoint": checkpoint,
         "checkpoint_hash": sha,
         "threads": threads,
     }
@@ -181,7 +207,7 @@ def _temperature_flag(temperature: float | tuple[float, ...]) -> str:
 
 def _possible_threads(file: Path | None, threads: int) -> int:
     """Threads that another machine used, no more than this one can."""
-    from vflow.pipelines.common import max_threads
+    from vflow.config.ranges import max_threads
 
     if threads > max_threads():
         note(f"{file}: {threads} threads, here {max_threads()}; bytes may differ")

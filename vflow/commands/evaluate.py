@@ -10,11 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, note, open_model, parse_temperature, require
+from vflow.commands.common import (
+    NONE_GIVEN,
+    CommonFlags,
+    check_checkpoint,
+    note,
+    open_model,
+    parse_temperature,
+    require,
+)
 from vflow.errors import CheckpointError, ConfigError
 from vflow.flags import Text, Whole
 
@@ -68,13 +76,16 @@ class Evaluate:
 
     def run(self) -> int:
         """Returns 0."""
+        from vflow.config.models import Family
+
+        checkpoint = check_checkpoint(self.checkpoint, get_args(Family), "have figures")
         from vflow.data.media import check_folder
         from vflow.pipelines.common import precision, set_threads
         from vflow.pipelines.evaluate.report import write_plots
 
         settings = self._settings()
         set_threads(self.common.threads)
-        model, folder, device = open_model(self.checkpoint, self.common.device)
+        model, folder, device = open_model(checkpoint, self.common.device)
         if model.config.family == "videoflow":  # SSIM, and curves over frames
             require("torchmetrics", "evaluate", "eval")
             if self.plots:
@@ -86,7 +97,7 @@ class Evaluate:
             try:
                 evaluation = self._evaluate(model, settings, stage)
             except CheckpointError as error:
-                raise CheckpointError(f"{self.checkpoint}: {error}") from error
+                raise CheckpointError(f"{checkpoint}: {error}") from error
         evaluation = dataclasses.replace(evaluation, protocol={**origin, **evaluation.protocol})
         text = json.dumps(evaluation.to_json(), ensure_ascii=False) if self.json else table(evaluation)
         print(text, flush=True)

@@ -36,6 +36,17 @@ class Predict(DrawFlags):
     """Frames per second of previews; the model's when not given."""
 
     unit: ClassVar[str] = "frame"
+    families: ClassVar[tuple[str, ...]] = ("videoflow", "nowcast")
+    does: ClassVar[str] = "predict video"
+
+    def check(self) -> None:
+        from vflow.config.ranges import MAX_FPS, MAX_FRAMES, MIN_FPS, check_range
+
+        super().check()
+        if self.num_frames is not None:
+            check_range("num_frames", self.num_frames, 1, MAX_FRAMES)
+        if self.fps is not None:
+            check_range("fps", self.fps, MIN_FPS, MAX_FPS)
 
     def find(self) -> list[Item]:
         """Clips to predict."""
@@ -44,13 +55,10 @@ class Predict(DrawFlags):
         return clips(self.input)
 
     def open(self) -> tuple[list[Item], PredictTask]:
-        from vflow.pipelines.batch.records import MAX_FPS, MIN_FPS, PredictRecord
+        from vflow.pipelines.batch.records import PredictRecord
         from vflow.pipelines.batch.tasks import PREDICT_TASKS
-        from vflow.pipelines.common import check_range
         from vflow.pipelines.video.preprocess import prediction_config
 
-        if self.fps is not None:
-            check_range("fps", self.fps, MIN_FPS, MAX_FPS)
         items = self.find()
         record, model = resolve(self, PredictRecord, prediction_config, _defaults)
         return items, PREDICT_TASKS[model.config.family](model, record, note)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, note, open_model
+from vflow.commands.common import NONE_GIVEN, CommonFlags, check_checkpoint, note, open_model
 from vflow.errors import counted
 from vflow.flags import Text
 
@@ -27,6 +27,7 @@ class Sample:
 
     def run(self) -> int:
         """Returns 0."""
+        checkpoint = check_checkpoint(self.checkpoint, ("density",), "draw points")
         from vflow.data.media import check_folder
         from vflow.pipelines.common import precision, set_threads
         from vflow.pipelines.density import check_ending, draw_points, write_points
@@ -34,7 +35,7 @@ class Sample:
         check_ending(self.output)
         check_folder(self.output.parent)
         set_threads(self.common.threads)
-        model, _, device = open_model(self.checkpoint, self.common.device)
+        model, _, device = open_model(checkpoint, self.common.device)
         with precision(self.common.dtype, device):
             drawn = draw_points(model, self.num_samples, self.common.seed or 0)
         write_points(self.output, drawn.points)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, note, open_model
+from vflow.commands.common import NONE_GIVEN, CommonFlags, check_checkpoint, note, open_model
 from vflow.errors import ConfigError, InputError
 from vflow.flags import Inputs, Number, Text, Whole
 
@@ -44,6 +44,7 @@ class ScoreClips:
 
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
+        checkpoint = check_checkpoint(self.checkpoint, ("videoflow",), "predict video")
         from vflow.data import media
         from vflow.pipelines.batch import inputs
         from vflow.pipelines.common import precision, set_threads
@@ -53,7 +54,7 @@ class ScoreClips:
         if self.maps_dir is not None:
             media.check_folder(self.maps_dir)
         set_threads(self.common.threads)
-        model, folder, device = open_model(self.checkpoint, self.common.device)
+        model, folder, device = open_model(checkpoint, self.common.device)
         statistics = None if self.maps_dir is None else self._statistics(folder, model)
         failed = 0
         with precision(self.common.dtype, device):
@@ -74,7 +75,7 @@ class ScoreClips:
         return 1 if failed else 0
 
     def _check(self) -> None:
-        from vflow.pipelines.common import check_range
+        from vflow.config.ranges import check_range
         from vflow.pipelines.video.score import MAX_DRAWS
 
         check_range("num_importance_samples", self.num_importance_samples, 1, MAX_DRAWS)

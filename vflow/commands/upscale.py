@@ -28,6 +28,9 @@ class Upscale(DrawFlags):
     """2 or 4 times the width and height (4)."""
 
     unit: ClassVar[str] = "image"
+    families: ClassVar[tuple[str, ...]] = ("super_resolution",)
+    does: ClassVar[str] = "enlarge photos"
+    usual: ClassVar[str | None] = "enlarge"
 
     def open(self) -> tuple[list[Item], UpscaleTask]:
         from vflow.pipelines.batch.inputs import pictures

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, note, open_model
+from vflow.commands.common import NONE_GIVEN, CommonFlags, check_checkpoint, note, open_model
 from vflow.errors import ConfigError
 from vflow.flags import Inputs, Number, Text, Whole
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vflow.pipelines.walk.space import WalkSettings
     from vflow.pipelines.walk.walk import Walk
 
+FAMILIES = ("videoflow", "digits", "colorizer")
 Kind = Literal["direction", "semantic", "interpolate", "transfer", "temperature", "blend"]
 FLAGS_OF: dict[str, tuple[Kind, ...]] = {
     "direction": ("direction",),
@@ -68,20 +69,21 @@ class WalkLatents:
 
     def run(self) -> int:
         """Returns 0."""
-        from vflow.data import media
-        from vflow.pipelines.common import set_threads
-        from vflow.pipelines.walk.directions import load_directions
-        from vflow.pipelines.walk.walk import walk
-
         if self.output is None:
             raise ConfigError("--output: give a folder for grid.png and walk.mp4")
         if self.common.dtype == "bfloat16":
             raise ConfigError("--dtype bfloat16: walks encode and decode, which takes float32; leave it out")
         self._refuse_unused()
+        checkpoint = check_checkpoint(self.checkpoint, FAMILIES, "walk through latents")
+        from vflow.data import media
+        from vflow.pipelines.common import set_threads
+        from vflow.pipelines.walk.directions import load_directions
+        from vflow.pipelines.walk.walk import walk
+
         settings = self._settings()
         media.check_folder(self.output)
         set_threads(self.common.threads)
-        model, folder, _ = open_model(self.checkpoint, self.common.device)
+        model, folder, _ = open_model(checkpoint, self.common.device)
         groups = [_read(paths, model.config.family) for paths in (self.input, self.negatives, self.positives)]
         directions = load_directions(folder, model) if self.kind == "direction" else None
         made = walk(

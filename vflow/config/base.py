@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import operator
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Annotated, Any, TypeVar
@@ -11,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vflow.config.ranges import MAX_SEED
 from vflow.errors import ConfigError
 
 
@@ -21,8 +21,6 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
-MAX_SEED = 2**63 - 1
-"""Largest seed: those beyond do not fit the generators."""
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 ValidationBits = Annotated[
@@ -112,29 +110,6 @@ def _keys(path: Sequence[str | int], data: Any, *, missing: bool) -> Iterator[st
             continue
         entered = True
         yield str(part)
-
-
-def check_whole(name: str, value: Any) -> None:
-    """Refuse a setting that is no whole number.
-
-    Raises:
-        ConfigError: names it.
-    """
-    try:
-        operator.index(value)
-    except TypeError as error:
-        raise ConfigError(f"{name} must be a whole number, got {value!r}") from error
-
-
-def check_seed(seed: int, name: str = "seed") -> None:
-    """Refuse a seed out of range; ``name`` is what the message calls it.
-
-    Raises:
-        ConfigError: says the range.
-    """
-    check_whole(name, seed)
-    if not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"{name} must be between 0 and 2^63 − 1, got {seed}")
 
 
 def to_yaml(config: Config) -> str:

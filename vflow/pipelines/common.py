@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor
 
 import vflow
-from vflow.checkpoint import checkpoint_folder, checkpoint_hash, find_checkpoints, read_config
+from vflow.catalog import shipped
+from vflow.checkpoint import checkpoint_folder, checkpoint_hash
 from vflow.checksum import serialize_tensors, verify_tensors
 from vflow.config import (
     ColorizerConfig,
@@ -28,7 +28,7 @@ from vflow.config import (
     SuperResolutionConfig,
     VideoConfig,
 )
-from vflow.config.base import check_seed, check_whole
+from vflow.config.ranges import MAX_SAMPLES, MAX_TEMPERATURE, check_range, check_seed, check_threads
 from vflow.data.media import atomic_write
 from vflow.devices import warn_if_emulated
 from vflow.errors import CheckpointError, ConfigError, InputError
@@ -57,7 +57,6 @@ CHUNK = 8
 MAX_REDRAWS = 8
 BATCH = 32
 """Images whose likelihood is computed in one pass."""
-MAX_SAMPLES, MAX_TEMPERATURE = 10_000, 2.0
 
 
 def config_of(model: nn.Module, kind: type[C], does: str) -> C:
@@ -71,14 +70,10 @@ def config_of(model: nn.Module, kind: type[C], does: str) -> C:
     """
     config = configuration(model)
     if not isinstance(config, kind):
-        remedy = ", such as ".join([f"choose a checkpoint of kind {kind.family}", *_shipped(kind)[:1]])
+        family: str = kind.family
+        remedy = ", such as ".join([f"choose a checkpoint of kind {family}", *shipped([family])[:1]])
         raise CheckpointError(f"a model of kind {config.kind} does not {does}; {remedy}")
     return config
-
-
-def _shipped(kind: type[Any]) -> list[str]:
-    """Names of the shipped checkpoints whose configuration is a ``kind``."""
-    return [name for name, folder in find_checkpoints().items() if isinstance(read_config(folder), kind)]
 
 
 def resolve_dtype(name: str = "auto") -> str:
@@ -96,21 +91,14 @@ def precision(dtype: str, device: torch.device) -> AbstractContextManager[object
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def max_threads() -> int:
-    """Largest number of threads that torch may use: four times the processors."""
-    return 4 * (os.cpu_count() or 1)
-
-
 def set_threads(count: int | None) -> int:
     """Limit torch to ``count`` threads (None: leave it) and return how many it uses.
 
     Raises:
         ConfigError: ``count`` is below 1 or beyond four times the processors.
     """
-    most = max_threads()
     if count is not None:
-        if not 1 <= count <= most:
-            raise ConfigError(f"--threads {count}: must be between 1 and {most} on this machine")
+        check_threads(count)
         torch.set_num_threads(count)
     return torch.get_num_threads()
 
@@ -185,25 +173,6 @@ class SamplingSettings:
                 f"temperature has {len(self.temperature)} values, the model {count} levels; give 1 or {count}"
             )
         return tuple(map(float, self.temperature))
-
-
-def check_range(name: str, value: float, low: float, high: float, *, whole: bool = False) -> None:
-    """Refuse a setting beyond its range, both ends of which it may take.
-
-    Args:
-        whole: it counts something.
-
-    Raises:
-        ConfigError: says the range, or that it is no number.
-    """
-    if whole:
-        check_whole(name, value)
-    try:
-        inside = low <= value <= high
-    except TypeError as error:
-        raise ConfigError(f"{name} must be a number, got {value!r}") from error
-    if not inside:
-        raise ConfigError(f"{name} must be between {low:g} and {high:.10g}, got {value:g}")
 
 
 class Counts(NamedTuple):

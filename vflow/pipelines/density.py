@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from vflow.config import DensityConfig
+from vflow.config.ranges import check_range
 from vflow.data.datasets.points import Points
 from vflow.data.media import atomic_write
 from vflow.densities import ENERGIES, Energy
 from vflow.errors import CheckpointError, ConfigError, InputError, counted
 from vflow.models import DensityModel
-from vflow.pipelines.common import MAX_REDRAWS, check_range, config_of, device_of
+from vflow.pipelines.common import MAX_REDRAWS, config_of, device_of
 from vflow.randomness import normal
 
 CHUNK = 1024

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from vflow.config import Preset, load_preset
-from vflow.config.base import check_seed
+from vflow.config.ranges import check_seed
 from vflow.disk import parse_yaml
 from vflow.errors import ConfigError
 from vflow.flags import Text, Whole

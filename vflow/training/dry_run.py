@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 import torch
 from accelerate import Accelerator
 
-from vflow.config import Preset, TrainingConfig
+from vflow.config import Preset
 from vflow.training.data import micro_batches
 from vflow.training.distributed import processes
+from vflow.training.logging import unit_of
 from vflow.training.setup import GIB, check_memory, new_model, open_data, prepare, start_model
 from vflow.training.state import Progress
 
@@ -49,21 +50,22 @@ def dry_run(
         parameters = sum(p.numel() for p in state.plain.parameters())
         frames = config.batch_size * data.frames
         memory = peak_memory(accelerator.device)
-        for label, text in figures(config, frames, step, parameters, memory).items():
+        for label, text in figures(preset, frames, step, parameters, memory).items():
             print(f"{label:<12}{text}")
         precision = "bfloat16 conditioners" if state.autocast else "float32"
         print(f"{'device':<12}{accelerator.device}, {processes(accelerator)}, {precision}")
     return 0
 
 
-def figures(config: TrainingConfig, frames: int, step: float, parameters: int, memory: int) -> dict[str, str]:
-    """Lines of the report: ``step`` seconds for ``frames`` pictures, ``memory`` bytes per process."""
+def figures(preset: Preset, frames: int, step: float, parameters: int, memory: int) -> dict[str, str]:
+    """Lines of the report: ``step`` seconds for ``frames`` images or points, ``memory`` bytes per process."""
+    config, unit = preset.training, unit_of(preset.model)
     hours, minutes = divmod(round(config.max_steps * step / 60), 60)
     commit = 5 * 4 * parameters / GIB  # weights, two moments, average, and the average as a checkpoint
     return {
         "parameters": f"{parameters:,}",
         "memory": f"{memory / GIB:.2f} GiB at most, per process",
-        "step": f"{step:.2f} s for {frames} frames ({frames / step:.0f} frames/s)",
+        "step": f"{step:.2f} s for {frames} {unit} ({frames / step:.0f} {unit}/s)",
         "run": f"{config.max_steps:,} steps take about {hours} h {minutes:02d} min, without validation",
         "commit": f"{commit:.2f} GiB on disk each",
     }

@@ -16,7 +16,7 @@ from einops import rearrange
 from tqdm import tqdm
 
 from vflow.card import model_card
-from vflow.config import Preset
+from vflow.config import ModelConfig, Preset
 from vflow.data.media import atomic_write, write_png, write_video
 from vflow.disk import parse_json
 from vflow.pipelines.common import versions
@@ -27,6 +27,17 @@ from vflow.training.state import Progress
 Line = dict[str, Any]
 
 
+def unit_of(model: ModelConfig) -> str:
+    """Plural of the things that a ``model`` sees, by which speed counts."""
+    match model.family:
+        case "density":
+            return "points"
+        case "videoflow" | "nowcast":
+            return "frames"
+        case _:
+            return "frames" if model.kind == "clip_codec" else "images"
+
+
 class RunLog:
     """Writes log.jsonl, one JSON object a line, and shows a progress bar on stderr.
 
@@ -34,9 +45,13 @@ class RunLog:
         path: of log.jsonl; None on processes that do not report.
         total, initial: steps of the run, and steps done before.
         tensorboard: folder for events, None for none.
+        unit: of the speed that is shown, as ``unit_of`` has it.
     """
 
-    def __init__(self, path: Path | None, total: int, initial: int, tensorboard: Path | None) -> None:
+    def __init__(
+        self, path: Path | None, total: int, initial: int, tensorboard: Path | None, unit: str
+    ) -> None:
+        self._unit = unit
         self._path = path or Path()
         self._file = path.open("a", encoding="utf-8") if path else None
         interactive = sys.stderr.isatty()
@@ -65,8 +80,8 @@ class RunLog:
             self._events.close()
 
     def tick(self, loss: str, frames_per_s: float, skipped: int) -> None:
-        """One step done; show the loss in words, frames/s and, if any, skipped steps."""
-        text = f"{loss}, {frames_per_s:.0f} frames/s"
+        """One step done; show the loss in words, the speed and, if any, skipped steps."""
+        text = f"{loss}, {frames_per_s:.0f} {self._unit}/s"
         self._bar.set_postfix_str(text + (f", {skipped} skipped" if skipped else ""), refresh=False)
         self._bar.update()
 

@@ -24,7 +24,7 @@ from vflow.training.args import TrainOptions, resolve
 from vflow.training.commit import agreed_commit, choose_commit, disk_fault, load_commit, save_commit
 from vflow.training.data import Prefetcher, micro_batches
 from vflow.training.distributed import fixed_order, make_accelerator, naming_lost_peers
-from vflow.training.logging import RunLog, rewind_log, run_card, write_samples
+from vflow.training.logging import RunLog, rewind_log, run_card, unit_of, write_samples
 from vflow.training.schedule import learning_rate
 from vflow.training.setup import (
     check_batch,
@@ -153,7 +153,7 @@ class Run:
             path = self.folder / "log.jsonl"
             rewind_log(path, self.progress.step if self.committed >= 0 else -1)
         events = self.folder / "tensorboard" if self.options.tensorboard else None
-        return RunLog(path, self.config.max_steps, self.progress.step, events)
+        return RunLog(path, self.config.max_steps, self.progress.step, events, unit_of(self.preset.model))
 
     def execute(self) -> int:
         """Train to the end, to a stop, or to an error; the last line of the log says which."""

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 
 from vflow.config import Config, parse
+from vflow.config.ranges import MAX_FPS, MIN_FPS
 from vflow.data import media
 from vflow.disk import file_sha256, parse_json, read_regular, real_path
 from vflow.errors import InputError
@@ -25,8 +26,6 @@ from vflow.pipelines.video.predict import PredictSettings
 OF_ONE_ITEM = "context_sha"
 """Entry that a settings file has of the one item it was made with, and a run of several has not."""
 OF_ONE_RUN = ("checkpoint", "versions", "remarks", OF_ONE_ITEM)
-MIN_FPS, MAX_FPS = 0.01, 1000.0
-"""Frames per second that every format of previews can hold."""
 
 
 class SamplingRecord(Config):

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vflow.config.ranges import MAX_SAMPLES, check_range
 from vflow.errors import ConfigError
 from vflow.models import Sampled
 from vflow.models.colorizer import UNIT
@@ -43,11 +44,9 @@ from vflow.pipelines.color.photo import (
 )
 from vflow.pipelines.common import (
     CHUNK,
-    MAX_SAMPLES,
     Counts,
     SamplingSettings,
     Temperature,
-    check_range,
     device_of,
     draw_finite,
     temperature_or_suggested,

@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 from vflow.bijections.pixel_map import Scaled
-from vflow.config.base import check_whole
+from vflow.config.ranges import check_range, check_whole
 from vflow.data import media
 from vflow.errors import ConfigError
-from vflow.pipelines.common import Counts, Temperature, check_range
+from vflow.pipelines.common import Counts, Temperature
 
 Progress = Callable[[int, int], None]
 """Told how many examples are done, and of how many."""

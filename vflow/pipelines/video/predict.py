@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from vflow.config import VideoConfig
+from vflow.config.ranges import MAX_FRAMES, check_range
 from vflow.errors import InputError, counted
 from vflow.models import Sampled
 from vflow.pipelines.common import (
@@ -20,7 +21,6 @@ from vflow.pipelines.common import (
     Counts,
     SamplingSettings,
     Temperature,
-    check_range,
     device_of,
     draw_finite,
     sample_noise,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 GROUP = 64
 """Samples whose rollouts are in memory together: longer requests run group after group."""
-MAX_FRAMES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)

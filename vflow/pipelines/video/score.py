@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from vflow.config.base import check_whole
+from vflow.config.ranges import check_range, check_whole
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models import VideoBatch
-from vflow.pipelines.common import check_range, device_of, log_mean_exp
+from vflow.pipelines.common import device_of, log_mean_exp
 from vflow.pipelines.video.preprocess import Frames, as_clip, fit, to_tensor, video_config
 from vflow.randomness import content_hash, normal
 

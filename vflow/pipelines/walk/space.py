@@ -18,10 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vflow.config.base import check_seed
+from vflow.config.ranges import check_range, check_seed
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models.glow import split_levels
-from vflow.pipelines.common import check_range
 
 Levels = tuple[Tensor, ...]
 """Noise of one image, or of one step of a walk per row: per level (B, C, h, w), fine to coarse."""
