@@ -175,7 +175,7 @@ def test_flags_without_a_use_are_taken_and_named(vflow: Vflow) -> None:
         ),
         ("predict --input a.mp4", "error: --output: give a folder for what is drawn"),
         (
-            "predict --output o --checkpoint c",
+            "predict --output o --checkpoint shapes",
             "error: --input: give a video, a folder of frames, an npz, or images in order",
         ),
         ("config", "error: name a preset: {presets}"),
