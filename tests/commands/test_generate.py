@@ -219,7 +219,7 @@ def test_colorize(tmp_path: Path) -> None:
     [
         ((), "vflow generate: first name what to draw: video, colorize or digits"),
         (("video", "--input", "a"), "--output: give a folder"),
-        (("video", "--output", "o", "--input"), "--input: give files"),
+        (("video", "--output", "o", "--checkpoint", "shapes", "--input"), "--input: give files"),
         (("video", "--output", "o", "--input", "a", "--shard", "0/2"), "--shard 0/2: give I/N"),
         (("digits", "--output", "o", "--shard", "3/2"), "--shard 3/2: give I/N"),
         (("video", "--output", "o", "--batch-size", "0"), "--batch-size 0: must be between 1 and 10000"),

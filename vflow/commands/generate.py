@@ -38,6 +38,11 @@ class Batch(DrawFlags):
     dry_run: bool = False
     """Print the items and whether each is done; write nothing."""
 
+    def check(self) -> None:
+        if self.shard:
+            parse_shard(self.shard)
+        super().check()
+
     def options(self) -> Options:
         options = super().options()
         shard = parse_shard(self.shard) if self.shard else shard_of_process(os.environ)
@@ -68,10 +73,10 @@ class GenerateVideo(Batch, Predict):
     """Futures of a clip drawn at once (64; rain: always 4 members); outputs do not depend on it."""
     folder_per_item: ClassVar[bool] = True
 
-    def options(self) -> Options:
+    def check(self) -> None:
         if self.batch_size is not None and not 1 <= self.batch_size <= MAX_BATCH:
             raise ConfigError(f"--batch-size {self.batch_size}: must be between 1 and {MAX_BATCH}")
-        return super().options()
+        super().check()
 
     def find(self) -> list[Item]:
         from vflow.pipelines.batch.inputs import sources
