@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.data.sample_media import moving_square, write_lossless
+from tests.data.sample_media import moving_square, write_lossless, write_uneven
 from tests.pipelines.colorizers import lightness_error, make_colorizer, picture
 from vflow import cli
 from vflow.checkpoint import load, save_checkpoint
@@ -190,6 +190,22 @@ def test_films_become_previews_or_folders_of_frames(run: Run, tmp_path: Path) ->
     assert lightness_error(frames, moving_square(4, 32, 48)) < 0.5
     assert run("--input", film, "--num-samples", 1, "--format", "gif") == 0
     assert run.files() == ["v/s000.gif"]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".gif"])
+def test_frames_of_films_keep_their_times(run: Run, tmp_path: Path, suffix: str) -> None:
+    """Matroska declares a rate of 30, and an animated picture counts in hundredths of a second."""
+    film, times = tmp_path / f"v{suffix}", [0, 20, 220, 260, 300]
+    if suffix == ".mkv":
+        write_uneven(film, "libx264", times)
+    else:
+        stills = [Image.fromarray(frame) for frame in moving_square(5)]
+        steps = [*np.diff(times).tolist(), 40]
+        stills[0].save(film, save_all=True, append_images=stills[1:], duration=steps)
+    assert run("--input", film, "--num-samples", 1) == 0
+    made = media.stream_frames(run.output / "v" / "s000.mp4")
+    assert len(list(made.frames)) == 5
+    assert made.times == pytest.approx([time / 1000 for time in times], abs=0.001)
 
 
 def test_a_photo_is_no_film(run: Run, tmp_path: Path) -> None:

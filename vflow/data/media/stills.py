@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 from pillow_heif import register_heif_opener
 
-from vflow.data.media.clip import Collector
+from vflow.data.media.clip import Collector, measure_rate, ticks
 from vflow.data.media.limits import Budget, Limits
 from vflow.data.media.sniff import Kind
 from vflow.errors import InputError
@@ -27,6 +27,7 @@ _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS = 258
 _GIF_IMAGE, _GIF_EXTENSION, _GIF_COMMENT = 0x2C, 0x21, b"\x21\xfe"
+_GIF_CONTROL = b"\x21\xf9\x04"
 _GIF_COMMENT_BYTES = 2**16
 _GIF_BLOCKS = 32  # of at most 255 bytes, that count as one part
 _WHITE = (255, 255, 255, 255)
@@ -63,11 +64,9 @@ def decode(path: Path, kind: Kind, collector: Collector) -> None:
         shown = 0.0
         for frame in _frames(path, image, collector.budget):
             rgb = _rgb(path, frame, collector)
-            # Browsers play frames without a sensible duration for 100 ms.
-            milliseconds = frame.info.get("duration") or 0
             if not collector.add(rgb, shown, grey=_is_grey(frame, rgb)):
                 break
-            shown += (milliseconds if milliseconds >= 20 else 100) / 1000
+            shown += _seconds(frame.info.get("duration") or 0)
 
 
 def decode_straight(path: Path, kind: Kind, collector: Collector) -> np.ndarray | None:
@@ -112,16 +111,31 @@ def _note_pages(image: Image.Image, collector: Collector) -> None:
         collector.note("main image of several")
 
 
-def count(path: Path, kind: Kind, limits: Limits) -> int:
-    """Frames of a picture, from its headers.
+def probe(path: Path, kind: Kind, limits: Limits) -> tuple[int, float | None]:
+    """Frames and rate of a picture, from its headers.
+
+    Of a GIF those that ``decode`` gives, long frames repeated. Other animated pictures tell only when decoded
+    how long their frames are shown: these are counted as they are stored, and the rate is None.
 
     Raises:
         InputError: damaged, or beyond ``limits``.
     """
     with _opened(path, kind, limits) as image:
-        frames = _count(image)
+        frames, rate = _count(image), None
         limits.check_frames(path.name, frames)
-        return frames
+        delays = _scan_gif(path, limits) if kind.name == "GIF" and frames > 1 else []
+        if len(delays) == frames:
+            times = np.cumsum([0.0, *map(_seconds, delays[:-1])])
+            rate, constant = measure_rate(times, None)
+            if not constant:
+                frames, rate = len(ticks(times, limits.frames)), 1 / float(np.median(np.diff(times)))
+                limits.check_frames(path.name, frames)
+        return frames, rate
+
+
+def _seconds(milliseconds: int) -> float:
+    """Time that a frame is shown: browsers play frames without a sensible duration for 100 ms."""
+    return (milliseconds if milliseconds >= 20 else 100) / 1000
 
 
 def _count(image: Image.Image) -> int:
@@ -132,7 +146,7 @@ def _count(image: Image.Image) -> int:
 @contextmanager
 def _opened(path: Path, kind: Kind, limits: Limits) -> Iterator[Image.Image]:
     if kind.name == "GIF":
-        _check_gif(path, limits)
+        _scan_gif(path, limits)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they name files of the installation
@@ -145,8 +159,12 @@ def _opened(path: Path, kind: Kind, limits: Limits) -> Iterator[Image.Image]:
         raise InputError(f"{path.name}: damaged or cut short {kind.name}; save or upload it again") from error
 
 
-def _check_gif(path: Path, limits: Limits) -> None:
-    """Refuse a GIF of too many blocks, or of long comments: Pillow's time grows as their square."""
+def _scan_gif(path: Path, limits: Limits) -> list[int]:
+    """Milliseconds that each frame of a GIF is shown, 0 where it does not say.
+
+    Refuses one of too many blocks, or of long comments: Pillow's time grows as their square.
+    """
+    delays, delay = list[int](), 0
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         size, comments, pictures, blocks = len(data), 0, 0, 0
         most = _GIF_BLOCKS * (limits.parts + 1)
@@ -155,6 +173,11 @@ def _check_gif(path: Path, limits: Limits) -> None:
             comment = data[position : position + 2] == _GIF_COMMENT
             picture = data[position] == _GIF_IMAGE
             pictures += picture
+            if data[position : position + 3] == _GIF_CONTROL:
+                delay = 10 * int.from_bytes(data[position + 4 : position + 6], "little")
+            if picture:
+                delays.append(delay)
+                delay = 0
             position += 11 + _color_table(data[position + 9]) if picture else 2
             blocks += 1
             while position < size and blocks < most and (length := data[position]):
@@ -165,6 +188,7 @@ def _check_gif(path: Path, limits: Limits) -> None:
             limits.check_parts(path.name, pictures + blocks // _GIF_BLOCKS)
             if comments > _GIF_COMMENT_BYTES:
                 raise InputError(f"{path.name}: comments of over 64 KiB; export it again without them")
+    return delays
 
 
 def _color_table(flags: int) -> int:
