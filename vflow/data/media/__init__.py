@@ -1,7 +1,7 @@
 """Media in and out: the only reader and writer of files, folders and arrays of frames."""
 
 from vflow.data.media.arrays import as_frames, read_members
-from vflow.data.media.clip import Clip, FrameStream, fit, resize, retime
+from vflow.data.media.clip import Clip, FrameStream, Loss, fit, resize, retime
 from vflow.data.media.limits import DEFAULT_LIMITS, TRAINING_LIMITS, Limits
 from vflow.data.media.read import (
     Probe,

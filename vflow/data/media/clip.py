@@ -16,6 +16,13 @@ SHORT_SIDE = 512
 MAX_RATE = 1000.0  # beyond this a header is not believed
 
 
+class Loss(NamedTuple):
+    """Conversion from which a source cannot be had back, and what a person can do before it."""
+
+    text: str
+    remedy: str
+
+
 @dataclass(frozen=True)
 class Clip:
     """Decoded frames.
@@ -26,6 +33,7 @@ class Clip:
         source: name of the file or folder, for messages.
         notes: remarks on conversions, for people ("rotated as its EXIF tag says", …).
         grey: the source has one channel, which the frames repeat.
+        losses: conversions from which the source cannot be had back, each with its remedy.
     """
 
     frames: np.ndarray
@@ -33,6 +41,7 @@ class Clip:
     source: str
     notes: tuple[str, ...] = ()
     grey: bool = False
+    losses: tuple[Loss, ...] = ()
 
 
 class FrameStream(NamedTuple):
@@ -45,6 +54,7 @@ class FrameStream(NamedTuple):
         times: where the frame rate varies, seconds from the first frame to each that has come so far.
         grey: the source has one channel, which the frames repeat.
         length: number of frames, as far as the container tells without decoding.
+        losses: of an animated picture, as in ``Clip``; of a video its decoded frames are what counts.
     """
 
     frames: Iterator[np.ndarray]
@@ -53,6 +63,7 @@ class FrameStream(NamedTuple):
     times: Sequence[float] | None = None
     grey: bool = False
     length: int = 0
+    losses: tuple[Loss, ...] = ()
 
 
 def measure_rate(times: np.ndarray, rate: float | None) -> tuple[float | None, bool]:
@@ -173,6 +184,7 @@ class Collector:
         self.frames: list[np.ndarray] = []
         self.times: list[float] = []
         self.notes: list[str] = []
+        self.losses: list[Loss] = []
         self.grey = True
         self.memory = 0
         self.first: tuple[int, int] | None = None  # size of the first frame, where it decides
@@ -181,6 +193,13 @@ class Collector:
         """Remember a remark once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def lose(self, text: str, remedy: str, *, note: bool = True) -> None:
+        """Remember a conversion that cannot be undone, and remark on it."""
+        if note:
+            self.note(text)
+        if (loss := Loss(text, remedy)) not in self.losses:
+            self.losses.append(loss)
 
     def add(self, frame: np.ndarray, time: float | None, *, grey: bool = False) -> bool:
         """Take a frame, uint8 (H, W, 3), shown from ``time`` seconds on; False when no more are wanted.
@@ -226,11 +245,19 @@ class Collector:
                 self.limits.check_memory(self.source, len(frames) * frames[0].nbytes)
         if rate is not None and not 0 < rate <= MAX_RATE:
             rate = None
-        return Clip(np.stack(frames), rate, self.source, tuple(self.notes), self.grey)
+        return Clip(np.stack(frames), rate, self.source, tuple(self.notes), self.grey, tuple(self.losses))
 
     def stream(self) -> FrameStream:
         """All frames as a ``FrameStream``, each once."""
         times = np.asarray(self.times)
         rate, constant = measure_rate(times, None)
         shown = None if constant else list(times - times[0])
-        return FrameStream(iter(self.frames), rate, tuple(self.notes), shown, self.grey, len(self.frames))
+        return FrameStream(
+            iter(self.frames),
+            rate,
+            tuple(self.notes),
+            shown,
+            self.grey,
+            len(self.frames),
+            tuple(self.losses),
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,8 +140,8 @@ def read_clip(
     kind = admit(path, limits)
     with Budget(limits) as budget:
         if kind.family == "array":
-            frames, fps, grey = arrays.read(path, kind, budget, max_frames)
-            return Clip(resize(frames, *size, 3) if size else frames, fps, path.name, grey=grey)
+            clip = arrays.read(path, kind, budget, max_frames)
+            return replace(clip, frames=resize(clip.frames, *size, 3)) if size else clip
         collector = Collector(path.name, budget, size=size, shrink=True, max_frames=max_frames)
         if kind.family == "still":
             stills.decode(path, kind, collector)
@@ -216,8 +217,8 @@ def probe(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Probe:
     kind = admit(path, limits)
     if kind.family == "array":
         with Budget(limits) as budget:
-            frames, fps, _ = arrays.read(path, kind, budget)
-            return Probe(len(frames), fps)
+            clip = arrays.read(path, kind, budget)
+            return Probe(len(clip.frames), clip.fps)
     if kind.family == "still":
         return Probe(*stills.probe(path, kind, limits))
     header = video.probe(path, kind, limits)

@@ -30,6 +30,7 @@ _GIF_IMAGE, _GIF_EXTENSION, _GIF_COMMENT = 0x2C, 0x21, b"\x21\xfe"
 _GIF_CONTROL = b"\x21\xf9\x04"
 _GIF_COMMENT_BYTES = 2**16
 _GIF_BLOCKS = 32  # of at most 255 bytes, that count as one part
+_AVIF_HEADERS = 2**16  # bytes in which a picture's properties lie
 _WHITE = (255, 255, 255, 255)
 # What Pillow's decoders raise on damaged bytes.
 _DAMAGED = (
@@ -105,10 +106,10 @@ def _note_pages(image: Image.Image, collector: Collector) -> None:
     if image.format == "TIFF":
         with suppress(EOFError):
             image.seek(1)
-            collector.note("first of several pages")
+            collector.lose("first of several pages", "give a file of one page")
         image.seek(0)
     if image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
-        collector.note("main image of several")
+        collector.lose("main image of several", "give a file of one image")
 
 
 def probe(path: Path, kind: Kind, limits: Limits) -> tuple[int, float | None]:
@@ -213,7 +214,7 @@ def _rgb(path: Path, image: Image.Image, collector: Collector) -> np.ndarray:
     gif, icc = image.format == "GIF", image.info.get("icc_profile")
     upright = _upright(path, image, collector)
     if upright.has_transparency_data:
-        upright = _flatten(upright, None if gif else collector)
+        upright = _flatten(upright, collector, note=not gif)
     return np.asarray(_srgb(upright, icc, collector))
 
 
@@ -221,7 +222,7 @@ def _upright(path: Path, image: Image.Image, collector: Collector) -> Image.Imag
     """The picture turned as its EXIF tag says, 8 bits per channel, without a palette."""
     gif = image.format == "GIF"  # always a palette: not worth a remark
     if (bits := _bits(path, image)) > 8:
-        collector.note(f"{bits}-bit samples scaled to 8 bits")
+        collector.lose(f"{bits}-bit samples scaled to 8 bits", "convert it to 8 bits per channel")
     if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
         collector.note("rotated as its EXIF tag says")
         image = ImageOps.exif_transpose(image)
@@ -242,6 +243,9 @@ def _bits(path: Path, image: Image.Image) -> int:
     if image.format == "PNG":
         with path.open("rb") as file:
             return file.read(25)[24]
+    if image.format == "AVIF":
+        with path.open("rb") as file:
+            return _av1_bits(file.read(_AVIF_HEADERS))
     if image.format == "HEIF":
         return int(image.info.get("bit_depth", 8))
     if image.format == "TIFF":
@@ -249,18 +253,24 @@ def _bits(path: Path, image: Image.Image) -> int:
     return 8
 
 
-def _flatten(image: Image.Image, collector: Collector | None) -> Image.Image:
+def _av1_bits(head: bytes) -> int:
+    """Bits per sample by the decoder configurations (boxes av1C) in an AVIF's headers; 8 without any."""
+    flags = [head[match.end() + 2] for match in re.finditer(b"av1C", head[:-3])]
+    return max((8 if not byte & 0x40 else 12 if byte & 0x20 else 10 for byte in flags), default=8)
+
+
+def _flatten(image: Image.Image, collector: Collector, *, note: bool) -> Image.Image:
     """Lay a transparent picture on white, as a page would show it."""
     image = image.convert("RGBA")
-    if image.getchannel("A").getextrema() != (255, 255) and collector is not None:
-        collector.note("transparency laid on white")
+    if image.getchannel("A").getextrema() != (255, 255):
+        collector.lose("transparency laid on white", "flatten it", note=note)
     return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image).convert("RGB")
 
 
 def _srgb(image: Image.Image, icc: bytes | None, collector: Collector) -> Image.Image:
     """Convert by the embedded colour profile, if there is a usable one, else by Pillow's rules."""
     if image.mode == "CMYK":
-        collector.note("CMYK converted to RGB")
+        collector.lose("CMYK converted to RGB", "convert it to sRGB")
     if icc and image.mode in ("RGB", "L", "CMYK"):
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
@@ -268,7 +278,7 @@ def _srgb(image: Image.Image, icc: bytes | None, collector: Collector) -> Image.
                 target = ImageCms.createProfile("sRGB")
                 converted = ImageCms.profileToProfile(image, profile, target, outputMode="RGB")
                 if converted is not None:
-                    collector.note("colours converted from its profile to sRGB")
+                    collector.lose("colours converted from its profile to sRGB", "convert it to sRGB")
                     return converted
         except (ImageCms.PyCMSError, *_DAMAGED):
             collector.note("unusable colour profile ignored")
