@@ -230,7 +230,7 @@ class UpscaleTask(SamplingTask[UpscaleRecord]):
         clip, alpha = media.read_photo(item.paths[0])
         self.remark(item, clip.notes)
         with self.autocast():
-            variants = draw_variants(self.model, clip.frames[0], settings)
+            variants = draw_variants(self.model, clip.frames[0], settings, source=clip.source)
             for sample, variant in enumerate(variants):
                 counts = counts.plus(variant.counts)
                 image = variant.image
