@@ -83,17 +83,17 @@ def test_a_folder_per_photo_and_nothing_but_variants_in_it(run: Run, tmp_path: P
         _still(photos / name, seed)
     (photos / "notes.txt").write_text("no image")
     assert run("--input", photos, "--num-samples", 3) == 0
-    names = [f"{name}/s{sample:03d}.png" for name in ("b", "photo.jpg", "photo.png") for sample in range(3)]
+    names = [f"{name}/s{sample:03d}.png" for name in ("b", "photo-jpg", "photo-png") for sample in range(3)]
     assert run.files() == names
     assert {path.name for path in run.output.iterdir()} == {
         "b",
-        "photo.jpg",
-        "photo.png",
+        "photo-jpg",
+        "photo-png",
         "manifest.jsonl",
         "run.json",
     }
-    assert run.out.splitlines() == [str(run.output / name) for name in ("b", "photo.jpg", "photo.png")]
-    shown = _png(run.output / "photo.png" / "s000.png")
+    assert run.out.splitlines() == [str(run.output / name) for name in ("b", "photo-jpg", "photo-png")]
+    shown = _png(run.output / "photo-png" / "s000.png")
     assert shown.shape == (20, 30, 3)
     assert lightness_error(shown[None], _png(photos / "photo.png")) < 0.5
 
@@ -252,7 +252,7 @@ def test_every_picture_is_an_item(tmp_path: Path) -> None:
     media.write_npz(tmp_path / "a" / "x.npz", frames=np.zeros((2, 8, 8, 3), np.uint8))
     assert pictures([tmp_path / "a"]) == [Item("p2", (first,)), Item("p10", (second,)), Item("q", (film,))]
     other = _still(tmp_path / "b" / "p2.png")
-    assert [item.name for item in pictures([first, other])] == ["a/p2.png", "b/p2.png"]
+    assert [item.name for item in pictures([first, other])] == ["a/p2", "b/p2"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: holds no images or videos"):
         pictures([tmp_path / "empty"])
