@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngImageFile
 
 import vflow
 from tests.compression.support import clip_codec, photo_codec, smooth
+from tests.data.sample_media import write_uneven
 from vflow.checkpoint import load, save_checkpoint
 from vflow.cli import main
 from vflow.data import media
@@ -88,15 +90,15 @@ def test_grey_files_come_back_grey(
     codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grey = smooth(9, 8)[..., :1]
-    for name, mode in (("grey", "L"), ("deep", "I;16"), ("colour", "RGB")):
-        picture = Image.fromarray(grey[..., 0])
-        (picture if mode == "L" else picture.convert(mode)).save(tmp_path / f"{name}.png")
+    for name, mode in (("grey", "L"), ("colour", "RGB")):
+        Image.fromarray(grey[..., 0]).convert(mode).save(tmp_path / f"{name}.png")
     flags = ["--output", str(tmp_path / "out"), "--json", "--checkpoint", str(codecs["photo"])]
     assert main(["compress", *(str(path) for path in tmp_path.glob("*.png")), *flags]) == 0
     entries = {entry["item"]: entry for entry in map(json.loads, capsys.readouterr().out.splitlines())}
-    assert [entries[name]["raw_bytes"] for name in ("grey", "deep", "colour")] == [72, 72, 216]
+    assert [entries[name]["raw_bytes"] for name in ("grey", "colour")] == [72, 216]
+    assert [entries[name]["channels"] for name in ("grey", "colour")] == [1, 3]
     assert main(["decompress", str(tmp_path / "out"), *flags]) == 0
-    for name, mode in (("grey", "L"), ("deep", "L"), ("colour", "RGB")):
+    for name, mode in (("grey", "L"), ("colour", "RGB")):
         with Image.open(tmp_path / "out" / f"{name}.png") as picture:
             assert picture.mode == mode
     media.write_npz(tmp_path / "clip.npz", frames=grey[None].repeat(2, 0))
@@ -167,6 +169,76 @@ def test_transparent_pictures_are_refused(
     flags = ["--output", str(tmp_path), "--checkpoint", str(codecs["photo"])]
     assert main(["compress", str(tmp_path / "a.png"), *flags]) == 1
     assert "has transparent pixels" in capsys.readouterr().err
+
+
+def _write_lossy(path: Path, pixels: np.ndarray) -> None:
+    """A file that holds more than 8-bit sRGB, as its name says."""
+    picture = Image.fromarray(pixels)
+    match path.stem:
+        case "deep-grey":
+            Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(path)
+        case "deep":
+            assert cv2.imwrite(str(path), pixels.astype(np.uint16) * 257)
+        case "deep-avif":
+            codecs = pytest.importorskip("imagecodecs")
+            path.write_bytes(codecs.avif_encode(pixels.astype(np.uint16) * 4, bitspersample=10))
+        case "print":
+            picture.convert("CMYK").save(path)
+        case "profile":
+            srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+            other = srgb.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
+            other = other.replace(b"rXYZ", b"....").replace(b"gXYZ", b"rXYZ").replace(b"....", b"gXYZ")
+            picture.save(path, icc_profile=other)
+        case "pages":
+            picture.save(path, save_all=True, append_images=[picture])
+        case "clear":
+            frames = [Image.fromarray(np.dstack([pixels, np.full((16, 16), a, np.uint8)])) for a in (0, 255)]
+            frames[0].save(path, save_all=True, append_images=frames[1:], disposal=2)
+        case "floats":
+            media.write_npz(path, frames=pixels[None] / np.float32(255))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("deep-grey.png", "16-bit samples scaled to 8 bits); convert it to 8 bits per channel first"),
+        ("deep.png", "16-bit samples scaled to 8 bits); convert it to 8 bits per channel first"),
+        ("deep-avif.avif", "10-bit samples scaled to 8 bits); convert it to 8 bits per channel first"),
+        ("print.jpg", "CMYK converted to RGB); convert it to sRGB first"),
+        ("profile.png", "colours converted from its profile to sRGB); convert it to sRGB first"),
+        ("pages.tiff", "first of several pages); give a file of one page first"),
+        ("clear.webp", "transparency laid on white); flatten it first"),
+        ("clear.gif", "transparency laid on white); flatten it first"),
+        ("floats.npz", "float32 values rounded to 8 bits); store them as uint8 first"),
+    ],
+)
+def test_files_that_would_lose_information_are_refused(
+    name: str, why: str, codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write_lossy(tmp_path / name, smooth(16, 16))
+    flags = ["--output", str(tmp_path / "out"), "--checkpoint", str(codecs["photo"])]
+    assert main(["compress", str(tmp_path / name), *flags]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {name}: would lose information ({why}"
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_videos_keep_each_decoded_frame_once(tmp_path: Path) -> None:
+    path = write_uneven(tmp_path / "v.mkv", "libx264", [0, 20, 220, 260, 300])
+    source = read_source(path)
+    assert len(source.frames) == 5 and source.fps == pytest.approx(4 / 0.3)
+    assert source.notes == ("variable frame rate made constant, the mean of 13.3 a second",)
+    pictures = [Image.new("RGB", (16, 16), (50 * i,) * 3) for i in range(3)]
+    pictures[0].save(tmp_path / "v.gif", save_all=True, append_images=pictures[1:], duration=[40, 200, 40])
+    assert len(read_source(tmp_path / "v.gif").frames) == 3
+
+
+def test_sizes_are_said(codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    media.write_png(tmp_path / "grey.png", smooth(9, 8)[..., :1])
+    flags = ["--output", str(tmp_path), "--checkpoint", str(codecs["photo"])]
+    assert main(["compress", str(tmp_path / "grey.png"), *flags]) == 0
+    size, given = ((tmp_path / f"grey.{kind}").stat().st_size for kind in ("vflow", "png"))
+    shares = f"{size / 72:.1%} of the raw pixels (1 channel), {size / given:.0%} of the file given, "
+    assert f"grey.vflow: {size} bytes, {shares}" in capsys.readouterr().out
 
 
 def test_python_takes_and_gives_arrays(codecs: dict[str, Path]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.data.sample_media import moving_square, write_lossless
+from tests.data.sample_media import moving_square, write_lossless, write_uneven
 from tests.pipelines.colorizers import lightness_error, make_colorizer, picture
 from vflow import cli
 from vflow.checkpoint import load, save_checkpoint
@@ -83,17 +83,17 @@ def test_a_folder_per_photo_and_nothing_but_variants_in_it(run: Run, tmp_path: P
         _still(photos / name, seed)
     (photos / "notes.txt").write_text("no image")
     assert run("--input", photos, "--num-samples", 3) == 0
-    names = [f"{name}/s{sample:03d}.png" for name in ("b", "photo.jpg", "photo.png") for sample in range(3)]
+    names = [f"{name}/s{sample:03d}.png" for name in ("b", "photo-jpg", "photo-png") for sample in range(3)]
     assert run.files() == names
     assert {path.name for path in run.output.iterdir()} == {
         "b",
-        "photo.jpg",
-        "photo.png",
+        "photo-jpg",
+        "photo-png",
         "manifest.jsonl",
         "run.json",
     }
-    assert run.out.splitlines() == [str(run.output / name) for name in ("b", "photo.jpg", "photo.png")]
-    shown = _png(run.output / "photo.png" / "s000.png")
+    assert run.out.splitlines() == [str(run.output / name) for name in ("b", "photo-jpg", "photo-png")]
+    shown = _png(run.output / "photo-png" / "s000.png")
     assert shown.shape == (20, 30, 3)
     assert lightness_error(shown[None], _png(photos / "photo.png")) < 0.5
 
@@ -192,6 +192,22 @@ def test_films_become_previews_or_folders_of_frames(run: Run, tmp_path: Path) ->
     assert run.files() == ["v/s000.gif"]
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".gif"])
+def test_frames_of_films_keep_their_times(run: Run, tmp_path: Path, suffix: str) -> None:
+    """Matroska declares a rate of 30, and an animated picture counts in hundredths of a second."""
+    film, times = tmp_path / f"v{suffix}", [0, 20, 220, 260, 300]
+    if suffix == ".mkv":
+        write_uneven(film, "libx264", times)
+    else:
+        stills = [Image.fromarray(frame) for frame in moving_square(5)]
+        steps = [*np.diff(times).tolist(), 40]
+        stills[0].save(film, save_all=True, append_images=stills[1:], duration=steps)
+    assert run("--input", film, "--num-samples", 1) == 0
+    made = media.stream_frames(run.output / "v" / "s000.mp4")
+    assert len(list(made.frames)) == 5
+    assert made.times == pytest.approx([time / 1000 for time in times], abs=0.001)
+
+
 def test_a_photo_is_no_film(run: Run, tmp_path: Path) -> None:
     assert run("--input", _still(tmp_path / "p.png"), "--format", "mp4") == 1
     assert "error: p.png: a single image; leave --format out or give png" in run.err
@@ -236,7 +252,7 @@ def test_every_picture_is_an_item(tmp_path: Path) -> None:
     media.write_npz(tmp_path / "a" / "x.npz", frames=np.zeros((2, 8, 8, 3), np.uint8))
     assert pictures([tmp_path / "a"]) == [Item("p2", (first,)), Item("p10", (second,)), Item("q", (film,))]
     other = _still(tmp_path / "b" / "p2.png")
-    assert [item.name for item in pictures([first, other])] == ["a/p2.png", "b/p2.png"]
+    assert [item.name for item in pictures([first, other])] == ["a/p2", "b/p2"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: holds no images or videos"):
         pictures([tmp_path / "empty"])

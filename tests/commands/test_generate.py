@@ -89,7 +89,7 @@ def whole(tiny: Path, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_bad_items_fail_alone_and_nothing_is_redone(
     tiny: Path, clips: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert {path.split("/")[0] for path in outputs(whole)} == {"c0.npz", "c0.png", "c1", "c2", "c3"}
+    assert {path.split("/")[0] for path in outputs(whole)} == {"c0-npz", "c0-png", "c1", "c2", "c3"}
     lines = {line["item"]: line for line in entries(whole)}
     assert len(lines) == COUNT
     assert [lines[name]["status"] for name in ("c1", "c8", "c9")] == ["done", "failed", "failed"]
@@ -100,7 +100,7 @@ def test_bad_items_fail_alone_and_nothing_is_redone(
         done
     )
     assert done["bits_per_dim"] > 0
-    assert lines["c0.png"]["bits_per_dim"] is None  # one frame alone has no conditional
+    assert lines["c0-png"]["bits_per_dim"] is None  # one frame alone has no conditional
     run = json.loads((whole / "run.json").read_text())
     assert (run["num_samples"], run["num_frames"]) == (9, 2)
     assert "torch" in run["versions"]
@@ -130,7 +130,7 @@ def test_processes_of_a_launcher_are_shards(
         monkeypatch.setenv(name, value)
     assert vflow(*call(tiny, clips, tmp_path)) == 0  # or the launcher would end the other process
     lines = entries(tmp_path, "manifest-2-of-2.jsonl")
-    assert [line["item"] for line in lines] == ["c0.png", "c2", "c8"]
+    assert [line["item"] for line in lines] == ["c0-png", "c2", "c8"]
     assert [line["status"] for line in lines] == ["done", "done", "failed"]
 
 
@@ -139,7 +139,7 @@ def test_a_dry_run_writes_nothing(
 ) -> None:
     assert vflow(*call(tiny, clips, tmp_path / "out", "--dry-run", "--shard", "1/2")) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"to do: c0.npz ← {clips / 'c0.npz'}"
+    assert printed[0] == f"to do: c0-npz ← {clips / 'c0.npz'}"
     assert len(printed) == 4
     assert not (tmp_path / "out").exists()
     assert vflow(*call(tiny, clips, whole, "--dry-run", "--json")) == 0
@@ -207,7 +207,7 @@ def test_colorize(tmp_path: Path) -> None:
     flags = ("generate", "colorize", "--checkpoint", tmp_path / "model", "--num-samples", 2, "--output")
     rest = ("--input", photos / "*.*g")
     assert vflow(*flags, tmp_path / "one", *rest) == 1
-    names = [f"{name}/s{sample:03d}.png" for name in ("photo.jpg", "photo.png") for sample in (0, 1)]
+    names = [f"{name}/s{sample:03d}.png" for name in ("photo-jpg", "photo-png") for sample in (0, 1)]
     assert sorted(outputs(tmp_path / "one")) == names
     for shard in ("1/2", "2/2"):
         vflow(*flags, tmp_path / "two", "--shard", shard, "--batch-size", 3, *rest)

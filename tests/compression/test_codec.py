@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from tests.compression.test_color import jpeg
 from vflow.compression import container, pyramid_coder
 from vflow.compression.codec import compress_frames, decompress_frames
 from vflow.errors import CheckpointError, InputError
-from vflow.models import CodecBatch
+from vflow.models import CodecBatch, PhotoCodec
+from vflow.models.codec import Codec
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,15 +33,29 @@ def test_pictures_of_any_size_come_back(size: tuple[int, int]) -> None:
         assert np.array_equal(found.frames, pixels[None])
 
 
-def test_grey_stays_grey() -> None:
-    for model, pixels in (
-        (photo_codec(), noise(9, 12)[..., :1]),
-        (clip_codec(), noise(9, 12)[None, ..., :1]),
-    ):
-        coded = compress_frames(model, pixels)
-        assert (coded.values, coded.data[4]) == (9 * 12, 2)
-        assert np.array_equal(decompress_frames(model, coded.data).frames.reshape(pixels.shape), pixels)
-    assert compress_frames(photo_codec(), noise(9, 12)).data[4] == 1
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("make", [photo_codec, clip_codec])
+def test_grey_costs_one_channel(
+    make: Callable[[], Codec], channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of before, which coded all three, are still read."""
+    model, grey = make(), smooth(21, 14)[..., :1].repeat(channels, -1)
+    pixels = grey if isinstance(model, PhotoCodec) else np.stack([grey, grey // 2])
+    coded = compress_frames(model, pixels)
+    with monkeypatch.context() as patch:
+        patch.setattr(pyramid_coder, "is_grey", lambda pictures: False)
+        before = compress_frames(model, pixels)
+    assert (coded.values, coded.data[4], before.data[4]) == (pixels.size, 3, 2 if channels == 1 else 1)
+    assert coded.information < before.information
+    for data in (coded.data, before.data):
+        assert np.array_equal(decompress_frames(model, data).frames.reshape(pixels.shape), pixels)
+
+
+def test_a_clip_of_some_grey_frames_is_coded_in_color() -> None:
+    grey = smooth(9, 12)[..., :1].repeat(3, -1)
+    for clip in (np.stack([grey, smooth(9, 12)]), np.stack([smooth(9, 12), grey])):
+        data = compress_frames(clip_codec(), clip).data
+        assert data[4] == 1 and np.array_equal(decompress_frames(clip_codec(), data).frames, clip)
 
 
 @pytest.mark.parametrize("frames", [1, 3])

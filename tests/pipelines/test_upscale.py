@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -114,8 +115,31 @@ def test_bad_settings_and_models_are_refused(model: SuperResolution, photo: np.n
         vflow.upscale(model, photo, scale=3)
     with pytest.raises(CheckpointError, match="does not enlarge photos"):
         vflow.upscale(make_colorizer(), photo)
-    with pytest.raises(InputError, match="megapixels"):
-        vflow.upscale(model, np.zeros((4000, 2000, 3), np.uint8))
+    for size, scale, message in (
+        (
+            (4000, 2000),
+            4,
+            "128 megapixels once enlarged 4 times; the limit is 64; choose scale 2 ",
+        ),
+        ((5000, 4000), 2, "80 megapixels once enlarged 2 times; the limit is 64; "),
+        ((20_000, 2), 4, "80,000 pixels a side once enlarged 4 times; the limit is 65,535; choose scale 2 "),
+    ):
+        with pytest.raises(InputError, match=rf"^photo: {re.escape(message)}[^;]*reduce the photo$"):
+            vflow.upscale(model, np.zeros((*size, 3), np.uint8), scale=scale)
+
+
+def test_the_command_names_photos_that_are_too_large(
+    model: SuperResolution, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path / "tiny", model, config=model.config)
+    Image.new("RGB", (3840, 2160)).save(tmp_path / "wide.png")
+    places = {"checkpoint": "tiny", "output": "out", "input": "wide.png"}
+    arguments = [text for flag, name in places.items() for text in (f"--{flag}", str(tmp_path / name))]
+    assert cli.main(["upscale", *arguments, "--scale", "4"]) == 1
+    error = (
+        "error: wide.png: 133 megapixels once enlarged 4 times; the limit is 64; choose scale 2 (--scale 2) "
+    )
+    assert f"{error}or reduce the photo" in capsys.readouterr().err
 
 
 def test_values_that_stay_infinite_are_an_error(photo: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from vflow.commands.common import note, require
-from vflow.errors import VflowError
+from vflow.errors import VflowError, counted
 from vflow.flags import Inputs, Text, Whole
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ Work = Callable[["Task", Path, Callable[[int, int], None]], dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Compress:
-    """Write photos and videos to lossless files NAME.vflow."""
+    """Write photos and videos to lossless files NAME.vflow.
+
+    A photo must be 8-bit sRGB or grey. Of a video its frames are kept, decoded to 8-bit RGB, without sound.
+    """
 
     input: tyro.conf.Positional[Inputs]
     """Photos, videos, npz files, or folders of them."""
@@ -37,7 +40,8 @@ class Compress:
     on_existing: Existing = "error"
     """If a file of that name has other content: refuse, or overwrite it."""
     json: bool = False
-    """Print one JSON object per file: bytes, raw_bytes, bits_per_dim, model_bits_per_dim."""
+    """Print one JSON object per file: bytes, raw_bytes, channels, input_bytes, bits_per_dim,
+    model_bits_per_dim."""
     threads: Whole = None
     """CPU threads; torch's choice when not given."""
     debug: bool = False
@@ -66,9 +70,11 @@ class Compress:
         if self.json:
             print(json.dumps(entry), flush=True)
         else:
-            share = f"{entry['bytes'] / entry['raw_bytes']:.1%} of the raw pixels"
-            size = f"{entry['bytes']:,} bytes, {share}, {entry['bits_per_dim']:.3f} bits/dim"
-            print(f"{entry['file']}: {size}", flush=True)
+            size, channels = entry["bytes"], counted(entry["channels"], "channel")
+            share = f"{size / entry['raw_bytes']:.1%} of the raw pixels ({channels})"
+            given = f"{size / entry['input_bytes']:,.0%} of the file given"
+            bits = f"{entry['bits_per_dim']:.3f} bits/dim"
+            print(f"{entry['file']}: {size:,} bytes, {share}, {given}, {bits}", flush=True)
 
 
 @dataclass(frozen=True, kw_only=True)

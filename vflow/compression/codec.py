@@ -109,7 +109,7 @@ def compress_frames(
     coder = _coder(model)
     kind = "picture" if frames.ndim == 3 else "clip"
     pictures = frames[None] if frames.ndim == 3 else frames
-    coder.check(pictures)
+    coder.begin(pictures)
     count, height, width, channels = pictures.shape
     size = 3 * height * width
     coded: list[CodedFrame] = []

@@ -23,8 +23,8 @@ class FrameCoder(ABC):
     """Processor and libraries that both sides must share; "" where whole numbers decide."""
 
     @abstractmethod
-    def check(self, pictures: np.ndarray) -> None:
-        """Refuse frames, uint8 (T, H, W, C), that are not coded.
+    def begin(self, pictures: np.ndarray) -> None:
+        """Look at all frames, uint8 (T, H, W, C), before the first is coded.
 
         Raises:
             ConfigError: too many, or of another size.

@@ -3,7 +3,7 @@
 Photos are coded as (Y, Cb, Cr) of JFIF, whole numbers of which only a quarter as many exist as of (R, G, B).
 Chroma is smooth, and a photo that was a JPEG file once comes from such numbers: a few pixels need corrections
 ("jfif"). Of other pictures it is coded as well which of the colours that round to its (Y, Cb, Cr) a pixel
-has, about two bits ("rounded").
+has, about two bits ("rounded"). Of pictures whose channels are equal only one plane is coded ("grey").
 """
 
 from __future__ import annotations
@@ -20,16 +20,23 @@ from vflow.errors import InputError
 if TYPE_CHECKING:
     from vflow.compression.entropy import Decoder, Encoder
 
-ColorMap = Literal["rgb", "jfif", "rounded"]
+ColorMap = Literal["rgb", "jfif", "rounded", "grey"]
 COLOR_MAPS = get_args(ColorMap)
 FEW = 0.02  # share of pixels to correct, up to which "jfif" is chosen
 GREEN_FIRST = (1, 0, 2)
+NEUTRAL = 128  # Cb and Cr of grey
 _MANY = 0.5  # share of pixels that come from no (Y, Cb, Cr), from which on none is searched for
 _HALF = 1 << 15
 _REACH = 2  # in that search, of each number
 _CORRECTION_BITS = 3
 _RATE_UNIT = 1 << 16
-_RATES = {"rgb": struct.Struct(""), "jfif": struct.Struct("<HH"), "rounded": struct.Struct("<H")}
+_NOTHING = struct.Struct("")
+_RATES = {
+    "rgb": _NOTHING,
+    "jfif": struct.Struct("<HH"),
+    "rounded": struct.Struct("<H"),
+    "grey": _NOTHING,
+}
 
 
 class Converted(NamedTuple):
@@ -52,7 +59,7 @@ def _steps(reach: int) -> list[np.ndarray]:
 def jfif_to_rgb(planes: np.ndarray) -> np.ndarray:
     """(Y, Cb, Cr) → (R, G, B) before clipping to 0 … 255, int32 (..., 3): libjpeg's 16-bit fixed point."""
     y, cb, cr = np.moveaxis(planes.astype(np.int32), -1, 0)
-    cb, cr = cb - 128, cr - 128
+    cb, cr = cb - NEUTRAL, cr - NEUTRAL
     red = y + ((_fixed(1.402) * cr + _HALF) >> 16)
     green = y + ((-_fixed(0.34414) * cb - _fixed(0.71414) * cr + _HALF) >> 16)
     blue = y + ((_fixed(1.772) * cb + _HALF) >> 16)
@@ -62,7 +69,7 @@ def jfif_to_rgb(planes: np.ndarray) -> np.ndarray:
 def round_to_jfif(pixels: np.ndarray) -> np.ndarray:
     """(R, G, B) → (Y, Cb, Cr), int32 (..., 3) in 0 … 255, as libjpeg rounds; colours share triples."""
     red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
-    chroma = (128 << 16) + _HALF - 1
+    chroma = (NEUTRAL << 16) + _HALF - 1
     y = (_fixed(0.299) * red + _fixed(0.587) * green + _fixed(0.114) * blue + _HALF) >> 16
     cb = (-_fixed(0.16874) * red - _fixed(0.33126) * green + _fixed(0.5) * blue + chroma) >> 16
     cr = (_fixed(0.5) * red - _fixed(0.41869) * green - _fixed(0.08131) * blue + chroma) >> 16
@@ -88,6 +95,11 @@ def rgb_to_jfif(pixels: np.ndarray) -> np.ndarray:
     return found.astype(np.uint8)
 
 
+def is_grey(pixels: np.ndarray) -> bool:
+    """True where all channels of ``pixels``, uint8 (..., C), are equal."""
+    return bool((pixels == pixels[..., :1]).all())
+
+
 def to_planes(pixels: np.ndarray) -> Converted:
     """(Y, Cb, Cr) of ``pixels``, uint8 (H, W, 3): "jfif" if all but a few come from such triples."""
     planes = rgb_to_jfif(pixels)
@@ -106,7 +118,7 @@ def encode_remainder(converted: Converted, pixels: np.ndarray, encoder: Encoder)
             return _encode_corrections(converted.planes, pixels, encoder)
         case "rounded":
             return _encode_choices(converted.planes, pixels, encoder)
-        case "rgb":
+        case "rgb" | "grey":
             return b""
 
 
@@ -119,6 +131,8 @@ def decode_pixels(converted: Converted, rates: bytes, decoder: Decoder) -> np.nd
             return _decode_choices(converted.planes, rates, decoder)
         case "rgb":
             return converted.planes[..., np.argsort(GREEN_FIRST)]
+        case "grey":
+            return converted.planes[..., :1].repeat(3, -1)
 
 
 def rates_size(color_map: ColorMap) -> int:

@@ -2,7 +2,7 @@
 
     offset  size  field
     0       4     magic, "VFLW"
-    4       1     version: 1, or 2 where the pixels are grey
+    4       1     version: 1; 2 where the pixels have one channel; 3 of the colour map "grey"
     5       1     kind: 0 picture, 1 clip, 2 grey picture, 3 grey clip
     6       1     colour map: index into ``color.COLOR_MAPS``
     7       1     arithmetic: 0 whole numbers, 1 floating point, described in a record before the frames
@@ -14,8 +14,8 @@
                   arithmetic is alike, UTF-8 text and its CRC-32
     end−4   4     CRC-32 of all bytes before
 
-All numbers are little-endian; pixels are uint8 (H, W, 3), rows first. Grey ones are (H, W, 1), and coded as
-colours whose three channels are equal.
+All numbers are little-endian; pixels are uint8 (H, W, 3), rows first, or (H, W, 1), coded as colours whose
+three channels are equal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vflow.compression.color import COLOR_MAPS, ColorMap
 from vflow.errors import CheckpointError, InputError
 
 MAGIC = b"VFLW"
-VERSION = 2
+VERSION = 3
 SUFFIX = ".vflow"
 HASH_BYTES = 16
 MAX_PIXELS = 64_000_000
@@ -83,7 +83,8 @@ def pack(header: Header, frames: Sequence[CodedFrame]) -> bytes:
         frames = [CodedFrame(zlib.crc32(text), text), *frames]
     total = _HEADER.size + sum(_FRAME.size + len(frame.data) for frame in frames) + 4
     kind, color = _KINDS.index((header.kind, header.channels)), COLOR_MAPS.index(header.color_map)
-    version = 1 if header.channels == 3 else VERSION
+    version = 1 if header.channels == 3 else 2
+    version = VERSION if header.color_map == "grey" else version
     parts = [
         _HEADER.pack(
             MAGIC, version, kind, color, bool(header.arithmetic), bytes.fromhex(header.checkpoint),

@@ -33,7 +33,7 @@ class FlowCoder(FrameCoder):
         self.past: list[Tensor] = []
         self.arithmetic = _arithmetic()
 
-    def check(self, pictures: np.ndarray) -> None:
+    def begin(self, pictures: np.ndarray) -> None:
         (_, height, width), found = self.model.image_shape, pictures.shape[1:3]
         multiple = self.model.size_multiple
         fits = self.model.config.keeps_size(*found) and not any(side % multiple for side in found)

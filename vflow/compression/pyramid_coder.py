@@ -12,9 +12,11 @@ from torch import Tensor
 from vflow.compression.coder import Count, FrameCoder
 from vflow.compression.color import (
     GREEN_FIRST,
+    NEUTRAL,
     Converted,
     decode_pixels,
     encode_remainder,
+    is_grey,
     rates_size,
     to_planes,
 )
@@ -36,8 +38,10 @@ class PyramidCoder(FrameCoder):
     def __init__(self, model: Codec) -> None:
         self.model = model
         self.past: list[Tensor] = []
+        self.grey = False
 
-    def check(self, pictures: np.ndarray) -> None:
+    def begin(self, pictures: np.ndarray) -> None:
+        self.grey = is_grey(pictures)
         if len(pictures) > 1 and isinstance(self.model, PhotoCodec):
             remedy = "choose a checkpoint of kind clip_codec"
             raise ConfigError(f"a photo_codec compresses single images; {remedy}")
@@ -45,15 +49,18 @@ class PyramidCoder(FrameCoder):
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray, count: Count) -> tuple[bytes, float]:
         converted, encoder = convert(self.model, pixels), Encoder()
+        if self.grey:
+            converted = converted._replace(color_map="grey")
         self.color_map = converted.color_map
         image = _tensor(converted.planes)
         pyramid = image_pyramid(image)
         lattices = [phases(level) for level in pyramid]
-        _encode_base(pyramid[-1], encoder)
+        _encode_base(pyramid[-1][:, :1] if self.grey else pyramid[-1], encoder)
 
         def code(place: Place, mixture: Mixture) -> Tensor:
             values = lattices[place.level][place.phase][:, place.channel, place.start : place.stop]
-            encoder.levels(CumulativeTable(mixture), values)
+            if not (self.grey and place.channel):
+                encoder.levels(CumulativeTable(mixture), values)
             count(values.numel())
             return values
 
@@ -66,17 +73,30 @@ class PyramidCoder(FrameCoder):
         size, rates = (header.height, header.width), data[: rates_size(header.color_map)]
         if len(rates) < rates_size(header.color_map):
             raise InputError("the coded pixels end too early")
-        decoder = Decoder(data[len(rates) :])
+        decoder, grey = Decoder(data[len(rates) :]), header.color_map == "grey"
+        first = torch.empty(0)  # values of the first channel where the next ones are
 
         def code(place: Place, mixture: Mixture) -> Tensor:
-            values = decoder.levels(CumulativeTable(mixture))
+            nonlocal first
+            shape = (1, *mixture.mean.shape[2:])
+            if grey and place.channel:
+                values = self._implied(first)
+            else:
+                values = first = decoder.levels(CumulativeTable(mixture)).view(shape).float()
             count(values.numel())
-            return values.view(1, *mixture.mean.shape[2:]).float()
+            return values
 
-        image = self._network(_decode_base(level_sizes(size)[-1], decoder), size, code)
+        base = _decode_base(level_sizes(size)[-1], decoder, 1 if grey else 3)
+        if grey:
+            base = torch.cat([base, *[self._implied(base)] * 2], 1)
+        image = self._network(base, size, code)
         self._remember(image)
         planes = image[0].permute(1, 2, 0).to(torch.uint8).numpy()
         return decode_pixels(Converted(header.color_map, planes), rates, decoder)
+
+    def _implied(self, first: Tensor) -> Tensor:
+        """Values of another channel of a grey picture, given those of the first."""
+        return first if isinstance(self.model, ClipCodec) else torch.full_like(first, NEUTRAL)
 
     def _network(
         self, base: Tensor, size: tuple[int, int], code: Callable[[Place, Mixture], Tensor]
@@ -103,7 +123,7 @@ def _encode_base(base: Tensor, encoder: Encoder) -> None:
         encoder.bits((values >> bit) & 1, 0.5)
 
 
-def _decode_base(size: tuple[int, int], decoder: Decoder) -> Tensor:
-    count = 3 * size[0] * size[1]
+def _decode_base(size: tuple[int, int], decoder: Decoder, channels: int) -> Tensor:
+    count = channels * size[0] * size[1]
     values = sum(decoder.bits(count, 0.5) << bit for bit in range(8))
-    return torch.from_numpy(np.asarray(values)).view(1, 3, *size).float()
+    return torch.from_numpy(np.asarray(values)).view(1, channels, *size).float()

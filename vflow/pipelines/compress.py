@@ -40,7 +40,8 @@ def compress(model: nn.Module, frames: np.ndarray | torch.Tensor, *, fps: float 
 
     Args:
         model: a codec, as of ``vflow.load("codec-photo")``.
-        frames: a photo, uint8 (H, W, C), or a clip, uint8 (T, H, W, C); C is 3, or 1 for grey.
+        frames: a photo, uint8 (H, W, C), or a clip, uint8 (T, H, W, C); C is 3, or 1 for grey. Arrays of
+            other types are refused.
         fps: frames per second, kept in the file.
 
     Raises:
@@ -82,33 +83,42 @@ class Source(NamedTuple):
 def read_source(path: Path) -> Source:
     """Pixels of a photo, video, animated picture or array of frames, at their own size.
 
+    Of a video these are its frames as decoded to 8-bit RGB, each once, whatever it is made of.
+
     Raises:
-        InputError: not readable, beyond the limits, or with transparency.
+        InputError: not readable, beyond the limits, or a picture or an array that its pixels of 8-bit sRGB
+            would not give back: of more bits, another colour space, several pages, or with transparency.
     """
     suffix = path.suffix.lower()
-    if suffix in media.VIDEO_SUFFIXES:
-        stream = media.stream_frames(path)
-        frames = list(stream.frames)
-        if not frames:
-            raise InputError(f"{path.name}: holds no frames; give another file")
-        return Source(np.stack(frames), stream.fps, stream.notes)
     if suffix in media.ARRAY_SUFFIXES:
         clip = media.read_clip(path)
-        return Source(_stored(clip), clip.fps, clip.notes)
-    if media.probe(path).frames > 1:
-        clip = media.read_image(path)
-        return Source(_stored(clip), clip.fps, clip.notes)
+        _refuse_losses(path, clip.losses)
+        return Source(_stored(clip.frames, clip.grey), clip.fps, clip.notes)
+    if suffix in media.VIDEO_SUFFIXES or media.probe(path).frames > 1:
+        stream = media.stream_frames(path)
+        _refuse_losses(path, stream.losses)
+        notes = stream.notes
+        if stream.times is not None:
+            notes += (f"variable frame rate made constant, the mean of {stream.fps or 0:.3g} a second",)
+        return Source(_stored(np.stack(list(stream.frames)), stream.grey), stream.fps, notes)
     photo, opacity = media.read_photo(path)
     if opacity is not None and opacity.min() < 255:
         raise InputError(
             f"{path.name}: has transparent pixels, which {SUFFIX} does not keep; flatten it first"
         )
-    return Source(_stored(photo)[0], None, photo.notes)
+    _refuse_losses(path, photo.losses)
+    return Source(_stored(photo.frames, photo.grey)[0], None, photo.notes)
 
 
-def _stored(clip: media.Clip) -> np.ndarray:
+def _refuse_losses(path: Path, losses: Sequence[media.Loss]) -> None:
+    """Refuse a file whose pixels as read are not all that it holds."""
+    for loss in losses[:1]:
+        raise InputError(f"{path.name}: would lose information ({loss.text}); {loss.remedy} first")
+
+
+def _stored(frames: np.ndarray, grey: bool) -> np.ndarray:
     """Frames with as many channels as their file has."""
-    return clip.frames[..., :1] if clip.grey else clip.frames
+    return frames[..., :1] if grey else frames
 
 
 class Task(NamedTuple):
@@ -210,7 +220,7 @@ class Codecs:
 def compress_file(
     codecs: Codecs, task: Task, output: Path, progress: Progress, *, replace: bool = False
 ) -> dict[str, Any]:
-    """Write ``output``/NAME.vflow; returns its sizes: bytes, bits_per_dim, model_bits_per_dim, raw_bytes.
+    """Write ``output``/NAME.vflow; returns its sizes, with those of the pixels and of the file given.
 
     Args:
         replace: a file of that name and other bytes is replaced, and not refused.
@@ -233,6 +243,8 @@ def compress_file(
         "kind": source.kind,
         "bytes": len(coded.data),
         "raw_bytes": coded.values,
+        "channels": source.frames.shape[-1],
+        "input_bytes": task.path.stat().st_size,
         "bits_per_dim": coded.bits_per_dim,
         "model_bits_per_dim": coded.information / coded.values,
         "notes": list(source.notes),

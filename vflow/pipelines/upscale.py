@@ -111,17 +111,19 @@ def draw_variants(
     photo: np.ndarray,
     settings: UpscaleSettings,
     *,
+    source: str = "photo",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Variant]:
     """All variants of a photo, uint8 (H, W, 3), one by one; ends early when ``should_stop()`` is true.
+
+    ``source`` names the photo in messages.
 
     Raises:
         InputError: the enlarged photo would be too large, or a sample stays non-finite after 8 redraws.
         CheckpointError: the model is of another kind.
     """
     super_resolution_config(model)
-    height, width = photo.shape[:2]
-    media.DEFAULT_LIMITS.check_size("enlarged photo", settings.scale * width, settings.scale * height)
+    _check_size(source, photo, settings.scale)
     doubling = Doubling(model, settings)
     content = content_hash(photo)
     known: Conditions = {}
@@ -134,6 +136,19 @@ def draw_variants(
             image, new = doubling.draw(image, key, known if image is photo else {})
             counts = counts.plus(new)
         yield Variant(image, counts)
+
+
+def _check_size(source: str, photo: np.ndarray, scale: int) -> None:
+    """Refuse a photo (H, W, 3) that would be too large once enlarged."""
+    limits, pixels, side = media.DEFAULT_LIMITS, photo.shape[0] * photo.shape[1], max(photo.shape[:2])
+    fitting = [s for s in SCALES if s**2 * pixels <= limits.pixels and s * side <= limits.side]
+    if scale in fitting:
+        return
+    size, most = f"{scale**2 * pixels / 1e6:,.0f} megapixels", f"{limits.pixels / 1e6:,.0f}"
+    if scale**2 * pixels <= limits.pixels:
+        size, most = f"{scale * side:,} pixels a side", f"{limits.side:,}"
+    remedy = " or ".join([*(f"choose scale {s} (--scale {s})" for s in fitting), "reduce the photo"])
+    raise InputError(f"{source}: {size} once enlarged {scale} times; the limit is {most}; {remedy}")
 
 
 Conditions = dict[tuple[int, int], Condition]

@@ -8,7 +8,7 @@ from ..shared.html import SHARP, placeholder, png_uri, reduced
 from .job import Compressed, Restored, Size
 
 PREVIEW = 640  # pixels of the longer side, at most
-PHRASES = {"raw": "three bytes a pixel", "lossy": "has lost details already"}
+PHRASES = {"lossy": "has lost details already"}
 
 
 def empty() -> str:
@@ -21,7 +21,9 @@ def empty() -> str:
 def compressed(result: Compressed) -> str:
     """The picture and the bytes that each format takes."""
     largest = max(size.bytes for size in result.sizes)
-    rows = "".join(_row(size, largest) for size in result.sizes)
+    raw = "three bytes a pixel" if result.frames.shape[-1] == 3 else "one byte a pixel"
+    phrases = PHRASES | {"raw": raw}
+    rows = "".join(_row(size, largest, phrases.get(size.kind, "")) for size in result.sizes)
     lead, more = _lead(result.sizes), "more " if result.notes else ""  # than reading it has changed
     return (
         f'<section class="vf-results vf-compress{_sharp(result)}" aria-label="Compressed">'
@@ -53,8 +55,7 @@ def _lead(sizes: tuple[Size, ...]) -> str:
     return f"<strong>{ours:,} bytes, {abs(change):.0%} {word} than {escape(best.label)}.</strong>"
 
 
-def _row(size: Size, largest: int) -> str:
-    phrase = PHRASES.get(size.kind, "")
+def _row(size: Size, largest: int, phrase: str) -> str:
     remark = f"<small>{phrase}</small>" if phrase else ""
     share = 100 * size.bytes / largest
     return (

@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from apps.ui.compress import html, job
 from apps.ui.shared.context import AppContext
@@ -104,6 +105,19 @@ def test_what_reading_changed_is_not_called_lossless(app: AppContext, tmp_path: 
     assert "nothing is lost" in html.compressed(made)
     changed = replace(made, notes=("16-bit samples scaled to 8 bits",))
     assert "nothing more is lost" in html.compressed(changed)
+
+
+def test_raw_pixels_say_how_many_bytes_they_have(app: AppContext, tmp_path: Path) -> None:
+    clip = str(tmp_path / "clip.npz")
+    for frames, phrase in ((CLIP, "three bytes a pixel"), (CLIP[..., :1], "one byte a pixel")):
+        media.write_npz(clip, frames=frames)
+        assert phrase in html.compressed(finish(job.compress(app, clip, job.read(clip), lambda: False)))
+
+
+def test_photos_that_would_lose_information_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(smooth(8, 8)[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match=r"^deep\.png: would lose information \(16-bit"):
+        job.read(str(tmp_path / "deep.png"))
 
 
 @pytest.mark.parametrize("name", CAMERA_PHOTOS.values())

@@ -53,6 +53,35 @@ def test_sound_is_copied_and_pictures_stay(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def _gap(path: Path) -> float:
+    """Seconds from the first sound to the first picture."""
+    with av.open(str(path)) as film:
+        (picture,), (sound,) = film.streams.video, film.streams.audio
+        return float(picture.start_time * picture.time_base - sound.start_time * sound.time_base)
+
+
+@pytest.mark.parametrize(("pictures", "sound"), [(0.3, 0), (0, 0.3), (5, 5)])
+def test_what_begins_later_still_does(tmp_path: Path, pictures: float, sound: float) -> None:
+    begin = {"video": pictures, "audio": sound}
+    with (
+        av.open(str(_film(tmp_path / "film.mp4", "aac"))) as film,
+        av.open(str(tmp_path / "v.mkv"), "w") as out,
+    ):
+        tracks = {stream.index: out.add_stream_from_template(stream) for stream in film.streams}
+        for packet in film.demux():
+            if packet.dts is not None and packet.pts is not None:
+                later = round(begin[packet.stream.type] / packet.time_base)
+                packet.pts, packet.dts = packet.pts + later, packet.dts + later
+                packet.stream = tracks[packet.stream_index]
+                out.mux(packet)
+    target = _film(tmp_path / "s000.mp4", None)
+    assert media.copy_sound(tmp_path / "v.mkv", target) == ""
+    assert _gap(target) == pytest.approx(_gap(tmp_path / "v.mkv"), abs=0.002)
+    with av.open(str(target)) as film:
+        assert film.duration < 1e6, "begins at once"
+    assert _tracks(target) == (5, ["aac"])
+
+
 def test_films_without_sound_stay_as_they_are(tmp_path: Path) -> None:
     source = _film(tmp_path / "film.mp4", None)
     target = _film(tmp_path / "s000.mp4", None)

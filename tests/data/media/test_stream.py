@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.sample_media import damage, moving_square, turned_mp4, write_lossless
+from tests.data.sample_media import (
+    damage,
+    moving_square,
+    turned_mp4,
+    write_jumping,
+    write_lossless,
+    write_uneven,
+)
 from vflow.data import media
 from vflow.errors import InputError
 
@@ -88,6 +96,59 @@ def test_films_come_frame_by_frame_at_their_size(tmp_path: Path, suffix: str) ->
     assert np.array_equal(np.stack(list(film.frames)), frames)
 
 
+UNEVEN = [0, 20, 60, 120, 200, 300, 420, 560, 720, 920]
+"""Times in milliseconds: gaps of 20 to 200."""
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".mkv", "libx264"), (".webm", "libvpx-vp9"), (".webm", "libvpx"), (".mp4", "libx264")],
+)
+def test_frames_of_a_varying_rate_tell_their_times(tmp_path: Path, suffix: str, codec: str) -> None:
+    """Headers of Matroska only say which rate was declared, here 30."""
+    film = media.stream_frames(write_uneven(tmp_path / f"v{suffix}", codec, UNEVEN))
+    levels = [round(float(frame.mean()) / 25) for frame in film.frames]
+    assert levels == list(range(10))
+    assert film.fps == pytest.approx(9 / 0.92) and film.length == 10
+    assert film.times == pytest.approx([time / 1000 for time in UNEVEN], abs=0.001)
+
+
+def test_regular_and_jumping_clocks_have_no_times(tmp_path: Path) -> None:
+    frames = moving_square(13)
+    for path in (write_lossless(tmp_path / "v.mkv", frames), write_jumping(tmp_path / "j.mkv", frames)):
+        film = media.stream_frames(path)
+        assert (film.fps, film.times, film.length) == (10, None, 13)
+
+
+def test_films_longer_than_the_limit_by_their_timestamps(tmp_path: Path) -> None:
+    path = write_uneven(tmp_path / "v.mkv", "libx264", [0, 500, 9000])
+    with pytest.raises(InputError, match="longer than 5 seconds"):
+        media.stream_frames(path, media.Limits(seconds=5))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+def test_times_are_written(tmp_path: Path, suffix: str) -> None:
+    path, times = tmp_path / f"v{suffix}", [time / 1000 for time in UNEVEN]
+    with media.video_writer(path, 10) as add:
+        for level, time in enumerate(times):
+            add(np.full((32, 32, 3), 25 * level, np.uint8), time)
+    film = media.stream_frames(path)
+    assert len(list(film.frames)) == 10
+    assert film.times == pytest.approx(times, abs=0.001)
+
+
+def test_more_than_8_bits_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "deep.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p10le"
+        for frame in moving_square(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert media.stream_frames(path).notes == ("10-bit samples scaled to 8 bits",)
+    assert media.read_clip(path).notes == ("10-bit samples scaled to 8 bits",)
+
+
 def test_turned_films_come_upright(tmp_path: Path) -> None:
     frames = moving_square(2)
     film = media.stream_frames(turned_mp4(tmp_path / "v.mp4", frames))
@@ -109,6 +170,35 @@ def test_limits_and_damage_of_films(tmp_path: Path) -> None:
         media.stream_frames(path, media.Limits(seconds=0.1))
     with pytest.raises(InputError, match=r"v\.mp4: damaged video"):
         list(media.stream_frames(damage(path)).frames)
+
+
+def write_animation(path: Path, milliseconds: list[int]) -> Path:
+    """An animated picture whose frame i has level 25 (i + 1)."""
+    pictures = [Image.new("RGB", (16, 16), (25 * i + 25,) * 3) for i in range(len(milliseconds))]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=milliseconds)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "read", "fps"),
+    [
+        ([40, 40, 40, 40], [0, 1, 2, 3], 25),
+        ([40, 40, 40, 500], [0, 1, 2, 3], 25),
+        ([40, 120, 40, 40, 10], [0, 1, 1, 1, 2, 3, 4], 25),
+        ([0, 0, 0], [0, 1, 2], 10),
+        ([500], [0], None),
+    ],
+)
+def test_the_last_frame_of_an_animation_is_there_once(
+    tmp_path: Path, milliseconds: list[int], read: list[int], fps: float | None
+) -> None:
+    path = write_animation(tmp_path / "v.gif", milliseconds)
+    clip, film = media.read_clip(path), media.stream_frames(path)
+    assert [round(float(frame.mean()) / 25) - 1 for frame in clip.frames] == read
+    assert clip.fps == (None if fps is None else pytest.approx(fps))
+    assert media.probe(path) == (len(read), clip.fps)
+    assert len(list(film.frames)) == film.length == len(milliseconds)
+    assert (film.times is None) is (len(read) == len(milliseconds))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])

@@ -98,6 +98,16 @@ def test_nothing_is_redone(items: list[Item], out: Path) -> None:
     assert (after[0], after[2]) == (before[0], before[2])
 
 
+def test_outputs_under_an_earlier_name_stay(items: list[Item], out: Path) -> None:
+    """Versions before called the folder of a.mp4 beside a.mkv a.mp4."""
+    engine.run([Item("a.mp4", items[0].paths)], Copy(), Options(out))
+    for skipped in (0, 1):
+        found = _counts(engine.run([Item("a-mp4", items[0].paths)], Copy(), Options(out)))
+        assert found == (1, skipped, 0)
+    assert {"a.mp4/s000.txt", "a-mp4/s000.txt"} <= _files(out)
+    assert [line["item"] for line in _lines(out / "manifest.jsonl")] == ["a.mp4", "a-mp4"]
+
+
 @pytest.mark.parametrize("change", ["settings", "input", "damage", "missing", "overwrite"])
 def test_what_does_not_match_is_redone(items: list[Item], out: Path, change: str) -> None:
     engine.run(items, Copy(), Options(out))

@@ -53,9 +53,14 @@ def test_mixtures_are_refused(tmp_path: Path) -> None:
 
 def test_names_differ_where_stems_do_not() -> None:
     paths = [Path(p) for p in ("x/photo.jpg", "x/photo.png", "x/other.png")]
-    assert name_items(paths) == ["photo.jpg", "photo.png", "other"]
+    assert name_items(paths) == ["photo-jpg", "photo-png", "other"]
     paths = [Path(p) for p in ("x/a/f.mp4", "x/b/f.mp4", "x/b/g.mp4")]
-    assert name_items(paths) == ["a/f.mp4", "b/f.mp4", "g"]
+    assert name_items(paths) == ["a/f", "b/f", "g"]
+    paths = [Path(p) for p in ("x/a/f.mp4", "x/a/f.mkv", "x/b/f.mp4", "x/b/f.mkv")]
+    assert name_items(paths) == ["a/f-mp4", "a/f-mkv", "b/f-mp4", "b/f-mkv"]
+    paths = [Path(p) for p in ("x/v.mp4", "x/v.mkv", "x/v-mp4.png")]
+    assert name_items(paths) == ["v", "v-mkv", "v-mp4"]
+    assert name_items([Path("x/.v.mp4"), Path("x/.v.mkv")]) == ["v-mp4", "v-mkv"]
     assert name_items([]) == []
     assert name_items([Path("...png"), Path(".hidden.png")]) == ["item", "hidden"]
     with pytest.raises(InputError, match="given twice"):

@@ -45,7 +45,7 @@ def test_figures_are_those_of_the_model(model: PixelCNN | IntegerFlow, tmp_path:
 
 
 def test_other_pictures_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="pictures are 8×8×1, those of MNIST 28×28×1"):
+    with pytest.raises(CheckpointError, match="images are 8×8×1, those of MNIST 28×28×1"):
         evaluate_discrete(pixelcnn(size=8), Settings(str(tmp_path)), quiet)
     with pytest.raises(CheckpointError, match=r"model\.classes is 3, and MNIST has 10"):
         evaluate_discrete(pixelcnn(classes=3), Settings(str(tmp_path)), quiet)

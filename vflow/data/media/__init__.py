@@ -1,10 +1,9 @@
 """Media in and out: the only reader and writer of files, folders and arrays of frames."""
 
 from vflow.data.media.arrays import as_frames, read_members
-from vflow.data.media.clip import Clip, fit, resize, retime
+from vflow.data.media.clip import Clip, FrameStream, Loss, fit, resize, retime
 from vflow.data.media.limits import DEFAULT_LIMITS, TRAINING_LIMITS, Limits
 from vflow.data.media.read import (
-    FrameStream,
     Probe,
     list_media,
     natural_key,
@@ -19,6 +18,7 @@ from vflow.data.media.sniff import ACCEPTED, ARRAY_SUFFIXES, IMAGE_SUFFIXES, STI
 from vflow.data.media.sound import copy_sound
 from vflow.data.media.write import (
     EXISTS,
+    Add,
     atomic_write,
     check_folder,
     encode_png,

@@ -7,6 +7,7 @@ import math
 import os
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO
@@ -15,7 +16,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.lib import format as npy
 
-from vflow.data.media.clip import MAX_RATE
+from vflow.data.media.clip import MAX_RATE, Clip, Loss
 from vflow.data.media.limits import DEFAULT_LIMITS, Budget, Limits
 from vflow.data.media.sniff import Kind, admit
 from vflow.errors import InputError
@@ -40,10 +41,8 @@ _END_LENGTH = 65_557  # bytes in which a zip's end record lies, with the longest
 _MEMBER_LENGTH = 46  # bytes that a member takes in a zip's directory, at least
 
 
-def read(
-    path: Path, kind: Kind, budget: Budget, max_frames: int | None = None
-) -> tuple[np.ndarray, float | None, bool]:
-    """Frames, uint8 (T, H, W, 3), rate (an optional scalar ``fps`` in an npz), and True for one channel.
+def read(path: Path, kind: Kind, budget: Budget, max_frames: int | None = None) -> Clip:
+    """Frames and rate (an optional scalar ``fps`` in an npz).
 
     Of an npz the array ``frames`` is taken, or the only one in it; of what ``vflow predict`` wrote the array
     ``context``, which gives the same futures again. The first ``max_frames`` alone are looked
@@ -56,17 +55,16 @@ def read(
     try:
         with path.open("rb") as file:
             if kind.name == "NPY":
-                frames, grey = _read_frames(path.name, file, budget, max_frames)
-                return frames, None, grey
+                return _read_frames(path.name, file, budget, max_frames)
             _check_directory(path.name, file, budget.limits)
             with ZipFile(file) as archive:
                 members = archive.namelist()
                 with archive.open(_member(path.name, archive)) as entry:
-                    frames, grey = _read_frames(path.name, entry, budget, max_frames)
+                    clip = _read_frames(path.name, entry, budget, max_frames)
                 if "fps.npy" not in members:
-                    return frames, None, grey
+                    return clip
                 with archive.open("fps.npy") as entry:
-                    return frames, _read_rate(path.name, entry, len(frames), budget.limits), grey
+                    return replace(clip, fps=_read_rate(path.name, entry, len(clip.frames), budget.limits))
     except _DAMAGED as error:
         raise InputError(f"{path.name}: not a readable {kind.name}; write it with numpy.savez") from error
 
@@ -148,10 +146,8 @@ def _header(name: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype
     return shape, fortran, dtype
 
 
-def _read_frames(
-    name: str, file: IO[bytes], budget: Budget, max_frames: int | None
-) -> tuple[np.ndarray, bool]:
-    """The first ``max_frames`` of an array, uint8 (T, H, W, 3), and True if it has one channel.
+def _read_frames(name: str, file: IO[bytes], budget: Budget, max_frames: int | None) -> Clip:
+    """The first ``max_frames`` of an array, without a rate.
 
     Its header is checked before its values.
     """
@@ -166,7 +162,10 @@ def _read_frames(
     budget.limits.check_size(name, width, height)
     budget.take_memory(taken)
     file.seek(0)
-    return _first(npy.read_array(file, allow_pickle=False), name, max_frames), channels == 1
+    frames = _first(npy.read_array(file, allow_pickle=False), name, max_frames)
+    rounded = Loss(f"{dtype} values rounded to 8 bits", "store them as uint8")
+    losses = (rounded,) if dtype.kind == "f" else ()
+    return Clip(frames, None, name, grey=channels == 1, losses=losses)
 
 
 def _read_rate(name: str, file: IO[bytes], count: int, limits: Limits) -> float:

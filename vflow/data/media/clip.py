@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,6 +14,13 @@ from vflow.data.media.limits import Budget
 # Models work far below this; it keeps a minute of camera video within memory.
 SHORT_SIDE = 512
 MAX_RATE = 1000.0  # beyond this a header is not believed
+
+
+class Loss(NamedTuple):
+    """Conversion from which a source cannot be had back, and what a person can do before it."""
+
+    text: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,7 @@ class Clip:
         source: name of the file or folder, for messages.
         notes: remarks on conversions, for people ("rotated as its EXIF tag says", …).
         grey: the source has one channel, which the frames repeat.
+        losses: conversions from which the source cannot be had back, each with its remedy.
     """
 
     frames: np.ndarray
@@ -31,6 +41,58 @@ class Clip:
     source: str
     notes: tuple[str, ...] = ()
     grey: bool = False
+    losses: tuple[Loss, ...] = ()
+
+
+class FrameStream(NamedTuple):
+    """A clip whose frames, uint8 (H, W, 3), come one by one, each as often as it is stored.
+
+    Attributes:
+        frames: can be gone through once.
+        fps: frames per second, the mean where they vary; None where there is no clock.
+        notes: remarks on conversions, for people.
+        times: where the frame rate varies, seconds from the first frame to each that has come so far.
+        grey: the source has one channel, which the frames repeat.
+        length: number of frames, as far as the container tells without decoding.
+        losses: of an animated picture, as in ``Clip``; of a video its decoded frames are what counts.
+    """
+
+    frames: Iterator[np.ndarray]
+    fps: float | None
+    notes: tuple[str, ...] = ()
+    times: Sequence[float] | None = None
+    grey: bool = False
+    length: int = 0
+    losses: tuple[Loss, ...] = ()
+
+
+def measure_rate(times: np.ndarray, rate: float | None) -> tuple[float | None, bool]:
+    """Mean rate of frames that are shown from ``times`` (T,) on, in seconds, and True if it is constant.
+
+    ``rate``, the header's, is kept where it is within 2% of that, and where timestamps tell nothing, since
+    there are too few or they jump back.
+    """
+    steps = np.diff(times)
+    step = float(np.median(steps)) if len(steps) else 0.0
+    if step <= 0 or steps.min() < 0:
+        return rate, True
+    measured = len(steps) / float(times[-1] - times[0])
+    if not (rate and abs(rate / measured - 1) < 0.02):
+        rate = measured if measured <= MAX_RATE else None
+    # 5 ms: GIF counts in hundredths of a second, Matroska in milliseconds, so regular clocks jitter.
+    return rate, bool(np.all(np.abs(steps - step) <= 0.25 * step + 0.005))
+
+
+def ticks(times: np.ndarray, limit: int) -> np.ndarray:
+    """Index of the frame at each tick of a regular clock, up to one more than ``limit`` of them.
+
+    A tick is the median of the steps between ``times`` (T,). The last frame is there once, however long it is
+    shown: few containers tell, and in those that do, such as GIF, it is a rest before the next round.
+    """
+    step = float(np.median(np.diff(times)))
+    count = min(int((times[-1] - times[0]) / step + 1.5), limit + 1)
+    clock = times[0] + step * np.arange(count)
+    return np.clip(np.searchsorted(times, clock + 0.25 * step, side="right") - 1, 0, len(times) - 1)
 
 
 def resize(frames: np.ndarray, height: int, width: int, channels: int) -> np.ndarray:
@@ -122,6 +184,7 @@ class Collector:
         self.frames: list[np.ndarray] = []
         self.times: list[float] = []
         self.notes: list[str] = []
+        self.losses: list[Loss] = []
         self.grey = True
         self.memory = 0
         self.first: tuple[int, int] | None = None  # size of the first frame, where it decides
@@ -130,6 +193,13 @@ class Collector:
         """Remember a remark once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def lose(self, text: str, remedy: str, *, note: bool = True) -> None:
+        """Remember a conversion that cannot be undone, and remark on it."""
+        if note:
+            self.note(text)
+        if (loss := Loss(text, remedy)) not in self.losses:
+            self.losses.append(loss)
 
     def add(self, frame: np.ndarray, time: float | None, *, grey: bool = False) -> bool:
         """Take a frame, uint8 (H, W, 3), shown from ``time`` seconds on; False when no more are wanted.
@@ -162,32 +232,32 @@ class Collector:
 
     def clip(self, rate: float | None) -> Clip:
         """All frames as a ``Clip``; ``rate`` is the header's, which timestamps in order overrule."""
-        frames = self.frames
-        times = np.asarray(self.times)
-        if len(times) == len(frames) > 1:
-            steps = np.diff(times)
-            step = float(np.median(steps))
-            if np.any(steps < 0):  # clips joined byte by byte, each with a clock of its own
+        frames, times = self.frames, np.asarray(self.times)
+        if len(times) == len(frames):
+            if np.any(np.diff(times) < 0):  # clips joined byte by byte, each with a clock of its own
                 self.note("timestamps that jump back ignored")
-            elif step > 0:
-                grid = self._grid(times, step)
-                if grid is None:
-                    measured = (len(times) - 1) / (times[-1] - times[0])
-                    rate = rate if rate and abs(rate / measured - 1) < 0.02 else float(measured)
-                else:
-                    rate, frames = 1 / step, [frames[i] for i in grid]
-                    self.note("variable frame rate made constant")
+            rate, constant = measure_rate(times, rate)
+            if not constant:
+                self.note("variable frame rate made constant")
+                rate = 1 / float(np.median(np.diff(times)))
+                frames = [frames[i] for i in ticks(times, self.limits.frames)]
+                self.limits.check_frames(self.source, len(frames))
+                self.limits.check_memory(self.source, len(frames) * frames[0].nbytes)
         if rate is not None and not 0 < rate <= MAX_RATE:
             rate = None
-        return Clip(np.stack(frames), rate, self.source, tuple(self.notes), self.grey)
+        return Clip(np.stack(frames), rate, self.source, tuple(self.notes), self.grey, tuple(self.losses))
 
-    def _grid(self, times: np.ndarray, step: float) -> np.ndarray | None:
-        """Index of the frame at each tick of a regular clock; None when the timestamps are regular."""
-        # 5 ms: GIF counts in hundredths of a second, Matroska in milliseconds, so regular clocks jitter.
-        if np.all(np.abs(np.diff(times) - step) <= 0.25 * step + 0.005):
-            return None
-        ticks = int((times[-1] - times[0]) / step + 1.5)
-        self.limits.check_frames(self.source, ticks)
-        self.limits.check_memory(self.source, ticks * self.frames[0].nbytes)
-        clock = times[0] + step * np.arange(ticks)
-        return np.clip(np.searchsorted(times, clock + 0.25 * step, side="right") - 1, 0, len(times) - 1)
+    def stream(self) -> FrameStream:
+        """All frames as a ``FrameStream``, each once."""
+        times = np.asarray(self.times)
+        rate, constant = measure_rate(times, None)
+        shown = None if constant else list(times - times[0])
+        return FrameStream(
+            iter(self.frames),
+            rate,
+            tuple(self.notes),
+            shown,
+            self.grey,
+            len(self.frames),
+            tuple(self.losses),
+        )

@@ -8,14 +8,15 @@ conversions, or raise an ``InputError`` of one line that names the file and the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from vflow.data.media import arrays, stills, video
-from vflow.data.media.clip import Clip, Collector, resize
+from vflow.data.media.clip import Clip, Collector, FrameStream, resize
 from vflow.data.media.limits import DEFAULT_LIMITS, Budget, Limits
 from vflow.data.media.sniff import ARRAY_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, Kind, admit, require_exists
 from vflow.errors import InputError
@@ -54,6 +55,7 @@ def read_image(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Clip:
     """Read a picture at its own size, upright, as 8-bit sRGB.
 
     An animated GIF, WebP, PNG or AVIF gives all its frames, with their rate; else T is 1 and ``fps`` None.
+    Where frames are shown for different times, long ones are repeated; the last is not (``clip.ticks``).
 
     Raises:
         InputError: not a picture, damaged, or beyond ``limits``.
@@ -93,18 +95,11 @@ def read_photo(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> tuple[Clip, n
         return collector.clip(None), alpha
 
 
-class FrameStream(NamedTuple):
-    """A clip whose frames, uint8 (H, W, 3), come one by one; they can be gone through once."""
-
-    frames: Iterator[np.ndarray]
-    fps: float | None
-    notes: tuple[str, ...] = ()
-
-
 def stream_frames(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> FrameStream:
     """Read a video or an animated picture at its own size, frame by frame, so that only one is in memory.
 
-    A variable frame rate becomes its mean. (An animated picture is decoded as a whole, within ``limits``.)
+    Unlike in ``read_clip``, each stored frame comes once: where the frame rate varies, ``times`` tells when,
+    and ``fps`` is the mean. (An animated picture is decoded as a whole, within ``limits``.)
 
     Raises:
         InputError: neither, damaged, or beyond ``limits``; of a video also while going through its frames.
@@ -112,10 +107,12 @@ def stream_frames(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> FrameStrea
     path = Path(path)
     kind = admit(path, limits)
     if kind.family == "video":
-        fps, frames = video.stream(path, kind, limits)
-        return FrameStream(frames, fps)
-    clip = read_image(path, limits)
-    return FrameStream(iter(clip.frames), clip.fps, clip.notes)
+        return video.stream(path, kind, limits)
+    _admit_still(path, limits)
+    with Budget(limits) as budget:
+        collector = Collector(path.name, budget)
+        stills.decode(path, kind, collector)
+        return collector.stream()
 
 
 def read_clip(
@@ -143,8 +140,8 @@ def read_clip(
     kind = admit(path, limits)
     with Budget(limits) as budget:
         if kind.family == "array":
-            frames, fps, grey = arrays.read(path, kind, budget, max_frames)
-            return Clip(resize(frames, *size, 3) if size else frames, fps, path.name, grey=grey)
+            clip = arrays.read(path, kind, budget, max_frames)
+            return replace(clip, frames=resize(clip.frames, *size, 3)) if size else clip
         collector = Collector(path.name, budget, size=size, shrink=True, max_frames=max_frames)
         if kind.family == "still":
             stills.decode(path, kind, collector)
@@ -198,7 +195,10 @@ def _read_stills(
 
 
 class Probe(NamedTuple):
-    """Length and rate by a clip's headers; ``frames`` is an estimate for containers that do not count."""
+    """Length and rate of what ``read_clip`` gives, by a clip's headers.
+
+    ``frames`` is an estimate for containers that do not count, and for videos of variable frame rate.
+    """
 
     frames: int
     fps: float | None
@@ -217,10 +217,10 @@ def probe(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Probe:
     kind = admit(path, limits)
     if kind.family == "array":
         with Budget(limits) as budget:
-            frames, fps, _ = arrays.read(path, kind, budget)
-            return Probe(len(frames), fps)
+            clip = arrays.read(path, kind, budget)
+            return Probe(len(clip.frames), clip.fps)
     if kind.family == "still":
-        return Probe(stills.count(path, kind, limits), None)
+        return Probe(*stills.probe(path, kind, limits))
     header = video.probe(path, kind, limits)
     known = header.frames or round(header.seconds * (header.fps or 0))
     limits.check_frames(path.name, known)

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 from pillow_heif import register_heif_opener
 
-from vflow.data.media.clip import Collector
+from vflow.data.media.clip import Collector, measure_rate, ticks
 from vflow.data.media.limits import Budget, Limits
 from vflow.data.media.sniff import Kind
 from vflow.errors import InputError
@@ -27,8 +27,10 @@ _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS = 258
 _GIF_IMAGE, _GIF_EXTENSION, _GIF_COMMENT = 0x2C, 0x21, b"\x21\xfe"
+_GIF_CONTROL = b"\x21\xf9\x04"
 _GIF_COMMENT_BYTES = 2**16
 _GIF_BLOCKS = 32  # of at most 255 bytes, that count as one part
+_AVIF_HEADERS = 2**16  # bytes in which a picture's properties lie
 _WHITE = (255, 255, 255, 255)
 # What Pillow's decoders raise on damaged bytes.
 _DAMAGED = (
@@ -63,11 +65,9 @@ def decode(path: Path, kind: Kind, collector: Collector) -> None:
         shown = 0.0
         for frame in _frames(path, image, collector.budget):
             rgb = _rgb(path, frame, collector)
-            # Browsers play frames without a sensible duration for 100 ms.
-            milliseconds = frame.info.get("duration") or 0
             if not collector.add(rgb, shown, grey=_is_grey(frame, rgb)):
                 break
-            shown += (milliseconds if milliseconds >= 20 else 100) / 1000
+            shown += _seconds(frame.info.get("duration") or 0)
 
 
 def decode_straight(path: Path, kind: Kind, collector: Collector) -> np.ndarray | None:
@@ -106,22 +106,37 @@ def _note_pages(image: Image.Image, collector: Collector) -> None:
     if image.format == "TIFF":
         with suppress(EOFError):
             image.seek(1)
-            collector.note("first of several pages")
+            collector.lose("first of several pages", "give a file of one page")
         image.seek(0)
     if image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
-        collector.note("main image of several")
+        collector.lose("main image of several", "give a file of one image")
 
 
-def count(path: Path, kind: Kind, limits: Limits) -> int:
-    """Frames of a picture, from its headers.
+def probe(path: Path, kind: Kind, limits: Limits) -> tuple[int, float | None]:
+    """Frames and rate of a picture, from its headers.
+
+    Of a GIF those that ``decode`` gives, long frames repeated. Other animated pictures tell only when decoded
+    how long their frames are shown: these are counted as they are stored, and the rate is None.
 
     Raises:
         InputError: damaged, or beyond ``limits``.
     """
     with _opened(path, kind, limits) as image:
-        frames = _count(image)
+        frames, rate = _count(image), None
         limits.check_frames(path.name, frames)
-        return frames
+        delays = _scan_gif(path, limits) if kind.name == "GIF" and frames > 1 else []
+        if len(delays) == frames:
+            times = np.cumsum([0.0, *map(_seconds, delays[:-1])])
+            rate, constant = measure_rate(times, None)
+            if not constant:
+                frames, rate = len(ticks(times, limits.frames)), 1 / float(np.median(np.diff(times)))
+                limits.check_frames(path.name, frames)
+        return frames, rate
+
+
+def _seconds(milliseconds: int) -> float:
+    """Time that a frame is shown: browsers play frames without a sensible duration for 100 ms."""
+    return (milliseconds if milliseconds >= 20 else 100) / 1000
 
 
 def _count(image: Image.Image) -> int:
@@ -132,7 +147,7 @@ def _count(image: Image.Image) -> int:
 @contextmanager
 def _opened(path: Path, kind: Kind, limits: Limits) -> Iterator[Image.Image]:
     if kind.name == "GIF":
-        _check_gif(path, limits)
+        _scan_gif(path, limits)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they name files of the installation
@@ -145,8 +160,12 @@ def _opened(path: Path, kind: Kind, limits: Limits) -> Iterator[Image.Image]:
         raise InputError(f"{path.name}: damaged or cut short {kind.name}; save or upload it again") from error
 
 
-def _check_gif(path: Path, limits: Limits) -> None:
-    """Refuse a GIF of too many blocks, or of long comments: Pillow's time grows as their square."""
+def _scan_gif(path: Path, limits: Limits) -> list[int]:
+    """Milliseconds that each frame of a GIF is shown, 0 where it does not say.
+
+    Refuses one of too many blocks, or of long comments: Pillow's time grows as their square.
+    """
+    delays, delay = list[int](), 0
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         size, comments, pictures, blocks = len(data), 0, 0, 0
         most = _GIF_BLOCKS * (limits.parts + 1)
@@ -155,6 +174,11 @@ def _check_gif(path: Path, limits: Limits) -> None:
             comment = data[position : position + 2] == _GIF_COMMENT
             picture = data[position] == _GIF_IMAGE
             pictures += picture
+            if data[position : position + 3] == _GIF_CONTROL:
+                delay = 10 * int.from_bytes(data[position + 4 : position + 6], "little")
+            if picture:
+                delays.append(delay)
+                delay = 0
             position += 11 + _color_table(data[position + 9]) if picture else 2
             blocks += 1
             while position < size and blocks < most and (length := data[position]):
@@ -165,6 +189,7 @@ def _check_gif(path: Path, limits: Limits) -> None:
             limits.check_parts(path.name, pictures + blocks // _GIF_BLOCKS)
             if comments > _GIF_COMMENT_BYTES:
                 raise InputError(f"{path.name}: comments of over 64 KiB; export it again without them")
+    return delays
 
 
 def _color_table(flags: int) -> int:
@@ -189,7 +214,7 @@ def _rgb(path: Path, image: Image.Image, collector: Collector) -> np.ndarray:
     gif, icc = image.format == "GIF", image.info.get("icc_profile")
     upright = _upright(path, image, collector)
     if upright.has_transparency_data:
-        upright = _flatten(upright, None if gif else collector)
+        upright = _flatten(upright, collector, note=not gif)
     return np.asarray(_srgb(upright, icc, collector))
 
 
@@ -197,7 +222,7 @@ def _upright(path: Path, image: Image.Image, collector: Collector) -> Image.Imag
     """The picture turned as its EXIF tag says, 8 bits per channel, without a palette."""
     gif = image.format == "GIF"  # always a palette: not worth a remark
     if (bits := _bits(path, image)) > 8:
-        collector.note(f"{bits}-bit samples scaled to 8 bits")
+        collector.lose(f"{bits}-bit samples scaled to 8 bits", "convert it to 8 bits per channel")
     if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
         collector.note("rotated as its EXIF tag says")
         image = ImageOps.exif_transpose(image)
@@ -218,6 +243,9 @@ def _bits(path: Path, image: Image.Image) -> int:
     if image.format == "PNG":
         with path.open("rb") as file:
             return file.read(25)[24]
+    if image.format == "AVIF":
+        with path.open("rb") as file:
+            return _av1_bits(file.read(_AVIF_HEADERS))
     if image.format == "HEIF":
         return int(image.info.get("bit_depth", 8))
     if image.format == "TIFF":
@@ -225,18 +253,24 @@ def _bits(path: Path, image: Image.Image) -> int:
     return 8
 
 
-def _flatten(image: Image.Image, collector: Collector | None) -> Image.Image:
+def _av1_bits(head: bytes) -> int:
+    """Bits per sample by the decoder configurations (boxes av1C) in an AVIF's headers; 8 without any."""
+    flags = [head[match.end() + 2] for match in re.finditer(b"av1C", head[:-3])]
+    return max((8 if not byte & 0x40 else 12 if byte & 0x20 else 10 for byte in flags), default=8)
+
+
+def _flatten(image: Image.Image, collector: Collector, *, note: bool) -> Image.Image:
     """Lay a transparent picture on white, as a page would show it."""
     image = image.convert("RGBA")
-    if image.getchannel("A").getextrema() != (255, 255) and collector is not None:
-        collector.note("transparency laid on white")
+    if image.getchannel("A").getextrema() != (255, 255):
+        collector.lose("transparency laid on white", "flatten it", note=note)
     return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image).convert("RGB")
 
 
 def _srgb(image: Image.Image, icc: bytes | None, collector: Collector) -> Image.Image:
     """Convert by the embedded colour profile, if there is a usable one, else by Pillow's rules."""
     if image.mode == "CMYK":
-        collector.note("CMYK converted to RGB")
+        collector.lose("CMYK converted to RGB", "convert it to sRGB")
     if icc and image.mode in ("RGB", "L", "CMYK"):
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
@@ -244,7 +278,7 @@ def _srgb(image: Image.Image, icc: bytes | None, collector: Collector) -> Image.
                 target = ImageCms.createProfile("sRGB")
                 converted = ImageCms.profileToProfile(image, profile, target, outputMode="RGB")
                 if converted is not None:
-                    collector.note("colours converted from its profile to sRGB")
+                    collector.lose("colours converted from its profile to sRGB", "convert it to sRGB")
                     return converted
         except (ImageCms.PyCMSError, *_DAMAGED):
             collector.note("unusable colour profile ignored")

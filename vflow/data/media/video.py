@@ -9,7 +9,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from vflow.data.media.clip import MAX_RATE, Collector, resize
+from vflow.data.media.clip import MAX_RATE, Collector, FrameStream, measure_rate, resize
 from vflow.data.media.limits import Budget, Limits
 from vflow.data.media.sniff import Kind
 from vflow.errors import InputError
@@ -27,6 +27,12 @@ class Header(NamedTuple):
     fps: float | None
     frames: int
     seconds: float
+    bits: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks on what decoding to 8 bits a channel loses."""
+        return (f"{self.bits}-bit samples scaled to 8 bits",) if self.bits > 8 else ()
 
 
 def probe(path: Path, kind: Kind, limits: Limits) -> Header:
@@ -53,7 +59,8 @@ def probe(path: Path, kind: Kind, limits: Limits) -> Header:
             if stream.frames > (size := path.stat().st_size):
                 claim = f"its header claims {stream.frames:,} frames in {size:,} bytes"
                 raise InputError(_damaged(path, claim))
-            return Header(codec.width, codec.height, rate, stream.frames, seconds)
+            bits = max((part.bits for part in codec.format.components), default=8) if codec.format else 8
+            return Header(codec.width, codec.height, rate, stream.frames, seconds, bits)
     except (av.FFmpegError, ValueError) as error:
         raise InputError(_damaged(path, _reason(error))) from error
 
@@ -85,27 +92,66 @@ def decode(path: Path, kind: Kind, collector: Collector) -> float | None:
     header = probe(path, kind, collector.limits)
     if collector.max_frames is None:
         _check_length(path, header, collector.limits)
+    for text in header.notes:
+        collector.note(text)
     for frame, time in _frames(path, kind, collector.budget):
         if not collector.add(frame, time):
             break
     return header.fps
 
 
-def stream(path: Path, kind: Kind, limits: Limits) -> tuple[float | None, Iterator[np.ndarray]]:
-    """The header's frame rate, and frames uint8 (H, W, 3) as they are decoded, all of the first one's size.
+def stream(path: Path, kind: Kind, limits: Limits) -> FrameStream:
+    """Frames as they are decoded, all of the first one's size, and their rate by the packets' timestamps.
+
+    The header's rate need not be that of the frames: Matroska's is what its writer declared.
 
     Raises:
         InputError: damaged, without frames, or beyond ``limits``; also while iterating.
     """
     header = probe(path, kind, limits)
     _check_length(path, header, limits)
-    return header.fps, _resized_to_first(path, kind, limits)
+    known = _timestamps(path, kind, limits)
+    if known.size:
+        limits.check_seconds(path.name, float(known[-1] - known[0]))
+    rate, constant = measure_rate(known, header.fps)
+    times: list[float] = []
+    frames = _resized_to_first(path, kind, limits, times, 1 / rate if rate else 0.0)
+    length = known.size or header.frames or count(path, kind, limits)
+    return FrameStream(frames, rate, header.notes, None if constant else times, length=length)
 
 
-def _resized_to_first(path: Path, kind: Kind, limits: Limits) -> Iterator[np.ndarray]:
+def _timestamps(path: Path, kind: Kind, limits: Limits) -> np.ndarray:
+    """Seconds (T,) from which frames are shown, in order, found without decoding them.
+
+    Empty where not all packets tell, or where they jump back, as in clips joined byte by byte.
+    """
+    budget, shown, decoded = Budget(limits), list[float](), list[int]()
+    try:
+        with av.open(_location(path), format=kind.demuxer) as container:
+            for packet in container.demux(container.streams.video[0]):
+                budget.add_part(path.name)
+                if not packet.size or packet.is_discard:
+                    continue
+                if packet.pts is None:
+                    return np.empty(0)
+                shown.append(float(packet.pts * packet.time_base))
+                decoded += [] if packet.dts is None else [packet.dts]
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(_damaged(path, _reason(error))) from error
+    return np.empty(0) if np.any(np.diff(decoded) < 0) else np.sort(shown)
+
+
+def _resized_to_first(
+    path: Path, kind: Kind, limits: Limits, times: list[float], step: float
+) -> Iterator[np.ndarray]:
+    """Frames, whose times from the first one on go to ``times``; those that have none follow by ``step``."""
     first: tuple[int, ...] = ()
-    for number, (frame, _) in enumerate(_frames(path, kind, Budget(limits)), 1):
+    start: float | None = None
+    for number, (frame, time) in enumerate(_frames(path, kind, Budget(limits)), 1):
         limits.check_frames(path.name, number)
+        start = time if start is None else start
+        follows = times[-1] + step if times else 0.0
+        times.append(follows if time is None or start is None else time - start)
         first = first or frame.shape[:2]
         yield frame if frame.shape[:2] == first else resize(frame[None], first[0], first[1], 3)[0]
 

@@ -7,11 +7,11 @@ import io
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import av
 import numpy as np
@@ -105,7 +105,13 @@ _CODECS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     ".mp4": ("libx264", {"crf": "14", "preset": "medium"}, {"movflags": "+faststart"}),
     ".webm": ("libvpx-vp9", {"crf": "16", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}, {}),
 }
-Add = Callable[[np.ndarray], None]
+_MILLISECOND = Fraction(1, 1000)
+
+
+class Add(Protocol):
+    """Function that takes the next frame, uint8 (H, W, C), and where the rate varies when it begins."""
+
+    def __call__(self, frame: np.ndarray, time: float | None = None, /) -> None: ...
 
 
 def write_video(path: str | Path, frames: np.ndarray, fps: float, *, enlarge: bool = True) -> None:
@@ -135,8 +141,9 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float, *, enlarge: bo
 def video_writer(path: str | Path, fps: float, *, enlarge: bool = True) -> Iterator[Add]:
     """Write a preview frame by frame, so that only one is in memory (of a GIF all are, a byte a pixel).
 
-    Yields a function that takes the next frame, uint8 (H, W, C), all of one size. Arguments and errors are
-    those of ``write_video``.
+    Yields a function that takes the next frame, uint8 (H, W, C), all of one size. Where the rate varies it
+    also takes the time in seconds from which each frame is shown, and ``fps`` is the mean. Arguments and
+    errors are those of ``write_video``.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -146,7 +153,7 @@ def video_writer(path: str | Path, fps: float, *, enlarge: bool = True) -> Itera
         raise InputError(f"{path.name}: {fps} frames per second is out of range; give up to 1000")
     writer = _write_gif if suffix == ".gif" else _write_av
     with atomic_write(path) as temporary, writer(temporary, path.name, fps) as add:
-        yield lambda frame: add(_enlarge(frame) if enlarge else _to_rgb(frame))
+        yield lambda frame, time=None, /: add(_enlarge(frame) if enlarge else _to_rgb(frame), time)
 
 
 def _enlarge(frame: np.ndarray) -> np.ndarray:
@@ -173,31 +180,44 @@ def _require_frames(name: str, made: Sequence[object]) -> None:
 @contextmanager
 def _write_gif(path: Path, name: str, fps: float) -> Iterator[Add]:
     # Browsers slow down anything shorter than 2 hundredths.
-    duration = max(20, round(100 / fps) * 10)
+    duration: int | list[int] = max(20, round(100 / fps) * 10)
     pictures: list[Image.Image] = []
+    times: list[float] = []
 
-    def add(frame: np.ndarray) -> None:
+    def add(frame: np.ndarray, time: float | None = None, /) -> None:
+        if time is not None:
+            times.append(time)
         DEFAULT_LIMITS.check_memory(name, (len(pictures) + 1) * frame[..., 0].size)
         pictures.append(Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE))
 
     yield add
     _require_frames(name, pictures)
+    if times:
+        begins = np.rint(100 * np.array([*times, times[-1] + 1 / fps])).astype(int)
+        duration = [max(20, 10 * int(step)) for step in np.diff(begins)]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=duration, loop=0)
 
 
 @contextmanager
 def _write_av(path: Path, name: str, fps: float) -> Iterator[Add]:
     streams: list[VideoStream] = []
+    shown = -1  # milliseconds
     codec, _, options = _CODECS[path.suffix.lower()]
     try:
         with av.open(str(path.resolve()), "w", options=options) as container:
 
-            def add(frame: np.ndarray) -> None:
+            def add(frame: np.ndarray, time: float | None = None, /) -> None:
+                nonlocal shown
                 frame = _pad_even(frame)
                 if not streams:
                     streams.append(_stream(container, path, fps, frame.shape[:2]))
+                    if time is not None:
+                        streams[0].codec_context.time_base = streams[0].time_base = _MILLISECOND
                 picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
                 picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601)
+                if time is not None:
+                    shown = max(shown + 1, round(1000 * time))
+                    picture.pts, picture.time_base = shown, _MILLISECOND
                 container.mux(streams[0].encode(picture))
 
             yield add

@@ -181,7 +181,6 @@ class ColorizeTask(SamplingTask[ColorRecord]):
 
     def _film(self, item: Item, folder: Path) -> tuple[str, Counts]:
         settings, counts, content = self.record.settings(), Counts(), ""
-        frames = media.probe(item.paths[0]).frames
         # Every eight variants go through the film anew: memory stays bounded.
         for first in range(0, settings.num_samples, CHUNK):
             film = media.stream_frames(item.paths[0])
@@ -193,10 +192,11 @@ class ColorizeTask(SamplingTask[ColorRecord]):
                 made = colorize_film(self.model, film.frames, settings, first=first, near=self.record.near)
                 for t, frame in enumerate(made):
                     counts, content = counts.plus(frame.counts), content or frame.content
+                    time = None if film.times is None else film.times[t]
                     for write, image in zip(writers, frame.images, strict=True):
-                        write(image)
-                    done = first * frames + (t + 1) * len(samples)
-                    self.progress(done, max(done, frames * settings.num_samples))
+                        write(image, time)
+                    done = first * film.length + (t + 1) * len(samples)
+                    self.progress(done, max(done, film.length * settings.num_samples))
             self._add_sound(item, folder, samples)
         return content, counts
 
@@ -211,16 +211,14 @@ class ColorizeTask(SamplingTask[ColorRecord]):
         if any(remarks):
             self.remark(item, (remarks[0],))
 
-    def _writer(
-        self, stack: ExitStack, folder: Path, sample: int, fps: float | None
-    ) -> Callable[[np.ndarray], None]:
+    def _writer(self, stack: ExitStack, folder: Path, sample: int, fps: float | None) -> media.Add:
         """Writer of a variant's frames: into a preview, or into a folder of pictures."""
         name = f"s{sample:03d}"
         if self.record.format != "png":
             path = folder / f"{name}.{self.record.format or 'mp4'}"
             return stack.enter_context(media.video_writer(path, fps or DEFAULT_FPS))
         count = iter(range(media.DEFAULT_LIMITS.frames))
-        return lambda image: media.write_png(folder / name / f"t{next(count):03d}.png", image)
+        return lambda image, time=None, /: media.write_png(folder / name / f"t{next(count):03d}.png", image)
 
 
 @dataclass(frozen=True)
@@ -232,7 +230,7 @@ class UpscaleTask(SamplingTask[UpscaleRecord]):
         clip, alpha = media.read_photo(item.paths[0])
         self.remark(item, clip.notes)
         with self.autocast():
-            variants = draw_variants(self.model, clip.frames[0], settings)
+            variants = draw_variants(self.model, clip.frames[0], settings, source=clip.source)
             for sample, variant in enumerate(variants):
                 counts = counts.plus(variant.counts)
                 image = variant.image
