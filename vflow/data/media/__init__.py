@@ -6,6 +6,7 @@ from vflow.data.media.limits import DEFAULT_LIMITS, TRAINING_LIMITS, Limits
 from vflow.data.media.read import (
     FrameStream,
     Probe,
+    is_video,
     list_media,
     natural_key,
     probe,
