@@ -86,6 +86,28 @@ def press_tab_until(app: App, selector: str, ring: str = "document.activeElement
     raise AssertionError(f"60 × Tab never reached {selector}")
 
 
+RING = """() => {
+  const focused = document.activeElement, style = getComputedStyle(focused);
+  const name = focused.getAttribute('aria-label') || focused.closest('label')?.textContent.trim() || '';
+  return [name, style.outlineStyle, parseFloat(style.outlineWidth)];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_field_has_the_ring_of_a_button(opened: Opener, scheme: str) -> None:
+    app, rings = opened(scheme=scheme), {}
+    app.page.add_style_tag(content=STILL)
+    app.page.locator(".vf-example").last.focus()
+    while "Predict" not in rings:
+        app.page.keyboard.press("Tab")
+        name, *ring = app.page.evaluate(RING)
+        rings[name or app.page.evaluate("document.activeElement.textContent.trim()")] = ring
+    assert {"Seed", "Randomise", "The last frames", "The first frames", "number input for Frames"} <= set(
+        rings
+    )
+    assert {name: ring for name, ring in rings.items() if ring[0] != "solid" or ring[1] < 2} == {}
+
+
 def test_reduced_motion_starts_still(opened: Opener, stills: list[Path]) -> None:
     app = opened(motion="reduce")
     app.upload(stills[0])
