@@ -127,7 +127,7 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> Pa
         title="vflow", analytics_enabled=False, delete_cache=(SWEEP_INTERVAL, int(MAX_AGE)), fill_width=True
     ) as page:
         gr.HTML(HEADER, apply_default_css=False)
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap"):  # the whole names, in two rows on a phone
             for tab in TABS:
                 with gr.Tab(tab.title, id=tab.identifier):
                     tab.build(app)

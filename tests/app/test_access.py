@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,47 @@ def press_tab_until(app: App, selector: str, ring: str = "document.activeElement
             assert outline != "none", f"no focus ring on {selector}"
             return
     raise AssertionError(f"60 × Tab never reached {selector}")
+
+
+RING = """() => {
+  const focused = document.activeElement, style = getComputedStyle(focused);
+  const name = focused.getAttribute('aria-label') || focused.closest('label')?.textContent.trim() || '';
+  return [name, style.outlineStyle, parseFloat(style.outlineWidth)];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_field_has_the_ring_of_a_button(opened: Opener, scheme: str) -> None:
+    app, rings = opened(scheme=scheme), {}
+    app.page.add_style_tag(content=STILL)
+    app.page.locator(".vf-example").last.focus()
+    while "Predict" not in rings:
+        app.page.keyboard.press("Tab")
+        name, *ring = app.page.evaluate(RING)
+        rings[name or app.page.evaluate("document.activeElement.textContent.trim()")] = ring
+    assert {"Seed", "Randomise", "The last frames", "The first frames", "number input for Frames"} <= set(
+        rings
+    )
+    assert {name: ring for name, ring in rings.items() if ring[0] != "solid" or ring[1] < 2} == {}
+
+
+GAPS = """() => [...document.querySelectorAll('[role=tab]')].map((tab) => {
+  const range = document.createRange();
+  range.selectNodeContents(tab);
+  const {left, right, top} = range.getBoundingClientRect();
+  return [left, right, top];
+})"""
+
+
+def test_on_a_phone_names_of_tabs_stand_apart_and_arms_fill_the_width(opened: Opener) -> None:
+    app = opened(PHONE)
+    names = app.page.evaluate(GAPS)
+    assert len(names) == 8
+    gaps = [b[0] - a[1] for a, b in pairwise(names) if a[2] == b[2]]
+    assert min(gaps) >= 12, gaps
+    app.tab("Lab")
+    box = app.page.locator(".vf-arm-stages svg").first.bounding_box()
+    assert box is not None and box["width"] > 0.9 * PHONE[0]
 
 
 def test_reduced_motion_starts_still(opened: Opener, stills: list[Path]) -> None:

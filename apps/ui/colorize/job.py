@@ -72,6 +72,17 @@ def check_photos(count: int) -> None:
         raise InputError(f"{count} photos; give at most {MAX_PHOTOS} at once")
 
 
+def check_is_photo(path: str) -> None:
+    """Refuse a video, which the command line takes.
+
+    Raises:
+        InputError: with the message to show.
+    """
+    if media.is_video(path):
+        name = Path(path).name
+        raise InputError(f"{name}: a video, and only photos are coloured here; use vflow colorize for videos")
+
+
 @dataclass(frozen=True)
 class Request:
     """A checked request for variants of one photo; ``near`` a variant of ``parent``, if there is one."""
@@ -291,6 +302,7 @@ def _reduced_copy(path: Path) -> Photo:
 @lru_cache(maxsize=1)
 def _photo(config: ColorizerConfig, path: str) -> tuple[Photo, tuple[str, ...]]:
     """The photo of the last job with what was prepared of it, so that further colour hints answer sooner."""
+    check_is_photo(path)
     return read_photo(config, path)
 
 

@@ -270,12 +270,13 @@ class Page:
         yield {**tools, **bar.done(statistics.summary(requests), [*failed, *statistics.notes])}
 
     def _draw(self, job: Job, statistics: RunStatistics, prefix: str, should_stop: ShouldStop) -> Steps:
-        before = statistics.variants
+        before, earlier, began = statistics.variants, statistics.seconds, time.monotonic()
         for share in paced(job.prepare(should_stop)):
             text = f"Preparing the colour hints: {share:.0%}"
             yield {self.view.bar.status: progress(round(100 * share), 100, text, "Photo prepared")}
         for _ in job.advance(should_stop):
             statistics.variants = before + job.done
+            statistics.seconds = earlier + time.monotonic() - began
             text = f"{prefix} {job.done} of {job.request.settings.num_samples}"
             yield {self.view.bar.status: statistics.progress(text)}
 
@@ -296,14 +297,14 @@ class Page:
 
 @dataclass
 class RunStatistics:
-    """Counts of a run over some photos, of which ``wanted`` variants were asked for."""
+    """Counts of a run over some photos, of which ``wanted`` variants were asked for; seconds of drawing."""
 
     wanted: int
     photos: int = 0
     variants: int = 0
     notes: list[str] = field(default_factory=list)
     failures: list[VflowError] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
 
     def add(self, job: Job) -> None:
         """Count a finished photo."""
@@ -316,10 +317,10 @@ class RunStatistics:
 
     def summary(self, requests: Sequence[Request]) -> str:
         """One line on the run."""
-        seconds, seed = time.monotonic() - self.began, requests[0].settings.seed
+        seed = requests[0].settings.seed
         if self.variants < self.wanted and not self.failures:
             return f"Stopped after {self.variants} of {counted(self.wanted, 'variant')}, seed {seed}"
         drawn = counted(self.variants, "variant")
         if len(requests) > 1:
             drawn = f"{self.photos} of {len(requests)} photos, {drawn}"
-        return f"{drawn} in {seconds:.1f} s, seed {seed}"
+        return f"{drawn} in {self.seconds:.1f} s, seed {seed}"

@@ -19,7 +19,7 @@ from vflow.pipelines.color.photo import on_white
 from ..shared.forms import thumbnail
 from ..shared.html import reduced
 from . import html
-from .job import PREVIEW, ColorizedPhoto, has_color, in_grey
+from .job import PREVIEW, ColorizedPhoto, check_is_photo, has_color, in_grey
 
 MAX_HINTS = 32
 
@@ -136,6 +136,7 @@ class SessionState:
 def _preview(path: str) -> np.ndarray | str:
     """The photo, reduced, or what is wrong with it; gradio names uploads by their content."""
     try:
+        check_is_photo(path)
         clip, alpha = media.read_photo(path)
         return reduced(on_white(clip.frames[0], alpha)[None], PREVIEW)[0]
     except VflowError as error:

@@ -56,13 +56,13 @@ class Request:
 
 @dataclass
 class Job:
-    """A request under way: digits so far, uint8 (M, 28, 28), and their classes."""
+    """A request under way: digits so far, uint8 (M, 28, 28), their classes, and the seconds they took."""
 
     request: Request
     images: np.ndarray = field(default_factory=lambda: np.empty((0, 28, 28), np.uint8))
     labels: tuple[int, ...] = ()
     redrawn: int = 0
-    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
 
     @property
     def done(self) -> int:
@@ -78,11 +78,13 @@ class Job:
         Raises:
             CheckpointError, InputError: with the message to show.
         """
+        began = time.monotonic()
         model = app.models.load(self.request.checkpoint, FAMILY)
         for chunk in draw(model, self.request.labels, self.request.settings):
             self.images = np.concatenate([self.images, chunk.images])
             self.labels += (chunk.label,) * len(chunk.images)
             self.redrawn += chunk.counts.redrawn
+            self.seconds = time.monotonic() - began
             yield
             if should_stop():
                 return
@@ -109,7 +111,7 @@ class Job:
         drawn = counted(self.done, "digit")
         if self.done < self.total:
             drawn = f"Stopped after {self.done} of {counted(self.total, 'digit')}"
-        return f"{drawn} in {time.monotonic() - self.began:.1f} s, seed {self.request.settings.seed}"
+        return f"{drawn} in {self.seconds:.1f} s, seed {self.request.settings.seed}"
 
     def remarks(self) -> list[str]:
         """Further remarks for people."""

@@ -77,7 +77,10 @@ def expected_work(shape: Sequence[int], scale: int, num_samples: int) -> int:
 
 @dataclass
 class Job:
-    """A request under way: the photo, uint8 (H, W, 3), its opacity if it has any, and variants so far."""
+    """A request under way: the photo, uint8 (H, W, 3), its opacity if it has any, and variants so far.
+
+    ``seconds``: of drawing them.
+    """
 
     request: Request
     model: Any
@@ -85,7 +88,7 @@ class Job:
     alpha: np.ndarray | None
     notes: tuple[str, ...]
     variants: list[Variant] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
 
     @classmethod
     def begin(cls, app: AppContext, request: Request) -> Job:
@@ -120,8 +123,10 @@ class Job:
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Draw variant by variant; ``variants`` grows before each step is yielded."""
+        began = time.monotonic()
         for variant in draw_variants(self.model, self.photo, self.request.settings, should_stop=should_stop):
             self.variants.append(variant)
+            self.seconds = time.monotonic() - began
             yield
 
     def save(self, app: AppContext, folder: Path) -> Result:
@@ -166,8 +171,7 @@ class Job:
         if self.done < self.total:
             drawn = f"Stopped after {self.done} of {counted(self.total, 'variant')}"
         height, width = self.variants[0].image.shape[:2]
-        seconds = time.monotonic() - self.began
-        return f"{drawn} of {width}×{height} in {seconds:.1f} s, seed {self.request.settings.seed}"
+        return f"{drawn} of {width}×{height} in {self.seconds:.1f} s, seed {self.request.settings.seed}"
 
     def remarks(self) -> list[str]:
         """Further remarks for people."""

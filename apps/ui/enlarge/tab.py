@@ -33,7 +33,7 @@ from ..shared.events import (
 )
 from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import Seed, no_model_banner, paths_of, slider_temperature, temperature_slider
-from ..shared.html import duration, progress, reduced
+from ..shared.html import duration, message, progress, reduced
 from ..shared.opening import ENLARGE, opening
 from ..shared.turns import Turn
 from . import html
@@ -131,11 +131,16 @@ def _wire_clicks(app: AppContext, form: Form, view: EnlargeView) -> None:
     def uploaded(paths: list[str] | None) -> Updates:
         if not paths:
             return {view.results: html.empty()}
+        path, name = paths[-1], Path(paths[-1]).name
+        several = len(paths) > 1
+        status = f"One photo is enlarged at a time: {name} is taken." if several else "Ready."
         try:
-            photo = media.read_photo(paths[0])[0].frames[:1]
+            photo = media.read_photo(path)[0].frames[:1]
+            page = html.uploaded(reduced(photo, PREVIEW)[0], name)
         except VflowError as error:
-            return view.nothing(html.empty(app.error_message(error, paths)))
-        return view.nothing(html.uploaded(reduced(photo, PREVIEW)[0], Path(paths[0]).name))
+            page = html.empty(app.error_message(error, paths))
+        taken = {form.files: [path]} if several else {}
+        return {**taken, **view.nothing(page), view.bar.status: message(status)}
 
     def pick(result: Result | None, event: gr.EventData) -> str:
         if result is None:
@@ -145,9 +150,7 @@ def _wire_clicks(app: AppContext, form: Form, view: EnlargeView) -> None:
         except VflowError as error:
             return html.empty(app.error_message(error))
 
-    form.files.upload(
-        app.turns.glance(uploaded), form.files, [view.results, *view.downloads.components()], **QUICK
-    )
+    form.files.upload(app.turns.glance(uploaded), form.files, [form.files, *view.components()], **QUICK)
     view.results.select(pick, view.result, view.results, **QUICK)
 
 

@@ -135,7 +135,7 @@ class Snapshot:
 
 @dataclass
 class Job:
-    """A request under way."""
+    """A request under way; ``seconds`` of learning."""
 
     app: AppContext
     request: Request
@@ -146,7 +146,7 @@ class Job:
     losses: list[float] = field(default_factory=list)
     curve: list[tuple[int, float]] = field(default_factory=list)
     snapshot: Snapshot | None = None
-    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
 
     @classmethod
     def begin(cls, app: AppContext, request: Request) -> Job:
@@ -174,24 +174,26 @@ class Job:
             if task.energy is None
             else fit_energy(self.model, task.energy, config)
         )
-        last, pause = time.monotonic(), 0.0
+        began = last = time.monotonic()
+        pause = 0.0
         with closing(run):  # type: ignore[type-var]
             for progress in run:
                 self.losses.append(progress.nats)
                 if should_stop():
                     break
                 if time.monotonic() - last > max(INTERVAL, pause):
-                    began = time.monotonic()
+                    seen = time.monotonic()
                     self._take_snapshot()
                     yield
                     last = time.monotonic()
-                    pause = LEARNING_SHARE * (last - began)
+                    pause = LEARNING_SHARE * (last - seen)
         if not any(map(math.isfinite, self.losses[-20:])):
             raise InputError(
                 "learning diverged, its losses are not finite; take fewer steps, another seed or another"
                 " system"
             )
         self._take_snapshot()
+        self.seconds = time.monotonic() - began
         yield
 
     def _take_snapshot(self) -> None:
@@ -249,7 +251,7 @@ class Job:
             "nats": nats,
             "entropy" if self.task.energy is None else "minus_log_normalizer": self.task.entropy,
             "held_out": len(self.task.held),
-            "seconds": round(time.monotonic() - self.began, 2),
+            "seconds": round(self.seconds, 2),
             "command": self.command(),
             "curve": self.curve,
         }
@@ -258,7 +260,7 @@ class Job:
 
     def summary(self) -> str:
         """One line on what was learned."""
-        text = f"{counted(self.done, 'step')} in {time.monotonic() - self.began:.1f} s"
+        text = f"{counted(self.done, 'step')} in {self.seconds:.1f} s"
         if self.done < self.request.steps:
             text = f"Stopped after {text}"
         if self.snapshot is None:

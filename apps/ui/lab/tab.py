@@ -115,6 +115,7 @@ def _settings() -> tuple[Form, Buttons]:
     source.change(choose, [source, system], [file, column, system], **QUICK)
     system.change(_about, system, lines, **QUICK)
     pad.select(keep, None, form.ink, **QUICK)
+    pad.clear(lambda: None, None, form.ink, **QUICK)
     return form, buttons
 
 

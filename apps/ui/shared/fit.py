@@ -44,6 +44,11 @@ SUBJECTS = {
     "enlarge": "a photo",
 }
 """Training data of each shipped checkpoint, in words."""
+UNKNOWN_CLIP = (
+    "No model here has seen a clip like this: its futures will be noise. "
+    "Train a model on clips of your own (docs/TRAINING.md)."
+)
+CLIP_FAMILIES = ("videoflow", "nowcast")
 
 
 def features(frame: np.ndarray) -> np.ndarray:
@@ -179,21 +184,24 @@ class Verdict:
 
     Attributes:
         chosen: the checkpoint selected. fits: its training data look like this; None where they are unknown.
-        best: the shipped model that fits best; None if none fits.
+        best: the shipped model that fits best; None if none fits. Of models of frames for a clip of theirs.
+        clip: several frames, for a model of frames.
     """
 
     chosen: str
     fits: bool | None
     best: str | None
+    clip: bool = False
 
 
 def judge(app: AppContext, chosen: str | None, frames: np.ndarray) -> Verdict:
     """Judge frames, uint8 (T, H, W, C), for the checkpoint selected."""
     looked_at = frames[np.unique(np.linspace(0, len(frames) - 1, MAX_FRAMES).astype(int))]
+    clip = len(frames) > 1 and app.models.family(chosen) in CLIP_FAMILIES
     scores = {
         name: float(np.median([unlikeness(name, reference, frame) for frame in looked_at]))
         for name, reference in references().items()
-        if app.models.ships(name)
+        if app.models.ships(name) and (not clip or app.models.family(name) in CLIP_FAMILIES)
     }
     fitting = [name for name, score in scores.items() if score <= 1]
     # Photos are the broadest kind: whatever else fits says more.
@@ -201,7 +209,7 @@ def judge(app: AppContext, chosen: str | None, frames: np.ndarray) -> Verdict:
         fitting, key=lambda name: (SAME_DATA.get(name, name) == "colorizer", scores[name]), default=None
     )
     own = scores.get(str(chosen))
-    return Verdict(str(chosen), None if own is None else own <= 1, best)
+    return Verdict(str(chosen), None if own is None else own <= 1, best, clip)
 
 
 def judged_upload(app: AppContext, chosen: str | None, paths: Sequence[str], names: Sequence[str]) -> str:
@@ -215,11 +223,16 @@ def judged_upload(app: AppContext, chosen: str | None, paths: Sequence[str], nam
 
 
 def judge_files(app: AppContext, chosen: str | None, paths: Sequence[str]) -> Verdict | None:
-    """Judge an upload for the checkpoint selected; None where there is none, or it cannot be read."""
+    """Judge an upload for the checkpoint selected; None where there is none, or it cannot be read.
+
+    Nor is a video judged that a model of photos is given: the job refuses it.
+    """
     if not paths or chosen is None:
         return None
     try:
         if len(paths) == 1:
+            if app.models.family(chosen) not in CLIP_FAMILIES and media.is_video(paths[0]):
+                return None
             return judge(app, chosen, media.read_clip(paths[0], max_frames=MAX_FRAMES).frames)
         stills = [media.read_clip(path, max_frames=1).frames for path in paths[:MAX_FRAMES]]
         return judge(app, chosen, np.concatenate([media.resize(s, SIDE, SIDE, 3) for s in stills]))
@@ -233,7 +246,9 @@ def sentence(verdict: Verdict) -> str:
     if verdict.fits:
         return f"{_seen(chosen)}, which {chosen} was trained on."
     if best is None:
-        return "" if verdict.fits is None else "No model here has seen anything like this: expect nonsense."
+        if verdict.fits is None:
+            return ""
+        return UNKNOWN_CLIP if verdict.clip else "No model here has seen anything like this: expect nonsense."
     if verdict.fits is None:
         return f"{_seen(best)}, which {best} was trained on."
     return f"{_seen(best)}. {chosen} has seen nothing like it."

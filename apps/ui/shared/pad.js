@@ -1,4 +1,5 @@
-// Drawing pads: pointer, finger or keys; a moment after each stroke a pad sends its component the ink.
+// Drawing pads: pointer, finger or keys; a moment after each stroke a pad sends its component the ink, and of Clear
+// the event of that name.
 (() => {
   const known = new WeakSet();
   const SIDE = 112; // of the ink that is sent: one byte per pixel, 255 where the pen has been
@@ -25,6 +26,8 @@
       pad.classList.add("vf-inked");
     }
 
+    const tell = (detail) => pad.dispatchEvent(new CustomEvent("vf-payload", { bubbles: true, detail }));
+
     function send() {
       const small = document.createElement("canvas");
       small.width = small.height = SIDE;
@@ -32,7 +35,7 @@
       view.drawImage(canvas, 0, 0, SIDE, SIDE);
       const pixels = view.getImageData(0, 0, SIDE, SIDE).data;
       const ink = Array.from({ length: SIDE * SIDE }, (_, i) => String.fromCharCode(pixels[4 * i + 3])).join("");
-      pad.dispatchEvent(new CustomEvent("vf-payload", { bubbles: true, detail: { action: "drawn", ink: btoa(ink) } }));
+      tell({ action: "drawn", ink: btoa(ink) });
     }
 
     function soon() {
@@ -100,6 +103,7 @@
       clearTimeout(waiting);
       context.clearRect(0, 0, canvas.width, canvas.height);
       pad.classList.remove("vf-inked");
+      tell({ event: "clear" });
     });
     place();
   }

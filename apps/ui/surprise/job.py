@@ -72,14 +72,14 @@ def clock_name(checkpoint: str | None) -> str:
 
 @dataclass
 class Job:
-    """A clip under way: maps of its first frames so far, each float32 (t, H, W)."""
+    """A clip under way: maps of its first frames so far, each float32 (t, H, W), and the seconds taken."""
 
     request: Request
     model: Any
     clip: FittedClip
     statistics: ClipStatistics | None
     maps: list[np.ndarray] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
 
     @classmethod
     def begin(cls, app: AppContext, request: Request) -> Job:
@@ -102,9 +102,11 @@ class Job:
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Score some frames at a time; ``maps`` grows before each step is yielded."""
+        began = time.monotonic()
         segments = iterate(self.model, self.clip.frames, self.request.seed, SEGMENT)
         while not should_stop() and (maps := next(segments, None)) is not None:
             self.maps.append(maps)
+            self.seconds = time.monotonic() - began
             yield
 
     def save(self, app: AppContext) -> Result:
@@ -141,7 +143,7 @@ class Job:
         frames = counted(self.done, "frame")
         if self.done < self.total:
             frames = f"Stopped after {self.done} of {counted(self.total, 'frame')}:"
-        return f"{frames} scored in {time.monotonic() - self.began:.1f} s, seed {self.request.seed}"
+        return f"{frames} scored in {self.seconds:.1f} s, seed {self.request.seed}"
 
 
 @dataclass(frozen=True)

@@ -334,11 +334,12 @@ def test_an_example_in_one_click_and_its_slider(tab: App) -> None:
 
 
 @browser
-def test_bad_input(tab: App, file: Path, tmp_path: Path) -> None:
+def test_bad_input(tab: App, file: Path, clip: Path, tmp_path: Path) -> None:
     tab.refused("colorize", "no photo given; add photos, or choose an example")
     for path, expected in (
         (text(tmp_path), f"notes.png: not an image or video (its content does not match); give {KINDS}"),
         (truncated(tmp_path), "clip.mp4: the file is truncated (ends early); copy or upload it again"),
+        (clip, "clip.mp4: a video, and only photos are coloured here; use vflow colorize for videos"),
         (enormous(tmp_path), "big.png: 400 megapixels; the limit is 64; reduce the image and try again"),
         (
             not_a_number(tmp_path),

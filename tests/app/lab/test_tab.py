@@ -90,6 +90,17 @@ def test_a_drawing_is_learned_until_stop(tab: App) -> None:
 
 
 @browser
+def test_a_cleared_drawing_is_not_learned(tab: App) -> None:
+    choose(tab, "Density", "Draw one")
+    canvas = tab.page.get_by_label("Drawing pad for a density")
+    with tab.page.expect_response(lambda response: "drawn" in (response.request.post_data or "")):
+        canvas.click()
+    with tab.page.expect_response(lambda response: '"clear"' in (response.request.post_data or "")):
+        tab.page.get_by_role("button", name="Clear", exact=True).filter(visible=True).click()
+    tab.refused("lab", "nothing drawn yet; draw on the pad first")
+
+
+@browser
 def test_systems_follow_the_density(tab: App) -> None:
     choose(tab, "Density", "Four bumps on a sphere")
     tab.page.get_by_role("heading", name="Recursive flow on the sphere").wait_for()

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.examples import DIGITS, FOLDER, PHOTOS, ClipExample, all_clips
-from apps.ui.shared.fit import Verdict, banner, judge, references, sentence, unlikeness
+from apps.ui.shared.fit import (
+    UNKNOWN_CLIP,
+    Verdict,
+    banner,
+    judge,
+    judge_files,
+    references,
+    sentence,
+    unlikeness,
+)
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -24,12 +35,14 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> AppContext:
 @pytest.mark.parametrize("clip", all_clips(), ids=lambda clip: clip.title)
 def test_clips_fit_their_model_and_no_other(app: AppContext, clip: ClipExample) -> None:
     frames = media.read_frames(clip.files).frames
-    assert judge(app, clip.checkpoint, frames) == Verdict(clip.checkpoint, True, clip.checkpoint)
+    several = len(frames) > 1
+    assert judge(app, clip.checkpoint, frames) == Verdict(clip.checkpoint, True, clip.checkpoint, several)
     others = {"push", "shapes", "digits", "colorizer"} - {clip.checkpoint}
     if clip.checkpoint == "grasp":  # a camera's frames are photos
         others.remove("colorizer")
     for other in others:
-        assert judge(app, other, frames) == Verdict(other, False, clip.checkpoint)
+        of_frames = several and other in ("push", "shapes")
+        assert judge(app, other, frames) == Verdict(other, False, clip.checkpoint, of_frames)
 
 
 @pytest.mark.parametrize("name", PHOTOS.values())
@@ -52,12 +65,25 @@ def test_noise_and_blank_frames_fit_nothing(app: AppContext, side: int) -> None:
     blank = np.full((1, side, side, 3), random.integers(0, 256), np.uint8)
     for frames in (noise, blank):
         for name in ("push", "shapes", "digits", "colorizer"):
-            assert judge(app, name, frames) == Verdict(name, False, None)
+            of_frames = len(frames) > 1 and name in ("push", "shapes")
+            assert judge(app, name, frames) == Verdict(name, False, None, of_frames)
+
+
+def test_a_clip_of_photos_is_not_sent_to_a_tab_that_takes_none(app: AppContext, tmp_path: Path) -> None:
+    photo = media.read_image(FOLDER / "photo-chelsea.png").frames[0]
+    frames = np.stack([photo[:160, start : start + 160] for start in range(0, 48, 4)])
+    verdict = judge(app, "shapes", frames)
+    assert verdict == Verdict("shapes", False, None, clip=True)
+    assert sentence(verdict) == UNKNOWN_CLIP and "See the tab" not in banner(verdict, ["shapes"])
+    assert judge(app, "shapes", frames[:1]).best == "colorizer", "one photo is sent there"
+    media.write_video(tmp_path / "cat.mp4", frames, 10)
+    assert judge_files(app, "colorizer", [str(tmp_path / "cat.mp4")]) is None, "which says so itself"
 
 
 def test_a_model_of_the_same_data_fits_as_well(app: AppContext) -> None:
     frames = media.read_frames(next(clip for clip in all_clips() if clip.checkpoint == "shapes").files).frames
-    assert judge(app, "shapes-guided", frames) == Verdict("shapes-guided", True, "shapes")
+    several = len(frames) > 1
+    assert judge(app, "shapes-guided", frames) == Verdict("shapes-guided", True, "shapes", several)
 
 
 def test_models_of_ones_own_are_not_judged(app: AppContext) -> None:

@@ -5,6 +5,7 @@ from vflow.data.media.clip import Clip, FrameStream, Loss, fit, resize, retime
 from vflow.data.media.limits import DEFAULT_LIMITS, TRAINING_LIMITS, Limits
 from vflow.data.media.read import (
     Probe,
+    is_video,
     list_media,
     natural_key,
     probe,

@@ -68,6 +68,15 @@ def read_image(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Clip:
         return collector.clip(None)
 
 
+def is_video(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> bool:
+    """True for a video by its content; animated pictures are none.
+
+    Raises:
+        InputError: not a complete file of an accepted kind and size.
+    """
+    return admit(Path(path), limits).family == "video"
+
+
 def _admit_still(path: Path, limits: Limits) -> Kind:
     kind = admit(path, limits)
     if kind.family != "still":
