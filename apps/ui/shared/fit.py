@@ -45,7 +45,7 @@ SUBJECTS = {
 }
 """Training data of each shipped checkpoint, in words."""
 UNKNOWN_CLIP = (
-    "No model here has seen a clip like this: its futures will be noise. "
+    "No model here has seen a clip like this: expect noise. "
     "Train a model on clips of your own (docs/TRAINING.md)."
 )
 CLIP_FAMILIES = ("videoflow", "nowcast")
