@@ -22,12 +22,18 @@ import numpy as np
 import pytest
 import torch
 
-torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+THREADS = int(os.environ["OMP_NUM_THREADS"])
+torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """The same weights and inputs in every order of tests; a test that needs another seed sets its own."""
+    """The same weights and inputs in every order of tests; a test that needs another seed sets its own.
+
+    The same number of threads, too, which --threads of an earlier test may have changed: it can change last bits.
+    """
+    if torch.get_num_threads() != THREADS:
+        torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002  # for libraries that still draw from the global state
 

@@ -48,7 +48,7 @@ def test_fit_is_told_on_upload_and_a_click_chooses_the_model(app: App, tmp_path:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     app.upload(tmp_path / "noise.png")
-    expect(line.locator(".vf-amber")).to_contain_text("No model here has seen anything like this")
+    expect(line.locator(".vf-amber")).to_contain_text("No model here has seen a clip like this")
     assert app.status() == "Ready."
 
 

@@ -298,7 +298,7 @@ def test_a_batch_is_a_function_of_seed_and_position(start: Start, runs: Path) ->
 def test_dry_run_and_fine_tuning(start: Start, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = start(runs)
     assert run_here(output=runs / "a", dry_run=True, **given) == 0
-    assert "4 frames" in capsys.readouterr().out and not (runs / "a").exists()
+    assert "4 images" in capsys.readouterr().out and not (runs / "a").exists()
     run_here(output=runs / "a", max_steps=1, **given)
     run_here(output=runs / "b", max_steps=1, init_from=str(runs / "a"), **given)
     assert "tensors taken" in capsys.readouterr().err

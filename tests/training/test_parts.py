@@ -140,12 +140,12 @@ def test_rewinding_drops_later_lines_status_and_a_torn_end(tmp_path: Path) -> No
 
 
 def test_log_appends_lines_and_events(tmp_path: Path) -> None:
-    with RunLog(tmp_path / "log.jsonl", 2, 0, tmp_path / "events") as log:
+    with RunLog(tmp_path / "log.jsonl", 2, 0, tmp_path / "events", "frames") as log:
         log.tick("3.0 bits/dim", 10.0, 1)
         log.write({"step": 1, "bits_per_dim": 3.0})
     assert read_log(tmp_path / "log.jsonl") == [{"step": 1, "bits_per_dim": 3.0}]
     assert list((tmp_path / "events").glob("events.out.*"))
-    with RunLog(None, 2, 0, tmp_path / "none") as silent:
+    with RunLog(None, 2, 0, tmp_path / "none", "frames") as silent:
         silent.write({"step": 1})
     assert not (tmp_path / "none").exists()
 

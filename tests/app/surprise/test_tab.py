@@ -150,10 +150,7 @@ def test_a_checkpoint_without_figures(tab: App, clip: Path) -> None:
     upload(tab, clip)
     look(tab)
     said = tab.page.locator(".vf-findings").inner_text()
-    assert (
-        said
-        == "Nothing can be flagged: this checkpoint comes without figures of ordinary (validation) clips."
-    )
+    assert said == "Nothing can be flagged: this checkpoint comes without figures of validation clips."
     assert tab.page.locator(".vf-band, .vf-mean, .vf-marked").count() == 0
 
 
