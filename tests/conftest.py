@@ -30,7 +30,7 @@ torch.set_num_threads(THREADS)
 def seeded() -> None:
     """The same weights and inputs in every order of tests; a test that needs another seed sets its own.
 
-    The same number of threads, too, which --threads of an earlier test may have changed: it can change last bits.
+    The same number of threads, too: --threads of an earlier test may have changed it, and so the last bits.
     """
     if torch.get_num_threads() != THREADS:
         torch.set_num_threads(THREADS)
