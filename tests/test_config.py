@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ from vflow.config import (
     preset_names,
     to_yaml,
 )
+from vflow.config.models import DOES, Family
 from vflow.errors import ConfigError
 
 SMALL = """
@@ -375,3 +376,7 @@ def test_a_file_of_nonsense_is_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=f"^{file}: ") as error:
         load_preset(str(file))
     assert "\n" not in str(error.value)
+
+
+def test_every_family_of_models_says_what_it_does() -> None:
+    assert set(DOES) == set(get_args(Family)) == {config.family for config in MODEL_CONFIGS.values()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vflow.config import MODEL_CONFIGS
+from vflow.config.models import DOES
 from vflow.errors import CheckpointError
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -77,11 +78,11 @@ def family_of(folder: Path) -> str | None:
         return None
 
 
-def check_family(name: str, families: Sequence[str], does: str) -> None:
+def check_family(name: str, families: Sequence[str], does: str | None = None) -> None:
     """Refuse a checkpoint that does something else, by its config alone; one on the hub is not fetched.
 
     Args:
-        does: what models of ``families`` do, for the error.
+        does: what models of ``families`` do, for the error; that of the first when not given.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it is of another family.
@@ -94,7 +95,7 @@ def check_family(name: str, families: Sequence[str], does: str) -> None:
         names = shipped(wanted)[:3]
         such = f", such as {' or '.join(names)}" if names else ""
         remedy = f"choose a checkpoint of kind {' or '.join(families)}{such}"
-        raise CheckpointError(f"{name}: does not {does}; {remedy}")
+        raise CheckpointError(f"{name}: does not {does or DOES[families[0]]}; {remedy}")
 
 
 def _shipped_root() -> Path:

@@ -35,7 +35,6 @@ class Colorize(DrawFlags):
 
     unit: ClassVar[str] = "image"
     families: ClassVar[tuple[str, ...]] = ("colorizer",)
-    does: ClassVar[str] = "colour photos"
     usual: ClassVar[str | None] = "colorizer"
 
     def find(self) -> list[Item]:

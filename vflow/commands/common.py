@@ -67,11 +67,11 @@ def note(text: str) -> None:
     print(f"note: {text}", file=sys.stderr)
 
 
-def check_checkpoint(checkpoint: str | None, families: Sequence[str], does: str) -> str:
+def check_checkpoint(checkpoint: str | None, families: Sequence[str], does: str | None = None) -> str:
     """The named checkpoint, refused if it does something else; torch, whose import takes long, is not needed.
 
     Args:
-        does: what models of ``families`` do, for the error.
+        does: what models of ``families`` do, for the error; that of the first when not given.
 
     Raises:
         ConfigError: no checkpoint named. CheckpointError: no such one, or of another family.

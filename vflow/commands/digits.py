@@ -29,7 +29,6 @@ class Digits(DrawFlags):
 
     unit: ClassVar[str] = "digit"
     families: ClassVar[tuple[str, ...]] = ("digits",)
-    does: ClassVar[str] = "draw digits"
     usual: ClassVar[str | None] = "digits"
 
     def open(self) -> tuple[list[Item], DigitsTask]:

@@ -43,8 +43,6 @@ class DrawFlags(ABC):
     """Name of what the progress bar counts."""
     families: ClassVar[tuple[str, ...]]
     """Families of the models that draw such."""
-    does: ClassVar[str]
-    """What these models do, for errors."""
     usual: ClassVar[str | None] = None
     """The checkpoint when none is named."""
     folder_per_item: ClassVar[bool] = False
@@ -96,7 +94,7 @@ class DrawFlags(ABC):
         if self.temperature is not None:
             parse_temperature(self.temperature)
         if self.checkpoint is not None or self.settings is None:
-            check_checkpoint(self.checkpoint or self.usual, self.families, self.does)
+            check_checkpoint(self.checkpoint or self.usual, self.families)
 
     def options(self) -> Options:
         """The engine's options."""

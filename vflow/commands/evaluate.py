@@ -78,7 +78,7 @@ class Evaluate:
         """Returns 0."""
         from vflow.config.models import Family
 
-        checkpoint = check_checkpoint(self.checkpoint, get_args(Family), "have figures")
+        checkpoint = check_checkpoint(self.checkpoint, get_args(Family))
         from vflow.data.media import check_folder
         from vflow.pipelines.common import precision, set_threads
         from vflow.pipelines.evaluate.report import write_plots

@@ -37,7 +37,6 @@ class Predict(DrawFlags):
 
     unit: ClassVar[str] = "frame"
     families: ClassVar[tuple[str, ...]] = ("videoflow", "nowcast")
-    does: ClassVar[str] = "predict video"
 
     def check(self) -> None:
         from vflow.config.ranges import MAX_FPS, MAX_FRAMES, MIN_FPS, check_range

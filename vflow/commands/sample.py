@@ -27,7 +27,7 @@ class Sample:
 
     def run(self) -> int:
         """Returns 0."""
-        checkpoint = check_checkpoint(self.checkpoint, ("density",), "draw points")
+        checkpoint = check_checkpoint(self.checkpoint, ("density",))
         from vflow.data.media import check_folder
         from vflow.pipelines.common import precision, set_threads
         from vflow.pipelines.density import check_ending, draw_points, write_points

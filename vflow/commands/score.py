@@ -44,7 +44,7 @@ class ScoreClips:
 
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
-        checkpoint = check_checkpoint(self.checkpoint, ("videoflow",), "predict video")
+        checkpoint = check_checkpoint(self.checkpoint, ("videoflow",))
         from vflow.data import media
         from vflow.pipelines.batch import inputs
         from vflow.pipelines.common import precision, set_threads

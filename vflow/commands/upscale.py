@@ -29,7 +29,6 @@ class Upscale(DrawFlags):
 
     unit: ClassVar[str] = "image"
     families: ClassVar[tuple[str, ...]] = ("super_resolution",)
-    does: ClassVar[str] = "enlarge photos"
     usual: ClassVar[str | None] = "enlarge"
 
     def open(self) -> tuple[list[Item], UpscaleTask]:

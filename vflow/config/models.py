@@ -26,6 +26,18 @@ Family = Literal[
     "discrete",
 ]  # fmt: skip
 """Models that do the same for people: those of a family differ in their likelihood alone."""
+DOES: dict[str, str] = {
+    "videoflow": "predict video",
+    "digits": "draw digits",
+    "colorizer": "colour photos",
+    "super_resolution": "enlarge photos",
+    "segmentation": "draw masks",
+    "nowcast": "nowcast rain radar",
+    "density": "draw points",
+    "codec": "compress",
+    "discrete": "score digits exactly",
+}
+"""What models of each family do, for errors."""
 
 
 def _require_temperatures(temperature: float | tuple[float, ...], levels: int, beside: str = "") -> None:

@@ -28,6 +28,7 @@ from vflow.config import (
     SuperResolutionConfig,
     VideoConfig,
 )
+from vflow.config.models import DOES
 from vflow.config.ranges import MAX_SAMPLES, MAX_TEMPERATURE, check_range, check_seed, check_threads
 from vflow.data.media import atomic_write
 from vflow.devices import warn_if_emulated
@@ -59,11 +60,8 @@ BATCH = 32
 """Images whose likelihood is computed in one pass."""
 
 
-def config_of(model: nn.Module, kind: type[C], does: str) -> C:
+def config_of(model: nn.Module, kind: type[C]) -> C:
     """Configuration of ``model``, a ``kind``.
-
-    Args:
-        does: what such models do, for the error.
 
     Raises:
         CheckpointError: the model is of another kind, or no model.
@@ -72,7 +70,7 @@ def config_of(model: nn.Module, kind: type[C], does: str) -> C:
     if not isinstance(config, kind):
         family: str = kind.family
         remedy = ", such as ".join([f"choose a checkpoint of kind {family}", *shipped([family])[:1]])
-        raise CheckpointError(f"a model of kind {config.kind} does not {does}; {remedy}")
+        raise CheckpointError(f"a model of kind {config.kind} does not {DOES[family]}; {remedy}")
     return config
 
 

@@ -33,7 +33,7 @@ def density_config(model: nn.Module) -> DensityConfig:
     Raises:
         CheckpointError: ``model`` is of another kind, or needs a condition.
     """
-    config = config_of(model, DensityConfig, "draw points")
+    config = config_of(model, DensityConfig)
     if config.features:
         raise CheckpointError(
             f"the density needs a condition of {config.features} numbers; call its sample(eps, condition)"

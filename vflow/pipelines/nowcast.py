@@ -88,7 +88,7 @@ def nowcast_config(model: nn.Module) -> NowcastConfig:
     Raises:
         CheckpointError: the model does not nowcast rain.
     """
-    return config_of(model, NowcastConfig, "nowcast rain radar")
+    return config_of(model, NowcastConfig)
 
 
 def nowcast(

@@ -70,7 +70,7 @@ def super_resolution_config(model: nn.Module) -> SuperResolutionConfig:
     Raises:
         CheckpointError: the model does not enlarge photos.
     """
-    return config_of(model, SuperResolutionConfig, "enlarge photos")
+    return config_of(model, SuperResolutionConfig)
 
 
 def upscale(

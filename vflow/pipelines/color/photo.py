@@ -32,7 +32,7 @@ def color_config(model: nn.Module) -> ColorizerConfig:
     Raises:
         CheckpointError: the model does not colour photographs.
     """
-    return config_of(model, ColorizerConfig, "colour photos")
+    return config_of(model, ColorizerConfig)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def digits_config(model: nn.Module) -> DigitsConfig:
     Raises:
         CheckpointError: the model does not draw digits.
     """
-    return config_of(model, DigitsConfig, "draw digits")
+    return config_of(model, DigitsConfig)
 
 
 def label_classes(label: int | str, classes: int) -> tuple[int, ...]:

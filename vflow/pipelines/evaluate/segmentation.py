@@ -46,7 +46,7 @@ def evaluate_segmentation(model: nn.Module, settings: Settings, stage: Stage) ->
     Raises:
         ConfigError: data that are no masks.
     """
-    config = config_of(model, SegmentationConfig, "draw masks")
+    config = config_of(model, SegmentationConfig)
     assert isinstance(model, Segmentation)
     if settings.data not in (names := SUITABLE_DATASETS["segmentation"]):
         raise ConfigError(

@@ -28,7 +28,7 @@ def video_config(model: nn.Module) -> VideoConfig:
     Raises:
         CheckpointError: the model does not predict video.
     """
-    return config_of(model, VideoConfig, "predict video")
+    return config_of(model, VideoConfig)
 
 
 def prediction_config(model: nn.Module) -> VideoConfig | NowcastConfig:
