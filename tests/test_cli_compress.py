@@ -8,15 +8,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 import vflow
 from tests.compression.support import clip_codec, photo_codec, smooth
-from tests.data.sample_media import write_uneven
+from tests.data.sample_media import foreign_profile, write_uneven
 from vflow.checkpoint import load, save_checkpoint
 from vflow.cli import main
+from vflow.compression.codec import compress_frames
 from vflow.data import media
+from vflow.errors import InputError
 from vflow.pipelines.compress import read_source
 
 pytest.importorskip("constriction")
@@ -185,10 +187,8 @@ def _write_lossy(path: Path, pixels: np.ndarray) -> None:
         case "print":
             picture.convert("CMYK").save(path)
         case "profile":
-            srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-            other = srgb.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
-            other = other.replace(b"rXYZ", b"....").replace(b"gXYZ", b"rXYZ").replace(b"....", b"gXYZ")
-            picture.save(path, icc_profile=other)
+            second = Image.fromarray(255 - pixels)
+            picture.save(path, icc_profile=foreign_profile(), save_all=True, append_images=[second])
         case "pages":
             picture.save(path, save_all=True, append_images=[picture])
         case "clear":
@@ -205,7 +205,7 @@ def _write_lossy(path: Path, pixels: np.ndarray) -> None:
         ("deep.png", "16-bit samples scaled to 8 bits); convert it to 8 bits per channel first"),
         ("deep-avif.avif", "10-bit samples scaled to 8 bits); convert it to 8 bits per channel first"),
         ("print.jpg", "CMYK converted to RGB); convert it to sRGB first"),
-        ("profile.png", "colours converted from its profile to sRGB); convert it to sRGB first"),
+        ("profile.webp", "colours converted from its profile to sRGB); convert it to sRGB first"),
         ("pages.tiff", "first of several pages); give a file of one page first"),
         ("clear.webp", "transparency laid on white); flatten it first"),
         ("clear.gif", "transparency laid on white); flatten it first"),
@@ -220,6 +220,29 @@ def test_files_that_would_lose_information_are_refused(
     assert main(["compress", str(tmp_path / name), *flags]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {name}: would lose information ({why}"
     assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize(("color", "suffix"), [("RGB", "png"), ("L", "png"), ("RGB", "jpg")])
+def test_photos_keep_their_colour_profile(
+    color: str, suffix: str, codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, flags = tmp_path / f"phone.{suffix}", ["--checkpoint", str(codecs["photo"])]
+    profile = foreign_profile(color)
+    Image.fromarray(smooth(20, 30)).convert(color).save(photo, icc_profile=profile)
+    assert main(["compress", str(photo), "--output", str(tmp_path), *flags]) == 0
+    assert not capsys.readouterr().err
+    assert main(["decompress", str(tmp_path / "phone.vflow"), "--output", str(tmp_path / "out"), *flags]) == 0
+    with Image.open(photo) as before, Image.open(tmp_path / "out" / "phone.png") as after:
+        assert after.mode == color
+        assert np.array_equal(np.asarray(before), np.asarray(after))
+        assert after.info["icc_profile"] == profile
+
+
+def test_profiles_that_a_file_cannot_hold_are_refused() -> None:
+    model = photo_codec()
+    for frames, profile in ((smooth(8, 8), bytes(2**20 + 1)), (smooth(8, 8)[None], b"acsp")):
+        with pytest.raises(InputError, match="convert it to sRGB first"):
+            compress_frames(model, frames, profile=profile)
 
 
 def test_videos_keep_each_decoded_frame_once(tmp_path: Path) -> None:

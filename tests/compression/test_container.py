@@ -28,6 +28,15 @@ def test_a_picture_has_no_clock(channels: int) -> None:
     assert unpack(pack(header, FRAMES[:1]), "a")[0] == header
 
 
+@pytest.mark.parametrize("arithmetic", ["", "torch 2"])
+def test_a_colour_profile_comes_back(arithmetic: str) -> None:
+    header = HEADER._replace(kind="picture", frames=1, fps=None, arithmetic=arithmetic, profile=b"acsp\0")
+    data = pack(header, FRAMES[:1])
+    assert unpack(data, "a") == (header, FRAMES[:1])
+    with pytest.raises(InputError, match="makes no sense"):  # versions before had none
+        unpack(resigned(data[:4] + b"\x03" + data[5:]), "a")
+
+
 @pytest.mark.parametrize("place", range(len(DATA)))
 def test_a_changed_byte_is_refused(place: int) -> None:
     damaged = bytearray(DATA)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 LOSSLESS = {".mp4": ("libx264rgb", "rgb24"), ".mkv": ("ffv1", "bgr0"), ".avi": ("ffv1", "bgr0")}
 
@@ -39,6 +39,34 @@ def write_lossless(path: Path, frames: np.ndarray, fps: int = 10, *, live: bool 
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+def foreign_profile(color: str = "RGB") -> bytes:
+    """ICC profile of colours that are not sRGB (red and green changed over), or of grey."""
+    if color == "L":
+        return _grey_profile()
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    named = srgb.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
+    return named.replace(b"rXYZ", b"....").replace(b"gXYZ", b"rXYZ").replace(b"....", b"gXYZ")
+
+
+def _grey_profile() -> bytes:
+    """ICC profile, version 2, of grey of gamma 2: description, white point and tone curve."""
+    text = b"Mine grey"
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text) + 1) + text + bytes(1 + 8 + 3 + 67),
+        b"wtpt": b"XYZ " + bytes(4) + struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D),
+        b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, 0x200) + bytes(2),
+    }
+    offset, table, body = 128 + 4 + 12 * len(tags), struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        data += bytes(-len(data) % 4)
+        table += name + struct.pack(">II", offset + len(body), len(data))
+        body += data
+    fields = struct.pack(">I", offset + len(body)), bytes(4), struct.pack(">I", 0x2400000), b"mntrGRAYXYZ "
+    white = struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
+    head = b"".join(fields) + bytes(12) + b"acsp" + bytes(28) + white
+    return head + bytes(128 - len(head)) + table + body
 
 
 def write_uneven(path: Path, codec: str, milliseconds: list[int]) -> Path:

@@ -27,7 +27,8 @@ Work = Callable[["Task", Path, Callable[[int, int], None]], dict[str, Any]]
 class Compress:
     """Write photos and videos to lossless files NAME.vflow.
 
-    A photo must be 8-bit sRGB or grey. Of a video its frames are kept, decoded to 8-bit RGB, without sound.
+    A photo must be 8-bit RGB or grey; its colour profile is kept. Of a video its frames are kept, decoded to
+    8-bit RGB, without sound.
     """
 
     input: tyro.conf.Positional[Inputs]

@@ -56,11 +56,15 @@ class Compressed(NamedTuple):
 
 
 class Decompressed(NamedTuple):
-    """Pixels, uint8 (T, H, W, C), C as it was coded; kind is picture or clip."""
+    """Pixels, uint8 (T, H, W, C), C as it was coded; kind is picture or clip.
+
+    ``profile`` is the ICC profile of a picture's colours, b"" where they are sRGB.
+    """
 
     frames: np.ndarray
     kind: str
     fps: float | None
+    profile: bytes = b""
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -86,16 +90,19 @@ def compress_frames(
     frames: np.ndarray,
     *,
     fps: float | None = None,
+    profile: bytes = b"",
     progress: Progress = _no_progress,
 ) -> Compressed:
     """Code a picture, uint8 (H, W, C), or a clip, uint8 (T, H, W, C), without loss; C is 3, or 1 for grey.
 
     Args:
         fps: frames per second, kept in the file.
+        profile: ICC profile of a picture's colours, kept in the file; b"" of sRGB.
 
     Raises:
         CheckpointError: ``model`` is no codec. ConfigError: it codes other data, or ``constriction`` is not
-            installed. InputError: not uint8 of one or three channels, or empty.
+            installed. InputError: not uint8 of one or three channels, or empty; a clip with a profile, or one
+            of more than 1 MiB.
     """
     if (
         frames.dtype != np.uint8
@@ -108,6 +115,8 @@ def compress_frames(
         )
     coder = _coder(model)
     kind = "picture" if frames.ndim == 3 else "clip"
+    if profile and (kind == "clip" or len(profile) > container.MAX_PROFILE):
+        raise InputError(f"a colour profile of {len(profile):,} bytes for a {kind}; convert it to sRGB first")
     pictures = frames[None] if frames.ndim == 3 else frames
     coder.begin(pictures)
     count, height, width, channels = pictures.shape
@@ -121,7 +130,9 @@ def compress_frames(
         information.append(own)
         progress((index + 1) * size, count * size)
     digest = model_digest(model)[: 2 * container.HASH_BYTES]
-    header = Header(kind, coder.color_map, digest, height, width, count, fps, coder.arithmetic, channels)
+    header = Header(
+        kind, coder.color_map, digest, height, width, count, fps, coder.arithmetic, channels, profile
+    )
     bits = map(container.frame_bits, coded)
     sizes = tuple(map(FrameSize, bits, information))
     return Compressed(container.pack(header, coded), frames.size, sizes)
@@ -155,7 +166,7 @@ def decompress_frames(
         container.check_frame(frame, pixels, index, source)
         pictures.append(pixels)
         progress((index + 1) * size, size * len(frames))
-    return Decompressed(np.stack(pictures), header.kind, header.fps)
+    return Decompressed(np.stack(pictures), header.kind, header.fps, header.profile)
 
 
 def _counted(progress: Progress, index: int, size: int, total: int) -> Count:

@@ -2,16 +2,18 @@
 
     offset  size  field
     0       4     magic, "VFLW"
-    4       1     version: 1; 2 where the pixels have one channel; 3 of the colour map "grey"
+    4       1     version: 1; 2 where the pixels have one channel; 3 of the colour map "grey"; 4 with a
+                  colour profile
     5       1     kind: 0 picture, 1 clip, 2 grey picture, 3 grey clip
     6       1     colour map: index into ``color.COLOR_MAPS``
-    7       1     arithmetic: 0 whole numbers, 1 floating point, described in a record before the frames
+    7       1     records before the frames, a bit each: 1 arithmetic, where it is floating point; 2 colour
+                  profile
     8       16    first half of the SHA-256 of the checkpoint's config and weights
     24      4×3   height, width, number of frames
     36      8     frames per second, float64, 0 where there is no clock
     44      4     bytes of the whole file
-    48            per frame: CRC-32 of its pixels (4), bytes that follow (4), coded pixels; the record of the
-                  arithmetic is alike, UTF-8 text and its CRC-32
+    48            per frame: CRC-32 of its pixels (4), bytes that follow (4), coded pixels; records before the
+                  frames are alike: the arithmetic, UTF-8 text, and the ICC profile, each with its CRC-32
     end−4   4     CRC-32 of all bytes before
 
 All numbers are little-endian; pixels are uint8 (H, W, 3), rows first, or (H, W, 1), coded as colours whose
@@ -31,13 +33,15 @@ from vflow.compression.color import COLOR_MAPS, ColorMap
 from vflow.errors import CheckpointError, InputError
 
 MAGIC = b"VFLW"
-VERSION = 3
+VERSION = 4
 SUFFIX = ".vflow"
 HASH_BYTES = 16
 MAX_PIXELS = 64_000_000
 MAX_VALUES = 2**30
+MAX_PROFILE = 2**20  # bytes
 _HEADER = struct.Struct("<4sBBBB16sIIIdI")
 _FRAME = struct.Struct("<II")
+_RECORDS = _FLOATING, _PROFILE = 1, 2
 _KINDS = (("picture", 3), ("clip", 3), ("picture", 1), ("clip", 1))  # and channels
 
 
@@ -45,7 +49,8 @@ class Header(NamedTuple):
     """Header of a file, before its pixels; ``checkpoint`` is 32 hexadecimal digits.
 
     ``arithmetic`` says which processor and libraries decode a file whose probabilities are floating-point
-    numbers; "" where they are whole numbers. ``channels`` is 3, or 1 of grey pixels.
+    numbers; "" where they are whole numbers. ``channels`` is 3, or 1 of grey pixels. ``profile`` is the ICC
+    profile of a picture's colours, b"" where they are sRGB.
     """
 
     kind: str
@@ -57,6 +62,7 @@ class Header(NamedTuple):
     fps: float | None
     arithmetic: str = ""
     channels: int = 3
+    profile: bytes = b""
 
 
 class CodedFrame(NamedTuple):
@@ -78,16 +84,17 @@ def checksum(pixels: np.ndarray) -> int:
 
 def pack(header: Header, frames: Sequence[CodedFrame]) -> bytes:
     """Bytes of a file."""
-    if header.arithmetic:
-        text = header.arithmetic.encode()
-        frames = [CodedFrame(zlib.crc32(text), text), *frames]
+    records = (header.arithmetic.encode(), header.profile)
+    flags = sum(flag for flag, record in zip(_RECORDS, records, strict=True) if record)
+    frames = [*(CodedFrame(zlib.crc32(record), record) for record in records if record), *frames]
     total = _HEADER.size + sum(_FRAME.size + len(frame.data) for frame in frames) + 4
     kind, color = _KINDS.index((header.kind, header.channels)), COLOR_MAPS.index(header.color_map)
     version = 1 if header.channels == 3 else 2
-    version = VERSION if header.color_map == "grey" else version
+    version = 3 if header.color_map == "grey" else version
+    version = VERSION if header.profile else version
     parts = [
         _HEADER.pack(
-            MAGIC, version, kind, color, bool(header.arithmetic), bytes.fromhex(header.checkpoint),
+            MAGIC, version, kind, color, flags, bytes.fromhex(header.checkpoint),
             header.height, header.width, header.frames, header.fps or 0.0, total,
         )
     ]  # fmt: skip
@@ -109,19 +116,19 @@ def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
         raise InputError(f"{source}: format version {data[4]}, this vflow reads 1 to {VERSION}; update vflow")
     if len(data) < _HEADER.size + 4:
         raise InputError(f"{source}: cut short, its header is incomplete; copy the file again")
-    _, _, kind, color, floating, digest, height, width, count, fps, total = _HEADER.unpack_from(data)
+    _, version, kind, color, flags, digest, height, width, count, fps, total = _HEADER.unpack_from(data)
     if len(data) < total:
         raise InputError(f"{source}: cut short, {len(data):,} of {total:,} bytes; copy the file again")
     if len(data) > total or zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
         raise InputError(f"{source}: damaged, its checksum differs; copy the file again")
     pixels = height * width
-    known = kind < len(_KINDS) and color < len(COLOR_MAPS) and floating <= 1
+    known = kind < len(_KINDS) and color < len(COLOR_MAPS) and flags <= (3 if version >= 4 else 1)
     if not known or not pixels or not count or not fps >= 0:
         raise InputError(f"{source}: its header makes no sense; compress the original again")
     if pixels > MAX_PIXELS or pixels * count * 3 > MAX_VALUES:
         raise InputError(f"{source}: {count} frames of {width}×{height} are more than vflow decodes at once")
     frames, offset = [], _HEADER.size
-    for _ in range(count + floating):
+    for _ in range(count + flags.bit_count()):
         if offset + _FRAME.size > len(data) - 4:
             raise InputError(f"{source}: frames are not where its header says; compress the original again")
         crc, size = _FRAME.unpack_from(data, offset)
@@ -130,9 +137,10 @@ def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
         offset += size
     if offset != len(data) - 4:
         raise InputError(f"{source}: frames are not where its header says; compress the original again")
-    arithmetic = _text(frames.pop(0), source) if floating else ""
+    arithmetic = _text(frames.pop(0), source) if flags & _FLOATING else ""
+    profile = frames.pop(0).data if flags & _PROFILE else b""
     (name, channels), map_, digits, clock = _KINDS[kind], COLOR_MAPS[color], digest.hex(), fps or None
-    return Header(name, map_, digits, height, width, count, clock, arithmetic, channels), frames
+    return Header(name, map_, digits, height, width, count, clock, arithmetic, channels, profile), frames
 
 
 def _text(record: CodedFrame, source: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,8 +18,10 @@ STILL_FORMATS = {
 """Format → the encoder and its settings."""
 
 
-def still_bytes(pixels: np.ndarray, name: str) -> int:
+def still_bytes(pixels: np.ndarray, name: str, profile: bytes = b"") -> int:
     """Bytes of ``pixels``, uint8 (H, W, C) with C 3 or 1, in one of ``STILL_FORMATS``, headers included.
+
+    ``profile``: ICC profile of their colours, which PNG and WebP then hold.
 
     Raises:
         ConfigError: the encoder's package is missing.
@@ -28,9 +31,9 @@ def still_bytes(pixels: np.ndarray, name: str) -> int:
             case "png":
                 import oxipng
 
-                return len(oxipng.optimize_from_memory(_save(pixels, "PNG"), level=4))
+                return len(oxipng.optimize_from_memory(_save(pixels, "PNG", icc_profile=profile), level=4))
             case "webp":
-                return len(lossless_webp(pixels))
+                return len(lossless_webp(pixels, profile))
             case "jxl":
                 from imagecodecs import jpegxl_encode
 
@@ -41,9 +44,9 @@ def still_bytes(pixels: np.ndarray, name: str) -> int:
         raise ConfigError(f"the size as {name} needs a package; pip install 'vflow-torch[eval]'") from error
 
 
-def lossless_webp(pixels: np.ndarray) -> bytes:
-    """``pixels``, uint8 (H, W, 3), as a lossless WebP file."""
-    return _save(pixels, "WEBP", lossless=True, quality=80, method=6)
+def lossless_webp(pixels: np.ndarray, profile: bytes = b"") -> bytes:
+    """``pixels``, uint8 (H, W, 3), as a lossless WebP file, with the ICC ``profile`` of their colours."""
+    return _save(pixels, "WEBP", lossless=True, quality=80, method=6, icc_profile=profile)
 
 
 def read_webp(data: bytes, size: tuple[int, int]) -> np.ndarray:
@@ -61,7 +64,7 @@ def read_webp(data: bytes, size: tuple[int, int]) -> np.ndarray:
     raise InputError(f"its WebP image is {picture.size[0]}×{picture.size[1]}, not {size[1]}×{size[0]}")
 
 
-def _save(pixels: np.ndarray, kind: str, **options: int) -> bytes:
+def _save(pixels: np.ndarray, kind: str, **options: Any) -> bytes:
     file = BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, kind, **options)
     return file.getvalue()

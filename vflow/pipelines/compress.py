@@ -68,11 +68,15 @@ def _codec(model: nn.Module) -> Any:
 
 
 class Source(NamedTuple):
-    """Pixels of a file: a photo, uint8 (H, W, C), or a clip, uint8 (T, H, W, C); C is 3, or 1 for grey."""
+    """Pixels of a file: a photo, uint8 (H, W, C), or a clip, uint8 (T, H, W, C); C is 3, or 1 for grey.
+
+    ``profile`` is the ICC profile of a photo's colours, b"" where they are sRGB.
+    """
 
     frames: np.ndarray
     fps: float | None
     notes: tuple[str, ...]
+    profile: bytes = b""
 
     @property
     def kind(self) -> str:
@@ -86,8 +90,9 @@ def read_source(path: Path) -> Source:
     Of a video these are its frames as decoded to 8-bit RGB, each once, whatever it is made of.
 
     Raises:
-        InputError: not readable, beyond the limits, or a picture or an array that its pixels of 8-bit sRGB
-            would not give back: of more bits, another colour space, several pages, or with transparency.
+        InputError: not readable, beyond the limits, or a picture or an array that its pixels of 8 bits would
+            not give back: of more bits, CMYK, several pages, or with transparency; or an animated picture of
+            another colour space than sRGB.
     """
     suffix = path.suffix.lower()
     if suffix in media.ARRAY_SUFFIXES:
@@ -101,13 +106,13 @@ def read_source(path: Path) -> Source:
         if stream.times is not None:
             notes += (f"variable frame rate made constant, the mean of {stream.fps or 0:.3g} a second",)
         return Source(_stored(np.stack(list(stream.frames)), stream.grey), stream.fps, notes)
-    photo, opacity = media.read_photo(path)
+    photo, opacity = media.read_photo(path, convert=False)
     if opacity is not None and opacity.min() < 255:
         raise InputError(
             f"{path.name}: has transparent pixels, which {SUFFIX} does not keep; flatten it first"
         )
     _refuse_losses(path, photo.losses)
-    return Source(_stored(photo.frames, photo.grey)[0], None, photo.notes)
+    return Source(_stored(photo.frames, photo.grey)[0], None, photo.notes, photo.profile)
 
 
 def _refuse_losses(path: Path, losses: Sequence[media.Loss]) -> None:
@@ -231,8 +236,10 @@ def compress_file(
     source = read_source(task.path)
     try:
         model = codecs.for_kind(source.kind)
-        coded: Compressed = compress_frames(model, source.frames, fps=source.fps, progress=progress)
-    except (CheckpointError, ConfigError) as error:
+        coded: Compressed = compress_frames(
+            model, source.frames, fps=source.fps, profile=source.profile, progress=progress
+        )
+    except (CheckpointError, ConfigError, InputError) as error:
         raise InputError(f"{task.path.name}: {error}") from error
     path = output / f"{task.name}{SUFFIX}"
     with media.atomic_write(path, replace=replace) as temporary:
@@ -281,7 +288,7 @@ def write_pixels(found: Decompressed, folder: Path, name: str, *, replace: bool 
     path = folder / (f"{name}.png" if found.kind == "picture" else f"{name}.npz")
     with media.atomic_write(path, replace=replace) as draft:
         if found.kind == "picture":
-            draft.write_bytes(media.encode_png(found.frames[0]))
+            draft.write_bytes(media.encode_png(found.frames[0], found.profile))
         else:
             clock: dict[str, Any] = {} if found.fps is None else {"fps": np.float64(found.fps)}
             np.savez_compressed(draft, frames=found.frames, **clock)

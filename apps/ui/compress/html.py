@@ -65,10 +65,10 @@ def _row(size: Size, largest: int, phrase: str) -> str:
 
 
 def _figure(result: Compressed | Restored) -> str:
-    frame = reduced(result.frames[:1], PREVIEW)[0]
+    picture = png_uri(reduced(result.frames[:1], PREVIEW)[0], result.profile)
     count, height, width = result.frames.shape[:3]
     kind = f"{width}×{height} pixels" + (f", {count} frames" if count > 1 else "")
-    return f'<figure><img src="{png_uri(frame)}" alt="The image"><figcaption>{kind}</figcaption></figure>'
+    return f'<figure><img src="{picture}" alt="The image"><figcaption>{kind}</figcaption></figure>'
 
 
 def _sharp(result: Compressed | Restored) -> str:

@@ -60,6 +60,7 @@ class Compressed:
     sizes: tuple[Size, ...]
     seconds: float
     notes: tuple[str, ...]
+    profile: bytes
 
     @property
     def bits_per_dim(self) -> float:
@@ -84,6 +85,7 @@ class Restored:
     frames: np.ndarray
     coded_bytes: int
     seconds: float
+    profile: bytes
 
 
 def read(upload: str | None) -> Source:
@@ -121,7 +123,11 @@ def compress(
         "Coding",
         (0, CODED),
         should_stop,
-        lambda progress: compress_frames(model, source.frames, fps=source.fps, progress=progress).data,
+        lambda progress: (
+            compress_frames(
+                model, source.frames, fps=source.fps, profile=source.profile, progress=progress
+            ).data
+        ),
     )
     decoded = yield from _reported(
         "Decoding again, to compare",
@@ -135,7 +141,7 @@ def compress(
         )
     target = app.runs.new_folder() / f"{path.stem}{SUFFIX}"
     target.write_bytes(data)
-    others = yield from _others(pictures, should_stop)
+    others = yield from _others(pictures, source.profile, should_stop)
     sizes = (
         Size("Pixels", pictures.size, "raw"),
         Size(f"As uploaded ({path.suffix[1:].upper()})", path.stat().st_size, _given_kind(path)),
@@ -143,7 +149,7 @@ def compress(
         Size("vflow", len(data), "ours"),
     )
     clock.frame_done()
-    return Compressed(target, pictures, sizes, time.monotonic() - began, source.notes)
+    return Compressed(target, pictures, sizes, time.monotonic() - began, source.notes, source.profile)
 
 
 def restore(
@@ -170,7 +176,7 @@ def restore(
         lambda progress: decompress_frames(model, data, source=path.name, progress=progress),
     )
     target = write_pixels(found, app.runs.new_folder(), path.stem)
-    return Restored(target, found.frames, len(data), time.monotonic() - began)
+    return Restored(target, found.frames, len(data), time.monotonic() - began, found.profile)
 
 
 def _reported(
@@ -267,11 +273,11 @@ def _given_kind(path: Path) -> str:
 
 
 def _others(
-    pictures: np.ndarray, should_stop: Callable[[], bool]
+    pictures: np.ndarray, profile: bytes, should_stop: Callable[[], bool]
 ) -> Generator[Stage, None, tuple[Size, ...]]:
     """Other lossless formats: of stills, or of clips."""
     measures: dict[str, Callable[[], int]] = {
-        label: partial(still_bytes, pictures[0], name) for name, label in STILLS.items()
+        label: partial(still_bytes, pictures[0], name, profile) for name, label in STILLS.items()
     }
     if len(pictures) > 1:
         measures = {"H.264, lossless (x264)": lambda: -(-coded_bits(pictures, "x264") // 8)}

@@ -51,8 +51,8 @@ def build(app: AppContext) -> None:
             html_block(
                 '<p class="vf-explain">A photo or video becomes a lossless .vflow file: what the '
                 "model finds likely takes few bits. A .vflow file becomes an image or clip again. "
-                "Photos that were once JPEGs gain most. Photos must be 8-bit sRGB or grey. "
-                "Of a video its frames are kept, as decoded to 8-bit RGB, without sound.</p>"
+                "Photos that were once JPEGs gain most. Photos must be 8-bit RGB or grey; their colour "
+                "profile is kept. Of a video its frames are kept, as decoded to 8-bit RGB, without sound.</p>"
             )
             tiles = examples.picture_strip(
                 examples.CAMERA_PHOTOS, "Or compress an example", "Compress example", "vf-try-compress"

@@ -17,9 +17,12 @@ from vflow.pipelines.video.export import heat_ramp
 SHARP = 128  # pictures up to this many pixels a side are enlarged pixel by pixel, larger ones smoothly
 
 
-def png_uri(frame: np.ndarray) -> str:
-    """``data:`` address of a frame, uint8 (H, W, C): shown without any file being served."""
-    return "data:image/png;base64," + base64.b64encode(media.encode_png(frame)).decode()
+def png_uri(frame: np.ndarray, profile: bytes = b"") -> str:
+    """``data:`` address of a frame, uint8 (H, W, C): shown without any file being served.
+
+    ``profile``: ICC profile of its colours; sRGB where there is none.
+    """
+    return "data:image/png;base64," + base64.b64encode(media.encode_png(frame, profile)).decode()
 
 
 def reduced(frames: np.ndarray, longest: int) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Generator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -18,9 +20,11 @@ from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from tests.compression.support import clip_codec, smooth, video_flow
+from tests.data.sample_media import foreign_profile
 from vflow.checkpoint import save_checkpoint
 from vflow.compression.codec import compress_frames
 from vflow.data import media
+from vflow.data.stills import still_bytes
 from vflow.errors import CheckpointError, InputError
 
 pytest.importorskip("constriction")
@@ -112,6 +116,23 @@ def test_raw_pixels_say_how_many_bytes_they_have(app: AppContext, tmp_path: Path
     for frames, phrase in ((CLIP, "three bytes a pixel"), (CLIP[..., :1], "one byte a pixel")):
         media.write_npz(clip, frames=frames)
         assert phrase in html.compressed(finish(job.compress(app, clip, job.read(clip), lambda: False)))
+
+
+def test_photos_keep_their_colour_profile(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    app = AppContext(ModelStore(), RunStore(tmp_path / "runs"), Jobs(), tmp_path)
+    photo, profile = str(tmp_path / "phone.png"), foreign_profile()
+    (tmp_path / "phone.png").write_bytes(media.encode_png(smooth(16, 24), profile))
+    made = finish(job.compress(app, photo, job.read(photo), lambda: False))
+    back = finish(job.restore(app, str(made.path), lambda: False))
+    assert made.profile == back.profile == profile
+    assert "nothing is lost" in html.compressed(made)
+    for page in (html.compressed(made), html.restored(back)):
+        picture = base64.b64decode(page.split("base64,")[1].split('"')[0])
+        assert Image.open(BytesIO(picture)).info["icc_profile"] == profile
+    sizes = {size.label: size.bytes for size in made.sizes}
+    plain = {label: still_bytes(smooth(16, 24), name) for name, label in job.STILLS.items()}
+    assert all(sizes[label] > plain[label] + 300 for label in plain)  # they hold it too
 
 
 def test_photos_that_would_lose_information_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from tests.data.sample_media import (
+    foreign_profile,
     moving_square,
     turned_mp4,
     write_jumping,
@@ -232,9 +233,7 @@ def test_exif_rotation_is_applied(tmp_path: Path, suffix: str) -> None:
 
 def test_colour_profile_is_converted_to_srgb(tmp_path: Path) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    swapped = srgb.replace(b"rXYZ", b"....").replace(b"gXYZ", b"rXYZ").replace(b"....", b"gXYZ")
-    swapped = swapped.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
-    for name, profile in (("swapped", swapped), ("srgb", srgb), ("broken", b"nonsense")):
+    for name, profile in (("swapped", foreign_profile()), ("srgb", srgb), ("broken", b"nonsense")):
         Image.new("RGB", (4, 4), (80, 90, 100)).save(tmp_path / f"{name}.png", icc_profile=profile)
     converted = media.read_image(tmp_path / "swapped.png")
     assert converted.notes == ("colours converted from its profile to sRGB",)
@@ -243,6 +242,22 @@ def test_colour_profile_is_converted_to_srgb(tmp_path: Path) -> None:
         clip = media.read_image(tmp_path / f"{name}.png")
         assert clip.frames[0, 0, 0].tolist() == [80, 90, 100]
         assert clip.notes == notes
+
+
+def test_colours_are_kept_with_their_profile_on_demand(tmp_path: Path) -> None:
+    profiles = {"RGB": foreign_profile(), "L": foreign_profile("L"), "wrong": foreign_profile("L")}
+    for name, profile in profiles.items():
+        color = (80, 90, 100) if name != "L" else 80
+        picture = Image.new("RGB" if name == "wrong" else name, (4, 4), color)
+        picture.save(tmp_path / f"{name}.png", icc_profile=profile)
+        kept, _ = media.read_photo(tmp_path / f"{name}.png", convert=False)
+        numbers = [80, 80, 80] if name == "L" else [80, 90, 100]
+        assert kept.frames[0, 0, 0].tolist() == numbers
+        if name == "wrong":  # of another colour space than its picture: no help
+            assert (kept.profile, kept.notes) == (b"", ("unusable colour profile ignored",))
+        else:
+            assert (kept.profile, kept.notes, kept.losses) == (profile, (), ())
+    assert media.read_photo(tmp_path / "RGB.png")[0].profile == b""
 
 
 def test_pages_are_not_frames(tmp_path: Path) -> None:

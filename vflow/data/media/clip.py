@@ -28,12 +28,13 @@ class Clip:
     """Decoded frames.
 
     Attributes:
-        frames: uint8 (T, H, W, 3), sRGB.
+        frames: uint8 (T, H, W, 3), sRGB, or of the colours of ``profile``.
         fps: frames per second, or None where the source has no clock (stills, arrays).
         source: name of the file or folder, for messages.
         notes: remarks on conversions, for people ("rotated as its EXIF tag says", …).
         grey: the source has one channel, which the frames repeat.
         losses: conversions from which the source cannot be had back, each with its remedy.
+        profile: ICC profile of the colours of a picture that was read without conversion to sRGB; else b"".
     """
 
     frames: np.ndarray
@@ -42,6 +43,7 @@ class Clip:
     notes: tuple[str, ...] = ()
     grey: bool = False
     losses: tuple[Loss, ...] = ()
+    profile: bytes = b""
 
 
 class FrameStream(NamedTuple):
@@ -168,6 +170,7 @@ class Collector:
         size: (height, width) that each frame is fitted to; else frames keep their size.
         shrink: reduce frames whose shorter side exceeds 512 px (when ``size`` is None).
         max_frames: take no more than these.
+        convert: False keeps the numbers of a picture whose colour profile is not sRGB, and the profile.
     """
 
     def __init__(
@@ -178,9 +181,11 @@ class Collector:
         size: tuple[int, int] | None = None,
         shrink: bool = False,
         max_frames: int | None = None,
+        convert: bool = True,
     ) -> None:
         self.source, self.budget, self.limits, self.size = source, budget, budget.limits, size
-        self.shrink, self.max_frames = shrink, max_frames
+        self.shrink, self.max_frames, self.convert = shrink, max_frames, convert
+        self.profile = b""
         self.frames: list[np.ndarray] = []
         self.times: list[float] = []
         self.notes: list[str] = []
@@ -245,7 +250,8 @@ class Collector:
                 self.limits.check_memory(self.source, len(frames) * frames[0].nbytes)
         if rate is not None and not 0 < rate <= MAX_RATE:
             rate = None
-        return Clip(np.stack(frames), rate, self.source, tuple(self.notes), self.grey, tuple(self.losses))
+        notes, losses = tuple(self.notes), tuple(self.losses)
+        return Clip(np.stack(frames), rate, self.source, notes, self.grey, losses, self.profile)
 
     def stream(self) -> FrameStream:
         """All frames as a ``FrameStream``, each once."""

@@ -86,8 +86,13 @@ def _admit_still(path: Path, limits: Limits) -> Kind:
     return kind
 
 
-def read_photo(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> tuple[Clip, np.ndarray | None]:
+def read_photo(
+    path: PathLike, limits: Limits = DEFAULT_LIMITS, *, convert: bool = True
+) -> tuple[Clip, np.ndarray | None]:
     """Read a picture as ``read_image`` does, its first frame only, with its opacity apart.
+
+    Args:
+        convert: to sRGB; False keeps the numbers of another RGB or grey colour space, with its profile.
 
     Returns:
         A clip of one frame, whose colours are as stored and not laid on white; and opacity, uint8 (H, W), or
@@ -99,7 +104,7 @@ def read_photo(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> tuple[Clip, n
     path = Path(path)
     kind = _admit_still(path, limits)
     with Budget(limits) as budget:
-        collector = Collector(path.name, budget)
+        collector = Collector(path.name, budget, convert=convert)
         alpha = stills.decode_straight(path, kind, collector)
         return collector.clip(None), alpha
 

@@ -32,6 +32,7 @@ _GIF_COMMENT_BYTES = 2**16
 _GIF_BLOCKS = 32  # of at most 255 bytes, that count as one part
 _AVIF_HEADERS = 2**16  # bytes in which a picture's properties lie
 _WHITE = (255, 255, 255, 255)
+_COLOR_SPACES = {"RGB": "RGB ", "L": "GRAY"}  # of ICC profiles, by Pillow's modes; others are not kept
 # What Pillow's decoders raise on damaged bytes.
 _DAMAGED = (
     AssertionError,
@@ -268,13 +269,19 @@ def _flatten(image: Image.Image, collector: Collector, *, note: bool) -> Image.I
 
 
 def _srgb(image: Image.Image, icc: bytes | None, collector: Collector) -> Image.Image:
-    """Convert by the embedded colour profile, if there is a usable one, else by Pillow's rules."""
+    """Convert by the embedded colour profile, if there is a usable one, else by Pillow's rules.
+
+    A collector that does not convert keeps the numbers and the profile of RGB and grey.
+    """
     if image.mode == "CMYK":
         collector.lose("CMYK converted to RGB", "convert it to sRGB")
     if icc and image.mode in ("RGB", "L", "CMYK"):
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
             if "srgb" not in ImageCms.getProfileDescription(profile).lower():
+                if not collector.convert and profile.profile.xcolor_space == _COLOR_SPACES.get(image.mode):
+                    collector.profile = icc
+                    return image.convert("RGB")
                 target = ImageCms.createProfile("sRGB")
                 converted = ImageCms.profileToProfile(image, profile, target, outputMode="RGB")
                 if converted is not None:

@@ -82,10 +82,14 @@ def write_png(path: str | Path, frame: np.ndarray) -> None:
         temporary.write_bytes(encode_png(frame))
 
 
-def encode_png(frame: np.ndarray) -> bytes:
-    """PNG bytes of one picture, uint8 (H, W, C) with C 1, 3 or 4 (opacity last), or (H, W)."""
+def encode_png(frame: np.ndarray, profile: bytes = b"") -> bytes:
+    """PNG bytes of one picture, uint8 (H, W, C) with C 1, 3 or 4 (opacity last), or (H, W).
+
+    ``profile``: ICC profile of its colours; sRGB where there is none.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(frame[..., 0] if frame.ndim == 3 and frame.shape[-1] == 1 else frame).save(buffer, "PNG")
+    picture = Image.fromarray(frame[..., 0] if frame.ndim == 3 and frame.shape[-1] == 1 else frame)
+    picture.save(buffer, "PNG", icc_profile=profile or None)
     return buffer.getvalue()
 
 
