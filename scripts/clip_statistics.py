@@ -26,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", required=True, help="directory, or name of a shipped checkpoint")
+    parser.add_argument("--checkpoint", required=True, help="folder, or name of a shipped checkpoint")
     parser.add_argument("--data", required=True, help="as for vflow evaluate: its validation split is used")
     parser.add_argument("--count", type=int, default=256, help="maximum number of clips")
     arguments = parser.parse_args()

@@ -27,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", required=True, help="directory, or name of a shipped checkpoint")
+    parser.add_argument("--checkpoint", required=True, help="folder, or name of a shipped checkpoint")
     parser.add_argument("--config", required=True, help="preset whose data section names the data set")
     parser.add_argument("--data", help="folder of the data, as for vflow train")
     parser.add_argument("--count", type=int, default=2000, help="number of examples")

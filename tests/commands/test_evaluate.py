@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
+import re
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,7 +18,9 @@ from vflow import cli
 from vflow.checkpoint import checkpoint_hash, save_checkpoint
 from vflow.commands import evaluate as command
 from vflow.commands.evaluate import Evaluate, flags
+from vflow.config.models import Family
 from vflow.models import build_model
+from vflow.pipelines.evaluate.report import Settings
 
 from ..pipelines.conftest import FRAMES, make_model
 from ..pipelines.digit_models import make_digits
@@ -44,6 +50,27 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def vflow(*arguments: object) -> int:
     return cli.main(["evaluate", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("family", get_args(Family))
+def test_flags_that_an_evaluation_does_not_read_are_known(family: str) -> None:
+    names = {"videoflow": "video", "colorizer": "color", "nowcast": "rain"}
+    source = inspect.getsource(import_module(f"vflow.pipelines.evaluate.{names.get(family, family)}"))
+    read = set(re.findall(r"settings\.(\w+)", source))
+    read |= {"limit"} if "count" in read else set()
+    read |= {"probe_clips"} if "probes" in read else set()
+    opens = re.search(r"\b(locate|open_clips|open_photos|open_pairs|digits_root)\(", source)
+    read |= {"train"} if opens else set()
+    read |= {"context", "num_frames"} if "open_clips(" in source else set()
+    optional = {field.name for field in dataclasses.fields(Settings)} - {"data", "split", "seed"}
+    assert set(command.UNREAD[family]) == optional - read
+
+
+def test_a_flag_that_does_nothing_is_noted(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert vflow("--checkpoint", place / "digits", "--data", "shapes", "--num-frames", 3) == 2
+    noted, error = capsys.readouterr().err.splitlines()
+    assert noted == "note: --num-frames does nothing for a model of kind digits"
+    assert error.startswith("error: --data shapes: ")
 
 
 def test_an_object_of_figures(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

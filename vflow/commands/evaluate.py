@@ -35,6 +35,28 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", constructor=Path, he
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR", constructor=Path, help_behavior_hint="")]
 
 
+UNREAD: dict[str, tuple[str, ...]] = {
+    "videoflow": ("classifier",),
+    "digits": ("num_frames", "context", "probe_clips"),
+    "colorizer": ("num_frames", "context", "classifier", "probe_clips"),
+    "super_resolution": ("num_frames", "context", "num_importance_samples", "classifier", "probe_clips"),
+    "segmentation": ("train", "num_frames", "context", "classifier", "probe_clips"),
+    "nowcast": ("limit", "context", "num_importance_samples", "classifier", "probe_clips"),
+    "density": (
+        "train", "num_samples", "num_frames", "context", "num_importance_samples", "classifier",
+        "probe_clips",
+    ),
+    "codec": (
+        "num_samples", "num_frames", "context", "temperature", "num_importance_samples", "classifier",
+        "probe_clips",
+    ),
+    "discrete": (
+        "num_frames", "context", "temperature", "num_importance_samples", "classifier", "probe_clips",
+    ),
+}  # fmt: skip
+"""Flags that an evaluation of a family of models does not read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Measure a checkpoint on held-out data, beside baselines."""
@@ -86,6 +108,7 @@ class Evaluate:
         settings = self._settings()
         set_threads(self.common.threads)
         model, folder, device = open_model(checkpoint, self.common.device)
+        self._note_unread(model.config)
         if model.config.family == "videoflow":  # SSIM, and curves over frames
             require("torchmetrics", "evaluate", "eval")
             if self.plots:
@@ -117,6 +140,11 @@ class Evaluate:
         given = {name: getattr(self, name) for name in names}
         temperature = 1.0 if self.temperature is None else parse_temperature(self.temperature)
         return Settings(**given, seed=self.common.seed or 0, temperature=temperature)
+
+    def _note_unread(self, config: Any) -> None:
+        for field in dataclasses.fields(self):
+            if field.name in UNREAD[config.family] and getattr(self, field.name) != field.default:
+                note(f"--{field.name.replace('_', '-')} does nothing for a model of kind {config.kind}")
 
     def _evaluate(self, model: Any, settings: Settings, stage: Callable[[str], Progress]) -> Evaluation:
         """All figures; with --tune-temperature, at the temperature that is best on validation data."""
