@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 import vflow
 from tests.compression.support import clip_codec, photo_codec, smooth
-from tests.data.sample_media import foreign_profile, write_uneven
+from tests.data.sample_media import foreign_profile, write_mjpeg, write_uneven
 from vflow.checkpoint import load, save_checkpoint
 from vflow.cli import main
 from vflow.compression.codec import compress_frames
@@ -194,6 +194,8 @@ def _write_lossy(path: Path, pixels: np.ndarray) -> None:
         case "clear":
             frames = [Image.fromarray(np.dstack([pixels, np.full((16, 16), a, np.uint8)])) for a in (0, 255)]
             frames[0].save(path, save_all=True, append_images=frames[1:], disposal=2)
+        case "grows":
+            write_mjpeg(path, [(16, 16), (32, 16)])
         case "floats":
             media.write_npz(path, frames=pixels[None] / np.float32(255))
 
@@ -209,6 +211,7 @@ def _write_lossy(path: Path, pixels: np.ndarray) -> None:
         ("pages.tiff", "first of several pages); give a file of one page first"),
         ("clear.webp", "transparency laid on white); flatten it first"),
         ("clear.gif", "transparency laid on white); flatten it first"),
+        ("grows.avi", "frames of other sizes fitted to the first); cut it where the size changes first"),
         ("floats.npz", "float32 values rounded to 8 bits); store them as uint8 first"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.data.sample_media import moving_square, write_lossless, write_uneven
+from tests.data.sample_media import moving_square, write_lossless, write_mjpeg, write_uneven
 from tests.pipelines.colorizers import lightness_error, make_colorizer, picture
 from vflow import cli
 from vflow.checkpoint import load, save_checkpoint
@@ -206,6 +206,12 @@ def test_frames_of_films_keep_their_times(run: Run, tmp_path: Path, suffix: str)
     made = media.stream_frames(run.output / "v" / "s000.mp4")
     assert len(list(made.frames)) == 5
     assert made.times == pytest.approx([time / 1000 for time in times], abs=0.001)
+
+
+def test_films_whose_size_changes_say_so(run: Run, tmp_path: Path) -> None:
+    film = write_mjpeg(tmp_path / "v.avi", [(32, 32), (64, 32)])
+    assert run("--input", film, "--num-samples", 1) == 0
+    assert "v: frames of other sizes fitted to the first" in run.err
 
 
 def test_a_photo_is_no_film(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zlib
@@ -67,6 +68,22 @@ def _grey_profile() -> bytes:
     white = struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
     head = b"".join(fields) + bytes(12) + b"acsp" + bytes(28) + white
     return head + bytes(128 - len(head)) + table + body
+
+
+def write_mjpeg(path: Path, sizes: list[tuple[int, int]]) -> Path:
+    """An AVI whose frames are JPEG pictures of these sizes; its header tells of the first alone."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height = sizes[0]
+        stream.pix_fmt = "yuvj420p"
+        for number, size in enumerate(sizes):
+            buffer = io.BytesIO()
+            Image.new("RGB", size, (9, 120, 200)).save(buffer, "JPEG")
+            packet = av.Packet(buffer.getvalue())
+            packet.stream, packet.time_base = stream, Fraction(1, 10)
+            packet.pts = packet.dts = number
+            container.mux(packet)
+    return path
 
 
 def write_uneven(path: Path, codec: str, milliseconds: list[int]) -> Path:

@@ -101,11 +101,12 @@ def read_source(path: Path) -> Source:
         return Source(_stored(clip.frames, clip.grey), clip.fps, clip.notes)
     if suffix in media.VIDEO_SUFFIXES or media.probe(path).frames > 1:
         stream = media.stream_frames(path)
+        frames = np.stack(list(stream.frames))
         _refuse_losses(path, stream.losses)
         notes = stream.notes
         if stream.times is not None:
             notes += (f"variable frame rate made constant, the mean of {stream.fps or 0:.3g} a second",)
-        return Source(_stored(np.stack(list(stream.frames)), stream.grey), stream.fps, notes)
+        return Source(_stored(frames, stream.grey), stream.fps, notes)
     photo, opacity = media.read_photo(path, convert=False)
     if opacity is not None and opacity.min() < 255:
         raise InputError(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 import time
 import zipfile
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.sample_media import moving_square, write_lossless
+from tests.data.sample_media import moving_square, write_lossless, write_mjpeg
 from vflow.data import media
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.media import video
@@ -28,22 +25,6 @@ def refused(path: Path, limits: media.Limits = media.DEFAULT_LIMITS) -> str:
         media.read_clip(path, limits)
     assert time.perf_counter() - start < 15, "the cost came before the refusal"
     return str(error.value)
-
-
-def write_mjpeg(path: Path, sizes: list[tuple[int, int]]) -> Path:
-    """An AVI whose frames are JPEG pictures of these sizes; its header tells of the first alone."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mjpeg", rate=10)
-        stream.width, stream.height = sizes[0]
-        stream.pix_fmt = "yuvj420p"
-        for number, size in enumerate(sizes):
-            buffer = io.BytesIO()
-            Image.new("RGB", size, (9, 120, 200)).save(buffer, "JPEG")
-            packet = av.Packet(buffer.getvalue())
-            packet.stream, packet.time_base = stream, Fraction(1, 10)
-            packet.pts = packet.dts = number
-            container.mux(packet)
-    return path
 
 
 def test_later_frames_are_held_to_the_size_of_the_limit(

@@ -15,6 +15,7 @@ from tests.data.sample_media import (
     turned_mp4,
     write_jumping,
     write_lossless,
+    write_mjpeg,
     write_uneven,
 )
 from vflow.data import media
@@ -147,6 +148,16 @@ def test_more_than_8_bits_are_told(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     assert media.stream_frames(path).notes == ("10-bit samples scaled to 8 bits",)
     assert media.read_clip(path).notes == ("10-bit samples scaled to 8 bits",)
+
+
+def test_frames_of_another_size_are_told(tmp_path: Path) -> None:
+    for sizes in ([(64, 48)] * 3, [(64, 48), (64, 48), (32, 24)]):
+        path = write_mjpeg(tmp_path / "v.avi", sizes)
+        film = media.stream_frames(path)
+        assert np.stack(list(film.frames)).shape == (3, 48, 64, 3)
+        found = [loss.text for loss in film.losses]
+        assert found == (["frames of other sizes fitted to the first"] if len(set(sizes)) > 1 else [])
+        assert list(media.read_clip(path).notes) == found
 
 
 def test_turned_films_come_upright(tmp_path: Path) -> None:

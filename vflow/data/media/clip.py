@@ -11,6 +11,7 @@ import numpy as np
 
 from vflow.data.media.limits import Budget
 
+OTHER_SIZES = "frames of other sizes fitted to the first"
 # Models work far below this; it keeps a minute of camera video within memory.
 SHORT_SIDE = 512
 MAX_RATE = 1000.0  # beyond this a header is not believed
@@ -56,7 +57,7 @@ class FrameStream(NamedTuple):
         times: where the frame rate varies, seconds from the first frame to each that has come so far.
         grey: the source has one channel, which the frames repeat.
         length: number of frames, as far as the container tells without decoding.
-        losses: of an animated picture, as in ``Clip``; of a video its decoded frames are what counts.
+        losses: as in ``Clip``, of those that have come so far; of a video its decoded frames are what counts.
     """
 
     frames: Iterator[np.ndarray]
@@ -65,7 +66,7 @@ class FrameStream(NamedTuple):
     times: Sequence[float] | None = None
     grey: bool = False
     length: int = 0
-    losses: tuple[Loss, ...] = ()
+    losses: Sequence[Loss] = ()
 
 
 def measure_rate(times: np.ndarray, rate: float | None) -> tuple[float | None, bool]:
@@ -232,7 +233,7 @@ class Collector:
                 self.note(f"reduced from {width}×{height} to {self.size[1]}×{self.size[0]}")
             self.first = height, width
         if self.first not in (None, (height, width)):
-            self.note("frames of other sizes fitted to the first")
+            self.lose(OTHER_SIZES, "give frames of one size")
         return resize(frame[None], self.size[0], self.size[1], 3)[0]
 
     def clip(self, rate: float | None) -> Clip:

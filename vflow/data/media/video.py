@@ -9,7 +9,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from vflow.data.media.clip import MAX_RATE, Collector, FrameStream, measure_rate, resize
+from vflow.data.media.clip import MAX_RATE, OTHER_SIZES, Collector, FrameStream, Loss, measure_rate, resize
 from vflow.data.media.limits import Budget, Limits
 from vflow.data.media.sniff import Kind
 from vflow.errors import InputError
@@ -114,10 +114,11 @@ def stream(path: Path, kind: Kind, limits: Limits) -> FrameStream:
     if known.size:
         limits.check_seconds(path.name, float(known[-1] - known[0]))
     rate, constant = measure_rate(known, header.fps)
-    times: list[float] = []
-    frames = _resized_to_first(path, kind, limits, times, 1 / rate if rate else 0.0)
+    times, losses = list[float](), list[Loss]()
+    frames = _resized_to_first(path, kind, limits, times, losses, 1 / rate if rate else 0.0)
     length = known.size or header.frames or count(path, kind, limits)
-    return FrameStream(frames, rate, header.notes, None if constant else times, length=length)
+    shown = None if constant else times
+    return FrameStream(frames, rate, header.notes, shown, length=length, losses=losses)
 
 
 def _timestamps(path: Path, kind: Kind, limits: Limits) -> np.ndarray:
@@ -142,9 +143,12 @@ def _timestamps(path: Path, kind: Kind, limits: Limits) -> np.ndarray:
 
 
 def _resized_to_first(
-    path: Path, kind: Kind, limits: Limits, times: list[float], step: float
+    path: Path, kind: Kind, limits: Limits, times: list[float], losses: list[Loss], step: float
 ) -> Iterator[np.ndarray]:
-    """Frames, whose times from the first one on go to ``times``; those that have none follow by ``step``."""
+    """Frames, whose times from the first one on go to ``times``; those that have none follow by ``step``.
+
+    A change of their size goes to ``losses``.
+    """
     first: tuple[int, ...] = ()
     start: float | None = None
     for number, (frame, time) in enumerate(_frames(path, kind, Budget(limits)), 1):
@@ -153,7 +157,10 @@ def _resized_to_first(
         follows = times[-1] + step if times else 0.0
         times.append(follows if time is None or start is None else time - start)
         first = first or frame.shape[:2]
-        yield frame if frame.shape[:2] == first else resize(frame[None], first[0], first[1], 3)[0]
+        if frame.shape[:2] != first:
+            losses[:] = [Loss(OTHER_SIZES, "cut it where the size changes")]
+            frame = resize(frame[None], first[0], first[1], 3)[0]
+        yield frame
 
 
 def _check_length(path: Path, header: Header, limits: Limits) -> None:

@@ -184,6 +184,7 @@ class ColorizeTask(SamplingTask[ColorRecord]):
         # Every eight variants go through the film anew: memory stays bounded.
         for first in range(0, settings.num_samples, CHUNK):
             film = media.stream_frames(item.paths[0])
+            told = len(film.losses)  # with the notes, where they are told at all
             if not first:
                 self.remark(item, film.notes)
             samples = range(first, min(first + CHUNK, settings.num_samples))
@@ -197,6 +198,8 @@ class ColorizeTask(SamplingTask[ColorRecord]):
                         write(image, time)
                     done = first * film.length + (t + 1) * len(samples)
                     self.progress(done, max(done, film.length * settings.num_samples))
+            if not first:
+                self.remark(item, [loss.text for loss in film.losses[told:]])
             self._add_sound(item, folder, samples)
         return content, counts
 
