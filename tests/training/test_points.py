@@ -14,7 +14,7 @@ import vflow
 from vflow import cli
 from vflow.config import load_preset, preset_names
 from vflow.densities import TARGETS, target, target_entropy
-from vflow.errors import VflowError
+from vflow.errors import ConfigError, VflowError
 from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.density import sample
 from vflow.training.setup import load_matching, new_model, open_data
@@ -75,6 +75,8 @@ def test_train_evaluate_and_sample(tiny: str, tmp_path: Path, capsys: pytest.Cap
         assert command(capsys, *words)[:2] == (0, f"{tmp_path / name}\n")
     points = np.load(tmp_path / "a.npz")["points"]
     assert np.array_equal(np.loadtxt(tmp_path / "a.csv", delimiter=",", dtype=np.float32), points)
+    with pytest.raises(ConfigError, match=r"^seed must be"):
+        vflow.sample(vflow.load(run), 10, seed=-1)
     assert points.shape == (1500, 2) and np.array_equal(vflow.sample(vflow.load(run), 10), points[:10])
     radius = np.linalg.norm(points, axis=1)
     assert ((radius > 1.5) & (radius < 4.2)).mean() > 0.6

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vflow.config import DensityConfig
-from vflow.config.ranges import check_range
+from vflow.config.ranges import check_range, check_seed
 from vflow.data.datasets.points import Points
 from vflow.data.media import atomic_write
 from vflow.densities import ENERGIES, Energy
@@ -65,6 +65,7 @@ def draw_points(model: nn.Module, num_samples: int, seed: int = 0) -> Drawn:
     config = density_config(model)
     assert isinstance(model, DensityModel)
     check_range("num_samples", num_samples, 1, MAX_POINTS, whole=True)
+    check_seed(seed)
     eps = normal((num_samples, model.noise_dim), "points", seed)
     points = torch.cat([_draw_chunk(model, part) for part in eps.split(CHUNK)])
     redrawn = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +85,12 @@ def test_draws_are_importance_weighted(model: VideoModel, clip: np.ndarray) -> N
     )  # Jensen: the bound with more draws is tighter than the mean of single draws
     with pytest.raises(ConfigError, match="draws must be between"):
         score(model, clip, draws=0)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "3", 2**63])
+def test_seeds_are_checked(one_model: VideoModel, clip: np.ndarray, seed: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^seed must be"):
+        score(one_model, clip, seed=seed)
 
 
 def test_too_few_frames(one_model: VideoModel, clip: np.ndarray) -> None:

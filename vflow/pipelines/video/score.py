@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from vflow.config.ranges import check_range, check_whole
+from vflow.config.ranges import check_range, check_seed, check_whole
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models import VideoBatch
 from vflow.pipelines.common import device_of, log_mean_exp
@@ -93,7 +93,8 @@ def score(
         num_frames: score only so many frames from the first one; None scores all.
 
     Raises:
-        InputError: too few frames. ConfigError: ``context``, ``num_frames`` or ``draws`` out of range.
+        InputError: too few frames. ConfigError: ``context``, ``num_frames``, ``draws`` or ``seed`` out of
+            range.
         CheckpointError: no video model.
     """
     return scores(model, frames, (draws,), context=context, num_frames=num_frames, seed=seed)[0]
@@ -111,6 +112,7 @@ def scores(
     """``score`` for each K in ``draws``, all of the same draws, which are made once."""
     fitted, notes = fit_scored(model, frames, num_frames)
     first = video_config(model).min_context
+    check_seed(seed)
     for count in draws:
         check_range("draws", count, 1, MAX_DRAWS, whole=True)
     if context is not None:
