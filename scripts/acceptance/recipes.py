@@ -6,24 +6,37 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from scripts.acceptance.models import data
+from scripts.acceptance.models import data, silent
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
-from vflow.checkpoint import checkpoint_folder, read_statistics
+from vflow.checkpoint import checkpoint_folder, load, read_statistics
+from vflow.pipelines.evaluate.rain import evaluate_rain
+from vflow.pipelines.evaluate.report import Settings
 
 
-def remade(name: str, folder: Path | None = None) -> float:
-    """Validation bits/dim of checkpoint ``name`` made by its recipe, over those of what ships.
+def runs() -> Path:
+    """Folder of the runs: ``VFLOW_RUNS``, or ~/vflow-runs."""
+    return Path(os.environ.get("VFLOW_RUNS", "~/vflow-runs")).expanduser()
 
-    It is made in ``VFLOW_RUNS``/name (default: ~/vflow-runs); what was done there before counts.
+
+def remade(name: str, folder: Path | None = None) -> Path:
+    """Folder of checkpoint ``name`` made by its recipe from the data in ``folder``.
+
+    It is made in ``runs()``; what was done there before counts.
     """
-    output = Path(os.environ.get("VFLOW_RUNS", "~/vflow-runs")).expanduser() / name
+    output = runs() / name
     given = ["--data", str(folder)] if folder else []
     command = ["train", "--recipe", name, *given, "--output", str(output), "--threads", "1", "--resume"]
     if subprocess.run([sys.executable, "-m", "vflow", *command], check=False).returncode:
         raise NotHere(f"vflow {' '.join(command)} did not end")
-    new, old = (read_statistics(path) for path in (output / "model", checkpoint_folder(name)))
-    return float(new["val_bits_per_dim"] / old["val_bits_per_dim"])
+    return output / "model"
+
+
+def compared(name: str, folder: Path | None = None) -> Result:
+    """Validation bits/dim of checkpoint ``name`` made by its recipe, over those of what ships."""
+    new, old = (read_statistics(path) for path in (remade(name, folder), checkpoint_folder(name)))
+    return Result({"ratio": float(new["val_bits_per_dim"] / old["val_bits_per_dim"])})
 
 
 def ratio(name: str) -> Figure:
@@ -35,28 +48,57 @@ def ratio(name: str) -> Figure:
 def recipe_shapes() -> Result:
     """`vflow train --recipe shapes` from scratch, bits/dim of its last validation; a run
     that VFLOW_RUNS already holds is continued, and counts if it is finished."""
-    return Result({"ratio": remade("shapes")})
+    return compared("shapes")
 
 
 @measure("H", ratio=ratio("shapes-guided"))
 def recipe_shapes_guided() -> Result:
     """As recipe_shapes."""
-    return Result({"ratio": remade("shapes-guided")})
+    return compared("shapes-guided")
 
 
 @measure("H", ratio=ratio("codec-photo"))
 def recipe_codec_photo() -> Result:
     """As recipe_shapes, on photos/train."""
-    return Result({"ratio": remade("codec-photo", data("photos", "train").parent)})
+    return compared("codec-photo", data("photos", "train").parent)
 
 
 @measure("H", ratio=ratio("enlarge"))
 def recipe_enlarge() -> Result:
     """As recipe_shapes, on photos/train."""
-    return Result({"ratio": remade("enlarge", data("photos", "train").parent)})
+    return compared("enlarge", data("photos", "train").parent)
 
 
 @measure("H", ratio=ratio("grasp"))
 def recipe_grasp() -> Result:
     """As recipe_shapes, on grasp/train."""
-    return Result({"ratio": remade("grasp", data("grasp", "train"))})
+    return compared("grasp", data("grasp", "train"))
+
+
+@measure("H", ratio=ratio("push"))
+def recipe_push() -> Result:
+    """As recipe_shapes, on push/train."""
+    return compared("push", data("push", "train").parent)
+
+
+@measure("H", ratio=ratio("codec-clip"))
+def recipe_codec_clip() -> Result:
+    """As recipe_shapes, on a folder that holds push/train and grasp/train."""
+    both = runs() / "clips"
+    both.mkdir(parents=True, exist_ok=True)
+    for name in ("push", "grasp"):
+        (both / name).unlink(missing_ok=True)
+        (both / name).symlink_to(data(name, "train").absolute())
+    return compared("codec-clip", both)
+
+
+@measure(
+    "H", ratio=Figure("rain made by its recipe: CRPS on the test event relative to what ships", at_most=1.05)
+)
+def recipe_rain() -> Result:
+    """As recipe_shapes, on rain/train, of which nothing is left for validation; `vflow evaluate` of both."""
+    settings = Settings(data=str(data("rain", "test")), temperature=1.0)
+    folders = remade("rain", data("rain", "train").parent), checkpoint_folder("rain")
+    models: list[Any] = [load(folder) for folder in folders]
+    new, old = (evaluate_rain(model, settings, silent).figures["crps"] for model in models)
+    return Result({"ratio": new / old}, note=f"CRPS {new:.3f} mm/h, shipped {old:.3f}")
