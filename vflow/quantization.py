@@ -22,17 +22,31 @@ def is_inside(name: str, parts: Sequence[str]) -> bool:
     return any(name.startswith(f"{part}.") for part in parts)
 
 
+def _kernels(weights: Mapping[str, Tensor]) -> State:
+    return {name: weight for name, weight in weights.items() if weight.dim() > 1}
+
+
+def check_parts(weights: Mapping[str, Tensor], parts: Sequence[str]) -> None:
+    """Refuse ``parts`` that ``quantize`` could not round.
+
+    Raises:
+        ConfigError: a part without weights of two axes or more.
+    """
+    kernels = _kernels(weights)
+    for part in parts:
+        if not any(is_inside(name, [part]) for name in kernels):
+            modules = ", ".join(sorted({name.partition(".")[0] for name in kernels}))
+            raise ConfigError(f"int8: the model has no part {part!r} with kernels; it has {modules}")
+
+
 def quantize(weights: Mapping[str, Tensor], parts: Sequence[str]) -> State:
     """Weights of two axes or more inside ``parts``, as int8 (outputs, …) and scales (outputs,) by name.
 
     Raises:
         ConfigError: a part without such weights.
     """
-    kernels = {name: weight for name, weight in weights.items() if weight.dim() > 1}
-    for part in parts:
-        if not any(is_inside(name, [part]) for name in kernels):
-            modules = ", ".join(sorted({name.partition(".")[0] for name in kernels}))
-            raise ConfigError(f"int8: the model has no part {part!r} with kernels; it has {modules}")
+    check_parts(weights, parts)
+    kernels = _kernels(weights)
     found: State = {}
     for name, weight in kernels.items():
         if is_inside(name, parts):

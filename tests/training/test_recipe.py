@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import vflow
 from tests.training.support import lines
 from vflow.checkpoint import read_config, read_header, save_checkpoint
 from vflow.cli import main
-from vflow.config import Export, load_preset, load_recipe, recipe_names
-from vflow.errors import ConfigError, InputError
+from vflow.config import DensityConfig, Export, Recipe, load_preset, load_recipe, recipe_names
+from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import build_model
 from vflow.training.args import TrainOptions
-from vflow.training.recipe import export, train_recipe
+from vflow.training.recipe import export, stage_presets, train_recipe
 from vflow.training.step import TrainState
 
 STEPS = {"first": 4, "second": 6}
@@ -113,7 +115,8 @@ def test_folders_of_recipes_are_not_overwritten(recipe: str, tiny: str, tmp_path
     assert train_here(recipe, tmp_path / "out", resume=True) == 0
     other = tmp_path / "other.yaml"
     other.write_text(f"stages: [{{name: only, config: {tiny}}}]")
-    with pytest.raises(ConfigError, match=r"recipe.yaml: not the recipe .*other.yaml; choose another"):
+    message = r"recipe\.yaml: not the recipe .*other\.yaml in the stages that have begun; choose another"
+    with pytest.raises(ConfigError, match=message):
         train_here(str(other), tmp_path / "out", resume=True)
 
 
@@ -185,9 +188,75 @@ def test_faults_of_recipes_name_the_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_shipped_recipes_have_presets_that_load(name: str) -> None:
+def test_shipped_recipes_have_presets_that_load(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(name)
-    assert all(isinstance(preset, type(load_preset("shapes"))) for preset in recipe.presets("somewhere"))
+    for part in ("", "train"):
+        (tmp_path / part).mkdir(exist_ok=True)
+    presets = stage_presets(recipe, str(tmp_path))
+    assert all(preset.data.path and preset.data.path.startswith(str(tmp_path)) for preset in presets)
+
+
+def test_the_documented_recipe_is_one() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "TRAINING.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"```yaml\n(stages:.*?)```", text, re.DOTALL)
+    recipe = Recipe.model_validate(yaml.safe_load(found))
+    assert [preset.training.max_steps for preset in stage_presets(recipe, None)] == [2000, 500]
+
+
+def test_data_replace_those_that_a_stage_would_generate(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate({"stages": [{"name": "only", "config": "shapes"}]})
+    assert stage_presets(recipe, None)[0].data.name == "shapes"
+    own = stage_presets(recipe, str(tmp_path))[0].data
+    assert (own.name, own.path) == ("video-folder", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"--data .*nowhere: no such folder"):
+        stage_presets(recipe, str(tmp_path / "nowhere"))
+
+
+def test_vectors_are_as_long_as_the_rows_of_the_file(tmp_path: Path) -> None:
+    points = tmp_path / "points.csv"
+    points.write_text("1,2,3\n4,5,6\n")
+    for settings, dim in (({}, 3), ({"model.dim": 2}, 2)):
+        recipe = Recipe.model_validate({"stages": [{"name": "only", "config": "maf", "set": settings}]})
+        config = stage_presets(recipe, str(points))[0].model
+        assert isinstance(config, DensityConfig) and config.dim == dim
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("export: {int8: [nothing]}", "int8: the model has no part 'nothing' with kernels; it has "),
+        ("export: {set: {fps: -1}}", r"export: export\.set\.?.*fps"),
+        ("export: {set: {noise: learned}}", r"export\.set: the weights of export do not fit"),
+    ],
+)
+def test_faults_of_the_export_are_found_before_the_first_stage(
+    wrong: str, message: str, recipe: str, tmp_path: Path
+) -> None:
+    text = Path(recipe).read_text()
+    Path(recipe).write_text(text.partition("export:")[0] + wrong)
+    with pytest.raises(ConfigError, match=message):
+        train_here(recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_start_that_does_not_exist_is_found_before_the_first_stage(recipe: str, tmp_path: Path) -> None:
+    text = Path(recipe).read_text()
+    Path(recipe).write_text(text.replace("- name: second", "- name: second\n    init_from: nowhere"))
+    with pytest.raises(CheckpointError, match="nowhere"):
+        train_here(recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_has_not_begun_may_be_changed(recipe: str, tmp_path: Path) -> None:
+    output, text = tmp_path / "out", Path(recipe).read_text()
+    assert train_here(recipe, output) == 0
+    Path(recipe).write_text(text.replace("temperature: 0.5", "temperature: 0.25"))
+    assert train_here(recipe, output, resume=True) == 0
+    assert read_config(output / "model").temperature == 0.25
+    assert load_recipe(str(output / "recipe.yaml")) == load_recipe(recipe)
+    Path(recipe).write_text(text.replace("training.max_steps: 4", "training.max_steps: 3"))
+    with pytest.raises(ConfigError, match="not the recipe"):
+        train_here(recipe, output, resume=True)
 
 
 def test_exports_change_entries_that_leave_the_weights_their_places(tiny: str, tmp_path: Path) -> None:

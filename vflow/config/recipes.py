@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from vflow.config.base import Config, parse
-from vflow.config.presets import Preset, load_preset, named_files, read_yaml
+from vflow.config.presets import named_files, read_yaml
 
 StageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 
@@ -51,22 +50,6 @@ class Recipe(Config):
         if len(set(names)) < len(names):
             raise ValueError("stages: names must differ")
         return self
-
-    def presets(self, data: str | None) -> list[Preset]:
-        """Preset of each stage, its ``data.path`` and its backbone's weights below the folder ``data``.
-
-        Raises:
-            ConfigError: a stage's preset or setting is wrong; the message names it.
-        """
-        found = []
-        for stage in self.stages:
-            path = str(Path(data) / stage.data) if data and stage.data else data
-            settings = {key: f"{key} of stage {stage.name}" for key in stage.set}
-            changes = stage.set | ({"data.path": path} if path else {})
-            if data and stage.backbone:
-                changes["training.backbone_weights"] = str(Path(data) / stage.backbone)
-            found.append(load_preset(stage.config, changes, settings))
-        return found
 
 
 def recipe_names() -> list[str]:

@@ -103,25 +103,27 @@ def resolve(options: TrainOptions) -> Preset:
             key = "training.precision" if flag == "dtype" else f"training.{flag}"
             overrides[key], typed[key] = value, f"--{flag.replace('_', '-')} {value}"
     if options.data is not None:
-        overrides |= _own_data(options, options.config, overrides, typed)
+        overrides |= own_data(options.data, options.config, overrides, typed)
     return load_preset(options.config, overrides, typed)
 
 
-def _own_data(
-    options: TrainOptions, config: str, overrides: dict[str, Any], typed: dict[str, str]
-) -> dict[str, Any]:
-    """A folder replaces generated data by the folder's clips; named data sets take it as their root.
+def own_data(data: str, config: str, overrides: dict[str, Any], typed: dict[str, str]) -> dict[str, Any]:
+    """Entries of the preset ``config`` that ``--data`` changes, beside ``overrides`` and what was ``typed``.
 
-    Vectors are as long as the points, unless ``--set model.dim`` says otherwise.
+    A folder replaces generated data by the folder's clips; named data sets take it as their root. Vectors are
+    as long as the points, unless ``model.dim`` is among the overrides.
+
+    Raises:
+        ConfigError: no such folder, or the preset cannot be read.
     """
-    path = Path(str(options.data))
+    path = Path(data)
     name = load_preset(config, overrides, typed).data.name
     if name == "points":
         from vflow.data.datasets.points import count_columns
         from vflow.densities import ENERGIES  # these need torch
 
-        dim = 2 if options.data in ENERGIES else count_columns(str(options.data))
-        return {"data.path": options.data} | ({} if "model.dim" in overrides else {"model.dim": dim})
+        dim = 2 if data in ENERGIES else count_columns(data)
+        return {"data.path": data} | ({} if "model.dim" in overrides else {"model.dim": dim})
     if not path.is_dir() and not (name == "photos" and path.is_file()):
         raise ConfigError(f"--data {path}: no such folder; give a folder of clips, frame folders or photos")
     entries: dict[str, Any] = {"data.path": str(path)}

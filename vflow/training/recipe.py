@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vflow.checkpoint import load, read_card, read_config, read_statistics, save_checkpoint
-from vflow.config import Export, Preset, Recipe, load_recipe, parse, to_yaml
+import torch
+from torch import nn
+
+from vflow.checkpoint import checkpoint_folder, load, read_card, read_config, read_statistics, save_checkpoint
+from vflow.config import Export, ModelConfig, Preset, Recipe, load_preset, load_recipe, parse, to_yaml
 from vflow.data.media import atomic_write
 from vflow.errors import ConfigError, InputError
 from vflow.models import build_model
-from vflow.training.args import TrainOptions
+from vflow.quantization import check_parts
+from vflow.training.args import TrainOptions, own_data
 from vflow.training.commit import newest_commit
 from vflow.training.distributed import make_accelerator
 from vflow.training.logging import read_log
@@ -29,7 +33,8 @@ def train_recipe(options: TrainOptions) -> int:
     Returns the exit code of the loop: 0, or 130 when a stage is interrupted.
 
     Raises:
-        VflowError: a setting, the data or a commit cannot be used, or training diverged; one line each.
+        VflowError: a setting, the data or a commit cannot be used, or training diverged; one line each. What
+            a later stage or the export cannot use is found before the first begins.
     """
     assert options.recipe is not None
     for name in FIXED:
@@ -38,7 +43,11 @@ def train_recipe(options: TrainOptions) -> int:
             raise ConfigError(f"{flag} does not go with --recipe, which sets it; copy the recipe and edit it")
     recipe = load_recipe(options.recipe)
     _check_data(options, recipe)
-    presets = recipe.presets(options.data)
+    presets = stage_presets(recipe, options.data)
+    for stage in recipe.stages:
+        if stage.init_from:
+            checkpoint_folder(stage.init_from, allow_hub=True)
+    _check_export(presets[-1].model, recipe.export, "export")
     if options.dry_run:
         return _dry_run(options, recipe, presets)
     _claim(options, recipe)
@@ -57,6 +66,24 @@ def train_recipe(options: TrainOptions) -> int:
     if make_accelerator(options.device).is_main_process:
         export(before, options.output / "model", recipe.export)
     return 0
+
+
+def stage_presets(recipe: Recipe, data: str | None) -> list[Preset]:
+    """Preset of each stage, with its data and its backbone's weights below the folder ``data``.
+
+    Raises:
+        ConfigError: a stage's preset or setting is wrong, or the data cannot be used; the message names it.
+    """
+    found = []
+    for stage in recipe.stages:
+        typed = {key: f"{key} of stage {stage.name}" for key in stage.set}
+        changes = dict(stage.set)
+        if data:
+            changes |= own_data(str(Path(data) / (stage.data or "")), stage.config, changes, typed)
+        if data and stage.backbone:
+            changes["training.backbone_weights"] = str(Path(data) / stage.backbone)
+        found.append(load_preset(stage.config, changes, typed))
+    return found
 
 
 def _check_data(options: TrainOptions, recipe: Recipe) -> None:
@@ -84,21 +111,19 @@ def _check_data(options: TrainOptions, recipe: Recipe) -> None:
 def _claim(options: TrainOptions, recipe: Recipe) -> None:
     """Write the recipe to the output folder, or check that the folder holds a run of the same one.
 
-    A recipe of which no stage has begun, as its data could not be used, is no run yet.
+    What has not begun may differ: stages without a log, such as all where the data could not be used, and the
+    export.
     """
     path = options.output / "recipe.yaml"
-    if path.is_file() and any(options.output.glob("*/log.jsonl")):
-        if not options.resume:
-            raise ConfigError(f"{options.output}: holds a recipe's run; add --resume to continue it")
-        if _without_note(load_recipe(str(path))) != _without_note(recipe):
-            raise ConfigError(f"{path}: not the recipe {options.recipe}; choose another --output")
-        return
+    begun = len(list(options.output.glob("*/log.jsonl"))) if path.is_file() else 0
+    if begun and not options.resume:
+        raise ConfigError(f"{options.output}: holds a recipe's run; add --resume to continue it")
+    if begun and load_recipe(str(path)).stages[:begun] != recipe.stages[:begun]:
+        raise ConfigError(
+            f"{path}: not the recipe {options.recipe} in the stages that have begun; choose another --output"
+        )
     with atomic_write(path) as draft:
         draft.write_text(to_yaml(recipe), encoding="utf-8")
-
-
-def _without_note(recipe: Recipe) -> Recipe:
-    return recipe.model_copy(update={"note": ""})
 
 
 def _finished(folder: Path, preset: Preset) -> bool:
@@ -135,6 +160,24 @@ def _dry_run(options: TrainOptions, recipe: Recipe, presets: list[Preset]) -> in
     return 0
 
 
+def _check_export(config: ModelConfig, settings: Export, source: str) -> ModelConfig:
+    """Configuration ``config`` of ``source`` as it ships.
+
+    Raises:
+        ConfigError: ``settings.set`` changes what the weights depend on, or ``settings.int8`` names no part.
+    """
+    changed = parse(type(config), config.model_dump() | settings.set, f"{source}: export.set")
+    if not settings.set and not settings.int8:
+        return changed
+    with torch.random.fork_rng():
+        models: list[nn.Module] = [build_model(one) for one in (config, changed)]
+    before, after = ({k: v.shape for k, v in model.state_dict().items()} for model in models)
+    if before != after:
+        raise ConfigError(f"export.set: the weights of {source} do not fit; change no sizes")
+    check_parts(dict(models[0].named_parameters()), settings.int8)
+    return changed
+
+
 def export(source: Path, target: Path, settings: Export) -> None:
     """Checkpoint ``source`` as it ships, at ``target``.
 
@@ -142,14 +185,10 @@ def export(source: Path, target: Path, settings: Export) -> None:
         ConfigError: ``settings.set`` changes what the weights depend on, or ``settings.int8`` names no part.
         InputError: ``target`` cannot be written.
     """
-    config = read_config(source)
-    config = parse(type(config), config.model_dump() | settings.set, f"{source}: export.set")
+    config = _check_export(read_config(source), settings, str(source))
     statistics, card = read_statistics(source), read_card(source)
     model: Any = build_model(config)
-    try:
-        model.load_state_dict(load(source).state_dict())
-    except RuntimeError as error:
-        raise ConfigError(f"export.set: the weights of {source} do not fit; change no sizes") from error
+    model.load_state_dict(load(source).state_dict())
     try:
         save_checkpoint(
             target,
