@@ -160,7 +160,7 @@ def test_a_table_for_people(place: Path, capsys: pytest.CaptureFixture[str], kin
             ("--checkpoint", "{few}", "--data", "{data}/digits"), 3,
             "{few}: model.classes is 3, and MNIST has 10; train a model with 10",
         ),
-        (("--checkpoint", "{digits}", "--data", "{data}/photos"), 1, "{data}/photos: no MNIST/raw"),
+        (("--checkpoint", "{digits}", "--data", "{data}/photos"), 1, "{data}/photos: no IDX files"),
     ],
 )  # fmt: skip
 def test_one_line_for_what_cannot_be_evaluated(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from pathlib import Path
 
@@ -95,9 +96,9 @@ def test_missing_mnist_says_how_to_fetch_it(tmp_path: Path, monkeypatch: pytest.
     assert str(error.value) == f"{need}. {fetch.format('data')}"
     with pytest.raises(InputError) as error:
         MovingDigits(frames=2, channels=1, split="train", root=tmp_path)
-    assert str(error.value) == (
-        f"{tmp_path}: no MNIST/raw with the four IDX files. {fetch.format(str(tmp_path))}"
-    )
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path}: no IDX files (train-images-idx3-ubyte, ")
+    assert message.endswith(f"), nor MNIST/raw with them. {fetch.format(str(tmp_path))}")
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", struct.pack(">4i", 2051, 200, 28, 28) + bytes(1000)])
@@ -106,6 +107,40 @@ def test_damaged_idx_files(root: Path, damage: bytes) -> None:
     with pytest.raises(InputError) as error:
         load_mnist(root, train=True)
     assert str(error.value).startswith(f"{root}/MNIST/raw: damaged IDX files; delete them. To fetch it: ")
+
+
+def test_idx_files_may_lie_in_the_folder_itself(root: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "own"
+    shutil.copytree(root / "MNIST" / "raw", flat)
+    for train in (True, False):
+        for given, expected in zip(load_mnist(flat, train=train), load_mnist(root, train=train), strict=True):
+            assert np.array_equal(given, expected) and given.dtype == expected.dtype
+    (flat / "t10k-labels-idx1-ubyte").rename(flat / "t10k-labels-idx1-ubyte.gz")
+    with pytest.raises(InputError, match=r"own: no t10k-labels-idx1-ubyte beside the other .* unpacked$"):
+        load_mnist(flat, train=True)
+
+
+def test_own_digits_of_another_kind_are_refused(root: Path) -> None:
+    raw = root / "MNIST" / "raw"
+    images, labels = raw / "train-images-idx3-ubyte", raw / "train-labels-idx1-ubyte"
+    whole = labels.read_bytes()
+    for content, fault in (
+        (whole[:-1] + bytes([12]), "holds the label 12; give labels 0 to 9"),
+        (struct.pack(">2i", 2049, 7) + whole[8:15], "7 labels for 200 images; give one for each"),
+    ):
+        labels.write_bytes(content)
+        with pytest.raises(InputError) as error:
+            load_mnist(root, train=True)
+        assert str(error.value) == f"{labels}: {fault}"
+    labels.write_bytes(whole)
+    images.write_bytes(struct.pack(">4i", 2051, 200, 32, 30) + bytes(200 * 32 * 30))
+    for opened in (
+        lambda: MnistImages(split="train", root=root),
+        lambda: MovingDigits(frames=2, channels=1, split="train", root=root),
+    ):
+        with pytest.raises(InputError) as error:
+            opened()
+        assert str(error.value) == f"{images}: images of 30×32 pixels; give images of 28×28"
 
 
 def test_single_digits_keep_their_labels_and_splits(root: Path) -> None:

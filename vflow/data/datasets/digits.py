@@ -14,6 +14,7 @@ from vflow.randomness import generator
 
 SIDE = 64
 DIGIT = 28
+DIGITS = 10  # labels are 0..9
 MAX_POSITION = SIDE - DIGIT  # positions run over 0..MAX_POSITION
 MIN_SPEED, MAX_SPEED = 2, 5  # px per frame along each axis
 _FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
@@ -31,10 +32,10 @@ class MovingDigits:
         frames: per example.
         channels: 1, or 3 equal ones.
         split: "train", "validation" or "test".
-        root: folder that holds MNIST/raw (the IDX files); None takes the environment variable VFLOW_DATA.
+        root: folder of the IDX files, or of MNIST/raw with them; None takes the variable VFLOW_DATA.
 
     Raises:
-        InputError: MNIST is not there or damaged; the message says how to fetch it.
+        InputError: the digits are not there, damaged or of another kind; the message says what to do.
     """
 
     def __init__(self, *, frames: int, channels: int, split: Split, root: str | Path | None = None) -> None:
@@ -62,11 +63,11 @@ class MnistImages:
 
     Args:
         split: "train", "validation" or "test".
-        root: folder that holds MNIST/raw (the IDX files); None takes the environment variable VFLOW_DATA.
+        root: folder of the IDX files, or of MNIST/raw with them; None takes the variable VFLOW_DATA.
         shift: training digits are moved by up to so many pixels along each axis.
 
     Raises:
-        InputError: MNIST is not there or damaged; the message says how to fetch it.
+        InputError: the digits are not there, damaged or of another kind; the message says what to do.
     """
 
     def __init__(self, *, split: Split, root: str | Path | None = None, shift: int = 0) -> None:
@@ -116,31 +117,57 @@ def _velocity(position: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def load_mnist(root: str | Path | None, *, train: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Images, uint8 (N, 28, 28), and labels, int64 (N,), of MNIST's training or test set.
+    """Images, uint8 (N, 28, 28), and labels, int64 (N,), of MNIST's training or test set, or of own digits.
 
     Args:
-        root: folder that holds MNIST/raw, or MNIST itself; None takes the environment variable VFLOW_DATA.
+        root: folder that holds the four IDX files, or MNIST/raw with them, or MNIST itself; None takes the
+            environment variable VFLOW_DATA.
 
     Raises:
-        InputError: the IDX files are absent or damaged.
+        InputError: the IDX files are absent or damaged, or hold other images or labels than digits have.
     """
-    from torchvision.datasets import MNIST
+    from torchvision.datasets.mnist import read_image_file, read_label_file
 
     given = root if root is not None else os.environ.get("VFLOW_DATA")
     if not given:
         need = "digits need MNIST; give its folder with --data, or set VFLOW_DATA"
         raise InputError(f"{need}. {_fetch('data')}")
     folder = Path(given)
-    if (folder / "raw").is_dir() and folder.name == "MNIST":
+    raw = _idx_folder(folder)
+    if folder.name == "MNIST" and raw.parent == folder:
         folder = folder.resolve().parent
-    raw = folder / "MNIST" / "raw"
-    if not all((raw / name).is_file() for name in _FILES):
-        raise InputError(f"{folder}: no MNIST/raw with the four IDX files. {_fetch(str(folder))}")
+    paths = [raw / f"{'train' if train else 't10k'}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
     try:
-        data = MNIST(str(folder), train=train, download=False)
+        images, labels = read_image_file(str(paths[0])).numpy(), read_label_file(str(paths[1])).numpy()
     except (OSError, ValueError, RuntimeError, AssertionError, TypeError, IndexError, KeyError) as error:
         raise InputError(f"{raw}: damaged IDX files; delete them. {_fetch(str(folder))}") from error
-    return data.data.numpy(), data.targets.numpy()
+    height, width = images.shape[1:]
+    if (height, width) != (DIGIT, DIGIT):
+        raise InputError(f"{paths[0]}: images of {width}×{height} pixels; give images of {DIGIT}×{DIGIT}")
+    if len(images) != len(labels):
+        raise InputError(f"{paths[1]}: {len(labels)} labels for {len(images)} images; give one for each")
+    if len(labels) and labels.max() >= DIGITS:
+        raise InputError(f"{paths[1]}: holds the label {labels.max()}; give labels 0 to {DIGITS - 1}")
+    return images, labels
+
+
+def _idx_folder(root: Path) -> Path:
+    """Folder of the four IDX files: MNIST/raw or raw in ``root``, or ``root`` itself.
+
+    Raises:
+        InputError: they are in none of these.
+    """
+    places = [root / "MNIST" / "raw", root / "raw", root]
+    missing = [[name for name in _FILES if not (place / name).is_file()] for place in places]
+    for place, names in zip(places, missing, strict=True):
+        if not names:
+            return place
+    place, names = min(zip(places, missing, strict=True), key=lambda found: len(found[1]))
+    if len(names) < len(_FILES):
+        rest = f"put {', '.join(_FILES)} there, unpacked"
+        raise InputError(f"{place}: no {names[0]} beside the other IDX files; {rest}")
+    absent = f"no IDX files ({', '.join(_FILES)}), nor MNIST/raw with them"
+    raise InputError(f"{root}: {absent}. {_fetch(str(root))}")
 
 
 def _fetch(folder: str) -> str:

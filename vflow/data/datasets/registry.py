@@ -18,7 +18,7 @@ from vflow.config import (
     VideoConfig,
 )
 from vflow.data.datasets.bair import Bair
-from vflow.data.datasets.digits import MnistImages, MovingDigits
+from vflow.data.datasets.digits import DIGITS, MnistImages, MovingDigits
 from vflow.data.datasets.folder import FEWER_FRAMES, VideoFolder
 from vflow.data.datasets.photos import PhotoPairs, Photos
 from vflow.data.datasets.shapes import Shapes
@@ -41,7 +41,6 @@ SUITABLE_DATASETS = {
     "density": ("points",),
 }
 """Kind of model → names of the data sets it can be trained on."""
-DIGITS = 10
 
 
 ImageConfig = (
