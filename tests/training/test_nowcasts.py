@@ -11,7 +11,7 @@ import pytest
 from tests.data.test_motion import moving
 from vflow.config import load_preset
 from vflow.errors import ConfigError
-from vflow.training.args import TrainOptions
+from vflow.training.args import TrainOptions, resolve
 from vflow.training.loop import train
 from vflow.training.nowcasts import open_nowcasts
 
@@ -54,3 +54,28 @@ def test_events_are_held_out_by_name(folder: Path) -> None:
         preset = load_preset("rain", {"data.path": str(folder), "data.held_out_events": held})
         with pytest.raises(ConfigError, match=message):
             open_nowcasts(preset.model, preset)  # type: ignore[arg-type]
+    preset = load_preset("rain", {"data.path": str(folder), "data.held_out_events": ["c"]})
+    with pytest.raises(ConfigError, match=r"name some of a, b \(--set 'data.held_out_events=\[b\]'\)$"):
+        open_nowcasts(preset.model, preset)  # type: ignore[arg-type]
+
+
+def held_out(folder: Path, *settings: str) -> tuple[str, ...]:
+    options = TrainOptions(config="rain", data=str(folder), output=folder / "run", set=settings)
+    return resolve(options).data.held_out_events
+
+
+def test_own_events_need_not_be_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert held_out(folder) == ("b",)
+    assert caplog.messages == [
+        f"{folder}: has no fmi_20170509, which the preset holds out, so the last event, b, is for "
+        "validation; --set 'data.held_out_events=[NAME]' names another"
+    ]
+    caplog.clear()
+    assert held_out(folder, "data.held_out_events=[a]") == ("a",)
+    assert held_out(folder, "data.held_out_events=[c]") == ("c",)  # refused once the data are opened
+    assert held_out(folder, "data.held_out_events=[]") == ()
+    (folder / "b.npz").rename(folder / "fmi_20170509.npz")
+    assert held_out(folder) == ("fmi_20170509",) and not caplog.messages
+    (folder / "fmi_20170509.npz").unlink()
+    assert held_out(folder) == ()
+    assert caplog.messages == [f"{folder}: only one event, so training goes on without validation"]

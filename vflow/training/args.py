@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from vflow.config import Preset, load_preset
+from vflow.config import DataConfig, Preset, load_preset
 from vflow.config.ranges import check_seed
 from vflow.disk import parse_yaml
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, printable
 from vflow.flags import Text, Whole
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +107,11 @@ def resolve(options: TrainOptions) -> Preset:
             overrides[key], typed[key] = value, f"--{flag.replace('_', '-')} {value}"
     if options.data is not None:
         overrides |= own_data(options.data, options.config, overrides, typed)
-    return load_preset(options.config, overrides, typed)
+    preset = load_preset(options.config, overrides, typed)
+    named = any(key.startswith("data.held_out_events") for key in overrides)
+    if named or (held := _held_out_events(preset.data)) is None:
+        return preset
+    return load_preset(options.config, overrides | {"data.held_out_events": held}, typed)
 
 
 def own_data(data: str, config: str, overrides: dict[str, Any], typed: dict[str, str]) -> dict[str, Any]:
@@ -130,3 +137,28 @@ def own_data(data: str, config: str, overrides: dict[str, Any], typed: dict[str,
     if name == "shapes":
         entries["data.name"] = "video-folder"
     return entries
+
+
+def _held_out_events(data: DataConfig) -> list[str] | None:
+    """Events to hold out of a folder that has none of those the preset names: the last, if there are others.
+
+    None: those of the preset are there, or none are to be held out.
+    """
+    if data.name != "rain" or data.path is None or not data.held_out_events:
+        return None
+    from vflow.data.datasets.rain import event_names  # needs OpenCV
+
+    names = event_names(data.path)
+    if set(names) & set(data.held_out_events):
+        return None
+    if len(names) == 1:
+        _log.warning("%s: only one event, so training goes on without validation", printable(data.path))
+        return []
+    _log.warning(
+        "%s: has no %s, which the preset holds out, so the last event, %s, is for validation; "
+        "--set 'data.held_out_events=[NAME]' names another",
+        printable(data.path),
+        data.held_out_events[0],
+        printable(names[-1]),
+    )
+    return [names[-1]]

@@ -104,7 +104,8 @@ def open_nowcasts(config: NowcastConfig, preset: Preset) -> Nowcasts:
     unknown = sorted(set(held_out) - set(names))
     if unknown:
         raise ConfigError(
-            f"data.held_out_events: no {unknown[0]}.npz in {data.path}; it has {', '.join(names)}"
+            f"data.held_out_events: no {unknown[0]}.npz in {data.path}; name some of {', '.join(names)} "
+            f"(--set 'data.held_out_events=[{names[-1]}]')"
         )
     seen = [name for name in names if name not in held_out]
     if not seen:
