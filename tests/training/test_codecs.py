@@ -135,6 +135,16 @@ def test_squares_are_functions_of_their_key(tmp_path: Path) -> None:
     assert first.shape == (16, 16, 3) and np.array_equal(first, again) and not np.array_equal(first, other)
 
 
+def test_photos_smaller_than_squares_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = PhotoCrops(photos(tmp_path), crop=16, split="train")
+    media.write_png(tmp_path / data.names[0], smooth(12, 40))
+    for epoch in range(2):
+        for index in range(len(data)):
+            data.example(index, (0, epoch))
+    count = len(data)
+    assert caplog.messages == [f"{tmp_path}: 1 of {count} training photos left out: smaller than 16 pixels"]
+
+
 def test_folders_of_clips_give_as_many_examples_each(tmp_path: Path) -> None:
     clips(tmp_path / "many", 9)
     clips(tmp_path / "few", 2)

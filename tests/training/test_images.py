@@ -304,6 +304,19 @@ def test_dry_run_and_fine_tuning(start: Start, runs: Path, capsys: pytest.Captur
     assert "tensors taken" in capsys.readouterr().err
 
 
+def test_the_card_counts_the_photos_that_are_trained_on(runs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = colorizer(runs)
+    data = material(given)
+    for name in data.train.names[:4]:  # type: ignore[attr-defined]
+        Image.new("RGB", (30, 25), (90, 90, 90)).save(runs / "photos" / name)
+    caplog.clear()
+    run_here(output=runs / "a", max_steps=1, **given)
+    count = data.length
+    assert caplog.messages == [f"{runs / 'photos'}: 4 of {count} training photos left out: near-grey"]
+    card = (runs / "a" / "step_0000001" / "model" / "README.md").read_text()
+    assert f"{count - 4} training examples" in card
+
+
 def test_data_may_be_a_zip_for_photos_only(runs: Path) -> None:
     packed = runs / "photos.zip"
     packed.write_bytes(b"PK")

@@ -19,6 +19,7 @@ from vflow.config import (
     Preset,
 )
 from vflow.data.color import lab_to_rgb
+from vflow.data.datasets.photos import PhotoSet
 from vflow.data.datasets.registry import ImageConfig, open_image_dataset, open_validation
 from vflow.data.datasets.types import ImageDataset
 from vflow.models import (
@@ -66,6 +67,10 @@ class Images(Splits[ImageDataset]):
     sample_noise: SampleNoise | None = None
     with_rows: bool = False
     chunk: int = 64
+
+    @property
+    def length(self) -> int:
+        return self.train.usable if isinstance(self.train, PhotoSet) else len(self.train)
 
     @property
     def statistics_examples(self) -> int:
@@ -118,6 +123,8 @@ def open_images(config: ImageConfig, preset: Preset) -> Images:
         ConfigError, InputError: another data set than the model's, or no data where the preset says.
     """
     train = open_image_dataset(preset.data, config, "train")
+    if isinstance(train, PhotoSet):
+        train.examine()
     held = open_validation(lambda: open_image_dataset(preset.data, config, "validation"))
     draw = DRAW[config.family]
     images = Images(train, held, preset.training.seed, draw, with_rows=preset.training.cache_features)

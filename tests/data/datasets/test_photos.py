@@ -176,6 +176,34 @@ def test_a_damaged_file_is_reported_once_and_passed_over(
     assert list(data.skipped) == [data.names[2]]
 
 
+def test_photos_left_out_are_counted_and_said_once(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = train(folder).names
+    data = PhotoPairs(folder, size=16, split="train")
+    data.examine()
+    assert data.usable == len(names) and not caplog.messages
+    for name in names[:3]:
+        paint(folder / name, 1, (12, 20))
+    data = PhotoPairs(folder, size=16, split="train")
+    data.examine()
+    count = len(names)
+    assert (len(data), data.usable) == (count, count - 3)
+    assert caplog.messages == [f"{folder}: 3 of {count} training photos left out: smaller than 16 pixels"]
+    [data.example(index, (0, 0)) for index in range(count)]
+    assert len(caplog.messages) == 1
+    (folder / names[3]).write_bytes(b"nothing")
+    caplog.clear()
+    monkeypatch.setattr(photos, "EXAMINED", 5)  # a larger set is counted as it is read
+    data = PhotoPairs(folder, size=16, split="train")
+    data.examine()
+    assert data.usable == count and not caplog.messages
+    [data.example(index, (0, 0)) for index in range(count)]
+    assert caplog.messages[1:] == [
+        f"{folder}: 4 of {count} training photos left out: 3 smaller than 16 pixels, 1 unreadable"
+    ]
+
+
 def test_nothing_usable_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{tmp_path}: no photos found; give a folder or zip with photos"):
         train(tmp_path)
@@ -188,6 +216,8 @@ def test_nothing_usable_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "b.jpg").write_bytes(b"text")
     with pytest.raises(InputError, match=r"none of 1 photos can be used; the first: .*\.jpg: "):
         train(tmp_path).example(0, (0, 0))
+    with pytest.raises(InputError, match=r"none of 1 photos can be used; the first: .*\.jpg: "):
+        train(tmp_path).examine()
 
 
 def test_splits_divide_the_files_and_a_train_folder_is_taken(folder: Path) -> None:
@@ -279,7 +309,7 @@ def test_crops_come_with_the_means_of_their_blocks(tmp_path: Path) -> None:
         assert image.shape == (16, 16, 3) and small.shape == (3, 8, 8) and small.dtype == np.uint8
         means = image.reshape(8, 2, 8, 2, 3).mean((1, 3)).transpose(2, 0, 1)
         assert np.abs(means - small).max() <= 0.5
-    assert data.skipped == {"flat.png": "flat.png: 50×8, smaller than 16 pixels"}
+    assert data.skipped == {"flat.png": "flat.png: smaller than 16 pixels (50×8)"}
 
 
 def test_half_of_the_training_crops_are_of_photos_at_half_size(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vflow.data import media
 from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
-from vflow.data.datasets.photos import Photos, random_crop
+from vflow.data.datasets.photos import LeftOut, Photos, random_crop
 from vflow.data.datasets.splits import Split, choose_split, hash_fraction
 from vflow.data.media.limits import TRAINING_LIMITS
 from vflow.errors import InputError, printable
@@ -55,7 +55,8 @@ class PhotoCrops:
 
     Args:
         path: see ``Photos``.
-        crop: side of the squares; smaller photos are passed over.
+        crop: side of the squares; smaller photos are passed over, and counted in a line (logging) once all
+            have been seen.
         split: "train" and "validation" divide the files 95 : 5 by hash of their names; "test" is all.
         cache_bytes: bound of the memory that decoded photos may take.
 
@@ -67,6 +68,7 @@ class PhotoCrops:
         self.path, self.crop = Path(path), crop
         self._photos, self._files = Photos(path, size=1, split=split), _Files(self.path, cache_bytes)
         self.names = self._photos.names
+        self._seen = LeftOut(self.path, len(self.names))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,8 +83,12 @@ class PhotoCrops:
         """
         random = generator("crop", *key, index)
         for offset in range(len(self.names)):
-            photo = self._read((index + offset) % len(self.names))
-            if photo is not None and min(photo.shape[:2]) >= self.crop:
+            place = (index + offset) % len(self.names)
+            photo = self._read(place)
+            fits = photo is not None and min(photo.shape[:2]) >= self.crop
+            reason = "unreadable" if photo is None else f"smaller than {self.crop} pixels"
+            self._seen.note(self.names[place], "" if fits else reason)
+            if photo is not None and fits:
                 return random_crop(photo, self.crop, HALF_SIZE_SHARE, random)
         raise InputError(
             f"{self.path}: no photo is as large as {self.crop} pixels; add --set model.crop with fewer"

@@ -11,6 +11,7 @@ import weakref
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -31,6 +32,7 @@ MIN_MEAN_CHROMA = 4.0  # mean chroma √(a² + b²) below which a photo teaches 
 KEPT_SCALE = 3  # photos are kept with a shorter side of so many times ``size``
 CROP_KEPT_SIDE = 512  # shorter side, in pixels, with which photos that crops are cut from are kept
 HALF_SIZE_SHARE = 0.5  # of the crops of super-resolution
+EXAMINED = 1200  # photos of a set that are decoded ahead to be counted: kept, they fit into CACHE_BYTES
 MIN_CROP_AREA = 0.5  # crops take this share to all of the largest square
 MAX_ASPECT = 1.1  # most that a crop is wider than high, or the reverse
 UNHINTED_SHARE = 0.5  # share of training examples without hints
@@ -45,7 +47,11 @@ class PhotoSet(ABC):
     """Photos under a folder or in a zip, as training examples.
 
     Pictures are decoded when first used, and kept small in memory. One that cannot be read is reported once
-    (logging); it and those that a subclass has no use for are replaced by the next. ``skipped`` names both.
+    (logging); it and those that a subclass has no use for are replaced by the next. ``skipped`` names both,
+    and once a training set has been seen whole, a line says how many there are of each kind.
+
+    Attributes:
+        usable: photos that are not left out, once ``examine`` has counted them; before, all.
 
     Args:
         path: folder, searched with all folders in it, or zip. If it holds a folder "train", training and
@@ -72,6 +78,8 @@ class PhotoSet(ABC):
         if not self.names:
             kinds = "JPEG, PNG, WebP, TIFF or BMP"
             raise InputError(f"{path}: no photos found; give a folder or zip with photos ({kinds})")
+        self.usable = len(self.names)
+        self._seen = LeftOut(self.path, len(self.names))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -88,8 +96,25 @@ class PhotoSet(ABC):
             photo = self._photo(self.names[(index + offset) % len(self.names)])
             if photo is not None:
                 return self._vary(photo, generator("photo", *key, index))
+        raise InputError(self._nothing_left())
+
+    def examine(self) -> None:
+        """Count the photos that can be used; sets beyond 1,200 are left to be counted as they are read.
+
+        Raises:
+            InputError: no photo can be used.
+        """
+        if len(self) > EXAMINED:
+            return
+        for name in self.names:
+            self._photo(name)
+        self.usable = len(self) - len(self.skipped)
+        if not self.usable:
+            raise InputError(self._nothing_left())
+
+    def _nothing_left(self) -> str:
         first = next(iter(self.skipped.values()))
-        raise InputError(f"{self.path}: none of {len(self.skipped)} photos can be used; the first: {first}")
+        return f"{self.path}: none of {len(self.skipped)} photos can be used; the first: {first}"
 
     def original(self, index: int) -> np.ndarray:
         """Photo ``index`` as it lies there, uint8 (H, W, 3).
@@ -111,7 +136,7 @@ class PhotoSet(ABC):
 
     @abstractmethod
     def _unfit(self, photo: np.ndarray) -> str:
-        """Reason why a photo teaches nothing; empty where it does."""
+        """Reason why a photo teaches nothing, its measure in brackets; empty where it teaches something."""
 
     def _photo(self, name: str) -> np.ndarray | None:
         """The whole photo at a moderate size, uint8 (H, W, 3); None if it cannot be used."""
@@ -126,12 +151,39 @@ class PhotoSet(ABC):
             self.skipped[name] = str(error)
             why = str(error).removeprefix(printable(f"{Path(name).name}: "))
             _log.warning("skipped %s: %s", printable(str(self.path / name)), why)
+            self._note(name, "unreadable")
             return None
-        if reason := self._unfit(photo):
+        reason = self._unfit(photo)
+        self._note(name, reason.partition(" (")[0])
+        if reason:
             self.skipped[name] = f"{Path(name).name}: {reason}"
             return None
         self._cache.put(name, photo)
         return photo
+
+    def _note(self, name: str, reason: str) -> None:
+        if self.training:
+            self._seen.note(name, reason)
+
+
+class LeftOut:
+    """Count of the photos of a set that are left out, by reason; said once all have been seen (logging)."""
+
+    def __init__(self, path: Path, total: int) -> None:
+        self.path, self.total = path, total
+        self._reasons: dict[str, str] = {}
+
+    def note(self, name: str, reason: str) -> None:
+        """A photo has been seen; it is left out if there is a ``reason``."""
+        if name in self._reasons:
+            return
+        self._reasons[name] = reason
+        if len(self._reasons) < self.total or not (counts := Counter(filter(None, self._reasons.values()))):
+            return
+        kinds = ", ".join(f"{number} {kind}" for kind, number in counts.most_common())
+        why = kinds if len(counts) > 1 else next(iter(counts))
+        left_out = f"{counts.total()} of {self.total} training photos left out: {why}"
+        _log.warning("%s: %s", printable(str(self.path)), left_out)
 
 
 @final
@@ -209,7 +261,9 @@ class PhotoPairs(PhotoSet):
 
     def _unfit(self, photo: np.ndarray) -> str:
         height, width = photo.shape[:2]
-        return "" if min(height, width) >= self.size else f"{width}×{height}, smaller than {self.size} pixels"
+        if min(height, width) >= self.size:
+            return ""
+        return f"smaller than {self.size} pixels ({width}×{height})"
 
 
 def halve(photo: np.ndarray) -> np.ndarray:
