@@ -143,7 +143,7 @@ def test_a_single_clip_serves_both_sides_with_a_warning(
 ) -> None:
     folder = many(tmp_path / "clips", 1)
     assert opened(folder, split="train").names == opened(folder, split="validation").names
-    assert caplog.messages[0] == f"{folder}: only one file, so validation uses it too"
+    assert caplog.messages == [f"{folder}: only one clip, so validation uses it too"]
 
 
 def test_bad_files_are_reported_once_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -164,6 +164,26 @@ def test_bad_files_are_reported_once_and_skipped(tmp_path: Path, caplog: pytest.
         f"give {media.ACCEPTED}",
     ]
     assert list(data.skipped) == ["broken.mp4", "short.mp4", "text.avi"]
+
+
+def test_clips_too_short_at_the_rate_of_the_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = many(tmp_path / "clips", 5, 30)
+    train = opened(folder, split="train", fps=1, frames=3).names
+    assert len(train) == 4 and not caplog.messages
+    for name in train[1:]:
+        write_lossless(folder / name, moving_square(20), fps=10)
+    assert opened(folder, split="train", fps=1, frames=3).names == train[:1]
+    assert caplog.messages[2:] == [
+        f"skipped {folder}/{train[3]}: 20 frames at 10 fps, 2 at the model's 1 fps, fewer than the 3 an "
+        "example needs",
+        f"{folder}: 1 of 4 training clips used; for the short ones, lower data.frames (at least 2), raise "
+        "model.fps, or add longer clips",
+    ]
+    for name in train[1:]:
+        (folder / name).write_text("no video")
+    caplog.clear()
+    opened(folder, split="train", fps=1, frames=3)
+    assert caplog.messages[-1] == f"{folder}: 1 of 4 training clips used"
 
 
 def test_damage_found_while_decoding(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

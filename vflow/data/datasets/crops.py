@@ -198,7 +198,7 @@ def _clip_folders(root: Path) -> list[Path]:
 
 def _clips(folder: Path, split: Split) -> list[Path]:
     by_name = {path.name: path for path in media.list_media(folder)}
-    names = choose_split(list(by_name), split, str(folder))
+    names = choose_split(list(by_name), split, str(folder), noun="clip")
     if split == "validation":
         names.sort(key=hash_fraction)
     return [by_name[name] for name in names]

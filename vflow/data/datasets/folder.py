@@ -28,7 +28,8 @@ class VideoFolder:
     once, from its start.
 
     A file that cannot be read, or is too short, is reported once (logging) and skipped; see ``skipped``. One
-    that shows it only while decoding is replaced by the next clip.
+    that shows it only while decoding is replaced by the next clip. Of training clips a line says how many are
+    used, where some are not.
 
     Args:
         path: the folder.
@@ -59,7 +60,7 @@ class VideoFolder:
         self.size = *size, channels
         self.skipped: dict[str, str] = {}
         self._cache, self._remedy = ClipCache(CACHE_BYTES), remedy
-        lengths = self._probe(choose_split(_find(self.path), split, str(path), held_out))
+        lengths = self._probe(choose_split(_find(self.path), split, str(path), held_out, "clip"))
         self.names = list(lengths)
         repeats = 1 if split == "test" else max(1, sum(lengths.values()) // (len(lengths) * frames))
         self._length = len(self.names) * repeats
@@ -86,20 +87,25 @@ class VideoFolder:
     def _probe(self, names: list[str]) -> dict[str, int]:
         """Frames per usable clip, from headers; the others are reported."""
         lengths: dict[str, int] = {}
-        longest = 0
+        longest, short = 0, False
         for name in names:
             try:
-                count, fps = media.probe(self.path / name, media.TRAINING_LIMITS)
+                own, fps = media.probe(self.path / name, media.TRAINING_LIMITS)
             except InputError as error:
                 self._skip(name, str(error))
                 continue
-            count = len(media.retime(count, fps, self.fps))
+            count = len(media.retime(own, fps, self.fps))
             longest = max(longest, count)
             if count < self.frames:
-                self._skip(name, self._too_short(name, count))
+                short = True
+                self._skip(name, self._too_short(name, count, own, fps))
             else:
                 lengths[name] = count
         if lengths:
+            if self.split == "train" and len(lengths) < len(names):
+                remedy = f"; for the short ones, {self._remedy}" if short else ""
+                used = f"{len(lengths)} of {len(names)} training clips used{remedy}"
+                _log.warning("%s: %s", printable(str(self.path)), used)
             return lengths
         if longest:
             rate = f" at {self.fps:g} fps" if self.fps else ""
@@ -125,7 +131,7 @@ class VideoFolder:
             return None
         clip = media.fit(read, height=height, width=width, channels=channels, fps=self.fps)
         if len(clip) < self.frames:
-            self._skip(name, self._too_short(name, len(clip)))
+            self._skip(name, self._too_short(name, len(clip), len(read.frames), read.fps))
             return None
         self._cache.put(name, clip)
         return clip
@@ -136,8 +142,12 @@ class VideoFolder:
             why = why.removeprefix(printable(f"{Path(name).name}: "))
             _log.warning("skipped %s: %s", printable(str(self.path / name)), why)
 
-    def _too_short(self, name: str, count: int) -> str:
-        return f"{Path(name).name}: {counted(count, 'frame')}, fewer than the {self.frames} an example needs"
+    def _too_short(self, name: str, count: int, own: int, fps: float | None) -> str:
+        """Line on a clip of ``own`` frames at ``fps``, which are ``count`` at the model's rate."""
+        frames = counted(own, "frame")
+        if count != own:
+            frames += f" at {fps:.4g} fps, {count} at the model's {self.fps:g} fps"
+        return f"{Path(name).name}: {frames}, fewer than the {self.frames} an example needs"
 
     @property
     def _kind(self) -> str:

@@ -72,7 +72,8 @@ class PhotoSet(ABC):
         self._kept_side = kept_side
         self._cache = ClipCache(cache_bytes)
         self._source: _Folder | _Zip = _Folder(self.path) if self.path.is_dir() else _Zip(self.path)
-        self.names = choose_split(_split_names(self._source.names(), split), split, str(path))
+        names = _split_names(self._source.names(), split)
+        self.names = choose_split(names, split, str(path), noun="photo")
         if split == "validation":
             self.names.sort(key=hash_fraction)  # so that the first ones are of all folders
         if not self.names:

@@ -23,16 +23,20 @@ def hash_fraction(name: str) -> float:
     return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") / 2**64
 
 
-def choose_split(names: Sequence[str], split: Split, source: str, held_out: int | None = None) -> list[str]:
+def choose_split(
+    names: Sequence[str], split: Split, source: str, held_out: int | None = None, noun: str = "file"
+) -> list[str]:
     """The ``names`` of one split, in the given order; "test" is all of them.
 
-    In small sets at least one name goes to each side: the one with the lowest hash is held out. A single name
-    serves both, and a warning says so. ``held_out`` names are held out where it is given, else 5%.
+    In small sets at least one name goes to each side: the one with the lowest hash is held out. A single
+    name, of a ``noun``, serves both, and a warning says so as validation is opened. ``held_out`` names are
+    held out where it is given, else 5%.
     """
     if split == "test":
         return list(names)
     if len(names) == 1:
-        _log.warning("%s: only one file, so validation uses it too", printable(source))
+        if split == "validation":  # and not twice
+            _log.warning("%s: only one %s, so validation uses it too", printable(source), noun)
         return list(names)
     ranked = sorted(names, key=hash_fraction)
     share = sum(hash_fraction(name) < HELD_OUT for name in names)
