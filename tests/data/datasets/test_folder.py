@@ -146,6 +146,18 @@ def test_a_single_clip_serves_both_sides_with_a_warning(
     assert caplog.messages == [f"{folder}: only one clip, so validation uses it too"]
 
 
+def test_pictures_in_the_folder_itself_are_no_clip(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_stills(tmp_path / "clips", moving_square(6))
+    unused = "pictures directly in it (6) are not used; put the frames of each clip into a folder in it"
+    with pytest.raises(InputError) as error:
+        opened(folder)
+    assert str(error.value) == f"{folder}: no clips found; {unused}"
+    write_stills(folder / "a", moving_square(6))
+    write_stills(folder / "b", moving_square(6))
+    opened(folder, split="train"), opened(folder, split="validation")
+    assert caplog.messages == [f"{folder}: {unused}"]
+
+
 def test_bad_files_are_reported_once_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = many(tmp_path / "clips", 3)
     (folder / "broken.mp4").write_bytes((folder / "clip0.mp4").read_bytes()[:500])

@@ -60,7 +60,7 @@ class VideoFolder:
         self.size = *size, channels
         self.skipped: dict[str, str] = {}
         self._cache, self._remedy = ClipCache(CACHE_BYTES), remedy
-        lengths = self._probe(choose_split(_find(self.path), split, str(path), held_out, "clip"))
+        lengths = self._probe(choose_split(_find(self.path, split), split, str(path), held_out, "clip"))
         self.names = list(lengths)
         repeats = 1 if split == "test" else max(1, sum(lengths.values()) // (len(lengths) * frames))
         self._length = len(self.names) * repeats
@@ -158,8 +158,10 @@ class VideoFolder:
         return f"{self.path}: no {self._kind} clip can be used; the first of {len(self.skipped)}: {first}"
 
 
-def _find(root: Path) -> list[str]:
+def _find(root: Path, split: Split) -> list[str]:
     """Clips under ``root`` as relative POSIX paths, in natural order.
+
+    Pictures in ``root`` itself are no clip; a warning says so as training data are opened.
 
     Raises:
         InputError: missing, a file, without clips, or holding splits of its own.
@@ -169,17 +171,27 @@ def _find(root: Path) -> list[str]:
         parts = ", ".join(own)
         raise InputError(f"{root}: holds splits of its own ({parts}); give one, such as {root / own[0]}")
     found: list[str] = []
+    pictures = 0
     pending = [root]
     while pending:
         folder = pending.pop()
         files = media.list_media(folder)
         found += [f.relative_to(root).as_posix() for f in files if f.suffix.lower() in _CLIP_SUFFIXES]
-        if folder != root and any(f.suffix.lower() in media.STILL_SUFFIXES for f in files):
+        stills = sum(f.suffix.lower() in media.STILL_SUFFIXES for f in files)
+        if folder == root:
+            pictures = stills
+        elif stills:
             found.append(folder.relative_to(root).as_posix())
         inside = (f for f in folder.iterdir() if not f.name.startswith("."))
         pending += [f for f in inside if f.is_dir() and not f.is_symlink()]
+    remedy = "put the frames of each clip into a folder in it"
+    unused = f"pictures directly in it ({pictures}) are not used; {remedy}"
+    if not found and pictures:
+        raise InputError(f"{root}: no clips found; {unused}")
     if not found:
         raise InputError(
             f"{root}: no clips found; put videos there (mp4, avi, mkv, webm, gif) or folders of frames"
         )
+    if pictures and split == "train":
+        _log.warning("%s: %s", printable(str(root)), unused)
     return sorted(found, key=media.natural_key)
