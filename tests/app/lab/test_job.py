@@ -124,8 +124,8 @@ def test_values_that_do_not_fit_are_named(
         ("1,2,3\n" * 200, "rows of 3 numbers, and the Lab draws the plane; give two columns"),
         ("a,b\n1,x\n", ""),
         ("1,1\n" * 200, "column 1 is constant"),
-        ("1,2\n", "too few rows for train"),
-        ("1,2\n3,4\n5,7\n", "too few rows for validation; give 100 or more"),
+        ("1,2\n", "1 row, too few for training"),
+        ("1,2\n3,4\n5,7\n", "3 rows, too few for validation; give 41 or more"),
     ],
 )
 def test_files_that_are_no_points_of_the_plane_are_refused(

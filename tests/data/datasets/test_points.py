@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vflow.data.datasets.points import Points, read_points
+from vflow.data.datasets.splits import Split
 from vflow.errors import InputError
 
 
@@ -18,7 +19,7 @@ def test_named_densities_differ_from_split_to_split() -> None:
     assert np.array_equal(train.example(3, (0,)), train.points[3])
 
 
-@pytest.mark.parametrize("header", ["", "x,y,z\n", "# made by hand\n"])
+@pytest.mark.parametrize("header", ["", "x,y,z\n", "# made by hand\n", "# made by hand\n\nx,y,z\n"])
 def test_a_csv_and_an_npz_give_the_same_points(tmp_path: Path, header: str) -> None:
     numbers = np.random.default_rng(0).normal(size=(200, 3))
     text = header + "\n".join(",".join(map(repr, row)) for row in numbers.tolist())
@@ -35,10 +36,16 @@ def test_a_csv_and_an_npz_give_the_same_points(tmp_path: Path, header: str) -> N
     ("name", "content", "message"),
     [
         ("a.csv", "1,2\n3\n", "line 2 has 1 columns"),
-        ("a.csv", "x,y\n1,2\na,b\n", "line 3 is not numbers"),
+        ("a.csv", "x,y\n1,2\na,b\n", r"line 3, column 1 \(x\): 'a' is no number; leave that column out"),
+        ("a.csv", "x,y,label\n1,2,red\n", r"line 2, column 3 \(label\): 'red' is no number; leave that col"),
+        ("a.csv", "1,2,red\n3,4,red\n", r"line 1, column 3: 'red' is no number; leave that column out"),
+        ("a.csv", "1.0,,3.0\n1,2,3\n", "line 1, column 2 is empty; give a number, or leave out"),
+        ("a.csv", "x,y\nz,w\n1,2\n", r"line 2, column 1 \(x\): 'z' is no number"),
         ("a.csv", "x,y\n\n1,2\n3,nan\n", "line 4 holds a number that is not finite"),
         ("a.csv", "1,2\n3,1e39\n", "line 2 holds a number that is not finite"),
-        ("a.csv", "1.5;2\n3,5;4\n", "line 2 is not numbers; write it with commas between them"),
+        ("a.csv", "1.5;2\n3,5;4\n", "line 1, '1.5;2' is no number; write commas between the numbers"),
+        ("a.csv", "x;y\n1,5;2,5\n", "line 2, '5;2' is no number; write commas between the numbers"),
+        ("a.csv", "1 2\n3 4\n", "line 1, '1 2' is no number; write commas between the numbers"),
         ("a.csv", "", "give rows of numbers"),
         ("a.npz", "no zip", "a.npz: not "),
     ],
@@ -58,3 +65,18 @@ def test_an_npz_without_points_and_a_missing_file_are_named(tmp_path: Path) -> N
         read_points(tmp_path / "a.npz")
     with pytest.raises(InputError, match=r"two-moons, .*, sphere, u1, "):
         read_points(tmp_path / "three-moons")
+
+
+def test_too_few_rows_say_how_many_suffice(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+
+    def opened(rows: int, split: Split) -> Points:
+        path.write_text("".join(f"{row},{row * row}\n" for row in range(rows)))
+        return Points(str(path), split)
+
+    for split, name, least in (("train", "training", 2), ("validation", "validation", 41)):
+        assert len(opened(least, split)) == 2  # type: ignore[arg-type]
+        with pytest.raises(InputError) as error:
+            opened(least - 1, split)  # type: ignore[arg-type]
+        rows = "1 row" if least == 2 else "40 rows"
+        assert str(error.value) == f"{path}: {rows}, too few for {name}; give {least} or more"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import re
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +14,11 @@ import numpy as np
 from vflow.data.datasets.splits import HELD_OUT, Split, hash_fraction
 from vflow.data.media.arrays import read_members
 from vflow.densities import ENERGIES, TARGETS, target
-from vflow.errors import InputError
+from vflow.errors import InputError, counted
 
 NAMED_LENGTHS = {"train": 1_000_000, "validation": 20_000, "test": 20_000}
 MAX_NUMBERS, MAX_COLUMNS = 50_000_000, 4096  # in a file
+MIN_ROWS = 2  # of a split
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -41,10 +44,12 @@ class Points:
             return
         points = read_points(Path(source))
         if split != "test":
-            held = np.array([hash_fraction(f"point-{i}") < HELD_OUT for i in range(len(points))])
-            points = points[held == (split == "validation")]
-            if len(points) < 2:
-                raise InputError(f"{source}: too few rows for {split}; give 100 or more")
+            total = len(points)
+            points = points[[_is_held_out(row) == (split == "validation") for row in range(total)]]
+            if len(points) < MIN_ROWS:
+                use = "training" if split == "train" else split
+                rows = f"{counted(total, 'row')}, too few for {use}"
+                raise InputError(f"{source}: {rows}; give {_least_rows(split)} or more")
         self.points = points
 
     def __len__(self) -> int:
@@ -58,6 +63,16 @@ class Points:
     def example(self, index: int, key: tuple[int, ...]) -> np.ndarray:
         """Point ``index``, (D,); the same for every ``key``."""
         return self.points[index]
+
+
+def _is_held_out(row: int) -> bool:
+    return hash_fraction(f"point-{row}") < HELD_OUT
+
+
+def _least_rows(split: Split) -> int:
+    """Rows of the shortest file whose split has ``MIN_ROWS``; validation's are the 39th, the 41st, …"""
+    rows = (row for row in itertools.count() if _is_held_out(row) == (split == "validation"))
+    return next(itertools.islice(rows, MIN_ROWS - 1, None)) + 1
 
 
 def count_columns(source: str) -> int:
@@ -78,7 +93,7 @@ def count_columns(source: str) -> int:
 
 
 def read_points(path: Path) -> np.ndarray:
-    """Finite numbers (N, D), float32, of a CSV (one header line allowed) or an npz with ``points``.
+    """Finite numbers (N, D), float32, of a CSV (comments and a header allowed) or an npz with ``points``.
 
     Raises:
         InputError: the file is missing or holds something else.
@@ -130,8 +145,9 @@ def _read_csv(path: Path) -> np.ndarray:
 
 
 def _csv_rows(path: Path) -> Iterator[list[float]]:
-    """Rows of numbers, all as long as the first."""
+    """Rows of numbers, all as long as the first; a row before it in which no cell is a number is a header."""
     columns = 0
+    header: list[str] | None = None
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -142,10 +158,10 @@ def _csv_rows(path: Path) -> Iterator[list[float]]:
                 try:
                     values = [float(cell) for cell in row]
                 except ValueError as error:
-                    if columns or number > 1:  # the first line may be a header
-                        remedy = "write it with commas between them and decimal points, or remove it"
-                        raise InputError(f"{path}: line {number} is not numbers; {remedy}") from error
-                    continue
+                    if not columns and header is None and _is_header(row):
+                        header = row
+                        continue
+                    raise InputError(f"{path}: line {number}, {_cell_fault(row, header or [])}") from error
                 columns = columns or len(values)
                 if len(values) != columns:
                     raise InputError(f"{path}: line {number} has {len(values)} columns, not {columns}")
@@ -155,3 +171,34 @@ def _csv_rows(path: Path) -> Iterator[list[float]]:
                 yield values
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV of numbers; give a text file, one point a line") from error
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _are_numbers(cell: str) -> bool:
+    """True for several numbers that no commas part: "1,5;2" and "1 2"."""
+    parts = re.split(r"[;\s]+", cell.strip())
+    return len(parts) > 1 and all(_is_number(part.replace(",", ".")) for part in parts)
+
+
+def _is_header(row: list[str]) -> bool:
+    """True if no cell is a number, nor several."""
+    return not any(_is_number(cell) or _are_numbers(cell) for cell in row)
+
+
+def _cell_fault(row: list[str], header: list[str]) -> str:
+    """Fault of the first cell that is no number, and the remedy."""
+    index = next(index for index, cell in enumerate(row) if not _is_number(cell))
+    name = f" ({header[index].strip()[:40]})" if index < len(header) and header[index].strip() else ""
+    cell = row[index].strip()
+    if _are_numbers(cell):
+        return f"{cell[:40]!r} is no number; write commas between the numbers, and decimal points"
+    if not cell:
+        return f"column {index + 1}{name} is empty; give a number, or leave out the line or the column"
+    return f"column {index + 1}{name}: {cell[:40]!r} is no number; leave that column out, or correct the line"
