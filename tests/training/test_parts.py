@@ -7,15 +7,16 @@ import math
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
-from vflow.config import TrainingConfig
+from vflow.config import DataConfig, TrainingConfig
 from vflow.errors import CheckpointError, ConfigError
 from vflow.training import step as guards
-from vflow.training.args import TrainOptions, parse_settings, resolve
+from vflow.training.args import CONTENTS, TrainOptions, parse_settings, resolve
 from vflow.training.distributed import autocast_dtype, check_world_size
 from vflow.training.ema import Ema
 from vflow.training.logging import RunLog, read_log, rewind_log
@@ -106,6 +107,29 @@ def test_a_folder_replaces_generated_data(tmp_path: Path, tiny: str) -> None:
     assert (data.name, data.path) == ("video-folder", str(tmp_path))
     with pytest.raises(ConfigError, match="no such folder"):
         resolve(TrainOptions(config=tiny, output=tmp_path, data=str(tmp_path / "none")))
+
+
+@pytest.mark.parametrize(
+    ("config", "remedy"),
+    [
+        ("shapes-small", "give a folder of clips or frame folders"),
+        ("codec-clip", "give a folder of clips or frame folders"),
+        ("digits", "give a folder of four IDX files, or of MNIST/raw with them"),
+        ("rain", r"give a folder of radar sequences \(npz\)"),
+        ("colorizer", "give a folder or zip of photos"),
+        ("vessels", "leave it out: the preset's data are generated"),
+    ],
+)
+def test_a_missing_folder_is_answered_with_what_the_preset_takes(
+    tmp_path: Path, config: str, remedy: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"none: no such folder; {remedy}$"):
+        resolve(TrainOptions(config=config, output=tmp_path, data=str(tmp_path / "none")))
+
+
+def test_each_data_set_says_what_it_takes() -> None:
+    names = get_args(DataConfig.model_fields["name"].annotation)
+    assert {*names} == {*CONTENTS, "points"}
 
 
 def test_fewer_processes_than_asked_for_is_an_error() -> None:

@@ -17,6 +17,20 @@ from vflow.errors import ConfigError, printable
 from vflow.flags import Text, Whole
 
 _log = logging.getLogger(__name__)
+_CLIPS = "give a folder of clips or frame folders"
+_DIGITS = "give a folder of four IDX files, or of MNIST/raw with them"
+CONTENTS = {
+    "shapes": _CLIPS,
+    "video-folder": _CLIPS,
+    "moving-digits": _DIGITS,
+    "digits": _DIGITS,
+    "bair": "give a folder of BAIR's TFRecords",
+    "photos": "give a folder or zip of photos",
+    "rain": "give a folder of radar sequences (npz)",
+    "vessels": "leave it out: the preset's data are generated",
+    "skimage-masks": "leave it out: the preset's data come with scikit-image",
+}
+"""Data set of a preset → what ``--data`` takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +146,7 @@ def own_data(data: str, config: str, overrides: dict[str, Any], typed: dict[str,
         dim = 2 if data in ENERGIES else count_columns(data)
         return {"data.path": data} | ({} if "model.dim" in overrides else {"model.dim": dim})
     if not path.is_dir() and not (name == "photos" and path.is_file()):
-        raise ConfigError(f"--data {path}: no such folder; give a folder of clips, frame folders or photos")
+        raise ConfigError(f"--data {path}: no such folder; {CONTENTS[name]}")
     entries: dict[str, Any] = {"data.path": str(path)}
     if name == "shapes":
         entries["data.name"] = "video-folder"
