@@ -11,6 +11,7 @@ from torch import Tensor
 from vflow.densities import (
     ENERGIES,
     NAMES,
+    TARGETS,
     Density,
     Logistic,
     Normal,
@@ -21,10 +22,11 @@ from vflow.densities import (
     VonMisesFisherMixture,
     VonMisesMixture,
     plane_density,
+    target,
 )
 from vflow.densities.named import target_entropy
 from vflow.densities.plane import entropy_by_quadrature
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, InputError
 
 SAMPLES = 4_000
 
@@ -129,6 +131,65 @@ def test_densities_on_the_sphere(density: Density) -> None:
     for axis in range(3):
         mean, error = mean_and_error(x[:, axis])
         assert abs(mean - float((points[:, axis] * mass).sum())) < 4 * error + 1e-3
+
+
+ALL: dict[str, Density] = {
+    **{name: target(name) for name in TARGETS},
+    "normal": Normal(2),
+    "logistic": Logistic(2),
+    "uniform": Uniform(2),
+    "circle": UniformCircle(2),
+    "von-mises": von_mises(),
+    "uniform-sphere": UniformSphere(2),
+}
+ON_ANGLES = ("torus", "circle", "von-mises")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_points_of_another_width_are_refused_and_so_is_such_noise(name: str) -> None:
+    density = ALL[name]
+    for width in (density.dim - 1, density.dim + 1):
+        with pytest.raises(InputError, match=rf"x must be a tensor \(B, {density.dim}\).*\(4, {width}\)"):
+            density.log_prob(torch.zeros(4, width))
+    with pytest.raises(InputError, match=r"floats; got .*int64"):
+        density.log_prob(torch.zeros(4, density.dim, dtype=torch.int64))
+    with pytest.raises(InputError, match=rf"eps must be a tensor \(B, {density.noise_dim}\)"):
+        density.sample(torch.zeros(4, density.noise_dim + 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ALL)
+@torch.no_grad()
+def test_what_is_no_number_has_no_density(name: str, dtype: torch.dtype) -> None:
+    density = ALL[name]
+    x = density.sample(torch.randn(3, density.noise_dim, dtype=dtype))
+    x[1, 0] = torch.nan
+    assert density.log_prob(x).isnan().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("far", [178.0, 1e4, 1e30, math.inf])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ON_ANGLES])
+def test_far_points_have_next_to_no_density(name: str, far: float, dtype: torch.dtype) -> None:
+    density = ALL[name]
+    for point in ([far] + [0.0] * (density.dim - 1), [far] * density.dim, [-far] * density.dim):
+        log_p = float(density.log_prob(torch.tensor([point], dtype=dtype)))
+        assert log_p <= -0.5 * far, point
+
+
+def test_float32_knows_the_pinwheel_far_out() -> None:
+    x = torch.tensor([[12.0, 5.0], [19.0, -3.0], [178.0, 0.0]])
+    pinwheel = target("pinwheel")
+    torch.testing.assert_close(
+        pinwheel.log_prob(x).double(), pinwheel.log_prob(x.double()), rtol=1e-2, atol=0
+    )
+
+
+@pytest.mark.parametrize("name", ["sphere", "uniform-sphere"])
+def test_points_off_the_sphere_have_no_density(name: str) -> None:
+    x = ALL[name].sample(torch.randn(5, 3))
+    assert ALL[name].log_prob(x).isfinite().all() and ALL[name].log_prob(1.0009 * x).isfinite().all()
+    assert ALL[name].log_prob(1.01 * x).tolist() == ALL[name].log_prob(0.99 * x).tolist() == [-math.inf] * 5
 
 
 def test_energies_are_those_of_the_paper_and_proper() -> None:

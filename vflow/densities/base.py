@@ -10,9 +10,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vflow.errors import InputError
 from vflow.randomness import normal
 
 LOG_2PI = math.log(2 * math.pi)
+OFF_SPHERE = 2e-3
+"""Distance from the unit sphere beyond which a point lies off it; data may be half as far."""
+
+
+def check_rows(name: str, rows: object, width: int, dtype: torch.dtype | None = None) -> None:
+    """Refuse what is no floating-point matrix (B, width); ``dtype`` is its type, None any.
+
+    Raises:
+        InputError: names both the shape and the type that ``rows`` must have.
+    """
+    if isinstance(rows, Tensor):
+        suits = rows.is_floating_point() if dtype is None else rows.dtype == dtype
+        if suits and rows.ndim == 2 and rows.shape[1] == width:
+            return
+        got = f"{tuple(rows.shape)}, {_plain(rows.dtype)}"
+    else:
+        got = f"{type(rows).__name__}"
+    wanted = "of floats" if dtype is None else _plain(dtype)
+    raise InputError(f"{name} must be a tensor (B, {width}), {wanted}; got {got}")
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 class Density(nn.Module, ABC):
@@ -27,16 +51,48 @@ class Density(nn.Module, ABC):
     noise_dim: int
 
     @abstractmethod
-    def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x) in nats, (B,), of x (B, D); on a manifold, per unit of its area."""
+    def _log_density(self, x: Tensor) -> Tensor:
+        """``log_prob`` of points whose shape is right."""
 
     @abstractmethod
+    def _draw(self, eps: Tensor) -> Tensor:
+        """``sample`` of noise whose shape is right."""
+
+    @final
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) in nats, (B,), of x (B, D); on a manifold, per unit of its area.
+
+        −∞ where p is 0, NaN where x has one.
+
+        Raises:
+            InputError: x has another shape.
+        """
+        check_rows("x", x, self.dim)
+        return self._log_density(x)
+
+    @final
     def sample(self, eps: Tensor) -> Tensor:
-        """Samples (B, D) from standard-normal noise (B, noise_dim)."""
+        """Samples (B, D) from standard-normal noise (B, noise_dim).
+
+        Raises:
+            InputError: ``eps`` has another shape.
+        """
+        check_rows("eps", eps, self.noise_dim)
+        return self._draw(eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same as ``log_prob``."""
         return self.log_prob(x)
+
+
+def off_sphere(x: Tensor) -> Tensor:
+    """True (B,) where x (B, D) has another length than 1."""
+    return (x.norm(dim=1) - 1).abs() > OFF_SPHERE
+
+
+def supported(log_p: Tensor, x: Tensor, outside: Tensor) -> Tensor:
+    """log p (B,) of x (B, D): −∞ where a point is ``outside``, NaN where it has one."""
+    return log_p.masked_fill(outside, -math.inf).masked_fill(x.isnan().any(1), math.nan)
 
 
 class Target(Density):
@@ -59,25 +115,25 @@ class Normal(Density):
         super().__init__()
         self.dim = self.noise_dim = dim
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         return -0.5 * (x.square() + LOG_2PI).sum(1)
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         return eps
 
 
 @final
 class Logistic(Density):
-    """Standard logistic, the prior of NICE (Dinh et al. 2015): −Σ log(1 + eˣ) + log(1 + e⁻ˣ)."""
+    """Standard logistic, the prior of NICE (Dinh et al. 2015): −Σ [log(1 + eˣ) + log(1 + e⁻ˣ)]."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = self.noise_dim = dim
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         return (F.logsigmoid(x) + F.logsigmoid(-x)).sum(1)
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         return torch.special.log_ndtr(eps) - torch.special.log_ndtr(-eps)
 
 
@@ -89,11 +145,10 @@ class Uniform(Density):
         super().__init__()
         self.dim = self.noise_dim = dim
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        outside = ((x < 0) | (x > 1)).any(1)
-        return torch.zeros_like(x[:, 0]).masked_fill(outside, -math.inf)
+    def _log_density(self, x: Tensor) -> Tensor:
+        return supported(torch.zeros_like(x[:, 0]), x, ((x < 0) | (x > 1)).any(1))
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         return torch.special.ndtr(eps)
 
 
@@ -105,10 +160,11 @@ class UniformCircle(Density):
         super().__init__()
         self.dim = self.noise_dim = dim
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        return torch.full_like(x[:, 0], -LOG_2PI * self.dim)
+    def _log_density(self, x: Tensor) -> Tensor:
+        log_p = torch.full_like(x[:, 0], -LOG_2PI * self.dim)
+        return log_p.masked_fill(~x.isfinite().all(1), math.nan)  # infinity is no angle
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         return 2 * math.pi * (torch.special.ndtr(eps) - 0.5)
 
 
@@ -127,12 +183,12 @@ class VonMises(Density):
         self.location = nn.Parameter(torch.zeros(dim))
         self.log_concentration = nn.Parameter(torch.full((dim,), math.log(concentration)))
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         kappa = self.log_concentration.exp()
         return (kappa * ((x - self.location).cos() - 1) - LOG_2PI - torch.special.i0e(kappa).log()).sum(1)
 
     @torch.no_grad()
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         level = torch.special.ndtr(eps.double())
         edges = torch.linspace(-math.pi, math.pi, self.CELLS + 1, dtype=level.dtype, device=eps.device)
         middle = 0.5 * (edges[1:] + edges[:-1])
@@ -153,9 +209,10 @@ class UniformSphere(Density):
         super().__init__()
         self.dim = self.noise_dim = dim + 1
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         half = self.dim / 2
-        return torch.full_like(x[:, 0], math.lgamma(half) - math.log(2) - half * math.log(math.pi))
+        log_p = torch.full_like(x[:, 0], math.lgamma(half) - math.log(2) - half * math.log(math.pi))
+        return supported(log_p, x, off_sphere(x))
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         return F.normalize(eps, dim=1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vflow.densities.base import LOG_2PI, Target, VonMises
+from vflow.densities.base import LOG_2PI, Target, VonMises, off_sphere, supported
 
 CELLS = 200  # along each of two coordinates, of quadratures
 
@@ -34,13 +34,13 @@ class VonMisesMixture(Target):
         self.concentration = concentration
         self.register_buffer("locations", locations)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         kappa = torch.tensor(self.concentration, dtype=x.dtype)
         log_p = kappa * ((x[:, None] - self.locations.to(x)).cos() - 1).sum(-1)
         normalizer = self.dim * (LOG_2PI + float(torch.special.i0e(kappa).log()))
         return log_p.logsumexp(1) - math.log(len(self.locations)) - normalizer
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         index = _component(eps[:, 0], len(self.locations))
         angle = VonMises(self.dim, self.concentration).sample(eps[:, 1:]) + self.locations.to(eps)[index]
         return (angle + math.pi).remainder(2 * math.pi) - math.pi
@@ -73,13 +73,14 @@ class VonMisesFisherMixture(Target):
         self.concentration = concentration
         self.register_buffer("means", F.normalize(means, dim=1))
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         kappa = self.concentration
         log_p = kappa * (x @ self.means.to(x).T - 1)
         normalizer = math.log(2 * math.pi / kappa) + math.log1p(-math.exp(-2 * kappa))
-        return log_p.logsumexp(1) - math.log(len(self.means)) - normalizer
+        log_p = log_p.logsumexp(1) - math.log(len(self.means)) - normalizer
+        return supported(log_p, x, off_sphere(x))
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         """The component along the mean has a closed-form inverse CDF; around it all directions are alike."""
         mean = self.means.to(eps)[_component(eps[:, 0], len(self.means))]
         level = torch.special.ndtr(eps[:, 1])

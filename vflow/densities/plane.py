@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vflow.densities.base import LOG_2PI, Density, Target
+from vflow.densities.base import LOG_2PI, Density, Target, supported
 from vflow.errors import ConfigError
 
 
@@ -71,7 +71,7 @@ class _Curves(PlaneDensity):
         weight = weight / 2 * self.POWER * place ** (self.POWER - 1)
         return torch.from_numpy(place**self.POWER), torch.from_numpy(np.log(weight))
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         share, log_weight = (t.to(x.device) for t in self._nodes())
         index = torch.arange(self.CURVES, device=x.device)
         centres = self.curve(share.expand(self.CURVES, -1), index[:, None]).flatten(0, 1)
@@ -79,9 +79,10 @@ class _Curves(PlaneDensity):
         x64 = x.double()
         squares = x64.square().sum(1, keepdim=True) - 2 * x64 @ centres.T + centres.square().sum(1)
         log_p = torch.logsumexp(log_weight - 0.5 * squares.clamp_min(0) / self.DEVIATION**2, 1)
-        return (log_p - LOG_2PI - 2 * math.log(self.DEVIATION)).to(x.dtype)
+        log_p = (log_p - LOG_2PI - 2 * math.log(self.DEVIATION)).to(x.dtype)
+        return supported(log_p, x, x.isinf().any(1))
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         place = self.CURVES * torch.special.ndtr(eps[:, 0])
         index = place.floor().clamp_max(self.CURVES - 1)
         return self.curve(place - index, index) + self.DEVIATION * eps[:, 1:]
@@ -130,14 +131,14 @@ class Rings(PlaneDensity):
     RADII = (0.75, 1.5, 2.25, 3.0)
     DEVIATION = 0.08
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         r = x.double().norm(dim=1)[:, None]
         radius = torch.tensor(self.RADII, dtype=torch.float64, device=x.device)
         bessel = torch.special.i0e(r * radius / self.DEVIATION**2).log()
         log_p = -0.5 * ((r - radius) / self.DEVIATION).square() + bessel
         return (log_p.logsumexp(1) - LOG_2PI - math.log(4 * self.DEVIATION**2)).to(x.dtype)
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         place = len(self.RADII) * torch.special.ndtr(eps[:, 0])
         index = place.long().clamp_max(len(self.RADII) - 1)
         angle = 2 * math.pi * (place - index)
@@ -149,12 +150,12 @@ class Rings(PlaneDensity):
 class Checkerboard(PlaneDensity):
     """Uniform on eight squares of side 2, those of one color on a board of 4 × 4 over ±4; entropy log 32."""
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         cell = (x / 2).floor()
         inside = (cell >= -2).all(1) & (cell < 2).all(1) & (cell.sum(1) % 2 == 0)
-        return torch.full_like(x[:, 0], -math.log(32)).masked_fill(~inside, -math.inf)
+        return supported(torch.full_like(x[:, 0], -math.log(32)), x, ~inside)
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         place = 8 * torch.special.ndtr(eps[:, 0])
         index = place.floor().clamp_max(7)
         column = (index / 2).floor() - 2
@@ -176,11 +177,11 @@ class EightGaussians(PlaneDensity):
         angle = torch.arange(8, dtype=like.dtype, device=like.device) * math.pi / 4
         return 4 / math.sqrt(2) * torch.stack([angle.cos(), angle.sin()], 1)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         log_p = _normal_density(x[:, None] - self._centres(x), self.DEVIATION)
         return torch.logsumexp(log_p, 1) - math.log(8)
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         index = (8 * torch.special.ndtr(eps[:, 0])).long().clamp_max(7)
         return self._centres(eps)[index] + self.DEVIATION * eps[:, 1:]
 
@@ -190,26 +191,28 @@ class Pinwheel(PlaneDensity):
     """Five arms, each a normal of mean (2, 0) and deviations (0.6, 0.2), turned by the more the farther out.
 
     A point at distance r turns by ¼ exp(r / 2), which keeps areas, so the density is that of five turned
-    normals; FFJORD turns by the first coordinate in place of r, and its arms are half as wide.
+    normals; FFJORD turns by the first coordinate in place of r, and the other way round. Beyond r = 20, where
+    log p < −400, points turn no further: float32 could not tell so large an angle.
     """
 
     ARMS = 5
+    STRAIGHT_FROM = 20.0
 
     def _turned(self, x: Tensor, angle: Tensor) -> Tensor:
         cos, sin = angle.cos(), angle.sin()
         return torch.stack([cos * x[..., 0] - sin * x[..., 1], sin * x[..., 0] + cos * x[..., 1]], -1)
 
     def _angle(self, x: Tensor) -> Tensor:
-        return 0.25 * (0.5 * x.norm(dim=-1)).exp()
+        return 0.25 * (0.5 * x.norm(dim=-1).clamp_max(self.STRAIGHT_FROM)).exp()
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         arm = 2 * math.pi / self.ARMS * torch.arange(self.ARMS, dtype=x.dtype, device=x.device)
         straight = self._turned(x[:, None].expand(-1, self.ARMS, -1), -(self._angle(x)[:, None] + arm))
         along, across = (straight[..., 0] - 2) / 0.6, straight[..., 1] / 0.2
         log_p = -0.5 * (along.square() + across.square()) - LOG_2PI - math.log(0.6 * 0.2)
-        return torch.logsumexp(log_p, 1) - math.log(self.ARMS)
+        return supported(torch.logsumexp(log_p, 1) - math.log(self.ARMS), x, x.isinf().any(1))
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         index = (self.ARMS * torch.special.ndtr(eps[:, 0])).floor().clamp_max(self.ARMS - 1)
         straight = torch.stack([2 + 0.6 * eps[:, 1], 0.2 * eps[:, 2]], 1)
         return self._turned(straight, self._angle(straight) + 2 * math.pi / self.ARMS * index)

@@ -57,7 +57,7 @@ class Vine(Density):
     def _log_prob(self, nats: np.ndarray, like: Tensor) -> Tensor:
         return (torch.from_numpy(nats) - self.factor.diagonal().log().sum()).to(like)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_density(self, x: Tensor) -> Tensor:
         return self._log_prob(self.distribution.logpdf(self._whitened(x)), x)
 
     def margins_log_prob(self, x: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class Vine(Density):
         margins = zip(self.distribution.margins, self._whitened(x).T, strict=True)
         return self._log_prob(sum(margin.logpdf(column.copy()) for margin, column in margins), x)
 
-    def sample(self, eps: Tensor) -> Tensor:
+    def _draw(self, eps: Tensor) -> Tensor:
         """Samples (B, D) from standard-normal noise (B, D), by the inverse Rosenblatt transform."""
         uniform = torch.special.ndtr(eps.double()).clamp(EDGE, 1 - EDGE).cpu().numpy()
         y = torch.from_numpy(self.distribution.inverse_rosenblatt(uniform))
