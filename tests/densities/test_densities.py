@@ -24,6 +24,7 @@ from vflow.densities import (
     plane_density,
     target,
 )
+from vflow.densities.base import von_mises_angles
 from vflow.densities.named import target_entropy
 from vflow.densities.plane import entropy_by_quadrature
 from vflow.errors import ConfigError, InputError
@@ -93,6 +94,52 @@ def test_plane_densities_integrate_to_one_and_their_entropy_has_converged(name: 
     )
     assert abs(total - 1) < 1e-4
     assert abs(entropy_by_quadrature(density, cells=180) - target_entropy(name)) < 1e-4
+
+
+@pytest.mark.parametrize("kappa", [1e-12, 0.5, 6.0, 14.0, 15.0, 40.0, 1e3, 1e7, 1e13])
+@torch.no_grad()
+def test_von_mises_samples_are_as_wide_as_their_concentration_says(kappa: float) -> None:
+    """E[κ (1 − cos)] = κ (1 − I₁(κ) / I₀(κ)), over evenly spaced quantiles."""
+    density = VonMises(1, kappa).double()
+    density.log_concentration.fill_(math.log(kappa))
+    level = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+    eps = torch.special.ndtri(level)[:, None]
+    x = density.sample(eps)
+    k = torch.tensor(kappa, dtype=torch.float64)
+    exact = float(k * (1 - torch.special.i1e(k) / torch.special.i0e(k))) if kappa < 1e6 else 0.5
+    assert float((2 * kappa * (0.5 * x).sin().square()).mean()) == pytest.approx(exact, rel=1e-4)
+    assert torch.equal(density.sample(-eps), -x) and bool((x.diff(dim=0) > 0).all())
+    ends = density.sample(torch.tensor([[math.nan], [0.0], [-40.0]]).double())
+    assert ends.isnan().flatten().tolist() == [True, False, False]
+
+
+def test_the_slope_of_a_concentrated_von_mises_density_is_right_in_float32() -> None:
+    density = VonMises(1, 1e7)
+    density.log_prob(torch.zeros(1, 1)).sum().backward()
+    assert float(density.log_concentration.grad) == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("kappa", [0.01, 0.7, 6.0, 30.0, 1e6])
+def test_von_mises_samples_have_the_implicit_gradient(kappa: float) -> None:
+    """∂θ/∂κ = −(∂F/∂κ) / p, by quadrature."""
+    eps = torch.tensor([[-3.0], [-1.2], [-0.1], [0.4], [2.0]], dtype=torch.float64)
+    k = torch.tensor([kappa], dtype=torch.float64, requires_grad=True)
+    theta = von_mises_angles(eps, k)
+    gradient = torch.stack([torch.autograd.grad(one, k, retain_graph=True)[0] for one in theta[:, 0]])[:, 0]
+    reach = min(math.pi, 12 / kappa**0.5)
+    for angle, slope in zip(theta[:, 0].tolist(), gradient.tolist(), strict=True):
+        whole = torch.linspace(-reach, reach, 400_001, dtype=torch.float64)
+        part = torch.linspace(-reach, angle, 400_001, dtype=torch.float64)
+        fall = 2 * (0.5 * whole).sin().square()
+        total = torch.trapezoid((-kappa * fall).exp(), whole)
+        mean = torch.trapezoid(fall * (-kappa * fall).exp(), whole) / total
+        fall = 2 * (0.5 * part).sin().square()
+        change = torch.trapezoid((mean - fall) * (-kappa * fall).exp(), part)
+        exact = -float(change / (-2 * kappa * torch.tensor(0.5 * angle).double().sin().square()).exp())
+        assert slope == pytest.approx(exact, rel=1e-4)
+    inputs = (eps.requires_grad_(), k.detach().log().requires_grad_())
+    assert torch.autograd.gradcheck(lambda e, log_k: von_mises_angles(e, log_k.exp()), inputs)
+    assert torch.autograd.gradgradcheck(lambda e, log_k: von_mises_angles(e, log_k.exp()), inputs, rtol=1e-2)
 
 
 def test_more_points_leave_the_first_as_they_are() -> None:

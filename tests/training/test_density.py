@@ -12,7 +12,7 @@ from vflow.config import TrainingConfig
 from vflow.config.base import parse
 from vflow.config.density import DensityConfig
 from vflow.config.presets import load_preset
-from vflow.densities import ENERGIES, plane_density
+from vflow.densities import ENERGIES, Energy, plane_density
 from vflow.densities.named import target_entropy
 from vflow.models.density import DensityModel
 from vflow.randomness import generator
@@ -91,3 +91,12 @@ def test_reverse_kl_to_an_energy_falls() -> None:
     after = divergence()
     assert -0.02 < after < before - 1
     assert losses[-1] == pytest.approx(after - energy.log_normalizer(), abs=0.5)
+
+
+def test_reverse_kl_learns_where_a_von_mises_base_lies_and_how_wide_it_is() -> None:
+    model = DensityModel(parse(DensityConfig, {"dim": 1, "base": "von-mises"}, "test"))
+    energy = Energy("test", lambda x: -20 * (x[:, 0] - 0.7).cos(), walled=False)
+    for _ in fit_energy(model, energy, training(200, 5e-2)):
+        pass
+    assert float(model.base.location.detach()) == pytest.approx(0.7, abs=0.02)
+    assert float(model.base.log_concentration.detach().exp()) == pytest.approx(20, rel=0.05)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vflow.densities.base import LOG_2PI, Target, VonMises, off_sphere, supported
+from vflow.densities.base import LOG_2PI, Target, off_sphere, supported, von_mises_angles
 
 CELLS = 200  # along each of two coordinates, of quadratures
 
@@ -42,7 +42,8 @@ class VonMisesMixture(Target):
 
     def _draw(self, eps: Tensor) -> Tensor:
         index = _component(eps[:, 0], len(self.locations))
-        angle = VonMises(self.dim, self.concentration).sample(eps[:, 1:]) + self.locations.to(eps)[index]
+        kappa = torch.full((self.dim,), self.concentration, dtype=torch.float64, device=eps.device)
+        angle = von_mises_angles(eps[:, 1:], kappa).to(eps) + self.locations.to(eps)[index]
         return (angle + math.pi).remainder(2 * math.pi) - math.pi
 
     @torch.no_grad()
