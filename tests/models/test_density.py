@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from vflow.config.base import parse
-from vflow.config.density import DensityConfig
+from vflow.config.density import READING, Bijective, DensityConfig
 from vflow.config.presets import load_preset, preset_names
-from vflow.densities import plane_density
-from vflow.errors import ConfigError
-from vflow.models.density import DensityModel, PointBatch
+from vflow.densities import ENERGIES, plane_density
+from vflow.errors import ConfigError, InputError
+from vflow.models.density import DensityModel, PointBatch, build_chain
 
 PRESETS = [name for name in preset_names() if load_preset(name).model.family == "density"]
 TORI = ("circular-spline", "mobius")
@@ -145,6 +146,84 @@ def test_bumps_placed_on_a_batch_raise_its_likelihood() -> None:
     assert values[0] + 0.1 < values[1] < values[2]
 
 
+AFFINE: dict[str, Any] = {"kind": "elementwise"}
+CALLS: dict[str, Callable[[DensityModel, Tensor, Tensor | None], Any]] = {
+    "log_prob": DensityModel.log_prob,
+    "forward": lambda model, rows, condition: model(PointBatch(rows, condition)),
+    "initialize": lambda model, rows, condition: model.initialize(PointBatch(rows, condition)),
+    "reconstruct": lambda model, rows, condition: model.reconstruct(PointBatch(rows, condition)),
+    "sample": DensityModel.sample,
+    "sample_with_log_prob": DensityModel.sample_with_log_prob,
+    "stages": DensityModel.stages,
+    "energy": lambda model, rows, condition: model(PointBatch(rows, condition, ENERGIES["u1"])),
+    "initialize-energy": lambda model, rows, condition: model.initialize(
+        PointBatch(rows, condition, ENERGIES["u1"])
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_points_and_noise_of_another_shape_or_type_are_refused(call: str) -> None:
+    model = DensityModel(build(layers=[AFFINE, {"kind": "fold"}, AFFINE]))
+    of_noise = call in ("sample", "sample_with_log_prob", "stages", "energy", "initialize-energy")
+    width = model.noise_dim if of_noise else model.config.dim
+    assert (width == 3) is of_noise
+    CALLS[call](model, torch.randn(4, width), None)
+    faulty: tuple[tuple[Any, str], ...] = (
+        (torch.zeros(4, width - 1), rf"\(4, {width - 1}\), float32"),
+        (torch.zeros(4, width + 1), rf"\(4, {width + 1}\), float32"),
+        (torch.zeros(width), rf"\({width},\), float32"),
+        (torch.zeros(4, width).double(), rf"\(4, {width}\), float64"),
+        (torch.zeros(4, width).long(), rf"\(4, {width}\), int64"),
+        (torch.zeros(4, width).numpy(), "ndarray"),
+    )
+    name = "eps" if of_noise else "points"
+    for rows, got in faulty:
+        with pytest.raises(InputError, match=rf"{name} must be a tensor \(B, {width}\), float32; got {got}"):
+            CALLS[call](model, rows, None)
+    CALLS[call](model.double(), torch.zeros(4, width).double(), None)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("kind", sorted(READING))
+def test_a_conditional_model_needs_its_condition_and_another_takes_none(kind: str, call: str) -> None:
+    conditional, plain = (DensityModel(build(features=n, layers=[{"kind": kind}])) for n in (3, 0))
+    rows, condition = torch.randn(4, 2), torch.randn(4, 3)
+    CALLS[call](conditional, rows, condition)
+    CALLS[call](plain, rows, None)
+    faulty: tuple[tuple[Any, str], ...] = (
+        (None, r"needs a condition: a tensor \(4, 3\)"),
+        (condition[:, :2], r"condition must be a tensor \(B, 3\), float32; got \(4, 2\), float32"),
+        (condition.double(), r"condition must be a tensor \(B, 3\), float32; got \(4, 3\), float64"),
+        (condition[0], r"condition must be a tensor \(B, 3\), float32; got \(3,\), float32"),
+        (condition[:1], "1 condition for 4"),
+    )
+    for given, message in faulty:
+        with pytest.raises(InputError, match=message):
+            CALLS[call](conditional, rows, given)
+    with pytest.raises(InputError, match="takes no condition"):
+        CALLS[call](plain, rows, condition)
+
+
+LEAVES = {layer.model_fields["kind"].default for layer in get_args(Bijective)} - {
+    "sphere",
+    "inverse",
+    "repeat",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(LEAVES))
+@torch.no_grad()
+def test_layers_that_read_a_condition_are_those_that_a_configuration_with_one_needs(kind: str) -> None:
+    layer = build(layers=[{"kind": kind}], base="uniform" if kind == "marginals" else "normal").layers[0]
+    chain = build_chain([layer], 2, 1).eval()  # type: ignore[list-item]
+    for parameter in chain.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))
+    x = torch.randn(20, 2, 1, 1)
+    (z, ladj), (other, other_ladj) = (chain(x, torch.full((20, 1, 1, 1), value)) for value in (-1.0, 1.0))
+    assert (not torch.equal(z, other) or not torch.equal(ladj, other_ladj)) is (kind in READING)
+
+
 MARGINALS: dict[str, Any] = {"kind": "marginals"}
 
 
@@ -167,6 +246,8 @@ def _inverse(*layers: dict[str, Any]) -> dict[str, Any]:
         ({"layers": [{"kind": "repeat", "times": 2, "layers": [{"kind": "fold"}]}]}, "fold"),
         ({"layers": [{"kind": "coupling", "residual": True, "hidden": [8, 4]}]}, "one width"),
         ({"layers": [{"kind": "coupling", "width": 8}]}, "unknown key"),
+        ({"features": 3, "layers": [{"kind": "actnorm"}]}, "features 3: no layer reads a condition"),
+        ({"features": 1}, "features 1: no layer reads a condition"),
         (
             {"base": "sphere", "dim": 4, "layers": [_sphere(_sphere({"kind": "permutation"}))]},
             "inside a sphere",

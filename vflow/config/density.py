@@ -11,6 +11,8 @@ from vflow.config.base import Config, Seed, ValidationBits
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Activation = Literal["relu", "tanh", "elu", "silu"]
+READING = {"autoregressive", "coupling", "elementwise", "gaussian-copula", "planar", "radial"}
+"""Kinds of layers that read a condition; the others see x alone."""
 Base = Literal["normal", "logistic", "uniform", "circle", "von-mises", "sphere"]
 
 
@@ -255,6 +257,11 @@ class DensityConfig(Config):
         for kind, least in (("coupling", 2), ("sphere", 3)):
             if kind in kinds and self.dim < least:
                 raise ValueError(f"dim {self.dim}: a layer of kind {kind} needs {least} elements or more")
+        if self.features and not kinds & READING:
+            raise ValueError(
+                f"features {self.features}: no layer reads a condition; add one of kind "
+                f"{', '.join(sorted(READING))}, or leave features out"
+            )
         if "sphere" in kinds and self.base != "sphere":
             raise ValueError("layers of kind sphere need base: sphere")
         _check_spheres(self.layers)

@@ -35,6 +35,8 @@ from vflow.densities import (
     UniformSphere,
     VonMises,
 )
+from vflow.densities.base import check_rows
+from vflow.errors import InputError, counted
 from vflow.nn.masked import MADE, TiedAutoregressiveNet
 from vflow.nn.mlp import MLP, VectorConditioner
 from vflow.nn.modules import ModuleList
@@ -158,8 +160,9 @@ class PointBatch(NamedTuple):
 class DensityModel(nn.Module):
     """p(x) = p(z) |det ∂z/∂x| with z the image of x under a chain of bijections.
 
-    Points are matrices (B, D), conditions (B, F). Log-densities are in nats, on a manifold per unit of its
-    area.
+    Points are matrices (B, D), conditions (B, F), all of the parameters' type. A model with features needs a
+    condition wherever one may be given, a model without takes none; what does not suit is an InputError.
+    Log-densities are in nats, on a manifold per unit of its area.
 
     Folds among the layers make p(x) a mixture (see ``Fold``); sampling then takes one more number for each.
 
@@ -192,8 +195,31 @@ class DensityModel(nn.Module):
 
     def log_prob(self, points: Tensor, condition: Tensor | None = None) -> Tensor:
         """log p(x | condition), (B,), of ``points`` (B, D)."""
+        self._check("points", points, self.config.dim, condition)
         z, density, _ = self._encode(points, condition)
         return self.base.log_prob(z) + density
+
+    def _check(self, name: str, rows: Tensor, width: int, condition: Tensor | None) -> None:
+        """Refuse points, or noise, and a condition that do not suit the model.
+
+        Raises:
+            InputError: names the shape and type that they must have.
+        """
+        weight = next(self.parameters(), None)
+        dtype = None if weight is None else weight.dtype
+        check_rows(name, rows, width, dtype)
+        features = self.config.features
+        if condition is None:
+            if features:
+                raise InputError(f"the density needs a condition: a tensor ({len(rows)}, {features})")
+        elif not features:
+            raise InputError("the density takes no condition; its configuration has features 0")
+        else:
+            check_rows("condition", condition, features, dtype)
+            if len(condition) != len(rows):
+                raise InputError(
+                    f"{counted(len(condition), 'condition')} for {len(rows)} {name}; give each one"
+                )
 
     def bits_per_dim(self, nats: Tensor, count: int = 1) -> Tensor:
         """−nats / (ln 2 · D · count), of log-densities of ``count`` points."""
@@ -219,6 +245,7 @@ class DensityModel(nn.Module):
 
     def sample_with_log_prob(self, eps: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Samples (B, D) from standard-normal noise, and their log-densities (B,): one pass back."""
+        self._check("eps", eps, self.noise_dim, condition)
         z = self.base.sample(eps[:, : self.base.noise_dim])
         x, density = self._decode(z, eps[:, self.base.noise_dim :].unbind(1), condition)
         return x, self.base.log_prob(z) + density
@@ -241,6 +268,7 @@ class DensityModel(nn.Module):
     def reconstruct(self, batch: PointBatch) -> tuple[Tensor, Tensor]:
         """Points (B, D), and the same encoded and decoded; of an energy its samples."""
         points = batch.points if batch.energy is None else self.sample(batch.points, batch.condition)
+        self._check("points", points, self.config.dim, batch.condition)
         z, _, sides = self._encode(points, batch.condition)
         return points, self._decode(z, sides, batch.condition)[0]
 
@@ -250,6 +278,7 @@ class DensityModel(nn.Module):
 
         Layers of an inverted chain count one by one.
         """
+        self._check("eps", eps, self.noise_dim, condition)
         z = self.base.sample(eps[:, : self.base.noise_dim])
         x, context = _as_images(z), _as_images(condition)
         stages = [z]
@@ -268,6 +297,8 @@ class DensityModel(nn.Module):
     @torch.no_grad()
     def initialize(self, batch: PointBatch) -> None:
         """Set data-dependent parameters from the points of ``batch``, of an energy its noise."""
+        name, width = ("points", self.config.dim) if batch.energy is None else ("eps", self.noise_dim)
+        self._check(name, batch.points, width, batch.condition)
         x, context = _as_images(batch.points[:, : self.config.dim]), _as_images(batch.condition)
         for index, flow in enumerate(self.flows):
             if index:
