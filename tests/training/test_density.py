@@ -14,6 +14,7 @@ from vflow.config.density import DensityConfig
 from vflow.config.presets import load_preset
 from vflow.densities import ENERGIES, Energy, plane_density
 from vflow.densities.named import target_entropy
+from vflow.errors import InputError
 from vflow.models.density import DensityModel
 from vflow.randomness import generator
 from vflow.training.density import fit, fit_energy
@@ -73,6 +74,23 @@ def test_stopping_early_keeps_what_is_learned() -> None:
     assert not model.training
     with torch.no_grad():
         assert -float(model.log_prob(points).mean()) < first - 0.1
+
+
+def test_conditions_come_with_their_points() -> None:
+    """p(x | c) = N(c, 0.1²): half a nat per point is lost if a condition goes to another point."""
+    layers = [{"kind": "actnorm"}, {"kind": "elementwise"}]
+    model = DensityModel(parse(DensityConfig, {"dim": 1, "features": 1, "layers": layers}, "test"))
+    conditions = torch.randn(3000, 1)
+    points = conditions + 0.1 * torch.randn(3000, 1)
+    progress = list(fit(model, points, training(300, 5e-2), conditions=conditions))
+    entropy = 0.5 + 0.5 * np.log(2 * np.pi) + np.log(0.1)
+    assert np.mean([p.nats for p in progress[-50:]]) == pytest.approx(entropy, abs=0.1)
+    for given, message in ((None, "needs a condition"), (conditions[:-1], "2999 conditions for 3000 points")):
+        with pytest.raises(InputError, match=message):
+            next(fit(model, points, training(1), conditions=given))
+    plain = DensityModel(parse(DensityConfig, {"dim": 1, "layers": layers}, "test"))
+    with pytest.raises(InputError, match="takes no condition"):
+        next(fit(plain, points, training(1), conditions=conditions))
 
 
 def test_reverse_kl_to_an_energy_falls() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vflow.config import TrainingConfig
 from vflow.densities import Energy
+from vflow.errors import InputError, counted
 from vflow.models.density import DensityModel, PointBatch
 from vflow.models.vae import Vae
 from vflow.randomness import generator, normal
@@ -38,7 +39,12 @@ class Progress(NamedTuple):
 
 
 def fit(
-    model: DensityModel, points: Tensor, config: TrainingConfig, seconds: float | None = None
+    model: DensityModel,
+    points: Tensor,
+    config: TrainingConfig,
+    seconds: float | None = None,
+    *,
+    conditions: Tensor | None = None,
 ) -> Iterator[Progress]:
     """Fit ``model`` to ``points`` (N, D) by maximum likelihood; its weights end as their moving average.
 
@@ -49,19 +55,37 @@ def fit(
         points: on the model's device.
         config: steps, batch size, rates and seed.
         seconds: of processor time; ends the run, schedule included, if it comes before ``max_steps``.
+        conditions: (N, F), one for each point, of a model with F features.
+
+    Raises:
+        InputError: points or conditions that do not suit the model, or one another.
     """
-    model.initialize(PointBatch(points[: config.actnorm_batch]))
-    stream = batches(points, config.batch_size, config.seed)
-    yield from optimize(model, lambda share: -model.log_prob(next(stream)).mean(), config, seconds)
+    if conditions is not None and len(conditions) != len(points):
+        raise InputError(f"{counted(len(conditions), 'condition')} for {len(points)} points; give each one")
+
+    def batch(rows: Tensor | slice) -> PointBatch:
+        return PointBatch(points[rows], None if conditions is None else conditions[rows])
+
+    model.initialize(batch(slice(config.actnorm_batch)))
+    stream = row_batches(len(points), config.batch_size, config.seed, points.device)
+    yield from optimize(model, lambda share: -model(batch(next(stream))).mean(), config, seconds)
 
 
 def batches(points: Tensor, size: int, seed: int) -> Iterator[Tensor]:
-    """Batches without end: each epoch is a permutation that depends on (seed, epoch) alone."""
-    size = min(size, len(points))
+    """Batches of points (N, D) without end (see ``row_batches``)."""
+    return (points[rows] for rows in row_batches(len(points), size, seed, points.device))
+
+
+def row_batches(count: int, size: int, seed: int, device: torch.device) -> Iterator[Tensor]:
+    """Numbers of rows of ``count``, ``size`` at a time, int64, without end.
+
+    Each epoch is a permutation that depends on (seed, epoch) alone.
+    """
+    size = min(size, count)
     for epoch in itertools.count():
-        order = torch.from_numpy(generator("points", seed, epoch).permutation(len(points)))
-        for chosen in order[: len(points) // size * size].split(size):
-            yield points[chosen.to(points.device)]
+        order = torch.from_numpy(generator("points", seed, epoch).permutation(count))
+        for rows in order[: count // size * size].split(size):
+            yield rows.to(device)
 
 
 def fit_energy(
