@@ -89,7 +89,7 @@ def test_a_temperature_is_given_as_a_number_a_tuple_or_a_list_or_is_the_suggeste
     assert [temperature_or_suggested(one, config) for one in given] == [0.5, 1.0, (1.0, 0.0), (1.0, 0.0)]
 
 
-@pytest.mark.parametrize("value", [1.5, "3", None, [2]])
+@pytest.mark.parametrize("value", [1.5, "3", None, [2], True])
 @pytest.mark.parametrize(
     ("kind", "name"),
     [

@@ -23,12 +23,14 @@ def max_threads() -> int:
 
 
 def check_whole(name: str, value: Any) -> None:
-    """Refuse a setting that is no whole number.
+    """Refuse a setting that is no whole number; True and False are none.
 
     Raises:
         ConfigError: names it.
     """
     try:
+        if isinstance(value, bool):
+            raise TypeError("a bool counts nothing")
         operator.index(value)
     except TypeError as error:
         raise ConfigError(f"{name} must be a whole number, got {value!r}") from error

@@ -17,7 +17,7 @@ from vflow.data.media import atomic_write
 from vflow.densities import ENERGIES, Energy
 from vflow.errors import CheckpointError, ConfigError, InputError, counted
 from vflow.models import DensityModel
-from vflow.pipelines.common import MAX_REDRAWS, config_of, device_of
+from vflow.pipelines.common import MAX_REDRAWS, config_of
 from vflow.randomness import normal
 
 CHUNK = 1024
@@ -43,14 +43,17 @@ def density_config(model: nn.Module) -> DensityConfig:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Points, float32 (N, D), and how many had to be drawn again for not being finite."""
+    """Points (N, D) and how many had to be drawn again for not being finite.
+
+    points: float32, of a model in float64 float64.
+    """
 
     points: np.ndarray
     redrawn: int
 
 
 def sample(model: nn.Module, num_samples: int = 1000, seed: int = 0) -> np.ndarray:
-    """Points of a density model, float32 (N, D); a larger N keeps the first of them.
+    """Points (N, D) of a density model, float32, or float64 if the model is; a larger N keeps the first.
 
     Raises:
         ConfigError: a setting is out of range. CheckpointError: the model is no density of vectors.
@@ -83,8 +86,10 @@ def draw_points(model: nn.Module, num_samples: int, seed: int = 0) -> Drawn:
 
 
 def _draw_chunk(model: DensityModel, eps: torch.Tensor) -> torch.Tensor:
+    """Points of up to 1,024 rows of noise, on the CPU, in float32 or float64."""
     padded = torch.cat([eps, eps.new_zeros(CHUNK - len(eps), eps.shape[1])])
-    return model.sample(padded.to(device_of(model)))[: len(eps)].cpu()
+    points = model.sample(padded.to(next(model.parameters(), eps)))[: len(eps)].cpu()
+    return points.to(torch.promote_types(points.dtype, torch.float32))
 
 
 def write_points(path: Path, points: np.ndarray) -> None:
