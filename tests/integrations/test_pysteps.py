@@ -8,7 +8,7 @@ import pytest
 from tests.data.test_motion import moving
 from tests.models.test_nowcast import LEADS, small_model
 from vflow.data.rain import to_rate
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, InputError
 from vflow.integrations import pysteps as integration
 
 
@@ -68,6 +68,12 @@ def test_other_units_and_time_steps_are_refused() -> None:
         integration.forecast(rates(), None, 2, metadata={"unit": "dBZ", "transform": "dB"})
     with pytest.raises(ConfigError, match="timesteps"):
         integration.forecast(rates(), None, [1.5, 2.5])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(2, 10, 10), (32, 32), (2, 32, 33), (3, 32, 32)])
+def test_a_velocity_of_another_size_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"velocity has shape .*; give \(2, 32, 32\), as the frames"):
+        integration.forecast(rates(), np.zeros(shape), LEADS, 2, metadata={"transform": None})
 
 
 def test_registered_method_is_found_by_pysteps() -> None:

@@ -53,13 +53,18 @@ def forecast(
         (n_ens_members, timesteps, H, W), float32, NaN where the newest frame has none.
 
     Raises:
-        ConfigError: another unit or transform, or a list of time steps. InputError: too few frames.
+        ConfigError: another unit or transform, or a list of time steps. InputError: too few frames, or
+            a velocity of another size.
     """
     if not isinstance(timesteps, int | np.integer):
         raise ConfigError(f"timesteps {timesteps}: give their number; vflow draws whole steps")
     rate = _to_rate(np.asarray(precip, dtype=np.float64), metadata)
     if rate.ndim != 3:
         raise InputError(f"precip has shape {rate.shape}; give the last frames, (time, rows, columns)")
+    if velocity is not None and np.shape(velocity) != (2, *rate.shape[1:]):
+        raise InputError(
+            f"velocity has shape {np.shape(velocity)}; give {(2, *rate.shape[1:])}, as the frames"
+        )
     model = load(checkpoint)
     settings = PredictSettings(
         num_frames=int(timesteps),
