@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
+import pkgutil
 import resource
 import subprocess
 import sys
@@ -213,3 +215,58 @@ def test_help_is_quick() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert min(seconds) < 0.4, f"{min(seconds):.2f} s"
+
+
+def public_classes(package: str) -> Iterator[type]:
+    """Networks, bijections and functions of one number that the modules of a package define."""
+    from torch import nn
+
+    from vflow.bijections.element import Element
+
+    for found in pkgutil.iter_modules([str(ROOT / package.replace(".", "/"))]):
+        module = importlib.import_module(f"{package}.{found.name}")
+        for name, value in vars(module).items():
+            own = isinstance(value, type) and value.__module__ == module.__name__
+            if own and not name.startswith("_") and issubclass(value, nn.Module | Element):
+                yield value
+
+
+@pytest.mark.parametrize("package", ["vflow.bijections", "vflow.nn", "vflow.priors"])
+def test_packages_export_their_classes(package: str) -> None:
+    exported = importlib.import_module(package)
+    classes = list(public_classes(package))
+    assert len(classes) > 4
+    assert [one.__name__ for one in classes if getattr(exported, one.__name__, None) is not one] == []
+    assert {one.__name__ for one in classes} <= set(exported.__all__)
+    assert all(hasattr(exported, name) for name in exported.__all__)
+
+
+def test_layers_of_density_models_are_bijections_that_can_be_imported() -> None:
+    from vflow import bijections
+    from vflow.models.density import LAYERS, build_chain
+
+    for config in LAYERS:
+        given = {"layers": [{"kind": "actnorm"}]} if "layers" in config.model_fields else {}
+        (layer,) = build_chain([config(**given)], 3).layers
+        assert type(layer).__name__ in bijections.__all__
+
+
+def test_metrics_are_imported_by_their_first_use() -> None:
+    code = (
+        "import sys\n"
+        "import vflow.metrics as metrics\n"
+        "assert not {'torch', 'cv2', 'numpy'} & set(sys.modules)\n"
+        "assert set(metrics._HOMES) <= set(dir(metrics))\n"
+        "assert all(callable(getattr(metrics, name)) for name in metrics._HOMES)\n"
+        "from vflow.metrics import crps, psnr\n"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_bijections_and_networks_import_no_configurations() -> None:
+    code = (
+        "import sys, vflow.bijections, vflow.nn\nassert not {'pydantic', 'vflow.config'} & set(sys.modules)"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr

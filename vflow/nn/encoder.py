@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.config import EncoderConfig
 from vflow.nn.layers import NormConv2d
 from vflow.nn.modules import ModuleList
 from vflow.nn.relu import relu
 from vflow.nn.reshape import squeeze
+
+if TYPE_CHECKING:  # the package is imported without pydantic
+    from vflow.config import EncoderConfig
 
 
 @final

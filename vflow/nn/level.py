@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.config import LevelNetConfig
 from vflow.nn.encoder import ResidualBlock
 from vflow.nn.layers import NormConv2d, ZeroConv2d
+
+if TYPE_CHECKING:  # the package is imported without pydantic
+    from vflow.config import LevelNetConfig
 
 HEADS = 4
 

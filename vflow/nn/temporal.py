@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.config import PriorConfig
 from vflow.nn.layers import SPEED
 from vflow.nn.modules import ModuleList
+
+if TYPE_CHECKING:  # the package is imported without pydantic
+    from vflow.config import PriorConfig
 
 
 @final
