@@ -411,7 +411,9 @@ def test_commits_go_on_after_a_rollback_past_a_damaged_one(
 def test_hopeless_training_stops_with_advice(tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison(monkeypatch, lambda call: call > 20)
     rate = load_preset(tiny).training.learning_rate / 2**4  # whatever the cosine has left of it
-    advised = re.escape(f"after 3 roll-backs; try --set training.learning_rate={rate:.1g}, ")
+    advised = re.escape(
+        f"after 3 roll-backs; run again with another --output and --set training.learning_rate={rate:.1g}, "
+    )
     with pytest.raises(DivergedError, match=advised):
         run_here(tiny, runs / "a", max_steps=30)
     assert lines(runs / "a")[-1]["status"] == "failed"

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from vflow.config import Preset, to_yaml
 from vflow.errors import InputError, VflowError, counted
@@ -36,7 +37,7 @@ from vflow.training.setup import (
     prepare,
     start_model,
 )
-from vflow.training.state import Progress
+from vflow.training.state import Progress, gather, restore
 from vflow.training.step import BACKOFF, PATIENCE, ROLLBACKS, StepResult, advice
 from vflow.training.validate import largest_log_scale, round_trip, validate
 
@@ -130,10 +131,14 @@ class Run:
         if not commit:
             start_model(model, preset, self.data, accelerator, options.init_from)
         self.state, self.average = prepare(model, preset, self.data, accelerator)
+        self.initial = None if commit else self._copies()  # to go back to while there is no commit
+        self.accepted_before = 0  # steps accepted up to the newest commit
         changed: list[str] = []
         if commit:
             self.progress, changed = load_commit(commit, self.state, preset)
-            self.committed = self.progress.step
+            self.committed, self.accepted_before = self.progress.step, self.progress.accepted
+            if "training.learning_rate" in changed:  # a new rate is taken as given, not at a share of it
+                self.progress.rate_scale, self.progress.rollbacks = 1.0, 0
         self.started = time.perf_counter() - self.progress.seconds
         self.log = self._open_log()
         if commit:
@@ -144,6 +149,11 @@ class Run:
                 )
         if changed:
             self.log.say(f"warning: resuming with other settings than before: {', '.join(changed)}")
+
+    def _copies(self) -> dict[str, Tensor]:
+        """The run's tensors on the CPU, which later steps do not change."""
+        state = self.state
+        return {key: value.clone() for key, value in gather(state.plain, state.optimizer, state.ema).items()}
 
     def _open_log(self) -> RunLog:
         path = None
@@ -214,12 +224,16 @@ class Run:
             if progress.step % config.log_every == 0:
                 self._log_line()
             last = progress.step == config.max_steps
+            due = last or result.stop or progress.step % config.checkpoint_every == 0
+            if due and not self.state.is_finite():
+                return "diverged"
             if result.stop and not last:
                 return "interrupted"
             if progress.skipped_in_a_row >= PATIENCE:
                 return "diverged"
-            if last or progress.step % config.validate_every == 0:
-                self._validate()
+            sound = self._validate() if last or progress.step % config.validate_every == 0 else True
+            if last and progress.skipped_in_a_row and not sound:
+                return "diverged"  # the last steps were skipped because the weights are of no use
             if last or (progress.step % config.checkpoint_every == 0 and not progress.skipped_in_a_row):
                 self._commit()  # not in a run of skipped steps: one rolls back to before it
         return "finished"
@@ -277,19 +291,22 @@ class Run:
         progress.loss_sum, progress.norm_sum, progress.summed = 0.0, 0.0, 0
         self.interval_seconds, self.interval_frames = 0.0, 0
 
-    def _validate(self) -> None:
-        """Score and sample with the averaged weights; given up half-way when a stop is requested."""
+    def _validate(self) -> bool:
+        """Score and sample with the averaged weights; given up half-way when a stop is requested.
+
+        Returns False if the score is not finite.
+        """
         if not self.data.held_out:
-            return
+            return True
         self.state.ema.copy_to(self.average, self.state.plain)
         count = self.config.validation_examples
         found = validate(self.average, self.data, count, self.accelerator, self.stop.requested)
         if found is None:
-            return
-        progress = self.progress
+            return True
+        progress, sound = self.progress, math.isfinite(found.bits_per_dim)
         line: dict[str, object] = {"step": progress.step, "val_bits_per_dim": found.bits_per_dim}
         line |= self._nats("val_nats", found.bits_per_dim)
-        if math.isfinite(found.bits_per_dim):
+        if sound:
             progress.val_bits_per_dim, progress.validation_bits = found.bits_per_dim, found.typical
             line["validation_bits"] = found.typical
         self.log.say(f"step {progress.step}: validation {self._in_words(found.bits_per_dim)}")
@@ -297,6 +314,7 @@ class Run:
             line["round_trip"] = round_trip(self.average, self.data, self.accelerator.device)
             line["largest_log_scale"] = largest_log_scale(self.average)
             self.log.write(line | self._sample())
+        return sound
 
     def _sample(self) -> dict[str, int]:
         """Write a sample grid; returns counts of faulty values for the log."""
@@ -313,26 +331,33 @@ class Run:
             card = run_card(self.options, self.preset, progress, self.data.length, self.accelerator)
             keep = self.options.keep
             save_commit(self.folder, self.state, self.average, progress, self.preset, keep, card)
-            self.committed = progress.step
+            self.committed, self.accepted_before = progress.step, progress.accepted
+            self.initial = None
 
     def _roll_back(self) -> None:
-        """Return to the last commit (or stay, if there is none) with a lower rate.
+        """Return to the last commit, or to the initial weights if there is none, with a lower rate.
 
         Raises:
-            DivergedError: it did not help before.
+            DivergedError: it did not help before, or there is nothing to return to.
         """
         progress = self.progress
-        if progress.rollbacks >= ROLLBACKS:
-            peak = self.preset.training.learning_rate * progress.rate_scale
-            raise DivergedError(f"{self.folder}: {advice(progress, peak)}")
-        scale, rollbacks = progress.rate_scale * BACKOFF, progress.rollbacks + 1
         commit = agreed_commit(self.folder, self.accelerator)
+        if progress.rollbacks >= ROLLBACKS or not (commit or self.initial):
+            peak = self.preset.training.learning_rate * progress.rate_scale
+            # Of weights with which no step could be taken, not even the next would be.
+            usable = commit is not None and progress.accepted > self.accepted_before
+            raise DivergedError(f"{self.folder}: {advice(progress, peak, resume=usable)}")
+        scale, rollbacks = progress.rate_scale * BACKOFF, progress.rollbacks + 1
         if commit:
             self.progress = load_commit(commit, self.state, self.preset)[0]
-            self.log.rewind(self.progress.step)
+        else:
+            assert self.initial is not None
+            restore(self.initial, self.state.plain, self.state.optimizer, self.state.ema)
+            self.progress = Progress()
+        self.log.rewind(self.progress.step)
         self.progress.rate_scale, self.progress.rollbacks = scale, rollbacks
         self.progress.skipped, self.progress.skipped_in_a_row = progress.skipped, 0
-        where = f"rolled back to {commit.name}" if commit else "no commit to roll back to"
+        where = f"rolled back to {commit.name if commit else 'the initial weights'}"
         text = f"{where} after step {progress.step}; learning rate now × {scale:g}"
         self.log.say(text)
         self.log.write({"step": self.progress.step, "event": text})

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vflow.config import TrainingConfig
+from vflow.errors import counted
 from vflow.models import Model
 from vflow.training.data import on_device
 from vflow.training.ema import Ema
@@ -27,6 +28,7 @@ PATIENCE = 5  # skipped steps in a row before a roll-back
 ROLLBACKS = 3  # roll-backs before giving up
 LOOKED_AT = 8  # pictures that a backbone looks at together: of more, a CPU's caches do not hold the features
 BACKOFF = 0.5  # of the learning rate at each roll-back
+USUAL_RATE = TrainingConfig().learning_rate  # no higher one is advised to a run that diverged
 
 
 def accept(progress: Progress, loss: float, norm: float, clip: float | None) -> bool:
@@ -50,11 +52,20 @@ def accept(progress: Progress, loss: float, norm: float, clip: float | None) -> 
     return True
 
 
-def advice(progress: Progress, peak: float) -> str:
-    """One line of advice for a run that diverges after all roll-backs; ``peak``: its rate after warm-up."""
+def advice(progress: Progress, peak: float, *, resume: bool) -> str:
+    """One line of advice for a run that diverges after all roll-backs.
+
+    Args:
+        peak: its rate after warm-up.
+        resume: its last commit is of use: a step from there was accepted.
+    """
+    how = "--resume and" if resume else "another --output and"
+    rate = min(peak * BACKOFF, USUAL_RATE)
+    skipped = progress.skipped_in_a_row
+    what = f"{counted(skipped, 'step')} in a row were skipped" if skipped else "weights are not finite"
     return (
-        f"{progress.skipped_in_a_row} steps in a row were skipped at step {progress.step}, "
-        f"after {progress.rollbacks} roll-backs; try --set training.learning_rate={peak * BACKOFF:.1g}, "
+        f"{what} at step {progress.step}, after {counted(progress.rollbacks, 'roll-back')}; "
+        f"run again with {how} --set training.learning_rate={rate:.1g}, "
         "a longer training.warmup_steps, or --dtype float32, and check the data"
     )
 
@@ -92,6 +103,14 @@ class TrainState:
     def objective(self) -> str:
         """Name of the logged loss: bits_per_dim, or color_mean while that is pretrained."""
         return "color_mean" if pretraining_loss(self.config) else "bits_per_dim"
+
+    def is_finite(self) -> bool:
+        """False if weights, buffers or averages hold a NaN or an infinity, of which no commit can be made.
+
+        Buffers change in skipped steps too: the running averages of a batch norm.
+        """
+        values = [*self.plain.state_dict().values(), *self.ema.tensors().values()]
+        return all(bool(value.isfinite().all()) for value in values if value.is_floating_point())
 
     def step(self, batches: list[Any], progress: Progress, rate: float, stop: bool) -> StepResult:
         """Gradients accumulated over ``batches`` and one update with learning rate ``rate``.
