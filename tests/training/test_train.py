@@ -25,7 +25,7 @@ from vflow.training import data as sampler
 from vflow.training import setup, videos
 from vflow.training import step as guards
 from vflow.training.commit import find_fault
-from vflow.training.loop import DivergedError
+from vflow.training.loop import DivergedError, Run
 from vflow.training.setup import check_losses, load_matching, new_model
 from vflow.training.step import TrainState
 from vflow.training.validate import Validation
@@ -152,6 +152,35 @@ def test_resume_starts_afresh_without_a_commit_and_ends_at_once_when_done(
     assert "finished: 2 steps done; give --max-steps more than 2 to go on" in capsys.readouterr().err
     assert run_here(tiny, runs / "a", resume=True, max_steps=2) == 0
     assert losses(runs / "a") == before and lines(runs / "a")[-1]["status"] == "finished"
+
+
+def test_a_finished_run_keeps_its_settings_and_says_nothing_of_others(
+    tiny: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(tiny, runs / "a", max_steps=2)
+    before = (runs / "a" / "preset.yaml").read_bytes()
+    capsys.readouterr()
+    assert run_here(tiny, runs / "a", resume=True, max_steps=2, seed=77) == 0
+    messages = capsys.readouterr().err
+    assert "finished: 2 steps done" in messages and "other settings" not in messages
+    assert (runs / "a" / "preset.yaml").read_bytes() == before
+
+
+def test_a_stop_while_starting_leaves_the_log_as_it_was(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_here(tiny, runs / "a", max_steps=2)
+    before = (runs / "a" / "log.jsonl").read_bytes()
+
+    def interrupted(self: Run) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "execute", interrupted)
+    for name in "ab":
+        with pytest.raises(KeyboardInterrupt):
+            run_here(tiny, runs / name, max_steps=4, resume=True)
+    assert (runs / "a" / "log.jsonl").read_bytes() == before
+    assert not (runs / "b" / "log.jsonl").exists()
 
 
 def test_a_folder_with_a_run_is_not_overwritten(tiny: str, runs: Path) -> None:

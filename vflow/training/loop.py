@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from vflow.config import Preset, to_yaml
+from vflow.data.media import atomic_write
 from vflow.errors import InputError, VflowError, counted
 from vflow.locks import FolderLock
 from vflow.pipelines.common import set_threads
@@ -139,16 +140,8 @@ class Run:
             self.committed, self.accepted_before = self.progress.step, self.progress.accepted
             if "training.learning_rate" in changed:  # a new rate is taken as given, not at a share of it
                 self.progress.rate_scale, self.progress.rollbacks = 1.0, 0
+        self.commit, self.changed = commit, changed
         self.started = time.perf_counter() - self.progress.seconds
-        self.log = self._open_log()
-        if commit:
-            self.log.say(f"resuming from {commit}")
-            if (done := self.progress.step) >= self.config.max_steps:
-                self.log.say(
-                    f"finished: {counted(done, 'step')} done; give --max-steps more than {done} to go on"
-                )
-        if changed:
-            self.log.say(f"warning: resuming with other settings than before: {', '.join(changed)}")
 
     def _copies(self) -> dict[str, Tensor]:
         """The run's tensors on the CPU, which later steps do not change."""
@@ -158,25 +151,43 @@ class Run:
     def _open_log(self) -> RunLog:
         path = None
         if self.accelerator.is_main_process:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "preset.yaml").write_text(to_yaml(self.preset), encoding="utf-8")
             path = self.folder / "log.jsonl"
+            if self.progress.step < self.config.max_steps:
+                with atomic_write(self.folder / "preset.yaml") as draft:
+                    draft.write_text(to_yaml(self.preset), encoding="utf-8")
             rewind_log(path, self.progress.step if self.committed >= 0 else -1)
         events = self.folder / "tensorboard" if self.options.tensorboard else None
         return RunLog(path, self.config.max_steps, self.progress.step, events, unit_of(self.preset.model))
 
+    def _note_start(self) -> None:
+        done, changed = self.progress.step, ", ".join(self.changed)
+        if self.commit:
+            self.log.say(f"resuming from {self.commit}")
+        if done >= self.config.max_steps:
+            self.log.say(
+                f"finished: {counted(done, 'step')} done; give --max-steps more than {done} to go on"
+            )
+        elif changed:
+            self.log.say(f"warning: resuming with other settings than before: {changed}")
+
     def execute(self) -> int:
-        """Train to the end, to a stop, or to an error; the last line of the log says which."""
+        """Train to the end, to a stop, or to an error; the last line of the log says which.
+
+        A signal before this leaves the log as it was.
+        """
         outcome: Outcome | None = None
-        with self.stop, self.log:
-            try:
-                with naming_lost_peers(self.folder):
-                    outcome = self._train()
-                    self._commit()
-            except OSError as error:
-                raise InputError(disk_fault(self.folder, error)) from error
-            finally:
-                self._note_end(outcome)
+        with self.stop:
+            self.log = self._open_log()
+            with self.log:
+                self._note_start()
+                try:
+                    with naming_lost_peers(self.folder):
+                        outcome = self._train()
+                        self._commit()
+                except OSError as error:
+                    raise InputError(disk_fault(self.folder, error)) from error
+                finally:
+                    self._note_end(outcome)
         return FINISHED if outcome == "finished" else INTERRUPTED
 
     def _note_end(self, outcome: Outcome | None) -> None:
