@@ -10,7 +10,14 @@ import pytest
 
 from vflow.errors import CheckpointError, ConfigError
 from vflow.training.args import TrainOptions
-from vflow.training.commit import choose_commit, commits, find_fault, newest_commit, write_commit
+from vflow.training.commit import (
+    choose_commit,
+    commits,
+    find_fault,
+    make_room,
+    newest_commit,
+    write_commit,
+)
 
 FILES = ("model/config.json", "model/model.safetensors", "state/state.json", "COMMIT.json")
 
@@ -139,6 +146,16 @@ def test_a_commit_file_that_is_a_pipe_is_a_fault(tmp_path: Path) -> None:
     (folder / "COMMIT.json").unlink()
     os.mkfifo(folder / "COMMIT.json")
     assert find_fault(folder) == f"{folder / 'COMMIT.json'} is damaged"
+
+
+def test_room_is_made_up_to_the_commit_that_a_run_goes_on_from(tmp_path: Path) -> None:
+    for step in (2, 4, 6, 8):
+        write_commit(tmp_path, step, fill, keep=0)
+    (tmp_path / ".tmp_step_0000010").mkdir()
+    make_room(tmp_path, tmp_path / "step_0000006", keep=0)
+    assert names(tmp_path) == ["last", "step_0000002", "step_0000004", "step_0000006", "step_0000008"]
+    make_room(tmp_path, tmp_path / "step_0000006", keep=1)
+    assert names(tmp_path) == ["last", "step_0000006", "step_0000008"]
 
 
 def test_a_folder_in_the_place_of_the_link_is_refused_before_training(tmp_path: Path) -> None:

@@ -466,6 +466,27 @@ def test_a_full_disk_stops_the_run_and_keeps_the_last_commit(
     assert run_here(tiny, runs / "a", resume=True) == 0
 
 
+def test_a_lower_keep_makes_room_on_a_full_disk(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that takes four commits; the error advises --keep."""
+    original = resume.write_state
+
+    def write(folder: Path, tensors: Any, progress: Any, preset: Any) -> None:
+        if len(list(folder.parents[1].glob("step_*"))) == 4:
+            raise OSError(28, "No space left on device")
+        original(folder, tensors, progress, preset)
+
+    monkeypatch.setattr(resume, "write_state", write)
+    remedy = (
+        r"step_0000008 is untouched; make room \(or keep fewer commits: --keep 1\) and run again with --res"
+    )
+    with pytest.raises(InputError, match=remedy):
+        run_here(tiny, runs / "a", max_steps=12, keep=0)
+    assert run_here(tiny, runs / "a", max_steps=12, keep=1, resume=True) == 0
+    assert [path.name for path in runs.glob("a/step_*")] == ["step_0000012"]
+
+
 def test_a_run_in_use_is_refused(tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks.FolderLock.__init__, "__defaults__", (".lock", 0.0))
     with (

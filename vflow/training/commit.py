@@ -40,8 +40,7 @@ def write_commit(run: Path, step: int, fill: Callable[[Path], None], keep: int) 
     Raises:
         OSError: from the file system, such as a full disk; nothing is left of the attempt.
     """
-    for stale in run.glob(".tmp_step_*"):
-        shutil.rmtree(stale)
+    _remove_leftovers(run)
     final, draft = run / f"step_{step:07d}", run / f".tmp_step_{step:07d}"
     try:
         draft.mkdir()
@@ -132,12 +131,26 @@ def _seal(folder: Path, step: int) -> None:
         sync(inner)
 
 
+def _remove_leftovers(run: Path) -> None:
+    for stale in run.glob(".tmp_step_*"):
+        shutil.rmtree(stale)
+
+
 def _point(link: Path, target: str) -> None:
     """Make ``link`` a symbolic link to ``target``, without a moment in which it does not exist."""
     fresh = link.with_name(f".tmp_{link.name}")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
     fresh.replace(link)
+
+
+def make_room(run: Path, commit: Path, keep: int) -> None:
+    """Remove what the first commit of a resumed run would, so that a lower ``keep`` helps on a full disk.
+
+    ``commit``, from which the run goes on, and any later than that stay.
+    """
+    _remove_leftovers(run)
+    _prune(run, commit, keep)
 
 
 def _prune(run: Path, newest: Path, keep: int) -> None:
@@ -240,5 +253,6 @@ def disk_fault(run: Path, error: OSError | SafetensorError) -> str:
     kept = f"{earlier[-1].name} is untouched; " if earlier else ""
     full = any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
     if full:
-        return f"{run}: the disk is full; {kept}make room (or lower --keep) and run again with --resume"
+        fewer = " (or keep fewer commits: --keep 1)" if len(earlier) > 1 else ""
+        return f"{run}: the disk is full; {kept}make room{fewer} and run again with --resume"
     return f"{run}: {error}; {kept}mend that and run again with --resume"

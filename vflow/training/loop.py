@@ -23,7 +23,14 @@ from vflow.locks import FolderLock
 from vflow.pipelines.common import set_threads
 from vflow.randomness import generator
 from vflow.training.args import TrainOptions, resolve
-from vflow.training.commit import agreed_commit, choose_commit, disk_fault, load_commit, save_commit
+from vflow.training.commit import (
+    agreed_commit,
+    choose_commit,
+    disk_fault,
+    load_commit,
+    make_room,
+    save_commit,
+)
 from vflow.training.data import Prefetcher, micro_batches
 from vflow.training.distributed import fixed_order, make_accelerator, naming_lost_peers
 from vflow.training.logging import RunLog, rewind_log, run_card, unit_of, write_samples
@@ -153,6 +160,8 @@ class Run:
         if self.accelerator.is_main_process:
             path = self.folder / "log.jsonl"
             if self.progress.step < self.config.max_steps:
+                if self.commit:
+                    make_room(self.folder, self.commit, self.options.keep)
                 with atomic_write(self.folder / "preset.yaml") as draft:
                     draft.write_text(to_yaml(self.preset), encoding="utf-8")
             rewind_log(path, self.progress.step if self.committed >= 0 else -1)
