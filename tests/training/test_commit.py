@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -146,6 +147,19 @@ def test_a_commit_file_that_is_a_pipe_is_a_fault(tmp_path: Path) -> None:
     (folder / "COMMIT.json").unlink()
     os.mkfifo(folder / "COMMIT.json")
     assert find_fault(folder) == f"{folder / 'COMMIT.json'} is damaged"
+
+
+def test_a_copy_of_a_commit_in_the_place_of_the_link_is_taken_for_it(tmp_path: Path) -> None:
+    """As ``cp -rL`` copies a run; the next commit puts the link back."""
+    (tmp_path / "a").mkdir()
+    write_commit(tmp_path / "a", 5, fill, keep=0)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert not (tmp_path / "b" / "last").is_symlink()
+    options = TrainOptions(output=tmp_path / "b", resume=True)
+    assert choose_commit(options, SimpleNamespace(is_main_process=True)) == tmp_path / "b" / "step_0000005"  # type: ignore[arg-type]
+    write_commit(tmp_path / "b", 10, fill, keep=1)
+    assert names(tmp_path / "b") == ["last", "step_0000010"]
+    assert (tmp_path / "b" / "last").is_symlink()
 
 
 def test_room_is_made_up_to_the_commit_that_a_run_goes_on_from(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -485,6 +486,19 @@ def test_a_lower_keep_makes_room_on_a_full_disk(
         run_here(tiny, runs / "a", max_steps=12, keep=0)
     assert run_here(tiny, runs / "a", max_steps=12, keep=1, resume=True) == 0
     assert [path.name for path in runs.glob("a/step_*")] == ["step_0000012"]
+
+
+def test_a_run_copied_without_links_resumes(tiny: str, runs: Path) -> None:
+    run_here(tiny, runs / "whole")
+    run_here(tiny, runs / "a", set=("training.checkpoint_every=4",), max_steps=6)
+    shutil.rmtree(runs / "a" / "step_0000006")
+    (runs / "a" / "last").unlink()
+    (runs / "a" / "last").symlink_to("step_0000004")
+    shutil.copytree(runs / "a", runs / "b")
+    vflow.load(runs / "b")
+    assert run_here(tiny, runs / "b", set=("training.checkpoint_every=4",), resume=True) == 0
+    assert losses(runs / "b") == losses(runs / "whole")
+    assert (runs / "b" / "last").resolve().name == "step_0000006"
 
 
 def test_a_run_in_use_is_refused(tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,11 +137,19 @@ def _remove_leftovers(run: Path) -> None:
 
 
 def _point(link: Path, target: str) -> None:
-    """Make ``link`` a symbolic link to ``target``, without a moment in which it does not exist."""
+    """Make ``link`` a symbolic link to ``target``, without a moment in which it does not exist.
+
+    A folder in its place, as copying a run without links leaves one, is removed.
+    """
     fresh = link.with_name(f".tmp_{link.name}")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
-    fresh.replace(link)
+    if link.is_dir() and not link.is_symlink():
+        copy = link.rename(link.with_name(f".tmp_step_{link.name}"))
+        fresh.replace(link)
+        shutil.rmtree(copy)
+    else:
+        fresh.replace(link)
 
 
 def make_room(run: Path, commit: Path, keep: int) -> None:
@@ -168,12 +176,12 @@ def choose_commit(options: TrainOptions, accelerator: Accelerator) -> Path | Non
     A worker that an elastic launcher started again resumes by itself.
 
     Raises:
-        ConfigError: the folder holds a run and ``--resume`` was not given, or no link under ``last``.
+        ConfigError: the folder holds a run and ``--resume`` was not given, or something else under ``last``.
         CheckpointError: none of the run's commits is intact.
     """
     found = commits(options.output) if options.output.is_dir() else []
     last = options.output / "last"
-    if last.exists() and not last.is_symlink():
+    if last.exists() and not last.is_symlink() and not _is_copy(last, found):
         raise ConfigError(
             f"{last}: not the link that a run keeps there; move it away, or choose another --output"
         )
@@ -183,6 +191,19 @@ def choose_commit(options: TrainOptions, accelerator: Accelerator) -> Path | Non
             "or choose another --output"
         )
     return agreed_commit(options.output, accelerator)
+
+
+def _is_copy(last: Path, found: list[Path]) -> bool:
+    """True if the folder ``last`` is a copy of a commit in ``found``, as of a run copied without links."""
+    seal = _seal_of(last)
+    return seal is not None and any(_seal_of(folder) == seal for folder in found)
+
+
+def _seal_of(folder: Path) -> bytes | None:
+    try:
+        return read_regular(folder / COMMIT)
+    except OSError:
+        return None
 
 
 def agreed_commit(run: Path, accelerator: Accelerator) -> Path | None:
