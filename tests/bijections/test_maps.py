@@ -21,7 +21,9 @@ from vflow.bijections import (
     Squeeze,
 )
 from vflow.bijections.coupling import LIMIT, soft_clamp
+from vflow.bijections.linear import inverted
 from vflow.bijections.pixel_map import LEVELS, Scaled, count_values
+from vflow.errors import CheckpointError
 
 
 class Constant(nn.Module):
@@ -268,3 +270,10 @@ def test_counts_with_and_without_the_reference() -> None:
     assert marginal.shape == (3, 1, 256) and conditional.shape == (3, 256, 256)
     assert marginal[1, 0].nonzero().flatten().tolist() == [9, 30] and marginal[1, 0, 9] == 4
     assert conditional[2].nonzero().tolist() == [[7, 9], [9, 9], [9, 30]]
+
+
+def test_a_singular_matrix_is_an_error_in_one_line() -> None:
+    with pytest.raises(
+        CheckpointError, match="the model cannot be inverted, as after training that diverged"
+    ):
+        inverted(torch.zeros(4, 4))

@@ -14,6 +14,7 @@ import vflow as library
 from vflow import cli
 from vflow.checkpoint import load, save_checkpoint
 from vflow.data import media
+from vflow.pipelines.video.score import Score
 from vflow.pipelines.video.stats import save_clip_statistics
 
 from ..pipelines.conftest import FRAMES, make_model
@@ -72,6 +73,31 @@ def test_maps_are_python_surprise(vflow: Vflow, models: Path, clips: list[Path],
     assert sorted(path.name for path in out.iterdir()) == ["clip0.mp4", "clip0.npz", "clip0.png"]
     with np.load(out / "clip0.npz") as saved:
         assert np.array_equal(saved["maps"], expected.maps, equal_nan=True)
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--maps-dir", "maps"), ("--maps-dir", "maps", "--json")])
+def test_a_model_that_gives_no_number_is_an_error_that_names_it(
+    vflow: Vflow, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    """As training that diverged leaves it: every weight is finite, the likelihood is not."""
+    monkeypatch.chdir(tmp_path)
+    model = make_model(**FRAMES)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(900)
+    save_checkpoint("diverged", model, config=model.config)
+    code, said, error = vflow("--checkpoint", "diverged", "--input", *clips, *flags)
+    assert code == 1 and said == ""
+    told = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert [line.partition(", as after")[0] for line in told] == [
+        f"error: diverged: gives clip{i} no finite bits/dim" for i in range(2)
+    ]
+    assert not any(Path("maps").glob("*"))
+
+
+def test_figures_that_are_no_numbers_are_null_in_json() -> None:
+    score = Score((None, 1.0, float("nan")), 0, 1, 0)
+    assert score.to_json()["per_frame"] == [None, 1.0, None] and score.to_json()["bits_per_dim"] is None
 
 
 def test_the_first_frames_alone_score_as_a_shorter_clip(

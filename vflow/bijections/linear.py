@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from vflow.bijections.actnorm import ActNorm, constant_density
 from vflow.bijections.base import Bijection, Context
+from vflow.errors import CheckpointError
 
 
 class PLU(nn.Module):
@@ -106,8 +107,17 @@ class CachedLinear(Bijection):
 
 
 def inverted(matrix: Tensor) -> Tensor:
-    """W⁻¹ of a small matrix W (C, C), from a float64 solve on the CPU."""
-    return torch.linalg.inv(matrix.double().cpu()).to(matrix)
+    """W⁻¹ of a small matrix W (C, C), from a float64 solve on the CPU.
+
+    Raises:
+        CheckpointError: W is singular.
+    """
+    try:
+        return torch.linalg.inv(matrix.double().cpu()).to(matrix)
+    except torch.linalg.LinAlgError as error:
+        raise CheckpointError(
+            "the model cannot be inverted, as after training that diverged; use an earlier checkpoint"
+        ) from error
 
 
 def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:

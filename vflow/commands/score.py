@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,6 +94,13 @@ class ScoreClips:
                     f"{flag}: leave it out with --maps-dir, which takes all frames and one draw"
                 )
 
+    def _check_finite(self, item: Item, bits: float) -> None:
+        if not math.isfinite(bits):
+            raise InputError(
+                f"{self.checkpoint}: gives {item.name} no finite bits/dim, as after training that diverged; "
+                "use an earlier checkpoint"
+            )
+
     def _statistics(self, folder: Path, model: Any) -> ClipStatistics | None:
         from vflow.pipelines.video.stats import load_clip_statistics
         from vflow.pipelines.video.surprisal import check_quantile
@@ -114,6 +122,7 @@ class ScoreClips:
             draws=self.num_importance_samples, seed=self.common.seed or 0,
         )  # fmt: skip
         _remark(item, found.notes)
+        self._check_finite(item, float(found))
         return f"{float(found):.4f} bits/dim (K = {found.draws})", found.to_json()
 
     def _map(
@@ -130,8 +139,9 @@ class ScoreClips:
             num_frames=self.num_frames, seed=self.common.seed or 0,
         )  # fmt: skip
         _remark(item, found.notes)
-        export.write(folder, item.name, found, model.config.fps)
         data = found.to_json()
+        self._check_finite(item, data["bits_per_dim"])
+        export.write(folder, item.name, found, model.config.fps)
         line = f"{data['bits_per_dim']:.4f} bits/dim"
         if found.flagged:
             line += f"; surprising: {', '.join(str(t + 1) for t in found.flagged)}"

@@ -211,7 +211,8 @@ def draw_finite(
         for row in bad:
             attempts[row] += 1
     raise InputError(
-        f"{name(bad[0])} is not finite after {MAX_REDRAWS} redraws; lower the temperature or change the seed"
+        f"{name(bad[0])} is not finite after {MAX_REDRAWS} redraws; lower the temperature or change the "
+        "seed, or, of a checkpoint whose training diverged, use an earlier one"
     )
 
 

@@ -184,7 +184,7 @@ class Doubling:
                 return Variant(image, counts._replace(redrawn=attempt))
         raise InputError(
             f"sample {int(key[2]) + 1} is not finite after {MAX_REDRAWS} redraws; lower the temperature or "
-            "change the seed"
+            "change the seed, or, of a checkpoint whose training diverged, use an earlier one"
         )
 
     @torch.no_grad()

@@ -63,13 +63,17 @@ class Score(float):
         return float(self)
 
     def to_json(self) -> dict[str, Any]:
-        """The object that ``vflow score --json`` prints."""
+        """The object that ``vflow score --json`` prints; numbers that are not finite become None."""
         return {
-            "bits_per_dim": float(self),
-            "per_frame": list(self.per_frame),
+            "bits_per_dim": _finite(self),
+            "per_frame": [_finite(bits) for bits in self.per_frame],
             "draws": self.draws,
             "seed": self.seed,
         }
+
+
+def _finite(bits: float | None) -> float | None:
+    return None if bits is None or not math.isfinite(bits) else float(bits)
 
 
 def score(
