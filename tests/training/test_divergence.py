@@ -133,3 +133,12 @@ def test_weights_that_are_not_finite_are_never_committed(
     assert events(runs / "a") == ["rolled back to step_0000002 after step 4; learning rate now × 0.5"]
     for commit in runs.glob("a/step_*"):
         vflow.load(commit)
+
+
+def test_weights_that_cannot_be_inverted_do_not_end_a_run(
+    tiny: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("training.learning_rate=1000", "training.warmup_steps=0")
+    assert run_here(tiny, runs / "a", max_steps=1, set=settings) == 0
+    assert "step 1: no samples, the model cannot be inverted" in capsys.readouterr().err
+    assert lines(runs / "a")[-1]["status"] == "finished"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vflow.config import Preset, to_yaml
 from vflow.data.media import atomic_write
-from vflow.errors import InputError, VflowError, counted
+from vflow.errors import CheckpointError, InputError, VflowError, counted
 from vflow.locks import FolderLock
 from vflow.pipelines.common import set_threads
 from vflow.randomness import generator
@@ -252,8 +252,8 @@ class Run:
             if progress.skipped_in_a_row >= PATIENCE:
                 return "diverged"
             sound = self._validate() if last or progress.step % config.validate_every == 0 else True
-            if last and progress.skipped_in_a_row and not sound:
-                return "diverged"  # the last steps were skipped because the weights are of no use
+            if last and not sound:
+                return "diverged"
             if last or (progress.step % config.checkpoint_every == 0 and not progress.skipped_in_a_row):
                 self._commit()  # not in a run of skipped steps: one rolls back to before it
         return "finished"
@@ -314,7 +314,7 @@ class Run:
     def _validate(self) -> bool:
         """Score and sample with the averaged weights; given up half-way when a stop is requested.
 
-        Returns False if the score is not finite.
+        Returns False for weights that are of no use: amid skipped steps the score is not finite either.
         """
         if not self.data.held_out:
             return True
@@ -323,18 +323,22 @@ class Run:
         found = validate(self.average, self.data, count, self.accelerator, self.stop.requested)
         if found is None:
             return True
-        progress, sound = self.progress, math.isfinite(found.bits_per_dim)
-        line: dict[str, object] = {"step": progress.step, "val_bits_per_dim": found.bits_per_dim}
-        line |= self._nats("val_nats", found.bits_per_dim)
-        if sound:
-            progress.val_bits_per_dim, progress.validation_bits = found.bits_per_dim, found.typical
+        progress, bits = self.progress, found.bits_per_dim
+        line: dict[str, object] = {"step": progress.step, "val_bits_per_dim": bits}
+        line |= self._nats("val_nats", bits)
+        if math.isfinite(bits):
+            progress.val_bits_per_dim, progress.validation_bits = bits, found.typical
             line["validation_bits"] = found.typical
-        self.log.say(f"step {progress.step}: validation {self._in_words(found.bits_per_dim)}")
+        self.log.say(f"step {progress.step}: validation {self._in_words(bits)}")
         if self.accelerator.is_main_process:
-            line["round_trip"] = round_trip(self.average, self.data, self.accelerator.device)
             line["largest_log_scale"] = largest_log_scale(self.average)
-            self.log.write(line | self._sample())
-        return sound
+            try:
+                line["round_trip"] = round_trip(self.average, self.data, self.accelerator.device)
+                line |= self._sample()
+            except CheckpointError:  # these weights cannot be inverted, those to come may
+                self.log.say(f"step {progress.step}: no samples, the model cannot be inverted")
+            self.log.write(line)
+        return math.isfinite(bits) or not progress.skipped_in_a_row
 
     def _sample(self) -> dict[str, int]:
         """Write a sample grid; returns counts of faulty values for the log."""
