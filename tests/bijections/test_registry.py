@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from tests.bijections.support import check_derivatives
 from vflow.bijections import sum_densities, upsample_density
 
 
@@ -83,6 +84,10 @@ def test_density_of_a_position_is_that_of_its_block(local_case: Any) -> None:
             torch.testing.assert_close(
                 density[row, column], torch.linalg.slogdet(block)[1], rtol=1e-8, atol=1e-8
             )
+
+
+def test_first_and_second_derivatives_are_those_of_finite_differences(case: Any) -> None:
+    check_derivatives(*case.example())
 
 
 def test_gradients_reach_all_parameters(trained_case: Any) -> None:

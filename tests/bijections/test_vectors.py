@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.bijections.support import check_derivatives
 from vflow.bijections import ActNorm, Bijection, Chain, Inverse
 from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Elementwise
 from vflow.bijections.batchnorm import BatchNorm
@@ -208,6 +209,28 @@ def _slope(ladj: Tensor, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
     gradient = torch.autograd.grad(ladj.sum(), x, allow_unused=True, retain_graph=True)[0]
     return torch.zeros_like(x) if gradient is None else gradient
+
+
+def test_first_and_second_derivatives_are_those_of_finite_differences(case: Case) -> None:
+    torch.manual_seed(3)  # no slope is so steep that differences say little
+    check_derivatives(*case.example())
+
+
+def test_numerical_inverses_have_derivatives_of_every_mode() -> None:
+    bijection, point = Planar(2).double(), torch.randn(2, dtype=torch.float64)
+
+    def total(z: Tensor) -> Tensor:
+        x, ladj = bijection.inverse(z[None, :, None, None])
+        return x.sum() + ladj.sum()
+
+    gradient = torch.autograd.functional.jacobian(total, point)
+    second = torch.autograd.functional.hessian(total, point)
+    with torch.autograd.forward_ad.dual_level():
+        dual = total(torch.autograd.forward_ad.make_dual(point, torch.ones_like(point)))
+        tangent = torch.autograd.forward_ad.unpack_dual(dual).tangent
+    torch.testing.assert_close(tangent, gradient.sum())
+    torch.testing.assert_close(torch.func.grad(total)(point), gradient)
+    torch.testing.assert_close(torch.func.jacrev(torch.func.grad(total))(point), second)
 
 
 def test_gradients_reach_all_parameters(case: Case) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from vflow.bijections.coupling import Coupling, soft_clamp
 from vflow.bijections.reshape import Partition
+from vflow.bijections.root import polish
 
 RARE = 1e-3  # weight of a broad component that is always there: bounds the slope from below
 BROAD = 2.0  # its scale
@@ -78,9 +79,8 @@ class MixtureCoupling(Coupling[Mixture]):
         logit = (changed - parameters.shift) * (-parameters.log_slope).exp()
         with torch.no_grad():
             guess = _solve(parameters, logit)
-        found, log_derivative = parameters.logit(guess)
-        x = guess - (found - logit) * (-log_derivative).exp()  # a last step, which carries the gradient
-        return x, -(parameters.log_slope + log_derivative).sum(1)
+        x, log_derivative = polish(parameters.logit, logit, guess)
+        return x, (log_derivative - parameters.log_slope).sum(1)
 
 
 def _solve(mixture: Mixture, logit: Tensor) -> Tensor:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 STEPS = 100
+Increasing = Callable[[Tensor], tuple[Tensor, Tensor]]  # x → f(x) and log f'(x), both shaped like x
 
 
 def invert_increasing(
-    function: Callable[[Tensor], tuple[Tensor, Tensor]], target: Tensor, low: Tensor, high: Tensor
+    function: Increasing, target: Tensor, low: Tensor, high: Tensor
 ) -> tuple[Tensor, Tensor]:
     """x with f(x) = ``target``, elementwise, and the log-derivative of the inverse there.
 
     Newton steps that stay inside a shrinking bracket, halving it where they would leave. An element that has
-    converged stays, so its value does not depend on others in its batch. One last step outside ``no_grad``
-    carries the gradient to ``target`` and to what ``function`` depends on.
+    converged stays, so its value does not depend on others in its batch. Both outputs have first and second
+    derivatives (see ``polish``).
 
     Args:
         function: x → f(x) and log f'(x), both shaped like x.
@@ -25,22 +27,64 @@ def invert_increasing(
         low: a bound of x from below, shaped like ``target``.
         high: a bound of x from above.
     """
+    # with a graph two more steps follow, which square the error, and the time saved here pays for the second
+    graph = torch.is_grad_enabled() and target.requires_grad
+    tolerance = 4 * torch.finfo(target.dtype).eps ** (0.5 if graph else 1)
     with torch.no_grad():
         low, high = low.expand_as(target), high.expand_as(target)
         x = 0.5 * (low + high)
-        step, done = high - low, torch.zeros_like(target, dtype=torch.bool)
+        size, done = (high - low).abs(), torch.zeros_like(target, dtype=torch.bool)
         for _ in range(STEPS):
             value, log_derivative = function(x)
             beyond = value > target
             high, low = torch.where(beyond, x, high), torch.where(beyond, low, x)
             newton = x - (value - target) * (-log_derivative).exp()
             # a Newton step must stay in the bracket and be less than half as long as the step before
-            good = (newton >= low) & (newton <= high) & ((newton - x).abs() <= 0.5 * step.abs())
-            following = torch.where(good, newton, 0.5 * (low + high))
-            step, x = following - x, torch.where(done, x, following)
-            done = done | (step.abs() <= 4 * torch.finfo(x.dtype).eps * (1 + x.abs()))
+            good = (newton >= low).logical_and_(newton <= high)
+            good.logical_and_((newton - x).abs_() <= size.mul_(0.5))
+            following = torch.where(good, newton, (low + high).mul_(0.5))
+            size, x = (following - x).abs_(), torch.where(done, x, following)
+            done.logical_or_(size <= tolerance * (1 + x.abs()))
             if bool(done.all()):
                 break
+    return polish(function, target, x)
+
+
+def polish(function: Increasing, target: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Newton steps from a solution x, which has no graph, and the log-derivative of the inverse there.
+
+    A step carries first derivatives to ``target`` and to what ``function`` depends on. Where these are wanted
+    another one follows: Newton steps double the order of what is right, so higher derivatives are right, too.
+    """
     value, log_derivative = function(x)
-    root = x - (value - target) * (-log_derivative.detach()).exp()
-    return root, -function(root)[1]
+    x = x - (value - target) * (-log_derivative.detach()).exp()
+    value, log_derivative = function(x)
+    if not (torch.is_grad_enabled() and value.requires_grad):
+        return x, -log_derivative
+    step = (target - value) * (-log_derivative).exp()
+    return _HigherOrder.apply(x, -log_derivative, step, log_derivative - function(x + step)[1])
+
+
+class _HigherOrder(torch.autograd.Function):
+    """x + step and log-derivative + change, where both addends, and their gradients, are 0 up to rounding.
+
+    Backward passes without ``create_graph`` leave them out, which would take as long as all of the rest.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, ladj: Tensor, step: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+        return x + step, ladj + change
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return (*gradients, *(gradients if torch.is_grad_enabled() else (None, None)))
+
+    @staticmethod
+    def jvp(ctx: Any, x: Any, ladj: Any, step: Any, change: Any) -> Any:
+        return x + step, ladj + change
