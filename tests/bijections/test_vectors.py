@@ -399,6 +399,27 @@ def test_monotone_networks_are_distribution_functions() -> None:
     assert targets.flatten().tolist() == [0.75, 0.25, 0.5]
 
 
+@pytest.mark.parametrize("raw", [0.0, -1.0, -2.0, -6.0])
+def test_monotone_networks_with_wide_units_are_inverted_far_out(raw: float) -> None:
+    """Units that are still rising where the broad component has long saturated."""
+    for dtype, reach in ((torch.float64, 2000.0), (torch.float32, 300.0)):
+        bijection = MonotoneNetwork(1, 16).to(dtype)
+        with torch.no_grad():
+            bijection.first.fill_(raw)
+        x = torch.linspace(-reach, reach, 201, dtype=dtype)[:, None, None, None]
+        z, ladj = bijection(x)
+        assert bool((z.diff(dim=0) > 0).all())
+        back, inverse_ladj = bijection.inverse(z)
+        error, tolerance = (back - x).abs().flatten(), torch.finfo(dtype).eps ** 0.5
+        # where z is flat its own rounding matters
+        room = 8 * torch.finfo(dtype).eps * (1 + z.abs()).flatten() * (-ladj).exp()
+        assert bool((error <= tolerance * (1 + x.abs().flatten()) + room).all())
+        torch.testing.assert_close(inverse_ladj, -ladj, rtol=0, atol=1e-6 if dtype == torch.float64 else 0.05)
+        x.requires_grad_()
+        slope = torch.autograd.grad(bijection(x)[0].sum(), x)[0]
+        torch.testing.assert_close(slope.flatten().log(), ladj, rtol=1e-4, atol=1e-4)
+
+
 def test_a_monotone_network_fitted_to_the_empirical_cdf_has_the_density_of_the_data() -> None:
     """The paper's way: regression of F on the shares below each point, no likelihood."""
     points = torch.cat([torch.randn(300, 1) * 0.4 - 1, torch.randn(300, 1) * 0.4 + 1])
