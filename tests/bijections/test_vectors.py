@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -317,6 +318,23 @@ def test_mixture_logit_is_the_cdf_of_its_mixture() -> None:
         logistic = -z - 2 * torch.nn.functional.softplus(-z)
         torch.testing.assert_close(logistic + log_slope, density)
         assert bool(z.isfinite().all()) and bool((z.abs()[[0, 2]] > 15).all())
+
+
+@pytest.mark.parametrize("kind", ["normal", "laplace"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_mixture_logit_is_inverted_where_tails_underflow(kind: Any, dtype: torch.dtype) -> None:
+    for components in (1, 4):
+        element = MixtureLogit(components, kind)
+        x = torch.tensor([38.5, 41.0, 100.0, 800.0], dtype=dtype)
+        x = torch.cat([-x, x])
+        h = 0.2 * torch.randn(len(x), element.count, dtype=dtype)
+        z, log_slope = element.forward(x, h)
+        back, inverse_slope = element.inverse(z, h)
+        torch.testing.assert_close(back, x, rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=0)
+        rounding = (
+            4 * torch.finfo(dtype).eps * float(z.abs().max())
+        )  # the slope is a difference of such numbers
+        torch.testing.assert_close(inverse_slope, -log_slope, rtol=0, atol=rounding)
 
 
 def test_batchnorm_in_training_normalises_by_the_batch_and_moves_its_averages() -> None:

@@ -43,6 +43,15 @@ def test_one_component_is_a_gaussian(mixture: GaussianMixture) -> None:
     torch.testing.assert_close(drawn, within + level * (above - within))
 
 
+def test_noise_whose_tail_underflows(mixture: GaussianMixture) -> None:
+    eps = torch.linspace(30, 120, ELEMENTS, dtype=torch.float64) * normal().sign()
+    one = GaussianMixture(*(field[:, :1] for field in mixture))._replace(log_weight=torch.zeros(ELEMENTS, 1))
+    gaussian = Gaussian(one.mean[:, 0].double(), one.log_scale[:, 0].double())
+    torch.testing.assert_close(one.sample(eps), gaussian.sample(eps))
+    torch.testing.assert_close(one.whiten(gaussian.sample(eps)), eps, rtol=1e-13, atol=0)
+    torch.testing.assert_close(mixture.whiten(mixture.sample(eps)), eps, rtol=1e-12, atol=0)
+
+
 def test_masses_are_integrals_of_the_density(mixture: GaussianMixture) -> None:
     """Of an interval, by the CDF of each component; and of all intervals together, 1."""
     edges = torch.linspace(-400, 400, 801, dtype=torch.float64)

@@ -12,12 +12,27 @@ from torch.nn import functional as F
 
 from vflow.bijections.root import invert_increasing
 
+FAR = -600.0  # log-probabilities below it, which float64 cannot exponentiate for long
 LIMIT = 5.0  # |log scale| of one affine element stays below this
 
 
 def bounded(h: Tensor) -> Tensor:
     """h / √(1 + (h / 5)²): slope 1 at 0, between −5 and 5. Cheaper than a function of the arc tangent."""
     return h * h.square().mul_(LIMIT**-2).add_(1).rsqrt_()
+
+
+def probit_of_log(log_probability: Tensor) -> Tensor:
+    """Φ⁻¹(exp(l)) of l below 0, also where exp(l) underflows: there by Newton steps on log Φ(−x) = l."""
+    near = torch.special.ndtri(log_probability.clamp(FAR, -1e-300).exp())
+    distant = log_probability < FAR
+    if not bool(distant.any()):
+        return near
+    log = log_probability.clamp_max(FAR)
+    x = torch.sqrt(-2 * log)
+    for _ in range(4):
+        found = torch.special.log_ndtr(-x)
+        x = x + (found - log) * (found + 0.5 * x.square()).exp() * math.sqrt(2 * math.pi)
+    return torch.where(distant, -x, near)
 
 
 class Element(ABC):
@@ -146,8 +161,8 @@ class MixtureLogit(Element):
 
     def _quantile(self, logit: Tensor) -> Tensor:
         """Quantile of a standard component, exact in both tails."""
-        tail = torch.sigmoid(-logit.abs().double())
-        far = -torch.special.ndtri(tail) if self.kind == "normal" else -(2 * tail).log()
+        log_tail = F.logsigmoid(-logit.abs().double())
+        far = -probit_of_log(log_tail) if self.kind == "normal" else -(log_tail + math.log(2))
         return (far * logit.sign()).to(logit.dtype)
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:

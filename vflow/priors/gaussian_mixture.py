@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vflow.bijections.element import FAR, probit_of_log
 from vflow.bijections.root import invert_increasing
 from vflow.priors.gaussian import Gaussian
 
 RARE, BROAD = 1e-8, 64.0  # weight and scale of a component that is always there
 COLDEST = 0.01  # temperature that stands for 0
-FAR = -600.0  # log-probabilities below it, which float64 cannot exponentiate for long
 NEWTON = 5  # steps before brackets are halved
 TOLERANCE = 1e-13
 
@@ -23,7 +23,8 @@ class GaussianMixture(NamedTuple):
 
     Noise ε and z are one to one by the CDF F (Chen & Gopinath 2000, *Gaussianization*; Ho et al. 2019,
     *Flow++*), so walks mean what they mean for a Gaussian. Where F is flat, between modes,
-    ε needs many digits: methods compute and return float64.
+    ε needs many digits: noise, and values drawn from it, are float64. ``log_mass`` and ``mode`` have the
+    type of the parameters.
     """
 
     mean: Tensor
@@ -68,7 +69,7 @@ class GaussianMixture(NamedTuple):
     def whiten(self, z: Tensor) -> Tensor:
         """ε = Φ⁻¹(F(z)), shaped like z (*S)."""
         below, above = self._log_tails(z.double())
-        return torch.where(below < above, _probit_of_log(below), -_probit_of_log(above))
+        return torch.where(below < above, probit_of_log(below), -probit_of_log(above))
 
     def sample(self, eps: Tensor) -> Tensor:
         """z with F(z) = Φ(ε), shaped like ε (*S): Newton steps from the heaviest component's own solution."""
@@ -98,7 +99,7 @@ class GaussianMixture(NamedTuple):
         mirrored = a + b > above_a + above_b  # on the side where probabilities keep their digits
         a, b = torch.where(mirrored, above_b, a), torch.where(mirrored, above_a, b)
         level = torch.where(mirrored, 1 - level.double(), level.double())
-        eps = _probit_of_log(b + (level + (1 - level) * (a - b).exp()).log())
+        eps = probit_of_log(b + (level + (1 - level) * (a - b).exp()).log())
         return torch.where(mirrored, -eps, eps)
 
     def _log_tails(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,21 +110,17 @@ class GaussianMixture(NamedTuple):
         return torch.logsumexp(weight + below, -1), torch.logsumexp(weight + above, -1)
 
     def _probit(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Φ⁻¹(F(z)), for F and 1 − F that float64 can hold, and the log of its derivative."""
+        """Φ⁻¹(F(z)) and the log of its derivative; in logs where float64 cannot hold F or 1 − F."""
         weight, inverse = self.log_weight.double().exp(), (-self.log_scale.double()).exp()
         u = (z[..., None] - self.mean) * inverse
         half = 0.5 * weight
         below, above = ((half * torch.erfc(v)).sum(-1) for v in (u * -(0.5**0.5), u * 0.5**0.5))
-        eps = torch.where(below < above, 1.0, -1.0) * torch.special.ndtri(torch.minimum(below, above))
-        density = (weight * inverse * (-0.5 * u.square()).exp()).sum(-1)
-        return eps, density.log() + 0.5 * eps.square()
-
-
-def _probit_of_log(log_probability: Tensor) -> Tensor:
-    """Φ⁻¹(exp(l)) for l below 0, also where exp(l) is 0: there by log Φ(−x) ≈ −x²/2 − log(x √(2π))."""
-    far = torch.sqrt(-2 * log_probability.clamp_max(FAR))
-    for _ in range(3):
-        inner = log_probability.clamp_max(FAR) + far.log() + 0.5 * math.log(2 * math.pi)
-        far = torch.sqrt(-2 * inner)
-    near = torch.special.ndtri(log_probability.clamp(FAR, -1e-300).exp())
-    return torch.where(log_probability < FAR, -far, near)
+        tail = torch.minimum(below, above)
+        eps = torch.where(below < above, 1.0, -1.0) * torch.special.ndtri(tail)
+        log_density = (weight * inverse * (-0.5 * u.square()).exp()).sum(-1).log()
+        far = tail < math.exp(FAR)
+        if bool(far.any()):
+            eps = torch.where(far, self.whiten(z), eps)
+            parts = self.log_weight - self.log_scale - 0.5 * u.square()
+            log_density = torch.where(far, torch.logsumexp(parts, -1), log_density)
+        return eps, log_density + 0.5 * eps.square()
