@@ -287,6 +287,21 @@ def test_circular_splines_have_one_slope_at_the_seam() -> None:
     torch.testing.assert_close(left, right, rtol=0, atol=1e-6)
 
 
+def test_splines_are_inverted_where_rounding_leaves_a_bin() -> None:
+    element = RationalQuadraticSpline(8)
+    h, z = 10 * torch.randn(200_000, element.count), 10 * torch.rand(200_000) - 5
+    x, log_slope = element.inverse(z, h)
+    assert bool(log_slope.isfinite().all()) and bool((x.abs() <= 5).all())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"bins": 0}, {"bins": 1_000}, {"low": 1.0, "high": -1.0}, {"low": -math.inf}, {"ends": "bogus"}]
+)
+def test_splines_refuse_what_is_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        RationalQuadraticSpline(**wrong)
+
+
 def test_a_mobius_map_is_the_one_of_the_paper() -> None:
     """(1 − |ω|²) / |z − ω|² · (z − ω) − ω in complex numbers, turned so that angle 0 stays."""
     element = MobiusSum(1)

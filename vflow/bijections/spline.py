@@ -14,6 +14,8 @@ from vflow.bijections.element import Element
 MIN_WIDTH = MIN_HEIGHT = MIN_SLOPE = 1e-3
 SLOPE_AT_ZERO = math.log(math.expm1(1 - MIN_SLOPE))  # softplus of it, plus the minimum, is 1
 
+EXTRA = {"linear": -1, "free": 1, "circular": 0}  # parameters beside the 3K, by what is at the ends
+
 
 class Knots(NamedTuple):
     """Knots of one spline per element: edges of the bins in x and z, and slopes, each (…, K + 1)."""
@@ -38,6 +40,9 @@ class RationalQuadraticSpline(Element):
             the interval, slopes at the ends are parameters (3K + 1). "circular": for angles, equal slopes at
             both ends, continued so that f(x + period) = f(x) + period (Rezende et al. 2020, section 2.1.2;
             3K parameters).
+
+    Raises:
+        ValueError: no such ends, low not below high, no bins, or more than fit at their least width.
     """
 
     def __init__(
@@ -47,8 +52,14 @@ class RationalQuadraticSpline(Element):
         high: float = 5.0,
         ends: Literal["linear", "free", "circular"] = "linear",
     ) -> None:
+        if ends not in EXTRA:
+            raise ValueError(f"ends {ends!r}: one of {', '.join(EXTRA)}")
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"low {low} must be below high {high}, both finite")
+        if not 1 <= bins < 1 / MIN_WIDTH:
+            raise ValueError(f"bins {bins}: from 1 to {math.ceil(1 / MIN_WIDTH) - 1}")
         self.bins, self.low, self.high, self.ends = bins, low, high, ends
-        self.count = 3 * bins + {"linear": -1, "free": 1, "circular": 0}[ends]
+        self.count = 3 * bins + EXTRA[ends]
 
     def knots(self, h: Tensor) -> Knots:
         """Knots of the splines with parameters h (…, count)."""
@@ -96,7 +107,8 @@ class RationalQuadraticSpline(Element):
         a = s - left + y * bend
         b = left - y * bend
         root = (b.square() + 4 * a * s * y).clamp_min(0).sqrt()
-        xi = 2 * s * y / (b + root)  # the stable form of the quadratic's root in [0, 1]
+        xi = 2 * s * y / (b + root)  # the stable form of the quadratic's root
+        xi = xi.clamp(0, 1)  # which rounding may leave
         log_slope = _rational_quadratic(xi, s, left, right)[1]
         return x_low + width * xi + rest, torch.where(self._outside(z), 0.0, -log_slope)
 
