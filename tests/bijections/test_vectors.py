@@ -423,6 +423,16 @@ def test_pareto_marginals_start_on_the_device_of_their_batch() -> None:
     assert bijection.initialize(torch.zeros(8, 2, 1, 1, device="meta")).device.type == "meta"
 
 
+@pytest.mark.parametrize("make", [lambda: ParetoMarginals(1, 4), lambda: SigmoidLayer(1)])
+def test_inverses_come_as_close_to_0_and_1_as_their_type_allows(make: Callable[[], Bijection]) -> None:
+    bijection = make().double()
+    levels = torch.tensor([0.0, 1e-40, 1e-12, 1 - 1e-12, 1.0], dtype=torch.float64)[:, None, None, None]
+    x = bijection.inverse(levels)[0]
+    assert bool(x.isfinite().all())
+    torch.testing.assert_close(bijection(x)[0][1:4], levels[1:4], rtol=1e-10, atol=0)
+    assert bool(bijection.float().inverse(levels.float())[0].isfinite().all())
+
+
 def test_monotone_networks_are_distribution_functions() -> None:
     bijection = MonotoneNetwork(2, 8).double()
     far = torch.tensor([-400.0, 400.0], dtype=torch.float64)[:, None, None, None].expand(-1, 2, -1, -1)

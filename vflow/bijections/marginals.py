@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from vflow.bijections.base import Context
 from vflow.bijections.spline import MIN_SLOPE, RationalQuadraticSpline
-from vflow.bijections.vector import VectorBijection
+from vflow.bijections.vector import VectorBijection, inside_unit_interval
 
 MASS = 0.05  # of each tail
-EDGE = 1e-7  # inverses keep this distance from 0 and 1
 
 
 @final
@@ -88,7 +87,7 @@ class ParetoMarginals(VectorBijection):
     def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         low, high = self.threshold
         span = high - low
-        u = z.clamp(EDGE, 1 - EDGE)
+        u = inside_unit_interval(z)
         share = ((u - MASS) / (1 - 2 * MASS)).clamp(0, 1)
         inner, log_inner = self.spline.inverse(share, self.body.expand(len(u), *self.body.shape))
         below = u.clamp_max(MASS)

@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from vflow.bijections.base import Context
 from vflow.bijections.root import invert_increasing
-from vflow.bijections.vector import VectorBijection
+from vflow.bijections.vector import VectorBijection, inside_unit_interval
 
 LOG_SINGULAR_LIMIT = 3.0  # |log| of the singular values of W stays below this
-EDGE = 1e-7  # inverses keep this distance from 0 and 1
 
 
 @final
@@ -64,7 +63,7 @@ class SigmoidLayer(VectorBijection):
             low, high = (z.detach() - 1) / self.leak, z.detach() / self.leak
             h, log_slope = invert_increasing(self._activation, z, low, high)
         else:
-            h = torch.logit(z, EDGE)
+            h = torch.logit(inside_unit_interval(z))
             log_slope = -self._activation(h)[1]
         x = ((h - self.bias) @ left * (-log_singular).exp()) @ right
         return x, log_slope.sum(1) - log_singular.sum()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import final
 
+import torch
 from torch import Tensor
 
 from vflow.bijections.base import Bijection, Context
@@ -34,3 +35,12 @@ class VectorBijection(Bijection, ABC):
 
 def _flat(context: Context) -> Context:
     return None if context is None else context.flatten(1)
+
+
+def inside_unit_interval(u: Tensor) -> Tensor:
+    """u kept away from 0 and 1, by as little as its type allows.
+
+    The distance from 0 is the root of the smallest normal number, so that heavy tails stay finite there, too.
+    """
+    kind = torch.finfo(u.dtype)
+    return u.clamp(kind.tiny**0.5, 1 - kind.eps / 2)
