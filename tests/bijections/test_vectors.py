@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.bijections.support import check_derivatives
-from vflow.bijections import ActNorm, Bijection, Chain, Inverse
+from vflow.bijections import ActNorm, ActNormLinear, Bijection, Chain, Inverse
 from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Elementwise
 from vflow.bijections.batchnorm import BatchNorm
 from vflow.bijections.bumps import RadialBumps
@@ -370,6 +370,39 @@ def test_batchnorm_starts_from_the_batch_it_is_given() -> None:
     bijection = BatchNorm(3).eval()
     z = bijection.initialize(5 + 2 * torch.randn(400, 3, 1, 1))
     torch.testing.assert_close(z.std(0).flatten(), torch.ones(3), rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ActNorm(3),
+        lambda: ActNormLinear(3),
+        lambda: BatchNorm(3),
+        lambda: Chain([BatchNorm(3), Inverse(Rotation(3)), Inverse(ActNorm(3)), ActNorm(3)]),
+        lambda: Inverse(Chain([ActNorm(3), Permutation.reverse(3)])),
+    ],
+)
+def test_an_inverse_starts_from_the_batch_it_is_given(make: Callable[[], Bijection]) -> None:
+    bijection = Inverse(make()).eval()
+    x = 5 + 3 * torch.randn(400, 3, 1, 1)
+    z = bijection.initialize(x)
+    torch.testing.assert_close(bijection(x)[0], z)
+    flat = z.flatten(1)
+    torch.testing.assert_close(flat.mean(0), torch.zeros(3), rtol=0, atol=1e-4)
+    torch.testing.assert_close(flat.std(0), torch.ones(3), rtol=0, atol=0.01)
+    torch.testing.assert_close(bijection.initialize(2 * x), bijection(2 * x)[0])
+    torch.testing.assert_close(bijection(x)[0], z)
+
+
+@pytest.mark.parametrize("make", [lambda: ParetoMarginals(3, 4), lambda: BatchNorm(3), lambda: ActNorm(3)])
+def test_initialize_leaves_what_was_loaded(make: Callable[[], Bijection]) -> None:
+    first, second = make().eval(), Chain([make().eval()])
+    first.initialize(2 + torch.randn(100, 3, 1, 1))
+    second.load_state_dict({f"layers.0.{name}": value for name, value in first.state_dict().items()})
+    x = 1 - 3 * torch.randn(100, 3, 1, 1)
+    torch.testing.assert_close(second.initialize(x), first(x)[0])
+    for name, value in first.state_dict().items():
+        assert torch.equal(second.state_dict()[f"layers.0.{name}"], value), name
 
 
 def test_planar_and_radial_stay_invertible_whatever_their_parameters() -> None:

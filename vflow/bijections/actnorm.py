@@ -41,18 +41,27 @@ class ActNorm(Bijection):
         return z / scale[:, None, None] - shift[:, None, None], constant_density(z, -log_scale.sum())
 
     @torch.no_grad()
-    def calibrate(self, x: Tensor) -> None:
-        """Set scale and shift from the batch ``x`` (B, C, H, W), once."""
+    def calibrate(self, x: Tensor, *, inverse: bool = False) -> None:
+        """Set scale and shift from the batch ``x`` (B, C, H, W), once.
+
+        Args:
+            inverse: the inverse of this map shall give the batch mean 0 and variance 1.
+        """
         if self.initialized:
             return
         deviation, mean = torch.std_mean(x.double(), dim=(0, 2, 3), correction=0)
-        self.shift.copy_(-mean)
-        self.log_scale.copy_(-(deviation + 1e-6).log() / SPEED)
+        log_deviation = (deviation + 1e-6).log()
+        self.shift.copy_(mean * (-log_deviation).exp() if inverse else -mean)
+        self.log_scale.copy_((log_deviation if inverse else -log_deviation) / SPEED)
         self.initialized.fill_(True)
 
     def initialize(self, x: Tensor, context: Context = None) -> Tensor:
         self.calibrate(x)
         return self.transform(x)[0]
+
+    def initialize_inverse(self, z: Tensor, context: Context = None) -> Tensor:
+        self.calibrate(z, inverse=True)
+        return self.invert(z)[0]
 
 
 def constant_density(x: Tensor, value: Tensor) -> Tensor:

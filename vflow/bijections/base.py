@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import reduce
-from typing import NamedTuple, final
+from functools import partial, reduce
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,10 @@ class Bijection(nn.Module, ABC):
         """Set data-dependent parameters from a batch ``x`` and return z; most maps have none."""
         return self.transform(x, context)[0]
 
+    def initialize_inverse(self, z: Tensor, context: Context = None) -> Tensor:
+        """The same for a map that is used backwards: set parameters from a batch ``z`` and return x."""
+        return self.invert(z, context)[0]
+
     def recompute_from_output(self, z: Tensor, context: Context = None) -> Recomputed:
         """Invert ``z`` without a graph and transform what comes out with one (see recompute.py)."""
         fixed = self.with_cached_inverse()
@@ -98,6 +102,11 @@ class Chain(Bijection):
             x = layer.initialize(x, context)
         return x
 
+    def initialize_inverse(self, z: Tensor, context: Context = None) -> Tensor:
+        for layer in reversed(self.layers):
+            z = layer.initialize_inverse(z, context)
+        return z
+
     def with_cached_inverse(self) -> Bijection:
         return Chain([layer.with_cached_inverse() for layer in self.layers])
 
@@ -115,6 +124,22 @@ class Inverse(Bijection):
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         return self.bijection.transform(z, context)
+
+    def initialize(self, x: Tensor, context: Context = None) -> Tensor:
+        return self.bijection.initialize_inverse(x, context)
+
+    def initialize_inverse(self, z: Tensor, context: Context = None) -> Tensor:
+        return self.bijection.initialize(z, context)
+
+
+def initialized_by(module: nn.Module, name: str) -> None:
+    """Set the buffer ``initialized``, which files do not hold, when tensor ``name`` of ``module`` is loaded."""
+    module.register_load_state_dict_pre_hook(partial(_mark_initialized, name))
+
+
+def _mark_initialized(name: str, module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    if prefix + name in state:
+        module.get_buffer("initialized").fill_(True)
 
 
 def upsample_density(density: Tensor, height: int, width: int) -> Tensor:

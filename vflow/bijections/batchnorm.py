@@ -9,7 +9,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.nn import functional as across
 
 from vflow.bijections.actnorm import constant_density
-from vflow.bijections.base import Bijection, Context
+from vflow.bijections.base import Bijection, Context, initialized_by
 
 EPSILON = 1e-5
 LOG_SCALE_LIMIT = 5.0
@@ -42,6 +42,7 @@ class BatchNorm(Bijection):
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
         self.register_buffer("initialized", torch.tensor(False), persistent=False)
+        initialized_by(self, "mean")
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         mean, variance = self.mean, self.variance
@@ -66,6 +67,18 @@ class BatchNorm(Bijection):
             self.variance.copy_(variance)
             self.initialized.fill_(True)
         return self._normalize(x, self.mean, self.variance)[0]
+
+    @torch.no_grad()
+    def initialize_inverse(self, z: Tensor, context: Context = None) -> Tensor:
+        """Set the running averages so that the inverse gives the batch ``z`` mean 0 and variance 1, once."""
+        if not self.initialized:
+            mean, variance = batch_statistics(z, processes=1)
+            log_scale = self._log_scale(torch.ones_like(variance) - EPSILON)
+            self.variance.copy_((2 * log_scale).exp() / (variance + EPSILON) - EPSILON)
+            self.variance.clamp_min_(0)
+            self.mean.copy_((self.shift - mean) * (-self._log_scale(self.variance)).exp())
+            self.initialized.fill_(True)
+        return self.invert(z)[0]
 
     def _normalize(self, x: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         log_scale = self._log_scale(variance)

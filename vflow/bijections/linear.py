@@ -90,6 +90,10 @@ class ActNormLinear(Bijection):
         self.actnorm.calibrate(x)
         return self.transform(x)[0]
 
+    def initialize_inverse(self, z: Tensor, context: Context = None) -> Tensor:
+        self.actnorm.calibrate(pointwise(z, inverted(self.plu.matrix())), inverse=True)
+        return self.invert(z)[0]
+
 
 @final
 class CachedLinear(Bijection):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vflow.bijections.base import Context
+from vflow.bijections.base import Context, initialized_by
 from vflow.bijections.spline import MIN_SLOPE, RationalQuadraticSpline
 from vflow.bijections.vector import VectorBijection, inside_unit_interval
 
@@ -43,6 +43,7 @@ class ParetoMarginals(VectorBijection):
         self.raw_index = nn.Parameter(torch.full((2, dim), -1.0))
         self.register_buffer("threshold", torch.tensor([-1.645, 1.645])[:, None].repeat(1, dim))
         self.register_buffer("initialized", torch.tensor(False), persistent=False)
+        initialized_by(self, "threshold")
 
     @property
     def tail_index(self) -> Tensor:

@@ -205,6 +205,14 @@ class InverseLayer(Config):
     kind: Literal["inverse"] = "inverse"
     layers: tuple[Layer, ...] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(layer.kind == "bumps" for layer in nested(self.layers)):
+            raise ValueError(
+                "a layer of kind bumps inside an inverse: bumps are placed on data, not on latents"
+            )
+        return self
+
 
 class RepeatLayer(Config):
     """A chain several times over, each time with weights of its own."""
