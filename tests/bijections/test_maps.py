@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -59,10 +60,22 @@ def test_forward_never_initialises() -> None:
     assert not actnorm.initialized and not actnorm.shift.any()
 
 
-def test_actnorm_of_a_constant_channel_stays_finite() -> None:
-    actnorm = ActNorm(1)
-    z = actnorm.initialize(torch.full((4, 1, 2, 2), 7.0))
-    assert torch.isfinite(z).all() and torch.isfinite(actnorm.inverse(z)[0]).all()
+def test_actnorm_of_a_constant_channel_only_shifts_it() -> None:
+    for x in (torch.full((4, 2, 3, 3), 7.0), torch.randn(1, 2, 1, 1)):
+        actnorm = ActNorm(2)
+        assert torch.equal(actnorm.initialize(x), torch.zeros_like(x))
+        assert torch.equal(actnorm.log_scale, torch.zeros(2))
+
+
+@pytest.mark.parametrize("split", [Squeeze(), Haar(1), CheckerboardPartition().split])
+def test_odd_sides_are_refused(split: Callable[[Tensor], object]) -> None:
+    with pytest.raises(ValueError, match=r"even .*4×5"):
+        split(torch.zeros(1, 1, 4, 5))
+
+
+def test_squeezes_are_undone_for_multiples_of_four_channels() -> None:
+    with pytest.raises(ValueError, match="6"):
+        Squeeze().inverse(torch.zeros(1, 6, 4, 4))
 
 
 def test_chain_initialises_each_layer_on_what_the_layers_before_give() -> None:

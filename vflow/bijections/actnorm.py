@@ -11,12 +11,15 @@ from vflow.bijections.base import Bijection, Context
 
 SPEED = 3.0  # the scale is exp(SPEED · log_scale): a higher learning rate for it (Kingma & Dhariwal 2018)
 
+LEAST = 1e-6  # standard deviation of a channel that is not constant
+
 
 @final
 class ActNorm(Bijection):
     """z = (x + shift) · scale per channel (Kingma & Dhariwal 2018, section 3.1).
 
-    ``initialize`` gives each channel of that batch mean 0 and variance 1; a persistent buffer remembers it.
+    ``initialize`` gives each channel of that batch mean 0 and variance 1, and those that are constant there
+    mean 0 alone; a persistent buffer remembers it.
     """
 
     initialized: Tensor
@@ -50,7 +53,8 @@ class ActNorm(Bijection):
         if self.initialized:
             return
         deviation, mean = torch.std_mean(x.double(), dim=(0, 2, 3), correction=0)
-        log_deviation = (deviation + 1e-6).log()
+        # a constant channel, as of a batch of one vector, has no scale to go by
+        log_deviation = torch.where(deviation > LEAST, deviation + LEAST, 1.0).log()
         self.shift.copy_(mean * (-log_deviation).exp() if inverse else -mean)
         self.log_scale.copy_((log_deviation if inverse else -log_deviation) / SPEED)
         self.initialized.fill_(True)

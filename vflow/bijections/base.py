@@ -133,7 +133,7 @@ class Inverse(Bijection):
 
 
 def initialized_by(module: nn.Module, name: str) -> None:
-    """Set the buffer ``initialized``, which files do not hold, when tensor ``name`` of ``module`` is loaded."""
+    """Set the buffer ``initialized``, which files do not hold, when the tensor ``name`` is loaded."""
     module.register_load_state_dict_pre_hook(partial(_mark_initialized, name))
 
 

@@ -103,6 +103,8 @@ class CheckerboardPartition(Partition):
         self.shifted = int(not keep_odd)  # parity of the rows whose second column stays
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if x.shape[-1] % 2:
+            raise ValueError(f"a checkerboard needs an even width, not {x.shape[-2]}×{x.shape[-1]}")
         pairs = x.unflatten(-1, (-1, 2))
         even, odd = pairs.unbind(-1)
         rows = self._shifted_rows(x)
