@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -60,7 +61,24 @@ def test_both_sides_have_one_latent_and_share_its_density() -> None:
     torch.testing.assert_close(total, log_slope.flatten())
 
 
-def test_the_density_is_continuous_on_the_border_and_integrates_to_one() -> None:
+@pytest.mark.parametrize("slope", [0.7, 1.0, 1.3])
+def test_the_tail_of_the_latent_decides_the_density_on_the_border(slope: float) -> None:
+    """Under a logistic base of z · slope, p(x) ~ v^(slope − 1) at a distance v, the same on both sides."""
+    layer = fold()
+    distance = torch.logspace(-12, -6, 7, dtype=torch.float64)
+    sides = []
+    for side in (-1, 1):
+        x = torch.stack([side * distance, torch.full_like(distance, 0.3)], 1)[:, :, None, None]
+        z, density = layer.transform(x)
+        first = slope * z[:, 0].flatten()
+        base = torch.nn.functional.logsigmoid(first) + torch.nn.functional.logsigmoid(-first)
+        sides.append(base + density.flatten())
+    torch.testing.assert_close(*sides, rtol=0, atol=1e-4)
+    exponent = (sides[0][-1] - sides[0][0]) / (distance[-1] / distance[0]).log()
+    torch.testing.assert_close(float(exponent), slope - 1, rtol=0, atol=1e-4)
+
+
+def test_the_density_under_a_logistic_base_is_continuous_on_the_border_and_integrates_to_one() -> None:
     layer = fold()
     height = torch.linspace(-3, 3, 9, dtype=torch.float64)
     left, right = (

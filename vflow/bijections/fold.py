@@ -17,9 +17,14 @@ class Fold(nn.Module):
     """z = fold of x at x₁ = 0, with the side k = sign(x₁) as a discrete latent (Dinh et al. 2019, RAD).
 
     Each half of the space is mapped to all of R^D: v = |x₁|, z₁ = log(eᵛ − 1), the rest stays. The density is
-    p(x) = p(z) p(k | z) |∂z/∂x|, a mixture whose components live on different sides. The gate
-    p(k = 1 | z) = σ(v · g(z)) is ½ on the border, from both sides, so the density is continuous there. Not a
-    bijection: sampling draws k, which takes one standard-normal number.
+    p(x) = p(z) p(k | z) |∂z/∂x|, a mixture whose components live on different sides. Not a bijection:
+    sampling draws k, which takes one standard-normal number.
+
+    The gate p(k = 1 | z) = σ(v · g(z)) is ½ on the border, so that x and its mirror image have the same
+    density there. That does not make the density continuous, for which it must be finite on the border, too
+    (Dinh et al.). The border lies at z₁ = −∞: where p(z) falls like exp(s z₁), p(x) goes like v^(s − 1). That
+    is finite and above 0 for s = 1 alone, as under a logistic base; else it is 0 or infinite on the border,
+    though the mass is finite. The layers that follow give z₁ its s, and training may change it.
 
     Args:
         dim: D.
