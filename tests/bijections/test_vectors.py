@@ -26,6 +26,7 @@ from vflow.bijections.planar import Planar, Radial
 from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation
 from vflow.bijections.spline import RationalQuadraticSpline
+from vflow.config import DensityConfig
 from vflow.nn.masked import MADE, TiedAutoregressiveNet
 from vflow.nn.mlp import MLP, VectorConditioner
 
@@ -392,6 +393,12 @@ def test_an_inverse_starts_from_the_batch_it_is_given(make: Callable[[], Bijecti
     torch.testing.assert_close(flat.std(0), torch.ones(3), rtol=0, atol=0.01)
     torch.testing.assert_close(bijection.initialize(2 * x), bijection(2 * x)[0])
     torch.testing.assert_close(bijection(x)[0], z)
+
+
+def test_bumps_inside_an_inverse_are_refused() -> None:
+    layers = [{"kind": "repeat", "times": 2, "layers": [{"kind": "bumps"}]}]
+    with pytest.raises(ValueError, match="bumps inside an inverse"):
+        DensityConfig(layers=[{"kind": "inverse", "layers": layers}])
 
 
 @pytest.mark.parametrize("make", [lambda: ParetoMarginals(3, 4), lambda: BatchNorm(3), lambda: ActNorm(3)])
