@@ -226,7 +226,7 @@ def test_files_that_would_lose_information_are_refused(
 
 
 @pytest.mark.parametrize(("color", "suffix"), [("RGB", "png"), ("L", "png"), ("RGB", "jpg")])
-def test_photos_keep_their_colour_profile(
+def test_photos_keep_their_color_profile(
     color: str, suffix: str, codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo, flags = tmp_path / f"phone.{suffix}", ["--checkpoint", str(codecs["photo"])]

@@ -412,6 +412,26 @@ def test_initialize_leaves_what_was_loaded(make: Callable[[], Bijection]) -> Non
         assert torch.equal(second.state_dict()[f"layers.0.{name}"], value), name
 
 
+@pytest.mark.parametrize("make", [lambda: ParetoMarginals(3, 4), lambda: BatchNorm(3), lambda: ActNorm(3)])
+def test_a_state_that_was_never_initialised_leaves_that_to_the_first_batch(
+    make: Callable[[], Bijection],
+) -> None:
+    fresh, loaded = make().eval(), make().eval()
+    loaded.load_state_dict(fresh.state_dict())
+    x = 1 - 3 * torch.randn(100, 3, 1, 1)
+    torch.testing.assert_close(loaded.initialize(x), fresh.initialize(x))
+
+
+@pytest.mark.parametrize("kind", ["normal", "laplace"])
+def test_steep_mixtures_are_inverted_in_float32_with_a_gradient_as_without(kind: Any) -> None:
+    element = MixtureLogit(8, kind)
+    h = 6 * torch.randn(20_000, element.count)
+    z = torch.randn(20_000)
+    for target in (z, z.clone().requires_grad_()):
+        x = element.inverse(target, h)[0]
+        assert float((element.forward(x.detach(), h)[0] - z).abs().max()) < 1e-3
+
+
 def test_planar_and_radial_stay_invertible_whatever_their_parameters() -> None:
     for make in (Planar, Radial):
         bijection = make(2).double()

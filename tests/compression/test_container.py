@@ -29,7 +29,7 @@ def test_a_picture_has_no_clock(channels: int) -> None:
 
 
 @pytest.mark.parametrize("arithmetic", ["", "torch 2"])
-def test_a_colour_profile_comes_back(arithmetic: str) -> None:
+def test_a_color_profile_comes_back(arithmetic: str) -> None:
     header = HEADER._replace(kind="picture", frames=1, fps=None, arithmetic=arithmetic, profile=b"acsp\0")
     data = pack(header, FRAMES[:1])
     assert unpack(data, "a") == (header, FRAMES[:1])

@@ -224,9 +224,12 @@ def test_vectors_are_as_long_as_the_rows_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("export: {int8: [nothing]}", "int8: the model has no part 'nothing' with kernels; it has "),
-        ("export: {set: {fps: -1}}", r"export: export\.set\.?.*fps"),
-        ("export: {set: {noise: learned}}", r"export\.set: the weights of export do not fit"),
+        (
+            "export: {int8: [nothing]}",
+            r"recipe\.yaml: export\.int8: the model has no part 'nothing' with kernels; it has ",
+        ),
+        ("export: {set: {fps: -1}}", r"recipe\.yaml: export\.set\.?.*fps"),
+        ("export: {set: {noise: learned}}", r"recipe\.yaml: export\.set does not fit the weights"),
     ],
 )
 def test_faults_of_the_export_are_found_before_the_first_stage(
@@ -264,7 +267,7 @@ def test_exports_change_entries_that_leave_the_weights_their_places(tiny: str, t
     save_checkpoint(source, build_model(preset.model), config=preset.model, card="# mine")
     export(source, target, Export(set={"fps": 5}))
     assert read_config(target) == preset.model.model_copy(update={"fps": 5.0})
-    with pytest.raises(ConfigError, match=r"export\.set: the weights of .*source do not fit"):
+    with pytest.raises(ConfigError, match=r"source: export\.set does not fit the weights"):
         export(source, target, Export(set={"noise": "learned"}))
     assert read_config(target).noise == preset.model.noise, "what was there stays"
 

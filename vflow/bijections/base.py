@@ -133,12 +133,15 @@ class Inverse(Bijection):
 
 
 def initialized_by(module: nn.Module, name: str) -> None:
-    """Set the buffer ``initialized``, which files do not hold, when the tensor ``name`` is loaded."""
+    """Set the buffer ``initialized``, which files do not hold, when a tensor ``name`` is loaded that differs
+    from the module's own, as that of a state that has been initialised does.
+    """
     module.register_load_state_dict_pre_hook(partial(_mark_initialized, name))
 
 
 def _mark_initialized(name: str, module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    if prefix + name in state:
+    loaded, own = state.get(prefix + name), module.get_buffer(name)
+    if loaded is not None and (loaded.shape != own.shape or not torch.equal(loaded.to(own), own)):
         module.get_buffer("initialized").fill_(True)
 
 

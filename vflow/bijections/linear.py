@@ -120,7 +120,7 @@ def inverted(matrix: Tensor) -> Tensor:
         return torch.linalg.inv(matrix.double().cpu()).to(matrix)
     except torch.linalg.LinAlgError as error:
         raise CheckpointError(
-            "the model cannot be inverted, as after training that diverged; use an earlier checkpoint"
+            "the model cannot be inverted; if training diverged, use an earlier checkpoint"
         ) from error
 
 

@@ -27,9 +27,7 @@ def invert_increasing(
         low: a bound of x from below, shaped like ``target``.
         high: a bound of x from above.
     """
-    # with a graph two more steps follow, which square the error, and the time saved here pays for the second
-    graph = torch.is_grad_enabled() and target.requires_grad
-    tolerance = 4 * torch.finfo(target.dtype).eps ** (0.5 if graph else 1)
+    tolerance = 4 * torch.finfo(target.dtype).eps
     with torch.no_grad():
         low, high = low.expand_as(target), high.expand_as(target)
         x = 0.5 * (low + high)

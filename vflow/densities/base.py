@@ -200,8 +200,8 @@ def von_mises_angles(eps: Tensor, kappa: Tensor) -> Tensor:
     """Angles (B, D), float64, of density ∝ exp(κ cos θ) from standard-normal noise (B, D) and κ (D,).
 
     The CDF is inverted on a table of the half circle below 0, or the part of it that has mass; within a cell
-    log p is linear, so θ is off by at most 2e-6 / √κ. All of it is differentiable, which is the implicit
-    gradient ∂θ/∂κ = −(∂F/∂κ) / p of that CDF (Figurnov et al. 2018).
+    log p is linear, so θ is off by at most 2e-6 / √κ for |ε| up to 6. All of it is differentiable, with the
+    implicit gradient ∂θ/∂κ = −(∂F/∂κ) / p of that CDF (Figurnov et al. 2018).
     """
     upper = eps.T > 0
     level = torch.special.ndtr(torch.where(upper, -eps.T, eps.T).double()).contiguous()  # up to ½

@@ -212,7 +212,7 @@ def draw_finite(
             attempts[row] += 1
     raise InputError(
         f"{name(bad[0])} is not finite after {MAX_REDRAWS} redraws; lower the temperature or change the "
-        "seed, or, of a checkpoint whose training diverged, use an earlier one"
+        "seed; if training diverged, use an earlier checkpoint"
     )
 
 

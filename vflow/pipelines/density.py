@@ -43,9 +43,11 @@ def density_config(model: nn.Module) -> DensityConfig:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Points (N, D) and how many had to be drawn again for not being finite.
+    """Points and how many had to be drawn again for not being finite.
 
-    points: float32, of a model in float64 float64.
+    Attributes:
+        points: (N, D), float32, or float64 if the model is.
+        redrawn: points that were drawn again.
     """
 
     points: np.ndarray

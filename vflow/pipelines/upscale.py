@@ -184,7 +184,7 @@ class Doubling:
                 return Variant(image, counts._replace(redrawn=attempt))
         raise InputError(
             f"sample {int(key[2]) + 1} is not finite after {MAX_REDRAWS} redraws; lower the temperature or "
-            "change the seed, or, of a checkpoint whose training diverged, use an earlier one"
+            "change the seed; if training diverged, use an earlier checkpoint"
         )
 
     @torch.no_grad()

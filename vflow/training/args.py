@@ -122,10 +122,9 @@ def resolve(options: TrainOptions) -> Preset:
     if options.data is not None:
         overrides |= own_data(options.data, options.config, overrides, typed)
     preset = load_preset(options.config, overrides, typed)
-    named = any(key.startswith("data.held_out_events") for key in overrides)
-    if named or (held := _held_out_events(preset.data)) is None:
-        return preset
-    return load_preset(options.config, overrides | {"data.held_out_events": held}, typed)
+    if options.data is not None and (held := held_out_events(preset.data, overrides)) is not None:
+        return load_preset(options.config, overrides | {"data.held_out_events": held}, typed)
+    return preset
 
 
 def own_data(data: str, config: str, overrides: dict[str, Any], typed: dict[str, str]) -> dict[str, Any]:
@@ -153,12 +152,13 @@ def own_data(data: str, config: str, overrides: dict[str, Any], typed: dict[str,
     return entries
 
 
-def _held_out_events(data: DataConfig) -> list[str] | None:
+def held_out_events(data: DataConfig, overrides: dict[str, Any]) -> list[str] | None:
     """Events to hold out of a folder that has none of those the preset names: the last, if there are others.
 
     None: those of the preset are there, or none are to be held out.
     """
-    if data.name != "rain" or data.path is None or not data.held_out_events:
+    named = any(key.startswith("data.held_out_events") for key in overrides)
+    if named or data.name != "rain" or data.path is None or not data.held_out_events:
         return None
     from vflow.data.datasets.rain import event_names  # needs OpenCV
 

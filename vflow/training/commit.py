@@ -195,11 +195,11 @@ def choose_commit(options: TrainOptions, accelerator: Accelerator) -> Path | Non
 
 def _is_copy(last: Path, found: list[Path]) -> bool:
     """True if the folder ``last`` is a copy of a commit in ``found``, as of a run copied without links."""
-    seal = _seal_of(last)
-    return seal is not None and any(_seal_of(folder) == seal for folder in found)
+    own = _checksums_of(last)
+    return own is not None and any(_checksums_of(folder) == own for folder in found)
 
 
-def _seal_of(folder: Path) -> bytes | None:
+def _checksums_of(folder: Path) -> bytes | None:
     try:
         return read_regular(folder / COMMIT)
     except OSError:

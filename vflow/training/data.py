@@ -184,7 +184,7 @@ class DataModule(Protocol[M, B]):
     setup.py maps a model's configuration to its data module.
 
     Attributes:
-        length: training examples per epoch.
+        length: training examples per epoch; ``usable``: those that are not left out, as far as known.
         frames: pictures per example, for rates; ``targets``: those whose likelihood counts.
         statistics_examples: training examples that fitted statistics (pixel maps, tables) are counted on.
         held_out: validation examples, possibly none; ``chunk``: those per forward pass.
@@ -192,6 +192,8 @@ class DataModule(Protocol[M, B]):
 
     @property
     def length(self) -> int: ...
+    @property
+    def usable(self) -> int: ...
     @property
     def frames(self) -> int: ...
     @property
@@ -233,6 +235,10 @@ class Splits(Generic[S]):
     @property
     def length(self) -> int:
         return len(self.train)
+
+    @property
+    def usable(self) -> int:
+        return self.length
 
     @property
     def frames(self) -> int:

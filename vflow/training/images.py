@@ -70,7 +70,11 @@ class Images(Splits[ImageDataset]):
 
     @property
     def length(self) -> int:
-        return self.train.usable if isinstance(self.train, PhotoSet) else len(self.train)
+        return len(self.train)
+
+    @property
+    def usable(self) -> int:
+        return self.train.usable if isinstance(self.train, PhotoSet) else self.length
 
     @property
     def statistics_examples(self) -> int:

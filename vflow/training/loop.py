@@ -252,8 +252,8 @@ class Run:
             if progress.skipped_in_a_row >= PATIENCE:
                 return "diverged"
             sound = self._validate() if last or progress.step % config.validate_every == 0 else True
-            if last and not sound:
-                return "diverged"
+            if last and not (sound and progress.accepted):
+                return "diverged"  # of no use, or nothing was learned
             if last or (progress.step % config.checkpoint_every == 0 and not progress.skipped_in_a_row):
                 self._commit()  # not in a run of skipped steps: one rolls back to before it
         return "finished"
@@ -352,7 +352,7 @@ class Run:
         progress = self.progress
         if self.committed != progress.step:
             progress.seconds = self._seconds()
-            card = run_card(self.options, self.preset, progress, self.data.length, self.accelerator)
+            card = run_card(self.options, self.preset, progress, self.data.usable, self.accelerator)
             keep = self.options.keep
             save_commit(self.folder, self.state, self.average, progress, self.preset, keep, card)
             self.committed, self.accepted_before = progress.step, progress.accepted

@@ -65,6 +65,7 @@ class EnergySamples:
     examples: int  # of the whole run
     seed: int
     length: int = ENERGY_EXAMPLES
+    usable: int = ENERGY_EXAMPLES
     held_out: int = ENERGY_EXAMPLES
     chunk: int = 2000
     frames: int = 1

@@ -13,10 +13,11 @@ from torch import nn
 from vflow.checkpoint import checkpoint_folder, load, read_card, read_config, read_statistics, save_checkpoint
 from vflow.config import Export, ModelConfig, Preset, Recipe, load_preset, load_recipe, parse, to_yaml
 from vflow.data.media import atomic_write
+from vflow.disk import real_path
 from vflow.errors import ConfigError, InputError
 from vflow.models import build_model
 from vflow.quantization import check_parts
-from vflow.training.args import TrainOptions, own_data
+from vflow.training.args import TrainOptions, held_out_events, own_data
 from vflow.training.commit import newest_commit
 from vflow.training.distributed import make_accelerator
 from vflow.training.logging import read_log
@@ -45,9 +46,9 @@ def train_recipe(options: TrainOptions) -> int:
     _check_data(options, recipe)
     presets = stage_presets(recipe, options.data)
     for stage in recipe.stages:
-        if stage.init_from:
+        if stage.init_from and not _is_below(Path(stage.init_from), options.output):
             checkpoint_folder(stage.init_from, allow_hub=True)
-    _check_export(presets[-1].model, recipe.export, "export")
+    _check_export(presets[-1].model, recipe.export, options.recipe)
     if options.dry_run:
         return _dry_run(options, recipe, presets)
     _claim(options, recipe)
@@ -68,6 +69,11 @@ def train_recipe(options: TrainOptions) -> int:
     return 0
 
 
+def _is_below(path: Path, folder: Path) -> bool:
+    """True for what a stage before may yet make."""
+    return real_path(path).is_relative_to(real_path(folder))
+
+
 def stage_presets(recipe: Recipe, data: str | None) -> list[Preset]:
     """Preset of each stage, with its data and its backbone's weights below the folder ``data``.
 
@@ -82,7 +88,10 @@ def stage_presets(recipe: Recipe, data: str | None) -> list[Preset]:
             changes |= own_data(str(Path(data) / (stage.data or "")), stage.config, changes, typed)
         if data and stage.backbone:
             changes["training.backbone_weights"] = str(Path(data) / stage.backbone)
-        found.append(load_preset(stage.config, changes, typed))
+        preset = load_preset(stage.config, changes, typed)
+        if data and (held := held_out_events(preset.data, changes)) is not None:
+            preset = load_preset(stage.config, changes | {"data.held_out_events": held}, typed)
+        found.append(preset)
     return found
 
 
@@ -122,8 +131,10 @@ def _claim(options: TrainOptions, recipe: Recipe) -> None:
         raise ConfigError(
             f"{path}: not the recipe {options.recipe} in the stages that have begun; choose another --output"
         )
-    with atomic_write(path) as draft:
-        draft.write_text(to_yaml(recipe), encoding="utf-8")
+    text = to_yaml(recipe)
+    if not (begun and path.read_text(encoding="utf-8") == text):
+        with atomic_write(path) as draft:
+            draft.write_text(text, encoding="utf-8")
 
 
 def _finished(folder: Path, preset: Preset) -> bool:
@@ -169,12 +180,15 @@ def _check_export(config: ModelConfig, settings: Export, source: str) -> ModelCo
     changed = parse(type(config), config.model_dump() | settings.set, f"{source}: export.set")
     if not settings.set and not settings.int8:
         return changed
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         models: list[nn.Module] = [build_model(one) for one in (config, changed)]
     before, after = ({k: v.shape for k, v in model.state_dict().items()} for model in models)
     if before != after:
-        raise ConfigError(f"export.set: the weights of {source} do not fit; change no sizes")
-    check_parts(dict(models[0].named_parameters()), settings.int8)
+        raise ConfigError(f"{source}: export.set does not fit the weights; change no sizes")
+    try:
+        check_parts(dict(models[0].named_parameters()), settings.int8)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: export.{error}") from error
     return changed
 
 

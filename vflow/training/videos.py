@@ -39,6 +39,10 @@ class Videos:
         return len(self.sampler.dataset)
 
     @property
+    def usable(self) -> int:
+        return self.length
+
+    @property
     def targets(self) -> int:
         return self.frames - self.config.min_context
 

@@ -118,7 +118,7 @@ def test_raw_pixels_say_how_many_bytes_they_have(app: AppContext, tmp_path: Path
         assert phrase in html.compressed(finish(job.compress(app, clip, job.read(clip), lambda: False)))
 
 
-def test_photos_keep_their_colour_profile(tmp_path: Path) -> None:
+def test_photos_keep_their_color_profile(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     app = AppContext(ModelStore(), RunStore(tmp_path / "runs"), Jobs(), tmp_path)
     photo, profile = str(tmp_path / "phone.png"), foreign_profile()

@@ -244,7 +244,7 @@ def test_colour_profile_is_converted_to_srgb(tmp_path: Path) -> None:
         assert clip.notes == notes
 
 
-def test_colours_are_kept_with_their_profile_on_demand(tmp_path: Path) -> None:
+def test_colors_are_kept_with_their_profile_on_demand(tmp_path: Path) -> None:
     profiles = {"RGB": foreign_profile(), "L": foreign_profile("L"), "wrong": foreign_profile("L")}
     for name, profile in profiles.items():
         color = (80, 90, 100) if name != "L" else 80
@@ -258,6 +258,15 @@ def test_colours_are_kept_with_their_profile_on_demand(tmp_path: Path) -> None:
         else:
             assert (kept.profile, kept.notes, kept.losses) == (profile, (), ())
     assert media.read_photo(tmp_path / "RGB.png")[0].profile == b""
+
+
+@pytest.mark.parametrize("mode", ["1", "LA"])
+def test_profiles_of_grey_are_kept_beside_opacity_and_of_one_bit(tmp_path: Path, mode: str) -> None:
+    profile = foreign_profile("L")
+    Image.new("L", (4, 4), 255).convert(mode).save(tmp_path / "a.png", icc_profile=profile)
+    kept, _ = media.read_photo(tmp_path / "a.png", convert=False)
+    assert (kept.profile, kept.grey, kept.notes) == (profile, True, ())
+    assert int(kept.frames.min()) == 255
 
 
 def test_pages_are_not_frames(tmp_path: Path) -> None:

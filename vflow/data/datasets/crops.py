@@ -68,7 +68,7 @@ class PhotoCrops:
         self.path, self.crop = Path(path), crop
         self._photos, self._files = Photos(path, size=1, split=split), _Files(self.path, cache_bytes)
         self.names = self._photos.names
-        self._seen = LeftOut(self.path, len(self.names))
+        self._seen, self._counts = LeftOut(self.path, len(self.names)), split == "train"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -87,7 +87,8 @@ class PhotoCrops:
             photo = self._read(place)
             fits = photo is not None and min(photo.shape[:2]) >= self.crop
             reason = "unreadable" if photo is None else f"smaller than {self.crop} pixels"
-            self._seen.note(self.names[place], "" if fits else reason)
+            if self._counts:
+                self._seen.note(self.names[place], "" if fits else reason)
             if photo is not None and fits:
                 return random_crop(photo, self.crop, HALF_SIZE_SHARE, random)
         raise InputError(

@@ -32,7 +32,7 @@ MIN_MEAN_CHROMA = 4.0  # mean chroma √(a² + b²) below which a photo teaches 
 KEPT_SCALE = 3  # photos are kept with a shorter side of so many times ``size``
 CROP_KEPT_SIDE = 512  # shorter side, in pixels, with which photos that crops are cut from are kept
 HALF_SIZE_SHARE = 0.5  # of the crops of super-resolution
-EXAMINED = 1200  # photos of a set that are decoded ahead to be counted: kept, they fit into CACHE_BYTES
+EXAMINED = 200  # photos of a set that are decoded ahead to be counted: half a minute, where they are large
 MIN_CROP_AREA = 0.5  # crops take this share to all of the largest square
 MAX_ASPECT = 1.1  # most that a crop is wider than high, or the reverse
 UNHINTED_SHARE = 0.5  # share of training examples without hints
@@ -100,7 +100,7 @@ class PhotoSet(ABC):
         raise InputError(self._nothing_left())
 
     def examine(self) -> None:
-        """Count the photos that can be used; sets beyond 1,200 are left to be counted as they are read.
+        """Count the photos that can be used; sets beyond 200 are left to be counted as they are read.
 
         Raises:
             InputError: no photo can be used.

@@ -88,9 +88,10 @@ def decode_straight(path: Path, kind: Kind, collector: Collector) -> np.ndarray 
         upright = _upright(path, frame, collector)
         icc, alpha = frame.info.get("icc_profile"), None
         if upright.has_transparency_data:
+            grey = upright.mode == "LA"
             upright = upright.convert("RGBA")
             alpha = np.array(upright.getchannel("A"))
-            upright = upright.convert("RGB")
+            upright = upright.convert("L" if grey else "RGB")
         rgb = np.asarray(_srgb(upright, icc, collector))
         collector.add(rgb, None, grey=_is_grey(frame, rgb))
         return alpha
@@ -232,6 +233,8 @@ def _upright(path: Path, image: Image.Image, collector: Collector) -> Image.Imag
         return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise InputError(f"{path.name}: 32-bit samples are not supported; save it with 8 bits per channel")
+    if image.mode == "1":
+        image = image.convert("L")
     if image.mode in ("P", "PA"):
         if not gif:
             collector.note("palette converted to RGB")

@@ -117,8 +117,8 @@ def stream(path: Path, kind: Kind, limits: Limits) -> FrameStream:
     times, losses = list[float](), list[Loss]()
     frames = _resized_to_first(path, kind, limits, times, losses, 1 / rate if rate else 0.0)
     length = known.size or header.frames or count(path, kind, limits)
-    shown = None if constant else times
-    return FrameStream(frames, rate, header.notes, shown, length=length, losses=losses)
+    varying = None if constant else times
+    return FrameStream(frames, rate, header.notes, varying, length=length, losses=losses)
 
 
 def _timestamps(path: Path, kind: Kind, limits: Limits) -> np.ndarray:

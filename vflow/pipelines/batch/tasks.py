@@ -184,7 +184,7 @@ class ColorizeTask(SamplingTask[ColorRecord]):
         # Every eight variants go through the film anew: memory stays bounded.
         for first in range(0, settings.num_samples, CHUNK):
             film = media.stream_frames(item.paths[0])
-            told = len(film.losses)  # with the notes, where they are told at all
+            known = len(film.losses)  # which the notes name, if they should
             if not first:
                 self.remark(item, film.notes)
             samples = range(first, min(first + CHUNK, settings.num_samples))
@@ -199,7 +199,7 @@ class ColorizeTask(SamplingTask[ColorRecord]):
                     done = first * film.length + (t + 1) * len(samples)
                     self.progress(done, max(done, film.length * settings.num_samples))
             if not first:
-                self.remark(item, [loss.text for loss in film.losses[told:]])
+                self.remark(item, [loss.text for loss in film.losses[known:]])
             self._add_sound(item, folder, samples)
         return content, counts
 
