@@ -286,7 +286,5 @@ def test_counts_with_and_without_the_reference() -> None:
 
 
 def test_a_singular_matrix_is_an_error_in_one_line() -> None:
-    with pytest.raises(
-        CheckpointError, match="the model cannot be inverted; if training diverged"
-    ):
+    with pytest.raises(CheckpointError, match="the model cannot be inverted; if training diverged"):
         inverted(torch.zeros(4, 4))

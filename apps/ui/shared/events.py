@@ -165,13 +165,15 @@ class NewestWins:
         """Wire a trigger; returns the event of its work."""
 
         def prepare(values: Updates, event: gr.EventData, request: gr.Request) -> Updates:
+            key = self._key(request, trigger.group)
+            number = self._app.jobs.begin(key)
             changes = trigger.prepare(values, event)
             known = {**values, **{part: value for part, value in changes.items() if not _is_update(value)}}
             work = partial(self._in_turn, partial(trigger.work, known, event))
             if self._last:
                 work = partial(self._last.kept, self._status, request.session_hash, known, work)
-            self._app.jobs.request(self._key(request, trigger.group), work)
-            return unless_empty(changes, self._status)
+            newest = self._app.jobs.request(key, work, number)
+            return unless_empty(changes if newest else {}, self._status)
 
         def work(request: gr.Request) -> Shown:
             yield unless_empty({}, self._status)  # a generator that never yields empties its outputs

@@ -38,14 +38,30 @@ class Jobs:
         self._lock = threading.Lock()
         self._waiting: dict[str, Work] = {}
         self._running: dict[str, RunningJob] = {}
+        self._count = 0
+        self._newest: dict[str, int] = {}
         self._seconds: dict[str, float] = {}
 
-    def request(self, key: str, work: Work) -> None:
-        """A new request, which supersedes the one that waits or runs."""
+    def begin(self, key: str) -> int:
+        """Number of a request under preparation: events are answered side by side, not in their order."""
         with self._lock:
+            self._count += 1
+            self._newest[key] = self._count
+            return self._count
+
+    def request(self, key: str, work: Work, number: int | None = None) -> bool:
+        """A new request, which supersedes the one that waits or runs.
+
+        Returns False, and does nothing, where another has begun since ``begin`` gave its ``number``.
+        """
+        with self._lock:
+            if number is not None and self._newest.get(key) != number:
+                return False
+            self._newest.pop(key, None)
             self._waiting[key] = work
             if job := self._running.get(key):
                 job.superseded = True
+            return True
 
     def withdraw(self, key: str) -> None:
         """Forget the request that waits."""

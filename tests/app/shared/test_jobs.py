@@ -50,6 +50,19 @@ def test_only_the_newest_request_runs_and_only_once() -> None:
         assert job is None
 
 
+def test_a_request_that_was_prepared_longer_than_a_later_one_is_dropped() -> None:
+    jobs = Jobs()
+    slow, quick = jobs.begin("a"), jobs.begin("a")
+    assert jobs.request("a", lambda should_stop: iter(["quick"]), quick)
+    assert not jobs.request("a", lambda should_stop: iter(["slow"]), slow)
+    with jobs.running("a") as job:
+        assert job is not None and list(job.work(job.should_stop)) == ["quick"]
+    slow, quick = jobs.begin("a"), jobs.begin("a")
+    assert not jobs.request("a", work, slow), "the quicker one is still being prepared"
+    assert jobs.request("a", work, quick)
+    assert jobs.request("b", work, jobs.begin("b"))
+
+
 def test_the_time_left_is_learned_from_earlier_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 2.0, 100.0, 0.0, 1.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(now))
