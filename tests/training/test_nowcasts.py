@@ -55,7 +55,9 @@ def test_events_are_held_out_by_name(folder: Path) -> None:
         with pytest.raises(ConfigError, match=message):
             open_nowcasts(preset.model, preset)  # type: ignore[arg-type]
     preset = load_preset("rain", {"data.path": str(folder), "data.held_out_events": ["c"]})
-    with pytest.raises(ConfigError, match=r"name some of a, b \(--set 'data.held_out_events=\[b\]'\)$"):
+    with pytest.raises(
+        ConfigError, match=r"name some of a, b \(--set 'data\.held_out_events=\[b\]', or in a "
+    ):
         open_nowcasts(preset.model, preset)  # type: ignore[arg-type]
 
 
@@ -68,7 +70,7 @@ def test_own_events_need_not_be_named(folder: Path, caplog: pytest.LogCaptureFix
     assert held_out(folder) == ("b",)
     assert caplog.messages == [
         f"{folder}: has no fmi_20170509, which the preset holds out, so the last event, b, is for "
-        "validation; --set 'data.held_out_events=[NAME]' names another"
+        "validation; --set 'data.held_out_events=[NAME]', or in a recipe the stage's set, names another"
     ]
     caplog.clear()
     assert held_out(folder, "data.held_out_events=[a]") == ("a",)

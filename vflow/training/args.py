@@ -170,7 +170,7 @@ def held_out_events(data: DataConfig, overrides: dict[str, Any]) -> list[str] | 
         return []
     _log.warning(
         "%s: has no %s, which the preset holds out, so the last event, %s, is for validation; "
-        "--set 'data.held_out_events=[NAME]' names another",
+        "--set 'data.held_out_events=[NAME]', or in a recipe the stage's set, names another",
         printable(data.path),
         data.held_out_events[0],
         printable(names[-1]),

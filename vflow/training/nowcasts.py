@@ -105,7 +105,7 @@ def open_nowcasts(config: NowcastConfig, preset: Preset) -> Nowcasts:
     if unknown:
         raise ConfigError(
             f"data.held_out_events: no {unknown[0]}.npz in {data.path}; name some of {', '.join(names)} "
-            f"(--set 'data.held_out_events=[{names[-1]}]')"
+            f"(--set 'data.held_out_events=[{names[-1]}]', or in a recipe the stage's set)"
         )
     seen = [name for name in names if name not in held_out]
     if not seen:

@@ -48,7 +48,8 @@ def train_recipe(options: TrainOptions) -> int:
     for stage in recipe.stages:
         if stage.init_from and not _is_below(Path(stage.init_from), options.output):
             checkpoint_folder(stage.init_from, allow_hub=True)
-    _check_export(presets[-1].model, recipe.export, options.recipe)
+    if recipe.export.set or recipe.export.int8:
+        _exported_model(presets[-1].model, recipe.export, options.recipe)
     if options.dry_run:
         return _dry_run(options, recipe, presets)
     _claim(options, recipe)
@@ -171,25 +172,27 @@ def _dry_run(options: TrainOptions, recipe: Recipe, presets: list[Preset]) -> in
     return 0
 
 
-def _check_export(config: ModelConfig, settings: Export, source: str) -> ModelConfig:
-    """Configuration ``config`` of ``source`` as it ships.
+def _exported_model(config: ModelConfig, settings: Export, source: str) -> Any:
+    """Fresh model of the configuration ``config`` of ``source`` as it ships.
 
     Raises:
         ConfigError: ``settings.set`` changes what the weights depend on, or ``settings.int8`` names no part.
     """
     changed = parse(type(config), config.model_dump() | settings.set, f"{source}: export.set")
-    if not settings.set and not settings.int8:
-        return changed
     with torch.random.fork_rng(devices=[]):
-        models: list[nn.Module] = [build_model(one) for one in (config, changed)]
-    before, after = ({k: v.shape for k, v in model.state_dict().items()} for model in models)
-    if before != after:
+        model: nn.Module = build_model(changed)
+        own: nn.Module = build_model(config) if settings.set else model
+    if _shapes(own) != _shapes(model):
         raise ConfigError(f"{source}: export.set does not fit the weights; change no sizes")
     try:
-        check_parts(dict(models[0].named_parameters()), settings.int8)
+        check_parts(dict(model.named_parameters()), settings.int8)
     except ConfigError as error:
         raise ConfigError(f"{source}: export.{error}") from error
-    return changed
+    return model
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in model.state_dict().items()}
 
 
 def export(source: Path, target: Path, settings: Export) -> None:
@@ -199,15 +202,14 @@ def export(source: Path, target: Path, settings: Export) -> None:
         ConfigError: ``settings.set`` changes what the weights depend on, or ``settings.int8`` names no part.
         InputError: ``target`` cannot be written.
     """
-    config = _check_export(read_config(source), settings, str(source))
+    model = _exported_model(read_config(source), settings, str(source))
     statistics, card = read_statistics(source), read_card(source)
-    model: Any = build_model(config)
     model.load_state_dict(load(source).state_dict())
     try:
         save_checkpoint(
             target,
             model,
-            config=config,
+            config=model.config,
             card=card,
             extra=statistics,
             half=settings.half,
