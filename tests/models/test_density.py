@@ -225,6 +225,17 @@ def test_layers_that_read_a_condition_are_those_that_a_configuration_with_one_ne
 
 
 MARGINALS: dict[str, Any] = {"kind": "marginals"}
+TURN = {"kind": "mobius"}
+HEIGHT: dict[str, Any] = {
+    "kind": "coupling",
+    "keep": "first",
+    "element": {"kind": "spline", "low": -1.0, "high": 1.0, "ends": "free"},
+}
+
+
+def _angles(**changes: Any) -> dict[str, Any]:
+    spline = {"kind": "spline", "low": -math.pi, "high": math.pi, "ends": "circular", **changes}
+    return {"kind": "elementwise", "element": spline}
 
 
 def _sphere(*layers: dict[str, Any]) -> dict[str, Any]:
@@ -254,6 +265,26 @@ def _inverse(*layers: dict[str, Any]) -> dict[str, Any]:
         ),
         ({"base": "sphere", "dim": 3, "layers": [_sphere(MARGINALS)]}, "kind marginals inside a sphere"),
         ({"base": "sphere", "dim": 3, "layers": [_sphere(_inverse(MARGINALS))]}, "inside a sphere"),
+        (
+            {"base": "sphere", "dim": 3, "layers": [_sphere({"kind": "actnorm"})]},
+            "kind actnorm inside a sphere",
+        ),
+        (
+            {
+                "base": "sphere",
+                "dim": 3,
+                "layers": [_sphere({"kind": "coupling", "keep": "first", "periodic": True})],
+            },
+            "kind coupling inside a sphere",
+        ),
+        ({"base": "sphere", "dim": 3, "layers": [_sphere(HEIGHT)]}, "periodic: true"),
+        ({"base": "sphere", "dim": 3, "layers": [_sphere({"kind": "permutation"})]}, "leave the angle"),
+        ({"base": "circle", "layers": [{"kind": "actnorm"}]}, "kind actnorm over base: circle is no density"),
+        ({"base": "von-mises", "layers": [_inverse({"kind": "elementwise"})]}, "over base: von-mises"),
+        ({"base": "circle", "layers": [{"kind": "fold"}]}, "kind fold over base: circle"),
+        ({"base": "circle", "layers": [{"kind": "autoregressive", "element": TURN}]}, "periodic: true"),
+        ({"base": "circle", "layers": [_angles(high=3.0)]}, "period 2π"),
+        ({"base": "circle", "layers": [_angles(ends="linear")]}, "period 2π"),
         ({"dim": 3, "layers": [_inverse(_sphere({"kind": "permutation"}))]}, "base: sphere"),
         ({"layers": [MARGINALS]}, "base: uniform"),
         ({"base": "uniform", "layers": [MARGINALS, MARGINALS]}, "unit cube"),
@@ -285,8 +316,33 @@ def test_only_batch_norm_uses_statistics_of_the_batch() -> None:
     assert not density_config("maf").uses_batch_statistics
 
 
-@pytest.mark.parametrize("holder", ["sphere", "inverse", "repeat"])
+@torch.no_grad()
+def test_layers_that_are_let_through_over_angles_and_inside_spheres_are_a_density() -> None:
+    turn, half = {"kind": "permutation"}, {**HEIGHT, "keep": "last", "element": TURN}
+    layers = [
+        turn,
+        {**half, "keep": "even", "periodic": True},
+        turn,
+        _inverse(_angles()),
+        {"kind": "elementwise", "element": TURN},
+    ]
+    points, area = grid(-math.pi, math.pi, 200)
+    torus = DensityModel(build(base="circle", layers=layers)).double()
+    heights = {**HEIGHT, "periodic": True}
+    ball = DensityModel(
+        build(dim=3, base="sphere", layers=[_sphere(turn, {**heights, "keep": "last"}, turn, half)])
+    ).double()
+    for parameter in [*torus.parameters(), *ball.parameters()]:
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    assert float(torus.log_prob(points).exp().sum() * area) == pytest.approx(1, abs=1e-3)
+    angle, height = points.T / torch.tensor([[1], [math.pi]])
+    ring = (1 - height.square()).sqrt()
+    rows = torch.stack([ring * angle.cos(), ring * angle.sin(), height], 1)
+    assert float(ball.log_prob(rows).exp().sum() * area / math.pi) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("holder", ["inverse", "repeat"])
 def test_batch_norm_is_found_inside_other_layers(holder: str) -> None:
     times = {"times": 2} if holder == "repeat" else {}
     inner = {"kind": holder, "layers": [{"kind": "batchnorm"}], **times}
-    assert build(dim=3, base="sphere", layers=[inner]).uses_batch_statistics
+    assert build(layers=[inner]).uses_batch_statistics

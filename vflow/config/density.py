@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import compress
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, model_validator
@@ -13,6 +15,10 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 Activation = Literal["relu", "tanh", "elu", "silu"]
 READING = {"autoregressive", "coupling", "elementwise", "gaussian-copula", "planar", "radial"}
 """Kinds of layers that read a condition; the others see x alone."""
+Space = Literal["angle", "height"]
+Spaces = tuple[Space, ...]
+ANGLE: Space = "angle"
+HEIGHT: Space = "height"  # of a point of a sphere, in [-1, 1]
 Base = Literal["normal", "logistic", "uniform", "circle", "von-mises", "sphere"]
 
 
@@ -131,6 +137,16 @@ class CouplingLayer(Config):
         if self.residual and len(set(self.hidden)) > 1:
             raise ValueError("residual needs hidden layers of one width")
         return self
+
+    def kept(self, dim: int) -> list[bool]:
+        """True for each element of a vector that stays."""
+        half = (dim + 1) // 2
+        return {
+            "even": [i % 2 == 0 for i in range(dim)],
+            "odd": [i % 2 == 1 for i in range(dim)],
+            "first": [i < half for i in range(dim)],
+            "last": [i >= dim - half for i in range(dim)],
+        }[self.keep]
 
 
 class PlanarLayer(Config):
@@ -272,7 +288,9 @@ class DensityConfig(Config):
             )
         if "sphere" in kinds and self.base != "sphere":
             raise ValueError("layers of kind sphere need base: sphere")
-        _check_spheres(self.layers)
+        _check_spheres(self.layers, self.dim)
+        if self.base in ("circle", "von-mises"):
+            _check_manifold(self.layers, (ANGLE,) * self.dim, f"over base: {self.base}")
         on_cube = _on_cube(self.layers)
         if on_cube and self.base != "uniform":
             raise ValueError("layers of kind marginals lead to the unit cube: they need base: uniform")
@@ -286,16 +304,64 @@ class DensityConfig(Config):
         return any(layer.kind == "batchnorm" for layer in nested(self.layers))
 
 
-def _check_spheres(layers: tuple[OuterLayer, ...]) -> None:
+def _check_spheres(layers: tuple[OuterLayer, ...], dim: int) -> None:
     """Raise ValueError for layers of a sphere that do not map an angle and heights to such."""
     for layer in nested(layers):
         if isinstance(layer, SphereLayer):
-            for inner in nested(layer.layers):
-                if isinstance(inner, SphereLayer | MarginalsLayer):
-                    raise ValueError(
-                        f"a layer of kind {inner.kind} inside a sphere is no density there: "
-                        "layers inside see an angle and heights in [-1, 1]"
-                    )
+            spaces: Spaces = (ANGLE, *[HEIGHT] * (dim - 2))
+            if _check_manifold(layer.layers, spaces, "inside a sphere") != spaces:
+                raise ValueError("permutations inside a sphere must leave the angle in its place")
+
+
+def _check_manifold(
+    layers: tuple[OuterLayer, ...], spaces: Spaces, place: str, backward: bool = False
+) -> Spaces:
+    """What each coordinate is after ``layers``, which must map angles to angles and heights to heights.
+
+    Args:
+        spaces: what each is before them.
+        place: where the layers stand, for messages.
+        backward: they are inverted, and gone through from the last.
+
+    Raises:
+        ValueError: a layer that does not, so that the density would not integrate to 1.
+    """
+    steps = tuple(expand(layers))
+    for layer in reversed(steps) if backward else steps:
+        if isinstance(layer, InverseLayer):
+            spaces = _check_manifold(layer.layers, spaces, place, not backward)
+        elif isinstance(layer, PermutationLayer) and (layer.order == "reverse" or len(set(spaces)) == 1):
+            spaces = spaces[::-1]
+        elif isinstance(layer, ElementwiseLayer | CouplingLayer | AutoregressiveLayer):
+            kept = layer.kept(len(spaces)) if isinstance(layer, CouplingLayer) else [False] * len(spaces)
+            if not all(
+                keep or _stays(layer.element, space) for space, keep in zip(spaces, kept, strict=True)
+            ):
+                raise ValueError(_no_density(layer, place))
+            read = spaces[:-1] if isinstance(layer, AutoregressiveLayer) else tuple(compress(spaces, kept))
+            if ANGLE in read and not getattr(layer, "periodic", False):
+                raise ValueError(f"a layer of kind {layer.kind} {place} sees angles: it needs periodic: true")
+        else:
+            raise ValueError(_no_density(layer, place))
+    return spaces
+
+
+def _stays(element: ElementConfig, space: Space) -> bool:
+    """True if ``element`` maps angles to angles, or heights to heights."""
+    if isinstance(element, SplineElementConfig):
+        if space == HEIGHT:
+            return element.ends != "circular" and (element.low, element.high) == (-1, 1)
+        return element.ends == "circular" and math.isclose(
+            element.high - element.low, 2 * math.pi, rel_tol=1e-4
+        )
+    return space == ANGLE and element.kind in ("shift", "mobius")
+
+
+def _no_density(layer: OuterLayer, place: str) -> str:
+    return (
+        f"a layer of kind {layer.kind} {place} is no density there: angles take the elements shift, "
+        "mobius and circular splines of period 2π, heights splines from -1 to 1"
+    )
 
 
 def _on_cube(layers: tuple[OuterLayer, ...], cube: bool | None = None, backward: bool = False) -> bool | None:

@@ -86,13 +86,7 @@ def _autoregressive(config: configs.AutoregressiveLayer, dim: int, features: int
 
 def _coupling(config: configs.CouplingLayer, dim: int, features: int) -> Bijection:
     element = build_element(config.element)
-    half = (dim + 1) // 2
-    kept = {
-        "even": [i % 2 == 0 for i in range(dim)],
-        "odd": [i % 2 == 1 for i in range(dim)],
-        "first": [i < half for i in range(dim)],
-        "last": [i >= dim - half for i in range(dim)],
-    }[config.keep]
+    kept = config.kept(dim)
     net = MLP(
         sum(kept),
         (dim - sum(kept)) * element.count,
