@@ -34,6 +34,16 @@ def test_outputs_depend_on_all_earlier_elements_and_no_others(order: list[int], 
     assert torch.equal(dependencies(net, 4), rank[:, None] > rank)
 
 
+@pytest.mark.parametrize("hidden", [[4], [4, 4], [5, 3]])
+@pytest.mark.parametrize("features", [0, 2])
+def test_narrow_networks_read_all_elements_but_the_last(hidden: list[int], features: int) -> None:
+    net = perturb(MADE(9, 1, hidden, features=features, activation="tanh"))
+    context = torch.randn(1, features, dtype=torch.float64) if features else None
+    seen = dependencies(lambda x, _: net(x, context), 9)
+    assert seen.any(0).tolist() == [True] * 8 + [False]
+    assert not bool(seen.triu().any())
+
+
 def test_each_of_several_masks_keeps_its_own_order() -> None:
     net = perturb(MADE(5, 1, [60], masks=3, activation="tanh"))
     assert len({tuple(order.tolist()) for order in net.orders}) == 3

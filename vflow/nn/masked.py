@@ -64,7 +64,8 @@ class MADE(AutoregressiveNet):
 
     Each hidden unit has a degree d and is connected to what has rank ≤ d; the outputs of an element of rank
     r are connected to hidden units of degree < r. So the outputs of element i depend on elements of lower
-    rank only. The context (B, F) reaches all units. The last layer starts at zero.
+    rank only. The context (B, F) reaches all units. The last layer starts at zero. Layers of fewer units than
+    D − 1 (D with a context) leave elements out of what those shortly after them depend on.
 
     Args:
         dim: D.
@@ -115,7 +116,10 @@ class MADE(AutoregressiveNet):
         below = torch.cat([ranks, ranks], 1) if periodic else ranks
         layers = []
         for width in hidden:
-            degree = (torch.arange(width) % degrees + lowest).expand(masks, width)
+            degree = torch.arange(width) % degrees
+            if width < degrees:  # spread over all of them, or the elements of high rank would never be read
+                degree = torch.linspace(0, degrees - 1, width).round().long()
+            degree = (degree + lowest).expand(masks, width)
             if masks > 1:
                 degree = torch.randint(lowest, lowest + degrees, (masks, width), generator=random)
             layers.append(MaskedLinear(degree[:, :, None] >= below[:, None, :]))
