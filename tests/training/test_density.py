@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -10,14 +11,17 @@ import torch
 
 from vflow.config import TrainingConfig
 from vflow.config.base import parse
-from vflow.config.density import DensityConfig
+from vflow.config.density import CouplingLayer, DensityConfig, LinearLayer
 from vflow.config.presets import load_preset
 from vflow.densities import ENERGIES, Energy, plane_density
+from vflow.densities.inverse import Arm
 from vflow.densities.named import target_entropy
 from vflow.errors import InputError
 from vflow.models.density import DensityModel
+from vflow.models.inverse import invertible_network
 from vflow.randomness import generator
 from vflow.training.density import fit, fit_energy
+from vflow.training.inverse import draw_posteriors, fit_invertible, fit_posterior
 
 
 def training(steps: int, rate: float = 5e-3) -> TrainingConfig:
@@ -109,6 +113,31 @@ def test_reverse_kl_to_an_energy_falls() -> None:
     after = divergence()
     assert -0.02 < after < before - 1
     assert losses[-1] == pytest.approx(after - energy.log_normalizer(), abs=0.5)
+
+
+def test_energies_and_inverse_problems_train_models_in_float64() -> None:
+    layers = [{"kind": "linear"}, {"kind": "coupling", "hidden": [8]}]
+    plane = DensityModel(parse(DensityConfig, {"layers": layers}, "test")).double()
+    assert math.isfinite(next(fit_energy(plane, ENERGIES["u1"], training(1))).nats)
+    posterior = DensityModel(
+        parse(DensityConfig, {"dim": 4, "features": 2, "layers": layers}, "test")
+    ).double()
+    assert math.isfinite(next(fit_posterior(posterior, Arm(), training(1))).nats)
+    network = invertible_network(4, 2).double()
+    assert math.isfinite(next(fit_invertible(network, Arm(), training(1), mmd_weight=1.0)).nats)
+    observed = torch.zeros(3, 2, dtype=torch.float64)
+    drawn = draw_posteriors(posterior.sample, posterior.noise_dim, observed, 5, 0)
+    assert drawn.dtype == torch.float64
+
+
+def test_layers_are_built_in_the_default_type() -> None:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = DensityModel(DensityConfig(layers=(LinearLayer(), CouplingLayer())))
+        assert model.log_prob(torch.zeros(2, 2)).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(before)
 
 
 def test_reverse_kl_learns_where_a_von_mises_base_lies_and_how_wide_it_is() -> None:

@@ -26,12 +26,12 @@ class PLU(nn.Module):
         super().__init__()
         rotation = torch.linalg.qr(torch.randn(size, size, dtype=torch.float64))[0]
         permutation, lower, upper = torch.linalg.lu(rotation)
-        diagonal = upper.diagonal()
+        diagonal, dtype = upper.diagonal(), torch.get_default_dtype()
         self.register_buffer("permutation", permutation.argmax(1))
-        self.register_buffer("sign", diagonal.sign().float())
-        self.lower = nn.Parameter(lower.tril(-1).float())
-        self.upper = nn.Parameter(upper.triu(1).float())
-        self.log_diagonal = nn.Parameter(diagonal.abs().log().float())
+        self.register_buffer("sign", diagonal.sign().to(dtype))
+        self.lower = nn.Parameter(lower.tril(-1).to(dtype))
+        self.upper = nn.Parameter(upper.triu(1).to(dtype))
+        self.log_diagonal = nn.Parameter(diagonal.abs().log().to(dtype))
 
     def matrix(self) -> Tensor:
         """W, (C, C)."""

@@ -98,11 +98,10 @@ def fit_energy(
 
     The loss with β = 1 is KL − log Z. See ``fit`` for the arguments.
     """
-    device = next(model.parameters()).device
-    steps = itertools.count()
+    weight, steps = next(model.parameters()), itertools.count()
 
     def loss(share: float) -> Tensor:
-        eps = normal((config.batch_size, model.noise_dim), "energy", config.seed, next(steps)).to(device)
+        eps = normal((config.batch_size, model.noise_dim), "energy", config.seed, next(steps)).to(weight)
         return -model(PointBatch(eps, energy=energy, weight=energy_weight(share))).mean()
 
     yield from optimize(model, loss, config, seconds)

@@ -25,13 +25,16 @@ def fit_posterior(
     model: DensityModel, problem: InverseProblem, config: TrainingConfig, seconds: float | None = None
 ) -> Iterator[Progress]:
     """Fit p(x | y) by maximum likelihood to fresh pairs; as ``vflow.training.density.fit``, a generator."""
-    x, y = problem.pairs(config.actnorm_batch, config.seed, "first")
-    model.initialize(PointBatch(x, y))
-    steps = itertools.count()
+    weight, steps = next(model.parameters()), itertools.count()
+
+    def pairs(count: int, key: int | str) -> PointBatch:
+        points, observed = problem.pairs(count, config.seed, key)
+        return PointBatch(points.to(weight), observed.to(weight))
+
+    model.initialize(pairs(config.actnorm_batch, "first"))
 
     def loss(share: float) -> Tensor:
-        points, observed = problem.pairs(config.batch_size, config.seed, next(steps))
-        return -model.log_prob(points, observed).mean()
+        return -model(pairs(config.batch_size, next(steps))).mean()
 
     yield from optimize(model, loss, config, seconds)
 
@@ -54,18 +57,18 @@ def fit_invertible(
             between (y, z) and (y, noise), without a gradient through y; MMD between x drawn for given y and
             the prior; the squares of what the padding carries backward.
     """
-    steps = itertools.count()
+    weight, steps = next(model.parameters()), itertools.count()
 
     def loss(share: float) -> Tensor:
         step = next(steps)
-        x, y = problem.pairs(config.batch_size, config.seed, step)
+        x, y = (part.to(weight) for part in problem.pairs(config.batch_size, config.seed, step))
         padding = _padding(model.width - model.dim, x, config.seed, step, "in")
         made, z, rest, log_det = model.encode(x, padding)
         errors = [z, (made - y) / OBSERVED_NOISE, rest / PADDING_NOISE]
         nats = (0.5 * torch.cat(errors, 1).square().sum(1) - log_det).mean()
         if not mmd_weight:
             return nats
-        some, noise = y[:COMPARED], normal(z[:COMPARED].shape, "z", config.seed, step)
+        some, noise = y[:COMPARED], normal(z[:COMPARED].shape, "z", config.seed, step).to(z)
         latent = mmd(torch.cat([made.detach(), z], 1)[:COMPARED], torch.cat([some, noise], 1))
         zeros = _padding(rest.shape[1], some, config.seed, step, "out")
         drawn, again = model.decode(some, noise, zeros)
@@ -76,13 +79,13 @@ def fit_invertible(
 
 
 def _padding(width: int, like: Tensor, *key: int | str) -> Tensor:
-    return PADDING_NOISE * normal((len(like), width), "padding", *key)
+    return PADDING_NOISE * normal((len(like), width), "padding", *key).to(like)
 
 
 def draw_posteriors(
     sample: Callable[[Tensor, Tensor], Tensor], noise_dim: int, observed: Tensor, count: int, seed: int
 ) -> Tensor:
     """Samples (N, count, D) for observations (N, F); ``sample`` takes noise (B, noise_dim) and y (B, F)."""
-    eps = normal((len(observed) * count, noise_dim), "posterior", seed)
+    eps = normal((len(observed) * count, noise_dim), "posterior", seed).to(observed)
     with torch.no_grad():
         return sample(eps, observed.repeat_interleave(count, 0)).unflatten(0, (len(observed), count))
