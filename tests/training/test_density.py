@@ -115,6 +115,17 @@ def test_reverse_kl_to_an_energy_falls() -> None:
     assert losses[-1] == pytest.approx(after - energy.log_normalizer(), abs=0.5)
 
 
+def test_weight_decay_of_the_configuration_counts() -> None:
+    points, norms = torch.randn(50, 2), []
+    for decay in (0.0, 1.0):
+        model = model_of("maf")
+        config = training(12, 1e-1).model_copy(update={"weight_decay": decay})
+        for _ in fit(model, points, config):
+            pass
+        norms.append(sum(float(p.detach().square().sum()) for p in model.parameters() if p.ndim > 1))
+    assert norms[1] < 0.9 * norms[0]
+
+
 def test_energies_and_inverse_problems_train_models_in_float64() -> None:
     layers = [{"kind": "linear"}, {"kind": "coupling", "hidden": [8]}]
     plane = DensityModel(parse(DensityConfig, {"layers": layers}, "test")).double()

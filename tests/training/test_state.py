@@ -11,8 +11,8 @@ from vflow.config import Preset, TrainingConfig
 from vflow.errors import CheckpointError
 from vflow.training import state
 from vflow.training.ema import Ema
+from vflow.training.schedule import make_optimizer
 from vflow.training.state import Progress, changed_keys, gather, read_state, restore, write_state
-from vflow.training.step import make_optimizer
 
 
 def learner(config: TrainingConfig, seed: int) -> tuple[nn.Module, torch.optim.Optimizer, Ema]:

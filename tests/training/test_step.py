@@ -18,8 +18,9 @@ from vflow.config import (
 from vflow.models import Colorizer, ImageBatch
 from vflow.training.ema import Ema
 from vflow.training.losses import BestOfLoss, ColorMeanLoss
+from vflow.training.schedule import make_optimizer
 from vflow.training.state import Progress
-from vflow.training.step import TrainState, make_optimizer
+from vflow.training.step import TrainState
 
 BEST_OF = BestOfConfig(num_samples=3, subsample=2, weight=0.5, std_bounds=(0.0, 1e6))
 COLOR_MEAN = ColorMeanLossConfig(weight=0.3)

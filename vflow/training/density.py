@@ -18,7 +18,7 @@ from vflow.models.density import DensityModel, PointBatch
 from vflow.models.vae import Vae
 from vflow.randomness import generator, normal
 from vflow.training.ema import Ema
-from vflow.training.schedule import learning_rate
+from vflow.training.schedule import learning_rate, make_optimizer
 
 ANNEALED_FROM = 0.01  # weight of the energy at the first step; it is 1 from half of all steps on
 
@@ -121,12 +121,12 @@ def fit_autoencoder(
 def optimize(
     model: nn.Module, loss: Callable[[float], Tensor], config: TrainingConfig, seconds: float | None = None
 ) -> Iterator[Progress]:
-    """Minimise ``loss`` by Adam with the run's schedule, clipping and moving average.
+    """Minimise ``loss`` by the run's optimiser, schedule, clipping and moving average.
 
     A generator, as ``fit`` is; ``loss`` takes the share of the run that is done, in [0, 1).
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, config.learning_rate, config.betas, config.adam_eps, fused=True)
+    optimizer = make_optimizer(model, config)
     ema, start = Ema(model, config.ema), time.process_time()
     model.train()
     try:

@@ -1,8 +1,13 @@
-"""Learning rate over a run."""
+"""Optimiser of a run, and its learning rate."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
 
 from vflow.config import TrainingConfig
 
@@ -19,3 +24,13 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     progress = min(1.0, (step - config.warmup_steps) / span)
     cosine = 0.5 * (1 + math.cos(math.pi * progress))
     return config.learning_rate * (config.min_lr_ratio + (1 - config.min_lr_ratio) * cosine)
+
+
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
+    """Adam, with weight decay AdamW, as configured; each step sets the learning rate."""
+    common: dict[str, Any] = {
+        "lr": config.learning_rate, "betas": config.betas, "eps": config.adam_eps, "fused": True
+    }  # fmt: skip
+    if config.weight_decay:
+        return torch.optim.AdamW(model.parameters(), **common, weight_decay=config.weight_decay)
+    return torch.optim.Adam(model.parameters(), **common)

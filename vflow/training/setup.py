@@ -35,7 +35,8 @@ from vflow.training.images import open_images
 from vflow.training.losses import pretraining_loss
 from vflow.training.nowcasts import open_nowcasts
 from vflow.training.points import open_point_data
-from vflow.training.step import TrainState, make_optimizer
+from vflow.training.schedule import make_optimizer
+from vflow.training.step import TrainState
 from vflow.training.videos import open_videos
 
 _log = logging.getLogger(__name__)

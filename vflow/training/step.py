@@ -184,13 +184,3 @@ class TrainState:
         mine = torch.tensor([loss / accelerator.num_processes, float(stop)], dtype=torch.float64)
         total = accelerator.reduce(mine.to(accelerator.device), "sum")
         return float(total[0]), bool(total[1] > 0)
-
-
-def make_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
-    """Adam, with weight decay AdamW, as configured; each step sets the learning rate."""
-    common: dict[str, Any] = {
-        "lr": config.learning_rate, "betas": config.betas, "eps": config.adam_eps, "fused": True
-    }  # fmt: skip
-    if config.weight_decay:
-        return torch.optim.AdamW(model.parameters(), **common, weight_decay=config.weight_decay)
-    return torch.optim.Adam(model.parameters(), **common)
