@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -113,6 +114,15 @@ def test_reverse_kl_to_an_energy_falls() -> None:
     after = divergence()
     assert -0.02 < after < before - 1
     assert losses[-1] == pytest.approx(after - energy.log_normalizer(), abs=0.5)
+
+
+def test_numbers_that_are_not_finite_are_refused_before_the_model_changes() -> None:
+    points, model = torch.randn(20, 2), model_of("maf")
+    points[3, 1] = math.nan
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(InputError, match=r"points\[3\] holds a number that is not finite"):
+        next(fit(model, points, training(1)))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 def test_weight_decay_of_the_configuration_counts() -> None:

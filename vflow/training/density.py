@@ -58,10 +58,14 @@ def fit(
         conditions: (N, F), one for each point, of a model with F features.
 
     Raises:
-        InputError: points or conditions that do not suit the model, or one another.
+        InputError: points or conditions that do not suit the model, or one another, or are not finite.
     """
     if conditions is not None and len(conditions) != len(points):
         raise InputError(f"{counted(len(conditions), 'condition')} for {len(points)} points; give each one")
+    for name, rows in (("points", points), ("conditions", conditions)):
+        if rows is not None and not rows.isfinite().all():
+            row = int((~rows.isfinite()).flatten(1).any(1).nonzero()[0])
+            raise InputError(f"{name}[{row}] holds a number that is not finite; remove it")
 
     def batch(rows: Tensor | slice) -> PointBatch:
         return PointBatch(points[rows], None if conditions is None else conditions[rows])
