@@ -57,6 +57,12 @@ def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+def test_models_in_float64_are_refused_before_anything_is_written(tmp_path: Path, model: VideoFlow) -> None:
+    with pytest.raises(ConfigError, match="float64, checkpoints hold float32"):
+        save_checkpoint(tmp_path / "wide", model.double(), config=CONFIG)
+    assert not (tmp_path / "wide").exists()
+
+
 def test_round_trip(folder: Path, model: VideoFlow) -> None:
     loaded = load(folder)
     assert loaded.state_dict().keys() == model.state_dict().keys()

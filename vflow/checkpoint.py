@@ -174,7 +174,8 @@ def save_checkpoint(
         int8: parts of the model whose kernels are rounded to 8 bits, as ``quantize`` does.
 
     Raises:
-        ConfigError: ``int8`` names a part that the model does not have.
+        ConfigError: ``int8`` names a part that the model does not have, or the model is in float64, which
+            ``load`` would refuse.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -190,6 +191,10 @@ def save_checkpoint(
             state |= {name: weight.half() for name, weight in learned.items()}
         if int8:
             state |= quantize(learned, int8)
+        if any(value.dtype == torch.float64 for value in state.values()):
+            raise ConfigError(
+                f"{folder}: the model is in float64, checkpoints hold float32; save model.float()"
+            )
         (new / WEIGHTS).write_bytes(serialize_checkpoint(state, data))
         (new / CONFIG).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
         if card is not None:
