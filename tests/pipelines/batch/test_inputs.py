@@ -67,6 +67,20 @@ def test_names_differ_where_stems_do_not() -> None:
         name_items([Path("a.mp4"), Path("a.mp4")])
 
 
+def test_a_link_has_its_own_name(tmp_path: Path) -> None:
+    blob = tmp_path / "blobs" / "3f2a9c"
+    _still(tmp_path / "blobs" / "x.png").rename(blob)
+    links = [tmp_path / "photos" / name for name in ("cat.png", "dog.png")]
+    for link in links:
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(blob)
+    assert name_items(links) == ["cat", "dog"]
+    latest = tmp_path / "latest"
+    latest.symlink_to(tmp_path / "photos", target_is_directory=True)
+    assert name_items([latest]) == ["latest"]
+    assert name_items([links[0], latest / "cat.png"]) == ["photos/cat", "latest/cat"]
+
+
 def test_hash_depends_on_bytes_and_order_only(tmp_path: Path) -> None:
     first, second = _still(tmp_path / "a" / "0.png"), _array(tmp_path / "a" / "1.npz")
     both = Item("x", (first, second)).sha256()

@@ -85,20 +85,22 @@ def pictures_in(folder: Path) -> list[Path]:
 def name_items(paths: Sequence[Path]) -> list[str]:
     """A distinct name per path: its stem, where stems meet with the suffix (v2-mp4) or the folder (a/v2).
 
+    A link has its own name, not that of the file it leads to: stores of data name files by their hash.
+
     Raises:
         InputError: a path is given twice.
     """
-    top = os.path.commonpath([real_path(path).parent for path in paths]) if paths else ""
+    top = os.path.commonpath([_absolute(path).parent for path in paths]) if paths else ""
     names = [_stem(path) for path in paths]
 
     def inside(path: Path, name: str) -> str:
-        return (real_path(path).parent.relative_to(top) / name).as_posix()
+        return (_absolute(path).parent.relative_to(top) / name).as_posix()
 
     fuller: tuple[Callable[[Path], str], ...] = (
         _stem_and_suffix,
         lambda path: inside(path, _stem(path)),
         lambda path: inside(path, _stem_and_suffix(path)),
-        lambda path: inside(path, real_path(path).name),
+        lambda path: inside(path, _absolute(path).name),
     )
     for fuller_name in fuller:
         counts = Counter(name.casefold() for name in names)
@@ -113,15 +115,20 @@ def name_items(paths: Sequence[Path]) -> list[str]:
     return names
 
 
+def _absolute(path: Path) -> Path:
+    """Absolute path without ``.`` and ``..``, which have no name; links are not followed."""
+    return Path(os.path.abspath(path))
+
+
 def _stem(path: Path) -> str:
     """Name without suffix or leading dots: the stem of ``...png`` is ``..``, which would lead elsewhere."""
-    full = real_path(path)
+    full = _absolute(path)
     return (full.name if full.is_dir() else full.stem).lstrip(".") or "item"
 
 
 def _stem_and_suffix(path: Path) -> str:
     """Name with a hyphen for the suffix's dot: outputs go to folders, which should not look like files."""
-    full = real_path(path)
+    full = _absolute(path)
     return _stem(path) if full.is_dir() or not full.suffix else f"{_stem(path)}-{full.suffix[1:]}"
 
 
