@@ -48,6 +48,14 @@ def test_inner_folders_of_pictures_are_clips(tree: Path) -> None:
     assert len(found) == 8
 
 
+def test_outputs_among_the_inputs_are_refused(tree: Path) -> None:
+    (tree.parent / "link").symlink_to(tree)
+    for given in (tree, tree.parent / "link"):
+        with pytest.raises(InputError, match=r"outputs would lie among the inputs, .*; choose another"):
+            sources([given], "picture", tree)
+    assert len(sources([tree], "clip", tree.parent)) == len(sources([tree], "clip"))
+
+
 def test_globs(tree: Path) -> None:
     assert _names(sources([tree / "photo*.png"], "clip")) == ["photo2", "photo10", "photo"]
     assert _names(sources([tree / "**" / "clip.mp4"], "clip")) == ["clip", "deep/clip"]
@@ -59,8 +67,9 @@ def test_globs(tree: Path) -> None:
         assert made in (item.paths[0] for item in sources([tree / pattern], "picture"))
         found = sources([tree / pattern], "picture", tree / "out")
         assert made not in (item.paths[0] for item in found), "outputs are no inputs of the next run"
-    with pytest.raises(InputError, match="matches nothing; check the pattern"):
-        sources([tree / "out" / "*"], "picture", tree / "out")
+    for pattern, output in (("out/*", tree / "out"), ("photo*", tree), ("photo*", tree.parent)):
+        with pytest.raises(InputError, match=r"matches only what lies in .*, which outputs go to"):
+            sources([tree / pattern], "picture", output)
     odd = tree / "odd[1].png"
     odd.write_text("x")
     assert sources([odd], "picture") == [Item("odd[1]", (odd,))]

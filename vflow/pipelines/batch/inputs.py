@@ -169,13 +169,13 @@ class _Source(NamedTuple):
 def sources(given: Sequence[Path], unit: Unit, output: Path | None = None) -> list[Item]:
     """Items of ``vflow generate``, in the order given, and in natural order within a folder or glob.
 
-    A folder stands for all media in it and in the folders in it; hidden ones, links and ``output`` are left
-    out, the last of globs as well. For clips, each folder of pictures further inside is one item. A file
-    that does not exist stays an item: it fails alone, with its reason in the manifest.
+    A folder stands for all media in it and in the folders in it; hidden ones, links to folders and ``output``
+    are left out, the last of globs as well. For clips, each folder of pictures further inside is one item. A
+    file that does not exist stays an item: it fails alone, with its reason in the manifest.
 
     Raises:
         ConfigError: nothing given, or a manifest that cannot be read. InputError: a folder or glob without
-            media, or an input given twice.
+            media, a folder that is ``output``, or an input given twice.
     """
     if not given:
         raise ConfigError("--input: give files, folders, a glob in quotes, or a JSONL manifest")
@@ -192,6 +192,9 @@ def _expand(path: Path, unit: Unit, skip: Path | None) -> list[_Source]:
     if path.suffix.lower() == ".jsonl":
         return _read_manifest(path, unit)
     if path.is_dir():
+        if real_path(path) == skip:
+            text = "outputs would lie among the inputs, and be taken for some by the next run"
+            raise InputError(f"{path}: {text}; choose another --output")
         inside = _media_inside(path, unit, skip)
         if not inside:
             raise InputError(f"{path}: holds no media; give a folder of videos or images")
@@ -199,15 +202,17 @@ def _expand(path: Path, unit: Unit, skip: Path | None) -> list[_Source]:
     if path.exists() or not glob.has_magic(str(path)):
         return [_Source((path,))]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=media.natural_key)
-    found = [_Source((one,)) for match in matches for one in _match(match, unit, skip)]
+    outside = [match for match in matches if skip not in ((real := real_path(match)), *real.parents)]
+    if matches and not outside:
+        text = f"matches only what lies in {skip}, which outputs go to"
+        raise InputError(f"{path}: {text}; choose another --output")
+    found = [_Source((one,)) for match in outside for one in _match(match, unit, skip)]
     if not found:
         raise InputError(f"{path}: matches nothing; check the pattern")
     return found
 
 
 def _match(path: Path, unit: Unit, skip: Path | None) -> list[Path]:
-    if skip in (real_path(path), *real_path(path).parents):
-        return []
     if not path.is_dir():
         return [path]
     return [path] if unit == "clip" and _stills(path) else _media_inside(path, unit, skip)
