@@ -19,7 +19,7 @@ from vflow.cli import main
 from vflow.compression.codec import compress_frames
 from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.compress import read_source
+from vflow.pipelines.compress import Codecs, Task, compress_file, read_source
 
 pytest.importorskip("constriction")
 
@@ -142,6 +142,41 @@ def test_damaged_files_fail_in_one_line_and_others_go_on(
     assert errors[0].startswith("error: a.vflow: cut short")
     assert errors[1].startswith("error: b.vflow: not a .vflow file")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_work(
+    codecs: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("coded before the output was known to be writable")
+
+    for name in ("one", "two"):
+        media.write_png(tmp_path / "in" / f"{name}.png", smooth(9, 8))
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setattr("vflow.pipelines.compress.compress_file", work)
+    flags = ["--output", str(tmp_path / "file" / "out"), "--checkpoint", str(codecs["photo"])]
+    assert main(["compress", str(tmp_path / "in"), *flags]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "cannot be written" in error
+
+
+def test_a_file_that_goes_while_it_is_coded_is_coded_all_the_same(
+    codecs: dict[str, Path], tmp_path: Path
+) -> None:
+    media.write_png(tmp_path / "hill.png", smooth(9, 8))
+    size = (tmp_path / "hill.png").stat().st_size
+
+    def remove(done: int, total: int) -> None:
+        (tmp_path / "hill.png").unlink(missing_ok=True)
+
+    task = Task(tmp_path / "hill.png", "hill")
+    entry = compress_file(Codecs(str(codecs["photo"])), task, tmp_path / "out", remove)
+    assert not (tmp_path / "hill.png").exists()
+    assert entry["input_bytes"] == size
 
 
 def test_the_wrong_checkpoint_is_refused(

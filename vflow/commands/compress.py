@@ -119,6 +119,9 @@ def _each(tasks: Sequence[Task], work: Work, output: Path, report: Callable[[dic
     """Do ``work`` on each task, files that fail apart; the exit code."""
     from tqdm import tqdm
 
+    from vflow.data import media
+
+    media.check_folder(output)
     failed = 0
     with tqdm(tasks, unit="file", disable=None, leave=False) as bar:
         for task in bar:

@@ -234,7 +234,7 @@ def compress_file(
     Raises:
         InputError: the source cannot be read, the codec does not suit it, or the file cannot be written.
     """
-    source = read_source(task.path)
+    source, input_bytes = read_source(task.path), task.path.stat().st_size
     try:
         model = codecs.for_kind(source.kind)
         coded: Compressed = compress_frames(
@@ -252,7 +252,7 @@ def compress_file(
         "bytes": len(coded.data),
         "raw_bytes": coded.values,
         "channels": source.frames.shape[-1],
-        "input_bytes": task.path.stat().st_size,
+        "input_bytes": input_bytes,
         "bits_per_dim": coded.bits_per_dim,
         "model_bits_per_dim": coded.information / coded.values,
         "notes": list(source.notes),
