@@ -234,6 +234,15 @@ def test_interrupted_and_run_again(items: list[Item], out: Path) -> None:
     assert not left.exists()
 
 
+def test_half_a_line_alone_does_not_spoil_the_next(items: list[Item], out: Path) -> None:
+    out.mkdir()
+    (out / "manifest.jsonl").write_text('{"item": "a", "sta')
+    items[1].paths[0].write_text("killed")
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(items, Copy(), Options(out))
+    assert [line["item"] for line in _lines(out / "manifest.jsonl")] == ["a"]
+
+
 def test_shards_cover_all_items_and_know_each_other(items: list[Item], out: Path) -> None:
     items[1].paths[0].write_text("two")
     for index in (1, 2):

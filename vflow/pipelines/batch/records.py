@@ -164,7 +164,7 @@ class Manifest:
         index, count = shard
         name = "manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl"
         self.folder, self.path = folder, folder / name
-        self.others = read_entries(folder)
+        self.others = read_entries(folder, leave_out=name)
         self.entries = _read(self.path) if self.path.is_file() else {}
         self.compact()  # a killed run may have left half a line at the end
 
@@ -188,16 +188,16 @@ class Manifest:
 
     def compact(self) -> None:
         """Keep one line per item, its last."""
-        if self.entries:
+        if self.entries or self.path.is_file():
             with media.atomic_write(self.path) as draft:
                 draft.write_text("".join(map(_line, self.entries.values())), encoding="utf-8")
 
 
-def read_entries(folder: Path) -> dict[str, Entry]:
-    """Item → its last entry in any manifest of an output folder."""
+def read_entries(folder: Path, leave_out: str | None = None) -> dict[str, Entry]:
+    """Item → its last entry in any manifest of an output folder, but for the one named ``leave_out``."""
     entries: dict[str, Entry] = {}
     for path in sorted(folder.glob("manifest*.jsonl")):
-        entries |= _read(path)
+        entries |= {} if path.name == leave_out else _read(path)
     return entries
 
 
@@ -222,11 +222,12 @@ def _read(path: Path) -> dict[str, Entry]:
     """Entries of a manifest, but for those whose item is simply not done: half a line of a killed run, or
     outputs outside the manifest's folder, which no run writes."""
     entries: dict[str, Entry] = {}
+    folder = real_path(path.parent)  # once: there may be 100,000 outputs
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = parse_json(line)
             item, entry["outputs"] = entry["item"], dict(entry.get("outputs", {}))
-            if all(is_inside(path.parent, name) for name in entry["outputs"]):
+            if all(folder in real_path(folder / name).parents for name in entry["outputs"]):
                 entries[item] = entry
         except (ValueError, KeyError, TypeError):
             continue
