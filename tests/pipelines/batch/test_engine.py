@@ -281,6 +281,28 @@ def test_a_missing_input_fails_alone(items: list[Item], out: Path) -> None:
     assert _counts(summary) == (1, 0, 2)
 
 
+def test_a_reader_that_is_gone_is_no_fault_of_the_item(items: list[Item], out: Path) -> None:
+    class Unheard(Copy):
+        def run(self, item: Item, folder: Path) -> dict[str, Any]:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        engine.run(items, Unheard(), Options(out))
+    assert not (out / "manifest.jsonl").exists()
+
+
+def test_an_item_too_large_for_the_memory_fails_alone(items: list[Item], out: Path) -> None:
+    class Large(Copy):
+        def run(self, item: Item, folder: Path) -> dict[str, Any]:
+            if item.name == "a":
+                raise MemoryError
+            return super().run(item, folder)
+
+    summary = engine.run(items, Large(), Options(out))
+    assert summary.failed[0]["error"].startswith("out of memory; a needs more than there is; give it smaller")
+    assert _counts(summary) == (1, 0, 2)
+
+
 def test_two_runs_into_one_folder_take_turns(
     items: list[Item], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 from vflow.data import media
 from vflow.disk import file_sha256, real_path
-from vflow.errors import InputError, counted
+from vflow.errors import InputError, counted, naming_memory
 from vflow.locks import FolderLock
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import Entry, Manifest, is_inside, outputs_match, read_entries
@@ -143,8 +143,11 @@ def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[
         if old and _reusable(entry, old, options):
             return old, True
         _guard(item, options, old)
-        entry |= _produce(item, task, options, manifest)
+        with naming_memory(f"{item.name} needs more than there is; give it smaller, or draw fewer samples"):
+            entry |= _produce(item, task, options, manifest)
         entry |= {"status": "done", "error": None}
+    except BrokenPipeError:  # nobody reads our notes any more, which is no fault of the item
+        raise
     except (InputError, OSError) as error:
         refused = isinstance(error, _RefusedError)
         kept = (old or {}).get("outputs", {})
