@@ -161,6 +161,16 @@ def test_a_refusal_or_failure_leaves_what_is_known_of_earlier_outputs(items: lis
     assert _files(out / "a") == {"s000.txt"}, "what the first run wrote is known to be stale"
 
 
+def test_the_run_record_is_of_the_run_that_made_the_outputs(items: list[Item], out: Path) -> None:
+    engine.run(items[:1], Copy(), Options(out))
+    first = (out / "run.json").read_text()
+    engine.run(items[:1], Copy(times=2), Options(out, on_existing="error"))
+    engine.run(items[1:2], Copy(times=3), Options(out))
+    assert (out / "run.json").read_text() == first
+    engine.run(items[:2], Copy(times=2), Options(out))
+    assert json.loads((out / "run.json").read_text())["times"] == 2
+
+
 def test_names_of_files_need_not_be_text(tmp_path: Path, out: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
     path = tmp_path / f"{name}.txt"

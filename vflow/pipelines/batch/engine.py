@@ -23,6 +23,9 @@ from vflow.locks import FolderLock
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import Entry, Manifest, is_inside, outputs_match, read_entries
 
+RECORD = "run.json"
+"""Name of the record of the settings that the newest outputs were made with."""
+
 
 class _RefusedError(InputError):
     """Refusal before anything was done to an item: its entry in the manifest stays as it is."""
@@ -95,8 +98,8 @@ def run(
     with FolderLock(options.output, "writing", f".lock-{index}-of-{count}"):
         with _naming(options.output):
             manifest = Manifest(options.output, options.shard)
-            with media.atomic_write(options.output / "run.json") as draft:
-                draft.write_text(json.dumps(task.run_record(), indent=2) + "\n", encoding="utf-8")
+            if not (options.output / RECORD).exists():
+                _write_record(task, options)
         summary = Summary()
         for item in items[index - 1 :: count]:
             entry, skipped = _one(item, task, options, manifest)
@@ -106,6 +109,13 @@ def run(
             report(entry)
         manifest.compact()
     return summary
+
+
+def _write_record(task: Task, options: Options) -> None:
+    path, text = options.output / RECORD, json.dumps(task.run_record(), indent=2) + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
+        with media.atomic_write(path) as draft:
+            draft.write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -207,6 +217,7 @@ def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> En
             raise InputError(f"{item.name}: would replace the result of {other}; choose another --output")
         if options.on_existing == "error":
             _refuse_existing(finals.values())
+        _write_record(task, options)  # that of an earlier run held for its outputs until now
         for path, final in finals.items():
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, final)
