@@ -42,6 +42,13 @@ def test_other_data_are_refused() -> None:
         evaluate_segmentation(Segmentation(SMALL), Settings("shapes"), quiet)
 
 
+@pytest.mark.parametrize("temperature", [(0.5, 0.7, 0.9), ()])
+def test_temperatures_that_are_not_one_per_level_are_refused(temperature: tuple[float, ...]) -> None:
+    settings = Settings("vessels", limit=2, num_samples=1, temperature=temperature)
+    with pytest.raises(ConfigError, match="the model 1 levels; give 1 or 1"):
+        evaluate_segmentation(Segmentation(SMALL), settings, quiet)
+
+
 def test_perfect_samples_have_full_overlap_and_as_many_parts() -> None:
     truth = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
     truth[:, :, :2] = 255

@@ -15,7 +15,7 @@ from vflow.data.datasets.types import ImageDataset
 from vflow.errors import ConfigError
 from vflow.metrics.masks import count_components, iou
 from vflow.models import ImageBatch, Sampled, Segmentation
-from vflow.pipelines.common import BATCH, Counts, config_of, device_of, evenly_spaced
+from vflow.pipelines.common import BATCH, Counts, SamplingSettings, config_of, device_of, evenly_spaced
 from vflow.pipelines.evaluate.report import Evaluation, Samples, Settings, Stage, fault_figures
 from vflow.pipelines.evaluate.round_trip import image_batch, round_trip
 from vflow.pipelines.walk import render as views
@@ -44,7 +44,7 @@ def evaluate_segmentation(model: nn.Module, settings: Settings, stage: Stage) ->
     """All figures of a model of masks.
 
     Raises:
-        ConfigError: data that are no masks.
+        ConfigError: data that are no masks, or several temperatures, but not one per level.
     """
     config = config_of(model, SegmentationConfig)
     assert isinstance(model, Segmentation)
@@ -52,10 +52,12 @@ def evaluate_segmentation(model: nn.Module, settings: Settings, stage: Stage) ->
         raise ConfigError(
             f"--data {settings.data}: not for a model of kind segmentation; give {' or '.join(names)}"
         )
+    draws, count = settings.num_importance_samples, settings.num_samples or NUM_SAMPLES
+    drawing = SamplingSettings(num_samples=count, temperature=settings.temperature, seed=settings.seed)
+    levels = drawing.levels(len(model.latent_shapes))
     named = DataConfig.model_validate({"name": settings.data})
     data = open_image_dataset(named, config, settings.split)
     masks = Masks.take(data, settings.count(len(data), USUAL_MASKS))
-    draws, count = settings.num_importance_samples, settings.num_samples or NUM_SAMPLES
     progress = stage("bits/dim")
     nats = log_likelihoods(model, masks, draws, settings.seed)
     progress(1, 1)
@@ -63,8 +65,6 @@ def evaluate_segmentation(model: nn.Module, settings: Settings, stage: Stage) ->
     if draws > 1:
         together = nats.logsumexp(0) - math.log(draws)
         figures[f"bits_per_dim_k{draws}"] = float(model.bits_per_dim(together.mean()))
-    temperature = settings.temperature
-    levels = temperature if isinstance(temperature, tuple) else (temperature,) * len(model.latent_shapes)
     progress = stage("masks")
     made, faults = [], Counts()
     for done in range(count):
@@ -77,7 +77,7 @@ def evaluate_segmentation(model: nn.Module, settings: Settings, stage: Stage) ->
     figures |= round_trip(model, [image_batch(model, masks.truth[:CHECKED], masks.pictures[:CHECKED])])
     protocol = {
         "data": settings.data, "split": settings.split, "masks": len(masks.truth),
-        "masks_available": len(data), "num_samples": count, "temperature": temperature,
+        "masks_available": len(data), "num_samples": count, "temperature": drawing.temperature,
         "noise": "half-infinite", "draws": sorted({1, draws}),
     }  # fmt: skip
     return Evaluation(figures, protocol, {"masks": sheet(masks, drawn)})
