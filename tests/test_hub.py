@@ -16,7 +16,7 @@ from vflow.checkpoint import load, save_checkpoint
 from vflow.cli import main
 from vflow.config import VideoFlowConfig
 from vflow.errors import CheckpointError, ConfigError, InputError
-from vflow.hub import push
+from vflow.hub import push_to_hub
 from vflow.models import build_model
 from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics, save_clip_statistics
 
@@ -68,17 +68,17 @@ def test_typical_figures_travel_with_the_weights_they_belong_to(hub: FakeHub, fo
         np.zeros((16, 16), np.float32), np.ones(3, np.float32), np.ones(1, np.float32), "few"
     )
     path = save_clip_statistics(folder, figures)
-    push(folder, "ada/tiny")
+    push_to_hub(folder, "ada/tiny")
     assert "statistics.safetensors" in hub.repositories["ada/tiny"].files
     found = load_clip_statistics("ada/tiny", load("ada/tiny"))
     assert found is not None and found.about == "few"
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-        push(folder, "ada/tiny")
+        push_to_hub(folder, "ada/tiny")
 
 
 def test_a_card_is_written_where_there_is_none(hub: FakeHub, folder: Path) -> None:
-    push(folder, "ada/tiny", private=True)
+    push_to_hub(folder, "ada/tiny", private=True)
     repository = hub.repositories["ada/tiny"]
     card = repository.files["README.md"].decode()
     assert repository.private and not (folder / "README.md").exists()
@@ -89,28 +89,28 @@ def test_a_card_is_written_where_there_is_none(hub: FakeHub, folder: Path) -> No
 def test_a_private_upload_never_lands_in_a_public_place(hub: FakeHub, folder: Path) -> None:
     hub.repositories["ada/tiny"] = Repository()
     with pytest.raises(InputError, match=r"^ada/tiny: is public already; make it private"):
-        push(folder, "ada/tiny", private=True)
+        push_to_hub(folder, "ada/tiny", private=True)
     assert not hub.repositories["ada/tiny"].files
 
 
 def test_a_wrong_token_is_one_line(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(InputError, match=r"^ada/tiny: the hub does not let you write there \(401\); log in"):
-        push(folder, "ada/tiny")
+        push_to_hub(folder, "ada/tiny")
 
 
 def test_no_hub_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(InputError, match=r"^ada/tiny: not uploaded \(.+\); nothing was changed, try again$"):
-        push(folder, "ada/tiny")
+        push_to_hub(folder, "ada/tiny")
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "pytorch_model.bin"])
 def test_pickles_are_not_published(hub: FakeHub, folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"\x80\x04")
     with pytest.raises(CheckpointError, match=f"holds {name}; pickled files are not published"):
-        push(folder, "ada/tiny")
+        push_to_hub(folder, "ada/tiny")
     assert not hub.repositories
 
 
@@ -118,12 +118,12 @@ def test_what_does_not_load_is_not_published(hub: FakeHub, folder: Path) -> None
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-        push(folder, "ada/tiny")
+        push_to_hub(folder, "ada/tiny")
     with pytest.raises(CheckpointError, match="pickled weights are refused"):
         shutil.copy(weights, folder.parent / "model.bin")
-        push(folder.parent / "model.bin", "ada/tiny")
+        push_to_hub(folder.parent / "model.bin", "ada/tiny")
     with pytest.raises(ConfigError, match="--repo tiny: give user/name"):
-        push(folder, "tiny")
+        push_to_hub(folder, "tiny")
     assert not hub.repositories
 
 
@@ -138,7 +138,7 @@ def test_a_repository_of_pickles_is_refused_by_name(hub: FakeHub) -> None:
 
 
 def test_weights_of_another_config_are_refused(hub: FakeHub, folder: Path) -> None:
-    push(folder, "ada/tiny")
+    push_to_hub(folder, "ada/tiny")
     config = hub.repositories["ada/tiny"].files["config.json"]
     changed = config.replace(b'"hidden": [\n        4,', b'"hidden": [\n        8,')
     assert changed != config

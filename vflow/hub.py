@@ -37,40 +37,35 @@ def from_pretrained(name: str, *, device: str = "cpu") -> Any:
 
 
 def push_to_hub(name: str | Path, repo_id: str, *, private: bool = False) -> str:
-    """Address of the commit that uploads a checkpoint; arguments and errors are those of ``push``."""
-    return push(name, repo_id, private=private)
-
-
-def push(name: str | Path, repository: str, *, private: bool = False) -> str:
     """Upload all files of a checkpoint in one commit; returns its address.
 
     Args:
         name: a folder, a training run (its last commit), or a shipped name.
-        repository: ``user/name``; made when it is not there. Its other files are left alone.
+        repo_id: ``user/name``; made when it is not there. Its other files are left alone.
         private: only those with access see it. An existing public repository is refused then.
 
     Raises:
         CheckpointError: the checkpoint does not load, or holds pickled files.
-        ConfigError: ``repository`` is no ``user/name``. InputError: the hub refuses or cannot be reached.
+        ConfigError: ``repo_id`` is no ``user/name``. InputError: the hub refuses or cannot be reached.
     """
-    if not REPOSITORY.fullmatch(repository):
-        raise ConfigError(f"--repo {repository}: give user/name, e.g. ada/shapes")
+    if not REPOSITORY.fullmatch(repo_id):
+        raise ConfigError(f"--repo {repo_id}: give user/name, e.g. ada/shapes")
     folder = checkpoint_folder(name)
-    files = checked_files(folder, repository)
+    files = checked_files(folder, repo_id)
 
     import huggingface_hub
 
     api = huggingface_hub.HfApi(library_name="vflow")
     operations = [huggingface_hub.CommitOperationAdd(path, content) for path, content in files.items()]
     try:
-        api.create_repo(repository, private=private or None, exist_ok=True)
-        if private and not api.model_info(repository).private:
+        api.create_repo(repo_id, private=private or None, exist_ok=True)
+        if private and not api.model_info(repo_id).private:
             raise InputError(
-                f"{repository}: is public already; make it private on the hub, or leave out --private"
+                f"{repo_id}: is public already; make it private on the hub, or leave out --private"
             )
-        commit = api.create_commit(repository, operations, commit_message="Upload with vflow")
+        commit = api.create_commit(repo_id, operations, commit_message="Upload with vflow")
     except (hub_error_type(), OSError, ValueError) as error:
-        raise InputError(f"{repository}: {_why(error)}") from error
+        raise InputError(f"{repo_id}: {_why(error)}") from error
     return str(commit.commit_url)
 
 

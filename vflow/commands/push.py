@@ -29,7 +29,7 @@ class Push:
         if self.checkpoint is None or self.repo is None:
             missing = "--checkpoint" if self.checkpoint is None else "--repo"
             raise ConfigError(f"{missing} must be given, e.g. --checkpoint runs/mine --repo ada/mine")
-        from vflow.hub import push
+        from vflow.hub import push_to_hub
 
-        print(push(self.checkpoint, self.repo, private=self.private))
+        print(push_to_hub(self.checkpoint, self.repo, private=self.private))
         return 0
