@@ -185,9 +185,7 @@ class HistogramMap(BinnedMap):
     @torch.no_grad()
     def quantize(self, z: Tensor) -> Tensor:
         """Each z (B, C, H, W) at the centre of the bin it lies in; for maps of one row."""
-        edges, centre, slope = (table[:, 0] for table in self._table())
-        bounds = ((torch.special.ndtri(edges[:, 1:-1]) - centre[:, None]) / slope[:, None]).to(z.dtype)
-        channels = zip(z.unbind(1), bounds, strict=True)
+        channels = zip(z.unbind(1), self._inner_edges().to(z.dtype), strict=True)
         bins = [torch.bucketize(x.contiguous(), b, right=True) for x, b in channels]
         return self.centres(torch.stack(bins, 1)).to(z.dtype)
 
@@ -197,9 +195,7 @@ class HistogramMap(BinnedMap):
 
         The outer edges, which lie at infinity, are ±``OUTSIDE``.
         """
-        edges, centre, slope = (table[:, 0] for table in self._table())
-        inner = (torch.special.ndtri(edges[:, 1:-1]) - centre[:, None]) / slope[:, None]
-        return F.pad(F.pad(inner, (1, 0), value=-OUTSIDE), (0, 1), value=OUTSIDE).float()
+        return F.pad(F.pad(self._inner_edges(), (1, 0), value=-OUTSIDE), (0, 1), value=OUTSIDE).float()
 
     @torch.no_grad()
     def separate(self, values: Tensor) -> Tensor:
@@ -231,6 +227,11 @@ class HistogramMap(BinnedMap):
         table = ((middle - centre[:, None]) / slope[:, None]).float()
         channels = zip(values.long().unbind(1), table, strict=True)
         return torch.stack([z[x] for x, z in channels], 1)
+
+    def _inner_edges(self) -> Tensor:
+        """z at the 255 edges between bins, float64 (C, 255); for maps of one row."""
+        edges, centre, slope = (table[:, 0] for table in self._table())
+        return (torch.special.ndtri(edges[:, 1:-1]) - centre[:, None]) / slope[:, None]
 
     def _rows(self, context: Context, like: Tensor) -> Tensor:
         """Flat row of each pixel: channel · rows + selected row."""
