@@ -117,9 +117,8 @@ def _bin(knots: Knots, edges: Tensor, value: Tensor) -> tuple[Tensor, ...]:
     """Lower x, width, lower z, height, and the slopes at both ends of each value's bin, shaped like value."""
     bins = edges.shape[-1] - 1
     index = (value[..., None] >= edges[..., 1:-1]).sum(-1, keepdim=True)
-    pair = torch.cat([index, index + 1], -1).clamp_max(bins)
-    ends = [table.expand(*value.shape, bins + 1).gather(-1, pair) for table in knots]
-    (x, z, slope) = ends
+    pair = torch.cat([index, index + 1], -1)
+    x, z, slope = (table.expand(*value.shape, bins + 1).gather(-1, pair) for table in knots)
     return x[..., 0], x[..., 1] - x[..., 0], z[..., 0], z[..., 1] - z[..., 0], slope[..., 0], slope[..., 1]
 
 
