@@ -16,10 +16,10 @@ from vflow.pipelines.color.noise import ANGLE, DRAWS, ColorNoise, representative
 from vflow.pipelines.color.photo import (
     condition_of,
     displayable_share,
+    fit_to_square,
     lab_planes,
     on_white,
     prepare_photo,
-    squeeze,
     to_bytes,
 )
 from vflow.pipelines.color.upsample import Enlarger
@@ -63,7 +63,7 @@ def test_a_condition_has_the_photo_sharper_where_the_model_looks_at_that() -> No
 def test_means_over_cells_are_kept_and_flat_planes_stay_flat() -> None:
     photo = prepare_photo(CONFIG, picture(64, 96))
     enlarger = photo.enlarger((16, 16))
-    planes = lab_planes(squeeze(photo.pixels, 16))[0, 1:]
+    planes = lab_planes(fit_to_square(photo.pixels, 16))[0, 1:]
     back = F.interpolate(_enlarged(enlarger, planes)[None], size=(16, 16), mode="area")[0]
     linear = F.interpolate(planes[None], size=(64, 96), mode="bilinear")
     blurred = F.interpolate(linear, size=(16, 16), mode="area")[0]
@@ -276,12 +276,12 @@ def test_features_part_things_of_one_lightness() -> None:
 def test_all_of_a_photo_is_squeezed() -> None:
     wide = np.zeros((20, 200, 3), np.uint8)
     wide[:, :100] = 250
-    small = squeeze(wide, 32)
+    small = fit_to_square(wide, 32)
     assert small.shape == (32, 32, 3)
     assert (small[:, :15] == 250).all()
     assert (small[:, 17:] == 0).all()
     checks = np.indices((128, 96)).sum(0)[..., None].repeat(3, -1) % 2 * np.uint8(255)
-    assert abs(int(squeeze(checks.astype(np.uint8), 32).mean()) - 127) <= 1  # area means, no aliasing
+    assert abs(int(fit_to_square(checks.astype(np.uint8), 32).mean()) - 127) <= 1  # area means, no aliasing
 
 
 def test_opacity() -> None:

@@ -123,8 +123,8 @@ def prepare_photo(config: ColorizerConfig, image: Any, alpha: np.ndarray | None 
     if alpha is not None and (alpha == 255).all():
         alpha = None
     side, seen = 2 * config.glow.height, on_white(pixels, alpha)
-    sharp = squeeze(seen, 2 * side) if config.scale_tta else None
-    return Photo(pixels, squeeze(seen, side), alpha, sharp)
+    sharp = fit_to_square(seen, 2 * side) if config.scale_tta else None
+    return Photo(pixels, fit_to_square(seen, side), alpha, sharp)
 
 
 def read_photo(config: ColorizerConfig, path: str | Path) -> tuple[Photo, tuple[str, ...]]:
@@ -160,7 +160,7 @@ def on_white(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     return ((pixels * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
 
 
-def squeeze(pixels: np.ndarray, side: int) -> np.ndarray:
+def fit_to_square(pixels: np.ndarray, side: int) -> np.ndarray:
     """uint8 (side, side, 3): area means where it shrinks, linear interpolation where it grows."""
     height, width = pixels.shape[:2]
     smaller = min(width, side), min(height, side)
