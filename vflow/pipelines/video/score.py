@@ -171,7 +171,7 @@ def _per_frame(
     return [tuple(found) for found in bits]
 
 
-Key = tuple[int, str, int]
+NoiseKey = tuple[int, str, int]
 """Name of the noise: seed, content hash of the clip, draw."""
 
 
@@ -181,7 +181,7 @@ def frame_nats(density: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def density(model: Any, frames: np.ndarray, targets: range, key: Key) -> torch.Tensor:
+def density(model: Any, frames: np.ndarray, targets: range, key: NoiseKey) -> torch.Tensor:
     """Log-likelihoods in nats of ``targets``, frames that follow each other, given the frames before them.
 
     Args:
@@ -201,7 +201,7 @@ def density(model: Any, frames: np.ndarray, targets: range, key: Key) -> torch.T
     return model.density_map(batch)[0, targets.start - first :].cpu()
 
 
-def noise(shape: tuple[int, ...], key: Key, t: int) -> torch.Tensor:
+def noise(shape: tuple[int, ...], key: NoiseKey, t: int) -> torch.Tensor:
     """The dequantisation noise of frame ``t`` of a clip of ``shape`` (T, H, W, C): (C, H, W)."""
     seed, content, draw = key
     return normal((shape[3], *shape[1:3]), "score", seed, content, draw, t)

@@ -15,7 +15,7 @@ from vflow.errors import ConfigError, InputError
 from vflow.models import VideoBatch
 from vflow.pipelines.common import device_of
 from vflow.pipelines.video.preprocess import Frames, as_clip, to_tensor, video_config
-from vflow.pipelines.video.score import SEGMENT, Key, density, fit_scored, frame_nats, noise
+from vflow.pipelines.video.score import SEGMENT, NoiseKey, density, fit_scored, frame_nats, noise
 from vflow.pipelines.video.stats import ClipStatistics
 from vflow.randomness import content_hash
 
@@ -264,7 +264,7 @@ def candidates(frames: np.ndarray, count: int = CANDIDATES) -> list[tuple[int, i
     return [(int(first[k]), int(second[k])) for k in best]
 
 
-def best_frame_swap(model: Any, frames: np.ndarray, bits: np.ndarray, key: Key) -> FrameSwap | None:
+def best_frame_swap(model: Any, frames: np.ndarray, bits: np.ndarray, key: NoiseKey) -> FrameSwap | None:
     """The swap of two frames that saves most bits, or adds fewest.
 
     Args:
@@ -290,7 +290,7 @@ def best_frame_swap(model: Any, frames: np.ndarray, bits: np.ndarray, key: Key) 
 
 
 @torch.no_grad()
-def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int], key: Key) -> np.ndarray:
+def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int], key: NoiseKey) -> np.ndarray:
     """Bits of the frames at the positions ``targets`` of the clip in ``order``, float64 (targets,).
 
     Without a history, windows are of latents, and the noise of their frames counts, too: those are coded as
