@@ -224,7 +224,7 @@ def comparison(name: str, data: Data) -> str:
 def promised(entries: Mapping[str, Data]) -> str:
     """Figures of section F that have a threshold, each with its command."""
     rows = [
-        f"{row(measure, key, figure, entries.get(measure.key))} `make accept ONLY={measure.key}` |"
+        f"{row(key, figure, entries.get(measure.key))} `make accept ONLY={measure.key}` |"
         for measure in MEASURES.values()
         if measure.section == "F"
         for key, figure in measure.figures.items()

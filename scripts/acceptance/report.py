@@ -108,10 +108,10 @@ def render(entries: dict[str, Any]) -> str:
 
 
 def _rows(measure: Measure, entry: dict[str, Any] | None) -> list[str]:
-    return [f"{row(measure, key, figure, entry)} {measure.name} |" for key, figure in measure.figures.items()]
+    return [f"{row(key, figure, entry)} {measure.name} |" for key, figure in measure.figures.items()]
 
 
-def row(measure: Measure, key: str, figure: Figure, entry: Mapping[str, Any] | None) -> str:
+def row(key: str, figure: Figure, entry: Mapping[str, Any] | None) -> str:
     """Start of a table row: figure, measured value, threshold, verdict."""
     value = (entry or {}).get("values", {}).get(key)
     if value is None:

@@ -46,7 +46,7 @@ def player(result: Result) -> str:
         f'{_findings(surprisal)}<div class="vf-chart">{curve(surprisal, marked)}{_key(surprisal, marked)}'
         f"</div>{bar}{_pair(surprisal, start, overlays[start], top)}"
         f'<ol class="vf-frames" aria-label="All frames">{thumbnails}</ol>'
-        f"{_table(surprisal, marked)}</section>"
+        f"{_table(surprisal)}</section>"
     )
 
 
@@ -128,7 +128,7 @@ def _thumbnail(surprisal: Surprisal, t: int, frame_overlay: np.ndarray, marked: 
     )
 
 
-def _table(surprisal: Surprisal, marked: Sequence[int]) -> str:
+def _table(surprisal: Surprisal) -> str:
     """The curve's figures, for those who do not see it."""
     rows = "".join(
         f'<tr><th scope="row">{t + 1}</th><td>{f"{bits:.4f}" if math.isfinite(bits) else "given"}</td>'
