@@ -13,6 +13,7 @@ from vflow.bijections.base import Bijection, Context
 from vflow.errors import CheckpointError
 
 
+@final
 class PLU(nn.Module):
     """A square matrix W = P L (U + diag(sign · exp(log_s))), with P fixed (Kingma & Dhariwal 2018, 3.2).
 

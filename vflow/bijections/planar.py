@@ -14,6 +14,7 @@ from vflow.bijections.root import invert_increasing
 from vflow.bijections.vector import VectorBijection
 
 
+@final
 class ParametersFromContext(nn.Module):
     """Parameters (B, count): learned, plus a linear function of the context if there is one.
 

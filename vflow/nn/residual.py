@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Sequence
 from typing import final
 
@@ -30,7 +31,7 @@ class DilatedBlock(nn.Module):
         return x + self.second(relu(self.first(relu(x)), inplace=True))
 
 
-class ResidualFeatures(nn.Module):
+class ResidualFeatures(nn.Module, ABC):
     """3×3 convolution, a residual block per dilation, and ReLU: (B, inputs, H, W) → (B, hidden, H, W)."""
 
     def __init__(self, inputs: int, hidden: int, dilations: Sequence[int]) -> None:
