@@ -28,19 +28,17 @@ from vflow.metrics.ensemble import (
 from vflow.models import Nowcast
 from vflow.pipelines.evaluate.data import locate
 from vflow.pipelines.evaluate.latents import PROTOCOL, nowcast_latent_share
-from vflow.pipelines.evaluate.pysteps_peers import pysteps_methods
-from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings
+from vflow.pipelines.evaluate.pysteps_peers import MINUTES, pysteps_methods
+from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, Stage
 from vflow.pipelines.nowcast import draw_ensemble
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import generator
 
 Method = Callable[[np.ndarray, int], np.ndarray]
 """(given grey levels uint8 (n, H, W), seed) → members in mm/h, float (N, T, H, W); NaN counts as dry."""
-Stage = Callable[[str], Progress]
 TEST_SQUARE, TEST_STARTS = (150, 200), (8, 14, 20, 26, 32)
 VALIDATION_EVENT, VALIDATION_SQUARES = "fmi_20170509", ((704, 160), (448, 352))
 PEERS = ("persistence", "extrapolation", "sprog", "steps")
-MINUTES = 5
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2)
 
 
