@@ -73,7 +73,7 @@ def test_log_likelihood_is_that_of_the_map_from_noise() -> None:
     one = batch(1)
     one = one._replace(planes=one.planes.double(), eps=one.eps.double())
     condition = model.condition_targets(one)
-    shapes = model.shapes_at(8, 8)
+    shapes = model.latent_shapes_at(8, 8)
     sizes = [torch.Size(shape).numel() for shape in shapes]
     flat = torch.randn(sum(sizes), dtype=torch.float64)
 
@@ -107,7 +107,7 @@ def test_density_map_sums_to_the_log_likelihood() -> None:
 def test_members_differ_by_noise_alone_and_not_at_temperature_zero() -> None:
     model, one = small_model(), batch(1)
     condition = model.condition_targets(one).repeat(3)
-    eps = [torch.randn(3, *shape) for shape in model.shapes_at(8, 8)]
+    eps = [torch.randn(3, *shape) for shape in model.latent_shapes_at(8, 8)]
     warm, _ = model.generate(condition, eps, [1.0] * len(eps))
     cold, _ = model.generate(condition, eps, [0.0] * len(eps))
     assert warm.std(0).min() > 0 and cold.std(0).max() < 1e-3
@@ -116,12 +116,12 @@ def test_members_differ_by_noise_alone_and_not_at_temperature_zero() -> None:
 def test_crps_penalty_is_fair_and_least_for_the_truth() -> None:
     """Of members all alike it is the absolute error; unknown pixels count nowhere."""
     model, one = small_model(), batch(2)
-    size = sum(torch.Size(shape).numel() for shape in model.shapes_at(8, 8))
+    size = sum(torch.Size(shape).numel() for shape in model.latent_shapes_at(8, 8))
     alike = one._replace(sample_eps=torch.zeros(2, 2, size))
     config = CrpsConfig(weight=1.0, log_weight=0.0, scales=(1,))
     loss = CrpsLoss(config)
     made, _ = model.generate(
-        model.condition_targets(one), [torch.zeros(2, *s) for s in model.shapes_at(8, 8)], [1.0] * 3
+        model.condition_targets(one), [torch.zeros(2, *s) for s in model.latent_shapes_at(8, 8)], [1.0] * 3
     )
     error = (rain_rate(made) - rain_rate(one.targets.float())).abs() * one.observed
     torch.testing.assert_close(loss(model, alike), error.mean(), rtol=1e-4, atol=1e-4)

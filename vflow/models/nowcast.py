@@ -18,10 +18,10 @@ from vflow.bijections.coupling import soft_clamp
 from vflow.config import NowcastConfig
 from vflow.config.models import RAIN_LOG_MAXIMUM
 from vflow.models.base import Condition, LikelihoodModel
-from vflow.models.dequantizer import MARGIN
-from vflow.models.glow import Encoded, decode
+from vflow.models.dequantizer import FARTHEST, MARGIN
+from vflow.models.glow import Encoded, Shapes, decode
 from vflow.models.image import level_priors
-from vflow.models.wavelet import WaveletFlow
+from vflow.models.wavelet import WaveletFlow, wavelet_shapes
 from vflow.nn.encoder import ResidualBlock
 from vflow.nn.layers import NormConv2d, ZeroConv2d
 from vflow.nn.modules import ModuleList
@@ -31,7 +31,6 @@ from vflow.nn.reshape import squeeze, unsqueeze
 UNIT = 32.0  # grey levels per unit of what the flow codes: 1 mm/h lies at 1.2, 10 mm/h at 4.1
 DRY = -0.25  # where a dry pixel is expected, in these units; all below 1 / UNIT is dry
 DEPTH = 8.0  # grey levels per unit of the noise with which dry pixels are told apart
-FARTHEST = 8.0  # standard deviations: keeps infinite noise out of the networks
 
 
 class NowcastBatch(NamedTuple):
@@ -194,11 +193,9 @@ class Nowcast(LikelihoodModel[NowcastBatch]):
         """Frames ahead that are drawn at once."""
         return self.config.glow.channels
 
-    def shapes_at(self, height: int, width: int) -> tuple[tuple[int, int, int], ...]:
-        """(C, h, w) of each level's noise for a window of this size, fine to coarse."""
-        levels = self.config.glow.levels
-        sides = [(height >> level, width >> level) for level in range(1, levels + 1)]
-        return (*((3 * self.leads, *side) for side in sides), (self.leads, *sides[-1]))
+    def latent_shapes_at(self, height: int, width: int) -> Shapes:
+        """``latent_shapes`` for a window of another size."""
+        return wavelet_shapes(self.config.glow, height, width)
 
     def forward(self, batch: NowcastBatch) -> Tensor:
         """Log-likelihood of the scored examples in nats, (B,): a lower bound, from one draw of the noise."""

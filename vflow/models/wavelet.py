@@ -26,9 +26,9 @@ from vflow.priors.gaussian import Gaussian
 SCALE_LIMIT = 4.0  # |log σ| of predicted details stays below this
 
 
-def wavelet_shapes(config: GlowConfig) -> Shapes:
-    """(C, h, w) of each level's details, fine to coarse, and of the coarsest mean."""
-    sides = [(config.height // 2**level, config.width // 2**level) for level in range(1, config.levels + 1)]
+def wavelet_shapes(config: GlowConfig, height: int, width: int) -> Shapes:
+    """(C, h, w) of each level's details, fine to coarse, and of the coarsest mean, for any size of images."""
+    sides = [(height // 2**level, width // 2**level) for level in range(1, config.levels + 1)]
     return (*((3 * config.channels, *side) for side in sides), (config.channels, *sides[-1]))
 
 
@@ -78,7 +78,7 @@ class WaveletFlow(nn.Module):
         self.smooth = smooth
         channels, top = config.channels, config.levels
         self.haar = Haar(channels)
-        self.latent_shapes = wavelet_shapes(config)
+        self.latent_shapes = wavelet_shapes(config, config.height, config.width)
         chains = []
         for level, (width, _, _) in enumerate(self.latent_shapes):
             entry = min(level, top - 1)  # the coarsest mean shares the last entry of the configuration
@@ -186,7 +186,7 @@ class DetailFlow(nn.Module):
         super().__init__()
         self.config = config
         channels = 3 * config.channels
-        self.latent_shapes = wavelet_shapes(config)[:1]
+        self.latent_shapes = wavelet_shapes(config, config.height, config.width)[:1]
         self.haar = Haar(config.channels)
         basis = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
         basis = basis / basis.norm(dim=1, keepdim=True)

@@ -225,7 +225,7 @@ class BlockDecoder:
         self.device = device_of(model)
         with torch.no_grad():
             self.condition = model.features(torch.from_numpy(planes(*advected))[None].to(self.device))
-        self.shapes = model.shapes_at(*self.window.size)
+        self.shapes = model.latent_shapes_at(*self.window.size)
 
     @torch.no_grad()
     def __call__(self, eps: Sequence[Tensor], temperature: Sequence[float]) -> tuple[np.ndarray, int]:

@@ -137,7 +137,8 @@ def open_images(config: ImageConfig, preset: Preset) -> Images:
             images = replace(images, subsample=loss.subsample)
         if isinstance(loss, BestOfConfig):
             assert isinstance(config, ColorizerConfig)
-            noise = partial(best_of_noise, wavelet_shapes(config.glow), loss.num_samples)
+            shapes = wavelet_shapes(config.glow, config.glow.height, config.glow.width)
+            noise = partial(best_of_noise, shapes, loss.num_samples)
             images = replace(images, sample_noise=noise)
     return images
 

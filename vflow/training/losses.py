@@ -159,7 +159,7 @@ class CrpsLoss:
         """Mean over known pixels, leads and scales."""
         assert batch.sample_eps is not None
         cases, count, _ = batch.sample_eps.shape
-        shapes = model.shapes_at(*batch.targets.shape[2:])
+        shapes = model.latent_shapes_at(*batch.targets.shape[2:])
         eps = split_levels(batch.sample_eps.flatten(0, 1), shapes)
         drawn, _ = model.generate(model.condition_targets(batch).repeat(count), eps, [1.0] * len(eps))
         members = drawn.unflatten(0, (cases, count)).clamp(-64, 288)

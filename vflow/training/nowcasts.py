@@ -72,7 +72,7 @@ class Nowcasts(Splits[RainWindows]):
             batch = self.validation([case])
             batch = batch._replace(**{name: getattr(batch, name).to(device) for name in batch._fields[:4]})
             size = batch.targets.shape[2:]
-            shapes = model.shapes_at(*size)
+            shapes = model.latent_shapes_at(*size)
             eps = [
                 torch.stack([normal(shape, "grid", case, member, level) for member in range(MEMBERS)]).to(
                     device
