@@ -23,10 +23,10 @@ def corrupt(frames: np.ndarray, random: np.random.Generator) -> np.ndarray:
     stays = random.random() < 0.5
     shape = (1 if stays else time, 1, box_height, box_width)
     hit = random.random(shape) < density
-    colours = random.integers(0, 256, (shape[0], channels, box_height, box_width), dtype=np.uint8)
+    colors = random.integers(0, 256, (shape[0], channels, box_height, box_width), dtype=np.uint8)
     pixels = frames.reshape(time, channels, -1)
     others = pixels[0][:, random.integers(pixels.shape[2], size=(box_height, box_width))]
-    strays = np.where(random.random(shape) < 0.5, colours, others[None])
+    strays = np.where(random.random(shape) < 0.5, colors, others[None])
     damaged = frames.copy()
     box = damaged[:, :, top : top + box_height, left : left + box_width]
     box[:] = np.where(hit, strays, box)

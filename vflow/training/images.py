@@ -43,7 +43,7 @@ from vflow.training.logging import Samples, grid
 STATISTICS_EXAMPLES = 16_384  # pictures that pixel maps are fitted to
 STYLES = 6  # rows of a grid of digits
 ROWS = 2  # of one by a model of whole numbers, which draws them pixel by pixel
-PHOTOS, COLOURINGS = 6, 6  # rows and sampled columns of a grid of photos
+PHOTOS, COLORINGS = 6, 6  # rows and sampled columns of a grid of photos
 VARIANTS = 4  # sampled columns of a grid of enlarged crops, and of masks
 
 Draw = Callable[[Any, ImageDataset, torch.device], Samples]
@@ -189,9 +189,9 @@ def _draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) 
     examples = [dataset.example(i, (0, 0)) for i in range(min(PHOTOS, len(dataset)))]
     given = torch.from_numpy(np.stack([e.condition for e in examples])).to(device)
     true = torch.from_numpy(np.stack([e.image for e in examples])).permute(0, 3, 1, 2).to(device)
-    eps = _noise(model, len(given) * COLOURINGS, device)
-    sampled = model.decode(eps, given.repeat_interleave(COLOURINGS, 0), (1.0,) * len(eps))
-    columns = [torch.full_like(true, 128), true, *sampled.frame.unflatten(0, (-1, COLOURINGS)).unbind(1)]
+    eps = _noise(model, len(given) * COLORINGS, device)
+    sampled = model.decode(eps, given.repeat_interleave(COLORINGS, 0), (1.0,) * len(eps))
+    columns = [torch.full_like(true, 128), true, *sampled.frame.unflatten(0, (-1, COLORINGS)).unbind(1)]
     rows = torch.stack([_join(given[:, :1], planes) for planes in columns], 1)
     return _samples(rows.permute(0, 1, 3, 4, 2).cpu().numpy(), sampled)
 
