@@ -196,37 +196,27 @@ def _draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) 
     return _samples(rows.permute(0, 1, 3, 4, 2).cpu().numpy(), sampled)
 
 
-def _draw_details(model: SuperResolution, dataset: ImageDataset, device: torch.device) -> Samples:
-    """A row per crop: what it was shrunk to, itself, and samples."""
+def _draw_given_pictures(
+    model: SuperResolution | Segmentation, dataset: ImageDataset, device: torch.device
+) -> Samples:
+    """A row per example: the picture that it is given, enlarged to its size, itself, and samples."""
     examples = [dataset.example(i, (0, 0)) for i in range(min(PHOTOS, len(dataset)))]
     given = torch.from_numpy(np.stack([e.condition for e in examples]))
     eps = _noise(model, len(given) * VARIANTS, device)
     many = given.to(device).repeat_interleave(VARIANTS, 0)
     sampled = model.decode(eps, many, (1.0,) * len(eps))
-    small = given.permute(0, 2, 3, 1).numpy().repeat(2, 1).repeat(2, 2)
     true = np.stack([e.image for e in examples])
+    scale = true.shape[1] // given.shape[2]
+    shown = given.permute(0, 2, 3, 1).numpy().repeat(scale, 1).repeat(scale, 2)
     made = sampled.frame.unflatten(0, (-1, VARIANTS)).permute(0, 1, 3, 4, 2).cpu().numpy()
-    return _samples(np.concatenate([np.stack([small, true], 1), made], 1), sampled)
-
-
-def _draw_masks(model: Segmentation, dataset: ImageDataset, device: torch.device) -> Samples:
-    """A row per picture: itself, its mask, and samples."""
-    examples = [dataset.example(i, (0, 0)) for i in range(min(PHOTOS, len(dataset)))]
-    given = torch.from_numpy(np.stack([e.condition for e in examples]))
-    eps = _noise(model, len(given) * VARIANTS, device)
-    sampled = model.decode(eps, given.to(device).repeat_interleave(VARIANTS, 0), (1.0,) * len(eps))
-    true = np.stack([e.image for e in examples])
-    made = sampled.frame.unflatten(0, (-1, VARIANTS)).permute(0, 1, 3, 4, 2).cpu().numpy()
-    return _samples(
-        np.concatenate([np.stack([given.permute(0, 2, 3, 1).numpy(), true], 1), made], 1), sampled
-    )
+    return _samples(np.concatenate([np.stack([shown, true], 1), made], 1), sampled)
 
 
 DRAW: dict[str, Draw] = {
     "digits": _draw_digits,
     "colorizer": _draw_photos,
-    "super_resolution": _draw_details,
-    "segmentation": _draw_masks,
+    "super_resolution": _draw_given_pictures,
+    "segmentation": _draw_given_pictures,
     "discrete": _draw_whole_numbers,
 }
 """Maker of sample grids, by family of models."""
