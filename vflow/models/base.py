@@ -99,8 +99,7 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
 
     def log_likelihood(self, batch: B) -> Tensor:
         """Log-likelihood of each target image in nats, (B, targets)."""
-        nats = torch.stack([term.flatten(1).sum(1) for term in self.log_prob_terms(batch)]).sum(0)
-        return nats.unflatten(0, (len(batch.eps), -1))
+        return sum_terms(self.log_prob_terms(batch)).unflatten(0, (len(batch.eps), -1))
 
     def density_map(self, batch: B) -> Tensor:
         """Log-likelihood in nats shared out over pixels, (B, targets, H, W); sums to ``log_likelihood``."""
@@ -213,6 +212,11 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
         """Prior of each level and the latent it is of."""
         levels = zip(self.priors, condition.prior_inputs, code.passed_up, code.latents, strict=True)
         return [(prior(seen, above), z) for prior, seen, above, z in levels]
+
+
+def sum_terms(terms: Sequence[Tensor]) -> Tensor:
+    """Sum of terms (N, h, w), each on its own grid, over terms and positions: (N,)."""
+    return torch.stack([term.flatten(1).sum(1) for term in terms]).sum(0)
 
 
 def _float(x: Tensor | None) -> Tensor | None:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vflow.config import DensityConfig
-from vflow.models.base import Condition, Sampled
+from vflow.models.base import Condition, Sampled, sum_terms
 from vflow.models.density import DensityModel, PointBatch
 from vflow.models.digits import Digits
 
@@ -143,7 +143,7 @@ class Knowledge(nn.Module):
         condition = self._nothing_known(len(images))
         code = self.base.encode_images(images, eps, condition)
         z = self.base.flow.join(self.base.whiten(code, condition))
-        return z, _total(self.base.terms_of(condition, code))
+        return z, sum_terms(self.base.terms_of(condition, code))
 
     def log_ratio(self, z: Tensor, types: Types) -> Tensor:
         """log p(z | κ) − log p(z), nats (B,); 0 where nothing is known."""
@@ -187,8 +187,3 @@ class Knowledge(nn.Module):
     def _nothing_known(self, count: int) -> Condition:
         label = torch.zeros(count, dtype=torch.int64, device=self.existence.device)
         return self.base.condition(self.base.features(label))
-
-
-def _total(terms: Sequence[Tensor]) -> Tensor:
-    """Sum of terms (B, h, w) over positions and terms, (B,)."""
-    return torch.stack([term.flatten(1).sum(1) for term in terms]).sum(0)
