@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -180,6 +180,11 @@ class Counts(NamedTuple):
     nonfinite: int = 0
     out_of_range: int = 0
     redrawn: int = 0
+
+    @classmethod
+    def of(cls, sampled: Sampled) -> Self:
+        """Counts of all images of ``sampled``, none of which was redrawn."""
+        return cls(sampled.raw.numel(), int(sampled.nonfinite.sum()), int(sampled.out_of_range.sum()))
 
     def plus(self, other: Counts) -> Counts:
         return Counts(*(a + b for a, b in zip(self, other, strict=True)))

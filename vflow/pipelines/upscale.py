@@ -197,10 +197,7 @@ class Doubling:
             for left in range(0, width, TILE):
                 rows, columns = (slice(top, min(top + TILE, height)), slice(left, min(left + TILE, width)))
                 raw = self._tile(small, rows, columns, key, known)
-                sampled = Sampled.of(raw)
-                counts = counts.plus(
-                    Counts(raw.numel(), int(sampled.nonfinite.sum()), int(sampled.out_of_range.sum()))
-                )
+                counts = counts.plus(Counts.of(Sampled.of(raw)))
                 pixels = round_to_means(raw.nan_to_num() - 0.5, small[:, :, rows, columns])
                 image[2 * rows.start : 2 * rows.stop, 2 * columns.start : 2 * columns.stop] = (
                     pixels[0].permute(1, 2, 0).numpy()

@@ -14,7 +14,7 @@ from vflow.data.datasets.registry import SUITABLE_DATASETS, open_image_dataset
 from vflow.data.datasets.types import ImageDataset
 from vflow.errors import ConfigError
 from vflow.metrics.masks import count_components, iou
-from vflow.models import ImageBatch, Sampled, Segmentation
+from vflow.models import ImageBatch, Segmentation
 from vflow.pipelines.common import BATCH, Counts, SamplingSettings, config_of, device_of, evenly_spaced
 from vflow.pipelines.evaluate.report import Evaluation, Samples, Settings, Stage, fault_figures
 from vflow.pipelines.evaluate.round_trip import image_batch, round_trip
@@ -113,11 +113,7 @@ def draw_masks(
     device = device_of(model)
     parts = zip(*(part.split(BATCH) for part in (pictures, *noise)), strict=True)
     made = (model.decode([e.to(device) for e in eps], some.to(device), temperature) for some, *eps in parts)
-    return Samples.draw((sampled.frame.cpu().numpy(), _counts(sampled)) for sampled in made)
-
-
-def _counts(sampled: Sampled) -> Counts:
-    return Counts(sampled.raw.numel(), int(sampled.nonfinite.sum()), int(sampled.out_of_range.sum()))
+    return Samples.draw((sampled.frame.cpu().numpy(), Counts.of(sampled)) for sampled in made)
 
 
 def mask_figures(drawn: np.ndarray, truth: Tensor) -> dict[str, float]:
