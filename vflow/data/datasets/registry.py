@@ -40,7 +40,7 @@ SUITABLE_DATASETS = {
     "discrete": ("digits",),
     "density": ("points",),
 }
-"""Kind of model → names of the data sets it can be trained on."""
+"""Family of models, or kind of codec → names of the data sets it can be trained on."""
 
 
 ImageConfig = (

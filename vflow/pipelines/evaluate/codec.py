@@ -13,9 +13,9 @@ from vflow.config import PhotoCodecConfig
 from vflow.data.datasets.crops import WINDOW, ClipCrops, PhotoCrops
 from vflow.data.lossless import CODECS, bits_after, coded_bits
 from vflow.data.stills import STILL_FORMATS, still_bytes
-from vflow.errors import ConfigError, InputError
+from vflow.errors import InputError
 from vflow.pipelines.common import evenly_spaced
-from vflow.pipelines.evaluate.data import NO_VALIDATION, Places, locate, readable_photos
+from vflow.pipelines.evaluate.data import Places, locate, readable_photos
 from vflow.pipelines.evaluate.report import Evaluation, Settings, Stage
 
 USUAL_PHOTOS, USUAL_WINDOWS = 128, 64
@@ -33,9 +33,7 @@ def evaluate_codec(model: Any, settings: Settings, stage: Stage) -> Evaluation:
     """
     check_codec(model)
     places = locate(settings, model.config.kind)
-    path = places.test if settings.split == "test" else places.train
-    if path is None:
-        raise ConfigError(NO_VALIDATION)
+    path = places.folder(settings.split)
     if isinstance(model.config, PhotoCodecConfig):
         return _photos(model, PhotoCrops(path, crop=1, split=settings.split), settings, stage)
     return _clips(model, ClipCrops(path, crop=1, split=settings.split), settings, stage, places)

@@ -51,7 +51,7 @@ FOLDERS = {
     "photo_codec": "photos",
     "clip_codec": "video-folder",
 }
-"""Kind of model → name of the data set that a folder is."""
+"""Family of models, or kind of codec → name of the data set that a folder is."""
 NO_VALIDATION = "validation data are part of the training data: name their folder with --train"
 
 
@@ -61,6 +61,17 @@ class Places(NamedTuple):
     name: str
     test: str | None
     train: str | None
+
+    def folder(self, split: Split) -> str:
+        """Folder that holds ``split``: validation data are part of the training data.
+
+        Raises:
+            ConfigError: there are no training data.
+        """
+        path = self.test if split == "test" else self.train
+        if path is None:
+            raise ConfigError(NO_VALIDATION)
+        return path
 
 
 def locate(settings: Settings, kind: str) -> Places:
@@ -214,10 +225,7 @@ def open_photos(settings: Settings, config: ColorizerConfig) -> tuple[Photos, Ph
     places = locate(settings, config.family)
     size = config.glow.height
     train = Photos(places.train, size=size, split="train") if places.train else None
-    path = places.test if settings.split == "test" else places.train
-    if path is None:
-        raise ConfigError(NO_VALIDATION)
-    return Photos(path, size=size, split=settings.split), train, places
+    return Photos(places.folder(settings.split), size=size, split=settings.split), train, places
 
 
 def open_pairs(settings: Settings, config: SuperResolutionConfig) -> tuple[PhotoPairs, Places]:
@@ -227,9 +235,7 @@ def open_pairs(settings: Settings, config: SuperResolutionConfig) -> tuple[Photo
         ConfigError, InputError: no such data.
     """
     places = locate(settings, config.family)
-    path = places.test if settings.split == "test" else places.train
-    if path is None:
-        raise ConfigError(NO_VALIDATION)
+    path = places.folder(settings.split)
     return PhotoPairs(path, size=config.glow.height, split=settings.split), places
 
 
