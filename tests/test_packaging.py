@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import vflow
 from vflow.cli import COMMANDS
@@ -47,6 +48,23 @@ def test_the_container_copies_all_that_its_wheel_is_made_of(tmp_path: Path) -> N
         assert (tmp_path / name).exists(), name
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "compresses"),
+    [
+        ("linux", "x86_64", True),
+        ("linux", "aarch64", False),
+        ("darwin", "arm64", True),
+        ("win32", "AMD64", True),
+    ],
+)
+def test_the_app_can_be_installed_where_the_coder_has_no_build(
+    system: str, machine: str, compresses: bool
+) -> None:
+    app = map(Requirement, PROJECT["project"]["optional-dependencies"]["app"])
+    marker = next(one.marker for one in app if one.name == "constriction")
+    assert marker and marker.evaluate({"sys_platform": system, "platform_machine": machine}) == compresses
 
 
 def test_the_container_runs_the_app_as_an_ordinary_user() -> None:
