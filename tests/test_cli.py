@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import resource
@@ -93,6 +94,31 @@ def vflow(capsys: pytest.CaptureFixture[str]) -> Vflow:
 def _read(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as arrays:
         return dict(arrays)
+
+
+def _stdout(monkeypatch: pytest.MonkeyPatch, encoding: str) -> tuple[io.TextIOWrapper, io.BytesIO]:
+    """A pipe in place of stdout, and what has come through."""
+    through = io.BytesIO()
+    pipe = io.TextIOWrapper(through, encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", pipe)
+    return pipe, through
+
+
+@pytest.mark.parametrize(("encoding", "times"), [("ascii", b"64\\xd764"), ("cp1252", b"64\xd764")])
+def test_stdout_that_lacks_a_character(monkeypatch: pytest.MonkeyPatch, encoding: str, times: bytes) -> None:
+    pipe, through = _stdout(monkeypatch, encoding)
+    assert cli.main(["config", "push-small"]) == 0 and times in through.getvalue()
+    pipe.write("\udcff.png ← \udcfe")
+    assert through.getvalue().endswith(b"\xff.png \\u2190 \xfe")
+
+
+def test_stdout_is_utf8_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, through = _stdout(monkeypatch, "cp1252")
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        assert cli.main(["--help"]) == 0
+    pipe.write("64×64 ←")
+    assert through.getvalue().decode().endswith("64×64 ←")
 
 
 def _python(code: str) -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,7 @@ Exit codes: 0 ok, 1 an input cannot be used or some items failed, 2 usage, 3 che
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import difflib
 import io
@@ -20,6 +21,8 @@ from typing import Any, NamedTuple, get_args
 from vflow.errors import ConfigError, VflowError, naming_memory, printable
 
 USAGE, INTERRUPTED = 2, 130
+ANY_CHARACTER = "vflow.any-character"
+"""Name of the error handler of stdout."""
 
 
 class Command(NamedTuple):
@@ -54,6 +57,17 @@ SEVERAL = {"--input", "--hint", "--checkpoints", "--allow-host", "--set", "--neg
 """Flags that take several values, and may be repeated."""
 
 
+def _encode_any(error: UnicodeError) -> tuple[str | bytes, int]:
+    """The bytes of a file's name that is no text; of any other character that stdout lacks, an escape."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+codecs.register_error(ANY_CHARACTER, _encode_any)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     # Read when torch loads OpenMP: threads that spin at barriers make a busy machine up to 30 times slower.
@@ -61,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be text
+        # Files and pipes have the system's code page on Windows, until Python 3.15; their readers want UTF-8.
+        sys.stdout.reconfigure(encoding="utf-8" if os.name == "nt" else None, errors=ANY_CHARACTER)
     try:
         with naming_memory("give smaller or fewer inputs, or draw fewer samples"):
             return _dispatch(arguments)
