@@ -63,6 +63,7 @@ MAY_IMPORT = {
     "commands": INFERENCE | {"flags", "hub", "training"},
     "cli": INFERENCE | {"commands", "training"},
 }
+UNIX = {"fcntl", "grp", "pwd", "resource", "termios"}
 CONTAINERS = {"av", "PIL", "imageio"}
 OPENCV_FILES = {"imread", "imreadmulti", "imwrite", "imdecode", "imencode", "VideoCapture", "VideoWriter"}
 
@@ -115,6 +116,12 @@ def test_each_outside_library_has_one_home(path: Path) -> None:
         assert not tops & CONTAINERS, "only vflow/data reads and writes media"
         attributes = {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
         assert "cv2" not in tops or not attributes & OPENCV_FILES, "only vflow/data reads and writes media"
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if not p.is_relative_to(ROOT / "scripts")], ids=named)
+def test_files_can_be_imported_without_unix(path: Path) -> None:
+    found = {alias.name for node in ast.parse(path.read_text()).body for alias in getattr(node, "names", ())}
+    assert not found & UNIX, "modules that Windows lacks are imported where they are used"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)

@@ -107,10 +107,12 @@ def _shipped_root() -> Path:
 def _resolve(path: Path) -> Path | None:
     """Folder of the config: ``path``, its ``model/``, or the model of a run's last step.
 
-    Of the latter the step's own folder, since ``last`` moves on.
+    Of the latter the step's own folder, since ``last`` moves on; the highest step in a run without that link.
     """
     last = Path(os.path.realpath(path / "last"))  # Path.resolve raises where links go round in circles
-    for folder in (path, path / "model", last / "model"):
+    steps = (step for step in path.glob("step_*") if step.name[5:].isdecimal())
+    highest = max(steps, key=lambda step: int(step.name[5:]), default=last)
+    for folder in (path, path / "model", last / "model", highest / "model"):
         if (folder / CONFIG).is_file():
             return folder
     return None

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from vflow.catalog import checkpoint_folder
 from vflow.errors import CheckpointError, ConfigError
 from vflow.training.args import TrainOptions
 from vflow.training.commit import (
@@ -41,6 +42,34 @@ def test_a_commit_lists_every_file_and_last_points_to_it(tmp_path: Path) -> None
     assert find_fault(folder) is None
     assert (tmp_path / "last").resolve() == folder.resolve() == newest_commit(tmp_path).resolve()  # type: ignore[union-attr]
     assert names(tmp_path) == ["last", "step_0000005"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_run_where_no_links_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(link: Path, target: str) -> None:
+        raise OSError(number, os.strerror(number), str(link))
+
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copytree(write_commit(run, 2, fill, keep=0), tmp_path / "copy")
+    (run / "last").unlink()
+    (tmp_path / "copy").rename(run / "last")
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    write_commit(run, 4, fill, keep=0)
+    newest = write_commit(run, 10, fill, keep=2)
+    assert names(run) == ["step_0000004", "step_0000010"] and newest_commit(run) == newest
+    assert checkpoint_folder(run) == newest / "model"
+
+
+def test_a_link_that_the_disk_refuses_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(link: Path, target: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(link))
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write_commit(tmp_path, 2, fill, keep=0)
 
 
 def test_keep_prunes_the_oldest(tmp_path: Path) -> None:

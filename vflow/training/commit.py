@@ -28,6 +28,8 @@ from vflow.training.state import Progress, changed_keys, gather, read_state, res
 from vflow.training.step import TrainState
 
 COMMIT = "COMMIT.json"
+NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""Errors of file systems without symbolic links: FAT, some network folders, Google Drive in Colab."""
 STEP = re.compile(r"step_(\d{7,})")
 
 
@@ -139,17 +141,32 @@ def _remove_leftovers(run: Path) -> None:
 def _point(link: Path, target: str) -> None:
     """Make ``link`` a symbolic link to ``target``, without a moment in which it does not exist.
 
-    A folder in its place, as copying a run without links leaves one, is removed.
+    A folder in its place, as copying a run without links leaves one, is removed. Where links cannot be made
+    none is: the newest commit is found without it.
     """
     fresh = link.with_name(f".tmp_{link.name}")
     fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target)
+    linked = _make_link(fresh, target)
+    copy = None
     if link.is_dir() and not link.is_symlink():
         copy = link.rename(link.with_name(f".tmp_step_{link.name}"))
+    if linked:
         fresh.replace(link)
+    if copy:
         shutil.rmtree(copy)
-    else:
-        fresh.replace(link)
+
+
+def _make_link(link: Path, target: str) -> bool:
+    """Make a symbolic link; False where that is not possible."""
+    if os.name == "nt":  # it takes special rights there, and cannot replace another
+        return False
+    try:
+        link.symlink_to(target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return False
+    return True
 
 
 def make_room(run: Path, commit: Path, keep: int) -> None:

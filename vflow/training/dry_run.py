@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil
 import torch
 from accelerate import Accelerator
 
@@ -75,5 +75,9 @@ def peak_memory(device: torch.device) -> int:
     """Most bytes this process has held: on the GPU if there is one, else resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -63,7 +63,7 @@ def train_recipe(options: TrainOptions) -> int:
             start = stage.init_from or (str(before) if before else None)
             if code := train(_stage_options(options, folder, preset, start)):
                 return code
-        before = folder / "last" / "model"
+        before = checkpoint_folder(folder)
     assert before is not None
     if make_accelerator(options.device).is_main_process:
         export(before, options.output / "model", recipe.export)
