@@ -30,6 +30,11 @@ def test_json_that_python_does_not_read(text: str | bytes) -> None:
         parse_json(text)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_yaml_as_editors_and_shells_write_it(encoding: str) -> None:
+    assert parse_yaml("# 64×64\r\nfps: 10\r\n".encode(encoding)) == {"fps": 10}
+
+
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, "a: " * 9, "9" * 5_000, "{", b"\xff\xfe\xff", "!!python/name:os.system"]
 )

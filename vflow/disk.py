@@ -74,10 +74,11 @@ def parse_yaml(text: str | bytes) -> Any:
     """Content of a YAML text.
 
     Raises:
-        ValueError: not YAML in UTF-8, or nested deeper or with longer numbers than Python reads.
+        ValueError: not YAML in UTF-8 or marked UTF-16 (PowerShell's), or nested deeper or with longer numbers
+            than Python reads.
     """
     try:
-        return yaml.safe_load(text.decode() if isinstance(text, bytes) else text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:

@@ -129,6 +129,11 @@ def test_what_cannot_be_told_apart_or_found(tree: Path, tmp_path: Path) -> None:
         sources([tmp_path / "empty"], "picture")
 
 
+def test_a_manifest_with_a_byte_order_mark(tree: Path) -> None:
+    (tree / "list.jsonl").write_bytes('{"input": "clip.mp4", "name": "é"}\r\n'.encode("utf-8-sig"))
+    assert sources([tree / "list.jsonl"], "clip") == [Item("é", (tree / "clip.mp4",))]
+
+
 def test_a_manifest_that_is_a_pipe_or_nested_too_deeply(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jsonl")
     (tmp_path / "deep.jsonl").write_text('{"input": ' + "[" * 100_000)

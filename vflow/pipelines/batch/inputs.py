@@ -239,7 +239,7 @@ def _stills(folder: Path) -> set[Path]:
 
 def _read_manifest(path: Path, unit: Unit) -> list[_Source]:
     try:
-        lines = read_regular(path).decode().splitlines()
+        lines = read_regular(path).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); give a JSONL manifest") from error
     found, taken = list[_Source](), dict[str, int]()
