@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -210,7 +210,8 @@ def main(
         if mcp:
             print(f"MCP server: {address.rstrip('/')}/gradio_api/mcp/", file=sys.stderr, flush=True)
         try:
-            threading.Event().wait()
+            while True:
+                time.sleep(3600)  # and not an Event's wait, which Ctrl+C does not interrupt on Windows
         finally:
             page.close(verbose=False)
 
@@ -235,7 +236,8 @@ def _ending_on_sigterm() -> Iterator[None]:
 def _check_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # on Windows it would share the port of another app
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except socket.gaierror as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -89,7 +90,7 @@ class AppContext:
         paths = [*files, *map(str, self.models.folders())]
         for path in sorted(paths, key=len, reverse=True):
             # by folders: odd names are escaped in messages
-            message = message.replace(f"{Path(path).parent}/", "")
+            message = message.replace(f"{Path(path).parent}{os.sep}", "")
         return message
 
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
+from apps.ui.shared import context
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
@@ -18,6 +19,14 @@ def test_errors_name_files_and_not_their_folders(name: str, tmp_path: Path) -> N
     message = app.error_message(InputError(f"{path}: not a CSV of numbers"), [path])
     assert str(tmp_path) not in message and message.endswith("not a CSV of numbers")
     assert message.isprintable() and not message.startswith("/")
+
+
+def test_errors_do_not_name_folders_of_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = AppContext(ModelStore(), RunStore(tmp_path), Jobs(), tmp_path)
+    monkeypatch.setattr(context, "Path", PureWindowsPath)
+    monkeypatch.setattr(context.os, "sep", "\\")
+    path = r"C:\Users\me\uploads\a.csv"
+    assert app.error_message(InputError(f"{path}: no numbers"), [path]) == "a.csv: no numbers"
 
 
 @pytest.mark.parametrize(
