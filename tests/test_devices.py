@@ -27,6 +27,15 @@ def test_instruction_sets_are_read_from_the_system(tmp_path: Path) -> None:
     assert devices.cpu_flags(tmp_path / "none") == set()
 
 
+def test_memory_of_a_container_is_its_limit(tmp_path: Path) -> None:
+    limit, none = tmp_path / "memory.max", tmp_path / "none"
+    whole = devices.physical_memory([none])
+    limit.write_text("1048576\n")
+    assert devices.physical_memory([none, limit]) == 2**20 < whole
+    limit.write_text("max\n")
+    assert devices.physical_memory([limit]) == whole
+
+
 @pytest.mark.parametrize(("flags", "native"), [({"avx2"}, False), ({"avx2", "amx_bf16"}, True)])
 def test_emulated_bfloat16_is_said_once(
     flags: set[str], native: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +14,10 @@ import torch
 
 from vflow.errors import ConfigError
 
+CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # cgroups of version 1
+)
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 _log = logging.getLogger(__name__)
 
@@ -53,18 +59,22 @@ def warn_if_emulated(device: torch.device) -> None:
         _log.warning("%s only emulates bfloat16, which is far slower; choose --dtype float32 or auto", device)
 
 
-def physical_memory() -> float:
-    """Bytes of memory of this machine; infinite where the system does not tell."""
+def physical_memory(limits: Sequence[Path] = CONTAINER_LIMITS) -> float:
+    """Bytes of memory of this machine, or of its container; infinite where the system does not tell."""
     try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):
-        return math.inf
+        memory = math.inf
+    for path in limits:
+        with suppress(OSError, ValueError):  # no container, or "max"
+            memory = min(memory, float(path.read_text(encoding="ascii")))
+    return memory
 
 
 def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
     """Instruction sets of this CPU; empty where the system does not list them."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return set()
     return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}

@@ -67,6 +67,16 @@ def test_a_process_that_comes_while_the_files_are_made_loses_nothing(
     assert not cache.missing(rows).any()
 
 
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("VFLOW_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", none)
+    with pytest.raises(InputError, match="no home folder; set VFLOW_CACHE"):
+        FeatureCache.of(nn.Linear(1, 1), "pictures", 9, SHAPES)
+
+
 def test_a_folder_that_cannot_hold_it_is_named(tmp_path: Path) -> None:
     FeatureCache(tmp_path / "a", 9, SHAPES)
     with pytest.raises(InputError, match="VFLOW_CACHE"):

@@ -55,11 +55,14 @@ class FeatureCache:
         """Cache named by the pictures' ``fingerprint`` and the backbone's weights.
 
         ``root`` holds it; without one, the folder that ``VFLOW_CACHE`` names.
+
+        Raises:
+            InputError: as above, or there is neither that variable nor a home folder.
         """
         digest = hashlib.sha256(fingerprint.encode())
         for value in backbone.state_dict().values():
             digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
-        root = root or Path(os.environ.get(FOLDER) or Path.home() / ".cache" / "vflow")
+        root = root or Path(os.environ.get(FOLDER) or _default_root())
         return cls(root / "features" / digest.hexdigest()[:24], length, shapes)
 
     def missing(self, rows: Tensor) -> Tensor:
@@ -75,6 +78,13 @@ class FeatureCache:
         for level, values in zip(self._levels, features, strict=True):
             level[rows.numpy()] = values.detach().cpu().half().numpy()
         self._known[rows.numpy()] = 1
+
+
+def _default_root() -> Path:
+    try:
+        return Path.home() / ".cache" / "vflow"
+    except RuntimeError as error:  # a user without a name, as containers may have
+        raise InputError(f"features cannot be kept: this user has no home folder; set {FOLDER}") from error
 
 
 def _open(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap:

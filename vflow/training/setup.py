@@ -123,7 +123,7 @@ def check_batch(preset: Preset, world: int) -> None:
 
 
 def check_memory(config: TrainingConfig, data: DataModule[Any, Any], world: int) -> None:
-    """Error for batches that this machine's memory cannot hold, before it is filled with their examples.
+    """Error for batches that this machine or container has no memory for, before their examples fill it.
 
     Raises:
         ConfigError: naming the largest batch that fits.
