@@ -35,9 +35,9 @@ def photo_codec() -> PhotoCodec:
     return model
 
 
-def clip_codec() -> ClipCodec:
+def clip_codec(*, max_displacement: int = 0) -> ClipCodec:
     torch.manual_seed(0)
-    following = LATTICE.model_copy(update={"references": 2})
+    following = LATTICE.model_copy(update={"references": 2, "max_displacement": max_displacement})
     model = perturbed(ClipCodec(ClipCodecConfig(first=LATTICE, following=following)))
     assert isinstance(model, ClipCodec)
     return model

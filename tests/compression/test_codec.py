@@ -58,13 +58,29 @@ def test_a_clip_of_some_grey_frames_is_coded_in_color() -> None:
         assert data[4] == 1 and np.array_equal(decompress_frames(clip_codec(), data).frames, clip)
 
 
+@pytest.mark.parametrize("motion", [0, 5])
 @pytest.mark.parametrize("frames", [1, 3])
-def test_clips_come_back_with_their_clock(frames: int) -> None:
-    model = clip_codec()
+def test_clips_come_back_with_their_clock(frames: int, motion: int) -> None:
+    model = clip_codec(max_displacement=motion)
     clip = np.stack([smooth(9, 12, seed) for seed in range(frames)])
     found = decompress_frames(model, compress_frames(model, clip, fps=12.5).data)
     assert (found.kind, found.fps) == ("clip", 12.5)
     assert np.array_equal(found.frames, clip)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 2), (5, 5), (21, 14)])
+def test_clips_of_any_size_come_back(size: tuple[int, int]) -> None:
+    model = clip_codec(max_displacement=8)
+    clip = np.stack([noise(*size), smooth(*size), smooth(*size)[::-1]])
+    assert np.array_equal(decompress_frames(model, compress_frames(model, clip).data).frames, clip)
+
+
+def test_what_moves_costs_less_when_followed() -> None:
+    """Noise that moves as a whole can be told from the frame before only by a model that follows it."""
+    picture = noise(40, 40)
+    clip = np.stack([picture[t : t + 32, 6 - 2 * t : 38 - 2 * t] for t in range(4)])
+    still, moving = (compress_frames(clip_codec(max_displacement=motion), clip).after(1) for motion in (0, 4))
+    assert moving.information < 0.9 * still.information
 
 
 def test_progress_moves_within_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,14 +163,14 @@ import sys
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from tests.compression.support import photo_codec
+from tests.compression.support import clip_codec, photo_codec
 from vflow.compression.codec import compress_frames, decompress_frames
 torch.set_num_threads(int(sys.argv[1]))
-model = photo_codec()
-model.load_state_dict(load_file("weights.safetensors"))  # torch's noise depends on the instruction set
-stored, pixels = open("a.vflow", "rb").read(), np.load("a.npy")
-assert compress_frames(model, pixels).data == stored, "other bytes"
-assert (decompress_frames(model, stored).frames[0] == pixels).all()
+for name, model in (("photo", photo_codec()), ("clip", clip_codec(max_displacement=4))):
+    model.load_state_dict(load_file(f"{name}.safetensors"))  # torch's noise depends on the instruction set
+    stored, pixels = open(f"{name}.vflow", "rb").read(), np.load(f"{name}.npy")
+    assert compress_frames(model, pixels).data == stored, "other bytes"
+    assert (decompress_frames(model, stored).frames.reshape(pixels.shape) == pixels).all()
 print(torch.backends.cpu.get_cpu_capability())
 """
 
@@ -170,14 +186,18 @@ print(torch.backends.cpu.get_cpu_capability())
 )
 def test_files_open_on_other_machines(threads: int, environment: dict[str, str], tmp_path: Path) -> None:
     """Threads and instruction sets change neither what is written nor what is read."""
-    model, pixels = photo_codec(), jpeg(smooth(40, 50))
-    save_file(model.state_dict(), tmp_path / "weights.safetensors")
-    np.save(tmp_path / "a.npy", pixels)
-    (tmp_path / "a.vflow").write_bytes(compress_frames(model, pixels).data)
+    picture = jpeg(smooth(40, 50))
+    small = picture[:20, :24]
+    clip = np.stack([small, np.roll(small, (3, -2), (0, 1)), smooth(20, 24, 1)])
+    models = {"photo": (photo_codec(), picture), "clip": (clip_codec(max_displacement=4), clip)}
+    for name, (model, pixels) in models.items():
+        save_file(model.state_dict(), tmp_path / f"{name}.safetensors")
+        np.save(tmp_path / f"{name}.npy", pixels)
+        (tmp_path / f"{name}.vflow").write_bytes(compress_frames(model, pixels).data)
     done = subprocess.run(
         [sys.executable, "-c", CODE, str(threads)],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        capture_output=True, text=True, timeout=300, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     wanted = environment.get("ATEN_CPU_CAPABILITY")

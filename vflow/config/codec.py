@@ -29,11 +29,16 @@ class LatticeConfig(Config):
     mixtures: int = Field(3, ge=1, le=8, description="logistics per grey level")
     levels: int = Field(3, ge=1, le=8, description="levels with networks of their own")
     references: int = Field(0, ge=0, le=2, description="frames before, as conditions: 0 or 2")
+    max_displacement: int = Field(
+        0, ge=0, le=32, description="pixels by which parts of the frames before may be displaced to match"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.references == 1:
             raise ValueError("references must be 0 or 2")
+        if self.max_displacement and not self.references:
+            raise ValueError("max_displacement must be 0 without references")
         return self
 
 

@@ -7,6 +7,9 @@ nine evaluations of small networks per level and is linear in pixels. As a flow:
 parts with conditional priors, log-det 0 (Hoogeboom et al. 2019); the order is that of interlaced coding
 (Kamisli 2023, *Learned Lossless Image Compression Through Interpolation With Low Complexity*).
 
+Of a clip the networks also see the frames before, displaced to where they match what is known of the next
+(motion compensation by the decoder, so no displacements are sent).
+
 The networks compute with exact sums (nn/exact.py), so whatever decodes gets the numbers that the encoder had.
 """
 
@@ -36,6 +39,7 @@ SMALLEST_SCALE = -4  # ... from 2^-4 grey levels
 SCALES = 96
 WEIGHT_STEPS = 8  # weights of components are powers of 2^(1/8)
 MARGIN = 4  # sites around an image that its networks look at: 2 by windows, 2 by convolutions
+DISPLACED_GAIN = 54  # grey levels, of the 27 of 3×3 pixels in colour, that a displaced match must be nearer
 
 
 class Mixture(NamedTuple):
@@ -111,15 +115,15 @@ Planes = Sequence[Sequence[Tensor]]
 class PhaseNetwork(nn.Module):
     """Mixtures of the pixels of one phase, channel by channel.
 
-    Contrasts d of what is known to a base value p (the nearest pixels' mean, or the same pixel one frame
-    before) go through a 1×1 and two residual 3×3 convolutions; a head per channel also sees the channels
-    before it. Means are p + (a linear function of d) + (the head's offset).
+    Contrasts d of what is known to a base value p (the nearest pixels' mean, or the same pixel of the
+    displaced frame before) go through a 1×1 and two residual 3×3 convolutions; a head per channel also sees
+    the channels before it. Means are p + (a linear function of d) + (the head's offset).
     """
 
     def __init__(self, phase: int, config: LatticeConfig) -> None:
         super().__init__()
         self.phase, self.config = phase, config
-        inputs = COLORS * self._contrast_count()
+        inputs = COLORS * (len(KNOWN[phase]) + len(self._earlier()))
         hidden, head = config.hidden, config.head
         self.enter = ExactConv2d(inputs, hidden, input_unit=CONTRAST_UNIT, input_limit=CONTRAST_LIMIT)
         self.middle = ModuleList([ExactConv2d(hidden, hidden, 3) for _ in range(2)])
@@ -135,9 +139,12 @@ class PhaseNetwork(nn.Module):
         for layer in self.outputs:
             layer.bias.data[k : 2 * k] = torch.linspace(4.5, 7.5, k)  # log2 of scales, less the smallest
 
-    def _contrast_count(self) -> int:
-        known = len(KNOWN[self.phase])
-        return known if not self.config.references else known + 25 + 9
+    def _earlier(self) -> list[Neighbor]:
+        """Pixels of the last frame and the one before; of displaced frames also of the last as it was."""
+        if not self.config.references:
+            return []
+        undisplaced = _around(self.phase, 3, 1) if self.config.max_displacement else []
+        return _around(self.phase, 1, 2) + _around(self.phase, 2, 1) + undisplaced
 
     def contrasts(self, planes: Planes, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Contrasts (B, 3n, h + 4, w + 4) in grey levels, and base values (B, 3, h + 4, w + 4)."""
@@ -152,7 +159,7 @@ class PhaseNetwork(nn.Module):
             return torch.cat([at(n) - base for n in known], 1), base
         base = at(Neighbor(1, self.phase, 0, 0))
         changes = [at(n) - at(n._replace(frame=1)) for n in known]
-        before = [at(n) - base for n in _around(self.phase, 1, 2) + _around(self.phase, 2, 1)]
+        before = [at(n) - base for n in self._earlier()]
         return torch.cat(changes + before, 1), base
 
     def features(self, contrasts: Tensor) -> Tensor:
@@ -237,6 +244,50 @@ def _pad(plane: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.pad(plane, padding, mode="replicate")
 
 
+def motion_compensated(frame: Tensor, known: Tensor, radius: int) -> Tensor:
+    """A frame (B, 3, H, W), each cell of 2×2 pixels displaced to where it best matches the next frame.
+
+    Decoders know lattice A of the next frame, so they find the same displacements and none is sent
+    (decoder-side motion estimation). Sums are of whole numbers, which float32 holds exactly.
+
+    Args:
+        known: lattice A of the next frame, (B, 3, (H + 1) // 2, (W + 1) // 2). Matches are by absolute
+            differences at 3×3 of its pixels.
+        radius: of displacements along each axis, in pixels.
+    """
+    if not radius:
+        return frame
+    size, (height, width) = frame.shape[-2:], known.shape[-2:]
+    padding = (radius, radius + 2 * width - size[1], radius, radius + 2 * height - size[0])
+    padded = functional.pad(frame.float(), padding, mode="replicate")
+    lattices = [[padded[..., row::2, column::2].contiguous() for column in range(2)] for row in range(2)]
+
+    def cost(row: int, column: int) -> Tensor:
+        top, left = radius + row, radius + column
+        lattice = lattices[top % 2][left % 2]
+        seen = lattice[..., top // 2 : top // 2 + height, left // 2 : left // 2 + width]
+        difference = functional.pad(
+            (known - seen).abs_().sum(1, keepdim=True), (1, 1, 1, 1), mode="replicate"
+        )
+        return functional.avg_pool2d(difference, 3, 1, divisor_override=1)
+
+    offset, stride = radius * padded.shape[-1] + radius, padded.shape[-1]
+    span = range(-radius, radius + 1)
+    nearest_first = sorted(itertools.product(span, span), key=lambda v: (v[0] ** 2 + v[1] ** 2, v))
+    best = cost(0, 0) - DISPLACED_GAIN
+    shift = torch.zeros_like(best, dtype=torch.int64)
+    for row, column in nearest_first[1:]:
+        found = cost(row, column)
+        nearer = found < best
+        best = torch.where(nearer, found, best)
+        shift.masked_fill_(nearer, row * stride + column)
+    shift = shift.repeat_interleave(2, -2).repeat_interleave(2, -1)[..., : size[0], : size[1]]
+    rows, columns = (torch.arange(n, device=frame.device) for n in size)
+    index = (shift + rows[:, None] * stride + columns + offset).flatten(2)
+    displaced = padded.flatten(2).gather(2, index.expand(-1, COLORS, -1))
+    return displaced.view_as(frame).to(frame.dtype)
+
+
 @final
 class LatticePyramid(nn.Module):
     """Likelihood of images of any size, level by level; see the module's docstring."""
@@ -274,8 +325,8 @@ class LatticePyramid(nn.Module):
         pyramids = [image_pyramid(reference.to(dtype)) for reference in references]
         image = base.float()
         for level in reversed(range(len(sizes) - 1)):
-            known = [phases(pyramid[level]) for pyramid in pyramids]
-            image = self._level(level, image, sizes[level], code, known, strip, dtype)
+            before = [pyramid[level] for pyramid in pyramids]
+            image = self._level(level, image, sizes[level], code, before, strip, dtype)
         return image
 
     def _level(
@@ -284,14 +335,19 @@ class LatticePyramid(nn.Module):
         image: Tensor,
         size: tuple[int, int],
         code: Code,
-        references: Sequence[Sequence[Tensor]],
+        references: Sequence[Tensor],
         strip: int | None,
         dtype: torch.dtype,
     ) -> Tensor:
-        """The image of ``size`` whose lattice A is ``image``; ``references``: lattices of frames before."""
+        """The image of ``size`` whose lattice A is ``image``; ``references``: frames before, of that size."""
         networks = self.levels[min(level, len(self.levels) - 1)]
         cells = (image.shape[-2], image.shape[-1])
-        before = [[_pad(p if p.numel() else frame[0], cells) for p in frame] for frame in references]
+        if self.config.max_displacement:
+            radius = self.config.max_displacement >> level
+            displaced = [motion_compensated(frame, image, radius) for frame in references]
+            references = [*displaced, references[0]]
+        lattices = [phases(reference) for reference in references]
+        before = [[_pad(p if p.numel() else frame[0], cells) for p in frame] for frame in lattices]
         planes, padded = [image], [_pad(image.to(dtype), cells)]
         for phase, network in zip((1, 2, 3), networks, strict=True):
             height, width = plane_size(size, phase)
@@ -336,8 +392,8 @@ class LatticePyramid(nn.Module):
                 return values
 
             size = (pyramid[level].shape[-2], pyramid[level].shape[-1])
-            known = [phases(p[level]) for p in before]
-            self._level(level, pyramid[level + 1], size, code, known, None, dtype)
+            frames = [p[level] for p in before]
+            self._level(level, pyramid[level + 1], size, code, frames, None, dtype)
         return torch.stack(terms, 1)
 
 
