@@ -14,7 +14,7 @@ from vflow.config import load_preset
 from vflow.models import build_model
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "FLOWS.md"
-LOADING, FITTING = re.findall(
+LOADING, FITTING, COMPOSING = re.findall(
     r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
 )
 
@@ -39,3 +39,13 @@ def test_a_conditional_model_is_built_and_learns() -> None:
     entropy = 2 * (1.4189 + float(torch.tensor(0.1).log()))
     assert float(names["nats"]) < entropy + 1
     assert (names["samples"].mean(0) - torch.tensor([0.5, 0.25])).abs().max() < 0.2
+
+
+def test_a_flow_is_put_together_and_learns() -> None:
+    names = run("import vflow\n" + FITTING + COMPOSING)
+    entropy = 2 * 1.9602  # of Student's t with two degrees of freedom
+    heavy, drawn = names["heavy"], torch.from_numpy(names["drawn"])
+    with torch.no_grad():
+        assert float(-names["flow"].log_prob(heavy).mean()) < entropy + 0.15
+    inside = (drawn.abs() < 1).float().mean()
+    assert drawn.shape == (1000, 2) and abs(float(inside) - 0.5774) < 0.06

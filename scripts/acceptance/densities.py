@@ -18,7 +18,8 @@ from scripts.acceptance.report import ROOT
 from scripts.density_tables import BENCHMARK, OUTPUT, SYSTEMS
 from vflow.config.density import DensityConfig
 from vflow.config.presets import load_preset, preset_names
-from vflow.models.density import DensityModel, PointBatch
+from vflow.models.density import DensityModel
+from vflow.models.flow import PointBatch
 
 ROWS, GALLERY = ROOT / "docs" / "results" / "densities.json", ROOT / "docs" / "FLOWS.md"
 PLANES = ("two-moons", "rings", "checkerboard", "eight-gaussians")

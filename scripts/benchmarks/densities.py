@@ -36,7 +36,8 @@ from vflow.config.presets import load_preset, preset_names
 from vflow.data.datasets.digits import MnistImages
 from vflow.densities import plane_density
 from vflow.densities.named import target_entropy
-from vflow.models.density import DensityModel, PointBatch
+from vflow.models.density import DensityModel
+from vflow.models.flow import PointBatch
 from vflow.models.vae import Vae, binarize
 from vflow.nn.masked import MADE
 from vflow.randomness import normal

@@ -15,7 +15,8 @@ from vflow.config.density import READING, Bijective, DensityConfig
 from vflow.config.presets import load_preset, preset_names
 from vflow.densities import ENERGIES, plane_density
 from vflow.errors import ConfigError, InputError
-from vflow.models.density import DensityModel, PointBatch, build_chain
+from vflow.models.density import DensityModel, build_chain
+from vflow.models.flow import PointBatch
 
 PRESETS = [name for name in preset_names() if load_preset(name).model.family == "density"]
 TORI = ("circular-spline", "mobius")

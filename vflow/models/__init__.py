@@ -25,8 +25,9 @@ from vflow.errors import CheckpointError
 from vflow.models.base import Condition, LikelihoodModel, Sampled
 from vflow.models.codec import ClipCodec, CodecBatch, PhotoCodec
 from vflow.models.colorizer import Colorizer
-from vflow.models.density import DensityModel, PointBatch
+from vflow.models.density import DensityModel
 from vflow.models.digits import Digits
+from vflow.models.flow import Flow, PointBatch, VectorFlow
 from vflow.models.frame_conditioned import FrameConditionedVideoFlow
 from vflow.models.image import ConditionalFlow, ImageBatch
 from vflow.models.integer_flow import IntegerFlow

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from vflow.config import DensityConfig
 from vflow.models.base import Condition, Sampled, sum_terms
-from vflow.models.density import DensityModel, PointBatch
+from vflow.models.density import DensityModel
 from vflow.models.digits import Digits
+from vflow.models.flow import PointBatch
 
 
 class Types(NamedTuple):

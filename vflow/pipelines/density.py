@@ -16,7 +16,7 @@ from vflow.data.datasets.points import Points
 from vflow.data.media import atomic_write
 from vflow.densities import ENERGIES, Energy
 from vflow.errors import CheckpointError, ConfigError, InputError, counted
-from vflow.models import DensityModel
+from vflow.models import VectorFlow
 from vflow.pipelines.common import MAX_REDRAWS, config_of
 from vflow.randomness import normal
 
@@ -27,18 +27,20 @@ CELLS, SCALE = 96, 2  # of a picture of points: cells along a side, and pixels o
 ANGLES = ("circle", "von-mises")
 
 
-def density_config(model: nn.Module) -> DensityConfig:
-    """Configuration of a density of vectors without a condition.
+def unconditional(model: nn.Module) -> VectorFlow:
+    """``model``, if it is a density of vectors without a condition.
 
     Raises:
-        CheckpointError: ``model`` is of another kind, or needs a condition.
+        CheckpointError: it is of another kind, or needs a condition.
     """
-    config = config_of(model, DensityConfig)
-    if config.features:
+    if not isinstance(model, VectorFlow):
+        config_of(model, DensityConfig)
+    assert isinstance(model, VectorFlow)
+    if model.features:
         raise CheckpointError(
-            f"the density needs a condition of {config.features} numbers; call its sample(eps, condition)"
+            f"the density needs a condition of {model.features} numbers; call its sample(eps, condition)"
         )
-    return config
+    return model
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,7 @@ def sample(model: nn.Module, num_samples: int = 1000, seed: int = 0) -> np.ndarr
 @torch.no_grad()
 def draw_points(model: nn.Module, num_samples: int, seed: int = 0) -> Drawn:
     """As ``sample``, with a count of points that had to be drawn again."""
-    config = density_config(model)
-    assert isinstance(model, DensityModel)
+    model = unconditional(model)
     check_range("num_samples", num_samples, 1, MAX_POINTS, whole=True)
     check_seed(seed)
     eps = normal((num_samples, model.noise_dim), "points", seed)
@@ -77,7 +78,7 @@ def draw_points(model: nn.Module, num_samples: int, seed: int = 0) -> Drawn:
     for attempt in range(1, MAX_REDRAWS + 1):
         faulty = (~points.isfinite().all(1)).nonzero().flatten()
         if not len(faulty):
-            return Drawn(points.reshape(-1, config.dim).numpy(), redrawn)
+            return Drawn(points.reshape(-1, model.dim).numpy(), redrawn)
         redrawn += len(faulty)
         rows = faulty.tolist()
         fresh = torch.cat([normal((1, model.noise_dim), "points", seed, "redraw", r, attempt) for r in rows])
@@ -87,7 +88,7 @@ def draw_points(model: nn.Module, num_samples: int, seed: int = 0) -> Drawn:
     )
 
 
-def _draw_chunk(model: DensityModel, eps: torch.Tensor) -> torch.Tensor:
+def _draw_chunk(model: VectorFlow, eps: torch.Tensor) -> torch.Tensor:
     """Points of up to 1,024 rows of noise, on the CPU, in float32 or float64."""
     padded = torch.cat([eps, eps.new_zeros(CHUNK - len(eps), eps.shape[1])])
     points = model.sample(padded.to(next(model.parameters(), eps)))[: len(eps)].cpu()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vflow.config import TrainingConfig
 from vflow.densities import Energy
 from vflow.errors import InputError, counted
-from vflow.models.density import DensityModel, PointBatch
+from vflow.models.flow import PointBatch, VectorFlow
 from vflow.models.vae import Vae
 from vflow.randomness import generator, normal
 from vflow.training.ema import Ema
@@ -39,7 +39,7 @@ class Progress(NamedTuple):
 
 
 def fit(
-    model: DensityModel,
+    model: VectorFlow,
     points: Tensor,
     config: TrainingConfig,
     seconds: float | None = None,
@@ -93,7 +93,7 @@ def row_batches(count: int, size: int, seed: int, device: torch.device) -> Itera
 
 
 def fit_energy(
-    model: DensityModel,
+    model: VectorFlow,
     energy: Energy,
     config: TrainingConfig,
     seconds: float | None = None,

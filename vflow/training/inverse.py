@@ -11,7 +11,7 @@ from torch import Tensor
 from vflow.config import TrainingConfig
 from vflow.densities.inverse import InverseProblem
 from vflow.metrics.calibration import mmd
-from vflow.models.density import DensityModel, PointBatch
+from vflow.models.flow import PointBatch, VectorFlow
 from vflow.models.inverse import InvertibleNetwork
 from vflow.randomness import normal
 from vflow.training.density import Progress, optimize
@@ -22,7 +22,7 @@ PADDING_NOISE = 0.02  # of the noise that stands for zeros, so that they carry n
 
 
 def fit_posterior(
-    model: DensityModel, problem: InverseProblem, config: TrainingConfig, seconds: float | None = None
+    model: VectorFlow, problem: InverseProblem, config: TrainingConfig, seconds: float | None = None
 ) -> Iterator[Progress]:
     """Fit p(x | y) by maximum likelihood to fresh pairs; as ``vflow.training.density.fit``, a generator."""
     weight, steps = next(model.parameters()), itertools.count()

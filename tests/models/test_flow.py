@@ -1,0 +1,75 @@
+"""Flows that are put together in Python."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import vflow
+from vflow.bijections import Affine, Elementwise, Fold, Planar, VectorBijection
+from vflow.config import DensityConfig, TrainingConfig
+from vflow.densities import Density, Normal
+from vflow.errors import CheckpointError, InputError
+from vflow.models import DensityModel, Flow
+from vflow.training.density import fit
+
+
+class Doubled(VectorBijection):
+    """z = 2x."""
+
+    def transform_vectors(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return 2 * x, torch.full_like(x[:, 0], 2.0).log() * x.shape[1]
+
+    def invert_vectors(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return z / 2, -torch.full_like(z[:, 0], 2.0).log() * z.shape[1]
+
+
+class Wide(Density):
+    """Normal of standard deviation 6."""
+
+    dim = noise_dim = 3
+
+    def _log_density(self, x: Tensor) -> Tensor:
+        return torch.distributions.Normal(0.0, 6.0).log_prob(x).sum(1)
+
+    def _draw(self, eps: Tensor) -> Tensor:
+        return 6 * eps
+
+
+def test_own_layers_and_bases_give_the_density_they_stand_for() -> None:
+    flow = Flow([Doubled()], Wide())
+    points = torch.randn(5, 3)
+    wanted = torch.distributions.Normal(0.0, 3.0).log_prob(points).sum(1)
+    assert torch.allclose(flow.log_prob(points), wanted, atol=1e-5)
+    assert torch.allclose(flow.sample(points), 3 * points)
+    assert vflow.sample(flow, num_samples=2000).std() == pytest.approx(3, rel=0.05)
+
+
+def test_layers_of_the_library_give_the_same_as_a_configuration() -> None:
+    layers = [{"kind": "planar"}, {"kind": "fold", "hidden": [4]}, {"kind": "elementwise"}]
+    config = DensityConfig.model_validate({"dim": 2, "layers": layers})
+    named, points = DensityModel(config), torch.randn(4, 2)
+    flow = Flow([Planar(2), Fold(2, (4,)), Elementwise(Affine(), 2)], Normal(2))
+    flow.load_state_dict(named.state_dict())
+    assert torch.equal(flow.log_prob(points), named.log_prob(points))
+    assert flow.noise_dim == named.noise_dim == 3
+
+
+def test_flows_with_a_condition_learn_from_pairs() -> None:
+    flow = Flow([Elementwise(Affine(), 1, 1)], Normal(1), features=1)
+    condition = torch.randn(2000, 1, generator=torch.Generator().manual_seed(0))
+    training = TrainingConfig(max_steps=150, batch_size=200, learning_rate=0.05, ema=0.5)
+    for _ in fit(flow, 3 * condition + 1, training, conditions=condition):
+        pass
+    drawn = flow.sample(torch.zeros(1, 1), torch.ones(1, 1))
+    assert float(drawn.detach()) == pytest.approx(4, abs=0.5)
+    with pytest.raises(InputError, match="needs a condition"):
+        flow.log_prob(condition)
+    with pytest.raises(CheckpointError, match="needs a condition of 1 numbers"):
+        vflow.sample(flow)
+
+
+def test_points_of_another_width_are_refused() -> None:
+    with pytest.raises(InputError, match=r"points must be a tensor \(B, 3\)"):
+        Flow([Doubled()], Wide()).log_prob(torch.zeros(2, 2))

@@ -1,0 +1,212 @@
+"""Flows on vectors: the density of bijections over a base density."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from vflow.bijections import Bijection, Chain, Inverse
+from vflow.bijections.fold import Fold
+from vflow.densities import Density, Energy
+from vflow.densities.base import check_rows
+from vflow.errors import InputError, counted
+from vflow.nn.modules import ModuleList
+
+
+class PointBatch(NamedTuple):
+    """Points whose likelihood is asked for, or noise of samples that an energy judges.
+
+    points: float32 (B, D); with an energy standard-normal noise, (B, noise_dim).
+    condition: float32 (B, F) or None.
+    energy: U, for a fit to exp(−U) / Z by reverse KL; None: a fit to ``points`` by likelihood.
+    weight: β of the energy.
+    """
+
+    points: Tensor
+    condition: Tensor | None = None
+    energy: Energy | None = None
+    weight: float = 1.0
+
+
+class VectorFlow(nn.Module, ABC):
+    """p(x) = p(z) |det ∂z/∂x| with z the image of x under a chain of bijections.
+
+    Points are matrices (B, D), conditions (B, F), all of the parameters' type. A model with features needs a
+    condition wherever one may be given, a model without takes none; what does not suit is an InputError.
+    Log-densities are in nats, on a manifold per unit of its area.
+
+    Folds among the layers make p(x) a mixture (see ``Fold``); sampling then takes one more number for each.
+
+    Attributes:
+        dim: D.
+        features: F.
+        noise_dim: standard-normal numbers that one sample takes.
+    """
+
+    def __init__(self, layers: Sequence[Bijection | Fold], base: Density, features: int) -> None:
+        super().__init__()
+        flows: list[list[Bijection]] = [[]]
+        folds = []
+        for layer in layers:
+            if isinstance(layer, Fold):
+                folds.append(layer)
+                flows.append([])
+            else:
+                flows[-1].append(layer)
+        self.flows = ModuleList([Chain(flow) for flow in flows])
+        self.folds = ModuleList(folds)
+        self.base = base
+        self.dim, self.features = base.dim, features
+        self.noise_dim = base.noise_dim + len(folds)
+
+    def forward(self, batch: PointBatch) -> Tensor:
+        """Nats of each example, (B,): log p(x), or of samples x judged by an energy −log q(x) − β U(x)."""
+        if batch.energy is None:
+            return self.log_prob(batch.points, batch.condition)
+        x, log_q = self.sample_with_log_prob(batch.points, batch.condition)
+        return -(log_q + batch.weight * batch.energy(x))
+
+    def log_prob(self, points: Tensor, condition: Tensor | None = None) -> Tensor:
+        """log p(x | condition), (B,), of ``points`` (B, D)."""
+        self._check("points", points, self.dim, condition)
+        z, density, _ = self._encode(points, condition)
+        return self.base.log_prob(z) + density
+
+    def _check(self, name: str, rows: Tensor, width: int, condition: Tensor | None) -> None:
+        """Refuse points, or noise, and a condition that do not suit the model.
+
+        Raises:
+            InputError: names the shape and type that they must have.
+        """
+        weight = next(self.parameters(), None)
+        dtype = None if weight is None else weight.dtype
+        check_rows(name, rows, width, dtype)
+        features = self.features
+        if condition is None:
+            if features:
+                raise InputError(f"the density needs a condition: a tensor ({len(rows)}, {features})")
+        elif not features:
+            raise InputError("the density takes no condition: it has features 0")
+        else:
+            check_rows("condition", condition, features, dtype)
+            if len(condition) != len(rows):
+                raise InputError(
+                    f"{counted(len(condition), 'condition')} for {len(rows)} {name}; give each one"
+                )
+
+    def bits_per_dim(self, nats: Tensor, count: int = 1) -> Tensor:
+        """−nats / (ln 2 · D · count), of log-densities of ``count`` points."""
+        return -nats / (math.log(2) * self.dim * count)
+
+    def _encode(self, points: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Latents (B, D) of points (B, D), log p(x) − log p(z), (B,), and noise of each fold's side, (B,)."""
+        x, context = _as_images(points), _as_images(condition)
+        density = torch.zeros_like(points[:, 0])
+        sides = []
+        for index, flow in enumerate(self.flows):
+            if index:
+                sides.append(torch.where(x[:, 0, 0, 0] < 0, math.inf, -math.inf))
+                x, change = self.folds[index - 1].transform(x)
+                density = density + change.flatten()
+            x, change = flow.transform(x, context)
+            density = density + change.flatten()
+        return x.flatten(1), density, sides
+
+    def sample(self, eps: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Samples (B, D) from standard-normal noise (B, noise_dim)."""
+        return self.sample_with_log_prob(eps, condition)[0]
+
+    def sample_with_log_prob(self, eps: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Samples (B, D) from standard-normal noise, and their log-densities (B,): one pass back."""
+        self._check("eps", eps, self.noise_dim, condition)
+        z = self.base.sample(eps[:, : self.base.noise_dim])
+        x, density = self._decode(z, eps[:, self.base.noise_dim :].unbind(1), condition)
+        return x, self.base.log_prob(z) + density
+
+    def _decode(
+        self, z: Tensor, sides: Sequence[Tensor], condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Inverse of ``_encode``: points (B, D) and log p(x) − log p(z), (B,)."""
+        x, context = _as_images(z), _as_images(condition)
+        density = torch.zeros_like(z[:, 0])
+        for index in reversed(range(len(self.flows))):
+            x, change = self.flows[index].invert(x, context)
+            density = density - change.flatten()
+            if index:
+                x, change = self.folds[index - 1].invert(x, sides[index - 1])
+                density = density - change.flatten()
+        return x.flatten(1), density
+
+    @torch.no_grad()
+    def reconstruct(self, batch: PointBatch) -> tuple[Tensor, Tensor]:
+        """Points (B, D), and the same encoded and decoded; of an energy its samples."""
+        points = batch.points if batch.energy is None else self.sample(batch.points, batch.condition)
+        self._check("points", points, self.dim, batch.condition)
+        z, _, sides = self._encode(points, batch.condition)
+        return points, self._decode(z, sides, batch.condition)[0]
+
+    @torch.no_grad()
+    def stages(self, eps: Tensor, condition: Tensor | None = None) -> list[Tensor]:
+        """Images of noise (B, noise_dim) after each layer, from a sample of the base to one of the data.
+
+        Layers of an inverted chain count one by one.
+        """
+        self._check("eps", eps, self.noise_dim, condition)
+        z = self.base.sample(eps[:, : self.base.noise_dim])
+        x, context = _as_images(z), _as_images(condition)
+        stages = [z]
+        for index in reversed(range(len(self.flows))):
+            for step in _decoding_steps(self.flows[index]):
+                x = step(x, context)[0]
+                stages.append(x.flatten(1))
+            if index:
+                x = self.folds[index - 1].invert(x, eps[:, self.base.noise_dim + index - 1])[0]
+                stages.append(x.flatten(1))
+        return stages
+
+    def fit(self, batches: Sequence[PointBatch]) -> None:
+        """Nothing is counted before training."""
+
+    @torch.no_grad()
+    def initialize(self, batch: PointBatch) -> None:
+        """Set data-dependent parameters from the points of ``batch``, of an energy its noise."""
+        name, width = ("points", self.dim) if batch.energy is None else ("eps", self.noise_dim)
+        self._check(name, batch.points, width, batch.condition)
+        x, context = _as_images(batch.points[:, : self.dim]), _as_images(batch.condition)
+        for index, flow in enumerate(self.flows):
+            if index:
+                x = self.folds[index - 1].transform(x)[0]
+            x = flow.initialize(x, context)
+
+
+@final
+class Flow(VectorFlow):
+    """Density put together in Python, of layers and a base of one's own or the library's.
+
+    Args:
+        layers: from data to latent, bijections of vectors stored as (B, D, 1, 1), and folds.
+        base: density of the latents.
+        features: numbers of a condition; the layers get it as context (B, F, 1, 1).
+    """
+
+    def __init__(self, layers: Sequence[Bijection | Fold], base: Density, *, features: int = 0) -> None:
+        super().__init__(layers, base, features)
+
+
+def _decoding_steps(flow: Chain) -> Iterator[Callable[[Any, Any], tuple[Tensor, Tensor]]]:
+    """Maps from latent to data, one for each layer."""
+    for layer in reversed(flow.layers):
+        if isinstance(layer, Inverse) and isinstance(layer.bijection, Chain):
+            yield from (inner.transform for inner in layer.bijection.layers)
+        else:
+            yield layer.invert
+
+
+def _as_images(x: Any) -> Any:
+    """(B, D) → (B, D, 1, 1); None stays None."""
+    return None if x is None else x[:, :, None, None]
