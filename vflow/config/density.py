@@ -316,10 +316,10 @@ def _check_spheres(layers: tuple[OuterLayer, ...], dim: int) -> None:
 def _check_manifold(
     layers: tuple[OuterLayer, ...], spaces: Spaces, place: str, backward: bool = False
 ) -> Spaces:
-    """What each coordinate is after ``layers``, which must map angles to angles and heights to heights.
+    """Spaces of the coordinates after ``layers``, which must map angles to angles and heights to heights.
 
     Args:
-        spaces: what each is before them.
+        spaces: those before them.
         place: where the layers stand, for messages.
         backward: they are inverted, and gone through from the last.
 
