@@ -17,11 +17,11 @@ from vflow.config.presets import load_preset
 from vflow.densities import ENERGIES, Energy, plane_density
 from vflow.densities.inverse import Arm
 from vflow.densities.named import target_entropy
-from vflow.errors import InputError
+from vflow.errors import ConfigError, InputError
 from vflow.models.density import DensityModel
 from vflow.models.inverse import invertible_network
 from vflow.randomness import generator
-from vflow.training.density import fit, fit_energy
+from vflow.training.density import fit, fit_energy, optimize
 from vflow.training.inverse import draw_posteriors, fit_invertible, fit_posterior
 
 
@@ -168,3 +168,17 @@ def test_reverse_kl_learns_where_a_von_mises_base_lies_and_how_wide_it_is() -> N
         pass
     assert float(model.base.location.detach()) == pytest.approx(0.7, abs=0.02)
     assert float(model.base.log_concentration.detach().exp()) == pytest.approx(20, rel=0.05)
+
+
+def test_a_run_that_diverges_ends_with_advice() -> None:
+    """A few steps without a finite gradient are skipped; when no others follow, training ends."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(model.weight)
+    losses = iter([math.nan] * 49 + [1.0] + [math.inf] * 60)
+    steps = optimize(model, lambda share: next(losses) * model.weight.sum(), training(200))
+    for _ in range(50):
+        next(steps)
+    with pytest.raises(ConfigError, match=r"^training diverged: .* 50 steps to step 100; lower the learning"):
+        for _ in range(60):
+            next(steps)
+    assert model.weight.isfinite().all() and not model.training

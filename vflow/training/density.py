@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from vflow.config import TrainingConfig
 from vflow.densities import Energy
-from vflow.errors import InputError, counted
+from vflow.errors import ConfigError, InputError, counted
 from vflow.models.flow import PointBatch, VectorFlow
 from vflow.models.vae import Vae
 from vflow.randomness import generator, normal
 from vflow.training.ema import Ema
 from vflow.training.schedule import learning_rate, make_optimizer
 
+MOST_SKIPPED = 50  # steps in a row without a finite gradient
 ANNEALED_FROM = 0.01  # weight of the energy at the first step; it is 1 from half of all steps on
 
 
@@ -59,6 +60,7 @@ def fit(
 
     Raises:
         InputError: points or conditions that do not suit the model, or one another, or are not finite.
+        ConfigError: training diverges.
     """
     if conditions is not None and len(conditions) != len(points):
         raise InputError(f"{counted(len(conditions), 'condition')} for {len(points)} points; give each one")
@@ -127,11 +129,15 @@ def optimize(
 ) -> Iterator[Progress]:
     """Minimise ``loss`` by the run's optimiser, schedule, clipping and moving average.
 
-    A generator, as ``fit`` is; ``loss`` takes the share of the run that is done, in [0, 1).
+    A generator, as ``fit`` is; ``loss`` takes the share of the run that is done, in [0, 1). A step whose
+    gradient is not finite is skipped.
+
+    Raises:
+        ConfigError: 50 steps in a row were skipped.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(model, config)
-    ema, start = Ema(model, config.ema), time.process_time()
+    ema, start, skipped = Ema(model, config.ema), time.process_time(), 0
     model.train()
     try:
         for step in range(config.max_steps):
@@ -147,7 +153,13 @@ def optimize(
             optimizer.zero_grad()
             value.backward()
             norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip_norm or math.inf)
-            if bool(norm.isfinite()):
+            skipped = 0 if bool(norm.isfinite()) else skipped + 1
+            if skipped == MOST_SKIPPED:
+                raise ConfigError(
+                    f"training diverged: no finite gradient in the {skipped} steps to step {step + 1}; "
+                    f"lower the learning rate ({config.learning_rate:g}), and check the data"
+                )
+            if not skipped:
                 optimizer.step()
                 ema.update(model, step)
             yield Progress(step + 1, value.item())
