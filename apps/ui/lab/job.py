@@ -7,7 +7,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from vflow.config import DensityConfig, Preset, load_preset
 from vflow.data.datasets.points import count_columns
 from vflow.data.media import write_npz
 from vflow.densities import ENERGIES, TARGETS, Energy, target, target_entropy
-from vflow.errors import InputError, counted
+from vflow.errors import ConfigError, InputError, counted
 from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.density import check_spread, draw_points, open_points
 from vflow.randomness import generator, normal
@@ -41,6 +41,7 @@ INTERVAL = 0.7  # seconds between pictures, at least
 LEARNING_SHARE = 4.0  # learning gets this many times the time that a picture takes
 REACH = 4.0  # half the side of the square that a drawing fills
 DRAWN_POINTS = 20_000
+DIVERGED = "learning diverged; take fewer steps, another seed or another system"
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class Job:
         )
         began = last = time.monotonic()
         pause = 0.0
-        with closing(run):  # type: ignore[type-var]
+        with closing(run), _naming_divergence():  # type: ignore[type-var]
             for progress in run:
                 self.losses.append(progress.nats)
                 if should_stop():
@@ -188,10 +189,7 @@ class Job:
                     last = time.monotonic()
                     pause = LEARNING_SHARE * (last - seen)
         if not any(map(math.isfinite, self.losses[-20:])):
-            raise InputError(
-                "learning diverged, its losses are not finite; take fewer steps, another seed or another"
-                " system"
-            )
+            raise InputError(DIVERGED)
         self._take_snapshot()
         self.seconds = time.monotonic() - began
         yield
@@ -294,6 +292,15 @@ class Result:
     @property
     def report(self) -> Path:
         return self.folder / "report.json"
+
+
+@contextmanager
+def _naming_divergence() -> Iterator[None]:
+    """Context in which training that diverges is answered with what the tab can change."""
+    try:
+        yield
+    except ConfigError as error:
+        raise InputError(DIVERGED) from error
 
 
 def _task(request: Request, model: DensityModel, folder: Path) -> Task:

@@ -8,6 +8,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import torch
 
 import vflow
 from apps.ui.lab import html
@@ -84,6 +85,17 @@ def test_learning_brings_nats_down_and_a_stop_keeps_what_is_there(context: AppCo
         pass
     assert job.done == 30 and job.summary().startswith("Stopped after 30 steps")
     assert job.snapshot and not job.model.training
+
+
+@pytest.mark.parametrize("steps", [12, 200])
+def test_learning_that_diverges_says_what_the_tab_can_change(context: AppContext, steps: int) -> None:
+    job = Job.begin(context, Request.checked("two-moons", "maf", steps, 0))
+    with torch.no_grad():
+        for parameter in job.model.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(InputError, match=r"^learning diverged; take fewer steps"):
+        list(job.advance(lambda: False))
+    assert job.done <= 50
 
 
 def test_a_drawing_and_a_file_are_learned(context: AppContext, tmp_path: Path) -> None:
