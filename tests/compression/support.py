@@ -15,6 +15,7 @@ from vflow.config import (
     WaveletPriorConfig,
 )
 from vflow.models import ClipCodec, LatticeVideoFlow, PhotoCodec
+from vflow.models.lattice import PhaseNetwork
 from vflow.priors.lattice import LatticePrior
 
 LATTICE = LatticeConfig(hidden=8, head=8, mixtures=2, levels=2)
@@ -40,6 +41,11 @@ def clip_codec(*, max_displacement: int = 0) -> ClipCodec:
     following = LATTICE.model_copy(update={"references": 2, "max_displacement": max_displacement})
     model = perturbed(ClipCodec(ClipCodecConfig(first=LATTICE, following=following)))
     assert isinstance(model, ClipCodec)
+    with torch.no_grad():  # sure of the wrong values: no other frame is worth coding as a first one
+        for network in model.first.modules():
+            if isinstance(network, PhaseNetwork):
+                for layer in network.outputs:
+                    layer.bias[2:4] -= 20.0
     return model
 
 

@@ -13,12 +13,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.compression.support import clip_codec, noise, photo_codec, smooth
+from tests.compression.support import LATTICE, clip_codec, noise, photo_codec, smooth
 from tests.compression.test_color import jpeg
 from vflow.compression import container, pyramid_coder
 from vflow.compression.codec import compress_frames, decompress_frames
+from vflow.config import ClipCodecConfig
 from vflow.errors import CheckpointError, InputError
-from vflow.models import CodecBatch, PhotoCodec
+from vflow.models import ClipCodec, CodecBatch, PhotoCodec
 from vflow.models.codec import Codec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +82,24 @@ def test_what_moves_costs_less_when_followed() -> None:
     clip = np.stack([picture[t : t + 32, 6 - 2 * t : 38 - 2 * t] for t in range(4)])
     still, moving = (compress_frames(clip_codec(max_displacement=motion), clip).after(1) for motion in (0, 4))
     assert moving.information < 0.9 * still.information
+
+
+def test_a_cut_costs_no_more_than_a_new_picture() -> None:
+    """A frame that those before do not help with is coded as a first one, and the next given it alone."""
+    following = LATTICE.model_copy(update={"references": 2, "max_displacement": 2})
+    torch.manual_seed(0)
+    model = ClipCodec(ClipCodecConfig(first=LATTICE, following=following)).eval()
+    scenes = smooth(24, 24), smooth(24, 24, 5)[:, ::-1]
+    clip = np.stack([scenes[0], scenes[0], scenes[1], scenes[1]])
+    coded = compress_frames(model, clip)
+    _, frames = container.unpack(coded.data, "a")
+    assert coded.data[4] == 5 and [frame.alone for frame in frames] == [False, False, True, False]
+    assert np.array_equal(decompress_frames(model, coded.data).frames, clip)
+    single, first = compress_frames(model, scenes[1][None]), coded.frames[2]
+    assert first == single.frames[0]._replace(bits=single.frames[0].bits + 8)
+    told = list[tuple[int, int]]()
+    compress_frames(model, clip, progress=lambda *at: told.append(at))
+    assert told == sorted(told) and told[-1] == (clip.size, clip.size)
 
 
 def test_progress_moves_within_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +182,7 @@ import sys
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from tests.compression.support import clip_codec, photo_codec
+from tests.compression.support import LATTICE, clip_codec, photo_codec
 from vflow.compression.codec import compress_frames, decompress_frames
 torch.set_num_threads(int(sys.argv[1]))
 for name, model in (("photo", photo_codec()), ("clip", clip_codec(max_displacement=4))):

@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from vflow.compression.container import CodedFrame, Header, check_checkpoint, pack, unpack
+from vflow.compression.container import CodedFrame, Header, check_checkpoint, frame_bits, pack, unpack
 from vflow.errors import CheckpointError, InputError
 
 HEADER = Header("clip", "jfif", "0f" * 16, 32, 48, 2, 12.5)
@@ -35,6 +35,19 @@ def test_a_color_profile_comes_back(arithmetic: str) -> None:
     assert unpack(data, "a") == (header, FRAMES[:1])
     with pytest.raises(InputError, match="makes no sense"):  # versions before had none
         unpack(resigned(data[:4] + b"\x03" + data[5:]), "a")
+
+
+def test_frames_that_are_coded_alone_come_back() -> None:
+    frames = [FRAMES[0], FRAMES[1]._replace(alone=True)]
+    data = pack(HEADER, frames)
+    assert unpack(data, "a") == (HEADER, frames)
+    bits = frame_bits(frames)
+    assert bits == [8 * 12, 8 * 9] and len(data) == len(pack(HEADER, FRAMES)) + 2
+    for place, value in ((4, 4), (56, 2)):  # an earlier version; neither yes nor no
+        forged = bytearray(data)
+        forged[place] = value
+        with pytest.raises(InputError, match=r"^hill: .* makes? no sense"):
+            unpack(resigned(bytes(forged)), "hill")
 
 
 @pytest.mark.parametrize("place", range(len(DATA)))

@@ -97,6 +97,14 @@ def test_forged_frames_are_noticed() -> None:
             decompress_frames(model, resealed(forged), source="a")
 
 
+def test_frames_that_claim_to_be_coded_alone_are_refused() -> None:
+    model = video_flow()
+    header, frames = container.unpack(compress_frames(model, clip()).data, "a")
+    forged = container.pack(header, [*frames[:-1], frames[-1]._replace(alone=True)])
+    with pytest.raises(InputError, match=r"^a: frame 4: coded without the frames before"):
+        decompress_frames(model, forged, source="a")
+
+
 def test_a_description_that_is_no_text_is_refused() -> None:
     data = bytearray(compress_frames(video_flow(), clip()).data)
     data[data.index(b"torch")] = 255

@@ -126,15 +126,14 @@ def compress_frames(
     for index, pixels in enumerate(pictures):
         color = pixels if channels == 3 else pixels.repeat(3, -1)
         data, own = coder.encode(color, _counted(progress, index, size, count * size))
-        coded.append(CodedFrame(container.checksum(pixels), data))
+        coded.append(CodedFrame(container.checksum(pixels), data, coder.alone))
         information.append(own)
         progress((index + 1) * size, count * size)
     digest = model_digest(model)[: 2 * container.HASH_BYTES]
     header = Header(
         kind, coder.color_map, digest, height, width, count, fps, coder.arithmetic, channels, profile
     )
-    bits = map(container.frame_bits, coded)
-    sizes = tuple(map(FrameSize, bits, information))
+    sizes = tuple(map(FrameSize, container.frame_bits(coded), information))
     return Compressed(container.pack(header, coded), frames.size, sizes)
 
 
@@ -160,6 +159,8 @@ def decompress_frames(
     for index, frame in enumerate(frames):
         try:
             count = _counted(progress, index, size, size * len(frames))
+            if frame.alone:
+                coder.restart()
             pixels = coder.decode(header, frame.data, count)[..., : header.channels]
         except InputError as error:
             raise InputError(f"{source}: frame {index + 1}: {error}; compress the original again") from error

@@ -9,6 +9,7 @@ import numpy as np
 
 from vflow.compression.color import ColorMap
 from vflow.compression.container import Header
+from vflow.errors import InputError
 
 Count = Callable[[int], None]
 """Told how many more values of a frame are coded."""
@@ -21,6 +22,8 @@ class FrameCoder(ABC):
     """Of the newest frame."""
     arithmetic: str = ""
     """Processor and libraries that both sides must share; "" where whole numbers decide."""
+    alone: bool = False
+    """The newest frame was coded without those before, though there are some."""
 
     @abstractmethod
     def begin(self, pictures: np.ndarray) -> None:
@@ -33,6 +36,14 @@ class FrameCoder(ABC):
     @abstractmethod
     def encode(self, pixels: np.ndarray, count: Count) -> tuple[bytes, float]:
         """Bytes of the next frame, uint8 (H, W, 3), and −log₂ p."""
+
+    def restart(self) -> None:
+        """Forget the frames before: the next one to be decoded was coded alone.
+
+        Raises:
+            InputError: this coder codes none so.
+        """
+        raise InputError("coded without the frames before, as this checkpoint never does")
 
     @abstractmethod
     def decode(self, header: Header, data: bytes, count: Count) -> np.ndarray:

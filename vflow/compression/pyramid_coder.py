@@ -33,11 +33,16 @@ STRIP = 1 << 14  # cells whose networks run at once
 
 @final
 class PyramidCoder(FrameCoder):
-    """Codec of photos, or of clips given the two frames before: exact sums decide."""
+    """Codec of photos, or of clips given the two frames before: exact sums decide.
+
+    A frame that costs more bits than the newest one that was coded alone is coded alone, too, and the shorter
+    of both is kept: so cuts cost no more than new pictures.
+    """
 
     def __init__(self, model: Codec) -> None:
         self.model = model
         self.past: list[Tensor] = []
+        self.cost_alone = 0.0  # −log₂ p of the newest frame that was coded alone
         self.grey = False
 
     def begin(self, pictures: np.ndarray) -> None:
@@ -48,12 +53,28 @@ class PyramidCoder(FrameCoder):
 
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray, count: Count) -> tuple[bytes, float]:
-        converted, encoder = convert(self.model, pixels), Encoder()
+        converted = convert(self.model, pixels)
         if self.grey:
             converted = converted._replace(color_map="grey")
-        self.color_map = converted.color_map
-        image = _tensor(converted.planes)
-        pyramid = image_pyramid(image)
+        self.color_map, self.alone = converted.color_map, False
+        image, past = _tensor(converted.planes), self.past
+        coded = self._encoded(image, converted, pixels, count)
+        if not past:
+            self.cost_alone = coded[1]
+        elif coded[1] > self.cost_alone:
+            self.past = []
+            again = self._encoded(image, converted, pixels, lambda values: count(0))
+            self.cost_alone = again[1]
+            self.alone = len(again[0]) < len(coded[0])
+            coded, self.past = (again, []) if self.alone else (coded, past)
+        self._remember(image)
+        return coded
+
+    def _encoded(
+        self, image: Tensor, converted: Converted, pixels: np.ndarray, count: Count
+    ) -> tuple[bytes, float]:
+        """Bytes of an image (1, 3, H, W) given the past, and −log₂ p."""
+        encoder, pyramid = Encoder(), image_pyramid(image)
         lattices = [phases(level) for level in pyramid]
         _encode_base(pyramid[-1][:, :1] if self.grey else pyramid[-1], encoder)
 
@@ -65,8 +86,10 @@ class PyramidCoder(FrameCoder):
             return values
 
         self._network(pyramid[-1], (pixels.shape[0], pixels.shape[1]), code)
-        self._remember(image)
         return encode_remainder(converted, pixels, encoder) + encoder.finish(), encoder.information
+
+    def restart(self) -> None:
+        self.past = []
 
     @torch.inference_mode()
     def decode(self, header: Header, data: bytes, count: Count) -> np.ndarray:
