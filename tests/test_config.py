@@ -300,7 +300,7 @@ def test_an_unknown_preset_lists_the_known_ones(tmp_path: Path) -> None:
     ("content", "problem"),
     [
         (b"model: [unclosed", "not valid YAML: "),
-        (b"\xff\xfe\x00\x01", "not valid YAML: "),
+        (b"\xff\x00\x00\x01", "not valid YAML: "),
         (b"\x00", "not valid YAML: "),
         (b"- a\n- b\n", "expected sections model, data and training"),
         (b"", "expected sections model, data and training"),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vflow.config.base import parse
-from vflow.config.density import READING, Bijective, DensityConfig
+from vflow.config.density import READING, Bijective, DensityConfig, nested
 from vflow.config.presets import load_preset, preset_names
 from vflow.densities import ENERGIES, plane_density
 from vflow.errors import ConfigError, InputError
@@ -264,6 +264,14 @@ def _inverse(*layers: dict[str, Any]) -> dict[str, Any]:
             {"base": "sphere", "dim": 4, "layers": [_sphere(_sphere({"kind": "permutation"}))]},
             "inside a sphere",
         ),
+        (
+            {"base": "sphere", "dim": 3, "layers": [{"kind": "actnorm"}]},
+            "over base: sphere leads off the sphere",
+        ),
+        (
+            {"base": "sphere", "dim": 3, "layers": [_inverse({"kind": "planar"})]},
+            "kind planar over base: sphere",
+        ),
         ({"base": "sphere", "dim": 3, "layers": [_sphere(MARGINALS)]}, "kind marginals inside a sphere"),
         ({"base": "sphere", "dim": 3, "layers": [_sphere(_inverse(MARGINALS))]}, "inside a sphere"),
         (
@@ -315,6 +323,17 @@ def test_marginals_and_their_inverse_are_a_density() -> None:
 def test_only_batch_norm_uses_statistics_of_the_batch() -> None:
     assert density_config("realnvp").uses_batch_statistics
     assert not density_config("maf").uses_batch_statistics
+
+
+def test_degrees_of_narrow_networks_are_what_the_configuration_says() -> None:
+    """A configuration that names none has those of its time; presets spread them."""
+    layer = {"kind": "autoregressive", "hidden": [4]}
+    for degrees, read in (({}, 4), ({"degrees": "spread"}, 8)):
+        model = DensityModel(build(dim=9, layers=[{**layer, **degrees}]))
+        mask = model.flows[0].layers[0].net.hidden[0].mask
+        assert int(mask.flatten(0, -2).any(0).sum()) == read
+    named = [layer for layer in nested(density_config("maf").layers) if layer.kind == "autoregressive"]
+    assert [layer.degrees for layer in named] == ["spread"]
 
 
 @torch.no_grad()

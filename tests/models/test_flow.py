@@ -73,3 +73,10 @@ def test_flows_with_a_condition_learn_from_pairs() -> None:
 def test_points_of_another_width_are_refused() -> None:
     with pytest.raises(InputError, match=r"points must be a tensor \(B, 3\)"):
         Flow([Doubled()], Wide()).log_prob(torch.zeros(2, 2))
+
+
+def test_parts_of_other_types_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^layers\[1\] is of type Linear; give bijections"):
+        Flow([Doubled(), torch.nn.Linear(3, 3)], Wide())  # type: ignore[list-item]
+    with pytest.raises(InputError, match=r"^base is of type MultivariateNormal; give a density"):
+        Flow([], torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2)))  # type: ignore[arg-type]

@@ -182,3 +182,23 @@ def test_a_run_that_diverges_ends_with_advice() -> None:
         for _ in range(60):
             next(steps)
     assert model.weight.isfinite().all() and not model.training
+
+
+@pytest.mark.parametrize(
+    "points", [np.zeros((4, 2)), [[0.0, 0.0]], torch.full((3,), math.nan), torch.zeros(4, 3)]
+)
+def test_points_that_are_no_rows_of_the_width_are_refused(points: object) -> None:
+    model = DensityModel(parse(DensityConfig, {"layers": [{"kind": "planar"}]}, "test"))
+    with pytest.raises(InputError, match=r"^points must be a tensor \(B, 2\), of floats; got"):
+        next(fit(model, points, training(1)))  # type: ignore[arg-type]
+
+
+def test_a_loss_that_stays_infinite_ends_the_run() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    with pytest.raises(ConfigError, match=r"^training diverged"):
+        list(optimize(model, lambda share: model.weight.sum() + math.inf, training(60)))
+
+
+def test_a_model_without_parameters_is_not_trained() -> None:
+    with pytest.raises(ConfigError, match="no parameters"):
+        next(optimize(torch.nn.Identity(), lambda share: torch.zeros(()), training(1)))

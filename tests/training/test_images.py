@@ -23,8 +23,9 @@ from vflow.errors import CheckpointError, ConfigError
 from vflow.nn.backbone import Backbone
 from vflow.training.dry_run import dry_run
 from vflow.training.images import Images
+from vflow.training.schedule import make_optimizer
 from vflow.training.setup import open_data
-from vflow.training.step import TrainState, make_optimizer
+from vflow.training.step import TrainState
 
 DIGITS = """
 model:

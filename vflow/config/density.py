@@ -110,6 +110,10 @@ class AutoregressiveLayer(Config):
     hidden: tuple[Width, ...] = (64, 64)
     activation: Activation = "relu"
     periodic: bool = Field(False, description="elements are angles")
+    degrees: Literal["cyclic", "spread"] = Field(
+        "cyclic",
+        description="what hidden units fewer than the elements read: spread: all; cyclic: the first of them",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -289,6 +293,8 @@ class DensityConfig(Config):
         if "sphere" in kinds and self.base != "sphere":
             raise ValueError("layers of kind sphere need base: sphere")
         _check_spheres(self.layers, self.dim)
+        if self.base == "sphere":
+            _check_rotations(self.layers)
         if self.base in ("circle", "von-mises"):
             _check_manifold(self.layers, (ANGLE,) * self.dim, f"over base: {self.base}")
         on_cube = _on_cube(self.layers)
@@ -311,6 +317,18 @@ def _check_spheres(layers: tuple[OuterLayer, ...], dim: int) -> None:
             spaces: Spaces = (ANGLE, *[HEIGHT] * (dim - 2))
             if _check_manifold(layer.layers, spaces, "inside a sphere") != spaces:
                 raise ValueError("permutations inside a sphere must leave the angle in its place")
+
+
+def _check_rotations(layers: tuple[OuterLayer, ...]) -> None:
+    """Raise ValueError for layers over a sphere that lead off it."""
+    for layer in expand(layers):
+        if isinstance(layer, InverseLayer):
+            _check_rotations(layer.layers)
+        elif not isinstance(layer, SphereLayer | RotationLayer | PermutationLayer):
+            raise ValueError(
+                f"a layer of kind {layer.kind} over base: sphere leads off the sphere: "
+                "give layers of kind sphere, rotation or permutation"
+            )
 
 
 def _check_manifold(
@@ -358,9 +376,11 @@ def _stays(element: ElementConfig, space: Space) -> bool:
 
 
 def _no_density(layer: OuterLayer, place: str) -> str:
+    heights = ", for heights splines from -1 to 1" if "sphere" in place else ""
     return (
-        f"a layer of kind {layer.kind} {place} is no density there: angles take the elements shift, "
-        "mobius and circular splines of period 2π, heights splines from -1 to 1"
+        f"a layer of kind {layer.kind} {place} is no density there: give permutations, and layers of kind "
+        "elementwise, coupling or autoregressive with elements shift, mobius or circular splines of period "
+        f"2π{heights}"
     )
 
 

@@ -73,6 +73,7 @@ def _autoregressive(config: configs.AutoregressiveLayer, dim: int, features: int
         features=features,
         activation=config.activation,
         periodic=config.periodic,
+        degrees=config.degrees,
     )
     return Autoregressive(element, made)
 

@@ -192,9 +192,19 @@ class Flow(VectorFlow):
         layers: from data to latent, bijections of vectors stored as (B, D, 1, 1), and folds.
         base: density of the latents.
         features: numbers of a condition; the layers get it as context (B, F, 1, 1).
+
+    Raises:
+        InputError: a part of another type.
     """
 
     def __init__(self, layers: Sequence[Bijection | Fold], base: Density, *, features: int = 0) -> None:
+        for index, layer in enumerate(layers):
+            if not isinstance(layer, Bijection | Fold):
+                raise InputError(
+                    f"layers[{index}] is of type {type(layer).__name__}; give bijections (vflow.bijections)"
+                )
+        if not isinstance(base, Density):
+            raise InputError(f"base is of type {type(base).__name__}; give a density (vflow.densities)")
         super().__init__(layers, base, features)
 
 

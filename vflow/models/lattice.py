@@ -39,7 +39,7 @@ SMALLEST_SCALE = -4  # ... from 2^-4 grey levels
 SCALES = 96
 WEIGHT_STEPS = 8  # weights of components are powers of 2^(1/8)
 MARGIN = 4  # sites around an image that its networks look at: 2 by windows, 2 by convolutions
-DISPLACED_GAIN = 54  # grey levels, of the 27 of 3×3 pixels in colour, that a displaced match must be nearer
+DISPLACED_GAIN = 54  # grey levels by which a displaced match must be nearer: two for each of 3·3·3 values
 
 
 class Mixture(NamedTuple):

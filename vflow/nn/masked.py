@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -64,8 +64,10 @@ class MADE(AutoregressiveNet):
 
     Each hidden unit has a degree d and is connected to what has rank ≤ d; the outputs of an element of rank
     r are connected to hidden units of degree < r. So the outputs of element i depend on elements of lower
-    rank only. The context (B, F) reaches all units. The last layer starts at zero. Layers of fewer units than
-    D − 1 (D with a context) leave elements out of what those shortly after them depend on.
+    rank only. The context (B, F) reaches all units. The last layer starts at zero.
+
+    Of fewer units than D − 1 (D with a context) an output cannot depend on all elements before it. Where
+    their degrees are spread, from two units on (three with a context), all elements but the last are read.
 
     Args:
         dim: D.
@@ -75,6 +77,7 @@ class MADE(AutoregressiveNet):
         features: F of the context; 0 for none.
         activation: after each hidden layer.
         periodic: elements are angles, seen as cosines and sines.
+        degrees: of fewer units than there are degrees: "spread" over all of these, or "cyclic", the lowest.
         masks: number of masks. More than one: each has a random order and random degrees, from a fixed seed
             (sections 4.2, 4.3).
 
@@ -97,6 +100,7 @@ class MADE(AutoregressiveNet):
         features: int = 0,
         activation: Activation = "relu",
         periodic: bool = False,
+        degrees: Literal["cyclic", "spread"] = "spread",
         masks: int = 1,
     ) -> None:
         super().__init__()
@@ -112,16 +116,16 @@ class MADE(AutoregressiveNet):
         self.register_buffer("order", ranks[0], persistent=False)
 
         lowest = -1 if features else 0  # units of degree −1 see the context alone
-        degrees = max(dim - 1, 1) - lowest
+        number = max(dim - 1, 1) - lowest
         below = torch.cat([ranks, ranks], 1) if periodic else ranks
         layers = []
         for width in hidden:
-            degree = torch.arange(width) % degrees
-            if width < degrees:  # spread over all of them, or the elements of high rank would never be read
-                degree = torch.linspace(0, degrees - 1, width).round().long()
+            degree = torch.arange(width) % number
+            if width < number and degrees == "spread":
+                degree = torch.linspace(0, number - 1, width).round().long()
             degree = (degree + lowest).expand(masks, width)
             if masks > 1:
-                degree = torch.randint(lowest, lowest + degrees, (masks, width), generator=random)
+                degree = torch.randint(lowest, lowest + number, (masks, width), generator=random)
             layers.append(MaskedLinear(degree[:, :, None] >= below[:, None, :]))
             below = degree
         self.hidden = ModuleList(layers)

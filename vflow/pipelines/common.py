@@ -32,7 +32,7 @@ from vflow.config.models import DOES
 from vflow.config.ranges import MAX_SAMPLES, MAX_TEMPERATURE, check_range, check_seed, check_threads
 from vflow.data.media import atomic_write
 from vflow.devices import warn_if_emulated
-from vflow.errors import CheckpointError, ConfigError, InputError
+from vflow.errors import CheckpointError, ConfigError, InputError, counted
 from vflow.models import ImageBatch, Sampled, configuration
 from vflow.models.glow import Shapes
 from vflow.randomness import Key, content_hash, normal
@@ -168,7 +168,8 @@ class SamplingSettings:
             return (float(self.temperature),) * count
         if len(self.temperature) != count:
             raise ConfigError(
-                f"temperature has {len(self.temperature)} values, the model {count} levels; give 1 or {count}"
+                f"temperature has {counted(len(self.temperature), 'value')}, the model "
+                f"{counted(count, 'level')}; give 1" + (f" or {count}" if count > 1 else "")
             )
         return tuple(map(float, self.temperature))
 

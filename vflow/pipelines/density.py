@@ -27,7 +27,7 @@ CELLS, SCALE = 96, 2  # of a picture of points: cells along a side, and pixels o
 ANGLES = ("circle", "von-mises")
 
 
-def unconditional(model: nn.Module) -> VectorFlow:
+def require_unconditional(model: nn.Module) -> VectorFlow:
     """``model``, if it is a density of vectors without a condition.
 
     Raises:
@@ -69,7 +69,7 @@ def sample(model: nn.Module, num_samples: int = 1000, seed: int = 0) -> np.ndarr
 @torch.no_grad()
 def draw_points(model: nn.Module, num_samples: int, seed: int = 0) -> Drawn:
     """As ``sample``, with a count of points that had to be drawn again."""
-    model = unconditional(model)
+    model = require_unconditional(model)
     check_range("num_samples", num_samples, 1, MAX_POINTS, whole=True)
     check_seed(seed)
     eps = normal((num_samples, model.noise_dim), "points", seed)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vflow.config import TrainingConfig
 from vflow.densities import Energy
+from vflow.densities.base import check_rows
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models.flow import PointBatch, VectorFlow
 from vflow.models.vae import Vae
@@ -20,7 +21,7 @@ from vflow.randomness import generator, normal
 from vflow.training.ema import Ema
 from vflow.training.schedule import learning_rate, make_optimizer
 
-MOST_SKIPPED = 50  # steps in a row without a finite gradient
+MOST_SKIPPED = 50  # steps in a row without a finite loss and gradient
 ANNEALED_FROM = 0.01  # weight of the energy at the first step; it is 1 from half of all steps on
 
 
@@ -62,6 +63,9 @@ def fit(
         InputError: points or conditions that do not suit the model, or one another, or are not finite.
         ConfigError: training diverges.
     """
+    check_rows("points", points, model.dim)
+    if conditions is not None and model.features:
+        check_rows("conditions", conditions, model.features)
     if conditions is not None and len(conditions) != len(points):
         raise InputError(f"{counted(len(conditions), 'condition')} for {len(points)} points; give each one")
     for name, rows in (("points", points), ("conditions", conditions)):
@@ -130,12 +134,14 @@ def optimize(
     """Minimise ``loss`` by the run's optimiser, schedule, clipping and moving average.
 
     A generator, as ``fit`` is; ``loss`` takes the share of the run that is done, in [0, 1). A step whose
-    gradient is not finite is skipped.
+    loss or gradient is not finite is skipped.
 
     Raises:
-        ConfigError: 50 steps in a row were skipped.
+        ConfigError: there is nothing to train, or 50 steps in a row were skipped.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise ConfigError("nothing to train: the model has no parameters")
     optimizer = make_optimizer(model, config)
     ema, start, skipped = Ema(model, config.ema), time.process_time(), 0
     model.train()
@@ -153,11 +159,11 @@ def optimize(
             optimizer.zero_grad()
             value.backward()
             norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip_norm or math.inf)
-            skipped = 0 if bool(norm.isfinite()) else skipped + 1
+            skipped = 0 if math.isfinite(value.item()) and bool(norm.isfinite()) else skipped + 1
             if skipped == MOST_SKIPPED:
                 raise ConfigError(
-                    f"training diverged: no finite gradient in the {skipped} steps to step {step + 1}; "
-                    f"lower the learning rate ({config.learning_rate:g}), and check the data"
+                    f"training diverged: no finite loss and gradient in the {skipped} steps to step "
+                    f"{step + 1}; lower the learning rate ({config.learning_rate:g}), and check the data"
                 )
             if not skipped:
                 optimizer.step()

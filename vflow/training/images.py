@@ -207,9 +207,9 @@ def _draw_given_pictures(
     sampled = model.decode(eps, many, (1.0,) * len(eps))
     true = np.stack([e.image for e in examples])
     scale = true.shape[1] // given.shape[2]
-    shown = given.permute(0, 2, 3, 1).numpy().repeat(scale, 1).repeat(scale, 2)
+    enlarged = given.permute(0, 2, 3, 1).numpy().repeat(scale, 1).repeat(scale, 2)
     made = sampled.frame.unflatten(0, (-1, VARIANTS)).permute(0, 1, 3, 4, 2).cpu().numpy()
-    return _samples(np.concatenate([np.stack([shown, true], 1), made], 1), sampled)
+    return _samples(np.concatenate([np.stack([enlarged, true], 1), made], 1), sampled)
 
 
 DRAW: dict[str, Draw] = {

@@ -45,7 +45,7 @@ def test_other_data_are_refused() -> None:
 @pytest.mark.parametrize("temperature", [(0.5, 0.7, 0.9), ()])
 def test_temperatures_that_are_not_one_per_level_are_refused(temperature: tuple[float, ...]) -> None:
     settings = Settings("vessels", limit=2, num_samples=1, temperature=temperature)
-    with pytest.raises(ConfigError, match="the model 1 levels; give 1 or 1"):
+    with pytest.raises(ConfigError, match=r"the model 1 level; give 1$"):
         evaluate_segmentation(Segmentation(SMALL), settings, quiet)
 
 

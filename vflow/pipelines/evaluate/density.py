@@ -12,7 +12,13 @@ from vflow.densities import ENERGIES, Energy, target, target_entropy
 from vflow.errors import ConfigError
 from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.common import device_of, evenly_spaced
-from vflow.pipelines.density import draw_points, open_energy, open_points, points_picture, unconditional
+from vflow.pipelines.density import (
+    draw_points,
+    open_energy,
+    open_points,
+    points_picture,
+    require_unconditional,
+)
 from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, Stage
 from vflow.randomness import normal
 
@@ -31,7 +37,7 @@ def evaluate_density(model: DensityModel, settings: Settings, stage: Stage) -> E
     Raises:
         CheckpointError, InputError: the model needs a condition, or no points that suit it.
     """
-    unconditional(model)
+    require_unconditional(model)
     config = model.config
     if settings.temperature != 1:
         raise ConfigError("--temperature: densities of vectors have none; leave it out")
