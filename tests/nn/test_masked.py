@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vflow.nn.masked import MADE, AutoregressiveNet, TiedAutoregressiveNet
+from vflow.nn.masked import MADE, AutoregressiveNet, Masking, TiedAutoregressiveNet
 
 
 def perturb(net: AutoregressiveNet) -> AutoregressiveNet:
@@ -46,12 +46,12 @@ def test_narrow_networks_read_all_elements_but_the_last(hidden: list[int], featu
 
 def test_cyclic_degrees_read_the_first_elements() -> None:
     """As the checkpoints of configurations that do not name degrees have it."""
-    seen = dependencies(perturb(MADE(9, 1, [4], degrees="cyclic", activation="tanh")), 9)
+    seen = dependencies(perturb(MADE(9, 1, [4], masking=Masking(degrees="cyclic"), activation="tanh")), 9)
     assert seen.any(0).tolist() == [True] * 4 + [False] * 5
 
 
 def test_each_of_several_masks_keeps_its_own_order() -> None:
-    net = perturb(MADE(5, 1, [60], masks=3, activation="tanh"))
+    net = perturb(MADE(5, 1, [60], masking=Masking(3), activation="tanh"))
     assert len({tuple(order.tolist()) for order in net.orders}) == 3
     for mask in range(3):
         rank = net.orders[mask]

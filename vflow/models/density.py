@@ -31,7 +31,7 @@ from vflow.densities import (
     VonMises,
 )
 from vflow.models.flow import VectorFlow
-from vflow.nn.masked import MADE, TiedAutoregressiveNet
+from vflow.nn.masked import MADE, Masking, TiedAutoregressiveNet
 from vflow.nn.mlp import MLP, VectorConditioner
 
 AFFINE: dict[str, Callable[[], Element]] = {
@@ -73,7 +73,7 @@ def _autoregressive(config: configs.AutoregressiveLayer, dim: int, features: int
         features=features,
         activation=config.activation,
         periodic=config.periodic,
-        degrees=config.degrees,
+        masking=Masking(degrees=config.degrees),
     )
     return Autoregressive(element, made)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vflow.config.density import MadeConfig
-from vflow.nn.masked import MADE
+from vflow.nn.masked import MADE, Masking
 
 
 @final
@@ -24,7 +24,7 @@ class BernoulliMade(nn.Module):
     def __init__(self, config: MadeConfig) -> None:
         super().__init__()
         self.config = config
-        self.net = MADE(config.dim, 1, config.hidden, masks=config.masks)
+        self.net = MADE(config.dim, 1, config.hidden, masking=Masking(config.masks))
 
     def log_prob(self, bits: Tensor, mask: int) -> Tensor:
         """log p(x), (B,), in nats under mask number ``mask`` alone."""

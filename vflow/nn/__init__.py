@@ -5,7 +5,7 @@ from vflow.nn.encoder import FrameEncoder, ResidualBlock, WindowEncoder
 from vflow.nn.exact import ExactConv2d
 from vflow.nn.layers import Activate, Conditioner, NormConv2d, ZeroConv2d
 from vflow.nn.level import LevelNet, SelfAttention
-from vflow.nn.masked import MADE, AutoregressiveNet, MaskedLinear, TiedAutoregressiveNet
+from vflow.nn.masked import MADE, AutoregressiveNet, MaskedLinear, Masking, TiedAutoregressiveNet
 from vflow.nn.mlp import MLP, VectorConditioner
 from vflow.nn.modules import ModuleList
 from vflow.nn.residual import DilatedBlock, ResidualFeatures, ResidualNet
@@ -26,6 +26,7 @@ __all__ = [
     "InvertedResidual",
     "LevelNet",
     "MaskedLinear",
+    "Masking",
     "ModuleList",
     "NormConv2d",
     "ResidualBlock",

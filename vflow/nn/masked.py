@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal, final
+from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,23 @@ class AutoregressiveNet(nn.Module, ABC):
         return self.prepare()(x, context)
 
 
+class Masking(NamedTuple):
+    """Number of masks of a network, and the degrees of their hidden units.
+
+    masks: their number of masks. More than one: each has a random order and random degrees, from a fixed seed
+        (Germain et al. 2015, sections 4.2, 4.3).
+    degrees: of one mask whose units are fewer than the degrees: "spread" over all of these, or "cyclic", the
+        lowest.
+    """
+
+    masks: int = 1
+    degrees: Literal["cyclic", "spread"] = "spread"
+
+
+SPREAD = Masking()
+"""One mask, whose units read all elements."""
+
+
 @final
 class MADE(AutoregressiveNet):
     """Masked autoencoder for distribution estimation (Germain et al. 2015).
@@ -77,9 +94,7 @@ class MADE(AutoregressiveNet):
         features: F of the context; 0 for none.
         activation: after each hidden layer.
         periodic: elements are angles, seen as cosines and sines.
-        degrees: of fewer units than there are degrees: "spread" over all of these, or "cyclic", the lowest.
-        masks: number of masks. More than one: each has a random order and random degrees, from a fixed seed
-            (sections 4.2, 4.3).
+        masking: number of masks, and degrees of hidden units.
 
     Attributes:
         orders: rank of each element under each mask, int64 (M, D).
@@ -100,18 +115,17 @@ class MADE(AutoregressiveNet):
         features: int = 0,
         activation: Activation = "relu",
         periodic: bool = False,
-        degrees: Literal["cyclic", "spread"] = "spread",
-        masks: int = 1,
+        masking: Masking = SPREAD,
     ) -> None:
         super().__init__()
-        if order is not None and (sorted(order) != list(range(dim)) or masks > 1):
-            raise ValueError("order must be a permutation of 0 … D − 1, and needs masks = 1")
-        self.dim, self.count, self.masks, self.periodic = dim, count, masks, periodic
+        if order is not None and (sorted(order) != list(range(dim)) or masking.masks > 1):
+            raise ValueError("order must be a permutation of 0 … D − 1, and needs a single mask")
+        self.dim, self.count, self.masks, self.periodic = dim, count, masking.masks, periodic
         self.activation = ACTIVATIONS[activation]
         ranks = torch.arange(dim)[None] if order is None else torch.tensor(order)[None]
         random = torch.Generator().manual_seed(0)
-        if masks > 1:
-            ranks = torch.stack([torch.randperm(dim, generator=random) for _ in range(masks)])
+        if masking.masks > 1:
+            ranks = torch.stack([torch.randperm(dim, generator=random) for _ in range(masking.masks)])
         self.register_buffer("orders", ranks, persistent=False)
         self.register_buffer("order", ranks[0], persistent=False)
 
@@ -121,11 +135,11 @@ class MADE(AutoregressiveNet):
         layers = []
         for width in hidden:
             degree = torch.arange(width) % number
-            if width < number and degrees == "spread":
+            if width < number and masking.degrees == "spread":
                 degree = torch.linspace(0, number - 1, width).round().long()
-            degree = (degree + lowest).expand(masks, width)
-            if masks > 1:
-                degree = torch.randint(lowest, lowest + number, (masks, width), generator=random)
+            degree = (degree + lowest).expand(masking.masks, width)
+            if masking.masks > 1:
+                degree = torch.randint(lowest, lowest + number, (masking.masks, width), generator=random)
             layers.append(MaskedLinear(degree[:, :, None] >= below[:, None, :]))
             below = degree
         self.hidden = ModuleList(layers)
