@@ -61,7 +61,7 @@ class AutoregressiveNet(nn.Module, ABC):
 class Masking(NamedTuple):
     """Number of masks of a network, and the degrees of their hidden units.
 
-    masks: their number of masks. More than one: each has a random order and random degrees, from a fixed seed
+    masks: their number. More than one: each has a random order and random degrees, from a fixed seed
         (Germain et al. 2015, sections 4.2, 4.3).
     degrees: of one mask whose units are fewer than the degrees: "spread" over all of these, or "cyclic", the
         lowest.
