@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +180,16 @@ def test_names(tmp_path: Path, folder: Path, model: VideoFlow, nothing_ships: Pa
     assert load(tmp_path / "runs" / "mine" / "step_0000010").config == CONFIG
     found = checkpoint_folder(tmp_path / "runs" / "mine")
     assert found == tmp_path / "runs" / "mine" / "step_0000010" / "model", "the link moves on, a folder stays"
+
+
+def test_a_run_without_a_link_is_its_highest_step_that_holds_a_model(
+    tmp_path: Path, model: VideoFlow
+) -> None:
+    for step in ("step_0000009", "step_0000010", "step_0000011", "step_0000012"):
+        save_checkpoint(tmp_path / step / "model", model, config=CONFIG)
+    (tmp_path / "step_0000011" / "model" / "model.safetensors").unlink()
+    shutil.rmtree(tmp_path / "step_0000012" / "model")
+    assert checkpoint_folder(tmp_path) == tmp_path / "step_0000010" / "model"
 
 
 def test_own_folder_wins_over_what_ships(folder: Path, model: VideoFlow, nothing_ships: Path) -> None:

@@ -107,14 +107,17 @@ def _shipped_root() -> Path:
 def _resolve(path: Path) -> Path | None:
     """Folder of the config: ``path``, its ``model/``, or the model of a run's last step.
 
-    Of the latter the step's own folder, since ``last`` moves on; the highest step in a run without that link.
+    Of the latter the step's own folder, since ``last`` moves on; in a run without that link, the highest step
+    that holds a model.
     """
     last = Path(os.path.realpath(path / "last"))  # Path.resolve raises where links go round in circles
-    steps = (step for step in path.glob("step_*") if step.name[5:].isdecimal())
-    highest = max(steps, key=lambda step: int(step.name[5:]), default=last)
-    for folder in (path, path / "model", last / "model", highest / "model"):
+    for folder in (path, path / "model", last / "model"):
         if (folder / CONFIG).is_file():
             return folder
+    steps = [step for step in path.glob("step_*") if step.name[5:].isdecimal()]
+    for step in sorted(steps, key=lambda step: int(step.name[5:]), reverse=True):
+        if all((step / "model" / name).is_file() for name in (CONFIG, WEIGHTS)):
+            return step / "model"
     return None
 
 
