@@ -44,7 +44,7 @@ def test_a_commit_lists_every_file_and_last_points_to_it(tmp_path: Path) -> None
     assert names(tmp_path) == ["last", "step_0000005"]
 
 
-@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EROFS])
 def test_a_run_where_no_links_can_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -61,6 +61,17 @@ def test_a_run_where_no_links_can_be_made(
     newest = write_commit(run, 10, fill, keep=2)
     assert names(run) == ["step_0000004", "step_0000010"] and newest_commit(run) == newest
     assert checkpoint_folder(run) == newest / "model"
+
+
+def test_a_link_that_cannot_be_replaced_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(link: Path, target: str) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(link))
+
+    older = write_commit(tmp_path, 2, fill, keep=0)
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    newest = write_commit(tmp_path, 4, fill, keep=0)
+    assert names(tmp_path) == [older.name, newest.name]
+    assert checkpoint_folder(tmp_path) == newest / "model"
 
 
 def test_a_link_that_the_disk_refuses_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,9 @@ from vflow.training.state import Progress, changed_keys, gather, read_state, res
 from vflow.training.step import TrainState
 
 COMMIT = "COMMIT.json"
-NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""Errors of file systems without symbolic links: FAT, some network folders, Google Drive in Colab."""
+NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EROFS}
+"""Errors of file systems without symbolic links: FAT, some network folders, Google Drive in Colab, and
+VirtualBox's shared folders (EROFS)."""
 STEP = re.compile(r"step_(\d{7,})")
 
 
@@ -141,8 +142,8 @@ def _remove_leftovers(run: Path) -> None:
 def _point(link: Path, target: str) -> None:
     """Make ``link`` a symbolic link to ``target``, without a moment in which it does not exist.
 
-    A folder in its place, as copying a run without links leaves one, is removed. Where links cannot be made
-    none is: the newest commit is found without it.
+    A folder in its place, as copying a run without links leaves one, is removed. Where links cannot be made,
+    one to an earlier commit is removed too: the newest commit is found without it.
     """
     fresh = link.with_name(f".tmp_{link.name}")
     fresh.unlink(missing_ok=True)
@@ -152,6 +153,8 @@ def _point(link: Path, target: str) -> None:
         copy = link.rename(link.with_name(f".tmp_step_{link.name}"))
     if linked:
         fresh.replace(link)
+    elif link.is_symlink():
+        link.unlink()
     if copy:
         shutil.rmtree(copy)
 
