@@ -110,6 +110,8 @@ def test_stdout_that_lacks_a_character(monkeypatch: pytest.MonkeyPatch, encoding
     assert cli.main(["config", "push-small"]) == 0 and times in through.getvalue()
     pipe.write("\udcff.png ← \udcfe")
     assert through.getvalue().endswith(b"\xff.png \\u2190 \xfe")
+    pipe.write("←\udcff\ud800\udcfe")
+    assert through.getvalue().endswith(b"\\u2190\xff\\ud800\xfe"), "each character on its own"
 
 
 def test_stdout_is_utf8_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:

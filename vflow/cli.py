@@ -58,7 +58,9 @@ SEVERAL = {"--input", "--hint", "--checkpoints", "--allow-host", "--set", "--neg
 
 
 def _encode_any(error: UnicodeError) -> tuple[str | bytes, int]:
-    """The bytes of a file's name that is no text; of any other character that stdout lacks, an escape."""
+    """The byte of a file's name that is no text; for any other character that stdout lacks, an escape."""
+    if isinstance(error, UnicodeEncodeError):
+        error.end = error.start + 1  # of the characters in a row that cannot be encoded, the first alone
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
