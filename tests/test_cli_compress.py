@@ -19,7 +19,7 @@ from vflow.cli import main
 from vflow.compression.codec import compress_frames
 from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.compress import Codecs, Task, compress_file, read_source
+from vflow.pipelines.compress import Codecs, Source, Task, compress_file, read_source
 
 pytest.importorskip("constriction")
 
@@ -177,6 +177,28 @@ def test_a_file_that_goes_while_it_is_coded_is_coded_all_the_same(
     entry = compress_file(Codecs(str(codecs["photo"])), task, tmp_path / "out", remove)
     assert not (tmp_path / "hill.png").exists()
     assert entry["input_bytes"] == size
+
+
+def test_a_file_that_goes_after_it_was_read_fails_alone(
+    codecs: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def read_and_remove(path: Path) -> Source:
+        source = read_source(path)
+        if path.stem == "hill":
+            path.unlink()
+        return source
+
+    for name in ("hill", "lake"):
+        media.write_png(tmp_path / "in" / f"{name}.png", smooth(9, 8))
+    monkeypatch.setattr("vflow.pipelines.compress.read_source", read_and_remove)
+    flags = ["--output", str(tmp_path / "out"), "--checkpoint", str(codecs["photo"])]
+    assert main(["compress", str(tmp_path / "in"), *flags]) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["lake.vflow"]
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "hill.png: cannot be read (No such file or directory)" in error
 
 
 def test_the_wrong_checkpoint_is_refused(

@@ -234,7 +234,11 @@ def compress_file(
     Raises:
         InputError: the source cannot be read, the codec does not suit it, or the file cannot be written.
     """
-    source, input_bytes = read_source(task.path), task.path.stat().st_size
+    try:
+        source, input_bytes = read_source(task.path), task.path.stat().st_size
+    except OSError as error:  # such as a file that has gone since it was listed
+        fault = f"cannot be read ({error.strerror}); check that it is still there"
+        raise InputError(f"{task.path}: {fault}") from error
     try:
         model = codecs.for_kind(source.kind)
         coded: Compressed = compress_frames(
