@@ -81,6 +81,23 @@ def test_a_link_has_its_own_name(tmp_path: Path) -> None:
     assert name_items([links[0], latest / "cat.png"]) == ["photos/cat", "latest/cat"]
 
 
+def test_parents_of_links_are_those_of_the_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "y" / "inside" / "b").mkdir(parents=True)
+    (tmp_path / "x" / "link").symlink_to(tmp_path / "y" / "inside", target_is_directory=True)
+    above = Path("x/link/../a.png")  # y/a.png
+    monkeypatch.chdir(tmp_path)
+    assert name_items([Path("x/a.png"), above]) == ["x/a", "y/a"]
+    assert name_items([Path("x/link/..")]) == ["y"]
+    assert name_items([Path("x/a.png"), Path("x/link/b/../../a.png")]) == ["x/a", "y/a"]
+    monkeypatch.chdir("y")
+    assert name_items([Path("."), Path("..")]) == ["y", tmp_path.name]
+    with pytest.raises(InputError, match="given twice"):
+        name_items([tmp_path / "y" / "a.png", tmp_path / above])
+
+
 def test_hash_depends_on_bytes_and_order_only(tmp_path: Path) -> None:
     first, second = _still(tmp_path / "a" / "0.png"), _array(tmp_path / "a" / "1.npz")
     both = Item("x", (first, second)).sha256()

@@ -116,8 +116,17 @@ def name_items(paths: Sequence[Path]) -> list[str]:
 
 
 def _absolute(path: Path) -> Path:
-    """Absolute path without ``.`` and ``..``, which have no name; links are not followed."""
-    return Path(os.path.abspath(path))
+    """Absolute path without ``.`` and ``..``, which have no name.
+
+    Links keep their names, but for one before ``..``, which leads to the parent of the link's target.
+    """
+    full = Path.cwd()
+    for part in path.parts:
+        if part != "..":
+            full /= part
+        else:
+            full = real_path(full / part) if full.is_symlink() else full.parent
+    return full
 
 
 def _stem(path: Path) -> str:
