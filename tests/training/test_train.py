@@ -263,6 +263,15 @@ def test_batches_beyond_the_memory_are_refused_before_they_fill_it(
         run_here(tiny, runs / "a", set=(f"training.{key}=1_000_000_000",), dry_run=dry_run)
 
 
+def test_the_error_of_batches_beyond_a_small_container_has_decimals(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vflow.training.setup.physical_memory", lambda: 0.4 * 2**30)
+    figures = r" take [\d,]+\.\d GiB, this machine or container has 0\.4; use \d+ at most"
+    with pytest.raises(ConfigError, match=figures):
+        run_here(tiny, runs / "a", set=("training.batch_size=1_000_000_000",))
+
+
 def test_a_step_that_runs_out_of_memory_says_what_to_lower(
     tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,8 +136,8 @@ def check_memory(config: TrainingConfig, data: DataModule[Any, Any], world: int)
     ):
         if (needed := size * copies * example) > memory:
             raise ConfigError(
-                f"training.{key} = {size}: its examples alone take {needed / GIB:,.0f} GiB, this machine has "
-                f"{memory / GIB:.0f}; use {int(memory / (copies * example))} at most"
+                f"training.{key} = {size}: its examples alone take {needed / GIB:,.1f} GiB, this machine or "
+                f"container has {memory / GIB:,.1f}; use {int(memory / (copies * example))} at most"
             )
 
 
