@@ -81,6 +81,17 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
+def imported_at_once(tree: ast.AST) -> Iterator[str]:
+    """Outside libraries that the import of a file imports, or may: all but those imported in functions."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from imported_at_once(node)
+
+
 def part(dotted: str) -> str:
     """``vflow.data.media`` -> ``data``; ``vflow`` itself -> the empty name."""
     return [*dotted.split("."), ""][1]
@@ -120,8 +131,24 @@ def test_each_outside_library_has_one_home(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if not p.is_relative_to(ROOT / "scripts")], ids=named)
 def test_files_can_be_imported_without_unix(path: Path) -> None:
-    found = {alias.name for node in ast.parse(path.read_text()).body for alias in getattr(node, "names", ())}
+    found = set(imported_at_once(ast.parse(path.read_text())))
     assert not found & UNIX, "modules that Windows lacks are imported where they are used"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("import os, resource as r", ["os", "resource"]),
+        ("from resource import getrusage", ["resource"]),
+        ("from . import resource\nfrom .resource import x", []),
+        ("try:\n    import resource\nexcept ImportError:\n    import pwd", ["resource", "pwd"]),
+        ("if x:\n    pass\nelse:\n    import fcntl", ["fcntl"]),
+        ("class A:\n    import grp", ["grp"]),
+        ("def f():\n    import grp\nasync def g():\n    import pwd", []),
+    ],
+)
+def test_imports_outside_functions_are_found(text: str, found: list[str]) -> None:
+    assert list(imported_at_once(ast.parse(text))) == found
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)
