@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import psutil
 import torch
 from accelerate import Accelerator
 
@@ -76,6 +75,8 @@ def peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":
+        import psutil
+
         return int(psutil.Process().memory_info().peak_wset)
     import resource
 
