@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,16 @@ def copy(path: Path, source: Path, target: Path) -> None:
                     shutil.copy(source / part, where)
 
 
+def requirements(extra: str) -> Iterator[Requirement]:
+    """What an extra requires, itself or by the project's other extras."""
+    for one in map(Requirement, PROJECT["project"]["optional-dependencies"][extra]):
+        if one.name == PROJECT["project"]["name"]:
+            for other in one.extras:
+                yield from requirements(other)
+        else:
+            yield one
+
+
 def test_the_container_copies_all_that_its_wheel_is_made_of(tmp_path: Path) -> None:
     copy(ROOT / "Dockerfile", ROOT, tmp_path)
     project, wheel = PROJECT["project"], PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
@@ -57,14 +68,21 @@ def test_the_container_copies_all_that_its_wheel_is_made_of(tmp_path: Path) -> N
         ("linux", "aarch64", False),
         ("darwin", "arm64", True),
         ("win32", "AMD64", True),
+        ("win32", "ARM64", False),
     ],
 )
-def test_the_app_can_be_installed_where_the_coder_has_no_build(
-    system: str, machine: str, compresses: bool
+@pytest.mark.parametrize("extra", ["app", "compress", "test"])
+def test_extras_can_be_installed_where_the_coder_has_no_build(
+    extra: str, system: str, machine: str, compresses: bool
 ) -> None:
-    app = map(Requirement, PROJECT["project"]["optional-dependencies"]["app"])
-    marker = next(one.marker for one in app if one.name == "constriction")
-    assert marker and marker.evaluate({"sys_platform": system, "platform_machine": machine}) == compresses
+    platform = {"sys_platform": system, "platform_machine": machine}
+    markers = [one.marker for one in requirements(extra) if one.name == "constriction"]
+    assert markers and all(marker and marker.evaluate(platform) == compresses for marker in markers)
+
+
+def test_training_on_windows_brings_what_its_dry_run_imports() -> None:
+    psutil = next(one for one in requirements("train") if one.name == "psutil")
+    assert not psutil.marker or psutil.marker.evaluate({"sys_platform": "win32"})
 
 
 def test_the_container_runs_the_app_as_an_ordinary_user() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from vflow.commands.common import note, require
+from vflow.commands.common import note
 from vflow.errors import VflowError, counted
 from vflow.flags import Inputs, Text, Whole
 
@@ -52,10 +52,11 @@ class Compress:
 
     def run(self) -> int:
         """Returns 0, or 1 when some files failed."""
+        from vflow.compression.entropy import require_coder
         from vflow.pipelines import compress
         from vflow.pipelines.common import set_threads
 
-        require("constriction", "vflow compress", "compress")
+        require_coder()
         set_threads(self.threads)
         codecs = compress.Codecs(self.checkpoint)
         return _each(
@@ -101,10 +102,11 @@ class Decompress:
 
     def run(self) -> int:
         """Returns 0, or 1 when some files failed."""
+        from vflow.compression.entropy import require_coder
         from vflow.pipelines import compress
         from vflow.pipelines.common import set_threads
 
-        require("constriction", "vflow decompress", "compress")
+        require_coder()
         set_threads(self.threads)
         codecs = compress.Codecs(self.checkpoint)
         return _each(

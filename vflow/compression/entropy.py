@@ -135,7 +135,10 @@ def _constriction() -> Any:
         import constriction
     except ImportError as error:
         remedy = "install vflow-torch's extra 'compress' (in its checkout: pip install -e '.[compress]')"
-        raise ConfigError(f"compression needs constriction, which is not installed; {remedy}") from error
+        builds = "it has no builds for Linux or Windows on ARM"
+        raise ConfigError(
+            f"compression needs constriction, which is not installed; {remedy}; {builds}"
+        ) from error
     return constriction.stream
 
 
