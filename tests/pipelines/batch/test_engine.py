@@ -309,7 +309,8 @@ def test_an_item_too_large_for_the_memory_fails_alone(items: list[Item], out: Pa
             return super().run(item, folder)
 
     summary = engine.run(items, Large(), Options(out))
-    assert summary.failed[0]["error"].startswith("out of memory; a needs more than there is; give it smaller")
+    error = summary.failed[0]["error"]
+    assert error.startswith("out of memory; a does not fit; use a smaller input or draw fewer samples")
     assert _counts(summary) == (1, 0, 2)
 
 

@@ -153,7 +153,7 @@ def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[
         if old and _reusable(entry, old, options):
             return old, True
         _guard(item, options, old)
-        with naming_memory(f"{item.name} needs more than there is; give it smaller, or draw fewer samples"):
+        with naming_memory(f"{item.name} does not fit; use a smaller input or draw fewer samples"):
             entry |= _produce(item, task, options, manifest)
         entry |= {"status": "done", "error": None}
     except BrokenPipeError:  # nobody reads our notes any more, which is no fault of the item
