@@ -117,6 +117,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "digits": tiny_digits(),
         "slow-digits": tiny_digits(depth=16, hidden=64),
         "slower-digits": tiny_digits(depth=32, hidden=384),
+        "slowest-digits": tiny_digits(depth=64, hidden=384),
         "torn-digits": tiny_digits(),
         "colorizer": tiny_colorizer(),
         "slow-colorizer": tiny_colorizer(depth=12, hidden=256),
@@ -124,7 +125,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "enlarge": tiny_super_resolution(),
         "calm-colorizer": tiny_colorizer().model_copy(update={"temperature": CALM}),
     }
-    stirred = {"lively": True, "slower-digits": False, "slow-colorizer": False}
+    stirred = {"lively": True, "slower-digits": False, "slowest-digits": False, "slow-colorizer": False}
     for name, config in configs.items():
         save_untrained(folder / name, config, stirred=stirred.get(name))
     noise = [torch.randn(12, *shape) for shape in build_model(configs["digits"]).latent_shapes]

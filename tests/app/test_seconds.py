@@ -20,7 +20,7 @@ WAIT = 5  # seconds that another job goes on
 def test_seconds_leave_out_the_wait_for_other_jobs(opened: Opener, clip: Path) -> None:
     busy, waiting = opened(), opened()
     busy.tab("Digits")
-    busy.choose("slower-digits")
+    busy.choose("slowest-digits")
     busy.number("Digits per class", 32)
     busy.page.locator("#vf-digits-run").click()
     busy.page.locator(".vf-live img").first.wait_for(timeout=DONE)

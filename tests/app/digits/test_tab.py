@@ -98,7 +98,7 @@ def test_seeds_and_classes(tab: App) -> None:
 
 @browser
 def test_stop_keeps_the_digits_so_far(tab: App, tmp_path: Path) -> None:
-    tab.choose("slower-digits")
+    tab.choose("slowest-digits")
     tab.page.get_by_role("radio", name="All").check()
     tab.number("Digits per class", 32)
     tab.page.locator("#vf-digits-run").click()
@@ -116,7 +116,7 @@ def test_waiting_for_the_model_and_leaving_it(opened: Opener) -> None:
     busy, waiting = opened(), opened()
     for app in (busy, waiting):
         app.tab("Digits")
-        app.choose("slower-digits")
+        app.choose("slowest-digits")
         app.number("Digits per class", 32)
     busy.page.locator("#vf-digits-run").click()
     busy.page.locator(".vf-live img").first.wait_for(timeout=DONE)
