@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from vflow.bijections import Permutation
 from vflow.config import TrainingConfig
 from vflow.config.base import parse
 from vflow.config.density import CouplingLayer, DensityConfig, LinearLayer
 from vflow.config.presets import load_preset
-from vflow.densities import ENERGIES, Energy, plane_density
+from vflow.densities import ENERGIES, Energy, Normal, plane_density
 from vflow.densities.inverse import Arm
 from vflow.densities.named import target_entropy
 from vflow.errors import ConfigError, InputError
 from vflow.models.density import DensityModel
+from vflow.models.flow import Flow
 from vflow.models.inverse import invertible_network
 from vflow.randomness import generator
 from vflow.training.density import fit, fit_energy, optimize
@@ -202,3 +204,7 @@ def test_a_loss_that_stays_infinite_ends_the_run() -> None:
 def test_a_model_without_parameters_is_not_trained() -> None:
     with pytest.raises(ConfigError, match="no parameters"):
         next(optimize(torch.nn.Identity(), lambda share: torch.zeros(()), training(1)))
+    flow = Flow([Permutation.reverse(2)], Normal(2))
+    for run in (fit(flow, torch.zeros(4, 2), training(1)), fit_energy(flow, ENERGIES["u1"], training(1))):
+        with pytest.raises(ConfigError, match="no parameters"):
+            next(run)

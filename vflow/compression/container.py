@@ -12,9 +12,9 @@
     24      4×3   height, width, number of frames
     36      8     frames per second, float64, 0 where there is no clock
     44      4     bytes of the whole file
-    48            per frame: CRC-32 of its pixels (4), bytes that follow (4), coded pixels, where some frames
-                  are coded alone after a byte that is 1 for those; records before the frames are alike: the
-                  arithmetic, UTF-8 text, and the ICC profile, each with its CRC-32
+    48            per frame: CRC-32 of its pixels (4), bytes that follow (4), coded pixels; where some frames
+                  are coded alone, the pixels follow a byte: 1 for those, 0 for others. Records before the
+                  frames are alike: the arithmetic, UTF-8 text, and the ICC profile, each with its CRC-32
     end−4   4     CRC-32 of all bytes before
 
 All numbers are little-endian; pixels are uint8 (H, W, 3), rows first, or (H, W, 1), coded as colours whose
@@ -44,7 +44,7 @@ _HEADER = struct.Struct("<4sBBBB16sIIIdI")
 _FRAME = struct.Struct("<II")
 _RECORDS = _FLOATING, _PROFILE = 1, 2
 _ALONE = 4
-_FLAGS = (0, 1, 1, 1, 3, 7)  # most that each version has
+_FLAGS = (0, 1, 1, 1, 3, 7)  # largest value of each version
 _KINDS = (("picture", 3), ("clip", 3), ("picture", 1), ("clip", 1))  # and channels
 
 
@@ -152,12 +152,12 @@ def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
     arithmetic = _text(frames.pop(0), source) if flags & _FLOATING else ""
     profile = frames.pop(0).data if flags & _PROFILE else b""
     if flags & _ALONE:
-        frames = [_told_apart(frame, source) for frame in frames]
+        frames = [_split_mark(frame, source) for frame in frames]
     (name, channels), map_, digits, clock = _KINDS[kind], COLOR_MAPS[color], digest.hex(), fps or None
     return Header(name, map_, digits, height, width, count, clock, arithmetic, channels, profile), frames
 
 
-def _told_apart(frame: CodedFrame, source: str) -> CodedFrame:
+def _split_mark(frame: CodedFrame, source: str) -> CodedFrame:
     """A frame whose first byte says whether it is coded alone."""
     if frame.data[:1] not in (b"\0", b"\1"):
         raise InputError(f"{source}: a frame makes no sense; compress the original again")

@@ -108,7 +108,7 @@ def fit_energy(
 
     The loss with β = 1 is KL − log Z. See ``fit`` for the arguments.
     """
-    weight, steps = next(model.parameters()), itertools.count()
+    weight, steps = trained_parameters(model)[0], itertools.count()
 
     def loss(share: float) -> Tensor:
         eps = normal((config.batch_size, model.noise_dim), "energy", config.seed, next(steps)).to(weight)
@@ -128,6 +128,18 @@ def fit_autoencoder(
     yield from optimize(model, lambda _: -model.reconstruction(next(stream)).mean(), config, seconds)
 
 
+def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters that have gradients.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise ConfigError("nothing to train: the model has no parameters; add layers that learn")
+    return parameters
+
+
 def optimize(
     model: nn.Module, loss: Callable[[float], Tensor], config: TrainingConfig, seconds: float | None = None
 ) -> Iterator[Progress]:
@@ -139,9 +151,7 @@ def optimize(
     Raises:
         ConfigError: there is nothing to train, or 50 steps in a row were skipped.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters:
-        raise ConfigError("nothing to train: the model has no parameters")
+    parameters = trained_parameters(model)
     optimizer = make_optimizer(model, config)
     ema, start, skipped = Ema(model, config.ema), time.process_time(), 0
     model.train()

@@ -14,7 +14,7 @@ from vflow.metrics.calibration import mmd
 from vflow.models.flow import PointBatch, VectorFlow
 from vflow.models.inverse import InvertibleNetwork
 from vflow.randomness import normal
-from vflow.training.density import Progress, optimize
+from vflow.training.density import Progress, optimize, trained_parameters
 
 COMPARED = 128  # examples of a batch that MMD is of, whose cost is their square
 OBSERVED_NOISE = 0.05  # deviation of y around what the network makes of x
@@ -25,7 +25,7 @@ def fit_posterior(
     model: VectorFlow, problem: InverseProblem, config: TrainingConfig, seconds: float | None = None
 ) -> Iterator[Progress]:
     """Fit p(x | y) by maximum likelihood to fresh pairs; as ``vflow.training.density.fit``, a generator."""
-    weight, steps = next(model.parameters()), itertools.count()
+    weight, steps = trained_parameters(model)[0], itertools.count()
 
     def pairs(count: int, key: int | str) -> PointBatch:
         points, observed = problem.pairs(count, config.seed, key)
@@ -57,7 +57,7 @@ def fit_invertible(
             between (y, z) and (y, noise), without a gradient through y; MMD between x drawn for given y and
             the prior; the squares of what the padding carries backward.
     """
-    weight, steps = next(model.parameters()), itertools.count()
+    weight, steps = trained_parameters(model)[0], itertools.count()
 
     def loss(share: float) -> Tensor:
         step = next(steps)
