@@ -493,7 +493,6 @@ def _npz(shape: tuple[int, ...], value: float = 0, dtype: str = "uint8") -> Call
 
 
 BAD_INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "no file": ("none.mp4", lambda path: None, "none.mp4: no such file or folder; check "),
     "text as png": ("notes.png", lambda path: path.write_text("hello"), "notes.png: not an image or video"),
     "truncated mp4": ("cut.mp4", _truncated_mp4, "cut.mp4: "),
     "huge png": (
@@ -542,6 +541,19 @@ def test_bad_input(vflow: Vflow, tiny: Path, tmp_path: Path, name: str) -> None:
     assert vflow.out == ""
     assert sorted(p.name for p in out.iterdir()) == ["manifest.jsonl", "run.json"]
     assert json.loads((out / "manifest.jsonl").read_text())["status"] == "failed"
+
+
+def test_a_missing_file_is_told_before_anything_is_written(
+    vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path
+) -> None:
+    out, missing = tmp_path / "out", tmp_path / "none.mp4"
+    call = ["predict", "--checkpoint", tiny, "--output", out, "--num-samples", 1, "--num-frames", 1]
+    assert vflow(*call, "--input", missing) == 1
+    assert vflow.err == f"error: {missing}: no such file or folder; check the path\n"
+    assert not out.exists()
+    assert vflow(*call, "--input", missing, clip) == 1  # the other one is predicted
+    entries = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert [entry["status"] for entry in entries] == ["failed", "done"]
 
 
 def test_unusual_pictures_have_a_decided_outcome(vflow: Vflow, tiny: Path, tmp_path: Path) -> None:

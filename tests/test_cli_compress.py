@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,7 @@ from vflow.cli import main
 from vflow.compression.codec import compress_frames
 from vflow.data import media
 from vflow.errors import InputError
+from vflow.pipelines import compress
 from vflow.pipelines.compress import Codecs, Source, Task, compress_file, read_source
 
 pytest.importorskip("constriction")
@@ -71,6 +74,54 @@ def test_files_of_other_content_are_kept(
         assert (capsys.readouterr().err, target.read_bytes()) == (error, b"mine")
         assert main([command, str(source), *flags, "--on-existing", "overwrite"]) == 0
         assert source.read_bytes() == kept and target.read_bytes() != b"mine"
+
+
+def test_an_interrupted_run_goes_on(
+    codecs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, coded, out = tmp_path / "in", tmp_path / "coded", tmp_path / "out"
+    for name in ("hill", "lake"):
+        media.write_png(photos / f"{name}.png", smooth(20, 30))
+    flags = ["--checkpoint", str(codecs["photo"]), "--json", "--on-existing", "skip"]
+    for command, source, target, suffix in (
+        ("compress", photos, coded, "vflow"),
+        ("decompress", coded, out, "png"),
+    ):
+        call = [command, str(source), "--output", str(target), *flags]
+        assert main(call) == 0
+        (target / f"lake.{suffix}").unlink()
+        capsys.readouterr()
+        assert main(call) == 0
+        printed = capsys.readouterr()
+        assert [json.loads(line)["item"] for line in printed.out.splitlines()] == ["lake"]
+        assert printed.err == f"note: {target / f'hill.{suffix}'}: there already\n"
+        first = next(source.glob("hill.*"))
+        os.utime(first, ns=(time.time_ns() + 10**10,) * 2)  # changed since
+        assert main(call) == 0
+        assert [json.loads(line)["item"] for line in capsys.readouterr().out.splitlines()] == ["hill"]
+
+
+def test_a_file_beyond_memory_fails_alone(
+    codecs: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("hill", "lake"):
+        media.write_png(tmp_path / f"{name}.png", smooth(20, 30))
+    read = compress.read_source
+
+    def limited(path: Path) -> compress.Source:
+        if path.stem == "hill":
+            raise MemoryError
+        return read(path)
+
+    monkeypatch.setattr(compress, "read_source", limited)
+    flags = ["--output", str(tmp_path / "coded"), "--checkpoint", str(codecs["photo"])]
+    assert main(["compress", *map(str, sorted(tmp_path.glob("*.png"))), *flags]) == 1
+    error = "error: out of memory; hill.png does not fit; free some memory, or give a smaller file\n"
+    assert capsys.readouterr().err == error
+    assert [path.name for path in (tmp_path / "coded").iterdir()] == ["lake.vflow"]
 
 
 def test_a_still_picture_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

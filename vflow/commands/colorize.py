@@ -44,10 +44,10 @@ class Colorize(DrawFlags):
         return pictures(self.input)
 
     def open(self) -> tuple[list[Item], ColorizeTask]:
+        items = self.find()  # before torch is imported
         from vflow.pipelines.batch.records import ColorRecord
         from vflow.pipelines.batch.tasks import ColorizeTask
         from vflow.pipelines.color.photo import color_config
 
-        items = self.find()
         record, model = resolve(self, ColorRecord, color_config)
         return items, ColorizeTask(model, record, note)

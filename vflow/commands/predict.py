@@ -54,11 +54,11 @@ class Predict(DrawFlags):
         return clips(self.input)
 
     def open(self) -> tuple[list[Item], PredictTask]:
+        items = self.find()  # before torch is imported
         from vflow.pipelines.batch.records import PredictRecord
         from vflow.pipelines.batch.tasks import PREDICT_TASKS
         from vflow.pipelines.video.preprocess import prediction_config
 
-        items = self.find()
         record, model = resolve(self, PredictRecord, prediction_config, _defaults)
         return items, PREDICT_TASKS[model.config.family](model, record, note)
 

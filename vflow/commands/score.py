@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vflow.commands.common import NONE_GIVEN, CommonFlags, check_checkpoint, note, open_model
-from vflow.errors import ConfigError, InputError
+from vflow.errors import ConfigError, InputError, naming_memory
 from vflow.flags import Inputs, Number, Text, Whole
 
 if TYPE_CHECKING:
@@ -46,12 +46,13 @@ class ScoreClips:
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
         checkpoint = check_checkpoint(self.checkpoint, ("videoflow",))
-        from vflow.data import media
         from vflow.pipelines.batch import inputs
+
+        found = inputs.clips(self.input)  # before torch is imported
+        from vflow.data import media
         from vflow.pipelines.common import precision, set_threads
 
         self._check()
-        found = inputs.clips(self.input)
         if self.maps_dir is not None:
             media.check_folder(self.maps_dir)
         set_threads(self.common.threads)
@@ -61,10 +62,11 @@ class ScoreClips:
         with precision(self.common.dtype, device):
             for item in found:
                 try:
-                    if self.maps_dir is None:
-                        line, data = self._score(model, item)
-                    else:
-                        line, data = self._map(model, item, self.maps_dir, statistics)
+                    with naming_memory(f"{item.name} does not fit; use a smaller input or fewer frames"):
+                        if self.maps_dir is None:
+                            line, data = self._score(model, item)
+                        else:
+                            line, data = self._map(model, item, self.maps_dir, statistics)
                 except InputError as error:
                     failed += 1
                     print(f"error: {error}", file=sys.stderr)

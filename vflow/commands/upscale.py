@@ -33,10 +33,11 @@ class Upscale(DrawFlags):
 
     def open(self) -> tuple[list[Item], UpscaleTask]:
         from vflow.pipelines.batch.inputs import pictures
+
+        items = pictures(self.input)  # before torch is imported
         from vflow.pipelines.batch.records import UpscaleRecord
         from vflow.pipelines.batch.tasks import UpscaleTask
         from vflow.pipelines.upscale import super_resolution_config
 
-        items = pictures(self.input)
         record, model = resolve(self, UpscaleRecord, super_resolution_config)
         return items, UpscaleTask(model, record, note)

@@ -28,6 +28,8 @@ from vflow.pipelines.batch.inputs import name_items
 
 DEFAULTS = {"picture": "codec-photo", "clip": "codec-clip"}
 """Shipped checkpoints that files are coded with where none is named."""
+COMPRESSED, DECOMPRESSED = (SUFFIX,), (".png", ".npz")
+"""Suffixes of the files that are written."""
 CODEC_CONFIGS: dict[str, tuple[type[Config], ...]] = {
     "picture": (PhotoCodecConfig,),
     "clip": (ClipCodecConfig, LatticeVideoFlowConfig),
@@ -168,6 +170,20 @@ def _named(files: list[Path], remedy: str) -> list[Task]:
     if not files:
         raise ConfigError(f"no input: {remedy}")
     return [Task(path, name) for path, name in zip(files, name_items(files), strict=True)]
+
+
+def newer_output(task: Task, output: Path, suffixes: Sequence[str]) -> Path | None:
+    """The file in ``output`` that was made of a task since its source last changed; None where there is none.
+
+    Files appear there when they are whole, so that a run which was interrupted can go on.
+    """
+    for path in (output / f"{task.name}{suffix}" for suffix in suffixes):
+        try:
+            if path.stat().st_mtime >= task.path.stat().st_mtime:
+                return path
+        except OSError:  # one of the two is not there
+            continue
+    return None
 
 
 class Codecs:

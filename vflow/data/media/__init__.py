@@ -15,7 +15,14 @@ from vflow.data.media.read import (
     read_photo,
     stream_frames,
 )
-from vflow.data.media.sniff import ACCEPTED, ARRAY_SUFFIXES, IMAGE_SUFFIXES, STILL_SUFFIXES, VIDEO_SUFFIXES
+from vflow.data.media.sniff import (
+    ACCEPTED,
+    ARRAY_SUFFIXES,
+    IMAGE_SUFFIXES,
+    STILL_SUFFIXES,
+    VIDEO_SUFFIXES,
+    require_exists,
+)
 from vflow.data.media.sound import copy_sound
 from vflow.data.media.write import (
     EXISTS,

@@ -96,14 +96,21 @@ def admit(path: Path, limits: Limits) -> Kind:
     return kind
 
 
-def require_exists(path: Path) -> None:
-    """Refuse a path that does not exist, naming all of it."""
+def require_exists(*paths: Path) -> None:
+    """Refuse paths of which none exists, naming all of the first.
+
+    Raises:
+        InputError: none exists.
+    """
+    if not any(_exists(path) for path in paths):
+        raise InputError(f"{paths[0]}: no such file or folder; check the path")
+
+
+def _exists(path: Path) -> bool:
     try:
-        exists = path.exists()
+        return path.exists()
     except (OSError, ValueError):  # a name too long, or with a zero byte
-        exists = False
-    if not exists:
-        raise InputError(f"{path}: no such file or folder; check the path")
+        return False
 
 
 def _check_complete(name: str, file: BinaryIO, kind: Kind, size: int, limits: Limits) -> None:
