@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from vflow.densities.inverse import Arm
 from vflow.densities.named import target_entropy
 from vflow.errors import ConfigError, InputError
 from vflow.models.density import DensityModel
-from vflow.models.flow import Flow
+from vflow.models.flow import Flow, PointBatch
 from vflow.models.inverse import invertible_network
 from vflow.randomness import generator
 from vflow.training.density import fit, fit_energy, optimize
@@ -81,6 +82,51 @@ def test_stopping_early_keeps_what_is_learned() -> None:
     assert not model.training
     with torch.no_grad():
         assert -float(model.log_prob(points).mean()) < first - 0.1
+
+
+def test_held_out_points_choose_the_weights() -> None:
+    """A network far too large for 40 points: held-out likelihood is best early, and that is what stays."""
+    density, model = plane_density("two-moons"), model_of("rnade")
+    held_out = PointBatch(density.points(500, "validation"))
+    config = training(400, 2e-2).model_copy(update={"validate_every": 20})
+    run = list(fit(model, density.points(40, "train"), config, validation=held_out, patience=3))
+    scored = [p for p in run if p.val_nats is not None]
+    assert [p.step for p in scored] == list(range(20, len(run) + 1, 20)) and len(run) < 400
+    values = [p.val_nats for p in scored]
+    assert values.index(min(values)) == len(values) - 4 < 12
+    with torch.no_grad():
+        kept = -float(model.log_prob(held_out.points).mean())
+    assert kept == pytest.approx(min(values), abs=1e-5) and not model.training
+
+
+def test_validation_leaves_training_as_it_is() -> None:
+    points = plane_density("pinwheel").points(3000, 0)
+    config = training(15).model_copy(update={"validate_every": 4})
+    alone = [p.nats for p in fit(model_of("rnade"), points, config)]
+    scored = list(fit(model_of("rnade"), points, config, validation=PointBatch(points[:50])))
+    assert [p.nats for p in scored] == alone
+    assert [p.step for p in scored if p.val_nats is not None] == [4, 8, 12, 15]
+
+
+@pytest.mark.parametrize(
+    "kwargs, error, message",
+    [
+        ({"patience": 2}, ConfigError, "patience: goes with validation; "),
+        ({"validation": PointBatch(torch.zeros(4, 2)), "patience": 0}, ConfigError, "patience 0: must be "),
+        ({"validation": PointBatch(torch.zeros(4, 3))}, InputError, "validation points"),
+        (
+            {"validation": PointBatch(torch.full((4, 2), math.nan))},
+            InputError,
+            r"validation points\[0\] holds",
+        ),
+    ],
+)
+def test_held_out_points_that_do_not_suit_are_refused(
+    kwargs: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    points = plane_density("pinwheel").points(100, 0)
+    with pytest.raises(error, match=message):
+        next(fit(model_of("rnade"), points, training(5), **kwargs))
 
 
 def test_conditions_come_with_their_points() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -22,6 +24,7 @@ from vflow.training.ema import Ema
 from vflow.training.schedule import learning_rate, make_optimizer
 
 MOST_SKIPPED = 50  # steps in a row without a finite loss and gradient
+VALIDATED = 4096  # held-out points at once
 ANNEALED_FROM = 0.01  # weight of the energy at the first step; it is 1 from half of all steps on
 
 
@@ -34,10 +37,25 @@ def energy_weight(share: float) -> float:
 
 
 class Progress(NamedTuple):
-    """One step: its number from 1, and its loss in nats per example."""
+    """One step: its number from 1, and its loss in nats per example.
+
+    ``val_nats`` is the mean over held-out examples by the averaged weights, at steps that compute it.
+    """
 
     step: int
     nats: float
+    val_nats: float | None = None
+
+
+class HeldOut(NamedTuple):
+    """Held-out examples of a run.
+
+    nats: their mean loss.
+    patience: validations without a new least loss that end the run; None goes on to the end.
+    """
+
+    nats: Callable[[], float]
+    patience: int | None
 
 
 def fit(
@@ -47,8 +65,12 @@ def fit(
     seconds: float | None = None,
     *,
     conditions: Tensor | None = None,
+    validation: PointBatch | None = None,
+    patience: int | None = None,
 ) -> Iterator[Progress]:
     """Fit ``model`` to ``points`` (N, D) by maximum likelihood; its weights end as their moving average.
+
+    With ``validation`` they end as the average that gave those points the most likelihood.
 
     A generator: it trains as it is iterated, and stopping early, by ``close`` too, keeps what is learned.
 
@@ -58,27 +80,60 @@ def fit(
         config: steps, batch size, rates and seed.
         seconds: of processor time; ends the run, schedule included, if it comes before ``max_steps``.
         conditions: (N, F), one for each point, of a model with F features.
+        validation: held-out points and their conditions, scored every ``config.validate_every`` steps.
+        patience: scores in a row that are no better than the best; the run ends after so many.
 
     Raises:
         InputError: points or conditions that do not suit the model, or one another, or are not finite.
-        ConfigError: training diverges.
+        ConfigError: training diverges, or ``patience`` is below 1 or without ``validation``.
     """
-    check_rows("points", points, model.dim)
-    if conditions is not None and model.features:
-        check_rows("conditions", conditions, model.features)
-    if conditions is not None and len(conditions) != len(points):
-        raise InputError(f"{counted(len(conditions), 'condition')} for {len(points)} points; give each one")
-    for name, rows in (("points", points), ("conditions", conditions)):
-        if rows is not None and not rows.isfinite().all():
-            row = int((~rows.isfinite()).flatten(1).any(1).nonzero()[0])
-            raise InputError(f"{name}[{row}] holds a number that is not finite; remove it")
+    _check("", PointBatch(points, conditions), model)
+    if validation is not None:
+        _check("validation ", validation, model)
+    elif patience is not None:
+        raise ConfigError("patience: goes with validation; give held-out points")
+    if patience is not None and patience < 1:
+        raise ConfigError(f"patience {patience}: must be at least 1")
 
     def batch(rows: Tensor | slice) -> PointBatch:
         return PointBatch(points[rows], None if conditions is None else conditions[rows])
 
     model.initialize(batch(slice(config.actnorm_batch)))
     stream = row_batches(len(points), config.batch_size, config.seed, points.device)
-    yield from optimize(model, lambda share: -model(batch(next(stream))).mean(), config, seconds)
+
+    def loss(share: float) -> Tensor:
+        return -model(batch(next(stream))).mean()
+
+    held_out = None
+    if validation is not None:
+        held_out = HeldOut(lambda: _mean_nats(model, validation), patience)
+    yield from optimize(model, loss, config, seconds, held_out)
+
+
+def _check(name: str, batch: PointBatch, model: VectorFlow) -> None:
+    """Refuse points and conditions that do not suit ``model`` or one another, or are not finite."""
+    points, conditions = batch.points, batch.condition
+    check_rows(f"{name}points", points, model.dim)
+    if conditions is not None and model.features:
+        check_rows(f"{name}conditions", conditions, model.features)
+    if conditions is not None and len(conditions) != len(points):
+        text = f"{counted(len(conditions), f'{name}condition')} for {len(points)} points; give each one"
+        raise InputError(text)
+    for what, rows in (("points", points), ("conditions", conditions)):
+        if rows is not None and not rows.isfinite().all():
+            row = int((~rows.isfinite()).flatten(1).any(1).nonzero()[0])
+            raise InputError(f"{name}{what}[{row}] holds a number that is not finite; remove it")
+
+
+@torch.no_grad()
+def _mean_nats(model: VectorFlow, batch: PointBatch) -> float:
+    """−log p of a point, averaged over ``batch``."""
+    total = 0.0
+    for start in range(0, len(batch.points), VALIDATED):
+        rows = slice(start, start + VALIDATED)
+        condition = None if batch.condition is None else batch.condition[rows]
+        total -= float(model(PointBatch(batch.points[rows], condition)).double().sum())
+    return total / len(batch.points)
 
 
 def batches(points: Tensor, size: int, seed: int) -> Iterator[Tensor]:
@@ -141,12 +196,17 @@ def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def optimize(
-    model: nn.Module, loss: Callable[[float], Tensor], config: TrainingConfig, seconds: float | None = None
+    model: nn.Module,
+    loss: Callable[[float], Tensor],
+    config: TrainingConfig,
+    seconds: float | None = None,
+    held_out: HeldOut | None = None,
 ) -> Iterator[Progress]:
     """Minimise ``loss`` by the run's optimiser, schedule, clipping and moving average.
 
     A generator, as ``fit`` is; ``loss`` takes the share of the run that is done, in [0, 1). A step whose
-    loss or gradient is not finite is skipped.
+    loss or gradient is not finite is skipped. With ``held_out`` the weights end as the averages that were
+    best for it.
 
     Raises:
         ConfigError: there is nothing to train, or 50 steps in a row were skipped.
@@ -154,6 +214,7 @@ def optimize(
     parameters = trained_parameters(model)
     optimizer = make_optimizer(model, config)
     ema, start, skipped = Ema(model, config.ema), time.process_time(), 0
+    best, least, waited = ema, math.inf, 0
     model.train()
     try:
         for step in range(config.max_steps):
@@ -178,7 +239,30 @@ def optimize(
             if not skipped:
                 optimizer.step()
                 ema.update(model, step)
-            yield Progress(step + 1, value.item())
+            done, val_nats = step + 1, None
+            if held_out and (done % config.validate_every == 0 or done == config.max_steps):
+                with _averaged(model, ema):
+                    val_nats = held_out.nats()
+                better = val_nats < least
+                if better:
+                    best, least = copy.deepcopy(ema), val_nats
+                waited = 0 if better else waited + 1
+            yield Progress(done, value.item(), val_nats)
+            if held_out and waited == held_out.patience:
+                break
     finally:
-        ema.copy_to(model, model)
+        best.copy_to(model, model)
         model.eval()
+
+
+@contextmanager
+def _averaged(model: nn.Module, ema: Ema) -> Iterator[None]:
+    """Context in which ``model`` has the averaged weights and is in evaluation mode."""
+    present = Ema(model, 0)
+    ema.copy_to(model, model)
+    model.eval()
+    try:
+        yield
+    finally:
+        present.copy_to(model, model)
+        model.train()
