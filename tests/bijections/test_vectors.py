@@ -443,6 +443,16 @@ def test_planar_and_radial_stay_invertible_whatever_their_parameters() -> None:
         torch.testing.assert_close(bijection.inverse(z)[0], x, rtol=0, atol=1e-6)
 
 
+def test_planar_and_radial_have_a_density_where_float32_would_round_their_slope_to_0() -> None:
+    planar, radial = Planar(2), Radial(2)
+    with torch.no_grad():
+        planar.parameters_of_map.value.copy_(torch.tensor([-40.0, 0, 1, 0, 0]))  # wᵀu = −40
+        radial.parameters_of_map.value.copy_(torch.tensor([0.0, 0, 3, -40]))  # β = −40
+    for bijection in (planar, radial):
+        _, ladj = bijection(torch.zeros(1, 2, 1, 1))
+        assert bool(ladj.isfinite().all()) and float(ladj) < -10
+
+
 def test_a_point_at_the_centre_of_a_radial_map_has_finite_gradients() -> None:
     bumps = RadialBumps(2, 1)
     bumps.place(0, torch.zeros(2), 1.0, 0.5)

@@ -13,6 +13,8 @@ from vflow.bijections.base import Context
 from vflow.bijections.root import invert_increasing
 from vflow.bijections.vector import VectorBijection
 
+LEAST_SLOPE = 1e-6  # of a map along its direction; below it float32 would round 1 + wᵀû to 0
+
 
 @final
 class ParametersFromContext(nn.Module):
@@ -63,7 +65,7 @@ class Planar(VectorBijection):
         h = self.parameters_of_map(x, context)
         u, w, b = h[:, : self.dim], h[:, self.dim : -1], h[:, -1]
         product = (w * u).sum(1)
-        bounded = F.softplus(product) - 1
+        bounded = F.softplus(product).clamp_min(LEAST_SLOPE) - 1
         square = w.square().sum(1).clamp_min(1e-12)
         return w, b, u + ((bounded - product) / square)[:, None] * w, bounded
 
@@ -107,7 +109,8 @@ class Radial(VectorBijection):
     def _map(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
         """x₀ (B, D), α (B,) and α + β̂ (B,)."""
         h = self.parameters_of_map(x, context)
-        return h[:, : self.dim], 1e-3 + F.softplus(h[:, -2]), F.softplus(h[:, -1])
+        alpha = 1e-3 + F.softplus(h[:, -2])
+        return h[:, : self.dim], alpha, torch.maximum(F.softplus(h[:, -1]), LEAST_SLOPE * alpha)
 
     def _log_det(self, r: Tensor, alpha: Tensor, total: Tensor) -> Tensor:
         # 1 + β̂ h = (r + α + β̂) / (r + α), and 1 + β̂ h − β̂ h² r = 1 + β̂ α / (α + r)²
