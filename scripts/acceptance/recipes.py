@@ -81,6 +81,12 @@ def recipe_push() -> Result:
     return compared("push", data("push", "train").parent)
 
 
+@measure("H", ratio=ratio("push-wavelet"))
+def recipe_push_wavelet() -> Result:
+    """As recipe_shapes, on push/train."""
+    return compared("push-wavelet", data("push", "train").parent)
+
+
 @measure("H", ratio=ratio("codec-clip"))
 def recipe_codec_clip() -> Result:
     """As recipe_shapes, on a folder that holds push/train and grasp/train."""
