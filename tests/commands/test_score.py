@@ -170,3 +170,11 @@ def test_usage_errors(
     assert vflow(*given, *flags)[::2] == (2, f"error: {message}\n")
     code, _, error = vflow("--checkpoint", models / "known", "--input", clips[0], "--quantile", "0.9")
     assert (code, error) == (2, "error: --quantile: goes with --maps-dir DIR\n")
+
+
+def test_the_clips_are_not_overwritten(vflow: Vflow, models: Path, clips: list[Path], tmp_path: Path) -> None:
+    before = clips[0].read_bytes()
+    given = ["--checkpoint", models / "known", "--input", clips[0], "--maps-dir", tmp_path]
+    error = f"error: {clips[0]}: the output would replace the input; choose another --maps-dir\n"
+    assert vflow(*given) == (1, "", error)
+    assert clips[0].read_bytes() == before

@@ -208,3 +208,24 @@ def test_an_output_that_cannot_be_written(
     call = ("--checkpoint", models / "video", "--input", clips[0], "--output", tmp_path / "file")
     code, _, errors = vflow(*call, "--steps", 2, "--num-frames", 1)
     assert code == 1 and errors.startswith(f"error: {tmp_path / 'file'}: cannot be written (Not a directory)")
+
+
+def test_the_input_is_not_overwritten(models: Path, clips: list[Path], tmp_path: Path, vflow: Vflow) -> None:
+    clip, folder = tmp_path / "walk.npz", tmp_path / "link"
+    clips[0].rename(clip)
+    folder.symlink_to(tmp_path)
+    call = ("--checkpoint", models / "video", "--input", clip, "--output", folder, "--format", "npz")
+    assert vflow(*call) == (
+        1,
+        "",
+        f"error: {clip}: the output would replace the input; choose another --output\n",
+    )
+
+
+def test_a_rising_temperature_takes_no_other(models: Path, tmp_path: Path, vflow: Vflow) -> None:
+    call = ("--checkpoint", models / "digits", "--kind", "temperature", "--label", 3, "--output", tmp_path)
+    code, _, error = vflow(*call, "--temperature", 0.5)
+    assert (code, error) == (
+        2,
+        "error: --temperature: rises along this walk; leave it out, and give its end as extent\n",
+    )

@@ -88,8 +88,11 @@ def test_values_that_are_not_finite_are_dry_and_counted() -> None:
         return made, latents
 
     model.generate = broken  # type: ignore[method-assign]
+    many = draw_ensemble(model, given(), PredictSettings(num_frames=LEADS, num_samples=5))
     found = draw_ensemble(model, given(), PredictSettings(num_frames=LEADS, num_samples=1))
-    assert found.nonfinite > 0 and set(np.unique(found.frames)) <= {0, 80}
+    dry = int((found.frames == 0).sum())
+    assert dry > 0 and set(np.unique(found.frames)) <= {0, 80}
+    assert (found.nonfinite, many.nonfinite) == (dry, 5 * dry)
 
 
 def test_a_window_covers_the_area_at_all_leads() -> None:

@@ -51,10 +51,13 @@ class ScoreClips:
         found = inputs.clips(self.input)  # before torch is imported
         from vflow.data import media
         from vflow.pipelines.common import precision, set_threads
+        from vflow.pipelines.video import export
 
         self._check()
         if self.maps_dir is not None:
             media.check_folder(self.maps_dir)
+            made = (path for item in found for path in export.files(self.maps_dir, item.name))
+            media.check_keeps((path for item in found for path in item.paths), made, "--maps-dir")
         set_threads(self.common.threads)
         model, folder, device = open_model(checkpoint, self.common.device)
         statistics = None if self.maps_dir is None else self._statistics(folder, model)

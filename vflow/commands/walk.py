@@ -82,6 +82,7 @@ class WalkLatents:
 
         settings = self._settings()
         media.check_folder(self.output)
+        media.check_keeps((*self.input, *self.negatives, *self.positives), self._files())
         set_threads(self.common.threads)
         model, folder, _ = open_model(checkpoint, self.common.device)
         groups = [_read(paths, model.config.family) for paths in (self.input, self.negatives, self.positives)]
@@ -118,14 +119,17 @@ class WalkLatents:
         from vflow.data import media
         from vflow.pipelines.walk import render as views
 
-        assert self.output is not None
-        paths = [self.output / name for name in ("grid.png", "walk.mp4")]
-        media.write_png(paths[0], views.grid(made.frames))
-        media.write_video(paths[1], *views.film(made.frames, fps))
-        if self.format == "npz":
-            paths.append(self.output / "walk.npz")
-            media.write_npz(paths[-1], frames=made.frames, positions=list(made.positions))
-        return paths
+        grid, film, *arrays = self._files()
+        media.write_png(grid, views.grid(made.frames))
+        media.write_video(film, *views.film(made.frames, fps))
+        for path in arrays:
+            media.write_npz(path, frames=made.frames, positions=list(made.positions))
+        return [grid, film, *arrays]
+
+    def _files(self) -> list[Path]:
+        assert self.output is not None  # ``run``
+        names = ["grid.png", "walk.mp4"] + (["walk.npz"] if self.format == "npz" else [])
+        return [self.output / name for name in names]
 
 
 def _level(text: str) -> int | None:

@@ -74,18 +74,17 @@ def draw_points(model: nn.Module, num_samples: int, seed: int = 0) -> Drawn:
     check_seed(seed)
     eps = normal((num_samples, model.noise_dim), "points", seed)
     points = torch.cat([_draw_chunk(model, part) for part in eps.split(CHUNK)])
-    redrawn = 0
-    for attempt in range(1, MAX_REDRAWS + 1):
-        faulty = (~points.isfinite().all(1)).nonzero().flatten()
-        if not len(faulty):
-            return Drawn(points.reshape(-1, model.dim).numpy(), redrawn)
+    attempt = redrawn = 0
+    while len(faulty := (~points.isfinite().all(1)).nonzero().flatten()):
+        attempt += 1
+        if attempt > MAX_REDRAWS:
+            what = counted(len(faulty), "point")
+            raise InputError(f"{what} not finite after {MAX_REDRAWS} redraws; train the model more")
         redrawn += len(faulty)
         rows = faulty.tolist()
         fresh = torch.cat([normal((1, model.noise_dim), "points", seed, "redraw", r, attempt) for r in rows])
         points[faulty] = torch.cat([_draw_chunk(model, part) for part in fresh.split(CHUNK)])
-    raise InputError(
-        f"{counted(len(faulty), 'point')} not finite after {MAX_REDRAWS} redraws; train the model more"
-    )
+    return Drawn(points.reshape(-1, model.dim).numpy(), redrawn)
 
 
 def _draw_chunk(model: VectorFlow, eps: torch.Tensor) -> torch.Tensor:

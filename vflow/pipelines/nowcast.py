@@ -143,7 +143,9 @@ def draw_ensemble(
     progress: Progress = lambda done, total: None,
 ) -> Ensemble:
     """All members as ``settings`` say. Arguments and errors are those of ``iterate_ensemble``."""
-    *_, ensemble = iterate_ensemble(model, frames, settings, valid=valid, motion=motion, progress=progress)
+    ensembles = iterate_ensemble(model, frames, settings, valid=valid, motion=motion, progress=progress)
+    for ensemble in ensembles:  # noqa: B007
+        pass
     return ensemble
 
 
@@ -159,6 +161,8 @@ def iterate_ensemble(
     progress: Progress = lambda done, total: None,
 ) -> Iterator[Ensemble]:
     """Members so far at the size of ``frames``, after each chunk; ends early when ``should_stop()`` is true.
+
+    All share one array.
 
     Args:
         frames: uint8 (n, H, W) grey levels, newest last; the last ``config.context`` are used.
@@ -177,8 +181,8 @@ def iterate_ensemble(
     field = estimate_motion(given) if motion is None else motion
     drawing = _Drawing(model, field, settings, content_hash(given))
     first = drawing.decoder(given, known)
-    members: list[np.ndarray] = []
     nonfinite, ahead = 0, settings.num_frames
+    members = np.empty((settings.num_samples, ahead, *known.shape), np.uint8)
     for start in range(0, settings.num_samples, CHUNK):
         drawn, bad = drawing.members(first, 0, range(start, min(start + CHUNK, settings.num_samples)))
         done = start * ahead + len(drawn) * min(model.leads, ahead)
@@ -196,9 +200,10 @@ def iterate_ensemble(
                 done += min(model.leads, ahead - block * model.leads)
                 progress(done, ahead * settings.num_samples)
             drawn = np.concatenate([drawn, np.concatenate(parts)], 1)
-        members.append(drawn[:, :ahead] * known)
+        stop = start + len(drawn)
+        members[start:stop] = drawn[:, :ahead] * known
         nonfinite += bad
-        yield Ensemble(np.concatenate(members), known, nonfinite)
+        yield Ensemble(members[:stop], known, nonfinite)
         if should_stop():
             return
 
@@ -228,12 +233,13 @@ class BlockDecoder:
         self.shapes = model.latent_shapes_at(*self.window.size)
 
     @torch.no_grad()
-    def __call__(self, eps: Sequence[Tensor], temperature: Sequence[float]) -> tuple[np.ndarray, int]:
-        """Members uint8 (N, T, H, W) of noise (N, C, h, w) per level; count of values that are not finite."""
+    def __call__(self, eps: Sequence[Tensor], temperature: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Members uint8 (N, T, H, W) of noise (N, C, h, w) per level; counts (N,) of values not finite."""
         many = self.condition.repeat(len(eps[0]))
         made, _ = self.model.generate(many, [e.to(self.device) for e in eps], temperature)
         levels = made.nan_to_num(0.0, 0.0, 0.0).clamp(0, 255).to(torch.uint8)
-        return self.window.cut(levels.cpu().numpy(), self.area), int((~made.isfinite()).sum())
+        faults = self.window.cut((~made.isfinite()).cpu().numpy(), self.area)
+        return self.window.cut(levels.cpu().numpy(), self.area), faults.sum((1, 2, 3))
 
 
 class _Drawing(NamedTuple):
@@ -254,7 +260,7 @@ class _Drawing(NamedTuple):
         padded = range(which.start, which.start + chunk)
         eps = [self._noise(shape, padded, block, level) for level, shape in enumerate(decode.shapes)]
         frames, nonfinite = decode(eps, self.settings.levels(len(decode.shapes)))
-        return frames[: len(which)], nonfinite
+        return frames[: len(which)], int(nonfinite[: len(which)].sum())
 
     def _noise(self, shape: tuple[int, int, int], members: range, block: int, level: int) -> torch.Tensor:
         """Standard-normal noise of ``members``; 2k and 2k + 1 have opposite noise (antithetic sampling)."""

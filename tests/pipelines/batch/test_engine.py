@@ -108,6 +108,27 @@ def test_outputs_under_an_earlier_name_stay(items: list[Item], out: Path) -> Non
     assert [line["item"] for line in _lines(out / "manifest.jsonl")] == ["a.mp4", "a-mp4"]
 
 
+def test_earlier_outputs_that_are_not_the_items_own_any_more_stay(items: list[Item], out: Path) -> None:
+    """b's array took the place of a's; and a file was edited."""
+    flat = Options(out, flat=True, on_existing="overwrite")
+    one, other = Copy(files=("array.txt", "edited.txt")), Copy(times=2, files=("new.txt",))
+    engine.run(items[:1], one, flat)
+    engine.run(items[2:], Copy(files=("array.txt",)), flat)
+    (out / "edited.txt").write_text("mine")
+    engine.run(items[:1], other, flat)
+    texts = {name: (out / name).read_text() for name in ("array.txt", "edited.txt", "new.txt")}
+    assert texts == {"array.txt": "three", "edited.txt": "mine", "new.txt": "oneone"}
+
+
+def test_the_plan_knows_what_a_run_would_skip(items: list[Item], out: Path) -> None:
+    """The own shard's manifest counts before others, in both."""
+    engine.run(items[:1], Copy(), Options(out))
+    shard = Options(out, shard=(1, 2))
+    engine.run(items[:1], Copy(times=2), shard)
+    (_, done), *_ = engine.plan(items[:1], Copy(times=2), shard)
+    assert done and _counts(engine.run(items[:1], Copy(times=2), shard)) == (1, 1, 0)
+
+
 @pytest.mark.parametrize("change", ["settings", "input", "damage", "missing", "overwrite"])
 def test_what_does_not_match_is_redone(items: list[Item], out: Path, change: str) -> None:
     engine.run(items, Copy(), Options(out))

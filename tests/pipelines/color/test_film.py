@@ -90,6 +90,16 @@ def test_later_chunks_and_steps_are_those_of_photos(model: Colorizer, film: np.n
     assert np.array_equal(near[:, 0], colorize(model, film[0], near=(3,), num_samples=2))
 
 
+def test_hints_hold_where_the_picture_moves(model: Colorizer) -> None:
+    """A pan brings colours of other places to the hint's, where lightness may be the same."""
+    wide = np.concatenate([picture(), picture()[:, ::-1]], 1)
+    film = np.stack([wide[:, 6 * t : 6 * t + 72] for t in range(4)])
+    hints = (Hint(0.5, 0.5, (170, 90, 90)),)
+    made = colorized(model, film, ColorSettings(num_samples=1, hints=hints))[0, :, 24, 36]
+    photos = np.stack([colorize(model, frame, num_samples=1, hints=hints)[0, 24, 36] for frame in film])
+    assert np.abs(made.astype(int) - photos).max() <= 1
+
+
 def test_hints_hold_in_every_frame(model: Colorizer, film: np.ndarray) -> None:
     hint = (Hint(0.9, 0.9, (170, 90, 90)),)
     made, free = (

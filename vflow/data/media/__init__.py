@@ -29,6 +29,7 @@ from vflow.data.media.write import (
     Add,
     atomic_write,
     check_folder,
+    check_keeps,
     encode_png,
     video_writer,
     write_npz,

@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from vflow.data.media.limits import DEFAULT_LIMITS
-from vflow.disk import sync
+from vflow.disk import real_path, sync
 from vflow.errors import InputError
 
 EXISTS = "exists; choose another --output, or --on-existing overwrite"
@@ -69,6 +69,20 @@ def check_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise _unwritable(folder, error) from error
+
+
+def check_keeps(inputs: Iterable[Path], outputs: Iterable[Path], flag: str = "--output") -> None:
+    """Refuse outputs that would replace inputs, files or what lies directly in folders, wherever links lead.
+
+    Args:
+        flag: that which names another place.
+
+    Raises:
+        InputError: naming the input.
+    """
+    given = {real_path(file) for path in inputs for file in (path.iterdir() if path.is_dir() else [path])}
+    for path in given & {real_path(output) for output in outputs}:
+        raise InputError(f"{path}: the output would replace the input; choose another {flag}")
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

@@ -21,7 +21,7 @@ from vflow.disk import file_sha256, real_path
 from vflow.errors import InputError, counted, naming_memory
 from vflow.locks import FolderLock
 from vflow.pipelines.batch.inputs import Item
-from vflow.pipelines.batch.records import Entry, Manifest, is_inside, outputs_match, read_entries
+from vflow.pipelines.batch.records import Entry, Manifest, is_inside, outputs_match
 
 RECORD = "run.json"
 """Name of the record of the settings that the newest outputs were made with."""
@@ -98,6 +98,7 @@ def run(
     with FolderLock(options.output, "writing", f".lock-{index}-of-{count}"):
         with _naming(options.output):
             manifest = Manifest(options.output, options.shard)
+            manifest.compact()  # a killed run may have left half a line at the end
             if not (options.output / RECORD).exists():
                 _write_record(task, options)
         summary = Summary()
@@ -129,9 +130,11 @@ def _naming(folder: Path) -> Iterator[None]:
 
 def plan(items: Sequence[Item], task: Task, options: Options) -> list[tuple[Item, bool]]:
     """Items that ``run`` would work on, each with True if its outputs are there already. Writes nothing."""
-    known = read_entries(options.output)
+    known = Manifest(options.output, options.shard)
     index, count = options.shard
-    return [(item, _is_done(item, task, options, known.get(item.name))) for item in items[index - 1 :: count]]
+    return [
+        (item, _is_done(item, task, options, known.find(item.name))) for item in items[index - 1 :: count]
+    ]
 
 
 def _is_done(item: Item, task: Task, options: Options, old: Entry | None) -> bool:
@@ -208,10 +211,7 @@ def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> En
         finals = {path: home / path.relative_to(temporary) for path in made}
         names = {path: final.relative_to(options.output).as_posix() for path, final in finals.items()}
         outputs = {names[path]: file_sha256(path) for path in made}
-        for path in {real_path(final) for final in finals.values()} & {
-            real_path(path) for path in item.paths
-        }:
-            raise InputError(f"{path}: the output would replace the input; choose another --output")
+        media.check_keeps(item.paths, finals.values())
         shared = options.flat and options.on_existing != "overwrite"  # else each item has its own folder
         if shared and (other := manifest.owner(outputs, item.name)):
             raise InputError(f"{item.name}: would replace the result of {other}; choose another --output")
@@ -221,7 +221,7 @@ def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> En
         for path, final in finals.items():
             final.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, final)
-        if stale := _remove_stale(options.output, manifest.find(item.name), outputs):
+        if stale := _remove_stale(manifest, item.name, outputs):
             print(
                 f"note: {item.name}: other settings; {counted(stale, 'earlier file')} deleted",
                 file=sys.stderr,
@@ -231,13 +231,21 @@ def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> En
     return {**fields, "outputs": outputs}
 
 
-def _remove_stale(folder: Path, old: Entry | None, outputs: dict[str, str]) -> int:
-    """Delete files that an earlier run of this item wrote and this one did not, and folders this empties."""
-    written = [folder / name for name in (old or {}).get("outputs", {}) if name not in outputs]
-    stale = [path for path in written if path.exists()]
-    for path in stale:
-        path.unlink(missing_ok=True)
-    for parent in {path.parent for path in stale} - {folder}:
+def _remove_stale(manifest: Manifest, item: str, outputs: dict[str, str]) -> int:
+    """Delete files that an earlier run of this item wrote and this one did not, and folders this empties.
+
+    Those that were changed since, or replaced by another item's, stay.
+    """
+    written = (manifest.find(item) or {}).get("outputs", {})
+    stale = []
+    for name, sha in written.items():
+        path = manifest.folder / name
+        if name in outputs or not path.is_file() or manifest.owner([name], item):
+            continue
+        if file_sha256(path) == sha:
+            path.unlink()
+            stale.append(path)
+    for parent in {path.parent for path in stale} - {manifest.folder}:
         if parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()
     return len(stale)

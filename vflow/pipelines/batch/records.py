@@ -23,9 +23,9 @@ from vflow.pipelines.digits.digits import ALL
 from vflow.pipelines.upscale import UpscaleSettings
 from vflow.pipelines.video.predict import PredictSettings
 
-OF_ONE_ITEM = "context_sha"
-"""Entry that a settings file has of the one item it was made with, and a run of several has not."""
-OF_ONE_RUN = ("checkpoint", "versions", "remarks", OF_ONE_ITEM)
+OF_ONE_ITEM = ("context_sha", "remarks")
+"""Entries that a settings file has of the one item it was made with, and a run of several has not."""
+OF_ONE_RUN = ("checkpoint", "versions", *OF_ONE_ITEM)
 
 
 class SamplingRecord(Config):
@@ -50,9 +50,11 @@ class SamplingRecord(Config):
         return self.model_dump(mode="json", exclude_none=True)
 
     def cache_key(self) -> dict[str, Any]:
-        """Settings on which an item's bytes depend, whatever its checkpoint is called; for manifests."""
-        fields = {key: value for key, value in self.fields().items() if key not in OF_ONE_RUN}
-        return fields | {"torch": self.versions["torch"]}
+        """Settings on which an item's bytes depend, whatever its checkpoint is called; for manifests.
+
+        What is not given is None, so that it differs from what an earlier run was given.
+        """
+        return self.model_dump(mode="json", exclude=set(OF_ONE_RUN)) | {"torch": self.versions["torch"]}
 
     def settings(self) -> SamplingSettings:
         """Settings that decide what is drawn."""
@@ -164,12 +166,13 @@ class Manifest:
         index, count = shard
         name = "manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl"
         self.folder, self.path = folder, folder / name
-        self.others = read_entries(folder, leave_out=name)
+        self.others: dict[str, Entry] = {}
+        for path in sorted(folder.glob("manifest*.jsonl")):
+            self.others |= {} if path.name == name else _read(path)
         self.entries = _read(self.path) if self.path.is_file() else {}
-        self.compact()  # a killed run may have left half a line at the end
 
     def find(self, item: str) -> Entry | None:
-        """Last entry of an item, from any shard."""
+        """Last entry of an item, from the own file or another shard's."""
         return self.entries.get(item) or self.others.get(item)
 
     def owner(self, names: Iterable[str], item: str) -> str | None:
@@ -191,14 +194,6 @@ class Manifest:
         if self.entries or self.path.is_file():
             with media.atomic_write(self.path) as draft:
                 draft.write_text("".join(map(_line, self.entries.values())), encoding="utf-8")
-
-
-def read_entries(folder: Path, leave_out: str | None = None) -> dict[str, Entry]:
-    """Item → its last entry in any manifest of an output folder, but for the one named ``leave_out``."""
-    entries: dict[str, Entry] = {}
-    for path in sorted(folder.glob("manifest*.jsonl")):
-        entries |= {} if path.name == leave_out else _read(path)
-    return entries
 
 
 def is_inside(folder: Path, name: str) -> bool:

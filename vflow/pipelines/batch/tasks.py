@@ -62,7 +62,7 @@ class SamplingTask(ABC, Generic[R]):
     progress: Callable[[int, int], None] = lambda done, total: None
 
     def run_record(self) -> dict[str, Any]:
-        return {key: value for key, value in self.record.fields().items() if key != OF_ONE_ITEM}
+        return {key: value for key, value in self.record.fields().items() if key not in OF_ONE_ITEM}
 
     def cache_key(self) -> dict[str, Any]:
         return self.record.cache_key()

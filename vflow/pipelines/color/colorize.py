@@ -255,9 +255,13 @@ class PhotoColorizer:
 
         _, sampled, counts = draw_finite(attempt, wanted, lambda row: f"sample {first + row + 1}")
         ab = sampled.raw.float().cpu() - 0.5 - 128  # a value v of the flow fills [v, v + 1)
-        if self.hints:  # else the enlarger, which looks at every pixel of the photo, is not needed yet
-            ab = enforce_hints(ab, self.hints, self.photo.enlarger(ab.shape[-2:]), self._hint_shares)
-        return ColorSamples(first, ab[:wanted], counts)
+        return ColorSamples(first, self.with_hints(ab)[:wanted], counts)
+
+    def with_hints(self, ab: Tensor) -> Tensor:
+        """Planes (n, 2, h, w) changed so that the hints' colours hold at their pixels."""
+        if not self.hints:  # the enlarger, which looks at every pixel of the photo, is not needed yet
+            return ab
+        return enforce_hints(ab, self.hints, self.photo.enlarger(ab.shape[-2:]), self._hint_shares)
 
     def join(self, ab: Tensor, strength: float | None = None) -> np.ndarray:
         """Pictures of sampled planes (n, 2, h, w): uint8 (n, H, W, 3).

@@ -84,7 +84,7 @@ def colorize_film(
         scene = scene or colorizer
         _, ab, counts = colorizer.chunk(first, near)
         if carried:
-            ab = smooth_in_time(ab, colorizer.cells, *carried)
+            ab = colorizer.with_hints(smooth_in_time(ab, colorizer.cells, *carried))
         before = _Shown(grey, ab, colorizer.cells)
         yield ColorizedFrame(colorizer.join(ab), counts, colorizer.noise.content)
 

@@ -23,9 +23,14 @@ def top_of(surprisal: Surprisal) -> float:
     return max(LEAST_TOP, math.ceil(top) if top > 5 else math.ceil(2 * top) / 2)
 
 
+def files(folder: Path, name: str) -> list[Path]:
+    """``NAME.npz``, ``NAME.png`` and ``NAME.mp4`` in ``folder``."""
+    return [folder / f"{name}.{suffix}" for suffix in ("npz", "png", "mp4")]
+
+
 def write(folder: Path, name: str, surprisal: Surprisal, fps: float) -> list[Path]:
-    """Write ``NAME.npz``, ``NAME.png`` and ``NAME.mp4`` into ``folder``; returns their paths."""
-    paths = [folder / f"{name}.{suffix}" for suffix in ("npz", "png", "mp4")]
+    """Write ``files(folder, name)``; returns their paths."""
+    paths = files(folder, name)
     write_arrays(paths[0], surprisal)
     media.write_png(paths[1], sheet(surprisal))
     media.write_video(paths[2], film(surprisal), fps)

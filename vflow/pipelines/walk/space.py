@@ -165,6 +165,8 @@ class WalkSettings:
         check_seed(self.seed)
         if not isinstance(self.temperature, float | int) or not 0 <= self.temperature <= 2:
             raise ConfigError(f"temperature must be one number between 0 and 2, got {self.temperature}")
+        if self.kind == "temperature" and self.temperature != 1:
+            raise ConfigError("temperature: rises along this walk; leave it out, and give its end as extent")
         most = 2.0 if self.kind == "temperature" else MAX_EXTENT
         if self.extent is not None and not 0 < self.extent <= most:
             raise ConfigError(f"extent must be above 0 and at most {most:g}, got {self.extent:g}")
