@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import time
 from pathlib import Path
 
 import cv2
@@ -94,11 +92,14 @@ def test_an_interrupted_run_goes_on(
         assert main(call) == 0
         printed = capsys.readouterr()
         assert [json.loads(line)["item"] for line in printed.out.splitlines()] == ["lake"]
-        assert printed.err == f"note: {target / f'hill.{suffix}'}: there already\n"
-        first = next(source.glob("hill.*"))
-        os.utime(first, ns=(time.time_ns() + 10**10,) * 2)  # changed since
-        assert main(call) == 0
-        assert [json.loads(line)["item"] for line in capsys.readouterr().out.splitlines()] == ["hill"]
+        assert printed.err == f"note: {next(source.glob('hill.*')).name}: done before\n"
+    media.write_png(photos / "hill.png", smooth(20, 30)[::-1])  # another picture of that name
+    coded_before = (coded / "hill.vflow").read_bytes()
+    assert main(["compress", str(photos), "--output", str(coded), *flags]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {coded / 'hill.vflow'}: exists; ")
+    assert (coded / "hill.vflow").read_bytes() == coded_before
+    media.write_png(out / "hill.png", smooth(20, 30)[::-1])
+    assert main(["decompress", str(coded), "--output", str(out), *flags]) == 1
 
 
 def test_a_file_beyond_memory_fails_alone(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vflow.pipelines.compress import Task
 
 Existing = Literal["error", "overwrite", "skip"]
-Work = Callable[["Task", Path, Callable[[int, int], None]], dict[str, Any]]
+Work = Callable[["Task", Path, Callable[[int, int], None]], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ class Compress:
     """A codec, or a video model with exact likelihood such as grasp: folder, shipped name or hub id;
     codec-photo or codec-clip when not given."""
     on_existing: Existing = "error"
-    """If a file of that name has other content: refuse, or overwrite it; skip leaves out sources that are
-    older than a file of that name, so that a run that was interrupted goes on."""
+    """If a file of that name has other content: refuse, or overwrite it. skip refuses, too, but where
+    the file holds the same pixels nothing is computed, so that a run that was interrupted goes on."""
     json: bool = False
     """Print one JSON object per file: bytes, raw_bytes, channels, input_bytes, bits_per_dim,
     model_bits_per_dim."""
@@ -62,10 +62,14 @@ class Compress:
         codecs = compress.Codecs(self.checkpoint)
         return _each(
             compress.media_tasks(self.input),
-            partial(compress.compress_file, codecs, replace=self.on_existing == "overwrite"),
+            partial(
+                compress.compress_file,
+                codecs,
+                replace=self.on_existing == "overwrite",
+                skip=self.on_existing == "skip",
+            ),
             self.output,
             self._report,
-            compress.COMPRESSED if self.on_existing == "skip" else (),
         )
 
     def _report(self, entry: dict[str, Any]) -> None:
@@ -92,8 +96,8 @@ class Decompress:
     checkpoint: Text = None
     """The codec they were made with; found among the shipped ones when not given."""
     on_existing: Existing = "error"
-    """If a file of that name has other content: refuse, or overwrite it; skip leaves out sources that are
-    older than a file of that name, so that a run that was interrupted goes on."""
+    """If a file of that name has other content: refuse, or overwrite it. skip refuses, too, but where
+    the file holds the same pixels nothing is computed, so that a run that was interrupted goes on."""
     json: bool = False
     """Print one JSON object per file."""
     threads: Whole = None
@@ -114,43 +118,36 @@ class Decompress:
         codecs = compress.Codecs(self.checkpoint)
         return _each(
             compress.coded_tasks(self.input),
-            partial(compress.decompress_file, codecs, replace=self.on_existing == "overwrite"),
+            partial(
+                compress.decompress_file,
+                codecs,
+                replace=self.on_existing == "overwrite",
+                skip=self.on_existing == "skip",
+            ),
             self.output,
             lambda entry: print(json.dumps(entry) if self.json else entry["file"], flush=True),
-            compress.DECOMPRESSED if self.on_existing == "skip" else (),
         )
 
 
-def _each(
-    tasks: Sequence[Task],
-    work: Work,
-    output: Path,
-    report: Callable[[dict[str, Any]], None],
-    done_as: Sequence[str],
-) -> int:
-    """Do ``work`` on each task, files that fail apart; the exit code.
-
-    Args:
-        done_as: suffixes of the outputs that show that a task was done before, and need not be again.
-    """
+def _each(tasks: Sequence[Task], work: Work, output: Path, report: Callable[[dict[str, Any]], None]) -> int:
+    """Do ``work`` on each task, files that fail apart; the exit code."""
     from tqdm import tqdm
 
     from vflow.data import media
-    from vflow.pipelines.compress import newer_output
 
     media.check_folder(output)
     failed = 0
     with tqdm(tasks, unit="file", disable=None, leave=False) as bar:
         for task in bar:
-            if path := newer_output(task, output, done_as):
-                note(f"{path}: there already")
-                continue
             try:
                 with naming_memory(
                     f"{task.path.name} does not fit; free some memory, or give a smaller file"
                 ):
                     entry = work(task, output, lambda done, total: bar.set_postfix_str(f"{done / total:.0%}"))
-                report(entry)
+                if entry is None:
+                    note(f"{task.path.name}: done before")
+                else:
+                    report(entry)
             except VflowError as error:
                 failed += 1
                 print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -20,7 +20,7 @@ from vflow.compression.codec import (
     decompress_frames,
     made_with,
 )
-from vflow.compression.container import SUFFIX, unpack
+from vflow.compression.container import SUFFIX, checksum, unpack
 from vflow.config import ClipCodecConfig, Config, LatticeVideoFlowConfig, PhotoCodecConfig
 from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError, InputError
@@ -28,8 +28,6 @@ from vflow.pipelines.batch.inputs import name_items
 
 DEFAULTS = {"picture": "codec-photo", "clip": "codec-clip"}
 """Shipped checkpoints that files are coded with where none is named."""
-COMPRESSED, DECOMPRESSED = (SUFFIX,), (".png", ".npz")
-"""Suffixes of the files that are written."""
 CODEC_CONFIGS: dict[str, tuple[type[Config], ...]] = {
     "picture": (PhotoCodecConfig,),
     "clip": (ClipCodecConfig, LatticeVideoFlowConfig),
@@ -172,20 +170,6 @@ def _named(files: list[Path], remedy: str) -> list[Task]:
     return [Task(path, name) for path, name in zip(files, name_items(files), strict=True)]
 
 
-def newer_output(task: Task, output: Path, suffixes: Sequence[str]) -> Path | None:
-    """The file in ``output`` that was made of a task since its source last changed; None where there is none.
-
-    Files appear there when they are whole, so that a run which was interrupted can go on.
-    """
-    for path in (output / f"{task.name}{suffix}" for suffix in suffixes):
-        try:
-            if path.stat().st_mtime >= task.path.stat().st_mtime:
-                return path
-        except OSError:  # one of the two is not there
-            continue
-    return None
-
-
 class Codecs:
     """Codecs loaded once each: a named checkpoint, or the shipped ones by what they are needed for.
 
@@ -239,13 +223,35 @@ class Codecs:
         return [name for name, folder in find_checkpoints().items() if type(read_config(folder)) in codecs]
 
 
+def _holds(data: bytes, source: Source) -> bool:
+    """True if the bytes of a .vflow file are those of ``source``: its size, its clock, all of its pixels."""
+    try:
+        header, coded = unpack(data, "")
+    except InputError:
+        return False
+    frames = source.frames[None] if source.kind == "picture" else source.frames
+    shape = (header.frames, header.height, header.width, header.channels)
+    if (header.kind, header.fps, header.profile) != (source.kind, source.fps, source.profile):
+        return False
+    return shape == frames.shape and all(
+        checksum(pixels) == frame.checksum for pixels, frame in zip(frames, coded, strict=True)
+    )
+
+
 def compress_file(
-    codecs: Codecs, task: Task, output: Path, progress: Progress, *, replace: bool = False
-) -> dict[str, Any]:
+    codecs: Codecs,
+    task: Task,
+    output: Path,
+    progress: Progress,
+    *,
+    replace: bool = False,
+    skip: bool = False,
+) -> dict[str, Any] | None:
     """Write ``output``/NAME.vflow; returns its sizes, with those of the pixels and of the file given.
 
     Args:
         replace: a file of that name and other bytes is replaced, and not refused.
+        skip: nothing is done, and None returned, where a file of that name holds the same pixels.
 
     Raises:
         InputError: the source cannot be read, the codec does not suit it, or the file cannot be written.
@@ -255,6 +261,9 @@ def compress_file(
     except OSError as error:  # such as a file that has gone since it was listed
         fault = f"cannot be read ({error.strerror}); check that it is still there"
         raise InputError(f"{task.path}: {fault}") from error
+    path = output / f"{task.name}{SUFFIX}"
+    if skip and path.is_file() and _holds(path.read_bytes(), source):
+        return None
     try:
         model = codecs.for_kind(source.kind)
         coded: Compressed = compress_frames(
@@ -262,7 +271,6 @@ def compress_file(
         )
     except (CheckpointError, ConfigError, InputError) as error:
         raise InputError(f"{task.path.name}: {error}") from error
-    path = output / f"{task.name}{SUFFIX}"
     with media.atomic_write(path, replace=replace) as temporary:
         temporary.write_bytes(coded.data)
     return {
@@ -280,12 +288,19 @@ def compress_file(
 
 
 def decompress_file(
-    codecs: Codecs, task: Task, output: Path, progress: Progress, *, replace: bool = False
-) -> dict[str, Any]:
+    codecs: Codecs,
+    task: Task,
+    output: Path,
+    progress: Progress,
+    *,
+    replace: bool = False,
+    skip: bool = False,
+) -> dict[str, Any] | None:
     """Write ``output``/NAME.png, or NAME.npz (``frames``, ``fps``) of a clip; returns what it wrote.
 
     Args:
         replace: a file of that name and other bytes is replaced, and not refused.
+        skip: nothing is done, and None returned, where a file of that name holds the same pixels.
 
     Raises:
         InputError: not a whole .vflow file, or the output cannot be written. CheckpointError: no codec.
@@ -295,9 +310,24 @@ def decompress_file(
     except OSError as error:
         raise InputError(f"{task.path}: cannot be read ({error.strerror}); give a {SUFFIX} file") from error
     name = task.path.name
+    if skip and _is_decoded(data, name, output / task.name):
+        return None
     found = decompress_frames(codecs.for_data(data, name), data, source=name, progress=progress)
     path = write_pixels(found, output, task.name, replace=replace)
     return {"item": task.name, "file": str(path), "kind": found.kind, "bytes": len(data)}
+
+
+def _is_decoded(data: bytes, name: str, stem: Path) -> bool:
+    """True if the png or npz beside ``stem`` holds the pixels of a .vflow file's bytes."""
+    path = _pixels_path(unpack(data, name)[0].kind, stem.parent, stem.name)
+    try:
+        return path.is_file() and _holds(data, read_source(path))
+    except InputError:
+        return False
+
+
+def _pixels_path(kind: str, folder: Path, name: str) -> Path:
+    return folder / (f"{name}.png" if kind == "picture" else f"{name}.npz")
 
 
 def write_pixels(found: Decompressed, folder: Path, name: str, *, replace: bool = False) -> Path:
@@ -306,7 +336,7 @@ def write_pixels(found: Decompressed, folder: Path, name: str, *, replace: bool 
     Raises:
         InputError: it cannot be written.
     """
-    path = folder / (f"{name}.png" if found.kind == "picture" else f"{name}.npz")
+    path = _pixels_path(found.kind, folder, name)
     with media.atomic_write(path, replace=replace) as draft:
         if found.kind == "picture":
             draft.write_bytes(media.encode_png(found.frames[0], found.profile))
