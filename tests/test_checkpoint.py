@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import struct
@@ -24,6 +25,7 @@ from vflow.checkpoint import (
     load,
     read_card,
     read_config,
+    read_statistics,
     save_checkpoint,
 )
 from vflow.config import VideoFlowConfig
@@ -166,6 +168,80 @@ def test_saving_again_replaces_the_weights_and_keeps_the_card(folder: Path, mode
     assert checkpoint_hash(folder) != before
     assert (folder / "README.md").read_text() == "# tiny\n"
     assert torch.equal(next(load(folder).parameters()), next(model.parameters()))
+
+
+def test_sidecars_stay_with_the_weights_they_belong_to(folder: Path, model: VideoFlow) -> None:
+    for name in ("directions.safetensors", "statistics.safetensors"):
+        (folder / name).write_bytes(b"of these weights")
+    save_checkpoint(folder, model, config=CONFIG, extra={"clips": 3})
+    assert len(list(folder.glob("*.safetensors"))) == 3
+    save_checkpoint(folder, model, config=CONFIG, extra={"clips": 4})
+    assert [path.name for path in folder.glob("*.safetensors")] == ["model.safetensors"]
+
+
+def test_only_a_checkpoint_is_replaced(folder: Path, model: VideoFlow) -> None:
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(
+        ConfigError, match=r"holds notes\.txt, which is no part of a checkpoint and would be del"
+    ):
+        save_checkpoint(folder, model, config=CONFIG)
+    with pytest.raises(ConfigError, match=r"notes\.txt: is a file; name a folder for the checkpoint"):
+        save_checkpoint(folder / "notes.txt", model, config=CONFIG)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_an_interrupt_between_the_renames_keeps_the_old_checkpoint(
+    folder: Path, model: VideoFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, before = os.rename, (folder / "model.safetensors").read_bytes()
+
+    def interrupted(source: Path, target: Path) -> None:
+        if Path(source).name == "new":
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(folder, model, config=CONFIG)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert not list(folder.parent.glob(f".{folder.name}.*"))
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "message"),
+    [
+        (1e5, True, "has values beyond what half precision holds"),
+        (float("nan"), False, "has NaN or infinite values"),
+    ],
+)
+def test_values_that_load_would_refuse_are_not_saved(
+    tmp_path: Path, model: VideoFlow, value: float, half: bool, message: str
+) -> None:
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] = value
+    with pytest.raises(ConfigError, match=message):
+        save_checkpoint(tmp_path / "a", model, config=CONFIG, half=half)
+    assert not (tmp_path / "a").exists()
+
+
+def test_statistics_may_have_whole_numbers_for_keys(tmp_path: Path, model: VideoFlow) -> None:
+    save_checkpoint(tmp_path / "a", model, config=CONFIG, extra={"counts": {1: 0.1, 2: 0.2, 10: 0.3}})
+    load(tmp_path / "a")
+    assert read_statistics(tmp_path / "a") == {"counts": {"1": 0.1, "2": 0.2, "10": 0.3}}
+
+
+def test_loading_does_not_depend_on_the_default_type(folder: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert {value.dtype for value in load(folder).parameters()} == {torch.float32}
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_the_family_of_a_hostile_config_is_unknown(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    assert catalog.family_of(tmp_path) is None
 
 
 def test_names(tmp_path: Path, folder: Path, model: VideoFlow, nothing_ships: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -11,10 +10,14 @@ from typing import Any
 
 from vflow.config import MODEL_CONFIGS
 from vflow.config.models import DOES
+from vflow.disk import parse_json
 from vflow.errors import CheckpointError
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DIRECTIONS, STATISTICS = "directions.safetensors", "statistics.safetensors"
+FILES = (CONFIG, WEIGHTS, CARD, DIRECTIONS, STATISTICS)
+"""Names of all that a checkpoint's folder may hold."""
+MAX_CONFIG_BYTES = 1 << 20
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -71,7 +74,8 @@ def shipped(families: Iterable[str]) -> list[str]:
 def family_of(folder: Path) -> str | None:
     """Family of the model in ``folder``, by its config alone; None where that does not tell."""
     try:
-        kind = json.loads((folder / CONFIG).read_bytes())["model"]["kind"]
+        with open(folder / CONFIG, "rb") as file:
+            kind = parse_json(file.read(MAX_CONFIG_BYTES))["model"]["kind"]
         config: Any = MODEL_CONFIGS[kind]
         return str(config.family)
     except (OSError, ValueError, LookupError, TypeError):

@@ -13,7 +13,8 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,17 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from vflow.catalog import CARD, CONFIG, WEIGHTS, checkpoint_folder, missing_message
+from vflow.catalog import (
+    CARD,
+    CONFIG,
+    DIRECTIONS,
+    FILES,
+    MAX_CONFIG_BYTES,
+    STATISTICS,
+    WEIGHTS,
+    checkpoint_folder,
+    missing_message,
+)
 from vflow.catalog import find_checkpoints as find_checkpoints
 from vflow.checksum import serialize_checkpoint, verify_checkpoint
 from vflow.config import MODEL_CONFIGS, Config, ModelConfig, parse
@@ -35,7 +46,6 @@ from vflow.quantization import SUFFIX, dequantize, quantize
 
 SCHEMA = 1
 MAX_PARAMETERS = 500_000_000
-MAX_CONFIG_BYTES = 1 << 20
 _DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -146,13 +156,27 @@ def _build(config: ModelConfig, layout: Layout, folder: Path) -> nn.Module:
     try:
         # The global generator is left as it was: initial values are drawn, and then overwritten. A model also
         # makes temporary tensors (rotations) while it is built, for which twice the values leave room.
-        with torch.random.fork_rng(devices=[]), _AllocationLimit(2 * total + 1_000_000):
+        with (
+            _AllocationLimit(2 * total + 1_000_000),
+            torch.random.fork_rng(devices=[]),
+            _float32_by_default(),
+        ):
             return build_model(config)
     except _AllocationLimitError as error:
         raise CheckpointError(
             f"{folder / CONFIG}: describes a model far larger than the {total:,} values in {WEIGHTS}; "
             "they do not belong together"
         ) from error
+
+
+@contextmanager
+def _float32_by_default() -> Iterator[None]:
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
 
 
 def save_checkpoint(
@@ -167,6 +191,9 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint; the folder appears complete or not at all.
 
+    It takes the place of a checkpoint that is there. Principal directions and statistics of clips stay if
+    they belong to these weights.
+
     Args:
         card: text of the model card; None keeps the card that is already there.
         extra: data statistics, stored under ``statistics`` in ``config.json``.
@@ -174,16 +201,18 @@ def save_checkpoint(
         int8: parts of the model whose kernels are rounded to 8 bits, as ``quantize`` does.
 
     Raises:
-        ConfigError: ``int8`` names a part that the model does not have, or the model is in float64, which
-            ``load`` would refuse.
+        ConfigError: ``folder`` is a file, or holds something else; ``int8`` names a part that the model does
+            not have; or the model is in float64 or has values that are not finite, or ``half`` cannot hold
+            them, all of which ``load`` would refuse.
     """
     folder = Path(folder)
+    _check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     data = {"schema": SCHEMA, "model": config.model_dump(mode="json")}
     if extra:
-        data["statistics"] = dict(extra)
+        data["statistics"] = json.loads(json.dumps(dict(extra)))  # keys are text, as they are when it is read
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        new, old = Path(temporary) / "new", Path(temporary) / "old"
+        new = Path(temporary) / "new"
         new.mkdir()
         state = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
         learned = {name: state[name] for name, _ in model.named_parameters()}
@@ -195,28 +224,58 @@ def save_checkpoint(
             raise ConfigError(
                 f"{folder}: the model is in float64, checkpoints hold float32; save model.float()"
             )
+        _check_finite(folder, state, half)
         (new / WEIGHTS).write_bytes(serialize_checkpoint(state, data))
         (new / CONFIG).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
         if card is not None:
             (new / CARD).write_text(card, encoding="utf-8")
         elif (folder / CARD).is_file():
             shutil.copy2(folder / CARD, new / CARD)
+        if all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
+            same = checkpoint_hash(folder) == checkpoint_hash(new)
+            for name in (DIRECTIONS, STATISTICS) if same else ():
+                if (folder / name).is_file():
+                    shutil.copy2(folder / name, new / name)
         for file in new.iterdir():
             sync(file)
-        _swap(new, folder, old)
+        _swap(new, folder)
 
 
-def _swap(new: Path, folder: Path, old: Path) -> None:
-    """Put ``new`` in the place of ``folder``; what was there goes to ``old``, or back if that fails."""
+def _check_place(folder: Path) -> None:
+    """Refuse to replace anything but a checkpoint."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; name a folder for the checkpoint")
+    inside = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if foreign := inside - {*FILES, ".DS_Store"}:  # which macOS puts everywhere
+        text = f"holds {sorted(foreign)[0]}, which is no part of a checkpoint and would be deleted"
+        raise ConfigError(f"{folder}: {text}; name another folder")
+
+
+def _check_finite(folder: Path, state: Mapping[str, torch.Tensor], half: bool) -> None:
+    """Refuse values that ``load`` would refuse."""
+    for name, value in state.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            why = "has NaN or infinite values"
+            if half and value.dtype == torch.float16 and not bool(value.isnan().any()):
+                why = "has values beyond what half precision holds (65,504)"
+            raise ConfigError(f"{folder}: tensor '{name}' {why}; nothing was saved")
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put ``new`` in the place of ``folder``, whatever was there; that comes back if it fails."""
     if not folder.exists():
         os.rename(new, folder)
         return
-    os.rename(folder, old)
+    # Not inside a folder that is deleted whatever happens: a process killed between the two loses nothing.
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+    os.rename(folder, old / folder.name)
     try:
         os.rename(new, folder)
-    except OSError:
-        os.rename(old, folder)
+    except BaseException:
+        os.rename(old / folder.name, folder)
+        old.rmdir()
         raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _open(path: Path) -> Any:
