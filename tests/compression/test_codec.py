@@ -18,7 +18,7 @@ from tests.compression.test_color import jpeg
 from vflow.compression import container, pyramid_coder
 from vflow.compression.codec import compress_frames, decompress_frames
 from vflow.config import ClipCodecConfig
-from vflow.errors import CheckpointError, InputError
+from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import ClipCodec, CodecBatch, PhotoCodec
 from vflow.models.codec import Codec
 
@@ -167,6 +167,16 @@ def test_what_cannot_be_coded_is_refused() -> None:
         compress_frames(photo_codec(), smooth(8, 8).astype(np.float32))
     with pytest.raises(InputError, match="give uint8"):
         compress_frames(photo_codec(), smooth(8, 8)[:0])
+    many = np.broadcast_to(smooth(8, 8), (2**23, 8, 8, 3))
+    with pytest.raises(
+        InputError, match=r"^array: 8388608 frames of 8×8 are more than vflow decodes at once"
+    ):
+        compress_frames(clip_codec(), many)
+    for fps in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(ConfigError, match="fps must be a number from 0 on"):
+            compress_frames(clip_codec(), smooth(8, 8)[None], fps=fps)
+    with pytest.raises(CheckpointError, match="load the model with device='cpu'"):
+        compress_frames(photo_codec().to("meta"), smooth(8, 8))
     with pytest.raises(CheckpointError, match=r"^Linear is not a model"):
         compress_frames(torch.nn.Linear(1, 1), smooth(8, 8))  # type: ignore[arg-type]
     model = photo_codec()

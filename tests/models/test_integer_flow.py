@@ -153,6 +153,11 @@ def test_sizes_that_do_not_halve_are_refused() -> None:
         IntegerFlowConfig(height=6, width=8, depth=(1, 1))
 
 
+def test_a_prior_needs_a_component_beside_the_most_frequent_number() -> None:
+    with pytest.raises(ValueError, match="greater than or equal to 2"):
+        IntegerFlowConfig(mixtures=1)
+
+
 def test_samples_are_drawn_where_the_weights_are() -> None:
     """On a device without numbers, as any tensor left on the CPU would be refused there."""
     labels = torch.zeros(2, dtype=torch.int64, device="meta")

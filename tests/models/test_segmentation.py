@@ -93,6 +93,15 @@ def test_probabilities_of_all_masks_sum_to_one() -> None:
     torch.testing.assert_close(shares, p, atol=0.015, rtol=0)
 
 
+def test_masks_coded_without_noise_come_back() -> None:
+    model = Segmentation(SMALL)
+    perturbed(model)
+    given = batch()
+    latents = model.encode(given.images, given.condition)
+    raw = model.decode(latents, given.condition, (1.0,) * len(latents)).raw
+    assert bool(((raw > 128) == (given.images == 255)).all())
+
+
 def test_encode_then_decode_is_the_identity() -> None:
     model = Segmentation(SMALL)
     perturbed(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from vflow.compression.coder import Count, FrameCoder
 from vflow.compression.container import CodedFrame, Header
 from vflow.compression.flow_coder import FlowCoder
 from vflow.compression.pyramid_coder import PyramidCoder
-from vflow.errors import CheckpointError, InputError
+from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import ClipCodec, PhotoCodec, configuration
 from vflow.models.codec import Codec
 from vflow.models.lattice_videoflow import LatticeVideoFlow
@@ -100,9 +101,10 @@ def compress_frames(
         profile: ICC profile of a picture's colours, kept in the file; b"" of sRGB.
 
     Raises:
-        CheckpointError: ``model`` is no codec. ConfigError: it codes other data, or ``constriction`` is not
-            installed. InputError: not uint8 of one or three channels, or empty; a clip with a profile, or one
-            of more than 1 MiB.
+        CheckpointError: ``model`` is no codec. ConfigError: it codes other data, ``fps`` is negative or
+            not finite, or ``constriction`` is not installed. InputError: not uint8 of one or three channels,
+            empty, or of more pixels than are decoded at once; a clip with a profile, or one of more than
+            1 MiB.
     """
     if (
         frames.dtype != np.uint8
@@ -113,13 +115,16 @@ def compress_frames(
         raise InputError(
             f"array {frames.shape} {frames.dtype}: give uint8 (H, W, C) or (T, H, W, C), C 3 or 1"
         )
-    coder = _coder(model)
+    if fps is not None and not 0 <= fps < math.inf:
+        raise ConfigError(f"fps must be a number from 0 on, got {fps}")
     kind = "picture" if frames.ndim == 3 else "clip"
+    pictures = frames[None] if kind == "picture" else frames
+    count, height, width, channels = pictures.shape
+    container.check_size(count, height, width, "array")
+    coder = _coder(model)
     if profile and (kind == "clip" or len(profile) > container.MAX_PROFILE):
         raise InputError(f"a colour profile of {len(profile):,} bytes for a {kind}; convert it to sRGB first")
-    pictures = frames[None] if frames.ndim == 3 else frames
     coder.begin(pictures)
-    count, height, width, channels = pictures.shape
     size = 3 * height * width
     coded: list[CodedFrame] = []
     information: list[float] = []
@@ -186,19 +191,19 @@ def check_codec(model: object) -> None:
     """Refuse models that do not code, or whose sums float32 cannot hold.
 
     Raises:
-        CheckpointError: another kind of model, or weights too large for exact arithmetic.
+        CheckpointError: another kind of model, one on a GPU, or weights too large for exact arithmetic.
     """
-    if isinstance(model, LatticeVideoFlow):
-        if model.image_shape[0] == 3:
-            return
-        raise CheckpointError("a model of grey frames does not compress; choose one of colour frames")
-    if not isinstance(model, PhotoCodec | ClipCodec):
+    if not isinstance(model, PhotoCodec | ClipCodec | LatticeVideoFlow):
         kind = configuration(model).kind
         raise CheckpointError(
             f"a model of kind {kind} does not compress; choose codec-photo, or for clips codec-clip or a "
             "video model with exact likelihood, such as grasp"
         )
-    if not is_exact(model):
+    if isinstance(model, LatticeVideoFlow) and model.image_shape[0] != 3:
+        raise CheckpointError("a model of grey frames does not compress; choose one of colour frames")
+    if next(model.parameters()).device.type != "cpu":
+        raise CheckpointError("arithmetic is exact on CPUs alone; load the model with device='cpu'")
+    if isinstance(model, PhotoCodec | ClipCodec) and not is_exact(model):
         raise CheckpointError("the codec's weights are too large for exact sums in float32; use another")
 
 

@@ -8,7 +8,7 @@
     6       1     colour map: index into ``color.COLOR_MAPS``
     7       1     bits: 1 and 2 are records before the frames, 1 arithmetic, where it is floating point, and 2
                   colour profile; 4 where some frames are coded alone
-    8       16    first half of the SHA-256 of the checkpoint's config and weights
+    8       16    first half of the SHA-256 of the model's kind and weights
     24      4×3   height, width, number of frames
     36      8     frames per second, float64, 0 where there is no clock
     44      4     bytes of the whole file
@@ -116,6 +116,16 @@ def pack(header: Header, frames: Sequence[CodedFrame]) -> bytes:
     return body + struct.pack("<I", zlib.crc32(body))
 
 
+def check_size(frames: int, height: int, width: int, source: str) -> None:
+    """Refuse more pixels than are decoded at once.
+
+    Raises:
+        InputError: naming ``source``.
+    """
+    if height * width > MAX_PIXELS or height * width * frames * 3 > MAX_VALUES:
+        raise InputError(f"{source}: {frames} frames of {width}×{height} are more than vflow decodes at once")
+
+
 def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
     """Header and frames of a file's bytes.
 
@@ -137,8 +147,7 @@ def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
     known = kind < len(_KINDS) and color < len(COLOR_MAPS) and flags <= _FLAGS[version]
     if not known or not pixels or not count or not fps >= 0:
         raise InputError(f"{source}: its header makes no sense; compress the original again")
-    if pixels > MAX_PIXELS or pixels * count * 3 > MAX_VALUES:
-        raise InputError(f"{source}: {count} frames of {width}×{height} are more than vflow decodes at once")
+    check_size(count, height, width, source)
     frames, offset = [], _HEADER.size
     for _ in range(count + (flags & ~_ALONE).bit_count()):
         if offset + _FRAME.size > len(data) - 4:

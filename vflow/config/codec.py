@@ -100,7 +100,7 @@ class IntegerFlowConfig(DiscreteConfig):
     layers: int = Field(3, ge=1, le=32, description="layers of a coupling's DenseNet")
     growth: int = Field(32, ge=1, le=512, description="channels that each of its layers adds")
     classes: int = Field(0, ge=0, le=1000, description="labels that everything is conditioned on; 0: none")
-    mixtures: int = Field(5, ge=1, le=64, description="logistics of a prior")
+    mixtures: int = Field(5, ge=2, le=64, description="logistics of a prior; one stays at its mode")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -6,7 +6,8 @@ each place. Mixtures start from the data, with a narrow component for the most f
 digits). Every map is a permutation of Zᵈ, so log p(x) = Σ log p(z of a level | what remains): a probability,
 not a density.
 
-The networks compute with exact sums (nn/exact.py): all machines agree on every translation.
+The networks compute with exact sums (nn/exact.py): while ``is_exact`` holds, all machines agree on every
+translation.
 """
 
 from __future__ import annotations
@@ -109,21 +110,21 @@ class LogisticMixture(NamedTuple):
 
 
 def fitted_components(z: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Means, log scales and log weights (count, …) of whole numbers z (N, …) to start a mixture from.
+    """Means, log scales and log weights (count ≥ 2, …) of whole numbers z (N, …) to start a mixture from.
 
     The first is narrow and of the most frequent number; the others share out the quantiles of the rest, and
     are as wide as the spread of all z or of the rest at their place tells, whichever is larger.
     """
     mode = z.mode(0).values
     rest = torch.where(z == mode, torch.nan, z)
-    share = (z == mode).float().mean(0).clamp(0.02, 0.98) if count > 1 else torch.ones_like(mode)
-    places = (torch.arange(count - 1, device=z.device) + 0.5) / max(1, count - 1)
+    share = (z == mode).float().mean(0).clamp(0.02, 0.98)
+    places = (torch.arange(count - 1, device=z.device) + 0.5) / (count - 1)
     mean = torch.cat([mode[None], torch.nanquantile(rest, places, 0).where(~rest.isnan().all(0), mode)])
     spread = (rest - rest.nanmean(0)).square().nanmean(0).sqrt().nan_to_num()
     spread = spread.clamp_min(float(z.std().clamp_min(1.0)))
-    wide = (spread / max(1, count - 1)).log()
+    wide = (spread / (count - 1)).log()
     log_scale = torch.stack([torch.full_like(wide, NARROW), *[wide] * (count - 1)])
-    others = ((1 - share) / max(1, count - 1)).log()
+    others = ((1 - share) / (count - 1)).log()
     return mean, log_scale, torch.stack([share.log(), *[others] * (count - 1)])
 
 

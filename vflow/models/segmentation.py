@@ -60,6 +60,11 @@ class Segmentation(ConditionalFlow):
         return torch.where(v > 0, LEVELS - 0.5, 0.5)
 
     @torch.no_grad()
+    def encode(self, images: Tensor, y: Tensor, eps: Tensor | None = None) -> tuple[Tensor, ...]:
+        """As of other models; without ``eps`` v is at the median of its sign's half-line."""
+        return super().encode(images, y, torch.zeros(images.shape).to(y.device) if eps is None else eps)
+
+    @torch.no_grad()
     def reconstruct(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """v of the masks, and the same coded and decoded."""
         condition = self.condition_targets(batch)
