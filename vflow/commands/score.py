@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,13 +98,6 @@ class ScoreClips:
                     f"{flag}: leave it out with --maps-dir, which takes all frames and one draw"
                 )
 
-    def _check_finite(self, item: Item, bits: float) -> None:
-        if not math.isfinite(bits):
-            raise InputError(
-                f"{self.checkpoint}: gives {item.name} no finite bits/dim, as after training that diverged; "
-                "use an earlier checkpoint"
-            )
-
     def _statistics(self, folder: Path, model: Any) -> ClipStatistics | None:
         from vflow.pipelines.video.stats import load_clip_statistics
         from vflow.pipelines.video.surprisal import check_quantile
@@ -120,14 +112,14 @@ class ScoreClips:
     def _score(self, model: Any, item: Item) -> tuple[str, dict[str, Any]]:
         """The score of a clip, as a line for people and as data."""
         from vflow.data import media
-        from vflow.pipelines.video.score import score
+        from vflow.pipelines.video.score import check_finite, score
 
         found = score(
             model, media.read_frames(item.paths), context=self.context, num_frames=self.num_frames,
             draws=self.num_importance_samples, seed=self.common.seed or 0,
         )  # fmt: skip
         _remark(item, found.notes)
-        self._check_finite(item, float(found))
+        check_finite(self.checkpoint, item.name, float(found))
         return f"{float(found):.4f} bits/dim (K = {found.draws})", found.to_json()
 
     def _map(
@@ -136,6 +128,7 @@ class ScoreClips:
         """The same of each pixel; writes the clip's files into ``folder``."""
         from vflow.data import media
         from vflow.pipelines.video import export
+        from vflow.pipelines.video.score import check_finite
         from vflow.pipelines.video.surprisal import QUANTILE, surprisal
 
         found = surprisal(
@@ -145,7 +138,7 @@ class ScoreClips:
         )  # fmt: skip
         _remark(item, found.notes)
         data = found.to_json()
-        self._check_finite(item, data["bits_per_dim"])
+        check_finite(self.checkpoint, item.name, data["bits_per_dim"])
         export.write(folder, item.name, found, model.config.fps)
         line = f"{data['bits_per_dim']:.4f} bits/dim"
         if found.flagged:

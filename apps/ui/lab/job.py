@@ -41,6 +41,7 @@ INTERVAL = 0.7  # seconds between pictures, at least
 LEARNING_SHARE = 4.0  # learning gets this many times the time that a picture takes
 REACH = 4.0  # half the side of the square that a drawing fills
 DRAWN_POINTS = 20_000
+DRAWING = "points.npz"
 DIVERGED = "learning diverged; take fewer steps, another seed or another system"
 
 
@@ -161,7 +162,7 @@ class Job:
         preset = load_preset(request.system.preset, settings)
         assert isinstance(preset.model, DensityConfig)
         if request.ink is not None:
-            write_npz(folder / "points.npz", points=ink_points(request.ink))
+            write_npz(folder / DRAWING, points=ink_points(request.ink))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.seed)
             model = DensityModel(preset.model)
@@ -223,7 +224,8 @@ class Job:
     def command(self) -> str:
         """The command that trains the same system on the same density."""
         request = self.request
-        data = {FILE: request.file.name if request.file else "", DRAWN: "points.npz"}.get(
+        drawn = f"{request.system.preset}/{DRAWING}"  # where the downloaded checkpoint is unpacked
+        data = {FILE: request.file.name if request.file else "", DRAWN: drawn}.get(
             request.source, request.source
         )
         words = ["vflow", "train", "--config", request.system.preset, "--data", data]
@@ -240,6 +242,8 @@ class Job:
         with ZipFile(result.checkpoint, "w", ZIP_DEFLATED) as archive:
             for name in (CONFIG, WEIGHTS, CARD):
                 archive.write(result.model / name, f"{request.system.preset}/{name}")
+            if request.source == DRAWN:
+                archive.write(self.folder / DRAWING, f"{request.system.preset}/{DRAWING}")
         write_npz(result.points, points=draw_points(self.model, SAMPLES, request.seed).points)
         report = {
             "density": request.source,
@@ -320,7 +324,7 @@ def _task(request: Request, model: DensityModel, folder: Path) -> Task:
         held = density.points(HELD, request.source, "validation")
         picture, top = space.density_picture(lambda points: density.log_prob(points.double()))
         return Task(points, held, None, target_entropy(request.source), space, picture, top)
-    path = folder / "points.npz" if request.source == DRAWN else request.file
+    path = folder / DRAWING if request.source == DRAWN else request.file
     assert path is not None
     return _from_file(path, model.config)
 

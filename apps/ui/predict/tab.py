@@ -186,8 +186,9 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
 
     def continued(values: Updates, index: int, should_stop: ShouldStop) -> Steps:
         result: Result | RainResult = values[view.result]
-        same_model = {**values, form.checkpoint: result.checkpoint}
-        yield from _steps(app, form, view, same_model, result.future(index), should_stop)
+        if result.checkpoint != values[form.checkpoint]:  # the form's temperatures are another model's
+            values = {**values, **_chosen(app, form, result.checkpoint)}
+        yield from _steps(app, form, view, values, result.future(index), should_stop)
 
     def ask(values: Updates, event: gr.EventData) -> str:
         result: Result | RainResult | None = values[view.result]
@@ -226,11 +227,15 @@ def _example(app: AppContext, form: Form, index: int) -> Updates:
         updates[form.num_samples] = clip.num_samples
     if clip.checkpoint not in names:
         return updates
+    return {**updates, **_chosen(app, form, clip.checkpoint)}
+
+
+def _chosen(app: AppContext, form: Form, checkpoint: str) -> Updates:
+    """The form with a checkpoint and the temperatures that it suggests."""
     return {
-        **updates,
-        form.checkpoint: clip.checkpoint,
-        form.temperature: slider_temperature(app, clip.checkpoint),
-        form.levels: level_temperatures(app, clip.checkpoint),
+        form.checkpoint: checkpoint,
+        form.temperature: slider_temperature(app, checkpoint),
+        form.levels: level_temperatures(app, checkpoint),
     }
 
 

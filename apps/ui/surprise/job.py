@@ -17,6 +17,7 @@ from vflow.data import media
 from vflow.errors import InputError, VflowError, counted
 from vflow.pipelines.common import versions
 from vflow.pipelines.video import export
+from vflow.pipelines.video.score import check_finite
 from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics
 from vflow.pipelines.video.surprisal import FittedClip, Surprisal, finalize, iterate, prepare
 
@@ -105,6 +106,7 @@ class Job:
         began = time.monotonic()
         segments = iterate(self.model, self.clip.frames, self.request.seed, SEGMENT)
         while not should_stop() and (maps := next(segments, None)) is not None:
+            check_finite(self.request.checkpoint, "this clip", maps)
             self.maps.append(maps)
             self.seconds = time.monotonic() - began
             yield

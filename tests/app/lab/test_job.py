@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import shlex
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -19,6 +21,7 @@ from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from vflow.config import load_preset, preset_names
+from vflow.data.datasets.points import Points
 from vflow.densities import ENERGIES, TARGETS
 from vflow.errors import InputError, VflowError
 
@@ -85,6 +88,19 @@ def test_learning_brings_nats_down_and_a_stop_keeps_what_is_there(context: AppCo
         pass
     assert job.done == 30 and job.summary().startswith("Stopped after 30 steps")
     assert job.snapshot and not job.model.training
+
+
+def test_the_command_of_a_drawing_finds_its_points_in_the_download(context: AppContext) -> None:
+    pixels = np.zeros((112, 112), np.uint8)
+    pixels[20:40, 10:50] = 255
+    job = learn(context, "drawn", "rnade", ink=base64.b64encode(pixels.tobytes()).decode())
+    result = job.save()
+    with ZipFile(result.checkpoint) as archive:
+        archive.extractall(result.folder / "unpacked")
+    given = shlex.split(job.command())
+    assert (
+        len(Points(str(result.folder / "unpacked" / given[given.index("--data") + 1]), "train").points) > 1000
+    )
 
 
 @pytest.mark.parametrize("steps", [12, 200])

@@ -86,7 +86,7 @@ def test_a_drawing_is_learned_until_stop(tab: App) -> None:
     tab.page.locator(".vf-learning .vf-bend").wait_for(timeout=DONE)
     tab.page.locator("#vf-lab-stop").click()
     assert learned(tab).startswith("Stopped after ")
-    assert "--data points.npz" in tab.page.locator(".vf-lab-command code").inner_text()
+    assert "--data rnade/points.npz" in tab.page.locator(".vf-lab-command code").inner_text()
 
 
 @browser

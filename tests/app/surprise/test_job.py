@@ -16,8 +16,11 @@ from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from apps.ui.surprise.job import MAX_FRAMES, Job, Request, clock_name, expected_seconds
 from tests.app.conftest import save_untrained, tiny
+from vflow.checkpoint import save_checkpoint
 from vflow.cli import main as vflow_command
 from vflow.data import media
+from vflow.errors import InputError
+from vflow.models import build_model
 
 
 @pytest.mark.parametrize("count", [MAX_FRAMES + 5, 6])
@@ -46,6 +49,20 @@ def test_the_command_scores_the_frames_that_the_page_scored(
     np.testing.assert_allclose(again["per_frame"][1:], record["per_frame"][1:], rtol=1e-6)
     assert again["frame_swap"] == pytest.approx(record["frame_swap"], rel=1e-4)
     assert (tmp_path / "maps" / "clip.npz").is_file()
+
+
+def test_a_model_that_diverged_is_named(tmp_path: Path) -> None:
+    """Every weight is finite, the likelihood is not."""
+    model = build_model(tiny())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(900)
+    save_checkpoint(tmp_path / "models" / "mine", model, config=tiny())
+    app = AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path), Jobs(), tmp_path)
+    media.write_npz(tmp_path / "clip.npz", frames=np.zeros((6, 32, 32, 3), np.uint8), fps=10.0)
+    job = Job.begin(app, Request.checked("mine", [str(tmp_path / "clip.npz")], 99, 3))
+    with pytest.raises(InputError, match="mine: gives this clip no finite bits/dim, as after training that"):
+        list(job.advance(lambda: False))
 
 
 def test_longer_clips_say_how_long_before_they_begin(tmp_path: Path) -> None:

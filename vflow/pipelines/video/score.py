@@ -19,9 +19,23 @@ from vflow.randomness import content_hash, normal
 if TYPE_CHECKING:
     from torch import nn
 
+
 SEGMENT = 16
 """Targets scored in one pass: bounds memory whatever the length of the clip."""
 MAX_DRAWS = 1024
+
+
+def check_finite(checkpoint: str | None, clip: str, bits: np.ndarray | float) -> None:
+    """Refuse bits that are not finite.
+
+    Raises:
+        InputError: naming the checkpoint and the clip.
+    """
+    if not np.isfinite(bits).all():
+        raise InputError(
+            f"{checkpoint}: gives {clip} no finite bits/dim, as after training that diverged; "
+            "use an earlier checkpoint"
+        )
 
 
 class Score(float):
