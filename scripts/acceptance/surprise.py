@@ -72,7 +72,7 @@ def surprise() -> Result:
         "found": 100 * float(np.mean([found.out_of_order is not None for found in mixed])),
         "false": 100 * float(np.mean([found.out_of_order is not None for found in plain])),
         "flagged": 100 * float((known > statistics.frame_quantile(0.99)).mean()),
-        "error": max(difference(model, found) for found in plain[:SUMMED]),
+        "error": float(np.max([difference(model, found) for found in plain[:SUMMED]])),
     }
     return Result(values, note=f"{len(clips)} clips; compared with {statistics.about}")
 
@@ -94,4 +94,5 @@ def difference(model: nn.Module, found: Surprisal) -> float:
     scores = vflow.score(model, found.frames).per_frame
     summed = found.maps.sum((1, 2), dtype=np.float64)
     size = found.frames[0].size
-    return max(abs(size * bits - at) for bits, at in zip(scores, summed, strict=True) if bits is not None)
+    pairs = zip(scores, summed, strict=True)
+    return float(np.max([abs(size * bits - at) for bits, at in pairs if bits is not None]))

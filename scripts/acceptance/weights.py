@@ -81,14 +81,13 @@ def round_trip(model: VideoModel, clips: np.ndarray) -> Result:
     frames = torch.from_numpy(clips.transpose(0, 1, 4, 2, 3).copy())
     targets = frames.shape[1] - first
     window = torch.arange(first, frames.shape[1]).clamp_max(model.config.context).expand(len(frames), -1)
-    worst = {"data": 0.0, "latent": 0.0, "bytes": 0.0}
+    data, latent, changed = [], [], 0.0
     for number, clip in enumerate(frames.split(1)):
         eps = normal((1, targets, *frames.shape[2:]), "round trip", number)
         batch = VideoBatch(clip, eps, window[:1])
         before, after = model.reconstruct(batch)
-        worst = {
-            "data": max(worst["data"], float((after - before).abs().max())),
-            "latent": max(worst["latent"], latent_error(model, model.condition_targets(batch), targets)),
-            "bytes": worst["bytes"] + float((after.floor() != before.floor()).sum()),
-        }
-    return Result(worst, note=f"{len(clips)} clips, frames {first} to {frames.shape[1] - 1}")
+        data.append(float((after - before).abs().max()))
+        latent.append(latent_error(model, model.condition_targets(batch), targets))
+        changed += float((after.floor() != before.floor()).sum())
+    values = {"data": float(np.max(data)), "latent": float(np.max(latent)), "bytes": changed}
+    return Result(values, note=f"{len(clips)} clips, frames {first} to {frames.shape[1] - 1}")

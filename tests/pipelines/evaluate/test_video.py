@@ -293,3 +293,15 @@ def test_models_of_past_latents_have_round_trips_too(form: dict[str, str]) -> No
     model = make_model(**form)
     trips = round_trip(model, clip_batches(model, _held()))
     assert 0 < trips["round_trip_latent"] < 0.1 and trips["round_trip_data"] < 0.1
+
+
+def test_a_round_trip_that_gives_nan_is_nan(model: VideoModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode, calls = model.flow.encode, iter(range(100))
+
+    def wrong(x: torch.Tensor, context: Any = None) -> Any:
+        found = encode(x, context)
+        return found._replace(latents=[z * np.nan for z in found.latents]) if next(calls) % 2 else found
+
+    monkeypatch.setattr(model.flow, "encode", wrong)
+    trips = round_trip(model, clip_batches(model, _held()))
+    assert np.isnan(trips["round_trip_latent"]) and not np.isnan(trips["round_trip_data"])

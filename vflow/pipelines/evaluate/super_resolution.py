@@ -183,7 +183,7 @@ class _Figures:
         }
         figures = {
             "largest_change": self.change,
-            "round_trip_data": max(error for level in levels for _, _, error in level),
+            "round_trip_data": float(np.max([error for level in levels for _, _, error in level])),
             "seconds_per_variant": self.seconds / max(1, self.drawn),
         }
         return bits | mean | gains | figures

@@ -1,0 +1,37 @@
+"""Measures of the acceptance figures: what they must not pass over."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from scripts.acceptance import densities, weights
+from scripts.acceptance.weights import TRIP
+from tests.pipelines.conftest import FRAMES, make_model
+
+
+def test_a_round_trip_that_gives_nan_once_is_not_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = make_model(**FRAMES), iter(range(3))
+
+    def reconstruct(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        after = torch.zeros(2)
+        return torch.zeros(2), after.fill_(math.nan) if next(calls) == 1 else after
+
+    monkeypatch.setattr(model, "reconstruct", reconstruct)
+    monkeypatch.setattr(weights, "latent_error", lambda *_: 0.01)
+    values = weights.round_trip(model, np.zeros((3, 4, 16, 16, 3), np.uint8)).values
+    assert math.isnan(values["data"]) and not TRIP["data"].met(values["data"])
+    assert values["latent"] == 0.01 and TRIP["latent"].met(values["latent"])
+
+
+def test_a_density_that_is_nan_is_the_least_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = {"maf": (1e-9, 1e-7), "iaf": (math.nan, 1e-8), "made": (2e-9, 1e-9)}
+    monkeypatch.setattr(densities, "_systems", lambda: {name: name for name in errors})
+    monkeypatch.setattr(densities, "_exactness", lambda name, points: errors[name])
+    found = densities.exactness.__wrapped__()  # type: ignore[attr-defined]
+    assert math.isnan(found.values["log_det"]) and found.values["inverse"] == 1e-7
+    assert "log-det iaf, inverse maf" in found.note
