@@ -191,6 +191,21 @@ def test_round_trip_float32(case: Case) -> None:
     assert z.dtype == ladj.dtype == torch.float32
 
 
+def test_autocast_rounds_networks_alone(case: Case) -> None:
+    torch.manual_seed(1)
+    bijection, x, context = case.example(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        there = bijection(x, context)
+        back = bijection.inverse(there[0], context)
+    assert {part.dtype for part in (*there, *back)} == {torch.float32}
+    networks = ("net.", "context_in.")
+    if any(network in name for name, _ in bijection.named_parameters() for network in networks):
+        return
+    plain = bijection(x, context)
+    for found, expected in zip((*there, *back), (*plain, *bijection.inverse(plain[0], context)), strict=True):
+        assert torch.equal(found, expected)
+
+
 def test_gradient_of_the_inverse_is_that_of_the_map_inverted(case: Case) -> None:
     """∂x/∂z (∂z/∂x) = 1, and the log-det of the inverse has the gradient that the chain rule gives."""
     bijection, x, context = case.example()

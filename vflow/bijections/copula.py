@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vflow.bijections.base import Context
+from vflow.bijections.linear import full_precision
 from vflow.bijections.planar import ParametersFromContext
 from vflow.bijections.vector import VectorBijection
 
@@ -53,4 +54,5 @@ class GaussianCopula(VectorBijection):
 
     def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         lower, log_length = self._factor(z, context)
-        return (lower @ z[:, :, None])[:, :, 0], -log_length.sum(1)
+        with full_precision(z):
+            return (lower @ z[:, :, None])[:, :, 0], -log_length.sum(1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vflow.bijections.base import Context
+from vflow.bijections.linear import full_precision
 from vflow.bijections.root import invert_increasing
 from vflow.bijections.vector import VectorBijection
 
@@ -105,7 +106,8 @@ def _log_span(centre: Tensor, reach: Tensor, log_weight: Tensor) -> Tensor:
 def _log_product(log_values: Tensor, weights: Tensor) -> Tensor:
     """log Σ_i w_oi exp(l_i) of l (B, D, I) and weights (D, O, I): (B, D, O)."""
     top = log_values.detach().amax(-1, keepdim=True)
-    return top + torch.einsum("bdi,doi->bdo", (log_values - top).exp(), weights).log()
+    with full_precision(log_values):
+        return top + torch.einsum("bdi,doi->bdo", (log_values - top).exp(), weights).log()
 
 
 def _log_sinh(log_y: Tensor) -> Tensor:

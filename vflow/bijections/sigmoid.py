@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vflow.bijections.base import Context
+from vflow.bijections.linear import full_precision
 from vflow.bijections.root import invert_increasing
 from vflow.bijections.vector import VectorBijection, inside_unit_interval
 
@@ -52,18 +53,20 @@ class SigmoidLayer(VectorBijection):
         return torch.sigmoid(h) + self.leak * h, log_slope
 
     def transform_vectors(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        left, right, log_singular = self._matrices()
-        h = (x @ right.T * log_singular.exp()) @ left.T + self.bias
+        with full_precision(x):
+            left, right, log_singular = self._matrices()
+            h = (x @ right.T * log_singular.exp()) @ left.T + self.bias
         z, log_slope = self._activation(h)
         return z, log_slope.sum(1) + log_singular.sum()
 
     def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        left, right, log_singular = self._matrices()
         if self.leak:
             low, high = (z.detach() - 1) / self.leak, z.detach() / self.leak
             h, log_slope = invert_increasing(self._activation, z, low, high)
         else:
             h = torch.logit(inside_unit_interval(z))
             log_slope = -self._activation(h)[1]
-        x = ((h - self.bias) @ left * (-log_singular).exp()) @ right
+        with full_precision(z):
+            left, right, log_singular = self._matrices()
+            x = ((h - self.bias) @ left * (-log_singular).exp()) @ right
         return x, log_slope.sum(1) - log_singular.sum()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vflow.bijections.base import Context
+from vflow.bijections.linear import full_precision
 from vflow.bijections.vector import VectorBijection
 
 
@@ -69,7 +70,9 @@ class Rotation(VectorBijection):
         return torch.matrix_exp(self.generator - self.generator.T)
 
     def transform_vectors(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        return F.linear(x, self._matrix()), torch.zeros_like(x[:, 0])
+        with full_precision(x):
+            return F.linear(x, self._matrix()), torch.zeros_like(x[:, 0])
 
     def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        return F.linear(z, self._matrix().T), torch.zeros_like(z[:, 0])
+        with full_precision(z):
+            return F.linear(z, self._matrix().T), torch.zeros_like(z[:, 0])
