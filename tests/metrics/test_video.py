@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -40,6 +41,18 @@ def test_diversity() -> None:
     assert diversity(zero) == 0 == diversity(zero[:1])
     assert diversity(np.stack([zero[0], zero[0] + 7])) == pytest.approx(7)
     assert diversity(np.stack([zero[0], zero[0], zero[0] + 6])) == pytest.approx(4)
+
+
+def test_diversity_holds_a_pair_at_a_time() -> None:
+    samples = noise(8, 50, 50, 3)
+    x = samples.reshape(8, -1).astype(np.float64)
+    first, second = np.triu_indices(8, 1)
+    expected = np.sqrt(((x[first] - x[second]) ** 2).mean(1)).mean()
+    tracemalloc.start()
+    found = diversity(samples)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == pytest.approx(expected, rel=1e-14) and peak < 4 * 8 * samples[0].size
 
 
 def test_baselines_recover_a_linear_world() -> None:

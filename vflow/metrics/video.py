@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable
 from typing import NamedTuple, Self
 
@@ -36,10 +38,13 @@ def best_of(samples: np.ndarray, target: np.ndarray) -> tuple[int, np.ndarray]:
 
 
 def diversity(samples: np.ndarray) -> float:
-    """Mean over pairs of samples (N, …) of the root-mean-square difference, in grey levels."""
-    x = samples.reshape(len(samples), -1).astype(np.float64)
-    first, second = np.triu_indices(len(x), 1)
-    return float(np.sqrt(((x[first] - x[second]) ** 2).mean(1)).mean()) if len(first) else 0.0
+    """Mean over pairs of samples (N, …) of the root-mean-square difference, in grey levels.
+
+    One pair at a time is held in float64.
+    """
+    pairs = itertools.combinations(samples, 2)
+    apart = [math.sqrt(np.square(one.astype(np.float64) - other).mean()) for one, other in pairs]
+    return float(np.mean(apart)) if apart else 0.0
 
 
 class Baselines(NamedTuple):

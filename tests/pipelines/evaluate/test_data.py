@@ -58,12 +58,28 @@ def test_held_out_clips_are_never_training_clips(root: Path) -> None:
     again = open_clips(Settings(str(root), split="validation"), CONFIG)
     assert (data.frames, data.context, data.num_frames) == (6, 2, 4)
     assert data.train is not None
-    held, train, validation = data.chosen(99), spread_clips(data.train, 99), again.chosen(99)
+    held, train, validation = data.chosen(99), list(spread_clips(data.train, 99)), again.chosen(99)
     assert (len(held), len(train) + len(validation)) == (3, 8)
     assert np.array_equal(held, [moving_clip(number) for number in (8, 9, 10)])
     seen = {clip.tobytes() for clip in (*train, *validation)}
     assert len(seen) == 8
     assert not seen & {clip.tobytes() for clip in held}
+
+
+def test_clips_are_read_as_they_are_taken() -> None:
+    class Counted:
+        read = 0
+
+        def __len__(self) -> int:
+            return 100
+
+        def example(self, index: int, key: tuple[int, ...]) -> np.ndarray:
+            self.read += 1
+            return moving_clip(index)
+
+    data = Counted()
+    next(spread_clips(data, 50))
+    assert data.read == 1
 
 
 def test_lengths(root: Path) -> None:

@@ -150,12 +150,12 @@ class Clips:
 
     def chosen(self, count: int) -> list[np.ndarray]:
         """``count`` of those that are scored."""
-        return spread_clips(self.held, count)
+        return list(spread_clips(self.held, count))
 
 
-def spread_clips(data: VideoDataset, count: int) -> list[np.ndarray]:
-    """``count`` clips, evenly spread: uint8 (T, H, W, C) each."""
-    return [data.example(index, (0, 0)) for index in evenly_spaced(len(data), count)]
+def spread_clips(data: VideoDataset, count: int) -> Iterator[np.ndarray]:
+    """``count`` clips, evenly spread, one at a time: uint8 (T, H, W, C) each."""
+    return (data.example(index, (0, 0)) for index in evenly_spaced(len(data), count))
 
 
 def open_clips(settings: Settings, config: VideoConfig) -> Clips:
