@@ -96,6 +96,27 @@ def test_lengths(root: Path) -> None:
         open_clips(Settings(str(root), num_frames=7), CONFIG)
 
 
+def test_training_clips_may_be_shorter_than_those_that_are_scored(tmp_path: Path) -> None:
+    root = write_clips(tmp_path / "clips")
+    for path in (root / "test").iterdir():
+        media.write_npz(path, frames=np.tile(moving_clip(0), (3, 1, 1, 1)))
+    for path in (root / "train").iterdir():
+        media.write_npz(path, frames=np.tile(moving_clip(1), (2, 1, 1, 1))[:11])
+    with pytest.raises(InputError, match="every training clip is shorter than 12 frames"):
+        open_clips(Settings(str(root)), CONFIG)
+    data = open_clips(Settings(str(root), num_frames=4), CONFIG)
+    assert data.train is not None and (data.frames, len(data.train.example(0, ()))) == (6, 6)
+    data = open_clips(Settings(str(root), context=1 + CONFIG.min_context, num_frames=8), CONFIG)
+    assert data.train is not None and (data.frames, len(data.train.example(0, ()))) == (11, 11)
+    data = open_clips(Settings(str(root), split="validation"), CONFIG)
+    assert (data.frames, data.num_frames) == (11, 9)
+    for path in (root / "train").iterdir():
+        media.write_npz(path, frames=np.tile(moving_clip(1), (3, 1, 1, 1))[:16])
+    data = open_clips(Settings(str(root)), CONFIG)
+    assert data.train is not None and (data.frames, data.num_frames) == (18, 10)
+    assert len(data.train.example(0, ())) == 12
+
+
 def test_clips_that_training_takes_are_taken(root: Path) -> None:
     """The limits are training's: longer clips than the app accepts from strangers."""
     media.write_npz(root / "test" / "long.npz", frames=np.zeros((3001, 16, 16, 3), np.uint8))

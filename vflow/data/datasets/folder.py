@@ -40,6 +40,9 @@ class VideoFolder:
         held_out: number of files for validation, in place of 5%.
         remedy: for clips that are all too short, as the error ends.
 
+    Attributes:
+        lengths: frames at ``fps`` of each usable clip, as headers have it.
+
     Raises:
         InputError: no clip found, none readable, or all too short; the message says what to change.
     """
@@ -60,9 +63,10 @@ class VideoFolder:
         self.size = *size, channels
         self.skipped: dict[str, str] = {}
         self._cache, self._remedy = ClipCache(CACHE_BYTES), remedy
-        lengths = self._probe(choose_split(_find(self.path, split), split, str(path), held_out, "clip"))
-        self.names = list(lengths)
-        repeats = 1 if split == "test" else max(1, sum(lengths.values()) // (len(lengths) * frames))
+        self.lengths = self._probe(choose_split(_find(self.path, split), split, str(path), held_out, "clip"))
+        self.names = list(self.lengths)
+        total = sum(self.lengths.values())
+        repeats = 1 if split == "test" else max(1, total // (len(self.names) * frames))
         self._length = len(self.names) * repeats
 
     def __len__(self) -> int:

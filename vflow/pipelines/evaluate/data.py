@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from vflow.config import (
     SuperResolutionConfig,
     VideoConfig,
 )
-from vflow.data import media
 from vflow.data.datasets import bair, shapes
 from vflow.data.datasets.crops import PhotoCrops
 from vflow.data.datasets.digits import DIGIT
@@ -29,7 +28,6 @@ from vflow.data.datasets.photos import PhotoPairs, Photos, PhotoSet
 from vflow.data.datasets.registry import DIGITS, SUITABLE_DATASETS, open_video_dataset
 from vflow.data.datasets.splits import Split
 from vflow.data.datasets.types import VideoDataset
-from vflow.data.media.limits import TRAINING_LIMITS
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.pipelines.common import evenly_spaced
 from vflow.pipelines.evaluate.report import Settings
@@ -136,8 +134,8 @@ class Clips:
     Attributes:
         held: what is scored.
         train: what baselines are fitted to; None where there is no training data.
-        frames: of every clip. context: of them given.
-        num_frames: of them predicted.
+        frames: of every clip that is scored. context: of them given.
+        num_frames: of them predicted. Clips of ``train`` have ``context + num_frames`` frames, or more.
         places: where they come from.
     """
 
@@ -168,13 +166,21 @@ def open_clips(settings: Settings, config: VideoConfig) -> Clips:
     context = settings.context or (config.min_context if places.name == "shapes" else config.context)
     if context < config.min_context:
         raise ConfigError(f"--context {context}: the model needs at least {config.min_context} given frames")
-    frames = _length(places, config, context, settings.num_frames)
+    frames = _length(places, config, context, settings)
     held = _open(places, config, frames, settings.split)
     if held is None:
         raise ConfigError(NO_VALIDATION)
     num_frames = settings.num_frames or min(NUM_FRAMES, frames - context)
-    train = _open(places, config, frames, "train")
+    train = _open_train(places, config, frames, context + num_frames)
     return Clips(held, train, frames, context, num_frames, places)
+
+
+def _open_train(places: Places, config: VideoConfig, frames: int, least: int) -> VideoDataset | None:
+    """Training clips of ``frames`` frames, as those that are scored; of ``least`` where none is as long."""
+    if places.train is not None and places.name == "video-folder" and frames > least:
+        longest = max(_lengths(places.train, config, least, "train"))
+        frames = frames if longest >= frames else least
+    return _open(places, config, frames, "train")
 
 
 def _open(places: Places, config: VideoConfig, frames: int, split: Split) -> VideoDataset | None:
@@ -185,9 +191,9 @@ def _open(places: Places, config: VideoConfig, frames: int, split: Split) -> Vid
     return open_video_dataset(data, config, split, FEWER_FRAMES)
 
 
-def _length(places: Places, config: VideoConfig, context: int, num_frames: int | None) -> int:
-    """Frames of every clip: as many as the shortest has, up to 32 or what is asked for."""
-    wanted = context + num_frames if num_frames else context + 1
+def _length(places: Places, config: VideoConfig, context: int, settings: Settings) -> int:
+    """Frames of every clip: given and predicted ones that are asked for, else the shortest's, up to 32."""
+    wanted = context + (settings.num_frames or 1)
     if places.name == "shapes":
         longest = shapes.MAX_FRAMES
     elif places.name == "moving-digits":
@@ -195,25 +201,23 @@ def _length(places: Places, config: VideoConfig, context: int, num_frames: int |
     elif places.name == "bair":
         longest = min(bair.FRAMES, max(wanted, LONGEST))
     else:
-        longest = max(wanted, min(LONGEST, _shortest(places, config, wanted)))
+        shortest = min(_lengths(places.folder(settings.split), config, wanted, settings.split))
+        longest = max(wanted, min(LONGEST, shortest))
     if wanted > longest:
         asked = f"{context} given and {wanted - context} predicted frames"
         raise ConfigError(
             f"--data {places.name}: clips have {longest} frames, too few for {asked}; {FEWER_FRAMES}"
         )
-    return longest
+    return wanted if settings.num_frames else longest
 
 
-def _shortest(places: Places, config: VideoConfig, wanted: int) -> int:
-    """Frames of the shortest usable clip at the model's rate."""
-    assert places.test is not None
+def _lengths(path: str, config: VideoConfig, wanted: int, split: Split) -> Collection[int]:
+    """Frames of each clip in a folder that has ``wanted`` or more at the model's rate."""
     glow = config.glow
-    data = VideoFolder(
-        places.test, frames=wanted, size=(glow.height, glow.width), channels=glow.channels,
-        fps=config.fps, split="test", remedy=FEWER_FRAMES,
-    )  # fmt: skip
-    probes = [media.probe(Path(places.test) / name, TRAINING_LIMITS) for name in data.names]
-    return min(len(media.retime(frames, fps, config.fps)) for frames, fps in probes)
+    return VideoFolder(
+        path, frames=wanted, size=(glow.height, glow.width), channels=glow.channels,
+        fps=config.fps, split=split, remedy=FEWER_FRAMES,
+    ).lengths.values()  # fmt: skip
 
 
 def open_photos(settings: Settings, config: ColorizerConfig) -> tuple[Photos, Photos | None, Places]:
