@@ -10,12 +10,20 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 
+PSNR_LIMIT = 60.0
+"""dB that a frame counts as which is hit exactly."""
+
 
 def psnr(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     """PSNR in dB of each frame, (…, H, W, C) → (…), peak 255; identical frames give infinity."""
     error = (prediction.astype(np.float64) - target.astype(np.float64)) ** 2
     with np.errstate(divide="ignore"):
         return 10 * np.log10(255**2 / error.mean((-3, -2, -1)))
+
+
+def limited_psnr(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """PSNR of each frame, at most 60 dB, so that means stay finite."""
+    return np.minimum(psnr(prediction, target), PSNR_LIMIT)
 
 
 def ssim(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import vflow
 from tests.pipelines.super_resolution_models import make_super_resolution
 from vflow.data import media
 from vflow.data.datasets.photos import average_blocks
+from vflow.errors import InputError
 from vflow.metrics.super_resolution import bicubic, gradient_similarity, luminance
 from vflow.metrics.video import psnr
 from vflow.models import SuperResolution
@@ -61,6 +63,24 @@ def test_figures_are_those_of_the_drawn_photos(
     bits = sorted([figures["bits_per_dim_x2"], figures["bits_per_dim_x4"]])
     assert bits[0] < figures["bits_per_dim"] < bits[1]
     assert evaluation.protocol["photos"] == len(rows) and evaluation.sheets["enlarged"].ndim == 3
+
+
+def test_photos_that_say_nothing(model: SuperResolution, root: Path, tmp_path: Path) -> None:
+    """Flat ones count as 60 dB; of bicubic interpolation that loses nothing no multiple is told."""
+    settings = Settings(str(tmp_path), num_samples=1)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    media.write_png(tmp_path / "narrow.png", np.zeros((3, 60, 3), np.uint8))
+    for run in (evaluate_super_resolution, tune_super_resolution):
+        with pytest.raises(InputError, match="none of its photos can be read and has 4 pixels a side"):
+            run(model, replace(settings, train=str(tmp_path)), quiet)
+    media.write_png(tmp_path / "flat.png", np.full((8, 9, 3), 100, np.uint8))
+    found = evaluate_super_resolution(model, settings, quiet)
+    assert found.protocol["photos"] == 1 and found.figures["psnr_bicubic"] == 60
+    assert found.to_json()["gms_loss_ratio"] is None
+    (tmp_path / "photo.png").write_bytes((root / "val" / "24.png").read_bytes())
+    found = evaluate_super_resolution(model, settings, quiet)
+    assert found.protocol["photos"] == 2
+    assert all(np.isfinite(found.figures[name]) for name in ("psnr_gain", "psnr_bicubic", "gms_loss_ratio"))
 
 
 def test_temperatures_are_scored_on_validation_photos(model: SuperResolution, root: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from vflow.data.datasets.photos import average_blocks, halve
+from vflow.data.datasets.photos import PhotoPairs, average_blocks, halve
+from vflow.errors import InputError
 from vflow.metrics.super_resolution import bicubic, gradient_similarity, luminance
-from vflow.metrics.video import diversity, psnr
+from vflow.metrics.video import PSNR_LIMIT, diversity, limited_psnr
 from vflow.models import ImageBatch
 from vflow.pipelines.common import Counts, device_of, evenly_spaced
 from vflow.pipelines.evaluate.data import open_pairs, readable_photos
@@ -50,7 +51,7 @@ def evaluate_super_resolution(model: nn.Module, settings: Settings, stage: Stage
     chosen = evenly_spaced(len(held), settings.count(len(held), USUAL_PHOTOS))
     drawing = _drawing(settings)
     running, progress = _Figures(model), stage("photos")
-    for done, photo in enumerate(readable_photos(held, chosen), 1):
+    for done, photo in enumerate(_photos(held, chosen), 1):
         running.add(photo, drawing)
         progress(done, len(chosen))
     figures = running.figures() | fault_figures(model, running.counts)
@@ -61,7 +62,8 @@ def evaluate_super_resolution(model: nn.Module, settings: Settings, stage: Stage
         "bits_per_dim": "of the details (three Haar coefficients of four) of both doublings, photos as they "
         "are; _x2: of the second, which gives the photo; _x4: of the first",
         "small_photos": f"means of {SCALE}×{SCALE} blocks as bytes, sides cut to multiples of {SCALE}",
-        "psnr": "of luma (BT.601), mean over photos; of the samples' mean, and of bicubic interpolation",
+        "psnr": f"of luma (BT.601), up to {PSNR_LIMIT:g} dB, mean over photos; of the samples' mean, and of "
+        "bicubic interpolation",
         "gms": "gradient-magnitude similarity of luma at full size (Xue et al. 2014); best per photo",
         "source": places.name,
     }  # fmt: skip
@@ -72,11 +74,11 @@ def tune_super_resolution(model: nn.Module, settings: Settings, stage: Stage) ->
     """Temperature → gradient similarity of the best of the samples of validation photos.
 
     Raises:
-        ConfigError: no training photos, of which validation is a part.
+        ConfigError: no training photos, of which validation is a part. InputError: none can be used.
     """
     held, _ = open_pairs(replace(settings, split="validation"), super_resolution_config(model))
     chosen = evenly_spaced(len(held), settings.count(TUNING_PHOTOS, TUNING_PHOTOS))
-    photos = [_cut(photo) for photo in readable_photos(held, chosen)]
+    photos = list(_photos(held, chosen))
 
     def score(temperature: float) -> float:
         drawing = replace(_drawing(settings), temperature=temperature)
@@ -94,10 +96,22 @@ def _drawing(settings: Settings) -> UpscaleSettings:
     )
 
 
-def _cut(photo: np.ndarray) -> np.ndarray:
-    """Photo (H, W, 3) with sides that are multiples of the scale."""
-    height, width = (side // SCALE * SCALE for side in photo.shape[:2])
-    return photo[:height, :width]
+def _photos(held: PhotoPairs, chosen: Sequence[int]) -> Iterator[np.ndarray]:
+    """Photos (H, W, 3) with sides cut to multiples of the scale, without unreadable and smaller ones.
+
+    Raises:
+        InputError: none is left.
+    """
+    count = 0
+    for photo in readable_photos(held, chosen):
+        height, width = (side // SCALE * SCALE for side in photo.shape[:2])
+        if height and width:
+            count += 1
+            yield photo[:height, :width]
+    if not count:
+        raise InputError(
+            f"{held.path}: none of its photos can be read and has {SCALE} pixels a side; give other photos"
+        )
 
 
 def _draw(model: nn.Module, photo: np.ndarray, drawing: UpscaleSettings) -> Samples:
@@ -143,8 +157,7 @@ class _Figures:
         return len(self.rows)
 
     def add(self, photo: np.ndarray, drawing: UpscaleSettings) -> None:
-        """Draw from the small version of a photo, and compare."""
-        photo = _cut(photo)
+        """Draw from the small version of a photo, whose sides are multiples of the scale, and compare."""
         half = halve(photo)
         self.nats.append([detail_nats(self.model, picture, drawing.seed) for picture in (photo, half)])
         small = average_blocks(photo, SCALE)
@@ -154,8 +167,8 @@ class _Figures:
         similarities = _similarities(photo, made)
         self.rows.append(
             {
-                "psnr_of_mean": float(psnr(mean[..., None], target[..., None])),
-                "psnr_bicubic": float(psnr(luminance(simple)[..., None], target[..., None])),
+                "psnr_of_mean": float(limited_psnr(mean[..., None], target[..., None])),
+                "psnr_bicubic": float(limited_psnr(luminance(simple)[..., None], target[..., None])),
                 "gms_best": max(similarities),
                 "gms_sample": float(np.mean(similarities)),
                 "gms_mean": gradient_similarity(mean, target),
@@ -172,14 +185,15 @@ class _Figures:
             self.shown.append(np.stack([_middle(picture) for picture in pictures]))
 
     def figures(self) -> dict[str, Any]:
-        """Means over photos; bits/dim over all details."""
+        """Means over photos; bits/dim over all details; NaN for what is relative to a loss of 0."""
         mean = {name: float(np.mean([row[name] for row in self.rows])) for name in self.rows[0]}
         levels = list(zip(*self.nats, strict=True))
         bits = {"bits_per_dim": _bits([term for level in levels for term in level])}
         bits |= {"bits_per_dim_x2": _bits(levels[0]), "bits_per_dim_x4": _bits(levels[1])}
+        loss, bicubic_loss = 1 - mean["gms_best"], 1 - mean["gms_bicubic"]
         gains = {
             "psnr_gain": mean["psnr_of_mean"] - mean["psnr_bicubic"],
-            "gms_loss_ratio": (1 - mean["gms_best"]) / (1 - mean["gms_bicubic"]),
+            "gms_loss_ratio": loss / bicubic_loss if bicubic_loss else math.nan,
         }
         figures = {
             "largest_change": self.change,

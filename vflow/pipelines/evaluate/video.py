@@ -15,7 +15,7 @@ from vflow.config import ConvolutionalVideoConfig
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.lossless import CODECS, bits_after, stored_bits
 from vflow.metrics import shapes
-from vflow.metrics.video import Baselines, best_of, diversity, psnr, ssim
+from vflow.metrics.video import PSNR_LIMIT, Baselines, best_of, diversity, limited_psnr, ssim
 from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.common import Counts, device_of
 from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips, spread_clips
@@ -39,8 +39,6 @@ from vflow.pipelines.video.score import density, frame_nats, score, scores
 from vflow.pipelines.walk import render as views
 from vflow.randomness import content_hash, generator, normal
 
-PSNR_LIMIT = 60.0
-"""dB that a frame counts as which is hit exactly, so that means stay finite."""
 MOSAICS = 4
 """Mosaics of four clips each that are scored."""
 CHECKED = 8
@@ -59,11 +57,6 @@ def draw(model: nn.Module, context: np.ndarray, settings: PredictSettings) -> Sa
     """Futures (N, T, H, W, C) that ``vflow predict`` draws of given frames, which have the model's size."""
     window = np.ascontiguousarray(context[-video_config(model).context :])
     return Samples.draw((group.frames, group.counts) for group in groups(model, window, settings))
-
-
-def limited_psnr(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """PSNR per frame, at most 60 dB."""
-    return np.minimum(psnr(prediction, target), PSNR_LIMIT)
 
 
 def fidelity(futures: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
