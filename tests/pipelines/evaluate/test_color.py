@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 import vflow
 from vflow.data import media
 from vflow.data.datasets.photos import Photos
+from vflow.errors import InputError
 from vflow.metrics.color import Tints, judge, reduced, rmse
 from vflow.models import Colorizer, ImageBatch
 from vflow.pipelines.common import image_nats
@@ -81,6 +83,25 @@ def test_bits(model: Colorizer, root: Path, evaluation: Evaluation) -> None:
     assert evaluation.figures["bits_per_dim_k2"] != evaluation.figures["bits_per_dim"]
     other = -image_nats(model, images, given, 1, 1).mean() / (math.log(2) * images[0].numel())
     assert other != pytest.approx(float(expected), rel=1e-9)
+
+
+def test_photos_that_cannot_be_read_do_not_count(model: Colorizer, root: Path, tmp_path: Path) -> None:
+    settings = Settings(str(tmp_path / "all"), num_samples=2, num_importance_samples=1)
+    (tmp_path / "all").mkdir()
+    for name in ("00.png", "02.png"):
+        (tmp_path / "all" / name).write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(InputError, match="none of 2 photos can be used"):
+        evaluate_color(model, settings, quiet)
+    (tmp_path / "one").mkdir()
+    for folder in ("all", "one"):
+        (tmp_path / folder / "01.png").write_bytes((root / "val" / "24.png").read_bytes())
+    told: list[tuple[int, int]] = []
+    found = evaluate_color(model, settings, lambda stage: lambda *done: told.append(done))
+    assert found.protocol["photos"] == 1 and found.protocol["photos_available"] == 3
+    assert told[-1] == (1, 1)
+    alone = evaluate_color(model, replace(settings, data=str(tmp_path / "one")), quiet).figures
+    assert found.figures["bits_per_dim"] == alone["bits_per_dim"]
+    assert found.figures["rmse_best"] == alone["rmse_best"]
 
 
 def test_sheets(root: Path, evaluation: Evaluation) -> None:

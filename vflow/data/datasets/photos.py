@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -112,6 +113,17 @@ class PhotoSet(ABC):
         self.usable = len(self) - len(self.skipped)
         if not self.usable:
             raise InputError(self._nothing_left())
+
+    def usable_of(self, chosen: Iterable[int]) -> list[int]:
+        """Indices of ``chosen`` photos without those that are left out.
+
+        Raises:
+            InputError: none of them can be used.
+        """
+        found = [index for index in chosen if self._photo(self.names[index]) is not None]
+        if not found:
+            raise InputError(self._nothing_left())
+        return found
 
     def _nothing_left(self) -> str:
         first = next(iter(self.skipped.values()))

@@ -62,7 +62,7 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
     """
     config = color_config(model)
     held, train, places = open_photos(settings, config)
-    chosen = evenly_spaced(len(held), settings.count(len(held), USUAL_PHOTOS))
+    chosen = held.usable_of(evenly_spaced(len(held), settings.count(len(held), USUAL_PHOTOS)))
     stage("bits/dim")
     figures = _likelihood(model, held, chosen, settings)
     stage("tints")
@@ -77,7 +77,8 @@ def evaluate_color(model: nn.Module, settings: Settings, stage: Stage) -> Evalua
         progress(done, len(chosen))
     figures |= running.figures(with_yardsticks=train is not None) | fault_figures(model, running.counts)
     protocol: dict[str, Any] = {
-        "data": settings.data, "split": settings.split, "photos": len(chosen), "photos_available": len(held),
+        "data": settings.data, "split": settings.split, "photos": len(running.verdicts),
+        "photos_available": len(held),
         "noise": config.noise, "draws": sorted({1, settings.num_importance_samples}),
         "num_samples": drawing.num_samples, "temperature": drawing.temperature,
         "rmse": "of a and b of CIE Lab, whole photos reduced to 64×64; the best is chosen per photo",
@@ -94,11 +95,11 @@ def tune_color(model: nn.Module, settings: Settings, stage: Stage) -> dict[float
     """Temperature → minus the error of the best colouring of validation photos.
 
     Raises:
-        ConfigError: no training photos, of which validation is a part.
+        ConfigError: no training photos, of which validation is a part. InputError: none can be used.
     """
     validation = open_photos(replace(settings, split="validation"), color_config(model))[0]
     chosen = evenly_spaced(len(validation), settings.count(TUNING_PHOTOS, TUNING_PHOTOS))
-    photos = list(readable_photos(validation, chosen))
+    photos = list(readable_photos(validation, validation.usable_of(chosen)))
 
     def score(temperature: float) -> float:
         drawing = replace(_drawing(settings), temperature=temperature)
