@@ -76,7 +76,7 @@ class Evaluate:
     """Futures per clip (20), colourings or enlargements per photo (8), masks (16), members of
     rain (20), digits per class (100; integer flows and PixelCNNs 10)."""
     num_frames: Whole = None
-    """Predicted frames of each clip (10, or what the clips have)."""
+    """Predicted frames of each clip (10, or what the clips have); given, no later ones are scored."""
     context: Whole = None
     """Given frames of each clip; the model's window when not given, one for shapes."""
     temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
@@ -88,8 +88,8 @@ class Evaluate:
     classifier: File = None
     """Digit classifier (safetensors); one is trained and written there if the file is missing."""
     probe_clips: Whole = None
-    """Training clips of the probe that reads the direction of shapes from the latents (4000; none with
-    --limit); 0 leaves it out."""
+    """Training clips of the probe that reads the direction of shapes from the latents, 40 or more (4000; none
+    with --limit); 0 leaves it out."""
     plots: Folder = None
     """Write plots and contact sheets there."""
     json: bool = False

@@ -131,7 +131,15 @@ def test_without_training_data_there_is_no_validation(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"limit": -1}, {"num_samples": 0}, {"num_importance_samples": 0}, {"context": 0}]
+    "change",
+    [
+        {"limit": -1},
+        {"num_samples": 0},
+        {"num_importance_samples": 0},
+        {"context": 0},
+        {"probe_clips": 1},
+        {"probe_clips": 39},
+    ],
 )
 def test_settings_out_of_range(change: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(change))} must"):

@@ -224,7 +224,7 @@ def test_shapes_also_have_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(futures_module, "BASELINE_CLIPS", 8)
     size = {"height": 64, "width": 64, "depth": [1, 1], "hidden": [4, 4]}
     model = make_model(**FRAMES, glow=size)
-    settings = Settings("shapes", limit=1, num_samples=2, num_importance_samples=1, probe_clips=24)
+    settings = Settings("shapes", limit=1, num_samples=2, num_importance_samples=1, probe_clips=40)
     assert [Settings("shapes", limit=limit).probes for limit in (None, 0, 8)] == [4000, 4000, 0]
     figures = evaluate_video(model, settings, quiet).figures
     assert 0 <= figures["direction_entropy"] <= 1

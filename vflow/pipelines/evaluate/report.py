@@ -22,6 +22,8 @@ Progress = Callable[[int, int], None]
 Stage = Callable[[str], Progress]
 """Start of a named stage; returns the function that takes its progress."""
 PROBE_CLIPS = 4000
+LEAST_PROBE_CLIPS = 40
+"""Training clips of a probe with which every direction that is held out has some."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,14 @@ class Settings:
         split: what is scored; ``validation`` is part of the training data.
         limit: examples, evenly spread; 0 takes all.
         num_samples: per clip, photo or class.
-        num_frames: predicted frames of each clip.
+        num_frames: predicted frames of each clip; given, no later ones are scored.
         context: given frames of each clip.
         temperature: scale of the noise.
         seed: names the noise.
         num_importance_samples: K of the second, tighter bound; 1 leaves it out.
         classifier: file of a digit classifier; written if it is not there.
-        probe_clips: training clips of the probe that reads directions of ``shapes``, 0 leaves it out; None
-            are 4000, or where there is a ``limit`` none.
+        probe_clips: training clips of the probe that reads directions of ``shapes``, 40 or more; 0 leaves it
+            out; None are 4000, or where there is a ``limit`` none.
     """
 
     data: str
@@ -65,6 +67,10 @@ class Settings:
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
         check_range("probe_clips", self.probes, 0, 100_000, whole=True)
+        if 0 < self.probes < LEAST_PROBE_CLIPS:
+            raise ConfigError(
+                f"probe_clips must be at least {LEAST_PROBE_CLIPS}, or 0 for no probe, got {self.probes}"
+            )
         check_range("num_importance_samples", self.num_importance_samples, 1, 1024, whole=True)
 
     @property
