@@ -176,6 +176,22 @@ TASKS: dict[str, Callable[[argparse.Namespace], tuple[str, list[Row], str]]] = {
 }
 
 
+def kept_rows(path: Path, command: str) -> list[Row]:
+    """Rows of a file that ``command`` made earlier; none where there is no file.
+
+    Raises:
+        SystemExit: other settings made them.
+    """
+    if not path.is_file():
+        return []
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    made = str(found["protocol"]["command"])
+    if made != command:
+        raise SystemExit(f"{path}: its rows come from {made}; give these settings or another --output")
+    rows: list[Row] = found["rows"]
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -192,18 +208,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed (addition only)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    title, rows, note = TASKS[options.task](options)
     own = f" --digits {options.digits} --seconds {options.seconds:g}" if options.task == "addition" else ""
     own += f" --seed {options.seed}" if options.seed else ""
-    found = comparison(title, rows, note, f"discrete {options.task}{own}")
-    if options.output is None:
-        print(json.dumps(found, ensure_ascii=False))
-        return
-    if options.output.is_file():
-        before = {row["model"]: row for row in json.loads(options.output.read_text(encoding="utf-8"))["rows"]}
-        every = before | {row["model"]: row for row in rows}
-        found["rows"] = sorted(every.values(), key=lambda row: list(ADDITION_MODELS).index(row["model"]))
-    options.output.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
+    command = f"discrete {options.task}{own}"
+    before = kept_rows(options.output, f"python -m scripts.benchmarks.{command}") if options.output else []
+    title, rows, note = TASKS[options.task](options)
+    every = {row["model"]: row for row in [*before, *rows]}
+    text = json.dumps(comparison(title, list(every.values()), note, command), ensure_ascii=False)
+    if options.output:
+        options.output.write_text(text + "\n", encoding="utf-8")
+    else:
+        print(text)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from scripts.benchmarks import discrete
 from scripts.benchmarks.discrete import BASE, TABLE, XOR, potts, sums, vectors
 from vflow.models.discrete_flow import (
     BipartiteLSTM,
@@ -141,3 +146,29 @@ def test_sums_are_those_of_the_numbers() -> None:
 
     added = zip(number(columns // BASE), number(columns % BASE), strict=True)
     assert number(total) == [(a + b) % 10**4 for a, b in added]
+
+
+def test_rows_of_a_benchmark_join_those_of_the_same_settings_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def task(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]], str]:
+        ran.append(options.model)
+        return "title", [{"model": name, "nats": len(ran)} for name in options.model.split()], "note"
+
+    def run(words: str, model: str) -> list[tuple[str, int]]:
+        monkeypatch.setattr("sys.argv", ["discrete", *words.split(), "--model", model, "--output", str(path)])
+        discrete.main()
+        return [(row["model"], row["nats"]) for row in json.loads(path.read_text())["rows"]]
+
+    path = tmp_path / "rows.json"
+    for name in ("potts", "addition"):
+        monkeypatch.setitem(discrete.TASKS, name, task)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    assert run("potts", "entropy flow") == [("entropy", 1), ("flow", 1)]
+    assert run("potts", "more entropy") == [("entropy", 2), ("flow", 1), ("more", 2)]
+    for words in ("addition", "potts --seed 1"):
+        with pytest.raises(SystemExit, match=r"its rows come from .*\.discrete potts; give"):
+            run(words, "flow")
+    assert len(ran) == 2
