@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from scripts.acceptance import densities, weights
+from scripts.acceptance import conditions, densities, files, speed, weights
+from scripts.acceptance.registry import Result
 from scripts.acceptance.weights import TRIP
 from tests.pipelines.conftest import FRAMES, make_model
 
@@ -35,3 +37,40 @@ def test_a_density_that_is_nan_is_the_least_exact(monkeypatch: pytest.MonkeyPatc
     found = densities.exactness.__wrapped__()  # type: ignore[attr-defined]
     assert math.isnan(found.values["log_det"]) and found.values["inverse"] == 1e-7
     assert "log-det iaf, inverse maf" in found.note
+
+
+@pytest.mark.parametrize(
+    ("measure", "place", "name"),
+    [
+        (files.files, files, "loaded"),
+        (files.codec_speed, files, "loaded"),
+        (files.flow_files, files, "push_clips"),
+        (files.enlarged_speed, files, "loaded"),
+        (conditions.arm, conditions.inverse, "run"),
+        (conditions.knowledge, conditions, "mnist"),
+        (speed.training_speed, speed, "train_beside_peers"),
+        (speed.recompute_time, speed, "images"),
+        (speed.sampling, speed, "sample"),
+        (speed.starting, speed, "startup"),
+    ],
+)
+def test_measures_of_one_thread_leave_the_others_theirs(
+    measure: Callable[[], Result], place: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Begun(Exception):
+        pass
+
+    def begin(*arguments: Any, **options: Any) -> None:
+        found.append(torch.get_num_threads())
+        raise Begun
+
+    found: list[int] = []
+    monkeypatch.setattr(place, name, begin)
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        with pytest.raises(Begun):
+            measure()
+        assert found == [1] and torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)

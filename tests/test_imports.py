@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "priors": BASE | {"nn", "bijections"},
     "models": FLOWS,
     "data": BASE | {"densities", "disk"},
-    "compression": FLOWS | {"data"},
+    "compression": FLOWS | {"data", "devices"},
     "metrics": BASE | {"data"},
     "catalog": BASE,
     "card": {"config", "errors"},

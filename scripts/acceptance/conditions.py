@@ -10,6 +10,7 @@ from scripts.acceptance.registry import Figure, Result, measure
 from scripts.acceptance.report import ROOT
 from scripts.benchmarks import inverse
 from scripts.benchmarks import knowledge as types
+from vflow.devices import one_thread
 
 ARM_SECONDS = 120.0
 
@@ -22,6 +23,7 @@ ARM_SECONDS = 120.0
     flow_error=Figure("arm: error of re-simulated y, conditional flow (arm length: 2)"),
     network_error=Figure("arm: the same, invertible network"),
 )
+@one_thread()
 def arm() -> Result:
     """1,000 new observations, 500 samples from each posterior; each training takes 120 s of processor
     time."""
@@ -47,6 +49,7 @@ def arm() -> Result:
     recognised_at_1=Figure("knowledge: the same at T = 1"),
     bayes=Figure("knowledge: accuracy of Bayes' rule on validation digits"),
 )
+@one_thread()
 def knowledge() -> Result:
     """400 drawn digits, 14×14, at T = 0.6; base flow and types are trained here, for 16 and 12 s of processor
     time."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 import vflow
 from scripts.acceptance.models import GIVEN, data, grasp_windows, loaded, push_clips, silent
@@ -20,6 +19,7 @@ from scripts.acceptance.weights import SIZE, size
 from vflow.data.lossless import bits_after
 from vflow.data.media import list_media, read_image
 from vflow.data.stills import STILL_FORMATS
+from vflow.devices import one_thread
 from vflow.errors import VflowError
 from vflow.pipelines.evaluate.codec import LARGE, Coded, code, evaluate_codec
 from vflow.pipelines.evaluate.report import Settings
@@ -76,6 +76,7 @@ def _refused(model: Any, file: bytes) -> bool:
     encoding=Figure("photos: pixels encoded per second, one thread"),
     decoding=Figure("photos: pixels decoded per second"),
 )
+@one_thread()
 def files() -> Result:
     """codec-photo on the photos of photos/val at their own size and 92 of photos/train; codec-clip on windows
     of 20 frames of grasp/test and clips of push/test. Every file is decoded and compared. The decoder is also
@@ -129,6 +130,7 @@ def photo_sizes() -> Result:
         "time per pixel at 1024×1024 relative to 256×256, larger of encoding and decoding", at_most=1.25
     ),
 )
+@one_thread()
 def codec_speed() -> Result:
     """codec-photo on a photo of photos/val, extended to each size by mirroring at its edges. Processor time
     of one thread, medians of three."""
@@ -159,6 +161,7 @@ def codec_speed() -> Result:
     encoding=Figure("pixels encoded per second, one thread"),
     decoding=Figure("pixels decoded per second"),
 )
+@one_thread()
 def flow_files() -> Result:
     """Evenly spaced clips and windows of 20 frames, coded and decoded by the shipped video flows. Bits are
     those on disk for all 20 frames minus those for the first 3; the same for lossless x264 (RGB,
@@ -232,9 +235,9 @@ def enlarged() -> Result:
 
 
 @measure("N", seconds=Figure("enlarging a 256×256 photo ×4 in four variants", "s", at_most=12, aim="6"))
+@one_thread()
 def enlarged_speed() -> Result:
     """Processor time of one thread with the photo loaded; median of three runs after a warm-up run."""
-    torch.set_num_threads(1)
     model: Any = loaded("enlarge")
     photo = cv2.resize(next(_photos()), (256, 256), interpolation=cv2.INTER_AREA)
     times = []

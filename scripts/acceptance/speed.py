@@ -31,7 +31,7 @@ from scripts.benchmarks.train import Setting, training_step
 from scripts.benchmarks.train import train as train_beside_peers
 from vflow.checkpoint import load
 from vflow.config import load_preset
-from vflow.devices import choose_device
+from vflow.devices import choose_device, one_thread
 from vflow.models import build_model
 from vflow.training.args import TrainOptions
 from vflow.training.data import Prefetcher
@@ -48,9 +48,8 @@ LOADED_STEPS, PRECISION_STEPS = 20, 200
 
 
 def setting() -> Setting:
-    """Settings of the Glow of the promised figures, on this machine."""
+    """Settings of the Glow of the promised figures, on this machine, for measures of one thread."""
     device = choose_device("auto")
-    torch.set_num_threads(1)
     dtype = autocast_dtype("auto", device) or torch.float32
     clock: Clock = "cpu" if device.type == "cpu" else "wall"
     return Setting(
@@ -74,6 +73,7 @@ def data_of(name: str) -> str | None:
     autocast=Figure("frames/s relative to normflows under bfloat16 autocast", "×"),
     apart=Figure("largest difference between log-likelihoods, same weights", "bits/dim", at_most=1e-3),
 )
+@one_thread()
 def training_speed() -> Result:
     """Glow of 3 levels × 8 steps, width 128, 64×64×3, batch 32: forward, backward, fused Adam. normflows uses
     vflow's weights. The libraries take turns in one process; medians of 7 turns."""
@@ -99,6 +99,7 @@ def training_speed() -> Result:
     recompute=Figure("the same with memory: recompute", "×", at_most=0.25),
     growth=Figure("memory at depth 32 relative to depth 8, with memory: recompute", "×", at_most=1.25),
 )
+@one_thread()
 def memory() -> Result:
     """The same model and batch. Peak during forward and backward minus the level with model, gradients and
     Adam's state allocated, each library in its own process: resident memory, or on a GPU the memory allocated
@@ -120,6 +121,7 @@ def memory() -> Result:
 @measure(
     "D", time=Figure("time of a training step with memory: recompute, relative to plain", "×", at_most=1.4)
 )
+@one_thread()
 def recompute_time() -> Result:
     """The Glow of training_speed with bfloat16 conditioners; both take turns, medians of 7."""
     here = setting()
@@ -165,6 +167,7 @@ def gradient(model: nn.Module, batch: Any) -> torch.Tensor:
     flat=Figure("time of frame 20 relative to frame 2", "×", at_most=1.1),
     forward=Figure("time of all frames relative to one forward pass over them", "×", at_most=1.5),
 )
+@one_thread()
 def sampling() -> Result:
     """shapes-guided (affine couplings), 8 futures × 20 frames, including the encoding of the context; medians
     of 7 runs."""
@@ -180,6 +183,7 @@ def sampling() -> Result:
     "D",
     ratio=Figure("time of `vflow predict` without sampling, relative to `import torch`", "×", at_most=2.5),
 )
+@one_thread()
 def starting() -> Result:
     """shapes-guided, 8 futures × 10 frames of a shipped picture, from process start to written file; the time
     of sampling, measured in a warmed-up process, is subtracted. Medians of 7 turns."""
@@ -191,6 +195,7 @@ def starting() -> Result:
     "D",
     **{name: Figure(f"share of a step spent waiting for data, {name}", "", at_most=0.05) for name in DATA},
 )
+@one_thread()
 def waiting() -> Result:
     """20 steps of each CPU preset by the wall clock, without the first 3, which find no batch ready."""
     return Result({name: share_waited(name) for name in DATA})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import final
 
 import numpy as np
@@ -16,6 +15,7 @@ from vflow.compression.coder import Count, FrameCoder
 from vflow.compression.container import Header
 from vflow.compression.entropy import BinMasses, Decoder, Encoder
 from vflow.data.stills import lossless_webp, read_webp
+from vflow.devices import one_thread
 from vflow.errors import ConfigError
 from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.priors.gaussian_mixture import GaussianMixture
@@ -76,7 +76,7 @@ class FlowCoder(FrameCoder):
         return np.ascontiguousarray(frame[0].permute(1, 2, 0).numpy())
 
     def _code(self, choose: Callable[[GaussianMixture, Tensor], Tensor]) -> Tensor:
-        with _one_thread():
+        with one_thread():
             frame = self.model.code_frame(torch.stack(self.past, 1), choose)
         self._remember(frame)
         return frame
@@ -96,14 +96,3 @@ def _arithmetic() -> str:
     parts = [f"torch {torch.__version__}", torch.backends.cpu.get_cpu_capability(), platform.machine()]
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
     return ", ".join([*parts, limit] if limit else parts)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order, whatever the number of threads is set to."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
