@@ -20,7 +20,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from scripts.benchmarks.comparison import comparison
 from vflow.config import DensityConfig, DigitsConfig, GlowConfig, TrainingConfig
-from vflow.data.datasets.digits import MnistImages, load_mnist
+from vflow.data.datasets.digits import MnistImages
 from vflow.data.datasets.splits import Split
 from vflow.metrics.digits import CLASSES, DigitClassifier, agreement, train_classifier
 from vflow.models.digits import Digits
@@ -79,9 +79,13 @@ def train_base(images: Tensor, seconds: float) -> Digits:
 
 @cache
 def judge() -> DigitClassifier:
-    """The classifier of ``vflow evaluate``, trained independently of the flow for one epoch of MNIST."""
+    """The classifier of ``vflow evaluate``, trained independently of the flow for one epoch.
+
+    Of the training split: digits that it judges are not among those that it learned.
+    """
+    train = MnistImages(split="train")
     with torch.enable_grad():
-        return train_classifier(*load_mnist(None, train=True), epochs=1)
+        return train_classifier(train.images, train.labels, epochs=1)
 
 
 def recognised(images: Tensor, labels: Tensor) -> float:
