@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from vflow.bijections import ActNorm
 from vflow.config.base import parse
 from vflow.config.density import VaeConfig
 from vflow.densities.vine import Vine
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, InputError
+from vflow.models.flow import Flow
 from vflow.models.vae import Vae
 
 NOISE = 0.3
@@ -54,6 +56,25 @@ def test_samples_follow_the_points(vine: Vine) -> None:
     assert float(torch.corrcoef(torch.stack([x.square(), y]))[0, 1]) > 0.85
     assert abs(float(torch.corrcoef(torch.stack([x, other]))[0, 1])) < 0.1
     torch.testing.assert_close(torch.stack([x.std(), other.std()]), torch.ones(2), rtol=0, atol=0.08)
+
+
+def test_a_vine_under_layers_that_learn() -> None:
+    pytest.importorskip("pyvinecopulib")
+    points = parabola(500, 3)
+    model = Flow([ActNorm(3)], Vine(points, whiten=True))
+    with pytest.raises(InputError, match=r"a vine has no gradients; use torch.no_grad\(\)"):
+        model.log_prob(points)
+    eps = torch.randn(5, 3)
+    with pytest.raises(InputError, match="a vine has no gradients"):
+        model.base.sample(eps.clone().requires_grad_())
+    with torch.no_grad():
+        before = model.log_prob(points), model.sample(eps)
+        after = model.float().log_prob(points), model.sample(eps)
+        wide = model.double().log_prob(points.double())
+    for one, other in zip(before, after, strict=True):
+        assert torch.equal(one, other) and one.dtype == torch.float32
+    torch.testing.assert_close(wide.float(), before[0], rtol=0, atol=1e-3)
+    assert not any("base" in name for name in model.state_dict())
 
 
 def test_decoded_samples_of_a_vine(vine: Vine) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vflow.densities.base import Density
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, InputError
 
 EDGE = 1e-6  # of the unit cube, whose faces quantiles do not reach
 
@@ -18,8 +18,9 @@ EDGE = 1e-6  # of the unit cube, whose faces quantiles do not reach
 class Vine(Density):
     """p(x) = |det W| Π f_d(y_d) · Π c_e, y = W (x − m): kernel margins, copulas c_e of a vine's pairs.
 
-    Fitted once, to ``points``, one margin and one pair at a time; it has no parameters to train. Pair copulas
-    are local likelihoods, so that dependence may have any form.
+    Fitted once, to ``points``, one margin and one pair at a time; it has no parameters to train, and computes
+    in float64 on the CPU, without gradients. Pair copulas are local likelihoods, so that dependence may have
+    any form.
 
     Args:
         points: (N, D), D ≥ 2.
@@ -27,11 +28,8 @@ class Vine(Density):
             dependence is exact, and smoothing blurs the rest alone; else y = x.
 
     Raises:
-        ConfigError: pyvinecopulib is not installed.
+        ConfigError: pyvinecopulib is not installed. InputError: later, where a gradient is wanted.
     """
-
-    mean: Tensor
-    factor: Tensor
 
     def __init__(self, points: Tensor, *, whiten: bool = False) -> None:
         super().__init__()
@@ -41,16 +39,16 @@ class Vine(Density):
             raise ConfigError("pyvinecopulib is not installed; pip install 'vflow-torch[vine]'") from error
         self.dim = self.noise_dim = points.shape[1]
         points = points.double().cpu()
-        mean, factor = torch.zeros(self.dim).double(), torch.eye(self.dim).double()
+        # x = factor · y + mean; no buffers, since ``distribution`` stays in float64 on the CPU, too
+        self.mean, self.factor = torch.zeros(self.dim).double(), torch.eye(self.dim).double()
         if whiten:
-            mean, factor = points.mean(0), torch.linalg.cholesky(torch.cov(points.T))
-        self.register_buffer("mean", mean)  # x = factor · y + mean
-        self.register_buffer("factor", factor)
+            self.mean, self.factor = points.mean(0), torch.linalg.cholesky(torch.cov(points.T))
         controls = FitControlsVinecop(family_set=[BicopFamily.tll])
         self.distribution = Vinedist.from_data(self._whitened(points), controls)
 
     def _whitened(self, x: Tensor) -> np.ndarray:
         """y (B, D), float64, of x (B, D)."""
+        _refuse_gradient(x)
         centred = (x.double().cpu() - self.mean).T
         return torch.linalg.solve_triangular(self.factor, centred, upper=False).T.contiguous().numpy()
 
@@ -67,6 +65,12 @@ class Vine(Density):
 
     def _draw(self, eps: Tensor) -> Tensor:
         """Samples (B, D) from standard-normal noise (B, D), by the inverse Rosenblatt transform."""
+        _refuse_gradient(eps)
         uniform = torch.special.ndtr(eps.double()).clamp(EDGE, 1 - EDGE).cpu().numpy()
         y = torch.from_numpy(self.distribution.inverse_rosenblatt(uniform))
         return (y @ self.factor.T + self.mean).to(eps)
+
+
+def _refuse_gradient(x: Tensor) -> None:
+    if x.requires_grad and torch.is_grad_enabled():
+        raise InputError("a vine has no gradients; use torch.no_grad(), or another base while layers learn")
