@@ -468,6 +468,12 @@ def test_planar_and_radial_have_a_density_where_float32_would_round_their_slope_
         assert bool(ladj.isfinite().all()) and float(ladj) < -10
 
 
+def test_bumps_start_on_points_far_from_0() -> None:
+    bumps = RadialBumps(2, 4).eval()
+    z = bumps.initialize(100 * torch.randn(50, 2, 1, 1))
+    assert bool(z.isfinite().all()) and float(bumps.log_width.detach().max().exp()) == pytest.approx(3.0)
+
+
 def test_a_point_at_the_centre_of_a_radial_map_has_finite_gradients() -> None:
     bumps = RadialBumps(2, 1)
     bumps.place(0, torch.zeros(2), 1.0, 0.5)

@@ -14,6 +14,7 @@ from vflow.bijections.root import invert_increasing
 from vflow.bijections.vector import VectorBijection
 
 LOG_RATIO_LIMIT = 1.0  # |log(1 + slope)| of a bump at its centre stays below this
+WIDEST = 3.0  # α that initialize gives at most
 SLOPES = [0.05 * step for step in range(-16, 17)]  # log-slopes that are tried for each bump
 
 
@@ -150,4 +151,5 @@ def _width(centre: Tensor, dim: int, share: float = 0.05) -> float:
     """
     log_volume = math.log(share) + 0.5 * dim * math.log(2 * math.pi) + 0.5 * float(centre.square().sum())
     log_unit_ball = 0.5 * dim * math.log(math.pi) - math.lgamma(dim / 2 + 1)
-    return min(math.exp((log_volume - log_unit_ball) / dim), 3.0)
+    log_radius = min((log_volume - log_unit_ball) / dim, WIDEST)  # far from 0 its exponential overflows
+    return min(math.exp(log_radius), WIDEST)
