@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.bijections.support import check_derivatives
-from vflow.bijections import ActNorm, ActNormLinear, Bijection, Chain, Inverse
+from vflow.bijections import ActNorm, ActNormLinear, Bijection, Chain, Inverse, marginals
 from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Elementwise
 from vflow.bijections.batchnorm import BatchNorm
 from vflow.bijections.bumps import RadialBumps
@@ -27,6 +27,7 @@ from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation
 from vflow.bijections.spline import RationalQuadraticSpline
 from vflow.config import DensityConfig
+from vflow.errors import InputError
 from vflow.nn.masked import MADE, TiedAutoregressiveNet
 from vflow.nn.mlp import MLP, VectorConditioner
 
@@ -508,7 +509,17 @@ def test_pareto_marginals_are_continuous_distribution_functions() -> None:
     torch.testing.assert_close(mass, (u[-1] - u[0]).squeeze(), rtol=0, atol=1e-4)
 
 
-def test_pareto_marginals_start_on_the_device_of_their_batch() -> None:
+def test_pareto_marginals_refuse_columns_of_ties() -> None:
+    bijection, x = ParetoMarginals(3, 6), torch.randn(100, 3, 1, 1)
+    x[2:98, 1] = 2.0
+    with pytest.raises(InputError, match="column 2: 90% of its values are equal"):
+        bijection.initialize(x)
+    x[2:20, 1] = 3.0
+    assert bool(bijection.initialize(x).isfinite().all())
+
+
+def test_pareto_marginals_start_on_the_device_of_their_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marginals, "_refuse_ties", lambda threshold: None)  # nor can that
     bijection = ParetoMarginals(2, 6).to("meta")
     bijection.initialized = torch.tensor(False)  # what is on "meta" cannot be read
     assert bijection.initialize(torch.zeros(8, 2, 1, 1, device="meta")).device.type == "meta"

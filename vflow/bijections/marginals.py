@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from vflow.bijections.base import Context, initialized_by
 from vflow.bijections.spline import MIN_SLOPE, RationalQuadraticSpline
 from vflow.bijections.vector import VectorBijection, inside_unit_interval
+from vflow.errors import InputError
 
 MASS = 0.05  # of each tail
 
@@ -26,7 +27,8 @@ class ParetoMarginals(VectorBijection):
     rational-quadratic spline, whose slopes at the ends give β, so that the density is continuous. Followed by
     flows of the unit cube, whose slopes are bounded away from 0 and ∞, the marginals keep these tails.
 
-    ``initialize`` puts the thresholds at the 5% and 95% quantiles of a batch, once.
+    ``initialize`` puts the thresholds at the 5% and 95% quantiles of a batch, once; where these are equal, it
+    raises an InputError.
 
     Args:
         dim: D.
@@ -54,7 +56,9 @@ class ParetoMarginals(VectorBijection):
     def initialize(self, x: Tensor, context: Context = None) -> Tensor:
         if not self.initialized:
             levels = torch.tensor([MASS, 1 - MASS], dtype=torch.float64, device=x.device)
-            self.threshold.copy_(torch.quantile(x.flatten(1).double(), levels, dim=0))
+            threshold = torch.quantile(x.flatten(1).double(), levels, dim=0).to(self.threshold)
+            _refuse_ties(threshold)
+            self.threshold.copy_(threshold)
             self.initialized.fill_(True)
         return self.transform(x)[0]
 
@@ -106,3 +110,13 @@ class ParetoMarginals(VectorBijection):
         """Excess over the threshold beyond which a mass ≤ m lies."""
         index, log_scale = self.tail_index[side], self._log_scale(side)
         return log_scale.exp() / index * torch.expm1(-index * (mass.log() - math.log(MASS)))
+
+
+def _refuse_ties(threshold: Tensor) -> None:
+    """Refuse thresholds (2, D) between which nothing lies."""
+    tied = (threshold[1] <= threshold[0]).nonzero().flatten().tolist()
+    if tied:
+        raise InputError(
+            f"column {tied[0] + 1}: 90% of its values are equal, and marginals have a density; add a little "
+            "noise to it, or leave it out"
+        )
