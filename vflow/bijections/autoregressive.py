@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from vflow.bijections.base import Context, accumulation_dtype
+from vflow.bijections.base import Context
 from vflow.bijections.coupling import Coupling
 from vflow.bijections.element import Element
 from vflow.bijections.reshape import Partition
@@ -33,14 +33,14 @@ class Autoregressive(VectorBijection):
         self.element, self.net = element, net
 
     def transform_vectors(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        z, log_slope = self.element.forward(x, self.net(x, context).to(accumulation_dtype(x.dtype)))
+        z, log_slope = self.element.forward(x, self.net(x, context).to(x.dtype))
         return z, log_slope.sum(1)
 
     def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         run = self.net.prepare()
         x, ladj = torch.zeros_like(z), torch.zeros_like(z[:, 0])
         for index in self.net.order.argsort().tolist():
-            h = run(x, context)[:, index].to(accumulation_dtype(z.dtype))
+            h = run(x, context)[:, index].to(z.dtype)
             value, log_slope = self.element.inverse(z[:, index], h)
             x = torch.cat([x[:, :index], value[:, None], x[:, index + 1 :]], 1)
             ladj = ladj + log_slope
