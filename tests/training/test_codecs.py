@@ -152,7 +152,8 @@ def test_folders_of_clips_give_as_many_examples_each(tmp_path: Path) -> None:
     assert len(data.folders) == 2 and len(data) == 2 * max(map(len, data.folders))
     held = ClipCrops(tmp_path, crop=8, split="test")
     assert len(held.windows) == 11 and held.windows[0][0].parent != held.windows[1][0].parent
-    assert held.window(10).shape == (6, 18, 20, 3)
+    last = held.window(10)
+    assert last is not None and last.shape == (6, 18, 20, 3)
 
 
 def test_long_clips_have_many_windows(tmp_path: Path) -> None:
@@ -163,8 +164,35 @@ def test_long_clips_have_many_windows(tmp_path: Path) -> None:
 def test_clips_longer_than_an_upload_may_be_are_read(tmp_path: Path) -> None:
     media.write_npz(tmp_path / "long.npz", frames=np.zeros((3010, 8, 8, 3), np.uint8))
     data = ClipCrops(tmp_path, crop=8, split="test")
-    assert data.window(len(data.windows) - 1).shape == (20, 8, 8, 3)
+    last = data.window(len(data.windows) - 1)
+    assert last is not None and last.shape == (20, 8, 8, 3)
     assert data.example(0, (0, 0)).shape == (3, 8, 8, 3)
+
+
+def test_held_out_photos_that_cannot_be_read_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, config, run = photos(tmp_path / "photos", 60), preset(tmp_path, PHOTO), tmp_path / "run"
+    held = PhotoCrops(folder, crop=16, split="validation").names
+    assert len(held) >= 2
+    (folder / held[0]).write_bytes(b"no picture")
+    flags = ("training.validate_every=2", "training.validation_examples=100")
+    assert run_here(config, run, data=str(folder), set=flags) == 0
+    assert [line["round_trip"] for line in lines(run) if "val_bits_per_dim" in line] == [0, 0]
+    assert len([text for text in caplog.messages if held[0] in text]) == 1
+
+
+def test_windows_of_clips_that_end_before_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = clips(tmp_path / "clips", 2, 22)
+    monkeypatch.setattr(media, "probe", lambda *_: (70, 10.0))  # as where sound goes on after the pictures
+    data = open_data(load_preset(preset(tmp_path, CLIP), {"data.path": str(folder)}))
+    assert isinstance(data, CodedClips) and data.held_out == 3
+    found = [data.validation([index]) for index in (0, 1, 2, 1)]
+    assert found[0] is not None and len(found[0].images) == 17 and found[1:] == [None, None, None]
+    (warning,) = (text for text in caplog.messages if "skipped" in text)
+    assert "from frame 21 on: its container counts more frames than the 22 that are there" in warning
 
 
 def test_halves_are_means() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ STILL_SHARE = 0.05  # of examples whose frames before are one, as a clip's secon
 
 
 @dataclass(frozen=True)
-class _Coded(Splits[S]):
+class _Coded(Splits[S], ABC):
     """Examples of a codec.
 
     Args:
@@ -36,6 +37,16 @@ class _Coded(Splits[S]):
 
     levels: int
     chunk: int = 1  # held-out pictures differ in size
+
+    @abstractmethod
+    def validation(self, indices: Sequence[int]) -> CodecBatch | None:
+        """A held-out picture or window; None if it cannot be read."""
+
+    def probe(self, count: int) -> CodecBatch:
+        """The first that can be read."""
+        readable = (batch for index in range(self.held_out) if (batch := self.validation([index])))
+        images, before, _ = next(readable)
+        return CodecBatch(images[:count], before[:count])
 
     def draw(self, model: Codec, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
         """None: codecs are judged by bits alone."""
@@ -52,12 +63,11 @@ class CodedPhotos(_Coded[PhotoCrops]):
         weights = level_weights(self.levels, self.train.crop, (self.seed, start))
         return _photos([to_planes(square).planes for square in squares])._replace(weights=weights)
 
-    def validation(self, indices: Sequence[int]) -> CodecBatch:
+    def validation(self, indices: Sequence[int]) -> CodecBatch | None:
         assert self.held
-        return _photos([to_planes(self.held.original(index)).planes for index in indices])
-
-    def probe(self, count: int) -> CodecBatch:
-        return self.validation([0])
+        (index,) = indices
+        photo = self.held.readable(index)
+        return None if photo is None else _photos([to_planes(photo).planes])
 
     def bits(self, model: Codec, batch: CodecBatch) -> Tensor:
         """bits/dim at the photo's own size, without the remainder of its colours."""
@@ -85,16 +95,15 @@ class CodedClips(_Coded[ClipCrops]):
         weights = level_weights(self.levels, self.train.crop, (self.seed, start))
         return CodecBatch(frames[:, 0], frames[first:, 1:], weights)
 
-    def validation(self, indices: Sequence[int]) -> CodecBatch:
+    def validation(self, indices: Sequence[int]) -> CodecBatch | None:
         """Frames of one window from the fourth on."""
         assert self.held
         (index,) = indices
-        frames = _planes(self.held.window(index))
+        window = self.held.window(index)
+        if window is None:
+            return None
+        frames = _planes(window)
         return CodecBatch(frames[3:], torch.stack([frames[2:-1], frames[1:-2]], 1))
-
-    def probe(self, count: int) -> CodecBatch:
-        images, before, _ = self.validation([0])
-        return CodecBatch(images[:count], before[:count])
 
     def bits(self, model: Codec, batch: CodecBatch) -> Tensor:
         """Mean bits/dim of the window's frames, (1, 1)."""

@@ -208,8 +208,8 @@ class DataModule(Protocol[M, B]):
     def batch(self, start: int, size: int) -> B:
         """Examples ``start … start + size - 1`` of the endless training stream."""
 
-    def validation(self, indices: Sequence[int]) -> B:
-        """Held-out examples with fixed noise."""
+    def validation(self, indices: Sequence[int]) -> B | None:
+        """Held-out examples with fixed noise; None if what they are in cannot be read."""
 
     def probe(self, count: int) -> B:
         """The first ``count`` held-out examples (or all), for the round trip."""

@@ -59,25 +59,27 @@ def validate(
 ) -> Validation | None:
     """Score the first ``count`` held-out examples with fixed noise, in float32.
 
-    None when any process wishes to stop half-way; all processes then return None.
+    Examples that cannot be read are passed over. None when any process wishes to stop half-way, or nothing
+    can be read; all processes then return None.
     """
     count = min(count, data.held_out)
     world, rank = accelerator.num_processes, accelerator.process_index
     per_process = -(-count // world)
     mine = list(range(rank, count, world))
-    parts, complete = [], True
+    bits, seen, complete = torch.zeros(per_process, data.targets), torch.zeros(per_process), True
     for start in range(0, len(mine), data.chunk):
         if cancelled():
             complete = False
             break
-        batch = on_device(data.validation(mine[start : start + data.chunk]), accelerator.device)
-        parts.append(data.bits(model, batch).float().cpu())
-    bits = torch.full((per_process, data.targets), torch.inf)
-    if parts:
-        scored = torch.cat(parts)
-        bits[: len(scored)] = scored
+        batch = data.validation(mine[start : start + data.chunk])
+        if batch is None:
+            continue
+        scored = data.bits(model, on_device(batch, accelerator.device)).float().cpu()
+        bits[start : start + len(scored)], seen[start : start + len(scored)] = scored, 1
     flags = accelerator.gather(torch.tensor([float(complete)], device=accelerator.device))
-    table = accelerator.gather(bits.to(accelerator.device)).cpu().unflatten(0, (world, per_process))
-    if not bool(flags.all()):
+    table = accelerator.gather(torch.cat([bits, seen[:, None]], 1).to(accelerator.device)).cpu()
+    table = table.unflatten(0, (world, per_process)).transpose(0, 1).flatten(0, 1)
+    table = table[table[:, -1] > 0, :-1]
+    if not bool(flags.all()) or not len(table):
         return None
-    return Validation(table.transpose(0, 1).flatten(0, 1)[:count].numpy())
+    return Validation(table.numpy())

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from vflow.randomness import generator
 HALF_SIZE_SHARE = 0.25  # of photos: shrunk, they have no traces of JPEG
 WINDOW, SHORTEST = 20, 4  # frames of a window of a clip; least of a clip that has one
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class _Files:
@@ -36,18 +38,21 @@ class _Files:
 
     def read(self, name: str, decode: Callable[[], np.ndarray]) -> np.ndarray | None:
         """Result of ``decode``, which reads the file; None if it cannot be read."""
-        if name in self._refused:
-            return None
         found = self._cache.get(name)
-        if found is None:
-            try:
-                found = decode()
-            except InputError as error:
-                self._refused.add(name)
-                _log.warning("skipped %s: %s", printable(str(self.root / name)), error)
-                return None
+        if found is None and (found := self.attempt(name, decode)) is not None:
             self._cache.put(name, found)
         return found
+
+    def attempt(self, name: str, read: Callable[[], T]) -> T | None:
+        """Result of ``read``, which is not kept; None if the file cannot be read, now or before."""
+        if name in self._refused:
+            return None
+        try:
+            return read()
+        except InputError as error:
+            self._refused.add(name)
+            _log.warning("skipped %s: %s", printable(str(self.root / name)), error)
+            return None
 
 
 class PhotoCrops:
@@ -103,8 +108,12 @@ class PhotoCrops:
         """
         return self._photos.original(index)
 
+    def readable(self, index: int) -> np.ndarray | None:
+        """Photo ``index`` at its own size, uint8 (H, W, 3); None, with one warning, if it cannot be read."""
+        return self._files.attempt(self.names[index], lambda: self.original(index))
+
     def _read(self, index: int) -> np.ndarray | None:
-        return self._files.read(self.names[index], lambda: self._photos.original(index))
+        return self._files.read(self.names[index], lambda: self.original(index))
 
 
 class ClipCrops:
@@ -126,6 +135,7 @@ class ClipCrops:
         self.path, self.crop = Path(path), crop
         self._files = _Files(self.path, cache_bytes)
         self.folders = [_clips(folder, split) for folder in _clip_folders(self.path)]
+        self._ends: dict[Path, int] = {}  # first frame of the first window that could not be read
 
     def __len__(self) -> int:
         return len(self.folders) * max(map(len, self.folders))
@@ -154,37 +164,46 @@ class ClipCrops:
 
         Windows follow one another without overlap; the folders take turns.
         """
-        rows = [[window for path in files for window in _windows(path)] for files in self.folders]
+        rows = [[window for path in files for window in self._windows(path)] for files in self.folders]
         return [window for turn in itertools.zip_longest(*rows) for window in turn if window]
 
-    def window(self, index: int) -> np.ndarray:
-        """Window ``index``: uint8 (T, H, W, 3).
+    def window(self, index: int) -> np.ndarray | None:
+        """Window ``index``: uint8 (T, H, W, 3), T at least 4.
 
-        Raises:
-            InputError: the clip cannot be read.
+        None, with one warning for each clip, where that cannot be read, or ends before, although its
+        container counts more frames.
         """
         path, start = self.windows[index]
-        return media.read_clip(path, TRAINING_LIMITS, start + WINDOW).frames[start:]
+        if start >= self._ends.get(path, start + 1):
+            return None
+        try:
+            frames = media.read_clip(path, TRAINING_LIMITS, start + WINDOW).frames[start:]
+            if len(frames) >= SHORTEST:
+                return frames
+            why = f"its container counts more frames than the {start + len(frames)} that are there"
+        except InputError as error:
+            why = str(error)
+        self._ends[path] = start
+        _log.warning("skipped %s from frame %d on: %s", printable(str(path)), start + 1, why)
+        return None
+
+    def _windows(self, path: Path) -> list[tuple[Path, int]]:
+        found = self._files.attempt(self._name(path), lambda: media.probe(path, TRAINING_LIMITS))
+        frames = found[0] if found else 0
+        starts = range(0, frames - WINDOW + 1, WINDOW) if frames >= WINDOW else range(frames >= SHORTEST)
+        return [(path, start) for start in starts]
 
     def _read(self, path: Path) -> np.ndarray | None:
-        name = path.relative_to(self.path).as_posix()
-        return self._files.read(name, lambda: media.read_clip(path, TRAINING_LIMITS).frames)
+        return self._files.read(self._name(path), lambda: media.read_clip(path, TRAINING_LIMITS).frames)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix()
 
     def _cut(self, clip: np.ndarray, random: np.random.Generator) -> np.ndarray:
         start = int(random.integers(len(clip) - 2))
         top, left = (int(random.integers(side - self.crop + 1)) for side in clip.shape[1:3])
         cut = clip[start : start + 3, top : top + self.crop, left : left + self.crop]
         return cut[:, :, ::-1] if random.random() < 0.5 else cut
-
-
-def _windows(path: Path) -> list[tuple[Path, int]]:
-    try:
-        frames, _ = media.probe(path, TRAINING_LIMITS)
-    except InputError as error:
-        _log.warning("skipped %s: %s", printable(str(path)), error)
-        return []
-    starts = range(0, frames - WINDOW + 1, WINDOW) if frames >= WINDOW else range(frames >= SHORTEST)
-    return [(path, start) for start in starts]
 
 
 def _clip_folders(root: Path) -> list[Path]:

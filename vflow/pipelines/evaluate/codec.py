@@ -112,14 +112,18 @@ def _clips(model: Any, clips: ClipCrops, settings: Settings, stage: Stage, place
     progress = stage("clips")
     for done, index in enumerate(chosen, 1):
         frames = clips.window(index)
+        if frames is None:
+            continue
         totals.coded.append(code(model, frames))
         rows.append(_later_frames(frames, totals.coded[-1].file))
         progress(done, len(chosen))
+    if not rows:
+        raise InputError(f"{clips.path}: none of its clips can be read")
     figures = totals.figures()
     figures |= {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     figures["after_over_x264"] = figures["bits_per_dim_after"] / figures["bits_per_dim_after_x264"]
     protocol = _protocol(settings, len(clips.windows)) | {
-        "windows": len(chosen), "frames": WINDOW, "after": f"the first {GIVEN} frames: all less those alone",
+        "windows": len(rows), "frames": WINDOW, "after": f"the first {GIVEN} frames: all less those alone",
         "x264": "RGB, qp 0, veryslow", "ffv1": "level 3", "source": places.name,
         "large": f"{LARGE:,} bytes and more: the largest ratio",
     }  # fmt: skip
