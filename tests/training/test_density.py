@@ -99,6 +99,18 @@ def test_held_out_points_choose_the_weights() -> None:
     assert kept == pytest.approx(min(values), abs=1e-5) and not model.training
 
 
+def test_running_averages_are_those_of_the_best_weights() -> None:
+    layers = [{"kind": "batchnorm"}, {"kind": "coupling", "hidden": [4]}, {"kind": "batchnorm"}]
+    model = DensityModel(parse(DensityConfig, {"layers": layers}, "test"))
+    points = plane_density("two-moons").points(60, "train")
+    held_out = PointBatch(plane_density("two-moons").points(200, "validation"))
+    config = training(30, 0.1).model_copy(update={"validate_every": 5, "batch_size": 8})
+    values = [p.val_nats for p in fit(model, points, config, validation=held_out) if p.val_nats is not None]
+    assert min(values) < values[-1], "the last weights are not the best"
+    with torch.no_grad():
+        assert -float(model.log_prob(held_out.points).mean()) == pytest.approx(min(values), abs=1e-5)
+
+
 def test_validation_leaves_training_as_it_is() -> None:
     points = plane_density("pinwheel").points(3000, 0)
     config = training(15).model_copy(update={"validate_every": 4})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 import time
@@ -214,7 +213,7 @@ def optimize(
     parameters = trained_parameters(model)
     optimizer = make_optimizer(model, config)
     ema, start, skipped = Ema(model, config.ema), time.process_time(), 0
-    best, least, waited = ema, math.inf, 0
+    best, least, waited = list[Tensor](), math.inf, 0
     model.train()
     try:
         for step in range(config.max_steps):
@@ -243,16 +242,23 @@ def optimize(
             if held_out and (done % config.validate_every == 0 or done == config.max_steps):
                 with _averaged(model, ema):
                     val_nats = held_out.nats()
-                better = val_nats < least
-                if better:
-                    best, least = copy.deepcopy(ema), val_nats
+                    if better := val_nats < least:
+                        best, least = [value.clone() for value in _values(model)], val_nats
                 waited = 0 if better else waited + 1
             yield Progress(done, value.item(), val_nats)
             if held_out and waited == held_out.patience:
                 break
     finally:
-        best.copy_to(model, model)
+        ema.copy_to(model, model)
+        if best:
+            for value, kept in zip(_values(model), best, strict=True):
+                value.copy_(kept)
         model.eval()
+
+
+def _values(model: nn.Module) -> list[Tensor]:
+    """Weights and buffers: running averages of a batch norm belong to the weights that they are of."""
+    return [value.detach() for value in (*model.parameters(), *model.buffers())]
 
 
 @contextmanager
