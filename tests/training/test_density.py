@@ -131,6 +131,7 @@ def test_validation_leaves_training_as_it_is() -> None:
             InputError,
             r"validation points\[0\] holds",
         ),
+        ({"validation": PointBatch(torch.zeros(0, 2))}, InputError, "^validation points: there are none; "),
     ],
 )
 def test_held_out_points_that_do_not_suit_are_refused(
@@ -139,6 +140,11 @@ def test_held_out_points_that_do_not_suit_are_refused(
     points = plane_density("pinwheel").points(100, 0)
     with pytest.raises(error, match=message):
         next(fit(model_of("rnade"), points, training(5), **kwargs))
+
+
+def test_no_points_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^points: there are none; give at least one row$"):
+        next(fit(model_of("rnade"), torch.zeros(0, 2), training(5)))
 
 
 def test_conditions_come_with_their_points() -> None:

@@ -83,7 +83,8 @@ def fit(
         patience: scores in a row that are no better than the best; the run ends after so many.
 
     Raises:
-        InputError: points or conditions that do not suit the model, or one another, or are not finite.
+        InputError: no points, or points or conditions that do not suit the model, or one another, or are not
+            finite.
         ConfigError: training diverges, or ``patience`` is below 1 or without ``validation``.
     """
     _check("", PointBatch(points, conditions), model)
@@ -110,9 +111,11 @@ def fit(
 
 
 def _check(name: str, batch: PointBatch, model: VectorFlow) -> None:
-    """Refuse points and conditions that do not suit ``model`` or one another, or are not finite."""
+    """Refuse no points, and points and conditions that do not suit ``model`` or one another."""
     points, conditions = batch.points, batch.condition
     check_rows(f"{name}points", points, model.dim)
+    if not len(points):
+        raise InputError(f"{name}points: there are none; give at least one row")
     if conditions is not None and model.features:
         check_rows(f"{name}conditions", conditions, model.features)
     if conditions is not None and len(conditions) != len(points):
