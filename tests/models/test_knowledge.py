@@ -103,6 +103,17 @@ def test_posterior_is_bayes_rule() -> None:
     )
 
 
+def test_running_averages_of_a_frozen_flow_stay() -> None:
+    torch.manual_seed(0)
+    base = Digits(BASE.model_copy(update={"steps": "realnvp"}))
+    tzk, (x, _) = Knowledge(base, *SHAPE, OVER), images(64)
+    types = Types(torch.randint(0, 2, (64, 3)).float(), torch.randn(64, *SHAPE))
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    for _ in fit_types(tzk, x, types, TrainingConfig(batch_size=8, max_steps=2)):
+        pass
+    assert [name for name, value in base.state_dict().items() if not torch.equal(value, before[name])] == []
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 def test_types_are_learned_and_a_frozen_flow_stays(frozen: bool) -> None:
     """Type 0: dark; type 1: bright. Samples of a type, and Bayes' rule, tell them apart."""

@@ -44,6 +44,8 @@ def fit_types(
         labels = torch.zeros(len(first), dtype=torch.int64)
         model.base.initialize(ImageBatch(first, labels, _noise(first, config.seed, "first")))
     model.base.requires_grad_(not frozen)
+    if frozen:
+        model.base.eval()
     with torch.no_grad():
         starts = [
             model.encode(part, _noise(part, config.seed, "first", number))[0]
@@ -54,6 +56,8 @@ def fit_types(
 
     def encoded(count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Rows of images, their latents, and log p(x), nothing known."""
+        if frozen:  # the training mode of the whole model would move the base's running averages
+            model.base.eval()
         rows = torch.from_numpy(random.integers(len(images), size=count))
         noise = _noise(images[rows], config.seed, int(random.integers(2**31)))
         with torch.set_grad_enabled(not frozen):
