@@ -98,9 +98,9 @@ def enlarger(folder: Path) -> dict[str, str]:
 
 
 def masks(folder: Path) -> dict[str, str]:
-    """Preset of a tiny run; vessels are generated, whatever the path."""
+    """Preset of a tiny run; vessels are generated."""
     (folder / "masks.yaml").write_text(MASKS + TRAINING)
-    return {"config": str(folder / "masks.yaml"), "data": "."}
+    return {"config": str(folder / "masks.yaml")}
 
 
 Start = Callable[[Path], dict[str, str]]
@@ -108,7 +108,7 @@ every = pytest.mark.parametrize("start", [digits, colorizer, enlarger, masks])
 
 
 def material(given: dict[str, str], **overrides: Any) -> Images:
-    opened = open_data(load_preset(given["config"], {"data.path": given["data"], **overrides}))
+    opened = open_data(load_preset(given["config"], {"data.path": given.get("data"), **overrides}))
     assert isinstance(opened, Images)
     return opened
 

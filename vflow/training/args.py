@@ -31,6 +31,7 @@ CONTENTS = {
     "skimage-masks": "leave it out: the preset's data come with scikit-image",
 }
 """Data set of a preset → what ``--data`` takes."""
+WITHOUT_FOLDER = ("vessels", "skimage-masks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +135,7 @@ def own_data(data: str, config: str, overrides: dict[str, Any], typed: dict[str,
     as long as the points, unless ``model.dim`` is among the overrides.
 
     Raises:
-        ConfigError: no such folder, or the preset cannot be read.
+        ConfigError: no such folder, data that take none, or the preset cannot be read.
     """
     path = Path(data)
     name = load_preset(config, overrides, typed).data.name
@@ -144,6 +145,8 @@ def own_data(data: str, config: str, overrides: dict[str, Any], typed: dict[str,
 
         dim = 2 if data in ENERGIES else count_columns(data)
         return {"data.path": data} | ({} if "model.dim" in overrides else {"model.dim": dim})
+    if name in WITHOUT_FOLDER:
+        raise ConfigError(f"--data {path}: {CONTENTS[name]}")
     if not path.is_dir() and not (name == "photos" and path.is_file()):
         raise ConfigError(f"--data {path}: no such folder; {CONTENTS[name]}")
     entries: dict[str, Any] = {"data.path": str(path)}
