@@ -312,6 +312,14 @@ def test_crops_come_with_the_means_of_their_blocks(tmp_path: Path) -> None:
     assert data.skipped == {"flat.png": "flat.png: smaller than 16 pixels (50×8)"}
 
 
+def test_photos_are_kept_as_large_as_a_crop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "CROP_KEPT_SIDE", 16)
+    for number in range(2):
+        paint(tmp_path / f"{number}.png", number, (40, 60))
+    data = PhotoPairs(tmp_path, size=32, split="train")
+    assert data.example(0, (0, 0)).image.shape == (32, 32, 3) and not data.skipped
+
+
 def test_half_of_the_training_crops_are_of_photos_at_half_size(tmp_path: Path) -> None:
     """Noise loses half its deviation where photos are halved."""
     for number in range(2):

@@ -31,7 +31,7 @@ from vflow.randomness import generator
 
 MIN_MEAN_CHROMA = 4.0  # mean chroma √(a² + b²) below which a photo teaches no colour
 KEPT_SCALE = 3  # photos are kept with a shorter side of so many times ``size``
-CROP_KEPT_SIDE = 512  # shorter side, in pixels, with which photos that crops are cut from are kept
+CROP_KEPT_SIDE = 512  # shorter side, in pixels, with which photos that smaller crops are cut from are kept
 HALF_SIZE_SHARE = 0.5  # of the crops of super-resolution
 EXAMINED = 200  # photos of a set that are decoded ahead to be counted: half a minute, where they are large
 MIN_CROP_AREA = 0.5  # crops take this share to all of the largest square
@@ -251,7 +251,8 @@ class PhotoPairs(PhotoSet):
 
     In training half of the crops are of the photo as it is, the others of the photo at half its size: it has
     no traces of JPEG, and the first doubling of two makes such pictures. Half are turned left to right.
-    Validation crops lie at a fixed place of the photo as it is. Photos smaller than a crop are left out.
+    Validation crops lie at a fixed place of the photo as it is. Photos smaller than a crop are left out;
+    large ones are first reduced to a shorter side of 512 pixels, or of a crop where that is more.
 
     ``example`` gives the crop, uint8 (size, size, 3), and the means of its 2×2 blocks, rounded, uint8
     (3, size/2, size/2).
@@ -261,7 +262,8 @@ class PhotoPairs(PhotoSet):
     """
 
     def __init__(self, path: str | Path, *, size: int, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
-        super().__init__(path, kept_side=CROP_KEPT_SIDE, split=split, cache_bytes=cache_bytes)
+        side = max(CROP_KEPT_SIDE, size)
+        super().__init__(path, kept_side=side, split=split, cache_bytes=cache_bytes)
         self.size = size
 
     def _vary(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:
