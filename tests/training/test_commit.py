@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -149,6 +150,17 @@ def test_a_failed_commit_leaves_the_earlier_one_alone(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         write_commit(tmp_path, 4, full_disk, keep=1)
     assert names(tmp_path) == ["last", "step_0000002"] and newest_commit(tmp_path) == older
+
+
+@pytest.mark.parametrize("found", [newest_commit, lambda run: write_commit(run, 6, fill, keep=0)])
+def test_a_kill_while_a_step_is_committed_again_leaves_its_first_commit(
+    tmp_path: Path, found: Callable[[Path], object]
+) -> None:
+    first = write_commit(tmp_path, 5, fill, keep=0)
+    shutil.copytree(first, tmp_path / ".tmp_step_0000005")
+    first.rename(tmp_path / ".tmp_step_0000005_old")
+    assert found(tmp_path) in (first, tmp_path / "step_0000006")
+    assert find_fault(first) is None and not (tmp_path / ".tmp_step_0000005_old").exists()
 
 
 def test_leftovers_of_a_kill_are_ignored_then_removed(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def write_commit(run: Path, step: int, fill: Callable[[Path], None], keep: int) 
         draft.rename(final)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
+        _put_back(run)
         raise
     sync(run)
     shutil.rmtree(run / f".tmp_step_{step:07d}_old", ignore_errors=True)
@@ -68,6 +69,7 @@ def newest_commit(run: Path) -> Path | None:
     Raises:
         CheckpointError: there are commits, but none is intact.
     """
+    _put_back(run)
     folders = commits(run)
     for folder in reversed(folders):
         fault = find_fault(folder)
@@ -134,7 +136,16 @@ def _seal(folder: Path, step: int) -> None:
         sync(inner)
 
 
+def _put_back(run: Path) -> None:
+    """Give back its name to a commit that a kill between two renames of ``write_commit`` left without it."""
+    for old in run.glob(".tmp_step_*_old"):
+        final = run / old.name.removeprefix(".tmp_").removesuffix("_old")
+        if not final.exists():
+            old.rename(final)
+
+
 def _remove_leftovers(run: Path) -> None:
+    _put_back(run)
     for stale in run.glob(".tmp_step_*"):
         shutil.rmtree(stale)
 
