@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vflow.data.media import Limits, read_members, write_png
 from vflow.data.rain import (
@@ -97,6 +98,24 @@ def test_pictures_without_a_scale_or_in_colour_are_refused(tmp_path: Path) -> No
         read_rain(pictures(tmp_path, color=True), PixelScale())
     with pytest.raises(InputError, match="no such file"):
         read_rain(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (
+            np.full((4, 6), 500, np.uint16),
+            "16-bit samples scaled to 8 bits would change its numbers; convert",
+        ),
+        (np.full((4, 6, 2), 10, np.uint8), "transparency laid on white would change its numbers; flatten it"),
+    ],
+)
+def test_pictures_whose_numbers_would_change_are_refused(
+    tmp_path: Path, stored: np.ndarray, message: str
+) -> None:
+    Image.fromarray(stored).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=rf"a\.png: {message}"):
+        read_rain(tmp_path, PixelScale("mm/h", gain=0.01))
 
 
 def test_reflectivity_follows_marshall_and_palmer() -> None:

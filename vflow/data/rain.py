@@ -155,13 +155,19 @@ def read_pictures(path: str | Path, scale: PixelScale) -> RainSequence:
     """A GIF, or a folder of grey pictures in natural order of their names, by the stated ``scale``.
 
     Raises:
-        InputError: pictures in colour, of different sizes, or unreadable.
+        InputError: pictures in colour, of more than 8 bits, with transparent pixels or a colour profile, of
+            different sizes, or unreadable.
     """
     path = Path(path)
     files = list_media(path) if path.is_dir() else [path]
     frames: list[np.ndarray] = []
     for file in files:
-        found = read_image(file).frames
+        picture = read_image(file)
+        for loss in picture.losses[:1]:
+            raise InputError(
+                f"{file}: {loss.text} would change its numbers; {loss.remedy} first, or give a GeoTIFF or npz"
+            )
+        found = picture.frames
         if (found != found[..., :1]).any():
             raise InputError(f"{file}: an image in colour; rain needs grey levels whose scale is stated")
         frames += list(found[..., 0])
