@@ -216,7 +216,9 @@ LEAVES = {layer.model_fields["kind"].default for layer in get_args(Bijective)} -
 @pytest.mark.parametrize("kind", sorted(LEAVES))
 @torch.no_grad()
 def test_layers_that_read_a_condition_are_those_that_a_configuration_with_one_needs(kind: str) -> None:
-    layer = build(layers=[{"kind": kind}], base="uniform" if kind == "marginals" else "normal").layers[0]
+    layer = build(
+        layers=[{"kind": kind}], base="uniform" if kind in ("marginals", "sigmoid") else "normal"
+    ).layers[0]
     chain = build_chain([layer], 2, 1).eval()  # type: ignore[list-item]
     for parameter in chain.parameters():
         parameter.add_(0.3 * torch.randn_like(parameter))
@@ -226,6 +228,14 @@ def test_layers_that_read_a_condition_are_those_that_a_configuration_with_one_ne
 
 
 MARGINALS: dict[str, Any] = {"kind": "marginals"}
+SIGMOID: dict[str, Any] = {"kind": "sigmoid"}
+
+
+def _spline(low: float) -> dict[str, Any]:
+    return {"kind": "spline", "low": low, "high": 1.0, "ends": "free"}
+
+
+COPULA: dict[str, Any] = {"kind": "elementwise", "element": _spline(0)}
 TURN = {"kind": "mobius"}
 HEIGHT: dict[str, Any] = {
     "kind": "coupling",
@@ -301,6 +311,15 @@ def _inverse(*layers: dict[str, Any]) -> dict[str, Any]:
         ({"base": "uniform", "layers": [_inverse(MARGINALS)]}, "leads away"),
         ({"layers": [_inverse(MARGINALS, MARGINALS)]}, "no longer lie on the unit cube"),
         ({"layers": [MARGINALS, _inverse(MARGINALS), MARGINALS]}, "base: uniform"),
+        ({"layers": [SIGMOID]}, "base: uniform"),
+        ({"base": "logistic", "layers": [{"kind": "actnorm"}, SIGMOID]}, "base: uniform"),
+        ({"base": "uniform", "layers": [SIGMOID, SIGMOID]}, "a layer of kind sigmoid after one"),
+        ({"base": "uniform", "layers": [MARGINALS, SIGMOID]}, "a layer of kind sigmoid after one"),
+        ({"base": "uniform", "layers": [_inverse(SIGMOID)]}, "leads away"),
+        ({"base": "uniform", "layers": [MARGINALS, {"kind": "elementwise"}]}, "kind elementwise leads off"),
+        ({"base": "uniform", "layers": [SIGMOID, _inverse({"kind": "actnorm"})]}, "kind actnorm leads off"),
+        ({"base": "uniform", "layers": [MARGINALS, {**COPULA, "element": _spline(-1)}]}, "leads off"),
+        ({"base": "uniform", "layers": [SIGMOID, {"kind": "sigmoid", "leak": 0.5}]}, "sigmoid leads off"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_one_line(entries: dict[str, Any], message: str) -> None:
@@ -309,11 +328,13 @@ def test_what_cannot_be_built_is_refused_in_one_line(entries: dict[str, Any], me
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("onto", [MARGINALS, SIGMOID])
 @torch.no_grad()
-def test_marginals_and_their_inverse_are_a_density() -> None:
-    build(dim=1, layers=[_inverse(MARGINALS)])  # of points on the unit cube
-    copula = {"kind": "elementwise", "element": {"kind": "spline", "low": 0.0, "high": 1.0, "ends": "free"}}
-    model = DensityModel(build(dim=1, layers=[MARGINALS, copula, _inverse(MARGINALS)])).double()
+def test_layers_onto_the_cube_and_their_inverse_are_a_density(onto: dict[str, Any]) -> None:
+    build(dim=1, layers=[_inverse(onto)])  # of points on the unit cube
+    turned = [{**COPULA, "kind": "coupling"}, {"kind": "permutation"}, {**COPULA, "kind": "autoregressive"}]
+    build(base="uniform", layers=[onto, *turned, _inverse(*turned)])
+    model = DensityModel(build(dim=1, layers=[onto, COPULA, _inverse(onto)])).double()
     for parameter in model.parameters():
         parameter.add_(0.3 * torch.randn_like(parameter))
     points = (torch.arange(4000, dtype=torch.float64) + 0.5)[:, None] / 50 - 40

@@ -173,7 +173,7 @@ class BumpsLayer(Config):
 
 
 class SigmoidLayerConfig(Config):
-    """σ(W x + b) with a leak (Rippel & Adams 2013); without one, onto the unit cube."""
+    """σ(W x + b) with a leak (Rippel & Adams 2013); without one, onto the unit cube, as marginals."""
 
     kind: Literal["sigmoid"] = "sigmoid"
     leak: float = Field(0.0, ge=0, le=1)
@@ -299,9 +299,11 @@ class DensityConfig(Config):
             _check_manifold(self.layers, (ANGLE,) * self.dim, f"over base: {self.base}")
         on_cube = _on_cube(self.layers)
         if on_cube and self.base != "uniform":
-            raise ValueError("layers of kind marginals lead to the unit cube: they need base: uniform")
+            raise ValueError(f"layers {_ONTO_CUBE} lead to the unit cube: they need base: uniform")
         if on_cube is False and self.base == "uniform":
-            raise ValueError("the inverse of marginals leads away from the unit cube: not to base: uniform")
+            raise ValueError(
+                f"the inverse of layers {_ONTO_CUBE} leads away from the unit cube: not to base: uniform"
+            )
         return self
 
     @property
@@ -384,29 +386,47 @@ def _no_density(layer: OuterLayer, place: str) -> str:
     )
 
 
+_ONTO_CUBE = "of kind marginals or sigmoid without leak"
+
+
 def _on_cube(layers: tuple[OuterLayer, ...], cube: bool | None = None, backward: bool = False) -> bool | None:
-    """True if ``layers`` end on the unit cube, where marginals lead; None where nothing tells.
+    """True if ``layers`` end on the unit cube, where marginals and sigmoids lead; None where nothing tells.
 
     Args:
         cube: the same of where they begin.
         backward: they are inverted, and gone through from the last.
 
     Raises:
-        ValueError: marginals of what lies on the cube already, or their inverse of what does not.
+        ValueError: layers onto the cube from points that lie there already, their inverse from others, or
+            layers in between that do not map the cube onto itself: the density would not integrate to 1.
     """
     steps = tuple(expand(layers))
     for layer in reversed(steps) if backward else steps:
         if isinstance(layer, InverseLayer):
             cube = _on_cube(layer.layers, cube, not backward)
-        elif isinstance(layer, MarginalsLayer):
+        elif isinstance(layer, MarginalsLayer) or (isinstance(layer, SigmoidLayerConfig) and not layer.leak):
             if cube is not None and cube is not backward:
                 raise ValueError(
-                    "an inverse of marginals after another: its points no longer lie on the unit cube"
+                    f"an inverse of {layer.kind} after another: its points no longer lie on the unit cube"
                     if backward
-                    else "a layer of kind marginals after another: its points lie on the unit cube already"
+                    else f"a layer of kind {layer.kind} after one {_ONTO_CUBE}, on the unit cube"
                 )
             cube = not backward
+        elif cube and not _keeps_cube(layer):
+            raise ValueError(
+                f"a layer of kind {layer.kind} leads off the unit cube, onto which one {_ONTO_CUBE} leads: "
+                "give permutations, and layers of kind elementwise, coupling or autoregressive with splines "
+                "from 0 to 1"
+            )
     return cube
+
+
+def _keeps_cube(layer: OuterLayer) -> bool:
+    """True if ``layer`` maps the unit cube onto itself."""
+    if isinstance(layer, ElementwiseLayer | CouplingLayer | AutoregressiveLayer):
+        element = layer.element
+        return isinstance(element, SplineElementConfig) and (element.low, element.high) == (0, 1)
+    return isinstance(layer, PermutationLayer)
 
 
 def expand(layers: tuple[OuterLayer, ...]) -> Iterator[OuterLayer]:
