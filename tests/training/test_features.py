@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,31 @@ def test_a_process_that_comes_while_the_files_are_made_loses_nothing(
     cache = FeatureCache(tmp_path / "a", 9, SHAPES)
     others[0].join()
     assert not cache.missing(rows).any()
+
+
+def test_rows_are_known_once_they_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    cache, rows = FeatureCache(tmp_path / "a", 9, SHAPES), torch.tensor([3, 4])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(
+            InputError, match=r"a: features cannot be kept there \(.*No space.*set VFLOW_CACHE"
+        ):
+            cache.put(rows, _features(2))
+    assert FeatureCache(tmp_path / "a", 9, SHAPES).missing(rows).all()
+    cache.put(rows, features := _features(2))
+    assert not FeatureCache(tmp_path / "a", 9, SHAPES).missing(rows).any()
+    cache.put(rows - 1, _features(2))  # soon after: kept, and not waited for
+    assert not cache.missing(rows - 1).any() and torch.equal(cache.get(rows)[0][1:], features[0][1:])
+    assert FeatureCache(tmp_path / "a", 9, SHAPES).missing(torch.tensor([2])).all()
+
+
+def test_nothing_is_written_through_memory(tmp_path: Path) -> None:
+    """That would end the process where a disk is full (SIGBUS)."""
+    cache = FeatureCache(tmp_path / "a", 9, SHAPES)
+    assert not any(rows.array.flags.writeable for rows in (cache._known, *cache._levels))
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -16,6 +18,9 @@ from torch import Tensor, nn
 from vflow.errors import InputError
 
 FOLDER = "VFLOW_CACHE"
+SYNC_EVERY = (
+    10.0  # seconds: rows are only marked as known once they are on the disk, where waiting takes time
+)
 
 
 class FeatureCache:
@@ -32,16 +37,21 @@ class FeatureCache:
     """
 
     def __init__(self, folder: Path, length: int, shapes: Sequence[tuple[int, ...]]) -> None:
+        self.folder = folder
+        self._synced, self._pending = -math.inf, set[int]()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock"):
-                self._known = _open(folder / "known.npy", np.uint8, (length,))
+                self._known = _Rows(folder / "known.npy", np.uint8, (length,))
                 self._levels = [
-                    _open(folder / f"features_{level}.npy", np.float16, (length, *shape))
+                    _Rows(folder / f"features_{level}.npy", np.float16, (length, *shape))
                     for level, shape in enumerate(shapes)
                 ]
         except (OSError, ValueError) as error:
-            raise InputError(f"{folder}: features cannot be kept there ({error}); set {FOLDER}") from error
+            raise self._fault(error) from error
+
+    def _fault(self, error: Exception) -> InputError:
+        return InputError(f"{self.folder}: features cannot be kept there ({error}); set {FOLDER}")
 
     @classmethod
     def of(
@@ -67,17 +77,35 @@ class FeatureCache:
 
     def missing(self, rows: Tensor) -> Tensor:
         """Mask (B,) of ``rows`` that are not known yet."""
-        return torch.from_numpy(self._known[rows.numpy()] == 0)
+        known = self._known.array[rows.numpy()]
+        here = [row in self._pending for row in rows.tolist()]
+        return torch.from_numpy((known == 0) & ~np.array(here, bool))
 
     def get(self, rows: Tensor) -> list[Tensor]:
         """Features of known rows, float32 (B, C, h, w) each."""
-        return [torch.from_numpy(level[rows.numpy()]).float() for level in self._levels]
+        return [torch.from_numpy(level.array[rows.numpy()]).float() for level in self._levels]
 
     def put(self, rows: Tensor, features: Sequence[Tensor]) -> None:
-        """Keep the features (B, C, h, w) of ``rows``."""
-        for level, values in zip(self._levels, features, strict=True):
-            level[rows.numpy()] = values.detach().cpu().half().numpy()
-        self._known[rows.numpy()] = 1
+        """Keep the features (B, C, h, w) of ``rows``; others see them within ten seconds of further calls.
+
+        Raises:
+            InputError: the disk is full.
+        """
+        try:
+            for level, values in zip(self._levels, features, strict=True):
+                level.write(rows.tolist(), values.detach().cpu().half().numpy())
+            self._pending.update(rows.tolist())
+            if time.monotonic() - self._synced >= SYNC_EVERY:
+                self._sync()
+        except OSError as error:
+            raise self._fault(error) from error
+
+    def _sync(self) -> None:
+        for level in self._levels:
+            level.sync()
+        self._known.write(list(self._pending), np.ones(len(self._pending), np.uint8))
+        self._pending.clear()
+        self._synced = time.monotonic()
 
 
 def _default_root() -> Path:
@@ -87,16 +115,31 @@ def _default_root() -> Path:
         raise InputError(f"features cannot be kept: this user has no home folder; set {FOLDER}") from error
 
 
-def _open(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap:
-    """Array in a file, zeros at first: a sparse file takes room only for what is written.
+class _Rows:
+    """Rows of an array in a file, zeros at first: a sparse file takes room only for what is written.
 
-    The caller holds the folder's lock. The file gets its name when it is whole.
+    Rows are read through memory and written by system calls: on a full disk, writing through memory would end
+    the process. The caller holds the folder's lock. The file gets its name when it is whole.
     """
-    if not path.exists():
-        draft = path.with_name(f".{path.name}")
-        np.lib.format.open_memmap(draft, "w+", dtype, shape)
-        os.replace(draft, path)
-    array = np.lib.format.open_memmap(path, "r+")
-    if array.shape != shape or array.dtype != dtype:
-        raise ValueError(f"{path.name} is of other data")
-    return array
+
+    def __init__(self, path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+        if not path.exists():
+            draft = path.with_name(f".{path.name}")
+            np.lib.format.open_memmap(draft, "w+", dtype, shape)
+            os.replace(draft, path)
+        self.array = np.lib.format.open_memmap(path, "r")
+        if self.array.shape != shape or self.array.dtype != dtype:
+            raise ValueError(f"{path.name} is of other data")
+        self._file = path.open("r+b", buffering=0)
+
+    def write(self, rows: Sequence[int], values: np.ndarray) -> None:
+        """Put ``values`` (B, …) in the place of ``rows``."""
+        for row, value in zip(rows, values, strict=True):
+            data = value.tobytes()
+            self._file.seek(self.array.offset + row * len(data))
+            while data:  # the last that fits is written in part, and no error
+                data = data[self._file.write(data) :]
+
+    def sync(self) -> None:
+        """Return when the disk has what was written."""
+        os.fsync(self._file.fileno())
