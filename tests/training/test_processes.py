@@ -88,6 +88,20 @@ def test_batch_norm_starts_from_the_main_process_alone(runs: Path) -> None:
     assert all(two[step][:2] == pytest.approx(one[step][:2], rel=1e-4) for step in one)
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_train_all_stages_of_a_recipe(runs: Path) -> None:
+    (runs / "norm.yaml").write_text(NORM)
+    stages = ", ".join(f"{{name: {name}, config: {runs / 'norm.yaml'}}}" for name in ("first", "second"))
+    (runs / "recipe.yaml").write_text(f"stages: [{stages}]")
+    flags = ("--recipe", str(runs / "recipe.yaml"), "--data", "two-moons", "--device", "cpu")
+    script = command("", runs / "two")
+    code, output = finish(torchrun(2, script[0], *script[3:], *flags))
+    assert code == 0, output
+    assert output.count("stage 2 of 2: second\n") == 1
+    assert all(lines(runs / "two" / name)[-1]["status"] == "finished" for name in ("1-first", "2-second"))
+    assert (runs / "two" / "model" / "model.safetensors").is_file()
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "expected"),
     [

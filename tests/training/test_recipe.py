@@ -242,6 +242,14 @@ def test_faults_of_the_export_are_found_before_the_first_stage(
     assert not (tmp_path / "out").exists()
 
 
+def test_workers_that_are_started_again_go_on(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train_here(recipe, tmp_path / "out") == 0
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert train_here(recipe, tmp_path / "out") == 0
+
+
 def test_a_start_that_does_not_exist_is_found_before_the_first_stage(recipe: str, tmp_path: Path) -> None:
     text = Path(recipe).read_text()
     Path(recipe).write_text(text.replace("- name: second", "- name: second\n    init_from: nowhere"))

@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from vflow.checkpoint import save_checkpoint
@@ -23,7 +22,7 @@ from vflow.disk import file_sha256, parse_json, read_regular, sync
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import Model
 from vflow.training.args import TrainOptions
-from vflow.training.distributed import restarted
+from vflow.training.distributed import on_main, restarted
 from vflow.training.state import Progress, changed_keys, gather, read_state, restore, write_state
 from vflow.training.step import TrainState
 
@@ -239,16 +238,7 @@ def _checksums_of(folder: Path) -> bytes | None:
 
 def agreed_commit(run: Path, accelerator: Accelerator) -> Path | None:
     """The newest intact commit, as the main process sees it."""
-    answer: list[object] = [None, None]
-    if accelerator.is_main_process:
-        try:
-            answer[0] = newest_commit(run)
-        except CheckpointError as error:
-            answer[1] = str(error)
-    commit, fault = broadcast_object_list(answer)
-    if fault:
-        raise CheckpointError(fault)
-    return commit
+    return on_main(accelerator, lambda: newest_commit(run))
 
 
 def load_commit(commit: Path, state: TrainState, preset: Preset) -> tuple[Progress, list[str]]:
@@ -279,7 +269,6 @@ def save_commit(
     Raises:
         InputError: the disk is full or not writable; on all processes, and the last commit is intact.
     """
-    accelerator = state.accelerator
     tensors = gather(state.plain, state.optimizer, state.ema)
     state.ema.copy_to(average, state.plain)
 
@@ -289,14 +278,13 @@ def save_commit(
         save_checkpoint(folder / "model", average, config=config, card=card, extra=statistics)
         write_state(folder / "state", tensors, progress, preset)
 
-    fault = [""]
-    if accelerator.is_main_process:
+    def write() -> None:
         try:
             write_commit(run, progress.step, fill, keep)
         except (OSError, SafetensorError) as error:
-            fault[0] = disk_fault(run, error)
-    if message := broadcast_object_list(fault)[0]:
-        raise InputError(message)
+            raise InputError(disk_fault(run, error)) from error
+
+    on_main(state.accelerator, write)
 
 
 def disk_fault(run: Path, error: OSError | SafetensorError) -> str:

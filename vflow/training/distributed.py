@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
-from torch.distributed import PrefixStore, TCPStore, init_process_group
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from torch.distributed import PrefixStore, TCPStore, init_process_group, is_initialized
 
 from vflow.config import ModelConfig
 from vflow.devices import choose_device, computes_bfloat16, warn_if_emulated
 from vflow.errors import ConfigError, VflowError
 
+T = TypeVar("T")
 WORKING_LINES = (
     "torchrun --nproc-per-node N scripts/train.py …, or "
     "accelerate launch --multi_gpu --num_processes N scripts/train.py …"
@@ -35,7 +36,7 @@ def make_accelerator(
         ConfigError: the device is missing, too few processes joined, or the launcher asks for FSDP.
     """
     cpu = choose_device(device).type == "cpu"
-    if restarted():
+    if restarted() and not is_initialized():
         _join_again(cpu)
     incomplete = any(model.leaves_parts_out for model in models)
     keywords = DistributedDataParallelKwargs(
@@ -74,6 +75,20 @@ def processes(accelerator: Accelerator) -> str:
     """Number of the run's processes, in words."""
     count = accelerator.num_processes
     return "1 process" if count == 1 else f"{count} processes"
+
+
+def on_main(accelerator: Accelerator, act: Callable[[], T]) -> T:
+    """Result of ``act``, which the main process calls while the others wait; all raise its errors."""
+    answer: list[Any] = [None, None]
+    if accelerator.is_main_process:
+        try:
+            answer[0] = act()
+        except (VflowError, OSError) as error:
+            answer[1] = error
+    result, fault = broadcast_object_list(answer)
+    if fault:
+        raise fault
+    return result
 
 
 class PeerError(VflowError):

@@ -111,15 +111,20 @@ def train(options: TrainOptions) -> int:
 
             with naming_batch_memory(preset.training):
                 return dry_run(preset, accelerator, options.init_from)
-        with (
-            naming_batch_memory(preset.training),
-            fixed_order(accelerator.device),
-            naming_lost_peers(options.output),
-            FolderLock(options.output if accelerator.is_main_process else None, "training"),
-        ):
-            return Run(options, preset, accelerator).execute()
+        return run(options, preset, accelerator)
     finally:
         accelerator.end_training()
+
+
+def run(options: TrainOptions, preset: Preset, accelerator: Accelerator) -> int:
+    """One run among those of the processes of ``accelerator``, which stay together; as ``train``."""
+    with (
+        naming_batch_memory(preset.training),
+        fixed_order(accelerator.device),
+        naming_lost_peers(options.output),
+        FolderLock(options.output if accelerator.is_main_process else None, "training"),
+    ):
+        return Run(options, preset, accelerator).execute()
 
 
 class Run:

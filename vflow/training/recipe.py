@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from vflow.checkpoint import checkpoint_folder, load, read_card, read_config, read_statistics, save_checkpoint
@@ -16,13 +17,14 @@ from vflow.data.media import atomic_write
 from vflow.disk import real_path
 from vflow.errors import ConfigError, InputError
 from vflow.models import build_model
+from vflow.pipelines.common import set_threads
 from vflow.quantization import check_parts
-from vflow.training.args import TrainOptions, held_out_events, own_data
+from vflow.training.args import TrainOptions, held_out_events, own_data, resolve
 from vflow.training.commit import newest_commit
-from vflow.training.distributed import make_accelerator
+from vflow.training.distributed import make_accelerator, naming_lost_peers, on_main, restarted
 from vflow.training.logging import read_log
-from vflow.training.loop import train
-from vflow.training.setup import naming_batch_memory
+from vflow.training.loop import run
+from vflow.training.setup import check_batch, check_losses, naming_batch_memory
 
 # A recipe says these itself.
 FIXED = ("config", "init_from", "max_steps", "batch_size", "set", "seed", "dtype")
@@ -50,23 +52,39 @@ def train_recipe(options: TrainOptions) -> int:
             checkpoint_folder(stage.init_from, allow_hub=True)
     if recipe.export.set or recipe.export.int8:
         _exported_model(presets[-1].model, recipe.export, options.recipe)
-    if options.dry_run:
-        return _dry_run(options, recipe, presets)
-    _claim(options, recipe)
+    set_threads(options.threads)
+    accelerator = make_accelerator(options.device, [preset.model for preset in presets])
+    try:
+        if options.dry_run:
+            return _dry_run(options, recipe, presets, accelerator)
+        with naming_lost_peers(options.output):
+            return _run_stages(options, recipe, presets, accelerator)
+    finally:
+        accelerator.end_training()
+
+
+def _run_stages(
+    options: TrainOptions, recipe: Recipe, presets: list[Preset], accelerator: Accelerator
+) -> int:
+    """All stages, then the export; what is written beside the runs, the main process writes."""
+    on_main(accelerator, lambda: _claim(options, recipe))
     before: Path | None = None
     for number, (stage, preset) in enumerate(zip(recipe.stages, presets, strict=True), start=1):
         folder = options.output / f"{number}-{stage.name}"
-        if _finished(folder, preset):
-            print(f"stage {number} of {len(presets)}, {stage.name}: finished before", file=sys.stderr)
-        else:
-            print(f"stage {number} of {len(presets)}: {stage.name}", file=sys.stderr)
+        finished = on_main(accelerator, lambda: _finished(folder, preset))  # noqa: B023
+        if accelerator.is_main_process:
+            end = f", {stage.name}: finished before" if finished else f": {stage.name}"
+            print(f"stage {number} of {len(presets)}{end}", file=sys.stderr)
+        if not finished:
             start = stage.init_from or (str(before) if before else None)
-            if code := train(_stage_options(options, folder, preset, start)):
+            own = on_main(accelerator, lambda: _stage_options(options, folder, preset, start))  # noqa: B023
+            check_batch(preset, accelerator.num_processes)
+            check_losses(preset.training, accelerator.distributed_type)
+            if code := run(own, resolve(own), make_accelerator(options.device, [preset.model])):
                 return code
         before = checkpoint_folder(folder)
     assert before is not None
-    if make_accelerator(options.device).is_main_process:
-        export(before, options.output / "model", recipe.export)
+    on_main(accelerator, lambda: export(before, options.output / "model", recipe.export))
     return 0
 
 
@@ -126,7 +144,7 @@ def _claim(options: TrainOptions, recipe: Recipe) -> None:
     """
     path = options.output / "recipe.yaml"
     begun = len(list(options.output.glob("*/log.jsonl"))) if path.is_file() else 0
-    if begun and not options.resume:
+    if begun and not options.resume and not restarted():
         raise ConfigError(f"{options.output}: holds a recipe's run; add --resume to continue it")
     if begun and load_recipe(str(path)).stages[:begun] != recipe.stages[:begun]:
         raise ConfigError(
@@ -153,17 +171,17 @@ def _stage_options(
     """Options of one stage; its preset lies in the stage's folder, paths included."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "stage.yaml"
-    path.write_text(to_yaml(preset), encoding="utf-8")
+    with atomic_write(path) as draft:
+        draft.write_text(to_yaml(preset), encoding="utf-8")
     return replace(
         options, recipe=None, config=str(path), output=folder, data=None, init_from=init_from, resume=True
     )
 
 
-def _dry_run(options: TrainOptions, recipe: Recipe, presets: list[Preset]) -> int:
+def _dry_run(options: TrainOptions, recipe: Recipe, presets: list[Preset], accelerator: Accelerator) -> int:
     """Report of each stage, from three measured steps; nothing is written."""
     from vflow.training.dry_run import dry_run
 
-    accelerator = make_accelerator(options.device, [preset.model for preset in presets])
     for number, (stage, preset) in enumerate(zip(recipe.stages, presets, strict=True), start=1):
         if accelerator.is_main_process:
             print(f"stage {number}: {stage.name}")
