@@ -242,6 +242,27 @@ def test_faults_of_the_export_are_found_before_the_first_stage(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            "training.batch_size: 7, training.accumulate: 2",
+            r"^stage second: training\.batch_size = 7 is not ",
+        ),
+        ("data.name: photos", r"^stage second: data\.name = photos does not suit a model of kind videoflow"),
+    ],
+)
+def test_faults_of_a_later_stage_are_found_before_the_first(
+    wrong: str, message: str, dry_run: bool, recipe: str, tmp_path: Path
+) -> None:
+    text = Path(recipe).read_text()
+    Path(recipe).write_text(text.replace("training.trainable: [priors]", wrong))
+    with pytest.raises(ConfigError, match=message):
+        train_here(recipe, tmp_path / "out", dry_run=dry_run)
+    assert not (tmp_path / "out").exists()
+
+
 def test_workers_that_are_started_again_go_on(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

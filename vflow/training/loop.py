@@ -36,9 +36,8 @@ from vflow.training.distributed import fixed_order, make_accelerator, naming_los
 from vflow.training.logging import RunLog, rewind_log, run_card, unit_of, write_samples
 from vflow.training.schedule import learning_rate
 from vflow.training.setup import (
-    check_batch,
-    check_losses,
     check_memory,
+    check_preset,
     naming_batch_memory,
     new_model,
     open_data,
@@ -104,8 +103,7 @@ def train(options: TrainOptions) -> int:
     set_threads(options.threads)
     accelerator = make_accelerator(options.device, [preset.model])
     try:
-        check_batch(preset, accelerator.num_processes)
-        check_losses(preset.training, accelerator.distributed_type)
+        check_preset(preset, accelerator)
         if options.dry_run:
             from vflow.training.dry_run import dry_run
 

@@ -24,7 +24,7 @@ from vflow.training.commit import newest_commit
 from vflow.training.distributed import make_accelerator, naming_lost_peers, on_main, restarted
 from vflow.training.logging import read_log
 from vflow.training.loop import run
-from vflow.training.setup import check_batch, check_losses, naming_batch_memory
+from vflow.training.setup import check_preset, naming_batch_memory
 
 # A recipe says these itself.
 FIXED = ("config", "init_from", "max_steps", "batch_size", "set", "seed", "dtype")
@@ -55,6 +55,11 @@ def train_recipe(options: TrainOptions) -> int:
     set_threads(options.threads)
     accelerator = make_accelerator(options.device, [preset.model for preset in presets])
     try:
+        for stage, preset in zip(recipe.stages, presets, strict=True):
+            try:
+                check_preset(preset, accelerator)
+            except ConfigError as error:
+                raise ConfigError(f"stage {stage.name}: {error}") from error
         if options.dry_run:
             return _dry_run(options, recipe, presets, accelerator)
         with naming_lost_peers(options.output):
@@ -78,8 +83,6 @@ def _run_stages(
         if not finished:
             start = stage.init_from or (str(before) if before else None)
             own = on_main(accelerator, lambda: _stage_options(options, folder, preset, start))  # noqa: B023
-            check_batch(preset, accelerator.num_processes)
-            check_losses(preset.training, accelerator.distributed_type)
             if code := run(own, resolve(own), make_accelerator(options.device, [preset.model])):
                 return code
         before = checkpoint_folder(folder)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vflow.checkpoint import load
 from vflow.config import Preset, TrainingConfig
+from vflow.data.datasets.registry import require_suitable
 from vflow.devices import physical_memory
 from vflow.errors import CheckpointError, ConfigError, counted, naming_memory
 from vflow.models import Model, build_model
@@ -103,6 +104,18 @@ def open_data(preset: Preset) -> DataModule[Any, Any]:
         ConfigError, InputError: no data where the preset says, or data that does not suit the model.
     """
     return DATA_MODULES[preset.model.family](preset.model, preset)
+
+
+def check_preset(preset: Preset, accelerator: Accelerator) -> None:
+    """Error for what shows before any data are opened.
+
+    Raises:
+        ConfigError: batches or losses that do not suit the processes, or data that do not suit the model.
+    """
+    check_batch(preset, accelerator.num_processes)
+    check_losses(preset.training, accelerator.distributed_type)
+    model = preset.model
+    require_suitable(preset.data, model.kind if model.family == "codec" else model.family)
 
 
 def check_batch(preset: Preset, world: int) -> None:
