@@ -263,6 +263,16 @@ def test_faults_of_a_later_stage_are_found_before_the_first(
     assert not (tmp_path / "out").exists()
 
 
+def test_dry_runs_take_a_start_that_an_earlier_stage_would_make(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, text = tmp_path / "out", Path(recipe).read_text()
+    start = f"- name: second\n    init_from: {output / '1-first'}"
+    Path(recipe).write_text(text.replace("- name: second", start))
+    assert train_here(recipe, output, dry_run=True) == 0
+    assert "stage 2: second" in capsys.readouterr().out
+
+
 def test_workers_that_are_started_again_go_on(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

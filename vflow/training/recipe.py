@@ -188,8 +188,10 @@ def _dry_run(options: TrainOptions, recipe: Recipe, presets: list[Preset], accel
     for number, (stage, preset) in enumerate(zip(recipe.stages, presets, strict=True), start=1):
         if accelerator.is_main_process:
             print(f"stage {number}: {stage.name}")
+        made = bool(stage.init_from) and _is_below(Path(stage.init_from or ""), options.output)
+        start = None if made else stage.init_from
         with naming_batch_memory(preset.training):
-            dry_run(preset, accelerator, stage.init_from, follows=number > 1 and not stage.init_from)
+            dry_run(preset, accelerator, start, follows=number > 1 and not start)
     return 0
 
 
