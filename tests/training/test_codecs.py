@@ -118,6 +118,17 @@ def test_weights_of_levels_are_one_on_average() -> None:
     assert rows[:, 2].mean() == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("text", [PHOTO, CLIP])
+def test_parts_of_a_batch_have_its_weights(text: str, tmp_path: Path) -> None:
+    folder = photos(tmp_path / "data") if text is PHOTO else clips(tmp_path / "data")
+    settings = {"data.path": str(folder), "model.crop": 16, "training.batch_size": 4}
+    data = open_data(load_preset(preset(tmp_path, text.replace("levels: 2", "levels: 1")), settings))
+    for start in range(0, 64, 4):
+        parts = [data.batch(first, 2).weights for first in (start, start + 2)]
+        assert parts == [data.batch(start, 4).weights] * 2
+        assert parts[0] == level_weights(1, 16, (0, start)), "as recipes had them"
+
+
 def test_weights_choose_levels(tmp_path: Path) -> None:
     model = new_model(load_preset(preset(tmp_path, PHOTO)))
     images = torch.from_numpy(smooth(16, 16)).movedim(-1, 0)[None]

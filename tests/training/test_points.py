@@ -17,6 +17,7 @@ from vflow.densities import TARGETS, target, target_entropy
 from vflow.errors import ConfigError, VflowError
 from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.density import sample
+from vflow.randomness import normal
 from vflow.training.setup import load_matching, new_model, open_data
 
 from .support import lines, losses, run_here
@@ -127,6 +128,14 @@ def test_an_energy_is_fitted_by_reverse_kl(tmp_path: Path, capsys: pytest.Captur
     assert code == 0 and nats[-1] < nats[0] - 0.3 and 0 < found["effective_sample_share"] <= 1
     assert found["nats"] == pytest.approx(nats[-1], abs=0.3)
     assert -0.05 < found["kl"] == pytest.approx(found["nats"] + found["log_normalizer"])
+
+
+def test_parts_of_a_batch_have_its_noise_and_its_weight() -> None:
+    data = open_data(load_preset("planar-energy", {"data.path": "u1", "training.batch_size": 8}))
+    whole, parts = data.batch(16, 8), [data.batch(start, 2) for start in (16, 18, 20, 22)]
+    assert torch.equal(torch.cat([part.points for part in parts]), whole.points)
+    assert torch.equal(whole.points, normal((8, 2), "energy", 0, 16)), "as runs had it"
+    assert {part.weight for part in parts} == {whole.weight}
 
 
 @pytest.mark.parametrize("name", [n for n in preset_names() if load_preset(n).model.family == "density"])

@@ -19,7 +19,7 @@ from vflow.data.datasets.registry import open_validation, require_path, require_
 from vflow.models import CodecBatch
 from vflow.models.codec import Codec
 from vflow.randomness import generator
-from vflow.training.data import S, Splits, locate
+from vflow.training.data import S, Splits, begins, locate
 from vflow.training.logging import Samples
 
 DEEP_SHARE = 0.25  # of batches that also train levels without networks of their own, weighted by its inverse
@@ -33,9 +33,11 @@ class _Coded(Splits[S], ABC):
 
     Args:
         levels: those with networks of their own, see ``level_weights``.
+        batch_size: of the global batch, whose parts share the weights of levels.
     """
 
     levels: int
+    batch_size: int
     chunk: int = 1  # held-out pictures differ in size
 
     @abstractmethod
@@ -47,6 +49,10 @@ class _Coded(Splits[S], ABC):
         readable = (batch for index in range(self.held_out) if (batch := self.validation([index])))
         images, before, _ = next(readable)
         return CodecBatch(images[:count], before[:count])
+
+    def weights(self, crop: int, start: int) -> tuple[float, ...]:
+        """Weights of the levels of squares of ``crop`` pixels from stream position ``start`` on."""
+        return level_weights(self.levels, crop, (self.seed, begins(start, self.batch_size)))
 
     def draw(self, model: Codec, device: torch.device, cancelled: Callable[[], bool]) -> Samples | None:
         """None: codecs are judged by bits alone."""
@@ -60,7 +66,7 @@ class CodedPhotos(_Coded[PhotoCrops]):
     def batch(self, start: int, size: int) -> CodecBatch:
         places = [locate(self.seed, position, self.length) for position in range(start, start + size)]
         squares = [self.train.example(index, (self.seed, epoch)) for epoch, index in places]
-        weights = level_weights(self.levels, self.train.crop, (self.seed, start))
+        weights = self.weights(self.train.crop, start)
         return _photos([to_planes(square).planes for square in squares])._replace(weights=weights)
 
     def validation(self, indices: Sequence[int]) -> CodecBatch | None:
@@ -92,7 +98,7 @@ class CodedClips(_Coded[ClipCrops]):
             still = generator("still", self.seed, epoch, index).random() < STILL_SHARE
             cuts.append([target, last, last if still else before])
         frames = _planes(np.array(cuts))
-        weights = level_weights(self.levels, self.train.crop, (self.seed, start))
+        weights = self.weights(self.train.crop, start)
         return CodecBatch(frames[:, 0], frames[first:, 1:], weights)
 
     def validation(self, indices: Sequence[int]) -> CodecBatch | None:
@@ -117,12 +123,15 @@ def open_codec(config: PhotoCodecConfig | ClipCodecConfig, preset: Preset) -> Co
         ConfigError, InputError: another data set than the model's, or no data where the preset says.
     """
     require_suitable(preset.data, config.kind)
-    path, crop, seed = require_path(preset.data, "FOLDER"), config.crop, preset.training.seed
+    path, crop, training = require_path(preset.data, "FOLDER"), config.crop, preset.training
+    seed, size = training.seed, training.batch_size
     if isinstance(config, PhotoCodecConfig):
         photos = open_validation(lambda: PhotoCrops(path, crop=crop, split="validation"))
-        return CodedPhotos(PhotoCrops(path, crop=crop, split="train"), photos, seed, config.lattice.levels)
+        squares = PhotoCrops(path, crop=crop, split="train")
+        return CodedPhotos(squares, photos, seed, config.lattice.levels, size)
     clips = open_validation(lambda: ClipCrops(path, crop=crop, split="validation"))
-    return CodedClips(ClipCrops(path, crop=crop, split="train"), clips, seed, config.following.levels)
+    cuts = ClipCrops(path, crop=crop, split="train")
+    return CodedClips(cuts, clips, seed, config.following.levels, size)
 
 
 def level_weights(own: int, crop: int, key: tuple[int, ...]) -> tuple[float, ...]:

@@ -130,6 +130,11 @@ def collate(examples: list[VideoBatch]) -> VideoBatch:
     )
 
 
+def begins(start: int, batch_size: int) -> int:
+    """Stream position of the global batch that ``start`` lies in: names what all its parts have in common."""
+    return start - start % batch_size
+
+
 def share(start: int, batch_size: int, rank: int, world: int, accumulate: int) -> list[tuple[int, int]]:
     """(start, size) of each micro-batch of process ``rank`` in the global batch that begins at ``start``."""
     size = batch_size // (world * accumulate)

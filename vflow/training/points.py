@@ -17,7 +17,7 @@ from vflow.errors import ConfigError, InputError
 from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.density import check_spread, draw_points, open_energy, open_points, points_picture
 from vflow.randomness import normal
-from vflow.training.data import Splits, permutation
+from vflow.training.data import Splits, begins, permutation
 from vflow.training.density import energy_weight
 from vflow.training.logging import Samples
 
@@ -64,6 +64,7 @@ class EnergySamples:
     noise_dim: int
     examples: int  # of the whole run
     seed: int
+    batch_size: int  # of the global batch, whose parts share its noise and its weight
     length: int = ENERGY_EXAMPLES
     usable: int = ENERGY_EXAMPLES
     held_out: int = ENERGY_EXAMPLES
@@ -73,8 +74,9 @@ class EnergySamples:
     statistics_examples: int = 0
 
     def batch(self, start: int, size: int) -> PointBatch:
-        eps = normal((size, self.noise_dim), "energy", self.seed, start)
-        return PointBatch(eps, energy=self.energy, weight=energy_weight(start / self.examples))
+        first = begins(start, self.batch_size)
+        eps = normal((start - first + size, self.noise_dim), "energy", self.seed, first)[start - first :]
+        return PointBatch(eps, energy=self.energy, weight=energy_weight(first / self.examples))
 
     def validation(self, indices: Sequence[int]) -> PointBatch:
         eps = normal((ENERGY_EXAMPLES, self.noise_dim), "energy-validation")
@@ -104,8 +106,12 @@ def open_point_data(config: DensityConfig, preset: Preset) -> PointData | Energy
     if config.features:
         raise ConfigError("model.features: 'vflow train' has no conditions for points; set it to 0")
     if source in ENERGIES:
-        energy, noise_dim = open_energy(source, config), DensityModel(config).noise_dim
-        return EnergySamples(energy, noise_dim, training.max_steps * training.batch_size, training.seed)
+        energy, noise_dim, size = (
+            open_energy(source, config),
+            DensityModel(config).noise_dim,
+            training.batch_size,
+        )
+        return EnergySamples(energy, noise_dim, training.max_steps * size, training.seed, size)
     train = open_points(source, "train", config)
     if not train.named:
         check_spread(source, train.points)
