@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from vflow.errors import InputError
 
 FOLDER = "VFLOW_CACHE"
-SYNC_EVERY = (
-    10.0  # seconds: rows are only marked as known once they are on the disk, where waiting takes time
-)
+SYNC_EVERY = 10.0
+"""Seconds: rows are marked as known once they are on the disk, and waiting for that takes time."""
 
 
 class FeatureCache:
