@@ -19,7 +19,7 @@ from typing import Any
 
 from vflow.checkpoint import save_checkpoint
 from vflow.config import Preset, TrainingConfig
-from vflow.errors import ConfigError, VflowError
+from vflow.errors import ConfigError, InputError, VflowError
 from vflow.pipelines.common import set_threads
 from vflow.training.args import TrainOptions, resolve
 from vflow.training.data import DataModule, Prefetcher, micro_batches
@@ -83,10 +83,11 @@ def ablate(preset: Preset, seconds: float, output: Path | None = None) -> dict[s
     progress, spent = _train(state, data, seconds)
     wall = time.perf_counter() - wall
     state.ema.copy_to(average, state.plain)
-    found = validate(average, data, preset.training.validation_examples, accelerator, lambda: False)
-    assert found is not None
     if output is not None:
         save_checkpoint(output, average, config=preset.model)
+    found = validate(average, data, preset.training.validation_examples, accelerator, lambda: False)
+    if found is None:
+        raise InputError("none of the held-out examples can be read; check the data")
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "steps": progress.step,

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import huggingface_hub
 import pytest
@@ -204,6 +205,24 @@ def test_an_interrupt_between_the_renames_keeps_the_old_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(folder, model, config=CONFIG)
     assert (folder / "model.safetensors").read_bytes() == before
+    assert not list(folder.parent.glob(f".{folder.name}.*"))
+
+
+def test_a_checkpoint_that_a_kill_left_without_its_name_gets_it_back(folder: Path, model: VideoFlow) -> None:
+    left = folder.parent / f".{folder.name}.abc.old"
+    left.mkdir()
+    folder.rename(left / folder.name)
+    (left / folder.name / "directions.safetensors").write_bytes(b"of these weights")
+    save_checkpoint(folder, model, config=CONFIG, extra={"clips": 3})
+    assert (folder / "directions.safetensors").is_file() and not left.exists()
+
+
+def test_a_folder_that_cannot_be_renamed_leaves_nothing_behind(
+    folder: Path, model: VideoFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "rename", Mock(side_effect=PermissionError))
+    with pytest.raises(PermissionError):
+        save_checkpoint(folder, model, config=CONFIG)
     assert not list(folder.parent.glob(f".{folder.name}.*"))
 
 

@@ -46,6 +46,7 @@ from vflow.quantization import SUFFIX, dequantize, quantize
 
 SCHEMA = 1
 MAX_PARAMETERS = 500_000_000
+_OLD = ".old"
 _DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -206,8 +207,9 @@ def save_checkpoint(
             them, all of which ``load`` would refuse.
     """
     folder = Path(folder)
-    _check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _put_back(folder)
+    check_place(folder)
     data = {"schema": SCHEMA, "model": config.model_dump(mode="json")}
     if extra:
         data["statistics"] = json.loads(json.dumps(dict(extra)))  # keys are text, as they are when it is read
@@ -241,8 +243,12 @@ def save_checkpoint(
         _swap(new, folder)
 
 
-def _check_place(folder: Path) -> None:
-    """Refuse to replace anything but a checkpoint."""
+def check_place(folder: Path) -> None:
+    """Refuse a place for a checkpoint that holds anything but one.
+
+    Raises:
+        ConfigError: naming what is there.
+    """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; name a folder for the checkpoint")
     inside = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -255,10 +261,10 @@ def _check_finite(folder: Path, state: Mapping[str, torch.Tensor], half: bool) -
     """Refuse values that ``load`` would refuse."""
     for name, value in state.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
-            why = "has NaN or infinite values"
+            why = "has NaN or infinite values; save weights of before training diverged"
             if half and value.dtype == torch.float16 and not bool(value.isnan().any()):
-                why = "has values beyond what half precision holds (65,504)"
-            raise ConfigError(f"{folder}: tensor '{name}' {why}; nothing was saved")
+                why = "has values beyond what half precision holds (65,504); save it without half"
+            raise ConfigError(f"{folder}: tensor '{name}' {why}")
 
 
 def _swap(new: Path, folder: Path) -> None:
@@ -267,15 +273,24 @@ def _swap(new: Path, folder: Path) -> None:
         os.rename(new, folder)
         return
     # Not inside a folder that is deleted whatever happens: a process killed between the two loses nothing.
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
-    os.rename(folder, old / folder.name)
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_OLD, dir=folder.parent))
     try:
+        os.rename(folder, old / folder.name)
         os.rename(new, folder)
     except BaseException:
-        os.rename(old / folder.name, folder)
+        if (old / folder.name).exists():
+            os.rename(old / folder.name, folder)
         old.rmdir()
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _put_back(folder: Path) -> None:
+    """Give back its name to a checkpoint that a kill in ``_swap`` left without it."""
+    for old in folder.parent.glob(f".{folder.name}.*{_OLD}"):
+        if (old / folder.name).is_dir() and not folder.exists():
+            os.rename(old / folder.name, folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _open(path: Path) -> Any:

@@ -105,9 +105,9 @@ def test_pictures_without_a_scale_or_in_colour_are_refused(tmp_path: Path) -> No
     [
         (
             np.full((4, 6), 500, np.uint16),
-            "16-bit samples scaled to 8 bits would change its numbers; convert",
+            "16-bit samples scaled to 8 bits would change its numbers; give 8-bit",
         ),
-        (np.full((4, 6, 2), 10, np.uint8), "transparency laid on white would change its numbers; flatten it"),
+        (np.full((4, 6, 2), 10, np.uint8), "transparency laid on white would change its numbers; give 8-bit"),
     ],
 )
 def test_pictures_whose_numbers_would_change_are_refused(

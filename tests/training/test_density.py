@@ -156,9 +156,14 @@ def test_conditions_come_with_their_points() -> None:
     progress = list(fit(model, points, training(300, 5e-2), conditions=conditions))
     entropy = 0.5 + 0.5 * np.log(2 * np.pi) + np.log(0.1)
     assert np.mean([p.nats for p in progress[-50:]]) == pytest.approx(entropy, abs=0.1)
-    for given, message in ((None, "needs a condition"), (conditions[:-1], "2999 conditions for 3000 points")):
+    for given, message in (
+        (None, "conditions: the model needs them, a tensor"),
+        (conditions[:-1], "2999 conditions for 3000 points"),
+    ):
         with pytest.raises(InputError, match=message):
             next(fit(model, points, training(1), conditions=given))
+    with pytest.raises(InputError, match="validation conditions: the model needs them"):
+        next(fit(model, points, training(1), conditions=conditions, validation=PointBatch(points[:4])))
     plain = DensityModel(parse(DensityConfig, {"dim": 1, "layers": layers}, "test"))
     with pytest.raises(InputError, match="takes no condition"):
         next(fit(plain, points, training(1), conditions=conditions))

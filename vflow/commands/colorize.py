@@ -39,9 +39,9 @@ class Colorize(DrawFlags):
 
     def find(self) -> list[Item]:
         """Photos and videos to colour."""
-        from vflow.pipelines.batch.inputs import pictures
+        from vflow.pipelines.batch.inputs import existing, pictures
 
-        return pictures(self.input)
+        return existing(pictures(self.input))
 
     def open(self) -> tuple[list[Item], ColorizeTask]:
         items = self.find()  # before torch is imported

@@ -49,9 +49,9 @@ class Predict(DrawFlags):
 
     def find(self) -> list[Item]:
         """Clips to predict."""
-        from vflow.pipelines.batch.inputs import clips
+        from vflow.pipelines.batch.inputs import clips, existing
 
-        return clips(self.input)
+        return existing(clips(self.input))
 
     def open(self) -> tuple[list[Item], PredictTask]:
         items = self.find()  # before torch is imported

@@ -47,7 +47,7 @@ class ScoreClips:
         checkpoint = check_checkpoint(self.checkpoint, ("videoflow",))
         from vflow.pipelines.batch import inputs
 
-        found = inputs.clips(self.input)  # before torch is imported
+        found = inputs.existing(inputs.clips(self.input))  # before torch is imported
         from vflow.data import media
         from vflow.pipelines.common import precision, set_threads
         from vflow.pipelines.video import export

@@ -32,9 +32,9 @@ class Upscale(DrawFlags):
     usual: ClassVar[str | None] = "enlarge"
 
     def open(self) -> tuple[list[Item], UpscaleTask]:
-        from vflow.pipelines.batch.inputs import pictures
+        from vflow.pipelines.batch.inputs import existing, pictures
 
-        items = pictures(self.input)  # before torch is imported
+        items = existing(pictures(self.input))  # before torch is imported
         from vflow.pipelines.batch.records import UpscaleRecord
         from vflow.pipelines.batch.tasks import UpscaleTask
         from vflow.pipelines.upscale import super_resolution_config

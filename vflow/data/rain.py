@@ -165,7 +165,8 @@ def read_pictures(path: str | Path, scale: PixelScale) -> RainSequence:
         picture = read_image(file)
         for loss in picture.losses[:1]:
             raise InputError(
-                f"{file}: {loss.text} would change its numbers; {loss.remedy} first, or give a GeoTIFF or npz"
+                f"{file}: {loss.text} would change its numbers; give 8-bit grey levels without transparency "
+                "whose scale is stated, a GeoTIFF, or an npz with frames and valid"
             )
         found = picture.frames
         if (found != found[..., :1]).any():

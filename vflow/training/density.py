@@ -118,6 +118,8 @@ def _check(name: str, batch: PointBatch, model: VectorFlow) -> None:
         raise InputError(f"{name}points: there are none; give at least one row")
     if conditions is not None and model.features:
         check_rows(f"{name}conditions", conditions, model.features)
+    if conditions is None and model.features:
+        raise InputError(f"{name}conditions: the model needs them, a tensor (B, {model.features})")
     if conditions is not None and len(conditions) != len(points):
         text = f"{counted(len(conditions), f'{name}condition')} for {len(points)} points; give each one"
         raise InputError(text)

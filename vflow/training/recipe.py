@@ -11,7 +11,15 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from vflow.checkpoint import checkpoint_folder, load, read_card, read_config, read_statistics, save_checkpoint
+from vflow.checkpoint import (
+    check_place,
+    checkpoint_folder,
+    load,
+    read_card,
+    read_config,
+    read_statistics,
+    save_checkpoint,
+)
 from vflow.config import Export, ModelConfig, Preset, Recipe, load_preset, load_recipe, parse, to_yaml
 from vflow.data.media import atomic_write
 from vflow.disk import real_path
@@ -72,6 +80,7 @@ def _run_stages(
     options: TrainOptions, recipe: Recipe, presets: list[Preset], accelerator: Accelerator
 ) -> int:
     """All stages, then the export; what is written beside the runs, the main process writes."""
+    on_main(accelerator, lambda: check_place(options.output / "model"))
     on_main(accelerator, lambda: _claim(options, recipe))
     before: Path | None = None
     for number, (stage, preset) in enumerate(zip(recipe.stages, presets, strict=True), start=1):

@@ -27,6 +27,7 @@ from vflow.errors import CheckpointError, ConfigError, counted, naming_memory
 from vflow.models import Model, build_model
 from vflow.nn.backbone import STRIDES, WIDTHS
 from vflow.quantization import is_inside
+from vflow.training.args import CONTENTS, WITHOUT_FOLDER
 from vflow.training.codecs import open_codec
 from vflow.training.data import READY, DataModule, on_device
 from vflow.training.distributed import autocast_dtype
@@ -114,8 +115,10 @@ def check_preset(preset: Preset, accelerator: Accelerator) -> None:
     """
     check_batch(preset, accelerator.num_processes)
     check_losses(preset.training, accelerator.distributed_type)
-    model = preset.model
-    require_suitable(preset.data, model.kind if model.family == "codec" else model.family)
+    model, data = preset.model, preset.data
+    if data.name in WITHOUT_FOLDER and data.path:
+        raise ConfigError(f"data.path {data.path}: {CONTENTS[data.name]}")
+    require_suitable(data, model.kind if model.family == "codec" else model.family)
 
 
 def check_batch(preset: Preset, world: int) -> None:

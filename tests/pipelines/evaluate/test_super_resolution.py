@@ -71,7 +71,7 @@ def test_photos_that_say_nothing(model: SuperResolution, root: Path, tmp_path: P
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     media.write_png(tmp_path / "narrow.png", np.zeros((3, 60, 3), np.uint8))
     for run in (evaluate_super_resolution, tune_super_resolution):
-        with pytest.raises(InputError, match="none of its photos can be read and has 4 pixels a side"):
+        with pytest.raises(InputError, match="no photo there can be read and is at least 4×4 pixels"):
             run(model, replace(settings, train=str(tmp_path)), quiet)
     media.write_png(tmp_path / "flat.png", np.full((8, 9, 3), 100, np.uint8))
     found = evaluate_super_resolution(model, settings, quiet)

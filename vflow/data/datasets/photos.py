@@ -249,8 +249,9 @@ class Photos(PhotoSet):
 class PhotoPairs(PhotoSet):
     """Pairs of a crop and its half-size version, for super-resolution.
 
-    In training half of the crops are of the photo as it is, the others of the photo at half its size: it has
-    no traces of JPEG, and the first doubling of two makes such pictures. Half are turned left to right.
+    In training half of the crops are of the photo as it is, the others of the photo at half its size, where
+    that is large enough: it has no traces of JPEG, and the first doubling of two makes such pictures. Half
+    are turned left to right.
     Validation crops lie at a fixed place of the photo as it is. Photos smaller than a crop are left out;
     large ones are first reduced to a shorter side of 512 pixels, or of a crop where that is more.
 

@@ -42,12 +42,10 @@ def clips(paths: Sequence[Path]) -> list[Item]:
     A folder that holds videos or arrays, and no stills, stands for all of them.
 
     Raises:
-        ConfigError: no paths. InputError: none of them exists, stills and clips are mixed, or a path is given
-            twice.
+        ConfigError: no paths. InputError: stills and clips are mixed, or a path is given twice.
     """
     if not paths:
         raise ConfigError("--input: give a video, a folder of frames, an npz, or images in order")
-    media.require_exists(*paths)  # one of several fails alone, later
     if len(paths) == 1 and not paths[0].is_dir():
         return [Item(_stem(paths[0]), (paths[0],))]
     stills = [path for path in paths if _is_still(path)]
@@ -64,14 +62,22 @@ def pictures(paths: Sequence[Path]) -> list[Item]:
     """Items of ``vflow colorize``: every picture or film is one; a folder stands for those directly in it.
 
     Raises:
-        ConfigError: no paths. InputError: none of them exists, a folder without any, or a path is given
-            twice.
+        ConfigError: no paths. InputError: a folder without any, or a path is given twice.
     """
     if not paths:
         raise ConfigError("--input: give photos, videos, or folders of them")
-    media.require_exists(*paths)  # one of several fails alone, later
     found = [file for path in paths for file in (pictures_in(path) if path.is_dir() else [path])]
     return [Item(name, (path,)) for name, path in zip(name_items(found), found, strict=True)]
+
+
+def existing(items: list[Item]) -> list[Item]:
+    """``items``, refused if none of their files exists; one of several fails alone, later.
+
+    Raises:
+        InputError: naming the first.
+    """
+    media.require_exists(*(path for item in items for path in item.paths))
+    return items
 
 
 def pictures_in(folder: Path) -> list[Path]:

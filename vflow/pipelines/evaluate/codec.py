@@ -111,11 +111,9 @@ def _clips(model: Any, clips: ClipCrops, settings: Settings, stage: Stage, place
     chosen = evenly_spaced(len(clips.windows), settings.count(len(clips.windows), USUAL_WINDOWS))
     progress = stage("clips")
     for done, index in enumerate(chosen, 1):
-        frames = clips.window(index)
-        if frames is None:
-            continue
-        totals.coded.append(code(model, frames))
-        rows.append(_later_frames(frames, totals.coded[-1].file))
+        if (frames := clips.window(index)) is not None:
+            totals.coded.append(code(model, frames))
+            rows.append(_later_frames(frames, totals.coded[-1].file))
         progress(done, len(chosen))
     if not rows:
         raise InputError(f"{clips.path}: none of its clips can be read")

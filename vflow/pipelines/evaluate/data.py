@@ -176,10 +176,11 @@ def open_clips(settings: Settings, config: VideoConfig) -> Clips:
 
 
 def _open_train(places: Places, config: VideoConfig, frames: int, least: int) -> VideoDataset | None:
-    """Training clips of ``frames`` frames, as those that are scored; of ``least`` where none is as long."""
+    """Training clips of ``frames`` frames, as those that are scored; of ``least`` where few are as long."""
     if places.train is not None and places.name == "video-folder" and frames > least:
-        longest = max(_lengths(places.train, config, least, "train"))
-        frames = frames if longest >= frames else least
+        lengths = _lengths(places.train, config, least, "train")
+        long = sum(length >= frames for length in lengths)
+        frames = frames if 2 * long >= len(lengths) else least
     return _open(places, config, frames, "train")
 
 

@@ -110,7 +110,7 @@ def _photos(held: PhotoPairs, chosen: Sequence[int]) -> Iterator[np.ndarray]:
             yield photo[:height, :width]
     if not count:
         raise InputError(
-            f"{held.path}: none of its photos can be read and has {SCALE} pixels a side; give other photos"
+            f"{held.path}: no photo there can be read and is at least {SCALE}×{SCALE} pixels; give others"
         )
 
 
