@@ -28,21 +28,22 @@ def main() -> int:
     )
     parser.add_argument("--checkpoint", required=True, help="folder, or name of a shipped checkpoint")
     parser.add_argument("--data", required=True, help="as for vflow evaluate: its validation split is used")
+    parser.add_argument("--held-out-files", type=int, help="as for vflow evaluate")
     parser.add_argument("--count", type=int, default=256, help="maximum number of clips")
     arguments = parser.parse_args()
     try:
-        store(arguments.checkpoint, arguments.data, arguments.count)
+        store(arguments.checkpoint, arguments.data, arguments.count, arguments.held_out_files)
     except VflowError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def store(checkpoint: str, data: str, count: int) -> None:
+def store(checkpoint: str, data: str, count: int, held_out_files: int | None = None) -> None:
     """Compute and save the statistics; print the path."""
     folder = checkpoint_folder(checkpoint)
     model = vflow.load(folder, device="auto")
-    settings = Settings(data=data, split="validation")
+    settings = Settings(data=data, split="validation", held_out_files=held_out_files)
     places = locate(settings, "videoflow")
     if places.test is not None and places.train is None:  # a folder of clips that was trained on
         settings = replace(settings, train=data)

@@ -61,7 +61,7 @@ def test_flags_that_an_evaluation_does_not_read_are_known(family: str) -> None:
     read |= {"probe_clips"} if "probes" in read else set()
     opens = re.search(r"\b(locate|open_clips|open_photos|open_pairs|digits_root)\(", source)
     read |= {"train"} if opens else set()
-    read |= {"context", "num_frames"} if "open_clips(" in source else set()
+    read |= {"context", "num_frames", "held_out_files"} if "open_clips(" in source else set()
     optional = {field.name for field in dataclasses.fields(Settings)} - {"data", "split", "seed"}
     assert set(command.UNREAD[family]) == optional - read
 

@@ -35,25 +35,18 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", constructor=Path, he
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR", constructor=Path, help_behavior_hint="")]
 
 
+_OF_CLIPS = ("num_frames", "context", "probe_clips", "held_out_files")
 UNREAD: dict[str, tuple[str, ...]] = {
     "videoflow": ("classifier",),
-    "digits": ("num_frames", "context", "probe_clips"),
-    "colorizer": ("num_frames", "context", "classifier", "probe_clips"),
-    "super_resolution": ("num_frames", "context", "num_importance_samples", "classifier", "probe_clips"),
-    "segmentation": ("train", "num_frames", "context", "classifier", "probe_clips"),
-    "nowcast": ("limit", "context", "num_importance_samples", "classifier", "probe_clips"),
-    "density": (
-        "train", "num_samples", "num_frames", "context", "num_importance_samples", "classifier",
-        "probe_clips",
-    ),
-    "codec": (
-        "num_samples", "num_frames", "context", "temperature", "num_importance_samples", "classifier",
-        "probe_clips",
-    ),
-    "discrete": (
-        "num_frames", "context", "temperature", "num_importance_samples", "classifier", "probe_clips",
-    ),
-}  # fmt: skip
+    "digits": _OF_CLIPS,
+    "colorizer": (*_OF_CLIPS, "classifier"),
+    "super_resolution": (*_OF_CLIPS, "num_importance_samples", "classifier"),
+    "segmentation": ("train", *_OF_CLIPS, "classifier"),
+    "nowcast": ("limit", "context", "num_importance_samples", "classifier", "probe_clips", "held_out_files"),
+    "density": ("train", "num_samples", *_OF_CLIPS, "num_importance_samples", "classifier"),
+    "codec": ("num_samples", *_OF_CLIPS, "temperature", "num_importance_samples", "classifier"),
+    "discrete": (*_OF_CLIPS, "temperature", "num_importance_samples", "classifier"),
+}
 """Flags that an evaluation of a family of models does not read."""
 
 
@@ -70,6 +63,8 @@ class Evaluate:
     """Training data, for baselines and tuning; the 'train' inside or beside --data when not given."""
     split: Literal["test", "validation"] = "test"
     """Data to score; validation is part of the training data."""
+    held_out_files: Whole = None
+    """Clips that training held out, where its data.held_out_files replaced the usual 5%."""
     limit: Whole = None
     """Examples, evenly spread (64 clips, 1000 digits, 128 photos, 200 masks, all points); 0 takes all."""
     num_samples: Whole = None

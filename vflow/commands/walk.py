@@ -54,7 +54,8 @@ class WalkLatents:
     level: Annotated[Text, tyro.conf.arg(metavar="N")] = None
     """Level whose noise moves: 0 the finest, -1 the coarsest (the default), or all."""
     extent: Number = None
-    """Distance each way in standard deviations (3), or the last temperature (1.5)."""
+    """Distance each way in standard deviations (3), or the last temperature (1.5); of other walks, how far
+    they go, 1 to their end."""
     temperature: Number = None
     """Scale of noise that is drawn (1)."""
     label: Whole = None

@@ -9,6 +9,7 @@ import pytest
 
 from vflow.config import VideoFlowConfig
 from vflow.data import media
+from vflow.data.datasets.folder import VideoFolder
 from vflow.errors import ConfigError, InputError
 from vflow.pipelines.evaluate.data import locate, open_clips, spread_clips
 from vflow.pipelines.evaluate.report import Settings
@@ -51,6 +52,13 @@ def test_data_that_is_not_there_or_not_for_the_model(root: Path) -> None:
     (root / "test").rename(root / "other")
     with pytest.raises(InputError, match="holds 'train' but no 'test'"):
         locate(Settings(str(root)), "videoflow")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_as_many_clips_are_held_out_as_training_held_out(root: Path, count: int) -> None:
+    data = open_clips(Settings(str(root), split="validation", held_out_files=count), CONFIG)
+    assert isinstance(data.held, VideoFolder) and isinstance(data.train, VideoFolder)
+    assert (len(data.held.names), len(data.train.names)) == (count, 8 - count)
 
 
 def test_held_out_clips_are_never_training_clips(root: Path) -> None:

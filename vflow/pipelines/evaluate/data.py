@@ -167,28 +167,33 @@ def open_clips(settings: Settings, config: VideoConfig) -> Clips:
     if context < config.min_context:
         raise ConfigError(f"--context {context}: the model needs at least {config.min_context} given frames")
     frames = _length(places, config, context, settings)
-    held = _open(places, config, frames, settings.split)
+    held = _open(places, config, frames, settings.split, settings.held_out_files)
     if held is None:
         raise ConfigError(NO_VALIDATION)
     num_frames = settings.num_frames or min(NUM_FRAMES, frames - context)
-    train = _open_train(places, config, frames, context + num_frames)
+    train = _open_train(places, config, frames, context + num_frames, settings.held_out_files)
     return Clips(held, train, frames, context, num_frames, places)
 
 
-def _open_train(places: Places, config: VideoConfig, frames: int, least: int) -> VideoDataset | None:
+def _open_train(
+    places: Places, config: VideoConfig, frames: int, least: int, held_out: int | None
+) -> VideoDataset | None:
     """Training clips of ``frames`` frames, as those that are scored; of ``least`` where few are as long."""
     if places.train is not None and places.name == "video-folder" and frames > least:
-        lengths = _lengths(places.train, config, least, "train")
+        lengths = _lengths(places.train, config, least, "train", held_out)
         long = sum(length >= frames for length in lengths)
         frames = frames if 2 * long >= len(lengths) else least
-    return _open(places, config, frames, "train")
+    return _open(places, config, frames, "train", held_out)
 
 
-def _open(places: Places, config: VideoConfig, frames: int, split: Split) -> VideoDataset | None:
+def _open(
+    places: Places, config: VideoConfig, frames: int, split: Split, held_out: int | None
+) -> VideoDataset | None:
     path = places.test if split == "test" else places.train
     if path is None and places.test is not None:
         return None
-    data = DataConfig.model_validate({"name": places.name, "path": path, "frames": frames})
+    found = {"name": places.name, "path": path, "frames": frames, "held_out_files": held_out}
+    data = DataConfig.model_validate(found)
     return open_video_dataset(data, config, split, FEWER_FRAMES)
 
 
@@ -202,7 +207,8 @@ def _length(places: Places, config: VideoConfig, context: int, settings: Setting
     elif places.name == "bair":
         longest = min(bair.FRAMES, max(wanted, LONGEST))
     else:
-        shortest = min(_lengths(places.folder(settings.split), config, wanted, settings.split))
+        path, split = places.folder(settings.split), settings.split
+        shortest = min(_lengths(path, config, wanted, split, settings.held_out_files))
         longest = max(wanted, min(LONGEST, shortest))
     if wanted > longest:
         asked = f"{context} given and {wanted - context} predicted frames"
@@ -212,12 +218,14 @@ def _length(places: Places, config: VideoConfig, context: int, settings: Setting
     return wanted if settings.num_frames else longest
 
 
-def _lengths(path: str, config: VideoConfig, wanted: int, split: Split) -> Collection[int]:
+def _lengths(
+    path: str, config: VideoConfig, wanted: int, split: Split, held_out: int | None
+) -> Collection[int]:
     """Frames of each clip in a folder that has ``wanted`` or more at the model's rate."""
     glow = config.glow
     return VideoFolder(
         path, frames=wanted, size=(glow.height, glow.width), channels=glow.channels,
-        fps=config.fps, split=split, remedy=FEWER_FRAMES,
+        fps=config.fps, split=split, held_out=held_out, remedy=FEWER_FRAMES,
     ).lengths.values()  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class Settings:
         data: ``shapes``, ``moving-digits``, ``digits``, or a folder (also one in ``VFLOW_DATA``).
         train: folder of training data, for baselines and tuning; None finds it beside ``data``.
         split: what is scored; ``validation`` is part of the training data.
+        held_out_files: clips of a folder that were held out of training, None 5%.
         limit: examples, evenly spread; 0 takes all.
         num_samples: per clip, photo or class.
         num_frames: predicted frames of each clip; given, no later ones are scored.
@@ -49,6 +50,7 @@ class Settings:
     data: str
     train: str | None = None
     split: Literal["test", "validation"] = "test"
+    held_out_files: int | None = None
     limit: int | None = None
     num_samples: int | None = None
     num_frames: int | None = None
@@ -60,7 +62,8 @@ class Settings:
     probe_clips: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("limit", 0), ("num_samples", 1), ("num_frames", 1), ("context", 1)):
+        least_of = {"limit": 0, "num_samples": 1, "num_frames": 1, "context": 1, "held_out_files": 1}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None:
                 check_whole(name, value)

@@ -137,7 +137,8 @@ class WalkSettings:
         steps: 2..64. An odd number has the start in its middle.
         direction: which principal direction, 0 the one with most variance.
         level: whose noise moves, 0 the finest, −1 the coarsest; None: all together.
-        extent: how far directions go each way, in standard deviations (3), or the last temperature (1.5).
+        extent: how far directions go each way, in standard deviations (3), the last temperature (1.5), or how
+            far other walks go, 1 to their end.
         temperature: scale of noise that is drawn, for a start without an input and for futures; in walks of
             the latent that leads to a frame's reference, scale of its pixels' noise too (up to 1).
         seed: names the noise.

@@ -72,8 +72,9 @@ def walk(
 ) -> Walk:
     """Walk through a model's noise.
 
-    All walks act on ε = (z − μ) / σ, which the model takes for standard normal, and keep its length (see
-    ``vflow.pipelines.walk.space``). Decoding the noise of an input gives the input back.
+    All walks act on ε = (z − μ) / σ, which the model takes for standard normal. Those of kind ``temperature``
+    scale it; others keep its length where that is typical (see ``vflow.pipelines.walk.space``). Decoding the
+    noise of an input gives the input back.
 
     Args:
         model: from ``vflow.load``.
