@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "data": BASE | {"densities", "disk"},
     "compression": FLOWS | {"data", "devices"},
     "metrics": BASE | {"data"},
-    "catalog": BASE,
+    "catalog": BASE | {"disk"},
     "card": {"config", "errors"},
     "checksum": {"errors"},
     "quantization": {"errors"},

@@ -85,7 +85,7 @@ class FeatureCache:
         return [torch.from_numpy(level.array[rows.numpy()]).float() for level in self._levels]
 
     def put(self, rows: Tensor, features: Sequence[Tensor]) -> None:
-        """Keep the features (B, C, h, w) of ``rows``; others see them within ten seconds of further calls.
+        """Keep the features (B, C, h, w) of ``rows``; others see them ten seconds later, or after ``flush``.
 
         Raises:
             InputError: the disk is full.
@@ -93,16 +93,24 @@ class FeatureCache:
         try:
             for level, values in zip(self._levels, features, strict=True):
                 level.write(rows.tolist(), values.detach().cpu().half().numpy())
-            self._pending.update(rows.tolist())
-            if time.monotonic() - self._synced >= SYNC_EVERY:
-                self._sync()
         except OSError as error:
             raise self._fault(error) from error
+        self._pending.update(rows.tolist())
+        if time.monotonic() - self._synced >= SYNC_EVERY:
+            self.flush()
 
-    def _sync(self) -> None:
-        for level in self._levels:
-            level.sync()
-        self._known.write(list(self._pending), np.ones(len(self._pending), np.uint8))
+    def flush(self) -> None:
+        """Have all features on the disk, for other processes and later runs.
+
+        Raises:
+            InputError: the disk is full.
+        """
+        try:
+            for level in self._levels:
+                level.sync()
+            self._known.write(list(self._pending), np.ones(len(self._pending), np.uint8))
+        except OSError as error:
+            raise self._fault(error) from error
         self._pending.clear()
         self._synced = time.monotonic()
 

@@ -360,6 +360,8 @@ class Run:
             save_commit(self.folder, self.state, self.average, progress, self.preset, keep, card)
             self.committed, self.accepted_before = progress.step, progress.accepted
             self.initial = None
+        if self.state.cache is not None:
+            self.state.cache.flush()
 
     def _roll_back(self) -> None:
         """Return to the last commit, or to the initial weights if there is none, with a lower rate.
