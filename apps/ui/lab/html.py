@@ -69,9 +69,11 @@ def _panel(picture: np.ndarray, caption: str) -> str:
 
 def _bend(drawing: Drawing, *, done: bool) -> str:
     """The grid after each layer; lab.js draws it, and follows the slider."""
-    stages = drawing.stages if done else drawing.stages[-1:]
+    shown = slice(None) if done else slice(-1, None)
+    stages = drawing.stages[shown]
     data = {
         "stages": [stage.ravel().tolist() for stage in stages],
+        "layers": drawing.layers[shown],
         "line": drawing.per_line,
         "dots": drawing.dots,
         "cut": drawing.cut,

@@ -5,7 +5,7 @@
   function setUp(figure) {
     const data = figure.dataset.bend;
     known.set(figure, data);
-    const { stages, line, dots, cut } = JSON.parse(data);
+    const { stages, layers, line, dots, cut } = JSON.parse(data);
     const [lines, points] = figure.querySelectorAll("path");
     const slider = figure.querySelector("input");
     const output = figure.querySelector("output");
@@ -41,7 +41,7 @@
       }
       points.setAttribute("d", marks);
       if (!slider) return;
-      const text = position === 0 ? "base" : `layer ${Math.ceil(position)} of ${last}`;
+      const text = position === 0 ? "base" : `layer ${layers[Math.ceil(position)]} of ${layers[last]}`;
       output.textContent = text;
       slider.setAttribute("aria-valuetext", text);
     }

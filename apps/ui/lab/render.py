@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,10 +31,12 @@ class Drawing(NamedTuple):
 
     stages: int (S, N, 2), coordinates in units of 1/1000 of the height, −1 where hidden; the last ``dots`` of
         the N points are dots, those before are lines of ``per_line`` points.
+    layers: how many layers lead to each of the stages, (S,); 0 at the base space.
     cut: segments longer than this are not drawn, since they jump.
     """
 
     stages: np.ndarray
+    layers: Sequence[int]
     per_line: int
     dots: int
     width: int
@@ -95,7 +97,7 @@ class Space(ABC):
         keep = sorted({round(i) for i in np.linspace(0, len(stages) - 1, min(most, len(stages)))})
         shown = [np.nan_to_num(stages[i].numpy(), nan=0.0, posinf=1e6, neginf=-1e6) for i in keep]
         places = [*(self.place_stage(stage) for stage in shown[:-1]), self.project(shown[-1])]
-        return Drawing(np.stack(places), PER_LINE, DOTS, self.width, self.cut)
+        return Drawing(np.stack(places), keep, PER_LINE, DOTS, self.width, self.cut)
 
     def place_stage(self, points: np.ndarray) -> np.ndarray:
         """Coordinates of a stage before the last, which may need a scale of its own."""

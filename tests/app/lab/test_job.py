@@ -15,6 +15,7 @@ import torch
 import vflow
 from apps.ui.lab import html
 from apps.ui.lab.job import Job, Request, ink_points
+from apps.ui.lab.render import Plane
 from apps.ui.lab.systems import BY_PRESET, CHOICES, FILE, LABELS, SYSTEMS, suited
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.jobs import Jobs
@@ -24,6 +25,7 @@ from vflow.config import load_preset, preset_names
 from vflow.data.datasets.points import Points
 from vflow.densities import ENERGIES, TARGETS
 from vflow.errors import InputError, VflowError
+from vflow.models import build_model
 
 
 @pytest.fixture
@@ -77,6 +79,12 @@ def test_a_job_learns_and_writes_what_loads(context: AppContext, source: str, sy
     assert f"--config {system} --data {source}" in report["command"]
     page = html.results(job, done=True)
     assert page.count("<figure") == 5 and "vflow train" in page and "nan" not in html.curve(job)
+
+
+def test_layers_of_a_deep_flow_keep_their_numbers_where_some_are_left_out() -> None:
+    model = build_model(load_preset("planar-energy").model)
+    layers = Plane(4.0).drawing(model).layers
+    assert len(layers) == 24 and (layers[0], layers[-1]) == (0, 33), "32 and an affine one"
 
 
 def test_learning_brings_nats_down_and_a_stop_keeps_what_is_there(context: AppContext) -> None:

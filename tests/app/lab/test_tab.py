@@ -58,6 +58,8 @@ def test_an_example_is_learned_and_downloaded(
     assert app.page.locator(".vf-bend .vf-now").inner_text() == "base"
     base = app.page.locator(".vf-grid-lines").get_attribute("d")
     assert base and whole and base != whole
+    slider.press("End")
+    assert app.page.locator(".vf-bend .vf-now").inner_text() == "layer 9 of 9"
     assert app.page.get_by_role("img", name="Nats a point against steps").count() == 1
     assert (
         "vflow train --config spline --data pinwheel" in app.page.locator(".vf-lab-command code").inner_text()
