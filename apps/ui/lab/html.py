@@ -112,14 +112,14 @@ def curve(job: Job) -> str:
 
     stride = max(1, len(losses) // MOST)
     blocks = [(i + stride / 2, float(np.mean(losses[i : i + stride]))) for i in range(0, len(losses), stride)]
-    faint = _line([place(*b) for b in blocks if math.isfinite(b[1])], "vf-curve-train")
-    bold = _line([place(step, nats) for step, nats in held if math.isfinite(nats)], "vf-curve-held")
+    faint = _line([place(*b) for b in blocks if math.isfinite(b[1])], "vf-nats-train")
+    bold = _line([place(step, nats) for step, nats in held if math.isfinite(nats)], "vf-nats-held")
     name = "−log Z" if job.task.energy else "entropy"
     if entropy is not None:
         start, end = place(0, entropy), place(total, entropy)
         y = float(end.split(",")[1])
         bold = (
-            f'<polyline class="vf-curve-entropy" points="{start} {end}"/>'
+            f'<polyline class="vf-nats-entropy" points="{start} {end}"/>'
             f'<text x="{WIDTH - RIGHT + 6}" y="{y + 4:.1f}">{name}</text>{bold}'
         )
     heights = {v: float(place(0, v).split(",")[1]) + 4 for v in (floor, (low + high) / 2, high)}
@@ -133,7 +133,7 @@ def curve(job: Job) -> str:
     last = f"{held[-1][1]:.3f} nats after {held[-1][0]} steps" if held else "no figure yet"
     known_text = "" if entropy is None else f"; {name} {entropy:.3f}"
     return (
-        f'<figure class="vf-curve"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
+        f'<figure class="vf-nats"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
         f' aria-label="Nats a point against steps: {last}{known_text}">{ticks}{steps}{faint}{bold}</svg>'
         f"<figcaption>Nats a point: batches in training (faint), {len(job.task.held):,} held-out points"
         f" (bold){'' if entropy is None else f', {name} (dashed)'}.</figcaption></figure>"

@@ -204,6 +204,8 @@ def test_axe_and_width(
     look(app)
     app.page.get_by_text("Figures of each frame").click()
     check(app, "with results")
+    numbers = app.page.locator(".vf-tick").first.evaluate("(text) => getComputedStyle(text).fontSize")
+    assert numbers == ("24px" if size == PHONE else "12.5px"), "of a chart that is 720 wide"
 
 
 def test_keyboard_alone(tab: App, clip: Path, expected: Surprisal) -> None:
