@@ -135,6 +135,8 @@ def test_reduced_motion_starts_still(opened: Opener, stills: list[Path]) -> None
     app.predict()
     app.page.wait_for_function("document.querySelector('.vf-now').textContent === 'predicted 2/2'")
     assert all(app.page.eval_on_selector_all("video", "all => all.map((v) => v.paused)"))
+    example = app.page.locator(".vf-example").first
+    assert example.evaluate("(button) => getComputedStyle(button).transitionProperty") == "none"
     app.page.get_by_role("button", name="Play all futures").click()
     app.page.wait_for_function(
         "document.querySelector('video').currentTime > 0.1 && !document.querySelector('video').paused"
