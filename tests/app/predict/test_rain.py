@@ -186,6 +186,8 @@ def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) ->
     expect(answer).to_contain_text("of 3 members" if "reaches" in answer.inner_text() else "already raining")
     expect(page.locator(".vf-area-mark").nth(4)).to_be_visible()
     check(page_app, "with an answer")
+    page.set_viewport_size({"width": 320, "height": 640})
+    check(page_app, "on a small phone")
     first = answer.inner_text()
     page.get_by_label("Left", exact=True).fill("50")
     page.get_by_label("Top", exact=True).fill("40")

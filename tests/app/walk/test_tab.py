@@ -308,11 +308,12 @@ def test_leaving_the_list_of_checkpoints_changes_nothing(walker: Walker) -> None
 
 @pytest.mark.browser
 def test_reduced_motion_and_another_run_in_the_same_place(opened: Opener) -> None:
-    walker = opened_tab(opened(motion="reduce"))
+    walker = opened_tab(opened((360, 740), motion="reduce"))
     walker.choose("shapes")
     walker.app.number("Steps", 3)
     walker.example()
     assert walker.app.page.get_by_role("button", name="Play all clips").is_visible()
+    check(walker.app, "with clips on a small phone")
     first = walker.shows()
     walker.app.page.wait_for_timeout(600)
     assert np.array_equal(first, walker.shows())
