@@ -61,6 +61,8 @@ def test_names_of_controls_and_pictures(app: App, stills: list[Path]) -> None:
     ]
     assert labels[3].startswith("Where 2 futures differ, 0 to ")
     assert app.page.locator("#vf-predict-status").get_attribute("aria-live") == "polite"
+    assert app.page.locator("#vf-area-answer").get_attribute("role") == "status"
+    assert app.page.locator(".vf-now").get_attribute("aria-live") == "off", "it changes with each frame"
     assert app.page.get_by_role("img", name="1: frame0.png").count() == 1
     slider = app.page.get_by_role("slider", name="Frame shown in all futures")
     app.seek(3)

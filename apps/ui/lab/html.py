@@ -89,8 +89,8 @@ def _bend(drawing: Drawing, *, done: bool) -> str:
         f'<figure class="vf-bend" data-bend="{escape(json.dumps(data, separators=(",", ":")))}">'
         f'<svg viewBox="0 0 {drawing.width} 1000" role="img" aria-label="Grid of the base space, bent by the'
         ' flow, with samples"><path class="vf-grid-lines"/><path class="vf-grid-dots"/></svg>'
-        f'<figcaption><span>Base grid, bent</span>{slider}<output class="vf-now"></output></figcaption>'
-        "</figure>"
+        f'<figcaption><span>Base grid, bent</span>{slider}<output class="vf-now" aria-live="off"></output>'
+        "</figcaption></figure>"
     )
 
 

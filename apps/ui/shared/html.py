@@ -137,7 +137,7 @@ def play_bar(
     return (
         f'<div class="vf-bar">{play_button(play, disabled=disabled)}'
         f'<input type="range" class="vf-seek" min="1" max="{count}" step="1" value="{start}"{off}'
-        f' aria-label="{slider}"><output class="vf-now"></output>{extra}</div>'
+        f' aria-label="{slider}"><output class="vf-now" aria-live="off"></output>{extra}</div>'
     )
 
 

@@ -68,6 +68,7 @@
 
   function scan() {
     document.querySelectorAll(".vf-status-line:not([aria-live])").forEach((line) => line.setAttribute("aria-live", "polite"));
+    document.querySelector("#vf-area-answer:not([role])")?.setAttribute("role", "status");
     refocus();
     goToResults();
   }

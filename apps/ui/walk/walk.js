@@ -115,7 +115,9 @@
       if (control.signal.aborted) return;
       player(section, films.slice(0, steps.length), beside.map((canvas, index) => [canvas, films[steps.length + index]]), control.signal);
     } catch {
-      if (!control.signal.aborted) section.querySelector(".vf-now").textContent = "The images are gone; walk again.";
+      if (control.signal.aborted) return;
+      const told = { ariaLive: "polite", textContent: "The images are gone; walk again." };
+      Object.assign(section.querySelector(".vf-now"), told);
     }
   }
 
