@@ -38,11 +38,11 @@
     const way = target.closest(".vf-example, .vf-continue, .vf-link, .vf-actions button.primary");
     there = false;
     if (target.closest(".vf-digit")) going = document.querySelector(".vf-restyle");
-    else if (way && window.innerWidth <= 768) going = way.closest(".vf-restyle, [role=tabpanel]");
+    else if (way && window.innerWidth <= 768) going = way.closest(".vf-restyle, .vf-arm, [role=tabpanel]");
   });
 
   function goToResults() {
-    there ||= Boolean(going?.querySelector(".vf-live, .vf-progress, .vf-tens img"));
+    there ||= Boolean(going?.querySelector(".vf-live, .vf-progress, .vf-tens img, .vf-arm-target"));
     if (!going || !there) return;
     const line = going.querySelector(".vf-status-line");
     const page = document.documentElement;

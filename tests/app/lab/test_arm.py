@@ -64,6 +64,16 @@ def test_targets_outside_of_the_picture_are_refused(given: tuple[object, object]
 
 
 @pytest.mark.browser
+def test_on_a_phone_the_button_leads_to_the_arms(opened: Opener) -> None:
+    app = opened(PHONE, motion="reduce")
+    app.tab("Lab")
+    app.page.locator("#vf-arm-run").click()
+    top = "document.querySelector('#vf-arm-status').getBoundingClientRect().top"
+    app.page.wait_for_function(f"{top} >= 0 && {top} < {PHONE[1] // 3}")
+    app.stop("arm")
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "dark"), (PHONE, "light")], ids=["desktop", "phone"])
 def test_a_click_draws_arms_until_stop(opened: Opener, size: tuple[int, int], scheme: str) -> None:
     app = opened(size, scheme, "reduce")
