@@ -2,29 +2,41 @@
 (() => {
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
-  // Lists are drawn anew after a click inside them; the keyboard's place goes to the same button's new place.
+  // Lists and results are drawn anew after a click inside them; the keyboard's place goes to the same button's new
+  // place, or to the new player, unless the person has gone on by then.
   let wanted = null;
-  const order = (strip) => [...document.querySelectorAll(`${strip} .vf-name`)].map((name) => name.textContent).join("/");
-  const player = () => document.querySelector(".vf-play");
+  const order = (strip) => [...strip.querySelectorAll(".vf-name")].map((name) => name.textContent).join("/");
+
+  function want(places, within, drawn) {
+    wanted = { places, within, drawn, before: drawn(), from: document.activeElement };
+  }
+
+  document.addEventListener("keydown", () => (wanted = null));
 
   document.addEventListener("click", (event) => {
+    wanted = null;
     const button = event.target.closest(".vf-strip button, .vf-continue");
     if (!button) return;
+    const strip = button.closest(".vf-strip");
+    if (!strip) {
+      const panel = button.closest("[role=tabpanel]");
+      return want([".vf-play"], panel, () => panel.querySelector(".vf-play"));
+    }
     const { action, index } = button.dataset;
-    const strip = `#${button.closest(".vf-strip")?.id}`;
     const to = Number(index) + ({ earlier: -1, later: 1 }[action] ?? 0);
     const places = [action, "earlier", "later", "remove"].map(
-      (name) => `${strip} button[data-action="${name}"][data-index="${to}"]:not(:disabled)`
+      (name) => `button[data-action="${name}"][data-index="${to}"]:not(:disabled)`
     );
-    wanted = action ? { places, drawn: () => order(strip), before: order(strip) } : { places: [".vf-play"], drawn: player, before: player() };
+    want(places, strip, () => order(strip));
   });
 
   function refocus() {
-    const now = wanted?.drawn();
-    if (!now || now === wanted.before) return;
-    const button = wanted.places.map((place) => document.querySelector(place)).find(Boolean);
+    const now = wanted?.drawn() ?? null;
+    if (now === null || now === wanted.before) return;
+    const { places, within, from } = wanted;
     wanted = null;
-    button?.focus({ preventScroll: true });
+    if (![from, document.body].includes(document.activeElement)) return;
+    places.map((place) => within.querySelector(place)).find(Boolean)?.focus({ preventScroll: true });
   }
 
   // On a phone the results lie below the form, and one style as all ten digits lies below the grid everywhere: go

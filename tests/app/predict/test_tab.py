@@ -259,6 +259,32 @@ def test_focus_follows_a_file_where_texts_alone_change(app: App, stills: list[Pa
     assert app.page.evaluate(MOVED_BY_TEXTS) == "1"
 
 
+LEFT_FOR_A_FIELD = MOVED_BY_TEXTS.replace(
+    "await", "document.querySelector('input[type=number]').focus(); await"
+)
+CONTINUED = """async () => {
+    const results = document.querySelector("#vf-results");
+    results.innerHTML = '<button class="vf-continue"></button><button class="vf-play"></button>';
+    results.firstChild.focus();
+    results.firstChild.click();
+    results.innerHTML = "";
+    document.querySelector("header").innerHTML = '<button class="vf-play"></button>';
+    await Promise.resolve();
+    results.innerHTML = '<button class="vf-play" id="new"></button>';
+    await Promise.resolve();
+    return document.activeElement.id;
+}"""
+
+
+def test_the_focus_stays_where_a_person_took_it_and_goes_to_the_player_of_the_same_tab(
+    app: App, stills: list[Path]
+) -> None:
+    app.upload(*stills[:3])
+    assert app.page.evaluate(LEFT_FOR_A_FIELD) is None
+    expect(app.page.locator("input[type=number]").first).to_be_focused()
+    assert app.page.evaluate(CONTINUED) == "new"
+
+
 def test_order_of_uploads(app: App, stills: list[Path]) -> None:
     app.upload(stills[2], stills[0], stills[1])
     expect(app.names()).to_have_text(["frame0.png", "frame1.png", "frame2.png"])
