@@ -49,7 +49,7 @@
       box.querySelector("input[type=color]").value = brush;
       add(box, (event.clientX - frame.left) / frame.width, (event.clientY - frame.top) / frame.height);
     }
-    if (event.target.closest(".vf-undo-point")) send(box, { action: "remove", index: box.querySelectorAll(".vf-remove-point").length - 1 });
+    if (event.target.closest(".vf-undo-point")) send(box, { action: "undo" });
     if (event.target.closest(".vf-clear-points")) send(box, { action: "clear" });
   });
 
@@ -69,7 +69,7 @@
     }
     if (event.target.closest(".vf-undo-point")) {
       fallback = true;
-      send(box, { action: "remove", index: box.querySelectorAll(".vf-remove-point").length - 1 });
+      send(box, { action: "undo" });
     }
     if (event.target.closest(".vf-clear-points")) {
       fallback = true;
@@ -81,7 +81,7 @@
     }
     if (removed) {
       fallback = true;
-      send(box, { action: "remove", index: Number(removed.dataset.index) });
+      send(box, { action: "remove", hint: removed.dataset.hint });
     }
   });
 

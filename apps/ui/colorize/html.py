@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
@@ -141,25 +142,26 @@ def _card(picture: np.ndarray, index: int, chosen: bool) -> str:
 
 
 def photo_list(photos: Sequence[tuple[str, np.ndarray | str]], shown: int) -> str:
-    """Uploaded photos: (name, picture uint8 (h, w, 3) or what is wrong with it); each can be removed."""
-    items = "".join(_photo(name, photo, index, index == shown) for index, (name, photo) in enumerate(photos))
+    """Uploaded photos: (path, picture uint8 (h, w, 3) or what is wrong with it); each can be removed."""
+    items = "".join(_photo(path, photo, index, index == shown) for index, (path, photo) in enumerate(photos))
     return f'<ol class="vf-thumbs vf-photos" aria-label="Photos">{items}</ol>' if items else ""
 
 
-def _photo(name: str, photo: np.ndarray | str, index: int, chosen: bool) -> str:
-    name = escape(name, quote=True)
+def _photo(path: str, photo: np.ndarray | str, index: int, chosen: bool) -> str:
+    name, key = (escape(text, quote=True) for text in (Path(path).name, path))
+    place = f'data-index="{index}" data-key="{key}"'
     if isinstance(photo, str):
         picture = f'<p class="vf-bad" role="alert">{escape(photo)}</p>'
     else:
         picture = (
-            f'<button type="button" class="vf-pick" data-action="choose" data-index="{index}"'
+            f'<button type="button" class="vf-pick" data-action="choose" {place}'
             f' aria-label="Work on {name}" aria-pressed="{str(chosen).lower()}">'
             f'<img src="{png_uri(photo)}" alt=""></button>'
         )
     return (
         f'<li class="vf-thumb{" vf-chosen" if chosen else ""}">{picture}'
         f'<span class="vf-name" title="{name}">{name}</span><span class="vf-moves"><button type="button"'
-        f' data-action="remove" data-index="{index}" aria-label="Remove {name}">×</button></span></li>'
+        f' data-action="remove" {place} aria-label="Remove {name}">×</button></span></li>'
     )
 
 
@@ -196,7 +198,7 @@ def editor(photo: np.ndarray, hints: Sequence[Hint], *, colorized: bool, in_colo
 def _points(hints: Sequence[Hint]) -> str:
     items = "".join(
         f'<li><i style="background: {_hex(color)}"></i><span>{number}: {100 * x:.0f}% across, {100 * y:.0f}%'
-        f' down</span><button type="button" class="vf-remove-point" data-index="{number - 1}"'
+        f' down</span><button type="button" class="vf-remove-point" data-hint="{x:.4f},{y:.4f},{_hex(color)}"'
         f' aria-label="Remove colour hint {number}">×</button></li>'
         for number, (x, y, color) in enumerate(hints, 1)
     )

@@ -142,16 +142,26 @@ class Page:
             results = self.set_photos(values, by_name(values[self.form.files]))
             return {self.view.photos: state.photo_list(), self.view.editor: state.editor(), **results}
 
-    def choose_photo(self, values: Updates, action: str, index: int) -> Updates:
+    def choose_photo(self, values: Updates, action: str, path: str) -> Updates:
         """A button of the thumbnails: ``action`` is choose or remove."""
-        if action == "remove":
-            paths = [photo.path for i, photo in enumerate(self.state(values).photos) if i != index]
-            return {self.form.files: paths or None}
         state = self.state(values)
         with state.turn:
-            state.select(index)
-            results = self.answer(values, self.results)
-            return {self.view.photos: state.photo_list(), self.view.editor: state.editor(), **results}
+            files: Updates = {}
+            if action == "remove":
+                paths = [photo.path for photo in state.photos if photo.path != path]
+                files = {self.form.files: paths or None}
+                results = self.set_photos(
+                    values, paths
+                )  # at once: the box's event may come after another click
+            else:
+                state.select(path)
+                results = self.answer(values, self.results)
+            return {
+                **files,
+                self.view.photos: state.photo_list(),
+                self.view.editor: state.editor(),
+                **results,
+            }
 
     def choose_variant(self, values: Updates, action: str, index: int) -> Updates:
         """A button of the variants: ``action`` is pick or back (to the variants these are near to)."""
@@ -175,7 +185,9 @@ class Page:
                 return {}
             try:
                 if event.action == "remove":
-                    changed = state.photo.without_hint(int(event.index))
+                    changed = state.photo.without_hint(str(event.hint))
+                elif event.action == "undo":
+                    changed = state.photo.without_last_hint()
                 elif event.action == "clear":
                     changed = state.photo.without_hints()
                 else:

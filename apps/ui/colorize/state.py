@@ -47,9 +47,15 @@ class PhotoState:
             raise InputError(f"at most {MAX_HINTS} colour hints; remove one first")
         return replace(self, hints=(*self.hints, parse_hint(f"{x:.4f},{y:.4f},{color}")))
 
-    def without_hint(self, index: int) -> PhotoState:
-        """The hints but for one."""
-        return replace(self, hints=tuple(hint for i, hint in enumerate(self.hints) if i != index))
+    def without_hint(self, hint: str) -> PhotoState:
+        """The hints but for one, ``x,y,#rrggbb``; the same ones where it is gone."""
+        removed = parse_hint(hint)
+        index = self.hints.index(removed) if removed in self.hints else len(self.hints)
+        return replace(self, hints=self.hints[:index] + self.hints[index + 1 :])
+
+    def without_last_hint(self) -> PhotoState:
+        """The hints but for the last."""
+        return replace(self, hints=self.hints[:-1])
 
     def without_hints(self) -> PhotoState:
         """No hint."""
@@ -101,10 +107,9 @@ class SessionState:
         self.index = [*new, *same, 0][0]
         return True
 
-    def select(self, index: int) -> None:
-        """Show another photo."""
-        if 0 <= index < len(self.photos):
-            self.index = index
+    def select(self, path: str) -> None:
+        """Show another photo, if it is still here."""
+        self.index = next((i for i, photo in enumerate(self.photos) if photo.path == path), self.index)
 
     def update(self, path: str, change: Callable[[PhotoState], PhotoState]) -> None:
         """Change the photo of ``path``, if it is still here."""
@@ -116,11 +121,11 @@ class SessionState:
 
     def photo_list(self) -> str:
         """HTML of the thumbnails; none for a single photo, which the editor shows."""
-        previews = [(photo.name, _preview(photo.path)) for photo in self.photos]
+        previews = [(photo.path, _preview(photo.path)) for photo in self.photos]
         if len(previews) == 1 and not isinstance(previews[0][1], str):
             return ""
         return html.photo_list(
-            [(name, p if isinstance(p, str) else thumbnail(p)) for name, p in previews], self.index
+            [(path, p if isinstance(p, str) else thumbnail(p)) for path, p in previews], self.index
         )
 
     def editor(self) -> str:

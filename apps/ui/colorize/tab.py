@@ -145,7 +145,7 @@ def _wire_clicks(page: Page) -> None:
     form, view = page.form, page.view
 
     def choose_photo(values: Updates, event: gr.EventData) -> Updates:
-        return page.choose_photo(values, str(event.action), int(event.index))
+        return page.choose_photo(values, str(event.action), str(event.key))
 
     def choose_variant(values: Updates, event: gr.EventData) -> Updates:
         return unless_empty(page.choose_variant(values, str(event.action), int(event.index)), view.cards)

@@ -24,12 +24,12 @@ Steps = Generator[Updates | Turn, None, None]
 """Updates of a job, each in the turn that it asked for last."""
 
 # Buttons inside gr.HTML report which one was clicked; `select`, or the event that the button names, then
-# carries index and action to Python.
+# carries index, action and key to Python: the key names what the button stands for, whose place may change.
 ON_CLICK = """element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-index]');
   if (!button) return;
-  const {index, action, event: name} = button.dataset;
-  trigger(name || 'select', {index: Number(index), action: action || ''});
+  const {index, action, key, event: name} = button.dataset;
+  trigger(name || 'select', {index: Number(index), action: action || '', key: key || ''});
 });"""
 # Scripts of the page send a component other payloads; the event is named in the same way.
 ON_PAYLOAD = (

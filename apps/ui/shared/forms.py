@@ -110,13 +110,20 @@ def by_name(files: Sequence[str] | None) -> list[str]:
     return sorted(paths_of(files), key=lambda path: media.natural_key(Path(path).name))
 
 
-def reordered(files: Sequence[str] | None, action: str, index: int) -> list[str]:
-    """The files after a button of the list: ``action`` is earlier, later or remove."""
+def reordered(files: Sequence[str] | None, action: str, path: str, index: int) -> list[str]:
+    """The files after a button of the list: ``action`` is earlier, later or remove.
+
+    Args:
+        path: of the button's file; nothing changes where it is gone.
+        index: where the file was when the list was drawn, which tells it from others of the same content.
+    """
     paths = paths_of(files)
-    to = {"earlier": index - 1, "later": index + 1}.get(action)
-    if not 0 <= index < len(paths):
+    if path not in paths:
         return paths
-    path = paths.pop(index)
+    if paths[index : index + 1] != [path]:
+        index = paths.index(path)
+    to = {"earlier": index - 1, "later": index + 1}.get(action)
+    del paths[index]
     if to is not None:
         paths.insert(max(0, to), path)
     return paths
@@ -134,17 +141,18 @@ def file_list(files: Sequence[str] | None) -> str:
 
 
 def _file_item(path: str, index: int, count: int) -> str:
-    name = escape(Path(path).name, quote=True)
+    name, key = (escape(text, quote=True) for text in (Path(path).name, path))
     try:
         clip = media.read_clip(path, max_frames=1)
     except VflowError as error:
         picture = f'<p class="vf-bad" role="alert">{escape(str(error).replace(path, Path(path).name))}</p>'
     else:
         picture = f'<img src="{html.png_uri(thumbnail(clip.frames[0]))}" alt="{index + 1}: {name}">'
+    place = f'data-index="{index}" data-key="{key}"'
     buttons = (
-        _file_button("earlier", "←", f"Move {name} earlier", index, disabled=index == 0)
-        + _file_button("later", "→", f"Move {name} later", index, disabled=index == count - 1)
-        + _file_button("remove", "×", f"Remove {name}", index, disabled=False)
+        _file_button("earlier", "←", f"Move {name} earlier", place, disabled=index == 0)
+        + _file_button("later", "→", f"Move {name} later", place, disabled=index == count - 1)
+        + _file_button("remove", "×", f"Remove {name}", place, disabled=False)
     )
     return (
         f'<li class="vf-thumb">{picture}<span class="vf-name" title="{name}">{name}</span>'
@@ -152,12 +160,9 @@ def _file_item(path: str, index: int, count: int) -> str:
     )
 
 
-def _file_button(action: str, sign: str, label: str, index: int, *, disabled: bool) -> str:
+def _file_button(action: str, sign: str, label: str, place: str, *, disabled: bool) -> str:
     off = " disabled" if disabled else ""
-    return (
-        f'<button type="button" data-action="{action}" data-index="{index}"'
-        f' aria-label="{label}"{off}>{sign}</button>'
-    )
+    return f'<button type="button" data-action="{action}" {place} aria-label="{label}"{off}>{sign}</button>'
 
 
 def thumbnail(frame: np.ndarray) -> np.ndarray:
@@ -188,7 +193,7 @@ def clip_upload(app: AppContext, tab: str) -> gr.File:
         return file_list(paths), *(gr.update(visible=count > least) for least in (0, 1, 1))
 
     def move(paths: list[str] | None, event: gr.EventData) -> list[str]:
-        return reordered(paths, str(event.action), int(event.index))
+        return reordered(paths, str(event.action), str(event.key), int(event.index))
 
     files.upload(by_name, files, files, **QUICK)
     files.change(app.turns.glance(redraw), files, [thumbnails, order, sort, reverse], **QUICK)

@@ -231,7 +231,7 @@ def test_clicks_on_lost_colours_say_so_and_empty_the_results(context: AppContext
     lose(context)
     page = page_of(context)
     clicks: dict[str, Callable[[], Updates]] = {
-        "thumbnail": lambda: page.choose_photo(values, "choose", 1),
+        "thumbnail": lambda: page.choose_photo(values, "choose", photos[1]),
         "card": lambda: page.choose_variant(values, "pick", 1),
         "strength, the large image": lambda: page.answer(values, page.large),
         "strength, the small images": lambda: page.answer(values, page.small),
@@ -243,7 +243,7 @@ def test_clicks_on_lost_colours_say_so_and_empty_the_results(context: AppContext
         assert "vf-empty" in updates["compare"] and updates["cards"] == "", name
         assert not updates["tools"]["visible"] and not updates["row"]["visible"], name
     assert [photo.path for photo in state.photos] == photos[1:3]
-    assert "bay2.png" in page.choose_photo(values, "choose", 0)["photos"], "the rest still answers"
+    assert "bay2.png" in page.choose_photo(values, "choose", photos[1])["photos"], "the rest still answers"
 
 
 def test_an_upload_box_that_reports_what_is_known_leaves_the_results_alone(
@@ -253,6 +253,15 @@ def test_an_upload_box_that_reports_what_is_known_leaves_the_results_alone(
     updates = page_of(context).uploaded({**values, "files": photos[:2]})
     assert sorted(updates) == ["editor", "photos"], "a click on a variant meanwhile is not undone"
     assert "bay0.png" in updates["photos"] and "The photo to colour" in updates["editor"]
+
+
+def test_two_quick_clicks_remove_two_photos(context: AppContext, photos: list[str]) -> None:
+    state = SessionState()
+    state.set_paths(photos[:3])
+    values = {**values_of(state), "files": photos[:3]}
+    page = page_of(context)
+    for path, left in ((photos[0], photos[1:3]), (photos[1], photos[2:3]), (photos[1], photos[2:3])):
+        assert page.choose_photo(values, "remove", path)["files"] == left
 
 
 def test_answers_wait_for_each_other(context: AppContext, photos: list[str]) -> None:

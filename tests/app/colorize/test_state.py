@@ -28,12 +28,18 @@ def test_what_is_known_of_a_photo_stays() -> None:
     state.set_paths(["/b.png", "/c.png"])
     assert [photo.path for photo in state.photos] == ["/b.png", "/c.png"]
     assert state.photo is not None and state.photo.path == "/c.png", "the new one is shown"
-    state.select(0)
+    state.select("/a.png")
+    assert state.photo.path == "/c.png", "gone"
+    state.select("/b.png")
     state.set_paths(["/b.png"])
     assert tuple(state.photo.hints[0])[2] == (192, 48, 32)
     with pytest.raises(ConfigError, match="hint"):
         state.photo.with_hint(2, 0, "#000000")
     assert state.photo.with_hint(0, 0, "#000000").without_hints().hints == ()
+    two = state.photo.with_hint(0.1, 0.9, "#102030")
+    first = two.without_hint("0.5000,0.2500,#c03020")
+    assert first.hints == two.hints[1:] and first.without_hint("0.5000,0.2500,#c03020") == first, "once"
+    assert two.without_last_hint().hints == two.hints[:1]
 
 
 def test_no_name_leads_out_of_the_archive(tmp_path: Path) -> None:

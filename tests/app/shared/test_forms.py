@@ -19,17 +19,19 @@ def test_files_come_in_natural_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "index", "expected"),
+    ("action", "path", "index", "expected"),
     [
-        ("earlier", 1, "bac"),
-        ("later", 1, "acb"),
-        ("remove", 1, "ac"),
-        ("earlier", 0, "abc"),
-        ("later", 9, "abc"),
+        ("earlier", "b", 1, "baca"),
+        ("later", "b", 1, "acba"),
+        ("remove", "b", 1, "aca"),
+        ("earlier", "a", 0, "abca"),
+        ("remove", "a", 3, "abc"),
+        ("remove", "c", 3, "aba"),
+        ("remove", "gone", 1, "abca"),
     ],
 )
-def test_files_can_be_moved_and_removed(action: str, index: int, expected: str) -> None:
-    assert forms.reordered(list("abc"), action, index) == list(expected)
+def test_files_can_be_moved_and_removed(action: str, path: str, index: int, expected: str) -> None:
+    assert forms.reordered(list("abca"), action, path, index) == list(expected)
 
 
 def test_a_checkpoint_suggests_one_temperature_or_several(tmp_path: Path) -> None:
