@@ -12,17 +12,28 @@
   }
 
   function mark(section, x, y, x2, y2) {
-    const sides = { "--x": Math.min(x, x2), "--y": Math.min(y, y2), "--w": Math.abs(x2 - x), "--h": Math.abs(y2 - y) };
-    for (const [name, share] of Object.entries(sides)) section.style.setProperty(name, `${100 * share}%`);
+    const shares = { "--x": Math.min(x, x2), "--y": Math.min(y, y2), "--w": Math.abs(x2 - x), "--h": Math.abs(y2 - y) };
+    for (const [name, share] of Object.entries(shares)) section.style.setProperty(name, `${100 * share}%`);
     section.classList.add("vf-has-area");
   }
 
+  const sides = (section) => section.dataset.size.split(",").map(Number);
+
+  // The whole pixels that a line from one place to another touches, of a side of the picture: the first, and how many.
+  function pixels(from, to, side) {
+    const first = Math.min(side - 1, Math.max(0, Math.floor(Math.min(from, to))));
+    return [first, Math.max(1, Math.min(side, Math.ceil(Math.max(from, to))) - first)];
+  }
+
+  // The area between two corners, in pixels.
   function ask(section, x, y, x2, y2) {
-    const [width, height] = section.dataset.size.split(",").map(Number);
-    mark(section, x, y, x2, y2);
-    const fields = { left: Math.min(x, x2) * width, top: Math.min(y, y2) * height, width: Math.abs(x2 - x) * width, height: Math.abs(y2 - y) * height };
-    for (const [name, value] of Object.entries(fields)) section.querySelector(`.vf-area-${name}`).value = Math.round(value);
-    section.dispatchEvent(new CustomEvent("vf-payload", { bubbles: true, detail: { event: "input", x, y, x2, y2 } }));
+    const [across, down] = sides(section);
+    const [left, width] = pixels(x, x2, across);
+    const [top, height] = pixels(y, y2, down);
+    const area = { left, top, width, height };
+    mark(section, left / across, top / down, (left + width) / across, (top + height) / down);
+    for (const [name, value] of Object.entries(area)) section.querySelector(`.vf-area-${name}`).value = value;
+    section.dispatchEvent(new CustomEvent("vf-payload", { bubbles: true, detail: { event: "input", ...area } }));
   }
 
   document.addEventListener("pointerdown", (event) => {
@@ -42,17 +53,17 @@
     const { section, map, x, y } = drag;
     drag = null;
     const [x2, y2] = place(map, event);
-    const [width, height] = section.dataset.size.split(",").map(Number);
-    if (Math.abs(x2 - x) * width >= 3 || Math.abs(y2 - y) * height >= 3) ask(section, x, y, x2, y2);
+    const [across, down] = sides(section);
+    if (Math.abs(x2 - x) * across >= 3 || Math.abs(y2 - y) * down >= 3) ask(section, x * across, y * down, x2 * across, y2 * down);
     else square(section, x, y);
   });
 
   document.addEventListener("pointercancel", () => (drag = null));
 
   function square(section, x, y) {
-    const [width, height] = section.dataset.size.split(",").map(Number);
-    const [dx, dy] = [SIDE / 2 / width, SIDE / 2 / height];
-    ask(section, clamp(x - dx), clamp(y - dy), clamp(x + dx), clamp(y + dy));
+    const [across, down] = sides(section);
+    const [left, top] = [Math.round(x * across) - SIDE / 2, Math.round(y * down) - SIDE / 2];
+    ask(section, left, top, left + SIDE, top + SIDE);
   }
 
   document.addEventListener("click", (event) => {
@@ -61,8 +72,7 @@
     const button = event.target.closest(".vf-ask");
     if (!button) return;
     const section = button.closest(".vf-rain");
-    const [width, height] = section.dataset.size.split(",").map(Number);
-    const [left, top, wide, high] = ["left", "top", "width", "height"].map((name) => Number(section.querySelector(`.vf-area-${name}`).value));
-    ask(section, clamp(left / width), clamp(top / height), clamp((left + wide) / width), clamp((top + high) / height));
+    const [left, top, width, height] = ["left", "top", "width", "height"].map((name) => Number(section.querySelector(`.vf-area-${name}`).value));
+    ask(section, left, top, left + width, top + height);
   });
 })();

@@ -309,18 +309,22 @@ class Answer:
         return share
 
 
-def ask(result: RainResult, corners: Sequence[Any]) -> Answer:
-    """Answer for the area between two corners (x, y, x', y'), in shares of the picture's sides.
+def ask(result: RainResult, left: Any, top: Any, width: Any, height: Any) -> Answer:
+    """Answer for an area, in pixels.
 
     Raises:
-        InputError: a corner is not a number from 0 to 1, or the files were removed.
+        InputError: it is not of whole pixels within the picture, or the files were removed.
     """
-    x, y, x2, y2 = (checks.number_within("area", corner, 0, 1) for corner in corners)
-    saved, (height, width) = result.arrays(), result.size
-    left, right = sorted((x * width, x2 * width))
-    top, bottom = sorted((y * height, y2 * height))
-    row, column = min(int(top), height - 1), min(int(left), width - 1)
-    area = Area(row, column, max(1, round(bottom) - row), max(1, round(right) - column))
+    rows, columns = result.size
+    row = checks.whole_number("top of the area", top, 0, rows - 1)
+    column = checks.whole_number("left of the area", left, 0, columns - 1)
+    area = Area(
+        row,
+        column,
+        checks.whole_number("height of the area", height, 1, rows - row),
+        checks.whole_number("width of the area", width, 1, columns - column),
+    )
+    saved = result.arrays()
     frames = saved["frames"][..., 0]
     rain = frames[(..., *area.slices)] >= least_level(THRESHOLD)
     known = first_reached(saved["truth"][..., 0], area, THRESHOLD) if "truth" in saved else None

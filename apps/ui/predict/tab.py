@@ -22,6 +22,7 @@ from ..shared.events import (
     Buttons,
     ComponentGroup,
     Downloads,
+    NewestPayload,
     ShouldStop,
     StatusBar,
     Steps,
@@ -190,12 +191,18 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
             values = {**values, **_chosen(app, form, result.checkpoint)}
         yield from _steps(app, form, view, values, result.future(index), should_stop)
 
-    def ask(values: Updates, event: gr.EventData) -> str:
-        result: Result | RainResult | None = values[view.result]
+    def ask(values: Updates, event: gr.EventData) -> Any:
+        newest: NewestPayload = values[asked]
+        if not newest.take(event):
+            return gr.skip()
+        answer = answered(values[view.result], event)
+        return answer if newest.time == event.time else gr.skip()
+
+    def answered(result: Result | RainResult | None, event: gr.EventData) -> str:
         if not isinstance(result, RainResult):
             return ""
         try:
-            found = rain.ask(result, (event.x, event.y, event.x2, event.y2))
+            found = rain.ask(result, event.left, event.top, event.width, event.height)
         except VflowError as error:
             return rain_html.failed(app.error_message(error))
         return rain_html.answer(found, result.minutes)
@@ -210,7 +217,8 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
     ]
     inputs = [*form.components(), view.result]
     jobs = wire_jobs(app, "predict", view.bar, triggers, inputs, [*view.components(), *form.components()])
-    view.results.input(ask, {view.result}, view.answer, trigger_mode="always_last", **QUICK)
+    asked = gr.State(NewestPayload())
+    view.results.input(ask, {view.result, asked}, view.answer, trigger_mode="multiple", **QUICK)
     wire_clear(form.files, view, jobs, html.empty())
 
 

@@ -31,10 +31,11 @@ ON_CLICK = """element.addEventListener('click', (event) => {
   const {index, action, key, event: name} = button.dataset;
   trigger(name || 'select', {index: Number(index), action: action || '', key: key || ''});
 });"""
-# Scripts of the page send a component other payloads; the event is named in the same way.
-ON_PAYLOAD = (
-    "element.addEventListener('vf-payload', ({detail}) => trigger(detail.event || 'select', detail));"
-)
+# Scripts of the page send a component other payloads; the event is named in the same way. The time, in
+# milliseconds since the page was opened, tells which is newer.
+ON_PAYLOAD = """element.addEventListener('vf-payload', ({detail, timeStamp}) => {
+  trigger(detail.event || 'select', {...detail, time: timeStamp});
+});"""
 FOLLOW_LINK = "watch('value', () => element.querySelector('a')?.click());"  # as soon as it is there
 
 GONE = "That result has since been deleted; run it again."
@@ -214,6 +215,27 @@ class NewestWins:
 
     def _key(self, request: gr.Request, group: str) -> str:
         return f"{request.session_hash}/{self._name}/{group}"
+
+
+@dataclass
+class NewestPayload:
+    """The newest of a page's payloads, which are answered side by side and not in their order.
+
+    Lives in ``gr.State`` and is changed in place, so that no answer undoes a newer one's.
+
+    Attributes:
+        value: what the newest brought.
+    """
+
+    value: Any = None
+    time: float = -1.0
+
+    def take(self, event: gr.EventData, value: Any = None) -> bool:
+        """Keep what a payload brought; False, and nothing changes, where a newer one came first."""
+        if event.time < self.time:
+            return False
+        self.value, self.time = value, event.time
+        return True
 
 
 def in_turn(app: AppContext, steps: Steps, status: gr.HTML, should_stop: ShouldStop = lambda: False) -> Shown:

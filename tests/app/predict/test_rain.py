@@ -116,7 +116,7 @@ def test_the_answer_counts_members_and_times(app: AppContext, tmp_path: Path) ->
     truth = np.zeros_like(arrays["truth"])
     truth[2, 40, 50] = 255
     np.savez(result.native, **{**arrays, "frames": frames, "truth": truth})
-    found = ask(result, (45 / WIDTH, 38 / HEIGHT, 55 / WIDTH, 42 / HEIGHT))
+    found = ask(result, 45, 38, 10, 4)
     assert found.area == (38, 45, 4, 10) and found.seen and not found.now
     assert found.first.tolist() == [1, 1, 1, 2, -1, -1] and found.truth == 2
     np.testing.assert_allclose(found.reached, [0, 3 / 6, 4 / 6])
@@ -125,14 +125,17 @@ def test_the_answer_counts_members_and_times(app: AppContext, tmp_path: Path) ->
         "within 15 minutes in 4 of 6 members (67%)" in text
         and "In reality it arrived after 15 minutes." in text
     )
-    backwards = ask(result, (55 / WIDTH, 42 / HEIGHT, 45 / WIDTH, 38 / HEIGHT))
-    assert backwards.area == found.area
-    assert "none of 6 members" in rain_html.answer(ask(result, (0.5, 0.02, 0.6, 0.1)), 5)
-    assert "It is already raining" in rain_html.answer(ask(result, (0.1, 0.2, 0.5, 0.5)), 5)
-    assert "No radar sees" in rain_html.answer(ask(result, (0, 0, 0.05, 0.05)), 5)
-    for corners in ((0, 0, 2, 1), ("a", 0, 1, 1), (None, 0, 1, float("nan"))):
-        with pytest.raises(InputError, match="area: give a number from 0 to 1"):
-            ask(result, corners)
+    assert "none of 6 members" in rain_html.answer(ask(result, 32, 1, 7, 4), 5)
+    assert "It is already raining" in rain_html.answer(ask(result, 6, 9, 26, 15), 5)
+    assert "No radar sees" in rain_html.answer(ask(result, 0, 0, 3, 2), 5)
+    for area, message in (
+        ((-1, 0, 1, 1), "left of the area: give a number from 0 to 63"),
+        ((0, "a", 1, 1), "top of the area: give a number from 0 to 47"),
+        ((60, 0, 5, 1), "width of the area: give a number from 1 to 4"),
+        ((0, 0, 1, 1.5), "height of the area: give a whole number from 1 to 48"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ask(result, *area)
 
 
 def test_other_files_and_short_or_large_ones_are_refused_in_a_line(
@@ -155,6 +158,15 @@ def test_other_files_and_short_or_large_ones_are_refused_in_a_line(
     monkeypatch.setattr(rain, "MAX_PIXELS", 1000)
     with pytest.raises(InputError, match="64×48 pixels"):
         begin(path)
+
+
+TWO_QUESTIONS = """() => {
+    for (const [width, height] of [[9, 8], [7, 5]]) {
+        document.querySelector(".vf-area-width").value = width;
+        document.querySelector(".vf-area-height").value = height;
+        document.querySelector(".vf-ask").click();
+    }
+}"""
 
 
 @pytest.mark.browser
@@ -193,5 +205,12 @@ def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) ->
     page.get_by_label("Top", exact=True).fill("40")
     page.get_by_role("button", name="Ask").click()
     expect(answer).not_to_have_text(first, timeout=DONE)
+    chance.click(position={"x": 0.357 * box["width"], "y": 0.5 * box["height"]})
+    expect(answer).to_contain_text("of 20×20 pixels", timeout=DONE)
+    assert [page.get_by_label(name, exact=True).input_value() for name in ("Left", "Top")] == ["13", "14"]
+    page.evaluate(TWO_QUESTIONS)
+    expect(answer).to_contain_text("of 7×5 pixels", timeout=DONE)
+    page.wait_for_timeout(500)
+    expect(answer).to_contain_text("of 7×5 pixels")
     page.get_by_role("button", name="Continue from member 2").click()
     expect(answer).to_have_count(0)

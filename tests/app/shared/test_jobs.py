@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Generator
 
+import gradio as gr
 import pytest
 
+from apps.ui.shared.events import NewestPayload
 from apps.ui.shared.jobs import Abandoned, Jobs, in_thread, mapped, paced
 
 
@@ -34,6 +36,13 @@ def test_a_new_request_ends_the_job_that_runs() -> None:
         assert job is not None and not job.should_stop()
         jobs.request("a", work)
         assert job.superseded and job.should_stop() and not job.stopped
+
+
+def test_of_two_payloads_the_newer_stays() -> None:
+    newest = NewestPayload()
+    assert newest.take(gr.EventData(None, {"time": 20.5}), "second")
+    assert not newest.take(gr.EventData(None, {"time": 10.0}), "first")
+    assert newest.value == "second"
 
 
 def test_only_the_newest_request_runs_and_only_once() -> None:
