@@ -14,7 +14,9 @@
     const context = canvas.getContext("2d", { willReadFrequently: true });
     Object.assign(context, { lineWidth: canvas.width / 12, lineCap: "round", lineJoin: "round", strokeStyle: "#fff" });
     let pen = { x: canvas.width / 2, y: canvas.height / 4 };
-    let down = false;
+    let down = false; // the pen of the keyboard
+    let drawing = null; // the pointer that draws
+    let unsent = false;
     let waiting = 0;
 
     function line(to) {
@@ -23,12 +25,14 @@
       context.lineTo(to.x, to.y);
       context.stroke();
       pen = to;
+      unsent = true;
       pad.classList.add("vf-inked");
     }
 
     const tell = (detail) => pad.dispatchEvent(new CustomEvent("vf-payload", { bubbles: true, detail }));
 
     function send() {
+      unsent = false;
       const small = document.createElement("canvas");
       small.width = small.height = SIDE;
       const view = small.getContext("2d");
@@ -40,7 +44,7 @@
 
     function soon() {
       clearTimeout(waiting);
-      waiting = setTimeout(send, 400);
+      if (unsent) waiting = setTimeout(send, 400);
     }
 
     function at(event) {
@@ -56,23 +60,25 @@
     }
 
     canvas.addEventListener("pointerdown", (event) => {
-      if (event.button) return;
+      if (event.button || drawing !== null) return;
       clearTimeout(waiting);
       canvas.setPointerCapture(event.pointerId);
       pad.classList.remove("vf-keys");
       pen = at(event);
-      down = true;
+      drawing = event.pointerId;
+      down = false;
       line({ x: pen.x + 0.01, y: pen.y });
       event.preventDefault();
       canvas.focus({ preventScroll: true });
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (down && canvas.hasPointerCapture(event.pointerId)) line(at(event));
+      if (event.pointerId === drawing) line(at(event));
     });
-    for (const end of ["pointerup", "pointercancel"])
-      canvas.addEventListener(end, () => {
-        if (down) soon();
-        down = false;
+    for (const end of ["pointerup", "pointercancel", "lostpointercapture"])
+      canvas.addEventListener(end, (event) => {
+        if (event.pointerId !== drawing) return;
+        drawing = null;
+        soon();
       });
 
     canvas.addEventListener("keydown", (event) => {
@@ -90,20 +96,23 @@
       } else {
         down = !down;
         if (down) line({ x: pen.x + 0.01, y: pen.y });
+        else soon();
       }
       place();
     });
     canvas.addEventListener("blur", () => {
       down = false;
+      soon();
       pad.classList.remove("vf-keys");
       place();
     });
 
     pad.querySelector(".vf-clear").addEventListener("click", () => {
+      unsent = false;
       clearTimeout(waiting);
       context.clearRect(0, 0, canvas.width, canvas.height);
       pad.classList.remove("vf-inked");
-      tell({ event: "clear" });
+      tell({ event: "clear", action: "cleared" });
     });
     place();
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,37 @@ def test_a_digit_of_two_strokes_is_read_as_both(tab: App) -> None:
         tab.page.wait_for_timeout(100)
     tab.page.wait_for_timeout(1500)  # and stays so
     assert reads_both()
+
+
+@browser
+def test_no_ink_is_lost_and_one_pointer_draws(tab: App) -> None:
+    canvas = tab.page.locator(".vf-pad canvas")
+    canvas.scroll_into_view_if_needed()
+    sent = partial(tab.page.expect_request, lambda request: '"drawn"' in (request.post_data or ""))
+    with sent():  # a dot
+        canvas.press("Space")
+        canvas.press("Space")
+    box = canvas.bounding_box()
+    assert box is not None
+    tab.page.mouse.move(box["x"] + 40, box["y"] + 180)
+    tab.page.mouse.down()
+    canvas.evaluate(
+        """(canvas) => {
+          canvas.blur();
+          const {x, y} = canvas.getBoundingClientRect();
+          const finger = {pointerId: 99, clientX: x + 200, clientY: y + 40, bubbles: true};
+          canvas.dispatchEvent(new PointerEvent('pointerdown', finger));
+          canvas.dispatchEvent(new PointerEvent('pointerup', finger));
+        }"""
+    )
+    tab.page.wait_for_timeout(600)
+    tab.page.mouse.move(box["x"] + 60, box["y"] + 180)
+    with sent():
+        tab.page.mouse.up()
+    ink = canvas.evaluate(
+        "(canvas) => canvas.getContext('2d').getImageData(130, 75, 60, 45).data.some(Boolean)"
+    )
+    assert not ink, "no line to the second finger and back"
 
 
 @browser
