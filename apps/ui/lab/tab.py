@@ -17,6 +17,7 @@ from ..shared.events import (
     Buttons,
     ComponentGroup,
     Downloads,
+    NewestPayload,
     ShouldStop,
     StatusBar,
     Steps,
@@ -101,7 +102,7 @@ def _settings() -> tuple[Form, Buttons]:
         seed = Seed.row()
     buttons = Buttons.row("Learn", "lab", ready=True)
     lines = html_block(html.about(systems[0]), "vf-lab-system")
-    form = Form(source, file, gr.State(None), system, steps, seed)
+    form = Form(source, file, gr.State(NewestPayload()), system, steps, seed)
 
     def choose(name: str | None, system: str | None) -> tuple[Any, ...]:
         offered = suited(str(name))
@@ -109,13 +110,13 @@ def _settings() -> tuple[Form, Buttons]:
         shown = gr.update(choices=_choices(str(name)), value=kept)
         return gr.update(visible=name == FILE), gr.update(visible=name == DRAWN), shown
 
-    def keep(event: gr.EventData) -> str:
-        return str(event.ink)
+    def keep(ink: NewestPayload, event: gr.EventData) -> None:
+        ink.take(event, event.ink if event.action == "drawn" else None)
 
     source.change(choose, [source, system], [file, column, system], **QUICK)
     system.change(_about, system, lines, **QUICK)
-    pad.select(keep, None, form.ink, **QUICK)
-    pad.clear(lambda: None, None, form.ink, **QUICK)
+    for sent in (pad.select, pad.clear):
+        sent(keep, form.ink, None, trigger_mode="multiple", **QUICK)
     return form, buttons
 
 
@@ -162,7 +163,7 @@ def _steps(app: AppContext, form: Form, view: View, values: Updates, should_stop
         values[form.steps],
         form.seed.draw(values),
         file=values[form.file],
-        ink=values[form.ink],
+        ink=values[form.ink].value,
     )
     yield Turn.READ if request.file else Turn.COMPUTE
     yield {

@@ -9,6 +9,7 @@ from zipfile import ZipFile
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from playwright.sync_api import Route
 
 import vflow
 from tests.app.conftest import Opener, Server
@@ -95,10 +96,17 @@ def test_a_drawing_is_learned_until_stop(tab: App) -> None:
 def test_a_cleared_drawing_is_not_learned(tab: App) -> None:
     choose(tab, "Density", "Draw one")
     canvas = tab.page.get_by_label("Drawing pad for a density")
-    with tab.page.expect_response(lambda response: "drawn" in (response.request.post_data or "")):
+    held: list[Route] = []
+    tab.page.route(
+        "**/gradio_api/run/**",
+        lambda route: held.append(route) if '"ink"' in (route.request.post_data or "") else route.continue_(),
+    )
+    with tab.page.expect_request(lambda request: '"ink"' in (request.post_data or "")):
         canvas.click()
-    with tab.page.expect_response(lambda response: '"clear"' in (response.request.post_data or "")):
+    with tab.page.expect_response(lambda response: '"cleared"' in (response.request.post_data or "")):
         tab.page.get_by_role("button", name="Clear", exact=True).filter(visible=True).click()
+    with tab.page.expect_response(lambda response: '"ink"' in (response.request.post_data or "")):
+        held[0].continue_()  # the stroke arrives after Clear, which came while it was being answered
     tab.refused("lab", "nothing drawn yet; draw on the pad first")
 
 
