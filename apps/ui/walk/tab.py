@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import gradio as gr
 
@@ -79,11 +80,12 @@ def _wire_form(app: AppContext, form: Form, view: TimedView, jobs: NewestWins) -
     # which Gradio also sends when a person leaves the list as it was: it would end what runs.
     begun = form.checkpoint.change(lambda: gr.update(interactive=False), None, form.kind, **QUICK)
     begun.then(change_model, inputs, [*outputs, *view.components()], **QUICK)
-    form.kind.input(arrange, inputs, outputs, **QUICK)
-    form.source.input(arrange, inputs, outputs, **QUICK)
-    form.level.input(slide, inputs, [form.bars, form.direction], **QUICK)
+    last: dict[str, Any] = {"trigger_mode": "always_last", **QUICK}  # else what comes meanwhile is dropped
+    form.kind.input(arrange, inputs, outputs, **last)
+    form.source.input(arrange, inputs, outputs, **last)
+    form.level.input(slide, inputs, [form.bars, form.direction], **last)
     form.bars.select(pick, inputs, [form.bars, form.direction], **QUICK)
-    form.direction.input(slide, inputs, [form.bars, form.direction], trigger_mode="always_last", **QUICK)
+    form.direction.input(slide, inputs, [form.bars, form.direction], **last)
     page = gr.context.Context.root_block
     if page is not None and app.models.default() is not None:
         page.load(arrange_first, inputs, outputs, **QUICK)

@@ -14,7 +14,7 @@ import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 import vflow
 from apps.ui.shared import examples
@@ -227,6 +227,22 @@ def test_kinds_fit_the_model(walker: Walker) -> None:
     expect(walker.app.page.get_by_role("button", name="Grid (png)")).to_be_hidden()
     walker.app.page.get_by_role("radio", name="Upload or example").check()
     walker.app.page.locator("#vf-walk-start").get_by_text("Drop File Here").wait_for()
+
+
+@pytest.mark.browser
+def test_of_two_quick_choices_the_second_counts(walker: Walker) -> None:
+    walker.choose("digits")
+    walker.kind("Transfer", ("digits",))
+    page, held, busy = walker.app.page, list[Route](), [True]
+    page.route("**/gradio_api/run/**", lambda route: held.append(route) if busy else route.continue_())
+    page.get_by_role("radio", name="Temperature", exact=True).check()
+    page.wait_for_timeout(200)  # until the page has asked
+    page.get_by_role("radio", name="Interpolate", exact=True).check()
+    page.wait_for_timeout(200)
+    busy.clear()
+    for route in held:
+        route.continue_()
+    walker.kind("Interpolate", ("digits",))
 
 
 @pytest.mark.browser
