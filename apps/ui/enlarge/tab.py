@@ -22,6 +22,7 @@ from ..shared.events import (
     Buttons,
     ComponentGroup,
     Downloads,
+    NewestWins,
     ShouldStop,
     StatusBar,
     Steps,
@@ -33,7 +34,7 @@ from ..shared.events import (
 )
 from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import Seed, no_model_banner, paths_of, slider_temperature, temperature_slider
-from ..shared.html import duration, message, progress, reduced
+from ..shared.html import duration, progress, reduced
 from ..shared.opening import ENLARGE, opening
 from ..shared.turns import Turn
 from . import html
@@ -86,8 +87,7 @@ def build(app: AppContext) -> None:
             downloads = Downloads.below("All variants (zip)", "Differences (png)", "Settings (json)")
             view = EnlargeView(bar, results, downloads, estimate, gr.State(None))
     wire_fit(app, line, files, form.checkpoint, FAMILY)
-    _wire_clicks(app, form, view)
-    _wire_jobs(app, form, view, strip)
+    _wire_clicks(app, form, view, _wire_jobs(app, form, view, strip))
 
 
 def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]:
@@ -125,10 +125,11 @@ def photo_size(path: str) -> tuple[int, int] | None:
     return height, width
 
 
-def _wire_clicks(app: AppContext, form: Form, view: EnlargeView) -> None:
-    """Events that are answered at once: an upload, the choice of a variant."""
+def _wire_clicks(app: AppContext, form: Form, view: EnlargeView, jobs: NewestWins) -> None:
+    """Events that are answered at once: an upload, which ends a running job, and the choice of a variant."""
 
-    def uploaded(paths: list[str] | None) -> Updates:
+    def uploaded(paths: list[str] | None, request: gr.Request) -> Updates:
+        jobs.discard(request)
         if not paths:
             return {view.results: html.empty()}
         path, name = paths[-1], Path(paths[-1]).name
@@ -140,7 +141,7 @@ def _wire_clicks(app: AppContext, form: Form, view: EnlargeView) -> None:
         except VflowError as error:
             page = html.empty(app.error_message(error, paths))
         taken = {form.files: [path]} if several else {}
-        return {**taken, **view.nothing(page), view.bar.status: message(status)}
+        return {**taken, **view.nothing(page), **view.bar.stopped(status)}
 
     def pick(result: Result | None, event: gr.EventData) -> str:
         if result is None:
@@ -154,7 +155,7 @@ def _wire_clicks(app: AppContext, form: Form, view: EnlargeView) -> None:
     view.results.select(pick, view.result, view.results, **QUICK)
 
 
-def _wire_jobs(app: AppContext, form: Form, view: EnlargeView, strip: gr.HTML) -> None:
+def _wire_jobs(app: AppContext, form: Form, view: EnlargeView, strip: gr.HTML) -> NewestWins:
     """Two triggers of a job: Enlarge, and an example."""
 
     def enlarge(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
@@ -170,6 +171,7 @@ def _wire_jobs(app: AppContext, form: Form, view: EnlargeView, strip: gr.HTML) -
     inputs = form.components()
     jobs = wire_jobs(app, "enlarge", view.bar, triggers, inputs, [*view.components(), *inputs])
     wire_clear(form.files, view, jobs, html.empty())
+    return jobs
 
 
 def _steps(app: AppContext, form: Form, view: EnlargeView, values: Updates, should_stop: ShouldStop) -> Steps:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
 
 import vflow
-from apps.ui.enlarge import html
+from apps.ui.enlarge import html, tab
 from apps.ui.enlarge.job import Job, Request, Result, write_archive
 from apps.ui.enlarge.tab import expected_seconds
 from apps.ui.shared.context import AppContext
@@ -19,6 +21,7 @@ from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from tests.app.conftest import save_untrained, tiny_super_resolution
+from tests.app.support import run_async
 from tests.pipelines.colorizers import picture
 from vflow.data import media
 from vflow.errors import InputError
@@ -105,3 +108,14 @@ def test_longer_work_says_how_long_before_it_begins(
     assert expected_seconds(app, "tiny", photo, 2, 1) == pytest.approx(2.5)
     for paths in (None, [], [str(tmp_path / "gone.png")]):
         assert expected_seconds(app, "tiny", paths, 4, 8) is None
+
+
+def test_an_upload_ends_the_job_of_the_photo_before(app: AppContext) -> None:
+    with gr.Blocks() as blocks:
+        tab.build(app)
+    upload: Any = next(f.fn for f in blocks.fns.values() if f.targets and f.targets[0][1] == "upload")
+    app.jobs.request("session/enlarge/", lambda should_stop: iter(()))  # type: ignore[arg-type,return-value]
+    with app.jobs.running("session/enlarge/") as job:
+        updates = run_async(upload([str(FOLDER / "walk-astronaut.png")], gr.Request(session_hash="session")))
+        assert job is not None and job.superseded
+    assert any("Press Enlarge." in str(value) for value in updates.values())
