@@ -1,5 +1,5 @@
-// Colourise: the before/after slider, and colour hints by click or by number. gradio patches what it draws anew into
-// the elements that are there, so everything listens at the document.
+// Colourise: the before/after slider (of Enlarge, too), and colour hints by click or by number. gradio patches what it
+// draws anew into the elements that are there, so everything listens at the document.
 (() => {
   let brush = null; // the colour taken up to paint on the large picture with
   let fallback = false; // a point was removed with the keyboard: where does the focus go if no point is left?
@@ -21,13 +21,20 @@
 
   document.addEventListener("input", ({ target }) => {
     if (target.matches(".vf-hints input[type=color]")) mark(target.closest(".vf-hints"));
-    if (!target.matches(".vf-wipe")) return;
-    document.documentElement.style.setProperty("--vf-at", `${target.value}%`);
-    target.setAttribute("aria-valuetext", `${target.value}% before`);
+    if (target.matches(".vf-wipe")) wipe(target);
   });
 
+  // The line of a figure stands where its slider does.
+  function wipe(slider) {
+    const at = `${slider.value}%`;
+    const { style } = slider.closest(".vf-compare");
+    if (style.getPropertyValue("--vf-at") === at) return;
+    style.setProperty("--vf-at", at);
+    slider.setAttribute("aria-valuetext", `${at} before`);
+  }
+
   function hold() {
-    for (const figure of document.querySelectorAll(".vf-compare")) {
+    for (const figure of document.querySelectorAll("#vf-compare .vf-compare")) {
       figure.classList.toggle("vf-painting", brush !== null);
       for (const button of figure.querySelectorAll(".vf-brush")) button.setAttribute("aria-pressed", button.dataset.color === brush);
     }
@@ -35,7 +42,11 @@
 
   // On the large picture: the same points as in the box of hints, which sends them.
   document.addEventListener("click", (event) => {
-    const figure = event.target.closest(".vf-compare");
+    if (event.target.closest("[role=tab]")) {
+      brush = null;
+      hold();
+    }
+    const figure = event.target.closest("#vf-compare .vf-compare");
     const box = document.querySelector("#vf-editor .vf-hints");
     if (!figure || !box) return;
     const taken = event.target.closest(".vf-brush");
@@ -87,9 +98,10 @@
 
   new MutationObserver(() => {
     hold();
+    document.querySelectorAll(".vf-wipe").forEach(wipe);
     if (!fallback || document.activeElement !== document.body) return;
     fallback = false;
     const buttons = [...document.querySelectorAll(".vf-remove-point, .vf-add-point")];
     buttons.at(-1)?.focus({ preventScroll: true });
-  }).observe(document.documentElement, { childList: true, subtree: true });
+  }).observe(document.documentElement, { childList: true, subtree: true, attributeFilter: ["class", "style"] });
 })();

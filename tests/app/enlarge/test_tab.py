@@ -78,6 +78,32 @@ def test_axe_width_and_full_size(opened: Opener, size: tuple[int, int], scheme: 
     check(app, "at full size")
 
 
+LINE = "(line) => (100 * line.offsetLeft) / line.parentElement.clientWidth"
+
+
+@browser
+def test_line_and_brush_of_colourise_are_its_own(opened: Opener) -> None:
+    app = opened_tab(opened)
+    enlarge(app, variants=1)
+    app.page.locator(".vf-enlarged .vf-wipe").press("End")
+    assert app.page.locator(".vf-enlarged .vf-divider").evaluate(LINE) == pytest.approx(100, abs=1)
+    app.tab("Colourise")
+    app.page.get_by_role("button", name="Colourise example: coffee, with three colours given").click()
+    app.page.locator("#vf-colorize-status .vf-done").wait_for(timeout=DONE)
+    assert app.page.locator("#vf-compare .vf-divider").evaluate(LINE) == pytest.approx(50, abs=1)
+    app.page.locator("#vf-compare .vf-wipe").press("Home")
+    app.page.get_by_role("button", name="Show variant 2").click()
+    expect(app.page.locator("#vf-compare figcaption")).to_contain_text("Variant 2", timeout=DONE)
+    expect(app.page.locator("#vf-compare .vf-wipe")).to_have_attribute("aria-valuetext", "0% before")
+    assert app.page.locator("#vf-compare .vf-divider").evaluate(LINE) == pytest.approx(0, abs=1)
+    app.page.get_by_role("button", name="Paint red").click()
+    app.tab("Enlarge")
+    expect(app.page.locator(".vf-painting")).to_have_count(0)
+    app.page.locator(".vf-enlarged .vf-wipe").click()
+    assert app.page.locator(".vf-enlarged .vf-divider").evaluate(LINE) == pytest.approx(50, abs=1)
+    assert app.page.locator(".vf-points li").count() == 3, "no invisible hint"
+
+
 @browser
 def test_of_two_photos_the_last_is_taken_and_none_is_refused_in_a_line(opened: Opener) -> None:
     app = opened_tab(opened)
