@@ -50,7 +50,7 @@ def _compare(result: Result, chosen: int) -> str:
     legend = heat_legend(f"{result.top:.0f} grey levels") if is_map else ""
     return (
         f'<figure class="vf-compare vf-enlarged" style="--ratio: {width / height:.4f}; --full: {width}px">'
-        '<div class="vf-scroll"><div class="vf-stack">'
+        '<div class="vf-scroll" tabindex="0" role="group" aria-label="The comparison"><div class="vf-stack">'
         f'<img class="vf-after" src="{file_url(after)}" alt="{name}, {title.lower()}"'
         f' width="{width}" height="{height}">'
         f'<img class="vf-before" src="{file_url(result.before)}" alt="{name}, bicubic interpolation">'

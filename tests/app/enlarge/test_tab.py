@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 import vflow
+from apps.ui.enlarge import html
+from apps.ui.enlarge.job import Result
 from apps.ui.shared.examples import FOLDER
 from tests.app.conftest import Opener, Server
 from tests.app.support import DESKTOP, DONE, PHONE, App, contrast
@@ -102,6 +104,46 @@ def test_line_and_brush_of_colourise_are_its_own(opened: Opener) -> None:
     app.page.locator(".vf-enlarged .vf-wipe").click()
     assert app.page.locator(".vf-enlarged .vf-divider").evaluate(LINE) == pytest.approx(50, abs=1)
     assert app.page.locator(".vf-points li").count() == 3, "no invisible hint"
+
+
+@browser
+def test_at_full_size_a_finger_pans_or_moves_the_line(browser: Browser) -> None:
+    """On a page with nothing but the comparison: other tests have no touch screen."""
+    folder = Path(html.__file__).parents[1]
+    style, more, script = (
+        (folder / name).read_text()
+        for name in ("colorize/colorize.css", "enlarge/enlarge.css", "colorize/colorize.js")
+    )
+    compare = html._compare(Result(Path("run"), "photo", 4, (640, 640), 1, 1.0, (0, 0)), 0)
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    sized = ".vf-stack { height: 640px; background: linear-gradient(red, blue) }"
+    page.set_content(f"<style>{style}{more}{sized}</style>{compare}<script>{script}</script>")
+    page.get_by_role("checkbox").check()
+    devtools = context.new_cdp_session(page)
+
+    def place() -> tuple[float, float]:
+        """How far the picture is scrolled, and where the line is, in pixels of the page."""
+        line = "document.querySelector('.vf-divider').getBoundingClientRect().x + 1"
+        scrolled, at = page.evaluate(f"[document.querySelector('.vf-scroll').scrollLeft, {line}]")
+        return scrolled, at
+
+    def swiped(x: float, distance: float) -> tuple[float, float]:
+        for step in range(9):
+            kind = "touchMove" if step else "touchStart"
+            points = [{"x": x + step / 8 * distance, "y": 100}]
+            devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.wait_for_timeout(100)  # a finger at rest leaves the picture where it is
+        devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.wait_for_timeout(100)
+        return place()
+
+    _, begun = place()
+    panned, line = swiped(100, -80)
+    assert panned > 40 and line == pytest.approx(begun - panned, abs=1)
+    again, moved = swiped(line, -100)
+    assert again == panned and moved == pytest.approx(line - 100, abs=10)
+    context.close()
 
 
 @browser
