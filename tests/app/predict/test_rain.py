@@ -205,7 +205,9 @@ def test_forecast_and_question_in_the_browser(opened: Opener, tmp_path: Path) ->
     page.get_by_label("Top", exact=True).fill("40")
     page.get_by_role("button", name="Ask").click()
     expect(answer).not_to_have_text(first, timeout=DONE)
-    chance.click(position={"x": 0.357 * box["width"], "y": 0.5 * box["height"]})
+    small = chance.bounding_box()
+    assert small is not None
+    chance.click(position={"x": 0.357 * small["width"], "y": 0.5 * small["height"]})
     expect(answer).to_contain_text("of 20×20 pixels", timeout=DONE)
     assert [page.get_by_label(name, exact=True).input_value() for name in ("Left", "Top")] == ["13", "14"]
     page.evaluate(TWO_QUESTIONS)
