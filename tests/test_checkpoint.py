@@ -215,6 +215,10 @@ def test_a_checkpoint_that_a_kill_left_without_its_name_gets_it_back(folder: Pat
     (left / folder.name / "directions.safetensors").write_bytes(b"of these weights")
     save_checkpoint(folder, model, config=CONFIG, extra={"clips": 3})
     assert (folder / "directions.safetensors").is_file() and not left.exists()
+    other = folder.parent / f".{folder.name}.v2.abc.old" / f"{folder.name}.v2"  # left by another's kill
+    other.mkdir(parents=True)
+    save_checkpoint(folder, model, config=CONFIG)
+    assert other.is_dir()
 
 
 def test_a_folder_that_cannot_be_renamed_leaves_nothing_behind(

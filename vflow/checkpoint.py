@@ -7,6 +7,7 @@ is read. So a damaged, foreign or hostile file costs one line of error.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import math
@@ -14,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -287,10 +288,16 @@ def _swap(new: Path, folder: Path) -> None:
 
 def _put_back(folder: Path) -> None:
     """Give back its name to a checkpoint that a kill in ``_swap`` left without it."""
-    for old in folder.parent.glob(f".{folder.name}.*{_OLD}"):
-        if (old / folder.name).is_dir() and not folder.exists():
-            os.rename(old / folder.name, folder)
-        shutil.rmtree(old, ignore_errors=True)
+    for old in folder.parent.glob(f".{glob.escape(folder.name)}.*{_OLD}"):
+        left = old / folder.name
+        if not left.is_dir():  # such as that of a checkpoint whose name begins with this one's
+            continue
+        if folder.exists():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            os.rename(left, folder)
+        with suppress(OSError):
+            old.rmdir()
 
 
 def _open(path: Path) -> Any:
