@@ -240,9 +240,12 @@ def _remove_stale(manifest: Manifest, item: str, outputs: dict[str, str]) -> int
     stale = []
     for name, sha in written.items():
         path = manifest.folder / name
-        if name in outputs or not path.is_file() or manifest.owner([name], item):
+        if name in outputs or not path.is_file():
             continue
-        if file_sha256(path) == sha:
+        own = name.startswith(
+            f"{item}/"
+        )  # in the item's folder; asking for the owner goes through all entries
+        if (own or not manifest.owner([name], item)) and file_sha256(path) == sha:
             path.unlink()
             stale.append(path)
     for parent in {path.parent for path in stale} - {manifest.folder}:
