@@ -7,7 +7,9 @@ import os
 import resource
 import shutil
 import struct
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -149,6 +151,21 @@ def test_scales_of_int8_that_miss_or_are_broken_are_refused(
 def test_load_leaves_the_global_generator_alone(folder: Path) -> None:
     before = torch.random.get_rng_state()
     load(folder)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_threads_that_load_at_once_leave_the_global_generator_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(config: Any) -> Any:
+        model = build_model(config)
+        time.sleep(0.05)
+        return model
+
+    monkeypatch.setattr("vflow.checkpoint.build_model", slow)
+    before = torch.random.get_rng_state()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(load, [folder] * 3))
     assert torch.equal(before, torch.random.get_rng_state())
 
 

@@ -14,6 +14,7 @@ import math
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,6 +47,7 @@ from vflow.models import build_model
 from vflow.quantization import SUFFIX, dequantize, quantize
 
 SCHEMA = 1
+_BUILDING = threading.Lock()
 MAX_PARAMETERS = 500_000_000
 _OLD = ".old"
 _DTYPES = {
@@ -156,9 +158,11 @@ def _build(config: ModelConfig, layout: Layout, folder: Path) -> nn.Module:
         limit = f"vflow refuses more than {MAX_PARAMETERS:,}"
         raise CheckpointError(f"{folder / WEIGHTS}: {total:,} parameters; {limit}")
     try:
-        # The global generator is left as it was: initial values are drawn, and then overwritten. A model also
-        # makes temporary tensors (rotations) while it is built, for which twice the values leave room.
+        # The global generator is left as it was: initial values are drawn, and then overwritten. One model is
+        # built at a time, since generator and default type are the process's. While it is built, a model also
+        # makes temporary tensors (rotations), for which twice the values leave room.
         with (
+            _BUILDING,
             _AllocationLimit(2 * total + 1_000_000),
             torch.random.fork_rng(devices=[]),
             _float32_by_default(),

@@ -61,6 +61,19 @@ def test_all_kinds_of_clips_are_found(tmp_path: Path) -> None:
             assert np.array_equal(example, frames[:4])
 
 
+def test_examples_of_another_length_without_reading_the_folder_again(tmp_path: Path) -> None:
+    many(tmp_path, 2)
+    write_lossless(tmp_path / "long.mp4", moving_square(9))
+    folder = opened(tmp_path)
+    shutil.move(tmp_path / "clip0.mp4", tmp_path.parent / "elsewhere.mp4")
+    longer = folder.with_frames(8)
+    assert (longer.names, len(longer.example(0, ())), len(folder.names)) == (["long.mp4"], 8, 3)
+    assert longer.skipped.keys() == {"clip0.mp4", "clip1.mp4"} and not folder.skipped
+    assert "clip0.mp4: 6 frames, fewer than the 8 an example needs" in longer.skipped["clip0.mp4"]
+    with pytest.raises(InputError, match=r"every test clip is shorter than 10 frames \(longest: 9\)"):
+        folder.with_frames(10)
+
+
 def test_starts_are_a_function_of_key_and_index(tmp_path: Path) -> None:
     frames = moving_square(20)
     folder = many(tmp_path / "clips", 1, 20)

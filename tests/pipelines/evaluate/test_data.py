@@ -76,6 +76,7 @@ def test_held_out_clips_are_never_training_clips(root: Path) -> None:
 
 def test_clips_are_read_as_they_are_taken() -> None:
     class Counted:
+        frames = 6
         read = 0
 
         def __len__(self) -> int:
@@ -88,6 +89,23 @@ def test_clips_are_read_as_they_are_taken() -> None:
     data = Counted()
     next(spread_clips(data, 50))
     assert data.read == 1
+
+
+def test_each_folder_is_searched_once_and_each_unreadable_clip_is_reported_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "test" / "broken.mp4").write_bytes(b"no film")
+    probed: list[str] = []
+    probe = media.probe
+
+    def counted(path: Path, limits: media.Limits) -> tuple[int, float | None]:
+        probed.append(path.name)
+        return probe(path, limits)
+
+    monkeypatch.setattr(media, "probe", counted)
+    open_clips(Settings(str(root)), CONFIG)
+    assert len(probed) == len(set(probed)) == 3 + 1 + 7
+    assert caplog.text.count("broken.mp4") == 1
 
 
 def test_lengths(root: Path) -> None:

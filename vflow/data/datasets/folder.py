@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from pathlib import Path
 
@@ -63,14 +64,26 @@ class VideoFolder:
         self.size = *size, channels
         self.skipped: dict[str, str] = {}
         self._cache, self._remedy = ClipCache(CACHE_BYTES), remedy
-        self.lengths = self._probe(choose_split(_find(self.path, split), split, str(path), held_out, "clip"))
-        self.names = list(self.lengths)
-        total = sum(self.lengths.values())
-        repeats = 1 if split == "test" else max(1, total // (len(self.names) * frames))
-        self._length = len(self.names) * repeats
+        self._use(self._probe(choose_split(_find(self.path, split), split, str(path), held_out, "clip")))
 
     def __len__(self) -> int:
         return self._length
+
+    def with_frames(self, frames: int) -> VideoFolder:
+        """Same folder with examples of ``frames`` frames, without reading it again.
+
+        Raises:
+            InputError: all clips are too short.
+        """
+        other = copy.copy(self)
+        other.frames, other.skipped, other._cache = frames, dict(self.skipped), ClipCache(CACHE_BYTES)
+        long = {name: count for name, count in self.lengths.items() if count >= frames}
+        if not long:
+            raise InputError(other._all_too_short(max(self.lengths.values())))
+        for name in self.lengths.keys() - long:
+            other._skip(name, other._too_short(name, self.lengths[name], self.lengths[name], None))
+        other._use(long)
+        return other
 
     def example(self, index: int, key: tuple[int, ...]) -> np.ndarray:
         """Example ``index`` cut as ``key`` says: uint8 (frames, height, width, channels).
@@ -87,6 +100,11 @@ class VideoFolder:
                 start = 0 if self.split == "test" else int(generator("clip", *key, index).integers(last + 1))
                 return clip[start : start + self.frames].copy()
         raise InputError(self._nothing_left())
+
+    def _use(self, lengths: dict[str, int]) -> None:
+        self.lengths, self.names = lengths, list(lengths)
+        cut = sum(lengths.values()) // (len(lengths) * self.frames)
+        self._length = len(lengths) * (1 if self.split == "test" else max(1, cut))
 
     def _probe(self, names: list[str]) -> dict[str, int]:
         """Frames per usable clip, from headers; the others are reported."""
@@ -112,12 +130,7 @@ class VideoFolder:
                 _log.warning("%s: %s", printable(str(self.path)), used)
             return lengths
         if longest:
-            rate = f" at {self.fps:g} fps" if self.fps else ""
-            raise InputError(
-                f"{self.path}: every {self._kind} clip is shorter than {self.frames} frames "
-                f"(longest: {longest}{rate}); "
-                f"{self._remedy}"
-            )
+            raise InputError(self._all_too_short(longest))
         raise InputError(self._nothing_left())
 
     def _clip(self, name: str) -> np.ndarray | None:
@@ -152,6 +165,13 @@ class VideoFolder:
         if count != own:
             frames += f" at {fps:.4g} fps, {count} at the model's {self.fps:g} fps"
         return f"{Path(name).name}: {frames}, fewer than the {self.frames} an example needs"
+
+    def _all_too_short(self, longest: int) -> str:
+        rate = f" at {self.fps:g} fps" if self.fps else ""
+        return (
+            f"{self.path}: every {self._kind} clip is shorter than {self.frames} frames "
+            f"(longest: {longest}{rate}); {self._remedy}"
+        )
 
     @property
     def _kind(self) -> str:

@@ -10,6 +10,9 @@ import numpy as np
 class VideoDataset(Protocol):
     """Clips addressed by index. Which part of a clip is cut out is a function of (key, index) alone."""
 
+    frames: int
+    """Of every clip."""
+
     def __len__(self) -> int: ...
 
     def example(self, index: int, key: tuple[int, ...]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,24 +166,46 @@ def open_clips(settings: Settings, config: VideoConfig) -> Clips:
     context = settings.context or (config.min_context if places.name == "shapes" else config.context)
     if context < config.min_context:
         raise ConfigError(f"--context {context}: the model needs at least {config.min_context} given frames")
-    frames = _length(places, config, context, settings)
+    held = _open_held(places, config, context, settings)
+    num_frames = settings.num_frames or min(NUM_FRAMES, held.frames - context)
+    train = _open_train(places, config, held.frames, context + num_frames, settings.held_out_files)
+    return Clips(held, train, held.frames, context, num_frames, places)
+
+
+def _open_held(places: Places, config: VideoConfig, context: int, settings: Settings) -> VideoDataset:
+    """Clips that are scored: of as many frames as are asked for, else as the shortest has, up to 32."""
+    wanted = context + (settings.num_frames or 1)
+    longest = wanted
+    if places.name == "shapes":
+        longest = shapes.MAX_FRAMES
+    elif places.name == "moving-digits":
+        longest = max(wanted, context + NUM_FRAMES)
+    elif places.name == "bair":
+        longest = min(bair.FRAMES, max(wanted, LONGEST))
+    if wanted > longest:
+        asked = f"{context} given and {wanted - context} predicted frames"
+        raise ConfigError(
+            f"--data {places.name}: clips have {longest} frames, too few for {asked}; {FEWER_FRAMES}"
+        )
+    frames = wanted if settings.num_frames else longest
     held = _open(places, config, frames, settings.split, settings.held_out_files)
     if held is None:
         raise ConfigError(NO_VALIDATION)
-    num_frames = settings.num_frames or min(NUM_FRAMES, frames - context)
-    train = _open_train(places, config, frames, context + num_frames, settings.held_out_files)
-    return Clips(held, train, frames, context, num_frames, places)
+    if isinstance(held, VideoFolder) and not settings.num_frames:
+        return held.with_frames(max(wanted, min(LONGEST, *held.lengths.values())))
+    return held
 
 
 def _open_train(
     places: Places, config: VideoConfig, frames: int, least: int, held_out: int | None
 ) -> VideoDataset | None:
     """Training clips of ``frames`` frames, as those that are scored; of ``least`` where few are as long."""
-    if places.train is not None and places.name == "video-folder" and frames > least:
-        lengths = _lengths(places.train, config, least, "train", held_out)
-        long = sum(length >= frames for length in lengths)
-        frames = frames if 2 * long >= len(lengths) else least
-    return _open(places, config, frames, "train", held_out)
+    least = least if places.name == "video-folder" else frames
+    train = _open(places, config, least, "train", held_out)
+    if isinstance(train, VideoFolder) and frames > least:
+        long = sum(length >= frames for length in train.lengths.values())
+        return train.with_frames(frames) if 2 * long >= len(train.lengths) else train
+    return train
 
 
 def _open(
@@ -195,38 +217,6 @@ def _open(
     found = {"name": places.name, "path": path, "frames": frames, "held_out_files": held_out}
     data = DataConfig.model_validate(found)
     return open_video_dataset(data, config, split, FEWER_FRAMES)
-
-
-def _length(places: Places, config: VideoConfig, context: int, settings: Settings) -> int:
-    """Frames of every clip: given and predicted ones that are asked for, else the shortest's, up to 32."""
-    wanted = context + (settings.num_frames or 1)
-    if places.name == "shapes":
-        longest = shapes.MAX_FRAMES
-    elif places.name == "moving-digits":
-        longest = max(wanted, context + NUM_FRAMES)
-    elif places.name == "bair":
-        longest = min(bair.FRAMES, max(wanted, LONGEST))
-    else:
-        path, split = places.folder(settings.split), settings.split
-        shortest = min(_lengths(path, config, wanted, split, settings.held_out_files))
-        longest = max(wanted, min(LONGEST, shortest))
-    if wanted > longest:
-        asked = f"{context} given and {wanted - context} predicted frames"
-        raise ConfigError(
-            f"--data {places.name}: clips have {longest} frames, too few for {asked}; {FEWER_FRAMES}"
-        )
-    return wanted if settings.num_frames else longest
-
-
-def _lengths(
-    path: str, config: VideoConfig, wanted: int, split: Split, held_out: int | None
-) -> Collection[int]:
-    """Frames of each clip in a folder that has ``wanted`` or more at the model's rate."""
-    glow = config.glow
-    return VideoFolder(
-        path, frames=wanted, size=(glow.height, glow.width), channels=glow.channels,
-        fps=config.fps, split=split, held_out=held_out, remedy=FEWER_FRAMES,
-    ).lengths.values()  # fmt: skip
 
 
 def open_photos(settings: Settings, config: ColorizerConfig) -> tuple[Photos, Photos | None, Places]:
