@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from vflow.config import load_preset
 from vflow.models import build_model
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "FLOWS.md"
-LOADING, FITTING, COMPOSING = re.findall(
+LOADING, FITTING, COMPOSING, ENERGY = re.findall(
     r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
 )
 
@@ -49,3 +50,10 @@ def test_a_flow_is_put_together_and_learns() -> None:
         assert float(-names["flow"].log_prob(heavy).mean()) < entropy + 0.15
     inside = (drawn.abs() < 1).float().mean()
     assert drawn.shape == (1000, 2) and abs(float(inside) - 0.5774) < 0.06
+
+
+def test_a_flow_is_fitted_to_an_energy() -> None:
+    found = run("import vflow\n" + FITTING + COMPOSING + ENERGY)["found"]
+    assert found.log_normalizer == pytest.approx(math.log(math.pi), abs=0.01)
+    assert found.mean(found.points).tolist() == pytest.approx([0, 0.5], abs=0.03)
+    assert found.effective_share > 0.9

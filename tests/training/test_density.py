@@ -22,6 +22,7 @@ from vflow.densities.named import target_entropy
 from vflow.errors import ConfigError, InputError
 from vflow.models.density import DensityModel
 from vflow.models.flow import Flow, PointBatch
+from vflow.models.importance import importance_sample
 from vflow.models.inverse import invertible_network
 from vflow.randomness import generator
 from vflow.training.density import fit, fit_energy, optimize
@@ -185,6 +186,42 @@ def test_reverse_kl_to_an_energy_falls() -> None:
     after = divergence()
     assert -0.02 < after < before - 1
     assert losses[-1] == pytest.approx(after - energy.log_normalizer(), abs=0.5)
+
+
+def test_reverse_kl_learns_the_posterior_of_each_condition() -> None:
+    """Prior N(0, 1) and y = x + 0.5 ε: x | y is N(0.8 y, 0.2), and Z = p(y) = N(y; 0, 1.25)."""
+
+    def energy(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        prior, likelihood = (torch.distributions.Normal(0.0, scale) for scale in (1.0, 0.5))
+        return -(prior.log_prob(x) + likelihood.log_prob(y - x))[:, 0]
+
+    torch.manual_seed(0)
+    layers = [{"kind": "elementwise"}]
+    model = DensityModel(parse(DensityConfig, {"dim": 1, "features": 1, "layers": layers}, "test"))
+    conditions = 1.1 * torch.randn(2000, 1)
+    for _ in fit_energy(model, energy, training(300, 2e-2), conditions=conditions):
+        pass
+    for y in (-1.0, 0.5):
+        found = importance_sample(model, energy, 4000, condition=torch.tensor([y]))
+        evidence = torch.distributions.Normal(0.0, math.sqrt(1.25)).log_prob(torch.tensor(y))
+        assert found.log_normalizer == pytest.approx(float(evidence), abs=0.02)
+        assert found.points.mean().item() == pytest.approx(0.8 * y, abs=0.05)
+        assert found.points.std().item() == pytest.approx(math.sqrt(0.2), rel=0.1)
+        assert found.effective_share > 0.95
+    for given, message in (
+        (None, "conditions: the model needs them"),
+        (torch.zeros(0, 1), "conditions: there are none"),
+        (torch.full((3, 1), math.nan), r"conditions\[0\] holds a number that is not finite"),
+        (torch.zeros(3, 2), r"conditions must be a tensor \(B, 1\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            next(fit_energy(model, energy, training(1), conditions=given))
+
+
+def test_an_energy_of_another_shape_is_refused() -> None:
+    model = DensityModel(parse(DensityConfig, {"layers": [{"kind": "elementwise"}]}, "test"))
+    with pytest.raises(InputError, match=r"energy of 256 points must be a tensor \(256,\); got \(\)"):
+        next(fit_energy(model, lambda x: x.square().sum(), training(1)))
 
 
 def test_numbers_that_are_not_finite_are_refused_before_the_model_changes() -> None:

@@ -10,7 +10,7 @@ from vflow.densities.base import (
     UniformSphere,
     VonMises,
 )
-from vflow.densities.energies import ENERGIES, Energy
+from vflow.densities.energies import ENERGIES, Energy, EnergyFunction
 from vflow.densities.manifolds import VonMisesFisherMixture, VonMisesMixture
 from vflow.densities.named import TARGETS, target, target_entropy
 from vflow.densities.plane import NAMES, PlaneDensity, plane_density
@@ -21,6 +21,7 @@ __all__ = [
     "TARGETS",
     "Density",
     "Energy",
+    "EnergyFunction",
     "Logistic",
     "Normal",
     "PlaneDensity",

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+EnergyFunction = Callable[..., Tensor]
+"""U, in nats (B,), of points (B, D), or of points and their conditions (B, F): p = exp(−U) / Z."""
 WALL = 4.0  # where energies that do not bind z₁ are walled in
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vflow.bijections import Bijection, Chain, Inverse
 from vflow.bijections.fold import Fold
-from vflow.densities import Density, Energy
+from vflow.densities import Density, EnergyFunction
 from vflow.densities.base import check_rows
 from vflow.errors import InputError, counted
 from vflow.nn.modules import ModuleList
@@ -23,14 +23,28 @@ class PointBatch(NamedTuple):
 
     points: float32 (B, D); with an energy standard-normal noise, (B, noise_dim).
     condition: float32 (B, F) or None.
-    energy: U, for a fit to exp(−U) / Z by reverse KL; None: a fit to ``points`` by likelihood.
+    energy: U of points, and of their conditions where there are any, for a fit to exp(−U) / Z by reverse KL;
+        None: a fit to ``points`` by likelihood.
     weight: β of the energy.
     """
 
     points: Tensor
     condition: Tensor | None = None
-    energy: Energy | None = None
+    energy: EnergyFunction | None = None
     weight: float = 1.0
+
+
+def evaluate_energy(energy: EnergyFunction, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    """U in nats, (B,), of points (B, D), and of their conditions (B, F) where there are any.
+
+    Raises:
+        InputError: ``energy`` returns something else.
+    """
+    value = energy(x) if condition is None else energy(x, condition)
+    if not isinstance(value, Tensor) or value.shape != (len(x),):
+        got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+        raise InputError(f"the energy of {len(x)} points must be a tensor ({len(x)},); got {got}")
+    return value
 
 
 class VectorFlow(nn.Module, ABC):
@@ -69,7 +83,7 @@ class VectorFlow(nn.Module, ABC):
         if batch.energy is None:
             return self.log_prob(batch.points, batch.condition)
         x, log_q = self.sample_with_log_prob(batch.points, batch.condition)
-        return -(log_q + batch.weight * batch.energy(x))
+        return -(log_q + batch.weight * evaluate_energy(batch.energy, x, batch.condition))
 
     def log_prob(self, points: Tensor, condition: Tensor | None = None) -> Tensor:
         """log p(x | condition), (B,), of ``points`` (B, D)."""

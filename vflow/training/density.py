@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vflow.config import TrainingConfig
-from vflow.densities import Energy
+from vflow.densities import EnergyFunction
 from vflow.densities.base import check_rows
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models.flow import PointBatch, VectorFlow
@@ -159,19 +159,44 @@ def row_batches(count: int, size: int, seed: int, device: torch.device) -> Itera
 
 def fit_energy(
     model: VectorFlow,
-    energy: Energy,
+    energy: EnergyFunction,
     config: TrainingConfig,
     seconds: float | None = None,
+    *,
+    conditions: Tensor | None = None,
 ) -> Iterator[Progress]:
     """Fit ``model`` to exp(−U) / Z by reverse KL: E[log q(x) + β U(x)] over its own samples x.
 
-    The loss with β = 1 is KL − log Z. See ``fit`` for the arguments.
+    The loss with β = 1 is KL − log Z; β rises from 0.01 (see ``energy_weight``). With conditions y the model
+    learns q(x | y) ∝ exp(−U(x, y)) for all of them at once. A generator, as ``fit`` is.
+
+    Args:
+        model: is changed in place.
+        energy: U in nats, (B,), of points (B, D), differentiable; of points and conditions (B, F), if the
+            model takes a condition.
+        config, seconds: as those of ``fit``.
+        conditions: (N, F), from which each sample takes one at random, of a model with F features.
+
+    Raises:
+        InputError: conditions that do not suit the model or are not finite, or what ``energy`` returns is no
+            tensor (B,).
+        ConfigError: training diverges.
     """
     weight, steps = trained_parameters(model)[0], itertools.count()
+    if conditions is not None and not len(conditions):
+        raise InputError("conditions: there are none; give at least one row")
+    if conditions is not None or model.features:
+        size = 1 if conditions is None else len(conditions)
+        _check("", PointBatch(weight.new_zeros(size, model.dim), conditions), model)
 
     def loss(share: float) -> Tensor:
-        eps = normal((config.batch_size, model.noise_dim), "energy", config.seed, next(steps)).to(weight)
-        return -model(PointBatch(eps, energy=energy, weight=energy_weight(share))).mean()
+        step = next(steps)
+        eps = normal((config.batch_size, model.noise_dim), "energy", config.seed, step).to(weight)
+        given = None
+        if conditions is not None:
+            rows = generator("conditions", config.seed, step).integers(len(conditions), size=len(eps))
+            given = conditions[torch.from_numpy(rows).to(conditions.device)]
+        return -model(PointBatch(eps, given, energy, energy_weight(share))).mean()
 
     yield from optimize(model, loss, config, seconds)
 

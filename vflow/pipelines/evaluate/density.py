@@ -11,6 +11,7 @@ import torch
 from vflow.densities import ENERGIES, Energy, target, target_entropy
 from vflow.errors import ConfigError
 from vflow.models import DensityModel, PointBatch
+from vflow.models.importance import ImportanceSample, importance_sample
 from vflow.pipelines.common import device_of, evenly_spaced
 from vflow.pipelines.density import (
     draw_points,
@@ -20,7 +21,6 @@ from vflow.pipelines.density import (
     require_unconditional,
 )
 from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, Stage
-from vflow.randomness import normal
 
 CHUNK = 2000
 ENERGY_SAMPLES = 50_000
@@ -62,7 +62,7 @@ def evaluate_density(model: DensityModel, settings: Settings, stage: Stage) -> E
         own = torch.from_numpy(drawn)
         log_ratio = _log_prob(model, own, stage("samples")) - target(settings.data).log_prob(own.double())
         figures["reverse_kl"] = float(log_ratio.mean())
-        figures["effective_sample_share"] = _effective_share(-log_ratio)
+        figures["effective_sample_share"] = ImportanceSample(own, -log_ratio).effective_share
     protocol = {"data": settings.data, "split": settings.split, "points": len(points)}
     return Evaluation(figures, protocol, {"points": points_picture(points.numpy(), drawn)})
 
@@ -76,31 +76,19 @@ def _log_prob(model: DensityModel, points: torch.Tensor, progress: Progress) -> 
     return torch.cat(parts)
 
 
-def _effective_share(log_weights: torch.Tensor) -> float:
-    """(Σ w)² / (N Σ w²) of the weights w of N samples; what is not finite counts as a sample of weight 0."""
-    kept = log_weights[log_weights.isfinite()]
-    return float((2 * kept.logsumexp(0) - (2 * kept).logsumexp(0)).exp()) / len(log_weights)
-
-
 def _evaluate_energy(
     model: DensityModel, energy: Energy, settings: Settings, progress: Progress
 ) -> Evaluation:
     """KL(q | p) = E[log q + U] + log Z over samples, and the effective sample size of weights p / q."""
     count = settings.count(10 * ENERGY_SAMPLES, ENERGY_SAMPLES)
-    eps = normal((count, model.noise_dim), "evaluate", settings.seed)
-    device, parts, points = device_of(model), [], []
-    for part in eps.split(CHUNK):
-        x, log_q = model.sample_with_log_prob(part.to(device))
-        parts.append((log_q + energy(x)).double().cpu())
-        points.append(x.cpu())
-        progress(min(len(parts) * CHUNK, count), count)
-    nats, log_z = torch.cat(parts), energy.log_normalizer()
+    found = importance_sample(model, energy, count, seed=settings.seed, progress=progress)
+    nats, log_z = -found.log_weights, energy.log_normalizer()
     figures = {
         "nats": float(nats.mean()),
         "kl": float(nats.mean()) + log_z,
         "log_normalizer": log_z,
-        "effective_sample_share": _effective_share(-nats),
+        "effective_sample_share": found.effective_share,
         "nonfinite": int((~nats.isfinite()).sum()),
     }
-    sheet = points_picture(np.asarray(torch.cat(points)))
+    sheet = points_picture(np.asarray(found.points))
     return Evaluation(figures, {"data": settings.data, "samples": count}, {"points": sheet})
