@@ -11,6 +11,7 @@ from typing import Any
 from scripts.acceptance.models import data, silent
 from scripts.acceptance.registry import Figure, NotHere, Result, measure
 from vflow.checkpoint import checkpoint_folder, load, read_statistics
+from vflow.pipelines.evaluate.color import evaluate_color
 from vflow.pipelines.evaluate.rain import evaluate_rain
 from vflow.pipelines.evaluate.report import Settings
 
@@ -108,3 +109,40 @@ def recipe_rain() -> Result:
     models: list[Any] = [load(folder) for folder in folders]
     new, old = (evaluate_rain(model, settings, silent).figures["crps"] for model in models)
     return Result({"ratio": new / old}, note=f"CRPS {new:.3f} mm/h, shipped {old:.3f}")
+
+
+def coloured(name: str, made: Path) -> Result:
+    """Error of the best of eight colourings of each photo of photos/val, ``made`` over shipped."""
+
+    def error(folder: Path) -> float:
+        model: Any = load(folder)
+        settings = Settings(
+            data=str(data("photos", "val")),
+            num_importance_samples=1,
+            limit=0,
+            temperature=model.config.temperature,
+        )
+        return float(evaluate_color(model, settings, silent).figures["rmse_best"])
+
+    new, old = error(made), error(checkpoint_folder(name))
+    return Result({"ratio": new / old}, note=f"ab RMSE {new:.2f}, shipped {old:.2f}")
+
+
+def error_ratio(name: str) -> Figure:
+    """Figure of a colouriser's recipe."""
+    what = "ab RMSE of the best of 8 on test photos, relative to what ships"
+    return Figure(f"{name} made by its recipe: {what}", at_most=1.05)
+
+
+@measure("H", ratio=error_ratio("colorizer"))
+def recipe_colorizer() -> Result:
+    """As recipe_shapes, on `colour` (docs/TRAINING.md); eight colourings of each photo of photos/val at the
+    suggested temperatures by `vflow evaluate`, for both."""
+    return coloured("colorizer", remade("colorizer", data("colour", "train").parent))
+
+
+@measure("H", ratio=error_ratio("colorizer-regions"))
+def recipe_colorizer_regions() -> Result:
+    """As recipe_colorizer, on `regions/train`: a third of CIFAR-10's training pictures, three eighths of Tiny
+    ImageNet's, and photos/train twice, without those that resemble a test photo."""
+    return coloured("colorizer-regions", remade("colorizer-regions", data("regions", "train")))
