@@ -23,6 +23,7 @@ from vflow.bijections.marginals import ParetoMarginals
 from vflow.bijections.monotone import MonotoneNetwork, cdf_targets
 from vflow.bijections.permutation import MaskPartition, Permutation
 from vflow.bijections.planar import Planar, Radial
+from vflow.bijections.residual import ContinuousFlow, Residual
 from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation
 from vflow.bijections.spline import RationalQuadraticSpline
@@ -142,6 +143,10 @@ CASES: dict[str, Case] = {
     "gaussian-copula": Case(lambda: GaussianCopula(3)),
     "gaussian-copula-context": Case(lambda: GaussianCopula(3, FEATURES), features=FEATURES),
     "rotation": Case(lambda: Rotation(3)),
+    "residual": Case(lambda: Residual(3, [8, 8])),
+    "residual-context": Case(lambda: Residual(3, [8], features=FEATURES), features=FEATURES),
+    "continuous": Case(lambda: ContinuousFlow(3, [8, 8], steps=3)),
+    "continuous-context": Case(lambda: ContinuousFlow(3, [8], steps=2, features=FEATURES), features=FEATURES),
     "reverse": Case(lambda: Permutation.reverse(3)),
     "random-permutation": Case(lambda: Permutation.random(5, seed=3), 5),
     "batchnorm": Case(batchnorm),

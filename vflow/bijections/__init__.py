@@ -28,6 +28,7 @@ from vflow.bijections.pixel_map import (
 )
 from vflow.bijections.planar import ParametersFromContext, Planar, Radial
 from vflow.bijections.reshape import ChannelPartition, CheckerboardPartition, Haar, Partition, Squeeze
+from vflow.bijections.residual import ContinuousFlow, Residual
 from vflow.bijections.root import invert_increasing
 from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation, SphereToCylinder
@@ -51,6 +52,7 @@ __all__ = [
     "ChannelPermutation",
     "CheckerboardPartition",
     "ConditionalAffine",
+    "ContinuousFlow",
     "Coupling",
     "Difference",
     "Element",
@@ -80,6 +82,7 @@ __all__ = [
     "Radial",
     "RadialBumps",
     "RationalQuadraticSpline",
+    "Residual",
     "Rotation",
     "Scale",
     "Scaled",

@@ -60,20 +60,26 @@ def polish(function: Increasing, target: Tensor, x: Tensor) -> tuple[Tensor, Ten
     if not (torch.is_grad_enabled() and value.requires_grad):
         return x, -log_derivative
     step = (target - value) * (-log_derivative).exp()
-    return _HigherOrder.apply(x, -log_derivative, step, log_derivative - function(x + step)[1])
+    return with_higher_order((x, -log_derivative), (step, log_derivative - function(x + step)[1]))
+
+
+def with_higher_order(values: tuple[Tensor, Tensor], changes: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Sums of ``values``, right to first derivatives, and ``changes``, which are 0 but for higher ones.
+
+    Backward passes without ``create_graph`` leave the changes out, which would take as long as all the rest.
+    """
+    first, second = _HigherOrder.apply(*values, *changes)
+    return first, second
 
 
 class _HigherOrder(torch.autograd.Function):
-    """x + step and log-derivative + change, where both addends, and their gradients, are 0 up to rounding.
-
-    Backward passes without ``create_graph`` leave them out, which would take as long as all of the rest.
-    """
+    """Two values plus two changes, where the changes, and their gradients, are 0 up to rounding."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, ladj: Tensor, step: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
-        return x + step, ladj + change
+    def forward(x: Tensor, y: Tensor, step: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+        return x + step, y + change
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -84,5 +90,5 @@ class _HigherOrder(torch.autograd.Function):
         return (*gradients, *(gradients if torch.is_grad_enabled() else (None, None)))
 
     @staticmethod
-    def jvp(ctx: Any, x: Any, ladj: Any, step: Any, change: Any) -> Any:
-        return x + step, ladj + change
+    def jvp(ctx: Any, x: Any, y: Any, step: Any, change: Any) -> Any:
+        return x + step, y + change

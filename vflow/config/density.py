@@ -13,7 +13,16 @@ from vflow.config.base import Config, Seed, ValidationBits
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Activation = Literal["relu", "tanh", "elu", "silu"]
-READING = {"autoregressive", "coupling", "elementwise", "gaussian-copula", "planar", "radial"}
+READING = {
+    "autoregressive",
+    "continuous",
+    "coupling",
+    "elementwise",
+    "gaussian-copula",
+    "planar",
+    "radial",
+    "residual",
+}
 """Kinds of layers that read a condition; the others see x alone."""
 Space = Literal["angle", "height"]
 Spaces = tuple[Space, ...]
@@ -165,6 +174,22 @@ class RadialLayer(Config):
     kind: Literal["radial"] = "radial"
 
 
+class ResidualLayer(Config):
+    """x + g(x), g a contraction (Behrmann et al. 2019; Chen et al. 2019)."""
+
+    kind: Literal["residual"] = "residual"
+    hidden: tuple[Width, ...] = Field((64, 64), min_length=1)
+    lipschitz: float = Field(0.97, gt=0, lt=1, description="bound of how fast g changes")
+
+
+class ContinuousLayer(Config):
+    """x(1) of dx/dt = v(x, t), by steps of the implicit midpoint rule (Chen et al. 2018)."""
+
+    kind: Literal["continuous"] = "continuous"
+    hidden: tuple[Width, ...] = Field((64, 64), min_length=1)
+    steps: int = Field(8, ge=1, le=1000, description="from t = 0 to 1; more let v change faster")
+
+
 class BumpsLayer(Config):
     """Radial bumps placed one after the other on the first batch (Tabak & Turner 2013)."""
 
@@ -252,6 +277,8 @@ Bijective = (
     | CouplingLayer
     | PlanarLayer
     | RadialLayer
+    | ResidualLayer
+    | ContinuousLayer
     | BumpsLayer
     | SigmoidLayerConfig
     | MonotoneLayer

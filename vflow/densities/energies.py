@@ -26,7 +26,8 @@ class Energy:
     function: Callable[[Tensor], Tensor]
     walled: bool
 
-    def __call__(self, z: Tensor) -> Tensor:
+    def __call__(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """U of points (B, 2), whatever the condition: (B,)."""
         energy = self.function(z)
         if self.walled:
             energy = energy + 0.5 * ((z[:, 0].abs() - WALL).clamp_min(0) / 0.1).square()

@@ -17,6 +17,7 @@ from vflow.bijections.marginals import ParetoMarginals
 from vflow.bijections.monotone import MonotoneNetwork
 from vflow.bijections.permutation import MaskPartition, Permutation
 from vflow.bijections.planar import Planar, Radial
+from vflow.bijections.residual import ContinuousFlow, Residual
 from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation, SphereToCylinder
 from vflow.bijections.spline import RationalQuadraticSpline
@@ -113,6 +114,12 @@ LAYERS: dict[type[Any], Callable[[Any, int, int], Bijection]] = {
     configs.CouplingLayer: _coupling,
     configs.PlanarLayer: lambda c, dim, features: Planar(dim, features),
     configs.RadialLayer: lambda c, dim, features: Radial(dim, features),
+    configs.ResidualLayer: lambda c, dim, features: Residual(
+        dim, c.hidden, lipschitz=c.lipschitz, features=features
+    ),
+    configs.ContinuousLayer: lambda c, dim, features: ContinuousFlow(
+        dim, c.hidden, steps=c.steps, features=features
+    ),
     configs.BumpsLayer: lambda c, dim, features: RadialBumps(dim, c.count),
     configs.SigmoidLayerConfig: lambda c, dim, features: SigmoidLayer(dim, c.leak),
     configs.MonotoneLayer: lambda c, dim, features: MonotoneNetwork(dim, c.hidden),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, final
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from vflow.bijections import Bijection, Chain, Inverse
 from vflow.bijections.fold import Fold
+from vflow.bijections.residual import ContinuousFlow
 from vflow.densities import Density, EnergyFunction
 from vflow.densities.base import check_rows
 from vflow.errors import InputError, counted
@@ -168,7 +170,7 @@ class VectorFlow(nn.Module, ABC):
     def stages(self, eps: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         """Images of noise (B, noise_dim) after each layer, from a sample of the base to one of the data.
 
-        Layers of an inverted chain count one by one.
+        Layers of an inverted chain, and steps of a continuous flow, count one by one.
         """
         self._check("eps", eps, self.noise_dim, condition)
         z = self.base.sample(eps[:, : self.base.noise_dim])
@@ -227,6 +229,8 @@ def _decoding_steps(flow: Chain) -> Iterator[Callable[[Any, Any], tuple[Tensor, 
     for layer in reversed(flow.layers):
         if isinstance(layer, Inverse) and isinstance(layer.bijection, Chain):
             yield from (inner.transform for inner in layer.bijection.layers)
+        elif isinstance(layer, ContinuousFlow):
+            yield from (partial(layer.invert_step, index) for index in reversed(range(layer.steps)))
         else:
             yield layer.invert
 

@@ -5,6 +5,7 @@ from vflow.nn.encoder import FrameEncoder, ResidualBlock, WindowEncoder
 from vflow.nn.exact import ExactConv2d
 from vflow.nn.layers import Activate, Conditioner, NormConv2d, ZeroConv2d
 from vflow.nn.level import LevelNet, SelfAttention
+from vflow.nn.lipschitz import LipschitzMLP
 from vflow.nn.masked import MADE, AutoregressiveNet, MaskedLinear, Masking, TiedAutoregressiveNet
 from vflow.nn.mlp import MLP, VectorConditioner
 from vflow.nn.modules import ModuleList
@@ -25,6 +26,7 @@ __all__ = [
     "FrameEncoder",
     "InvertedResidual",
     "LevelNet",
+    "LipschitzMLP",
     "MaskedLinear",
     "Masking",
     "ModuleList",

@@ -148,6 +148,28 @@ SYSTEMS: tuple[System, ...] = (
         fits_energies=True,
     ),
     System(
+        "residual",
+        "Residual flow",
+        "Behrmann et al. 2019; Chen et al. 2019",
+        "z = x + g(x),  |g(x) − g(y)| ≤ 0.97 |x − y|",
+        (
+            "Each of eight blocks adds a network's output, which changes more slowly than x.",
+            "The log-determinant is that of the whole Jacobian, which two coordinates can afford.",
+            "Any network will do, but a block can stretch by less than 2; sampling inverts it numerically.",
+        ),
+    ),
+    System(
+        "continuous",
+        "Continuous flow",
+        "Chen et al. 2018; Grathwohl et al. 2019",
+        "dx/dt = v(x, t),  x′ = x + h v((x + x′) / 2, t)",
+        (
+            "One network is a field of velocities; points drift along it from data to base.",
+            "Eight implicit midpoint steps, each with an exact inverse and log-determinant.",
+            "The picture shows the drift back, step by step.",
+        ),
+    ),
+    System(
         "rad",
         "RAD",
         "Dinh et al. 2019",

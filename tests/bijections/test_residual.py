@@ -1,0 +1,105 @@
+"""Residual and continuous flows beyond the contract of every bijection."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from vflow.bijections import Bijection, ContinuousFlow, Residual
+from vflow.densities import Normal
+from vflow.models import Flow
+
+MAKE = [lambda: Residual(2, [16, 16]), lambda: ContinuousFlow(2, [16, 16], steps=4)]
+
+
+def moved(bijection: Bijection, scale: float = 1.0) -> Bijection:
+    """The map in float64 with weights and biases drawn anew."""
+    bijection = bijection.double()
+    with torch.no_grad():
+        for parameter in bijection.parameters():
+            parameter.copy_(scale * torch.randn_like(parameter))
+    return bijection
+
+
+def points(count: int, scale: float = 3.0) -> Tensor:
+    return scale * torch.randn(count, 2, 1, 1, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("make", MAKE)
+@pytest.mark.parametrize("scale", [1.0, 20.0])
+def test_they_are_inverted_whatever_their_weights(make: type[Bijection], scale: float) -> None:
+    bijection = moved(make(), scale)
+    x = torch.cat([points(500), points(20, 1e4)])
+    z, ladj = bijection(x)
+    back, inverse_ladj = bijection.inverse(z)
+    torch.testing.assert_close(back, x, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(inverse_ladj, -ladj, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("make", MAKE)
+def test_a_row_is_inverted_the_same_in_any_company(make: type[Bijection]) -> None:
+    bijection, z = moved(make(), 3.0), points(64)
+    alone = torch.cat([bijection.inverse(one)[0] for one in z.split(1)])
+    torch.testing.assert_close(bijection.inverse(z)[0], alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", MAKE)
+def test_what_is_not_finite_comes_out_so_and_leaves_others_alone(make: type[Bijection]) -> None:
+    bijection, z = moved(make()), points(4)
+    expected = bijection.inverse(z)[0]
+    z[1, 0] = math.nan
+    x, ladj = bijection.inverse(z)
+    assert bool(x[1].isnan().any()) and bool(ladj[1].isnan())
+    torch.testing.assert_close(x[[0, 2, 3]], expected[[0, 2, 3]], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", MAKE)
+def test_densities_integrate_to_1(make: type[Bijection]) -> None:
+    flow = Flow([moved(make(), 2.0)], Normal(2))
+    side = torch.linspace(-25, 25, 801, dtype=torch.float64)
+    grid = torch.cartesian_prod(side, side)
+    with torch.no_grad():
+        mass = sum(flow.log_prob(part).exp().sum() for part in grid.split(50_000)) * (50 / 800) ** 2
+    assert float(mass) == pytest.approx(1, abs=1e-3)
+
+
+@torch.no_grad()
+def test_a_continuous_flow_with_many_steps_solves_its_equation() -> None:
+    """Beside Runge–Kutta steps of x and of the trace: errors of the midpoint rule fall with the square."""
+    flow, x = moved(ContinuousFlow(2, [8], steps=4), 0.7), points(20)
+    network = flow.network.bounded()
+
+    def slope(state: Tensor, time: float) -> Tensor:
+        velocity, jacobian = network.at(state.new_full((len(state), 1), time)).with_jacobian(state[:, :2])
+        return torch.cat([velocity, jacobian.diagonal(dim1=1, dim2=2).sum(1)[:, None]], 1)
+
+    state, h = torch.cat([x.flatten(1), torch.zeros(20, 1)], 1), 1 / 200
+    for index in range(200):
+        first = slope(state, index * h)
+        second = slope(state + h / 2 * first, (index + 0.5) * h)
+        third = slope(state + h / 2 * second, (index + 0.5) * h)
+        fourth = slope(state + h * third, (index + 1) * h)
+        state = state + h / 6 * (first + 2 * second + 2 * third + fourth)
+    errors = []
+    for steps in (4, 16, 64):
+        flow.steps = steps
+        z, ladj = flow(x)
+        errors.append(float((torch.cat([z.flatten(1), ladj[:, None]], 1) - state).abs().max()))
+    assert errors[2] < 1e-3 and errors[1] < errors[0] / 8 and errors[2] < errors[1] / 8
+
+
+def test_stages_of_a_continuous_flow_are_its_steps() -> None:
+    flow = Flow([moved(ContinuousFlow(2, [8], steps=5))], Normal(2))
+    eps = torch.randn(7, 2, dtype=torch.float64)
+    stages = flow.stages(eps)
+    assert len(stages) == 6
+    torch.testing.assert_close(stages[-1], flow.sample(eps))
+
+
+@pytest.mark.parametrize("lipschitz", [0.0, 1.0])
+def test_a_map_that_may_fold_is_refused(lipschitz: float) -> None:
+    with pytest.raises(ValueError, match="lipschitz"):
+        Residual(2, [4], lipschitz=lipschitz)
