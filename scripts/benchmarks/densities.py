@@ -86,11 +86,38 @@ def normflows_realnvp() -> Peer:
     return Peer(nf.NormalizingFlow(nf.distributions.DiagGaussian(2), flows), lambda f, x: f.log_prob(x))
 
 
+def zuko_cnf() -> Peer:
+    """zuko's continuous flow with the network of the preset ``continuous``, and its exact trace."""
+    import zuko
+
+    flow = zuko.flows.CNF(2, hidden_features=(32, 32), exact=True)
+    return Peer(flow, lambda f, x: f().log_prob(x))
+
+
+def normflows_residual() -> Peer:
+    """normflows' residual flow at the size of the preset ``residual``; exact on the plane."""
+    import normflows as nf
+
+    flows = []
+    for _ in range(8):
+        net = nf.nets.LipschitzMLP([2, 32, 32, 2], init_zeros=True, lipschitz_const=0.97)
+        flows += [nf.flows.Residual(net, reduce_memory=False, brute_force=True), nf.flows.ActNorm(2)]
+
+    def log_prob(flow: Any, x: Tensor) -> Tensor:
+        if flow.training:
+            nf.utils.update_lipschitz(flow, 5)  # power iterations, as after each step in its tutorial
+        return flow.log_prob(x)
+
+    return Peer(nf.NormalizingFlow(nf.distributions.DiagGaussian(2), flows), log_prob)
+
+
 # each with the preset whose size and training it has
 PEERS: dict[str, tuple[Callable[[], Peer], str]] = {
     "zuko-maf": (zuko_maf, "maf"),
     "zuko-nsf": (zuko_nsf, "spline"),
     "normflows-realnvp": (normflows_realnvp, "realnvp"),
+    "zuko-cnf": (zuko_cnf, "continuous"),
+    "normflows-residual": (normflows_residual, "residual"),
 }
 
 
