@@ -14,7 +14,6 @@ import math
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,9 +44,9 @@ from vflow.disk import parse_json, sync
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import build_model
 from vflow.quantization import SUFFIX, dequantize, quantize
+from vflow.randomness import forked_rng
 
 SCHEMA = 1
-_BUILDING = threading.Lock()
 MAX_PARAMETERS = 500_000_000
 _OLD = ".old"
 _DTYPES = {
@@ -162,9 +161,8 @@ def _build(config: ModelConfig, layout: Layout, folder: Path) -> nn.Module:
         # built at a time, since generator and default type are the process's. While it is built, a model also
         # makes temporary tensors (rotations), for which twice the values leave room.
         with (
-            _BUILDING,
+            forked_rng(),
             _AllocationLimit(2 * total + 1_000_000),
-            torch.random.fork_rng(devices=[]),
             _float32_by_default(),
         ):
             return build_model(config)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+_FORKED = threading.RLock()
 Key = int | str | bytes | np.integer[Any]
 
 
@@ -26,6 +29,20 @@ def normal(shape: Sequence[int], *key: Key) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(generator(*key).standard_normal(tuple(shape), dtype=np.float32))
+
+
+@contextmanager
+def forked_rng(seed: int | None = None) -> Iterator[None]:
+    """Context where torch's global generator, that of initial weights, starts from ``seed``, if given.
+
+    It is left as it was. One thread at a time is in such a context, since the generator is the process's.
+    """
+    import torch
+
+    with _FORKED, torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
 
 
 def content_hash(array: np.ndarray) -> str:

@@ -30,6 +30,9 @@ def test_normaliser_mean_and_effective_share() -> None:
     assert found.points.shape == (40_000, 2) and found.log_weights.dtype == torch.float64
     assert found.log_normalizer == pytest.approx(math.log(2 * math.pi * 0.8**2), abs=0.02)
     assert found.mean(found.points).tolist() == pytest.approx([0.5, 0.5], abs=0.02)
+    event = torch.distributions.Normal(0.5, 0.8).cdf(torch.tensor(0.0)).item()
+    assert found.mean(found.points[:, 0] < 0).item() == pytest.approx(event, abs=0.01)
+    assert found.mean(torch.full((40_000,), 7)).item() == pytest.approx(7)
     assert found.mean(found.points[:, 0].square()).item() == pytest.approx(0.25 + 0.64, abs=0.03)
     # E[w]² / E[w²] of weights N(0.5, v) / N(0, 1), v = 0.64: √(2 − v) √v exp(−0.25 / (2 − v)) a coordinate
     share = math.sqrt(1.36 * 0.64) * math.exp(-0.25 / 1.36)
@@ -72,5 +75,9 @@ def test_arguments_that_do_not_suit() -> None:
         importance_sample(flow(), lambda x: x.square(), 5)
     with pytest.raises(InputError, match=r"must be a tensor \(5,\); got float"):
         importance_sample(flow(), lambda x: 1.0, 5)
+    one = Flow([ActNorm(2)], Normal(2), features=3)
+    for wrong in (torch.zeros(1, 3), torch.zeros(2), [0.0, 0.0, 0.0]):
+        with pytest.raises(InputError, match=r"condition must be one row, a tensor \(3,\); got"):
+            importance_sample(one, lambda x, y: narrow(x), 5, condition=wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="the density takes no condition"):
         importance_sample(flow(), lambda x, y: narrow(x), 5, condition=torch.zeros(1))

@@ -40,6 +40,16 @@ def test_the_norm_of_nothing_has_a_finite_gradient() -> None:
     assert torch.equal(weight_gradient, torch.ones(4, 3))
 
 
+def test_the_norm_of_wide_layers_neither_underflows_nor_has_an_infinite_gradient() -> None:
+    for weight in (torch.eye(1024), 1e-12 * torch.eye(256), 2000 * torch.randn(512, 512) / 32):
+        leaf = weight.clone().requires_grad_()
+        bound = norm_bound(leaf)
+        gradient = torch.autograd.grad(bound, leaf)[0]
+        norm = float(torch.linalg.matrix_norm(weight, 2))
+        assert norm * 0.9999 <= float(bound.detach()) <= norm * len(weight) ** (1 / 32) * 1.0001
+        assert bool(gradient.isfinite().all())
+
+
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
 def test_no_two_points_are_further_apart_after_than_the_bound_allows(scale: float) -> None:
     net = network(scale)

@@ -71,7 +71,9 @@ class ContinuousFlow(VectorBijection):
 
     def __init__(self, dim: int, hidden: Sequence[int], *, steps: int = 8, features: int = 0) -> None:
         super().__init__()
-        self.steps = steps
+        if steps < 1:
+            raise ValueError(f"steps {steps}: must be at least 1")
+        self.steps, self.features = steps, features
         bound = 2 * CONTRACTION * steps  # so that half a step is a contraction
         self.network = LipschitzMLP(dim, hidden, lipschitz=bound, features=features + 1)
 
@@ -81,19 +83,35 @@ class ContinuousFlow(VectorBijection):
     def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         return self._run(z, context, reversed(range(self.steps)), -1)
 
+    def transform_step(self, index: int, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        """Step from t = ``index`` / steps to the next; ``transform`` is all such steps."""
+        return self._one_step(x, context, index, 1)
+
     def invert_step(self, index: int, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        """Back from t = (``index`` + 1) / steps to ``index`` / steps; ``invert`` is all such steps."""
-        x, ladj = self._run(z.flatten(1), None if context is None else context.flatten(1), [index], -1)
+        """Step back to t = ``index`` / steps; ``invert`` is all such steps."""
+        return self._one_step(z, context, index, -1)
+
+    def _one_step(self, x: Tensor, context: Context, index: int, sign: int) -> tuple[Tensor, Tensor]:
+        given = None if context is None else context.flatten(1)
+        x, ladj = self._run(x.flatten(1), given, [index], sign)
         return x[:, :, None, None], ladj[:, None, None]
 
+    def _given(self, x: Tensor, context: Context) -> Tensor:
+        """Context that v reads, (B, F), or nothing, (B, 0)."""
+        if not self.features:
+            return x[:, :0]
+        if context is None:
+            raise ValueError("this map is conditional: pass its context")
+        return context
+
     def _run(self, x: Tensor, context: Context, order: Iterable[int], sign: int) -> tuple[Tensor, Tensor]:
+        given = self._given(x, context)
         ladj = torch.zeros_like(x[:, 0])
         with full_precision(x):
             network = self.network.bounded()
             for index in order:
                 time = x.new_full((len(x), 1), (index + 0.5) / self.steps)
-                given = time if context is None else torch.cat([time, context], 1)
-                field = network.at(given, -0.5 * sign / self.steps)
+                field = network.at(torch.cat([time, given], 1), -0.5 * sign / self.steps)
                 middle, jacobian = invert_contraction(field, x)
                 x = 2 * middle - x
                 ladj = ladj + log_det(-jacobian) - log_det(jacobian)
@@ -112,12 +130,14 @@ def _plus_identity(jacobian: Tensor) -> Tensor:
 def invert_contraction(field: Field, target: Tensor) -> tuple[Tensor, Tensor]:
     """x with x + g(x) = ``target``, (B, D), of a contraction g, and the Jacobian of g there, (B, D, D).
 
-    Newton steps where they halve what is left; elsewhere x − (x + g(x) − target), which shrinks it by g's
-    Lipschitz constant. A row that has converged stays, so its value does not depend on others in its batch.
-    Both outputs have first and second derivatives, as those of ``invert_increasing`` do.
+    Newton steps; where one does not halve what is left, x − (x + g(x) − target) if that is better, which
+    shrinks it by g's Lipschitz constant. A row that has converged stays, so its value does not depend on
+    others in its batch. Both outputs have first and second derivatives, as those of ``invert_increasing`` do.
     """
     with torch.no_grad():
         x, jacobian = _solve(field, target)
+        x = x + _newton(jacobian, target - x - field.value(x))
+        jacobian = field.with_jacobian(x)[1]
     x = x + _newton(jacobian, target - x - field.value(x))  # carries first derivatives
     value, jacobian = field.with_jacobian(x)
     if not (torch.is_grad_enabled() and jacobian.requires_grad):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vflow.randomness import forked_rng
+
 CLASSES = 10
 EPOCHS, BATCH, RATE = 3, 128, 3e-3
 MOST = 200
@@ -47,8 +49,7 @@ def train_classifier(
 
     About a minute of one core for all of MNIST. On one machine and thread count, a function of its arguments.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with forked_rng(seed):
         model = DigitClassifier()
         order = [torch.randperm(len(images)) for _ in range(epochs)]
     x, y = torch.from_numpy(images), torch.from_numpy(labels).long()

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vflow.randomness import forked_rng
+
 LEAST_DEVIATION = 0.1  # of the largest: features that hardly vary are not brought to the size of the others
 
 
@@ -40,8 +42,7 @@ def probe_accuracy(
         raise ValueError(f"no training example has the labels {sorted(unknown)}")
     deviation, mean = torch.std_mean(features, 0)
     deviation = deviation.clamp_min(LEAST_DEVIATION * float(deviation.max().clamp_min(1e-12)))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with forked_rng(settings.seed):
         net = nn.Sequential(
             nn.Linear(features.shape[1], settings.hidden),
             nn.ReLU(),

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from vflow.densities import EnergyFunction
-from vflow.densities.base import check_rows
 from vflow.errors import InputError
 from vflow.models.flow import VectorFlow, evaluate_energy
 from vflow.randomness import normal
@@ -49,7 +48,8 @@ class ImportanceSample:
         """Self-normalised estimate Σ w f / Σ w of the mean of f under exp(−U) / Z.
 
         Args:
-            values: f at each of ``points``, (N, …). The result is (…).
+            values: f at each of ``points``, (N, …), numbers or, for the probability of an event, truths. The
+                result is (…), in float64 where values are not floats.
 
         Raises:
             InputError: another number of values, or no weight is finite.
@@ -59,6 +59,8 @@ class ImportanceSample:
             raise InputError(f"{len(values)} values for {len(found)} samples; give each one")
         if not found.any():
             raise InputError("no sample has a finite weight; fit the flow to the energy first")
+        if not values.is_floating_point():
+            values = values.double()
         weights = self._finite.softmax(0).to(values)
         return torch.tensordot(weights, values[found], dims=1)
 
@@ -96,9 +98,12 @@ def importance_sample(
     """
     if count < 1:
         raise InputError(f"count {count}: must be at least 1")
-    if condition is not None and model.features:
-        row = condition[None] if isinstance(condition, Tensor) else condition
-        check_rows("condition", row, model.features)
+    if condition is not None:
+        if not model.features:
+            raise InputError("the density takes no condition: it has features 0")
+        if not isinstance(condition, Tensor) or condition.shape != (model.features,):
+            got = tuple(condition.shape) if isinstance(condition, Tensor) else type(condition).__name__
+            raise InputError(f"condition must be one row, a tensor ({model.features},); got {got}")
     weight = next(model.parameters(), torch.zeros(()))
     points, log_weights = [], []
     for part in normal((count, model.noise_dim), "evaluate", seed).split(CHUNK):

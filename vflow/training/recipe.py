@@ -27,6 +27,7 @@ from vflow.errors import ConfigError, InputError
 from vflow.models import build_model
 from vflow.pipelines.common import set_threads
 from vflow.quantization import check_parts
+from vflow.randomness import forked_rng
 from vflow.training.args import TrainOptions, held_out_events, own_data, resolve
 from vflow.training.commit import newest_commit
 from vflow.training.distributed import make_accelerator, naming_lost_peers, on_main, restarted
@@ -211,7 +212,7 @@ def _exported_model(config: ModelConfig, settings: Export, source: str) -> Any:
         ConfigError: ``settings.set`` changes what the weights depend on, or ``settings.int8`` names no part.
     """
     changed = parse(type(config), config.model_dump() | settings.set, f"{source}: export.set")
-    with torch.random.fork_rng(devices=[]):
+    with forked_rng():
         model: nn.Module = build_model(changed)
         own: nn.Module = build_model(config) if settings.set else model
     if _shapes(own) != _shapes(model):

@@ -21,7 +21,7 @@ from vflow.densities.inverse import Arm
 from vflow.errors import ConfigError, InputError
 from vflow.models import DensityModel
 from vflow.models.inverse import posterior_flow
-from vflow.randomness import normal
+from vflow.randomness import forked_rng, normal
 from vflow.training.inverse import fit_posterior
 
 from ..shared.checks import number_within
@@ -87,8 +87,7 @@ class Learner:
 
     def learn(self, steps: int = STEPS) -> Iterator[tuple[int, DensityModel]]:
         """Learn, a generator: the steps done, and the model as it is."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with forked_rng(0):
             model = posterior_flow(self.arm.dim, self.arm.observed_dim)
         config = TRAINING.model_copy(update={"max_steps": steps})
         with closing(fit_posterior(model, self.arm, config)) as run:  # type: ignore[type-var]

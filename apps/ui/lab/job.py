@@ -26,7 +26,7 @@ from vflow.densities import ENERGIES, TARGETS, Energy, target, target_entropy
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.density import check_spread, draw_points, open_points
-from vflow.randomness import generator, normal
+from vflow.randomness import forked_rng, generator, normal
 from vflow.training.density import Progress, fit, fit_energy
 
 from ..shared import checks
@@ -163,8 +163,7 @@ class Job:
         assert isinstance(preset.model, DensityConfig)
         if request.ink is not None:
             write_npz(folder / DRAWING, points=ink_points(request.ink))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(request.seed)
+        with forked_rng(request.seed):
             model = DensityModel(preset.model)
         return cls(app, request, preset, folder, _task(request, model, folder), model)
 

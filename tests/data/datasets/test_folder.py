@@ -72,6 +72,10 @@ def test_examples_of_another_length_without_reading_the_folder_again(tmp_path: P
     assert "clip0.mp4: 6 frames, fewer than the 8 an example needs" in longer.skipped["clip0.mp4"]
     with pytest.raises(InputError, match=r"every test clip is shorter than 10 frames \(longest: 9\)"):
         folder.with_frames(10)
+    with pytest.raises(ValueError, match="open the folder anew for fewer than 4"):
+        folder.with_frames(3)
+    slower = opened(tmp_path, frames=2, fps=5).with_frames(4)
+    assert "6 frames at 10 fps, 3 at the model's 5 fps" in slower.skipped["clip1.mp4"]
 
 
 def test_starts_are_a_function_of_key_and_index(tmp_path: Path) -> None:

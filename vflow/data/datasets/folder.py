@@ -63,6 +63,7 @@ class VideoFolder:
         self.path, self.frames, self.fps, self.split = Path(path), frames, fps, split
         self.size = *size, channels
         self.skipped: dict[str, str] = {}
+        self._headers: dict[str, tuple[int, float | None]] = {}
         self._cache, self._remedy = ClipCache(CACHE_BYTES), remedy
         self._use(self._probe(choose_split(_find(self.path, split), split, str(path), held_out, "clip")))
 
@@ -70,18 +71,22 @@ class VideoFolder:
         return self._length
 
     def with_frames(self, frames: int) -> VideoFolder:
-        """Same folder with examples of ``frames`` frames, without reading it again.
+        """Same folder with examples of ``frames`` frames, as many as now or more, without reading it again.
 
         Raises:
             InputError: all clips are too short.
+            ValueError: fewer frames, for which clips may have been left out.
         """
+        if frames < self.frames:
+            raise ValueError(f"frames {frames}: open the folder anew for fewer than {self.frames}")
         other = copy.copy(self)
         other.frames, other.skipped, other._cache = frames, dict(self.skipped), ClipCache(CACHE_BYTES)
         long = {name: count for name, count in self.lengths.items() if count >= frames}
         if not long:
             raise InputError(other._all_too_short(max(self.lengths.values())))
-        for name in self.lengths.keys() - long:
-            other._skip(name, other._too_short(name, self.lengths[name], self.lengths[name], None))
+        for name, count in self.lengths.items():
+            if name not in long:
+                other._skip(name, other._too_short(name, count, *self._headers[name]))
         other._use(long)
         return other
 
@@ -116,6 +121,7 @@ class VideoFolder:
             except InputError as error:
                 self._skip(name, str(error))
                 continue
+            self._headers[name] = own, fps
             count = len(media.retime(own, fps, self.fps))
             longest = max(longest, count)
             if count < self.frames:
