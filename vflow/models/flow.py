@@ -227,30 +227,24 @@ class Flow(VectorFlow):
 Step = Callable[[Any, Any], tuple[Tensor, Tensor]]
 
 
-def _decoding_steps(layer: Bijection) -> Iterator[Step]:
-    """Maps from latent to data that ``layer`` is made of, one after the other."""
-    if isinstance(layer, Chain):
-        for inner in reversed(layer.layers):
-            yield from _decoding_steps(inner)
-    elif isinstance(layer, Inverse):
-        yield from _encoding_steps(layer.bijection)
-    elif isinstance(layer, ContinuousFlow):
-        yield from (partial(layer.invert_step, index) for index in reversed(range(layer.steps)))
-    else:
-        yield layer.invert
+def _decoding_steps(flow: Chain) -> Iterator[Step]:
+    """Maps from latent to data, one for each layer; a chain inside it, as on a sphere, is one layer."""
+    for layer in reversed(flow.layers):
+        if isinstance(layer, Inverse):
+            yield from _encoding_steps(layer.bijection)
+        elif isinstance(layer, ContinuousFlow):
+            yield from (partial(layer.invert_step, index) for index in reversed(range(layer.steps)))
+        else:
+            yield layer.invert
 
 
-def _encoding_steps(layer: Bijection) -> Iterator[Step]:
-    """The same from data to latent."""
-    if isinstance(layer, Chain):
-        for inner in layer.layers:
-            yield from _encoding_steps(inner)
-    elif isinstance(layer, Inverse):
-        yield from _decoding_steps(layer.bijection)
-    elif isinstance(layer, ContinuousFlow):
-        yield from (partial(layer.transform_step, index) for index in range(layer.steps))
-    else:
-        yield layer.transform
+def _encoding_steps(inverted: Bijection) -> Iterator[Step]:
+    """The same of a layer or a chain that stands in the flow inverted."""
+    for layer in inverted.layers if isinstance(inverted, Chain) else [inverted]:
+        if isinstance(layer, ContinuousFlow):
+            yield from (partial(layer.transform_step, index) for index in range(layer.steps))
+        else:
+            yield layer.transform
 
 
 def _as_images(x: Any) -> Any:
