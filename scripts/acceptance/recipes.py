@@ -88,6 +88,12 @@ def recipe_push_wavelet() -> Result:
     return compared("push-wavelet", data("push", "train").parent)
 
 
+@measure("H", ratio=ratio("digits"))
+def recipe_digits() -> Result:
+    """As recipe_shapes, on MNIST."""
+    return compared("digits", data("MNIST", "raw").parent)
+
+
 @measure("H", ratio=ratio("codec-clip"))
 def recipe_codec_clip() -> Result:
     """As recipe_shapes, on a folder that holds push/train and grasp/train."""
