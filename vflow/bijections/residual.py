@@ -138,9 +138,11 @@ def invert_contraction(field: Field, target: Tensor) -> tuple[Tensor, Tensor]:
         x, jacobian = _solve(field, target)
         x = x + _newton(jacobian, target - x - field.value(x))
         jacobian = field.with_jacobian(x)[1]
+    if not torch.is_grad_enabled():
+        return x, jacobian
     x = x + _newton(jacobian, target - x - field.value(x))  # carries first derivatives
     value, jacobian = field.with_jacobian(x)
-    if not (torch.is_grad_enabled() and jacobian.requires_grad):
+    if not jacobian.requires_grad:
         return x, jacobian
     step = _newton(jacobian, target - x - value)
     return with_higher_order((x, jacobian), (step, field.with_jacobian(x + step)[1] - jacobian))

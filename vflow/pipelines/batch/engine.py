@@ -242,9 +242,8 @@ def _remove_stale(manifest: Manifest, item: str, outputs: dict[str, str]) -> int
         path = manifest.folder / name
         if name in outputs or not path.is_file():
             continue
-        own = name.startswith(
-            f"{item}/"
-        )  # in the item's folder; asking for the owner goes through all entries
+        # Of what lies in the item's own folder the owner is known; asking for it goes through all entries.
+        own = name.startswith(f"{item}/")
         if (own or not manifest.owner([name], item)) and file_sha256(path) == sha:
             path.unlink()
             stale.append(path)
