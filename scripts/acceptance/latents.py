@@ -5,16 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 import vflow
+from scripts.acceptance.digits import mnist
 from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_model, silent
 from scripts.acceptance.predictions import PSNR_AT, PSNR_EVERY, baseline_psnr, best_psnr
 from scripts.acceptance.registry import Figure, Result, measure
+from vflow.data.datasets.digits import MovingDigits, draw_digits, next_corners
+from vflow.metrics.video import ssim
 from vflow.models import VideoModel
 from vflow.pipelines.evaluate.latents import video_latent_share
 from vflow.pipelines.evaluate.shapes import direction_probe
 from vflow.pipelines.evaluate.video import mosaic_ratio
+from vflow.randomness import generator
 
 SHARED_FRAMES, PROBE_CLIPS, MOSAIC_CLIPS = 4, 4000, 16
 SHARED_EVERY = 8  # of the clips of push
+DIGIT_CLIPS, DIGIT_GIVEN, DIGIT_FUTURES, DIGIT_AT = 200, 5, 20, 10
 
 
 def shares(model: VideoModel, contexts: list[np.ndarray]) -> tuple[float, float, str]:
@@ -91,3 +96,34 @@ def push_latents() -> Result:
     return Result(
         values, note=f"{note}; best of 20 {best:.2f} dB, best baseline {baseline:.2f}, {len(chosen)} clips"
     )
+
+
+@measure(
+    "H",
+    best=Figure("moving-digits: SSIM at the 10th frame, best of 20 futures of the true process"),
+    alone=Figure("moving-digits: the same, choosing the best at that frame alone"),
+    black=Figure("moving-digits: the same of a black frame"),
+)
+def moving_digits_bound() -> Result:
+    """How near futures can come: 200 test clips, given 5 frames; digits, corners and the law of motion are
+    known, and what is still open (the velocity after each wall) is drawn 20 times. The best is chosen by mean
+    SSIM over ten frames. No model of this data ships."""
+    mnist(train=False)
+    data = MovingDigits(frames=DIGIT_GIVEN + DIGIT_AT, channels=1, split="test")
+    best, alone, black = [], [], []
+    for index in range(DIGIT_CLIPS):
+        digits, corners = data.parts(index, (0,))
+        truth = draw_digits(digits, corners[:, DIGIT_GIVEN:])
+        random = generator("moving-digits-bound", index)
+        futures = [
+            draw_digits(
+                digits, np.stack([next_corners(c, DIGIT_AT, random) for c in corners[:, :DIGIT_GIVEN]])
+            )
+            for _ in range(DIGIT_FUTURES)
+        ]
+        scores = ssim(np.stack(futures), truth)
+        best.append(scores[scores.mean(1).argmax(), -1])
+        alone.append(scores[:, -1].max())
+        black.append(ssim(np.zeros_like(truth[-1]), truth[-1]))
+    values = {"best": best, "alone": alone, "black": black}
+    return Result({name: float(np.mean(found)) for name, found in values.items()})

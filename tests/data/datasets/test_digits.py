@@ -11,7 +11,14 @@ import pytest
 
 from tests.data.sample_media import write_mnist
 from vflow.config import DataConfig, DigitsConfig, VideoFlowConfig
-from vflow.data.datasets.digits import MAX_POSITION, MnistImages, MovingDigits, load_mnist, trajectory
+from vflow.data.datasets.digits import (
+    MAX_POSITION,
+    MnistImages,
+    MovingDigits,
+    load_mnist,
+    next_corners,
+    trajectory,
+)
 from vflow.data.datasets.registry import open_image_dataset, open_video_dataset
 from vflow.errors import ConfigError, InputError
 from vflow.randomness import generator
@@ -36,6 +43,19 @@ def test_examples_are_functions_of_split_key_and_index(root: Path) -> None:
 
 def test_a_longer_clip_begins_like_a_shorter_one_when_one_digit_moves() -> None:
     assert np.array_equal(trajectory(40, generator("t", 0))[:9], trajectory(9, generator("t", 0)))
+
+
+def test_futures_of_a_path_keep_its_velocity_up_to_the_next_wall() -> None:
+    for seed in range(60):
+        path = trajectory(12, generator("whole", seed))
+        future = next_corners(path[:5], 7, generator("future", seed))
+        walls = ((path == 0) | (path == MAX_POSITION)).any(1)[4:]
+        known = int(walls.argmax()) if walls.any() else 7  # frames from the fifth to the first at a wall
+        assert np.array_equal(future[:known], path[5 : 5 + known])
+        assert future.min() >= 0 and future.max() <= MAX_POSITION
+    at_wall = np.array([[3, 4], [0, 7]])
+    drawn = {tuple(next_corners(at_wall, 1, generator("turn", seed))[0]) for seed in range(200)}
+    assert {y for y, _ in drawn} == {2, 3, 4, 5} and {x for _, x in drawn} == {2, 3, 4, 5, 9, 10, 11, 12}
 
 
 def test_digits_bounce_with_whole_speeds_from_two_to_five() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,23 @@ class MovingDigits:
         """Example ``index`` of (split, key): uint8 (frames, 64, 64, channels)."""
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
+        return np.repeat(draw_digits(*self.parts(index, key)), self.channels, axis=-1)
+
+    def parts(self, index: int, key: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Both digits of an example, uint8 (2, 28, 28), and their top-left corners, int64 (2, frames, 2)."""
         random = generator("moving-digits", self.split, *key, index)
-        canvas = np.zeros((self.frames, SIDE, SIDE), np.uint8)
-        for digit in self.digits[random.integers(len(self.digits), size=2)]:
-            for frame, (y, x) in zip(canvas, trajectory(self.frames, random), strict=True):
-                part = frame[y : y + DIGIT, x : x + DIGIT]
-                np.maximum(part, digit, out=part)
-        return np.repeat(canvas[..., None], self.channels, axis=-1)
+        digits = self.digits[random.integers(len(self.digits), size=2)]
+        return digits, np.stack([trajectory(self.frames, random) for _ in digits])
+
+
+def draw_digits(digits: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Frames, uint8 (T, 64, 64, 1), of digits (N, 28, 28) with their top-left corners in (N, T, 2)."""
+    frames = np.zeros((corners.shape[1], SIDE, SIDE, 1), np.uint8)
+    for digit, path in zip(digits, corners, strict=True):
+        for frame, (y, x) in zip(frames, path, strict=True):
+            part = frame[y : y + DIGIT, x : x + DIGIT, 0]
+            np.maximum(part, digit, out=part)
+    return frames
 
 
 class MnistImages:
@@ -99,15 +110,33 @@ def _digits(split: Split, root: str | Path | None) -> tuple[np.ndarray, np.ndarr
 
 def trajectory(frames: int, random: np.random.Generator) -> np.ndarray:
     """Top-left corners (y, x) of one digit, int64 (frames, 2), within 0..36."""
-    position = random.integers(MAX_POSITION + 1, size=2)
-    velocity = _velocity(position, random)
-    corners = [position]
-    for _ in range(frames - 1):
+    start = random.integers(MAX_POSITION + 1, size=2)
+    return np.stack([start, *_path(start, _velocity(start, random), frames - 1, random)])
+
+
+def next_corners(corners: np.ndarray, frames: int, random: np.random.Generator) -> np.ndarray:
+    """One future of a digit, int64 (frames, 2), given two or more of its corners: the true process.
+
+    Away from walls the last two corners tell the velocity; at a wall it is drawn.
+    """
+    last = corners[-1]
+    velocity = _velocity(last, random) if _at_wall(last) else last - corners[-2]
+    return np.stack(list(_path(last, velocity, frames, random)))
+
+
+def _path(
+    position: np.ndarray, velocity: np.ndarray, frames: int, random: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Corners after ``position``."""
+    for _ in range(frames):
         position = np.clip(position + velocity, 0, MAX_POSITION)
-        if np.any((position == 0) | (position == MAX_POSITION)):
+        if _at_wall(position):
             velocity = _velocity(position, random)
-        corners.append(position)
-    return np.stack(corners)
+        yield position
+
+
+def _at_wall(position: np.ndarray) -> bool:
+    return bool(np.any((position == 0) | (position == MAX_POSITION)))
 
 
 def _velocity(position: np.ndarray, random: np.random.Generator) -> np.ndarray:
