@@ -102,7 +102,8 @@ def _describe(config: ModelConfig) -> str:
         return f"`{config.kind}`; {config.height}×{config.width} {COLORS[config.channels]}"
     if isinstance(config, DensityConfig):
         layers = len(list(expand(config.layers)))
-        return f"`{config.kind}`; vectors of {config.dim}; {layers} layers over a base `{config.base}`"
+        base = config.base if isinstance(config.base, str) else config.base.kind
+        return f"`{config.kind}`; vectors of {config.dim}; {layers} layers over a base `{base}`"
     glow = config.glow
     steps = ", ".join(map(str, glow.depth))
     parts = [

@@ -15,6 +15,7 @@ from vflow.densities import (
     Density,
     Logistic,
     Normal,
+    NormalMixture,
     Uniform,
     UniformCircle,
     UniformSphere,
@@ -39,8 +40,18 @@ def von_mises() -> VonMises:
     return density
 
 
+def normal_mixture() -> NormalMixture:
+    density = NormalMixture(2, 3)
+    with torch.no_grad():
+        density.weight.copy_(torch.tensor([0.3, -0.5, 0.8]))
+        density.mean.copy_(torch.tensor([[-1.0, 2.0], [0.4, 0.3], [2.0, -1.0]]))
+        density.log_scale.copy_(torch.tensor([[-0.3, 0.4], [0.2, -0.5], [-1.0, 0.0]]))
+    return density
+
+
 ON_THE_LINE: dict[str, tuple[Density, float, float]] = {
     "normal": (Normal(2), -9, 9),
+    "normal-mixture": (normal_mixture(), -9, 9),
     "logistic": (Logistic(2), -40, 40),
     "uniform": (Uniform(2), 0, 1),
     "circle": (UniformCircle(2), -math.pi, math.pi),
@@ -251,3 +262,49 @@ def test_energies_are_those_of_the_paper_and_proper() -> None:
     )
     for energy in ENERGIES.values():
         assert energy.log_normalizer(cells=700) == pytest.approx(energy.log_normalizer(), abs=1e-3)
+
+
+def test_samples_of_a_normal_mixture_carry_the_gradient_of_every_parameter() -> None:
+    """∂E f(x), by samples, against Σ f ∂p over a grid, for a function that ties the coordinates together."""
+    density = normal_mixture().double()
+    axis = torch.linspace(-9, 9, 601, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)
+
+    def value(x: Tensor) -> Tensor:
+        return (x[:, 0] * x[:, 1]).sin() + x[:, 1].tanh() * x[:, 0]
+
+    mass = density.log_prob(grid).exp() * (axis[1] - axis[0]) ** 2
+    exact = torch.autograd.grad((value(grid) * mass).sum(), list(density.parameters()))
+    torch.manual_seed(0)
+    drawn = [
+        torch.autograd.grad(value(density.sample(noise(density))).mean(), list(density.parameters()))
+        for _ in range(24)
+    ]
+    for expected, *found in zip(exact, *drawn, strict=True):
+        every = torch.stack(found)
+        error = every.std(0) / len(drawn) ** 0.5
+        assert bool(((every.mean(0) - expected).abs() < 4 * error + 1e-4).all())
+        assert float(error.max()) < 0.2 * float(expected.abs().max())  # so that the bound says something
+
+
+def test_points_belong_to_the_components_near_them() -> None:
+    density = normal_mixture()
+    share = density.responsibilities(density.mean.detach())
+    assert share.argmax(1).tolist() == [0, 1, 2]
+    assert torch.allclose(share.sum(1), torch.ones(3))
+
+
+def test_a_normal_mixture_is_placed_on_the_clusters_of_a_batch_once() -> None:
+    density = NormalMixture(2, 3)
+    centre = torch.tensor([[-5.0, 0.0], [5.0, 5.0], [5.0, -5.0]])
+    index = torch.arange(400) % 4 % 3  # the first has half of the points
+    points = centre[index] + torch.tensor([0.5, 1.5]) * torch.randn(400, 2)
+    density.initialize(points)
+    order = density.responsibilities(centre).argmax(1)
+    assert order.sort().values.tolist() == [0, 1, 2]
+    assert density.log_weight().exp()[order].tolist() == pytest.approx([0.5, 0.25, 0.25], abs=0.01)
+    assert torch.allclose(density.mean[order], centre, atol=0.5)
+    assert torch.allclose(density.log_scale.exp(), torch.tensor([0.5, 1.5]), rtol=0.3)
+    before = density.mean.detach().clone()
+    density.initialize(points + 9)
+    assert torch.equal(density.mean, before)

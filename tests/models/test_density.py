@@ -320,6 +320,10 @@ def _inverse(*layers: dict[str, Any]) -> dict[str, Any]:
         ({"base": "uniform", "layers": [SIGMOID, _inverse({"kind": "actnorm"})]}, "kind actnorm leads off"),
         ({"base": "uniform", "layers": [MARGINALS, {**COPULA, "element": _spline(-1)}]}, "leads off"),
         ({"base": "uniform", "layers": [SIGMOID, {"kind": "sigmoid", "leak": 0.5}]}, "sigmoid leads off"),
+        ({"base": "mixture"}, "base: Input should be 'normal'"),
+        ({"base": {"kind": "mixture"}}, "base.kind: Input should be 'normal-mixture'"),
+        ({"base": {"component": 3}}, "did you mean 'base.components'"),
+        ({"base": {"kind": "normal-mixture"}, "layers": [SIGMOID]}, "base: uniform"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_one_line(entries: dict[str, Any], message: str) -> None:
@@ -339,6 +343,22 @@ def test_layers_onto_the_cube_and_their_inverse_are_a_density(onto: dict[str, An
         parameter.add_(0.3 * torch.randn_like(parameter))
     points = (torch.arange(4000, dtype=torch.float64) + 0.5)[:, None] / 50 - 40
     assert float(model.log_prob(points).exp().sum() / 50) == pytest.approx(1, abs=0.02)
+
+
+def test_a_mixture_as_base_is_placed_on_a_batch_and_fits_clusters_better() -> None:
+    """Against the density that moves and scales the same points alone."""
+    target = plane_density("eight-gaussians")
+    points = target.points(2_000, 1)
+    nats = {}
+    for base in ("normal", {"kind": "normal-mixture", "components": 8}):
+        model = DensityModel(build(base=base, layers=[{"kind": "actnorm"}]))
+        model.initialize(PointBatch(points))
+        with torch.no_grad():
+            nats[str(base)] = -float(model.log_prob(target.points(2_000, 2)).mean())
+            x, log_p = model.sample_with_log_prob(torch.randn(500, model.noise_dim))
+            assert torch.allclose(model.log_prob(x), log_p, atol=1e-4)
+    plain, mixture = nats.values()
+    assert mixture < target.entropy() + 0.1 < plain - 0.5
 
 
 def test_only_batch_norm_uses_statistics_of_the_batch() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import compress
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from vflow.config.base import Config, Seed, ValidationBits
 
@@ -29,6 +29,19 @@ Spaces = tuple[Space, ...]
 ANGLE: Space = "angle"
 HEIGHT: Space = "height"  # of a point of a sphere, in [-1, 1]
 Base = Literal["normal", "logistic", "uniform", "circle", "von-mises", "sphere"]
+
+
+class NormalMixtureBase(Config):
+    """Mixture of normal densities, whose weights, means and scales are learned."""
+
+    kind: Literal["normal-mixture"] = "normal-mixture"
+    components: int = Field(8, ge=1, le=4096)
+
+
+AnyBase = Annotated[
+    Annotated[Base, Tag("name")] | Annotated[NormalMixtureBase, Tag("settings")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "settings"),
+]
 
 
 class AffineElementConfig(Config):
@@ -302,7 +315,7 @@ class DensityConfig(Config):
     kind: Literal["density"] = "density"
     dim: int = Field(2, ge=1, le=4096, description="elements of a vector; 3 on the sphere")
     features: int = Field(0, ge=0, le=4096, description="elements of a condition; 0 for none")
-    base: Base = "normal"
+    base: AnyBase = "normal"
     layers: tuple[OuterLayer, ...] = ()
     validation_bits: ValidationBits = None
 

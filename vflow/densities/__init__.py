@@ -12,6 +12,7 @@ from vflow.densities.base import (
 )
 from vflow.densities.energies import ENERGIES, Energy, EnergyFunction
 from vflow.densities.manifolds import VonMisesFisherMixture, VonMisesMixture
+from vflow.densities.mixture import NormalMixture
 from vflow.densities.named import TARGETS, target, target_entropy
 from vflow.densities.plane import NAMES, PlaneDensity, plane_density
 
@@ -24,6 +25,7 @@ __all__ = [
     "EnergyFunction",
     "Logistic",
     "Normal",
+    "NormalMixture",
     "PlaneDensity",
     "Target",
     "Uniform",

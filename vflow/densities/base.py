@@ -80,6 +80,9 @@ class Density(nn.Module, ABC):
         check_rows("eps", eps, self.noise_dim)
         return self._draw(eps)
 
+    def initialize(self, z: Tensor) -> None:
+        """Set data-dependent parameters from points (B, D); most densities have none."""
+
     def forward(self, x: Tensor) -> Tensor:
         """The same as ``log_prob``."""
         return self.log_prob(x)

@@ -13,12 +13,11 @@ import cv2
 import numpy as np
 import torch
 
+from vflow.clusters import k_means
 from vflow.data.color import rgb_to_lab
 from vflow.data.motion import optical_flow
-from vflow.randomness import generator
 
 SIDE = 64
-ROUNDS, RESTARTS = 100, 10
 STILL = 2.0
 """Change of L along the motion up to which colours should stay."""
 STRIP = 256
@@ -98,10 +97,10 @@ class Tints(NamedTuple):
 
     @classmethod
     def fit(cls, photos: Sequence[np.ndarray], count: int = 8, seed: int = 0) -> Self:
-        """Lloyd's iteration from k-means++ starts, the best of ten.
+        """The mean colour, and the ``count`` tints that serve best if each photo may choose one of them.
 
-        The squared error of one tint for a whole photo is that of the photo's mean plus a constant, so
-        k-means over the means gives the best ``count`` tints of which each photo may choose.
+        The squared error of one tint for a whole photo is that of the photo's mean plus a constant, so they
+        are the centres of k-means over the means.
 
         Args:
             photos: ``reduced`` pictures (2, H, W), as many as ``count`` or more.
@@ -109,8 +108,7 @@ class Tints(NamedTuple):
         means = np.stack([photo.mean((1, 2), dtype=np.float64) for photo in photos])
         if len(means) < count:
             raise ValueError(f"{len(means)} photos for {count} tints")
-        fits = [_lloyd(means, count, generator("tints", seed, start)) for start in range(RESTARTS)]
-        return cls(means.mean(0), min(fits, key=lambda fit: fit[0])[1])
+        return cls(means.mean(0), k_means(means, count, "tints", seed))
 
     def guesses(self, truth: np.ndarray) -> dict[str, float]:
         """Error of each yardstick on a photo (2, H, W): by name."""
@@ -120,23 +118,6 @@ class Tints(NamedTuple):
             "mean_tint": float(rmse(self.mean[:, None, None], truth)),
             "tints": float(rmse(flat, truth).min()),
         }
-
-
-def _lloyd(points: np.ndarray, count: int, random: np.random.Generator) -> tuple[float, np.ndarray]:
-    """Sum of squared distances, and centres (count, D)."""
-    centres = points[random.integers(len(points))][None]
-    while len(centres) < count:
-        nearest = ((points[:, None] - centres) ** 2).sum(-1).min(1)
-        share = nearest / nearest.sum() if nearest.any() else None
-        centres = np.concatenate([centres, points[random.choice(len(points), 1, p=share)]])
-    for _ in range(ROUNDS):
-        distance = ((points[:, None] - centres) ** 2).sum(-1)
-        own = distance.argmin(1)
-        moved = [points[own == k].mean(0) if (own == k).any() else centres[k] for k in range(count)]
-        if np.array_equal(moved, centres):
-            break
-        centres = np.stack(moved)
-    return float(((points[:, None] - centres) ** 2).sum(-1).min(1).sum()), centres
 
 
 class Verdict(NamedTuple):

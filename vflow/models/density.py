@@ -26,6 +26,7 @@ from vflow.densities import (
     Density,
     Logistic,
     Normal,
+    NormalMixture,
     Uniform,
     UniformCircle,
     UniformSphere,
@@ -55,6 +56,13 @@ BASES: dict[configs.Base, Callable[[int], Density]] = {
     "von-mises": VonMises,
     "sphere": lambda dim: UniformSphere(dim - 1),
 }
+
+
+def build_base(config: configs.AnyBase, dim: int) -> Density:
+    """The density of latents (B, dim) that ``config`` names."""
+    if isinstance(config, configs.NormalMixtureBase):
+        return NormalMixture(dim, config.components)
+    return BASES[config](dim)
 
 
 def build_element(config: configs.ElementConfig) -> Element:
@@ -150,5 +158,5 @@ class DensityModel(VectorFlow):
             else LAYERS[type(layer)](layer, config.dim, config.features)
             for layer in named
         ]
-        super().__init__(layers, BASES[config.base](config.dim), config.features)
+        super().__init__(layers, build_base(config.base, config.dim), config.features)
         self.config = config

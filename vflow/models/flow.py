@@ -198,6 +198,7 @@ class VectorFlow(nn.Module, ABC):
             if index:
                 x = self.folds[index - 1].transform(x)[0]
             x = flow.initialize(x, context)
+        self.base.initialize(x.flatten(1))
 
 
 @final
