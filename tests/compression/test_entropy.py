@@ -9,20 +9,20 @@ import torch
 from vflow.compression import entropy
 from vflow.compression.entropy import CumulativeTable, Decoder, Encoder
 from vflow.errors import InputError
-from vflow.models.lattice import SCALES, Mixture
+from vflow.models.lattice import SCALES, QuantizedMixture
 
 pytest.importorskip("constriction")
 
 
-def mixtures(count: int, seed: int = 0) -> Mixture:
+def mixtures(count: int, seed: int = 0) -> QuantizedMixture:
     generator = torch.Generator().manual_seed(seed)
     mean = torch.randint(-200, 4300, (1, 3, 1, count), generator=generator)
     scale = torch.randint(0, SCALES, (1, 3, 1, count), generator=generator)
     weight = torch.randint(-60, 60, (1, 3, 1, count), generator=generator)
-    return Mixture(mean.float(), scale.float(), weight.float())
+    return QuantizedMixture(mean.float(), scale.float(), weight.float())
 
 
-def masses(mixture: Mixture) -> torch.Tensor:
+def masses(mixture: QuantizedMixture) -> torch.Tensor:
     """Share of each of the 256 grey levels, int64 (256, N)."""
     table = CumulativeTable(mixture)
     inner = [table.below(torch.full_like(table.total, t)) for t in range(1, 256)]

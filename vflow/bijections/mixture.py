@@ -19,8 +19,11 @@ SPREAD = 0.5  # means start over ±SPREAD, or equal components would stay equal
 HALVINGS, NEWTON = 6, 8  # steps of the inverse
 
 
-class Mixture(NamedTuple):
-    """K logistic components per element: log weights, means, log scales (B, C, K, H, W), then log a and b."""
+class MixtureParameters(NamedTuple):
+    """Parameters of a mixture coupling, for each element that it changes.
+
+    K logistic components, (B, C, K, H, W) each; log a (``log_slope``) and b (``shift``), (B, C, H, W).
+    """
 
     log_weight: Tensor
     mean: Tensor
@@ -40,7 +43,7 @@ class Mixture(NamedTuple):
 
 
 @final
-class MixtureCoupling(Coupling[Mixture]):
+class MixtureCoupling(Coupling[MixtureParameters]):
     """z₂ = a · logit(Σₖ πₖ σ((x₂ − μₖ)/sₖ)) + b with all of (π, μ, s, a, b) = net(x₁, context), z₁ = x₁.
 
     Ho et al. 2019, *Flow++*. Close to the identity where ``net`` is zero, which has C₂ · (3 · components + 2)
@@ -56,13 +59,13 @@ class MixtureCoupling(Coupling[Mixture]):
         """Outputs that ``net`` needs for each changed channel."""
         return 3 * components + 2
 
-    def element_parameters(self, h: Tensor) -> Mixture:
+    def element_parameters(self, h: Tensor) -> MixtureParameters:
         k = self.components
         h = h.unflatten(1, (-1, self.parameters_per_channel(k)))
         weight, mean, log_scale = h[:, :, : 3 * k].split(k, 2)
         start = torch.linspace(-SPREAD, SPREAD, k, dtype=h.dtype, device=h.device)[:, None, None]
         rare = torch.full_like(h[:, :, :1], math.log(RARE))
-        return Mixture(
+        return MixtureParameters(
             torch.cat([weight.log_softmax(2) + math.log1p(-RARE), rare], 2),
             torch.cat([mean + start, torch.zeros_like(rare)], 2),
             torch.cat([soft_clamp(log_scale), torch.full_like(rare, math.log(BROAD))], 2),
@@ -70,12 +73,12 @@ class MixtureCoupling(Coupling[Mixture]):
             h[:, :, -1],
         )
 
-    def element_transform(self, changed: Tensor, parameters: Mixture) -> tuple[Tensor, Tensor]:
+    def element_transform(self, changed: Tensor, parameters: MixtureParameters) -> tuple[Tensor, Tensor]:
         logit, log_derivative = parameters.logit(changed)
         moved = torch.addcmul(parameters.shift, logit, parameters.log_slope.exp())
         return moved, (parameters.log_slope + log_derivative).sum(1)
 
-    def element_inverse(self, changed: Tensor, parameters: Mixture) -> tuple[Tensor, Tensor]:
+    def element_inverse(self, changed: Tensor, parameters: MixtureParameters) -> tuple[Tensor, Tensor]:
         logit = (changed - parameters.shift) * (-parameters.log_slope).exp()
         with torch.no_grad():
             guess = _solve(parameters, logit)
@@ -83,7 +86,7 @@ class MixtureCoupling(Coupling[Mixture]):
         return x, (log_derivative - parameters.log_slope).sum(1)
 
 
-def _solve(mixture: Mixture, logit: Tensor) -> Tensor:
+def _solve(mixture: MixtureParameters, logit: Tensor) -> Tensor:
     """x with mixture.logit(x) = ``logit``; each component's own solution brackets it."""
     own = mixture.mean + mixture.log_scale.exp() * logit.unsqueeze(2)
     low, high = own.amin(2), own.amax(2)

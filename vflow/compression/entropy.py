@@ -22,7 +22,14 @@ import torch
 from torch import Tensor
 
 from vflow.errors import ConfigError, InputError
-from vflow.models.lattice import MEAN_STEPS, SCALE_STEPS, SCALES, SMALLEST_SCALE, WEIGHT_STEPS, Mixture
+from vflow.models.lattice import (
+    MEAN_STEPS,
+    SCALE_STEPS,
+    SCALES,
+    SMALLEST_SCALE,
+    WEIGHT_STEPS,
+    QuantizedMixture,
+)
 from vflow.priors.gaussian_mixture import GaussianMixture
 
 BITS = 8
@@ -79,7 +86,7 @@ class CumulativeTable:
 
     bits: int = BITS
 
-    def __init__(self, mixture: Mixture) -> None:
+    def __init__(self, mixture: QuantizedMixture) -> None:
         mean, scale, weight = (part[0].flatten(1).to(torch.int64) for part in mixture)
         self.offset = mean + MEAN_STEPS // 2
         self.reciprocal = _reciprocals()[scale]

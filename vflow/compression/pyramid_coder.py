@@ -26,7 +26,7 @@ from vflow.config.codec import level_sizes
 from vflow.errors import ConfigError, InputError
 from vflow.models import ClipCodec, PhotoCodec
 from vflow.models.codec import Codec
-from vflow.models.lattice import Mixture, Place, image_pyramid, phases
+from vflow.models.lattice import Place, QuantizedMixture, image_pyramid, phases
 
 STRIP = 1 << 14  # cells whose networks run at once
 
@@ -78,7 +78,7 @@ class PyramidCoder(FrameCoder):
         lattices = [phases(level) for level in pyramid]
         _encode_base(pyramid[-1][:, :1] if self.grey else pyramid[-1], encoder)
 
-        def code(place: Place, mixture: Mixture) -> Tensor:
+        def code(place: Place, mixture: QuantizedMixture) -> Tensor:
             values = lattices[place.level][place.phase][:, place.channel, place.start : place.stop]
             if not (self.grey and place.channel):
                 encoder.levels(CumulativeTable(mixture), values)
@@ -99,7 +99,7 @@ class PyramidCoder(FrameCoder):
         decoder, grey = Decoder(data[len(rates) :]), header.color_map == "grey"
         first = torch.empty(0)  # values of the first channel where the next ones are
 
-        def code(place: Place, mixture: Mixture) -> Tensor:
+        def code(place: Place, mixture: QuantizedMixture) -> Tensor:
             nonlocal first
             shape = (1, *mixture.mean.shape[2:])
             if grey and place.channel:
@@ -122,7 +122,7 @@ class PyramidCoder(FrameCoder):
         return first if isinstance(self.model, ClipCodec) else torch.full_like(first, NEUTRAL)
 
     def _network(
-        self, base: Tensor, size: tuple[int, int], code: Callable[[Place, Mixture], Tensor]
+        self, base: Tensor, size: tuple[int, int], code: Callable[[Place, QuantizedMixture], Tensor]
     ) -> Tensor:
         references = self.model.references(self.past)
         return self.model.pyramid(len(self.past)).code(base, size, code, references, strip=STRIP)

@@ -11,7 +11,7 @@ from torch import Tensor
 from vflow.bijections.linear import full_precision
 from vflow.config import ClipCodecConfig, PhotoCodecConfig
 from vflow.models.discrete import DiscreteModel
-from vflow.models.lattice import COLORS, LatticePyramid, Mixture, Place, image_pyramid, phases
+from vflow.models.lattice import COLORS, LatticePyramid, Place, QuantizedMixture, image_pyramid, phases
 
 
 class CodecBatch(NamedTuple):
@@ -122,7 +122,7 @@ def _pass_through(pyramid: LatticePyramid, images: Tensor, before: Sequence[Tens
     levels = image_pyramid(images)
     lattices = [phases(image) for image in levels]
 
-    def code(place: Place, mixture: Mixture) -> Tensor:
+    def code(place: Place, mixture: QuantizedMixture) -> Tensor:
         return lattices[place.level][place.phase][:, place.channel, place.start : place.stop]
 
     size = (images.shape[-2], images.shape[-1])

@@ -27,6 +27,7 @@ from vflow.models.discrete import DiscreteModel
 from vflow.models.image import ImageBatch
 from vflow.nn.exact import ExactConv2d, rounded_relu
 from vflow.nn.modules import ModuleList
+from vflow.priors.discretized_logistic import log_masses
 
 INPUT_UNIT = 1 / 16  # networks see whole numbers in −255 … 255 times this
 INPUT_LIMIT = 255 * INPUT_UNIT
@@ -71,16 +72,8 @@ class ExactDenseNet(nn.Module):
         return output * self.unit
 
 
-def discretized_logistic(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """log P(z) of whole numbers under a logistic with mass summed over unit bins, elementwise, nats."""
-    inverse = torch.exp(-log_scale)
-    above, below = (z - mean + 0.5) * inverse, (z - mean - 0.5) * inverse
-    inside = torch.log(-torch.expm1(-inverse))
-    return functional.logsigmoid(above) + functional.logsigmoid(-below) + inside
-
-
 def logistic_quantile(u: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """The whole number at quantile ``u`` in (0, 1) of such a distribution."""
+    """The whole number at quantile ``u``, in (0, 1), of a discretised logistic."""
     return torch.round(mean + torch.exp(log_scale) * torch.logit(u.clamp(1e-6, 1 - 1e-6)))
 
 
@@ -98,7 +91,7 @@ class LogisticMixture(NamedTuple):
 
     def log_probability(self, z: Tensor) -> Tensor:
         """(B,), nats, of z (B, C, H, W)."""
-        terms = discretized_logistic(z[:, None], self.mean, self.log_scale) + self.log_weight
+        terms = log_masses(z[:, None] - self.mean, self.log_scale)[2] + self.log_weight
         return torch.logsumexp(terms, 1).flatten(1).sum(1)
 
     def sample(self, u: Tensor, choice: Tensor) -> Tensor:
@@ -161,8 +154,8 @@ class ConditionalPrior(nn.Module):
 
 
 @final
-class MixturePrior(nn.Module):
-    """Mixture of discretised logistics, one for each position and channel of the top, and for each class."""
+class TopPrior(nn.Module):
+    """Mixture of discretised logistics for each position and channel of the top, and for each class."""
 
     def __init__(self, shape: tuple[int, int, int], config: IntegerFlowConfig) -> None:
         super().__init__()
@@ -225,7 +218,7 @@ class IntegerFlow(DiscreteModel[ImageBatch]):
         self.chains, self.priors = ModuleList(chains), ModuleList(priors)
         self.register_buffer("initialized", torch.tensor(False))
         self.register_buffer("origin", torch.tensor(128.0))
-        self.top = MixturePrior(self.latent_shapes[-1], config)
+        self.top = TopPrior(self.latent_shapes[-1], config)
 
     def _steps(self, channels: int, depth: int, level: int) -> list[Bijection]:
         c, steps = self.config, list[Bijection]()

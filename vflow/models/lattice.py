@@ -28,6 +28,7 @@ from vflow.config import LatticeConfig
 from vflow.config.codec import BASE_SIDE, level_sizes
 from vflow.nn.exact import ExactConv2d, rounded_relu, straight_through_round
 from vflow.nn.modules import ModuleList
+from vflow.priors.discretized_logistic import log_masses
 
 COLORS = 3
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))  # A, D, B, C: row and column within a cell of 2×2 pixels
@@ -42,11 +43,11 @@ MARGIN = 4  # sites around an image that its networks look at: 2 by windows, 2 b
 DISPLACED_GAIN = 54  # grey levels by which a displaced match must be nearer: two for each of 3·3·3 values
 
 
-class Mixture(NamedTuple):
-    """Mixture of K discretised logistics per pixel, all (B, K, H, W), float32 with whole values.
+class QuantizedMixture(NamedTuple):
+    """Mixture of K discretised logistics for each pixel, whose parameters are whole numbers.
 
-    mean: in 1/16 grey level. scale: index i of the scale 2^(i/8 − 4) grey levels. weight: index j of the
-    unnormalised weight 2^(j/8).
+    So all machines agree on it. Each part is float32 (B, K, H, W). mean: in 1/16 grey level. scale: index i
+    of the scale 2^(i/8 − 4) grey levels. weight: index j of the unnormalised weight 2^(j/8).
     """
 
     mean: Tensor
@@ -56,14 +57,9 @@ class Mixture(NamedTuple):
     def log_probability(self, values: Tensor) -> Tensor:
         """Natural log of the probabilities of grey levels 0 … 255 (B, H, W); 0 and 255 take the tails."""
         log_scale = (self.scale / SCALE_STEPS + SMALLEST_SCALE) * math.log(2)
-        distance = values[:, None] - self.mean / MEAN_STEPS
-        inverse = torch.exp(-log_scale)
-        above, below = (distance + 0.5) * inverse, (distance - 0.5) * inverse
-        log_above = functional.logsigmoid(above)  # of P(X < x + ½)
-        log_below = functional.logsigmoid(-below)  # of P(X > x − ½)
-        inside = log_above + log_below + torch.log(-torch.expm1(-inverse))
+        up_to, from_on, inside = log_masses(values[:, None] - self.mean / MEAN_STEPS, log_scale)
         first, last = (values == 0)[:, None], (values == 255)[:, None]
-        term = torch.where(first, log_above, torch.where(last, log_below, inside))
+        term = torch.where(first, up_to, torch.where(last, from_on, inside))
         log_weight = torch.log_softmax(self.weight * (math.log(2) / WEIGHT_STEPS), 1)
         return torch.logsumexp(term + log_weight, 1)
 
@@ -173,7 +169,7 @@ class PhaseNetwork(nn.Module):
         self,
         planes: Planes,
         size: tuple[int, int],
-        code: Callable[[int, Mixture], Tensor],
+        code: Callable[[int, QuantizedMixture], Tensor],
         dtype: torch.dtype,
     ) -> Tensor:
         """Go through the channels: ``code`` gets a channel and its mixture and returns the pixels (B, h, w).
@@ -197,7 +193,7 @@ class PhaseNetwork(nn.Module):
             for j, s in enumerate(seen):
                 shift = shift + across[channel, j] * s
             mean = straight_through_round((shift + offset) * MEAN_STEPS) + base[:, channel, None] * MEAN_STEPS
-            mixture = Mixture(
+            mixture = QuantizedMixture(
                 mean.clamp(-4096, 8192),
                 straight_through_round(scale * SCALE_STEPS).clamp(0, SCALES - 1),
                 straight_through_round(weight * WEIGHT_STEPS).clamp(-256, 256),
@@ -222,7 +218,7 @@ class Place(NamedTuple):
     stop: int
 
 
-Code = Callable[[Place, Mixture], Tensor]
+Code = Callable[[Place, QuantizedMixture], Tensor]
 """Codes pixels given their mixtures: an encoder returns what it knows, a decoder what it reads, (B, h, w)."""
 
 
@@ -386,7 +382,7 @@ class LatticePyramid(nn.Module):
         for level in range(len(pyramid) - 1) if levels is None else levels:
             lattices = phases(pyramid[level])
 
-            def code(place: Place, mixture: Mixture, lattices: list[Tensor] = lattices) -> Tensor:
+            def code(place: Place, mixture: QuantizedMixture, lattices: list[Tensor] = lattices) -> Tensor:
                 values = lattices[place.phase][:, place.channel, place.start : place.stop]
                 terms[place.level] = terms[place.level] + mixture.log_probability(values).flatten(1).sum(1)
                 return values
@@ -397,7 +393,7 @@ class LatticePyramid(nn.Module):
         return torch.stack(terms, 1)
 
 
-def _at(place: Place, code: Code) -> Callable[[int, Mixture], Tensor]:
+def _at(place: Place, code: Code) -> Callable[[int, QuantizedMixture], Tensor]:
     """``code`` for the channels of one place."""
     return lambda channel, mixture: code(place._replace(channel=channel), mixture)
 
