@@ -82,27 +82,15 @@ class IntegerHaar(BinnedMap):
     def quantize(self, z: Tensor) -> Tensor:
         return (z + 0.5).floor()
 
-    @torch.no_grad()
-    def centres(self, values: Tensor) -> Tensor:
-        return self._split(values.float())
-
-    @torch.no_grad()
     def separate(self, values: Tensor) -> Tensor:
         return values.float() - GREY
-
-    @torch.no_grad()
-    def bounds(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        symbols = self.symbols(values)
-        return self.edges[symbols], self.edges[symbols + 1]
 
     def bin_edges(self) -> Tensor:
         return self.edges[None]
 
-    @torch.no_grad()
     def symbols(self, values: Tensor) -> Tensor:
-        return (self.centres(values) + REACH).long()
+        return (self._split(values.float()) + REACH).long()
 
-    @torch.no_grad()
     def centres_of(self, symbols: Tensor) -> Tensor:
         return symbols - REACH
 

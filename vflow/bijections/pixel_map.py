@@ -38,24 +38,8 @@ class PixelMap(Bijection, ABC):
 class BinnedMap(PixelMap, ABC):
     """A pixel map under which each whole value takes an interval of z, its bin, whatever its fraction.
 
-    So a density of z gives each image a mass. Images are (B, C, H, W).
+    So a density of z gives each image a mass. Images are (B, C, H, W), and bins are numbered from 0.
     """
-
-    @abstractmethod
-    def quantize(self, z: Tensor) -> Tensor:
-        """Each z at the centre of the bin it lies in."""
-
-    @abstractmethod
-    def centres(self, values: Tensor) -> Tensor:
-        """z of whole values, 0 … 255, at the centres of their bins."""
-
-    @abstractmethod
-    def separate(self, values: Tensor) -> Tensor:
-        """Whole values on the scale of z, each pixel by itself: float32, as a prior sees past frames."""
-
-    @abstractmethod
-    def bounds(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Both edges of the bins of whole values."""
 
     @abstractmethod
     def bin_edges(self) -> Tensor:
@@ -63,15 +47,35 @@ class BinnedMap(PixelMap, ABC):
 
     @abstractmethod
     def symbols(self, values: Tensor) -> Tensor:
-        """Numbers of the bins of whole values, int64."""
-
-    @abstractmethod
-    def centres_of(self, symbols: Tensor) -> Tensor:
-        """z at the centres of bins."""
+        """Numbers of the bins of whole values 0 … 255, int64."""
 
     @abstractmethod
     def values(self, symbols: Tensor) -> Tensor:
         """Inverse of ``symbols``, uint8."""
+
+    @abstractmethod
+    def centres_of(self, symbols: Tensor) -> Tensor:
+        """z at the centres of bins, float32."""
+
+    @abstractmethod
+    def quantize(self, z: Tensor) -> Tensor:
+        """Each z at the centre of the bin it lies in."""
+
+    @torch.no_grad()
+    def centres(self, values: Tensor) -> Tensor:
+        """z of whole values at the centres of their bins, float32."""
+        return self.centres_of(self.symbols(values))
+
+    @torch.no_grad()
+    def bounds(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """z at both edges of the bins of whole values, float32."""
+        symbols, edges = self.symbols(values), self.bin_edges()
+        channel = torch.arange(symbols.shape[1], device=symbols.device)[:, None, None] % len(edges)
+        return edges[channel, symbols], edges[channel, symbols + 1]
+
+    def separate(self, values: Tensor) -> Tensor:
+        """Whole values on the scale of z, each pixel by itself: float32, as a prior sees past frames."""
+        return self.centres(values)
 
 
 @final
@@ -187,7 +191,7 @@ class HistogramMap(BinnedMap):
         """Each z (B, C, H, W) at the centre of the bin it lies in; for maps of one row."""
         channels = zip(z.unbind(1), self._inner_edges().to(z.dtype), strict=True)
         bins = [torch.bucketize(x.contiguous(), b, right=True) for x, b in channels]
-        return self.centres(torch.stack(bins, 1)).to(z.dtype)
+        return self.centres_of(torch.stack(bins, 1)).to(z.dtype)
 
     @torch.no_grad()
     def bin_edges(self) -> Tensor:
@@ -197,35 +201,19 @@ class HistogramMap(BinnedMap):
         """
         return F.pad(F.pad(self._inner_edges(), (1, 0), value=-OUTSIDE), (0, 1), value=OUTSIDE).float()
 
-    @torch.no_grad()
-    def separate(self, values: Tensor) -> Tensor:
-        return self.centres(values)
-
-    @torch.no_grad()
     def symbols(self, values: Tensor) -> Tensor:
         return values.long()
 
-    @torch.no_grad()
-    def centres_of(self, symbols: Tensor) -> Tensor:
-        return self.centres(symbols)
-
-    @torch.no_grad()
     def values(self, symbols: Tensor) -> Tensor:
         return symbols.to(torch.uint8)
 
     @torch.no_grad()
-    def bounds(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """``bin_edges`` at both sides of the bins of whole values (B, C, H, W)."""
-        channels = list(zip(values.long().unbind(1), self.bin_edges(), strict=True))
-        return torch.stack([z[x] for x, z in channels], 1), torch.stack([z[x + 1] for x, z in channels], 1)
-
-    @torch.no_grad()
-    def centres(self, values: Tensor) -> Tensor:
-        """z of whole values (B, C, H, W), 0 … 255, at the centres of their bins; for maps of one row."""
+    def centres_of(self, symbols: Tensor) -> Tensor:
+        """z at the centres of bins (B, C, H, W), float32; for maps of one row."""
         edges, centre, slope = (table[:, 0] for table in self._table())
         middle = torch.special.ndtri((edges[:, 1:] + edges[:, :-1]) / 2)
         table = ((middle - centre[:, None]) / slope[:, None]).float()
-        channels = zip(values.long().unbind(1), table, strict=True)
+        channels = zip(symbols.unbind(1), table, strict=True)
         return torch.stack([z[x] for x, z in channels], 1)
 
     def _inner_edges(self) -> Tensor:
