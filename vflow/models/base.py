@@ -120,13 +120,17 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
     def encode_batch(self, batch: B) -> tuple[Condition, Encoded]:
         """Condition and codes of the batch's targets."""
         condition = self.condition_targets(batch)
-        return condition, self.encode_images(batch.targets, batch.target_eps, condition)
+        return condition, self._encode(*self.dequantize_targets(batch, condition), condition)
 
     def encode_images(self, images: Tensor, eps: Tensor, condition: Condition) -> Encoded:
         """Codes of uint8 images (N, C, H, W), dequantised by ``eps``, with all terms but the priors'."""
-        x, terms = self.continuous(images, eps, condition)
+        return self._encode(*self.dequantize(images, eps, condition), condition)
+
+    def _encode(self, y: Tensor, weight: Tensor, condition: Condition) -> Encoded:
+        x, density = self.to_flow(y, condition)
         code = self.flow.encode(x, condition.features)
-        return code._replace(log_prob_terms=[*condition.log_prob_terms, *terms, *code.log_prob_terms])
+        terms = [*condition.log_prob_terms, weight.sum(1), density, *code.log_prob_terms]
+        return code._replace(log_prob_terms=terms)
 
     def whiten(self, code: Encoded, condition: Condition) -> tuple[Tensor, ...]:
         """Standardised latents ε = (z − μ) / σ per level."""
@@ -178,21 +182,25 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
     def initialize(self, batch: B) -> None:
         """Data-dependent start of every ActNorm from one batch, before the model is prepared for training."""
         condition = self.condition_targets(batch)
-        x, _ = self.continuous(batch.targets, batch.target_eps, condition)
-        self.flow.initialize(x, condition.features)
+        y, _ = self.dequantize_targets(batch, condition)
+        self.flow.initialize(self.to_flow(y, condition)[0], condition.features)
 
     @torch.no_grad()
     def reconstruct(self, batch: B) -> tuple[Tensor, Tensor]:
         """Dequantised targets (N, C, H, W) in grey levels, and the same encoded and decoded."""
         condition, code = self.encode_batch(batch)
-        x, _ = self._dequantize(batch.targets, batch.target_eps, condition)
-        return x, self.to_pixels(decode(self.flow, code.latents, condition.features), condition)
+        y, _ = self.dequantize_targets(batch, condition)
+        return y, self.to_pixels(decode(self.flow, code.latents, condition.features), condition)
 
-    def continuous(self, images: Tensor, eps: Tensor, condition: Condition) -> tuple[Tensor, list[Tensor]]:
-        """Input of the flow, (N, C, H, W), of uint8 images, and the terms (N, H, W) of the way there."""
-        y, weight = self._dequantize(images, eps, condition)
-        x, density = self.to_flow(y, condition)
-        return x, [weight.sum(1), density]
+    def dequantize_targets(self, batch: B, condition: Condition) -> tuple[Tensor, Tensor]:
+        """Dequantised targets in grey levels and −log q of each value, (N, C, H, W)."""
+        return self.dequantize(batch.targets, batch.target_eps, condition)
+
+    def dequantize(self, images: Tensor, eps: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
+        """The same of uint8 images (N, C, H, W) and their noise."""
+        values = images.float()
+        y, weight = self.dequantizer(values, eps, self.pixel_map.mode(_float(condition.reference), values))
+        return y, weight
 
     def to_flow(self, y: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         """Grey levels (N, C, H, W) to the flow's input, with the log-det of each position (N, H, W)."""
@@ -202,11 +210,6 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
     def to_pixels(self, x: Tensor, condition: Condition) -> Tensor:
         """Inverse of ``to_flow``: grey levels before rounding (N, C, H, W)."""
         return self.pixel_map.invert(x, _float(condition.reference))[0]
-
-    def _dequantize(self, images: Tensor, eps: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        values = images.float()
-        y, weight = self.dequantizer(values, eps, self.pixel_map.mode(_float(condition.reference), values))
-        return y, weight
 
     def _level_priors(self, condition: Condition, code: Encoded) -> list[tuple[Gaussian, Tensor]]:
         """Prior of each level and the latent it is of."""

@@ -108,10 +108,8 @@ class ConditionalFlow(LikelihoodModel[ImageBatch], ABC):
             eps: dequantisation noise (B, C, H, W); None: images are taken at their bins' centres.
         """
         condition = self.condition(self.features(y))
-        if eps is None:
-            x, _ = self.to_flow(images.float() + 0.5, condition)
-        else:
-            x, _ = self.continuous(images, eps, condition)
+        y = images.float() + 0.5 if eps is None else self.dequantize(images, eps, condition)[0]
+        x, _ = self.to_flow(y, condition)
         return self.whiten(self.flow.encode(x, condition.features), condition)
 
     @torch.no_grad()

@@ -138,9 +138,6 @@ class LatticeVideoFlow(VideoModel):
             symbols[at] = choose(density, edges[channel[at]])
         return self.pixel_map.values(symbols)
 
-    def references(self, batch: VideoBatch) -> None:
-        return None
-
     def remember(self, frames: Tensor) -> Pyramid:
         """Images of uint8 frames (B, T, C, H, W) on the scale of their latents, the same shape."""
         return (self.pixel_map.separate(fold(frames)).unflatten(0, frames.shape[:2]),)
@@ -167,10 +164,7 @@ class LatticeVideoFlow(VideoModel):
     def _condition(self, latents: Tensor, mask: Tensor) -> Condition:
         """Condition on windows of what ``remember`` keeps (N, n, C, H, W)."""
         past: Any = self.prior.past(latents, mask)
-        return Condition(past, self._no_features())
-
-    def _no_features(self) -> list[None]:
-        return [None] * self.config.glow.levels
+        return Condition(past, [None] * self.config.glow.levels)
 
     def _count(self, z: Tensor) -> int:
         """Number of groups."""

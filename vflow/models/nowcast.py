@@ -19,7 +19,7 @@ from vflow.config import NowcastConfig
 from vflow.config.models import RAIN_LOG_MAXIMUM
 from vflow.models.base import Condition, LikelihoodModel
 from vflow.models.dequantizer import FARTHEST, MARGIN
-from vflow.models.glow import Encoded, Shapes, decode
+from vflow.models.glow import Shapes
 from vflow.models.image import level_priors
 from vflow.models.wavelet import WaveletFlow, wavelet_shapes
 from vflow.nn.encoder import ResidualBlock
@@ -221,12 +221,9 @@ class Nowcast(LikelihoodModel[NowcastBatch]):
     def condition_targets(self, batch: NowcastBatch) -> Condition:
         return self.features_of(batch)
 
-    def encode_batch(self, batch: NowcastBatch) -> tuple[Condition, Encoded]:
-        condition = self.condition_targets(batch)
+    def dequantize_targets(self, batch: NowcastBatch, condition: Condition) -> tuple[Tensor, Tensor]:
         y, weight = self.dequantizer(batch.targets, batch.observed, batch.eps)
-        x, density = self.to_flow(y, condition)
-        code = self.flow.encode(x, condition.features)
-        return condition, code._replace(log_prob_terms=[weight.sum(1), density, *code.log_prob_terms])
+        return y, weight
 
     def to_flow(self, y: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         """Grey levels (N, T, h, w) to what is left of their mean, with the log-det of each position."""
@@ -240,15 +237,3 @@ class Nowcast(LikelihoodModel[NowcastBatch]):
 
     def fit(self, batches: Sequence[NowcastBatch]) -> None:
         """Nothing is counted from data."""
-
-    @torch.no_grad()
-    def initialize(self, batch: NowcastBatch) -> None:
-        condition = self.condition_targets(batch)
-        y, _ = self.dequantizer(batch.targets, batch.observed, batch.eps)
-        self.flow.initialize(self.to_flow(y, condition)[0], condition.features)
-
-    @torch.no_grad()
-    def reconstruct(self, batch: NowcastBatch) -> tuple[Tensor, Tensor]:
-        condition, code = self.encode_batch(batch)
-        y, _ = self.dequantizer(batch.targets, batch.observed, batch.eps)
-        return y, self.to_pixels(decode(self.flow, code.latents, condition.features), condition)

@@ -68,7 +68,7 @@ class Segmentation(ConditionalFlow):
     def reconstruct(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """v of the masks, and the same coded and decoded."""
         condition = self.condition_targets(batch)
-        x, _ = self.continuous(batch.images, batch.eps, condition)
+        x, _ = self.to_flow(self.dequantize_targets(batch, condition)[0], condition)
         code = self.flow.encode(x, condition.features)
         again = decode(self.flow, code.latents, condition.features)
         before, after = (self.pixel_map.invert(part, condition.reference)[0] for part in (x, again))

@@ -97,7 +97,7 @@ class SuperResolution(ConditionalFlow):
     def reconstruct(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Dequantised images, each block's mean replaced by the given one, and the same coded and decoded."""
         condition = self.condition_targets(batch)
-        x, _ = self.continuous(batch.images, batch.eps, condition)
+        x, _ = self.to_flow(self.dequantize_targets(batch, condition)[0], condition)
         before = self.to_pixels(self.flow.image(self.flow.details(x)), condition)
         code = self.flow.encode(x, condition.features)
         after = self.flow.decode_level(0, code.latents[0], None, condition.features[0])

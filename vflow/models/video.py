@@ -111,9 +111,9 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         self.flow = Glow(glow, features)
         self.latent_shapes = self.flow.latent_shapes
 
-    @abstractmethod
     def references(self, batch: VideoBatch) -> Tensor | None:
-        """Frames that the batch's targets are coded against, uint8 (B · targets, C, H, W), if any."""
+        """Frames that the batch's targets are coded against, uint8 (B · targets, C, H, W); None: none."""
+        return None
 
     @abstractmethod
     def remember(self, frames: Tensor) -> Pyramid:

@@ -36,7 +36,7 @@ class VideoFlow(VideoModel):
         clips = batch.frames.shape[:2]
         given = torch.zeros_like(batch.eps[:, :1]).expand(-1, batch.first, -1, -1, -1)
         eps = torch.cat([given, batch.eps], 1)
-        code = self.encode_images(fold(batch.frames), fold(eps), self._unconditional())
+        code = self.encode_images(fold(batch.frames), fold(eps), self._condition(()))
         past = tuple(z.unflatten(0, clips)[:, :-1] for z in code.latents)
         rows = torch.arange(clips.numel(), device=eps.device).unflatten(0, clips)[:, batch.first :].flatten()
         targets = Encoded(
@@ -49,12 +49,9 @@ class VideoFlow(VideoModel):
     def condition_targets(self, batch: VideoBatch) -> Condition:
         return self.encode_batch(batch)[0]
 
-    def references(self, batch: VideoBatch) -> None:
-        return None
-
     def remember(self, frames: Tensor) -> Pyramid:
         x = fold(frames)
-        code = self.encode_images(x, torch.zeros_like(x, dtype=torch.float32), self._unconditional())
+        code = self.encode_images(x, torch.zeros_like(x, dtype=torch.float32), self._condition(()))
         return tuple(z.unflatten(0, frames.shape[:2]) for z in code.latents)
 
     def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
@@ -66,8 +63,5 @@ class VideoFlow(VideoModel):
         return self._condition(rollout.history)
 
     def _condition(self, window: Pyramid) -> Condition:
-        """Condition on past latents, per level (B, n, C_l, H_l, W_l)."""
+        """Condition on past latents, per level (B, n, C_l, H_l, W_l); the Glow alone needs none."""
         return Condition(window, [None] * self.config.glow.levels)
-
-    def _unconditional(self) -> Condition:
-        return self._condition(())
