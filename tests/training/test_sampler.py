@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from vflow.config import DataConfig, VideoFlowConfig
 from vflow.models import VideoBatch
-from vflow.training.data import Prefetcher, Sampler, draw_windows, locate, permutation, share
+from vflow.training.data import Prefetcher, locate, permutation, share
+from vflow.training.videos import Videos, draw_windows
 
 
 class Ramp:
@@ -20,8 +22,9 @@ class Ramp:
         return clip
 
 
-def make(seed: int = 3, corruption: float = 0.0) -> Sampler:
-    return Sampler(Ramp(), seed, min_context=1, context=2, corruption=corruption)
+def make(seed: int = 3, corruption: float = 0.0, num_samples: int = 0) -> Videos:
+    config, data = VideoFlowConfig(min_context=1, context=2), DataConfig(corruption=corruption)
+    return Videos(Ramp(), None, seed, config, data, num_samples)
 
 
 def test_every_epoch_visits_each_example_once_in_its_own_order() -> None:
@@ -61,7 +64,7 @@ def test_corruption_is_a_function_of_seed_and_position_and_spares_the_targets() 
 
 
 def test_noise_of_samples_is_a_function_of_seed_and_position() -> None:
-    sampler = Sampler(Ramp(), 3, min_context=1, context=2, num_samples=2)
+    sampler = make(num_samples=2)
     whole, parts = sampler.batch(7, 4).sample_eps, [sampler.batch(7 + i, 1).sample_eps for i in range(4)]
     assert whole is not None and whole.shape == (4, 2, 16)
     assert torch.equal(whole, torch.cat([part for part in parts if part is not None]))

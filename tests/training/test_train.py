@@ -22,7 +22,6 @@ from vflow.checkpoint import read_config
 from vflow.config import ColorMeanLossConfig, Preset, TrainingConfig, load_preset
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.training import commit as resume
-from vflow.training import data as sampler
 from vflow.training import setup, videos
 from vflow.training import step as guards
 from vflow.training.commit import find_fault
@@ -527,14 +526,14 @@ def test_clips_too_short_for_the_model_are_refused(tiny: str, runs: Path) -> Non
 def test_an_error_in_the_data_ends_the_run_with_that_error(
     tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = sampler.Sampler.batch
+    original = videos.Videos.batch
 
-    def batch(self: sampler.Sampler, start: int, size: int) -> Any:
+    def batch(self: videos.Videos, start: int, size: int) -> Any:
         if start >= 8 and size == 4:
             raise InputError("clip.mp4: damaged")
         return original(self, start, size)
 
-    monkeypatch.setattr(sampler.Sampler, "batch", batch)
+    monkeypatch.setattr(videos.Videos, "batch", batch)
     with pytest.raises(InputError, match=r"clip.mp4: damaged"):
         run_here(tiny, runs / "a")
     end = lines(runs / "a")[-1]

@@ -1,4 +1,4 @@
-"""Stateless training stream: every batch is a function of (seed, position)."""
+"""Data modules of training, and what they share: a stream that is a function of (seed, position)."""
 
 from __future__ import annotations
 
@@ -15,67 +15,12 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from vflow.config import TrainingConfig
-from vflow.data.augment import corrupt
-from vflow.data.datasets.types import VideoDataset
 from vflow.models import CodecBatch, ImageBatch, Model, NowcastBatch, PointBatch, VideoBatch
-from vflow.randomness import generator, normal
+from vflow.randomness import generator
 from vflow.training.logging import Samples
 
 T = TypeVar("T")
 READY = 3  # steps whose batches are loaded ahead
-FULL_WINDOW = 0.75  # share of targets that see the whole window, the case met in sampling
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """An endless stream of examples: epoch after epoch, each in an order that is f(seed, epoch).
-
-    Position p of the stream is example ``permutation(seed, p // N)[p % N]``; batches may straddle
-    epochs, and no example is dropped.
-
-    Args:
-        dataset: index-addressable clips.
-        seed: of order, crops, noise and windows.
-        min_context: first target frame, the shortest window.
-        context: longest window.
-        corruption: share of examples whose past frames are damaged.
-        num_samples: samples of each clip's last frame for a loss on samples; 0: none.
-        picks: some groups of latents stand for all of a target's.
-    """
-
-    dataset: VideoDataset
-    seed: int
-    min_context: int
-    context: int
-    corruption: float = 0.0
-    num_samples: int = 0
-    picks: bool = False
-
-    def batch(self, start: int, size: int) -> VideoBatch:
-        """Examples ``start … start + size - 1`` of the stream, on the CPU."""
-        return collate([self._example(position) for position in range(start, start + size)])
-
-    def frames(self, position: int) -> np.ndarray:
-        """The clip at ``position``: uint8 (T, C, H, W)."""
-        epoch, index = locate(self.seed, position, len(self.dataset))
-        clip = self.dataset.example(index, (self.seed, epoch))
-        return np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
-
-    def _example(self, position: int) -> VideoBatch:
-        epoch, index = locate(self.seed, position, len(self.dataset))
-        frames = self.frames(position)
-        targets = np.arange(self.min_context, len(frames))
-        window = draw_windows(targets, self.min_context, self.context, (self.seed, epoch, index))
-        made = example(frames, window, self.min_context, ("train", self.seed, epoch, index))
-        if self.num_samples:
-            shape = (self.num_samples, frames[0].size)
-            made = made._replace(sample_eps=normal(shape, "guesses", self.seed, epoch, index))
-        if self.picks:
-            made = made._replace(pick=draw_picks(len(targets), (self.seed, epoch, index)))
-        random = generator("corrupt", self.seed, epoch, index)
-        if random.random() >= self.corruption:
-            return made
-        return made._replace(corrupted_past=torch.from_numpy(corrupt(frames[:-1], random)))
 
 
 def locate(seed: int, position: int, length: int) -> tuple[int, int]:
@@ -88,46 +33,6 @@ def locate(seed: int, position: int, length: int) -> tuple[int, int]:
 def permutation(seed: int, epoch: int, length: int) -> np.ndarray:
     """Order of the examples in ``epoch``: int64 (length,)."""
     return generator("order", seed, epoch).permutation(length)
-
-
-def draw_windows(targets: np.ndarray, shortest: int, context: int, key: tuple[int, ...]) -> np.ndarray:
-    """Past frames that each target may see: all of min(t, context), or uniform from ``shortest`` up to it."""
-    random = generator("window", *key)
-    longest = np.minimum(targets, context)
-    drawn = random.integers(shortest, longest, endpoint=True)
-    return np.where(random.random(len(targets)) < FULL_WINDOW, longest, drawn)
-
-
-def draw_picks(targets: int, key: tuple[int, ...]) -> Tensor:
-    """A number in [0, 1) for each target, float32 (targets,): stratified, in random order."""
-    random = generator("pick", *key)
-    picks = (random.permutation(targets) + random.random(targets)) / targets
-    return torch.from_numpy(picks.astype(np.float32))
-
-
-def example(
-    frames: np.ndarray, window: np.ndarray, min_context: int, key: tuple[int | str, ...]
-) -> VideoBatch:
-    """One example, without a batch dimension: ``frames`` uint8 (T, C, H, W), noise named by ``key``."""
-    eps = normal((len(frames) - min_context, *frames.shape[1:]), *key)
-    return VideoBatch(torch.from_numpy(frames), eps, torch.from_numpy(window.astype(np.int64)))
-
-
-def collate(examples: list[VideoBatch]) -> VideoBatch:
-    """Stack examples into a batch."""
-    batch = VideoBatch(*(torch.stack(tensors) for tensors in zip(*(e[:3] for e in examples), strict=True)))
-    if examples[0].sample_eps is not None:
-        eps = torch.stack([e.sample_eps for e in examples if e.sample_eps is not None])
-        batch = batch._replace(sample_eps=eps)
-    if examples[0].pick is not None:
-        batch = batch._replace(pick=torch.stack([e.pick for e in examples if e.pick is not None]))
-    if all(e.corrupted_past is None for e in examples):
-        return batch
-    return batch._replace(
-        corrupted_past=torch.stack(
-            [e.frames[:-1] if e.corrupted_past is None else e.corrupted_past for e in examples]
-        )
-    )
 
 
 def begins(start: int, batch_size: int) -> int:

@@ -9,38 +9,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vflow.config import EnergyScoreConfig, Preset, VideoConfig
+from vflow.config import DataConfig, EnergyScoreConfig, Preset, VideoConfig
+from vflow.data.augment import corrupt
 from vflow.data.datasets.registry import open_validation, open_video_dataset
 from vflow.data.datasets.types import VideoDataset
 from vflow.errors import ConfigError
 from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.common import sample_noise
-from vflow.randomness import normal
-from vflow.training.data import Sampler, collate, example
+from vflow.randomness import generator, normal
+from vflow.training.data import Splits, locate
 from vflow.training.logging import Samples, grid
 
 STATISTICS_CLIPS, STATISTICS_FRAMES = 512, 4096  # at most, that pixel maps and tables are fitted to
+FULL_WINDOW = 0.75  # share of targets that see the whole window, the case met in sampling
 CLIPS = 2  # validation clips in a grid
 FUTURES = 4  # sampled rows under each
 
 
 @dataclass(frozen=True)
-class Videos:
-    """Training stream of clips, and the fixed validation clips (None: there are none)."""
+class Videos(Splits[VideoDataset]):
+    """Training stream of clips, and the fixed validation clips (None: there are none).
 
-    sampler: Sampler
-    held: VideoDataset | None
+    Args:
+        num_samples: samples of each clip's last frame for a loss on samples; 0: none.
+    """
+
     config: VideoConfig
-    frames: int
+    data: DataConfig
+    num_samples: int = 0
     chunk: int = 8
 
     @property
-    def length(self) -> int:
-        return len(self.sampler.dataset)
-
-    @property
-    def usable(self) -> int:
-        return self.length
+    def frames(self) -> int:
+        return self.data.frames
 
     @property
     def targets(self) -> int:
@@ -50,12 +51,25 @@ class Videos:
     def statistics_examples(self) -> int:
         return min(STATISTICS_CLIPS, STATISTICS_FRAMES // self.frames)
 
-    @property
-    def held_out(self) -> int:
-        return len(self.held) if self.held else 0
-
     def batch(self, start: int, size: int) -> VideoBatch:
-        return self.sampler.batch(start, size)
+        return collate([self._example(position) for position in range(start, start + size)])
+
+    def _example(self, position: int) -> VideoBatch:
+        """Example at ``position`` of the stream, without a batch dimension."""
+        epoch, index = locate(self.seed, position, len(self.train))
+        key, first = (self.seed, epoch, index), self.config.min_context
+        clip = self.train.example(index, (self.seed, epoch))
+        frames = np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
+        window = draw_windows(np.arange(first, len(frames)), first, self.config.context, key)
+        made = example(frames, window, first, ("train", *key))
+        if self.num_samples:
+            made = made._replace(sample_eps=normal((self.num_samples, frames[0].size), "guesses", *key))
+        if self.config.one_group:
+            made = made._replace(pick=draw_picks(len(window), key))
+        random = generator("corrupt", *key)
+        if random.random() >= self.data.corruption:
+            return made
+        return made._replace(corrupted_past=torch.from_numpy(corrupt(frames[:-1], random)))
 
     def validation(self, indices: Sequence[int]) -> VideoBatch:
         """Clips with the full window."""
@@ -110,17 +124,48 @@ def open_videos(config: VideoConfig, preset: Preset) -> Videos:
         )
     dataset = open_video_dataset(data, config, "train")
     samples = [loss.num_samples for loss in preset.training.losses if isinstance(loss, EnergyScoreConfig)]
-    sampler = Sampler(
-        dataset,
-        preset.training.seed,
-        config.min_context,
-        config.context,
-        data.corruption,
-        num_samples=samples[0] if samples else 0,
-        picks=config.one_group,
-    )
     held = open_validation(lambda: open_video_dataset(data, config, "validation"))
-    return Videos(sampler, held, config, data.frames)
+    return Videos(dataset, held, preset.training.seed, config, data, samples[0] if samples else 0)
+
+
+def draw_windows(targets: np.ndarray, shortest: int, context: int, key: tuple[int, ...]) -> np.ndarray:
+    """Past frames that each target may see: all of min(t, context), or uniform from ``shortest`` up to it."""
+    random = generator("window", *key)
+    longest = np.minimum(targets, context)
+    drawn = random.integers(shortest, longest, endpoint=True)
+    return np.where(random.random(len(targets)) < FULL_WINDOW, longest, drawn)
+
+
+def draw_picks(targets: int, key: tuple[int, ...]) -> Tensor:
+    """A number in [0, 1) for each target, float32 (targets,): stratified, in random order."""
+    random = generator("pick", *key)
+    picks = (random.permutation(targets) + random.random(targets)) / targets
+    return torch.from_numpy(picks.astype(np.float32))
+
+
+def example(
+    frames: np.ndarray, window: np.ndarray, min_context: int, key: tuple[int | str, ...]
+) -> VideoBatch:
+    """One example, without a batch dimension: ``frames`` uint8 (T, C, H, W), noise named by ``key``."""
+    eps = normal((len(frames) - min_context, *frames.shape[1:]), *key)
+    return VideoBatch(torch.from_numpy(frames), eps, torch.from_numpy(window.astype(np.int64)))
+
+
+def collate(examples: list[VideoBatch]) -> VideoBatch:
+    """Stack examples into a batch."""
+    batch = VideoBatch(*(torch.stack(tensors) for tensors in zip(*(e[:3] for e in examples), strict=True)))
+    if examples[0].sample_eps is not None:
+        eps = torch.stack([e.sample_eps for e in examples if e.sample_eps is not None])
+        batch = batch._replace(sample_eps=eps)
+    if examples[0].pick is not None:
+        batch = batch._replace(pick=torch.stack([e.pick for e in examples if e.pick is not None]))
+    if all(e.corrupted_past is None for e in examples):
+        return batch
+    return batch._replace(
+        corrupted_past=torch.stack(
+            [e.frames[:-1] if e.corrupted_past is None else e.corrupted_past for e in examples]
+        )
+    )
 
 
 def _futures(
