@@ -12,7 +12,7 @@ translation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -242,12 +242,15 @@ class IntegerFlow(DiscreteModel[ImageBatch]):
 
     def encode(self, images: Tensor, labels: Context = None) -> list[Tensor]:
         """Latents of uint8 images (B, C, H, W), fine to coarse, whole numbers in float32."""
-        h, latents = images.float() - self.origin, []
-        for chain, shape in zip(self.chains, self.latent_shapes, strict=True):
+        return [z for _, z in self._levels(images, labels)]
+
+    def _levels(self, images: Tensor, labels: Context) -> Iterator[tuple[Tensor, Tensor]]:
+        """Channels that each level passes upward (none at the top), and its latent, fine to coarse."""
+        h = images.float() - self.origin
+        for chain, (channels, _, _) in zip(self.chains, self.latent_shapes, strict=True):
             h, _ = chain.transform(h, labels)
-            latents.append(h[:, h.shape[1] - shape[0] :])
-            h = h[:, : h.shape[1] - shape[0]]
-        return latents
+            h, z = h.split([h.shape[1] - channels, channels], 1)
+            yield h, z
 
     def decode(self, latents: Sequence[Tensor], labels: Context = None) -> Tensor:
         """Whole numbers (B, C, H, W) of latents; of an image's own latents exactly that image, float32."""
@@ -268,15 +271,11 @@ class IntegerFlow(DiscreteModel[ImageBatch]):
 
     def log_probability(self, images: Tensor, labels: Context = None) -> Tensor:
         """log P (B,), nats, of uint8 images (B, C, H, W), with labels, int64 (B,), if there are classes."""
-        h = images.float() - self.origin
-        total = h.new_zeros(len(h))
-        for index, chain in enumerate(self.chains):
-            h, _ = chain.transform(h, labels)
-            if index == len(self.chains) - 1:
-                return total + self.top(len(h), labels).log_probability(h)
-            h, leaving = h.split([h.shape[1] - self.latent_shapes[index][0], self.latent_shapes[index][0]], 1)
-            total = total + self.priors[index](h, labels).log_probability(leaving)
-        return total
+        *levels, (_, top) = self._levels(images, labels)
+        total = top.new_zeros(len(top))
+        for prior, (above, z) in zip(self.priors, levels, strict=True):
+            total = total + prior(above, labels).log_probability(z)
+        return total + self.top(len(top), labels).log_probability(top)
 
     def sample(self, noise: Uniforms, labels: Context = None) -> Tensor:
         """uint8 images (B, C, H, W); latents off the data may lead out of 0 … 255, and are clipped."""
