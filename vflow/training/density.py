@@ -46,15 +46,36 @@ class Progress(NamedTuple):
     val_nats: float | None = None
 
 
-class HeldOut(NamedTuple):
-    """Held-out examples of a run.
+class HeldOut:
+    """Selection of the averaged weights that are best for held-out examples.
 
-    nats: their mean loss.
-    patience: validations without a new least loss that end the run; None goes on to the end.
+    Args:
+        nats: mean loss of the held-out examples.
+        patience: scores in a row that are no better than the best, after which the run ends; None: no end.
     """
 
-    nats: Callable[[], float]
-    patience: int | None
+    def __init__(self, nats: Callable[[], float], patience: int | None) -> None:
+        self.nats, self.patience = nats, patience
+        self.best, self.least, self.waited = list[Tensor](), math.inf, 0
+
+    def score(self, model: nn.Module, ema: Ema) -> float:
+        """Loss with the averaged weights, which are kept if none was lower."""
+        with _averaged(model, ema):
+            nats = self.nats()
+            self.waited += 1
+            if nats < self.least:
+                self.best, self.least, self.waited = [x.clone() for x in _values(model)], nats, 0
+        return nats
+
+    def exhausted(self) -> bool:
+        """True where the patience is at its end."""
+        return self.waited == self.patience
+
+    def restore(self, model: nn.Module) -> None:
+        """Give ``model`` the best weights, if any were scored."""
+        if self.best:
+            for value, kept in zip(_values(model), self.best, strict=True):
+                value.copy_(kept)
 
 
 def fit(
@@ -243,7 +264,6 @@ def optimize(
     parameters = trained_parameters(model)
     optimizer = make_optimizer(model, config)
     ema, start, skipped = Ema(model, config.ema), time.process_time(), 0
-    best, least, waited = list[Tensor](), math.inf, 0
     model.train()
     try:
         for step in range(config.max_steps):
@@ -270,19 +290,14 @@ def optimize(
                 ema.update(model, step)
             done, val_nats = step + 1, None
             if held_out and (done % config.validate_every == 0 or done == config.max_steps):
-                with _averaged(model, ema):
-                    val_nats = held_out.nats()
-                    if better := val_nats < least:
-                        best, least = [value.clone() for value in _values(model)], val_nats
-                waited = 0 if better else waited + 1
+                val_nats = held_out.score(model, ema)
             yield Progress(done, value.item(), val_nats)
-            if held_out and waited == held_out.patience:
+            if held_out and held_out.exhausted():
                 break
     finally:
         ema.copy_to(model, model)
-        if best:
-            for value, kept in zip(_values(model), best, strict=True):
-                value.copy_(kept)
+        if held_out:
+            held_out.restore(model)
         model.eval()
 
 
