@@ -134,12 +134,7 @@ class MADE(AutoregressiveNet):
         below = torch.cat([ranks, ranks], 1) if periodic else ranks
         layers = []
         for width in hidden:
-            degree = torch.arange(width) % number
-            if width < number and masking.degrees == "spread":
-                degree = torch.linspace(0, number - 1, width).round().long()
-            degree = (degree + lowest).expand(masking.masks, width)
-            if masking.masks > 1:
-                degree = torch.randint(lowest, lowest + number, (masking.masks, width), generator=random)
+            degree = lowest + _degrees(width, number, masking, random)
             layers.append(MaskedLinear(degree[:, :, None] >= below[:, None, :]))
             below = degree
         self.hidden = ModuleList(layers)
@@ -166,6 +161,15 @@ class MADE(AutoregressiveNet):
             return h.unflatten(1, (self.count, self.dim)).transpose(1, 2)
 
         return run
+
+
+def _degrees(width: int, number: int, masking: Masking, random: torch.Generator) -> Tensor:
+    """Degrees 0 … ``number`` − 1 of the units of a hidden layer under each mask, int64 (M, width)."""
+    if masking.masks > 1:
+        return torch.randint(number, (masking.masks, width), generator=random)
+    if width < number and masking.degrees == "spread":
+        return torch.linspace(0, number - 1, width).round().long()[None]
+    return (torch.arange(width) % number)[None]
 
 
 @final
