@@ -272,5 +272,5 @@ def test_backbone_features_computed_before_give_the_same() -> None:
     assert isinstance(model, Colorizer) and model.backbone is not None
     with torch.no_grad():
         seen = model.backbone(batch.condition[:, :1])
-        assert torch.equal(model(batch._replace(seen=seen)), model(batch))
-        assert not torch.equal(model(batch._replace(seen=[0 * f for f in seen])), model(batch))
+        assert torch.equal(model(batch._replace(backbone_features=seen)), model(batch))
+        assert not torch.equal(model(batch._replace(backbone_features=[0 * f for f in seen])), model(batch))

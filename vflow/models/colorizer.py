@@ -158,8 +158,8 @@ class Colorizer(ConditionalFlow):
 
     def features_of(self, batch: ImageBatch) -> Sequence[Tensor]:
         """The batch's features; those of the backbone may have been computed before."""
-        if batch.features is None and batch.seen is not None:
-            return self._features(batch.condition, batch.seen)
+        if batch.features is None and batch.backbone_features is not None:
+            return self._features(batch.condition, batch.backbone_features)
         return super().features_of(batch)
 
     def features(self, y: Tensor) -> Sequence[Tensor]:
@@ -198,12 +198,13 @@ class Colorizer(ConditionalFlow):
         x, _ = super().to_flow(self.dequantizer(images.float(), eps)[0], self.condition(features))
         return self.color_mean.errors(x, features, x.mean((2, 3), keepdim=True) + mean_noise)
 
-    def _features(self, y: Tensor, seen: Sequence[Tensor] | None = None) -> list[Tensor]:
+    def _features(self, y: Tensor, backbone_features: Sequence[Tensor] | None = None) -> list[Tensor]:
         inputs = torch.cat([y[:, :1] / 50 - 1, y[:, 1:2], y[:, 2:SHARP] / UNIT], 1)
         pyramid: Sequence[Tensor] = self.encoder(inputs.contiguous(memory_format=torch.channels_last))[1:]
         if self.backbone is not None:
-            found = self._pooled(self._seen(self.backbone, y) if seen is None else seen)
-            levels = zip(pyramid, self.adapters, found, strict=True)
+            if backbone_features is None:
+                backbone_features = self._backbone_features(self.backbone, y)
+            levels = zip(pyramid, self.adapters, self._pooled(backbone_features), strict=True)
             pyramid = [f + adapter(level.to(f.dtype)) for f, adapter, level in levels]
         mask = y.new_ones(len(y), 1)
         features: Sequence[Tensor] = self.window_encoder(tuple(f[:, None] for f in pyramid), mask)
@@ -211,7 +212,7 @@ class Colorizer(ConditionalFlow):
             features = [F.dropout2d(f, self.config.dropout, self.training) for f in features]
         return [*features, features[-1]]
 
-    def _seen(self, backbone: Backbone, y: Tensor) -> Sequence[Tensor]:
+    def _backbone_features(self, backbone: Backbone, y: Tensor) -> Sequence[Tensor]:
         """The backbone's features of L, and where y has it sharper, the mean of those of both."""
         found: Sequence[Tensor] = backbone(y[:, :1])
         if not (self.config.scale_tta and y.shape[1] > SHARP):
@@ -219,9 +220,9 @@ class Colorizer(ConditionalFlow):
         sharp = backbone(F.pixel_shuffle(y[:, SHARP:], 2), enlarge=False)
         return [(a + b) / 2 for a, b in zip(found, sharp, strict=True)]
 
-    def _pooled(self, seen: Sequence[Tensor]) -> list[Tensor]:
+    def _pooled(self, backbone_features: Sequence[Tensor]) -> list[Tensor]:
         """The backbone's features for each level; below its coarsest, means of that."""
-        features = list(seen)[: len(self.adapters)]
+        features = list(backbone_features)[: len(self.adapters)]
         while len(features) < len(self.adapters):
             features.append(F.avg_pool2d(features[-1], 2))
         return features

@@ -30,7 +30,7 @@ class ImageBatch(NamedTuple):
     features: features of ``condition`` computed before; None: the model computes them.
     selected: number of leading images that losses on a part of the batch use.
     rows: int64 (B,), numbers of the pictures in a cache of a backbone's features; None: there is none.
-    seen: those features; None: the model computes them.
+    backbone_features: those features; None: the model computes them.
     """
 
     images: Tensor
@@ -40,7 +40,7 @@ class ImageBatch(NamedTuple):
     features: Sequence[Tensor] | None = None
     selected: int = 0
     rows: Tensor | None = None
-    seen: Sequence[Tensor] | None = None
+    backbone_features: Sequence[Tensor] | None = None
 
     @property
     def targets(self) -> Tensor:

@@ -138,7 +138,7 @@ class TrainState:
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                batch = self.with_features(self.with_seen(on_device(batch, device)))
+                batch = self.with_features(self.with_backbone_features(on_device(batch, device)))
                 objective = self.loss(batch)
                 with self._autocast():
                     auxiliary = [loss(cast(Any, self.plain), batch) for loss in losses]
@@ -147,7 +147,7 @@ class TrainState:
         return float(total)
 
     @torch.no_grad()
-    def with_seen(self, batch: Any) -> Any:
+    def with_backbone_features(self, batch: Any) -> Any:
         """The batch with the backbone's features, from the cache; what is missing there is computed once."""
         if self.cache is None:
             return batch
@@ -156,7 +156,7 @@ class TrainState:
         with self._autocast():
             for places in missing.nonzero()[:, 0].split(LOOKED_AT):
                 self.cache.put(rows[places], backbone(batch.condition[places.to(batch.rows.device), :1]))
-        return batch._replace(seen=[f.to(batch.rows.device) for f in self.cache.get(rows)])
+        return batch._replace(backbone_features=[f.to(batch.rows.device) for f in self.cache.get(rows)])
 
     def with_features(self, batch: Any) -> Any:
         """The batch with the condition's features, computed once where several losses use them."""
