@@ -196,7 +196,7 @@ class Preset(Config):
         return data
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_losses(self) -> Self:
         for loss in self.training.losses:
             if not _suits(loss, self.model):
                 raise ValueError(f"training.losses: {loss.kind} is for {LOSS_MODELS[loss.kind]}; remove it")
@@ -206,30 +206,38 @@ class Preset(Config):
                     raise ValueError(
                         f"training.losses: scales of crps exceed the window's side {side}; lower them"
                     )
-        if self.training.cache_features and not (
-            self.model.kind == "colorizer" and self.model.backbone and not self.data.crop
-        ):
-            raise ValueError("training.cache_features needs a colorizer with backbone, and data.crop: false")
-        if self.training.cache_features and self.model.kind == "colorizer" and self.model.flip_tta:
-            raise ValueError(
-                "training.cache_features keeps no mirror images; train without model.flip_tta, "
-                "which a recipe's export.set adds"
-            )
-        trained = [part for part in self.training.trainable if part.split(".")[0] == "backbone"]
-        if self.training.cache_features and trained:
-            raise ValueError(
-                "training.cache_features is for a frozen backbone; "
-                f"take {trained[0]} out of training.trainable"
-            )
-        if self.data.corruption and (self.model.family != "videoflow" or self.model.kind == "videoflow"):
-            raise ValueError(
-                f"data.corruption is of past frames, and {self.model.kind} sees none; set it to 0"
-            )
-        if self.training.backbone_weights and not (self.model.kind == "colorizer" and self.model.backbone):
+        return self
+
+    @model_validator(mode="after")
+    def _check_backbone(self) -> Self:
+        """Settings of a frozen backbone, its weights and the cache of its features."""
+        training, model = self.training, self.model
+        has_backbone = model.kind == "colorizer" and model.backbone
+        if training.cache_features:
+            if not has_backbone or self.data.crop:
+                raise ValueError(
+                    "training.cache_features needs a colorizer with backbone, and data.crop: false"
+                )
+            if model.kind == "colorizer" and model.flip_tta:
+                raise ValueError(
+                    "training.cache_features keeps no mirror images; train without model.flip_tta, "
+                    "which a recipe's export.set adds"
+                )
+            if trained := [part for part in training.trainable if part.split(".")[0] == "backbone"]:
+                raise ValueError(
+                    "training.cache_features is for a frozen backbone; "
+                    f"take {trained[0]} out of training.trainable"
+                )
+        if training.backbone_weights and not has_backbone:
             raise ValueError("training.backbone_weights needs a colorizer with backbone")
-        has_batch_norm = (
-            isinstance(self.model, DensityConfig | DigitsConfig) and self.model.uses_batch_statistics
-        )
+        return self
+
+    @model_validator(mode="after")
+    def _check_data(self) -> Self:
+        model = self.model
+        if self.data.corruption and (model.family != "videoflow" or model.kind == "videoflow"):
+            raise ValueError(f"data.corruption is of past frames, and {model.kind} sees none; set it to 0")
+        has_batch_norm = isinstance(model, DensityConfig | DigitsConfig) and model.uses_batch_statistics
         if has_batch_norm and self.training.accumulate > 1:
             raise ValueError("training.accumulate: batch norm needs the whole batch at once; set it to 1")
         return self
