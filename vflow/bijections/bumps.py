@@ -144,12 +144,12 @@ def radial_bump(r: Tensor, alpha: Tensor, slope: Tensor, dim: int) -> tuple[Tens
     return factor, (dim - 1) * factor.log() + radial
 
 
-def _width(centre: Tensor, dim: int, share: float = 0.05) -> float:
-    """Radius α of a ball around ``centre`` that holds ``share`` of a standard normal's mass, roughly.
+def _width(centre: Tensor, dim: int) -> float:
+    """Radius α of a ball around ``centre`` that holds roughly 5% of a standard normal's mass.
 
-    The ball's volume times the density at its centre is the share (equation 16 of the paper).
+    The ball's volume times the density at its centre is that share (equation 16 of the paper).
     """
-    log_volume = math.log(share) + 0.5 * dim * math.log(2 * math.pi) + 0.5 * float(centre.square().sum())
+    log_volume = math.log(0.05) + 0.5 * dim * math.log(2 * math.pi) + 0.5 * float(centre.square().sum())
     log_unit_ball = 0.5 * dim * math.log(math.pi) - math.lgamma(dim / 2 + 1)
     log_radius = min((log_volume - log_unit_ball) / dim, WIDEST)  # far from 0 its exponential overflows
     return min(math.exp(log_radius), WIDEST)

@@ -294,12 +294,12 @@ def count_values(images: Tensor, reference: Tensor | None) -> Tensor:
     return torch.stack(counts).unflatten(1, (rows, LEVELS))
 
 
-def smooth_transitions(counts: Tensor, share: float = 0.01, least: float = 100.0) -> Tensor:
-    """Transition counts (C, 256, 256), each row u smoothed by a ``share`` of two pooled distributions.
+def smooth_transitions(counts: Tensor) -> Tensor:
+    """Transition counts (C, 256, 256), to each row u of which a hundredth is added, and at least 100 counts.
 
     Half of it is how often pixels anywhere change by v − u, half how often they take the value v. So values
     that occur anywhere stay wide in the map, and those that never occur lie far in the tails, where samples
-    seldom go. ``least`` is the smallest amount added to a row, in counts.
+    seldom go.
     """
     counts = counts.double()
     values = torch.arange(LEVELS)
@@ -309,5 +309,5 @@ def smooth_transitions(counts: Tensor, share: float = 0.01, least: float = 100.0
     changes = by_change[:, change].unflatten(1, (LEVELS, LEVELS))
     usual = changes / changes.sum(2, keepdim=True).clamp_min(1e-9)
     anything = counts.sum(1, keepdim=True) / counts.sum((1, 2), keepdim=True).clamp_min(1e-9)
-    amount = (share * counts.sum(2, keepdim=True)).clamp_min(least)
+    amount = (0.01 * counts.sum(2, keepdim=True)).clamp_min(100)
     return counts + amount * (0.5 * usual + 0.5 * anything)

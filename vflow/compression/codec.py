@@ -68,10 +68,6 @@ class Decompressed(NamedTuple):
     profile: bytes = b""
 
 
-def _no_progress(done: int, total: int) -> None:
-    return None
-
-
 def model_digest(model: Codec | LatticeVideoFlow) -> str:
     """SHA-256 of a codec's kind and weights, hexadecimal: files open with no other."""
     digest = hashlib.sha256(model.config.kind.encode())
@@ -92,7 +88,7 @@ def compress_frames(
     *,
     fps: float | None = None,
     profile: bytes = b"",
-    progress: Progress = _no_progress,
+    progress: Progress = lambda done, total: None,
 ) -> Compressed:
     """Code a picture, uint8 (H, W, C), or a clip, uint8 (T, H, W, C), without loss; C is 3, or 1 for grey.
 
@@ -143,7 +139,11 @@ def compress_frames(
 
 
 def decompress_frames(
-    model: Codec | LatticeVideoFlow, data: bytes, *, source: str = "data", progress: Progress = _no_progress
+    model: Codec | LatticeVideoFlow,
+    data: bytes,
+    *,
+    source: str = "data",
+    progress: Progress = lambda done, total: None,
 ) -> Decompressed:
     """Pixels of the bytes of a .vflow file.
 

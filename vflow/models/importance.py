@@ -69,10 +69,6 @@ class ImportanceSample:
         return self.log_weights[self.log_weights.isfinite()]
 
 
-def _silent(done: int, total: int) -> None:
-    """No progress shown."""
-
-
 @torch.no_grad()
 def importance_sample(
     model: VectorFlow,
@@ -81,7 +77,7 @@ def importance_sample(
     *,
     condition: Tensor | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] = _silent,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportanceSample:
     """Samples of ``model`` weighted for exp(−U) / Z (Müller et al. 2019, *Neural Importance Sampling*).
 
