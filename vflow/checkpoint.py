@@ -158,8 +158,8 @@ def _build(config: ModelConfig, layout: Layout, folder: Path) -> nn.Module:
         raise CheckpointError(f"{folder / WEIGHTS}: {total:,} parameters; {limit}")
     try:
         # The global generator is left as it was: initial values are drawn, and then overwritten. One model is
-        # built at a time, since generator and default type are the process's. While it is built, a model also
-        # makes temporary tensors (rotations), for which twice the values leave room.
+        # built at a time, since generator and default type are the process's. Building also makes temporary
+        # tensors (rotations); a limit of twice the values leaves room for them.
         with (
             forked_rng(),
             _AllocationLimit(2 * total + 1_000_000),

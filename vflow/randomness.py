@@ -33,9 +33,9 @@ def normal(shape: Sequence[int], *key: Key) -> torch.Tensor:
 
 @contextmanager
 def forked_rng(seed: int | None = None) -> Iterator[None]:
-    """Context where torch's global generator, that of initial weights, starts from ``seed``, if given.
+    """Context where torch's global generator, which draws initial weights, starts from ``seed``, if given.
 
-    It is left as it was. One thread at a time is in such a context, since the generator is the process's.
+    Afterwards the generator is as it was. The whole process shares it, so one thread at a time may enter.
     """
     import torch
 

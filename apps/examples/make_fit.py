@@ -1,4 +1,4 @@
-"""Measures `fit.npz`, by which the app tells whether an upload is like a model's training data.
+"""Measures `fit.npz`, from which the app judges whether an upload resembles a model's training data.
 
 Statistics come from training frames, thresholds and the printed figures from validation frames: AUROC of a
 model's validation frames against each kind of other input, and shares of both that are told rightly.
@@ -125,9 +125,9 @@ class Separation(NamedTuple):
     """Figures of a model's statistics: one input kind after the other against its own.
 
     Attributes:
-        kept: share of its own frames that are told to fit.
+        kept: share of its own frames that are judged to fit.
         auroc: of its own frames against each other kind of input.
-        told: share of each other kind of input that is told not to fit.
+        told: share of each other kind of input that is judged not to fit.
     """
 
     kept: float

@@ -32,7 +32,7 @@ def haar_blocks(image: Tensor) -> Tensor:
 
 
 def join_blocks(blocks: Tensor) -> Tensor:
-    """Inverse of ``haar_blocks``; where the differences are 0, a block is of one value."""
+    """Inverse of ``haar_blocks``; where all differences are 0, a block has a single value."""
     mean, rows, upper, lower = blocks.unbind(-4)
     below = mean - ((rows + 1) / 2).floor()
     a, c = below + rows + ((upper + 1) / 2).floor(), below + ((lower + 1) / 2).floor()

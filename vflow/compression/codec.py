@@ -21,7 +21,7 @@ from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.nn.exact import is_exact
 
 Progress = Callable[[int, int], None]
-"""Told (values coded, of how many), several times a frame where frames are large."""
+"""Called with the values coded so far and their total, several times per frame where frames are large."""
 
 
 class FrameSize(NamedTuple):

@@ -12,7 +12,7 @@ from vflow.compression.container import Header
 from vflow.errors import InputError
 
 Count = Callable[[int], None]
-"""Told how many more values of a frame are coded."""
+"""Called with the number of a frame's values that were coded since the last call."""
 
 
 class FrameCoder(ABC):

@@ -1,9 +1,10 @@
 """Reversible colour maps: what a photo's pixels become before they are coded.
 
-Photos are coded as (Y, Cb, Cr) of JFIF, whole numbers of which only a quarter as many exist as of (R, G, B).
-Chroma is smooth, and a photo that was a JPEG file once comes from such numbers: a few pixels need corrections
-("jfif"). Of other pictures it is coded as well which of the colours that round to its (Y, Cb, Cr) a pixel
-has, about two bits ("rounded"). Of pictures whose channels are equal only one plane is coded ("grey").
+Photos are coded as whole numbers (Y, Cb, Cr) of JFIF, of which there are only a quarter as many as (R, G, B).
+Chroma is smooth, and the pixels of a former JPEG file come from such numbers, so few of them need corrections
+("jfif"). In other pictures about four colours round to the same (Y, Cb, Cr); each pixel's choice among
+them is coded as well, in about two bits ("rounded"). A picture whose channels are equal is coded as one plane
+("grey").
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def to_planes(pixels: np.ndarray) -> Converted:
 
 
 def encode_remainder(converted: Converted, pixels: np.ndarray, encoder: Encoder) -> bytes:
-    """Add to ``encoder`` what tells ``pixels`` from planes; returns rates, ``rates_size`` bytes."""
+    """Add to ``encoder`` what ``pixels`` have beyond their planes; returns rates, ``rates_size`` bytes."""
     match converted.color_map:
         case "jfif":
             return _encode_corrections(converted.planes, pixels, encoder)

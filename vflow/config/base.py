@@ -35,7 +35,7 @@ def parse(
     """Validate ``data`` as a ``kind``; errors become one ConfigError line naming ``source`` and each key.
 
     Args:
-        known: tells, after an unknown key, where to find the known ones.
+        known: text for errors about an unknown key: where to find the known ones.
         settings: words that set entries of ``source`` anew, such as "--seed 3", by dotted key; those of wrong
             entries are named as well.
     """

@@ -430,7 +430,7 @@ _ONTO_CUBE = "of kind marginals or sigmoid without leak"
 
 
 def _on_cube(layers: tuple[OuterLayer, ...], cube: bool | None = None, backward: bool = False) -> bool | None:
-    """True if ``layers`` end on the unit cube, where marginals and sigmoids lead; None where nothing tells.
+    """True if ``layers`` end on the unit cube, as marginals and sigmoids do; None where that is unknown.
 
     Args:
         cube: the same of where they begin.

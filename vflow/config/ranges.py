@@ -37,13 +37,13 @@ def check_whole(name: str, value: Any) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float, *, whole: bool = False) -> None:
-    """Refuse a setting beyond its range, both ends of which it may take.
+    """Refuse a setting outside its range, whose ends are allowed.
 
     Args:
         whole: it counts something.
 
     Raises:
-        ConfigError: says the range, or that it is no number.
+        ConfigError: naming the range, or saying that the value is not a number.
     """
     if whole:
         check_whole(name, value)

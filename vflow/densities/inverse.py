@@ -22,7 +22,7 @@ ROUNDS = 40  # of proposals before a posterior counts as out of reach
 
 
 class InverseProblem(ABC):
-    """Parameters x with a prior, and a process x → y that loses what tells them apart.
+    """Parameters x with a prior, and a process x → y that maps different x to the same y.
 
     Attributes:
         dim: of x. observed_dim: of y. noise_dim: standard-normal numbers that one x takes.
@@ -44,7 +44,7 @@ class InverseProblem(ABC):
     def accepted(self, y: Tensor, count: int, *key: int | str) -> Tensor:
         """Samples (n, dim) of p(x | y), those of one round of proposals that ``y`` accepts.
 
-        ``count`` samples are asked for; ``n`` may be any number.
+        ``count`` is the number wanted; a round may give any number ``n``.
         """
 
     @abstractmethod

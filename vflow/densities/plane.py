@@ -19,7 +19,7 @@ from vflow.errors import ConfigError
 
 
 class PlaneDensity(Target):
-    """Density of points (B, 2) of which three standard-normal numbers make one sample.
+    """Density of points (B, 2), sampled from three standard-normal numbers each.
 
     Attributes:
         extent: nearly all mass lies in the square ±extent.

@@ -26,7 +26,7 @@ class Batch(Protocol):
 
     @property
     def targets(self) -> Tensor:
-        """Images whose likelihood is asked for, uint8 (N, C, H, W), as many of each example."""
+        """Images to score, uint8 (N, C, H, W), equally many from each example."""
 
     @property
     def target_eps(self) -> Tensor:
@@ -114,7 +114,7 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
         return self.terms_of(*self.encode_batch(batch))
 
     def terms_of(self, condition: Condition, code: Encoded) -> list[Tensor]:
-        """The same of images that are encoded already."""
+        """The same terms, of images that are already encoded."""
         return [*code.log_prob_terms, *(p.log_prob(z) for p, z in self._level_priors(condition, code))]
 
     def encode_batch(self, batch: B) -> tuple[Condition, Encoded]:
@@ -212,7 +212,7 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
         return self.pixel_map.invert(x, _float(condition.reference))[0]
 
     def _level_priors(self, condition: Condition, code: Encoded) -> list[tuple[Gaussian, Tensor]]:
-        """Prior of each level and the latent it is of."""
+        """Prior and latent of each level."""
         levels = zip(self.priors, condition.prior_inputs, code.passed_up, code.latents, strict=True)
         return [(prior(seen, above), z) for prior, seen, above, z in levels]
 

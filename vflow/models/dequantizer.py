@@ -22,7 +22,7 @@ from vflow.nn.reshape import squeeze, unsqueeze
 
 HIDDEN, STEPS = 48, 4
 FARTHEST = 8.0  # standard deviations: keeps infinite noise out of the networks
-NEAR = 16.0  # grey levels from the most likely value that the network tells apart well
+NEAR = 16.0  # distance from the most likely value, in grey levels, that the network resolves well
 MARGIN = 2.0**-15  # noise keeps this far from the bin's edges, so that float32 never rounds into the next bin
 SURPRISE = 6.0  # standard deviations that half-infinite noise may be pulled across 0
 WIDTH = 1 / 12  # standard deviation of the Gaussian inside a bin: its edges lie 6σ from its centre
@@ -143,7 +143,7 @@ class HalfInfiniteDequantizer(Dequantizer):
 
 
 def build_dequantizer(noise: Noise, channels: int) -> Dequantizer:
-    """Dequantizer by name, for images with so many ``channels``."""
+    """Dequantizer by name, for images with ``channels`` channels."""
     if noise == "learned":
         return VariationalDequantizer(channels)
     return UniformDequantizer() if noise == "uniform" else GaussianDequantizer()

@@ -140,7 +140,7 @@ class ModuloLayer(nn.Module):
 
     @torch.no_grad()
     def inverse(self, y: Tensor, context: Context = None) -> Tensor:
-        """Latents (B, D, K) → the one-hots they are of, in as many passes as there are ranks."""
+        """Latents (B, D, K) → one-hots (B, D, K), in one pass per rank."""
         x = torch.zeros_like(y)
         inverses = [pow(scale, -1, self.classes) for scale in self.scales]
         for rank in sorted(set(self.net.ranks)):

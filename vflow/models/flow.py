@@ -21,7 +21,7 @@ from vflow.nn.modules import ModuleList
 
 
 class PointBatch(NamedTuple):
-    """Points whose likelihood is asked for, or noise of samples that an energy judges.
+    """Points to score, or noise of samples that an energy scores.
 
     points: float32 (B, D); with an energy standard-normal noise, (B, noise_dim).
     condition: float32 (B, F) or None.

@@ -29,7 +29,7 @@ class FrameEncodingModel(VideoModel, ABC):
     dequantizes_past: ClassVar[bool] = False
 
     def add_encoders(self, encoder: EncoderConfig, prior: PriorConfig, frames: int) -> None:
-        """Networks over a window of so many ``frames``."""
+        """Networks over a window of ``frames`` frames."""
         self.frame_encoder = FrameEncoder(self.image_shape[0], encoder)
         self.window_encoder = WindowEncoder(frames, encoder)
         self.priors = temporal_priors(self.flow, encoder.hidden, prior, frames)

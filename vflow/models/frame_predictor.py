@@ -41,9 +41,9 @@ class Parts(NamedTuple):
 def find_parts(frame: Tensor, before: Tensor, num_parts: int, max_displacement: int) -> Parts:
     """Search for ``num_parts`` parts of a frame and their velocities, at most ``max_displacement`` pixels.
 
-    One after the other, as in matching pursuit (Mallat & Zhang 1993): the displacement that warps ``before``
-    to what the other parts leave of the frame, then what of the frame it explains. Frames (B, C, H, W), less
-    their background.
+    Parts are found in turn, as in matching pursuit (Mallat & Zhang 1993): first the displacement that best
+    maps ``before`` to what the other parts leave of the frame, then the pixels of the frame that it explains.
+    Frames are (B, C, H, W), with the background subtracted.
     """
     nothing = torch.zeros_like(frame)
     layers, residuals = [nothing] * num_parts, [nothing] * num_parts

@@ -21,7 +21,7 @@ CHUNK = 2000  # samples at once
 class ImportanceSample:
     """Samples of a flow q with their importance weights exp(−U) / q.
 
-    What has no finite weight counts as a sample of weight 0.
+    Samples whose weight is not finite count as samples of weight 0.
 
     Attributes:
         points: (N, D).

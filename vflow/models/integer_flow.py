@@ -105,8 +105,9 @@ class LogisticMixture(NamedTuple):
 def fitted_components(z: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Means, log scales and log weights (count ≥ 2, …) of whole numbers z (N, …) to start a mixture from.
 
-    The first is narrow and of the most frequent number; the others share out the quantiles of the rest, and
-    are as wide as the spread of all z or of the rest at their place tells, whichever is larger.
+    The first component is narrow and lies at the most frequent number. The others lie at evenly spaced
+    quantiles of the remaining numbers; their width is proportional to the standard deviation of all z, or of
+    the remaining numbers at their position where that is larger.
     """
     mode = z.mode(0).values
     rest = torch.where(z == mode, torch.nan, z)
@@ -146,7 +147,7 @@ class ConditionalPrior(nn.Module):
 
     @torch.no_grad()
     def initialize(self, z: Tensor) -> None:
-        """Start from what each channel of z (B, C, H, W) is like, whatever is given."""
+        """Set initial values that fit each channel of z (B, C, H, W), whatever h is."""
         mean, log_scale, log_weight = fitted_components(z.movedim(1, 3).flatten(0, 2), self.mixtures)
         self.mode.copy_(mean[0])
         parts = torch.cat([mean / MEAN_UNIT, log_scale, log_weight])
@@ -173,7 +174,7 @@ class TopPrior(nn.Module):
 
     @torch.no_grad()
     def initialize(self, z: Tensor) -> None:
-        """Start from what z (B, C, H, W) is like at each place, whatever the class."""
+        """Set initial values that fit z (B, C, H, W) at each position, whatever the class."""
         mean, log_scale, log_weight = fitted_components(z, self.mean.shape[1])
         self.mean.copy_(mean / TOP_UNIT)
         self.log_scale.copy_(log_scale)
@@ -230,7 +231,7 @@ class IntegerFlow(DiscreteModel[ImageBatch]):
 
     @torch.no_grad()
     def initialize(self, batch: ImageBatch) -> None:
-        """Start origin and priors from what one batch of images is like, once."""
+        """Fit origin and priors to the first batch of images; later calls change nothing."""
         if self.initialized:
             return
         self.origin.copy_(batch.images.median())

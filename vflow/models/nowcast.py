@@ -30,20 +30,20 @@ from vflow.nn.reshape import squeeze, unsqueeze
 
 UNIT = 32.0  # grey levels per unit of what the flow codes: 1 mm/h lies at 1.2, 10 mm/h at 4.1
 DRY = -0.25  # where a dry pixel is expected, in these units; all below 1 / UNIT is dry
-DEPTH = 8.0  # grey levels per unit of the noise with which dry pixels are told apart
+DEPTH = 8.0  # grey levels per unit of the noise of dry pixels
 
 
 class NowcastBatch(NamedTuple):
-    """Radar frames ahead in a window that drifts with the rain, and what is known of them before.
+    """Radar frames ahead, in a window that drifts with the rain, and the known frames before them.
 
     planes: float32 (B, P, h, w): frames advected to the window, as ``planes`` lays them out.
     targets: uint8 (B, T, h, w), grey level round(255 · ln(1 + R) / ln 101), R in mm/h; observed: bool, where
         they are known.
     eps: float32 (B, T, h, w), standard normal: dequantisation noise.
     sample_eps: float32 (B, N, D), D = T · h · w: noise of N members, all levels one after the other; None
-        where no loss is of samples.
+        where no loss needs samples.
     features: condition computed from ``planes`` before; None: the model computes it.
-    scored: number of leading examples whose likelihood is asked for; None: all.
+    scored: number of leading examples whose likelihood is computed; None: all.
     """
 
     planes: Tensor
@@ -64,7 +64,7 @@ class NowcastBatch(NamedTuple):
         return self.planes
 
     def scored_part(self) -> NowcastBatch:
-        """The leading examples whose likelihood is asked for."""
+        """The leading examples, whose likelihood is computed."""
         n = self.scored
         if n is None:
             return self
@@ -163,8 +163,8 @@ class ConditionEncoder(nn.Module):
 class Nowcast(LikelihoodModel[NowcastBatch]):
     """p(frames ahead | last frames): dequantisation → what is left of their mean → wavelet flow → priors.
 
-    The frames ahead are the channels of one picture, so their errors hang together over time; it may have any
-    size that 2^levels divides. A U-Net of the advected frames gives the mean, and features for each level of
+    The frames ahead are the channels of one picture, so their errors are correlated over time; any size will
+    do that 2^levels divides. A U-Net of the advected frames gives the mean, and features for each level of
     a wavelet flow (Yu et al. 2020), which codes coarse errors first and finer ones given them. Samples differ
     by the flow's noise alone.
     """

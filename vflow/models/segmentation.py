@@ -24,7 +24,7 @@ class Segmentation(ConditionalFlow):
     """p(mask | picture): v, positive where the mask is 255 and negative where it is 0, is coded by a Glow.
 
     Networks over the picture predict the mean of v; couplings and priors see their features, so pixels that
-    hang together are drawn together. Without a flow the model would be a probit for each pixel alone.
+    belong together are drawn together. Without a flow the model would be a probit for each pixel alone.
     """
 
     flow: Glow

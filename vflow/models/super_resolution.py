@@ -51,7 +51,7 @@ class SuperResolution(ConditionalFlow):
 
     @property
     def radius(self) -> int:
-        """Distance in pixels of the small photo beyond which nothing bears on a sampled pixel."""
+        """Radius of the area that a sampled pixel depends on, in pixels of the small photo."""
         encoder = 1 + 2 * self.config.condition.blocks
         return encoder + 2 * self.config.glow.depth[0] + 2
 

@@ -31,8 +31,8 @@ class VideoBatch(NamedTuple):
     corrupted_past: uint8 (B, T − 1, C, H, W), what targets see of frames 0 … T − 2; None: those frames.
     sample_eps: float32 (B, N, D) with D = C · H · W, standard normal: noise of N samples of each clip's last
         frame, all levels one after the other; None where no loss needs samples.
-    pick: float32 (B, T − first), uniform in [0, 1): names the groups of latents that stand for all of a
-        target's; None: all are summed.
+    pick: float32 (B, T − first), uniform in [0, 1): selects the groups of latents that estimate a target's
+        likelihood; None: all groups are summed.
     """
 
     frames: Tensor
@@ -49,7 +49,7 @@ class VideoBatch(NamedTuple):
 
     @property
     def targets(self) -> Tensor:
-        """Frames whose likelihood is asked for, uint8 (B · targets, C, H, W)."""
+        """Frames to score, uint8 (B · targets, C, H, W)."""
         return fold(self.frames[:, self.first :])
 
     @property
@@ -202,7 +202,7 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
 def temporal_priors(
     flow: Glow, history: Sequence[int], config: PriorConfig, frames: int, *, skip: bool = False
 ) -> ModuleList[TemporalPrior]:
-    """A prior per level over a window of so many ``frames``, each with ``history`` channels per level."""
+    """A prior per level over a window of ``frames`` frames, with ``history`` channels at each level."""
     return ModuleList(
         [
             TemporalPrior(

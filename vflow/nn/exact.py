@@ -67,7 +67,7 @@ class ExactConv2d(nn.Module):
     rounded already stay as they are.
 
     Args:
-        input_unit: power of two of which all inputs are multiples.
+        input_unit: power of two; all inputs are multiples of it.
         input_limit: bound on the size of inputs.
     """
 

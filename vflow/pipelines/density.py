@@ -143,7 +143,7 @@ def open_energy(name: str, config: DensityConfig) -> Energy:
     """The energy called ``name``, for a model of the plane.
 
     Raises:
-        InputError: the model is of other points.
+        InputError: the model has points of another dimension.
     """
     _check_length(name, 2, config)
     return ENERGIES[name]

@@ -1,8 +1,9 @@
 """Photos enlarged 2 or 4 times, in plausible variants whose block means are the photo itself.
 
-Four times is twice two times, the second given the first. A doubling runs in tiles that see as much around
-them as bears on a pixel, and noise belongs to absolute positions: so neither tiles nor the number of samples
-show. Noise is named by (seed, content of the photo, sample, scale, block of positions).
+Four times is two doublings, the second given the first. A doubling runs in tiles, each with all surroundings
+that its pixels depend on, and noise is tied to absolute positions: so tiles leave no seams, and a sample does
+not depend on how many are drawn. Noise is named by (seed, content of the photo, sample, scale, block of
+positions).
 """
 
 from __future__ import annotations
@@ -251,8 +252,8 @@ def noise_window(channels: int, rows: slice, columns: slice, key: tuple[Key, ...
 def round_to_means(x: Tensor, means: Tensor) -> Tensor:
     """Bytes near ``x`` whose 2×2 blocks have exactly the given means.
 
-    Values out of 0..255 are moved to the nearest blocks of that mean (all moved by as much, then cut); what
-    rounding down lacks goes to the largest fractions. There is always such a block, if only a flat one.
+    Blocks are projected onto those of the mean with values in 0..255 (a shift of all values, then a clamp),
+    then rounded down; the remainder goes to the largest fractions. The flat block is always a solution.
 
     Args:
         x: float32 (B, C, 2h, 2w), grey levels, whose blocks have about these means.

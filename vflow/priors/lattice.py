@@ -200,8 +200,8 @@ def lattice_order(channels: int, height: int, width: int, coarsest: int, separat
 
     A lattice of stride s is halved by its diagonal neighbours (s/2, s/2), then (0, s/2), then (s/2, 0); from
     stride 4 on the last two go together. On strides over ``separate`` channel 0 goes before the others, in
-    four parts twice as far apart, lest latents of one shape be drawn at once before it is known where it
-    goes.
+    four parts twice as far apart, so that latents of one shape are not all drawn before it is known where
+    it goes.
     """
     order = torch.zeros(channels, height, width, dtype=torch.int64)
     count = 0

@@ -262,7 +262,7 @@ class WaveletPrior(nn.Module):
         return wavelet_order(self.channels, height, width, self.top, self.config.parts)
 
     def strides(self, height: int, width: int) -> Tensor:
-        """Half the side of the blocks that a latent parts, or the side that it is the mean of: (H, W)."""
+        """Half the side of the block that a difference is of, and the whole side for means: int64 (H, W)."""
         found = torch.ones(height, width, dtype=torch.int64)
         for level in range(self.top):
             found[:: self.side(level), :: self.side(level)] = self.side(level)
@@ -297,9 +297,9 @@ class WaveletPrior(nn.Module):
     def picked(
         self, z: Tensor, pick: Tensor, past: list[LevelPast]
     ) -> Iterator[tuple[Places, GaussianMixture, float]]:
-        """Places, densities there and the share that they are of their level.
+        """Places of latents, their densities, and which share of their level they are.
 
-        All of a coarse level's blocks, and of the finest one's a quarter, by uniform numbers (B,).
+        All blocks of coarse levels, and a quarter of the finest level's, chosen by uniform numbers (B,).
         """
         means, above = z, None
         for level in reversed(range(self.top + 1)):
@@ -327,7 +327,7 @@ class WaveletPrior(nn.Module):
     def features(
         self, blocks: Tensor, level: int, part: Tensor, above: Tensor | None, past: LevelPast
     ) -> Features:
-        """Features of a level of which parts before ``part`` (B,) are known; ``EVERY``: all."""
+        """Features of a level whose parts before ``part`` (B,) are known; ``EVERY``: all of them."""
         seen = blocks / self.config.unit
         if self.parts(level) == 1:  # means alone are known
             known = torch.zeros_like(seen[:, 0, :1])

@@ -23,8 +23,8 @@ from vflow.training.data import S, Splits, begins, locate
 from vflow.training.logging import Samples
 
 DEEP_SHARE = 0.25  # of batches that also train levels without networks of their own, weighted by its inverse
-FIRST = 8  # one example in so many is a clip's first frame
-STILL_SHARE = 0.05  # of examples whose frames before are one, as a clip's second frame has it
+FIRST = 8  # every eighth example is a clip's first frame
+STILL_SHARE = 0.05  # of examples that see one earlier frame twice, as a clip's second frame does
 
 
 @dataclass(frozen=True)

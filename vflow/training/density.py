@@ -302,7 +302,7 @@ def optimize(
 
 
 def _values(model: nn.Module) -> list[Tensor]:
-    """Weights and buffers: running averages of a batch norm belong to the weights that they are of."""
+    """Weights and buffers, since the running averages of a batch norm belong to its weights."""
     return [value.detach() for value in (*model.parameters(), *model.buffers())]
 
 

@@ -1,4 +1,4 @@
-"""Training of discrete flows by maximum likelihood: several starts, of which the likeliest is kept.
+"""Training of discrete flows by maximum likelihood: the likeliest of several starts is kept.
 
 The gradient of a straight-through one-hot is biased, and a start may stay in a wrong permutation for good.
 """

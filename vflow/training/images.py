@@ -57,7 +57,7 @@ class Images(Splits[ImageDataset]):
 
     Args:
         sampled: maker of the sample grid, which depends on the kind of condition.
-        subsample: one in so many stream positions leads the batch as its ``selected`` examples; 0: none.
+        subsample: n: every n-th stream position is one of its batch's ``selected`` examples; 0: none.
         sample_noise: noise of samples for the selected examples; None: no loss needs samples.
         with_rows: batches name their pictures, for a cache of features.
     """
@@ -199,7 +199,7 @@ def _draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) 
 def _draw_given_pictures(
     model: SuperResolution | Segmentation, dataset: ImageDataset, device: torch.device
 ) -> Samples:
-    """A row per example: the picture that it is given, enlarged to its size, itself, and samples."""
+    """A row per example: its condition, enlarged to its size; the real picture; samples."""
     examples = [dataset.example(i, (0, 0)) for i in range(min(PHOTOS, len(dataset)))]
     given = torch.from_numpy(np.stack([e.condition for e in examples]))
     eps = _noise(model, len(given) * VARIANTS, device)

@@ -16,7 +16,7 @@ from vflow.models.inverse import InvertibleNetwork
 from vflow.randomness import normal
 from vflow.training.density import Progress, optimize, trained_parameters
 
-COMPARED = 128  # examples of a batch that MMD is of, whose cost is their square
+COMPARED = 128  # examples of a batch that MMD compares; its cost grows with their square
 OBSERVED_NOISE = 0.05  # deviation of y around what the network makes of x
 PADDING_NOISE = 0.02  # of the noise that stands for zeros, so that they carry nothing
 

@@ -16,7 +16,7 @@ from vflow.randomness import generator, normal
 from vflow.training.density import Progress, optimize
 
 DROPPED = 0.2  # share of what is known that training leaves out, so that less than all of it can be given
-TOLD_APART = 16  # images of a batch whose exclusive types are told apart
+CLASSIFIED = 16  # images of a batch whose exclusive type is inferred by Bayes' rule
 FITTED, ENCODED = 32_768, 512  # images that types' linear maps are fitted to, and that are encoded at a time
 KEPT, REPLACED = 4096, 32  # latents of a frozen flow that are kept, and those encoded anew each step
 
@@ -36,8 +36,8 @@ def fit_types(
 
     Args:
         frozen: the base flow stays as it is, so only log p(z | κ) is learned.
-        exclusive, weight: of the first so many types each image has one; to the loss comes ``weight`` · the
-            cross-entropy of which one it is by Bayes' rule (as in IB-INN, Ardizzone et al. 2020).
+        exclusive, weight: each image has exactly one of the first ``exclusive`` types; ``weight`` · the
+            cross-entropy of that type by Bayes' rule is added to the loss (IB-INN, Ardizzone et al. 2020).
     """
     if not frozen:
         first = images[: config.actnorm_batch]
@@ -83,9 +83,9 @@ def fit_types(
         keep = torch.from_numpy(random.random(known.exists.shape) >= DROPPED).float()
         value = -(model.log_ratio(z, known.kept(keep)) + nats).mean()
         if weight:
-            truth = known.exists[:TOLD_APART, :exclusive].argmax(1)
+            truth = known.exists[:CLASSIFIED, :exclusive].argmax(1)
             value = value + weight * cross_entropy(
-                model.log_posterior(z[:TOLD_APART], range(exclusive)), truth
+                model.log_posterior(z[:CLASSIFIED], range(exclusive)), truth
             )
         return value
 

@@ -315,9 +315,9 @@ class Run:
         self.interval_seconds, self.interval_frames = 0.0, 0
 
     def _validate(self) -> bool:
-        """Score and sample with the averaged weights; given up half-way when a stop is requested.
+        """Score and sample with the averaged weights; abandoned when a stop is requested.
 
-        Returns False for weights that are of no use: amid skipped steps the score is not finite either.
+        Returns False for useless weights: the latest steps were skipped, and the score is not finite either.
         """
         if not self.data.held_out:
             return True
@@ -373,7 +373,7 @@ class Run:
         commit = agreed_commit(self.folder, self.accelerator)
         if progress.rollbacks >= ROLLBACKS or not (commit or self.initial):
             peak = self.preset.training.learning_rate * progress.rate_scale
-            # Of weights with which no step could be taken, not even the next would be.
+            # Where no step since the commit was accepted, resuming would fail at the next step again.
             usable = commit is not None and progress.accepted > self.accepted_before
             raise DivergedError(f"{self.folder}: {advice(progress, peak, resume=usable)}")
         scale, rollbacks = progress.rate_scale * BACKOFF, progress.rollbacks + 1

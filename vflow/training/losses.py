@@ -156,7 +156,7 @@ class CrpsLoss:
     config: CrpsConfig
 
     def __call__(self, model: Nowcast, batch: NowcastBatch) -> Tensor:
-        """Mean over pixels, leads and scales; pixels and squares of which nothing is known count as 0."""
+        """Mean over pixels, leads and scales; unobserved pixels and squares count as 0."""
         assert batch.sample_eps is not None
         cases, count, _ = batch.sample_eps.shape
         shapes = model.latent_shapes_at(*batch.targets.shape[2:])

@@ -271,7 +271,7 @@ def _summary(own: dict[str, Tensor], source: dict[str, Tensor], matching: set[st
 
 
 def _halved(own: dict[str, Tensor], matching: set[str]) -> set[str]:
-    """ActNorms of which not all tensors match: they still have to be set from data."""
+    """ActNorms with a tensor that does not match: they still have to be initialised from data."""
     names = {key.removesuffix(INITIALIZED) for key in own if key.endswith(INITIALIZED)}
     return {name for name in names if not _whole(name, own, matching)}
 

@@ -26,7 +26,7 @@ WARM = 20  # accepted steps before a norm can be called unusual
 MEMORY = 0.95  # of the running mean of log norms
 PATIENCE = 5  # skipped steps in a row before a roll-back
 ROLLBACKS = 3  # roll-backs before giving up
-LOOKED_AT = 8  # pictures that a backbone looks at together: of more, a CPU's caches do not hold the features
+BACKBONE_BATCH = 8  # pictures: the features of more do not fit a CPU's caches
 BACKOFF = 0.5  # of the learning rate at each roll-back
 USUAL_RATE = TrainingConfig().learning_rate  # no higher one is advised to a run that diverged
 
@@ -57,7 +57,7 @@ def advice(progress: Progress, peak: float, *, resume: bool) -> str:
 
     Args:
         peak: its rate after warm-up.
-        resume: its last commit is of use: a step from there was accepted.
+        resume: its last commit is usable: a step after it was accepted.
     """
     how = "--resume and" if resume else "another --output and"
     rate = min(peak * BACKOFF, USUAL_RATE)
@@ -84,9 +84,11 @@ class StepResult:
 class TrainState:
     """The prepared model, its optimiser and the average of its weights.
 
-    ``plain`` is the model without wrappers; ``autocast`` the precision of conditioners, None: float32;
-    ``targets`` the pictures per example that the likelihood is of; ``cache`` the features of a frozen
-    backbone that are known.
+    Attributes:
+        plain: the model without wrappers.
+        autocast: precision of conditioners; None: float32.
+        targets: pictures per example that are scored.
+        cache: known features of a frozen backbone.
     """
 
     accelerator: Accelerator
@@ -105,7 +107,7 @@ class TrainState:
         return "color_mean" if pretraining_loss(self.config) else "bits_per_dim"
 
     def is_finite(self) -> bool:
-        """False if weights, buffers or averages hold a NaN or an infinity, of which no commit can be made.
+        """False if weights, buffers or averages hold a NaN or an infinity, which must not be committed.
 
         Buffers change in skipped steps too: the running averages of a batch norm.
         """
@@ -154,7 +156,7 @@ class TrainState:
         rows, backbone = batch.rows.cpu(), cast(Any, self.plain).backbone
         missing = self.cache.missing(rows)
         with self._autocast():
-            for places in missing.nonzero()[:, 0].split(LOOKED_AT):
+            for places in missing.nonzero()[:, 0].split(BACKBONE_BATCH):
                 self.cache.put(rows[places], backbone(batch.condition[places.to(batch.rows.device), :1]))
         return batch._replace(backbone_features=[f.to(batch.rows.device) for f in self.cache.get(rows)])
 

@@ -83,7 +83,7 @@ class Videos(Splits[VideoDataset]):
         return collate(examples)
 
     def probe(self, count: int) -> VideoBatch:
-        """Clips of which only the last frame is a target."""
+        """Clips whose only target is the last frame."""
         assert self.held
         clips = np.stack([self.held.example(i, (0, 0)) for i in range(min(count, self.held_out))])
         frames = torch.from_numpy(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3)))

@@ -309,7 +309,7 @@ class Page:
 
 @dataclass
 class RunStatistics:
-    """Counts of a run over some photos, of which ``wanted`` variants were asked for; seconds of drawing."""
+    """Counts of a run over some photos, ``wanted`` variants in all; seconds of drawing."""
 
     wanted: int
     photos: int = 0

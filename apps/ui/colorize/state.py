@@ -62,7 +62,7 @@ class PhotoState:
         return replace(self, hints=())
 
     def with_result(self, result: ColorizedPhoto, variant: int) -> PhotoState:
-        """New variants, of which ``variant`` is compared, or the last if there are fewer."""
+        """New variants; ``variant`` is compared, or the last one if there are fewer."""
         return replace(self, result=result, variant=min(variant, result.count - 1))
 
 

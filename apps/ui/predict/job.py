@@ -29,7 +29,7 @@ MAX_FUTURES = 32
 MAX_FRAMES = 60
 FUTURES, FRAMES = 8, 10  # of a form and of the endpoint, unless they say otherwise
 Source = Sequence[str] | np.ndarray | RainSequence
-UNKNOWN = 128  # grey level of frames of which nobody knows what really happened
+UNKNOWN = 128  # grey level of frames whose real outcome is unknown
 MIN_DIVERSITY = 8.0  # grey levels: the ramp of the diversity map never ends below this
 
 

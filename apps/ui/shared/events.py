@@ -152,7 +152,7 @@ class LastResult:
 
 
 class NewestWins:
-    """Jobs of which only the newest counts: an event ends the job that waits or runs, and starts another.
+    """Jobs where only the newest counts: an event ends the one that waits or runs, and starts another.
 
     A request stays on the server with the values and the data of its event; gradio's own ``always_last``
     would answer the last of several events with the data of the first.

@@ -115,7 +115,7 @@ def reordered(files: Sequence[str] | None, action: str, path: str, index: int) -
 
     Args:
         path: of the button's file; nothing changes where it is gone.
-        index: where the file was when the list was drawn, which tells it from others of the same content.
+        index: position of the file when the list was drawn, since others may have the same content.
     """
     paths = paths_of(files)
     if path not in paths:

@@ -142,7 +142,7 @@ def play_bar(
 
 
 def play_button(label: str, text: str = "Play", css: str = "", *, disabled: bool = False) -> str:
-    """A button with the signs for play and pause, of which the page's script shows one."""
+    """Button with the signs for play and pause; the page's script shows one of them."""
     off = " disabled" if disabled else ""
     return (
         f'<button type="button" class="vf-play{css and f" {css}"}" aria-label="{label}"{off}>'

@@ -20,7 +20,7 @@ Work = Callable[[Callable[[], bool]], Generator[Any, None, None]]
 
 @dataclass
 class RunningJob:
-    """A job, and the reasons for it to end: its person pressed Stop, or asked for something newer."""
+    """Job, and the reasons to end it: its user pressed Stop, or asked for something newer."""
 
     work: Work
     stopped: bool = False

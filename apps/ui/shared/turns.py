@@ -93,11 +93,11 @@ class Turns:
     ) -> Generator[S, None, None]:
         """The steps of a job, each in the turn that it asked for last.
 
-        A job that is told to stop while it waits goes on without its turn, to end.
+        A job that is stopped while it waits continues without its turn, so that it can end.
 
         Args:
-            waiting: update that says in these words that the job waits, or waits no longer; of None one that
-                changes nothing, of which there is one now and then, so that the job can be closed.
+            waiting: update for a text which says that the job waits, or that it goes on; for None an update
+                that changes nothing, yielded now and then so that the job can be closed.
         """
         job = object()
         try:

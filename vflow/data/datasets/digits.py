@@ -75,7 +75,7 @@ class MnistImages:
     Args:
         split: "train", "validation" or "test".
         root: folder of the IDX files, or of MNIST/raw with them; None takes the variable VFLOW_DATA.
-        shift: training digits are moved by up to so many pixels along each axis.
+        shift: largest random displacement of training digits along each axis, in pixels.
 
     Raises:
         InputError: the digits are not there, damaged or of another kind; the message says what to do.

@@ -30,8 +30,8 @@ from vflow.errors import InputError, printable
 from vflow.randomness import generator
 
 MIN_MEAN_CHROMA = 4.0  # mean chroma √(a² + b²) below which a photo teaches no colour
-KEPT_SCALE = 3  # photos are kept with a shorter side of so many times ``size``
-CROP_KEPT_SIDE = 512  # shorter side, in pixels, with which photos that smaller crops are cut from are kept
+KEPT_SCALE = 3  # photos kept in memory have at most this times ``size`` as their shorter side
+CROP_KEPT_SIDE = 512  # pixels: the same where crops are cut from them that are smaller than this
 HALF_SIZE_SHARE = 0.5  # of the crops of super-resolution
 EXAMINED = 200  # photos of a set that are decoded ahead to be counted: half a minute, where they are large
 MIN_CROP_AREA = 0.5  # crops take this share to all of the largest square
@@ -57,7 +57,7 @@ class PhotoSet(ABC):
     Args:
         path: folder, searched with all folders in it, or zip. If it holds a folder "train", training and
             validation divide that one, and "test" reads "test" (or "val") beside it.
-        kept_side: photos are kept with a shorter side of at most so many pixels.
+        kept_side: largest shorter side of the photos in memory, in pixels; larger ones are reduced to it.
         split: "train" and "validation" divide the files 95 : 5 by hash of their names; "test" is all.
         cache_bytes: bound of the memory that decoded photos may take in this process.
 
@@ -249,9 +249,9 @@ class Photos(PhotoSet):
 class PhotoPairs(PhotoSet):
     """Pairs of a crop and its half-size version, for super-resolution.
 
-    In training half of the crops are of the photo as it is, the others of the photo at half its size, where
-    that is large enough: it has no traces of JPEG, and the first doubling of two makes such pictures. Half
-    are turned left to right.
+    Half of the training crops are cut from the photo as it is, the others from the photo at half its size
+    where that is large enough: halving removes traces of JPEG, and pictures of that size are what the
+    first of two doublings makes. Half are turned left to right.
     Validation crops lie at a fixed place of the photo as it is. Photos smaller than a crop are left out;
     large ones are first reduced to a shorter side of 512 pixels, or of a crop where that is more.
 
@@ -298,7 +298,7 @@ def average_blocks(image: np.ndarray, scale: int) -> np.ndarray:
 def random_crop(photo: np.ndarray, side: int, half_size: float, random: np.random.Generator) -> np.ndarray:
     """A random part of ``photo``, turned left to right half the time: uint8 (side, side, 3), not scaled.
 
-    A share of ``half_size`` is of the photo at half its size, where that is large enough.
+    With probability ``half_size`` it is cut from the photo at half its size, if that is large enough.
     """
     if random.random() < half_size and min(photo.shape[:2]) >= 2 * side:
         photo = halve(photo)

@@ -19,7 +19,7 @@ from vflow.errors import InputError
 from vflow.randomness import generator
 
 MARGIN = 80  # pixels of surroundings kept around a window: what comes from farther away is unknown
-CANDIDATES = 6  # places of which the one with most rain is likeliest
+CANDIDATES = 6  # places drawn for a window; the one with most rain is likeliest to be taken
 HIDDEN_SIDE = 0.12  # probability, per side, that the given frames end inside the window
 GAIN = 0.7  # rain rates are scaled by up to exp(± this)
 

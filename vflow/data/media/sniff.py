@@ -97,7 +97,7 @@ def admit(path: Path, limits: Limits) -> Kind:
 
 
 def require_exists(*paths: Path) -> None:
-    """Refuse paths of which none exists, naming all of the first.
+    """Refuse paths if none of them exists; the error names the whole first one.
 
     Raises:
         InputError: none exists.

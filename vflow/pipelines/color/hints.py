@@ -119,7 +119,7 @@ def hint_shares(
 
     Args:
         size: (h, w) of the planes.
-        features: of the photo, (C, h', w'), alike where things are; None: lightness alone tells them apart.
+        features: of the photo, (C, h', w'), similar within an object; None: lightness alone is used.
     """
     height, width = (min(side, WALKED) for side in size)
     lightness = _medians(enlarger.lightness, height, width)[None]

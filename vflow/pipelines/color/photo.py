@@ -196,7 +196,7 @@ def to_bytes(lightness: Tensor, ab: Tensor) -> np.ndarray:
 
 
 def displayable_share(lightness: Tensor, ab: Tensor) -> Tensor:
-    """The largest share of the chroma, 0..1, with which a screen shows each colour at its lightness.
+    """Largest share of the chroma, 0..1, that a screen can show at each colour's lightness.
 
     By bisection: at no chroma every lightness is shown.
 

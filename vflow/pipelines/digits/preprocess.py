@@ -22,9 +22,9 @@ STROKE = 2.0  # pixels, in the end: thinner pens are broadened to it, or they wo
 def prepare_digit(image: Any, source: str = "image") -> np.ndarray:
     """The digit of ``image`` as the model takes it, uint8 (28, 28), light on black.
 
-    The border tells paper from ink. What is as large as half the picture is paper, so uneven light goes;
-    noise goes by a soft threshold, dust by size. The ink is cropped, scaled to 20 pixels along its longer
-    side, and centred by mass. MNIST's own digits come back as they are.
+    The border shows the level of the paper. Whatever is as large as half the picture is paper, which removes
+    uneven light; a soft threshold removes noise, and dust is removed by its size. The ink is cropped, scaled
+    to 20 pixels along its longer side, and centred by mass. MNIST's own digits come back as they are.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), uint8 0..255 or floats 0..1, numpy or torch.

@@ -173,7 +173,7 @@ def open_clips(settings: Settings, config: VideoConfig) -> Clips:
 
 
 def _open_held(places: Places, config: VideoConfig, context: int, settings: Settings) -> VideoDataset:
-    """Clips that are scored: of as many frames as are asked for, else as the shortest has, up to 32."""
+    """Clips to score, as long as the settings say, else as the shortest, up to 32 frames."""
     wanted = context + (settings.num_frames or 1)
     longest = wanted
     if places.name == "shapes":

@@ -18,12 +18,12 @@ from vflow.errors import ConfigError
 from vflow.pipelines.common import Counts, Temperature
 
 Progress = Callable[[int, int], None]
-"""Told how many examples are done, and of how many."""
+"""Called with the number of examples done, and of all."""
 Stage = Callable[[str], Progress]
 """Start of a named stage; returns the function that takes its progress."""
 PROBE_CLIPS = 4000
 LEAST_PROBE_CLIPS = 40
-"""Training clips of a probe with which every direction that is held out has some."""
+"""Fewest training clips of a probe: so many that every direction that is held out occurs in them."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Settings:
         num_importance_samples: K of the second, tighter bound; 1 leaves it out.
         classifier: file of a digit classifier; written if it is not there.
         probe_clips: training clips of the probe that reads directions of ``shapes``, 40 or more; 0 leaves it
-            out; None are 4000, or where there is a ``limit`` none.
+            out; None: 4000, or 0 where there is a ``limit``.
     """
 
     data: str

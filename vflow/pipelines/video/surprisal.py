@@ -154,12 +154,12 @@ def measure_clips(
     about: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ClipStatistics:
-    """Statistics of the surprisal of ``clips``, with which the frames of another clip are compared.
+    """Statistics of the surprisal of ``clips``, for comparison with the frames of another clip.
 
     Args:
         clips: uint8 (T, H, W, C) each.
         about: what they are, for people.
-        progress: told (done, of how many).
+        progress: called with the clips done and their number.
     """
     total, count = 0.0, 0
     frames: list[float] = []
@@ -293,8 +293,8 @@ def best_frame_swap(model: Any, frames: np.ndarray, bits: np.ndarray, key: Noise
 def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int], key: NoiseKey) -> np.ndarray:
     """Bits of the frames at the positions ``targets`` of the clip in ``order``, float64 (targets,).
 
-    Without a history, windows are of latents, and the noise of their frames counts, too: those are coded as
-    well, behind one more that is not looked at (the first of a batch is given, without noise).
+    Models without a history see windows of latents, which depend on the noise of their frames. So those
+    frames are coded as well, after an extra one that is ignored, since a batch's first frame has no noise.
     """
     config, device = video_config(model), device_of(model)
     n = config.context

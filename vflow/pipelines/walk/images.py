@@ -177,7 +177,7 @@ class PhotoAdapter(WalkAdapter):
         return self._encode(self._condition(first)), self._encode(self._condition(second))
 
     def mix_conditions(self, a: PhotoCondition, b: PhotoCondition, t: float) -> PhotoCondition:
-        """A fade between the photos; the model is asked for the colours alone."""
+        """A fade between the photos; only the colours come from the model."""
         return replace(
             a,
             lab=torch.lerp(a.lab, b.lab, t),

@@ -203,7 +203,7 @@ def _semantic(
 
 
 def _along(start: Point, direction: Tensor, unit: float, settings: WalkSettings) -> Path:
-    """Path along ``direction``, which is of the settings' level; ``unit`` is its standard deviation."""
+    """Path along ``direction``, one of the settings' level; ``unit`` is its standard deviation."""
     positions, eps = settings.both_ways(), start.eps
     here = _part(eps, settings.level)
     moved = move(here, direction.to(here.device), [unit * t for t in positions])
