@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
@@ -94,6 +95,36 @@ def _bend(drawing: Drawing, *, done: bool) -> str:
     )
 
 
+class _Axes(NamedTuple):
+    """Axes of the curve: steps 0 … ``total`` to the right, nats ``low`` … ``high`` upward; in pixels."""
+
+    total: int
+    low: float
+    high: float
+
+    def x(self, step: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * step / self.total, 1)
+
+    def y(self, nats: float) -> float:
+        share = (min(max(nats, self.low), self.high) - self.low) / (self.high - self.low)
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - share), 1)
+
+    def line(self, values: Iterable[tuple[float, float]], css: str) -> str:
+        """Line through the finite values, (step, nats) each; empty where there are none."""
+        points = [f"{self.x(step)},{self.y(nats)}" for step, nats in values if math.isfinite(nats)]
+        return f'<polyline class="{css}" points="{" ".join(points)}"/>' if points else ""
+
+    def labels(self, floor: float) -> str:
+        """Labels of three heights, from ``floor`` on, and of three steps."""
+        nats = dict.fromkeys((floor, (self.low + self.high) / 2, self.high))
+        heights = [(LEFT - 6, f"{self.y(v) + 4:.1f}", "end", f"{v:.2f}") for v in nats]
+        steps = [(self.x(s), HEIGHT - 6, "middle", s) for s in (0, self.total // 2, self.total)]
+        return "".join(
+            f'<text x="{x}" y="{y}" text-anchor="{anchor}">{label}</text>'
+            for x, y, anchor, label in (*heights, *steps)
+        )
+
+
 def curve(job: Job) -> str:
     """Nats against steps: training batches, points held out, and the entropy where it is known (SVG)."""
     losses, held, entropy = job.losses, job.curve, job.task.entropy
@@ -102,43 +133,20 @@ def curve(job: Job) -> str:
         return ""
     floor = min([*known, *([] if entropy is None else [entropy])])
     high = max(float(np.quantile(known, 0.97)), max((n for _, n in held), default=floor), floor + 0.2)
-    low = floor - 0.06 * (high - floor)
-    total = max(job.request.steps, 1)
-
-    def place(step: float, nats: float) -> str:
-        x = LEFT + (WIDTH - LEFT - RIGHT) * step / total
-        share = (min(max(nats, low), high) - low) / (high - low)
-        return f"{x:.1f},{TOP + (HEIGHT - TOP - BOTTOM) * (1 - share):.1f}"
-
+    axes = _Axes(max(job.request.steps, 1), floor - 0.06 * (high - floor), high)
     stride = max(1, len(losses) // MOST)
     blocks = [(i + stride / 2, float(np.mean(losses[i : i + stride]))) for i in range(0, len(losses), stride)]
-    faint = _line([place(*b) for b in blocks if math.isfinite(b[1])], "vf-nats-train")
-    bold = _line([place(step, nats) for step, nats in held if math.isfinite(nats)], "vf-nats-held")
-    name = "−log Z" if job.task.energy else "entropy"
+    lines = axes.line(blocks, "vf-nats-train")
+    name, figure, dashed = "−log Z" if job.task.energy else "entropy", "", ""
     if entropy is not None:
-        start, end = place(0, entropy), place(total, entropy)
-        y = float(end.split(",")[1])
-        bold = (
-            f'<polyline class="vf-nats-entropy" points="{start} {end}"/>'
-            f'<text x="{WIDTH - RIGHT + 6}" y="{y + 4:.1f}">{name}</text>{bold}'
-        )
-    heights = {v: float(place(0, v).split(",")[1]) + 4 for v in (floor, (low + high) / 2, high)}
-    ticks = "".join(
-        f'<text x="{LEFT - 6}" y="{y:.1f}" text-anchor="end">{v:.2f}</text>' for v, y in heights.items()
-    )
-    steps = "".join(
-        f'<text x="{place(s, low).split(",")[0]}" y="{HEIGHT - 6}" text-anchor="middle">{s}</text>'
-        for s in (0, total // 2, total)
-    )
+        lines += axes.line([(0, entropy), (axes.total, entropy)], "vf-nats-entropy")
+        lines += f'<text x="{WIDTH - RIGHT + 6}" y="{axes.y(entropy) + 4:.1f}">{name}</text>'
+        figure, dashed = f"; {name} {entropy:.3f}", f", {name} (dashed)"
+    lines += axes.line(held, "vf-nats-held")
     last = f"{held[-1][1]:.3f} nats after {held[-1][0]} steps" if held else "no figure yet"
-    known_text = "" if entropy is None else f"; {name} {entropy:.3f}"
     return (
         f'<figure class="vf-nats"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
-        f' aria-label="Nats a point against steps: {last}{known_text}">{ticks}{steps}{faint}{bold}</svg>'
+        f' aria-label="Nats a point against steps: {last}{figure}">{axes.labels(floor)}{lines}</svg>'
         f"<figcaption>Nats a point: batches in training (faint), {len(job.task.held):,} held-out points"
-        f" (bold){'' if entropy is None else f', {name} (dashed)'}.</figcaption></figure>"
+        f" (bold){dashed}.</figcaption></figure>"
     )
-
-
-def _line(points: Sequence[str], css: str) -> str:
-    return f'<polyline class="{css}" points="{" ".join(points)}"/>' if points else ""
