@@ -347,15 +347,16 @@ class LatticePyramid(nn.Module):
         planes, padded = [image], [_pad(image.to(dtype), cells)]
         for phase, network in zip((1, 2, 3), networks, strict=True):
             height, width = plane_size(size, phase)
-            parts = [image[..., :0, :width]]
+            plane = image.new_empty((*image.shape[:2], height, width))
             rows = max(1, strip // max(1, width)) if strip else max(1, height)
             for start in range(0, height, rows) if width else ():
                 stop = min(start + rows, height)
                 window = [[p[..., start : stop + 2 * MARGIN, :] for p in f] for f in (padded, *before)]
                 place = Place(level, phase, 0, start, stop)
-                parts.append(network.mixtures(window, (stop - start, width), _at(place, code), dtype))
-            planes.append(torch.cat(parts, -2) if width else image[..., :height, :0])
-            padded.append(_pad((planes[-1] if planes[-1].numel() else image).to(dtype), cells))
+                strip_size = (stop - start, width)
+                plane[..., start:stop, :] = network.mixtures(window, strip_size, _at(place, code), dtype)
+            planes.append(plane)
+            padded.append(_pad((plane if plane.numel() else image).to(dtype), cells))
         whole = image.new_empty((*image.shape[:2], *size))
         for (row, column), plane in zip(PHASES, planes, strict=True):
             whole[..., row::2, column::2] = plane
