@@ -216,34 +216,43 @@ def save_checkpoint(
     data = {"schema": SCHEMA, "model": config.model_dump(mode="json")}
     if extra:
         data["statistics"] = json.loads(json.dumps(dict(extra)))  # keys are text, as they are when it is read
+    state = _stored_tensors(model, folder, half, int8)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         new = Path(temporary) / "new"
         new.mkdir()
-        state = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
-        learned = {name: state[name] for name, _ in model.named_parameters()}
-        if half:
-            state |= {name: weight.half() for name, weight in learned.items()}
-        if int8:
-            state |= quantize(learned, int8)
-        if any(value.dtype == torch.float64 for value in state.values()):
-            raise ConfigError(
-                f"{folder}: the model is in float64, checkpoints hold float32; save model.float()"
-            )
-        _check_finite(folder, state, half)
         (new / WEIGHTS).write_bytes(serialize_checkpoint(state, data))
         (new / CONFIG).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
         if card is not None:
             (new / CARD).write_text(card, encoding="utf-8")
-        elif (folder / CARD).is_file():
-            shutil.copy2(folder / CARD, new / CARD)
-        if all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
-            same = checkpoint_hash(folder) == checkpoint_hash(new)
-            for name in (DIRECTIONS, STATISTICS) if same else ():
-                if (folder / name).is_file():
-                    shutil.copy2(folder / name, new / name)
+        for name in _lasting(folder, new):
+            shutil.copy2(folder / name, new / name)
         for file in new.iterdir():
             sync(file)
         _swap(new, folder)
+
+
+def _stored_tensors(
+    model: nn.Module, folder: Path, half: bool, int8: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """Tensors of ``model`` in the types in which ``folder`` stores them; ConfigError where it cannot."""
+    state = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
+    learned = {name: state[name] for name, _ in model.named_parameters()}
+    if half:
+        state |= {name: weight.half() for name, weight in learned.items()}
+    if int8:
+        state |= quantize(learned, int8)
+    if any(value.dtype == torch.float64 for value in state.values()):
+        raise ConfigError(f"{folder}: the model is in float64, checkpoints hold float32; save model.float()")
+    _check_finite(folder, state, half)
+    return state
+
+
+def _lasting(folder: Path, new: Path) -> list[str]:
+    """Files in ``folder`` that stay with the checkpoint ``new``: the card, and what fits its weights."""
+    names = [] if (new / CARD).exists() else [CARD]
+    if all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
+        names += [DIRECTIONS, STATISTICS] if checkpoint_hash(folder) == checkpoint_hash(new) else []
+    return [name for name in names if (folder / name).is_file()]
 
 
 def check_place(folder: Path) -> None:
