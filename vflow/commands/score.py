@@ -125,7 +125,7 @@ class ScoreClips:
     def _map(
         self, model: Any, item: Item, folder: Path, statistics: ClipStatistics | None
     ) -> tuple[str, dict[str, Any]]:
-        """The same of each pixel; writes the clip's files into ``folder``."""
+        """Scores of the clip and of each of its pixels; writes the clip's files into ``folder``."""
         from vflow.data import media
         from vflow.pipelines.video import export
         from vflow.pipelines.video.score import check_finite

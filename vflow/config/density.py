@@ -433,7 +433,7 @@ def _on_cube(layers: tuple[OuterLayer, ...], cube: bool | None = None, backward:
     """True if ``layers`` end on the unit cube, as marginals and sigmoids do; None where that is unknown.
 
     Args:
-        cube: the same of where they begin.
+        cube: the same for the points that enter them.
         backward: they are inverted, and gone through from the last.
 
     Raises:

@@ -197,7 +197,7 @@ class LikelihoodModel(nn.Module, ABC, Generic[B]):
         return self.dequantize(batch.targets, batch.target_eps, condition)
 
     def dequantize(self, images: Tensor, eps: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """The same of uint8 images (N, C, H, W) and their noise."""
+        """Uint8 images (N, C, H, W), made continuous by the noise ``eps``, and −log q of each value."""
         values = images.float()
         y, weight = self.dequantizer(values, eps, self.pixel_map.mode(_float(condition.reference), values))
         return y, weight

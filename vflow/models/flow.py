@@ -240,7 +240,7 @@ def _decoding_steps(flow: Chain) -> Iterator[Step]:
 
 
 def _encoding_steps(inverted: Bijection) -> Iterator[Step]:
-    """The same of a layer or a chain that stands in the flow inverted."""
+    """Maps from latent to data of a layer, or of each in a chain, that the flow contains inverted."""
     for layer in inverted.layers if isinstance(inverted, Chain) else [inverted]:
         if isinstance(layer, ContinuousFlow):
             yield from (partial(layer.transform_step, index) for index in range(layer.steps))

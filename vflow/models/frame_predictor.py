@@ -26,7 +26,7 @@ from vflow.priors.made import SCALE, MADEPrior
 ROUNDS = 2  # times that each part is searched for, given the others
 HALF = (LEVELS - 1) / 2
 KEEP = 5.0  # initial logit of the last frame's pixel, or of the background where there are parts
-QUADRATIC = 64.0  # grey levels beyond which the quadratic term of the prediction's error is the larger
+QUADRATIC = 64.0  # grey levels of error from which on its quadratic term is the larger one
 
 
 class Parts(NamedTuple):

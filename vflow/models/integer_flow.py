@@ -2,9 +2,9 @@
 
 Per level: squeeze, ``depth`` × (channel permutation, integer coupling), then half of the channels leave as
 that level's latent under mixtures of discretised logistics given the other half; the top has a mixture for
-each place. Mixtures start from the data, with a narrow component for the most frequent number (the ground of
-digits). Every map is a permutation of Zᵈ, so log p(x) = Σ log p(z of a level | what remains): a probability,
-not a density.
+each place. Mixtures start from the data, with a narrow component for the most frequent number (the
+background of digits). Every map is a permutation of Zᵈ, so log p(x) = Σ log p(z of a level | what remains): a
+probability, not a density.
 
 The networks compute with exact sums (nn/exact.py): while ``is_exact`` holds, all machines agree on every
 translation.

@@ -38,7 +38,7 @@ class Types(NamedTuple):
 
     @classmethod
     def known(cls, count: int, shape: tuple[int, int], codes: Mapping[int, Sequence[float]]) -> Types:
-        """The same of ``count`` images: the types in ``codes`` exist; ``shape`` is (K, D)."""
+        """Knowledge of ``count`` images: the types in ``codes`` exist; ``shape`` is (K, D)."""
         types = cls(torch.zeros(count, shape[0]), torch.zeros(count, *shape))
         for number, code in codes.items():
             types.exists[:, number] = 1
@@ -46,7 +46,7 @@ class Types(NamedTuple):
         return types
 
     def kept(self, keep: Tensor) -> Types:
-        """The same without the knowledge where ``keep`` (B, K) is 0."""
+        """Knowledge without that where ``keep`` (B, K) is 0."""
         return Types(self.exists * keep, self.codes)
 
 

@@ -161,7 +161,7 @@ class ConditionEncoder(nn.Module):
 
 @final
 class Nowcast(LikelihoodModel[NowcastBatch]):
-    """p(frames ahead | last frames): dequantisation → what is left of their mean → wavelet flow → priors.
+    """p(frames ahead | last frames): dequantisation → residual of their mean → wavelet flow → priors.
 
     The frames ahead are the channels of one picture, so their errors are correlated over time; any size will
     do that 2^levels divides. A U-Net of the advected frames gives the mean, and features for each level of
@@ -226,7 +226,7 @@ class Nowcast(LikelihoodModel[NowcastBatch]):
         return y, weight
 
     def to_flow(self, y: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """Grey levels (N, T, h, w) to what is left of their mean, with the log-det of each position."""
+        """Grey levels (N, T, h, w) to residuals of their mean, with the log-det of each position."""
         assert condition.reference is not None
         x = (y / UNIT - condition.reference).contiguous(memory_format=torch.channels_last)
         return x, constant_density(x, x.new_tensor(-self.leads * math.log(UNIT)))

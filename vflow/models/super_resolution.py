@@ -25,7 +25,7 @@ UNIT = 4.0  # grey levels per unit of the flow
 
 @final
 class SuperResolution(ConditionalFlow):
-    """p(details | small photo): residual network → mean of the details → flow of what is left → prior.
+    """p(details | small photo): residual network → mean of the details → flow of their residual → prior.
 
     The small photo holds the means of 2×2 blocks; the flow codes the other three Haar coefficients of each
     colour, so whatever is drawn, its blocks have the given means. The mean of the details is that of bicubic
@@ -77,7 +77,7 @@ class SuperResolution(ConditionalFlow):
         return Condition([seen], [seen], predicted)
 
     def to_flow(self, y: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """Grey levels (N, 3, H, W) to what is left of their prediction, and the log-det of its details."""
+        """Grey levels (N, 3, H, W) to residuals of their prediction, and the log-det of the details."""
         assert condition.reference is not None
         x = ((y - 0.5 - condition.reference) / UNIT).contiguous(memory_format=torch.channels_last)
         return x, constant_density(x, x.new_tensor(-0.75 * self.config.glow.channels * math.log(UNIT)))

@@ -121,7 +121,7 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
 
     @abstractmethod
     def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
-        """The same of sampled frames, T = 1, from the frames or from their ``latents``."""
+        """``remember`` for sampled frames, T = 1, from the frames or from their ``latents``."""
 
     @abstractmethod
     def condition_next(

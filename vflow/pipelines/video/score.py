@@ -148,7 +148,7 @@ def fit_scored(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Frames to score, uint8 (T, H, W, C) in the model's size, channels and rate, and remarks.
 
-    The noise is named by what is left here: of a clip cut to its first frames, the shorter clip.
+    These frames name the noise, so a clip cut to its first frames scores as the shorter clip does.
 
     Raises:
         InputError: too few frames. ConfigError: ``num_frames`` out of range.
