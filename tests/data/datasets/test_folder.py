@@ -107,7 +107,7 @@ def test_size_rate_and_channels_are_fitted(tmp_path: Path) -> None:
         opened(tmp_path, fps=10, frames=8)
     assert str(error.value) == (
         f"{tmp_path}: every test clip is shorter than 8 frames (longest: 7 at 10 fps); "
-        "lower data.frames (at least 2), raise model.fps, or add longer clips"
+        "raise model.fps, or add longer clips"
     )
 
 
@@ -205,8 +205,7 @@ def test_clips_too_short_at_the_rate_of_the_model(tmp_path: Path, caplog: pytest
     assert caplog.messages[2:] == [
         f"skipped {folder}/{train[3]}: 20 frames at 10 fps, 2 at the model's 1 fps, fewer than the 3 an "
         "example needs",
-        f"{folder}: 1 of 4 training clips used; for the short ones, lower data.frames (at least 2), raise "
-        "model.fps, or add longer clips",
+        f"{folder}: 1 of 4 training clips used; for the short ones, raise model.fps, or add longer clips",
     ]
     for name in train[1:]:
         (folder / name).write_text("no video")
@@ -241,7 +240,7 @@ def test_errors_that_say_what_to_do(tmp_path: Path) -> None:
         opened(many(tmp_path / "short", 2, 3))
     assert str(error.value) == (
         f"{tmp_path}/short: every test clip is shorter than 4 frames (longest: 3); "
-        "lower data.frames (at least 2), raise model.fps, or add longer clips"
+        "raise model.fps, or add longer clips"
     )
     (empty / "a.mp4").write_text("no video")
     with pytest.raises(InputError) as error:
@@ -328,3 +327,16 @@ def test_a_held_out_clip_that_is_damaged_leaves_the_others(tmp_path: Path) -> No
     damage(tmp_path / held.names[0])
     assert open_validation(lambda: open_video_dataset(settings, model, "validation")) is None
     assert len(open_video_dataset(settings, model, "train")) == 3
+
+
+@pytest.mark.parametrize(("frames", "fewer"), [(5, "lower data.frames (at least 4), "), (4, "")])
+def test_fewer_frames_are_advised_only_as_far_as_the_model_allows(
+    tmp_path: Path, frames: int, fewer: str
+) -> None:
+    many(tmp_path, 2, 3)
+    glow = GlowConfig(channels=3, height=32, width=48, depth=(1,), hidden=(4,))
+    model = VideoFlowConfig(glow=glow, context=3, min_context=3)
+    data = DataConfig(name="video-folder", path=str(tmp_path), frames=frames)
+    with pytest.raises(InputError) as error:
+        open_video_dataset(data, model, "train")
+    assert str(error.value).endswith(f"(longest: 3 at 10 fps); {fewer}raise model.fps, or add longer clips")

@@ -15,7 +15,7 @@ from vflow.errors import InputError, counted, printable
 from vflow.randomness import generator
 
 _CLIP_SUFFIXES = (*media.VIDEO_SUFFIXES, ".gif", *media.ARRAY_SUFFIXES)
-FEWER_FRAMES = "lower data.frames (at least 2), raise model.fps, or add longer clips"
+LONGER_CLIPS = "raise model.fps, or add longer clips"
 _SPLIT_FOLDERS = ("train", "test", "val", "valid", "validation")
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class VideoFolder:
         fps: float | None,
         split: Split,
         held_out: int | None = None,
-        remedy: str = FEWER_FRAMES,
+        remedy: str = LONGER_CLIPS,
     ) -> None:
         self.path, self.frames, self.fps, self.split = Path(path), frames, fps, split
         self.size = *size, channels

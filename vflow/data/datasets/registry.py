@@ -19,7 +19,7 @@ from vflow.config import (
 )
 from vflow.data.datasets.bair import Bair
 from vflow.data.datasets.digits import DIGITS, MnistImages, MovingDigits
-from vflow.data.datasets.folder import FEWER_FRAMES, VideoFolder
+from vflow.data.datasets.folder import LONGER_CLIPS, VideoFolder
 from vflow.data.datasets.photos import PhotoPairs, Photos
 from vflow.data.datasets.shapes import Shapes
 from vflow.data.datasets.skimage_masks import SkimageMasks
@@ -62,12 +62,12 @@ _log = logging.getLogger(__name__)
 
 
 def open_video_dataset(
-    config: DataConfig, model: VideoConfig, split: Split, remedy: str = FEWER_FRAMES
+    config: DataConfig, model: VideoConfig, split: Split, remedy: str | None = None
 ) -> VideoDataset:
     """Clips of the data set that ``config`` names, fitted to the size, channels and rate of ``model``.
 
     Args:
-        remedy: for clips of a folder that are all too short, as the error ends.
+        remedy: for clips of a folder that are too short, as the message ends; None: that of training.
 
     Raises:
         ConfigError: the data set does not suit the model, or needs a path.
@@ -82,7 +82,10 @@ def open_video_dataset(
     if config.name == "moving-digits":
         _require_size(config.name, size[:2], (64, 64))
         return MovingDigits(frames=config.frames, channels=glow.channels, split=split, root=config.path)
-    path = require_path(config, "FOLDER")
+    path, least = require_path(config, "FOLDER"), model.min_context + 1
+    if remedy is None:
+        fewer = f"lower data.frames (at least {least}), " if config.frames > least else ""
+        remedy = f"{fewer}{LONGER_CLIPS}"
     if config.name == "bair":
         _require_size(config.name, size, (64, 64, 3))
         return Bair(path, frames=config.frames, split=split)
