@@ -9,9 +9,11 @@ import pytest
 
 from vflow.config import VideoFlowConfig
 from vflow.data import media
+from vflow.data.datasets.crops import PhotoCrops
 from vflow.data.datasets.folder import VideoFolder
+from vflow.data.datasets.photos import Photos
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.evaluate.data import locate, open_clips, spread_clips
+from vflow.pipelines.evaluate.data import locate, open_clips, readable_photos, spread_clips
 from vflow.pipelines.evaluate.report import Settings
 
 from .support import moving_clip, write_clips
@@ -106,6 +108,17 @@ def test_each_folder_is_searched_once_and_each_unreadable_clip_is_reported_once(
     open_clips(Settings(str(root)), CONFIG)
     assert len(probed) == len(set(probed)) == 3 + 1 + 7
     assert caplog.text.count("broken.mp4") == 1
+
+
+def test_each_unreadable_photo_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"\x89PNG\r\n\x1a\n")
+    media.write_png(tmp_path / "good.png", np.zeros((8, 9, 3), np.uint8))
+    for photos in (Photos(tmp_path, size=1, split="test"), PhotoCrops(tmp_path, crop=1, split="test")):
+        caplog.clear()
+        for _ in range(2):
+            assert [photo.shape for photo in readable_photos(photos, [0, 1])] == [(8, 9, 3)]
+        assert caplog.messages == [f"skipped {bad}: damaged or cut short PNG; save or upload it again"]
 
 
 def test_lengths(root: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vflow.data import media
 from vflow.data.datasets.cache import CACHE_BYTES, ClipCache
-from vflow.data.datasets.photos import LeftOut, Photos, random_crop
+from vflow.data.datasets.photos import LeftOut, Photos, random_crop, warn_skipped
 from vflow.data.datasets.splits import Split, choose_split, hash_fraction
 from vflow.data.media.limits import TRAINING_LIMITS
 from vflow.errors import InputError, printable
@@ -51,7 +51,7 @@ class _Files:
             return read()
         except InputError as error:
             self._refused.add(name)
-            _log.warning("skipped %s: %s", printable(str(self.root / name)), error)
+            warn_skipped(self.root / name, error)
             return None
 
 

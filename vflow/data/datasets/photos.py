@@ -137,6 +137,14 @@ class PhotoSet(ABC):
         """
         return self._source.read(self.names[index])
 
+    def readable(self, index: int) -> np.ndarray | None:
+        """Photo ``index`` as ``original`` has it; None, with one warning, if it cannot be read."""
+        try:
+            return self.original(index)
+        except InputError as error:
+            self._skip(self.names[index], error)
+            return None
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of names and versions of the files: names what is computed from them."""
@@ -161,9 +169,7 @@ class PhotoSet(ABC):
         try:
             photo = _downscale(self._source.read(name), self._kept_side)
         except InputError as error:
-            self.skipped[name] = str(error)
-            why = str(error).removeprefix(printable(f"{Path(name).name}: "))
-            _log.warning("skipped %s: %s", printable(str(self.path / name)), why)
+            self._skip(name, error)
             self._note(name, "unreadable")
             return None
         reason = self._unfit(photo)
@@ -174,9 +180,20 @@ class PhotoSet(ABC):
         self._cache.put(name, photo)
         return photo
 
+    def _skip(self, name: str, error: InputError) -> None:
+        if name not in self.skipped:
+            self.skipped[name] = str(error)
+            warn_skipped(self.path / name, error)
+
     def _note(self, name: str, reason: str) -> None:
         if self.training:
             self._seen.note(name, reason)
+
+
+def warn_skipped(path: Path, error: InputError) -> None:
+    """Warning (logging) of the unreadable file ``path``, whose name is said once."""
+    why = str(error).removeprefix(printable(f"{path.name}: "))
+    _log.warning("skipped %s: %s", printable(str(path)), why)
 
 
 class LeftOut:

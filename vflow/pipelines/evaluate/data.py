@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -243,10 +242,11 @@ def open_pairs(settings: Settings, config: SuperResolutionConfig) -> tuple[Photo
 
 
 def readable_photos(photos: PhotoSet | PhotoCrops, chosen: Iterable[int]) -> Iterator[np.ndarray]:
-    """Photos at their own size, uint8 (H, W, 3), without those that cannot be read."""
+    """Photos at their own size, uint8 (H, W, 3); of those that cannot be read there is a warning each."""
     for index in chosen:
-        with suppress(InputError):
-            yield photos.original(index)
+        photo = photos.readable(index)
+        if photo is not None:
+            yield photo
 
 
 def check_digits(config: DigitsConfig | IntegerFlowConfig | PixelCNNConfig) -> None:
