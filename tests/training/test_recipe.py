@@ -320,3 +320,15 @@ def test_exports_store_named_parts_in_eight_bits(tiny: str, tmp_path: Path) -> N
     assert kernels and all(types[key] == "int8" and key.startswith("flow.") for key in kernels)
     with pytest.raises(ConfigError, match="int8: the model has no part 'net' with kernels"):
         export(tmp_path / "source", tmp_path / "target", Export(int8=("net",)))
+
+
+def test_a_new_run_inside_a_stages_clips_is_refused(tiny: str, tmp_path: Path) -> None:
+    clips = tmp_path / "data" / "train"
+    clips.mkdir(parents=True)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"stages: [{{name: only, config: {tiny}, data: train}}]")
+    with pytest.raises(ConfigError, match=r"choose a folder outside$"):
+        train_here(str(path), clips / "run", data=str(clips.parent))
+    assert not any(clips.iterdir())
+    with pytest.raises(InputError, match="no clips found"):  # beside them is another matter
+        train_here(str(path), clips.parent / "run", data=str(clips.parent))

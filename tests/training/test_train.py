@@ -16,6 +16,7 @@ from accelerate.utils import DistributedType
 from PIL import Image
 
 import vflow
+from tests.data.sample_media import moving_square, write_lossless
 from tests.training.support import lines, losses, run_here
 from vflow import locks
 from vflow.checkpoint import read_config
@@ -538,3 +539,21 @@ def test_an_error_in_the_data_ends_the_run_with_that_error(
         run_here(tiny, runs / "a")
     end = lines(runs / "a")[-1]
     assert (end["step"], end["status"], end["error"]) == (2, "failed", "clip.mp4: damaged")
+
+
+def test_a_new_run_inside_its_clips_is_refused(tiny: str, runs: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (tmp_path / "link").symlink_to(clips)
+    for output in (clips, clips / "run", tmp_path / "link" / "run"):
+        with pytest.raises(ConfigError) as error:
+            run_here(tiny, output, data=str(clips))
+        assert str(error.value) == (
+            f"--output {output}: lies in the data, {clips}, which the run's samples would become a part of; "
+            "choose a folder outside"
+        )
+    assert not any(clips.iterdir())
+    run_here(tiny, clips / "run", max_steps=1)  # as earlier versions left one there
+    for number in range(3):
+        write_lossless(clips / f"{number}.mp4", moving_square(6))
+    assert run_here(tiny, clips / "run", data=str(clips), max_steps=2, resume=True) == 0

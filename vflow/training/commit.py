@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 
 from vflow.checkpoint import save_checkpoint
 from vflow.checksum import content_digest
-from vflow.config import Preset, parse
-from vflow.disk import file_sha256, parse_json, read_regular, sync
+from vflow.config import DataConfig, Preset, parse
+from vflow.disk import file_sha256, parse_json, read_regular, real_path, sync
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import Model
 from vflow.training.args import TrainOptions
@@ -30,6 +30,8 @@ COMMIT = "COMMIT.json"
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EROFS}
 """Errors of file systems without symbolic links: FAT, some network folders, Google Drive in Colab, and
 VirtualBox's shared folders (EROFS)."""
+SEARCHED = ("video-folder", "photos")
+"""Data sets whose folder is searched to its last corner."""
 STEP = re.compile(r"step_(\d{7,})")
 
 
@@ -198,6 +200,21 @@ def _prune(run: Path, newest: Path, keep: int) -> None:
     for folder in upto[:-keep] if keep else []:
         doomed = folder.rename(run / f".tmp_{folder.name}")
         shutil.rmtree(doomed)
+
+
+def check_output(output: Path, data: DataConfig) -> None:
+    """Refuse a new run's folder inside its clips or photos, whose sample grids would be some of them.
+
+    Raises:
+        ConfigError: naming both folders.
+    """
+    if data.name not in SEARCHED or data.path is None or commits(output):
+        return
+    if real_path(output).is_relative_to(real_path(Path(data.path))):
+        raise ConfigError(
+            f"--output {output}: lies in the data, {data.path}, which the run's samples would become a part "
+            "of; choose a folder outside"
+        )
 
 
 def choose_commit(options: TrainOptions, accelerator: Accelerator) -> Path | None:

@@ -25,6 +25,7 @@ from vflow.randomness import generator
 from vflow.training.args import TrainOptions, resolve
 from vflow.training.commit import (
     agreed_commit,
+    check_output,
     choose_commit,
     disk_fault,
     load_commit,
@@ -100,6 +101,8 @@ def train(options: TrainOptions) -> int:
         VflowError: a setting, the data or a commit cannot be used, or training diverged; one line each.
     """
     preset = resolve(options)
+    if not options.dry_run:
+        check_output(options.output, preset.data)
     set_threads(options.threads)
     accelerator = make_accelerator(options.device, [preset.model])
     try:

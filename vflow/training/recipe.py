@@ -29,12 +29,13 @@ from vflow.pipelines.common import set_threads
 from vflow.quantization import check_parts
 from vflow.randomness import forked_rng
 from vflow.training.args import TrainOptions, held_out_events, own_data, resolve
-from vflow.training.commit import newest_commit
+from vflow.training.commit import check_output, newest_commit
 from vflow.training.distributed import make_accelerator, naming_lost_peers, on_main, restarted
 from vflow.training.logging import read_log
 from vflow.training.loop import run
 from vflow.training.setup import check_preset, naming_batch_memory
 
+RECIPE = "recipe.yaml"
 # A recipe says these itself.
 FIXED = ("config", "init_from", "max_steps", "batch_size", "set", "seed", "dtype")
 
@@ -56,6 +57,9 @@ def train_recipe(options: TrainOptions) -> int:
     recipe = load_recipe(options.recipe)
     _check_data(options, recipe)
     presets = stage_presets(recipe, options.data)
+    if not (options.dry_run or (options.output / RECIPE).exists()):
+        for preset in presets:
+            check_output(options.output, preset.data)
     for stage in recipe.stages:
         if stage.init_from and not _is_below(Path(stage.init_from), options.output):
             checkpoint_folder(stage.init_from, allow_hub=True)
@@ -155,7 +159,7 @@ def _claim(options: TrainOptions, recipe: Recipe) -> None:
     What has not begun may differ: stages without a log, such as all where the data could not be used, and the
     export.
     """
-    path = options.output / "recipe.yaml"
+    path = options.output / RECIPE
     begun = len(list(options.output.glob("*/log.jsonl"))) if path.is_file() else 0
     if begun and not options.resume and not restarted():
         raise ConfigError(f"{options.output}: holds a recipe's run; add --resume to continue it")
