@@ -196,6 +196,10 @@ def test_resuming_another_model_is_refused_and_other_settings_are_named(
     run_here(tiny, runs / "a", max_steps=1)
     with pytest.raises(CheckpointError, match=r"another model.glow.hidden; restore that setting"):
         run_here(tiny, runs / "a", resume=True, set=("model.glow.hidden=[8, 8]",))
+    text = r"another model.kind \(frame_conditioned_videoflow, not videoflow\); choose another --output$"
+    model = "model={kind: videoflow, glow: {depth: [1, 1], hidden: [4, 4]}, prior: {hidden: 4}}"
+    with pytest.raises(CheckpointError, match=text):
+        run_here(tiny, runs / "a", resume=True, set=(model,))
     run_here(tiny, runs / "a", resume=True, max_steps=2, set=("training.learning_rate=0.01",))
     assert "other settings than before: training.learning_rate, training.max_steps" in capsys.readouterr().err
 

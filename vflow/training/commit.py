@@ -269,6 +269,9 @@ def load_commit(commit: Path, state: TrainState, preset: Preset) -> tuple[Progre
         before = parse(Preset, before, str(commit)).model_dump(mode="json")
     changed = changed_keys(before, preset.model_dump(mode="json"))
     model_keys = [key for key in changed if key.startswith("model.")]
+    if "model.kind" in model_keys:
+        kinds = f"{before['model']['kind']}, not {preset.model.kind}"
+        raise CheckpointError(f"{commit}: trained with another model.kind ({kinds}); choose another --output")
     if model_keys:
         raise CheckpointError(
             f"{commit}: trained with another {', '.join(model_keys)}; restore that setting, or start a new "
