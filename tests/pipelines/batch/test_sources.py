@@ -134,6 +134,11 @@ def test_a_manifest_with_a_byte_order_mark(tree: Path) -> None:
     assert sources([tree / "list.jsonl"], "clip") == [Item("é", (tree / "clip.mp4",))]
 
 
+def test_a_manifest_with_line_separators_in_names(tree: Path) -> None:
+    (tree / "list.jsonl").write_text('{"input": "clip.mp4", "name": "a\u2028b\x85c"}\n', encoding="utf-8")
+    assert sources([tree / "list.jsonl"], "clip") == [Item("a\u2028b\x85c", (tree / "clip.mp4",))]
+
+
 def test_a_manifest_that_is_a_pipe_or_nested_too_deeply(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jsonl")
     (tmp_path / "deep.jsonl").write_text('{"input": ' + "[" * 100_000)

@@ -258,7 +258,7 @@ def _stills(folder: Path) -> set[Path]:
 
 def _read_manifest(path: Path, unit: Unit) -> list[_Source]:
     try:
-        lines = read_regular(path).decode("utf-8-sig").splitlines()
+        lines = read_regular(path).decode("utf-8-sig").split("\n")  # JSON may hold other line separators
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); give a JSONL manifest") from error
     found, taken = list[_Source](), dict[str, int]()
