@@ -688,6 +688,17 @@ def test_repeated_flags_gather_their_values() -> None:
     assert gather(["name", "--seed", "-1"]) == ["name", "--seed", "-1"]
 
 
+def test_files_whose_names_begin_with_a_hyphen_are_no_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("-a.png", "-h", "-1"):
+        (tmp_path / name).touch()
+    found = cli._gather(["--input", "-a.png", "b.png", "-h", "--input=-a.png", "--seed", "-1", "-b.png"])
+    assert found == ["-h", "--seed", "-1", "-b.png", "--input", "./-a.png", "b.png", "./-a.png"]
+    assert cli._gather(["-a.png", "--json"]) == ["./-a.png", "--json"]
+
+
 def test_choices_of_flags_and_of_settings_agree() -> None:
     assert predict_command.Format.__args__ == FORMATS  # type: ignore[attr-defined]
     assert PredictRecord.model_fields["context_at"].annotation == predict_command.Place | None

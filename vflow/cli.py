@@ -193,17 +193,23 @@ def _without_unused(command: str, arguments: list[str], unused: Sequence[str]) -
     return kept
 
 
+def _no_flag(argument: str) -> str:
+    """``./-a.png`` for a file ``-a.png``, as a glob of the shell gives it; any other argument itself."""
+    is_name = re.match(r"-[^-]", argument) and argument != "-h" and not re.fullmatch(r"-[\d.,e-]+", argument)
+    return f"./{argument}" if is_name and os.path.lexists(argument) else argument
+
+
 def _gather(arguments: list[str]) -> list[str]:
     """Join repeated flags that take several values: ``--set a=1 --set b=2`` → ``--set a=1 b=2``."""
     values: dict[str, list[str]] = {}
     others: list[str] = []
     target = others
-    for argument in arguments:
+    for argument in map(_no_flag, arguments):
         flag, equals, value = argument.partition("=")
         if flag in SEVERAL:
             target = values.setdefault(flag, [])
             if equals:
-                target.append(value)
+                target.append(_no_flag(value))
                 target = others
         elif re.match(r"-\D", argument):
             target = others

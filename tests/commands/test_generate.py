@@ -150,6 +150,21 @@ def test_a_dry_run_writes_nothing(
     assert {one["status"] for one in plan} == {"to do"}
 
 
+def test_names_of_files_stay_on_their_line(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = tmp_path / "a\nb.npz"
+    media.write_npz(clip, frames=np.zeros((3, 16, 8, 3), np.uint8))
+    assert vflow(*call(tiny, clip, tmp_path / "out", "--dry-run")) == 0
+    assert capsys.readouterr().out == f"to do: a\\nb ← {tmp_path}/a\\nb.npz\n"
+    for seed in (0, 1):
+        assert vflow(*call(tiny, clip, tmp_path / "out", "--num-samples", 3 - seed, "--format", "gif")) == 0
+        printed = capsys.readouterr()
+        assert printed.out == f"{tmp_path}/out/a\nb\n"  # a path for other programs, as it is
+        assert all(line.startswith("note: a\\nb: ") for line in printed.err.splitlines())
+    assert "1 earlier file deleted" in printed.err
+
+
 def test_stop_at_the_first_bad_item(
     tiny: Path, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

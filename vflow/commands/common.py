@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, printable
 from vflow.flags import Whole
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def require(module: str, what: str, extra: str) -> None:
 
 
 def note(text: str) -> None:
-    """A remark for people, on stderr."""
-    print(f"note: {text}", file=sys.stderr)
+    """A remark for people, in a line on stderr."""
+    print(f"note: {printable(text)}", file=sys.stderr)
 
 
 def check_checkpoint(checkpoint: str | None, families: Sequence[str], does: str | None = None) -> str:

@@ -16,7 +16,7 @@ from vflow.commands.common import note
 from vflow.commands.digits import Digits
 from vflow.commands.draw import DrawFlags
 from vflow.commands.predict import Predict
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, printable
 from vflow.flags import Inputs, Text, Whole
 
 if TYPE_CHECKING:
@@ -144,4 +144,4 @@ def _print_plan(plan: Sequence[tuple[Item, bool]], as_json: bool) -> None:
         if as_json:
             print(json.dumps({"item": item.name, "inputs": inputs, "status": status}))
         else:
-            print(f"{status}: {item.name}" + (f" ← {', '.join(inputs)}" if inputs else ""))
+            print(printable(f"{status}: {item.name}" + (f" ← {', '.join(inputs)}" if inputs else "")))

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 from vflow.data import media
 from vflow.disk import file_sha256, real_path
-from vflow.errors import InputError, counted, naming_memory
+from vflow.errors import InputError, counted, naming_memory, printable
 from vflow.locks import FolderLock
 from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import Entry, Manifest, is_inside, outputs_match
@@ -223,7 +223,7 @@ def _produce(item: Item, task: Task, options: Options, manifest: Manifest) -> En
             os.replace(path, final)
         if stale := _remove_stale(manifest, item.name, outputs):
             print(
-                f"note: {item.name}: other settings; {counted(stale, 'earlier file')} deleted",
+                f"note: {printable(item.name)}: other settings; {counted(stale, 'earlier file')} deleted",
                 file=sys.stderr,
             )
     finally:
