@@ -551,3 +551,20 @@ def test_a_card_that_is_not_utf8_is_read(tmp_path: Path) -> None:
     assert read_card(tmp_path) is None
     (tmp_path / "README.md").write_bytes(b"# caf\xe9")
     assert read_card(tmp_path) == "# caf\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("preset.yaml", "a run without a commit so far; continue it with vflow train --resume"),
+        (
+            "recipe.yaml",
+            "a recipe's run without its export so far; name a stage's folder, or continue it with --resume",
+        ),
+    ],
+)
+def test_runs_that_have_no_checkpoint_yet_are_named(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(CheckpointError) as error:
+        load(tmp_path)
+    assert str(error.value) == f"{tmp_path}: {message}"

@@ -140,6 +140,10 @@ def _file_message(path: Path) -> str:
 
 def missing_message(folder: Path, name: str) -> str:
     """Message that ``folder`` lacks the file ``name``, without which it is no checkpoint."""
+    if (folder / "recipe.yaml").is_file():
+        return "a recipe's run without its export so far; name a stage's folder, or continue it with --resume"
+    if (folder / "preset.yaml").is_file():
+        return "a run without a commit so far; continue it with vflow train --resume"
     return _lacks(name, [] if (folder / WEIGHTS).is_file() else pickled_files(folder))
 
 
