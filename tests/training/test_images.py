@@ -202,6 +202,16 @@ def test_a_backbone_sees_each_picture_once(runs: Path, monkeypatch: pytest.Monke
     assert 0 < sum(seen) <= len(material(given).train) + start_of_actnorm
 
 
+def test_validation_of_a_mean_trained_first_is_in_bits(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("model.color_mean=[4]", "training.losses=[{kind: color_mean, pretrain_only: true}]")
+    assert run_here(output=runs / "a", max_steps=1, set=settings, **colorizer(runs)) == 0
+    (bits,) = (line["val_bits_per_dim"] for line in lines(runs / "a") if "val_bits_per_dim" in line)
+    printed = capsys.readouterr().err
+    assert f"step 1: validation {bits:.4f} bits/dim\n" in printed and "color_mean" in printed
+
+
 def test_a_dry_run_starts_from_the_checkpoint_and_keeps_no_features(
     runs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

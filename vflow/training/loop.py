@@ -277,7 +277,8 @@ class Run:
         progress.seconds = self._seconds()
         self.interval_seconds += seconds
         self.interval_frames += frames
-        self.log.tick(self._in_words(result.loss), frames / seconds, progress.skipped)
+        objective = self.state.objective.replace("_per_", "/")
+        self.log.tick(self._in_words(result.loss, objective), frames / seconds, progress.skipped)
         if result.accepted:
             progress.loss_sum += result.loss
             progress.norm_sum += result.norm
@@ -293,11 +294,11 @@ class Run:
             return {}
         return {key: None if bits is None else bits * self.nats_per_bit}
 
-    def _in_words(self, loss: float) -> str:
-        """The objective's value with its unit: bits/dim, or nats of a point."""
+    def _in_words(self, value: float, unit: str) -> str:
+        """The value with its unit; in place of bits/dim nats of a point, for densities of vectors."""
         if self.nats_per_bit is not None:
-            return f"{loss * self.nats_per_bit:.4f} nats"
-        return f"{loss:.4f} {self.state.objective.replace('_per_', '/')}"
+            return f"{value * self.nats_per_bit:.4f} nats"
+        return f"{value:.4f} {unit}"
 
     def _log_line(self) -> None:
         progress, count = self.progress, self.progress.summed
@@ -335,7 +336,7 @@ class Run:
         if math.isfinite(bits):
             progress.val_bits_per_dim, progress.validation_bits = bits, found.typical
             line["validation_bits"] = found.typical
-        self.log.say(f"step {progress.step}: validation {self._in_words(bits)}")
+        self.log.say(f"step {progress.step}: validation {self._in_words(bits, 'bits/dim')}")
         if self.accelerator.is_main_process:
             line["largest_log_scale"] = largest_log_scale(self.average)
             try:
