@@ -15,7 +15,7 @@ from vflow.config import ModelConfig
 from vflow.errors import CheckpointError, VflowError
 
 MAX_LOADED = 4  # models in memory at once
-FIRST = ("shapes", "digits", "colorizer")  # those that ship and are quick to try come first
+FIRST = ("shapes", "digits", "colorizer", "enlarge")  # those that ship and are quick to try come first
 SMALLEST_PRESETS = {
     "videoflow": "shapes-small",
     "nowcast": "rain",

@@ -38,6 +38,19 @@ def test_checkpoints_are_offered_by_kind(tmp_path: Path, monkeypatch: pytest.Mon
     assert models.names("videoflow") == ["digits", "mine"], "where it can be learnt why it cannot be read"
 
 
+def test_own_models_leave_the_selection_at_first_to_those_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
+    ships = checkpoint.find_checkpoints()
+    own = {f"a-{name}": folder for name, folder in ships.items()}
+    monkeypatch.setattr(checkpoint, "find_checkpoints", lambda folders=(): own | ships)
+    families = ("videoflow", "digits", "colorizer", "super_resolution")
+    assert [ModelStore().default(family) for family in families] == [
+        "shapes",
+        "digits",
+        "colorizer",
+        "enlarge",
+    ]
+
+
 def test_a_tab_without_a_model_says_how_to_train_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = store(tmp_path, monkeypatch, "mine")
     assert models.default("digits") is None
