@@ -25,7 +25,7 @@ class Predict(DrawFlags):
     """Draw many futures of a clip."""
 
     input: Inputs = ()
-    """A video, a folder of frames, an npz, or images in the order of time."""
+    """A video, a folder of frames, an npz, images in the order of time, or a folder of several clips."""
     num_frames: Whole = None
     """Frames per future (10; of rain 6)."""
     context_at: Annotated[Place | None, tyro.conf.arg(constructor=Place, help_behavior_hint="")] = None

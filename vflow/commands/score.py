@@ -27,7 +27,7 @@ class ScoreClips:
     checkpoint: Text = None
     """A folder, a shipped name or a hub id."""
     input: Inputs = ()
-    """A video, a folder of frames, an npz, or images in the order of time."""
+    """A video, a folder of frames, an npz, images in the order of time, or a folder of several clips."""
     context: Whole = None
     """Frames at the start that stay out of the mean; by default those that cannot be scored."""
     num_frames: Whole = None

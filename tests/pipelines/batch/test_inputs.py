@@ -41,6 +41,17 @@ def test_a_folder_of_clips_stands_for_them(tmp_path: Path) -> None:
     assert clips([tmp_path]) == [Item("a2", (second,)), Item("a10", (tenth,))]
 
 
+def test_a_folder_of_folders_of_frames_stands_for_them(tmp_path: Path) -> None:
+    for name in ("a10/0.png", "a2/0.png", "a2/1.png", ".hidden/0.png"):
+        _still(tmp_path / "root" / name)
+    (tmp_path / "root" / "empty").mkdir()
+    expected = [Item("a2", (tmp_path / "root/a2",)), Item("a10", (tmp_path / "root/a10",))]
+    assert clips([tmp_path / "root"]) == expected
+    assert clips([tmp_path / "root" / "empty"]) == [Item("empty", (tmp_path / "root/empty",))]
+    clip = _array(tmp_path / "root" / "clip.npz")
+    assert clips([tmp_path / "root"]) == [Item("clip", (clip,))]
+
+
 def test_mixtures_are_refused(tmp_path: Path) -> None:
     array, still = _array(tmp_path / "a.npz"), _still(tmp_path / "b.png")
     with pytest.raises(InputError, match=r"a\.npz: given together with single images"):

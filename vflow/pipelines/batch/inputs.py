@@ -39,7 +39,8 @@ class Item:
 def clips(paths: Sequence[Path]) -> list[Item]:
     """Items of ``vflow predict``: a video, an array, a folder of stills, or all single stills together.
 
-    A folder that holds videos or arrays, and no stills, stands for all of them.
+    A folder that holds videos or arrays, and no stills, stands for all of them; one without media of its own,
+    for the folders of stills in it.
 
     Raises:
         ConfigError: no paths. InputError: stills and clips are mixed, or a path is given twice.
@@ -156,10 +157,12 @@ def _is_still(path: Path) -> bool:
 
 
 def _clips_inside(path: Path) -> list[Path]:
-    """The videos or arrays in a folder of such; any other path itself."""
+    """The videos, arrays or folders of stills in a folder of such; any other path itself."""
     if not path.is_dir():
         return [path]
     files = media.list_media(path)
+    if not files:
+        return [folder for folder in _folders_inside(path) if _stills(folder)] or [path]
     films = [file for file in files if not _is_still(file)]
     if films and len(films) < len(files):
         raise InputError(f"{path}: holds clips ({films[0].name}, …) and single images; give one kind")
@@ -241,15 +244,21 @@ def _media_inside(folder: Path, unit: Unit, skip: Path | None) -> list[Path]:
     """Media in ``folder``, then in its folders."""
     others = () if unit == "clip" else media.ARRAY_SUFFIXES
     found = [path for path in media.list_media(folder) if path.suffix.lower() not in others]
-    folders = (one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
-    for one in sorted(folders, key=lambda one: media.natural_key(one.name)):
-        if one.name.startswith(".") or real_path(one) == skip:
+    for one in _folders_inside(folder):
+        if real_path(one) == skip:
             continue
         inside = _media_inside(one, unit, skip)
         if unit == "clip" and (stills := _stills(one)):
             inside = [one, *(path for path in inside if path not in stills)]
         found += inside
     return found
+
+
+def _folders_inside(folder: Path) -> list[Path]:
+    """Folders directly in ``folder``, in natural order, without hidden ones and links."""
+    found = (one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
+    visible = (one for one in found if not one.name.startswith("."))
+    return sorted(visible, key=lambda one: media.natural_key(one.name))
 
 
 def _stills(folder: Path) -> set[Path]:
