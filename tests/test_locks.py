@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, InputError
 from vflow.locks import FolderLock
 
 COUNT = """
@@ -40,3 +40,9 @@ def test_processes_take_turns(tmp_path: Path) -> None:
     counters = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(3)]
     assert [counter.wait(60) for counter in counters] == [0, 0, 0]
     assert (tmp_path / "count").read_text() == "60"
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file: is a file, not a folder; choose another --output$"):
+        FolderLock(tmp_path / "file", "training")

@@ -44,6 +44,8 @@ class FolderLock:
             except Timeout as error:
                 message = f"{folder}: another process is {activity} here; choose another --output"
                 raise ConfigError(message) from error
+        except FileExistsError as error:
+            raise InputError(f"{folder}: is a file, not a folder; choose another --output") from error
         except OSError as error:
             raise InputError(f"{folder}: cannot write ({error.strerror}); choose another --output") from error
         self._lock = lock
