@@ -82,6 +82,17 @@ def test_rank_histogram_is_flat_for_members_like_the_truth_ties_included() -> No
     assert outer_share(counts) == pytest.approx(0.4, abs=0.02)
 
 
+def test_the_outer_ranks_of_pairs_of_opposite_noise_hold_less_than_those_of_independent_members() -> None:
+    random, valid = np.random.default_rng(0), np.ones((400, 400), bool)
+    truth, *members = random.normal(size=(9, *valid.shape))
+    pairs = np.concatenate([members[:4], np.negative(members[:4])])
+    independent, opposite = (
+        outer_share(rank_histogram(np.asarray(some), truth, random, valid)) for some in (members, pairs)
+    )
+    assert independent == pytest.approx(2 / 9, abs=0.005)
+    assert opposite == pytest.approx(2 / 10, abs=0.005)
+
+
 def test_rank_histogram_of_narrow_members_is_all_outside() -> None:
     random = np.random.default_rng(0)
     truth = random.normal(size=(50, 50))

@@ -85,7 +85,11 @@ def rank_histogram(members: Array, truth: Array, random: np.random.Generator, va
 
 
 def outer_share(histogram: Array) -> float:
-    """Share of the two outer ranks; 2 / (N + 1) when calibrated."""
+    """Share of the two outer ranks of N members.
+
+    When calibrated it is 2 / (N + 1) for independent members. For pairs of opposite noise, as
+    ``vflow.nowcast`` draws them, it is less, down to 2 / (N + 2) where opposite noise gives opposite errors.
+    """
     return float((histogram[0] + histogram[-1]) / histogram.sum())
 
 

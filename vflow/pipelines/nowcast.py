@@ -1,9 +1,11 @@
 """Members of a rain forecast. Noise is named by (seed, content of the given frames, pair, block, level).
 
 Members come in pairs of opposite noise (antithetic sampling, Hammersley & Morton 1956): each is a sample of
-the model, and together they estimate means and spread better than independent ones would. Frames ahead are
-drawn in blocks, as many at once as the model knows; a further block is given what was drawn. Members run in
-chunks of one fixed size, so member k is the same whatever the number of members.
+the model, and together they estimate means and probabilities better than independent ones would. Variances
+they do not: a pair lies on both sides of the mean, so Σ (x − mean)² / (N − 1) is up to N / (N − 1) times too
+large, for two members twice. Frames ahead are drawn in blocks, as many at once as the model knows; a further
+block is given what was drawn. Members run in chunks of one fixed size, so member k is the same whatever the
+number of members.
 """
 
 from __future__ import annotations
