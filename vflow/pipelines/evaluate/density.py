@@ -49,7 +49,7 @@ def evaluate_density(model: DensityModel, settings: Settings, stage: Stage) -> E
     log_p = _log_prob(model, points, stage("points"))
     figures: dict[str, Any] = {
         "nats": -float(log_p.mean()),
-        "nats_standard_error": float(log_p.std(correction=0)) / math.sqrt(len(points)),
+        "nats_standard_error": _standard_error(log_p),
         "bits_per_dim": -float(log_p.mean()) / (math.log(2) * config.dim),
         "nonfinite": int((~log_p.isfinite()).sum()),
     }
@@ -65,6 +65,11 @@ def evaluate_density(model: DensityModel, settings: Settings, stage: Stage) -> E
         figures["effective_sample_share"] = ImportanceSample(own, -log_ratio).effective_share
     protocol = {"data": settings.data, "split": settings.split, "points": len(points)}
     return Evaluation(figures, protocol, {"points": points_picture(points.numpy(), drawn)})
+
+
+def _standard_error(values: torch.Tensor) -> float:
+    """Standard error of the mean of values (N,); NaN of one alone, which says nothing of it."""
+    return float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
 def _log_prob(model: DensityModel, points: torch.Tensor, progress: Progress) -> torch.Tensor:
