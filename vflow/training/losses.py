@@ -40,7 +40,10 @@ TINY_SQUARE = 1e-3  # grey levels²: keeps the slope of square roots finite
 
 
 class Loss(Protocol):
-    """Scalar loss of a model on a batch; the mean over equal micro-batches is that of the whole batch.
+    """Scalar loss of a model on a batch.
+
+    The mean over equal micro-batches is that of the whole batch, but for what is no mean over examples: the
+    bounds of ``BestOfLoss`` and the root of ``DetailMeanLoss`` are each micro-batch's own.
 
     Attributes:
         uses_features: True where the batch's ``features`` are used, which the step then computes once.
