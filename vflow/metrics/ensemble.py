@@ -85,12 +85,12 @@ def rank_histogram(members: Array, truth: Array, random: np.random.Generator, va
 
 
 def outer_share(histogram: Array) -> float:
-    """Share of the two outer ranks of N members.
+    """Share of the two outer ranks of N members; NaN of no ranks.
 
     When calibrated it is 2 / (N + 1) for independent members. For pairs of opposite noise, as
     ``vflow.nowcast`` draws them, it is less, down to 2 / (N + 2) where opposite noise gives opposite errors.
     """
-    return float((histogram[0] + histogram[-1]) / histogram.sum())
+    return float((histogram[0] + histogram[-1]) / (histogram.sum() or np.nan))
 
 
 class Reliability(NamedTuple):
@@ -117,10 +117,10 @@ class Reliability(NamedTuple):
 
     @property
     def brier(self) -> float:
-        """Mean squared error of the probability."""
+        """Mean squared error of the probability; NaN of no forecasts."""
         p = np.arange(len(self.forecasts)) / (len(self.forecasts) - 1)
         happened = self.events * (1 - p) ** 2 + (self.forecasts - self.events) * p**2
-        return float(happened.sum() / self.forecasts.sum())
+        return float(happened.sum() / (self.forecasts.sum() or np.nan))
 
 
 def power_spectrum(field: Array) -> Array:

@@ -17,6 +17,7 @@ from vflow.pipelines.evaluate.pysteps_peers import pysteps_methods
 from vflow.pipelines.evaluate.rain import (
     Method,
     Protocol,
+    Verification,
     evaluate_rain,
     flow_method,
     persistence,
@@ -56,6 +57,20 @@ def test_a_perfect_forecast_has_perfect_figures_and_persistence_has_not() -> Non
     np.testing.assert_allclose(
         perfect["spectrum_last_lead"], found["observed"]["spectrum_last_lead"], rtol=1e-4
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_cases_without_rain_are_left_out_of_its_scores() -> None:
+    truth, random = np.zeros((2, 8, 8)), np.random.default_rng(0)
+    truth[0, 2:5, 2:5] = 2.0
+    members, seen = np.repeat(truth[None], 3, 0), np.ones((8, 8), bool)
+    found = Verification(Protocol(side=8, leads=2), seconds=[1.0])
+    for valid in (seen, ~seen):
+        found.add(members, truth, valid, random)
+    figures = found.figures()
+    assert figures["crps"] == 0 and figures["csi_1"] == figures["fss_1"] == 1
+    np.testing.assert_array_equal(figures["csi_1_per_lead"], [1, np.nan])
+    assert np.isnan([figures["csi_5"], figures["outer_ranks"]]).all() and figures["brier"] == 0
 
 
 def test_methods_see_the_square_alone() -> None:

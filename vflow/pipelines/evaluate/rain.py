@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from itertools import product
@@ -85,7 +85,8 @@ class Verification:
         """One case: members (N, T, H, W) and truth (T, H, W) in mm/h."""
         leads = range(len(truth))
         mean = members.mean(0)
-        self.crps.append(np.array([crps(members[:, k], truth[k])[valid].mean() for k in leads]))
+        errors = [crps(members[:, k], truth[k])[valid] for k in leads]
+        self.crps.append(np.array([error.mean() if error.size else np.nan for error in errors]))
         for threshold in self.protocol.thresholds:
             hits = [Contingency.of(mean[k], truth[k], threshold, valid).csi for k in leads]
             self.csi.setdefault(threshold, []).append(hits)
@@ -99,12 +100,16 @@ class Verification:
             self.reliability.append(Reliability.of(members[:, -1], truth[-1], self.protocol.probable, valid))
 
     def figures(self) -> dict[str, Any]:
-        """A figure per key; series by lead end in ``_per_lead``."""
-        series = {"crps": np.mean(self.crps, 0)}
+        """A figure per key; series by lead end in ``_per_lead``.
+
+        Scores of an event are means over the cases and leads that have it, forecast or real; NaN where none
+        has.
+        """
+        series = {"crps": _mean_of_known(self.crps)}
         for threshold in self.protocol.thresholds:
-            series[f"csi_{threshold:g}"] = np.nanmean(self.csi[threshold], 0)
-            series[f"fss_{threshold:g}"] = np.nanmean(self.fss[threshold], 0)
-        found: dict[str, Any] = {name: float(values.mean()) for name, values in series.items()}
+            series[f"csi_{threshold:g}"] = _mean_of_known(self.csi[threshold])
+            series[f"fss_{threshold:g}"] = _mean_of_known(self.fss[threshold])
+        found: dict[str, Any] = {name: float(_mean_of_known(values)) for name, values in series.items()}
         found |= {f"{name}_per_lead": values for name, values in series.items()}
         found["spectrum_last_lead"] = np.mean(self.spectra, 0)
         found["seconds"] = float(np.median(self.seconds))
@@ -113,11 +118,20 @@ class Verification:
             both = self.reliability[0]
             for other in self.reliability[1:]:
                 both = both + other
-            found["rank_histogram"] = ranks / ranks.sum()
+            found["rank_histogram"] = ranks / (ranks.sum() or np.nan)
             found["outer_ranks"] = outer_share(ranks)
             found["reliability_forecasts"], found["reliability_events"] = both.forecasts, both.events
             found["brier"] = both.brier
         return found
+
+
+def _mean_of_known(values: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is not NaN; NaN where all is."""
+    numbers = np.asarray(values, np.float64)
+    known = ~np.isnan(numbers)
+    count = known.sum(0)
+    mean: np.ndarray = np.where(known, numbers, 0).sum(0) / np.where(count, count, np.nan)
+    return mean
 
 
 def verify(
