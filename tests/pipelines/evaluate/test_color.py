@@ -71,6 +71,14 @@ def test_errors_beside_yardsticks(model: Colorizer, root: Path, evaluation: Eval
     assert figures["sampled_values"] == 3 * 3 * 2 * 8 * 8
 
 
+def test_one_colouring_of_grey_photos_is_relative_to_nothing(model: Colorizer, tmp_path: Path) -> None:
+    grey = np.arange(48, dtype=np.uint8)[:, None, None].repeat(40, 1).repeat(3, 2)
+    media.write_png(tmp_path / "grey" / "one.png", 4 * grey)
+    figures = evaluate_color(model, Settings(str(tmp_path / "grey"), num_samples=1), quiet).figures
+    ratios = ("spread_within_ratio", "variance_beside_mean_color", "colorfulness_ratio")
+    assert all(math.isnan(figures[name]) for name in ratios) and "best_grey" not in figures
+
+
 def test_bits(model: Colorizer, root: Path, evaluation: Evaluation) -> None:
     examples = [Photos(root / "val", size=8, split="test").example(i, (0, 0)) for i in range(3)]
     images = torch.from_numpy(np.stack([e.image.transpose(2, 0, 1) for e in examples]).copy())

@@ -38,6 +38,8 @@ TUNING_PHOTOS = 32
 CHECKED, SHOWN, SHOWN_SIDE = 32, 8, 128
 LEVEL_PHOTOS = 16
 """Photos on which each level's noise alone is redrawn."""
+COLORLESS = 0.01
+"""Units of a and b, colourfulness or variance that are no colour to be relative to: grey has up to 0.005."""
 YARDSTICKS = ("mean_tint", "tints")
 """Figures that need training photos."""
 
@@ -155,6 +157,10 @@ def _likelihood(model: Any, held: Photos, chosen: Sequence[int], settings: Setti
     return figures | round_trip(model, [image_batch(model, images[:CHECKED], given[:CHECKED])])
 
 
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole > COLORLESS else math.nan
+
+
 class _Figures:
     """Running figures of all photos."""
 
@@ -190,7 +196,7 @@ class _Figures:
         return float(np.sqrt(best[0])), float(np.sqrt(best[1]))
 
     def figures(self, *, with_yardsticks: bool) -> dict[str, Any]:
-        """Means over photos."""
+        """Means over photos; NaN for what is relative to colours or variants that do not differ."""
         mean = means(self.verdicts)._asdict()
         errors = {f"rmse_{name}": mean.pop(name) for name in ("best", "first", "grey", *YARDSTICKS)}
         errors["rmse_best_independent"] = float(np.mean(self.apart))
@@ -202,17 +208,17 @@ class _Figures:
             f"{name}_{against}": errors[f"rmse_{name}"] / errors[f"rmse_{against}"] - 1
             for name in ("best", "best_independent", "first")
             for against in ("grey", "tints")
-            if errors[f"rmse_{against}"]
+            if (errors[f"rmse_{against}"] or 0) > COLORLESS
         }
         by_level = np.sum(self.level_variances, axis=0)
         figures = {
             "spread_within": mean["spread"],
             "spread_within_real": mean["true_spread"],
-            "spread_within_ratio": mean["spread"] / max(mean["true_spread"], 1e-9),
+            "spread_within_ratio": _ratio(mean["spread"], mean["true_spread"]),
             "spread_over_variants": mean["diversity"],
-            "variance_beside_mean_color": 1 - mean["mean_color_variance"] / max(mean["variance"], 1e-9),
+            "variance_beside_mean_color": 1 - _ratio(mean["mean_color_variance"], mean["variance"]),
             "variance_by_level": by_level / max(by_level.sum(), 1e-9),
-            "colorfulness_ratio": mean["colorfulness"] / max(mean["true_colorfulness"], 1e-9),
+            "colorfulness_ratio": _ratio(mean["colorfulness"], mean["true_colorfulness"]),
             "largest_lightness_change": mean["lightness"],
             "seconds_per_picture": self.seconds / max(1, self.drawn),
         }
