@@ -98,7 +98,11 @@ def overlap(first: Blob, later: Blob) -> float:
 
 
 def entropy(directions: Iterable[tuple[int, int] | None]) -> float:
-    """Entropy in bits of the directions that futures of one context take; those with none are left out."""
+    """Entropy in bits of the directions that futures of one context take; those with none are left out.
+
+    Of the counts as they are: 64 futures drawn evenly among eight directions have 2.92 bits on average, not
+    3; 20 have 2.72, and 8 have 2.26.
+    """
     counts = Counter(d for d in directions if d is not None)
     n = sum(counts.values())
     return -sum(c / n * math.log2(c / n) for c in counts.values()) if n else 0.0

@@ -32,6 +32,7 @@ def region_bits(model: VideoModel, clips: Sequence[np.ndarray], context: int, se
     """Bits per value of the shapes' pixels and of the background apart, and the share of all bits in shapes.
 
     By the density map of ``vflow score`` (K = 1): what a coarse position costs is spread over its pixels.
+    Terms of a bound may be negative, so the background may be, and the share then is over 1.
     """
     bits, values = np.zeros(2), np.zeros(2)  # background, shape
     for index in evenly_spaced(len(clips), REGION_CLIPS):
