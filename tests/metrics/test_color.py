@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from vflow.metrics.color import (
     Tints,
     colorfulness,
     diversity,
+    flicker,
     judge,
     mean_color_variance,
     means,
@@ -100,3 +102,15 @@ def test_colorfulness() -> None:
     image[0, :, 0] = 100  # half red, half black: rg is 100 or 0, yb is 50 or 0
     expected = np.hypot(50, 25) + 0.3 * np.hypot(50, 25)
     assert colorfulness(image) == pytest.approx(expected)
+
+
+def test_colours_that_move_with_the_film_do_not_flicker() -> None:
+    random = np.random.default_rng(0)
+    texture = 4 * (cv2.GaussianBlur(random.uniform(0, 255, (64, 96, 3)), (0, 0), 2) - 127.5) + 128
+    moved = np.stack([texture[:48, 10 - 2 * t : 74 - 2 * t] for t in range(4)])
+    calm, noisy = (
+        np.clip(film, 0, 255).astype(np.uint8) for film in (moved, moved + random.normal(0, 4, moved.shape))
+    )
+    assert flicker(noisy, noisy) == 1
+    assert flicker(calm, noisy) < 0.3
+    assert np.isnan(flicker(noisy, np.repeat(calm[:1], 4, 0)))

@@ -68,7 +68,8 @@ def colorfulness(image: np.ndarray) -> float:
 def flicker(made: np.ndarray, film: np.ndarray) -> float:
     """Change of a and b along the motion of a film in colour, over that of the ``film`` itself.
 
-    Mean |Δa| and |Δb| from frame to frame, where lightness stays along the optical flow of the film.
+    Mean |Δa| and |Δb| from frame to frame, where lightness stays along the optical flow of the film; NaN of a
+    film that stands still.
 
     Args:
         made, film: uint8 (T, H, W, 3), T ≥ 2.
@@ -86,7 +87,7 @@ def flicker(made: np.ndarray, film: np.ndarray) -> float:
             )
             still = np.abs(new[..., 0] - old[..., 0]) <= STILL
             changes[place] += np.abs(new - old)[..., 1:][still].sum()
-    return float(changes[0] / max(changes[1], 1e-9))
+    return float(changes[0] / (changes[1] or np.nan))
 
 
 class Tints(NamedTuple):
