@@ -65,7 +65,7 @@ def test_training_is_a_function_of_its_arguments() -> None:
 def test_pairwise_distance() -> None:
     corners = np.array([[[0, 0]], [[3, 4]], [[6, 8]]], np.uint8)
     assert pairwise_distance(corners) == pytest.approx((5 + 5 + 10) / 3)
-    assert pairwise_distance(corners[:1]) == 0
+    assert np.isnan(pairwise_distance(corners[:1]))
     ramp = np.zeros((3 * MOST, 2, 2), np.uint8)
     ramp[2 * MOST :] = 100  # beyond the first so many
     assert pairwise_distance(ramp) == pytest.approx(200 * 4 / 9, rel=0.02)
@@ -78,3 +78,15 @@ def test_spread_ratios() -> None:
     ratios = spread_ratios(halved, labels, images, labels)
     assert ratios[4] == pytest.approx(0.2, rel=1e-3)
     assert np.delete(ratios, 4) == pytest.approx(np.ones(9))
+
+
+def test_the_spread_of_a_class_without_two_pictures_is_unknown() -> None:
+    images, labels = printed(200, 3)
+    one, others = np.flatnonzero(labels == 7)[:1], np.flatnonzero(labels != 7)
+    few = np.concatenate([one, others])
+    for ratios in (
+        spread_ratios(images, labels, images[few], labels[few]),
+        spread_ratios(images[few], labels[few], images, labels),
+        spread_ratios(images, labels, images[others], labels[others]),
+    ):
+        assert np.isnan(ratios[7]) and np.delete(ratios, 7) == pytest.approx(np.ones(9))

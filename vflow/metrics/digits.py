@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import numpy as np
@@ -78,23 +79,30 @@ def agreement(classifier: nn.Module, images: np.ndarray, labels: np.ndarray) -> 
 
 
 def pairwise_distance(images: np.ndarray) -> float:
-    """Mean L2 distance over pairs of ``images`` (N, H, W), in grey levels; 0 for one.
+    """Mean L2 distance over pairs of ``images`` (N, H, W), in grey levels; NaN for fewer than two.
 
     Of more than 200, evenly spaced ones: neighbours in a data set are often by one writer.
     """
+    if len(images) < 2:
+        return math.nan
     some = np.linspace(0, len(images) - 1, min(len(images), MOST)).astype(int)
     x = images[some].reshape(len(some), -1).astype(np.float64)
     squares = (x**2).sum(1)
     distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * x @ x.T, 0))
     first, second = np.triu_indices(len(x), 1)
-    return float(distances[first, second].mean()) if len(first) else 0.0
+    return float(distances[first, second].mean())
 
 
 def spread_ratios(
     images: np.ndarray, labels: np.ndarray, real: np.ndarray, real_labels: np.ndarray
 ) -> np.ndarray:
-    """Pairwise distance of drawn digits over that of real ones, per class: float64 (10,)."""
-    return np.array([
-        pairwise_distance(images[labels == label]) / pairwise_distance(real[real_labels == label])
-        for label in range(CLASSES)
-    ])  # fmt: skip
+    """Pairwise distance of drawn digits over that of real ones, per class: float64 (10,).
+
+    NaN for a class of which there are no two drawn, or no two different real ones.
+    """
+    drawn, known = (
+        np.array([pairwise_distance(x[y == label]) for label in range(CLASSES)])
+        for x, y in ((images, labels), (real, real_labels))
+    )
+    ratios: np.ndarray = drawn / np.where(known > 0, known, np.nan)
+    return ratios

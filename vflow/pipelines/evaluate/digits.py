@@ -35,6 +35,7 @@ from vflow.pipelines.evaluate.report import (
     Settings,
     Stage,
     fault_figures,
+    mean_of_known,
     scan_temperatures,
 )
 from vflow.pipelines.evaluate.round_trip import image_batch, round_trip
@@ -62,9 +63,9 @@ class Judge(NamedTuple):
         features = spread_ratios(drawn, labels, real, self.labels)
         return {
             "agreement": agreement(self.classifier, images, labels),
-            "spread_pixels": pixels.mean(),
+            "spread_pixels": mean_of_known(pixels),
             "spread_pixels_per_class": pixels,
-            "spread_features": features.mean(),
+            "spread_features": mean_of_known(features),
             "spread_features_per_class": features,
             "frechet_on_classifier_features": self.distance(images),
         }

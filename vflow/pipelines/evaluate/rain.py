@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from itertools import product
@@ -29,7 +29,7 @@ from vflow.models import Nowcast
 from vflow.pipelines.evaluate.data import locate
 from vflow.pipelines.evaluate.latents import PROTOCOL, nowcast_latent_share
 from vflow.pipelines.evaluate.pysteps_peers import MINUTES, pysteps_methods
-from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, Stage
+from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, Stage, mean_of_known
 from vflow.pipelines.nowcast import draw_ensemble
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import generator
@@ -105,11 +105,11 @@ class Verification:
         Scores of an event are means over the cases and leads that have it, forecast or real; NaN where none
         has.
         """
-        series = {"crps": _mean_of_known(self.crps)}
+        series = {"crps": mean_of_known(self.crps)}
         for threshold in self.protocol.thresholds:
-            series[f"csi_{threshold:g}"] = _mean_of_known(self.csi[threshold])
-            series[f"fss_{threshold:g}"] = _mean_of_known(self.fss[threshold])
-        found: dict[str, Any] = {name: float(_mean_of_known(values)) for name, values in series.items()}
+            series[f"csi_{threshold:g}"] = mean_of_known(self.csi[threshold])
+            series[f"fss_{threshold:g}"] = mean_of_known(self.fss[threshold])
+        found: dict[str, Any] = {name: float(mean_of_known(values)) for name, values in series.items()}
         found |= {f"{name}_per_lead": values for name, values in series.items()}
         found["spectrum_last_lead"] = np.mean(self.spectra, 0)
         found["seconds"] = float(np.median(self.seconds))
@@ -123,15 +123,6 @@ class Verification:
             found["reliability_forecasts"], found["reliability_events"] = both.forecasts, both.events
             found["brier"] = both.brier
         return found
-
-
-def _mean_of_known(values: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is not NaN; NaN where all is."""
-    numbers = np.asarray(values, np.float64)
-    known = ~np.isnan(numbers)
-    count = known.sum(0)
-    mean: np.ndarray = np.where(known, numbers, 0).sum(0) / np.where(count, count, np.nan)
-    return mean
 
 
 def verify(

@@ -142,6 +142,15 @@ def plain(value: Any) -> Any:
     return value
 
 
+def mean_of_known(values: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is not NaN; NaN where all is."""
+    numbers = np.asarray(values, np.float64)
+    known = ~np.isnan(numbers)
+    count = known.sum(0)
+    mean: np.ndarray = np.where(known, numbers, 0).sum(0) / np.where(count, count, np.nan)
+    return mean
+
+
 def mean_rows(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Mean of each key over examples."""
     return {key: np.mean([row[key] for row in rows], axis=0) for key in rows[0]}
