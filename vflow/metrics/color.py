@@ -6,6 +6,7 @@ to 64×64, so that grey has the root mean square of a and b themselves; figures 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
@@ -46,16 +47,20 @@ def spread(ab: np.ndarray) -> np.ndarray:
 
 
 def diversity(ab: np.ndarray) -> float:
-    """Difference of variants (N, 2, H, W): standard deviation over them, root mean square over pixels."""
-    return float(np.sqrt(ab.var(0, ddof=1).mean())) if len(ab) > 1 else 0.0
+    """Difference of variants (N, 2, H, W): standard deviation over them, root mean square over pixels.
+
+    NaN for one.
+    """
+    return float(np.sqrt(ab.var(0, ddof=1).mean())) if len(ab) > 1 else math.nan
 
 
 def mean_color_variance(ab: np.ndarray) -> float:
     """Part of the variance over variants (N, 2, H, W) that their mean colours make, ``diversity``² being all.
 
-    Exact: the mean over pixels of x is the projection on constants, and what is left is orthogonal to it.
+    Exact: the mean over pixels of x is the projection on constants, and what is left is orthogonal to it. NaN
+    for one.
     """
-    return float(ab.mean((-2, -1)).var(0, ddof=1).mean()) if len(ab) > 1 else 0.0
+    return float(ab.mean((-2, -1)).var(0, ddof=1).mean()) if len(ab) > 1 else math.nan
 
 
 def colorfulness(image: np.ndarray) -> float:

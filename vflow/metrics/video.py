@@ -48,11 +48,11 @@ def best_of(samples: np.ndarray, target: np.ndarray) -> tuple[int, np.ndarray]:
 def diversity(samples: np.ndarray) -> float:
     """Mean over pairs of samples (N, …) of the root-mean-square difference, in grey levels.
 
-    One pair at a time is held in float64.
+    NaN for one sample. One pair at a time is held in float64.
     """
     pairs = itertools.combinations(samples, 2)
     apart = [math.sqrt(np.square(one.astype(np.float64) - other).mean()) for one, other in pairs]
-    return float(np.mean(apart)) if apart else 0.0
+    return float(np.mean(apart)) if apart else math.nan
 
 
 class Baselines(NamedTuple):
