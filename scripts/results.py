@@ -105,7 +105,7 @@ ROWS = {
     "steps_csi_1": ("CSI of the STEPS mean at 1 mm/h", ""),
     "fss_1": ("FSS of members at 1 mm/h and 16 km", ""),
     "steps_fss_1": ("FSS of STEPS members", ""),
-    "outer_ranks": ("outer two of 21 ranks at the last lead time (calibrated: 0.095)", "share"),
+    "outer_ranks": ("outer two of 21 ranks at the last lead time (calibrated: 0.09)", "share"),
     "steps_outer_ranks": ("outer two ranks of STEPS", "share"),
     "seconds": ("time per forecast", "s"),
     "steps_seconds": ("time per forecast of STEPS", "s"),
