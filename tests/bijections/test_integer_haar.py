@@ -72,7 +72,10 @@ def test_extreme_images() -> None:
     assert torch.equal(layer.values(layer.symbols(stripes)), stripes)
 
 
-def test_wavelets_that_no_image_has_give_grey_levels() -> None:
-    z = torch.full((1, 3, 8, 8), 255.0)
-    x, _ = IntegerHaar(3).invert(z)
-    assert x.min() >= 0 and x.max() < 256
+def test_wavelets_that_no_image_has_lie_outside_the_grey_levels_and_come_back() -> None:
+    layer, z = IntegerHaar(3), torch.full((1, 3, 8, 8), 255.0)
+    x, _ = layer.invert(z)
+    assert x.max() > 256
+    assert torch.equal(layer.transform(x)[0], z)
+    values = layer.values((z + 256).long())
+    assert torch.equal(values.float(), x.floor().clamp(0, 255))

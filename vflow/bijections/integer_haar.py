@@ -75,7 +75,7 @@ class IntegerHaar(BinnedMap):
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         whole = self.quantize(z.detach())
         inside = (z - whole + 0.5).clamp(0, 1 - 1e-4)
-        x = self._join(whole).clamp(0, LEVELS - 1) + inside
+        x = self._join(whole) + inside
         return x, constant_density(z, z.new_zeros(()))
 
     @torch.no_grad()
