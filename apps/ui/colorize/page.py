@@ -10,7 +10,7 @@ import gradio as gr
 
 from vflow.errors import InputError, VflowError, counted
 
-from ..shared.context import AppContext
+from ..shared.context import AppContext, made_with
 from ..shared.events import ComponentGroup, ShouldStop, StatusBar, Steps, Updates
 from ..shared.forms import Seed, by_name
 from ..shared.html import message, progress
@@ -329,10 +329,11 @@ class RunStatistics:
 
     def summary(self, requests: Sequence[Request]) -> str:
         """One line on the run."""
-        seed = requests[0].settings.seed
+        settings = requests[0].settings
+        made = made_with(requests[0].checkpoint, temperature=settings.temperature, seed=settings.seed)
         if self.variants < self.wanted and not self.failures:
-            return f"Stopped after {self.variants} of {counted(self.wanted, 'variant')}, seed {seed}"
+            return f"Stopped after {self.variants} of {counted(self.wanted, 'variant')} · {made}"
         drawn = counted(self.variants, "variant")
         if len(requests) > 1:
             drawn = f"{self.photos} of {len(requests)} photos, {drawn}"
-        return f"{drawn} in {self.seconds:.1f} s, seed {seed}"
+        return f"{drawn} in {self.seconds:.1f} s · {made}"

@@ -17,7 +17,7 @@ from vflow.pipelines.video.predict import PredictSettings
 from vflow.pipelines.walk.render import tiles
 
 from ..shared import checks
-from ..shared.context import AppContext
+from ..shared.context import AppContext, made_with
 
 FAMILY = "digits"
 MAX_DIGITS = 32  # of a class
@@ -111,7 +111,9 @@ class Job:
         drawn = counted(self.done, "digit")
         if self.done < self.total:
             drawn = f"Stopped after {self.done} of {counted(self.total, 'digit')}"
-        return f"{drawn} in {self.seconds:.1f} s, seed {self.request.settings.seed}"
+        settings = self.request.settings
+        made = made_with(self.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
+        return f"{drawn} in {self.seconds:.1f} s · {made}"
 
     def remarks(self) -> list[str]:
         """Further remarks for people."""

@@ -21,7 +21,7 @@ from vflow.pipelines.upscale import SCALES, UpscaleSettings, Variant, draw_varia
 from vflow.pipelines.video.export import heat
 
 from ..shared import checks
-from ..shared.context import AppContext
+from ..shared.context import AppContext, made_with
 from ..shared.storage import free_name
 
 FAMILY = "super_resolution"
@@ -171,7 +171,9 @@ class Job:
         if self.done < self.total:
             drawn = f"Stopped after {self.done} of {counted(self.total, 'variant')}"
         height, width = self.variants[0].image.shape[:2]
-        return f"{drawn} of {width}×{height} in {self.seconds:.1f} s, seed {self.request.settings.seed}"
+        settings = self.request.settings
+        made = made_with(self.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
+        return f"{drawn} of {width}×{height} in {self.seconds:.1f} s · {made}"
 
     def remarks(self) -> list[str]:
         """Further remarks for people."""

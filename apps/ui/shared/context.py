@@ -14,6 +14,7 @@ import gradio as gr
 
 from vflow.config import ConvolutionalVideoConfig, NowcastConfig, VideoConfig
 from vflow.errors import VflowError, counted
+from vflow.pipelines.common import Temperature
 
 from .jobs import Jobs
 from .models import ModelStore
@@ -110,6 +111,23 @@ def to_gradio_error(message: str) -> gr.Error:
     """
     text = html.escape(message, quote=False)
     return gr.Error(text, duration=20, print_exception=False)
+
+
+def made_with(
+    checkpoint: str | None, *, temperature: Temperature | None = None, seed: int | None = None
+) -> str:
+    """Settings that made a result, for its line of status: ``push, temperature 0.8, seed 0``.
+
+    The form beside an older result may hold others. Temperatures per level are given from fine to coarse.
+    """
+    levels = temperature if isinstance(temperature, tuple) else (temperature,)
+    return ", ".join(
+        [
+            str(checkpoint),
+            *([] if temperature is None else [f"temperature {' / '.join(f'{level:g}' for level in levels)}"]),
+            *([] if seed is None else [f"seed {seed}"]),
+        ]
+    )
 
 
 def sentences(notes: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from vflow.data import media
-from vflow.errors import InputError, VflowError
+from vflow.errors import InputError, VflowError, counted
 from vflow.pipelines.batch.inputs import clips
 from vflow.pipelines.common import versions
 from vflow.pipelines.digits.preprocess import prepare_digit
@@ -24,10 +24,20 @@ from vflow.pipelines.walk.space import WalkSettings
 from vflow.pipelines.walk.walk import Walk, iterate
 
 from ..shared import checks
-from ..shared.context import AppContext
+from ..shared.context import AppContext, made_with
 from ..shared.forms import paths_of
 from ..shared.html import reduced
-from .kinds import ALL, LIKELIEST, Kind, find_kind, initial_step, kinds, step_names, stored_directions
+from .kinds import (
+    ALL,
+    LIKELIEST,
+    Kind,
+    find_kind,
+    initial_step,
+    kinds,
+    level_names,
+    step_names,
+    stored_directions,
+)
 
 MAX_STEPS = 33
 MAX_FRAMES = 30
@@ -277,6 +287,25 @@ class Job:
             except StopIteration as finished:
                 self.walk = finished.value
                 return
+
+    def summary(self, seconds: float) -> str:
+        """One line on the walk, which took some seconds."""
+        assert self.walk is not None
+        settings, family = self.settings, self.family
+        kind = find_kind(family, settings.kind)
+        random = kind.starts_at_random(family, upload=bool(self.inputs.files["files"]))
+        name = f"{kind.title} {settings.direction + 1}" if "direction" in kind.controls else kind.title
+        if "level" in kind.controls:
+            shapes = self.model.latent_shapes
+            key = ALL if settings.level is None else str(settings.level % len(shapes))
+            level = next(text for text, number in level_names(shapes) if number == key)
+            name = f"{name} ({level[:1].lower()}{level[1:]})"
+        made = made_with(
+            self.request.checkpoint,
+            temperature=settings.temperature if kind.draws_noise(random=random) else None,
+            seed=settings.seed if family == "videoflow" or random else None,
+        )
+        return f"{name}: {counted(len(self.walk.positions), 'step')} in {seconds:.1f} s · {made}"
 
     def save(self, app: AppContext) -> Result:
         """Write the page's pictures, grid.png, walk.mp4, walk.npz and settings.json."""

@@ -130,12 +130,11 @@ def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should
     seconds = clock.elapsed()
     yield {status: progress(1, 1, "Writing files…", PROGRESS), **buttons.finishing()}
     result = job.save(app)
-    text = f"{len(job.walk.positions)} steps in {seconds:.1f} s"
     yield {
         view.results: html.player(result, job.walk.frames.shape[-3:-1]),
         **view.estimate.after(values),
         **view.downloads.show(result.grid, result.film, result.native, result.settings),
-        **view.bar.done(text, sentences(job.inputs.notes)),
+        **view.bar.done(job.summary(seconds), sentences(job.inputs.notes)),
     }
 
 

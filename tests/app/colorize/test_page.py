@@ -110,6 +110,7 @@ def test_the_last_update_of_a_run_says_what_is_visible(context: AppContext, phot
     *_, last = page_of(context).colorize_all(values_of(state), gr.EventData(None, None), never)
     updates: Any = last
     assert updates["tools"]["visible"] and updates["row"]["visible"]
+    assert " s · mine, temperature 1, seed 0" in updates["status"]
 
 
 def test_points_on_a_large_photo_are_prepared_with_progress(

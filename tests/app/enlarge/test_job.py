@@ -43,6 +43,7 @@ def request(path: Path, **changes: object) -> Request:
 def enlarge(app: AppContext, path: Path, **changes: object) -> Result:
     job = Job.begin(app, request(path, **changes))
     assert list(job.advance(lambda: False)) == [None] * job.total
+    assert job.summary().endswith(f" s · tiny, temperature 0.5, seed {job.request.settings.seed}")
     return job.save(app, app.runs.new_folder())
 
 

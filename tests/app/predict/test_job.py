@@ -14,6 +14,8 @@ import pytest
 
 from apps.ui import api
 from apps.ui.predict import job
+from apps.ui.predict.job import Request
+from apps.ui.predict.kinds import KINDS
 from apps.ui.predict.tab import _step_done, expected_seconds
 from apps.ui.shared import storage
 from apps.ui.shared.context import AppContext
@@ -22,6 +24,7 @@ from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from tests.app.conftest import save_untrained, tiny
 from vflow.errors import InputError
+from vflow.pipelines.video.predict import PredictSettings
 
 
 def test_mean_and_diversity() -> None:
@@ -90,6 +93,15 @@ def test_longer_predictions_say_how_long_before_they_begin(
     assert expected_seconds(app, "mine", 32, 60) == pytest.approx(192)
     for wrong in (0, None, "a", 2.5):
         assert expected_seconds(app, "mine", wrong, 5) is None
+
+
+def test_the_summary_tells_the_settings() -> None:
+    settings = PredictSettings(num_samples=2, num_frames=3, temperature=(0.5, 1.0), seed=7)
+    job: Any = SimpleNamespace(request=Request("mine", [], settings, 5), done=3)
+    made = "in 1.5 s · mine, temperature 0.5 / 1, seed 7"
+    assert KINDS["videoflow"].summary(job, 1.5) == f"2 futures × 3 frames {made}"
+    job.done = job.total = 2
+    assert KINDS["nowcast"].summary(job, 1.5) == f"2 members × 3 frames {made}"
 
 
 def test_after_the_last_frame_nothing_is_left_to_wait_for() -> None:

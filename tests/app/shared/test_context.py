@@ -5,7 +5,7 @@ from pathlib import Path, PureWindowsPath
 import pytest
 
 from apps.ui.shared import context
-from apps.ui.shared.context import AppContext
+from apps.ui.shared.context import AppContext, made_with
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -41,3 +41,10 @@ def test_errors_do_not_name_folders_of_windows(tmp_path: Path, monkeypatch: pyte
 def test_summaries_say_which_frames_a_model_takes(name: str, summary: str, tmp_path: Path) -> None:
     found = AppContext(ModelStore(), RunStore(tmp_path), Jobs(), tmp_path).video_summary(name)
     assert found.startswith(summary) and bool(found) is bool(summary)
+
+
+def test_a_line_of_status_tells_the_settings() -> None:
+    assert made_with("push", temperature=0.8, seed=3) == "push, temperature 0.8, seed 3"
+    assert made_with("push", temperature=(0.5, 1.0), seed=0) == "push, temperature 0.5 / 1, seed 0"
+    assert made_with("push", temperature=0.0) == "push, temperature 0"
+    assert made_with("push") == "push"

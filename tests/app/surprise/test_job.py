@@ -37,6 +37,7 @@ def test_the_command_scores_the_frames_that_the_page_scored(
     job = Job.begin(app, Request.checked("mine", [str(clip)], 99, 3))
     for _ in job.advance(lambda: False):
         pass
+    assert job.summary().endswith(" s · mine, seed 3")
     record = json.loads(job.save(app).settings.read_text())
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()

@@ -69,6 +69,24 @@ def here(tmp_path: Path, checkpoints: Path, square: np.ndarray) -> Here:
     )
 
 
+def test_the_summary_tells_the_settings(here: Here) -> None:
+    def summary(kind: str, level: str = "0") -> str:
+        paths = [str(here.folder / "on.mp4")]
+        groups = {"negatives": paths, "positives": [str(here.folder / "back.mp4")]}
+        job = Job.begin(
+            here.context, Request("lively", kind, paths, steps=2, num_frames=1, level=level, seed=4, **groups)
+        )
+        for _ in job.advance(here.context, lambda: False):
+            pass
+        return job.summary(1.5)
+
+    assert summary("temperature") == "Temperature: 2 steps in 1.5 s · lively, seed 4"
+    level, key = kinds.level_names(here.context.models.load("lively").latent_shapes)[0]
+    made = "2 steps in 1.5 s · lively, temperature 1, seed 4"
+    assert summary("semantic", key) == f"Semantic ({level[0].lower()}{level[1:]}): {made}"
+    assert summary("semantic", "all").startswith("Semantic (all levels together): 2 steps")
+
+
 def test_the_command_of_a_record_makes_the_walk_again(here: Here) -> None:
     stills, clips = sorted(here.folder.glob("a*.png")), [here.folder / "on.mp4", here.folder / "back.mp4"]
     for kind, boxes in (
