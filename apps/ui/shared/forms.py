@@ -110,25 +110,6 @@ def by_name(files: Sequence[str] | None) -> list[str]:
     return sorted(paths_of(files), key=lambda path: media.natural_key(Path(path).name))
 
 
-def reordered(files: Sequence[str] | None, action: str, path: str, index: int) -> list[str]:
-    """The files after a button of the list: ``action`` is earlier, later or remove.
-
-    Args:
-        path: of the button's file; nothing changes where it is gone.
-        index: position of the file when the list was drawn, since others may have the same content.
-    """
-    paths = paths_of(files)
-    if path not in paths:
-        return paths
-    if paths[index : index + 1] != [path]:
-        index = paths.index(path)
-    to = {"earlier": index - 1, "later": index + 1}.get(action)
-    del paths[index]
-    if to is not None:
-        paths.insert(max(0, to), path)
-    return paths
-
-
 def file_list(files: Sequence[str] | None) -> str:
     """HTML of the files in order, each with buttons to move or remove it."""
     paths = paths_of(files)
@@ -192,14 +173,11 @@ def clip_upload(app: AppContext, tab: str) -> gr.File:
         count = len(paths_of(paths))
         return file_list(paths), *(gr.update(visible=count > least) for least in (0, 1, 1))
 
-    def move(paths: list[str] | None, event: gr.EventData) -> list[str]:
-        return reordered(paths, str(event.action), str(event.key), int(event.index))
-
     files.upload(by_name, files, files, **QUICK)
     files.change(app.turns.glance(redraw), files, [thumbnails, order, sort, reverse], **QUICK)
     add.upload(lambda old, new: by_name([*paths_of(old), *new]), [files, add], files, **QUICK)
     every = {**QUICK, "trigger_mode": "multiple"}  # gradio's own mode drops clicks while one is answered
-    thumbnails.select(move, files, files, **every)
+    thumbnails.select(None, files, files, js="(files) => [window.vfChanged(files)]", **every)
     sort.click(by_name, files, files, **every)
-    reverse.click(lambda paths: paths_of(paths)[::-1], files, files, **every)
+    reverse.click(None, files, files, js="(files) => [files?.toReversed() ?? null]", **every)
     return files

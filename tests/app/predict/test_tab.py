@@ -285,6 +285,48 @@ def test_the_focus_stays_where_a_person_took_it_and_goes_to_the_player_of_the_sa
     assert app.page.evaluate(CONTINUED) == "new"
 
 
+CHANGED = """([action, key, index]) => {
+    const strip = document.createElement("div");
+    strip.className = "vf-strip";
+    strip.innerHTML = `<button data-action="${action}" data-key="${key}" data-index="${index}"></button>`;
+    document.body.append(strip);
+    strip.firstChild.click();
+    strip.remove();
+    return window.vfChanged([..."abca"].map((path) => ({path}))).map(({path}) => path).join("");
+}"""
+
+
+def test_a_button_of_the_list_changes_its_file_wherever_that_is_by_now(app: App) -> None:
+    for action, key, index, expected in (
+        ("earlier", "b", 1, "baca"),
+        ("later", "b", 1, "acba"),
+        ("remove", "b", 1, "aca"),
+        ("earlier", "a", 0, "abca"),
+        ("remove", "a", 3, "abc"),
+        ("remove", "c", 3, "aba"),
+        ("remove", "gone", 1, "abca"),
+    ):
+        assert app.page.evaluate(CHANGED, [action, key, index]) == expected
+    assert app.page.evaluate("window.vfChanged(null)") is None
+
+
+QUICKLY = """async (labels) => {
+    for (const label of labels) {
+        document.querySelector(`#vf-predict-list button[aria-label="${label}"]`).click();
+        await new Promise((done) => setTimeout(done, 30));
+    }
+}"""
+
+
+def test_of_quick_clicks_on_the_list_each_counts(app: App, stills: list[Path]) -> None:
+    app.upload(*stills[:4])
+    expect(app.names()).to_have_text([f"frame{n}.png" for n in (0, 1, 2, 3)])
+    app.page.evaluate(QUICKLY, ["Move frame3.png earlier", "Move frame3.png earlier"])
+    expect(app.names()).to_have_text([f"frame{n}.png" for n in (0, 3, 1, 2)])
+    app.page.evaluate(QUICKLY, ["Remove frame0.png", "Remove frame1.png", "Remove frame1.png"])
+    expect(app.names()).to_have_text([f"frame{n}.png" for n in (3, 2)])
+
+
 def test_order_of_uploads(app: App, stills: list[Path]) -> None:
     app.upload(stills[2], stills[0], stills[1])
     expect(app.names()).to_have_text(["frame0.png", "frame1.png", "frame2.png"])

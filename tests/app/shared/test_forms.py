@@ -1,10 +1,8 @@
-"""Order of uploads, temperatures that a checkpoint suggests, and HTML that names cannot break."""
+"""Names of uploads in order, temperatures that a checkpoint suggests, and HTML that names cannot break."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-import pytest
 
 from apps.ui.shared import forms, html
 from apps.ui.shared.context import AppContext
@@ -16,22 +14,6 @@ from tests.app.conftest import save_untrained, tiny
 def test_files_come_in_natural_order() -> None:
     assert forms.by_name(["/b/f10.png", "/a/f2.png", "/c/F1.png"]) == ["/c/F1.png", "/a/f2.png", "/b/f10.png"]
     assert forms.by_name(None) == []
-
-
-@pytest.mark.parametrize(
-    ("action", "path", "index", "expected"),
-    [
-        ("earlier", "b", 1, "baca"),
-        ("later", "b", 1, "acba"),
-        ("remove", "b", 1, "aca"),
-        ("earlier", "a", 0, "abca"),
-        ("remove", "a", 3, "abc"),
-        ("remove", "c", 3, "aba"),
-        ("remove", "gone", 1, "abca"),
-    ],
-)
-def test_files_can_be_moved_and_removed(action: str, path: str, index: int, expected: str) -> None:
-    assert forms.reordered(list("abca"), action, path, index) == list(expected)
 
 
 def test_a_checkpoint_suggests_one_temperature_or_several(tmp_path: Path) -> None:
