@@ -160,6 +160,13 @@ def test_phone_scrolls_to_the_results(opened: Opener) -> None:
     app.page.wait_for_function(f"{top} >= 0 && {top} < {PHONE[1] // 2}")
 
 
+def test_the_status_stays_in_sight_beside_the_end_of_the_form(opened: Opener) -> None:
+    page = opened((1280, 600)).page
+    page.locator("#vf-predict-run").evaluate("(button) => button.scrollIntoView({block: 'end'})")
+    expect(page.locator("#vf-predict-status")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("window.scrollY") > 200
+
+
 def test_help_for_programmers_stays_here(app: App) -> None:
     app.page.get_by_role("button", name=HELP).click()
     app.page.get_by_text("/predict_future").first.wait_for()
