@@ -77,8 +77,7 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
             99,
             step=0.1,
             label="Percentile",
-            info="Flags frames that are more surprising than this percentage of validation frames; "
-            "99 is --quantile 0.99 on the command line.",
+            info="Flags frames that are more surprising than this percentage of validation frames.",
         )
         seed = gr.Number(0, label="Seed", min_width=130)
     buttons = Buttons.row("Find surprises", "surprise", ready=first is not None)
