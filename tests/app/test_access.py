@@ -160,6 +160,17 @@ def test_phone_scrolls_to_the_results(opened: Opener) -> None:
     app.page.wait_for_function(f"{top} >= 0 && {top} < {PHONE[1] // 2}")
 
 
+def test_the_sign_of_an_upload_box_stands_below_its_label(app: App) -> None:
+    tops, bottoms = (
+        app.page.eval_on_selector_all(
+            f"#vf-predict-files [data-testid={part}]",
+            f"(all) => all.map((each) => each.getBoundingClientRect().{side})",
+        )
+        for part, side in (("upload-icon", "top"), ("block-label", "bottom"))
+    )
+    assert len(tops) == 1 and tops[0] >= bottoms[0]
+
+
 def test_the_status_stays_in_sight_beside_the_end_of_the_form(opened: Opener) -> None:
     page = opened((1280, 600)).page
     page.locator("#vf-predict-run").evaluate("(button) => button.scrollIntoView({block: 'end'})")
