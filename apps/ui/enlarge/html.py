@@ -34,6 +34,8 @@ def results(result: Result, chosen: int) -> str:
     """
     items = "".join(_card(picture, index, result, chosen) for index, picture in enumerate(result.cards()))
     lead = "The area where the variants differ most, at full size. Press one to compare it."
+    if result.count == 1:
+        lead = "A part of it at full size."
     return (
         f'<section class="vf-results" aria-label="Enlarged photo">{_compare(result, chosen)}'
         f'<p class="vf-note vf-lead-in">{lead}</p><ol class="vf-grid vf-cards">{items}</ol></section>'

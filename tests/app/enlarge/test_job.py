@@ -47,6 +47,12 @@ def enlarge(app: AppContext, path: Path, **changes: object) -> Result:
     return job.save(app, app.runs.new_folder())
 
 
+def test_a_single_variant_differs_from_none(app: AppContext, tmp_path: Path) -> None:
+    Image.fromarray(picture(30, 40)).save(tmp_path / "bay.png")
+    one, two = (enlarge(app, tmp_path / "bay.png", num_samples=count) for count in (1, 2))
+    assert "variants differ" in html.results(two, 0) and "variants differ" not in html.results(one, 0)
+
+
 def test_files_are_what_python_draws(app: AppContext, tmp_path: Path) -> None:
     photo = picture(30, 40)
     Image.fromarray(photo).save(tmp_path / "bay.png")
