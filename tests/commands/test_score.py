@@ -87,8 +87,10 @@ def test_a_model_that_gives_no_number_is_an_error_that_names_it(
             parameter.fill_(900)
     save_checkpoint("diverged", model, config=model.config)
     code, said, error = vflow("--checkpoint", "diverged", "--input", *clips, *flags)
-    assert code == 1 and said == ""
+    assert code == 1
     told = [line for line in error.splitlines() if line.startswith("error: ")]
+    failed = [{"item": f"clip{i}", "error": line.removeprefix("error: ")} for i, line in enumerate(told)]
+    assert [json.loads(line) for line in said.splitlines()] == (failed if "--json" in flags else [])
     assert [line.partition(", as after")[0] for line in told] == [
         f"error: diverged: gives clip{i} no finite bits/dim" for i in range(2)
     ]

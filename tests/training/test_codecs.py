@@ -206,6 +206,19 @@ def test_windows_of_clips_that_end_before_are_passed_over(
     assert "from frame 21 on: its container counts more frames than the 22 that are there" in warning
 
 
+def test_the_warning_of_a_clip_that_is_damaged_later_names_it_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = clips(tmp_path / "clips", 1, 22)
+    (clip,) = folder.iterdir()
+    data = ClipCrops(folder, crop=16, split="train")
+    assert data.windows == [(clip, 0)]
+    clip.write_bytes(b"no clip")
+    assert data.window(0) is None
+    (warning,) = caplog.messages
+    assert warning.count(clip.name) == 1 and "skipped" in warning
+
+
 def test_halves_are_means() -> None:
     photo = np.arange(12, dtype=np.uint8).reshape(2, 6, 1).repeat(3, 2)
     assert halve(photo)[..., 0].tolist() == [[4, 6, 8]]

@@ -39,7 +39,8 @@ class ScoreClips:
     quantile: Number = None
     """Flag frames above this quantile of validation frames (0.99, the 99th percentile); needs --maps-dir."""
     json: bool = False
-    """Print one JSON object per clip: item, bits_per_dim, per_frame, draws, seed; flags with --maps-dir."""
+    """Print one JSON object per clip: item, bits_per_dim, per_frame, draws, seed; flags with --maps-dir; of a
+    clip that fails, item and error."""
     common: CommonFlags = NONE_GIVEN
 
     def run(self) -> int:
@@ -72,6 +73,8 @@ class ScoreClips:
                 except InputError as error:
                     failed += 1
                     print(f"error: {error}", file=sys.stderr)
+                    if self.json:
+                        print(json.dumps({"item": item.name, "error": str(error)}), flush=True)
                     continue
                 if self.json:
                     print(json.dumps({"item": item.name, **data}), flush=True)

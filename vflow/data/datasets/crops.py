@@ -182,7 +182,7 @@ class ClipCrops:
                 return frames
             why = f"its container counts more frames than the {start + len(frames)} that are there"
         except InputError as error:
-            why = str(error)
+            why = str(error).removeprefix(printable(f"{path.name}: "))
         self._ends[path] = start
         _log.warning("skipped %s from frame %d on: %s", printable(str(path)), start + 1, why)
         return None
