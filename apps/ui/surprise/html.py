@@ -18,6 +18,7 @@ OPACITY = 85  # per cent, of the map over its frame
 WIDTH, HEIGHT = 720, 230  # of the curve, in units of the picture
 LEFT, RIGHT, TOP, BOTTOM = 58, 10, 14, 40  # its margins
 MAX_LABELS = 12  # frames that get a number below the axis, about
+_REASONS = ("more bits than usual", "out of order")
 
 
 def empty() -> str:
@@ -89,8 +90,8 @@ def _listed(numbers: Sequence[int]) -> str:
 def _key(surprisal: Surprisal, marked: Sequence[int]) -> str:
     """Legend of the curve's lines and marks."""
     parts = ['<span><i class="vf-k-line"></i>bits per dimension of a frame</span>']
-    if marked:
-        parts.append('<span><i class="vf-k-flag"></i>flagged</span>')
+    if reasons := [reason for reason in _REASONS if any(reason in _reasons(surprisal, t) for t in marked)]:
+        parts.append(f'<span><i class="vf-k-flag"></i>{" or ".join(reasons)}</span>')
     if surprisal.statistics is not None:
         low, high = (f"{100 * q:.3g}" for q in (1 - surprisal.quantile, surprisal.quantile))
         parts.append('<span><i class="vf-k-mean"></i>validation mean</span>')
@@ -117,7 +118,7 @@ def _pair(surprisal: Surprisal, start: int, start_overlay: np.ndarray, top: floa
 def _thumbnail(surprisal: Surprisal, t: int, frame_overlay: np.ndarray, marked: bool) -> str:
     bits = surprisal.per_frame[t]
     figure = f"{bits:.3f} bits/dim" if math.isfinite(bits) else "given, not scored"
-    flag = ", flagged" if marked else ""
+    flag = "".join(f", {reason}" for reason in _reasons(surprisal, t))
     mark = '<b class="vf-odd" aria-hidden="true"></b>' if marked else ""
     return (
         f'<li><button type="button" class="vf-shot{" vf-marked" if marked else ""}"'
@@ -132,7 +133,7 @@ def _table(surprisal: Surprisal) -> str:
     """The curve's figures, for those who do not see it."""
     rows = "".join(
         f'<tr><th scope="row">{t + 1}</th><td>{f"{bits:.4f}" if math.isfinite(bits) else "given"}</td>'
-        f"<td>{escape(_reason(surprisal, t))}</td></tr>"
+        f"<td>{', '.join(_reasons(surprisal, t))}</td></tr>"
         for t, bits in enumerate(surprisal.per_frame)
     )
     return (
@@ -143,13 +144,10 @@ def _table(surprisal: Surprisal) -> str:
     )
 
 
-def _reason(surprisal: Surprisal, t: int) -> str:
-    reasons = []
-    if t in surprisal.flagged:
-        reasons.append("more bits than usual")
-    if surprisal.out_of_order and t in surprisal.out_of_order[:2]:
-        reasons.append("out of order")
-    return ", ".join(reasons)
+def _reasons(surprisal: Surprisal, t: int) -> list[str]:
+    """Why a frame is marked; none where it is not."""
+    usual, in_order = t not in surprisal.flagged, t not in (surprisal.out_of_order or ())[:2]
+    return [reason for reason, holds in zip(_REASONS, (usual, in_order), strict=True) if not holds]
 
 
 def curve(surprisal: Surprisal, marked: Sequence[int]) -> str:

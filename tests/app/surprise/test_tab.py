@@ -83,7 +83,9 @@ def test_shows_what_python_finds(tab: App, clip: Path, expected: Surprisal, tmp_
     )
     assert len(expected.flagged) == 2
     marked = tab.page.eval_on_selector_all(".vf-marked", "all => all.map((shot) => shot.ariaLabel)")
-    figures = [f"Frame {t + 1}: {expected.per_frame[t]:.3f} bits/dim, flagged" for t in expected.flagged]
+    figures = [
+        f"Frame {t + 1}: {expected.per_frame[t]:.3f} bits/dim, more bits than usual" for t in expected.flagged
+    ]
     assert marked == figures
     assert tab.page.locator("svg.vf-curve .vf-flag").count() == 2
     assert tab.page.locator("svg.vf-curve .vf-dot").count() == 3
@@ -139,6 +141,10 @@ def test_an_example_whose_frames_were_swapped(tab: App) -> None:
     first, second = next(e.swap for e in EXAMPLES if e.checkpoint == "push")
     said = tab.page.locator(".vf-findings").inner_text()
     assert said.startswith(f"Frames {first + 1} and {second + 1} look swapped: putting them back")
+    assert (
+        tab.page.locator(".vf-keys-of span", has=tab.page.locator(".vf-k-flag")).inner_text()
+        == "out of order"
+    )
     tab.page.get_by_text("Figures of each frame").click()
     for frame in (first, second):
         row = tab.page.locator(".vf-figures tbody tr").nth(frame)
