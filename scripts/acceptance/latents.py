@@ -105,9 +105,9 @@ def push_latents() -> Result:
     black=Figure("moving-digits: the same of a black frame"),
 )
 def moving_digits_bound() -> Result:
-    """How near futures can come: 200 test clips, given 5 frames; digits, corners and the law of motion are
-    known, and what is still open (the velocity after each wall) is drawn 20 times. The best is chosen by mean
-    SSIM over ten frames. No model of this data ships."""
+    """Futures as the data are made, of 200 test clips: given 5 frames, digits, corners and the law of motion
+    are known, and what is still open (the velocity after each wall) is drawn 20 times. The best is chosen by
+    mean SSIM over ten frames. No model of this data ships."""
     mnist(train=False)
     data = MovingDigits(frames=DIGIT_GIVEN + DIGIT_AT, channels=1, split="test")
     best, alone, black = [], [], []
