@@ -15,7 +15,7 @@ from vflow.config import load_preset
 from vflow.models import build_model
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "FLOWS.md"
-LOADING, FITTING, COMPOSING, ENERGY = re.findall(
+LOADING, PRESET, FITTING, COMPOSING, ENERGY = re.findall(
     r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
 )
 
@@ -33,6 +33,12 @@ def test_a_model_is_loaded_and_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     names = run(LOADING)
     assert names["points"].shape == (1000, 2) and names["nats"].isfinite()
+
+
+def test_a_preset_is_one_line() -> None:
+    model = run(PRESET)["model"]
+    x, log_p = model.sample_with_log_prob(torch.randn(6, model.noise_dim), torch.randn(6, 2))
+    assert x.shape == (6, 5) and log_p.shape == (6,)
 
 
 def test_a_conditional_model_is_built_and_learns() -> None:
