@@ -40,6 +40,7 @@ class Condition(NamedTuple):
     features: Features  # per level (N, F_l, H_l, W_l), for the couplings, or None
     reference: Tensor | None = None  # uint8 (N, C, H, W), for the pixel map
     log_prob_terms: tuple[Tensor, ...] = ()  # log p of the condition itself where it is a latent, (N, h, w)
+    past: Any = None  # what a prior of all levels together makes of past frames
 
     def repeat(self, count: int) -> Condition:
         """Each image's ``count`` times in a row."""

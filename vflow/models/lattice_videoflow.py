@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ class LatticeVideoFlow(VideoModel):
             for at, density in self._groups(seen, condition):
                 total[at] = density.log_mass(*(bound[at] for bound in bounds))
             return [total.sum(1)]
-        for at, density, share in self.prior.picked(seen, batch.pick.flatten(), _past(condition)):
+        for at, density, share in self.prior.picked(seen, batch.pick.flatten(), condition.past):
             mass = density.log_mass(*(bound[at] for bound in bounds))
             total = total.index_put(at, mass / share)
         return [total.sum(1)]
@@ -82,7 +82,7 @@ class LatticeVideoFlow(VideoModel):
         """
         noise = self.flow.join([e * (t > 0) for e, t in zip(eps, temperature, strict=True)])
         heat = self.flow.join([torch.full_like(e, t) for e, t in zip(eps, temperature, strict=True)])
-        z, sweep = torch.zeros_like(noise, dtype=torch.float32), self.prior.sweep(_past(condition))
+        z, sweep = torch.zeros_like(noise, dtype=torch.float32), self.prior.sweep(condition.past)
         for group in range(self._count(noise)):
             at, density = sweep(self.pixel_map.quantize(z), group)
             own = heat[at]
@@ -130,7 +130,7 @@ class LatticeVideoFlow(VideoModel):
         and gives the numbers of their bins, int64 (N,), as ``pixel_map.symbols`` counts them. The next
         group's density follows from them.
         """
-        sweep = self.prior.sweep(_past(self.condition_next(self.start(past), (), ())))
+        sweep = self.prior.sweep(self.condition_next(self.start(past), (), ()).past)
         symbols, edges = torch.zeros_like(past[:, -1], dtype=torch.int64), self.pixel_map.bin_edges()
         channel = torch.arange(symbols.shape[1])[:, None, None].expand_as(symbols) % len(edges)
         for group in range(self._count(symbols)):
@@ -163,8 +163,7 @@ class LatticeVideoFlow(VideoModel):
 
     def _condition(self, latents: Tensor, mask: Tensor) -> Condition:
         """Condition on windows of what ``remember`` keeps (N, n, C, H, W)."""
-        past: Any = self.prior.past(latents, mask)
-        return Condition(past, [None] * self.config.glow.levels)
+        return Condition([], [None] * self.config.glow.levels, past=self.prior.past(latents, mask))
 
     def _count(self, z: Tensor) -> int:
         """Number of groups."""
@@ -172,11 +171,6 @@ class LatticeVideoFlow(VideoModel):
 
     def _groups(self, seen: Tensor, condition: Condition) -> Iterator[tuple[Places, GaussianMixture]]:
         """Places of each group's latents (B, C, H, W), and their density given those of ``seen`` before."""
-        sweep = self.prior.sweep(_past(condition))
+        sweep = self.prior.sweep(condition.past)
         for group in range(self._count(seen)):
             yield sweep(seen, group)
-
-
-def _past(condition: Condition) -> Any:
-    """Past frames, as the prior sees them."""
-    return condition.prior_inputs
