@@ -145,7 +145,7 @@ def _table(surprisal: Surprisal) -> str:
 
 
 def _reasons(surprisal: Surprisal, t: int) -> list[str]:
-    """Why a frame is marked; none where it is not."""
+    """Reasons that a frame is marked for; none where it is not."""
     usual, in_order = t not in surprisal.flagged, t not in (surprisal.out_of_order or ())[:2]
     return [reason for reason, holds in zip(_REASONS, (usual, in_order), strict=True) if not holds]
 
