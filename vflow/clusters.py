@@ -21,16 +21,22 @@ def k_means(points: np.ndarray, count: int, *key: int | str) -> np.ndarray:
 
 def _lloyd(points: np.ndarray, count: int, random: np.random.Generator) -> tuple[float, np.ndarray]:
     """Sum of squared distances, and centres (count, D)."""
-    centres = points[random.integers(len(points))][None]
+    centres = [points[random.integers(len(points))]]
+    nearest = _distances(points, centres[0])
     while len(centres) < count:
-        nearest = ((points[:, None] - centres) ** 2).sum(-1).min(1)
         share = nearest / nearest.sum() if nearest.any() else None
-        centres = np.concatenate([centres, points[random.choice(len(points), 1, p=share)]])
+        centres.append(points[random.choice(len(points), p=share)])
+        nearest = np.minimum(nearest, _distances(points, centres[-1]))
     for _ in range(ROUNDS):
-        distance = ((points[:, None] - centres) ** 2).sum(-1)
-        own = distance.argmin(1)
+        own = np.stack([_distances(points, centre) for centre in centres], 1).argmin(1)
         moved = [points[own == k].mean(0) if (own == k).any() else centres[k] for k in range(count)]
         if np.array_equal(moved, centres):
             break
-        centres = np.stack(moved)
-    return float(((points[:, None] - centres) ** 2).sum(-1).min(1).sum()), centres
+        centres = moved
+    return float(np.min([_distances(points, centre) for centre in centres], 0).sum()), np.stack(centres)
+
+
+def _distances(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Squared distances (N,); one centre at a time, so that memory does not grow with their number."""
+    squared: np.ndarray = ((points - centre) ** 2).sum(-1)
+    return squared

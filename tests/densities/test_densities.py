@@ -299,7 +299,9 @@ def test_a_normal_mixture_is_placed_on_the_clusters_of_a_batch_once() -> None:
     centre = torch.tensor([[-5.0, 0.0], [5.0, 5.0], [5.0, -5.0]])
     index = torch.arange(400) % 4 % 3  # the first has half of the points
     points = centre[index] + torch.tensor([0.5, 1.5]) * torch.randn(400, 2)
-    density.initialize(points)
+    density.initialize(torch.full((5, 2), math.inf))  # latents that overflowed place nothing
+    assert not density.initialized
+    density.initialize(torch.cat([points, torch.full((1, 2), math.nan)]))
     order = density.responsibilities(centre).argmax(1)
     assert order.sort().values.tolist() == [0, 1, 2]
     assert density.log_weight().exp()[order].tolist() == pytest.approx([0.5, 0.25, 0.25], abs=0.01)

@@ -40,10 +40,10 @@ class NormalMixture(Density):
 
     @torch.no_grad()
     def initialize(self, z: Tensor) -> None:
-        """Weights, means and scales of the clusters of latents (B, D), by k-means."""
-        if self.initialized:
+        """Weights, means and scales of the clusters of latents (B, D), by k-means; only finite ones count."""
+        count, points = len(self.weight), z[z.isfinite().all(1)].double()
+        if self.initialized or not len(points):
             return
-        count, points = len(self.weight), z.double()
         centres = torch.from_numpy(k_means(points.cpu().numpy(), count, "normal-mixture")).to(points)
         member = F.one_hot(torch.cdist(points, centres).argmin(1), count).to(points)  # (B, K)
         size = member.sum(0)

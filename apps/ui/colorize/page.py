@@ -10,7 +10,7 @@ import gradio as gr
 
 from vflow.errors import InputError, VflowError, counted
 
-from ..shared.context import AppContext, made_with
+from ..shared.context import AppContext, settings_text
 from ..shared.events import ComponentGroup, ShouldStop, StatusBar, Steps, Updates
 from ..shared.forms import Seed, by_name
 from ..shared.html import message, progress
@@ -330,7 +330,7 @@ class RunStatistics:
     def summary(self, requests: Sequence[Request]) -> str:
         """One line on the run."""
         settings = requests[0].settings
-        made = made_with(requests[0].checkpoint, temperature=settings.temperature, seed=settings.seed)
+        made = settings_text(requests[0].checkpoint, temperature=settings.temperature, seed=settings.seed)
         if self.variants < self.wanted and not self.failures:
             return f"Stopped after {self.variants} of {counted(self.wanted, 'variant')} · {made}"
         drawn = counted(self.variants, "variant")

@@ -17,7 +17,7 @@ from vflow.pipelines.video.predict import PredictSettings
 from vflow.pipelines.walk.render import tiles
 
 from ..shared import checks
-from ..shared.context import AppContext, made_with
+from ..shared.context import AppContext, settings_text
 
 FAMILY = "digits"
 MAX_DIGITS = 32  # of a class
@@ -112,7 +112,7 @@ class Job:
         if self.done < self.total:
             drawn = f"Stopped after {self.done} of {counted(self.total, 'digit')}"
         settings = self.request.settings
-        made = made_with(self.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
+        made = settings_text(self.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
         return f"{drawn} in {self.seconds:.1f} s · {made}"
 
     def remarks(self) -> list[str]:

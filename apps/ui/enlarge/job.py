@@ -21,7 +21,7 @@ from vflow.pipelines.upscale import SCALES, UpscaleSettings, Variant, draw_varia
 from vflow.pipelines.video.export import heat
 
 from ..shared import checks
-from ..shared.context import AppContext, made_with
+from ..shared.context import AppContext, settings_text
 from ..shared.storage import free_name
 
 FAMILY = "super_resolution"
@@ -172,7 +172,7 @@ class Job:
             drawn = f"Stopped after {self.done} of {counted(self.total, 'variant')}"
         height, width = self.variants[0].image.shape[:2]
         settings = self.request.settings
-        made = made_with(self.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
+        made = settings_text(self.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
         return f"{drawn} of {width}×{height} in {self.seconds:.1f} s · {made}"
 
     def remarks(self) -> list[str]:

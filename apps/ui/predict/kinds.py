@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from vflow.errors import counted
 from vflow.pipelines import nowcast
 
-from ..shared.context import AppContext, made_with, sentences
+from ..shared.context import AppContext, sentences, settings_text
 from . import html, rain, rain_html
 from .job import FAMILY, FRAMES, FUTURES, Job, Request, Result
 
@@ -38,7 +38,7 @@ def _summary(job: Job, seconds: float) -> str:
         size = f"Stopped after frame {done} of {settings.num_frames}: {futures}"
     else:
         size = f"{futures} × {counted(done, 'frame')}"
-    made = made_with(job.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
+    made = settings_text(job.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
     return f"{size} in {seconds:.1f} s · {made}"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from vflow.data.rain import DRY_COLOR, RATE_COLORS, color_rain, least_level
 from vflow.errors import counted
 
-from ..shared.context import made_with, sentences
+from ..shared.context import sentences, settings_text
 from ..shared.html import play_bar, reduced
 from .html import WAITING, future_tile, live_grid, video
 from .rain import CHANCE_COLORS, THRESHOLD, Answer, RainJob, RainResult, color_chance, mean_rain
@@ -165,7 +165,7 @@ def summary(job: RainJob, seconds: float) -> str:
     size = f"{counted(done, 'member')} × {counted(settings.num_frames, 'frame')}"
     if done < job.total:
         size = f"Stopped after member {done} of {job.total}: {counted(settings.num_frames, 'frame')} each"
-    made = made_with(job.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
+    made = settings_text(job.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
     return f"{size} in {seconds:.1f} s · {made}"
 
 

@@ -113,7 +113,7 @@ def to_gradio_error(message: str) -> gr.Error:
     return gr.Error(text, duration=20, print_exception=False)
 
 
-def made_with(
+def settings_text(
     checkpoint: str | None, *, temperature: Temperature | None = None, seed: int | None = None
 ) -> str:
     """Settings that made a result, for its line of status: ``push, temperature 0.8, seed 0``.

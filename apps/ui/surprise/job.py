@@ -22,7 +22,7 @@ from vflow.pipelines.video.stats import ClipStatistics, load_clip_statistics
 from vflow.pipelines.video.surprisal import FittedClip, Surprisal, finalize, iterate, prepare
 
 from ..shared import checks
-from ..shared.context import AppContext, made_with
+from ..shared.context import AppContext, settings_text
 
 FAMILY = "videoflow"
 MAX_FRAMES = 60
@@ -145,7 +145,7 @@ class Job:
         frames = counted(self.done, "frame")
         if self.done < self.total:
             frames = f"Stopped after {self.done} of {counted(self.total, 'frame')}:"
-        made = made_with(self.request.checkpoint, seed=self.request.seed)
+        made = settings_text(self.request.checkpoint, seed=self.request.seed)
         return f"{frames} scored in {self.seconds:.1f} s · {made}"
 
 

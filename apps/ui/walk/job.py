@@ -24,7 +24,7 @@ from vflow.pipelines.walk.space import WalkSettings
 from vflow.pipelines.walk.walk import Walk, iterate
 
 from ..shared import checks
-from ..shared.context import AppContext, made_with
+from ..shared.context import AppContext, settings_text
 from ..shared.forms import paths_of
 from ..shared.html import reduced
 from .kinds import (
@@ -300,7 +300,7 @@ class Job:
             key = ALL if settings.level is None else str(settings.level % len(shapes))
             level = next(text for text, number in level_names(shapes) if number == key)
             name = f"{name} ({level[:1].lower()}{level[1:]})"
-        made = made_with(
+        made = settings_text(
             self.request.checkpoint,
             temperature=settings.temperature if kind.draws_noise(random=random) else None,
             seed=settings.seed if family == "videoflow" or random else None,

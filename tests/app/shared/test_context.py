@@ -5,7 +5,7 @@ from pathlib import Path, PureWindowsPath
 import pytest
 
 from apps.ui.shared import context
-from apps.ui.shared.context import AppContext, made_with
+from apps.ui.shared.context import AppContext, settings_text
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -44,7 +44,7 @@ def test_summaries_say_which_frames_a_model_takes(name: str, summary: str, tmp_p
 
 
 def test_a_line_of_status_tells_the_settings() -> None:
-    assert made_with("push", temperature=0.8, seed=3) == "push, temperature 0.8, seed 3"
-    assert made_with("push", temperature=(0.5, 1.0), seed=0) == "push, temperature 0.5 / 1, seed 0"
-    assert made_with("push", temperature=0.0) == "push, temperature 0"
-    assert made_with("push") == "push"
+    assert settings_text("push", temperature=0.8, seed=3) == "push, temperature 0.8, seed 3"
+    assert settings_text("push", temperature=(0.5, 1.0), seed=0) == "push, temperature 0.5 / 1, seed 0"
+    assert settings_text("push", temperature=0.0) == "push, temperature 0"
+    assert settings_text("push") == "push"
