@@ -47,7 +47,9 @@ def test_csi_counts_events_at_and_above_the_threshold_inside_valid() -> None:
     table = Contingency.of(forecast, truth, 1.0, np.array([[True, True, True, False]]))
     assert table == (1, 1, 1)
     assert table.csi == pytest.approx(1 / 3)
-    assert np.isnan(Contingency.of(forecast, truth, 9.0, np.ones((1, 4), bool)).csi)
+    assert table.bias == 1 and Contingency(2, 1, 4).bias == 2
+    none = Contingency.of(forecast, truth, 9.0, np.ones((1, 4), bool))
+    assert np.isnan([none.csi, none.bias, Contingency(0, 0, 3).bias]).all()
 
 
 def test_fss_is_one_for_a_perfect_forecast_and_zero_far_away() -> None:
@@ -72,6 +74,15 @@ def test_fss_is_brute_force_in_the_interior() -> None:
     p, o = fraction(forecast), fraction(truth)
     expected = 1 - ((p - o) ** 2).sum() / ((p**2).sum() + (o**2).sum())
     assert fss(forecast, truth, 1.0, 3, np.ones((9, 9), bool)) == pytest.approx(expected)
+
+
+def test_fss_of_a_masked_field_ignores_what_is_outside() -> None:
+    forecast, truth = rain(9, 9), rain(9, 9, seed=1)
+    valid = np.ones((9, 9), bool)
+    valid[:, 5:] = False
+    inside = fss(forecast[:, :5], truth[:, :5], 1.0, 3, valid[:, :5])
+    assert fss(forecast, truth, 1.0, 3, valid) == pytest.approx(inside)
+    assert np.isnan(fss(forecast, truth, 1e3, 3, valid))
 
 
 def test_rank_histogram_is_flat_for_members_like_the_truth_ties_included() -> None:

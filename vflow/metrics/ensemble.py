@@ -2,7 +2,9 @@
 
 Fields are float arrays in mm/h; ensembles have the members first, (N, H, W), the truth is (H, W). ``valid``
 is a boolean (H, W): pixels outside it count nowhere. Definitions: Jolliffe & Stephenson, *Forecast
-Verification*, 2nd edition; FSS: Roberts & Lean 2008; rank histogram: Hamill 2001.
+Verification*, 2nd edition; FSS: Roberts & Lean 2008; rank histogram: Hamill 2001. Scores of several cases
+are those of summed counts (``Contingency``, ``Fractions``, ``Reliability``), not means of the cases' scores:
+those leave out cases without an event, which are others for each method.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ Array = np.ndarray
 def crps(members: Array, truth: Array) -> Array:
     """mean |X − o| − ½ mean |X − X'| over all pairs of members, at each pixel, (H, W), mm/h.
 
-    The ensemble's empirical distribution is scored as it stands (no correction for its size). Sorting makes
-    the mean over pairs a weighted sum: Σᵢⱼ |xᵢ − xⱼ| = 2 Σᵢ (2i − N + 1) x₍ᵢ₎ with i from 0.
+    The ensemble's empirical distribution is scored as it stands (no correction for its size), so only
+    ensembles of equal size compare; of one member it is the absolute error. Sorting makes the mean over pairs
+    a weighted sum: Σᵢⱼ |xᵢ − xⱼ| = 2 Σᵢ (2i − N + 1) x₍ᵢ₎ with i from 0.
     """
     n = len(members)
     ordered = np.sort(members.astype(np.float64), axis=0)
@@ -50,29 +53,56 @@ class Contingency(NamedTuple):
     def csi(self) -> float:
         """Critical success index: hits over all pixels with an event, forecast or real; NaN if none."""
         total = sum(self)
-        return self.hits / total if total else float("nan")
+        return float(self.hits / total) if total else float("nan")
+
+    @property
+    def bias(self) -> float:
+        """Frequency bias: events forecast over events that happened; NaN if none did."""
+        happened = self.hits + self.misses
+        return float((self.hits + self.false_alarms) / happened) if happened else float("nan")
+
+
+class Fractions(NamedTuple):
+    """Squared differences between the fractions forecast and real, and their largest possible sum.
+
+    error: Σ (p − o)² over pixels. worst: Σ p² + Σ o², as if no event were forecast where one happened.
+    """
+
+    error: float
+    worst: float
+
+    @classmethod
+    def of(cls, forecast: Array, truth: Array, threshold: float, size: int, valid: Array) -> Fractions:
+        """Fractions p and o of events in the known part of the ``size`` × ``size`` pixels around each one.
+
+        ``forecast`` holds rain rates, or, as (N, H, W), members whose fractions are averaged. Events are
+        values of ``threshold`` mm/h or more.
+        """
+
+        def mean(field: Array) -> Array:
+            filtered: Array = cv2.blur(field.astype(np.float64), (size, size), borderType=cv2.BORDER_CONSTANT)
+            return filtered[valid]
+
+        weight = mean(valid)  # never 0: each square holds the pixel at its centre
+
+        def fraction(event: Array) -> Array:
+            return mean(event & valid) / weight
+
+        members = forecast if forecast.ndim == 3 else forecast[None]
+        predicted = np.mean([fraction(member >= threshold) for member in members], axis=0)
+        happened = fraction(truth >= threshold)
+        worst = np.square(predicted).sum() + np.square(happened).sum()
+        return cls(float(np.square(predicted - happened).sum()), float(worst))
+
+    @property
+    def fss(self) -> float:
+        """Fractions skill score: 1 perfect, 0 none; NaN if there is no event, forecast or real."""
+        return float(1 - self.error / self.worst) if self.worst else float("nan")
 
 
 def fss(forecast: Array, truth: Array, threshold: float, size: int, valid: Array) -> float:
-    """Fractions skill score of squares of ``size`` pixels: 1 perfect, 0 none, NaN where nothing happened.
-
-    ``forecast`` holds rain rates, or, as (N, H, W), members whose fractions are averaged.
-    """
-
-    def mean(field: Array) -> Array:
-        filtered: Array = cv2.blur(field.astype(np.float64), (size, size), borderType=cv2.BORDER_CONSTANT)
-        return filtered[valid]
-
-    weight = mean(valid)  # never 0: each square holds the pixel at its centre
-
-    def fraction(event: Array) -> Array:
-        return mean(event & valid) / weight
-
-    members = forecast if forecast.ndim == 3 else forecast[None]
-    predicted = np.mean([fraction(member >= threshold) for member in members], axis=0)
-    happened = fraction(truth >= threshold)
-    worst = np.square(predicted).sum() + np.square(happened).sum()
-    return float(1 - np.square(predicted - happened).sum() / worst) if worst else float("nan")
+    """Fractions skill score of one field, as ``Fractions`` has it."""
+    return Fractions.of(forecast, truth, threshold, size, valid).fss
 
 
 def rank_histogram(members: Array, truth: Array, random: np.random.Generator, valid: Array) -> Array:

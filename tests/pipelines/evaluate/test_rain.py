@@ -73,6 +73,20 @@ def test_cases_without_rain_are_left_out_of_its_scores() -> None:
     assert np.isnan([figures["csi_5"], figures["outer_ranks"]]).all() and figures["brier"] == 0
 
 
+def test_scores_of_events_pool_the_cases() -> None:
+    """Mean scores of the cases with an event would compare this forecast with none on other cases."""
+    protocol, random = Protocol(side=8, leads=1, thresholds=(1.0,), window=1), np.random.default_rng(0)
+    valid, found = np.ones((8, 8), bool), Verification(protocol, seconds=[1.0])
+    wet, dry = np.zeros((1, 8, 8)), np.zeros((1, 8, 8))
+    wet[0, :2] = 2.0
+    for members, truth in ((wet, wet), (wet[:, ::-1], dry), (dry, dry)):
+        found.add(members[None], truth, valid, random)
+    figures = found.figures()  # 16 hits, 16 false alarms
+    assert figures["csi_1"] == figures["csi_1_per_lead"][0] == pytest.approx(0.5)
+    assert figures["fss_1"] == figures["fss_1_per_lead"][0] == pytest.approx(1 - 16 / 48)
+    assert figures["bias_1"] == pytest.approx(2)
+
+
 def test_methods_see_the_square_alone() -> None:
     seen: list[tuple[int, ...]] = []
 

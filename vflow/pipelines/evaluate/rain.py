@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from itertools import product
@@ -18,9 +18,9 @@ from vflow.data.rain import RainSequence, to_rate
 from vflow.errors import ConfigError, InputError
 from vflow.metrics.ensemble import (
     Contingency,
+    Fractions,
     Reliability,
     crps,
-    fss,
     outer_share,
     power_spectrum,
     rank_histogram,
@@ -68,12 +68,12 @@ class Protocol:
 
 @dataclass
 class Verification:
-    """Sums over cases for one method; series are by lead."""
+    """Scores and counts of the cases of one method; series are by lead."""
 
     protocol: Protocol
     crps: list[np.ndarray] = field(default_factory=list)
-    csi: dict[float, list[list[float]]] = field(default_factory=dict)
-    fss: dict[float, list[list[float]]] = field(default_factory=dict)
+    tables: dict[float, list[list[Contingency]]] = field(default_factory=dict)
+    fractions: dict[float, list[list[Fractions]]] = field(default_factory=dict)
     ranks: list[np.ndarray] = field(default_factory=list)
     reliability: list[Reliability] = field(default_factory=list)
     spectra: list[np.ndarray] = field(default_factory=list)
@@ -88,10 +88,11 @@ class Verification:
         errors = [crps(members[:, k], truth[k])[valid] for k in leads]
         self.crps.append(np.array([error.mean() if error.size else np.nan for error in errors]))
         for threshold in self.protocol.thresholds:
-            hits = [Contingency.of(mean[k], truth[k], threshold, valid).csi for k in leads]
-            self.csi.setdefault(threshold, []).append(hits)
-            fractions = [fss(members[:, k], truth[k], threshold, self.protocol.window, valid) for k in leads]
-            self.fss.setdefault(threshold, []).append(fractions)
+            table = [Contingency.of(mean[k], truth[k], threshold, valid) for k in leads]
+            self.tables.setdefault(threshold, []).append(table)
+            size = self.protocol.window
+            fractions = [Fractions.of(members[:, k], truth[k], threshold, size, valid) for k in leads]
+            self.fractions.setdefault(threshold, []).append(fractions)
         self.spectra.append(np.mean([power_spectrum(member) for member in members[:, -1]], axis=0))
         if len(members) > 1:
             least = self.protocol.thresholds[0]
@@ -102,15 +103,16 @@ class Verification:
     def figures(self) -> dict[str, Any]:
         """A figure per key; series by lead end in ``_per_lead``.
 
-        Scores of an event are means over the cases and leads that have it, forecast or real; NaN where none
-        has.
+        Scores of an event are those of counts summed over cases, and over leads where there is one figure of
+        all; NaN where no case has the event, forecast or real.
         """
-        series = {"crps": mean_of_known(self.crps)}
+        by_lead = mean_of_known(self.crps)
+        found: dict[str, Any] = {"crps": float(mean_of_known(by_lead)), "crps_per_lead": by_lead}
         for threshold in self.protocol.thresholds:
-            series[f"csi_{threshold:g}"] = mean_of_known(self.csi[threshold])
-            series[f"fss_{threshold:g}"] = mean_of_known(self.fss[threshold])
-        found: dict[str, Any] = {name: float(mean_of_known(values)) for name, values in series.items()}
-        found |= {f"{name}_per_lead": values for name, values in series.items()}
+            tables, fractions = self.tables[threshold], self.fractions[threshold]
+            found |= _pooled(f"csi_{threshold:g}", tables, lambda sums: Contingency(*sums).csi)
+            found |= _pooled(f"bias_{threshold:g}", tables, lambda sums: Contingency(*sums).bias)
+            found |= _pooled(f"fss_{threshold:g}", fractions, lambda sums: Fractions(*sums).fss)
         found["spectrum_last_lead"] = np.mean(self.spectra, 0)
         found["seconds"] = float(np.median(self.seconds))
         if self.ranks:
@@ -123,6 +125,14 @@ class Verification:
             found["reliability_forecasts"], found["reliability_events"] = both.forecasts, both.events
             found["brier"] = both.brier
         return found
+
+
+def _pooled(
+    name: str, cases: Sequence[Sequence[tuple[float, ...]]], score: Callable[[np.ndarray], float]
+) -> dict[str, Any]:
+    """``score`` of counts (case, lead) summed over cases and leads, and by lead."""
+    sums = np.sum(cases, axis=0)
+    return {name: score(sums.sum(0)), f"{name}_per_lead": np.array([score(lead) for lead in sums])}
 
 
 def verify(
