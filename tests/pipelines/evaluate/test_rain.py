@@ -87,6 +87,32 @@ def test_scores_of_events_pool_the_cases() -> None:
     assert figures["bias_1"] == pytest.approx(2)
 
 
+def test_members_like_the_truth_spread_as_far_as_their_mean_errs() -> None:
+    random, valid = np.random.default_rng(0), np.ones((64, 64), bool)
+    found = Verification(Protocol(side=64, leads=2, window=1), seconds=[1.0])
+    for scale in (1.0, 3.0):
+        truth, *members = scale * random.normal(size=(5, 2, 64, 64))
+        found.add(np.stack(members), truth, valid, random)
+    figures = found.figures()
+    assert figures["spread"] == pytest.approx(np.sqrt(5), rel=0.02)
+    assert figures["rmse"] == pytest.approx(np.sqrt(5 * 5 / 4), rel=0.02)  # 1 + 1/N for 4 members
+    assert figures["spread_per_lead"].shape == figures["rmse_per_lead"].shape == (2,)
+    low, high = figures["crps_per_case"]
+    assert high == pytest.approx(3 * low, rel=0.05) and figures["crps"] == pytest.approx((low + high) / 2)
+
+
+def test_spectra_leave_out_what_members_have_where_nothing_is_known() -> None:
+    valid, random = np.ones((16, 16), bool), np.random.default_rng(0)
+    valid[:, 8:] = False
+    truth = np.where(valid, rates := random.gamma(1.0, 1.0, (1, 16, 16)), 0)
+    spectra = []
+    for members in (truth[None], rates[None]):
+        found = Verification(Protocol(side=16, leads=1), seconds=[1.0])
+        found.add(members, truth, valid, random)
+        spectra.append(found.figures()["spectrum_last_lead"])
+    np.testing.assert_array_equal(*spectra)
+
+
 def test_methods_see_the_square_alone() -> None:
     seen: list[tuple[int, ...]] = []
 

@@ -76,6 +76,8 @@ class Verification:
     fractions: dict[float, list[list[Fractions]]] = field(default_factory=dict)
     ranks: list[np.ndarray] = field(default_factory=list)
     reliability: list[Reliability] = field(default_factory=list)
+    squared_errors: list[np.ndarray] = field(default_factory=list)
+    variances: list[np.ndarray] = field(default_factory=list)
     spectra: list[np.ndarray] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
@@ -85,16 +87,17 @@ class Verification:
         """One case: members (N, T, H, W) and truth (T, H, W) in mm/h."""
         leads = range(len(truth))
         mean = members.mean(0)
-        errors = [crps(members[:, k], truth[k])[valid] for k in leads]
-        self.crps.append(np.array([error.mean() if error.size else np.nan for error in errors]))
+        self.crps.append(np.array([_mean(crps(members[:, k], truth[k])[valid]) for k in leads]))
+        self.squared_errors.append(np.array([_mean(np.square(mean - truth)[k, valid]) for k in leads]))
         for threshold in self.protocol.thresholds:
             table = [Contingency.of(mean[k], truth[k], threshold, valid) for k in leads]
             self.tables.setdefault(threshold, []).append(table)
             size = self.protocol.window
             fractions = [Fractions.of(members[:, k], truth[k], threshold, size, valid) for k in leads]
             self.fractions.setdefault(threshold, []).append(fractions)
-        self.spectra.append(np.mean([power_spectrum(member) for member in members[:, -1]], axis=0))
+        self.spectra.append(np.mean([power_spectrum(member * valid) for member in members[:, -1]], axis=0))
         if len(members) > 1:
+            self.variances.append(np.array([_mean(members[:, k, valid].var(0, ddof=1)) for k in leads]))
             least = self.protocol.thresholds[0]
             active = valid & ((truth[-1] >= least) | (members[:, -1] >= least).any(0))
             self.ranks.append(rank_histogram(members[:, -1], truth[-1], random, active))
@@ -104,10 +107,16 @@ class Verification:
         """A figure per key; series by lead end in ``_per_lead``.
 
         Scores of an event are those of counts summed over cases, and over leads where there is one figure of
-        all; NaN where no case has the event, forecast or real.
+        all; NaN where no case has the event, forecast or real. ``rmse`` is that of the ensemble mean, and
+        ``spread`` the root of the members' mean variance (divisor N − 1), mm/h.
         """
         by_lead = mean_of_known(self.crps)
         found: dict[str, Any] = {"crps": float(mean_of_known(by_lead)), "crps_per_lead": by_lead}
+        found["crps_per_case"] = np.mean(self.crps, 1)
+        for name, squares in {"rmse": self.squared_errors, "spread": self.variances}.items():
+            if squares:
+                series = np.sqrt(mean_of_known(squares))
+                found |= {name: float(np.sqrt(mean_of_known(series**2))), f"{name}_per_lead": series}
         for threshold in self.protocol.thresholds:
             tables, fractions = self.tables[threshold], self.fractions[threshold]
             found |= _pooled(f"csi_{threshold:g}", tables, lambda sums: Contingency(*sums).csi)
@@ -125,6 +134,11 @@ class Verification:
             found["reliability_forecasts"], found["reliability_events"] = both.forecasts, both.events
             found["brier"] = both.brier
         return found
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of all ``values``; NaN of none."""
+    return float(values.mean()) if values.size else float("nan")
 
 
 def _pooled(
