@@ -180,3 +180,20 @@ def test_pysteps_methods_return_members_in_mm_per_hour() -> None:
     known = np.isfinite(moved)
     assert 0.7 < known.mean() <= 1
     assert np.abs(moved - truth)[known].mean() < 0.3 * np.abs(to_rate(given[-1]) - truth)[known].mean()
+
+
+def test_steps_draws_other_perturbations_for_other_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowcasts = pytest.importorskip("pysteps.nowcasts")
+    drawn: list[tuple[int, float]] = []
+
+    def steps(precip: np.ndarray, velocity: np.ndarray, leads: int, **options: float) -> np.ndarray:
+        drawn.append((int(options["seed"]), options["timestep"]))
+        return np.zeros((3, leads, *precip.shape[1:]))
+
+    monkeypatch.setattr(nowcasts, "get_method", lambda name: steps)
+    forecast = pysteps_methods(2, 3, minutes=10.0)["steps"]
+    frames = moving(2, 1, 5)[:, :64, :64]
+    for given, seed in ((frames[:4], 0), (frames[1:], 0), (frames[:4], 0), (frames[:4], 1)):
+        forecast(given, seed)
+    (first, minutes), (second, _), (again, _), (other, _) = drawn
+    assert minutes == 10.0 and first == again and len({first, second, other}) == 3

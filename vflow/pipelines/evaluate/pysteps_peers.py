@@ -11,19 +11,22 @@ import numpy as np
 
 from vflow.data.rain import to_rate
 from vflow.errors import ConfigError
+from vflow.randomness import content_hash, generator
 
 THRESHOLD, ZERO = 0.1, -15.0  # mm/h below which it is dry, and what dry is in dB
 CASCADE_LEVELS = 6
-MINUTES, KILOMETRES = 5, 1.0
+KILOMETRES = 1.0
 
 Method = Callable[[np.ndarray, int], np.ndarray]
 
 
-def pysteps_methods(leads: int, members: int) -> dict[str, Method]:
+def pysteps_methods(leads: int, members: int, minutes: float = 5.0) -> dict[str, Method]:
     """Extrapolation, S-PROG and STEPS as (given grey levels (n, H, W), seed) → mm/h (N, T, H, W).
 
     Motion by Lucas–Kanade from all given frames; STEPS with 6 cascade levels, threshold −10 dBR,
-    nonparametric noise and bps velocity perturbations. What a method leaves unknown is NaN.
+    nonparametric noise and bps velocity perturbations, drawn anew for each case (a function of seed and given
+    frames): members of all cases with the same perturbations would share their luck. What a method leaves
+    unknown is NaN. ``minutes`` are those between frames.
 
     Raises:
         ConfigError: pysteps is not installed.
@@ -41,7 +44,7 @@ def pysteps_methods(leads: int, members: int) -> dict[str, Method]:
         metadata = {
             "transform": None,
             "unit": "mm/h",
-            "accutime": MINUTES,
+            "accutime": minutes,
             "threshold": THRESHOLD,
             "zerovalue": 0,
         }
@@ -82,11 +85,11 @@ def pysteps_methods(leads: int, members: int) -> dict[str, Method]:
                 n_cascade_levels=CASCADE_LEVELS,
                 precip_thr=10 * np.log10(THRESHOLD),
                 kmperpixel=KILOMETRES,
-                timestep=MINUTES,
+                timestep=minutes,
                 noise_method="nonparametric",
                 vel_pert_method="bps",
                 mask_method="incremental",
-                seed=seed,
+                seed=int(generator("steps", seed, content_hash(given)).integers(2**32)),
             )
         return back(made)
 

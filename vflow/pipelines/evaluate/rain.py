@@ -28,9 +28,9 @@ from vflow.metrics.ensemble import (
 from vflow.models import Nowcast
 from vflow.pipelines.evaluate.data import locate
 from vflow.pipelines.evaluate.latents import PROTOCOL, nowcast_latent_share
-from vflow.pipelines.evaluate.pysteps_peers import MINUTES, pysteps_methods
+from vflow.pipelines.evaluate.pysteps_peers import pysteps_methods
 from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, Stage, mean_of_known
-from vflow.pipelines.nowcast import draw_ensemble
+from vflow.pipelines.nowcast import draw_ensemble, nowcast_config
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import generator
 
@@ -52,6 +52,7 @@ class Protocol:
         starts: numbers of the first frame ahead in the sequence.
         thresholds: mm/h, of CSI and FSS; the first is where ranks count, ``probable`` where probabilities do.
         window: side of the squares that FSS compares fractions in.
+        minutes: between frames.
     """
 
     squares: tuple[tuple[int, int], ...] = (TEST_SQUARE,)
@@ -63,6 +64,7 @@ class Protocol:
     thresholds: tuple[float, ...] = (0.1, 1.0, 5.0)
     probable: float = 1.0
     window: int = 16
+    minutes: float = 5.0
     seed: int = 0
 
 
@@ -233,6 +235,7 @@ def evaluate_rain(model: Nowcast, settings: Settings, stage: Stage) -> Evaluatio
         CheckpointError: another kind of model. ConfigError, InputError: no such data.
     """
     folder, protocol, names = _data(settings)
+    protocol = replace(protocol, minutes=nowcast_config(model).minutes)
     forecast = {"flow": flow_method(model, protocol, _temperature(settings))}
     sequences = read_folder(folder, names)
     found = verify({**forecast, **_peers(protocol)}, sequences, protocol, stage("nowcasts"))
@@ -266,7 +269,7 @@ def draw_figures(figures: Mapping[str, Any], protocol: Protocol) -> np.ndarray:
     for name, prefix in prefixes.items():
         if f"{prefix}crps_per_lead" in figures:
             series = figures[f"{prefix}crps_per_lead"]
-            crps_axes.plot(MINUTES * np.arange(1, len(series) + 1), series, marker=".", label=name)
+            crps_axes.plot(protocol.minutes * np.arange(1, len(series) + 1), series, marker=".", label=name)
         if f"{prefix}rank_histogram" in figures:
             ranks_axes.step(
                 range(protocol.members + 1), figures[f"{prefix}rank_histogram"], where="mid", label=name
@@ -329,4 +332,4 @@ def _peers(protocol: Protocol) -> dict[str, Method]:
     peers = {"persistence": persistence(protocol)}
     if find_spec("pysteps") is None:
         return peers
-    return {**peers, **pysteps_methods(protocol.leads, protocol.members)}
+    return {**peers, **pysteps_methods(protocol.leads, protocol.members, protocol.minutes)}
