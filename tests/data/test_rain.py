@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,81 @@ def test_a_sequence_needs_frames_and_valid_of_one_size() -> None:
         RainSequence(np.zeros((3, 4, 5), np.uint8), np.ones((5, 4), bool))
 
 
+@pytest.mark.parametrize("stored", [lambda text: text, lambda text: text.astype("datetime64[ns]")])
+def test_times_of_frames_are_read_and_must_be_equal_apart(tmp_path: Path, stored: object) -> None:
+    path, frames = tmp_path / "a.npz", np.zeros((5, 4, 6), np.uint8)
+    times = [
+        f"2017-01-31T09:{minute:02d}:{second:02d}" for minute, second in ((0, 0), (10, 9), (20, 0), (30, 0))
+    ]
+
+    def save(*more: str) -> None:
+        time = np.array([*times, *more])
+        np.savez(path, frames=frames[: len(time)], time=stored(time))  # type: ignore[operator]
+
+    save("2017-01-31T09:40:00")
+    assert read_npz(path).minutes == pytest.approx(10, abs=0.2)
+    read_npz(path).check_minutes(10.0, "a")
+    with pytest.raises(InputError, match=r"^a: frames 10 minutes apart; this model knows steps of 5: "):
+        read_npz(path).check_minutes(5.0, "a")
+    save("2017-01-31T09:50:00")
+    with pytest.raises(
+        InputError, match=r"^a\.npz: .*frames 4 and 5 are 20 minutes apart, others 10.1; where"
+    ):
+        read_npz(path)
+    save("2017-01-31T09:30:00")
+    with pytest.raises(InputError, match="frames 4 and 5 are 0 minutes apart"):
+        read_npz(path)
+
+
+@pytest.mark.parametrize(
+    ("time", "message"),
+    [
+        (np.arange(3), r"time is int64 \(3,\); use datetime64 or ISO 8601, \(3,\), or leave it out"),
+        (np.array(["2017-01-31"]), r"time is <U10 \(1,\); use"),
+        (np.array(["noon", "1 pm", "2 pm"]), "time is not ISO 8601"),
+    ],
+)
+def test_times_that_are_none_are_refused(tmp_path: Path, time: np.ndarray, message: str) -> None:
+    np.savez(tmp_path / "a.npz", frames=np.zeros((3, 4, 6), np.uint8), time=time)
+    with pytest.raises(InputError, match=rf"^a\.npz: rain: {message}"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_times_as_python_objects_are_refused_by_name(tmp_path: Path) -> None:
+    time = np.array([datetime(2017, 1, 31)] * 3, object)
+    np.savez(tmp_path / "a.npz", frames=np.zeros((3, 4, 6), np.uint8), time=time)
+    with pytest.raises(InputError, match=r"^a\.npz: time: holds Python objects"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_frames_without_times_suit_any_model() -> None:
+    frames = np.zeros((1, 4, 6), np.uint8)
+    RainSequence.of(frames, None).check_minutes(5.0, "a")
+
+
+def test_a_missing_scan_is_named() -> None:
+    rates = np.ones((3, 4, 6))
+    rates[1] = np.nan
+    with pytest.raises(InputError, match="nothing is known in frame 2 of 3; where a scan is missing"):
+        RainSequence.of_rates(rates)
+
+
+def test_coverage_is_boolean_and_somewhere() -> None:
+    frames = np.ones((3, 4, 6), np.uint8)
+    assert RainSequence.of(frames, np.full((4, 6), 255, np.uint8)).valid.all()
+    with pytest.raises(InputError, match="valid is float64; use bool"):
+        RainSequence.of(frames, np.full((4, 6), np.nan))
+    with pytest.raises(InputError, match="valid is False everywhere"):
+        RainSequence.of(frames, np.zeros((4, 6), bool))
+
+
+def test_scales_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match="unit 'dbz'; use mm/h, dBZ, log"):
+        PixelScale("dbz", gain=0.5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="log takes neither gain nor offset"):
+        PixelScale(gain=0.5, offset=-32)
+
+
 def pictures(folder: Path, color: bool = False) -> Path:
     for number in (2, 10):
         frame = np.full((4, 6, 3), number, np.uint8)
@@ -89,6 +165,12 @@ def test_pictures_are_rain_by_their_scale_in_natural_order(tmp_path: Path) -> No
     found = read_rain(pictures(tmp_path), scale)
     assert found.frames.shape == (2, 4, 6) and not found.valid[0, 0] and found.valid[1:].all()
     np.testing.assert_array_equal(found.frames[:, 2, 2], [0, to_levels(np.array(4.0))])
+
+
+def test_a_missing_picture_is_named_with_its_folder(tmp_path: Path) -> None:
+    write_png(pictures(tmp_path) / "f3.png", np.full((4, 6, 3), 255, np.uint8))
+    with pytest.raises(InputError, match=rf"^{tmp_path}: rain: nothing is known in frame 2 of 3"):
+        read_rain(tmp_path, PixelScale("mm/h", unknown=255))
 
 
 def test_pictures_without_a_scale_or_in_colour_are_refused(tmp_path: Path) -> None:

@@ -63,6 +63,17 @@ def test_decibel_in_is_decibel_out() -> None:
     assert (two[known & ~wet] == -15).all()
 
 
+def test_pixels_unknown_in_one_frame_are_unknown_and_a_missing_frame_is_refused() -> None:
+    metadata = {"transform": None, "unit": "mm/h"}
+    rain = rates()
+    rain[0, 20:, 20:] = np.nan
+    found = integration.forecast(rain, None, LEADS, 2, metadata=metadata)
+    assert np.isnan(found[..., 20:, 20:]).all() and np.isfinite(found[..., 5:20, 5:20]).all()
+    rain[1] = np.nan
+    with pytest.raises(InputError, match="nothing is known in frame 2 of 4"):
+        integration.forecast(rain, None, LEADS, 2, metadata=metadata)
+
+
 def test_other_units_and_time_steps_are_refused() -> None:
     with pytest.raises(ConfigError, match="dBZ"):
         integration.forecast(rates(), None, 2, metadata={"unit": "dBZ", "transform": "dB"})

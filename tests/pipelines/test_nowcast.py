@@ -114,6 +114,12 @@ def test_too_few_frames_and_other_models_are_refused() -> None:
         nowcast(small_model(), given()[:2])
     with pytest.raises(InputError, match=r"^frames: 40×12 pixels; give radar of 16×16 or more"):
         nowcast(small_model(), given()[:, :12, :40])
+    with pytest.raises(InputError, match=r"frames are float32; use uint8 grey levels.*to_levels makes them"):
+        nowcast(small_model(), given().astype(np.float32))
+    with pytest.raises(InputError, match="do not fit"):
+        nowcast(small_model(), given(), valid=np.ones((3, 3), bool))
+    with pytest.raises(InputError, match="valid is False everywhere"):
+        nowcast(small_model(), given(), valid=np.zeros((30, 44), bool))
     with pytest.raises(CheckpointError, match=r"^Identity is not a model"):
         nowcast(torch.nn.Identity(), given())
 
@@ -145,6 +151,16 @@ def test_the_command_draws_twenty_members_of_six_frames(tmp_path: Path) -> None:
     with np.load(tmp_path / "futures.npz") as file:
         assert file["frames"].shape == (20, 6, 30, 44, 1)
         assert np.array_equal(file["frames"][..., 0], nowcast(model, given()).frames)
+
+
+def test_radar_at_other_times_apart_is_refused(tmp_path: Path) -> None:
+    time = np.datetime64("2017-01-31T09:45") + np.arange(4) * np.timedelta64(15, "m")
+    np.savez(tmp_path / "radar.npz", frames=given(), time=time)
+    record = PredictRecord(checkpoint="rain", checkpoint_hash="", num_samples=2, num_frames=3, format="npz")
+    with pytest.raises(
+        InputError, match=r"^radar\.npz: frames 15 minutes apart; this model knows steps of 5"
+    ):
+        NowcastTask(small_model().eval(), record).run(Item("radar", (tmp_path / "radar.npz",)), tmp_path)
 
 
 def test_progress_counts_the_frames_of_all_members_on_the_way(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -58,24 +58,39 @@ def color_rain(levels: np.ndarray, valid: np.ndarray | None = None) -> np.ndarra
     return colored
 
 
+Unit = Literal["mm/h", "dBZ", "log"]
+JITTER = 0.5  # minutes by which steps of time may differ
+
+
 @dataclass(frozen=True)
 class PixelScale:
     """Rain of the numbers in a picture: gain · number + offset, in ``unit``.
 
     Attributes:
         unit: ``mm/h``; ``dBZ``, turned into mm/h by Z = a · R^b (by default Marshall & Palmer 1948); or
-            ``log``, grey levels round(255 · ln(1 + R) / ln 101), which take neither gain nor offset.
+        ``log``, grey levels round(255 · ln(1 + R) / ln 101), which take neither gain nor offset.
         unknown: the number of pixels that no radar sees; None: there are none.
         dry: numbers up to this one are dry; None: what the formula says.
+
+    Raises:
+        ConfigError: another unit, or a gain or offset of ``log``.
     """
 
-    unit: Literal["mm/h", "dBZ", "log"] = "log"
+    unit: Unit = "log"
     gain: float = 1.0
     offset: float = 0.0
     unknown: float | None = None
     dry: float | None = None
     a: float = 200.0
     b: float = 1.6
+
+    def __post_init__(self) -> None:
+        if self.unit not in get_args(Unit):
+            raise ConfigError(f"PixelScale: unit {self.unit!r}; use {', '.join(get_args(Unit))}")
+        if self.unit == "log" and (self.gain, self.offset) != (1.0, 0.0):
+            raise ConfigError(
+                "PixelScale: unit log takes neither gain nor offset; state mm/h or dBZ with them"
+            )
 
     def rate(self, numbers: np.ndarray) -> np.ndarray:
         """mm/h, float32, NaN where unknown."""
@@ -98,11 +113,12 @@ class RainSequence:
     """Radar frames at equal times apart.
 
     frames: uint8 (T, H, W), grey levels of ``to_levels``; 0 where nothing is known.
-    valid: bool (H, W): where the radars see.
+    valid: bool (H, W): where the radars see. minutes: between frames; None: not stated.
     """
 
     frames: np.ndarray
     valid: np.ndarray
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 3 or self.frames.shape[1:] != self.valid.shape:
@@ -113,40 +129,100 @@ class RainSequence:
 
     @classmethod
     def of_rates(cls, rates: np.ndarray) -> Self:
-        """From mm/h (T, H, W), NaN where unknown; what is unknown once counts as unknown throughout."""
-        return cls.of(to_levels(rates), np.isfinite(rates).all(0))
+        """From mm/h (T, H, W), NaN where unknown; what is unknown once counts as unknown throughout.
+
+        Raises:
+            InputError: a frame of which nothing is known: it would make all pixels unknown.
+        """
+        known = np.isfinite(rates)
+        missing = np.flatnonzero(~known.any((1, 2)))
+        if missing.size:
+            raise InputError(
+                f"rain: nothing is known in frame {missing[0] + 1} of {len(rates)}; where a scan is missing, "
+                "give the frames before or after it, or fill it in"
+            )
+        return cls.of(to_levels(rates), known.all(0))
 
     @classmethod
-    def of(cls, frames: np.ndarray, valid: np.ndarray | None) -> Self:
-        """From uint8 frames (T, H, W) or (T, H, W, 1) and a boolean (H, W); None: all is seen."""
+    def of(cls, frames: np.ndarray, valid: np.ndarray | None, minutes: float | None = None) -> Self:
+        """From uint8 frames (T, H, W) or (T, H, W, 1) and a boolean (H, W); None: all is seen.
+
+        Raises:
+            InputError: other types or shapes, or no pixel that is seen.
+        """
         if frames.dtype != np.uint8:
             raise InputError(
-                f"rain: frames are {frames.dtype}; use uint8 grey levels, round(255 ln(1+R)/ln 101)"
+                f"rain: frames are {frames.dtype}; use uint8 grey levels, round(255 ln(1+R)/ln 101): "
+                "vflow.data.rain.to_levels makes them of mm/h"
             )
         if frames.ndim == 4 and frames.shape[-1] == 1:
             frames = frames[..., 0]
         if frames.ndim != 3:
             raise InputError(f"rain: frames have shape {frames.shape}; use (T, H, W)")
-        seen = np.ones(frames.shape[1:], bool) if valid is None else np.asarray(valid, bool)
+        seen = np.ones(frames.shape[1:], bool) if valid is None else np.asarray(valid)
+        if seen.dtype.kind not in "bui":
+            raise InputError(f"rain: valid is {seen.dtype}; use bool (H, W), True where the radars see")
+        seen = seen.astype(bool)
         if frames.shape[1:] != seen.shape:
             return cls(frames, seen)  # refused, with both shapes
-        return cls(frames * seen, seen)
+        if not seen.any():
+            raise InputError("rain: valid is False everywhere; use True where the radars see")
+        return cls(frames * seen, seen, minutes)
+
+    def check_minutes(self, minutes: float, source: str) -> None:
+        """Refuse frames that are known to be other than ``minutes`` apart.
+
+        Raises:
+            InputError: naming ``source``.
+        """
+        if self.minutes is not None and abs(self.minutes - minutes) > JITTER:
+            raise InputError(
+                f"{source}: frames {self.minutes:.3g} minutes apart; this model knows steps of {minutes:g}: "
+                f"give such frames, or train on these with --set model.minutes={self.minutes:.3g}"
+            )
+
+
+def _minutes_apart(time: np.ndarray, count: int) -> float | None:
+    """Minutes between ``count`` frames at ``time``, datetime64 or ISO 8601 (T,); None of fewer than two."""
+    if time.dtype.kind not in "MU" or time.shape != (count,):
+        raise InputError(
+            f"rain: time is {time.dtype} {time.shape}; use datetime64 or ISO 8601, ({count},), or leave it "
+            "out"
+        )
+    try:
+        seconds = time.astype("datetime64[s]").astype(np.int64)
+    except ValueError as error:
+        raise InputError(f"rain: time is not ISO 8601 ({error}); write 2017-01-31T09:45:00") from error
+    if count < 2:
+        return None
+    steps = np.diff(seconds) / 60
+    usual = float(np.median(steps))
+    odd = np.flatnonzero((np.abs(steps - usual) > JITTER) | (steps <= 0))
+    if odd.size:
+        first = odd[0] + 1
+        raise InputError(
+            f"rain: frames {first} and {first + 1} are {steps[odd[0]]:.3g} minutes apart, others "
+            f"{usual:.3g}; where a scan is missing, give the frames before or after it, or fill it in"
+        )
+    return usual
 
 
 def read_npz(path: str | Path) -> RainSequence:
-    """The arrays ``frames`` and, where present, ``valid`` of an npz file.
+    """The arrays ``frames`` and, where present, ``valid`` and ``time`` of an npz file.
 
     Of what ``vflow predict`` wrote ``context`` is taken, which gives the same members again.
 
     Raises:
-        InputError: not such a file, or absurdly large.
+        InputError: not such a file, frames at unequal times apart, or absurdly large.
     """
     path = Path(path)
-    arrays = read_members(path, ("frames", "valid"))
+    arrays = read_members(path, ("frames", "valid", "time"))
     if "frames" not in arrays:
         raise InputError(f"{path.name}: no array 'frames'; save uint8 (T, H, W) under that name")
+    frames = arrays["frames"]
     try:
-        return RainSequence.of(arrays["frames"], arrays.get("valid"))
+        minutes = _minutes_apart(arrays["time"], len(frames)) if "time" in arrays else None
+        return RainSequence.of(frames, arrays.get("valid"), minutes)
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
 
@@ -172,7 +248,7 @@ def read_pictures(path: str | Path, scale: PixelScale) -> RainSequence:
         if (found != found[..., :1]).any():
             raise InputError(f"{file}: an image in colour; rain needs grey levels whose scale is stated")
         frames += list(found[..., 0])
-    return RainSequence.of_rates(scale.rate(_stacked(path, frames)))
+    return _sequence(path, [scale.rate(frame) for frame in frames])
 
 
 def read_geotiff(paths: Sequence[str | Path], scale: PixelScale) -> RainSequence:
@@ -195,7 +271,7 @@ def read_geotiff(paths: Sequence[str | Path], scale: PixelScale) -> RainSequence
         except rasterio.errors.RasterioIOError as error:
             raise InputError(f"{path}: not a readable GeoTIFF ({error}); export it again") from error
         rates += list(np.where(np.ma.getmaskarray(bands), np.nan, scale.rate(np.ma.getdata(bands))))
-    return RainSequence.of_rates(_stacked(Path(paths[0]), rates))
+    return _sequence(_common(paths), rates)
 
 
 def read_with_pysteps(
@@ -227,7 +303,7 @@ def read_with_pysteps(
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path}: importer {importer} cannot read it ({error})") from error
         rates.append(conversion.to_rainrate(field, metadata)[0])
-    return RainSequence.of_rates(_stacked(Path(paths[0]), rates))
+    return _sequence(_common(paths), rates)
 
 
 def read_rain(path: str | Path, scale: PixelScale | None = None) -> RainSequence:
@@ -254,9 +330,17 @@ def read_rain(path: str | Path, scale: PixelScale | None = None) -> RainSequence
     return read_geotiff(tiffs, scale) if tiffs else read_pictures(path, scale)
 
 
-def _stacked(path: Path, frames: Sequence[np.ndarray]) -> np.ndarray:
-    """(T, H, W); InputError if there is none or the sizes differ."""
-    if len({frame.shape for frame in frames}) != 1:
-        sizes = ", ".join(sorted({"×".join(map(str, frame.shape)) for frame in frames})) or "none"
+def _common(paths: Sequence[str | Path]) -> Path:
+    """The only path, or the folder of the first."""
+    return Path(paths[0]) if len(paths) == 1 else Path(paths[0]).parent
+
+
+def _sequence(path: Path, rates: Sequence[np.ndarray]) -> RainSequence:
+    """Frames in mm/h, NaN where unknown; InputError if there are none, one is missing, or sizes differ."""
+    if len({frame.shape for frame in rates}) != 1:
+        sizes = ", ".join(sorted({"×".join(map(str, frame.shape)) for frame in rates})) or "none"
         raise InputError(f"{path}: radar frames need one size, found {sizes}")
-    return np.stack(frames)
+    try:
+        return RainSequence.of_rates(np.stack(rates))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

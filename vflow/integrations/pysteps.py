@@ -14,7 +14,7 @@ import numpy as np
 
 from vflow.checkpoint import load
 from vflow.data.motion import SHRINK
-from vflow.data.rain import to_levels
+from vflow.data.rain import RainSequence
 from vflow.errors import ConfigError, InputError
 from vflow.pipelines.common import temperature_or_suggested
 from vflow.pipelines.nowcast import draw_ensemble, nowcast_config
@@ -50,11 +50,11 @@ def forecast(
         temperature: scale of the noise, 0..2; None: as the checkpoint suggests.
 
     Returns:
-        (n_ens_members, timesteps, H, W), float32, NaN where the newest frame has none.
+        (n_ens_members, timesteps, H, W), float32, NaN where one of the given frames has it.
 
     Raises:
-        ConfigError: another unit or transform, or a list of time steps. InputError: too few frames, or
-            a velocity of another size.
+        ConfigError: another unit or transform, or a list of time steps. InputError: too few frames, one
+            that is NaN everywhere, or a velocity of another size.
     """
     if not isinstance(timesteps, int | np.integer):
         raise ConfigError(f"timesteps {timesteps}: give their number; vflow draws whole steps")
@@ -66,14 +66,15 @@ def forecast(
             f"velocity has shape {np.shape(velocity)}; give {(2, *rate.shape[1:])}, as the frames"
         )
     model = load(checkpoint)
+    config = nowcast_config(model)
     settings = PredictSettings(
         num_frames=int(timesteps),
         num_samples=n_ens_members,
-        temperature=temperature_or_suggested(temperature, nowcast_config(model)),
+        temperature=temperature_or_suggested(temperature, config),
         seed=seed,
     )
-    valid = np.isfinite(rate[-1])
-    ensemble = draw_ensemble(model, to_levels(rate), settings, valid=valid, motion=_shrunk(velocity))
+    sequence = RainSequence.of_rates(rate[-config.context :])
+    ensemble = draw_ensemble(model, sequence.frames, settings, valid=sequence.valid, motion=_shrunk(velocity))
     return _from_rate(ensemble.rates, metadata)
 
 

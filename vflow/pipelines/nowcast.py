@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vflow.config import NowcastConfig
 from vflow.data.motion import advect, check_size, drift_offsets, estimate_motion
-from vflow.data.rain import least_level, to_rate
+from vflow.data.rain import RainSequence, least_level, to_rate
 from vflow.errors import InputError, counted
 from vflow.models import Nowcast
 from vflow.models.nowcast import planes
@@ -113,8 +113,8 @@ def nowcast(
         temperature: scale of the noise, 0..2; None: as the checkpoint suggests.
 
     Raises:
-        InputError: too few frames, or too small ones. CheckpointError: another kind of model. ConfigError: a
-            setting is out of range.
+        InputError: too few frames, too small ones, rates in place of grey levels, or nothing known.
+            CheckpointError: another kind of model. ConfigError: a setting is out of range.
     """
     temperature = temperature_or_suggested(temperature, nowcast_config(model))
     settings = PredictSettings(
@@ -173,13 +173,14 @@ def iterate_ensemble(
         progress: is told (frames drawn, of how many), of all members together.
 
     Raises:
-        InputError: too few frames, or too small ones. CheckpointError: ``model`` is of another kind.
+        InputError: too few frames, too small ones, rates in place of grey levels, or nothing known.
+            CheckpointError: ``model`` is of another kind.
     """
     config = nowcast_config(model)
     assert isinstance(model, Nowcast)
-    check_given(frames, config)
-    known = np.ones(frames.shape[1:], bool) if valid is None else np.asarray(valid, bool)
-    given = frames[-config.context :] * known
+    sequence = RainSequence.of(np.asarray(frames)[-config.context :], valid)
+    given, known = sequence.frames, sequence.valid
+    check_given(given, config)
     field = estimate_motion(given) if motion is None else motion
     drawing = _Drawing(model, field, settings, content_hash(given))
     first = drawing.decoder(given, known)

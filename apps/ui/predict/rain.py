@@ -84,6 +84,7 @@ class RainJob:
         else:
             sequence, name = read_radar(source), Path(str(source[0])).name
         check_given(sequence.frames, nowcast_config(model), name)
+        sequence.check_minutes(nowcast_config(model).minutes, name)
         count, needed = len(sequence.frames), nowcast_config(model).context
         end = needed if request.from_start else count
         given, truth = sequence.frames[end - needed : end], sequence.frames[end:]

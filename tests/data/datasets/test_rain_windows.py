@@ -72,6 +72,17 @@ def test_radar_smaller_than_a_window_is_refused(folder: Path) -> None:
         RainWindows(folder, CONFIG.model_copy(update={"glow": glow}), ["moving"], 8, vary=True)
 
 
+def test_radar_at_other_times_apart_is_refused(folder: Path, tmp_path: Path) -> None:
+    with np.load(folder / "moving.npz") as file:
+        frames = file["frames"]
+    time = np.datetime64("2017-01-31T09:45") + np.arange(len(frames)) * np.timedelta64(10, "m")
+    np.savez(tmp_path / "slow.npz", frames=frames, time=time)
+    with pytest.raises(InputError, match=r"slow\.npz: frames 10 minutes apart; this model knows steps of 5"):
+        RainWindows(tmp_path, CONFIG, ["slow"], 8, vary=True)
+    slow = CONFIG.model_copy(update={"minutes": 10.0})
+    assert len(RainWindows(tmp_path, slow, ["slow"], 8, vary=True).events) == 1
+
+
 @pytest.mark.parametrize("change", [turned, mirrored])
 def test_a_changed_window_is_one_of_changed_rain(folder: Path, tmp_path: Path, change: object) -> None:
     with np.load(folder / "moving.npz") as file:

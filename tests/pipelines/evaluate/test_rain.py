@@ -131,8 +131,25 @@ def test_nan_counts_as_dry() -> None:
 
 
 def test_sequences_too_short_are_refused() -> None:
-    with pytest.raises(InputError, match="too small for the protocol"):
+    message = (
+        r"^moving: 5 frames of \d+×\d+ pixels; too small for the protocol, whose square ends at column 52 "
+        rf"and row 42, and which needs {5 + LEADS} frames$"
+    )
+    with pytest.raises(InputError, match=message):
         verify({"persistence": persistence(SMALL)}, sequences(5), SMALL)
+
+
+def test_squares_that_no_radar_sees_and_other_times_apart_are_refused() -> None:
+    frames = moving(3, -2, 8)
+    valid = np.ones(frames.shape[1:], bool)
+    valid[10:42, 20:52] = False
+    unseen, slow = RainSequence.of(frames, valid), RainSequence.of(frames, None, minutes=15.0)
+    with pytest.raises(
+        InputError, match=r"^a: no radar sees any of .* square, rows 10 to 42, columns 20 to 52;"
+    ):
+        verify({"persistence": persistence(SMALL)}, {"a": unseen}, SMALL)
+    with pytest.raises(InputError, match=r"^b: frames 15 minutes apart; this model knows steps of 5"):
+        verify({"persistence": persistence(SMALL)}, {"b": slow}, SMALL)
 
 
 def test_flow_draws_the_protocols_members_and_repeats_them() -> None:

@@ -70,7 +70,7 @@ class RainWindows:
         self.events = [self._open(Path(folder) / f"{name}.npz") for name in names]
 
     def _open(self, path: Path) -> Event:
-        event = open_event(path, self.config.context, self.config.glow.channels)
+        event = open_event(path, self.config.context, self.config.glow.channels, self.config.minutes)
         height, width = (side - 2 * MARGIN for side in event.valid.shape)
         side_h, side_w = self.config.glow.height, self.config.glow.width
         if height < side_h or width < side_w:
@@ -144,9 +144,10 @@ class RainWindows:
 
 
 @lru_cache(maxsize=32)
-def open_event(path: Path, context: int, leads: int) -> Event:
-    """The event in an npz file; InputError if it is too short."""
+def open_event(path: Path, context: int, leads: int, minutes: float = 5.0) -> Event:
+    """The event in an npz file; InputError if it is too short, or its frames are not ``minutes`` apart."""
     sequence = read_npz(path)
+    sequence.check_minutes(minutes, str(path))
     if len(sequence.frames) < context + leads:
         raise InputError(f"{path}: {len(sequence.frames)} frames; a window needs {context + leads}")
     return Event(sequence, context, leads)

@@ -91,7 +91,7 @@ def read_members(path: Path, names: Sequence[str], limits: Limits = DEFAULT_LIMI
 
 def _read_member(name: str, archive: ZipFile, member: str, limits: Limits) -> np.ndarray:
     with archive.open(_frames(name, archive) if member == "frames" else f"{member}.npy") as entry:
-        shape, _, dtype = _header(name, entry)
+        shape, _, dtype = _header(name if member == "frames" else f"{name}: {member}", entry)
         limits.check_memory(name, math.prod(shape) * dtype.itemsize)
         entry.seek(0)
         array: np.ndarray = npy.read_array(entry, allow_pickle=False)

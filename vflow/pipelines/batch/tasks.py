@@ -127,8 +127,10 @@ class NowcastTask(PredictTask):
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         record, settings = self.record, self.record.settings()
-        sequence, context = read_rain(item.paths[0]), nowcast_config(self.model).context
-        check_given(sequence.frames, nowcast_config(self.model), item.paths[0].name)
+        sequence, config, name = read_rain(item.paths[0]), nowcast_config(self.model), item.paths[0].name
+        check_given(sequence.frames, config, name)
+        sequence.check_minutes(config.minutes, name)
+        context = config.context
         given = sequence.frames[:context] if record.from_start else sequence.frames[-context:]
         with self.autocast():
             ensemble = draw_ensemble(

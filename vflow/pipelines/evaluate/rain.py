@@ -15,7 +15,7 @@ from torch import nn
 
 from vflow.data.datasets.rain import event_names, read_folder
 from vflow.data.rain import RainSequence, to_rate
-from vflow.errors import ConfigError, InputError
+from vflow.errors import ConfigError, InputError, counted
 from vflow.metrics.ensemble import (
     Contingency,
     Fractions,
@@ -192,18 +192,25 @@ def open_cases(sequences: Mapping[str, RainSequence], protocol: Protocol) -> lis
     """All cases of a protocol.
 
     Raises:
-        InputError: a sequence too short or too small for it.
+        InputError: a sequence too short or too small for it, at other times apart, or unknown in a square.
     """
     side, cases = protocol.side, []
+    for name, sequence in sequences.items():
+        sequence.check_minutes(protocol.minutes, name)
     for name, (row, column), start in product(sequences, protocol.squares, protocol.starts):
         sequence, stop = sequences[name], start + protocol.leads
         area = (slice(row, row + side), slice(column, column + side))
         frames = sequence.frames[(slice(None), *area)]
         if frames.shape[1:] != (side, side) or len(frames) < stop:
-            needs = f"{side}×{side} at {row, column} and {stop} frames"
+            height, width = sequence.valid.shape
             raise InputError(
-                f"{name}: {sequence.frames.shape} is too small for the protocol: it needs {needs}"
+                f"{name}: {counted(len(sequence.frames), 'frame')} of {width}×{height} pixels; too small for "
+                f"the protocol, whose square ends at column {column + side} and row {row + side}, and which "
+                f"needs {max(protocol.starts) + protocol.leads} frames"
             )
+        if not sequence.valid[area].any():
+            place = f"rows {row} to {row + side}, columns {column} to {column + side}"
+            raise InputError(f"{name}: no radar sees any of the protocol's square, {place}; move the frames")
         given, ahead = frames[start - protocol.given : start], frames[start:stop]
         cases.append(Case((name, row, column, start), given, ahead, sequence.valid[area]))
     return cases
@@ -234,8 +241,7 @@ def evaluate_rain(model: Nowcast, settings: Settings, stage: Stage) -> Evaluatio
     Raises:
         CheckpointError: another kind of model. ConfigError, InputError: no such data.
     """
-    folder, protocol, names = _data(settings)
-    protocol = replace(protocol, minutes=nowcast_config(model).minutes)
+    folder, protocol, names = _data(model, settings)
     forecast = {"flow": flow_method(model, protocol, _temperature(settings))}
     sequences = read_folder(folder, names)
     found = verify({**forecast, **_peers(protocol)}, sequences, protocol, stage("nowcasts"))
@@ -300,16 +306,16 @@ def draw_figures(figures: Mapping[str, Any], protocol: Protocol) -> np.ndarray:
 
 def tune_rain(model: nn.Module, settings: Settings, stage: Stage) -> dict[float, float]:
     """Temperature → minus the mean CRPS on the validation event."""
-    folder, protocol, names = _data(replace(settings, split="validation"))
+    folder, protocol, names = _data(model, replace(settings, split="validation"))
     methods = {f"{t:g}": flow_method(model, protocol, t) for t in TEMPERATURES}
     found = verify(methods, read_folder(folder, names), protocol, stage("temperature"))
     return {temperature: -float(found[f"{temperature:g}"]["crps"]) for temperature in TEMPERATURES}
 
 
-def _data(settings: Settings) -> tuple[Path, Protocol, list[str] | None]:
+def _data(model: nn.Module, settings: Settings) -> tuple[Path, Protocol, list[str] | None]:
     """Folder, protocol and names of events; None: all in the folder."""
     places = locate(settings, "nowcast")
-    protocol = _protocol(settings)
+    protocol = replace(_protocol(settings), minutes=nowcast_config(model).minutes)
     if settings.split == "test":
         return Path(str(places.test)), protocol, None
     if places.train is None:
