@@ -18,6 +18,7 @@ from vflow.data.rain import (
     RainSequence,
     color_rain,
     least_level,
+    read_geotiff,
     read_npz,
     read_rain,
     read_with_pysteps,
@@ -209,6 +210,29 @@ def test_unknown_importers_are_named() -> None:
     pytest.importorskip("pysteps")
     with pytest.raises(ConfigError, match="no importer nowhere"):
         read_with_pysteps(["a"], "nowhere")
+
+
+def test_what_an_importer_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    io = pytest.importorskip("pysteps.io")
+    from pysteps.exceptions import MissingOptionalDependency
+
+    def importer(path: str, product: str) -> None:
+        raise MissingOptionalDependency(f"pyproj package is required to import {product}")
+
+    monkeypatch.setattr(io, "get_method", lambda name, kind: importer)
+    with pytest.raises(
+        ConfigError, match="pysteps: pyproj package is required to import radar; install that"
+    ):
+        read_with_pysteps(["a"], "any", {"product": "radar"})
+    with pytest.raises(ConfigError, match=r"importer any: .* missing .*'product'; give them as options"):
+        read_with_pysteps(["a"], "any")
+
+
+def test_no_files_are_refused() -> None:
+    pytest.importorskip("pysteps")
+    for read in (lambda: read_geotiff([], PixelScale()), lambda: read_with_pysteps([], "fmi_pgm")):
+        with pytest.raises(InputError, match="no files; give those of the radar frames"):
+            read()
 
 
 def test_geotiff_masks_are_unknown(tmp_path: Path) -> None:

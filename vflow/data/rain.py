@@ -257,12 +257,13 @@ def read_geotiff(paths: Sequence[str | Path], scale: PixelScale) -> RainSequence
     What the files mask (nodata) is unknown.
 
     Raises:
-        ConfigError: rasterio is not installed. InputError: unreadable files, or different sizes.
+        ConfigError: rasterio is not installed. InputError: no or unreadable files, or different sizes.
     """
     try:
         import rasterio
     except ImportError as error:
         raise ConfigError("GeoTIFF needs rasterio; install vflow-torch's extra 'rain'") from error
+    _check_given(paths)
     rates: list[np.ndarray] = []
     for path in paths:
         try:
@@ -283,13 +284,16 @@ def read_with_pysteps(
         options: what that importer takes beside the file name.
 
     Raises:
-        ConfigError: pysteps is not installed, or has no such importer. InputError: unreadable files.
+        ConfigError: pysteps or what the importer needs is not installed, no such importer, or other options.
+            InputError: no or unreadable files.
     """
     try:
         from pysteps import io
+        from pysteps.exceptions import MissingOptionalDependency
         from pysteps.utils import conversion
     except ImportError as error:
         raise ConfigError("pysteps is not installed; run pip install 'vflow-torch[rain]'") from error
+    _check_given(paths)
     try:
         read = io.get_method(importer, "importer")
     except ValueError as error:
@@ -300,6 +304,10 @@ def read_with_pysteps(
     for path in paths:
         try:
             field, _, metadata = read(str(path), **(options or {}))
+        except MissingOptionalDependency as error:
+            raise ConfigError(f"pysteps: {error}; install that package") from error
+        except TypeError as error:  # an importer's own arguments
+            raise ConfigError(f"importer {importer}: {error}; give them as options") from error
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path}: importer {importer} cannot read it ({error})") from error
         rates.append(conversion.to_rainrate(field, metadata)[0])
@@ -328,6 +336,12 @@ def read_rain(path: str | Path, scale: PixelScale | None = None) -> RainSequence
     files = sorted(path.iterdir(), key=lambda file: natural_key(file.name)) if path.is_dir() else [path]
     tiffs = [file for file in files if file.suffix.lower() in (".tif", ".tiff")]
     return read_geotiff(tiffs, scale) if tiffs else read_pictures(path, scale)
+
+
+def _check_given(paths: Sequence[str | Path]) -> None:
+    """InputError if there are no ``paths``."""
+    if not len(paths):
+        raise InputError("rain: no files; give those of the radar frames, in order")
 
 
 def _common(paths: Sequence[str | Path]) -> Path:

@@ -146,6 +146,11 @@ def test_other_files_and_short_or_large_ones_are_refused_in_a_line(
     def begin(*paths: Path) -> RainJob:
         return RainJob.begin(app, Request("rain", [str(path) for path in paths], settings, 4))
 
+    with np.load(radar(tmp_path / "slow.npz")) as file:
+        time = np.datetime64("2017-01-31T09:45") + np.arange(10) * np.timedelta64(15, "m")
+        np.savez(tmp_path / "slow.npz", time=time, **file)
+    with pytest.raises(InputError, match=r"^slow\.npz: frames 15 minutes apart; this model knows steps of 5"):
+        begin(tmp_path / "slow.npz")
     with pytest.raises(InputError, match=r"^short\.npz: 3 frames; a nowcast needs the last 4"):
         begin(radar(tmp_path / "short.npz", 3))
     path = radar(tmp_path / "radar.npz")
