@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,30 @@ def test_emulated_bfloat16_is_said_once(
     assert devices.computes_bfloat16(CPU) == native
     assert len(caplog.records) == (not native)
     devices.warn_if_emulated.cache_clear()
+
+
+def test_contexts_of_one_thread_that_overlap_leave_the_count_as_it_was() -> None:
+    usual, inside = torch.get_num_threads(), threading.Barrier(2, timeout=60)
+    first_left, counts = threading.Event(), []
+
+    def first() -> None:
+        with devices.one_thread():
+            inside.wait()
+        first_left.set()
+
+    def second() -> None:
+        with devices.one_thread():
+            inside.wait()
+            assert first_left.wait(60)
+            counts.append(torch.get_num_threads())
+
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(first), pool.submit(second)]:
+                done.result()
+        with ThreadPoolExecutor(1) as pool:
+            counts.append(pool.submit(torch.get_num_threads).result())
+        assert counts == [1, 3]
+    finally:
+        torch.set_num_threads(usual)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -19,18 +20,27 @@ CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # cgroups of version 1
 )
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+_RESTORED: list[int] = []  # count of threads after each ``one_thread`` that is open
+_CHANGING = threading.Lock()
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Context, or decorator, in which torch computes in one thread: sums have one order. Then as before."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Context, or decorator, in which torch computes in one thread: sums have one order. Then as before.
+
+    Torch keeps a count for each of Python's threads, and one for those that begin later. So of contexts that
+    overlap in several threads, all restore what the first one found.
+    """
+    with _CHANGING:
+        found = torch.get_num_threads()  # from here on this thread has a count of its own
+        _RESTORED.append(_RESTORED[0] if _RESTORED else found)
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        with _CHANGING:
+            torch.set_num_threads(_RESTORED.pop())
 
 
 def choose_device(name: str = "auto") -> torch.device:
