@@ -7,6 +7,8 @@ import os
 import resource
 import shutil
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +37,7 @@ from vflow.config import VideoFlowConfig
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import VideoFlow, build_model
 
+ROOT = Path(__file__).parents[1]
 TINY = {
     "glow": {"height": 16, "width": 16, "depth": [1, 1], "hidden": [4, 4]},
     "prior": {"hidden": 4, "dilations": [1]},
@@ -471,6 +474,27 @@ def test_absurd_tensor_is_refused_before_allocation(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="600,000,000 parameters; vflow refuses more than 500,000,000"):
         load(folder)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+def test_loading_imports_no_compiler() -> None:
+    """Which takes longer than loading does, and changes the environment and the filters of warnings."""
+    code = (
+        "import os, sys, warnings, torch\n"
+        "from vflow.checkpoint import _AllocationLimit, load\n"
+        "before = dict(os.environ), list(warnings.filters)\n"
+        "with _AllocationLimit(100) as limit:\n"
+        "    torch.zeros(2, 3), torch.full((2, 2), 1.0), torch.arange(-3.0, 4.0, 2.0), torch.arange(1, 4)\n"
+        "    torch.arange(5), torch.eye(3), torch.eye(2, 3)\n"
+        "assert limit.left == 100 - 6 - 4 - 4 - 3 - 5 - 9 - 6, limit.left\n"
+        "for name in sys.argv[1:]:\n"
+        "    load(name)\n"
+        "assert not {'sympy', 'torch._dynamo'} & set(sys.modules)\n"
+        "assert (dict(os.environ), list(warnings.filters)) == before\n"
+    )
+    shipped = [str(folder) for folder in sorted((ROOT / "checkpoints").iterdir())]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code, *shipped], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_file_instead_of_directory(folder: Path) -> None:

@@ -385,14 +385,13 @@ class _AllocationLimit(TorchFunctionMode):
     """Context that allocates tensors only while they have ``limit`` values together.
 
     A model built on the meta device would tell its size as well, but that imports torch's compiler, which
-    takes longer than loading a small model.
+    takes longer than loading a small model; so would ``eye`` and ``arange`` on that device.
 
     Raises:
         _AllocationLimitError: before the tensor that exceeds the limit is allocated.
     """
 
     shaped = (torch.empty, torch.zeros, torch.ones, torch.randn, torch.rand)
-    valued = (torch.full, torch.eye, torch.arange)
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -402,9 +401,15 @@ class _AllocationLimit(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in self.shaped or func in self.valued:
-            sized = torch.empty if func in self.shaped else func  # random ones would need the compiler, too
-            self.left -= sized(*args, **{**kwargs, "device": "meta"}).numel()
-            if self.left < 0:
-                raise _AllocationLimitError
+        if func in self.shaped:
+            self.left -= torch.empty(*args, **{**kwargs, "device": "meta"}).numel()
+        elif func is torch.full:
+            self.left -= math.prod(args[0])
+        elif func is torch.eye:
+            self.left -= math.prod((args * 2)[:2])
+        elif func is torch.arange:
+            first, end, step = (0, *args, 1) if len(args) == 1 else (*args, 1)[:3]
+            self.left -= math.ceil((end - first) / step)
+        if self.left < 0:
+            raise _AllocationLimitError
         return func(*args, **kwargs)
