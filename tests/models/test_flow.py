@@ -7,11 +7,26 @@ import torch
 from torch import Tensor
 
 import vflow
-from vflow.bijections import Affine, Elementwise, Fold, Planar, VectorBijection
+from vflow.bijections import (
+    ActNorm,
+    Affine,
+    AffineCoupling,
+    BatchNorm,
+    Bijection,
+    Elementwise,
+    Fold,
+    Inverse,
+    MaskPartition,
+    Permutation,
+    Planar,
+    Radial,
+    RadialBumps,
+    VectorBijection,
+)
 from vflow.config import DensityConfig, TrainingConfig
 from vflow.densities import Density, Normal
 from vflow.errors import CheckpointError, InputError
-from vflow.models import DensityModel, Flow
+from vflow.models import DensityModel, Flow, PointBatch
 from vflow.training.density import fit
 
 
@@ -73,6 +88,34 @@ def test_flows_with_a_condition_learn_from_pairs() -> None:
 def test_points_of_another_width_are_refused() -> None:
     with pytest.raises(InputError, match=r"points must be a tensor \(B, 3\)"):
         Flow([Doubled()], Wide()).log_prob(torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ActNorm(1),
+        BatchNorm(1),
+        Elementwise(Affine(), 1),
+        Planar(1),
+        Radial(1),
+        RadialBumps(1, 2),
+        Inverse(ActNorm(1)),
+        Permutation.reverse(2),
+        AffineCoupling(torch.nn.Identity(), MaskPartition([True, False])),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_of_another_width_are_refused_and_not_broadcast(layer: Bijection) -> None:
+    flow, points = Flow([layer], Normal(3)), torch.zeros(2, 3)
+    message = f"^layer {type(layer).__name__} is for [12] numbers or channels, the data have 3; build it"
+    for run in (flow.log_prob, flow.sample, lambda x: flow.initialize(PointBatch(x))):
+        with pytest.raises(InputError, match=message):
+            run(points)
+
+
+def test_layers_may_come_from_an_iterator() -> None:
+    flow = Flow(iter([Doubled()]), Wide())  # type: ignore[arg-type]
+    assert torch.equal(flow.sample(torch.ones(1, 3)), torch.full((1, 3), 3.0))
 
 
 def test_parts_of_other_types_are_refused() -> None:

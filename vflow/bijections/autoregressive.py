@@ -76,6 +76,7 @@ class Elementwise(VectorBijection):
 
     def __init__(self, element: Element, dim: int, features: int = 0) -> None:
         super().__init__()
+        self.width = dim
         self.element = element
         self.h = nn.Parameter(torch.zeros(dim, element.count))
         self.context_in = nn.Linear(features, dim * element.count, bias=False) if features else None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
+from vflow.errors import InputError
 from vflow.nn.modules import ModuleList
 
 Context = Tensor | None
@@ -33,7 +34,12 @@ class Bijection(nn.Module, ABC):
     Subclasses implement ``transform`` and ``invert``, which return the log-density contribution of each
     position, (B, H, W) on the finer of both grids, in nats. ``forward`` and ``inverse`` return its sum,
     log |det J| of the map just applied, shape (B,), float32 or wider.
+
+    Attributes:
+        width: C that the map was built for and keeps; None: any, or it cannot run on another.
     """
+
+    width: int | None = None
 
     @abstractmethod
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
@@ -77,7 +83,10 @@ class Bijection(nn.Module, ABC):
 
 @final
 class Chain(Bijection):
-    """Composition: the maps in order for ``forward``, in reverse for ``inverse``. Log-dets add."""
+    """Composition: the maps in order for ``forward``, in reverse for ``inverse``. Log-dets add.
+
+    Data that have another C than a layer was built for are an InputError.
+    """
 
     def __init__(self, layers: Sequence[Bijection]) -> None:
         super().__init__()
@@ -86,6 +95,7 @@ class Chain(Bijection):
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         densities = [zero_density(x)]
         for layer in self.layers:
+            _check_width(layer, x)
             x, density = layer.transform(x, context)
             densities.append(density)
         return x, sum_densities(densities)
@@ -93,22 +103,34 @@ class Chain(Bijection):
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         densities = [zero_density(z)]
         for layer in reversed(self.layers):
+            _check_width(layer, z)
             z, density = layer.invert(z, context)
             densities.append(density)
         return z, sum_densities(densities)
 
     def initialize(self, x: Tensor, context: Context = None) -> Tensor:
         for layer in self.layers:
+            _check_width(layer, x)
             x = layer.initialize(x, context)
         return x
 
     def initialize_inverse(self, z: Tensor, context: Context = None) -> Tensor:
         for layer in reversed(self.layers):
+            _check_width(layer, z)
             z = layer.initialize_inverse(z, context)
         return z
 
     def with_cached_inverse(self) -> Bijection:
         return Chain([layer.with_cached_inverse() for layer in self.layers])
+
+
+def _check_width(layer: Bijection, x: Tensor) -> None:
+    """Refuse data of another width than a layer's, whose one number torch would broadcast to all of them."""
+    if layer.width not in (None, x.shape[1]):
+        raise InputError(
+            f"layer {type(layer).__name__} is for {layer.width} numbers or channels, the data have "
+            f"{x.shape[1]}; build it for as many"
+        )
 
 
 @final
@@ -118,6 +140,7 @@ class Inverse(Bijection):
     def __init__(self, bijection: Bijection) -> None:
         super().__init__()
         self.bijection = bijection
+        self.width = bijection.width
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         return self.bijection.invert(x, context)

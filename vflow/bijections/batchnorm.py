@@ -36,6 +36,7 @@ class BatchNorm(Bijection):
 
     def __init__(self, channels: int, momentum: float = 0.9) -> None:
         super().__init__()
+        self.width = channels
         self.momentum = momentum
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.shift = nn.Parameter(torch.zeros(channels))

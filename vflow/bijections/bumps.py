@@ -43,6 +43,7 @@ class RadialBumps(VectorBijection):
 
     def __init__(self, dim: int, count: int, seed: int = 0) -> None:
         super().__init__()
+        self.width = dim
         self.dim, self.count, self.seed = dim, count, seed
         self.centre = nn.Parameter(torch.zeros(count, dim))
         self.log_width = nn.Parameter(torch.zeros(count))

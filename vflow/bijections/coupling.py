@@ -32,6 +32,7 @@ class Coupling(Bijection, ABC, Generic[P]):
         super().__init__()
         self.net = net
         self.partition = partition
+        self.width = partition.width
 
     @abstractmethod
     def element_parameters(self, h: Tensor) -> P:

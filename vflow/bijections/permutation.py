@@ -29,6 +29,7 @@ class Permutation(Bijection):
         super().__init__()
         if sorted(index) != list(range(len(index))):
             raise ValueError(f"{list(index)} is not a permutation of 0 … {len(index) - 1}")
+        self.width = len(index)
         self.register_buffer("index", torch.tensor(list(index)))
 
     @classmethod
@@ -64,7 +65,7 @@ class MaskPartition(Partition):
 
     def __init__(self, kept: Sequence[bool]) -> None:
         super().__init__()
-        self.kept = sum(kept)
+        self.width, self.kept = len(kept), sum(kept)
         if not 0 < self.kept < len(kept):
             raise ValueError("a partition needs at least one channel that is kept and one that is changed")
         order = torch.tensor([i for flag in (True, False) for i, k in enumerate(kept) if k == flag])

@@ -55,7 +55,7 @@ class Planar(VectorBijection):
 
     def __init__(self, dim: int, features: int = 0) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = self.width = dim
         w = torch.randn(dim)
         u = math.log(math.e - 1) * w / w.square().sum() + 0.01 * torch.randn(dim)  # û is about 0
         self.parameters_of_map = ParametersFromContext(torch.cat([u, w, torch.randn(1)]), features)
@@ -101,7 +101,7 @@ class Radial(VectorBijection):
 
     def __init__(self, dim: int, features: int = 0) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = self.width = dim
         self.parameters_of_map = ParametersFromContext(
             torch.cat([torch.randn(dim), torch.zeros(2)]), features
         )

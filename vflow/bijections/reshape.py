@@ -59,7 +59,13 @@ class Haar(Bijection):
 
 
 class Partition(nn.Module, ABC):
-    """A fixed way to part an image in two halves and to join them again."""
+    """A fixed way to part an image in two halves and to join them again.
+
+    Attributes:
+        width: channels of the image; None: any.
+    """
+
+    width: int | None = None
 
     @abstractmethod
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -215,6 +215,7 @@ class Flow(VectorFlow):
     """
 
     def __init__(self, layers: Sequence[Bijection | Fold], base: Density, *, features: int = 0) -> None:
+        layers = list(layers)  # an iterator can be read once alone
         for index, layer in enumerate(layers):
             if not isinstance(layer, Bijection | Fold):
                 raise InputError(
