@@ -276,6 +276,38 @@ def test_packages_export_their_classes(package: str) -> None:
     assert all(hasattr(exported, name) for name in exported.__all__)
 
 
+@pytest.mark.parametrize(
+    "package", ["bijections", "config", "data.media", "densities", "models", "nn", "priors"]
+)
+def test_packages_export_for_type_checkers_what_their_modules_hold(package: str) -> None:
+    """Strict ones take an import in a package for its own use, unless ``__all__`` has the name."""
+    name = f"vflow.{package}"
+    tree = ast.parse((ROOT / name.replace(".", "/") / "__init__.py").read_text())
+    taken = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    names = {
+        alias.name for node in taken if (node.module or "").startswith(f"{name}.") for alias in node.names
+    }
+    assert names and names <= set(importlib.import_module(name).__all__)
+
+
+@pytest.mark.parametrize("package", ["vflow", "vflow.metrics"])
+def test_type_checkers_see_only_names_that_exist(package: str) -> None:
+    """``__getattr__`` would give any name to them."""
+    tree = ast.parse((ROOT / package.replace(".", "/") / "__init__.py").read_text())
+    assert "__getattr__" not in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    typed = {
+        alias.asname
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+    module = importlib.import_module(package)
+    assert typed == set(module._HOMES)
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nonsense'"):
+        module.nonsense  # noqa: B018
+
+
 def test_layers_of_density_models_are_bijections_that_can_be_imported() -> None:
     from vflow import bijections
     from vflow.models.density import LAYERS, build_chain

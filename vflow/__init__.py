@@ -56,10 +56,12 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'vflow' has no attribute {name!r}")
+if not TYPE_CHECKING:  # for whom any name would exist
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        raise AttributeError(f"module 'vflow' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

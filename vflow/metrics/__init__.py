@@ -49,10 +49,12 @@ _NAMES = {
 _HOMES = {name: f"vflow.metrics.{module}" for module, names in _NAMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'vflow.metrics' has no attribute {name!r}")
+if not TYPE_CHECKING:  # for whom any name would exist
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        raise AttributeError(f"module 'vflow.metrics' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -40,6 +40,40 @@ from vflow.models.super_resolution import SuperResolution
 from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
 
+__all__ = [
+    "MODELS",
+    "ClipCodec",
+    "CodecBatch",
+    "Colorizer",
+    "Condition",
+    "ConditionalFlow",
+    "DensityModel",
+    "Digits",
+    "Flow",
+    "FrameConditionedVideoFlow",
+    "ImageBatch",
+    "IntegerFlow",
+    "LatticeVideoFlow",
+    "LikelihoodModel",
+    "Model",
+    "Nowcast",
+    "NowcastBatch",
+    "PhotoCodec",
+    "PixelCNN",
+    "PointBatch",
+    "ReferenceVideoFlow",
+    "Rollout",
+    "Sampled",
+    "Segmentation",
+    "SuperResolution",
+    "VectorFlow",
+    "VideoBatch",
+    "VideoFlow",
+    "VideoModel",
+    "build_model",
+    "configuration",
+]
+
 Model = (
     VideoModel | ConditionalFlow | Nowcast | DensityModel | PhotoCodec | ClipCodec | IntegerFlow | PixelCNN
 )
