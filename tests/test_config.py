@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,6 +24,7 @@ from vflow.config import (
 from vflow.config.models import DOES, Family
 from vflow.errors import ConfigError
 
+ROOT = Path(__file__).parents[1]
 SMALL = """
 model:
   glow: {depth: [1, 1, 1, 1], hidden: [8, 8, 8, 8]}
@@ -380,3 +382,11 @@ def test_a_file_of_nonsense_is_one_line(tmp_path: Path, text: str) -> None:
 
 def test_every_family_of_models_says_what_it_does() -> None:
     assert set(DOES) == set(get_args(Family)) == {config.family for config in MODEL_CONFIGS.values()}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "vflow/config").glob("*.py")), ids=lambda path: path.stem)
+def test_defaults_of_fields_are_named(path: Path) -> None:
+    """Type checkers without Pydantic's plugin take a field for one that must be given otherwise."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    fields = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "Field"]
+    assert [ast.unparse(node) for node in fields if node.args] == []

@@ -24,13 +24,16 @@ def level_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
 class LatticeConfig(Config):
     """Networks of a pyramid of lattices."""
 
-    hidden: int = Field(48, ge=1, le=64, description="channels of a phase's network")
-    head: int = Field(32, ge=1, le=64, description="channels of the head of each colour")
-    mixtures: int = Field(3, ge=1, le=8, description="logistics per grey level")
-    levels: int = Field(3, ge=1, le=8, description="levels with networks of their own")
-    references: int = Field(0, ge=0, le=2, description="frames before, as conditions: 0 or 2")
+    hidden: int = Field(default=48, ge=1, le=64, description="channels of a phase's network")
+    head: int = Field(default=32, ge=1, le=64, description="channels of the head of each colour")
+    mixtures: int = Field(default=3, ge=1, le=8, description="logistics per grey level")
+    levels: int = Field(default=3, ge=1, le=8, description="levels with networks of their own")
+    references: int = Field(default=0, ge=0, le=2, description="frames before, as conditions: 0 or 2")
     max_displacement: int = Field(
-        0, ge=0, le=32, description="pixels by which parts of the frames before may be displaced to match"
+        default=0,
+        ge=0,
+        le=32,
+        description="pixels by which parts of the frames before may be displaced to match",
     )
 
     @model_validator(mode="after")
@@ -56,7 +59,9 @@ class PhotoCodecConfig(DiscreteConfig):
     kind: Literal["photo_codec"] = "photo_codec"
     family: ClassVar[Literal["codec"]] = "codec"
     lattice: LatticeConfig = LatticeConfig()
-    crop: int = Field(96, ge=8, le=1024, description="side of the squares it is trained on, in pixels")
+    crop: int = Field(
+        default=96, ge=8, le=1024, description="side of the squares it is trained on, in pixels"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -79,7 +84,9 @@ class ClipCodecConfig(DiscreteConfig):
     """A share of a batch may have no first frame."""
     first: LatticeConfig = LatticeConfig(hidden=32, head=24)
     following: LatticeConfig = LatticeConfig(hidden=32, head=24, references=2)
-    crop: int = Field(64, ge=8, le=1024, description="side of the squares it is trained on, in pixels")
+    crop: int = Field(
+        default=64, ge=8, le=1024, description="side of the squares it is trained on, in pixels"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -93,14 +100,18 @@ class IntegerFlowConfig(DiscreteConfig):
 
     kind: Literal["integer_flow"] = "integer_flow"
     family: ClassVar[Literal["discrete"]] = "discrete"
-    channels: int = Field(1, ge=1, le=3)
-    height: int = Field(28, ge=2, le=1024)
-    width: int = Field(28, ge=2, le=1024)
-    depth: tuple[int, ...] = Field((8, 8), min_length=1, max_length=8, description="couplings per level")
-    layers: int = Field(3, ge=1, le=32, description="layers of a coupling's DenseNet")
-    growth: int = Field(32, ge=1, le=512, description="channels that each of its layers adds")
-    classes: int = Field(0, ge=0, le=1000, description="labels that everything is conditioned on; 0: none")
-    mixtures: int = Field(5, ge=2, le=64, description="logistics of a prior; one stays at its mode")
+    channels: int = Field(default=1, ge=1, le=3)
+    height: int = Field(default=28, ge=2, le=1024)
+    width: int = Field(default=28, ge=2, le=1024)
+    depth: tuple[int, ...] = Field(
+        default=(8, 8), min_length=1, max_length=8, description="couplings per level"
+    )
+    layers: int = Field(default=3, ge=1, le=32, description="layers of a coupling's DenseNet")
+    growth: int = Field(default=32, ge=1, le=512, description="channels that each of its layers adds")
+    classes: int = Field(
+        default=0, ge=0, le=1000, description="labels that everything is conditioned on; 0: none"
+    )
+    mixtures: int = Field(default=5, ge=2, le=64, description="logistics of a prior; one stays at its mode")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -124,19 +135,19 @@ class PixelCNNConfig(DiscreteConfig):
     family: ClassVar[Literal["discrete"]] = "discrete"
     leaves_parts_out: ClassVar[bool] = False
     channels: ClassVar[int] = 1
-    height: int = Field(28, ge=1, le=256)
-    width: int = Field(28, ge=1, le=256)
+    height: int = Field(default=28, ge=1, le=256)
+    width: int = Field(default=28, ge=1, le=256)
     network: Literal["gated", "row-lstm"] = Field(
-        "gated", description="gated convolutions, or LSTMs over rows"
+        default="gated", description="gated convolutions, or LSTMs over rows"
     )
-    hidden: int = Field(32, ge=1, le=512)
-    layers: int = Field(6, ge=1, le=64)
-    kernel: int = Field(5, ge=3, le=15, description="rows and columns of a convolution; odd")
+    hidden: int = Field(default=32, ge=1, le=512)
+    layers: int = Field(default=6, ge=1, le=64)
+    kernel: int = Field(default=5, ge=3, le=15, description="rows and columns of a convolution; odd")
     output: Literal["softmax", "logistics"] = Field(
-        "softmax", description="256 classes, or a mixture of logistics"
+        default="softmax", description="256 classes, or a mixture of logistics"
     )
-    mixtures: int = Field(5, ge=1, le=32)
-    classes: int = Field(10, ge=0, le=1000, description="labels that every layer sees; 0: none")
+    mixtures: int = Field(default=5, ge=1, le=32)
+    classes: int = Field(default=10, ge=0, le=1000, description="labels that every layer sees; 0: none")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -35,7 +35,7 @@ class NormalMixtureBase(Config):
     """Mixture of normal densities, whose weights, means and scales are learned."""
 
     kind: Literal["normal-mixture"] = "normal-mixture"
-    components: int = Field(8, ge=1, le=4096)
+    components: int = Field(default=8, ge=1, le=4096)
 
 
 AnyBase = Annotated[
@@ -54,11 +54,12 @@ class SplineElementConfig(Config):
     """Monotonic rational-quadratic spline (Durkan et al. 2019)."""
 
     kind: Literal["spline"] = "spline"
-    bins: int = Field(8, ge=2, le=256)
+    bins: int = Field(default=8, ge=2, le=256)
     low: float = -5.0
     high: float = 5.0
     ends: Literal["linear", "free", "circular"] = Field(
-        "linear", description="identity outside [low, high]; onto [low, high]; or angles of that period"
+        default="linear",
+        description="identity outside [low, high]; onto [low, high]; or angles of that period",
     )
 
     @model_validator(mode="after")
@@ -72,7 +73,7 @@ class MixtureElementConfig(Config):
     """Logit of a mixture's CDF; over a logistic base the conditionals are mixtures (RNADE)."""
 
     kind: Literal["mixture"] = "mixture"
-    components: int = Field(10, ge=1, le=256)
+    components: int = Field(default=10, ge=1, le=256)
     family: Literal["normal", "laplace"] = "normal"
 
 
@@ -80,7 +81,7 @@ class MobiusElementConfig(Config):
     """Convex sum of Möbius maps of the circle (Rezende et al. 2020)."""
 
     kind: Literal["mobius"] = "mobius"
-    components: int = Field(8, ge=1, le=256)
+    components: int = Field(default=8, ge=1, le=256)
 
 
 ElementConfig = Annotated[
@@ -99,7 +100,7 @@ class BatchNormLayer(Config):
     """Batch normalisation with running averages (Dinh et al. 2017)."""
 
     kind: Literal["batchnorm"] = "batchnorm"
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
 
 
 class LinearLayer(Config):
@@ -128,12 +129,14 @@ class AutoregressiveLayer(Config):
 
     kind: Literal["autoregressive"] = "autoregressive"
     element: ElementConfig = AffineElementConfig()
-    network: Literal["made", "rnade"] = Field("made", description="rnade: one hidden layer, tied weights")
+    network: Literal["made", "rnade"] = Field(
+        default="made", description="rnade: one hidden layer, tied weights"
+    )
     hidden: tuple[Width, ...] = (64, 64)
     activation: Activation = "relu"
-    periodic: bool = Field(False, description="elements are angles")
+    periodic: bool = Field(default=False, description="elements are angles")
     degrees: Literal["cyclic", "spread"] = Field(
-        "cyclic",
+        default="cyclic",
         description="what hidden units fewer than the elements read: spread: all; cyclic: the first of them",
     )
 
@@ -150,13 +153,13 @@ class CouplingLayer(Config):
     kind: Literal["coupling"] = "coupling"
     element: ElementConfig = AffineElementConfig()
     keep: Literal["even", "odd", "first", "last"] = Field(
-        "even", description="elements that stay: every other one, or the first or last half"
+        default="even", description="elements that stay: every other one, or the first or last half"
     )
     hidden: tuple[Width, ...] = (64, 64)
     activation: Activation = "relu"
     weight_norm: bool = False
     residual: bool = False
-    periodic: bool = Field(False, description="the elements that stay are angles")
+    periodic: bool = Field(default=False, description="the elements that stay are angles")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -191,44 +194,44 @@ class ResidualLayer(Config):
     """x + g(x), g a contraction (Behrmann et al. 2019; Chen et al. 2019)."""
 
     kind: Literal["residual"] = "residual"
-    hidden: tuple[Width, ...] = Field((64, 64), min_length=1)
-    lipschitz: float = Field(0.97, gt=0, lt=1, description="bound of how fast g changes")
+    hidden: tuple[Width, ...] = Field(default=(64, 64), min_length=1)
+    lipschitz: float = Field(default=0.97, gt=0, lt=1, description="bound of how fast g changes")
 
 
 class ContinuousLayer(Config):
     """x(1) of dx/dt = v(x, t), by steps of the implicit midpoint rule (Chen et al. 2018)."""
 
     kind: Literal["continuous"] = "continuous"
-    hidden: tuple[Width, ...] = Field((64, 64), min_length=1)
-    steps: int = Field(8, ge=1, le=1000, description="from t = 0 to 1; more let v change faster")
+    hidden: tuple[Width, ...] = Field(default=(64, 64), min_length=1)
+    steps: int = Field(default=8, ge=1, le=1000, description="from t = 0 to 1; more let v change faster")
 
 
 class BumpsLayer(Config):
     """Radial bumps placed one after the other on the first batch (Tabak & Turner 2013)."""
 
     kind: Literal["bumps"] = "bumps"
-    count: int = Field(100, ge=1, le=10_000)
+    count: int = Field(default=100, ge=1, le=10_000)
 
 
 class SigmoidLayerConfig(Config):
     """σ(W x + b) with a leak (Rippel & Adams 2013); without one, onto the unit cube, as marginals."""
 
     kind: Literal["sigmoid"] = "sigmoid"
-    leak: float = Field(0.0, ge=0, le=1)
+    leak: float = Field(default=0.0, ge=0, le=1)
 
 
 class MonotoneLayer(Config):
     """Logits of monotone networks, each a CDF (Magdon-Ismail & Atiya 2002)."""
 
     kind: Literal["monotone"] = "monotone"
-    hidden: int = Field(16, ge=1, le=1024)
+    hidden: int = Field(default=16, ge=1, le=1024)
 
 
 class MarginalsLayer(Config):
     """CDFs with generalised-Pareto tails: onto the unit cube (Wiese et al. 2019)."""
 
     kind: Literal["marginals"] = "marginals"
-    bins: int = Field(16, ge=2, le=256)
+    bins: int = Field(default=16, ge=2, le=256)
 
 
 class GaussianCopulaLayer(Config):
@@ -313,8 +316,8 @@ class DensityConfig(Config):
     leaves_parts_out: ClassVar[bool] = False
     temperature: ClassVar[float] = 1.0
     kind: Literal["density"] = "density"
-    dim: int = Field(2, ge=1, le=4096, description="elements of a vector; 3 on the sphere")
-    features: int = Field(0, ge=0, le=4096, description="elements of a condition; 0 for none")
+    dim: int = Field(default=2, ge=1, le=4096, description="elements of a vector; 3 on the sphere")
+    features: int = Field(default=0, ge=0, le=4096, description="elements of a condition; 0 for none")
     base: AnyBase = "normal"
     layers: tuple[OuterLayer, ...] = ()
     validation_bits: ValidationBits = None
@@ -491,18 +494,22 @@ class MadeConfig(Config):
     """Masked autoencoder over binary vectors (Germain et al. 2015)."""
 
     kind: Literal["made"] = "made"
-    dim: int = Field(784, ge=1, le=4096)
+    dim: int = Field(default=784, ge=1, le=4096)
     hidden: tuple[Width, ...] = (500,)
-    masks: int = Field(1, ge=1, le=64, description="orders and connectivities that training goes through")
+    masks: int = Field(
+        default=1, ge=1, le=64, description="orders and connectivities that training goes through"
+    )
 
 
 class VaeConfig(Config):
     """Variational autoencoder of binary vectors; its posterior is a chain of layers on the latent."""
 
     kind: Literal["vae"] = "vae"
-    dim: int = Field(784, ge=1, le=4096)
-    latent: int = Field(32, ge=1, le=1024)
-    hidden: tuple[Width, ...] = Field((300, 300), min_length=1)
+    dim: int = Field(default=784, ge=1, le=4096)
+    latent: int = Field(default=32, ge=1, le=1024)
+    hidden: tuple[Width, ...] = Field(default=(300, 300), min_length=1)
     posterior: tuple[Layer, ...] = Field(
-        (ElementwiseLayer(),), min_length=1, description="from latent to normal noise, given the image"
+        default=(ElementwiseLayer(),),
+        min_length=1,
+        description="from latent to normal noise, given the image",
     )

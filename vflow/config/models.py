@@ -54,22 +54,23 @@ class GlowConfig(Config):
     ``height`` and ``width`` are the size of training images.
     """
 
-    channels: int = Field(3, ge=1, le=3)
-    height: int = Field(64, ge=1, le=1024)
-    width: int = Field(64, ge=1, le=1024)
+    channels: int = Field(default=3, ge=1, le=3)
+    height: int = Field(default=64, ge=1, le=1024)
+    width: int = Field(default=64, ge=1, le=1024)
     depth: tuple[Depth, ...] = Field(
-        (8, 8, 8), description="flow steps per level, fine to coarse; 0: squeeze and split alone"
+        default=(8, 8, 8), description="flow steps per level, fine to coarse; 0: squeeze and split alone"
     )
-    hidden: tuple[Count, ...] = Field((128, 128, 128), description="conditioner width per level")
+    hidden: tuple[Count, ...] = Field(default=(128, 128, 128), description="conditioner width per level")
     coupling: Literal["affine", "additive", "mixture"] = "affine"
-    mixtures: int = Field(4, ge=1, le=32, description="components of a mixture coupling")
+    mixtures: int = Field(default=4, ge=1, le=32, description="components of a mixture coupling")
     activation: Literal["relu", "gatu"] = "relu"
     split: Literal["half", "quarter"] = Field(
-        "half",
+        default="half",
         description="share of a level's channels that passes upward: the last half, or the first quarter",
     )
     memory: Literal["plain", "recompute"] = Field(
-        "plain", description="activations: kept for the gradient, or recomputed from outputs by inversion"
+        default="plain",
+        description="activations: kept for the gradient, or recomputed from outputs by inversion",
     )
 
     @property
@@ -93,15 +94,15 @@ class GlowConfig(Config):
 class PriorConfig(Config):
     """Temporal prior: a 3-D residual network over the window of past frames, per level."""
 
-    blocks: int = Field(1, ge=1, le=32)
-    hidden: int = Field(32, ge=1, le=2048)
+    blocks: int = Field(default=1, ge=1, le=32)
+    hidden: int = Field(default=32, ge=1, le=2048)
     dilations: tuple[Count, ...] = (1, 2, 4)
 
 
 class LatentPriorConfig(PriorConfig):
     """Temporal prior over past latents, as in the paper."""
 
-    skip: bool = Field(True, description="add the latent of the frame before to the mean")
+    skip: bool = Field(default=True, description="add the latent of the frame before to the mean")
 
 
 def _kind(default: str) -> Discriminator:
@@ -118,19 +119,23 @@ class LatticePriorConfig(Config):
 
     kind: Literal["lattice"] = "lattice"
 
-    hidden: int = Field(64, ge=1, le=2048)
-    dilations: tuple[Count, ...] = Field((1, 2, 1, 2), description="of the network's residual blocks")
-    cell: Literal[1, 2, 4, 8] = Field(4, description="side of the cells that the network sees, in pixels")
+    hidden: int = Field(default=64, ge=1, le=2048)
+    dilations: tuple[Count, ...] = Field(default=(1, 2, 1, 2), description="of the network's residual blocks")
+    cell: Literal[1, 2, 4, 8] = Field(
+        default=4, description="side of the cells that the network sees, in pixels"
+    )
     step: int = Field(
-        4, ge=1, le=8, description="pixels from one displacement of the newest latents to the next"
+        default=4, ge=1, le=8, description="pixels from one displacement of the newest latents to the next"
     )
     radius: int = Field(
-        1, ge=0, le=8, description="steps by which they are displaced at most, along each axis"
+        default=1, ge=0, le=8, description="steps by which they are displaced at most, along each axis"
     )
-    reach: int = Field(6, ge=0, le=32, description="cells around one that vote on its displacement")
-    coarsest: Literal[8, 16, 32, 64] = Field(32, description="stride of the first lattice, in pixels")
+    reach: int = Field(default=6, ge=0, le=32, description="cells around one that vote on its displacement")
+    coarsest: Literal[8, 16, 32, 64] = Field(default=32, description="stride of the first lattice, in pixels")
     separate: int = Field(
-        8, ge=1, description="on lattices of larger strides the first channel is coded before the others"
+        default=8,
+        ge=1,
+        description="on lattices of larger strides the first channel is coded before the others",
     )
 
     @property
@@ -144,31 +149,37 @@ class WaveletPriorConfig(Config):
 
     kind: Literal["wavelet"] = "wavelet"
     hidden: tuple[Count, ...] = Field(
-        (64, 64, 96, 96, 96), min_length=1, max_length=8, description="channels per level, fine to coarse"
+        default=(64, 64, 96, 96, 96),
+        min_length=1,
+        max_length=8,
+        description="channels per level, fine to coarse",
     )
     dilations: tuple[tuple[Count, ...], ...] = Field(
-        ((1, 2, 4, 1), (1, 2, 4, 1), (1, 2, 1), (1, 1), (1, 1)), description="of each level's residual blocks"
+        default=((1, 2, 4, 1), (1, 2, 4, 1), (1, 2, 1), (1, 1), (1, 1)),
+        description="of each level's residual blocks",
     )
     encoder: tuple[Count, ...] | None = Field(
-        None,
+        default=None,
         description="channels per level of features of past frames that all levels share, up from the finest "
         "and down again; none: a level sees its own wavelets of past frames alone",
     )
     step: int = Field(
-        1, ge=1, le=8, description="pixels from one displacement of the newest frame to the next"
+        default=1, ge=1, le=8, description="pixels from one displacement of the newest frame to the next"
     )
-    radius: int = Field(3, ge=0, le=8, description="steps by which it is displaced at most, along each axis")
+    radius: int = Field(
+        default=3, ge=0, le=8, description="steps by which it is displaced at most, along each axis"
+    )
     far: tuple[Pixels, Pixels] = Field(
-        (0, 0), description="rows and columns by which it is displaced as well, beyond the radius"
+        default=(0, 0), description="rows and columns by which it is displaced as well, beyond the radius"
     )
-    reach: int = Field(2, ge=0, le=32, description="blocks around one that vote on its displacement")
+    reach: int = Field(default=2, ge=0, le=32, description="blocks around one that vote on its displacement")
     parts: int = Field(
-        8,
+        default=8,
         ge=2,
         description="blocks of so many pixels a side and more go in four parts, as the means do",
     )
-    unit: float = Field(8.0, gt=0, le=256, description="of latents in the network, in grey levels")
-    components: int = Field(3, ge=1, le=16, description="of a mixture around the mean")
+    unit: float = Field(default=8.0, gt=0, le=256, description="of latents in the network, in grey levels")
+    components: int = Field(default=3, ge=1, le=16, description="of a mixture around the mean")
 
     @property
     def levels(self) -> int:
@@ -191,26 +202,34 @@ class WaveletPriorConfig(Config):
 class EncoderConfig(Config):
     """Pyramid of features of an image, for couplings and priors."""
 
-    hidden: tuple[Count, ...] = Field((48, 64, 96), description="channels per level, fine to coarse")
-    blocks: int = Field(2, ge=1, le=16, description="residual blocks per level")
+    hidden: tuple[Count, ...] = Field(default=(48, 64, 96), description="channels per level, fine to coarse")
+    blocks: int = Field(default=2, ge=1, le=16, description="residual blocks per level")
 
 
 class MotionConfig(Config):
     """Reference frame: the last one, displaced as a whole."""
 
     kind: Literal["motion"] = "motion"
-    max_displacement: int = Field(5, ge=1, le=8, description="pixels per frame along each axis")
+    max_displacement: int = Field(default=5, ge=1, le=8, description="pixels per frame along each axis")
 
 
 class FramePredictorConfig(Config):
     """Reference frame: predicted from the past and a code of a few whole numbers."""
 
     kind: Literal["frame_predictor"] = "frame_predictor"
-    code_dim: int = Field(16, ge=1, le=256, description="whole numbers per frame")
-    hidden: tuple[Count, ...] = Field((16, 32, 48, 64), description="channels per level, fine to coarse")
-    weight: float = Field(0.1, gt=0, description="nats per grey level of the prediction's error, in training")
-    num_parts: int = Field(0, ge=0, le=8, description="parts of the last frame, each displaced as a whole")
-    max_displacement: int = Field(5, ge=1, le=8, description="pixels per frame of a part, along each axis")
+    code_dim: int = Field(default=16, ge=1, le=256, description="whole numbers per frame")
+    hidden: tuple[Count, ...] = Field(
+        default=(16, 32, 48, 64), description="channels per level, fine to coarse"
+    )
+    weight: float = Field(
+        default=0.1, gt=0, description="nats per grey level of the prediction's error, in training"
+    )
+    num_parts: int = Field(
+        default=0, ge=0, le=8, description="parts of the last frame, each displaced as a whole"
+    )
+    max_displacement: int = Field(
+        default=5, ge=1, le=8, description="pixels per frame of a part, along each axis"
+    )
 
 
 ReferenceConfig = Annotated[
@@ -231,17 +250,26 @@ class VideoConfig(Config):
     kind: str
     glow: GlowConfig = GlowConfig()
     prior: PriorConfig | LatticePriorConfig | WaveletPriorConfig = PriorConfig()
-    context: int = Field(2, ge=1, le=16, description="window: past frames that the next one may depend on")
-    min_context: int = Field(1, ge=1, le=16, description="frames needed before the first that is predicted")
+    context: int = Field(
+        default=2, ge=1, le=16, description="window: past frames that the next one may depend on"
+    )
+    min_context: int = Field(
+        default=1, ge=1, le=16, description="frames needed before the first that is predicted"
+    )
     noise: Noise = Field(
-        "uniform", description="dequantisation q(u | x): uniform or Gaussian in the bin, or a learned flow"
+        default="uniform",
+        description="dequantisation q(u | x): uniform or Gaussian in the bin, or a learned flow",
     )
     pixel_map: Literal["scaled", "marginal", "conditional"] = Field(
-        "scaled",
+        default="scaled",
         description="elementwise map: x/256 − ½, CDF of training values, or CDF given the reference pixel",
     )
-    count_exponent: float = Field(0.25, gt=0, le=1, description="of the counts that the CDF is made from")
-    fps: float = Field(10.0, gt=0, le=1000, description="frames per second; clips with a rate are resampled")
+    count_exponent: float = Field(
+        default=0.25, gt=0, le=1, description="of the counts that the CDF is made from"
+    )
+    fps: float = Field(
+        default=10.0, gt=0, le=1000, description="frames per second; clips with a rate are resampled"
+    )
     temperature: Temperature = 1.0
     validation_bits: ValidationBits = None
 
@@ -261,7 +289,7 @@ class ConvolutionalVideoConfig(VideoConfig):
     """Entries of video models that may take frames of any size."""
 
     largest_side: int = Field(
-        0, ge=0, le=1024,
+        default=0, ge=0, le=1024,
         description="frames from the trained size up to so many pixels a side keep their size; 0: none do",
     )  # fmt: skip
 
@@ -276,7 +304,7 @@ class VideoFlowConfig(ConvolutionalVideoConfig):
     kind: Literal["videoflow"] = "videoflow"
     prior: LatentPriorConfig = LatentPriorConfig()
     pixel_map: Literal["scaled", "marginal"] = Field(
-        "scaled", description="elementwise map: x/256 − ½, or the CDF of training values"
+        default="scaled", description="elementwise map: x/256 − ½, or the CDF of training values"
     )
 
 
@@ -291,10 +319,10 @@ class LatticeVideoFlowConfig(ConvolutionalVideoConfig):
         _kind("lattice"),
     ] = LatticePriorConfig()
     noise: Literal["uniform"] = Field(
-        "uniform", description="where a frame is encoded with noise; the likelihood is exact without"
+        default="uniform", description="where a frame is encoded with noise; the likelihood is exact without"
     )
     pixel_map: Literal["marginal"] = Field(
-        "marginal", description="of a lattice prior; wavelets are of grey levels"
+        default="marginal", description="of a lattice prior; wavelets are of grey levels"
     )
 
     @model_validator(mode="after")
@@ -316,7 +344,7 @@ class FrameConditionedConfig(VideoConfig):
     kind: Literal["frame_conditioned_videoflow"] = "frame_conditioned_videoflow"
     prior: PriorConfig = PriorConfig()
     encoder: EncoderConfig = Field(
-        EncoderConfig(), description="features of past frames, one entry per level"
+        default=EncoderConfig(), description="features of past frames, one entry per level"
     )
 
     @model_validator(mode="after")
@@ -333,7 +361,7 @@ class ReferenceVideoFlowConfig(VideoConfig):
     kind: Literal["reference_videoflow"] = "reference_videoflow"
     prior: PriorConfig = PriorConfig()
     encoder: EncoderConfig = Field(
-        EncoderConfig(), description="features of past frames, one entry per level"
+        default=EncoderConfig(), description="features of past frames, one entry per level"
     )
     reference: ReferenceConfig = MotionConfig()
 
@@ -357,19 +385,20 @@ class DigitsConfig(Config):
     kind: Literal["digits"] = "digits"
     glow: GlowConfig = GlowConfig(channels=1, height=28, width=28, depth=(6, 10), hidden=(64, 96))
     steps: Literal["glow", "realnvp"] = Field(
-        "glow",
+        default="glow",
         description="flow steps: Glow's, or Real NVP's couplings with checkerboard and channel masks, each "
         "with batch norm and a residual network with weight norm",
     )
-    classes: int = Field(10, ge=1, le=1000, description="1: no classes are told apart")
+    classes: int = Field(default=10, ge=1, le=1000, description="1: no classes are told apart")
     condition: tuple[Count, ...] = Field(
-        (16, 32), description="features of the label per level, fine to coarse"
+        default=(16, 32), description="features of the label per level, fine to coarse"
     )
     noise: Noise = "learned"
     pixel_map: Literal["scaled", "per_pixel"] = Field(
-        "per_pixel", description="elementwise map: x/256 − ½, or the CDF of training values at each position"
+        default="per_pixel",
+        description="elementwise map: x/256 − ½, or the CDF of training values at each position",
     )
-    temperature: float = Field(1.0, ge=0, le=2, description="suggested temperature of samples")
+    temperature: float = Field(default=1.0, ge=0, le=2, description="suggested temperature of samples")
     validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
@@ -390,10 +419,13 @@ class LevelNetConfig(Config):
     """Networks that predict a wavelet level's details given features and what coarser levels have drawn."""
 
     hidden: tuple[Count, ...] = Field(
-        (64, 96, 128, 128, 128, 128), description="channels per level, fine to coarse, and of the mean colour"
+        default=(64, 96, 128, 128, 128, 128),
+        description="channels per level, fine to coarse, and of the mean colour",
     )
-    blocks: int = Field(1, ge=1, le=16, description="residual blocks per level")
-    attention: int = Field(8, ge=0, le=32, description="largest side of grids with self-attention; 0: none")
+    blocks: int = Field(default=1, ge=1, le=16, description="residual blocks per level")
+    attention: int = Field(
+        default=8, ge=0, le=32, description="largest side of grids with self-attention; 0: none"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -416,28 +448,36 @@ class ColorizerConfig(Config):
         channels=2, height=32, width=32, depth=(4, 4, 4, 4, 4), hidden=(48, 64, 64, 64, 64)
     )
     condition: EncoderConfig = EncoderConfig(hidden=(32, 48, 64, 96, 96, 96), blocks=2)
-    backbone: bool = Field(False, description="features of a pretrained EfficientNet-Lite0 join those of L")
+    backbone: bool = Field(
+        default=False, description="features of a pretrained EfficientNet-Lite0 join those of L"
+    )
     color_mean: tuple[Count, ...] | None = Field(
-        None,
+        default=None,
         description="a predicted mean is subtracted from the colours: channels per level, fine to coarse",
     )
     level_net: LevelNetConfig | None = Field(
-        None, description="means and scales of each level's details are predicted given the levels above"
+        default=None,
+        description="means and scales of each level's details are predicted given the levels above",
     )
     flip_tta: bool = Field(
-        False,
+        default=False,
         description="color_mean is averaged over the photo and its mirror image (test-time augmentation)",
     )
     scale_tta: bool = Field(
-        False,
+        default=False,
         description="the backbone sees the photo at twice the resolution of L as well, and the mean of both "
         "views' features is taken (test-time augmentation)",
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of L's feature maps dropped in training")
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="share of L's feature maps dropped in training"
+    )
     noise: Literal["uniform", "learned"] = "uniform"
     temperature: Temperature = 1.0
     vividness: float = Field(
-        1.2, ge=0, le=10, description="the first colouring is near the mean of all, its colours times this"
+        default=1.2,
+        ge=0,
+        le=10,
+        description="the first colouring is near the mean of all, its colours times this",
     )
     validation_bits: ValidationBits = None
 
@@ -472,11 +512,12 @@ class SuperResolutionConfig(Config):
     kind: Literal["super_resolution"] = "super_resolution"
     glow: GlowConfig = GlowConfig(height=64, width=64, depth=(4,), hidden=(32,))
     condition: EncoderConfig = Field(
-        EncoderConfig(hidden=(48,), blocks=4), description="residual network over the small photo"
+        default=EncoderConfig(hidden=(48,), blocks=4), description="residual network over the small photo"
     )
-    features: Count = Field(16, description="channels of the condition that couplings and prior see")
+    features: Count = Field(default=16, description="channels of the condition that couplings and prior see")
     conditioned: bool = Field(
-        True, description="false: all parts see zeros in place of the small photo, to measure what it tells"
+        default=True,
+        description="false: all parts see zeros in place of the small photo, to measure what it tells",
     )
     temperature: Temperature = 1.0
     validation_bits: ValidationBits = None
@@ -523,11 +564,13 @@ RAIN_LOG_MAXIMUM = math.log(101.0)
 class FrameStackConfig(GlowConfig):
     """Multi-scale flow of several grey frames, which are the channels of one picture."""
 
-    channels: int = Field(6, ge=2, le=32)
-    height: int = Field(128, ge=1, le=1024)
-    width: int = Field(128, ge=1, le=1024)
-    depth: tuple[Count, ...] = Field((1, 2, 2, 3, 3), description="flow steps per level, fine to coarse")
-    hidden: tuple[Count, ...] = Field((24, 32, 48, 48, 48), description="conditioner width per level")
+    channels: int = Field(default=6, ge=2, le=32)
+    height: int = Field(default=128, ge=1, le=1024)
+    width: int = Field(default=128, ge=1, le=1024)
+    depth: tuple[Count, ...] = Field(
+        default=(1, 2, 2, 3, 3), description="flow steps per level, fine to coarse"
+    )
+    hidden: tuple[Count, ...] = Field(default=(24, 32, 48, 48, 48), description="conditioner width per level")
 
 
 class NowcastConfig(Config):
@@ -541,12 +584,13 @@ class NowcastConfig(Config):
     leaves_parts_out: ClassVar[bool] = False
     kind: Literal["nowcast"] = "nowcast"
     glow: FrameStackConfig = FrameStackConfig()
-    context: int = Field(4, ge=2, le=16, description="given frames")
-    minutes: float = Field(5.0, gt=0, description="between frames")
-    fps: float = Field(4.0, gt=0, le=1000, description="frames per second of previews")
+    context: int = Field(default=4, ge=2, le=16, description="given frames")
+    minutes: float = Field(default=5.0, gt=0, description="between frames")
+    fps: float = Field(default=4.0, gt=0, le=1000, description="frames per second of previews")
     condition: EncoderConfig = EncoderConfig(hidden=(32, 48, 64, 64, 64), blocks=1)
     features: tuple[Count, ...] = Field(
-        (16, 24, 32, 32, 32), description="channels that couplings and priors see of the condition, per level"
+        default=(16, 24, 32, 32, 32),
+        description="channels that couplings and priors see of the condition, per level",
     )
     noise_hidden: Count = 32
     temperature: Temperature = 1.0

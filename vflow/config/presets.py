@@ -23,17 +23,24 @@ class DataConfig(Config):
         "shapes", "moving-digits", "video-folder", "bair", "digits", "photos", "vessels", "skimage-masks",
         "rain", "points",
     ] = "shapes"  # fmt: skip
-    path: str | None = Field(None, description="folder; points: a file, or a density's or an energy's name")
-    frames: int = Field(5, ge=2, le=64, description="frames per training example, context included")
+    path: str | None = Field(
+        default=None, description="folder; points: a file, or a density's or an energy's name"
+    )
+    frames: int = Field(default=5, ge=2, le=64, description="frames per training example, context included")
     corruption: float = Field(
-        0.0, ge=0, le=1, description="share of training examples whose past frames get stray pixels"
+        default=0.0, ge=0, le=1, description="share of training examples whose past frames get stray pixels"
     )
-    held_out_files: int | None = Field(None, ge=1, description="clips kept for validation; null: 5%")
-    held_out_events: tuple[str, ...] = Field((), description="rain: files kept for validation, without .npz")
+    held_out_files: int | None = Field(default=None, ge=1, description="clips kept for validation; null: 5%")
+    held_out_events: tuple[str, ...] = Field(
+        default=(), description="rain: files kept for validation, without .npz"
+    )
     crop: bool = Field(
-        True, description="photos are cut at random in training; false: their central squares, as they are"
+        default=True,
+        description="photos are cut at random in training; false: their central squares, as they are",
     )
-    shift: int = Field(0, ge=0, le=4, description="digits are moved by up to so many pixels in training")
+    shift: int = Field(
+        default=0, ge=0, le=4, description="digits are moved by up to so many pixels in training"
+    )
 
 
 class BestOfConfig(Config):
@@ -43,11 +50,14 @@ class BestOfConfig(Config):
     """
 
     kind: Literal["best_of"] = "best_of"
-    num_samples: int = Field(8, ge=2, le=64, description="samples per example")
-    subsample: int = Field(4, ge=1, description="one in so many examples takes part")
-    weight: float = Field(0.5, gt=0, description="of the best sample's error (grey levels) beside bits/dim")
+    num_samples: int = Field(default=8, ge=2, le=64, description="samples per example")
+    subsample: int = Field(default=4, ge=1, description="one in so many examples takes part")
+    weight: float = Field(
+        default=0.5, gt=0, description="of the best sample's error (grey levels) beside bits/dim"
+    )
     std_bounds: tuple[float, float] = Field(
-        (0.6, 1.5), description="spread of samples: at least, and each at most, so much of the photos' own"
+        default=(0.6, 1.5),
+        description="spread of samples: at least, and each at most, so much of the photos' own",
     )
 
 
@@ -55,9 +65,13 @@ class ColorMeanLossConfig(Config):
     """Error of the colour mean (``model.color_mean``): root mean square in grey levels."""
 
     kind: Literal["color_mean"] = "color_mean"
-    weight: float = Field(0.5, gt=0, description="of the error beside bits/dim")
-    mean_noise: float = Field(4.0, ge=0, description="ab units of noise on the mean colour it is given")
-    pretrain_only: bool = Field(False, description="train on this error alone, without the likelihood")
+    weight: float = Field(default=0.5, gt=0, description="of the error beside bits/dim")
+    mean_noise: float = Field(
+        default=4.0, ge=0, description="ab units of noise on the mean colour it is given"
+    )
+    pretrain_only: bool = Field(
+        default=False, description="train on this error alone, without the likelihood"
+    )
 
 
 class DetailMeanConfig(Config):
@@ -67,7 +81,7 @@ class DetailMeanConfig(Config):
     """
 
     kind: Literal["detail_mean"] = "detail_mean"
-    weight: float = Field(0.1, gt=0, description="of the error beside bits/dim")
+    weight: float = Field(default=0.1, gt=0, description="of the error beside bits/dim")
 
 
 class ClassificationConfig(Config):
@@ -77,30 +91,32 @@ class ClassificationConfig(Config):
     """
 
     kind: Literal["classification"] = "classification"
-    subsample: int = Field(16, ge=1, description="one in so many examples is scored under all classes")
-    weight: float = Field(0.02, gt=0, description="of the cross-entropy (nats) beside bits/dim")
+    subsample: int = Field(
+        default=16, ge=1, description="one in so many examples is scored under all classes"
+    )
+    weight: float = Field(default=0.02, gt=0, description="of the cross-entropy (nats) beside bits/dim")
 
 
 class EnergyScoreConfig(Config):
     """Energy score of sampled frames (Gneiting & Raftery 2007, 4.3): least where they are like real ones."""
 
     kind: Literal["energy_score"] = "energy_score"
-    num_samples: int = Field(2, ge=2, le=16, description="samples of each clip's last frame")
-    weight: float = Field(0.05, gt=0, description="of the score (grey levels) beside bits/dim")
+    num_samples: int = Field(default=2, ge=2, le=16, description="samples of each clip's last frame")
+    weight: float = Field(default=0.05, gt=0, description="of the score (grey levels) beside bits/dim")
 
 
 class CrpsConfig(Config):
     """CRPS, the continuous ranked probability score, of sampled rain (Gneiting & Raftery 2007, 4.2)."""
 
     kind: Literal["crps"] = "crps"
-    num_samples: int = Field(2, ge=2, le=16, description="members per example")
-    weight: float = Field(8.0, gt=0, description="of the score (mm/h) beside bits/dim")
-    log_weight: float = Field(0.2, ge=0, description="of the score of log rain beside that of mm/h")
+    num_samples: int = Field(default=2, ge=2, le=16, description="members per example")
+    weight: float = Field(default=8.0, gt=0, description="of the score (mm/h) beside bits/dim")
+    log_weight: float = Field(default=0.2, ge=0, description="of the score of log rain beside that of mm/h")
     scales: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (1, 4, 16, 64), min_length=1, description="sides of squares whose means are scored"
+        default=(1, 4, 16, 64), min_length=1, description="sides of squares whose means are scored"
     )
     subsample: int = Field(
-        4, ge=1, description="bits/dim are those of one in so many examples: it costs less"
+        default=4, ge=1, description="bits/dim are those of one in so many examples: it costs less"
     )
 
 
@@ -118,35 +134,42 @@ LossConfig = Annotated[
 class TrainingConfig(Config):
     """Optimisation. Every random choice is a function of (seed, epoch, example)."""
 
-    batch_size: int = Field(8, ge=1, description="examples per step over all processes and accumulation")
-    accumulate: int = Field(1, ge=1)
-    max_steps: int = Field(10_000, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    min_lr_ratio: float = Field(0.03, ge=0, le=1, description="the cosine ends at this share of the rate")
-    warmup_steps: int = Field(100, ge=0)
+    batch_size: int = Field(
+        default=8, ge=1, description="examples per step over all processes and accumulation"
+    )
+    accumulate: int = Field(default=1, ge=1)
+    max_steps: int = Field(default=10_000, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    min_lr_ratio: float = Field(
+        default=0.03, ge=0, le=1, description="the cosine ends at this share of the rate"
+    )
+    warmup_steps: int = Field(default=100, ge=0)
     betas: tuple[Decay, Decay] = (0.9, 0.99)
-    adam_eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled (AdamW)")
-    grad_clip_norm: float | None = Field(1.0, gt=0, description="None: no clipping")
-    ema: float = Field(0.998, ge=0, lt=1)
+    adam_eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=1, description="decoupled (AdamW)")
+    grad_clip_norm: float | None = Field(default=1.0, gt=0, description="None: no clipping")
+    ema: float = Field(default=0.998, ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = Field(False, description="torch.compile; does not pay on CPUs (docs/PERFORMANCE.md)")
-    actnorm_batch: int = Field(64, ge=1, description="examples for the data-dependent initialisation")
-    log_every: int = Field(20, ge=1)
-    validate_every: int = Field(500, ge=1)
-    validation_examples: int = Field(64, ge=1)
-    checkpoint_every: int = Field(500, ge=1)
+    compile: bool = Field(
+        default=False, description="torch.compile; does not pay on CPUs (docs/PERFORMANCE.md)"
+    )
+    actnorm_batch: int = Field(default=64, ge=1, description="examples for the data-dependent initialisation")
+    log_every: int = Field(default=20, ge=1)
+    validate_every: int = Field(default=500, ge=1)
+    validation_examples: int = Field(default=64, ge=1)
+    checkpoint_every: int = Field(default=500, ge=1)
     seed: Seed = 0
     cache_features: bool = Field(
-        False, description="a frozen backbone sees each image once; its features are kept in VFLOW_CACHE"
+        default=False,
+        description="a frozen backbone sees each image once; its features are kept in VFLOW_CACHE",
     )
     backbone_weights: str | None = Field(
-        None, description="safetensors file of the backbone's weights (scripts/convert_backbone.py)"
+        default=None, description="safetensors file of the backbone's weights (scripts/convert_backbone.py)"
     )
     trainable: tuple[str, ...] = Field(
-        (), description="parts to train, such as 'dequantizer'; none: all but a backbone"
+        default=(), description="parts to train, such as 'dequantizer'; none: all but a backbone"
     )
-    losses: tuple[LossConfig, ...] = Field((), description="auxiliary losses, added to bits/dim")
+    losses: tuple[LossConfig, ...] = Field(default=(), description="auxiliary losses, added to bits/dim")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -17,24 +17,26 @@ class Stage(Config):
 
     name: StageName = Field(description="folder of its run: NUMBER-NAME")
     config: str = Field(description="preset")
-    set: dict[str, Any] = Field({}, description="entries of the preset to change, by dotted key")
-    data: str | None = Field(None, description="folder below --data; none: --data itself")
+    set: dict[str, Any] = Field(default={}, description="entries of the preset to change, by dotted key")
+    data: str | None = Field(default=None, description="folder below --data; none: --data itself")
     backbone: str | None = Field(
-        None, description="file below --data of the backbone's weights (scripts/convert_backbone.py)"
+        default=None, description="file below --data of the backbone's weights (scripts/convert_backbone.py)"
     )
     init_from: str | None = Field(
-        None, description="shipped checkpoint to start from; none: the stage before, the first from scratch"
+        default=None,
+        description="shipped checkpoint to start from; none: the stage before, the first from scratch",
     )
 
 
 class Export(Config):
     """Last step of a recipe: the last stage's averaged weights as a checkpoint that can ship."""
 
-    half: bool = Field(False, description="round learned weights to float16")
+    half: bool = Field(default=False, description="round learned weights to float16")
     int8: tuple[str, ...] = Field(
-        (), description="parts of the model whose kernels are rounded to 8 bits, a scale per output channel"
+        default=(),
+        description="parts of the model whose kernels are rounded to 8 bits, a scale per output channel",
     )
-    set: dict[str, Any] = Field({}, description="entries of the model's configuration to change")
+    set: dict[str, Any] = Field(default={}, description="entries of the model's configuration to change")
 
 
 class Recipe(Config):
