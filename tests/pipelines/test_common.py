@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import vflow
 from vflow.config import DigitsConfig, GlowConfig
-from vflow.errors import CheckpointError, ConfigError
+from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import Digits, ImageBatch
-from vflow.pipelines.common import SamplingSettings, image_nats, temperature_or_suggested
+from vflow.pipelines.common import SamplingSettings, as_array, image_nats, temperature_or_suggested
 from vflow.pipelines.digits.digits import bits
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.pipelines.walk.space import WalkSettings
@@ -108,3 +110,33 @@ def test_settings_that_count_are_whole_numbers(kind: Any, name: str, value: Any)
 def test_a_temperature_is_a_number() -> None:
     with pytest.raises(ConfigError, match=r"^temperature must be a number, got '1'"):
         SamplingSettings(temperature="1")  # type: ignore[arg-type]
+
+
+def test_arguments_become_arrays_whatever_holds_their_numbers() -> None:
+    values = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    picture = Image.fromarray(values)
+    for given in (torch.from_numpy(values.copy()), picture, values.tolist(), tuple(values)):
+        assert np.array_equal(as_array(given, "x"), values)
+    for given in ([picture] * 2, [torch.from_numpy(values.copy())] * 2):
+        assert np.array_equal(as_array(given, "x"), np.stack([values] * 2))
+    halves = torch.full((2, 2), 0.5, dtype=torch.bfloat16, requires_grad=True)
+    assert np.array_equal(as_array(halves, "x"), np.full((2, 2), 0.5, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Path("clip.mp4"), "^x: a path; read it first, by read_clip or read_image of vflow.data.media$"),
+        (["a.png", "b.png"], "^x: a path; read it first"),
+        (None, "^x: is of type NoneType; give an array, numpy or torch$"),
+        ((frame for frame in FRAMES), "^x: is of type generator; give an array"),
+        ([FRAMES[0], FRAMES[0, 1:]], r"^x: cannot be made an array \(.*\); give one, numpy or torch$"),
+        (torch.zeros(2, 2, device="meta"), "^x: cannot be made an array"),
+        (Image.new("P", (2, 2)), r"^x: a picture of Pillow's mode P; convert it, by convert\('RGB'\)$"),
+        ([Image.new("CMYK", (2, 2))], "^x: a picture of Pillow's mode CMYK; convert it"),
+    ],
+    ids=["path", "paths", "none", "generator", "ragged", "meta", "palette", "cmyk"],
+)
+def test_arguments_that_hold_no_array_are_refused(given: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        as_array(given, "x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,7 +31,7 @@ from vflow.config import (
 )
 from vflow.config.models import DOES
 from vflow.config.ranges import MAX_SAMPLES, MAX_TEMPERATURE, check_range, check_seed, check_threads
-from vflow.data.media import atomic_write
+from vflow.data.media import atomic_write, check_mode
 from vflow.devices import warn_if_emulated
 from vflow.errors import CheckpointError, ConfigError, InputError, counted
 from vflow.models import ImageBatch, Sampled, configuration
@@ -115,6 +116,28 @@ def versions() -> dict[str, str]:
 def device_of(model: nn.Module) -> torch.device:
     """Device of the model's parameters."""
     return next(model.parameters()).device
+
+
+def as_array(value: Any, name: str) -> np.ndarray:
+    """Array of a caller's argument: numpy, torch, a picture of Pillow, or a list of these or of numbers.
+
+    Raises:
+        InputError: it is something else, such as a path, or a list of arrays of several shapes.
+    """
+    for item in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(item, str | os.PathLike):
+            raise InputError(f"{name}: a path; read it first, by read_clip or read_image of vflow.data.media")
+        check_mode(item, name)
+    try:
+        if isinstance(value, Tensor):
+            value = value.detach().cpu()
+            return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{name}: cannot be made an array ({error}); give one, numpy or torch") from error
+    if array.ndim == 0:
+        raise InputError(f"{name}: is of type {type(value).__name__}; give an array, numpy or torch")
+    return array
 
 
 def to_array(frames: Tensor) -> np.ndarray:

@@ -25,6 +25,7 @@ from vflow.config import ClipCodecConfig, Config, LatticeVideoFlowConfig, PhotoC
 from vflow.data import media
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.pipelines.batch.inputs import name_items
+from vflow.pipelines.common import as_array
 
 DEFAULTS = {"picture": "codec-photo", "clip": "codec-clip"}
 """Shipped checkpoints that files are coded with where none is named."""
@@ -48,8 +49,7 @@ def compress(model: nn.Module, frames: np.ndarray | torch.Tensor, *, fps: float 
         CheckpointError: ``model`` does not compress. ConfigError: it codes other data.
         InputError: ``frames`` is no such array.
     """
-    array = frames.detach().cpu().numpy() if isinstance(frames, torch.Tensor) else np.asarray(frames)
-    return compress_frames(_codec(model), array, fps=fps).data
+    return compress_frames(_codec(model), as_array(frames, "frames"), fps=fps).data
 
 
 def decompress(model: nn.Module, data: bytes) -> np.ndarray:

@@ -87,7 +87,7 @@ def upscale(
 
     Args:
         model: from ``vflow.load``, of kind super_resolution.
-        image: (H, W), (H, W, 1) or (H, W, 3), numpy or torch, uint8 or floats in 0..1.
+        image: (H, W), (H, W, 1) or (H, W, 3), numpy, torch or Pillow, uint8 or floats in 0..1.
         scale: 2 or 4.
         num_samples: how many, 1..10000.
         temperature: scale of the noise, 0..2. None: as the checkpoint suggests

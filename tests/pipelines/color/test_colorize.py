@@ -205,7 +205,7 @@ def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
         (np.zeros((0, 4, 3), np.uint8), "^image: an array of shape .*0×4×3"),
         (np.zeros((4, 4, 4), np.uint8), "^image: an array of shape 4×4×4 is not one; give H×W×3"),
         (np.zeros((1, 4, 4, 3), np.uint8), "^image: an array of shape 1×4×4×3 is not one"),
-        (np.float64(3), "^image: an array of shape none is not one"),
+        (np.float64(3), "^image: is of type float64; give an array"),
         (np.full((4, 4), np.nan), "^image: 16 of 16 values are NaN or infinite"),
         (np.full((4, 4), 1.5), r"^image: floats from 1\.5 to 1\.5; give 0\.\.1, or uint8"),
         (np.full((4, 4), 300), "^image: whole numbers from 300 to 300"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import vflow
@@ -15,6 +16,7 @@ from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import Digits, Sampled
 from vflow.pipelines.common import SamplingSettings
 from vflow.pipelines.digits.digits import bits, classify, digits, draw, log_likelihoods, restyle
+from vflow.pipelines.walk.space import WalkSettings
 from vflow.randomness import normal
 
 from ..conftest import make_model
@@ -215,3 +217,16 @@ def test_more_draws_tighten_the_bound(model: Digits) -> None:
     one, many = (bits(model, images, labels, draws=k) for k in (1, 6))
     assert many.mean() < one.mean()
     assert not np.array_equal(one, bits(model, images, labels, seed=1))
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_may_be_of_pillow_or_views_that_torch_cannot_share(model: Digits) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    turned, fixed = picture[::-1].copy()[::-1], picture.copy()
+    fixed.flags.writeable = False
+    expected = classify(model, picture)
+    settings = WalkSettings(kind="temperature", steps=2, label=1)
+    walked = vflow.walk(model, [picture], settings).frames
+    for given in (turned, fixed, Image.fromarray(picture)):
+        assert np.array_equal(classify(model, [given])[0], expected)
+        assert np.array_equal(vflow.walk(model, given, settings).frames, walked)

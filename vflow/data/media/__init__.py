@@ -24,6 +24,7 @@ from vflow.data.media.sniff import (
     require_exists,
 )
 from vflow.data.media.sound import copy_sound
+from vflow.data.media.stills import check_mode
 from vflow.data.media.write import (
     EXISTS,
     Add,
@@ -56,6 +57,7 @@ __all__ = [
     "atomic_write",
     "check_folder",
     "check_keeps",
+    "check_mode",
     "copy_sound",
     "encode_png",
     "fit",

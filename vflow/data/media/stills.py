@@ -32,6 +32,7 @@ _GIF_COMMENT_BYTES = 2**16
 _GIF_BLOCKS = 32  # of at most 255 bytes, that count as one part
 _AVIF_HEADERS = 2**16  # bytes in which a picture's properties lie
 _WHITE = (255, 255, 255, 255)
+_PLAIN_MODES = ("1", "L", "RGB", "I", "I;16", "F")  # whose values are grey levels or sRGB
 _COLOR_SPACES = {"RGB": "RGB ", "L": "GRAY"}  # of ICC profiles, by Pillow's modes; others are not kept
 # What Pillow's decoders raise on damaged bytes.
 _DAMAGED = (
@@ -49,6 +50,16 @@ _DAMAGED = (
     struct.error,
     zlib.error,
 )
+
+
+def check_mode(picture: object, name: str) -> None:
+    """Refuse a picture of Pillow whose values are neither grey levels nor RGB, such as those of a palette.
+
+    Raises:
+        InputError: with the ``name``.
+    """
+    if isinstance(picture, Image.Image) and picture.mode not in _PLAIN_MODES:
+        raise InputError(f"{name}: a picture of Pillow's mode {picture.mode}; convert it, by convert('RGB')")
 
 
 def decode(path: Path, kind: Kind, collector: Collector) -> None:

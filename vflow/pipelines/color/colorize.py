@@ -106,7 +106,7 @@ def colorize(
 
     Args:
         model: from ``vflow.load``, of kind colorizer.
-        image: (H, W), (H, W, 1) or (H, W, 3), numpy or torch, uint8 or floats in 0..1.
+        image: (H, W), (H, W, 1) or (H, W, 3), numpy, torch or Pillow, uint8 or floats in 0..1.
         num_samples: how many, 1..10000.
         temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse. None: as the
             checkpoint suggests (``model.config.temperature``); 1 draws from the model's own distribution.

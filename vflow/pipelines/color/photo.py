@@ -19,7 +19,7 @@ from vflow.data import media
 from vflow.data.color import lab_to_light, lab_to_rgb, rgb_to_lab
 from vflow.errors import InputError
 from vflow.pipelines.color.upsample import STRIP, Enlarger
-from vflow.pipelines.common import config_of
+from vflow.pipelines.common import as_array, config_of
 from vflow.randomness import content_hash
 
 if TYPE_CHECKING:
@@ -143,9 +143,9 @@ def as_picture(image: Any) -> np.ndarray:
     Raises:
         InputError: not a picture, too many pixels, or values that are not finite or out of range.
     """
-    array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)):
-        shape = "×".join(map(str, array.shape)) or "none"
+    array = as_array(image, "image")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)) or not array.size:
+        shape = "×".join(map(str, array.shape))
         raise InputError(f"image: an array of shape {shape} is not one; give H×W×3, H×W×1 or H×W")
     media.DEFAULT_LIMITS.check_size("image", array.shape[1], array.shape[0])
     frames = array[None] if array.ndim == 3 else array[None, ..., None]

@@ -23,6 +23,7 @@ from vflow.pipelines.common import (
     Counts,
     SamplingSettings,
     Temperature,
+    as_array,
     config_of,
     device_of,
     draw_finite,
@@ -216,6 +217,7 @@ def bits(
 def log_likelihoods(model: nn.Module, images: Images, *, draws: int = 1, seed: int = 0) -> np.ndarray:
     """Lower bound on log p(x | y) in nats for every class y: float64 (…, 10) of uint8 (…, 28, 28)."""
     classes = digits_config(model).classes
+    images = as_array(images, "images")
     pictures = _pictures(model, images)
     columns = [
         image_nats(model, pictures, torch.full((len(pictures),), label), draws, seed)
@@ -231,11 +233,11 @@ def _pictures(model: Any, images: Images) -> Tensor:
         InputError: another size or type.
     """
     glow = digits_config(model).glow
-    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
+    array = as_array(images, "images")
     if array.dtype != np.uint8 or array.shape[-2:] != (glow.height, glow.width) or array.size == 0:
-        shape = "×".join(map(str, array.shape)) or "()"
+        shape = "×".join(map(str, array.shape))
         raise InputError(
             f"digits of {array.dtype} {shape}: the model takes uint8 images {glow.height}×{glow.width}; "
             "prepare_digit makes one of any image"
         )
-    return torch.from_numpy(np.ascontiguousarray(array)).reshape(-1, 1, glow.height, glow.width)
+    return torch.from_numpy(np.array(array, order="C")).reshape(-1, 1, glow.height, glow.width)

@@ -9,6 +9,7 @@ import numpy as np
 
 from vflow.data import media
 from vflow.errors import InputError
+from vflow.pipelines.common import as_array
 
 SIDE, BOX, CENTRE = 28, 20, 14  # MNIST's centres of mass lie within half a pixel of (14, 14)
 FULL = 253.0  # grey level of a stroke's inside in MNIST
@@ -46,7 +47,7 @@ def prepare_digit(image: Any, source: str = "image") -> np.ndarray:
 
 def _grey(image: Any, source: str) -> np.ndarray:
     """Luma, float32 (H, W), its longer side at most 1024."""
-    array = np.asarray(image)
+    array = as_array(image, source)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)):
         raise InputError(f"{source}: an array of shape {array.shape} is not one image; give H×W or H×W×3")
     frame = media.as_frames(array if array.ndim == 3 else array[..., None], source)[0]

@@ -146,7 +146,8 @@ def predict(
 
     Args:
         model: from ``vflow.load``.
-        frames: the past, (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``media.Clip``.
+        frames: the past, (T, H, W, C), numpy, torch or a list of pictures, uint8 or floats in 0..1, or a
+            ``vflow.data.media.Clip``, whose frame rate counts.
             They are fitted to the model's size, unless it takes theirs (``model.config.keeps_size``); the
             last ``model.config.context`` count.
         temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse. None: as the

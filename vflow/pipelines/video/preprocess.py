@@ -10,7 +10,7 @@ import torch
 from vflow.config import NowcastConfig, VideoConfig
 from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.common import config_of
+from vflow.pipelines.common import as_array, config_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,7 +19,8 @@ MIN_SIDE = 8
 """Smaller frames than this hold nothing that could be enlarged to a model's size."""
 
 Frames = Any
-"""A ``media.Clip``, or frames (T, H, W, C), numpy or torch: whole numbers in 0..255 or floats in 0..1."""
+"""A ``media.Clip``, or frames (T, H, W, C), numpy, torch or a list of pictures: whole numbers in 0..255 or
+floats in 0..1."""
 
 
 def video_config(model: nn.Module) -> VideoConfig:
@@ -49,8 +50,7 @@ def as_clip(frames: Frames) -> media.Clip:
     """
     if isinstance(frames, media.Clip):
         return frames
-    array = frames.detach().cpu().numpy() if isinstance(frames, torch.Tensor) else np.asarray(frames)
-    return media.Clip(frames=media.as_frames(array), fps=None, source="frames")
+    return media.Clip(frames=media.as_frames(as_array(frames, "frames")), fps=None, source="frames")
 
 
 def fit(

@@ -24,7 +24,7 @@ from vflow.pipelines.color.photo import (
     to_bytes,
 )
 from vflow.pipelines.color.upsample import Enlarger
-from vflow.pipelines.common import device_of, sample_noise, to_array
+from vflow.pipelines.common import as_array, device_of, sample_noise, to_array
 from vflow.pipelines.digits.digits import classify, digits_config
 from vflow.pipelines.digits.preprocess import SIDE, prepare_digit
 from vflow.pipelines.walk.space import (
@@ -126,8 +126,9 @@ def as_digit(item: Any) -> np.ndarray:
     """
     if isinstance(item, media.Clip):
         return prepare_digit(item.frames[0], item.source)
-    array = item.detach().cpu().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
-    return array if array.dtype == np.uint8 and array.shape == (SIDE, SIDE) else prepare_digit(array)
+    array = as_array(item, "image")
+    prepared = array.dtype == np.uint8 and array.shape == (SIDE, SIDE)
+    return np.array(array, order="C") if prepared else prepare_digit(array)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ ADAPTERS: dict[str, type[WalkAdapter]] = {
     "digits": DigitAdapter,
     "colorizer": PhotoAdapter,
 }
-Inputs = Sequence[Any] | np.ndarray | Tensor
+Inputs = Any
+"""A sequence of inputs, or one alone."""
 FEWEST = 3
 """Inputs from which on they give principal directions of their own."""
 
@@ -116,7 +117,7 @@ def iterate(
         The walk: ``made = yield from iterate(...)``.
     """
     settings = settings or WalkSettings()
-    several = [inputs] if isinstance(inputs, np.ndarray | Tensor) else inputs
+    several = inputs if isinstance(inputs, Sequence) and not isinstance(inputs, str) else [inputs]
     adapter = open_adapter(model, settings)
     path = _path(adapter, several, settings, directions, (negatives, positives))
     frames = yield from adapter.decode(path)
