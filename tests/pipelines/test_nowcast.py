@@ -207,3 +207,23 @@ def test_an_ensemble_grows_by_chunks_and_stops_when_told() -> None:
     stopped = list(iterate_ensemble(model, given(), settings, should_stop=lambda: True))
     assert len(stopped) == 1
     np.testing.assert_array_equal(stopped[0].frames, grown[-1].frames[:4])
+
+
+def test_frames_of_torch_are_taken_and_no_others_than_grey_levels() -> None:
+    import torch
+
+    model, frames = small_model().eval(), given()
+    valid = np.ones(frames.shape[1:], bool)
+    drawn = nowcast(model, frames, num_frames=1, num_samples=1, valid=valid).frames
+    from_torch = nowcast(
+        model, torch.tensor(frames), num_frames=1, num_samples=1, valid=torch.tensor(valid)
+    ).frames
+    assert np.array_equal(drawn, from_torch)
+    wrong = {"frames are float64": frames / 255, "frames are int64": frames.astype(np.int64)}
+    for message, numbers in wrong.items():
+        with pytest.raises(InputError, match=f"^rain: {message}; use uint8 grey levels.*to_levels"):
+            nowcast(model, numbers)
+    with pytest.raises(InputError, match=r"frames have shape \(30, 44\); use \(T, H, W\)"):
+        nowcast(model, frames[0])
+    with pytest.raises(InputError, match=r"valid \(29, 44\) do not fit"):
+        nowcast(model, frames, valid=valid[1:])

@@ -24,7 +24,7 @@ from vflow.data.rain import RainSequence, least_level, to_rate
 from vflow.errors import InputError, counted
 from vflow.models import Nowcast
 from vflow.models.nowcast import planes
-from vflow.pipelines.common import Temperature, config_of, device_of, temperature_or_suggested
+from vflow.pipelines.common import Temperature, as_array, config_of, device_of, temperature_or_suggested
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.randomness import content_hash, normal
 
@@ -95,9 +95,9 @@ def nowcast_config(model: nn.Module) -> NowcastConfig:
 
 def nowcast(
     model: nn.Module,
-    frames: np.ndarray,
+    frames: np.ndarray | Tensor,
     *,
-    valid: np.ndarray | None = None,
+    valid: np.ndarray | Tensor | None = None,
     num_frames: int = FRAMES,
     num_samples: int = MEMBERS,
     temperature: Temperature | None = None,
@@ -107,10 +107,14 @@ def nowcast(
 
     Args:
         model: from ``vflow.load``.
-        frames: uint8 (n, H, W) grey levels round(255 · ln(1 + R) / ln 101), R in mm/h, newest last; the last
-            ``model.config.context`` are used.
+        frames: uint8 (n, H, W), newest last, grey levels round(255 · ln(1 + R) / ln 101) of R in mm/h, as
+            ``vflow.data.rain.to_levels(R)`` gives them; the last ``model.config.context`` are used.
         valid: bool (H, W), where they are known; None: everywhere.
         temperature: scale of the noise, 0..2; None: as the checkpoint suggests.
+        seed: names the noise.
+
+    Returns:
+        Members as grey levels (``frames``) or mm/h (``rates``).
 
     Raises:
         InputError: too few frames, too small ones, rates in place of grey levels, or nothing known.
@@ -120,7 +124,9 @@ def nowcast(
     settings = PredictSettings(
         num_frames=num_frames, num_samples=num_samples, temperature=temperature, seed=seed
     )
-    return draw_ensemble(model, frames, settings, valid=valid)
+    known = None if valid is None else as_array(valid, "valid")
+    sequence = RainSequence.of(as_array(frames, "frames"), known)
+    return draw_ensemble(model, sequence.frames, settings, valid=sequence.valid)
 
 
 def check_given(frames: np.ndarray, config: NowcastConfig, source: str = "frames") -> None:
