@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import os
 import pkgutil
+import re
 import resource
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import vflow
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(p for top in ("vflow", "apps", "scripts") for p in (ROOT / top).rglob("*.py"))
@@ -306,6 +310,15 @@ def test_type_checkers_see_only_names_that_exist(package: str) -> None:
     assert typed == set(module._HOMES)
     with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nonsense'"):
         module.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("name", sorted(name for name in vflow._HOMES if name.islower()))
+def test_docstrings_of_the_public_functions_explain_their_arguments(name: str) -> None:
+    """With ``help`` alone a function can be called."""
+    function = getattr(vflow, name)
+    _, _, arguments = (inspect.getdoc(function) or "").partition("\nArgs:\n")
+    explained = re.findall(r"^    (\w+(?:, \w+)*):", arguments.partition("\n\n")[0], re.MULTILINE)
+    assert ", ".join(explained).split(", ") == list(inspect.signature(function).parameters)
 
 
 def test_layers_of_density_models_are_bijections_that_can_be_imported() -> None:

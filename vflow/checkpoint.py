@@ -134,6 +134,10 @@ def load(name: str | Path, *, device: str | torch.device = "cpu", allow_hub: boo
     Args:
         name: a folder, the name of a shipped checkpoint (``"shapes"``), or a hub id (``"owner/name"``).
         device: ``auto``, ``cpu`` or ``cuda``.
+        allow_hub: a name that is neither a folder nor shipped may be fetched from the Hugging Face hub.
+
+    Returns:
+        The model, a class of ``vflow.models``, with its ``config``.
 
     Raises:
         ConfigError: no such device.

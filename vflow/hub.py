@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vflow.card import model_card
 from vflow.catalog import (
@@ -22,13 +22,20 @@ from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.pipelines.video.stats import load_clip_statistics
 from vflow.pipelines.walk.directions import load_directions
 
+if TYPE_CHECKING:
+    from torch import nn
+
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def from_pretrained(name: str, *, device: str = "cpu") -> Any:
+def from_pretrained(name: str, *, device: str = "cpu") -> nn.Module:
     """Model of a checkpoint: ``user/name`` on the hub, ``user/name@revision``, a shipped name or a folder.
 
     The same as ``vflow.load``, under the name that the hub's libraries use.
+
+    Args:
+        name: of these.
+        device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         CheckpointError: as ``vflow.load``.

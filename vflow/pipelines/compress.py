@@ -55,6 +55,10 @@ def compress(model: nn.Module, frames: np.ndarray | torch.Tensor, *, fps: float 
 def decompress(model: nn.Module, data: bytes) -> np.ndarray:
     """The photo, uint8 (H, W, C), or clip, uint8 (T, H, W, C), that ``compress`` was given.
 
+    Args:
+        model: the codec that made ``data``.
+        data: bytes of a .vflow file.
+
     Raises:
         CheckpointError: coded with another checkpoint. InputError: not a whole .vflow file.
     """

@@ -59,6 +59,12 @@ class Drawn:
 def sample(model: nn.Module, num_samples: int = 1000, seed: int = 0) -> np.ndarray:
     """Points (N, D) of a density model, float32, or float64 if the model is; a larger N keeps the first.
 
+    Args:
+        model: from ``vflow.load``, or a ``DensityModel`` or ``Flow`` made in Python. One with a condition is
+            refused: call its own ``sample``.
+        num_samples: N, 1..10,000,000.
+        seed: names the noise.
+
     Raises:
         ConfigError: a setting is out of range. CheckpointError: the model is no density of vectors.
         InputError: points stay non-finite after 8 redraws.

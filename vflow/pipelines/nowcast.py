@@ -110,6 +110,8 @@ def nowcast(
         frames: uint8 (n, H, W), newest last, grey levels round(255 · ln(1 + R) / ln 101) of R in mm/h, as
             ``vflow.data.rain.to_levels(R)`` gives them; the last ``model.config.context`` are used.
         valid: bool (H, W), where they are known; None: everywhere.
+        num_frames: frames ahead, 1..1000.
+        num_samples: members, 1..10000.
         temperature: scale of the noise, 0..2; None: as the checkpoint suggests.
         seed: names the noise.
 

@@ -86,8 +86,10 @@ def digits(
     Args:
         model: from ``vflow.load("digits")``.
         label: class 0..9, or ``"all"``: every class in order, ``num_samples`` of each.
+        num_samples: how many, 1..10000.
         temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse. None: as the
             checkpoint suggests (``model.config.temperature``); 1 draws from the model's own distribution.
+        seed: names the noise.
 
     Returns:
         uint8 (N, 28, 28); (10 N, 28, 28) for all classes.

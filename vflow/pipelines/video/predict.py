@@ -147,11 +147,13 @@ def predict(
     Args:
         model: from ``vflow.load``.
         frames: the past, (T, H, W, C), numpy, torch or a list of pictures, uint8 or floats in 0..1, or a
-            ``vflow.data.media.Clip``, whose frame rate counts.
-            They are fitted to the model's size, unless it takes theirs (``model.config.keeps_size``); the
-            last ``model.config.context`` count.
+            ``vflow.data.media.Clip``, whose frame rate counts. They are fitted to the model's size, unless it
+            takes theirs (``model.config.keeps_size``); the last ``model.config.context`` count.
+        num_frames: frames ahead, 1..1000.
+        num_samples: futures, 1..10000.
         temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse. None: as the
             checkpoint suggests (``model.config.temperature``); 1 draws from the model's own distribution.
+        seed: names the noise, ≥ 0; the same seed and frames give the same futures.
 
     Returns:
         uint8 (num_samples, num_frames, H, W, C) in the size of the fitted frames and the model's channels.

@@ -109,6 +109,11 @@ def score(
         frames: (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``media.Clip``.
         context: first frame inside the mean; None starts at the first frame that can be scored.
         num_frames: score only so many frames from the first one; None scores all.
+        draws: K, 1..1024; more come nearer to the code length, and take as many times as long.
+        seed: names the noise.
+
+    Returns:
+        The mean, a float, with the terms of each frame (``per_frame``).
 
     Raises:
         InputError: too few frames. ConfigError: ``context``, ``num_frames``, ``draws`` or ``seed`` out of

@@ -71,6 +71,10 @@ def save_clip_statistics(folder: str | Path, statistics: ClipStatistics) -> Path
 def load_clip_statistics(name: str | Path, model: nn.Module) -> ClipStatistics | None:
     """Statistics stored beside the checkpoint ``name`` of ``model``; None if there are none.
 
+    Args:
+        name: as for ``vflow.load``.
+        model: from there.
+
     Raises:
         CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
     """

@@ -138,6 +138,12 @@ def surprisal(
         model: from ``vflow.load``.
         frames: (T, H, W, C), numpy or torch, uint8 or floats in 0..1, or a ``media.Clip``.
         statistics: from ``vflow.load_clip_statistics``; without them nothing is flagged.
+        quantile: frames beyond this share of validation frames are flagged, from 0.5 to below 1.
+        num_frames: look only at so many frames from the first one; None: all.
+        seed: names the noise.
+
+    Returns:
+        Bits per frame (``per_frame``) and pixel (``maps``), and frames that are ``flagged``, counted from 0.
 
     Raises:
         InputError: too few or too many frames. ConfigError: ``quantile`` or ``num_frames`` out of range.

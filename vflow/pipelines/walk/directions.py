@@ -169,6 +169,10 @@ def save_directions(folder: str | Path, directions: Directions) -> Path:
 def load_directions(name: str | Path, model: Any) -> Directions | None:
     """Directions stored beside the checkpoint ``name`` of ``model``; None if there are none.
 
+    Args:
+        name: as for ``vflow.load``.
+        model: from there.
+
     Raises:
         CheckpointError: no such checkpoint, or the file is damaged or belongs to other weights.
     """

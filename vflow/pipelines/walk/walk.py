@@ -82,6 +82,7 @@ def walk(
         inputs: what the walk starts from, and for interpolations and transfers also where it leads: clips
             (T, H, W, C) for video models, digits (H, W) or photos (H, W, 3); one alone need not be in a list.
             Digits may be left out when the settings name a label: one is drawn.
+        settings: kind and length of the walk, and more; None: ``WalkSettings()``.
         directions: from ``vflow.load_directions``, for kind ``direction``; without them three or more inputs
             give their own, and the walk starts from the first.
         negatives, positives: for kind ``semantic``: at 3 the walk has moved by all of their difference.
