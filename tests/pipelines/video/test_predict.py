@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,21 @@ def test_groups_do_not_change_pixels(one_model: VideoModel, clip: np.ndarray) ->
     assert told[0] == (8, 40)
     assert told[-1] == (40, 40)
     assert sorted(told) == told
+
+
+def test_threads_that_share_a_model_draw_what_one_alone_does(one_model: VideoModel, clip: np.ndarray) -> None:
+    before = clip.copy(), torch.get_rng_state()
+    settings = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
+
+    def draw(seed: int) -> np.ndarray:
+        return predict(one_model, clip, num_frames=2, num_samples=2, seed=seed)
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(draw, [*range(4)] * 2))
+    for seed, drawn in enumerate(together):
+        assert np.array_equal(drawn, draw(seed % 4))
+    assert np.array_equal(clip, before[0]) and torch.equal(torch.get_rng_state(), before[1])
+    assert (torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()) == settings
 
 
 def test_seed_sample_and_content_name_the_noise(model: VideoModel, clip: np.ndarray) -> None:
