@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.compression.support import LATTICE, clip_codec, noise, photo_codec, smooth
+from tests.compression.support import LATTICE, clip_codec, noise, photo_codec, smooth, video_flow
 from tests.compression.test_color import jpeg
 from vflow.compression import container, pyramid_coder
 from vflow.compression.codec import compress_frames, decompress_frames
@@ -32,6 +32,17 @@ def test_pictures_of_any_size_come_back(size: tuple[int, int]) -> None:
         found = decompress_frames(model, compress_frames(model, pixels).data)
         assert found.kind == "picture"
         assert np.array_equal(found.frames, pixels[None])
+
+
+@pytest.mark.parametrize("make", [photo_codec, clip_codec, video_flow])
+def test_bytes_and_pixels_are_the_same_under_autocast(make: Callable[[], Codec]) -> None:
+    model, pixels = make(), smooth(8, 8)
+    given = pixels if isinstance(model, PhotoCodec) else np.stack([pixels] * 3 + [255 - pixels])
+    data = compress_frames(model, given).data
+    with torch.autocast("cpu", torch.bfloat16):
+        assert compress_frames(model, given).data == data
+        found = decompress_frames(model, data).frames
+    assert np.array_equal(found.reshape(given.shape), given)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import nn
 
 from vflow.compression import container
 from vflow.compression.coder import Count, FrameCoder
@@ -126,7 +128,8 @@ def compress_frames(
     information: list[float] = []
     for index, pixels in enumerate(pictures):
         color = pixels if channels == 3 else pixels.repeat(3, -1)
-        data, own = coder.encode(color, _counted(progress, index, size, count * size))
+        with _full_precision(model):
+            data, own = coder.encode(color, _counted(progress, index, size, count * size))
         coded.append(CodedFrame(container.checksum(pixels), data, coder.alone))
         information.append(own)
         progress((index + 1) * size, count * size)
@@ -166,13 +169,19 @@ def decompress_frames(
             count = _counted(progress, index, size, size * len(frames))
             if frame.alone:
                 coder.restart()
-            pixels = coder.decode(header, frame.data, count)[..., : header.channels]
+            with _full_precision(model):
+                pixels = coder.decode(header, frame.data, count)[..., : header.channels]
         except InputError as error:
             raise InputError(f"{source}: frame {index + 1}: {error}; compress the original again") from error
         container.check_frame(frame, pixels, index, source)
         pictures.append(pixels)
         progress((index + 1) * size, size * len(frames))
     return Decompressed(np.stack(pictures), header.kind, header.fps, header.profile)
+
+
+def _full_precision(model: nn.Module) -> torch.autocast:
+    """No autocast inside: a file written under a caller's could not be read without."""
+    return torch.autocast(next(model.parameters()).device.type, enabled=False)
 
 
 def _counted(progress: Progress, index: int, size: int, total: int) -> Count:
