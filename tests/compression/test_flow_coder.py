@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
@@ -37,6 +39,17 @@ def test_any_pixels_come_back(wavelets: bool) -> None:
         np.concatenate([clip(2), noise(8, 8)[None], np.full((1, 8, 8, 3), 255, np.uint8)]),
     )
     assert np.array_equal(decompress_frames(model, compress_frames(model, pixels).data).frames, pixels)
+
+
+@pytest.mark.parametrize("wavelets", [False, True])
+def test_bytes_and_bits_are_the_same_whatever_torchs_default_type(
+    wavelets: bool, float64_by_default: Callable[[], AbstractContextManager[None]]
+) -> None:
+    model, pixels = video_flow(wavelets=wavelets), clip(4)
+    data, bits = compress_frames(model, pixels).data, score(model, pixels)
+    with float64_by_default():
+        assert compress_frames(model, pixels).data == data
+        assert score(model, pixels) == bits
 
 
 @pytest.mark.parametrize("wavelets", [False, True])

@@ -92,7 +92,7 @@ class IntegerHaar(BinnedMap):
         return (self._split(values.float()) + REACH).long()
 
     def centres_of(self, symbols: Tensor) -> Tensor:
-        return symbols - REACH
+        return (symbols - REACH).float()
 
     @torch.no_grad()
     def values(self, symbols: Tensor) -> Tensor:

@@ -166,7 +166,7 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         context = context[:, -n:]
         absent = n - context.shape[1]
         history = tuple(pad_left(h, absent) for h in self.remember(context))
-        mask = pad_left(torch.ones(context.shape[:2], device=context.device), absent)
+        mask = pad_left(torch.ones(context.shape[:2], dtype=torch.float32, device=context.device), absent)
         return Rollout(pad_left(context, absent), history, mask, self.flow.with_cached_inverse())
 
     @torch.no_grad()

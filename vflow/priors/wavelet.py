@@ -498,7 +498,7 @@ def mixture_over_copies(
     if copies.shape[-1] > MODES:
         likely, index = logits.topk(MODES, -1)
         near = copies.gather(-1, index)
-    spread = torch.linspace(-SPREAD, SPREAD, weight.shape[-1], device=weight.device)
+    spread = torch.linspace(-SPREAD, SPREAD, weight.shape[-1], dtype=weight.dtype, device=weight.device)
     mean = (logits.softmax(-1) * copies).sum(-1, keepdim=True) + delta[..., 1:]
     scales = [bounded_log_scale(raw[..., :1]).expand_as(near), bounded_log_scale(raw[..., 1:] + spread)]
     return GaussianMixture.broadened(

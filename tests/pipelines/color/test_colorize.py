@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -291,3 +292,13 @@ def test_stop_between_chunks(model: Colorizer, photo: np.ndarray) -> None:
     palette = PhotoColorizer(model, prepare_photo(CONFIG, photo), ColorSettings(num_samples=24))
     drawn = list(palette.draw(should_stop=iter([False, False, True]).__next__))
     assert [colors.first for colors in drawn] == [0, 8]
+
+
+def test_colors_are_the_same_whatever_torchs_default_type(
+    model: Colorizer, photo: np.ndarray, float64_by_default: Callable[[], AbstractContextManager[None]]
+) -> None:
+    hints = [Hint(0.2, 0.3, (150, 90, 80)), Hint(0.7, 0.8, (90, 110, 150))]
+    expected = colorize(model, photo, num_samples=1, strength=0.5, hints=hints)
+    with float64_by_default():
+        found = colorize(model, photo, num_samples=1, strength=0.5, hints=hints)
+    assert np.array_equal(found, expected)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled, VideoModel
 from vflow.pipelines.video.predict import PredictSettings, groups, iterate, predict, prepare
 
-from ..conftest import FRAMES, LATTICE, make_model
+from ..conftest import FRAMES, LATTICE, MOTION, make_model
 
 
 def test_shape_and_type(model: VideoModel, clip: np.ndarray) -> None:
@@ -65,6 +67,16 @@ def test_threads_that_share_a_model_draw_what_one_alone_does(one_model: VideoMod
         assert np.array_equal(drawn, draw(seed % 4))
     assert np.array_equal(clip, before[0]) and torch.equal(torch.get_rng_state(), before[1])
     assert (torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()) == settings
+
+
+@pytest.mark.parametrize("options", [{}, FRAMES, MOTION, LATTICE], ids=["own", "frames", "motion", "lattice"])
+def test_futures_are_the_same_whatever_torchs_default_type(
+    options: dict[str, Any], clip: np.ndarray, float64_by_default: Callable[[], AbstractContextManager[None]]
+) -> None:
+    model = make_model(**options)
+    expected = predict(model, clip, num_frames=2, num_samples=1)
+    with float64_by_default():
+        assert np.array_equal(predict(model, clip, num_frames=2, num_samples=1), expected)
 
 
 def test_seed_sample_and_content_name_the_noise(model: VideoModel, clip: np.ndarray) -> None:

@@ -206,7 +206,7 @@ class PhotoColorizer:
         drawn, _ = self.model.descend(condition, padded, self.temperature, self.chains, stop=stop)
         points = drawn.flatten(1).float().cpu()
         typical = int((points - points.mean(0)).square().sum(1).nan_to_num(torch.inf).argmin())
-        fine = [torch.zeros(1, *shape) for shape in self.model.latent_shapes[:stop]]
+        fine = [torch.zeros(1, *shape, dtype=torch.float32) for shape in self.model.latent_shapes[:stop]]
         noise = [level.to(device) for level in (*fine, *(level[typical : typical + 1] for level in eps))]
         raw = self.decode(noise).raw
         colors = F.adaptive_avg_pool2d((raw.float() - 0.5 - 128) / UNIT, drawn.shape[-2:])
@@ -306,7 +306,7 @@ def join_rows(photo: Photo, ab: Tensor, strength: float, images: np.ndarray) -> 
     sharp = [enlarger.sharpen(planes) for planes in enlarger.shrink(ab)]
     for rows in enlarger.strips():
         corners = enlarger.corners(rows)
-        own = lab_planes(photo.pixels[rows])[:, 1:] if strength < 1 else torch.zeros(())
+        own = lab_planes(photo.pixels[rows])[:, 1:] if strength < 1 else torch.zeros((), dtype=torch.float32)
         for image, planes in zip(images, sharp, strict=True):  # one by one: bytes depend on no other variant
             mixed = torch.lerp(own, enlarger.enlarge(planes, corners)[None], strength)
             image[rows] = to_bytes(photo.lightness[rows], mixed)[0]

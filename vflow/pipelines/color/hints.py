@@ -105,7 +105,7 @@ def place(hints: Sequence[Hint], lightness: Tensor) -> tuple[Placed, ...]:
 
 def rasterize(placed: Sequence[Placed], size: int) -> Tensor:
     """Hints as the model's input: float32 (3, size, size), a mask, then a and b where it is 1."""
-    planes = torch.zeros(3, size, size)
+    planes = torch.zeros(3, size, size, dtype=torch.float32)
     for hint in placed:
         part = (slice(None), _square(hint.y, size), _square(hint.x, size))
         planes[part] = torch.tensor([1.0, *hint.shown])[:, None, None]
@@ -126,7 +126,7 @@ def hint_shares(
     seen = [] if features is None else [(_unit(features, (height, width)), ALIKE / 2)]
     likeness = [(lightness, LIKE**2), *seen]
     cells = torch.arange(height * width).view(height, width)
-    rates = torch.zeros(height * width, height * width)
+    rates = lightness.new_zeros(height * width, height * width)
     for here, there in ((cells[:, :-1], cells[:, 1:]), (cells[:-1], cells[1:])):
         one, other = here.flatten(), there.flatten()
         unlike = sum(
@@ -134,7 +134,7 @@ def hint_shares(
             for plane, scale in likeness
         )
         rates[one, other] = rates[other, one] = torch.exp(-torch.as_tensor(unlike)) + LEAK
-    taken = torch.zeros(height * width, len(placed))
+    taken = lightness.new_zeros(height * width, len(placed))
     for number, hint in enumerate(placed):
         taken[cells[_cell(hint.y, height), _cell(hint.x, width)], number] = ANCHOR
     system = torch.diag(rates.sum(1) + taken.sum(1) + END) - rates
@@ -152,11 +152,13 @@ def enforce_hints(ab: Tensor, placed: Sequence[Placed], enlarger: Enlarger, shar
         return ab
     pixels = [(_cell(hint.y, enlarger.height), _cell(hint.x, enlarger.width)) for hint in placed]
     shown, wanted = (
-        torch.tensor(colors).T for colors in zip(*[(h.shown, h.ab) for h in placed], strict=True)
+        ab.new_tensor(colors).T for colors in zip(*[(h.shown, h.ab) for h in placed], strict=True)
     )
     ab = ab * (1 - shares.sum(0)).clamp_min(0) + _spread(shown[None], shares)
     narrow = torch.stack([_bump(enlarger, ab.shape[-2:], *pixel) for pixel in pixels])
-    heights = _at(enlarger, narrow, pixels) + RIDGE * torch.eye(len(placed))  # of each bump at each pixel
+    heights = _at(enlarger, narrow, pixels) + RIDGE * torch.eye(
+        len(placed), dtype=ab.dtype
+    )  # of each bump at each pixel
     missing = wanted - _at(enlarger, ab, pixels)  # (N, 2, K)
     return ab + _spread(torch.linalg.solve(heights.T, missing.flatten(0, 1).T).T.view(missing.shape), narrow)
 
@@ -170,8 +172,12 @@ def _spread(weights: Tensor, bumps: Tensor) -> Tensor:
 def _bump(enlarger: Enlarger, size: Sequence[int], row: int, column: int) -> Tensor:
     """Gaussian around a pixel, (h, w)."""
     height, width = size
-    down = ((torch.arange(height) + 0.5) / height - (row + 0.5) / enlarger.height) / CLOSE
-    right = ((torch.arange(width) + 0.5) / width - (column + 0.5) / enlarger.width) / CLOSE
+    down = (
+        (torch.arange(height, dtype=torch.float32) + 0.5) / height - (row + 0.5) / enlarger.height
+    ) / CLOSE
+    right = (
+        (torch.arange(width, dtype=torch.float32) + 0.5) / width - (column + 0.5) / enlarger.width
+    ) / CLOSE
     return torch.exp(-(down[:, None].square() + right.square()) / 2)
 
 

@@ -99,7 +99,7 @@ class Enlarger:
     def _grid(self, axis: int, part: slice) -> tuple[Tensor, Tensor]:
         """For pixels along an axis, the cell before each (−1 at the rim) and how far beyond it lies, 0..1."""
         scale = self.size[axis] / self.lightness.shape[axis]
-        place = (torch.arange(part.start, part.stop) + 0.5) * scale - 0.5
+        place = (torch.arange(part.start, part.stop, dtype=torch.float32) + 0.5) * scale - 0.5
         before = place.floor()
         return before.long(), place - before
 
