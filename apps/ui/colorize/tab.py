@@ -35,11 +35,11 @@ from ..shared.events import (
 from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import (
     SLIDER_WITH_LEVELS,
+    SORT,
     Seed,
     by_name,
     levels_box,
     no_model_banner,
-    paths_of,
     suggested_temperature,
     temperature_slider,
 )
@@ -109,7 +109,7 @@ def _uploads() -> tuple[gr.File, gr.HTML]:
     photos = html_block("", "vf-photo-list", js_on_load=ON_CLICK)
     add = gr.UploadButton("Add photos", file_count="multiple", size="sm", min_width=90, visible=False)
     files.change(lambda paths: gr.update(visible=bool(paths)), files, add, **QUICK)
-    add.upload(lambda old, new: by_name([*paths_of(old), *new]), [files, add], files, **QUICK)
+    add.upload(None, [files, add], files, js=SORT, **QUICK)
     return files, photos
 
 

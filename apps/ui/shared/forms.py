@@ -105,6 +105,10 @@ def paths_of(files: Sequence[str] | str | None) -> list[str]:
     return [str(f) for f in ([files] if isinstance(files, str) else files)]
 
 
+SORT = "(...lists) => [window.vfByName(...lists)]"
+"""``by_name`` in the browser, of the files of several lists together."""
+
+
 def by_name(files: Sequence[str] | None) -> list[str]:
     """Natural order: frame2 before frame10."""
     return sorted(paths_of(files), key=lambda path: media.natural_key(Path(path).name))
@@ -173,11 +177,11 @@ def clip_upload(app: AppContext, tab: str) -> gr.File:
         count = len(paths_of(paths))
         return file_list(paths), *(gr.update(visible=count > least) for least in (0, 1, 1))
 
-    files.upload(by_name, files, files, **QUICK)
     files.change(app.turns.glance(redraw), files, [thumbnails, order, sort, reverse], **QUICK)
-    add.upload(lambda old, new: by_name([*paths_of(old), *new]), [files, add], files, **QUICK)
     every = {**QUICK, "trigger_mode": "multiple"}  # gradio's own mode drops clicks while one is answered
     thumbnails.select(None, files, files, js="(files) => [window.vfChanged(files)]", **every)
-    sort.click(by_name, files, files, **every)
+    for event in (files.upload, sort.click):
+        event(None, files, files, js=SORT, **every)
+    add.upload(None, [files, add], files, js=SORT, **every)
     reverse.click(None, files, files, js="(files) => [files?.toReversed() ?? null]", **every)
     return files

@@ -285,6 +285,17 @@ def test_many_photos_of_any_size_one_of_them_bad(tab: App, tmp_path: Path) -> No
 
 
 @browser
+def test_photos_that_are_added_find_their_place(tab: App, file: Path, tmp_path: Path) -> None:
+    late, early = (shutil.copy(file, tmp_path / name) for name in ("photo10.png", "photo2.png"))
+    upload(tab, Path(late))
+    tab.page.get_by_test_id("Add photos-upload-button").set_input_files(early)
+    names = tab.page.locator("#vf-photo-list .vf-name")
+    expect(names).to_have_text(["photo2.png", "photo10.png"])
+    listed = tab.page.locator("#vf-photos tr.file")
+    expect(listed).to_contain_text(["photo2", "photo10"])
+
+
+@browser
 def test_stop_and_waiting_for_the_model(opened: Opener, file: Path, photo: np.ndarray) -> None:
     busy, waiting = opened(), opened()
     for app in (busy, waiting):

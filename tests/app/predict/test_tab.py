@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 import vflow
+from apps.ui.shared import forms
 from apps.ui.shared.examples import FOLDER
 from tests.app.conftest import Opener
 from tests.app.support import DONE, App, differ
@@ -327,6 +328,44 @@ def test_of_quick_clicks_on_the_list_each_counts(app: App, stills: list[Path]) -
     expect(app.names()).to_have_text([f"frame{n}.png" for n in (3, 2)])
 
 
+@pytest.mark.parametrize(
+    "buttons", [("Sort by name", "Remove frame1.png"), ("Remove frame1.png", "Sort by name")]
+)
+def test_of_sorting_and_removing_each_counts(app: App, stills: list[Path], buttons: tuple[str, str]) -> None:
+    app.upload(*stills[:3])
+    app.page.get_by_role("button", name="Reverse").click()
+    expect(app.names()).to_have_text([f"frame{n}.png" for n in (2, 1, 0)])
+    held, busy = list[Route](), [True]
+    app.page.route("**/gradio_api/run/**", lambda route: held.append(route) if busy else route.continue_())
+    for button in buttons:
+        app.page.get_by_role("button", name=button).click()
+        app.page.wait_for_timeout(200)  # until the page has asked, if it does
+    busy.clear()
+    for route in held:
+        route.continue_()
+    expect(app.names()).to_have_text(["frame0.png", "frame2.png"])
+    expect(app.page.locator("#vf-predict-files tr.file")).to_contain_text(["frame0", "frame2"])
+
+
+def test_the_browser_sorts_as_python_does(app: App) -> None:
+    names = [
+        "f10.png",
+        "f9.png",
+        "F1.png",
+        "f1.png",
+        "f01b.png",
+        "f_1.png",
+        "a.png",
+        "10.png",
+        "9.png",
+        "é2.png",
+    ]
+    files = [{"path": f"/tmp/{index}/{name}"} for index, name in enumerate(names)]
+    ordered = app.page.evaluate("(files) => window.vfByName(files.slice(0, 4), null, files.slice(4))", files)
+    assert [file["path"] for file in ordered] == forms.by_name([file["path"] for file in files])
+    assert app.page.evaluate("window.vfByName(null, null)") is None
+
+
 def test_order_of_uploads(app: App, stills: list[Path]) -> None:
     app.upload(stills[2], stills[0], stills[1])
     expect(app.names()).to_have_text(["frame0.png", "frame1.png", "frame2.png"])
@@ -339,6 +378,9 @@ def test_order_of_uploads(app: App, stills: list[Path]) -> None:
     press("Move frame0.png earlier", 2, 0, 1)
     assert app.page.evaluate("document.activeElement.getAttribute('aria-label')") == "Move frame0.png earlier"
     press("Sort by name", 0, 1, 2)
+    press("Remove frame1.png", 0, 2)
+    app.page.get_by_test_id("Add files-upload-button").first.set_input_files(stills[1])
+    expect(app.names()).to_have_text(["frame0.png", "frame1.png", "frame2.png"])
     press("Remove frame1.png", 0, 2)
     app.page.locator("#vf-predict-files tr.file").nth(0).drag_to(
         app.page.locator("#vf-predict-files tr.file").nth(1)
