@@ -118,8 +118,10 @@ def build(app: AppContext) -> Form:
         # Any value: gradio would refuse a click that the browser sent just before it got the new choices.
         label = gr.Dropdown([], label="Digit", interactive=True, visible=False, allow_custom_value=True)
         level = gr.Dropdown([], label="Level", interactive=True, visible=False, allow_custom_value=True)
-        bars = html_block("", "vf-walk-bars", visible=False, js_on_load=ON_CLICK)
-        direction = gr.Slider(1, 8, 1, step=1, label="Direction", info=" ", visible=False)
+        bars = html_block("", "vf-walk-bars", visible=False)
+        direction = gr.Slider(
+            1, 8, 1, step=1, label="Direction", info=" ", visible=False, elem_id="vf-walk-direction"
+        )
         extent = gr.Slider(0.5, MAX_EXTENT, 3, step=0.25, label="Distance each way", info=" ", visible=False)
         with gr.Row():
             steps = gr.Slider(2, MAX_STEPS, 9, step=1, label="Steps", min_width=130)
@@ -233,19 +235,20 @@ def _direction(form: Form, explained: Sequence[float], chosen: float) -> Updates
         if several
         else note("This level has one direction, which explains all of its variance.")
     )
+    moved = {} if number == chosen else {"value": number}  # does not undo what is chosen meanwhile
     return {
         form.bars: gr.update(value=bars, visible=True),
-        form.direction: gr.update(visible=several, maximum=max(2, len(explained)), value=number, info=info),
+        form.direction: gr.update(visible=several, maximum=max(2, len(explained)), info=info, **moved),
     }
 
 
-def direction_updates(app: AppContext, form: Form, values: Updates, chosen: float) -> Updates:
+def direction_updates(app: AppContext, form: Form, values: Updates) -> Updates:
     """The bars and the slider after another direction was chosen."""
     try:
         explained = capabilities(app, values[form.checkpoint]).explained.get(str(values[form.level]), ())
     except VflowError:
         return {form.bars: gr.skip()}
-    return _direction(form, explained, chosen)
+    return _direction(form, explained, values[form.direction])
 
 
 def example_updates(app: AppContext, form: Form, values: Updates, index: int) -> Updates:

@@ -69,11 +69,8 @@ def _wire_form(app: AppContext, form: Form, view: TimedView, jobs: NewestWins) -
             **view.bar.stopped("Ready."),
         }
 
-    def pick(values: Updates, event: gr.EventData) -> Updates:
-        return forms.direction_updates(app, form, values, int(event.index))
-
     def slide(values: Updates) -> Updates:
-        return forms.direction_updates(app, form, values, values[form.direction])
+        return forms.direction_updates(app, form, values)
 
     inputs, outputs = set(form.components()), form.components()
     # Loading a model takes a moment; a kind of walk chosen meanwhile would be the old model's. Not `input`,
@@ -83,9 +80,8 @@ def _wire_form(app: AppContext, form: Form, view: TimedView, jobs: NewestWins) -
     last: dict[str, Any] = {"trigger_mode": "always_last", **QUICK}  # else what comes meanwhile is dropped
     form.kind.input(arrange, inputs, outputs, **last)
     form.source.input(arrange, inputs, outputs, **last)
-    form.level.input(slide, inputs, [form.bars, form.direction], **last)
-    form.bars.select(pick, inputs, [form.bars, form.direction], **QUICK)
-    form.direction.input(slide, inputs, [form.bars, form.direction], **last)
+    # The bars move the slider in the browser (walk.js).
+    gr.on([form.level.input, form.direction.input], slide, inputs, [form.bars, form.direction], **last)
     page = gr.context.Context.root_block
     if page is not None and app.models.default() is not None:
         page.load(arrange_first, inputs, outputs, **QUICK)

@@ -121,6 +121,15 @@
     }
   }
 
+  // A bar moves the slider of directions below, whose event is answered: of quick clicks the last counts.
+  document.addEventListener("click", ({ target }) => {
+    const bar = target.closest(".vf-directions button");
+    if (!bar) return;
+    const slider = document.querySelector("#vf-walk-direction input[type=range]");
+    slider.value = bar.dataset.index;
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+
   const scan = () => document.querySelectorAll(".vf-walk").forEach(setUp);
 
   new MutationObserver(scan).observe(document.documentElement, { childList: true, subtree: true, attributeFilter: ["data-key"] });

@@ -246,6 +246,34 @@ def test_of_two_quick_choices_the_second_counts(walker: Walker) -> None:
 
 
 @pytest.mark.browser
+def test_of_quick_choices_of_a_direction_the_last_counts(walker: Walker) -> None:
+    walker.choose("digits")
+    walker.kind("Direction")
+    page, held, busy = walker.app.page, list[Route](), [True]
+    slider = page.get_by_label("range slider for Direction")
+
+    def answered(number: int) -> None:
+        busy.clear()
+        while held:
+            held.pop(0).continue_()
+        page.get_by_text(f"Direction {number} explains ").wait_for()
+        current = page.locator("#vf-walk-bars [aria-current]")
+        expect(current).to_have_attribute("data-index", str(number))
+        expect(slider).to_have_value(str(number))
+        busy.append(True)
+
+    page.route("**/gradio_api/run/**", lambda route: held.append(route) if busy else route.continue_())
+    for bar in (2, 5):
+        page.get_by_role("button", name=f"Direction {bar}: ").click()
+        page.wait_for_timeout(200)  # until the page has asked
+    answered(5)
+    for key in ("ArrowRight", "ArrowRight"):
+        slider.press(key)
+        page.wait_for_timeout(200)
+    answered(7)
+
+
+@pytest.mark.browser
 def test_a_longer_walk_says_how_long_before_it_begins(walker: Walker, stills: list[Path]) -> None:
     walker.choose("slow")
     walker.upload("start", stills[0])
