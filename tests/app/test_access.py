@@ -160,6 +160,17 @@ def test_phone_scrolls_to_the_results(opened: Opener) -> None:
     app.page.wait_for_function(f"{top} >= 0 && {top} < {PHONE[1] // 2}")
 
 
+def test_on_a_phone_the_hint_stands_right_below_an_error(opened: Opener) -> None:
+    app = opened(PHONE)
+    app.refused("predict", "no frames given; add images or a video, or choose an example")
+    error, hint = (
+        app.page.locator(part).bounding_box() for part in ("#vf-predict-status", "#vf-results .vf-hint")
+    )
+    assert error is not None and hint is not None
+    assert 0 <= hint["y"] - (error["y"] + error["height"]) < 40
+    expect(app.page.locator("#vf-results .vf-ghost:visible")).to_have_count(0)
+
+
 def test_the_sign_of_an_upload_box_stands_below_its_label(app: App) -> None:
     tops, bottoms = (
         app.page.eval_on_selector_all(
