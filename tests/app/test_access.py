@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from apps.app import HELP
+from apps.ui.shared import html
 from tests.app.conftest import Opener
 from tests.app.support import DESKTOP, PHONE, App, found_by_axe
 
@@ -49,6 +50,25 @@ def check(app: App, when: str) -> None:
     assert found_by_axe(Axe().run(app.page).response["violations"]) == [], when
 
 
+LIVE = "(part) => part.closest('[aria-live]')?.getAttribute('aria-live') ?? null"
+PUT = """(line, html) => {
+  line.innerHTML = html;
+  return line.getBoundingClientRect().height;
+}"""
+
+
+def test_steps_are_not_spoken_and_move_nothing(app: App) -> None:
+    status = app.page.locator("#vf-predict-status")
+    assert status.locator("[data-testid=status-tracker]").evaluate(LIVE) is None, "gradio's count of seconds"
+    line = status.locator(".html-container .vf-status-line")
+    heights = [line.evaluate(PUT, html.message("Ready."))]
+    assert line.locator("p").evaluate(LIVE) == "polite"
+    heights.append(line.evaluate(PUT, html.progress(1, 4, "Frame 2 of 4", "Progress")))
+    assert line.locator("p").evaluate(LIVE) == "off"
+    assert line.get_by_role("progressbar").get_attribute("aria-valuetext") == "Frame 2 of 4"
+    assert heights[0] == heights[1], "results below stay where they are"
+
+
 def test_names_of_controls_and_pictures(app: App, stills: list[Path]) -> None:
     app.upload(stills[0])
     app.settings(futures=2, frames=2)
@@ -60,8 +80,9 @@ def test_names_of_controls_and_pictures(app: App, stills: list[Path]) -> None:
         "Mean of 2 futures",
     ]
     assert labels[3].startswith("Where 2 futures differ, 0 to ")
-    assert app.page.locator("#vf-predict-status").get_attribute("aria-live") == "polite"
+    assert app.page.locator("#vf-predict-status .vf-status p").evaluate(LIVE) == "polite"
     assert app.page.locator("#vf-area-answer").get_attribute("role") == "status"
+    assert app.page.locator("#vf-predict-fit").get_attribute("role") == "status"
     assert app.page.locator(".vf-now").get_attribute("aria-live") == "off", "it changes with each frame"
     assert app.page.get_by_role("img", name="1: frame0.png").count() == 1
     slider = app.page.get_by_role("slider", name="Frame shown in all futures")

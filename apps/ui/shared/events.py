@@ -307,7 +307,7 @@ class Buttons(ComponentGroup):
 
 def status_line(value: str, identifier: str) -> gr.HTML:
     """A line that says how far a job is."""
-    return html_block(value, identifier, elem_classes="vf-status-line", min_height=28)
+    return html_block(value, identifier, elem_classes="vf-status-line", min_height=34)
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,15 @@ def file_url(path: str | Path) -> str:
 
 
 def progress(done: float, total: int, text: str, label: str) -> str:
-    """Progress bar, named ``label``, with a line of text; ``text`` is escaped here."""
-    share = 100 * done / max(1, total)
+    """Progress bar, named ``label``, with a line of text, escaped here.
+
+    Screen readers find the text at the bar; what ends the steps is spoken, each of them is not.
+    """
+    share, said = 100 * done / max(1, total), escape(text, quote=True)
     return (
         f'<div class="vf-status"><div class="vf-progress" role="progressbar" aria-label="{label}"'
-        f' aria-valuemin="0" aria-valuemax="{total}" aria-valuenow="{done}">'
-        f'<i style="width: {share:.1f}%"></i></div><p>{escape(text)}</p></div>'
+        f' aria-valuemin="0" aria-valuemax="{total}" aria-valuenow="{done}" aria-valuetext="{said}">'
+        f'<i style="width: {share:.1f}%"></i></div><p aria-live="off">{said}</p></div>'
     )
 
 

@@ -79,8 +79,11 @@
   });
 
   function scan() {
-    document.querySelectorAll(".vf-status-line:not([aria-live])").forEach((line) => line.setAttribute("aria-live", "polite"));
-    document.querySelector("#vf-area-answer:not([role])")?.setAttribute("role", "status");
+    // The text alone: beside it gradio counts seconds, ten times each.
+    const lines = document.querySelectorAll(".html-container .vf-status-line:not([aria-live])");
+    lines.forEach((line) => line.setAttribute("aria-live", "polite"));
+    const answers = document.querySelectorAll(":is(#vf-area-answer, [id^=vf-][id$=-fit]):not([role])");
+    answers.forEach((answer) => answer.setAttribute("role", "status"));
     refocus();
     goToResults();
   }

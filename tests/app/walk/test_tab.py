@@ -21,7 +21,7 @@ from apps.ui.shared import examples
 from apps.ui.walk import kinds
 from tests.app.conftest import Opener, Server
 from tests.app.support import DESKTOP, DONE, PHONE, SETTLED, App, decoded, differ
-from tests.app.test_access import check, press_tab_until
+from tests.app.test_access import LIVE, check, press_tab_until
 from tests.app.test_bad_input import KINDS, text
 from vflow.cli import main as vflow_command
 from vflow.data import media
@@ -333,7 +333,7 @@ def test_keyboard_alone_and_names(walker: Walker) -> None:
     walker.app.page.keyboard.press("Space")
     assert walker.app.page.get_by_role("button", name="Play all clips").is_visible()
     assert walker.app.page.get_by_role("button", name="Step 3 of 3: 100%").count() == 1
-    assert walker.app.page.locator("#vf-walk-status").get_attribute("aria-live") == "polite"
+    assert walker.app.page.locator("#vf-walk-status .vf-status p").evaluate(LIVE) == "polite"
 
 
 @pytest.mark.browser
