@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import os
+import re
 import shutil
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -230,6 +231,21 @@ def decoded(address: str) -> np.ndarray:
 def contrast(part: Locator) -> int:
     """Levels between the darkest and the brightest channel of what the page shows of ``part``."""
     return int(np.ptp(np.asarray(Image.open(io.BytesIO(part.screenshot())).convert("RGB"))))
+
+
+def color_contrast(a: str, b: str) -> float:
+    """Contrast of WCAG between two colours, each the first ``rgb(…)`` or ``#rrggbb`` of a text: 1 to 21."""
+    darker, lighter = sorted(map(_luminance, (a, b)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(text: str) -> float:
+    if found := re.search(r"rgb\((\d+), (\d+), (\d+)\)", text):
+        levels = np.array(list(map(int, found.groups()))) / 255
+    else:
+        levels = np.frombuffer(bytes.fromhex(text.lstrip("#")), np.uint8) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 def differ(a: np.ndarray, b: np.ndarray) -> float:

@@ -31,7 +31,7 @@ COLORS = {
     "block_title_text_color": ("*neutral_800", "*neutral_100"),
     "block_info_text_color": ("*neutral_600", "*neutral_400"),
     "input_background_fill": ("white", "#151413"),
-    "input_border_color": ("*neutral_400", "*neutral_600"),
+    "input_border_color": ("*neutral_500", "*neutral_500"),
     "input_border_color_focus": ("*primary_600", "*primary_400"),
     "input_placeholder_color": ("*neutral_500", "*neutral_400"),
     "slider_color": ("*primary_700", "*primary_400"),
@@ -47,7 +47,7 @@ COLORS = {
     "button_cancel_border_color": ("#b42318", "#f0857a"),
     "button_cancel_text_color": ("#b42318", "#ffb4ab"),
     "checkbox_background_color_selected": ("*primary_700", "*primary_600"),
-    "checkbox_border_color": ("*neutral_400", "*neutral_500"),
+    "checkbox_border_color": ("*neutral_500", "*neutral_500"),
 }
 # The same both ways.
 BOTH = {

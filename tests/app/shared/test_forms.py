@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from apps.ui.shared import forms, html
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.theme import head, theme
 from tests.app.conftest import save_untrained, tiny
+from tests.app.support import color_contrast
 
 
 def test_files_come_in_natural_order() -> None:
@@ -34,6 +37,20 @@ def test_html_is_escaped() -> None:
         forms.file_list([f"/tmp/{nasty}"]),
     ):
         assert "<img src=x" not in text
+
+
+@pytest.mark.parametrize("scheme", ["", "_dark"])
+def test_edges_of_fields_stand_out(scheme: str) -> None:
+    """WCAG 1.4.11: 3:1 against what is around a field."""
+    look = theme()
+
+    def color(name: str) -> str:
+        value = getattr(look, name)
+        return color(value[1:]) if value.startswith("*") else {"white": "#ffffff"}.get(value, value)
+
+    ground = color(f"block_background_fill{scheme}")
+    for part in ("input_border_color", "checkbox_border_color", "slider_color"):
+        assert color_contrast(color(f"{part}{scheme}"), ground) >= 3, part
 
 
 def test_nothing_in_the_look_is_fetched() -> None:

@@ -20,7 +20,7 @@ import vflow
 from apps.ui.shared import examples
 from apps.ui.walk import kinds
 from tests.app.conftest import Opener, Server
-from tests.app.support import DESKTOP, DONE, PHONE, SETTLED, App, decoded, differ
+from tests.app.support import DESKTOP, DONE, PHONE, SETTLED, App, color_contrast, decoded, differ
 from tests.app.test_access import LIVE, check, press_tab_until
 from tests.app.test_bad_input import KINDS, text
 from vflow.cli import main as vflow_command
@@ -271,6 +271,20 @@ def test_of_quick_choices_of_a_direction_the_last_counts(walker: Walker) -> None
         slider.press(key)
         page.wait_for_timeout(200)
     answered(7)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_bars_of_directions_stand_out(opened: Opener, scheme: str) -> None:
+    walker = opened_tab(opened(scheme=scheme))
+    walker.choose("digits")
+    walker.kind("Direction")
+    bar, behind = (
+        walker.app.page.locator(part).first for part in ("#vf-walk-bars li:last-child i", "#vf-walk-bars")
+    )
+    edge = bar.evaluate("(bar) => getComputedStyle(bar).boxShadow")
+    ground = behind.evaluate("(card) => getComputedStyle(card).backgroundColor")
+    assert color_contrast(edge, ground) >= 3, (edge, ground)
 
 
 @pytest.mark.browser
