@@ -131,6 +131,17 @@ def test_waiting_for_the_model_and_leaving_it(opened: Opener) -> None:
 
 
 @browser
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_hint_of_ten_digits_hides_no_number(opened: Opener, size: tuple[int, int]) -> None:
+    app = opened(size)
+    app.tab("Digits")
+    hint = app.page.locator("#vf-tens .vf-hint").bounding_box()
+    first = app.page.locator("#vf-tens .vf-ghost").first.bounding_box()
+    assert hint is not None and first is not None
+    assert hint["y"] + hint["height"] <= first["y"]
+
+
+@browser
 def test_a_picture_as_all_ten(tab: App, checkpoints: Path, tmp_path: Path) -> None:
     path = tmp_path / "four.png"
     path.write_bytes((FOLDER / "digit-four.png").read_bytes())
