@@ -23,7 +23,7 @@ from ..shared.events import (
     wire_jobs,
 )
 from ..shared.forms import no_model_banner, paths_of
-from ..shared.html import duration, progress
+from ..shared.html import duration, message, progress
 from ..shared.jobs import Clock
 from ..shared.opening import WALK, opening
 from ..shared.turns import Turn
@@ -75,9 +75,10 @@ def _wire_form(app: AppContext, form: Form, view: TimedView, jobs: NewestWins) -
     inputs, outputs = set(form.components()), form.components()
     # Loading a model takes a moment; a kind of walk chosen meanwhile would be the old model's. Not `input`,
     # which Gradio also sends when a person leaves the list as it was: it would end what runs.
-    begun = form.checkpoint.change(lambda: gr.update(interactive=False), None, form.kind, **QUICK)
-    begun.then(change_model, inputs, [*outputs, *view.components()], **QUICK)
+    loading = gr.update(interactive=False), message("Loading the model…")
     last: dict[str, Any] = {"trigger_mode": "always_last", **QUICK}  # else what comes meanwhile is dropped
+    begun = form.checkpoint.change(lambda: loading, None, [form.kind, view.bar.status], **last)
+    begun.then(change_model, inputs, [*outputs, *view.components()], **last)
     form.kind.input(arrange, inputs, outputs, **last)
     form.source.input(arrange, inputs, outputs, **last)
     # The bars move the slider in the browser (walk.js).

@@ -19,6 +19,7 @@ from playwright.sync_api import Route, expect
 import vflow
 from apps.ui.shared import examples
 from apps.ui.walk import kinds
+from apps.ui.walk.form import RANDOM
 from tests.app.conftest import Opener, Server
 from tests.app.support import DESKTOP, DONE, PHONE, SETTLED, App, color_contrast, decoded, differ
 from tests.app.test_access import LIVE, check, press_tab_until
@@ -243,6 +244,32 @@ def test_of_two_quick_choices_the_second_counts(walker: Walker) -> None:
     for route in held:
         route.continue_()
     walker.kind("Interpolate", ("digits",))
+
+
+@pytest.mark.browser
+def test_of_two_quick_checkpoints_the_second_counts(walker: Walker) -> None:
+    walker.choose("digits")
+    page, held, busy = walker.app.page, list[Route](), [True]
+
+    def hold(route: Route) -> None:
+        asked = route.request.post_data or ""
+        first = '"colorizer"' in asked and f'"{RANDOM}"' in asked  # the whole form
+        held.append(route) if busy and first else route.continue_()
+
+    page.route("**/gradio_api/run/**", hold)
+    walker.app.choose("colorizer")
+    expect(page.locator("#vf-walk-status")).to_contain_text("Loading the model…")
+    walker.app.choose("shapes")
+    page.wait_for_timeout(200)  # until the page has asked, if it does
+    busy.clear()
+    for route in held:
+        route.continue_()
+    page.wait_for_function(
+        f"(titles) => String({TITLES}) === String(titles)"
+        " && !document.querySelector('#vf-walk-kind input:disabled')",
+        arg=offered("shapes"),
+    )
+    expect(page.locator("#vf-walk-status")).to_contain_text("Ready.")
 
 
 @pytest.mark.browser
