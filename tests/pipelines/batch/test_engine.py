@@ -283,6 +283,16 @@ def test_shards_cover_all_items_and_know_each_other(items: list[Item], out: Path
     assert _counts(engine.run(items, Copy(), Options(out))) == (3, 3, 0)
 
 
+def test_the_manifest_of_a_whole_run_has_what_shards_left(items: list[Item], out: Path) -> None:
+    items[1].paths[0].write_text("two")
+    engine.run(items, Copy(), Options(out, shard=(1, 2)))
+    summary = engine.run(items, Copy(), Options(out))
+    assert _counts(summary) == (3, 2, 0)
+    lines = {line["item"]: line for line in _lines(out / "manifest.jsonl")}
+    assert lines.keys() == {"a", "b", "c"} and all(line["status"] == "done" for line in lines.values())
+    assert _lines(out / "manifest-1-of-2.jsonl") == [lines["a"], lines["c"]]
+
+
 def test_outputs_never_go_into_the_folder_of_the_input(items: list[Item], tmp_path: Path) -> None:
     folder = tmp_path / "inputs"
     summary = engine.run([Item("inputs", (folder,))], Copy(), Options(tmp_path))

@@ -154,6 +154,7 @@ def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[
         missing = [path for path in item.paths if not path.exists()]
         entry["input_sha256"] = None if missing else item.sha256()
         if old and _reusable(entry, old, options):
+            manifest.adopt(old)
             return old, True
         _guard(item, options, old)
         with naming_memory(f"{item.name} does not fit; use a smaller input or draw fewer samples"):

@@ -159,7 +159,8 @@ Entry = dict[str, Any]
 class Manifest:
     """``manifest.jsonl`` of an output folder (``manifest-i-of-n.jsonl`` for shard i of n).
 
-    Entries of all shards' files are known to ``find``; only the own file is written.
+    Entries of all shards' files are known to ``find``; only the own file is written. It has all
+    items of its run, also those that another shard's run had done.
     """
 
     def __init__(self, folder: Path, shard: tuple[int, int] = (1, 1)) -> None:
@@ -188,6 +189,10 @@ class Manifest:
             file.write(_line(entry))
             file.flush()
             os.fsync(file.fileno())
+
+    def adopt(self, entry: Entry) -> None:
+        """Take an entry over from another file; ``compact`` writes it."""
+        self.entries.setdefault(entry["item"], entry)
 
     def compact(self) -> None:
         """Keep one line per item, its last."""
