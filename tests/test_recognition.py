@@ -82,3 +82,15 @@ def test_a_picture_is_coloured_at_its_size() -> None:
     first, grey = benchmark.coloured(make_colorizer(), image)
     assert first.shape == grey.shape == image.shape
     assert np.ptp(grey.astype(int), axis=-1).max() <= 2 < np.ptp(first.astype(int), axis=-1).max()
+
+
+def test_the_standard_error_of_a_share_is_its_spread_over_sets_of_pictures() -> None:
+    random = np.random.default_rng(3)
+    grey, first, real = (random.random((4000, 500)) < p for p in (0.4, 0.6, 0.7))
+    found = [
+        benchmark.share(f.astype(float) - g, r.astype(float) - g)
+        for f, g, r in zip(first, grey, real, strict=True)
+    ]
+    spread = np.std([one["recovered"] for one in found])
+    assert np.median([one["standard_error"] for one in found]) == pytest.approx(spread, rel=0.1)
+    assert np.isnan(list(benchmark.share(np.ones(3), np.zeros(3)).values())).all()

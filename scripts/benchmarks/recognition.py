@@ -159,15 +159,18 @@ def recognition(judge: nn.Module, checkpoint: str, data: Labelled) -> dict[str, 
         for name, images in (("grey", grey), ("first", first), ("real", data.images))
     }
     accuracy = {f"accuracy_{name}": float(hits.mean()) for name, hits in right.items()}
-    way = accuracy["accuracy_real"] - accuracy["accuracy_grey"]
-    gain = right["first"].astype(float) - right["grey"]
-    return {
-        **accuracy,
-        "recovered": (accuracy["accuracy_first"] - accuracy["accuracy_grey"]) / way
-        if way > 0
-        else float("nan"),
-        "standard_error": float(gain.std() / np.sqrt(len(gain)) / way) if way > 0 else float("nan"),
-    }
+    gain, way = (right[name].astype(float) - right["grey"] for name in ("first", "real"))
+    return {**accuracy, **share(gain, way)}
+
+
+def share(gain: np.ndarray, way: np.ndarray) -> dict[str, float]:
+    """Share Σ gain / Σ way, pictures of shape (N,) each, and its standard error by the delta method, as both
+    sums depend on which pictures were chosen; NaN where there is no way to go."""
+    if way.mean() <= 0:
+        return {"recovered": float("nan"), "standard_error": float("nan")}
+    recovered = gain.mean() / way.mean()
+    error = (gain - recovered * way).std() / np.sqrt(len(way)) / way.mean()
+    return {"recovered": float(recovered), "standard_error": float(error)}
 
 
 def main() -> None:
