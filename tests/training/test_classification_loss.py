@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from vflow.config import ClassificationConfig, DigitsConfig, GlowConfig, Preset, TrainingConfig
 from vflow.models import Digits, ImageBatch
+from vflow.training.ema import Ema
 from vflow.training.losses import ClassificationLoss
+from vflow.training.schedule import make_optimizer
+from vflow.training.state import Progress
+from vflow.training.step import TrainState
 
 
 def small() -> tuple[Digits, ImageBatch]:
@@ -58,6 +63,27 @@ def test_descending_it_tells_classes_apart() -> None:
         ClassificationLoss(ClassificationConfig(subsample=1))(model, batch).backward()
         optimizer.step()
     assert float(ClassificationLoss(ClassificationConfig(subsample=1))(model, batch).detach()) < 0.5 * before
+
+
+def test_it_counts_from_its_start_on() -> None:
+    model, batch = small()
+    norms = {}
+    for start, step in [(None, 0), (3, 2), (3, 3), (0, 0)]:
+        losses = () if start is None else (ClassificationConfig(subsample=1, start=start),)
+        config = TrainingConfig(losses=losses, grad_clip_norm=None)
+        state = TrainState(
+            Accelerator(cpu=True),
+            model,
+            model,
+            make_optimizer(model, config),
+            Ema(model, 0.9),
+            config,
+            None,
+            1,
+        )
+        progress = Progress(step=step)
+        norms[start, step] = state.step([batch], progress, 0.0, False).norm
+    assert norms[3, 2] == norms[None, 0] != norms[3, 3] == norms[0, 0]
 
 
 def test_only_digits_take_it() -> None:

@@ -80,7 +80,7 @@ def test_features_are_computed_once_for_all_losses(flip_tta: bool, monkeypatch: 
     state = TrainState(
         Accelerator(cpu=True), model, model, make_optimizer(model, CONFIG), Ema(model, 0.9), CONFIG, None, 1
     )
-    assert state._gradients([batch]) == pytest.approx(loss.item(), rel=1e-5)
+    assert state._gradients([batch], 0) == pytest.approx(loss.item(), rel=1e-5)
     assert calls == [4]
     torch.testing.assert_close(gradients(model), apart, rtol=1e-4, atol=1e-6)
 
@@ -92,7 +92,7 @@ def test_gradients_of_micro_batches_are_those_of_the_whole_batch() -> None:
     state = TrainState(
         Accelerator(cpu=True), model, model, make_optimizer(model, CONFIG), Ema(model, 0.9), CONFIG, None, 1
     )
-    state._gradients([batch])
+    state._gradients([batch], 0)
     whole = gradients(model)
     model.zero_grad()
     rows = ([0, 2], [1, 3])
@@ -100,7 +100,8 @@ def test_gradients_of_micro_batches_are_those_of_the_whole_batch() -> None:
         [
             ImageBatch(batch.images[r], batch.condition[r], batch.eps[r], batch.sample_eps[k : k + 1])
             for k, r in enumerate(rows)
-        ]
+        ],
+        0,
     )
     torch.testing.assert_close(gradients(model), whole, rtol=1e-3, atol=1e-5)
 

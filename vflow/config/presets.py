@@ -95,6 +95,11 @@ class ClassificationConfig(Config):
         default=16, ge=1, description="one in so many examples is scored under all classes"
     )
     weight: float = Field(default=0.02, gt=0, description="of the cross-entropy (nats) beside bits/dim")
+    start: int = Field(
+        default=0,
+        ge=0,
+        description="steps before it counts: of digits that are mostly misclassified it outweighs bits/dim",
+    )
 
 
 class EnergyScoreConfig(Config):

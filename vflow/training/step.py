@@ -18,7 +18,7 @@ from vflow.models import Model
 from vflow.training.data import on_device
 from vflow.training.ema import Ema
 from vflow.training.features import FeatureCache
-from vflow.training.losses import Loss, auxiliary_losses, pretraining_loss
+from vflow.training.losses import LOSSES, Loss, auxiliary_losses, pretraining_loss
 from vflow.training.state import Progress
 
 SPIKE = 50.0  # times the usual gradient norm, or grad_clip_norm if that is larger
@@ -119,7 +119,7 @@ class TrainState:
 
         ``stop`` asks to end after this step; the result's ``stop`` is True when any process asks.
         """
-        loss = self._gradients(batches)
+        loss = self._gradients(batches, progress.step)
         limit = self.config.grad_clip_norm
         norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit or torch.inf))
         loss, stop = self._agree(loss, stop)
@@ -132,10 +132,10 @@ class TrainState:
         self.optimizer.zero_grad(set_to_none=True)
         return StepResult(loss, norm, accepted, stop)
 
-    def _gradients(self, batches: list[Any]) -> float:
+    def _gradients(self, batches: list[Any], step: int) -> float:
         """Backward of the mean loss over micro-batches; returns the mean objective of this process."""
         device = self.accelerator.device
-        losses: list[Loss] = [] if pretraining_loss(self.config) else auxiliary_losses(self.config)
+        losses: list[Loss] = [] if pretraining_loss(self.config) else auxiliary_losses(self.config, step)
         total = torch.zeros((), device=device)
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
@@ -162,7 +162,7 @@ class TrainState:
 
     def with_features(self, batch: Any) -> Any:
         """The batch with the condition's features, computed once where several losses use them."""
-        if not any(loss.uses_features for loss in auxiliary_losses(self.config)):
+        if not any(LOSSES[type(loss)].uses_features for loss in self.config.losses):
             return batch
         with self._autocast():
             return batch._replace(features=cast(Any, self.plain).features_of(batch))
