@@ -51,6 +51,19 @@ def test_emulated_bfloat16_is_said_once(
     devices.warn_if_emulated.cache_clear()
 
 
+def test_a_context_of_one_thread_within_another_leaves_it_as_it_is() -> None:
+    usual = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with devices.one_thread():
+            with devices.one_thread():
+                assert torch.get_num_threads() == 1
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(usual)
+
+
 def test_contexts_of_one_thread_that_overlap_leave_the_count_as_it_was() -> None:
     usual, inside = torch.get_num_threads(), threading.Barrier(2, timeout=60)
     first_left, counts = threading.Event(), []

@@ -22,6 +22,7 @@ CONTAINER_LIMITS = (
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 _RESTORED: list[int] = []  # count of threads after each ``one_thread`` that is open
 _CHANGING = threading.Lock()
+_OPEN = threading.local()  # ``here``: a ``one_thread`` of this thread is open
 _log = logging.getLogger(__name__)
 
 
@@ -30,15 +31,21 @@ def one_thread() -> Iterator[None]:
     """Context, or decorator, in which torch computes in one thread: sums have one order. Then as before.
 
     Torch keeps a count for each of Python's threads, and one for those that begin later. So of contexts that
-    overlap in several threads, all restore what the first one found.
+    overlap in several threads, all restore what the first one found. Within another of its own thread it does
+    nothing.
     """
+    if getattr(_OPEN, "here", False):
+        yield
+        return
     with _CHANGING:
         found = torch.get_num_threads()  # from here on this thread has a count of its own
         _RESTORED.append(_RESTORED[0] if _RESTORED else found)
         torch.set_num_threads(1)
+    _OPEN.here = True
     try:
         yield
     finally:
+        _OPEN.here = False
         with _CHANGING:
             torch.set_num_threads(_RESTORED.pop())
 
