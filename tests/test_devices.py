@@ -89,3 +89,24 @@ def test_contexts_of_one_thread_that_overlap_leave_the_count_as_it_was() -> None
         assert counts == [1, 3]
     finally:
         torch.set_num_threads(usual)
+
+
+def test_a_thread_that_began_during_another_ones_single_thread_does_not_keep_it() -> None:
+    usual = torch.get_num_threads()
+
+    def open_once() -> int:
+        with devices.one_thread():
+            pass
+        return torch.get_num_threads()
+
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1) as early, ThreadPoolExecutor(1) as late, ThreadPoolExecutor(1) as new:
+            context = devices.one_thread()
+            early.submit(context.__enter__).result()
+            assert late.submit(torch.get_num_threads).result() == 1
+            early.submit(context.__exit__, None, None, None).result()
+            assert late.submit(open_once).result() == 3
+            assert new.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(usual)

@@ -7,6 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -31,14 +32,18 @@ def one_thread() -> Iterator[None]:
     """Context, or decorator, in which torch computes in one thread: sums have one order. Then as before.
 
     Torch keeps a count for each of Python's threads, and one for those that begin later. So of contexts that
-    overlap in several threads, all restore what the first one found. Within another of its own thread it does
-    nothing.
+    overlap in several threads, all restore what the first one found. One that finds a count of 1, which its
+    thread may have from another's context, restores what new threads have. Within another of its own thread
+    it does nothing.
     """
     if getattr(_OPEN, "here", False):
         yield
         return
     with _CHANGING:
         found = torch.get_num_threads()  # from here on this thread has a count of its own
+        if not _RESTORED and found == 1:
+            with ThreadPoolExecutor(1) as new:
+                found = new.submit(torch.get_num_threads).result()
         _RESTORED.append(_RESTORED[0] if _RESTORED else found)
         torch.set_num_threads(1)
     _OPEN.here = True
