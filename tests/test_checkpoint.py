@@ -24,6 +24,8 @@ from safetensors.torch import load_file, save_file
 
 from vflow import catalog
 from vflow.checkpoint import (
+    _AllocationLimit,
+    _AllocationLimitError,
     checkpoint_folder,
     checkpoint_hash,
     find_checkpoints,
@@ -474,6 +476,17 @@ def test_absurd_tensor_is_refused_before_allocation(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="600,000,000 parameters; vflow refuses more than 500,000,000"):
         load(folder)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+def test_limit_of_allocations_counts_arguments_by_name() -> None:
+    with _AllocationLimit(1000) as limit:
+        torch.randn(3, generator=torch.Generator())
+        torch.full(size=(2, 3), fill_value=1.0)
+        torch.eye(n=4), torch.eye(3, m=4)
+        torch.arange(end=5), torch.arange(2, end=9), torch.arange(0, 9, step=3)
+    assert limit.left == 1000 - 3 - 6 - 16 - 12 - 5 - 7 - 3
+    with pytest.raises(_AllocationLimitError), _AllocationLimit(100):
+        torch.eye(n=11)
 
 
 def test_loading_imports_no_compiler() -> None:

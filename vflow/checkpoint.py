@@ -385,6 +385,27 @@ class _AllocationLimitError(Exception):
     """More values were about to be allocated than the limit allows."""
 
 
+def _full_size(size: Sequence[int], fill_value: Any, **_: Any) -> int:
+    return math.prod(size)
+
+
+def _eye_size(n: int, m: int | None = None, **_: Any) -> int:
+    return n * (n if m is None else m)
+
+
+def _arange_size(start: float = 0, end: float | None = None, step: float = 1, **_: Any) -> int:
+    first, last = (0, start) if end is None else (start, end)
+    return math.ceil((last - first) / step)
+
+
+_SIZES: dict[Any, Callable[..., int]] = {
+    torch.full: _full_size,
+    torch.eye: _eye_size,
+    torch.arange: _arange_size,
+}
+"""Values in what functions return, by the arguments that they take."""
+
+
 class _AllocationLimit(TorchFunctionMode):
     """Context that allocates tensors only while they have ``limit`` values together.
 
@@ -406,14 +427,10 @@ class _AllocationLimit(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in self.shaped:
-            self.left -= torch.empty(*args, **{**kwargs, "device": "meta"}).numel()
-        elif func is torch.full:
-            self.left -= math.prod(args[0])
-        elif func is torch.eye:
-            self.left -= math.prod((args * 2)[:2])
-        elif func is torch.arange:
-            first, end, step = (0, *args, 1) if len(args) == 1 else (*args, 1)[:3]
-            self.left -= math.ceil((end - first) / step)
+            plain = {key: value for key, value in kwargs.items() if key != "generator"}
+            self.left -= torch.empty(*args, **{**plain, "device": "meta"}).numel()
+        elif func in _SIZES:
+            self.left -= _SIZES[func](*args, **kwargs)
         if self.left < 0:
             raise _AllocationLimitError
         return func(*args, **kwargs)
