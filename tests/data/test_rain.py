@@ -108,6 +108,7 @@ def test_times_of_frames_are_read_and_must_be_equal_apart(tmp_path: Path, stored
         (np.arange(3), r"time is int64 \(3,\); use datetime64 or ISO 8601, \(3,\), or leave it out"),
         (np.array(["2017-01-31"]), r"time is <U10 \(1,\); use"),
         (np.array(["noon", "1 pm", "2 pm"]), "time is not ISO 8601"),
+        (np.array(["2017-01-31", "2017-02-01", "NaT"], "M8[s]"), "time of frame 3 is NaT; state it, or"),
     ],
 )
 def test_times_that_are_none_are_refused(tmp_path: Path, time: np.ndarray, message: str) -> None:
@@ -120,6 +121,12 @@ def test_times_as_python_objects_are_refused_by_name(tmp_path: Path) -> None:
     time = np.array([datetime(2017, 1, 31)] * 3, object)
     np.savez(tmp_path / "a.npz", frames=np.zeros((3, 4, 6), np.uint8), time=time)
     with pytest.raises(InputError, match=r"^a\.npz: time: holds Python objects"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_one_number_in_place_of_frames_with_times_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", frames=np.uint8(3), time=np.array(["2017-01-31"]))
+    with pytest.raises(InputError, match=r"^a\.npz: rain: frames have shape \(\); use \(T, H, W\)$"):
         read_npz(tmp_path / "a.npz")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -144,7 +144,7 @@ class RainSequence:
         return cls.of(to_levels(rates), known.all(0))
 
     @classmethod
-    def of(cls, frames: np.ndarray, valid: np.ndarray | None, minutes: float | None = None) -> Self:
+    def of(cls, frames: np.ndarray, valid: np.ndarray | None) -> Self:
         """From uint8 frames (T, H, W) or (T, H, W, 1) and a boolean (H, W); None: all is seen.
 
         Raises:
@@ -167,7 +167,7 @@ class RainSequence:
             return cls(frames, seen)  # refused, with both shapes
         if not seen.any():
             raise InputError("rain: valid is False everywhere; use True where the radars see")
-        return cls(frames * seen, seen, minutes)
+        return cls(frames * seen, seen)
 
     def check_minutes(self, minutes: float, source: str) -> None:
         """Refuse frames that are known to be other than ``minutes`` apart.
@@ -190,11 +190,15 @@ def _minutes_apart(time: np.ndarray, count: int) -> float | None:
             "out"
         )
     try:
-        seconds = time.astype("datetime64[s]").astype(np.int64)
+        stamps = time.astype("datetime64[s]")
     except ValueError as error:
         raise InputError(f"rain: time is not ISO 8601 ({error}); write 2017-01-31T09:45:00") from error
+    unknown = np.flatnonzero(np.isnat(stamps))
+    if unknown.size:
+        raise InputError(f"rain: time of frame {unknown[0] + 1} is NaT; state it, or leave time out")
     if count < 2:
         return None
+    seconds: np.ndarray = stamps.astype(np.int64)
     steps = np.diff(seconds) / 60
     usual = float(np.median(steps))
     odd = np.flatnonzero((np.abs(steps - usual) > JITTER) | (steps <= 0))
@@ -219,10 +223,11 @@ def read_npz(path: str | Path) -> RainSequence:
     arrays = read_members(path, ("frames", "valid", "time"))
     if "frames" not in arrays:
         raise InputError(f"{path.name}: no array 'frames'; save uint8 (T, H, W) under that name")
-    frames = arrays["frames"]
     try:
-        minutes = _minutes_apart(arrays["time"], len(frames)) if "time" in arrays else None
-        return RainSequence.of(frames, arrays.get("valid"), minutes)
+        sequence = RainSequence.of(arrays["frames"], arrays.get("valid"))
+        if "time" not in arrays:
+            return sequence
+        return replace(sequence, minutes=_minutes_apart(arrays["time"], len(sequence.frames)))
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
 

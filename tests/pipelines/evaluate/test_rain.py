@@ -143,7 +143,7 @@ def test_squares_that_no_radar_sees_and_other_times_apart_are_refused() -> None:
     frames = moving(3, -2, 8)
     valid = np.ones(frames.shape[1:], bool)
     valid[10:42, 20:52] = False
-    unseen, slow = RainSequence.of(frames, valid), RainSequence.of(frames, None, minutes=15.0)
+    unseen, slow = RainSequence.of(frames, valid), RainSequence(frames, np.ones_like(valid), minutes=15.0)
     with pytest.raises(
         InputError, match=r"^a: no radar sees any of .* square, rows 10 to 42, columns 20 to 52;"
     ):
