@@ -121,6 +121,7 @@ def test_arguments_become_arrays_whatever_holds_their_numbers() -> None:
         assert np.array_equal(as_array(given, "x"), np.stack([values] * 2))
     halves = torch.full((2, 2), 0.5, dtype=torch.bfloat16, requires_grad=True)
     assert np.array_equal(as_array(halves, "x"), np.full((2, 2), 0.5, np.float32))
+    assert np.array_equal(as_array([halves] * 3, "x"), np.full((3, 2, 2), 0.5, np.float32))
 
 
 @pytest.mark.parametrize(

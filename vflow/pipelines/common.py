@@ -129,15 +129,21 @@ def as_array(value: Any, name: str) -> np.ndarray:
             raise InputError(f"{name}: a path; read it first, by read_clip or read_image of vflow.data.media")
         check_mode(item, name)
     try:
-        if isinstance(value, Tensor):
-            value = value.detach().cpu()
-            return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-        array = np.asarray(value)
+        several = isinstance(value, list | tuple)
+        array = np.asarray([_plain(item) for item in value] if several else _plain(value))
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{name}: cannot be made an array ({error}); give one, numpy or torch") from error
     if array.ndim == 0:
         raise InputError(f"{name}: is of type {type(value).__name__}; give an array, numpy or torch")
     return array
+
+
+def _plain(value: Any) -> Any:
+    """A tensor as an array, bfloat16 as float32; all else as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
 def to_array(frames: Tensor) -> np.ndarray:
