@@ -32,7 +32,7 @@
   // name's own characters decide.
   function keyOf({ path }) {
     const name = path.split(/[\\/]/).at(-1);
-    const parts = name.toLowerCase().split(/([0-9]+)/).filter(Boolean);
+    const parts = name.toUpperCase().toLowerCase().split(/([0-9]+)/).filter(Boolean);
     return [...parts.map((part) => (/^[0-9]/.test(part) ? [1, BigInt(part)] : [2, part])), [0, name]];
   }
 

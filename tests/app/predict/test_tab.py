@@ -359,6 +359,10 @@ def test_the_browser_sorts_as_python_does(app: App) -> None:
         "10.png",
         "9.png",
         "é2.png",
+        "Strasse2.png",
+        "straße1.png",
+        "STRASSE3.png",
+        "Strate.png",
     ]
     files = [{"path": f"/tmp/{index}/{name}"} for index, name in enumerate(names)]
     ordered = app.page.evaluate("(files) => window.vfByName(files.slice(0, 4), null, files.slice(4))", files)
