@@ -25,6 +25,7 @@ class ConditionalAffine(Bijection):
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
+        self.width = channels
         self.conv = ZeroConv2d(features, 2 * channels)
 
     def _parameters_of(self, context: Context) -> tuple[Tensor, Tensor]:

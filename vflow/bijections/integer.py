@@ -50,6 +50,7 @@ class ChannelPermutation(Bijection):
 
     def __init__(self, channels: int, seed: int) -> None:
         super().__init__()
+        self.width = channels
         order = torch.randperm(channels, generator=torch.Generator().manual_seed(seed))
         self.register_buffer("order", order)
         self.register_buffer("inverse_order", order.argsort())

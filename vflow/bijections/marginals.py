@@ -40,6 +40,7 @@ class ParetoMarginals(VectorBijection):
 
     def __init__(self, dim: int, bins: int = 16) -> None:
         super().__init__()
+        self.width = dim
         self.spline = RationalQuadraticSpline(bins, 0.0, 1.0, "free")
         self.body = nn.Parameter(torch.zeros(dim, self.spline.count))
         self.raw_index = nn.Parameter(torch.full((2, dim), -1.0))

@@ -36,6 +36,7 @@ class MonotoneNetwork(VectorBijection):
 
     def __init__(self, dim: int, hidden: int = 16) -> None:
         super().__init__()
+        self.width = dim
         self.first = nn.Parameter(torch.zeros(dim, hidden) + 0.1 * torch.randn(dim, hidden))
         self.first_bias = nn.Parameter(torch.linspace(-2, 2, hidden).repeat(dim, 1))
         self.second = nn.Parameter(0.1 * torch.randn(dim, hidden, hidden) - 2)

@@ -34,6 +34,7 @@ class SigmoidLayer(VectorBijection):
 
     def __init__(self, dim: int, leak: float = 0.0) -> None:
         super().__init__()
+        self.width = dim
         self.leak = leak
         self.left = nn.Parameter(0.1 * torch.randn(dim, dim))
         self.right = nn.Parameter(0.1 * torch.randn(dim, dim))
