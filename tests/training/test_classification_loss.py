@@ -68,9 +68,9 @@ def test_descending_it_tells_classes_apart() -> None:
 def test_it_counts_from_its_start_on() -> None:
     model, batch = small()
     norms = {}
-    for start, step in [(None, 0), (3, 2), (3, 3), (0, 0)]:
+    for start, step in [(None, 0), (0.3, 2), (0.3, 3), (0.0, 0)]:
         losses = () if start is None else (ClassificationConfig(subsample=1, start=start),)
-        config = TrainingConfig(losses=losses, grad_clip_norm=None)
+        config = TrainingConfig(losses=losses, grad_clip_norm=None, max_steps=10)
         state = TrainState(
             Accelerator(cpu=True),
             model,
@@ -83,7 +83,7 @@ def test_it_counts_from_its_start_on() -> None:
         )
         progress = Progress(step=step)
         norms[start, step] = state.step([batch], progress, 0.0, False).norm
-    assert norms[3, 2] == norms[None, 0] != norms[3, 3] == norms[0, 0]
+    assert norms[0.3, 2] == norms[None, 0] != norms[0.3, 3] == norms[0.0, 0]
 
 
 def test_only_digits_take_it() -> None:

@@ -95,10 +95,12 @@ class ClassificationConfig(Config):
         default=16, ge=1, description="one in so many examples is scored under all classes"
     )
     weight: float = Field(default=0.02, gt=0, description="of the cross-entropy (nats) beside bits/dim")
-    start: int = Field(
-        default=0,
+    start: float = Field(
+        default=0.0,
         ge=0,
-        description="steps before it counts: of digits that are mostly misclassified it outweighs bits/dim",
+        lt=1,
+        description="share of the steps before it counts: while most digits are misclassified it outweighs "
+        "bits/dim",
     )
 
 

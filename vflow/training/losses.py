@@ -240,7 +240,7 @@ def auxiliary_losses(config: TrainingConfig, step: int) -> list[Loss]:
     return [
         LOSSES[type(loss)](loss)
         for loss in config.losses
-        if not (isinstance(loss, ClassificationConfig) and step < loss.start)
+        if not (isinstance(loss, ClassificationConfig) and step < loss.start * config.max_steps)
     ]
 
 
