@@ -68,7 +68,7 @@ class PixelScale:
 
     Attributes:
         unit: ``mm/h``; ``dBZ``, turned into mm/h by Z = a · R^b (by default Marshall & Palmer 1948); or
-        ``log``, grey levels round(255 · ln(1 + R) / ln 101), which take neither gain nor offset.
+            ``log``, grey levels round(255 · ln(1 + R) / ln 101), which take neither gain nor offset.
         unknown: the number of pixels that no radar sees; None: there are none.
         dry: numbers up to this one are dry; None: what the formula says.
 

@@ -4,7 +4,7 @@ Fields are float arrays in mm/h; ensembles have the members first, (N, H, W), th
 is a boolean (H, W): pixels outside it count nowhere. Definitions: Jolliffe & Stephenson, *Forecast
 Verification*, 2nd edition; FSS: Roberts & Lean 2008; rank histogram: Hamill 2001. Scores of several cases
 are those of summed counts (``Contingency``, ``Fractions``, ``Reliability``), not means of the cases' scores:
-those leave out cases without an event, which are others for each method.
+a mean leaves out the cases without an event, and these differ between methods.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Contingency(NamedTuple):
 class Fractions(NamedTuple):
     """Squared differences between the fractions forecast and real, and their largest possible sum.
 
-    error: Σ (p − o)² over pixels. worst: Σ p² + Σ o², as if no event were forecast where one happened.
+    error: Σ (p − o)² over pixels. worst: Σ p² + Σ o², reached if no event is forecast where one happens.
     """
 
     error: float

@@ -91,7 +91,7 @@ def test_a_changed_window_is_one_of_changed_rain(folder: Path, tmp_path: Path, c
     changed = np.rot90(frames, axes=(1, 2)) if turn else frames[..., ::-1]
     for name, array in (("a", frames), ("b", changed)):
         np.savez(tmp_path / f"{name}.npz", frames=array)
-    events = [open_event(tmp_path / f"{name}.npz", 4, 3) for name in "ab"]
+    events = [open_event(tmp_path / f"{name}.npz", 4, 3, 5.0) for name in "ab"]
     windows = RainWindows(tmp_path, CONFIG, ["a"], 1, vary=False)
     row, column, side = 100, 120, frames.shape[1] + 160
     place = (side - column - 64, row) if turn else (row, side - column - 64)

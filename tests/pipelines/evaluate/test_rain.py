@@ -186,7 +186,7 @@ def test_evaluation_and_tuning_read_their_own_split(tmp_path: Path, monkeypatch:
 def test_pysteps_methods_return_members_in_mm_per_hour() -> None:
     pytest.importorskip("pysteps")
     given = moving(2, 1)[:, :128, :128]
-    methods = pysteps_methods(2, 3)
+    methods = pysteps_methods(2, 3, 5.0)
     assert {name: methods[name](given, 0).shape for name in methods} == {
         "extrapolation": (1, 2, 128, 128),
         "sprog": (1, 2, 128, 128),

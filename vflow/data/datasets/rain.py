@@ -144,7 +144,7 @@ class RainWindows:
 
 
 @lru_cache(maxsize=32)
-def open_event(path: Path, context: int, leads: int, minutes: float = 5.0) -> Event:
+def open_event(path: Path, context: int, leads: int, minutes: float) -> Event:
     """The event in an npz file; InputError if it is too short, or its frames are not ``minutes`` apart."""
     sequence = read_npz(path)
     sequence.check_minutes(minutes, str(path))

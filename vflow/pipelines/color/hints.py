@@ -156,9 +156,8 @@ def enforce_hints(ab: Tensor, placed: Sequence[Placed], enlarger: Enlarger, shar
     )
     ab = ab * (1 - shares.sum(0)).clamp_min(0) + _spread(shown[None], shares)
     narrow = torch.stack([_bump(enlarger, ab.shape[-2:], *pixel) for pixel in pixels])
-    heights = _at(enlarger, narrow, pixels) + RIDGE * torch.eye(
-        len(placed), dtype=ab.dtype
-    )  # of each bump at each pixel
+    ridge = RIDGE * torch.eye(len(placed), dtype=ab.dtype)
+    heights = _at(enlarger, narrow, pixels) + ridge  # of each bump at each pixel
     missing = wanted - _at(enlarger, ab, pixels)  # (N, 2, K)
     return ab + _spread(torch.linalg.solve(heights.T, missing.flatten(0, 1).T).T.view(missing.shape), narrow)
 
@@ -172,12 +171,9 @@ def _spread(weights: Tensor, bumps: Tensor) -> Tensor:
 def _bump(enlarger: Enlarger, size: Sequence[int], row: int, column: int) -> Tensor:
     """Gaussian around a pixel, (h, w)."""
     height, width = size
-    down = (
-        (torch.arange(height, dtype=torch.float32) + 0.5) / height - (row + 0.5) / enlarger.height
-    ) / CLOSE
-    right = (
-        (torch.arange(width, dtype=torch.float32) + 0.5) / width - (column + 0.5) / enlarger.width
-    ) / CLOSE
+    rows, columns = (torch.arange(side, dtype=torch.float32) + 0.5 for side in size)
+    down = (rows / height - (row + 0.5) / enlarger.height) / CLOSE
+    right = (columns / width - (column + 0.5) / enlarger.width) / CLOSE
     return torch.exp(-(down[:, None].square() + right.square()) / 2)
 
 

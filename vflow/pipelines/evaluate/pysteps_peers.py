@@ -20,7 +20,7 @@ KILOMETRES = 1.0
 Method = Callable[[np.ndarray, int], np.ndarray]
 
 
-def pysteps_methods(leads: int, members: int, minutes: float = 5.0) -> dict[str, Method]:
+def pysteps_methods(leads: int, members: int, minutes: float) -> dict[str, Method]:
     """Extrapolation, S-PROG and STEPS as (given grey levels (n, H, W), seed) → mm/h (N, T, H, W).
 
     Motion by Lucas–Kanade from all given frames; STEPS with 6 cascade levels, threshold −10 dBR,
