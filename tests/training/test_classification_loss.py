@@ -6,7 +6,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from vflow.config import ClassificationConfig, DigitsConfig, GlowConfig, Preset, TrainingConfig
+from vflow.config import (
+    ClassificationConfig,
+    ColorMeanLossConfig,
+    DigitsConfig,
+    GlowConfig,
+    Preset,
+    TrainingConfig,
+)
 from vflow.models import Digits, ImageBatch
 from vflow.training.ema import Ema
 from vflow.training.losses import ClassificationLoss
@@ -84,6 +91,12 @@ def test_it_counts_from_its_start_on() -> None:
         progress = Progress(step=step)
         norms[start, step] = state.step([batch], progress, 0.0, False).norm
     assert norms[0.3, 2] == norms[None, 0] != norms[0.3, 3] == norms[0.0, 0]
+
+
+def test_a_loss_in_place_of_the_likelihood_has_no_start() -> None:
+    alone = ColorMeanLossConfig(pretrain_only=True, start=0.5)
+    with pytest.raises(ValueError, match="counts from the first step; remove start"):
+        TrainingConfig(losses=(alone,))
 
 
 def test_only_digits_take_it() -> None:

@@ -43,7 +43,18 @@ class DataConfig(Config):
     )
 
 
-class BestOfConfig(Config):
+class AuxiliaryLossConfig(Config):
+    """Settings common to the losses beside the likelihood."""
+
+    start: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the steps before it counts: at first it may outweigh bits/dim",
+    )
+
+
+class BestOfConfig(AuxiliaryLossConfig):
     """Best-of-N loss: the nearest of N samples of an example is pulled to the truth (Fan et al. 2017, 4.3).
 
     Likelihood hardly weighs the coarse levels, a few hundredths of all latents, where people look most.
@@ -61,7 +72,7 @@ class BestOfConfig(Config):
     )
 
 
-class ColorMeanLossConfig(Config):
+class ColorMeanLossConfig(AuxiliaryLossConfig):
     """Error of the colour mean (``model.color_mean``): root mean square in grey levels."""
 
     kind: Literal["color_mean"] = "color_mean"
@@ -74,7 +85,7 @@ class ColorMeanLossConfig(Config):
     )
 
 
-class DetailMeanConfig(Config):
+class DetailMeanConfig(AuxiliaryLossConfig):
     """Error of the predicted details (super-resolution): root mean square in grey levels.
 
     Likelihood weighs errors by their certainty, so it hardly asks for the mean where there is texture.
@@ -84,7 +95,7 @@ class DetailMeanConfig(Config):
     weight: float = Field(default=0.1, gt=0, description="of the error beside bits/dim")
 
 
-class ClassificationConfig(Config):
+class ClassificationConfig(AuxiliaryLossConfig):
     """Cross-entropy of the Bayes classifier p(y | x) ∝ p(x | y) (Ardizzone et al. 2020, IB-INN).
 
     Likelihood alone hardly weighs which class a digit is of: 3.3 bits of the hundreds it costs.
@@ -95,16 +106,9 @@ class ClassificationConfig(Config):
         default=16, ge=1, description="one in so many examples is scored under all classes"
     )
     weight: float = Field(default=0.02, gt=0, description="of the cross-entropy (nats) beside bits/dim")
-    start: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="share of the steps before it counts: while most digits are misclassified it outweighs "
-        "bits/dim",
-    )
 
 
-class EnergyScoreConfig(Config):
+class EnergyScoreConfig(AuxiliaryLossConfig):
     """Energy score of sampled frames (Gneiting & Raftery 2007, 4.3): least where they are like real ones."""
 
     kind: Literal["energy_score"] = "energy_score"
@@ -112,7 +116,7 @@ class EnergyScoreConfig(Config):
     weight: float = Field(default=0.05, gt=0, description="of the score (grey levels) beside bits/dim")
 
 
-class CrpsConfig(Config):
+class CrpsConfig(AuxiliaryLossConfig):
     """CRPS, the continuous ranked probability score, of sampled rain (Gneiting & Raftery 2007, 4.2)."""
 
     kind: Literal["crps"] = "crps"
@@ -183,8 +187,13 @@ class TrainingConfig(Config):
         kinds = [loss.kind for loss in self.losses]
         if len(set(kinds)) < len(kinds):
             raise ValueError("losses: list each kind once only")
-        if len(kinds) > 1 and any(loss.kind == "color_mean" and loss.pretrain_only for loss in self.losses):
-            raise ValueError("losses: color_mean with pretrain_only must be the only one")
+        if any(loss.kind == "color_mean" and loss.pretrain_only for loss in self.losses):
+            if len(kinds) > 1:
+                raise ValueError("losses: color_mean with pretrain_only must be the only one")
+            if self.losses[0].start:
+                raise ValueError(
+                    "losses: color_mean with pretrain_only counts from the first step; remove start"
+                )
         return self
 
 

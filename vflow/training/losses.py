@@ -237,11 +237,7 @@ LOSSES: dict[type[Any], type[Any]] = {
 
 def auxiliary_losses(config: TrainingConfig, step: int) -> list[Loss]:
     """Losses that ``config`` adds to bits/dim after ``step`` steps, in its order."""
-    return [
-        LOSSES[type(loss)](loss)
-        for loss in config.losses
-        if not (isinstance(loss, ClassificationConfig) and step < loss.start * config.max_steps)
-    ]
+    return [LOSSES[type(loss)](loss) for loss in config.losses if step >= loss.start * config.max_steps]
 
 
 def pretraining_loss(config: TrainingConfig) -> ColorMeanLoss | None:
