@@ -27,7 +27,7 @@ from vflow.pipelines.walk.walk import WalkSettings
 ROOT = Path(__file__).resolve().parents[1]
 FUTURES, FRAMES, ENLARGE, GAP, HOLD, TILE = 8, 10, 2, 2, 6, 112
 PART = 200  # side of the parts of enlarged photos
-CODE, TINT = 4, 5  # levels of the code that guides a frame of push, and of the mean colour of a photo
+AUGMENTED, TINT = 4, 5  # levels of push's augmented dimensions, and of the mean colour of a photo
 
 
 def main() -> None:
@@ -96,14 +96,14 @@ def enlarged(folder: Path) -> Path:
 
 
 def directions(folder: Path) -> Path:
-    """Seven steps along the first directions (digits, colours, the code of push), −3 to 3 deviations."""
+    """Seven steps along the first directions (digits, colours, augmented dimensions), −3 to 3 deviations."""
     photo = read_image(examples("photo-*.png", 4)[-1]).frames[0]
     clip = read_clip(examples("push*.mp4", 1)[0]).frames[:3]
     rows = []
     walks: tuple[tuple[str, list[Any], int | None, int | None], ...] = (
         ("digits", [], 8, None),
         ("colorizer", [photo], None, TINT),
-        ("push", [clip], None, CODE),
+        ("push", [clip], None, AUGMENTED),
     )
     for name, inputs, label, level in walks:
         model = vflow.load(name)

@@ -81,11 +81,13 @@ def test_the_floor_counts_the_convolutions() -> None:
     assert 0 < found["convolutions_s"] < 60
 
 
-def test_sampled_frames_are_scored_with_all_the_past_there_is() -> None:
-    form = FORMS["frames-marginal-gaussian"]
+@pytest.mark.parametrize("name", ["frames-marginal-gaussian", "augmented-conditional-gaussian"])
+def test_sampled_frames_are_scored_with_all_the_past_there_is(name: str) -> None:
+    form = FORMS[name]
     model = make_model(form)
-    context = torch.randint(256, (2, form.context, 3, 8, 12), dtype=torch.uint8)
-    batch = targets(model, context, torch.randint(256, (2, 5, 3, 8, 12), dtype=torch.uint8))
+    image = form.glow.channels, form.glow.height, form.glow.width
+    context = torch.randint(256, (2, form.context, *image), dtype=torch.uint8)
+    batch = targets(model, context, torch.randint(256, (2, 5, *image), dtype=torch.uint8))
     assert batch.window.tolist() == [[1, 2, 3, 3, 3]] * 2  # one frame is the least, three the most
     assert model(batch).isfinite().all()
 

@@ -143,8 +143,9 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
             "vae",
             (
                 "model.kind: 'vae' is unknown; use videoflow, lattice_videoflow, "
-                "frame_conditioned_videoflow, reference_videoflow, digits, colorizer, super_resolution, "
-                "segmentation, nowcast, density, photo_codec, clip_codec, integer_flow, pixelcnn"
+                "frame_conditioned_videoflow, reference_videoflow, augmented_videoflow, digits, "
+                "colorizer, super_resolution, segmentation, nowcast, density, photo_codec, clip_codec, "
+                "integer_flow, pixelcnn"
             ),
         ),
         ("data.frames", 1, "data.frames: Input should be greater than or equal to 2"),

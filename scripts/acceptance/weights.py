@@ -8,11 +8,11 @@ import torch
 from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_model
 from scripts.acceptance.registry import Figure, Result, measure
 from vflow.checkpoint import checkpoint_folder
-from vflow.models import VideoBatch, VideoModel
+from vflow.models import VideoModel
 from vflow.pipelines.common import Counts
 from vflow.pipelines.evaluate.round_trip import latent_error
+from vflow.pipelines.evaluate.video import clip_batches
 from vflow.pipelines.video.predict import PredictSettings, iterate, prepare
-from vflow.randomness import normal
 
 ROUND_TRIP_CLIPS = 32
 SAMPLED_CONTEXTS, SAMPLED_FUTURES = 16, 32
@@ -77,17 +77,11 @@ def samples(name: str, contexts: list[np.ndarray], num_frames: int) -> Result:
 @torch.no_grad()
 def round_trip(model: VideoModel, clips: np.ndarray) -> Result:
     """Largest errors over all target frames of ``clips``, uint8 (N, T, H, W, C)."""
-    first = model.config.min_context
-    frames = torch.from_numpy(clips.transpose(0, 1, 4, 2, 3).copy())
-    targets = frames.shape[1] - first
-    window = torch.arange(first, frames.shape[1]).clamp_max(model.config.context).expand(len(frames), -1)
-    data, latent, changed = [], [], 0.0
-    for number, clip in enumerate(frames.split(1)):
-        eps = normal((1, targets, *frames.shape[2:]), "round trip", number)
-        batch = VideoBatch(clip, eps, window[:1])
+    first, data, latent, changed = model.config.min_context, [], [], 0.0
+    for batch in clip_batches(model, list(clips)):
         before, after = model.reconstruct(batch)
         data.append(float((after - before).abs().max()))
-        latent.append(latent_error(model, model.condition_targets(batch), targets))
+        latent.append(latent_error(model, model.condition_targets(batch), batch.eps.shape[1]))
         changed += float((after.floor() != before.floor()).sum())
     values = {"data": float(np.max(data)), "latent": float(np.max(latent)), "bytes": changed}
-    return Result(values, note=f"{len(clips)} clips, frames {first} to {frames.shape[1] - 1}")
+    return Result(values, note=f"{len(clips)} clips, frames {first} to {clips.shape[1] - 1}")

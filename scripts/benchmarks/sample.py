@@ -76,4 +76,5 @@ def targets(model: Any, context: Tensor, frames: Tensor) -> VideoBatch:
     first = model.config.min_context
     longest = torch.arange(first, clip.shape[1], device=clip.device).clamp_max(model.config.context)
     eps = torch.randn(*frames.shape, device=clip.device)
-    return VideoBatch(clip, eps, longest.expand(len(clip), -1))
+    augmented = torch.randn(*frames.shape[:2], model.config.augmented, device=clip.device)
+    return VideoBatch(clip, eps, longest.expand(len(clip), -1), augmented_eps=augmented)

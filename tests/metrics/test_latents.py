@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vflow.metrics.latents import Futures, latent_share
 
-SHAPES = ((5, 1, 4, 4), (5, 2, 2, 2), (5, 3))  # two levels of a Glow, and a code that is none, of 5 frames
+SHAPES = ((5, 1, 4, 4), (5, 2, 2, 2), (5, 3))  # two levels of a Glow, and a guide that is none, of 5 frames
 
 
 def weighted(*weights: float) -> Futures:
@@ -32,13 +32,19 @@ def test_shares_of_independent_sources() -> None:
     assert share.others == pytest.approx(4 / 9, rel=0.2)
 
 
-def test_a_flow_beside_its_code_carries_nothing() -> None:
-    assert latent_share([weighted(0.0, 0.0, 1.0)] * 4, 2) == (0, (0, 0), 1)
+def test_a_flow_beside_its_guide_carries_nothing() -> None:
+    assert latent_share([weighted(0.0, 0.0, 1.0)] * 4, 2) == (0, (0, 0), 1, None)
 
 
 def test_without_other_noise_the_latents_carry_all() -> None:
     share = latent_share([weighted(1.0, 0.5)] * 4, 2)
     assert share.latents == 1 and share.others is None
+
+
+def test_the_glow_is_told_apart_from_augmented_dimensions() -> None:
+    share = latent_share([weighted(1.0, 2.0, 2.0)] * 24, 3, glow=2, count=12)
+    assert share.latents == 1 and share.others is None
+    assert share.glow == pytest.approx(5 / 9, rel=0.2)
 
 
 def test_same_key_same_shares_and_another_key_others() -> None:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from vflow.config import (
+    AugmentationConfig,
+    AugmentedVideoFlowConfig,
     EncoderConfig,
     FrameConditionedConfig,
-    FramePredictorConfig,
     GlowConfig,
     LatentPriorConfig,
     LatticePriorConfig,
@@ -111,17 +112,17 @@ FORMS: dict[str, VideoConfig] = {
         noise="uniform",
         **FRAMES_SEEN,
     ),
-    "predictor-conditional-gaussian": ReferenceVideoFlowConfig(
+    "augmented-conditional-gaussian": AugmentedVideoFlowConfig(
         glow=glow(3, (8, 8)),
-        reference=FramePredictorConfig(code_dim=3, hidden=(4, 6)),
+        augmentation=AugmentationConfig(size=3, hidden=(4, 6)),
         context=3,
         pixel_map="conditional",
         noise="gaussian",
         **FRAMES_SEEN,
     ),
-    "predictor-one-frame": ReferenceVideoFlowConfig(
+    "augmented-one-frame": AugmentedVideoFlowConfig(
         glow=glow(1),
-        reference=FramePredictorConfig(code_dim=2, hidden=(4,)),
+        augmentation=AugmentationConfig(size=2, hidden=(4,)),
         context=1,
         pixel_map="marginal",
         noise="gaussian",
@@ -137,7 +138,7 @@ def make_batch(form: VideoConfig, size: int = 3, frames: int = FRAMES, full: boo
     clip = torch.randint(256, shape)
     for t in range(1, frames):
         before = clip[:, t - 1]
-        if form.kind == "reference_videoflow" and form.reference.kind == "motion":
+        if form.kind == "reference_videoflow":
             before = torch.stack(
                 [image.roll(torch.randint(-1, 2, (2,)).tolist(), (1, 2)) for image in before]
             )
@@ -145,7 +146,20 @@ def make_batch(form: VideoConfig, size: int = 3, frames: int = FRAMES, full: boo
     longest = torch.arange(first, frames).clamp_max(form.context).expand(size, -1)
     window = first + (torch.rand(longest.shape) * (longest - first + 1)).long()
     eps = torch.randn(size, frames - first, *shape[2:])
-    return VideoBatch(clip.to(torch.uint8), eps, longest.clone() if full else window)
+    augmented = torch.randn(size, frames - first, form.augmented) if form.augmented else None
+    window = longest.clone() if full else window
+    return VideoBatch(clip.to(torch.uint8), eps, window, augmented_eps=augmented)
+
+
+def cut(batch: VideoBatch, examples: slice, targets: slice = slice(None)) -> VideoBatch:
+    """Some examples of a batch, and of their noise and windows that of some targets."""
+    augmented = None if batch.augmented_eps is None else batch.augmented_eps[examples, targets]
+    return VideoBatch(
+        batch.frames[examples],
+        batch.eps[examples, targets],
+        batch.window[examples, targets],
+        augmented_eps=augmented,
+    )
 
 
 @torch.no_grad()

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from vflow.bijections import ActNorm
 from vflow.config import VideoConfig, WaveletPriorConfig
-from vflow.models import ReferenceVideoFlow, VideoBatch, VideoModel, build_model
+from vflow.models import AugmentedVideoFlow, ReferenceVideoFlow, VideoBatch, VideoModel, build_model
 from vflow.models.glow import Encoded
 from vflow.models.reference import MotionReference, Past
+
+from .conftest import cut
 
 pytestmark = pytest.mark.usefixtures("inference")
 
@@ -29,11 +31,8 @@ def alone(batch: VideoBatch, target: int, first: int) -> VideoBatch:
     """The batch of one target: its own window of frames, nothing before and nothing after."""
     t = first + target
     window = int(batch.window[0, target])
-    return VideoBatch(
-        batch.frames[:, t - window : t + 1],
-        batch.eps[:, target : target + 1],
-        batch.window[:, target : target + 1],
-    )
+    one = cut(batch, slice(None), slice(target, target + 1))
+    return one._replace(frames=batch.frames[:, t - window : t + 1])
 
 
 def same_windows(batch: VideoBatch) -> VideoBatch:
@@ -95,7 +94,8 @@ def reference(model: VideoModel, batch: VideoBatch, example: int, target: int) -
         mask = [0.0] * absent + [1.0] * window
         given, extra = frames[t - 1][None].float(), torch.zeros(())
         if model.has_reference:
-            given, extra = coded_reference(model, frames, t, window, stack(pyramids, absent))
+            noise = None if batch.augmented_eps is None else batch.augmented_eps[example, target][None]
+            given, extra = coded_reference(model, frames, t, window, stack(pyramids, absent), noise)
             pyramids.append(model.frame_encoder(given / 127.5 - 1))
             mask.append(1.0)
         windows = stack(pyramids, absent)
@@ -108,9 +108,14 @@ def reference(model: VideoModel, batch: VideoBatch, example: int, target: int) -
 
 
 def coded_reference(
-    model: ReferenceVideoFlow, frames: Tensor, t: int, window: int, features: Sequence[Tensor]
+    model: ReferenceVideoFlow | AugmentedVideoFlow,
+    frames: Tensor,
+    t: int,
+    window: int,
+    features: Sequence[Tensor],
+    eps: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """The frame that frame t is coded against, float (1, C, H, W), and the log-probability of its latent."""
+    """The frame that frame t is coded against, float (1, C, H, W), and the log-density of its latent."""
     reference, absent = model.reference, model.config.context - window
     if isinstance(reference, MotionReference):
         summary = features[-1].mean((3, 4)).flatten(1)
@@ -121,7 +126,7 @@ def coded_reference(
         return warped, reference.log_prob(torch.tensor([before]), summary)[0, index]
     padded = torch.stack([torch.zeros_like(frames[0])] * absent + [frames[s] for s in range(t - window, t)])
     past = Past(padded[None], torch.tensor([[0.0] * absent + [1.0] * window]), torch.zeros(1, 1))
-    log_prob, predicted = reference.encode(past, frames[t][None])
+    log_prob, predicted = reference.encode(past, frames[t][None], eps)
     return predicted.float(), log_prob[0]
 
 
@@ -153,7 +158,11 @@ def test_later_frames_move_nothing(model: VideoModel, batch: VideoBatch) -> None
         frames, eps = batch.frames.clone(), batch.eps.clone()
         frames[:, t + 1 :] = 255 - frames[:, t + 1 :]
         eps[:, t - first + 1 :] *= -1
-        after = model.log_likelihood(batch._replace(frames=frames, eps=eps))
+        changed = batch._replace(frames=frames, eps=eps)
+        if batch.augmented_eps is not None:
+            changed = changed._replace(augmented_eps=batch.augmented_eps.clone())
+            changed.augmented_eps[:, t - first + 1 :] *= -1
+        after = model.log_likelihood(changed)
         torch.testing.assert_close(after[:, : t - first + 1], before[:, : t - first + 1], rtol=1e-6, atol=0)
 
 
@@ -228,7 +237,7 @@ def test_density_map_shares_out_each_frames_likelihood(model: VideoModel, batch:
 
 def test_examples_of_a_batch_do_not_mix(model: VideoModel, batch: VideoBatch) -> None:
     together = model.log_likelihood(batch)
-    parts = [VideoBatch(*(t[i : i + 1] for t in batch[:3])) for i in range(len(together))]
+    parts = [cut(batch, slice(i, i + 1)) for i in range(len(together))]
     singles = [model.log_likelihood(part) for part in parts]
     torch.testing.assert_close(torch.cat(singles), together, rtol=1e-5, atol=0)
 

@@ -105,7 +105,7 @@ def test_sampling_and_scoring_are_one_density(form: VideoConfig, models: Callabl
     def settled(way: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Noise whose reference is that of the frame it leads to: what scoring finds, again and again."""
         for _ in range(8):
-            way = model.encode_reference(model.start(context), draw(flat, way).frame)
+            way = model.encode_reference(model.start(context), draw(flat, way).frame, None)
         return way
 
     def explained(way: tuple[Tensor, ...]) -> bool:
@@ -145,7 +145,9 @@ def continued(model: VideoModel, context: Tensor, frame: Tensor) -> VideoBatch:
     first = model.config.min_context
     frames = torch.cat([context, frame[:, None]], 1)
     window = torch.arange(first, frames.shape[1]).clamp_max(model.config.context)[None]
-    return VideoBatch(frames, torch.zeros(frames[:, first:].shape), window)
+    targets = frames.shape[1] - first
+    augmented = torch.zeros(len(frames), targets, model.config.augmented) if model.config.augmented else None
+    return VideoBatch(frames, torch.zeros(frames[:, first:].shape), window, augmented_eps=augmented)
 
 
 def test_a_frame_is_its_continuous_values_rounded_down(

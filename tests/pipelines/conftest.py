@@ -29,6 +29,11 @@ MOTION: dict[str, Any] = FRAMES | {
     "reference": {"kind": "motion", "max_displacement": 2},
 }
 """The same against a displaced frame."""
+AUGMENTED: dict[str, Any] = FRAMES | {
+    "kind": "augmented_videoflow",
+    "augmentation": {"size": 4, "hidden": [4, 4]},
+}
+"""The same against a frame predicted from augmented dimensions."""
 
 LATTICE: dict[str, Any] = {
     "kind": "lattice_videoflow",

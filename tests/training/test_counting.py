@@ -79,8 +79,8 @@ def test_a_missing_count_has_all_counted(tiny: str, trained: Path, runs: Path, t
 
 def test_what_all_clips_share_is_counted_without_a_counted_pixel_map(tiny: str, runs: Path) -> None:
     predictor = (
-        "model.kind=reference_videoflow",
-        "model.reference={kind: frame_predictor, code_dim: 2, hidden: [4, 4]}",
+        "model.kind=augmented_videoflow",
+        "model.augmentation={size: 2, hidden: [4, 4]}",
     )
     run_here(tiny, runs / "b", max_steps=1, set=(*predictor, "training.learning_rate=1e-9"))
     background = vflow.load(runs / "b").state_dict()["reference.background"]

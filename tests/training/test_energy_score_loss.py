@@ -9,30 +9,30 @@ import torch
 from torch import Tensor
 
 from vflow.config import (
+    AugmentationConfig,
+    AugmentedVideoFlowConfig,
     DigitsConfig,
     EncoderConfig,
     EnergyScoreConfig,
-    FramePredictorConfig,
     GlowConfig,
     LatticeVideoFlowConfig,
     Preset,
-    ReferenceVideoFlowConfig,
     TrainingConfig,
 )
-from vflow.models import ReferenceVideoFlow, VideoBatch
+from vflow.models import AugmentedVideoFlow, VideoBatch
 from vflow.training.losses import EnergyScoreLoss
 
 CONFIG = EnergyScoreConfig(num_samples=3, weight=0.5)
 FRAMES, SIDE = 4, 8
 
 
-def small() -> ReferenceVideoFlow:
+def small() -> AugmentedVideoFlow:
     torch.manual_seed(0)
-    model = ReferenceVideoFlow(
-        ReferenceVideoFlowConfig(
+    model = AugmentedVideoFlow(
+        AugmentedVideoFlowConfig(
             glow=GlowConfig(channels=3, height=SIDE, width=SIDE, depth=(2, 2), hidden=(8, 8)),
             encoder=EncoderConfig(hidden=(6, 8), blocks=1),
-            reference=FramePredictorConfig(code_dim=2, hidden=(6, 8)),
+            augmentation=AugmentationConfig(size=2, hidden=(6, 8)),
             context=2,
             min_context=2,
             noise="gaussian",
@@ -54,11 +54,12 @@ def batch(size: int) -> VideoBatch:
         torch.randn(size, 2, 3, SIDE, SIDE),
         torch.full((size, 2), 2),
         sample_eps=torch.randn(size, 3, 3 * SIDE * SIDE),
+        augmented_eps=torch.zeros(size, 2, 2),  # as step finds them again
     )
 
 
 def test_it_is_the_score_of_frames_that_step_samples() -> None:
-    """Frames sampled one by one from the true codes; with three, each pair is as often apart as another."""
+    """Frames sampled one by one, given true references; of three, each pair is as often apart as another."""
     model, data = small().eval(), batch(3)
     assert data.sample_eps is not None
     scores = []

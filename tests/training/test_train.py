@@ -72,6 +72,7 @@ def test_a_run_leaves_log_samples_and_a_model_that_loads(tiny: str, runs: Path) 
             "model.reference={kind: motion, max_displacement: 2}",
             "model.pixel_map=conditional",
         ),
+        ("model.kind=augmented_videoflow", "model.augmentation={size: 2, hidden: [4, 4]}"),
         ("model.pixel_map=conditional", "model.noise=learned"),
     ],
 )

@@ -11,12 +11,13 @@ from vflow.config.codec import (
 from vflow.config.density import DensityConfig
 from vflow.config.models import (
     MODEL_CONFIGS,
+    AugmentationConfig,
+    AugmentedVideoFlowConfig,
     ColorizerConfig,
     ConvolutionalVideoConfig,
     DigitsConfig,
     EncoderConfig,
     FrameConditionedConfig,
-    FramePredictorConfig,
     FrameStackConfig,
     GlowConfig,
     LatentPriorConfig,
@@ -53,6 +54,8 @@ from vflow.config.recipes import Export, Recipe, Stage, load_recipe, recipe_name
 
 __all__ = [
     "MODEL_CONFIGS",
+    "AugmentationConfig",
+    "AugmentedVideoFlowConfig",
     "BestOfConfig",
     "ClassificationConfig",
     "ClipCodecConfig",
@@ -69,7 +72,6 @@ __all__ = [
     "EnergyScoreConfig",
     "Export",
     "FrameConditionedConfig",
-    "FramePredictorConfig",
     "FrameStackConfig",
     "GlowConfig",
     "IntegerFlowConfig",

@@ -213,14 +213,11 @@ class MotionConfig(Config):
     max_displacement: int = Field(default=5, ge=1, le=8, description="pixels per frame along each axis")
 
 
-class FramePredictorConfig(Config):
-    """Reference frame: predicted from the past and a code of a few whole numbers."""
+class AugmentationConfig(Config):
+    """Augmented dimensions of a frame, from which and the past its reference frame is predicted."""
 
-    kind: Literal["frame_predictor"] = "frame_predictor"
-    code_dim: int = Field(default=16, ge=1, le=256, description="whole numbers per frame")
-    hidden: tuple[Count, ...] = Field(
-        default=(16, 32, 48, 64), description="channels per level, fine to coarse"
-    )
+    size: int = Field(default=16, ge=1, le=256, description="numbers per frame that a network reads from it")
+    hidden: tuple[Count, ...] = Field(default=(16, 32, 48), description="channels per level, fine to coarse")
     weight: float = Field(
         default=0.1, gt=0, description="nats per grey level of the prediction's error, in training"
     )
@@ -231,11 +228,10 @@ class FramePredictorConfig(Config):
         default=5, ge=1, le=8, description="pixels per frame of a part, along each axis"
     )
 
-
-ReferenceConfig = Annotated[
-    Annotated[MotionConfig, Tag("motion")] | Annotated[FramePredictorConfig, Tag("frame_predictor")],
-    _kind("motion"),
-]
+    @property
+    def dimensions(self) -> int:
+        """Augmented dimensions in all: velocity changes of parts, then those that a network reads."""
+        return 2 * self.num_parts + self.size
 
 
 class VideoConfig(Config):
@@ -272,6 +268,11 @@ class VideoConfig(Config):
     )
     temperature: Temperature = 1.0
     validation_bits: ValidationBits = None
+
+    @property
+    def augmented(self) -> int:
+        """Augmented dimensions of a frame."""
+        return 0
 
     def keeps_size(self, height: int, width: int) -> bool:
         """True if frames of this size are taken as they are, although the model saw others."""
@@ -363,16 +364,38 @@ class ReferenceVideoFlowConfig(VideoConfig):
     encoder: EncoderConfig = Field(
         default=EncoderConfig(), description="features of past frames, one entry per level"
     )
-    reference: ReferenceConfig = MotionConfig()
+    reference: MotionConfig = MotionConfig()
+
+    @model_validator(mode="after")
+    def _check_encoder(self) -> Self:
+        if len(self.encoder.hidden) != self.glow.levels:
+            raise ValueError("encoder.hidden needs one entry per level")
+        return self
+
+
+class AugmentedVideoFlowConfig(VideoConfig):
+    """A frame-conditioned VideoFlow with augmented dimensions, which lead to a predicted reference frame."""
+
+    beside_levels: ClassVar[str] = "the augmented dimensions"
+    kind: Literal["augmented_videoflow"] = "augmented_videoflow"
+    prior: PriorConfig = PriorConfig()
+    encoder: EncoderConfig = Field(
+        default=EncoderConfig(), description="features of past frames, one entry per level"
+    )
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+    @property
+    def augmented(self) -> int:
+        return self.augmentation.dimensions
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
         if len(self.encoder.hidden) != self.glow.levels:
             raise ValueError("encoder.hidden needs one entry per level")
-        hidden = self.reference.hidden if self.reference.kind == "frame_predictor" else (1,)
+        hidden = self.augmentation.hidden
         if not 1 <= len(hidden) <= self.glow.levels or max(hidden) > 512:
             raise ValueError(
-                "reference.hidden needs 1 to 512 channels per level, and no more levels than glow"
+                "augmentation.hidden needs 1 to 512 channels per level, and no more levels than glow"
             )
         return self
 
@@ -609,6 +632,7 @@ ModelConfig = Annotated[
     | Annotated[LatticeVideoFlowConfig, Tag("lattice_videoflow")]
     | Annotated[FrameConditionedConfig, Tag("frame_conditioned_videoflow")]
     | Annotated[ReferenceVideoFlowConfig, Tag("reference_videoflow")]
+    | Annotated[AugmentedVideoFlowConfig, Tag("augmented_videoflow")]
     | Annotated[DigitsConfig, Tag("digits")]
     | Annotated[ColorizerConfig, Tag("colorizer")]
     | Annotated[SuperResolutionConfig, Tag("super_resolution")]
@@ -628,6 +652,7 @@ MODEL_CONFIGS: dict[str, type[Config]] = {
     "lattice_videoflow": LatticeVideoFlowConfig,
     "frame_conditioned_videoflow": FrameConditionedConfig,
     "reference_videoflow": ReferenceVideoFlowConfig,
+    "augmented_videoflow": AugmentedVideoFlowConfig,
     "digits": DigitsConfig,
     "colorizer": ColorizerConfig,
     "super_resolution": SuperResolutionConfig,

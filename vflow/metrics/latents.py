@@ -29,10 +29,16 @@ class LatentShare(NamedTuple):
     latents: float  # every level drawn anew together
     levels: tuple[float, ...]  # each level alone, fine to coarse
     others: float | None  # every other source drawn anew together; None where there is none
+    glow: float | None  # the levels of the Glow alone drawn anew together; None where all levels are
 
 
 def latent_share(
-    settings: Sequence[Futures], levels: int, *, count: int = 8, key: tuple[Key, ...] = ()
+    settings: Sequence[Futures],
+    levels: int,
+    *,
+    glow: int | None = None,
+    count: int = 8,
+    key: tuple[Key, ...] = (),
 ) -> LatentShare:
     """Variance of futures with some of the noise drawn anew, over that with all of it drawn anew.
 
@@ -42,7 +48,8 @@ def latent_share(
     Args:
         settings: contexts, each with noise of its own held fixed; their sources are alike.
         levels: number of the sources that are levels of the flow; the others are never counted as latents.
-        count: futures of each setting; (levels + 3) · count · len(settings) are drawn in all.
+        glow: number of the levels, the first ones, whose share without the others is told, too; None: all.
+        count: futures of each setting; up to (levels + 4) · count · len(settings) are drawn in all.
         key: name of the noise: the same key gives the same shares.
 
     Returns:
@@ -69,7 +76,8 @@ def latent_share(
     whole = variance(sources) or math.nan
     others = variance(sources[levels:]) / whole if len(sources) > levels else None
     each = tuple(variance([level]) / whole for level in range(levels))
-    return LatentShare(variance(range(levels)) / whole, each, others)
+    alone = None if glow in (None, levels) else variance(range(glow)) / whole
+    return LatentShare(variance(range(levels)) / whole, each, others, alone)
 
 
 def _noise(shape: tuple[int, ...], count: int, anew: bool, key: tuple[Key, ...]) -> Tensor:

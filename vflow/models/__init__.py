@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vflow.config import (
+    AugmentedVideoFlowConfig,
     ClipCodecConfig,
     ColorizerConfig,
     DensityConfig,
@@ -34,7 +35,7 @@ from vflow.models.integer_flow import IntegerFlow
 from vflow.models.lattice_videoflow import LatticeVideoFlow
 from vflow.models.nowcast import Nowcast, NowcastBatch
 from vflow.models.pixelcnn import PixelCNN
-from vflow.models.reference_videoflow import ReferenceVideoFlow
+from vflow.models.reference_videoflow import AugmentedVideoFlow, ReferenceVideoFlow
 from vflow.models.segmentation import Segmentation
 from vflow.models.super_resolution import SuperResolution
 from vflow.models.video import Rollout, VideoBatch, VideoModel
@@ -42,6 +43,7 @@ from vflow.models.videoflow import VideoFlow
 
 __all__ = [
     "MODELS",
+    "AugmentedVideoFlow",
     "ClipCodec",
     "CodecBatch",
     "Colorizer",
@@ -82,6 +84,7 @@ MODELS: dict[type[Any], type[Any]] = {
     LatticeVideoFlowConfig: LatticeVideoFlow,
     FrameConditionedConfig: FrameConditionedVideoFlow,
     ReferenceVideoFlowConfig: ReferenceVideoFlow,
+    AugmentedVideoFlowConfig: AugmentedVideoFlow,
     DigitsConfig: Digits,
     ColorizerConfig: Colorizer,
     SuperResolutionConfig: SuperResolution,

@@ -1,4 +1,4 @@
-"""Frame predictor: the reference frame is predicted from the past and a code of a few whole numbers."""
+"""Frame predictor: the reference frame is predicted from the past and a few augmented dimensions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vflow.bijections.linear import full_precision
 from vflow.bijections.pixel_map import LEVELS
-from vflow.config import EncoderConfig, FramePredictorConfig
+from vflow.config import AugmentationConfig, EncoderConfig
 from vflow.models.reference import Past, Reference, warp
 from vflow.models.video import fold, scale_bytes
 from vflow.nn.encoder import FrameEncoder, ResidualBlock, WindowEncoder
@@ -93,22 +93,22 @@ def composite(layers: Sequence[Tensor]) -> Tensor:
 
 @final
 class FramePredictor(Reference):
-    """k = whole numbers per frame; the reference is predicted from them and the past.
+    """z = a few numbers per frame, its augmented dimensions; the reference is predicted from z and the past.
 
-    The encoder sees frame and past and rounds (Ballé et al. 2018, *Variational image compression with a scale
-    hyperprior*); the prior is learned as in SVG-LP (Denton & Fergus 2018), number by number. Each pixel of
-    the prediction mixes those of the last two frames, of a learned background, and a new one, and is rounded.
-    With ``num_parts``, displaced parts of the last frame join them (``find_parts``); their velocity changes
-    are the first numbers of the code.
+    The encoder sees frame and past and adds noise, uniform over a width of 1 (as a quantiser with dither
+    does; Ballé et al. 2018, *Variational image compression with a scale hyperprior*). The prior is a flow,
+    learned as in SVG-LP (Denton & Fergus 2018). Each pixel of the prediction mixes those of the last two
+    frames, of a learned background, and a new one, and is rounded. With ``num_parts``, displaced parts of the
+    last frame join them (``find_parts``); their velocity changes, dequantised, are the first numbers of z.
 
-    Bytes have no gradient. So in training ``encode`` adds a term of value 0 to log p(k | past), whose
+    Bytes have no gradient. So in training ``encode`` adds a term of value 0 to log p(z | past), whose
     gradient is that of −``weight`` · Σ (|d| + d² / 64), d being the prediction's error in grey levels.
     """
 
-    def __init__(self, config: FramePredictorConfig, frames: int, size: tuple[int, int, int]) -> None:
+    def __init__(self, config: AugmentationConfig, frames: int, size: tuple[int, int, int]) -> None:
         super().__init__()
         self.config = config
-        self.size = config.code_dim + 2 * config.num_parts
+        self.size = config.dimensions
         self.noise_shape = (self.size, 1, 1)
         channels, height, width = size
         pyramid = EncoderConfig(hidden=config.hidden, blocks=1)
@@ -118,7 +118,7 @@ class FramePredictor(Reference):
         self.top = (config.hidden[-1], height // scale, width // scale)
         inner = math.prod(self.top)
         self.prior = MADEPrior(inner + 2 * config.num_parts, self.size)
-        self.posterior = _head(2 * inner, 256, config.code_dim, scale=SCALE)  # not all rounded to 0 at first
+        self.posterior = _head(2 * inner, 256, config.size, scale=SCALE)  # not lost in the noise at first
         self.code_in = nn.Linear(self.size, inner)
         widths = config.hidden[::-1]
         self.merge = ModuleList([NormConv2d(2 * w, w, 1) for w in widths])
@@ -131,12 +131,13 @@ class FramePredictor(Reference):
             self.conv_out.weight.mul_(0.1)
             self.code_in.weight.div_(SCALE)
 
-    def encode(self, past: Past, target: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, past: Past, target: Tensor, eps: Tensor | None) -> tuple[Tensor, Tensor]:
+        if eps is None:
+            raise ValueError("augmented dimensions need noise: VideoBatch.augmented_eps")
         features, parts = self._features(past), self._parts(past)
-        exact = self._unrounded(features, parts, target)
-        k = exact + (exact.round() - exact).detach()
-        predicted = self._predict(k, features, parts, past)
-        log_p = self.prior.log_prob(k, self._prior_input(features, parts))
+        z = self._centre(features, parts, target) + _uniform(eps)
+        predicted = self._predict(z, features, parts, past)
+        log_p = self.prior.log_prob(z, self._prior_input(features, parts))
         if self.training:
             d = (predicted - scale_bytes(target)).abs() * HALF
             gain = -self.config.weight * (d + d.square() / QUADRATIC).flatten(1).sum(1)
@@ -145,14 +146,15 @@ class FramePredictor(Reference):
 
     def sample(self, past: Past, eps: Tensor, temperature: float) -> Tensor:
         features, parts = self._features(past), self._parts(past)
-        k = self.prior.sample(self._prior_input(features, parts), temperature * eps.flatten(1))
-        return _bytes(self._predict(k, features, parts, past))
+        z = self.prior.sample(self._prior_input(features, parts), temperature * eps.flatten(1))
+        return _bytes(self._predict(z, features, parts, past))
 
-    def whiten(self, past: Past, target: Tensor) -> Tensor:
+    def whiten(self, past: Past, target: Tensor, eps: Tensor | None = None) -> Tensor:
         features, parts = self._features(past), self._parts(past)
-        exact = self._unrounded(features, parts, target)
-        eps = self.prior.whiten(exact.round(), self._prior_input(features, parts))
-        return eps.view(len(eps), *self.noise_shape)
+        z = self._centre(features, parts, target)
+        z = z if eps is None else z + _uniform(eps)
+        noise = self.prior.whiten(z, self._prior_input(features, parts))
+        return noise.view(len(noise), *self.noise_shape)
 
     @torch.no_grad()
     def fit(self, pairs: Sequence[tuple[Past, Tensor]]) -> None:
@@ -182,25 +184,25 @@ class FramePredictor(Reference):
             return find_parts(last, before, self.config.num_parts, self.config.max_displacement)
 
     def _prior_input(self, features: Sequence[Tensor], parts: Parts | None) -> Tensor:
-        """Input of the code's prior, (B, F)."""
+        """Input of the flow of z, (B, F)."""
         top = features[-1].flatten(1)
         return top if parts is None else torch.cat([top, parts.velocities.flatten(1).to(top.dtype)], 1)
 
-    def _unrounded(self, features: Sequence[Tensor], parts: Parts | None, target: Tensor) -> Tensor:
-        """Code before rounding, (B, size): velocity changes of parts, then the network's numbers."""
+    def _centre(self, features: Sequence[Tensor], parts: Parts | None, target: Tensor) -> Tensor:
+        """z without noise, (B, size): velocity changes of parts, then the network's numbers."""
         own = self.frame_encoder(scale_bytes(target).contiguous(memory_format=torch.channels_last))[-1]
-        exact: Tensor = self.posterior(torch.cat([features[-1], own], 1)).float()
+        centre: Tensor = self.posterior(torch.cat([features[-1], own], 1)).float()
         if parts is None:
-            return exact
+            return centre
         with full_precision(target):
             changes = find_velocity_changes(
                 parts, scale_bytes(target) - self.background.detach(), self.config.max_displacement
             )
-        return torch.cat([changes.flatten(1).to(exact.dtype), exact], 1)
+        return torch.cat([changes.flatten(1).to(centre.dtype), centre], 1)
 
-    def _predict(self, k: Tensor, features: Sequence[Tensor], parts: Parts | None, past: Past) -> Tensor:
+    def _predict(self, z: Tensor, features: Sequence[Tensor], parts: Parts | None, past: Past) -> Tensor:
         """Predicted frame, (B, C, H, W) in [−1, 1] or somewhat beyond."""
-        h = self.code_in(k).unflatten(1, self.top)
+        h = self.code_in(z).unflatten(1, self.top)
         for level, feature in enumerate(reversed(features)):
             if level:
                 h = F.interpolate(self.up[level - 1](h), scale_factor=2.0, mode="nearest")
@@ -210,7 +212,7 @@ class FramePredictor(Reference):
         logits = torch.zeros_like(last[:, :1]).repeat(1, 4 + self.config.num_parts, 1, 1)
         logits[:, 0 if parts is None else 2] = KEEP
         if parts is not None:
-            changes = k[:, : 2 * self.config.num_parts].detach().round().long().unflatten(1, (-1, 2))
+            changes = z[:, : 2 * self.config.num_parts].detach().round().long().unflatten(1, (-1, 2))
             parts = advance(parts, changes, self.config.max_displacement)
             sources += list((parts.layers + self.background[:, None]).unbind(1))
             logits[:, 3:-1] = 2 * KEEP * parts.layers.abs().amax(2)
@@ -228,6 +230,11 @@ def _last_two(past: Past) -> tuple[Tensor, Tensor]:
     if past.frames.shape[1] == 1:
         return last, last
     return last, last + past.mask[:, -2:-1, None, None] * (scale_bytes(past.frames[:, -2]) - last)
+
+
+def _uniform(eps: Tensor) -> Tensor:
+    """Standard-normal noise → uniform noise between −½ and ½."""
+    return torch.special.ndtr(eps) - 0.5
 
 
 def _bytes(x: Tensor) -> Tensor:

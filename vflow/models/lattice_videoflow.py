@@ -108,7 +108,9 @@ class LatticeVideoFlow(VideoModel):
         return self._condition(rollout.history[0], rollout.mask)
 
     @torch.no_grad()
-    def encode_frame(self, rollout: Rollout, frame: Tensor, eps: Tensor | None = None) -> tuple[Tensor, ...]:
+    def encode_frame(
+        self, rollout: Rollout, frame: Tensor, eps: Tensor | None = None, augmented_eps: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Noise of z drawn from its prior cut to each pixel's bin; without ``eps``, of its median there.
 
         So ε is standard normal over frames of the model. Neither the bins' centres nor uniform noise in them
@@ -159,7 +161,7 @@ class LatticeVideoFlow(VideoModel):
             return self.flow.separate(torch.stack(own).sum(0))
 
         names = tuple(f"stride {stride}" for stride in values)
-        return NoiseSources(names, [self.image_shape] * len(values), len(values), join)
+        return NoiseSources(names, [self.image_shape] * len(values), len(values), len(values), join)
 
     def _condition(self, latents: Tensor, mask: Tensor) -> Condition:
         """Condition on windows of what ``remember`` keeps (N, n, C, H, W)."""

@@ -1,4 +1,4 @@
-"""Reference frames: a discrete latent per frame, and the frame it leads to."""
+"""Reference frames: what a new frame is coded against, and the latent that leads to it."""
 
 from __future__ import annotations
 
@@ -26,25 +26,33 @@ class Past(NamedTuple):
 
 
 class Reference(nn.Module, ABC):
-    """A discrete latent k per frame, drawn first; it leads to the frame that the new one is coded against.
+    """A latent z per frame, drawn first; it leads to the frame that the new one is coded against.
 
-    The encoder is deterministic, so log p(x) ≥ log p(k | past) + log p(x | k, past): a valid bound. The noise
-    that draws k is the last of a model's latents.
+    An encoder finds z, so log p(x) ≥ E_q(z | x) [log p(z | past) + log p(x | z, past) − log q(z | x)]: a
+    valid bound. The noise that draws z is the last of a model's latents.
     """
 
     noise_shape: tuple[int, int, int]
 
     @abstractmethod
-    def encode(self, past: Past, target: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(k | past) in nats, (B,), and the reference, uint8 like ``target`` (B, C, H, W)."""
+    def encode(self, past: Past, target: Tensor, eps: Tensor | None) -> tuple[Tensor, Tensor]:
+        """log p(z | past) − log q(z | target) in nats, (B,), and the reference, uint8 like ``target``.
+
+        Args:
+            target: uint8 (B, C, H, W).
+            eps: standard-normal noise of q, (B, D); None where the encoder is deterministic.
+        """
 
     @abstractmethod
     def sample(self, past: Past, eps: Tensor, temperature: float) -> Tensor:
-        """Reference of a k drawn by standard-normal ``eps`` (B, *noise_shape); the mode at temperature 0."""
+        """Reference of a z drawn by standard-normal ``eps`` (B, *noise_shape); the mode at temperature 0."""
 
     @abstractmethod
-    def whiten(self, past: Past, target: Tensor) -> Tensor:
-        """Noise (B, *noise_shape) with which ``sample`` finds the k of ``target`` at temperature 1."""
+    def whiten(self, past: Past, target: Tensor, eps: Tensor | None = None) -> Tensor:
+        """Noise (B, *noise_shape) with which ``sample`` finds the z of ``target`` at temperature 1.
+
+        ``eps`` is that of q, (B, D); None: zero.
+        """
 
     @abstractmethod
     def fit(self, pairs: Sequence[tuple[Past, Tensor]]) -> None:
@@ -53,7 +61,7 @@ class Reference(nn.Module, ABC):
 
 @final
 class MotionReference(Reference):
-    """The last frame displaced as a whole, k = d: p(d | past) over displacements, as in video coding.
+    """The last frame displaced as a whole, z = d: p(d | past) over displacements, as in video coding.
 
     The encoder takes the d that moves the last frame closest to the new one. The prior depends on the
     displacement before, so that a movement can go on, and on features of the past.
@@ -77,7 +85,7 @@ class MotionReference(Reference):
         nn.init.zeros_(self.feature_head.weight)
         nn.init.zeros_(self.feature_head.bias)
 
-    def encode(self, past: Past, target: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, past: Past, target: Tensor, eps: Tensor | None) -> tuple[Tensor, Tensor]:
         index = self.search(target, past.last)
         log_p = self.log_prob(self.last_displacement(past), past.summary).gather(1, index[:, None])[:, 0]
         return log_p, self.displace(past.last, index)
@@ -87,7 +95,7 @@ class MotionReference(Reference):
             past.last, self.sample_index(self.last_displacement(past), past.summary, eps, temperature)
         )
 
-    def whiten(self, past: Past, target: Tensor) -> Tensor:
+    def whiten(self, past: Past, target: Tensor, eps: Tensor | None = None) -> Tensor:
         return self.whiten_index(self.search(target, past.last), self.last_displacement(past), past.summary)
 
     @torch.no_grad()

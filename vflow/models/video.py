@@ -33,6 +33,8 @@ class VideoBatch(NamedTuple):
         frame, all levels one after the other; None where no loss needs samples.
     pick: float32 (B, T − first), uniform in [0, 1): selects the groups of latents that estimate a target's
         likelihood; None: all groups are summed.
+    augmented_eps: float32 (B, T − first, D), standard normal: noise of augmented dimensions of the targets,
+        D being ``config.augmented``; None where there are none.
     """
 
     frames: Tensor
@@ -41,6 +43,7 @@ class VideoBatch(NamedTuple):
     corrupted_past: Tensor | None = None
     sample_eps: Tensor | None = None
     pick: Tensor | None = None
+    augmented_eps: Tensor | None = None
 
     @property
     def first(self) -> int:
@@ -55,6 +58,11 @@ class VideoBatch(NamedTuple):
     @property
     def target_eps(self) -> Tensor:
         return fold(self.eps)
+
+    def last_target(self) -> VideoBatch:
+        """The same clips with their last frame as the only target."""
+        augmented = None if self.augmented_eps is None else self.augmented_eps[:, -1:]
+        return self._replace(eps=self.eps[:, -1:], window=self.window[:, -1:], augmented_eps=augmented)
 
 
 class Rollout(NamedTuple):
@@ -80,6 +88,7 @@ class NoiseSources(NamedTuple):
     names: tuple[str, ...]
     shapes: Sequence[tuple[int, ...]]
     levels: int  # number of parts that are the flow's
+    glow: int  # number of parts that are the Glow's: the others of the flow are augmented dimensions
     join: Callable[[Sequence[Tensor]], Sequence[Tensor]]
     """Parts (B, \\*shape) → noise (B, C, h, w) per entry of ``latent_shapes``."""
 
@@ -94,7 +103,7 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
     dequantizes_past: ClassVar[bool]
     """True where the window holds latents, so that noise of past frames counts, too."""
     has_reference: ClassVar[bool] = False
-    """True where the last of ``latent_shapes`` is noise of a reference frame, and not the Glow's."""
+    """True where the last of ``latent_shapes`` leads to a reference frame, and is not the Glow's."""
     exact: ClassVar[bool] = False
     """True where the log-likelihood is exact, so that no dequantisation noise enters it."""
     scales_noise: ClassVar[bool] = True
@@ -129,8 +138,11 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
     ) -> Condition:
         """Condition of the frame after ``rollout``; arguments are those of ``step``."""
 
-    def encode_reference(self, rollout: Rollout, frame: Tensor) -> tuple[Tensor, ...]:
-        """Noise of the reference that ``frame`` (B, C, H, W) is coded against: none, or one tensor."""
+    def encode_reference(self, rollout: Rollout, frame: Tensor, eps: Tensor | None) -> tuple[Tensor, ...]:
+        """Noise of the reference that ``frame`` (B, C, H, W) is coded against: none, or one tensor.
+
+        ``eps`` (B, D) is that of augmented dimensions, standard normal; None: zero.
+        """
         return ()
 
     @property
@@ -142,7 +154,7 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         """Parts of a frame's noise whose effects can be told apart: levels, then a reference's noise."""
         sides = [f"{height}×{width}" for _, height, width in self.flow.latent_shapes]
         names = (*sides, "reference") if self.has_reference else tuple(sides)
-        return NoiseSources(names, self.latent_shapes, len(sides), tuple)
+        return NoiseSources(names, self.latent_shapes, len(sides), len(sides), tuple)
 
     def latent_shapes_at(self, height: int, width: int) -> Shapes:
         """``latent_shapes`` for frames of another size; a reference's noise stays as it is.
@@ -186,14 +198,17 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         return Rollout(frames, history, mask, rollout.chains), sampled
 
     @torch.no_grad()
-    def encode_frame(self, rollout: Rollout, frame: Tensor, eps: Tensor | None = None) -> tuple[Tensor, ...]:
+    def encode_frame(
+        self, rollout: Rollout, frame: Tensor, eps: Tensor | None = None, augmented_eps: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """ε = (z − μ) / σ per level of uint8 ``frame`` (B, C, H, W): ``step`` decodes it at temperature 1.
 
         Args:
             eps: dequantisation noise (B, C, H, W), standard normal; None: zero. With noise, ε is typical of
                 the prior; without, the frame lies at its bins' centres, and ε is shorter.
+            augmented_eps: the same of augmented dimensions, (B, D).
         """
-        reference = self.encode_reference(rollout, frame)
+        reference = self.encode_reference(rollout, frame, augmented_eps)
         condition = self.condition_next(rollout, reference, (1.0,) * len(reference))
         noise = torch.zeros_like(frame, dtype=torch.float32) if eps is None else eps
         return *self.whiten(self.encode_images(frame, noise, condition), condition), *reference

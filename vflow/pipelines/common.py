@@ -277,6 +277,11 @@ def sample_noise(
     )  # fmt: skip
 
 
+def augmented_noise(config: VideoConfig, count: int, *key: Key) -> Tensor | None:
+    """Standard-normal noise of the augmented dimensions of frames, (count, D); None where there are none."""
+    return normal((count, config.augmented), "augmented", *key) if config.augmented else None
+
+
 def log_mean_exp(terms: Sequence[Tensor]) -> Tensor:
     """log mean_k exp(term_k): importance-weighted bound from the bounds of K draws (Burda et al. 2016)."""
     return torch.logsumexp(torch.stack(list(terms)), 0) - math.log(len(terms))

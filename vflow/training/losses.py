@@ -131,7 +131,7 @@ class EnergyScoreLoss:
         """Mean over clips."""
         assert batch.sample_eps is not None
         clips, count, _ = batch.sample_eps.shape
-        last = batch._replace(eps=batch.eps[:, -1:], window=batch.window[:, -1:])
+        last = batch.last_target()
         condition = model.condition_targets(last).repeat(count)
         eps = split_levels(batch.sample_eps.flatten(0, 1), model.flow.latent_shapes)
         samples, _ = model.generate(condition, eps, [1.0] * len(eps))

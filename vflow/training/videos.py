@@ -15,7 +15,7 @@ from vflow.data.datasets.registry import open_validation, open_video_dataset
 from vflow.data.datasets.types import VideoDataset
 from vflow.errors import ConfigError
 from vflow.models import VideoBatch, VideoModel
-from vflow.pipelines.common import sample_noise
+from vflow.pipelines.common import augmented_noise, sample_noise
 from vflow.randomness import generator, normal
 from vflow.training.data import Splits, locate
 from vflow.training.logging import Samples, grid
@@ -61,7 +61,7 @@ class Videos(Splits[VideoDataset]):
         clip = self.train.example(index, (self.seed, epoch))
         frames = np.ascontiguousarray(clip.transpose(0, 3, 1, 2))
         window = draw_windows(np.arange(first, len(frames)), first, self.config.context, key)
-        made = example(frames, window, first, ("train", *key))
+        made = example(frames, window, self.config, ("train", *key))
         if self.num_samples:
             made = made._replace(sample_eps=normal((self.num_samples, frames[0].size), "guesses", *key))
         if self.config.one_group:
@@ -79,7 +79,7 @@ class Videos(Splits[VideoDataset]):
         for index in indices:
             frames = np.ascontiguousarray(self.held.example(index, (0, 0)).transpose(0, 3, 1, 2))
             window = np.minimum(np.arange(first, len(frames)), self.config.context)
-            examples.append(example(frames, window, first, ("validation", index)))
+            examples.append(example(frames, window, self.config, ("validation", index)))
         return collate(examples)
 
     def probe(self, count: int) -> VideoBatch:
@@ -89,7 +89,10 @@ class Videos(Splits[VideoDataset]):
         frames = torch.from_numpy(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3)))
         eps = normal((len(frames), 1, *frames.shape[2:]), "round trip")
         window = torch.full((len(frames), 1), min(frames.shape[1] - 1, self.config.context))
-        return VideoBatch(frames, eps, window)
+        augmented = augmented_noise(self.config, len(frames), "round trip")
+        return VideoBatch(
+            frames, eps, window, augmented_eps=None if augmented is None else augmented[:, None]
+        )
 
     def bits(self, model: VideoModel, batch: VideoBatch) -> Tensor:
         return model.bits_per_dim(model.log_likelihood(batch))
@@ -144,21 +147,25 @@ def draw_picks(targets: int, key: tuple[int, ...]) -> Tensor:
 
 
 def example(
-    frames: np.ndarray, window: np.ndarray, min_context: int, key: tuple[int | str, ...]
+    frames: np.ndarray, window: np.ndarray, config: VideoConfig, key: tuple[int | str, ...]
 ) -> VideoBatch:
     """One example, without a batch dimension: ``frames`` uint8 (T, C, H, W), noise named by ``key``."""
-    eps = normal((len(frames) - min_context, *frames.shape[1:]), *key)
-    return VideoBatch(torch.from_numpy(frames), eps, torch.from_numpy(window.astype(np.int64)))
+    targets = len(frames) - config.min_context
+    return VideoBatch(
+        torch.from_numpy(frames),
+        normal((targets, *frames.shape[1:]), *key),
+        torch.from_numpy(window.astype(np.int64)),
+        augmented_eps=augmented_noise(config, targets, *key),
+    )
 
 
 def collate(examples: list[VideoBatch]) -> VideoBatch:
     """Stack examples into a batch."""
     batch = VideoBatch(*(torch.stack(tensors) for tensors in zip(*(e[:3] for e in examples), strict=True)))
-    if examples[0].sample_eps is not None:
-        eps = torch.stack([e.sample_eps for e in examples if e.sample_eps is not None])
-        batch = batch._replace(sample_eps=eps)
-    if examples[0].pick is not None:
-        batch = batch._replace(pick=torch.stack([e.pick for e in examples if e.pick is not None]))
+    for name in ("sample_eps", "pick", "augmented_eps"):
+        given = [getattr(e, name) for e in examples]
+        if given[0] is not None:
+            batch = batch._replace(**{name: torch.stack(given)})
     if all(e.corrupted_past is None for e in examples):
         return batch
     return batch._replace(

@@ -211,7 +211,7 @@ def level_names(shapes: Sequence[Sequence[int]]) -> list[tuple[str, str]]:
 
     Args:
         shapes: the model's ``latent_shapes``, (C, h, w) per level; a single number is a displacement, several
-            without a place are a mean colour or the code of a frame predictor.
+            without a place are a mean colour or augmented dimensions.
     """
     named = [(_level_name(*shape), str(level)) for level, shape in enumerate(shapes)]
     if len(shapes) > 1:

@@ -36,7 +36,7 @@ from vflow.pipelines.video import score as score_module
 from vflow.pipelines.video.score import density, frame_nats
 from vflow.randomness import content_hash
 
-from ..conftest import FRAMES, LATTICE, MOTION, make_model
+from ..conftest import AUGMENTED, FRAMES, LATTICE, MOTION, make_model
 from .support import moving_clip, quiet, write_clips
 
 CONTEXT, SAMPLES = 2, 3
@@ -150,6 +150,14 @@ def test_latents_share_the_future_with_a_reference() -> None:
     shares = video_latent_share(make_model(**MOTION), [moving_clip(0)[:2]], 2, (1.0,) * 3)
     assert shares["reference_share"] > 0 and shares["latent_share"] > 0
     assert len(shares["latent_share_by_level"]) == 2
+
+
+def test_augmented_dimensions_are_latents_of_the_flow() -> None:
+    shares = video_latent_share(make_model(**AUGMENTED), [moving_clip(0)[:2]], 2, (1.0,) * 3)
+    assert shares["latent_share"] == pytest.approx(1) and "reference_share" not in shares
+    assert 0 < shares["glow_share"] < 1
+    levels = shares["latent_share_by_level"]
+    assert list(levels) == ["8×8", "4×4", "augmented"] and min(levels.values()) > 0
 
 
 def test_lattices_share_the_future_by_their_stride() -> None:

@@ -17,7 +17,7 @@ from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled, VideoModel
 from vflow.pipelines.video.predict import PredictSettings, groups, iterate, predict, prepare
 
-from ..conftest import FRAMES, LATTICE, MOTION, make_model
+from ..conftest import AUGMENTED, FRAMES, LATTICE, MOTION, make_model
 
 
 def test_shape_and_type(model: VideoModel, clip: np.ndarray) -> None:
@@ -69,7 +69,11 @@ def test_threads_that_share_a_model_draw_what_one_alone_does(one_model: VideoMod
     assert (torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()) == settings
 
 
-@pytest.mark.parametrize("options", [{}, FRAMES, MOTION, LATTICE], ids=["own", "frames", "motion", "lattice"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, FRAMES, MOTION, AUGMENTED, LATTICE],
+    ids=["own", "frames", "motion", "augmented", "lattice"],
+)
 def test_futures_are_the_same_whatever_torchs_default_type(
     options: dict[str, Any], clip: np.ndarray, float64_by_default: Callable[[], AbstractContextManager[None]]
 ) -> None:

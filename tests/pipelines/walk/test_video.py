@@ -21,7 +21,7 @@ from vflow.pipelines.walk.directions import Directions, principal_directions
 from vflow.pipelines.walk.space import KINDS, Progress, WalkSettings, flatten, typical_code
 from vflow.pipelines.walk.walk import Walk, iterate, open_adapter, walk
 
-from ..conftest import FRAMES, LATTICE, MOTION, make_model
+from ..conftest import AUGMENTED, FRAMES, LATTICE, MOTION, make_model
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,7 @@ def test_a_direction_moves_the_last_frame_and_what_follows(
 
 def test_along_the_noise_of_a_reference_pixels_come_to_the_temperature(clip: np.ndarray) -> None:
     """Its noise is what the frame has beside its own reference; the start stays what it is."""
-    predictor = {"kind": "frame_predictor", "code_dim": 4, "hidden": [4, 4]}
-    model = make_model(**MOTION | {"reference": predictor})
+    model = make_model(**AUGMENTED)
     found, space = some_directions(model), open_adapter(model, WalkSettings())
     own = space.start([clip]).eps
 
@@ -181,7 +180,9 @@ def test_a_walk_of_the_first_future_frame_starts_at_its_temperature(clip: np.nda
     assert (made.frames[1, 1] != future[0]).mean() < 0.01
 
 
-@pytest.mark.parametrize("form", [FRAMES, MOTION, LATTICE], ids=["frames", "motion", "lattice"])
+@pytest.mark.parametrize(
+    "form", [FRAMES, MOTION, AUGMENTED, LATTICE], ids=["frames", "motion", "augmented", "lattice"]
+)
 def test_a_blend_goes_from_one_future_to_another(clip: np.ndarray, form: dict[str, Any]) -> None:
     model = make_model(**form)
     made = walk(model, [clip], settings("blend", samples=(1, 4), temperature=0.7))
@@ -192,7 +193,7 @@ def test_a_blend_goes_from_one_future_to_another(clip: np.ndarray, form: dict[st
     assert not np.array_equal(made.frames[1, 3:], made.frames[0, 3:])
 
 
-@pytest.mark.parametrize("form", [FRAMES, MOTION], ids=["frames", "motion"])
+@pytest.mark.parametrize("form", [FRAMES, MOTION, AUGMENTED], ids=["frames", "motion", "augmented"])
 def test_a_sweep_is_the_same_future_at_each_temperature(clip: np.ndarray, form: dict[str, Any]) -> None:
     model = make_model(**form)
     made = walk(model, [clip], settings("temperature", steps=4))

@@ -41,7 +41,7 @@ def video_latent_share(
         return Futures(decode, shapes)
 
     chosen = [contexts[index] for index in evenly_spaced(len(contexts), CONTEXTS)]
-    return _figures([futures_of(context) for context in chosen], sources.levels, sources.names)
+    return _figures([futures_of(context) for context in chosen], sources.levels, sources.names, sources.glow)
 
 
 def nowcast_latent_share(model: Nowcast, given: Sequence[np.ndarray], temperature: float) -> dict[str, Any]:
@@ -62,10 +62,14 @@ def nowcast_latent_share(model: Nowcast, given: Sequence[np.ndarray], temperatur
     return _figures([futures_of(frames) for frames in chosen], levels, names)
 
 
-def _figures(settings: Sequence[Futures], levels: int, names: Sequence[str]) -> dict[str, Any]:
-    share = latent_share(settings, levels, count=FUTURES)
+def _figures(
+    settings: Sequence[Futures], levels: int, names: Sequence[str], glow: int | None = None
+) -> dict[str, Any]:
+    share = latent_share(settings, levels, glow=glow, count=FUTURES)
     figures: dict[str, Any] = {
         "latent_share": share.latents,
         "latent_share_by_level": dict(zip(names, share.levels, strict=False)),
     }
+    if share.glow is not None:
+        figures["glow_share"] = share.glow
     return figures if share.others is None else figures | {"reference_share": share.others}

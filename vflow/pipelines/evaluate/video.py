@@ -17,7 +17,7 @@ from vflow.data.lossless import CODECS, bits_after, stored_bits
 from vflow.metrics import shapes
 from vflow.metrics.video import PSNR_LIMIT, Baselines, best_of, diversity, limited_psnr, ssim
 from vflow.models import VideoBatch, VideoModel
-from vflow.pipelines.common import Counts, device_of
+from vflow.pipelines.common import Counts, augmented_noise, device_of
 from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips, spread_clips
 from vflow.pipelines.evaluate.latents import MOST_FRAMES, PROTOCOL, video_latent_share
 from vflow.pipelines.evaluate.report import (
@@ -240,7 +240,10 @@ def clip_batches(model: nn.Module, clips: Sequence[np.ndarray]) -> Iterator[Vide
         frames = to_tensor(clip, device)[None]
         eps = normal((1, len(clip) - first, *frames.shape[2:]), "round trip", number).to(device)
         window = torch.arange(first, len(clip), device=device).clamp_max(config.context)[None]
-        yield VideoBatch(frames, eps, window)
+        augmented = augmented_noise(config, len(clip) - first, "round trip", number)
+        yield VideoBatch(
+            frames, eps, window, augmented_eps=None if augmented is None else augmented[None].to(device)
+        )
 
 
 def clip_bits(

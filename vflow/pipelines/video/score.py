@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,6 +18,8 @@ from vflow.randomness import content_hash, normal
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from vflow.config import VideoConfig
 
 
 SEGMENT = 16
@@ -44,7 +46,8 @@ class Score(float):
     Attributes:
         per_frame: bits/dim of every frame; None where no trained conditional exists (too few frames before).
         context: first frame inside the mean.
-        draws: K of the importance-weighted bound over the dequantisation noise; 1 is the plain bound.
+        draws: K of the importance-weighted bound over the dequantisation noise, and that of augmented
+            dimensions; 1 is the plain bound.
         seed: names the noise.
         notes: remarks for people on what was done to the frames.
     """
@@ -102,7 +105,8 @@ def score(
     """Upper bound on the code length of ``frames`` in bits per dimension, averaged over frames.
 
     Frame t is scored given the min(t, n) frames before it, n being the model's window. The bound is
-    −log₂ mean_k p(x + u_k) / q(u_k | x) per dimension, over ``draws`` draws of the dequantisation noise.
+    −log₂ mean_k p(x + u_k) / q(u_k | x) per dimension, over ``draws`` draws of the dequantisation noise; of
+    a flow with augmented dimensions, u_k holds theirs, too.
 
     Args:
         model: from ``vflow.load``.
@@ -214,10 +218,18 @@ def density(model: Any, frames: np.ndarray, targets: range, key: NoiseKey) -> to
     begin = max(0, targets.start - config.context - config.min_context)
     first = begin + config.min_context
     clip = to_tensor(frames[begin : targets.stop], device)[None]
-    eps = torch.stack([noise(frames.shape, key, t) for t in range(first, targets.stop)])
-    window = torch.tensor([min(t - begin, config.context) for t in range(first, targets.stop)])
-    batch = VideoBatch(frames=clip, eps=eps[None].to(device), window=window[None].to(device))
+    noisy = range(first, targets.stop)
+    eps = torch.stack([noise(frames.shape, key, t) for t in noisy])
+    window = torch.tensor([min(t - begin, config.context) for t in noisy])
+    batch = VideoBatch(clip, eps[None].to(device), window[None].to(device))
+    if config.augmented:
+        batch = batch._replace(augmented_eps=augmented(config, key, noisy)[None].to(device))
     return model.density_map(batch)[0, targets.start - first :].cpu()
+
+
+def augmented(config: VideoConfig, key: NoiseKey, frames: Iterable[int]) -> torch.Tensor:
+    """The noise of the augmented dimensions of some frames: (frames, D)."""
+    return torch.cat([normal((1, config.augmented), "score", "augmented", *key, t) for t in frames])
 
 
 def noise(shape: tuple[int, ...], key: NoiseKey, t: int) -> torch.Tensor:

@@ -15,7 +15,7 @@ from vflow.errors import ConfigError, InputError
 from vflow.models import VideoBatch
 from vflow.pipelines.common import device_of
 from vflow.pipelines.video.preprocess import Frames, as_clip, to_tensor, video_config
-from vflow.pipelines.video.score import SEGMENT, NoiseKey, density, fit_scored, frame_nats, noise
+from vflow.pipelines.video.score import SEGMENT, NoiseKey, augmented, density, fit_scored, frame_nats, noise
 from vflow.pipelines.video.stats import ClipStatistics
 from vflow.randomness import content_hash
 
@@ -40,8 +40,9 @@ class Surprisal:
 
     Attributes:
         frames: uint8 (T, H, W, C), as the model saw them.
-        maps: bits of each pixel, float32 (T, H, W), one draw of the dequantisation noise; over a frame they
-            sum to its bits. NaN in the frames before ``min_context``, which have no trained conditional.
+        maps: bits of each pixel, float32 (T, H, W), one draw of the noise that ``vflow.score`` has; over a
+            frame they sum to its bits. NaN in the frames before ``min_context``, which have no trained
+            conditional.
         frame_swap: the swap of two frames that saves most bits; None where the clip is too short for one.
         statistics: of validation clips; without them nothing is flagged.
         quantile: frames beyond this share of validation frames are flagged.
@@ -313,5 +314,8 @@ def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int],
     eps = [noise(frames.shape, key, int(t)) if place >= config.min_context else still for place, t in pairs]
     window = torch.tensor([[*range(1, coded), min(t, n)] for t in targets], device=device)
     batch = VideoBatch(clips, torch.stack(eps).unflatten(0, (-1, coded)).to(device), window)
+    if config.augmented:
+        own = augmented(config, key, rows[:, -coded:].flatten().tolist())
+        batch = batch._replace(augmented_eps=own.unflatten(0, (-1, coded)).to(device))
     density = model.density_map(batch)[:, -1].cpu()
     return -frame_nats(density).numpy() / math.log(2)

@@ -22,7 +22,7 @@ from vflow.checkpoint import read_header, read_tensors
 from vflow.config import DataConfig, VideoConfig
 from vflow.data.datasets.registry import open_image_dataset, open_video_dataset
 from vflow.errors import CheckpointError, ConfigError
-from vflow.pipelines.common import Sidecar, device_of, evenly_spaced
+from vflow.pipelines.common import Sidecar, augmented_noise, device_of, evenly_spaced
 from vflow.pipelines.walk.space import flatten
 
 SIDECAR = Sidecar(DIRECTIONS, "scripts/directions.py --config PRESET")
@@ -85,7 +85,8 @@ def encode_examples(
     """Noise of ``count`` training examples, evenly spaced over the data set: per level (N, C, h, w).
 
     Of clips the noise of a frame given no more than the model needs, as walks encode it; of photos given no
-    hints. Pixels are taken without dequantisation noise, so that no other noise is mixed in.
+    hints. Pixels are taken without dequantisation noise, so that no other noise is mixed in; augmented
+    dimensions have theirs, which is a part of their spread.
 
     Args:
         progress: told (done, of how many).
@@ -104,7 +105,9 @@ def _encode_clips(
     for rows in _batches(len(examples), count, progress):
         clips = np.stack([examples.example(i, (0,)) for i in rows])
         frames = torch.from_numpy(clips.transpose(0, 1, 4, 2, 3).copy()).to(device_of(model))
-        yield model.encode_frame(model.start(frames[:, :-1]), frames[:, -1])
+        augmented = augmented_noise(model.config, len(rows), "directions", rows[0])
+        eps = None if augmented is None else augmented.to(frames.device)
+        yield model.encode_frame(model.start(frames[:, :-1]), frames[:, -1], augmented_eps=eps)
 
 
 def _encode_images(

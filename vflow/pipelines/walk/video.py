@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vflow.errors import InputError
-from vflow.pipelines.common import device_of, sample_noise, to_array
+from vflow.pipelines.common import augmented_noise, device_of, sample_noise, to_array
 from vflow.pipelines.video.predict import fit_context
 from vflow.pipelines.video.preprocess import as_clip, to_tensor, video_config
 from vflow.pipelines.walk.space import (
@@ -173,8 +173,15 @@ class VideoAdapter(WalkAdapter):
         rollout = self.model.start(frames[:, given - self.config.min_context : given])
         for t in range(given, len(clip)):
             frame = frames[:, t]
-            encode = partial(self.model.encode_frame, rollout, frame)
-            noise = normal(frame.shape, "dequantise", self.settings.seed, content, t).to(frame.device)
+            key = "dequantise", self.settings.seed, content, t
+            augmented = augmented_noise(self.config, 1, *key)
+            encode = partial(
+                self.model.encode_frame,
+                rollout,
+                frame,
+                augmented_eps=None if augmented is None else augmented.to(frame.device),
+            )
+            noise = normal(frame.shape, *key).to(frame.device)
             levels = typical_code(encode, partial(self._decode_frame, rollout), frame, noise)
             rollout, _ = self.model.step(rollout, levels, (1.0,) * len(levels))
             eps += levels
