@@ -1,9 +1,9 @@
 """Make the figures of README and docs from the shipped checkpoints: python scripts/figures.py futures.
 
 ``futures`` shows given frames and their futures; ``directions`` the effect of the first principal directions
-of digits, colours and push; ``colours`` grey photographs, each coloured in several ways; ``digits`` drawn
-digits, one column per class; ``enlarged`` enlarged crops of small photos; ``surprise`` a clip with two frames
-swapped.
+of digits, colours and push; ``blend`` the way from one future to another; ``colours`` grey photographs, each
+coloured in several ways; ``digits`` drawn digits, one column per class; ``enlarged`` enlarged crops of small
+photos; ``surprise`` a clip with two frames swapped.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def main() -> None:
     figures = {
         "futures": futures,
         "directions": directions,
+        "blend": blend,
         "colours": colours,
         "digits": digits,
         "enlarged": enlarged,
@@ -118,6 +119,16 @@ def directions(folder: Path) -> Path:
             steps = walked.frames[:, walked.given - 1] if walked.frames.ndim == 5 else walked.frames
             rows.append(np.stack([square(three(step[None])[0]) for step in steps]))
     return save(folder / "directions.png", tiles(np.concatenate(rows), 7))
+
+
+def blend(folder: Path) -> Path:
+    """Five rows from one future of push to another, along the arc between their latents."""
+    clip = read_clip(ROOT / "apps" / "examples" / "push-00056.mp4").frames[-3:]
+    settings = WalkSettings("blend", steps=5, num_frames=6)
+    walked = vflow.walk(vflow.load("push"), [clip], settings)
+    frames = walked.frames[:, walked.given - 1 :]  # the last given one, and those predicted
+    pictures = np.stack([square(frame) for future in frames for frame in future])
+    return save(folder / "blend.png", tiles(pictures, frames.shape[1]))
 
 
 def surprise(folder: Path) -> Path:

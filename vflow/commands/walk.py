@@ -57,7 +57,7 @@ class WalkLatents:
     """Distance each way in standard deviations (3), or the last temperature (1.5); of other walks, how far
     they go, 1 to their end."""
     temperature: Number = None
-    """Scale of noise that is drawn (1)."""
+    """Scale of noise that is drawn (1; of clips, what the checkpoint suggests)."""
     label: Whole = None
     """Class of the digit; of an input, by default the likeliest."""
     num_frames: Whole = None

@@ -193,6 +193,16 @@ def test_a_blend_goes_from_one_future_to_another(clip: np.ndarray, form: dict[st
     assert not np.array_equal(made.frames[1, 3:], made.frames[0, 3:])
 
 
+def test_without_a_temperature_noise_is_drawn_as_the_checkpoint_suggests(clip: np.ndarray) -> None:
+    model = make_model(**AUGMENTED | {"temperature": [0.2, 0.6, 1.0]})
+    made = walk(model, [clip], settings("blend", samples=(1, 4)))
+    futures = vflow.predict(model, clip, num_frames=2, num_samples=5)
+    for row, future in ((0, futures[1]), (2, futures[4])):
+        assert np.abs(made.frames[row, 3:].astype(int) - future).max() <= 1
+    alike = walk(model, [clip], settings("blend", samples=(1, 4), temperature=1.0))
+    assert not np.array_equal(made.frames, alike.frames)
+
+
 @pytest.mark.parametrize("form", [FRAMES, MOTION, AUGMENTED], ids=["frames", "motion", "augmented"])
 def test_a_sweep_is_the_same_future_at_each_temperature(clip: np.ndarray, form: dict[str, Any]) -> None:
     model = make_model(**form)

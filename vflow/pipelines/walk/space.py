@@ -140,7 +140,8 @@ class WalkSettings:
         extent: how far directions go each way, in standard deviations (3), the last temperature (1.5), or how
             far other walks go, 1 to their end.
         temperature: scale of noise that is drawn, for a start without an input and for futures; in walks of
-            the latent that leads to a frame's reference, scale of its pixels' noise too (up to 1).
+            the latent that leads to a frame's reference, scale of its pixels' noise too (up to 1). None: 1;
+            of clips, what the checkpoint suggests, level by level.
         seed: names the noise.
         label: class of a digit; None: the likeliest for the given digit.
         num_frames: predicted frames of each clip.
@@ -152,7 +153,7 @@ class WalkSettings:
     direction: int = 0
     level: int | None = -1
     extent: float | None = None
-    temperature: float = 1.0
+    temperature: float | None = None
     seed: int = 0
     label: int | None = None
     num_frames: int = 8
@@ -164,9 +165,10 @@ class WalkSettings:
         for name, low, high in (("steps", 2, MAX_STEPS), ("num_frames", 1, 64), ("direction", 0, 63)):
             check_range(name, getattr(self, name), low, high, whole=True)
         check_seed(self.seed)
-        if not isinstance(self.temperature, float | int) or not 0 <= self.temperature <= 2:
+        scale = 1 if self.temperature is None else self.temperature
+        if not isinstance(scale, float | int) or not 0 <= scale <= 2:
             raise ConfigError(f"temperature must be one number between 0 and 2, got {self.temperature}")
-        if self.kind == "temperature" and self.temperature != 1:
+        if self.kind == "temperature" and scale != 1:
             raise ConfigError("temperature: rises along this walk; leave it out, and give its end as extent")
         most = 2.0 if self.kind == "temperature" else MAX_EXTENT
         if self.extent is not None and not 0 < self.extent <= most:
@@ -174,6 +176,11 @@ class WalkSettings:
         if min(self.samples) < 0 or max(self.samples) >= 10_000:
             first, second = self.samples
             raise ConfigError(f"samples must be between 0 and 9999, got {first} and {second}")
+
+    @property
+    def scale(self) -> float:
+        """The temperature; 1 where none is given."""
+        return 1.0 if self.temperature is None else self.temperature
 
     def both_ways(self) -> tuple[float, ...]:
         """Positions −extent … extent."""

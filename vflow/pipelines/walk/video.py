@@ -43,7 +43,7 @@ class VideoCondition:
 
     frames: Tensor
     noise: tuple[Levels, ...]
-    temperature: float
+    temperature: tuple[float, ...]
     observed: bool = False
 
 
@@ -56,7 +56,7 @@ class VideoAdapter(WalkAdapter):
     sample 0 of the unchanged clip.
 
     Where a latent of its own leads to a frame's reference (``model.has_reference``), a walk of that level
-    scales the noise of the frame's pixels by the temperature, in full from one standard deviation on: that
+    scales the noise of the frame's pixels by the temperatures, in full from one standard deviation on: that
     noise belongs to the frame's own reference and would make specks on another.
     """
 
@@ -65,6 +65,9 @@ class VideoAdapter(WalkAdapter):
     def __init__(self, model: Any, settings: WalkSettings) -> None:
         super().__init__(model, settings)
         self.config = video_config(model)
+        given = self.config.temperature if settings.temperature is None else settings.temperature
+        count = len(model.latent_shapes)
+        self.temperature = given if isinstance(given, tuple) else (float(given),) * count
         refuse_label(settings, self.name)
 
     def extra_kinds(self) -> Kinds:
@@ -78,10 +81,11 @@ class VideoAdapter(WalkAdapter):
             return self._encode(clip, len(clip) - 1)
         condition = self._condition(clip, frames=self.settings.num_frames + 1)
         later = replace(condition, noise=condition.noise[1:])
-        if condition.temperature != 1 and not self.model.scales_noise:
+        if any(t != 1 for t in condition.temperature) and not self.model.scales_noise:
             predicted = np.concatenate([clip, self._predict_first(condition)])
             return Point(self._encode(predicted, len(clip)).eps, later)
-        return Point(tuple(level * condition.temperature for level in condition.noise[0]), later)
+        scaled = zip(condition.noise[0], condition.temperature, strict=True)
+        return Point(tuple(level * temperature for level, temperature in scaled), later)
 
     def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
         exactly(inputs, 2, "an interpolation goes between two clips: give both")
@@ -114,16 +118,19 @@ class VideoAdapter(WalkAdapter):
         guided = settings.kind in ("direction", "semantic") and self.model.has_reference
         if not guided or settings.level not in (-1, last) or not path.conditions[0].observed:
             return path
-        left = [1 - min(1.0, abs(at)) * (1 - min(1.0, settings.temperature)) for at in path.positions]
-        by = torch.tensor(left, device=path.eps[0].device).view(-1, 1, 1, 1)
-        return path._replace(eps=(*(level * by for level in path.eps[:last]), path.eps[last]))
+        positions = torch.tensor(path.positions, device=path.eps[0].device).abs().clamp_max(1)
+        calmer = [
+            level * (1 - positions * (1 - min(1.0, temperature))).view(-1, 1, 1, 1)
+            for level, temperature in zip(path.eps[:last], self.temperature[:last], strict=True)
+        ]
+        return path._replace(eps=(*calmer, path.eps[last]))
 
     def _clips(self, path: Path, group: int, groups: int) -> Generator[Progress, None, Tensor]:
         """Clips of steps that share a temperature, one of ``groups``: uint8 (steps, T, C, H, W)."""
         count = len(self.model.latent_shapes)
         clip = torch.stack([condition.frames for condition in path.conditions])
-        frames: list[tuple[Levels, float]] = [
-            (path.eps[first : first + count], 1.0) for first in range(0, len(path.eps), count)
+        frames: list[tuple[Levels, tuple[float, ...]]] = [
+            (path.eps[first : first + count], (1.0,) * count) for first in range(0, len(path.eps), count)
         ]
         walked = len(frames)
         for levels in zip(*(condition.noise for condition in path.conditions), strict=True):
@@ -134,7 +141,7 @@ class VideoAdapter(WalkAdapter):
                 rollout = self.model.start(clip[:, -self.config.min_context :])
             if t == walked:  # as predict starts from these frames
                 rollout = self.model.start(clip[:, -self.config.context :])
-            rollout, sampled = self.model.step(rollout, eps, (temperature,) * count)
+            rollout, sampled = self.model.step(rollout, eps, temperature)
             refuse_nonfinite(sampled.nonfinite, path.positions)
             clip = torch.cat([clip, sampled.frame[:, None]], 1)
             yield Progress(group * len(frames) + t + 1, groups * len(frames))
@@ -144,7 +151,8 @@ class VideoAdapter(WalkAdapter):
         """The same future at rising temperatures."""
         exactly(inputs, 1, "a temperature sweep of videos starts from one clip")
         condition, positions = self._condition(self._clip(inputs[0])), self.settings.one_way(1.5)
-        return Path(positions, [replace(condition, temperature=t) for t in positions], ())
+        count = len(self.model.latent_shapes)
+        return Path(positions, [replace(condition, temperature=(t,) * count) for t in positions], ())
 
     def _futures(self, inputs: Sequence[Any]) -> Path:
         """Path from one future of a clip to another, along the arc of their noise."""
@@ -191,7 +199,7 @@ class VideoAdapter(WalkAdapter):
     def _predict_first(self, condition: VideoCondition) -> np.ndarray:
         """First frame that ``vflow.predict`` has for sample 0, uint8 (1, H, W, C)."""
         rollout, eps = self.model.start(condition.frames[None]), condition.noise[0]
-        sampled = self.model.step(rollout, eps, (condition.temperature,) * len(eps))[1]
+        sampled = self.model.step(rollout, eps, condition.temperature)[1]
         refuse_nonfinite(sampled.nonfinite, [0.0])
         return to_array(sampled.frame)
 
@@ -204,4 +212,4 @@ class VideoAdapter(WalkAdapter):
         key = self.settings.seed, content_hash(clip[-self.config.context :])
         times = range(frames or self.settings.num_frames)
         noise = tuple(sample_noise(self.model, key, [sample], t) for t in times)
-        return VideoCondition(to_tensor(clip, device_of(self.model)), noise, self.settings.temperature)
+        return VideoCondition(to_tensor(clip, device_of(self.model)), noise, self.temperature)
