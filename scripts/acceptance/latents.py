@@ -69,27 +69,30 @@ def shapes_probe() -> Result:
     return Result({"probe": direction_probe(shipped_model("shapes"), PROBE_CLIPS, "test", silent("probe"))})
 
 
+def push_figures(name: str, latents: str, top: str) -> dict[str, Figure]:
+    """Figures of ``of_push``."""
+    return {
+        "bits": Figure(f"{name}: bits/dim of 17 frames given 3", "", at_most=0.65, aim="0.52"),
+        "share": Figure(
+            f"{name}: share of the variance of futures due to the latents{latents}", at_least=0.9, aim="1"
+        ),
+        "top": Figure(f"{name}: sum of the shares of {top}, each alone", at_least=0.5, aim="0.7"),
+        "gain": Figure(
+            f"{name}: PSNR gain of the best of 20 over the best baseline, 5th frame",
+            "dB",
+            at_least=0.3,
+            aim="1.2",
+        ),
+        "alone": Figure(f"{name}: the same, choosing the best at that frame alone", "dB"),
+    }
+
+
 @measure(
     "H",
-    bits=Figure("push: bits/dim of 17 frames given 3", "", at_most=0.65, aim="0.52"),
-    share=Figure(
-        "push: share of the variance of futures due to the latents, augmented dimensions among them",
-        at_least=0.9,
-        aim="1",
-    ),
-    top=Figure(
-        "push: sum of the shares of the augmented dimensions and of the Glow's top level, each alone",
-        at_least=0.5,
-        aim="0.7",
+    **push_figures(
+        "push", ", augmented dimensions among them", "the augmented dimensions and of the Glow's top level"
     ),
     glow=Figure("push: share of the Glow's levels together, without the augmented dimensions"),
-    gain=Figure(
-        "push: PSNR gain of the best of 20 over the best baseline, 5th frame",
-        "dB",
-        at_least=0.3,
-        aim="1.2",
-    ),
-    alone=Figure("push: the same, choosing the best at that frame alone", "dB"),
 )
 def push_latents() -> Result:
     """Every fourth test clip; 20 futures × 5 frames at the suggested temperatures; the best is chosen by mean
@@ -98,25 +101,9 @@ def push_latents() -> Result:
     return of_push("push")
 
 
-@measure(
-    "H",
-    bits=Figure("push-wavelet: bits/dim of 17 frames given 3, exact", "", at_most=0.65, aim="0.52"),
-    share=Figure("push-wavelet: share of the variance of futures due to the latents", at_least=0.9, aim="1"),
-    top=Figure(
-        "push-wavelet: sum of the shares of the wavelets of the two top levels, each alone",
-        at_least=0.5,
-        aim="0.7",
-    ),
-    gain=Figure(
-        "push-wavelet: PSNR gain of the best of 20 over the best baseline, 5th frame",
-        "dB",
-        at_least=0.3,
-        aim="1.2",
-    ),
-    alone=Figure("push-wavelet: the same, choosing the best at that frame alone", "dB"),
-)
+@measure("H", **push_figures("push-wavelet", "", "the wavelets of the two top levels"))
 def push_wavelet_latents() -> Result:
-    """As push_latents."""
+    """As push_latents; bits are exact."""
     return of_push("push-wavelet")
 
 

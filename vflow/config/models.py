@@ -339,10 +339,9 @@ class LatticeVideoFlowConfig(ConvolutionalVideoConfig):
         return self
 
 
-class FrameConditionedConfig(VideoConfig):
-    """A VideoFlow whose couplings and prior see past frames instead of past latents."""
+class FrameEncodingConfig(VideoConfig):
+    """Entries of video models whose couplings and prior see features of past frames."""
 
-    kind: Literal["frame_conditioned_videoflow"] = "frame_conditioned_videoflow"
     prior: PriorConfig = PriorConfig()
     encoder: EncoderConfig = Field(
         default=EncoderConfig(), description="features of past frames, one entry per level"
@@ -355,33 +354,25 @@ class FrameConditionedConfig(VideoConfig):
         return self
 
 
-class ReferenceVideoFlowConfig(VideoConfig):
+class FrameConditionedConfig(FrameEncodingConfig):
+    """A VideoFlow whose couplings and prior see past frames instead of past latents."""
+
+    kind: Literal["frame_conditioned_videoflow"] = "frame_conditioned_videoflow"
+
+
+class ReferenceVideoFlowConfig(FrameEncodingConfig):
     """A frame-conditioned VideoFlow that codes each frame against a reference frame."""
 
     beside_levels: ClassVar[str] = "the reference frame"
     kind: Literal["reference_videoflow"] = "reference_videoflow"
-    prior: PriorConfig = PriorConfig()
-    encoder: EncoderConfig = Field(
-        default=EncoderConfig(), description="features of past frames, one entry per level"
-    )
     reference: MotionConfig = MotionConfig()
 
-    @model_validator(mode="after")
-    def _check_encoder(self) -> Self:
-        if len(self.encoder.hidden) != self.glow.levels:
-            raise ValueError("encoder.hidden needs one entry per level")
-        return self
 
-
-class AugmentedVideoFlowConfig(VideoConfig):
+class AugmentedVideoFlowConfig(FrameEncodingConfig):
     """A frame-conditioned VideoFlow with augmented dimensions, which lead to a predicted reference frame."""
 
     beside_levels: ClassVar[str] = "the augmented dimensions"
     kind: Literal["augmented_videoflow"] = "augmented_videoflow"
-    prior: PriorConfig = PriorConfig()
-    encoder: EncoderConfig = Field(
-        default=EncoderConfig(), description="features of past frames, one entry per level"
-    )
     augmentation: AugmentationConfig = AugmentationConfig()
 
     @property
@@ -389,9 +380,7 @@ class AugmentedVideoFlowConfig(VideoConfig):
         return self.augmentation.dimensions
 
     @model_validator(mode="after")
-    def _check_parts(self) -> Self:
-        if len(self.encoder.hidden) != self.glow.levels:
-            raise ValueError("encoder.hidden needs one entry per level")
+    def _check_augmentation(self) -> Self:
         hidden = self.augmentation.hidden
         if not 1 <= len(hidden) <= self.glow.levels or max(hidden) > 512:
             raise ValueError(
