@@ -36,7 +36,7 @@ def test_a_variant_has_its_time_and_tells_what_it_reached(tmp_path: Path) -> Non
     done = subprocess.run([*command, *changes], capture_output=True, text=True, check=True, timeout=120)
     row = json.loads(done.stdout)
     assert row["set"] == ["model.noise=learned"]
-    assert row["steps"] > 3 and row["skipped"] == 0 and 1.8 <= row["seconds"] < 10
+    assert row["steps"] > 0 and row["skipped"] == 0 and 1.8 <= row["seconds"] < 10
     assert math.isfinite(row["held_out_bits_per_dim"])
     model = vflow.load(tmp_path / "made")
     assert model.config.noise == "learned" and row["parameters"] == sum(p.numel() for p in model.parameters())
