@@ -30,7 +30,7 @@ class ReferenceModel(FrameEncodingModel, ABC):
         self, config: ReferenceVideoFlowConfig | AugmentedVideoFlowConfig, make: Callable[[], Reference]
     ) -> None:
         super().__init__(config, config.encoder.hidden)
-        self.reference = make()
+        self.reference = make()  # here, since initial weights depend on the order in which parts are made
         self.latent_shapes = (*self.flow.latent_shapes, self.reference.noise_shape)
         self.add_encoders(config.encoder, config.prior, config.context + 1)
 
