@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from vflow.data import media
-from vflow.errors import InputError, VflowError
+from vflow.errors import VflowError
 
 from ..shared import examples
 from ..shared.context import AppContext, Tab
@@ -29,6 +29,7 @@ from ..shared.events import (
     Trigger,
     Updates,
     html_block,
+    unless_empty,
     wire_clear,
     wire_jobs,
 )
@@ -129,7 +130,6 @@ def _wire_clicks(app: AppContext, form: Form, view: EnlargeView, jobs: NewestWin
     """Events that are answered at once: an upload, which ends a running job, and the choice of a variant."""
 
     def uploaded(paths: list[str] | None, request: gr.Request) -> Updates:
-        jobs.discard(request)
         if not paths:
             return {view.results: html.empty()}
         path, name = paths[-1], Path(paths[-1]).name
@@ -141,6 +141,8 @@ def _wire_clicks(app: AppContext, form: Form, view: EnlargeView, jobs: NewestWin
         except VflowError as error:
             page = html.empty(app.error_message(error, paths))
         taken = {form.files: [path]} if several else {}
+        if not jobs.discard(request, unless=[path]):  # Enlarge was pressed before this answer
+            return unless_empty(taken, view.bar.status)
         return {**taken, **view.nothing(page), **view.bar.stopped(status)}
 
     def pick(result: Result | None, event: gr.EventData) -> str:
@@ -163,13 +165,21 @@ def _wire_jobs(app: AppContext, form: Form, view: EnlargeView, strip: gr.HTML) -
         steps = _steps(app, form, view, values, should_stop)
         yield from view.bar.with_errors(app, files, steps, view.nothing(html.empty()))
 
+    def take_last(values: Updates, event: gr.EventData) -> Updates:
+        paths = paths_of(values[form.files])
+        return {form.files: paths[-1:]} if len(paths) > 1 else {}
+
     def load_example(values: Updates, event: gr.EventData) -> Updates:
         photo = examples.picture_file(examples.SMALL_PHOTOS, int(event.index))
         return {form.files: [examples.copy_to_cache(photo, app.cache)]}
 
-    triggers = [Trigger(view.bar.buttons.run.click, enlarge), Trigger(strip.select, enlarge, load_example)]
+    triggers = [
+        Trigger(view.bar.buttons.run.click, enlarge, take_last),
+        Trigger(strip.select, enlarge, load_example),
+    ]
     inputs = form.components()
-    jobs = wire_jobs(app, "enlarge", view.bar, triggers, inputs, [*view.components(), *inputs])
+    outputs = [*view.components(), *inputs]
+    jobs = wire_jobs(app, "enlarge", view.bar, triggers, inputs, outputs, about=form.files)
     wire_clear(form.files, view, jobs, html.empty())
     return jobs
 
@@ -211,16 +221,13 @@ def _steps(app: AppContext, form: Form, view: EnlargeView, values: Updates, shou
 
 
 def _request(form: Form, values: Updates) -> Request:
-    paths: Sequence[str] = paths_of(values[form.files])
-    if len(paths) > 1:
-        raise InputError(f"{len(paths)} photos; give one at a time here, or folders to vflow upscale")
     numbers = {
         "scale": values[form.scale],
         "num_samples": values[form.num_samples],
         "temperature": values[form.temperature],
         "seed": form.seed.draw(values),
     }
-    return Request.checked(values[form.checkpoint], paths, **numbers)[0]
+    return Request.checked(values[form.checkpoint], paths_of(values[form.files]), **numbers)[0]
 
 
 TAB = Tab("Enlarge", "enlarge", build)

@@ -156,10 +156,20 @@ class NewestWins:
 
     A request stays on the server with the values and the data of its event; gradio's own ``always_last``
     would answer the last of several events with the data of the first.
+
+    Args:
+        about: the input whose value a job is about, if ``discard`` is to spare some jobs.
     """
 
-    def __init__(self, app: AppContext, name: str, status: gr.HTML, last: LastResult | None = None) -> None:
-        self._app, self._name, self._status, self._last = app, name, status, last
+    def __init__(
+        self,
+        app: AppContext,
+        name: str,
+        status: gr.HTML,
+        last: LastResult | None = None,
+        about: Any = None,
+    ) -> None:
+        self._app, self._name, self._status, self._last, self._about = app, name, status, last, about
         self._groups: set[str] = set()
 
     def add(self, trigger: Trigger, inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
@@ -173,7 +183,7 @@ class NewestWins:
             work = partial(self._in_turn, partial(trigger.work, known, event))
             if self._last:
                 work = partial(self._last.kept, self._status, request.session_hash, known, work)
-            newest = self._app.jobs.request(key, work, number)
+            newest = self._app.jobs.request(key, work, number, known.get(self._about))
             return unless_empty(changes if newest else {}, self._status)
 
         def work(request: gr.Request) -> Shown:
@@ -208,10 +218,15 @@ class NewestWins:
         for group in self._groups:
             self._app.jobs.withdraw(self._key(request, group))
 
-    def discard(self, request: gr.Request) -> None:
-        """Forget the jobs that wait, and let those that run end without a result."""
-        for group in self._groups:
-            self._app.jobs.discard(self._key(request, group))
+    def discard(self, request: gr.Request, unless: Any = None) -> bool:
+        """Forget the jobs that wait, and let those that run end without a result.
+
+        Events are answered side by side: where the one that ends jobs comes with the input that the newest
+        job is about (``unless``), the click that began it came later. Returns False where one is spared so.
+        """
+        jobs = self._app.jobs
+        discarded = [jobs.discard(self._key(request, group), unless) for group in self._groups]
+        return all(discarded)
 
     def _key(self, request: gr.Request, group: str) -> str:
         return f"{request.session_hash}/{self._name}/{group}"
@@ -373,13 +388,16 @@ def wire_jobs(
     inputs: Sequence[Any],
     outputs: Sequence[Any],
     kept: Sequence[Any] = (),
+    about: Any = None,
 ) -> NewestWins:
     """Wire the triggers of a tab's jobs, Stop, and leaving the queue; returns what can end them.
 
-    ``kept``: inputs whose values belong to a result that is offered after a reload.
+    Args:
+        kept: inputs whose values belong to a result that is offered after a reload.
+        about: the input that ``NewestWins.discard`` knows a job by.
     """
     last = LastResult.of(app, tab, bar.offer, kept)
-    newest = NewestWins(app, tab, bar.status, last)
+    newest = NewestWins(app, tab, bar.status, last, about)
     jobs = []
     for trigger in triggers:
 

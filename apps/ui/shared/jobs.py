@@ -19,10 +19,11 @@ Work = Callable[[Callable[[], bool]], Generator[Any, None, None]]
 
 
 @dataclass
-class RunningJob:
-    """Job, and the reasons to end it: its user pressed Stop, or asked for something newer."""
+class RequestedJob:
+    """Job, what it is about, and why it is to end: its user pressed Stop, or asked for something newer."""
 
     work: Work
+    about: Any = None
     stopped: bool = False
     superseded: bool = False
 
@@ -36,8 +37,8 @@ class Jobs:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[str, Work] = {}
-        self._running: dict[str, RunningJob] = {}
+        self._waiting: dict[str, RequestedJob] = {}
+        self._running: dict[str, RequestedJob] = {}
         self._count = 0
         self._newest: dict[str, int] = {}
         self._seconds: dict[str, float] = {}
@@ -49,16 +50,19 @@ class Jobs:
             self._newest[key] = self._count
             return self._count
 
-    def request(self, key: str, work: Work, number: int | None = None) -> bool:
+    def request(self, key: str, work: Work, number: int | None = None, about: Any = None) -> bool:
         """A new request, which supersedes the one that waits or runs.
 
         Returns False, and does nothing, where another has begun since ``begin`` gave its ``number``.
+
+        Args:
+            about: what ``discard`` knows the job by, such as the files that it reads.
         """
         with self._lock:
             if number is not None and self._newest.get(key) != number:
                 return False
             self._newest.pop(key, None)
-            self._waiting[key] = work
+            self._waiting[key] = RequestedJob(work, about)
             if job := self._running.get(key):
                 job.superseded = True
             return True
@@ -68,19 +72,25 @@ class Jobs:
         with self._lock:
             self._waiting.pop(key, None)
 
-    def discard(self, key: str) -> None:
-        """Forget the request that waits, and let the one that runs end without a result."""
+    def discard(self, key: str, unless: Any = None) -> bool:
+        """Forget the request that waits, and let the one that runs end without a result.
+
+        Returns False, and does nothing, where the newest of them is about ``unless``.
+        """
         with self._lock:
+            newest = self._waiting.get(key) or self._running.get(key)
+            if newest and unless is not None and newest.about == unless:
+                return False
             self._waiting.pop(key, None)
             if job := self._running.get(key):
                 job.superseded = True
+            return True
 
     @contextmanager
-    def running(self, key: str) -> Iterator[RunningJob | None]:
+    def running(self, key: str) -> Iterator[RequestedJob | None]:
         """The job of the newest request; None if that has run already."""
         with self._lock:
-            work = self._waiting.pop(key, None)
-            job = None if work is None else RunningJob(work)
+            job = self._waiting.pop(key, None)
             if job:
                 self._running[key] = job
         try:

@@ -73,11 +73,15 @@ def _wire_form(app: AppContext, form: Form, view: TimedView, jobs: NewestWins) -
         return forms.direction_updates(app, form, values)
 
     inputs, outputs = set(form.components()), form.components()
-    # Loading a model takes a moment; a kind of walk chosen meanwhile would be the old model's. Not `input`,
-    # which Gradio also sends when a person leaves the list as it was: it would end what runs.
-    loading = gr.update(interactive=False), message("Loading the model…")
+    # Loading a model takes a moment; a kind of walk chosen meanwhile would be the old model's, and a walk
+    # begun would end with the answer. Not `input`, which Gradio also sends when a person leaves the list as
+    # it was: it would end what runs.
+    off = gr.update(interactive=False)
+    loading = off, off, message("Loading the model…")
     last: dict[str, Any] = {"trigger_mode": "always_last", **QUICK}  # else what comes meanwhile is dropped
-    begun = form.checkpoint.change(lambda: loading, None, [form.kind, view.bar.status], **last)
+    begun = form.checkpoint.change(
+        lambda: loading, None, [form.kind, view.bar.buttons.run, view.bar.status], **last
+    )
     begun.then(change_model, inputs, [*outputs, *view.components()], **last)
     form.kind.input(arrange, inputs, outputs, **last)
     form.source.input(arrange, inputs, outputs, **last)

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 import vflow
 from apps.ui.enlarge import html
 from apps.ui.enlarge.job import Result
 from apps.ui.shared.examples import FOLDER
 from tests.app.conftest import Opener, Server
-from tests.app.support import DESKTOP, DONE, PHONE, App, contrast
+from tests.app.support import DESKTOP, DONE, PHONE, SETTLED, App, contrast
 from tests.app.test_access import check
 from vflow.data import media
 
@@ -164,6 +164,40 @@ def test_of_two_photos_the_last_is_taken_and_none_is_refused_in_a_line(opened: O
     app.page.locator("#vf-enlarge-files button[aria-label=Clear]").click()
     app.page.locator("#vf-enlarge-run").click()
     expect(app.page.locator("#vf-enlarge-status .vf-error")).to_contain_text("no photo given", timeout=DONE)
+
+
+@browser
+def test_a_click_before_the_answer_to_the_upload_counts(opened: Opener) -> None:
+    app, busy = opened_tab(opened), opened()
+    busy.tab("Digits")
+    busy.choose("slowest-digits")
+    busy.number("Digits per class", 32)
+    busy.page.locator("#vf-digits-run").click()
+    busy.page.locator(".vf-live img").first.wait_for(timeout=DONE)
+    app.number("Variants", 1)
+    app.number("Seed", 4321)
+    page, held, holds = app.page, list[Route](), [True]
+
+    def hold(route: Route) -> None:
+        asked = route.request.post_data or ""
+        held.append(route) if holds and "walk-coffee" in asked and "4321" not in asked else route.continue_()
+
+    page.route("**/gradio_api/run/**", hold)
+    page.locator("#vf-enlarge-files input[type=file]").set_input_files(FOLDER / "walk-coffee.png")
+    expect(page.locator("#vf-enlarge-files")).to_contain_text("coffee", timeout=DONE)
+    page.locator("#vf-enlarge-run").click()
+    status = page.locator("#vf-enlarge-status")
+    expect(status).to_contain_text("Waiting for the model: 1 job before this one.", timeout=DONE)
+    holds.clear()
+    assert held
+    while held:
+        with page.expect_response(held[0].request.url):
+            held.pop(0).continue_()
+    page.evaluate(SETTLED)
+    expect(status).to_contain_text("Waiting for the model")
+    busy.stop("digits")
+    status.locator(".vf-done").wait_for(timeout=DONE)
+    expect(page.locator(".vf-enlarged .vf-after")).to_have_attribute("alt", "walk-coffee, variant 1")
 
 
 def test_the_endpoint_gives_what_python_draws(server: Server, checkpoints: Path, tmp_path: Path) -> None:

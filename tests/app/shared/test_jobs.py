@@ -59,6 +59,25 @@ def test_only_the_newest_request_runs_and_only_once() -> None:
         assert job is None
 
 
+def test_of_discarded_jobs_those_about_the_newest_input_are_spared() -> None:
+    jobs = Jobs()
+    assert jobs.discard("a", unless=["new"]), "there is none"
+    jobs.request("a", work, about=["old"])
+    with jobs.running("a") as old:
+        assert old is not None
+        assert not jobs.discard("a", unless=["old"]) and not old.superseded
+        jobs.request("a", work, about=["new"])
+        assert not jobs.discard("a", unless=["new"])
+        with jobs.running("a") as new:
+            assert new is not None, "the request still waits"
+            assert not jobs.discard("a", unless=["new"]) and not new.should_stop()
+            assert jobs.discard("a") and new.superseded
+    jobs.request("a", work)
+    assert jobs.discard("a"), "about nothing, unless nothing"
+    with jobs.running("a") as gone:
+        assert gone is None
+
+
 def test_a_request_that_was_prepared_longer_than_a_later_one_is_dropped() -> None:
     jobs = Jobs()
     slow, quick = jobs.begin("a"), jobs.begin("a")

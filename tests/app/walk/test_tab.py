@@ -259,6 +259,7 @@ def test_of_two_quick_checkpoints_the_second_counts(walker: Walker) -> None:
     page.route("**/gradio_api/run/**", hold)
     walker.app.choose("colorizer")
     expect(page.locator("#vf-walk-status")).to_contain_text("Loading the model…")
+    expect(page.locator("#vf-walk-run")).to_be_disabled()
     walker.app.choose("shapes")
     page.wait_for_timeout(200)  # until the page has asked, if it does
     busy.clear()
@@ -270,6 +271,7 @@ def test_of_two_quick_checkpoints_the_second_counts(walker: Walker) -> None:
         arg=offered("shapes"),
     )
     expect(page.locator("#vf-walk-status")).to_contain_text("Ready.")
+    expect(page.locator("#vf-walk-run")).to_be_enabled()
 
 
 @pytest.mark.browser
