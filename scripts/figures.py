@@ -110,11 +110,7 @@ def directions(folder: Path) -> Path:
         model = vflow.load(name)
         known = vflow.load_directions(name, model)
         for number in range(3 if name != "colorizer" else 2):
-            suggested = read_config(checkpoint_folder(name)).temperature
-            calm = float(np.min(suggested)) if name == "push" else 1.0  # as the app starts
-            settings = WalkSettings(
-                direction=number, level=level, steps=7, temperature=calm, label=label, num_frames=1
-            )
+            settings = WalkSettings(direction=number, level=level, steps=7, label=label, num_frames=1)
             walked = vflow.walk(model, inputs, settings, directions=known)
             steps = walked.frames[:, walked.given - 1] if walked.frames.ndim == 5 else walked.frames
             rows.append(np.stack([square(three(step[None])[0]) for step in steps]))

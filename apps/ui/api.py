@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -36,7 +36,7 @@ from .shared.jobs import mapped
 from .shared.turns import Turn
 from .surprise import job as surprise_jobs
 from .walk import job as walk_jobs
-from .walk.kinds import LIKELIEST, START, find_kind, first_checkpoint, walkable
+from .walk.kinds import LIKELIEST, first_checkpoint, walkable
 
 
 def build(app: AppContext) -> None:
@@ -425,12 +425,11 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
 
         Settings are those of ``vflow walk``; directions and samples count from 0.
         Extent 0 is the default of the kind of walk; ``to`` is the end of an interpolation or a transfer.
-        Without a temperature it is the page's: the checkpoint's suggested one where noise is drawn, else 1.
+        Temperatures per level, from fine to coarse and separated by commas, override the one for all levels;
+        without any, those the checkpoint suggests apply.
         """
         if isinstance(kind := settings.get("kind"), str):
             settings["kind"] = kind.strip().lower()
-        if temperature is None:
-            temperature = _walk_temperature(app, settings, upload=bool(files))
         groups = {"files": files, "to": to, "negatives": negatives, "positives": positives}
         request = walk_jobs.Request(temperature=temperature, **groups, **settings)
         with _plain_errors(app, request.paths()):
@@ -467,17 +466,9 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         "second_sample": gr.Number(1, label="second_sample"),
         "negatives": _uploads("negatives"),
         "positives": _uploads("positives"),
+        "level_temperatures": gr.Textbox("", label="level_temperatures"),
     }
     _expose(app, trigger, "walk", walk, inputs, _files(*names))
-
-
-def _walk_temperature(app: AppContext, settings: Mapping[str, Any], *, upload: bool) -> float:
-    """Temperature of a walk that names none."""
-    name = settings.get("checkpoint")
-    family = app.models.family(name)
-    kind = find_kind(family, settings.get("kind")) if family in START else None
-    random = kind is not None and kind.starts_at_random(family, upload=upload)
-    return slider_temperature(app, name) if kind and kind.draws_noise(random=random) else 1.0
 
 
 def _compress(app: AppContext, trigger: gr.Button) -> None:

@@ -124,8 +124,15 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "torn-colorizer": tiny_colorizer(),
         "enlarge": tiny_super_resolution(),
         "calm-colorizer": tiny_colorizer().model_copy(update={"temperature": CALM}),
+        "calm": tiny(temperature=(0.4, 1.0)),
     }
-    stirred = {"lively": True, "slower-digits": False, "slowest-digits": False, "slow-colorizer": False}
+    stirred = {
+        "lively": True,
+        "calm": True,
+        "slower-digits": False,
+        "slowest-digits": False,
+        "slow-colorizer": False,
+    }
     for name, config in configs.items():
         save_untrained(folder / name, config, stirred=stirred.get(name))
     noise = [torch.randn(12, *shape) for shape in build_model(configs["digits"]).latent_shapes]

@@ -20,6 +20,7 @@ from vflow.commands.common import (
     note,
     open_model,
     parse_temperature,
+    temperature_text,
 )
 from vflow.errors import CheckpointError, ConfigError
 from vflow.flags import Text, Whole
@@ -193,14 +194,9 @@ def resolve(
     resolved = parse(kind, fields | {"versions": versions()}, "settings")
     resolved.settings().levels(len(model.latent_shapes))
     if not old and "temperature" not in flags and resolved.temperature != 1:
-        temperature = _temperature_flag(resolved.temperature)
+        temperature = temperature_text(resolved.temperature)
         note(f"drawn at temperature {temperature}, as {resolved.checkpoint} suggests")
     return resolved, model
-
-
-def _temperature_flag(temperature: float | tuple[float, ...]) -> str:
-    """Text that --temperature takes."""
-    return ",".join(f"{t:g}" for t in (temperature if isinstance(temperature, tuple) else (temperature,)))
 
 
 def _possible_threads(file: Path | None, threads: int) -> int:

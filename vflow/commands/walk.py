@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, check_checkpoint, note, open_model
+from vflow.commands.common import (
+    NONE_GIVEN,
+    CommonFlags,
+    check_checkpoint,
+    note,
+    open_model,
+    parse_temperature,
+)
 from vflow.errors import ConfigError
 from vflow.flags import Inputs, Number, Text, Whole
 
@@ -56,8 +63,9 @@ class WalkLatents:
     extent: Number = None
     """Distance each way in standard deviations (3), or the last temperature (1.5); of other walks, how far
     they go, 1 to their end."""
-    temperature: Number = None
-    """Scale of noise that is drawn (1; of clips, what the checkpoint suggests)."""
+    temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
+    """Scale of noise that is drawn (as the checkpoint suggests); one number, or one per level, fine to
+    coarse."""
     label: Whole = None
     """Class of the digit; of an input, by default the likeliest."""
     num_frames: Whole = None
@@ -107,9 +115,11 @@ class WalkLatents:
     def _settings(self) -> WalkSettings:
         from vflow.pipelines.walk.space import WalkSettings
 
-        names = ("steps", "direction", "extent", "temperature", "label", "num_frames", "samples")
+        names = ("steps", "direction", "extent", "label", "num_frames", "samples")
         given: dict[str, Any] = {name: getattr(self, name) for name in names}
         given = {name: value for name, value in given.items() if value is not None}
+        if self.temperature is not None:
+            given["temperature"] = parse_temperature(self.temperature)
         if self.common.seed is not None:
             given["seed"] = self.common.seed
         if self.level is not None:

@@ -167,6 +167,32 @@ def temperature_or_suggested(given: Temperature | list[float] | None, config: An
     return tuple(given) if isinstance(given, list) else given
 
 
+def check_temperature(temperature: Temperature | list[float]) -> None:
+    """Refuse temperatures out of range.
+
+    Raises:
+        ConfigError: one is not a number in 0..2.
+    """
+    for value in temperature if isinstance(temperature, tuple | list) else (temperature,):
+        check_range("temperature", value, 0, MAX_TEMPERATURE)
+
+
+def level_temperatures(temperature: Temperature, count: int) -> tuple[float, ...]:
+    """One temperature for each of ``count`` levels.
+
+    Raises:
+        ConfigError: there are several temperatures, but not ``count``.
+    """
+    if not isinstance(temperature, tuple):
+        return (float(temperature),) * count
+    if len(temperature) != count:
+        raise ConfigError(
+            f"temperature has {counted(len(temperature), 'value')}, the model "
+            f"{counted(count, 'level')}; give 1" + (f" or {count}" if count > 1 else "")
+        )
+    return tuple(map(float, temperature))
+
+
 @dataclass(frozen=True, kw_only=True)
 class SamplingSettings:
     """Samples to draw.
@@ -184,23 +210,11 @@ class SamplingSettings:
     def __post_init__(self) -> None:
         check_range("num_samples", self.num_samples, 1, MAX_SAMPLES, whole=True)
         check_seed(self.seed)
-        for value in self.temperature if isinstance(self.temperature, tuple) else (self.temperature,):
-            check_range("temperature", value, 0, MAX_TEMPERATURE)
+        check_temperature(self.temperature)
 
     def levels(self, count: int) -> tuple[float, ...]:
-        """One temperature per level.
-
-        Raises:
-            ConfigError: there are several temperatures, but not ``count``.
-        """
-        if not isinstance(self.temperature, tuple):
-            return (float(self.temperature),) * count
-        if len(self.temperature) != count:
-            raise ConfigError(
-                f"temperature has {counted(len(self.temperature), 'value')}, the model "
-                f"{counted(count, 'level')}; give 1" + (f" or {count}" if count > 1 else "")
-            )
-        return tuple(map(float, self.temperature))
+        """One temperature per level; raises as ``level_temperatures``."""
+        return level_temperatures(self.temperature, count)
 
 
 class Counts(NamedTuple):

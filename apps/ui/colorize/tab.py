@@ -117,7 +117,7 @@ def _settings(app: AppContext, files: gr.File, state: gr.State) -> tuple[Form, B
     first = app.models.default(FAMILY)
     with gr.Group(elem_classes="vf-card"):
         num_samples = gr.Slider(1, MAX_VARIANTS, 8, step=1, label="Variants")
-        temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS)
+        temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS.format(place="under Advanced"))
         seed = Seed.row()
         checkpoint = gr.Dropdown(app.models.names(FAMILY), value=first, label="Checkpoint", interactive=True)
     buttons = Buttons.row("Colourise", "colorize", ready=first is not None)

@@ -34,6 +34,7 @@ from ..shared.events import (
 )
 from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import (
+    AUGMENTED_LAST,
     SLIDER_WITH_LEVELS,
     Seed,
     clip_upload,
@@ -127,14 +128,14 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]
                 1, MAX_FUTURES, samples, step=1, label=_samples_label(app, first), min_width=130
             )
             num_frames = gr.Slider(1, MAX_FRAMES, frames, step=1, label="Frames", min_width=130)
-        temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS)
+        temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS.format(place="under Advanced"))
         seed = Seed.row()
     buttons = Buttons.row("Predict", "predict", ready=first is not None)
     estimate = Estimate(
         app, "predict", [checkpoint, num_samples, num_frames, files], partial(expected_seconds, app)
     )
     with gr.Accordion("Advanced", open=False):
-        levels = levels_box(app, first, temperature, "the frame predictor, if the model has one")
+        levels = levels_box(app, first, temperature, AUGMENTED_LAST)
         fps = gr.Slider(1, 30, app.preview_fps(first), step=1, label="Preview frames per second")
 
     def on_checkpoint(name: str | None, typed: str) -> tuple[Any, ...]:

@@ -49,7 +49,8 @@ class Seed(ComponentGroup):
         return secrets.randbelow(MAX_SEED) if values[self.randomize] else values[self.value]
 
 
-SLIDER_WITH_LEVELS = "For all levels. Moving it clears the values per level under Advanced."
+SLIDER_WITH_LEVELS = "For all levels. Moving it clears the values per level {place}."
+AUGMENTED_LAST = "the augmented dimensions, if the model has any"
 
 
 def slider_temperature(app: AppContext, name: str | None) -> float:
@@ -71,7 +72,9 @@ def temperature_slider(app: AppContext, checkpoint: str | None, info: str | None
     return gr.Slider(0, MAX_TEMPERATURE, first, step=0.05, label="Temperature", info=info)
 
 
-def levels_box(app: AppContext, checkpoint: str | None, slider: gr.Slider, last: str) -> gr.Textbox:
+def levels_box(
+    app: AppContext, checkpoint: str | None, slider: gr.Slider, last: str, *, visible: bool = True
+) -> gr.Textbox:
     """Temperatures per level as text; whichever of box and ``slider`` was touched last counts.
 
     Args:
@@ -82,6 +85,7 @@ def levels_box(app: AppContext, checkpoint: str | None, slider: gr.Slider, last:
         label="Temperature per level",
         placeholder="one number per level, such as 0.8, 0.9, …",
         info=f"From fine to coarse, then {last}. Overrides the slider until you move it.",
+        visible=visible,
     )
     slider.input(lambda: "", None, box, trigger_mode="always_last", **QUICK)
     return box

@@ -14,7 +14,15 @@ from ..shared.checks import whole_number
 from ..shared.context import AppContext
 from ..shared.events import ON_CLICK, ComponentGroup, Updates, html_block
 from ..shared.fit import fit_line, wire_fit
-from ..shared.forms import Seed, slider_temperature, temperature_slider
+from ..shared.forms import (
+    AUGMENTED_LAST,
+    SLIDER_WITH_LEVELS,
+    Seed,
+    level_temperatures,
+    levels_box,
+    slider_temperature,
+    temperature_slider,
+)
 from ..shared.html import note
 from . import examples, html
 from .job import MAX_EXTENT, MAX_FRAMES, MAX_SAMPLES, MAX_STEPS, Request
@@ -68,6 +76,7 @@ class Form(ComponentGroup):
     num_frames: gr.Slider
     futures: tuple[gr.Number, gr.Number]
     temperature: gr.Slider
+    levels: gr.Textbox
     seed: Seed
 
     def request(self, family: str, values: Updates) -> Request:
@@ -78,6 +87,7 @@ class Form(ComponentGroup):
         """
         kind = find_kind(family, values[self.kind])
         random = kind.starts_at_random(family, upload=values[self.source] != RANDOM)
+        drawn = kind.draws_noise(random=random)
         return Request(
             checkpoint=values[self.checkpoint],
             kind=values[self.kind],
@@ -89,7 +99,8 @@ class Form(ComponentGroup):
             direction=values[self.direction] - 1,
             level=values[self.level],
             extent=values[self.extent],
-            temperature=values[self.temperature] if kind.draws_noise(random=random) else 1.0,
+            temperature=values[self.temperature] if drawn else None,
+            level_temperatures=values[self.levels] if drawn else "",
             seed=self.seed.draw(values),
             label=values[self.label],
             num_frames=values[self.num_frames],
@@ -129,10 +140,11 @@ def build(app: AppContext) -> Form:
         with gr.Row():
             futures = (_future("From future", 1), _future("To future", 2))
         temperature = temperature_slider(app, first)
+        levels = levels_box(app, first, temperature, AUGMENTED_LAST, visible=False)
         seed = Seed.row()
     return Form(
         checkpoint, kind, source, uploads, tiles, label, remark, level, bars, direction, extent, steps,
-        num_frames, futures, temperature, seed,
+        num_frames, futures, temperature, levels, seed,
     )  # fmt: skip
 
 
@@ -161,7 +173,7 @@ def form_updates(app: AppContext, form: Form, values: Updates, *, new_model: boo
     choices = [(kind.title, kind.name) for kind in able.kinds]
     cleared = {"value": None} if new_model else {}
     tiles = "" if random else examples.strip(app, values[form.checkpoint], kind)
-    updates = {
+    return {
         form.kind: gr.update(choices=choices, info=kind.info, interactive=True, **chosen),
         form.source: gr.update(visible=able.family == "digits" and not kind.groups),
         form.label: _label(able.family, kind, random, values[form.label]),
@@ -172,12 +184,21 @@ def form_updates(app: AppContext, form: Form, values: Updates, *, new_model: boo
         form.uploads.negatives: gr.update(visible=kind.groups, **cleared),
         form.uploads.positives: gr.update(visible=kind.groups, **cleared),
         **_numbers(form, able, kind, random, values),
+        **_temperatures(app, form, values, drawn=kind.draws_noise(random=random), new_model=new_model),
     }
-    if new_model:
-        updates[form.temperature] = gr.update(
-            value=slider_temperature(app, values[form.checkpoint]), visible=kind.draws_noise(random=random)
-        )
-    return updates
+
+
+def _temperatures(app: AppContext, form: Form, values: Updates, *, drawn: bool, new_model: bool) -> Updates:
+    """The slider, and the box where the checkpoint suggests a temperature for each level."""
+    name = values[form.checkpoint]
+    levels = level_temperatures(app, name)
+    value = {"value": slider_temperature(app, name)} if new_model else {}
+    typed = {"value": levels} if new_model and values[form.levels] != levels else {}
+    info = SLIDER_WITH_LEVELS.format(place="below") if levels else ""
+    return {
+        form.temperature: gr.update(visible=drawn, info=info, **value),
+        form.levels: gr.update(visible=drawn and bool(levels), **typed),
+    }
 
 
 def _label(family: str, kind: Kind, random: bool, chosen: str | None) -> Any:
@@ -213,7 +234,6 @@ def _numbers(form: Form, able: Capabilities, kind: Kind, random: bool, values: U
         form.steps: gr.update(visible="steps" in controls),
         form.num_frames: gr.update(visible="frames" in controls),
         **{future: gr.update(visible="futures" in controls) for future in form.futures},
-        form.temperature: gr.update(visible=kind.draws_noise(random=random)),
         form.seed.value: gr.update(visible=seeded),
         form.seed.randomize: gr.update(visible=seeded),
         **_direction(form, able.explained.get(str(level), ()) if directions else (), values[form.direction]),

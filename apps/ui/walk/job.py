@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from vflow.commands.common import temperature_text
 from vflow.data import media
 from vflow.errors import InputError, VflowError, counted
 from vflow.pipelines.batch.inputs import clips
-from vflow.pipelines.common import versions
+from vflow.pipelines.common import Temperature, versions
 from vflow.pipelines.digits.preprocess import prepare_digit
 from vflow.pipelines.video.export import heat
 from vflow.pipelines.video.preprocess import fit
@@ -60,6 +61,7 @@ class Request:
     Attributes:
         files, to: the input where the walk starts, and the one where it leads.
         negatives, positives: two groups of inputs.
+        temperature, level_temperatures: None and empty: as the checkpoint suggests.
     """
 
     checkpoint: str | None = None
@@ -72,7 +74,8 @@ class Request:
     direction: float = 0
     level: str = "-1"
     extent: float = 0
-    temperature: float = 1
+    temperature: float | None = None
+    level_temperatures: str = ""
     seed: float = 0
     label: str = LIKELIEST
     num_frames: float = 8
@@ -102,12 +105,18 @@ class Request:
             direction=checks.whole_number("direction", self.direction, 0, 63),
             level=_level(str(self.level)),
             extent=extent or None,
-            temperature=checks.single_temperature(self.temperature),
+            temperature=self._temperature(),
             seed=checks.seed_number(self.seed),
             label=None if label == LIKELIEST else _label(label),
             num_frames=checks.whole_number("frames", self.num_frames, 1, MAX_FRAMES),
             samples=(first, second),
         )
+
+    def _temperature(self) -> Temperature | None:
+        if self.temperature is None and not self.level_temperatures:
+            return None
+        single = 1.0 if self.temperature is None else self.temperature
+        return checks.temperature(single, self.level_temperatures)
 
 
 def _level(text: str) -> int | None:
@@ -252,12 +261,19 @@ class Job:
         """
         settings = request.settings()
         model = app.models.load(request.checkpoint)
+        if settings.temperature is not None:
+            checks.check_levels(settings.temperature, model, request.checkpoint)
         return cls(request, settings, model, read_inputs(model, request))
 
     @property
     def family(self) -> str:
         """Family of the model: videoflow, digits or colorizer."""
         return str(self.model.config.family)
+
+    @property
+    def temperature(self) -> Temperature:
+        """Temperature of noise that is drawn."""
+        return self.settings.temperature_for(self.model.config)
 
     @property
     def work(self) -> int:
@@ -302,7 +318,7 @@ class Job:
             name = f"{name} ({level[:1].lower()}{level[1:]})"
         made = settings_text(
             self.request.checkpoint,
-            temperature=settings.temperature if kind.draws_noise(random=random) else None,
+            temperature=self.temperature if kind.draws_noise(random=random) else None,
             seed=settings.seed if family == "videoflow" or random else None,
         )
         return f"{name}: {counted(len(self.walk.positions), 'step')} in {seconds:.1f} s · {made}"
@@ -337,6 +353,7 @@ class Job:
         record = {
             **model,
             **asdict(self.settings),
+            "temperature": self.temperature,
             **{key: files for key, files in names.items() if files},
             **(
                 {"command": _command(model["checkpoint"], self.settings, names)}
@@ -377,6 +394,8 @@ def _command(checkpoint: str, settings: WalkSettings, names: dict[str, list[str]
     defaults = asdict(WalkSettings())
     for key, value in asdict(settings).items():
         if value != defaults[key]:
+            if key == "temperature":
+                value = temperature_text(value)
             values = value if isinstance(value, tuple) else [ALL if value is None else value]
             words += [f"--{key.replace('_', '-')}", *map(str, values)]
     for flag, keys in (

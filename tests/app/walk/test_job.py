@@ -33,10 +33,11 @@ class Here:
     context: AppContext
     folder: Path
 
-    def walk(self, kind: str, **boxes: list[Path]) -> tuple[dict[str, Any], np.ndarray]:
+    def walk(self, kind: str, levels: str = "", **boxes: list[Path]) -> tuple[dict[str, Any], np.ndarray]:
         """The record of a walk of two steps with these files in its boxes, and its frames."""
         paths = {name: [str(path) for path in box] for name, box in boxes.items()}
-        job = Job.begin(self.context, Request("lively", kind, **paths, steps=2, num_frames=1))  # type: ignore[arg-type]
+        request = Request("calm", kind, **paths, steps=2, num_frames=1, level_temperatures=levels)  # type: ignore[arg-type]
+        job = Job.begin(self.context, request)
         for _ in job.advance(self.context, lambda: False):
             pass
         result = job.save(self.context)
@@ -103,6 +104,10 @@ def test_the_command_of_a_record_makes_the_walk_again(here: Here) -> None:
         record, frames = here.walk(kind, **boxes)
         assert np.array_equal(frames, here.again(*shlex.split(record["command"])[1:])), (kind, boxes)
     assert {"files", "to", "negatives", "positives"} & set(record) == {"files"}, "of boxes that were read"
+    drawn = [here.walk("blend", levels, files=clips[:1]) for levels in ("", "0.4, 1", "0.8 1.2")]
+    assert [record["temperature"] for record, _ in drawn] == [[0.4, 1.0], [0.4, 1.0], [0.8, 1.2]]
+    assert np.array_equal(drawn[0][1], drawn[1][1]) and not np.array_equal(drawn[0][1], drawn[2][1])
+    assert np.array_equal(drawn[2][1], here.again(*shlex.split(drawn[2][0]["command"])[1:]))
 
 
 def test_no_command_where_the_command_line_would_take_files_for_other_inputs(here: Here) -> None:
@@ -131,7 +136,7 @@ def test_what_is_said_in_place_of_a_command_makes_the_walk_again(here: Here) -> 
         (here.folder / name).mkdir()
         for path in paths:
             path.rename(here.folder / name / path.name)
-    words = f"walk --checkpoint {here.context.models.folder('lively')} --kind interpolate --steps 2"
+    words = f"walk --checkpoint {here.context.models.folder('calm')} --kind interpolate --steps 2"
     words += " --num-frames 1 --input from to --output walk"
     assert np.array_equal(frames, here.again(*words.split()))
 

@@ -147,6 +147,41 @@ def test_slider_over_the_clips_of_an_example(walker: Walker, tmp_path: Path) -> 
 
 
 @pytest.mark.browser
+def test_futures_are_drawn_at_the_suggested_temperatures_until_the_slider_is_moved(
+    walker: Walker, stills: list[Path], checkpoints: Path, tmp_path: Path
+) -> None:
+    walker.choose("calm")
+    walker.kind("Blend")
+    levels = walker.app.page.get_by_label("Temperature per level").filter(visible=True)
+    expect(levels).to_have_value("0.4, 1")
+    walker.upload("start", stills[0])
+    walker.app.number("Steps", 2)
+    walker.app.number("Frames", 2)
+    model = vflow.load(checkpoints / "calm")
+
+    def drawn(temperature: float | None, told: str) -> None:
+        assert walker.walk().endswith(f" · calm, temperature {told}, seed 0")
+        settings = vflow.WalkSettings("blend", steps=2, num_frames=2, temperature=temperature)
+        frames = vflow.walk(model, [media.read_image(stills[0])], settings).frames
+        with np.load(walker.app.download("Frames (npz)", tmp_path)) as saved:
+            assert np.array_equal(saved["frames"], frames)
+
+    drawn(None, "0.4 / 1")
+    slider = walker.app.page.get_by_label("number input for Temperature").filter(visible=True)
+    slider.fill("0.9")
+    slider.press("Tab")
+    expect(levels).to_have_value("")
+    drawn(0.9, "0.9")
+    walker.kind("Temperature")
+    expect(levels).to_have_count(0)
+    walker.choose("digits")
+    walker.choose("shapes")
+    walker.kind("Blend")
+    slider.wait_for()
+    expect(levels).to_have_count(0)  # its one temperature is the slider's
+
+
+@pytest.mark.browser
 def test_a_grey_photo_starts_from_what_python_draws(
     walker: Walker, checkpoints: Path, tmp_path: Path
 ) -> None:
@@ -485,6 +520,12 @@ def test_endpoint_walks_as_the_form_says(server: Server, checkpoints: Path) -> N
     made = json.loads(Path(settings).read_text())
     suggested = vflow.load(checkpoints / "digits").config.temperature
     assert (Path(made["checkpoint"]).name, made["temperature"]) == ("digits", suggested)
+    assert "--temperature" not in made["command"], "the command line draws alike"
+    *_, settings = Client(server.address, verbose=False).predict(
+        label="3", steps=2, level_temperatures="0.5, 0.9", api_name="/walk"
+    )
+    made = json.loads(Path(settings).read_text())
+    assert made["temperature"] == [0.5, 0.9] and "--temperature 0.5,0.9" in made["command"]
 
 
 def test_bad_input_from_the_endpoint(server: Server) -> None:
@@ -494,6 +535,10 @@ def test_bad_input_from_the_endpoint(server: Server) -> None:
         ({"kind": "blend", "checkpoint": "digits"}, "digits: no walk of kind 'blend'; choose direction, "),
         ({"steps": 1}, "steps: give a number from 2 to 33"),
         ({"level": "low"}, "level: 'low': give a whole number, or all"),
+        (
+            {"checkpoint": "digits", "label": "3", "level_temperatures": "0.5"},
+            "temperature per level: 1 given, digits has 2 levels",
+        ),
         ({"label": "ten"}, "label: 'ten': give a digit, or likeliest"),
         ({"checkpoint": "owner/model"}, "owner/model: no such checkpoint here; choose one of: "),
     ):

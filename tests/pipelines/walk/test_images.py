@@ -102,6 +102,10 @@ def test_a_random_digit_is_one_that_digits_draws(digit_model: Digits) -> None:
     assert gap(between[0], drawn[0]) <= 1 and gap(between[2], drawn[1]) <= 1
     colder = walk(digit_model, (), settings("interpolate", label=6, seed=4, temperature=0.5)).frames[..., 0]
     assert gap(colder[0], vflow.digits(digit_model, 6, num_samples=1, seed=4, temperature=0.5)[0]) <= 1
+    levels = tuple(0.1 + 0.4 * level for level in range(len(digit_model.latent_shapes)))
+    made = walk(digit_model, (), settings("interpolate", label=6, seed=4, temperature=levels)).frames[..., 0]
+    drawn = vflow.digits(digit_model, 6, num_samples=1, seed=4, temperature=levels)
+    assert gap(made[0], drawn[0]) <= 1 and gap(made[0], colder[0]) > 1
     with pytest.raises(ConfigError, match="give a digit to start from, or the label of one to draw"):
         walk(digit_model, (), settings("interpolate"))
 

@@ -199,8 +199,13 @@ def test_without_a_temperature_noise_is_drawn_as_the_checkpoint_suggests(clip: n
     futures = vflow.predict(model, clip, num_frames=2, num_samples=5)
     for row, future in ((0, futures[1]), (2, futures[4])):
         assert np.abs(made.frames[row, 3:].astype(int) - future).max() <= 1
-    alike = walk(model, [clip], settings("blend", samples=(1, 4), temperature=1.0))
-    assert not np.array_equal(made.frames, alike.frames)
+    for levels in ((0.2, 0.6, 1.0), [0.2, 0.6, 1.0]):
+        alike = walk(model, [clip], settings("blend", samples=(1, 4), temperature=levels))
+        assert np.array_equal(made.frames, alike.frames)
+    other = walk(model, [clip], settings("blend", samples=(1, 4), temperature=1.0))
+    assert not np.array_equal(made.frames, other.frames)
+    with pytest.raises(ConfigError, match=r"^temperature has 2 values, the model 3 levels; give 1 or 3$"):
+        walk(model, [clip], settings("blend", temperature=(0.2, 0.6)))
 
 
 @pytest.mark.parametrize("form", [FRAMES, MOTION, AUGMENTED], ids=["frames", "motion", "augmented"])
@@ -313,8 +318,9 @@ def test_what_does_not_fit_is_refused(
         ({"num_frames": 0}, "num_frames must be between 1 and 64, got 0"),
         ({"direction": -1}, "direction must be between 0 and 63, got -1"),
         ({"seed": -1}, "seed must be between"),
-        ({"temperature": float("nan")}, "temperature must be one number between 0 and 2, got nan"),
-        ({"temperature": (0.5, 1.0)}, "temperature must be one number between 0 and 2, got (0.5, 1.0)"),
+        ({"temperature": float("nan")}, "temperature must be between 0 and 2, got nan"),
+        ({"temperature": (0.5, 2.5)}, "temperature must be between 0 and 2, got 2.5"),
+        ({"temperature": "hot"}, "temperature must be a number, got 'hot'"),
         ({"extent": 0.0}, "extent must be above 0 and at most 20, got 0"),
         ({"extent": float("inf")}, "extent must be above 0 and at most 20, got inf"),
         ({"kind": "temperature", "extent": 2.5}, "extent must be above 0 and at most 2, got 2.5"),

@@ -115,7 +115,7 @@ class DigitAdapter(WalkAdapter):
         if label is None:
             raise ConfigError("give a digit to start from, or the label of one to draw (label, --label)")
         eps = sample_noise(self.model, (self.settings.seed, "digits", label), [sample])
-        return Point(tuple(self.settings.scale * level for level in eps), label)
+        return Point(self.drawn(eps), label)
 
 
 def as_digit(item: Any) -> np.ndarray:
@@ -243,7 +243,7 @@ class PhotoAdapter(WalkAdapter):
         """Noise of sample 0 of ``vflow.colorize``."""
         colorizer = PhotoColorizer(self.model, photo, ColorSettings(seed=self.settings.seed))
         noise = colorizer.noise.variant((0,))
-        return tuple(self.settings.scale * level[None].to(device_of(self.model)) for level in noise)
+        return self.drawn([level[None].to(device_of(self.model)) for level in noise])
 
 
 def _grey(condition: PhotoCondition) -> PhotoCondition:

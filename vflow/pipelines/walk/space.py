@@ -21,6 +21,12 @@ from torch import Tensor
 from vflow.config.ranges import check_range, check_seed
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models.glow import split_levels
+from vflow.pipelines.common import (
+    Temperature,
+    check_temperature,
+    level_temperatures,
+    temperature_or_suggested,
+)
 
 Levels = tuple[Tensor, ...]
 """Noise of one image, or of one step of a walk per row: per level (B, C, h, w), fine to coarse."""
@@ -139,9 +145,9 @@ class WalkSettings:
         level: whose noise moves, 0 the finest, −1 the coarsest; None: all together.
         extent: how far directions go each way, in standard deviations (3), the last temperature (1.5), or how
             far other walks go, 1 to their end.
-        temperature: scale of noise that is drawn, for a start without an input and for futures; in walks of
-            the latent that leads to a frame's reference, scale of its pixels' noise too (up to 1). None: 1;
-            of clips, what the checkpoint suggests, level by level.
+        temperature: scale of noise that is drawn, for a start without an input and for futures: one number,
+            or one per level, fine to coarse. In walks of the latent that leads to a frame's reference, scale
+            of its pixels' noise too (up to 1). None: what the checkpoint suggests.
         seed: names the noise.
         label: class of a digit; None: the likeliest for the given digit.
         num_frames: predicted frames of each clip.
@@ -153,7 +159,7 @@ class WalkSettings:
     direction: int = 0
     level: int | None = -1
     extent: float | None = None
-    temperature: float | None = None
+    temperature: Temperature | None = None
     seed: int = 0
     label: int | None = None
     num_frames: int = 8
@@ -165,10 +171,9 @@ class WalkSettings:
         for name, low, high in (("steps", 2, MAX_STEPS), ("num_frames", 1, 64), ("direction", 0, 63)):
             check_range(name, getattr(self, name), low, high, whole=True)
         check_seed(self.seed)
-        scale = 1 if self.temperature is None else self.temperature
-        if not isinstance(scale, float | int) or not 0 <= scale <= 2:
-            raise ConfigError(f"temperature must be one number between 0 and 2, got {self.temperature}")
-        if self.kind == "temperature" and scale != 1:
+        if self.temperature is not None:
+            check_temperature(self.temperature)
+        if self.kind == "temperature" and self.temperature not in (None, 1):
             raise ConfigError("temperature: rises along this walk; leave it out, and give its end as extent")
         most = 2.0 if self.kind == "temperature" else MAX_EXTENT
         if self.extent is not None and not 0 < self.extent <= most:
@@ -177,10 +182,9 @@ class WalkSettings:
             first, second = self.samples
             raise ConfigError(f"samples must be between 0 and 9999, got {first} and {second}")
 
-    @property
-    def scale(self) -> float:
-        """The temperature; 1 where none is given."""
-        return 1.0 if self.temperature is None else self.temperature
+    def temperature_for(self, config: Any) -> Temperature:
+        """The temperature of noise that is drawn by a model of this ``config``; 1 where it is to rise."""
+        return 1.0 if self.kind == "temperature" else temperature_or_suggested(self.temperature, config)
 
     def both_ways(self) -> tuple[float, ...]:
         """Positions −extent … extent."""
@@ -236,6 +240,8 @@ class WalkAdapter(ABC):
 
     def __init__(self, model: Any, settings: WalkSettings) -> None:
         self.model, self.settings = model, settings
+        count = len(model.latent_shapes)
+        self.temperature = level_temperatures(settings.temperature_for(model.config), count)
         self.notes: dict[str, None] = {}
 
     def remark(self, source: str, notes: Iterable[str]) -> None:
@@ -273,6 +279,10 @@ class WalkAdapter(ABC):
         Raises:
             InputError: a step is not finite.
         """
+
+    def drawn(self, eps: Sequence[Tensor]) -> Levels:
+        """Standard-normal noise at the temperature of each level."""
+        return tuple(scale * level for scale, level in zip(self.temperature, eps, strict=True))
 
     def temperatures(self, inputs: Sequence[Any]) -> Path:
         """Path along which the start's noise is scaled, from 0 to the last temperature."""

@@ -65,9 +65,6 @@ class VideoAdapter(WalkAdapter):
     def __init__(self, model: Any, settings: WalkSettings) -> None:
         super().__init__(model, settings)
         self.config = video_config(model)
-        given = self.config.temperature if settings.temperature is None else settings.temperature
-        count = len(model.latent_shapes)
-        self.temperature = given if isinstance(given, tuple) else (float(given),) * count
         refuse_label(settings, self.name)
 
     def extra_kinds(self) -> Kinds:
@@ -84,8 +81,7 @@ class VideoAdapter(WalkAdapter):
         if any(t != 1 for t in condition.temperature) and not self.model.scales_noise:
             predicted = np.concatenate([clip, self._predict_first(condition)])
             return Point(self._encode(predicted, len(clip)).eps, later)
-        scaled = zip(condition.noise[0], condition.temperature, strict=True)
-        return Point(tuple(level * temperature for level, temperature in scaled), later)
+        return Point(self.drawn(condition.noise[0]), later)
 
     def pair(self, inputs: Sequence[Any]) -> tuple[Point, Point]:
         exactly(inputs, 2, "an interpolation goes between two clips: give both")
