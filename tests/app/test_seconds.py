@@ -36,7 +36,9 @@ def test_seconds_leave_out_the_wait_for_other_jobs(opened: Opener, clip: Path) -
         if tab == "surprise":
             waiting.choose("lively")
         if upload is not None:
-            waiting.page.locator(f"{upload[0]} input[type=file]").set_input_files(upload[1])
+            box, path = upload
+            waiting.page.locator(f"{box} input[type=file]").set_input_files(path)
+            waiting.page.locator(f"{box} tr.file").get_by_text(path.stem).wait_for(state="attached")
         waiting.page.locator(f"#vf-{tab}-run").click()
         clicked[tab] = time.monotonic()
         waiting.page.locator(f"#vf-{tab}-status", has_text="Waiting for the model").wait_for(timeout=DONE)

@@ -33,7 +33,7 @@ class ScoreClips:
     num_frames: Whole = None
     """Score only the first N frames; all by default."""
     num_importance_samples: int = 1
-    """K of the importance-weighted bound over the dequantisation noise."""
+    """K of the importance-weighted bound over the noise (dequantisation, augmented dimensions)."""
     maps_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Write each clip's map of bits per pixel here: CLIP.npz, CLIP.png and CLIP.mp4."""
     quantile: Number = None
