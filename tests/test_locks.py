@@ -46,3 +46,24 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"file: is a file, not a folder; choose another --output$"):
         FolderLock(tmp_path / "file", "training")
+
+
+def test_a_folder_made_for_nothing_does_not_stay(tmp_path: Path) -> None:
+    outer, folder = tmp_path / "outer", tmp_path / "outer" / "run"
+
+    def refused(written: str | None = None) -> None:
+        with pytest.raises(ConfigError, match="refused"), FolderLock(folder, "training"):
+            if written:
+                (folder / written).touch()
+            raise ConfigError("refused")
+
+    refused()
+    assert not outer.exists()
+    outer.mkdir()
+    refused()
+    assert outer.exists() and not folder.exists()
+    with FolderLock(folder, "training"):
+        pass
+    assert folder.exists(), "the work did not fail"
+    refused("log")
+    assert [path.name for path in folder.iterdir()] == ["log"]

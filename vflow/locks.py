@@ -17,6 +17,8 @@ PATIENCE = 30.0  # seconds; a run whose launcher died may still be committing
 class FolderLock:
     """Exclusive lock on a folder, held by ``folder/name`` until its process releases it or ends.
 
+    The folder is made if it is not there, and does not stay where the work fails before it wrote anything.
+
     Args:
         folder: None on processes that do not write: nothing is locked.
         activity: of the holder, for the message ("training").
@@ -31,10 +33,12 @@ class FolderLock:
         self, folder: Path | None, activity: str, name: str = ".lock", patience: float = PATIENCE
     ) -> None:
         self._lock: FileLock | None = None
+        self._made: list[Path] = []
         if folder is None:
             return
         lock = FileLock(folder / name, thread_local=False)
         try:
+            self._made = [path for path in (folder, *folder.parents) if not path.exists()]
             folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(blocking=False)
         except Timeout:
@@ -53,8 +57,12 @@ class FolderLock:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._lock:
             with suppress(OSError):  # some systems delete no open file
                 Path(self._lock.lock_file).unlink()
             self._lock.release()
+        if kind:
+            with suppress(OSError):  # what was written stays
+                for path in self._made:
+                    path.rmdir()
