@@ -28,6 +28,7 @@ from .lab import job as lab_jobs
 from .lab.systems import EXAMPLES, FILE, suited
 from .predict import job as predict_jobs
 from .predict.kinds import FAMILIES, default_size, kind_of
+from .shared import checks
 from .shared.context import AppContext, sentences, to_gradio_error
 from .shared.events import JOB
 from .shared.fit import judge_files, sentence
@@ -99,7 +100,7 @@ def _temperatures(
     app: AppContext, checkpoint: str, temperature: float | None, levels: str | None = ""
 ) -> tuple[Any, str]:
     """The temperature and those per level; where none is given, those that the checkpoint suggests."""
-    if temperature is not None or levels:
+    if temperature is not None or checks.listed_temperatures(levels):
         return 1.0 if temperature is None else temperature, levels or ""
     return slider_temperature(app, checkpoint), level_temperatures(app, checkpoint)
 

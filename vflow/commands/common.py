@@ -116,4 +116,5 @@ def parse_temperature(text: str) -> float | tuple[float, ...]:
 
 def temperature_text(temperature: float | tuple[float, ...]) -> str:
     """Text that ``parse_temperature`` takes, ``"0.7,0.8,1"``."""
-    return ",".join(f"{t:g}" for t in (temperature if isinstance(temperature, tuple) else (temperature,)))
+    values = temperature if isinstance(temperature, tuple) else (temperature,)
+    return ",".join(f"{t:g}" if float(f"{t:g}") == t else repr(t) for t in values)

@@ -51,11 +51,15 @@ def temperature(single: Any, levels: str | None) -> Temperature:
     Raises:
         InputError: one of them is not a number, or out of range.
     """
+    return listed_temperatures(levels) or single_temperature(single)
+
+
+def listed_temperatures(levels: str | None) -> tuple[float, ...]:
+    """The temperatures listed in ``levels``, fine to coarse; raises as ``temperature``."""
     parts = [part for part in re.split(r"[,;\s]+", levels or "") if part]
-    listed = tuple(
+    return tuple(
         number_within(f"temperature per level: '{part}'", _number(part), 0, MAX_TEMPERATURE) for part in parts
     )
-    return listed or single_temperature(single)
 
 
 def check_levels(temperature: Temperature, model: Any, name: str | None) -> None:

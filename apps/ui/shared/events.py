@@ -222,7 +222,8 @@ class NewestWins:
         """Forget the jobs that wait, and let those that run end without a result.
 
         Events are answered side by side: where the one that ends jobs comes with the input that the newest
-        job is about (``unless``), the click that began it came later. Returns False where one is spared so.
+        job is about (``unless``), the click that began the job came later. Returns False where one is spared
+        so.
         """
         jobs = self._app.jobs
         discarded = [jobs.discard(self._key(request, group), unless) for group in self._groups]
@@ -370,11 +371,12 @@ class StatusBar(ComponentGroup):
             yield {**(nothing or {}), **self._failed(text)}
             raise to_gradio_error(text) from None
         except Exception:
-            yield {
-                **(nothing or {}),
-                **self._failed("Something went wrong on the server; its log says more."),
-            }
+            yield {**(nothing or {}), **self.failed()}
             raise
+
+    def failed(self) -> Updates:
+        """A failure that nobody foresaw."""
+        return self._failed("Something went wrong on the server; its log says more.")
 
     def _failed(self, text: str) -> Updates:
         return {self.status: html.message(text, "error"), **self.buttons.idle()}

@@ -75,11 +75,11 @@ class Jobs:
     def discard(self, key: str, unless: Any = None) -> bool:
         """Forget the request that waits, and let the one that runs end without a result.
 
-        Returns False, and does nothing, where the newest of them is about ``unless``.
+        Returns False, and does nothing, where the newest of them is about ``unless`` and nothing ends it.
         """
         with self._lock:
             newest = self._waiting.get(key) or self._running.get(key)
-            if newest and unless is not None and newest.about == unless:
+            if newest and not newest.superseded and unless is not None and newest.about == unless:
                 return False
             self._waiting.pop(key, None)
             if job := self._running.get(key):

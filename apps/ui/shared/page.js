@@ -84,7 +84,7 @@
     lines.forEach((line) => line.setAttribute("aria-live", "polite"));
     const answers = document.querySelectorAll(":is(#vf-area-answer, [id^=vf-][id$=-fit]):not([role])");
     answers.forEach((answer) => answer.setAttribute("role", "status"));
-    // Tab stops at a list that scrolls, but gradio takes it away as soon as the field has lost the focus, which is lost.
+    // Tab would stop at a list that scrolls, but gradio removes the list once its field loses the focus.
     document.querySelectorAll("[role=listbox]:not([tabindex])").forEach((list) => (list.tabIndex = -1));
     refocus();
     goToResults();

@@ -113,10 +113,9 @@ class Request:
         )
 
     def _temperature(self) -> Temperature | None:
-        if self.temperature is None and not self.level_temperatures:
-            return None
-        single = 1.0 if self.temperature is None else self.temperature
-        return checks.temperature(single, self.level_temperatures)
+        if self.temperature is None:
+            return checks.listed_temperatures(self.level_temperatures) or None
+        return checks.temperature(self.temperature, self.level_temperatures)
 
 
 def _level(text: str) -> int | None:

@@ -13,6 +13,7 @@ from ..shared.events import (
     QUICK,
     Buttons,
     Downloads,
+    NewestPayload,
     NewestWins,
     ShouldStop,
     StatusBar,
@@ -61,10 +62,24 @@ def _wire_form(app: AppContext, form: Form, view: TimedView, jobs: NewestWins) -
     def arrange_first(values: Updates) -> Updates:
         return forms.form_updates(app, form, values, new_model=True)
 
+    def load(values: Updates, request: gr.Request) -> Updates:
+        jobs.discard(request)
+        values[chosen].value = values[form.checkpoint]
+        off = gr.update(interactive=False)
+        return {
+            form.kind: off,
+            form.tiles: gr.update(visible=False),
+            view.bar.buttons.run: off,
+            view.bar.status: message("Loading the model…"),
+        }
+
     def change_model(values: Updates, request: gr.Request) -> Updates:
+        updates = forms.form_updates(app, form, values, new_model=True)
+        if values[chosen].value != values[form.checkpoint]:  # another was chosen meanwhile
+            return {view.bar.status: gr.skip()}
         jobs.discard(request)
         return {
-            **forms.form_updates(app, form, values, new_model=True),
+            **updates,
             **view.nothing(html.empty()),
             **view.bar.stopped("Ready."),
         }
@@ -72,17 +87,19 @@ def _wire_form(app: AppContext, form: Form, view: TimedView, jobs: NewestWins) -
     def slide(values: Updates) -> Updates:
         return forms.direction_updates(app, form, values)
 
-    inputs, outputs = set(form.components()), form.components()
-    # Loading a model takes a moment; a kind of walk chosen meanwhile would be the old model's, and a walk
-    # begun would end with the answer. Not `input`, which Gradio also sends when a person leaves the list as
-    # it was: it would end what runs.
-    off = gr.update(interactive=False)
-    loading = off, off, message("Loading the model…")
+    inputs, outputs, chosen = set(form.components()), form.components(), gr.State(NewestPayload())
+    # Loading a model takes a moment; what is chosen or begun meanwhile would be the old model's. Not `input`,
+    # which Gradio also sends when a person leaves the list as it was: it would end what runs.
     last: dict[str, Any] = {"trigger_mode": "always_last", **QUICK}  # else what comes meanwhile is dropped
-    begun = form.checkpoint.change(
-        lambda: loading, None, [form.kind, view.bar.buttons.run, view.bar.status], **last
+    waits = [form.kind, form.tiles, view.bar.buttons.run, view.bar.status]
+    begun = form.checkpoint.change(load, {form.checkpoint, chosen}, waits, **last)
+    changed = begun.then(change_model, {*inputs, chosen}, [*outputs, *view.components()], **last)
+    changed.failure(
+        lambda: {form.kind: gr.update(interactive=True), **view.bar.failed()},
+        None,
+        [form.kind, *view.components()],
+        **QUICK,
     )
-    begun.then(change_model, inputs, [*outputs, *view.components()], **last)
     form.kind.input(arrange, inputs, outputs, **last)
     form.source.input(arrange, inputs, outputs, **last)
     # The bars move the slider in the browser (walk.js).

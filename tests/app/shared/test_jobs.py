@@ -72,6 +72,7 @@ def test_of_discarded_jobs_those_about_the_newest_input_are_spared() -> None:
             assert new is not None, "the request still waits"
             assert not jobs.discard("a", unless=["new"]) and not new.should_stop()
             assert jobs.discard("a") and new.superseded
+            assert jobs.discard("a", unless=["new"]), "it shows no result any more"
     jobs.request("a", work)
     assert jobs.discard("a"), "about nothing, unless nothing"
     with jobs.running("a") as gone:

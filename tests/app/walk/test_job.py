@@ -104,8 +104,9 @@ def test_the_command_of_a_record_makes_the_walk_again(here: Here) -> None:
         record, frames = here.walk(kind, **boxes)
         assert np.array_equal(frames, here.again(*shlex.split(record["command"])[1:])), (kind, boxes)
     assert {"files", "to", "negatives", "positives"} & set(record) == {"files"}, "of boxes that were read"
-    drawn = [here.walk("blend", levels, files=clips[:1]) for levels in ("", "0.4, 1", "0.8 1.2")]
-    assert [record["temperature"] for record, _ in drawn] == [[0.4, 1.0], [0.4, 1.0], [0.8, 1.2]]
+    drawn = [here.walk("blend", levels, files=clips[:1]) for levels in ("", "0.4, 1", "0.8765432 1.2")]
+    assert [record["temperature"] for record, _ in drawn] == [[0.4, 1.0], [0.4, 1.0], [0.8765432, 1.2]]
+    assert "--temperature 0.8765432,1.2 " in drawn[2][0]["command"]
     assert np.array_equal(drawn[0][1], drawn[1][1]) and not np.array_equal(drawn[0][1], drawn[2][1])
     assert np.array_equal(drawn[2][1], here.again(*shlex.split(drawn[2][0]["command"])[1:]))
 

@@ -288,15 +288,20 @@ def test_of_two_quick_checkpoints_the_second_counts(walker: Walker) -> None:
 
     def hold(route: Route) -> None:
         asked = route.request.post_data or ""
-        first = '"colorizer"' in asked and f'"{RANDOM}"' in asked  # the whole form
-        held.append(route) if busy and first else route.continue_()
+        whole = f'"{RANDOM}"' in asked and any(f'"{name}"' in asked for name in ("colorizer", "shapes"))
+        held.append(route) if busy and whole else route.continue_()
 
     page.route("**/gradio_api/run/**", hold)
     walker.app.choose("colorizer")
     expect(page.locator("#vf-walk-status")).to_contain_text("Loading the model…")
     expect(page.locator("#vf-walk-run")).to_be_disabled()
+    expect(page.locator("#vf-walk-try .vf-example")).to_have_count(0)
     walker.app.choose("shapes")
     page.wait_for_timeout(200)  # until the page has asked, if it does
+    with page.expect_request(lambda request: '"shapes"' in (request.post_data or "")):
+        held.pop(0).continue_()
+    expect(page.locator("#vf-walk-status")).to_contain_text("Loading the model…")
+    expect(page.locator("#vf-walk-run")).to_be_disabled()
     busy.clear()
     for route in held:
         route.continue_()
@@ -526,6 +531,10 @@ def test_endpoint_walks_as_the_form_says(server: Server, checkpoints: Path) -> N
     )
     made = json.loads(Path(settings).read_text())
     assert made["temperature"] == [0.5, 0.9] and "--temperature 0.5,0.9" in made["command"]
+    *_, settings = Client(server.address, verbose=False).predict(
+        label="3", steps=2, level_temperatures=" , ", api_name="/walk"
+    )
+    assert json.loads(Path(settings).read_text())["temperature"] == suggested
 
 
 def test_bad_input_from_the_endpoint(server: Server) -> None:
