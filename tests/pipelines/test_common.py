@@ -141,3 +141,13 @@ def test_arguments_become_arrays_whatever_holds_their_numbers() -> None:
 def test_arguments_that_hold_no_array_are_refused(given: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         as_array(given, "x")
+
+
+def test_temperatures_per_level_may_be_a_list() -> None:
+    listed: Any = [0.5, 1]
+    assert SamplingSettings(temperature=listed).levels(2) == (0.5, 1.0)
+    with pytest.raises(ConfigError, match=r"^temperature has 2 values, the model 3 levels; give 1 or 3$"):
+        SamplingSettings(temperature=listed).levels(3)
+    listed[1] = 2.5
+    with pytest.raises(ConfigError, match=r"^temperature must be between 0 and 2, got 2\.5$"):
+        SamplingSettings(temperature=listed)

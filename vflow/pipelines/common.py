@@ -177,13 +177,13 @@ def check_temperature(temperature: Temperature | list[float]) -> None:
         check_range("temperature", value, 0, MAX_TEMPERATURE)
 
 
-def level_temperatures(temperature: Temperature, count: int) -> tuple[float, ...]:
+def temperature_per_level(temperature: Temperature | list[float], count: int) -> tuple[float, ...]:
     """One temperature for each of ``count`` levels.
 
     Raises:
         ConfigError: there are several temperatures, but not ``count``.
     """
-    if not isinstance(temperature, tuple):
+    if not isinstance(temperature, tuple | list):
         return (float(temperature),) * count
     if len(temperature) != count:
         raise ConfigError(
@@ -213,8 +213,8 @@ class SamplingSettings:
         check_temperature(self.temperature)
 
     def levels(self, count: int) -> tuple[float, ...]:
-        """One temperature per level; raises as ``level_temperatures``."""
-        return level_temperatures(self.temperature, count)
+        """One temperature per level; raises as ``temperature_per_level``."""
+        return temperature_per_level(self.temperature, count)
 
 
 class Counts(NamedTuple):

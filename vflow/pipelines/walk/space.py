@@ -24,8 +24,8 @@ from vflow.models.glow import split_levels
 from vflow.pipelines.common import (
     Temperature,
     check_temperature,
-    level_temperatures,
     temperature_or_suggested,
+    temperature_per_level,
 )
 
 Levels = tuple[Tensor, ...]
@@ -241,7 +241,7 @@ class WalkAdapter(ABC):
     def __init__(self, model: Any, settings: WalkSettings) -> None:
         self.model, self.settings = model, settings
         count = len(model.latent_shapes)
-        self.temperature = level_temperatures(settings.temperature_for(model.config), count)
+        self.temperature = temperature_per_level(settings.temperature_for(model.config), count)
         self.notes: dict[str, None] = {}
 
     def remark(self, source: str, notes: Iterable[str]) -> None:
