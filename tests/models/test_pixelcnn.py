@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from vflow.config import PixelCNNConfig
-from vflow.models.pixelcnn import PixelCNN
+from vflow.models.pixelcnn import PixelCNN, _logistics
 
 NETWORKS = ["gated", "row-lstm"]
 
@@ -52,11 +54,26 @@ def test_gated_convolutions_have_no_blind_spot() -> None:
     assert seen[3, :2].all()
 
 
-def test_row_lstms_see_a_triangle_above() -> None:
-    seen = dependence(model("row-lstm", layers=1), 3, 2)
-    assert seen[2, 1] and seen[0, 1]
-    assert seen[3, 1] and not seen[3, 2:].any()
-    assert not seen[2, 4:].any()
+@pytest.mark.parametrize("layers", [1, 2])
+def test_row_lstms_see_the_triangle_of_the_paper(layers: int) -> None:
+    """A pixel more on each side with every row above; all of it, and nothing else.
+
+    The masked 7×7 convolution reaches three pixels, each 1×3 convolution of inputs one further to the left,
+    and each 3×1 convolution of states one to either side.
+    """
+    made, row, column = model("row-lstm", layers=layers), 4, 9
+    x = torch.randn(1, 1, 7, 20, requires_grad=True)
+    features = made.network(x, torch.zeros(1, dtype=torch.int64))[0, :, row, column]
+    (gradient,) = torch.autograd.grad(features.square().sum(), x)
+    expected = torch.zeros(7, 20, dtype=torch.bool)
+    for up in range(row + 1):
+        expected[row - up, column - 3 - layers - up : column + up + 3 if up else column] = True
+    assert torch.equal(gradient[0, 0] != 0, expected)
+
+
+def test_the_last_column_is_seen_below_it_in_a_row_lstm() -> None:
+    made = model("row-lstm", layers=1)
+    assert dependence(made, 3, 5)[2, 5] and dependence(made, 3, 2)[2, 3:6].all()
 
 
 @pytest.mark.parametrize("output", ["softmax", "logistics"])
@@ -69,6 +86,15 @@ def test_probabilities_of_all_grey_levels_add_up(network: str, output: str) -> N
         assert torch.allclose(table.exp().sum(1), torch.ones(2, 7, 6), atol=1e-4)
         chosen = table.gather(1, images().long()).sum((1, 2, 3))
         assert torch.allclose(made.log_probability(images(), torch.tensor([0, 2])), chosen)
+
+
+def test_logistics_are_integrated_from_half_below_a_grey_level_to_half_above() -> None:
+    h = torch.tensor([0.0, 100 / 32, 0.3]).view(1, 3, 1, 1)
+    p, scale = _logistics(h).exp().flatten(), math.exp(2.3)
+    levels = torch.arange(1.0, 255)
+    below, above = (torch.sigmoid((levels + side - 100) / scale) for side in (-0.5, 0.5))
+    torch.testing.assert_close(p[1:255], above - below, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(p[1:100].flip(0), p[101:200], rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

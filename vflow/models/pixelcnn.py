@@ -2,8 +2,9 @@
 
 PixelCNN with gates (*Conditional Image Generation with PixelCNN Decoders*): a stack of convolutions over
 the rows above and one over the pixels to the left, so that no pixel above is hidden. Row LSTM (*Pixel
-Recurrent Neural Networks*, 3.1): states run from row to row. Each pixel's distribution is a softmax over
-256 grey levels or a mixture of discretised logistics; a class shifts every gate.
+Recurrent Neural Networks*, 3.1): a masked 7×7 convolution, then states that run from row to row. Each pixel's
+distribution is a softmax over 256 grey levels or a mixture of discretised logistics; a class shifts every
+gate.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vflow.models.image import ImageBatch
 from vflow.nn.modules import ModuleList
 
 LEVELS = 256
+REACH = 3  # rows and columns that a row LSTM's first convolution goes up and to the sides
 Labels = Tensor | None
 
 
@@ -166,23 +168,21 @@ class GatedNetwork(PixelNetwork):
 
 @final
 class RowLSTMLayer(nn.Module):
-    """LSTM over rows: gates from the pixels to the left in a row and from the states around in the row above.
+    """LSTM over rows, gated by inputs up to a pixel's own in its row and by states around it a row higher.
 
-    ``strict``: a pixel's own input is left out, as in the first layer.
+    The convolution of inputs is masked, that of states is not (*Pixel Recurrent Neural Networks*, 3.1).
     """
 
-    def __init__(self, inputs: int, hidden: int, kernel: int, classes: int, *, strict: bool) -> None:
+    def __init__(self, hidden: int, kernel: int, classes: int) -> None:
         super().__init__()
-        self.hidden, self.strict = hidden, strict
-        self.entry = CausalConv2d(inputs, 4 * hidden, 1, kernel // 2 + 1, centered=False)
-        self.state = nn.Conv1d(hidden, 4 * hidden, 3, padding=1)
+        self.entry = CausalConv2d(hidden, 4 * hidden, 1, kernel // 2 + 1, centered=False)
+        self.state = nn.Conv1d(hidden, 4 * hidden, kernel, padding=kernel // 2)
         self.label = nn.Embedding(max(1, classes), 4 * hidden)
         nn.init.normal_(self.label.weight, std=0.02)
 
     def forward(self, x: Tensor, state: Tensor, cell: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, C, H, W) → (B, hidden, H, W), and state and cell (B, hidden, W) after its last row."""
-        entry = self.entry(x)
-        entry = (_right(entry) if self.strict else entry) + self.label(rows)[..., None, None]
+        """(B, hidden, H, W) → the same, and state and cell (B, hidden, W) after its last row."""
+        entry = self.entry(x) + self.label(rows)[..., None, None]
         states = []
         for row in entry.unbind(2):
             output, forget, write, value = (row + self.state(state)).chunk(4, 1)
@@ -194,24 +194,27 @@ class RowLSTMLayer(nn.Module):
 
 @final
 class RowLSTM(PixelNetwork):
-    """``layers`` row LSTMs with residual connections."""
+    """A 7×7 convolution without the pixel itself and those after it, then ``layers`` residual row LSTMs.
+
+    The convolution is a sum of two, over three rows above and over three pixels to the left.
+    """
 
     def __init__(self, config: PixelCNNConfig) -> None:
         super().__init__()
-        widths = [2] + [config.hidden] * (config.layers - 1)
+        self.hidden = config.hidden
+        self.above = CausalConv2d(2, config.hidden, REACH, 2 * REACH + 1, centered=True)
+        self.left = CausalConv2d(2, config.hidden, 1, REACH, centered=False)
         self.layers = ModuleList(
-            [
-                RowLSTMLayer(width, config.hidden, config.kernel, config.classes, strict=index == 0)
-                for index, width in enumerate(widths)
-            ]
+            [RowLSTMLayer(config.hidden, config.kernel, config.classes) for _ in range(config.layers)]
         )
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
         return self._run(x, self.memory(x), rows)[0]
 
     def memory(self, x: Tensor) -> Memory:
-        """State and cell of each layer, (B, hidden, W)."""
-        return (x.new_zeros(len(x), self.layers[0].hidden, x.shape[-1]),) * (2 * len(self.layers))
+        """The three rows above, (B, 2, 3, W), then state and cell of each layer, (B, hidden, W)."""
+        state = x.new_zeros(len(x), self.hidden, x.shape[-1])
+        return (x.new_zeros(len(x), 2, REACH, x.shape[-1]), *[state] * (2 * len(self.layers)))
 
     def row(self, x: Tensor, memory: Memory, rows: Tensor) -> Tensor:
         return self._run(x, memory, rows)[0]
@@ -220,10 +223,13 @@ class RowLSTM(PixelNetwork):
         return self._run(x, memory, rows)[1]
 
     def _run(self, x: Tensor, memory: Memory, rows: Tensor) -> tuple[Tensor, Memory]:
-        h, after = _with_ones(x), list[Tensor]()
-        for index, layer in enumerate(self.layers):
-            new, state, cell = layer(h, *memory[2 * index : 2 * index + 2], rows)
-            h = h + new if index else new
+        x = _with_ones(x)
+        seen = torch.cat([memory[0], x], 2)
+        h = self.above(seen)[:, :, REACH - 1 : -1] + self.left(_right(x))
+        after = [seen[:, :, -REACH:]]
+        for layer, state, cell in zip(self.layers, memory[1::2], memory[2::2], strict=True):
+            new, state, cell = layer(h, state, cell, rows)
+            h = h + new
             after += [state, cell]
         return h, tuple(after)
 
