@@ -1,5 +1,5 @@
 # `make` lists the targets. On first use, each installs what it needs into .venv (scripts/setup.sh).
-.PHONY: help app test test-long lint format e2e bench accept wheel clean
+.PHONY: help app test test-long mutants lint format e2e bench accept wheel clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -14,6 +14,7 @@ help:
 	@echo "make app        runs the app in the browser (PORT=7860 HOST=127.0.0.1 CHECKPOINTS=folder of your own models)"
 	@echo "make test       runs all tests but the long ones (ARGS= for pytest, e.g. ARGS='tests/models -x'; JOBS=1 for one process)"
 	@echo "make test-long  runs the long tests, which take minutes: runs killed at random, fuzzed input"
+	@echo "make mutants    puts known faults into copies of the code, one by one, and checks that tests notice (hours; ARGS='--only crps')"
 	@echo "make e2e        runs only the app's tests, including those in a browser"
 	@echo "make lint       runs ruff and mypy;  make format  reformats the code"
 	@echo "make bench      compares speed with other flow libraries"
@@ -31,6 +32,9 @@ test: setup-test
 
 test-long: setup-test
 	@$(PYTEST) -m long $(ARGS)
+
+mutants: setup-test
+	@$(BIN)/python scripts/mutants.py $(ARGS)
 
 e2e: setup-test
 	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) $(SPREAD) tests/app $(ARGS)
