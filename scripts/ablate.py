@@ -1,7 +1,7 @@
 """Train variants of a preset for equal time and print their figures on held-out data.
 
-python scripts/ablate.py shapes-small --minutes 20 --set model.noise=learned --set model.pixel_map=marginal
-python scripts/ablate.py push-small --data clips --set 'training.losses=[]' --set model.glow.coupling=mixture
+python scripts/ablate.py shapes-guided --minutes 20 --set model.noise=learned --set model.pixel_map=marginal
+python scripts/ablate.py push --data clips --set 'training.losses=[]' --set model.glow.coupling=mixture
 
 Each call trains one variant on one thread and prints one line of JSON. The time is processor time without
 validation, and the learning rate decays over it, so no variant is cut off half-way. Other work on the machine

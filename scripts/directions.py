@@ -1,6 +1,6 @@
 """Compute principal directions of a trained model's noise and store them with its weights.
 
-python scripts/directions.py --checkpoint push --config push-small --data DATA/push
+python scripts/directions.py --checkpoint push --config push --data DATA/push
 """
 
 from __future__ import annotations

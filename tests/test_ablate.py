@@ -45,6 +45,6 @@ def test_a_variant_has_its_time_and_tells_what_it_reached(tmp_path: Path) -> Non
 def test_bad_settings_are_refused_in_a_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["ablate.py", "shapes-small", "--set", "model.noise=loud"])
+    monkeypatch.setattr(sys, "argv", ["ablate.py", "shapes-guided", "--set", "model.noise=loud"])
     assert main() == ConfigError.exit_code
     assert capsys.readouterr().err.startswith("error: ")

@@ -107,7 +107,7 @@ def _stdout(monkeypatch: pytest.MonkeyPatch, encoding: str) -> tuple[io.TextIOWr
 @pytest.mark.parametrize(("encoding", "times"), [("ascii", b"64\\xd764"), ("cp1252", b"64\xd764")])
 def test_stdout_that_lacks_a_character(monkeypatch: pytest.MonkeyPatch, encoding: str, times: bytes) -> None:
     pipe, through = _stdout(monkeypatch, encoding)
-    assert cli.main(["config", "push-small"]) == 0 and times in through.getvalue()
+    assert cli.main(["config", "push"]) == 0 and times in through.getvalue()
     pipe.write("\udcff.png ← \udcfe")
     assert through.getvalue().endswith(b"\xff.png \\u2190 \xfe")
     pipe.write("←\udcff\ud800\udcfe")
@@ -174,7 +174,7 @@ def test_help_shows_the_flags_that_act(vflow: Vflow, command: str, unused: str) 
 
 
 def test_flags_without_a_use_are_taken_and_named(vflow: Vflow) -> None:
-    assert vflow("config", "--device", "cpu", "shapes-small", "--seed=3") == 0
+    assert vflow("config", "--device", "cpu", "shapes-guided", "--seed=3") == 0
     assert vflow.err == (
         "note: --device does nothing for vflow config\nnote: --seed does nothing for vflow config\n"
     )
@@ -244,9 +244,9 @@ def test_no_command_shows_help(vflow: Vflow) -> None:
 def test_config_prints_a_preset_that_reads_back(vflow: Vflow, tmp_path: Path) -> None:
     from vflow.config import load_preset
 
-    assert vflow("config", "shapes-small") == 0
+    assert vflow("config", "shapes-guided") == 0
     (tmp_path / "mine.yaml").write_text(vflow.out)
-    assert load_preset(str(tmp_path / "mine.yaml")) == load_preset("shapes-small")
+    assert load_preset(str(tmp_path / "mine.yaml")) == load_preset("shapes-guided")
 
 
 @pytest.mark.parametrize("flags", [("--num-frames", 0), ("--temperature", "hot"), ("--temperature", "1,1,1")])
@@ -584,7 +584,7 @@ def test_debug_shows_the_traceback(vflow: Vflow) -> None:
     ("arguments", "module", "extra"),
     [
         (["app"], "gradio", "app"),
-        (["train", "--config", "shapes-small", "--output", "o"], "accelerate", "train"),
+        (["train", "--config", "shapes-guided", "--output", "o"], "accelerate", "train"),
         (["compress", "a.png", "--output", "o"], "constriction", "compress"),
         (["decompress", "a.vflow", "--output", "o"], "constriction", "compress"),
     ],
@@ -673,7 +673,7 @@ def test_train_gets_its_options(vflow: Vflow, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(train_command, "require", lambda *args: None)
     monkeypatch.setitem(sys.modules, "vflow.training.loop", loop)
     flags = ("--set", "training.ema=0.5", "--set", "data.frames=4", "model.fps=5", "--max-steps", 3)
-    assert vflow("train", "--config", "shapes-small", "--output", "o", *flags) == 130
+    assert vflow("train", "--config", "shapes-guided", "--output", "o", *flags) == 130
     preset = resolve(calls[0])
     assert (preset.training.ema, preset.data.frames, preset.model.fps) == (0.5, 4, 5.0)
     assert preset.training.max_steps == 3

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
+from vflow.checkpoint import checkpoint_folder, find_checkpoints, read_config
 from vflow.config import (
     MODEL_CONFIGS,
     ColorizerConfig,
@@ -17,11 +18,13 @@ from vflow.config import (
     Preset,
     VideoFlowConfig,
     load_preset,
+    load_recipe,
     parse,
     preset_names,
     to_yaml,
 )
 from vflow.config.models import DOES, Family
+from vflow.config.presets import RENAMED
 from vflow.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -60,10 +63,24 @@ def test_presets_round_trip_as_yaml(name: str, tmp_path: Path) -> None:
 
 
 def test_the_presets_that_ship() -> None:
-    expected = {"bair", "bair-samples", "shapes", "shapes-small", "moving-digits-small", "push-small"}
-    expected |= {"digits", "colorizer"}
-    assert expected <= set(preset_names())
+    assert {"bair", "bair-samples", "shapes-glow", "moving-digits-small"} <= set(preset_names())
     assert all(load_preset(name).note for name in preset_names())
+
+
+@pytest.mark.parametrize("name", find_checkpoints())
+def test_the_preset_of_a_checkpoint_is_its_model(name: str) -> None:
+    shipped, preset = read_config(checkpoint_folder(name)), load_preset(name).model
+    measured = {key: getattr(shipped, key) for key in {"validation_bits"} & type(shipped).model_fields.keys()}
+    exported = preset.model_dump() | load_recipe(name).export.set | measured
+    assert type(preset).model_validate(exported) == shipped
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_old_names_of_presets_answer_with_a_hint(
+    old: str, new: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert load_preset(old) == load_preset(new)
+    assert old in caplog.text and new in caplog.text and old not in preset_names()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +98,7 @@ def test_a_size_that_does_not_divide(height: int, width: int, levels: int, advic
         "model.glow.depth": [1] * levels,
         "model.glow.hidden": [8] * levels,
     }
-    assert message("shapes", changes) == f"shapes: model.glow: {advice}"
+    assert message("shapes-glow", changes) == f"shapes-glow: model.glow: {advice}"
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 24), (1024, 16)])
@@ -159,7 +176,7 @@ def test_messages_name_the_key(small: str, key: str, value: Any, problem: str) -
 @pytest.mark.parametrize(
     ("preset", "values"),
     [
-        ("shapes-small", (0.5, 0.5, 0.5, 0.5)),
+        ("shapes-guided", (0.5, 0.5, 0.5, 0.5)),
         ("grasp", (0.5, 0.5, 0.5, 0.5)),
         ("shapes", (0.5, 0.5, 0.5, 0.5)),
         ("colorizer", (0.5,)),
@@ -191,8 +208,8 @@ def test_settings_of_the_user_are_named_where_they_are_wrong(small: str) -> None
 
 
 def test_values_that_contradict_each_other() -> None:
-    assert message("shapes", {"model.pixel_map": "conditional"}) == (
-        "shapes: model.pixel_map: Input should be 'scaled' or 'marginal'"
+    assert message("shapes-glow", {"model.pixel_map": "conditional"}) == (
+        "shapes-glow: model.pixel_map: Input should be 'scaled' or 'marginal'"
     )
     assert message("digits-realnvp", {"model.glow.coupling": "mixture"}) == (
         "digits-realnvp: model: steps realnvp needs glow.coupling: affine and glow.memory: plain"
@@ -339,7 +356,7 @@ def test_overrides_reach_any_depth_and_leave_the_rest(small: str) -> None:
 
 
 def test_overrides_make_and_remove_sections(small: str) -> None:
-    changed = load_preset("shapes-small", {"model.reference": {"kind": "motion", "max_displacement": 3}})
+    changed = load_preset("shapes-guided", {"model.reference": {"kind": "motion", "max_displacement": 3}})
     assert changed.model.reference.max_displacement == 3
     assert load_preset("digits", {"training.losses": []}).training.losses == ()
 

@@ -42,8 +42,6 @@ from vflow.training.setup import open_data
 
 LACKING = "normflows is missing: pip install -e '.[bench]'"
 DATA = {"shapes-guided": None, "push": "push/train", "digits": "", "colorizer": "photos"}
-PRESETS = {name: name if name in ("digits", "colorizer") else f"{name}-small" for name in DATA}
-PRESETS["shapes-guided"] = "shapes-small"
 LOADED_STEPS, PRECISION_STEPS = 20, 200
 
 
@@ -147,7 +145,7 @@ def recompute_gradient() -> Result:
         frugal.load_state_dict(plain.state_dict())
         frugal.eval().requires_grad_(True)
         path = {} if data_of(name) is None else {"data.path": data_of(name)}
-        preset = load_preset(PRESETS[name], path).model_copy(update={"model": plain.config})
+        preset = load_preset(name, path).model_copy(update={"model": plain.config})
         batch = open_data(preset).batch(0, 4)
         found[name] = float(torch.cosine_similarity(gradient(plain, batch), gradient(frugal, batch), 0))
     note = ", ".join(f"{name} {value:.9f}" for name, value in found.items())
@@ -219,7 +217,7 @@ def share_waited(name: str) -> float:
     )
     with tempfile.TemporaryDirectory() as folder, patch.object(Prefetcher, "__next__", timed):
         data = {} if data_of(name) is None else {"data": data_of(name)}
-        quiet(PRESETS[name], Path(folder) / "run", max_steps=LOADED_STEPS, set=settings, threads=1, **data)
+        quiet(name, Path(folder) / "run", max_steps=LOADED_STEPS, set=settings, threads=1, **data)
     return sum(waits[4:]) / (ends[-1] - ends[3])
 
 
@@ -227,13 +225,13 @@ def share_waited(name: str) -> float:
     "D", difference=Figure("|Δ bits/dim| between bfloat16 and float32 after equal steps", "", at_most=0.005)
 )
 def precision() -> Result:
-    """shapes-small, 200 steps, same seed; validation bits/dim of the averaged weights on 64 clips."""
+    """shapes-guided, 200 steps, same seed; validation bits/dim of the averaged weights on 64 clips."""
     settings = ("training.validation_examples=64", "training.checkpoint_every=100000")
     found, seconds = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for dtype in ("float32", "bfloat16"):
             run = Path(folder) / dtype
-            quiet("shapes-small", run, max_steps=PRECISION_STEPS, dtype=dtype, set=settings)
+            quiet("shapes-guided", run, max_steps=PRECISION_STEPS, dtype=dtype, set=settings)
             found[dtype] = validation(run)
             seconds[dtype] = read_log(run / "log.jsonl")[-1]["seconds"]
     note = ", ".join(f"{name} {found[name]:.5f} in {seconds[name]:.0f} s" for name in found)

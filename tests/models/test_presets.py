@@ -12,7 +12,7 @@ import torch
 from vflow.config import load_preset, preset_names
 from vflow.models import Model, build_model
 
-MILLIONS = {"bair": 67.5, "bair-samples": 44.9, "shapes": 68.0}
+MILLIONS = {"bair": 67.5, "bair-samples": 44.9, "shapes-glow": 68.0}
 
 
 @cache

@@ -14,12 +14,12 @@ from vflow.training.logging import command_line
 def test_the_command_leaves_out_what_does_not_matter_and_folders_of_this_machine(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     options = TrainOptions(
-        config="shapes-small", output=tmp_path / "runs" / "mine", data=str(tmp_path / "clips"), resume=True,
+        config="shapes-guided", output=tmp_path / "runs" / "mine", data=str(tmp_path / "clips"), resume=True,
         debug=True, keep=0, init_from="push", max_steps=300,
         set=("training.grad_clip_norm=null", "data.frames=4"),
     )  # fmt: skip
     assert command_line(options) == (
-        f"vflow train --config shapes-small --output {tmp_path}/runs/mine --data clips --init-from push "
+        f"vflow train --config shapes-guided --output {tmp_path}/runs/mine --data clips --init-from push "
         "--max-steps 300 --set training.grad_clip_norm=null data.frames=4"
     )
     options.output.mkdir(parents=True)

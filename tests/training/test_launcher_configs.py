@@ -32,7 +32,7 @@ def test_launcher_configs_are_there_and_are_no_presets() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_accelerate_takes_it(path: Path) -> None:
     config = load_config_from_file(str(path))
-    words = ["--config_file", str(path), "scripts/train.py", "--config", "shapes-small"]
+    words = ["--config_file", str(path), "scripts/train.py", "--config", "shapes-guided"]
     arguments, defaults, _ = _validate_launch_command(launch_command_parser().parse_args(words))
     assert defaults.to_dict() == config.to_dict()
     arguments.main_process_ip = arguments.main_process_ip or "10.0.0.1"

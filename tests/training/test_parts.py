@@ -112,7 +112,7 @@ def test_a_folder_replaces_generated_data(tmp_path: Path, tiny: str) -> None:
 @pytest.mark.parametrize(
     ("config", "remedy"),
     [
-        ("shapes-small", "give a folder of clips or frame folders"),
+        ("shapes-guided", "give a folder of clips or frame folders"),
         ("codec-clip", "give a folder of clips or frame folders"),
         ("digits", "give a folder of four IDX files, or of MNIST/raw with them"),
         ("rain", r"give a folder of radar sequences \(npz\)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,8 @@ from vflow.config.density import DensityConfig
 from vflow.config.models import DigitsConfig, ModelConfig, NowcastConfig, VideoFlowConfig
 from vflow.disk import parse_yaml
 from vflow.errors import ConfigError
+
+_log = logging.getLogger(__name__)
 
 
 class DataConfig(Config):
@@ -311,6 +314,10 @@ def _suits(loss: LossConfig, model: ModelConfig) -> bool:
 KNOWN_KEYS = "see 'vflow config NAME' for the known ones"
 
 
+RENAMED = {"shapes-lattice": "shapes", "shapes-small": "shapes-guided", "push-small": "push"}
+"""Earlier name of a preset → its name, that of the checkpoint it trains."""
+
+
 def preset_names() -> list[str]:
     """Names of the presets that ship with vflow."""
     return sorted(named_files("presets"))
@@ -350,6 +357,9 @@ def read_yaml(name_or_file: str, kind: Literal["presets", "recipes"], content: s
         ConfigError: no such name or file, or not a YAML mapping of ``content``.
     """
     named = named_files(kind)
+    if kind == "presets" and name_or_file in RENAMED:
+        _log.warning("preset %s is now called %s", name_or_file, RENAMED[name_or_file])
+        name_or_file = RENAMED[name_or_file]
     source = named.get(name_or_file) or Path(name_or_file)
     if not source.is_file():
         known = ", ".join(sorted(named))

@@ -17,7 +17,7 @@ from vflow.errors import CheckpointError, VflowError
 MAX_LOADED = 4  # models in memory at once
 FIRST = ("shapes", "digits", "colorizer", "enlarge")  # those that ship and are quick to try come first
 SMALLEST_PRESETS = {
-    "videoflow": "shapes-small",
+    "videoflow": "shapes-guided",
     "nowcast": "rain",
     "digits": "digits",
     "colorizer": "colorizer",

@@ -61,4 +61,4 @@ def test_a_tab_without_a_model_says_how_to_train_one(tmp_path: Path, monkeypatch
     for preset in ("digits", "colorizer"):
         assert f"vflow train --config {preset} --output runs/{preset}" in page
         assert preset in preset_names()
-    assert "vflow train --config shapes-small" not in page
+    assert "vflow train --config shapes-guided" not in page

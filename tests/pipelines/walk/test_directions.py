@@ -187,7 +187,7 @@ def test_the_script_stores_directions_of_a_data_set(
     assert spec is not None and spec.loader is not None
     script = module_from_spec(spec)
     spec.loader.exec_module(script)
-    flags = ["--checkpoint", str(tmp_path / "tiny"), "--config", "shapes-small", "--count", "18"]
+    flags = ["--checkpoint", str(tmp_path / "tiny"), "--config", "shapes-guided", "--count", "18"]
     monkeypatch.setattr(sys, "argv", ["directions.py", *flags])
     assert script.main() == 0
     assert "18 of 18 examples" in capsys.readouterr().out
