@@ -49,14 +49,16 @@ ROWS = {
     "bits_per_dim_shuffled": ("the same clips, frames shuffled", "bits/dim"),
     "bits_per_dim_noise_frames": ("frames of uniform noise", "bits/dim"),
     "psnr_best": ("PSNR, best sample", "dB"),
-    "psnr_mean": ("PSNR, mean over samples", "dB"),
+    "psnr_mean": ("PSNR, one sample on average", "dB"),
     "psnr_of_mean": ("PSNR of the mean of the samples", "dB"),
+    "psnr_neighbours_best": ("PSNR, best of as many continuations of the nearest training frames", "dB"),
     "psnr_copy_last": ("PSNR, copying the last frame", "dB"),
     "psnr_training_mean": ("PSNR, mean of the training frames", "dB"),
     "psnr_regression": ("PSNR, per-pixel regression on the last frame", "dB"),
     "ssim_best": ("SSIM, best sample", ""),
-    "ssim_mean": ("SSIM, mean over samples", ""),
+    "ssim_mean": ("SSIM, one sample on average", ""),
     "ssim_of_mean": ("SSIM of the mean of the samples", ""),
+    "ssim_neighbours_best": ("SSIM, best of as many continuations of the nearest training frames", ""),
     "ssim_copy_last": ("SSIM, copying the last frame", ""),
     "ssim_training_mean": ("SSIM, mean of the training frames", ""),
     "ssim_regression": ("SSIM, per-pixel regression on the last frame", ""),
@@ -157,7 +159,7 @@ COLUMNS = {
     "components_sample": "components of a sample",
     "components": "components of the true mask",
 }
-SERIES = ("best", "mean", "of_mean", "copy_last", "training_mean", "regression")
+SERIES = ("best", "mean", "of_mean", "neighbours_best", "copy_last", "training_mean", "regression")
 SETTINGS = {
     "events": "event {0[0]}", "members": "{} members", "leads": "{} lead times",
     "clips": "{} clips", "context": "frames given: {}", "scored_frames": "frames scored: {}",

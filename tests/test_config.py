@@ -178,7 +178,7 @@ def test_messages_name_the_key(small: str, key: str, value: Any, problem: str) -
     [
         ("shapes-guided", (0.5, 0.5, 0.5, 0.5)),
         ("grasp", (0.5, 0.5, 0.5, 0.5)),
-        ("shapes", (0.5, 0.5, 0.5, 0.5)),
+        ("shapes-glow", (0.5, 0.5, 0.5, 0.5)),
         ("colorizer", (0.5,)),
         ("vessels", (0.5,)),
         ("rain", (0.5,)),

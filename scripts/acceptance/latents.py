@@ -7,7 +7,7 @@ import numpy as np
 import vflow
 from scripts.acceptance.digits import mnist
 from scripts.acceptance.models import GIVEN, push_clips, shape_clips, shipped_model, silent
-from scripts.acceptance.predictions import PSNR_AT, PSNR_EVERY, baseline_psnr, best_psnr
+from scripts.acceptance.predictions import PSNR_AT, PSNR_EVERY, baseline_psnr, futures_psnr, one_by_one
 from scripts.acceptance.registry import Figure, Result, measure
 from vflow.data.datasets.digits import MovingDigits, draw_digits, next_corners
 from vflow.metrics.video import ssim
@@ -84,6 +84,7 @@ def push_figures(name: str, latents: str, top: str) -> dict[str, Figure]:
             aim="1.2",
         ),
         "alone": Figure(f"{name}: the same, choosing the best at that frame alone", "dB"),
+        **one_by_one(name),
     }
 
 
@@ -113,9 +114,11 @@ def of_push(name: str) -> Result:
     bits = float(np.mean([vflow.score(model, clip, context=GIVEN) for clip in clips]))
     chosen = clips[:, : GIVEN + PSNR_AT]
     values, note = shares(model, [clip[:GIVEN] for clip in chosen[::SHARED_EVERY]])
-    best, nearest = best_psnr(model, chosen, model.config.temperature, PSNR_AT)
-    baseline = max(baseline_psnr(chosen, chosen[:, GIVEN:]).values())
-    values |= {"bits": bits, "gain": best - baseline, "alone": nearest - baseline}
+    found = futures_psnr(model, chosen, model.config.temperature)
+    baselines, neighbours = baseline_psnr(chosen)
+    best, baseline = found["best"], max(baselines.values())
+    values |= {"bits": bits, "gain": best - baseline, "alone": found["nearest"] - baseline}
+    values |= {"single": found["mean"], "of_mean": found["of_mean"], "neighbours": neighbours}
     return Result(
         values, note=f"{note}; best of 20 {best:.2f} dB, best baseline {baseline:.2f}, {len(chosen)} clips"
     )

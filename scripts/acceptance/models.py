@@ -58,9 +58,14 @@ def push_clips(split: str) -> np.ndarray:
     return np.stack([read_clip(path).frames for path in list_media(data("push", split))])
 
 
+def grasp_clips(split: str) -> list[np.ndarray]:
+    """All episodes of grasp/``split``, uint8 (T, 64, 64, 3) each."""
+    return [read_clip(path).frames for path in list_media(data("grasp", split))]
+
+
 def grasp_windows() -> list[np.ndarray]:
     """Consecutive windows of 20 frames from all test episodes: uint8 (20, 64, 64, 3)."""
-    clips = [read_clip(path).frames for path in list_media(data("grasp", "test"))]
+    clips = grasp_clips("test")
     starts = [range(0, len(clip) - WINDOW + 1, WINDOW) for clip in clips]
     return [clip[at : at + WINDOW] for clip, some in zip(clips, starts, strict=True) for at in some]
 

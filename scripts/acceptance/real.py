@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 import vflow
-from scripts.acceptance.models import GIVEN, data, grasp_windows, loaded, shipped_model, silent
+from scripts.acceptance.models import GIVEN, data, grasp_clips, grasp_windows, loaded, shipped_model, silent
+from scripts.acceptance.predictions import one_by_one
 from scripts.acceptance.registry import Figure, Result, measure
 from scripts.acceptance.weights import SIZE, size
 from vflow.data.lossless import bits_after
-from vflow.metrics.video import best_of, psnr
+from vflow.metrics.video import Baselines, fidelity, limited_psnr
 from vflow.pipelines.evaluate.latents import video_latent_share
 from vflow.pipelines.evaluate.rain import evaluate_rain
 from vflow.pipelines.evaluate.report import Settings
@@ -84,6 +85,7 @@ def _futures() -> list[tuple[np.ndarray, np.ndarray]]:
         aim="28",
     ),
     copy=Figure("grasp: PSNR of copying the last frame", "dB"),
+    **one_by_one("grasp"),
     blank=Figure("grasp: blank frames among the sampled ones", "", at_most=0),
     frozen=Figure("grasp: frozen frames among them where the true clip moves", "", at_most=0),
     frames=Figure("grasp: sampled frames", "", at_least=1000),
@@ -94,13 +96,22 @@ def _futures() -> list[tuple[np.ndarray, np.ndarray]]:
 )
 def grasp_futures() -> Result:
     """Every third window, given 3 frames; 20 futures × 10 frames; the best of each window is chosen by mean
-    PSNR. Blank: all values equal. Frozen: equal to the previous frame although the true frame changes. Share
-    of variance: every third of these windows."""
-    best, copied, blank, frozen, frames = [], [], 0, 0, 0
+    PSNR; neighbours are sought in all windows of the training episodes. Blank: all values equal. Frozen:
+    equal to the previous frame although the true frame changes. Share of variance: every third of these
+    windows."""
+    copied, blank, frozen, frames, rows = [], 0, 0, 0, []
+    length = GIVEN + FRAMES
+    clips = grasp_clips("train")
+    fitted = Baselines.fit((c[t : t + length] for c in clips for t in range(len(c) - length + 1)), GIVEN)
     for window, futures in _futures():
-        truth = window[GIVEN : GIVEN + FRAMES]
-        best.append(best_of(futures, truth)[1][AT - 1])
-        copied.append(float(psnr(window[GIVEN - 1], truth[AT - 1])))
+        truth = window[GIVEN:length]
+        others = fitted.continuations(window[:GIVEN], FUTURES)
+        found = [
+            *fidelity(limited_psnr, futures, truth).values(),
+            fidelity(limited_psnr, others, truth)["best"],
+        ]
+        rows.append([values[AT - 1] for values in found])
+        copied.append(float(limited_psnr(window[GIVEN - 1], truth[AT - 1])))
         before = np.concatenate(
             [np.broadcast_to(window[GIVEN - 1], futures[:, :1].shape), futures[:, :-1]], 1
         )
@@ -113,5 +124,7 @@ def grasp_futures() -> Result:
     temperature = model.config.temperature
     levels = (temperature,) * len(model.latent_shapes) if isinstance(temperature, float) else temperature
     share = video_latent_share(model, contexts, AT, levels)["latent_share"]
-    values = {"best": float(np.mean(best)), "copy": float(np.mean(copied)), "blank": blank, "frozen": frozen}
+    names = ("best", "single", "of_mean", "neighbours")
+    values = dict(zip(names, np.mean(rows, 0).tolist(), strict=True))
+    values |= {"copy": float(np.mean(copied)), "blank": blank, "frozen": frozen}
     return Result({**values, "frames": frames, "share": share, "size": size("grasp")})

@@ -74,6 +74,19 @@ def test_baselines_recover_a_linear_world() -> None:
     )
 
 
+def test_continuations_are_the_changes_after_the_nearest_training_frames() -> None:
+    """Training clips start at 10, 60, 100 and grow by 1, 2, 3 a frame; 95 is near 100 and 60."""
+    clips = [np.full((4, 8, 8, 1), start, np.uint8) for start in (10, 60, 100)]
+    for step, clip in enumerate(clips, 1):
+        clip[2:] += np.array([step, 2 * step], np.uint8)[:, None, None, None]
+    context = np.full((2, 8, 8, 1), 95, np.uint8)
+    found = Baselines.fit(clips, context=2).continuations(context, 2)
+    assert found.dtype == np.uint8 and found[:, :, 0, 0, 0].tolist() == [[98, 101], [97, 99]]
+    assert len(Baselines.fit(clips, context=2).continuations(context, 20)) == 3, "all there are"
+    bright = Baselines.fit(clips, context=2).continuations(np.full((1, 8, 8, 1), 254, np.uint8), 1)
+    assert (bright == 255).all(), "limited, not wrapped"
+
+
 def test_baselines_need_clips() -> None:
     with pytest.raises(ValueError, match="no clips to fit on"):
         Baselines.fit([], context=1)

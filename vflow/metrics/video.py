@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 
+Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Prediction and target (…, H, W, C), broadcast → a figure per frame (…)."""
 PSNR_LIMIT = 60.0
 """dB that a frame counts as which is hit exactly."""
 
@@ -45,6 +47,17 @@ def best_of(samples: np.ndarray, target: np.ndarray) -> tuple[int, np.ndarray]:
     return index, scores[index]
 
 
+def fidelity(measure: Measure, samples: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
+    """``measure`` per frame (T,) of futures (N, T, H, W, C) against what came, (T, H, W, C).
+
+    ``best`` is of the best future, chosen once for the clip by its mean over the frames; ``mean`` is what a
+    single future reaches on average, ``of_mean`` what the mean of all futures reaches.
+    """
+    scores = measure(samples, target[None])
+    best = scores[scores.mean(1).argmax()]
+    return {"best": best, "mean": scores.mean(0), "of_mean": measure(samples.mean(0), target)}
+
+
 def diversity(samples: np.ndarray) -> float:
     """Mean over pairs of samples (N, …) of the root-mean-square difference, in grey levels.
 
@@ -56,28 +69,33 @@ def diversity(samples: np.ndarray) -> float:
 
 
 class Baselines(NamedTuple):
-    """Fitted on training clips: the mean frame, and per pixel, channel and horizon a line a + b·x."""
+    """Predictors fitted on training clips, of one future and of many.
+
+    Of one: the mean frame, and per pixel, channel and horizon a line a + b·x. Of many: the changes that
+    followed the training frames nearest to the last given one.
+    """
 
     mean: np.ndarray  # float32 (H, W, C)
     offset: np.ndarray  # float32 (T, H, W, C)
     slope: np.ndarray  # float32 (T, H, W, C)
+    clips: tuple[np.ndarray, ...]  # uint8 (1 + T, H, W, C), from the last given frame on
 
     @classmethod
     def fit(cls, clips: Iterable[np.ndarray], context: int) -> Self:
-        """Least squares over uint8 clips (context + T, H, W, C), each read once."""
-        count, sums = 0, None
+        """Least squares over uint8 clips (context + T, H, W, C), each read once and kept."""
+        kept, sums = list[np.ndarray](), None
         for clip in clips:
+            kept.append(clip[context - 1 :])
             y = clip[context:].astype(np.float64) / 255
             x = np.broadcast_to(clip[context - 1].astype(np.float64) / 255, y.shape)
             terms = np.stack([x, y, x * x, x * y])
             sums = terms if sums is None else sums + terms
-            count += 1
         if sums is None:
             raise ValueError("no clips to fit on")
-        x, y, xx, xy = sums / count
+        x, y, xx, xy = sums / len(kept)
         slope = (xy - x * y) / np.maximum(xx - x * x, 1e-6)
         offset, mean = 255 * (y - slope * x), 255 * y.mean(0)
-        return cls(mean.astype(np.float32), offset.astype(np.float32), slope.astype(np.float32))
+        return cls(mean.astype(np.float32), offset.astype(np.float32), slope.astype(np.float32), tuple(kept))
 
     def predict(self, context: np.ndarray) -> dict[str, np.ndarray]:
         """Frames 1 … T after ``context`` uint8 (n, H, W, C), by predictor: name → float32 (T, H, W, C)."""
@@ -88,3 +106,14 @@ class Baselines(NamedTuple):
             "training mean": np.broadcast_to(self.mean, shape),
             "per-pixel regression": self.offset + self.slope * last,
         }
+
+    def continuations(self, context: np.ndarray, num_samples: int) -> np.ndarray:
+        """Futures uint8 (N, T, H, W, C) after ``context`` uint8 (n, H, W, C), the nearest neighbour's first.
+
+        Each is the last given frame plus the changes of a training clip; the clips whose frame differs least
+        from it (mean square) are taken, as many as there are, up to ``num_samples``.
+        """
+        last = context[-1].astype(np.int16)
+        errors = [np.square((clip[0] - last).astype(np.float32)).mean() for clip in self.clips]
+        nearest = [self.clips[index] for index in np.argsort(errors, kind="stable")[:num_samples]]
+        return np.stack([(last + clip[1:] - clip[0]).clip(0, 255).astype(np.uint8) for clip in nearest])

@@ -27,8 +27,8 @@ from vflow.pipelines.evaluate.video import (
     checks,
     clip_batches,
     clip_bits,
+    compared,
     evaluate_video,
-    fidelity,
     mosaic_ratio,
     tune_video,
 )
@@ -122,12 +122,12 @@ def test_ssim_chooses_its_own_best_once_per_clip() -> None:
     futures = np.stack([clip, clip.copy(), clip.copy()])
     futures[1:] = np.clip(futures[1:].astype(int) + np.array([1, 40])[:, None, None, None, None], 0, 255)
     futures[0, 1] = 0  # nearest but for one frame
-    scores = fidelity(futures, clip)
+    scores = compared(futures, clip)
     pair = [torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).float() for x in (futures[1], clip)]
     expected = structural_similarity_index_measure(*pair, data_range=255.0, reduction="none")
     assert np.allclose(scores["ssim_best"], expected, atol=1e-5)
     assert scores["psnr_best"].max() < 60  # frame by frame, futures[0] would give 60 dB
-    assert fidelity(clip[None], clip)["psnr_best"].tolist() == [60.0] * 4
+    assert compared(clip[None], clip)["psnr_best"].tolist() == [60.0] * 4
 
 
 def test_counts_times_and_round_trips(figures: dict[str, Any]) -> None:
@@ -187,11 +187,12 @@ def test_mosaics_cost_what_their_frames_do_where_pixels_are_independent() -> Non
 
 
 def test_baselines_and_codecs(figures: dict[str, Any]) -> None:
-    for name in ("copy_last", "training_mean", "regression"):
+    for name in ("copy_last", "training_mean", "regression", "neighbours_best", "neighbours_mean"):
         assert len(figures[f"psnr_{name}_per_frame"]) == len(figures[f"ssim_{name}_per_frame"]) == 4
     errors = [(c[CONTEXT:].astype(float) - c[CONTEXT - 1]) ** 2 for c in _held()]
     copied = np.mean([10 * np.log10(255**2 / e.mean((1, 2, 3))) for e in errors], axis=0)
     assert np.allclose(figures["psnr_copy_last_per_frame"], copied)
+    assert figures["psnr_neighbours_best"] > figures["psnr_neighbours_mean"]  # of as many as the model's
     expected = np.mean([bits_after(clip, CONTEXT, "x264") for clip in _held()])
     assert figures["bits_per_dim_x264"] == pytest.approx(expected)
     assert figures["bits_per_dim_ffv1"] > 0

@@ -15,7 +15,16 @@ from vflow.config import ConvolutionalVideoConfig
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.lossless import CODECS, bits_after, stored_bits
 from vflow.metrics import shapes
-from vflow.metrics.video import PSNR_LIMIT, Baselines, best_of, diversity, limited_psnr, ssim
+from vflow.metrics.video import (
+    PSNR_LIMIT,
+    Baselines,
+    Measure,
+    best_of,
+    diversity,
+    fidelity,
+    limited_psnr,
+    ssim,
+)
 from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.common import Counts, augmented_noise, device_of
 from vflow.pipelines.evaluate.data import USUAL_CLIPS, Clips, open_clips, spread_clips
@@ -48,6 +57,7 @@ SOURCES = 64
 """Source files whose own size is looked at."""
 SHOWN = 8
 """Clips on a contact sheet."""
+MEASURES: dict[str, Measure] = {"psnr": limited_psnr, "ssim": ssim}
 BASELINE_CLIPS = 1000
 """Training clips that baselines are fitted to."""
 SHEETS = ("best", "worst", "random")
@@ -59,19 +69,13 @@ def draw(model: nn.Module, context: np.ndarray, settings: PredictSettings) -> Sa
     return Samples.draw((group.frames, group.counts) for group in groups(model, window, settings))
 
 
-def fidelity(futures: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
-    """PSNR and SSIM per predicted frame of the best sample, of all samples on average, and of their mean.
-
-    Each measure chooses its best sample once for the clip, by its mean over the frames.
-    """
-    mean = futures.mean(0)
-    figures: dict[str, np.ndarray] = {}
-    for name, measure in (("psnr", limited_psnr), ("ssim", ssim)):
-        scores = measure(futures, target[None])
-        figures[f"{name}_best"] = scores[scores.mean(1).argmax()]
-        figures[f"{name}_mean"] = scores.mean(0)
-        figures[f"{name}_of_mean"] = measure(mean, target)
-    return figures
+def compared(futures: np.ndarray, target: np.ndarray, prefix: str = "") -> dict[str, np.ndarray]:
+    """PSNR and SSIM of futures as ``fidelity`` has them: ``psnr_PREFIXbest`` per frame, and so on."""
+    return {
+        f"{name}_{prefix}{key}": values
+        for name, measure in MEASURES.items()
+        for key, values in fidelity(measure, futures, target).items()
+    }
 
 
 class _Figures:
@@ -89,7 +93,7 @@ class _Figures:
         """Measure the futures of one clip."""
         first = self.data.context
         context, target = clip[:first], clip[first : first + self.data.num_frames]
-        self.rows.append(fidelity(drawn.images, target))
+        self.rows.append(compared(drawn.images, target))
         self.spread.append(diversity(drawn.images))
         self.counts, self.seconds = self.counts.plus(drawn.counts), self.seconds + drawn.seconds
         self.frames += drawn.images.shape[0] * drawn.images.shape[1]
@@ -125,24 +129,26 @@ class _Figures:
         return {name: views.grid(np.stack(rows)) for name, rows in self.shown.items() if rows}
 
 
-def baselines(data: Clips, clips: Sequence[np.ndarray]) -> dict[str, Any]:
-    """PSNR and SSIM of predictors that need no model; without training data, of copying the last frame."""
-    last = data.context + data.num_frames
-    if data.train is None:
-        named = [
-            {"copy last": np.broadcast_to(c[data.context - 1], c[data.context : last].shape)} for c in clips
-        ]
-    else:
+def baselines(data: Clips, clips: Sequence[np.ndarray], num_samples: int) -> dict[str, Any]:
+    """PSNR and SSIM of predictors that need no model; without training data, of copying the last frame.
+
+    Those with many futures, of which ``num_samples`` are taken, are compared as the model's are.
+    """
+    last, fitted = data.context + data.num_frames, None
+    if data.train is not None:
         train = (clip[:last] for clip in spread_clips(data.train, BASELINE_CLIPS))
         fitted = Baselines.fit(train, data.context)
-        named = [fitted.predict(clip[: data.context]) for clip in clips]
     rows = []
-    for clip, predictions in zip(clips, named, strict=True):
-        row = {}
-        for name, frames in predictions.items():
-            shown, target = np.clip(frames, 0, 255), clip[data.context : last]
-            row[f"psnr_{_key(name)}"] = limited_psnr(shown, target)
-            row[f"ssim_{_key(name)}"] = ssim(shown, target)
+    for clip in clips:
+        context, target = clip[: data.context], clip[data.context : last]
+        if fitted is None:
+            named, row = {"copy last": np.broadcast_to(context[-1], target.shape)}, {}
+        else:
+            named = fitted.predict(context)
+            row = compared(fitted.continuations(context, num_samples), target, "neighbours_")
+        for name, frames in named.items():
+            for key, measure in MEASURES.items():
+                row[f"{key}_{_key(name)}"] = measure(np.clip(frames, 0, 255), target)
         rows.append(row)
     return per_frame(mean_rows(rows).items())
 
@@ -183,7 +189,7 @@ def evaluate_video(model: VideoModel, settings: Settings, stage: Stage) -> Evalu
     if data.places.name == "shapes":
         figures |= _shapes_figures(model, clips, data, settings, stage)
     stage("baselines and codecs")
-    figures |= baselines(data, clips)
+    figures |= baselines(data, clips, drawing.num_samples)
     figures |= codecs(clips, data.context, _sources(data))
     stage("checks")
     if isinstance(config, ConvolutionalVideoConfig) and len(clips) >= 4:
@@ -348,6 +354,7 @@ def _protocol(
         "draws": sorted({1, settings.num_importance_samples}),
         "best": "chosen once per clip, by the mean over its frames, for PSNR and for SSIM",
         "psnr_limit": PSNR_LIMIT,
+        "neighbours": "changes after the training frames nearest to the last given one, added to it",
         "baseline_clips": min(BASELINE_CLIPS, len(data.train)) if data.train is not None else 0,
         "codecs": "RGB, packets of all frames less those of the given ones; x264 veryslow, ffv1 level 3",
     }
