@@ -115,7 +115,7 @@ def row(key: str, figure: Figure, entry: Mapping[str, Any] | None) -> str:
     """Start of a table row: figure, measured value, threshold, verdict."""
     value = (entry or {}).get("values", {}).get(key)
     if value is None:
-        shown, verdict = "–", "not measured" if entry is None else "failed"
+        shown, verdict = "–", "failed" if (entry or {}).get("error") else "not measured"
     else:
         shown = f"{value:.4g} {figure.unit}".strip()
         verdict = ("pass" if figure.met(value) else "**fail**") if figure.threshold() else ""
