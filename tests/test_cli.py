@@ -338,10 +338,16 @@ def test_an_empty_value_and_an_apple_gpu_are_refused(vflow: Vflow, tiny: Path, c
     )
 
 
-def test_what_other_settings_replace_is_said(vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path) -> None:
+def test_other_settings_replace_what_is_there_only_when_asked(
+    vflow: Vflow, tiny: Path, clip: Path, tmp_path: Path
+) -> None:
     run = ("predict", "--checkpoint", tiny, "--input", clip, "--output", tmp_path / "out", "--format", "npz")
     assert vflow(*run, "--num-samples", 3, "--num-frames", 2) == 0 and "deleted" not in vflow.err
-    assert vflow(*run, "--num-samples", 3, "--num-frames", 2, "--format", "gif") == 0
+    other = (*run, "--num-samples", 3, "--num-frames", 2, "--format", "gif")
+    assert vflow(*other) == 1
+    assert f"{tmp_path / 'out'}: has " in vflow.err and "(format npz, now gif); " in vflow.err
+    assert (tmp_path / "out" / "futures.npz").is_file()
+    assert vflow(*other, "--on-existing", "overwrite") == 0
     assert "other settings; 1 earlier file deleted" in vflow.err
 
 

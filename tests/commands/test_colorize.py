@@ -174,7 +174,9 @@ def test_what_is_there_is_not_done_again(run: Run, tmp_path: Path) -> None:
     before = first.stat().st_mtime_ns
     assert run("--input", photo, "--num-samples", 2) == 0
     assert first.stat().st_mtime_ns == before
-    assert run("--input", photo, "--num-samples", 1, "--hint", "0.5,0.5,#ff0000") == 0
+    other = ("--input", photo, "--num-samples", 1, "--hint", "0.5,0.5,#ff0000")
+    assert run(*other) == 1 and first.stat().st_mtime_ns == before
+    assert run(*other, "--on-existing", "overwrite") == 0
     assert run.files() == ["p/s000.png"]
 
 
@@ -184,11 +186,12 @@ def test_films_become_previews_or_folders_of_frames(run: Run, tmp_path: Path) ->
     assert run.files() == [f"v/s{sample:03d}.mp4" for sample in range(9)]
     made = media.read_clip(run.output / "v" / "s008.mp4")
     assert (made.frames.shape, made.fps) == ((4, 256, 384, 3), 8)
-    assert run("--input", film, "--num-samples", 1, "--format", "png") == 0
+    anew = ("--num-samples", 1, "--on-existing", "overwrite")
+    assert run("--input", film, *anew, "--format", "png") == 0
     assert run.files() == [f"v/s000/t00{t}.png" for t in range(4)]
     frames = np.stack([_png(run.output / "v" / "s000" / f"t00{t}.png") for t in range(4)])
     assert lightness_error(frames, moving_square(4, 32, 48)) < 0.5
-    assert run("--input", film, "--num-samples", 1, "--format", "gif") == 0
+    assert run("--input", film, *anew, "--format", "gif") == 0
     assert run.files() == ["v/s000.gif"]
 
 

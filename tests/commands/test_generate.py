@@ -145,7 +145,13 @@ def test_a_dry_run_writes_nothing(
     assert vflow(*call(tiny, clips, whole, "--dry-run", "--json")) == 0
     plan = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["status"] for one in plan] == ["done"] * 5 + ["to do"] * 2
-    assert vflow(*call(tiny, clips, whole, "--dry-run", "--json", "--seed", 1)) == 0
+    assert vflow(*call(tiny, clips, whole, "--dry-run", "--json", "--seed", 1)) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith(
+        f"error: {whole}: has c0-npz with other settings (seed 0,"
+    )
+    other = ("--seed", 1, "--on-existing", "overwrite")
+    assert vflow(*call(tiny, clips, whole, "--dry-run", "--json", *other)) == 0
     plan = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {one["status"] for one in plan} == {"to do"}
 
@@ -158,7 +164,8 @@ def test_names_of_files_stay_on_their_line(
     assert vflow(*call(tiny, clip, tmp_path / "out", "--dry-run")) == 0
     assert capsys.readouterr().out == f"to do: a\\nb ← {tmp_path}/a\\nb.npz\n"
     for seed in (0, 1):
-        assert vflow(*call(tiny, clip, tmp_path / "out", "--num-samples", 3 - seed, "--format", "gif")) == 0
+        flags = ("--num-samples", 3 - seed, "--format", "gif", "--on-existing", "overwrite")
+        assert vflow(*call(tiny, clip, tmp_path / "out", *flags)) == 0
         printed = capsys.readouterr()
         assert printed.out == f"{tmp_path}/out/a\nb\n"  # a path for other programs, as it is
         assert all(line.startswith("note: a\\nb: ") for line in printed.err.splitlines())

@@ -60,7 +60,8 @@ class DrawFlags(ABC):
     settings: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Settings to repeat (settings.json of the app, run.json of a run); flags on the command line win."""
     on_existing: Literal["skip", "overwrite", "error"] = "skip"
-    """Existing outputs: skip those whose input, settings and checksum match; redo all; or refuse."""
+    """Existing outputs of the same items: skip goes on with a run of the same settings and refuses to replace
+    any of others; overwrite redoes all; error replaces none."""
     json: bool = False
     """Print the manifest's entries instead of paths."""
     common: CommonFlags = NONE_GIVEN

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,29 +127,73 @@ def test_the_plan_knows_what_a_run_would_skip(items: list[Item], out: Path) -> N
     """The own shard's manifest counts before others, in both."""
     engine.run(items[:1], Copy(), Options(out))
     shard = Options(out, shard=(1, 2))
-    engine.run(items[:1], Copy(times=2), shard)
+    engine.run(items[:1], Copy(times=2), replace(shard, on_existing="overwrite"))
     (_, done), *_ = engine.plan(items[:1], Copy(times=2), shard)
     assert done and _counts(engine.run(items[:1], Copy(times=2), shard)) == (1, 1, 0)
 
 
-@pytest.mark.parametrize("change", ["settings", "input", "damage", "missing", "overwrite"])
+@pytest.mark.parametrize("change", ["damage", "missing", "overwrite"])
 def test_what_does_not_match_is_redone(items: list[Item], out: Path, change: str) -> None:
     engine.run(items, Copy(), Options(out))
     task, options = Copy(), Options(out)
-    if change == "settings":
-        task = Copy(times=2)
-    elif change == "input":
-        items[0].paths[0].write_text("new")
-    elif change == "damage":
+    if change == "damage":
         (out / "a/s000.txt").write_text("on")
     elif change == "missing":
         (out / "a/s000.txt").unlink()
     else:
-        options = Options(out, on_existing="overwrite")
+        task, options = Copy(times=2), Options(out, on_existing="overwrite")
     engine.run(items, task, options)
     assert "a" in task.ran
-    assert ("c" in task.ran) == (change in ("settings", "overwrite"))
-    assert (out / "a/s000.txt").read_text() == ("new" if change == "input" else "one" * task.times)
+    assert ("c" in task.ran) == (change == "overwrite")
+    assert (out / "a/s000.txt").read_text() == "one" * task.times
+
+
+@pytest.mark.parametrize("begin", [engine.run, engine.plan])
+def test_other_settings_replace_nothing_unless_asked(
+    items: list[Item], out: Path, begin: Callable[..., object]
+) -> None:
+    engine.run(items[:1], Copy(), Options(out))
+    before = {name: (out / name).read_bytes() for name in _files(out)}
+    task = Copy(times=2)
+    with pytest.raises(InputError, match=re.escape(f"{out}: has a with other settings (times 1, now 2); ")):
+        begin([items[2], items[0]], task, Options(out))
+    assert task.ran == [], "not even the item that was new"
+    assert {name: (out / name).read_bytes() for name in _files(out)} == before
+    begin([items[2], items[0]], task, Options(out, on_existing="overwrite"))
+
+
+def test_other_settings_are_no_matter_where_nothing_is_left(items: list[Item], out: Path) -> None:
+    engine.run(items[:2], Copy(files=("s000.txt",)), Options(out))
+    (out / "a/s000.txt").unlink()  # and b failed
+    assert _counts(engine.run(items[:2], Copy(times=2), Options(out))) == (1, 0, 1)
+    assert _counts(engine.run(items[2:], Copy(times=3), Options(out))) == (1, 0, 0), "another item's are kept"
+
+
+def test_another_input_of_the_same_name_replaces_nothing_unless_asked(items: list[Item], out: Path) -> None:
+    engine.run(items[:1], Copy(), Options(out))
+    items[0].paths[0].write_text("new")
+    for _ in range(2):
+        summary = engine.run([items[0], items[2]], Copy(), Options(out))
+        assert summary.failed[0]["error"].startswith(f"{out}: has a of another input; ")
+        assert [entry["item"] for entry in summary.done] == ["c"]
+        assert (out / "a/s000.txt").read_text() == "one"
+    engine.run(items[:1], Copy(), Options(out, on_existing="overwrite"))
+    assert (out / "a/s000.txt").read_text() == "new"
+
+
+def test_a_failure_leaves_what_is_known_of_the_outputs_that_stay(items: list[Item], out: Path) -> None:
+    """An input that is away for a run, and back for the next; then one with other settings that fails."""
+    engine.run(items[:1], Copy(), Options(out))
+    away = items[0].paths[0].rename(out.parent / "away.txt")
+    assert engine.run(items[:1], Copy(), Options(out)).failed
+    away.rename(items[0].paths[0])
+    assert _counts(engine.run(items[:1], Copy(), Options(out))) == (1, 0, 0)
+    items[0].paths[0].write_text("bad")
+    assert engine.run(items[:1], Copy(times=2), Options(out, on_existing="overwrite")).failed
+    items[0].paths[0].write_text("one")
+    with pytest.raises(InputError):
+        engine.run(items[:1], Copy(times=2), Options(out))
+    assert (out / "a/s000.txt").read_text() == "one"
 
 
 def test_existing_outputs_can_be_an_error(items: list[Item], out: Path) -> None:
@@ -170,25 +217,27 @@ def test_a_refusal_or_failure_leaves_what_is_known_of_earlier_outputs(items: lis
     engine.run(items, Copy(), Options(out))
     before = {line["item"]: line for line in _lines(out / "manifest.jsonl")}
     for _ in range(2):  # the first refusal must not open the way for a second run
-        summary = engine.run(items[:1], Copy(times=2), Options(out, on_existing="error"))
+        summary = engine.run(items[:1], Copy(), Options(out, on_existing="error"))
         assert "s001.txt: exists; " in summary.failed[0]["error"]
         assert {line["item"]: line for line in _lines(out / "manifest.jsonl")} == before
     assert (out / "a/s000.txt").read_text() == "one"
+    overwrite = Options(out, on_existing="overwrite")
     items[0].paths[0].write_text("bad")
-    assert engine.run(items[:1], Copy(), Options(out)).failed
+    assert engine.run(items[:1], Copy(), overwrite).failed
     assert _lines(out / "manifest.jsonl")[0]["outputs"] == before["a"]["outputs"]
     items[0].paths[0].write_text("new")
-    engine.run(items[:1], Copy(files=("s000.txt",)), Options(out))
+    engine.run(items[:1], Copy(files=("s000.txt",)), overwrite)
     assert _files(out / "a") == {"s000.txt"}, "what the first run wrote is known to be stale"
 
 
 def test_the_run_record_is_of_the_run_that_made_the_outputs(items: list[Item], out: Path) -> None:
     engine.run(items[:1], Copy(), Options(out))
     first = (out / "run.json").read_text()
-    engine.run(items[:1], Copy(times=2), Options(out, on_existing="error"))
+    with pytest.raises(InputError):
+        engine.run(items[:1], Copy(times=2), Options(out, on_existing="error"))
     engine.run(items[1:2], Copy(times=3), Options(out))
     assert (out / "run.json").read_text() == first
-    engine.run(items[:2], Copy(times=2), Options(out))
+    engine.run(items[:2], Copy(times=2), Options(out, on_existing="overwrite"))
     assert json.loads((out / "run.json").read_text())["times"] == 2
 
 
@@ -205,7 +254,7 @@ def test_names_of_files_need_not_be_text(tmp_path: Path, out: Path) -> None:
 def test_stale_outputs_of_an_item_go_and_nothing_else(items: list[Item], out: Path) -> None:
     engine.run(items, Copy(), Options(out))
     (out / "a" / "mine.txt").write_text("mine")
-    engine.run(items, Copy(times=2, files=("s000.txt",)), Options(out))
+    engine.run(items, Copy(times=2, files=("s000.txt",)), Options(out, on_existing="overwrite"))
     assert {name for name in _files(out) if name.startswith("a/")} == {"a/s000.txt", "a/mine.txt"}
     assert not (out / "a/deep").exists()
 

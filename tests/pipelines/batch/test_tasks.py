@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from vflow.data import media
+from vflow.errors import InputError
 from vflow.models import Digits
 from vflow.pipelines.batch import engine
 from vflow.pipelines.batch.engine import Options, Summary
@@ -24,12 +26,14 @@ def model() -> Digits:
     return make_digits()
 
 
-def run(model: Digits, out: Path, **settings: object) -> Summary:
+def run(
+    model: Digits, out: Path, on_existing: Literal["skip", "overwrite"] = "skip", **settings: object
+) -> Summary:
     record = DigitsRecord.model_validate(
         {"checkpoint": "tiny", "checkpoint_hash": "0", "num_samples": 2} | settings
     )
     task = DigitsTask(model, record)
-    return engine.run(task.items(), task, Options(out, flat=record.format == "npz"))
+    return engine.run(task.items(), task, Options(out, record.format == "npz", on_existing))
 
 
 def files(folder: Path) -> set[str]:
@@ -55,10 +59,10 @@ def test_a_class_that_is_there_is_kept(model: Digits, tmp_path: Path) -> None:
     assert not run(model, tmp_path, label="3").skipped
     assert [entry["item"] for entry in run(model, tmp_path).skipped] == ["3"]
     assert len(run(model, tmp_path).skipped) == 10
-    assert not run(model, tmp_path, seed=1).skipped
+    assert not run(model, tmp_path, "overwrite", seed=1).skipped
     (tmp_path / "6/s001.png").unlink()
     assert len(run(model, tmp_path, seed=1).skipped) == 9
-    assert len(run(model, tmp_path, seed=1, num_samples=1, label="6").done) == 1
+    assert len(run(model, tmp_path, "overwrite", seed=1, num_samples=1, label="6").done) == 1
     assert not (tmp_path / "6/s001.png").exists()
 
 
@@ -71,7 +75,9 @@ def test_one_array(model: Digits, tmp_path: Path) -> None:
         assert np.array_equal(saved["labels"], np.repeat(np.arange(10), 2))
         assert np.issubdtype(saved["labels"].dtype, np.integer)
     assert len(run(model, tmp_path, format="npz").skipped) == 1
-    assert not run(model, tmp_path, format="npz", label="2").skipped
+    with pytest.raises(InputError):
+        run(model, tmp_path, format="npz", label="2")
+    assert not run(model, tmp_path, "overwrite", format="npz", label="2").skipped
     with np.load(tmp_path / "digits.npz") as saved:
         assert saved["labels"].tolist() == [2, 2]
     assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 1

@@ -27,6 +27,7 @@ from vflow.data.media.sound import copy_sound
 from vflow.data.media.stills import check_mode
 from vflow.data.media.write import (
     EXISTS,
+    OTHER_OUTPUT,
     Add,
     atomic_write,
     check_folder,
@@ -44,6 +45,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "EXISTS",
     "IMAGE_SUFFIXES",
+    "OTHER_OUTPUT",
     "STILL_SUFFIXES",
     "TRAINING_LIMITS",
     "VIDEO_SUFFIXES",

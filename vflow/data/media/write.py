@@ -24,7 +24,8 @@ from vflow.data.media.limits import DEFAULT_LIMITS
 from vflow.disk import real_path, sync
 from vflow.errors import InputError
 
-EXISTS = "exists; choose another --output, or --on-existing overwrite"
+OTHER_OUTPUT = "choose another --output, or --on-existing overwrite"
+EXISTS = f"exists; {OTHER_OUTPUT}"
 """What errors say of a file that may not be replaced."""
 
 

@@ -55,7 +55,8 @@ class Options:
     Attributes:
         output: folder of everything that is written.
         flat: an item's files lie in ``output`` itself, not in ``output/<item>/``.
-        on_existing: ``skip`` keeps outputs whose input, settings and bytes match, and redoes all others;
+        on_existing: ``skip`` goes on with an earlier run: it keeps outputs whose bytes match, makes those
+            that are missing or damaged, and refuses to replace any of other settings or of another input;
             ``overwrite`` redoes all; ``error`` refuses an item some of whose files exist, whoever wrote them.
         on_error: ``continue`` with the next item, or ``fail`` at the first.
         shard: (i, n): every n-th item from the i-th, i in 1..n.
@@ -91,7 +92,8 @@ def run(
     """Work through ``items``; ``report`` is told each finished entry.
 
     Raises:
-        InputError: the output folder cannot be written, or an item failed under ``on_error="fail"``.
+        InputError: the output folder cannot be written or holds outputs of other settings that are to stay,
+            or an item failed under ``on_error="fail"``.
         ConfigError: another process writes there and does not end.
     """
     index, count = options.shard
@@ -99,6 +101,7 @@ def run(
         with _naming(options.output):
             manifest = Manifest(options.output, options.shard)
             manifest.compact()  # a killed run may have left half a line at the end
+            _refuse_other_settings(items[index - 1 :: count], task, options, manifest)
             if not (options.output / RECORD).exists():
                 _write_record(task, options)
         summary = Summary()
@@ -129,12 +132,16 @@ def _naming(folder: Path) -> Iterator[None]:
 
 
 def plan(items: Sequence[Item], task: Task, options: Options) -> list[tuple[Item, bool]]:
-    """Items that ``run`` would work on, each with True if its outputs are there already. Writes nothing."""
+    """Items that ``run`` would work on, each with True if its outputs are there already. Writes nothing.
+
+    Raises:
+        InputError: the output folder holds outputs of other settings that are to stay.
+    """
     known = Manifest(options.output, options.shard)
     index, count = options.shard
-    return [
-        (item, _is_done(item, task, options, known.find(item.name))) for item in items[index - 1 :: count]
-    ]
+    own = items[index - 1 :: count]
+    _refuse_other_settings(own, task, options, known)
+    return [(item, _is_done(item, task, options, known.find(item.name))) for item in own]
 
 
 def _is_done(item: Item, task: Task, options: Options, old: Entry | None) -> bool:
@@ -146,7 +153,7 @@ def _is_done(item: Item, task: Task, options: Options, old: Entry | None) -> boo
 def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[Entry, bool]:
     """The item's entry, and True if its outputs were there already.
 
-    The entry of an item that failed has the outputs of an earlier run, if any: they still lie there.
+    The entry of an item that failed is that of an earlier run's outputs, if any: they still lie there.
     """
     began, old, refused = time.monotonic(), manifest.find(item.name), False
     entry: Entry = {"item": item.name, "inputs": [str(path) for path in item.paths], **task.cache_key()}
@@ -156,7 +163,7 @@ def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[
         if old and _reusable(entry, old, options):
             manifest.adopt(old)
             return old, True
-        _guard(item, options, old)
+        _guard(item, entry, options, old)
         with naming_memory(f"{item.name} does not fit; use a smaller input or draw fewer samples"):
             entry |= _produce(item, task, options, manifest)
         entry |= {"status": "done", "error": None}
@@ -164,8 +171,8 @@ def _one(item: Item, task: Task, options: Options, manifest: Manifest) -> tuple[
         raise
     except (InputError, OSError) as error:
         refused = isinstance(error, _RefusedError)
-        kept = (old or {}).get("outputs", {})
-        entry |= {"status": "failed", "error": _explain(error), "outputs": kept}
+        kept = old if old and old.get("outputs") else {"outputs": {}}
+        entry |= {**kept, "status": "failed", "error": _explain(error)}
     entry["duration_s"] = round(time.monotonic() - began, 3)
     if not (refused and old):
         manifest.add(entry)
@@ -181,7 +188,28 @@ def _reusable(entry: Entry, old: Entry, options: Options) -> bool:
     return outputs_match(options.output, old)
 
 
-def _guard(item: Item, options: Options, old: Entry | None) -> None:
+def _refuse_other_settings(items: Iterable[Item], task: Task, options: Options, known: Manifest) -> None:
+    """Refuse to replace outputs of other settings, before the first item, unless that is asked for."""
+    if options.on_existing == "overwrite":
+        return
+    now = task.cache_key()
+    for item in items:
+        old = known.find(item.name)
+        if old and _outputs_there(options, old):
+            changed = [
+                f"{key} {old.get(key)}, now {value}" for key, value in now.items() if old.get(key) != value
+            ]
+            if changed:
+                what = f"has {item.name} with other settings ({'; '.join(changed)})"
+                raise InputError(f"{options.output}: {what}; {media.OTHER_OUTPUT}")
+
+
+def _outputs_there(options: Options, entry: Entry) -> list[Path]:
+    """Outputs of an entry that still exist, whatever their bytes."""
+    return [path for path in (options.output / name for name in entry.get("outputs", {})) if path.is_file()]
+
+
+def _guard(item: Item, entry: Entry, options: Options, old: Entry | None) -> None:
     """Refuse to write outside the output folder, into the item's input folder, or over unwanted outputs."""
     if not options.flat and not is_inside(options.output, item.name):
         raise _RefusedError(f"{item.name}: outputs would lie outside {options.output}; choose another name")
@@ -190,8 +218,12 @@ def _guard(item: Item, options: Options, old: Entry | None) -> None:
         if path.is_dir() and real_path(path) == home:
             text = "outputs would go into the input's own folder; choose another --output"
             raise _RefusedError(f"{path}: {text}")
+    there = _outputs_there(options, old or {})
     if options.on_existing == "error":
-        _refuse_existing(options.output / name for name in (old or {}).get("outputs", {}))
+        _refuse_existing(there)
+    another = entry["input_sha256"] not in (None, (old or {}).get("input_sha256"))
+    if there and another and options.on_existing == "skip":
+        raise _RefusedError(f"{options.output}: has {item.name} of another input; {media.OTHER_OUTPUT}")
 
 
 def _refuse_existing(paths: Iterable[Path]) -> None:
