@@ -16,6 +16,7 @@ from vflow.errors import VflowError
 
 from . import html
 from .context import AppContext, to_gradio_error
+from .jobs import RequestedJob
 from .recent import Updates, merge
 from .turns import Turn
 
@@ -187,16 +188,10 @@ class NewestWins:
             return unless_empty(changes if newest else {}, self._status)
 
         def work(request: gr.Request) -> Shown:
-            yield unless_empty({}, self._status)  # a generator that never yields empties its outputs
             with self._app.jobs.running(self._key(request, trigger.group)) as job:
-                if job is None:
-                    return
-                with closing(job.work(job.should_stop)) as steps:
-                    for updates in steps:
-                        if job.superseded:
-                            return
-                        if updates:
-                            yield updates
+                yield from _until_superseded(job) if job else ()
+            # Gradio repeats the last update at the end: over what is newer, such as an empty panel.
+            yield unless_empty({}, self._status)
 
         self._groups.add(trigger.group)
         begun = trigger.event(prepare, set(inputs), list(outputs), trigger_mode="multiple", **QUICK)
@@ -231,6 +226,15 @@ class NewestWins:
 
     def _key(self, request: gr.Request, group: str) -> str:
         return f"{request.session_hash}/{self._name}/{group}"
+
+
+def _until_superseded(job: RequestedJob) -> Shown:
+    with closing(job.work(job.should_stop)) as steps:
+        for updates in steps:
+            if job.superseded:
+                return
+            if updates:
+                yield updates
 
 
 @dataclass

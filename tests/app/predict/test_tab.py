@@ -18,7 +18,7 @@ import vflow
 from apps.ui.shared import forms
 from apps.ui.shared.examples import FOLDER
 from tests.app.conftest import Opener
-from tests.app.support import DONE, App, differ
+from tests.app.support import DONE, SETTLED, App, differ
 from vflow.cli import main as vflow_command
 from vflow.data import media
 from vflow.metrics.video import best_of
@@ -114,6 +114,29 @@ def test_a_second_example_ends_the_first_and_runs(app: App, checkpoints: Path, t
         assert np.array_equal(saved["context"], triangle.context)
     app.page.wait_for_timeout(1500)
     assert app.page.locator("#vf-predict-run").is_enabled() and app.videos() == 32 + 2
+
+
+CLEARED_WHEN = """(text) => {
+  const line = document.querySelector("#vf-predict-status");
+  const observer = new MutationObserver(() => {
+    if (!line.textContent.includes(text)) return;
+    observer.disconnect();
+    document.querySelector("#vf-predict-files button[aria-label=Clear]").click();
+  });
+  observer.observe(line, {childList: true, subtree: true, characterData: true});
+  document.querySelector("#vf-predict-run").click();
+}"""
+
+
+def test_clear_while_the_previews_are_written_leaves_an_empty_page(app: App, stills: list[Path]) -> None:
+    app.upload(stills[0])
+    app.settings(futures=32, frames=20)
+    with app.page.expect_event("requestfinished", lambda one: "/queue/data" in one.url, timeout=DONE):
+        app.page.evaluate(CLEARED_WHEN, "Writing previews…")
+    app.page.evaluate(SETTLED)
+    expect(app.page.locator("#vf-predict-status .vf-status p")).to_have_text("Ready.")
+    expect(app.page.locator("#vf-predict-run")).to_be_enabled()
+    app.page.locator("#vf-results .vf-empty").wait_for()
 
 
 def test_stop_keeps_the_frames_so_far(app: App, stills: list[Path], tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Events of jobs: what the page is told last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from apps.ui.shared.events import NewestWins, ShouldStop, Steps, Trigger, Updates
+from apps.ui.shared.jobs import Jobs
+from apps.ui.shared.turns import Turns
+
+
+class Listener:
+    """Stands for an event such as ``button.click``; keeps the functions that are wired to it."""
+
+    prepare: Callable[..., Any]
+    work: Callable[..., Any]
+
+    def __call__(self, prepare: Callable[..., Any], *args: Any, **options: Any) -> Listener:
+        self.prepare = prepare
+        return self
+
+    def then(self, work: Callable[..., Any], *args: Any, **options: Any) -> None:
+        self.work = work
+
+
+@pytest.mark.parametrize("discarded", [False, True])
+def test_gradio_has_nothing_to_repeat_when_a_job_ends(discarded: bool) -> None:
+    """It sends the last update of a job again as that ends: over an upload box cleared meanwhile."""
+    status, listener = gr.HTML(render=False), Listener()
+    app: Any = SimpleNamespace(jobs=Jobs(), turns=Turns())
+    request: Any = SimpleNamespace(session_hash="s")
+
+    def work(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
+        yield {status: "Writing…"}
+        yield {status: "Done."}
+
+    jobs = NewestWins(app, "tab", status)
+    jobs.add(Trigger(listener, work), [], [status])
+    listener.prepare({}, None, request)
+    shown = []
+    for updates in listener.work(request):
+        shown.append(updates[status])
+        if discarded and updates[status] == "Writing…":
+            jobs.discard(request)
+    assert shown == ["Writing…", *([] if discarded else ["Done."]), gr.skip()]
