@@ -26,6 +26,7 @@ CONTENTS = {
     "digits": _DIGITS,
     "bair": "give a folder of BAIR's TFRecords",
     "photos": "give a folder or zip of photos",
+    "moving-photos": "give a folder with photos/, and clips/SOURCE/ and validation/ if you have films",
     "rain": "give a folder of radar sequences (npz)",
     "vessels": "leave it out: the preset's data are generated",
     "skimage-masks": "leave it out: the preset's data come with scikit-image",

@@ -30,7 +30,7 @@ COMMIT = "COMMIT.json"
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EROFS}
 """Errors of file systems without symbolic links: FAT, some network folders, Google Drive in Colab, and
 VirtualBox's shared folders (EROFS)."""
-SEARCHED = ("video-folder", "photos")
+SEARCHED = ("video-folder", "photos", "moving-photos")
 """Data sets whose folder is searched to its last corner."""
 STEP = re.compile(r"step_(\d{7,})")
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import final
+from typing import Generic, TypeVar, final
 
 import cv2
 import numpy as np
@@ -42,9 +42,10 @@ MAX_HINT_SIDE = 9 / 64  # side of the largest hint, of the picture's
 _TEST_FOLDERS = ("test", "val", "valid", "validation")
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
 _log = logging.getLogger(__name__)
+E = TypeVar("E")
 
 
-class PhotoSet(ABC):
+class PhotoSet(ABC, Generic[E]):
     """Photos under a folder or in a zip, as training examples.
 
     Pictures are decoded when first used, and kept small in memory. One that cannot be read is reported once
@@ -86,7 +87,7 @@ class PhotoSet(ABC):
     def __len__(self) -> int:
         return len(self.names)
 
-    def example(self, index: int, key: tuple[int, ...]) -> ImageExample:
+    def example(self, index: int, key: tuple[int, ...]) -> E:
         """Photo ``index`` varied as ``key`` says, with its condition.
 
         Raises:
@@ -152,7 +153,7 @@ class PhotoSet(ABC):
         return hashlib.sha256(os.fsencode(f"{self._kept_side} {text}")).hexdigest()
 
     @abstractmethod
-    def _vary(self, photo: np.ndarray, random: np.random.Generator) -> ImageExample:
+    def _vary(self, photo: np.ndarray, random: np.random.Generator) -> E:
         """Example of a photo, uint8 (H, W, 3), cut and conditioned by ``random``."""
 
     @abstractmethod
@@ -217,7 +218,7 @@ class LeftOut:
 
 
 @final
-class Photos(PhotoSet):
+class Photos(PhotoSet[ImageExample]):
     """Photos as training examples of the colouriser.
 
     In training each is cut at random (half to all of the largest square, turned left to right half the
@@ -263,7 +264,7 @@ class Photos(PhotoSet):
 
 
 @final
-class PhotoPairs(PhotoSet):
+class PhotoPairs(PhotoSet[ImageExample]):
     """Pairs of a crop and its half-size version, for super-resolution.
 
     Half of the training crops are cut from the photo as it is, the others from the photo at half its size

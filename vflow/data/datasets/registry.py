@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from vflow.config import (
@@ -20,6 +22,7 @@ from vflow.config import (
 from vflow.data.datasets.bair import Bair
 from vflow.data.datasets.digits import DIGITS, MnistImages, MovingDigits
 from vflow.data.datasets.folder import LONGER_CLIPS, VideoFolder
+from vflow.data.datasets.moving_photos import open_moving_photos
 from vflow.data.datasets.photos import PhotoPairs, Photos
 from vflow.data.datasets.shapes import Shapes
 from vflow.data.datasets.skimage_masks import SkimageMasks
@@ -29,7 +32,7 @@ from vflow.data.datasets.vessels import Vessels
 from vflow.errors import ConfigError, InputError
 
 SUITABLE_DATASETS = {
-    "videoflow": ("shapes", "moving-digits", "video-folder", "bair"),
+    "videoflow": ("shapes", "moving-digits", "moving-photos", "video-folder", "bair"),
     "digits": ("digits",),
     "colorizer": ("photos",),
     "super_resolution": ("photos",),
@@ -86,19 +89,15 @@ def open_video_dataset(
     if remedy is None:
         fewer = f"lower data.frames (at least {least}), " if config.frames > least else ""
         remedy = f"{fewer}{LONGER_CLIPS}"
+    folder = partial(
+        VideoFolder, frames=config.frames, size=size[:2], channels=size[2], fps=model.fps, remedy=remedy
+    )
     if config.name == "bair":
         _require_size(config.name, size, (64, 64, 3))
         return Bair(path, frames=config.frames, split=split)
-    return VideoFolder(
-        path,
-        frames=config.frames,
-        size=(glow.height, glow.width),
-        channels=glow.channels,
-        fps=model.fps,
-        split=split,
-        held_out=config.held_out_files,
-        remedy=remedy,
-    )
+    if config.name == "moving-photos":
+        return open_moving_photos(Path(path), folder, split)
+    return folder(path, split=split, held_out=config.held_out_files)
 
 
 def open_image_dataset(
