@@ -17,6 +17,7 @@ from vflow.models import LatticeVideoFlow
 from vflow.pipelines.video.score import score
 
 pytest.importorskip("constriction")
+pytestmark = pytest.mark.usefixtures("always_coded")
 
 
 def clip(frames: int = 4, height: int = 8, width: int = 8) -> np.ndarray:

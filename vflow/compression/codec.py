@@ -13,6 +13,7 @@ from torch import nn
 
 from vflow.compression import container
 from vflow.compression.coder import Count, FrameCoder
+from vflow.compression.color import ColorMap
 from vflow.compression.container import CodedFrame, Header
 from vflow.compression.flow_coder import FlowCoder
 from vflow.compression.pyramid_coder import PyramidCoder
@@ -130,7 +131,8 @@ def compress_frames(
         color = pixels if channels == 3 else pixels.repeat(3, -1)
         with _full_precision(model):
             data, own = coder.encode(color, _counted(progress, index, size, count * size))
-        coded.append(CodedFrame(container.checksum(pixels), data, coder.alone))
+        frame = CodedFrame(container.checksum(pixels), data, coder.alone)
+        coded.append(_shorter(frame, _to_raw(pixels, coder.color_map)))
         information.append(own)
         progress((index + 1) * size, count * size)
     digest = model_digest(model)[: 2 * container.HASH_BYTES]
@@ -169,14 +171,42 @@ def decompress_frames(
             count = _counted(progress, index, size, size * len(frames))
             if frame.alone:
                 coder.restart()
-            with _full_precision(model):
-                pixels = coder.decode(header, frame.data, count)[..., : header.channels]
+            if frame.raw:
+                color = _from_raw(frame.data, header)
+                coder.remember(color)
+            else:
+                with _full_precision(model):
+                    color = coder.decode(header, frame.data, count)
         except InputError as error:
             raise InputError(f"{source}: frame {index + 1}: {error}; compress the original again") from error
+        pixels = color[..., : header.channels]
         container.check_frame(frame, pixels, index, source)
         pictures.append(pixels)
         progress((index + 1) * size, size * len(frames))
     return Decompressed(np.stack(pictures), header.kind, header.fps, header.profile)
+
+
+def _shorter(frame: CodedFrame, raw: bytes) -> CodedFrame:
+    """``frame``, or its raw pixels where they are shorter with the byte that says so."""
+    return frame if len(frame.data) <= len(raw) + 1 else frame._replace(data=raw, raw=True)
+
+
+def _to_raw(pixels: np.ndarray, color_map: ColorMap) -> bytes:
+    """Bytes of ``pixels``, uint8 (H, W, C), themselves: what a frame takes at most."""
+    return (pixels[..., :1] if color_map == "grey" else pixels).tobytes()
+
+
+def _from_raw(data: bytes, header: Header) -> np.ndarray:
+    """Pixels, uint8 (H, W, 3), of what ``_to_raw`` made.
+
+    Raises:
+        InputError: too few bytes, or too many.
+    """
+    channels = 1 if header.color_map == "grey" else header.channels
+    if len(data) != header.height * header.width * channels:
+        raise InputError("its raw pixels are not as many as its header says")
+    pixels = np.frombuffer(data, np.uint8).reshape(header.height, header.width, channels)
+    return pixels.repeat(3 // channels, -1)
 
 
 def _full_precision(model: nn.Module) -> torch.autocast:

@@ -37,6 +37,10 @@ class FrameCoder(ABC):
     def encode(self, pixels: np.ndarray, count: Count) -> tuple[bytes, float]:
         """Bytes of the next frame, uint8 (H, W, 3), and −log₂ p."""
 
+    @abstractmethod
+    def remember(self, pixels: np.ndarray) -> None:
+        """Take the next frame, uint8 (H, W, 3), as decoded: it was stored raw."""
+
     def restart(self) -> None:
         """Forget the frames before: the next one to be decoded was coded alone.
 

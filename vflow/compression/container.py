@@ -3,22 +3,22 @@
     offset  size  field
     0       4     magic, "VFLW"
     4       1     version: 1; 2 where the pixels have one channel; 3 of the colour map "grey"; 4 with a
-                  colour profile; 5 where some frames are coded alone
+                  colour profile; 5 where some frames are coded alone; 6 where some are raw
     5       1     kind: 0 picture, 1 clip, 2 grey picture, 3 grey clip
     6       1     colour map: index into ``color.COLOR_MAPS``
     7       1     bits: 1 and 2 are records before the frames, 1 arithmetic, where it is floating point, and 2
-                  colour profile; 4 where some frames are coded alone
+                  colour profile; 4 where frames have marks
     8       16    first half of the SHA-256 of the model's kind and weights
     24      4×3   height, width, number of frames
     36      8     frames per second, float64, 0 where there is no clock
     44      4     bytes of the whole file
-    48            per frame: CRC-32 of its pixels (4), bytes that follow (4), coded pixels; where some frames
-                  are coded alone, the pixels follow a byte: 1 for those, 0 for others. Records before the
-                  frames are alike: the arithmetic, UTF-8 text, and the ICC profile, each with its CRC-32
+    48            per frame: CRC-32 of its pixels (4), bytes that follow (4), coded pixels; where frames have
+                  marks, the pixels follow a byte: 1 if coded alone, plus 2 if raw. Records before the frames
+                  are alike: the arithmetic, UTF-8 text, and the ICC profile, each with its CRC-32
     end−4   4     CRC-32 of all bytes before
 
 All numbers are little-endian; pixels are uint8 (H, W, 3), rows first, or (H, W, 1), coded as colours whose
-three channels are equal.
+three channels are equal. Raw pixels are the bytes themselves, of one channel where the colour map is "grey".
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from vflow.compression.color import COLOR_MAPS, ColorMap
 from vflow.errors import CheckpointError, InputError
 
 MAGIC = b"VFLW"
-VERSION = 5
+VERSION = 6
 SUFFIX = ".vflow"
 HASH_BYTES = 16
 MAX_PIXELS = 64_000_000
@@ -43,8 +43,9 @@ MAX_PROFILE = 2**20  # bytes
 _HEADER = struct.Struct("<4sBBBB16sIIIdI")
 _FRAME = struct.Struct("<II")
 _RECORDS = _FLOATING, _PROFILE = 1, 2
-_ALONE = 4
-_FLAGS = (0, 1, 1, 1, 3, 7)  # largest value of each version
+_MARKED = 4
+_FLAGS = (0, 1, 1, 1, 3, 7, 7)  # largest value of each version
+_ALONE, _RAW = 1, 2  # marks
 _KINDS = (("picture", 3), ("clip", 3), ("picture", 1), ("clip", 1))  # and channels
 
 
@@ -71,17 +72,24 @@ class Header(NamedTuple):
 class CodedFrame(NamedTuple):
     """Coded pixels of one frame and the CRC-32 of what they decode to.
 
-    ``alone`` is True of a frame after the first that is coded without those before, as after a cut.
+    ``alone`` is True of a frame after the first that is coded without those before, as after a cut; ``raw``
+    of one whose pixels are stored as they are.
     """
 
     checksum: int
     data: bytes
     alone: bool = False
+    raw: bool = False
+
+    @property
+    def mark(self) -> int:
+        """What the frame's byte says where frames have marks."""
+        return _ALONE * self.alone + _RAW * self.raw
 
 
 def frame_bits(frames: Sequence[CodedFrame]) -> list[int]:
     """Bits that each frame takes in a file, with its checksum and length."""
-    extra = any(frame.alone for frame in frames)
+    extra = any(frame.mark for frame in frames)
     return [8 * (_FRAME.size + len(frame.data) + extra) for frame in frames]
 
 
@@ -94,16 +102,18 @@ def pack(header: Header, frames: Sequence[CodedFrame]) -> bytes:
     """Bytes of a file."""
     records = (header.arithmetic.encode(), header.profile)
     flags = sum(flag for flag, record in zip(_RECORDS, records, strict=True) if record)
-    if any(frame.alone for frame in frames):
-        flags |= _ALONE
-        frames = [frame._replace(data=bytes([frame.alone]) + frame.data) for frame in frames]
+    raw = any(frame.raw for frame in frames)
+    if any(frame.mark for frame in frames):
+        flags |= _MARKED
+        frames = [frame._replace(data=bytes([frame.mark]) + frame.data) for frame in frames]
     frames = [*(CodedFrame(zlib.crc32(record), record) for record in records if record), *frames]
     total = _HEADER.size + sum(_FRAME.size + len(frame.data) for frame in frames) + 4
     kind, color = _KINDS.index((header.kind, header.channels)), COLOR_MAPS.index(header.color_map)
     version = 1 if header.channels == 3 else 2
     version = 3 if header.color_map == "grey" else version
     version = 4 if header.profile else version
-    version = VERSION if flags & _ALONE else version
+    version = 5 if flags & _MARKED else version
+    version = VERSION if raw else version
     parts = [
         _HEADER.pack(
             MAGIC, version, kind, color, flags, bytes.fromhex(header.checkpoint),
@@ -149,7 +159,7 @@ def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
         raise InputError(f"{source}: its header makes no sense; compress the original again")
     check_size(count, height, width, source)
     frames, offset = [], _HEADER.size
-    for _ in range(count + (flags & ~_ALONE).bit_count()):
+    for _ in range(count + (flags & ~_MARKED).bit_count()):
         if offset + _FRAME.size > len(data) - 4:
             raise InputError(f"{source}: frames are not where its header says; compress the original again")
         crc, size = _FRAME.unpack_from(data, offset)
@@ -160,17 +170,19 @@ def unpack(data: bytes, source: str) -> tuple[Header, list[CodedFrame]]:
         raise InputError(f"{source}: frames are not where its header says; compress the original again")
     arithmetic = _text(frames.pop(0), source) if flags & _FLOATING else ""
     profile = frames.pop(0).data if flags & _PROFILE else b""
-    if flags & _ALONE:
-        frames = [_split_mark(frame, source) for frame in frames]
+    if flags & _MARKED:
+        known_marks = _ALONE | _RAW if version >= 6 else _ALONE
+        frames = [_split_mark(frame, known_marks, source) for frame in frames]
     (name, channels), map_, digits, clock = _KINDS[kind], COLOR_MAPS[color], digest.hex(), fps or None
     return Header(name, map_, digits, height, width, count, clock, arithmetic, channels, profile), frames
 
 
-def _split_mark(frame: CodedFrame, source: str) -> CodedFrame:
-    """A frame whose first byte says whether it is coded alone."""
-    if frame.data[:1] not in (b"\0", b"\1"):
+def _split_mark(frame: CodedFrame, known: int, source: str) -> CodedFrame:
+    """A frame whose first byte is its mark, of the bits in ``known``."""
+    if not frame.data or frame.data[0] & ~known:
         raise InputError(f"{source}: a frame makes no sense; compress the original again")
-    return CodedFrame(frame.checksum, frame.data[1:], frame.data[:1] == b"\1")
+    mark = frame.data[0]
+    return CodedFrame(frame.checksum, frame.data[1:], bool(mark & _ALONE), bool(mark & _RAW))
 
 
 def _text(record: CodedFrame, source: str) -> str:

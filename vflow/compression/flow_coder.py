@@ -44,12 +44,11 @@ class FlowCoder(FrameCoder):
             )
 
     def encode(self, pixels: np.ndarray, count: Count) -> tuple[bytes, float]:
-        frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
         if len(self.past) < self.given:
-            self._remember(frame)
+            self.remember(pixels)
             data = lossless_webp(pixels)
             return data, 8.0 * len(data)
-        encoder, known = Encoder(), _known_in_turn(self.model, frame)
+        encoder, known = Encoder(), _known_in_turn(self.model, _tensor(pixels))
 
         def choose(density: GaussianMixture, edges: Tensor) -> Tensor:
             values = next(known)
@@ -63,7 +62,7 @@ class FlowCoder(FrameCoder):
     def decode(self, header: Header, data: bytes, count: Count) -> np.ndarray:
         if len(self.past) < self.given:
             pixels = read_webp(data, (header.height, header.width))
-            self._remember(torch.from_numpy(pixels).permute(2, 0, 1)[None])
+            self.remember(pixels)
             return pixels
         decoder = Decoder(data)
 
@@ -81,8 +80,15 @@ class FlowCoder(FrameCoder):
         self._remember(frame)
         return frame
 
+    def remember(self, pixels: np.ndarray) -> None:
+        self._remember(_tensor(pixels))
+
     def _remember(self, frame: Tensor) -> None:
         self.past = [*self.past, frame][-self.model.config.context :]
+
+
+def _tensor(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
 
 
 def _known_in_turn(model: LatticeVideoFlow, frame: Tensor) -> Iterator[Tensor]:

@@ -88,6 +88,9 @@ class PyramidCoder(FrameCoder):
         self._network(pyramid[-1], (pixels.shape[0], pixels.shape[1]), code)
         return encode_remainder(converted, pixels, encoder) + encoder.finish(), encoder.information
 
+    def remember(self, pixels: np.ndarray) -> None:
+        self._remember(_tensor(pixels[..., GREEN_FIRST]))
+
     def restart(self) -> None:
         self.past = []
 
