@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from scripts.acceptance import conditions, densities, files, speed, weights
+from scripts.acceptance import conditions, densities, files, predictions, recipes, speed, weights
+from scripts.acceptance.models import GIVEN
+from scripts.acceptance.predictions import PSNR_AT
 from scripts.acceptance.registry import Result
 from scripts.acceptance.weights import TRIP
 from tests.pipelines.conftest import FRAMES, make_model
@@ -74,3 +77,22 @@ def test_measures_of_one_thread_leave_the_others_theirs(
         assert found == [1] and torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_gain_of_a_recipes_futures_is_paired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Futures err by 10 grey levels, of the old model by 5 on one clip: 20·log10(2) dB less there."""
+    clips = np.full((2, GIVEN + PSNR_AT, 8, 8, 3), 100, np.uint8)
+    clips[1] = 50
+
+    def predict(model: Any, given: np.ndarray, num_frames: int, num_samples: int, **_: Any) -> np.ndarray:
+        error = model.errors[int(given[0, 0, 0, 0])]
+        return np.full((num_samples, num_frames, 8, 8, 3), given[0, 0, 0, 0] + error, np.uint8)
+
+    monkeypatch.setattr(predictions.vflow, "predict", predict)
+    config = SimpleNamespace(temperature=1.0)
+    new, old = (
+        SimpleNamespace(config=config, errors=errors) for errors in ({100: 10, 50: 10}, {100: 5, 50: 10})
+    )
+    found = recipes.gain(new, old, clips)  # type: ignore[arg-type]
+    assert found["gain"] == pytest.approx(-10 * math.log10(2))
+    assert found["interval"] == pytest.approx(1.96 * 10 * math.log10(2))

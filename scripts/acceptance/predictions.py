@@ -127,7 +127,14 @@ def push_psnr() -> Result:
 def futures_psnr(
     model: VideoModel, clips: np.ndarray, temperature: float | tuple[float, ...]
 ) -> dict[str, float]:
-    """Mean PSNR at the 5th frame of 20 futures of each clip, as ``fidelity`` has it.
+    """Mean over clips of what ``psnr_by_clip`` finds."""
+    return {key: float(values.mean()) for key, values in psnr_by_clip(model, clips, temperature).items()}
+
+
+def psnr_by_clip(
+    model: VideoModel, clips: np.ndarray, temperature: float | tuple[float, ...]
+) -> dict[str, np.ndarray]:
+    """PSNR at the 5th frame of 20 futures of each of N clips, (N,), as ``fidelity`` has it.
 
     Also ``nearest``: of the best at that frame alone.
     """
@@ -144,7 +151,7 @@ def futures_psnr(
         found = fidelity(limited_psnr, futures, clip[GIVEN:])
         nearest = limited_psnr(futures[:, PSNR_AT - 1], clip[GIVEN + PSNR_AT - 1]).max()
         rows.append([*(values[PSNR_AT - 1] for values in found.values()), nearest])
-    return dict(zip((*found, "nearest"), np.mean(rows, 0).tolist(), strict=True))
+    return dict(zip((*found, "nearest"), np.transpose(rows), strict=True))
 
 
 def baseline_psnr(clips: np.ndarray) -> tuple[dict[str, float], float]:
