@@ -37,7 +37,7 @@ def one_hots(*values: int, classes: int = 5) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("ranks", [autoregressive_ranks, bipartite_ranks])
-@pytest.mark.parametrize(("dim", "classes"), [(2, 2), (3, 4), (4, 3)])
+@pytest.mark.parametrize(("dim", "classes"), [(2, 2), (3, 4), (4, 3), (3, 5), (2, 10)])
 def test_layers_permute_all_vectors(ranks: object, dim: int, classes: int) -> None:
     torch.manual_seed(1)
     flow = masked_flow(dim, classes, ranks(dim, 3), hidden=8)  # type: ignore[operator]

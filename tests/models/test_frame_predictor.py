@@ -18,7 +18,7 @@ from vflow.config import (
 )
 from vflow.errors import ConfigError
 from vflow.models import AugmentedVideoFlow, VideoBatch, build_model
-from vflow.models.frame_predictor import FramePredictor
+from vflow.models.frame_predictor import FramePredictor, _last_two
 from vflow.models.reference import Past
 
 SIDE = 16
@@ -53,6 +53,15 @@ def test_at_first_the_last_frame_is_nearly_copied() -> None:
     clip = scene(4)
     _, reference = centred(predictor().eval(), clip)
     assert (reference.float() - clip[:, -2].float()).abs().mean() < 4
+
+
+def test_a_frame_before_last_that_is_absent_is_not_seen() -> None:
+    frames = scene(2)[:, :2]
+    seen = Past(frames, torch.tensor([[0.0, 1.0], [1.0, 1.0]]), torch.zeros(2, 1))
+    last, before = _last_two(seen)
+    assert torch.equal(before[0], last[0]) and not torch.equal(before[1], last[1])
+    torch.testing.assert_close(before[1], frames[1, 0] / 127.5 - 1)
+    torch.testing.assert_close(last, frames[:, 1] / 127.5 - 1)
 
 
 def test_temperature_zero_needs_no_noise_and_whitening_finds_z_again() -> None:

@@ -94,6 +94,13 @@ def test_codes_of_unknown_types_do_not_matter_and_others_do() -> None:
     assert not torch.allclose(tzk.log_ratio(z, one), tzk.log_ratio(z, Types.known(4, SHAPE, {0: (0.9,)})))
 
 
+@pytest.mark.parametrize("known", [{}, {0: (0.5,)}, {1: (-1.0,), 2: (0.3,)}])
+def test_temperature_scales_the_noise_once(known: dict[int, tuple[float, ...]]) -> None:
+    tzk, noise = model(), torch.randn(3, 1, 4, 4)
+    types = Types.known(3, SHAPE, known)
+    assert torch.equal(tzk.generate(noise, types, 0.5).raw, tzk.generate(0.5 * noise, types).raw)
+
+
 def test_posterior_is_bayes_rule() -> None:
     tzk, (x, eps) = model(), images()
     z, _ = tzk.encode(x, eps)

@@ -99,6 +99,26 @@ def test_draws_follow_the_prior_and_temperature_zero_takes_the_mode() -> None:
     assert motion.sample_index(before, features, eps, 0.0).unique().tolist() == [1]
 
 
+def test_temperature_is_an_exponent_of_probabilities() -> None:
+    """Of 3 : 1, a half makes 9 : 1, and 2 makes √3 : 1."""
+    motion = MotionReference(max_displacement=1, features=1)
+    with torch.no_grad():
+        motion.transition_logits[9] = torch.tensor([0.0, 3, 0, 0, 0, 1, 0, 0, 0]).add(1e-9).log()
+    eps = torch.special.ndtri(torch.linspace(0.0005, 0.9995, 1000, dtype=torch.float64)).float()
+    before, features = torch.full((1000,), 9), torch.zeros(1000, 1)
+    for temperature, share in ((0.5, 0.9), (1.0, 0.75), (2.0, 3**0.5 / (1 + 3**0.5))):
+        drawn = motion.sample_index(before, features, eps.view(-1, 1, 1, 1), temperature)
+        assert (drawn == 1).float().mean().item() == pytest.approx(share, abs=0.005)
+
+
+def test_whitened_displacements_lie_in_the_middle_of_their_range() -> None:
+    motion = MotionReference(max_displacement=1, features=1)
+    with torch.no_grad():
+        motion.transition_logits[9] = torch.tensor([0.0, 3, 0, 0, 0, 1, 0, 0, 0]).add(1e-9).log()
+    found = motion.whiten_index(torch.tensor([1, 5]), torch.full((2,), 9), torch.zeros(2, 1))
+    torch.testing.assert_close(torch.special.ndtr(found.flatten().detach()), torch.tensor([0.375, 0.875]))
+
+
 def test_extreme_noise_gives_a_valid_displacement() -> None:
     motion = MotionReference(max_displacement=1, features=1)
     eps = torch.tensor([-40.0, 40.0]).view(2, 1, 1, 1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from vflow.config import CrpsConfig, FrameStackConfig, NowcastConfig
+from vflow.models.glow import split_levels
 from vflow.models.nowcast import Nowcast, NowcastBatch, RainDequantizer, rain_rate
 from vflow.training.losses import CrpsLoss
 
@@ -127,6 +130,26 @@ def test_crps_penalty_is_fair_and_least_for_the_truth() -> None:
     torch.testing.assert_close(loss(model, alike), error.mean(), rtol=1e-4, atol=1e-4)
     hidden = alike._replace(targets=torch.where(one.observed, one.targets, 255 - one.targets))
     torch.testing.assert_close(loss(model, alike), loss(model, hidden))
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_crps_penalty_is_half_the_spread_below_the_error_where_there_are_radars(scale: int) -> None:
+    """E|X − o| − ½ E|X − X'|, over the pairs of three members, of means over squares of what is observed."""
+    model, one = small_model(), batch(2)
+    shapes = model.latent_shapes_at(8, 8)
+    eps = torch.randn(2, 3, sum(torch.Size(shape).numel() for shape in shapes))
+    found = CrpsLoss(CrpsConfig(weight=1.0, log_weight=0.0, scales=(scale,)))(
+        model, one._replace(sample_eps=eps)
+    )
+    raw, _ = model.generate(
+        model.condition_targets(one).repeat(3), split_levels(eps.flatten(0, 1), shapes), [1.0] * len(shapes)
+    )
+    members, truth = (rain_rate(x) for x in (raw.unflatten(0, (2, 3)), one.targets[:, None].float()))
+    x, o = (avg_pool2d((x * one.observed[:, None]).flatten(0, 1), scale) for x in (members, truth))
+    x = x.unflatten(0, (2, 3))
+    error = (x - o[:, None]).abs().mean(1)
+    spread = sum((x[:, i] - x[:, j]).abs() for i, j in ((0, 1), (1, 2), (2, 0))) / 3
+    torch.testing.assert_close(found, (error - 0.5 * spread).mean(), rtol=1e-4, atol=1e-5)
 
 
 def test_rain_rate_follows_the_scale() -> None:

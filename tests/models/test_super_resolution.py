@@ -72,6 +72,13 @@ def test_density_map_sums_to_the_log_likelihood() -> None:
     torch.testing.assert_close(model.density_map(one).sum((1, 2, 3)), model(one), rtol=1e-4, atol=1e-2)
 
 
+def test_bits_are_those_of_a_detail_of_which_a_photo_has_three_quarters_of_its_values() -> None:
+    model, one = small_model(), batch()
+    bits = model.bits_per_dim(model(one))
+    details = 3 * 3 * 4 * 4
+    torch.testing.assert_close(bits, -model(one) / (details * math.log(2)))
+
+
 def test_nothing_beyond_the_radius_bears_on_a_sample() -> None:
     model = small_model()
     side = 2 * model.radius + 5

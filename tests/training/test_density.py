@@ -26,6 +26,7 @@ from vflow.models.importance import importance_sample
 from vflow.models.inverse import invertible_network
 from vflow.randomness import generator
 from vflow.training.density import fit, fit_energy, optimize
+from vflow.training.ema import Ema
 from vflow.training.inverse import draw_posteriors, fit_invertible, fit_posterior
 
 
@@ -71,6 +72,15 @@ def test_training_depends_on_its_seed_alone() -> None:
         config = training(15).model_copy(update={"seed": seed})
         values.append([p.nats for p in fit(model_of("rnade"), points, config)])
     assert values[0] == values[1] != values[2]
+
+
+def test_weights_end_as_their_moving_average() -> None:
+    model = torch.nn.Linear(3, 1)
+    average = Ema(model, 0.9)
+    for progress in optimize(model, lambda share: (model.weight - 3).square().sum(), training(30)):
+        average.update(model, progress.step - 1)
+    for name, value in average.tensors().items():
+        torch.testing.assert_close(model.get_parameter(name).detach(), value)
 
 
 def test_stopping_early_keeps_what_is_learned() -> None:
