@@ -216,9 +216,7 @@ LEAVES = {layer.model_fields["kind"].default for layer in get_args(Bijective)} -
 @pytest.mark.parametrize("kind", sorted(LEAVES))
 @torch.no_grad()
 def test_layers_that_read_a_condition_are_those_that_a_configuration_with_one_needs(kind: str) -> None:
-    layer = build(
-        layers=[{"kind": kind}], base="uniform" if kind in ("marginals", "sigmoid") else "normal"
-    ).layers[0]
+    layer = build(layers=[{"kind": kind}], base="uniform" if kind == "sigmoid" else "normal").layers[0]
     chain = build_chain([layer], 2, 1).eval()  # type: ignore[list-item]
     for parameter in chain.parameters():
         parameter.add_(0.3 * torch.randn_like(parameter))
@@ -305,20 +303,21 @@ def _inverse(*layers: dict[str, Any]) -> dict[str, Any]:
         ({"base": "circle", "layers": [_angles(high=3.0)]}, "period 2π"),
         ({"base": "circle", "layers": [_angles(ends="linear")]}, "period 2π"),
         ({"dim": 3, "layers": [_inverse(_sphere({"kind": "permutation"}))]}, "base: sphere"),
-        ({"layers": [MARGINALS]}, "base: uniform"),
-        ({"base": "uniform", "layers": [MARGINALS, MARGINALS]}, "unit cube"),
-        ({"base": "uniform", "layers": [{"kind": "repeat", "times": 2, "layers": [MARGINALS]}]}, "unit cube"),
-        ({"base": "uniform", "layers": [_inverse(MARGINALS)]}, "leads away"),
-        ({"layers": [_inverse(MARGINALS, MARGINALS)]}, "no longer lie on the unit cube"),
-        ({"layers": [MARGINALS, _inverse(MARGINALS), MARGINALS]}, "base: uniform"),
+        ({"base": "uniform", "layers": [MARGINALS]}, "logit-spline"),
+        ({"base": "uniform", "layers": [MARGINALS, COPULA]}, "logit-spline"),
+        ({"base": "uniform", "layers": [{"kind": "repeat", "times": 2, "layers": [MARGINALS]}]}, "logistic"),
+        ({"base": "uniform", "layers": [_inverse(MARGINALS)]}, "lead away"),
+        ({"layers": [_inverse(SIGMOID, SIGMOID)]}, "no longer lie on the unit cube"),
+        ({"layers": [_inverse(SIGMOID, MARGINALS)]}, "no longer lie on the unit cube"),
+        ({"layers": [SIGMOID, _inverse(SIGMOID), SIGMOID]}, "base: uniform"),
         ({"layers": [SIGMOID]}, "base: uniform"),
         ({"base": "logistic", "layers": [{"kind": "actnorm"}, SIGMOID]}, "base: uniform"),
         ({"base": "uniform", "layers": [SIGMOID, SIGMOID]}, "a layer of kind sigmoid after one"),
-        ({"base": "uniform", "layers": [MARGINALS, SIGMOID]}, "a layer of kind sigmoid after one"),
-        ({"base": "uniform", "layers": [_inverse(SIGMOID)]}, "leads away"),
-        ({"base": "uniform", "layers": [MARGINALS, {"kind": "elementwise"}]}, "kind elementwise leads off"),
+        ({"base": "uniform", "layers": [SIGMOID, MARGINALS]}, "kind marginals leads off"),
+        ({"base": "uniform", "layers": [_inverse(SIGMOID)]}, "lead away"),
+        ({"base": "uniform", "layers": [SIGMOID, {"kind": "elementwise"}]}, "kind elementwise leads off"),
         ({"base": "uniform", "layers": [SIGMOID, _inverse({"kind": "actnorm"})]}, "kind actnorm leads off"),
-        ({"base": "uniform", "layers": [MARGINALS, {**COPULA, "element": _spline(-1)}]}, "leads off"),
+        ({"base": "uniform", "layers": [SIGMOID, {**COPULA, "element": _spline(-1)}]}, "leads off"),
         ({"base": "uniform", "layers": [SIGMOID, {"kind": "sigmoid", "leak": 0.5}]}, "sigmoid leads off"),
         ({"base": "mixture"}, "base: Input should be 'normal'"),
         ({"base": {"kind": "mixture"}}, "base.kind: Input should be 'normal-mixture'"),
@@ -332,13 +331,17 @@ def test_what_cannot_be_built_is_refused_in_one_line(entries: dict[str, Any], me
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("onto", [MARGINALS, SIGMOID])
+@pytest.mark.parametrize(
+    "onto, between", [(MARGINALS, {**COPULA, "element": {"kind": "logit-spline"}}), (SIGMOID, COPULA)]
+)
 @torch.no_grad()
-def test_layers_onto_the_cube_and_their_inverse_are_a_density(onto: dict[str, Any]) -> None:
-    build(dim=1, layers=[_inverse(onto)])  # of points on the unit cube
-    turned = [{**COPULA, "kind": "coupling"}, {"kind": "permutation"}, {**COPULA, "kind": "autoregressive"}]
-    build(base="uniform", layers=[onto, *turned, _inverse(*turned)])
-    model = DensityModel(build(dim=1, layers=[onto, COPULA, _inverse(onto)])).double()
+def test_layers_onto_the_cube_and_their_inverse_are_a_density(
+    onto: dict[str, Any], between: dict[str, Any]
+) -> None:
+    build(dim=1, layers=[_inverse(onto)])  # of points on the unit cube, or of any
+    turned = [{**between, "kind": "coupling"}, {"kind": "permutation"}, {**between, "kind": "autoregressive"}]
+    build(base="logistic" if onto is MARGINALS else "uniform", layers=[onto, *turned, _inverse(*turned)])
+    model = DensityModel(build(dim=1, layers=[onto, between, _inverse(onto)])).double()
     for parameter in model.parameters():
         parameter.add_(0.3 * torch.randn_like(parameter))
     points = (torch.arange(4000, dtype=torch.float64) + 0.5)[:, None] / 50 - 40

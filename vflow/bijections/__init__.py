@@ -32,7 +32,7 @@ from vflow.bijections.residual import ContinuousFlow, Residual
 from vflow.bijections.root import invert_increasing
 from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation, SphereToCylinder
-from vflow.bijections.spline import RationalQuadraticSpline
+from vflow.bijections.spline import LogitSpline, RationalQuadraticSpline
 from vflow.bijections.vector import VectorBijection
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "IntegerHaar",
     "Inverse",
     "Invertible1x1",
+    "LogitSpline",
     "MaskPartition",
     "MixtureCoupling",
     "MixtureLogit",

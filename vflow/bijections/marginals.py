@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vflow.bijections.base import Context, initialized_by
 from vflow.bijections.spline import MIN_SLOPE, RationalQuadraticSpline
-from vflow.bijections.vector import VectorBijection, inside_unit_interval
+from vflow.bijections.vector import VectorBijection
 from vflow.errors import InputError
 
 MASS = 0.05  # of each tail
@@ -19,13 +19,15 @@ MASS = 0.05  # of each tail
 
 @final
 class ParetoMarginals(VectorBijection):
-    """u_i = F_i(x_i) in (0, 1): a spline between two thresholds, generalised-Pareto tails beyond them.
+    """z_i = logit F_i(x_i): F a spline between two thresholds, with generalised-Pareto tails beyond them.
 
     Above the threshold t, 1 − F(x) = m (1 + ξ (x − t) / β)^{−1/ξ} with m = 0.05 of the mass, and the mirror
     image below the lower threshold; ξ > 0 is the tail index, 1 / ξ the power of the tail. A Lipschitz flow of
     a normal base has no such tails (Wiese et al. 2019, section 3; Jaini et al. 2020). In between F is a
-    rational-quadratic spline, whose slopes at the ends give β, so that the density is continuous. Followed by
-    flows of the unit cube, whose slopes are bounded away from 0 and ∞, the marginals keep these tails.
+    rational-quadratic spline, whose slopes at the ends give β, so that the density is continuous. The logit,
+    log F − log (1 − F), carries the mass of both tails, which no float near 1 could. Under a logistic base,
+    and with flows of the unit cube in between (``LogitSpline``), whose slopes are bounded away from 0 and ∞,
+    the marginals keep these tails.
 
     ``initialize`` puts the thresholds at the 5% and 95% quantiles of a batch, once; where these are equal, it
     raises an InputError.
@@ -85,32 +87,35 @@ class ParetoMarginals(VectorBijection):
         below, log_below = self._tail((low - x).clamp_min(0), 0)
         above, log_above = self._tail((x - high).clamp_min(0), 1)
         u = MASS + (1 - 2 * MASS) * inner
-        u = torch.where(x < low, below.exp(), torch.where(x > high, -torch.expm1(above), u))
+        log_cdf = torch.where(x < low, below, torch.where(x > high, _log_rest(above), u.log()))
+        log_tail = torch.where(x < low, _log_rest(below), torch.where(x > high, above, torch.log1p(-u)))
         log_slope = log_inner + math.log(1 - 2 * MASS) - span.log()
         log_slope = torch.where(x < low, log_below, torch.where(x > high, log_above, log_slope))
-        return u, log_slope.sum(1)
+        return log_cdf - log_tail, (log_slope - log_cdf - log_tail).sum(1)
 
     def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         low, high = self.threshold
         span = high - low
-        u = inside_unit_interval(z)
-        share = ((u - MASS) / (1 - 2 * MASS)).clamp(0, 1)
-        inner, log_inner = self.spline.inverse(share, self.body.expand(len(u), *self.body.shape))
-        below = u.clamp_max(MASS)
-        above = (1 - u).clamp_max(MASS)
-        excess = [self._excess(mass, side) for side, mass in enumerate((below, above))]
-        x = torch.where(
-            u < MASS, low - excess[0], torch.where(u > 1 - MASS, high + excess[1], low + span * inner)
-        )
-        log_slope = log_inner - math.log(1 - 2 * MASS) + span.log()
-        for side, inside in ((0, u < MASS), (1, u > 1 - MASS)):
-            log_slope = torch.where(inside, -self._tail(excess[side], side)[1], log_slope)
-        return x, log_slope.sum(1)
+        share = ((torch.sigmoid(z) - MASS) / (1 - 2 * MASS)).clamp(0, 1)
+        inner, log_inner = self.spline.inverse(share, self.body.expand(len(z), *self.body.shape))
+        log_cdf, log_tail = F.logsigmoid(z), F.logsigmoid(-z)
+        x, log_slope = low + span * inner, log_inner - math.log(1 - 2 * MASS) + span.log()
+        for side, log_mass in enumerate((log_cdf, log_tail)):
+            beyond = log_mass < math.log(MASS)
+            excess = self._excess(log_mass.clamp_max(math.log(MASS)), side)
+            x = torch.where(beyond, high + excess if side else low - excess, x)
+            log_slope = torch.where(beyond, -self._tail(excess, side)[1], log_slope)
+        return x, (log_slope + log_cdf + log_tail).sum(1)
 
-    def _excess(self, mass: Tensor, side: int) -> Tensor:
-        """Excess over the threshold beyond which a mass ≤ m lies."""
+    def _excess(self, log_mass: Tensor, side: int) -> Tensor:
+        """Excess over the threshold beyond which a mass ≤ m lies, of its log."""
         index, log_scale = self.tail_index[side], self._log_scale(side)
-        return log_scale.exp() / index * torch.expm1(-index * (mass.log() - math.log(MASS)))
+        return log_scale.exp() / index * torch.expm1(-index * (log_mass - math.log(MASS)))
+
+
+def _log_rest(log_mass: Tensor) -> Tensor:
+    """log (1 − m) of log m ≤ log 0.05."""
+    return torch.log1p(-log_mass.exp())
 
 
 def _refuse_ties(threshold: Tensor) -> None:

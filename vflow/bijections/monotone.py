@@ -27,7 +27,8 @@ class MonotoneNetwork(VectorBijection):
     Magdon-Ismail & Atiya 2002, section III. A logistic CDF with a weight of 1% makes z linear in the
     tails. The inverse is numeric. Inputs should be of mean about 0 and variance about 1.
 
-    The paper fits F to the empirical CDF (``cdf_targets``); the likelihood over a logistic base serves too.
+    Trained by the likelihood over a logistic base; the paper's regression on the empirical CDF, the shares
+    k / (N + 1) of N sorted points, serves ``logit_cdf`` as well.
 
     Args:
         dim: D: as many networks.
@@ -120,12 +121,3 @@ def _log_sinh(log_y: Tensor) -> Tensor:
 
 def _log_cosh(y: Tensor) -> Tensor:
     return y.abs() + F.softplus(-2 * y.abs()) - math.log(2)
-
-
-def cdf_targets(points: Tensor) -> Tensor:
-    """Shares (N, D) of ``points`` (N, D) that lie below each, per dimension: what F should say of them.
-
-    The expected level of the k-th of N sorted draws is k / (N + 1) (Magdon-Ismail & Atiya 2002, section III).
-    """
-    rank = points.argsort(0).argsort(0) + 1
-    return rank / (len(points) + 1)

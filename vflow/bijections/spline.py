@@ -1,8 +1,9 @@
-"""Monotonic rational-quadratic splines on the line, an interval, or the circle."""
+"""Monotonic rational-quadratic splines on the line, an interval (as it is, or in logits), or the circle."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple, final
 
 import torch
@@ -111,6 +112,48 @@ class RationalQuadraticSpline(Element):
         xi = xi.clamp(0, 1)  # which rounding may leave
         log_slope = _rational_quadratic(xi, s, left, right)[1]
         return x_low + width * xi + rest, torch.where(self._outside(z), 0.0, -log_slope)
+
+
+FAR = 60.0  # logits beyond which a spline of the unit interval is its end's slope, to any float's precision
+
+
+@final
+class LogitSpline(Element):
+    """z = logit S(σ(x)), S a rational-quadratic spline of the unit interval: for flows of the unit cube.
+
+    A logit keeps the mass beyond a point on either side. Above 0, S is evaluated from its upper end.
+
+    Args:
+        bins: K of S, which has free ends: 3K + 1 parameters.
+    """
+
+    def __init__(self, bins: int = 8) -> None:
+        self.spline = RationalQuadraticSpline(bins, 0.0, 1.0, "free")
+        self.count = self.spline.count
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        return self._from_nearer_end(self.spline.forward, x, h)
+
+    def inverse(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        return self._from_nearer_end(self.spline.inverse, z, h)
+
+    def _from_nearer_end(
+        self, spline: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, h: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """logit of ``spline`` at σ(x) and the log-slope; beyond ±``FAR`` it goes on with slope 1."""
+        upper = x > 0
+        depth = x.abs()
+        near = depth.clamp_max(FAR)
+        mass, log_slope = spline(torch.sigmoid(-near), torch.where(upper[..., None], self._mirrored(h), h))
+        log_mass, log_rest = mass.log(), torch.log1p(-mass)
+        log_slope = log_slope + F.logsigmoid(near) + F.logsigmoid(-near) - log_mass - log_rest
+        logit = log_mass - log_rest - (depth - near)
+        return torch.where(upper, -logit, logit), log_slope
+
+    def _mirrored(self, h: Tensor) -> Tensor:
+        """Parameters of 1 − S(1 − u)."""
+        bins = self.spline.bins
+        return torch.cat([part.flip(-1) for part in h.split([bins, bins, bins + 1], -1)], -1)
 
 
 def _bin(knots: Knots, edges: Tensor, value: Tensor) -> tuple[Tensor, ...]:

@@ -69,6 +69,13 @@ class SplineElementConfig(Config):
         return self
 
 
+class LogitSplineElementConfig(Config):
+    """Spline of the unit interval onto itself, between logits: for copulas, after a layer of marginals."""
+
+    kind: Literal["logit-spline"] = "logit-spline"
+    bins: int = Field(default=8, ge=2, le=256)
+
+
 class MixtureElementConfig(Config):
     """Logit of a mixture's CDF; over a logistic base the conditionals are mixtures (RNADE)."""
 
@@ -85,7 +92,11 @@ class MobiusElementConfig(Config):
 
 
 ElementConfig = Annotated[
-    AffineElementConfig | SplineElementConfig | MixtureElementConfig | MobiusElementConfig,
+    AffineElementConfig
+    | SplineElementConfig
+    | LogitSplineElementConfig
+    | MixtureElementConfig
+    | MobiusElementConfig,
     Discriminator("kind"),
 ]
 
@@ -214,7 +225,7 @@ class BumpsLayer(Config):
 
 
 class SigmoidLayerConfig(Config):
-    """σ(W x + b) with a leak (Rippel & Adams 2013); without one, onto the unit cube, as marginals."""
+    """σ(W x + b) with a leak (Rippel & Adams 2013); without one, onto the unit cube."""
 
     kind: Literal["sigmoid"] = "sigmoid"
     leak: float = Field(default=0.0, ge=0, le=1)
@@ -228,7 +239,7 @@ class MonotoneLayer(Config):
 
 
 class MarginalsLayer(Config):
-    """CDFs with generalised-Pareto tails: onto the unit cube (Wiese et al. 2019)."""
+    """Logits of CDFs with generalised-Pareto tails (Wiese et al. 2019): for a logistic base."""
 
     kind: Literal["marginals"] = "marginals"
     bins: int = Field(default=16, ge=2, le=256)
@@ -345,7 +356,8 @@ class DensityConfig(Config):
             raise ValueError(f"layers {_ONTO_CUBE} lead to the unit cube: they need base: uniform")
         if on_cube is False and self.base == "uniform":
             raise ValueError(
-                f"the inverse of layers {_ONTO_CUBE} leads away from the unit cube: not to base: uniform"
+                f"marginals and the inverse of layers {_ONTO_CUBE} lead away from the unit cube, not to "
+                "base: uniform; with marginals go base: logistic and elements of kind logit-spline"
             )
         return self
 
@@ -429,11 +441,11 @@ def _no_density(layer: OuterLayer, place: str) -> str:
     )
 
 
-_ONTO_CUBE = "of kind marginals or sigmoid without leak"
+_ONTO_CUBE = "of kind sigmoid without leak"
 
 
 def _on_cube(layers: tuple[OuterLayer, ...], cube: bool | None = None, backward: bool = False) -> bool | None:
-    """True if ``layers`` end on the unit cube, as marginals and sigmoids do; None where that is unknown.
+    """True if ``layers`` end on the unit cube, as sigmoids do, False if not; None where that is unknown.
 
     Args:
         cube: the same for the points that enter them.
@@ -447,7 +459,7 @@ def _on_cube(layers: tuple[OuterLayer, ...], cube: bool | None = None, backward:
     for layer in reversed(steps) if backward else steps:
         if isinstance(layer, InverseLayer):
             cube = _on_cube(layer.layers, cube, not backward)
-        elif isinstance(layer, MarginalsLayer) or (isinstance(layer, SigmoidLayerConfig) and not layer.leak):
+        elif isinstance(layer, SigmoidLayerConfig) and not layer.leak:
             if cube is not None and cube is not backward:
                 raise ValueError(
                     f"an inverse of {layer.kind} after another: its points no longer lie on the unit cube"
@@ -461,6 +473,8 @@ def _on_cube(layers: tuple[OuterLayer, ...], cube: bool | None = None, backward:
                 "give permutations, and layers of kind elementwise, coupling or autoregressive with splines "
                 "from 0 to 1"
             )
+        elif isinstance(layer, MarginalsLayer):
+            cube = False
     return cube
 
 

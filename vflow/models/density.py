@@ -20,7 +20,7 @@ from vflow.bijections.planar import Planar, Radial
 from vflow.bijections.residual import ContinuousFlow, Residual
 from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation, SphereToCylinder
-from vflow.bijections.spline import RationalQuadraticSpline
+from vflow.bijections.spline import LogitSpline, RationalQuadraticSpline
 from vflow.config import density as configs
 from vflow.densities import (
     Density,
@@ -45,6 +45,7 @@ AFFINE: dict[str, Callable[[], Element]] = {
 ELEMENTS: dict[type[Any], Callable[[Any], Element]] = {
     configs.AffineElementConfig: lambda c: AFFINE[c.kind](),
     configs.SplineElementConfig: lambda c: RationalQuadraticSpline(c.bins, c.low, c.high, c.ends),
+    configs.LogitSplineElementConfig: lambda c: LogitSpline(c.bins),
     configs.MixtureElementConfig: lambda c: MixtureLogit(c.components, c.family),
     configs.MobiusElementConfig: lambda c: MobiusSum(c.components),
 }
