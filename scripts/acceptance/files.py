@@ -108,7 +108,7 @@ def files() -> Result:
 
 @measure(
     "M",
-    bits=Figure("photos/val: bits/dim on disk, headers included"),
+    bits=Figure("photos/val, once JPEG files: bits/dim on disk, headers included"),
     png=Figure("bytes relative to PNG", at_most=0.85),
     webp=Figure("bytes relative to lossless WebP", "", at_most=1.0),
     jxl=Figure("bytes relative to lossless JPEG XL"),
