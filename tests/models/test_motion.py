@@ -96,18 +96,18 @@ def test_draws_follow_the_prior_and_temperature_zero_takes_the_mode() -> None:
     eps = torch.randn(4000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
     drawn = motion.sample_index(before, features, eps, 1.0)
     assert (drawn == 1).float().mean().item() == pytest.approx(0.75, abs=0.03)
-    assert motion.sample_index(before, features, eps, 0.0).unique().tolist() == [1]
+    assert motion.sample_index(before, features, eps, math.inf).unique().tolist() == [1]
 
 
 def test_temperature_is_an_exponent_of_probabilities() -> None:
-    """Of 3 : 1, a half makes 9 : 1, and 2 makes √3 : 1."""
+    """Of 3 : 1, temperature ½ makes 9 : 1, and 2 makes √3 : 1."""
     motion = MotionReference(max_displacement=1, features=1)
     with torch.no_grad():
         motion.transition_logits[9] = torch.tensor([0.0, 3, 0, 0, 0, 1, 0, 0, 0]).add(1e-9).log()
     eps = torch.special.ndtri(torch.linspace(0.0005, 0.9995, 1000, dtype=torch.float64)).float()
     before, features = torch.full((1000,), 9), torch.zeros(1000, 1)
     for temperature, share in ((0.5, 0.9), (1.0, 0.75), (2.0, 3**0.5 / (1 + 3**0.5))):
-        drawn = motion.sample_index(before, features, eps.view(-1, 1, 1, 1), temperature)
+        drawn = motion.sample_index(before, features, eps.view(-1, 1, 1, 1), 1 / temperature)
         assert (drawn == 1).float().mean().item() == pytest.approx(share, abs=0.005)
 
 

@@ -1,4 +1,4 @@
-"""Sigmoid layers of the deep density model."""
+"""Sigmoid layers of the deep density model, whose encoder is left out."""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ class DrawFlags(ABC):
     num_samples: Whole = None
     """Samples per clip, photo or digit class (8; enlargements 4; members of rain 20)."""
     temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
-    """Scale of the noise (as the checkpoint suggests); one number, or one per level, fine to coarse."""
+    """Scale of the noise (as the checkpoint suggests): one number, or one per level, fine to coarse. Below 1,
+    rare modes of shapes, grasp and push-wavelet also become rarer, as do displacements of shapes-guided."""
     settings: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Settings to repeat (settings.json of the app, run.json of a run); flags on the command line win."""
     on_existing: Literal["skip", "overwrite", "error"] = "skip"

@@ -7,7 +7,8 @@ in an image (e = 1) and, by its code c, how. What is known changes the density o
 
 and p(x | κ) = p(z | κ) |det ∂z/∂x|. g is a linear map for each type that exists, one after the other,
 which whitens the latents of that type and is fitted in closed form. f is a chain of couplings, learned. Where
-nothing is known the flow is what it was, so types can be added to one that is frozen.
+nothing is known the flow is what it was, so types can be added to one that is frozen. Of the paper's model
+the density of a code given an image is left out: codes are always given.
 """
 
 from __future__ import annotations

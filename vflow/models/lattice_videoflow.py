@@ -81,11 +81,11 @@ class LatticeVideoFlow(VideoModel):
         A temperature acts on each latent's density, not on its noise (``GaussianMixture.tempered``).
         """
         noise = self.flow.join([e * (t > 0) for e, t in zip(eps, temperature, strict=True)])
-        heat = self.flow.join([torch.full_like(e, t) for e, t in zip(eps, temperature, strict=True)])
+        temperatures = self.flow.join([torch.full_like(e, t) for e, t in zip(eps, temperature, strict=True)])
         z, sweep = torch.zeros_like(noise, dtype=torch.float32), self.prior.sweep(condition.past)
         for group in range(self._count(noise)):
             at, density = sweep(self.pixel_map.quantize(z), group)
-            own = heat[at]
+            own = temperatures[at]
             if not bool(own.any()):
                 z[at] = density.mode()
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import product
@@ -92,7 +93,10 @@ class MotionReference(Reference):
 
     def sample(self, past: Past, eps: Tensor, temperature: float) -> Tensor:
         return self.displace(
-            past.last, self.sample_index(self.last_displacement(past), past.summary, eps, temperature)
+            past.last,
+            self.sample_index(
+                self.last_displacement(past), past.summary, eps, 1 / temperature if temperature else math.inf
+            ),
         )
 
     def whiten(self, past: Past, target: Tensor, eps: Tensor | None = None) -> Tensor:
@@ -138,17 +142,19 @@ class MotionReference(Reference):
         """log p(d | past), (B, displacements), by the index ``before`` (B,) and ``features`` (B, F)."""
         return (self.transition_logits[before] + self.feature_head(features).float()).log_softmax(1)
 
-    def sample_index(self, before: Tensor, features: Tensor, eps: Tensor, temperature: float) -> Tensor:
-        """Index (B,) drawn by inverting the CDF at Φ(eps), eps (B, 1, 1, 1); temperature 0 takes the mode."""
+    def sample_index(
+        self, before: Tensor, features: Tensor, eps: Tensor, probability_exponent: float = 1.0
+    ) -> Tensor:
+        """Index (B,) at which the CDF of p^exponent reaches Φ(eps), eps (B, 1, 1, 1); ∞ takes the mode."""
         logits = self.log_prob(before, features)
-        if temperature == 0:
+        if math.isinf(probability_exponent):
             return logits.argmax(1)
-        cumulative = (logits / temperature).softmax(1).double().cumsum(1)
+        cumulative = (probability_exponent * logits).softmax(1).double().cumsum(1)
         level = torch.special.ndtr(eps.double()).view(-1, 1) * cumulative[:, -1:]
         return torch.searchsorted(cumulative, level, right=True)[:, 0].clamp_max(self.no_history - 1)
 
     def whiten_index(self, index: Tensor, before: Tensor, features: Tensor) -> Tensor:
-        """Noise (B, 1, 1, 1) with which ``sample_index`` draws ``index`` (B,) at temperature 1: mid-range.
+        """Noise (B, 1, 1, 1) with which ``sample_index`` draws ``index`` (B,) of p itself: mid-range.
 
         Displacements too rare for float32 to tell from their neighbours come back as one of those.
         """

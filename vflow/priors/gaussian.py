@@ -43,6 +43,6 @@ class Gaussian(NamedTuple):
         """ε = (z − μ) / σ."""
         return (z - self.mean) * (-self.log_scale).exp()
 
-    def sample(self, eps: Tensor, temperature: float = 1.0) -> Tensor:
-        """z = μ + temperature · σ · ε."""
-        return self.mean + temperature * self.log_scale.exp() * eps
+    def sample(self, eps: Tensor, scale: float = 1.0) -> Tensor:
+        """z = μ + scale · σ · ε."""
+        return self.mean + scale * self.log_scale.exp() * eps

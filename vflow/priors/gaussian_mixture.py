@@ -49,12 +49,13 @@ class GaussianMixture(NamedTuple):
         everything to the median, between modes. Above 1 weights stay: among thousands of latents a mode made
         likelier from 1e-8 would come up. Components that coincide count apart.
         """
-        heat = temperature.double().clamp_min(COLDEST)[..., None]
-        weight = (heat.clamp_max(1).pow(-2) * self.log_weight).log_softmax(-1)
+        scale = temperature.double().clamp_min(COLDEST)[..., None]
+        weight_exponent = scale.clamp_max(1).pow(-2)
+        weight = (weight_exponent * self.log_weight).log_softmax(-1)
         return GaussianMixture(
             self.mean,
-            self.log_scale.double() + heat.log(),
-            torch.where(heat >= 1, self.log_weight.double(), weight),
+            self.log_scale.double() + scale.log(),
+            torch.where(scale >= 1, self.log_weight.double(), weight),
         )
 
     def mode(self) -> Tensor:

@@ -121,7 +121,10 @@ class EnergyScoreLoss:
     """``weight`` · E(‖x − y‖ − ½ ‖x − x′‖) in grey levels: samples x, x′ at temperature 1, the real frame y.
 
     Energy score (Gneiting & Raftery 2007, *Strictly Proper Scoring Rules*, 4.3) of each clip's last frame,
-    given the condition of its likelihood.
+    given the condition of its likelihood. For an ``AugmentedVideoFlow`` that condition holds z, encoded from
+    the frame itself: what is scored is p(frame | z, past), a reconstruction and the spread around it, while
+    the choice of a future, p(z | past), is left to the likelihood. It is no score of the predictive
+    distribution.
     """
 
     uses_features: ClassVar[bool] = False
