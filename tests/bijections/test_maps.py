@@ -23,7 +23,7 @@ from vflow.bijections import (
 )
 from vflow.bijections.coupling import LIMIT, soft_clamp
 from vflow.bijections.linear import inverted
-from vflow.bijections.pixel_map import LEVELS, Scaled, count_values
+from vflow.bijections.pixel_map import LEVELS, Scaled, count_values, smooth_transitions
 from vflow.errors import CheckpointError
 
 
@@ -283,6 +283,15 @@ def test_counts_with_and_without_the_reference() -> None:
     assert marginal.shape == (3, 1, 256) and conditional.shape == (3, 256, 256)
     assert marginal[1, 0].nonzero().flatten().tolist() == [9, 30] and marginal[1, 0, 9] == 4
     assert conditional[2].nonzero().tolist() == [[7, 9], [9, 9], [9, 30]]
+
+
+def test_rows_are_smoothed_by_changes_seen_anywhere_and_by_values_seen_anywhere() -> None:
+    """Pixels rise by one, from 10 … 19: a row never seen gets 50 counts one above it, 5 of each value seen."""
+    counts = torch.zeros(1, LEVELS, LEVELS)
+    counts[0, torch.arange(10, 20), torch.arange(11, 21)] = 1000
+    smoothed = smooth_transitions(counts)[0]
+    assert float(smoothed[100, 101]) == pytest.approx(50) and float(smoothed[100, 15]) == pytest.approx(5)
+    assert float(smoothed[100, 99]) == 0 and float(smoothed[15, 16]) == pytest.approx(1055)
 
 
 def test_a_singular_matrix_is_an_error_in_one_line() -> None:
