@@ -29,6 +29,7 @@ from vflow.bijections import (
 from vflow.bijections.conditional import ConditionalAffine
 from vflow.bijections.integer_haar import IntegerHaar
 from vflow.bijections.pixel_map import PerPixelHistogram, Scaled
+from vflow.bijections.tarflow import Patches, TransformerBlock, TransformerSize
 from vflow.nn.layers import Conditioner
 
 BATCH, FEATURES = 2, 2
@@ -114,6 +115,15 @@ CASES: dict[str, Case] = {
     "invertible-1x1": Case(lambda: Invertible1x1(4), (4, 2, 4)),
     "actnorm-linear": Case(lambda: ActNormLinear(4), (4, 2, 4)),
     "squeeze": Case(Squeeze, (2, 4, 6), local=False),
+    "patches": Case(lambda: Patches(2), (2, 4, 6), local=False),
+    "transformer-block": Case(
+        lambda: TransformerBlock((3, 2, 3), TransformerSize(6, 2, 2), offsets=(1, 3), reverse=True), (3, 2, 3)
+    ),
+    "transformer-block-context": Case(
+        lambda: TransformerBlock((4, 2, 2), TransformerSize(6, 1, 2), token=2, features=FEATURES),
+        (4, 2, 2),
+        context=lambda: torch.randn(BATCH, FEATURES, 2, 2),
+    ),
     "haar": Case(lambda: Haar(2), (2, 4, 6), local=False),
     "integer-haar": Case(lambda: IntegerHaar(2), (2, 4, 8), grey_levels, local=False),
     "histogram-map": Case(lambda: histogram(1), (2, 4, 4), grey_levels),

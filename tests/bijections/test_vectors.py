@@ -28,6 +28,7 @@ from vflow.bijections.residual import ContinuousFlow, Residual
 from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation
 from vflow.bijections.spline import LogitSpline, RationalQuadraticSpline
+from vflow.bijections.tarflow import TransformerBlock, TransformerSize
 from vflow.config import DensityConfig
 from vflow.errors import InputError
 from vflow.nn.masked import MADE, TiedAutoregressiveNet
@@ -126,6 +127,11 @@ def tied() -> Autoregressive:
     return Autoregressive(element, TiedAutoregressiveNet(3, element.count, 8))
 
 
+def transformer(dim: int, *, element: str = "affine", **changes: Any) -> TransformerBlock:
+    size = TransformerSize(hidden=6, layers=2, heads=2)
+    return TransformerBlock((dim, 1, 1), size, element=ELEMENTS[element][0], **changes)
+
+
 CASES: dict[str, Case] = {
     **{f"elementwise-{name}": Case(lambda e=e: Elementwise(e, 3), 3, i) for name, (e, i) in ELEMENTS.items()},
     **{f"autoregressive-{name}": autoregressive(name) for name in ELEMENTS},
@@ -138,6 +144,11 @@ CASES: dict[str, Case] = {
     ),
     "inverse-autoregressive": Case(lambda: Inverse(Autoregressive(Gated(), MADE(3, 2, [8])))),
     "rnade": Case(tied),
+    "transformer": Case(lambda: transformer(3, token=1)),
+    "transformer-pairs-context": Case(
+        lambda: transformer(4, token=2, offsets=(1, 2), features=FEATURES, reverse=True), 4, features=FEATURES
+    ),
+    "transformer-spline": Case(lambda: transformer(3, token=1, element="spline")),
     "planar": Case(lambda: Planar(3)),
     "planar-context": Case(lambda: Planar(3, FEATURES), features=FEATURES),
     "radial": Case(lambda: Radial(3)),

@@ -33,6 +33,7 @@ from vflow.bijections.root import invert_increasing
 from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation, SphereToCylinder
 from vflow.bijections.spline import LogitSpline, RationalQuadraticSpline
+from vflow.bijections.tarflow import Patches, TransformerBlock, TransformerSize
 from vflow.bijections.vector import VectorBijection
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "ParametersFromContext",
     "ParetoMarginals",
     "Partition",
+    "Patches",
     "PerPixelHistogram",
     "Permutation",
     "PixelMap",
@@ -91,6 +93,8 @@ __all__ = [
     "SigmoidLayer",
     "SphereToCylinder",
     "Squeeze",
+    "TransformerBlock",
+    "TransformerSize",
     "VectorBijection",
     "invert_increasing",
     "sum_densities",

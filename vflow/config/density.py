@@ -22,6 +22,7 @@ READING = {
     "planar",
     "radial",
     "residual",
+    "transformer",
 }
 """Kinds of layers that read a condition; the others see x alone."""
 Space = Literal["angle", "height"]
@@ -155,6 +156,22 @@ class AutoregressiveLayer(Config):
     def _check(self) -> Self:
         if self.network == "rnade" and (len(self.hidden) != 1 or self.periodic or self.activation != "relu"):
             raise ValueError("network rnade has one hidden layer, ReLU, and no angles")
+        return self
+
+
+class TransformerLayer(Config):
+    """Scale and shift of each element, which a causal transformer gives of those before it (TarFlow)."""
+
+    kind: Literal["transformer"] = "transformer"
+    element: ElementConfig = AffineElementConfig()
+    hidden: Width = 32
+    depth: int = Field(default=2, ge=1, le=64, description="layers of the transformer")
+    heads: int = Field(default=2, ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is not divisible by heads {self.heads}")
         return self
 
 
@@ -301,6 +318,7 @@ Bijective = (
     | PermutationLayer
     | ElementwiseLayer
     | AutoregressiveLayer
+    | TransformerLayer
     | CouplingLayer
     | PlanarLayer
     | RadialLayer

@@ -48,15 +48,17 @@ def _require_temperatures(temperature: float | tuple[float, ...], levels: int, b
         raise ValueError(f"temperature needs one number, or one per level{also}: {count}")
 
 
-class GlowConfig(Config):
-    """Multi-scale Glow of one image: per level squeeze, ``depth`` steps, split (Kingma & Dhariwal 2018).
-
-    ``height`` and ``width`` are the size of training images.
-    """
+class FrameConfig(Config):
+    """Size of training images."""
 
     channels: int = Field(default=3, ge=1, le=3)
     height: int = Field(default=64, ge=1, le=1024)
     width: int = Field(default=64, ge=1, le=1024)
+
+
+class GlowConfig(FrameConfig):
+    """Multi-scale Glow of one image: per level squeeze, ``depth`` steps, split (Kingma & Dhariwal 2018)."""
+
     depth: tuple[Depth, ...] = Field(
         default=(8, 8, 8), description="flow steps per level, fine to coarse; 0: squeeze and split alone"
     )
@@ -389,22 +391,14 @@ class AugmentedVideoFlowConfig(FrameEncodingConfig):
         return self
 
 
-class DigitsConfig(Config):
-    """Class-conditional flow of small grey images: a Glow whose couplings and priors see the label."""
+class ClassConditionalConfig(Config):
+    """Entries of class-conditional flows of small grey images; see its subclasses."""
 
     family: ClassVar[Family] = "digits"
     leaves_parts_out: ClassVar[bool] = False
-    kind: Literal["digits"] = "digits"
-    glow: GlowConfig = GlowConfig(channels=1, height=28, width=28, depth=(6, 10), hidden=(64, 96))
-    steps: Literal["glow", "realnvp"] = Field(
-        default="glow",
-        description="flow steps: Glow's, or Real NVP's couplings with checkerboard and channel masks, each "
-        "with batch norm and a residual network with weight norm",
-    )
+    kind: str
+    glow: FrameConfig
     classes: int = Field(default=10, ge=1, le=1000, description="1: no classes are told apart")
-    condition: tuple[Count, ...] = Field(
-        default=(16, 32), description="features of the label per level, fine to coarse"
-    )
     noise: Noise = "learned"
     pixel_map: Literal["scaled", "per_pixel"] = Field(
         default="per_pixel",
@@ -412,6 +406,26 @@ class DigitsConfig(Config):
     )
     temperature: float = Field(default=1.0, ge=0, le=2, description="suggested temperature of samples")
     validation_bits: ValidationBits = None
+
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """True if a layer normalises by the batch, which gradient accumulation would cut in parts."""
+        return False
+
+
+class DigitsConfig(ClassConditionalConfig):
+    """Class-conditional flow of small grey images: a Glow whose couplings and priors see the label."""
+
+    kind: Literal["digits"] = "digits"
+    glow: GlowConfig = GlowConfig(channels=1, height=28, width=28, depth=(6, 10), hidden=(64, 96))
+    steps: Literal["glow", "realnvp"] = Field(
+        default="glow",
+        description="flow steps: Glow's, or Real NVP's couplings with checkerboard and channel masks, each "
+        "with batch norm and a residual network with weight norm",
+    )
+    condition: tuple[Count, ...] = Field(
+        default=(16, 32), description="features of the label per level, fine to coarse"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -423,8 +437,61 @@ class DigitsConfig(Config):
 
     @property
     def uses_batch_statistics(self) -> bool:
-        """True if a layer normalises by the batch, which gradient accumulation would cut in parts."""
         return self.steps == "realnvp"
+
+
+class TransformerConfig(FrameConfig):
+    """Blocks of causal transformers over an image's patches, in alternating order."""
+
+    channels: int = Field(default=1, ge=1, le=3)
+    height: int = Field(default=28, ge=1, le=1024)
+    width: int = Field(default=28, ge=1, le=1024)
+    patch: int = Field(default=4, ge=1, le=64, description="side of a patch, in pixels")
+    depth: tuple[Count, ...] = Field(
+        default=(2, 2, 2, 2), min_length=1, max_length=64, description="layers of each block's transformer"
+    )
+    window: int = Field(
+        default=1, ge=0, le=8,
+        description="patches around one, of those before it, that enter its token; 0: the last one alone",
+    )  # fmt: skip
+    hidden: Count = Field(default=128, description="channels of a token")
+    heads: Count = 4
+    element: Literal["affine", "spline"] = Field(
+        default="affine", description="function of each number of a patch, given the patches before it"
+    )
+
+    @property
+    def levels(self) -> int:
+        return 1
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.height % self.patch or self.width % self.patch:
+            raise ValueError(f"{self.height}×{self.width} is not divisible into patches of side {self.patch}")
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is not divisible by heads {self.heads}")
+        return self
+
+
+class TarFlowConfig(ClassConditionalConfig):
+    """Class-conditional flow of small grey images: a TarFlow (Zhai et al. 2024)."""
+
+    kind: Literal["tarflow"] = "tarflow"
+    glow: TransformerConfig = TransformerConfig()
+    condition: Count = Field(default=32, description="features of the label at each patch")
+    label_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="share of training images without their label: for guidance"
+    )
+    augmentation: float = Field(
+        default=0.0, ge=0, le=64,
+        description="standard deviation of Gaussian noise beyond the bin, in place of noise, in grey levels",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.augmentation and self.pixel_map != "scaled":
+            raise ValueError("augmentation leads beyond grey levels: it needs pixel_map: scaled")
+        return self
 
 
 class LevelNetConfig(Config):
@@ -623,6 +690,7 @@ ModelConfig = Annotated[
     | Annotated[ReferenceVideoFlowConfig, Tag("reference_videoflow")]
     | Annotated[AugmentedVideoFlowConfig, Tag("augmented_videoflow")]
     | Annotated[DigitsConfig, Tag("digits")]
+    | Annotated[TarFlowConfig, Tag("tarflow")]
     | Annotated[ColorizerConfig, Tag("colorizer")]
     | Annotated[SuperResolutionConfig, Tag("super_resolution")]
     | Annotated[SegmentationConfig, Tag("segmentation")]
@@ -643,6 +711,7 @@ MODEL_CONFIGS: dict[str, type[Config]] = {
     "reference_videoflow": ReferenceVideoFlowConfig,
     "augmented_videoflow": AugmentedVideoFlowConfig,
     "digits": DigitsConfig,
+    "tarflow": TarFlowConfig,
     "colorizer": ColorizerConfig,
     "super_resolution": SuperResolutionConfig,
     "segmentation": SegmentationConfig,

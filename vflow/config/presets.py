@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from vflow.config.base import Config, Decay, Seed, parse
 from vflow.config.density import DensityConfig
-from vflow.config.models import DigitsConfig, ModelConfig, NowcastConfig, VideoFlowConfig
+from vflow.config.models import ClassConditionalConfig, ModelConfig, NowcastConfig, VideoFlowConfig
 from vflow.disk import parse_yaml
 from vflow.errors import ConfigError
 
@@ -279,7 +279,9 @@ class Preset(Config):
         model = self.model
         if self.data.corruption and (model.family != "videoflow" or model.kind == "videoflow"):
             raise ValueError(f"data.corruption is of past frames, and {model.kind} sees none; set it to 0")
-        has_batch_norm = isinstance(model, DensityConfig | DigitsConfig) and model.uses_batch_statistics
+        has_batch_norm = (
+            isinstance(model, DensityConfig | ClassConditionalConfig) and model.uses_batch_statistics
+        )
         if has_batch_norm and self.training.accumulate > 1:
             raise ValueError("training.accumulate: batch norm needs the whole batch at once; set it to 1")
         return self

@@ -20,6 +20,7 @@ from vflow.config import (
     ReferenceVideoFlowConfig,
     SegmentationConfig,
     SuperResolutionConfig,
+    TarFlowConfig,
     VideoFlowConfig,
 )
 from vflow.errors import CheckpointError
@@ -38,6 +39,7 @@ from vflow.models.pixelcnn import PixelCNN
 from vflow.models.reference_videoflow import AugmentedVideoFlow, ReferenceVideoFlow
 from vflow.models.segmentation import Segmentation
 from vflow.models.super_resolution import SuperResolution
+from vflow.models.tarflow import TarFlow
 from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
 
@@ -68,6 +70,7 @@ __all__ = [
     "Sampled",
     "Segmentation",
     "SuperResolution",
+    "TarFlow",
     "VectorFlow",
     "VideoBatch",
     "VideoFlow",
@@ -86,6 +89,7 @@ MODELS: dict[type[Any], type[Any]] = {
     ReferenceVideoFlowConfig: ReferenceVideoFlow,
     AugmentedVideoFlowConfig: AugmentedVideoFlow,
     DigitsConfig: Digits,
+    TarFlowConfig: TarFlow,
     ColorizerConfig: Colorizer,
     SuperResolutionConfig: SuperResolution,
     SegmentationConfig: Segmentation,

@@ -21,6 +21,7 @@ from vflow.bijections.residual import ContinuousFlow, Residual
 from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation, SphereToCylinder
 from vflow.bijections.spline import LogitSpline, RationalQuadraticSpline
+from vflow.bijections.tarflow import TransformerBlock, TransformerSize
 from vflow.config import density as configs
 from vflow.densities import (
     Density,
@@ -120,6 +121,13 @@ LAYERS: dict[type[Any], Callable[[Any, int, int], Bijection]] = {
     configs.PermutationLayer: lambda c, dim, features: _permutation(c, dim),
     configs.ElementwiseLayer: lambda c, dim, features: Elementwise(build_element(c.element), dim, features),
     configs.AutoregressiveLayer: _autoregressive,
+    configs.TransformerLayer: lambda c, dim, features: TransformerBlock(
+        (dim, 1, 1),
+        TransformerSize(c.hidden, c.depth, c.heads),
+        token=1,
+        features=features,
+        element=build_element(c.element),
+    ),
     configs.CouplingLayer: _coupling,
     configs.PlanarLayer: lambda c, dim, features: Planar(dim, features),
     configs.RadialLayer: lambda c, dim, features: Radial(dim, features),

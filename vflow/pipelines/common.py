@@ -21,9 +21,9 @@ from vflow.catalog import shipped
 from vflow.checkpoint import checkpoint_folder, checkpoint_hash
 from vflow.checksum import serialize_tensors, verify_tensors
 from vflow.config import (
+    ClassConditionalConfig,
     ColorizerConfig,
     DensityConfig,
-    DigitsConfig,
     NowcastConfig,
     SegmentationConfig,
     SuperResolutionConfig,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 C = TypeVar(
     "C",
     VideoConfig,
-    DigitsConfig,
+    ClassConditionalConfig,
     ColorizerConfig,
     SuperResolutionConfig,
     SegmentationConfig,

@@ -32,6 +32,7 @@ from vflow.models import (
     Sampled,
     Segmentation,
     SuperResolution,
+    TarFlow,
 )
 from vflow.models.glow import Shapes
 from vflow.models.wavelet import wavelet_shapes
@@ -164,7 +165,7 @@ def _stack(rows: list[tuple[Tensor, Tensor, Tensor]]) -> ImageBatch:
     return ImageBatch(images, given, eps)
 
 
-def _draw_digits(model: Digits, dataset: ImageDataset, device: torch.device) -> Samples:
+def _draw_digits(model: Digits | TarFlow, dataset: ImageDataset, device: torch.device) -> Samples:
     """A column per class; pictures in a row share their noise, so they share a style."""
     classes = model.config.classes
     eps = _noise(model, STYLES, device, repeat=classes)

@@ -27,6 +27,7 @@ from vflow.models import (
     Nowcast,
     NowcastBatch,
     SuperResolution,
+    TarFlow,
     VideoBatch,
     VideoModel,
 )
@@ -99,7 +100,7 @@ class ClassificationLoss:
     uses_features: ClassVar[bool] = False
     config: ClassificationConfig
 
-    def __call__(self, model: Digits, batch: ImageBatch) -> Tensor:
+    def __call__(self, model: Digits | TarFlow, batch: ImageBatch) -> Tensor:
         """Mean over the batch's first ``selected`` examples."""
         if not batch.selected:
             return batch.eps.new_zeros(())

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from vflow.config import (
+    ClassConditionalConfig,
     ColorizerConfig,
     DataConfig,
-    DigitsConfig,
-    GlowConfig,
+    FrameConfig,
     IntegerFlowConfig,
     PixelCNNConfig,
     SegmentationConfig,
@@ -47,7 +47,7 @@ SUITABLE_DATASETS = {
 
 
 ImageConfig = (
-    DigitsConfig
+    ClassConditionalConfig
     | ColorizerConfig
     | IntegerFlowConfig
     | PixelCNNConfig
@@ -117,7 +117,7 @@ def open_image_dataset(
         key = "model" if glow is model else "model.glow"
         _require_size(config.name, (glow.height, glow.width, glow.channels), (28, 28, 1), key)
         if (
-            isinstance(model, DigitsConfig | IntegerFlowConfig | PixelCNNConfig)
+            isinstance(model, ClassConditionalConfig | IntegerFlowConfig | PixelCNNConfig)
             and 0 < model.classes < DIGITS
         ):
             raise ConfigError(
@@ -180,7 +180,7 @@ def _require_size(
         raise ConfigError(f"data {name}: frames are {shape}; set {key} height, width and channels to that")
 
 
-def _require_square(name: str, size: GlowConfig | IntegerFlowConfig | PixelCNNConfig) -> None:
+def _require_square(name: str, size: FrameConfig | IntegerFlowConfig | PixelCNNConfig) -> None:
     if size.height != size.width:
         raise ConfigError(
             f"data {name}: images are square, not {size.width}×{size.height}; set model.glow.width to "

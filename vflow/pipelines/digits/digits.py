@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vflow.config import DigitsConfig
+from vflow.config import ClassConditionalConfig
 from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled
 from vflow.models.glow import Chains
@@ -51,13 +51,13 @@ class Chunk(NamedTuple):
     counts: Counts
 
 
-def digits_config(model: nn.Module) -> DigitsConfig:
+def digits_config(model: nn.Module) -> ClassConditionalConfig:
     """Configuration of ``model``.
 
     Raises:
         CheckpointError: the model does not draw digits.
     """
-    return config_of(model, DigitsConfig)
+    return config_of(model, ClassConditionalConfig)
 
 
 def label_classes(label: int | str, classes: int) -> tuple[int, ...]:

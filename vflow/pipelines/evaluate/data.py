@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vflow.config import (
+    ClassConditionalConfig,
     ColorizerConfig,
     DataConfig,
-    DigitsConfig,
     IntegerFlowConfig,
     PixelCNNConfig,
     SuperResolutionConfig,
@@ -249,13 +249,13 @@ def readable_photos(photos: PhotoSet | PhotoCrops, chosen: Iterable[int]) -> Ite
             yield photo
 
 
-def check_digits(config: DigitsConfig | IntegerFlowConfig | PixelCNNConfig) -> None:
+def check_digits(config: ClassConditionalConfig | IntegerFlowConfig | PixelCNNConfig) -> None:
     """Refuse a model that cannot score the digits of MNIST.
 
     Raises:
         CheckpointError: it has fewer classes than the ten digits, or is of pictures of another size.
     """
-    size = config.glow if isinstance(config, DigitsConfig) else config
+    size = config.glow if isinstance(config, ClassConditionalConfig) else config
     if (size.channels, size.height, size.width) != (1, DIGIT, DIGIT):
         raise CheckpointError(
             f"its images are {size.height}×{size.width}×{size.channels}, those of MNIST {DIGIT}×{DIGIT}×1; "

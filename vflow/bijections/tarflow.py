@@ -1,0 +1,203 @@
+"""TarFlow: affine autoregressive blocks whose networks are causal transformers (Zhai et al. 2024)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vflow.bijections.base import Bijection, Context, accumulation_dtype, zero_density
+from vflow.bijections.element import Affine, Element
+from vflow.nn.modules import ModuleList
+
+Cache = tuple[Tensor, Tensor]  # keys and values of the tokens so far, (B, heads, tokens, channels of a head)
+
+
+@final
+class Patches(Bijection):
+    """Space to depth: (B, C, H, W) ↔ (B, C · side², H / side, W / side), a patch in each position."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return F.pixel_unshuffle(x, self.side), zero_density(x)
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        x = F.pixel_shuffle(z, self.side)
+        return x, zero_density(x)
+
+
+@final
+class CausalLayer(nn.Module):
+    """Self-attention of each token to itself and the tokens before it, then an MLP (Vaswani et al. 2017)."""
+
+    def __init__(self, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm, self.mlp_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
+        self.qkv, self.attention_out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
+        self.mlp = nn.Sequential(nn.Linear(hidden, 4 * hidden), nn.GELU(), nn.Linear(4 * hidden, hidden))
+
+    def forward(self, h: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
+        """Tokens (B, n, hidden) that follow those of ``cache``: their features, and the cache with them."""
+        qkv = self.qkv(self.attention_norm(h)).unflatten(2, (3, self.heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        if cache is not None:
+            k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
+        scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
+        later = torch.ones(scores.shape[2:], dtype=torch.bool, device=h.device)
+        scores = scores.masked_fill(later.triu(1 + k.shape[2] - q.shape[2]), -math.inf)
+        h = h + self.attention_out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+        return h + self.mlp(self.mlp_norm(h)), (k, v)
+
+
+class TransformerSize(NamedTuple):
+    """Channels of a token, layers, and heads of their attention."""
+
+    hidden: int = 64
+    layers: int = 2
+    heads: int = 4
+
+
+@final
+class CausalTransformer(nn.Module):
+    """Parameters for each token from the tokens before it, and from features; they start at zero."""
+
+    def __init__(
+        self, tokens: int, inputs: int, outputs: int, size: TransformerSize, features: int = 0
+    ) -> None:
+        super().__init__()
+        self.token_in = nn.Linear(inputs, size.hidden)
+        self.place = nn.Parameter(0.02 * torch.randn(tokens, size.hidden))
+        self.context_in = nn.Linear(features, size.hidden, bias=False) if features else None
+        self.layers = ModuleList([CausalLayer(size.hidden, size.heads) for _ in range(size.layers)])
+        self.norm = nn.LayerNorm(size.hidden)
+        self.token_out = nn.Linear(size.hidden, outputs)
+        nn.init.zeros_(self.token_out.weight)
+        nn.init.zeros_(self.token_out.bias)
+
+    def forward(
+        self, before: Tensor, features: Tensor | None, first: int = 0, caches: Sequence[Cache] | None = None
+    ) -> tuple[Tensor, list[Cache]]:
+        """Parameters (B, n, outputs) of tokens ``first`` …, and their keys and values for later tokens.
+
+        Args:
+            before: of each token those before it that it sees at once, (B, n, inputs).
+            features: (B, n or 1, features).
+            caches: of each layer, from the call for the tokens before ``first``.
+        """
+        h = self.token_in(before) + self.place[first : first + before.shape[1]]
+        if self.context_in is not None:
+            if features is None:
+                raise ValueError("this network is conditional: pass its context")
+            h = h + self.context_in(features)
+        kept = []
+        for index, layer in enumerate(self.layers):
+            h, cache = layer(h, None if caches is None else caches[index])
+            kept.append(cache)
+        return self.token_out(self.norm(h)).to(accumulation_dtype(before.dtype)), kept
+
+
+@final
+class TransformerBlock(Bijection):
+    """z_t = f(x_t; h_t) elementwise, h_t = net(x_1, …, x_{t−1}, context) for tokens x_t; f affine as a rule.
+
+    Data to latent takes one pass of the network; latent to data goes token by token, and each reads the keys
+    and values of those before it. Tokens are the positions of an image (B, C, H, W) in raster order, or parts
+    of the C numbers of each: of a vector (B, D, 1, 1) its elements in turn.
+
+    Args:
+        shape: C, H and W.
+        size: of the transformer.
+        token: numbers of a token; None: C.
+        offsets: the tokens so many places before one are its network's input; all others it attends to.
+        features: F of the context, (B, F, H, W) or (B, F, 1, 1); 0 for none.
+        element: f; affine ones keep their log scales between −5 and 5.
+        reverse: tokens come last to first.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        size: TransformerSize,
+        *,
+        token: int | None = None,
+        offsets: Sequence[int] = (1,),
+        features: int = 0,
+        element: Element | None = None,
+        reverse: bool = False,
+    ) -> None:
+        super().__init__()
+        self.width, self.token, self.reverse = shape[0], token or shape[0], reverse
+        self.element, self.offsets = element or Affine(), tuple(offsets)
+        if self.width % self.token:
+            raise ValueError(f"{self.width} numbers are not divisible into tokens of {self.token}")
+        tokens, outputs = math.prod(shape) // self.token, self.token * self.element.count
+        self.net = CausalTransformer(tokens, self.token * len(self.offsets), outputs, size, features)
+
+    def _to_tokens(self, x: Tensor, numbers: int) -> Tensor:
+        """(B, C, H, W) → (B, tokens, numbers), C being a multiple of ``numbers``."""
+        tokens = x.flatten(2).unflatten(1, (-1, numbers)).permute(0, 3, 1, 2).flatten(1, 2)
+        return tokens.flip(1) if self.reverse else tokens
+
+    def _to_image(self, tokens: Tensor, like: Tensor) -> Tensor:
+        """Inverse of ``_to_tokens``; log-dets (B, tokens, 1) → (B, parts of a position, H, W)."""
+        tokens = tokens.flip(1) if self.reverse else tokens
+        positions = math.prod(like.shape[2:])
+        return (
+            tokens.unflatten(1, (positions, -1))
+            .permute(0, 2, 3, 1)
+            .flatten(1, 2)
+            .unflatten(2, like.shape[2:])
+        )
+
+    def _features(self, context: Context) -> Tensor | None:
+        """Context of each token, or of all, (B, tokens or 1, F)."""
+        if context is None or self.net.context_in is None:
+            return None
+        features = self._to_tokens(context, context.shape[1])
+        parts = 1 if features.shape[1] == 1 else self.width // self.token
+        return features.repeat_interleave(parts, 1)
+
+    def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        tokens = self._to_tokens(x, self.token)
+        before = [F.pad(tokens, (0, 0, offset, 0))[:, : tokens.shape[1]] for offset in self.offsets]
+        h, _ = self.net(torch.cat(before, 2), self._features(context))
+        z, log_slope = self.element.forward(tokens, h.unflatten(2, (self.token, -1)))
+        return self._to_image(z, x), self._to_image(log_slope.sum(2, keepdim=True), x).sum(1)
+
+    def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        return self._decode(z, self._features(context))
+
+    def invert_guided(self, z: Tensor, context: Tensor, unguided: Tensor, weight: float) -> Tensor:
+        """Latent to data with parameters h + w · t / (T − 1) · (h − h₀), h₀ those under ``unguided``.
+
+        Guidance without a classifier (Zhai et al. 2024, section 2.6): the image is no draw from the model.
+        """
+        both = torch.cat([context, unguided])
+        return self._decode(z, self._features(both), weight)[0]
+
+    def _decode(
+        self, z: Tensor, features: Tensor | None, guidance: float | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Inverse of ``transform``; with ``guidance`` a second half of ``features`` is what it leads from."""
+        tokens, slopes, caches = self._to_tokens(z, self.token), [], None
+        found = [torch.zeros_like(tokens[:, :1])] * max(self.offsets)
+        for index, latent in enumerate(tokens.split(1, 1)):
+            before = torch.cat([found[-offset] for offset in self.offsets], 2)
+            seen = features if features is None or features.shape[1] == 1 else features[:, index : index + 1]
+            h, caches = self.net(before if guidance is None else before.repeat(2, 1, 1), seen, index, caches)
+            if guidance is not None:
+                h, without = h.chunk(2)
+                h = h + guidance * index / max(tokens.shape[1] - 1, 1) * (h - without)
+            value, log_slope = self.element.inverse(latent, h.unflatten(2, (self.token, -1)))
+            found.append(value)
+            slopes.append(log_slope.sum(2, keepdim=True))
+        x = torch.cat(found[max(self.offsets) :], 1)
+        return self._to_image(x, z), self._to_image(torch.cat(slopes, 1), z).sum(1)
