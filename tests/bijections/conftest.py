@@ -120,7 +120,7 @@ CASES: dict[str, Case] = {
         lambda: TransformerBlock((3, 2, 3), TransformerSize(6, 2, 2), offsets=(1, 3), reverse=True), (3, 2, 3)
     ),
     "transformer-block-context": Case(
-        lambda: TransformerBlock((4, 2, 2), TransformerSize(6, 1, 2), token=2, features=FEATURES),
+        lambda: TransformerBlock((4, 2, 2), TransformerSize(6, 1, 2, 0), token=2, features=FEATURES),
         (4, 2, 2),
         context=lambda: torch.randn(BATCH, FEATURES, 2, 2),
     ),

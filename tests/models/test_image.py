@@ -11,14 +11,15 @@ from torch import Tensor
 
 from vflow.bijections import linear
 from vflow.config import (
+    BlockConfig,
     ClassConditionalConfig,
     ColorizerConfig,
     DigitsConfig,
     EncoderConfig,
     GlowConfig,
     LevelNetConfig,
+    PatchFlowConfig,
     TarFlowConfig,
-    TransformerConfig,
 )
 from vflow.models import Colorizer, ConditionalFlow, Digits, ImageBatch, build_model
 from vflow.models.wavelet import WaveletFlow
@@ -33,7 +34,9 @@ def digits_config(**changes: object) -> DigitsConfig:
 
 
 def tarflow_config(element: str = "affine", **changes: object) -> TarFlowConfig:
-    glow = TransformerConfig(height=8, width=12, patch=2, depth=(1, 2, 1), hidden=8, heads=2, element=element)
+    block = BlockConfig(layers=1, hidden=8, heads=2, head=6, element=element)
+    linear = block.model_copy(update={"layers": 2, "head": 0})
+    glow = PatchFlowConfig(height=8, width=12, patch=2, blocks=(block, linear, block))
     return TarFlowConfig(glow=glow, condition=3, **changes)
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from vflow.bijections.base import Bijection, Context, accumulation_dtype, zero_density
 from vflow.bijections.element import Affine, Element
+from vflow.nn.masked import MADE
 from vflow.nn.modules import ModuleList
 
 Cache = tuple[Tensor, Tensor]  # keys and values of the tokens so far, (B, heads, tokens, channels of a head)
@@ -58,65 +59,68 @@ class CausalLayer(nn.Module):
 
 
 class TransformerSize(NamedTuple):
-    """Channels of a token, layers, and heads of their attention."""
+    """Sizes of a block's networks.
+
+    hidden: channels of a token.
+    layers: of the transformer.
+    heads: of their attention.
+    head: units of a masked network for dependence within a token; 0: there is none.
+    """
 
     hidden: int = 64
     layers: int = 2
     heads: int = 4
+    head: int = 0
 
 
 @final
 class CausalTransformer(nn.Module):
-    """Parameters for each token from the tokens before it, and from features; they start at zero."""
+    """Features for each token from the tokens before it, and from what is given (Vaswani et al. 2017)."""
 
-    def __init__(
-        self, tokens: int, inputs: int, outputs: int, size: TransformerSize, features: int = 0
-    ) -> None:
+    def __init__(self, tokens: int, inputs: int, size: TransformerSize, features: int = 0) -> None:
         super().__init__()
         self.token_in = nn.Linear(inputs, size.hidden)
         self.place = nn.Parameter(0.02 * torch.randn(tokens, size.hidden))
         self.context_in = nn.Linear(features, size.hidden, bias=False) if features else None
         self.layers = ModuleList([CausalLayer(size.hidden, size.heads) for _ in range(size.layers)])
         self.norm = nn.LayerNorm(size.hidden)
-        self.token_out = nn.Linear(size.hidden, outputs)
-        nn.init.zeros_(self.token_out.weight)
-        nn.init.zeros_(self.token_out.bias)
 
     def forward(
-        self, before: Tensor, features: Tensor | None, first: int = 0, caches: Sequence[Cache] | None = None
+        self, before: Tensor, given: Tensor | None, first: int = 0, caches: Sequence[Cache] | None = None
     ) -> tuple[Tensor, list[Cache]]:
-        """Parameters (B, n, outputs) of tokens ``first`` …, and their keys and values for later tokens.
+        """Features (B, n, hidden) of tokens ``first`` …, and their keys and values for later tokens.
 
         Args:
             before: of each token those before it that it sees at once, (B, n, inputs).
-            features: (B, n or 1, features).
+            given: context, (B, n or 1, features).
             caches: of each layer, from the call for the tokens before ``first``.
         """
         h = self.token_in(before) + self.place[first : first + before.shape[1]]
         if self.context_in is not None:
-            if features is None:
+            if given is None:
                 raise ValueError("this network is conditional: pass its context")
-            h = h + self.context_in(features)
+            h = h + self.context_in(given)
         kept = []
         for index, layer in enumerate(self.layers):
             h, cache = layer(h, None if caches is None else caches[index])
             kept.append(cache)
-        return self.token_out(self.norm(h)).to(accumulation_dtype(before.dtype)), kept
+        return self.norm(h), kept
 
 
 @final
 class TransformerBlock(Bijection):
     """z_t = f(x_t; h_t) elementwise, h_t = net(x_1, …, x_{t−1}, context) for tokens x_t; f affine as a rule.
 
-    Data to latent takes one pass of the network; latent to data goes token by token, and each reads the keys
-    and values of those before it. Tokens are the positions of an image (B, C, H, W) in raster order, or parts
-    of the C numbers of each: of a vector (B, D, 1, 1) its elements in turn.
+    With ``size.head`` h of a number also depends on those before it in its token. Data to latent takes one
+    pass; latent to data goes token by token, and each reads the keys and values of those before it. Tokens
+    are the positions of an image (B, C, H, W) in raster order, or parts of the C numbers of each: of a vector
+    (B, D, 1, 1) its elements in turn.
 
     Args:
         shape: C, H and W.
         size: of the transformer.
         token: numbers of a token; None: C.
-        offsets: the tokens so many places before one are its network's input; all others it attends to.
+        offsets: the tokens so many places before one are its input; all others it attends to.
         features: F of the context, (B, F, H, W) or (B, F, 1, 1); 0 for none.
         element: f; affine ones keep their log scales between −5 and 5.
         reverse: tokens come last to first.
@@ -138,8 +142,15 @@ class TransformerBlock(Bijection):
         self.element, self.offsets = element or Affine(), tuple(offsets)
         if self.width % self.token:
             raise ValueError(f"{self.width} numbers are not divisible into tokens of {self.token}")
-        tokens, outputs = math.prod(shape) // self.token, self.token * self.element.count
-        self.net = CausalTransformer(tokens, self.token * len(self.offsets), outputs, size, features)
+        tokens = math.prod(shape) // self.token
+        self.net = CausalTransformer(tokens, self.token * len(self.offsets), size, features)
+        self.net_out = nn.Linear(size.hidden, self.token * self.element.count)
+        nn.init.zeros_(self.net_out.weight)
+        nn.init.zeros_(self.net_out.bias)
+        within = (
+            MADE(self.token, self.element.count, [size.head], features=size.hidden) if size.head else None
+        )
+        self.net_within = within
 
     def _to_tokens(self, x: Tensor, numbers: int) -> Tensor:
         """(B, C, H, W) → (B, tokens, numbers), C being a multiple of ``numbers``."""
@@ -147,57 +158,69 @@ class TransformerBlock(Bijection):
         return tokens.flip(1) if self.reverse else tokens
 
     def _to_image(self, tokens: Tensor, like: Tensor) -> Tensor:
-        """Inverse of ``_to_tokens``; log-dets (B, tokens, 1) → (B, parts of a position, H, W)."""
+        """Inverse of ``_to_tokens``."""
         tokens = tokens.flip(1) if self.reverse else tokens
-        positions = math.prod(like.shape[2:])
-        return (
-            tokens.unflatten(1, (positions, -1))
-            .permute(0, 2, 3, 1)
-            .flatten(1, 2)
-            .unflatten(2, like.shape[2:])
-        )
+        parts = tokens.unflatten(1, (like[0, 0].numel(), -1)).permute(0, 2, 3, 1)
+        return parts.flatten(1, 2).unflatten(2, like.shape[2:])
 
-    def _features(self, context: Context) -> Tensor | None:
+    def _given(self, context: Context) -> Tensor | None:
         """Context of each token, or of all, (B, tokens or 1, F)."""
         if context is None or self.net.context_in is None:
             return None
-        features = self._to_tokens(context, context.shape[1])
-        parts = 1 if features.shape[1] == 1 else self.width // self.token
-        return features.repeat_interleave(parts, 1)
+        given = self._to_tokens(context, context.shape[1])
+        return given if given.shape[1] == 1 else given.repeat_interleave(self.width // self.token, 1)
+
+    def _parameters_of(self, x: Tensor, features: Tensor) -> Tensor:
+        """Parameters (B, n, token, count) of f of tokens x (B, n, token), float32 or wider."""
+        h = self.net_out(features).unflatten(2, (self.token, -1))
+        if self.net_within is not None:
+            within = self.net_within(x.flatten(0, 1), features.flatten(0, 1))
+            h = h + within.unflatten(0, x.shape[:2])
+        return h.to(accumulation_dtype(x.dtype))
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         tokens = self._to_tokens(x, self.token)
         before = [F.pad(tokens, (0, 0, offset, 0))[:, : tokens.shape[1]] for offset in self.offsets]
-        h, _ = self.net(torch.cat(before, 2), self._features(context))
-        z, log_slope = self.element.forward(tokens, h.unflatten(2, (self.token, -1)))
-        return self._to_image(z, x), self._to_image(log_slope.sum(2, keepdim=True), x).sum(1)
+        features, _ = self.net(torch.cat(before, 2), self._given(context))
+        z, log_slope = self.element.forward(tokens, self._parameters_of(tokens, features))
+        return self._to_image(z, x), self._to_image(log_slope, x).sum(1)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
-        return self._decode(z, self._features(context))
+        return self._decode(z, self._given(context))
 
     def invert_guided(self, z: Tensor, context: Tensor, unguided: Tensor, weight: float) -> Tensor:
         """Latent to data with parameters h + w · t / (T − 1) · (h − h₀), h₀ those under ``unguided``.
 
         Guidance without a classifier (Zhai et al. 2024, section 2.6): the image is no draw from the model.
         """
-        both = torch.cat([context, unguided])
-        return self._decode(z, self._features(both), weight)[0]
+        return self._decode(z, self._given(torch.cat([context, unguided])), weight)[0]
 
     def _decode(
-        self, z: Tensor, features: Tensor | None, guidance: float | None = None
+        self, z: Tensor, given: Tensor | None, guidance: float | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Inverse of ``transform``; with ``guidance`` a second half of ``features`` is what it leads from."""
+        """Inverse of ``transform``; with ``guidance`` a second half of ``given`` is what it leads from."""
         tokens, slopes, caches = self._to_tokens(z, self.token), [], None
         found = [torch.zeros_like(tokens[:, :1])] * max(self.offsets)
         for index, latent in enumerate(tokens.split(1, 1)):
             before = torch.cat([found[-offset] for offset in self.offsets], 2)
-            seen = features if features is None or features.shape[1] == 1 else features[:, index : index + 1]
-            h, caches = self.net(before if guidance is None else before.repeat(2, 1, 1), seen, index, caches)
+            seen = given if given is None or given.shape[1] == 1 else given[:, index : index + 1]
             if guidance is not None:
-                h, without = h.chunk(2)
-                h = h + guidance * index / max(tokens.shape[1] - 1, 1) * (h - without)
-            value, log_slope = self.element.inverse(latent, h.unflatten(2, (self.token, -1)))
+                before = before.repeat(2, 1, 1)
+            features, caches = self.net(before, seen, index, caches)
+            weight = None if guidance is None else guidance * index / max(tokens.shape[1] - 1, 1)
+            value, log_slope = self._decode_token(latent, features, weight)
             found.append(value)
-            slopes.append(log_slope.sum(2, keepdim=True))
+            slopes.append(log_slope)
         x = torch.cat(found[max(self.offsets) :], 1)
         return self._to_image(x, z), self._to_image(torch.cat(slopes, 1), z).sum(1)
+
+    def _decode_token(self, z: Tensor, features: Tensor, weight: float | None) -> tuple[Tensor, Tensor]:
+        """Inverse of f for one token z (B, 1, token): at once, or one number more with each step."""
+        x = torch.zeros_like(z)
+        for _ in range(1 if self.net_within is None else self.token):
+            h = self._parameters_of(x if weight is None else x.repeat(2, 1, 1), features)
+            if weight is not None:
+                h, without = h.chunk(2)
+                h = h + weight * (h - without)
+            x, log_slope = self.element.inverse(z, h)  # of each number right once those before it are
+        return x, log_slope

@@ -440,36 +440,53 @@ class DigitsConfig(ClassConditionalConfig):
         return self.steps == "realnvp"
 
 
-class TransformerConfig(FrameConfig):
+class BlockConfig(Config):
+    """Networks of one block, and what they give parameters to."""
+
+    layers: Depth = Field(default=2, description="of the causal transformer over patches")
+    hidden: Count = Field(default=64, description="channels of a patch")
+    heads: Count = 4
+    head: Annotated[int, Field(ge=0, le=2048)] = Field(
+        default=96, description="units of a masked network for dependence within a patch; 0: there is none"
+    )
+    element: Literal["affine", "spline"] = Field(
+        default="affine", description="function of each number, given those before it"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is not divisible by heads {self.heads}")
+        return self
+
+
+class PatchFlowConfig(FrameConfig):
     """Blocks of causal transformers over an image's patches, in alternating order."""
 
     channels: int = Field(default=1, ge=1, le=3)
     height: int = Field(default=28, ge=1, le=1024)
     width: int = Field(default=28, ge=1, le=1024)
-    patch: int = Field(default=4, ge=1, le=64, description="side of a patch, in pixels")
-    depth: tuple[Count, ...] = Field(
-        default=(2, 2, 2, 2), min_length=1, max_length=64, description="layers of each block's transformer"
-    )
+    patch: int = Field(default=2, ge=1, le=64, description="side of a patch, in pixels")
     window: int = Field(
-        default=1, ge=0, le=8,
+        default=2, ge=0, le=8,
         description="patches around one, of those before it, that enter its token; 0: the last one alone",
     )  # fmt: skip
-    hidden: Count = Field(default=128, description="channels of a token")
-    heads: Count = 4
-    element: Literal["affine", "spline"] = Field(
-        default="affine", description="function of each number of a patch, given the patches before it"
+    blocks: tuple[BlockConfig, ...] = Field(
+        default=(BlockConfig(),) * 4, min_length=1, max_length=64, description="from data to latents"
     )
 
     @property
     def levels(self) -> int:
         return 1
 
+    @property
+    def depth(self) -> tuple[int, ...]:
+        return (len(self.blocks),)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.height % self.patch or self.width % self.patch:
             raise ValueError(f"{self.height}×{self.width} is not divisible into patches of side {self.patch}")
-        if self.hidden % self.heads:
-            raise ValueError(f"hidden {self.hidden} is not divisible by heads {self.heads}")
         return self
 
 
@@ -477,7 +494,7 @@ class TarFlowConfig(ClassConditionalConfig):
     """Class-conditional flow of small grey images: a TarFlow (Zhai et al. 2024)."""
 
     kind: Literal["tarflow"] = "tarflow"
-    glow: TransformerConfig = TransformerConfig()
+    glow: PatchFlowConfig = PatchFlowConfig()
     condition: Count = Field(default=32, description="features of the label at each patch")
     label_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="share of training images without their label: for guidance"

@@ -14,7 +14,7 @@ from vflow.bijections.element import Affine
 from vflow.bijections.pixel_map import LEVELS, PerPixelHistogram, Scaled
 from vflow.bijections.spline import RationalQuadraticSpline
 from vflow.bijections.tarflow import Patches, TransformerBlock, TransformerSize
-from vflow.config import TarFlowConfig, TransformerConfig
+from vflow.config import PatchFlowConfig, TarFlowConfig
 from vflow.models.base import Sampled
 from vflow.models.dequantizer import Dequantizer, build_dequantizer
 from vflow.models.glow import Chains, Encoded, Features
@@ -67,7 +67,7 @@ def offsets_before(window: int, width: int) -> tuple[int, ...]:
 class PatchFlow(nn.Module):
     """Image ↔ latents of one level, a patch in each position: blocks whose order alternates."""
 
-    def __init__(self, config: TransformerConfig, features: int) -> None:
+    def __init__(self, config: PatchFlowConfig, features: int) -> None:
         super().__init__()
         shape = (
             config.channels * config.patch**2,
@@ -75,19 +75,18 @@ class PatchFlow(nn.Module):
             config.width // config.patch,
         )
         self.latent_shapes = (shape,)
-        offsets = offsets_before(config.window, shape[2])
         self.patches = Patches(config.patch)
         self.blocks = Chain(
             [
                 TransformerBlock(
                     shape,
-                    TransformerSize(config.hidden, layers, config.heads),
-                    offsets=offsets,
+                    TransformerSize(block.hidden, block.layers, block.heads, block.head),
+                    offsets=offsets_before(config.window, shape[2]),
                     features=features,
-                    element=ELEMENTS[config.element](),
+                    element=ELEMENTS[block.element](),
                     reverse=index % 2 == 1,
                 )
-                for index, layers in enumerate(config.depth)
+                for index, block in enumerate(config.blocks)
             ]
         )
 
