@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+import vflow
+from tests.pipelines.digit_models import printed
 from vflow.bijections import TransformerBlock, TransformerSize
 from vflow.config import BlockConfig, PatchFlowConfig, TarFlowConfig
-from vflow.models import TarFlow
+from vflow.models import ImageBatch, TarFlow
 from vflow.models.tarflow import NoiseAugmentation, offsets_before
+from vflow.pipelines.digits.digits import classify, restyle
 
 BLOCK = BlockConfig(layers=1, hidden=8, heads=2, head=6)
 GLOW = PatchFlowConfig(height=4, width=8, patch=2, blocks=(BLOCK, BLOCK))
@@ -103,3 +107,20 @@ def test_labels_are_dropped_in_training_alone() -> None:
     assert all(torch.equal(f, given) for f in model.features(labels)[0])
     shares = torch.stack([(f == none).all() for f in model.train().features(labels)[0]]).float().mean()
     assert 0.3 < shares < 0.7
+
+
+def test_digits_are_drawn_restyled_and_told_apart() -> None:
+    torch.manual_seed(0)
+    glow = PatchFlowConfig(patch=7, blocks=(BLOCK, BLOCK))
+    model = TarFlow(TarFlowConfig(glow=glow, condition=2, noise="uniform")).eval()
+    pictures, labels = printed(20)
+    images = torch.from_numpy(pictures)[:, None]
+    model.fit([ImageBatch(images, torch.from_numpy(labels), torch.zeros(images.shape))])
+    for parameter in model.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    assert vflow.digits(model, 3, num_samples=2).shape == (2, 28, 28)
+    restyled = restyle(model, pictures[3], 3)
+    assert np.array_equal(restyled[3], pictures[3]) and not np.array_equal(restyled[4], pictures[3])
+    probability = classify(model, pictures[:2])
+    np.testing.assert_allclose(probability.sum(1), 1)
+    assert np.ptp(probability) > 0.01

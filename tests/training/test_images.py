@@ -34,6 +34,14 @@ model:
   condition: [2, 2]
 data: {name: digits, shift: 1}
 """
+TARFLOW = """
+model:
+  kind: tarflow
+  glow: {patch: 7, blocks: [{layers: 1, hidden: 8, head: 4, element: spline}, {layers: 1, hidden: 8}]}
+  condition: 2
+  label_dropout: 0.2
+data: {name: digits, shift: 1}
+"""
 COLORIZER = """
 model:
   kind: colorizer
@@ -77,6 +85,12 @@ def digits(folder: Path) -> dict[str, str]:
     return {"config": str(folder / "digits.yaml"), "data": str(write_mnist(folder / "data"))}
 
 
+def tarflow(folder: Path) -> dict[str, str]:
+    """Preset and data of a tiny run."""
+    (folder / "tarflow.yaml").write_text(TARFLOW + TRAINING)
+    return {"config": str(folder / "tarflow.yaml"), "data": str(write_mnist(folder / "data"))}
+
+
 def colorizer(folder: Path) -> dict[str, str]:
     """Preset and data of a tiny run."""
     (folder / "colorizer.yaml").write_text(COLORIZER + TRAINING)
@@ -104,7 +118,7 @@ def masks(folder: Path) -> dict[str, str]:
 
 
 Start = Callable[[Path], dict[str, str]]
-every = pytest.mark.parametrize("start", [digits, colorizer, enlarger, masks])
+every = pytest.mark.parametrize("start", [digits, tarflow, colorizer, enlarger, masks])
 
 
 def material(given: dict[str, str], **overrides: Any) -> Images:
