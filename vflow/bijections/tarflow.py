@@ -51,10 +51,15 @@ class CausalLayer(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         if cache is not None:
             k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
-        scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
-        later = torch.ones(scores.shape[2:], dtype=torch.bool, device=h.device)
-        scores = scores.masked_fill(later.triu(1 + k.shape[2] - q.shape[2]), -math.inf)
-        h = h + self.attention_out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+        later = torch.full((q.shape[2], k.shape[2]), -math.inf, dtype=q.dtype, device=q.device)
+        scores = torch.baddbmm(
+            later.triu(1 + k.shape[2] - q.shape[2]),
+            q.flatten(0, 1),
+            k.flatten(0, 1).transpose(1, 2),
+            alpha=q.shape[3] ** -0.5,
+        )
+        seen = (scores.softmax(-1) @ v.flatten(0, 1)).unflatten(0, (-1, self.heads))
+        h = h + self.attention_out(seen.transpose(1, 2).flatten(2))
         return h + self.mlp(self.mlp_norm(h)), (k, v)
 
 
@@ -140,8 +145,9 @@ class TransformerBlock(Bijection):
         super().__init__()
         self.width, self.token, self.reverse = shape[0], token or shape[0], reverse
         self.element, self.offsets = element or Affine(), tuple(offsets)
-        if self.width % self.token:
-            raise ValueError(f"{self.width} numbers are not divisible into tokens of {self.token}")
+        self.parts, rest = divmod(shape[0], self.token)  # tokens of a position
+        if rest:
+            raise ValueError(f"{shape[0]} numbers are not divisible into tokens of {self.token}")
         tokens = math.prod(shape) // self.token
         self.net = CausalTransformer(tokens, self.token * len(self.offsets), size, features)
         self.net_out = nn.Linear(size.hidden, self.token * self.element.count)
@@ -168,7 +174,7 @@ class TransformerBlock(Bijection):
         if context is None or self.net.context_in is None:
             return None
         given = self._to_tokens(context, context.shape[1])
-        return given if given.shape[1] == 1 else given.repeat_interleave(self.width // self.token, 1)
+        return given if given.shape[1] == 1 else given.repeat_interleave(self.parts, 1)
 
     def _parameters_of(self, x: Tensor, features: Tensor) -> Tensor:
         """Parameters (B, n, token, count) of f of tokens x (B, n, token), float32 or wider."""

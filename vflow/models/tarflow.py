@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,9 @@ from vflow.bijections.pixel_map import LEVELS, PerPixelHistogram, Scaled
 from vflow.bijections.spline import RationalQuadraticSpline
 from vflow.bijections.tarflow import Patches, TransformerBlock, TransformerSize
 from vflow.config import PatchFlowConfig, TarFlowConfig
-from vflow.models.base import Sampled
+from vflow.models.base import Sampled, sum_terms
 from vflow.models.dequantizer import Dequantizer, build_dequantizer
-from vflow.models.glow import Chains, Encoded, Features
+from vflow.models.glow import Chains, Encoded, Features, Shapes
 from vflow.models.image import ConditionalFlow
 from vflow.nn.modules import ModuleList
 from vflow.priors.gaussian import Gaussian
@@ -74,7 +74,7 @@ class PatchFlow(nn.Module):
             config.height // config.patch,
             config.width // config.patch,
         )
-        self.latent_shapes = (shape,)
+        self.latent_shapes: Shapes = (shape,)
         self.patches = Patches(config.patch)
         self.blocks = Chain(
             [
@@ -110,7 +110,7 @@ class PatchFlow(nn.Module):
     def decode_guided(self, z: Tensor, features: Tensor, unguided: Tensor, weight: float) -> Tensor:
         """Inverse of ``encode`` by parameters led away from those given ``unguided``."""
         for block in reversed(self.blocks.layers):
-            z = block.invert_guided(z, features, unguided, weight)
+            z = cast(TransformerBlock, block).invert_guided(z, features, unguided, weight)
         return self.patches.invert(z)[0]
 
     def with_cached_inverse(self) -> Chains:
@@ -187,6 +187,6 @@ class TarFlow(ConditionalFlow):
         with torch.enable_grad():
             noisy = noisy.detach().requires_grad_()
             code = self._encode(noisy, torch.zeros_like(noisy), condition)
-            nats = sum(term.sum() for term in self.terms_of(condition, code))
+            nats = sum_terms(self.terms_of(condition, code)).sum()
             (score,) = torch.autograd.grad(nats, noisy)
         return Sampled.of(noisy.detach() + self.config.augmentation**2 * score)
