@@ -286,7 +286,7 @@ def test_counts_with_and_without_the_reference() -> None:
 
 
 def test_rows_are_smoothed_by_changes_seen_anywhere_and_by_values_seen_anywhere() -> None:
-    """Pixels rise by one, from 10 … 19: a row never seen gets 50 counts one above it, 5 of each value seen."""
+    """Pixels rise by one, from 10 … 19: a row never seen has 50 counts one above it, 5 of each value seen."""
     counts = torch.zeros(1, LEVELS, LEVELS)
     counts[0, torch.arange(10, 20), torch.arange(11, 21)] = 1000
     smoothed = smooth_transitions(counts)[0]

@@ -81,9 +81,12 @@ def test_what_was_added_is_read_again(chunk: int, monkeypatch: pytest.MonkeyPatc
 
 def test_bytes_are_the_information_and_little_more() -> None:
     mixture = mixtures(20_000)
-    likely = masses(mixture).argmax(0).view(1, 1, -1)
+    share = masses(mixture)
+    likely = share.argmax(0).view(1, 1, -1)
     encoder = Encoder()
     encoder.levels(CumulativeTable(mixture), likely)
+    bits = -(share.amax(0) / share.sum(0)).double().log2().sum()
+    assert encoder.information == pytest.approx(float(bits), rel=1e-5)
     assert encoder.information / 8 < len(encoder.finish()) < 1.001 * encoder.information / 8 + 16
 
 

@@ -15,6 +15,7 @@ from vflow.errors import ConfigError
 from vflow.metrics.calibration import calibration_error, mmd
 from vflow.models.density import DensityModel
 from vflow.models.inverse import InvertibleNetwork
+from vflow.randomness import normal
 from vflow.training.inverse import draw_posteriors, fit_invertible, fit_posterior
 
 COUPLINGS = [
@@ -128,6 +129,17 @@ def test_a_conditional_flow_learns_the_posterior() -> None:
     errors = (arm.observe(made.flatten(0, 1)) - observed.repeat_interleave(30, 0)).norm(dim=1)
     prior = (arm.observe(arm.pairs(600, "other")[0]) - observed.repeat_interleave(30, 0)).norm(dim=1)
     assert errors.median() < 0.5 * prior.median()
+
+
+def test_the_loss_of_an_invertible_network_is_the_nats_of_latent_observation_and_padding() -> None:
+    arm, model = Arm(), network()
+    with torch.no_grad():
+        x, y = (part.float() for part in arm.pairs(128, TRAINING.seed, 0))
+        padding = 0.02 * normal((128, 2), "padding", TRAINING.seed, 0, "in")
+        made, z, rest, log_det = model.encode(x, padding)
+        squares = [part.square().sum(1) for part in (z, (made - y) / 0.05, rest / 0.02)]
+        expected = float((0.5 * sum(squares) - log_det).mean())
+    assert next(iter(fit_invertible(model, arm, TRAINING))).nats == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
