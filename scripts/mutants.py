@@ -67,7 +67,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a mutant: killed, survived, timed out, error (of pytest), equivalent or unproven."""
+    """Fate of a mutant: killed, survived, timed out, error (of pytest), equivalent or unproven."""
 
     mutant: Mutant
     verdict: str
@@ -115,7 +115,7 @@ def read_mutants(path: Path, root: Path, only: Sequence[str] = ()) -> list[Mutan
 
 
 def run_mutants(mutants: Sequence[Mutant], root: Path, workers: int, limit: float) -> list[Outcome]:
-    """What became of each; ``workers`` copies of the tree ``root``, ``limit`` seconds for each mutant."""
+    """Fates of mutants, in ``workers`` copies of the tree ``root``, ``limit`` seconds for each mutant."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         trees: SimpleQueue[Path] = SimpleQueue()
         for number in range(workers):
@@ -146,7 +146,7 @@ def _left_behind(root: Path, folder: str, names: list[str]) -> set[str]:
 
 
 def run_mutant(mutant: Mutant, tree: Path, limit: float) -> Outcome:
-    """What becomes of a mutant in a copy of the tree, which is as before afterwards."""
+    """Fate of a mutant in a copy of the tree, which is as before afterwards."""
     if mutant.equivalent:
         return Outcome(mutant, "equivalent")
     path, start = tree / mutant.file, time.monotonic()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scripts.mutants import ROOT, read_mutants
+from scripts.mutants import LIST, ROOT, read_mutants
 from vflow.errors import InputError
 
 TESTS = """
@@ -50,6 +50,15 @@ def run(project: Path, entries: list[dict[str, str]], *flags: str) -> subprocess
 def verdicts(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
     return {row[2]: row[0].removeprefix("| ") for row in rows}
+
+
+def test_every_mutant_of_the_list_fits_the_code_and_names_tests_that_are_there() -> None:
+    mutants = read_mutants(LIST, ROOT)
+    assert len({mutant.what for mutant in mutants}) == len(mutants)
+    for mutant in mutants:
+        paths = [word for word in mutant.tests.split() if word.startswith("tests/")]
+        assert mutant.equivalent or paths, mutant.what
+        assert all((ROOT / path).exists() for path in paths), mutant.what
 
 
 def test_each_mutant_meets_its_fate(project: Path) -> None:

@@ -105,7 +105,7 @@ def recipe_push() -> Result:
 
 
 def gain(new: VideoModel, old: VideoModel, clips: np.ndarray) -> dict[str, float]:
-    """How much nearer the best of 20 futures of ``new`` are on average, and 1.96 standard errors of that."""
+    """Mean gain of the best of 20 futures of ``new`` over ``old``, dB, and 1.96 standard errors of it."""
     best = [psnr_by_clip(model, clips, model.config.temperature)["best"] for model in (new, old)]
     difference = best[0] - best[1]
     error = difference.std(ddof=1) / len(clips) ** 0.5
