@@ -1,5 +1,5 @@
 # `make` lists the targets. On first use, each installs what it needs into .venv (scripts/setup.sh).
-.PHONY: help app test test-long mutants lint format e2e bench accept wheel clean
+.PHONY: help app test test-long mutants pins pins-advance lint format e2e bench accept wheel clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -15,6 +15,8 @@ help:
 	@echo "make test       runs all tests but the long ones (ARGS= for pytest, e.g. ARGS='tests/models -x'; JOBS=1 for one process)"
 	@echo "make test-long  runs the long tests, which take minutes: runs killed at random, fuzzed input"
 	@echo "make mutants    puts known faults into copies of the code, one by one, and checks that tests notice (hours; ARGS='--only crps')"
+	@echo "make pins       compares what the code computes with an earlier commit (BASE=commit; else that of pins/base)"
+	@echo "make pins-advance  makes the present commit of main the one to compare with, when a submission begins"
 	@echo "make e2e        runs only the app's tests, including those in a browser"
 	@echo "make lint       runs ruff and mypy;  make format  reformats the code"
 	@echo "make bench      compares speed with other flow libraries"
@@ -35,6 +37,12 @@ test-long: setup-test
 
 mutants: setup-test
 	@$(BIN)/python scripts/mutants.py $(ARGS)
+
+pins: setup-test
+	@$(BIN)/python -m scripts.pins $(BASE) $(ARGS)
+
+pins-advance: setup-test
+	@$(BIN)/python -m scripts.pins --advance
 
 e2e: setup-test
 	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) $(SPREAD) tests/app $(ARGS)

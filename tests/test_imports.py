@@ -128,7 +128,8 @@ def test_each_outside_library_has_one_home(path: Path) -> None:
         assert "accelerate" not in tops, "only vflow/training imports accelerate"
     if not path.is_relative_to(ROOT / "apps"):
         assert "gradio" not in tops, "only apps imports gradio"
-    if not any(path.is_relative_to(ROOT / home) for home in ("vflow/data", "scripts/acceptance")):
+    homes = ("vflow/data", "scripts/acceptance", "scripts/pins")
+    if not any(path.is_relative_to(ROOT / home) for home in homes):
         assert not tops & CONTAINERS, "only vflow/data reads and writes media"
         attributes = {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
         assert "cv2" not in tops or not attributes & OPENCV_FILES, "only vflow/data reads and writes media"
