@@ -1,5 +1,5 @@
 # `make` lists the targets. On first use, each installs what it needs into .venv (scripts/setup.sh).
-.PHONY: help app test test-long mutants pins pins-advance lint format e2e bench accept wheel clean
+.PHONY: help app test test-long mutants pins pins-advance count lint format e2e bench accept wheel clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -17,6 +17,7 @@ help:
 	@echo "make mutants    puts known faults into copies of the code, one by one, and checks that tests notice (hours; ARGS='--only crps')"
 	@echo "make pins       compares what the code computes with an earlier commit (BASE=commit; else that of pins/base)"
 	@echo "make pins-advance  makes the present commit of main the one to compare with, when a submission begins"
+	@echo "make count      counts lines of code, and the files that a prediction, a click and a likelihood run through"
 	@echo "make e2e        runs only the app's tests, including those in a browser"
 	@echo "make lint       runs ruff and mypy;  make format  reformats the code"
 	@echo "make bench      compares speed with other flow libraries"
@@ -43,6 +44,11 @@ pins: setup-test
 
 pins-advance: setup-test
 	@$(BIN)/python -m scripts.pins --advance
+
+count: setup-test
+	@$(BIN)/python scripts/count_lines.py $(ARGS)
+	@browser="$$(sh scripts/chromium.sh)" && for use in predict click nats; do \
+		VFLOW_CHROMIUM="$$browser" $(BIN)/python scripts/trace_files.py $$use; done
 
 e2e: setup-test
 	@browser="$$(sh scripts/chromium.sh)" && VFLOW_CHROMIUM="$$browser" $(PYTEST) $(SPREAD) tests/app $(ARGS)
