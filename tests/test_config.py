@@ -160,8 +160,8 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
             "vae",
             (
                 "model.kind: 'vae' is unknown; use videoflow, lattice_videoflow, "
-                "frame_conditioned_videoflow, reference_videoflow, augmented_videoflow, digits, "
-                "tarflow, colorizer, super_resolution, segmentation, nowcast, density, photo_codec, clip_codec, "
+                "frame_conditioned_videoflow, reference_videoflow, augmented_videoflow, digits, tarflow, "
+                "colorizer, super_resolution, segmentation, nowcast, density, photo_codec, clip_codec, "
                 "integer_flow, pixelcnn"
             ),
         ),
