@@ -153,10 +153,9 @@ class TransformerBlock(Bijection):
         self.net_out = nn.Linear(size.hidden, self.token * self.element.count)
         nn.init.zeros_(self.net_out.weight)
         nn.init.zeros_(self.net_out.bias)
-        within = (
-            MADE(self.token, self.element.count, [size.head], features=size.hidden) if size.head else None
-        )
-        self.net_within = within
+        self.net_within = None
+        if size.head:
+            self.net_within = MADE(self.token, self.element.count, [size.head], features=size.hidden)
 
     def _to_tokens(self, x: Tensor, numbers: int) -> Tensor:
         """(B, C, H, W) → (B, tokens, numbers), C being a multiple of ``numbers``."""
@@ -197,7 +196,7 @@ class TransformerBlock(Bijection):
     def invert_guided(self, z: Tensor, context: Tensor, unguided: Tensor, weight: float) -> Tensor:
         """Latent to data with parameters h + w · t / (T − 1) · (h − h₀), h₀ those under ``unguided``.
 
-        Guidance without a classifier (Zhai et al. 2024, section 2.6): the image is no draw from the model.
+        Guidance without a classifier (Zhai et al. 2024): the image is no draw from the model.
         """
         return self._decode(z, self._given(torch.cat([context, unguided])), weight)[0]
 

@@ -173,7 +173,7 @@ class TarFlow(ConditionalFlow):
     def denoise(self, noisy: Tensor, y: Tensor) -> Sampled:
         """x̃ + σ² ∇ log p(x̃ | y), the mean of x given noisy images x̃, such as ``decode(…).raw``.
 
-        By Tweedie's formula (Zhai et al. 2024, section 2.5). Denoised images are no draws from p(x | y).
+        By Tweedie's formula (Zhai et al. 2024). Denoised images are no draws from p(x | y).
 
         Args:
             noisy: float32 (B, C, H, W), grey levels.
