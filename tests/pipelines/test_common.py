@@ -16,10 +16,17 @@ import vflow
 from vflow.config import DigitsConfig, GlowConfig
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import Digits, ImageBatch
-from vflow.pipelines.common import SamplingSettings, as_array, image_nats, temperature_or_suggested
+from vflow.pipelines.common import (
+    SamplingSettings,
+    as_array,
+    image_nats,
+    sample_noise,
+    temperature_or_suggested,
+)
 from vflow.pipelines.digits.digits import bits
 from vflow.pipelines.video.predict import PredictSettings
 from vflow.pipelines.walk.space import WalkSettings
+from vflow.randomness import normal
 
 FRAMES = np.zeros((4, 64, 64, 3), np.uint8)
 HEIGHT, WIDTH, STATES = 2, 4, 2**8
@@ -151,3 +158,12 @@ def test_temperatures_per_level_may_be_a_list() -> None:
     listed[1] = 2.5
     with pytest.raises(ConfigError, match=r"^temperature must be between 0 and 2, got 2\.5$"):
         SamplingSettings(temperature=listed)
+
+
+def test_noise_is_named_by_sample_frame_level_and_redraw() -> None:
+    model = torch.nn.Linear(1, 1)
+    shapes = [(1, 2, 2)] * 2
+    made = sample_noise(model, (7, "item"), [0, 3], t=5, attempts=[0, 2], shapes=shapes)
+    for level, noise in enumerate(made):
+        assert torch.equal(noise[0], normal((1, 2, 2), 7, "item", 0, 5, level))
+        assert torch.equal(noise[1], normal((1, 2, 2), 7, "item", 3, 5, level, "redraw", 2))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from vflow.bijections.integer_haar import MEAN, IntegerHaar, haar_blocks
 from vflow.config import WaveletPriorConfig
-from vflow.priors.wavelet import LevelPast, WaveletPrior, displacements, wavelet_order
+from vflow.priors.wavelet import (
+    LevelPast,
+    WaveletPrior,
+    displacements,
+    mixture_over_copies,
+    wavelet_order,
+)
 
 CONFIG = WaveletPriorConfig(hidden=(8, 8, 8), dilations=((1,), (1,), (1,)), radius=1, reach=1, parts=4)
 FAR = CONFIG.model_copy(update={"far": (0, 3)})
@@ -176,6 +184,17 @@ def test_an_encoder_that_has_learned_nothing_changes_nothing() -> None:
     one, two = (p.sweep(past_of(p, frames[:, :2])) for p in (without, prior))
     for group in range(int(prior.order(16, 16).max()) + 1):
         assert all(torch.equal(a, b) for a, b in zip(one(z, group)[1], two(z, group)[1], strict=True))
+
+
+def test_mixtures_are_in_multiples_of_the_unit() -> None:
+    """Means and scales alike, but for the broad component that is always there."""
+    torch.manual_seed(0)
+    inputs = [torch.randn(6, count) for count in (3, 3, 3, 3, 2)]  # copies, logits, offsets, scales, weights
+    one, eight = (mixture_over_copies(*inputs, unit) for unit in (1.0, 8.0))
+    torch.testing.assert_close(eight.mean, 8 * one.mean)
+    torch.testing.assert_close(eight.log_scale[:, :-1], one.log_scale[:, :-1] + math.log(8))
+    assert torch.equal(eight.log_scale[:, -1], one.log_scale[:, -1])
+    assert torch.equal(eight.log_weight, one.log_weight)
 
 
 def test_a_static_copy_is_exact() -> None:

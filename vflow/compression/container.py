@@ -83,7 +83,7 @@ class CodedFrame(NamedTuple):
 
     @property
     def mark(self) -> int:
-        """What the frame's byte says where frames have marks."""
+        """The byte of a frame in files whose frames have marks."""
         return _ALONE * self.alone + _RAW * self.raw
 
 
