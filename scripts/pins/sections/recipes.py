@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from scripts.pins.place import Place
-from scripts.pins.sections.training import data_of, trained
+from scripts.pins.sections.training import commit_of, data_of, trained
 
 
 def pins(place: Place) -> Iterator[tuple[str, Any]]:
@@ -27,13 +27,13 @@ def pins(place: Place) -> Iterator[tuple[str, Any]]:
                 start = "colorizer"
             if len(stages) == 1 and not (changes or start):
                 continue
-            run = Path("runs", name, stage["name"])
+            run, data = Path("runs", name, stage["name"]), data_of(stage["config"])
             what = f"--config {stage['config']}" + (f" --init-from {start}" if start else "")
             settings = tuple(
                 f"{key}={json.dumps(value)}" for key, value in changes.items() if key not in SMALL
             )
-            yield from trained(f"{name}/{stage['name']}", what, run, data_of(stage["config"]), settings)
-            before = str(run)
+            yield from trained(f"{name}/{stage['name']}", what, run, data, settings)
+            before = str(commit_of(run, data) / "model")  # and not the last, which is of a step more or two
 
 
 SMALL = ("training.batch_size", "training.checkpoint_every", "training.validate_every")
