@@ -32,7 +32,7 @@ from .shared import checks
 from .shared.context import AppContext, sentences, to_gradio_error
 from .shared.events import JOB
 from .shared.fit import judge_files, sentence
-from .shared.forms import level_temperatures, paths_of, slider_temperature
+from .shared.forms import NAME_ORDER, by_name, level_temperatures, paths_of, slider_temperature
 from .shared.jobs import mapped
 from .shared.turns import Turn
 from .surprise import job as surprise_jobs
@@ -125,6 +125,16 @@ def _add_remarks(settings: Path, remarks: Sequence[str]) -> None:
         )
 
 
+def _clip(files: Sequence[str] | None, sort_by_name: bool) -> tuple[list[str], list[str]]:
+    """A clip's files in order, and a remark where that is not the one given."""
+    paths = by_name(files) if sort_by_name else paths_of(files)
+    return paths, [] if paths == paths_of(files) else [NAME_ORDER]
+
+
+def _sort_by_name() -> gr.Checkbox:
+    return gr.Checkbox(True, label="sort_by_name")
+
+
 def _files(*names: str) -> list[gr.File]:
     return [gr.File(label=name) for name in names]
 
@@ -135,7 +145,10 @@ def _uploads(name: str = "files") -> gr.File:
 
 def _checkpoint(app: AppContext, *families: str) -> gr.Dropdown:
     """Any name; the default is one of the ``families``, if there is one."""
-    names, first = app.models.names(*families), app.models.default(*families)
+    return _any_checkpoint(app.models.names(*families), app.models.default(*families))
+
+
+def _any_checkpoint(names: Sequence[str], first: str | None) -> gr.Dropdown:
     return gr.Dropdown(names, value=first, label="checkpoint", allow_custom_value=True)
 
 
@@ -149,8 +162,11 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         seed: float = 0,
         level_temperatures: str = "",
         preview_fps: float = 5,
+        sort_by_name: bool = True,
     ) -> Job:
         """Futures of the given frames: native arrays (npz), previews (zip) and settings (json).
+
+        Several images are taken in the order of their names, or with sort_by_name=False as they are given.
 
         Without numbers: 8 futures of 10 frames, or of a rain forecast 20 members of 6 frames.
         Without a temperature, those the checkpoint suggests apply. Settings have remarks: how the frames
@@ -160,7 +176,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         for R mm/h, and optionally ``valid``, bool (H, W): where radars see.
         Temperatures per level, from fine to coarse and separated by commas, override the one for all levels.
         """
-        paths = paths_of(files)
+        paths, order = _clip(files, sort_by_name)
         with _plain_errors(app, paths):
             one, levels = _temperatures(app, checkpoint, temperature, level_temperatures)
             samples, frames = default_size(app, checkpoint)
@@ -182,7 +198,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
             result = job.save(app)
             yield Turn.JUDGE
             fit = _fit_remark(app, checkpoint, paths)
-            _add_remarks(result.settings, [*fit, *sentences(kind.remarks(job, result))])
+            _add_remarks(result.settings, [*fit, *sentences([*order, *kind.remarks(job, result)])])
         yield str(result.native), str(result.archive), str(result.settings)
 
     inputs = {
@@ -194,19 +210,22 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         "seed": gr.Number(0, label="seed"),
         "level_temperatures": gr.Textbox("", label="level_temperatures"),
         "preview_fps": gr.Number(5, label="preview_fps"),
+        "sort_by_name": _sort_by_name(),
     }
     outputs = _files("futures.npz", "previews.zip", "settings.json")
     _expose(app, trigger, "predict_future", predict_future, inputs, outputs)
 
 
 def _score(app: AppContext, trigger: gr.Button) -> None:
-    def score(files: list[str], checkpoint: str, seed: float) -> Job:
+    def score(files: list[str], checkpoint: str, seed: float, sort_by_name: bool = True) -> Job:
         """Bits per dimension of each frame given those before it, what stands out, and maps of surprise.
+
+        Several images are taken in the order of their names, or with sort_by_name=False as they are given.
 
         Frames count from 1. ``maps`` (npz: bits of each pixel), ``sheet`` (png), ``film`` (a video, mp4) and
         ``settings`` (json) are files; remarks say how the frames fit the model, and what was done to them.
         """
-        paths = paths_of(files)
+        paths, order = _clip(files, sort_by_name)
         with _plain_errors(app, paths):
             request = surprise_jobs.Request.checked(checkpoint, paths, 100 * QUANTILE, seed)
             yield Turn.READ
@@ -215,7 +234,7 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
             yield from job.advance(_never)
             result = job.save(app)
             yield Turn.JUDGE
-            remarks = [*_fit_remark(app, checkpoint, paths), *sentences(job.clip.notes)]
+            remarks = [*_fit_remark(app, checkpoint, paths), *sentences([*order, *job.clip.notes])]
             _add_remarks(result.settings, remarks)
         files_made = {
             "maps": result.native,
@@ -228,8 +247,11 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
 
     inputs = {
         "files": _uploads(),
-        "checkpoint": _checkpoint(app, predict_jobs.FAMILY),
+        "checkpoint": _any_checkpoint(
+            app.models.names(surprise_jobs.FAMILY), surprise_jobs.first_checkpoint(app.models)
+        ),
         "seed": gr.Number(0, label="seed"),
+        "sort_by_name": _sort_by_name(),
     }
     _expose(app, trigger, "score", score, inputs, [gr.JSON(label="report")])
 
@@ -420,9 +442,13 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         negatives: Any = None,
         positives: Any = None,
         temperature: float | None = None,
+        sort_by_name: bool = True,
         **settings: Any,
     ) -> Job:
         """A walk through latents: all steps (png), a video (mp4), native arrays (npz) and settings (json).
+
+        Several images of a clip are taken in the order of their names, or with sort_by_name=False as they are
+        given.
 
         Settings are those of ``vflow walk``; directions and samples count from 0.
         Extent 0 is the default of the kind of walk; ``to`` is the end of an interpolation or a transfer.
@@ -431,7 +457,10 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         """
         if isinstance(kind := settings.get("kind"), str):
             settings["kind"] = kind.strip().lower()
-        groups = {"files": files, "to": to, "negatives": negatives, "positives": positives}
+        given = {"files": files, "to": to, "negatives": negatives, "positives": positives}
+        clips = {name: _clip(group, sort_by_name) for name, group in given.items()}
+        order = dict.fromkeys(remark for _, remarks in clips.values() for remark in remarks)
+        groups: dict[str, Any] = {name: paths for name, (paths, _) in clips.items()}
         request = walk_jobs.Request(temperature=temperature, **groups, **settings)
         with _plain_errors(app, request.paths()):
             yield Turn.READ if request.paths() else Turn.COMPUTE
@@ -442,18 +471,15 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
             result = job.save(app)
             if files:
                 yield Turn.JUDGE
-            fit = _fit_remark(app, request.checkpoint, paths_of(files))
-            remarks = [*fit, *sentences(job.inputs.notes)]
+            fit = _fit_remark(app, request.checkpoint, groups["files"])
+            remarks = [*fit, *sentences([*order, *job.inputs.notes])]
             _add_remarks(result.settings, remarks)
         yield str(result.grid), str(result.film), str(result.native), str(result.settings)
 
-    first = first_checkpoint(app.models)
     inputs = {
         "files": _uploads(),
         "to": _uploads("to"),
-        "checkpoint": gr.Dropdown(
-            walkable(app.models), value=first, label="checkpoint", allow_custom_value=True
-        ),
+        "checkpoint": _any_checkpoint(walkable(app.models), first_checkpoint(app.models)),
         "kind": gr.Textbox("direction", label="kind"),
         "steps": gr.Number(9, label="steps"),
         "direction": gr.Number(0, label="direction"),
@@ -467,6 +493,7 @@ def _walk(app: AppContext, trigger: gr.Button) -> None:
         "second_sample": gr.Number(1, label="second_sample"),
         "negatives": _uploads("negatives"),
         "positives": _uploads("positives"),
+        "sort_by_name": _sort_by_name(),
         "level_temperatures": gr.Textbox("", label="level_temperatures"),
     }
     _expose(app, trigger, "walk", walk, inputs, _files(*names))

@@ -67,6 +67,44 @@ def test_predict_future_with_defaults(client: Client, stills: list[Path]) -> Non
         assert saved["frames"].shape == (8, 10, 32, 32, 3)
 
 
+def test_images_are_in_the_order_of_their_names_unless_told_otherwise(
+    client: Client, stills: list[Path], square: np.ndarray
+) -> None:
+    call = {"checkpoint": "shapes", "num_samples": 1, "num_frames": 1, "api_name": "/predict_future"}
+    for chosen, expected in (({}, (0, 1)), ({"sort_by_name": False}, (1, 0))):
+        native, _, settings = client.predict(
+            [handle_file(stills[1]), handle_file(stills[0])], **chosen, **call
+        )
+        with np.load(native) as saved:
+            assert np.array_equal(saved["context"], square[list(expected)])
+        remarks = json.loads(Path(settings).read_text()).get("remarks", [])
+        assert any("sort_by_name" in remark for remark in remarks) == (not chosen)
+    backwards = [handle_file(path) for path in stills[:3][::-1]]
+    scores, walks = [], []
+    for files, chosen in ((backwards[::-1], {}), (backwards, {}), (backwards, {"sort_by_name": False})):
+        report = client.predict(files, checkpoint="shapes", **chosen, api_name="/score")
+        scores.append(report["bits_per_dim"])
+        *_, walked, _ = client.predict(
+            files, checkpoint="shapes", kind="temperature", **chosen, api_name="/walk"
+        )
+        walks.append(np.load(walked)["frames"])
+    assert scores[0] == scores[1] != scores[2]
+    assert np.array_equal(walks[0], walks[1]) and not np.array_equal(walks[0], walks[2])
+
+
+def test_score_begins_with_the_checkpoint_of_its_tab(client: Client, server: Server) -> None:
+    with urllib.request.urlopen(f"{server.address}/config") as response:
+        config = json.load(response)
+    chosen = {part["id"]: part["props"].get("value") for part in config["components"]}
+    tab = next(
+        part["id"] for part in config["components"] if part["props"].get("elem_id") == "vf-surprise-run"
+    )
+    (run,) = (one for one in config["dependencies"] if [tab, "click"] in one["targets"] and one["inputs"])
+    first = client.view_api(return_format="dict")["named_endpoints"]["/score"]["parameters"][1]
+    assert first["parameter_name"] == "checkpoint"
+    assert first["parameter_default"] == "push" and "push" in [chosen[part] for part in run["inputs"]]
+
+
 def test_replies_say_how_the_input_fits_and_what_was_done_to_it(
     client: Client, stills: list[Path], tmp_path: Path
 ) -> None:
@@ -75,7 +113,9 @@ def test_replies_say_how_the_input_fits_and_what_was_done_to_it(
         [handle_file(tmp_path / "wide.png")], num_samples=1, num_frames=1, api_name="/predict_future"
     )
     assert "Fitted from 64×48 to the model's 32×32" in json.loads(Path(settings).read_text())["remarks"]
-    report = client.predict([handle_file(path) for path in stills[:2]], api_name="/score")
+    report = client.predict(
+        [handle_file(path) for path in stills[:2]], checkpoint="shapes", api_name="/score"
+    )
     assert "remarks" not in report, "nothing to say"
 
 

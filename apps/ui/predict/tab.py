@@ -36,6 +36,7 @@ from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import (
     AUGMENTED_LAST,
     SLIDER_WITH_LEVELS,
+    ClipUpload,
     Seed,
     clip_upload,
     level_temperatures,
@@ -63,7 +64,7 @@ LAST, FIRST = "The last frames", "The first frames"
 class Form(ComponentGroup):
     """Inputs of the tab."""
 
-    files: gr.File
+    upload: ClipUpload
     start: gr.Radio
     checkpoint: gr.Dropdown
     num_samples: gr.Slider
@@ -90,17 +91,17 @@ def build(app: AppContext) -> None:
     no_model_banner(app, *FAMILIES)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
-            files = clip_upload(app, "predict")
+            upload = clip_upload(app, "predict")
             line = fit_line("predict")
             strip = _example_strip(app)
-            form, buttons, estimate = _settings(app, files)
+            form, buttons, estimate = _settings(app, upload)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "predict")
             answer = html_block("", "vf-area-answer")
             results = html_block(opening(app, PREDICT), "vf-results", js_on_load=ON_CLICK + ON_PAYLOAD)
             downloads = Downloads.below("Frames (npz)", "Previews (zip)", "Settings (json)")
             view = PredictView(bar, results, downloads, estimate, gr.State(None), answer)
-    wire_fit(app, line, files, form.checkpoint, *FAMILIES)
+    wire_fit(app, line, upload.box, form.checkpoint, *FAMILIES)
     _wire_jobs(app, form, view, strip)
 
 
@@ -111,7 +112,7 @@ def _example_strip(app: AppContext) -> gr.HTML:
     return html_block(strip, js_on_load=ON_CLICK)
 
 
-def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]:
+def _settings(app: AppContext, upload: ClipUpload) -> tuple[Form, Buttons, Estimate]:
     first = app.models.default(*FAMILIES)
     with gr.Group(elem_classes="vf-card"):
         start = gr.Radio(
@@ -132,7 +133,7 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]
         seed = Seed.row()
     buttons = Buttons.row("Predict", "predict", ready=first is not None)
     estimate = Estimate(
-        app, "predict", [checkpoint, num_samples, num_frames, files], partial(expected_seconds, app)
+        app, "predict", [checkpoint, num_samples, num_frames, upload.box], partial(expected_seconds, app)
     )
     with gr.Accordion("Advanced", open=False):
         levels = levels_box(app, first, temperature, AUGMENTED_LAST)
@@ -149,7 +150,7 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons, Estimate]
 
     outputs = [checkpoint, fps, temperature, levels, num_samples, num_frames]
     checkpoint.change(on_checkpoint, [checkpoint, levels], outputs, **QUICK)
-    form = Form(files, start, checkpoint, num_samples, num_frames, temperature, levels, seed, fps)
+    form = Form(upload, start, checkpoint, num_samples, num_frames, temperature, levels, seed, fps)
     return form, buttons, estimate
 
 
@@ -178,7 +179,7 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
     """Three triggers of a job: Predict, an example, Continue."""
 
     def predict(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
-        files = paths_of(values[form.files])
+        files = paths_of(values[form.upload.box])
         steps = _steps(app, form, view, values, files, should_stop)
         yield from view.bar.with_errors(app, files, steps, view.nothing(html.empty()))
 
@@ -212,7 +213,7 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
         return _example(app, form, int(event.index))
 
     triggers = [
-        Trigger(view.bar.buttons.run.click, predict),
+        Trigger(view.bar.buttons.run.click, predict, form.upload.arrange),
         Trigger(strip.select, predict, load_example),
         Trigger(view.results.select, continue_from),
     ]
@@ -220,7 +221,7 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
     jobs = wire_jobs(app, "predict", view.bar, triggers, inputs, [*view.components(), *form.components()])
     asked = gr.State(NewestPayload())
     view.results.input(ask, {view.result, asked}, view.answer, trigger_mode="multiple", **QUICK)
-    wire_clear(form.files, view, jobs, html.empty())
+    wire_clear(form.upload.box, view, jobs, html.empty())
 
 
 def _example(app: AppContext, form: Form, index: int) -> Updates:
@@ -228,7 +229,7 @@ def _example(app: AppContext, form: Form, index: int) -> Updates:
     names = app.models.names(*FAMILIES)
     clip = examples.clips_for(names)[index]
     updates = {
-        form.files: [examples.copy_to_cache(path, app.cache) for path in clip.files],
+        form.upload.box: [examples.copy_to_cache(path, app.cache) for path in clip.files],
         form.num_frames: clip.num_frames,
         form.start: FIRST if clip.from_start else LAST,
     }

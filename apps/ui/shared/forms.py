@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from statistics import median_low
@@ -111,11 +111,48 @@ def paths_of(files: Sequence[str] | str | None) -> list[str]:
 
 SORT = "(...lists) => [window.vfByName(...lists)]"
 """``by_name`` in the browser, of the files of several lists together."""
+NAME_ORDER = "frames taken in the order of their names; sort_by_name=False keeps the order given"
 
 
 def by_name(files: Sequence[str] | None) -> list[str]:
     """Natural order: frame2 before frame10."""
     return sorted(paths_of(files), key=lambda path: media.natural_key(Path(path).name))
+
+
+@dataclass
+class FileOrder:
+    """Order of a clip's files: by name, until a person moves one.
+
+    Lives in ``gr.State``, where ``see`` changes it in place. So it holds whether the browser's list has been
+    sorted by the time of a click or not.
+
+    Attributes:
+        last: the browser's list when it changed last. moved: whether a person chose its order.
+    """
+
+    last: list[str] = field(default_factory=list)
+    moved: bool = False
+
+    def of(self, files: Sequence[str] | None) -> list[str]:
+        """The files in their order, of a list as the browser has it."""
+        paths = paths_of(files)
+        return paths if self._is_moved(paths) else by_name(paths)
+
+    def see(self, files: Sequence[str] | None) -> list[str]:
+        """The same, of a list that has changed."""
+        paths = paths_of(files)
+        self.last, self.moved = paths, self._is_moved(paths)
+        return self.of(paths)
+
+    def _is_moved(self, paths: list[str]) -> bool:
+        if not set(paths) <= set(self.last):  # some are new
+            return False
+        return self.moved or paths != [path for path in self.last if path in paths]
+
+
+def unless_listed(paths: list[str], listed: Sequence[str] | None) -> Any:
+    """Update of a box to ``paths``, or none where it lists them so."""
+    return gr.skip() if paths == paths_of(listed) else paths
 
 
 def file_list(files: Sequence[str] | None) -> str:
@@ -161,31 +198,48 @@ def thumbnail(frame: np.ndarray) -> np.ndarray:
     return media.resize(frame[None], THUMBNAIL, THUMBNAIL, frame.shape[-1])[0]
 
 
-def clip_upload(app: AppContext, tab: str) -> gr.File:
+@dataclass(frozen=True)
+class ClipUpload(ComponentGroup):
+    """Upload box for one clip."""
+
+    box: gr.File
+    order: gr.State
+
+    def arrange(self, values: Updates, event: gr.EventData) -> Updates:
+        """The clip's files in order at a click, where the box in ``values`` has another."""
+        paths = values[self.order].of(values[self.box])
+        return {} if paths == paths_of(values[self.box]) else {self.box: paths}
+
+
+def clip_upload(app: AppContext, tab: str) -> ClipUpload:
     """Upload box for one clip, with thumbnails whose order can be changed."""
-    files = gr.File(
-        label="Frames: images in order, one video, or npz",
-        file_count="multiple",
-        allow_reordering=True,
-        height=132,
-        elem_id=f"vf-{tab}-files",
-        elem_classes="vf-files",
+    files, order = (
+        gr.File(
+            label="Frames: images in order, one video, or npz",
+            file_count="multiple",
+            allow_reordering=True,
+            height=132,
+            elem_id=f"vf-{tab}-files",
+            elem_classes="vf-files",
+        ),
+        gr.State(FileOrder()),
     )
     thumbnails = html_block("", f"vf-{tab}-list", js_on_load=ON_CLICK, elem_classes="vf-strip")
-    with gr.Row(visible=False, elem_classes="vf-order") as order:
+    with gr.Row(visible=False, elem_classes="vf-order") as buttons:
         add = gr.UploadButton("Add files", file_count="multiple", size="sm", min_width=90)
         sort = gr.Button("Sort by name", size="sm", min_width=90)
         reverse = gr.Button("Reverse", size="sm", min_width=90)
 
-    def redraw(paths: list[str] | None) -> tuple[Any, ...]:
-        count = len(paths_of(paths))
-        return file_list(paths), *(gr.update(visible=count > least) for least in (0, 1, 1))
+    def redraw(listed: list[str] | None, order: FileOrder) -> tuple[Any, ...]:
+        paths = order.see(listed)
+        rest = (gr.update(visible=len(paths) > least) for least in (0, 1, 1))
+        return unless_listed(paths, listed), file_list(paths), *rest
 
-    files.change(app.turns.glance(redraw), files, [thumbnails, order, sort, reverse], **QUICK)
+    shown = [files, thumbnails, buttons, sort, reverse]
+    files.change(app.turns.glance(redraw), [files, order], shown, **QUICK)
     every = {**QUICK, "trigger_mode": "multiple"}  # gradio's own mode drops clicks while one is answered
     thumbnails.select(None, files, files, js="(files) => [window.vfChanged(files)]", **every)
-    for event in (files.upload, sort.click):
-        event(None, files, files, js=SORT, **every)
+    sort.click(None, files, files, js=SORT, **every)
     add.upload(None, [files, add], files, js=SORT, **every)
     reverse.click(None, files, files, js="(files) => [files?.toReversed() ?? null]", **every)
-    return files
+    return ClipUpload(files, order)

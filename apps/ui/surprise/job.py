@@ -23,8 +23,16 @@ from vflow.pipelines.video.surprisal import FittedClip, Surprisal, finalize, ite
 
 from ..shared import checks
 from ..shared.context import AppContext, settings_text
+from ..shared.models import ModelStore
 
 FAMILY = "videoflow"
+
+
+def first_checkpoint(models: ModelStore) -> str | None:
+    """The checkpoint selected at first, if any: ``push``, whose likelihoods say most about a clip's order."""
+    return "push" if "push" in models.names(FAMILY) else models.default(FAMILY)
+
+
 MAX_FRAMES = 60
 SEGMENT = 4  # frames between two checks for Stop
 

@@ -25,12 +25,12 @@ from ..shared.events import (
     wire_jobs,
 )
 from ..shared.fit import fit_line, wire_fit
-from ..shared.forms import clip_upload, no_model_banner, paths_of
+from ..shared.forms import ClipUpload, clip_upload, no_model_banner, paths_of
 from ..shared.html import duration, progress
 from ..shared.opening import SURPRISE, opening
 from ..shared.turns import Turn
 from . import examples, html
-from .job import FAMILY, Job, Request, clock_name, expected_seconds
+from .job import FAMILY, Job, Request, clock_name, expected_seconds, first_checkpoint
 
 PROGRESS = "Frames scored"
 
@@ -39,7 +39,7 @@ PROGRESS = "Frames scored"
 class Form(ComponentGroup):
     """Inputs of the tab."""
 
-    files: gr.File
+    upload: ClipUpload
     checkpoint: gr.Dropdown
     percentile: gr.Slider
     seed: gr.Number
@@ -50,26 +50,31 @@ def build(app: AppContext) -> None:
     no_model_banner(app, FAMILY)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
-            files = clip_upload(app, "surprise")
+            upload = clip_upload(app, "surprise")
             line = fit_line("surprise")
             strip = html_block(examples.strip(app.models.names(FAMILY)), js_on_load=ON_CLICK)
-            form, buttons = _settings(app, files)
-            estimate = Estimate(app, "surprise", [form.checkpoint, files], partial(expected_seconds, app))
+            form, buttons = _settings(app, upload)
+            estimate = Estimate(
+                app, "surprise", [form.checkpoint, upload.box], partial(expected_seconds, app)
+            )
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "surprise")
             results = html_block(opening(app, SURPRISE), "vf-surprise-results")
             downloads = Downloads.below("Maps (npz)", "Sheet (png)", "Video (mp4)", "Settings (json)")
             view = TimedView(bar, results, downloads, estimate)
-    wire_fit(app, line, files, form.checkpoint, FAMILY)
+    wire_fit(app, line, upload.box, form.checkpoint, FAMILY)
     _wire_jobs(app, form, view, strip)
 
 
-def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
-    names = app.models.names(FAMILY)
-    first = "push" if "push" in names else app.models.default(FAMILY)
+def _settings(app: AppContext, upload: ClipUpload) -> tuple[Form, Buttons]:
+    first = first_checkpoint(app.models)
     with gr.Group(elem_classes="vf-card"):
         checkpoint = gr.Dropdown(
-            names, value=first, label="Checkpoint", info=app.video_summary(first), interactive=True
+            app.models.names(FAMILY),
+            value=first,
+            label="Checkpoint",
+            info=app.video_summary(first),
+            interactive=True,
         )
         percentile = gr.Slider(
             50,
@@ -82,14 +87,14 @@ def _settings(app: AppContext, files: gr.File) -> tuple[Form, Buttons]:
         seed = gr.Number(0, label="Seed", min_width=130)
     buttons = Buttons.row("Find surprises", "surprise", ready=first is not None)
     checkpoint.change(lambda name: gr.update(info=app.video_summary(name)), checkpoint, checkpoint, **QUICK)
-    return Form(files, checkpoint, percentile, seed), buttons
+    return Form(upload, checkpoint, percentile, seed), buttons
 
 
 def _wire_jobs(app: AppContext, form: Form, view: TimedView, strip: gr.HTML) -> None:
     """Two triggers of a job: Find surprises, and an example."""
 
     def find(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
-        files = paths_of(values[form.files])
+        files = paths_of(values[form.upload.box])
         steps = _steps(app, form, view, values, should_stop)
         yield from view.bar.with_errors(app, files, steps, view.nothing(html.empty()))
 
@@ -97,19 +102,22 @@ def _wire_jobs(app: AppContext, form: Form, view: TimedView, strip: gr.HTML) -> 
         names = app.models.names(FAMILY)
         example = examples.examples_for(names)[int(event.index)]
         checkpoint = example.checkpoint if example.checkpoint in names else gr.skip()
-        return {form.files: example.save(app), form.checkpoint: checkpoint}
+        return {form.upload.box: example.save(app), form.checkpoint: checkpoint}
 
-    triggers = [Trigger(view.bar.buttons.run.click, find), Trigger(strip.select, find, load_example)]
+    triggers = [
+        Trigger(view.bar.buttons.run.click, find, form.upload.arrange),
+        Trigger(strip.select, find, load_example),
+    ]
     inputs = form.components()
     jobs = wire_jobs(app, "surprise", view.bar, triggers, inputs, [*view.components(), *inputs])
-    wire_clear(form.files, view, jobs, html.empty())
+    wire_clear(form.upload.box, view, jobs, html.empty())
 
 
 def _steps(app: AppContext, form: Form, view: TimedView, values: Updates, should_stop: ShouldStop) -> Steps:
     """One clip on the page: yields updates after every few frames."""
     status, buttons = view.bar.status, view.bar.buttons
     request = Request.checked(
-        values[form.checkpoint], paths_of(values[form.files]), values[form.percentile], values[form.seed]
+        values[form.checkpoint], paths_of(values[form.upload.box]), values[form.percentile], values[form.seed]
     )
     yield Turn.READ
     yield {status: progress(0, 1, "Reading the frames…", PROGRESS), **buttons.working()}

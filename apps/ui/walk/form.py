@@ -12,16 +12,18 @@ from vflow.errors import VflowError
 
 from ..shared.checks import whole_number
 from ..shared.context import AppContext
-from ..shared.events import ON_CLICK, ComponentGroup, Updates, html_block
+from ..shared.events import ON_CLICK, QUICK, ComponentGroup, Updates, html_block
 from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import (
     AUGMENTED_LAST,
     SLIDER_WITH_LEVELS,
     Seed,
+    by_name,
     level_temperatures,
     levels_box,
     slider_temperature,
     temperature_slider,
+    unless_listed,
 )
 from ..shared.html import note
 from . import examples, html
@@ -49,12 +51,13 @@ class Uploads(ComponentGroup):
             "negatives": "From: examples without the property",
             "positives": "To: examples with the property",
         }
-        return cls(
-            *(
-                gr.File(label=label, file_count="multiple", height=132, elem_id=f"vf-walk-{name}")
-                for name, label in labels.items()
-            )
-        )
+        boxes = [
+            gr.File(label=label, file_count="multiple", height=132, elem_id=f"vf-walk-{name}")
+            for name, label in labels.items()
+        ]
+        for box in boxes:
+            box.upload(lambda files: unless_listed(by_name(files), files), box, box, **QUICK)
+        return cls(*boxes)
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,10 @@ class Form(ComponentGroup):
         return Request(
             checkpoint=values[self.checkpoint],
             kind=values[self.kind],
-            files=None if random else values[self.uploads.start],
-            to=None if random else values[self.uploads.end],
-            negatives=values[self.uploads.negatives],
-            positives=values[self.uploads.positives],
+            files=None if random else by_name(values[self.uploads.start]),
+            to=None if random else by_name(values[self.uploads.end]),
+            negatives=by_name(values[self.uploads.negatives]),
+            positives=by_name(values[self.uploads.positives]),
             steps=values[self.steps],
             direction=values[self.direction] - 1,
             level=values[self.level],

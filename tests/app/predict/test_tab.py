@@ -393,6 +393,43 @@ def test_the_browser_sorts_as_python_does(app: App) -> None:
     assert app.page.evaluate("window.vfByName(null, null)") is None
 
 
+TOO_LATE = "Object.defineProperty(window, 'vfByName', { get: () => undefined, set: () => {} })"
+
+
+def test_uploads_are_in_order_though_the_script_of_the_page_comes_late(
+    app: App, stills: list[Path], square: np.ndarray, tmp_path: Path
+) -> None:
+    app.page.add_init_script(TOO_LATE)
+    app.page.reload()
+    app.page.locator(".vf-example").first.wait_for()
+    app.upload(stills[2], stills[0], stills[1])
+    expect(app.names()).to_have_text(["frame0.png", "frame1.png", "frame2.png"])
+    expect(app.page.locator("#vf-predict-files tr.file")).to_contain_text(["frame0", "frame1", "frame2"])
+    app.settings(futures=1, frames=1)
+    app.predict()
+    with np.load(app.download("Frames (npz)", tmp_path)) as saved:
+        assert np.array_equal(saved["context"], square[1:3])
+
+
+def test_a_click_before_the_upload_is_answered_computes_in_order(
+    app: App, stills: list[Path], square: np.ndarray, tmp_path: Path
+) -> None:
+    app.settings(futures=1, frames=1)
+    held, busy = list[Route](), [True]
+    app.page.route("**/gradio_api/run/**", lambda route: held.append(route) if busy else route.continue_())
+    app.page.locator("#vf-predict-files input[type=file]").set_input_files([stills[n] for n in (2, 0, 1)])
+    app.page.locator("#vf-predict-files tr.file").nth(2).wait_for()
+    app.page.locator("#vf-predict-run").click()
+    app.page.wait_for_timeout(200)  # until the page has asked
+    busy.clear()
+    for route in reversed(held):
+        route.continue_()
+    app.finished()
+    with np.load(app.download("Frames (npz)", tmp_path)) as saved:
+        assert np.array_equal(saved["context"], square[1:3])
+    expect(app.names()).to_have_text(["frame0.png", "frame1.png", "frame2.png"])
+
+
 def test_order_of_uploads(app: App, stills: list[Path]) -> None:
     app.upload(stills[2], stills[0], stills[1])
     expect(app.names()).to_have_text(["frame0.png", "frame1.png", "frame2.png"])

@@ -19,6 +19,19 @@ def test_files_come_in_natural_order() -> None:
     assert forms.by_name(None) == []
 
 
+def test_files_are_in_the_order_of_names_until_a_person_moves_one() -> None:
+    order = forms.FileOrder()
+    assert order.of(["/f10", "/f9", "/f1"]) == ["/f1", "/f9", "/f10"], "a click before the list was answered"
+    assert order.see(["/f10", "/f9", "/f1"]) == ["/f1", "/f9", "/f10"]
+    assert order.of(["/f10", "/f9", "/f1"]) == ["/f1", "/f9", "/f10"], "the browser has not sorted them yet"
+    assert order.see(["/f1", "/f9", "/f10"]) == ["/f1", "/f9", "/f10"]
+    assert order.of(["/f9", "/f1", "/f10"]) == ["/f9", "/f1", "/f10"], "moved, and clicked before the answer"
+    assert order.see(["/f9", "/f1", "/f10"]) == ["/f9", "/f1", "/f10"]
+    assert order.see(["/f9", "/f10"]) == ["/f9", "/f10"], "removing one leaves the others where they are"
+    assert order.see(["/f9", "/f10", "/f2"]) == ["/f2", "/f9", "/f10"]
+    assert order.see(None) == [] and order.see(["/f10", "/f9"]) == ["/f9", "/f10"]
+
+
 def test_a_checkpoint_suggests_one_temperature_or_several(tmp_path: Path) -> None:
     save_untrained(tmp_path / "one", tiny(temperature=0.7))
     save_untrained(tmp_path / "several", tiny(temperature=(0.0, 0.5)))
