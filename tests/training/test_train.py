@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,13 +18,13 @@ from PIL import Image
 
 import vflow
 from tests.data.sample_media import moving_square, write_lossless
-from tests.training.support import lines, losses, run_here
+from tests.training.support import command, lines, losses, run_here, spawn
 from vflow import locks
 from vflow.checkpoint import read_config
 from vflow.config import ColorMeanLossConfig, Preset, TrainingConfig, load_preset
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.training import commit as resume
-from vflow.training import setup, videos
+from vflow.training import loop, setup, videos
 from vflow.training import step as guards
 from vflow.training.commit import find_fault
 from vflow.training.loop import DivergedError, Run
@@ -60,6 +61,36 @@ def test_a_run_leaves_log_samples_and_a_model_that_loads(tiny: str, runs: Path) 
     assert not model.training
     low, high = read_config(run / "last" / "model").validation_bits or (0, 0)
     assert 0 < low <= validation[-1]["val_bits_per_dim"] <= high
+
+
+def test_a_run_says_what_it_does_before_its_first_step(
+    tiny: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(tiny, runs / "a", max_steps=2, set=("model.pixel_map=marginal", "model.noise=gaussian"))
+    said = capsys.readouterr().err
+    stages = ("reading the data", "held out", "counting", "initialising", "step 1 of 2", "first step: ")
+    places = [said.find(stage) for stage in stages]
+    assert -1 not in places and places == sorted(places), said
+
+
+def test_the_first_word_comes_before_pytorch_is_loaded(runs: Path) -> None:
+    process = spawn([sys.executable, *command("none", runs / "a")])
+    said = process.communicate()[0].splitlines()
+    assert said[0] == "loading PyTorch" and said[-1].startswith("error: none: "), said
+
+
+def test_a_run_has_a_commit_and_a_sheet_of_samples_early(
+    tiny: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And they change nothing else: not a figure of the run."""
+    rare = ("training.checkpoint_every=1000", "training.validate_every=1000")
+    early = f"step_{loop.EARLY:07d}"
+    assert run_here(tiny, runs / "a", max_steps=loop.EARLY + 2, set=rare, keep=0) == 0
+    assert find_fault(runs / "a" / early) is None and (runs / "a" / "samples" / f"{early}.png").is_file()
+    monkeypatch.setattr(loop, "EARLY", 1000)
+    assert run_here(tiny, runs / "b", max_steps=12, set=rare) == 0
+    assert losses(runs / "a") == losses(runs / "b")
+    assert not (runs / "b" / "samples" / f"{early}.png").exists()
 
 
 @pytest.mark.parametrize(

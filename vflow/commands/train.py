@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 
 from vflow.commands.common import require
@@ -20,6 +22,8 @@ class Train(TrainOptions):
         if self.config is not None and self.recipe is not None:
             raise ConfigError("--config and --recipe: give one; a recipe names its own presets")
         require("accelerate", "training", "train")
+        if os.environ.get("RANK", "0") == "0" and "torch" not in sys.modules:
+            print("loading PyTorch", file=sys.stderr, flush=True)  # seconds, or on a busy machine a minute
         if self.recipe is not None:
             from vflow.training.recipe import train_recipe
 

@@ -38,6 +38,12 @@ def unit_of(model: ModelConfig) -> str:
             return "frames" if model.kind == "clip_codec" else "images"
 
 
+def announce(accelerator: Accelerator, text: str) -> None:
+    """Say on stderr what a run does before its log is open; the main process alone."""
+    if accelerator.is_main_process:
+        print(text, file=sys.stderr, flush=True)
+
+
 class RunLog:
     """Writes log.jsonl, one JSON object a line, and shows a progress bar on stderr.
 

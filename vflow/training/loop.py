@@ -34,7 +34,7 @@ from vflow.training.commit import (
 )
 from vflow.training.data import Prefetcher, micro_batches
 from vflow.training.distributed import fixed_order, make_accelerator, naming_lost_peers
-from vflow.training.logging import RunLog, rewind_log, run_card, unit_of, write_samples
+from vflow.training.logging import RunLog, announce, rewind_log, run_card, unit_of, write_samples
 from vflow.training.schedule import learning_rate
 from vflow.training.setup import (
     check_memory,
@@ -49,6 +49,8 @@ from vflow.training.state import Progress, gather, restore
 from vflow.training.step import BACKOFF, PATIENCE, ROLLBACKS, StepResult, advice
 from vflow.training.validate import largest_log_scale, round_trip, validate
 
+EARLY = 10
+"""Step after which a run has a first commit and sheet of samples, however rare the others are."""
 LAUNCHER_MARKS = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
 
 
@@ -139,7 +141,10 @@ class Run:
         self.interval_seconds, self.interval_frames = 0.0, 0
         self.nats_per_bit = math.log(2) * preset.model.dim if preset.model.kind == "density" else None
         commit = choose_commit(options, accelerator)
+        announce(accelerator, f"reading the data: {preset.data.path or preset.data.name}")
         self.data = open_data(preset)
+        examples = f"{self.data.usable:,} training examples, {self.data.held_out:,} held out"
+        announce(accelerator, f"{examples}; building {preset.model.kind}")
         check_memory(self.config, self.data, accelerator.num_processes)
         model = new_model(preset)
         if not commit:
@@ -154,6 +159,7 @@ class Run:
             if "training.learning_rate" in changed:  # a new rate is taken as given, not at a share of it
                 self.progress.rate_scale, self.progress.rollbacks = 1.0, 0
         self.commit, self.changed = commit, changed
+        self.began = False
         self.started = time.perf_counter() - self.progress.seconds
 
     def _copies(self) -> dict[str, Tensor]:
@@ -184,6 +190,9 @@ class Run:
             )
         elif changed:
             self.log.say(f"warning: resuming with other settings than before: {changed}")
+        if done < self.config.max_steps:
+            compiling = "compiling; " if self.config.compile else ""
+            self.log.say(f"{compiling}step {done + 1:,} of {self.config.max_steps:,} begins")
 
     def execute(self) -> int:
         """Train to the end, to a stop, or to an error; the last line of the log says which.
@@ -236,21 +245,22 @@ class Run:
     def _advance(self, batches: Prefetcher[Any]) -> Outcome:
         """Steps until the end, a stop, or too many skipped steps in a row."""
         progress, config = self.progress, self.config
-        compiling = config.compile
         while progress.step < config.max_steps:
             began = time.perf_counter()
             progress.lr = learning_rate(config, progress.step) * progress.rate_scale
             self._seed_dropout()
             result = self.state.step(next(batches), progress, progress.lr, self.stop.requested())
             seconds = time.perf_counter() - began
-            if compiling:
-                self.log.say(f"first step, compilation included: {seconds:.1f} s")
-                compiling = False
+            if not self.began:
+                included = ", compilation included" if config.compile else ""
+                self.log.say(f"first step{included}: {seconds:.1f} s")
+                self.began = True
             self._account(result, seconds)
             if progress.step % config.log_every == 0:
                 self._log_line()
             last = progress.step == config.max_steps
-            due = last or result.stop or progress.step % config.checkpoint_every == 0
+            commit_due = last or progress.step == EARLY or progress.step % config.checkpoint_every == 0
+            due = commit_due or result.stop
             if due and not self.state.is_finite():
                 return "diverged"
             if result.stop and not last:
@@ -258,9 +268,11 @@ class Run:
             if progress.skipped_in_a_row >= PATIENCE:
                 return "diverged"
             sound = self._validate() if last or progress.step % config.validate_every == 0 else True
+            if progress.step == EARLY < min(config.validate_every, config.max_steps):
+                self._show_early()
             if last and not (sound and progress.accepted):
                 return "diverged"  # of no use, or nothing was learned
-            if last or (progress.step % config.checkpoint_every == 0 and not progress.skipped_in_a_row):
+            if last or (commit_due and not progress.skipped_in_a_row):
                 self._commit()  # not in a run of skipped steps: one rolls back to before it
         return "finished"
 
@@ -346,6 +358,14 @@ class Run:
                 self.log.say(f"step {progress.step}: no samples, the model cannot be inverted")
             self.log.write(line)
         return math.isfinite(bits) or not progress.skipped_in_a_row
+
+    def _show_early(self) -> None:
+        """A sheet of samples long before the first validation: whether colours and sizes are right."""
+        if not self.data.held_out or not self.accelerator.is_main_process:
+            return
+        self.state.ema.copy_to(self.average, self.state.plain)
+        with suppress(CheckpointError):  # these weights cannot be inverted, those to come may
+            self._sample()
 
     def _sample(self) -> dict[str, int]:
         """Write a sample grid; returns counts of faulty values for the log."""

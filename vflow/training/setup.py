@@ -34,6 +34,7 @@ from vflow.training.distributed import autocast_dtype
 from vflow.training.ema import Ema
 from vflow.training.features import FeatureCache
 from vflow.training.images import open_images
+from vflow.training.logging import announce
 from vflow.training.losses import pretraining_loss
 from vflow.training.nowcasts import open_nowcasts
 from vflow.training.points import open_point_data
@@ -214,8 +215,11 @@ def start_model(
     model.to(accelerator.device)
     if accelerator.is_main_process:
         first = on_device(data.batch(0, preset.training.actnorm_batch), accelerator.device)
+        if STATISTICS & model.state_dict().keys():
+            announce(accelerator, f"counting: statistics of {counted(data.statistics_examples, 'example')}")
         if remark := fit_statistics(model, data, first, taken):
-            print(f"--init-from {init_from}: {remark}", file=sys.stderr)
+            announce(accelerator, f"--init-from {init_from}: {remark}")
+        announce(accelerator, "initialising the model")
         model.initialize(first)
     for value in model.state_dict().values():
         value.copy_(broadcast(value.clone()))
