@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -18,7 +19,9 @@ from ..shared.context import AppContext, to_gradio_error
 from ..shared.events import (
     ON_CLICK,
     ON_PAYLOAD,
+    QUICK,
     ComponentGroup,
+    NewestPayload,
     NewestWins,
     ShouldStop,
     Steps,
@@ -141,22 +144,43 @@ def _wire(app: AppContext, checkpoint: gr.Dropdown, panel: Panel, sources: Sourc
     def example_file(event: gr.EventData) -> str:
         return str(examples.picture_file(examples.DIGITS, int(event.index)))
 
-    drawing = showing(lambda values, event: _from_ink(str(event.ink)))
+    def read_drawing(values: Updates, event: gr.EventData) -> Updates:
+        values[drawn].take(event, str(event.ink))
+        return reading(values, event) if values[drawn].value else {}
+
+    def drawing(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
+        if ink := values[drawn].value:
+            yield from showing(lambda *_: _from_ink(ink))(values, event, should_stop)
+
+    drawn = gr.State(NewestPayload())
     uploaded = showing(
         lambda values, event: _from_file(app, values[checkpoint], str(values[sources.upload])), Turn.READ
     )
     example = showing(lambda values, event: _from_file(app, values[checkpoint], example_file(event)))
     picked = showing(lambda values, event: _from_grid(values[sources.result], int(event.index)))
     newest = NewestWins(app, "restyle", panel.status)
-    inputs = [checkpoint, sources.result, sources.upload, *panel.components()]
+    inputs = [checkpoint, sources.result, sources.upload, drawn, *panel.components()]
     for trigger in (
-        Trigger(sources.pad.select, drawing, reading),
+        Trigger(sources.pad.select, drawing, read_drawing),
         Trigger(sources.upload.upload, uploaded, reading),
         Trigger(sources.examples.select, example, reading),
         Trigger(sources.grid.select, picked, reading),
         Trigger(panel.label.input, relabel),
     ):
         newest.add(trigger, inputs, panel.components())
+    sources.pad.input(_dropping(newest), drawn, panel.status, trigger_mode="multiple", **QUICK)
+
+
+def _dropping(jobs: NewestWins) -> Callable[..., Any]:
+    """Answer to a change of the pad: it does not show the drawing that was sent any more."""
+
+    def drop(sent: NewestPayload, event: gr.EventData, request: gr.Request) -> Any:
+        if not sent.take(event):
+            return gr.skip()
+        jobs.discard(request)
+        return "" if event.action == "cleared" else message("Reads the drawing once the pen rests.")
+
+    return drop
 
 
 def _from_ink(ink: str) -> Digit:

@@ -1,9 +1,10 @@
-// Drawing pads: pointer, finger or keys; a moment after each stroke a pad sends its component the ink, and of Clear
-// the event of that name.
+// Drawing pads: pointer, finger or keys. Once the pen has been up for a while a pad sends its component the ink, of a
+// change to what it has sent the event `input`, and of Clear the event of that name.
 (() => {
   const known = new WeakSet();
   const SIDE = 112; // of the ink that is sent: one byte per pixel, 255 where the pen has been
   const STEP = 6;
+  const PAUSE = 800; // milliseconds with the pen up: a digit of two strokes is not half read
   const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   function setUp(pad) {
@@ -17,6 +18,7 @@
     let down = false; // the pen of the keyboard
     let drawing = null; // the pointer that draws
     let unsent = false;
+    let sent = false;
     let waiting = 0;
 
     function line(to) {
@@ -27,12 +29,19 @@
       pen = to;
       unsent = true;
       pad.classList.add("vf-inked");
+      outdate("drawing");
     }
 
     const tell = (detail) => pad.dispatchEvent(new CustomEvent("vf-payload", { bubbles: true, detail }));
 
+    function outdate(action) {
+      if (sent) tell({ event: "input", action });
+      sent = false;
+    }
+
     function send() {
       unsent = false;
+      sent = true;
       const small = document.createElement("canvas");
       small.width = small.height = SIDE;
       const view = small.getContext("2d");
@@ -44,7 +53,7 @@
 
     function soon() {
       clearTimeout(waiting);
-      if (unsent) waiting = setTimeout(send, 400);
+      if (unsent) waiting = setTimeout(send, PAUSE);
     }
 
     function at(event) {
@@ -112,6 +121,7 @@
       clearTimeout(waiting);
       context.clearRect(0, 0, canvas.width, canvas.height);
       pad.classList.remove("vf-inked");
+      outdate("cleared");
       tell({ event: "clear", action: "cleared" });
     });
     place();

@@ -219,6 +219,48 @@ def test_a_digit_of_two_strokes_is_read_as_both(tab: App) -> None:
 
 
 @browser
+def test_a_drawing_is_read_once_the_pen_rests(tab: App) -> None:
+    """0.8 s after its last stroke, not between two."""
+    tab.page.locator(".vf-pad canvas").scroll_into_view_if_needed()
+    tab.page.evaluate(
+        """() => {
+          const pad = document.querySelector(".vf-pad");
+          window.sent = [];
+          pad.addEventListener("vf-payload", (one) => window.sent.push([one.detail.action, one.timeStamp]));
+          pad.querySelector("canvas").addEventListener("pointerup", (one) => (window.up = one.timeStamp));
+        }"""
+    )
+    stroke(tab, (60, 30), (60, 110))
+    tab.page.wait_for_timeout(500)
+    assert tab.page.evaluate("window.sent") == [], "a pen at rest for half a second"
+    stroke(tab, (150, 60), (150, 200))
+    tab.page.wait_for_function("window.sent.length")
+    ((action, time),) = tab.page.evaluate("window.sent")
+    assert action == "drawn" and time - tab.page.evaluate("window.up") >= 790
+
+
+@browser
+@pytest.mark.parametrize("change", ["a stroke", "Clear"])
+def test_a_reading_of_what_has_changed_is_dropped(tab: App, change: str) -> None:
+    tab.choose("slower-digits")
+    tab.page.locator(".vf-pad canvas").scroll_into_view_if_needed()
+    stroke(tab, (60, 30), (60, 110), (160, 110))
+    tab.page.locator(RESTYLE, has_text="Reading the digit…").wait_for()
+    with tab.page.expect_event("requestfinished", lambda one: "/queue/data" in one.url, timeout=DONE):
+        if change == "Clear":
+            tab.page.get_by_role("button", name="Clear").click()
+        else:
+            box = tab.page.locator(".vf-pad canvas").bounding_box()
+            assert box is not None
+            tab.page.mouse.move(box["x"] + 150, box["y"] + 60)
+            tab.page.mouse.down()  # and stays there
+    tab.page.wait_for_timeout(300)
+    assert "read as" not in tab.page.locator(RESTYLE).inner_text()
+    assert tab.page.locator("#vf-prepared img").count() == 0
+    tab.page.mouse.up()
+
+
+@browser
 def test_no_ink_is_lost_and_one_pointer_draws(tab: App) -> None:
     canvas = tab.page.locator(".vf-pad canvas")
     canvas.scroll_into_view_if_needed()
