@@ -210,7 +210,7 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
         return rain_html.answer(found, result.minutes)
 
     def load_example(values: Updates, event: gr.EventData) -> Updates:
-        return _example(app, form, int(event.index))
+        return _example(app, form, values[form.checkpoint], int(event.index))
 
     triggers = [
         Trigger(view.bar.buttons.run.click, predict, form.upload.arrange),
@@ -224,23 +224,26 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
     wire_clear(form.upload.box, view, jobs, html.empty())
 
 
-def _example(app: AppContext, form: Form, index: int) -> Updates:
-    """The form filled in from an example; a checkpoint that is not there leaves the chosen one."""
+def _example(app: AppContext, form: Form, checkpoint: str | None, index: int) -> Updates:
+    """The form filled in from an example, whatever it held before.
+
+    Its checkpoint is chosen, or if that is not there, ``checkpoint`` stays so.
+    """
     names = app.models.names(*FAMILIES)
     clip = examples.clips_for(names)[index]
-    updates = {
+    if clip.checkpoint in names:
+        checkpoint = clip.checkpoint
+    return {
         form.upload.box: [examples.copy_to_cache(path, app.cache) for path in clip.files],
+        form.num_samples: clip.num_samples or default_size(app, checkpoint)[0],
         form.num_frames: clip.num_frames,
         form.start: FIRST if clip.from_start else LAST,
+        form.fps: app.preview_fps(checkpoint),
+        **_chosen(app, form, checkpoint),
     }
-    if clip.num_samples:
-        updates[form.num_samples] = clip.num_samples
-    if clip.checkpoint not in names:
-        return updates
-    return {**updates, **_chosen(app, form, clip.checkpoint)}
 
 
-def _chosen(app: AppContext, form: Form, checkpoint: str) -> Updates:
+def _chosen(app: AppContext, form: Form, checkpoint: str | None) -> Updates:
     """The form with a checkpoint and the temperatures that it suggests."""
     return {
         form.checkpoint: checkpoint,

@@ -89,15 +89,19 @@ def test_randomise_draws_a_seed_and_shows_it(app: App, clip: Path) -> None:
     assert seed != "0" and app.status().endswith(f"seed {seed}")
 
 
-def test_example_predicts_in_one_click(app: App) -> None:
+def test_example_predicts_in_one_click_with_settings_of_its_own(app: App) -> None:
+    app.settings(futures=20, frames=3, seed=5)  # such as of rain before
+    app.advanced()
+    app.number("Preview frames per second", 1)
     app.page.get_by_role("button", name="Predict from example: Circle").click()
-    assert app.finished().startswith("8 futures × 4 frames in ")
+    done = app.finished()
+    assert done.startswith("8 futures × 4 frames in ") and done.endswith(", seed 5")
+    expect(app.page.get_by_label("number input for Preview frames per second")).to_have_value("5")
     expect(app.names()).to_have_text(["shapes-circle.png"])
     assert app.videos() == 8 + 2
 
 
 def test_a_second_example_ends_the_first_and_runs(app: App, checkpoints: Path, tmp_path: Path) -> None:
-    app.number("Futures", 32)
     app.page.get_by_role("button", name="Predict from example: Circle").click()
     app.page.locator(".vf-live, .vf-player").wait_for(timeout=DONE)
     app.page.get_by_role("button", name="Predict from example: Square").click()
@@ -113,7 +117,7 @@ def test_a_second_example_ends_the_first_and_runs(app: App, checkpoints: Path, t
     with np.load(app.download("Frames (npz)", tmp_path)) as saved:
         assert np.array_equal(saved["context"], triangle.context)
     app.page.wait_for_timeout(1500)
-    assert app.page.locator("#vf-predict-run").is_enabled() and app.videos() == 32 + 2
+    assert app.page.locator("#vf-predict-run").is_enabled() and app.videos() == 8 + 2
 
 
 CLEARED_WHEN = """(text) => {
