@@ -401,7 +401,7 @@ TOO_LATE = "Object.defineProperty(window, 'vfByName', { get: () => undefined, se
 
 
 def test_uploads_are_in_order_though_the_script_of_the_page_comes_late(
-    app: App, stills: list[Path], square: np.ndarray, tmp_path: Path
+    app: App, stills: list[Path], square: np.ndarray
 ) -> None:
     app.page.add_init_script(TOO_LATE)
     app.page.reload()
@@ -411,12 +411,11 @@ def test_uploads_are_in_order_though_the_script_of_the_page_comes_late(
     expect(app.page.locator("#vf-predict-files tr.file")).to_contain_text(["frame0", "frame1", "frame2"])
     app.settings(futures=1, frames=1)
     app.predict()
-    with np.load(app.download("Frames (npz)", tmp_path)) as saved:
-        assert np.array_equal(saved["context"], square[1:3])
+    assert all(differ(app.pictures(frame)[0], square[frame]) < 2 for frame in (1, 2))
 
 
 def test_a_click_before_the_upload_is_answered_computes_in_order(
-    app: App, stills: list[Path], square: np.ndarray, tmp_path: Path
+    app: App, stills: list[Path], square: np.ndarray
 ) -> None:
     app.settings(futures=1, frames=1)
     held, busy = list[Route](), [True]
@@ -429,8 +428,7 @@ def test_a_click_before_the_upload_is_answered_computes_in_order(
     for route in reversed(held):
         route.continue_()
     app.finished()
-    with np.load(app.download("Frames (npz)", tmp_path)) as saved:
-        assert np.array_equal(saved["context"], square[1:3])
+    assert all(differ(app.pictures(frame)[0], square[frame]) < 2 for frame in (1, 2))
     expect(app.names()).to_have_text(["frame0.png", "frame1.png", "frame2.png"])
 
 
