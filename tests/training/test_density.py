@@ -25,7 +25,7 @@ from vflow.models.flow import Flow, PointBatch
 from vflow.models.importance import importance_sample
 from vflow.models.inverse import invertible_network
 from vflow.randomness import generator
-from vflow.training.density import fit, fit_energy, optimize
+from vflow.training.density import energy_weight, fit, fit_energy, optimize
 from vflow.training.ema import Ema
 from vflow.training.inverse import draw_posteriors, fit_invertible, fit_posterior
 
@@ -72,6 +72,11 @@ def test_training_depends_on_its_seed_alone() -> None:
         config = training(15).model_copy(update={"seed": seed})
         values.append([p.nats for p in fit(model_of("rnade"), points, config)])
     assert values[0] == values[1] != values[2]
+
+
+def test_the_weight_of_an_energy_rises_over_the_first_half() -> None:
+    weights = [energy_weight(share) for share in (0.0, 0.25, 0.5, 0.75)]
+    assert weights == pytest.approx([0.01, 0.51, 1, 1])
 
 
 def test_weights_end_as_their_moving_average() -> None:
