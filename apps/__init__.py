@@ -1,11 +1,16 @@
-"""The browser app; the only place that imports gradio."""
+"""The browser app; the only place that imports gradio, for which it first makes a private folder."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from .ui.shared.storage import private_folder
 
 
 @contextlib.contextmanager
@@ -28,5 +33,9 @@ def _no_stubs() -> Iterator[None]:
         inspect.getfile = real
 
 
+# Some of gradio's modules read it as they are imported; its default is shared by all users.
+os.environ["GRADIO_TEMP_DIR"] = str(
+    private_folder(Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()))
+)
 with _no_stubs(), contextlib.suppress(ImportError):
     import gradio  # noqa: F401

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import processing_utils
 from gradio.exceptions import ComponentProcessingError
 from gradio.route_utils import FnIndexInferError
 from starlette.exceptions import HTTPException
@@ -25,7 +26,11 @@ from starlette.responses import JSONResponse
 from vflow.devices import choose_device
 from vflow.errors import ConfigError
 
-from .hosts import HostGuard
+from .guard import guarded
+from .guard.bodies import UPLOAD_LIMIT
+from .guard.connections import serve_with
+from .guard.doors import REMEDY, is_own, named_files
+from .guard.policy import Policy
 from .ui import api
 from .ui.colorize.tab import TAB as COLORIZE
 from .ui.compress.tab import TAB as COMPRESS
@@ -38,21 +43,19 @@ from .ui.shared.context import AppContext, Tab, to_gradio_error
 from .ui.shared.events import UNDER_WAY
 from .ui.shared.jobs import Jobs
 from .ui.shared.models import ModelStore
-from .ui.shared.storage import MAX_AGE, RunStore, private_folder
-from .ui.shared.theme import CSS, head, theme
+from .ui.shared.storage import RUNS, RunStore, start_sweeper
+from .ui.shared.theme import CSS, head, scripts, theme
 from .ui.surprise.tab import TAB as SURPRISE
 from .ui.walk.tab import TAB as WALK
 
 TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, ENLARGE, WALK, SURPRISE, COMPRESS, LAB)
 QUEUE_SIZE = 64  # jobs that wait; more are refused
-UPLOAD_LIMIT = "512mb"
 WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
 QUEUE_FULL = f"{QUEUE_SIZE} jobs are already waiting, which is the limit; try again in a minute"
 HELP = "Use via API"  # gradio's button
 VALUES_NEEDED = (
     f"a value is missing or of another kind; '{HELP}' at the foot of the page lists what each endpoint takes"
 )
-SWEEP_INTERVAL = 600  # seconds between removals of old uploads
 HEADER = """<header class="vf-header"><h1>
 <svg viewBox="0 0 32 32" fill="none" stroke="currentColor" stroke-width="2.6" stroke-linecap="round"
  aria-hidden="true"><path d="M3 16h7"/><path d="M10 16c6 0 7-11 13-11h5"/>
@@ -68,19 +71,25 @@ class Page(gr.Blocks):
 
     Components read what programs send before a function sees it, and raise as their libraries do.
 
+    Nor do files reach a component that are not in the app's own folder.
+
     Attributes:
         preload: ``launch`` calls it once the page is served, which so does not wait for models.
+        files: folder of uploads and results.
     """
 
     preload: Callable[[], None] = staticmethod(lambda: None)
+    files: Path
 
     async def preprocess_data(
         self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
     ) -> list[Any]:
-        """Values as the functions of events take them."""
+        """Values as the functions of events take them; here every call arrives, over HTTP or MCP."""
         blocks = [block if state is None else state.get(block._id, block) for block in block_fn.inputs]
         clamped = list(map(_clamped, blocks, inputs))
         try:
+            if foreign := [name for name in named_files(inputs) if not is_own(name, self.files)]:
+                raise to_gradio_error(f"{foreign[0][:200]!r}: not an upload; {REMEDY}")
             values: list[Any] = await super().preprocess_data(block_fn, clamped, state, explicit_call)
         except gr.Error:
             raise
@@ -118,14 +127,12 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> Pa
     Raises:
         CheckpointError: one of ``checkpoints`` holds no model.
     """
-    cache = private_folder(Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()))
-    os.environ["GRADIO_TEMP_DIR"] = str(cache)  # gradio's default is shared by all users
-    runs = cache / "runs"
-    runs.mkdir()
+    cache = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
+    runs = cache / RUNS
+    runs.mkdir(parents=True, exist_ok=True)
     app = AppContext(ModelStore(checkpoints, choose_device(device)), RunStore(runs), Jobs(), cache)
-    with Page(
-        title="vflow", analytics_enabled=False, delete_cache=(SWEEP_INTERVAL, int(MAX_AGE)), fill_width=True
-    ) as page:
+    with Page(title="vflow", analytics_enabled=False, fill_width=True) as page:
+        page.files = cache
         gr.HTML(HEADER, apply_default_css=False)
         with gr.Tabs(overflow_behavior="wrap"):  # the whole names, in two rows on a phone
             for tab in TABS:
@@ -135,20 +142,31 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> Pa
             component.render()
         api.build(app)
         gr.HTML(FOOTER, apply_default_css=False)
-    app.runs.start_sweeper()
+    start_sweeper(app.runs, cache)
     page.preload = partial(app.models.preload, partial(warm_up, app))
     # Of the jobs under way all but one wait, too.
     page.queue(max_size=QUEUE_SIZE + 1 - UNDER_WAY, default_concurrency_limit=8)
     return page
 
 
-def launch(page: Page, host: str, port: int, allowed_hosts: Sequence[str] = (), *, mcp: bool = False) -> str:
-    """Serve ``page`` from a thread of its own, under no other names than ``HostGuard`` takes.
+def launch(
+    page: Page,
+    host: str,
+    port: int,
+    allowed_hosts: Sequence[str] = (),
+    embedding: Sequence[str] = (),
+    *,
+    mcp: bool = False,
+) -> str:
+    """Serve ``page`` from a thread of its own, behind the guard.
 
     Returns:
         Its address.
     """
     blocked = [str(Path(folder).resolve()) for folder in ("checkpoints", "runs")]
+    # gradio's names of uploads are hashes of their contents with a number that the package may carry.
+    processing_utils.hash_seed = secrets.token_bytes(32)
+    serve_with(partial(guarded, served=host, allowed=allowed_hosts, files=page.files))
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -172,7 +190,7 @@ def launch(page: Page, host: str, port: int, allowed_hosts: Sequence[str] = (), 
         allowed_paths=[],
         blocked_paths=blocked,
         app_kwargs={
-            "middleware": [Middleware(HostGuard, host, allowed_hosts)],
+            "middleware": [Middleware(Policy, scripts(), embedding)],
             "exception_handlers": {
                 **dict.fromkeys((*WRONG_VALUES, FnIndexInferError), refuse),
                 HTTPException: refuse_full,
@@ -190,6 +208,7 @@ def main(
     *,
     device: str = "auto",
     allowed_hosts: Sequence[str] = (),
+    embedding: Sequence[str] = (),
     mcp: bool = False,
     on_served: Callable[[], None] = lambda: None,
 ) -> None:
@@ -204,7 +223,7 @@ def main(
     _set_environment()
     with _ending_on_sigterm():
         page = build(checkpoints, device=device)
-        address = launch(page, host, port, allowed_hosts, mcp=mcp)
+        address = launch(page, host, port, allowed_hosts, embedding, mcp=mcp)
         on_served()
         print(f"vflow is at {address}  (Ctrl+C ends it)", file=sys.stderr, flush=True)
         if mcp:

@@ -664,13 +664,22 @@ def test_app_gets_address_and_checkpoints(vflow: Vflow, monkeypatch: pytest.Monk
     monkeypatch.setattr(app_command, "require", lambda *args: None)
     monkeypatch.setattr(app_command, "_module", lambda: SimpleNamespace(main=serve))
     flags = ("--port", 0, "--checkpoints", "a", "b", "--checkpoints", "c", "--device", "cpu")
-    assert vflow("app", *flags, "--allow-host", "a.example", "--allow-host", "b.example") == 0
-    expected = {"device": "cpu", "allowed_hosts": ("a.example", "b.example"), "mcp": False}
+    hosts = ("--allow-host", "a.example", "--allow-host", "b.example:8443")
+    assert vflow("app", *flags, *hosts, "--embed-in", "https://c.example", "https://*.d.example") == 0
+    expected = {
+        "device": "cpu",
+        "allowed_hosts": ("a.example", "b.example:8443"),
+        "embedding": ("https://c.example", "https://*.d.example"),
+        "mcp": False,
+    }
     assert calls == [(("127.0.0.1", 0, ["a", "b", "c"]), expected)]
     assert vflow("app", "--allow-host", "https://a.example") == 2
     assert (
         vflow.err == "error: --allow-host https://a.example: give a name alone, such as flows.example.org\n"
     )
+    for origin in ("c.example", "*", "https://c.example/path", "https://c.example; script-src *"):
+        assert vflow("app", "--embed-in", origin) == 2
+        assert vflow.err.startswith(f"error: --embed-in {origin}: ")
 
 
 def test_train_gets_its_options(vflow: Vflow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,16 @@ COMMANDS = {
     "evaluate": Command("vflow.commands.evaluate:Evaluate", "measure a checkpoint on held-out data"),
     "push": Command("vflow.commands.push:Push", "publish a checkpoint on the Hugging Face hub"),
 }
-SEVERAL = {"--input", "--hint", "--checkpoints", "--allow-host", "--set", "--negatives", "--positives"}
+SEVERAL = {
+    "--input",
+    "--hint",
+    "--checkpoints",
+    "--allow-host",
+    "--embed-in",
+    "--set",
+    "--negatives",
+    "--positives",
+}
 """Flags that take several values, and may be repeated."""
 
 

@@ -10,6 +10,6 @@ cp -R pyproject.toml LICENSE LICENSE-APACHE-2.0 .dockerignore vflow apps checkpo
 find "$folder" -name __pycache__ -type d -prune -exec rm -rf {} +
 cp scripts/space/README.md "$folder/README.md"
 grep -v '^CMD \|^ENTRYPOINT ' Dockerfile > "$folder/Dockerfile"
-echo 'CMD ["sh", "-c", "exec vflow app --host 0.0.0.0 --allow-host \"$SPACE_HOST\""]' >> "$folder/Dockerfile"
+echo 'CMD ["sh", "-c", "exec vflow app --host 0.0.0.0 --allow-host \"$SPACE_HOST\" --embed-in https://huggingface.co"]' >> "$folder/Dockerfile"
 printf '*.safetensors filter=lfs diff=lfs merge=lfs -text\n' > "$folder/.gitattributes"
 echo "$folder"

@@ -169,14 +169,18 @@ def server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @contextmanager
-def running(folder: Path, checkpoints: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def running(
+    folder: Path, checkpoints: Path, *options: str, modules: Path = ROOT
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """``vflow app`` with ``options``, its address and process, until the block ends.
+
+    Python finds modules in the folder ``modules``, too, such as a ``sitecustomize``.
 
     It logs to ``log.txt`` in ``folder``, where it has its files, too; none is left, and no traceback.
     """
     log, address = folder / "log.txt", f"http://127.0.0.1:{free_port()}"
     command = [*COMMAND, *options, "--port", address.rpartition(":")[2], "--checkpoints", str(checkpoints)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{modules}", "PYTHONWARNINGS": "ignore"}
     environment.pop("GRADIO_TEMP_DIR", None)
     environment["TMPDIR"] = str(folder)
     with log.open("w") as output:

@@ -17,7 +17,8 @@ from vflow.commands.common import require
 from vflow.errors import ConfigError
 from vflow.flags import Whole
 
-HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
+ORIGIN = re.compile(rf"https?://(\*\.)?{HOST_NAME.pattern}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,9 @@ class App:
     checkpoints: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR…", help_behavior_hint="")] = ()
     """Folders of your own models, offered beside the shipped ones."""
     allow_host: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME…", help_behavior_hint="")] = ()
-    """Further host names that requests may come under, such as that of a reverse proxy."""
+    """Further host names that requests may come under, such as a reverse proxy's (with an unusual port)."""
+    embed_in: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ORIGIN…", help_behavior_hint="")] = ()
+    """Sites whose pages may show the app in a frame, such as https://huggingface.co; none by default."""
     mcp: bool = False
     """Offer the endpoints as tools to language models as well (Model Context Protocol)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -53,6 +56,9 @@ class App:
         for name in self.allow_host:
             if not HOST_NAME.fullmatch(name):
                 raise ConfigError(f"--allow-host {name}: give a name alone, such as flows.example.org")
+        for origin in self.embed_in:
+            if not ORIGIN.fullmatch(origin):
+                raise ConfigError(f"--embed-in {origin}: give an origin, such as https://flows.example.org")
         gc.disable()  # a fifth of the time of a start
         try:
             self._serve()
@@ -77,6 +83,7 @@ class App:
             folders,
             device=device,
             allowed_hosts=self.allow_host,
+            embedding=self.embed_in,
             mcp=self.mcp,
             on_served=collect,
         )

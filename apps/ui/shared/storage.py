@@ -1,4 +1,4 @@
-"""Results on disk: private folders under unguessable names, removed within the hour."""
+"""Uploads and results on disk: private folders under unguessable names, removed within the hour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -18,7 +18,9 @@ from pathlib import Path
 MAX_RUNS = 40
 MAX_AGE = 3000.0  # seconds; with a sweep every five minutes, results are gone within the hour
 SWEEP_INTERVAL = 300.0  # seconds
+UNFINISHED_AGE = 300.0  # seconds after which nobody is about to fill an empty folder
 PREFIX = "vflow-app-"
+RUNS = "runs"
 
 
 def private_folder(parent: Path) -> Path:
@@ -66,7 +68,7 @@ class RunStore:
 
     def new_folder(self) -> Path:
         """A new private folder; makes room by removing old ones."""
-        self._remove_old()
+        self.remove_old()
         folder = self._root / secrets.token_hex(16)
         folder.mkdir(mode=0o700)
         return folder
@@ -86,22 +88,68 @@ class RunStore:
                 else:
                     folder.rmdir()
 
-    def start_sweeper(self) -> None:
-        """Keep removing expired runs from a thread of its own, also when nobody makes new ones."""
-        threading.Thread(target=self._sweep, daemon=True).start()
-
-    def _sweep(self) -> None:
-        while self._root.is_dir():
-            self._remove_old()
-            time.sleep(SWEEP_INTERVAL)
-
-    def _remove_old(self) -> None:
+    def remove_old(self) -> None:
+        """Remove runs that are old or too many."""
         with self._lock:
             finished = [f for f in self._root.iterdir() if f.is_dir() and f not in self._running]
             runs = sorted(finished, key=lambda folder: folder.stat().st_mtime)
             expired = [folder for folder in runs if folder.stat().st_mtime < time.time() - MAX_AGE]
             for folder in {*runs[:-MAX_RUNS], *expired}:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def start_sweeper(runs: RunStore, cache: Path) -> None:
+    """Keep removing old runs and uploads from a thread of its own; the page's own files in ``cache`` stay."""
+    own = {path for path in cache.rglob("*") if path.is_file()}
+
+    def sweep() -> None:
+        while cache.is_dir():
+            runs.remove_old()
+            remove_old_uploads(cache, own)
+            time.sleep(SWEEP_INTERVAL)
+
+    threading.Thread(target=sweep, daemon=True).start()
+
+
+def remove_old_uploads(cache: Path, own: Set[Path] = frozenset()) -> None:
+    """Remove what was uploaded to ``cache`` an hour ago, cut off or whole, and folders that are empty.
+
+    Args:
+        cache: the app's folder.
+        own: files of the page, which stay.
+    """
+    for path, folders, names in _uploads(cache):
+        for name in set(names):
+            file = path / name
+            with suppress(FileNotFoundError):
+                if file not in own and _age(file) > MAX_AGE:
+                    file.unlink()
+        with suppress(OSError):  # there is something in it, or was something meanwhile
+            if not folders and path != cache and _age(path) > UNFINISHED_AGE:
+                path.rmdir()
+
+
+def uploaded_bytes(cache: Path) -> int:
+    """Size of all that was uploaded to ``cache``, without uploads that are under way."""
+    total = 0
+    for path, _, names in _uploads(cache):
+        for name in names if path != cache else ():
+            with suppress(FileNotFoundError):
+                total += (path / name).stat().st_size
+    return total
+
+
+def _uploads(cache: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Folders of uploads with the names of their folders and files, inner ones first."""
+    for path, folders, names in os.walk(cache, topdown=False):
+        if not (folder := Path(path)).is_relative_to(cache / RUNS):
+            yield folder, folders, names
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written or moved."""
+    status = path.lstat()
+    return time.time() - max(status.st_mtime, status.st_ctime)
 
 
 def free_name(name: str, taken: set[str]) -> str:

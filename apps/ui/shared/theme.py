@@ -76,6 +76,11 @@ def theme() -> gr.themes.Base:
     return base.set(**light, **dark, **BOTH)
 
 
+def scripts() -> list[str]:
+    """Texts of the scripts for the page's head: each drives one kind of result wherever it appears."""
+    return [script.read_text(encoding="utf-8") for script in SCRIPTS]
+
+
 def head() -> str:
-    """Scripts for the page's head: each drives one kind of result wherever it appears."""
-    return "".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS)
+    """The scripts as HTML."""
+    return "".join(f"<script>{script}</script>" for script in scripts())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from apps.ui.shared.storage import private_folder
+from apps.ui.shared.storage import MAX_AGE, MAX_RUNS, RunStore, private_folder
 
 ROOT = Path(__file__).resolve().parents[3]
 HOLD = (
@@ -43,3 +45,18 @@ def test_the_next_start_removes_folders_of_killed_apps_only(tmp_path: Path) -> N
     assert {path.name for path in tmp_path.iterdir()} == {own.name, kept.name, "vflow-app-link"}
     living.communicate("", 30)
     assert not kept.exists(), "removed at a usual end"
+
+
+def test_old_runs_are_removed_and_those_at_work_stay(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    with store.job_folder() as at_work:
+        old, new = store.new_folder(), store.new_folder()
+        for folder in (old, at_work):
+            (folder / "result").write_bytes(b"")
+            os.utime(folder, (0, time.time() - MAX_AGE - 10))
+        store.remove_old()
+        assert (old.exists(), new.exists(), at_work.exists()) == (False, True, True)
+    for _ in range(MAX_RUNS + 3):
+        store.new_folder()
+    store.remove_old()
+    assert len(list(tmp_path.iterdir())) == MAX_RUNS

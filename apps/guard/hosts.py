@@ -8,13 +8,16 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .refusal import refusal
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})
-_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_SAFE_METHODS = ("GET", "HEAD")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST, _FOR = b"x-forwarded-host", b"x-forwarded-for"
+_GRADIO = b"x-gradio-server"
 
 
 class HostGuard:
@@ -22,17 +25,21 @@ class HostGuard:
 
     A page of another site can make its own name lead to this machine, and then read what the app answers;
     the name it came by gives it away. Served on every address, the app takes any IP address for a name,
-    since no page can rebind one.
+    since no page can rebind one. What a proxy forwards is believed where it names an allowed host; the
+    client is then the one that the proxy saw.
 
     Args:
         app: what is guarded.
         served: address that the app listens on.
-        allowed: further names, such as that of a reverse proxy; they are also taken as origins.
+        allowed: further names, such as that of a reverse proxy, each with a port where it is not the
+            usual one; they are also taken as origins.
     """
 
     def __init__(self, app: ASGIApp, served: str, allowed: Iterable[str] = ()) -> None:
         self._app = app
-        self._allowed = {name.lower() for name in allowed}
+        names = [split for name in allowed if (split := _split(f"//{name}"))]
+        self._allowed = {split.hostname for split in names}
+        self._origins = {(split.hostname, split.port) for split in names}
         self._hosts = LOOPBACK | {served.lower()} | self._allowed
         self._any_address = served in EVERY_ADDRESS
         if self._any_address:
@@ -44,30 +51,60 @@ class HostGuard:
             return await self._app(scope, receive, send)
         fault = self._fault(Headers(scope=scope), scope.get("method", "POST"))
         if fault is None:
-            return await self._app(scope, receive, send)
+            return await self._app(self._believed(scope), receive, send)
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close", "code": 1008, "reason": fault})
-        return await PlainTextResponse(fault, status_code=403)(scope, receive, send)
+        return await refusal(403, fault)(scope, receive, send)
 
     def _fault(self, headers: Headers, method: str) -> str | None:
         host = _split(f"//{headers.get('host', '')}")
         if host is None or not self._serves(host.hostname):
             return "vflow is not served under this host name; to allow it, start it with --allow-host NAME"
-        origin = headers.get("origin")
-        if origin is None or method in _SAFE_METHODS or self._is_own(origin, host):
+        if method in _SAFE_METHODS or self._is_own(headers):
             return None
         return "vflow takes no uploads or calls from pages of other origins"
+
+    def _believed(self, scope: Scope) -> Scope:
+        """``scope`` without what only an allowed host may say, or a foreign origin, which so gets no CORS."""
+        headers = Headers(scope=scope)
+        forwarded = self._forwarded(headers)
+        host = _split(f"//{headers.get('host', '')}")
+        unsaid = {_GRADIO}
+        if forwarded is None:
+            unsaid.add(_HOST)
+        by_proxy = forwarded is not None or (host is not None and host.hostname in self._allowed)
+        if not self._is_own(headers):
+            unsaid.add(b"origin")
+        kept = [
+            (name, value)
+            for name, value in scope["headers"]
+            if name not in unsaid and (by_proxy or not name.startswith((b"x-forwarded-", b"forwarded")))
+        ]
+        client = headers.getlist(_FOR.decode())[-1:] if by_proxy else []
+        # The last address is the one that the proxy itself saw; those before are the client's own words.
+        seen = {"client": (client[0].rpartition(",")[2].strip(), 0)} if client else {}
+        return {**scope, "headers": kept, **seen}
+
+    def _forwarded(self, headers: Headers) -> SplitResult | None:
+        """Host that a proxy names, where it is an allowed one."""
+        named = _split(f"//{headers.get(_HOST.decode(), '').partition(',')[0].strip()}")
+        return named if named is not None and named.hostname in self._allowed else None
 
     def _serves(self, name: str | None) -> bool:
         return name is not None and (name in self._hosts or (self._any_address and _is_address(name)))
 
-    def _is_own(self, origin: str, host: SplitResult) -> bool:
+    def _is_own(self, headers: Headers) -> bool:
+        """Whether the request is of no page, or of the app's own."""
+        if (origin := headers.get("origin")) is None:
+            return True
         parts = _split(origin)
         if parts is None or parts.hostname is None:
             return False
         default = _DEFAULT_PORTS.get(parts.scheme)
-        same = (parts.hostname, parts.port or default) == (host.hostname, host.port or default)
-        return same or parts.hostname in self._allowed
+        asked = parts.hostname, parts.port or default
+        hosts = (_split(f"//{headers.get('host', '')}"), self._forwarded(headers))
+        own = {(host.hostname, host.port or default) for host in hosts if host is not None}
+        return asked in own | {(name, port or default) for name, port in self._origins}
 
 
 def _split(url: str) -> SplitResult | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import json
 from typing import Any
 
+import httpx
 import pytest
+from starlette.datastructures import Headers
 
-from apps.hosts import HostGuard
+from apps.guard.hosts import HostGuard
 from tests.app.conftest import Server
 from tests.app.support import run_async
 
@@ -71,10 +74,13 @@ def test_names_that_are_served(served: str, host: str, expected: int) -> None:
         ("localhost:7860", "https://proxy.example", 200),
         ("proxy.example", "https://proxy.example", 200),
         ("proxy.example:443", "https://proxy.example", 200),
+        ("localhost:7860", "https://proxy.example:8443", 403),
+        ("localhost:7860", "https://other.example:8443", 200),
+        ("localhost:7860", "https://other.example", 403),
     ],
 )
 def test_origins_that_may_write(host: str, origin: str, expected: int) -> None:
-    guard = HostGuard(answer, "127.0.0.1", ["proxy.example"])
+    guard = HostGuard(answer, "127.0.0.1", ["proxy.example", "other.example:8443"])
     assert status(guard, "POST", host=host, origin=origin) == expected
     assert status(guard, "GET", host=host, origin=origin) == 200
 
@@ -99,3 +105,66 @@ def test_the_running_app_refuses_other_names_and_origins(server: Server) -> None
         code, text = ask(server, "POST", path, {"Host": own, "Origin": SITE})
         assert (code, text) == (403, "vflow takes no uploads or calls from pages of other origins")
         assert ask(server, "POST", path, {"Host": own, "Origin": server.address})[0] != 403
+
+
+def passed_on(allowed: list[str], *headers: tuple[str, str]) -> tuple[Headers, Any]:
+    """Headers that the guarded app sees of a request from 10.0.0.9, and its client."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "client": ("10.0.0.9", 5),
+        "headers": [(name.encode(), value.encode()) for name, value in headers],
+    }
+    run_async(HostGuard(app, "127.0.0.1", allowed)(scope, None, None))  # type: ignore[arg-type]
+    return Headers(scope=seen[0]), seen[0]["client"]
+
+
+@pytest.mark.parametrize("believed", [True, False])
+def test_what_a_proxy_forwards_is_believed_of_allowed_hosts_alone(believed: bool) -> None:
+    headers, client = passed_on(
+        ["proxy.example"] if believed else [],
+        ("host", "127.0.0.1:7860"),
+        ("x-forwarded-host", "Proxy.example, other"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-for", "1.2.3.4, 10.0.0.7"),
+        ("x-gradio-server", "http://evil.example"),
+        ("forwarded", "host=evil.example"),
+    )
+    assert "x-gradio-server" not in headers
+    assert ("x-forwarded-host" in headers, "x-forwarded-proto" in headers) == (believed, believed)
+    assert client[0] == ("10.0.0.7" if believed else "10.0.0.9")
+
+
+def test_an_allowed_host_forwards_no_foreign_one() -> None:
+    headers, _ = passed_on(
+        ["proxy.example"],
+        ("host", "proxy.example"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "https"),
+    )
+    assert "x-forwarded-host" not in headers and headers["x-forwarded-proto"] == "https"
+
+
+def test_the_running_app_takes_its_address_from_nobody(server: Server) -> None:
+    own = {"Host": server.address.removeprefix("http://")}
+    for name in ("X-Forwarded-Host", "X-Gradio-Server", "Forwarded"):
+        _, text = ask(server, "GET", "/config", {**own, name: "evil.example"})
+        assert json.loads(text)["root"] == server.address, name
+
+
+def test_no_foreign_port_may_read(server: Server) -> None:
+    host = server.address.removeprefix("http://")
+    preflight = {"Access-Control-Request-Method": "POST"}
+    for origin in (SITE, "null", "http://127.0.0.1:3000", "http://localhost:3000", "http://127.0.0.1"):
+        for method, more in (("GET", {}), ("OPTIONS", preflight)):
+            reply = httpx.request(
+                method, f"{server.address}/theme.css", headers={"Host": host, "Origin": origin, **more}
+            )
+            assert "access-control-allow-origin" not in reply.headers, (origin, method)
+    own = httpx.get(f"{server.address}/theme.css", headers={"Origin": server.address})
+    assert own.headers["access-control-allow-origin"] == server.address
