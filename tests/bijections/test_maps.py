@@ -18,6 +18,7 @@ from vflow.bijections import (
     CheckerboardPartition,
     Haar,
     HistogramMap,
+    Inverse,
     Invertible1x1,
     Squeeze,
 )
@@ -54,10 +55,30 @@ def test_actnorm_whitens_its_first_batch_and_no_other(build: type[ActNorm] | typ
     assert torch.equal(actnorm.shift, before[0]) and torch.equal(actnorm.log_scale, before[1])
 
 
-def test_forward_never_initialises() -> None:
-    actnorm = ActNorm(2)
-    actnorm.train()(torch.randn(4, 2, 2, 2))
+@pytest.mark.parametrize("build", [ActNorm, ActNormLinear])
+def test_actnorm_takes_the_batch_of_its_first_training_step(
+    build: type[ActNorm] | type[ActNormLinear],
+) -> None:
+    bijection, x = build(2), 7 + 3 * torch.randn(64, 2, 2, 2)
+    actnorm = bijection if isinstance(bijection, ActNorm) else bijection.actnorm
+    with torch.no_grad():
+        bijection(x)
+    bijection.eval()(x)
     assert not actnorm.initialized and not actnorm.shift.any()
+    z = bijection.train()(x)[0]
+    assert actnorm.initialized
+    torch.testing.assert_close(z.var((0, 2, 3)), torch.ones(2), rtol=0.1, atol=0)
+    other = build(2)
+    other.load_state_dict(bijection.state_dict())
+    other(10 * x)
+    own = other if isinstance(other, ActNorm) else other.actnorm
+    assert torch.equal(own.shift, actnorm.shift)
+
+
+def test_an_inverted_actnorm_takes_its_first_batch_too() -> None:
+    inverted, x = Inverse(ActNorm(2)), 7 + 3 * torch.randn(64, 2, 1, 1)
+    z = inverted.transform(x)[0]
+    torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(2), rtol=0, atol=1e-4)
 
 
 def test_actnorm_of_a_constant_channel_only_shifts_it() -> None:

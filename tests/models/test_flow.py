@@ -15,6 +15,7 @@ from vflow.bijections import (
     Bijection,
     ChannelPermutation,
     ConditionalAffine,
+    ElementCoupling,
     Elementwise,
     Fold,
     Inverse,
@@ -29,9 +30,10 @@ from vflow.bijections import (
     VectorBijection,
 )
 from vflow.config import DensityConfig, TrainingConfig
-from vflow.densities import Density, Normal
+from vflow.densities import Density, Normal, NormalMixture
 from vflow.errors import CheckpointError, InputError
 from vflow.models import DensityModel, Flow, PointBatch
+from vflow.nn import MLP, VectorConditioner
 from vflow.training.density import fit
 
 
@@ -133,3 +135,66 @@ def test_parts_of_other_types_are_refused() -> None:
         Flow([Doubled(), torch.nn.Linear(3, 3)], Wide())  # type: ignore[list-item]
     with pytest.raises(InputError, match=r"^base is of type MultivariateNormal; give a density"):
         Flow([], torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2)))  # type: ignore[arg-type]
+
+
+def spread_points(rows: int = 2000) -> Tensor:
+    """Three correlated columns of very different sizes."""
+    mix = torch.tensor([[300.0, 0.0, 0.0], [10.0, 2.0, 0.0], [0.0, 0.01, 0.02]])
+    random = torch.Generator().manual_seed(0)
+    return torch.randn(rows, 3, generator=random) @ mix.T + torch.tensor([5000.0, -40.0, 1.0])
+
+
+def small_flow(base: Density | None = None) -> Flow:
+    torch.manual_seed(0)
+    element = Affine()
+    net = MLP(2, element.count, [16])
+    coupling = ElementCoupling(element, VectorConditioner(net), MaskPartition([True, True, False]))
+    return Flow([ActNorm(3), coupling, Permutation.reverse(3)], base or Normal(3))
+
+
+def train_by_hand(flow: Flow, points: Tensor, steps: int) -> None:
+    optimizer = torch.optim.Adam(flow.parameters(), 5e-3)
+    for _ in range(steps):
+        loss = -flow.log_prob(points).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def nats_of(flow: Flow, points: Tensor) -> float:
+    flow.eval()
+    with torch.no_grad():
+        nats = -float(flow.log_prob(points).mean())
+    flow.train()
+    return nats
+
+
+def test_a_loop_of_ones_own_needs_no_call_to_initialize() -> None:
+    points, flow = spread_points(), small_flow()
+    assert nats_of(flow, points) > 1e5  # as it is; evaluation leaves it so
+    train_by_hand(flow, points, 1)
+    gaussian = float(torch.distributions.Normal(points.mean(0), points.std(0)).log_prob(points).sum(1).mean())
+    assert nats_of(flow, points) == pytest.approx(-gaussian, abs=0.1)
+
+
+def test_a_compiled_loop_initialises_itself_too() -> None:
+    points, flow = spread_points(), small_flow()
+    torch.compile(flow, backend="eager")(PointBatch(points)).mean().backward()
+    assert nats_of(flow, points) == pytest.approx(nats_of_started(points), abs=1e-4)
+
+
+def nats_of_started(points: Tensor) -> float:
+    flow = small_flow()
+    flow.initialize(PointBatch(points))
+    return nats_of(flow, points)
+
+
+def test_fit_goes_on_from_where_a_loop_of_ones_own_ended() -> None:
+    points, flow = spread_points(), small_flow(NormalMixture(3, 4))
+    train_by_hand(flow, points, 150)
+    before, base = nats_of(flow, points), flow.base.mean.clone()
+    one = TrainingConfig(max_steps=1, learning_rate=1e-6, batch_size=64)
+    for _ in fit(flow, points[:100], one):
+        pass
+    assert nats_of(flow, points) == pytest.approx(before, abs=1e-3)
+    torch.testing.assert_close(flow.base.mean, base, rtol=0, atol=1e-4)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.nn import functional as across
 
 from vflow.bijections.base import Bijection, Context
 
@@ -19,7 +20,8 @@ class ActNorm(Bijection):
     """z = (x + shift) · scale per channel (Kingma & Dhariwal 2018, section 3.1).
 
     ``initialize`` gives each channel of that batch mean 0 and variance 1, and those that are constant there
-    mean 0 alone; a persistent buffer remembers it.
+    mean 0 alone; a persistent buffer remembers it. A map that comes uninitialised to its first training step
+    (in training mode, with gradients) takes that step's batch, over all processes.
     """
 
     initialized: Tensor
@@ -30,6 +32,7 @@ class ActNorm(Bijection):
         self.shift = nn.Parameter(torch.zeros(channels))
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.register_buffer("initialized", torch.tensor(False))
+        self._known = False  # that the buffer is set, which on a GPU it would take a wait to read
 
     def affine_parameters(self) -> tuple[Tensor, Tensor, Tensor]:
         """(shift, scale, log scale), each (C,): what both directions use."""
@@ -37,23 +40,41 @@ class ActNorm(Bijection):
         return self.shift, log_scale.exp(), log_scale
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        self.ensure_initialized(x)
         shift, scale, log_scale = self.affine_parameters()
         return (x + shift[:, None, None]) * scale[:, None, None], constant_density(x, log_scale.sum())
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        self.ensure_initialized(z, inverse=True)
         shift, scale, log_scale = self.affine_parameters()
         return z / scale[:, None, None] - shift[:, None, None], constant_density(z, -log_scale.sum())
 
+    def ensure_initialized(self, x: Tensor, *, inverse: bool = False) -> None:
+        """``calibrate`` on the batch of a training step, over all processes, if nothing did so before.
+
+        The condition lies on the host: it costs no wait for the device, and compiled steps are free of it.
+        """
+        if not self._known and self.training and torch.is_grad_enabled():
+            self.calibrate(x, inverse=inverse, processes=None)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._known = False
+
+    @torch.compiler.disable
     @torch.no_grad()
-    def calibrate(self, x: Tensor, *, inverse: bool = False) -> None:
+    def calibrate(self, x: Tensor, *, inverse: bool = False, processes: int | None = 1) -> None:
         """Set scale and shift from the batch ``x`` (B, C, H, W), once.
 
         Args:
             inverse: the inverse of this map shall give the batch mean 0 and variance 1.
+            processes: see ``batch_statistics``.
         """
+        self._known = True
         if self.initialized:
             return
-        deviation, mean = torch.std_mean(x.double(), dim=(0, 2, 3), correction=0)
+        mean, variance = batch_statistics(x.double(), processes)
+        deviation = variance.sqrt()
         # a constant channel, as of a batch of one vector, has no scale to go by
         log_deviation = torch.where(deviation > LEAST, deviation + LEAST, 1.0).log()
         self.shift.copy_(mean * (-log_deviation).exp() if inverse else -mean)
@@ -72,3 +93,21 @@ class ActNorm(Bijection):
 def constant_density(x: Tensor, value: Tensor) -> Tensor:
     """The same density ``value`` at each position: (B, H, W)."""
     return value.expand(x.shape[0], x.shape[2], x.shape[3])
+
+
+def batch_statistics(x: Tensor, processes: int | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and variance (C,) of each channel of x (B, C, H, W), over the batches of all processes.
+
+    Args:
+        processes: that call this together; 1: this one alone, None: all.
+    """
+    mean = x.mean((0, 2, 3))
+    if processes is None:
+        together = distributed.is_available() and distributed.is_initialized()
+        processes = distributed.get_world_size() if together else 1
+    if processes > 1:
+        mean = across.all_reduce(mean) / processes
+    variance = (x - mean[:, None, None]).square().mean((0, 2, 3))
+    if processes > 1:
+        variance = across.all_reduce(variance) / processes
+    return mean, variance

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import final
 
 import torch
-from torch import Tensor, distributed, nn
-from torch.distributed.nn import functional as across
+from torch import Tensor, nn
 
-from vflow.bijections.actnorm import constant_density
+from vflow.bijections.actnorm import batch_statistics, constant_density
 from vflow.bijections.base import Bijection, Context, initialized_by
 
 EPSILON = 1e-5
@@ -52,6 +51,7 @@ class BatchNorm(Bijection):
             with torch.no_grad():
                 self.mean.lerp_(mean.to(self.mean.dtype), 1 - self.momentum)
                 self.variance.lerp_(variance.to(self.variance.dtype), 1 - self.momentum)
+                self.initialized.fill_(True)
         return self._normalize(x, mean, variance)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
@@ -89,21 +89,3 @@ class BatchNorm(Bijection):
     def _log_scale(self, variance: Tensor) -> Tensor:
         gamma = LOG_SCALE_LIMIT * torch.tanh(self.log_scale / LOG_SCALE_LIMIT)
         return gamma - 0.5 * (variance + EPSILON).log()
-
-
-def batch_statistics(x: Tensor, processes: int | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and variance (C,) of each channel of x (B, C, H, W), over the batches of all processes.
-
-    Args:
-        processes: that call this together; 1: this one alone, None: all.
-    """
-    mean = x.mean((0, 2, 3))
-    if processes is None:
-        together = distributed.is_available() and distributed.is_initialized()
-        processes = distributed.get_world_size() if together else 1
-    if processes > 1:
-        mean = across.all_reduce(mean) / processes
-    variance = (x - mean[:, None, None]).square().mean((0, 2, 3))
-    if processes > 1:
-        variance = across.all_reduce(variance) / processes
-    return mean, variance

@@ -68,6 +68,7 @@ class ActNormLinear(Bijection):
         self.plu = PLU(channels)
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        self.actnorm.ensure_initialized(x)
         shift, scale, log_scale = self.actnorm.affine_parameters()
         matrix = self.plu.matrix() * scale
         bias = (matrix * shift).sum(1)

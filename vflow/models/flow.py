@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from vflow.bijections import Bijection, Chain, Inverse
 from vflow.bijections.fold import Fold
@@ -79,6 +79,7 @@ class VectorFlow(nn.Module, ABC):
         self.base = base
         self.dim, self.features = base.dim, features
         self.noise_dim = base.noise_dim + len(folds)
+        self._started = False  # a training step was taken
 
     def forward(self, batch: PointBatch) -> Tensor:
         """Nats of each example, (B,): log p(x), or of samples x judged by an energy −log q(x) − β U(x)."""
@@ -90,8 +91,30 @@ class VectorFlow(nn.Module, ABC):
     def log_prob(self, points: Tensor, condition: Tensor | None = None) -> Tensor:
         """log p(x | condition), (B,), of ``points`` (B, D)."""
         self._check("points", points, self.dim, condition)
+        if self._starts():
+            self._start(PointBatch(points, condition))
         z, density, _ = self._encode(points, condition)
         return self.base.log_prob(z) + density
+
+    @torch.compiler.disable
+    def _start(self, batch: PointBatch | None) -> None:
+        """Before a first training step: ``initialize`` from its batch what nothing has initialised.
+
+        All processes get what the first one has. Without a batch, where a flow is trained on its own samples,
+        parts start as they are; later ones are not initialised again.
+        """
+        if batch is not None:
+            self.initialize(batch)
+            if distributed.is_available() and distributed.is_initialized():
+                for value in self.state_dict().values():
+                    distributed.broadcast(value, 0)
+        self._started = True
+        for name, buffer in self.named_buffers():
+            if name.endswith(".initialized"):
+                buffer.fill_(True)
+
+    def _starts(self) -> bool:
+        return not self._started and self.training and torch.is_grad_enabled()
 
     def _check(self, name: str, rows: Tensor, width: int, condition: Tensor | None) -> None:
         """Refuse points, or noise, and a condition that do not suit the model.
@@ -142,6 +165,8 @@ class VectorFlow(nn.Module, ABC):
         self._check("eps", eps, self.noise_dim, condition)
         z = self.base.sample(eps[:, : self.base.noise_dim])
         x, density = self._decode(z, eps[:, self.base.noise_dim :].unbind(1), condition)
+        if self._starts():
+            self._start(None)
         return x, self.base.log_prob(z) + density
 
     def _decode(
