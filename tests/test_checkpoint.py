@@ -230,6 +230,37 @@ def test_an_interrupt_between_the_renames_keeps_the_old_checkpoint(
     assert not list(folder.parent.glob(f".{folder.name}.*"))
 
 
+@pytest.mark.parametrize("replaces", [False, True])
+def test_the_disk_has_a_checkpoint_under_its_name_before_the_old_one_is_deleted(
+    folder: Path, model: VideoFlow, monkeypatch: pytest.MonkeyPatch, replaces: bool
+) -> None:
+    place = folder if replaces else folder.with_name("fresh")
+    done = list[tuple[str, str]]()
+    rename, fsync, rmtree = os.rename, os.fsync, shutil.rmtree
+
+    def renamed(source: Path, target: Path) -> None:
+        rename(source, target)
+        done.append(("rename", Path(target).name))
+
+    def synced(descriptor: int) -> None:
+        fsync(descriptor)
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
+
+    def deleted(path: Path, **options: Any) -> None:
+        done.append(("delete", Path(path).suffix))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr("vflow.checkpoint.shutil.rmtree", deleted)
+    save_checkpoint(place, model, config=CONFIG)
+    named = done.index(("rename", place.name))
+    assert {("sync", name) for name in ("config.json", "model.safetensors", "new")} <= set(done[:named])
+    assert ("sync", place.parent.name) in done[named:]
+    if replaces:
+        assert done.index(("sync", place.parent.name)) < done.index(("delete", ".old"))
+
+
 def test_a_checkpoint_that_a_kill_left_without_its_name_gets_it_back(folder: Path, model: VideoFlow) -> None:
     left = folder.parent / f".{folder.name}.abc.old"
     left.mkdir()

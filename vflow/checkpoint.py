@@ -230,8 +230,8 @@ def save_checkpoint(
             (new / CARD).write_text(card, encoding="utf-8")
         for name in _lasting(folder, new):
             shutil.copy2(folder / name, new / name)
-        for file in new.iterdir():
-            sync(file)
+        for path in (*new.iterdir(), new):
+            sync(path)
         _swap(new, folder)
 
 
@@ -284,9 +284,13 @@ def _check_finite(folder: Path, state: Mapping[str, torch.Tensor], half: bool) -
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Put ``new`` in the place of ``folder``, whatever was there; that comes back if it fails."""
+    """Put ``new`` in the place of ``folder``, whatever was there; that comes back if it fails.
+
+    The old one is deleted once the disk has the new one under its name.
+    """
     if not folder.exists():
         os.rename(new, folder)
+        sync(folder.parent)
         return
     # Not inside a folder that is deleted whatever happens: a process killed between the two loses nothing.
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_OLD, dir=folder.parent))
@@ -298,6 +302,7 @@ def _swap(new: Path, folder: Path) -> None:
             os.rename(old / folder.name, folder)
         old.rmdir()
         raise
+    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
