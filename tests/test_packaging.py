@@ -87,8 +87,7 @@ def test_training_on_windows_brings_what_its_dry_run_imports() -> None:
 
 def test_the_container_runs_the_app_as_an_ordinary_user() -> None:
     found = dict(instructions(ROOT / "Dockerfile"))
-    install = next(rest for name, rest in instructions(ROOT / "Dockerfile") if "pip install" in rest)
-    extra = re.search(r'"\.\[(\w+)\]"', install)
+    extra = re.search(r'"\.\[(\w+)\]"', (ROOT / "Dockerfile").read_text())
     assert extra and extra[1] in PROJECT["project"]["optional-dependencies"]
     assert found["USER"] == "vflow" and "HF_HUB_OFFLINE=1" in found["ENV"]
     assert yaml.safe_load(found["ENTRYPOINT"]) == ["vflow"] and "vflow" in PROJECT["project"]["scripts"]
@@ -99,6 +98,35 @@ def test_the_container_runs_the_app_as_an_ordinary_user() -> None:
     service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["vflow"]
     assert service["ports"] == [f"127.0.0.1:{found['EXPOSE']}:{found['EXPOSE']}"] and service["read_only"]
     assert "docker compose up" in (ROOT / "README.md").read_text()
+
+
+def test_the_container_is_built_from_what_cannot_change_and_one_index_a_command() -> None:
+    found = instructions(ROOT / "Dockerfile")
+    assert re.fullmatch(r"python:[\w.-]+@sha256:[0-9a-f]{64}", dict(found)["FROM"])
+    installs = [rest for name, rest in found if "pip install" in rest]
+    assert installs and not any("--extra-index-url" in rest for rest in installs)
+    assert len(re.findall("https?://", "".join(installs))) == 1
+
+
+def test_the_container_cannot_use_up_the_machine() -> None:
+    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["vflow"]
+    unit = {"m": 2**20, "g": 2**30}
+    places = [re.search(r"\bsize=(\d+)([mg])\b", place) for place in service["tmpfs"]]
+    assert all(places)
+    in_memory = sum(int(place[1]) * unit[place[2]] for place in places if place)
+    limit = service["mem_limit"]
+    assert int(limit[:-1]) * unit[limit[-1]] >= in_memory + 3 * 2**30 and service["pids_limit"] > 0
+
+
+def test_actions_are_named_by_commit() -> None:
+    used = [
+        step["uses"]
+        for path in (ROOT / ".github/workflows").iterdir()
+        for job in yaml.safe_load(path.read_text())["jobs"].values()
+        for step in job["steps"]
+        if "uses" in step
+    ]
+    assert used and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", name) for name in used), used
 
 
 def test_a_space_is_the_container_under_its_own_name(tmp_path: Path) -> None:
