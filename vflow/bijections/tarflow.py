@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -15,6 +15,7 @@ from vflow.bijections.element import Affine, Element
 from vflow.nn.masked import MADE
 from vflow.nn.modules import ModuleList
 
+Parameters = Callable[[Tensor, Tensor], Tensor]
 Cache = tuple[Tensor, Tensor]  # keys and values of the tokens so far, (B, heads, tokens, channels of a head)
 
 
@@ -175,19 +176,26 @@ class TransformerBlock(Bijection):
         given = self._to_tokens(context, context.shape[1])
         return given if given.shape[1] == 1 else given.repeat_interleave(self.parts, 1)
 
-    def _parameters_of(self, x: Tensor, features: Tensor) -> Tensor:
-        """Parameters (B, n, token, count) of f of tokens x (B, n, token), float32 or wider."""
-        h = self.net_out(features).unflatten(2, (self.token, -1))
-        if self.net_within is not None:
-            within = self.net_within(x.flatten(0, 1), features.flatten(0, 1))
-            h = h + within.unflatten(0, x.shape[:2])
-        return h.to(accumulation_dtype(x.dtype))
+    def _prepare(self) -> Parameters:
+        """Tokens x (B, n, token) and their features → parameters (B, n, token, count), float32 or wider.
+
+        Masked weights are computed once, for many runs.
+        """
+        within = None if self.net_within is None else self.net_within.prepare()
+
+        def parameters(x: Tensor, features: Tensor) -> Tensor:
+            h = self.net_out(features).unflatten(2, (self.token, -1))
+            if within is not None:
+                h = h + within(x.flatten(0, 1), features.flatten(0, 1)).unflatten(0, x.shape[:2])
+            return h.to(accumulation_dtype(x.dtype))
+
+        return parameters
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         tokens = self._to_tokens(x, self.token)
         before = [F.pad(tokens, (0, 0, offset, 0))[:, : tokens.shape[1]] for offset in self.offsets]
         features, _ = self.net(torch.cat(before, 2), self._given(context))
-        z, log_slope = self.element.forward(tokens, self._parameters_of(tokens, features))
+        z, log_slope = self.element.forward(tokens, self._prepare()(tokens, features))
         return self._to_image(z, x), self._to_image(log_slope, x).sum(1)
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
@@ -205,6 +213,7 @@ class TransformerBlock(Bijection):
     ) -> tuple[Tensor, Tensor]:
         """Inverse of ``transform``; with ``guidance`` a second half of ``given`` is what it leads from."""
         tokens, slopes, caches = self._to_tokens(z, self.token), [], None
+        parameters = self._prepare()
         found = [torch.zeros_like(tokens[:, :1])] * max(self.offsets)
         for index, latent in enumerate(tokens.split(1, 1)):
             before = torch.cat([found[-offset] for offset in self.offsets], 2)
@@ -213,17 +222,19 @@ class TransformerBlock(Bijection):
                 before = before.repeat(2, 1, 1)
             features, caches = self.net(before, seen, index, caches)
             weight = None if guidance is None else guidance * index / max(tokens.shape[1] - 1, 1)
-            value, log_slope = self._decode_token(latent, features, weight)
+            value, log_slope = self._decode_token(parameters, latent, features, weight)
             found.append(value)
             slopes.append(log_slope)
         x = torch.cat(found[max(self.offsets) :], 1)
         return self._to_image(x, z), self._to_image(torch.cat(slopes, 1), z).sum(1)
 
-    def _decode_token(self, z: Tensor, features: Tensor, weight: float | None) -> tuple[Tensor, Tensor]:
+    def _decode_token(
+        self, parameters: Parameters, z: Tensor, features: Tensor, weight: float | None
+    ) -> tuple[Tensor, Tensor]:
         """Inverse of f for one token z (B, 1, token): at once, or one number more with each step."""
         x = torch.zeros_like(z)
         for _ in range(1 if self.net_within is None else self.token):
-            h = self._parameters_of(x if weight is None else x.repeat(2, 1, 1), features)
+            h = parameters(x if weight is None else x.repeat(2, 1, 1), features)
             if weight is not None:
                 h, without = h.chunk(2)
                 h = h + weight * (h - without)
