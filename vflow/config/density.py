@@ -32,6 +32,9 @@ HEIGHT: Space = "height"  # of a point of a sphere, in [-1, 1]
 Base = Literal["normal", "logistic", "uniform", "circle", "von-mises", "sphere"]
 
 
+ON_MANIFOLDS = ("circle", "von-mises", "sphere")
+
+
 class NormalMixtureBase(Config):
     """Mixture of normal densities, whose weights, means and scales are learned."""
 
@@ -349,11 +352,20 @@ class DensityConfig(Config):
     features: int = Field(default=0, ge=0, le=4096, description="elements of a condition; 0 for none")
     base: AnyBase = "normal"
     layers: tuple[OuterLayer, ...] = ()
+    defensive: bool = Field(
+        default=False,
+        description="the layers see points whitened by their shrunk covariance, and a share of the density "
+        "stays the normal one that this makes: for tables of few rows (vflow/models/defensive.py)",
+    )
     validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         kinds = {layer.kind for layer in nested(self.layers)}
+        if self.defensive and (self.features or self.base in ON_MANIFOLDS):
+            raise ValueError(
+                "defensive is for points of all numbers and without a condition; set it to false"
+            )
         for kind, least in (("coupling", 2), ("sphere", 3)):
             if kind in kinds and self.dim < least:
                 raise ValueError(f"dim {self.dim}: a layer of kind {kind} needs {least} elements or more")
@@ -378,6 +390,13 @@ class DensityConfig(Config):
                 "base: uniform; with marginals go base: logistic and elements of kind logit-spline"
             )
         return self
+
+    @property
+    def whitened(self) -> tuple[OuterLayer, ...]:
+        """Layers for points that are white already: without an ActNorm at their head, which would stretch
+        them to their own variance, as if their covariance had not been shrunk.
+        """
+        return self.layers[bool(self.layers and self.layers[0].kind == "actnorm") :]
 
     @property
     def uses_batch_statistics(self) -> bool:

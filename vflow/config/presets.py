@@ -180,6 +180,22 @@ class TrainingConfig(Config):
     backbone_weights: str | None = Field(
         default=None, description="safetensors file of the backbone's weights (scripts/convert_backbone.py)"
     )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="validations without a better one after which a run ends, with its best weights; "
+        "null: it ends at max_steps, with the last",
+    )
+    input_noise: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="points: noise on training rows, as a share of their covariance's root",
+    )
+    refit: bool = Field(
+        default=False,
+        description="points: once patience has found the best step, train as long again on all rows",
+    )
     trainable: tuple[str, ...] = Field(
         default=(), description="parts to train, such as 'dequantizer'; none: all but a backbone"
     )

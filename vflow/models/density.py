@@ -22,6 +22,7 @@ from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation, SphereToCylinder
 from vflow.bijections.spline import LogitSpline, RationalQuadraticSpline
 from vflow.bijections.tarflow import TransformerBlock, TransformerSize
+from vflow.bijections.whitening import Whitening
 from vflow.config import density as configs
 from vflow.densities import (
     Density,
@@ -33,6 +34,7 @@ from vflow.densities import (
     UniformSphere,
     VonMises,
 )
+from vflow.models.defensive import Defensive
 from vflow.models.flow import VectorFlow
 from vflow.nn.masked import MADE, Masking, TiedAutoregressiveNet
 from vflow.nn.mlp import MLP, VectorConditioner
@@ -158,6 +160,11 @@ class DensityModel(VectorFlow):
     """Density that a configuration describes, so that a checkpoint can hold it."""
 
     def __init__(self, config: configs.DensityConfig) -> None:
+        if config.defensive:
+            flow = DensityModel(config.model_copy(update={"defensive": False, "layers": config.whitened}))
+            super().__init__([Whitening(config.dim)], Defensive(flow), 0)
+            self.config = config
+            return
         named = list(configs.expand(config.layers))
         folds = [Fold(config.dim, layer.hidden) for layer in named if isinstance(layer, configs.FoldLayer)]
         made = iter(folds)  # before the other layers, so that a seed keeps its weights

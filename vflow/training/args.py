@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from vflow.config import DataConfig, Preset, load_preset
+from vflow.config import DataConfig, ModelConfig, Preset, load_preset, preset_names
+from vflow.config.density import ON_MANIFOLDS
 from vflow.config.ranges import check_seed
 from vflow.disk import parse_yaml
 from vflow.errors import ConfigError, printable
@@ -78,6 +79,9 @@ class TrainOptions:
     """Precision of the conditioner networks; the preset's when not given."""
     threads: Whole = None
     """CPU threads per process."""
+    patience: Whole = None
+    """Validations without a better one after which the run ends, with the weights that were best; for your
+    own points 8, else the run goes to its end."""
     seed: Whole = None
     """Seed of weights, order, crops and noise; the preset's when not given."""
     debug: bool = False
@@ -117,7 +121,7 @@ def resolve(options: TrainOptions) -> Preset:
     typed = {text.partition("=")[0].strip(): f"--set {text}" for text in options.set}
     if options.seed is not None:
         check_seed(options.seed, "--seed")
-    for flag in ("max_steps", "batch_size", "checkpoint_every", "log_every", "dtype", "seed"):
+    for flag in ("max_steps", "batch_size", "checkpoint_every", "log_every", "dtype", "seed", "patience"):
         if (value := getattr(options, flag)) is not None:
             key = "training.precision" if flag == "dtype" else f"training.{flag}"
             overrides[key], typed[key] = value, f"--{flag.replace('_', '-')} {value}"
@@ -141,18 +145,49 @@ def own_data(data: str, config: str, overrides: dict[str, Any], typed: dict[str,
     path = Path(data)
     name = load_preset(config, overrides, typed).data.name
     if name == "points":
-        from vflow.data.datasets.points import count_columns
+        from vflow.data.datasets.points import count_columns, count_rows
         from vflow.densities import ENERGIES  # these need torch
 
-        dim = 2 if data in ENERGIES else count_columns(data)
-        return {"data.path": data} | ({} if "model.dim" in overrides else {"model.dim": dim})
+        dim, rows = 2 if data in ENERGIES else count_columns(data), count_rows(data)
+        entries: dict[str, Any] = {"data.path": data, "model.dim": dim}
+        if rows and config in preset_names():
+            entries |= table_settings(rows, load_preset(config).model)
+        return {key: value for key, value in entries.items() if key not in overrides}
     if name in WITHOUT_FOLDER:
         raise ConfigError(f"--data {path}: {CONTENTS[name]}")
     if not path.is_dir() and not (name == "photos" and path.is_file()):
         raise ConfigError(f"--data {path}: no such folder; {CONTENTS[name]}")
-    entries: dict[str, Any] = {"data.path": str(path)}
+    entries = {"data.path": str(path)}
     if name == "shapes":
         entries["data.name"] = "video-folder"
+    return entries
+
+
+MANY_ROWS = 20_000
+
+
+def table_settings(rows: int, model: ModelConfig) -> dict[str, Any]:
+    """Entries of a preset that suit a table of ``rows``: the fewer, the gentler the fit.
+
+    The model starts as the Gaussian of the rows' shrunk covariance and keeps a share of it. Noise on the rows
+    stands for those that there might have been. Held-out rows say when to stop; with few of them it counts
+    that a second run takes all rows.
+    """
+    few = rows < MANY_ROWS
+    entries: dict[str, Any] = {"training.patience": 8, "training.actnorm_batch": min(rows, 100_000)}
+    if model.kind == "density" and model.base not in ON_MANIFOLDS:
+        entries["model.defensive"] = True
+        entries["training.input_noise"] = round(min(0.3, 0.2 * (500 / rows) ** 0.5), 3) if few else 0.0
+    if few:
+        entries |= {
+            "training.batch_size": 64 if rows < 5000 else 256,
+            "training.learning_rate": 2e-3,
+            "training.warmup_steps": 50,
+            "training.max_steps": 2000,
+            "training.ema": 0.98,
+            "training.validate_every": 25,
+            "training.refit": True,
+        }
     return entries
 
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -258,8 +259,12 @@ def agreed_commit(run: Path, accelerator: Accelerator) -> Path | None:
     return on_main(accelerator, lambda: newest_commit(run))
 
 
-def load_commit(commit: Path, state: TrainState, preset: Preset) -> tuple[Progress, list[str]]:
-    """Put a commit's tensors into ``state``; returns progress and the settings that have changed since.
+def load_commit(
+    commit: Path, state: TrainState, preset: Preset, best: Model | None = None
+) -> tuple[Progress, list[str]]:
+    """Put a commit's tensors into ``state``, and into ``best`` those that were best for validation.
+
+    Returns progress and the settings that have changed since.
 
     Raises:
         CheckpointError: the commit is of another model.
@@ -278,24 +283,38 @@ def load_commit(commit: Path, state: TrainState, preset: Preset) -> tuple[Progre
             f"--output with --init-from {commit / 'model'}"
         )
     restore(tensors, state.plain, state.optimizer, state.ema)
+    if best is not None and progress.best_bits is not None:
+        best.load_state_dict({name: tensors[f"best.{name}"] for name in best.state_dict()})
     return progress, [key for key in changed if key != "note"]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a commit is for: the model that becomes its ``model/``, with the text ``card``; and the weights
+    that were best for validation so far, if the run keeps such.
+    """
+
+    model: Model
+    card: str
+    best: Model | None = None
+
+
 def save_commit(
-    run: Path, state: TrainState, average: Model, progress: Progress, preset: Preset, keep: int, card: str
+    run: Path, state: TrainState, outcome: Outcome, progress: Progress, preset: Preset, keep: int
 ) -> None:
-    """Commit the run as it stands; the averaged weights become its ``model/``, with the text ``card``.
+    """Commit the run as it stands.
 
     Raises:
         InputError: the disk is full or not writable; on all processes, and the last commit is intact.
     """
     tensors = gather(state.plain, state.optimizer, state.ema)
-    state.ema.copy_to(average, state.plain)
+    if outcome.best is not None:
+        tensors |= {f"best.{name}": value.cpu() for name, value in outcome.best.state_dict().items()}
 
     def fill(folder: Path) -> None:
         config = preset.model.model_copy(update={"validation_bits": progress.validation_bits})
         statistics = {"step": progress.step, "val_bits_per_dim": progress.val_bits_per_dim}
-        save_checkpoint(folder / "model", average, config=config, card=card, extra=statistics)
+        save_checkpoint(folder / "model", outcome.model, config=config, card=outcome.card, extra=statistics)
         write_state(folder / "state", tensors, progress, preset)
 
     def write() -> None:

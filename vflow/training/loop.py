@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Self
 
@@ -20,10 +22,12 @@ from vflow.config import Preset, to_yaml
 from vflow.data.media import atomic_write
 from vflow.errors import CheckpointError, InputError, VflowError, counted
 from vflow.locks import FolderLock
+from vflow.models import Model
 from vflow.pipelines.common import set_threads
 from vflow.randomness import generator
 from vflow.training.args import TrainOptions, resolve
 from vflow.training.commit import (
+    Outcome,
     agreed_commit,
     check_output,
     choose_commit,
@@ -35,6 +39,7 @@ from vflow.training.commit import (
 from vflow.training.data import Prefetcher, micro_batches
 from vflow.training.distributed import fixed_order, make_accelerator, naming_lost_peers
 from vflow.training.logging import RunLog, announce, rewind_log, run_card, unit_of, write_samples
+from vflow.training.points import refit
 from vflow.training.schedule import learning_rate
 from vflow.training.setup import (
     check_memory,
@@ -47,10 +52,11 @@ from vflow.training.setup import (
 )
 from vflow.training.state import Progress, gather, restore
 from vflow.training.step import BACKOFF, PATIENCE, ROLLBACKS, StepResult, advice
-from vflow.training.validate import largest_log_scale, round_trip, validate
+from vflow.training.validate import EXPLODED, Best, Validation, largest_log_scale, round_trip, validate
 
 EARLY = 10
 """Step after which a run has a first commit and sheet of samples, however rare the others are."""
+RISING = 3  # validations without a better one, before a warning
 LAUNCHER_MARKS = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
 
 
@@ -89,7 +95,7 @@ class Stop:
 
 
 FINISHED, INTERRUPTED = 0, 130
-Outcome = Literal["finished", "interrupted", "diverged"]
+Ending = Literal["finished", "interrupted", "diverged"]
 
 
 class DivergedError(VflowError):
@@ -138,6 +144,7 @@ class Run:
         self.config, self.folder = preset.training, options.output
         self.progress = Progress()
         self.committed = -1
+        self.refitted: Model | None = None
         self.interval_seconds, self.interval_frames = 0.0, 0
         self.nats_per_bit = math.log(2) * preset.model.dim if preset.model.kind == "density" else None
         commit = choose_commit(options, accelerator)
@@ -150,17 +157,32 @@ class Run:
         if not commit:
             start_model(model, preset, self.data, accelerator, options.init_from)
         self.state, self.average = prepare(model, preset, self.data, accelerator)
+        self.best = Best(copy.deepcopy(self.average)) if self.config.patience else None
         self.initial = None if commit else self._copies()  # to go back to while there is no commit
         self.accepted_before = 0  # steps accepted up to the newest commit
         changed: list[str] = []
         if commit:
-            self.progress, changed = load_commit(commit, self.state, preset)
+            self.progress, changed = self._load(commit)
             self.committed, self.accepted_before = self.progress.step, self.progress.accepted
             if "training.learning_rate" in changed:  # a new rate is taken as given, not at a share of it
                 self.progress.rate_scale, self.progress.rollbacks = 1.0, 0
         self.commit, self.changed = commit, changed
         self.began = False
         self.started = time.perf_counter() - self.progress.seconds
+
+    def _load(self, commit: Path) -> tuple[Progress, list[str]]:
+        """As ``load_commit``; the bits of held-out examples by the best weights are computed anew."""
+        if self.best is None:
+            return load_commit(commit, self.state, self.preset)
+        progress, changed = load_commit(commit, self.state, self.preset, self.best.model)
+        if progress.best_bits is not None and (found := self._score(self.best.model)):
+            self.best.bits = found.bits
+        return progress, changed
+
+    def _score(self, model: Model) -> Validation | None:
+        """Bits of the held-out examples that validation looks at."""
+        count = self.config.validation_examples
+        return validate(model, self.data, count, self.accelerator, self.stop.requested)
 
     def _copies(self) -> dict[str, Tensor]:
         """The run's tensors on the CPU, which later steps do not change."""
@@ -182,6 +204,9 @@ class Run:
 
     def _note_start(self) -> None:
         done, changed = self.progress.step, ", ".join(self.changed)
+        unit = unit_of(self.preset.model)
+        if self.preset.model.family == "density" and self.data.held_out:
+            self.log.say(f"training on {self.data.length:,} {unit}, {self.data.held_out:,} held out")
         if self.commit:
             self.log.say(f"resuming from {self.commit}")
         if done >= self.config.max_steps:
@@ -199,7 +224,7 @@ class Run:
 
         A signal before this leaves the log as it was.
         """
-        outcome: Outcome | None = None
+        outcome: Ending | None = None
         with self.stop:
             self.log = self._open_log()
             with self.log:
@@ -207,6 +232,8 @@ class Run:
                 try:
                     with naming_lost_peers(self.folder):
                         outcome = self._train()
+                        if outcome == "finished":
+                            self._refit()
                         self._commit()
                 except OSError as error:
                     raise InputError(disk_fault(self.folder, error)) from error
@@ -214,7 +241,7 @@ class Run:
                     self._note_end(outcome)
         return FINISHED if outcome == "finished" else INTERRUPTED
 
-    def _note_end(self, outcome: Outcome | None) -> None:
+    def _note_end(self, outcome: Ending | None) -> None:
         line: dict[str, object] = {"step": self.progress.step, "status": outcome, "seconds": self._seconds()}
         if self.stop.requested():  # asked again: another process may have seen the launcher die first
             line["reason"] = self.stop.reason
@@ -230,22 +257,24 @@ class Run:
     def _seconds(self) -> float:
         return round(time.perf_counter() - self.started, 2)
 
-    def _train(self) -> Outcome:
+    def _train(self) -> Ending:
         while True:
-            with Prefetcher(self._load, self.progress.position, self.config.batch_size) as batches:
+            with Prefetcher(self._load_batches, self.progress.position, self.config.batch_size) as batches:
                 outcome = self._advance(batches)
             if outcome != "diverged":
                 return outcome
             self._roll_back()
 
-    def _load(self, start: int) -> list[Any]:
+    def _load_batches(self, start: int) -> list[Any]:
         """This process's share of the global batch that begins at stream position ``start``."""
         return micro_batches(self.data, self.config, start, self.accelerator)
 
-    def _advance(self, batches: Prefetcher[Any]) -> Outcome:
+    def _advance(self, batches: Prefetcher[Any]) -> Ending:
         """Steps until the end, a stop, or too many skipped steps in a row."""
         progress, config = self.progress, self.config
-        while progress.step < config.max_steps:
+        if self.best and progress.step == 0:
+            self._validate()  # the start counts: few data may allow nothing better
+        while progress.step < config.max_steps and not self._exhausted():
             began = time.perf_counter()
             progress.lr = learning_rate(config, progress.step) * progress.rate_scale
             self._seed_dropout()
@@ -268,9 +297,9 @@ class Run:
             if progress.skipped_in_a_row >= PATIENCE:
                 return "diverged"
             sound = self._validate() if last or progress.step % config.validate_every == 0 else True
-            if progress.step == EARLY < min(config.validate_every, config.max_steps):
+            if not self.best and progress.step == EARLY < min(config.validate_every, config.max_steps):
                 self._show_early()
-            if last and not (sound and progress.accepted):
+            if not sound or (last and not progress.accepted):
                 return "diverged"  # of no use, or nothing was learned
             if last or (commit_due and not progress.skipped_in_a_row):
                 self._commit()  # not in a run of skipped steps: one rolls back to before it
@@ -284,6 +313,7 @@ class Run:
     def _account(self, result: StepResult, seconds: float) -> None:
         progress, frames = self.progress, self.config.batch_size * self.data.frames
         progress.step += 1
+        progress.refitted = False
         progress.position += self.config.batch_size
         progress.epoch = progress.position // self.data.length
         progress.seconds = self._seconds()
@@ -330,34 +360,75 @@ class Run:
         progress.loss_sum, progress.norm_sum, progress.summed = 0.0, 0.0, 0
         self.interval_seconds, self.interval_frames = 0.0, 0
 
+    def _exhausted(self) -> bool:
+        return self.best is not None and self.progress.waited >= (self.config.patience or 0)
+
     def _validate(self) -> bool:
         """Score and sample with the averaged weights; abandoned when a stop is requested.
 
-        Returns False for useless weights: the latest steps were skipped, and the score is not finite either.
+        Returns False for useless weights, at the last step, or in a run that keeps its best ones.
         """
         if not self.data.held_out:
             return True
         self.state.ema.copy_to(self.average, self.state.plain)
-        count = self.config.validation_examples
-        found = validate(self.average, self.data, count, self.accelerator, self.stop.requested)
+        found = self._score(self.average)
         if found is None:
             return True
         progress, bits = self.progress, found.bits_per_dim
         line: dict[str, object] = {"step": progress.step, "val_bits_per_dim": bits}
         line |= self._nats("val_nats", bits)
         if math.isfinite(bits):
-            progress.val_bits_per_dim, progress.validation_bits = bits, found.typical
             line["validation_bits"] = found.typical
         self.log.say(f"step {progress.step}: validation {self._in_words(bits, 'bits/dim')}")
-        if self.accelerator.is_main_process:
+        exploded = not bits <= (bits if progress.best_bits is None else progress.best_bits) + EXPLODED
+        self._compare(found)
+        due = progress.step % self.config.checkpoint_every == 0 or progress.step == self.config.max_steps
+        if self.accelerator.is_main_process and not (self.best and (exploded or not due)):
             line["largest_log_scale"] = largest_log_scale(self.average)
             try:
                 line["round_trip"] = round_trip(self.average, self.data, self.accelerator.device)
                 line |= self._sample()
             except CheckpointError:  # these weights cannot be inverted, those to come may
                 self.log.say(f"step {progress.step}: no samples, the model cannot be inverted")
-            self.log.write(line)
-        return math.isfinite(bits) or not progress.skipped_in_a_row
+        self.log.write(line)
+        return not exploded or not (self.best or progress.step == self.config.max_steps)
+
+    def _compare(self, found: Validation) -> None:
+        """Count validations since the best, keep the weights of a better one, and warn where they rise."""
+        progress, bits = self.progress, found.bits_per_dim
+        better = math.isfinite(bits) and (progress.best_bits is None or bits < progress.best_bits)
+        if self.best and progress.best_bits is not None:
+            better = self.best.beaten_by(found.bits)
+        if better or (self.best is None and math.isfinite(bits)):
+            progress.val_bits_per_dim, progress.validation_bits = bits, found.typical
+        if better:
+            progress.best_bits, progress.best_step, progress.waited = bits, progress.step, 0
+            if self.best:
+                self.best.keep(self.average, found.bits)
+            return
+        progress.waited += 1
+        if progress.waited == RISING and progress.best_bits is not None and bits > progress.best_bits:
+            best = self._in_words(progress.best_bits, "bits/dim")
+            what = (
+                "its weights are kept" if self.best else "--patience N ends a run and keeps its best weights"
+            )
+            self.log.say(f"warning: validation has risen since step {progress.best_step} ({best}); {what}")
+
+    def _refit(self) -> None:
+        """Say which step was best, and train as long on all rows where the preset asks for it."""
+        progress = self.progress
+        if self.best is None or progress.best_bits is None or progress.refitted:
+            return
+        best = (
+            f"step {progress.best_step} was best, validation {self._in_words(progress.best_bits, 'bits/dim')}"
+        )
+        self.log.say(f"{best}; its weights are kept")
+        if self.config.refit:
+            self.log.say(
+                f"training {counted(progress.best_step, 'step')} on all rows, those held out included"
+            )
+            self.refitted = refit(self.preset, progress.best_step)
+            progress.refitted, self.committed = True, -1
 
     def _show_early(self) -> None:
         """A sheet of samples long before the first validation: whether colours and sizes are right."""
@@ -380,8 +451,10 @@ class Run:
         if self.committed != progress.step:
             progress.seconds = self._seconds()
             card = run_card(self.options, self.preset, progress, self.data.usable, self.accelerator)
-            keep = self.options.keep
-            save_commit(self.folder, self.state, self.average, progress, self.preset, keep, card)
+            self.state.ema.copy_to(self.average, self.state.plain)
+            best = self.best.model if self.best and progress.best_bits is not None else None
+            outcome = Outcome(self.refitted or best or self.average, card, best)
+            save_commit(self.folder, self.state, outcome, progress, self.preset, self.options.keep)
             self.committed, self.accepted_before = progress.step, progress.accepted
             self.initial = None
         if self.state.cache is not None:
@@ -402,7 +475,7 @@ class Run:
             raise DivergedError(f"{self.folder}: {advice(progress, peak, resume=usable)}")
         scale, rollbacks = progress.rate_scale * BACKOFF, progress.rollbacks + 1
         if commit:
-            self.progress = load_commit(commit, self.state, self.preset)[0]
+            self.progress = self._load(commit)[0]
         else:
             assert self.initial is not None
             restore(self.initial, self.state.plain, self.state.optimizer, self.state.ema)

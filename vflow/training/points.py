@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vflow.bijections.whitening import Whitening
 from vflow.config import DensityConfig, Preset
 from vflow.data.datasets.points import Points
 from vflow.data.datasets.registry import open_validation, require_path, require_suitable
@@ -18,7 +21,7 @@ from vflow.models import DensityModel, PointBatch
 from vflow.pipelines.density import check_spread, draw_points, open_energy, open_points, points_picture
 from vflow.randomness import normal
 from vflow.training.data import Splits, begins, permutation
-from vflow.training.density import energy_weight
+from vflow.training.density import energy_weight, optimize
 from vflow.training.logging import Samples
 
 DRAWN = 20_000  # points of a picture
@@ -27,9 +30,14 @@ ENERGY_EXAMPLES = 20_000  # an epoch's length where there are no data, and sampl
 
 @dataclass(frozen=True)
 class PointData(Splits[Points]):
-    """The training stream of points and those held out (None: there are none)."""
+    """The training stream of points and those held out (None: there are none).
+
+    noise: deviation of noise on training points, once these are white; the first epoch, which initialises a
+        model, has none.
+    """
 
     chunk: int = 2000
+    noise: float = 0.0
 
     def batch(self, start: int, size: int) -> PointBatch:
         epochs, offsets = np.divmod(np.arange(start, start + size), len(self.train))
@@ -37,7 +45,19 @@ class PointData(Splits[Points]):
             permutation(self.seed, int(epoch), len(self.train))[offsets[epochs == epoch]]
             for epoch in np.unique(epochs)
         ]
-        return PointBatch(torch.from_numpy(self.train.points[np.concatenate(index)]))
+        points = torch.from_numpy(self.train.points[np.concatenate(index)])
+        if self.noise:
+            eps = normal(tuple(points.shape), "input-noise", self.seed, start)
+            blur = self.noise * self.whitening.scale * (eps @ self.whitening.factor.T)
+            points = points + torch.from_numpy(epochs > 0)[:, None] * blur
+        return PointBatch(points)
+
+    @cached_property
+    def whitening(self) -> Whitening:
+        """What the training points are white after."""
+        whitening = Whitening(self.train.dim)
+        whitening.initialize(torch.from_numpy(self.train.points)[:, :, None, None])
+        return whitening
 
     def validation(self, indices: Sequence[int]) -> PointBatch:
         assert self.held
@@ -116,7 +136,30 @@ def open_point_data(config: DensityConfig, preset: Preset) -> PointData | Energy
     if not train.named:
         check_spread(source, train.points)
     held = open_validation(lambda: open_points(source, "validation", config))
-    return PointData(train, held, training.seed)
+    return PointData(train, held, training.seed, noise=training.input_noise)
+
+
+def refit(preset: Preset, steps: int) -> DensityModel:
+    """A model trained for ``steps`` on all rows of the preset's file, as a run trains on those not held out.
+
+    On the CPU, by the averaged weights; after 0 steps it is what the rows initialise.
+    """
+    assert isinstance(preset.model, DensityConfig)
+    source, training = require_path(preset.data, "FILE|NAME"), preset.training
+    rows = open_points(source, "all", preset.model)
+    data = PointData(rows, None, training.seed, noise=training.input_noise)
+    torch.manual_seed(training.seed)
+    model = DensityModel(preset.model)
+    model.initialize(PointBatch(torch.from_numpy(rows.points)))
+    starts = itertools.count(0, training.batch_size)
+
+    def loss(share: float) -> Tensor:
+        return -model(data.batch(next(starts), training.batch_size)).mean()
+
+    for progress in itertools.islice(optimize(model, loss, training), steps):
+        if progress.step == steps:
+            break
+    return model.eval()
 
 
 def _picture(model: DensityModel, beside: np.ndarray | None) -> Samples | None:

@@ -214,7 +214,8 @@ def start_model(
         )
     model.to(accelerator.device)
     if accelerator.is_main_process:
-        first = on_device(data.batch(0, preset.training.actnorm_batch), accelerator.device)
+        first = data.batch(0, min(preset.training.actnorm_batch, data.length))
+        first = on_device(first, accelerator.device)
         if STATISTICS & model.state_dict().keys():
             announce(accelerator, f"counting: statistics of {counted(data.statistics_examples, 'example')}")
         if remark := fit_statistics(model, data, first, taken):

@@ -28,6 +28,7 @@ class Progress:
 
     ``position`` counts examples consumed, ``seconds`` the training time over all resumes. The sums run
     since the last line of the log, so that a line comes out the same when a kill fell between two lines.
+    ``best_bits`` are the validation's at ``best_step``, before ``waited`` that were no better.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False)
@@ -47,6 +48,10 @@ class Progress:
     norm_sum: float = 0.0
     summed: int = 0
     val_bits_per_dim: float | None = None
+    best_bits: float | None = None
+    best_step: int = 0
+    waited: int = 0
+    refitted: bool = False
     validation_bits: tuple[float, float] | None = None
 
     @classmethod
@@ -57,6 +62,7 @@ class Progress:
             CheckpointError: fields are missing, unknown or of another type.
         """
         names = {field.name for field in dataclasses.fields(cls)}
+        data = {name: getattr(cls, name) for name in ADDED} | data
         if set(data) != names:
             wrong = ", ".join(sorted(set(data) ^ names))
             raise CheckpointError(f"{source}: fields do not match this version of vflow: {wrong}")
@@ -70,6 +76,7 @@ class Progress:
 
 
 SCHEMA = 1
+ADDED = ("best_bits", "best_step", "waited", "refitted")  # counters that older states lack
 SHARD_BYTES = 14 << 20
 STATE = "state.json"
 

@@ -49,6 +49,34 @@ class Validation:
         return float(low), float(high)
 
 
+EXPLODED = 10.0  # bits/dim above the best: weights of no use
+
+
+class Best:
+    """The weights that were best for held-out examples, and the bits of each example by them.
+
+    Args:
+        model: a copy that these weights may be kept in.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.bits = model, np.zeros(0)
+
+    def beaten_by(self, bits: np.ndarray) -> bool:
+        """True for bits (examples, targets) that are lower by more than the standard error of the gain.
+
+        Of few examples the lowest of many means would be luck.
+        """
+        gain = (self.bits - bits).ravel().astype(np.float64)
+        error = gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else 0.0
+        return bool(gain.mean() > error)
+
+    def keep(self, model: Model, bits: np.ndarray) -> None:
+        """Take the weights of ``model``."""
+        self.model.load_state_dict(model.state_dict())
+        self.bits = bits
+
+
 @torch.no_grad()
 def validate(
     model: Model,

@@ -8,6 +8,7 @@ import re
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,14 +20,16 @@ from vflow.errors import InputError, counted
 NAMED_LENGTHS = {"train": 1_000_000, "validation": 20_000, "test": 20_000}
 MAX_NUMBERS, MAX_COLUMNS = 50_000_000, 4096  # in a file
 MIN_ROWS = 2  # of a split
+MOST_HELD_OUT, ENOUGH_HELD_OUT = 0.2, 400  # share of few rows for validation, and rows that are enough
 LARGEST = float(np.finfo(np.float32).max)
 
 
 class Points:
     """Points of one split, float32 (N, D).
 
-    A named density gives points drawn for each split alone. Rows of a file are divided 95 : 5 by hash of the
-    row number into train and validation; "test" is all rows, for a file of its own.
+    A named density gives points drawn for each split alone. Rows of a file are divided into train and
+    validation by hash of the row number: 80 : 20 up to 2,000 rows, then 400 for validation, 95 : 5 from 8,000
+    on. "test" is all rows, for a file of its own, and "all" of one to train on.
 
     Args:
         source: a CSV or npz file, or the name of a density (``two-moons``, ``rings``, …).
@@ -36,16 +39,16 @@ class Points:
         InputError: the file is missing, is not read as numbers, or holds too few rows.
     """
 
-    def __init__(self, source: str, split: Split) -> None:
+    def __init__(self, source: str, split: Split | Literal["all"]) -> None:
         self.source = source
         self.named = source in TARGETS
         if self.named:
             self.points = target(source).points(NAMED_LENGTHS[split], source, split).numpy()
             return
         points = read_points(Path(source))
-        if split != "test":
+        if split not in ("test", "all"):
             total = len(points)
-            points = points[[_is_held_out(row) == (split == "validation") for row in range(total)]]
+            points = points[_held_out(total) == (split == "validation")]
             if len(points) < MIN_ROWS:
                 use = "training" if split == "train" else split
                 rows = f"{counted(total, 'row')}, too few for {use}"
@@ -65,14 +68,16 @@ class Points:
         return self.points[index]
 
 
-def _is_held_out(row: int) -> bool:
-    return hash_fraction(f"point-{row}") < HELD_OUT
+def _held_out(rows: int) -> np.ndarray:
+    """True for each of the rows of a file that is for validation, bool (rows,)."""
+    share = max(HELD_OUT, min(MOST_HELD_OUT, ENOUGH_HELD_OUT / rows))
+    return np.array([hash_fraction(f"point-{row}") < share for row in range(rows)])
 
 
-def _least_rows(split: Split) -> int:
-    """Rows of the shortest file whose split has ``MIN_ROWS``; validation's are the 39th, the 41st, …"""
-    rows = (row for row in itertools.count() if _is_held_out(row) == (split == "validation"))
-    return next(itertools.islice(rows, MIN_ROWS - 1, None)) + 1
+def _least_rows(split: str) -> int:
+    """Rows of the shortest file whose split has ``MIN_ROWS``."""
+    lengths = itertools.count(1)
+    return next(n for n in lengths if (_held_out(n) == (split == "validation")).sum() >= MIN_ROWS)
 
 
 def count_columns(source: str) -> int:
@@ -90,6 +95,21 @@ def count_columns(source: str) -> int:
     if not 1 <= columns <= MAX_COLUMNS:
         raise InputError(f"{path}: rows of {columns} numbers; give 1 to {MAX_COLUMNS}")
     return columns
+
+
+def count_rows(source: str) -> int | None:
+    """N of a file of points, a CSV's by its lines, so a little more with comments; None: endless, a density.
+
+    Raises:
+        InputError: no such file.
+    """
+    if source in TARGETS or source in ENERGIES:
+        return None
+    path = _existing(Path(source))
+    if path.suffix == ".npz":
+        return len(read_points(path))
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.strip())
 
 
 def read_points(path: Path) -> np.ndarray:
