@@ -29,12 +29,13 @@ from vflow.bijections import (
     SigmoidLayer,
     VectorBijection,
 )
-from vflow.config import DensityConfig, TrainingConfig
+from vflow.config import DensityConfig, TrainingConfig, load_preset
 from vflow.densities import Density, Normal, NormalMixture
 from vflow.errors import CheckpointError, InputError
 from vflow.models import DensityModel, Flow, PointBatch
 from vflow.nn import MLP, VectorConditioner
-from vflow.training.density import fit
+from vflow.training.density import fit, fit_energy
+from vflow.training.setup import new_model
 
 
 class Doubled(VectorBijection):
@@ -198,3 +199,20 @@ def test_fit_goes_on_from_where_a_loop_of_ones_own_ended() -> None:
         pass
     assert nats_of(flow, points) == pytest.approx(before, abs=1e-3)
     torch.testing.assert_close(flow.base.mean, base, rtol=0, atol=1e-4)
+
+
+def test_a_run_that_is_resumed_is_not_initialised_again() -> None:
+    """Running averages of batch norm have no mark in a commit; ``new_model`` is followed by loading one."""
+    model = new_model(load_preset("maf-batchnorm", {"model.dim": 3}))
+    model.train()(PointBatch(spread_points())).mean().backward()
+    norm = next(part for part in model.modules() if isinstance(part, BatchNorm))
+    torch.testing.assert_close(norm.mean, 0.1 * spread_points().mean(0), rtol=1e-3, atol=0)
+
+
+def test_a_flow_that_learns_from_an_energy_starts_as_it_is_and_is_not_started_anew() -> None:
+    flow = Flow([ActNorm(2)], Normal(2))
+    few = TrainingConfig(max_steps=1, batch_size=8, learning_rate=1e-9)
+    for _ in fit_energy(flow, lambda x: 0.5 * x.square().sum(1), few):
+        pass
+    flow.initialize(PointBatch(5 + torch.randn(50, 2)))
+    assert float(flow.flows[0].layers[0].shift.detach().abs().max()) < 1e-6

@@ -61,6 +61,8 @@ class VectorFlow(nn.Module, ABC):
     Attributes:
         dim: D.
         features: F.
+        started: initialised, or to be trained as it is; else the first training step (in training mode, with
+            gradients) calls ``initialize`` with its batch.
         noise_dim: standard-normal numbers that one sample takes.
     """
 
@@ -79,7 +81,7 @@ class VectorFlow(nn.Module, ABC):
         self.base = base
         self.dim, self.features = base.dim, features
         self.noise_dim = base.noise_dim + len(folds)
-        self._started = False  # a training step was taken
+        self.started = False
 
     def forward(self, batch: PointBatch) -> Tensor:
         """Nats of each example, (B,): log p(x), or of samples x judged by an energy −log q(x) − β U(x)."""
@@ -98,23 +100,23 @@ class VectorFlow(nn.Module, ABC):
 
     @torch.compiler.disable
     def _start(self, batch: PointBatch | None) -> None:
-        """Before a first training step: ``initialize`` from its batch what nothing has initialised.
+        """Initialise from a first training step's batch; all processes get what the first one has.
 
-        All processes get what the first one has. Without a batch, where a flow is trained on its own samples,
-        parts start as they are; later ones are not initialised again.
+        Without a batch, where a flow is trained on its own samples, all parts start as they are. Either way
+        none is initialised again.
         """
         if batch is not None:
             self.initialize(batch)
             if distributed.is_available() and distributed.is_initialized():
                 for value in self.state_dict().values():
                     distributed.broadcast(value, 0)
-        self._started = True
+        self.started = True
         for name, buffer in self.named_buffers():
             if name.endswith(".initialized"):
                 buffer.fill_(True)
 
     def _starts(self) -> bool:
-        return not self._started and self.training and torch.is_grad_enabled()
+        return not self.started and self.training and torch.is_grad_enabled()
 
     def _check(self, name: str, rows: Tensor, width: int, condition: Tensor | None) -> None:
         """Refuse points, or noise, and a condition that do not suit the model.
@@ -163,10 +165,10 @@ class VectorFlow(nn.Module, ABC):
     def sample_with_log_prob(self, eps: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Samples (B, D) from standard-normal noise, and their log-densities (B,): one pass back."""
         self._check("eps", eps, self.noise_dim, condition)
-        z = self.base.sample(eps[:, : self.base.noise_dim])
-        x, density = self._decode(z, eps[:, self.base.noise_dim :].unbind(1), condition)
         if self._starts():
             self._start(None)
+        z = self.base.sample(eps[:, : self.base.noise_dim])
+        x, density = self._decode(z, eps[:, self.base.noise_dim :].unbind(1), condition)
         return x, self.base.log_prob(z) + density
 
     def _decode(
@@ -224,6 +226,7 @@ class VectorFlow(nn.Module, ABC):
                 x = self.folds[index - 1].transform(x)[0]
             x = flow.initialize(x, context)
         self.base.initialize(x.flatten(1))
+        self.started = True
 
 
 @final

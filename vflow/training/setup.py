@@ -24,7 +24,7 @@ from vflow.config import Preset, TrainingConfig
 from vflow.data.datasets.registry import require_suitable
 from vflow.devices import physical_memory
 from vflow.errors import CheckpointError, ConfigError, counted, naming_memory
-from vflow.models import Model, build_model
+from vflow.models import Model, VectorFlow, build_model
 from vflow.nn.backbone import STRIDES, WIDTHS
 from vflow.quantization import is_inside
 from vflow.training.args import CONTENTS, WITHOUT_FOLDER
@@ -181,7 +181,11 @@ def check_losses(config: TrainingConfig, distributed: DistributedType) -> None:
 def new_model(preset: Preset) -> Model:
     """A model with seeded weights; its data-dependent parts are not set."""
     torch.manual_seed(preset.training.seed)
-    return build_model(preset.model)
+    model = build_model(preset.model)
+    for part in model.modules():
+        if isinstance(part, VectorFlow):
+            part.started = True  # by ``start_model``, or by the commit that is loaded
+    return model
 
 
 def start_model(
