@@ -193,3 +193,34 @@ def test_noise_on_rows_has_their_covariance(csv: Path, tmp_path: Path) -> None:
     correlations = shrunk_covariance((rows - rows.mean(0)) / deviation).float()
     white = noise[data.length :] / (preset.training.input_noise * deviation.float())
     torch.testing.assert_close(torch.cov(white.T), correlations, rtol=0, atol=0.05)
+
+
+def test_a_run_whose_validation_explodes_fails_and_keeps_its_best_weights(csv: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    ruin = (
+        "training.learning_rate=1e6",
+        "training.warmup_steps=0",
+        "training.ema=0",
+        "model.layers.1.times=2",
+    )
+    bare = ("model.defensive=false", "training.validate_every=2")
+    with pytest.raises(DivergedError, match="step 0"):
+        run_here("maf", run, data=str(csv), max_steps=40, set=(*ruin, *bare))
+    assert lines(run)[-1]["status"] == "failed"
+    held = torch.from_numpy(Points(str(csv), "validation").points)
+    start = next(line["val_nats"] for line in lines(run) if "val_nats" in line)
+    assert -float(vflow.load(run).log_prob(held).mean()) == pytest.approx(start, abs=1e-3)
+
+
+def test_resuming_knows_the_best_weights(csv: Path, tmp_path: Path) -> None:
+    still = ("model.layers.1.times=2", "training.validate_every=5", "training.min_lr_ratio=1")
+    still = (*still, "training.refit=false")
+    run_here("maf", tmp_path / "parts", data=str(csv), max_steps=15, set=still)
+    whole, parts = tmp_path / "other", tmp_path / "parts"
+    run_here("maf", whole, data=str(csv), max_steps=30, set=still)
+    run_here("maf", parts, data=str(csv), max_steps=30, set=still, resume=True)
+    found = [read_state(run / "last" / "state") for run in (whole, parts)]
+    assert found[0][1].best_bits == pytest.approx(found[1][1].best_bits, abs=1e-6)
+    assert found[0][1].best_step == found[1][1].best_step and found[0][1].waited == found[1][1].waited
+    best = [key for key in found[0][0] if key.startswith("best.")]
+    assert best and all(torch.equal(found[0][0][key], found[1][0][key]) for key in best)

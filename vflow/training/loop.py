@@ -396,9 +396,9 @@ class Run:
     def _compare(self, found: Validation) -> None:
         """Count validations since the best, keep the weights of a better one, and warn where they rise."""
         progress, bits = self.progress, found.bits_per_dim
-        better = math.isfinite(bits) and (progress.best_bits is None or bits < progress.best_bits)
-        if self.best and progress.best_bits is not None:
-            better = self.best.beaten_by(found.bits)
+        better = math.isfinite(bits)
+        if better and progress.best_bits is not None:
+            better = self.best.beaten_by(found.bits) if self.best else bits < progress.best_bits
         if better or (self.best is None and math.isfinite(bits)):
             progress.val_bits_per_dim, progress.validation_bits = bits, found.typical
         if better:
@@ -460,6 +460,18 @@ class Run:
         if self.state.cache is not None:
             self.state.cache.flush()
 
+    def _keep_best(self) -> str:
+        """Commit the best weights of a run that ends badly, if it keeps such; a remark that says so."""
+        progress = self.progress
+        if self.best is None or progress.best_bits is None:
+            return ""
+        self.state.plain.load_state_dict(self.best.model.state_dict())
+        self.state.ema.load(dict(self.best.model.named_parameters()))
+        self.committed = -1
+        self._commit()
+        value = self._in_words(progress.best_bits, "bits/dim")
+        return f"; the best weights, of step {progress.best_step} (validation {value}), are kept"
+
     def _roll_back(self) -> None:
         """Return to the last commit, or to the initial weights if there is none, with a lower rate.
 
@@ -472,7 +484,8 @@ class Run:
             peak = self.preset.training.learning_rate * progress.rate_scale
             # Where no step since the commit was accepted, resuming would fail at the next step again.
             usable = commit is not None and progress.accepted > self.accepted_before
-            raise DivergedError(f"{self.folder}: {advice(progress, peak, resume=usable)}")
+            kept = self._keep_best()
+            raise DivergedError(f"{self.folder}: {advice(progress, peak, resume=usable)}{kept}")
         scale, rollbacks = progress.rate_scale * BACKOFF, progress.rollbacks + 1
         if commit:
             self.progress = self._load(commit)[0]

@@ -54,7 +54,7 @@ class PointData(Splits[Points]):
 
     @cached_property
     def whitening(self) -> Whitening:
-        """What the training points are white after."""
+        """Map after which the training points are white."""
         whitening = Whitening(self.train.dim)
         whitening.initialize(torch.from_numpy(self.train.points)[:, :, None, None])
         return whitening
