@@ -93,6 +93,7 @@ def test_the_advice_after_a_rate_far_too_high_works(
     """A step at such a rate leaves finite weights for which no loss is."""
     settings: dict[str, Any] = {"data": points, "batch_size": 16, "max_steps": steps}
     rest = ("training.warmup_steps=0", f"training.checkpoint_every={every}", "training.actnorm_batch=64")
+    rest = (*rest, "model.defensive=false", "training.patience=null", "training.refit=false")
     with pytest.raises(DivergedError) as raised:
         run_here("maf", runs / "a", **settings, set=(*rest, "training.learning_rate=1000"))
     assert lines(runs / "a")[-1]["status"] == "failed"

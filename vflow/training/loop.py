@@ -299,7 +299,7 @@ class Run:
             sound = self._validate() if last or progress.step % config.validate_every == 0 else True
             if not self.best and progress.step == EARLY < min(config.validate_every, config.max_steps):
                 self._show_early()
-            if not sound or (last and not progress.accepted):
+            if (self.best and not sound) or (last and not (sound and progress.accepted)):
                 return "diverged"  # of no use, or nothing was learned
             if last or (commit_due and not progress.skipped_in_a_row):
                 self._commit()  # not in a run of skipped steps: one rolls back to before it
@@ -366,7 +366,8 @@ class Run:
     def _validate(self) -> bool:
         """Score and sample with the averaged weights; abandoned when a stop is requested.
 
-        Returns False for useless weights, at the last step, or in a run that keeps its best ones.
+        Returns False for useless weights: the score is not finite, and the latest steps were skipped; in a run
+        that keeps its best weights also where it is not finite or far above the best.
         """
         if not self.data.held_out:
             return True
@@ -391,7 +392,9 @@ class Run:
             except CheckpointError:  # these weights cannot be inverted, those to come may
                 self.log.say(f"step {progress.step}: no samples, the model cannot be inverted")
         self.log.write(line)
-        return not exploded or not (self.best or progress.step == self.config.max_steps)
+        if self.best:
+            return not exploded
+        return math.isfinite(bits) or not progress.skipped_in_a_row
 
     def _compare(self, found: Validation) -> None:
         """Count validations since the best, keep the weights of a better one, and warn where they rise."""
