@@ -18,7 +18,6 @@ import gradio as gr
 from gradio import processing_utils
 from gradio.exceptions import ComponentProcessingError
 from gradio.route_utils import FnIndexInferError
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -40,18 +39,24 @@ from .ui.lab.tab import TAB as LAB
 from .ui.predict.job import warm_up
 from .ui.predict.tab import TAB as PREDICT
 from .ui.shared.context import AppContext, Tab, to_gradio_error
-from .ui.shared.events import UNDER_WAY
 from .ui.shared.jobs import Jobs
 from .ui.shared.models import ModelStore
-from .ui.shared.storage import RUNS, RunStore, start_sweeper
+from .ui.shared.storage import RUNS, RunStore, remove_private_folders, start_sweeper
 from .ui.shared.theme import CSS, head, scripts, theme
+from .ui.shared.turns import address_of
 from .ui.surprise.tab import TAB as SURPRISE
 from .ui.walk.tab import TAB as WALK
 
 TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, ENLARGE, WALK, SURPRISE, COMPRESS, LAB)
 QUEUE_SIZE = 64  # jobs that wait; more are refused
+ADDRESS_QUEUE_SIZE = 8  # jobs of an address, those under way included
 WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
 QUEUE_FULL = f"{QUEUE_SIZE} jobs are already waiting, which is the limit; try again in a minute"
+ADDRESS_QUEUE_FULL = (
+    f"{ADDRESS_QUEUE_SIZE} jobs of your address are already under way or waiting, which is the limit; "
+    "try again when one of them is done"
+)
+THREADS = QUEUE_SIZE + 16  # gradio begins as many queued events at once: all jobs, and events that are none
 HELP = "Use via API"  # gradio's button
 VALUES_NEEDED = (
     f"a value is missing or of another kind; '{HELP}' at the foot of the page lists what each endpoint takes"
@@ -110,11 +115,22 @@ def refuse(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": VALUES_NEEDED}, status_code=422)
 
 
-def refuse_full(request: Request, error: HTTPException) -> JSONResponse:
-    """The answer of a refused request; that of a full queue in plain words."""
-    full = error.status_code == 503 and str(error.detail).startswith("Queue is full")
-    detail = QUEUE_FULL if full else error.detail
-    return JSONResponse({"detail": detail}, status_code=error.status_code, headers=error.headers)
+def limit_queue(queue: Any) -> None:
+    """Let gradio's ``queue`` refuse a request while it holds too many jobs, of all clients or of its address.
+
+    A job counts from its request to its end; of all of them one has the model and does not wait.
+    """
+    push = queue.push
+
+    async def push_unless_full(body: Any, request: Request, username: str | None) -> Any:
+        addresses = [address_of(event.request) for event in queue.event_ids_to_events.values()]
+        if len(addresses) > QUEUE_SIZE:
+            return False, QUEUE_FULL, "queue_full"
+        if addresses.count(address_of(request)) >= ADDRESS_QUEUE_SIZE:
+            return False, ADDRESS_QUEUE_FULL, "queue_full"
+        return await push(body, request, username)
+
+    queue.push = push_unless_full
 
 
 def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> Page:
@@ -144,8 +160,8 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> Pa
         gr.HTML(FOOTER, apply_default_css=False)
     start_sweeper(app.runs, cache)
     page.preload = partial(app.models.preload, partial(warm_up, app))
-    # Of the jobs under way all but one wait, too.
-    page.queue(max_size=QUEUE_SIZE + 1 - UNDER_WAY, default_concurrency_limit=8)
+    page.queue(default_concurrency_limit=8)
+    limit_queue(page._queue)
     return page
 
 
@@ -186,15 +202,13 @@ def launch(
         run_history=False,
         strict_cors=True,
         max_file_size=UPLOAD_LIMIT,
+        max_threads=THREADS,
         state_session_capacity=64,
         allowed_paths=[],
         blocked_paths=blocked,
         app_kwargs={
             "middleware": [Middleware(Policy, scripts(), embedding)],
-            "exception_handlers": {
-                **dict.fromkeys((*WRONG_VALUES, FnIndexInferError), refuse),
-                HTTPException: refuse_full,
-            },
+            "exception_handlers": dict.fromkeys((*WRONG_VALUES, FnIndexInferError), refuse),
         },
     )
     page.preload()
@@ -244,12 +258,25 @@ def _set_environment() -> None:
 
 @contextmanager
 def _ending_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as an exit does, so that its clean-up runs; afterwards it acts as before."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    """SIGTERM ends the block as an exit does, so that its clean-up runs, and then the process.
+
+    Threads may still compute then; Docker would not wait for them.
+    """
+    received = list[int]()
+
+    def end(number: int, frame: Any) -> None:
+        received.append(number)
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        if received:
+            remove_private_folders()
+            sys.stderr.flush()
+            os._exit(128 + received[0])
 
 
 def _check_port(host: str, port: int) -> None:

@@ -664,11 +664,11 @@ def test_app_gets_address_and_checkpoints(vflow: Vflow, monkeypatch: pytest.Monk
     monkeypatch.setattr(app_command, "require", lambda *args: None)
     monkeypatch.setattr(app_command, "_module", lambda: SimpleNamespace(main=serve))
     flags = ("--port", 0, "--checkpoints", "a", "b", "--checkpoints", "c", "--device", "cpu")
-    hosts = ("--allow-host", "a.example", "--allow-host", "b.example:8443")
+    hosts = ("--allow-host", "a.example", "--allow-host", "b.example:8443", "--allow-host", "fd00::/8")
     assert vflow("app", *flags, *hosts, "--embed-in", "https://c.example", "https://*.d.example") == 0
     expected = {
         "device": "cpu",
-        "allowed_hosts": ("a.example", "b.example:8443"),
+        "allowed_hosts": ("a.example", "b.example:8443", "fd00::/8"),
         "embedding": ("https://c.example", "https://*.d.example"),
         "mcp": False,
     }

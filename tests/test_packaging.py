@@ -139,7 +139,7 @@ def test_a_space_is_the_container_under_its_own_name(tmp_path: Path) -> None:
     assert (header["sdk"], str(header["app_port"])) == ("docker", found["EXPOSE"])
     assert len(header["short_description"]) <= 60 and text.strip()
     assert "ENTRYPOINT" not in found
-    names = '--allow-host "$SPACE_HOST" --embed-in https://huggingface.co'
+    names = '--allow-host "$SPACE_HOST" --allow-host 10.0.0.0/8 --embed-in https://huggingface.co'
     assert yaml.safe_load(found["CMD"])[2] == f"exec vflow app --host 0.0.0.0 {names}"
     shutil.rmtree(tmp_path / "again", ignore_errors=True)
     (tmp_path / "again").mkdir()

@@ -74,6 +74,16 @@ PROMISES: dict[str, list[tuple[str, str]]] = {
         (BODIES, "test_uploads_and_calls_at_once_have_a_limit"),
         (BODIES, "test_a_call_that_trickles_ends_too"),
     ],
+    "No client keeps the others waiting": [
+        ("app/shared/test_turns.py", "test_turns_go_round_the_addresses_and_within_one_round_its_sessions"),
+        (
+            "app/test_load.py",
+            "test_a_client_is_served_beside_the_jobs_of_others_and_no_header_gives_them_more",
+        ),
+        (HOSTS, "test_clients_are_named_by_allowed_proxies_alone"),
+    ],
+    "SIGTERM ends the app": [("app/test_load.py", "test_sigterm_ends_the_app_soon_however_many_jobs_wait")],
+    "In a container": [("test_packaging.py", "test_the_container_cannot_use_up_the_machine")],
     "A content security policy": [(POLICY, "test_scripts_that_are_not_the_pages_do_not_run")],
     "An upload that is opened": [(POLICY, "test_headers_of_the_running_app")],
     "No other site shows the page": [(POLICY, "test_frames_of_other_pages_stay_empty_unless_asked_for")],
@@ -94,7 +104,9 @@ def test_each_sentence_has_its_tests() -> None:
         assert sentence.startswith(beginning) and tests, sentence
         for file, name in tests:
             tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
-            functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+            functions = {
+                node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
             assert name in functions, (file, name)
 
 

@@ -9,14 +9,16 @@ from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from .refusal import refusal
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LOCAL_NETWORKS = ("127.0.0.0/8", "::1", "::ffff:127.0.0.0/104")
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})
 _SAFE_METHODS = ("GET", "HEAD")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_HOST, _FOR = b"x-forwarded-host", b"x-forwarded-for"
+_HOST = b"x-forwarded-host"
 _GRADIO = b"x-gradio-server"
 
 
@@ -25,33 +27,37 @@ class HostGuard:
 
     A page of another site can make its own name lead to this machine, and then read what the app answers;
     the name it came by gives it away. Served on every address, the app takes any IP address for a name,
-    since no page can rebind one. What a proxy forwards is believed where it names an allowed host; the
-    client is then the one that the proxy saw.
+    since no page can rebind one. What a proxy forwards is believed where it names an allowed host; its
+    client only of requests from this machine, or from an allowed address or network, since anybody can
+    write X-Forwarded-For.
 
     Args:
         app: what is guarded.
         served: address that the app listens on.
         allowed: further names, such as that of a reverse proxy, each with a port where it is not the
-            usual one; they are also taken as origins.
+            usual one, which are also taken as origins; and the addresses or networks of proxies on other
+            machines.
     """
 
     def __init__(self, app: ASGIApp, served: str, allowed: Iterable[str] = ()) -> None:
-        self._app = app
-        names = [split for name in allowed if (split := _split(f"//{name}"))]
+        allowed = tuple(allowed)
+        names = [split for name in allowed if "/" not in name and (split := _split(f"//{name}"))]
         self._allowed = {split.hostname for split in names}
         self._origins = {(split.hostname, split.port) for split in names}
         self._hosts = LOOPBACK | {served.lower()} | self._allowed
         self._any_address = served in EVERY_ADDRESS
         if self._any_address:
             self._hosts |= {socket.gethostname().lower()}
+        proxies = [*LOCAL_NETWORKS, *(name for name in allowed if "/" in name or _is_address(name))]
+        self._app = ProxyHeadersMiddleware(app, proxies)  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers 403 with one line of text, or hands the request on."""
         if scope["type"] not in ("http", "websocket"):
-            return await self._app(scope, receive, send)
+            return await self._app(scope, receive, send)  # type: ignore[arg-type]
         fault = self._fault(Headers(scope=scope), scope.get("method", "POST"))
         if fault is None:
-            return await self._app(self._believed(scope), receive, send)
+            return await self._app(self._believed(scope), receive, send)  # type: ignore[arg-type]
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close", "code": 1008, "reason": fault})
         return await refusal(403, fault)(scope, receive, send)
@@ -80,10 +86,7 @@ class HostGuard:
             for name, value in scope["headers"]
             if name not in unsaid and (by_proxy or not name.startswith((b"x-forwarded-", b"forwarded")))
         ]
-        client = headers.getlist(_FOR.decode())[-1:] if by_proxy else []
-        # The last address is the one that the proxy itself saw; those before are the client's own words.
-        seen = {"client": (client[0].rpartition(",")[2].strip(), 0)} if client else {}
-        return {**scope, "headers": kept, **seen}
+        return {**scope, "headers": kept}
 
     def _forwarded(self, headers: Headers) -> SplitResult | None:
         """Host that a proxy names, where it is an allowed one."""

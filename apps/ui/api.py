@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 from gradio import FileData
+from gradio.context import LocalContext
 
 from vflow.checkpoint import read_card
 from vflow.errors import VflowError
@@ -34,7 +35,7 @@ from .shared.events import JOB
 from .shared.fit import judge_files, sentence
 from .shared.forms import NAME_ORDER, by_name, level_temperatures, paths_of, slider_temperature
 from .shared.jobs import mapped
-from .shared.turns import Turn
+from .shared.turns import Party, Turn
 from .surprise import job as surprise_jobs
 from .walk import job as walk_jobs
 from .walk.kinds import LIKELIEST, first_checkpoint, walkable
@@ -72,9 +73,17 @@ def _expose(
     skips: Any = (gr.skip(),) * len(outputs) if len(outputs) > 1 else gr.skip()
 
     @wraps(job)
-    def run(*values: Any, **named: Any) -> Job:
-        for reply in app.turns.take(job(*values, **named), lambda _: None):
-            yield skips if reply is None else reply
+    async def run(*values: Any, **named: Any) -> AsyncGenerator[Any, None]:
+        party = Party.of(LocalContext.request.get())
+        async with aclosing(app.turns.take(job(*values, **named), party, lambda _: None)) as replies:
+            reply = step = None
+            async for step in replies:
+                reply = reply if step is None else step
+                yield skips if step is None else step
+            if (
+                step is None and reply is not None
+            ):  # gradio takes the last update
+                yield reply
 
     trigger.click(
         run,

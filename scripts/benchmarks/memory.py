@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -13,6 +12,7 @@ from torch import nn
 
 from scripts.benchmarks.models import Log, glow_config, images, started
 from scripts.benchmarks.train import Setting, checked_peer, forward_backward
+from vflow.devices import release_memory
 
 MIB = 2**20
 DEEP = 4  # how many times deeper the second run with recompute is
@@ -94,7 +94,7 @@ def reset_resident() -> float:
     """Return freed memory to Linux and reset its record of the peak; bytes resident now."""
     if sys.platform != "linux":
         raise OSError("memory on a CPU is measured on Linux only")
-    ctypes.CDLL(None).malloc_trim(0)
+    release_memory()
     Path("/proc/self/clear_refs").write_text("5")
     return resident("VmRSS")
 

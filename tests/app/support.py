@@ -204,6 +204,14 @@ class App:
         waiting.value.save_as(path)
         return path
 
+    def keep_the_model(self, file: Path) -> None:
+        """Begin a long job in Predict: those of the same page wait for it; ``stop("predict")`` ends it."""
+        self.choose("slower")
+        self.upload(file)
+        self.settings(futures=32, frames=60)
+        self.page.locator("#vf-predict-run").click()
+        self.page.locator(".vf-live").wait_for(timeout=DONE)
+
     def stop(self, tab: str) -> None:
         """Press Stop, unless the job has ended by itself."""
         self.page.evaluate(f"document.querySelector('#vf-{tab}-stop').click()")

@@ -77,7 +77,7 @@ def test_endpoints_and_a_page_answer_while_an_upload_is_read(
 def test_small_jobs_beside_slow_uploads(
     checkpoints: Path, stills: list[Path], tmp_path: Path, record_property: Record
 ) -> None:
-    """Seconds of small jobs while a slow upload is read, over their seconds alone; ten bombs at once."""
+    """Seconds of small jobs while a slow upload is read, over their seconds alone; seven bombs at once."""
     with (
         running(tmp_path, checkpoints) as (address, process),
         httpx.Client(base_url=address, timeout=LIMIT) as client,
@@ -99,7 +99,7 @@ def test_small_jobs_beside_slow_uploads(
                 beside[name].append(take())
         reading = time.monotonic() - began
         assert slow.result()[0] == "complete"
-        bombs = [slow_gif(tmp_path / f"bomb{number}.gif", 8000, 2) for number in range(10)]
+        bombs = [slow_gif(tmp_path / f"bomb{number}.gif", 8000, 2) for number in range(7)]
         replies = [pool.submit(call, client, "score", score(client, bomb)) for bomb in bombs]
         digit = seconds["generate_digits"]()
         assert not all(reply.done() for reply in replies)

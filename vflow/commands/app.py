@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from ipaddress import ip_network
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, ClassVar, Literal
@@ -32,7 +33,10 @@ class App:
     checkpoints: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR…", help_behavior_hint="")] = ()
     """Folders of your own models, offered beside the shipped ones."""
     allow_host: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME…", help_behavior_hint="")] = ()
-    """Further host names that requests may come under, such as a reverse proxy's (with an unusual port)."""
+    """Further host names that requests may come under, such as a reverse proxy's (with an unusual port).
+
+    Of a proxy on another machine, its address or network too: clients that it names are believed.
+    """
     embed_in: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ORIGIN…", help_behavior_hint="")] = ()
     """Sites whose pages may show the app in a frame, such as https://huggingface.co; none by default."""
     mcp: bool = False
@@ -54,7 +58,7 @@ class App:
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port {self.port}: must be between 0 and 65535")
         for name in self.allow_host:
-            if not HOST_NAME.fullmatch(name):
+            if not (HOST_NAME.fullmatch(name) or _is_network(name)):
                 raise ConfigError(f"--allow-host {name}: give a name alone, such as flows.example.org")
         for origin in self.embed_in:
             if not ORIGIN.fullmatch(origin):
@@ -87,6 +91,15 @@ class App:
             mcp=self.mcp,
             on_served=collect,
         )
+
+
+def _is_network(name: str) -> bool:
+    """True for an address too, which is a network of one."""
+    try:
+        ip_network(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _module() -> ModuleType:

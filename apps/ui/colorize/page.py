@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +14,7 @@ from ..shared.events import ComponentGroup, ShouldStop, StatusBar, Steps, Update
 from ..shared.forms import Seed, by_name
 from ..shared.html import message, progress
 from ..shared.jobs import paced
-from ..shared.turns import Turn
+from ..shared.turns import Turn, work_time
 from . import html
 from .job import ColorizedPhoto, Job, Request, check_photos, check_settings, has_color
 from .state import PhotoState, SessionState
@@ -282,13 +281,13 @@ class Page:
         yield {**tools, **bar.done(statistics.summary(requests), [*failed, *statistics.notes])}
 
     def _draw(self, job: Job, statistics: RunStatistics, prefix: str, should_stop: ShouldStop) -> Steps:
-        before, earlier, began = statistics.variants, statistics.seconds, time.monotonic()
+        before, earlier, began = statistics.variants, statistics.seconds, work_time()
         for share in paced(job.prepare(should_stop)):
             text = f"Preparing the colour hints: {share:.0%}"
             yield {self.view.bar.status: progress(round(100 * share), 100, text, "Photo prepared")}
         for _ in job.advance(should_stop):
             statistics.variants = before + job.done
-            statistics.seconds = earlier + time.monotonic() - began
+            statistics.seconds = earlier + work_time() - began
             text = f"{prefix} {job.done} of {job.request.settings.num_samples}"
             yield {self.view.bar.status: statistics.progress(text)}
 

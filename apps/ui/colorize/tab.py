@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -240,7 +241,7 @@ def _wire_downloads(page: Page) -> None:
         yield {bar.status: message("Writing the settings…")}
         return result.save_settings(page.app, strength)
 
-    def saver(make: Make) -> Callable[[Updates], Shown]:
+    def saver(make: Make) -> Callable[[Updates, gr.Request], Shown]:
         def steps(values: Updates) -> Steps:
             path = yield from make(page.state(values), values[page.strength] / 100)
             yield {
@@ -248,8 +249,11 @@ def _wire_downloads(page: Page) -> None:
                 downloads.link: html.download_link(file_url(path), path.name),
             }
 
-        def save(values: Updates) -> Shown:
-            yield from in_turn(page.app, bar.with_errors(page.app, (), steps(values)), bar.status)
+        async def save(values: Updates, request: gr.Request) -> Shown:
+            saving = bar.with_errors(page.app, (), steps(values))
+            async with aclosing(in_turn(page.app, saving, bar.status, request)) as shown:
+                async for updates in shown:
+                    yield updates
 
         return save
 

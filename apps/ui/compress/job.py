@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -21,6 +20,7 @@ from vflow.pipelines.compress import CODEC_CONFIGS, DEFAULTS, Source, read_sourc
 
 from ..shared.context import AppContext
 from ..shared.jobs import in_thread
+from ..shared.turns import work_time
 
 T = TypeVar("T")
 FAMILY, VIDEO = "codec", "videoflow"
@@ -114,7 +114,7 @@ def compress(
         InputError: the file cannot be written. CheckpointError: no codec of its kind. Stopped: as
             ``should_stop`` says.
     """
-    began, path = time.monotonic(), _given(upload)
+    began, path = work_time(), _given(upload)
     require_coder()
     pictures = source.frames if source.frames.ndim == 4 else source.frames[None]
     model = codec_for(app, source.kind)
@@ -149,7 +149,7 @@ def compress(
         Size("vflow", len(data), "ours"),
     )
     clock.frame_done()
-    return Compressed(target, pictures, sizes, time.monotonic() - began, source.notes, source.profile)
+    return Compressed(target, pictures, sizes, work_time() - began, source.notes, source.profile)
 
 
 def restore(
@@ -161,7 +161,7 @@ def restore(
         InputError: not a whole .vflow file, or too large for the page.
         CheckpointError: coded with a checkpoint that is not on offer. Stopped: as ``should_stop`` says.
     """
-    began, path = time.monotonic(), _given(upload)
+    began, path = work_time(), _given(upload)
     require_coder()
     data = path.read_bytes()
     header, _ = unpack(data, path.name)
@@ -176,7 +176,7 @@ def restore(
         lambda progress: decompress_frames(model, data, source=path.name, progress=progress),
     )
     target = write_pixels(found, app.runs.new_folder(), path.stem)
-    return Restored(target, found.frames, len(data), time.monotonic() - began, found.profile)
+    return Restored(target, found.frames, len(data), work_time() - began, found.profile)
 
 
 def _reported(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from vflow.pipelines.walk.render import tiles
 
 from ..shared import checks
 from ..shared.context import AppContext, settings_text
+from ..shared.turns import work_time
 
 FAMILY = "digits"
 MAX_DIGITS = 32  # of a class
@@ -78,13 +78,13 @@ class Job:
         Raises:
             CheckpointError, InputError: with the message to show.
         """
-        began = time.monotonic()
+        began = work_time()
         model = app.models.load(self.request.checkpoint, FAMILY)
         for chunk in draw(model, self.request.labels, self.request.settings):
             self.images = np.concatenate([self.images, chunk.images])
             self.labels += (chunk.label,) * len(chunk.images)
             self.redrawn += chunk.counts.redrawn
-            self.seconds = time.monotonic() - began
+            self.seconds = work_time() - began
             yield
             if should_stop():
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from vflow.pipelines.video.export import heat
 from ..shared import checks
 from ..shared.context import AppContext, settings_text
 from ..shared.storage import free_name
+from ..shared.turns import work_time
 
 FAMILY = "super_resolution"
 MAX_VARIANTS, MAX_PHOTOS = 8, 20
@@ -123,10 +123,10 @@ class Job:
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Draw variant by variant; ``variants`` grows before each step is yielded."""
-        began = time.monotonic()
+        began = work_time()
         for variant in draw_variants(self.model, self.photo, self.request.settings, should_stop=should_stop):
             self.variants.append(variant)
-            self.seconds = time.monotonic() - began
+            self.seconds = work_time() - began
             yield
 
     def save(self, app: AppContext, folder: Path) -> Result:

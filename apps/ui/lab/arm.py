@@ -86,13 +86,15 @@ class Learner:
         self.model: DensityModel | None = None
 
     def learn(self, steps: int = STEPS) -> Iterator[tuple[int, DensityModel]]:
-        """Learn, a generator: the steps done, and the model as it is."""
+        """Learn, a generator: the steps done, and the model as it is. Ends once another has learned it."""
         with forked_rng(0):
             model = posterior_flow(self.arm.dim, self.arm.observed_dim)
         config = TRAINING.model_copy(update={"max_steps": steps})
         with closing(fit_posterior(model, self.arm, config)) as run:  # type: ignore[type-var]
             for each in run:
                 yield each.step, model
+                if self.model is not None:
+                    return
         self.model = model
 
     def draw(self, model: DensityModel, target: Target) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from vflow.training.density import Progress, fit, fit_energy
 from ..shared import checks
 from ..shared.context import AppContext
 from ..shared.pad import read_ink
+from ..shared.turns import work_time
 from .render import Drawing, Plane, Space, Sphere, Torus
 from .systems import BY_PRESET, DRAWN, FILE, LABELS, System, suited
 
@@ -175,23 +175,23 @@ class Job:
             if task.energy is None
             else fit_energy(self.model, task.energy, config)
         )
-        began = last = time.monotonic()
+        began = last = work_time()
         pause = 0.0
         with closing(run), _naming_divergence():  # type: ignore[type-var]
             for progress in run:
                 self.losses.append(progress.nats)
                 if should_stop():
                     break
-                if time.monotonic() - last > max(INTERVAL, pause):
-                    seen = time.monotonic()
+                if work_time() - last > max(INTERVAL, pause):
+                    seen = work_time()
                     self._take_snapshot()
                     yield
-                    last = time.monotonic()
+                    last = work_time()
                     pause = LEARNING_SHARE * (last - seen)
         if not any(map(math.isfinite, self.losses[-20:])):
             raise InputError(DIVERGED)
         self._take_snapshot()
-        self.seconds = time.monotonic() - began
+        self.seconds = work_time() - began
         yield
 
     def _take_snapshot(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,10 @@ from vflow.errors import VflowError
 
 from . import html
 from .context import AppContext, to_gradio_error
-from .jobs import RequestedJob
 from .recent import Updates, merge
-from .turns import Turn
+from .turns import Party, Turn
 
-Shown = Generator[Updates, None, None]
+Shown = AsyncGenerator[Updates, None]
 Steps = Generator[Updates | Turn, None, None]
 """Updates of a job, each in the turn that it asked for last."""
 
@@ -42,10 +41,8 @@ FOLLOW_LINK = "watch('value', () => element.querySelector('a')?.click());"  # as
 GONE = "That result has since been deleted; run it again."
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
-UNDER_WAY = 16
-"""Jobs that have begun: each holds a thread now and then; the others stand in gradio's queue."""
-JOB: dict[str, Any] = {"concurrency_id": "jobs", "concurrency_limit": UNDER_WAY}
-"""Of every event that starts a job, whose turns ``Turns`` gives."""
+JOB: dict[str, Any] = {"concurrency_id": "jobs", "concurrency_limit": None}
+"""Of every event that starts a job, which begins at once: ``Turns`` gives it its turns."""
 QUEUED: dict[str, Any] = {
     **JOB,
     "api_visibility": "private",
@@ -73,7 +70,7 @@ def html_block(value: str, identifier: str | None = None, **options: Any) -> gr.
 
 
 ShouldStop = Callable[[], bool]
-JobWork = Callable[[ShouldStop], Shown]
+JobWork = Callable[[ShouldStop], Steps]
 Work = Callable[[Updates, gr.EventData, ShouldStop], Steps]
 Prepare = Callable[[Updates, gr.EventData], Updates]
 
@@ -123,11 +120,14 @@ class LastResult:
 
     def kept(
         self, status: gr.HTML, session: str | None, known: Updates, work: JobWork, should_stop: ShouldStop
-    ) -> Shown:
+    ) -> Steps:
         """The steps of ``work``, whose result is kept once its status says done."""
         shown = {part: known[part] for part in self.inputs if part in known}
         with closing(work(should_stop)) as steps:
             for updates in steps:
+                if isinstance(updates, Turn):
+                    yield updates
+                    continue
                 merge(shown, updates)
                 if "vf-done" in str(updates.get(status)):  # not in one of its own, which could undo this one
                     updates = {**updates, self.token: self.app.recent.keep(shown, session)}
@@ -181,15 +181,22 @@ class NewestWins:
             number = self._app.jobs.begin(key)
             changes = trigger.prepare(values, event)
             known = {**values, **{part: value for part, value in changes.items() if not _is_update(value)}}
-            work = partial(self._in_turn, partial(trigger.work, known, event))
+            work: JobWork = partial(trigger.work, known, event)
             if self._last:
                 work = partial(self._last.kept, self._status, request.session_hash, known, work)
             newest = self._app.jobs.request(key, work, number, known.get(self._about))
             return unless_empty(changes if newest else {}, self._status)
 
-        def work(request: gr.Request) -> Shown:
+        async def work(request: gr.Request) -> Shown:
             with self._app.jobs.running(self._key(request, trigger.group)) as job:
-                yield from _until_superseded(job) if job else ()
+                if job:
+                    steps, stop = job.work(job.should_stop), job.should_stop
+                    async with aclosing(in_turn(self._app, steps, self._status, request, stop)) as shown:
+                        async for updates in shown:
+                            if job.superseded:
+                                break
+                            if updates:
+                                yield updates
             # Gradio repeats the last update at the end: over what is newer, such as an empty panel.
             yield unless_empty({}, self._status)
 
@@ -199,9 +206,6 @@ class NewestWins:
         return begun.then(
             work, None, results, show_progress_on=self._status, trigger_mode="multiple", **QUEUED
         )
-
-    def _in_turn(self, work: Callable[[ShouldStop], Steps], should_stop: ShouldStop) -> Shown:
-        return in_turn(self._app, work(should_stop), self._status, should_stop)
 
     def stop(self, request: gr.Request) -> None:
         """End the running jobs after the step they are at."""
@@ -228,15 +232,6 @@ class NewestWins:
         return f"{request.session_hash}/{self._name}/{group}"
 
 
-def _until_superseded(job: RequestedJob) -> Shown:
-    with closing(job.work(job.should_stop)) as steps:
-        for updates in steps:
-            if job.superseded:
-                return
-            if updates:
-                yield updates
-
-
 @dataclass
 class NewestPayload:
     """The newest of a page's payloads, which are answered side by side and not in their order.
@@ -258,13 +253,19 @@ class NewestPayload:
         return True
 
 
-def in_turn(app: AppContext, steps: Steps, status: gr.HTML, should_stop: ShouldStop = lambda: False) -> Shown:
-    """``steps`` in their turns; while they wait, ``status`` says so."""
+def in_turn(
+    app: AppContext,
+    steps: Steps,
+    status: gr.HTML,
+    request: gr.Request,
+    should_stop: ShouldStop = lambda: False,
+) -> Shown:
+    """``steps`` in the turns of the ``request``; while they wait, ``status`` says so."""
 
     def waiting(text: str | None) -> Updates:
         return {status: gr.skip() if text is None else html.message(text)}
 
-    return app.turns.take(steps, waiting, should_stop)
+    return app.turns.take(steps, Party.of(request), waiting, should_stop)
 
 
 def unless_empty(updates: Updates, component: Any) -> Updates:

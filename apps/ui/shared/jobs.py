@@ -11,6 +11,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from .turns import work_time
+
 S = TypeVar("S")
 T = TypeVar("T")
 U = TypeVar("U")
@@ -137,12 +139,14 @@ class Abandoned(Exception):
 def in_thread(work: Callable[[Callable[[S], None]], T], seconds: float = 0.5) -> Generator[S, None, T]:
     """Result of ``work``, which runs in a thread; yields the newest of its reports, now and then.
 
-    ``work`` takes the function to report to. Once the generator is closed, that ends the work at its next
-    report.
+    ``work`` takes the function to report to, which holds it up while the generator is, such as until its
+    turn comes round again. Once the generator is closed, that ends the work at its next report.
     """
-    reports, abandoned = deque[S](maxlen=1), threading.Event()
+    reports, abandoned, going = deque[S](maxlen=1), threading.Event(), threading.Event()
+    going.set()
 
     def report(what: S) -> None:
+        going.wait()
         if abandoned.is_set():
             raise Abandoned
         reports.append(what)
@@ -152,9 +156,12 @@ def in_thread(work: Callable[[Callable[[S], None]], T], seconds: float = 0.5) ->
         try:
             while not wait([running], seconds).done:
                 if reports:
+                    going.clear()
                     yield reports.pop()
+                    going.set()
         finally:
             abandoned.set()
+            going.set()
         return running.result()
 
 
@@ -174,11 +181,11 @@ class Clock:
 
     def __init__(self, seconds: dict[str, float], name: str, work: int) -> None:
         self._seconds, self._name, self._work = seconds, name, work
-        self._began = self._last = time.monotonic()
+        self._began = self._last = work_time()
 
     def frame_done(self, share: float = 1.0) -> None:
         """Learn from the frame, or the ``share`` of one, that has just been finished."""
-        now = time.monotonic()
+        now = work_time()
         measured = (now - self._last) / (self._work * share)
         known = self._seconds.get(self._name, measured)
         self._seconds[self._name] = 0.5 * (known + measured)
@@ -186,7 +193,7 @@ class Clock:
 
     def elapsed(self) -> float:
         """Seconds since the job began."""
-        return time.monotonic() - self._began
+        return work_time() - self._began
 
     def remaining(self, frames: float) -> float | None:
         """Seconds that ``frames`` more frames will take; None when nothing was ever measured."""

@@ -21,6 +21,7 @@ SWEEP_INTERVAL = 300.0  # seconds
 UNFINISHED_AGE = 300.0  # seconds after which nobody is about to fill an empty folder
 PREFIX = "vflow-app-"
 RUNS = "runs"
+_PRIVATE: list[Path] = []
 
 
 def private_folder(parent: Path) -> Path:
@@ -36,8 +37,15 @@ def private_folder(parent: Path) -> Path:
     draft = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent)).resolve()
     _lock(draft)
     folder = draft.rename(draft.with_name(draft.name.removeprefix(".")))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _PRIVATE.append(folder)
     return folder
+
+
+@atexit.register
+def remove_private_folders() -> None:
+    """Remove all of this process, in some attempts while jobs still write into them."""
+    for folder in _PRIVATE * 3:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lock(folder: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from vflow.pipelines.video.surprisal import FittedClip, Surprisal, finalize, ite
 from ..shared import checks
 from ..shared.context import AppContext, settings_text
 from ..shared.models import ModelStore
+from ..shared.turns import work_time
 
 FAMILY = "videoflow"
 
@@ -111,12 +111,12 @@ class Job:
 
     def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Score some frames at a time; ``maps`` grows before each step is yielded."""
-        began = time.monotonic()
+        began = work_time()
         segments = iterate(self.model, self.clip.frames, self.request.seed, SEGMENT)
         while not should_stop() and (maps := next(segments, None)) is not None:
             check_finite(self.request.checkpoint, "this clip", maps)
             self.maps.append(maps)
-            self.seconds = time.monotonic() - began
+            self.seconds = work_time() - began
             yield
 
     def save(self, app: AppContext) -> Result:

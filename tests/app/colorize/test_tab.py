@@ -307,11 +307,10 @@ def test_stop_and_waiting_for_the_model(opened: Opener, file: Path, photo: np.nd
     busy.page.locator("#vf-cards img").first.wait_for(timeout=DONE)
     busy.page.get_by_role("button", name="Work on bay3.png").click()
     waiting.page.locator("#vf-colorize-run").click()
-    told = waiting.page.locator(STATUS, has_text="Waiting for the model: 1 job before this one.")
-    told.wait_for(timeout=DONE)
+    waiting.page.locator("#vf-colorize-stop:not([disabled])").wait_for(timeout=DONE)
     waiting.page.locator("#vf-colorize-stop").click()
     waiting.page.locator("#vf-colorize-run:not([disabled])").wait_for(timeout=DONE)
-    stopped = waiting.page.locator(STATUS).inner_text()  # jobs alternate photo by photo: some may be done
+    stopped = waiting.page.locator(STATUS).inner_text()  # jobs alternate: some may be done
     assert "Stopped before the first variant" in stopped or " of 480 variants" in stopped
     busy.page.locator("#vf-colorize-stop").click()
     assert " of 480 variants" in settle(busy)

@@ -113,21 +113,17 @@ def test_stop_keeps_the_digits_so_far(tab: App, tmp_path: Path) -> None:
 
 
 @browser
-def test_waiting_for_the_model_and_leaving_it(opened: Opener) -> None:
-    busy, waiting = opened(), opened()
-    for app in (busy, waiting):
-        app.tab("Digits")
-        app.choose("slowest-digits")
-        app.number("Digits per class", 32)
-    busy.page.locator("#vf-digits-run").click()
-    busy.page.locator(".vf-live img").first.wait_for(timeout=DONE)
-    waiting.page.locator("#vf-digits-run").click()
-    waiting.page.locator(STATUS, has_text="Waiting for the model: 1 job before this one.").wait_for()
-    waiting.page.locator("#vf-digits-cancel").click()
-    waiting.page.locator(STATUS, has_text="Stopped before it began.").wait_for()
-    assert waiting.page.locator("#vf-digits-run").is_enabled()
-    busy.stop("digits")
-    busy.page.locator(".vf-drawn").wait_for(timeout=DONE)
+def test_waiting_for_the_model_and_leaving_it(app: App, stills: list[Path]) -> None:
+    app.keep_the_model(stills[0])
+    app.tab("Digits")
+    app.page.locator("#vf-digits-run").click()
+    app.page.locator(STATUS, has_text="Waiting for the model: ").wait_for()
+    app.page.locator("#vf-digits-cancel").click()
+    app.page.locator(STATUS, has_text="Stopped before it began.").wait_for()
+    assert app.page.locator("#vf-digits-run").is_enabled()
+    app.tab("Predict")
+    app.stop("predict")
+    app.finished()
 
 
 @browser

@@ -39,6 +39,33 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("peer", "host", "forwarded", "client"),
+    [
+        ("127.0.0.1", "proxy.example", "10.9.9.9, 203.0.113.7", "203.0.113.7"),
+        ("::1", "proxy.example", "2001:db8::7", "2001:db8::7"),
+        ("172.18.0.3", "proxy.example", "203.0.113.7, 172.18.0.9", "203.0.113.7"),
+        ("192.168.1.66", "proxy.example", "203.0.113.7", "192.168.1.66"),
+        ("127.0.0.1", "127.0.0.1:7860", "203.0.113.7", "127.0.0.1"),
+        ("172.18.0.3", "192.168.1.7:7860", "203.0.113.7", "172.18.0.3"),
+        ("127.0.0.1", "proxy.example", "", "127.0.0.1"),
+    ],
+)
+def test_clients_are_named_by_allowed_proxies_alone(
+    peer: str, host: str, forwarded: str, client: str
+) -> None:
+    seen: list[str] = []
+
+    async def note(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    guard = HostGuard(note, "0.0.0.0", ["proxy.example", "172.18.0.0/16"])
+    headers = [(b"host", host.encode()), (b"x-forwarded-for", forwarded.encode())]
+    scope = {"type": "http", "method": "GET", "headers": headers, "client": (peer, 50000)}
+    run_async(guard(scope, lambda: None, lambda message: None))  # type: ignore[arg-type,return-value]
+    assert seen == [client]
+
+
+@pytest.mark.parametrize(
     ("served", "host", "expected"),
     [
         ("127.0.0.1", "127.0.0.1:7860", 200),
@@ -127,7 +154,7 @@ def passed_on(allowed: list[str], *headers: tuple[str, str]) -> tuple[Headers, A
 @pytest.mark.parametrize("believed", [True, False])
 def test_what_a_proxy_forwards_is_believed_of_allowed_hosts_alone(believed: bool) -> None:
     headers, client = passed_on(
-        ["proxy.example"] if believed else [],
+        ["proxy.example", "10.0.0.9"] if believed else [],
         ("host", "127.0.0.1:7860"),
         ("x-forwarded-host", "Proxy.example, other"),
         ("x-forwarded-proto", "https"),

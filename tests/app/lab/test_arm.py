@@ -26,6 +26,7 @@ def test_a_learner_gets_nearer_and_serves_once_it_is_through() -> None:
     assert learner.model is not None
     assert learner.misses(learner.draw(learner.model, TARGET), TARGET) < 0.7 * seen[0]
     assert torch.equal(learner.draw(learner.model, TARGET), learner.draw(learner.model, TARGET))
+    assert len(list(learner.learn(60))) == 1, "what one job has learned the others need not"
 
 
 def test_exact_arms_reach_the_target_and_a_stopped_learner_begins_anew() -> None:

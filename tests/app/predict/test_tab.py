@@ -17,7 +17,6 @@ from playwright.sync_api import Route, expect
 import vflow
 from apps.ui.shared import forms
 from apps.ui.shared.examples import FOLDER
-from tests.app.conftest import Opener
 from tests.app.support import DONE, SETTLED, App, differ
 from vflow.cli import main as vflow_command
 from vflow.data import media
@@ -159,23 +158,23 @@ def test_stop_keeps_the_frames_so_far(app: App, stills: list[Path], tmp_path: Pa
     assert app.page.locator("#vf-predict-stop").is_disabled()
 
 
-def test_waiting_for_the_model_and_leaving_it(opened: Opener, stills: list[Path]) -> None:
-    busy, waiting = opened(), opened()
-    for app in (busy, waiting):
-        app.choose("slow")
-        app.upload(stills[0])
-        app.settings(futures=1, frames=60)
-    busy.page.locator("#vf-predict-run").click()
-    busy.page.locator(".vf-live").wait_for(timeout=DONE)
-    waiting.page.locator("#vf-predict-run").click()
-    waiting.page.locator(
-        "#vf-predict-status", has_text="Waiting for the model: 1 job before this one."
-    ).wait_for()
-    waiting.page.locator("#vf-predict-stop").click()
-    waiting.page.locator("#vf-predict-status", has_text="Stopped before the first frame.").wait_for()
-    assert waiting.page.locator("#vf-predict-run").is_enabled()
-    busy.stop("predict")
-    busy.finished()
+def test_waiting_for_the_model_and_leaving_it(app: App, stills: list[Path]) -> None:
+    app.tab("Digits")
+    app.choose("slowest-digits")
+    app.number("Digits per class", 32)
+    app.page.locator("#vf-digits-run").click()
+    app.page.locator(".vf-live img").first.wait_for(timeout=DONE)
+    app.tab("Predict")
+    app.choose("slow")
+    app.upload(stills[0])
+    app.settings(futures=1, frames=60)
+    app.page.locator("#vf-predict-run").click()
+    app.page.locator("#vf-predict-status", has_text="Waiting for the model: ").wait_for()
+    app.page.locator("#vf-predict-stop").click()
+    app.page.locator("#vf-predict-status", has_text="Stopped before the first frame.").wait_for()
+    assert app.page.locator("#vf-predict-run").is_enabled()
+    app.stop("digits")
+    app.page.locator(".vf-drawn").wait_for(state="attached", timeout=DONE)
 
 
 def test_continue_from_a_future(app: App, stills: list[Path], tmp_path: Path) -> None:

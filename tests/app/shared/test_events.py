@@ -12,6 +12,7 @@ import pytest
 from apps.ui.shared.events import NewestWins, ShouldStop, Steps, Trigger, Updates
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.turns import Turns
+from tests.app.support import run_async
 
 
 class Listener:
@@ -33,7 +34,7 @@ def test_gradio_has_nothing_to_repeat_when_a_job_ends(discarded: bool) -> None:
     """It sends the last update of a job again as that ends: over an upload box cleared meanwhile."""
     status, listener = gr.HTML(render=False), Listener()
     app: Any = SimpleNamespace(jobs=Jobs(), turns=Turns())
-    request: Any = SimpleNamespace(session_hash="s")
+    request: Any = SimpleNamespace(session_hash="s", client=None)
 
     def work(values: Updates, event: gr.EventData, should_stop: ShouldStop) -> Steps:
         yield {status: "Writing…"}
@@ -43,8 +44,12 @@ def test_gradio_has_nothing_to_repeat_when_a_job_ends(discarded: bool) -> None:
     jobs.add(Trigger(listener, work), [], [status])
     listener.prepare({}, None, request)
     shown = []
-    for updates in listener.work(request):
-        shown.append(updates[status])
-        if discarded and updates[status] == "Writing…":
-            jobs.discard(request)
+
+    async def show() -> None:
+        async for updates in listener.work(request):
+            shown.append(updates[status])
+            if discarded and updates[status] == "Writing…":
+                jobs.discard(request)
+
+    run_async(show())
     assert shown == ["Writing…", *([] if discarded else ["Done."]), gr.skip()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 
 import gradio as gr
 import pytest
@@ -154,6 +155,23 @@ def test_work_in_a_thread_ends_when_nobody_waits_for_it() -> None:
     assert next(steps) == "1"
     steps.close()
     assert ended == [True]
+
+
+def test_work_in_a_thread_waits_while_its_turn_does() -> None:
+    done = []
+
+    def endless(report: Callable[[int], None]) -> None:
+        while True:
+            done.append(True)
+            report(len(done))
+
+    with closing(in_thread(endless, seconds=0.05)) as steps:
+        next(steps)
+        time.sleep(0.05)  # a report may have been on its way
+        before = len(done)
+        time.sleep(0.2)
+        assert len(done) == before
+        assert next(steps) > before, "and goes on"
 
 
 def test_errors_of_work_in_a_thread_are_raised() -> None:
