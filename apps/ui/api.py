@@ -80,9 +80,7 @@ def _expose(
             async for step in replies:
                 reply = reply if step is None else step
                 yield skips if step is None else step
-            if (
-                step is None and reply is not None
-            ):  # gradio takes the last update
+            if step is None and reply is not None:  # gradio takes the last update
                 yield reply
 
     trigger.click(

@@ -27,6 +27,7 @@ import torch
 import vflow
 from scripts.acceptance.report import machine
 from vflow import cli
+from vflow.models.density import DensityModel
 
 TABLES = ("iris", "wine", "breast_cancer", "diabetes", "digits")
 SPLITS = 5
@@ -73,7 +74,9 @@ def train_by_command(preset: str, train: np.ndarray, test: np.ndarray, folder: P
     if code:
         raise SystemExit(f"the command ended with {code}: vflow {' '.join(words)}")
     with torch.no_grad():
-        log_p = vflow.load(folder / "run").log_prob(torch.from_numpy(test).float())
+        model = vflow.load(folder / "run")
+        assert isinstance(model, DensityModel)
+        log_p = model.log_prob(torch.from_numpy(test).float())
     best = json.loads((folder / "run" / "last" / "state" / "state.json").read_text())["progress"]["best_step"]
     return {"nats": -float(log_p.double().mean()), "seconds": round(seconds, 1), "best_step": best}
 

@@ -31,6 +31,7 @@ from apps.ui.shared.forms import Seed
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
+from apps.ui.shared.turns import Turn
 from tests.app.conftest import save_untrained, tiny_colorizer
 from vflow.errors import InputError
 from vflow.pipelines.color.colorize import ColorSettings
@@ -132,11 +133,16 @@ def test_points_on_a_large_photo_are_prepared_with_progress(
 
 
 def colorize(context: AppContext) -> Callable[..., Iterator[Any]]:
-    """The endpoint's function."""
+    """Steps of the endpoint's job, without the turns that it asks for."""
     with gr.Blocks() as blocks:
         api.build(context)
     function: Any = next(f.fn for f in blocks.fns.values() if f.api_name == "colorize")
-    return lambda paths: function(paths, "mine", 2, 1.0, 1.0, 0, "", "")
+
+    def steps(paths: list[str]) -> Iterator[Any]:
+        job = function.__wrapped__(paths, "mine", 2, 1.0, 1.0, 0, "", "")
+        return (step for step in job if not isinstance(step, Turn))
+
+    return steps
 
 
 def lose(context: AppContext) -> None:
