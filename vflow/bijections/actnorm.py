@@ -61,7 +61,6 @@ class ActNorm(Bijection):
         super()._load_from_state_dict(*args)
         self._known = False
 
-    @torch.compiler.disable
     @torch.no_grad()
     def calibrate(self, x: Tensor, *, inverse: bool = False, processes: int | None = 1) -> None:
         """Set scale and shift from the batch ``x`` (B, C, H, W), once.

@@ -98,7 +98,6 @@ class VectorFlow(nn.Module, ABC):
         z, density, _ = self._encode(points, condition)
         return self.base.log_prob(z) + density
 
-    @torch.compiler.disable
     def _start(self, batch: PointBatch | None) -> None:
         """Initialise from a first training step's batch; all processes get what the first one has.
 
