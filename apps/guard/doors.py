@@ -51,7 +51,7 @@ class Doors:
 
 
 def is_own(name: str, files: Path) -> bool:
-    """Whether ``name`` is the whole path of something inside the folder ``files``, whatever links lead to."""
+    """True if ``name`` is the whole path of something inside the folder ``files``, whatever links lead to."""
     try:
         path = Path(name)
         return path.is_absolute() and files.resolve() in path.resolve().parents

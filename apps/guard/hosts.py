@@ -97,7 +97,7 @@ class HostGuard:
         return name is not None and (name in self._hosts or (self._any_address and _is_address(name)))
 
     def _is_own(self, headers: Headers) -> bool:
-        """Whether the request is of no page, or of the app's own."""
+        """True of a request that is of no page, or of the app's own."""
         if (origin := headers.get("origin")) is None:
             return True
         parts = _split(origin)
