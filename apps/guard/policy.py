@@ -1,4 +1,4 @@
-"""What a browser may do with the app's answers: a content security policy, no sniffing, no frames."""
+"""Headers that bind a browser: a content security policy, no sniffing, no frames."""
 
 from __future__ import annotations
 
