@@ -33,8 +33,15 @@ from vflow.bijections.root import invert_increasing
 from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation, SphereToCylinder
 from vflow.bijections.spline import LogitSpline, RationalQuadraticSpline
-from vflow.bijections.tarflow import Patches, TransformerBlock, TransformerSize
+from vflow.bijections.tarflow import (
+    CausalLayer,
+    CausalTransformer,
+    Patches,
+    TransformerBlock,
+    TransformerSize,
+)
 from vflow.bijections.vector import VectorBijection
+from vflow.bijections.whitening import Whitening
 
 __all__ = [
     "PLU",
@@ -48,6 +55,8 @@ __all__ = [
     "Bijection",
     "BinnedMap",
     "CachedLinear",
+    "CausalLayer",
+    "CausalTransformer",
     "Chain",
     "ChannelPartition",
     "ChannelPermutation",
@@ -96,6 +105,7 @@ __all__ = [
     "TransformerBlock",
     "TransformerSize",
     "VectorBijection",
+    "Whitening",
     "invert_increasing",
     "sum_densities",
     "upsample_density",

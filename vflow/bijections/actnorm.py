@@ -49,12 +49,17 @@ class ActNorm(Bijection):
         shift, scale, log_scale = self.affine_parameters()
         return z / scale[:, None, None] - shift[:, None, None], constant_density(z, -log_scale.sum())
 
+    @property
+    def starts(self) -> bool:
+        """True in a training step before which nothing is known to have initialised it."""
+        return not self._known and self.training and torch.is_grad_enabled()
+
     def ensure_initialized(self, x: Tensor, *, inverse: bool = False) -> None:
         """``calibrate`` on the batch of a training step, over all processes, if nothing did so before.
 
         The condition lies on the host: it costs no wait for the device, and compiled steps are free of it.
         """
-        if not self._known and self.training and torch.is_grad_enabled():
+        if self.starts:
             self.calibrate(x, inverse=inverse, processes=None)
 
     def _load_from_state_dict(self, *args: Any) -> None:

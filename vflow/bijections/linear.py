@@ -75,6 +75,8 @@ class ActNormLinear(Bijection):
         return pointwise(x, matrix, bias), constant_density(x, self._log_det(log_scale))
 
     def invert(self, z: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
+        if self.actnorm.starts:
+            self.actnorm.ensure_initialized(pointwise(z, inverted(self.plu.matrix())), inverse=True)
         return self.with_cached_inverse().invert(z)
 
     def with_cached_inverse(self) -> CachedLinear:

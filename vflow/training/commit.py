@@ -290,7 +290,7 @@ def load_commit(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a commit is for: the model that becomes its ``model/``, with the text ``card``; and the weights
+    """Contents of a commit: the model that becomes its ``model/``, with the text ``card``; and the weights
     that were best for validation so far, if the run keeps such.
     """
 
