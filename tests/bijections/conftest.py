@@ -60,6 +60,9 @@ def perturb(module: Bijection) -> Bijection:
     """Move every parameter off its initial value: with zero-initialised layers a test sees the identity."""
     for parameter in module.parameters():
         parameter.add_(0.2 * torch.randn_like(parameter))
+    for name, buffer in module.named_buffers():
+        if name.split(".")[-1] == "initialized":  # else the first step would set what was moved
+            buffer.fill_(True)
     return module
 
 

@@ -366,8 +366,8 @@ class Run:
     def _validate(self) -> bool:
         """Score and sample with the averaged weights; abandoned when a stop is requested.
 
-        Returns False for useless weights: the score is not finite, and the latest steps were skipped; in a run
-        that keeps its best weights also where it is not finite or far above the best.
+        Returns False for useless weights: the score is not finite, and the latest steps were skipped; in a
+        run that keeps its best weights also where it is not finite or far above the best.
         """
         if not self.data.held_out:
             return True
