@@ -15,6 +15,7 @@ os.environ.setdefault(
     "OMP_NUM_THREADS",
     "1" if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) >= (os.cpu_count() or 1) else "2",
 )
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two threads that spin starve whatever runs beside them
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"

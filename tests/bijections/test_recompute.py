@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -107,6 +108,16 @@ def test_frozen_parameters_and_inputs_without_gradient() -> None:
         torch.testing.assert_close(gradient, bijection.get_parameter(name).grad, rtol=1e-3, atol=1e-4)
 
 
+def test_a_first_training_step_initialises_as_plain_layers_do() -> None:
+    plain = steps("affine", 4, 3)
+    rebuilt = copy.deepcopy(plain)
+    x = torch.randn(8, 4, 6, 4) * 5 + 2
+    plain.transform(x)
+    transform_recomputed(rebuilt, x)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(rebuilt.state_dict()[name], value, rtol=1e-4, atol=1e-4)
+
+
 def test_bfloat16_conditioners_keep_the_direction() -> None:
     """Eight steps with one anchor, their output; ActNorms set from data, couplings as in early training."""
     torch.manual_seed(3)
@@ -140,6 +151,8 @@ def saved_bytes(run: Callable[[], Any]) -> int:
 def test_what_is_kept_does_not_grow_with_depth() -> None:
     x, context = torch.randn(3, 4, 6, 4), torch.randn(3, 2, 6, 4)
     shallow, deep = steps("affine", 4, 2, 2), steps("affine", 4, 8, 2)
+    for made in (shallow, deep):
+        made.initialize(x, context)
     kept = [saved_bytes(lambda c=c: transform_recomputed(c, x, context)) for c in (shallow, deep)]
     assert kept[0] == kept[1] <= context.nbytes
     assert saved_bytes(lambda: deep.transform(x, context)) > 3 * saved_bytes(

@@ -94,6 +94,11 @@ class ActNorm(Bijection):
         return self.invert(z)[0]
 
 
+def awaits_first_batch(module: nn.Module) -> bool:
+    """True in a training step before which an ActNorm inside ``module`` is not known to be initialised."""
+    return any(isinstance(part, ActNorm) and part.starts for part in module.modules())
+
+
 def constant_density(x: Tensor, value: Tensor) -> Tensor:
     """The same density ``value`` at each position: (B, H, W)."""
     return value.expand(x.shape[0], x.shape[2], x.shape[3])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vflow.bijections.actnorm import awaits_first_batch
 from vflow.bijections.base import Bijection, Chain, Context, sum_densities
 
 
@@ -34,6 +35,10 @@ class _Tape:
 
 def transform_recomputed(chain: Chain, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
     """``chain.transform(x, context)``: same values, gradients up to rounding, memory of one layer."""
+    if awaits_first_batch(chain):  # below, layers run without gradients, as no training step does
+        z = x
+        for layer in chain.layers:
+            z = layer.transform(z.detach(), context)[0]
     tape, densities = _Tape(x, 0), []
     for index, layer in enumerate(chain.layers):
         parameters = [p for p in layer.parameters() if p.requires_grad]
