@@ -116,8 +116,8 @@ def push_psnr() -> Result:
     is chosen by mean PSNR over frames 1–10. Baselines are fitted to all training clips."""
     clips = push_clips("test")[::PSNR_EVERY, : GIVEN + PSNR_FRAMES]
     baselines, neighbours = baseline_psnr(clips)
-    values = {"copy_last": baselines["copy last"], "training_mean": baselines["training mean"]}
-    values["linear"] = baselines["per-pixel regression"]
+    values = {"copy_last": baselines["copy_last"], "training_mean": baselines["training_mean"]}
+    values["linear"] = baselines["regression"]
     found = futures_psnr(shipped_model("push"), clips, 1.0)
     values |= {"gain": found["best"] - max(values.values()), "best_of_20": found["best"]}
     values |= {"single": found["mean"], "of_mean": found["of_mean"], "neighbours": neighbours}

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vflow.data.motion import advect, drift_offsets, estimate_motion
+from vflow.data.motion import advect, drift_offsets, estimate_motion, extrapolate
 from vflow.errors import InputError
 
 
@@ -32,6 +32,16 @@ def test_motion_of_a_shifted_field_is_the_shift(x: int, y: int) -> None:
     inner = motion[:, 10:-10, 10:-10]
     np.testing.assert_allclose(inner[0], x, atol=0.5)
     np.testing.assert_allclose(inner[1], y, atol=0.5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_extrapolation_goes_on_with_the_last_motion(channels: int) -> None:
+    film = np.repeat(moving(3, 2, 7)[..., None], channels, -1)
+    found = extrapolate(film[:3], 4)
+    assert found.shape == (4, 192, 192, channels) and found.dtype == np.float32
+    errors = np.abs(found - film[3:])[:, 24:-24, 24:-24].mean((1, 2, 3))
+    copied = np.abs(film[2].astype(float) - film[3:])[:, 24:-24, 24:-24].mean((1, 2, 3))
+    assert (errors < 0.2 * copied).all()
 
 
 def test_motion_without_rain_is_zero() -> None:

@@ -8,7 +8,16 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from vflow.metrics.video import Baselines, best_of, diversity, psnr
+from vflow.metrics.video import (
+    Baselines,
+    at_fifth,
+    best_of,
+    diversity,
+    faulty,
+    gradient_energy,
+    moved,
+    psnr,
+)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -65,12 +74,12 @@ def test_baselines_recover_a_linear_world() -> None:
     fitted = Baselines.fit(iter(clips), context=2)
     context = clips[3][:2]
     predictions = fitted.predict(context)
-    assert set(predictions) == {"copy last", "training mean", "per-pixel regression"}
+    assert set(predictions) == {"copy_last", "training_mean", "regression"}
     assert all(p.shape == (2, 4, 4, 1) for p in predictions.values())
-    np.testing.assert_allclose(predictions["per-pixel regression"], clips[3][2:], atol=0.05)
-    np.testing.assert_array_equal(predictions["copy last"], np.stack([context[-1]] * 2))
+    np.testing.assert_allclose(predictions["regression"], clips[3][2:], atol=0.05)
+    np.testing.assert_array_equal(predictions["copy_last"], np.stack([context[-1]] * 2))
     np.testing.assert_allclose(
-        predictions["training mean"][0], np.mean([c[2:] for c in clips], (0, 1)), rtol=1e-5
+        predictions["training_mean"][0], np.mean([c[2:] for c in clips], (0, 1)), rtol=1e-5
     )
 
 
@@ -90,3 +99,41 @@ def test_continuations_are_the_changes_after_the_nearest_training_frames() -> No
 def test_baselines_need_clips() -> None:
     with pytest.raises(ValueError, match="no clips to fit on"):
         Baselines.fit([], context=1)
+
+
+def test_the_fifth_frame_is_that_of_the_future_best_until_then() -> None:
+    """Errors of 3, 2 and 0 grey levels there; the second is wrong before it, the third after it."""
+    target = np.full((6, 4, 4, 1), 100, np.uint8)
+    futures = np.stack([target + 3, target + 2, target])
+    futures[1, :4] += 5
+    futures[2, 5] += 100
+    found = at_fifth(futures, target, {"copy_last": target + 10})
+    db = [10 * np.log10(255**2 / error) for error in (9, 4, 1, 100)]
+    assert found["best"] == pytest.approx(db[2]), "a hit counts as an error of 1"
+    assert found["mean"] == pytest.approx(np.mean(db[:3])) and found["copy_last"] == pytest.approx(db[3])
+    assert found["of_mean"] == pytest.approx(10 * np.log10(255**2 / (5 / 3) ** 2))
+
+
+def test_gradient_energy_is_counted_where_things_move() -> None:
+    last = np.zeros((32, 32, 1), np.uint8)
+    target = last[None].copy()
+    target[0, 4:8, 4:8] = 50
+    where = moved(last, target)
+    assert where[0, 2:10, 2:10].all() and where.sum() == 64
+    assert gradient_energy(target, where)[0] == 16 * 50**2
+    checked = np.indices((32, 32)).sum(0)[None, ..., None] % 2 * 10
+    assert gradient_energy(checked, where)[0] == 2 * 64 * 10**2
+
+
+def test_blank_frozen_and_noisy_frames_are_told() -> None:
+    last = np.repeat(np.arange(0, 64, 2, dtype=np.uint8)[:, None, None], 32, 1)
+    target = np.stack([last, last])
+    target[1, 8:16, 8:16] += 60
+    blank, right = np.full_like(target, 30), target.copy()
+    frozen, noisy = np.stack([last, last]), noise(2, 32, 32, 1)
+    found = faulty(np.stack([right, blank, frozen, noisy]), last, target)
+    assert found.tolist() == [
+        [[False] * 2, [True] * 2, [False] * 2, [False] * 2],
+        [[False] * 2, [False] * 2, [False, True], [False] * 2],
+        [[False] * 2, [False] * 2, [False] * 2, [True] * 2],
+    ]

@@ -1,4 +1,4 @@
-"""Motion between frames, and given radar frames moved along it to where the rain will be.
+"""Motion between frames, frames extrapolated along it, and radar frames moved to where the rain will be.
 
 Frames ahead lie in a *window* that drifts with the rain: in the frame k steps ahead its pixel (row, column)
 is ``origin + offsets[k − 1] + (row, column)`` of the given frames. So what moves with the mean motion stays
@@ -48,6 +48,29 @@ def optical_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     before, after = np.ascontiguousarray(before), np.ascontiguousarray(after)
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return np.asarray(finder.calc(before, after, np.zeros((*before.shape, 2), np.float32)))
+
+
+def extrapolate(frames: np.ndarray, num_frames: int) -> np.ndarray:
+    """Next ``num_frames`` frames if all goes on as between the last two: float32 (num_frames, H, W, C).
+
+    The last frame is warped again and again along the DIS optical flow from it back to the frame before.
+
+    Args:
+        frames: uint8 (T, H, W, C), T ≥ 2, C 1 or 3.
+
+    Raises:
+        InputError: fewer than 16 pixels a side.
+    """
+    before, last = (
+        cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) if f.shape[-1] == 3 else f[..., 0] for f in frames[-2:]
+    )
+    height, width = last.shape
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    source = np.dstack([columns, rows]) + optical_flow(last, before)
+    made = [frames[-1].astype(np.float32)]
+    for _ in range(num_frames):
+        made.append(_sampled(made[-1], source, cv2.BORDER_REPLICATE).reshape(made[0].shape))
+    return np.stack(made[1:])
 
 
 class PairMotion(NamedTuple):

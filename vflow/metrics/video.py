@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Self
 
+import cv2
 import numpy as np
 import torch
 
@@ -14,6 +15,16 @@ Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Prediction and target (…, H, W, C), broadcast → a figure per frame (…)."""
 PSNR_LIMIT = 60.0
 """dB that a frame counts as which is hit exactly."""
+FIFTH = 5
+"""Predicted frame at which futures of film are compared."""
+FIFTH_LIMIT = 10 * math.log10(255**2)
+"""dB of a mean squared error of 1, which frames at the fifth count as that are nearer."""
+STILL = 40.0
+"""dB of a copy of the last given frame at the fifth from which a clip counts as still."""
+MOVED = 10
+"""Grey levels of any channel from which a pixel counts as moved."""
+AROUND = 5
+"""Side of the square in pixels around a moved one that moves as well."""
 
 
 def psnr(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -56,6 +67,62 @@ def fidelity(measure: Measure, samples: np.ndarray, target: np.ndarray) -> dict[
     scores = measure(samples, target[None])
     best = scores[scores.mean(1).argmax()]
     return {"best": best, "mean": scores.mean(0), "of_mean": measure(samples.mean(0), target)}
+
+
+def at_fifth(futures: np.ndarray, target: np.ndarray, others: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """PSNR in dB at the fifth frame of futures (N, T, H, W, C) and of each of ``others`` (T, H, W, C).
+
+    ``best`` is of the future with the least mean squared error over frames 1 to 5, ``mean`` what a single
+    one has on average, ``of_mean`` that of their mean. Mean squared errors under 1 count as 1.
+    """
+    errors = np.square(futures[:, :FIFTH].astype(np.float32) - target[:FIFTH]).mean((2, 3, 4))
+    every = np.minimum(psnr(futures[:, FIFTH - 1], target[FIFTH - 1]), FIFTH_LIMIT)
+    single = {"of_mean": futures.mean(0), **others}
+    return {
+        "best": float(every[errors.mean(1).argmin()]),
+        "mean": float(every.mean()),
+        **{
+            name: min(float(psnr(frames[FIFTH - 1], target[FIFTH - 1])), FIFTH_LIMIT)
+            for name, frames in single.items()
+        },
+    }
+
+
+def moved(last: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Pixels of ``target`` (T, H, W, C) where things have moved since the frame ``last``: bool (T, H, W)."""
+    changed = (np.abs(target.astype(np.int16) - last) >= MOVED).any(-1).astype(np.uint8)
+    return np.stack([cv2.dilate(one, np.ones((AROUND, AROUND), np.uint8)) for one in changed]) > 0
+
+
+def gradient_energy(frames: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Sum over the pixels ``where`` (…, H, W) of squared differences to the next: (…, H, W, C) → (…)."""
+    values = frames.astype(np.float32)
+    down = np.square(np.diff(values, axis=-3)).sum(-1) * where[..., :-1, :]
+    across = np.square(np.diff(values, axis=-2)).sum(-1) * where[..., :-1]
+    return np.asarray(down.sum((-2, -1)) + across.sum((-2, -1)))
+
+
+def faulty(futures: np.ndarray, last: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Frames of futures (N, T, H, W, C) that are blank, frozen or noise: bool (3, N, T).
+
+    Blank: a tenth of the spread of the true frame ``target`` (T, H, W, C), or less. Frozen: changed since the
+    frame ``last`` by a tenth or less of what the true frame has, where things have moved; never where none
+    have. Noise: four times the gradient energy of the true frame and of the last, or more.
+    """
+    everywhere = np.ones(target.shape[:-1], bool)
+    where = moved(last, target)
+    change, true_change = (
+        (np.square(frames.astype(np.float32) - last).sum(-1) * where).sum((-2, -1))
+        for frames in (futures, target)
+    )
+    energy = np.maximum(gradient_energy(target, everywhere), gradient_energy(last, everywhere[0]))
+    return np.stack(
+        [
+            futures.std((2, 3, 4)) <= 0.1 * target.std((1, 2, 3)),
+            (change <= 0.01 * true_change) & where.any((1, 2)),
+            gradient_energy(futures, everywhere) >= 4 * np.maximum(energy, 1),
+        ]
+    )
 
 
 def diversity(samples: np.ndarray) -> float:
@@ -102,9 +169,9 @@ class Baselines(NamedTuple):
         last = context[-1].astype(np.float32)
         shape = self.offset.shape
         return {
-            "copy last": np.broadcast_to(last, shape),
-            "training mean": np.broadcast_to(self.mean, shape),
-            "per-pixel regression": self.offset + self.slope * last,
+            "copy_last": np.broadcast_to(last, shape),
+            "training_mean": np.broadcast_to(self.mean, shape),
+            "regression": self.offset + self.slope * last,
         }
 
     def continuations(self, context: np.ndarray, num_samples: int) -> np.ndarray:

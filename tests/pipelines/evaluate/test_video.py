@@ -13,6 +13,7 @@ import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 import vflow
+from vflow.data import media
 from vflow.data.datasets.shapes import BACKGROUND
 from vflow.data.lossless import bits_after
 from vflow.errors import ConfigError
@@ -187,7 +188,14 @@ def test_mosaics_cost_what_their_frames_do_where_pixels_are_independent() -> Non
 
 
 def test_baselines_and_codecs(figures: dict[str, Any]) -> None:
-    for name in ("copy_last", "training_mean", "regression", "neighbours_best", "neighbours_mean"):
+    for name in (
+        "copy_last",
+        "optical_flow",
+        "training_mean",
+        "regression",
+        "neighbours_best",
+        "neighbours_mean",
+    ):
         assert len(figures[f"psnr_{name}_per_frame"]) == len(figures[f"ssim_{name}_per_frame"]) == 4
     errors = [(c[CONTEXT:].astype(float) - c[CONTEXT - 1]) ** 2 for c in _held()]
     copied = np.mean([10 * np.log10(255**2 / e.mean((1, 2, 3))) for e in errors], axis=0)
@@ -195,8 +203,25 @@ def test_baselines_and_codecs(figures: dict[str, Any]) -> None:
     assert figures["psnr_neighbours_best"] > figures["psnr_neighbours_mean"]  # of as many as the model's
     expected = np.mean([bits_after(clip, CONTEXT, "x264") for clip in _held()])
     assert figures["bits_per_dim_x264"] == pytest.approx(expected)
+    assert figures["bits_over_x264"] == pytest.approx(figures["bits_per_dim"] / expected)
     assert figures["bits_per_dim_ffv1"] > 0
     assert figures["bits_per_value_of_lossy_sources"] is None
+
+
+def test_film_is_judged_at_the_fifth_frame(model: VideoModel, tmp_path: Path) -> None:
+    """Two clips that move and one that stands still, which is left out."""
+    clips = [moving_clip(number, frames=8) for number in (1, 2)]
+    for name, clip in (("a", clips[0]), ("b", clips[1]), ("still", np.repeat(clips[0][:1], 8, 0))):
+        media.write_npz(tmp_path / f"{name}.npz", frames=clip)
+    settings = Settings(str(tmp_path), num_samples=2, num_importance_samples=1, num_frames=5)
+    figures = evaluate_video(model, settings, quiet).figures
+    assert figures["still_clips"] == 1
+    errors = [((clip[CONTEXT + 4] - clip[CONTEXT - 1].astype(float)) ** 2).mean() for clip in clips]
+    copied = np.mean([10 * np.log10(255**2 / error) for error in errors])
+    assert figures["psnr_fifth_copy_last"] == pytest.approx(copied)
+    assert figures["psnr_fifth_best"] < figures["psnr_fifth_copy_last"] and figures["gradient_energy_5"] > 0
+    assert {"psnr_fifth_optical_flow", "blank_share", "frozen_share", "noise_share"} <= set(figures)
+    assert "gradient_energy_10" not in figures, "there are five frames"
 
 
 def test_noise_and_disorder_are_seen(figures: dict[str, Any]) -> None:

@@ -183,10 +183,11 @@ def fault_figures(model: Any, counts: Counts) -> dict[str, Any]:
 SERIES = {
     "best": "best sample", "mean": "one sample on average", "of_mean": "mean of the samples",
     "neighbours_best": "best of as many neighbours",
-    "copy_last": "last frame copied", "training_mean": "training mean", "regression": "per-pixel regression",
+    "copy_last": "last frame copied", "optical_flow": "last motion going on (optical flow)",
+    "training_mean": "training mean", "regression": "per-pixel regression",
 }  # fmt: skip
 LABELS = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
-_BASELINES = ("neighbours_best", "copy_last", "training_mean", "regression")
+_BASELINES = ("neighbours_best", "copy_last", "optical_flow", "training_mean", "regression")
 
 
 def write_plots(folder: Path, evaluation: Evaluation) -> list[Path]:

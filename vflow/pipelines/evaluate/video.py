@@ -14,15 +14,22 @@ from torch import nn
 from vflow.config import ConvolutionalVideoConfig
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.lossless import CODECS, bits_after, stored_bits
+from vflow.data.motion import MIN_SIDE, extrapolate
 from vflow.metrics import shapes
 from vflow.metrics.video import (
+    FIFTH,
     PSNR_LIMIT,
+    STILL,
     Baselines,
     Measure,
+    at_fifth,
     best_of,
     diversity,
+    faulty,
     fidelity,
+    gradient_energy,
     limited_psnr,
+    moved,
     ssim,
 )
 from vflow.models import VideoBatch, VideoModel
@@ -61,6 +68,8 @@ MEASURES: dict[str, Measure] = {"psnr": limited_psnr, "ssim": ssim}
 BASELINE_CLIPS = 1000
 """Training clips that baselines are fitted to."""
 SHEETS = ("best", "worst", "random")
+SHARPNESS_AT = (5, 10)
+"""Predicted frames whose gradients are compared with the true frames'."""
 
 
 def draw(model: nn.Module, context: np.ndarray, settings: PredictSettings) -> Samples:
@@ -84,6 +93,9 @@ class _Figures:
     def __init__(self, data: Clips) -> None:
         self.data = data
         self.rows: list[dict[str, np.ndarray]] = []
+        self.fifth: list[dict[str, float]] = []
+        self.energies: list[np.ndarray] = []
+        self.faulty: list[np.ndarray] = []
         self.spread: list[float] = []
         self.verdicts: list[list[shapes.Verdict]] = []
         self.shown: dict[str, list[np.ndarray]] = {name: [] for name in SHEETS}
@@ -95,12 +107,24 @@ class _Figures:
         context, target = clip[:first], clip[first : first + self.data.num_frames]
         self.rows.append(compared(drawn.images, target))
         self.spread.append(diversity(drawn.images))
+        self._compare_film(context, target, drawn.images)
         self.counts, self.seconds = self.counts.plus(drawn.counts), self.seconds + drawn.seconds
         self.frames += drawn.images.shape[0] * drawn.images.shape[1]
         if self.data.places.name == "shapes":
             self.verdicts.append([shapes.judge(context, future) for future in drawn.images])
         if len(self.rows) <= SHOWN:
             self._show(context, target, drawn.images)
+
+    def _compare_film(self, context: np.ndarray, target: np.ndarray, futures: np.ndarray) -> None:
+        """What film of any kind is judged by: the fifth frame, sharpness, and frames that are at fault."""
+        if len(target) >= FIFTH:
+            self.fifth.append(at_fifth(futures, target, simple_futures(context, len(target))))
+        at = [frame - 1 for frame in SHARPNESS_AT if frame <= len(target)]
+        if at:
+            where = moved(context[-1], target[at])
+            of_futures = gradient_energy(futures[:, at], where).mean(0)
+            self.energies.append(np.stack([of_futures, gradient_energy(target[at], where)]))
+        self.faulty.append(faulty(futures, context[-1], target).mean((1, 2)))
 
     def _show(self, context: np.ndarray, target: np.ndarray, futures: np.ndarray) -> None:
         """Two rows for each sheet: what came, and one future, both after the last given frame."""
@@ -116,7 +140,21 @@ class _Figures:
             "diversity": np.mean(self.spread),
             "seconds_per_frame": self.seconds / max(1, self.frames),
         }
-        return figures | self._directions()
+        return figures | self._film() | self._directions()
+
+    def _film(self) -> dict[str, Any]:
+        shares = np.mean(self.faulty, 0)
+        found: dict[str, Any] = dict(zip(("blank_share", "frozen_share", "noise_share"), shares, strict=True))
+        if self.energies:
+            drawn, true = np.sum(self.energies, 0)
+            for frame, ratio in zip(SHARPNESS_AT, drawn / np.maximum(true, 1), strict=False):
+                found[f"gradient_energy_{frame}"] = float(ratio)
+        if self.fifth:
+            moving = [row for row in self.fifth if row["copy_last"] <= STILL]
+            found["still_clips"] = len(self.fifth) - len(moving)
+            for name in moving[0] if moving else ():
+                found[f"psnr_fifth_{name}"] = float(np.mean([row[name] for row in moving]))
+        return found
 
     def _directions(self) -> dict[str, float]:
         if not self.verdicts:
@@ -129,8 +167,19 @@ class _Figures:
         return {name: views.grid(np.stack(rows)) for name, rows in self.shown.items() if rows}
 
 
+def simple_futures(context: np.ndarray, num_frames: int) -> dict[str, np.ndarray]:
+    """Futures (T, H, W, C) of predictors that need no training: a copy, and the last motion going on.
+
+    The latter, by optical flow, takes two frames of 16 pixels a side.
+    """
+    found = {"copy_last": np.broadcast_to(context[-1], (num_frames, *context.shape[1:]))}
+    if len(context) > 1 and min(context.shape[1:3]) >= MIN_SIDE:
+        found["optical_flow"] = extrapolate(context, num_frames)
+    return found
+
+
 def baselines(data: Clips, clips: Sequence[np.ndarray], num_samples: int) -> dict[str, Any]:
-    """PSNR and SSIM of predictors that need no model; without training data, of copying the last frame.
+    """PSNR and SSIM of predictors that need no model; without training data, of ``simple_futures`` alone.
 
     Those with many futures, of which ``num_samples`` are taken, are compared as the model's are.
     """
@@ -141,20 +190,15 @@ def baselines(data: Clips, clips: Sequence[np.ndarray], num_samples: int) -> dic
     rows = []
     for clip in clips:
         context, target = clip[: data.context], clip[data.context : last]
-        if fitted is None:
-            named, row = {"copy last": np.broadcast_to(context[-1], target.shape)}, {}
-        else:
-            named = fitted.predict(context)
+        named, row = simple_futures(context, len(target)), {}
+        if fitted is not None:
+            named |= fitted.predict(context)
             row = compared(fitted.continuations(context, num_samples), target, "neighbours_")
         for name, frames in named.items():
             for key, measure in MEASURES.items():
-                row[f"{key}_{_key(name)}"] = measure(np.clip(frames, 0, 255), target)
+                row[f"{key}_{name}"] = measure(np.clip(frames, 0, 255), target)
         rows.append(row)
     return per_frame(mean_rows(rows).items())
-
-
-def _key(name: str) -> str:
-    return name.replace("per-pixel ", "").replace(" ", "_")
 
 
 NUM_SAMPLES = 20
@@ -191,6 +235,7 @@ def evaluate_video(model: VideoModel, settings: Settings, stage: Stage) -> Evalu
     stage("baselines and codecs")
     figures |= baselines(data, clips, drawing.num_samples)
     figures |= codecs(clips, data.context, _sources(data))
+    figures["bits_over_x264"] = figures["bits_per_dim"] / figures["bits_per_dim_x264"]
     stage("checks")
     if isinstance(config, ConvolutionalVideoConfig) and len(clips) >= 4:
         figures["mosaic_bits_ratio"] = mosaic_ratio(model, clips, data.context, settings.seed)
@@ -354,6 +399,8 @@ def _protocol(
         "draws": sorted({1, settings.num_importance_samples}),
         "best": "chosen once per clip, by the mean over its frames, for PSNR and for SSIM",
         "psnr_limit": PSNR_LIMIT,
+        "fifth": f"best by the squared error of frames 1 to 5; copies over {STILL:g} dB left out",
+        "gradient_energy": "of futures over the truth's, where it has moved",
         "neighbours": "changes after the training frames nearest to the last given one, added to it",
         "baseline_clips": min(BASELINE_CLIPS, len(data.train)) if data.train is not None else 0,
         "codecs": "RGB, packets of all frames less those of the given ones; x264 veryslow, ffv1 level 3",
