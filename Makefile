@@ -21,7 +21,7 @@ help:
 	@echo "make e2e        runs only the app's tests, including those in a browser"
 	@echo "make lint       runs ruff and mypy;  make format  reformats the code"
 	@echo "make bench      compares speed with other flow libraries"
-	@echo "make accept     measures the promised figures and writes docs/ACCEPTANCE.md (ONLY='D A.shapes_bits' VFLOW_DATA=folder)"
+	@echo "make accept     measures the promised figures and writes docs/RESULTS.md (ONLY='D A.shapes_bits' VFLOW_DATA=folder)"
 	@echo "make wheel      builds the wheel and tests it in a clean environment;  make clean  removes .venv and caches"
 
 setup-%:

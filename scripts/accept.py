@@ -1,4 +1,4 @@
-"""Measure the figures that the project promises, and write docs/ACCEPTANCE.md."""
+"""Measure the figures that the project promises, and write docs/RESULTS.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts import results
 from scripts.acceptance.registry import Measure, NotHere, Result, select
-from scripts.acceptance.report import PAGE, DirtyTreeError, clean_commit, machine, store
+from scripts.acceptance.report import DirtyTreeError, clean_commit, machine, store
 from vflow.errors import VflowError
 
 
@@ -37,8 +37,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     kept = [one(measure, commit) for measure in chosen]
-    results.write()
-    print(f"{sum(kept)} of {len(kept)} measures kept their promises; see {PAGE}")
+    print(f"{sum(kept)} of {len(kept)} measures kept their promises; see {results.PAGE}")
     return 0 if all(kept) else 1
 
 
@@ -66,6 +65,7 @@ def one(measure: Measure, commit: str) -> bool:
         "command": f"make accept ONLY={measure.key}",
     }
     store(measure.key, entry)
+    results.write()
     kept = not error
     for key, figure in measure.figures.items():
         value = result.values.get(key, float("nan"))

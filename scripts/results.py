@@ -1,7 +1,7 @@
-"""Write docs/RESULTS.md from docs/acceptance.json and docs/results/*.json.
+"""Write docs/RESULTS.md: for each task one table of docs/acceptance.json and docs/results/*.json.
 
 The latter are evaluations (``vflow evaluate … --json``) or comparisons of models (``rows`` of named figures).
-docs/results/densities.json comes from scripts/benchmarks/densities.py and systems.py; its tables also go into
+docs/results/densities.json comes from scripts/benchmarks/densities.py and systems.py; its tables go into
 docs/FLOWS.md.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.acceptance.registry import MEASURES
+from scripts.acceptance.registry import MEASURES, Measure
 from scripts.acceptance.report import ROOT, read_store, row
 from scripts.density_tables import density_tables, filled
 
@@ -24,19 +24,47 @@ FOLDER, PAGE = ROOT / "docs" / "results", ROOT / "docs" / "RESULTS.md"
 DENSITIES, FLOWS = "densities", ROOT / "docs" / "FLOWS.md"
 HEADER = """# Results
 
-Written by `python scripts/results.py` from docs/acceptance.json (promised figures of the shipped models) and
-docs/results/*.json (printed by the command below each table). Data given by name are in the folder
-`VFLOW_DATA`. bits/dim is an upper bound on the code length.
+Written by `python scripts/results.py` from docs/acceptance.json and docs/results/*.json: one table a task.
+A row with a name such as A.shapes_bits is a promised figure: `make accept ONLY=A.shapes_bits` measures it
+again and replaces its rows, `python scripts/accept.py --list` prints how each is measured, and
+docs/acceptance.json has the machine and the time it took. A row with the name of a checkpoint comes from
+the `vflow evaluate` below its table. Data given by name are in the folder `VFLOW_DATA`. bits/dim is an
+upper bound on the code length.
+
 All figures are on held-out data that was never used for training. Not every choice was made on validation
-data alone: steps and losses of `digits` were chosen on test digits (29, 40, 52 and 53 of
-docs/EXPERIMENTS.md), the tail of `push`'s pixel map on test clips, a colouriser was kept or dropped by its
-figure on test photos, and a dozen experiments report test figures for intermediate versions
-(docs/EXPERIMENTS.md), so small gains may be optimistic. From now on, only the command for the final table
-reads test data.
+data alone: steps and losses of `digits` were chosen on test digits (29, 40, 52 and 53 of the
+[archive](archive/experiments.md)), the tail of `push`'s pixel map on test clips, a colouriser was kept or
+dropped by its figure on test photos, and a dozen experiments report test figures for intermediate versions,
+so small gains may be optimistic. From now on, only the command for the final table reads test data.
 """
-PROMISED = (
-    "## Promised figures of the shipped models (section F of docs/ACCEPTANCE.md, which has all sections)\n"
-)
+TABLE = ("| figure | measured | promised | | measured by |", "|---|---|---|---|---|")
+# Task → beginnings of its measures' keys, and files of docs/results.
+TASKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "Futures of video": (
+        (
+            "F.shapes", "F.push", "F.all_samples", "A.shapes", "A.push", "I.grasp", "H.shapes", "H.push",
+            "H.moving",
+        ),
+        ("push", "shapes-guided"),
+    ),
+    "Surprise": (("F.surprise",), ()),
+    "Rain": (("I.rain",), ("rain",)),
+    "Colours": (("F.colorizer", "B.colour", "K."), ("colorizer",)),
+    "Digits": (
+        ("F.digits", "B.digits", "M.digits", "N.knowledge"),
+        ("digits", "digit-models", "knowledge"),
+    ),
+    "Walks": (("B.walk",), ()),
+    "Enlarging": (("N.enlarged", "N.conditioned"), ("enlarge", "condition")),
+    "Lossless files": (("M.files", "M.photo", "M.codec", "M.flow"), ()),
+    "Vectors, masks and integers": (
+        ("L.", "N.arm"),
+        ("arm", "masks", "skimage-masks", "potts", "xor", "addition"),
+    ),
+    "Recipes from scratch": (("H.recipe",), ()),
+    "The app": (("A.app", "J."), ()),
+    "Speed and memory": (("D.",), ()),
+}  # fmt: skip
 Data = Mapping[str, Any]
 # Figure → its label and unit, in the order of the tables.
 ROWS = {
@@ -174,16 +202,6 @@ COLUMNS = {
     "components_sample": "components of a sample",
     "components": "components of the true mask",
 }
-SERIES = (
-    "best",
-    "mean",
-    "of_mean",
-    "neighbours_best",
-    "copy_last",
-    "optical_flow",
-    "training_mean",
-    "regression",
-)
 SETTINGS = {
     "events": "event {0[0]}", "members": "{} members", "leads": "{} lead times",
     "clips": "{} clips", "context": "frames given: {}", "scored_frames": "frames scored: {}",
@@ -229,14 +247,56 @@ def read(folder: Path) -> dict[str, Data]:
 
 
 def render(results: Mapping[str, Data], entries: Mapping[str, Data]) -> str:
-    """The page: promised figures from ``docs/acceptance.json``, then each evaluation."""
-    return "\n".join([HEADER, promised(entries), *(_part(name, data) for name, data in results.items())])
+    """The page: the table of each task, and what was compared for it."""
+    parts = [HEADER]
+    for title, (keys, names) in TASKS.items():
+        measures = [m for m in MEASURES.values() if m.key.startswith(keys)]
+        found = {name: results[name] for name in names if name in results}
+        evaluated = {name: data for name, data in found.items() if "rows" not in data}
+        rows = [line for m in measures for line in promised(m, entries.get(m.key))]
+        rows += [line for name, data in evaluated.items() for line in evaluation(name, data)]
+        parts += [f"## {title}", "", *TABLE, *rows, ""]
+        parts += [note for m in measures if (note := remark(m, entries.get(m.key)))]
+        parts += [made for name, data in evaluated.items() for made in how(name, data)]
+        parts += [comparison(name, data) for name, data in found.items() if "rows" in data]
+    return "\n".join(parts)
 
 
-def _part(name: str, data: Data) -> str:
-    if name == DENSITIES:
-        return densities(data)
-    return comparison(name, data) if "rows" in data else section(name, data)
+def promised(measure: Measure, entry: Data | None) -> list[str]:
+    """Rows of the figures of one measure that are promised or found; the first has date and commit."""
+    values = (entry or {}).get("values", {})
+    made = f" ({entry['date']}, {entry['commit']})" if entry and entry.get("date") else ""
+    rows = [
+        f"{row(key, figure, entry)} {measure.key}"
+        for key, figure in measure.figures.items()
+        if figure.threshold() or values.get(key) is not None
+    ]
+    return [f"{text}{'' if place else made} |" for place, text in enumerate(rows)]
+
+
+def remark(measure: Measure, entry: Data | None) -> str:
+    """A list item of what a measure said of its run; empty if nothing."""
+    said = [text for text in ((entry or {}).get("error"), (entry or {}).get("note")) if text]
+    return f"- {measure.key}: {'; '.join(text.rstrip('.') for text in said)}." if said else ""
+
+
+def evaluation(name: str, data: Data) -> list[str]:
+    """Rows of one evaluation."""
+    return [
+        f"| {label} | {f'{shown(data[key])} {unit}'.strip()} | | | {name} |"
+        for key, (label, unit) in ROWS.items()
+        if data.get(key) is not None
+    ]
+
+
+def how(name: str, data: Data) -> list[str]:
+    """Settings and command of one evaluation."""
+    protocol = data["protocol"]
+    settings = [text.format(protocol[key]) for key, text in SETTINGS.items() if key in protocol]
+    made = f"torch {protocol['versions']['torch']}, checkpoint {protocol['checkpoint_hash'][:12]}"
+    command = f"{protocol['command']} --json > docs/results/{name}.json"
+    return ["", f"{name} on {protocol['data']} ({protocol['split']}): {'; '.join(settings)}; {made}.", "",
+            "```", command, "```", ""]  # fmt: skip
 
 
 def comparison(name: str, data: Data) -> str:
@@ -249,67 +309,7 @@ def comparison(name: str, data: Data) -> str:
     heads = [f"| | {' | '.join(COLUMNS[key] for key in found)} |", "|---|" + "---|" * len(found)]
     made = f"{data['note']}; torch {data['protocol']['versions']['torch']}."
     command = ["```", f"{data['protocol']['command']} > docs/results/{name}.json", "```", ""]
-    return "\n".join([f"## {data['title']}", "", *heads, *rows, "", made, "", *command])
-
-
-def promised(entries: Mapping[str, Data]) -> str:
-    """Figures of section F that have a threshold, each with its command."""
-    rows = [
-        f"{row(key, figure, entries.get(measure.key))} `make accept ONLY={measure.key}` |"
-        for measure in MEASURES.values()
-        if measure.section == "F"
-        for key, figure in measure.figures.items()
-        if figure.threshold()
-    ]
-    heads = ["| figure | measured | threshold | | command |", "|---|---|---|---|---|"]
-    return "\n".join(
-        [
-            PROMISED,
-            *heads,
-            *rows,
-            "",
-        ]
-    )
-
-
-def densities(data: Data) -> str:
-    """Densities of vectors and posteriors, compared with other libraries."""
-    return "\n\n".join(["## Densities of vectors (docs/FLOWS.md)", *density_tables(data).values()]) + "\n"
-
-
-def section(name: str, data: Data) -> str:
-    """Tables of one evaluation, with the command that produced them."""
-    protocol = data["protocol"]
-    rows = [
-        f"| {label} | {f'{shown(data[key])} {unit}'.strip()} |"
-        for key, (label, unit) in ROWS.items()
-        if data.get(key) is not None
-    ]
-    parts = [
-        f"## {protocol['checkpoint']} on {protocol['data']} ({protocol['split']})", "",
-        "| figure | |", "|---|---|", *rows, "",
-    ]  # fmt: skip
-    for measure in ("psnr", "ssim"):
-        parts += series(measure, data)
-    settings = [text.format(protocol[key]) for key, text in SETTINGS.items() if key in protocol]
-    made = f"torch {protocol['versions']['torch']}, checkpoint {protocol['checkpoint_hash'][:12]}"
-    parts += [f"{'; '.join(settings)}; {made}.", ""]
-    parts += ["```", f"{protocol['command']} --json > docs/results/{name}.json", "```", ""]
-    return "\n".join(parts)
-
-
-def series(measure: str, data: Data) -> list[str]:
-    """Table of a measure by predicted frame; empty if the data have none."""
-    found = {name: data.get(f"{measure}_{name}_per_frame") for name in SERIES}
-    rows = {name: values for name, values in found.items() if values}
-    if not rows:
-        return []
-    numbers = range(1, len(next(iter(rows.values()))) + 1)
-    lines = [f"| predicted frame | {' | '.join(map(str, numbers))} |", "|---|" + "---|" * len(numbers)]
-    for name, values in rows.items():
-        label = ROWS[f"{measure}_{name}"][0]
-        lines.append(f"| {label} | {' | '.join(map(shown, values))} |")
-    return [*lines, ""]
+    return "\n".join(["", f"### {data['title']}", "", *heads, *rows, "", made, "", *command])
 
 
 def shown(value: Any) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from scripts.acceptance.registry import MEASURES
 from scripts.acceptance.report import DirtyTreeError, clean_commit
-from scripts.density_tables import filled
-from scripts.results import DENSITIES, FOLDER, ROWS, pages, promised, read, render
+from scripts.density_tables import density_tables, filled
+from scripts.results import DENSITIES, FOLDER, ROWS, TASKS, pages, promised, read, remark, render
 
 PROTOCOL: dict[str, Any] = {
     "command": "vflow evaluate --checkpoint push --data push", "checkpoint": "push", "data": "push",
@@ -36,7 +37,7 @@ def test_densities_stand_in_order_of_their_nats() -> None:
         row | {"model": "zuko-maf", "above": 0.02},
         row | {"density": "u", "model": "x"},
     ]
-    page = render({DENSITIES: {"plane": rows}}, {})
+    page = density_tables({"plane": rows})["plane"]
     table = [line for line in page.splitlines() if line.startswith("| `")]
     assert [line.split("`")[3] for line in table] == ["zuko-maf", "maf", "x"]
     assert "| `rings` | `maf` | 0.0300 | 9 | 1,200 |" in table and page.count("a machine") == 1
@@ -49,25 +50,32 @@ def test_energies_stand_one_a_line_by_the_number_of_layers() -> None:
         budget | {"energy": energy, "layers": layers, "kl": kl, "effective": 0.5}
         for energy, layers, kl in (("u1", 2, 0.9), ("u1", 32, 0.1), ("u2", 2, 0.3), ("u2", 32, 0.2))
     ]
-    page = render({DENSITIES: {"energies": rows}}, {})
+    page = density_tables({"energies": rows})["energies"]
     assert "| `u1` | 0.900 | 0.100 | 50% | 50% |\n| `u2` | 0.300 | 0.200 | 50% | 50% |" in page
     assert "python -m scripts.benchmarks.systems energies --steps 900 --output" in page
 
 
-def test_a_section() -> None:
+def test_each_measure_and_each_file_of_results_has_one_task() -> None:
+    for key in MEASURES:
+        assert sum(key.startswith(beginnings) for beginnings, _ in TASKS.values()) == 1, key
+    names = [name for _, files in TASKS.values() for name in files]
+    assert sorted([*names, DENSITIES]) == sorted(read(FOLDER))
+
+
+def test_an_evaluation_joins_the_table_of_its_task() -> None:
     data = {
-        "bits_per_dim": 0.66764, "psnr_best": 18.5, "psnr_best_per_frame": [20.0, 17.0],
-        "psnr_training_mean": None, "nonfinite": 0, "protocol": PROTOCOL,
+        "bits_per_dim": 0.66764, "psnr_best": 18.5, "psnr_training_mean": None, "nonfinite": 0,
+        "protocol": PROTOCOL,
     }  # fmt: skip
     page = render({"push": data}, {})
-    assert "## push on push (test)" in page
-    assert "| bits/dim, K = 1 | 0.6676 |" in page
-    assert "| PSNR, best sample | 18.5 dB |" in page
-    assert "| predicted frame | 1 | 2 |\n|---|---|---|\n| PSNR, best sample | 20 | 17 |" in page
-    assert "| non-finite values before any redraw | 0 |" in page
+    table = page.split("## Futures of video")[1].split("## ")[0]
+    assert "| bits/dim, K = 1 | 0.6676 | | | push |" in table
+    assert "| PSNR, best sample | 18.5 dB | | | push |" in table
+    assert "| non-finite values before any redraw | 0 | | | push |" in table
+    assert "| F.shapes |" in table
     assert ROWS["psnr_training_mean"][0] not in page
-    assert "256 clips; 20 samples each; T = 0.7; torch 2.13.0, checkpoint 0123456789ab." in page
-    assert f"{PROTOCOL['command']} --json > docs/results/push.json" in page
+    assert "push on push (test): 256 clips; 20 samples each; T = 0.7; torch 2.13.0" in table
+    assert f"{PROTOCOL['command']} --json > docs/results/push.json" in table
 
 
 def test_a_comparison() -> None:
@@ -76,16 +84,19 @@ def test_a_comparison() -> None:
     page = render(
         {"arm": {"title": "Arm", "note": "90 observations", "rows": rows, "protocol": protocol}}, {}
     )
-    assert "## Arm\n\n| | steps | calibration error |\n|---|---|---|\n" in page
+    assert "### Arm\n\n| | steps | calibration error |\n|---|---|---|\n" in page
     assert "\n| exact |  | 0.00567 |\n| flow | 7 |  |\n" in page
     assert "90 observations; torch 2.13.0.\n\n```\npython -m arm > docs/results/arm.json" in page
 
 
-def test_promises_come_with_what_was_measured_and_the_command() -> None:
-    assert "| – | ≥ 10 (aim 20) | not measured | `make accept ONLY=F.colorizer` |" in promised({})
-    page = promised({"F.colorizer": {"values": {"under": 12.34, "spread": 0.5}}})
-    assert "| 12.34 % | ≥ 10 (aim 20) | pass | `make accept ONLY=F.colorizer` |" in page
-    assert "spread of ab" not in page, "nothing is promised of it"
+def test_promises_come_with_what_was_measured_where_and_what_it_said() -> None:
+    measure = MEASURES["F.colorizer"]
+    assert "| – | ≥ 10 (aim 20) | not measured | F.colorizer |" in "\n".join(promised(measure, None))
+    entry = {"values": {"under": 12.34}, "date": "2026-01-02", "commit": "abc", "note": "90 photos."}
+    rows = promised(measure, entry)
+    assert "| 12.34 % | ≥ 10 (aim 20) | pass | F.colorizer (2026-01-02, abc) |" in rows[0]
+    assert not any("spread of ab" in line for line in rows), "neither promised nor found"
+    assert remark(measure, entry) == "- F.colorizer: 90 photos."
 
 
 def test_figures_are_recorded_from_a_clean_tree_only(tmp_path: Path) -> None:
@@ -94,7 +105,7 @@ def test_figures_are_recorded_from_a_clean_tree_only(tmp_path: Path) -> None:
         subprocess.run([*git, *words], check=True)
     assert re.fullmatch(r"[0-9a-f]{7,}", clean_commit(tmp_path))
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "ACCEPTANCE.md").write_text("written by make accept itself")
+    (tmp_path / "docs" / "RESULTS.md").write_text("written by make accept itself")
     assert clean_commit(tmp_path)
     (tmp_path / "flow.py").write_text("changed")
     with pytest.raises(DirtyTreeError, match=r"clean tree; commit or remove first: flow\.py"):

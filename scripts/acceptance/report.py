@@ -1,4 +1,4 @@
-"""docs/acceptance.json (results, one entry per measure) and docs/ACCEPTANCE.md (tables made from it)."""
+"""docs/acceptance.json: what the measures found, one entry each."""
 
 from __future__ import annotations
 
@@ -10,31 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.acceptance.registry import MEASURES, Figure, Measure
+from scripts.acceptance.registry import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
 STORE = ROOT / "docs" / "acceptance.json"
-PAGE = ROOT / "docs" / "ACCEPTANCE.md"
-TITLES = {
-    "A": "VideoFlow, from a folder of clips to futures in the browser",
-    "B": "Conditional flows",
-    "D": "Speed",
-    "F": "Headline results",
-    "H": "Contribution of the latents",
-    "I": "Real video",
-    "J": "Reliability of the app",
-    "K": "Colours that match the objects",
-    "L": "Densities of vectors",
-    "M": "Lossless files",
-    "N": "Conditioning: enlarged photos, posteriors, knowledge types",
-}
-TABLE = ("| figure | measured | threshold | | measure |", "|---|---|---|---|---|")
-HEADER = """# Acceptance
-
-Written by `make accept` (scripts/accept.py): each figure that the project promises, with its threshold and
-the measured value. `make accept ONLY=A.shapes_bits` runs a single measure and replaces only its rows.
-Measures that need data from outside the repository read it from the folder `VFLOW_DATA`.
-"""
 
 
 def machine() -> str:
@@ -56,7 +35,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-WRITTEN = ("docs/acceptance.json", "docs/ACCEPTANCE.md", "docs/RESULTS.md")  # by `make accept` itself
+WRITTEN = ("docs/acceptance.json", "docs/RESULTS.md")  # by `make accept` itself
 
 
 def clean_commit(root: Path = ROOT) -> str:
@@ -87,32 +66,15 @@ def read_store() -> dict[str, Any]:
 
 
 def store(key: str, entry: dict[str, Any]) -> None:
-    """Replace one measure's entry and rewrite both files."""
+    """Replace one measure's entry."""
     entries = read_store() | {key: entry}
     temporary = STORE.with_suffix(".tmp")
     temporary.write_text(json.dumps(dict(sorted(entries.items())), indent=2, ensure_ascii=False) + "\n")
     temporary.replace(STORE)
-    PAGE.write_text(render(entries))
-
-
-def render(entries: dict[str, Any]) -> str:
-    """The page: for each section a table, then the protocol of each measure."""
-    parts = [HEADER]
-    for section in sorted({m.section for m in MEASURES.values()}):
-        measures = [m for m in MEASURES.values() if m.section == section]
-        rows = [row for m in measures for row in _rows(m, entries.get(m.key))]
-        parts.append(f"## {section} · {TITLES.get(section, '')}\n")
-        parts.append("\n".join([*TABLE, *rows]) + "\n")
-        parts.append("\n".join(_how(m, entries.get(m.key)) for m in measures) + "\n")
-    return "\n".join(parts)
-
-
-def _rows(measure: Measure, entry: dict[str, Any] | None) -> list[str]:
-    return [f"{row(key, figure, entry)} {measure.name} |" for key, figure in measure.figures.items()]
 
 
 def row(key: str, figure: Figure, entry: Mapping[str, Any] | None) -> str:
-    """Start of a table row: figure, measured value, threshold, verdict."""
+    """Start of a table row: figure, measured value, threshold, whether it is met."""
     value = (entry or {}).get("values", {}).get(key)
     if value is None:
         shown, verdict = "–", "failed" if (entry or {}).get("error") else "not measured"
@@ -121,17 +83,3 @@ def row(key: str, figure: Figure, entry: Mapping[str, Any] | None) -> str:
         verdict = ("pass" if figure.met(value) else "**fail**") if figure.threshold() else ""
     what = figure.what.replace("|", r"\|")
     return f"| {what} | {shown} | {figure.threshold()} | {verdict} |"
-
-
-def _how(measure: Measure, entry: dict[str, Any] | None) -> str:
-    lines = [f"- **{measure.name}**: {measure.protocol}"]
-    if entry is None:
-        return f"{lines[0]} Not measured yet: `make accept ONLY={measure.key}`."
-    if entry.get("error"):
-        lines.append(f"Stopped: {entry['error']}.")
-    if entry.get("note"):
-        lines.append(f"{entry['note'].rstrip('.')}.")
-    source = f" at {entry['commit']}" if entry["commit"] else ""
-    when = f"{entry['date']}{source}, {entry['seconds']:.0f} s"
-    lines.append(f"{when}, {entry['machine']}; `{entry['command']}`.")
-    return " ".join(lines)
