@@ -97,7 +97,7 @@ def test_the_container_runs_the_app_as_an_ordinary_user() -> None:
     assert f"127.0.0.1:{found['EXPOSE']}/" in health[-1]
     service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["vflow"]
     assert service["ports"] == [f"127.0.0.1:{found['EXPOSE']}:{found['EXPOSE']}"] and service["read_only"]
-    assert "docker compose up" in (ROOT / "README.md").read_text()
+    assert "docker compose up" in (ROOT / "docs" / "USING.md").read_text()
 
 
 def test_the_container_is_built_from_what_cannot_change_and_one_index_a_command() -> None:
