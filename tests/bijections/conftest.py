@@ -1,15 +1,16 @@
-"""Every bijection by name, with an input shape and a context: what the parametrised tests run over."""
+"""Every bijection of images by name, with an input shape and a context, and the fixture over all maps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.bijections.support import BATCH, FEATURES, Case
+from tests.bijections.vectors import VECTORS
 from vflow.bijections import (
     ActNorm,
     ActNormLinear,
@@ -31,39 +32,6 @@ from vflow.bijections.integer_haar import IntegerHaar
 from vflow.bijections.pixel_map import PerPixelHistogram, Scaled
 from vflow.bijections.tarflow import Patches, TransformerBlock, TransformerSize
 from vflow.nn.layers import Conditioner
-
-BATCH, FEATURES = 2, 2
-
-
-@dataclass(frozen=True)
-class Case:
-    """One bijection: how to build it, the shape it takes, and what its context looks like.
-
-    ``local``: output position (h, w) belongs to input position (h, w), and its density is its own.
-    """
-
-    build: Callable[[], Bijection]
-    shape: tuple[int, int, int]
-    inputs: Callable[[tuple[int, ...]], Tensor] = torch.randn
-    context: Callable[[], Tensor] | None = None
-    local: bool = True
-
-    def example(self, dtype: torch.dtype = torch.float64) -> tuple[Bijection, Tensor, Tensor | None]:
-        """A map away from its starting point, an input (B, C, H, W) and a context."""
-        bijection = perturb(self.build()).to(dtype)
-        context = None if self.context is None else self.context().to(dtype)
-        return bijection, self.inputs((BATCH, *self.shape)).to(dtype), context
-
-
-@torch.no_grad()
-def perturb(module: Bijection) -> Bijection:
-    """Move every parameter off its initial value: with zero-initialised layers a test sees the identity."""
-    for parameter in module.parameters():
-        parameter.add_(0.2 * torch.randn_like(parameter))
-    for name, buffer in module.named_buffers():
-        if name.split(".")[-1] == "initialized":  # else the first step would set what was moved
-            buffer.fill_(True)
-    return module
 
 
 def grey_levels(shape: tuple[int, ...]) -> Tensor:
@@ -113,7 +81,7 @@ def chain() -> Chain:
     return Chain([ActNorm(1), Squeeze(), ActNormLinear(4), Haar(4), Invertible1x1(16)])
 
 
-CASES: dict[str, Case] = {
+IMAGES: dict[str, Case] = {
     "actnorm": Case(lambda: ActNorm(3), (3, 4, 2)),
     "invertible-1x1": Case(lambda: Invertible1x1(4), (4, 2, 4)),
     "actnorm-linear": Case(lambda: ActNormLinear(4), (4, 2, 4)),
@@ -156,24 +124,10 @@ CASES: dict[str, Case] = {
         for features in (0, FEATURES)
     },
 }
+CASES = {**IMAGES, **VECTORS}
 
 
-def fixture(keep: Callable[[str, Case], bool], doc: str) -> Any:
-    """A fixture that runs a test over the entries that ``keep`` picks."""
-    kept = {name: case for name, case in CASES.items() if keep(name, case)}
-
-    def entry(request: pytest.FixtureRequest) -> Case:
-        return request.param
-
-    entry.__doc__ = doc
-    return pytest.fixture(params=kept.values(), ids=kept.keys())(entry)
-
-
-case = fixture(lambda name, case: True, "One entry of the registry after the other.")
-local_case = fixture(lambda name, case: case.local, "Entries whose densities belong to single positions.")
-trained_case = fixture(lambda name, case: bool(list(case.build().parameters())), "Entries with parameters.")
-guided_case = fixture(lambda name, case: case.context is not None, "Entries that depend on their context.")
-free_case = fixture(
-    lambda name, case: case.context is None and not any(kind in name for kind in COUPLINGS),
-    "Entries that have no use for a context.",
-)
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def case(request: pytest.FixtureRequest) -> Case:
+    """One map after the other."""
+    return request.param

@@ -99,10 +99,9 @@ def test_what_is_not_finite_comes_out_so_and_leaves_others_alone(make: Any) -> N
 @pytest.mark.parametrize("make", MAKE)
 def test_densities_integrate_to_1(make: Any) -> None:
     flow = Flow([moved(make(), 2.0)], Normal(2))
-    side = torch.linspace(-25, 25, 801, dtype=torch.float64)
-    grid = torch.cartesian_prod(side, side)
+    side = torch.linspace(-25, 25, 101, dtype=torch.float64)
     with torch.no_grad():
-        mass = sum(flow.log_prob(part).exp().sum() for part in grid.split(50_000)) * (50 / 800) ** 2
+        mass = flow.log_prob(torch.cartesian_prod(side, side)).exp().sum() * (50 / 100) ** 2
     assert float(mass) == pytest.approx(1, abs=1e-3)
 
 

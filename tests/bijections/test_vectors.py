@@ -1,10 +1,9 @@
-"""The contract of bijections on vectors (B, D, 1, 1), held against autograd for every map."""
+"""What single bijections of vectors (B, D, 1, 1) promise beyond the contract."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,249 +11,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.bijections.support import check_derivatives
+from tests.bijections.vectors import ELEMENTS, PERIODIC, VECTORS, batchnorm
 from vflow.bijections import ActNorm, ActNormLinear, Bijection, Chain, Inverse, marginals
-from vflow.bijections.autoregressive import Autoregressive, ElementCoupling, Elementwise
+from vflow.bijections.autoregressive import Elementwise
 from vflow.bijections.batchnorm import BatchNorm
 from vflow.bijections.bumps import RadialBumps
 from vflow.bijections.circle import MobiusSum
-from vflow.bijections.copula import GaussianCopula
-from vflow.bijections.element import Affine, Element, Gated, MixtureLogit, Scale, Shift
+from vflow.bijections.element import MixtureLogit
 from vflow.bijections.marginals import ParetoMarginals
 from vflow.bijections.monotone import MonotoneNetwork
-from vflow.bijections.permutation import MaskPartition, Permutation
+from vflow.bijections.permutation import Permutation
 from vflow.bijections.planar import Planar, Radial
-from vflow.bijections.residual import ContinuousFlow, Residual
 from vflow.bijections.sigmoid import SigmoidLayer
 from vflow.bijections.sphere import Rotation
 from vflow.bijections.spline import LogitSpline, RationalQuadraticSpline
-from vflow.bijections.tarflow import TransformerBlock, TransformerSize
 from vflow.config import DensityConfig
 from vflow.errors import InputError
-from vflow.nn.masked import MADE, TiedAutoregressiveNet
-from vflow.nn.mlp import MLP, VectorConditioner
-
-BATCH, FEATURES = 3, 2
-
-
-def normal(shape: tuple[int, ...]) -> Tensor:
-    return 1.5 * torch.randn(shape)
-
-
-def cube(shape: tuple[int, ...]) -> Tensor:
-    return 0.05 + 0.9 * torch.rand(shape)
-
-
-def wide(shape: tuple[int, ...]) -> Tensor:
-    """Logits, some of masses that a float near 1 could not hold."""
-    return 20 * torch.randn(shape)
-
-
-def both_tails(shape: tuple[int, ...]) -> Tensor:
-    """Rows of values far below, near, and far above zero."""
-    return torch.tensor([-4.0, 0.3, 4.0])[:, None, None, None] + 0.5 * torch.rand(shape)
-
-
-def angles(shape: tuple[int, ...]) -> Tensor:
-    return 2 * math.pi * torch.rand(shape)
-
-
-ELEMENTS: dict[str, tuple[Element, Callable[[tuple[int, ...]], Tensor]]] = {
-    "shift": (Shift(), normal),
-    "scale": (Scale(), normal),
-    "affine": (Affine(), normal),
-    "gated": (Gated(), normal),
-    "normals": (MixtureLogit(3, spread=1.0), normal),
-    "laplacians": (MixtureLogit(3, "laplace", spread=1.0), normal),
-    "spline": (RationalQuadraticSpline(6, -2.0, 2.0), normal),
-    "logit-spline": (LogitSpline(6), wide),
-    "spline-in-interval": (RationalQuadraticSpline(6, 0.0, 1.0, "free"), cube),
-    "circular-spline": (RationalQuadraticSpline(6, -math.pi, math.pi, "circular"), angles),
-    "mobius": (MobiusSum(3), angles),
-}
-PERIODIC = {"circular-spline", "mobius"}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One bijection: how to build it, its D, what its inputs look like, and the features of its context."""
-
-    build: Callable[[], Bijection]
-    dim: int = 3
-    inputs: Callable[[tuple[int, ...]], Tensor] = normal
-    features: int = 0
-
-    def example(self, dtype: torch.dtype = torch.float64) -> tuple[Bijection, Tensor, Tensor | None]:
-        """A map away from its starting point, in evaluation mode, an input (B, D, 1, 1) and a context."""
-        bijection = self.build().eval()
-        with torch.no_grad():
-            for parameter in bijection.parameters():
-                parameter.add_(0.2 * torch.randn_like(parameter))
-        context = torch.randn(BATCH, self.features, 1, 1, dtype=dtype) if self.features else None
-        return bijection.to(dtype), self.inputs((BATCH, self.dim, 1, 1)).to(dtype), context
-
-
-def autoregressive(name: str, features: int = 0) -> Case:
-    element, inputs = ELEMENTS[name]
-    order = [1, 0, 2]
-
-    def build() -> Bijection:
-        net = MADE(3, element.count, [8, 8], order=order, features=features, periodic=name in PERIODIC)
-        return Autoregressive(element, net)
-
-    return Case(build, 3, inputs, features)
-
-
-def coupling(name: str, features: int = 0) -> Case:
-    element, inputs = ELEMENTS[name]
-
-    def build() -> Bijection:
-        net = MLP(2, 2 * element.count, [8], features=features, periodic=name in PERIODIC)
-        return ElementCoupling(element, VectorConditioner(net), MaskPartition([False, True] * 2))
-
-    return Case(build, 4, inputs, features)
-
-
-def batchnorm() -> BatchNorm:
-    bijection = BatchNorm(3)
-    bijection.mean.copy_(torch.randn(3))
-    bijection.variance.copy_(torch.rand(3) + 0.5)
-    return bijection
-
-
-def tied() -> Autoregressive:
-    element = MixtureLogit(2, spread=1.0)
-    return Autoregressive(element, TiedAutoregressiveNet(3, element.count, 8))
-
-
-def transformer(dim: int, *, element: str = "affine", **changes: Any) -> TransformerBlock:
-    size = TransformerSize(hidden=6, layers=2, heads=2)
-    return TransformerBlock((dim, 1, 1), size, element=ELEMENTS[element][0], **changes)
-
-
-CASES: dict[str, Case] = {
-    **{f"elementwise-{name}": Case(lambda e=e: Elementwise(e, 3), 3, i) for name, (e, i) in ELEMENTS.items()},
-    **{f"autoregressive-{name}": autoregressive(name) for name in ELEMENTS},
-    **{f"coupling-{name}": coupling(name) for name in ELEMENTS},
-    "elementwise-context": Case(lambda: Elementwise(Affine(), 3, FEATURES), features=FEATURES),
-    "autoregressive-context": autoregressive("affine", FEATURES),
-    "coupling-context": coupling("spline", FEATURES),
-    "one-element": Case(
-        lambda: Autoregressive(Affine(), MADE(1, 2, [4], features=FEATURES)), 1, normal, FEATURES
-    ),
-    "inverse-autoregressive": Case(lambda: Inverse(Autoregressive(Gated(), MADE(3, 2, [8])))),
-    "rnade": Case(tied),
-    "transformer": Case(lambda: transformer(3, token=1)),
-    "transformer-pairs-context": Case(
-        lambda: transformer(4, token=2, offsets=(1, 2), features=FEATURES, reverse=True), 4, features=FEATURES
-    ),
-    "transformer-spline": Case(lambda: transformer(3, token=1, element="spline")),
-    "planar": Case(lambda: Planar(3)),
-    "planar-context": Case(lambda: Planar(3, FEATURES), features=FEATURES),
-    "radial": Case(lambda: Radial(3)),
-    "radial-context": Case(lambda: Radial(3, FEATURES), features=FEATURES),
-    "bumps": Case(lambda: RadialBumps(3, 2)),
-    "sigmoid": Case(lambda: SigmoidLayer(3)),
-    "leaky-sigmoid": Case(lambda: SigmoidLayer(3, leak=0.1)),
-    "monotone-network": Case(lambda: MonotoneNetwork(3, 6)),
-    "pareto-marginals": Case(lambda: ParetoMarginals(3, 4), 3, both_tails),
-    "gaussian-copula": Case(lambda: GaussianCopula(3)),
-    "gaussian-copula-context": Case(lambda: GaussianCopula(3, FEATURES), features=FEATURES),
-    "rotation": Case(lambda: Rotation(3)),
-    "residual": Case(lambda: Residual(3, [8, 8])),
-    "residual-context": Case(lambda: Residual(3, [8], features=FEATURES), features=FEATURES),
-    "continuous": Case(lambda: ContinuousFlow(3, [8, 8], steps=3)),
-    "continuous-context": Case(lambda: ContinuousFlow(3, [8], steps=2, features=FEATURES), features=FEATURES),
-    "reverse": Case(lambda: Permutation.reverse(3)),
-    "random-permutation": Case(lambda: Permutation.random(5, seed=3), 5),
-    "batchnorm": Case(batchnorm),
-    "chain": Case(
-        lambda: Chain(
-            [ActNorm(3), Autoregressive(Affine(), MADE(3, 2, [8])), Permutation.reverse(3), batchnorm()]
-        )
-    ),
-}
-
-
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
-def case(request: pytest.FixtureRequest) -> Case:
-    """One entry of the registry after the other."""
-    return request.param
-
-
-def jacobian(bijection: Bijection, x: Tensor, context: Tensor | None) -> Tensor:
-    """Jacobian of the first example, (D, D)."""
-    first = None if context is None else context[:1]
-    rows = torch.autograd.functional.jacobian(lambda one: bijection(one, first)[0].flatten(), x[:1])
-    return rows.flatten(1)
-
-
-def test_ladj_is_the_slogdet_of_the_jacobian(case: Case) -> None:
-    bijection, x, context = case.example()
-    ladj = bijection(x, context)[1]
-    expected = torch.linalg.slogdet(jacobian(bijection, x, context))[1]
-    torch.testing.assert_close(ladj[0], expected, rtol=1e-8, atol=1e-8)
-
-
-def test_round_trip(case: Case) -> None:
-    bijection, x, context = case.example()
-    z, ladj = bijection(x, context)
-    back, inverse_ladj = bijection.inverse(z, context)
-    torch.testing.assert_close(back, x, rtol=1e-7, atol=1e-7)
-    torch.testing.assert_close(inverse_ladj, -ladj, rtol=0, atol=1e-6)
-    assert z.shape[2:] == (1, 1) and ladj.shape == (BATCH,)
-
-
-def test_round_trip_float32(case: Case) -> None:
-    torch.manual_seed(1)
-    bijection, x, context = case.example(torch.float32)
-    z, ladj = bijection(x, context)
-    back, inverse_ladj = bijection.inverse(z, context)
-    torch.testing.assert_close(back, x, rtol=1e-4, atol=5e-4)
-    torch.testing.assert_close(inverse_ladj, -ladj, rtol=0, atol=5e-3)
-    assert z.dtype == ladj.dtype == torch.float32
-
-
-def test_autocast_rounds_networks_alone(case: Case) -> None:
-    torch.manual_seed(1)
-    bijection, x, context = case.example(torch.float32)
-    with torch.autocast("cpu", torch.bfloat16):
-        there = bijection(x, context)
-        back = bijection.inverse(there[0], context)
-    assert {part.dtype for part in (*there, *back)} == {torch.float32}
-    networks = ("net.", "context_in.")
-    if any(network in name for name, _ in bijection.named_parameters() for network in networks):
-        return
-    plain = bijection(x, context)
-    for found, expected in zip((*there, *back), (*plain, *bijection.inverse(plain[0], context)), strict=True):
-        assert torch.equal(found, expected)
-
-
-def test_gradient_of_the_inverse_is_that_of_the_map_inverted(case: Case) -> None:
-    """∂x/∂z (∂z/∂x) = 1, and the log-det of the inverse has the gradient that the chain rule gives."""
-    bijection, x, context = case.example()
-    z = bijection(x, context)[0].detach()
-    there, back = jacobian(bijection, x, context), jacobian(Inverse(bijection), z, context)
-    torch.testing.assert_close(back @ there, torch.eye(len(there), dtype=x.dtype), rtol=0, atol=1e-6)
-    z.requires_grad_()
-    found, ladj = bijection.inverse(z, context)
-    direct = _slope(ladj, z)
-    leaf = found.detach().requires_grad_()
-    expected = torch.autograd.grad(found, z, _slope(-bijection(leaf, context)[1], leaf))[0]
-    torch.testing.assert_close(direct, expected, rtol=1e-5, atol=1e-6)
-
-
-def _slope(ladj: Tensor, x: Tensor) -> Tensor:
-    """Gradient of the log-dets, zeros where they are constants."""
-    if not ladj.requires_grad:
-        return torch.zeros_like(x)
-    gradient = torch.autograd.grad(ladj.sum(), x, allow_unused=True, retain_graph=True)[0]
-    return torch.zeros_like(x) if gradient is None else gradient
-
-
-def test_first_and_second_derivatives_are_those_of_finite_differences(case: Case) -> None:
-    torch.manual_seed(3)  # no slope is so steep that differences say little
-    check_derivatives(*case.example())
 
 
 def test_numerical_inverses_have_derivatives_of_every_mode() -> None:
@@ -272,27 +44,6 @@ def test_numerical_inverses_have_derivatives_of_every_mode() -> None:
     torch.testing.assert_close(tangent, gradient.sum())
     torch.testing.assert_close(torch.func.grad(total)(point), gradient)
     torch.testing.assert_close(torch.func.jacrev(torch.func.grad(total))(point), second)
-
-
-def test_gradients_reach_all_parameters(case: Case) -> None:
-    bijection, x, context = case.example()
-    masked = "hidden.0.linear.weight" if case.dim == 1 else "?"  # the only element sees no element
-    parameters = {name: p for name, p in bijection.named_parameters() if not name.endswith(masked)}
-    if not parameters:
-        return
-    for z, ladj in (bijection(x, context), bijection.inverse(bijection(x, context)[0].detach(), context)):
-        loss = z.square().sum() + ladj.sum()
-        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        for name, gradient in zip(parameters, gradients, strict=True):
-            assert gradient is not None and bool(gradient.isfinite().all()) and gradient.abs().sum() > 0, name
-
-
-def test_save_and_load(case: Case) -> None:
-    bijection, x, context = case.example(torch.float32)
-    fresh = case.build().eval()
-    fresh.load_state_dict(bijection.state_dict(), strict=True)
-    for before, after in zip(bijection(x, context), fresh(x, context), strict=True):
-        assert torch.equal(before, after)
 
 
 @pytest.mark.parametrize(
@@ -464,8 +215,8 @@ def test_a_state_that_was_never_initialised_leaves_that_to_the_first_batch(
 @pytest.mark.parametrize("kind", ["normal", "laplace"])
 def test_steep_mixtures_are_inverted_in_float32_with_a_gradient_as_without(kind: Any) -> None:
     element = MixtureLogit(8, kind)
-    h = 6 * torch.randn(20_000, element.count)
-    z = torch.randn(20_000)
+    h = 6 * torch.randn(4000, element.count)
+    z = torch.randn(4000)
     for target in (z, z.clone().requires_grad_()):
         x = element.inverse(target, h)[0]
         assert float((element.forward(x.detach(), h)[0] - z).abs().max()) < 1e-3
@@ -510,7 +261,7 @@ def test_a_point_at_the_centre_of_a_radial_map_has_finite_gradients() -> None:
 
 @torch.no_grad()
 def test_a_gaussian_copula_keeps_normal_marginals() -> None:
-    bijection = CASES["gaussian-copula"].example()[0]
+    bijection = VECTORS["gaussian-copula"].example()[0]
     eps = torch.randn(20_000, 3, 1, 1, dtype=torch.float64)
     x = bijection.inverse(eps)[0].flatten(1)
     torch.testing.assert_close(x.var(0), torch.ones(3, dtype=x.dtype), rtol=0, atol=0.05)
