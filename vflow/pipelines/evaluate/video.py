@@ -116,7 +116,7 @@ class _Figures:
             self._show(context, target, drawn.images)
 
     def _compare_film(self, context: np.ndarray, target: np.ndarray, futures: np.ndarray) -> None:
-        """What film of any kind is judged by: the fifth frame, sharpness, and frames that are at fault."""
+        """Figures for film of any kind: the fifth frame, sharpness, and frames that are at fault."""
         if len(target) >= FIFTH:
             self.fifth.append(at_fifth(futures, target, simple_futures(context, len(target))))
         at = [frame - 1 for frame in SHARPNESS_AT if frame <= len(target)]

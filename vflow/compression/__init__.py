@@ -1,0 +1,1 @@
+"""Lossless files under the likelihood of a model: colours, entropy coders, container."""
