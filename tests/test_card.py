@@ -6,20 +6,21 @@ import pytest
 import yaml
 
 import vflow
-from vflow.card import FAMILIES, model_card
-from vflow.config import MODEL_CONFIGS, VideoFlowConfig
+from vflow.card import model_card
+from vflow.config import VideoFlowConfig
+from vflow.registry import config_class, families, kinds
 
 
-@pytest.mark.parametrize("kind", sorted(MODEL_CONFIGS))
+@pytest.mark.parametrize("kind", sorted(kinds()))
 def test_a_card_has_a_header_that_hubs_read_and_code_that_exists(kind: str) -> None:
-    config = MODEL_CONFIGS[kind]()
+    config = config_class(kind)()
     card = model_card("mine", config, {"step": 1200, "val_bits_per_dim": 0.5}, {"command": "`vflow\ntrain`"})
     _, header, text = card.split("---\n", 2)
     assert yaml.safe_load(header)["library_name"] == "vflow" and "# mine" in text
     validation = "0.6931 nats" if kind == "density" else "0.5 bits/dim"  # 2 dimensions of half a bit
     assert "| steps | 1,200 |" in text and f"| validation | {validation}" in text
     assert "| command | `vflow train` |" in text
-    function = FAMILIES[config.family].use.partition("vflow.")[2].partition("(")[0]
+    function = families()[config.family].card.use.partition("vflow.")[2].partition("(")[0]
     assert not function or callable(getattr(vflow, function))
 
 

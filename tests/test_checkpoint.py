@@ -434,7 +434,7 @@ DAMAGES = {
     ),
     "kind": (
         _edit(lambda d: d["model"].update(kind="gan")),
-        "config.json: model kind 'gan' is unknown; known: videoflow",
+        "config.json: model kind 'gan' is unknown; known: ",
     ),
     "kind list": (_edit(lambda d: d["model"].update(kind=[])), "config.json: model kind '[]' is unknown"),
     "model missing": (

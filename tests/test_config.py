@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from vflow.checkpoint import checkpoint_folder, find_checkpoints, read_config
 from vflow.config import (
-    MODEL_CONFIGS,
     ColorizerConfig,
     DigitsConfig,
     GlowConfig,
+    ModelConfig,
     Preset,
     VideoFlowConfig,
     load_preset,
@@ -23,9 +23,9 @@ from vflow.config import (
     preset_names,
     to_yaml,
 )
-from vflow.config.models import DOES, Family
 from vflow.config.presets import RENAMED
 from vflow.errors import ConfigError
+from vflow.registry import families, kinds, resolve
 
 ROOT = Path(__file__).parents[1]
 SMALL = """
@@ -287,7 +287,7 @@ def test_all_problems_in_one_line() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", MODEL_CONFIGS)
+@pytest.mark.parametrize("kind", kinds())
 def test_keys_are_named_without_the_kind(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text(f"model: {{kind: {kind}, unknown: 1}}")
@@ -398,8 +398,13 @@ def test_a_file_of_nonsense_is_one_line(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_every_family_of_models_says_what_it_does() -> None:
-    assert set(DOES) == set(get_args(Family)) == {config.family for config in MODEL_CONFIGS.values()}
+def test_the_registry_has_every_configuration_of_models_under_its_kind_and_family() -> None:
+    union, _ = get_args(ModelConfig)
+    known = {resolve(kind.config): name for name, kind in kinds().items()}
+    assert set(known) == {get_args(each)[0] for each in get_args(union)}
+    assert all(config.model_fields["kind"].default == kind for config, kind in known.items())
+    named = {kind: family.name for family in families().values() for kind in family.kinds}
+    assert {kind: config.family for config, kind in known.items()} == named
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "vflow/config").glob("*.py")), ids=lambda path: path.stem)

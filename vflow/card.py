@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from vflow.config import (
     ClipCodecConfig,
@@ -17,79 +17,23 @@ from vflow.config import (
 )
 from vflow.config.density import expand
 from vflow.errors import counted
+from vflow.registry import families
 
 COLORS = {1: "grey", 2: "ab", 3: "RGB"}
-
-
-class Family(NamedTuple):
-    """Text of a family's cards: hub tag, description, and a line of Python that uses the model."""
-
-    tag: str
-    description: str
-    use: str
-
-
-FAMILIES: dict[str, Family] = {
-    "videoflow": Family(
-        "video-prediction",
-        "A VideoFlow: draws futures of a short video and scores its frames",
-        "futures = vflow.predict(model, frames, num_frames=10, num_samples=8)",
-    ),
-    "digits": Family(
-        "image-generation",
-        "A class-conditional flow of small images",
-        "images = vflow.digits(model, 7, num_samples=8)",
-    ),
-    "colorizer": Family(
-        "image-colorization",
-        "A wavelet flow: draws colours for the lightness of a photo",
-        "colourings = vflow.colorize(model, photo, num_samples=8)",
-    ),
-    "codec": Family(
-        "lossless-compression",
-        "A pyramid of lattices: codes photos or clips without loss, by their likelihood",
-        "data = vflow.compress(model, pixels); pixels = vflow.decompress(model, data)",
-    ),
-    "discrete": Family(
-        "image-generation",
-        "A model of whole numbers: draws small images and scores them exactly",
-        "images = model.generate(8, None, torch.Generator())",
-    ),
-    "super_resolution": Family(
-        "image-super-resolution",
-        "A conditional flow: draws details for a photo enlarged 2 or 4 times",
-        "variants = vflow.upscale(model, photo, scale=4, num_samples=4)",
-    ),
-    "segmentation": Family(
-        "image-segmentation",
-        "A conditional flow with half-infinite noise: draws binary masks of an image",
-        "masks = model.decode(noise, images, [1.0] * len(noise)).frame",
-    ),
-    "nowcast": Family(
-        "rain-nowcasting",
-        "A wavelet flow: draws the next half hour of a rain radar",
-        "members = vflow.nowcast(model, frames, num_frames=6, num_samples=20)",
-    ),
-    "density": Family(
-        "density-estimation",
-        "A normalizing flow on vectors: gives the density of points, and draws more",
-        "points = vflow.sample(model, num_samples=1000)",
-    ),
-}
 
 
 def model_card(
     title: str, config: ModelConfig, statistics: Mapping[str, Any], facts: Mapping[str, str]
 ) -> str:
     """Markdown with the header that hubs read. ``facts`` are rows: name → text, such as the command."""
-    family = FAMILIES[config.family]
+    text = families()[config.family].card
     rows = {"model": _describe(config)} | _measured(config, statistics) | dict(facts)
-    table = [f"| {name} | {' '.join(text.split())} |" for name, text in rows.items()]
+    table = [f"| {name} | {' '.join(fact.split())} |" for name, fact in rows.items()]
     return "\n".join([
-        "---", "library_name: vflow", "tags:", "- normalizing-flow", f"- {family.tag}", "---", "",
-        f"# {title}", "", f"{family.description}.", "",
+        "---", "library_name: vflow", "tags:", "- normalizing-flow", f"- {text.tag}", "---", "",
+        f"# {title}", "", f"{text.description}.", "",
         "```python", "import vflow", "", 'model = vflow.load("…")  # this folder, or a hub id: "user/name"',
-        family.use, "```", "",
+        text.use, "```", "",
         "| | |", "|---|---|", *table, "",
         "Written by vflow. Say here what the data show, where they come from, what the model cannot do.", "",
     ])  # fmt: skip

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vflow.config import MODEL_CONFIGS
-from vflow.config.models import DOES
+from vflow import registry
 from vflow.disk import parse_json
 from vflow.errors import CheckpointError
 
@@ -76,8 +75,7 @@ def family_of(folder: Path) -> str | None:
     try:
         with open(folder / CONFIG, "rb") as file:
             kind = parse_json(file.read(MAX_CONFIG_BYTES))["model"]["kind"]
-        config: Any = MODEL_CONFIGS[kind]
-        return str(config.family)
+        return registry.family_of(kind)
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
@@ -99,7 +97,7 @@ def check_family(name: str, families: Sequence[str], does: str | None = None) ->
         names = shipped(wanted)[:3]
         such = f", such as {' or '.join(names)}" if names else ""
         remedy = f"choose a checkpoint of kind {' or '.join(families)}{such}"
-        raise CheckpointError(f"{name}: does not {does or DOES[families[0]]}; {remedy}")
+        raise CheckpointError(f"{name}: does not {does or registry.families()[families[0]].does}; {remedy}")
 
 
 def _shipped_root() -> Path:

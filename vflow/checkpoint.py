@@ -38,13 +38,14 @@ from vflow.catalog import (
 )
 from vflow.catalog import find_checkpoints as find_checkpoints
 from vflow.checksum import serialize_checkpoint, verify_checkpoint
-from vflow.config import MODEL_CONFIGS, Config, ModelConfig, parse
+from vflow.config import Config, ModelConfig, parse
 from vflow.devices import choose_device
 from vflow.disk import parse_json, sync
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import build_model
 from vflow.quantization import SUFFIX, dequantize, quantize
 from vflow.randomness import forked_rng
+from vflow.registry import config_class, kinds
 
 SCHEMA = 1
 MAX_PARAMETERS = 500_000_000
@@ -109,10 +110,10 @@ def _parse_config(path: Path, data: dict[str, Any]) -> ModelConfig:
     if not isinstance(model, dict) or not isinstance(data.get("statistics", {}), dict):
         raise CheckpointError(f"{path}: 'model' and 'statistics' must be objects; save the checkpoint again")
     kind = str(model.get("kind"))
-    if kind not in MODEL_CONFIGS:
-        raise CheckpointError(f"{path}: model kind {kind!r} is unknown; known: {', '.join(MODEL_CONFIGS)}")
+    if kind not in kinds():
+        raise CheckpointError(f"{path}: model kind {kind!r} is unknown; known: {', '.join(kinds())}")
     try:
-        config: Any = parse(MODEL_CONFIGS[kind], model, str(path))
+        config: Any = parse(config_class(kind), model, str(path))
         return config
     except ConfigError as error:
         raise CheckpointError(str(error)) from error

@@ -8,7 +8,7 @@ import json
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -18,9 +18,9 @@ from vflow import cli
 from vflow.checkpoint import checkpoint_hash, save_checkpoint
 from vflow.commands import evaluate as command
 from vflow.commands.evaluate import Evaluate, flags
-from vflow.config.models import Family
 from vflow.models import build_model
 from vflow.pipelines.evaluate.report import Settings
+from vflow.registry import families
 
 from ..pipelines.conftest import FRAMES, make_model
 from ..pipelines.digit_models import make_digits
@@ -52,7 +52,7 @@ def vflow(*arguments: object) -> int:
     return cli.main(["evaluate", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("family", get_args(Family))
+@pytest.mark.parametrize("family", families())
 def test_flags_that_an_evaluation_does_not_read_are_known(family: str) -> None:
     names = {"videoflow": "video", "colorizer": "color", "nowcast": "rain"}
     source = inspect.getsource(import_module(f"vflow.pipelines.evaluate.{names.get(family, family)}"))
@@ -63,7 +63,7 @@ def test_flags_that_an_evaluation_does_not_read_are_known(family: str) -> None:
     read |= {"train"} if opens else set()
     read |= {"context", "num_frames", "held_out_files"} if "open_clips(" in source else set()
     optional = {field.name for field in dataclasses.fields(Settings)} - {"data", "split", "seed"}
-    assert set(command.UNREAD[family]) == optional - read
+    assert set(families()[family].reads) == optional & read
 
 
 def test_a_flag_that_does_nothing_is_noted(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from vflow.checkpoint import save_checkpoint
-from vflow.config import MODEL_CONFIGS
 from vflow.models import VideoModel, build_model
+from vflow.registry import config_class
 
 SIZE: dict[str, Any] = {
     "glow": {"height": 16, "width": 16, "depth": [1, 1], "hidden": [4, 4]},
@@ -47,8 +47,8 @@ def make_model(**changes: Any) -> VideoModel:
     """A model whose zero-initialised layers are perturbed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        config = MODEL_CONFIGS[changes.get("kind", "videoflow")].model_validate(SIZE | changes)
-        model = build_model(config)  # type: ignore[arg-type]
+        config = config_class(changes.get("kind", "videoflow")).model_validate(SIZE | changes)
+        model = build_model(config)
         for parameter in model.parameters():
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.1)

@@ -14,7 +14,7 @@ import pytest
 from tests.training.support import command, finish, lines, losses, run_here, spawn, torchrun, wait_for
 from tests.training.test_codecs import CLIP, clips
 from vflow.config import load_preset
-from vflow.config.models import MODEL_CONFIGS
+from vflow.registry import config_class, kinds
 from vflow.training.commit import commits, find_fault
 
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch")
@@ -118,7 +118,7 @@ def test_models_whose_steps_may_leave_parts_out(kind: str, changes: dict[str, in
 
 
 def test_every_model_says_whether_its_steps_may_leave_parts_out() -> None:
-    assert [kind for kind, config in MODEL_CONFIGS.items() if not hasattr(config, "leaves_parts_out")] == []
+    assert [kind for kind in kinds() if not hasattr(config_class(kind), "leaves_parts_out")] == []
 
 
 @pytest.mark.usefixtures("one_thread")

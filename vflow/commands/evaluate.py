@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from vflow import registry
 from vflow.commands.common import (
     NONE_GIVEN,
     CommonFlags,
@@ -33,21 +34,6 @@ if TYPE_CHECKING:
 
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", constructor=Path, help_behavior_hint="")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR", constructor=Path, help_behavior_hint="")]
-
-
-_OF_CLIPS = ("num_frames", "context", "probe_clips", "held_out_files")
-UNREAD: dict[str, tuple[str, ...]] = {
-    "videoflow": ("classifier",),
-    "digits": _OF_CLIPS,
-    "colorizer": (*_OF_CLIPS, "classifier"),
-    "super_resolution": (*_OF_CLIPS, "num_importance_samples", "classifier"),
-    "segmentation": ("train", *_OF_CLIPS, "classifier"),
-    "nowcast": ("limit", "context", "num_importance_samples", "classifier", "probe_clips", "held_out_files"),
-    "density": ("train", "num_samples", *_OF_CLIPS, "num_importance_samples", "classifier"),
-    "codec": ("num_samples", *_OF_CLIPS, "temperature", "num_importance_samples", "classifier"),
-    "discrete": (*_OF_CLIPS, "temperature", "num_importance_samples", "classifier"),
-}
-"""Flags that an evaluation of a family of models does not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +79,7 @@ class Evaluate:
 
     def run(self) -> int:
         """Returns 0."""
-        from vflow.config.models import Family
-
-        checkpoint = check_checkpoint(self.checkpoint, get_args(Family))
+        checkpoint = check_checkpoint(self.checkpoint, tuple(registry.families()))
         from vflow.data.media import check_folder
         from vflow.pipelines.common import precision, set_threads
         from vflow.pipelines.evaluate.report import write_plots
@@ -137,39 +121,18 @@ class Evaluate:
         return Settings(**given, seed=self.common.seed or 0, temperature=temperature)
 
     def _note_unread(self, config: Any) -> None:
+        from vflow.pipelines.evaluate.report import Settings
+
+        reads = {"data", "split", *registry.families()[config.family].reads}
+        unread = {field.name for field in dataclasses.fields(Settings)} - reads
         for field in dataclasses.fields(self):
-            if field.name in UNREAD[config.family] and getattr(self, field.name) != field.default:
+            if field.name in unread and getattr(self, field.name) != field.default:
                 note(f"--{field.name.replace('_', '-')} does nothing for a model of kind {config.kind}")
 
     def _evaluate(self, model: Any, settings: Settings, stage: Callable[[str], Progress]) -> Evaluation:
         """All figures; with --tune-temperature, at the temperature that is best on validation data."""
-        from vflow.pipelines.evaluate import (
-            codec,
-            color,
-            density,
-            digits,
-            discrete,
-            rain,
-            segmentation,
-            super_resolution,
-            video,
-        )
-
-        judges: dict[str, tuple[Callable[..., Evaluation], Callable[..., dict[float, float]] | None]] = {
-            "videoflow": (video.evaluate_video, video.tune_video),
-            "digits": (digits.evaluate_digits, digits.tune_digits),
-            "colorizer": (color.evaluate_color, color.tune_color),
-            "super_resolution": (
-                super_resolution.evaluate_super_resolution,
-                super_resolution.tune_super_resolution,
-            ),
-            "segmentation": (segmentation.evaluate_segmentation, None),
-            "nowcast": (rain.evaluate_rain, rain.tune_rain),
-            "density": (density.evaluate_density, None),
-            "codec": (codec.evaluate_codec, None),
-            "discrete": (discrete.evaluate_discrete, None),
-        }
-        evaluate, tune = judges[model.config.family]
+        family = registry.families()[model.config.family]
+        evaluate, tune = map(registry.resolve, (family.evaluate, family.tune))
         if not self.tune_temperature:
             return evaluate(model, settings, stage)
         if tune is None:

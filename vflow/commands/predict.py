@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from vflow import registry
 from vflow.commands.common import note
 from vflow.commands.draw import DrawFlags, resolve
 from vflow.flags import Inputs, Number, Whole
@@ -56,11 +57,10 @@ class Predict(DrawFlags):
     def open(self) -> tuple[list[Item], PredictTask]:
         items = self.find()  # before torch is imported
         from vflow.pipelines.batch.records import PredictRecord
-        from vflow.pipelines.batch.tasks import PREDICT_TASKS
         from vflow.pipelines.video.preprocess import prediction_config
 
         record, model = resolve(self, PredictRecord, prediction_config, _defaults)
-        return items, PREDICT_TASKS[model.config.family](model, record, note)
+        return items, registry.resolve(registry.families()[model.config.family].task)(model, record, note)
 
 
 def _defaults(config: VideoConfig | NowcastConfig) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from vflow.commands.common import (
 )
 from vflow.errors import ConfigError
 from vflow.flags import Inputs, Number, Text, Whole
+from vflow.registry import walks
 
 if TYPE_CHECKING:
     from vflow.pipelines.walk.space import WalkSettings
     from vflow.pipelines.walk.walk import Walk
 
-FAMILIES = ("videoflow", "digits", "colorizer")
 Kind = Literal["direction", "semantic", "interpolate", "transfer", "temperature", "blend"]
 FLAGS_OF: dict[str, tuple[Kind, ...]] = {
     "direction": ("direction",),
@@ -83,7 +83,7 @@ class WalkLatents:
         if self.common.dtype == "bfloat16":
             raise ConfigError("--dtype bfloat16: walks encode and decode, which takes float32; leave it out")
         self._refuse_unused()
-        checkpoint = check_checkpoint(self.checkpoint, FAMILIES, "walk through latents")
+        checkpoint = check_checkpoint(self.checkpoint, tuple(walks()), "walk through latents")
         from vflow.data import media
         from vflow.pipelines.common import set_threads
         from vflow.pipelines.walk.directions import load_directions

@@ -10,7 +10,6 @@ from vflow.config.codec import (
 )
 from vflow.config.density import DensityConfig
 from vflow.config.models import (
-    MODEL_CONFIGS,
     AugmentationConfig,
     AugmentedVideoFlowConfig,
     BlockConfig,
@@ -58,7 +57,6 @@ from vflow.config.presets import (
 from vflow.config.recipes import Export, Recipe, Stage, load_recipe, recipe_names
 
 __all__ = [
-    "MODEL_CONFIGS",
     "AugmentationConfig",
     "AugmentedVideoFlowConfig",
     "BestOfConfig",

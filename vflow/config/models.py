@@ -21,23 +21,6 @@ Temperature = Annotated[
     Field(description="suggested temperature of samples: one, or one per level of latents"),
 ]
 Noise = Literal["uniform", "gaussian", "learned"]
-Family = Literal[
-    "videoflow", "digits", "colorizer", "super_resolution", "segmentation", "nowcast", "density", "codec",
-    "discrete",
-]  # fmt: skip
-"""Models that do the same for people: those of a family differ in their likelihood alone."""
-DOES: dict[str, str] = {
-    "videoflow": "predict video",
-    "digits": "draw digits",
-    "colorizer": "colour photos",
-    "super_resolution": "enlarge photos",
-    "segmentation": "draw masks",
-    "nowcast": "nowcast rain radar",
-    "density": "draw points",
-    "codec": "compress",
-    "discrete": "score digits exactly",
-}
-"""What models of each family do, for errors."""
 
 
 def _require_temperatures(temperature: float | tuple[float, ...], levels: int, beside: str = "") -> None:
@@ -239,7 +222,7 @@ class AugmentationConfig(Config):
 class VideoConfig(Config):
     """Entries that all video models have; see its subclasses."""
 
-    family: ClassVar[Family] = "videoflow"
+    family: ClassVar[str] = "videoflow"
     leaves_parts_out: ClassVar[bool] = False
     one_group: ClassVar[bool] = False
     """True if random groups of latents stand for all of a target's in training."""
@@ -394,7 +377,7 @@ class AugmentedVideoFlowConfig(FrameEncodingConfig):
 class ClassConditionalConfig(Config):
     """Entries of class-conditional flows of small grey images; see its subclasses."""
 
-    family: ClassVar[Family] = "digits"
+    family: ClassVar[str] = "digits"
     leaves_parts_out: ClassVar[bool] = False
     kind: str
     glow: FrameConfig
@@ -537,7 +520,7 @@ class ColorizerConfig(Config):
     entry is at L's half size, the planes' own, and the others at the levels below it.
     """
 
-    family: ClassVar[Family] = "colorizer"
+    family: ClassVar[str] = "colorizer"
     leaves_parts_out: ClassVar[bool] = False
     kind: Literal["colorizer"] = "colorizer"
     glow: GlowConfig = GlowConfig(
@@ -603,7 +586,7 @@ class SuperResolutionConfig(Config):
     ``glow`` gives the size of training crops and, in its one level, the flow's steps and width.
     """
 
-    family: ClassVar[Family] = "super_resolution"
+    family: ClassVar[str] = "super_resolution"
     leaves_parts_out: ClassVar[bool] = False
     kind: Literal["super_resolution"] = "super_resolution"
     glow: GlowConfig = GlowConfig(height=64, width=64, depth=(4,), hidden=(32,))
@@ -635,7 +618,7 @@ class SegmentationConfig(Config):
     ``condition`` gives the features of the picture per level, fine to coarse, that couplings and priors see.
     """
 
-    family: ClassVar[Family] = "segmentation"
+    family: ClassVar[str] = "segmentation"
     leaves_parts_out: ClassVar[bool] = False
     kind: Literal["segmentation"] = "segmentation"
     glow: GlowConfig = GlowConfig(channels=1, height=32, width=32, depth=(4, 4), hidden=(32, 48))
@@ -676,7 +659,7 @@ class NowcastConfig(Config):
     takes any size that 2^levels divides.
     """
 
-    family: ClassVar[Family] = "nowcast"
+    family: ClassVar[str] = "nowcast"
     leaves_parts_out: ClassVar[bool] = False
     kind: Literal["nowcast"] = "nowcast"
     glow: FrameStackConfig = FrameStackConfig()
@@ -721,22 +704,3 @@ ModelConfig = Annotated[
 ]
 """Configurations of models. Each has ``family``, and ``leaves_parts_out``: True if a process's share of a
 batch may give no gradient to some weights."""
-MODEL_CONFIGS: dict[str, type[Config]] = {
-    "videoflow": VideoFlowConfig,
-    "lattice_videoflow": LatticeVideoFlowConfig,
-    "frame_conditioned_videoflow": FrameConditionedConfig,
-    "reference_videoflow": ReferenceVideoFlowConfig,
-    "augmented_videoflow": AugmentedVideoFlowConfig,
-    "digits": DigitsConfig,
-    "tarflow": TarFlowConfig,
-    "colorizer": ColorizerConfig,
-    "super_resolution": SuperResolutionConfig,
-    "segmentation": SegmentationConfig,
-    "nowcast": NowcastConfig,
-    "density": DensityConfig,
-    "photo_codec": PhotoCodecConfig,
-    "clip_codec": ClipCodecConfig,
-    "integer_flow": IntegerFlowConfig,
-    "pixelcnn": PixelCNNConfig,
-}
-"""Configurations by ``kind``."""

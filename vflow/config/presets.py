@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -47,7 +47,11 @@ class DataConfig(Config):
 
 
 class AuxiliaryLossConfig(Config):
-    """Settings common to the losses beside the likelihood."""
+    """Settings common to the losses beside the likelihood, which are for models of one family."""
+
+    family: ClassVar[str]
+    models: ClassVar[str]
+    """Models that it is for, in words."""
 
     start: float = Field(
         default=0.0,
@@ -56,6 +60,10 @@ class AuxiliaryLossConfig(Config):
         description="share of the steps before it counts: at first it may outweigh bits/dim",
     )
 
+    def suits(self, model: ModelConfig) -> bool:
+        """True if the model can be trained with it."""
+        return model.family == self.family
+
 
 class BestOfConfig(AuxiliaryLossConfig):
     """Best-of-N loss: the nearest of N samples of an example is pulled to the truth (Fan et al. 2017, 4.3).
@@ -63,6 +71,8 @@ class BestOfConfig(AuxiliaryLossConfig):
     Likelihood hardly weighs the coarse levels, a few hundredths of all latents, where people look most.
     """
 
+    family: ClassVar[str] = "colorizer"
+    models: ClassVar[str] = "a colorizer"
     kind: Literal["best_of"] = "best_of"
     num_samples: int = Field(default=8, ge=2, le=64, description="samples per example")
     subsample: int = Field(default=4, ge=1, description="one in so many examples takes part")
@@ -78,6 +88,8 @@ class BestOfConfig(AuxiliaryLossConfig):
 class ColorMeanLossConfig(AuxiliaryLossConfig):
     """Error of the colour mean (``model.color_mean``): root mean square in grey levels."""
 
+    family: ClassVar[str] = "colorizer"
+    models: ClassVar[str] = "a colorizer with color_mean"
     kind: Literal["color_mean"] = "color_mean"
     weight: float = Field(default=0.5, gt=0, description="of the error beside bits/dim")
     mean_noise: float = Field(
@@ -87,6 +99,9 @@ class ColorMeanLossConfig(AuxiliaryLossConfig):
         default=False, description="train on this error alone, without the likelihood"
     )
 
+    def suits(self, model: ModelConfig) -> bool:
+        return model.kind == "colorizer" and model.color_mean is not None
+
 
 class DetailMeanConfig(AuxiliaryLossConfig):
     """Error of the predicted details (super-resolution): root mean square in grey levels.
@@ -94,6 +109,8 @@ class DetailMeanConfig(AuxiliaryLossConfig):
     Likelihood weighs errors by their certainty, so it hardly asks for the mean where there is texture.
     """
 
+    family: ClassVar[str] = "super_resolution"
+    models: ClassVar[str] = "super_resolution"
     kind: Literal["detail_mean"] = "detail_mean"
     weight: float = Field(default=0.1, gt=0, description="of the error beside bits/dim")
 
@@ -104,6 +121,8 @@ class ClassificationConfig(AuxiliaryLossConfig):
     Likelihood alone hardly weighs which class a digit is of: 3.3 bits of the hundreds it costs.
     """
 
+    family: ClassVar[str] = "digits"
+    models: ClassVar[str] = "digits"
     kind: Literal["classification"] = "classification"
     subsample: int = Field(
         default=16, ge=1, description="one in so many examples is scored under all classes"
@@ -114,14 +133,21 @@ class ClassificationConfig(AuxiliaryLossConfig):
 class EnergyScoreConfig(AuxiliaryLossConfig):
     """Energy score of sampled frames (Gneiting & Raftery 2007, 4.3): least where they are like real ones."""
 
+    family: ClassVar[str] = "videoflow"
+    models: ClassVar[str] = "a video model other than lattice_videoflow, whose draws have no gradient"
     kind: Literal["energy_score"] = "energy_score"
     num_samples: int = Field(default=2, ge=2, le=16, description="samples of each clip's last frame")
     weight: float = Field(default=0.05, gt=0, description="of the score (grey levels) beside bits/dim")
+
+    def suits(self, model: ModelConfig) -> bool:
+        return model.family == "videoflow" and model.kind != "lattice_videoflow"
 
 
 class CrpsConfig(AuxiliaryLossConfig):
     """CRPS, the continuous ranked probability score, of sampled rain (Gneiting & Raftery 2007, 4.2)."""
 
+    family: ClassVar[str] = "nowcast"
+    models: ClassVar[str] = "a nowcast"
     kind: Literal["crps"] = "crps"
     num_samples: int = Field(default=2, ge=2, le=16, description="members per example")
     weight: float = Field(default=8.0, gt=0, description="of the score (mm/h) beside bits/dim")
@@ -256,8 +282,8 @@ class Preset(Config):
     @model_validator(mode="after")
     def _check_losses(self) -> Self:
         for loss in self.training.losses:
-            if not _suits(loss, self.model):
-                raise ValueError(f"training.losses: {loss.kind} is for {LOSS_MODELS[loss.kind]}; remove it")
+            if not loss.suits(self.model):
+                raise ValueError(f"training.losses: {loss.kind} is for {loss.models}; remove it")
             if isinstance(loss, CrpsConfig) and isinstance(self.model, NowcastConfig):
                 side = min(self.model.glow.height, self.model.glow.width)
                 if max(loss.scales) > side:
@@ -301,32 +327,6 @@ class Preset(Config):
         if has_batch_norm and self.training.accumulate > 1:
             raise ValueError("training.accumulate: batch norm needs the whole batch at once; set it to 1")
         return self
-
-
-LOSS_MODELS = {
-    "best_of": "a colorizer",
-    "color_mean": "a colorizer with color_mean",
-    "detail_mean": "super_resolution",
-    "classification": "digits",
-    "energy_score": "a video model other than lattice_videoflow, whose draws have no gradient",
-    "crps": "a nowcast",
-}
-
-
-def _suits(loss: LossConfig, model: ModelConfig) -> bool:
-    match loss.kind:
-        case "best_of":
-            return model.family == "colorizer"
-        case "color_mean":
-            return model.kind == "colorizer" and model.color_mean is not None
-        case "detail_mean":
-            return model.family == "super_resolution"
-        case "classification":
-            return model.family == "digits"
-        case "energy_score":
-            return model.family == "videoflow" and model.kind != "lattice_videoflow"
-        case "crps":
-            return model.family == "nowcast"
 
 
 KNOWN_KEYS = "see 'vflow config NAME' for the known ones"

@@ -6,7 +6,7 @@ import operator
 import os
 from typing import Any
 
-from vflow.errors import ConfigError
+from vflow.errors import ConfigError, counted
 
 MAX_SEED = 2**63 - 1
 """Largest seed: those beyond do not fit the generators."""
@@ -74,3 +74,21 @@ def check_threads(count: int) -> None:
     """
     if not 1 <= count <= max_threads():
         raise ConfigError(f"--threads {count}: must be between 1 and {max_threads()} on this machine")
+
+
+def temperature_per_level(
+    temperature: float | tuple[float, ...] | list[float], count: int
+) -> tuple[float, ...]:
+    """One temperature for each of ``count`` levels.
+
+    Raises:
+        ConfigError: there are several temperatures, but not ``count``.
+    """
+    if not isinstance(temperature, tuple | list):
+        return (float(temperature),) * count
+    if len(temperature) != count:
+        raise ConfigError(
+            f"temperature has {counted(len(temperature), 'value')}, the model "
+            f"{counted(count, 'level')}; give 1" + (f" or {count}" if count > 1 else "")
+        )
+    return tuple(map(float, temperature))

@@ -4,25 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vflow.config import (
-    AugmentedVideoFlowConfig,
-    ClipCodecConfig,
-    ColorizerConfig,
-    DensityConfig,
-    DigitsConfig,
-    FrameConditionedConfig,
-    IntegerFlowConfig,
-    LatticeVideoFlowConfig,
-    ModelConfig,
-    NowcastConfig,
-    PhotoCodecConfig,
-    PixelCNNConfig,
-    ReferenceVideoFlowConfig,
-    SegmentationConfig,
-    SuperResolutionConfig,
-    TarFlowConfig,
-    VideoFlowConfig,
-)
+from vflow.config import ModelConfig
 from vflow.errors import CheckpointError
 from vflow.models.base import Condition, LikelihoodModel, Sampled
 from vflow.models.codec import ClipCodec, CodecBatch, PhotoCodec
@@ -42,9 +24,9 @@ from vflow.models.super_resolution import SuperResolution
 from vflow.models.tarflow import TarFlow
 from vflow.models.video import Rollout, VideoBatch, VideoModel
 from vflow.models.videoflow import VideoFlow
+from vflow.registry import config_class, kinds, resolve
 
 __all__ = [
-    "MODELS",
     "AugmentedVideoFlow",
     "ClipCodec",
     "CodecBatch",
@@ -82,29 +64,11 @@ __all__ = [
 Model = (
     VideoModel | ConditionalFlow | Nowcast | DensityModel | PhotoCodec | ClipCodec | IntegerFlow | PixelCNN
 )
-MODELS: dict[type[Any], type[Any]] = {
-    VideoFlowConfig: VideoFlow,
-    LatticeVideoFlowConfig: LatticeVideoFlow,
-    FrameConditionedConfig: FrameConditionedVideoFlow,
-    ReferenceVideoFlowConfig: ReferenceVideoFlow,
-    AugmentedVideoFlowConfig: AugmentedVideoFlow,
-    DigitsConfig: Digits,
-    TarFlowConfig: TarFlow,
-    ColorizerConfig: Colorizer,
-    SuperResolutionConfig: SuperResolution,
-    SegmentationConfig: Segmentation,
-    NowcastConfig: Nowcast,
-    DensityConfig: DensityModel,
-    PhotoCodecConfig: PhotoCodec,
-    ClipCodecConfig: ClipCodec,
-    IntegerFlowConfig: IntegerFlow,
-    PixelCNNConfig: PixelCNN,
-}
 
 
 def build_model(config: ModelConfig) -> Model:
     """A freshly initialised model for ``config``."""
-    model: Model = MODELS[type(config)](config)
+    model: Model = resolve(kinds()[config.kind].model)(config)
     return model
 
 
@@ -115,7 +79,8 @@ def configuration(model: object) -> Any:
         CheckpointError: ``model`` is something else, such as a checkpoint's name.
     """
     config = getattr(model, "config", None)
-    if type(config) not in MODELS:
+    kind = getattr(config, "kind", None)
+    if not isinstance(kind, str) or kind not in kinds() or type(config) is not config_class(kind):
         name = model if isinstance(model, str) else "NAME"
         raise CheckpointError(f"{type(model).__name__} is not a model; give vflow.load({name!r})")
     return config

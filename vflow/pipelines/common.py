@@ -29,14 +29,21 @@ from vflow.config import (
     SuperResolutionConfig,
     VideoConfig,
 )
-from vflow.config.models import DOES
-from vflow.config.ranges import MAX_SAMPLES, MAX_TEMPERATURE, check_range, check_seed, check_threads
+from vflow.config.ranges import (
+    MAX_SAMPLES,
+    MAX_TEMPERATURE,
+    check_range,
+    check_seed,
+    check_threads,
+    temperature_per_level,
+)
 from vflow.data.media import atomic_write, check_mode
 from vflow.devices import warn_if_emulated
-from vflow.errors import CheckpointError, ConfigError, InputError, counted
+from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import ImageBatch, Sampled, configuration
 from vflow.models.glow import Shapes
 from vflow.randomness import Key, content_hash, normal
+from vflow.registry import families
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,7 +78,7 @@ def config_of(model: nn.Module, kind: type[C]) -> C:
     if not isinstance(config, kind):
         family: str = kind.family
         remedy = ", such as ".join([f"choose a checkpoint of kind {family}", *shipped([family])[:1]])
-        raise CheckpointError(f"a model of kind {config.kind} does not {DOES[family]}; {remedy}")
+        raise CheckpointError(f"a model of kind {config.kind} does not {families()[family].does}; {remedy}")
     return config
 
 
@@ -175,22 +182,6 @@ def check_temperature(temperature: Temperature | list[float]) -> None:
     """
     for value in temperature if isinstance(temperature, tuple | list) else (temperature,):
         check_range("temperature", value, 0, MAX_TEMPERATURE)
-
-
-def temperature_per_level(temperature: Temperature | list[float], count: int) -> tuple[float, ...]:
-    """One temperature for each of ``count`` levels.
-
-    Raises:
-        ConfigError: there are several temperatures, but not ``count``.
-    """
-    if not isinstance(temperature, tuple | list):
-        return (float(temperature),) * count
-    if len(temperature) != count:
-        raise ConfigError(
-            f"temperature has {counted(len(temperature), 'value')}, the model "
-            f"{counted(count, 'level')}; give 1" + (f" or {count}" if count > 1 else "")
-        )
-    return tuple(map(float, temperature))
 
 
 @dataclass(frozen=True, kw_only=True)

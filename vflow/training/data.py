@@ -90,7 +90,7 @@ S = TypeVar("S", bound=Sized)
 class DataModule(Protocol[M, B]):
     """Training stream, validation examples and sample grids for models ``M``; batches lie on the CPU.
 
-    All is a function of the preset and the arguments, so there is no state to save. ``DATA_MODULES`` in
+    All is a function of the preset and the arguments, so there is no state to save. ``Family.data`` in
     setup.py maps a model's configuration to its data module.
 
     Attributes:

@@ -38,6 +38,7 @@ from vflow.models.glow import Shapes
 from vflow.models.wavelet import wavelet_shapes
 from vflow.pipelines.color.noise import ColorNoise
 from vflow.randomness import normal
+from vflow.registry import families, resolve
 from vflow.training.data import Splits, locate
 from vflow.training.logging import Samples, grid
 
@@ -131,7 +132,7 @@ def open_images(config: ImageConfig, preset: Preset) -> Images:
     if isinstance(train, PhotoSet):
         train.examine()
     held = open_validation(lambda: open_image_dataset(preset.data, config, "validation"))
-    draw = DRAW[config.family]
+    draw = resolve(families()[config.family].grid)
     images = Images(train, held, preset.training.seed, draw, with_rows=preset.training.cache_features)
     for loss in preset.training.losses:
         if isinstance(loss, ClassificationConfig | BestOfConfig):
@@ -165,7 +166,7 @@ def _stack(rows: list[tuple[Tensor, Tensor, Tensor]]) -> ImageBatch:
     return ImageBatch(images, given, eps)
 
 
-def _draw_digits(model: Digits | TarFlow, dataset: ImageDataset, device: torch.device) -> Samples:
+def draw_digits(model: Digits | TarFlow, dataset: ImageDataset, device: torch.device) -> Samples:
     """A column per class; pictures in a row share their noise, so they share a style."""
     classes = model.config.classes
     eps = _noise(model, STYLES, device, repeat=classes)
@@ -174,9 +175,7 @@ def _draw_digits(model: Digits | TarFlow, dataset: ImageDataset, device: torch.d
     return _samples(pictures.reshape(STYLES, classes, *pictures.shape[1:]), sampled)
 
 
-def _draw_whole_numbers(
-    model: IntegerFlow | PixelCNN, dataset: ImageDataset, device: torch.device
-) -> Samples:
+def draw_whole_numbers(model: IntegerFlow | PixelCNN, dataset: ImageDataset, device: torch.device) -> Samples:
     """A column per class, or ten where there are none."""
     columns = model.config.classes or 10
     labels = torch.arange(columns).repeat(ROWS).to(device) if model.config.classes else None
@@ -185,7 +184,7 @@ def _draw_whole_numbers(
     return Samples(grid(pictures.reshape(ROWS, columns, *pictures.shape[1:])), 0, 0)
 
 
-def _draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) -> Samples:
+def draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) -> Samples:
     """A row per photo: its lightness, itself, and sampled colourings."""
     examples = [dataset.example(i, (0, 0)) for i in range(min(PHOTOS, len(dataset)))]
     given = torch.from_numpy(np.stack([e.condition for e in examples])).to(device)
@@ -197,7 +196,7 @@ def _draw_photos(model: Colorizer, dataset: ImageDataset, device: torch.device) 
     return _samples(rows.permute(0, 1, 3, 4, 2).cpu().numpy(), sampled)
 
 
-def _draw_given_pictures(
+def draw_given_pictures(
     model: SuperResolution | Segmentation, dataset: ImageDataset, device: torch.device
 ) -> Samples:
     """A row per example: its condition, enlarged to its size; the real picture; samples."""
@@ -211,16 +210,6 @@ def _draw_given_pictures(
     enlarged = given.permute(0, 2, 3, 1).numpy().repeat(scale, 1).repeat(scale, 2)
     made = sampled.frame.unflatten(0, (-1, VARIANTS)).permute(0, 1, 3, 4, 2).cpu().numpy()
     return _samples(np.concatenate([np.stack([enlarged, true], 1), made], 1), sampled)
-
-
-DRAW: dict[str, Draw] = {
-    "digits": _draw_digits,
-    "colorizer": _draw_photos,
-    "super_resolution": _draw_given_pictures,
-    "segmentation": _draw_given_pictures,
-    "discrete": _draw_whole_numbers,
-}
-"""Maker of sample grids, by family of models."""
 
 
 def _join(lightness: Tensor, planes: Tensor) -> Tensor:

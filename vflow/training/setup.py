@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,16 @@ from vflow.errors import CheckpointError, ConfigError, counted, naming_memory
 from vflow.models import Model, VectorFlow, build_model
 from vflow.nn.backbone import STRIDES, WIDTHS
 from vflow.quantization import is_inside
+from vflow.registry import families, resolve
 from vflow.training.args import CONTENTS, WITHOUT_FOLDER
-from vflow.training.codecs import open_codec
 from vflow.training.data import READY, DataModule, on_device
 from vflow.training.distributed import autocast_dtype
 from vflow.training.ema import Ema
 from vflow.training.features import FeatureCache
-from vflow.training.images import open_images
 from vflow.training.logging import announce
 from vflow.training.losses import pretraining_loss
-from vflow.training.nowcasts import open_nowcasts
-from vflow.training.points import open_point_data
 from vflow.training.schedule import make_optimizer
 from vflow.training.step import TrainState
-from vflow.training.videos import open_videos
 
 _log = logging.getLogger(__name__)
 GIB = 1 << 30
@@ -86,26 +82,14 @@ def _bits(model: Model, data: DataModule[Any, Any], batch: Any) -> float:
     return bits if math.isfinite(bits) else math.inf
 
 
-DATA_MODULES: dict[str, Callable[[Any, Preset], DataModule[Any, Any]]] = {
-    "videoflow": open_videos,
-    "digits": open_images,
-    "colorizer": open_images,
-    "super_resolution": open_images,
-    "segmentation": open_images,
-    "nowcast": open_nowcasts,
-    "codec": open_codec,
-    "discrete": open_images,
-    "density": open_point_data,
-}
-
-
 def open_data(preset: Preset) -> DataModule[Any, Any]:
     """The preset's data, as its model wants it.
 
     Raises:
         ConfigError, InputError: no data where the preset says, or data that does not suit the model.
     """
-    return DATA_MODULES[preset.model.family](preset.model, preset)
+    module: DataModule[Any, Any] = resolve(families()[preset.model.family].data)(preset.model, preset)
+    return module
 
 
 def check_preset(preset: Preset, accelerator: Accelerator) -> None:

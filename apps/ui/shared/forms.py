@@ -20,13 +20,13 @@ from . import html
 from .checks import MAX_SEED, MAX_TEMPERATURE
 from .context import AppContext
 from .events import ON_CLICK, QUICK, ComponentGroup, Updates, html_block
-from .models import SMALLEST_PRESETS
+from .models import smallest_preset
 
 
 def no_model_banner(app: AppContext, *families: str) -> None:
     """Say how to train a model of the first of these families (of any), if there is none of them."""
     if app.models.default(*families) is None:
-        html_block(html.no_model_banner(SMALLEST_PRESETS[families[0] if families else "videoflow"]))
+        html_block(html.no_model_banner(smallest_preset(*families)))
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,17 @@ from typing import Any
 
 import torch
 
-from vflow import checkpoint
+from vflow import checkpoint, registry
 from vflow.config import ModelConfig
 from vflow.errors import CheckpointError, VflowError
 
 MAX_LOADED = 4  # models in memory at once
 FIRST = ("shapes", "digits", "colorizer", "enlarge")  # those that ship and are quick to try come first
-SMALLEST_PRESETS = {
-    "videoflow": "shapes-guided",
-    "nowcast": "rain",
-    "digits": "digits",
-    "colorizer": "colorizer",
-    "super_resolution": "enlarge",
-    "codec": "codec-photo",
-}
-"""Family of models → the preset that trains the smallest one."""
+
+
+def smallest_preset(family: str = "videoflow", *others: str) -> str:
+    """The preset that trains the smallest model of a family."""
+    return registry.families()[family].preset
 
 
 class ModelStore:
@@ -66,8 +62,9 @@ class ModelStore:
         """
         names = self.names(*families)
         if not names:
-            preset = SMALLEST_PRESETS[families[0] if families else "videoflow"]
-            raise CheckpointError(f"there is no checkpoint yet; train one: vflow train --config {preset}")
+            raise CheckpointError(
+                f"there is no checkpoint yet; train one: vflow train --config {smallest_preset(*families)}"
+            )
         if name is None:
             raise CheckpointError(f"no checkpoint chosen; choose one of: {', '.join(names)}")
         if name not in names:

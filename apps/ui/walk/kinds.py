@@ -11,6 +11,7 @@ from pathlib import Path
 from vflow.checkpoint import checkpoint_hash
 from vflow.errors import CheckpointError, VflowError
 from vflow.pipelines.walk.directions import Directions, load_directions
+from vflow.registry import walks
 
 from ..shared.context import AppContext
 from ..shared.examples import FOLDER
@@ -57,19 +58,16 @@ class Kind:
 
 ORDER = ("digits", "videoflow", "colorizer")  # of families: digits can walk without an input
 CLIP = "a clip: images in order, one video, or npz"
-START = {
-    "videoflow": f"Start: {CLIP}",
-    "digits": "Start: an image of a digit",
-    "colorizer": "Start: a photo",
-}
 FRAMES = frozenset({"temperature", "frames"})
 TWO_FUTURES = Kind(
     "blend",
     "From one future of a clip to another, numbered as in Predict with this seed.",
-    START["videoflow"],
+    walks()["videoflow"].start,
     controls=frozenset({"steps", "futures"}) | FRAMES,
 )
-ALL_TEN = Kind("transfer", "The style of one digit as all ten digits.", START["digits"], controls=frozenset())
+ALL_TEN = Kind(
+    "transfer", "The style of one digit as all ten digits.", walks()["digits"].start, controls=frozenset()
+)
 COLORS = Kind(
     "transfer", "From a photo's own colours to those of another photo.",
     "Photo to colour", "Photo with the colours",
@@ -82,9 +80,9 @@ def kinds(family: str) -> tuple[Kind, ...]:
     Raises:
         CheckpointError: models of this family have no walks.
     """
-    if family not in START:
-        raise CheckpointError(f"{family}: no model to walk through; choose one of {', '.join(START)}")
-    video, start = family == "videoflow", START[family]
+    if family not in (known := walks()):
+        raise CheckpointError(f"{family}: no model to walk through; choose one of {', '.join(known)}")
+    video, start = family == "videoflow", known[family].start
     clip = FRAMES if video else frozenset()
     direction = Kind(
         "direction",
@@ -119,7 +117,7 @@ def kinds(family: str) -> tuple[Kind, ...]:
 
 def walkable(models: ModelStore) -> list[str]:
     """Names of the checkpoints whose models can be walked through."""
-    return [name for name in models.names() if models.family(name) in START]
+    return [name for name in models.names() if models.family(name) in walks()]
 
 
 def first_checkpoint(models: ModelStore) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from apps.app import build
-from apps.ui.shared.models import SMALLEST_PRESETS, ModelStore
+from apps.ui.shared.models import ModelStore
 from tests.app.conftest import save_untrained, tiny, tiny_colorizer, tiny_digits
 from vflow import checkpoint
 from vflow.config import ModelConfig, preset_names
@@ -28,8 +28,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> Model
 def test_checkpoints_are_offered_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = store(tmp_path, monkeypatch, "mine", "digits", "colorizer")
     assert models.names() == ["digits", "colorizer", "mine"]
-    offered = [models.names(kind) for kind in SMALLEST_PRESETS]
-    assert offered == [["mine"], [], ["digits"], ["colorizer"], [], []]
+    offered = {name: models.names(name) for name in ("videoflow", "nowcast", "digits", "colorizer")}
+    assert offered == {"videoflow": ["mine"], "nowcast": [], "digits": ["digits"], "colorizer": ["colorizer"]}
     assert models.names("digits", "videoflow") == ["digits", "mine"]
     assert models.default("colorizer") == "colorizer"
     with pytest.raises(CheckpointError, match=r"mine: a model of another kind; choose one of: digits$"):

@@ -24,6 +24,7 @@ from tests.data.sample_media import write_lossless
 from vflow.cli import main as vflow_command
 from vflow.data import media
 from vflow.pipelines.walk.space import KINDS
+from vflow.registry import walks
 
 
 @dataclass(frozen=True)
@@ -187,5 +188,5 @@ def test_longer_walks_say_how_long_before_they_begin(here: Here) -> None:
 
 
 def test_kinds_have_the_same_names_on_the_page_as_on_the_command_line() -> None:
-    titles = {kind.title for family in kinds.START for kind in kinds.kinds(family)}
+    titles = {kind.title for family in walks() for kind in kinds.kinds(family)}
     assert titles == {name.capitalize() for name in KINDS}

@@ -30,21 +30,7 @@ from vflow.data.datasets.splits import Split
 from vflow.data.datasets.types import ImageDataset, VideoDataset
 from vflow.data.datasets.vessels import Vessels
 from vflow.errors import ConfigError, InputError
-
-SUITABLE_DATASETS = {
-    "videoflow": ("shapes", "moving-digits", "moving-photos", "video-folder", "bair"),
-    "digits": ("digits",),
-    "colorizer": ("photos",),
-    "super_resolution": ("photos",),
-    "segmentation": ("vessels", "skimage-masks"),
-    "nowcast": ("rain",),
-    "photo_codec": ("photos",),
-    "clip_codec": ("video-folder",),
-    "discrete": ("digits",),
-    "density": ("points",),
-}
-"""Family of models, or kind of codec → names of the data sets it can be trained on."""
-
+from vflow.registry import suitable_datasets
 
 ImageConfig = (
     ClassConditionalConfig
@@ -154,10 +140,9 @@ def require_suitable(config: DataConfig, kind: str) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    if config.name not in SUITABLE_DATASETS[kind]:
-        names = " or ".join(SUITABLE_DATASETS[kind])
+    if config.name not in (names := suitable_datasets(kind)):
         raise ConfigError(
-            f"data.name = {config.name} does not suit a model of kind {kind}; set it to {names}"
+            f"data.name = {config.name} does not suit a model of kind {kind}; set it to {' or '.join(names)}"
         )
 
 

@@ -149,10 +149,6 @@ class NowcastTask(PredictTask):
         return {"context_sha": sha, "bits_per_dim": None, "nonfinite": ensemble.nonfinite}
 
 
-PREDICT_TASKS: dict[str, type[PredictTask]] = {"videoflow": PredictTask, "nowcast": NowcastTask}
-"""Tasks that draw frames ahead, by family of the model."""
-
-
 @dataclass(frozen=True)
 class ColorizeTask(SamplingTask[ColorRecord]):
     """``vflow colorize``: a folder per photo with a png per variant; per film with a preview per variant."""

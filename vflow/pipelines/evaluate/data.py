@@ -24,12 +24,13 @@ from vflow.data.datasets.crops import PhotoCrops
 from vflow.data.datasets.digits import DIGIT
 from vflow.data.datasets.folder import VideoFolder
 from vflow.data.datasets.photos import PhotoPairs, Photos, PhotoSet
-from vflow.data.datasets.registry import DIGITS, SUITABLE_DATASETS, open_video_dataset
+from vflow.data.datasets.registry import DIGITS, open_video_dataset
 from vflow.data.datasets.splits import Split
 from vflow.data.datasets.types import VideoDataset
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.pipelines.common import evenly_spaced
 from vflow.pipelines.evaluate.report import Settings
+from vflow.registry import folder_dataset, suitable_datasets
 
 HELD_OUT = ("test", "val", "valid", "validation")
 GENERATED = ("shapes", "moving-digits", "digits", "vessels", "skimage-masks")
@@ -39,16 +40,6 @@ NUM_FRAMES = 10
 """Frames of a clip that are predicted, where it has so many."""
 USUAL_CLIPS = 64
 FEWER_FRAMES = "lower --num-frames or --context, or give longer clips"
-FOLDERS = {
-    "digits": "digits",
-    "colorizer": "photos",
-    "super_resolution": "photos",
-    "videoflow": "video-folder",
-    "nowcast": "rain",
-    "photo_codec": "photos",
-    "clip_codec": "video-folder",
-}
-"""Family of models, or kind of codec → name of the data set that a folder is."""
 NO_VALIDATION = "validation data are part of the training data: name their folder with --train"
 
 
@@ -87,7 +78,7 @@ def locate(settings: Settings, kind: str) -> Places:
             raise ConfigError(f"--train {settings.train}: {data} are always generated; leave it out")
         return Places(data, None, None)
     path = _existing("--data", data, f"give one, or {', '.join(GENERATED)}")
-    name = FOLDERS[kind]
+    name = folder_dataset(kind)
     if kind == "videoflow" and next(path.rglob("*.tfrecord*"), None):
         name = "bair"
     remedy = "give one that exists, or leave it out"
@@ -100,9 +91,10 @@ def locate(settings: Settings, kind: str) -> Places:
 
 
 def _require(data: str, kind: str) -> None:
-    if data not in SUITABLE_DATASETS[kind]:
-        names = " or ".join(SUITABLE_DATASETS[kind])
-        raise ConfigError(f"--data {data}: not for a model of kind {kind}; give {names}, or a folder")
+    if data not in (names := suitable_datasets(kind)):
+        raise ConfigError(
+            f"--data {data}: not for a model of kind {kind}; give {' or '.join(names)}, or a folder"
+        )
 
 
 def _existing(flag: str, data: str, remedy: str) -> Path:

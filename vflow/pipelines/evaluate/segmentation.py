@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vflow.config import DataConfig, SegmentationConfig
-from vflow.data.datasets.registry import SUITABLE_DATASETS, open_image_dataset
+from vflow.data.datasets.registry import open_image_dataset
 from vflow.data.datasets.types import ImageDataset
 from vflow.errors import ConfigError
 from vflow.metrics.masks import count_components, iou
@@ -20,6 +20,7 @@ from vflow.pipelines.evaluate.report import Evaluation, Samples, Settings, Stage
 from vflow.pipelines.evaluate.round_trip import image_batch, round_trip
 from vflow.pipelines.walk import render as views
 from vflow.randomness import normal
+from vflow.registry import suitable_datasets
 
 USUAL_MASKS, NUM_SAMPLES = 200, 16
 CHECKED = 32
@@ -48,7 +49,7 @@ def evaluate_segmentation(model: nn.Module, settings: Settings, stage: Stage) ->
     """
     config = config_of(model, SegmentationConfig)
     assert isinstance(model, Segmentation)
-    if settings.data not in (names := SUITABLE_DATASETS["segmentation"]):
+    if settings.data not in (names := suitable_datasets("segmentation")):
         raise ConfigError(
             f"--data {settings.data}: not for a model of kind segmentation; give {' or '.join(names)}"
         )

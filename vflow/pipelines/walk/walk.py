@@ -14,7 +14,6 @@ from torch import Tensor
 from vflow.errors import CheckpointError, ConfigError
 from vflow.models import configuration
 from vflow.pipelines.walk.directions import Directions, principal_directions
-from vflow.pipelines.walk.images import DigitAdapter, PhotoAdapter
 from vflow.pipelines.walk.space import (
     Path,
     Point,
@@ -26,16 +25,11 @@ from vflow.pipelines.walk.space import (
     move,
     unflatten,
 )
-from vflow.pipelines.walk.video import VideoAdapter
+from vflow.registry import resolve, walks
 
 if TYPE_CHECKING:
     from torch import nn
 
-ADAPTERS: dict[str, type[WalkAdapter]] = {
-    "videoflow": VideoAdapter,
-    "digits": DigitAdapter,
-    "colorizer": PhotoAdapter,
-}
 Inputs = Any
 """A sequence of inputs, or one alone."""
 FEWEST = 3
@@ -133,9 +127,10 @@ def open_adapter(model: nn.Module, settings: WalkSettings) -> WalkAdapter:
         CheckpointError: there are no walks for such models. ConfigError: settings that do not suit it.
     """
     family = configuration(model).family
-    if family not in ADAPTERS:
-        raise CheckpointError(f"{family}: no model to walk through; choose one of kind {', '.join(ADAPTERS)}")
-    return ADAPTERS[family](model, settings)
+    if family not in (known := walks()):
+        raise CheckpointError(f"{family}: no model to walk through; choose one of kind {', '.join(known)}")
+    adapter: WalkAdapter = resolve(known[family].adapter)(model, settings)
+    return adapter
 
 
 def _path(

@@ -1,0 +1,157 @@
+"""Registry of tasks: what each family of models does, and where its parts are; it imports none of them."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from vflow.errors import ConfigError
+
+Home = Any
+"""Where a part of a task is: ``module:name``, imported by its first use; or the part itself."""
+
+
+class Kind(NamedTuple):
+    """A kind of model: its configuration, its class, and its data sets where they are not its family's."""
+
+    config: Home
+    model: Home
+    datasets: tuple[str, ...] = ()
+
+
+class Card(NamedTuple):
+    """Text of a family's model cards: hub tag, description, and a line of Python that uses the model."""
+
+    tag: str
+    description: str
+    use: str
+
+
+class Walk(NamedTuple):
+    """Walks through a family's latents: adapter, and the input that they start from, in words."""
+
+    adapter: Home
+    start: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Models that do the same for people; those of a family differ in their likelihood alone.
+
+    Attributes:
+        does: what they do, for errors.
+        kinds: by the ``kind`` of their configurations.
+        datasets: names of the data sets that they can be trained on.
+        folder: the one of them that a folder is, where it is not the first.
+        data: opens the training data of a configuration and a preset.
+        grid: draws the sample grid of a run, of images.
+        evaluate: figures of a model. tune: scores of temperatures.
+        reads: settings of an evaluation that it reads, beside data, split and seed.
+        preset: the preset that trains the smallest one.
+        task: draws samples of an item, for the engine of batches.
+    """
+
+    name: str
+    does: str
+    kinds: Mapping[str, Kind]
+    card: Card
+    datasets: tuple[str, ...] = ()
+    folder: str = ""
+    data: Home = None
+    grid: Home = None
+    evaluate: Home = None
+    tune: Home = None
+    reads: tuple[str, ...] = ()
+    preset: str = ""
+    walk: Walk | None = None
+    task: Home = None
+
+
+def resolve(home: Home) -> Any:
+    """The part that is at ``home``, imported if need be."""
+    if not isinstance(home, str):
+        return home
+    module, _, name = home.partition(":")
+    return getattr(import_module(module), name)
+
+
+@dataclass
+class _Registry:
+    families: dict[str, Family] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
+
+    def add(self, family: Family) -> None:
+        taken = [family.name] if family.name in self.families else [*family.kinds.keys() & self.kinds.keys()]
+        if taken:
+            raise ConfigError(f"task {taken[0]}: registered twice; uninstall one of the two")
+        self.families[family.name] = family
+        self.kinds |= family.kinds
+
+
+@cache
+def _registry() -> _Registry:
+    """All that comes with vflow: the modules of ``vflow.tasks``, each of which has a ``FAMILY``."""
+    found = _Registry()
+    package = import_module("vflow.tasks")
+    for module in sorted(module.name for module in pkgutil.iter_modules(package.__path__)):
+        found.add(import_module(f"vflow.tasks.{module}").FAMILY)
+    return found
+
+
+def register(family: Family) -> None:
+    """Add a family.
+
+    Raises:
+        ConfigError: there is one of this name, or with one of its kinds.
+    """
+    _registry().add(family)
+
+
+def families() -> Mapping[str, Family]:
+    """All families, by name."""
+    return _registry().families
+
+
+def kinds() -> Mapping[str, Kind]:
+    """All kinds of models, by name."""
+    return _registry().kinds
+
+
+def config_class(kind: str) -> Any:
+    """Class of the configurations of a ``kind``.
+
+    Raises:
+        KeyError: there is no such kind.
+    """
+    return resolve(kinds()[kind].config)
+
+
+def suitable_datasets(name: str) -> tuple[str, ...]:
+    """Names of the data sets for models of a family, or of a kind that has its own."""
+    kind = kinds().get(name)
+    return kind.datasets if kind and kind.datasets else families()[name].datasets
+
+
+def folder_dataset(name: str) -> str:
+    """Name of the data set that a folder is, for a family or a kind as above."""
+    family = families().get(name)
+    return (family.folder if family else "") or suitable_datasets(name)[0]
+
+
+def family_of(kind: str) -> str:
+    """Name of the family with a ``kind`` of models.
+
+    Raises:
+        KeyError: there is no such kind.
+    """
+    found = {kind: name for name, family in families().items() for kind in family.kinds}
+    return found[kind]
+
+
+def walks() -> dict[str, Walk]:
+    """Walks through latents, by the families that have them."""
+    return {name: family.walk for name, family in families().items() if family.walk}

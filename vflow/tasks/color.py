@@ -1,0 +1,24 @@
+"""Colours for photos."""
+
+from vflow.registry import Card, Family, Kind, Walk
+
+FAMILY = Family(
+    name="colorizer",
+    does="colour photos",
+    preset="colorizer",
+    kinds={
+        "colorizer": Kind("vflow.config.models:ColorizerConfig", "vflow.models.colorizer:Colorizer"),
+    },
+    card=Card(
+        "image-colorization",
+        "A wavelet flow: draws colours for the lightness of a photo",
+        "colourings = vflow.colorize(model, photo, num_samples=8)",
+    ),
+    datasets=("photos",),
+    data="vflow.training.images:open_images",
+    grid="vflow.training.images:draw_photos",
+    evaluate="vflow.pipelines.evaluate.color:evaluate_color",
+    tune="vflow.pipelines.evaluate.color:tune_color",
+    reads=("train", "limit", "num_samples", "temperature", "num_importance_samples"),
+    walk=Walk("vflow.pipelines.walk.images:PhotoAdapter", "Start: a photo"),
+)

@@ -1,0 +1,50 @@
+"""Futures of video."""
+
+from vflow.registry import Card, Family, Kind, Walk
+
+FAMILY = Family(
+    name="videoflow",
+    does="predict video",
+    preset="shapes-guided",
+    kinds={
+        "videoflow": Kind("vflow.config.models:VideoFlowConfig", "vflow.models.videoflow:VideoFlow"),
+        "lattice_videoflow": Kind(
+            "vflow.config.models:LatticeVideoFlowConfig", "vflow.models.lattice_videoflow:LatticeVideoFlow"
+        ),
+        "frame_conditioned_videoflow": Kind(
+            "vflow.config.models:FrameConditionedConfig",
+            "vflow.models.frame_conditioned:FrameConditionedVideoFlow",
+        ),
+        "reference_videoflow": Kind(
+            "vflow.config.models:ReferenceVideoFlowConfig",
+            "vflow.models.reference_videoflow:ReferenceVideoFlow",
+        ),
+        "augmented_videoflow": Kind(
+            "vflow.config.models:AugmentedVideoFlowConfig",
+            "vflow.models.reference_videoflow:AugmentedVideoFlow",
+        ),
+    },
+    card=Card(
+        "video-prediction",
+        "A VideoFlow: draws futures of a short video and scores its frames",
+        "futures = vflow.predict(model, frames, num_frames=10, num_samples=8)",
+    ),
+    datasets=("shapes", "moving-digits", "moving-photos", "video-folder", "bair"),
+    folder="video-folder",
+    data="vflow.training.videos:open_videos",
+    evaluate="vflow.pipelines.evaluate.video:evaluate_video",
+    tune="vflow.pipelines.evaluate.video:tune_video",
+    reads=(
+        "train",
+        "held_out_files",
+        "limit",
+        "num_samples",
+        "num_frames",
+        "context",
+        "temperature",
+        "num_importance_samples",
+        "probe_clips",
+    ),
+    walk=Walk("vflow.pipelines.walk.video:VideoAdapter", "Start: a clip: images in order, one video, or npz"),
+    task="vflow.pipelines.batch.tasks:PredictTask",
+)
