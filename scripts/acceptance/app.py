@@ -107,15 +107,15 @@ def _predictions(page: Page, clock: Callable[[], float]) -> list[tuple[float, fl
 )
 def fit() -> Result:
     """Statistics of 600 training frames per model; limits from half of 120 validation frames; figures for the
-    other half and for 120 validation frames of each other kind (apps/examples/make_fit.py). Frames from
+    other half and for 120 validation frames of each other kind (scripts/fit_selection.py). Frames from
     grasp's camera are photographs, so for models of photos they do not count as another kind."""
-    from apps.examples.make_fit import SOURCES, inputs_of, seen, separation
+    from scripts.fit_selection import SOURCES, frames_of, inputs_of, seen, separation
 
     if not (place := os.environ.get("VFLOW_DATA")):
         raise NotHere("needs validation frames: VFLOW_DATA=folder with MNIST, photos, push, grasp and rain")
     data = Path(place)
     inputs = inputs_of(data)
-    found = {name: separation(name, seen(name, SOURCES[name](data, "train")), inputs) for name in SOURCES}
+    found = {name: separation(name, seen(name, frames_of(name, data, "train")), inputs) for name in SOURCES}
     pairs = {
         (name, other): area
         for name, each in found.items()

@@ -12,6 +12,7 @@ import numpy as np
 
 from vflow.data import media
 from vflow.data.rain import color_rain, read_npz
+from vflow.pipelines.selection import SAME_DATA
 
 from .html import ExampleTile, example_strip, reduced
 
@@ -33,13 +34,6 @@ CAMERA_PHOTOS = {
     "coffee": "camera-coffee.jpg",
     "an astronaut": "camera-astronaut.jpg",
 }
-SAME_DATA = {
-    "enlarge": "colorizer",
-    "colorizer-regions": "colorizer",
-    "push-wavelet": "push",
-    "shapes-guided": "shapes",
-}
-"""Checkpoint → the one whose examples and statistics serve for it: it was trained on the same data."""
 DIGITS = {"a four": "digit-four.png", "a two": "digit-two.png", "a seven": "digit-seven.png"}
 
 

@@ -1,181 +1,34 @@
-"""Fit of an upload to the shipped models, told before anything is computed.
-
-A frame becomes statistics of its values, gradients, frequencies and places (``features``). Their squared
-Mahalanobis distance from those of a model's training frames, that of its texture alone, and the largest
-deviation of one of them say how unlike it is. All are two-sided: what is flatter than the training data is as
-far away as what is busier.
-``apps/examples/make_fit.py`` measures the statistics and the limits, and how well they separate.
-"""
+"""Fit of an upload to the shipped models, in words, and the button that chooses the one that fits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
-from typing import NamedTuple
 
-import cv2
 import gradio as gr
 import numpy as np
 
 from vflow.data import media
-from vflow.errors import InputError, VflowError
-from vflow.pipelines.digits.preprocess import prepare_digit
+from vflow.errors import VflowError
+from vflow.pipelines.selection import CLIP_FAMILIES, MAX_FRAMES, SAME_DATA, SIDE, unlikenesses
 
 from .context import AppContext
 from .events import ON_CLICK, QUICK, html_block
-from .examples import FOLDER, SAME_DATA
 
-SIDE = 64
-MAX_FRAMES = 8
-MARGIN = 1.15
-MAX_GREYNESS = 0.16  # of a picture of a digit; 0.13 is the most among 60 validation digits
 SUBJECTS = {
     "shapes": "a single coloured shape that moves",
-    "shapes-guided": "a single coloured shape that moves",
     "push": "robot-arm video",
-    "push-wavelet": "robot-arm video",
     "grasp": "a robot's hands at a table",
     "digits": "a handwritten digit",
     "colorizer": "a photo",
-    "colorizer-regions": "a photo",
     "rain": "rain radar",
-    "enlarge": "a photo",
 }
 """Training data of each shipped checkpoint, in words."""
 UNKNOWN_CLIP = (
     "No model here has seen a clip like this: expect noise. "
     "Train a model on clips of your own (docs/TRAINING.md)."
 )
-CLIP_FAMILIES = ("videoflow", "nowcast")
-
-
-def features(frame: np.ndarray) -> np.ndarray:
-    """Statistics of a frame, uint8 (H, W, C), float64 (D,)."""
-    rgb = media.resize(frame[None], SIDE, SIDE, 3)[0].astype(np.float64) / 255
-    grey = rgb.mean(-1)
-    blocks = rgb.reshape(4, SIDE // 4, 4, SIDE // 4, 3).mean((1, 3)).ravel()
-    histogram = np.sqrt(np.histogram(grey, 16, (0, 1))[0] / grey.size)
-    chroma = rgb.max(-1) - rgb.min(-1)
-    steep = np.abs(np.diff(grey, axis=1))
-    shares = [(steep < 0.5 / 255).mean(), (steep > 0.1).mean()]
-    gradients, peaks = [], []
-    for scale in (1, 2, 4):
-        small = grey.reshape(SIDE // scale, scale, SIDE // scale, scale).mean((1, 3))
-        down, across = np.diff(small, axis=0), np.diff(small, axis=1)
-        gradients += [np.abs(down).mean(), np.abs(across).mean()]
-        peaks += [*sorted((_kurtosis(down), _kurtosis(across))), _patchiness(down[:, :-1], across[:-1])]
-    power = np.abs(np.fft.rfft2(grey - grey.mean())) ** 2 / grey.size
-    rows, columns = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]
-    rings = np.minimum((np.hypot(rows, columns) * 12).astype(int), 5)
-    bands = [power[rings == ring].mean() for ring in range(6)]
-    edges = cv2.Laplacian(grey, cv2.CV_64F)
-    peaked = (edges**4).mean() / ((edges**2).mean() ** 2 + 1e-9)
-    logs = np.log([*(g + 1e-3 for g in gradients), *(b + 1e-5 for b in bands), peaked + 1])
-    return np.concatenate([blocks, histogram, [chroma.mean(), chroma.std()], shares, logs, peaks])
-
-
-TEXTURE = slice(-22, None)
-"""Of the features: gradients, frequencies, and how these are spread over the frame."""
-
-
-def _kurtosis(values: np.ndarray) -> float:
-    """Logarithm of one more than the kurtosis: edges among flat parts are peaked, noise is not."""
-    centred = values - values.mean()
-    return float(np.log((centred**4).mean() / ((centred**2).mean() ** 2 + 1e-9) + 1))
-
-
-def _patchiness(down: np.ndarray, across: np.ndarray) -> float:
-    """Logarithm of the spread of the gradient's length over patches of 4×4, in units of its mean."""
-    length = np.hypot(down, across)
-    rows, columns = (side // 4 for side in length.shape)
-    patches = length[: 4 * rows, : 4 * columns].reshape(rows, 4, columns, 4).mean((1, 3))
-    return float(np.log(patches.std() / (patches.mean() + 1e-3) + 0.05))
-
-
-def view(name: str, frame: np.ndarray) -> np.ndarray:
-    """A frame, uint8 (H, W, C), as the model sees it: photos without colour, digits cut out and centred.
-
-    Raises:
-        InputError: it holds no ink.
-    """
-    if name == "digits":
-        return prepare_digit(frame)[..., None]
-    in_grey = SAME_DATA.get(name, name) == "colorizer"
-    return media.resize(frame[None], SIDE, SIDE, 1 if in_grey else 3)[0]
-
-
-class Reference(NamedTuple):
-    """Statistics of a model's training frames.
-
-    Attributes:
-        mean, spread: of each feature, float64 (D,). precision: inverse covariance, float64 (D, D); of the
-            texture alone, float64 (22, 22).
-        limits: of the squared distances, and of the largest deviation of one feature, float64 (3,).
-    """
-
-    mean: np.ndarray
-    spread: np.ndarray
-    precision: np.ndarray
-    texture_precision: np.ndarray
-    limits: np.ndarray
-
-    @classmethod
-    def fitted(cls, training: np.ndarray, validation: np.ndarray) -> Reference:
-        """From features, float64 (N, D) each. About 1% of the validation frames lie beyond the limits, before
-        these are widened by ``MARGIN`` for data from elsewhere."""
-        covariance = np.cov(training.T)
-        variance = np.diag(covariance) + 1e-4
-        shrunk = 0.9 * covariance + np.diag(0.1 * variance)
-        inverse = np.linalg.inv(shrunk), np.linalg.inv(shrunk[TEXTURE, TEXTURE])
-        reference = cls(training.mean(0), np.sqrt(variance), *inverse, np.ones(3))
-        limits = np.quantile(reference.deviations(validation), 0.99, axis=0)
-        unlike = reference._replace(limits=limits).unlikeness(validation)
-        return reference._replace(limits=MARGIN * limits * max(1.0, float(np.quantile(unlike, 0.99))))
-
-    def deviations(self, values: np.ndarray) -> np.ndarray:
-        """Squared Mahalanobis distance, that of the texture, and largest deviation: (N, D) → (N, 3)."""
-        centred = values - self.mean
-        texture = centred[:, TEXTURE]
-        distance = ((centred @ self.precision) * centred).sum(1)
-        texture_distance = ((texture @ self.texture_precision) * texture).sum(1)
-        return np.stack([distance, texture_distance, np.abs(centred / self.spread).max(1)], axis=1)
-
-    def unlikeness(self, values: np.ndarray) -> np.ndarray:
-        """Deviations in units of their limits, of features float64 (N, D) → (N,): over 1 is unlike."""
-        return (self.deviations(values) / self.limits).max(1)
-
-
-def greyness(frame: np.ndarray) -> float:
-    """Share of a frame's variance, 0..1, that is not between ink and paper (Otsu's classes)."""
-    grey = media.resize(frame[None], SIDE, SIDE, 1)[0, ..., 0]
-    threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    values, ink = grey.astype(np.float64), grey > threshold
-    if ink.all() or not ink.any():
-        return 1.0
-    share = ink.mean()
-    between = share * (1 - share) * (values[ink].mean() - values[~ink].mean()) ** 2
-    return float(1 - between / values.var())
-
-
-def unlikeness(name: str, reference: Reference, frame: np.ndarray) -> float:
-    """Unlikeness of a frame, uint8 (H, W, C), to a model's training frames, in units of its limits."""
-    try:
-        unlike = float(reference.unlikeness(features(view(name, frame))[None])[0])
-    except InputError:
-        return float("inf")
-    return max(unlike, greyness(frame) / MAX_GREYNESS) if name == "digits" else unlike
-
-
-@lru_cache(maxsize=1)
-def references() -> dict[str, Reference]:
-    """Statistics of the shipped models, by name."""
-    with np.load(FOLDER / "fit.npz") as saved:
-        return {
-            name: Reference(*(saved[f"{SAME_DATA.get(name, name)}/{part}"] for part in Reference._fields))
-            for name in SUBJECTS
-        }
 
 
 @dataclass(frozen=True)
@@ -196,13 +49,13 @@ class Verdict:
 
 def judge(app: AppContext, chosen: str | None, frames: np.ndarray) -> Verdict:
     """Judge frames, uint8 (T, H, W, C), for the checkpoint selected."""
-    looked_at = frames[np.unique(np.linspace(0, len(frames) - 1, MAX_FRAMES).astype(int))]
     clip = len(frames) > 1 and app.models.family(chosen) in CLIP_FAMILIES
-    scores = {
-        name: float(np.median([unlikeness(name, reference, frame) for frame in looked_at]))
-        for name, reference in references().items()
+    names = [
+        name
+        for name in (*SUBJECTS, *SAME_DATA)
         if app.models.ships(name) and (not clip or app.models.family(name) in CLIP_FAMILIES)
-    }
+    ]
+    scores = unlikenesses(frames, names)
     fitting = [name for name, score in scores.items() if score <= 1]
     # Photos are the broadest kind: whatever else fits says more.
     best = min(
@@ -306,4 +159,4 @@ def wire_fit(app: AppContext, line: gr.HTML, files: gr.File, checkpoint: gr.Drop
 
 
 def _seen(name: str) -> str:
-    return f"This looks like {SUBJECTS[name]}"
+    return f"This looks like {SUBJECTS[SAME_DATA.get(name, name)]}"

@@ -15,14 +15,13 @@ from apps.ui.shared.fit import (
     banner,
     judge,
     judge_files,
-    references,
     sentence,
-    unlikeness,
 )
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
 from vflow.data import media
+from vflow.pipelines.selection import references, unlikeness
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,21 @@
-"""Measures `fit.npz`, from which the app judges whether an upload resembles a model's training data.
+"""Measures vflow/pipelines/selection.npz, by which a model is chosen for an upload or an input.
 
 Statistics come from training frames, thresholds and the printed figures from validation frames: AUROC of a
 model's validation frames against each kind of other input, and shares of both that are told rightly.
-Run from the repository: python -m apps.examples.make_fit DATA (MNIST, photos, push, grasp, rain).
+Run from the repository: python -m scripts.fit_selection DATA (MNIST, photos, push, grasp, rain).
 """
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import numpy as np
 
-from apps.ui.shared.fit import SIDE, Reference, features, unlikeness, view
 from vflow.data import media
 from vflow.data.datasets.digits import MnistImages
 from vflow.data.datasets.folder import VideoFolder
@@ -24,8 +25,8 @@ from vflow.data.datasets.shapes import Shapes
 from vflow.data.datasets.splits import Split
 from vflow.data.rain import read_npz
 from vflow.errors import InputError
+from vflow.pipelines.selection import REFERENCES, SIDE, Reference, features, unlikeness, view
 
-FOLDER = Path(__file__).resolve().parent
 COUNTS: dict[Split, int] = {"train": 600, "validation": 120}
 Frames = list[np.ndarray]
 
@@ -104,6 +105,44 @@ SOURCES: dict[str, Callable[[Path, Split], Frames]] = {
 }
 
 
+CLIPS = ("shapes", "push", "grasp", "rain")
+"""Models whose clips may come cropped or from a codec."""
+
+
+def as_found(frames: Frames) -> Frames:
+    """Frames of clips as people have them: of each six, one is cropped, and one went through a lossy codec."""
+    random = np.random.default_rng(1)
+    return [[_same, _cropped, _same, _same, _coded, _same][n % 6](f, random) for n, f in enumerate(frames)]
+
+
+def _same(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    return frame
+
+
+def _cropped(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A part of 80 to 95% of the sides."""
+    height, width = (int(side * random.uniform(0.8, 0.95)) for side in frame.shape[:2])
+    top, left = random.integers(frame.shape[0] - height + 1), random.integers(frame.shape[1] - width + 1)
+    return frame[top : top + height, left : left + width]
+
+
+def _coded(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """What is left after H.264 at a constant rate factor of 18 to 34."""
+    written = io.BytesIO()
+    with av.open(written, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", 10)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = (side // 2 * 2 for side in frame.shape[:2])
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(random.integers(18, 35))}
+        picture = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(frame[: stream.height, : stream.width]), format="rgb24"
+        )
+        container.mux([*stream.encode(picture), *stream.encode(None)])
+    written.seek(0)
+    with av.open(written) as container:
+        return next(container.decode(video=0)).to_ndarray(format="rgb24")
+
+
 def auroc(near: list[float], far: list[float]) -> float:
     """Area under the receiver operating characteristic: P(far > near), ties count half."""
     low, high = np.array(near)[:, None], np.array(far)[None]
@@ -156,9 +195,15 @@ def separation(name: str, training: np.ndarray, inputs: dict[str, Frames]) -> Se
     )
 
 
+def frames_of(name: str, data: Path, split: Split) -> Frames:
+    """Frames that the model ``name`` knows, clips as people have them."""
+    frames = SOURCES[name](data, split)
+    return as_found(frames) if name in CLIPS else frames
+
+
 def inputs_of(data: Path) -> dict[str, Frames]:
     """Validation frames of each kind, and noise."""
-    validation = {name: source(data, "validation") for name, source in SOURCES.items()}
+    validation = {name: frames_of(name, data, "validation") for name in SOURCES}
     return {**validation, "noise": noise(data, "validation")}
 
 
@@ -166,14 +211,14 @@ def main(data: Path) -> None:
     """Measure, print and write."""
     inputs, arrays = inputs_of(data), dict[str, np.ndarray]()
     for name in SOURCES:
-        training = seen(name, SOURCES[name](data, "train"))
+        training = seen(name, frames_of(name, data, "train"))
         found = separation(name, training, inputs)
         for other, area in found.auroc.items():
             figures = f"AUROC {area:.4f}, told {found.told[other]:.1%}, own kept {found.kept:.1%}"
             print(f"{name} against {other}: {figures}", flush=True)
         fitted = Reference.fitted(training, seen(name, inputs[name]))
         arrays |= {f"{name}/{part}": array for part, array in fitted._asdict().items()}
-    media.write_npz(FOLDER / "fit.npz", **arrays)
+    media.write_npz(REFERENCES, **arrays)
 
 
 if __name__ == "__main__":
