@@ -110,7 +110,7 @@ CLIPS = ("shapes", "push", "grasp", "rain")
 
 
 def as_found(frames: Frames) -> Frames:
-    """Frames of clips as people have them: of each six, one is cropped, and one went through a lossy codec."""
+    """Frames of clips as people have them: of six, one is cropped, and one went through a lossy codec."""
     random = np.random.default_rng(1)
     return [[_same, _cropped, _same, _same, _coded, _same][n % 6](f, random) for n, f in enumerate(frames)]
 
@@ -139,8 +139,8 @@ def _coded(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
         )
         container.mux([*stream.encode(picture), *stream.encode(None)])
     written.seek(0)
-    with av.open(written) as container:
-        return next(container.decode(video=0)).to_ndarray(format="rgb24")
+    with av.open(written) as coded:
+        return next(coded.decode(video=0)).to_ndarray(format="rgb24")
 
 
 def auroc(near: list[float], far: list[float]) -> float:

@@ -16,6 +16,8 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DIRECTIONS, STATISTICS = "directions.safetensors", "statistics.safetensors"
 FILES = (CONFIG, WEIGHTS, CARD, DIRECTIONS, STATISTICS)
 """Names of all that a checkpoint's folder may hold."""
+AUTO = "auto"
+"""Name that stands for the checkpoint that suits the input."""
 MAX_CONFIG_BYTES = 1 << 20
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")

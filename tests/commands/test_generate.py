@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 
 from vflow import cli
-from vflow.checkpoint import save_checkpoint
+from vflow.catalog import checkpoint_folder
+from vflow.checkpoint import checkpoint_hash, save_checkpoint
 from vflow.commands.generate import parse_shard, shard_of_process
 from vflow.data import media
 from vflow.errors import ConfigError
@@ -259,3 +260,19 @@ def test_shards_are_read_or_told_by_the_launcher() -> None:
             parse_shard(text)
     assert shard_of_process({"WORLD_SIZE": "4"}) == (1, 1)
     assert shard_of_process({"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1"}) == (4, 4)
+
+
+def test_the_checkpoint_of_each_clip_is_chosen_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples = Path(__file__).parents[2] / "apps" / "examples"
+    files = [examples / "grasp-014.npz", examples / "push-00000.mp4"]
+    small = ("--num-samples", 1, "--num-frames", 1, "--format", "npz")
+    assert vflow("predict", "--input", *files, "--output", tmp_path / "out", *small) == 0
+    found = {line["item"]: line for line in entries(tmp_path / "out")}
+    for name, file in zip(("grasp", "push"), files, strict=True):
+        assert found[file.stem]["checkpoint"] == name
+        assert found[file.stem]["checkpoint_hash"] == checkpoint_hash(checkpoint_folder(name))
+        assert (tmp_path / "out" / file.stem / "futures.npz").is_file()
+    assert "auto" not in (tmp_path / "out" / "run.json").read_text()
+    assert "push predicts push-00000" in capsys.readouterr().err

@@ -190,8 +190,8 @@ def test_faults_of_recipes_name_the_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_shipped_recipes_have_presets_that_load(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(name)
-    for part in ("", "train"):
-        (tmp_path / part).mkdir(exist_ok=True)
+    for stage in recipe.stages:
+        (tmp_path / (stage.data or "")).mkdir(parents=True, exist_ok=True)
     presets = stage_presets(recipe, str(tmp_path))
     assert all(preset.data.path and preset.data.path.startswith(str(tmp_path)) for preset in presets)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
 
+from vflow.catalog import AUTO
 from vflow.commands.common import (
     NONE_GIVEN,
     CommonFlags,
@@ -50,7 +51,8 @@ class DrawFlags(ABC):
     """True where even an array of a single item lies in a folder of its own."""
 
     checkpoint: Text = None
-    """A folder, a shipped name or a hub id (in colorize, upscale and digits: colorizer, enlarge, digits)."""
+    """A folder, a shipped name or a hub id; auto chooses for each clip by what it shows (the default; in
+    colorize, upscale and digits: colorizer, enlarge, digits)."""
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for what is drawn, manifest.jsonl and run.json."""
     num_samples: Whole = None
@@ -74,9 +76,13 @@ class DrawFlags(ABC):
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
         self.check()
-        options = self.options()
         items, task = self.open()
-        single_array = task.record.format == "npz" and len(items) == 1
+        return self.draw(items, task)
+
+    def draw(self, items: Sequence[Item], task: SamplingTask[Any], several: bool = False) -> int:
+        """Draw for ``items``, which may be part of ``several``; returns 0, or 1 when some failed."""
+        options, several = self.options(), several or len(items) > 1
+        single_array = task.record.format == "npz" and not several
         options = replace(options, flat=single_array and not self.folder_per_item)
         with _progress_bar(self.unit) as progress:
             return self.work(items, replace(task, progress=progress), options)
@@ -96,8 +102,9 @@ class DrawFlags(ABC):
             check_range("num_samples", self.num_samples, 1, MAX_SAMPLES)
         if self.temperature is not None:
             parse_temperature(self.temperature)
-        if self.checkpoint is not None or self.settings is None:
-            check_checkpoint(self.checkpoint or self.usual, self.families)
+        name = self.checkpoint or (self.usual if self.settings is None else None)
+        if name != AUTO and (name or self.settings is None):
+            check_checkpoint(name, self.families)
 
     def options(self) -> Options:
         """The engine's options."""

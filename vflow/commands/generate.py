@@ -83,9 +83,9 @@ class GenerateVideo(Batch, Predict):
 
         return sources(self.input, "clip", self.output)
 
-    def open(self) -> tuple[list[Item], PredictTask]:
-        items, task = super().open()
-        return items, replace(task, batch_size=self.batch_size or task.batch_size)
+    def task(self) -> PredictTask:
+        task = super().task()
+        return replace(task, batch_size=self.batch_size or task.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)

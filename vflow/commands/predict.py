@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from vflow import registry
+from vflow.catalog import AUTO
 from vflow.commands.common import note
 from vflow.commands.draw import DrawFlags, resolve
+from vflow.errors import InputError
 from vflow.flags import Inputs, Number, Whole
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ class Predict(DrawFlags):
     """Frames per second of previews; the model's when not given."""
 
     unit: ClassVar[str] = "frame"
+    usual: ClassVar[str] = AUTO
     families: ClassVar[tuple[str, ...]] = ("videoflow", "nowcast")
 
     def check(self) -> None:
@@ -56,11 +60,51 @@ class Predict(DrawFlags):
 
     def open(self) -> tuple[list[Item], PredictTask]:
         items = self.find()  # before torch is imported
+        return items, self.task()
+
+    def task(self) -> PredictTask:
+        """Task that draws with the checkpoint of the flags or the settings file."""
         from vflow.pipelines.batch.records import PredictRecord
         from vflow.pipelines.video.preprocess import prediction_config
 
         record, model = resolve(self, PredictRecord, prediction_config, _defaults)
-        return items, registry.resolve(registry.families()[model.config.family].task)(model, record, note)
+        task: PredictTask = registry.resolve(registry.families()[model.config.family].task)(
+            model, record, note
+        )
+        return task
+
+    def run(self) -> int:
+        if self.checkpoint != AUTO and (self.checkpoint or self.settings):
+            return super().run()
+        self.check()
+        items, failed = self.find(), 0
+        for name, own in _chosen(items).items():
+            note(f"{name} predicts {', '.join(item.name for item in own[:3])}{' …' if len(own) > 3 else ''}")
+            command = replace(self, checkpoint=name)
+            failed = max(failed, command.draw(own, command.task(), len(items) > 1))
+        return failed
+
+
+def _chosen(items: Sequence[Item]) -> dict[str, list[Item]]:
+    """Checkpoint → the clips that it suits. One that cannot be read goes with the first, and fails there.
+
+    Raises:
+        InputError: no clip can be read.
+    """
+    from vflow.data import media
+    from vflow.pipelines.selection import choose
+
+    found: dict[str, list[Item]] = {}
+    unreadable: list[tuple[Item, InputError]] = []
+    for item in items:
+        try:
+            found.setdefault(choose(media.read_frames(item.paths).frames).name, []).append(item)
+        except InputError as error:
+            unreadable.append((item, error))
+    if not found:
+        raise unreadable[0][1]
+    next(iter(found.values())).extend(item for item, _ in unreadable)
+    return found
 
 
 def _defaults(config: VideoConfig | NowcastConfig) -> dict[str, Any]:

@@ -34,13 +34,13 @@ SAME_DATA = {
     "shapes-guided": "shapes",
 }
 """Checkpoint → the one whose statistics serve for it: it was trained on the same data."""
-AUTO = "auto"
-"""Name that stands for the checkpoint that suits the input."""
 GENERALIST = "any"
 """Model of clips of any kind, for those that no other knows."""
 CLIP_FAMILIES = ("videoflow", "nowcast")
 FEWEST_BITS = {"push": "push-wavelet"}
 """Best model of the futures of its data → the one that spends fewer bits on them."""
+KNOWN = 1.6
+"""Unlikeness up to which a clip counts as known when a model is chosen: strange film has 3 and more."""
 Purpose = Literal["futures", "bits"]
 
 
@@ -204,7 +204,7 @@ def choose(frames: np.ndarray, purpose: Purpose = "futures", names: Sequence[str
     fitting = {
         name: unlike
         for name, unlike in unlikenesses(frames, names).items()
-        if unlike <= 1 and name not in SAME_DATA
+        if unlike <= KNOWN and name not in SAME_DATA
     }
     if fitting:
         best = min(fitting, key=lambda name: fitting[name])
@@ -212,6 +212,6 @@ def choose(frames: np.ndarray, purpose: Purpose = "futures", names: Sequence[str
         return Choice(other if other in names else best, True)
     if GENERALIST not in names:
         raise CheckpointError(
-            f"{AUTO}: no model here has seen a clip like this; name one ({', '.join(names)}), or train one"
+            f"{catalog.AUTO}: no model here has seen such clips; train one, or name {', '.join(names)}"
         )
     return Choice(GENERALIST, False)

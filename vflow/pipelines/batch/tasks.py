@@ -115,7 +115,12 @@ class PredictTask(SamplingTask[PredictRecord]):
                     write(group.first, group.frames)
                     counts = counts.plus(group.counts)
         self.remark_redraws(item, counts, "frame")
-        return {"context_sha": sha, "bits_per_dim": prepared.bits, **counts._asdict()}
+        return {
+            "checkpoint": record.checkpoint,
+            "context_sha": sha,
+            "bits_per_dim": prepared.bits,
+            **counts._asdict(),
+        }
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,12 @@ class NowcastTask(PredictTask):
             shown, fps = color_rain(given, ensemble.valid), record.fps or DEFAULT_FPS
             with future_writer(str(record.format), folder, settings, shown, fps) as write:
                 write(0, color_rain(ensemble.frames, ensemble.valid))
-        return {"context_sha": sha, "bits_per_dim": None, "nonfinite": ensemble.nonfinite}
+        return {
+            "checkpoint": record.checkpoint,
+            "context_sha": sha,
+            "bits_per_dim": None,
+            "nonfinite": ensemble.nonfinite,
+        }
 
 
 @dataclass(frozen=True)
