@@ -139,7 +139,7 @@ def _coded(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
         )
         container.mux([*stream.encode(picture), *stream.encode(None)])
     written.seek(0)
-    with av.open(written) as coded:
+    with av.open(written, "r") as coded:
         return next(coded.decode(video=0)).to_ndarray(format="rgb24")
 
 
