@@ -9,13 +9,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-# Before anything imports the libraries that read them; subprocesses of tests inherit them. One thread where
-# as many processes as there are cores run tests.
-os.environ.setdefault(
-    "OMP_NUM_THREADS",
-    "1" if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) >= (os.cpu_count() or 1) else "2",
-)
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two threads that spin starve whatever runs beside them
+# Before anything imports the libraries that read them; subprocesses of tests inherit them, as do the workers
+# of pytest-xdist from the process that starts them. Tensors of tests are small: two threads a process would
+# spend more time waiting for each other than they save, and spin where others have work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
