@@ -218,11 +218,21 @@ def browser() -> Iterator[Browser]:
 
 
 Opener = Callable[..., App]
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Fixtures may ask whether their test failed."""
+    report = yield
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
 
 
 @pytest.fixture
 def opened(server: Server, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Opener]:
-    """Opens pages; afterwards keeps a screenshot and checks that none complained or left this machine."""
+    """Opens pages; checks that none complained or left this machine; a failure leaves screenshots."""
     apps: list[App] = []
 
     def opener(size: tuple[int, int] = DESKTOP, scheme: str = "light", motion: str = "no-preference") -> App:
@@ -235,10 +245,12 @@ def opened(server: Server, browser: Browser, request: pytest.FixtureRequest) -> 
         return app
 
     yield opener
-    ARTIFACTS.mkdir(exist_ok=True)
     name = re.sub(r"\W+", "-", request.node.name).strip("-")
     for number, app in enumerate(apps):
-        app.page.screenshot(path=ARTIFACTS / f"{name}{f'-{number}' if number else ''}.png", full_page=True)
+        if request.node.stash.get(FAILED, True):
+            ARTIFACTS.mkdir(exist_ok=True)
+            path = ARTIFACTS / f"{name}{f'-{number}' if number else ''}.png"
+            app.page.screenshot(path=path, full_page=True)
         app.page.context.close()
     assert [error for app in apps for error in app.errors] == []
     assert [url for app in apps for url in app.foreign] == []
