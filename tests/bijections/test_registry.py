@@ -19,7 +19,7 @@ def head(context: Context) -> Context:
 
 
 def test_inverse_and_log_det_are_exact(case: Case) -> None:
-    """Both round trips, for latents that no data led to as well; log-dets are slogdets of Jacobians."""
+    """Both round trips, for latents that no data led to as well; log-dets, those of Jacobians, add up."""
     bijection, x, context = case.example()
     before = {name: value.clone() for name, value in bijection.state_dict().items()}
     z, ladj = bijection(x, context)
@@ -34,8 +34,15 @@ def test_inverse_and_log_det_are_exact(case: Case) -> None:
     close(ladj[0], torch.linalg.slogdet(matrix)[1], rtol=1e-8, atol=1e-8)
     inverse = jacobian(lambda one: bijection.inverse(one, head(context))[0], z.detach())
     close(inverse @ matrix, torch.eye(len(matrix), dtype=x.dtype), rtol=0, atol=1e-6)
+    there, back = bijection.transform(x, context)[1], bijection.invert(z, context)[1]
+    for density, total in ((there, ladj), (back, inverse_ladj)):  # on the finer grid
+        assert density.shape == (BATCH, max(x.shape[2], z.shape[2]), max(x.shape[3], z.shape[3]))
+        close(density.sum((1, 2)), total)
     if case.local:
-        check_blocks(matrix, bijection.transform(x, context)[1][0], x.shape[1])
+        check_blocks(matrix, there[0], x.shape[1])
+    alone, ladj_alone = bijection(x[:1], head(context))  # examples of a batch do not mix
+    close(alone, z[:1], rtol=1e-10, atol=1e-10)
+    close(ladj_alone, ladj[:1], rtol=1e-10, atol=1e-10)
     assert all(torch.equal(value, before[name]) for name, value in bijection.state_dict().items())
 
 
@@ -44,18 +51,6 @@ def check_blocks(matrix: Tensor, density: Tensor, channels: int) -> None:
     blocks = matrix.reshape(channels, density.numel(), channels, density.numel())
     own = blocks.diagonal(dim1=1, dim2=3).permute(2, 0, 1)
     close(density.flatten(), torch.linalg.slogdet(own)[1], rtol=1e-8, atol=1e-8)
-
-
-def test_densities_lie_on_the_finer_grid_and_sum_to_ladj(case: Case) -> None:
-    bijection, x, context = case.example()
-    z, there = bijection.transform(x, context)
-    _, back = bijection.invert(z, context)
-    for density, ladj in ((there, bijection(x, context)[1]), (back, bijection.inverse(z, context)[1])):
-        assert density.shape == (BATCH, max(x.shape[2], z.shape[2]), max(x.shape[3], z.shape[3]))
-        close(density.sum((1, 2)), ladj)
-    alone, ladj_alone = bijection(x[:1], head(context))  # examples of a batch do not mix
-    close(alone, z[:1], rtol=1e-10, atol=1e-10)
-    close(ladj_alone, there[:1].sum((1, 2)), rtol=1e-10, atol=1e-10)
 
 
 def test_derivatives_are_those_of_finite_differences_and_reach_all_parameters(case: Case) -> None:
@@ -115,16 +110,16 @@ def test_state_makes_the_map(case: Case) -> None:
     for other in (fresh, bijection.with_cached_inverse()):
         found = (*other(x, context), *other.inverse(z, context))
         assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
+    check_context(*case.example())
 
 
-def test_context_matters_where_it_is_used_and_is_accepted_elsewhere(case: Case) -> None:
-    bijection, x, context = case.example()
+def check_context(bijection: Bijection, x: Tensor, context: Context) -> None:
+    """A context matters where it is used, and is accepted elsewhere, but for networks: their inputs count."""
     if context is None and has_network(bijection):
-        return  # whose inputs are counted
-    z = bijection(x, context)[0]
+        return
     other = torch.randn(BATCH, 3, *x.shape[2:], dtype=x.dtype) if context is None else context.roll(1, 0)
     moved = bijection(x, other)[0]
-    assert torch.equal(moved, z) == (context is None)
+    assert torch.equal(moved, bijection(x, context)[0]) == (context is None)
     close(bijection.inverse(moved, other)[0], x, rtol=1e-7, atol=1e-7)
 
 

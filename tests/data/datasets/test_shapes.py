@@ -31,17 +31,15 @@ def inside(kind: str, r: int, u: int, v: int) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["circle", "square", "triangle"])
-@pytest.mark.parametrize("r", [5, 6, 7, 8, 9])
-@pytest.mark.parametrize("centre", [(32, 32), (26, 38), (54, 10)])
-def test_pixels(kind: str, r: int, centre: tuple[int, int]) -> None:
-    cx, cy = centre
-    expected = np.full((64, 64, 3), 127, np.uint8)
-    for y, x in itertools.product(range(64), repeat=2):
-        if inside(kind, r, x - cx, y - cy):
-            expected[y, x] = RED
-    frame = draw(Shape(kind, r, RED, cx, cy))
-    assert frame.dtype == np.uint8
-    np.testing.assert_array_equal(frame, expected)
+def test_pixels(kind: str) -> None:
+    for r, (cx, cy) in ((5, (32, 32)), (6, (26, 38)), (7, (54, 10)), (8, (32, 32)), (9, (26, 38))):
+        expected = np.full((64, 64, 3), 127, np.uint8)
+        for y, x in itertools.product(range(64), repeat=2):
+            if inside(kind, r, x - cx, y - cy):
+                expected[y, x] = RED
+        frame = draw(Shape(kind, r, RED, cx, cy))
+        assert frame.dtype == np.uint8
+        np.testing.assert_array_equal(frame, expected)
 
 
 def test_the_triangle_points_up() -> None:

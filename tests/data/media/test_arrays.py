@@ -75,17 +75,16 @@ def test_memory_counts_what_is_stored_and_what_it_becomes(
         assert refused(path, media.Limits(memory_bytes=needed - 1)) == expected
 
 
-@pytest.mark.parametrize("frames", [1, 8])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64", "bool", "uint8"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_conversion_takes_the_memory_of_its_result(frames: int, dtype: str, channels: int) -> None:
-    array = np.zeros((frames, 512, 2048 // frames, channels), dtype)
-    tracemalloc.start()
-    result = media.as_frames(array)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert result.nbytes == 3 * 2**20
-    assert peak < 1.2 * result.nbytes
+def test_conversion_takes_the_memory_of_its_result(dtype: str) -> None:
+    for frames, channels in ((1, 1), (1, 3), (8, 1), (8, 3)):
+        array = np.zeros((frames, 512, 2048 // frames, channels), dtype)
+        tracemalloc.start()
+        result = media.as_frames(array)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert result.nbytes == 3 * 2**20
+        assert peak < 1.2 * result.nbytes
 
 
 @pytest.mark.parametrize("layout", ["C", "F"])
