@@ -15,6 +15,7 @@ import gradio as gr
 from gradio import FileData
 from gradio.context import LocalContext
 
+from vflow.catalog import AUTO
 from vflow.checkpoint import read_card
 from vflow.errors import VflowError
 from vflow.pipelines.color.hints import Hint, parse_hint
@@ -32,7 +33,7 @@ from .predict.kinds import FAMILIES, default_size, kind_of
 from .shared import checks
 from .shared.context import AppContext, sentences, to_gradio_error
 from .shared.events import JOB
-from .shared.fit import judge_files, sentence
+from .shared.fit import find_checkpoint, judge_files, sentence
 from .shared.forms import NAME_ORDER, by_name, level_temperatures, paths_of, slider_temperature
 from .shared.jobs import mapped
 from .shared.turns import Party, Turn
@@ -174,6 +175,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         """Futures of the given frames: native arrays (npz), previews (zip) and settings (json).
 
         Several images are taken in the order of their names, or with sort_by_name=False as they are given.
+        The checkpoint ``auto`` is the one that suits what the frames show; settings.json names it.
 
         Without numbers: 8 futures of 10 frames, or of a rain forecast 20 members of 6 frames.
         Without a temperature, those the checkpoint suggests apply. Settings have remarks: how the frames
@@ -185,6 +187,8 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
         """
         paths, order = _clip(files, sort_by_name)
         with _plain_errors(app, paths):
+            yield Turn.READ
+            checkpoint = find_checkpoint(app, checkpoint, paths, "futures", *FAMILIES)
             one, levels = _temperatures(app, checkpoint, temperature, level_temperatures)
             samples, frames = default_size(app, checkpoint)
             request = predict_jobs.Request.checked(
@@ -198,7 +202,6 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
                 preview_fps=preview_fps,
             )
             kind = kind_of(app, request.checkpoint)
-            yield Turn.READ
             job = kind.begin(app, request)
             yield Turn.COMPUTE
             yield from job.advance(_never)
@@ -210,7 +213,7 @@ def _predict_future(app: AppContext, trigger: gr.Button) -> None:
 
     inputs = {
         "files": _uploads(),
-        "checkpoint": _checkpoint(app, *FAMILIES),
+        "checkpoint": _any_checkpoint([AUTO, *app.models.names(*FAMILIES)], AUTO),
         "num_samples": gr.Number(None, label="num_samples"),
         "num_frames": gr.Number(None, label="num_frames"),
         "temperature": _suggested(),
@@ -234,8 +237,9 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
         """
         paths, order = _clip(files, sort_by_name)
         with _plain_errors(app, paths):
-            request = surprise_jobs.Request.checked(checkpoint, paths, 100 * QUANTILE, seed)
             yield Turn.READ
+            checkpoint = find_checkpoint(app, checkpoint, paths, "bits", surprise_jobs.FAMILY)
+            request = surprise_jobs.Request.checked(checkpoint, paths, 100 * QUANTILE, seed)
             job = surprise_jobs.Job.begin(app, replace(request, max_frames=MAX_FRAMES))
             yield Turn.COMPUTE
             yield from job.advance(_never)
@@ -254,9 +258,7 @@ def _score(app: AppContext, trigger: gr.Button) -> None:
 
     inputs = {
         "files": _uploads(),
-        "checkpoint": _any_checkpoint(
-            app.models.names(surprise_jobs.FAMILY), surprise_jobs.first_checkpoint(app.models)
-        ),
+        "checkpoint": _any_checkpoint([AUTO, *app.models.names(surprise_jobs.FAMILY)], AUTO),
         "seed": gr.Number(0, label="seed"),
         "sort_by_name": _sort_by_name(),
     }

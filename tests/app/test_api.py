@@ -13,6 +13,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 import vflow
+from apps.ui.shared.examples import FOLDER
 from tests.app.conftest import CALM, Server
 from vflow.checkpoint import checkpoint_hash
 from vflow.data import media
@@ -92,17 +93,13 @@ def test_images_are_in_the_order_of_their_names_unless_told_otherwise(
     assert np.array_equal(walks[0], walks[1]) and not np.array_equal(walks[0], walks[2])
 
 
-def test_score_begins_with_the_checkpoint_of_its_tab(client: Client, server: Server) -> None:
-    with urllib.request.urlopen(f"{server.address}/config") as response:
-        config = json.load(response)
-    chosen = {part["id"]: part["props"].get("value") for part in config["components"]}
-    tab = next(
-        part["id"] for part in config["components"] if part["props"].get("elem_id") == "vf-surprise-run"
-    )
-    (run,) = (one for one in config["dependencies"] if [tab, "click"] in one["targets"] and one["inputs"])
-    first = client.view_api(return_format="dict")["named_endpoints"]["/score"]["parameters"][1]
-    assert first["parameter_name"] == "checkpoint"
-    assert first["parameter_default"] == "push" and "push" in [chosen[part] for part in run["inputs"]]
+def test_without_a_checkpoint_what_the_frames_show_decides(client: Client) -> None:
+    files, names = [handle_file(FOLDER / "push-00056.mp4")], []
+    *_, settings = client.predict(files, num_samples=1, num_frames=1, api_name="/predict_future")
+    names.append(json.loads(Path(settings).read_text())["checkpoint"])
+    report = client.predict(files, api_name="/score")
+    names.append(json.loads(Path(report["settings"]).read_text())["checkpoint"])
+    assert names == ["push", "push-wavelet"]
 
 
 def test_replies_say_how_the_input_fits_and_what_was_done_to_it(

@@ -38,12 +38,17 @@ def test_openings_are_still_where_less_motion_is_preferred(opened: Opener) -> No
     assert app.page.locator(".vf-opening video").first.evaluate("(video) => video.paused")
 
 
-def test_fit_is_told_on_upload_and_a_click_chooses_the_model(app: App, tmp_path: Path) -> None:
+def test_an_upload_chooses_the_model_and_a_click_takes_it_back(app: App, tmp_path: Path) -> None:
     app.upload(FOLDER / "push-00056.mp4")
     line = app.page.locator("#vf-predict-fit")
     expect(line).to_contain_text("This looks like robot-arm video")
+    expect(line).to_contain_text("Switched to push")
+    checkpoint = app.page.locator("[aria-label=Checkpoint]:visible")
+    expect(checkpoint).to_have_value("push")
+    line.get_by_role("button", name="Undo").click()
+    expect(checkpoint).to_have_value("shapes")
     line.get_by_role("button", name="Use push").click()
-    expect(app.page.locator("[aria-label=Checkpoint]:visible")).to_have_value("push")
+    expect(checkpoint).to_have_value("push")
     expect(line).to_contain_text("which push was trained on")
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")

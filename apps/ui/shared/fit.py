@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
+from typing import Any
 
 import gradio as gr
 import numpy as np
 
+from vflow.catalog import AUTO
 from vflow.data import media
 from vflow.errors import VflowError
-from vflow.pipelines.selection import CLIP_FAMILIES, MAX_FRAMES, SAME_DATA, SIDE, unlikenesses
+from vflow.pipelines.selection import (
+    CLIP_FAMILIES,
+    GENERALIST,
+    MAX_FRAMES,
+    SAME_DATA,
+    SIDE,
+    Purpose,
+    choose,
+    unlikenesses,
+)
 
 from .context import AppContext
 from .events import ON_CLICK, QUICK, html_block
@@ -47,6 +58,20 @@ class Verdict:
     clip: bool = False
 
 
+def find_checkpoint(
+    app: AppContext, chosen: str, paths: Sequence[str], purpose: Purpose, *families: str
+) -> str:
+    """``chosen``, or where that is auto the checkpoint that ships and suits an upload.
+
+    Raises:
+        VflowError: the upload cannot be read, or no model knows such clips.
+    """
+    if chosen != AUTO:
+        return chosen
+    names = [name for name in app.models.names(*families) if app.models.ships(name)]
+    return choose(_looked_at(paths), purpose, names).name
+
+
 def judge(app: AppContext, chosen: str | None, frames: np.ndarray) -> Verdict:
     """Judge frames, uint8 (T, H, W, C), for the checkpoint selected."""
     clip = len(frames) > 1 and app.models.family(chosen) in CLIP_FAMILIES
@@ -61,7 +86,11 @@ def judge(app: AppContext, chosen: str | None, frames: np.ndarray) -> Verdict:
     best = min(
         fitting, key=lambda name: (SAME_DATA.get(name, name) == "colorizer", scores[name]), default=None
     )
+    if clip and best is None and app.models.ships(GENERALIST):
+        best = GENERALIST
     own = scores.get(str(chosen))
+    if clip and chosen == GENERALIST and best == GENERALIST:
+        own = 0.0  # it is for what no other knows
     return Verdict(str(chosen), None if own is None else own <= 1, best, clip)
 
 
@@ -83,19 +112,27 @@ def judge_files(app: AppContext, chosen: str | None, paths: Sequence[str]) -> Ve
     if not paths or chosen is None:
         return None
     try:
-        if len(paths) == 1:
-            if app.models.family(chosen) not in CLIP_FAMILIES and media.is_video(paths[0]):
-                return None
-            return judge(app, chosen, media.read_clip(paths[0], max_frames=MAX_FRAMES).frames)
-        stills = [media.read_clip(path, max_frames=1).frames for path in paths[:MAX_FRAMES]]
-        return judge(app, chosen, np.concatenate([media.resize(s, SIDE, SIDE, 3) for s in stills]))
+        of_frames = app.models.family(chosen) in CLIP_FAMILIES
+        if len(paths) == 1 and not of_frames and media.is_video(paths[0]):
+            return None
+        return judge(app, chosen, _looked_at(paths))
     except VflowError:
         return None  # the list of files, or the job, says what is wrong
+
+
+def _looked_at(paths: Sequence[str]) -> np.ndarray:
+    """The first frames of an upload, uint8 (T, H, W, C): of one file, or of several stills."""
+    if len(paths) == 1:
+        return media.read_clip(paths[0], max_frames=MAX_FRAMES).frames
+    stills = [media.read_clip(path, max_frames=1).frames for path in paths[:MAX_FRAMES]]
+    return np.concatenate([media.resize(still, SIDE, SIDE, 3) for still in stills])
 
 
 def sentence(verdict: Verdict) -> str:
     """A verdict in words; empty where nothing is known."""
     chosen, best = verdict.chosen, verdict.best
+    if best == GENERALIST:
+        return f"No other model here has seen a clip like this: {best} predicts film of any kind."
     if verdict.fits:
         return f"{_seen(chosen)}, which {chosen} was trained on."
     if best is None:
@@ -144,18 +181,75 @@ def fit_line(tab: str) -> gr.HTML:
     return html_block("", f"vf-{tab}-fit", js_on_load=ON_CLICK)
 
 
+@dataclass(frozen=True)
+class Selection:
+    """How the checkpoint came to be chosen.
+
+    Attributes:
+        by_hand: a person chose it, so it stays. before: what was chosen until an upload switched it.
+    """
+
+    by_hand: bool = False
+    before: str | None = None
+
+
+def arrival(
+    app: AppContext, paths: Sequence[str], chosen: str | None, names: Sequence[str], selection: Selection
+) -> tuple[str, str | None, Selection]:
+    """What an upload changes: HTML on how it fits, the checkpoint, and how that came to be chosen.
+
+    One that was not chosen by hand makes way for one that fits better, with a button that takes this back.
+    """
+    verdict = judge_files(app, chosen, paths)
+    stays = replace(selection, before=None)
+    if verdict is None:
+        return "", chosen, stays
+    unknown = verdict.fits is None and verdict.best == GENERALIST  # a model of one's own may know better
+    if selection.by_hand or verdict.fits or unknown or verdict.best not in names or chosen not in names:
+        return banner(verdict, names), chosen, stays
+    return switched(verdict, names), verdict.best, Selection(before=chosen)
+
+
+def switched(verdict: Verdict, names: Sequence[str]) -> str:
+    """HTML that says which checkpoint was chosen in place of another, and takes that back."""
+    text = sentence(replace(verdict, chosen=str(verdict.best), fits=True))
+    return (
+        f'<div class="vf-fit" role="status"><p>Switched to {escape(str(verdict.best))}. {escape(text)}</p>'
+        f'<button type="button" class="vf-small" data-index="{list(names).index(verdict.chosen)}"'
+        ' data-action="use">Undo</button></div>'
+    )
+
+
 def wire_fit(app: AppContext, line: gr.HTML, files: gr.File, checkpoint: gr.Dropdown, *families: str) -> None:
-    """Judge ``files`` whenever they or the checkpoint change; with ``families``, a click chooses the best."""
+    """Judge ``files`` whenever they or the checkpoint change.
 
-    def judged(paths: list[str] | None, name: str | None) -> str:
-        return judged_upload(app, name, paths or [], app.models.names(*families) if families else ())
+    With ``families`` an upload chooses the checkpoint that fits, unless one was chosen by hand, and a click
+    chooses another.
+    """
+    names = app.models.names(*families) if families else []
 
-    def choose(event: gr.EventData) -> str:
-        return app.models.names(*families)[int(event.index)]
+    def judged(paths: list[str] | None, name: str | None, selection: Selection) -> Any:
+        if selection.before is not None and not selection.by_hand:
+            return gr.skip()  # it was switched by the upload, and the line says so
+        return judged_upload(app, name, paths or [], names)
 
-    for part in (files, checkpoint):
-        part.change(app.turns.glance(judged), [files, checkpoint], line, **QUICK)
-    line.select(choose, None, checkpoint, **QUICK)
+    def arrived(paths: list[str] | None, name: str | None, selection: Selection) -> tuple[Any, ...]:
+        text, best, now = arrival(app, paths or [], name, names, selection)
+        return text, gr.skip() if best == name else best, now
+
+    selection = gr.State(Selection())
+    inputs = [files, checkpoint, selection]
+    if families:
+        files.change(app.turns.glance(arrived), inputs, [line, checkpoint, selection], **QUICK)
+    else:
+        files.change(app.turns.glance(judged), inputs, line, **QUICK)
+    checkpoint.change(app.turns.glance(judged), inputs, line, **QUICK)
+
+    def choose_listed(event: gr.EventData) -> tuple[str, Selection]:
+        return names[int(event.index)], Selection(by_hand=True)
+
+    checkpoint.input(lambda: Selection(by_hand=True), None, selection, **QUICK)
+    line.select(choose_listed, None, [checkpoint, selection], **QUICK)
 
 
 def _seen(name: str) -> str:

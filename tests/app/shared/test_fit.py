@@ -11,7 +11,9 @@ from apps.ui.shared.context import AppContext
 from apps.ui.shared.examples import DIGITS, FOLDER, PHOTOS, ClipExample, all_clips
 from apps.ui.shared.fit import (
     UNKNOWN_CLIP,
+    Selection,
     Verdict,
+    arrival,
     banner,
     judge,
     judge_files,
@@ -97,6 +99,18 @@ def test_the_best_model_is_offered_by_a_click_where_the_tab_has_it() -> None:
     assert "vf-amber" not in banner(Verdict("push", True, "push"), ["push"])
     assert sentence(verdict) == "This looks like robot-arm video. shapes has seen nothing like it."
     assert "This looks like robot-arm video. &lt;b&gt; has" in banner(Verdict("<b>", False, "push"), [])
+
+
+def test_an_upload_switches_what_nobody_chose(app: AppContext) -> None:
+    clip, names = [str(FOLDER / "push-00056.mp4")], ["shapes", "grasp", "push"]
+    text, chosen, selection = arrival(app, clip, "shapes", names, Selection())
+    assert chosen == "push" and selection == Selection(before="shapes")
+    assert "Switched to push" in text and 'data-index="0"' in text and "Undo" in text
+    assert arrival(app, clip, "push", names, selection)[1:] == ("push", Selection())
+    text, chosen, selection = arrival(app, clip, "shapes", names, Selection(by_hand=True))
+    assert chosen == "shapes" and selection.by_hand and "Use push" in text
+    assert arrival(app, clip, "mine", [*names, "mine"], Selection())[1] == "push"
+    assert arrival(app, [], "shapes", names, selection) == ("", "shapes", selection)
 
 
 def test_only_radar_passes_for_rain() -> None:
