@@ -262,7 +262,7 @@ def test_checkpoint_errors(vflow: Vflow, clip: Path, tmp_path: Path) -> None:
     rest = ("--input", clip, "--output", tmp_path / "o")
     assert vflow("predict", "--checkpoint", "nope", *rest) == 3
     assert vflow.err.startswith("error: nope: no such checkpoint; give a folder or a known name (")
-    assert vflow("score", "--input", clip) == 2
+    assert vflow("evaluate", "--data", clip) == 2
     assert vflow.err.startswith("error: --checkpoint: give a folder, a hub id, or a name that ships (")
     (tmp_path / "weights.bin").write_bytes(b"x")
     assert vflow("score", "--checkpoint", tmp_path / "weights.bin", "--input", clip) == 3

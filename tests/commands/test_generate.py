@@ -275,4 +275,4 @@ def test_the_checkpoint_of_each_clip_is_chosen_and_recorded(
         assert found[file.stem]["checkpoint_hash"] == checkpoint_hash(checkpoint_folder(name))
         assert (tmp_path / "out" / file.stem / "futures.npz").is_file()
     assert "auto" not in (tmp_path / "out" / "run.json").read_text()
-    assert "push predicts push-00000" in capsys.readouterr().err
+    assert "push is chosen for push-00000" in capsys.readouterr().err

@@ -180,3 +180,11 @@ def test_the_clips_are_not_overwritten(vflow: Vflow, models: Path, clips: list[P
     error = f"error: {clips[0]}: the output would replace the input; choose another --maps-dir\n"
     assert vflow(*given) == (1, "", error)
     assert clips[0].read_bytes() == before
+
+
+def test_the_checkpoint_with_the_fewest_bits_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    clip = Path(__file__).parents[2] / "apps" / "examples" / "push-00056.mp4"
+    assert cli.main(["score", "--input", str(clip), "--num-frames", "4", "--json"]) == 0
+    written = capsys.readouterr()
+    assert "push-wavelet is chosen for push-00056" in written.err
+    assert 0 < json.loads(written.out)["bits_per_dim"] < 1

@@ -18,6 +18,9 @@ from vflow.flags import Whole
 if TYPE_CHECKING:
     import torch
 
+    from vflow.pipelines.batch.inputs import Item
+    from vflow.pipelines.selection import Purpose
+
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
@@ -83,6 +86,36 @@ def check_checkpoint(checkpoint: str | None, families: Sequence[str], does: str 
         raise ConfigError(f"--checkpoint: give a folder, a hub id, or a name that ships ({names})")
     catalog.check_family(checkpoint, families, does)
     return checkpoint
+
+
+def chosen_checkpoints(
+    items: Sequence[Item], purpose: Purpose, families: Sequence[str]
+) -> dict[str, list[Item]]:
+    """Checkpoint that ships → the clips that it suits. What cannot be read goes with the first.
+
+    Raises:
+        InputError: no clip can be read. CheckpointError: no model knows such clips.
+    """
+    from vflow import catalog
+    from vflow.data import media
+    from vflow.errors import InputError
+    from vflow.pipelines.selection import choose
+
+    names = catalog.shipped(families)
+    found: dict[str, list[Item]] = {}
+    unreadable: list[tuple[Item, InputError]] = []
+    for item in items:
+        try:
+            choice = choose(media.read_frames(item.paths).frames, purpose, names)
+            found.setdefault(choice.name, []).append(item)
+        except InputError as error:
+            unreadable.append((item, error))
+    if not found:
+        raise unreadable[0][1]
+    for name, own in found.items():
+        note(f"{name} is chosen for {', '.join(item.name for item in own[:3])}{' …' if own[3:] else ''}")
+    next(iter(found.values())).extend(item for item, _ in unreadable)
+    return found
 
 
 def open_model(checkpoint: str, device: str) -> tuple[Any, Path, torch.device]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -10,9 +9,8 @@ import tyro
 
 from vflow import registry
 from vflow.catalog import AUTO
-from vflow.commands.common import note
+from vflow.commands.common import chosen_checkpoints, note
 from vflow.commands.draw import DrawFlags, resolve
-from vflow.errors import InputError
 from vflow.flags import Inputs, Number, Whole
 
 if TYPE_CHECKING:
@@ -78,33 +76,10 @@ class Predict(DrawFlags):
             return super().run()
         self.check()
         items, failed = self.find(), 0
-        for name, own in _chosen(items).items():
-            note(f"{name} predicts {', '.join(item.name for item in own[:3])}{' …' if len(own) > 3 else ''}")
+        for name, own in chosen_checkpoints(items, "futures", self.families).items():
             command = replace(self, checkpoint=name)
             failed = max(failed, command.draw(own, command.task(), len(items) > 1))
         return failed
-
-
-def _chosen(items: Sequence[Item]) -> dict[str, list[Item]]:
-    """Checkpoint → the clips that it suits. One that cannot be read goes with the first, and fails there.
-
-    Raises:
-        InputError: no clip can be read.
-    """
-    from vflow.data import media
-    from vflow.pipelines.selection import choose
-
-    found: dict[str, list[Item]] = {}
-    unreadable: list[tuple[Item, InputError]] = []
-    for item in items:
-        try:
-            found.setdefault(choose(media.read_frames(item.paths).frames).name, []).append(item)
-        except InputError as error:
-            unreadable.append((item, error))
-    if not found:
-        raise unreadable[0][1]
-    next(iter(found.values())).extend(item for item, _ in unreadable)
-    return found
 
 
 def _defaults(config: VideoConfig | NowcastConfig) -> dict[str, Any]:

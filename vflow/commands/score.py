@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from vflow.commands.common import NONE_GIVEN, CommonFlags, check_checkpoint, note, open_model
+from vflow.catalog import AUTO
+from vflow.commands.common import (
+    NONE_GIVEN,
+    CommonFlags,
+    check_checkpoint,
+    chosen_checkpoints,
+    note,
+    open_model,
+)
 from vflow.errors import ConfigError, InputError, naming_memory
 from vflow.flags import Inputs, Number, Text, Whole
 
@@ -20,12 +28,15 @@ if TYPE_CHECKING:
     from vflow.pipelines.video.stats import ClipStatistics
 
 
+FAMILIES = ("videoflow",)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScoreClips:
     """Print how many bits per dimension a model needs for the frames of a clip."""
 
     checkpoint: Text = None
-    """A folder, a shipped name or a hub id."""
+    """A folder, a shipped name or a hub id; auto (the default) chooses for each clip by what it shows."""
     input: Inputs = ()
     """A video, a folder of frames, an npz, images in the order of time, or a folder of several clips."""
     context: Whole = None
@@ -45,12 +56,13 @@ class ScoreClips:
 
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
-        checkpoint = check_checkpoint(self.checkpoint, ("videoflow",))
+        if (self.checkpoint or AUTO) != AUTO:
+            check_checkpoint(self.checkpoint, FAMILIES)
         from vflow.pipelines.batch import inputs
 
         found = inputs.existing(inputs.clips(self.input))  # before torch is imported
         from vflow.data import media
-        from vflow.pipelines.common import precision, set_threads
+        from vflow.pipelines.common import set_threads
         from vflow.pipelines.video import export
 
         self._check()
@@ -59,7 +71,17 @@ class ScoreClips:
             made = (path for item in found for path in export.files(self.maps_dir, item.name))
             media.check_keeps((path for item in found for path in item.paths), made, "--maps-dir")
         set_threads(self.common.threads)
-        model, folder, device = open_model(checkpoint, self.common.device)
+        if (self.checkpoint or AUTO) != AUTO:
+            return self._score_all(found)
+        chosen = chosen_checkpoints(found, "bits", FAMILIES)
+        return max(replace(self, checkpoint=name)._score_all(own) for name, own in chosen.items())
+
+    def _score_all(self, found: Sequence[Item]) -> int:
+        """Score clips with one checkpoint; returns 0, or 1 when some failed."""
+        from vflow.pipelines.common import precision
+
+        assert self.checkpoint is not None
+        model, folder, device = open_model(self.checkpoint, self.common.device)
         statistics = None if self.maps_dir is None else self._statistics(folder, model)
         failed = 0
         with precision(self.common.dtype, device):
