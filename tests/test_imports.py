@@ -108,10 +108,7 @@ def test_help_does_not_import_torch() -> None:
 REFUSED = [
     ("colorize --input x.png --output o --checkpoint push", "push: does not colour photos; choose a"),
     ("upscale --input x.png --output o --checkpoint nope", "nope: no such checkpoint"),
-    (
-        "predict --input x.mp4 --output o",
-        "--checkpoint: give a folder, a hub id, or a",
-    ),
+    ("predict --input x.mp4 --output o --checkpoint digits", "digits: does not predict video"),
     ("predict --input x.mp4 --checkpoint shapes", "--output: give a folder for what is drawn"),
     (
         "predict --input x.mp4 --output o --checkpoint shapes --fps 0",
