@@ -233,12 +233,3 @@ def test_examples_suit_the_checkpoints_on_offer() -> None:
     square = next(e for e in EXAMPLES if e.file is None and e.swap)
     frames, first, second = moving_square(), *square.swap
     assert np.array_equal(square.frames()[first], frames[second]) and not np.array_equal(frames[0], frames[1])
-
-
-def test_a_longer_clip_says_how_long_before_it_begins(tab: App, stills: list[Path], tmp_path: Path) -> None:
-    tab.choose("slower")
-    upload(tab, *stills[:2])
-    look(tab)
-    media.write_npz(tmp_path / "long.npz", frames=np.zeros((60, 32, 32, 3), np.uint8))
-    upload(tab, tmp_path / "long.npz")
-    expect(tab.page.locator("#vf-surprise-estimate")).to_contain_text("This will take about ")

@@ -357,18 +357,6 @@ def test_bars_of_directions_stand_out(opened: Opener, scheme: str) -> None:
 
 
 @pytest.mark.browser
-def test_a_longer_walk_says_how_long_before_it_begins(walker: Walker, stills: list[Path]) -> None:
-    walker.choose("slow")
-    walker.upload("start", stills[0])
-    walker.app.number("Steps", 2)
-    walker.app.number("Frames", 1)
-    walker.walk()
-    walker.app.number("Steps", 33)
-    walker.app.number("Frames", 30)
-    expect(walker.app.page.locator("#vf-walk-estimate")).to_contain_text("This will take about ")
-
-
-@pytest.mark.browser
 def test_stop(walker: Walker, stills: list[Path]) -> None:
     walker.choose("slow")
     walker.upload("start", stills[0])
