@@ -5,7 +5,6 @@ samples, and the base's grid as bent by the flow. Run from the repository with o
 
     python -m scripts.flow_figures --seconds 60
     python -m scripts.flow_figures maf sphere --seconds 20
-    python -m scripts.flow_figures vine-autoencoder --data MNIST --seconds 60
 """
 
 from __future__ import annotations
@@ -22,23 +21,18 @@ import torch
 
 from apps.ui.lab.render import UNIT, Drawing, Plane, Space, Sphere, Torus
 from apps.ui.lab.systems import BY_PRESET, System
-from vflow.config import DensityConfig, TrainingConfig, load_preset
-from vflow.config.density import VaeConfig
-from vflow.data.datasets.digits import MnistImages
+from vflow.config import DensityConfig, load_preset
 from vflow.data.media import resize, write_png
 from vflow.densities import ENERGIES, target
-from vflow.densities.vine import Vine
 from vflow.models import DensityModel, PointBatch
-from vflow.models.vae import Vae, binarize
 from vflow.pipelines.density import draw_points
 from vflow.randomness import normal
-from vflow.training.density import fit, fit_autoencoder, fit_energy
+from vflow.training.density import fit, fit_energy
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "figures" / "flows"
 POINTS, HELD, HEIGHT, GAP = 200_000, 20_000, 120, 4
 SHADES = 12  # grey levels that are one: keeps files small
 PLANE = "two-moons"
-VINE, LATENT, VINE_POINTS, DIGITS = "vine-autoencoder", 10, 5000, 16
 
 
 def figure(system: System, seconds: float, folder: Path) -> dict[str, Any]:
@@ -87,51 +81,6 @@ def figure(system: System, seconds: float, folder: Path) -> dict[str, Any]:
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
-@torch.no_grad()
-def vine_figure(data: str, seconds: float, folder: Path) -> dict[str, Any]:
-    """Digits of the vine-copula autoencoder (Tagasovska et al. 2019), and nats of validation latents.
-
-    Rows of ``folder/vine-autoencoder.png``: digits, reconstructions, and decoded draws of the vine and of a
-    normal density with the latents' mean and covariance.
-    """
-    train, held = (
-        binarize(torch.from_numpy(MnistImages(split=split, root=data).images))
-        for split in ("train", "validation")
-    )
-    torch.manual_seed(0)
-    model = Vae(VaeConfig(latent=LATENT))
-    config = TrainingConfig(batch_size=128, max_steps=1_000_000, learning_rate=1e-3, grad_clip_norm=50.0)
-    with torch.enable_grad():
-        steps = sum(1 for _ in fit_autoencoder(model, train, config, seconds))
-    began = time.process_time()
-    points, latents = model.latents(train[:VINE_POINTS]), model.latents(held)
-    vine = Vine(points, whiten=True)
-    fitting = time.process_time() - began
-    gaussian = torch.distributions.MultivariateNormal(points.mean(0), torch.cov(points.T))
-    drawn = (
-        model.sample(vine.sample(normal((DIGITS, LATENT), VINE))),
-        model.sample(gaussian.sample((DIGITS,))),
-    )
-    rows = [held[:DIGITS], model.sample(latents[:DIGITS]), *drawn]
-    tiles = torch.stack(rows).unflatten(-1, (28, 28)).permute(0, 2, 1, 3).flatten(2).flatten(0, 1)
-    picture = (255 * (1 - tiles)).byte().numpy()
-    write_png(folder / f"{VINE}.png", np.repeat(picture[..., None], 3, 2) // SHADES * SHADES)
-    nats = {
-        "reconstruction": -model.reconstruction(held).mean(),
-        "latents_vine": -vine.log_prob(latents).mean(),
-        "latents_margins": -vine.margins_log_prob(latents).mean(),
-        "latents_normal": -gaussian.log_prob(latents).mean(),
-    }
-    return {
-        "system": VINE,
-        **{f"{name}_nats": round(float(value), 2) for name, value in nats.items()},
-        "steps": steps,
-        "seconds": seconds,
-        "seconds_vine": round(fitting, 1),
-        "held": len(held),
-    }
-
-
 def _fitted(picture: np.ndarray, height: int) -> np.ndarray:
     width = height * picture.shape[1] // picture.shape[0]
     return resize(picture[None, ..., :3], height, width, 3)[0]
@@ -159,22 +108,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"presets (default: all), or {VINE}")
-    parser.add_argument("--data", help=f"folder of MNIST, for {VINE}")
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help="presets (default: all)")
     parser.add_argument("--seconds", type=float, default=60, help="processor time for each system")
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder")
     arguments = parser.parse_args()
-    if unknown := set(arguments.systems) - {*BY_PRESET, VINE}:
-        parser.error(
-            f"no such system: {', '.join(sorted(unknown))}; there are {', '.join([*BY_PRESET, VINE])}"
-        )
-    if VINE in arguments.systems and not arguments.data:
-        parser.error(f"{VINE} needs --data, the folder of MNIST")
+    if unknown := set(arguments.systems) - set(BY_PRESET):
+        parser.error(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(BY_PRESET)}")
     for name in arguments.systems or BY_PRESET:
-        if name == VINE:
-            row = vine_figure(arguments.data, arguments.seconds, arguments.output)
-        else:
-            row = figure(BY_PRESET[name], arguments.seconds, arguments.output)
+        row = figure(BY_PRESET[name], arguments.seconds, arguments.output)
         print(json.dumps(row), flush=True)
 
 

@@ -1,7 +1,7 @@
 """Write docs/RESULTS.md: for each task one table of docs/acceptance.json and docs/results/*.json.
 
 The latter are evaluations (``vflow evaluate … --json``) or comparisons of models (``rows`` of named figures).
-docs/results/densities.json comes from scripts/benchmarks/densities.py and systems.py; its tables go into
+docs/results/densities.json comes from scripts/benchmarks/densities.py and examples; its tables go into
 docs/FLOWS.md.
 """
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from scripts.benchmarks import knowledge, timing
+from scripts.benchmarks import timing
 from scripts.benchmarks.floor import floor
 from scripts.benchmarks.models import UnconditionalGlow, glow_config, images, started, without_tricks
 from scripts.benchmarks.sample import targets
@@ -90,12 +89,3 @@ def test_sampled_frames_are_scored_with_all_the_past_there_is(name: str) -> None
     batch = targets(model, context, torch.randint(256, (2, 5, *image), dtype=torch.uint8))
     assert batch.window.tolist() == [[1, 2, 3, 3, 3]] * 2  # one frame is the least, three the most
     assert model(batch).isfinite().all()
-
-
-def test_the_judge_of_digits_learns_none_that_it_judges(monkeypatch: pytest.MonkeyPatch) -> None:
-    def images(*, split: str) -> SimpleNamespace:
-        return SimpleNamespace(images=f"{split} images", labels=f"{split} labels")
-
-    monkeypatch.setattr(knowledge, "MnistImages", images)
-    monkeypatch.setattr(knowledge, "train_classifier", lambda *data, epochs: (*data, epochs))
-    assert knowledge.judge.__wrapped__() == ("train images", "train labels", 1)

@@ -20,7 +20,7 @@ import pytest
 import vflow
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = sorted(p for top in ("vflow", "apps", "scripts") for p in (ROOT / top).rglob("*.py"))
+SOURCES = sorted(p for top in ("vflow", "apps", "scripts", "examples") for p in (ROOT / top).rglob("*.py"))
 CONTAINERS = {"av", "PIL", "imageio"}
 OPENCV_FILES = {"imread", "imreadmulti", "imwrite", "imdecode", "imencode", "VideoCapture", "VideoWriter"}
 

@@ -52,7 +52,7 @@ def test_energies_stand_one_a_line_by_the_number_of_layers() -> None:
     ]
     page = density_tables({"energies": rows})["energies"]
     assert "| `u1` | 0.900 | 0.100 | 50% | 50% |\n| `u2` | 0.300 | 0.200 | 50% | 50% |" in page
-    assert "python -m scripts.benchmarks.systems energies --steps 900 --output" in page
+    assert "python -m examples.systems energies --steps 900 --output" in page
 
 
 def test_each_measure_and_each_file_of_results_has_one_task() -> None:

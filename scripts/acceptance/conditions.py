@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from examples import invertible_network as inverse
+from examples import knowledge_types as types
 from scripts.acceptance.digits import mnist
 from scripts.acceptance.registry import Figure, Result, measure
 from scripts.acceptance.report import ROOT
-from scripts.benchmarks import inverse
-from scripts.benchmarks import knowledge as types
 from vflow.devices import one_thread
 
 ARM_SECONDS = 120.0

@@ -11,7 +11,7 @@ from vflow.pipelines.common import versions
 def comparison(title: str, rows: Sequence[dict[str, Any]], note: str, command: str) -> dict[str, Any]:
     """JSON object of a comparison: a row of figures for each model, a note, and the protocol.
 
-    ``command`` is the part after ``python -m scripts.benchmarks.``.
+    ``command`` is the part after ``python -m``.
     """
-    protocol = {"command": f"python -m scripts.benchmarks.{command}", "versions": versions()}
+    protocol = {"command": f"python -m {command}", "versions": versions()}
     return {"title": title, "rows": list(rows), "note": note, "protocol": protocol}

@@ -42,7 +42,7 @@ def main() -> None:
         "Details of enlarged photos with and without their condition",
         [row(model, conditioned, photos, minutes) for model, conditioned in ARMS.items()],
         f"held-out photos of photos/train; {minutes:g} minutes of processor time for each training",
-        f"condition --minutes {minutes:g}",
+        f"scripts.benchmarks.condition --minutes {minutes:g}",
     )
     print(json.dumps(found))
 

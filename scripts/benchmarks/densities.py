@@ -1,11 +1,10 @@
-"""Density models compared with zuko and normflows: nats above entropy, rows per second, posteriors of a VAE.
+"""Density models compared with zuko and normflows: nats above entropy, rows per second.
 
 Each command prints one JSON object per line. Budgets are in seconds of processor time, so other processes on
 the machine do not count. Run with one thread::
 
     python -m scripts.benchmarks.densities plane two-moons --models maf,spline,zuko-maf,zuko-nsf --seconds 60
     python -m scripts.benchmarks.densities speed
-    python -m scripts.benchmarks.densities posterior iaf --data MNIST --steps 16000
 
 With ``--output docs/results/densities.json``, rows are also stored there and replace earlier ones of the same
 models; ``python scripts/results.py`` makes tables of them.
@@ -14,7 +13,6 @@ models; ``python scripts/results.py`` makes tables of them.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import time
@@ -30,17 +28,13 @@ from vflow.bijections import Bijection, Inverse
 from vflow.bijections.autoregressive import Autoregressive
 from vflow.bijections.element import Affine
 from vflow.config import TrainingConfig
-from vflow.config.base import parse
-from vflow.config.density import DensityConfig, VaeConfig
+from vflow.config.density import DensityConfig
 from vflow.config.presets import load_preset, preset_names
-from vflow.data.datasets.digits import MnistImages
 from vflow.densities import plane_density
 from vflow.densities.named import target_entropy
 from vflow.models.density import DensityModel
 from vflow.models.flow import PointBatch
-from vflow.models.vae import Vae, binarize
 from vflow.nn.masked import MADE
-from vflow.randomness import normal
 from vflow.training.density import batches, optimize
 
 TRAINING_POINTS, TEST_POINTS = 1_000_000, 50_000
@@ -223,68 +217,6 @@ def speed() -> Iterator[dict[str, Any]]:
         }
 
 
-GATED = {"kind": "autoregressive", "element": {"kind": "gated"}, "hidden": [256]}
-POSTERIORS: dict[str, list[dict[str, Any]]] = {
-    "diagonal": [{"kind": "elementwise"}],
-    "planar": [
-        {"kind": "inverse", "layers": [{"kind": "repeat", "times": 10, "layers": [{"kind": "planar"}]}]},
-        {"kind": "elementwise"},
-    ],
-    "iaf": [
-        {
-            "kind": "inverse",
-            "layers": [{"kind": "repeat", "times": 2, "layers": [GATED, {"kind": "permutation"}]}],
-        },
-        {"kind": "elementwise"},
-    ],
-    "copula": [{"kind": "elementwise"}, {"kind": "gaussian-copula"}],
-}
-
-
-def train_vae(model: Vae, bits: Tensor, steps: int, seed: int) -> float:
-    """Train a VAE by its evidence lower bound for some steps; the seconds of processor time taken."""
-    config = TrainingConfig(
-        batch_size=128, max_steps=steps, learning_rate=1e-3, grad_clip_norm=50.0, seed=seed
-    )
-    stream, counter, start = batches(bits, config.batch_size, seed), itertools.count(), time.process_time()
-
-    def loss(_: float) -> Tensor:
-        eps = normal((config.batch_size, model.config.latent), "vae", seed, next(counter))
-        return -model(next(stream), eps).mean()
-
-    for _ in optimize(model, loss, config):
-        pass
-    return time.process_time() - start
-
-
-def posterior(names: list[str], data: str, steps: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Bounds of a VAE on validation digits binarised at ½, after equal steps with each posterior."""
-    train_bits, held = (
-        binarize(torch.from_numpy(MnistImages(split=split, root=data).images))
-        for split in ("train", "validation")
-    )
-    for name in names:
-        torch.manual_seed(seed)
-        model = Vae(parse(VaeConfig, {"posterior": POSTERIORS[name]}, name))
-        seconds = train_vae(model, train_bits, steps, seed)
-        with torch.no_grad():
-            eps = normal((20, len(held), model.config.latent), "vae-validation", seed)
-            elbo = torch.stack([model(held, one).mean() for one in eps[:5]]).mean()
-            bound = model.importance_bound(held, eps).mean()
-        yield {
-            "posterior": name,
-            "elbo": round(float(elbo), 2),
-            "importance_bound_20": round(float(bound), 2),
-            "steps": steps,
-            "seconds": round(seconds),
-            "digits": len(held),
-            "split": "validation",
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "seed": seed,
-            "threads": torch.get_num_threads(),
-        }
-
-
 IDENTITY = {
     "plane": ("density", "model"),
     "speed": ("dim",),
@@ -316,14 +248,9 @@ def main() -> None:
     on_plane.add_argument("density")
     on_plane.add_argument("--models", default="maf,spline,zuko-maf,zuko-nsf,normflows-realnvp")
     of_speed = commands.add_parser("speed")
-    of_vae = commands.add_parser("posterior")
-    of_vae.add_argument("models", help=", ".join(POSTERIORS))
-    of_vae.add_argument("--data", required=True, help="folder of MNIST")
-    of_vae.add_argument("--steps", type=int, default=16_000)
     on_plane.add_argument("--seconds", type=float, default=60)
-    for command in (on_plane, of_vae):
-        command.add_argument("--seed", type=int, default=0)
-    for command in (on_plane, of_speed, of_vae):
+    on_plane.add_argument("--seed", type=int, default=0)
+    for command in (on_plane, of_speed):
         command.add_argument("--output", type=Path, metavar="FILE", help="JSON file to store the rows in")
     args = parser.parse_args()
     if args.command == "plane":
@@ -332,8 +259,6 @@ def main() -> None:
         if unknown:
             parser.error(f"unknown models: {', '.join(unknown)}")
         rows = plane(args.density, names, args.seconds, args.seed)
-    elif args.command == "posterior":
-        rows = posterior(args.models.split(","), args.data, args.steps, args.seed)
     else:
         rows = speed()
     for row in rows:

@@ -83,7 +83,7 @@ def compare(checkpoints: list[str], split: Literal["test", "validation"], limit:
         "Models of digits side by side",
         [row(checkpoint, settings) for checkpoint in checkpoints],
         f"MNIST, {part} of the {split} part, given their class; samples a second of processor time",
-        f"digit_models {names} --split {split}{some}",
+        f"scripts.benchmarks.digit_models {names} --split {split}{some}",
     )
 
 

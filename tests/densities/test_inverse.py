@@ -1,8 +1,6 @@
-"""Inverse problems: their processes, exact posteriors, measures of calibration, and both kinds of model."""
+"""Inverse problems: their processes, exact posteriors, measures of calibration, and conditional flows."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pytest
@@ -14,9 +12,7 @@ from vflow.densities.inverse import PROBLEMS, Arm, LabelledMixture
 from vflow.errors import ConfigError
 from vflow.metrics.calibration import calibration_error, mmd
 from vflow.models.density import DensityModel
-from vflow.models.inverse import InvertibleNetwork
-from vflow.randomness import normal
-from vflow.training.inverse import draw_posteriors, fit_invertible, fit_posterior
+from vflow.training.inverse import draw_posteriors, fit_posterior
 
 COUPLINGS = [
     {"kind": "repeat", "times": 3, "layers": [
@@ -28,11 +24,6 @@ COUPLINGS = [
 TRAINING = TrainingConfig(
     batch_size=128, max_steps=150, learning_rate=3e-3, warmup_steps=10, ema=0.95, actnorm_batch=512
 )
-
-
-def network(width: int = 6) -> InvertibleNetwork:
-    layers = DensityConfig.model_validate({"dim": width, "layers": COUPLINGS}).layers
-    return InvertibleNetwork(layers, 4, 2, 2, width)  # type: ignore[arg-type]
 
 
 def test_the_hand_is_the_last_joint() -> None:
@@ -104,20 +95,6 @@ def test_mmd_tells_samples_apart() -> None:
     assert mmd(a, b) < 0.05 < mmd(a, b + 1)
 
 
-def test_the_network_is_inverted_exactly() -> None:
-    model, x = network(), torch.randn(5, 4)
-    padding = torch.randn(5, 2)
-    y, z, rest, log_det = model.encode(x, padding)
-    again, left = model.decode(y, z, rest)
-    torch.testing.assert_close(torch.cat([again, left], 1), torch.cat([x, padding], 1), atol=1e-4, rtol=1e-4)
-    flat = torch.autograd.functional.jacobian(
-        lambda v: torch.cat(model.encode(v[None, :4], v[None, 4:])[:3], 1)[0], torch.cat([x, padding], 1)[0]
-    )
-    torch.testing.assert_close(torch.linalg.slogdet(flat)[1], log_det[0], atol=1e-4, rtol=1e-4)
-    with pytest.raises(ValueError, match="width 3"):
-        network(3)
-
-
 def test_a_conditional_flow_learns_the_posterior() -> None:
     arm = Arm()
     config = {"dim": 4, "features": 2, "layers": [{"kind": "actnorm"}, *COUPLINGS]}
@@ -129,24 +106,3 @@ def test_a_conditional_flow_learns_the_posterior() -> None:
     errors = (arm.observe(made.flatten(0, 1)) - observed.repeat_interleave(30, 0)).norm(dim=1)
     prior = (arm.observe(arm.pairs(600, "other")[0]) - observed.repeat_interleave(30, 0)).norm(dim=1)
     assert errors.median() < 0.5 * prior.median()
-
-
-def test_the_loss_of_an_invertible_network_is_the_nats_of_latent_observation_and_padding() -> None:
-    arm, model = Arm(), network()
-    with torch.no_grad():
-        x, y = (part.float() for part in arm.pairs(128, TRAINING.seed, 0))
-        padding = 0.02 * normal((128, 2), "padding", TRAINING.seed, 0, "in")
-        made, z, rest, log_det = model.encode(x, padding)
-        squares = [part.square().sum(1) for part in (z, (made - y) / 0.05, rest / 0.02)]
-        expected = float((0.5 * sum(squares) - log_det).mean())
-    assert next(iter(fit_invertible(model, arm, TRAINING))).nats == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_an_invertible_network_learns_both_directions(weight: float) -> None:
-    arm, model = Arm(), network()
-    losses = [progress.nats for progress in fit_invertible(model, arm, TRAINING, mmd_weight=weight)]
-    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20]) and math.isfinite(losses[-1])
-    x, y = arm.pairs(100, "truth")
-    made, _, _, _ = model.encode(x, torch.zeros(100, 2))
-    assert (made - y).square().mean() < 0.3 * y.var(0).mean()

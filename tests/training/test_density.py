@@ -23,11 +23,10 @@ from vflow.errors import ConfigError, InputError
 from vflow.models.density import DensityModel
 from vflow.models.flow import Flow, PointBatch
 from vflow.models.importance import importance_sample
-from vflow.models.inverse import invertible_network
 from vflow.randomness import generator
 from vflow.training.density import energy_weight, fit, fit_energy, optimize
 from vflow.training.ema import Ema
-from vflow.training.inverse import draw_posteriors, fit_invertible, fit_posterior
+from vflow.training.inverse import draw_posteriors, fit_posterior
 
 
 def training(steps: int, rate: float = 5e-3) -> TrainingConfig:
@@ -267,8 +266,6 @@ def test_energies_and_inverse_problems_train_models_in_float64() -> None:
         parse(DensityConfig, {"dim": 4, "features": 2, "layers": layers}, "test")
     ).double()
     assert math.isfinite(next(fit_posterior(posterior, Arm(), training(1))).nats)
-    network = invertible_network(4, 2).double()
-    assert math.isfinite(next(fit_invertible(network, Arm(), training(1), mmd_weight=1.0)).nats)
     observed = torch.zeros(3, 2, dtype=torch.float64)
     drawn = draw_posteriors(posterior.sample, posterior.noise_dim, observed, 5, 0)
     assert drawn.dtype == torch.float64

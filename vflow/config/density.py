@@ -539,28 +539,3 @@ def nested(layers: tuple[OuterLayer, ...]) -> Iterator[OuterLayer]:
         yield layer
         if isinstance(layer, SphereLayer | InverseLayer | RepeatLayer):
             yield from nested(layer.layers)
-
-
-class MadeConfig(Config):
-    """Masked autoencoder over binary vectors (Germain et al. 2015)."""
-
-    kind: Literal["made"] = "made"
-    dim: int = Field(default=784, ge=1, le=4096)
-    hidden: tuple[Width, ...] = (500,)
-    masks: int = Field(
-        default=1, ge=1, le=64, description="orders and connectivities that training goes through"
-    )
-
-
-class VaeConfig(Config):
-    """Variational autoencoder of binary vectors; its posterior is a chain of layers on the latent."""
-
-    kind: Literal["vae"] = "vae"
-    dim: int = Field(default=784, ge=1, le=4096)
-    latent: int = Field(default=32, ge=1, le=1024)
-    hidden: tuple[Width, ...] = Field(default=(300, 300), min_length=1)
-    posterior: tuple[Layer, ...] = Field(
-        default=(ElementwiseLayer(),),
-        min_length=1,
-        description="from latent to normal noise, given the image",
-    )

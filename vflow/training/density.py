@@ -17,7 +17,6 @@ from vflow.densities import EnergyFunction
 from vflow.densities.base import check_rows
 from vflow.errors import ConfigError, InputError, counted
 from vflow.models.flow import PointBatch, VectorFlow
-from vflow.models.vae import Vae
 from vflow.randomness import generator, normal
 from vflow.training.ema import Ema
 from vflow.training.schedule import learning_rate, make_optimizer
@@ -220,17 +219,6 @@ def fit_energy(
         return -model(PointBatch(eps, given, energy, energy_weight(share))).mean()
 
     yield from optimize(model, loss, config, seconds)
-
-
-def fit_autoencoder(
-    model: Vae, bits: Tensor, config: TrainingConfig, seconds: float | None = None
-) -> Iterator[Progress]:
-    """Fit ``model`` to ``bits`` (N, D) as a plain autoencoder: least loss of reconstructions, no noise.
-
-    See ``fit`` for the arguments.
-    """
-    stream = batches(bits, config.batch_size, config.seed)
-    yield from optimize(model, lambda _: -model.reconstruction(next(stream)).mean(), config, seconds)
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -1,10 +1,11 @@
 """Masks of noisy pictures: a conditional flow with half-infinite noise against independent pixels.
 
-The baseline is the same network on the picture, widened to as many parameters, and outputs Bernoulli logits
-for each pixel. Both are trained for equal processor time. Figures are for validation masks. Prints a
-comparison in the format of scripts/results.py. Run with one thread::
+The baseline is the same network on the picture, widened to as many parameters, and outputs Bernoulli
+logits for each pixel. Both are trained for equal processor time: of 200 validation masks of simulated
+vessels the flow has 0.102 nats per pixel, the other network 0.119. Run with one thread::
 
-    python -m scripts.benchmarks.masks --seconds 150 --masks 200 > docs/results/masks.json
+    python -m examples.masks vessels --seconds 150 --masks 200 > docs/results/masks.json
+    python -m examples.masks skimage-masks --seconds 75 --masks 200 > docs/results/skimage-masks.json
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def main() -> None:
         run(arguments.data, arguments.seconds, arguments.masks, arguments.picture),
         f"{arguments.masks} validation masks, {SAMPLES} samples of each at T = 1; "
         f"{arguments.seconds:g} s of processor time for each training",
-        f"masks {arguments.data} --seconds {arguments.seconds:g} --masks {arguments.masks}",
+        f"examples.masks {arguments.data} --seconds {arguments.seconds:g} --masks {arguments.masks}",
     )
     print(json.dumps(found))
 

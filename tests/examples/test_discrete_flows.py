@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from scripts.benchmarks import discrete
-from scripts.benchmarks.discrete import BASE, TABLE, XOR, potts, sums, vectors
-from vflow.models.discrete_flow import (
+from examples import discrete_flows as discrete
+from examples.discrete_flows import (
+    BASE,
+    TABLE,
+    XOR,
     BipartiteLSTM,
     CausalLSTM,
     DiscreteBase,
@@ -26,10 +28,13 @@ from vflow.models.discrete_flow import (
     add_modulo,
     autoregressive_ranks,
     bipartite_ranks,
+    fit_discrete,
     masked_flow,
+    potts,
     straight_through_one_hot,
+    sums,
+    vectors,
 )
-from vflow.training.discrete import fit_discrete
 
 
 def one_hots(*values: int, classes: int = 5) -> torch.Tensor:
@@ -169,6 +174,6 @@ def test_rows_of_a_benchmark_join_those_of_the_same_settings_only(
     assert run("potts", "entropy flow") == [("entropy", 1), ("flow", 1)]
     assert run("potts", "more entropy") == [("entropy", 2), ("flow", 1), ("more", 2)]
     for words in ("addition", "potts --seed 1"):
-        with pytest.raises(SystemExit, match=r"its rows come from .*\.discrete potts; give"):
+        with pytest.raises(SystemExit, match=r"its rows come from .*\.discrete_flows potts; give"):
             run(words, "flow")
     assert len(ran) == 2

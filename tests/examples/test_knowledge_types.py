@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from examples import knowledge_types as knowledge
+from examples.knowledge_types import Knowledge, Types, TypeWhitening, fit_types
 from vflow.config import DensityConfig, DigitsConfig, GlowConfig, TrainingConfig
 from vflow.models.digits import Digits
 from vflow.models.image import ImageBatch
-from vflow.models.knowledge import Knowledge, Types, TypeWhitening
-from vflow.training.knowledge import fit_types
 
 GLOW = GlowConfig(channels=1, height=4, width=4, depth=(1, 2), hidden=(8, 8))
 BASE = DigitsConfig(glow=GLOW, classes=1, condition=(1, 1), noise="uniform", pixel_map="scaled")
@@ -146,3 +148,12 @@ def test_types_are_learned_and_a_frozen_flow_stays(frozen: bool) -> None:
     for kind, level in ((0, 88), (1, 168)):
         made = tzk.generate(torch.randn(64, 1, 4, 4), Types.known(64, SHAPE, {kind: (0.0,)})).frame.float()
         assert made.mean() == pytest.approx(level, abs=25)
+
+
+def test_the_judge_of_digits_learns_none_that_it_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    def images(*, split: str) -> SimpleNamespace:
+        return SimpleNamespace(images=f"{split} images", labels=f"{split} labels")
+
+    monkeypatch.setattr(knowledge, "MnistImages", images)
+    monkeypatch.setattr(knowledge, "train_classifier", lambda *data, epochs: (*data, epochs))
+    assert knowledge.judge.__wrapped__() == ("train images", "train labels", 1)

@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from examples.made_bits import BernoulliMade, MadeConfig
+from examples.vae import Vae, VaeConfig, binarize
 from vflow.config.base import parse
-from vflow.config.density import MadeConfig, VaeConfig
-from vflow.models.made import BernoulliMade
-from vflow.models.vae import Vae, binarize
 
 GATED = {"kind": "autoregressive", "element": {"kind": "gated"}, "hidden": [8]}
 POSTERIORS: dict[str, list[dict[str, Any]]] = {

@@ -1,13 +1,12 @@
-"""Single systems of docs/FLOWS.md on their intended tasks: energies, manifolds, rings, bits and tails.
+"""Single systems of docs/FLOWS.md on their intended tasks: energies, manifolds, rings and tails.
 
 Each model is trained for some seconds of processor time, or steps, and prints a JSON object. Run with one
 thread::
 
-    python -m scripts.benchmarks.systems energies --steps 1000
-    python -m scripts.benchmarks.systems manifolds --seconds 8
-    python -m scripts.benchmarks.systems rings --seconds 12
-    python -m scripts.benchmarks.systems tails --seconds 10
-    python -m scripts.benchmarks.systems bits --data MNIST --seconds 13
+    python -m examples.systems energies --steps 1000
+    python -m examples.systems manifolds --seconds 8
+    python -m examples.systems rings --seconds 12
+    python -m examples.systems tails --seconds 10
 
 With ``--output docs/results/densities.json``, rows are stored there along with those of densities.py.
 """
@@ -27,18 +26,14 @@ from torch import Tensor
 
 from scripts.benchmarks.densities import record
 from vflow.bijections.marginals import ParetoMarginals
-from vflow.config import DensityConfig, TrainingConfig
-from vflow.config.density import MadeConfig
+from vflow.config import DensityConfig
 from vflow.config.presets import Preset, load_preset
-from vflow.data.datasets.digits import MnistImages
 from vflow.densities import ENERGIES, target
 from vflow.models.density import DensityModel
-from vflow.models.made import BernoulliMade
-from vflow.models.vae import binarize
 from vflow.pipelines.evaluate.density import evaluate_density
 from vflow.pipelines.evaluate.report import Settings
 from vflow.randomness import generator
-from vflow.training.density import batches, fit, fit_energy, optimize
+from vflow.training.density import fit, fit_energy
 
 LENGTHS = (2, 8, 32)
 MANIFOLDS = ("sphere", "mobius", "circular-spline")
@@ -46,7 +41,6 @@ FOLDED = ("rad", "realnvp")
 POINTS = 1_000_000
 TAILS = {"Pareto": (0.1, 0.5, 1.0), "Student": (0.1, 0.5, 1.0)}
 TAIL_POINTS = 200_000
-MASKS = (1, 8)
 CELLS = 400  # along each of two coordinates, of quadratures
 ENDLESS = {"training.max_steps": 1_000_000}
 
@@ -172,46 +166,12 @@ def tails(seconds: float, seed: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def bits(data: str, seconds: float, seed: int) -> Iterator[dict[str, Any]]:
-    """Nats of validation digits, binarised at ½, under a MADE with one mask and with several."""
-    train, held = (
-        binarize(torch.from_numpy(MnistImages(split=split, root=data).images))
-        for split in ("train", "validation")
-    )
-    for masks in MASKS:
-        torch.manual_seed(seed)
-        model, stream = BernoulliMade(MadeConfig(masks=masks)), batches(train, 128, seed)
-        config = TrainingConfig(
-            batch_size=128, max_steps=1_000_000, learning_rate=5e-3, grad_clip_norm=None, seed=seed
-        )
-        turns = iter(range(config.max_steps))
-
-        def loss(
-            _: float, model: BernoulliMade = model, stream: Iterator[Tensor] = stream, turns: Any = turns
-        ) -> Tensor:
-            return -model.log_prob(next(stream), next(turns) % model.config.masks).mean()
-
-        steps = sum(1 for _ in optimize(model, loss, config, seconds))
-        with torch.no_grad():
-            nats = -torch.cat([model(part) for part in held.split(500)]).mean()
-        yield {
-            "model": "made",
-            "masks": masks,
-            "hidden": list(model.config.hidden),
-            "nats": round(float(nats), 2),
-            "steps": steps,
-            "digits": len(held),
-            "split": "validation",
-            "parameters": sum(p.numel() for p in model.parameters()),
-        }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("energies", "manifolds", "rings", "tails", "bits"):
+    for name in ("energies", "manifolds", "rings", "tails"):
         command = commands.add_parser(name)
         if name == "energies":
             command.add_argument(
@@ -224,8 +184,6 @@ def main() -> None:
             )
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--output", type=Path, metavar="FILE", help="JSON file to store the rows in")
-        if name == "bits":
-            command.add_argument("--data", required=True, help="folder of MNIST")
     args = parser.parse_args()
     match args.command:
         case "energies":
@@ -236,10 +194,8 @@ def main() -> None:
             rows = manifolds(args.seconds, args.seed)
         case "rings":
             rows = rings(args.seconds, args.seed)
-        case "tails":
-            rows = tails(args.seconds, args.seed)
         case _:
-            rows = bits(args.data, args.seconds, args.seed)
+            rows = tails(args.seconds, args.seed)
     for row in rows:
         budget = {} if args.command == "energies" else {"seconds": args.seconds}
         complete = row | budget | {"seed": args.seed, "threads": torch.get_num_threads()}

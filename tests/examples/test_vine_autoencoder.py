@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from examples.vae import Vae, VaeConfig
+from examples.vine_autoencoder import Vine
 from vflow.bijections import ActNorm
 from vflow.config.base import parse
-from vflow.config.density import VaeConfig
-from vflow.densities.vine import Vine
 from vflow.errors import ConfigError, InputError
 from vflow.models.flow import Flow
-from vflow.models.vae import Vae
 
 NOISE = 0.3
 

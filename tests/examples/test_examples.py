@@ -1,0 +1,91 @@
+"""Every example says how it is run and is listed in docs/FLOWS.md; each runs at a small size."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from examples import (
+    discrete_flows,
+    invertible_network,
+    knowledge_types,
+    made_bits,
+    masks,
+    systems,
+    vae,
+    vine_autoencoder,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
+Rows = list[dict[str, Any]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_listed_and_says_how_it_is_run(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = importlib.import_module(f"examples.{name}")
+    assert f"python -m examples.{name}" in str(module.__doc__)
+    assert f"](../examples/{name}.py)" in (ROOT / "docs" / "FLOWS.md").read_text(encoding="utf-8")
+    monkeypatch.setattr("sys.argv", [name, "--help"])
+    with pytest.raises(SystemExit) as stop:
+        module.main()
+    assert stop.value.code == 0 and "usage" in capsys.readouterr().out
+
+
+def digits(*, split: str, root: str | None = None) -> SimpleNamespace:
+    """Stand-in for MNIST: a bright square whose place is that of its label."""
+    labels = np.arange(200) % 10
+    images = np.random.default_rng(len(split)).integers(40, size=(200, 28, 28)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[2 * label : 2 * label + 8, 8:20] += 200
+    return SimpleNamespace(images=images, labels=labels)
+
+
+def knowledge(folder: Path) -> Rows:
+    return knowledge_types.run(0.2, 0.2)
+
+
+def vines(folder: Path) -> Rows:
+    pytest.importorskip("pyvinecopulib")
+    row = vine_autoencoder.figure("", 0.2, folder)
+    assert (folder / "vine-autoencoder.png").stat().st_size > 100
+    return [row]
+
+
+SMALL: dict[str, tuple[Callable[[Path], Rows], int]] = {
+    "discrete_flows": (lambda _: discrete_flows.table_rows(discrete_flows.XOR, 2, {"none": []}, 1), 2),
+    "invertible_network": (lambda _: invertible_network.run("arm", 0.2, 0), 3),
+    "knowledge_types": (knowledge, 4),
+    "made_bits": (lambda _: list(made_bits.bits("", 0.2, 0)), 2),
+    "masks": (lambda folder: masks.run("vessels", 0.2, 3, folder / "sheet.png"), 2),
+    "systems": (lambda _: list(systems.rings(0.1, 0)), 2),
+    "vae": (lambda _: list(vae.posterior(["diagonal", "copula"], "", 2, 0)), 2),
+    "vine_autoencoder": (vines, 1),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_at_a_small_size(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, count = SMALL[name]
+    for module in (knowledge_types, made_bits, vae, vine_autoencoder):
+        monkeypatch.setattr(module, "MnistImages", digits)
+    monkeypatch.setattr(invertible_network, "OBSERVATIONS", 6)
+    monkeypatch.setattr(invertible_network, "COMPARED", 2)
+    monkeypatch.setattr(systems, "POINTS", 2000)
+    knowledge_types.judge.cache_clear()
+    torch.manual_seed(0)
+    rows = run(tmp_path)
+    knowledge_types.judge.cache_clear()
+    assert len(rows) == count
+    figures = [value for row in rows for value in row.values() if isinstance(value, float)]
+    assert figures and all(math.isfinite(figure) for figure in figures)
