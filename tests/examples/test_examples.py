@@ -82,6 +82,7 @@ def test_it_runs_at_a_small_size(name: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(invertible_network, "OBSERVATIONS", 6)
     monkeypatch.setattr(invertible_network, "COMPARED", 2)
     monkeypatch.setattr(systems, "POINTS", 2000)
+    monkeypatch.setattr(vine_autoencoder, "LATENT", 2)
     knowledge_types.judge.cache_clear()
     torch.manual_seed(0)
     rows = run(tmp_path)
