@@ -139,6 +139,7 @@ def test_a_part_that_is_not_there_is_refused(tiny: str, runs: Path) -> None:
         run_here(tiny, runs / "a", set=("training.trainable=[prior]",))
 
 
+@pytest.mark.usefixtures("animations")
 def test_sample_grids_show_the_real_clip_first(tiny: str, runs: Path) -> None:
     run_here(tiny, runs / "a", max_steps=1)
     grid = np.asarray(Image.open(runs / "a" / "samples" / "step_0000001.png").convert("RGB"))
