@@ -211,8 +211,30 @@ def launch(
             "exception_handlers": dict.fromkeys((*WRONG_VALUES, FnIndexInferError), refuse),
         },
     )
+    if page.mcp_server_obj:
+        _ask_for_enclosed_files(page.mcp_server_obj)
     page.preload()
     return address
+
+
+def _ask_for_enclosed_files(server: Any) -> None:
+    """Let tools of an MCP server ask for files in the call; gradio asks for addresses, which are refused."""
+    simplify = server.simplify_filedata_schema
+
+    def reworded(node: Any) -> Any:
+        if isinstance(node, list):
+            return [reworded(part) for part in node]
+        if not isinstance(node, dict):
+            return node
+        if str(node.get("format")).startswith("Gradio File Input"):
+            node = node | {"format": "a file as a data: URI, or the path of one that was uploaded"}
+        return {key: reworded(part) for key, part in node.items()}
+
+    def simplified(schema: dict[str, Any]) -> tuple[Any, Any]:
+        simple, positions = simplify(schema)
+        return reworded(simple), positions
+
+    server.simplify_filedata_schema = simplified
 
 
 def main(

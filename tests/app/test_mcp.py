@@ -54,6 +54,8 @@ def test_tools_are_the_public_endpoints(mcp_server: str) -> None:
     )
     assert {tool.name for tool in tools} == set(PUBLIC)
     assert all(tool.description and len(tool.description) > 40 for tool in tools)
+    schemas = str([tool.inputSchema for tool in tools])
+    assert "data: URI" in schemas and "http" not in schemas
     assert not info.isError and "'digits'" in info.content[0].text
     assert not drawn.isError and "digits.npz" in str(drawn.content)
     assert stolen.isError and "root:" not in str(stolen.content)
