@@ -39,7 +39,9 @@ class GaussianCopula(VectorBijection):
 
     def _factor(self, like: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """L (B, D, D) and the log-lengths of its rows before they are made 1, (B, D)."""
-        a = self.parameters_of_map(like, context)
+        # features enter as a mean: a step of Adam moves each of the D(D − 1) / 2 numbers by its learning rate,
+        # not by F times that, noise in so many directions that a posterior never recovered from it
+        a = self.parameters_of_map(like, None if context is None else context / context.shape[1])
         lower = torch.eye(self.dim, dtype=a.dtype, device=a.device).repeat(len(like), 1, 1)
         lower = lower.index_put(
             (torch.arange(len(like), device=a.device)[:, None], self.rows, self.columns), a
