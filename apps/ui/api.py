@@ -331,6 +331,7 @@ def _colorize(app: AppContext, trigger: gr.Button) -> None:
         """Coloured photos: a folder of variants for each (zip), plausible ones first, and settings (json).
 
         Hints are "x,y,#rrggbb", with x and y from 0 to 1, separated by semicolons; they hold for every photo.
+        A hint colours the thing that it lies on; a fourth number, 0 to 2, makes it reach less or more than 1.
         Temperatures per level, from fine to coarse and separated by commas, override the one for all levels;
         without any, those the checkpoint suggests apply. Settings have remarks: how the photos fit the
         model, and what was done to them.

@@ -7,6 +7,7 @@ from scripts.acceptance import (  # noqa: F401
     densities,
     digits,
     files,
+    hints,
     latents,
     predictions,
     real,

@@ -27,9 +27,10 @@ class Colorize(DrawFlags):
     strength: Number = None
     """0..1 (1): 0 leaves the photo as it is, 1 gives the sampled colours alone."""
     hints: Annotated[
-        tuple[str, ...], tyro.conf.arg(name="hint", metavar="X,Y,#RRGGBB…", help_behavior_hint="")
+        tuple[str, ...], tyro.conf.arg(name="hint", metavar="X,Y,#RRGGBB[,REACH]…", help_behavior_hint="")
     ] = ()
-    """Colour hints: points whose colour you know, as fractions 0..1 of width and height: 0.25,0.5,#c03020."""
+    """Colour hints: points whose colour you know, as fractions 0..1 of width and height: 0.25,0.5,#c03020.
+    A hint colours the thing that it lies on; with a reach under 1 less of it, up to 2 more."""
     format: Annotated[Format | None, tyro.conf.arg(constructor=Format, help_behavior_hint="")] = None
     """png (of a video a folder of frames); videos also as mp4, webm (with sound), gif (png; videos mp4)."""
 

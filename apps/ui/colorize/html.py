@@ -102,7 +102,7 @@ def _marks(hints: Sequence[Hint]) -> str:
     return "".join(
         f'<b class="vf-mark" style="left: {100 * x:.2f}%; top: {100 * y:.2f}%; background: {_hex(color)}">'
         f"{number}</b>"
-        for number, (x, y, color) in enumerate(hints, 1)
+        for number, (x, y, color, _) in enumerate(hints, 1)
     )
 
 
@@ -200,7 +200,7 @@ def _points(hints: Sequence[Hint]) -> str:
         f'<li><i style="background: {_hex(color)}"></i><span>{number}: {100 * x:.0f}% across, {100 * y:.0f}%'
         f' down</span><button type="button" class="vf-remove-point" data-hint="{x:.4f},{y:.4f},{_hex(color)}"'
         f' aria-label="Remove colour hint {number}">×</button></li>'
-        for number, (x, y, color) in enumerate(hints, 1)
+        for number, (x, y, color, _) in enumerate(hints, 1)
     )
     if not items:
         return ""

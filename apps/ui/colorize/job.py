@@ -224,7 +224,7 @@ class ColorizedPhoto:
             temperature=settings.temperature,
             seed=settings.seed,
             strength=strength,
-            hints=tuple(f"{x:g},{y:g},#{bytes(color).hex()}" for x, y, color in settings.hints),
+            hints=tuple(map(str, settings.hints)),
             near=self.near,
         )
         with still_there():

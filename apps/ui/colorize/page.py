@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 import gradio as gr
 
 from vflow.errors import InputError, VflowError, counted
+from vflow.pipelines.color.hints import MOST_REACH
 
+from ..shared import checks
 from ..shared.context import AppContext, settings_text
 from ..shared.events import ComponentGroup, ShouldStop, StatusBar, Steps, Updates
 from ..shared.forms import Seed, by_name
@@ -30,6 +32,7 @@ class Form(ComponentGroup):
     num_samples: gr.Slider
     temperature: gr.Slider
     levels: gr.Textbox
+    reach: gr.Slider
     seed: Seed
 
 
@@ -231,8 +234,13 @@ class Page:
         seed = form.seed.draw(values)
         check_photos(len(photos))
         numbers = values[form.num_samples], values[form.temperature], values[form.levels], seed
+        reach = checks.number_within("reach of hints", values[form.reach], 0, 100 * MOST_REACH) / 100
         requests = [
-            Request(values[form.checkpoint], photo.path, check_settings(*numbers, photo.hints))
+            Request(
+                values[form.checkpoint],
+                photo.path,
+                check_settings(*numbers, [hint._replace(reach=reach) for hint in photo.hints]),
+            )
             for photo in photos
         ]
         yield {form.seed.value: seed}

@@ -12,7 +12,7 @@ import gradio as gr
 
 from vflow.data import media
 from vflow.errors import InputError
-from vflow.pipelines.color.hints import Hint
+from vflow.pipelines.color.hints import MOST_REACH, Hint
 
 from ..shared import examples
 from ..shared.context import AppContext, Tab
@@ -66,6 +66,8 @@ EXAMPLES: dict[str, tuple[str, tuple[Hint, ...]]] = {
 ROWS = "Rows coloured, in per cent"
 STRENGTH = "100 shows only the drawn colours; lower values mix in the upload's own (grey if it has none)."
 
+REACH = "At 100 a hint colours the thing that it lies on; lower values stop earlier, higher ones later."
+
 
 def build(app: AppContext) -> None:
     """Lay out the tab and wire it."""
@@ -95,7 +97,7 @@ def build(app: AppContext) -> None:
 def _example_strip() -> str:
     tiles = []
     for title, (name, hints) in EXAMPLES.items():
-        dots = "".join(f'<i style="background: rgb{color}"></i>' for _, _, color in hints)
+        dots = "".join(f'<i style="background: rgb{color}"></i>' for _, _, color, _ in hints)
         mark = f'<span class="vf-dots" aria-hidden="true">{dots}</span>' if dots else ""
         picture = media.read_image(examples.FOLDER / name).frames[0]
         tiles.append(ExampleTile(title, [picture], mark))
@@ -124,12 +126,13 @@ def _settings(app: AppContext, files: gr.File, state: gr.State) -> tuple[Form, B
     buttons = Buttons.row("Colourise", "colorize", ready=first is not None)
     with gr.Accordion("Advanced", open=False):
         levels = levels_box(app, first, temperature, "the mean colour")
+        reach = gr.Slider(0, 100 * MOST_REACH, 100, step=5, label="Reach of colour hints in %", info=REACH)
 
     def on_checkpoint(name: str | None, typed: str) -> tuple[float, Any]:
         return suggested_temperature(app, name, typed)
 
     checkpoint.change(on_checkpoint, [checkpoint, levels], [temperature, levels], **QUICK)
-    return Form(files, state, checkpoint, num_samples, temperature, levels, seed), buttons
+    return Form(files, state, checkpoint, num_samples, temperature, levels, reach, seed), buttons
 
 
 def _downloads() -> DownloadsOnDemand:

@@ -47,7 +47,7 @@ def page_of(app: AppContext) -> Page:
     bar = named(StatusBar, "status", "offer", buttons=named(Buttons, "run", "stop", "cancel"))
     downloads = named(DownloadsOnDemand, "row", "variant", "archive", "settings", "link")
     form = named(
-        Form, "files", "state", "checkpoint", "num_samples", "temperature", "levels",
+        Form, "files", "state", "checkpoint", "num_samples", "temperature", "levels", "reach",
         seed=named(Seed, "value", "randomize"),
     )  # fmt: skip
     view = named(View, "photos", "editor", "compare", "tools", "cards", bar=bar, downloads=downloads)
@@ -90,7 +90,7 @@ def another(context: AppContext) -> Path:
 
 def values_of(state: SessionState) -> Updates:
     """What the form says."""
-    numbers = {"num_samples": 2, "temperature": 1.0, "levels": "", "value": 0, "randomize": False}
+    numbers = {"num_samples": 2, "temperature": 1.0, "levels": "", "reach": 100, "value": 0, "randomize": False}
     return {"state": state, "checkpoint": "mine", "strength": 100, **numbers}
 
 

@@ -169,7 +169,7 @@ def test_hints_hold_and_the_rest_follows(model: Colorizer) -> None:
     photo = picture(60, 90, seed=3)
     hints = [Hint(0.2, 0.3, (150, 90, 80)), Hint(0.7, 0.8, (90, 110, 150)), Hint(0.5, 0.5, (120, 120, 120))]
     images = colorize(model, photo, num_samples=4, hints=hints)
-    for x, y, color in hints:
+    for x, y, color, _ in hints:
         found = planes(images[:, int(60 * y), int(90 * x)][:, None, None])[:, 1:, 0, 0]
         wanted = planes(np.array(color, np.uint8)[None, None, None])[0, 1:, 0, 0]
         assert np.abs(found - wanted).max() < 2

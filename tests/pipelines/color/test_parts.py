@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vflow.data.color import lab_to_rgb, rgb_to_lab
 from vflow.errors import ConfigError, InputError
-from vflow.pipelines.color.hints import Hint, enforce_hints, hint_shares, parse_hint, place, rasterize
+from vflow.pipelines.color.hints import Hint, Likeness, enforce_hints, hint_shares, parse_hint, place
 from vflow.pipelines.color.noise import ANGLE, DRAWS, ColorNoise, representatives
 from vflow.pipelines.color.photo import (
     condition_of,
@@ -53,8 +53,8 @@ def test_a_condition_has_the_photo_sharper_where_the_model_looks_at_that() -> No
     pixels = picture(128, 192)
     plain, seen = (prepare_photo(CONFIG.model_copy(update={"scale_tta": on}), pixels) for on in (False, True))
     assert plain.sharp is None and condition_of(plain).shape == (1, 4, 32, 32)
-    condition = condition_of(seen, torch.ones(3, 32, 32))
-    assert condition.shape == (1, 8, 32, 32) and (condition[:, 1:4] == 1).all()
+    condition = condition_of(seen)
+    assert condition.shape == (1, 8, 32, 32) and not condition[:, 1:4].any()
     assert torch.equal(condition[:, :1], condition_of(plain)[:, :1]) and seen.content == plain.content
     averages = condition[:, 4:].mean(1, keepdim=True)
     assert (averages - condition[:, :1]).abs().mean() < 1.5, "L of means is nearly the mean of L"
@@ -198,6 +198,8 @@ def test_near_noise_is_normal_too_and_correlates() -> None:
 def test_hints_as_text() -> None:
     assert parse_hint("0.25,0.5,#c03020") == Hint(0.25, 0.5, (192, 48, 32))
     assert parse_hint(" 0 , 1e-1 , FFffFF ") == Hint(0.0, 0.1, (255, 255, 255))
+    for text in ("0.25,0.5,#c03020", "0.25,0.5,#c03020,0.4"):
+        assert str(parse_hint(text)) == text
     for text in (
         "",
         "0.5,0.5",
@@ -206,24 +208,21 @@ def test_hints_as_text() -> None:
         "1.5,0.5,#ffffff",
         "-0.1,0,#ffffff",
         "e,0,#ffffff",
+        "0,0,#ffffff,2.1",
+        "0,0,#ffffff,-1",
     ):
         with pytest.raises(ConfigError, match="hint"):
             parse_hint(text)
 
 
-def test_painted_hints() -> None:
-    lightness = torch.full((32, 32), 50.0)
-    placed = place([Hint(0.5, 0.25, (150, 100, 100)), Hint(0.0, 1.0, (0, 0, 255))], lightness)
-    planes = rasterize(placed, 32)
-    assert planes.shape == (3, 32, 32)
-    assert set(planes[0].unique().tolist()) == {0, 1}
-    assert planes[0, 8, 16] == planes[0, 31, 0] == 1
-    assert planes[0].sum() == 8
-    assert not planes[1:, planes[0] == 0].any()
-    ab = rgb_to_lab(torch.tensor([150, 100, 100.0])[None, :, None, None] / 255)[0, 1:, 0, 0]
-    assert torch.allclose(planes[1:, 8, 16], ab, atol=1e-4)
-    blue = rgb_to_lab(torch.tensor([0, 0, 1.0])[None, :, None, None])[0, 1:, 0, 0]
-    assert 0.3 < float(planes[1:, 31, 0].norm() / blue.norm()) < 0.99  # no blue is that light and that vivid
+def test_hints_have_as_much_of_their_colour_as_their_lightness_shows() -> None:
+    hints = [Hint(0.5, 0.25, (150, 100, 100)), Hint(0.0, 1.0, (0, 0, 255))]
+    red, blue = place(hints, torch.full((32, 32), 50.0))
+    assert red.shown == red.ab
+    assert red.ab == pytest.approx(
+        rgb_to_lab(torch.tensor([150, 100, 100.0])[None, :, None, None] / 255)[0, 1:, 0, 0].tolist(), abs=1e-4
+    )
+    assert 0.3 < np.linalg.norm(blue.shown) / np.linalg.norm(blue.ab) < 0.99  # no blue is so light and vivid
 
 
 def test_of_two_hints_in_one_place_the_later_counts() -> None:
@@ -263,14 +262,30 @@ def test_a_hint_keeps_to_its_thing() -> None:
 
 def test_features_part_things_of_one_lightness() -> None:
     photo = prepare_photo(CONFIG, np.full((64, 64, 3), 128, np.uint8))
-    placed = place([Hint(0.2, 0.5, (160, 60, 60))], lab_planes(photo.small)[0, 0])
+    lightness, enlarger = lab_planes(photo.small)[0, 0], photo.enlarger((32, 32))
     features = torch.full((2, 8, 8), 3.0)
-    features[..., 4:] = -3
-    enlarger = photo.enlarger((32, 32))
-    blind = hint_shares(placed, enlarger, (32, 32))[0]
-    seeing = hint_shares(placed, enlarger, (32, 32), features)[0]
-    assert seeing[:, :14].min() > 0.6
-    assert seeing[:, 18:].max() < 0.6 * blind[:, 18:].min()
+    features[0, :, 4:] = -3
+    seen = Likeness(features, features)
+
+    hints = [Hint(0.2, 0.5, (160, 60, 60)), Hint(0.8, 0.5, (60, 60, 160))]
+    (alone,), (left, right) = (
+        hint_shares(place(some, lightness), enlarger, (32, 32), seen) for some in (hints[:1], hints)
+    )
+    for one, there, elsewhere in (
+        (alone, np.s_[:, :14], np.s_[:, 18:]),
+        (left, np.s_[:, :14], np.s_[:, 18:]),
+        (right, np.s_[:, 18:], np.s_[:, :14]),
+    ):
+        assert one[there].min() > 0.9 and one[elsewhere].max() < 0.05
+
+
+def test_reach_makes_a_hint_take_less_or_more() -> None:
+    shaded = np.linspace(60, 200, 64).astype(np.uint8)[None, :, None].repeat(64, 0).repeat(3, 2)
+    photo = prepare_photo(CONFIG, shaded)
+    lightness, enlarger = lab_planes(photo.small)[0, 0], photo.enlarger((32, 32))
+    hints = [place([Hint(0.2, 0.5, (160, 60, 60), reach)], lightness) for reach in (0.0, 1.0, 2.0)]
+    less, usual, more = (float(hint_shares(one, enlarger, (32, 32)).mean()) for one in hints)
+    assert less < 0.7 * usual and usual + 0.05 < more
 
 
 def test_all_of_a_photo_is_squeezed() -> None:

@@ -102,7 +102,7 @@ class PredictRecord(SamplingRecord):
 
 
 class ColorRecord(SamplingRecord):
-    """Settings of colourings. ``num_samples`` counts per picture; hints are ``X,Y,#RRGGBB``.
+    """Settings of colourings. ``num_samples`` counts per picture; hints are ``X,Y,#RRGGBB[,REACH]``.
 
     Without ``format`` photos become png and films mp4. ``near`` names the variant that these are steps away
     from, as for ``colorize``.

@@ -26,12 +26,12 @@ from vflow.models.glow import Chains
 from vflow.pipelines.color.hints import (
     MAX_HINTS,
     Hint,
+    Likeness,
     Placed,
     check_hint,
     enforce_hints,
     hint_shares,
     place,
-    rasterize,
 )
 from vflow.pipelines.color.noise import ColorNoise, Variant
 from vflow.pipelines.color.photo import (
@@ -111,7 +111,8 @@ def colorize(
         temperature: scale of the noise, 0..2; one number, or one per level, fine to coarse. None: as the
             checkpoint suggests (``model.config.temperature``); 1 draws from the model's own distribution.
         strength: 1 gives the sampled colours, 0 exactly ``image``, and between them a and b are mixed.
-        hints: ``Hint(x, y, (r, g, b))``, points as fractions 0..1 of width and height, and the colour there.
+        hints: ``Hint(x, y, (r, g, b))``, points as fractions 0..1 of width and height, and the colour there;
+            a fourth value is the hint's reach, 0..2 (1), at 1 to the thing that it lies on.
         near: draw steps away from a variant, each with an ε_new of its own: ε′ = cos α · ε + sin α · ε_new,
             α = 0.35. (k,) is sample k with the same settings, (k, j) number j of those near k, and so on.
         seed: names the noise.
@@ -160,8 +161,7 @@ class PhotoColorizer:
         self.chains: Chains = first.chains if first else model.flow.with_cached_inverse()
         lightness = lab_planes(photo.small)[:, :1]
         self.hints: tuple[Placed, ...] = place(settings.hints, lightness[0, 0])
-        condition = condition_of(photo, rasterize(self.hints, len(photo.small)))
-        self.condition = condition.to(device_of(model))
+        self.condition = condition_of(photo).to(device_of(model))
         self.cells = F.avg_pool2d(lightness, 2)[0, 0]
         self.noise: ColorNoise = first.noise if first else self._own_noise()
 
@@ -181,7 +181,7 @@ class PhotoColorizer:
     @cached_property
     @torch.no_grad()
     def features(self) -> Sequence[Tensor]:
-        """The model's features of the photo and its hints, one each."""
+        """The model's features of the photo, one each."""
         features: Sequence[Tensor] = self.model.features(self.condition)
         return features
 
@@ -189,9 +189,12 @@ class PhotoColorizer:
     @torch.no_grad()
     def _hint_shares(self) -> Tensor:
         """Shares of the hints in the colours of the planes' cells, (K, h, w)."""
-        backbone, size = self.model.backbone, self.cells.shape
-        features = backbone(self.condition[:, :1])[0][0].float().cpu() if backbone else None
-        return hint_shares(self.hints, self.photo.enlarger(size), size, features)
+        backbone, size, seen = self.model.backbone, self.cells.shape, None
+        if backbone:
+            large = lab_planes(self.photo.twice)[:, :1].to(self.condition.device)
+            edges, kinds = backbone(self.condition[:, :1])[0], backbone(large)[-1]
+            seen = Likeness(edges[0].float().cpu(), kinds[0].float().cpu())
+        return hint_shares(self.hints, self.photo.enlarger(size), size, seen)
 
     @torch.no_grad()
     def _coarse_colors(self, eps: Sequence[Tensor]) -> Tensor:

@@ -52,6 +52,13 @@ class Photo:
     sharp: np.ndarray | None = None
 
     @cached_property
+    def twice(self) -> np.ndarray:
+        """``sharp``, also if the model does not look at it."""
+        if self.sharp is not None:
+            return self.sharp
+        return fit_to_square(on_white(self.pixels, self.alpha), 2 * len(self.small))
+
+    @cached_property
     def lightness(self) -> Tensor:
         """L of Lab, float32 (H, W), 0..100."""
         return torch.cat(list(self._lightness()))
@@ -94,10 +101,13 @@ class Photo:
         return content_hash(self.small)
 
 
-def condition_of(photo: Photo, hints: Tensor | None = None) -> Tensor:
-    """Condition of a colouriser, float32 (1, 4 or 8, S, S): L, ``hints`` (3, S, S), L of ``photo.sharp``."""
+def condition_of(photo: Photo) -> Tensor:
+    """Condition of a colouriser, float32 (1, 4 or 8, S, S): L, three of hints, empty, L of ``photo.sharp``.
+
+    Models were trained with hints at these three, but spread them over the whole photo; see ``hints``.
+    """
     lightness = lab_planes(photo.small)[:, :1]
-    given = lightness.new_zeros(1, 3, *lightness.shape[2:]) if hints is None else hints[None]
+    given = lightness.new_zeros(1, 3, *lightness.shape[2:])
     sharp = [] if photo.sharp is None else [F.pixel_unshuffle(lab_planes(photo.sharp)[:, :1], 2)]
     return torch.cat([lightness, given, *sharp], 1)
 
