@@ -6,7 +6,6 @@ import importlib
 import math
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 import torch
 
 from examples import (
+    digit_models,
     discrete_flows,
     invertible_network,
     knowledge_types,
@@ -23,6 +23,10 @@ from examples import (
     vae,
     vine_autoencoder,
 )
+from vflow.checkpoint import save_checkpoint
+from vflow.config import PixelCNNConfig
+from vflow.models import PixelCNN
+from vflow.pipelines.evaluate import discrete
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
@@ -42,13 +46,24 @@ def test_it_is_listed_and_says_how_it_is_run(
     assert stop.value.code == 0 and "usage" in capsys.readouterr().out
 
 
-def digits(*, split: str, root: str | None = None) -> SimpleNamespace:
+class Digits:
     """Stand-in for MNIST: a bright square whose place is that of its label."""
-    labels = np.arange(200) % 10
-    images = np.random.default_rng(len(split)).integers(40, size=(200, 28, 28)).astype(np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[2 * label : 2 * label + 8, 8:20] += 200
-    return SimpleNamespace(images=images, labels=labels)
+
+    def __init__(self, *, split: str, root: str | None = None) -> None:
+        self.labels = np.arange(200) % 10
+        self.images = np.random.default_rng(len(split)).integers(40, size=(200, 28, 28)).astype(np.uint8)
+        for image, label in zip(self.images, self.labels, strict=True):
+            image[2 * label : 2 * label + 8, 8:20] += 200
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def side_by_side(folder: Path) -> Rows:
+    config = PixelCNNConfig(hidden=4, layers=1, network="row-lstm")
+    save_checkpoint(folder / "lstm", PixelCNN(config), config=config)
+    found: Rows = digit_models.compare([str(folder / "lstm")], "validation", 3)["rows"]
+    return found
 
 
 def knowledge(folder: Path) -> Rows:
@@ -63,6 +78,7 @@ def vines(folder: Path) -> Rows:
 
 
 SMALL: dict[str, tuple[Callable[[Path], Rows], int]] = {
+    "digit_models": (side_by_side, 1),
     "discrete_flows": (lambda _: discrete_flows.table_rows(discrete_flows.XOR, 2, {"none": []}, 1), 2),
     "invertible_network": (lambda _: invertible_network.run("arm", 0.2, 0), 3),
     "knowledge_types": (knowledge, 4),
@@ -77,8 +93,8 @@ SMALL: dict[str, tuple[Callable[[Path], Rows], int]] = {
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_at_a_small_size(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, count = SMALL[name]
-    for module in (knowledge_types, made_bits, vae, vine_autoencoder):
-        monkeypatch.setattr(module, "MnistImages", digits)
+    for module in (discrete, knowledge_types, made_bits, vae, vine_autoencoder):
+        monkeypatch.setattr(module, "MnistImages", Digits)
     monkeypatch.setattr(invertible_network, "OBSERVATIONS", 6)
     monkeypatch.setattr(invertible_network, "COMPARED", 2)
     monkeypatch.setattr(systems, "POINTS", 2000)

@@ -1,9 +1,13 @@
-"""Comparison of models of digits: integer flow, PixelCNN, row LSTM, flow.
+"""Models of digits side by side: PixelCNN and row LSTM (van den Oord et al. 2016), integer flows.
 
-Prints a comparison in the format of scripts/results.py: bits/dim given the class, and samples per second of
-processor time. Checkpoints are runs of ``vflow train`` or names of shipped ones. Run with one thread::
+Prints bits/dim given the class, and samples per second of processor time, beside the shipped flow. Of 300
+test digits PixelCNN has 1.148 bits/dim after 1,400 steps of 8, the row LSTM 1.156 after as many, the integer
+flow (Hoogeboom et al. 2019) 1.590 after 800 of 16, ``digits`` 1.053 (a bound). Train the models first, then
+compare; run with one thread::
 
-    VFLOW_DATA=… python -m scripts.benchmarks.digit_models runs/pixelcnn runs/integer-flow digits
+    vflow train --config row-lstm --data MNIST --output runs/row-lstm --max-steps 1400 \\
+      --set training.batch_size=8
+    VFLOW_DATA=… python -m examples.digit_models runs/pixelcnn runs/row-lstm runs/integer-flow digits
 """
 
 from __future__ import annotations
@@ -83,7 +87,7 @@ def compare(checkpoints: list[str], split: Literal["test", "validation"], limit:
         "Models of digits side by side",
         [row(checkpoint, settings) for checkpoint in checkpoints],
         f"MNIST, {part} of the {split} part, given their class; samples a second of processor time",
-        f"scripts.benchmarks.digit_models {names} --split {split}{some}",
+        f"examples.digit_models {names} --split {split}{some}",
     )
 
 
