@@ -31,7 +31,7 @@ class GaussianCopula(VectorBijection):
 
     def __init__(self, dim: int, features: int = 0) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim, self.features = dim, features
         rows, columns = torch.tril_indices(dim, dim, -1)
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
@@ -39,9 +39,12 @@ class GaussianCopula(VectorBijection):
 
     def _factor(self, like: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """L (B, D, D) and the log-lengths of its rows before they are made 1, (B, D)."""
-        # features enter as a mean: a step of Adam moves each of the D(D − 1) / 2 numbers by its learning rate,
-        # not by F times that, noise in so many directions that a posterior never recovered from it
-        a = self.parameters_of_map(like, None if context is None else context / context.shape[1])
+        # An amortised copula learns slowly: noise in so many numbers, each of which a step of Adam would move
+        # by its learning rate times all that enters it, leads a posterior away from the diagonal for good.
+        if self.features:
+            a = self.parameters_of_map(like, None if context is None else context / self.features) / self.dim
+        else:
+            a = self.parameters_of_map(like, context)
         lower = torch.eye(self.dim, dtype=a.dtype, device=a.device).repeat(len(like), 1, 1)
         lower = lower.index_put(
             (torch.arange(len(like), device=a.device)[:, None], self.rows, self.columns), a

@@ -90,8 +90,8 @@ def another(context: AppContext) -> Path:
 
 def values_of(state: SessionState) -> Updates:
     """What the form says."""
-    numbers = {"num_samples": 2, "temperature": 1.0, "levels": "", "reach": 100, "value": 0, "randomize": False}
-    return {"state": state, "checkpoint": "mine", "strength": 100, **numbers}
+    numbers = {"num_samples": 2, "temperature": 1.0, "levels": "", "value": 0, "randomize": False}
+    return {"state": state, "checkpoint": "mine", "strength": 100, "reach": 100, **numbers}
 
 
 def colorized(context: AppContext, paths: list[str]) -> tuple[SessionState, Updates]:
