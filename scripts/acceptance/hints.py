@@ -65,7 +65,7 @@ def hints() -> Result:
             "needs outlines: VFLOW_OUTLINES=BSDS500/data/groundTruth of the repository BIDS/BSDS500"
         )
     outlines = {path.stem: path for path in folder.rglob("*.mat")}
-    rows = []
+    rows: list[tuple[float, float, float]] = []
     for path in sorted(data("photos", "val").iterdir()):
         if (name := path.stem.removeprefix("bsds_")) not in outlines or len(rows) == PHOTOS:
             continue
