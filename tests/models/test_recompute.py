@@ -12,6 +12,8 @@ from vflow.bijections import linear
 from vflow.config import ColorizerConfig, EncoderConfig, GlowConfig, VideoConfig
 from vflow.models import ImageBatch, Model, build_model
 
+from .conftest import few
+
 
 def recomputing(config: Any) -> Any:
     """The same configuration but for the switch."""
@@ -65,6 +67,7 @@ def test_wavelet_flow() -> None:
     compare(model.double(), ImageBatch(images, given, torch.randn(2, 2, 8, 8).double()), 1e-7)
 
 
+@few
 def test_the_matrices_are_inverted_once_per_rollout(
     model: Any, batch: Any, noise: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from vflow.models import AugmentedVideoFlow, ReferenceVideoFlow, VideoBatch, Vid
 from vflow.models.glow import Encoded
 from vflow.models.reference import MotionReference, Past
 
-from .conftest import cut
+from .conftest import cut, few
 
 pytestmark = pytest.mark.usefixtures("inference")
 
@@ -166,6 +166,7 @@ def test_later_frames_move_nothing(model: VideoModel, batch: VideoBatch) -> None
         torch.testing.assert_close(after[:, : t - first + 1], before[:, : t - first + 1], rtol=1e-6, atol=0)
 
 
+@few
 def test_frames_before_the_window_move_nothing(
     form: VideoConfig, model: VideoModel, batches: Callable
 ) -> None:
@@ -179,6 +180,7 @@ def test_frames_before_the_window_move_nothing(
         torch.testing.assert_close(after[:, t - first :], before[:, t - first :], rtol=1e-6, atol=0)
 
 
+@few
 def test_each_frame_of_the_window_counts(form: VideoConfig, model: VideoModel, batches: Callable) -> None:
     batch = batches(form, full=True)
     before = model.log_likelihood(batch)
@@ -190,6 +192,7 @@ def test_each_frame_of_the_window_counts(form: VideoConfig, model: VideoModel, b
         assert (after[:, -1] != before[:, -1]).all(), past
 
 
+@few
 def test_a_short_window_is_a_short_past(model: VideoModel, batch: VideoBatch) -> None:
     """Frames masked by the window may hold anything, and may as well be missing."""
     batch = same_windows(batch)
@@ -211,6 +214,7 @@ def test_a_short_window_is_a_short_past(model: VideoModel, batch: VideoBatch) ->
     torch.testing.assert_close(dropped, whole, rtol=1e-5, atol=0)
 
 
+@few
 def test_the_window_length_matters(form: VideoConfig, models: Callable, batches: Callable) -> None:
     if form.context == form.min_context:
         form = form.model_copy(update={"context": 2})
@@ -220,6 +224,7 @@ def test_the_window_length_matters(form: VideoConfig, models: Callable, batches:
     assert torch.equal(differs, batch.window > form.min_context)
 
 
+@few
 def test_forward_is_the_sum_over_targets(model: VideoModel, batch: VideoBatch) -> None:
     frames = model.log_likelihood(batch)
     assert frames.shape == batch.window.shape and frames.dtype == torch.float32
@@ -229,12 +234,14 @@ def test_forward_is_the_sum_over_targets(model: VideoModel, batch: VideoBatch) -
     torch.testing.assert_close(bits, -frames.sum(1) / (math.log(2) * dims))
 
 
+@few
 def test_density_map_shares_out_each_frames_likelihood(model: VideoModel, batch: VideoBatch) -> None:
     density = model.density_map(batch)
     assert density.shape == (*batch.window.shape, *batch.frames.shape[-2:])
     torch.testing.assert_close(density.sum((2, 3)), model.log_likelihood(batch), rtol=1e-5, atol=1e-2)
 
 
+@few
 def test_examples_of_a_batch_do_not_mix(model: VideoModel, batch: VideoBatch) -> None:
     together = model.log_likelihood(batch)
     parts = [cut(batch, slice(i, i + 1)) for i in range(len(together))]
@@ -242,6 +249,7 @@ def test_examples_of_a_batch_do_not_mix(model: VideoModel, batch: VideoBatch) ->
     torch.testing.assert_close(torch.cat(singles), together, rtol=1e-5, atol=0)
 
 
+@few
 def test_likelihood_in_bfloat16_is_close(model: VideoModel, batch: VideoBatch) -> None:
     exact = model.log_likelihood(batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -262,6 +270,7 @@ def test_float32_keeps_five_digits(
     torch.testing.assert_close(exact.double(), double.double(), rtol=1e-5, atol=0)
 
 
+@few
 def test_initialize_sets_every_actnorm_once(form: VideoConfig, batches: Callable) -> None:
     if not any(form.glow.depth):
         pytest.skip("has no ActNorm")
@@ -279,6 +288,7 @@ def test_initialize_sets_every_actnorm_once(form: VideoConfig, batches: Callable
     assert all(torch.equal(value, after[name]) for name, value in model.named_parameters())
 
 
+@few
 def test_initialized_latents_are_standard(form: VideoConfig, batches: Callable) -> None:
     """Right after the start random pixels cost about their 8 bits; more where copies are expected."""
     model = build_model(form)
@@ -289,6 +299,7 @@ def test_initialized_latents_are_standard(form: VideoConfig, batches: Callable) 
     assert torch.isfinite(bits).all() and bits.min() > 0 and bits.max() < most
 
 
+@few
 def test_save_and_load(form: VideoConfig, model: VideoModel, batch: VideoBatch) -> None:
     data = save({name: value.clone().contiguous() for name, value in model.state_dict().items()})
     torch.manual_seed(123)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import chain
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from vflow.bijections.integer_haar import IntegerHaar
 from vflow.config import VideoConfig
 from vflow.models import Condition, Rollout, Sampled, VideoBatch, VideoModel
 from vflow.models.dequantizer import MARGIN, WIDTH
+
+from .conftest import few
 
 Noise = Callable[[int], tuple[Tensor, ...]]
 
@@ -63,6 +66,7 @@ def encode(
     return code.latents, list(model.whiten(code, condition))
 
 
+@few
 def test_a_rollout_is_what_its_frames_say(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     """Where couplings see frames, sampling five of them leads to the state that starting from them gives."""
     rollout, frames = model.start(batch.frames[:, :2]), batch.frames[:, :2]
@@ -113,13 +117,12 @@ def test_sampling_and_scoring_are_one_density(form: VideoConfig, models: Callabl
         found, used = scored(way).reference, drawn(way).reference
         return used is None or torch.equal(found[-1:], used)
 
-    ways: list[tuple[Tensor, ...]] = [()]
+    starts: list[tuple[Tensor, ...]] = [()]
     if model.has_reference:
         starts = [
             (torch.full((1, *model.latent_shapes[-1]), at),) for at in torch.linspace(-2, 2, 17).tolist()
         ]
-        ways = [*starts, *map(settled, starts)]
-    way = next(way for way in ways if explained(way))
+    way = next(way for way in chain(starts, map(settled, starts)) if explained(way))
     jacobian = torch.autograd.functional.jacobian(lambda e: draw(e, way).raw.flatten(), flat, vectorize=True)
     sampled = draw(flat, way)
     assert sampled.raw.min() >= 0 and sampled.raw.max() < 256
@@ -150,6 +153,7 @@ def continued(model: VideoModel, context: Tensor, frame: Tensor) -> VideoBatch:
     return VideoBatch(frames, torch.zeros(frames[:, first:].shape), window, augmented_eps=augmented)
 
 
+@few
 def test_a_frame_is_its_continuous_values_rounded_down(
     model: VideoModel, batch: VideoBatch, noise: Noise
 ) -> None:
@@ -163,6 +167,7 @@ def test_a_frame_is_its_continuous_values_rounded_down(
             assert not outside.any()
 
 
+@few
 def test_the_same_noise_gives_the_same_frames(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     eps = [noise(3) for _ in range(3)]
     once, twice = (roll(model, batch.frames[:, :3], eps) for _ in range(2))
@@ -171,11 +176,13 @@ def test_the_same_noise_gives_the_same_frames(model: VideoModel, batch: VideoBat
     assert not any(torch.equal(a.frame, b.frame) for a, b in zip(once, other, strict=True))
 
 
+@few
 def test_temperature_zero_ignores_the_noise(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     one, other = (roll(model, batch.frames[:, :3], [noise(3) for _ in range(3)], 0.0) for _ in range(2))
     assert all(torch.equal(a.raw, b.raw) for a, b in zip(one, other, strict=True))
 
 
+@few
 def test_temperature_scales_the_noise_of_each_level(
     model: VideoModel, batch: VideoBatch, noise: Noise
 ) -> None:
@@ -189,6 +196,7 @@ def test_temperature_scales_the_noise_of_each_level(
     torch.testing.assert_close(one.raw, other.raw, rtol=0, atol=1e-3)
 
 
+@few
 def test_a_batch_of_futures_equals_single_futures(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     eps = [noise(3) for _ in range(2)]
     together = roll(model, batch.frames[:, :3], eps)
@@ -200,6 +208,7 @@ def test_a_batch_of_futures_equals_single_futures(model: VideoModel, batch: Vide
             torch.testing.assert_close(a.raw, b.raw[i : i + 1], rtol=1e-4, atol=0.05)
 
 
+@few
 def test_only_the_last_frames_condition(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     n, eps = model.config.context, [noise(3), noise(3)]
     long, short = roll(model, batch.frames, eps), roll(model, batch.frames[:, -n:], eps)
@@ -209,6 +218,7 @@ def test_only_the_last_frames_condition(model: VideoModel, batch: VideoBatch, no
     assert not torch.equal(roll(model, changed, eps)[0].raw, long[0].raw)
 
 
+@few
 def test_a_short_context_leaves_the_rest_of_the_window_empty(
     model: VideoModel, batch: VideoBatch, noise: Noise
 ) -> None:
@@ -221,6 +231,7 @@ def test_a_short_context_leaves_the_rest_of_the_window_empty(
     assert torch.equal(rollout.frame, sampled.frame)
 
 
+@few
 def test_a_step_leaves_the_state_it_started_from(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     """Continuing twice from one state gives two futures of it: nothing is kept on the module."""
     rollout, eps = model.start(batch.frames[:, :3]), noise(3)
@@ -258,6 +269,7 @@ def test_a_bounded_map_does_not_hide_infinities(
     assert sampled.nonfinite.tolist() == [form.glow.height * form.glow.width // 4] * 3
 
 
+@few
 def test_sampling_in_bfloat16_is_close(model: VideoModel, batch: VideoBatch, noise: Noise) -> None:
     eps = [noise(3)]
     exact = roll(model, batch.frames[:, :3], eps, 0.5)[0]
@@ -267,6 +279,7 @@ def test_sampling_in_bfloat16_is_close(model: VideoModel, batch: VideoBatch, noi
     assert (rough.raw - exact.raw).abs().median() < 2
 
 
+@few
 def test_latent_shapes_hold_every_dimension(form: VideoConfig, model: VideoModel) -> None:
     glow, shapes = form.glow, model.flow.latent_shapes
     assert sum(math.prod(shape) for shape in shapes) == glow.channels * glow.height * glow.width
@@ -285,6 +298,7 @@ def test_gradients_reach_all_parameters(model: VideoModel, batch: VideoBatch) ->
         assert parameter.grad.abs().sum() > 0, name
 
 
+@few
 def test_the_codec_round_trips_within_a_tenth_of_a_grey_level(model: VideoModel, batch: VideoBatch) -> None:
     x, back = model.reconstruct(batch)
     assert x.shape == back.shape == (batch.window.numel(), *batch.frames.shape[2:])
