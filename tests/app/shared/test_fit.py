@@ -67,15 +67,17 @@ def test_noise_and_blank_frames_fit_nothing(app: AppContext, side: int) -> None:
     for frames in (noise, blank):
         for name in ("push", "shapes", "digits", "colorizer"):
             of_frames = len(frames) > 1 and name in ("push", "shapes")
-            assert judge(app, name, frames) == Verdict(name, False, None, of_frames)
+            assert judge(app, name, frames) == Verdict(name, False, "any" if of_frames else None, of_frames)
 
 
 def test_a_clip_of_photos_is_not_sent_to_a_tab_that_takes_none(app: AppContext, tmp_path: Path) -> None:
     photo = media.read_image(FOLDER / "photo-chelsea.png").frames[0]
     frames = np.stack([photo[:160, start : start + 160] for start in range(0, 48, 4)])
     verdict = judge(app, "shapes", frames)
-    assert verdict == Verdict("shapes", False, None, clip=True)
-    assert sentence(verdict) == UNKNOWN_CLIP and "See the tab" not in banner(verdict, ["shapes"])
+    assert verdict == Verdict("shapes", False, "any", clip=True)
+    assert "any predicts film of any kind" in sentence(verdict)
+    assert "See the tab" not in banner(verdict, ["any", "shapes"])
+    assert sentence(Verdict("shapes", False, None, clip=True)) == UNKNOWN_CLIP
     assert judge(app, "shapes", frames[:1]).best == "colorizer", "one photo is sent there"
     media.write_video(tmp_path / "cat.mp4", frames, 10)
     assert judge_files(app, "colorizer", [str(tmp_path / "cat.mp4")]) is None, "which says so itself"
@@ -107,6 +109,7 @@ def test_an_upload_switches_what_nobody_chose(app: AppContext) -> None:
     assert chosen == "push" and selection == Selection(before="shapes")
     assert "Switched to push" in text and 'data-index="0"' in text and "Undo" in text
     assert arrival(app, clip, "push", names, selection)[1:] == ("push", Selection())
+    assert arrival(app, clip, "any", ["any", *names], Selection())[1] == "push"
     text, chosen, selection = arrival(app, clip, "shapes", names, Selection(by_hand=True))
     assert chosen == "shapes" and selection.by_hand and "Use push" in text
     assert arrival(app, clip, "mine", [*names, "mine"], Selection())[1] == "push"
