@@ -313,7 +313,7 @@ def test_keys_of_parts_are_named_without_their_kind(
 
 def test_an_unknown_preset_lists_the_known_ones(tmp_path: Path) -> None:
     assert message("shape") == f"shape: no such preset or file; presets: {', '.join(preset_names())}"
-    assert message(str(tmp_path)).startswith(f"{tmp_path}: no such preset or file; presets: bair,")
+    assert message(str(tmp_path)).startswith(f"{tmp_path}: no such preset or file; presets: any, bair,")
 
 
 @pytest.mark.parametrize(
