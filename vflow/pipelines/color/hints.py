@@ -41,7 +41,7 @@ WALKS, KIND, NEITHER = (
 )  # weights of log-share and cosine, and their sum's start
 UNKNOWN_KIND = 0.15  # cosine where there are no features
 REACH = 1.5  # what a unit of reach adds to it
-EDGE = 8.0  # how sharply a thing ends: a factor of the sum
+EDGE = 5.0  # how sharply a thing ends: a factor of the sum
 CLOSE = 0.7 / 32  # how far what is still missing at a hint's pixel reaches, of the photo's sides
 RIDGE = 1e-3
 
