@@ -45,6 +45,7 @@ from .ui.shared.storage import RUNS, RunStore, remove_private_folders, start_swe
 from .ui.shared.theme import CSS, head, scripts, theme
 from .ui.shared.turns import address_of
 from .ui.surprise.tab import TAB as SURPRISE
+from .ui.tasks import plain_tabs
 from .ui.walk.tab import TAB as WALK
 
 TABS: tuple[Tab, ...] = (PREDICT, DIGITS, COLORIZE, ENLARGE, WALK, SURPRISE, COMPRESS, LAB)
@@ -151,7 +152,7 @@ def build(checkpoints: Sequence[str | Path] = (), *, device: str = "auto") -> Pa
         page.files = cache
         gr.HTML(HEADER, apply_default_css=False)
         with gr.Tabs(overflow_behavior="wrap"):  # the whole names, in two rows on a phone
-            for tab in TABS:
+            for tab in (*TABS, *plain_tabs()):
                 with gr.Tab(tab.title, id=tab.identifier):
                     tab.build(app)
         for component in app.outside_tabs:

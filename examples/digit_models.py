@@ -27,11 +27,12 @@ from scripts.benchmarks.comparison import comparison
 from vflow.config import load_preset
 from vflow.data.datasets.digits import MnistImages
 from vflow.models import Digits, IntegerFlow, PixelCNN
-from vflow.pipelines.common import SamplingSettings, evenly_spaced
+from vflow.pipelines.common import evenly_spaced
 from vflow.pipelines.digits.digits import bits
 from vflow.pipelines.evaluate.digits import draw_classes
 from vflow.pipelines.evaluate.discrete import evaluate_discrete
 from vflow.pipelines.evaluate.report import Settings
+from vflow.tasks.digits.settings import DigitsSettings
 
 SHIPPED = "hours, in stages: see its card"
 
@@ -53,7 +54,7 @@ def flow_figures(model: Digits, settings: Settings) -> dict[str, float]:
     chosen = evenly_spaced(len(held), settings.count(len(held), len(held)))
     assert settings.num_samples is not None
     began = time.process_time()
-    made = draw_classes(model, SamplingSettings(num_samples=settings.num_samples, seed=settings.seed))
+    made = draw_classes(model, DigitsSettings.of(num_samples=settings.num_samples, seed=settings.seed))
     spent = time.process_time() - began
     return {
         "bits_per_dim": float(bits(model, held.images[chosen], held.labels[chosen]).mean()),

@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import vflow
-from vflow.cli import COMMANDS
+from vflow.cli import all_commands
 from vflow.errors import CheckpointError
 
 ROOT = Path(__file__).parents[1]
@@ -88,7 +88,7 @@ def test_the_container_runs_the_app_as_an_ordinary_user() -> None:
     assert found["USER"] == "vflow" and "HF_HUB_OFFLINE=1" in found["ENV"]
     assert yaml.safe_load(found["ENTRYPOINT"]) == ["vflow"] and "vflow" in PROJECT["project"]["scripts"]
     command, *flags = yaml.safe_load(found["CMD"])
-    assert command in COMMANDS and flags == ["--host", "0.0.0.0"]
+    assert command in all_commands() and flags == ["--host", "0.0.0.0"]
     health = yaml.safe_load(found["HEALTHCHECK"].partition("CMD ")[2])
     assert f"127.0.0.1:{found['EXPOSE']}/" in health[-1]
     service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["vflow"]

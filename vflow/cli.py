@@ -16,8 +16,9 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
-from typing import Any, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple, Union
 
+from vflow import registry
 from vflow.errors import ConfigError, VflowError, naming_memory, printable
 
 USAGE, INTERRUPTED = 2, 130
@@ -26,26 +27,24 @@ ANY_CHARACTER = "vflow.any-character"
 
 
 class Command(NamedTuple):
-    """Place of a command's flags (``module:class``), and its summary in a line.
+    """Place of a command's flags (``module:class``, or the family of a task), and its summary in a line.
 
     The class may name flags in ``unused``: those that scripts give to every command, and that this one
     takes without a use for them. They are no part of its help.
     """
 
-    home: str
+    home: Any
     summary: str
 
 
-COMMANDS = {
+OWN = {
     "app": Command("vflow.commands.app:App", "serve the app to a browser"),
     "train": Command("vflow.commands.train:Train", "train a model on generated data or your own"),
     "config": Command("vflow.commands.config:PrintConfig", "print a preset as YAML"),
     "predict": Command("vflow.commands.predict:Predict", "draw many futures of a video"),
     "walk": Command("vflow.commands.walk:WalkLatents", "walk through a model's latents, step by step"),
-    "digits": Command("vflow.commands.digits:Digits", "draw handwritten digits by class"),
     "colorize": Command("vflow.commands.colorize:Colorize", "draw many colourings of photos"),
-    "upscale": Command("vflow.commands.upscale:Upscale", "enlarge photos, in many variants"),
-    "generate": Command("vflow.commands.generate:Generate", "futures, colourings or digits, in batches"),
+    "generate": Command("vflow.commands.generate:choices", "the same for folders and clusters"),
     "sample": Command("vflow.commands.sample:Sample", "draw points from a trained density"),
     "score": Command("vflow.commands.score:ScoreClips", "bits per dimension of a clip's frames"),
     "compress": Command("vflow.commands.compress:Compress", "write photos and videos to lossless files"),
@@ -53,6 +52,8 @@ COMMANDS = {
     "evaluate": Command("vflow.commands.evaluate:Evaluate", "measure a checkpoint on held-out data"),
     "push": Command("vflow.commands.push:Push", "publish a checkpoint on the Hugging Face hub"),
 }
+AFTER = "colorize"
+"""Command that those of tasks come after, in the list of commands."""
 SEVERAL = {
     "--input",
     "--hint",
@@ -64,6 +65,18 @@ SEVERAL = {
     "--positives",
 }
 """Flags that take several values, and may be repeated."""
+
+
+def all_commands() -> dict[str, Command]:
+    """Commands by name, those of the tasks in the registry among them."""
+    own = list(OWN.items())
+    place = 1 + list(OWN).index(AFTER)
+    tasks = [
+        (name, Command(family, about.summary))
+        for name, family in registry.commands().items()
+        if (about := family.command)
+    ]
+    return dict([*own[:place], *tasks, *own[place:]])
 
 
 def _encode_any(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -90,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(encoding="utf-8" if os.name == "nt" else None, errors=ANY_CHARACTER)
     try:
         with naming_memory("give smaller or fewer inputs, or draw fewer samples"):
+            registry.load_plugins()
             return _dispatch(arguments)
     except VflowError as error:
         return _fail(str(error), error.exit_code, debug)
@@ -120,9 +134,9 @@ def _dispatch(arguments: list[str]) -> int:
     if name == "--version":
         print(f"vflow {import_module('vflow').__version__}")
         return 0
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
+    if name not in (known := all_commands()):
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(known)}"
         raise ConfigError(f"unknown command '{name}'; {hint}")
     if "" in rest:
         before = rest[rest.index("") - 1] if rest[0] else "argument"
@@ -147,7 +161,7 @@ def _naming_flag(message: str, command: Any) -> str:
 
 
 def _help() -> str:
-    lines = [f"  {name:<10} {command.summary}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<10} {command.summary}" for name, command in all_commands().items()]
     return "\n".join([
         "usage: vflow COMMAND [OPTIONS]", "",
         "Futures of videos, colourings of photos, digits and densities, with normalizing flows.", "",
@@ -165,9 +179,7 @@ def _parse(name: str, rest: list[str]) -> Any:
     """
     import tyro
 
-    module, _, kind = COMMANDS[name].home.partition(":")
-    flags = getattr(import_module(module), kind)
-    choices = {choice.__metadata__[0].name: choice.__origin__ for choice in get_args(flags)}
+    flags, choices = _flags(all_commands()[name].home)
     if choices and (not rest or rest[0] not in (*choices, "-h", "--help")):
         *others, last = choices
         raise ConfigError(f"vflow {name}: first name what to draw: {', '.join(others)} or {last}")
@@ -185,6 +197,22 @@ def _parse(name: str, rest: list[str]) -> Any:
         if not stop.code:
             return None
         raise ConfigError(f"{_first_sentence(captured.getvalue())}; see 'vflow {name} --help'") from stop
+
+
+def _flags(home: Any) -> tuple[Any, dict[str, Any]]:
+    """Class of a command's flags, and its parts by the word that chooses one."""
+    import tyro
+
+    if not isinstance(home, str):
+        return import_module("vflow.commands.task").command_class(home), {}
+    found = registry.resolve(home)
+    if isinstance(found, type):
+        return found, {}
+    parts: dict[str, Any] = found()
+    named = tuple(
+        Annotated[part, tyro.conf.subcommand(word, prefix_name=False)] for word, part in parts.items()
+    )
+    return Union[named], parts  # noqa: UP007
 
 
 def _without_unused(command: str, arguments: list[str], unused: Sequence[str]) -> list[str]:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from vflow.errors import ConfigError
 
+GROUP = "vflow.tasks"
 Home = Any
 """Where a part of a task is: ``module:name``, imported by its first use; or the part itself."""
 
@@ -38,6 +40,26 @@ class Walk(NamedTuple):
     start: str
 
 
+class Command(NamedTuple):
+    """A command, ``vflow NAME``, which ``vflow generate NAME``, a tab and an endpoint go with.
+
+    Attributes:
+        summary: a line of the list of commands. help: what it does, for its own help.
+        unit: name of what its progress counts.
+        input: the files that it takes, for help; empty: it takes none.
+        usual: the checkpoint where none is named.
+        endpoint: name of the endpoint, where it is another.
+    """
+
+    name: str
+    summary: str
+    help: str
+    unit: str
+    input: str = ""
+    usual: str | None = None
+    endpoint: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """Models that do the same for people; those of a family differ in their likelihood alone.
@@ -52,7 +74,9 @@ class Family:
         evaluate: figures of a model. tune: scores of temperatures.
         reads: settings of an evaluation that it reads, beside data, split and seed.
         preset: the preset that trains the smallest one.
-        task: draws samples of an item, for the engine of batches.
+        task: draws samples of an item: a ``Task`` of the runner, which goes with a command and settings; of
+            families without these, a task of the engine.
+        settings: class of its settings, which needs no torch.
     """
 
     name: str
@@ -69,6 +93,8 @@ class Family:
     preset: str = ""
     walk: Walk | None = None
     task: Home = None
+    settings: Home = None
+    command: Command | None = None
 
 
 def resolve(home: Home) -> Any:
@@ -85,8 +111,12 @@ class _Registry:
     kinds: dict[str, Kind] = field(default_factory=dict)
 
     def add(self, family: Family) -> None:
-        taken = [family.name] if family.name in self.families else [*family.kinds.keys() & self.kinds.keys()]
-        if taken:
+        names, known = {family.name, *family.kinds}, {*self.families, *self.kinds}
+        if family.command:
+            names.add(family.command.name)
+        for other in self.families.values():
+            known |= {other.command.name} if other.command else set()
+        if taken := sorted(names & known):
             raise ConfigError(f"task {taken[0]}: registered twice; uninstall one of the two")
         self.families[family.name] = family
         self.kinds |= family.kinds
@@ -106,9 +136,26 @@ def register(family: Family) -> None:
     """Add a family.
 
     Raises:
-        ConfigError: there is one of this name, or with one of its kinds.
+        ConfigError: there is one of this name, with one of its kinds, or with its command.
     """
     _registry().add(family)
+
+
+@cache
+def load_plugins() -> None:
+    """Add the families of other packages, which their entry points of the group ``vflow.tasks`` name.
+
+    The command line and the app call it as they start. No checkpoint and no upload has a task imported.
+
+    Raises:
+        ConfigError: one cannot be imported, or is registered twice.
+    """
+    for point in entry_points(group=GROUP):
+        try:
+            family = point.load()
+        except Exception as error:
+            raise ConfigError(f"task {point.name} of {point.value}: cannot be imported ({error})") from error
+        register(family)
 
 
 def families() -> Mapping[str, Family]:
@@ -150,6 +197,11 @@ def family_of(kind: str) -> str:
     """
     found = {kind: name for name, family in families().items() for kind in family.kinds}
     return found[kind]
+
+
+def commands() -> dict[str, Family]:
+    """Families that have a command, by its name."""
+    return {family.command.name: family for family in families().values() if family.command}
 
 
 def walks() -> dict[str, Walk]:

@@ -8,24 +8,24 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Seque
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from functools import wraps
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio import FileData
 from gradio.context import LocalContext
+from pydantic.fields import FieldInfo
 
 from vflow.catalog import AUTO
 from vflow.checkpoint import read_card
+from vflow.config.settings import Shown
 from vflow.errors import VflowError
 from vflow.pipelines.color.hints import Hint, parse_hint
-from vflow.pipelines.digits.digits import ALL
 from vflow.pipelines.video.surprisal import MAX_FRAMES, QUANTILE
 
 from .colorize import job as colorize_jobs
 from .compress import job as compress_jobs
-from .digits import job as digits_jobs
-from .enlarge import job as enlarge_jobs
 from .lab import job as lab_jobs
 from .lab.systems import EXAMPLES, FILE, suited
 from .predict import job as predict_jobs
@@ -33,11 +33,13 @@ from .predict.kinds import FAMILIES, default_size, kind_of
 from .shared import checks
 from .shared.context import AppContext, sentences, to_gradio_error
 from .shared.events import JOB
+from .shared.faces import SETTINGS, Face, checked
 from .shared.fit import find_checkpoint, judge_files, sentence
 from .shared.forms import NAME_ORDER, by_name, level_temperatures, paths_of, slider_temperature
 from .shared.jobs import mapped
 from .shared.turns import Party, Turn
 from .surprise import job as surprise_jobs
+from .tasks import faces
 from .walk import job as walk_jobs
 from .walk.kinds import LIKELIEST, first_checkpoint, walkable
 
@@ -49,9 +51,9 @@ def build(app: AppContext) -> None:
         _predict_future(app, trigger)
         _score(app, trigger)
         _model_info(app, trigger)
-        _generate_digits(app, trigger)
         _colorize(app, trigger)
-        _upscale(app, trigger)
+        for face in faces():
+            _task(app, trigger, face)
         _walk(app, trigger)
         _compress(app, trigger)
         _decompress(app, trigger)
@@ -289,34 +291,6 @@ def _model_info(app: AppContext, trigger: gr.Button) -> None:
     _expose(app, trigger, "model_info", model_info, inputs, [gr.JSON(label="report")])
 
 
-def _generate_digits(app: AppContext, trigger: gr.Button) -> None:
-    def generate_digits(
-        label: str, checkpoint: str, num_samples: float, temperature: float | None = None, seed: float = 0
-    ) -> Job:
-        """Digits of a class, or of "all": arrays (npz), a sheet (png) and settings (json).
-
-        Without a temperature, the checkpoint's suggested one counts.
-        """
-        with _plain_errors(app):
-            one, _ = _temperatures(app, checkpoint, temperature)
-            request = digits_jobs.Request.checked(checkpoint, label, num_samples, one, seed)
-            job = digits_jobs.Job(request)
-            yield Turn.COMPUTE
-            yield from job.advance(app, _never)
-            result = job.save(app)
-        yield str(result.native), str(result.sheet), str(result.settings)
-
-    inputs = {
-        "label": gr.Textbox(ALL, label="label"),
-        "checkpoint": _checkpoint(app, digits_jobs.FAMILY),
-        "num_samples": gr.Number(8, label="num_samples"),
-        "temperature": _suggested(),
-        "seed": gr.Number(0, label="seed"),
-    }
-    outputs = _files("digits.npz", "digits.png", "settings.json")
-    _expose(app, trigger, "generate_digits", generate_digits, inputs, outputs)
-
-
 def _colorize(app: AppContext, trigger: gr.Button) -> None:
     def colorize(
         files: list[str],
@@ -391,56 +365,60 @@ def _hints(text: str | None) -> list[Hint]:
     return [parse_hint(part) for part in re.split(r"[;\n]+", text or "") if part.strip()]
 
 
-def _upscale(app: AppContext, trigger: gr.Button) -> None:
-    def upscale(
-        files: list[str],
-        checkpoint: str,
-        scale: float,
-        num_samples: float,
-        temperature: float | None = None,
-        seed: float = 0,
-    ) -> Job:
-        """Enlarged photos: a folder of variants for each (zip), and settings (json). Scale is 2 or 4.
+def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
+    """The endpoint of a task of the registry; its parameters are the task's settings."""
+    about = face.command
+    shown = {name: each for name, each in face.kind.model_fields.items() if Shown.of(each).label}
+    first = "files" if face.takes_files else next(iter(shown))
 
-        Without a temperature, the checkpoint's suggested one counts. Settings have remarks: how the photos
-        fit the model, and what was done to them.
-        """
-        paths, results, notes = paths_of(files), list[enlarge_jobs.Result](), list[str]()
+    def run(checkpoint: str, files: Any = None, **given: Any) -> Job:
+        paths, results, notes = paths_of(files), list[Any](), list[str]()
         with _plain_errors(app, paths):
-            one, _ = _temperatures(app, checkpoint, temperature)
-            requests = enlarge_jobs.Request.checked(
-                checkpoint,
-                paths,
-                scale=scale,
-                num_samples=num_samples,
-                temperature=one,
-                seed=seed,
-            )
+            if given.get("temperature", 0) is None:
+                given["temperature"] = slider_temperature(app, checkpoint)
+            settings = checked(face.kind, given)
+            inputs = face.paths(paths)
             with app.runs.job_folder() as folder:
-                for number, request in enumerate(requests, 1):
-                    yield Turn.READ
-                    job = enlarge_jobs.Job.begin(app, request)
+                for number, path in enumerate(inputs, 1):
+                    yield Turn.READ if path else Turn.COMPUTE
+                    job = face.begin(app, checkpoint, settings, path)
                     yield Turn.COMPUTE
                     yield from job.advance(_never)
-                    own = folder / str(number)
-                    own.mkdir()
+                    own = folder / str(number) if path else folder
+                    own.mkdir(exist_ok=True)
                     results.append(job.save(app, own))
-                    notes += job.remarks()
-                enlarge_jobs.write_archive(results[0].archive, results)
-                yield Turn.JUDGE
-                fit = _fit_remark(app, checkpoint, paths)
-                _add_remarks(results[0].settings, [*fit, *sentences(notes)])
-        yield str(results[0].archive), str(results[0].settings)
+                    notes += job.remarks() if path else []
+                face.archive(results[0].folder, results)
+                fit: list[str] = []
+                if face.fits:
+                    yield Turn.JUDGE
+                    fit = _fit_remark(app, checkpoint, paths)
+                _add_remarks(results[0].folder / SETTINGS, [*fit, *sentences(notes)])
+        yield tuple(str(results[0].folder / name) for name in face.outputs)
 
-    inputs = {
-        "files": _uploads(),
-        "checkpoint": _checkpoint(app, enlarge_jobs.FAMILY),
-        "scale": gr.Number(4, label="scale"),
-        "num_samples": gr.Number(4, label="num_samples"),
-        "temperature": _suggested(),
-        "seed": gr.Number(0, label="seed"),
-    }
-    _expose(app, trigger, "upscale", upscale, inputs, _files("enlarged.zip", "settings.json"))
+    described = "; ".join(f"{name}: {each.description}" for name, each in shown.items())
+    run.__doc__ = f"{about.help}\n\nReturns {' and '.join(face.outputs)}. {described}."
+    settings = {name: _parameter(name, each) for name, each in shown.items()}
+    inputs: dict[str, Any] = {"files": _uploads()} if face.takes_files else {first: settings[first]}
+    inputs |= {"checkpoint": _checkpoint(app, face.family.name), **settings}
+    optional = {"temperature": None}  # which the model suggests
+    run.__signature__ = Signature(  # type: ignore[attr-defined]
+        [
+            Parameter(each, Parameter.KEYWORD_ONLY, default=optional.get(each, Parameter.empty))
+            for each in inputs
+        ]
+    )
+    _expose(app, trigger, about.endpoint or about.name, run, inputs, _files(*face.outputs))
+
+
+def _parameter(name: str, field: FieldInfo) -> Any:
+    """Component of a setting, for its type and default."""
+    if name == "temperature":
+        return _suggested()
+    if isinstance(field.default, bool):
+        return gr.Checkbox(field.default, label=name)
+    kind = gr.Number if isinstance(field.default, int | float) else gr.Textbox
+    return kind(field.default, label=name)
 
 
 def _walk(app: AppContext, trigger: gr.Button) -> None:

@@ -16,10 +16,11 @@ from vflow.data.datasets.digits import load_mnist
 from vflow.errors import InputError
 from vflow.metrics.digits import CLASSES, DigitClassifier, agreement, spread_ratios, train_classifier
 from vflow.models import Digits, ImageBatch
-from vflow.pipelines.common import Counts, SamplingSettings
-from vflow.pipelines.digits.digits import ALL, draw, label_classes, log_likelihoods, restyle
+from vflow.pipelines.common import Counts
+from vflow.pipelines.digits.digits import DRAW_DIGITS, label_classes, log_likelihoods, restyle
 from vflow.pipelines.evaluate.round_trip import latent_error
 from vflow.randomness import normal
+from vflow.tasks.digits.settings import ALL, DigitsSettings
 
 PER_CLASS, TEMPERATURES = 100, (1.0, 0.8)
 TRIPS, RESTYLED, SCORED = 512, 100, 1000
@@ -52,9 +53,9 @@ def classifier() -> DigitClassifier:
 
 def drawn(temperature: float) -> Drawn:
     """100 samples of each class, seed 1: images, labels, and counts before any redraw or clamp."""
-    settings = SamplingSettings(num_samples=PER_CLASS, temperature=temperature, seed=1)
+    settings = DigitsSettings.of(num_samples=PER_CLASS, temperature=temperature, seed=1)
     images, counts = [], Counts()
-    for chunk in draw(model(), label_classes(ALL, CLASSES), settings):
+    for chunk in DRAW_DIGITS.iterate(model(), label_classes(ALL, CLASSES), settings):
         images.append(chunk.images)
         counts = counts.plus(chunk.counts)
     return np.concatenate(images), np.repeat(np.arange(CLASSES), PER_CLASS), counts

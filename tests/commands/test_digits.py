@@ -11,10 +11,8 @@ import torch
 
 from vflow import cli
 from vflow.checkpoint import load, save_checkpoint
-from vflow.commands import digits as command
 from vflow.config import VideoFlowConfig
 from vflow.models import build_model
-from vflow.pipelines.batch.records import DigitsRecord
 from vflow.pipelines.digits.digits import digits
 
 from ..pipelines.digit_models import make_digits
@@ -139,7 +137,3 @@ def test_kinds_of_models_are_told_apart(
     assert "does not predict video; choose a checkpoint of kind videoflow" in capsys.readouterr().err
     assert vflow("digits") == 2
     assert "--output" in capsys.readouterr().err
-
-
-def test_formats_agree() -> None:
-    assert command.Format.__args__ == DigitsRecord.model_fields["format"].annotation.__args__

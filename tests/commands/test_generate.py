@@ -240,7 +240,7 @@ def test_colorize(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "vflow generate: first name what to draw: video, colorize or digits"),
+        ((), "vflow generate: first name what to draw: video, colorize, digits or upscale"),
         (("video", "--input", "a"), "--output: give a folder"),
         (("video", "--output", "o", "--checkpoint", "shapes", "--input"), "--input: give files"),
         (("video", "--output", "o", "--input", "a", "--shard", "0/2"), "--shard 0/2: give I/N"),

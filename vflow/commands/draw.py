@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from vflow.config import Config
     from vflow.pipelines.batch.engine import Options, Task
     from vflow.pipelines.batch.inputs import Item
-    from vflow.pipelines.batch.records import SamplingRecord
+    from vflow.pipelines.batch.records import Record
     from vflow.pipelines.batch.tasks import SamplingTask
 
 C = TypeVar("C", bound="Config")
-R = TypeVar("R", bound="SamplingRecord")
+R = TypeVar("R", bound="Record")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawFlags(ABC):
-    """Flags of ``vflow predict``, ``vflow colorize``, ``vflow upscale`` and ``vflow digits``."""
+class RunFlags(ABC):
+    """Flags of all commands that draw for items."""
 
     unit: ClassVar[str]
     """Name of what the progress bar counts."""
@@ -55,11 +55,6 @@ class DrawFlags(ABC):
     colorize, upscale and digits: colorizer, enlarge, digits)."""
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for what is drawn, manifest.jsonl and run.json."""
-    num_samples: Whole = None
-    """Samples per clip, photo or digit class (8; enlargements 4; members of rain 20)."""
-    temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
-    """Scale of the noise (as the checkpoint suggests): one number, or one per level, fine to coarse. Below 1,
-    rare modes of shapes, grasp and push-wavelet also become rarer, as do displacements of shapes-guided."""
     settings: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Settings to repeat (settings.json of the app, run.json of a run); flags on the command line win."""
     on_existing: Literal["skip", "overwrite", "error"] = "skip"
@@ -94,17 +89,20 @@ class DrawFlags(ABC):
             ConfigError: no output, no checkpoint, or a flag out of range. CheckpointError: no such one, or it
                 does something else.
         """
-        from vflow.config.ranges import MAX_SAMPLES, check_range
-
         if self.output is None:
             raise ConfigError("--output: give a folder for what is drawn")
-        if self.num_samples is not None:
-            check_range("num_samples", self.num_samples, 1, MAX_SAMPLES)
-        if self.temperature is not None:
-            parse_temperature(self.temperature)
+        self.check_settings()
         name = self.checkpoint or (self.usual if self.settings is None else None)
         if name != AUTO and (name or self.settings is None):
             check_checkpoint(name, self.families)
+
+    @abstractmethod
+    def check_settings(self) -> None:
+        """Refuse settings that are out of range.
+
+        Raises:
+            ConfigError: naming one.
+        """
 
     def options(self) -> Options:
         """The engine's options."""
@@ -136,6 +134,25 @@ class DrawFlags(ABC):
             print(self.output / only[0], flush=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DrawFlags(RunFlags):
+    """Flags of ``vflow predict`` and ``vflow colorize``."""
+
+    num_samples: Whole = None
+    """Samples per clip or photo (8; members of rain 20)."""
+    temperature: Annotated[Text, tyro.conf.arg(metavar="F")] = None
+    """Scale of the noise (as the checkpoint suggests): one number, or one per level, fine to coarse. Below 1,
+    rare modes of shapes, grasp and push-wavelet also become rarer, as do displacements of shapes-guided."""
+
+    def check_settings(self) -> None:
+        from vflow.config.ranges import MAX_SAMPLES, check_range
+
+        if self.num_samples is not None:
+            check_range("num_samples", self.num_samples, 1, MAX_SAMPLES)
+        if self.temperature is not None:
+            parse_temperature(self.temperature)
+
+
 @contextmanager
 def _progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
     """A bar of ``unit``s on stderr, if that is a terminal; takes (done, of how many), item after item."""
@@ -151,18 +168,18 @@ def _progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
-def given_flags(command: DrawFlags, kind: type[SamplingRecord]) -> dict[str, Any]:
+def given_flags(command: RunFlags, kind: type[Config]) -> dict[str, Any]:
     """Flags of the command line that were given and that a ``kind`` has an entry for."""
     flags = vars(command) | vars(command.common)
     flags = {name: flags[name] for name in kind.model_fields.keys() & flags.keys()}
     flags = {name: value for name, value in flags.items() if value not in (None, "auto", ())}
-    if command.temperature is not None:
-        flags["temperature"] = parse_temperature(command.temperature)
+    if isinstance(given := flags.get("temperature"), str):
+        flags["temperature"] = parse_temperature(given)
     return flags
 
 
 def resolve(
-    command: DrawFlags,
+    command: RunFlags,
     kind: type[R],
     config_of: Callable[[Any], C],
     defaults: Callable[[C], dict[str, Any]] = lambda config: {},
@@ -191,7 +208,9 @@ def resolve(
     sha = checkpoints.checkpoint_hash(folder)
     if old:
         _note_differences(file, old, sha, flags.get("checkpoint"))
-    fields = defaults(config_of(model)) | {"temperature": model.config.temperature}
+    fields = defaults(config_of(model))
+    if "temperature" in kind.model_fields:
+        fields["temperature"] = model.config.temperature
     fields |= old.model_dump(exclude_none=True) if old else {}
     fields |= flags
     fields |= {
@@ -201,9 +220,11 @@ def resolve(
     }
     fields |= {"device": device.type, "dtype": resolve_dtype(fields.get("dtype", "auto"))}
     resolved = parse(kind, fields | {"versions": versions()}, "settings")
-    resolved.settings().levels(len(model.latent_shapes))
-    if not old and "temperature" not in flags and resolved.temperature != 1:
-        temperature = temperature_text(resolved.temperature)
+    suggested = getattr(settings := resolved.settings(), "temperature", None)
+    if suggested is not None:
+        settings.levels(len(model.latent_shapes))
+    if not old and "temperature" not in flags and suggested not in (None, 1):
+        temperature = temperature_text(suggested)
         note(f"drawn at temperature {temperature}, as {resolved.checkpoint} suggests")
     return resolved, model
 
@@ -229,7 +250,7 @@ def _available_device(file: Path | None, device: str) -> str:
     return device
 
 
-def _note_differences(file: Path | None, old: SamplingRecord, sha: str, checkpoint: str | None) -> None:
+def _note_differences(file: Path | None, old: Record, sha: str, checkpoint: str | None) -> None:
     for remark in old.differences():
         note(f"{file}: {remark}")
     if sha == old.checkpoint_hash:

@@ -1,4 +1,4 @@
-"""``vflow generate``: predict, colorize and digits for folders and clusters."""
+"""``vflow generate``: predict, colorize and the tasks of the registry, for folders and clusters."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from vflow.commands.colorize import Colorize
 from vflow.commands.common import note
-from vflow.commands.digits import Digits
-from vflow.commands.draw import DrawFlags
+from vflow.commands.draw import RunFlags
 from vflow.commands.predict import Predict
+from vflow.commands.task import TaskFlags, command_class
 from vflow.errors import ConfigError, printable
 from vflow.flags import Inputs, Text, Whole
+from vflow.registry import commands
 
 if TYPE_CHECKING:
     from vflow.pipelines.batch.engine import Options, Task
@@ -28,7 +29,7 @@ MAX_BATCH = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch(DrawFlags):
+class Batch(RunFlags):
     """Flags of every ``vflow generate``."""
 
     shard: Annotated[Text, tyro.conf.arg(metavar="I/N")] = None
@@ -104,18 +105,24 @@ class GenerateColorize(Batch, Colorize):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateDigits(Batch, Digits):
-    """Draw digits of every class asked for; a class is an item (all of them together, as npz)."""
+class GenerateTask(Batch, TaskFlags):
+    """Flags of ``vflow generate`` with a task of the registry."""
 
     unused: ClassVar[tuple[str, ...]] = ("--batch-size",)
 
+    def find(self) -> list[Item]:
+        from vflow.pipelines.batch.inputs import sources
 
-Generate = (
-    Annotated[GenerateVideo, tyro.conf.subcommand("video", prefix_name=False)]
-    | Annotated[GenerateColorize, tyro.conf.subcommand("colorize", prefix_name=False)]
-    | Annotated[GenerateDigits, tyro.conf.subcommand("digits", prefix_name=False)]
-)
-"""Flags that tyro parses: the word after ``generate`` chooses."""
+        return sources(getattr(self, "input", ()), "picture", self.output)
+
+
+KINDS: dict[str, type[Batch]] = {"video": GenerateVideo, "colorize": GenerateColorize}
+
+
+def choices() -> dict[str, Any]:
+    """Flags of ``vflow generate``, by the word after it."""
+    made = {name: command_class(family, GenerateTask) for name, family in commands().items()}
+    return KINDS | made
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -74,9 +74,14 @@ def config_of(model: nn.Module, kind: type[C]) -> C:
     Raises:
         CheckpointError: the model is of another kind, or no model.
     """
+    config: C = family_config(model, kind.family)
+    return config
+
+
+def family_config(model: nn.Module, family: str) -> Any:
+    """Configuration of ``model``, of a ``family``; raises as ``config_of``."""
     config = configuration(model)
-    if not isinstance(config, kind):
-        family: str = kind.family
+    if config.family != family:
         remedy = ", such as ".join([f"choose a checkpoint of kind {family}", *shipped([family])[:1]])
         raise CheckpointError(f"a model of kind {config.kind} does not {families()[family].does}; {remedy}")
     return config

@@ -8,8 +8,8 @@ positions).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -18,25 +18,27 @@ import torch
 from torch import Tensor, nn
 
 from vflow.config import SuperResolutionConfig
+from vflow.config.settings import Settings
 from vflow.data import media
 from vflow.data.datasets.photos import average_blocks
-from vflow.errors import ConfigError, InputError
+from vflow.errors import InputError
 from vflow.models import Sampled
 from vflow.models.base import Condition
 from vflow.models.glow import Chains
+from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.color.photo import as_picture
 from vflow.pipelines.common import (
     MAX_REDRAWS,
     Counts,
-    SamplingSettings,
     Temperature,
     config_of,
     device_of,
     temperature_or_suggested,
 )
+from vflow.pipelines.runner import ShouldStop, Task, never
 from vflow.randomness import Key, content_hash, normal
+from vflow.tasks.enlarge.settings import SCALES, EnlargeSettings
 
-SCALES = (2, 4)
 TILE = 256
 """Side of a tile, in pixels of the photo that is doubled."""
 NOISE_BLOCK = 64
@@ -46,23 +48,25 @@ KEPT_TILES = 16
 HALVINGS = 32
 
 
-@dataclass(frozen=True, kw_only=True)
-class UpscaleSettings(SamplingSettings):
-    """Enlarged variants to draw; ``scale`` is 2 or 4."""
-
-    scale: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.scale not in SCALES:
-            raise ConfigError(f"scale {self.scale}: give 2 or 4")
-
-
 class Variant(NamedTuple):
     """An enlarged photo, uint8 (s·H, s·W, 3), and counts of faults before rounding."""
 
     image: np.ndarray
     counts: Counts
+
+    @property
+    def size(self) -> int:
+        """Samples in it."""
+        return 1
+
+
+class Photo(NamedTuple):
+    """A photo, uint8 (H, W, 3), its opacity, uint8 (H, W), if it has any, its name, and remarks."""
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    source: str = "photo"
+    notes: Sequence[str] = ()
 
 
 def super_resolution_config(model: nn.Module) -> SuperResolutionConfig:
@@ -103,40 +107,62 @@ def upscale(
             model is of another kind.
     """
     temperature = temperature_or_suggested(temperature, super_resolution_config(model))
-    settings = UpscaleSettings(scale=scale, num_samples=num_samples, temperature=temperature, seed=seed)
-    return np.stack([variant.image for variant in draw_variants(model, as_picture(image), settings)])
+    settings = EnlargeSettings.of(scale=scale, num_samples=num_samples, temperature=temperature, seed=seed)
+    return np.stack([variant.image for variant in ENLARGE.iterate(model, Photo(as_picture(image)), settings)])
 
 
-def draw_variants(
-    model: nn.Module,
-    photo: np.ndarray,
-    settings: UpscaleSettings,
-    *,
-    source: str = "photo",
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Variant]:
-    """All variants of a photo, uint8 (H, W, 3), one by one; ends early when ``should_stop()`` is true.
+class Enlarge(Task[EnlargeSettings, Photo, Variant]):
+    """Variants of an enlarged photo, one by one; a png each."""
 
-    ``source`` names the photo in messages.
+    unit = "image"
 
-    Raises:
-        InputError: the enlarged photo would be too large, or a sample stays non-finite after 8 redraws.
-        CheckpointError: the model is of another kind.
-    """
-    super_resolution_config(model)
-    _check_size(source, photo, settings.scale)
-    doubling = Doubling(model, settings)
-    content = content_hash(photo)
-    known: Conditions = {}
-    for sample in range(settings.num_samples):
-        image, counts = photo, Counts()
-        for scale in SCALES[: SCALES.index(settings.scale) + 1]:
-            if should_stop():
-                return
-            key = (settings.seed, content, sample, scale)
-            image, new = doubling.draw(image, key, known if image is photo else {})
-            counts = counts.plus(new)
-        yield Variant(image, counts)
+    def read(self, model: nn.Module, item: Item, settings: EnlargeSettings) -> Photo:
+        clip, alpha = media.read_photo(item.paths[0])
+        return Photo(clip.frames[0], alpha, clip.source, clip.notes)
+
+    def iterate(
+        self, model: nn.Module, given: Photo, settings: EnlargeSettings, should_stop: ShouldStop = never
+    ) -> Iterator[Variant]:
+        """Variants of a photo.
+
+        Raises:
+            InputError: the enlarged photo would be too large, or a sample stays non-finite after 8 redraws.
+            CheckpointError: the model is of another kind.
+        """
+        super_resolution_config(model)
+        photo = given.pixels
+        _check_size(given.source, photo, settings.scale)
+        doubling = Doubling(model, settings)
+        content = content_hash(photo)
+        known: Conditions = {}
+        for sample in range(settings.num_samples):
+            image, counts = photo, Counts()
+            for scale in SCALES[: SCALES.index(settings.scale) + 1]:
+                if should_stop():
+                    return
+                key = (settings.seed, content, sample, scale)
+                image, new = doubling.draw(image, key, known if image is photo else {})
+                counts = counts.plus(new)
+            yield Variant(image, counts)
+
+    def write(
+        self, folder: Path, given: Photo, results: Iterable[Variant], settings: EnlargeSettings
+    ) -> None:
+        for sample, variant in enumerate(results):
+            image = variant.image
+            if given.alpha is not None:
+                larger = enlarge_alpha(given.alpha, settings.scale)
+                image = np.concatenate([image, larger[..., None]], -1)
+            media.write_png(folder / f"s{sample:03d}.png", image)
+
+    def facts(self, given: Photo) -> dict[str, str]:
+        return {"content_sha": content_hash(given.pixels)}
+
+    def notes(self, given: Photo) -> Sequence[str]:
+        return given.notes
+
+
+ENLARGE = Enlarge()
 
 
 def _check_size(source: str, photo: np.ndarray, scale: int) -> None:
@@ -163,7 +189,7 @@ class Doubling:
         model: of kind super_resolution.
     """
 
-    def __init__(self, model: Any, settings: SamplingSettings) -> None:
+    def __init__(self, model: Any, settings: Settings) -> None:
         self.model = model
         self.temperature = settings.levels(len(model.latent_shapes))
         self.chains: Chains = model.flow.with_cached_inverse()

@@ -3,10 +3,10 @@
   const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   // gradio names every radio button apart: make of them one stop of the Tab key, with arrows between.
-  const classes = () => [...document.querySelectorAll(".vf-classes input")];
+  const classes = () => [...document.querySelectorAll(".vf-setting-label input")];
   const rove = () => classes().forEach((input) => (input.tabIndex = input.checked ? 0 : -1));
 
-  document.addEventListener("change", ({ target }) => target.matches(".vf-classes input") && rove());
+  document.addEventListener("change", ({ target }) => target.matches(".vf-setting-label input") && rove());
   document.addEventListener("keydown", (event) => {
     const move = MOVES[event.key];
     const all = classes();

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..shared.html import file_url, ghost_items, heat_legend, placeholder, png_uri
-from .job import Result
+
+if TYPE_CHECKING:
+    from .job import Result
 
 
 def empty(text: str = "Add a photo, or press one of the examples.") -> str:

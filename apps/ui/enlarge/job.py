@@ -1,185 +1,37 @@
-"""From a photo to enlarged ones and their files: the path of the tab and of the endpoint."""
+"""Enlarged photos on the page: what a result shows beside the variants themselves."""
 
 from __future__ import annotations
 
 import math
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import cv2
+import gradio as gr
 import numpy as np
 
 from vflow.data import media
-from vflow.errors import InputError, counted
+from vflow.errors import InputError, VflowError
 from vflow.metrics.super_resolution import bicubic, luminance
-from vflow.pipelines.batch.records import UpscaleRecord
-from vflow.pipelines.upscale import SCALES, UpscaleSettings, Variant, draw_variants, enlarge_alpha
 from vflow.pipelines.video.export import heat
+from vflow.registry import families
+from vflow.tasks.enlarge.settings import SCALES
 
-from ..shared import checks
-from ..shared.context import AppContext, settings_text
-from ..shared.storage import free_name
-from ..shared.turns import work_time
+from ..shared import examples
+from ..shared.context import AppContext
+from ..shared.events import ON_CLICK, html_block
+from ..shared.faces import SETTINGS, Face, Job
+from ..shared.html import reduced
+from ..shared.opening import ENLARGE, opening
+from . import html
 
 FAMILY = "super_resolution"
-MAX_VARIANTS, MAX_PHOTOS = 8, 20
 MAX_PIXELS = 16_000_000  # of an enlarged photo
 CARD = 160  # pixels a side of the part of each variant that its card shows
-
-
-@dataclass(frozen=True)
-class Request:
-    """A checked request for variants of one photo."""
-
-    checkpoint: str | None
-    path: str
-    settings: UpscaleSettings
-
-    @classmethod
-    def checked(
-        cls,
-        checkpoint: str | None,
-        paths: Sequence[str],
-        *,
-        scale: Any,
-        num_samples: float,
-        temperature: float,
-        seed: float,
-    ) -> list[Request]:
-        """Check values as they come from a form or an endpoint; a request for each photo.
-
-        Raises:
-            InputError: a value is missing or out of range; the message names it and the range.
-        """
-        if not paths:
-            raise InputError("no photo given; add a photo, or choose an example")
-        if len(paths) > MAX_PHOTOS:
-            raise InputError(f"{len(paths)} photos; give at most {MAX_PHOTOS} at once")
-        factor = checks.whole_number("scale", scale, min(SCALES), max(SCALES))
-        if factor not in SCALES:
-            raise InputError("scale: give 2 or 4")
-        settings = UpscaleSettings(
-            scale=factor,
-            num_samples=checks.whole_number("variants", num_samples, 1, MAX_VARIANTS),
-            temperature=checks.single_temperature(temperature),
-            seed=checks.seed_number(seed),
-        )
-        return [cls(checkpoint, path, settings) for path in paths]
-
-
-def expected_work(shape: Sequence[int], scale: int, num_samples: int) -> int:
-    """Cost of variants of a photo (H, W, …), in units of 64×64 pixels that they have."""
-    return num_samples * math.ceil(shape[0] * shape[1] * scale**2 / 64**2)
-
-
-@dataclass
-class Job:
-    """A request under way: the photo, uint8 (H, W, 3), its opacity if it has any, and variants so far.
-
-    ``seconds``: of drawing them.
-    """
-
-    request: Request
-    model: Any
-    photo: np.ndarray
-    alpha: np.ndarray | None
-    notes: tuple[str, ...]
-    variants: list[Variant] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @classmethod
-    def begin(cls, app: AppContext, request: Request) -> Job:
-        """Load the model and read the photo.
-
-        Raises:
-            CheckpointError, InputError: with the message to show.
-        """
-        model = app.models.load(request.checkpoint, FAMILY)
-        clip, alpha = media.read_photo(request.path)
-        photo, scale = clip.frames[0], request.settings.scale
-        pixels = photo.shape[0] * photo.shape[1]
-        if pixels * scale**2 > MAX_PIXELS:
-            size = f"{photo.shape[1]}×{photo.shape[0]} pixels, {scale}× enlarged"
-            fits = [f"choose {other}×" for other in SCALES if pixels * other**2 <= MAX_PIXELS]
-            remedy = " or ".join([*fits, f"reduce it to {MAX_PIXELS // scale**2:,} pixels"])
-            raise InputError(f"{Path(request.path).name}: {size} is too large; {remedy}")
-        return cls(request, model, photo, alpha, clip.notes)
-
-    @property
-    def work(self) -> int:
-        """Cost of a variant, in units of 64×64 pixels that it has."""
-        return expected_work(self.photo.shape, self.request.settings.scale, 1)
-
-    @property
-    def done(self) -> int:
-        return len(self.variants)
-
-    @property
-    def total(self) -> int:
-        return self.request.settings.num_samples
-
-    def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
-        """Draw variant by variant; ``variants`` grows before each step is yielded."""
-        began = work_time()
-        for variant in draw_variants(self.model, self.photo, self.request.settings, should_stop=should_stop):
-            self.variants.append(variant)
-            self.seconds = work_time() - began
-            yield
-
-    def save(self, app: AppContext, folder: Path) -> Result:
-        """Write variants, bicubic interpolation, the map of differences and the settings into ``folder``."""
-        request, settings = self.request, self.request.settings
-        height, width = self.variants[0].image.shape[:2]
-        luma = np.stack([luminance(variant.image) for variant in self.variants])
-        deviation = luma.std(0)
-        top = max(1.0, float(np.quantile(deviation, 0.99)))
-        result = Result(
-            folder,
-            Path(request.path).stem.lstrip(".") or "photo",
-            settings.scale,
-            (width, height),
-            self.done,
-            top,
-            _busiest(deviation, CARD),
-        )
-        for index, variant in enumerate(self.variants):
-            media.write_png(result.variant(index), self._with_alpha(variant.image))
-        media.write_png(result.before, np.rint(bicubic(self.photo, settings.scale)).astype(np.uint8))
-        media.write_png(result.differences, heat(deviation, top))
-        record = UpscaleRecord(
-            **app.models.record(str(request.checkpoint)),
-            scale=settings.scale,
-            num_samples=self.done,
-            temperature=settings.temperature,
-            seed=settings.seed,
-        )
-        result.settings.write_text(record.to_json(), encoding="utf-8")
-        return result
-
-    def _with_alpha(self, image: np.ndarray) -> np.ndarray:
-        if self.alpha is None:
-            return image
-        alpha = enlarge_alpha(self.alpha, self.request.settings.scale)
-        return np.concatenate([image, alpha[..., None]], -1)
-
-    def summary(self) -> str:
-        """One line on the variants drawn."""
-        drawn = counted(self.done, "variant")
-        if self.done < self.total:
-            drawn = f"Stopped after {self.done} of {counted(self.total, 'variant')}"
-        height, width = self.variants[0].image.shape[:2]
-        settings = self.request.settings
-        made = settings_text(self.request.checkpoint, temperature=settings.temperature, seed=settings.seed)
-        return f"{drawn} of {width}×{height} in {self.seconds:.1f} s · {made}"
-
-    def remarks(self) -> list[str]:
-        """Further remarks for people."""
-        redrawn = sum(variant.counts.redrawn for variant in self.variants)
-        again = [f"{counted(redrawn, 'image')} redrawn because of non-finite values."]
-        return [*self.notes, *(again if redrawn else [])]
+PREVIEW = 768  # pixels of the longer side of an upload on the page
 
 
 @dataclass(frozen=True)
@@ -213,14 +65,6 @@ class Result:
     def differences(self) -> Path:
         return self.folder / "differences.png"
 
-    @property
-    def settings(self) -> Path:
-        return self.folder / "settings.json"
-
-    @property
-    def archive(self) -> Path:
-        return self.folder / "enlarged.zip"
-
     def cards(self) -> list[np.ndarray]:
         """The square where variants differ most, of each variant and of the map: uint8 (h, w, 3).
 
@@ -235,14 +79,103 @@ class Result:
         return [picture[row : row + CARD, column : column + CARD] for picture in pictures]
 
 
-def write_archive(path: Path, results: Sequence[Result]) -> None:
-    """Zip of all variants: a folder for each photo, as ``vflow upscale`` writes them."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
-        names: set[str] = set()
-        for result in results:
-            name = free_name(result.name, names)
-            for index in range(result.count):
-                file.write(result.variant(index), f"{name}/s{index:03d}.png")
+class EnlargeFace(Face):
+    """Variants beside bicubic interpolation, and the map of their differences."""
+
+    unit, noun, verb = "variant", "photo", "Enlarge"
+    downloads = ("All variants (zip)", "Differences (png)", "Settings (json)")
+    outputs = ("enlarged.zip", SETTINGS)
+    fits = picks = True
+
+    @property
+    def tab(self) -> str:
+        return "enlarge"
+
+    def check(self, job: Job) -> None:
+        photo, scale = job.given.pixels, job.settings.scale
+        pixels = photo.shape[0] * photo.shape[1]
+        if pixels * scale**2 > MAX_PIXELS:
+            size = f"{photo.shape[1]}×{photo.shape[0]} pixels, {scale}× enlarged"
+            fits = [f"choose {other}×" for other in SCALES if pixels * other**2 <= MAX_PIXELS]
+            remedy = " or ".join([*fits, f"reduce it to {MAX_PIXELS // scale**2:,} pixels"])
+            raise InputError(f"{job.given.source}: {size} is too large; {remedy}")
+
+    def work(self, job: Job) -> int:
+        return expected_work(job.given.pixels.shape, job.settings.scale, 1)
+
+    def about(self, job: Job) -> str:
+        height, width = job.results[0].image.shape[:2]
+        return f" of {width}×{height}"
+
+    def finish(self, job: Job, folder: Path) -> Result:
+        """The result, with bicubic interpolation and the map of differences."""
+        height, width = job.results[0].image.shape[:2]
+        deviation = np.stack([luminance(variant.image) for variant in job.results]).std(0)
+        top = max(1.0, float(np.quantile(deviation, 0.99)))
+        scale = job.settings.scale
+        corner = _busiest(deviation, CARD)
+        result = Result(folder, job.name, scale, (width, height), job.done, top, corner)
+        media.write_png(result.before, np.rint(bicubic(job.given.pixels, scale)).astype(np.uint8))
+        media.write_png(result.differences, heat(deviation, top))
+        return result
+
+    def archived(self, result: Result) -> Sequence[Path]:
+        return [result.variant(index) for index in range(result.count)]
+
+    def files(self, result: Result) -> Sequence[Path]:
+        return [result.folder / self.outputs[0], result.differences, result.folder / SETTINGS]
+
+    def empty(self, text: str = "Add a photo, or press one of the examples.") -> str:
+        return html.empty(text)
+
+    def uploaded(self, path: str) -> str:
+        return html.uploaded(reduced(media.read_photo(path)[0].frames[:1], PREVIEW)[0], Path(path).name)
+
+    def shown(self, job: Job, result: Result) -> str:
+        return html.results(result, 0)
+
+    def opening(self, app: AppContext) -> str:
+        return opening(app, ENLARGE)
+
+    def examples(self) -> gr.HTML:
+        tiles = examples.picture_strip(
+            examples.SMALL_PHOTOS, "Or enlarge an example", "Enlarge example", "vf-try-enlarge"
+        )
+        return html_block(tiles, js_on_load=ON_CLICK)
+
+    def example(self, index: int) -> Path:
+        return examples.picture_file(examples.SMALL_PHOTOS, index)
+
+    def picked(self, result: Result, index: int) -> str:
+        return html.results(result, index)
+
+
+FACE = EnlargeFace(families()[FAMILY])
+
+
+def expected_work(shape: Sequence[int], scale: int, num_samples: int) -> int:
+    """Cost of variants of a photo (H, W, …), in units of 64×64 pixels that they have."""
+    return num_samples * math.ceil(shape[0] * shape[1] * scale**2 / 64**2)
+
+
+def expected_seconds(
+    app: AppContext, name: str | None, paths: Sequence[str] | None, scale: Any, num_samples: Any
+) -> float | None:
+    """Time that enlarging will take; None where nothing is known, or there is no photo."""
+    size = photo_size(paths[0]) if paths and name and num_samples else None
+    if size is None:
+        return None
+    return app.jobs.expected(str(name), expected_work(size, int(scale), int(num_samples)))
+
+
+@lru_cache(maxsize=16)
+def photo_size(path: str) -> tuple[int, int] | None:
+    """Height and width of a photo; None where it cannot be read."""
+    try:
+        height, width = media.read_photo(path)[0].frames.shape[1:3]
+    except VflowError:
+        return None
+    return height, width
 
 
 def _busiest(deviation: np.ndarray, side: int) -> tuple[int, int]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
+from vflow.config.settings import MAX_SERVED_SEED, Shown, bounds
 from vflow.errors import InputError
 from vflow.pipelines.common import Temperature
 
 MAX_TEMPERATURE = 2
-MAX_SEED = 2**31 - 1
+MAX_SEED = MAX_SERVED_SEED
 
 
 def number_within(name: str, value: Any, low: float, high: float) -> float:
@@ -78,3 +82,34 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def setting(name: str, field: FieldInfo, values: Mapping[str, Any]) -> Any:
+    """The value of a task's setting among ``values``; what the page does not show has its own in the app.
+
+    Raises:
+        InputError: it is missing or out of range; the message names it and the range.
+    """
+    shown = Shown.of(field)
+    if not shown.label:
+        return field.default if shown.served is None else shown.served
+    value = values[name]
+    if shown.choices:
+        return _chosen(name, value, [choice for _, choice in shown.choices])
+    if name == "temperature":
+        return single_temperature(value)
+    low, high = bounds(field)
+    if low is not None and high is not None:
+        most = high if shown.most is None else shown.most
+        if field.annotation is int:
+            return whole_number(name, value, int(low), int(most))
+        return number_within(name, value, low, most)
+    return value
+
+
+def _chosen(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """The choice that ``value`` spells."""
+    for choice in choices:
+        if value == choice or str(value or "").strip().lower() == str(choice):
+            return choice
+    raise InputError(f"{name}: give {', '.join(map(str, choices[:-1]))} or {choices[-1]}")

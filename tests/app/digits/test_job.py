@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from apps.ui.digits.job import Job, Request, sheet
+from apps.ui.digits.job import FACE, sheet
+from apps.ui.shared.faces import Job, checked
+from vflow.pipelines.common import Counts
+from vflow.pipelines.digits.digits import Chunk
 
 
 def test_digits_of_several_classes_make_one_sheet() -> None:
@@ -17,5 +20,7 @@ def test_digits_of_several_classes_make_one_sheet() -> None:
 
 
 def test_the_summary_tells_the_settings() -> None:
-    job = Job(Request.checked("mine", "3", 2, 0.7, 5), labels=(3, 3), seconds=1.25)
+    settings = checked(FACE.kind, {"label": "3", "num_samples": 2, "temperature": 0.7, "seed": 5})
+    chunk = Chunk(3, 0, np.zeros((2, 28, 28), np.uint8), Counts())
+    job = Job(FACE, "mine", settings, None, "digits", (3,), [chunk], seconds=1.25)
     assert job.summary() == "2 digits in 1.2 s · mine, temperature 0.7, seed 5"

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 import vflow
-from apps.ui.enlarge import html, tab
-from apps.ui.enlarge.job import Job, Request, Result, write_archive
-from apps.ui.enlarge.tab import expected_seconds
+from apps.ui.enlarge import html
+from apps.ui.enlarge.job import FACE, Result, expected_seconds
+from apps.ui.enlarge.tab import TAB
 from apps.ui.shared.context import AppContext
 from apps.ui.shared.examples import FOLDER
+from apps.ui.shared.faces import Job, checked
 from apps.ui.shared.jobs import Jobs
 from apps.ui.shared.models import ModelStore
 from apps.ui.shared.storage import RunStore
@@ -35,16 +36,17 @@ def app(tmp_path: Path) -> AppContext:
     return AppContext(ModelStore([tmp_path / "models"]), RunStore(tmp_path / "runs"), Jobs(), tmp_path)
 
 
-def request(path: Path, **changes: object) -> Request:
+def begin(app: AppContext, path: Path, **changes: object) -> Job:
     settings = {"scale": 2, "num_samples": 2, "temperature": 0.5, "seed": 1, **changes}
-    return Request.checked("tiny", [str(path)], **settings)[0]  # type: ignore[arg-type]
+    return FACE.begin(app, "tiny", checked(FACE.kind, settings), str(path))
 
 
 def enlarge(app: AppContext, path: Path, **changes: object) -> Result:
-    job = Job.begin(app, request(path, **changes))
+    job = begin(app, path, **changes)
     assert list(job.advance(lambda: False)) == [None] * job.total
-    assert job.summary().endswith(f" s · tiny, temperature 0.5, seed {job.request.settings.seed}")
-    return job.save(app, app.runs.new_folder())
+    assert job.summary().endswith(f" s · tiny, temperature 0.5, seed {job.settings.seed}")
+    result: Result = job.save(app, app.runs.new_folder())
+    return result
 
 
 def test_a_single_variant_differs_from_none(app: AppContext, tmp_path: Path) -> None:
@@ -61,8 +63,8 @@ def test_files_are_what_python_draws(app: AppContext, tmp_path: Path) -> None:
     drawn = vflow.upscale(model, photo, scale=2, num_samples=2, temperature=0.5, seed=1)
     for index in range(2):
         assert np.array_equal(media.read_image(result.variant(index)).frames[0], drawn[index])
-    write_archive(result.archive, [result, result])
-    with zipfile.ZipFile(result.archive) as saved:
+    FACE.archive(result.folder, [result, result])
+    with zipfile.ZipFile(FACE.files(result)[0]) as saved:
         assert saved.namelist() == [f"{name}/s00{i}.png" for name in ("bay", "bay-2") for i in (0, 1)]
     assert len(result.cards()) == 3 and result.size == (80, 60)
     page = html.results(result, 2)
@@ -82,14 +84,16 @@ def test_opacity_is_enlarged_with_the_photo(app: AppContext, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"scale": 3}, "scale: give 2 or 4"),
-        ({"num_samples": 9}, "variants: give a number from 1 to 8"),
+        ({"scale": 3}, "^scale: give 2 or 4"),
+        ({"num_samples": 9}, "^num_samples: give a number from 1 to 8"),
         ({"temperature": None}, "temperature: give a number"),
     ],
 )
-def test_values_out_of_range_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_values_out_of_range_are_refused(
+    app: AppContext, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
-        request(tmp_path / "bay.png", **changes)
+        begin(app, tmp_path / "bay.png", **changes)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,7 @@ def test_a_photo_that_would_become_too_large_is_refused(
 ) -> None:
     Image.new("RGB", size).save(tmp_path / "large.png")
     with pytest.raises(InputError, match=f"4× enlarged is too large; {remedy}$"):
-        Job.begin(app, request(tmp_path / "large.png", scale=4))
+        begin(app, tmp_path / "large.png", scale=4)
 
 
 def test_longer_work_says_how_long_before_it_begins(
@@ -119,7 +123,7 @@ def test_longer_work_says_how_long_before_it_begins(
 
 def test_an_upload_ends_the_job_of_the_photo_before(app: AppContext) -> None:
     with gr.Blocks() as blocks:
-        tab.build(app)
+        TAB.build(app)
     upload: Any = next(f.fn for f in blocks.fns.values() if f.targets and f.targets[0][1] == "upload")
     app.jobs.request("session/enlarge/", lambda should_stop: iter(()))  # type: ignore[arg-type,return-value]
     with app.jobs.running("session/enlarge/") as job:

@@ -14,9 +14,10 @@ from vflow.errors import InputError
 from vflow.models import Digits
 from vflow.pipelines.batch import engine
 from vflow.pipelines.batch.engine import Options, Summary
-from vflow.pipelines.batch.records import DigitsRecord
-from vflow.pipelines.batch.tasks import DigitsTask
-from vflow.pipelines.digits.digits import digits
+from vflow.pipelines.batch.records import record_class
+from vflow.pipelines.batch.tasks import RunnerTask
+from vflow.pipelines.digits.digits import DRAW_DIGITS, digits
+from vflow.tasks.digits.settings import DigitsSettings
 
 from ..digit_models import make_digits
 
@@ -29,11 +30,11 @@ def model() -> Digits:
 def run(
     model: Digits, out: Path, on_existing: Literal["skip", "overwrite"] = "skip", **settings: object
 ) -> Summary:
-    record = DigitsRecord.model_validate(
+    record = record_class(DigitsSettings).model_validate(
         {"checkpoint": "tiny", "checkpoint_hash": "0", "num_samples": 2} | settings
     )
-    task = DigitsTask(model, record)
-    return engine.run(task.items(), task, Options(out, record.format == "npz", on_existing))
+    task = RunnerTask(model, record, runner=DRAW_DIGITS)
+    return engine.run(task.items(), task, Options(out, record.settings().format == "npz", on_existing))
 
 
 def files(folder: Path) -> set[str]:
@@ -84,14 +85,16 @@ def test_one_array(model: Digits, tmp_path: Path) -> None:
 
 
 def test_redraws_are_told(model: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vflow.pipelines.batch import tasks as digits_task
     from vflow.pipelines.common import Counts
     from vflow.pipelines.digits.digits import Chunk
 
     chunk = Chunk(1, 0, np.zeros((2, 28, 28), np.uint8), Counts(1568, 3, 0, 1))
-    monkeypatch.setattr(digits_task, "draw", lambda *args, **kwargs: iter([chunk]))
+    monkeypatch.setattr(DRAW_DIGITS, "iterate", lambda *args: iter([chunk]))
     notes: list[str] = []
-    task = DigitsTask(model, DigitsRecord(checkpoint="c", checkpoint_hash="0", label="1"), notes.append)
+    record = record_class(DigitsSettings).model_validate(
+        {"checkpoint": "c", "checkpoint_hash": "0", "label": "1"}
+    )
+    task = RunnerTask(model, record, notes.append, runner=DRAW_DIGITS)
     summary = engine.run(task.items(), task, Options(tmp_path))
     assert notes == ["1: 1 digit drawn again: not finite"]
     assert summary.done[0]["nonfinite"] == 3

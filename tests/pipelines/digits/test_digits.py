@@ -14,10 +14,10 @@ from torch import Tensor
 import vflow
 from vflow.errors import CheckpointError, ConfigError, InputError
 from vflow.models import Digits, Sampled
-from vflow.pipelines.common import SamplingSettings
-from vflow.pipelines.digits.digits import bits, classify, digits, draw, log_likelihoods, restyle
+from vflow.pipelines.digits.digits import DRAW_DIGITS, bits, classify, digits, log_likelihoods, restyle
 from vflow.pipelines.walk.space import WalkSettings
 from vflow.randomness import normal
+from vflow.tasks.digits.settings import DigitsSettings
 
 from ..conftest import make_model
 from ..digit_models import make_digits, printed
@@ -99,7 +99,7 @@ def test_temperature(model: Digits) -> None:
         (lambda model: digits(model, 3.0), r"got 3\.0"),  # type: ignore[arg-type]
         (lambda model: digits(model, "many"), "got many"),
         (lambda model: digits(model, 0, num_samples=0), r"num_samples must be between 1 and 10000, got 0"),
-        (lambda model: digits(model, 0, temperature=3), "temperature must be between"),
+        (lambda model: digits(model, 0, temperature=3), "temperature must be at most 2"),
         (lambda model: digits(model, 0, seed=-1), "seed must be between"),
         (lambda model: restyle(model, printed(1)[0][0], "all"), "give the one class of the image"),
         (lambda model: classify(model, printed(1)[0], draws=0), "draws must be at least 1, got 0"),
@@ -141,7 +141,7 @@ def test_samples_that_are_not_finite_are_counted_and_redrawn(
         return sampled
 
     monkeypatch.setattr(model, "decode", flawed)
-    (chunk,) = draw(model, [2], SamplingSettings(num_samples=3))
+    (chunk,) = DRAW_DIGITS.iterate(model, (2,), DigitsSettings(num_samples=3))
     assert (chunk.counts.values, chunk.counts.nonfinite, chunk.counts.redrawn) == (3 * 784, 1, 1)
     assert np.array_equal(chunk.images[[0, 2]], whole[[0, 2]])
     assert not np.array_equal(chunk.images[1], whole[1])
@@ -167,15 +167,12 @@ def test_a_sample_that_stays_bad_is_an_error(model: Digits, monkeypatch: pytest.
         restyle(model, printed(1)[0][0], 0)
 
 
-def test_progress_counts_all_classes(model: Digits) -> None:
-    told: list[tuple[int, int]] = []
-    chunks = list(
-        draw(model, [3, 5], SamplingSettings(num_samples=9), progress=lambda *done: told.append(done))
-    )
-    assert [(chunk.label, chunk.first, len(chunk.images)) for chunk in chunks] == [
+def test_chunks_come_class_by_class(model: Digits) -> None:
+    chunks = list(DRAW_DIGITS.iterate(model, (3, 5), DigitsSettings(num_samples=9)))
+    assert [(chunk.label, chunk.first, chunk.size) for chunk in chunks] == [
         (3, 0, 8), (3, 8, 1), (5, 0, 8), (5, 8, 1),
     ]  # fmt: skip
-    assert told == [(8, 18), (9, 18), (17, 18), (18, 18)]
+    assert DRAW_DIGITS.total((3, 5), DigitsSettings(num_samples=9)) == 18
 
 
 @pytest.mark.parametrize("changes", [{}, {"noise": "uniform"}, {"noise": "uniform", "pixel_map": "scaled"}])

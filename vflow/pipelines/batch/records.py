@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, create_model
 
 from vflow.config import Config, parse
 from vflow.config.ranges import MAX_FPS, MIN_FPS
+from vflow.config.settings import Settings
 from vflow.data import media
 from vflow.disk import file_sha256, parse_json, read_regular, real_path
 from vflow.errors import InputError
 from vflow.pipelines.color.colorize import ColorSettings
 from vflow.pipelines.color.hints import parse_hint
 from vflow.pipelines.common import SamplingSettings, versions
-from vflow.pipelines.digits.digits import ALL
-from vflow.pipelines.upscale import UpscaleSettings
 from vflow.pipelines.video.predict import PredictSettings
 
 OF_ONE_ITEM = ("context_sha", "remarks")
@@ -28,17 +28,14 @@ OF_ONE_ITEM = ("context_sha", "remarks")
 OF_ONE_RUN = ("checkpoint", "versions", *OF_ONE_ITEM)
 
 
-class SamplingRecord(Config):
-    """Settings of drawn samples; threads and versions are this process's unless given.
+class Record(Config):
+    """Origin of what is drawn, beside the settings; threads and versions are this process's unless given.
 
     ``remarks`` are for people: how the input fits the model, and what was done to it.
     """
 
     checkpoint: str
     checkpoint_hash: str
-    num_samples: int = 8
-    temperature: float | tuple[float, ...] = 1.0
-    seed: int = 0
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: int = Field(default_factory=torch.get_num_threads)
@@ -56,14 +53,9 @@ class SamplingRecord(Config):
         """
         return self.model_dump(mode="json", exclude=set(OF_ONE_RUN)) | {"torch": self.versions["torch"]}
 
-    def settings(self) -> SamplingSettings:
+    def settings(self) -> Any:
         """Settings that decide what is drawn."""
-        return SamplingSettings(**self._noise)
-
-    @property
-    def _noise(self) -> dict[str, Any]:
-        """Settings of the noise, as ``SamplingSettings`` takes them."""
-        return {"num_samples": self.num_samples, "temperature": self.temperature, "seed": self.seed}
+        raise NotImplementedError
 
     def to_json(self) -> str:
         """Text of a settings file."""
@@ -77,6 +69,40 @@ class SamplingRecord(Config):
             for name, value in self.versions.items()
             if name in ("torch", "machine") and name in here and here[name] != value
         ]
+
+
+class TaskRecord(Record):
+    """Record of a task with ``Settings``; ``record_class`` adds their fields."""
+
+    kind: ClassVar[type[Settings]]
+
+    def settings(self) -> Any:
+        return self.kind(**{name: getattr(self, name) for name in self.kind.model_fields})
+
+
+@cache
+def record_class(kind: type[Settings]) -> type[TaskRecord]:
+    """Class of the records of a task with these settings."""
+    fields: dict[str, Any] = {name: (field.annotation, field) for name, field in kind.model_fields.items()}
+    made = create_model(kind.__name__.replace("Settings", "Record"), __base__=TaskRecord, **fields)
+    made.kind = kind
+    return made
+
+
+class SamplingRecord(Record):
+    """Settings of drawn samples."""
+
+    num_samples: int = 8
+    temperature: float | tuple[float, ...] = 1.0
+    seed: int = 0
+
+    def settings(self) -> SamplingSettings:
+        return SamplingSettings(**self._noise)
+
+    @property
+    def _noise(self) -> dict[str, Any]:
+        """Settings of the noise, as ``SamplingSettings`` takes them."""
+        return {"num_samples": self.num_samples, "temperature": self.temperature, "seed": self.seed}
 
 
 class PredictRecord(SamplingRecord):
@@ -118,25 +144,7 @@ class ColorRecord(SamplingRecord):
         return ColorSettings(strength=self.strength, hints=hints, **self._noise)
 
 
-class UpscaleRecord(SamplingRecord):
-    """Settings of enlarged photos. ``num_samples`` counts per photo."""
-
-    scale: Literal[2, 4] = 4
-    num_samples: int = 4
-    format: Literal["png"] = "png"
-
-    def settings(self) -> UpscaleSettings:
-        return UpscaleSettings(scale=self.scale, **self._noise)
-
-
-class DigitsRecord(SamplingRecord):
-    """Settings of digits. ``num_samples`` counts per class."""
-
-    label: str = ALL
-    format: Literal["png", "npz"] = "png"
-
-
-R = TypeVar("R", bound=SamplingRecord)
+R = TypeVar("R", bound=Record)
 
 
 def read_record(path: Path, kind: type[R]) -> R:

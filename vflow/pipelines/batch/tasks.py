@@ -1,11 +1,11 @@
-"""Tasks of the engine: futures of a clip, colours or enlargements of a photo, digits of a class, as files."""
+"""Tasks of the engine: futures of a clip, colours of a photo, and all tasks of the runner, as files."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -19,19 +19,17 @@ from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.batch.records import (
     OF_ONE_ITEM,
     ColorRecord,
-    DigitsRecord,
     PredictRecord,
-    SamplingRecord,
-    UpscaleRecord,
+    Record,
+    TaskRecord,
 )
 from vflow.pipelines.batch.writers import future_writer
 from vflow.pipelines.color.colorize import PhotoColorizer
 from vflow.pipelines.color.film import colorize_film
 from vflow.pipelines.color.photo import color_config, read_photo
 from vflow.pipelines.common import CHUNK, Counts, precision
-from vflow.pipelines.digits.digits import digits_config, draw, label_classes
 from vflow.pipelines.nowcast import check_given, draw_ensemble, nowcast_config
-from vflow.pipelines.upscale import draw_variants, enlarge_alpha
+from vflow.pipelines.runner import Task
 from vflow.pipelines.video.predict import GROUP, groups, prepare
 from vflow.randomness import content_hash
 
@@ -40,9 +38,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FPS = 10.0
 """Frames per second of films that do not say theirs."""
-DIGITS_ARRAY = "digits"
-"""Name of the array file, and of the item that is all of it."""
-R = TypeVar("R", bound=SamplingRecord)
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -232,76 +228,39 @@ class ColorizeTask(SamplingTask[ColorRecord]):
         return lambda image, time=None, /: media.write_png(folder / name / f"t{next(count):03d}.png", image)
 
 
-@dataclass(frozen=True)
-class UpscaleTask(SamplingTask[UpscaleRecord]):
-    """``vflow upscale``: a folder per photo with a png per variant."""
-
-    def run(self, item: Item, folder: Path) -> dict[str, Any]:
-        settings, counts = self.record.settings(), Counts()
-        clip, alpha = media.read_photo(item.paths[0])
-        self.remark(item, clip.notes)
-        with self.autocast():
-            variants = draw_variants(self.model, clip.frames[0], settings, source=clip.source)
-            for sample, variant in enumerate(variants):
-                counts = counts.plus(variant.counts)
-                image = variant.image
-                if alpha is not None:
-                    larger = enlarge_alpha(alpha, settings.scale)
-                    image = np.concatenate([image, larger[..., None]], -1)
-                media.write_png(folder / f"s{sample:03d}.png", image)
-                self.progress(sample + 1, settings.num_samples)
-        self.remark_redraws(item, counts, "image")
-        return {"content_sha": content_hash(clip.frames[0]), **counts._asdict()}
-
-
 def _is_photo(path: Path) -> bool:
     """True if a file holds one picture. Arrays are refused where they are read."""
     return path.suffix.lower() in media.ARRAY_SUFFIXES or media.probe(path) == media.Probe(1, None)
 
 
 @dataclass(frozen=True)
-class DigitsTask(SamplingTask[DigitsRecord]):
-    """``vflow digits``: an item per class with a png per sample, or one item with an npz of all."""
+class RunnerTask(SamplingTask[TaskRecord]):
+    """A task of the runner, on the engine."""
+
+    runner: Task[Any, Any, Any] = field(kw_only=True)
 
     def items(self) -> list[Item]:
-        """Classes to draw, or the one array of all; they have no input files.
-
-        Raises:
-            ConfigError: no such class.
-        """
-        names = [str(label) for label in self._labels()]
-        return [Item(name, ()) for name in ([DIGITS_ARRAY] if self._as_array else names)]
+        """Items of a task that reads no files; raises as ``Task.items``."""
+        return self.runner.items(self.model, self.record.settings())
 
     def cache_key(self) -> dict[str, Any]:
-        fields = super().cache_key()
-        if not self._as_array:
-            del fields["label"]  # the item names its class; an array depends on which classes were asked for
-        return fields
+        told = self.runner.told_by_items(self.record.settings())
+        return {name: value for name, value in super().cache_key().items() if name not in told}
 
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
-        settings = self.record.settings()
-        labels = (
-            self._labels() if self._as_array else label_classes(item.name, digits_config(self.model).classes)
-        )
-        images: list[np.ndarray] = []
-        counts = Counts()
+        runner, settings, counts = self.runner, self.record.settings(), Counts()
+        given = runner.read(self.model, item, settings)
+        self.remark(item, runner.notes(given))
+
+        def results() -> Iterator[Any]:
+            nonlocal counts
+            done, total = 0, runner.total(given, settings)
+            for result in runner.iterate(self.model, given, settings):
+                counts, done = counts.plus(result.counts), done + result.size
+                self.progress(done, total)
+                yield result
+
         with self.autocast():
-            for chunk in draw(self.model, labels, settings, progress=self.progress):
-                counts = counts.plus(chunk.counts)
-                if self._as_array:
-                    images.append(chunk.images)
-                    continue
-                for sample, image in enumerate(chunk.images, chunk.first):
-                    media.write_png(folder / f"s{sample:03d}.png", image)
-        if self._as_array:
-            drawn = np.repeat(np.array(labels), settings.num_samples)
-            media.write_npz(folder / f"{DIGITS_ARRAY}.npz", images=np.concatenate(images), labels=drawn)
-        self.remark_redraws(item, counts, "digit")
-        return counts._asdict()
-
-    @property
-    def _as_array(self) -> bool:
-        return self.record.format == "npz"
-
-    def _labels(self) -> tuple[int, ...]:
-        return label_classes(self.record.label, digits_config(self.model).classes)
+            runner.write(folder, given, results(), settings)
+        self.remark_redraws(item, counts, runner.unit)
+        return {**runner.facts(given), **counts._asdict()}

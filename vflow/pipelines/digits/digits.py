@@ -7,7 +7,8 @@ sample k of a class is the same bytes whatever the number of samples and whichev
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -15,13 +16,14 @@ import torch
 from torch import Tensor
 
 from vflow.config import ClassConditionalConfig
+from vflow.data import media
 from vflow.errors import ConfigError, InputError
 from vflow.models import Sampled
 from vflow.models.glow import Chains
+from vflow.pipelines.batch.inputs import Item
 from vflow.pipelines.common import (
     CHUNK,
     Counts,
-    SamplingSettings,
     Temperature,
     as_array,
     config_of,
@@ -33,11 +35,14 @@ from vflow.pipelines.common import (
     to_array,
 )
 from vflow.pipelines.digits.preprocess import prepare_digit as prepare_digit
+from vflow.pipelines.runner import ShouldStop, Task, never
+from vflow.tasks.digits.settings import ALL, DigitsSettings
 
 if TYPE_CHECKING:
     from torch import nn
 
-ALL = "all"
+DIGITS_ARRAY = "digits"
+"""Name of the array file, and of the item that is all of it."""
 Images = Any
 """Pictures, uint8 (…, H, W), numpy or torch."""
 
@@ -49,6 +54,11 @@ class Chunk(NamedTuple):
     first: int
     images: np.ndarray
     counts: Counts
+
+    @property
+    def size(self) -> int:
+        """Digits in it."""
+        return len(self.images)
 
 
 def digits_config(model: nn.Module) -> ClassConditionalConfig:
@@ -99,38 +109,72 @@ def digits(
         CheckpointError: the model does not draw digits.
     """
     config = digits_config(model)
-    settings = SamplingSettings(
+    settings = DigitsSettings.of(
         num_samples=num_samples, temperature=temperature_or_suggested(temperature, config), seed=seed
     )
     labels = label_classes(label, config.classes)
-    return np.concatenate([chunk.images for chunk in draw(model, labels, settings)])
+    return np.concatenate([chunk.images for chunk in DRAW_DIGITS.iterate(model, labels, settings)])
 
 
-def draw(
-    model: nn.Module,
-    labels: Sequence[int],
-    settings: SamplingSettings,
-    *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[Chunk]:
-    """All samples of each of ``labels`` in turn, chunk by chunk; ``progress`` takes (drawn, of how many).
+class DrawDigits(Task[DigitsSettings, tuple[int, ...], Chunk]):
+    """Digits of each class in turn, chunk by chunk: an item per class with a png each, or an array of all."""
 
-    Raises:
-        InputError: a sample stays non-finite after 8 redraws.
-    """
-    digits_config(model)
-    chains = cast(Any, model).flow.with_cached_inverse()
-    for index, label in enumerate(labels):
-        for first in range(0, settings.num_samples, CHUNK):
-            wanted = min(CHUNK, settings.num_samples - first)
-            images, counts = _chunk(model, chains, label, first, wanted, settings)
-            progress(index * settings.num_samples + first + wanted, len(labels) * settings.num_samples)
-            yield Chunk(label, first, images, counts)
+    unit = "digit"
+
+    def items(self, model: nn.Module, settings: DigitsSettings) -> list[Item]:
+        labels = label_classes(settings.label, digits_config(model).classes)
+        names = [DIGITS_ARRAY] if settings.format == "npz" else map(str, labels)
+        return [Item(name, ()) for name in names]
+
+    def told_by_items(self, settings: DigitsSettings) -> Sequence[str]:
+        return () if settings.format == "npz" else ("label",)  # an array depends on the classes in it
+
+    def read(self, model: nn.Module, item: Item, settings: DigitsSettings) -> tuple[int, ...]:
+        label = settings.label if item.name == DIGITS_ARRAY else item.name
+        return label_classes(label, digits_config(model).classes)
+
+    def iterate(
+        self,
+        model: nn.Module,
+        given: Sequence[int],
+        settings: DigitsSettings,
+        should_stop: ShouldStop = never,
+    ) -> Iterator[Chunk]:
+        digits_config(model)
+        chains = cast(Any, model).flow.with_cached_inverse()
+        for label in given:
+            for first in range(0, settings.num_samples, CHUNK):
+                if should_stop():
+                    return
+                wanted = min(CHUNK, settings.num_samples - first)
+                images, counts = _chunk(model, chains, label, first, wanted, settings)
+                yield Chunk(label, first, images, counts)
+
+    def write(
+        self, folder: Path, given: Sequence[int], results: Iterable[Chunk], settings: DigitsSettings
+    ) -> None:
+        if settings.format == "npz":
+            chunks = list(results)
+            media.write_npz(
+                folder / f"{DIGITS_ARRAY}.npz",
+                images=np.concatenate([chunk.images for chunk in chunks]),
+                labels=np.concatenate([np.full(chunk.size, chunk.label) for chunk in chunks]),
+            )
+            return
+        for chunk in results:
+            for sample, image in enumerate(chunk.images, chunk.first):
+                media.write_png(folder / f"s{sample:03d}.png", image)
+
+    def total(self, given: Sequence[int], settings: DigitsSettings) -> int:
+        return len(given) * settings.num_samples
+
+
+DRAW_DIGITS = DrawDigits()
 
 
 @torch.no_grad()
 def _chunk(
-    model: Any, chains: Chains, label: int, first: int, wanted: int, settings: SamplingSettings
+    model: Any, chains: Chains, label: int, first: int, wanted: int, settings: DigitsSettings
 ) -> tuple[np.ndarray, Counts]:
     given = torch.full((CHUNK,), label, device=device_of(model))
     temperature = settings.levels(len(model.latent_shapes))

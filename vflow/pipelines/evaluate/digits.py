@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,8 +26,8 @@ from vflow.metrics.digits import (
     train_classifier,
 )
 from vflow.metrics.frechet import frechet
-from vflow.pipelines.common import SamplingSettings, evenly_spaced
-from vflow.pipelines.digits.digits import bits, digits_config, draw, log_likelihoods
+from vflow.pipelines.common import Counts, evenly_spaced
+from vflow.pipelines.digits.digits import DRAW_DIGITS, bits, digits_config, log_likelihoods
 from vflow.pipelines.evaluate.data import check_digits, digits_root
 from vflow.pipelines.evaluate.report import (
     Evaluation,
@@ -40,6 +41,7 @@ from vflow.pipelines.evaluate.report import (
 )
 from vflow.pipelines.evaluate.round_trip import image_batch, round_trip
 from vflow.pipelines.walk import render as views
+from vflow.tasks.digits.settings import DigitsSettings
 
 USUAL_DIGITS, NUM_SAMPLES = 1000, 100
 EPOCHS = 1
@@ -105,7 +107,7 @@ def evaluate_digits(model: nn.Module, settings: Settings, stage: Stage) -> Evalu
     return Evaluation(figures, protocol, {"random": _sheet(samples.images, drawing.num_samples)})
 
 
-def _protocol(settings: Settings, drawing: SamplingSettings) -> dict[str, Any]:
+def _protocol(settings: Settings, drawing: DigitsSettings) -> dict[str, Any]:
     own = f"trained here, {EPOCHS} epoch of the training digits"
     return {
         "data": "mnist",
@@ -131,25 +133,32 @@ def tune_digits(model: nn.Module, settings: Settings, stage: Stage) -> dict[floa
 
     def score(temperature: float) -> float:
         return -judge.distance(
-            draw_classes(model, replace(_drawing(settings), temperature=temperature)).images
+            draw_classes(model, _drawing(replace(settings, temperature=temperature))).images
         )
 
     return scan_temperatures(TEMPERATURES, score, stage)
 
 
-def _drawing(settings: Settings) -> SamplingSettings:
-    return SamplingSettings(
+def _drawing(settings: Settings) -> DigitsSettings:
+    return DigitsSettings.of(
         num_samples=settings.num_samples or NUM_SAMPLES, temperature=settings.temperature, seed=settings.seed
     )
 
 
 def draw_classes(
-    model: nn.Module, settings: SamplingSettings, progress: Progress = lambda done, total: None
+    model: nn.Module, settings: DigitsSettings, progress: Progress = lambda done, total: None
 ) -> Samples:
     """``settings.num_samples`` digits of each class in turn, (N, 28, 28)."""
-    labels = range(digits_config(model).classes)
-    chunks = draw(model, labels, settings, progress=progress)
-    return Samples.draw((chunk.images, chunk.counts) for chunk in chunks)
+    labels = tuple(range(digits_config(model).classes))
+
+    def drawn() -> Iterator[tuple[np.ndarray, Counts]]:
+        done = 0
+        for chunk in DRAW_DIGITS.iterate(model, labels, settings):
+            done += chunk.size
+            progress(done, DRAW_DIGITS.total(labels, settings))
+            yield chunk.images, chunk.counts
+
+    return Samples.draw(drawn())
 
 
 def find_classifier(path: Path | None, train: MnistImages, seed: int) -> DigitClassifier:

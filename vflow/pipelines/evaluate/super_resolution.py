@@ -26,14 +26,10 @@ from vflow.pipelines.evaluate.report import (
     fault_figures,
     scan_temperatures,
 )
-from vflow.pipelines.upscale import (
-    UpscaleSettings,
-    draw_variants,
-    largest_change,
-    super_resolution_config,
-)
+from vflow.pipelines.upscale import ENLARGE, Photo, largest_change, super_resolution_config
 from vflow.pipelines.walk import render as views
 from vflow.randomness import content_hash, normal
+from vflow.tasks.enlarge.settings import EnlargeSettings
 
 SCALE, NUM_SAMPLES, USUAL_PHOTOS = 4, 8, 128
 TEMPERATURES = (0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
@@ -81,14 +77,14 @@ def tune_super_resolution(model: nn.Module, settings: Settings, stage: Stage) ->
     photos = list(_photos(held, chosen))
 
     def score(temperature: float) -> float:
-        drawing = replace(_drawing(settings), temperature=temperature)
+        drawing = _drawing(replace(settings, temperature=temperature))
         return float(np.mean([max(_similarities(photo, _draw(model, photo, drawing))) for photo in photos]))
 
     return scan_temperatures(TEMPERATURES, score, stage)
 
 
-def _drawing(settings: Settings) -> UpscaleSettings:
-    return UpscaleSettings(
+def _drawing(settings: Settings) -> EnlargeSettings:
+    return EnlargeSettings.of(
         scale=SCALE,
         num_samples=settings.num_samples or NUM_SAMPLES,
         temperature=settings.temperature,
@@ -114,9 +110,9 @@ def _photos(held: PhotoPairs, chosen: Sequence[int]) -> Iterator[np.ndarray]:
         )
 
 
-def _draw(model: nn.Module, photo: np.ndarray, drawing: UpscaleSettings) -> Samples:
+def _draw(model: nn.Module, photo: np.ndarray, drawing: EnlargeSettings) -> Samples:
     """Samples of what ``photo`` is averaged to."""
-    variants = draw_variants(model, average_blocks(photo, SCALE), drawing)
+    variants = ENLARGE.iterate(model, Photo(average_blocks(photo, SCALE)), drawing)
     return Samples.draw((variant.image[None], variant.counts) for variant in variants)
 
 
@@ -156,7 +152,7 @@ class _Figures:
     def photos(self) -> int:
         return len(self.rows)
 
-    def add(self, photo: np.ndarray, drawing: UpscaleSettings) -> None:
+    def add(self, photo: np.ndarray, drawing: EnlargeSettings) -> None:
         """Draw from the small version of a photo, whose sides are multiples of the scale, and compare."""
         half = halve(photo)
         self.nats.append([detail_nats(self.model, picture, drawing.seed) for picture in (photo, half)])

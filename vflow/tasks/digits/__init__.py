@@ -1,6 +1,6 @@
 """Handwritten digits by class."""
 
-from vflow.registry import Card, Family, Kind, Walk
+from vflow.registry import Card, Command, Family, Kind, Walk
 
 FAMILY = Family(
     name="digits",
@@ -22,4 +22,14 @@ FAMILY = Family(
     tune="vflow.pipelines.evaluate.digits:tune_digits",
     reads=("train", "limit", "num_samples", "temperature", "num_importance_samples", "classifier"),
     walk=Walk("vflow.pipelines.walk.images:DigitAdapter", "Start: an image of a digit"),
+    task="vflow.pipelines.digits.digits:DRAW_DIGITS",
+    settings="vflow.tasks.digits.settings:DigitsSettings",
+    command=Command(
+        name="digits",
+        summary="draw handwritten digits by class",
+        help="Draw handwritten digits by class; a class is an item (all of them together, as npz).",
+        unit="digit",
+        usual="digits",
+        endpoint="generate_digits",
+    ),
 )

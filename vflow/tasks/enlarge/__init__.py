@@ -1,6 +1,6 @@
 """Details for enlarged photos."""
 
-from vflow.registry import Card, Family, Kind
+from vflow.registry import Card, Command, Family, Kind
 
 FAMILY = Family(
     name="super_resolution",
@@ -22,4 +22,14 @@ FAMILY = Family(
     evaluate="vflow.pipelines.evaluate.super_resolution:evaluate_super_resolution",
     tune="vflow.pipelines.evaluate.super_resolution:tune_super_resolution",
     reads=("train", "limit", "num_samples", "temperature"),
+    task="vflow.pipelines.upscale:ENLARGE",
+    settings="vflow.tasks.enlarge.settings:EnlargeSettings",
+    command=Command(
+        name="upscale",
+        summary="enlarge photos, in many variants",
+        help="Draw many enlargements of photos; their block means are the photo's own pixels.",
+        unit="image",
+        input="Photos, or folders of them.",
+        usual="enlarge",
+    ),
 )

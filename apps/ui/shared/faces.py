@@ -1,0 +1,267 @@
+"""Tasks of the registry in the app: requests, jobs, and what a task's tab and endpoint show of them."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gradio as gr
+
+from vflow.config.settings import Settings
+from vflow.errors import InputError, counted
+from vflow.pipelines.batch.inputs import Item
+from vflow.pipelines.batch.records import record_class
+from vflow.pipelines.runner import Task
+from vflow.registry import Command, Family, resolve
+
+from . import checks, html
+from .context import AppContext, settings_text
+from .storage import free_name
+from .turns import work_time
+
+MAX_FILES = 20
+SETTINGS = "settings.json"
+
+
+@dataclass
+class Job:
+    """A task under way on one item: its results so far, and the seconds they took."""
+
+    face: Face
+    checkpoint: str | None
+    settings: Any
+    model: Any
+    name: str
+    given: Any
+    results: list[Any] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def done(self) -> int:
+        return sum(result.size for result in self.results)
+
+    @property
+    def total(self) -> int:
+        return self.face.task.total(self.given, self.settings)
+
+    def advance(self, should_stop: Callable[[], bool]) -> Iterator[None]:
+        """Go on result by result; ``results`` grows before each step is yielded.
+
+        Raises:
+            CheckpointError, InputError: with the message to show.
+        """
+        began = work_time()
+        for result in self.face.task.iterate(self.model, self.given, self.settings, should_stop):
+            self.results.append(result)
+            self.seconds = work_time() - began
+            yield
+            if should_stop():
+                return
+
+    def save(self, app: AppContext, folder: Path) -> Any:
+        """The result: files of the task, and the settings that make them again, in ``folder``."""
+        self.face.task.write(folder, self.given, self.results, self.settings)
+        values = self.settings.model_dump()
+        if self.total == values.get("num_samples"):
+            values["num_samples"] = self.done
+        record = record_class(self.face.kind)(**app.models.record(str(self.checkpoint)), **values)
+        (folder / SETTINGS).write_text(record.to_json(), encoding="utf-8")
+        return self.face.finish(self, folder)
+
+    def summary(self) -> str:
+        """One line on what was made."""
+        drawn = counted(self.done, self.face.unit)
+        if self.done < self.total:
+            drawn = f"Stopped after {self.done} of {counted(self.total, self.face.unit)}"
+        used = {name: getattr(self.settings, name, None) for name in ("temperature", "seed")}
+        made = settings_text(self.checkpoint, **used)
+        return f"{drawn}{self.face.about(self)} in {self.seconds:.1f} s · {made}"
+
+    def remarks(self) -> list[str]:
+        """Further remarks for people."""
+        unit = self.face.task.unit
+        redrawn = sum(result.counts.redrawn for result in self.results)
+        again = [f"{counted(redrawn, unit)} redrawn because of non-finite values."]
+        return [*self.face.task.notes(self.given), *(again if redrawn else [])]
+
+
+@dataclass(frozen=True)
+class Files:
+    """A result on disk whose pictures are shown as they are."""
+
+    folder: Path
+    name: str
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / SETTINGS
+
+    @property
+    def made(self) -> list[Path]:
+        """Files that the task wrote."""
+        files = sorted(self.folder.iterdir())
+        return [path for path in files if path.is_file() and path.name not in (SETTINGS, *Face.outputs)]
+
+
+@dataclass(frozen=True)
+class Face:
+    """The parts of a task's tab and endpoint that its settings do not say; those of a task without its own.
+
+    Attributes:
+        unit: name of a sample on the page. verb: of the button. noun: an input, in words.
+        downloads: labels of the result's files. outputs: their names as the endpoint gives them.
+        fits: the app knows how inputs fit its models. picks: buttons inside a result change what it shows.
+    """
+
+    family: Family
+
+    unit: ClassVar[str] = "result"
+    noun: ClassVar[str] = "photo"
+    verb: ClassVar[str] = "Run"
+    downloads: ClassVar[tuple[str, ...]] = ("Files (zip)", "Settings (json)")
+    outputs: ClassVar[tuple[str, ...]] = ("files.zip", SETTINGS)
+    fits: ClassVar[bool] = False
+    picks: ClassVar[bool] = False
+
+    @property
+    def command(self) -> Command:
+        assert self.family.command
+        return self.family.command
+
+    @property
+    def tab(self) -> str:
+        """Identifier of the tab."""
+        return self.command.name
+
+    @property
+    def takes_files(self) -> bool:
+        return bool(self.command.input)
+
+    @cached_property
+    def task(self) -> Task[Any, Any, Any]:
+        task: Task[Any, Any, Any] = resolve(self.family.task)
+        return task
+
+    @cached_property
+    def kind(self) -> type[Settings]:
+        """Class of the settings."""
+        kind: type[Settings] = resolve(self.family.settings)
+        return kind
+
+    def begin(self, app: AppContext, checkpoint: str | None, settings: Any, path: str | None = None) -> Job:
+        """Load the model and read the input.
+
+        Raises:
+            CheckpointError, InputError: with the message to show.
+        """
+        model = app.models.load(checkpoint, self.family.name)
+        if path is None:
+            item = self.task.items(model, settings)[0]
+        else:
+            item = Item(Path(path).stem.lstrip(".") or self.noun, (Path(path),))
+        job = Job(self, checkpoint, settings, model, item.name, self.task.read(model, item, settings))
+        self.check(job)
+        return job
+
+    def check(self, job: Job) -> None:
+        """Refuse a job that is too large for the app.
+
+        Raises:
+            InputError: with the remedy.
+        """
+
+    def paths(self, files: Sequence[str]) -> Sequence[str | None]:
+        """Inputs of an endpoint's jobs: one each, or none for a task without.
+
+        Raises:
+            InputError: no input, or too many.
+        """
+        if self.takes_files and not files:
+            raise InputError(f"no {self.noun} given; add a {self.noun}, or choose an example")
+        if len(files) > MAX_FILES:
+            raise InputError(f"{len(files)} {self.noun}s; give at most {MAX_FILES} at once")
+        return files if self.takes_files else [None]
+
+    def work(self, job: Job) -> int | None:
+        """Cost of one result in units of its own; None where the time left is not told."""
+        return None
+
+    def about(self, job: Job) -> str:
+        """Further words of the line on a result."""
+        return ""
+
+    def finish(self, job: Job, folder: Path) -> Any:
+        """The result, with the files that the page needs beside the task's own."""
+        return Files(folder, job.name)
+
+    def archive(self, folder: Path, results: Sequence[Any]) -> None:
+        """Write the archive of all results, where there is one."""
+        names: set[str] = set()
+        with zipfile.ZipFile(folder / self.outputs[0], "w", zipfile.ZIP_STORED) as file:
+            for result in results:
+                name = free_name(result.name, names)
+                for path in self.archived(result):
+                    file.write(path, f"{name}/{path.name}")
+
+    def archived(self, result: Any) -> Sequence[Path]:
+        """Files of a result that go into the archive."""
+        made: list[Path] = result.made
+        return made
+
+    def files(self, result: Any) -> Sequence[Path]:
+        """The result's files, in the order of ``downloads``."""
+        return [result.folder / name for name in self.outputs]
+
+    def empty(self, text: str = "Choose the settings and press the button.") -> str:
+        """HTML before there is a result."""
+        return html.placeholder(f'<ol class="vf-grid">{html.ghost_items(4)}</ol>', "No result yet", text)
+
+    def uploaded(self, path: str) -> str:
+        """HTML of an upload; raises VflowError where it cannot be read."""
+        return self.empty(f"{Path(path).name}: press {self.verb}.")
+
+    def live(self, job: Job) -> str | None:
+        """HTML while the job goes on; None: the page stays as it is."""
+        return None
+
+    def shown(self, job: Job, result: Any) -> str:
+        """HTML of a result."""
+        pictures = [path for path in result.made if path.suffix == ".png"]
+        items = "".join(
+            f'<li class="vf-tile"><img src="{html.file_url(path)}" alt="{escape(path.stem)}"></li>'
+            for path in pictures
+        )
+        return f'<section class="vf-results" aria-label="Results"><ol class="vf-grid">{items}</ol></section>'
+
+    def opening(self, app: AppContext) -> str:
+        """HTML before the first run."""
+        return self.empty()
+
+    def examples(self) -> gr.HTML | None:
+        """A strip of examples below the upload box."""
+        return None
+
+    def example(self, index: int) -> Path:
+        """File of an example."""
+        raise NotImplementedError
+
+    def picked(self, result: Any, index: int) -> str:
+        """HTML after a click on a button inside the result, where it ``picks``."""
+        raise NotImplementedError
+
+    def beside(self, app: AppContext, checkpoint: gr.Dropdown, results: gr.HTML, result: gr.State) -> None:
+        """Lay out and wire what the tab has beside the task."""
+
+
+def checked(kind: type[Settings], values: dict[str, Any]) -> Any:
+    """Settings of values as they come from a form or an endpoint.
+
+    Raises:
+        InputError: a value is missing or out of range; the message names it and the range.
+    """
+    return kind(**{name: checks.setting(name, each, values) for name, each in kind.model_fields.items()})

@@ -1,0 +1,24 @@
+"""Faces of all tasks of the registry: those with a tab of their own, and plain ones of the others."""
+
+from __future__ import annotations
+
+from vflow.registry import commands
+
+from .digits.job import FACE as DIGITS
+from .enlarge.job import FACE as ENLARGE
+from .shared.context import Tab
+from .shared.faces import Face
+from .shared.task_tab import task_tab
+
+OWN: dict[str, Face] = {face.family.name: face for face in (DIGITS, ENLARGE)}
+
+
+def faces() -> list[Face]:
+    """A face for each task that has a command."""
+    return [OWN.get(family.name) or Face(family) for family in commands().values()]
+
+
+def plain_tabs() -> list[Tab]:
+    """Tabs of the tasks that have none of their own, such as those of other packages."""
+    plain = [face for face in faces() if face.family.name not in OWN]
+    return [task_tab(face.command.name.capitalize(), face.tab, face) for face in plain]
