@@ -77,7 +77,7 @@ class RunFlags(ABC):
     def draw(self, items: Sequence[Item], task: SamplingTask[Any], several: bool = False) -> int:
         """Draw for ``items``, which may be part of ``several``; returns 0, or 1 when some failed."""
         options, several = self.options(), several or len(items) > 1
-        single_array = task.record.format == "npz" and not several
+        single_array = task.as_array and not several
         options = replace(options, flat=single_array and not self.folder_per_item)
         with _progress_bar(self.unit) as progress:
             return self.work(items, replace(task, progress=progress), options)

@@ -50,7 +50,7 @@ class Result:
 class DigitsFace(Face):
     """Digits in a grid, each a style for the panel below."""
 
-    unit, verb = "digit", "Draw"
+    verb = "Draw"
     downloads = ("Sheet (png)", "Digits (npz)", "Settings (json)")
     outputs = ("digits.npz", "digits.png", SETTINGS)
 

@@ -82,7 +82,7 @@ class Result:
 class EnlargeFace(Face):
     """Variants beside bicubic interpolation, and the map of their differences."""
 
-    unit, noun, verb = "variant", "photo", "Enlarge"
+    sample, verb = "variant", "Enlarge"
     downloads = ("All variants (zip)", "Differences (png)", "Settings (json)")
     outputs = ("enlarged.zip", SETTINGS)
     fits = picks = True

@@ -113,14 +113,14 @@ class Face:
     """The parts of a task's tab and endpoint that its settings do not say; those of a task without its own.
 
     Attributes:
-        unit: name of a sample on the page. verb: of the button. noun: an input, in words.
+        sample: its name on the page, where the command has another. noun: an input's. verb: of the button.
         downloads: labels of the result's files. outputs: their names as the endpoint gives them.
         fits: the app knows how inputs fit its models. picks: buttons inside a result change what it shows.
     """
 
     family: Family
 
-    unit: ClassVar[str] = "result"
+    sample: ClassVar[str] = ""
     noun: ClassVar[str] = "photo"
     verb: ClassVar[str] = "Run"
     downloads: ClassVar[tuple[str, ...]] = ("Files (zip)", "Settings (json)")
@@ -137,6 +137,11 @@ class Face:
     def tab(self) -> str:
         """Identifier of the tab."""
         return self.command.name
+
+    @property
+    def unit(self) -> str:
+        """Name of a sample."""
+        return self.sample or self.command.unit
 
     @property
     def takes_files(self) -> bool:

@@ -67,6 +67,11 @@ class SamplingTask(ABC, Generic[R]):
     def run(self, item: Item, folder: Path) -> dict[str, Any]:
         """As for ``engine.Task``."""
 
+    @property
+    def as_array(self) -> bool:
+        """True if an item's samples make one array."""
+        return bool(self.record.fields().get("format") == "npz")
+
     def remark(self, item: Item, texts: Iterable[str]) -> None:
         """Pass remarks on, each with the item's name."""
         for text in texts:
