@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
+from annotated_types import Ge, Le
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -100,9 +101,7 @@ class Settings(Config):
         return temperature_per_level(getattr(self, "temperature", 1.0), count)
 
 
-def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
-    """Least and largest value of a field that is a number, where it has such."""
-    ends = {
-        name: getattr(part, name) for part in field.metadata for name in ("ge", "le") if hasattr(part, name)
-    }
-    return ends.get("ge"), ends.get("le")
+def bounds(field: FieldInfo) -> tuple[Any, Any]:
+    """Least and largest value of a field that is a number; None where it has no such."""
+    low = next((part.ge for part in field.metadata if isinstance(part, Ge)), None)
+    return low, next((part.le for part in field.metadata if isinstance(part, Le)), None)
