@@ -1,13 +1,12 @@
-"""Models of digits side by side: PixelCNN and row LSTM (van den Oord et al. 2016), integer flows.
+"""Models of digits side by side: PixelCNN (van den Oord et al. 2016), integer flows (Hoogeboom et al. 2019).
 
 Prints bits/dim given the class, and samples per second of processor time, beside the shipped flow. Of 300
-test digits PixelCNN has 1.148 bits/dim after 1,400 steps of 8, the row LSTM 1.156 after as many, the integer
-flow (Hoogeboom et al. 2019) 1.590 after 800 of 16, ``digits`` 1.053 (a bound). Train the models first, then
-compare; run with one thread::
+test digits PixelCNN has 1.148 bits/dim after 1,400 steps of 8, the integer flow 1.590 after 800 of 16, the
+row LSTM of examples/row_lstm.py 1.156, ``digits`` 1.053 (a bound). Train the models first, then compare; run
+with one thread::
 
-    vflow train --config row-lstm --data MNIST --output runs/row-lstm --max-steps 1400 \\
-      --set training.batch_size=8
-    VFLOW_DATA=… python -m examples.digit_models runs/pixelcnn runs/row-lstm runs/integer-flow digits
+    vflow train --config pixelcnn --data MNIST --output runs/pixelcnn --max-steps 1400
+    VFLOW_DATA=… python -m examples.digit_models runs/pixelcnn runs/integer-flow digits
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from examples import (
     knowledge_types,
     made_bits,
     masks,
+    row_lstm,
     systems,
     vae,
     vine_autoencoder,
@@ -27,6 +28,7 @@ from vflow.checkpoint import save_checkpoint
 from vflow.config import PixelCNNConfig
 from vflow.models import PixelCNN
 from vflow.pipelines.evaluate import discrete
+from vflow.pipelines.evaluate.report import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
@@ -60,10 +62,16 @@ class Digits:
 
 
 def side_by_side(folder: Path) -> Rows:
-    config = PixelCNNConfig(hidden=4, layers=1, network="row-lstm")
-    save_checkpoint(folder / "lstm", PixelCNN(config), config=config)
-    found: Rows = digit_models.compare([str(folder / "lstm")], "validation", 3)["rows"]
+    config = PixelCNNConfig(hidden=4, layers=1)
+    save_checkpoint(folder / "tiny", PixelCNN(config), config=config)
+    found: Rows = digit_models.compare([str(folder / "tiny")], "validation", 3)["rows"]
     return found
+
+
+def lstm(folder: Path) -> Rows:
+    small = PixelCNNConfig(hidden=4, layers=1, kernel=3)
+    training = row_lstm.TRAINING.model_copy(update={"max_steps": 2})
+    return [row_lstm.run(training, Settings("digits", split="validation", limit=3, num_samples=1), small)]
 
 
 def knowledge(folder: Path) -> Rows:
@@ -84,6 +92,7 @@ SMALL: dict[str, tuple[Callable[[Path], Rows], int]] = {
     "knowledge_types": (knowledge, 4),
     "made_bits": (lambda _: list(made_bits.bits("", 0.2, 0)), 2),
     "masks": (lambda folder: masks.run("vessels", 0.2, 3, folder / "sheet.png"), 2),
+    "row_lstm": (lstm, 1),
     "systems": (lambda _: list(systems.rings(0.1, 0)), 2),
     "vae": (lambda _: list(vae.posterior(["diagonal", "copula"], "", 2, 0)), 2),
     "vine_autoencoder": (vines, 1),
@@ -93,7 +102,7 @@ SMALL: dict[str, tuple[Callable[[Path], Rows], int]] = {
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_at_a_small_size(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, count = SMALL[name]
-    for module in (discrete, knowledge_types, made_bits, vae, vine_autoencoder):
+    for module in (discrete, knowledge_types, made_bits, row_lstm, vae, vine_autoencoder):
         monkeypatch.setattr(module, "MnistImages", Digits)
     monkeypatch.setattr(invertible_network, "OBSERVATIONS", 6)
     monkeypatch.setattr(invertible_network, "COMPARED", 2)

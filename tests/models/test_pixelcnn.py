@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from examples.row_lstm import row_lstm
 from vflow.config import PixelCNNConfig
 from vflow.models.pixelcnn import PixelCNN, _logistics
 
@@ -15,11 +16,11 @@ def model(network: str, output: str = "softmax", classes: int = 3, layers: int =
     torch.manual_seed(0)
     config = PixelCNNConfig.model_validate(
         {
-            "height": 7, "width": 6, "network": network, "output": output, "hidden": 8, "layers": layers,
+            "height": 7, "width": 6, "output": output, "hidden": 8, "layers": layers,
             "kernel": 3, "mixtures": 2, "classes": classes,
         }
     )  # fmt: skip
-    made = PixelCNN(config)
+    made = row_lstm(config) if network == "row-lstm" else PixelCNN(config)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))

@@ -137,9 +137,7 @@ class PixelCNNConfig(DiscreteConfig):
     channels: ClassVar[int] = 1
     height: int = Field(default=28, ge=1, le=256)
     width: int = Field(default=28, ge=1, le=256)
-    network: Literal["gated", "row-lstm"] = Field(
-        default="gated", description="gated convolutions, or LSTMs over rows"
-    )
+    network: Literal["gated"] = "gated"
     hidden: int = Field(default=32, ge=1, le=512)
     layers: int = Field(default=6, ge=1, le=64)
     kernel: int = Field(default=5, ge=3, le=15, description="rows and columns of a convolution; odd")

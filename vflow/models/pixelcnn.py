@@ -1,10 +1,8 @@
 """Autoregressive models of grey images, pixel by pixel in raster order (van den Oord et al. 2016).
 
 PixelCNN with gates (*Conditional Image Generation with PixelCNN Decoders*): a stack of convolutions over
-the rows above and one over the pixels to the left, so that no pixel above is hidden. Row LSTM (*Pixel
-Recurrent Neural Networks*, 3.1): a masked 7×7 convolution, then states that run from row to row. Each pixel's
-distribution is a softmax over 256 grey levels or a mixture of discretised logistics; a class shifts every
-gate.
+the rows above and one over the pixels to the left, so that no pixel above is hidden. Each pixel's distribution
+is a softmax over 256 grey levels or a mixture of discretised logistics; a class shifts every gate.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from vflow.models.image import ImageBatch
 from vflow.nn.modules import ModuleList
 
 LEVELS = 256
-REACH = 3  # rows and columns that a row LSTM's first convolution goes up and to the sides
 Labels = Tensor | None
 
 
@@ -31,7 +28,7 @@ def _down(x: Tensor) -> Tensor:
     return functional.pad(x, (0, 0, 1, 0))[..., :-1, :]
 
 
-def _right(x: Tensor) -> Tensor:
+def moved_right(x: Tensor) -> Tensor:
     """Columns moved right by one; the first is zero."""
     return functional.pad(x, (1, 0))[..., :-1]
 
@@ -108,7 +105,8 @@ class PixelNetwork(nn.Module, ABC):
         """Memory after a row (B, 1, 1, W)."""
 
 
-def _with_ones(x: Tensor) -> Tensor:
+def with_ones(x: Tensor) -> Tensor:
+    """Images (B, 1, H, W) and a channel of ones."""
     return torch.cat([x, torch.ones_like(x)], 1)  # ones tell pixels from the border's zeros
 
 
@@ -126,9 +124,9 @@ class GatedNetwork(PixelNetwork):
         )
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        x = _with_ones(x)
+        x = with_ones(x)
         vertical = self.vertical(x)
-        horizontal = _right(self.horizontal(x)) + _down(vertical)
+        horizontal = moved_right(self.horizontal(x)) + _down(vertical)
         for layer in self.layers:
             above = layer.vertical(vertical)
             horizontal = layer.horizontal_gate(horizontal, _down(above), rows)
@@ -149,13 +147,13 @@ class GatedNetwork(PixelNetwork):
 
     def row(self, x: Tensor, memory: Memory, rows: Tensor) -> Tensor:
         first, *others = memory[::2]
-        horizontal = _right(self.horizontal(_with_ones(x))) + first
+        horizontal = moved_right(self.horizontal(with_ones(x))) + first
         for layer, above in zip(self.layers, others, strict=True):
             horizontal = layer.horizontal_gate(horizontal, above, rows)
         return horizontal
 
     def advance(self, x: Tensor, memory: Memory, rows: Tensor) -> Memory:
-        seen = torch.cat([memory[1], _with_ones(x)], 2)
+        seen = torch.cat([memory[1], with_ones(x)], 2)
         vertical = self.vertical(seen)[:, :, -1:]
         parts = [vertical, seen[:, :, 1:]]
         for layer, before in zip(self.layers, memory[3::2], strict=True):
@@ -167,82 +165,18 @@ class GatedNetwork(PixelNetwork):
 
 
 @final
-class RowLSTMLayer(nn.Module):
-    """LSTM over rows, gated by inputs up to a pixel's own in its row and by states around it a row higher.
-
-    The convolution of inputs is masked, that of states is not (*Pixel Recurrent Neural Networks*, 3.1).
-    """
-
-    def __init__(self, hidden: int, kernel: int, classes: int) -> None:
-        super().__init__()
-        self.entry = CausalConv2d(hidden, 4 * hidden, 1, kernel // 2 + 1, centered=False)
-        self.state = nn.Conv1d(hidden, 4 * hidden, kernel, padding=kernel // 2)
-        self.label = nn.Embedding(max(1, classes), 4 * hidden)
-        nn.init.normal_(self.label.weight, std=0.02)
-
-    def forward(self, x: Tensor, state: Tensor, cell: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, hidden, H, W) → the same, and state and cell (B, hidden, W) after its last row."""
-        entry = self.entry(x) + self.label(rows)[..., None, None]
-        states = []
-        for row in entry.unbind(2):
-            output, forget, write, value = (row + self.state(state)).chunk(4, 1)
-            cell = torch.sigmoid(forget + 1) * cell + torch.sigmoid(write) * torch.tanh(value)
-            state = torch.sigmoid(output) * torch.tanh(cell)
-            states.append(state)
-        return torch.stack(states, 2), state, cell
-
-
-@final
-class RowLSTM(PixelNetwork):
-    """A 7×7 convolution without the pixel itself and those after it, then ``layers`` residual row LSTMs.
-
-    The convolution is a sum of two, over three rows above and over three pixels to the left.
-    """
-
-    def __init__(self, config: PixelCNNConfig) -> None:
-        super().__init__()
-        self.hidden = config.hidden
-        self.above = CausalConv2d(2, config.hidden, REACH, 2 * REACH + 1, centered=True)
-        self.left = CausalConv2d(2, config.hidden, 1, REACH, centered=False)
-        self.layers = ModuleList(
-            [RowLSTMLayer(config.hidden, config.kernel, config.classes) for _ in range(config.layers)]
-        )
-
-    def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        return self._run(x, self.memory(x), rows)[0]
-
-    def memory(self, x: Tensor) -> Memory:
-        """The three rows above, (B, 2, 3, W), then state and cell of each layer, (B, hidden, W)."""
-        state = x.new_zeros(len(x), self.hidden, x.shape[-1])
-        return (x.new_zeros(len(x), 2, REACH, x.shape[-1]), *[state] * (2 * len(self.layers)))
-
-    def row(self, x: Tensor, memory: Memory, rows: Tensor) -> Tensor:
-        return self._run(x, memory, rows)[0]
-
-    def advance(self, x: Tensor, memory: Memory, rows: Tensor) -> Memory:
-        return self._run(x, memory, rows)[1]
-
-    def _run(self, x: Tensor, memory: Memory, rows: Tensor) -> tuple[Tensor, Memory]:
-        x = _with_ones(x)
-        seen = torch.cat([memory[0], x], 2)
-        h = self.above(seen)[:, :, REACH - 1 : -1] + self.left(_right(x))
-        after = [seen[:, :, -REACH:]]
-        for layer, state, cell in zip(self.layers, memory[1::2], memory[2::2], strict=True):
-            new, state, cell = layer(h, state, cell, rows)
-            h = h + new
-            after += [state, cell]
-        return h, tuple(after)
-
-
-@final
 class PixelCNN(DiscreteModel[ImageBatch]):
-    """p(image | class) = Π p(pixel | pixels before it, class)."""
+    """p(image | class) = Π p(pixel | pixels before it, class).
 
-    def __init__(self, config: PixelCNNConfig) -> None:
+    Args:
+        network: in place of gated convolutions.
+    """
+
+    def __init__(self, config: PixelCNNConfig, network: PixelNetwork | None = None) -> None:
         super().__init__()
         self.config = config
         self.image_shape = (1, config.height, config.width)
-        self.network: PixelNetwork = GatedNetwork(config) if config.network == "gated" else RowLSTM(config)
+        self.network: PixelNetwork = GatedNetwork(config) if network is None else network
         outputs = LEVELS if config.output == "softmax" else 3 * config.mixtures
         self.head = nn.Sequential(
             nn.ReLU(), nn.Conv2d(config.hidden, 2 * config.hidden, 1), nn.ReLU(),
