@@ -1,8 +1,9 @@
 """Autoregressive models of grey images, pixel by pixel in raster order (van den Oord et al. 2016).
 
 PixelCNN with gates (*Conditional Image Generation with PixelCNN Decoders*): a stack of convolutions over
-the rows above and one over the pixels to the left, so that no pixel above is hidden. Each pixel's distribution
-is a softmax over 256 grey levels or a mixture of discretised logistics; a class shifts every gate.
+the rows above and one over the pixels to the left, so that no pixel above is hidden. Each pixel's
+distribution is a softmax over 256 grey levels or a mixture of discretised logistics; a class shifts every
+gate.
 """
 
 from __future__ import annotations
