@@ -49,7 +49,7 @@ TASKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "Surprise": (("F.surprise",), ()),
     "Rain": (("I.rain",), ("rain",)),
-    "Colours": (("F.colorizer", "B.colour", "K."), ("colorizer",)),
+    "Colours": (("F.colorizer", "B.colour", "K.", "U."), ("colorizer",)),
     "Digits": (
         ("F.digits", "B.digits", "M.digits", "N.knowledge"),
         ("digits", "digit-models", "knowledge"),
