@@ -107,7 +107,11 @@ def test_replies_say_how_the_input_fits_and_what_was_done_to_it(
 ) -> None:
     Image.new("RGB", (64, 48), "white").save(tmp_path / "wide.png")
     *_, settings = client.predict(
-        [handle_file(tmp_path / "wide.png")], num_samples=1, num_frames=1, api_name="/predict_future"
+        [handle_file(tmp_path / "wide.png")],
+        checkpoint="shapes",
+        num_samples=1,
+        num_frames=1,
+        api_name="/predict_future",
     )
     assert "Fitted from 64×48 to the model's 32×32" in json.loads(Path(settings).read_text())["remarks"]
     report = client.predict(
