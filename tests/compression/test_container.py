@@ -50,18 +50,18 @@ def test_frames_that_are_coded_alone_come_back() -> None:
             unpack(resigned(bytes(forged)), "hill")
 
 
-@pytest.mark.parametrize("place", range(len(DATA)))
-def test_a_changed_byte_is_refused(place: int) -> None:
-    damaged = bytearray(DATA)
-    damaged[place] ^= 16
-    with pytest.raises(InputError, match=r"^hill\.vflow: [^\n]+$"):
-        unpack(bytes(damaged), "hill.vflow")
+def test_a_changed_byte_is_refused() -> None:
+    for place in range(len(DATA)):
+        damaged = bytearray(DATA)
+        damaged[place] ^= 16
+        with pytest.raises(InputError, match=r"^hill\.vflow: [^\n]+$"):
+            unpack(bytes(damaged), "hill.vflow")
 
 
-@pytest.mark.parametrize("size", range(len(DATA)))
-def test_a_file_cut_short_is_refused(size: int) -> None:
-    with pytest.raises(InputError, match=r"hill\.vflow: (cut short|not a \.vflow file)"):
-        unpack(DATA[:size], "hill.vflow")
+def test_a_file_cut_short_is_refused() -> None:
+    for size in range(len(DATA)):
+        with pytest.raises(InputError, match=r"hill\.vflow: (cut short|not a \.vflow file)"):
+            unpack(DATA[:size], "hill.vflow")
 
 
 def test_a_longer_file_is_refused() -> None:

@@ -226,13 +226,13 @@ def test_what_is_no_number_has_no_density(name: str, dtype: torch.dtype) -> None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("far", [178.0, 1e4, 1e30, math.inf])
 @pytest.mark.parametrize("name", [name for name in ALL if name not in ON_ANGLES])
-def test_far_points_have_next_to_no_density(name: str, far: float, dtype: torch.dtype) -> None:
+def test_far_points_have_next_to_no_density(name: str, dtype: torch.dtype) -> None:
     density = ALL[name]
-    for point in ([far] + [0.0] * (density.dim - 1), [far] * density.dim, [-far] * density.dim):
-        log_p = float(density.log_prob(torch.tensor([point], dtype=dtype)))
-        assert log_p <= -0.5 * far, point
+    for far in (178.0, 1e4, 1e30, math.inf):
+        for point in ([far] + [0.0] * (density.dim - 1), [far] * density.dim, [-far] * density.dim):
+            log_p = float(density.log_prob(torch.tensor([point], dtype=dtype)))
+            assert log_p <= -0.5 * far, point
 
 
 def test_float32_knows_the_pinwheel_far_out() -> None:
