@@ -215,14 +215,14 @@ def test_points_of_another_width_are_refused_and_so_is_such_noise(name: str) -> 
         density.sample(torch.zeros(4, density.noise_dim + 1))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ALL)
 @torch.no_grad()
-def test_what_is_no_number_has_no_density(name: str, dtype: torch.dtype) -> None:
+def test_what_is_no_number_has_no_density(name: str) -> None:
     density = ALL[name]
-    x = density.sample(torch.randn(3, density.noise_dim, dtype=dtype))
-    x[1, 0] = torch.nan
-    assert density.log_prob(x).isnan().tolist() == [False, True, False]
+    for dtype in (torch.float32, torch.float64):
+        x = density.sample(torch.randn(3, density.noise_dim, dtype=dtype))
+        x[1, 0] = torch.nan
+        assert density.log_prob(x).isnan().tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
