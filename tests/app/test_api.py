@@ -51,7 +51,13 @@ def test_predict_future_is_python_predict(
     client: Client, clip: Path, checkpoints: Path, square: np.ndarray
 ) -> None:
     native, previews, settings = client.predict(
-        [handle_file(clip)], num_samples=3, num_frames=2, temperature=0.8, seed=5, api_name="/predict_future"
+        [handle_file(clip)],
+        checkpoint="shapes",
+        num_samples=3,
+        num_frames=2,
+        temperature=0.8,
+        seed=5,
+        api_name="/predict_future",
     )
     model = vflow.load(checkpoints / "shapes")
     expected = vflow.predict(model, square, num_samples=3, num_frames=2, temperature=0.8, seed=5)
@@ -63,7 +69,9 @@ def test_predict_future_is_python_predict(
 
 
 def test_predict_future_with_defaults(client: Client, stills: list[Path]) -> None:
-    native, *_ = client.predict([handle_file(p) for p in stills[:2]], api_name="/predict_future")
+    native, *_ = client.predict(
+        [handle_file(p) for p in stills[:2]], checkpoint="shapes", api_name="/predict_future"
+    )
     with np.load(native) as saved:
         assert saved["frames"].shape == (8, 10, 32, 32, 3)
 
@@ -140,7 +148,13 @@ def test_cancelling_a_call_frees_the_queue(client: Client, stills: list[Path]) -
     while not job.outputs():
         assert not job.done()
     job.cancel()
-    client.predict([handle_file(stills[0])], num_samples=1, num_frames=1, api_name="/predict_future")
+    client.predict(
+        [handle_file(stills[0])],
+        checkpoint="shapes",
+        num_samples=1,
+        num_frames=1,
+        api_name="/predict_future",
+    )
 
 
 def test_score_is_python_surprisal_with_its_maps(

@@ -64,12 +64,16 @@ def find_checkpoint(
     """``chosen``, or where that is auto the checkpoint that ships and suits an upload.
 
     Raises:
-        VflowError: the upload cannot be read, or no model knows such clips.
+        CheckpointError: no model knows such clips.
     """
     if chosen != AUTO:
         return chosen
+    try:
+        frames = _looked_at(paths)
+    except VflowError:  # the job says what is wrong
+        return app.models.default(*families) or chosen
     names = [name for name in app.models.names(*families) if app.models.ships(name)]
-    return choose(_looked_at(paths), purpose, names).name
+    return choose(frames, purpose, names).name
 
 
 def judge(app: AppContext, chosen: str | None, frames: np.ndarray) -> Verdict:
