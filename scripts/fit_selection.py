@@ -127,7 +127,7 @@ def _cropped(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _coded(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """What is left after H.264 at a constant rate factor of 18 to 34."""
+    """The frame as H.264 leaves it, at a constant rate factor of 18 to 34."""
     written = io.BytesIO()
     with av.open(written, "w", format="mp4") as container:
         stream = container.add_stream("libx264", 10)

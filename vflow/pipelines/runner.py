@@ -65,7 +65,7 @@ class Task(ABC, Generic[S, G, R]):
 
     @abstractmethod
     def read(self, model: Any, item: Item, settings: S) -> G:
-        """What is given to ``iterate``.
+        """Input of ``iterate``.
 
         Raises:
             InputError: this item cannot be used.

@@ -187,7 +187,7 @@ def fit_line(tab: str) -> gr.HTML:
 
 @dataclass(frozen=True)
 class Selection:
-    """How the checkpoint came to be chosen.
+    """The way a checkpoint came to be chosen.
 
     Attributes:
         by_hand: a person chose it, so it stays. before: what was chosen until an upload switched it.
@@ -200,7 +200,7 @@ class Selection:
 def arrival(
     app: AppContext, paths: Sequence[str], chosen: str | None, names: Sequence[str], selection: Selection
 ) -> tuple[str, str | None, Selection]:
-    """What an upload changes: HTML on how it fits, the checkpoint, and how that came to be chosen.
+    """Changes that an upload makes: HTML on how it fits, the checkpoint, and how that came to be chosen.
 
     One that was not chosen by hand makes way for one that fits better, with a button that takes this back.
     """
