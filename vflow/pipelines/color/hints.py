@@ -127,7 +127,7 @@ def place(hints: Sequence[Hint], lightness: Tensor) -> tuple[Placed, ...]:
 
 
 class Likeness(NamedTuple):
-    """Features of a photo by a backbone: edges (C, h, w), similar within an object, and kinds (C', h', w')."""
+    """Features of a photo: edges (C, h, w), similar within an object, and kinds (C', h', w')."""
 
     edges: Tensor
     kinds: Tensor
