@@ -55,7 +55,9 @@ def test_each_outside_library_has_one_home() -> None:
     homes = {
         "accelerate": ("vflow/training",),
         "gradio": ("apps",),
-        **dict.fromkeys(CONTAINERS, ("vflow/data", "scripts/acceptance", "scripts/pins")),
+        **dict.fromkeys(
+            CONTAINERS, ("vflow/data", "scripts/acceptance", "scripts/pins", "scripts/fit_selection")
+        ),
     }
     for path in SOURCES:
         text = path.read_text()

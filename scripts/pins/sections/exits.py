@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ def pins(place: Place) -> Iterator[tuple[str, Any]]:
     """Of each call: its exit code, under its words."""
     os.environ["PYTHONWARNINGS"] = "ignore"
     yield "(nothing)", vflow("").code
+    made: Counter[str] = Counter()
     for call in calls():
-        yield call, vflow(call).code
+        made[call] += 1
+        yield call + " (again)" * (made[call] - 1), vflow(call).code
 
 
 def calls() -> list[str]:
