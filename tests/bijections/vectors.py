@@ -131,7 +131,7 @@ VECTORS: dict[str, Case] = {
     "autoregressive-context": autoregressive("affine", FEATURES),
     "coupling-context": coupling("spline", FEATURES),
     "one-element": vector(
-        lambda: Autoregressive(Affine(), MADE(1, 2, [4], features=FEATURES)), 1, normal, FEATURES
+        lambda: Autoregressive(Affine(), MADE(1, 2, [16], features=FEATURES)), 1, normal, FEATURES
     ),
     "inverse-autoregressive": vector(lambda: Inverse(Autoregressive(Gated(), MADE(3, 2, [8])))),
     "rnade": vector(tied),
