@@ -158,7 +158,7 @@ def test_of_two_photos_the_last_is_taken_and_none_is_refused_in_a_line(opened: O
     status = app.page.locator("#vf-enlarge-status p")
     files = [PHOTO, FOLDER / "walk-coffee.png"]
     app.page.locator("#vf-enlarge-files input[type=file]").set_input_files(files)
-    expect(status).to_have_text("One photo is enlarged at a time: walk-coffee.png is taken.", timeout=DONE)
+    expect(status).to_have_text("One photo at a time: walk-coffee.png is taken.", timeout=DONE)
     expect(app.page.locator("#vf-enlarge-results img")).to_have_attribute("alt", "walk-coffee.png")
     expect(app.page.locator("#vf-enlarge-files")).not_to_contain_text("astronaut")
     enlarge(app, variants=1)
