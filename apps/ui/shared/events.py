@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ FOLLOW_LINK = "watch('value', () => element.querySelector('a')?.click());"  # as
 GONE = "That result has since been deleted; run it again."
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
+SETTLED = 0.5  # seconds in which the page has drawn an update
 JOB: dict[str, Any] = {"concurrency_id": "jobs", "concurrency_limit": None}
 """Of every event that starts a job, which begins at once: ``Turns`` gives it its turns."""
 QUEUED: dict[str, Any] = {
@@ -197,7 +199,9 @@ class NewestWins:
                                 break
                             if updates:
                                 yield updates
-            # Gradio repeats the last update at the end: over what is newer, such as an empty panel.
+            # Gradio repeats the last update at the end, over what is newer, such as an empty panel: so it is
+            # one that changes nothing. Where it follows at once, the page loses the files of the one before.
+            await asyncio.sleep(SETTLED)
             yield unless_empty({}, self._status)
 
         self._groups.add(trigger.group)
