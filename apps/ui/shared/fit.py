@@ -202,14 +202,16 @@ def arrival(
 ) -> tuple[str, str | None, Selection]:
     """Changes that an upload makes: HTML on how it fits, the checkpoint, and how that came to be chosen.
 
-    One that was not chosen by hand makes way for one that fits better, with a button that takes this back.
+    A model of clips that was not chosen by hand makes way for one that fits better, with a button that takes
+    this back.
     """
     verdict = judge_files(app, chosen, paths)
     stays = replace(selection, before=None)
     if verdict is None:
         return "", chosen, stays
     unknown = verdict.fits is None and verdict.best == GENERALIST  # a model of one's own may know better
-    if selection.by_hand or verdict.fits or unknown or verdict.best not in names or chosen not in names:
+    kept = selection.by_hand or verdict.fits or unknown or not verdict.clip
+    if kept or verdict.best not in names or chosen not in names:
         return banner(verdict, names), chosen, stays
     return switched(verdict, names), verdict.best, Selection(before=chosen)
 
