@@ -408,6 +408,7 @@ def _task(app: AppContext, trigger: gr.Button, face: Face) -> None:
             for each in inputs
         ]
     )
+    run.__name__ = about.endpoint or about.name  # that of MCP's tool
     _expose(app, trigger, about.endpoint or about.name, run, inputs, _files(*face.outputs))
 
 

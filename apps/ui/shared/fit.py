@@ -136,7 +136,8 @@ def sentence(verdict: Verdict) -> str:
     """A verdict in words; empty where nothing is known."""
     chosen, best = verdict.chosen, verdict.best
     if best == GENERALIST:
-        return f"No other model here has seen a clip like this: {best} predicts film of any kind."
+        known = f"No other model here has seen a clip like this: {best} predicts film of any kind."
+        return "" if verdict.fits is None else known
     if verdict.fits:
         return f"{_seen(chosen)}, which {chosen} was trained on."
     if best is None:
