@@ -210,8 +210,8 @@ def arrival(
     stays = replace(selection, before=None)
     if verdict is None:
         return "", chosen, stays
-    unknown = verdict.fits is None and verdict.best == GENERALIST  # a model of one's own may know better
-    kept = selection.by_hand or verdict.fits or unknown or not verdict.clip
+    own = verdict.fits is None and chosen != GENERALIST  # nothing is known of it
+    kept = selection.by_hand or own or verdict.fits or not verdict.clip
     if kept or verdict.best not in names or chosen not in names:
         return banner(verdict, names), chosen, stays
     return switched(verdict, names), verdict.best, Selection(before=chosen)

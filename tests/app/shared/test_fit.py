@@ -112,7 +112,7 @@ def test_an_upload_switches_what_nobody_chose(app: AppContext) -> None:
     assert arrival(app, clip, "any", ["any", *names], Selection())[1] == "push"
     text, chosen, selection = arrival(app, clip, "shapes", names, Selection(by_hand=True))
     assert chosen == "shapes" and selection.by_hand and "Use push" in text
-    assert arrival(app, clip, "mine", [*names, "mine"], Selection())[1] == "push"
+    assert arrival(app, clip, "mine", [*names, "mine"], Selection())[1] == "mine"
     assert arrival(app, [], "shapes", names, selection) == ("", "shapes", selection)
 
 
