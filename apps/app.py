@@ -92,6 +92,8 @@ class Page(gr.Blocks):
     ) -> list[Any]:
         """Values as the functions of events take them; here every call arrives, over HTTP or MCP."""
         blocks = [block if state is None else state.get(block._id, block) for block in block_fn.inputs]
+        if block_fn.api_visibility == "public":  # programs may leave out the last values, which have defaults
+            inputs = [*inputs, *(block.value for block in blocks[len(inputs) :])]
         clamped = list(map(_clamped, blocks, inputs))
         try:
             if foreign := [name for name in named_files(inputs) if not is_own(name, self.files)]:

@@ -170,7 +170,7 @@ def server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @contextmanager
 def running(
-    folder: Path, checkpoints: Path, *options: str, modules: Path = ROOT
+    folder: Path, checkpoints: Path | None, *options: str, modules: Path = ROOT
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """``vflow app`` with ``options``, its address and process, until the block ends.
 
@@ -179,7 +179,8 @@ def running(
     It logs to ``log.txt`` in ``folder``, where it has its files, too; none is left, and no traceback.
     """
     log, address = folder / "log.txt", f"http://127.0.0.1:{free_port()}"
-    command = [*COMMAND, *options, "--port", address.rpartition(":")[2], "--checkpoints", str(checkpoints)]
+    command = [*COMMAND, *options, "--port", address.rpartition(":")[2]]
+    command += ["--checkpoints", str(checkpoints)] if checkpoints else []
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{modules}", "PYTHONWARNINGS": "ignore"}
     environment.pop("GRADIO_TEMP_DIR", None)
     environment["TMPDIR"] = str(folder)
@@ -235,11 +236,16 @@ def opened(server: Server, browser: Browser, request: pytest.FixtureRequest) -> 
     """Opens pages; checks that none complained or left this machine; a failure leaves screenshots."""
     apps: list[App] = []
 
-    def opener(size: tuple[int, int] = DESKTOP, scheme: str = "light", motion: str = "no-preference") -> App:
+    def opener(
+        size: tuple[int, int] = DESKTOP,
+        scheme: str = "light",
+        motion: str = "no-preference",
+        address: str = server.address,
+    ) -> App:
         viewport = {"width": size[0], "height": size[1]}
         context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion=motion)  # type: ignore[arg-type]
         context.set_default_timeout(WAIT)
-        app = App(context.new_page(), server.address)
+        app = App(context.new_page(), address)
         apps.append(app)
         app.open()
         return app

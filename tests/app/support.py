@@ -8,15 +8,16 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, Request
 
 T = TypeVar("T")
 INSTALL = "apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation"
@@ -215,6 +216,24 @@ class App:
     def stop(self, tab: str) -> None:
         """Press Stop, unless the job has ended by itself."""
         self.page.evaluate(f"document.querySelector('#vf-{tab}-stop').click()")
+
+    @contextmanager
+    def until_answered(self) -> Iterator[None]:
+        """Do the block, then wait for the end of the job under way, whichever side ends its stream."""
+        ended: list[Request] = []
+
+        def note(request: Request) -> None:
+            if "/queue/data" in request.url:
+                ended.append(request)
+
+        self.page.on("requestfinished", note)
+        self.page.on("requestfailed", note)
+        yield
+        for _ in range(DONE // 100):
+            if ended:
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError("the job did not end")
 
     def refused(self, tab: str, message: str) -> None:
         """Press the tab's button and see it fail with exactly ``message``; the form stays usable."""

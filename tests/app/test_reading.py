@@ -66,7 +66,7 @@ def test_endpoints_and_a_page_answer_while_an_upload_is_read(
         time.sleep(0.5)  # its turn comes first
         for name, given in (("generate_digits", DIGIT), ("predict_future", requests(file)["predict_future"])):
             event, data = call(http, name, given)
-            assert event == "complete", data
+            assert event == "complete", (name, data)
         app.page.locator("#vf-digits-run").click()
         app.page.locator(".vf-drawn").wait_for(timeout=DONE)
         assert not reading.done()
@@ -119,7 +119,7 @@ def _seconds(client: httpx.Client, name: str, values: list[Any]) -> Callable[[],
     def take() -> float:
         began = time.monotonic()
         event, data = call(client, name, values)
-        assert event == "complete", data
+        assert event == "complete", (name, data)
         return time.monotonic() - began
 
     return take

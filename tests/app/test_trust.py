@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from playwright.sync_api import expect
 
 from apps.app import TABS
 from apps.ui.shared.examples import FOLDER
-from tests.app.conftest import Opener
+from tests.app.conftest import Opener, running
 from tests.app.support import App
 
 pytestmark = pytest.mark.browser
@@ -38,7 +39,18 @@ def test_openings_are_still_where_less_motion_is_preferred(opened: Opener) -> No
     assert app.page.locator(".vf-opening video").first.evaluate("(video) => video.paused")
 
 
-def test_an_upload_chooses_the_model_and_a_click_takes_it_back(app: App, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an app without models of one's own."""
+    folder = tmp_path_factory.mktemp("shipped")
+    with running(folder, None) as (address, _):
+        yield address
+
+
+def test_an_upload_chooses_the_model_and_a_click_takes_it_back(
+    shipped: str, opened: Opener, tmp_path: Path
+) -> None:
+    app = opened(address=shipped)
     app.upload(FOLDER / "push-00056.mp4")
     line = app.page.locator("#vf-predict-fit")
     expect(line).to_contain_text("This looks like robot-arm video")

@@ -246,16 +246,17 @@ def wire_fit(app: AppContext, line: gr.HTML, files: gr.File, checkpoint: gr.Drop
 
     selection = gr.State(Selection())
     inputs = [files, checkpoint, selection]
-    if families:
-        files.change(app.turns.glance(arrived), inputs, [line, checkpoint, selection], **QUICK)
-    else:
-        files.change(app.turns.glance(judged), inputs, line, **QUICK)
     checkpoint.change(app.turns.glance(judged), inputs, line, **QUICK)
+    if not families:
+        files.change(app.turns.glance(judged), inputs, line, **QUICK)
+        return
+    files.change(app.turns.glance(arrived), inputs, [line, checkpoint, selection], **QUICK)
 
     def choose_listed(event: gr.EventData) -> tuple[str, Selection]:
         return names[int(event.index)], Selection(by_hand=True)
 
-    checkpoint.input(lambda: Selection(by_hand=True), None, selection, **QUICK)
+    # Not ``input``, which also comes when the list is left.
+    checkpoint.select(lambda: Selection(by_hand=True), None, selection, **QUICK)
     line.select(choose_listed, None, [checkpoint, selection], **QUICK)
 
 

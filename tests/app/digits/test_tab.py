@@ -123,7 +123,7 @@ def test_waiting_for_the_model_and_leaving_it(app: App, stills: list[Path]) -> N
     assert app.page.locator("#vf-digits-run").is_enabled()
     app.tab("Predict")
     app.stop("predict")
-    app.finished()
+    app.page.locator("#vf-predict-run:not([disabled])").wait_for(timeout=DONE)
 
 
 @browser
@@ -242,7 +242,7 @@ def test_a_reading_of_what_has_changed_is_dropped(tab: App, change: str) -> None
     tab.page.locator(".vf-pad canvas").scroll_into_view_if_needed()
     stroke(tab, (60, 30), (60, 110), (160, 110))
     tab.page.locator(RESTYLE, has_text="Reading the digit…").wait_for()
-    with tab.page.expect_event("requestfinished", lambda one: "/queue/data" in one.url, timeout=DONE):
+    with tab.until_answered():
         if change == "Clear":
             tab.page.get_by_role("button", name="Clear").click()
         else:
@@ -369,8 +369,8 @@ def test_endpoint_is_python(server: Server, checkpoints: Path) -> None:
         assert saved["labels"].tolist() == [label for label in range(10) for _ in range(2)]
     assert Path(sheet).suffix == ".png" and json.loads(Path(settings).read_text())["seed"] == 3
     for given, expected_message in (
-        ({"label": "ten"}, "class: give a digit from 0 to 9, or all"),
-        ({"label": "1", "num_samples": 33}, "count: give a number from 1 to 32"),
+        ({"label": "ten"}, "label: give all, 0, 1, 2, 3, 4, 5, 6, 7, 8 or 9"),
+        ({"label": "1", "num_samples": 33}, "num_samples: give a number from 1 to 32"),
         ({"label": "1", "temperature": 3}, "temperature: give a number from 0 to 2"),
         ({"label": "1", "checkpoint": "shapes"}, "shapes: a model of another kind; choose one of: digits, "),
         (

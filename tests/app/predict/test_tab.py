@@ -112,7 +112,7 @@ CLEARED_WHEN = """(text) => {
 def test_clear_while_the_previews_are_written_leaves_an_empty_page(app: App, stills: list[Path]) -> None:
     app.upload(stills[0])
     app.settings(futures=16, frames=6)
-    with app.page.expect_event("requestfinished", lambda one: "/queue/data" in one.url, timeout=DONE):
+    with app.until_answered():
         app.page.evaluate(CLEARED_WHEN, "Writing previews…")
     app.page.evaluate(SETTLED)
     expect(app.page.locator("#vf-predict-status .vf-status p")).to_have_text("Ready.")
