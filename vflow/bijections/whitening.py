@@ -19,23 +19,27 @@ class Whitening(VectorBijection):
     """z = L⁻¹ (x − μ) / σ, L Lᵀ the correlations of the first batch, shrunk (Ledoit & Wolf 2004).
 
     Over a normal base this alone is the Gaussian of that covariance. Nothing in it is trained: ``initialize``
-    sets it, once. A column that is constant in the batch is only shifted.
+    sets it, once. A column that is constant in the batch is only shifted. With a condition y the covariance
+    is that of (y, x), and z the residual of the regression of x on y, white.
 
     Args:
         dim: D.
+        features: elements of a condition, whose mean must be 0 and variance 1.
     """
 
     mean: Tensor
     scale: Tensor
     factor: Tensor
+    slope: Tensor
     initialized: Tensor
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, features: int = 0) -> None:
         super().__init__()
         self.width = dim
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(dim))
         self.register_buffer("factor", torch.eye(dim))
+        self.register_buffer("slope", torch.zeros(dim, features), persistent=features > 0)
         self.register_buffer("initialized", torch.tensor(False))
 
     @torch.no_grad()
@@ -46,9 +50,17 @@ class Whitening(VectorBijection):
             scale = torch.where(scale > LEAST * mean.abs().clamp_min(torch.finfo().tiny), scale, 1.0)
             self.mean.copy_(mean)
             self.scale.copy_(scale)
-            self.factor.copy_(torch.linalg.cholesky(shrunk_covariance((rows - mean) / scale)))
+            given = rows[:, :0] if context is None else context.flatten(1).double()
+            factor = torch.linalg.cholesky(shrunk_covariance(torch.cat([given, (rows - mean) / scale], 1)))
+            own, cross = given.shape[1], factor[given.shape[1] :]
+            if own:
+                lower = factor[:own, :own]
+                self.slope.copy_(
+                    torch.linalg.solve_triangular(lower, cross[:, :own], upper=False, left=False)
+                )
+            self.factor.copy_(cross[:, own:])
             self.initialized.fill_(True)
-        return self.transform(x)[0]
+        return self.transform(x, context)[0]
 
     def initialize_inverse(self, z: Tensor, context: Context = None) -> Tensor:
         raise InputError("a layer of kind whitening inside an inverse: it whitens data, not latents")
@@ -59,11 +71,16 @@ class Whitening(VectorBijection):
 
     def transform_vectors(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         standard = (x - self.mean) / self.scale
+        if context is not None:
+            standard = standard - context @ self.slope.T
         return torch.linalg.solve_triangular(self.factor, standard.T, upper=False).T, self._ladj(x)
 
     def invert_vectors(self, z: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         with full_precision(z):
-            return self.mean + self.scale * (z @ self.factor.T), -self._ladj(z)
+            standard = z @ self.factor.T
+            if context is not None:
+                standard = standard + context @ self.slope.T
+            return self.mean + self.scale * standard, -self._ladj(z)
 
 
 def shrunk_covariance(rows: Tensor) -> Tensor:

@@ -341,6 +341,21 @@ Layer = Annotated[Bijective, Discriminator("kind")]
 OuterLayer = Annotated[Bijective | FoldLayer, Discriminator("kind")]
 
 
+ColumnKind = Literal["number", "whole", "binary"]
+
+
+class Column(Config):
+    """Column of a table."""
+
+    name: str = Field(max_length=1000)
+    kind: ColumnKind = Field(
+        default="number",
+        description="whole: whole numbers, to which noise of [0, 1) is added, so that they have a density; "
+        "binary: 0 and 1 alone, likewise",
+    )
+    condition: bool = Field(default=False, description="given, not modelled")
+
+
 class DensityConfig(Config):
     """Density of vectors: layers from data to a base density (see vflow/models/density.py)."""
 
@@ -352,19 +367,27 @@ class DensityConfig(Config):
     features: int = Field(default=0, ge=0, le=4096, description="elements of a condition; 0 for none")
     base: AnyBase = "normal"
     layers: tuple[OuterLayer, ...] = ()
+    columns: tuple[Column, ...] = Field(
+        default=(), description="of the table that it was trained on, in its order, conditions included"
+    )
     defensive: bool = Field(
         default=False,
         description="the layers see points whitened by their shrunk covariance, and a share of the density "
-        "stays the normal one that this makes: for tables of few rows (vflow/models/defensive.py)",
+        "stays the normal one that this makes: for tables of few rows (vflow/models/defensive.py); with a "
+        "condition whitened by regression on it, and no share",
     )
     validation_bits: ValidationBits = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         kinds = {layer.kind for layer in nested(self.layers)}
-        if self.defensive and (self.features or self.base in ON_MANIFOLDS):
+        if self.defensive and self.base in ON_MANIFOLDS:
+            raise ValueError("defensive is for points of all numbers; set it to false")
+        conditions = sum(column.condition for column in self.columns)
+        if self.columns and (len(self.columns) - conditions, conditions) != (self.dim, self.features):
             raise ValueError(
-                "defensive is for points of all numbers and without a condition; set it to false"
+                f"columns: {len(self.columns) - conditions} and {conditions} of a condition, for dim "
+                f"{self.dim} and features {self.features}; leave these three out"
             )
         for kind, least in (("coupling", 2), ("sphere", 3)):
             if kind in kinds and self.dim < least:

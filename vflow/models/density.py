@@ -160,12 +160,13 @@ class DensityModel(VectorFlow):
     """Density that a configuration describes, so that a checkpoint can hold it."""
 
     def __init__(self, config: configs.DensityConfig) -> None:
-        if config.defensive:
+        whiten = config.defensive
+        if whiten and not config.features:
             flow = DensityModel(config.model_copy(update={"defensive": False, "layers": config.whitened}))
             super().__init__([Whitening(config.dim)], Defensive(flow), 0)
             self.config = config
             return
-        named = list(configs.expand(config.layers))
+        named = list(configs.expand(config.whitened if whiten else config.layers))
         folds = [Fold(config.dim, layer.hidden) for layer in named if isinstance(layer, configs.FoldLayer)]
         made = iter(folds)  # before the other layers, so that a seed keeps its weights
         layers = [
@@ -174,5 +175,8 @@ class DensityModel(VectorFlow):
             else LAYERS[type(layer)](layer, config.dim, config.features)
             for layer in named
         ]
-        super().__init__(layers, build_base(config.base, config.dim), config.features)
+        if whiten:
+            layers = [Whitening(config.dim, config.features), *layers]
+        base = build_base(config.base, config.dim)
+        super().__init__(layers, base, config.features, Whitening(config.features) if whiten else None)
         self.config = config

@@ -61,12 +61,19 @@ class VectorFlow(nn.Module, ABC):
     Attributes:
         dim: D.
         features: F.
+        given: map that standardises conditions, or None.
         started: initialised, or to be trained as it is; else the first training step (in training mode, with
             gradients) calls ``initialize`` with its batch.
         noise_dim: standard-normal numbers that one sample takes.
     """
 
-    def __init__(self, layers: Sequence[Bijection | Fold], base: Density, features: int) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Bijection | Fold],
+        base: Density,
+        features: int,
+        given: Bijection | None = None,
+    ) -> None:
         super().__init__()
         flows: list[list[Bijection]] = [[]]
         folds = []
@@ -79,6 +86,7 @@ class VectorFlow(nn.Module, ABC):
         self.flows = ModuleList([Chain(flow) for flow in flows])
         self.folds = ModuleList(folds)
         self.base = base
+        self.given = given
         self.dim, self.features = base.dim, features
         self.noise_dim = base.noise_dim + len(folds)
         self.started = False
@@ -143,9 +151,14 @@ class VectorFlow(nn.Module, ABC):
         """−nats / (ln 2 · D · count), of log-densities of ``count`` points."""
         return -nats / (math.log(2) * self.dim * count)
 
+    def _context(self, condition: Tensor | None) -> Tensor | None:
+        """Context of the layers, (B, F, 1, 1)."""
+        context: Tensor | None = _as_images(condition)
+        return self.given.transform(context)[0] if self.given and context is not None else context
+
     def _encode(self, points: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Latents (B, D) of points (B, D), log p(x) − log p(z), (B,), and noise of each fold's side, (B,)."""
-        x, context = _as_images(points), _as_images(condition)
+        x, context = _as_images(points), self._context(condition)
         density = torch.zeros_like(points[:, 0])
         sides = []
         for index, flow in enumerate(self.flows):
@@ -174,7 +187,7 @@ class VectorFlow(nn.Module, ABC):
         self, z: Tensor, sides: Sequence[Tensor], condition: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Inverse of ``_encode``: points (B, D) and log p(x) − log p(z), (B,)."""
-        x, context = _as_images(z), _as_images(condition)
+        x, context = _as_images(z), self._context(condition)
         density = torch.zeros_like(z[:, 0])
         for index in reversed(range(len(self.flows))):
             x, change = self.flows[index].invert(x, context)
@@ -200,7 +213,7 @@ class VectorFlow(nn.Module, ABC):
         """
         self._check("eps", eps, self.noise_dim, condition)
         z = self.base.sample(eps[:, : self.base.noise_dim])
-        x, context = _as_images(z), _as_images(condition)
+        x, context = _as_images(z), self._context(condition)
         stages = [z]
         for index in reversed(range(len(self.flows))):
             for step in _decoding_steps(self.flows[index]):
@@ -219,7 +232,9 @@ class VectorFlow(nn.Module, ABC):
         """Set data-dependent parameters from the points of ``batch``, of an energy its noise."""
         name, width = ("points", self.dim) if batch.energy is None else ("eps", self.noise_dim)
         self._check(name, batch.points, width, batch.condition)
-        x, context = _as_images(batch.points[:, : self.dim]), _as_images(batch.condition)
+        if self.given and batch.condition is not None:
+            self.given.initialize(_as_images(batch.condition))
+        x, context = _as_images(batch.points[:, : self.dim]), self._context(batch.condition)
         for index, flow in enumerate(self.flows):
             if index:
                 x = self.folds[index - 1].transform(x)[0]
