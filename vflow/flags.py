@@ -11,3 +11,4 @@ Whole = Annotated[int | None, tyro.conf.arg(metavar="N", constructor=int, help_b
 Number = Annotated[float | None, tyro.conf.arg(metavar="F", constructor=float, help_behavior_hint="")]
 Text = Annotated[str | None, tyro.conf.arg(metavar="NAME", constructor=str, help_behavior_hint="")]
 Inputs = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="PATH…", help_behavior_hint="")]
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", constructor=Path, help_behavior_hint="")]

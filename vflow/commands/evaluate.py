@@ -25,14 +25,13 @@ from vflow.commands.common import (
     require,
 )
 from vflow.errors import CheckpointError, ConfigError
-from vflow.flags import Text, Whole
+from vflow.flags import File, Text, Whole
 
 if TYPE_CHECKING:
     import torch
 
     from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings
 
-File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", constructor=Path, help_behavior_hint="")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR", constructor=Path, help_behavior_hint="")]
 
 

@@ -20,9 +20,12 @@ class Sample:
     checkpoint: Text = None
     """A folder or a hub id; 'vflow train --config maf' makes one."""
     output: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    """FILE.csv, one point a line, or FILE.npz with points (N, D); replaced if it exists."""
+    """FILE.csv, one point a line below the names of a table's columns, or FILE.npz with points (N, D);
+    replaced if it exists."""
     num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
     """Points to draw; a larger number only adds points."""
+    condition: Text = None
+    """NAME=VALUE,NAME=VALUE: values of a table's columns that the others are drawn given."""
     common: CommonFlags = NONE_GIVEN
 
     def run(self) -> int:
@@ -30,15 +33,19 @@ class Sample:
         checkpoint = check_checkpoint(self.checkpoint, ("density",))
         from vflow.data.media import check_folder
         from vflow.pipelines.common import precision, set_threads
-        from vflow.pipelines.density import check_ending, draw_points, write_points
+        from vflow.pipelines.density import check_ending, draw_points, table_columns, write_points
+        from vflow.pipelines.tables import complete_rows, parse_condition
 
         check_ending(self.output)
         check_folder(self.output.parent)
         set_threads(self.common.threads)
         model, _, device = open_model(checkpoint, self.common.device)
+        columns = table_columns(model)
+        given = parse_condition(columns, self.condition)
         with precision(self.common.dtype, device):
-            drawn = draw_points(model, self.num_samples, self.common.seed or 0)
-        write_points(self.output, drawn.points)
+            drawn = draw_points(model, self.num_samples, self.common.seed or 0, given or None)
+        points = complete_rows(columns, drawn.points, given)
+        write_points(self.output, points, [column.name for column in columns])
         if drawn.redrawn:
             note(f"{counted(drawn.redrawn, 'point')} drawn again: not finite")
         print(self.output)

@@ -1,4 +1,4 @@
-"""``vflow score``: bits per dimension of clips, and maps of where they surprise."""
+"""``vflow score``: bits per dimension of clips, and maps of where they surprise; log p of a table's rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from vflow.catalog import AUTO
+from vflow.catalog import AUTO, checkpoint_folder, family_of
 from vflow.commands.common import (
     NONE_GIVEN,
     CommonFlags,
@@ -20,7 +20,7 @@ from vflow.commands.common import (
     note,
     open_model,
 )
-from vflow.errors import ConfigError, InputError, naming_memory
+from vflow.errors import ConfigError, InputError, counted, naming_memory
 from vflow.flags import Inputs, Number, Text, Whole
 
 if TYPE_CHECKING:
@@ -28,17 +28,25 @@ if TYPE_CHECKING:
     from vflow.pipelines.video.stats import ClipStatistics
 
 
-FAMILIES = ("videoflow",)
+FAMILIES = ("videoflow", "density")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreClips:
-    """Print how many bits per dimension a model needs for the frames of a clip."""
+    """Print how many bits per dimension a model needs for a clip's frames; or score a table's rows."""
 
     checkpoint: Text = None
     """A folder, a shipped name or a hub id; auto (the default) chooses for each clip by what it shows."""
     input: Inputs = ()
-    """A video, a folder of frames, an npz, images in the order of time, or a folder of several clips."""
+    """A video, a folder of frames, an npz, images in the order of time, or a folder of several clips; for a
+    density trained on a table, a CSV of such rows."""
+    output: Annotated[Path | None, tyro.conf.arg(metavar="FILE", constructor=Path, help_behavior_hint="")] = (
+        None
+    )
+    """Of a table: its rows with log_p_nats, and rank and percentile among the training rows (rank 1 is the
+    least likely), as FILE.csv; replaced if it exists."""
+    drop_missing: bool = False
+    """Of a table: give rows with missing cells no score; they are refused otherwise."""
     context: Whole = None
     """Frames at the start that stay out of the mean; by default those that cannot be scored."""
     num_frames: Whole = None
@@ -57,7 +65,11 @@ class ScoreClips:
     def run(self) -> int:
         """Returns 0, or 1 when some items failed."""
         if (self.checkpoint or AUTO) != AUTO:
-            check_checkpoint(self.checkpoint, FAMILIES)
+            checkpoint = check_checkpoint(self.checkpoint, FAMILIES)
+            if family_of(checkpoint_folder(checkpoint)) == "density":
+                return self._score_table(checkpoint)
+        if self.output is not None or self.drop_missing:
+            raise ConfigError("--output and --drop-missing: for a table, with the --checkpoint of a density")
         from vflow.pipelines.batch import inputs
 
         found = inputs.existing(inputs.clips(self.input))  # before torch is imported
@@ -73,8 +85,37 @@ class ScoreClips:
         set_threads(self.common.threads)
         if (self.checkpoint or AUTO) != AUTO:
             return self._score_all(found)
-        chosen = chosen_checkpoints(found, "bits", FAMILIES)
+        chosen = chosen_checkpoints(found, "bits", FAMILIES[:1])
         return max(replace(self, checkpoint=name)._score_all(own) for name, own in chosen.items())
+
+    def _score_table(self, checkpoint: str) -> int:
+        """Write the rows of a table with their scores; returns 0."""
+        from vflow.data import media
+        from vflow.pipelines.common import precision, set_threads
+        from vflow.pipelines.tables import score_table, write_scores
+
+        if len(self.input) != 1 or self.output is None:
+            raise ConfigError("--input and --output: give a table to score, and FILE.csv for its scores")
+        if self.output.suffix != ".csv":
+            raise ConfigError(f"{self.output}: scores are written as .csv; name the file so")
+        source = self.input[0]
+        media.check_folder(self.output.parent)
+        media.check_keeps([source], [self.output], "--output")
+        set_threads(self.common.threads)
+        model, folder, device = open_model(checkpoint, self.common.device)
+        with precision(self.common.dtype, device):
+            scores = score_table(model, folder, source, drop_missing=self.drop_missing)
+        write_scores(self.output, source, scores)
+        if dropped := int((~scores.complete).sum()):
+            note(f"{source}: {counted(dropped, 'row')} with missing cells not scored")
+        data = {"item": source.name, "rows": len(scores.log_p), "nats": -float(scores.log_p.mean())}
+        if self.json:
+            print(json.dumps(data))
+        else:
+            print(
+                f"{self.output}: {counted(len(scores.log_p), 'row')}, {data['nats']:.4f} nats (mean −log p)"
+            )
+        return 0
 
     def _score_all(self, found: Sequence[Item]) -> int:
         """Score clips with one checkpoint; returns 0, or 1 when some failed."""

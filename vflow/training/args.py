@@ -14,7 +14,7 @@ from vflow.config import DataConfig, ModelConfig, Preset, load_preset, preset_na
 from vflow.config.density import ON_MANIFOLDS
 from vflow.config.ranges import check_seed
 from vflow.disk import parse_yaml
-from vflow.errors import ConfigError, printable
+from vflow.errors import ConfigError, counted, printable
 from vflow.flags import Text, Whole
 
 _log = logging.getLogger(__name__)
@@ -50,6 +50,10 @@ class TrainOptions:
     """Folder of your own clips or photos (photos also in a zip), root of the preset's data set, or points: a
     CSV, an npz, or the name of a density (two-moons, …) or energy (u1 to u4). For a recipe, the folder
     that its note describes."""
+    condition: Text = None
+    """Columns of a table, NAME,NAME, that the others are modelled given."""
+    drop_missing: bool = False
+    """Leave out a table's rows with missing cells, which are refused otherwise."""
     resume: bool = False
     """Continue from the newest intact commit in the output folder; start afresh if there is none."""
     init_from: Text = None
@@ -125,34 +129,46 @@ def resolve(options: TrainOptions) -> Preset:
         if (value := getattr(options, flag)) is not None:
             key = "training.precision" if flag == "dtype" else f"training.{flag}"
             overrides[key], typed[key] = value, f"--{flag.replace('_', '-')} {value}"
+    if options.drop_missing:
+        overrides["data.drop_missing"] = True
     if options.data is not None:
-        overrides |= own_data(options.data, options.config, overrides, typed)
+        table = options.condition, options.drop_missing
+        overrides |= own_data(options.data, options.config, overrides, typed, table)
+    elif options.condition is not None:
+        raise ConfigError("--condition: goes with --data, a table with such columns")
     preset = load_preset(options.config, overrides, typed)
     if options.data is not None and (held := held_out_events(preset.data, overrides)) is not None:
         return load_preset(options.config, overrides | {"data.held_out_events": held}, typed)
     return preset
 
 
-def own_data(data: str, config: str, overrides: dict[str, Any], typed: dict[str, str]) -> dict[str, Any]:
+Reading = tuple[str | None, bool]
+"""``--condition`` and ``--drop-missing``: how a table is read."""
+
+
+def own_data(
+    data: str,
+    config: str,
+    overrides: dict[str, Any],
+    typed: dict[str, str],
+    table: Reading = (None, False),
+) -> dict[str, Any]:
     """Entries of the preset ``config`` that ``--data`` changes, beside ``overrides`` and what was ``typed``.
 
     A folder replaces generated data by the folder's clips; named data sets take it as their root. Vectors are
     as long as the points, unless ``model.dim`` is among the overrides.
 
     Raises:
-        ConfigError: no such folder, data that take none, or the preset cannot be read.
+        ConfigError: no such folder, data that take none, or the preset cannot be read. InputError: a table
+            cannot be read, or has missing cells.
     """
     path = Path(data)
     name = load_preset(config, overrides, typed).data.name
     if name == "points":
-        from vflow.data.datasets.points import count_columns, count_rows
-        from vflow.densities import ENERGIES  # these need torch
-
-        dim, rows = 2 if data in ENERGIES else count_columns(data), count_rows(data)
-        entries: dict[str, Any] = {"data.path": data, "model.dim": dim}
-        if rows and config in preset_names():
-            entries |= table_settings(rows, load_preset(config).model)
+        entries = _own_points(data, config, *table)
         return {key: value for key, value in entries.items() if key not in overrides}
+    if any(table):
+        raise ConfigError("--condition and --drop-missing are for tables; leave them out")
     if name in WITHOUT_FOLDER:
         raise ConfigError(f"--data {path}: {CONTENTS[name]}")
     if not path.is_dir() and not (name == "photos" and path.is_file()):
@@ -160,6 +176,38 @@ def own_data(data: str, config: str, overrides: dict[str, Any], typed: dict[str,
     entries = {"data.path": str(path)}
     if name == "shapes":
         entries["data.name"] = "video-folder"
+    return entries
+
+
+def _own_points(data: str, config: str, condition: str | None, drop_missing: bool) -> dict[str, Any]:
+    from vflow.densities import ENERGIES, TARGETS, target  # these need torch
+
+    if data in ENERGIES or data in TARGETS:
+        if condition is not None:
+            raise ConfigError(f"--condition: {data} is no table; leave it out")
+        return {"data.path": data, "model.dim": 2 if data in ENERGIES else target(data).dim}
+    from vflow.data.datasets.points import describe_columns, read_table
+
+    table = read_table(Path(data), drop_missing=drop_missing)
+    given = [] if condition is None else [name.strip() for name in condition.split(",")]
+    columns = describe_columns(table, given, data)
+    model = load_preset(config).model
+    if model.kind == "density" and model.base in ON_MANIFOLDS:
+        columns = [column.model_copy(update={"kind": "number"}) for column in columns]
+    whole = [column.name for column in columns if column.kind != "number" and not column.condition]
+    if whole:
+        names = ", ".join(whole[:10]) + (" …" if whole[10:] else "")
+        _log.warning("%s: noise of [0, 1) is added to columns of whole numbers: %s", data, names)
+    if dropped := int((~table.complete).sum()):
+        _log.warning("%s: %s with missing cells left out", data, counted(dropped, "row"))
+    entries: dict[str, Any] = {
+        "data.path": data,
+        "model.dim": len(columns) - len(given),
+        "model.features": len(given),
+        "model.columns": [column.model_dump() for column in columns],
+    }
+    if config in preset_names():
+        entries |= table_settings(len(table.numbers), model)
     return entries
 
 

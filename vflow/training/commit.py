@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from safetensors import SafetensorError
@@ -290,13 +291,14 @@ def load_commit(
 
 @dataclass(frozen=True)
 class Outcome:
-    """Contents of a commit: the model that becomes its ``model/``, with the text ``card``; and the weights
-    that were best for validation so far, if the run keeps such.
+    """Contents of a commit: the model that becomes its ``model/``, with the text ``card`` and ``statistics``
+    of its data; and the weights that were best for validation so far, if the run keeps such.
     """
 
     model: Model
     card: str
-    best: Model | None = None
+    best: Model | None
+    statistics: dict[str, Any]
 
 
 def save_commit(
@@ -314,6 +316,7 @@ def save_commit(
     def fill(folder: Path) -> None:
         config = preset.model.model_copy(update={"validation_bits": progress.validation_bits})
         statistics = {"step": progress.step, "val_bits_per_dim": progress.val_bits_per_dim}
+        statistics |= outcome.statistics
         save_checkpoint(folder / "model", outcome.model, config=config, card=outcome.card, extra=statistics)
         write_state(folder / "state", tensors, progress, preset)
 

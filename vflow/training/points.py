@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +19,22 @@ from vflow.data.datasets.registry import open_validation, require_path, require_
 from vflow.densities import ENERGIES, Energy
 from vflow.errors import ConfigError, InputError
 from vflow.models import DensityModel, PointBatch
-from vflow.pipelines.density import check_spread, draw_points, open_energy, open_points, points_picture
+from vflow.pipelines.common import evenly_spaced
+from vflow.pipelines.density import (
+    check_spread,
+    draw_points,
+    open_energy,
+    open_points,
+    points_picture,
+    score_rows,
+)
 from vflow.randomness import normal
 from vflow.training.data import Splits, begins, permutation
 from vflow.training.density import energy_weight, optimize
 from vflow.training.logging import Samples
 
 DRAWN = 20_000  # points of a picture
+RANKED, QUANTILES = 10_000, 1001  # training rows that are scored, and quantiles of them that are kept
 ENERGY_EXAMPLES = 20_000  # an epoch's length where there are no data, and samples for validation
 
 
@@ -45,23 +55,30 @@ class PointData(Splits[Points]):
             permutation(self.seed, int(epoch), len(self.train))[offsets[epochs == epoch]]
             for epoch in np.unique(epochs)
         ]
-        points = torch.from_numpy(self.train.points[np.concatenate(index)])
+        batch = point_batch(self.train, np.concatenate(index), self.seed, start)
+        points = batch.points
         if self.noise:
             eps = normal(tuple(points.shape), "input-noise", self.seed, start)
             blur = self.noise * self.whitening.scale * (eps @ self.whitening.factor.T)
             points = points + torch.from_numpy(epochs > 0)[:, None] * blur
-        return PointBatch(points)
+        return batch._replace(points=points)
 
     @cached_property
     def whitening(self) -> Whitening:
         """Map after which the training points are white."""
         whitening = Whitening(self.train.dim)
-        whitening.initialize(torch.from_numpy(self.train.points)[:, :, None, None])
+        whitening.initialize(torch.from_numpy(self.train.dequantized(slice(None)))[:, :, None, None])
         return whitening
 
     def validation(self, indices: Sequence[int]) -> PointBatch:
+        rows, (points, conditions, *_) = list(indices), self.scored
+        return PointBatch(points[rows], None if conditions is None else conditions[rows])
+
+    @cached_property
+    def scored(self) -> PointBatch:
+        """The points held out."""
         assert self.held
-        return PointBatch(torch.from_numpy(self.held.points[list(indices)]))
+        return point_batch(self.held, slice(None))
 
     def probe(self, count: int) -> PointBatch:
         return self.validation(range(min(count, self.held_out)))
@@ -73,7 +90,7 @@ class PointData(Splits[Points]):
         self, model: DensityModel, device: torch.device, cancelled: Callable[[], bool]
     ) -> Samples | None:
         """Points of the data beside sampled ones, as histograms."""
-        return _picture(model, self.held.points[:DRAWN] if self.held else None)
+        return _picture(model, self.held)
 
 
 @dataclass(frozen=True)
@@ -123,8 +140,8 @@ def open_point_data(config: DensityConfig, preset: Preset) -> PointData | Energy
     """
     require_suitable(preset.data, config.family)
     source, training = require_path(preset.data, "FILE|NAME"), preset.training
-    if config.features:
-        raise ConfigError("model.features: 'vflow train' has no conditions for points; set it to 0")
+    if config.features and not config.columns:
+        raise ConfigError("model.features: give a table with --data, and its conditions with --condition")
     if source in ENERGIES:
         energy, noise_dim, size = (
             open_energy(source, config),
@@ -132,10 +149,11 @@ def open_point_data(config: DensityConfig, preset: Preset) -> PointData | Energy
             training.batch_size,
         )
         return EnergySamples(energy, noise_dim, training.max_steps * size, training.seed, size)
-    train = open_points(source, "train", config)
+    opened = partial(open_points, source, config=config, drop_missing=preset.data.drop_missing)
+    train = opened("train")
     if not train.named:
-        check_spread(source, train.points)
-    held = open_validation(lambda: open_points(source, "validation", config))
+        check_spread(source, train.points, [c.name for c in config.columns if not c.condition])
+    held = open_validation(lambda: opened("validation"))
     return PointData(train, held, training.seed, noise=training.input_noise)
 
 
@@ -146,11 +164,11 @@ def refit(preset: Preset, steps: int) -> DensityModel:
     """
     assert isinstance(preset.model, DensityConfig)
     source, training = require_path(preset.data, "FILE|NAME"), preset.training
-    rows = open_points(source, "all", preset.model)
+    rows = open_points(source, "all", preset.model, drop_missing=preset.data.drop_missing)
     data = PointData(rows, None, training.seed, noise=training.input_noise)
     torch.manual_seed(training.seed)
     model = DensityModel(preset.model)
-    model.initialize(PointBatch(torch.from_numpy(rows.points)))
+    model.initialize(point_batch(rows, slice(None), training.seed))
     starts = itertools.count(0, training.batch_size)
 
     def loss(share: float) -> Tensor:
@@ -162,10 +180,28 @@ def refit(preset: Preset, steps: int) -> DensityModel:
     return model.eval()
 
 
-def _picture(model: DensityModel, beside: np.ndarray | None) -> Samples | None:
+def point_batch(points: Points, index: np.ndarray | slice, *key: int) -> PointBatch:
+    """Points at ``index`` with their conditions; noise on whole numbers is named by ``key``."""
+    conditions = None if points.conditions is None else torch.from_numpy(points.conditions[index])
+    return PointBatch(torch.from_numpy(points.dequantized(index, *key)), conditions)
+
+
+def rank_statistics(model: DensityModel, preset: Preset, *, refitted: bool) -> dict[str, Any]:
+    """Quantiles of log p over the rows that a model of a table was trained on, and their number."""
+    assert isinstance(preset.model, DensityConfig)
+    source = require_path(preset.data, "FILE|NAME")
+    split = "all" if refitted else "train"
+    rows = open_points(source, split, preset.model, drop_missing=preset.data.drop_missing)
+    log_p = score_rows(model, rows, np.array(evenly_spaced(len(rows), RANKED)))
+    levels = np.linspace(0, 1, min(len(log_p), QUANTILES))
+    return {"train_rows": len(rows), "train_log_p": np.quantile(log_p, levels).tolist()}
+
+
+def _picture(model: DensityModel, held: Points | None) -> Samples | None:
+    given = None if held is None or held.conditions is None else held.conditions[:DRAWN]
     try:
-        drawn = draw_points(model, DRAWN)
+        drawn = draw_points(model, DRAWN if given is None else len(given), condition=given)
     except InputError:  # early in training nothing may be finite
         return None
-    clouds = [drawn.points] if beside is None else [beside, drawn.points]
+    clouds = [drawn.points] if held is None else [held.points[:DRAWN], drawn.points]
     return Samples(points_picture(*clouds), drawn.redrawn, 0)

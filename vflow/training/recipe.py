@@ -37,7 +37,17 @@ from vflow.training.setup import check_preset, naming_batch_memory
 
 RECIPE = "recipe.yaml"
 # A recipe says these itself.
-FIXED = ("config", "init_from", "max_steps", "batch_size", "set", "seed", "dtype")
+FIXED = (
+    "config",
+    "init_from",
+    "max_steps",
+    "batch_size",
+    "set",
+    "seed",
+    "dtype",
+    "condition",
+    "drop_missing",
+)
 
 
 def train_recipe(options: TrainOptions) -> int:

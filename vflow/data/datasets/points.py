@@ -6,16 +6,19 @@ import csv
 import itertools
 import re
 from array import array
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from vflow.config.density import Column, ColumnKind
 from vflow.data.datasets.splits import HELD_OUT, Split, hash_fraction
 from vflow.data.media.arrays import read_members
 from vflow.densities import ENERGIES, TARGETS, target
 from vflow.errors import InputError, counted
+from vflow.randomness import Key, generator
 
 NAMED_LENGTHS = {"train": 1_000_000, "validation": 20_000, "test": 20_000}
 MAX_NUMBERS, MAX_COLUMNS = 50_000_000, 4096  # in a file
@@ -24,8 +27,26 @@ MOST_HELD_OUT, ENOUGH_HELD_OUT = 0.2, 400  # share of few rows for validation, a
 LARGEST = float(np.finfo(np.float32).max)
 
 
+MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
+"""Cells without a value, in small letters."""
+EXACT = 1 << 20  # whole numbers up to it leave float32 room for noise within a unit
+
+
+class Table(NamedTuple):
+    """Numbers of a file.
+
+    names: of the columns; ``x1``, ``x2``, … where the file has none.
+    numbers: float32 (N, D), of rows without missing cells.
+    complete: for each row of the file, True unless a cell is missing, bool (M,).
+    """
+
+    names: tuple[str, ...]
+    numbers: np.ndarray
+    complete: np.ndarray
+
+
 class Points:
-    """Points of one split, float32 (N, D).
+    """Points of one split: ``points`` float32 (N, D), and ``conditions`` (N, F) or None.
 
     A named density gives points drawn for each split alone. Rows of a file are divided into train and
     validation by hash of the row number: 80 : 20 up to 2,000 rows, then 400 for validation, 95 : 5 from 8,000
@@ -34,26 +55,50 @@ class Points:
     Args:
         source: a CSV or npz file, or the name of a density (``two-moons``, ``rings``, …).
         split: "train", "validation" or "test".
+        columns: those of a table, by name; none: all.
+        drop_missing: leave rows with missing cells out.
 
     Raises:
         InputError: the file is missing, is not read as numbers, or holds too few rows.
     """
 
-    def __init__(self, source: str, split: Split | Literal["all"]) -> None:
+    def __init__(
+        self,
+        source: str,
+        split: Split | Literal["all"],
+        columns: Sequence[Column] = (),
+        *,
+        drop_missing: bool = False,
+    ) -> None:
         self.source = source
         self.named = source in TARGETS
+        self.whole = np.array([c.kind != "number" for c in columns if not c.condition])
+        self.conditions = None
         if self.named:
             self.points = target(source).points(NAMED_LENGTHS[split], source, split).numpy()
             return
-        points = read_points(Path(source))
+        names = tuple(column.name for column in columns)
+        self.table = read_table(Path(source), names, drop_missing=drop_missing)
+        numbers = self.table.numbers
         if split not in ("test", "all"):
-            total = len(points)
-            points = points[_held_out(total) == (split == "validation")]
-            if len(points) < MIN_ROWS:
+            total = len(numbers)
+            numbers = numbers[_held_out(total) == (split == "validation")]
+            if len(numbers) < MIN_ROWS:
                 use = "training" if split == "train" else split
                 rows = f"{counted(total, 'row')}, too few for {use}"
                 raise InputError(f"{source}: {rows}; give {_least_rows(split)} or more")
-        self.points = points
+        given = np.array([column.condition for column in columns], dtype=bool)
+        self.points = numbers[:, ~given] if given.any() else numbers
+        if given.any():
+            self.conditions = numbers[:, given]
+
+    def dequantized(self, index: np.ndarray | slice, *key: Key) -> np.ndarray:
+        """Points at ``index``; to those of whole numbers, noise of [0, 1) is added, a function of ``key``."""
+        points = self.points[index]
+        if not self.whole.any():
+            return points
+        noise = generator("dequantisation", *key).random(points.shape, dtype=np.float32)
+        return points + np.where(self.whole, noise, np.float32(0))
 
     def __len__(self) -> int:
         return len(self.points)
@@ -91,25 +136,39 @@ def count_columns(source: str) -> int:
     path = _existing(Path(source))
     if path.suffix == ".npz":
         return int(read_points(path).shape[1])
-    columns = _csv_columns(path)
-    if not 1 <= columns <= MAX_COLUMNS:
+    columns = next((len(row) for row in _Csv(path, (), True) if row is not None), 0)
+    if not columns:
+        raise InputError(f"{path}: no rows; give rows of numbers, one point a line")
+    if columns > MAX_COLUMNS:
         raise InputError(f"{path}: rows of {columns} numbers; give 1 to {MAX_COLUMNS}")
     return columns
 
 
-def count_rows(source: str) -> int | None:
-    """N of a file of points, a CSV's by its lines, so a little more with comments; None: endless, a density.
+def describe_columns(table: Table, conditions: Sequence[str], source: str) -> list[Column]:
+    """Columns of a table, those of whole numbers and of 0 and 1 alone marked.
+
+    Args:
+        conditions: names of columns that the others are modelled given.
 
     Raises:
-        InputError: no such file.
+        InputError: no column of that name, or two columns of one name.
     """
-    if source in TARGETS or source in ENERGIES:
-        return None
-    path = _existing(Path(source))
-    if path.suffix == ".npz":
-        return len(read_points(path))
-    with path.open("rb") as file:
-        return sum(1 for line in file if line.strip())
+    doubled = [name for name, count in Counter(table.names).items() if count > 1]
+    if doubled:
+        raise InputError(f"{source}: two columns are called {doubled[0]!r}; rename one")
+    if unknown := [name for name in conditions if name not in table.names]:
+        known = ", ".join(table.names[:20])
+        raise InputError(f"{source}: no column {unknown[0]!r} to be a condition; it has {known}")
+    if len(set(conditions)) == len(table.names):
+        raise InputError(f"{source}: all columns are conditions; leave one to be modelled")
+    columns = []
+    for name, values in zip(table.names, table.numbers.T, strict=True):
+        whole = bool((values == np.rint(values)).all() and abs(values).max() <= EXACT)
+        kind: ColumnKind = (
+            "binary" if whole and set(np.unique(values)) <= {0, 1} else "whole" if whole else "number"
+        )
+        columns.append(Column(name=name, kind=kind, condition=name in conditions))
+    return columns
 
 
 def read_points(path: Path) -> np.ndarray:
@@ -118,9 +177,30 @@ def read_points(path: Path) -> np.ndarray:
     Raises:
         InputError: the file is missing or holds something else.
     """
-    points = _read_npz(_existing(path)) if path.suffix == ".npz" else _read_csv(_existing(path))
-    if points.ndim != 2 or not points.size:
-        raise InputError(f"{path}: points have shape {points.shape}; give rows of numbers, (N, D)")
+    return read_table(path).numbers
+
+
+def read_table(path: Path, columns: tuple[str, ...] = (), *, drop_missing: bool = False) -> Table:
+    """Numbers of a file, a CSV (comments and a header allowed) or an npz with ``points``.
+
+    Args:
+        columns: names of those to read, in their order, from a file with a header; what else it has may be
+            text. A file without one has these alone.
+        drop_missing: leave rows with missing cells out.
+
+    Raises:
+        InputError: the file is missing, holds something else, lacks a column, or has missing cells, which are
+            counted by column.
+    """
+    if _existing(path).suffix == ".npz":
+        points = _read_npz(path)
+        if points.ndim != 2 or not points.size:
+            raise InputError(f"{path}: points have shape {points.shape}; give rows of numbers, (N, D)")
+        names, complete = columns or default_names(points.shape[1]), np.ones(len(points), dtype=bool)
+        if len(names) != points.shape[1]:
+            raise InputError(f"{path}: {points.shape[1]} columns, the model has {len(names)}; give such rows")
+    else:
+        names, points, complete = _read_csv(_Csv(path, columns, drop_missing))
     if points.shape[1] > MAX_COLUMNS:
         raise InputError(f"{path}: rows of {points.shape[1]} numbers; give 1 to {MAX_COLUMNS}")
     with np.errstate(over="ignore"):
@@ -128,7 +208,12 @@ def read_points(path: Path) -> np.ndarray:
     if not np.isfinite(result).all():
         row = int(np.flatnonzero(~np.isfinite(result).all(1))[0])
         raise InputError(f"{path}: row {row + 1} holds a number that is not finite; remove it")
-    return result
+    return Table(names, result, complete)
+
+
+def default_names(count: int) -> tuple[str, ...]:
+    """Names of columns that have none: x1, x2, …"""
+    return tuple(f"x{index + 1}" for index in range(count))
 
 
 def _existing(path: Path) -> Path:
@@ -147,50 +232,104 @@ def _read_npz(path: Path) -> np.ndarray:
     return points
 
 
-def _csv_columns(path: Path) -> int:
-    for row in _csv_rows(path):
-        return len(row)
-    raise InputError(f"{path}: no rows; give rows of numbers, one point a line")
-
-
-def _read_csv(path: Path) -> np.ndarray:
-    numbers = array("d")
-    columns = 0
-    for row in _csv_rows(path):
-        columns = columns or len(row)
-        numbers.extend(row)
+def _read_csv(rows: _Csv) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Names, numbers (N, D) and completeness of rows; see ``Table``."""
+    numbers, complete = array("d"), array("b")
+    for row in rows:
+        complete.append(row is not None)
+        numbers.extend(row or ())
         if len(numbers) > MAX_NUMBERS:
-            raise InputError(f"{path}: more than {MAX_NUMBERS:,} numbers, the limit; give fewer rows")
-    return np.frombuffer(numbers, dtype=np.float64).reshape(-1, columns) if columns else np.zeros((0, 0))
+            raise InputError(f"{rows.path}: more than {MAX_NUMBERS:,} numbers, the limit; give fewer rows")
+    if not numbers:
+        raise InputError(f"{rows.path}: no rows; give rows of numbers, one point a line")
+    points = np.frombuffer(numbers, dtype=np.float64)
+    return rows.names, points.reshape(-1, len(rows.names)), np.frombuffer(complete, dtype=bool)
 
 
-def _csv_rows(path: Path) -> Iterator[list[float]]:
-    """Rows of numbers, all as long as the first; a row before it in which no cell is a number is a header."""
-    columns = 0
-    header: list[str] | None = None
+def csv_cells(path: Path) -> Iterator[tuple[int, list[str], bool]]:
+    """Line number and cells of each line that is neither empty nor a comment, and True for a header.
+
+    A header is a line before all others in which no cell is a number.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+            reader, first = csv.reader(file), True
             for row in reader:
-                number = reader.line_num
-                if not row or row[0].startswith("#"):
-                    continue
-                try:
-                    values = [float(cell) for cell in row]
-                except ValueError as error:
-                    if not columns and header is None and _is_header(row):
-                        header = row
-                        continue
-                    raise InputError(f"{path}: line {number}, {_cell_fault(row, header or [])}") from error
-                columns = columns or len(values)
-                if len(values) != columns:
-                    raise InputError(f"{path}: line {number} has {len(values)} columns, not {columns}")
-                if not all(abs(value) <= LARGEST for value in values):
-                    fault = "holds a number that is not finite, or beyond float32"
-                    raise InputError(f"{path}: line {number} {fault}; remove it")
-                yield values
+                if row and not row[0].startswith("#"):
+                    yield reader.line_num, row, first and _is_header(row)
+                    first = False
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV of numbers; give a text file, one point a line") from error
+
+
+class _Csv:
+    """Rows of numbers of a file, all as long as the first; None for a row that is left out.
+
+    Attributes:
+        names: of the columns, once a row was read.
+    """
+
+    def __init__(self, path: Path, columns: tuple[str, ...], drop_missing: bool) -> None:
+        self.path, self.columns, self.drop_missing = path, columns, drop_missing
+        self.names: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[list[float] | None]:
+        width, header, places = 0, list[str](), list[int]()
+        missing, first_missing = Counter[int](), 0
+        for line, row, is_header in csv_cells(self.path):
+            if is_header:
+                header = [cell.strip() or f"x{index + 1}" for index, cell in enumerate(row)]
+                places = self._places(header)
+                continue
+            if not width:
+                width = len(header) or len(row)
+                places = places or self._places(header, width)
+                self.names = self.columns or tuple(header) or default_names(width)
+            if len(row) != width:
+                if any(map(_are_numbers, row)):
+                    raise InputError(f"{self.path}: line {line}, {_cell_fault(row, range(len(row)), [])}")
+                raise InputError(f"{self.path}: line {line} has {len(row)} columns, not {width}")
+            cells = [row[place] for place in places]
+            empty = [
+                place for place, cell in zip(places, cells, strict=True) if cell.strip().lower() in MISSING
+            ]
+            if empty:
+                first_missing = first_missing or line
+                missing.update(empty)
+                yield None
+            else:
+                yield self._numbers(line, cells, places, header)
+        if missing and not self.drop_missing:
+            found = ", ".join(f"{_column(p, header)}: {missing[p]}" for p in sorted(missing)[:10])
+            raise InputError(
+                f"{self.path}: missing cells in column {found}; the first in line {first_missing}; fill "
+                "them, leave such columns or rows out, or give --drop-missing"
+            )
+
+    def _places(self, header: list[str], width: int = 0) -> list[int]:
+        """Places of the columns to read."""
+        if not self.columns:
+            return list(range(len(header) or width))
+        if not header:
+            if len(self.columns) != width:
+                raise InputError(
+                    f"{self.path}: rows of {width} columns and no header, the model has "
+                    f"{len(self.columns)}: {', '.join(self.columns[:20])}; give a header"
+                )
+            return list(range(width))
+        if absent := [name for name in self.columns if name not in header]:
+            raise InputError(f"{self.path}: no column {absent[0]!r}; the model needs it")
+        return [header.index(name) for name in self.columns]
+
+    def _numbers(self, line: int, cells: list[str], places: list[int], header: list[str]) -> list[float]:
+        try:
+            values = [float(cell) for cell in cells]
+        except ValueError as error:
+            raise InputError(f"{self.path}: line {line}, {_cell_fault(cells, places, header)}") from error
+        if not all(abs(value) <= LARGEST for value in values):
+            fault = "holds a number that is not finite, or beyond float32"
+            raise InputError(f"{self.path}: line {line} {fault}; remove it")
+        return values
 
 
 def _is_number(cell: str) -> bool:
@@ -212,13 +351,15 @@ def _is_header(row: list[str]) -> bool:
     return not any(_is_number(cell) or _are_numbers(cell) for cell in row)
 
 
-def _cell_fault(row: list[str], header: list[str]) -> str:
+def _column(place: int, header: list[str]) -> str:
+    return f"{place + 1} ({header[place][:40]})" if header else f"{place + 1}"
+
+
+def _cell_fault(cells: list[str], places: Sequence[int], header: list[str]) -> str:
     """Fault of the first cell that is no number, and the remedy."""
-    index = next(index for index, cell in enumerate(row) if not _is_number(cell))
-    name = f" ({header[index].strip()[:40]})" if index < len(header) and header[index].strip() else ""
-    cell = row[index].strip()
+    index = next(index for index, cell in enumerate(cells) if not _is_number(cell))
+    cell = cells[index].strip()
     if _are_numbers(cell):
         return f"{cell[:40]!r} is no number; write commas between the numbers, and decimal points"
-    if not cell:
-        return f"column {index + 1}{name} is empty; give a number, or leave out the line or the column"
-    return f"column {index + 1}{name}: {cell[:40]!r} is no number; leave that column out, or correct the line"
+    column = _column(places[index], header)
+    return f"column {column}: {cell[:40]!r} is no number; leave that column out, or correct the line"

@@ -18,7 +18,8 @@ from vflow.pipelines.density import (
     open_energy,
     open_points,
     points_picture,
-    require_unconditional,
+    require_vectors,
+    score_rows,
 )
 from vflow.pipelines.evaluate.report import Evaluation, Progress, Settings, Stage
 
@@ -35,9 +36,9 @@ def evaluate_density(model: DensityModel, settings: Settings, stage: Stage) -> E
     importance weights p / q, as a share of the samples.
 
     Raises:
-        CheckpointError, InputError: the model needs a condition, or no points that suit it.
+        CheckpointError, InputError: the model is no density of vectors, or no points that suit it.
     """
-    require_unconditional(model)
+    require_vectors(model)
     config = model.config
     if settings.temperature != 1:
         raise ConfigError("--temperature: densities of vectors have none; leave it out")
@@ -46,7 +47,10 @@ def evaluate_density(model: DensityModel, settings: Settings, stage: Stage) -> E
     data = open_points(settings.data, settings.split, config)
     index = evenly_spaced(len(data), settings.count(len(data), len(data)))
     points = torch.from_numpy(data.points[index])
-    log_p = _log_prob(model, points, stage("points"))
+    if config.columns:
+        log_p = torch.from_numpy(score_rows(model, data, np.array(index)))
+    else:
+        log_p = _log_prob(model, points, stage("points"))
     figures: dict[str, Any] = {
         "nats": -float(log_p.mean()),
         "nats_standard_error": _standard_error(log_p),
@@ -57,7 +61,8 @@ def evaluate_density(model: DensityModel, settings: Settings, stage: Stage) -> E
         exact = target(settings.data).log_prob(points.double())
         figures["entropy"] = target_entropy(settings.data)
         figures["kl"] = float((exact - log_p).mean())
-    drawn = draw_points(model, DRAWN, settings.seed).points
+    given = None if data.conditions is None else data.conditions[np.resize(index, DRAWN)]
+    drawn = draw_points(model, DRAWN, settings.seed, given).points
     if data.named:
         own = torch.from_numpy(drawn)
         log_ratio = _log_prob(model, own, stage("samples")) - target(settings.data).log_prob(own.double())
