@@ -161,7 +161,7 @@ def test_values_that_do_not_fit_are_named(
         ("a,b\n1,x\n", ""),
         ("1,1\n" * 200, "column 1 is constant"),
         ("1,2\n", "1 row, too few for training"),
-        ("1,2\n3,4\n5,7\n", "3 rows, too few for validation; give 41 or more"),
+        ("1,2\n3,4\n5,7\n", "3 rows, too few for validation; give 10 or more"),
     ],
 )
 def test_files_that_are_no_points_of_the_plane_are_refused(
