@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from apps.app import TABS
 from apps.ui.shared.examples import FOLDER
 from tests.app.conftest import Opener, running
-from tests.app.support import App
+from tests.app.support import PHONE, App
 
 pytestmark = pytest.mark.browser
 OPENING = ("Predict", "Digits", "Colourise", "Enlarge", "Walk", "Surprise", "Compress", "Lab")
@@ -67,6 +67,15 @@ def test_an_upload_chooses_the_model_and_a_click_takes_it_back(
     app.upload(tmp_path / "noise.png")
     expect(line.locator(".vf-amber")).to_contain_text("has seen a clip like this")
     assert app.status() == "Ready."
+
+
+@pytest.mark.parametrize("size", [(1366, 768), PHONE], ids=["laptop", "phone"])
+def test_the_first_button_of_every_tab_is_in_sight(opened: Opener, size: tuple[int, int]) -> None:
+    app = opened(size)
+    for name in OPENING:
+        app.tab(name)
+        box = app.page.locator(".vf-actions button.primary").filter(visible=True).first.bounding_box()
+        assert box and box["y"] + box["height"] <= size[1], name
 
 
 def test_arrow_keys_go_from_tab_to_tab(app: App) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -213,9 +212,3 @@ def _points(hints: Sequence[Hint]) -> str:
 
 def _hex(color: tuple[int, int, int]) -> str:
     return f"#{bytes(color).hex()}"
-
-
-def download_link(url: str, name: str) -> str:
-    """A link that is followed at once, so that a file made on demand is saved like any download."""
-    once = secrets.token_hex(4)  # the same file asked for again is another link
-    return f'<a id="vf-saved-{once}" href="{url}" download="{escape(name, quote=True)}">{escape(name)}</a>'

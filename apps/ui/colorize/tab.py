@@ -30,6 +30,7 @@ from ..shared.events import (
     Updates,
     html_block,
     in_turn,
+    run_place,
     unless_empty,
     wire_jobs,
 )
@@ -44,11 +45,10 @@ from ..shared.forms import (
     suggested_temperature,
     temperature_slider,
 )
-from ..shared.html import ExampleTile, example_strip, file_url, message, progress
+from ..shared.html import ExampleTile, download_link, example_strip, message, progress
 from ..shared.jobs import paced
 from ..shared.opening import COLORIZE, opening
 from ..shared.turns import Turn
-from . import html
 from .job import FAMILY, MAX_VARIANTS, ColorizedPhoto, archive
 from .page import DownloadsOnDemand, Form, Page, View
 from .state import PhotoState, SessionState
@@ -118,12 +118,13 @@ def _uploads() -> tuple[gr.File, gr.HTML]:
 
 def _settings(app: AppContext, files: gr.File, state: gr.State) -> tuple[Form, Buttons]:
     first = app.models.default(FAMILY)
+    with run_place():
+        buttons = Buttons.row("Colourise", "colorize", ready=first is not None)
     with gr.Group(elem_classes="vf-card"):
         num_samples = gr.Slider(1, MAX_VARIANTS, 8, step=1, label="Variants")
         temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS.format(place="under Advanced"))
         seed = Seed.row()
         checkpoint = gr.Dropdown(app.models.names(FAMILY), value=first, label="Checkpoint", interactive=True)
-    buttons = Buttons.row("Colourise", "colorize", ready=first is not None)
     with gr.Accordion("Advanced", open=False):
         levels = levels_box(app, first, temperature, "the mean colour")
         reach = gr.Slider(0, 100 * MOST_REACH, 100, step=5, label="Reach of colour hints in %", info=REACH)
@@ -249,7 +250,7 @@ def _wire_downloads(page: Page) -> None:
             path = yield from make(page.state(values), values[page.strength] / 100)
             yield {
                 bar.status: message(f"Saved {path.name}", "done"),
-                downloads.link: html.download_link(file_url(path), path.name),
+                downloads.link: download_link(path),
             }
 
         async def save(values: Updates, request: gr.Request) -> Shown:

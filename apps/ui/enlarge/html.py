@@ -46,24 +46,30 @@ def results(result: Result, chosen: int) -> str:
 
 
 def _compare(result: Result, chosen: int) -> str:
-    """Bicubic interpolation left of the line, a variant or the map of differences right of it."""
+    """Bicubic interpolation left of the line, a variant or the map of differences right of it.
+
+    The page's script moves the pictures inside a window, in which the line stays.
+    """
     width, height = result.size
     name, is_map = escape(result.name, quote=True), chosen == result.count
     after = result.differences if is_map else result.variant(chosen)
     title = "Differences" if is_map else f"Variant {chosen + 1}"
     saved = f"{name}-x{result.scale}-{'differences' if is_map else f'variant-{chosen + 1}'}.png"
     legend = heat_legend(f"{result.top:.0f} grey levels") if is_map else ""
+    row, column = result.start
     return (
-        f'<figure class="vf-compare vf-enlarged" style="--ratio: {width / height:.4f}; --full: {width}px">'
-        '<div class="vf-scroll" tabindex="0" role="group" aria-label="The comparison"><div class="vf-stack">'
-        f'<img class="vf-after" src="{file_url(after)}" alt="{name}, {title.lower()}"'
-        f' width="{width}" height="{height}">'
-        f'<img class="vf-before" src="{file_url(result.before)}" alt="{name}, bicubic interpolation">'
+        f'<figure class="vf-compare vf-enlarged" style="--width: {width}px; --height: {height}px"'
+        f' data-photo="{escape(str(result.folder), quote=True)}" data-size="{width},{height}"'
+        f' data-start="{column},{row}"><div class="vf-stack" tabindex="0" role="group"'
+        ' aria-label="The comparison: drag, or press arrow keys, to move it">'
+        f'<img class="vf-after" src="{file_url(after)}" alt="{name}, {title.lower()}" draggable="false">'
+        f'<div class="vf-before"><img src="{file_url(result.before)}" alt="{name}, bicubic interpolation"'
+        ' draggable="false"></div>'
         '<i class="vf-divider" aria-hidden="true"></i>'
         '<input type="range" class="vf-wipe" min="0" max="100" value="50"'
-        ' aria-label="Before and after: share of bicubic interpolation"></div></div>'
-        f'<figcaption><span>Bicubic</span><label class="vf-option"><input type="checkbox" class="vf-full">'
-        f"Full size, {width}×{height}</label>{legend}"
+        ' aria-label="Before and after: share of bicubic interpolation"></div>'
+        f'<figcaption><span>Bicubic</span><label class="vf-option"><input type="checkbox" class="vf-whole">'
+        f"Whole photo, {width}×{height}</label>{legend}"
         f'<span>{title} <a class="vf-save" href="{file_url(after)}" download="{saved}">Download</a></span>'
         "</figcaption></figure>"
     )

@@ -31,6 +31,7 @@ from . import html
 FAMILY = "super_resolution"
 MAX_PIXELS = 16_000_000  # of an enlarged photo
 CARD = 160  # pixels a side of the part of each variant that its card shows
+OPENED = 320  # pixels a side of the part that the comparison opens on
 PREVIEW = 768  # pixels of the longer side of an upload on the page
 
 
@@ -44,6 +45,7 @@ class Result:
         count: variants drawn.
         top: grey levels at the brightest end of the map of differences.
         corner: (row, column) of the square where variants differ most.
+        start: (row, column) of the middle of the part where they differ most from bicubic interpolation.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Result:
     count: int
     top: float
     corner: tuple[int, int]
+    start: tuple[int, int]
 
     def variant(self, index: int) -> Path:
         return self.folder / f"s{index:03d}.png"
@@ -110,12 +113,16 @@ class EnlargeFace(Face):
     def finish(self, job: Job, folder: Path) -> Result:
         """The result, with bicubic interpolation and the map of differences."""
         height, width = job.results[0].image.shape[:2]
-        deviation = np.stack([luminance(variant.image) for variant in job.results]).std(0)
-        top = max(1.0, float(np.quantile(deviation, 0.99)))
         scale = job.settings.scale
+        drawn = np.stack([luminance(variant.image) for variant in job.results])
+        before = np.rint(bicubic(job.given.pixels, scale)).astype(np.uint8)
+        deviation = drawn.std(0)
+        top = max(1.0, float(np.quantile(deviation, 0.99)))
+        row, column = _busiest(np.abs(drawn - luminance(before)).mean(0), OPENED)
+        start = row + min(OPENED, height) // 2, column + min(OPENED, width) // 2
         corner = _busiest(deviation, CARD)
-        result = Result(folder, job.name, scale, (width, height), job.done, top, corner)
-        media.write_png(result.before, np.rint(bicubic(job.given.pixels, scale)).astype(np.uint8))
+        result = Result(folder, job.name, scale, (width, height), job.done, top, corner, start)
+        media.write_png(result.before, before)
         media.write_png(result.differences, heat(deviation, top))
         return result
 

@@ -65,7 +65,11 @@ def player(job: Job, result: Result) -> str:
 def _tile(result: Result, index: int, poster: np.ndarray) -> str:
     number = index + 1
     label = f"Future {number}: {result.frames} predicted frames after {result.given} given"
-    return future_tile(index, video(result.preview(index), poster, label))
+    return future_tile(
+        index,
+        f'<button type="button" class="vf-enlarge" aria-label="Enlarge future {number}">'
+        f"{video(result.preview(index), poster, label)}</button>",
+    )
 
 
 def future_tile(index: int, picture: str, name: str = "Future") -> str:

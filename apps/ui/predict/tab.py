@@ -9,13 +9,15 @@ from typing import Any
 
 import gradio as gr
 
+from vflow.data import media
 from vflow.errors import InputError, VflowError
 
 from ..shared import examples
 from ..shared.checks import whole_number
-from ..shared.context import AppContext, Tab
+from ..shared.context import AppContext, Tab, to_gradio_error
 from ..shared.estimate import Estimate, TimedView
 from ..shared.events import (
+    FOLLOW_LINK,
     ON_CLICK,
     ON_PAYLOAD,
     QUICK,
@@ -29,6 +31,7 @@ from ..shared.events import (
     Trigger,
     Updates,
     html_block,
+    run_place,
     wire_clear,
     wire_jobs,
 )
@@ -47,7 +50,7 @@ from ..shared.forms import (
     suggested_temperature,
     temperature_slider,
 )
-from ..shared.html import ExampleTile, duration, example_strip, progress
+from ..shared.html import ExampleTile, download_link, duration, example_strip, progress
 from ..shared.jobs import Clock
 from ..shared.opening import PREDICT, opening
 from ..shared.turns import Turn
@@ -114,6 +117,7 @@ def _example_strip(app: AppContext) -> gr.HTML:
 
 def _settings(app: AppContext, upload: ClipUpload) -> tuple[Form, Buttons, Estimate]:
     first = app.models.default(*FAMILIES)
+    place = run_place()
     with gr.Group(elem_classes="vf-card"):
         start = gr.Radio(
             [LAST, FIRST], value=LAST, label="Predict from",
@@ -131,10 +135,10 @@ def _settings(app: AppContext, upload: ClipUpload) -> tuple[Form, Buttons, Estim
             num_frames = gr.Slider(1, MAX_FRAMES, frames, step=1, label="Frames", min_width=130)
         temperature = temperature_slider(app, first, SLIDER_WITH_LEVELS.format(place="under Advanced"))
         seed = Seed.row()
-    buttons = Buttons.row("Predict", "predict", ready=first is not None)
-    estimate = Estimate(
-        app, "predict", [checkpoint, num_samples, num_frames, upload.box], partial(expected_seconds, app)
-    )
+    with place:
+        buttons = Buttons.row("Predict", "predict", ready=first is not None)
+        decides = [checkpoint, num_samples, num_frames, upload.box]
+        estimate = Estimate(app, "predict", decides, partial(expected_seconds, app))
     with gr.Accordion("Advanced", open=False):
         levels = levels_box(app, first, temperature, AUGMENTED_LAST)
         fps = gr.Slider(1, 30, app.preview_fps(first), step=1, label="Preview frames per second")
@@ -219,9 +223,23 @@ def _wire_jobs(app: AppContext, form: Form, view: PredictView, strip: gr.HTML) -
     ]
     inputs = [*form.components(), view.result]
     jobs = wire_jobs(app, "predict", view.bar, triggers, inputs, [*view.components(), *form.components()])
-    asked = gr.State(NewestPayload())
+    asked, saved = gr.State(NewestPayload()), html_block("", "vf-predict-saved", js_on_load=FOLLOW_LINK)
+    view.results.submit(_gif, view.result, saved, **QUICK)
     view.results.input(ask, {view.result, asked}, view.answer, trigger_mode="multiple", **QUICK)
     wire_clear(form.upload.box, view, jobs, html.empty())
+
+
+def _gif(result: Result | None, event: gr.EventData) -> str:
+    """Link to a future as a GIF, which is made now."""
+    if not isinstance(result, Result):
+        return ""
+    try:
+        index = whole_number("future", event.index, 0, MAX_FUTURES - 1)
+        path = result.folder / f"future_{index + 1:02d}.gif"
+        media.write_video(path, result.future(index), result.fps)
+    except VflowError as error:
+        raise to_gradio_error(str(error)) from None
+    return download_link(path)
 
 
 def _example(app: AppContext, form: Form, checkpoint: str | None, index: int) -> Updates:

@@ -330,6 +330,11 @@ class Buttons(ComponentGroup):
         }
 
 
+def run_place() -> gr.Column:
+    """Place for the buttons in front of the settings, in sight when the page opens; enter it to fill it."""
+    return gr.Column(elem_classes="vf-run")
+
+
 def status_line(value: str, identifier: str) -> gr.HTML:
     """A line that says how far a job is."""
     return html_block(value, identifier, elem_classes="vf-status-line", min_height=34)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import secrets
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -37,6 +38,12 @@ def reduced(frames: np.ndarray, longest: int) -> np.ndarray:
 def file_url(path: str | Path) -> str:
     """Address of a file in the app's own cache, relative to the page so that it works behind a proxy."""
     return f"gradio_api/file={escape(str(path), quote=True)}"
+
+
+def download_link(path: Path) -> str:
+    """A link that is followed at once, so that a file made on demand is saved like any download."""
+    once, name = secrets.token_hex(4), escape(path.name, quote=True)  # asked for again it is another link
+    return f'<a id="vf-saved-{once}" href="{file_url(path)}" download="{name}">{name}</a>'
 
 
 def progress(done: float, total: int, text: str, label: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from .events import (
     Updates,
     View,
     html_block,
+    run_place,
     unless_empty,
     wire_clear,
     wire_jobs,
@@ -131,13 +133,15 @@ def _build(face: Face, expected: Expected | None, app: AppContext) -> None:
                 )
                 line = fit_line(tab) if face.fits else None
                 strip = face.examples()
+            place = run_place() if files else None  # in front of the settings, below the files
             form = TaskForm(app, face, files)
-            buttons = Buttons.row(face.verb, tab, ready=app.models.default(family) is not None)
             estimates: tuple[Estimate, ...] = ()
-            if expected and files:
-                decides = [part for name, part in form.parts.items() if name != "temperature"]
-                parts = [form.checkpoint, files, *decides]
-                estimates = (Estimate(app, tab, parts, partial(expected, app)),)
+            with place or nullcontext():
+                buttons = Buttons.row(face.verb, tab, ready=app.models.default(family) is not None)
+                if expected and files:
+                    decides = [part for name, part in form.parts.items() if name != "temperature"]
+                    parts = [form.checkpoint, files, *decides]
+                    estimates = (Estimate(app, tab, parts, partial(expected, app)),)
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, tab)
             results = html_block(face.opening(app), f"vf-{tab}-results", js_on_load=ON_CLICK)

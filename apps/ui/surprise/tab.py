@@ -21,6 +21,7 @@ from ..shared.events import (
     Trigger,
     Updates,
     html_block,
+    run_place,
     wire_clear,
     wire_jobs,
 )
@@ -53,10 +54,12 @@ def build(app: AppContext) -> None:
             upload = clip_upload(app, "surprise")
             line = fit_line("surprise")
             strip = html_block(examples.strip(app.models.names(FAMILY)), js_on_load=ON_CLICK)
-            form, buttons = _settings(app, upload)
-            estimate = Estimate(
-                app, "surprise", [form.checkpoint, upload.box], partial(expected_seconds, app)
-            )
+            place, form = run_place(), _settings(app, upload)
+            with place:
+                ready = form.checkpoint.value is not None
+                buttons = Buttons.row("Find surprises", "surprise", ready=ready)
+                decides = [form.checkpoint, upload.box]
+                estimate = Estimate(app, "surprise", decides, partial(expected_seconds, app))
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "surprise")
             results = html_block(opening(app, SURPRISE), "vf-surprise-results")
@@ -66,7 +69,7 @@ def build(app: AppContext) -> None:
     _wire_jobs(app, form, view, strip)
 
 
-def _settings(app: AppContext, upload: ClipUpload) -> tuple[Form, Buttons]:
+def _settings(app: AppContext, upload: ClipUpload) -> Form:
     first = first_checkpoint(app.models)
     with gr.Group(elem_classes="vf-card"):
         checkpoint = gr.Dropdown(
@@ -85,9 +88,8 @@ def _settings(app: AppContext, upload: ClipUpload) -> tuple[Form, Buttons]:
             info="Flags frames that are more surprising than this percentage of validation frames.",
         )
         seed = gr.Number(0, label="Seed", min_width=130)
-    buttons = Buttons.row("Find surprises", "surprise", ready=first is not None)
     checkpoint.change(lambda name: gr.update(info=app.video_summary(name)), checkpoint, checkpoint, **QUICK)
-    return Form(upload, checkpoint, percentile, seed), buttons
+    return Form(upload, checkpoint, percentile, seed)
 
 
 def _wire_jobs(app: AppContext, form: Form, view: TimedView, strip: gr.HTML) -> None:

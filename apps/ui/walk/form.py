@@ -12,7 +12,7 @@ from vflow.errors import VflowError
 
 from ..shared.checks import whole_number
 from ..shared.context import AppContext
-from ..shared.events import ON_CLICK, QUICK, ComponentGroup, Updates, html_block
+from ..shared.events import ON_CLICK, QUICK, ComponentGroup, Updates, html_block, run_place
 from ..shared.fit import fit_line, wire_fit
 from ..shared.forms import (
     AUGMENTED_LAST,
@@ -116,8 +116,8 @@ def _from_zero(name: str, number: Any) -> int:
     return whole_number(name, number, 1, MAX_SAMPLES) - 1
 
 
-def build(app: AppContext) -> Form:
-    """Lay out the form; ``form_updates`` then shows the controls in use."""
+def build(app: AppContext) -> tuple[Form, gr.Column]:
+    """Lay out the form, with a place for buttons; ``form_updates`` then shows the controls in use."""
     first = first_checkpoint(app.models)
     with gr.Group(elem_classes="vf-card"):
         checkpoint = gr.Dropdown(walkable(app.models), value=first, label="Checkpoint", interactive=True)
@@ -128,6 +128,7 @@ def build(app: AppContext) -> Form:
     line = fit_line("walk")
     wire_fit(app, line, uploads.start, checkpoint)
     tiles = html_block("", "vf-walk-try", visible=False, js_on_load=ON_CLICK)
+    place = run_place()
     with gr.Group(elem_classes="vf-card"):
         # Any value: gradio would refuse a click that the browser sent just before it got the new choices.
         label = gr.Dropdown([], label="Digit", interactive=True, visible=False, allow_custom_value=True)
@@ -145,10 +146,11 @@ def build(app: AppContext) -> Form:
         temperature = temperature_slider(app, first)
         levels = levels_box(app, first, temperature, AUGMENTED_LAST, visible=False)
         seed = Seed.row()
-    return Form(
+    form = Form(
         checkpoint, kind, source, uploads, tiles, label, remark, level, bars, direction, extent, steps,
         num_frames, futures, temperature, levels, seed,
     )  # fmt: skip
+    return form, place
 
 
 def _future(label: str, value: int) -> gr.Number:

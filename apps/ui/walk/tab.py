@@ -41,10 +41,11 @@ def build(app: AppContext) -> None:
     no_model_banner(app)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="vf-inputs"):
-            form = forms.build(app)
-            buttons = Buttons.row("Walk", "walk", ready=app.models.default() is not None)
-            decides = [form.checkpoint, form.kind, form.steps, form.num_frames]
-            estimate = Estimate(app, "walk", decides, partial(expected_seconds, app))
+            form, place = forms.build(app)
+            with place:
+                buttons = Buttons.row("Walk", "walk", ready=app.models.default() is not None)
+                decides = [form.checkpoint, form.kind, form.steps, form.num_frames]
+                estimate = Estimate(app, "walk", decides, partial(expected_seconds, app))
         with gr.Column(scale=9, min_width=300, elem_classes="vf-outputs"):
             bar = StatusBar.below(buttons, "walk")
             results = html_block(opening(app, WALK), "vf-walk-results")

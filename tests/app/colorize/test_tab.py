@@ -503,8 +503,9 @@ def test_painting_on_the_large_picture(tab: App, file: Path) -> None:
 @browser
 def test_an_example_opens_with_three_points_and_a_reload_offers_it_again(tab: App) -> None:
     page = tab.page
-    page.get_by_role("button", name="Colourise example: coffee, with three colours given").click()
-    page.locator("#vf-colorize-status .vf-done").wait_for(timeout=DONE)
+    with tab.until_answered():  # gradio complains of a page that is left before
+        page.get_by_role("button", name="Colourise example: coffee, with three colours given").click()
+        page.locator("#vf-colorize-status .vf-done").wait_for(timeout=DONE)
     expect(page.locator(".vf-stack .vf-mark")).to_have_count(3)
     page.reload()
     tab.tab("Colourise")

@@ -73,16 +73,26 @@ def test_shows_and_saves_what_python_draws(opened: Opener, checkpoints: Path, tm
 
 @browser
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
-def test_axe_width_and_full_size(opened: Opener, size: tuple[int, int], scheme: str) -> None:
+def test_axe_and_the_whole_photo(opened: Opener, size: tuple[int, int], scheme: str) -> None:
     app = opened_tab(opened, size, scheme)
     enlarge(app)
     stack = app.page.locator(".vf-enlarged .vf-stack")
     check(app, "with results")
-    full = app.page.get_by_role("checkbox", name="Full size, 320×320")
-    full.check()
-    assert contrast(full) > 100
-    assert stack.evaluate("(box) => Math.round(box.getBoundingClientRect().width)") == 320
-    check(app, "at full size")
+    shown = "(img) => Math.round(img.getBoundingClientRect().width)"
+    assert stack.locator(".vf-after").evaluate(shown) == 320, "pixel by pixel"
+    stack.focus()
+    app.page.set_viewport_size({"width": 250, "height": size[1]})
+    app.page.wait_for_function("document.querySelector('.vf-enlarged .vf-stack').clientWidth < 300")
+    before = stack.locator(".vf-after").bounding_box()
+    app.page.keyboard.press("ArrowRight")
+    after = stack.locator(".vf-after").bounding_box()
+    assert before and after and after["x"] < before["x"], "the right part comes into the window"
+    whole = app.page.get_by_role("checkbox", name="Whole photo, 320×320")
+    whole.check()
+    assert contrast(whole) > 100
+    assert stack.locator(".vf-after").evaluate(shown) == stack.evaluate("(box) => box.clientWidth")
+    app.page.set_viewport_size({"width": size[0], "height": size[1]})
+    check(app, "with the whole photo")
 
 
 LINE = "(line) => (100 * line.offsetLeft) / line.parentElement.clientWidth"
@@ -106,46 +116,52 @@ def test_line_and_brush_of_colourise_are_its_own(opened: Opener) -> None:
     app.page.get_by_role("button", name="Paint red").click()
     app.tab("Enlarge")
     expect(app.page.locator(".vf-painting")).to_have_count(0)
-    app.page.locator(".vf-enlarged .vf-wipe").click()
+    app.page.locator(".vf-enlarged .vf-wipe").fill("50")
     assert app.page.locator(".vf-enlarged .vf-divider").evaluate(LINE) == pytest.approx(50, abs=1)
     assert app.page.locator(".vf-points li").count() == 3, "no invisible hint"
 
 
 @browser
-def test_at_full_size_a_finger_pans_or_moves_the_line(browser: Browser) -> None:
+def test_a_finger_moves_the_photo_or_the_line(browser: Browser) -> None:
     """On a page with nothing but the comparison: other tests have no touch screen."""
     folder = Path(html.__file__).parents[1]
-    style, more, script = (
+    style, more, script, moves = (
         (folder / name).read_text()
-        for name in ("colorize/colorize.css", "enlarge/enlarge.css", "colorize/colorize.js")
+        for name in (
+            "colorize/colorize.css",
+            "enlarge/enlarge.css",
+            "colorize/colorize.js",
+            "enlarge/enlarge.js",
+        )
     )
-    compare = html._compare(Result(Path("run"), "photo", 4, (640, 640), 1, 1.0, (0, 0)), 0)
+    result = Result(Path("run"), "photo", 4, (640, 1640), 1, 1.0, (0, 0), (900, 300))
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page = context.new_page()
-    sized = ".vf-stack { height: 640px; background: linear-gradient(red, blue) }"
-    page.set_content(f"<style>{style}{more}{sized}</style>{compare}<script>{script}</script>")
-    page.get_by_role("checkbox").check()
+    scripts = f"<script>{script}</script><script>{moves}</script>"
+    page.set_content(f"<style>{style}{more}</style>{html._compare(result, 0)}{scripts}")
+    page.evaluate("window.dispatchEvent(new Event('resize'))")
     devtools = context.new_cdp_session(page)
 
     def place() -> tuple[float, float]:
-        """How far the picture is scrolled, and where the line is, in pixels of the page."""
+        """Where the photo's left edge and the line are, in pixels of the page."""
+        left = "document.querySelector('.vf-after').getBoundingClientRect().x"
         line = "document.querySelector('.vf-divider').getBoundingClientRect().x + 1"
-        scrolled, at = page.evaluate(f"[document.querySelector('.vf-scroll').scrollLeft, {line}]")
-        return scrolled, at
+        return tuple(page.evaluate(f"[{left}, {line}]"))
 
     def swiped(x: float, distance: float) -> tuple[float, float]:
         for step in range(9):
             kind = "touchMove" if step else "touchStart"
             points = [{"x": x + step / 8 * distance, "y": 100}]
             devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-        page.wait_for_timeout(100)  # a finger at rest leaves the picture where it is
         devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         page.wait_for_timeout(100)
         return place()
 
-    _, begun = place()
-    panned, line = swiped(100, -80)
-    assert panned > 40 and line == pytest.approx(begun - panned, abs=1)
+    left, line = place()
+    page_middle = page.evaluate("document.querySelector('.vf-stack').getBoundingClientRect().x") + 374 / 2
+    assert left == pytest.approx(page_middle - 300, abs=2), "it opens on the part that was chosen"
+    panned, still = swiped(100, -50)
+    assert panned == pytest.approx(left - 50, abs=8) and still == line
     again, moved = swiped(line, -100)
     assert again == panned and moved == pytest.approx(line - 100, abs=10)
     context.close()

@@ -18,6 +18,7 @@ import vflow
 from apps.ui.shared import forms
 from apps.ui.shared.examples import FOLDER
 from tests.app.support import DONE, SETTLED, App, differ
+from tests.app.test_access import check
 from vflow.cli import main as vflow_command
 from vflow.data import media
 from vflow.metrics.video import best_of
@@ -118,6 +119,34 @@ def test_clear_while_the_previews_are_written_leaves_an_empty_page(app: App, sti
     expect(app.page.locator("#vf-predict-status .vf-status p")).to_have_text("Ready.")
     expect(app.page.locator("#vf-predict-run")).to_be_enabled()
     app.page.locator("#vf-results .vf-empty").wait_for()
+
+
+def test_a_future_fills_the_window_with_files_of_its_own(
+    app: App, stills: list[Path], tmp_path: Path
+) -> None:
+    app.upload(stills[0])
+    app.settings(futures=3, frames=2)
+    app.predict()
+    width = app.page.locator(".vf-tile video").first.evaluate("(video) => video.clientWidth")
+    assert width >= 220
+    app.page.get_by_role("button", name="Enlarge future 3").click()
+    large = app.page.get_by_role("dialog")
+    expect(large).to_contain_text("Future 3 of 3")
+    app.page.keyboard.press("ArrowRight")
+    expect(large).to_contain_text("Future 1 of 3")
+    app.page.keyboard.press("ArrowLeft")
+    assert large.locator("video").evaluate("(video) => video.clientWidth") > 2 * width
+    check(app, "with a large future")
+    with app.page.expect_download() as saved:
+        large.get_by_role("button", name="GIF").click()
+    assert saved.value.suggested_filename == "future_03.gif"
+    gif = media.read_clip(saved.value.path()).frames
+    assert len(gif) == 3 and gif.shape[1] == 256
+    with app.page.expect_download() as saved:
+        large.get_by_role("link", name="mp4").click()
+    assert saved.value.suggested_filename == "future_03.mp4"
+    app.page.keyboard.press("Escape")
+    expect(app.page.get_by_role("button", name="Enlarge future 3")).to_be_focused()
 
 
 def test_stop_keeps_the_frames_so_far(app: App, stills: list[Path], tmp_path: Path) -> None:
