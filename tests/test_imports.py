@@ -84,7 +84,7 @@ def test_vflow_imports_without_gradio_and_accelerate() -> None:
         "import sys\n"
         "sys.modules.update(dict.fromkeys(['gradio', 'accelerate', 'tensorboard', 'torchmetrics']))\n"
         "import vflow\n"
-        "print(vflow.load, vflow.predict, vflow.score)\n"
+        "print(vflow.load, vflow.predict, vflow.score, vflow.DensityEstimator)\n"
     )
     done = run("-c", code)
     assert done.returncode == 0, done.stderr

@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from vflow.pipelines.walk.directions import load_directions as load_directions
     from vflow.pipelines.walk.space import WalkSettings as WalkSettings
     from vflow.pipelines.walk.walk import walk as walk
+    from vflow.training.estimator import DensityEstimator as DensityEstimator
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "compress": "vflow.pipelines.compress",
     "decompress": "vflow.pipelines.compress",
+    "DensityEstimator": "vflow.training.estimator",
     "Hint": "vflow.pipelines.color.hints",
     "colorize": "vflow.pipelines.color.colorize",
     "digits": "vflow.pipelines.digits.digits",

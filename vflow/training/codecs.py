@@ -19,8 +19,7 @@ from vflow.data.datasets.registry import open_validation, require_path, require_
 from vflow.models import CodecBatch
 from vflow.models.codec import Codec
 from vflow.randomness import generator
-from vflow.training.data import S, Splits, begins, locate
-from vflow.training.logging import Samples
+from vflow.training.data import S, Samples, Splits, begins, locate
 
 DEEP_SHARE = 0.25  # of batches that also train levels without networks of their own, weighted by its inverse
 FIRST = 8  # every eighth example is a clip's first frame

@@ -7,20 +7,35 @@ from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from vflow.config import TrainingConfig
 from vflow.models import CodecBatch, ImageBatch, Model, NowcastBatch, PointBatch, VideoBatch
 from vflow.randomness import generator
-from vflow.training.logging import Samples
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 T = TypeVar("T")
 READY = 3  # steps whose batches are loaded ahead
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A picture of samples, uint8 (H, W, C), and perhaps the same playing; faults before rounding.
+
+    animation: uint8 (T, H, W, C), shown at ``fps``; None for stills.
+    """
+
+    picture: np.ndarray
+    nonfinite: int
+    out_of_range: int
+    animation: np.ndarray | None = None
+    fps: float = 1.0
 
 
 def locate(seed: int, position: int, length: int) -> tuple[int, int]:

@@ -49,22 +49,33 @@ class HeldOut:
     """Selection of the averaged weights that are best for held-out examples.
 
     Args:
-        nats: mean loss of the held-out examples.
+        nats: losses of the held-out examples, (N,).
         patience: scores in a row that are no better than the best, after which the run ends; None: no end.
+        errors: standard errors by which the mean gain of a better score exceeds 0.
     """
 
-    def __init__(self, nats: Callable[[], float], patience: int | None) -> None:
-        self.nats, self.patience = nats, patience
-        self.best, self.least, self.waited = list[Tensor](), math.inf, 0
+    def __init__(self, nats: Callable[[], Tensor], patience: int | None, errors: float = 0.0) -> None:
+        self.nats, self.patience, self.errors = nats, patience, errors
+        self.best, self.least, self.waited = list[Tensor](), torch.tensor(math.inf), 0
+        self.step = 0
+        """Step of the best score."""
 
-    def score(self, model: nn.Module, ema: Ema) -> float:
-        """Loss with the averaged weights, which are kept if none was lower."""
+    def score(self, model: nn.Module, ema: Ema, step: int) -> float:
+        """Mean loss with the averaged weights after ``step``, which are kept if none was better."""
         with _averaged(model, ema):
             nats = self.nats()
             self.waited += 1
-            if nats < self.least:
+            if self._better(nats):
                 self.best, self.least, self.waited = [x.clone() for x in _values(model)], nats, 0
-        return nats
+                self.step = step
+        return float(nats.mean())
+
+    def _better(self, nats: Tensor) -> bool:
+        if not self.best or not self.errors:
+            return bool(nats.mean() < self.least.mean())
+        gain = self.least - nats
+        error = gain.std() / len(gain) ** 0.5 if len(gain) > 1 else 0.0
+        return bool(gain.mean() > self.errors * error)
 
     def exhausted(self) -> bool:
         """True where the patience is at its end."""
@@ -126,7 +137,7 @@ def fit(
 
     held_out = None
     if validation is not None:
-        held_out = HeldOut(lambda: _mean_nats(model, validation), patience)
+        held_out = HeldOut(lambda: nats_of(model, validation), patience)
     yield from optimize(model, loss, config, seconds, held_out)
 
 
@@ -150,14 +161,14 @@ def _check(name: str, batch: PointBatch, model: VectorFlow) -> None:
 
 
 @torch.no_grad()
-def _mean_nats(model: VectorFlow, batch: PointBatch) -> float:
-    """−log p of a point, averaged over ``batch``."""
-    total = 0.0
+def nats_of(model: VectorFlow, batch: PointBatch) -> Tensor:
+    """−log p of each point of ``batch``, float64 (N,)."""
+    found = []
     for start in range(0, len(batch.points), VALIDATED):
         rows = slice(start, start + VALIDATED)
         condition = None if batch.condition is None else batch.condition[rows]
-        total -= float(model(PointBatch(batch.points[rows], condition)).double().sum())
-    return total / len(batch.points)
+        found.append(-model(PointBatch(batch.points[rows], condition)).double())
+    return torch.cat(found)
 
 
 def batches(points: Tensor, size: int, seed: int) -> Iterator[Tensor]:
@@ -278,7 +289,7 @@ def optimize(
                 ema.update(model, step)
             done, val_nats = step + 1, None
             if held_out and (done % config.validate_every == 0 or done == config.max_steps):
-                val_nats = held_out.score(model, ema)
+                val_nats = held_out.score(model, ema, done)
             yield Progress(done, value.item(), val_nats)
             if held_out and held_out.exhausted():
                 break

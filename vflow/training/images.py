@@ -39,8 +39,8 @@ from vflow.models.wavelet import wavelet_shapes
 from vflow.pipelines.color.noise import ColorNoise
 from vflow.randomness import normal
 from vflow.registry import families, resolve
-from vflow.training.data import Splits, locate
-from vflow.training.logging import Samples, grid
+from vflow.training.data import Samples, Splits, locate
+from vflow.training.logging import grid
 
 STATISTICS_EXAMPLES = 16_384  # pictures that pixel maps are fitted to
 STYLES = 6  # rows of a grid of digits

@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 import sys
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from vflow.data.media import atomic_write, write_png, write_video
 from vflow.disk import parse_json
 from vflow.pipelines.common import versions
 from vflow.training.args import TrainOptions
+from vflow.training.data import Samples
 from vflow.training.distributed import processes
 from vflow.training.state import Progress
 
@@ -142,20 +143,6 @@ def rewind_log(path: Path, step: int) -> None:
 
 GAP = 2  # grey pixels between pictures
 GREY = 127
-
-
-@dataclass(frozen=True)
-class Samples:
-    """A picture of samples, uint8 (H, W, C), and perhaps the same playing; faults before rounding.
-
-    animation: uint8 (T, H, W, C), shown at ``fps``; None for stills.
-    """
-
-    picture: np.ndarray
-    nonfinite: int
-    out_of_range: int
-    animation: np.ndarray | None = None
-    fps: float = 1.0
 
 
 def grid(rows: np.ndarray) -> np.ndarray:

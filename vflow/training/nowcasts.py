@@ -15,8 +15,8 @@ from vflow.errors import ConfigError
 from vflow.models import Nowcast, NowcastBatch
 from vflow.models.nowcast import planes
 from vflow.randomness import normal
-from vflow.training.data import Splits, locate
-from vflow.training.logging import Samples, grid
+from vflow.training.data import Samples, Splits, locate
+from vflow.training.logging import grid
 
 EPOCH = 4096  # windows
 HELD_OUT = 256

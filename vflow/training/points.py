@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vflow.bijections.whitening import Whitening
 from vflow.config import DensityConfig, Preset
-from vflow.data.datasets.points import Points
+from vflow.data.datasets.points import MIN_ROWS, Points, held_out_rows
 from vflow.data.datasets.registry import open_validation, require_path, require_suitable
 from vflow.densities import ENERGIES, Energy
 from vflow.errors import ConfigError, InputError
@@ -28,10 +28,10 @@ from vflow.pipelines.density import (
     points_picture,
     score_rows,
 )
-from vflow.randomness import normal
-from vflow.training.data import Splits, begins, permutation
-from vflow.training.density import energy_weight, optimize
-from vflow.training.logging import Samples
+from vflow.randomness import forked_rng, normal
+from vflow.training.data import Samples, Splits, begins, permutation
+from vflow.training.density import HeldOut, energy_weight, nats_of, optimize
+from vflow.training.ema import Ema
 
 DRAWN = 20_000  # points of a picture
 RANKED, QUANTILES = 10_000, 1001  # training rows that are scored, and quantiles of them that are kept
@@ -163,21 +163,52 @@ def refit(preset: Preset, steps: int) -> DensityModel:
     On the CPU, by the averaged weights; after 0 steps it is what the rows initialise.
     """
     assert isinstance(preset.model, DensityConfig)
-    source, training = require_path(preset.data, "FILE|NAME"), preset.training
+    source = require_path(preset.data, "FILE|NAME")
     rows = open_points(source, "all", preset.model, drop_missing=preset.data.drop_missing)
-    data = PointData(rows, None, training.seed, noise=training.input_noise)
-    torch.manual_seed(training.seed)
-    model = DensityModel(preset.model)
+    return _train(preset, rows, steps).model
+
+
+def fit_rows(preset: Preset, numbers: np.ndarray) -> DensityModel:
+    """A model trained on a table's numbers, float32 (N, columns), as a run trains on a file of them.
+
+    The best step for rows held out is found, then it is trained as long on all. Of rows too few to hold any
+    out it is the Gaussian that they initialise. On the CPU.
+    """
+    assert isinstance(preset.model, DensityConfig)
+    columns, held = preset.model.columns, held_out_rows(len(numbers))
+    rows, kept = Points.of(numbers, columns), Points.of(numbers[held], columns)
+    if len(kept) < MIN_ROWS or len(rows) - len(kept) < MIN_ROWS:
+        return _train(preset, rows, 0).model
+    found = _train(preset, Points.of(numbers[~held], columns), preset.training.max_steps, kept)
+    return _train(preset, rows, found.step).model if preset.training.refit else found.model
+
+
+class _Trained(NamedTuple):
+    model: DensityModel
+    step: int
+
+
+def _train(preset: Preset, rows: Points, steps: int, held: Points | None = None) -> _Trained:
+    """A model trained on ``rows``, and the step after which its weights were best for those ``held``."""
+    assert isinstance(preset.model, DensityConfig)
+    training = preset.training
+    data = PointData(rows, held, training.seed, noise=training.input_noise)
+    with forked_rng(training.seed):
+        model = DensityModel(preset.model)
     model.initialize(point_batch(rows, slice(None), training.seed))
+    held_out = None
+    if held:
+        held_out = HeldOut(lambda: nats_of(model, data.scored), training.patience, errors=1.0)
+        held_out.score(model, Ema(model, 0), 0)
     starts = itertools.count(0, training.batch_size)
 
     def loss(share: float) -> Tensor:
         return -model(data.batch(next(starts), training.batch_size)).mean()
 
-    for progress in itertools.islice(optimize(model, loss, training), steps):
+    for progress in itertools.islice(optimize(model, loss, training, held_out=held_out), steps):
         if progress.step == steps:
             break
-    return model.eval()
+    return _Trained(model.eval(), held_out.step if held_out else steps)
 
 
 def point_batch(points: Points, index: np.ndarray | slice, *key: int) -> PointBatch:

@@ -17,8 +17,8 @@ from vflow.errors import ConfigError
 from vflow.models import VideoBatch, VideoModel
 from vflow.pipelines.common import augmented_noise, sample_noise
 from vflow.randomness import generator, normal
-from vflow.training.data import Splits, locate
-from vflow.training.logging import Samples, grid
+from vflow.training.data import Samples, Splits, locate
+from vflow.training.logging import grid
 
 STATISTICS_CLIPS, STATISTICS_FRAMES = 512, 4096  # at most, that pixel maps and tables are fitted to
 FULL_WINDOW = 0.75  # share of targets that see the whole window, the case met in sampling

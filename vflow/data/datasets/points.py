@@ -9,7 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -72,25 +72,34 @@ class Points:
     ) -> None:
         self.source = source
         self.named = source in TARGETS
-        self.whole = np.array([c.kind != "number" for c in columns if not c.condition])
-        self.conditions = None
         if self.named:
-            self.points = target(source).points(NAMED_LENGTHS[split], source, split).numpy()
+            self._divide(target(source).points(NAMED_LENGTHS[split], source, split).numpy(), ())
             return
         names = tuple(column.name for column in columns)
         self.table = read_table(Path(source), names, drop_missing=drop_missing)
         numbers = self.table.numbers
         if split not in ("test", "all"):
             total = len(numbers)
-            numbers = numbers[_held_out(total) == (split == "validation")]
+            numbers = numbers[held_out_rows(total) == (split == "validation")]
             if len(numbers) < MIN_ROWS:
                 use = "training" if split == "train" else split
                 rows = f"{counted(total, 'row')}, too few for {use}"
                 raise InputError(f"{source}: {rows}; give {_least_rows(split)} or more")
+        self._divide(numbers, columns)
+
+    @classmethod
+    def of(cls, numbers: np.ndarray, columns: Sequence[Column]) -> Self:
+        """Points of a table's numbers, float32 (N, columns)."""
+        points = cls.__new__(cls)
+        points.source, points.named = "rows", False
+        points._divide(numbers, columns)
+        return points
+
+    def _divide(self, numbers: np.ndarray, columns: Sequence[Column]) -> None:
         given = np.array([column.condition for column in columns], dtype=bool)
+        self.whole = np.array([column.kind != "number" for column in columns if not column.condition])
         self.points = numbers[:, ~given] if given.any() else numbers
-        if given.any():
-            self.conditions = numbers[:, given]
+        self.conditions = numbers[:, given] if given.any() else None
 
     def dequantized(self, index: np.ndarray | slice, *key: Key) -> np.ndarray:
         """Points at ``index``; to those of whole numbers, noise of [0, 1) is added, a function of ``key``."""
@@ -113,7 +122,7 @@ class Points:
         return self.points[index]
 
 
-def _held_out(rows: int) -> np.ndarray:
+def held_out_rows(rows: int) -> np.ndarray:
     """True for each of the rows of a file that is for validation, bool (rows,)."""
     share = max(HELD_OUT, min(MOST_HELD_OUT, ENOUGH_HELD_OUT / rows))
     return np.array([hash_fraction(f"point-{row}") < share for row in range(rows)])
@@ -122,7 +131,7 @@ def _held_out(rows: int) -> np.ndarray:
 def _least_rows(split: str) -> int:
     """Rows of the shortest file whose split has ``MIN_ROWS``."""
     lengths = itertools.count(1)
-    return next(n for n in lengths if (_held_out(n) == (split == "validation")).sum() >= MIN_ROWS)
+    return next(n for n in lengths if (held_out_rows(n) == (split == "validation")).sum() >= MIN_ROWS)
 
 
 def count_columns(source: str) -> int:
