@@ -7,6 +7,7 @@ import base64
 import io
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -192,6 +193,13 @@ class App:
                 return True
             self.page.wait_for_timeout(50)
         return False
+
+    def command(self) -> list[str]:
+        """Arguments of the command that the result on the tab names."""
+        text = self.page.locator(".vf-command code").filter(visible=True).inner_text()
+        vflow, *arguments = shlex.split(text)
+        assert vflow == "vflow"
+        return arguments
 
     def names(self) -> Locator:
         """File names under the thumbnails, in order."""

@@ -145,9 +145,3 @@ def parse_temperature(text: str) -> float | tuple[float, ...]:
     if not all(0 <= value <= 2 for value in values):
         raise ConfigError(f"--temperature {text}: give 0 to 2, or one number per level, e.g. 0.7,0.8,1")
     return values[0] if len(values) == 1 else values
-
-
-def temperature_text(temperature: float | tuple[float, ...]) -> str:
-    """Text that ``parse_temperature`` takes, ``"0.7,0.8,1"``."""
-    values = temperature if isinstance(temperature, tuple) else (temperature,)
-    return ",".join(f"{t:g}" if float(f"{t:g}") == t else repr(t) for t in values)

@@ -21,7 +21,6 @@ from vflow.commands.common import (
     note,
     open_model,
     parse_temperature,
-    temperature_text,
 )
 from vflow.errors import CheckpointError, ConfigError
 from vflow.flags import Text, Whole
@@ -197,7 +196,7 @@ def resolve(
     from vflow import checkpoint as checkpoints
     from vflow.config import parse
     from vflow.pipelines.batch.records import read_record
-    from vflow.pipelines.common import resolve_dtype, set_threads, versions
+    from vflow.pipelines.common import resolve_dtype, set_threads, temperature_text, versions
 
     flags, file = given_flags(command, kind), command.settings
     old = read_record(file, kind) if file else None

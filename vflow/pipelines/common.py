@@ -179,6 +179,12 @@ def temperature_or_suggested(given: Temperature | list[float] | None, config: An
     return tuple(given) if isinstance(given, list) else given
 
 
+def temperature_text(temperature: float | tuple[float, ...]) -> str:
+    """Text that ``--temperature`` takes, ``"0.7,0.8,1"``."""
+    values = temperature if isinstance(temperature, tuple) else (temperature,)
+    return ",".join(f"{t:g}" if float(f"{t:g}") == t else repr(t) for t in values)
+
+
 def check_temperature(temperature: Temperature | list[float]) -> None:
     """Refuse temperatures out of range.
 

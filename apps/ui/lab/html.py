@@ -52,14 +52,9 @@ def results(job: Job, *, done: bool) -> str:
             _bend(snapshot.drawing, done=done),
         ]
     state = "vf-learned" if done else "vf-learning"
-    command = (
-        f'<p class="vf-lab-command">The same on the command line: <code>{escape(job.command())}</code></p>'
-        if done
-        else ""
-    )
     return (
         f'<section class="vf-results vf-lab {state}" aria-label="Learned density">'
-        f'<div class="vf-lab-panels">{"".join(panels)}{curve(job)}</div>{command}</section>'
+        f'<div class="vf-lab-panels">{"".join(panels)}{curve(job)}</div></section>'
     )
 
 

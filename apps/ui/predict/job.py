@@ -297,6 +297,8 @@ def save_settings(
         format="npz",
         fps=request.preview_fps,
     )
+    if isinstance(request.source, Sequence):
+        record = record.with_command("predict", [Path(path).name for path in request.source])
     (folder / "settings.json").write_text(record.to_json(), encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -440,22 +441,26 @@ class Downloads(ComponentGroup):
 
     row: gr.Row
     buttons: tuple[gr.DownloadButton, ...]
+    command: gr.HTML
 
     @classmethod
     def below(cls, *labels: str) -> Downloads:
         """A button for each label."""
         with gr.Row(visible=False, elem_classes="vf-downloads") as row:
             buttons = tuple(gr.DownloadButton(label, size="sm", min_width=100) for label in labels)
-        return cls(row, buttons)
+        return cls(row, buttons, html_block(""))
 
     def hide(self) -> Updates:
         """No result, so no files."""
-        return {self.row: gr.update(visible=False)}
+        return {self.row: gr.update(visible=False), self.command: ""}
 
     def show(self, *files: Path) -> Updates:
-        """Offer these files, one for each button."""
+        """Offer these files, one for each button, and the command that settings among them name."""
+        *_, last = files
+        facts = json.loads(last.read_text(encoding="utf-8")) if last.suffix == ".json" else {}
         return {
             self.row: gr.update(visible=True),
+            self.command: html.command(facts["command"]) if facts.get("command") else "",
             **{button: str(path) for button, path in zip(self.buttons, files, strict=True)},
         }
 

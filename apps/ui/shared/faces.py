@@ -37,6 +37,7 @@ class Job:
     settings: Any
     model: Any
     name: str
+    path: str | None
     given: Any
     results: list[Any] = field(default_factory=list)
     seconds: float = 0.0
@@ -70,6 +71,7 @@ class Job:
         if self.total == values.get("num_samples"):
             values["num_samples"] = self.done
         record = record_class(self.face.kind)(**app.models.record(str(self.checkpoint)), **values)
+        record = record.with_command(self.face.command.name, [Path(self.path).name] if self.path else [])
         (folder / SETTINGS).write_text(record.to_json(), encoding="utf-8")
         return self.face.finish(self, folder)
 
@@ -169,7 +171,7 @@ class Face:
             item = self.task.items(model, settings)[0]
         else:
             item = Item(Path(path).stem.lstrip(".") or self.noun, (Path(path),))
-        job = Job(self, checkpoint, settings, model, item.name, self.task.read(model, item, settings))
+        job = Job(self, checkpoint, settings, model, item.name, path, self.task.read(model, item, settings))
         self.check(job)
         return job
 

@@ -46,6 +46,14 @@ def download_link(path: Path) -> str:
     return f'<a id="vf-saved-{once}" href="{file_url(path)}" download="{name}">{name}</a>'
 
 
+def command(text: str) -> str:
+    """A command line that makes a result again, and a button that copies it."""
+    return (
+        '<div class="vf-command"><p>The same on the command line, where the files are:</p>'
+        f'<code>{escape(text)}</code><button type="button" class="vf-small vf-copy">Copy</button></div>'
+    )
+
+
 def progress(done: float, total: int, text: str, label: str) -> str:
     """Progress bar, named ``label``, with a line of text, escaped here.
 

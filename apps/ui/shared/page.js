@@ -64,6 +64,17 @@
     if (reached || block === "center") going = null;
   }
 
+  document.addEventListener("click", async ({ target }) => {
+    if (!target.matches?.(".vf-copy")) return;
+    const code = target.parentElement.querySelector("code");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      target.textContent = "Copied";
+    } catch {
+      window.getSelection().selectAllChildren(code); // no clipboard here, or it is refused: Ctrl+C copies it
+    }
+  });
+
   // Arrow keys, Home and End go from tab to tab, as people expect of tabs.
   document.addEventListener("keydown", (event) => {
     const tab = event.target.closest?.("[role=tab]");

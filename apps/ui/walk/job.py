@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vflow.commands.common import temperature_text
 from vflow.data import media
 from vflow.errors import InputError, VflowError, counted
 from vflow.pipelines.batch.inputs import clips
-from vflow.pipelines.common import Temperature, versions
+from vflow.pipelines.common import Temperature, temperature_text, versions
 from vflow.pipelines.digits.preprocess import prepare_digit
 from vflow.pipelines.video.export import heat
 from vflow.pipelines.video.preprocess import fit

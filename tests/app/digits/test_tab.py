@@ -61,7 +61,9 @@ def restyled(app: App, source: str, label: int) -> np.ndarray:
 
 
 @browser
-def test_draws_what_python_draws_and_downloads_it(tab: App, checkpoints: Path, tmp_path: Path) -> None:
+def test_draws_what_python_draws_and_downloads_it(
+    tab: App, checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert draw(tab, "7", count=9, seed=5).startswith("9 digits in ")
     expected = vflow.digits(vflow.load(checkpoints / "digits"), 7, num_samples=9, seed=5)
     assert np.array_equal(grid(tab), expected)
@@ -76,10 +78,13 @@ def test_draws_what_python_draws_and_downloads_it(tab: App, checkpoints: Path, t
     try:
         arguments = ["digits", "--settings", settings, "--output", tmp_path / "again"]
         assert vflow_command([str(argument) for argument in arguments]) == 0
+        monkeypatch.chdir(tmp_path)
+        assert vflow_command(tab.command()) == 0
     finally:
         torch.set_num_threads(threads)
-    with np.load(tmp_path / "again" / "digits.npz") as again:
-        assert np.array_equal(again["images"], expected)
+    for folder in ("again", "digits"):
+        with np.load(tmp_path / folder / "digits.npz") as again:
+            assert np.array_equal(again["images"], expected)
 
 
 @browser

@@ -62,9 +62,7 @@ def test_an_example_is_learned_and_downloaded(
     slider.press("End")
     assert app.page.locator(".vf-bend .vf-now").inner_text() == "layer 9 of 9"
     assert app.page.get_by_role("img", name="Nats a point against steps").count() == 1
-    assert (
-        "vflow train --config spline --data pinwheel" in app.page.locator(".vf-lab-command code").inner_text()
-    )
+    assert "vflow train --config spline --data pinwheel" in app.page.locator(".vf-command code").inner_text()
     with ZipFile(app.download("Checkpoint (zip)", tmp_path)) as archive:
         archive.extractall(tmp_path)
     assert vflow.sample(vflow.load(tmp_path / "spline"), 5).shape == (5, 2)
@@ -89,7 +87,7 @@ def test_a_drawing_is_learned_until_stop(tab: App) -> None:
     tab.page.locator(".vf-learning .vf-bend").wait_for(timeout=DONE)
     tab.page.locator("#vf-lab-stop").click()
     assert learned(tab).startswith("Stopped after ")
-    assert "--data rnade/points.npz" in tab.page.locator(".vf-lab-command code").inner_text()
+    assert "--data rnade/points.npz" in tab.page.locator(".vf-command code").inner_text()
 
 
 @browser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -198,7 +199,9 @@ def test_continue_from_a_future(app: App, stills: list[Path], tmp_path: Path) ->
         assert np.array_equal(saved["context"], chosen[-2:])
 
 
-def test_downloads_reproduce_with_the_command_line(app: App, clip: Path, tmp_path: Path) -> None:
+def test_downloads_and_the_command_give_the_same(
+    app: App, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app.upload(clip)
     app.settings(futures=2, frames=2, seed=7)
     app.advanced()
@@ -227,8 +230,13 @@ def test_downloads_reproduce_with_the_command_line(app: App, clip: Path, tmp_pat
             assert vflow_command([str(argument) for argument in arguments]) == 0
             with np.load(native) as ours, np.load(output / "futures.npz") as theirs:
                 assert np.array_equal(ours["frames"], theirs["frames"])
+        shutil.copy(clip, tmp_path)
+        monkeypatch.chdir(tmp_path)
+        assert vflow_command(app.command()) == 0
     finally:
         torch.set_num_threads(threads)
+    with np.load(native) as ours, np.load("predict/futures.npz") as theirs:
+        assert np.array_equal(ours["frames"], theirs["frames"])
 
 
 def test_grey_model(app: App, clip: Path) -> None:

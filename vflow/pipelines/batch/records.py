@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import torch
 from pydantic import Field, create_model
@@ -20,18 +21,22 @@ from vflow.disk import file_sha256, parse_json, read_regular, real_path
 from vflow.errors import InputError
 from vflow.pipelines.color.colorize import ColorSettings
 from vflow.pipelines.color.hints import parse_hint
-from vflow.pipelines.common import SamplingSettings, versions
+from vflow.pipelines.common import SamplingSettings, temperature_text, versions
 from vflow.pipelines.video.predict import PredictSettings
 
-OF_ONE_ITEM = ("context_sha", "remarks")
+OF_ONE_ITEM = ("context_sha", "remarks", "command")
 """Entries that a settings file has of the one item it was made with, and a run of several has not."""
 OF_ONE_RUN = ("checkpoint", "versions", *OF_ONE_ITEM)
+
+NO_FLAGS = ("checkpoint_hash", "device", "dtype", *OF_ONE_RUN)
+"""Entries that a command of the same machine does not name, or names by itself."""
 
 
 class Record(Config):
     """Origin of what is drawn, beside the settings; threads and versions are this process's unless given.
 
-    ``remarks`` are for people: how the input fits the model, and what was done to it.
+    ``remarks`` are for people: how the input fits the model, and what was done to it. ``command`` makes the
+    same again.
     """
 
     checkpoint: str
@@ -41,6 +46,7 @@ class Record(Config):
     threads: int = Field(default_factory=torch.get_num_threads)
     versions: dict[str, str] = Field(default_factory=versions)
     remarks: tuple[str, ...] | None = None
+    command: str | None = None
 
     def fields(self) -> dict[str, Any]:
         """All settings that are given, as JSON takes them."""
@@ -56,6 +62,20 @@ class Record(Config):
     def settings(self) -> Any:
         """Settings that decide what is drawn."""
         raise NotImplementedError
+
+    def with_command(self, verb: str, files: Sequence[str] = ()) -> Self:
+        """The record with the command that makes the same of these files, into a folder called like it."""
+        words = ["vflow", verb, "--checkpoint", self.checkpoint, *(["--input", *files] if files else [])]
+        fields = dict(type(self).model_fields)
+        fields["threads"] = fields.pop("threads")  # last: of least interest
+        for name, field in fields.items():
+            value = getattr(self, name)
+            if name in NO_FLAGS or value is None or (name == "format" and value == field.default):
+                continue
+            single = name == "temperature" or isinstance(value, float)
+            texts = [temperature_text(value)] if single else _texts(value)
+            words += [f"--{name.replace('_', '-')}", *texts] if texts else []
+        return self.model_copy(update={"command": shlex.join([*words, "--output", verb])})
 
     def to_json(self) -> str:
         """Text of a settings file."""
@@ -142,6 +162,10 @@ class ColorRecord(SamplingRecord):
     def settings(self) -> ColorSettings:
         hints = tuple(parse_hint(text) for text in self.hints)
         return ColorSettings(strength=self.strength, hints=hints, **self._noise)
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, tuple) else [str(value)]
 
 
 R = TypeVar("R", bound=Record)
