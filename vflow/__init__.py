@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vflow.checkpoint import load as load
     from vflow.hub import from_pretrained as from_pretrained
     from vflow.hub import push_to_hub as push_to_hub
+    from vflow.models.distribution import distribution as distribution
     from vflow.pipelines.color.colorize import colorize as colorize
     from vflow.pipelines.color.hints import Hint as Hint
     from vflow.pipelines.compress import compress as compress
@@ -42,6 +43,7 @@ _HOMES = {
     "Hint": "vflow.pipelines.color.hints",
     "colorize": "vflow.pipelines.color.colorize",
     "digits": "vflow.pipelines.digits.digits",
+    "distribution": "vflow.models.distribution",
     "from_pretrained": "vflow.hub",
     "load": "vflow.checkpoint",
     "nowcast": "vflow.pipelines.nowcast",
