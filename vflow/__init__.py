@@ -10,9 +10,11 @@ Importing the package is cheap: torch is imported by the first function that nee
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vflow import flows as flows
     from vflow.checkpoint import load as load
     from vflow.hub import from_pretrained as from_pretrained
     from vflow.hub import push_to_hub as push_to_hub
@@ -60,13 +62,19 @@ _HOMES = {
 }
 
 
+__all__ = sorted(["flows", *_HOMES])
+if find_spec("sklearn") is None:  # 'help' and 'import *' ask for all
+    __all__.remove("DensityEstimator")
+
 if not TYPE_CHECKING:  # for whom any name would exist
 
     def __getattr__(name: str) -> Any:
+        if name == "flows":
+            return import_module("vflow.flows")
         if name in _HOMES:
             return getattr(import_module(_HOMES[name]), name)
         raise AttributeError(f"module 'vflow' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *__all__})
