@@ -36,9 +36,10 @@ def test_a_model_is_loaded_and_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_preset_is_one_line() -> None:
-    model = run(PRESET)["model"]
-    x, log_p = model.sample_with_log_prob(torch.randn(6, model.noise_dim), torch.randn(6, 2))
-    assert x.shape == (6, 5) and log_p.shape == (6,)
+    names = run(PRESET)
+    for model in (names["flow"].eval(), names["model"]):
+        x, log_p = model.sample_with_log_prob(torch.randn(6, model.noise_dim), torch.randn(6, 2))
+        assert x.shape == (6, 5) and log_p.shape == (6,)
 
 
 def test_a_conditional_model_is_built_and_learns() -> None:
