@@ -42,8 +42,8 @@ TABLE = ("| figure | measured | promised | | measured by |", "|---|---|---|---|-
 TASKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Futures of video": (
         (
-            "F.shapes", "F.push", "F.all_samples", "A.shapes", "A.push", "I.grasp", "H.shapes", "H.push",
-            "H.moving",
+            "F.shapes", "F.push", "F.all_samples", "A.shapes", "A.videoflow", "A.push", "I.grasp", "H.shapes",
+            "H.videoflow", "H.push", "H.moving",
         ),
         ("push", "shapes-guided"),
     ),

@@ -129,6 +129,7 @@ def test_any_size_that_divides(size: tuple[int, int]) -> None:
         ),
         ("model.min_context", 5, "model: min_context 5 exceeds context 2"),
         ("model.encoder.hidden", [8, 8], "model: encoder.hidden needs one entry per level"),
+        ("model.prior.hidden", [8, 8], "model: prior.hidden needs one number, or one per level: 4"),
         ("model.glow.hidden", [8], "model.glow: depth and hidden need one entry per level (1 to 8 levels)"),
         ("model.glow.depth", [65, 1, 1, 1], "model.glow.depth.0: Input should be less than or equal to 64"),
         (

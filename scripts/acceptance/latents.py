@@ -60,6 +60,13 @@ def shapes_latents() -> Result:
     return Result(values | {"mosaic": mosaic_ratio(model, clips, 1, 0)}, note=note)
 
 
+@measure("H", share=Figure("videoflow: share of the variance due to the Glow's latents", at_least=1.0))
+def videoflow_latents() -> Result:
+    """As shapes_latents."""
+    values, note = shares(shipped_model("videoflow"), [clip[:1] for clip in shape_clips(MOSAIC_CLIPS)])
+    return Result({"share": values["share"]}, note=note)
+
+
 @measure(
     "H", probe=Figure("shapes: accuracy of a probe that reads the direction from ε", at_least=0.8, aim="0.97")
 )

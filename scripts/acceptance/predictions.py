@@ -32,6 +32,12 @@ def shapes_guided_bits() -> Result:
     return bits_of_shapes("shapes-guided")
 
 
+@measure("A", bits=Figure("videoflow, given 1 frame: bits/dim over 4 frames", "", at_most=0.02, aim="0.005"))
+def videoflow_bits() -> Result:
+    """As shapes_bits."""
+    return bits_of_shapes("videoflow")
+
+
 def bits_of_shapes(name: str) -> Result:
     """bits/dim of a checkpoint over 4 frames given 1."""
     model = shipped_model(name)
@@ -63,13 +69,30 @@ def shapes_guided_futures() -> Result:
     return futures_of_shapes("shapes-guided")
 
 
-def futures_of_shapes(name: str) -> Result:
-    """Verdicts on a checkpoint's futures, and the entropy of their directions."""
+@measure(
+    "A",
+    accepted=Figure(
+        "videoflow: share of futures accepted by the tracker, T as suggested", "", at_least=0.5, aim="0.95"
+    ),
+    entropy=Figure(
+        "videoflow: entropy of the direction over the futures of a frame", "bits", at_least=2.5, aim="2.9"
+    ),
+    worst=Figure("videoflow: lowest entropy of all contexts", "bits"),
+)
+def videoflow_futures() -> Result:
+    """As shapes_futures, at the suggested temperature."""
+    return futures_of_shapes("videoflow", temperature=None)
+
+
+def futures_of_shapes(name: str, temperature: float | None = 1.0) -> Result:
+    """Verdicts on a checkpoint's futures, and the entropy of their directions; None: T as suggested."""
     model = shipped_model(name)
     reasons: Counter[str] = Counter()
     entropies = []
     for clip in shape_clips(CONTEXTS):
-        futures = vflow.predict(model, clip[:1], num_frames=4, num_samples=FUTURES, temperature=1.0, seed=0)
+        futures = vflow.predict(
+            model, clip[:1], num_frames=4, num_samples=FUTURES, temperature=temperature, seed=0
+        )
         verdicts = [judge(clip[:1], future) for future in futures]
         reasons.update(verdict.reason for verdict in verdicts)
         entropies.append(entropy(verdict.direction for verdict in verdicts))

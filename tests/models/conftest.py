@@ -73,6 +73,13 @@ FORMS: dict[str, VideoConfig] = {
     "paper-marginal-gaussian": VideoFlowConfig(
         glow=glow(), prior=LATENT_PRIOR, context=2, pixel_map="marginal", noise="gaussian"
     ),
+    "paper-marginal-noise-that-sees-the-past": VideoFlowConfig(
+        glow=glow(3, (8, 8)).model_copy(update={"split": "quarter", "start": "haar"}),
+        prior=LATENT_PRIOR.model_copy(update={"hidden": (6, 8)}),
+        context=2,
+        pixel_map="marginal",
+        noise="conditional",
+    ),
     "lattice-colour": LatticeVideoFlowConfig(glow=without_steps(3, (8, 8)), context=2, **LATTICE),
     "lattice-grey-one-frame": LatticeVideoFlowConfig(glow=without_steps(1), context=1, **LATTICE),
     "lattice-pixels": LatticeVideoFlowConfig(glow=without_steps(1, (8, 8)), context=2, prior=PIXEL_STEPS),

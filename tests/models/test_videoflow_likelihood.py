@@ -41,14 +41,8 @@ def same_windows(batch: VideoBatch) -> VideoBatch:
 
 
 def test_parallel_equals_frame_by_frame(model: VideoModel, batch: VideoBatch) -> None:
-    """Each target scored in a batch of its own.
-
-    The paper's form conditions on past latents, which a batch of its own takes from noiseless context: there
-    the past of the parallel pass is noiseless too.
-    """
+    """Each target scored in a batch of its own."""
     batch = same_windows(batch)
-    if model.dequantizes_past:
-        batch = batch._replace(eps=torch.zeros_like(batch.eps))
     parallel = model.log_likelihood(batch)
     single = torch.cat(
         [model.log_likelihood(alone(batch, i, model.config.min_context)) for i in range(parallel.shape[1])],
@@ -79,13 +73,15 @@ def reference(model: VideoModel, batch: VideoBatch, example: int, target: int) -
 
     def encode(index: int, given: Tensor | None, features: Sequence[Tensor | None]) -> tuple[Encoded, Tensor]:
         x = frames[index][None].float()
-        eps = batch.eps[example, index - first][None] if index >= first else torch.zeros_like(x)
-        y, weight = model.dequantizer(x, eps, model.pixel_map.mode(given, x))
+        eps = batch.eps[example, target][None] if index == t else torch.zeros_like(x)
+        before = frames[index - (index == t)][None].float()
+        sees = form.noise == "conditional"
+        y, weight = model.dequantizer(x, eps, before if sees else model.pixel_map.mode(given, x))
         z, ladj = model.pixel_map(y, given)
         code = model.flow.encode(z, features)
         return code, weight.sum() + ladj[0] + sum(d.sum() for d in code.log_prob_terms)
 
-    if model.dequantizes_past:
+    if form.kind == "videoflow":
         features: Sequence[Tensor | None] = [None] * form.glow.levels
         windows = stack([encode(s, None, features)[0].latents for s in past], absent)
         code, nats = encode(t, None, features)
@@ -207,9 +203,6 @@ def test_a_short_window_is_a_short_past(model: VideoModel, batch: VideoBatch) ->
     torch.testing.assert_close(
         model.log_likelihood(batch._replace(frames=frames))[:, target], whole, rtol=1e-6, atol=0
     )
-    if model.dequantizes_past:
-        batch = batch._replace(eps=torch.zeros_like(batch.eps))
-        whole = model.log_likelihood(batch)[:, target]
     dropped = model.log_likelihood(alone(batch, target, first))[:, 0]
     torch.testing.assert_close(dropped, whole, rtol=1e-5, atol=0)
 

@@ -75,14 +75,14 @@ def test_padding_is_told_from_zeros() -> None:
 
 @pytest.mark.parametrize(("size", "stacks"), [(2, 1), (3, 1), (5, 2), (8, 2), (9, 3), (16, 3)])
 def test_dilations_that_do_not_fit_are_left_out(size: int, stacks: int) -> None:
-    net = TemporalNet(3, 2, size, PriorConfig(blocks=2, hidden=4, dilations=(1, 2, 4)))
+    net = TemporalNet(3, 2, size, PriorConfig(blocks=2, dilations=(1, 2, 4)), 4)
     assert [len(block) for block in net.blocks] == [stacks] * 2
     assert net(torch.randn(2, 3, 2, size, size)).shape == (2, 3, size, size)
 
 
 def test_temporal_net_starts_as_the_last_step() -> None:
     x = torch.randn(2, 3, 4, 6, 6)
-    assert torch.equal(TemporalNet(3, 4, 6, PriorConfig(blocks=2, hidden=4))(x), x[:, :, -1])
+    assert torch.equal(TemporalNet(3, 4, 6, PriorConfig(blocks=2), 4)(x), x[:, :, -1])
 
 
 def pyramid(frames: int) -> tuple[Tensor, ...]:

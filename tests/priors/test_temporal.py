@@ -9,13 +9,12 @@ from torch import Tensor
 from vflow.config import PriorConfig
 from vflow.priors.temporal import TemporalPrior
 
-CONFIG = PriorConfig(blocks=2, hidden=5, dilations=(1, 2))
+SIZE = {"channels": 4, "history": 4, "size": 6, "hidden": 5}
 
 
 def prior(*, above: int = 4, frames: int = 3, skip: bool = True, strength: float = 0.1) -> TemporalPrior:
-    module = TemporalPrior(
-        channels=4, above=above, history=4, frames=frames, size=6, config=CONFIG, skip=skip
-    )
+    config = PriorConfig(blocks=2, dilations=(1, 2))
+    module = TemporalPrior(above=above, frames=frames, config=config, skip=skip, **SIZE)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(strength * torch.randn_like(parameter))
@@ -55,7 +54,7 @@ def test_the_half_from_above_counts() -> None:
 
 def test_one_block_sees_two_steps_back_at_most() -> None:
     """With one block of two kernels of two steps, the fourth frame from the end does not count."""
-    short = TemporalPrior(4, 0, 4, 4, 6, PriorConfig(blocks=1, hidden=5, dilations=(1,)), skip=False)
+    short = TemporalPrior(above=0, frames=4, config=PriorConfig(dilations=(1,)), skip=False, **SIZE)
     with torch.no_grad():
         for parameter in short.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

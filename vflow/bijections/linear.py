@@ -13,19 +13,35 @@ from vflow.bijections.base import Bijection, Context
 from vflow.errors import CheckpointError
 
 
+def random_rotation(size: int) -> Tensor:
+    """An orthogonal matrix (size, size), float64."""
+    return torch.linalg.qr(torch.randn(size, size, dtype=torch.float64))[0]
+
+
+def haar(channels: int) -> Tensor:
+    """The Haar transform of 2×2 pixels as ``squeeze`` orders them, orthogonal (4C, 4C): means first."""
+    signs = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]).double()
+    return torch.kron(signs / 2, torch.eye(channels, dtype=torch.float64))
+
+
+def detail_rotation(channels: int) -> Tensor:
+    """A random rotation (4C, 4C) of all but the first C channels, the means."""
+    return torch.block_diag(torch.eye(channels, dtype=torch.float64), random_rotation(3 * channels))
+
+
 @final
 class PLU(nn.Module):
     """A square matrix W = P L (U + diag(sign · exp(log_s))), with P fixed (Kingma & Dhariwal 2018, 3.2).
 
-    Starts as a random rotation.
+    Starts as a random rotation, or as the matrix ``start`` (size, size).
     """
 
     permutation: Tensor
     sign: Tensor
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, start: Tensor | None = None) -> None:
         super().__init__()
-        rotation = torch.linalg.qr(torch.randn(size, size, dtype=torch.float64))[0]
+        rotation = random_rotation(size) if start is None else start.double()
         permutation, lower, upper = torch.linalg.lu(rotation)
         diagonal, dtype = upper.diagonal(), torch.get_default_dtype()
         self.register_buffer("permutation", permutation.argmax(1))
@@ -62,10 +78,10 @@ class Invertible1x1(Bijection):
 class ActNormLinear(Bijection):
     """ActNorm, then a PLU 1×1 convolution, folded into one pass: z = W · scale · (x + shift)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, start: Tensor | None = None) -> None:
         super().__init__()
         self.actnorm = ActNorm(channels)
-        self.plu = PLU(channels)
+        self.plu = PLU(channels, start)
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         self.actnorm.ensure_initialized(x)

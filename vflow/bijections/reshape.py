@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vflow.bijections.base import Bijection, Context, zero_density
-from vflow.bijections.linear import pointwise
+from vflow.bijections.linear import haar, pointwise
 from vflow.nn.reshape import squeeze, unsqueeze
 
 
@@ -45,10 +45,7 @@ class Haar(Bijection):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        signs = torch.tensor(
-            [[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], dtype=torch.float32
-        )
-        self.register_buffer("matrix", torch.kron(signs / 2, torch.eye(channels)), persistent=False)
+        self.register_buffer("matrix", haar(channels).float(), persistent=False)
 
     def transform(self, x: Tensor, context: Context = None) -> tuple[Tensor, Tensor]:
         return pointwise(squeeze(x), self.matrix), zero_density(x)

@@ -49,6 +49,10 @@ class GlowConfig(FrameConfig):
     coupling: Literal["affine", "additive", "mixture"] = "affine"
     mixtures: int = Field(default=4, ge=1, le=32, description="components of a mixture coupling")
     activation: Literal["relu", "gatu"] = "relu"
+    start: Literal["random", "haar"] = Field(
+        default="random",
+        description="1×1 convolutions: random rotations, or a Haar transform, whose means pass upward",
+    )
     split: Literal["half", "quarter"] = Field(
         default="half",
         description="share of a level's channels that passes upward: the last half, or the first quarter",
@@ -80,8 +84,14 @@ class PriorConfig(Config):
     """Temporal prior: a 3-D residual network over the window of past frames, per level."""
 
     blocks: int = Field(default=1, ge=1, le=32)
-    hidden: int = Field(default=32, ge=1, le=2048)
+    hidden: Count | tuple[Count, ...] = Field(
+        default=32, description="channels of the network: of all levels, or one per level, fine to coarse"
+    )
     dilations: tuple[Count, ...] = (1, 2, 4)
+
+    def hidden_at(self, level: int) -> int:
+        """Channels of the network of one level, counted from the finest."""
+        return self.hidden[level] if isinstance(self.hidden, tuple) else self.hidden
 
 
 class LatentPriorConfig(PriorConfig):
@@ -237,9 +247,10 @@ class VideoConfig(Config):
     min_context: int = Field(
         default=1, ge=1, le=16, description="frames needed before the first that is predicted"
     )
-    noise: Noise = Field(
+    noise: Noise | Literal["conditional"] = Field(
         default="uniform",
-        description="dequantisation q(u | x): uniform or Gaussian in the bin, or a learned flow",
+        description="dequantisation q(u | x): uniform or Gaussian in the bin, a learned flow, or a learned "
+        "Gaussian given the frame before as well",
     )
     pixel_map: Literal["scaled", "marginal", "conditional"] = Field(
         default="scaled",
@@ -266,6 +277,9 @@ class VideoConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> Self:
         _require_temperatures(self.temperature, self.glow.levels, self.beside_levels)
+        widths = self.prior.hidden if isinstance(self.prior, PriorConfig) else ()
+        if isinstance(widths, tuple) and len(widths) not in (0, self.glow.levels):
+            raise ValueError(f"prior.hidden needs one number, or one per level: {self.glow.levels}")
         if self.min_context > self.context:
             raise ValueError(f"min_context {self.min_context} exceeds context {self.context}")
         return self
@@ -327,6 +341,7 @@ class LatticeVideoFlowConfig(ConvolutionalVideoConfig):
 class FrameEncodingConfig(VideoConfig):
     """Entries of video models whose couplings and prior see features of past frames."""
 
+    noise: Noise = Field(default="uniform", description="dequantisation, without what sees the frame before")
     prior: PriorConfig = PriorConfig()
     encoder: EncoderConfig = Field(
         default=EncoderConfig(), description="features of past frames, one entry per level"

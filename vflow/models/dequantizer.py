@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ from vflow.bijections.coupling import AffineCoupling, soft_clamp
 from vflow.bijections.linear import Invertible1x1
 from vflow.bijections.pixel_map import LEVELS
 from vflow.bijections.reshape import ChannelPartition
-from vflow.config import Noise
-from vflow.nn.encoder import ResidualBlock
+from vflow.config import EncoderConfig, Noise
+from vflow.nn.encoder import FrameEncoder, ResidualBlock, WindowEncoder
 from vflow.nn.layers import Conditioner, NormConv2d, ZeroConv2d
 from vflow.nn.relu import relu
 from vflow.nn.reshape import squeeze, unsqueeze
@@ -25,6 +25,7 @@ FARTHEST = 8.0  # standard deviations: keeps infinite noise out of the networks
 NEAR = 16.0  # distance from the most likely value, in grey levels, that the network resolves well
 MARGIN = 2.0**-15  # noise keeps this far from the bin's edges, so that float32 never rounds into the next bin
 SURPRISE = 6.0  # standard deviations that half-infinite noise may be pulled across 0
+START = -1.0  # log scale of noise that sees the frame before, as training begins
 WIDTH = 1 / 12  # standard deviation of the Gaussian inside a bin: its edges lie 6σ from its centre
 
 
@@ -112,6 +113,37 @@ class VariationalDequantizer(Dequantizer):
 
 
 @final
+class ConditionalDequantizer(Dequantizer):
+    """u = Φ(m + s · ε), where m and s see the whole picture and the frame before it.
+
+    So noise can tell coarse latents what a frame decides, such as the direction of a movement, at the cost
+    of its bits; a prior of one mode, drawn from the top down, then settles it before the details.
+
+    Args:
+        levels: of the pyramid of features; 2^levels divides the sides of frames.
+    """
+
+    def __init__(self, channels: int, levels: int) -> None:
+        super().__init__()
+        config = EncoderConfig(hidden=(HIDDEN // 2, *(HIDDEN,) * (levels - 1)), blocks=1)
+        self.frames = FrameEncoder(2 * channels, config)
+        self.join = WindowEncoder(1, config)
+        self.conv_out = ZeroConv2d(HIDDEN // 2, 8 * channels)
+
+    def forward(self, x: Tensor, eps: Tensor, mode: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See the base class; ``mode`` is the frame before, x itself where there is none."""
+        x, eps = x.to(accumulation_dtype(eps.dtype)), eps.clamp(-FARTHEST, FARTHEST)
+        planes = torch.cat([x, (x if mode is None else mode.to(x.dtype)) - x], 1) / (LEVELS / 2)
+        pyramid = tuple(f[:, None] for f in self.frames(planes - 0.5))
+        seen = self.join(pyramid, x.new_ones(len(x), 1))[0]
+        mean, log_scale = unsqueeze(self.conv_out(seen).to(eps.dtype)).chunk(2, 1)
+        log_scale = soft_clamp(log_scale + START)
+        y = mean + log_scale.exp() * eps
+        weight = log_scale + 0.5 * (eps.square() - y.square()) + math.log1p(-2 * MARGIN)
+        return x + MARGIN + (1 - 2 * MARGIN) * torch.special.ndtr(y), weight
+
+
+@final
 class HalfInfiniteDequantizer(Dequantizer):
     """Noise of two levels, below and from 128 on: v < 0 for the lower one, v > 0 for the upper one.
 
@@ -142,8 +174,10 @@ class HalfInfiniteDequantizer(Dequantizer):
         return sign * log_scale.exp() * draw, weight + log_scale
 
 
-def build_dequantizer(noise: Noise, channels: int) -> Dequantizer:
-    """Dequantizer by name, for images with ``channels`` channels."""
+def build_dequantizer(noise: Noise | Literal["conditional"], channels: int, levels: int = 1) -> Dequantizer:
+    """Dequantizer by name, for images with ``channels`` channels whose sides 2^``levels`` divides."""
+    if noise == "conditional":
+        return ConditionalDequantizer(channels, levels)
     if noise == "learned":
         return VariationalDequantizer(channels)
     return UniformDequantizer() if noise == "uniform" else GaussianDequantizer()

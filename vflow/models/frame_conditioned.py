@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import final
 
 from torch import Tensor
 
 from vflow.config import EncoderConfig, FrameConditionedConfig, PriorConfig
-from vflow.models.base import Condition, Sampled
+from vflow.models.base import Condition
 from vflow.models.video import (
     Pyramid,
     Rollout,
@@ -26,8 +26,6 @@ from vflow.nn.encoder import FrameEncoder, WindowEncoder
 class FrameEncodingModel(VideoModel, ABC):
     """A video model whose window holds features of past frames, for couplings and prior."""
 
-    dequantizes_past: ClassVar[bool] = False
-
     def add_encoders(self, encoder: EncoderConfig, prior: PriorConfig, frames: int) -> None:
         """Networks over a window of ``frames`` frames."""
         self.frame_encoder = FrameEncoder(self.image_shape[0], encoder)
@@ -37,9 +35,6 @@ class FrameEncodingModel(VideoModel, ABC):
     def remember(self, frames: Tensor) -> Pyramid:
         features = self.frame_encoder(scale_bytes(fold(frames)))
         return tuple(f.unflatten(0, frames.shape[:2]) for f in features)
-
-    def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
-        return self.remember(sampled.frame[:, None])
 
     def past_windows(self, batch: VideoBatch) -> tuple[Pyramid, Tensor, Tensor]:
         """Features of each target's window, its frames (B · targets, n, C, H, W), and its mask."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vflow.bijections.base import Bijection, Chain
 from vflow.bijections.coupling import AdditiveCoupling, AffineCoupling
-from vflow.bijections.linear import ActNormLinear
+from vflow.bijections.linear import ActNormLinear, detail_rotation, haar
 from vflow.bijections.mixture import MixtureCoupling
 from vflow.bijections.recompute import transform_recomputed
 from vflow.bijections.reshape import ChannelPartition
@@ -85,8 +85,9 @@ TRANSFORMS = {"plain": Chain.transform, "recompute": transform_recomputed}
 def flow_chain(channels: int, hidden: int, depth: int, config: GlowConfig, features: int) -> Chain:
     """``depth`` flow steps: ActNorm and 1×1 convolution in one pass, then a coupling."""
     layers: list[Bijection] = []
-    for _ in range(depth):
-        layers += [ActNormLinear(channels), coupling(channels, hidden, config, features)]
+    for step in range(depth):
+        start = None if config.start == "random" else (detail_rotation if step else haar)(channels // 4)
+        layers += [ActNormLinear(channels, start), coupling(channels, hidden, config, features)]
     return Chain(layers)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vflow.bijections.pixel_map import BinnedMap
 from vflow.config import LatticeVideoFlowConfig, WaveletPriorConfig
-from vflow.models.base import Condition, Sampled
+from vflow.models.base import Condition
 from vflow.models.glow import Chains, Encoded, decode
 from vflow.models.video import NoiseSources, Pyramid, Rollout, VideoBatch, VideoModel, fold, windows
 from vflow.priors.gaussian_mixture import GaussianMixture
@@ -33,7 +33,6 @@ class LatticeVideoFlow(VideoModel):
     2019) bounds, with equality if the noise is the prior cut to the bin.
     """
 
-    dequantizes_past: ClassVar[bool] = False
     exact: ClassVar[bool] = True
     scales_noise: ClassVar[bool] = False
     pixel_map: BinnedMap
@@ -143,9 +142,6 @@ class LatticeVideoFlow(VideoModel):
     def remember(self, frames: Tensor) -> Pyramid:
         """Images of uint8 frames (B, T, C, H, W) on the scale of their latents, the same shape."""
         return (self.pixel_map.separate(fold(frames)).unflatten(0, frames.shape[:2]),)
-
-    def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
-        return self.remember(sampled.frame[:, None])
 
     @property
     def size_multiple(self) -> int:

@@ -100,8 +100,6 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
     the next one.
     """
 
-    dequantizes_past: ClassVar[bool]
-    """True where the window holds latents, so that noise of past frames counts, too."""
     has_reference: ClassVar[bool] = False
     """True where the last of ``latent_shapes`` leads to a reference frame, and is not the Glow's."""
     exact: ClassVar[bool] = False
@@ -115,7 +113,7 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
         super().__init__()
         glow = config.glow
         self.image_shape = (glow.channels, glow.height, glow.width)
-        self.dequantizer = build_dequantizer(config.noise, glow.channels)
+        self.dequantizer = build_dequantizer(config.noise, glow.channels, glow.levels)
         self.pixel_map = _pixel_map(config)
         self.flow = Glow(glow, features)
         self.latent_shapes = self.flow.latent_shapes
@@ -127,10 +125,6 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
     @abstractmethod
     def remember(self, frames: Tensor) -> Pyramid:
         """Latents or features of each frame of uint8 (B, T, C, H, W): per level (B, T, C_l, H_l, W_l)."""
-
-    @abstractmethod
-    def remember_sample(self, sampled: Sampled, latents: Sequence[Tensor]) -> Pyramid:
-        """``remember`` for sampled frames, T = 1, from the frames or from their ``latents``."""
 
     @abstractmethod
     def condition_next(
@@ -187,9 +181,9 @@ class VideoModel(LikelihoodModel[VideoBatch], ABC):
     ) -> tuple[Rollout, Sampled]:
         """Sample the next frame; ``eps`` (B, C, h, w) and ``temperature`` per entry of ``latent_shapes``."""
         condition = self.condition_next(rollout, eps, temperature)
-        raw, latents = self.generate(condition, eps, temperature, rollout.chains)
+        raw, _ = self.generate(condition, eps, temperature, rollout.chains)
         sampled = Sampled.of(raw)
-        newest = self.remember_sample(sampled, latents)
+        newest = self.remember(sampled.frame[:, None])
         history = tuple(
             torch.cat([old[:, 1:], new], 1) for old, new in zip(rollout.history, newest, strict=True)
         )
@@ -227,6 +221,7 @@ def temporal_priors(
                 frames=frames,
                 size=min(height, width),
                 config=config,
+                hidden=config.hidden_at(level),
                 skip=skip,
             )
             for level, (channels, height, width) in enumerate(flow.latent_shapes)

@@ -60,12 +60,12 @@ class DilatedStack(nn.Module):
 class TemporalNet(nn.Module):
     """Residual blocks of parallel dilated stacks; returns the features of the last time step (B, C, H, W)."""
 
-    def __init__(self, channels: int, frames: int, size: int, config: PriorConfig) -> None:
+    def __init__(self, channels: int, frames: int, size: int, config: PriorConfig, hidden: int) -> None:
         super().__init__()
         dilations = [d for d in config.dilations if 2 * d + 1 <= size] or [1]
         self.blocks = ModuleList(
             [
-                ModuleList([DilatedStack(channels, config.hidden, frames, d) for d in dilations])
+                ModuleList([DilatedStack(channels, hidden, frames, d) for d in dilations])
                 for _ in range(config.blocks)
             ]
         )

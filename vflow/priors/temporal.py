@@ -27,15 +27,25 @@ class TemporalPrior(nn.Module):
         history: channels of one step of the window.
         frames: window length n.
         size: shorter side at this level; dilations that do not fit it are left out.
+        hidden: channels within the network.
     """
 
     def __init__(
-        self, channels: int, above: int, history: int, frames: int, size: int, config: PriorConfig, skip: bool
+        self,
+        *,
+        channels: int,
+        above: int,
+        history: int,
+        frames: int,
+        size: int,
+        config: PriorConfig,
+        hidden: int,
+        skip: bool,
     ) -> None:
         super().__init__()
         self.conv_above = ZeroConv2d(above, 2 * channels) if above else None
         width = history + (channels if above else 0)
-        self.net = TemporalNet(width, frames, size, config)
+        self.net = TemporalNet(width, frames, size, config, hidden)
         self.conv_out = nn.Conv2d(width, 2 * channels, 1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]  # Conv2d has one by default

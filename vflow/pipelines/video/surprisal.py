@@ -298,24 +298,16 @@ def best_frame_swap(model: Any, frames: np.ndarray, bits: np.ndarray, key: Noise
 
 @torch.no_grad()
 def _bits(model: Any, frames: np.ndarray, order: np.ndarray, targets: list[int], key: NoiseKey) -> np.ndarray:
-    """Bits of the frames at the positions ``targets`` of the clip in ``order``, float64 (targets,).
-
-    Models without a history see windows of latents, which depend on the noise of their frames. So those
-    frames are coded as well, after an extra one that is ignored, since a batch's first frame has no noise.
-    """
+    """Bits of the frames at the positions ``targets`` of the clip in ``order``, float64 (targets,)."""
     config, device = video_config(model), device_of(model)
     n = config.context
-    reach, coded = (n + 1, n + 1) if model.dequantizes_past else (n, 1)
-    places = np.array([[*(max(0, t - reach + k) for k in range(reach)), t] for t in targets])
-    rows = order[places]
+    rows = order[np.array([[*(max(0, t - n + k) for k in range(n)), t] for t in targets])]
     clips = to_tensor(frames[rows.flatten()], device).unflatten(0, rows.shape)
-    still = torch.zeros_like(noise(frames.shape, key, 0))
-    pairs = zip(places[:, -coded:].flat, rows[:, -coded:].flat, strict=True)
-    eps = [noise(frames.shape, key, int(t)) if place >= config.min_context else still for place, t in pairs]
-    window = torch.tensor([[*range(1, coded), min(t, n)] for t in targets], device=device)
-    batch = VideoBatch(clips, torch.stack(eps).unflatten(0, (-1, coded)).to(device), window)
+    coded = rows[:, -1].tolist()
+    eps = torch.stack([noise(frames.shape, key, t) for t in coded])[:, None].to(device)
+    window = torch.tensor([[min(t, n)] for t in targets], device=device)
+    batch = VideoBatch(clips, eps, window)
     if config.augmented:
-        own = augmented(config, key, rows[:, -coded:].flatten().tolist())
-        batch = batch._replace(augmented_eps=own.unflatten(0, (-1, coded)).to(device))
+        batch = batch._replace(augmented_eps=augmented(config, key, coded)[:, None].to(device))
     density = model.density_map(batch)[:, -1].cpu()
     return -frame_nats(density).numpy() / math.log(2)
